@@ -1,0 +1,5 @@
+"""``python -m ravine``: the command ``ravine``."""
+
+from ravine.cli import main
+
+main()

@@ -1,0 +1,50 @@
+"""The command ``ravine``: one file per subcommand, imported only when it is called.
+
+Knows every part of the package; no part knows it.
+"""
+
+import importlib
+import sys
+
+import click
+
+import ravine
+from ravine.errors import RavineError
+
+COMMANDS = {
+    "show": "Print an optimizer's formula, state, bytes moved and kernel.",
+    "compare": "Train one task with several optimizers and compare the curves.",
+    "bench": "Time optimizer steps against torch and the memory's stream limit.",
+}
+
+
+class _Commands(click.Group):
+    """Looks a subcommand up by its name: ``ravine.cli.NAME`` has a click command ``command``."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"ravine.cli.{name}").command
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(ravine.__version__)
+def _ravine() -> None:
+    """Optimizers written as formulas: see them, time them, compare them."""
+
+
+def main() -> None:
+    """Run the command line; an error of the library is one line on standard error and exit code 2."""
+    try:
+        _ravine(prog_name="ravine")
+    except RavineError as error:
+        click.echo(f"ravine: {error}", err=True)
+        sys.exit(2)

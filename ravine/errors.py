@@ -1,0 +1,51 @@
+"""The errors that Ravine raises on purpose, as one tree.
+
+RavineError
+├── FormulaError      a piece or a list of pieces is not a formula          (also a ValueError)
+├── OptionError       a hyperparameter, option, group key or name is wrong  (also a ValueError)
+├── ParameterError    a parameter, gradient or state cannot be stepped      (also a ValueError)
+├── StateError        a state dict does not fit this optimizer              (also a ValueError)
+├── BackendError      the kernel was insisted on and cannot be had          (also a RuntimeError)
+└── DataError         a data set is missing or damaged                      (also a RuntimeError)
+
+Each is also the built-in error that torch raises in the same place, so code that catches that goes on working.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class RavineError(Exception):
+    """Base of every error that this library raises on purpose."""
+
+
+class FormulaError(RavineError, ValueError):
+    """A piece, or the way pieces are put together, is not a formula."""
+
+
+class OptionError(RavineError, ValueError):
+    """A hyperparameter, option, group key or name has no meaning or an impossible value."""
+
+
+class ParameterError(RavineError, ValueError):
+    """A parameter, its gradient or its state cannot be stepped; nothing was written."""
+
+
+class StateError(RavineError, ValueError):
+    """A state dict does not fit the optimizer; nothing was loaded."""
+
+
+class BackendError(RavineError, RuntimeError):
+    """The fused kernel was asked for with ``fused=True`` and cannot be had."""
+
+
+class DataError(RavineError, RuntimeError):
+    """A data set is missing, incomplete or damaged."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A sentence that helps with a name that is not known: the nearest one, and all there are."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    guess = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{guess}Known: {', '.join(known)}." if known else "There are none."
