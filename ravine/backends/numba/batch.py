@@ -1,0 +1,200 @@
+"""A batch of CPU tensors that one kernel steps in one call.
+
+A table holds the address of every tensor. From step to step only the gradients' addresses are new; that
+everything else still stands where it stood is checked, because a kernel writes to addresses, not to tensors.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ravine.backends import States
+from ravine.backends.numba.compiler import compile_kernel, has_float16
+from ravine.backends.numba.kernel import CHUNK, TASK, kernel_source, supported
+from ravine.formula import Program
+
+_GRAD = 1  # the row of the gradients in the table of addresses
+_address, _bytes, _contiguous = Tensor.data_ptr, Tensor.nbytes.__get__, Tensor.is_contiguous  # type: ignore[attr-defined]
+
+
+def _dense(tensor: Tensor) -> bool:
+    """Whether the elements fill one stretch of memory, in any order of dimensions."""
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1:
+            if stride != expected:
+                return False
+            expected *= size
+    return True
+
+
+def _real_dtype(tensor: Tensor) -> torch.dtype:
+    return tensor.dtype.to_real() if tensor.is_complex() else tensor.dtype
+
+
+def why_not(tensor: Tensor) -> str:
+    """Why no kernel can work on this tensor, in words; empty if one can."""
+    if type(tensor) not in (Tensor, torch.nn.Parameter):
+        return f"it is a {type(tensor).__name__}, a tensor subclass"
+    if tensor.device.type != "cpu":
+        return f"it is on {tensor.device}, and kernels run on the CPU"
+    if tensor.layout is not torch.strided:
+        return f"its layout is {tensor.layout}"
+    if not supported(_real_dtype(tensor)) or (_real_dtype(tensor) is torch.float16 and not has_float16()):
+        return f"its dtype is {tensor.dtype}"
+    if tensor.is_conj() or tensor.is_neg():
+        return "it is a lazy conjugate or negative view"
+    if not _dense(tensor):
+        return (
+            f"its elements do not fill one stretch of memory (shape {tuple(tensor.shape)}, strides {tensor.stride()})"
+        )
+    return ""
+
+
+class Fused:
+    """A batch that runs on a kernel; see ``ravine.backends.Batch``.
+
+    All tensors have what ``why_not`` asks for, all of one buffer the same dtype, and the states of a parameter
+    its strides.
+    """
+
+    def __init__(
+        self, program: Program, params: Sequence[Tensor], states: Sequence[States], grad_dtype: torch.dtype
+    ) -> None:
+        self.program, self.params, self.states = program, list(params), list(states)
+        self.active: np.ndarray | None = None
+        names = list(program.states)
+        # Sources of memory that the addresses below stand for: kept alive, whatever the user does with the tensors.
+        self._seen = list(chain.from_iterable(s.values() for s in states))
+        self._storages = [t.untyped_storage() for t in self._seen]
+        self._simple = all(p.is_contiguous() and not p.is_complex() for p in params)
+        self._grad_dtype = grad_dtype
+        self._param_addresses = [p.data_ptr() for p in params]
+        itemsize = torch.empty(0, dtype=grad_dtype).element_size()
+        self._grad_bytes = [p.numel() * itemsize for p in params]
+        self._grads: list[Tensor | None] = []
+
+        dtypes = {
+            "param": _real_dtype(params[0]),
+            "grad": grad_dtype.to_real() if grad_dtype.is_complex else grad_dtype,
+        }
+        dtypes |= {name: _real_dtype(states[0][name]) for name in names}
+        self._kernels = [compile_kernel(kernel_source(program, i, dtypes)) for i in range(len(program.passes))]
+        self._itemsize = {name: torch.empty(0, dtype=d).element_size() for name, d in dtypes.items()}
+
+        sizes = [p.numel() * (2 if p.is_complex() else 1) for p in params]
+        self.elements = sum(sizes)
+        cuts = [(i, o, min(CHUNK, n - o)) for i, n in enumerate(sizes) for o in range(0, n, CHUNK)]
+        self._tensor_of, self._start, self._count = np.array(cuts, dtype=np.int64).reshape(-1, 3).T.copy()
+        self._addresses = np.zeros((len(program.buffers), len(params)), dtype=np.int64)
+        self._addresses[0] = self._param_addresses
+        for row, name in enumerate(names, start=2):
+            self._addresses[row] = [s[name].data_ptr() for s in states]
+        rows = max((len(p.numbers) for p in program.passes), default=0)
+        self._one = np.zeros((max(1, rows), 1))
+        self._many = np.zeros((max(1, rows), len(params)))
+        self._sums = np.zeros((max((len(p.names) for p in program.passes), default=1), len(cuts)))
+        self._table = np.zeros(len(TASK), dtype=np.int64)
+        self._table[:3] = 0, len(cuts), len(params)
+        for entry, array in (
+            ("tensor_of", self._tensor_of),
+            ("start", self._start),
+            ("count", self._count),
+            ("address", self._addresses),
+            ("sums", self._sums),
+        ):
+            self._table[TASK.index(entry)] = array.ctypes.data
+        self._use(self._one)
+        self._task = self._table.ctypes.data
+
+    def bytes_moved(self) -> int:
+        """Bytes that one step reads and writes if every parameter has a gradient."""
+        return self.elements * self.program.traffic(self._itemsize)
+
+    # --- gathering --------------------------------------------------------------------------------------------
+
+    def gather(self) -> bool:
+        if not self._unmoved():
+            return False
+        grads = [p.grad for p in self.params]
+        if self._simple:
+            try:
+                addresses = list(map(_address, grads))  # type: ignore[arg-type]
+                if list(map(_bytes, grads)) == self._grad_bytes and all(map(_contiguous, grads)):  # type: ignore[arg-type]
+                    self._addresses[_GRAD] = addresses
+                    self._grads, self.active = grads, None
+                    return True
+            except (TypeError, RuntimeError, NotImplementedError):
+                pass  # a gradient is None, sparse or of another kind: look at each
+        return self._gather_each(grads)
+
+    def _unmoved(self) -> bool:
+        if list(map(_address, self.params)) != self._param_addresses:
+            return False
+        now = chain.from_iterable(map(dict.values, self.states))
+        return all(map(operator.is_, now, self._seen))
+
+    def _gather_each(self, grads: list[Tensor | None]) -> bool:
+        """The careful way: any gradient may be missing, strided otherwise, or lazily conjugated."""
+        active = np.ones(len(grads), dtype=bool)
+        for i, (p, g) in enumerate(zip(self.params, grads, strict=True)):
+            if g is None:
+                active[i] = False
+                self._addresses[_GRAD, i] = 0
+                continue
+            if (
+                g.dtype != self._grad_dtype
+                or g.shape != p.shape
+                or g.layout is not torch.strided
+                or type(g) is not Tensor
+            ):
+                return False
+            if g.is_conj() or g.is_neg() or (g.stride() != p.stride() and g.numel() > 1):
+                # preserve_format gives the parameter's strides, in the gradient's dtype
+                grads[i] = g = torch.empty_like(p, dtype=g.dtype, requires_grad=False).copy_(g.detach())
+            self._addresses[_GRAD, i] = g.data_ptr()
+        self._grads, self.active = grads, None if active.all() else active
+        return True
+
+    # --- running ----------------------------------------------------------------------------------------------
+
+    def _use(self, numbers: np.ndarray) -> None:
+        self._table[TASK.index("rows")] = numbers.shape[1]
+        self._table[TASK.index("numbers")] = numbers.ctypes.data
+
+    def _run(self, index: int, numbers: tuple[Any, ...] | None) -> None:
+        if numbers is not None and numbers:
+            try:
+                self._one[: len(numbers), 0] = numbers
+                self._use(self._one)
+            except (ValueError, TypeError):  # some are arrays with a number per tensor
+                for row, values in enumerate(numbers):
+                    self._many[row] = values
+                self._use(self._many)
+        self._table[0] = 0
+        self._kernels[index](self._task, self.elements, len(self._count))
+
+    def reduce(self, index: int, numbers: tuple[Any, ...]) -> np.ndarray:
+        self._sums.fill(0.0)  # chunks of tensors without a gradient are not visited
+        self._run(index, numbers)
+        rows = len(self.program.passes[index].names)
+        result = np.zeros((rows, len(self.params)))
+        for row in range(rows):
+            np.add.at(result[row], self._tensor_of, self._sums[row])
+        return result
+
+    def write(self, numbers: tuple[Any, ...] | None) -> None:
+        self._run(len(self._kernels) - 1, numbers)
+        written = (
+            self.params if self.active is None else [p for p, a in zip(self.params, self.active, strict=True) if a]
+        )
+        # What autograd saved of these tensors is no longer true; this lets it say so in backward.
+        torch.autograd.graph.increment_version(written)
+        self._grads = []

@@ -1,0 +1,122 @@
+"""The few things that a kernel needs and numba does not have: tensors by address, 16-bit floats, a shared counter.
+
+Every name here is a global of the generated kernels. The text of this file is part of the key of the kernel cache.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+_I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
+
+
+def _pointer_to(element: Any) -> Any:
+    """A function of the kernel language that takes an address as an integer and gives a pointer."""
+
+    @intrinsic
+    def at(context: Any, address: Any) -> Any:
+        signature = types.CPointer(element)(types.int64)
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+        return signature, generate
+
+    return at
+
+
+at_float32 = _pointer_to(types.float32)
+at_float64 = _pointer_to(types.float64)
+at_uint16 = _pointer_to(types.uint16)
+at_int64 = _pointer_to(types.int64)
+
+
+@intrinsic
+def take_next(context: Any, address: Any) -> Any:
+    """Add 1 to the int64 at an address, atomically, and give what it was: the next chunk that is free."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        counter = builder.inttoptr(args[0], _I64.as_pointer())
+        return builder.atomic_rmw("add", counter, ir.Constant(_I64, 1), "monotonic")
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def from_bfloat16(context: Any, bits: Any) -> Any:
+    """The float32 of a bfloat16's bits: its upper half."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        wide = builder.shl(builder.zext(args[0], _I32), ir.Constant(_I32, 16))
+        return builder.bitcast(wide, ir.FloatType())
+
+    return types.float32(types.uint16), generate
+
+
+@intrinsic
+def to_bfloat16(context: Any, value: Any) -> Any:
+    """The bits of the nearest bfloat16, ties to even; NaN stays NaN."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        bits = builder.bitcast(args[0], _I32)
+        odd = builder.and_(builder.lshr(bits, ir.Constant(_I32, 16)), ir.Constant(_I32, 1))
+        rounded = builder.add(builder.add(bits, ir.Constant(_I32, 0x7FFF)), odd)
+        nan = builder.fcmp_unordered("uno", args[0], args[0])
+        bits = builder.select(nan, ir.Constant(_I32, 0x7FC00000), rounded)
+        return builder.trunc(builder.lshr(bits, ir.Constant(_I32, 16)), _I16)
+
+    return types.uint16(types.float32), generate
+
+
+@intrinsic
+def from_float16(context: Any, bits: Any) -> Any:
+    """The float32 of a float16's bits."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fpext(builder.bitcast(args[0], ir.HalfType()), ir.FloatType())
+
+    return types.float32(types.uint16), generate
+
+
+@intrinsic
+def to_float16(context: Any, value: Any) -> Any:
+    """The bits of the nearest float16, ties to even."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(builder.fptrunc(args[0], ir.HalfType()), _I16)
+
+    return types.uint16(types.float32), generate
+
+
+# The functions of the formula language that math and Python do not have in this form; NaN as in functions.py.
+
+
+@numba.njit(error_model="numpy")
+def where(condition, a, b):  # type: ignore[no-untyped-def]
+    return a if condition else b
+
+
+@numba.njit(error_model="numpy")
+def minimum(a, b):  # type: ignore[no-untyped-def]
+    return a if (a < b or a != a) else b
+
+
+@numba.njit(error_model="numpy")
+def maximum(a, b):  # type: ignore[no-untyped-def]
+    return a if (a > b or a != a) else b
+
+
+@numba.njit(error_model="numpy")
+def sign(x):  # type: ignore[no-untyped-def]
+    one = x * 0 + 1
+    return one if x > 0 else (-one if x < 0 else x)
+
+
+@numba.njit(error_model="numpy")
+def logical_not(a):  # type: ignore[no-untyped-def]
+    return not a

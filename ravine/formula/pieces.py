@@ -1,0 +1,134 @@
+"""Pieces: plain functions whose signature says what they change and what they read.
+
+Before the star stand the tensors a piece changes, and it returns their new values in that order. After the
+star stands what it only reads. This file reads that signature; what the names mean is for ``program.py``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ravine.errors import FormulaError, nearest
+
+RESERVED = ("param", "grad", "update", "step")
+
+
+class _ParamCopy:
+    """The initial value of a state that starts as a copy of the parameter."""
+
+    def __repr__(self) -> str:
+        return "param_copy"
+
+    def __reduce__(self) -> str:
+        return "param_copy"
+
+
+#: Default of a state that starts as a copy of the parameter: ``def average(slow=param_copy, *, param, decay)``.
+param_copy = _ParamCopy()
+
+#: What a state can start as.
+Initial = float | _ParamCopy
+
+
+@dataclass(frozen=True)
+class Name:
+    """One argument of a piece: its name in the function, its name in the formula, and its default if it has one."""
+
+    argument: str
+    name: str
+    default: Any = inspect.Parameter.empty
+
+    @property
+    def has_default(self) -> bool:
+        return self.default is not inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A function and what was changed of its signature by ``rename`` and ``start``; equal if all of that is equal."""
+
+    function: Callable[..., Any]
+    renamed: tuple[tuple[str, str], ...] = ()
+    started: tuple[tuple[str, Initial], ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The name of the function, for people."""
+        return getattr(self.function, "__name__", repr(self.function))
+
+    @property
+    def place(self) -> str:
+        """The function's name with its file and line, for errors."""
+        code = getattr(self.function, "__code__", None)
+        return f"{self.title} ({code.co_filename}:{code.co_firstlineno})" if code else self.title
+
+    def signature(self) -> tuple[list[Name], list[Name]]:
+        """What the piece changes and what it reads, in order."""
+        try:
+            parameters = inspect.signature(self.function).parameters.values()
+        except (TypeError, ValueError):
+            raise FormulaError(
+                f"a piece is a Python function with a readable signature; got {self.function!r}"
+            ) from None
+        renamed, started = dict(self.renamed), dict(self.started)
+        changes: list[Name] = []
+        reads: list[Name] = []
+        for p in parameters:
+            if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+                raise FormulaError(f"piece {self.place}: *{p.name} is not possible: every tensor and number is named")
+            name = Name(p.name, renamed.get(p.name, p.name), started.get(p.name, p.default))
+            (reads if p.kind is p.KEYWORD_ONLY else changes).append(name)
+        return changes, reads
+
+
+def as_piece(piece: Callable[..., Any] | Piece) -> Piece:
+    """The piece of a plain function; a piece as it is."""
+    if isinstance(piece, Piece):
+        return piece
+    if not callable(piece):
+        raise FormulaError(f"a piece is a Python function; got {piece!r} (a {type(piece).__name__})")
+    return Piece(piece)
+
+
+def _known(piece: Piece, names: dict[str, Any], only_changed: bool = False) -> None:
+    changes, reads = piece.signature()
+    known = [n.argument for n in (changes if only_changed else changes + reads)]
+    for name in names:
+        if name not in known:
+            raise FormulaError(f"piece {piece.place} has no argument {name!r}. {nearest(name, known)}")
+
+
+def rename(piece: Callable[..., Any] | Piece, **names: str) -> Piece:
+    """The same piece under other names, so that it can be used twice: ``rename(momentum, momentum_buffer='slow')``.
+
+    Args:
+        piece: the piece.
+        names: ``name_in_the_function='name_in_the_formula'``, for states, hyperparameters and anything else it names.
+
+    Raises:
+        FormulaError: the function has no such argument, or the new name is not a Python name.
+    """
+    result = as_piece(piece)
+    _known(result, names)
+    for new in names.values():
+        if not isinstance(new, str) or not new.isidentifier() or new.startswith("_"):
+            raise FormulaError(f"rename({result.title}): {new!r} cannot be a name in a formula")
+    return replace(result, renamed=tuple(sorted({**dict(result.renamed), **names}.items())))
+
+
+def start(piece: Callable[..., Any] | Piece, **values: Initial) -> Piece:
+    """The same piece with states that start elsewhere: ``start(rms, square_avg=1.0)``.
+
+    Args:
+        piece: the piece.
+        values: initial value of a state, a number or ``param_copy``, by its name in the function.
+
+    Raises:
+        FormulaError: the piece keeps no such state.
+    """
+    result = as_piece(piece)
+    _known(result, values, only_changed=True)
+    return replace(result, started=tuple(sorted({**dict(result.started), **values}.items(), key=lambda item: item[0])))

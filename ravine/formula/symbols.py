@@ -1,0 +1,234 @@
+"""Symbols: what the arguments of a piece are while its formula is traced.
+
+A symbol is a node of an expression: an operation and its arguments. It records; it computes nothing. Three
+kinds of value exist, and the kind decides where a backend computes it:
+
+- a *number* is one value for the whole optimizer or for one tensor (a hyperparameter, ``step``, ``norm(x)``),
+  computed outside the loop in double precision;
+- an *element* is a value per element of a tensor (``param``, ``grad``, a state), computed inside the loop;
+- either may be a *truth value* (``update > 0``), made for ``where``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from ravine.errors import FormulaError, nearest
+
+#: Operations written between their arguments, with the sign that writes them.
+INFIX = {
+    "add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**",
+    "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=", "and": "&", "or": "|",
+}  # fmt: skip
+#: Operations written as a function of one argument, of two, of three.
+FUNCTIONS = {
+    "sqrt": 1, "abs": 1, "sign": 1, "exp": 1, "log": 1, "tanh": 1, "isfinite": 1, "isnan": 1,
+    "logical_not": 1, "minimum": 2, "maximum": 2, "where": 3,
+}  # fmt: skip
+#: Whole-tensor numbers: each costs a pass over memory before the pass that writes.
+REDUCTIONS = ("sum_of_squares", "global_sum_of_squares")
+#: Operations that give a truth value.
+TRUTHS = {"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "logical_not", "isfinite", "isnan"}
+
+_PUBLIC = [*FUNCTIONS, "norm", "global_norm"]
+
+
+class Symbol:
+    """A node of a formula: ``op`` applied to ``args``; a leaf has a name or a constant value instead.
+
+    Attributes:
+        op: an operation of this module's tables, or ``"buffer"``, ``"number"`` (named leaves), ``"constant"``.
+        args: the argument symbols; empty for a leaf.
+        name: the name of a named leaf.
+        value: the value of a constant.
+        element: True if it is a value per element, False if it is a number.
+        truth: True if it is a truth value.
+        level: how many passes over memory must be done before it can be computed (0 without ``norm``).
+    """
+
+    __slots__ = ("args", "element", "level", "name", "op", "truth", "value")
+
+    def __init__(self, op: str, args: tuple[Symbol, ...] = (), name: str = "", value: float = 0.0) -> None:
+        self.op, self.args, self.name, self.value = op, args, name, value
+        reduction = op in REDUCTIONS
+        self.element: bool = op == "buffer" or (not reduction and any(a.element for a in args))
+        self.truth: bool = op in TRUTHS or (op == "where" and args[1].truth)
+        self.level: int = max((a.level for a in args), default=0) + reduction
+
+    def __add__(self, other: object) -> Symbol:
+        return apply("add", self, other)
+
+    def __radd__(self, other: object) -> Symbol:
+        return apply("add", other, self)
+
+    def __sub__(self, other: object) -> Symbol:
+        return apply("sub", self, other)
+
+    def __rsub__(self, other: object) -> Symbol:
+        return apply("sub", other, self)
+
+    def __mul__(self, other: object) -> Symbol:
+        return apply("mul", self, other)
+
+    def __rmul__(self, other: object) -> Symbol:
+        return apply("mul", other, self)
+
+    def __truediv__(self, other: object) -> Symbol:
+        return apply("div", self, other)
+
+    def __rtruediv__(self, other: object) -> Symbol:
+        return apply("div", other, self)
+
+    def __pow__(self, other: object) -> Symbol:
+        # A call of pow is 20 times a multiplication; the powers that formulas use need none.
+        if isinstance(other, int | float) and not isinstance(other, bool):
+            if other in (1, 2, 3):
+                product = self
+                for _ in range(int(other) - 1):
+                    product = apply("mul", product, self)
+                return product
+            if other == 0.5:
+                return apply("sqrt", self)
+        return apply("pow", self, other)
+
+    def __rpow__(self, other: object) -> Symbol:
+        return apply("pow", other, self)
+
+    def __neg__(self) -> Symbol:
+        return apply("mul", -1.0, self)
+
+    def __pos__(self) -> Symbol:
+        return self
+
+    def __abs__(self) -> Symbol:
+        return apply("abs", self)
+
+    def __lt__(self, other: object) -> Symbol:
+        return apply("lt", self, other)
+
+    def __le__(self, other: object) -> Symbol:
+        return apply("le", self, other)
+
+    def __gt__(self, other: object) -> Symbol:
+        return apply("gt", self, other)
+
+    def __ge__(self, other: object) -> Symbol:
+        return apply("ge", self, other)
+
+    def __eq__(self, other: object) -> Symbol:  # type: ignore[override]
+        return apply("eq", self, other)
+
+    def __ne__(self, other: object) -> Symbol:  # type: ignore[override]
+        return apply("ne", self, other)
+
+    def __and__(self, other: object) -> Symbol:
+        return apply("and", self, other)
+
+    def __or__(self, other: object) -> Symbol:
+        return apply("or", self, other)
+
+    def __invert__(self) -> Symbol:
+        return apply("logical_not", self)
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        return self.name or (f"{self.value!r}" if self.op == "constant" else f"<{self.op}>")
+
+    # What follows is not in the language: each way to leave it says what to write instead.
+
+    def __bool__(self) -> NoReturn:
+        instead = (
+            "write where(condition, a, b)"
+            if self.element
+            else "write where(condition, a, b), or choose the piece in Python where the list of pieces is made"
+        )
+        raise FormulaError(
+            f"the truth of {self!r} is not known while a formula is read, so `if`, `and`, `or`, `not`, "
+            f"`min`, `max` and chained comparisons cannot use it: {instead}"
+        )
+
+    def __float__(self) -> NoReturn:
+        raise FormulaError(
+            f"{self!r} has no value while a formula is read, so math.sqrt, float() and their kind cannot take it: "
+            f"write the function of the same name from ravine.formula ({', '.join(_PUBLIC)})"
+        )
+
+    __int__ = __index__ = __complex__ = __round__ = __floor__ = __ceil__ = __trunc__ = __float__
+
+    def _outside(self, *_: object) -> NoReturn:
+        raise FormulaError(
+            "this operation is not in the language of formulas: it has + - * / ** (with a number), comparisons, "
+            f"& | ~ on truth values, and {', '.join(_PUBLIC)}"
+        )
+
+    __matmul__ = __rmatmul__ = __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = _outside
+    __iter__ = __len__ = __getitem__ = __setitem__ = __contains__ = __call__ = _outside
+    __lshift__ = __rshift__ = __xor__ = _outside
+
+    def __array_ufunc__(self, ufunc: Any, *_: Any, **__: Any) -> NoReturn:
+        _foreign(f"numpy.{ufunc.__name__}", ufunc.__name__)
+
+    @classmethod
+    def __torch_function__(cls, function: Callable[..., Any], *_: Any, **__: Any) -> NoReturn:
+        name = getattr(function, "__name__", str(function))
+        _foreign(f"torch.{name}", name)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):  # protocols that Python and libraries probe for must see that they are absent
+            raise AttributeError(name)
+        _foreign(f".{name}", name)
+
+
+def _foreign(what: str, name: str) -> NoReturn:
+    raise FormulaError(
+        f"{what} is not in the language of formulas; use a function of ravine.formula. {nearest(name, _PUBLIC)}"
+    )
+
+
+def constant(value: float) -> Symbol:
+    """A number that is written in the formula."""
+    return Symbol("constant", value=float(value))
+
+
+def buffer(name: str) -> Symbol:
+    """An element leaf: the tensor of that name."""
+    return Symbol("buffer", name=name)
+
+
+def number(name: str) -> Symbol:
+    """A number leaf: a hyperparameter or ``step``."""
+    return Symbol("number", name=name)
+
+
+def lift(value: object) -> Symbol:
+    """The symbol itself, or the constant symbol of a Python number."""
+    if isinstance(value, Symbol):
+        return value
+    if isinstance(value, int | float):
+        return constant(value)
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # a NumPy scalar
+        return constant(value.item())
+    raise FormulaError(
+        f"a formula is made of its arguments and of numbers, but it uses {value!r} (a {type(value).__name__}); "
+        "pass it as a hyperparameter or as a number"
+    )
+
+
+def apply(op: str, *args: object) -> Symbol:
+    """The operation ``op`` on symbols and numbers, with the kinds of its arguments checked."""
+    symbols = tuple(lift(a) for a in args)
+    if op in ("and", "or", "logical_not"):
+        if not all(s.truth for s in symbols):
+            raise FormulaError("& | ~ join truth values such as (update > 0); they got a number")
+    elif op == "where":
+        if not symbols[0].truth:
+            raise FormulaError("the first argument of where is a truth value such as (update > 0); it got a number")
+        if symbols[1].truth != symbols[2].truth:
+            raise FormulaError("where chooses between two numbers or between two truth values, not between one of each")
+    elif any(s.truth for s in symbols):
+        raise FormulaError(f"a truth value cannot be used as a number in {op!r}: write where(condition, 1, 0)")
+    if op in REDUCTIONS and not symbols[0].element:
+        raise FormulaError("norm and global_norm take a tensor (grad, param, update or a state); they got a number")
+    return Symbol(op, symbols)

@@ -1,0 +1,14 @@
+"""Optimizers with the face of ``torch.optim``: write a formula with ``Optimizer``, or take a named one.
+
+An optimizer is added by one file beside ``rmsprop.py`` and its name here; tests, ``ravine show``, ``ravine compare``
+and ``ravine bench`` find it by that.
+"""
+
+from ravine.optim.adadelta import Adadelta
+from ravine.optim.adagrad import Adagrad
+from ravine.optim.adam import Adam, AdamW
+from ravine.optim.optimizer import Optimizer
+from ravine.optim.rmsprop import RMSprop
+from ravine.optim.sgd import SGD
+
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]

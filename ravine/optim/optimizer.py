@@ -1,0 +1,293 @@
+"""Optimizer: a formula with the face of ``torch.optim.Optimizer``.
+
+Groups, hooks, closures, schedulers, GradScaler, state dicts, copying and pickling are torch's and behave as
+torch's; a step runs the formula.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
+
+import torch
+import torch.optim.optimizer as torch_optimizer
+
+from ravine.errors import BackendError, FormulaError, OptionError, ParameterError, nearest
+from ravine.formula import Piece, Program
+from ravine.formula.mathematics import formula_lines
+from ravine.formula.pieces import as_piece
+from ravine.formula.tracing import hyper_defaults
+from ravine.optim import state as states
+from ravine.optim.hyperparameters import TORCH_ONLY, check_group, refuse_torch_only
+from ravine.optim.pieces import ascend, unscale
+from ravine.optim.plan import GroupPlan, Plan, make_states, program_of
+
+Pieces = Sequence[Callable[..., Any] | Piece]
+Params = Iterable[torch.Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, torch.Tensor]]
+
+
+def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Run a step with torch's hooks around it; without hooks or a profiler, at no cost (torch's own takes 5 to 10 us)."""
+    hooked = torch_optimizer.Optimizer.profile_hook_step(step)
+
+    @functools.wraps(step)
+    def wrapper(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        if (
+            self._optimizer_step_pre_hooks
+            or self._optimizer_step_post_hooks
+            or torch_optimizer._global_optimizer_pre_hooks
+            or torch_optimizer._global_optimizer_post_hooks
+            or torch.autograd._profiler_enabled()
+        ):
+            return hooked(self, *args, **kwargs)
+        return step(self, *args, **kwargs)
+
+    wrapper.hooked = True  # type: ignore[attr-defined]  # tells torch that the hooks are taken care of
+    return wrapper
+
+
+class Optimizer(torch.optim.Optimizer):
+    r"""Steps parameters by a formula: a list of pieces.
+
+    Args:
+        params: parameters, ``(name, parameter)`` pairs or group dicts, as in torch.
+        pieces: the formula (see ``ravine.formula``), or a function that returns it and whose arguments name the
+            options of a group that decide it. A named optimizer has it as ``formula``.
+        maximize: ascend instead of descending.
+        fused: None takes the kernel for every tensor that it can take and torch's operations for the others; True
+            insists on the kernel; False takes torch's operations.
+        hyperparameters: numbers, tuples of numbers or tensors of one element that the pieces read, such as ``lr``.
+
+    Raises:
+        FormulaError: the pieces are not a formula.
+        OptionError: a hyperparameter is missing, not known, or has an impossible value.
+
+    Example::
+
+        def rms(update, square_avg=0.0, *, alpha, eps):
+            square_avg = alpha * square_avg + (1 - alpha) * update**2
+            return update / (sqrt(square_avg) + eps), square_avg
+
+        def descend(param, *, update, lr):
+            return param - lr * update
+
+        optimizer = Optimizer(model.parameters(), [rms, descend], lr=1e-2, alpha=0.99, eps=1e-8)
+    """
+
+    #: GradScaler hands its scale and what it found over instead of unscaling in a pass of its own.
+    _step_supports_amp_scaling = True
+    #: Where torch's class of the same name keeps no such state: what it stands for in a state dict of torch.
+    not_in_torch: ClassVar[dict[str, float]] = {}
+    #: Whether states exist before the first step, as in torch's class of the same name.
+    states_at_once: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        params: Params,
+        pieces: Pieces | Callable[..., Pieces] | None = None,
+        *,
+        maximize: bool = False,
+        fused: bool | None = None,
+        **hyperparameters: Any,
+    ) -> None:
+        refuse_torch_only(hyperparameters)
+        hyperparameters = {k: v for k, v in hyperparameters.items() if k not in TORCH_ONLY}
+        self._recipe = pieces = type(self).formula if pieces is None else pieces
+        self._plan: Plan | None = None
+        self._kinds: dict[torch.Tensor, tuple[torch.dtype, torch.device]] = {}
+        if not callable(pieces):
+            self._check_names(pieces, hyperparameters)
+            hyperparameters = {**hyper_defaults(pieces), **hyperparameters}
+        super().__init__(params, {**hyperparameters, "maximize": maximize, "fused": fused})
+
+    @staticmethod
+    def formula(*args: Any, **kwargs: Any) -> Pieces:
+        """The pieces, from those of a group's options that are named as arguments. A named optimizer defines this."""
+        raise FormulaError("Optimizer needs a formula: Optimizer(params, [piece, ...], lr=...)")
+
+    # --- the formula ------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _check_names(pieces: Pieces, given: dict[str, Any]) -> None:
+        read = {n.name for piece in pieces for n in as_piece(piece).signature()[1]}
+        for name in given:
+            if name not in read:
+                raise OptionError(f"no piece reads the hyperparameter {name!r}. {nearest(name, read)}")
+
+    def pieces(self, group: dict[str, Any], scaled: bool = False) -> list[Callable[..., Any] | Piece]:
+        """The formula of a group, as it is run: the optimizer's pieces and what comes before them."""
+        recipe: Any = self._recipe
+        if callable(recipe):
+            recipe = recipe(**{name: group[name] for name in _arguments(recipe)})
+        first: list[Any] = [unscale] if scaled else []
+        return [*first, *([ascend] if group["maximize"] else []), *recipe]
+
+    def program(self, group: int = 0) -> Program:
+        """The program of a group's formula."""
+        return self._program(self.param_groups[group])
+
+    def _program(self, group: dict[str, Any]) -> Program:
+        try:
+            return program_of(self.pieces(group), {n: group[n] for n in self.defaults if n != "fused"})
+        except TypeError as error:  # something in the list that has no hash
+            raise FormulaError(f"a formula is a list of functions: {error}") from error
+
+    def bytes_moved(self) -> int:
+        """Bytes that one step reads and writes, over all parameters that have been stepped or have a gradient."""
+        return self._planned().bytes_moved()
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for i, group in enumerate(self.param_groups):
+            lines.append(
+                f"Parameter Group {i}: {sum(p.numel() for p in group['params']):,} numbers in {len(group['params'])} tensors"
+            )
+            lines += [f"    {line}" for line in formula_lines(self.program(i))]
+            shown = {k: v for k, v in sorted(group.items()) if k not in ("params", "param_names")}
+            lines.append("    " + ", ".join(f"{k}={v}" for k, v in shown.items()))
+        return "\n".join([*lines, ")"])
+
+    # --- groups -----------------------------------------------------------------------------------------------
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, as torch does; the dict that is passed stays as it is.
+
+        Raises:
+            OptionError: an unknown key, or a value out of its range.
+            TypeError, ValueError: as torch, for things that are not parameters.
+            ParameterError: a parameter that cannot be written element by element.
+        """
+        group = dict(param_group) if isinstance(param_group, dict) else param_group
+        if isinstance(group, dict):
+            where = f" (parameter group {len(self.param_groups)})"
+            for name, value in self.defaults.items():
+                group.setdefault(name, value)
+            refuse_torch_only(group)
+            group = {k: v for k, v in group.items() if k not in TORCH_ONLY}
+            check_group(group, self.defaults, where)
+            self._program(group)  # a mistake in the formula is found here, before the first step
+        super().add_param_group(group)
+        added = self.param_groups[-1]
+        try:
+            for p in added["params"]:
+                self._check_param(p)
+        except (TypeError, ValueError):
+            self.param_groups.pop()
+            raise
+        self._plan = None
+        if self.states_at_once:
+            program = self.program(len(self.param_groups) - 1)
+            for p in added["params"]:
+                make_states(p, self.state[p], program)
+
+    def _check_param(self, p: torch.Tensor) -> None:
+        if not (p.is_floating_point() or p.is_complex()):
+            raise TypeError(
+                f"{self._describe(p)} has dtype {p.dtype}: an optimizer steps floating-point or complex tensors"
+            )
+        if p.layout is torch.strided and any(st == 0 and n > 1 for st, n in zip(p.stride(), p.shape, strict=True)):
+            raise ParameterError(
+                f"{self._describe(p)} is expanded (strides {p.stride()}): several elements share one place in memory. "
+                "Use p.clone() as the parameter, or the tensor before expand()"
+            )
+
+    def _describe(self, p: torch.Tensor) -> str:
+        for g, group in enumerate(self.param_groups):
+            for i, q in enumerate(group["params"]):
+                if q is p:
+                    name = repr(group["param_names"][i]) if "param_names" in group else f"{i} of group {g}"
+                    return f"parameter {name} (shape {tuple(p.shape)})"
+        return f"a parameter of shape {tuple(p.shape)}"
+
+    # --- stepping ---------------------------------------------------------------------------------------------
+
+    @torch._disable_dynamo  # a compiled training step breaks its graph here: a kernel writes to addresses
+    @_with_hooks
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step.
+
+        Args:
+            closure: evaluates the model again and returns the loss; called once, with gradients on.
+
+        Returns:
+            What the closure returned, or None.
+
+        Raises:
+            ParameterError, BackendError, OptionError: before anything is written.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        found_inf = getattr(self, "found_inf", None)
+        if found_inf is not None and float(found_inf):
+            return loss
+        self._planned(getattr(self, "grad_scale", None)).run()
+        return loss
+
+    def _planned(self, grad_scale: torch.Tensor | None = None) -> Plan:
+        """A plan that holds for this step."""
+        extra = {} if grad_scale is None else {"grad_scale": float(grad_scale)}
+        plan = self._plan
+        if plan is not None and plan.extra.keys() == extra.keys():
+            plan.extra.update(extra)
+            if plan.ready():
+                return plan
+        groups = [
+            GroupPlan(
+                group,
+                functools.partial(self.pieces, scaled=grad_scale is not None),
+                self.defaults,
+                extra,
+                f" (parameter group {i})",
+            )
+            for i, group in enumerate(self.param_groups)
+        ]
+        self._plan = plan = Plan(groups, extra, self.state, self._describe, self._kinds)
+        if not plan.ready():
+            raise BackendError("parameters or gradients changed while the step looked at them")
+        return plan
+
+    # --- keeping ----------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state as torch's class of the same name gives it, and what formula it belongs to under ``"ravine"``."""
+        return states.dump(self, super().state_dict())
+
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state dict of this class or of torch's class of the same name.
+
+        States keep the dtype they were saved in and share no memory with ``state_dict``.
+
+        Raises:
+            StateError: groups, names, shapes, states or the formula differ; nothing was loaded.
+        """
+        for pre_hook in self._optimizer_load_state_dict_pre_hooks.values():
+            replaced = pre_hook(self, state_dict)
+            if replaced is not None:
+                state_dict = replaced
+        self.__setstate__(states.load(self, state_dict))
+        for post_hook in self._optimizer_load_state_dict_post_hooks.values():
+            post_hook(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_recipe": self._recipe}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.defaults.pop("differentiable", None)  # torch adds it; it is no option here
+        self._plan, self._kinds = None, {}
+
+
+def options(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a named optimizer's ``__init__``, for ``Optimizer.__init__``: ``options(locals())``."""
+    return {name: value for name, value in arguments.items() if name not in ("self", "__class__")}
+
+
+@functools.cache
+def _arguments(recipe: Callable[..., Any]) -> tuple[str, ...]:
+    """The options of a group that decide its formula."""
+    return tuple(inspect.signature(recipe).parameters)
