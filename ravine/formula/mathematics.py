@@ -87,7 +87,8 @@ class _Mathematics:
             (left, a), (right, b) = map(self.text, symbol.args)
             left = f"({left})" if a < binding else left
             closes = b < binding or (b == binding and symbol.op in ("sub", "div"))
-            right = f"({right})" if closes or (symbol.op == "mul" and symbol.args[1].op == "div") else right
+            closes = closes or (symbol.op == "mul" and symbol.args[1].op == "div" and b != _ATOM)
+            right = f"({right})" if closes else right
             return f"{left} {sign} {right}", binding
         return self._call(symbol), _ATOM
 

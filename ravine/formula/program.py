@@ -17,7 +17,7 @@ import numpy as np
 
 from ravine.formula import functions
 from ravine.formula.printer import Statements, signature_name
-from ravine.formula.symbols import REDUCTIONS, Symbol
+from ravine.formula.symbols import REDUCTIONS, Symbol, apply
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class Program:
     """
 
     def __init__(self, new: Mapping[str, Symbol], states: Mapping[str, Any], assignments: Sequence[Assignment]) -> None:
-        unique = _Unique()
-        self.assignments = tuple(Assignment(a.piece, a.name, unique(a.value)) for a in assignments)
+        shown, unique = _Unique(), _Unique(reciprocals=True)
+        self.assignments = tuple(Assignment(a.piece, a.name, shown(a.value)) for a in assignments)
         self.states = dict(states)
         written = {name: unique(value) for name, value in new.items()}
         written = {n: v for n, v in written.items() if not (v.op == "buffer" and v.name == n)}
@@ -167,20 +167,30 @@ class Program:
 
 
 class _Unique:
-    """Makes equal expressions the same object, so that each is computed once."""
+    """Makes equal expressions the same object, so that each is computed once.
 
-    def __init__(self) -> None:
+    With ``reciprocals``, dividing a tensor by a number becomes multiplying it by the number's reciprocal: a division
+    per element costs as much as all the rest of most formulas, and one outside the loop nothing.
+    """
+
+    def __init__(self, reciprocals: bool = False) -> None:
+        self._reciprocals = reciprocals
         self._nodes: dict[tuple[Any, ...], Symbol] = {}
         self._done: dict[int, Symbol] = {}
         self._kept: list[Symbol] = []  # ids in _done stay valid as long as their symbols live
 
     def __call__(self, symbol: Symbol) -> Symbol:
         if id(symbol) not in self._done:
-            args = tuple(self(a) for a in symbol.args)
-            key = (symbol.op, symbol.name, repr(symbol.value), *map(id, args))
-            self._done[id(symbol)] = self._nodes.setdefault(key, Symbol(symbol.op, args, symbol.name, symbol.value))
+            self._done[id(symbol)] = self._make(symbol)
             self._kept.append(symbol)
         return self._done[id(symbol)]
+
+    def _make(self, symbol: Symbol) -> Symbol:
+        if self._reciprocals and symbol.op == "div" and symbol.args[0].element and not symbol.args[1].element:
+            return self(apply("mul", symbol.args[0], apply("div", 1.0, symbol.args[1])))
+        args = tuple(self(a) for a in symbol.args)
+        key = (symbol.op, symbol.name, repr(symbol.value), *map(id, args))
+        return self._nodes.setdefault(key, Symbol(symbol.op, args, symbol.name, symbol.value))
 
 
 class _Set:

@@ -78,6 +78,11 @@ class Optimizer(torch.optim.Optimizer):
 
     #: GradScaler hands its scale and what it found over instead of unscaling in a pass of its own.
     _step_supports_amp_scaling = True
+    #: Set by GradScaler for the time of one step.
+    found_inf: torch.Tensor | None = None
+    grad_scale: torch.Tensor | None = None
+    #: The paper, with its year and equation.
+    reference: ClassVar[str] = ""
     #: Where torch's class of the same name keeps no such state: what it stands for in a state dict of torch.
     not_in_torch: ClassVar[dict[str, float]] = {}
     #: Whether states exist before the first step, as in torch's class of the same name.
@@ -221,10 +226,9 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        found_inf = getattr(self, "found_inf", None)
-        if found_inf is not None and float(found_inf):
+        if self.found_inf is not None and float(self.found_inf):
             return loss
-        self._planned(getattr(self, "grad_scale", None)).run()
+        self._planned(self.grad_scale).run()
         return loss
 
     def _planned(self, grad_scale: torch.Tensor | None = None) -> Plan:

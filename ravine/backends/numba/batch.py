@@ -98,8 +98,10 @@ class Fused:
         for row, name in enumerate(names, start=2):
             self._addresses[row] = [s[name].data_ptr() for s in states]
         rows = max((len(p.numbers) for p in program.passes), default=0)
-        self._one = np.zeros((max(1, rows), 1))
-        self._many = np.zeros((max(1, rows), len(params)))
+        self._one = np.zeros((max(1, rows), 1))  # numbers that all tensors share
+        self._flat = self._one[:, 0]
+        self._many = np.zeros((max(1, rows), len(params)))  # numbers of each tensor
+        self._used: np.ndarray | None = None
         self._sums = np.zeros((max((len(p.names) for p in program.passes), default=1), len(cuts)))
         self._table = np.zeros(len(TASK), dtype=np.int64)
         self._table[:3] = 0, len(cuts), len(params)
@@ -166,13 +168,15 @@ class Fused:
     # --- running ----------------------------------------------------------------------------------------------
 
     def _use(self, numbers: np.ndarray) -> None:
-        self._table[TASK.index("rows")] = numbers.shape[1]
-        self._table[TASK.index("numbers")] = numbers.ctypes.data
+        if self._used is not numbers:
+            self._table[TASK.index("rows")] = numbers.shape[1]
+            self._table[TASK.index("numbers")] = numbers.ctypes.data
+            self._used = numbers
 
     def _run(self, index: int, numbers: tuple[Any, ...] | None) -> None:
-        if numbers is not None and numbers:
+        if numbers:
             try:
-                self._one[: len(numbers), 0] = numbers
+                self._flat[: len(numbers)] = numbers
                 self._use(self._one)
             except (ValueError, TypeError):  # some are arrays with a number per tensor
                 for row, values in enumerate(numbers):

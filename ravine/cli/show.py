@@ -1,0 +1,114 @@
+"""``ravine show NAME``: an optimizer as it runs, printed from its program."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ravine.errors import OptionError, nearest
+
+
+@click.command(help="Print an optimizer's formula, hyperparameters, state, bytes moved, source and kernel.")
+@click.argument("name")
+@click.option("--kernel", is_flag=True, help="Print the code that is generated from the formula, too.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set an option that changes the formula: centered=True.",
+)
+def command(name: str, kernel: bool, settings: tuple[str, ...]) -> None:
+    import torch
+
+    from ravine.backends.numba import kernel_source
+    from ravine.formula.mathematics import display_name, formula_lines
+    from ravine.optim import registry
+    from ravine.optim.dialects import DIALECTS
+
+    found = registry.lookup(name)
+    known = inspect.signature(found.cls).parameters
+    options = (
+        {"lr": 1e-2, **found.options}
+        if "lr" in known and known["lr"].default is known["lr"].empty
+        else dict(found.options)
+    )
+    options |= dict(_setting(s, list(known)) for s in settings)
+    optimizer = found.cls([torch.nn.Parameter(torch.zeros(1))], **options)
+    program = optimizer.program()
+    group = optimizer.param_groups[0]
+    console = Console(highlight=False)
+
+    console.print(f"[bold]{found.name}[/]  ({found.cls.__module__}.{found.cls.__qualname__})", soft_wrap=True)
+    source = found.cls.reference
+    if name.lower().startswith("rmsprop-"):
+        source = f"{DIALECTS[name.lower().removeprefix('rmsprop-')].source} (a dialect of RMSprop)"
+    console.print(f"Source: {source}\n", soft_wrap=True, markup=False)
+    console.print(
+        "[bold]Formula[/]  θ parameter, g gradient, u update, t step; all operations per element", soft_wrap=True
+    )
+    for line in formula_lines(program):
+        console.print(f"    {line}", markup=False, soft_wrap=True)
+
+    table = Table(
+        title="Hyperparameters",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        padding=(0, 3, 0, 0),
+    )
+    for heading in ("name", "in the formula", "value" if settings else "default"):
+        table.add_column(heading)
+    used = {n.partition("[")[0] for n in program.hypers}
+    chooses = {*inspect.signature(found.cls.formula).parameters, "maximize"}
+    for key in (k for k in group if k != "params" and k != "fused"):
+        symbol = "β₁, β₂" if key == "betas" else display_name(key)
+        shown = (
+            symbol if key in used else "chooses the formula" if key in chooses else "not in this formula"
+        )
+        table.add_row(key, shown, str(group[key]))
+    console.print()
+    console.print(table)
+
+    itemsize = dict.fromkeys(program.buffers, 4)
+    kept = ", ".join(
+        f"{n} (starts at {v:g})" if isinstance(v, float) else f"{n} (starts as {v!r})"
+        for n, v in program.states.items()
+    )
+    console.print(
+        f"\n[bold]State[/]  {kept or 'none'}: {4 * len(program.states)} bytes per float32 parameter", soft_wrap=True
+    )
+    moved = program.traffic(itemsize)
+    final = program.passes[-1]
+    detail = f"reads {', '.join(final.reads)}; writes {', '.join(final.names)}"
+    extra = f", after {len(program.passes) - 1} reading pass(es) for norms" if len(program.passes) > 1 else ""
+    console.print(f"[bold]Memory[/]  {moved} bytes moved per float32 element and step: {detail}{extra}", soft_wrap=True)
+    if kernel:
+        for i in range(len(program.passes)):
+            console.print("\n[bold]Numbers[/]  once a step, in double precision\n", soft_wrap=True)
+            console.print(program.number_source(i), markup=False, soft_wrap=True)
+            console.print(
+                "\n[bold]Kernel[/]  compiled by numba; every thread takes chunks until none is left\n", soft_wrap=True
+            )
+            console.print(
+                kernel_source(program, i, dict.fromkeys(program.buffers, torch.float32)), markup=False, soft_wrap=True
+            )
+
+
+def _setting(text: str, known: list[str]) -> tuple[str, Any]:
+    import ast
+
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise OptionError(f"--set {text}: write KEY=VALUE, such as --set centered=True")
+    if key not in known or key == "params":
+        raise OptionError(f"unknown option {key!r}. {nearest(key, [k for k in known if k != 'params'])}")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        raise OptionError(f"--set {text}: {value!r} is not a number, True, False or a tuple of numbers") from None

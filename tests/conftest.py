@@ -1,0 +1,14 @@
+"""Shared by all tests: kernels are kept in one folder of the test run, so that each is compiled once."""
+
+import os
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kernel_cache(tmp_path_factory):
+    """A kernel cache of this run's own, unless the caller chose one; shared by the workers of pytest-xdist."""
+    if "RAVINE_CACHE_DIR" not in os.environ:
+        base = tmp_path_factory.getbasetemp()
+        os.environ["RAVINE_CACHE_DIR"] = str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache")
+    yield

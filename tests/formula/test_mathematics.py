@@ -1,0 +1,65 @@
+"""The printed mathematics: equal to what a person would write, and evaluated it gives the program's numbers."""
+
+from ravine.formula import abs as absolute
+from ravine.formula import global_norm, maximum, minimum, norm, sqrt, trace, where
+from ravine.formula.mathematics import formula_lines
+
+
+def descend(param, *, update, lr):
+    return param - lr * update
+
+
+def lines(pieces, **hypers):
+    return formula_lines(trace(pieces, {"lr": 0.1, **hypers}))
+
+
+def test_rmsprop_with_momentum():
+    def rms(update, square_avg=0.0, *, alpha, eps):
+        square_avg = alpha * square_avg + (1 - alpha) * update**2
+        return update / (sqrt(square_avg) + eps), square_avg
+
+    def heavy_ball(update, buffer=0.0, *, momentum):
+        buffer = momentum * buffer + update
+        return buffer, buffer
+
+    assert lines([rms, heavy_ball, descend], alpha=0.9, eps=1e-8, momentum=0.9) == [
+        "square_avgₜ = α · square_avgₜ₋₁ + (1 − α) · g²",
+        "u = g / (√square_avgₜ + ε)",
+        "bufferₜ = μ · bufferₜ₋₁ + u",
+        "θₜ = θₜ₋₁ − lr · bufferₜ",
+    ]
+
+
+def test_an_update_that_a_state_uses_stands_before_it():
+    def delta(update, acc=0.0, *, eps):
+        update = update * sqrt(acc + eps)
+        return update, acc + update**2
+
+    assert lines([delta, descend], eps=1e-6)[:2] == ["u = g · √(accₜ₋₁ + ε)", "accₜ = accₜ₋₁ + u²"]
+
+
+def test_norms_choices_and_signs():
+    def clip(update, *, limit):
+        return update * minimum(1.0, limit / global_norm(update))
+
+    def odd(update, *, param, step):
+        return where(step == 1, -update, maximum(absolute(update), norm(param))) ** 3
+
+    assert lines([clip, odd, descend], limit=1.0)[:2] == [
+        "u = g · min(1, limit / ‖g of all tensors‖)",
+        "u = where(t = 1, −u, max(|u|, ‖θₜ₋₁‖))² · where(t = 1, −u, max(|u|, ‖θₜ₋₁‖))",
+    ]
+
+
+def test_a_parameter_that_two_pieces_change():
+    def decay(param, *, lr, weight_decay):
+        return param * (1 - lr * weight_decay)
+
+    assert lines([decay, descend], weight_decay=0.1) == ["θ = θₜ₋₁ · (1 − lr · λ)", "θₜ = θ − lr · g"]
+
+
+def test_parentheses_keep_the_order_of_operations():
+    def piece(update, *, a, b):
+        return update / (a / b) - (a - (b - update)) * (a / (b * update))
+
+    assert lines([piece, descend], a=1.0, b=2.0)[0] == "u = g / (a / b) − (a − (b − g)) · (a / (b · g))"

@@ -1,0 +1,68 @@
+"""The architecture stays true: who may know whom, what importing costs, and how long a file may be."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "ravine"
+#: Which folders each folder may import from, beside itself and ravine.errors.
+MAY_KNOW = {
+    "formula": set(),
+    "backends": {"formula"},
+    "optim": {"formula", "backends"},
+    "tasks": set(),
+    "compare": {"optim", "tasks", "formula"},
+    "report": set(),
+    "bench": {"optim", "backends", "formula"},
+    "cli": {"formula", "backends", "optim", "tasks", "compare", "report", "bench"},
+}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """The folders of ravine that a file imports from."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [a.name for a in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            names = [f"{node.module}.{a.name}" for a in node.names]
+        found |= {n.split(".")[1] for n in names if n.startswith("ravine.")}
+    return found - {"errors", "__version__"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_file_knows_only_what_lies_below_it(path):
+    folder = path.relative_to(PACKAGE).parts[0]
+    if folder.endswith(".py"):
+        assert imports(path) <= ({"cli"} if folder == "__main__.py" else set())
+    else:
+        assert imports(path) <= MAY_KNOW[folder] | {folder}
+
+
+def test_every_folder_has_its_place():
+    assert {p.parent.relative_to(PACKAGE).parts[0] for p in FILES if p.parent != PACKAGE} == set(MAY_KNOW)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_file_says_what_it_is_for_and_stays_short(path):
+    text = path.read_text(encoding="utf-8")
+    assert ast.get_docstring(ast.parse(text)), "the first lines of a file tell its purpose"
+    assert len(text.splitlines()) <= 400
+
+
+def loaded(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(' '.join(sys.modules))"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_importing_the_optimizers_loads_nothing_heavy_beside_torch():
+    heavy = {"numba", "llvmlite", "sklearn", "matplotlib", "rich", "click", "pooch", "optuna", "plotly"}
+    assert "torch" not in loaded("import ravine")
+    assert not heavy & loaded("import ravine.optim")
+    assert not {"torch", *heavy} - {"click"} & loaded("import ravine.cli")
