@@ -37,17 +37,25 @@ def _real(tensor: torch.Tensor) -> torch.Tensor:
     return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
+def _kind(p: torch.Tensor) -> tuple[Any, ...]:
+    return p.shape, p.dtype, p.device
+
+
 class Eager:
     """A batch that runs on torch operations; see ``ravine.backends.Batch``."""
 
     def __init__(self, program: Program, params: Sequence[torch.Tensor], states: Sequence[States]) -> None:
         self.program, self.params, self.states = program, list(params), list(states)
         self.active: np.ndarray | None = None
+        self._kinds = [_kind(p) for p in self.params]
         self._grads: list[torch.Tensor | None] = []
         self._numbers: tuple[Any, ...] = ()
 
     def gather(self) -> bool:
         self._grads = [p.grad for p in self.params]
+        for p, g, kind in zip(self.params, self._grads, self._kinds, strict=True):
+            if _kind(p) != kind or (g is not None and (g.shape != p.shape or g.layout is not torch.strided)):
+                return False
         missing = [g is None for g in self._grads]
         self.active = ~np.array(missing) if any(missing) else None
         return True

@@ -141,6 +141,8 @@ def norm(x: Value) -> Value:
 def global_norm(x: Value) -> Value:
     """Euclidean norm of x over every tensor that the optimizer steps, all groups together.
 
+    Groups whose formulas differ are joined piece by piece: a piece's norm runs over the groups that have the piece.
+
     Outside a formula it has only the one tensor to look at, and is ``norm``.
     """
     if isinstance(x, Symbol):

@@ -36,14 +36,15 @@ class Pass:
         results: what it computes per element: the new value of each written buffer, or the argument of each sum.
         names: the names of the results: of buffers (``writes`` is True) or of sums.
         writes: True for the last pass, which writes the buffers; the others sum the squares of their results.
-        scopes: for a pass that sums: ``"sum_of_squares"`` or ``"global_sum_of_squares"`` for each result.
+        joins: for a pass that sums, for each result: the name under which it is joined over all tensors of the
+            optimizer; empty for a sum over one tensor.
         reads: the buffers it reads.
         numbers: the numbers that its elements use, in the order in which ``Program.numbers`` gives them.
     """
 
-    def __init__(self, results: Sequence[Symbol], names: Sequence[str], scopes: Sequence[str] = ()) -> None:
-        self.results, self.names, self.scopes = tuple(results), tuple(names), tuple(scopes)
-        self.writes = not scopes
+    def __init__(self, results: Sequence[Symbol], names: Sequence[str], joins: Sequence[str] = ()) -> None:
+        self.results, self.names, self.joins = tuple(results), tuple(names), tuple(joins)
+        self.writes = not joins
         elements, numbers = [], []
         for symbol in walk(results, into=lambda s: s.element):
             if symbol.op == "buffer":
@@ -96,7 +97,7 @@ class Program:
         passes = []
         for level in range(1, max((s.level for s in sums), default=0) + 1):
             here = [s for s in sums if s.level == level]
-            passes.append(Pass([s.args[0] for s in here], [self._sums[s] for s in here], [s.op for s in here]))
+            passes.append(Pass([s.args[0] for s in here], [self._sums[s] for s in here], [s.name for s in here]))
         self.passes = (*passes, Pass(list(written.values()), list(written)))
         self._functions = [self._number_function(p) for p in self.passes]
 

@@ -40,7 +40,7 @@ class Symbol:
     Attributes:
         op: an operation of this module's tables, or ``"buffer"``, ``"number"`` (named leaves), ``"constant"``.
         args: the argument symbols; empty for a leaf.
-        name: the name of a named leaf.
+        name: the name of a named leaf; of a global sum, which piece asked for it (see ``tracing.py``).
         value: the value of a constant.
         element: True if it is a value per element, False if it is a number.
         truth: True if it is a truth value.

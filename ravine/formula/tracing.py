@@ -5,12 +5,13 @@ Every mistake that can be seen without a tensor is found here, and the error nam
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ravine.errors import FormulaError, nearest
 from ravine.formula.pieces import RESERVED, Initial, Name, Piece, _ParamCopy, as_piece
-from ravine.formula.program import Assignment, Program
+from ravine.formula.program import Assignment, Program, walk
 from ravine.formula.symbols import Symbol, buffer, lift, number
 
 
@@ -57,6 +58,7 @@ class _Trace:
         self.owner: dict[str, Piece] = {}
         self.readers: dict[str, Piece] = {}
         self.assignments: list[Assignment] = []
+        self.sums = Counter[str]()
 
     def run(self, pieces: list[Piece]) -> Program:
         for piece in pieces:
@@ -94,8 +96,16 @@ class _Trace:
             raise FormulaError(
                 f"piece {piece.place} must return the new values of ({names}), in that order; it returned {got}"
             )
+        self.name_sums(piece, results)
         for n, result in zip(changes, results, strict=True):
             self.assign(piece, n.name, result)
+
+    def name_sums(self, piece: Piece, results: tuple[Any, ...]) -> None:
+        """Name each global norm by its piece: groups with different formulas join the norms of the same piece."""
+        for symbol in walk([r for r in results if isinstance(r, Symbol)]):
+            if symbol.op == "global_sum_of_squares" and not symbol.name:
+                self.sums[piece.title] += 1
+                symbol.name = f"{piece.title}.{self.sums[piece.title]}"
 
     def assign(self, piece: Piece, name: str, result: object) -> None:
         try:

@@ -26,6 +26,8 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "betas": (0.0, 1.0),
     "beta1_decay": (0.0, math.nextafter(1.0, 2.0)),
 }
+#: Hyperparameters that are several numbers, whatever was passed.
+LENGTHS = {"betas": 2}
 #: What schedulers and users keep in a group beside hyperparameters.
 GROUP_NOTES = (
     "params",
@@ -50,9 +52,9 @@ def check(name: str, value: Any, default: Any, where: str) -> None:
     elif name == "fused":
         if value not in (None, True, False):
             raise OptionError(f"fused={value!r}{where}: it is None (the kernel where it can), True or False")
-    elif isinstance(default, tuple | list):
-        if not isinstance(value, tuple | list) or len(value) != len(default):
-            raise OptionError(f"{name}={value!r}{where}: it is {len(default)} numbers, such as {default!r}")
+    elif length := LENGTHS.get(name) or (len(default) if isinstance(default, tuple | list) else 0):
+        if not isinstance(value, tuple | list) or len(value) != length:
+            raise OptionError(f"{name}={value!r}{where}: it is a tuple of {length} numbers")
         for i, v in enumerate(value):
             _check_number(name, f"{name}[{i}]", v, where)
     else:

@@ -21,8 +21,9 @@ from ravine.formula.pieces import as_piece
 from ravine.formula.tracing import hyper_defaults
 from ravine.optim import state as states
 from ravine.optim.hyperparameters import TORCH_ONLY, check_group, refuse_torch_only
+from ravine.optim.members import make_states
 from ravine.optim.pieces import ascend, unscale
-from ravine.optim.plan import GroupPlan, Plan, make_states, program_of
+from ravine.optim.plan import GroupPlan, Plan, program_of
 
 Pieces = Sequence[Callable[..., Any] | Piece]
 Params = Iterable[torch.Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, torch.Tensor]]
@@ -78,9 +79,6 @@ class Optimizer(torch.optim.Optimizer):
 
     #: GradScaler hands its scale and what it found over instead of unscaling in a pass of its own.
     _step_supports_amp_scaling = True
-    #: Set by GradScaler for the time of one step.
-    found_inf: torch.Tensor | None = None
-    grad_scale: torch.Tensor | None = None
     #: The paper, with its year and equation.
     reference: ClassVar[str] = ""
     #: Where torch's class of the same name keeps no such state: what it stands for in a state dict of torch.
@@ -121,13 +119,9 @@ class Optimizer(torch.optim.Optimizer):
             if name not in read:
                 raise OptionError(f"no piece reads the hyperparameter {name!r}. {nearest(name, read)}")
 
-    def pieces(self, group: dict[str, Any], scaled: bool = False) -> list[Callable[..., Any] | Piece]:
+    def pieces(self, group: dict[str, Any]) -> list[Callable[..., Any] | Piece]:
         """The formula of a group, as it is run: the optimizer's pieces and what comes before them."""
-        recipe: Any = self._recipe
-        if callable(recipe):
-            recipe = recipe(**{name: group[name] for name in _arguments(recipe)})
-        first: list[Any] = [unscale] if scaled else []
-        return [*first, *([ascend] if group["maximize"] else []), *recipe]
+        return _pieces(self._recipe, group)
 
     def program(self, group: int = 0) -> Program:
         """The program of a group's formula."""
@@ -188,6 +182,8 @@ class Optimizer(torch.optim.Optimizer):
                 make_states(p, self.state[p], program)
 
     def _check_param(self, p: torch.Tensor) -> None:
+        if torch.nn.parameter.is_lazy(p):
+            return  # has no shape yet
         if not (p.is_floating_point() or p.is_complex()):
             raise TypeError(
                 f"{self._describe(p)} has dtype {p.dtype}: an optimizer steps floating-point or complex tensors"
@@ -226,31 +222,35 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        if self.found_inf is not None and float(self.found_inf):
+        # GradScaler sets these for the time of one step, and asks whether they are there.
+        found_inf = getattr(self, "found_inf", None)
+        if found_inf is not None and float(found_inf):
             return loss
-        self._planned(self.grad_scale).run()
+        self._planned(getattr(self, "grad_scale", None)).run()
         return loss
 
     def _planned(self, grad_scale: torch.Tensor | None = None) -> Plan:
         """A plan that holds for this step."""
         extra = {} if grad_scale is None else {"grad_scale": float(grad_scale)}
-        plan = self._plan
+        plan, self._plan = self._plan, None
         if plan is not None and plan.extra.keys() == extra.keys():
             plan.extra.update(extra)
-            if plan.ready():
-                return plan
+            if not plan.ready(self.param_groups, self.state):
+                plan = None
+        else:
+            plan = None
+        # Kept only now: a step that fails must not leave half a plan behind.
+        self._plan = plan = plan or self._make_plan(extra)
+        return plan
+
+    def _make_plan(self, extra: dict[str, float]) -> Plan:
+        pieces = functools.partial(_pieces, self._recipe, scaled=bool(extra))
         groups = [
-            GroupPlan(
-                group,
-                functools.partial(self.pieces, scaled=grad_scale is not None),
-                self.defaults,
-                extra,
-                f" (parameter group {i})",
-            )
+            GroupPlan(group, pieces, self.defaults, extra, f" (parameter group {i})")
             for i, group in enumerate(self.param_groups)
         ]
-        self._plan = plan = Plan(groups, extra, self.state, self._describe, self._kinds)
-        if not plan.ready():
+        plan = Plan(groups, extra, self.state, self._describe, self._kinds)
+        if not plan.ready(self.param_groups, self.state):
             raise BackendError("parameters or gradients changed while the step looked at them")
         return plan
 
@@ -269,6 +269,7 @@ class Optimizer(torch.optim.Optimizer):
         Raises:
             StateError: groups, names, shapes, states or the formula differ; nothing was loaded.
         """
+        state_dict = state_dict.copy()  # hooks may change it
         for pre_hook in self._optimizer_load_state_dict_pre_hooks.values():
             replaced = pre_hook(self, state_dict)
             if replaced is not None:
@@ -278,7 +279,10 @@ class Optimizer(torch.optim.Optimizer):
             post_hook(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_recipe": self._recipe}
+        kept = super().__getstate__()
+        # The live step counts are views of one tensor, and each would be kept with all of it.
+        kept["state"] = states.own_steps(self.state)
+        return {**kept, "_recipe": self._recipe}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -289,6 +293,14 @@ class Optimizer(torch.optim.Optimizer):
 def options(arguments: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a named optimizer's ``__init__``, for ``Optimizer.__init__``: ``options(locals())``."""
     return {name: value for name, value in arguments.items() if name not in ("self", "__class__")}
+
+
+def _pieces(recipe: Any, group: dict[str, Any], scaled: bool = False) -> list[Callable[..., Any] | Piece]:
+    """The pieces of a group. No method: a plan that kept one would keep the optimizer alive in a cycle."""
+    if callable(recipe):
+        recipe = recipe(**{name: group[name] for name in _arguments(recipe)})
+    first: list[Any] = [unscale] if scaled else []
+    return [*first, *([ascend] if group["maximize"] else []), *recipe]
 
 
 @functools.cache

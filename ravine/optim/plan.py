@@ -7,9 +7,11 @@ does: a tensor replaced, a parameter that gets its first gradient, a hyperparame
 from __future__ import annotations
 
 import math
+import operator
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,10 +19,10 @@ import torch
 
 from ravine.backends import Batch
 from ravine.backends.eager import Eager
-from ravine.backends.numba import Fused, why_not
-from ravine.errors import BackendError, ParameterError
-from ravine.formula import Piece, Program, param_copy, trace
+from ravine.backends.numba import Fused
+from ravine.formula import Piece, Program, trace
 from ravine.optim.hyperparameters import check
+from ravine.optim.members import Member, counter, member, stepped
 
 Pieces = tuple[Callable[..., Any] | Piece, ...]
 
@@ -43,7 +45,7 @@ class Steps:
     """The numbers of steps of a batch's parameters: ``state[p]['step']`` are views of one tensor."""
 
     def __init__(self, states: Sequence[dict[str, Any]]) -> None:
-        self._tensor = torch.tensor([float(s["step"]) for s in states], dtype=torch.get_default_dtype().to_real())
+        self._tensor = counter([float(s["step"]) for s in states])
         self._counts = self._tensor.numpy()
         for state, view in zip(states, self._tensor.unbind(), strict=True):
             state["step"] = view
@@ -93,6 +95,7 @@ class GroupPlan:
         self.group, self.batches = group, list[tuple[Batch, Steps]]()
         self._pieces_of, self._defaults, self._extra, self._where = pieces_of, defaults, extra, where
         self._keys = [k for k in defaults if k != "fused"]
+        self.fused, self.params = group["fused"], list(group["params"])
         self._read(self._now())
 
     def _now(self) -> list[Any]:
@@ -115,7 +118,12 @@ class GroupPlan:
         self.changed = True
 
     def refresh(self) -> bool:
-        """Read the hyperparameters again; False if they now make another formula."""
+        """Read the hyperparameters again; False if they now make another formula or the group has other parameters."""
+        params = self.group["params"]
+        if len(params) != len(self.params) or not all(map(operator.is_, params, self.params)):
+            return False
+        if self.group["fused"] is not self.fused:
+            return False
         values = self._now()
         if values == self._values:
             return True
@@ -142,108 +150,65 @@ class Plan:
         state: the optimizer's state, by parameter; states that are missing are made.
         describe: names a parameter for errors.
         kinds: dtype and device that each parameter had in the plan before; updated.
+
+    Raises:
+        ParameterError, BackendError: a parameter cannot be stepped; the state is as it was.
     """
 
     def __init__(
         self,
         groups: Sequence[GroupPlan],
         extra: dict[str, float],
-        state: Mapping[torch.Tensor, dict[str, Any]],
+        state: dict[torch.Tensor, dict[str, Any]],
         describe: Callable[[torch.Tensor], str],
         kinds: dict[torch.Tensor, tuple[torch.dtype, torch.device]],
     ) -> None:
         self.groups, self.extra = list(groups), extra
-        self._describe = describe
-        for g in self.groups:
-            self._fill(g, state, kinds)
+        # Everything is looked at before anything is kept.
+        found = [[member(p, g, state, describe, kinds) for p in stepped(g, state)] for g in self.groups]
+        for g, members in zip(self.groups, found, strict=True):
+            for m in members:
+                state[m.param].update(m.states)
+                kinds[m.param] = (m.param.dtype, m.param.device)
+            g.batches = list(_batches(g, members, state))
         self._all = [(g, batch, steps) for g in self.groups for batch, steps in g.batches]
         self._reductions = max((len(g.program.passes) - 1 for g in self.groups if g.batches), default=0)
+        # What must still be there for the plan to hold.
+        taken = {id(m.param) for members in found for m in members}
+        self._idle = [p for g in self.groups for p in g.params if id(p) not in taken]
+        self._state, self._dicts = state, list(state.values())
+        self._values = list(chain.from_iterable(map(dict.values, self._dicts)))
+        self._addresses = [v.data_ptr() if isinstance(v, torch.Tensor) else 0 for v in self._values]
+        self._plain = all(type(v) is torch.Tensor for v in self._values)
 
-    def _fill(self, g: GroupPlan, state: Any, kinds: dict[Any, Any]) -> None:
-        fused = g.group["fused"]
-        eager: list[torch.Tensor] = []
-        kernels: dict[Any, list[torch.Tensor]] = defaultdict(list)
-        members = [p for p in dict.fromkeys(g.group["params"]) if p.grad is not None or state.get(p)]
-        for p in members:
-            self._check(p)
-        for p in members:
-            states = state[p]
-            make_states(p, states, g.program)
-            self._follow(p, states, g.program, kinds)
-            reason = self._reason(p, states, g.program)
-            if reason and fused:
-                raise BackendError(
-                    f"fused=True, but no kernel can step {self._describe(p)}: {reason}. Use fused=None to let torch's "
-                    "operations step such parameters"
-                )
-            if reason or fused is False:
-                eager.append(p)
-            else:
-                dtypes = [states[n].dtype for n in g.program.states]
-                grad_dtype = p.dtype if p.grad is None else p.grad.dtype
-                kernels[p.dtype, grad_dtype, *dtypes, p.is_contiguous()].append(p)
-        for key, params in kernels.items():
-            states = [state[p] for p in params]
-            steps = Steps(states)
-            g.batches.append((Fused(g.program, params, states, key[1]), steps))
-        if eager:
-            states = [state[p] for p in eager]
-            g.batches.append((Eager(g.program, eager, states), Steps(states)))
-
-    def _check(self, p: torch.Tensor) -> None:
-        if p.device.type == "meta":
-            raise BackendError(
-                f"{self._describe(p)} is on the meta device and has no data: call module.to_empty(device=...), "
-                "initialise it, and make the optimizer from the module's new parameters"
-            )
-        g = p.grad
-        if g is None:
-            return
-        if g.layout is not torch.strided:
-            raise ParameterError(
-                f"{self._describe(p)} has a sparse gradient ({g.layout}); formulas are for dense ones: use "
-                "sparse=False in the module, or set p.grad = p.grad.to_dense()"
-            )
-        if g.shape != p.shape:
-            raise ParameterError(
-                f"{self._describe(p)} has a gradient of shape {tuple(g.shape)}: run backward again after the parameter's data was replaced"
-            )
-
-    def _follow(self, p: torch.Tensor, states: dict[str, Any], program: Program, kinds: dict[Any, Any]) -> None:
-        """Let states follow a parameter that was moved or cast (``module.double()``) since the last plan."""
-        before = kinds.get(p)
-        kinds[p] = (p.dtype, p.device)
-        for name in program.states:
-            s = states[name]
-            if before and before[0] != p.dtype and s.dtype == before[0]:
-                s = s.to(p.dtype)
-            if s.device != p.device:
-                s = s.to(p.device)
-            if s.shape != p.shape:
-                raise ParameterError(
-                    f"{self._describe(p)} has a state {name} of shape {tuple(s.shape)}: its data was replaced by another "
-                    f"shape. Delete the state (del optimizer.state[p]) to start it anew"
-                )
-            states[name] = s
-
-    @staticmethod
-    def _reason(p: torch.Tensor, states: dict[str, Any], program: Program) -> str:
-        """Why no kernel can take the parameter; empty if one can."""
-        tensors = [("", p), *((f"state {n}: ", states[n]) for n in program.states)]
-        if p.grad is not None and type(p.grad) is not torch.Tensor:
-            return f"its gradient is a {type(p.grad).__name__}, a tensor subclass"
-        if p.grad is not None and why_not_dtype(p.grad):
-            return f"its gradient's dtype is {p.grad.dtype}"
-        for prefix, t in tensors:
-            if reason := why_not(t):
-                return prefix + reason
-            if t.is_complex() != p.is_complex() or (t.numel() > 1 and t.stride() != p.stride()):
-                return f"{prefix}it is not laid out as the parameter"
-        return ""
-
-    def ready(self) -> bool:
+    def ready(self, groups: Sequence[dict[str, Any]], state: Mapping[Any, Any]) -> bool:
         """Take this step's gradients and hyperparameters; False if the plan does not hold any more. Writes nothing."""
-        return all(g.refresh() for g in self.groups) and all(batch.gather() for _, batch, _ in self._all)
+        if len(groups) != len(self.groups) or not all(
+            g is mine.group for g, mine in zip(groups, self.groups, strict=True)
+        ):
+            return False
+        return (
+            self._same_state(state)
+            and all(p.grad is None for p in self._idle)
+            and all(g.refresh() for g in self.groups)
+            and all(batch.gather() for _, batch, _ in self._all)
+        )
+
+    def _same_state(self, state: Mapping[Any, Any]) -> bool:
+        """Whether every state stands where it stood: users replace, reset and move states between steps."""
+        if state is not self._state or len(state) != len(self._dicts):
+            return False
+        if not all(map(operator.is_, state.values(), self._dicts)):
+            return False
+        if sum(map(len, self._dicts)) != len(self._values):
+            return False
+        now = chain.from_iterable(map(dict.values, self._dicts))
+        if self._plain:
+            try:
+                return list(map(torch.Tensor.data_ptr, now)) == self._addresses
+            except TypeError:
+                return False
+        return all(map(operator.is_, now, self._values))
 
     def run(self) -> None:
         """Write the new parameters and states."""
@@ -259,24 +224,20 @@ class Plan:
             g.changed = False
 
     def _reduce(self, stepped: Sequence[tuple[GroupPlan, Batch, Any]]) -> list[list[Any]]:
-        """The whole-tensor sums of every batch, level by level; a global sum joins all batches."""
+        """The whole-tensor sums of every batch, level by level; a global sum joins all batches that have its piece."""
         sums: list[list[Any]] = [[] for _ in stepped]
         for level in range(self._reductions):
-            total: dict[int, float] = defaultdict(float)
+            total: dict[str, float] = defaultdict(float)
             mine: list[tuple[int, np.ndarray, tuple[str, ...]]] = []
             for i, (g, batch, step) in enumerate(stepped):
                 p = g.program.passes[level]
                 if not p.writes:
                     found = batch.reduce(level, g.program.numbers(level, step, g.hypers, sums[i]))
-                    mine.append((i, found, p.scopes))
-                    joined = [row for row, scope in zip(found, p.scopes, strict=True) if scope.startswith("global")]
-                    for k, row in enumerate(joined):
-                        total[k] += float(row.sum())
-            for i, found, scopes in mine:
-                k = 0
-                for row, scope in zip(found, scopes, strict=True):
-                    sums[i].append(total[k] if scope.startswith("global") else row)
-                    k += scope.startswith("global")
+                    mine.append((i, found, p.joins))
+                    for row, join in zip(found, p.joins, strict=True):
+                        total[join] += float(row.sum())
+            for i, found, joins in mine:
+                sums[i] += [total[join] if join else row for row, join in zip(found, joins, strict=True)]
         return sums
 
     def bytes_moved(self) -> int:
@@ -290,22 +251,24 @@ class Plan:
         return moved
 
 
-def why_not_dtype(grad: torch.Tensor) -> bool:
-    """Whether a gradient's dtype is one that no kernel reads."""
-    return "its dtype" in why_not(torch.empty(0, dtype=grad.dtype))
-
-
-@torch.no_grad()
-def make_states(p: torch.Tensor, states: dict[str, Any], program: Program) -> None:
-    """Make the states of a parameter that it does not have yet."""
-    if "step" not in states:
-        states["step"] = torch.zeros((), dtype=torch.get_default_dtype())
-    for name, initial in program.states.items():
-        if states.get(name) is None:
-            if initial is param_copy:
-                states[name] = p.detach().clone(memory_format=torch.preserve_format)
-            else:
-                states[name] = torch.zeros_like(p.detach(), memory_format=torch.preserve_format)
-                if initial:
-                    target = torch.view_as_real(states[name]) if p.is_complex() else states[name]
-                    target.fill_(initial)
+def _batches(
+    g: GroupPlan, members: Sequence[Member], state: Mapping[torch.Tensor, dict[str, Any]]
+) -> Iterator[tuple[Batch, Steps]]:
+    """The members of a group as batches: one for each combination of dtypes and layout, and one for eager."""
+    kernels: dict[Any, list[torch.Tensor]] = defaultdict(list)
+    eager: list[torch.Tensor] = []
+    for m in members:
+        p, grad = m.param, m.param.grad
+        if m.reason or g.fused is False:
+            eager.append(p)
+        else:
+            dtypes = [m.states[n].dtype for n in g.program.states]
+            kernels[p.dtype if grad is None else grad.dtype, p.dtype, *dtypes, p.is_contiguous()].append(p)
+    for key, params in kernels.items():
+        states = [state[p] for p in params]
+        steps = Steps(states)
+        yield Fused(g.program, params, states, key[0]), steps
+    if eager:
+        states = [state[p] for p in eager]
+        steps = Steps(states)
+        yield Eager(g.program, eager, states), steps

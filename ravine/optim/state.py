@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +16,7 @@ from ravine.errors import OptionError, StateError, nearest
 from ravine.formula import Program
 from ravine.formula.mathematics import formula_lines
 from ravine.optim.hyperparameters import GROUP_NOTES, TORCH_ONLY, check_group
+from ravine.optim.members import counter
 
 if TYPE_CHECKING:
     from ravine.optim.optimizer import Optimizer
@@ -24,15 +26,22 @@ VERSION = 1
 
 def dump(optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
     """Complete torch's state dict of the optimizer."""
-    # The live step counts are views of one tensor: give each its own memory.
-    state = {
-        key: {n: v.clone() if n == "step" else v for n, v in value.items()} if isinstance(value, dict) else value
-        for key, value in state_dict["state"].items()
-    }
+    state = dict(own_steps(state_dict["state"]))
     programs = [optimizer.program(i) for i in range(len(optimizer.param_groups))]
     formulas = [{"hash": p.fingerprint, "text": "; ".join(formula_lines(p))} for p in programs]
     about = {"version": VERSION, "name": type(optimizer).__name__, "formulas": formulas}
     return {**state_dict, "state": state, "ravine": about}
+
+
+def own_steps(state: Mapping[Any, Any]) -> defaultdict[Any, Any]:
+    """The state with step counts that have memory of their own; the live ones are views of one tensor."""
+    return defaultdict(
+        dict,
+        {
+            key: {n: v.clone() if n == "step" else v for n, v in value.items()} if isinstance(value, dict) else value
+            for key, value in state.items()
+        },
+    )
 
 
 def load(optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
@@ -88,7 +97,12 @@ def _group(optimizer: Optimizer, index: int, group: dict[str, Any], new: dict[st
         )
     merged = {**known, **{k: v for k, v in new.items() if k not in skip}}
     try:
-        check_group(merged, optimizer.defaults, f" (parameter group {index} of the state dict)")
+        notes = [k for k in group if k not in optimizer.defaults]  # a user's own keys, as in the live group
+        check_group(
+            {k: v for k, v in merged.items() if k not in notes},
+            optimizer.defaults,
+            f" (parameter group {index} of the state dict)",
+        )
     except OptionError as error:
         raise StateError(f"the state dict is of another optimizer: {error}") from None
     return merged
@@ -114,7 +128,7 @@ def _states(
                 f"the state dict has no 'step' for {optimizer._describe(p)}, and this formula depends on it"
             )
         saved = {"step": step, **saved}
-    result: dict[str, Any] = {"step": torch.tensor(float(saved["step"]), dtype=torch.get_default_dtype())}
+    result: dict[str, Any] = {"step": counter(float(saved["step"]))}
     for name, value in saved.items():
         if name == "step":
             continue

@@ -1,14 +1,13 @@
 """A batch of CPU tensors that one kernel steps in one call.
 
-A table holds the address of every tensor. From step to step only the gradients' addresses are new; that
-everything else still stands where it stood is checked, because a kernel writes to addresses, not to tensors.
+A table holds the address of every tensor. From step to step only the gradients' addresses are new; that the
+parameters still stand where they stood is checked here, and that the states do by the plan, because a kernel writes
+to addresses, not to tensors.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -71,9 +70,8 @@ class Fused:
         self.program, self.params, self.states = program, list(params), list(states)
         self.active: np.ndarray | None = None
         names = list(program.states)
-        # Sources of memory that the addresses below stand for: kept alive, whatever the user does with the tensors.
-        self._seen = list(chain.from_iterable(s.values() for s in states))
-        self._storages = [t.untyped_storage() for t in self._seen]
+        self._layouts = [(p.shape, p.stride(), p.dtype) for p in params]
+        self._empty = sum(p.numel() == 0 for p in params)
         self._simple = all(p.is_contiguous() and not p.is_complex() for p in params)
         self._grad_dtype = grad_dtype
         self._param_addresses = [p.data_ptr() for p in params]
@@ -123,13 +121,18 @@ class Fused:
     # --- gathering --------------------------------------------------------------------------------------------
 
     def gather(self) -> bool:
-        if not self._unmoved():
+        if list(map(_address, self.params)) != self._param_addresses:
             return False
         grads = [p.grad for p in self.params]
         if self._simple:
             try:
                 addresses = list(map(_address, grads))  # type: ignore[arg-type]
-                if list(map(_bytes, grads)) == self._grad_bytes and all(map(_contiguous, grads)):  # type: ignore[arg-type]
+                if (
+                    list(map(_bytes, grads)) == self._grad_bytes
+                    and all(map(_contiguous, grads))  # type: ignore[arg-type]
+                    and all(map(_contiguous, self.params))
+                    and addresses.count(0) == self._empty  # torch has tensors of zeros without memory
+                ):
                     self._addresses[_GRAD] = addresses
                     self._grads, self.active = grads, None
                     return True
@@ -137,14 +140,10 @@ class Fused:
                 pass  # a gradient is None, sparse or of another kind: look at each
         return self._gather_each(grads)
 
-    def _unmoved(self) -> bool:
-        if list(map(_address, self.params)) != self._param_addresses:
-            return False
-        now = chain.from_iterable(map(dict.values, self.states))
-        return all(map(operator.is_, now, self._seen))
-
     def _gather_each(self, grads: list[Tensor | None]) -> bool:
         """The careful way: any gradient may be missing, strided otherwise, or lazily conjugated."""
+        if [(p.shape, p.stride(), p.dtype) for p in self.params] != self._layouts:
+            return False
         active = np.ones(len(grads), dtype=bool)
         for i, (p, g) in enumerate(zip(self.params, grads, strict=True)):
             if g is None:
@@ -158,7 +157,7 @@ class Fused:
                 or type(g) is not Tensor
             ):
                 return False
-            if g.is_conj() or g.is_neg() or (g.stride() != p.stride() and g.numel() > 1):
+            if g._is_zerotensor() or g.is_conj() or g.is_neg() or (g.stride() != p.stride() and g.numel() > 1):
                 # preserve_format gives the parameter's strides, in the gradient's dtype
                 grads[i] = g = torch.empty_like(p, dtype=g.dtype, requires_grad=False).copy_(g.detach())
             self._addresses[_GRAD, i] = g.data_ptr()

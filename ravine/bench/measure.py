@@ -1,0 +1,93 @@
+"""How a time is taken: contenders alternate, A B C A B C, and each is judged by the median of its turns.
+
+A machine's speed wanders (clock, neighbours, temperature). What is timed in turns wanders together, so the
+ratios hold where the times do not.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+Step = Callable[[], object]
+Clock = Callable[[], float]
+
+#: Seconds that one turn lasts at least, so that neither the clock nor the start of a turn weighs.
+TURN = 2e-3
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds per step over the rounds: the median and the quartiles.
+
+    Attributes:
+        steps: how many steps one turn had.
+        rounds: how many turns were timed.
+    """
+
+    median: float
+    low: float
+    high: float
+    steps: int
+    rounds: int
+
+    @property
+    def spread(self) -> float:
+        """The interquartile range as a share of the median."""
+        return (self.high - self.low) / self.median
+
+    @classmethod
+    def of(cls, seconds: Sequence[float], steps: int) -> Timing:
+        """From the seconds per step of each turn."""
+        low = median = high = seconds[0]
+        if len(seconds) > 1:
+            low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
+        return cls(median, low, high, steps, len(seconds))
+
+
+def _turn(step: Step, steps: int, clock: Clock) -> float:
+    """Seconds that so many steps take, after one that is not timed.
+
+    That one fetches the contender's own data into the caches, and lets the threads of the one before
+    come to rest.
+    """
+    step()
+    start = clock()
+    for _ in range(steps):
+        step()
+    return clock() - start
+
+
+def _steps_per_turn(step: Step, turn: float, clock: Clock) -> int:
+    steps = 1
+    while _turn(step, steps, clock) < turn:
+        steps *= 2
+    return steps
+
+
+def alternate(
+    contenders: Mapping[str, Step], rounds: int, *, turn: float = TURN, clock: Clock = time.perf_counter
+) -> dict[str, Timing]:
+    """Let the contenders take turns for some rounds.
+
+    Args:
+        contenders: what to time, warmed up; one call is one step.
+        rounds: how often each has a turn.
+        turn: seconds that a turn lasts at least; it has one step or as many as that takes.
+        clock: gives seconds.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        steps = {name: _steps_per_turn(step, turn, clock) for name, step in contenders.items()}
+        for _ in range(rounds):
+            for name, step in contenders.items():
+                seconds[name].append(_turn(step, steps[name], clock) / steps[name])
+    finally:
+        if collecting:
+            gc.enable()
+    return {name: Timing.of(turns, steps[name]) for name, turns in seconds.items()}

@@ -1,0 +1,175 @@
+"""``ravine compare``: trains one task with several optimizers, shows how they did and writes it down."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ravine.compare import contenders, output, record, summary
+from ravine.compare.contenders import Contender
+from ravine.compare.run import Result, one_thread, start_of, train, warm_up
+from ravine.errors import OptionError
+from ravine.report import contour, curves, style, tables
+from ravine.tasks import Surface, Task, find, names
+
+_INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
+_GRID = 401
+
+_HELP = f"""Train TASK with several optimizers and compare them.
+
+TASK is one of {", ".join(names())}; without it, digits. Every optimizer starts from the same weights
+and sees the same batches. The folder ravine-out/compare-TASK gets curves.png and results.json, and
+contour.png for a function of two variables.
+"""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be run, all of it checked."""
+
+    task: Task
+    field: list[Contender]
+    epochs: int
+    seed: int
+    folder: Path
+
+
+@click.command(name="compare", help=_HELP)
+@click.argument("task", default="digits")
+@click.option(
+    "-o",
+    "--optimizer",
+    "specs",
+    multiple=True,
+    metavar="NAME[:key=value,...]",
+    help="An optimizer to compare, such as rmsprop:alpha=0.9 or torch-adam; repeat for more.",
+)
+@click.option("--lr", type=float, help="One learning rate for all; lr=... in -o is for one.")
+@click.option("--epochs", type=click.IntRange(min=1), help="How long to train; each task has its usual length.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    default=0,
+    show_default=True,
+    help="Decides the initial weights and the order of the data.",
+)
+@click.option("--quick", is_flag=True, help="Train for the fewest epochs that still tell something.")
+@click.option("--data", type=click.Path(path_type=Path), help="The folder with the files of mnist or fashion-mnist.")
+@click.option("--out", type=click.Path(path_type=Path), help="The folder to write to.")
+@click.option("--force", is_flag=True, help="Replace the files of an earlier comparison in --out.")
+@click.pass_context
+def command(
+    context: click.Context,
+    task: str,
+    specs: tuple[str, ...],
+    lr: float | None,
+    epochs: int | None,
+    seed: int,
+    quick: bool,
+    data: Path | None,
+    out: Path | None,
+    force: bool,
+) -> None:
+    if quick and epochs is not None:
+        raise click.UsageError("--quick and --epochs both say how long to train; give one.")
+    if force and out is None:
+        raise click.UsageError("--force is for the folder that --out names; without --out a new one is made.")
+    if lr is not None and not (math.isfinite(lr) and lr > 0):
+        raise OptionError(f"--lr {lr:g}: a learning rate is a finite number above 0.")
+    try:
+        found = find(task, data)
+        field = contenders.parse_all(specs or contenders.DEFAULTS, found, lr)
+        for contender in field:  # what is wrong with an option is said before a folder is made
+            contender.build(found.model().parameters())
+        folder = output.claim(out, force) if out else output.fresh(Path("ravine-out") / f"compare-{found.name}")
+        epochs = epochs or (found.quick_epochs if quick else found.epochs)
+        complete = _compare(_Plan(found, field, epochs, seed, folder))
+    except KeyboardInterrupt:
+        click.echo("Interrupted.", err=True)
+        complete = False
+    if not complete:
+        context.exit(_INTERRUPTED)
+
+
+def _compare(plan: _Plan) -> bool:
+    """Train, show and write; whether all was trained, or the user stopped it."""
+    results: list[Result] = []
+    complete = False
+    try:
+        with one_thread():
+            _train_all(plan, results)
+        complete = True
+    except KeyboardInterrupt:
+        done = ", ".join(result.contender.label for result in results) or "nothing"
+        click.echo(f"Interrupted. Finished, {len(results)} of {len(plan.field)}: {done}.", err=True)
+    finally:
+        if not results and not any(plan.folder.iterdir()):
+            plan.folder.rmdir()
+    if results:
+        title = f"{plan.task.name}, {_count(plan.epochs, 'epoch')}, seed {plan.seed}"
+        heads, rows = summary.table(plan.task, results)
+        Console().print(tables.table(heads, rows, title))
+        for name, content in _files(plan, results, title, complete).items():
+            output.write(plan.folder / name, content)
+            click.echo(f"Wrote {plan.folder / name}")
+    return complete
+
+
+def _train_all(plan: _Plan, results: list[Result]) -> None:
+    """Append each contender's result as it is finished; progress shows on a terminal only."""
+    start = start_of(plan.task, plan.seed)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} epochs"))
+    with Progress(
+        *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        total = bar.add_task("compiling", total=plan.epochs * len(plan.field))
+        for contender in plan.field:
+            bar.update(total, description=f"preparing {contender.label}")
+            warm_up(plan.task, contender, start)
+        for contender in plan.field:
+            bar.update(total, description=contender.label)
+            result = train(
+                plan.task,
+                contender,
+                start,
+                epochs=plan.epochs,
+                seed=plan.seed,
+                on_epoch=lambda: bar.advance(total),
+            )
+            results.append(result)
+            bar.update(total, completed=plan.epochs * len(results))  # a diverged one stopped early
+
+
+def _files(plan: _Plan, results: list[Result], title: str, complete: bool) -> dict[str, bytes]:
+    """The files of a comparison, by name."""
+    task = plan.task
+    lines = [curves.Curve(r.contender.label, r.losses, r.contender.reference) for r in results]
+    quantity = "value" if task.surface else "training loss"
+    window = 1 if task.surface else task.steps_per_epoch
+    # the numbers first: a picture can be drawn again
+    files = {
+        "results.json": record.to_json(task, results, seed=plan.seed, epochs=plan.epochs, interrupted=not complete),
+        "curves.png": style.png(curves.draw(lines, title=title, quantity=quantity, window=window)),
+    }
+    if task.surface:
+        paths = [contour.Path(r.contender.label, r.path or [], r.contender.reference) for r in results]
+        files["contour.png"] = style.png(contour.draw(_map(task.surface), paths, title=title))
+    return files
+
+
+def _map(surface: Surface) -> contour.Map:
+    """The surface's values on a grid over its window."""
+    left, right, bottom, top = surface.window
+    xs = torch.linspace(left, right, _GRID, dtype=torch.float64)
+    ys = torch.linspace(bottom, top, _GRID, dtype=torch.float64)
+    grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)
+    return contour.Map(xs.numpy(), ys.numpy(), surface.value(grid).numpy(), surface.start, surface.minimum)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,1 @@
+"""Pictures and tables of plain data: what they show is given to them. Knows no optimizer and no comparison."""

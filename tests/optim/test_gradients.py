@@ -1,0 +1,489 @@
+"""Gradients of every kind: missing, zero, huge, sparse, of another shape, scaled for mixed precision."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import Parameter
+
+from ravine.errors import BackendError, ParameterError
+from ravine.formula import global_norm, minimum, norm
+from ravine.optim import SGD, Adam, Optimizer, RMSprop, registry
+
+PATHS = pytest.mark.parametrize("fused", [None, False])
+EVERY = pytest.mark.parametrize("name", registry.names())
+
+
+def randn(*shape, dtype=torch.float32, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def make(name, params, **kw):
+    named = registry.lookup(name)
+    return named.cls(params, **{"lr": 0.1, **named.options, **kw})
+
+
+def snapshot(optimizer):
+    """Everything that a step may write, bit for bit."""
+
+    def bits(t):
+        return t.detach().clone().contiguous().reshape(-1).view(torch.uint8).tolist() if t.numel() else []
+
+    params = [p for g in optimizer.param_groups for p in g["params"]]
+    return [(bits(p), {n: bits(v) for n, v in optimizer.state.get(p, {}).items()}) for p in params]
+
+
+# --- none ---------------------------------------------------------------------------------------------------------
+
+
+@EVERY
+@PATHS
+def test_without_a_gradient_nothing_of_a_parameter_is_touched(name, fused):
+    a, b = Parameter(randn(5)), Parameter(randn(4, seed=1))
+    optimizer = make(name, [a, b], fused=fused)
+    a.grad, b.grad = torch.ones(5), torch.ones(4)
+    optimizer.step()
+    for k in range(3):
+        before = snapshot(optimizer)
+        a.grad = None if k != 1 else torch.ones(5)
+        b.grad = None if k == 1 else torch.ones(4)
+        optimizer.step()
+        after = snapshot(optimizer)
+        assert (after[0] == before[0]) is (k != 1)
+        assert (after[1] == before[1]) is (k == 1)
+    a.grad = b.grad = None
+    optimizer.step()
+    assert snapshot(optimizer) == after
+
+
+@PATHS
+def test_gradients_that_come_and_go_give_the_numbers_of_torch(fused):
+    """Step counts differ from tensor to tensor, also of those whose first gradient comes late."""
+    results = []
+    for cls, kw in ((torch.optim.Adam, {}), (Adam, {"fused": fused})):
+        params = [Parameter(randn(5, seed=s)) for s in range(4)]
+        optimizer = cls(params, lr=0.1, weight_decay=0.1, **kw)
+        for k in range(12):
+            for i, p in enumerate(params):
+                p.grad = torch.cos(p.detach()) if k % (i + 1) == i else None
+            optimizer.step()
+        results.append((params, [float(optimizer.state[p]["step"]) for p in params]))
+    (expected, steps), (got, our_steps) = results
+    assert steps == our_steps == [12, 6, 4, 3]
+    assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(got, expected, strict=True))
+
+
+@PATHS
+def test_a_first_gradient_that_comes_late_is_used(fused):
+    a, b = Parameter(torch.ones(3)), Parameter(torch.ones(4))
+    optimizer = SGD([a, b], lr=0.1, fused=fused)
+    a.grad = torch.ones(3)
+    optimizer.step()
+    assert b not in optimizer.state
+    b.grad = torch.ones(4)
+    optimizer.step()
+    assert torch.equal(b.detach(), torch.ones(4) - 0.1 * torch.ones(4))
+    assert [optimizer.state[p]["step"] for p in (a, b)] == [2, 1]
+
+
+@PATHS
+def test_a_step_before_any_gradient_does_nothing(fused):
+    p = Parameter(torch.ones(3))
+    optimizer = Adam([p], fused=fused)
+    optimizer.step()
+    assert torch.equal(p.detach(), torch.ones(3))
+    assert not optimizer.state.get(p)
+
+
+# --- values -------------------------------------------------------------------------------------------------------
+
+
+@EVERY
+@PATHS
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_zero_gradients_leave_parameters_alone(name, fused, dtype):
+    """In float16 torch gives NaN where eps underflows."""
+    p = Parameter(randn(9, dtype=dtype))
+    optimizer = make(name, [p], fused=fused, **({"weight_decay": 0.0} if name == "adamw" else {}))
+    before = p.detach().clone()
+    for _ in range(3):
+        p.grad = torch.zeros(9, dtype=dtype)
+        optimizer.step()
+    assert torch.equal(p.detach(), before)
+
+
+@PATHS
+def test_zero_grad_that_keeps_tensors_counts_as_gradients(fused):
+    results = []
+    for cls, kw in ((torch.optim.SGD, {}), (SGD, {"fused": fused})):
+        p = Parameter(randn(3))
+        optimizer = cls([p], lr=0.1, momentum=0.9, **kw)
+        p.grad = torch.ones(3)
+        kept = p.grad
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=False)
+        assert p.grad is kept
+        assert not kept.any()
+        optimizer.step()
+        (p * 2).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        assert p.grad is None
+        results.append(p.detach())
+    assert torch.allclose(*results)
+
+
+@EVERY
+@PATHS
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_stays_where_it_stands(name, fused, bad):
+    p, q, r = Parameter(randn(40)), Parameter(randn(40)), Parameter(randn(3))
+    both = make(name, [p, r], fused=fused), make(name, [q], fused=fused)
+    place = 17
+    for k in range(3):
+        for t in (p, q, r):
+            t.grad = torch.cos(t.detach()).nan_to_num() + 0.1
+        if k == 1:
+            p.grad[place] = bad
+        for optimizer in both:
+            optimizer.step()
+    others = torch.arange(40) != place
+    assert not torch.isfinite(p.detach()[place])
+    assert torch.equal(p.detach()[others], q.detach()[others])
+    assert torch.isfinite(r).all()
+
+
+@EVERY
+def test_gradients_of_1e30_are_the_same_on_both_paths(name):
+    """Their squares overflow float32, as in torch: second moments become inf and such elements stop."""
+    results = []
+    for fused in (None, False):
+        p = Parameter(torch.ones(67))  # whole vectors and a rest
+        optimizer = make(name, [p], fused=fused)
+        for _ in range(2):
+            p.grad = torch.ones(67)
+            p.grad[::5], p.grad[-1] = 1e30, -1e30
+            optimizer.step()
+        results.append(p.detach())
+    assert torch.allclose(*results, rtol=1e-5, equal_nan=True)
+    assert torch.isfinite(results[0][1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_subnormal_numbers_are_kept_on_every_path(dtype):
+    tiny = torch.finfo(dtype).smallest_normal * torch.tensor([0.25, 0.5, 3.0], dtype=torch.float64)
+    results = []
+    for fused in (None, False):
+        p = Parameter((tiny * 2).to(dtype))
+        p.grad = tiny.to(dtype)
+        SGD([p], lr=1.0, momentum=0.9, fused=fused).step()
+        results.append(p.detach())
+    assert torch.equal(*results)
+    assert torch.equal(results[0], tiny.to(dtype))
+    assert (results[0] != 0).all()
+
+
+@PATHS
+def test_lazily_negated_and_conjugated_gradients_count_with_their_sign(fused):
+    for shape in ((), (5,)):
+        p = Parameter(torch.ones(shape))
+        optimizer = SGD([p], lr=1.0, fused=fused)
+        for k in range(2):
+            p.grad = torch._neg_view(torch.ones(shape))
+            assert p.grad.is_neg()
+            optimizer.step()
+            assert torch.equal(p.detach(), torch.full(shape, 2.0 + k))
+    z = Parameter(torch.zeros(4, dtype=torch.complex64))
+    optimizer = SGD([z], lr=1.0, fused=fused)
+    for _ in range(2):
+        z.grad = torch.full((4,), 1 + 2j).conj()
+        optimizer.step()
+    assert torch.equal(z.detach(), torch.full((4,), -2 + 4j))
+
+
+@EVERY
+@pytest.mark.parametrize("fused", [None, True, False])
+def test_a_step_leaves_the_gradient_as_it_was(name, fused):
+    params = [Parameter(randn(3, 4)), Parameter(randn(5, dtype=torch.float64)), Parameter(randn(40000))]
+    optimizer = make(name, params, fused=fused, maximize=True)
+    for _ in range(2):
+        kept = [torch.cos(p.detach()) for p in params]
+        kept[0] = kept[0].t().contiguous().t()
+        for p, g in zip(params, kept, strict=True):
+            p.grad = g
+        copies, versions = [g.clone() for g in kept], [g._version for g in kept]
+        optimizer.step()
+        assert all(p.grad is g for p, g in zip(params, kept, strict=True))
+        assert all(torch.equal(g, c) for g, c in zip(kept, copies, strict=True))
+        assert [g._version for g in kept] == versions
+
+
+@PATHS
+def test_gradients_may_share_memory_or_be_the_parameter_itself(fused):
+    shared = torch.ones(4)
+    a, b, c = Parameter(torch.zeros(4)), Parameter(torch.zeros(4)), Parameter(torch.ones(4))
+    optimizer = SGD([a, b, c], lr=0.5, fused=fused)
+    a.grad, b.grad, c.grad = shared, shared, c.detach()
+    optimizer.step()
+    assert torch.equal(a.detach(), torch.full((4,), -0.5))
+    assert torch.equal(b.detach(), a.detach())
+    assert torch.equal(c.detach(), torch.full((4,), 0.5))
+
+
+@PATHS
+def test_a_gradient_of_another_dtype_where_torch_allows_it(fused):
+    p = Parameter(torch.zeros(4, dtype=torch.bfloat16))
+    if not hasattr(p, "grad_dtype"):
+        pytest.skip("this torch has no grad_dtype")
+    p.grad_dtype = None
+    optimizer = SGD([p], lr=1.0, fused=fused)
+    for dtype in (torch.bfloat16, torch.float32, torch.float16, torch.float64):
+        p.grad = torch.full((4,), 0.5, dtype=dtype)
+        optimizer.step()
+    assert torch.equal(p.detach(), torch.full((4,), -2.0, dtype=torch.bfloat16))
+
+
+# --- impossible ones ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fused", [None, True, False])
+@pytest.mark.parametrize("before", [0, 2])
+def test_a_sparse_gradient_is_refused_by_name_and_nothing_is_written(fused, before):
+    a, e = Parameter(randn(3)), Parameter(randn(4, 2))
+    optimizer = SGD([("bias", a), ("embedding", e)], lr=0.1, momentum=0.9, fused=fused)
+    for _ in range(before):
+        a.grad, e.grad = torch.ones(3), torch.ones(4, 2)
+        optimizer.step()
+    kept = snapshot(optimizer)
+    for sparse in (torch.ones(4, 2).to_sparse(), torch.ones(4, 2).to_sparse(1)):
+        a.grad, e.grad = torch.ones(3), sparse
+        with pytest.raises(ParameterError, match=r"'embedding'.*sparse"):
+            optimizer.step()
+        assert snapshot(optimizer) == kept
+    e.grad = torch.ones(4, 2)
+    optimizer.step()
+    assert optimizer.state[e]["step"] == before + 1
+
+
+@pytest.mark.parametrize("fused", [None, True, False])
+@pytest.mark.parametrize("shape", [(2, 2), (4, 1), (1, 4), (5,), (), (2,)])
+def test_a_gradient_or_state_of_another_shape_is_refused_by_name_before_any_write(fused, shape):
+    a, b = Parameter(randn(3)), Parameter(randn(4))
+    optimizer = SGD([("a", a), ("b", b)], lr=0.1, momentum=0.9, fused=fused)
+    a.grad, b.grad = torch.ones(3), torch.ones(4)
+    optimizer.step()
+    memory = b.data
+    b.data = memory[: math.prod(shape)].view(shape) if math.prod(shape) <= 4 else torch.ones(shape)
+    kept = snapshot(optimizer)
+    with pytest.raises(ParameterError, match=r"'b'.*gradient of shape \(4,\)"):
+        optimizer.step()
+    b.grad = None
+    b.grad = torch.ones(shape)
+    with pytest.raises(ParameterError, match=r"'b'.*momentum_buffer.*\(4,\)"):
+        optimizer.step()
+    assert snapshot(optimizer) == kept
+    del optimizer.state[b]  # what the error tells to do
+    expected = b.detach() - 0.1
+    optimizer.step()
+    assert torch.allclose(b.detach(), expected)
+
+
+@PATHS
+def test_a_step_after_an_error_runs_the_formula_of_now(fused):
+    """A rebuilt plan that failed must leave nothing of itself behind."""
+    p = Parameter(torch.ones(3))
+    optimizer = SGD([p], lr=0.1, fused=fused)
+    p.grad = torch.ones(3)
+    optimizer.step()
+    optimizer.param_groups[0]["weight_decay"] = 0.5
+    p.grad = torch.ones(3).to_sparse()
+    with pytest.raises(ParameterError):
+        optimizer.step()
+    p.grad = torch.ones(3)
+    expected = p.detach() - 0.1 * (1 + 0.5 * p.detach())
+    optimizer.step()
+    assert torch.allclose(p.detach(), expected)
+    with pytest.raises(BackendError):
+        optimizer.param_groups[0].update(momentum=0.9, fused=True)
+        p.data = torch.ones(6)[::2]
+        optimizer.step()
+    optimizer.param_groups[0].update(weight_decay=0.0, fused=fused)
+    optimizer.step()
+    assert torch.allclose(p.detach(), torch.full((3,), 0.9))
+
+
+# --- mixed precision ------------------------------------------------------------------------------------------------
+
+
+def scaler():
+    return torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=2)
+
+
+@EVERY
+@PATHS
+def test_an_overflow_writes_nothing_also_on_the_first_step(name, fused):
+    """torch's fused SGD leaves uninitialised momentum behind an overflow on the first step."""
+    p, q = Parameter(randn(5)), Parameter(randn(5))
+    ours, plain, s = make(name, [p], fused=fused), make(name, [q], fused=fused), scaler()
+    for k in range(6):
+        ours.zero_grad()
+        overflow = k in (0, 3)
+        before = snapshot(ours)
+        loss = (p**2).sum() * (math.inf if overflow else 1)
+        s.scale(loss).backward()
+        scale = s.get_scale()
+        s.step(ours)
+        s.update()
+        if overflow:
+            assert snapshot(ours) == before
+            assert s.get_scale() == scale / 2
+        else:
+            q.grad = 2 * q.detach()
+            plain.step()
+        assert torch.equal(p.detach(), q.detach())  # scales are powers of 2
+    assert ours.state[p]["step"] == 4
+
+
+@PATHS
+def test_scaled_steps_are_those_of_torch_with_and_without_clipping(fused):
+    results = []
+    for cls, kw in ((torch.optim.Adam, {}), (Adam, {"fused": fused})):
+        model = torch.nn.Linear(4, 3)
+        with torch.no_grad():
+            for i, p in enumerate(model.parameters()):
+                p.copy_(randn(*p.shape, seed=i))
+        optimizer, s = cls(model.parameters(), lr=0.1, weight_decay=0.1, **kw), scaler()
+        for k in range(10):
+            optimizer.zero_grad()
+            loss = (model(randn(2, 4, seed=k)) ** 2).sum() * (math.inf if k in (0, 5) else 1)
+            s.scale(loss).backward()
+            if k % 3 == 0:
+                s.unscale_(optimizer)
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+            s.step(optimizer)
+            s.update()
+        results.append([p.detach() for p in model.parameters()])
+    assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(*results, strict=True))
+
+
+@PATHS
+def test_the_scaler_leaves_nothing_behind(fused):
+    p = Parameter(torch.ones(3))
+    optimizer, s = SGD([p], lr=0.1, fused=fused), torch.amp.GradScaler("cpu", init_scale=4.0)
+    s.scale((p * 2).sum()).backward()
+    s.step(optimizer)
+    s.update()
+    assert torch.equal(p.grad, torch.full((3,), 8.0))  # its own formula divides; the gradient is untouched
+    p.grad = torch.ones(3)
+    before = p.detach().clone()
+    optimizer.step()
+    assert torch.allclose(p.detach(), before - 0.1)
+    disabled = torch.amp.GradScaler("cpu", enabled=False)
+    disabled.scale((p * 2).sum()).backward()
+    disabled.step(optimizer)
+    assert torch.allclose(p.detach(), before - 0.4)
+
+
+def test_two_optimizers_under_one_scaler():
+    p, q = Parameter(torch.ones(3)), Parameter(torch.ones(3))
+    a, b, s = SGD([p], lr=0.1), RMSprop([q], lr=0.1), scaler()
+    s.scale((p * 2).sum() + (q * math.inf).sum()).backward()
+    s.step(a)
+    s.step(b)
+    s.update()
+    assert torch.allclose(p.detach(), torch.full((3,), 0.8))
+    assert torch.equal(q.detach(), torch.ones(3))
+    assert not b.state.get(q)
+
+
+# --- norms ----------------------------------------------------------------------------------------------------------
+
+
+def clip(update, *, most):
+    return update * minimum(1.0, most / global_norm(update))
+
+
+def trust(update, *, param):
+    return update * norm(param) / norm(update)
+
+
+def scale_by_all(update, *, param):
+    return update * global_norm(param)
+
+
+def descend(param, *, update, lr):
+    return param - lr * update
+
+
+def tensors():
+    return [randn(300, seed=1), randn(4, 8, seed=2), randn(20_000, seed=3), randn(2, seed=4), torch.zeros(0)]
+
+
+@pytest.mark.parametrize("layout", ["kernel", "torch", "both"])
+@pytest.mark.parametrize("missing", [(), (0,), (2, 3)])
+def test_a_global_norm_joins_groups_backends_and_dtypes(layout, missing):
+    """Clipping in the formula is torch.nn.utils.clip_grad_norm_ before SGD."""
+    params = [Parameter(t.clone()) for t in tensors()]
+    if layout == "both":
+        strided = torch.zeros(4, 16)[:, ::2]
+        params[1] = strided.copy_(tensors()[1]).requires_grad_()
+    params[2] = Parameter(params[2].detach().double())
+    groups = [{"params": params[:2]}, {"params": params[2:], "lr": 0.05}]
+    ours = Optimizer(groups, [clip, descend], lr=0.1, most=1.0, fused=False if layout == "torch" else None)
+    plain = [Parameter(p.detach().clone().double()) for p in params]
+    theirs = torch.optim.SGD([{"params": plain[:2]}, {"params": plain[2:], "lr": 0.05}], lr=0.1)
+    for k in range(3):
+        for i, (p, q) in enumerate(zip(params, plain, strict=True)):
+            p.grad = None if i in missing and k == 1 else torch.cos(p.detach() * (k + 1))
+            q.grad = None if p.grad is None else p.grad.double()
+        torch.nn.utils.clip_grad_norm_(plain, 1.0)
+        ours.step()
+        theirs.step()
+    assert all(torch.allclose(p.detach().double(), q.detach(), rtol=1e-5, atol=1e-6) for p, q in zip(params, plain, strict=True))
+
+
+@PATHS
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_norm_is_of_each_tensor_alone(fused, count):
+    params = [Parameter(t.clone()) for t in tensors()[:count]]
+    optimizer = Optimizer(params, [trust, descend], lr=0.1, fused=fused)
+    for k in range(2):
+        expected = []
+        for p in params:
+            p.grad = torch.cos(p.detach() * (k + 1))
+            length = p.detach().norm() / p.grad.norm() if p.numel() else 0
+            expected.append(p.detach() - 0.1 * p.grad * length)
+        optimizer.step()
+        assert all(torch.allclose(p.detach(), e, rtol=1e-5, atol=1e-6) for p, e in zip(params, expected, strict=True))
+
+
+@PATHS
+def test_groups_with_other_formulas_do_not_mix_their_norms(fused):
+    def recipe(clipped):
+        return [*([clip] if clipped else []), scale_by_all, descend]
+
+    p, q = Parameter(torch.full((3,), 2.0)), Parameter(torch.full((4,), 3.0))
+    whole = math.sqrt(3 * 4 + 4 * 9)
+    groups = [{"params": [p], "clipped": True}, {"params": [q], "clipped": False}]
+    optimizer = Optimizer(groups, recipe, lr=1.0, most=1e9, clipped=True, fused=fused)
+    p.grad, q.grad = torch.ones(3), torch.ones(4)
+    optimizer.step()
+    assert torch.allclose(p.detach(), torch.full((3,), 2.0 - whole))
+    assert torch.allclose(q.detach(), torch.full((4,), 3.0 - whole))
+
+
+@PATHS
+def test_a_norm_sees_the_unscaled_gradient_and_not_what_overflowed(fused):
+    p, q = Parameter(torch.ones(3)), Parameter(torch.ones(3))
+    ours = Optimizer([p], [clip, descend], lr=0.1, most=1.0, fused=fused)
+    plain = Optimizer([q], [clip, descend], lr=0.1, most=1.0, fused=fused)
+    s = scaler()
+    for k in range(4):
+        p.grad = None
+        s.scale((p * 2).sum() * (math.inf if k == 1 else 1)).backward()
+        s.step(ours)
+        s.update()
+        if k != 1:
+            q.grad = torch.full((3,), 2.0)
+            plain.step()
+    assert torch.equal(p.detach(), q.detach())
