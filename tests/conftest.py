@@ -11,4 +11,3 @@ def kernel_cache(tmp_path_factory):
     if "RAVINE_CACHE_DIR" not in os.environ:
         base = tmp_path_factory.getbasetemp()
         os.environ["RAVINE_CACHE_DIR"] = str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache")
-    yield

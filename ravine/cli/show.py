@@ -68,9 +68,7 @@ def command(name: str, kernel: bool, settings: tuple[str, ...]) -> None:
     chooses = {*inspect.signature(found.cls.formula).parameters, "maximize"}
     for key in (k for k in group if k != "params" and k != "fused"):
         symbol = "β₁, β₂" if key == "betas" else display_name(key)
-        shown = (
-            symbol if key in used else "chooses the formula" if key in chooses else "not in this formula"
-        )
+        shown = symbol if key in used else "chooses the formula" if key in chooses else "not in this formula"
         table.add_row(key, shown, str(group[key]))
     console.print()
     console.print(table)

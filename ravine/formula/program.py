@@ -145,12 +145,16 @@ class Program:
             sums: values of the sums of the passes before, numbers or arrays with one per tensor.
         """
         function = self._functions[index]
-        try:
-            result: tuple[Any, ...] = function(step, *hypers, *sums)
-        except (ZeroDivisionError, OverflowError):
-            # Python raises where IEEE arithmetic has a value; NumPy's doubles give the value.
-            with np.errstate(all="ignore"):
-                result = function(np.float64(step), *map(np.float64, hypers), *sums)
+        result: tuple[Any, ...]
+        if not len(sums) and not isinstance(step, np.ndarray):
+            try:
+                result = function(step, *hypers)
+                return result
+            except (ZeroDivisionError, OverflowError):
+                # Python raises where IEEE arithmetic has a value; NumPy's doubles give the value.
+                step, hypers = np.float64(step), [np.float64(h) for h in hypers]
+        with np.errstate(all="ignore"):
+            result = function(step, *hypers, *sums)
         return result
 
     @cached_property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.optim.optimizer as torch_optimizer
@@ -85,6 +85,13 @@ class Optimizer(torch.optim.Optimizer):
     not_in_torch: ClassVar[dict[str, float]] = {}
     #: Whether states exist before the first step, as in torch's class of the same name.
     states_at_once: ClassVar[bool] = False
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        known = inspect.signature(cls.__init__).parameters
+        if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            for name in kwargs.keys() - known.keys():
+                raise TypeError(f"{cls.__name__} has no option {name!r}. {nearest(name, known.keys() - {'self'})}")
+        return super().__new__(cls)
 
     def __init__(
         self,

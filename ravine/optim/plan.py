@@ -22,6 +22,7 @@ from ravine.backends.eager import Eager
 from ravine.backends.numba import Fused
 from ravine.formula import Piece, Program, trace
 from ravine.optim.hyperparameters import check
+from ravine.optim.kept import KeptStates
 from ravine.optim.members import Member, counter, member, stepped
 
 Pieces = tuple[Callable[..., Any] | Piece, ...]
@@ -96,6 +97,7 @@ class GroupPlan:
         self._pieces_of, self._defaults, self._extra, self._where = pieces_of, defaults, extra, where
         self._keys = [k for k in defaults if k != "fused"]
         self.fused, self.params = group["fused"], list(group["params"])
+        self._get = operator.itemgetter(*self._keys, "fused")
         self._read(self._now())
 
     def _now(self) -> list[Any]:
@@ -108,6 +110,9 @@ class GroupPlan:
         for name in self._keys:
             check(name, self.group[name], self._defaults[name], self._where)
         self._values = values
+        # Plain numbers are compared as they stand; a tensor's value may change in place.
+        raw = self._get(self.group)
+        self._raw = raw if all(isinstance(v, float | int | None) or _numbers(v) for v in raw) else None
         known = dict(zip([*self._keys, *self._extra], values, strict=True))
         self.program = program_of(self._pieces_of(self.group), known)
         flat: list[float] = []
@@ -124,6 +129,8 @@ class GroupPlan:
             return False
         if self.group["fused"] is not self.fused:
             return False
+        if not self._extra and type(self._raw) is tuple and self._get(self.group) == self._raw:
+            return True
         values = self._now()
         if values == self._values:
             return True
@@ -132,12 +139,18 @@ class GroupPlan:
         return self.program is before
 
 
+def _numbers(value: Any) -> bool:
+    return type(value) is tuple and all(isinstance(v, float | int) for v in value)
+
+
 def _plain(value: Any) -> Any:
     """Numbers for tensors of one element, NumPy scalars and tuples of them."""
     if isinstance(value, tuple | list):
         return tuple(_plain(v) for v in value)
     if isinstance(value, torch.Tensor | np.generic | np.ndarray) and math.prod(value.shape) == 1:
         return value.item()
+    if isinstance(value, torch.Tensor | np.ndarray):
+        return tuple(value.reshape(-1).tolist())  # no number, which ``check`` will say
     return value
 
 
@@ -164,11 +177,12 @@ class Plan:
         kinds: dict[torch.Tensor, tuple[torch.dtype, torch.device]],
     ) -> None:
         self.groups, self.extra = list(groups), extra
+        self._unchanged = [True]
         # Everything is looked at before anything is kept.
         found = [[member(p, g, state, describe, kinds) for p in stepped(g, state)] for g in self.groups]
         for g, members in zip(self.groups, found, strict=True):
             for m in members:
-                state[m.param].update(m.states)
+                state[m.param] = KeptStates(m.states, self._unchanged)
                 kinds[m.param] = (m.param.dtype, m.param.device)
             g.batches = list(_batches(g, members, state))
         self._all = [(g, batch, steps) for g in self.groups for batch, steps in g.batches]
@@ -177,9 +191,10 @@ class Plan:
         taken = {id(m.param) for members in found for m in members}
         self._idle = [p for g in self.groups for p in g.params if id(p) not in taken]
         self._state, self._dicts = state, list(state.values())
-        self._values = list(chain.from_iterable(map(dict.values, self._dicts)))
-        self._addresses = [v.data_ptr() if isinstance(v, torch.Tensor) else 0 for v in self._values]
-        self._plain = all(type(v) is torch.Tensor for v in self._values)
+        self._unchanged.append(True)  # making the batches set the step counts
+        # The memory that addresses stand for lives as long as they are used, whatever becomes of the tensors.
+        values = chain.from_iterable(d.values() for d in self._dicts if isinstance(d, dict))
+        self._storages = [v.untyped_storage() for v in values if type(v) is torch.Tensor]
 
     def ready(self, groups: Sequence[dict[str, Any]], state: Mapping[Any, Any]) -> bool:
         """Take this step's gradients and hyperparameters; False if the plan does not hold any more. Writes nothing."""
@@ -195,20 +210,13 @@ class Plan:
         )
 
     def _same_state(self, state: Mapping[Any, Any]) -> bool:
-        """Whether every state stands where it stood: users replace, reset and move states between steps."""
-        if state is not self._state or len(state) != len(self._dicts):
-            return False
-        if not all(map(operator.is_, state.values(), self._dicts)):
-            return False
-        if sum(map(len, self._dicts)) != len(self._values):
-            return False
-        now = chain.from_iterable(map(dict.values, self._dicts))
-        if self._plain:
-            try:
-                return list(map(torch.Tensor.data_ptr, now)) == self._addresses
-            except TypeError:
-                return False
-        return all(map(operator.is_, now, self._values))
+        """Whether every state is the one that was there: users replace, reset and move states between steps."""
+        return (
+            bool(self._unchanged)
+            and state is self._state
+            and len(state) == len(self._dicts)
+            and all(map(operator.is_, state.values(), self._dicts))
+        )
 
     def run(self) -> None:
         """Write the new parameters and states."""

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 from ravine.errors import OptionError, nearest
 from ravine.formula import abs as absolute
-from ravine.formula import sqrt, start
+from ravine.formula import isfinite, sqrt, start, where
 from ravine.optim import pieces
 from ravine.optim.dialects import DIALECTS
 from ravine.optim.optimizer import Optimizer, Params, Pieces, options
@@ -38,18 +38,24 @@ def over_root_eps_inside(update: Value, *, square_avg: Value, eps: Value) -> Val
     return update / sqrt(square_avg + eps)
 
 
-# The variance can round below 0, where its root is NaN. It is then nothing but rounding error: its magnitude keeps
-# the step at the size that it has when the error falls on the other side, and 0 would leave eps alone to divide by.
+def variance(square_avg: Value, grad_avg: Value) -> Value:
+    """Second moment minus the square of the first.
+
+    It can round below 0, where its root is NaN. It is then nothing but rounding error: its magnitude keeps the step at
+    the size that it has when the error falls on the other side; 0 would leave eps alone to divide by. Where squares
+    overflow it is infinite, not the NaN of infinity minus infinity.
+    """
+    return where(isfinite(square_avg), absolute(square_avg - grad_avg**2), square_avg)
 
 
 def over_deviation(update: Value, *, square_avg: Value, grad_avg: Value, eps: Value) -> Value:
     """Divide by the standard deviation (Graves, 2013, eq. 40)."""
-    return update / (sqrt(absolute(square_avg - grad_avg**2)) + eps)
+    return update / (sqrt(variance(square_avg, grad_avg)) + eps)
 
 
 def over_deviation_eps_inside(update: Value, *, square_avg: Value, grad_avg: Value, eps: Value) -> Value:
     """Divide by the standard deviation, eps inside the root."""
-    return update / sqrt(absolute(square_avg - grad_avg**2) + eps)
+    return update / sqrt(variance(square_avg, grad_avg) + eps)
 
 
 class RMSprop(Optimizer):

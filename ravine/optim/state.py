@@ -25,7 +25,9 @@ VERSION = 1
 
 
 def dump(optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
-    """Complete torch's state dict of the optimizer."""
+    """Complete torch's state dict of the optimizer; a hook may have made something else of it, which stays so."""
+    if "state" not in state_dict:
+        return state_dict
     state = dict(own_steps(state_dict["state"]))
     programs = [optimizer.program(i) for i in range(len(optimizer.param_groups))]
     formulas = [{"hash": p.fingerprint, "text": "; ".join(formula_lines(p))} for p in programs]

@@ -28,6 +28,8 @@ from torch_pairs import (
     ulp,
 )
 
+from ravine.optim import SGD
+
 one_thread = pytest.mark.usefixtures("one_thread")
 each_class = pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.__name__)
 
@@ -125,6 +127,17 @@ def test_lower_precision_one_step_at_a_time(cls, options, dtype, fused):
             allowed = UNITS_TO_EXACT[dtype] * ulp(truth, dtype) + 4 * ulp(terms, torch.float32)
             off = ((mine.double() - truth).abs() / allowed).max()
             assert off <= 1, f"{name}, step {step}: {off:g} times as far from the exact step as rounding explains"
+
+
+@each_path
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=lambda d: str(d).removeprefix("torch."))
+def test_half_way_goes_to_the_even_neighbour(dtype, fused):
+    need_kernel(dtype, fused)
+    unit = torch.finfo(dtype).eps
+    p = torch.nn.Parameter(torch.tensor([1.0, 1 + unit, -1.0, -1 - unit], dtype=dtype))
+    p.grad = torch.tensor([-unit / 2, -unit / 2, unit / 2, unit / 2], dtype=dtype)
+    SGD([p], lr=1.0, fused=fused).step()
+    assert p.tolist() == [1.0, 1 + 2 * unit, -1.0, -1 - 2 * unit]
 
 
 @each_path

@@ -314,3 +314,15 @@ def test_centered_with_varying_gradients_equals_torch_for_long(fused):
             optimizer.step()
     assert params[1].isfinite().all()
     assert ((params[0] - params[1]).abs() <= 1e-10 * params[1].abs()).all()
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("size", [1e10, 1e20, 1e25, 3e38])
+@pytest.mark.parametrize("eps_inside_root", [True, False])
+def test_centered_gives_no_nan_where_squares_overflow(fused, size, eps_inside_root):
+    p = torch.nn.Parameter(torch.zeros(20))
+    optimizer = RMSprop([p], centered=True, fused=fused, eps_inside_root=eps_inside_root)
+    for sign in (1, 1, -1):
+        p.grad = torch.full((20,), sign * size)
+        optimizer.step()
+        assert torch.isfinite(p).all()

@@ -20,7 +20,7 @@ from ravine.backends.numba.kernel import CHUNK, TASK, kernel_source, supported
 from ravine.formula import Program
 
 _GRAD = 1  # the row of the gradients in the table of addresses
-_address, _bytes, _contiguous = Tensor.data_ptr, Tensor.nbytes.__get__, Tensor.is_contiguous  # type: ignore[attr-defined]
+_address, _numel, _contiguous, _negated = Tensor.data_ptr, Tensor.numel, Tensor.is_contiguous, Tensor.is_neg
 
 
 def _dense(tensor: Tensor) -> bool:
@@ -72,11 +72,12 @@ class Fused:
         names = list(program.states)
         self._layouts = [(p.shape, p.stride(), p.dtype) for p in params]
         self._empty = sum(p.numel() == 0 for p in params)
-        self._simple = all(p.is_contiguous() and not p.is_complex() for p in params)
+        # torch lets no gradient of another dtype be set, unless a parameter says that it may be.
+        own = all(getattr(p, "grad_dtype", p.dtype) == p.dtype == grad_dtype for p in params)
+        self._simple = own and all(p.is_contiguous() and not p.is_complex() for p in params)
         self._grad_dtype = grad_dtype
         self._param_addresses = [p.data_ptr() for p in params]
-        itemsize = torch.empty(0, dtype=grad_dtype).element_size()
-        self._grad_bytes = [p.numel() * itemsize for p in params]
+        self._numels = [p.numel() for p in params]
         self._grads: list[Tensor | None] = []
 
         dtypes = {
@@ -121,16 +122,16 @@ class Fused:
     # --- gathering --------------------------------------------------------------------------------------------
 
     def gather(self) -> bool:
-        if list(map(_address, self.params)) != self._param_addresses:
+        if list(map(_address, self.params)) != self._param_addresses or list(map(_numel, self.params)) != self._numels:
             return False
         grads = [p.grad for p in self.params]
         if self._simple:
             try:
                 addresses = list(map(_address, grads))  # type: ignore[arg-type]
                 if (
-                    list(map(_bytes, grads)) == self._grad_bytes
+                    list(map(_numel, grads)) == self._numels  # type: ignore[arg-type]
                     and all(map(_contiguous, grads))  # type: ignore[arg-type]
-                    and all(map(_contiguous, self.params))
+                    and not any(map(_negated, grads))  # type: ignore[arg-type]
                     and addresses.count(0) == self._empty  # torch has tensors of zeros without memory
                 ):
                     self._addresses[_GRAD] = addresses

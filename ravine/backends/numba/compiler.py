@@ -13,8 +13,8 @@ from typing import Any
 from ravine.backends.numba import cache as kept
 from ravine.backends.numba.threads import Runner
 
-# Never nnan or ninf: a NaN must stay visible.
-_FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
+# Never nnan or ninf: a NaN must stay visible. Never arcp: x / sqrt(inf) would become an estimate that is NaN.
+_FASTMATH = {"reassoc", "contract", "nsz"}
 _ENTRY = "ravine_kernel"
 _SCALAR = ("sqrt", "exp", "log", "tanh", "isfinite", "isnan")  # functions of the language that math has
 

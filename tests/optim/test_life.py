@@ -1,0 +1,796 @@
+"""What users do with an optimizer between steps: move, cast, replace, copy, schedule, hook, compile."""
+
+import copy
+import gc
+import pickle
+import tracemalloc
+import warnings
+import weakref
+from collections import defaultdict
+
+import pytest
+import torch
+from torch.nn import Parameter
+from torch.optim import lr_scheduler
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from ravine.backends.numba import compiled
+from ravine.errors import OptionError
+from ravine.formula import sqrt
+from ravine.optim import SGD, Adam, Optimizer, RMSprop, registry
+
+PATHS = pytest.mark.parametrize("fused", [None, False])
+EVERY = pytest.mark.parametrize("name", registry.names())
+
+
+def randn(*shape, dtype=torch.float32, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def make(name, params, **kw):
+    named = registry.lookup(name)
+    return named.cls(params, **{"lr": 0.1, **named.options, **kw})
+
+
+def walk(optimizer, steps, first=0):
+    """Steps along gradients that depend on the parameters alone."""
+    for k in range(first, first + steps):
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                p.grad = torch.cos(p.detach() * (k + 1))
+        optimizer.step()
+
+
+def beside_torch(change, fused, cls="SGD", **kw):
+    """The same three parameters in torch's class and ours: step, ``change(optimizer, parameters)``, step twice."""
+    results = []
+    for library in (torch.optim, None):
+        params = [Parameter(randn(4, seed=s)) for s in range(3)]
+        for p in params:
+            p.grad = torch.ones(4)
+        options = {"lr": 0.1, **kw} if library else {"lr": 0.1, "fused": fused, **kw}
+        optimizer = getattr(library, cls)(params[:2], **options) if library else globals()[cls](params[:2], **options)
+        optimizer.step()
+        change(optimizer, params)
+        optimizer.step()
+        optimizer.step()
+        results.append(([p.detach() for p in params], [optimizer.state.get(p, {}) for p in params]))
+    (expected, theirs), (got, ours) = results
+    assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(expected, got, strict=True))
+    assert [set(s) - {"step"} for s in theirs] == [set(s) - {"step"} for s in ours]
+    return results
+
+
+# --- the memory of parameters -------------------------------------------------------------------------------------
+
+
+@EVERY
+@PATHS
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_states_follow_a_module_that_is_cast(name, fused, dtype):
+    model = torch.nn.Linear(3, 2)
+    optimizer = make(name, model.named_parameters(), fused=fused)
+    model(torch.ones(3)).sum().backward()
+    optimizer.step()
+    before = {p: {n: v.clone() for n, v in s.items()} for p, s in optimizer.state.items()}
+    model.to(dtype)
+    other = copy.deepcopy(model)
+    reference = make(name, other.named_parameters(), fused=fused)
+    for p, q in zip(model.parameters(), other.parameters(), strict=True):
+        p.grad, q.grad = torch.ones_like(p), torch.ones_like(q)
+        reference.state[q] = {n: v.clone() if n == "step" else v.to(dtype) for n, v in before[p].items()}
+    optimizer.step()
+    reference.step()
+    for p, q in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(p, q)
+        assert {v.dtype for n, v in optimizer.state[p].items() if n != "step"} <= {dtype}
+        assert all(torch.equal(v, reference.state[q][n]) for n, v in optimizer.state[p].items())
+
+
+@PATHS
+def test_there_and_back_many_times(fused):
+    for _ in range(20):
+        model = torch.nn.Linear(50, 20)
+        optimizer = Adam(model.parameters(), fused=fused)
+        for cast in (model.float, model.double, model.float, model.bfloat16, model.float):
+            cast()
+            optimizer.zero_grad()
+            model(torch.ones(50, dtype=model.weight.dtype)).sum().backward()
+            optimizer.step()
+        assert {v.dtype for s in optimizer.state.values() for v in s.values()} == {torch.float32}
+
+
+REPLACED = {
+    "other memory": lambda d: d.clone(),
+    "a part": lambda d: d[:2, :2],
+    "turned": lambda d: d.t(),
+    "turned and copied": lambda d: d.t().contiguous(),
+    "flat": lambda d: d.view(16),
+    "larger": lambda d: torch.ones(5, 4),
+    "channels apart": lambda d: torch.stack([d, d], -1)[..., 0],
+    "wider": lambda d: d.double(),
+    "empty": lambda d: d[:0],
+}
+
+
+@PATHS
+@pytest.mark.parametrize("replace", REPLACED.values(), ids=REPLACED)
+def test_data_that_is_replaced_between_steps_is_what_is_stepped(fused, replace):
+    p = Parameter(randn(4, 4))
+    optimizer = SGD([p], lr=0.5, fused=fused)
+    p.grad = torch.ones(4, 4)
+    optimizer.step()
+    old = p.data
+    p.data = replace(p.data)
+    p.grad = None
+    p.grad = randn(*p.shape, dtype=p.dtype)  # contiguous, whatever p is
+    kept, expected = old.clone(), p.detach() - 0.5 * p.grad
+    inside = p.numel() > 0 and p.data_ptr() == old.data_ptr()
+    optimizer.step()
+    assert torch.equal(p.detach(), expected)
+    if not inside:
+        assert torch.equal(old, kept)
+    elif p.shape == (2, 2):
+        assert torch.equal(old[2:], kept[2:])
+        assert torch.equal(old[:, 2:], kept[:, 2:])
+
+
+@PATHS
+def test_a_part_of_a_long_parameter_leaves_the_rest_alone(fused):
+    memory = torch.ones(40_000)
+    p = Parameter(memory)
+    optimizer = SGD([p], lr=1.0, fused=fused)
+    p.grad = torch.ones(40_000)
+    optimizer.step()
+    p.grad = None
+    p.data = p.data[:5]
+    p.grad = torch.ones(5)
+    optimizer.step()
+    assert torch.equal(memory, torch.cat([torch.full((5,), -1.0), torch.zeros(39_995)]))
+
+
+@PATHS
+def test_states_follow_a_change_to_channels_last(fused):
+    results = []
+    for cls, kw in ((torch.optim.SGD, {}), (SGD, {"fused": fused}), (SGD, {"fused": fused is None or None})):
+        model = torch.nn.Conv2d(3, 4, 3)
+        with torch.no_grad():
+            for p in model.parameters():
+                p.copy_(randn(*p.shape))
+        optimizer = cls(model.parameters(), lr=0.1, momentum=0.9, **kw)
+        for k in range(4):
+            optimizer.zero_grad()
+            model(randn(1, 3, 5, 5)).sum().backward()
+            optimizer.step()
+            if k == 1:
+                model.to(memory_format=torch.channels_last)
+        results.append(model.weight.detach())
+    assert all(torch.allclose(results[0], r, rtol=1e-5, atol=1e-5) for r in results[1:])
+
+
+@PATHS
+def test_writing_into_parameters_between_steps_is_kept(fused):
+    model = torch.nn.Linear(3, 2)
+    optimizer = SGD(model.parameters(), lr=0.1, fused=fused)
+    model(torch.ones(3)).sum().backward()
+    optimizer.step()
+    model.load_state_dict({n: torch.zeros_like(v) for n, v in model.state_dict().items()})
+    optimizer.step()
+    assert torch.allclose(model.weight.detach(), torch.full((2, 3), -0.1))
+    torch.nn.utils.vector_to_parameters(torch.ones(8), model.parameters())
+    optimizer.step()
+    assert torch.allclose(model.weight.detach(), torch.full((2, 3), 0.9))
+    model.share_memory()
+    optimizer.step()
+    assert torch.allclose(model.bias.detach(), torch.full((2,), 0.8))
+
+
+@pytest.mark.parametrize("fused", [None, True, False])
+def test_autograd_notices_that_a_step_wrote(fused):
+    p, still = Parameter(torch.ones(3)), Parameter(torch.ones(3))
+    optimizer = SGD([p, still], lr=0.1, fused=fused)
+    for _ in range(2):  # the second step goes the short way
+        loss = (p * p).sum()
+        p.grad = None
+        loss.backward(retain_graph=True)
+        version, other = p._version, still._version
+        optimizer.step()
+        assert p._version > version
+        assert still._version == other
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            loss.backward()
+
+
+@pytest.mark.parametrize("fused", [None, True, False])
+def test_a_step_leaves_no_trace_in_autograd(fused):
+    p = Parameter(torch.ones(3))
+    optimizer = Adam([p], fused=fused)
+    (g,) = torch.autograd.grad((p**3).sum(), p, create_graph=True)
+    p.grad = g
+    optimizer.step()
+    assert p.is_leaf
+    assert p.requires_grad
+    assert all(not v.requires_grad and v.grad_fn is None for v in optimizer.state[p].values())
+
+
+# --- groups -------------------------------------------------------------------------------------------------------
+
+GROUP_CHANGES = {
+    "append": lambda o, ps: o.param_groups[0]["params"].append(ps[2]),
+    "swap": lambda o, ps: o.param_groups[0]["params"].__setitem__(0, ps[2]),
+    "new list": lambda o, ps: o.param_groups[0].update(params=[ps[2], ps[0]]),
+    "remove": lambda o, ps: o.param_groups[0]["params"].pop(),
+    "no parameter": lambda o, ps: o.param_groups[0]["params"].clear(),
+    "no group": lambda o, ps: o.param_groups.clear(),
+    "add_param_group": lambda o, ps: o.add_param_group({"params": [ps[2]], "lr": 0.3}),
+    "append a group": lambda o, ps: o.param_groups.append({**o.param_groups[0], "params": [ps[2]]}),
+    "replace a group": lambda o, ps: o.param_groups.__setitem__(0, {**o.param_groups[0], "lr": 0.5}),
+    "new groups": lambda o, ps: setattr(o, "param_groups", [{**o.param_groups[0], "params": [ps[2]]}]),
+    "freeze": lambda o, ps: (ps[0].requires_grad_(False), setattr(ps[0], "grad", None)),
+    "lr": lambda o, ps: o.param_groups[0].update(lr=0.7),
+    "tensor lr": lambda o, ps: o.param_groups[0].update(lr=torch.tensor(0.7)),
+    "weight decay on": lambda o, ps: o.param_groups[0].update(weight_decay=0.3),
+    "maximize": lambda o, ps: o.param_groups[0].update(maximize=True),
+}
+
+
+@PATHS
+@pytest.mark.parametrize("change", GROUP_CHANGES.values(), ids=GROUP_CHANGES)
+def test_changes_of_groups_between_steps_are_those_of_torch(fused, change):
+    beside_torch(change, fused, momentum=0.9)
+    beside_torch(change, fused, cls="Adam")
+
+
+def test_the_path_may_change_between_steps():
+    p = Parameter(torch.ones(4))
+    q = torch.ones(8)[::2].requires_grad_()
+    p.grad, q.grad = torch.ones(4), torch.ones(4)
+    optimizer = SGD([p, q], lr=0.1)
+    optimizer.step()
+    optimizer.param_groups[0]["fused"] = True
+    with pytest.raises(RuntimeError, match="fused=True"):
+        optimizer.step()
+    optimizer.param_groups[0]["fused"] = False
+    optimizer.step()
+    assert torch.allclose(p.detach(), torch.full((4,), 0.8))
+
+
+@PATHS
+def test_a_group_that_is_added_keeps_the_states_of_the_others(fused):
+    p, q = Parameter(randn(3)), Parameter(randn(4))
+    optimizer = Adam([p], lr=0.1, fused=fused)
+    walk(optimizer, 2)
+    kept = {n: v.clone() for n, v in optimizer.state[p].items()}
+    theirs = {"params": [q], "lr": 0.3}
+    optimizer.add_param_group(theirs)
+    assert theirs == {"params": [q], "lr": 0.3}  # torch#51794
+    assert all(torch.equal(v, kept[n]) for n, v in optimizer.state[p].items())
+    walk(optimizer, 1, first=2)
+    assert [optimizer.state[t]["step"] for t in (p, q)] == [3, 1]
+
+
+def test_the_callers_group_dicts_stay_as_they_are():
+    groups = [{"params": [Parameter(torch.ones(2))]}, {"params": (Parameter(torch.ones(2)),), "lr": 1.0}]
+    before = [dict(g) for g in groups]
+    SGD(groups, lr=0.1)
+    assert groups == before
+    assert [list(g) for g in groups] == [["params"], ["params", "lr"]]
+
+
+def test_unknown_names_are_errors_that_guess():
+    p = Parameter(torch.ones(2))
+    with pytest.raises((OptionError, TypeError), match="aplha"):
+        RMSprop([p], aplha=0.9)
+    with pytest.raises(OptionError, match="'weight_decya'.*'weight_decay'"):
+        SGD([{"params": [p], "weight_decya": 0.1}])
+    optimizer = SGD([p])
+    with pytest.raises(OptionError, match="'momentun'.*'momentum'.*group 1"[:24]):
+        optimizer.add_param_group({"params": [Parameter(torch.ones(1))], "momentun": 0.1})
+    assert len(optimizer.param_groups) == 1
+    with pytest.raises(OptionError, match="'lrr'.*'lr'"):
+        Optimizer([p], [lambda param, *, grad, lr: param - lr * grad], lr=1.0, lrr=2.0)
+
+
+IMPOSSIBLE = [-1.0, -1, float("nan"), float("inf"), -float("inf"), "0.1", None, True, 1j, [0.1]]
+IMPOSSIBLE += [torch.tensor([1.0, 2.0]), torch.tensor(float("nan")), torch.tensor(-1.0)]
+
+
+@PATHS
+@pytest.mark.parametrize("lr", IMPOSSIBLE, ids=repr)
+def test_an_impossible_lr_is_a_value_error_at_once_and_in_mid_run(fused, lr):
+    p = Parameter(torch.ones(3))
+    with pytest.raises(ValueError, match="lr"):
+        SGD([p], lr=lr, fused=fused)
+    with pytest.raises(ValueError, match="lr"):
+        SGD([{"params": [p], "lr": lr}], fused=fused)
+    optimizer = SGD([p], lr=0.1, momentum=0.9, fused=fused)
+    p.grad = torch.ones(3)
+    optimizer.step()
+    kept = p.detach().clone()
+    optimizer.param_groups[0]["lr"] = lr
+    for _ in range(2):
+        with pytest.raises(ValueError, match="lr"):
+            optimizer.step()
+    assert torch.equal(p.detach(), kept)
+    assert optimizer.state[p]["step"] == 1
+    optimizer.param_groups[0]["lr"] = 0.1
+    optimizer.step()
+    assert optimizer.state[p]["step"] == 2
+
+
+@PATHS
+def test_lr_as_a_tensor_is_as_a_float(fused):
+    results = []
+    for lr in (0.25, torch.tensor(0.25), torch.tensor([0.25]), torch.tensor(0.25, requires_grad=True)):
+        p = Parameter(randn(3))
+        optimizer = Adam([p], lr=lr, fused=fused)
+        walk(optimizer, 2)
+        if isinstance(lr, torch.Tensor):
+            lr.detach().fill_(0.5)
+        else:
+            optimizer.param_groups[0]["lr"] = 0.5
+        walk(optimizer, 2, first=2)
+        results.append(p.detach())
+    assert all(torch.equal(r, results[0]) for r in results)
+
+
+SCHEDULES = {
+    "step": lambda o: lr_scheduler.StepLR(o, 2),
+    "lambda": lambda o: lr_scheduler.LambdaLR(o, lambda k: 0.9**k),
+    "cosine": lambda o: lr_scheduler.CosineAnnealingLR(o, 4),
+    "restarts": lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 3),
+    "one cycle": lambda o: lr_scheduler.OneCycleLR(o, 0.3, total_steps=20),
+    "cyclic": lambda o: lr_scheduler.CyclicLR(o, 0.01, 0.3, step_size_up=3),
+    "to zero": lambda o: lr_scheduler.LinearLR(o, 1.0, 0.0, total_iters=7),
+    "swa": lambda o: torch.optim.swa_utils.SWALR(o, 0.05),
+    "in a row": lambda o: lr_scheduler.SequentialLR(
+        o, [lr_scheduler.LinearLR(o), lr_scheduler.ExponentialLR(o, 0.9)], [3]
+    ),
+}
+
+
+@PATHS
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+def test_schedules_of_torch_drive_an_optimizer_through_saving_too(fused, schedule):
+    results = []
+    for cls, kw in ((torch.optim.SGD, {}), (SGD, {"fused": fused})):
+        p = Parameter(randn(3, dtype=torch.float64))  # the path amplifies rounding
+        optimizer = cls([p], lr=0.1, momentum=0.9, **kw)
+        scheduler = schedule(optimizer)
+        for k in range(12):
+            walk(optimizer, 1, first=k)
+            scheduler.step()
+            if k == 5 and cls is SGD:
+                saved = copy.deepcopy((optimizer.state_dict(), scheduler.state_dict()))
+                optimizer = SGD([p], lr=0.1, momentum=0.9, **kw)
+                scheduler = schedule(optimizer)
+                optimizer.load_state_dict(saved[0])
+                scheduler.load_state_dict(saved[1])
+        results.append((p.detach(), optimizer.param_groups[0]["lr"]))
+    assert torch.allclose(results[0][0], results[1][0], rtol=1e-9, atol=1e-9)
+    assert results[0][1] == results[1][1]
+
+
+# --- state, as the user writes it -----------------------------------------------------------------------------------
+
+STATE_CHANGES = {
+    "clear": lambda o, p: o.state.clear(),
+    "delete": lambda o, p: o.state.pop(p[0]),
+    "empty": lambda o, p: o.state.__setitem__(p[0], {}),
+    "new dict": lambda o, p: setattr(o, "state", defaultdict(dict)),
+    "clear inside": lambda o, p: o.state[p[0]].clear(),
+    "delete one": lambda o, p: o.state[p[1]].pop("exp_avg"),
+    "delete the last": lambda o, p: o.state[p[1]].pop("exp_avg_sq"),
+    "zero": lambda o, p: o.state[p[0]]["exp_avg"].zero_(),
+    "another": lambda o, p: o.state[p[1]].__setitem__("exp_avg", torch.full((4,), 0.3)),
+    "data": lambda o, p: setattr(o.state[p[1]]["exp_avg"], "data", torch.full((4,), 0.3)),
+    "set": lambda o, p: o.state[p[1]]["exp_avg"].set_(torch.full((4,), 0.3)),
+    "strided": lambda o, p: o.state[p[1]].__setitem__("exp_avg", torch.full((8,), 0.3)[::2]),
+    "own entry": lambda o, p: o.state[p[0]].__setitem__("mine", torch.ones(1)),
+    "step": lambda o, p: o.state[p[0]].__setitem__("step", torch.tensor(0.0)),
+    "step in place": lambda o, p: o.state[p[0]]["step"].fill_(0),
+    "step added": lambda o, p: o.state[p[1]]["step"].add_(10),
+    "whole": lambda o, p: o.state.__setitem__(p[0], {**copy.deepcopy(o.state[p[1]]), "step": torch.tensor(5.0)}),
+}
+
+
+@PATHS
+@pytest.mark.parametrize("change", STATE_CHANGES)
+def test_what_a_user_does_to_states_counts_as_in_torch(fused, change):
+    if change in ("delete one", "delete the last"):  # torch has a KeyError; here the state starts anew
+        p = Parameter(torch.ones(4))
+        optimizer = Adam([Parameter(torch.ones(4)), p], lr=0.1, fused=fused)
+        walk(optimizer, 2)
+        STATE_CHANGES[change](optimizer, [None, p])
+        walk(optimizer, 1)
+        assert set(optimizer.state[p]) == {"step", "exp_avg", "exp_avg_sq"}
+        return
+    beside_torch(STATE_CHANGES[change], fused, cls="Adam")
+
+
+@PATHS
+def test_a_state_of_another_dtype_is_kept(fused):
+    p = Parameter(torch.ones(4, dtype=torch.bfloat16))
+    optimizer = SGD([p], lr=0.1, momentum=0.9, fused=fused)
+    walk(optimizer, 1)
+    optimizer.state[p]["momentum_buffer"] = torch.zeros(4)
+    walk(optimizer, 2)
+    assert optimizer.state[p]["momentum_buffer"].dtype == torch.float32
+
+
+@EVERY
+@PATHS
+def test_a_frozen_parameter_has_no_state_while_it_is_frozen(name, fused):
+    model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 2))
+    model[0].requires_grad_(False)
+    optimizer = make(name, model.parameters(), fused=fused)
+    before = model[0].weight.detach().clone()
+    for k in range(4):
+        if k == 2:
+            model[0].requires_grad_(True)
+        optimizer.zero_grad()
+        model(torch.ones(3)).square().sum().backward()
+        optimizer.step()
+        frozen = optimizer.state.get(model[0].weight, {})
+        if k < 2:
+            assert torch.equal(model[0].weight.detach(), before)
+            assert not frozen or (optimizer.states_at_once and frozen["step"] == 0)
+        else:
+            assert frozen["step"] == k - 1
+            assert not torch.equal(model[0].weight.detach(), before)
+
+
+# --- closures and hooks -----------------------------------------------------------------------------------------------
+
+
+@PATHS
+def test_a_closure_is_called_once_with_gradients_on(fused):
+    p = Parameter(torch.ones(3))
+    optimizer = SGD([p], lr=0.1, fused=fused)
+    calls = []
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (p * 2).sum()
+        loss.backward()
+        calls.append(torch.is_grad_enabled())
+        return loss
+
+    with torch.no_grad():
+        loss = optimizer.step(closure)
+    assert calls == [True]
+    assert loss.item() == 6
+    assert torch.allclose(p.detach(), torch.full((3,), 0.8))
+    assert optimizer.step(closure=lambda: "anything") == "anything"
+    assert optimizer.step() is None
+
+
+def test_an_error_in_a_closure_is_the_users_and_nothing_is_written():
+    p = Parameter(torch.ones(3))
+    optimizer = SGD([p], lr=0.1)
+    p.grad = torch.ones(3)
+    with pytest.raises(ZeroDivisionError):
+        optimizer.step(lambda: 1 / 0)
+    assert torch.equal(p.detach(), torch.ones(3))
+    optimizer.step()
+    assert optimizer.state[p]["step"] == 1
+
+
+def test_hooks_are_called_in_torchs_order_with_torchs_arguments():
+    logs = []
+    for cls in (torch.optim.SGD, SGD):
+        p, log = Parameter(torch.ones(3)), []
+        p.grad = torch.ones(3)
+        optimizer = cls([p], lr=0.1)
+
+        def note(text, log=log, optimizer=optimizer):
+            def hook(*args, **kwargs):
+                assert args[0] is optimizer
+                log.append(
+                    (text, len(args), [type(a).__name__ for a in args[1:]], optimizer.state_dict()["state"] != {})
+                )
+
+            return hook
+
+        def plain(text, log=log, optimizer=optimizer):
+            def hook(*args):
+                assert args[0] is optimizer
+                log.append((text, [sorted(a)[:2] for a in args[1:]]))
+
+            return hook
+
+        handles = [
+            register_optimizer_step_pre_hook(note("global pre")),
+            register_optimizer_step_post_hook(note("global post")),
+            optimizer.register_step_pre_hook(note("pre 1")),
+            optimizer.register_step_pre_hook(note("pre 2")),
+            optimizer.register_step_post_hook(note("post")),
+        ]
+        try:
+            optimizer.step()
+            assert optimizer.step(lambda log=log: log.append("closure") or 3.0) == 3.0
+        finally:
+            for handle in handles:
+                handle.remove()
+        before = len(log)
+        optimizer.step()
+        assert len(log) == before
+        optimizer.register_state_dict_pre_hook(plain("state_dict pre"))
+        optimizer.register_state_dict_post_hook(lambda o, d, log=log: log.append(("post", "state" in d)))
+        optimizer.register_load_state_dict_pre_hook(lambda o, d, log=log: log.append(("load pre", "state" in d)))
+        optimizer.register_load_state_dict_post_hook(plain("load post"))
+        optimizer.load_state_dict(optimizer.state_dict())
+        # SGD without momentum keeps step here and nothing there; what the hooks saw of it is not compared.
+        logs.append([(*e[:3],) if isinstance(e, tuple) else e for e in log])
+    assert logs[0] == logs[1]
+
+
+def test_a_hook_may_replace_arguments_and_state_dicts():
+    for cls in (torch.optim.SGD, SGD):
+        p = Parameter(torch.ones(3))
+        p.grad = torch.ones(3)
+        optimizer = cls([p], lr=0.1, momentum=0.9)
+        handle = optimizer.register_step_pre_hook(lambda o, args, kwargs: ((o, lambda: 7.0), {}))
+        assert optimizer.step() == 7.0
+        handle.remove()
+        assert torch.allclose(p.detach(), torch.full((3,), 0.9))
+        saved = copy.deepcopy(optimizer.state_dict())
+        keys = list(saved)
+
+        def change(_, state_dict):
+            state_dict["added"] = 1  # torch hands a copy to hooks
+            return {**state_dict, "param_groups": [{**state_dict["param_groups"][0], "lr": 0.7}]}
+
+        optimizer.register_load_state_dict_pre_hook(change)
+        optimizer.load_state_dict(saved)
+        assert optimizer.param_groups[0]["lr"] == 0.7
+        assert list(saved) == keys
+        optimizer.register_state_dict_post_hook(lambda o, d: {"wrapped": d["param_groups"]})
+        assert "wrapped" in optimizer.state_dict()
+
+
+def test_an_optimizer_in_the_backward_pass():
+    model = torch.nn.Linear(3, 2)
+    optimizers = {p: SGD([p], lr=0.1) for p in model.parameters()}
+
+    def hook(p):
+        optimizers[p].step()
+        optimizers[p].zero_grad()
+
+    for p in model.parameters():
+        p.register_post_accumulate_grad_hook(hook)
+    expected = model.weight.detach() - 0.2
+    for _ in range(2):
+        model(torch.ones(3)).sum().backward()
+    assert torch.allclose(model.weight.detach(), expected)
+    assert model.weight.grad is None
+
+
+def test_a_subclass_with_a_step_of_its_own():
+    class Counting(SGD):
+        calls = 0
+
+        def step(self, closure=None):
+            self.calls += 1
+            return super().step(closure)
+
+    p = Parameter(torch.ones(3))
+    optimizer = Counting([p], lr=0.1)
+    p.grad = torch.ones(3)
+    lr_scheduler.StepLR(optimizer, 1)
+    optimizer.step()
+    assert optimizer.calls == 1
+    assert torch.allclose(p.detach(), torch.full((3,), 0.9))
+
+
+# --- modes of torch ---------------------------------------------------------------------------------------------------
+
+
+@PATHS
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])
+def test_a_step_in_any_mode_and_then_in_another(fused, mode):
+    p, q = Parameter(randn(3)), Parameter(randn(3))
+    p.grad, q.grad = torch.ones(3), torch.ones(3)
+    a, b = Adam([p], lr=0.1, fused=fused), Adam([q], lr=0.1, fused=fused)
+    for k in range(4):
+        with mode() if k < 2 else torch.enable_grad():
+            a.step()
+        b.step()
+    assert torch.equal(p.detach(), q.detach())
+    a.load_state_dict(a.state_dict())
+    a.step()
+
+
+def test_a_step_under_autocast():
+    p, q = Parameter(randn(300)), Parameter(randn(300))
+    a, b = Adam([p], lr=0.1, fused=False), Adam([q], lr=0.1, fused=False)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        walk(a, 3)
+    walk(b, 3)
+    assert torch.equal(p.detach(), q.detach())
+
+
+def _train(cls, backend, fused=None):
+    """Compile a whole training step; give the trajectory of the loss."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+    optimizer = cls(model.parameters(), lr=0.05, **({} if cls is torch.optim.Adam else {"fused": fused}))
+
+    def train(x):
+        optimizer.zero_grad()
+        loss = (model(x) - 1).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    if backend is not None:
+        train = torch.compile(train, backend=backend)
+    x = torch.linspace(-1, 1, 12).reshape(3, 4)
+    return [train(x).item() for _ in range(6)], optimizer
+
+
+def compiles(backend, fused):
+    torch._dynamo.reset()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's own, of graph breaks
+            losses, optimizer = _train(Adam, backend, fused)
+    finally:
+        torch._dynamo.reset()
+    expected, _ = _train(torch.optim.Adam, None)
+    assert losses == pytest.approx(expected, rel=1e-4)
+    assert {float(s["step"]) for s in optimizer.state.values()} == {6}
+
+
+@PATHS
+def test_a_compiled_training_step_breaks_its_graph_at_the_optimizer(fused):
+    compiles("eager", fused)
+
+
+@pytest.mark.slow
+def test_a_training_step_compiled_by_the_default_backend():
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.compile(lambda x: x + 1)(torch.ones(3))
+    except Exception as error:  # no C++ compiler, or none that works
+        pytest.skip(f"torch.compile does not work here: {type(error).__name__}")
+    compiles("inductor", None)
+
+
+# --- copies -----------------------------------------------------------------------------------------------------------
+
+
+def sign_free(update, seen=0.0, *, decay):
+    seen = decay * seen + (1 - decay) * update**2
+    return update / (1 + sqrt(seen)), seen
+
+
+def go(param, *, update, lr):
+    return param - lr * update
+
+
+def formula_optimizer(params, **kw):
+    return Optimizer(params, [sign_free, go], lr=0.1, decay=0.9, **kw)
+
+
+COPIES = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda x: pickle.loads(pickle.dumps(x)),
+}
+
+
+@EVERY
+@PATHS
+@pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("steps", [0, 3])
+def test_a_copy_goes_the_same_way_alone(name, fused, duplicate, steps):
+    params = [Parameter(randn(5)), Parameter(randn(4, 3, seed=1))]
+    optimizer = make(name, params, fused=fused)
+    walk(optimizer, steps)
+    twins, twin = duplicate((params, optimizer))
+    assert type(twin) is type(optimizer)
+    assert all(a is b for a, b in zip(twin.param_groups[0]["params"], twins, strict=True))
+    walk(twin, 4, first=steps)
+    ahead = [p.detach().clone() for p in twins]
+    walk(optimizer, 4, first=steps)
+    assert all(torch.equal(p.detach(), q) for p, q in zip(params, ahead, strict=True))
+    assert all(torch.equal(q.detach(), a) for q, a in zip(twins, ahead, strict=True))
+
+
+@pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
+def test_a_copy_of_an_optimizer_by_formula(duplicate):
+    params = [Parameter(randn(5))]
+    optimizer = formula_optimizer(params)
+    walk(optimizer, 3)
+    twins, twin = duplicate((params, optimizer))
+    twin.add_param_group({"params": [Parameter(randn(2))], "lr": 0.2})
+    walk(twin, 3, first=3)
+    walk(optimizer, 3, first=3)
+    assert torch.equal(params[0].detach(), twins[0].detach())
+    assert repr(twin).startswith("Optimizer (")
+
+
+def test_a_pickle_grows_with_the_parameters_and_not_with_their_square():
+    params = [Parameter(torch.ones(1)) for _ in range(300)]
+    sizes = []
+    for n in (100, 300):
+        optimizer = SGD(params[:n], lr=0.1)
+        walk(optimizer, 1)
+        sizes.append(len(pickle.dumps(optimizer)))
+    assert sizes[1] < 3.5 * sizes[0]
+
+
+def test_an_optimizer_that_is_deleted_frees_its_states_at_once():
+    p = Parameter(torch.ones(3))
+    gc.collect()
+    gc.disable()
+    try:
+        optimizer = SGD([p], lr=0.1, momentum=0.9)
+        walk(optimizer, 2)
+        state, itself = weakref.ref(optimizer.state[p]["momentum_buffer"]), weakref.ref(optimizer)
+        del optimizer
+        assert itself() is None
+        assert state() is None
+    finally:
+        gc.enable()
+
+
+def test_gradients_are_not_kept_alive():
+    for fused in (None, False):
+        p = Parameter(torch.ones(3))
+        optimizer = SGD([p], lr=0.1, fused=fused)
+        walk(optimizer, 2)
+        grad = weakref.ref(p.grad)
+        optimizer.zero_grad()
+        gc.collect()
+        assert grad() is None
+
+
+# --- long runs --------------------------------------------------------------------------------------------------------
+
+
+@PATHS
+def test_changing_every_hyperparameter_at_every_step_compiles_nothing(fused):
+    p = Parameter(randn(5))
+    optimizer = Adam([p], lr=0.1, weight_decay=0.1, fused=fused)
+    walk(optimizer, 1)
+    before, plan = compiled(), optimizer._plan
+    for k in range(1, 200):
+        changes = {"lr": 0.1 / k, "betas": (0.9 - 0.001 * k, 0.99), "eps": 1e-8 * k, "weight_decay": 0.1 / k}
+        optimizer.param_groups[0].update(changes)
+        walk(optimizer, 1, first=k)
+    assert compiled() == before
+    assert optimizer._plan is plan
+
+
+@PATHS
+def test_memory_is_flat_over_10_000_steps_and_nothing_is_compiled(fused):
+    params = [Parameter(randn(5)), Parameter(randn(3))]
+    optimizer = RMSprop(params, lr=0.1, momentum=0.9, fused=fused)
+    for p in params:
+        p.grad = torch.ones_like(p)
+
+    def steps(n):
+        for k in range(n):
+            optimizer.param_groups[0]["lr"] = 1e-3 / (k + 1)
+            params[1].grad = None if k % 100 == 0 else params[0].grad[:3]
+            optimizer.step()
+
+    steps(1000)
+    before = compiled()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        steps(500)
+        gc.collect()
+        first = tracemalloc.get_traced_memory()[0]
+        steps(2000)
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0] - first
+    finally:
+        tracemalloc.stop()
+    steps(6500)
+    assert grown < 20_000
+    assert compiled() == before
+    assert optimizer.state[params[0]]["step"] == 10_000

@@ -1,0 +1,354 @@
+"""State dicts: bit-exact, checked before anything is loaded, exchanged with torch, no memory shared."""
+
+import copy
+import io
+
+import pytest
+import torch
+from torch.nn import Parameter
+
+from ravine.errors import StateError
+from ravine.optim import SGD, Adam, Optimizer, RMSprop, registry
+
+PATHS = pytest.mark.parametrize("fused", [None, False])
+EVERY = pytest.mark.parametrize("name", registry.names())
+CLASSES = pytest.mark.parametrize("cls", [c for c in registry.classes() if hasattr(torch.optim, c.__name__)])
+
+
+def randn(*shape, dtype=torch.float32, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def make(name, params, **kw):
+    named = registry.lookup(name)
+    return named.cls(params, **{"lr": 0.1, **named.options, **kw})
+
+
+def parameters(dtype=torch.float32):
+    shapes = [(5,), (4, 3), (), (0,), (2, 3, 1, 2)]
+    params = [Parameter(randn(*s, dtype=dtype, seed=i)) for i, s in enumerate(shapes)]
+    params[-1].data = params[-1].data.contiguous(memory_format=torch.channels_last)
+    return params
+
+
+def slope(x, k):
+    return torch.polar(torch.ones_like(x.abs()), x.abs() * (k + 1)) if x.is_complex() else torch.cos(x * (k + 1))
+
+
+def walk(optimizer, steps, first=0):
+    for k in range(first, first + steps):
+        for group in optimizer.param_groups:
+            for i, p in enumerate(group["params"]):
+                p.grad = None if (k + i) % 4 == 3 else slope(p.detach(), k)
+        optimizer.step()
+
+
+def through_a_file(state_dict):
+    file = io.BytesIO()
+    torch.save(state_dict, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+def equal_states(a, b):
+    assert a.keys() == b.keys()
+    for key in a:
+        assert a[key].keys() == b[key].keys()
+        for n, v in a[key].items():
+            assert torch.equal(torch.as_tensor(v), torch.as_tensor(b[key][n])), n
+            assert v.dtype == b[key][n].dtype
+
+
+@EVERY
+@PATHS
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64, torch.complex64])
+def test_saved_and_loaded_a_run_continues_bit_for_bit(name, fused, dtype):
+    params = parameters(dtype.to_real() if dtype.is_complex else dtype)
+    if dtype.is_complex:
+        params = [Parameter(torch.complex(p.detach(), p.detach())) for p in params]
+    optimizer = make(name, params, fused=fused)
+    walk(optimizer, 3)
+    saved = through_a_file({"params": [p.detach() for p in params], "optimizer": optimizer.state_dict()})
+    walk(optimizer, 3, first=3)
+    resumed = [Parameter(torch.empty_strided(p.shape, p.stride(), dtype=p.dtype)) for p in params]
+    with torch.no_grad():
+        for p, value in zip(resumed, saved["params"], strict=True):
+            p.copy_(value)
+    fresh = make(name, resumed, fused=fused)
+    fresh.load_state_dict(saved["optimizer"])
+    equal_states(fresh.state_dict()["state"], saved["optimizer"]["state"])
+    walk(fresh, 3, first=3)
+    assert all(torch.equal(p.detach(), q.detach()) for p, q in zip(params, resumed, strict=True))
+    equal_states(fresh.state_dict()["state"], optimizer.state_dict()["state"])
+
+
+@PATHS
+def test_going_back_to_what_was_saved_in_mid_run(fused):
+    params = parameters()
+    optimizer = Adam(params, lr=0.1, fused=fused)
+    walk(optimizer, 2)
+    saved, values = copy.deepcopy(optimizer.state_dict()), [p.detach().clone() for p in params]
+    walk(optimizer, 3, first=2)
+    ahead = [p.detach().clone() for p in params]
+    with torch.no_grad():
+        for p, v in zip(params, values, strict=True):
+            p.copy_(v)
+    optimizer.load_state_dict(saved)
+    walk(optimizer, 3, first=2)
+    assert all(torch.equal(p.detach(), a) for p, a in zip(params, ahead, strict=True))
+
+
+@PATHS
+@pytest.mark.parametrize("kept", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("own", [torch.bfloat16, torch.float32])
+def test_states_keep_the_dtype_they_were_saved_in(fused, kept, own):
+    """torch casts them to the parameter's (#43706)."""
+    p = Parameter(randn(5, dtype=own))
+    optimizer = Adam([p], lr=0.1, fused=fused)
+    walk(optimizer, 1)
+    saved = copy.deepcopy(optimizer.state_dict())
+    exact = randn(5, dtype=kept, seed=9).abs()
+    saved["state"][0]["exp_avg_sq"] = exact
+    optimizer.load_state_dict(saved)
+    assert optimizer.state[p]["exp_avg_sq"].dtype == kept
+    assert torch.equal(optimizer.state[p]["exp_avg_sq"], exact)
+    walk(optimizer, 2)
+    assert optimizer.state[p]["exp_avg_sq"].dtype == kept
+    assert optimizer.state[p]["exp_avg"].dtype == own
+
+
+@EVERY
+@PATHS
+def test_loading_shares_no_memory_and_leaves_the_source_alone(name, fused):
+    params = parameters()
+    optimizer = make(name, params, fused=fused)
+    walk(optimizer, 2)
+    live = optimizer.state_dict()
+    frozen = copy.deepcopy(live)
+    twins = [Parameter(p.detach().clone(memory_format=torch.preserve_format)) for p in params]
+    other = make(name, twins, fused=fused)
+    other.load_state_dict(live)
+    walk(other, 2, first=2)
+    other.param_groups[0]["lr"] = 7.0
+    equal_states(live["state"], frozen["state"])
+    assert live["param_groups"] == frozen["param_groups"]
+    assert optimizer.param_groups[0]["lr"] != 7.0
+    addresses = {v.data_ptr() for s in live["state"].values() for v in s.values() if v.numel()}
+    assert not addresses & {v.data_ptr() for s in other.state.values() for v in s.values() if v.numel()}
+
+
+def test_a_state_dict_is_live_as_torchs_except_for_step_counts():
+    p = Parameter(torch.ones(3))
+    optimizer = Adam([p])
+    walk(optimizer, 1)
+    saved = optimizer.state_dict()
+    assert saved["state"][0]["exp_avg"] is optimizer.state[p]["exp_avg"]
+    walk(optimizer, 1)
+    assert saved["state"][0]["step"] == 1
+    assert saved["state"][0]["step"].untyped_storage().nbytes() == 4
+
+
+# --- what does not fit ------------------------------------------------------------------------------------------------
+
+
+def changed(**changes):
+    def change(saved):
+        for path, value in changes.items():
+            entry, *rest = path.split("__")
+            target = saved[entry]
+            for key in rest[:-1]:
+                target = target[int(key) if key.isdigit() else key]
+            target[rest[-1]] = value
+
+    return change
+
+
+def swapped(saved):
+    saved["state"][0], saved["state"][1] = saved["state"][1], saved["state"][0]
+
+
+def newer(saved):
+    saved["ravine"]["version"] = 99
+
+
+WRONG = {
+    "shape": (changed(state__0__exp_avg=torch.zeros(4)), r"exp_avg.*\(5,\).*\(4,\)"),
+    "shape that would broadcast": (changed(state__0__exp_avg=torch.zeros(1)), r"exp_avg.*\(5,\).*\(1,\)"),
+    "order": (swapped, r"\(5,\).*\(4, 3\)"),
+    "version": (newer, "99.*up to version"),
+    "one group more": (lambda s: s["param_groups"].append({**s["param_groups"][0], "params": []}), "2.*1"),
+    "one parameter less": (lambda s: s["param_groups"][0]["params"].pop(), "4.*5"),
+    "lr": (changed(param_groups__0__lr=-1.0), "lr=-1"),
+    "lr that is no number": (changed(param_groups__0__lr="fast"), "lr='fast'"),
+    "option": (changed(param_groups__0__momentun=0.9), "momentun"),
+}
+
+
+@PATHS
+@pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG)
+def test_what_does_not_fit_is_an_error_at_load_and_nothing_is_loaded(fused, change, message):
+    params = parameters()
+    optimizer = Adam(params, lr=0.1, fused=fused)
+    walk(optimizer, 2)
+    saved = copy.deepcopy(optimizer.state_dict())
+    change(saved)
+    walk(optimizer, 1, first=2)
+    before = copy.deepcopy(optimizer.state_dict())
+    with pytest.raises(StateError, match=message):
+        optimizer.load_state_dict(saved)
+    after = optimizer.state_dict()
+    equal_states(after["state"], before["state"])
+    assert after["param_groups"] == before["param_groups"]
+    walk(optimizer, 1, first=3)
+
+
+def test_names_in_another_order_are_an_error():
+    named = [("a", Parameter(torch.ones(3))), ("b", Parameter(torch.ones(3)))]
+    optimizer = SGD(named, lr=0.1, momentum=0.9)
+    walk(optimizer, 1)
+    with pytest.raises(StateError, match="'a'.*'b'"):
+        SGD(named[::-1], lr=0.1, momentum=0.9).load_state_dict(optimizer.state_dict())
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_state_dict_of_another_formula_shows_both(ours):
+    p = Parameter(torch.ones(3))
+    source = (Adam if ours else torch.optim.Adam)([p], lr=0.1)
+    p.grad = torch.ones(3)
+    source.step()
+    target = RMSprop([p], lr=0.1)
+    with pytest.raises(StateError) as error:
+        target.load_state_dict(source.state_dict())
+    assert not target.state
+    assert "exp_avg" in str(error.value) or "betas" in str(error.value)
+
+
+def test_a_formula_of_the_users_own_is_checked_too():
+    def one(param, memory=0.0, *, grad, lr):
+        memory = memory / 2 + grad
+        return param - lr * memory, memory
+
+    def two(param, memory=0.0, *, grad, lr):
+        memory = memory / 3 + grad
+        return param - lr * memory, memory
+
+    p = Parameter(torch.ones(3))
+    source = Optimizer([p], [one], lr=0.1)
+    walk(source, 1)
+    saved = copy.deepcopy(source.state_dict())
+    with pytest.raises(StateError, match=r"(?s)formula.*saved.*Here"):
+        Optimizer([p], [two], lr=0.1).load_state_dict(saved)
+    same = Optimizer([p], [one], lr=0.5)
+    same.load_state_dict(saved)
+    assert same.param_groups[0]["lr"] == 0.1
+    assert torch.equal(same.state[p]["memory"], source.state[p]["memory"])
+
+
+# --- older, foreign -----------------------------------------------------------------------------------------------------
+
+
+def test_an_older_dict_without_a_key_gets_its_default():
+    p = Parameter(torch.ones(3))
+    optimizer = SGD([p], lr=0.3)
+    walk(optimizer, 1)
+    saved = copy.deepcopy(optimizer.state_dict())
+    for key in ("maximize", "nesterov", "dampening", "fused"):
+        saved["param_groups"][0].pop(key, None)
+    other = SGD([p], lr=0.1)
+    other.load_state_dict(saved)
+    group = other.param_groups[0]
+    assert (group["lr"], group["maximize"], group["nesterov"], group["dampening"]) == (0.3, False, False, 0)
+    walk(other, 1)
+
+
+@CLASSES
+def test_a_torch_dict_of_before_an_option_existed(cls):
+    p = Parameter(torch.ones(3))
+    theirs = getattr(torch.optim, cls.__name__)([p])
+    p.grad = torch.ones(3)
+    theirs.step()
+    saved = copy.deepcopy(theirs.state_dict())
+    for key in ("maximize", "foreach", "capturable", "differentiable", "fused", "decoupled_weight_decay"):
+        saved["param_groups"][0].pop(key, None)
+    for state in saved["state"].values():
+        if "step" in state:
+            state["step"] = 1  # an int, before torch 1.12
+    ours = cls([p])
+    ours.load_state_dict(saved)
+    walk(ours, 2)
+
+
+@CLASSES
+@PATHS
+@pytest.mark.parametrize("way", ["torch to ravine", "ravine to torch"])
+def test_checkpoints_are_exchanged_with_torch(cls, fused, way):
+    theirs = getattr(torch.optim, cls.__name__)
+    extra = {"momentum": 0.9} if cls.__name__ in ("SGD", "RMSprop") else {}
+
+    def optimizer(c, params):
+        return c(params, lr=0.05, weight_decay=0.01, **extra, **({"fused": fused} if c is cls else {}))
+
+    first, second = (theirs, cls) if way == "torch to ravine" else (cls, theirs)
+    params = parameters()
+    one = optimizer(first, params)
+    walk(one, 3)
+    twins = [Parameter(p.detach().clone(memory_format=torch.preserve_format)) for p in params]
+    two = optimizer(second, twins)
+    two.load_state_dict(through_a_file(one.state_dict()))
+    walk(one, 4, first=3)
+    walk(two, 4, first=3)
+    for p, q in zip(params, twins, strict=True):
+        assert torch.allclose(p.detach(), q.detach(), rtol=1e-5, atol=1e-6)
+    back = optimizer(first, twins)
+    back.load_state_dict(two.state_dict())
+    walk(back, 1)
+
+
+@PATHS
+def test_a_parameter_that_was_never_stepped_has_no_state_after_loading(fused):
+    a, b = Parameter(torch.ones(3)), Parameter(torch.ones(4))
+    optimizer = SGD([a, b], lr=0.1, momentum=0.9, fused=fused)
+    a.grad = torch.ones(3)
+    optimizer.step()
+    saved = through_a_file(optimizer.state_dict())
+    assert list(saved["state"]) == [0]
+    other = SGD([a, b], lr=0.1, momentum=0.9, fused=fused)
+    other.load_state_dict(saved)
+    b.grad = torch.ones(4)
+    other.step()
+    assert [other.state[p]["step"] for p in (a, b)] == [2, 1]
+
+
+@PATHS
+def test_an_optimizer_loads_what_it_saved_with_notes_of_the_users_in_its_groups(fused):
+    p = Parameter(torch.ones(3))
+    optimizer = SGD([{"params": [p], "name": "all"}], lr=0.1, fused=fused)
+    optimizer.param_groups[0]["layer"] = 3
+    walk(optimizer, 1)
+    optimizer.load_state_dict(through_a_file(optimizer.state_dict()))
+    assert optimizer.param_groups[0]["layer"] == 3
+    assert optimizer.param_groups[0]["name"] == "all"
+    walk(optimizer, 1)
+
+
+def test_a_checkpoint_does_not_choose_the_path():
+    p = Parameter(torch.ones(3))
+    saved = SGD([p], fused=False).state_dict()
+    other = SGD([p], fused=True)
+    other.load_state_dict(saved)
+    assert other.param_groups[0]["fused"] is True
+    theirs = torch.optim.SGD([p], foreach=True).state_dict()
+    other.load_state_dict(theirs)
+    assert "foreach" not in other.param_groups[0]
+
+
+def test_a_lr_that_is_a_tensor_is_saved_and_not_shared():
+    p = Parameter(torch.ones(3))
+    optimizer = SGD([p], lr=torch.tensor(0.25))
+    saved = through_a_file(optimizer.state_dict())
+    other = SGD([p], lr=0.1)
+    other.load_state_dict(saved)
+    saved["param_groups"][0]["lr"].fill_(9.0)
+    p.grad = torch.ones(3)
+    other.step()
+    assert torch.equal(p.detach(), torch.full((3,), 0.75))
