@@ -129,8 +129,11 @@ class GroupPlan:
             return False
         if self.group["fused"] is not self.fused:
             return False
-        if not self._extra and type(self._raw) is tuple and self._get(self.group) == self._raw:
-            return True
+        try:
+            if self._raw is not None and not self._extra and self._get(self.group) == self._raw:
+                return True
+        except (RuntimeError, ValueError):
+            pass  # a tensor of several elements stands where a number was
         values = self._now()
         if values == self._values:
             return True

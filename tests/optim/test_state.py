@@ -206,7 +206,7 @@ def test_names_in_another_order_are_an_error():
     named = [("a", Parameter(torch.ones(3))), ("b", Parameter(torch.ones(3)))]
     optimizer = SGD(named, lr=0.1, momentum=0.9)
     walk(optimizer, 1)
-    with pytest.raises(StateError, match="'a'.*'b'"):
+    with pytest.raises(StateError, match=r"'a'.*'b'"):
         SGD(named[::-1], lr=0.1, momentum=0.9).load_state_dict(optimizer.state_dict())
 
 

@@ -6,10 +6,12 @@ Whoever can write there could have code run here, so a folder that others can wr
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
 import tempfile
+import threading
 import warnings
 from functools import cache
 from importlib.metadata import version
@@ -34,7 +36,7 @@ def load(key: str) -> bytes | None:
         _warn(f"the kernel in {path} could not be read ({error}): compiling it anew")
         return None
     checksum, code = content[:_CHECKSUM], content[_CHECKSUM:]
-    if hashlib.sha256(code).digest() != checksum:
+    if _checksum(key, code) != checksum:
         _warn(f"the kernel in {path} is damaged: compiling it anew")
         return None
     return code
@@ -45,13 +47,21 @@ def save(key: str, code: bytes) -> None:
     folder = _folder(os.environ.get("RAVINE_CACHE_DIR"))
     if folder is None:
         return
+    # Renamed into place whole: a process that looks at the same moment sees all of it or nothing.
+    temporary = folder / f"{key}.{os.getpid()}.{threading.get_ident()}.tmp"
     try:
-        # Renamed into place whole: a process that looks at the same moment sees all of it or nothing.
-        with tempfile.NamedTemporaryFile(dir=folder, suffix=".tmp", delete=False) as file:
-            file.write(hashlib.sha256(code).digest() + code)
-        os.replace(file.name, folder / f"{key}.kernel")
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(_checksum(key, code) + code)
+        os.replace(temporary, folder / f"{key}.kernel")
     except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         _warn(f"the kernel could not be kept in {folder}: {error}")
+
+
+def _checksum(key: str, code: bytes) -> bytes:
+    """Of the code and of what it is the code of, so that a file under another's name is not run."""
+    return hashlib.sha256(key.encode() + code).digest()
 
 
 def key(source: str, processor: str) -> str:
@@ -60,8 +70,8 @@ def key(source: str, processor: str) -> str:
     parts = [
         source,
         processor,
-        # What a kernel calls, and how it is compiled.
-        *((here / name).read_text(encoding="utf-8") for name in ("intrinsics.py", "compiler.py")),
+        # What a kernel calls, how it is compiled, and how it is kept.
+        *((here / name).read_text(encoding="utf-8") for name in ("intrinsics.py", "compiler.py", "cache.py")),
         *(version(package) for package in ("numba", "llvmlite", "numpy")),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
@@ -73,13 +83,11 @@ def _folder(chosen: str | None) -> Path | None:
     base = Path(chosen) if chosen else platformdirs.user_cache_path("ravine", appauthor=False)
     path = base / "kernels"
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if os.name == "posix":
-            found = path.stat()
-            if found.st_uid != os.geteuid():
-                raise PermissionError(f"the folder {path} belongs to another user")
-            if stat.S_IMODE(found.st_mode) & 0o022:
-                raise PermissionError(f"others can write to the folder {path} (mode {stat.S_IMODE(found.st_mode):o})")
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+        _check_private(path, sticky=False)
+        # Who can rename the folder can put another one in its place; a sticky bit, as of /tmp, forbids that.
+        _check_private(base, sticky=True)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
@@ -89,6 +97,17 @@ def _folder(chosen: str | None) -> Path | None:
         )
         return None
     return path
+
+
+def _check_private(path: Path, sticky: bool) -> None:
+    if os.name != "posix":
+        return
+    found = path.stat()
+    mode = stat.S_IMODE(found.st_mode)
+    if found.st_uid not in ((os.geteuid(), 0) if sticky else (os.geteuid(),)):
+        raise PermissionError(f"the folder {path} belongs to another user")
+    if mode & 0o022 and not (sticky and mode & stat.S_ISVTX):
+        raise PermissionError(f"others can write to the folder {path} (mode {mode:o})")
 
 
 def _warn(message: str) -> None:
