@@ -57,7 +57,9 @@ def run(kind, piece, dtype, steps=3, sizes=((3, 5), (40_000,), (), (0,), (1,)), 
     for p in params:
         start = {n: p.detach().clone() if v is param_copy else torch.full_like(p, v) for n, v in program.states.items()}
         states.append({n: s.detach() for n, s in start.items()})
-    expected = [[t.detach().double().numpy().copy() for t in (p, *d.values())] for p, d in zip(params, states, strict=True)]
+    expected = [
+        [t.detach().double().numpy().copy() for t in (p, *d.values())] for p, d in zip(params, states, strict=True)
+    ]
     stepped = batch(kind, program, params, states)
     reads = [n for n, p in inspect.signature(piece).parameters.items() if p.kind is p.KEYWORD_ONLY]
     for step in range(1, steps + 1):
@@ -132,7 +134,9 @@ def test_sixteen_bits_are_rounded_as_torch_rounds_them(dtype):
     def add(param, *, grad, a):
         return param + a * grad
 
-    special = torch.tensor([0.0, -0.0, 1e-40, 6e-8, 1e30, -1e30, math.inf, -math.inf, math.nan, 65504, 1 + 2**-9, 1 + 2**-11])
+    special = torch.tensor(
+        [0.0, -0.0, 1e-40, 6e-8, 1e30, -1e30, math.inf, -math.inf, math.nan, 65504, 1 + 2**-9, 1 + 2**-11]
+    )
     p = torch.cat([torch.randn(5000), special]).to(dtype).requires_grad_()
     p.grad = torch.cat([torch.randn(5000) / 300, special.flip(0)]).to(dtype)
     wanted = (p.detach().float() + p.grad.float()).to(dtype)
@@ -155,7 +159,9 @@ def descend(param, *, update, lr):
 def test_norms_join_tensors_groups_and_backends(fused):
     """Clipping by the global norm, then a trust ratio per tensor, against torch's norms in double precision."""
     generator = torch.Generator().manual_seed(3)
-    params = [torch.randn(s, generator=generator, dtype=torch.float64).requires_grad_() for s in ((40_000,), (7, 3), (5,))]
+    params = [
+        torch.randn(s, generator=generator, dtype=torch.float64).requires_grad_() for s in ((40_000,), (7, 3), (5,))
+    ]
     if fused is None:  # one that only the eager backend takes
         params.append(torch.randn(6, 8, generator=generator, dtype=torch.float64)[:, ::2].detach().requires_grad_())
     left_out = torch.ones(3, dtype=torch.float64, requires_grad=True)

@@ -146,7 +146,9 @@ def test_defaults_of_hyperparameters_come_from_the_signatures():
 
 @pytest.mark.parametrize("kind", ["numbers", "arrays", "tensors"])
 def test_a_piece_can_be_called_by_hand(kind):
-    make = {"numbers": float, "arrays": lambda x: np.full(3, x), "tensors": lambda x: torch.full((3,), x).double()}[kind]
+    make = {"numbers": float, "arrays": lambda x: np.full(3, x), "tensors": lambda x: torch.full((3,), x).double()}[
+        kind
+    ]
     update, square_avg = rms(make(2.0), make(1.0), alpha=0.9, eps=0.0)
     assert np.allclose(np.asarray(square_avg), 1.3)
     assert np.allclose(np.asarray(update), 2 / math.sqrt(1.3))
