@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from ravine.errors import FormulaError, nearest
@@ -93,7 +94,8 @@ def as_piece(piece: Callable[..., Any] | Piece) -> Piece:
     return Piece(piece)
 
 
-def _known(piece: Piece, names: dict[str, Any], only_changed: bool = False) -> None:
+@lru_cache(maxsize=1024)  # formulas are made anew whenever a hyperparameter that decides them changes
+def _known(piece: Piece, names: tuple[str, ...], only_changed: bool = False) -> None:
     changes, reads = piece.signature()
     known = [n.argument for n in (changes if only_changed else changes + reads)]
     for name in names:
@@ -112,7 +114,7 @@ def rename(piece: Callable[..., Any] | Piece, **names: str) -> Piece:
         FormulaError: the function has no such argument, or the new name is not a Python name.
     """
     result = as_piece(piece)
-    _known(result, names)
+    _known(result, tuple(names))
     for new in names.values():
         if not isinstance(new, str) or not new.isidentifier() or new.startswith("_"):
             raise FormulaError(f"rename({result.title}): {new!r} cannot be a name in a formula")
@@ -130,5 +132,5 @@ def start(piece: Callable[..., Any] | Piece, **values: Initial) -> Piece:
         FormulaError: the piece keeps no such state.
     """
     result = as_piece(piece)
-    _known(result, values, only_changed=True)
+    _known(result, tuple(values), only_changed=True)
     return replace(result, started=tuple(sorted({**dict(result.started), **values}.items(), key=lambda item: item[0])))

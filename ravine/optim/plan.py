@@ -98,6 +98,9 @@ class GroupPlan:
         self._keys = [k for k in defaults if k != "fused"]
         self.fused, self.params = group["fused"], list(group["params"])
         self._get = operator.itemgetter(*self._keys, "fused")
+        self._names = [*self._keys, *extra]
+        self._values: list[Any] = [self] * len(self._names)  # nothing has been looked at yet
+        self._pieces: Pieces = ()
         self._read(self._now())
 
     def _now(self) -> list[Any]:
@@ -107,19 +110,21 @@ class GroupPlan:
         return [v if type(v) in (float, int, bool) else _plain(v) for v in values] + [*self._extra.values()]
 
     def _read(self, values: list[Any]) -> None:
-        for name in self._keys:
-            check(name, self.group[name], self._defaults[name], self._where)
+        group = self.group
+        for name, value, before in zip(self._keys, values, self._values, strict=False):
+            if value is not before:
+                check(name, group[name], self._defaults[name], self._where)
         self._values = values
         # Plain numbers are compared as they stand; a tensor's value may change in place.
-        raw = self._get(self.group)
+        raw = self._get(group)
         self._raw = raw if all(isinstance(v, float | int | None) or _numbers(v) for v in raw) else None
-        known = dict(zip([*self._keys, *self._extra], values, strict=True))
-        self.program = program_of(self._pieces_of(self.group), known)
-        flat: list[float] = []
-        for name in self.program.hypers:
-            base, _, index = name.partition("[")
-            flat.append(known[base][int(index[:-1])] if index else known[base])
-        self.hypers = tuple(flat)
+        known = dict(zip(self._names, values, strict=True))
+        pieces = tuple(self._pieces_of(group))
+        if pieces != self._pieces:
+            self.program, self._pieces = program_of(pieces, known), pieces
+            split = (name.partition("[") for name in self.program.hypers)
+            self._used = [(base, int(index[:-1]) if index else None) for base, _, index in split]
+        self.hypers = tuple(known[base] if i is None else known[base][i] for base, i in self._used)
         self.changed = True
 
     def refresh(self) -> bool:

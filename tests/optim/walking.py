@@ -1,0 +1,53 @@
+"""Steps along gradients that depend on the parameters alone, shared by the tests of an optimizer's life."""
+
+import pytest
+import torch
+from torch.nn import Parameter
+
+import ravine.optim
+from ravine.optim import registry
+
+PATHS = pytest.mark.parametrize("fused", [None, False])
+EVERY = pytest.mark.parametrize("name", registry.names())
+
+
+def randn(*shape, dtype=torch.float32, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def make(name, params, **kw):
+    named = registry.lookup(name)
+    return named.cls(params, **{"lr": 0.1, **named.options, **kw})
+
+
+def walk(optimizer, steps, first=0):
+    """Steps along gradients that depend on the parameters alone."""
+    for k in range(first, first + steps):
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                p.grad = torch.cos(p.detach() * (k + 1))
+        optimizer.step()
+
+
+def beside_torch(change, fused, cls="SGD", **kw):
+    """The same three parameters in torch's class and ours: step, ``change(optimizer, parameters)``, step twice."""
+    results = []
+    for library in (torch.optim, None):
+        params = [Parameter(randn(4, seed=s)) for s in range(3)]
+        for p in params:
+            p.grad = torch.ones(4)
+        options = {"lr": 0.1, **kw} if library else {"lr": 0.1, "fused": fused, **kw}
+        optimizer = (
+            getattr(library, cls)(params[:2], **options)
+            if library
+            else getattr(ravine.optim, cls)(params[:2], **options)
+        )
+        optimizer.step()
+        change(optimizer, params)
+        optimizer.step()
+        optimizer.step()
+        results.append(([p.detach() for p in params], [optimizer.state.get(p, {}) for p in params]))
+    (expected, theirs), (got, ours) = results
+    assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(expected, got, strict=True))
+    assert [set(s) - {"step"} for s in theirs] == [set(s) - {"step"} for s in ours]
+    return results
