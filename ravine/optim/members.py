@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from ravine.backends.numba import why_not
 from ravine.errors import BackendError, ParameterError
 from ravine.formula import Program, param_copy
-
-if TYPE_CHECKING:
-    from ravine.optim.plan import GroupPlan
 
 
 @dataclass(frozen=True)
@@ -28,14 +25,15 @@ class Member:
     reason: str
 
 
-def stepped(g: GroupPlan, state: Mapping[torch.Tensor, dict[str, Any]]) -> list[torch.Tensor]:
-    """The parameters of a group that have a gradient now or had one before."""
-    return [p for p in dict.fromkeys(g.params) if p.grad is not None or state.get(p)]
+def stepped(params: Sequence[torch.Tensor], state: Mapping[torch.Tensor, dict[str, Any]]) -> list[torch.Tensor]:
+    """The parameters that have a gradient now or had one before, each once."""
+    return [p for p in dict.fromkeys(params) if p.grad is not None or state.get(p)]
 
 
 def member(
     p: torch.Tensor,
-    g: GroupPlan,
+    program: Program,
+    fused: bool | None,
     state: Mapping[torch.Tensor, dict[str, Any]],
     describe: Callable[[torch.Tensor], str],
     kinds: Mapping[torch.Tensor, tuple[torch.dtype, torch.device]],
@@ -48,11 +46,11 @@ def member(
     """
     _check(p, describe)
     states = dict(state.get(p, {}))
-    make_states(p, states, g.program)
-    for name in g.program.states:
+    make_states(p, states, program)
+    for name in program.states:
         states[name] = _follow(p, name, states[name], describe, kinds.get(p))
-    reason = _reason(p, states, g.program)
-    if reason and g.fused:
+    reason = _reason(p, states, program)
+    if reason and fused:
         raise BackendError(
             f"fused=True, but no kernel can step {describe(p)}: {reason}. Use fused=None to let torch's operations "
             "step such parameters"

@@ -187,7 +187,10 @@ class Plan:
         self.groups, self.extra = list(groups), extra
         self._unchanged = [True]
         # Everything is looked at before anything is kept.
-        found = [[member(p, g, state, describe, kinds) for p in stepped(g, state)] for g in self.groups]
+        found = [
+            [member(p, g.program, g.fused, state, describe, kinds) for p in stepped(g.params, state)]
+            for g in self.groups
+        ]
         for g, members in zip(self.groups, found, strict=True):
             for m in members:
                 state[m.param] = KeptStates(m.states, self._unchanged)
