@@ -33,8 +33,13 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
     """Run a step with torch's hooks around it; without hooks or a profiler, at no cost (torch's own takes 5 to 10 us)."""
     hooked = torch_optimizer.Optimizer.profile_hook_step(step)
 
+    # A kernel writes to addresses, so a compiled training step breaks its graph here. Asking costs less than wrapping.
+    outside = torch._disable_dynamo(hooked)
+
     @functools.wraps(step)
     def wrapper(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return outside(self, *args, **kwargs)
         if (
             self._optimizer_step_pre_hooks
             or self._optimizer_step_post_hooks
@@ -211,7 +216,6 @@ class Optimizer(torch.optim.Optimizer):
 
     # --- stepping ---------------------------------------------------------------------------------------------
 
-    @torch._disable_dynamo  # a compiled training step breaks its graph here: a kernel writes to addresses
     @_with_hooks
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step.
@@ -238,16 +242,15 @@ class Optimizer(torch.optim.Optimizer):
 
     def _planned(self, grad_scale: torch.Tensor | None = None) -> Plan:
         """A plan that holds for this step."""
-        extra = {} if grad_scale is None else {"grad_scale": float(grad_scale)}
+        # A step that fails must not leave half a plan behind.
         plan, self._plan = self._plan, None
-        if plan is not None and plan.extra.keys() == extra.keys():
+        extra = {} if grad_scale is None else {"grad_scale": float(grad_scale)}
+        if plan is not None and len(plan.extra) == len(extra):
             plan.extra.update(extra)
-            if not plan.ready(self.param_groups, self.state):
-                plan = None
-        else:
-            plan = None
-        # Kept only now: a step that fails must not leave half a plan behind.
-        self._plan = plan = plan or self._make_plan(extra)
+            if plan.ready(self.param_groups, self.state):
+                self._plan = plan
+                return plan
+        self._plan = plan = self._make_plan(extra)
         return plan
 
     def _make_plan(self, extra: dict[str, float]) -> Plan:

@@ -209,16 +209,16 @@ class Plan:
 
     def ready(self, groups: Sequence[dict[str, Any]], state: Mapping[Any, Any]) -> bool:
         """Take this step's gradients and hyperparameters; False if the plan does not hold any more. Writes nothing."""
-        if len(groups) != len(self.groups) or not all(
-            g is mine.group for g, mine in zip(groups, self.groups, strict=True)
-        ):
+        # Plain loops: this runs at every step, and a generator costs more than what it asks here.
+        if len(groups) != len(self.groups) or not self._same_state(state):
             return False
-        return (
-            self._same_state(state)
-            and all(p.grad is None for p in self._idle)
-            and all(g.refresh() for g in self.groups)
-            and all(batch.gather() for _, batch, _ in self._all)
-        )
+        for group, mine in zip(groups, self.groups, strict=True):
+            if group is not mine.group or not mine.refresh():
+                return False
+        for p in self._idle:
+            if p.grad is not None:
+                return False
+        return all(batch.gather() for _, batch, _ in self._all)
 
     def _same_state(self, state: Mapping[Any, Any]) -> bool:
         """Whether every state is the one that was there: users replace, reset and move states between steps."""

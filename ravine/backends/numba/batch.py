@@ -20,7 +20,7 @@ from ravine.backends.numba.kernel import CHUNK, TASK, kernel_source, supported
 from ravine.formula import Program
 
 _GRAD = 1  # the row of the gradients in the table of addresses
-_address, _numel, _contiguous, _negated = Tensor.data_ptr, Tensor.numel, Tensor.is_contiguous, Tensor.is_neg
+_address, _numel, _contiguous = Tensor.data_ptr, Tensor.numel, Tensor.is_contiguous
 
 
 def _dense(tensor: Tensor) -> bool:
@@ -71,6 +71,8 @@ class Fused:
         self.active: np.ndarray | None = None
         names = list(program.states)
         self._layouts = [(p.shape, p.stride(), p.dtype) for p in params]
+        # A lazily negated real tensor is the imaginary part of a conjugate; with one element it counts as contiguous.
+        self._single = [i for i, p in enumerate(params) if p.numel() == 1]
         self._empty = sum(p.numel() == 0 for p in params)
         # torch lets no gradient of another dtype be set, unless a parameter says that it may be.
         own = all(getattr(p, "grad_dtype", p.dtype) == p.dtype == grad_dtype for p in params)
@@ -131,7 +133,7 @@ class Fused:
                 if (
                     list(map(_numel, grads)) == self._numels  # type: ignore[arg-type]
                     and all(map(_contiguous, grads))  # type: ignore[arg-type]
-                    and not any(map(_negated, grads))  # type: ignore[arg-type]
+                    and not (self._single and any(grads[i].is_neg() for i in self._single))  # type: ignore[union-attr]
                     and addresses.count(0) == self._empty  # torch has tensors of zeros without memory
                 ):
                     self._addresses[_GRAD] = addresses
