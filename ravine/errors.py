@@ -4,9 +4,10 @@ RavineError
 ├── FormulaError      a piece or a list of pieces is not a formula          (also a ValueError)
 ├── OptionError       a hyperparameter, option, group key or name is wrong  (also a ValueError)
 ├── ParameterError    a parameter, gradient or state cannot be stepped      (also a ValueError)
-├── StateError        a state dict does not fit this optimizer              (also a ValueError)
+├── StateError        a state does not fit where it goes, or cannot be kept (also a ValueError)
+├── TrainingError    the loss, a metric or the model cannot be trained with (also a RuntimeError)
 ├── BackendError      the kernel was insisted on and cannot be had          (also a RuntimeError)
-└── DataError         a data set is missing or damaged                      (also a RuntimeError)
+└── DataError         a file of data or of a run is missing or damaged      (also a RuntimeError)
 
 Each is also the built-in error that torch raises in the same place, so code that catches that goes on working.
 """
@@ -32,7 +33,11 @@ class ParameterError(RavineError, ValueError):
 
 
 class StateError(RavineError, ValueError):
-    """A state dict does not fit the optimizer; nothing was loaded."""
+    """A state does not fit where it is loaded, or cannot be kept; nothing was loaded or written."""
+
+
+class TrainingError(RavineError, RuntimeError):
+    """A loss, metric or model cannot be trained with; what was trained until then is in the model."""
 
 
 class BackendError(RavineError, RuntimeError):
@@ -40,7 +45,7 @@ class BackendError(RavineError, RuntimeError):
 
 
 class DataError(RavineError, RuntimeError):
-    """A data set is missing, incomplete or damaged."""
+    """A data set, a checkpoint or a journal is missing, incomplete or damaged."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ Knows every part of the package; no part knows it.
 """
 
 import importlib
+import os
 import sys
 
 import click
@@ -13,6 +14,8 @@ from ravine.errors import RavineError
 
 COMMANDS = {
     "show": "Print an optimizer's formula, state, bytes moved and kernel.",
+    "train": "Train one task, show every epoch, stop and go on.",
+    "lr-find": "Find a learning rate for a task.",
     "compare": "Train one task with several optimizers and compare the curves.",
     "bench": "Time optimizer steps against torch and the memory's stream limit.",
 }
@@ -27,7 +30,7 @@ class _Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"ravine.cli.{name}").command
+        command: click.Command = importlib.import_module(f"ravine.cli.{name.replace('-', '_')}").command
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
@@ -38,7 +41,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(ravine.__version__)
 def _ravine() -> None:
-    """Optimizers written as formulas: see them, time them, compare them."""
+    """Optimizers written as formulas: see them, train with them, time them, compare them."""
 
 
 def main() -> None:
@@ -46,5 +49,6 @@ def main() -> None:
     try:
         _ravine(prog_name="ravine")
     except RavineError as error:
-        click.echo(f"ravine: {error}", err=True)
+        if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun started, one speaks
+            click.echo(f"ravine: {error}", err=True)
         sys.exit(2)

@@ -9,9 +9,10 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ravine.compare import contenders, output, record, summary
+from ravine import files
+from ravine.compare import contenders, record, summary
 from ravine.compare.contenders import Contender
-from ravine.compare.run import Result, one_thread, start_of, train, warm_up
+from ravine.compare.run import Result, one_thread, train, warm_up
 from ravine.errors import OptionError
 from ravine.report import contour, curves, style, tables
 from ravine.tasks import Surface, Task, find, names
@@ -85,7 +86,7 @@ def command(
         field = contenders.parse_all(specs or contenders.DEFAULTS, found, lr)
         for contender in field:  # what is wrong with an option is said before a folder is made
             contender.build(found.model().parameters())
-        folder = output.claim(out, force) if out else output.fresh(Path("ravine-out") / f"compare-{found.name}")
+        folder = files.claim(out, force) if out else files.fresh(Path("ravine-out") / f"compare-{found.name}")
         epochs = epochs or (found.quick_epochs if quick else found.epochs)
         complete = _compare(_Plan(found, field, epochs, seed, folder))
     except KeyboardInterrupt:
@@ -114,14 +115,14 @@ def _compare(plan: _Plan) -> bool:
         heads, rows = summary.table(plan.task, results)
         Console().print(tables.table(heads, rows, title))
         for name, content in _files(plan, results, title, complete).items():
-            output.write(plan.folder / name, content)
+            files.write(plan.folder / name, content)
             click.echo(f"Wrote {plan.folder / name}")
     return complete
 
 
 def _train_all(plan: _Plan, results: list[Result]) -> None:
     """Append each contender's result as it is finished; progress shows on a terminal only."""
-    start = start_of(plan.task, plan.seed)
+    start = plan.task.start(plan.seed)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} epochs"))
     with Progress(
@@ -152,14 +153,14 @@ def _files(plan: _Plan, results: list[Result], title: str, complete: bool) -> di
     quantity = "value" if task.surface else "training loss"
     window = 1 if task.surface else task.steps_per_epoch
     # the numbers first: a picture can be drawn again
-    files = {
+    found = {
         "results.json": record.to_json(task, results, seed=plan.seed, epochs=plan.epochs, interrupted=not complete),
         "curves.png": style.png(curves.draw(lines, title=title, quantity=quantity, window=window)),
     }
     if task.surface:
         paths = [contour.Path(r.contender.label, r.path or [], r.contender.reference) for r in results]
-        files["contour.png"] = style.png(contour.draw(_map(task.surface), paths, title=title))
-    return files
+        found["contour.png"] = style.png(contour.draw(_map(task.surface), paths, title=title))
+    return found
 
 
 def _map(surface: Surface) -> contour.Map:

@@ -1,4 +1,4 @@
-"""Trains one task with one contender and measures it. All training of a comparison happens here.
+"""Trains one task with one contender, by a Learner, and measures it. All training of a comparison happens here.
 
 What makes it fair: every contender begins at a copy of the same weights and sees the same batches in
 the same order, and what happens only once (compiling a kernel, a thread pool's start) is done before
@@ -7,21 +7,19 @@ the clock runs.
 
 import copy
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ravine.compare.contenders import FAILURES, Contender, one_line
 from ravine.errors import OptionError
-from ravine.tasks import Data, Task
-
-_EVALUATION_ROWS = 4096  # enough to keep the processor busy, little enough for any memory
-
+from ravine.tasks import Task
+from ravine.train import Callback, StopOnNaN
+from ravine.train.loop import Loop
 
 @dataclass(frozen=True)
 class Result:
@@ -67,13 +65,6 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def start_of(task: Task, seed: int) -> nn.Module:
-    """The model that every contender starts from, made without touching torch's global generator."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return task.model()
-
-
 def warm_up(task: Task, contender: Contender, start: nn.Module) -> None:
     """One step on a copy that is thrown away: compiles what is compiled once, and finds a wrong option.
 
@@ -82,7 +73,7 @@ def warm_up(task: Task, contender: Contender, start: nn.Module) -> None:
     """
     model = copy.deepcopy(start)
     optimizer = contender.build(model.parameters())
-    inputs, targets = next(task.train.batches(task.batch_size))
+    inputs, targets = next(iter(task.batches()[0]))
     task.loss(model(inputs), targets).backward()
     try:
         optimizer.step()
@@ -101,67 +92,51 @@ def train(
 ) -> Result:
     """Train a copy of ``start`` for ``epochs`` and measure it; ``on_epoch`` is called after each."""
     model = copy.deepcopy(start)
-    optimizer = contender.build(model.parameters())
-    order = torch.Generator().manual_seed(seed)
-    losses: list[float] = []
-    path: list[tuple[float, float]] | None = [] if task.surface else None
-    training = stepping = 0.0
-    diverged_at = None
+    watch = _Watch(on_epoch, _Path(model) if task.surface else None)
+    learn = task.learner(contender.build, seed=seed, model=model, callbacks=[StopOnNaN(), watch], quiet=True)
+    learn.valid = None  # measured once, at the end
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # what a model draws while it trains (dropout) is the same for all, too
-        for _ in range(epochs):
-            began = time.perf_counter()
-            for inputs, targets in task.train.batches(task.batch_size, order):
-                if path is not None:
-                    path.append(_position(model))
-                optimizer.zero_grad()
-                loss = task.loss(model(inputs), targets)
-                losses.append(loss.item())
-                if not math.isfinite(losses[-1]):
-                    diverged_at = len(losses)
-                    break
-                loss.backward()
-                before = time.perf_counter()
-                optimizer.step()
-                stepping += time.perf_counter() - before
-            training += time.perf_counter() - began
-            on_epoch()
-            if diverged_at is not None:
-                break
-    if path is not None:
-        path.append(_position(model))
-    train_loss, _ = evaluate(task, model, task.train)
-    test_loss, metrics = evaluate(task, model, task.test)
+        learn.fit(epochs)
+    losses = learn.recorder.losses.tolist()
+    seconds = {part: float(values.sum()) for part, values in learn.recorder.seconds.items()}
+    training = sum(seconds.values())
+    train_loss = learn.validate(task.in_order(task.train)).pop("valid_loss")
+    metrics = learn.validate(task.in_order(task.test))
     return Result(
         contender=contender,
-        options=dict(optimizer.defaults),
+        options=dict(learn.optimizer.defaults),
         losses=losses,
-        path=path,
+        path=None if watch.path is None else [*watch.path.points, watch.path.now()],
         train_loss=train_loss,
-        test_loss=test_loss,
+        test_loss=metrics.pop("valid_loss"),
         metrics=metrics,
         seconds_per_epoch=training / len(losses) * task.steps_per_epoch,
-        step_share=stepping / training,
-        diverged_at=diverged_at,
+        step_share=seconds["step"] / training,
+        diverged_at=None if math.isfinite(losses[-1]) else len(losses),
     )
 
 
-def evaluate(task: Task, model: nn.Module, data: Data) -> tuple[float, dict[str, float]]:
-    """The mean loss and metrics of a model over all rows of ``data``, without changing it."""
-    measures = {"loss": task.loss, **task.metrics}
-    sums = dict.fromkeys(measures, 0.0)
-    training = model.training
-    model.eval()
-    with torch.no_grad():
-        for inputs, targets in data.batches(_EVALUATION_ROWS):
-            outputs: Tensor = model(inputs)
-            for name, measure in measures.items():
-                sums[name] += measure(outputs, targets).item() * len(inputs)
-    model.train(training)
-    means = {name: total / len(data) for name, total in sums.items()}
-    return means.pop("loss"), means
+class _Path:
+    """Where a test function's point was before each step."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.parameter, self.points = model.get_parameter("point"), list[tuple[float, float]]()
+
+    def now(self) -> tuple[float, float]:
+        x, y = self.parameter.tolist()
+        return x, y
 
 
-def _position(model: nn.Module) -> tuple[float, float]:
-    x, y = model.get_parameter("point").tolist()
-    return x, y
+class _Watch(Callback):
+    """Tells that an epoch is done, and follows a path if there is one."""
+
+    def __init__(self, on_epoch: Callable[[], None], path: _Path | None) -> None:
+        self.on_epoch, self.path = on_epoch, path
+
+    def before_batch(self, learn: Loop) -> None:
+        if self.path is not None:
+            self.path.points.append(self.path.now())
+
+    def after_epoch(self, learn: Loop) -> None:
+        self.on_epoch()

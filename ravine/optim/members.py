@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ravine.backends.numba import why_not
+from ravine.backends.sharded import joined, layout, part
 from ravine.errors import BackendError, ParameterError
 from ravine.formula import Program, param_copy
 
@@ -49,7 +50,7 @@ def member(
     make_states(p, states, program)
     for name in program.states:
         states[name] = _follow(p, name, states[name], describe, kinds.get(p))
-    reason = _reason(p, states, program)
+    reason = _reason(part(p), {n: part(states[n]) for n in program.states}, program)
     if reason and fused:
         raise BackendError(
             f"fused=True, but no kernel can step {describe(p)}: {reason}. Use fused=None to let torch's operations "
@@ -77,6 +78,25 @@ def _check(p: torch.Tensor, describe: Callable[[torch.Tensor], str]) -> None:
             f"{describe(p)} has a gradient of shape {tuple(g.shape)}: run backward again after the parameter's data "
             "was replaced"
         )
+    if layout(g)[:1] != layout(p)[:1]:
+        raise ParameterError(
+            f"{describe(p)} is {split(p)}, and its gradient is {split(g)}: a gradient is split over the processes "
+            "of its parameter, as backward makes it"
+        )
+
+
+def split(tensor: torch.Tensor) -> str:
+    """How a tensor is split over processes, in words."""
+    return "split over {} as {}".format(*layout(tensor)) if layout(tensor) else "not split over processes"
+
+
+def asks_for_states(groups: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether every learning rate and every gradient is 0, and there are both."""
+    if not all("lr" in g and float(g["lr"]) == 0 for g in groups):
+        return False
+    grads = [p.grad for g in groups for p in g["params"] if p.grad is not None]
+    # Every process must see the same, so all of a gradient counts and not the part that lies here.
+    return bool(grads) and all(float(joined(g.detach().abs().sum())) == 0 for g in grads)
 
 
 def counter(values: float | Sequence[float]) -> torch.Tensor:
@@ -116,6 +136,11 @@ def _follow(
         raise ParameterError(
             f"{describe(p)} has a state {name} of shape {tuple(state.shape)}: its data was replaced by another shape. "
             "Delete the state (del optimizer.state[p]) to start it anew"
+        )
+    if layout(state) != layout(p):
+        raise ParameterError(
+            f"{describe(p)} is {split(p)}, and its state {name} is {split(state)}: load states with "
+            "torch.distributed.checkpoint.state_dict.set_optimizer_state_dict, which splits them as their parameters"
         )
     if before and before[0] != p.dtype and state.dtype == before[0]:
         state = state.to(p.dtype)

@@ -21,7 +21,7 @@ from ravine.formula.pieces import as_piece
 from ravine.formula.tracing import hyper_defaults
 from ravine.optim import state as states
 from ravine.optim.hyperparameters import TORCH_ONLY, check_group, refuse_torch_only
-from ravine.optim.members import make_states
+from ravine.optim.members import asks_for_states, make_states
 from ravine.optim.pieces import ascend, unscale
 from ravine.optim.plan import GroupPlan, Plan, program_of
 
@@ -220,6 +220,9 @@ class Optimizer(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step.
 
+        A first step with all rates and gradients 0 only makes the states and does not count: so does
+        ``torch.distributed.checkpoint`` ask for states to load into.
+
         Args:
             closure: evaluates the model again and returns the loss; called once, with gradients on.
 
@@ -237,7 +240,10 @@ class Optimizer(torch.optim.Optimizer):
         found_inf = getattr(self, "found_inf", None)
         if found_inf is not None and float(found_inf):
             return loss
-        self._planned(getattr(self, "grad_scale", None)).run()
+        first = not self.state
+        plan = self._planned(getattr(self, "grad_scale", None))
+        if not (first and asks_for_states(self.param_groups)):
+            plan.run()
         return loss
 
     def _planned(self, grad_scale: torch.Tensor | None = None) -> Plan:

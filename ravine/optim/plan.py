@@ -20,6 +20,7 @@ import torch
 from ravine.backends import Batch
 from ravine.backends.eager import Eager
 from ravine.backends.numba import Fused
+from ravine.backends.sharded import Sharded, layout, part
 from ravine.formula import Piece, Program, trace
 from ravine.optim.hyperparameters import check
 from ravine.optim.kept import KeptStates
@@ -273,21 +274,30 @@ class Plan:
 def _batches(
     g: GroupPlan, members: Sequence[Member], state: Mapping[torch.Tensor, dict[str, Any]]
 ) -> Iterator[tuple[Batch, Steps]]:
-    """The members of a group as batches: one for each combination of dtypes and layout, and one for eager."""
-    kernels: dict[Any, list[torch.Tensor]] = defaultdict(list)
-    eager: list[torch.Tensor] = []
-    for m in members:
+    """The members of a group as batches with their step counts; those that are split over processes are one batch."""
+    whole = [Member(m.param, state[m.param], m.reason) for m in members if not layout(m.param)]
+    for _, batch in _by_backend(g, whole):
+        yield batch, Steps(batch.states)
+    if split := [m for m in members if layout(m.param)]:
+        params, states = [m.param for m in split], [state[m.param] for m in split]
+        here = [Member(part(m.param), {n: part(m.states[n]) for n in g.program.states}, m.reason) for m in split]
+        parts = list(_by_backend(g, here))
+        yield Sharded(g.program, params, states, [m.param for m in here], parts), Steps(states)
+
+
+def _by_backend(g: GroupPlan, members: Sequence[Member]) -> Iterator[tuple[list[int], Batch]]:
+    """Batches and the indices of their members: one for each combination of dtypes and layout, and one for eager."""
+    kernels: dict[Any, list[int]] = defaultdict(list)
+    eager: list[int] = []
+    for i, m in enumerate(members):
         p, grad = m.param, m.param.grad
         if m.reason or g.fused is False:
-            eager.append(p)
+            eager.append(i)
         else:
             dtypes = [m.states[n].dtype for n in g.program.states]
-            kernels[p.dtype if grad is None else grad.dtype, p.dtype, *dtypes, p.is_contiguous()].append(p)
-    for key, params in kernels.items():
-        states = [state[p] for p in params]
-        steps = Steps(states)
-        yield Fused(g.program, params, states, key[0]), steps
+            kernels[p.dtype if grad is None else grad.dtype, p.dtype, *dtypes, p.is_contiguous()].append(i)
+    params, states = [m.param for m in members], [m.states for m in members]
+    for key, indices in kernels.items():
+        yield indices, Fused(g.program, [params[i] for i in indices], [states[i] for i in indices], key[0])
     if eager:
-        states = [state[p] for p in eager]
-        steps = Steps(states)
-        yield Eager(g.program, eager, states), steps
+        yield eager, Eager(g.program, [params[i] for i in eager], [states[i] for i in eager])

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ravine.backends.sharded import layout
 from ravine.errors import OptionError, StateError, nearest
 from ravine.formula import Program
 from ravine.formula.mathematics import formula_lines
 from ravine.optim.hyperparameters import GROUP_NOTES, TORCH_ONLY, check_group
-from ravine.optim.members import counter
+from ravine.optim.members import counter, split
 
 if TYPE_CHECKING:
     from ravine.optim.optimizer import Optimizer
@@ -140,6 +141,11 @@ def _states(
             raise StateError(
                 f"the state {name} of {optimizer._describe(p)} has shape {tuple(value.shape)} in the state dict: "
                 "parameters are in another order, or the model is another"
+            )
+        elif layout(value) != layout(p):
+            raise StateError(
+                f"the state {name} of {optimizer._describe(p)} is {split(value)} in the state dict, and the parameter is "
+                f"{split(p)}: load it with torch.distributed.checkpoint.state_dict.set_optimizer_state_dict"
             )
         elif type(value) is torch.Tensor and value.layout is torch.strided and p.layout is torch.strided:
             # The dtype it was saved in, laid out as the parameter, in memory of its own.

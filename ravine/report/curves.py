@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ravine.report.style import Line, line
+from ravine.report.style import Line, blank, line, tidy
 
 _DRAWN = (1e-16, 1e100)  # a logarithm needs more than 0, and matplotlib room above
+_LONGEST = 40  # characters of a name
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,7 @@ def draw(curves: Sequence[Curve], *, title: str, quantity: str, window: int = 1)
         quantity: what the losses are, for the vertical axis.
         window: each point is the mean of so many last steps; the axis says so if it is more than 1.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.5, 5.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = blank(9.5, 5.6)
     axes = figure.add_subplot()
     looks = _looks(curves)
     ends = []
@@ -65,10 +62,9 @@ def draw(curves: Sequence[Curve], *, title: str, quantity: str, window: int = 1)
     _limit(axes, curves, window)
     axes.set_xlabel("step")
     axes.set_ylabel(quantity if window <= 1 else f"{quantity}, mean of the last {window} steps")
-    axes.set_title(title, loc="left")
-    axes.grid(True, which="major", color="0.9", linewidth=0.8)
-    axes.spines[["top", "right"]].set_visible(False)
-    _name(axes, ends)
+    axes.set_title(title, loc="left", parse_math=False)
+    tidy(axes)
+    name_lines(axes, ends)
     return figure
 
 
@@ -94,22 +90,35 @@ def _limit(axes: Any, curves: Sequence[Curve], window: int) -> None:
     axes.set_xlim(1 if longest > 1 else 0, max(longest, 2))
 
 
-def _name(axes: Any, ends: Sequence[tuple[str, float, Line]]) -> None:
+def name_lines(axes: Any, ends: Sequence[tuple[str, float, Line]]) -> None:
     """Name every line at its right end, spread so that names do not overlap, with a sample of the line.
 
-    Done in shares of the axes' height, 0 at the bottom, because the scale is logarithmic.
+    ``ends`` has the label, the last value (NaN where there is none) and the look of each. The axes' limits and
+    scale must be set. Done in shares of the axes' height, 0 at the bottom, because the scale may be logarithmic.
     """
-    bottom, top = (math.log10(limit) for limit in axes.get_ylim())
     wanted = [
-        0.0 if math.isnan(value) else min(max((math.log10(value) - bottom) / (top - bottom), 0.0), 1.0)
+        0.0 if math.isnan(value) else min(max(axes.transLimits.transform(_scaled(axes, value))[1], 0.0), 1.0)
         for _, value, _ in ends
     ]
-    places = spread(wanted, gap=min(0.055, 1.0 / max(len(ends), 1)))
+    gap = min(0.055, 1.0 / max(len(ends), 1))
+    places = spread(wanted, gap)
     for (label, _, look), end, place in zip(ends, wanted, places, strict=True):
         options = {**look.options(), "transform": axes.transAxes, "clip_on": False}
         axes.plot([1.0, 1.025], [end, place], **{**options, "linestyle": "-", "linewidth": 0.6})
         axes.plot([1.025, 1.075], [place, place], **options)
-        axes.text(1.085, place, label, transform=axes.transAxes, va="center", ha="left", fontsize=9)
+        size = 9 * min(1.0, gap / 0.04)  # at the picture's height a line of 9 points needs 0.04 of it
+        axes.text(
+            1.085, place, _shortened(label), transform=axes.transAxes, va="center", fontsize=size, parse_math=False
+        )
+
+
+def _scaled(axes: Any, value: float) -> Any:
+    return axes.transScale.transform((axes.get_xlim()[0], value))
+
+
+def _shortened(label: str) -> str:
+    """A name that leaves room for the picture: the middle of a long one is left out."""
+    return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 13]}…{label[-12:]}"
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:

@@ -45,6 +45,24 @@ def line(index: int, reference: bool) -> Line:
     return Line(_COLOURS[index % len(_COLOURS)], _DASHES[(index + index // len(_COLOURS)) % len(_DASHES)], 2.0, 3)
 
 
+def blank(width: float, height: float) -> Any:
+    """An empty matplotlib figure, width and height in inches, that a notebook shows as a picture."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure: Any = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure._repr_png_ = lambda: png(figure)  # what pyplot would do for its own figures
+    return figure
+
+
+def tidy(axes: Any) -> None:
+    """A light grid, and no frame above and to the right."""
+    axes.grid(True, which="major", color="0.9", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
 def png(figure: Any) -> bytes:
     """A matplotlib figure as a PNG file's bytes."""
     content = io.BytesIO()

@@ -1,6 +1,6 @@
 """What can be trained: real data and test functions, each a :class:`Task`, found by its name.
 
-Knows no optimizer and no comparison.
+Knows how a task is trained; no comparison and no command line.
 """
 
 from collections.abc import Callable

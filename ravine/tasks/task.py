@@ -2,15 +2,25 @@
 
 A test function of two variables is a task too: its model is a point, and its data are empty rows,
 one for each step, because a function reads nothing. So one training loop serves every task.
-Knows no optimizer.
+Knows how to train it, by a Learner; no comparison and no command line.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from ravine.optim import RMSprop
+from ravine.train import Batches, Learner, accuracy
+from ravine.train.metrics import Measure
+
+
+# enough to keep the processor busy, little enough for any memory
+_EVALUATION_ROWS = 4096
+_EVALUATION_NUMBERS = 2**22
 
 
 @dataclass(frozen=True)
@@ -22,14 +32,6 @@ class Data:
 
     def __len__(self) -> int:
         return len(self.inputs)
-
-    def batches(self, size: int, order: torch.Generator | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every row once, ``size`` rows at a time (the last batch may be smaller), shuffled by ``order``."""
-        if order is None:
-            yield from zip(self.inputs.split(size), self.targets.split(size), strict=True)
-            return
-        for rows in torch.randperm(len(self), generator=order).split(size):
-            yield self.inputs[rows], self.targets[rows]
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,6 @@ class Surface:
     start: tuple[float, float]
     minimum: tuple[float, float]
     window: tuple[float, float, float, float]
-
-
-Measure = Callable[[Tensor, Tensor], Tensor]
-"""From a model's outputs and the targets of the same rows to one number, their mean over the rows."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +75,44 @@ class Task:
         """How many batches, and so optimizer steps, one epoch has."""
         return -(-len(self.train) // self.batch_size)
 
+    def start(self, seed: int = 0) -> nn.Module:
+        """A model with the random weights that ``seed`` gives, made without touching torch's global generator."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.model()
 
-def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The share of rows whose largest output, (rows, classes), stands at the target class, (rows,)."""
-    return (outputs.argmax(dim=1) == targets).float().mean()
+    def batches(self, seed: int = 0) -> tuple[Batches, Batches]:
+        """Batches to train on, in the orders that ``seed`` gives, and batches to test on."""
+        train = Batches(self.train.inputs, self.train.targets, self.batch_size, seed=seed)
+        return train, self.in_order(self.test)
+
+    def in_order(self, data: Data) -> Batches:
+        """All rows of ``data`` in large batches, to measure a model on."""
+        rows = _EVALUATION_NUMBERS // max(data.inputs[0].numel(), 1)
+        size = max(self.batch_size, min(_EVALUATION_ROWS, rows))
+        return Batches(data.inputs, data.targets, size, shuffle=False)
+
+    def learner(
+        self,
+        opt_func: Callable[..., torch.optim.Optimizer] = RMSprop,
+        *,
+        seed: int = 0,
+        model: nn.Module | None = None,
+        **options: Any,
+    ) -> Learner:
+        """A Learner of this task.
+
+        Args:
+            opt_func: makes the optimizer from the model's parameters.
+            seed: decides the first weights and the order of the data.
+            model: train this one instead of a new one.
+            options: others of :class:`ravine.train.Learner`.
+        """
+        model = self.start(seed) if model is None else model
+        return Learner(model, self.batches(seed), self.loss, opt_func, self.metrics, **options)
+
+
+__all__ = ["Data", "Surface", "Task", "accuracy", "mlp", "standardize"]
 
 
 def mlp(*widths: int) -> nn.Sequential:

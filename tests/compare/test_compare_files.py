@@ -1,69 +1,19 @@
-"""The output folder, files written whole, the JSON record and the rows of the table."""
+"""The JSON record of a comparison and the rows of its table."""
 
 import json
 import math
-import os
 
 import pytest
 import torch
 
 from ravine import tasks
-from ravine.compare import contenders, output, record, run, summary
-from ravine.errors import OptionError
-
-
-def test_a_fresh_folder_never_is_one_that_exists(tmp_path):
-    wanted = tmp_path / "out" / "compare-x"
-    assert [output.fresh(wanted).name for _ in range(3)] == ["compare-x", "compare-x-2", "compare-x-3"]
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OptionError, match="compare-x cannot be written: Not a directory"):
-        output.fresh(tmp_path / "file" / "compare-x")
-
-
-def test_a_named_folder_is_made_and_an_occupied_one_kept(tmp_path):
-    folder = output.claim(tmp_path / "a" / "b", force=False)
-    assert list(folder.iterdir()) == []
-    assert output.claim(folder, force=False) == folder
-    (folder / "mine").write_text("kept")
-    with pytest.raises(OptionError, match=r"b is not empty.*--out.*--force"):
-        output.claim(folder, force=False)
-    assert output.claim(folder, force=True) == folder
-    assert (folder / "mine").read_text() == "kept"
-    with pytest.raises(OptionError, match="mine cannot be written: it is no folder"):
-        output.claim(folder / "mine", force=True)
-
-
-def test_a_folder_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
-    def refuse(*_, **__):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(output.tempfile, "TemporaryFile", refuse)
-    with pytest.raises(OptionError, match=r"cannot be written: Permission denied\. Name another"):
-        output.claim(tmp_path, force=False)
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    path = tmp_path / "results.json"
-    output.write(path, b"old")
-    assert path.stat().st_mode & 0o777 == 0o666 & ~output._umask()
-
-    def full(_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OptionError, match=r"results\.json cannot be written: No space"):
-        output.write(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["results.json"]
-    monkeypatch.undo()
-    output.write(path, b"new")
-    assert path.read_bytes() == b"new"
+from ravine.compare import contenders, record, run, summary
 
 
 @pytest.fixture(scope="module")
 def outcome():
     task = tasks.find("rosenbrock")
-    start = run.start_of(task, 0)
+    start = task.start(0)
     specs = ["torch-sgd:lr=1", "torch-sgd:lr=1e-5", "torch-adam:betas=(0.8, 0.9)"]
     field = contenders.parse_all(specs, task)
     return task, [run.train(task, contender, start, epochs=12, seed=0) for contender in field]

@@ -14,7 +14,7 @@ from ravine import tasks
 from ravine.compare import contenders, run
 from ravine.errors import OptionError
 from ravine.tasks import Data, Task
-from ravine.tasks.task import accuracy
+from ravine.train import Batches, accuracy
 
 
 def small(model=lambda: nn.Linear(6, 3), rows=50):
@@ -35,7 +35,7 @@ def small(model=lambda: nn.Linear(6, 3), rows=50):
 
 
 def trained(task, spec, *, epochs=3, seed=0, **options):
-    start = run.start_of(task, seed)
+    start = task.start(seed)
     return run.train(task, contenders.parse(spec, task), start, epochs=epochs, seed=seed, **options)
 
 
@@ -45,14 +45,12 @@ def test_training_is_a_plain_torch_loop():
     torch.manual_seed(7)
     model = nn.Linear(6, 3)
     optimizer = torch.optim.RMSprop(model.parameters(), lr=0.01, alpha=0.9)
-    order = torch.Generator().manual_seed(7)
+    batches = Batches(task.train.inputs, task.train.targets, 16, seed=7)
     losses = []
     for _ in range(3):
-        rows = torch.randperm(50, generator=order)
-        for first in range(0, 50, 16):
-            batch = rows[first : first + 16]
+        for inputs, targets in batches:
             optimizer.zero_grad()
-            loss = functional.cross_entropy(model(task.train.inputs[batch]), task.train.targets[batch])
+            loss = functional.cross_entropy(model(inputs), targets)
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
@@ -83,7 +81,7 @@ def test_the_same_seed_gives_the_same_losses_and_another_does_not():
 
 def test_every_contender_starts_alike_and_leaves_the_start_and_the_global_generator_alone():
     task = small(lambda: nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.5), nn.Linear(8, 3)))
-    start = run.start_of(task, 3)
+    start = task.start(3)
     before, results = copy.deepcopy(start.state_dict()), []
     for spec in ("sgd:lr=1e-9", "torch-adam:lr=1e-9"):
         torch.rand(1)  # the global generator stands elsewhere each time
@@ -92,17 +90,6 @@ def test_every_contender_starts_alike_and_leaves_the_start_and_the_global_genera
         assert torch.equal(state, torch.random.get_rng_state())
     assert results[0].losses == pytest.approx(results[1].losses, rel=1e-5)  # what dropout drops is the same, too
     assert all(torch.equal(before[name], value) for name, value in start.state_dict().items())
-
-
-def test_evaluation_weighs_batches_by_their_rows_without_dropout(monkeypatch):
-    task = small(lambda: nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.5), nn.Linear(8, 3)))
-    model = run.start_of(task, 0)
-    whole = run.evaluate(task, model, task.train)
-    monkeypatch.setattr(run, "_EVALUATION_ROWS", 7)
-    loss, metrics = run.evaluate(task, model, task.train)
-    assert loss == pytest.approx(whole[0], rel=1e-6)
-    assert metrics == pytest.approx(whole[1], rel=1e-6)
-    assert model.training
 
 
 def test_divergence_ends_the_training_and_is_recorded():
@@ -135,7 +122,7 @@ def test_the_path_is_gradient_descents():
 
 def test_warming_up_changes_nothing_and_finds_optimizers_that_cannot_step():
     task = small()
-    start = run.start_of(task, 0)
+    start = task.start(0)
     before = copy.deepcopy(start.state_dict())
     run.warm_up(task, contenders.parse("adam", task), start)
     assert all(torch.equal(before[name], value) for name, value in start.state_dict().items())

@@ -49,22 +49,6 @@ def test_the_split_is_the_same_whatever_the_seed():
     assert torch.equal(first.test.inputs, tasks.find("digits").test.inputs)
 
 
-def test_batches_hold_every_row_once_with_its_target():
-    data = Data(torch.arange(10.0)[:, None], torch.arange(10))
-    plain = list(data.batches(4))
-    assert [len(inputs) for inputs, _ in plain] == [4, 4, 2]
-    assert torch.cat([targets for _, targets in plain]).tolist() == list(range(10))
-    order = torch.Generator().manual_seed(0)
-    epochs = [list(data.batches(4, order)) for _ in range(2)]
-    seen = [torch.cat([targets for _, targets in epoch]).tolist() for epoch in epochs]
-    assert sorted(seen[0]) == sorted(seen[1]) == list(range(10))
-    assert seen[0] != seen[1]
-    for inputs, targets in epochs[0]:
-        assert inputs[:, 0].tolist() == targets.tolist()
-    again = torch.Generator().manual_seed(0)
-    assert torch.cat([targets for _, targets in data.batches(4, again)]).tolist() == seen[0]
-
-
 def test_accuracy_is_scikit_learns():
     outputs = torch.randn(50, 10, generator=torch.Generator().manual_seed(0))
     targets = torch.randint(10, (50,), generator=torch.Generator().manual_seed(1))

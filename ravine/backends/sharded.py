@@ -1,0 +1,140 @@
+"""Tensors split over processes (DTensor: ``fully_shard``, tensor parallelism): every process steps its own part.
+
+The only place that knows of them. A formula is elementwise, so a part can be stepped by the backend that steps any
+tensor of its kind; only the sums over whole tensors are joined over the processes. Nothing here splits a tensor.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ravine.backends import Batch, States
+from ravine.formula import Program
+
+
+def layout(tensor: Tensor) -> tuple[Any, ...]:
+    """The mesh of processes a tensor is split over, and its placements there; empty if it is not such a tensor."""
+    # There is none where nobody has imported the class, which is slow to import.
+    module = sys.modules.get("torch.distributed.tensor")
+    if type(tensor) is Tensor or module is None or not isinstance(tensor, module.DTensor):
+        return ()
+    return tensor.device_mesh, tuple(tensor.placements)
+
+
+@torch.no_grad()
+def part(tensor: Tensor) -> Tensor:
+    """What lies on this process of a tensor, in the same memory, with the same of its gradient."""
+    if not layout(tensor):
+        return tensor
+    here: Tensor = tensor.detach().to_local()  # type: ignore[attr-defined]
+    if tensor.grad is not None:
+        here.grad = _gradient(tensor, here)
+    return here
+
+
+def joined(result: Tensor) -> Tensor:
+    """What torch's operations gave for a tensor, as every process knows it; all processes must ask."""
+    return result.full_tensor() if layout(result) else result  # type: ignore[attr-defined]
+
+
+def _gradient(p: Tensor, here: Tensor) -> Tensor:
+    """This process's part of a gradient; memory for it where it has to be exchanged first."""
+    grad: Any = p.grad
+    return grad.to_local() if layout(grad) == layout(p) else torch.empty_like(here)
+
+
+class Sharded:
+    """A batch of split parameters, over the batches of their parts; see ``ravine.backends.Batch``.
+
+    Every process has the same parameters here, in the same order, and so joins the same sums. Which backend takes a
+    part may differ: a part can be empty, or laid out in another way.
+
+    Args:
+        program: what is run.
+        params: the parameters.
+        states: what is kept for each of them.
+        parts: the part of each parameter, as ``part`` gives it.
+        batches: the batches of the parts, each with the indices of its parameters.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        params: Sequence[Tensor],
+        states: Sequence[States],
+        parts: Sequence[Tensor],
+        batches: Sequence[tuple[list[int], Batch]],
+    ) -> None:
+        self.program, self.params, self.states = program, list(params), list(states)
+        self.active: np.ndarray | None = None
+        self._parts, self._batches = list(parts), list(batches)
+        self._exchanged: list[tuple[Any, Tensor, Tensor]] = []
+        self._columns: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        for i, p in enumerate(params):
+            mesh, placements = layout(p)
+            split = tuple(d for d, placement in enumerate(placements) if not placement.is_replicate())
+            if split:
+                self._columns[mesh, split].append(i)
+
+    @torch.no_grad()
+    def gather(self) -> bool:
+        self._exchanged = []
+        for p, here in zip(self.params, self._parts, strict=True):
+            now: Tensor = p.to_local()  # type: ignore[attr-defined]
+            if now.data_ptr() != here.data_ptr() or now.shape != here.shape or now.dtype != here.dtype:
+                return False
+            grad = p.grad
+            if grad is None:
+                here.grad = None
+                continue
+            if grad.shape != p.shape or grad.dtype != here.dtype or layout(grad)[:1] != layout(p)[:1]:
+                return False
+            here.grad = _gradient(p, here)
+            if layout(grad) != layout(p):
+                self._exchanged.append((grad, p, here.grad))
+        missing = [p.grad is None for p in self.params]
+        self.active = ~np.array(missing) if any(missing) else None
+        return all(batch.gather() for _, batch in self._batches)
+
+    def _exchange(self) -> None:
+        """Gradients that lie otherwise than their parameters, as tensor parallelism leaves sums to be added up.
+
+        Not in ``gather``: a process may have to gather again when the others do not, and must not talk alone.
+        """
+        for grad, p, target in self._exchanged:
+            target.copy_(grad.redistribute(*layout(p)).to_local())
+        self._exchanged = []
+
+    @torch.no_grad()
+    def reduce(self, index: int, numbers: tuple[Any, ...]) -> np.ndarray:
+        self._exchange()
+        sums = np.zeros((len(self.program.passes[index].names), len(self.params)))
+        for indices, batch in self._batches:
+            sums[:, indices] = batch.reduce(index, _of(numbers, indices))
+        for (mesh, split), indices in self._columns.items():
+            mine = torch.from_numpy(sums[:, indices]).to(mesh.device_type)
+            for dimension in split:
+                torch.distributed.all_reduce(mine, group=mesh.get_group(dimension))
+            sums[:, indices] = mine.cpu().numpy()
+        return sums
+
+    @torch.no_grad()
+    def write(self, numbers: tuple[Any, ...] | None) -> None:
+        self._exchange()
+        for indices, batch in self._batches:
+            batch.write(None if numbers is None else _of(numbers, indices))
+        torch.autograd.graph.increment_version([p for p in self.params if p.grad is not None])
+        for here in self._parts:
+            here.grad = None
+
+
+def _of(numbers: tuple[Any, ...], indices: list[int]) -> tuple[Any, ...]:
+    """The numbers of some of the parameters."""
+    return tuple(n[indices] if isinstance(n, np.ndarray) and n.ndim else n for n in numbers)

@@ -1,0 +1,68 @@
+"""``ravine lr-find``: sweeps the learning rate on a task and suggests one."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import click
+import torch
+
+import ravine
+from ravine import files
+from ravine.compare import contenders
+from ravine.tasks import find, names
+from ravine.train import runs
+
+_HELP = f"""Find a learning rate for TASK.
+
+A model is trained while the rate rises at every step, several times over the data in other orders; rules with names
+suggest rates from how the loss falls. TASK is one of {", ".join(names())}, or a Python file with a function that
+returns a Task. The folder ravine-out/lr-find-TASK gets lr_find.png, lr_find.json and config.json.
+"""
+
+
+@click.command(name="lr-find", help=_HELP)
+@click.argument("task")
+@click.option(
+    "-o",
+    "--optimizer",
+    "spec",
+    default="rmsprop",
+    show_default=True,
+    metavar="NAME[:key=value,...]",
+    help="The optimizer, such as rmsprop:alpha=0.9 or torch-adam.",
+)
+@click.option("--start", type=float, default=1e-7, show_default=True, help="The lowest rate.")
+@click.option("--end", type=float, default=10.0, show_default=True, help="The highest rate.")
+@click.option("--steps", type=int, default=100, show_default=True, help="How many rates.")
+@click.option("--orders", type=click.IntRange(min=1), default=3, show_default=True, help="How many orders of the data.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Decides the weights.")
+@click.option("--data", type=click.Path(path_type=Path), help="The folder or file with the task's data.")
+@click.option("--out", type=click.Path(path_type=Path), help="The folder to write to.")
+def command(
+    task: str,
+    spec: str,
+    start: float,
+    end: float,
+    steps: int,
+    orders: int,
+    seed: int,
+    data: Path | None,
+    out: Path | None,
+) -> None:
+    found = find(task, data)
+    contender = contenders.parse(spec, found)
+    contender.build(found.start().parameters())
+    learn = found.learner(partial(contender.cls, **contender.options), seed=seed)
+    torch.manual_seed(seed)
+    result = learn.lr_find(start, end, steps, orders)
+    folder = files.claim(out, False) if out else files.fresh(Path("ravine-out") / f"lr-find-{Path(task).stem}")
+    click.echo(str(result))
+    config = {"task": task, "spec": spec, "start": start, "end": end, "steps": steps, "orders": orders, "seed": seed}
+    versions = {"ravine": ravine.__version__, "torch": torch.__version__}
+    runs.write_config(folder, {**config, "data": None if data is None else str(data.resolve()), **versions})
+    files.write(folder / "lr_find.json", json.dumps(result.to_dict(), allow_nan=False).encode() + b"\n")
+    result.plot(folder / "lr_find.png")
+    click.echo(f"Wrote lr_find.png, lr_find.json, config.json to {folder}")

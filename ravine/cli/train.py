@@ -1,0 +1,163 @@
+"""``ravine train``: trains one task with one optimizer, shows every epoch, and can go on where it was stopped."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from click.core import ParameterSource
+
+import ravine
+from ravine import files
+from ravine.compare import contenders
+from ravine.errors import OptionError
+from ravine.tasks import Task, find, names
+from ravine.train import parallel, pictures, runs, schedules
+from ravine.train.learner import Learner
+
+_INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
+_NOT_KEPT = {"out", "resume"}
+
+_HELP = f"""Train TASK and show every epoch.
+
+TASK is one of {", ".join(names())}, or a Python file with a function that returns a Task. The folder
+ravine-out/train-TASK gets metrics.jsonl, config.json, checkpoint.safetensors and loss.png.
+
+With torchrun several processes train on shares of each batch:
+torchrun --nproc-per-node 2 -m ravine train TASK
+"""
+
+
+@click.command(name="train", help=_HELP)
+@click.argument("task")
+@click.option(
+    "-o",
+    "--optimizer",
+    "spec",
+    default="rmsprop",
+    show_default=True,
+    metavar="NAME[:key=value,...]",
+    help="The optimizer, such as rmsprop:alpha=0.9 or torch-adam.",
+)
+@click.option("--lr", type=float, help="The learning rate; with --one-cycle the highest. Each task has a usual one.")
+@click.option("--epochs", type=click.IntRange(min=1), help="How long to train; each task has its usual length.")
+@click.option("--one-cycle", is_flag=True, help="Let the rate rise and fall in one cycle, and momentum fall and rise.")
+@click.option(
+    "--schedule",
+    metavar="NAME:ARGUMENTS",
+    help=f"How the rate changes: {', '.join(schedules.usage())}.",
+)
+@click.option(
+    "--checkpoint-every", type=click.IntRange(min=1), metavar="STEPS", help="Write checkpoints more often than by epoch."
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in --out, or with the task's last one.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    default=0,
+    show_default=True,
+    help="Decides the initial weights and the order of the data.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of the processor (torch's number).")
+@click.option("--data", type=click.Path(path_type=Path), help="The folder or file with the task's data.")
+@click.option("--out", type=click.Path(path_type=Path), help="The folder to write to.")
+@click.pass_context
+def command(context: click.Context, **given: Any) -> None:
+    if given["one_cycle"] and given["schedule"]:
+        raise click.UsageError("--one-cycle and --schedule both say how the rate changes; give one.")
+    try:
+        parallel.start()
+        _train(given, {n for n in given if context.get_parameter_source(n) is not ParameterSource.DEFAULT})
+    except KeyboardInterrupt:
+        context.exit(_INTERRUPTED)
+    finally:
+        parallel.leave()
+
+
+def _train(given: dict[str, Any], named: set[str]) -> None:
+    wanted = Path("ravine-out") / f"train-{_label(given['task'])}"
+    if given["resume"]:
+        folder = parallel.agreed(lambda: given["out"] or runs.newest(wanted))
+        given = _again(given, named, runs.read_config(folder), folder)
+    config = {name: _plain(value) for name, value in given.items() if name not in _NOT_KEPT}
+    if given["threads"]:
+        torch.set_num_threads(given["threads"])
+    task = find(given["task"], given["data"])
+    contender = contenders.parse(given["spec"], task, _rate(given["lr"]))
+    options = dict(contender.options)
+    epochs = given["epochs"] or task.epochs
+    contender.build(task.start().parameters())  # what is wrong with an option is said before a folder is made
+    if given["schedule"]:
+        schedules.parse(given["schedule"])
+    if not given["resume"]:
+        folder = parallel.agreed(lambda: files.claim(given["out"], False) if given["out"] else files.fresh(wanted))
+    learn = task.learner(partial(contender.cls, **options), seed=given["seed"], folder=folder)
+    torch.manual_seed(given["seed"] + parallel.rank())  # dropout and the like, in each process its own
+    if not given["resume"] and learn.main:
+        versions = {"ravine": ravine.__version__, "torch": torch.__version__, "processes": parallel.size()}
+        runs.write_config(folder, {**config, **versions})
+    how = {"checkpoint_every": given["checkpoint_every"] or "epoch", "resume": given["resume"]}
+    try:
+        if given["one_cycle"]:
+            learn.fit_one_cycle(epochs, _top(options, contender.label), **how)
+        else:
+            learn.fit(epochs, schedule=given["schedule"], **how)
+    finally:
+        if learn.main and len(learn.recorder):
+            _show(learn, task, contender.label, folder)
+
+
+def _again(given: Mapping[str, Any], named: set[str], config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What the run was told; what the command says beside that must not contradict it."""
+    for name in sorted(named - _NOT_KEPT):
+        now, then = _plain(given[name]), config.get(name)
+        if now != then:
+            option = {"spec": "-o", "task": "the task"}.get(name, "--" + name.replace("_", "-"))
+            raise OptionError(f"The run in {folder} has {option} {then}, not {now}. Leave it out to go on with that run.")
+    if config.get("processes", 1) != parallel.size():
+        raise OptionError(
+            f"The run in {folder} was trained by {config.get('processes', 1)} processes, not {parallel.size()}."
+        )
+    kept = {name: config.get(name, value) for name, value in given.items() if name not in _NOT_KEPT}
+    kept["data"] = None if kept["data"] is None else Path(kept["data"])
+    return {**given, **kept}
+
+
+def _show(learn: Learner, task: Task, label: str, folder: Path) -> None:
+    """The pictures, and where everything is."""
+    positive = bool((learn.recorder.losses > 0).all())
+    scale = "log" if positive else "linear"
+    pictures.loss({label: learn.recorder}, scale=scale, title=task.name, path=folder / "loss.png")
+    written = ["loss.png"]
+    if any(len(set(map(str, learn.recorder.hyper(name).tolist()))) > 1 for name in learn.recorder.hyper_names):
+        learn.recorder.plot_schedule(path=folder / "schedule.png")
+        written.append("schedule.png")
+    found = [name for name in ("metrics.jsonl", "config.json", "checkpoint.safetensors") if (folder / name).exists()]
+    click.echo(f"Wrote {', '.join([*found, *written])} to {folder}")
+
+
+def _label(task: str) -> str:
+    """The task's name in the name of a folder: that of a file without its ending."""
+    return Path(task).stem if task.endswith(".py") else task
+
+
+def _rate(lr: float | None) -> float | None:
+    if lr is not None and not (math.isfinite(lr) and lr > 0):
+        raise OptionError(f"--lr {lr:g}: a learning rate is a finite number above 0.")
+    return lr
+
+
+def _top(options: Mapping[str, Any], label: str) -> float:
+    if "lr" not in options:
+        raise OptionError(f"--one-cycle needs the highest learning rate of {label}: --lr 0.003.")
+    return float(options["lr"])
+
+
+def _plain(value: Any) -> Any:
+    return os.fspath(value.resolve()) if isinstance(value, Path) else value

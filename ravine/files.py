@@ -1,0 +1,142 @@
+"""Folders and files that a run writes: chosen before training, and written whole or not at all.
+
+What is in the files is the business of those who write them; this file knows no format.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from ravine.errors import OptionError
+
+_MOST_SIBLINGS = 10_000
+_STALE = 3600.0  # seconds: no writer goes this long without touching the file it writes
+
+
+def run_name(text: str) -> str:
+    """The name of a run or a study, checked: ``text`` itself.
+
+    Raises:
+        OptionError: it is not 1 to 64 of the letters A-Z and a-z, digits, ``.``, ``_`` and ``-``, or begins with a
+            dot. Such a name is the name of one file on every system, and never leads out of its folder.
+    """
+    if re.fullmatch(r"(?!\.)[A-Za-z0-9._-]{1,64}", text):
+        return text
+    raise OptionError(
+        f"{text!r} cannot be a name: use 1 to 64 of A-Z, a-z, 0-9, dot, underscore and hyphen, not beginning with a dot."
+    )
+
+
+def fresh(wanted: Path) -> Path:
+    """Make the folder ``wanted``, or if it is there ``wanted-2``, ``wanted-3`` and so on, and return it.
+
+    The folder is always a new one: two runs started at once get two folders.
+
+    Raises:
+        OptionError: no folder can be made there.
+    """
+    for number in range(1, _MOST_SIBLINGS):
+        folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if not wanted.parent.is_dir():  # a file stands where the parent should be: no number helps
+                raise OptionError(_unwritable(wanted, f"{wanted.parent} is no folder")) from None
+            continue
+        except OSError as error:
+            raise OptionError(_unwritable(folder, error.strerror)) from error
+        return folder
+    raise OptionError(
+        f"{wanted} and {_MOST_SIBLINGS - 2} numbered siblings exist; clear some, or name a folder with --out."
+    )
+
+
+def claim(folder: Path, force: bool) -> Path:
+    """Make sure that exactly ``folder`` can be written, and return it.
+
+    Raises:
+        OptionError: it is not empty and ``force`` is not set, or it cannot be written. With ``force`` the
+            files of an earlier run are replaced one by one; others stay.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        occupied = any(folder.iterdir())
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = "it is no folder" if folder.exists() and not folder.is_dir() else error.strerror
+        raise OptionError(_unwritable(folder, reason)) from error
+    if occupied and not force:
+        raise OptionError(
+            f"The folder {folder} is not empty. Name another with --out, or add --force to replace an earlier run in it."
+        )
+    return folder
+
+
+def write(path: Path, content: bytes | Iterable[bytes | memoryview]) -> None:
+    """Write a file whole or not at all: a reader sees the old one or the new one, whenever it looks.
+
+    That holds too if this process is killed or the machine loses power. What a killed writer has left, a file
+    ``.NAME-XXXXXXXX.tmp``, is removed by the first write of the same file that succeeds an hour later.
+
+    Args:
+        path: the file; its folder must exist.
+        content: all of it, or its parts in order, which are never joined in memory.
+
+    Raises:
+        OptionError: the disk is full or the folder cannot be written; an older file is still there.
+    """
+    temporary = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", suffix=".tmp", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            for part in [content] if isinstance(content, bytes) else content:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        now = os.stat(temporary).st_mtime
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's files are for the owner alone
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise OptionError(f"{path} cannot be written: {error.strerror}.") from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+    sync_folder(path.parent)
+    _remove_stale(path, now)
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names in a folder survive a loss of power, where the system can."""
+    # Without it, either the old name or the new one survives, and both are of whole files: no reason to fail.
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _remove_stale(path: Path, now: float) -> None:
+    """Remove what killed writers of ``path`` have left; ``now`` is by the clock of the disk, which may not be ours."""
+    ours = re.compile(re.escape(f".{path.name}-") + r"[a-z0-9_]{8}\.tmp")
+    with suppress(OSError), os.scandir(path.parent) as entries:  # the file is safe: tidying up can wait
+        for entry in entries:
+            if ours.fullmatch(entry.name) and now - entry.stat().st_mtime > _STALE:
+                os.unlink(entry)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _unwritable(folder: Path, reason: str | None) -> str:
+    return f"The folder {folder} cannot be written: {reason}. Name another with --out."

@@ -1,0 +1,98 @@
+"""Data held in memory, given out in batches without a line of Python for each row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ravine.errors import OptionError
+
+
+class Batches:
+    """Rows of inputs and targets in batches; the last batch of an epoch may be smaller.
+
+    The order of an epoch depends on the seed and the number of the epoch alone, so any epoch can be given out
+    again, from any batch on.
+
+    Args:
+        inputs: shape (rows, ...).
+        targets: shape (rows, ...).
+        batch_size: rows in a batch.
+        shuffle: whether every epoch has an order of its own.
+        seed: decides these orders.
+
+    Raises:
+        OptionError: no rows, not as many inputs as targets, or a batch size below 1.
+
+    Example::
+
+        train = Batches(images, labels, batch_size=64)
+        for inputs, targets in train:
+            ...
+    """
+
+    def __init__(
+        self, inputs: Tensor, targets: Tensor, batch_size: int, shuffle: bool = True, *, seed: int = 0
+    ) -> None:
+        if not (isinstance(inputs, Tensor) and isinstance(targets, Tensor)) or not inputs.ndim or not targets.ndim:
+            raise OptionError("Batches takes two tensors, inputs and targets, with a row for each example.")
+        if len(inputs) != len(targets):
+            raise OptionError(f"There are {len(inputs)} rows of inputs, but {len(targets)} of targets.")
+        if not len(inputs):
+            raise OptionError("There are no rows to make batches of.")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise OptionError(f"batch_size {batch_size!r}: a batch has at least 1 row.")
+        if not isinstance(seed, int) or seed < 0:
+            raise OptionError(f"seed {seed!r}: a seed is a whole number, 0 or above.")
+        self.inputs, self.targets = inputs, targets
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
+        self._turn = 0
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return -(-len(self.inputs) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of one epoch; each time those of the next."""
+        self._turn += 1
+        return self.epoch(self._turn - 1)
+
+    def epoch(
+        self, number: int, start: int = 0, *, part: int = 0, parts: int = 1
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of epoch ``number``, counted from 0, from batch ``start`` on.
+
+        With ``parts`` above 1, only row ``part``, ``part + parts``, ... of each batch: one process's share of it.
+        """
+        if not self.shuffle:
+            yield from islice(self.in_order(part, parts), start, None)
+            return
+        order, size = self._order(number), self.batch_size
+        for at in range(start * size, len(order), size):
+            chosen = order[at + part : at + size : parts] if parts > 1 else order[at : at + size]
+            yield self.inputs.index_select(0, chosen), self.targets.index_select(0, chosen)
+
+    def in_order(self, part: int = 0, parts: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of an epoch with the rows as they stand in the data."""
+        for inputs, targets in zip(self.inputs.split(self.batch_size), self.targets.split(self.batch_size), strict=True):
+            yield inputs[part::parts], targets[part::parts]
+
+    def _order(self, number: int) -> Tensor:
+        # torch's generator takes one number; a seed sequence mixes two so that epoch 1 of seed 0 is not epoch 0 of 1
+        seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+        order = torch.randperm(len(self.inputs), generator=torch.Generator().manual_seed(seed))
+        return order.to(self.inputs.device)
+
+    def reseeded(self, seed: int) -> Batches:
+        """The same rows in other orders."""
+        return Batches(self.inputs, self.targets, self.batch_size, self.shuffle, seed=seed)
+
+    def to(self, device: torch.device | str) -> Batches:
+        """The same batches with the rows held on that device."""
+        return Batches(
+            self.inputs.to(device), self.targets.to(device), self.batch_size, self.shuffle, seed=self.seed
+        )

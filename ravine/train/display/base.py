@@ -1,0 +1,56 @@
+"""The contract of displays: what a training tells while it runs. This base says nothing.
+
+Knows no model, no file and no terminal; displays are given plain numbers and finished sentences.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+
+def given_up(error: OSError) -> None:
+    """Warn, once, that the output cannot be written: no reason to end a training of hours."""
+    warnings.warn(f"The training goes on, but can be shown no more: {error}.", RuntimeWarning, stacklevel=2)
+
+
+class Display:
+    """Says nothing: the display of a quiet training, and the base of the others.
+
+    A training calls ``begin``, then for each epoch ``epoch_begins``, ``progress`` whenever ``wants`` is true,
+    ``validating`` and ``row``, and at last ``end``, whatever happened. ``say`` may come at any time.
+    """
+
+    def begin(self, columns: Sequence[str], epochs: int, first: int = 1) -> None:
+        """A training begins.
+
+        Args:
+            columns: the names over the table: ``epoch`` holds whole numbers, ``time`` seconds, others any numbers.
+            epochs: the number of the last epoch.
+            first: the number of the first epoch of this run, more than 1 where an earlier run goes on.
+        """
+
+    def count(self, title: str, total: int) -> None:
+        """Instead of ``begin``: ``total`` batches without epochs or a table."""
+
+    def epoch_begins(self, epoch: int, batches: int | None) -> None:
+        """Epoch number ``epoch`` begins; it has ``batches`` batches, or nobody knows how many."""
+
+    def wants(self) -> bool:
+        """Whether it is time for ``progress``. Asked after every batch, so it costs next to nothing."""
+        return False
+
+    def progress(self, done: int, loss: float | None = None, lr: float | None = None) -> None:
+        """``done`` batches of this epoch are done; ``loss`` and learning rate ``lr`` are as given."""
+
+    def validating(self) -> None:
+        """The epoch's batches are done, and the model is being validated."""
+
+    def row(self, cells: Sequence[object]) -> None:
+        """An epoch is done: one cell for each column, seconds under ``time``."""
+
+    def say(self, sentence: str) -> None:
+        """Something happened that a reader of the table should know."""
+
+    def end(self) -> None:
+        """Nothing more comes: what was taken (the cursor, the output) is given back."""

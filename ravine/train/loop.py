@@ -1,0 +1,263 @@
+"""The training loop: epochs, batches, and the five moments of a batch, with hooks between them.
+
+What happens at the hooks is done by callbacks (callback.py), what was measured is in the recorder (recorder.py),
+what is shown is the display's (display.py). A user calls the Learner, which is this loop with a front.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import nn
+
+from ravine.errors import OptionError, TrainingError
+from ravine.train import check, evaluate, keeping, parallel
+from ravine.train.batches import Batches
+from ravine.train.callback import Callback, Hooks
+from ravine.train.display import Display
+from ravine.train.interrupt import Interrupt
+from ravine.train.metrics import Measure
+from ravine.train.recorder import Recorder
+
+Stepper = Callable[[], Any]
+
+
+class Loop:
+    """Trains. A callback may read everything here without an underscore.
+
+    Attributes:
+        epochs, epoch: how many epochs this fit has, and the number of the one that runs, from 1.
+        batch: how many batches of this epoch are done.
+        step: how many steps of the optimizer this fit has made.
+        inputs, targets, outputs: of the last batch.
+        loss: its loss, detached; with several processes that of the joined batch.
+        objective: what is differentiated.
+        held: whether the last step was held back.
+        epoch_ends: whether this is the epoch's last batch.
+        row: the last epoch's row of the table, by column.
+    """
+
+    model: nn.Module
+    loss_func: Measure
+    metrics: dict[str, Measure]
+    train: Iterable[Any]
+    valid: Iterable[Any] | None
+    optimizer: torch.optim.Optimizer
+    recorder: Recorder
+
+    def __init__(self) -> None:
+        self._call = parallel.joined(self.model)
+        self._display: Display = Display()
+        self._trained_epochs = 0  # over all fits: the number of the data's order
+        self._prepare_nothing()
+
+    def _prepare_nothing(self) -> None:
+        self.epochs, self.epoch, self.batch, self.step = 0, 0, 0, 0
+        self.held = self.epoch_ends = False
+        self.row: dict[str, Any] = {}
+        self.inputs: Any = None
+        self.targets: Any = None
+        self.outputs: Any = None
+        self.loss = self.objective = torch.tensor(float("nan"))
+        self._why_stop = ""
+        self._seconds = 0.0
+        self._epoch_start: dict[str, Any] | None = None
+        self._active: list[Callback] = []
+        self._hooks = Hooks([])
+        self._contexts: list[Callback] = []
+
+    def _prepare(self, epochs: int, active: Sequence[Callback], display: Display) -> Stepper:
+        """Begin a fit with these callbacks; gives the function that makes a step."""
+        self._prepare_nothing()
+        self.epochs = epochs
+        self._active, self._hooks, self._display = list(active), Hooks(active), display
+        self._contexts = [c for c in active if type(c).forward_context is not Callback.forward_context]
+        for hook in self._hooks.before_fit:
+            hook(self)
+        return check.stepper(active, self) or check.plain_step(self)
+
+    @property
+    def main(self) -> bool:
+        """Whether this process speaks and writes for all that train together."""
+        return parallel.rank() == 0
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's parameters are; batches are taken there."""
+        return next(self.model.parameters()).device
+
+    @property
+    def batches(self) -> int | None:
+        """How many batches an epoch of training has; None where the data does not say."""
+        return check.length(self.train)
+
+    @property
+    def progress(self) -> float:
+        """The share of this fit's batches that are done, from 0 to 1; schedules over a run go by it.
+
+        Raises:
+            OptionError: the training data does not say how many batches it has.
+        """
+        if self.batches is None:
+            raise OptionError(
+                "A schedule over the whole run needs to know its length, but the training data has no len(). "
+                "Use a schedule by steps or epochs, or data with a length."
+            )
+        return (self.epoch - 1 + self.batch / self.batches) / self.epochs
+
+    def stop(self, reason: str) -> None:
+        """End the fit after this batch, or this epoch if its batches are done; the reason is shown and recorded."""
+        self._why_stop = reason
+
+    def say(self, sentence: str) -> None:
+        """Show a sentence between the rows of the table, and record it."""
+        self.recorder.note(sentence)
+        self._display.say(sentence)
+
+    # --- the loop ------------------------------------------------------------------------------------------------
+
+    def _run(self, step: Stepper, interrupt: Interrupt) -> None:
+        """Epochs until all are done, a callback stops them, or Ctrl-C was pressed."""
+        while (self.epoch < self.epochs or self.batch) and not self._why_stop:
+            if self.batch == 0:
+                self.epoch += 1
+                self._seconds = 0.0
+                for hook in self._hooks.before_epoch:
+                    hook(self)
+            began = perf_counter() - self._seconds
+            self._display.epoch_begins(self.epoch, self.batches)
+            self._train_epoch(step, interrupt, began)
+            if interrupt.pressed:
+                return
+            self._end_epoch(began)
+
+    def _train_epoch(self, step: Stepper, interrupt: Interrupt, began: float) -> None:
+        """One epoch of training, from the batch after ``self.batch`` on."""
+        self.model.train()
+        moment = perf_counter()
+        for batch in self._from(self.batch):
+            self._train_batch(batch, step, moment)
+            self._seconds = perf_counter() - began
+            for hook in self._hooks.after_batch:
+                hook(self)
+            if self._display.wants():
+                self._display.progress(self.batch, self.recorder.smooth_loss, check.rate_of(self.optimizer))
+            if interrupt.pressed or self._why_stop:
+                return
+            moment = perf_counter()
+        if self.batch == 0:
+            raise OptionError("The training data gave no batch. Is it empty, or drop_last larger than what is there?")
+        if self.held:  # data without a length ends by surprise
+            self.epoch_ends = True
+            self._take_step(step)
+
+    def _train_batch(self, batch: Any, step: Stepper, began: float) -> None:
+        """One batch: data, forward, backward, step."""
+        hooks = self._hooks
+        if not self.held:
+            self.optimizer.zero_grad()
+        self.inputs, self.targets = check.pair(batch, self.device)
+        for hook in hooks.before_batch:
+            hook(self)
+        fetched = perf_counter()
+        self._forward()
+        for hook in hooks.after_loss:
+            hook(self)
+        forwarded = perf_counter()
+        self.objective.backward()
+        backed = perf_counter()
+        self.epoch_ends = self.batch + 1 == self.batches
+        self._take_step(step)
+        self.batch += 1
+        self.recorder.batch(self.loss, (began, fetched, forwarded, backed, perf_counter()))
+
+    def _forward(self) -> None:
+        """Outputs and loss of the batch."""
+        with self._forward_context():
+            self.outputs = call(self._call, self.inputs)
+            loss = self.loss_func(self.outputs, self.targets)
+        check.loss(loss)
+        self.objective, self.loss = loss, loss.detach()
+        if parallel.size() > 1:
+            self.objective, self.loss = parallel.joined_loss(loss, self.outputs, check.rows(self.targets))
+
+    def _take_step(self, step: Stepper) -> None:
+        """The optimizer's step, unless a callback holds it back."""
+        self.recorder.hypers(self.optimizer)
+        self.held = any(hook(self) is False for hook in self._hooks.before_step)
+        if not self.held:
+            step()
+            self.step += 1
+            for hook in self._hooks.after_step:
+                hook(self)
+
+    def _end_epoch(self, began: float) -> None:
+        """Validate, show and record the row, and let callbacks act on it."""
+        self.row = {"epoch": self.epoch, "train_loss": self.recorder.smooth_loss}
+        failed: TrainingError | None = None
+        if self.valid is not None:
+            self._display.validating()
+            try:
+                self.row |= evaluate.evaluate(self, self.valid)
+            except TrainingError as error:  # the epoch is trained: it is recorded before this is raised
+                failed = error
+        self.row["time"] = perf_counter() - began
+        self._trained_epochs += 1
+        self.batch = 0
+        self.recorder.epoch(self.row)
+        self._display.row([self.row.get(column, float("nan")) for column in self._columns()])
+        if failed is not None:
+            raise failed
+        for hook in self._hooks.after_epoch:
+            hook(self)
+
+    def _finish(self) -> None:
+        """However a fit ended: nothing that was measured is lost, and the terminal is as it was."""
+        with contextlib.ExitStack() as everything:
+            everything.callback(self._display.end)
+            everything.callback(self.recorder.write)
+            for hook in self._hooks.after_fit:
+                everything.callback(hook, self)
+
+    # --- parts of it ---------------------------------------------------------------------------------------------
+
+    def _from(self, batch: int) -> Iterator[Any]:
+        """This epoch's batches of training, from number ``batch`` on."""
+        if isinstance(self.train, Batches):
+            return self.train.epoch(self._trained_epochs, batch, part=parallel.rank(), parts=parallel.size())
+        if batch == 0:
+            self._epoch_start = keeping.start_of(self.train)
+        return keeping.batches_from(self.train, batch, self._epoch_start, self._trained_epochs)
+
+    def _forward_context(self) -> contextlib.AbstractContextManager[Any]:
+        """What a forward pass runs in: what the callbacks ask for."""
+        if not self._contexts:
+            return contextlib.nullcontext()
+        stack = contextlib.ExitStack()
+        for callback in self._contexts:
+            context = callback.forward_context(self)
+            if context is not None:
+                stack.enter_context(context)
+        return stack
+
+    def outputs_for(self, inputs: Any) -> Any:
+        """The model's outputs as in training, with what the callbacks ask for around it."""
+        with self._forward_context():
+            return call(self.model, inputs)
+
+    def _columns(self) -> list[str]:
+        valid = ["valid_loss", *self.metrics] if self.valid is not None else []
+        return ["epoch", "train_loss", *valid, "time"]
+
+
+def call(model: nn.Module, inputs: Any) -> Any:
+    """The model's outputs: a tuple of inputs becomes its arguments, a dict its named arguments."""
+    if isinstance(inputs, tuple | list):
+        return model(*inputs)
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    return model(inputs)

@@ -1,0 +1,45 @@
+"""Metrics: functions from a model's outputs and the targets of the same rows to their mean over the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from torch import Tensor
+
+from ravine.errors import OptionError
+
+Measure = Callable[[Tensor, Tensor], Tensor]
+"""From outputs and targets to one number, the mean over the rows."""
+
+TABLE_COLUMNS = ("epoch", "train_loss", "valid_loss", "time")
+
+
+def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The share of places whose largest output, along dimension 1, stands at the target class.
+
+    ``outputs`` has shape (rows, classes, ...), ``targets`` (rows, ...) as for ``cross_entropy``.
+    """
+    return (outputs.argmax(dim=1) == targets).float().mean()
+
+
+def named(metrics: Mapping[str, Measure] | Sequence[Measure]) -> dict[str, Measure]:
+    """Metrics by name: a mapping as it is, functions by their own names.
+
+    Raises:
+        OptionError: something that cannot be called, or two of one name.
+    """
+    if isinstance(metrics, Mapping):
+        found = dict(metrics)
+    else:
+        found = {}
+        for metric in metrics:
+            name = getattr(metric, "__name__", None) or type(metric).__name__
+            if name in found:
+                raise OptionError(f"Two metrics have the name {name!r}; give them as {{name: function, ...}}.")
+            found[name] = metric
+    for name, metric in found.items():
+        if not callable(metric):
+            raise OptionError(f"The metric {name!r} is {metric!r}; a metric is a function of outputs and targets.")
+        if name in TABLE_COLUMNS:
+            raise OptionError(f"A metric cannot have the name {name!r}: it is a column of its own.")
+    return found

@@ -1,0 +1,85 @@
+"""``learn.lr_find()``: sweeps the learning rate on copies of a Learner. What the losses mean is finder.py's."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ravine.errors import OptionError, TrainingError
+from ravine.train import check, finder, keeping
+from ravine.train.batches import Batches
+from ravine.train.callback import Callback
+from ravine.train.display import Display, bar
+
+if TYPE_CHECKING:
+    from ravine.train.learner import Learner
+
+_SHAPING = ("before_batch", "after_loss", "before_step", "forward_context", "stepper")
+"""A callback that has one of these changes what a step does, and so takes part in a sweep."""
+
+
+def find(learn: Learner, *, start: float, end: float, steps: int, orders: int) -> finder.LRFind:
+    """See :meth:`Learner.lr_find`."""
+    if not isinstance(orders, int) or orders < 1:
+        raise OptionError(f"orders {orders!r}: sweep over a whole number of orders of the data, at least 1.")
+    check.trainable(learn.model)
+    rates = finder.rates(start, end, steps)
+    check.set_rate(_copy(learn, 0).optimizer, float(rates[0]))
+    losses = []
+    before = keeping.start_of(learn.train)
+    try:
+        with bar(f"trying {len(rates)} learning rates", orders * len(rates), quiet=learn.quiet) as done:
+            for order in range(orders):
+                losses.append(finder.sweep(_stepping(_copy(learn, order), done), rates))
+    finally:
+        keeping.go_to(learn.train, before)
+    return finder.LRFind(rates, np.stack(losses))
+
+
+def _copy(learn: Learner, order: int) -> Learner:
+    """A Learner like this one that shares nothing but the data, whose order is another."""
+    from ravine.train.learner import Learner
+
+    try:
+        model = copy.deepcopy(learn.model)
+    except Exception as error:  # whatever a module's own __deepcopy__ raises
+        raise TrainingError(f"lr_find trains a copy of the model, but it cannot be copied: {error}") from error
+    shaping = [c for c in learn.callbacks if any(getattr(type(c), n) is not getattr(Callback, n) for n in _SHAPING)]
+    train = learn.train.reseeded(learn.train.seed + order) if isinstance(learn.train, Batches) else learn.train
+    trial = Learner(
+        model, (train, None), learn.loss_func, learn.opt_func, (), callbacks=copy.deepcopy(shaping), quiet=True
+    )
+    if learn._optimizer is not None:
+        trial.optimizer.load_state_dict(copy.deepcopy(learn.optimizer.state_dict()))
+    return trial
+
+
+def _stepping(trial: Learner, done: Callable[[], Any]) -> Callable[[float], float]:
+    """A function that trains on the next batch at a rate and gives the loss before the step."""
+    train = _by_batch(trial)
+
+    def step(rate: float) -> float:
+        check.set_rate(trial.optimizer, rate)
+        next(train)
+        done()
+        return float(trial.loss)
+
+    return step
+
+
+def _by_batch(trial: Learner) -> Iterator[None]:
+    """Train, one batch each time it is asked, epoch after epoch."""
+    step = trial._prepare(1, trial.callbacks, Display())
+    trial.model.train()
+    while True:
+        trial.epoch, trial.batch = trial.epoch + 1, 0
+        for batch in trial._from(0):
+            trial._train_batch(batch, step, perf_counter())
+            yield
+        if not trial.batch:
+            raise OptionError("The training data gave no batch. Is it empty?")
+        trial._trained_epochs += 1

@@ -1,0 +1,210 @@
+"""``ravine train`` from the outside: what it prints, writes, refuses, and how it goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from ravine.cli import main
+from ravine.train import Recorder, checkpoint
+
+FILES = {"metrics.jsonl", "config.json", "checkpoint.safetensors", "loss.png"}
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def ravine(tmp_path, monkeypatch, capsys):
+    """Run ``ravine train`` in an empty folder: exit code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ravine", "train", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return ended.value.code or 0, out, err
+
+    yield call
+    torch.set_num_threads(threads)
+
+
+def same_runs(a, b):
+    """Whether two folders hold the same training, bit for bit, apart from its times."""
+    one, other = Recorder.load(a), Recorder.load(b)
+    assert np.array_equal(one.losses, other.losses)
+    assert [{**row, "time": 0} for row in one.epochs] == [{**row, "time": 0} for row in other.epochs]
+    for name in one.hyper_names:
+        assert np.array_equal(one.hyper(name), other.hyper(name))
+    mine, theirs = (checkpoint.load(folder / "checkpoint.safetensors")["model"] for folder in (a, b))
+    assert mine.keys() == theirs.keys()
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def test_a_run_shows_its_epochs_and_writes_a_folder(ravine, tmp_path):
+    code, out, err = ravine("digits", "-o", "rmsprop:alpha=0.9", "--lr", "2e-3", "--epochs", "3")
+    assert (code, err) == (0, "")
+    head, *rows, last = out.splitlines()
+    assert head.split() == ["epoch", "train_loss", "valid_loss", "accuracy", "time"]
+    assert [int(row.split()[0]) for row in rows] == [1, 2, 3]
+    accuracies = [float(row.split()[3]) for row in rows]
+    assert accuracies[-1] > 0.93
+    assert "\x1b" not in out
+    folder = tmp_path / "ravine-out" / "train-digits"
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert last.startswith("Wrote ")
+    assert last.endswith(" to ravine-out/train-digits")
+    assert all(name in last for name in FILES)
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["task"], config["spec"], config["lr"], config["epochs"]) == ("digits", "rmsprop:alpha=0.9", 2e-3, 3)
+    recorder = Recorder.load(folder)
+    assert recorder.column("accuracy") == pytest.approx(accuracies, abs=1e-5)
+    assert (recorder.hyper("lr") == 2e-3).all()
+    assert (recorder.hyper("alpha") == 0.9).all()
+    assert (folder / "loss.png").read_bytes().startswith(PNG)
+
+
+def test_two_runs_get_two_folders_and_are_the_same(ravine, tmp_path):
+    for _ in range(2):
+        assert ravine("digits", "--epochs", "1")[0] == 0
+    same_runs(tmp_path / "ravine-out" / "train-digits", tmp_path / "ravine-out" / "train-digits-2")
+    assert ravine("digits", "--epochs", "1", "--seed", "1", "--out", "third")[0] == 0
+    assert not np.array_equal(Recorder.load("third").losses, Recorder.load("ravine-out/train-digits").losses)
+
+
+def test_schedules_change_the_rate_that_was_used(ravine, tmp_path):
+    assert ravine("digits", "--epochs", "2", "--lr", "1e-3", "--schedule", "step:20,0.5", "--out", "a")[0] == 0
+    assert Recorder.load("a").hyper("lr").tolist() == [1e-3 * 0.5 ** (step // 20) for step in range(46)]
+    assert (tmp_path / "a" / "schedule.png").read_bytes().startswith(PNG)
+    assert ravine("digits", "-o", "adam", "--epochs", "2", "--lr", "4e-3", "--one-cycle", "--out", "b")[0] == 0
+    rates, betas = Recorder.load("b").hyper("lr"), Recorder.load("b").hyper("betas")
+    assert rates.max() == pytest.approx(4e-3, rel=1e-2)
+    assert rates[0] == pytest.approx(4e-3 / 25)
+    assert rates[-1] < 1e-4
+    assert betas[0].tolist() == [0.95, 0.999]
+    assert betas[:, 0].min() == pytest.approx(0.85, abs=1e-3)
+    assert ravine("digits", "--epochs", "4", "--lr", "0.5", "--schedule", "plateau:0,0.5", "--out", "c")[0] == 0
+    notes = [text for _, text in Recorder.load("c").notes]
+    assert notes
+    assert all("valid_loss has not improved for 1 epoch: lr " in text for text in notes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["kill", "interrupt"])
+def test_a_run_that_was_stopped_goes_on_to_the_same_end(ravine, tmp_path, how):
+    arguments = ["digits", "--epochs", "60", "--checkpoint-every", "7", "--schedule", "step:100,0.9", "--threads", "1"]
+    assert ravine(*arguments, "--out", "whole")[0] == 0
+    command = [sys.executable, "-m", "ravine", "train", *arguments, "--out", "stopped"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        while not (tmp_path / "stopped" / "checkpoint.safetensors").exists():
+            assert running.poll() is None
+            time.sleep(0.01)
+        running.send_signal(signal.SIGKILL if how == "kill" else signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    assert running.returncode == (-signal.SIGKILL if how == "kill" else 130), err.decode()
+    if how == "interrupt":
+        assert "Interrupted in epoch" in out.decode()
+        assert (tmp_path / "stopped" / "loss.png").exists()
+    assert len(Recorder.load("stopped")) < 60 * 23
+    code, out, err = ravine("digits", "--resume", "--out", "stopped")
+    assert (code, err) == (0, "")
+    same_runs(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_going_on_knows_what_the_run_was_told(ravine):
+    assert ravine("digits", "--epochs", "2", "--lr", "1e-3")[0] == 0
+    code, out, err = ravine("digits", "--resume")
+    assert code == 0
+    assert "is complete" in out
+    code, _, err = ravine("digits", "--resume", "--lr", "2e-3", "--epochs", "2")
+    assert code == 2
+    assert "--lr 0.001, not 0.002" in err
+    code, _, err = ravine("breast-cancer", "--resume", "--out", "ravine-out/train-digits")
+    assert code == 2
+    assert "the task digits, not breast-cancer" in err
+    code, _, err = ravine("ravine", "--resume")
+    assert code == 2
+    assert "no run to go on with" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["digitz"], "Did you mean 'digits'?"),
+        (["digits", "-o", "rmsprob"], "Did you mean 'rmsprop'?"),
+        (["digits", "-o", "rmsprop:alfa=1"], "'alpha'"),
+        (["digits", "-o", "rmsprop:lr=-1"], "lr"),
+        (["digits", "--lr", "0"], "--lr 0: a learning rate is a finite number above 0"),
+        (["digits", "--lr", "nan"], "--lr nan"),
+        (["digits", "--epochs", "0"], "0 is not in the range"),
+        (["digits", "--schedule", "stp:3"], "Did you mean 'step'?"),
+        (["digits", "--schedule", "step:x"], "not a whole number"),
+        (["digits", "--schedule", "step:5", "--one-cycle"], "give one"),
+        (["digits", "--checkpoint-every", "0"], "0 is not in the range"),
+        (["digits", "--data", "somewhere"], "reads no files"),
+        (["no_such_task.py"], "no_such_task.py"),
+    ],
+)
+def test_what_is_wrong_is_said_before_a_folder_is_made(ravine, tmp_path, arguments, said):
+    code, out, err = ravine(*arguments)
+    assert code == 2
+    assert said in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "ravine-out").exists()
+
+
+def test_a_folder_that_has_something_is_refused(ravine, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("text")
+    code, _, err = ravine("digits", "--out", "mine", "--epochs", "1")
+    assert code == 2
+    assert "not empty" in err
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_a_task_of_ones_own_is_trained_from_its_file(ravine, tmp_path):
+    (tmp_path / "my_task.py").write_text(
+        "import torch\n"
+        "from ravine.tasks import Data, Task\n"
+        "def task():\n"
+        "    x = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))\n"
+        "    y = x @ torch.tensor([[1.0], [2.0], [3.0], [4.0]])\n"
+        "    return Task(model=lambda: torch.nn.Linear(4, 1), train=Data(x[:150], y[:150]), test=Data(x[150:], y[150:]),\n"
+        "                loss=torch.nn.functional.mse_loss, batch_size=10)\n"
+    )
+    code, out, err = ravine("my_task.py", "-o", "adam", "--lr", "0.1", "--epochs", "20")
+    assert (code, err) == (0, "")
+    recorder = Recorder.load(tmp_path / "ravine-out" / "train-my_task")
+    assert recorder.column("valid_loss")[-1] < 1e-2
+    code, out, err = ravine("my_task.py", "--resume")
+    assert (code, err) == (0, "")
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_with_the_joined_batch(ravine, tmp_path):
+    assert ravine("digits", "--epochs", "2", "--out", "one", "--threads", "1")[0] == 0
+    port = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
+    start = [sys.executable, "-m", "torch.distributed.run", *port, "--nproc-per-node", "2", "-m", "ravine", "train"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    both = subprocess.run(
+        [*start, "digits", "--epochs", "2", "--out", "two"], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert both.returncode == 0, both.stderr
+    assert len(both.stdout.splitlines()) == 4  # one process speaks
+    one, two = Recorder.load("one"), Recorder.load("two")
+    assert len(one) == len(two) == 46
+    assert np.allclose(one.losses, two.losses, rtol=1e-4)
+    for name in ("valid_loss", "accuracy"):
+        assert np.allclose(one.column(name), two.column(name), rtol=1e-4)
+    models = [checkpoint.load(tmp_path / name / "checkpoint.safetensors")["model"] for name in ("one", "two")]
+    for name, value in models[0].items():
+        assert torch.allclose(value, models[1][name], rtol=1e-3, atol=1e-4)
+    wrong = subprocess.run([*start, "digitz"], env=environment, capture_output=True, text=True, timeout=120)
+    assert wrong.returncode != 0
+    assert wrong.stderr.count("Did you mean 'digits'?") == 1

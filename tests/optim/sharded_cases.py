@@ -1,0 +1,121 @@
+"""Models, optimizers and training that ``test_sharded.py`` runs in one process and ``sharded_worker.py`` in two."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed.checkpoint as dcp
+from torch import nn
+from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.tensor import DTensor
+
+from ravine.formula import global_norm, maximum, norm, param_copy, where
+from ravine.optim import Adam, Optimizer, RMSprop, pieces, registry
+
+STEPS = 20
+BATCH = 6
+#: What goes through checkpoints: states that start at 0, at 1 and as a copy, and sums over whole tensors.
+KEPT = ("rmsprop-timm", "amsgrad", "param_copy", "global_norm")
+
+
+def clip(update, *, limit):
+    """A whole-tensor number over all tensors."""
+    return update / maximum(global_norm(update) / limit, 1.0)
+
+
+def trust(update, *, param):
+    """A whole-tensor number of each tensor, of its parameter and of its update."""
+    size, length = norm(param), norm(update)
+    return update * where(size > 0, where(length > 0, size / length, 1.0), 1.0)
+
+
+def pull_to_start(param, anchor=param_copy, *, pull):
+    """A state that starts as a copy of its parameter."""
+    return param - pull * (param - anchor), anchor
+
+
+def named(name: str, params: Any) -> Optimizer:
+    found = registry.lookup(name)
+    return found.cls(params, **{**found.options, "lr": 0.01})
+
+
+#: Every optimizer that has a name, the options that make other formulas of it, and formulas of whole-tensor numbers.
+CASES: dict[str, Callable[[Any], Optimizer]] = {
+    **{name: functools.partial(named, name) for name in registry.names()},
+    "rmsprop centered": lambda params: RMSprop(params, centered=True, momentum=0.5),
+    "rmsprop momentum": lambda params: RMSprop(params, momentum=0.9, weight_decay=0.1),
+    "amsgrad": lambda params: Adam(params, lr=0.01, amsgrad=True),
+    "global_norm": lambda params: Optimizer(
+        params, [clip, pieces.momentum, pieces.descend], lr=0.1, momentum=0.9, limit=0.1
+    ),
+    "norm": lambda params: Optimizer(params, [pieces.momentum, trust, pieces.descend], lr=0.02, momentum=0.9),
+    "param_copy": lambda params: Optimizer(params, [pieces.descend, pull_to_start], lr=0.1, pull=0.1),
+    "float64": lambda params: Adam(params, lr=0.01),
+    "norm float64": lambda params: Optimizer(params, [clip, trust, pieces.descend], lr=0.02, limit=0.1),
+    "eager": lambda params: Adam(params, lr=0.01, fused=False),
+    "eager norm": lambda params: Optimizer(params, [clip, trust, pieces.descend], lr=0.02, limit=0.1, fused=False),
+}
+
+
+class Block(nn.Module):
+    """Sizes that two processes cannot share equally: seven rows, three, and one, of which the second has none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(5)
+        self.wide = nn.Linear(5, 7)
+        self.narrow = nn.Linear(7, 3)
+        self.last = nn.Linear(3, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.narrow(torch.tanh(self.wide(self.norm(x)))))
+
+
+def model(name: str = "") -> Block:
+    """The model of a case: always the same weights, in double precision where its name says so."""
+    torch.manual_seed(0)
+    return Block().to(torch.float64 if "float64" in name else torch.float32)
+
+
+def train(made: nn.Module, optimizer: Optimizer, steps: range, rank: int = 0, world: int = 1) -> None:
+    """Train on this process's share of each step's batch; the mean of the gradients is that of the whole."""
+    dtype = next(made.parameters()).dtype
+    share = BATCH // world
+    for step in steps:
+        generator = torch.Generator().manual_seed(step)
+        x = torch.randn(BATCH, 5, generator=generator, dtype=torch.float64).to(dtype)
+        mine = x[rank * share : (rank + 1) * share]
+        optimizer.zero_grad()
+        (made(mine) - mine.sum(1, keepdim=True)).square().mean().backward()
+        optimizer.step()
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).detach().clone()
+
+
+def everything(made: nn.Module, optimizer: Optimizer) -> dict[str, torch.Tensor]:
+    """Parameters and states, whole, by name; every process must ask."""
+    found = {}
+    for name, p in made.named_parameters():
+        found[name] = whole(p)
+        for key, value in optimizer.state[p].items():
+            found[f"{name} {key}"] = whole(value)
+    return found
+
+
+def save(made: nn.Module, optimizer: Optimizer, folder: Path) -> None:
+    """A checkpoint as torch.distributed.checkpoint documents it, by as many processes as there are."""
+    parameters, states = get_state_dict(made, optimizer)
+    dcp.save({"model": parameters, "optim": states}, checkpoint_id=folder)
+
+
+def load(made: nn.Module, optimizer: Optimizer, folder: Path) -> None:
+    parameters, states = get_state_dict(made, optimizer)
+    found = {"model": parameters, "optim": states}
+    dcp.load(found, checkpoint_id=folder)
+    set_state_dict(made, optimizer, model_state_dict=found["model"], optim_state_dict=found["optim"])

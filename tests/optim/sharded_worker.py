@@ -1,0 +1,290 @@
+"""One of the processes of ``test_sharded.py``: trains sharded models, and keeps what they became for it to compare.
+
+Run as ``sharded_worker.py RANK WORLD FOLDER``. Writes ``results.pt``: by name, tensors or the traceback of a failure.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+import sys
+import traceback
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from sharded_cases import BATCH, CASES, KEPT, STEPS, Block, everything, load, model, save, train
+from torch import nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
+from torch.distributed.tensor.parallel import (
+    ColwiseParallel,
+    PrepareModuleInput,
+    RowwiseParallel,
+    SequenceParallel,
+    parallelize_module,
+)
+from torch.nn.parallel import DistributedDataParallel
+
+from ravine.errors import ParameterError, StateError
+from ravine.optim import Adam, Optimizer, RMSprop
+
+Tensors = dict[str, torch.Tensor]
+
+
+def sharded(name: str = "", mesh: Any = None) -> Block:
+    made = model(name)
+    mesh = mesh or init_device_mesh("cpu", (dist.get_world_size(),))
+    for module in (made.wide, made.narrow, made):
+        fully_shard(module, mesh=mesh)
+    return made
+
+
+def go(made: nn.Module, optimizer: Optimizer, steps: range = range(STEPS)) -> Tensors:
+    train(made, optimizer, steps, dist.get_rank(), dist.get_world_size())
+    return everything(made, optimizer)
+
+
+def case(name: str) -> Tensors:
+    made = sharded(name)
+    return go(made, CASES[name](made.parameters()))
+
+
+def saved_by_two(name: str, folder: Path) -> Tensors:
+    """Half the steps, a checkpoint, and what goes on without it."""
+    made = sharded(name)
+    optimizer = CASES[name](made.parameters())
+    go(made, optimizer, range(STEPS // 2))
+    save(made, optimizer, folder / f"two {name}")
+    return go(made, optimizer, range(STEPS // 2, STEPS))
+
+
+def loaded_by_two(name: str, folder: Path) -> Tensors:
+    """The second half after a checkpoint that one process wrote."""
+    made = sharded(name)
+    optimizer = CASES[name](made.parameters())
+    load(made, optimizer, folder / f"one {name}")
+    return go(made, optimizer, range(STEPS // 2, STEPS))
+
+
+def states_lie_as_their_parameters() -> None:
+    made = sharded()
+    optimizer = RMSprop(made.parameters(), fused=True)  # every part takes the kernel, the empty ones too
+    go(made, optimizer, range(2))
+    for p in made.parameters():
+        state = optimizer.state[p]
+        assert type(state["step"]) is torch.Tensor
+        assert float(state["step"]) == 2
+        assert isinstance(state["square_avg"], DTensor)
+        assert state["square_avg"].placements == p.placements
+        assert state["square_avg"].to_local().shape == p.to_local().shape
+    assert made.last.weight.to_local().numel() == (0 if dist.get_rank() else 3)
+
+
+def states_are_made_without_a_step() -> None:
+    """What torch.distributed.checkpoint does to an optimizer that is new must leave it new."""
+    made = sharded()
+    optimizer = RMSprop(made.parameters(), lr=0.1, square_avg_start=1.0)
+    found = get_optimizer_state_dict(made, optimizer)
+    assert set(found["state"]) == {name for name, _ in made.named_parameters()}
+    for p in made.parameters():
+        assert float(optimizer.state[p]["step"]) == 0
+        assert torch.equal(optimizer.state[p]["square_avg"].full_tensor(), torch.ones(p.shape))
+        assert p.grad is None
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+def one_process_with_a_gradient_makes_it_a_step() -> None:
+    """All processes must agree whether a step counts: here only the first has numbers that are not 0."""
+    made = sharded()
+    optimizer = Adam(made.parameters(), lr=0.0)
+    for p in made.parameters():
+        p.grad = torch.zeros_like(p)
+    if dist.get_rank() == 0:
+        made.last.bias.grad.to_local().fill_(1.0)
+    optimizer.step()
+    assert {float(optimizer.state[p]["step"]) for p in made.parameters()} == {1.0}
+
+
+def whole_states_are_split_by_torch() -> Tensors:
+    """A whole state dict, as one process would keep it, set on two."""
+    made = sharded()
+    optimizer = Adam(made.parameters(), lr=0.01)
+    go(made, optimizer, range(STEPS // 2))
+    options = StateDictOptions(full_state_dict=True)
+    found = get_optimizer_state_dict(made, optimizer, options=options)
+    assert all(type(t) is torch.Tensor for states in found["state"].values() for t in states.values())
+    second = Adam(made.parameters(), lr=0.5)
+    second.zero_grad()  # torch asks for states only where there are no gradients
+    set_optimizer_state_dict(made, second, found, options=options)
+    assert second.param_groups[0]["lr"] == 0.01
+    return go(made, second, range(STEPS // 2, STEPS))
+
+
+def copies_go_on() -> None:
+    """deepcopy, a pickle, and the state dict from a file or a copy: each gives the same next steps.
+
+    With DTensors that nobody manages: torch cannot deepcopy the parameters of ``fully_shard`` with their gradients.
+    """
+    mesh = init_device_mesh("cpu", (2,))
+    params = [nn.Parameter(distribute_tensor(p.detach(), mesh, [Shard(0)])) for p in model().parameters()]
+    optimizer = Adam(params, lr=0.01, fused=True)
+    give_gradients(optimizer, 0)
+    optimizer.step()
+    optimizer.zero_grad()
+    others = [copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))]
+    file = io.BytesIO()
+    torch.save(optimizer.state_dict(), file)
+    file.seek(0)
+    for found in (optimizer.state_dict(), torch.load(file, weights_only=True)):
+        others.append(Adam([p.detach().clone().requires_grad_() for p in params], lr=0.01))
+        others[-1].load_state_dict(found)
+    for step in (1, 2):
+        for each in (optimizer, *others):
+            give_gradients(each, step)
+            each.step()
+    for other in others:
+        for p, q in zip(params, other.param_groups[0]["params"], strict=True):
+            assert torch.equal(p.to_local(), q.to_local())
+            assert optimizer.state[p].keys() == other.state[q].keys()
+            for name, value in optimizer.state[p].items():
+                twin = other.state[q][name]
+                assert torch.equal(*(t.to_local() if name != "step" else t for t in (value, twin)))
+                assert type(value) is type(twin)
+
+
+def give_gradients(optimizer: Optimizer, seed: int) -> None:
+    torch.manual_seed(seed)
+    for p in optimizer.param_groups[0]["params"]:
+        p.grad = distribute_tensor(torch.randn(p.shape), p.device_mesh, p.placements)
+
+
+def what_does_not_fit_is_an_error() -> None:
+    made = sharded()
+    optimizer = Adam(made.named_parameters(), lr=0.01)
+    go(made, optimizer, range(1))
+    before = everything(made, optimizer)
+    whole = optimizer.state_dict()
+    whole["state"][0]["exp_avg"] = torch.zeros(5)
+    with pytest.raises(
+        StateError, match="exp_avg of parameter 'norm.weight'.* is not split over processes in the state"
+    ):
+        optimizer.load_state_dict(whole)
+    p = made.norm.weight
+    p.grad = torch.zeros(5)
+    with pytest.raises(ParameterError, match="'norm.weight'.* its gradient is not split over processes"):
+        optimizer.step()
+    p.grad = None
+    optimizer.state[p]["exp_avg"] = torch.zeros(5)
+    with pytest.raises(ParameterError, match="'norm.weight'.* its state exp_avg is not split over processes"):
+        optimizer.step()
+    optimizer.state[p]["exp_avg"] = torch.zeros_like(p.detach())
+    after = everything(made, optimizer)
+    assert all(torch.equal(before[name], after[name]) for name in before if name != "norm.weight exp_avg")
+
+
+def moved_parts_are_found() -> Tensors:
+    """Parts of parameters that move in memory, and states that are replaced, between steps."""
+    made = sharded()
+    optimizer = Adam(made.parameters(), lr=0.01)
+    go(made, optimizer, range(STEPS // 2))
+    for p in optimizer.state:
+        p.data = p.detach().clone()
+        optimizer.state[p]["exp_avg"] = optimizer.state[p]["exp_avg"].clone()
+        optimizer.state[p]["exp_avg_sq"] = optimizer.state[p]["exp_avg_sq"].clone()
+    return go(made, optimizer, range(STEPS // 2, STEPS))
+
+
+def copied_to_all_and_split_over_one() -> Tensors:
+    """A mesh of 2 x 1: every process has everything, and no sum may count it twice."""
+    made = sharded("float64", mesh=init_device_mesh("cpu", (2, 1), mesh_dim_names=("copies", "shards")))
+    return go(made, CASES["norm float64"](made.parameters()))
+
+
+def tensor_parallel() -> Tensors:
+    """Gradients that still are parts of a sum, one on each process (of the norm), beside split ones."""
+    mesh = init_device_mesh("cpu", (2,))
+    made = parallel_model()
+    plan = {
+        "0": SequenceParallel(sequence_dim=0),
+        "1": PrepareModuleInput(input_layouts=Shard(0), desired_input_layouts=Replicate()),
+        "1.0": ColwiseParallel(),
+        "1.2": RowwiseParallel(output_layouts=Replicate()),
+    }
+    parallelize_module(made, mesh, plan)
+    optimizer = CASES["norm float64"](made.parameters())
+    for step in range(STEPS):
+        share = BATCH // 2
+        x = batch(step)[dist.get_rank() * share : (dist.get_rank() + 1) * share]
+        optimizer.zero_grad()
+        made(x).square().mean().backward()
+        assert made[0].weight.grad.placements != made[0].weight.placements
+        grad = made[0].weight.grad.to_local().clone()
+        optimizer.step()
+        assert torch.equal(made[0].weight.grad.to_local(), grad)
+    return everything(made, optimizer)
+
+
+def parallel_model() -> nn.Sequential:
+    torch.manual_seed(0)
+    block = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 5))
+    return nn.Sequential(nn.LayerNorm(5), block).double()
+
+
+def batch(step: int) -> torch.Tensor:
+    return torch.randn(BATCH, 5, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
+
+
+def data_parallel() -> Tensors:
+    made = DistributedDataParallel(model("float64"))
+    return {k.removeprefix("module."): v for k, v in go(made, CASES["norm float64"](made.parameters())).items()}
+
+
+CHECKS = {
+    f.__name__: f
+    for f in (
+        states_lie_as_their_parameters,
+        states_are_made_without_a_step,
+        one_process_with_a_gradient_makes_it_a_step,
+        whole_states_are_split_by_torch,
+        copies_go_on,
+        what_does_not_fit_is_an_error,
+        moved_parts_are_found,
+        copied_to_all_and_split_over_one,
+        tensor_parallel,
+        data_parallel,
+    )
+}
+
+
+def main(rank: int, world: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    store = dist.FileStore(str(folder / "store"), world)
+    # Where one process fails, the other waits for it: not for long.
+    dist.init_process_group("gloo", rank=rank, world_size=world, store=store, timeout=timedelta(seconds=30))
+    tasks = {name: (case, name) for name in CASES}
+    tasks |= {f"two {name}": (saved_by_two, name, folder) for name in KEPT}
+    tasks |= {f"one {name}": (loaded_by_two, name, folder) for name in KEPT}
+    tasks |= {name: (check,) for name, check in CHECKS.items()}
+    results: dict[str, Any] = {}
+    try:
+        for name, (function, *args) in tasks.items():
+            results[name] = function(*args)
+    except BaseException:
+        results[name] = traceback.format_exc()  # the processes no longer are in step: nothing after this counts
+    torch.save(results, folder / f"results-{rank}.pt")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

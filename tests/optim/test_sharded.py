@@ -1,0 +1,141 @@
+"""Parameters split over two processes (``fully_shard``, tensor parallelism) against one process that has them whole.
+
+Not: that torch splits models rightly, or GPUs. Two processes run ``sharded_worker.py`` once for all tests here.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("torch.distributed")
+if not torch.distributed.is_available() or sys.platform == "win32":
+    pytest.skip("needs torch.distributed with gloo", allow_module_level=True)
+
+import sharded_worker
+from sharded_cases import CASES, KEPT, STEPS, everything, load, model, save, train
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
+
+#: The sums of a gradient over a batch have other roundings on two processes, and twenty steps carry them on: up to 2e-6 and
+#: 4e-15 of the largest element were seen. A shard forgotten or counted twice shows in the first digits.
+TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}
+SECONDS = 240
+
+
+def one_process(name: str) -> tuple[Any, Any]:
+    made = model(name)
+    return made, CASES[name](made.parameters())
+
+
+def whole_run(name: str) -> dict[str, torch.Tensor]:
+    made, optimizer = one_process(name)
+    train(made, optimizer, range(STEPS))
+    return everything(made, optimizer)
+
+
+def assert_same(found: Any, wanted: dict[str, torch.Tensor]) -> None:
+    assert isinstance(found, dict), found
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        assert found[name].shape == value.shape
+        assert found[name].dtype == value.dtype
+        error = float((found[name] - value).abs().max())
+        assert error <= TOLERANCE[value.dtype] * float(value.abs().max()), name
+
+
+class Results(dict[str, Any]):
+    """By name: tensors, None or the traceback of a failure, after which nothing more was run."""
+
+    def __missing__(self, name: str) -> Any:
+        failed = [other for other, found in self.items() if isinstance(found, str)]
+        return f"{name} was not reached, because {failed} failed"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sharded")
+
+
+@pytest.fixture(scope="module")
+def two(folder: Path) -> dict[str, Any]:
+    """What two processes found, by name, after one process has left its checkpoints."""
+    for name in KEPT:
+        made, optimizer = one_process(name)
+        train(made, optimizer, range(STEPS // 2))
+        with alone():
+            save(made, optimizer, folder / f"one {name}")
+    # Signals of an outer launcher (torchrun) are not for these processes.
+    env = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")}
+    command = [sys.executable, "-W", "ignore", sharded_worker.__file__]
+    processes = [
+        subprocess.Popen([*command, str(rank), "2", str(folder)], env=env, stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    try:
+        errors = [p.communicate(timeout=SECONDS)[1] for p in processes]
+    finally:
+        for p in processes:
+            p.kill()
+            p.wait()
+    assert [p.returncode for p in processes] == [0, 0], errors
+    first, second = (torch.load(folder / f"results-{rank}.pt", weights_only=True) for rank in range(2))
+    failures = {name: found for name, found in second.items() if isinstance(found, str)}
+    return Results(
+        {**first, **{name: f"{first.get(name)}\nThe second process:\n{found}" for name, found in failures.items()}}
+    )
+
+
+def alone() -> Any:
+    return pytest.warns(UserWarning, match="single process")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_equal_one(name, two):
+    assert_same(two[name], whole_run(name))
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_checkpoint_of_two_processes_goes_on_in_one(name, two, folder):
+    made, optimizer = one_process(name)
+    with alone():
+        load(made, optimizer, folder / f"two {name}")
+    train(made, optimizer, range(STEPS // 2, STEPS))
+    assert_same(two[f"two {name}"], everything(made, optimizer))
+    assert_same(two[f"two {name}"], whole_run(name))
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_checkpoint_of_one_process_goes_on_in_two(name, two):
+    assert_same(two[f"one {name}"], whole_run(name))
+
+
+@pytest.mark.parametrize("name", [n for n, c in sharded_worker.CHECKS.items() if c.__annotations__["return"] == "None"])
+def test_on_both_processes(name, two):
+    assert two[name] is None, two[name]
+
+
+@pytest.mark.parametrize("name", ["whole_states_are_split_by_torch", "moved_parts_are_found"])
+def test_adam_interrupted_equals_adam(name, two):
+    assert_same(two[name], whole_run("adam"))
+
+
+@pytest.mark.parametrize("name", ["copied_to_all_and_split_over_one", "data_parallel"])
+def test_sums_count_every_element_once(name, two):
+    assert_same(two[name], whole_run("norm float64"))
+
+
+def test_gradients_that_are_parts_of_a_sum_are_added(two):
+    made = sharded_worker.parallel_model()
+    optimizer = CASES["norm float64"](made.parameters())
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        made(sharded_worker.batch(step)).square().mean().backward()
+        optimizer.step()
+    assert_same(two["tensor_parallel"], everything(made, optimizer))

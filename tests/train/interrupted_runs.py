@@ -1,0 +1,264 @@
+"""Trainings that are stopped somewhere and gone on with, for test_resume.py and test_interrupt.py; holds no tests.
+
+Run as a program, it trains in a folder until a moment and is then killed by the system:
+``python interrupted_runs.py SCENARIO FOLDER MOMENT``.
+"""
+
+import os
+import random
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+from torch.optim import lr_scheduler
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, WeightedRandomSampler
+
+from ravine.optim import SGD, Adam, AdamW, RMSprop
+from ravine.train import (
+    Batches,
+    Callback,
+    EarlyStopping,
+    GradientAccumulation,
+    GradientClipping,
+    KeepBest,
+    Learner,
+    MixedPrecision,
+    OnPlateau,
+    OverRun,
+    PerEpoch,
+    PerStep,
+    accuracy,
+)
+from ravine.train.schedules import OneCycle
+
+ROWS, BATCH, EPOCHS = 44, 8, 3  # six batches, the last of 4
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nothing may catch it."""
+
+
+class Clock(Callback):
+    """Counts the moments of a training, in hooks and while the model, loss or metric run, and strikes at one."""
+
+    order = 1000  # after a checkpoint is written; what lies before it is seen from the model
+
+    def __init__(self, strike=None, how=None):
+        self.now, self.strike, self.how = 0, strike, how
+
+    def tick(self, *_):
+        self.now += 1
+        if self.now == self.strike:
+            if self.how is not None:
+                self.how()
+            raise Killed
+        return
+
+    before_fit = before_epoch = before_batch = after_loss = before_step = after_step = after_batch = after_epoch = tick
+
+    def metric(self, outputs, targets):
+        self.tick()
+        return torch.zeros(())
+
+
+class Rows(Dataset):
+    """Rows that are different each time, by all three sources of randomness."""
+
+    def __len__(self):
+        return ROWS
+
+    def __getitem__(self, i):
+        noise = torch.randn(6) + random.random() + float(np.random.rand())
+        return rows()[0][i] + 0.1 * noise, rows()[1][i]
+
+
+class Stream(IterableDataset):
+    """Rows whose number is known to nobody before the end."""
+
+    def __iter__(self):
+        yield from TensorDataset(*rows())
+
+
+def rows():
+    generator = torch.Generator().manual_seed(5)
+    return torch.randn(ROWS, 6, generator=generator), torch.randint(0, 3, (ROWS,), generator=generator)
+
+
+def seed(number):
+    torch.manual_seed(number)
+    np.random.seed(number)
+    random.seed(number)
+
+
+def model():
+    return torch.nn.Sequential(
+        torch.nn.Linear(6, 12), torch.nn.BatchNorm1d(12), torch.nn.ReLU(), torch.nn.Dropout(0.3), torch.nn.Linear(12, 3)
+    )
+
+
+def batches():
+    return Batches(*rows(), BATCH)
+
+
+def loader(data=None, **options):
+    return DataLoader(data or TensorDataset(*rows()), BATCH, **options)
+
+
+def own_generator():
+    return torch.Generator().manual_seed(11)
+
+
+def with_replacement():
+    return WeightedRandomSampler([1.0] * ROWS, ROWS, generator=own_generator())
+
+
+def two_groups(parameters):
+    first, *rest = parameters
+    return torch.optim.SGD([{"params": [first], "lr": 0.3}, {"params": rest}], lr=0.1, momentum=0.9)
+
+
+def halving(step):
+    return 0.5**step
+
+
+# name: training data, opt_func, schedule, callbacks
+SCENARIOS = {
+    "Batches, RMSprop": (batches, RMSprop, lambda: "step:4,0.5", list),
+    "global random order, Adam": (
+        lambda: loader(shuffle=True),
+        Adam,
+        lambda: OnPlateau(0, 0.7, threshold=0.2),
+        list,
+    ),
+    "generator of its own, torch SGD": (
+        lambda: loader(shuffle=True, generator=own_generator()),
+        partial(torch.optim.SGD, momentum=0.9),
+        lambda: PerEpoch(lr_scheduler.ExponentialLR, gamma=0.5),
+        list,
+    ),
+    "augmentation, AdamW": (lambda: loader(Rows(), shuffle=True), AdamW, lambda: OneCycle(0.02), list),
+    "accumulation and clipping, torch Adam": (
+        batches,
+        torch.optim.Adam,
+        lambda: "cosine",
+        lambda: [GradientAccumulation(4), GradientClipping(0.5)],
+    ),
+    "bfloat16, best and early": (
+        batches,
+        partial(SGD, momentum=0.9),
+        lambda: OverRun(lr=lambda p: 0.1 * (1 - p), momentum=lambda p: 0.8 + 0.1 * p),
+        lambda: [MixedPrecision(), KeepBest(), EarlyStopping(1, min_delta=0.05)],
+    ),
+    "no length, accumulation": (
+        lambda: loader(Stream()),
+        partial(RMSprop, momentum=0.9),
+        lambda: PerStep(lr_scheduler.LambdaLR, lr_lambda=halving),
+        lambda: [GradientAccumulation(4)],
+    ),
+    "replacement, two groups": (lambda: loader(sampler=with_replacement()), two_groups, lambda: "plateau:0,0.5", list),
+    "a rate in a tensor": (
+        lambda: loader(shuffle=True),
+        lambda parameters: torch.optim.Adam(parameters, lr=torch.tensor(0.01)),
+        lambda: "linear:0.1",
+        list,
+    ),
+}
+
+
+def learner(name, clock=None, folder=None, *, train=None):
+    """A new Learner and how it fits, both as a program that is started again would make them."""
+    data, opt_func, schedule, callbacks = SCENARIOS[name]
+    clock = clock or Clock()
+    learn = Learner(
+        model(),
+        (train or data(), Batches(*rows(), 20, shuffle=False)),
+        cross_entropy,
+        opt_func,
+        {"accuracy": accuracy, "ticks": clock.metric},
+        callbacks=[*callbacks(), clock],
+        folder=folder,
+        quiet=True,
+    )
+    learn.model.register_forward_hook(clock.tick)
+    rate = None if name == "augmentation, AdamW" else 0.02
+    return learn, partial(learn.fit, EPOCHS, rate, schedule())
+
+
+def whole(name, **options):
+    """The run that is never stopped and keeps nothing; and how many moments it has."""
+    seed(0)
+    clock = Clock()
+    learn, fit = learner(name, clock, **options)
+    fit()
+    return everything(learn), clock.now
+
+
+def stopped(name, folder, moment, every, **options):
+    """Begin or go on with a run until a moment; whether it got to its end, and the Learner."""
+    # a program that begins sets its seeds; one that goes on must not need them
+    seed(0 if not (Path(folder) / "checkpoint.safetensors").exists() else 1234 + (moment or 0))
+    learn, fit = learner(name, Clock(moment), folder, **options)
+    try:
+        fit(checkpoint_every=every, resume=True)
+    except Killed:
+        return False, learn
+    return True, learn
+
+
+def everything(learn):
+    """All that training has changed or measured, except times."""
+    recorder = learn.recorder
+    return {
+        "model": dict(learn.model.state_dict()),
+        "training": [m.training for m in learn.model.modules()],
+        "optimizer": learn.optimizer.state_dict(),
+        "callbacks": [(type(c).__name__, c.state_dict()) for c in learn._active if c.order < 100],
+        "losses": recorder.losses,
+        "smoothed": recorder.smoothed,
+        "hypers": {name: recorder.hyper(name) for name in recorder.hyper_names},
+        "epochs": [{k: v for k, v in row.items() if k != "time"} for row in recorder.epochs],
+        "notes": recorder.notes,
+        "seconds": [len(s) for s in recorder.seconds.values()],
+        "counts": (learn.epoch, learn.batch, learn.step, learn._trained_epochs),
+        "torch": torch.get_rng_state(),
+        "numpy": np.random.get_state(),
+        "python": random.getstate(),
+        "generators": [
+            g.get_state()
+            for g in (getattr(learn.train, "generator", None), getattr(getattr(learn.train, "sampler", 0), "generator", None))
+            if g is not None
+        ],
+    }
+
+
+def differences(a, b, place=""):
+    """Where two trees differ in a bit."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        if list(a) != list(b):
+            return [f"{place}: {list(a)} and {list(b)}"]
+        return [d for key in a for d in differences(a[key], b[key], f"{place}.{key}")]
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        if len(a) != len(b):
+            return [f"{place}: {len(a)} and {len(b)} items"]
+        return [d for i, (x, y) in enumerate(zip(a, b, strict=True)) for d in differences(x, y, f"{place}[{i}]")]
+    if isinstance(a, torch.Tensor | np.ndarray):
+        x, y = np.asarray(a), np.asarray(b)
+        alike = x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes()
+        return [] if alike else [f"{place}: {a} and {b}"]
+    if callable(a) and callable(b):  # a scheduler's function: not kept, given again
+        return []
+    return [] if a == b or (a != a and b != b) else [f"{place}: {a!r} and {b!r}"]
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    scenario, where, when = sys.argv[1:]
+    options = {"train": loader(Rows(), shuffle=True, num_workers=2)} if scenario == "augmentation, AdamW" else {}
+    learn, fit = learner(scenario, Clock(int(when), partial(os.kill, os.getpid(), signal.SIGKILL)), where, **options)
+    seed(0)
+    learn.model.load_state_dict(model().state_dict())
+    fit(checkpoint_every=1, resume=True)

@@ -1,0 +1,101 @@
+"""Plain lines for files, pipes and logs: no escape characters, each line at once, and nothing that ends a training."""
+
+import io
+import subprocess
+import sys
+
+import pytest
+
+from ravine.train.display import Display, bar, display_for
+from ravine.train.display.lines import Lines
+
+SCRIPT = """
+import sys
+from ravine.train.display import bar, display_for
+display = display_for()
+display.begin(["epoch", "train_loss", "a_long_name_of_a_metric", "time"], 2)
+with bar("trying", 3) as done:
+    done()
+for epoch in (1, 2):
+    display.epoch_begins(epoch, 3)
+    assert not display.wants()
+    display.validating()
+    display.row([epoch, 0.5, float("nan"), 1.25])
+    print("seen", flush=True) if sys.stdin.readline() else None
+display.say("stopped early")
+display.end()
+"""
+
+
+def test_a_pipe_gets_each_row_at_once_and_no_escapes():
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+    ) as child:
+        assert child.stdin
+        assert child.stdout
+        header, first = child.stdout.readline(), child.stdout.readline()  # hangs if the row is not flushed
+        rest = child.communicate("\n\n")[0]
+    assert header == "epoch  train_loss  a_long_name_of_a_metric     time\n"
+    assert first == "    1    0.50000                  nan         1.2 s\n"
+    assert rest == f"seen\n{first.replace('1', '2', 1)}seen\nstopped early\n"
+    assert child.returncode == 0
+
+
+class Screen(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("term", ["dumb", "unknown"])
+def test_a_terminal_that_cannot_move_its_cursor_gets_lines(term, monkeypatch):
+    monkeypatch.setenv("TERM", term)
+    assert isinstance(display_for(file=Screen()), Lines)
+
+
+def test_a_stream_that_does_not_say_what_it_is_gets_lines(monkeypatch):
+    class Tee:
+        def write(self, text): ...
+
+        def flush(self): ...
+
+    monkeypatch.setattr(sys, "stdout", Tee())
+    assert isinstance(display_for(), Lines)
+
+
+def test_quiet_and_a_program_without_a_console_show_nothing(monkeypatch, capsys):
+    assert type(display_for(quiet=True, file=Screen())) is Display
+    with bar("trying", 3, quiet=True) as done:
+        done()
+    monkeypatch.setattr(sys, "stdout", None)
+    assert type(display_for()) is Display
+    display = Display()
+    display.begin(["epoch"], 1)
+    display.epoch_begins(1, None)
+    assert not display.wants()
+    display.progress(1, 0.5, 0.1)
+    display.validating()
+    display.row([1])
+    display.say("x")
+    display.end()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_control_characters_and_what_cannot_be_encoded_are_replaced():
+    file = io.TextIOWrapper(io.BytesIO(), encoding="ascii", newline="\n")
+    display = display_for(file=file)
+    display.begin(["epoch", "\x1b[2Jé"], 1)
+    display.say("rate → 1\nnext")
+    display.end()
+    assert file.buffer.getvalue() == b"epoch       ?[2J?\nrate ? 1\nnext\n"
+
+
+def test_a_full_disk_ends_no_training():
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+    display = display_for(file=Full())
+    with pytest.warns(RuntimeWarning, match="goes on.*No space left"):
+        display.begin(["epoch"], 1)
+    display.row([1])  # a second warning would be an error
+    display.end()
