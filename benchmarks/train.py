@@ -187,7 +187,9 @@ def main() -> int:
         median = run["median"]
         ratios = {name: median[name] / median["ravine"] for name in TARGETS}
         missed |= any(ratios[name] < target for name, target in TARGETS.items())
-        rows.append([str(run["threads"]), *(f"{s:.2f}" for s in median.values()), *(f"{r:.2f}" for r in ratios.values())])
+        rows.append(
+            [str(run["threads"]), *(f"{s:.2f}" for s in median.values()), *(f"{r:.2f}" for r in ratios.values())]
+        )
     Console(width=100).print(tables.table(heads, rows, "Fashion-MNIST, 784-200-10, batch 64"))
     if given.json:
         given.json.write_text(json.dumps({"torch": torch.__version__, "runs": found}, indent=1) + "\n")

@@ -7,20 +7,22 @@ import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import torch
 from click.core import ParameterSource
+from torch.utils.flop_counter import FlopCounterMode
 
 import ravine
 from ravine import files
 from ravine.compare import contenders
 from ravine.errors import OptionError
 from ravine.tasks import Task, find, names
-from ravine.train import parallel, pictures, runs, schedules
+from ravine.train import parallel, pictures, randomness, runs, schedules
 from ravine.train.learner import Learner
 
+_SMALL = 100e6  # floating-point operations of a forward pass
 _INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 _NOT_KEPT = {"out", "resume"}
 
@@ -54,7 +56,10 @@ torchrun --nproc-per-node 2 -m ravine train TASK
     help=f"How the rate changes: {', '.join(schedules.usage())}.",
 )
 @click.option(
-    "--checkpoint-every", type=click.IntRange(min=1), metavar="STEPS", help="Write checkpoints more often than by epoch."
+    "--checkpoint-every",
+    type=click.IntRange(min=1),
+    metavar="STEPS",
+    help="Write checkpoints more often than by epoch.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, or with the task's last one.")
 @click.option(
@@ -64,7 +69,11 @@ torchrun --nproc-per-node 2 -m ravine train TASK
     show_default=True,
     help="Decides the initial weights and the order of the data.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of the processor (torch's number).")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Threads of the processor; without it 1 for a model so small that more would slow it down.",
+)
 @click.option("--data", type=click.Path(path_type=Path), help="The folder or file with the task's data.")
 @click.option("--out", type=click.Path(path_type=Path), help="The folder to write to.")
 @click.pass_context
@@ -86,9 +95,8 @@ def _train(given: dict[str, Any], named: set[str]) -> None:
         folder = parallel.agreed(lambda: given["out"] or runs.newest(wanted))
         given = _again(given, named, runs.read_config(folder), folder)
     config = {name: _plain(value) for name, value in given.items() if name not in _NOT_KEPT}
-    if given["threads"]:
-        torch.set_num_threads(given["threads"])
     task = find(given["task"], given["data"])
+    torch.set_num_threads(given["threads"] or _threads(task))
     contender = contenders.parse(given["spec"], task, _rate(given["lr"]))
     options = dict(contender.options)
     epochs = given["epochs"] or task.epochs
@@ -119,7 +127,9 @@ def _again(given: Mapping[str, Any], named: set[str], config: Mapping[str, Any],
         now, then = _plain(given[name]), config.get(name)
         if now != then:
             option = {"spec": "-o", "task": "the task"}.get(name, "--" + name.replace("_", "-"))
-            raise OptionError(f"The run in {folder} has {option} {then}, not {now}. Leave it out to go on with that run.")
+            raise OptionError(
+                f"The run in {folder} has {option} {then}, not {now}. Leave it out to go on with that run."
+            )
     if config.get("processes", 1) != parallel.size():
         raise OptionError(
             f"The run in {folder} was trained by {config.get('processes', 1)} processes, not {parallel.size()}."
@@ -132,7 +142,7 @@ def _again(given: Mapping[str, Any], named: set[str], config: Mapping[str, Any],
 def _show(learn: Learner, task: Task, label: str, folder: Path) -> None:
     """The pictures, and where everything is."""
     positive = bool((learn.recorder.losses > 0).all())
-    scale = "log" if positive else "linear"
+    scale: Literal["linear", "log"] = "log" if positive else "linear"
     pictures.loss({label: learn.recorder}, scale=scale, title=task.name, path=folder / "loss.png")
     written = ["loss.png"]
     if any(len(set(map(str, learn.recorder.hyper(name).tolist()))) > 1 for name in learn.recorder.hyper_names):
@@ -140,6 +150,17 @@ def _show(learn: Learner, task: Task, label: str, folder: Path) -> None:
         written.append("schedule.png")
     found = [name for name in ("metrics.jsonl", "config.json", "checkpoint.safetensors") if (folder / name).exists()]
     click.echo(f"Wrote {', '.join([*found, *written])} to {folder}")
+
+
+def _threads(task: Task) -> int:
+    """One thread for a small model: to start and join more for each operation takes longer than they save.
+
+    Decided by counting, not by timing, so that a run is the same each time.
+    """
+    model, (inputs, _) = task.start(), next(iter(task.batches()[0]))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter, randomness.aside():
+        model(inputs)
+    return 1 if counter.get_total_flops() < _SMALL else torch.get_num_threads()
 
 
 def _label(task: str) -> str:

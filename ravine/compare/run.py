@@ -18,8 +18,8 @@ from torch import nn
 from ravine.compare.contenders import FAILURES, Contender, one_line
 from ravine.errors import OptionError
 from ravine.tasks import Task
-from ravine.train import Callback, StopOnNaN
-from ravine.train.loop import Loop
+from ravine.train import Callback, Learner, StopOnNaN
+
 
 @dataclass(frozen=True)
 class Result:
@@ -134,9 +134,9 @@ class _Watch(Callback):
     def __init__(self, on_epoch: Callable[[], None], path: _Path | None) -> None:
         self.on_epoch, self.path = on_epoch, path
 
-    def before_batch(self, learn: Loop) -> None:
+    def before_batch(self, learn: Learner) -> None:
         if self.path is not None:
             self.path.points.append(self.path.now())
 
-    def after_epoch(self, learn: Loop) -> None:
+    def after_epoch(self, learn: Learner) -> None:
         self.on_epoch()

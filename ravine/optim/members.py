@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ravine.backends.numba import why_not
-from ravine.backends.sharded import joined, layout, part
+from ravine.backends.sharded import layout, part
 from ravine.errors import BackendError, ParameterError
 from ravine.formula import Program, param_copy
 
@@ -88,15 +88,6 @@ def _check(p: torch.Tensor, describe: Callable[[torch.Tensor], str]) -> None:
 def split(tensor: torch.Tensor) -> str:
     """How a tensor is split over processes, in words."""
     return "split over {} as {}".format(*layout(tensor)) if layout(tensor) else "not split over processes"
-
-
-def asks_for_states(groups: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether every learning rate and every gradient is 0, and there are both."""
-    if not all("lr" in g and float(g["lr"]) == 0 for g in groups):
-        return False
-    grads = [p.grad for g in groups for p in g["params"] if p.grad is not None]
-    # Every process must see the same, so all of a gradient counts and not the part that lies here.
-    return bool(grads) and all(float(joined(g.detach().abs().sum())) == 0 for g in grads)
 
 
 def counter(values: float | Sequence[float]) -> torch.Tensor:

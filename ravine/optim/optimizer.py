@@ -21,7 +21,7 @@ from ravine.formula.pieces import as_piece
 from ravine.formula.tracing import hyper_defaults
 from ravine.optim import state as states
 from ravine.optim.hyperparameters import TORCH_ONLY, check_group, refuse_torch_only
-from ravine.optim.members import asks_for_states, make_states
+from ravine.optim.members import make_states
 from ravine.optim.pieces import ascend, unscale
 from ravine.optim.plan import GroupPlan, Plan, program_of
 
@@ -242,7 +242,7 @@ class Optimizer(torch.optim.Optimizer):
             return loss
         first = not self.state
         plan = self._planned(getattr(self, "grad_scale", None))
-        if not (first and asks_for_states(self.param_groups)):
+        if not (first and plan.asks_for_states()):
             plan.run()
         return loss
 

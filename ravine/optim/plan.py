@@ -20,7 +20,7 @@ import torch
 from ravine.backends import Batch
 from ravine.backends.eager import Eager
 from ravine.backends.numba import Fused
-from ravine.backends.sharded import Sharded, layout, part
+from ravine.backends.sharded import Sharded, joined, layout, part
 from ravine.formula import Piece, Program, trace
 from ravine.optim.hyperparameters import check
 from ravine.optim.kept import KeptStates
@@ -229,6 +229,13 @@ class Plan:
             and len(state) == len(self._dicts)
             and all(map(operator.is_, state.values(), self._dicts))
         )
+
+    def asks_for_states(self) -> bool:
+        """Whether every learning rate and every gradient is 0, and there are both."""
+        rates = [dict(zip(g._names, g._values, strict=True)).get("lr", 1.0) for g in self.groups]
+        grads = [p.grad.detach() for _, batch, _ in self._all for p in batch.params if p.grad is not None]
+        # A gradient counts as a whole, because every process must see the same.
+        return not any(rates) and bool(grads) and all(float(joined(g.abs().sum())) == 0 for g in grads)
 
     def run(self) -> None:
         """Write the new parameters and states."""

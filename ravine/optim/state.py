@@ -124,6 +124,12 @@ def _states(
                 f"{', '.join(program.states) or 'no state'}: it is of another optimizer or has other options. "
                 f"{nearest(name, program.states)}"
             )
+    for name in program.states:
+        if name not in saved and not ours:  # ours may have a state that its next step was to make
+            raise StateError(
+                f"the state dict keeps no {name!r} for {optimizer._describe(p)}, and this formula needs it: it was saved "
+                "with other options, or by another optimizer"
+            )
     if "step" not in saved:
         step = type(optimizer).not_in_torch.get("step", 0.0)
         if program.uses_step and not step:

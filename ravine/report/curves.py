@@ -22,7 +22,7 @@ class Curve:
     reference: bool = False
 
 
-def smoothed(losses: Sequence[float], window: int) -> np.ndarray:
+def smoothed(losses: Sequence[float] | np.ndarray, window: int) -> np.ndarray:
     """The mean of the last ``window`` losses at every step (of fewer, as long as there are fewer)."""
     values = np.asarray(losses, dtype=np.float64)
     if window <= 1 or not len(values):

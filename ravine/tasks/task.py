@@ -5,6 +5,7 @@ one for each step, because a function reads nothing. So one training loop serves
 Knows how to train it, by a Learner; no comparison and no command line.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -13,22 +14,42 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ravine.errors import OptionError
 from ravine.optim import RMSprop
 from ravine.train import Batches, Learner, accuracy
-from ravine.train.metrics import Measure
+from ravine.train.metrics import Measure, named
 
-
-# enough to keep the processor busy, little enough for any memory
+DEFAULT_NAME = "task"
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+# The fields that a Task cannot do without. The name stands before them and has a default, so they need one too.
+_NEEDED: Any = None
+# enough to keep the processor busy, little enough for any memory, also where a layer makes 64 numbers of each
 _EVALUATION_ROWS = 4096
-_EVALUATION_NUMBERS = 2**22
+_EVALUATION_NUMBERS = 2**17
 
 
 @dataclass(frozen=True)
 class Data:
-    """Rows held in memory: ``inputs`` of shape (rows, ...) and ``targets`` of shape (rows, ...)."""
+    """Rows held in memory: ``inputs`` of shape (rows, ...) and ``targets`` of shape (rows, ...).
+
+    Raises:
+        OptionError: one of them is no tensor or has no rows, or they have not as many rows.
+    """
 
     inputs: Tensor
     targets: Tensor
+
+    def __post_init__(self) -> None:
+        for name, value in (("inputs", self.inputs), ("targets", self.targets)):
+            if not isinstance(value, Tensor):
+                raise OptionError(
+                    f"Data: {name} is a {type(value).__name__}; it must be a tensor with a row for each example. "
+                    "torch.as_tensor makes one of a NumPy array or a list."
+                )
+            if not value.ndim or not len(value):
+                raise OptionError(f"Data: {name} has shape {tuple(value.shape)}; it needs at least one row.")
+        if len(self.inputs) != len(self.targets):
+            raise OptionError(f"Data: there are {len(self.inputs)} rows of inputs, but {len(self.targets)} of targets.")
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -57,18 +78,56 @@ class Task:
     trained on; ``metrics`` are only reported. ``epochs`` is the usual length of training and
     ``quick_epochs`` the shortest that still orders the optimizers sensibly. ``surface`` is given for a
     test function of two variables, whose model has its point as the parameter ``point`` of shape (2,).
+    ``name`` is used for folders: 1 to 64 letters, digits, dots, hyphens and underscores, no dot first.
+    ``model``, ``train``, ``test``, ``loss`` and ``batch_size`` must be given.
+
+    Raises:
+        OptionError: a field is missing or cannot be what it says; the text names it.
     """
 
-    name: str
-    model: Callable[[], nn.Module]
-    train: Data
-    test: Data
-    loss: Measure
-    batch_size: int
-    epochs: int
-    quick_epochs: int
+    name: str = DEFAULT_NAME
+    model: Callable[[], nn.Module] = _NEEDED
+    train: Data = _NEEDED
+    test: Data = _NEEDED
+    loss: Measure = _NEEDED
+    batch_size: int = _NEEDED
+    epochs: int = 5
+    quick_epochs: int = 1
     metrics: Mapping[str, Measure] = field(default_factory=dict)
     surface: Surface | None = None
+
+    def __post_init__(self) -> None:
+        missing = [name for name in ("model", "train", "test", "loss", "batch_size") if getattr(self, name) is None]
+        if missing:
+            raise OptionError(f"A Task also needs {', '.join(missing)}.")
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise OptionError(
+                f"A Task cannot have the name {self.name!r}: a name has 1 to 64 letters of A-Z and a-z, digits, "
+                "dots, hyphens and underscores, and does not begin with a dot."
+            )
+        if isinstance(self.model, nn.Module):
+            raise OptionError(
+                f"The Task's model is a {type(self.model).__name__} that is made already; give the function that "
+                "makes it, such as model=lambda: Net(), because every training begins with weights of its own."
+            )
+        for name in ("model", "loss"):
+            if not callable(getattr(self, name)):
+                raise OptionError(f"The Task's {name} is {getattr(self, name)!r}; it must be a function.")
+        for name in ("train", "test"):
+            if not isinstance(getattr(self, name), Data):
+                kind = type(getattr(self, name)).__name__
+                raise OptionError(f"The Task's {name} is a {kind}; it must be Data(inputs, targets).")
+        for name in ("batch_size", "epochs", "quick_epochs"):
+            number = getattr(self, name)
+            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+                raise OptionError(f"The Task's {name} is {number!r}; it must be a whole number, at least 1.")
+        if not isinstance(self.metrics, Mapping):
+            kind = type(self.metrics).__name__
+            raise OptionError(f"The Task's metrics is a {kind}; it must map names to functions: {{name: function}}.")
+        named(self.metrics)
+        if self.surface is not None and not isinstance(self.surface, Surface):
+            kind = type(self.surface).__name__
+            raise OptionError(f"The Task's surface is a {kind}; it must be a Surface, or left out.")
 
     @property
     def steps_per_epoch(self) -> int:

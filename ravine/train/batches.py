@@ -61,9 +61,7 @@ class Batches:
         self._turn += 1
         return self.epoch(self._turn - 1)
 
-    def epoch(
-        self, number: int, start: int = 0, *, part: int = 0, parts: int = 1
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, number: int, start: int = 0, *, part: int = 0, parts: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of epoch ``number``, counted from 0, from batch ``start`` on.
 
         With ``parts`` above 1, only row ``part``, ``part + parts``, ... of each batch: one process's share of it.
@@ -77,9 +75,11 @@ class Batches:
             yield self.inputs.index_select(0, chosen), self.targets.index_select(0, chosen)
 
     def in_order(self, part: int = 0, parts: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of an epoch with the rows as they stand in the data."""
-        for inputs, targets in zip(self.inputs.split(self.batch_size), self.targets.split(self.batch_size), strict=True):
-            yield inputs[part::parts], targets[part::parts]
+        """The batches of an epoch with the rows as they stand in the data, as copies: a model may work in place."""
+        for inputs, targets in zip(
+            self.inputs.split(self.batch_size), self.targets.split(self.batch_size), strict=True
+        ):
+            yield inputs[part::parts].clone(), targets[part::parts].clone()
 
     def _order(self, number: int) -> Tensor:
         # torch's generator takes one number; a seed sequence mixes two so that epoch 1 of seed 0 is not epoch 0 of 1
@@ -93,6 +93,4 @@ class Batches:
 
     def to(self, device: torch.device | str) -> Batches:
         """The same batches with the rows held on that device."""
-        return Batches(
-            self.inputs.to(device), self.targets.to(device), self.batch_size, self.shuffle, seed=self.seed
-        )
+        return Batches(self.inputs.to(device), self.targets.to(device), self.batch_size, self.shuffle, seed=self.seed)

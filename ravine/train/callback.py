@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -29,11 +30,11 @@ class Callback:
     ``before_epoch``        ``learn.epoch`` has its number, from 1
     ``before_batch``        ``learn.inputs`` and ``learn.targets`` may be replaced
     ``after_loss``          ``learn.loss`` is this batch's; ``learn.objective``, which is differentiated,
-                            may be replaced
+                            may be replaced (an optimizer like LBFGS has this more than once a batch)
     ``before_step``         the gradients are there; False holds the step back, and gradients go on adding
                             up; at the last batch of an epoch ``learn.epoch_ends`` is True (where the data
                             has no length, this hook is called once more for a step still held back)
-    ``after_step``          the optimizer has stepped
+    ``after_step``          the optimizer has stepped; not called where the step was held back or left out
     ``after_batch``         gradients are still there; ``learn.held`` says whether the step was held back
     ``after_epoch``         ``learn.row`` has the epoch's row of the table
     ``after_fit``           always called, also when an error ends the training
@@ -43,15 +44,21 @@ class Callback:
     and tensors, so that a run that is resumed goes on as if it had not been stopped.
     """
 
-    #: Callbacks are called in this order, and among equals as they are given.
+    #: Callbacks are called in this order, and among equals as they are given; ``after_fit`` in the reverse.
     order: ClassVar[int] = 0
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"  # without an address: a run that is resumed compares it
 
     def forward_context(self, learn: Learner) -> AbstractContextManager[Any] | None:
         """What the forward pass and the loss run in, in training and validation; None for nothing special."""
         return None
 
     def stepper(self, learn: Learner) -> Any:
-        """A function without arguments that takes the place of ``learn.optimizer.step``; None to leave it."""
+        """A function without arguments that takes the place of ``learn.optimizer.step``; None to leave it.
+
+        It gives False where it has left the step out.
+        """
         return None
 
     def state_dict(self) -> dict[str, Any]:
@@ -75,7 +82,7 @@ class Callback:
 class Hooks:
     """The hooks that a list of callbacks really has, ready to be called: what is not there costs nothing."""
 
-    def __init__(self, callbacks: list[Callback]) -> None:
+    def __init__(self, callbacks: Sequence[Callback]) -> None:
         ordered = sorted(callbacks, key=lambda callback: callback.order)
         for name in HOOKS:
             present = [c for c in ordered if getattr(type(c), name) is not getattr(Callback, name)]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ Stepper = Callable[[], Any]
 def model(given: nn.Module) -> None:
     """A module with parameters."""
     if not isinstance(given, nn.Module):
-        raise OptionError(f"The model is a {_kind(given)}; a Learner trains a torch.nn.Module.")
+        raise OptionError(f"The model is a {kind(given)}; a Learner trains a torch.nn.Module.")
     if next(given.parameters(), None) is None:
         raise OptionError(f"The model {type(given).__name__} has no parameters, so there is nothing to train.")
 
@@ -45,18 +46,18 @@ def data(given: Any) -> tuple[Iterable[Any], Iterable[Any] | None]:
     """The pair (train, valid)."""
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise OptionError(
-            f"The data is a {_kind(given)}; give a pair (train, valid), with None for valid if there is none."
+            f"The data is a {kind(given)}; give a pair (train, valid), with None for valid if there is none."
         )
     for name, part in zip(("training", "validation"), given, strict=True):
         if part is None and name == "validation":
             continue
         if isinstance(part, Tensor) or not isinstance(part, Iterable):
             raise OptionError(
-                f"The {name} data is a {_kind(part)}; give Batches(inputs, targets, batch_size) or a DataLoader."
+                f"The {name} data is a {kind(part)}; give Batches(inputs, targets, batch_size) or a DataLoader."
             )
-        if iter(part) is part:
+        if isinstance(part, Iterator):  # asked without iter(), for which a DataLoader draws a random number
             raise OptionError(
-                f"The {name} data is a {_kind(part)} that can be gone through once only; every epoch needs it again. "
+                f"The {name} data is a {kind(part)} that can be gone through once only; every epoch needs it again. "
                 "Give Batches, a DataLoader or a list."
             )
         if length(part) == 0:
@@ -77,7 +78,7 @@ def length(loader: Any) -> int | None:
 def callbacks(given: Sequence[Callback]) -> list[Callback]:
     """A sequence of callbacks."""
     if isinstance(given, Callback) or not isinstance(given, Sequence):
-        raise OptionError(f"callbacks is a {_kind(given)}; give a list of callbacks.")
+        raise OptionError(f"callbacks is a {kind(given)}; give a list of callbacks.")
     for callback in given:
         if not isinstance(callback, Callback):
             hint = " Make an instance: add ()." if isinstance(callback, type) else ""
@@ -85,13 +86,25 @@ def callbacks(given: Sequence[Callback]) -> list[Callback]:
     return list(given)
 
 
+def function(given: Any) -> Callable[..., Any]:
+    """A loss that can be called."""
+    if isinstance(given, type) or not callable(given):
+        hint = f" Make an instance: {given.__name__}()." if isinstance(given, type) else ""
+        raise OptionError(f"The loss is {given!r}; it must be a function of outputs and targets.{hint}")
+    found: Callable[..., Any] = given
+    return found
+
+
 def opt_func(given: Any) -> Callable[..., torch.optim.Optimizer]:
     """A function that makes an optimizer."""
     if isinstance(given, torch.optim.Optimizer) or not callable(given):
         raise OptionError(
-            f"opt_func is a {_kind(given)}; give what makes the optimizer, such as RMSprop or "
+            f"opt_func is a {kind(given)}; give what makes the optimizer, such as RMSprop or "
             "functools.partial(RMSprop, alpha=0.9)."
         )
+    inner = given.func if isinstance(given, functools.partial) else given
+    if isinstance(inner, type) and not issubclass(inner, torch.optim.Optimizer):
+        raise OptionError(f"opt_func is the class {inner.__name__}, which is no torch.optim.Optimizer.")
     made: Callable[..., torch.optim.Optimizer] = given
     return made
 
@@ -102,7 +115,7 @@ def make_optimizer(make: Callable[..., torch.optim.Optimizer], model: nn.Module)
     ours = isinstance(inner, type) and issubclass(inner, Optimizer)
     found = make(model.named_parameters() if ours else model.parameters())
     if not isinstance(found, torch.optim.Optimizer):
-        raise OptionError(f"opt_func gave a {_kind(found)}; it must give a torch.optim.Optimizer.")
+        raise OptionError(f"opt_func gave a {kind(found)}; it must give a torch.optim.Optimizer.")
     return found
 
 
@@ -112,7 +125,6 @@ class Plan:
 
     epochs: int
     lr: float | None
-    schedule: str
     checkpoint_every: int | str | None
     resume: bool
     folder: Path | None
@@ -121,7 +133,6 @@ class Plan:
 def plan(
     epochs: int,
     lr: float | None,
-    schedule: Callback | str | None,
     checkpoint_every: int | str | None,
     resume: bool,
     folder: Path | None,
@@ -139,15 +150,14 @@ def plan(
     if (checkpoint_every or resume) and folder is None:
         what = "resume" if resume else "checkpoint_every"
         raise OptionError(f"{what} needs a folder for the checkpoint: Learner(..., folder='runs/first').")
-    named = schedule if isinstance(schedule, str) else repr(schedule) if schedule is not None else ""
-    return Plan(epochs, lr, named, checkpoint_every, resume, folder)
+    return Plan(epochs, lr, checkpoint_every, resume, folder)
 
 
 def rate(lr: Any) -> float:
     """A learning rate that trains something."""
     if isinstance(lr, Tensor) and lr.numel() == 1:
         lr = lr.item()
-    if not isinstance(lr, int | float) or isinstance(lr, bool) or not math.isfinite(lr) or lr <= 0:
+    if not isinstance(lr, Real) or isinstance(lr, bool) or not math.isfinite(lr) or lr <= 0:
         raise OptionError(f"lr {lr!r}: a learning rate is a finite number above 0.")
     return float(lr)
 
@@ -168,7 +178,7 @@ def rate_of(optimizer: torch.optim.Optimizer) -> float:
     return float(optimizer.param_groups[0].get("lr", math.nan))
 
 
-def stepper(active: Sequence[Callback], learn: Loop) -> Stepper | None:
+def stepper(active: Sequence[Callback], learn: Any) -> Stepper | None:
     """The function of the one callback that takes the step, or None."""
     found = [(c, c.stepper(learn)) for c in active if type(c).stepper is not Callback.stepper]
     found = [(c, step) for c, step in found if step is not None]
@@ -180,23 +190,39 @@ def stepper(active: Sequence[Callback], learn: Loop) -> Stepper | None:
 
 def plain_step(learn: Loop) -> Stepper:
     """The optimizer's own step; one like LBFGS gets the closure it asks for, which evaluates the batch again."""
-    closure = inspect.signature(type(learn.optimizer).step).parameters.get("closure")
-    if closure is None or closure.default is not closure.empty:
+    if not needs_closure(learn.optimizer):
         return learn.optimizer.step
 
     def again() -> Tensor:
+        before = learn.loss  # what is recorded is the loss that the step began with
         learn.optimizer.zero_grad()
         learn._forward()
         learn.objective.backward()
-        return learn.loss
+        learn.loss = before
+        return learn.objective.detach()
 
     return functools.partial(learn.optimizer.step, again)
+
+
+def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether its step evaluates the batch again, as that of LBFGS."""
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    return closure is not None and closure.default is closure.empty
+
+
+def one_evaluation(callback: Callback, learn: Loop) -> None:
+    """The callback changes gradients once before the step, so the step must not compute them anew."""
+    if needs_closure(learn.optimizer):
+        raise OptionError(
+            f"{type(callback).__name__} cannot be used with {type(learn.optimizer).__name__}, whose step computes "
+            "gradients of its own. Leave it out, or take another optimizer."
+        )
 
 
 def pair(batch: Any, device: torch.device) -> tuple[Any, Any]:
     """The batch's inputs and targets, on the model's device."""
     if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise OptionError(f"A batch of the data is a {_kind(batch)}; it must be a pair (inputs, targets).")
+        raise OptionError(f"A batch of the data is a {kind(batch)}; it must be a pair (inputs, targets).")
     inputs, targets = batch
     if type(inputs) is Tensor and type(targets) is Tensor:
         if inputs.device == device and targets.device == device:
@@ -206,10 +232,10 @@ def pair(batch: Any, device: torch.device) -> tuple[Any, Any]:
     return moved
 
 
-def loss(value: Any) -> None:
-    """A loss that can be differentiated."""
+def loss(value: Any) -> Tensor:
+    """A loss that can be differentiated, as a tensor without dimensions."""
     if not isinstance(value, Tensor):
-        raise TrainingError(f"The loss is a {_kind(value)}; it must be a tensor of one number, computed by torch.")
+        raise TrainingError(f"The loss is a {kind(value)}; it must be a tensor of one number, computed by torch.")
     if value.ndim and value.numel() != 1:
         raise TrainingError(
             f"The loss has shape {tuple(value.shape)}; it must be one number. Take its mean: reduction='mean'."
@@ -219,6 +245,7 @@ def loss(value: Any) -> None:
             "The loss does not depend on any parameter that requires a gradient. Was it detached, computed under "
             "no_grad or by .item(), or from a model that is frozen?"
         )
+    return value.reshape(()) if value.ndim else value
 
 
 def rows(targets: Any) -> int:
@@ -231,7 +258,8 @@ def rows(targets: Any) -> int:
     return 1
 
 
-def _kind(value: Any) -> str:
+def kind(value: Any) -> str:
+    """What it is, for an error."""
     if isinstance(value, Mapping | tuple | list):
         return f"{type(value).__name__} of {len(value)}"
     return type(value).__name__

@@ -52,7 +52,10 @@ def outputs_of(learn: Loop, data: Iterable[Any] | Tensor) -> Tensor:
     with _looking(learn):
         for batch in _in_order(data):
             inputs, _ = check.pair(batch, learn.device)
-            found.append(learn.outputs_for(inputs).cpu())
+            outputs = learn.outputs_for(inputs)
+            if not isinstance(outputs, Tensor):
+                raise TrainingError(f"The model's output is a {check.kind(outputs)}; predict stacks tensors of rows.")
+            found.append(outputs.cpu())
     if not found:
         raise OptionError("The data gave no batch to predict. Is it empty?")
     return torch.cat(found)
@@ -79,11 +82,15 @@ def _in_order(data: Iterable[Any], part: int = 0, parts: int = 1) -> Iterable[An
 def _number(name: str, measure: Any, outputs: Any, targets: Any) -> Tensor:
     what = "loss" if name == "valid_loss" else f"metric {name!r}"
     try:
-        value = torch.as_tensor(measure(outputs, targets))
-        if value.numel() != 1:
-            raise TrainingError(f"The {what} has shape {tuple(value.shape)}; it must be one number, a mean over rows.")
+        found = measure(outputs, targets)
     except RavineError:
         raise
     except Exception as error:
         raise TrainingError(f"The {what} raised {type(error).__name__}: {error}") from error
+    try:
+        value = torch.as_tensor(found)
+    except (TypeError, ValueError, RuntimeError):
+        raise TrainingError(f"The {what} is a {type(found).__name__}; it must be one number.") from None
+    if value.numel() != 1:
+        raise TrainingError(f"The {what} has shape {tuple(value.shape)}; it must be one number, a mean over rows.")
     return value.detach().double().reshape(())

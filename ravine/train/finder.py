@@ -91,7 +91,7 @@ class LRFind:
         lines = []
         if self.found:
             rows = [("rule", "lr", "low", "high")]
-            rows += [(s.rule, *map(short, (s.lr, s.low, s.high))) for s in self.suggestions.values()]
+            rows += [(s.rule, short(s.lr), short(s.low), short(s.high)) for s in self.suggestions.values()]
             lines = [f"{rule:<9}{lr:>9}{low:>9}{high:>9}".rstrip() for rule, lr, low, high in rows]
             best = 1 + list(self.suggestions.values()).index(self._recommended)  # type: ignore[arg-type]
             lines[best] += "  <- recommended"

@@ -31,7 +31,7 @@ class GradientAccumulation(Callback):
     order: ClassVar[int] = -20  # a step that is held back must not be clipped or unscaled
 
     def __init__(self, batches: int, count: Callable[[Any, Any], float] | None = None) -> None:
-        if not isinstance(batches, int) or batches < 1:
+        if not isinstance(batches, int) or isinstance(batches, bool) or batches < 1:
             raise OptionError(f"GradientAccumulation({batches!r}): give a whole number of batches, at least 1.")
         self.batches = batches
         self.count = count or (lambda inputs, targets: check.rows(targets))
@@ -41,6 +41,9 @@ class GradientAccumulation(Callback):
         return f"GradientAccumulation({self.batches})"
 
     def before_fit(self, learn: Learner) -> None:
+        check.one_evaluation(self, learn)
+        if sum(isinstance(c, GradientAccumulation) for c in learn._active) > 1:
+            raise OptionError("Two GradientAccumulation are in this fit; give one, with the product of their batches.")
         self._taken = 0
 
     def after_loss(self, learn: Learner) -> None:
@@ -50,20 +53,29 @@ class GradientAccumulation(Callback):
             self._items, self._expected = 0.0, max(items, 1.0) * self.batches
         self._taken += 1
         self._items += items
-        learn.objective = learn.objective * (items / self._expected)
+        if items:
+            learn.objective = learn.objective * (items / self._expected)
+        else:  # a mean over nothing is NaN, and has no part in the mean over all
+            learn.objective = learn.loss.new_zeros((), requires_grad=True)
 
     def before_step(self, learn: Learner) -> bool | None:
         if self._taken < self.batches and not learn.epoch_ends:
             return False
         if self._items and self._items != self._expected:
-            gradients = [p.grad for p in learn.model.parameters() if p.grad is not None]
-            torch._foreach_mul_(gradients, self._expected / self._items)
+            for parameter in _stepped(learn):
+                if parameter.grad is not None:
+                    parameter.grad.mul_(self._expected / self._items)
         self._taken = 0
         return None
 
 
+def _stepped(learn: Learner) -> list[torch.Tensor]:
+    """The optimizer's parameters: gradients of others are never set to zero, and add up for nothing."""
+    return [p for group in learn.optimizer.param_groups for p in group["params"]]
+
+
 class GradientClipping(Callback):
-    """Shortens the gradient of all parameters together to a norm, as ``torch.nn.utils.clip_grad_norm_``.
+    """Shortens the gradient of all the optimizer's parameters to a norm, as ``torch.nn.utils.clip_grad_norm_``.
 
     Args:
         norm: the largest norm, above 0.
@@ -73,7 +85,7 @@ class GradientClipping(Callback):
     """
 
     def __init__(self, norm: float) -> None:
-        if not norm > 0:
+        if not isinstance(norm, int | float) or not norm > 0:
             raise OptionError(f"GradientClipping({norm!r}): give the largest norm, a number above 0.")
         self.norm = float(norm)
         self._norms: list[torch.Tensor] = []
@@ -85,8 +97,11 @@ class GradientClipping(Callback):
     def norms(self) -> list[float]:
         return [float(norm) for norm in self._norms]
 
+    def before_fit(self, learn: Learner) -> None:
+        check.one_evaluation(self, learn)
+
     def before_step(self, learn: Learner) -> None:
-        self._norms.append(torch.nn.utils.clip_grad_norm_(learn.model.parameters(), self.norm))
+        self._norms.append(torch.nn.utils.clip_grad_norm_(_stepped(learn), self.norm))
 
 
 class MixedPrecision(Callback):
@@ -109,8 +124,11 @@ class MixedPrecision(Callback):
         return f"MixedPrecision({self.dtype})"
 
     def before_fit(self, learn: Learner) -> None:
-        if self.dtype is torch.float16 and self.scaler is None:
+        if self.dtype is torch.float16:
+            check.one_evaluation(self, learn)
+            kept = self.state_dict()  # a new scaler, because an earlier fit may have ended in the middle of a step
             self.scaler = torch.amp.GradScaler(learn.device.type)
+            self.load_state_dict(kept)
 
     def forward_context(self, learn: Learner) -> AbstractContextManager[Any]:
         return torch.autocast(learn.device.type, self.dtype)
@@ -128,9 +146,11 @@ class MixedPrecision(Callback):
         if scaler is None:
             return None
 
-        def step() -> None:
+        def step() -> bool:
+            scale = scaler.get_scale()
             scaler.step(learn.optimizer)
             scaler.update()
+            return scaler.get_scale() >= scale  # it is lowered where the step was left out
 
         return step
 

@@ -35,9 +35,9 @@ def save(learn: Learner, path: Path, fit: Mapping[str, Any] | None = None) -> No
         "ravine": ravine.__version__,
         "torch": torch.__version__,
         "model": dict(learn.model.state_dict()),
+        "optimizer_name": type(learn.optimizer).__name__,
         "optimizer": learn.optimizer.state_dict(),
-        "random": parallel.gathered(randomness.state()),
-        "generators": [g.get_state() for g in _generators(learn.train)],
+        "random": parallel.gathered(start_of(learn.train, learn.valid)),
         "recorder": learn.recorder.state_dict(),
         "trained_epochs": learn._trained_epochs,
         "fit": fit,
@@ -52,6 +52,9 @@ def load(learn: Learner, path: Path, rewind: bool = False) -> dict[str, Any]:
     if not isinstance(tree, dict) or not {"model", "optimizer", "random", "recorder"} <= tree.keys():
         raise StateError(f"{path} is not a Learner's checkpoint; learn.save writes those.")
     _same_model(learn.model.state_dict(), tree["model"], path)
+    mine, kept = type(learn.optimizer).__name__, tree["optimizer_name"]
+    if mine != kept:  # torch's optimizers would take each other's states, and break at the next step
+        raise StateError(f"{path} is of the optimizer {kept}, and this Learner has {mine}. Nothing was loaded.")
     try:
         learn.optimizer.load_state_dict(tree["optimizer"])
     except RavineError as error:
@@ -59,9 +62,7 @@ def load(learn: Learner, path: Path, rewind: bool = False) -> dict[str, Any]:
     except (ValueError, KeyError) as error:
         raise StateError(f"{path} does not fit the optimizer {type(learn.optimizer).__name__}: {error}") from error
     learn.model.load_state_dict(tree["model"])
-    randomness.restore(tree["random"][min(parallel.rank(), len(tree["random"]) - 1)])
-    for generator, kept in zip(_generators(learn.train), tree["generators"], strict=False):
-        generator.set_state(kept)
+    go_to(parallel.share(tree["random"]), learn.train, learn.valid)
     learn.recorder.load_state_dict(tree["recorder"], rewind)
     learn._trained_epochs = tree["trained_epochs"]
     return tree
@@ -87,15 +88,17 @@ def _same_model(mine: Mapping[str, Any], kept: Mapping[str, Any], path: Path) ->
 
 
 def _shape(value: Any) -> str:
-    return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}" if isinstance(value, Tensor) else "no tensor"
+    return (
+        f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}" if isinstance(value, Tensor) else "no tensor"
+    )
 
 
 # --- the order of the data -------------------------------------------------------------------------------------------
 
 
-def start_of(loader: Any) -> dict[str, Any]:
-    """What decides the order that ``loader`` is about to give its batches in."""
-    return {"random": randomness.state(), "generators": [g.get_state() for g in _generators(loader)]}
+def start_of(*loaders: Any) -> dict[str, Any]:
+    """What decides the order that these are about to give their batches in."""
+    return {"random": randomness.state(), "generators": [g.get_state() for g in _generators(loaders)]}
 
 
 def batches_from(loader: Iterable[Any], first: int, start: dict[str, Any] | None, epoch: int) -> Iterator[Any]:
@@ -104,30 +107,30 @@ def batches_from(loader: Iterable[Any], first: int, start: dict[str, Any] | None
     ``start`` is what :func:`start_of` gave when the epoch began. Afterwards the random states are those of now.
     """
     sampler = getattr(loader, "sampler", None)
-    if hasattr(sampler, "set_epoch"):
+    if sampler is not None and hasattr(sampler, "set_epoch"):
         sampler.set_epoch(epoch)
     if first == 0:
         return iter(loader)
     now = start_of(loader)
     if start is not None:
-        go_to(loader, start)
+        go_to(start, loader)
     batches = iter(loader)
     for _ in islice(batches, first):
         pass
-    go_to(loader, now)
+    go_to(now, loader)
     return batches
 
 
-def go_to(loader: Any, kept: dict[str, Any]) -> None:
+def go_to(kept: dict[str, Any], *loaders: Any) -> None:
     """Be where :func:`start_of` was."""
     randomness.restore(kept["random"])
-    for generator, one in zip(_generators(loader), kept["generators"], strict=False):
+    for generator, one in zip(_generators(loaders), kept["generators"], strict=False):
         generator.set_state(one)
 
 
-def _generators(loader: Any) -> list[torch.Generator]:
-    """The random generators that a DataLoader and its samplers have of their own."""
-    holders = [loader, getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)]
+def _generators(loaders: Iterable[Any]) -> list[torch.Generator]:
+    """The random generators that DataLoaders and their samplers have of their own."""
+    holders = [h for one in loaders for h in (one, getattr(one, "sampler", None), getattr(one, "batch_sampler", None))]
     found = [getattr(holder, "generator", None) for holder in holders]
     unique = {id(g): g for g in found if isinstance(g, torch.Generator)}
     return list(unique.values())
@@ -162,7 +165,7 @@ class Keeper:
             "step": learn.step,
             "seconds": learn._seconds,
             "stopped": learn._why_stop,
-            "epoch_start": learn._epoch_start,
+            "epoch_start": parallel.gathered(learn._epoch_start),
             "callbacks": [[type(c).__name__, c.state_dict()] for c in learn._active],
         }
         save(learn, self.path, fit)
@@ -173,8 +176,9 @@ class Keeper:
         return {
             "epochs": plan.epochs,
             "lr": plan.lr,
-            "schedule": plan.schedule,
             "batches": self.learn.batches,
+            "batch size": getattr(self.learn.train, "batch_size", None),
+            "seed": getattr(self.learn.train, "seed", None),
             "names": [repr(c) for c in self.learn._active if not isinstance(c, _Regularly)],
         }
 
@@ -194,10 +198,14 @@ class Keeper:
         for callback, (_, state) in zip(learn._active, kept["callbacks"], strict=True):
             callback.load_state_dict(state)
         learn.epoch, learn.batch, learn.step = kept["epoch"], kept["batch"], kept["step"]
-        learn._seconds, learn._epoch_start = kept["seconds"], kept["epoch_start"]
-        complete = bool(kept["stopped"]) or (learn.epoch >= learn.epochs and learn.batch == 0)
+        learn._seconds, learn._epoch_start = kept["seconds"], parallel.share(kept["epoch_start"])
+        learn._why_stop = kept["stopped"]
+        complete = learn.batch == 0 and bool(learn._why_stop or learn.epoch >= learn.epochs)
         if complete:
-            learn._display.say(f"The run in {self.plan.folder} is complete: {kept['stopped'] or 'all epochs are done'}.")
+            self._tell()
+            learn._display.say(
+                f"The run in {self.plan.folder} is complete: {kept['stopped'] or 'all epochs are done'}."
+            )
         return complete
 
     def _same_fit(self, kept: Mapping[str, Any]) -> None:
@@ -205,10 +213,18 @@ class Keeper:
         for name, now in self._described().items():
             then = kept[name]
             if then != now:
-                what = {"names": "callbacks", "batches": "batches in an epoch"}.get(name, name)
+                what = {"names": "callbacks and schedule", "batches": "batches in an epoch"}.get(name, name)
                 differences.append(f"{what} {then!r} there, {now!r} here")
         if differences:
-            raise OptionError(f"{self.path} is of another fit: {'; '.join(differences)}. Use the same to go on with it.")
+            raise OptionError(
+                f"{self.path} is of another fit: {'; '.join(differences)}. Use the same to go on with it."
+            )
+
+    def _tell(self) -> None:
+        """Say why a callback stopped the fit, unless that is already recorded."""
+        learn = self.learn
+        if learn._why_stop and (len(learn.recorder), learn._why_stop) not in learn.recorder.notes:
+            learn.say(learn._why_stop)
 
     def ended(self, interrupted: bool) -> None:
         """The last epoch is done, a callback stopped the fit, or Ctrl-C was pressed.
@@ -217,12 +233,12 @@ class Keeper:
             KeyboardInterrupt: it was.
         """
         learn = self.learn
-        if learn._why_stop:
-            learn.say(learn._why_stop)
-        if self.callbacks and not learn.held:  # gradients of a step that is held back are not kept
+        self._tell()
+        keeps = bool(self.callbacks) and not learn.held  # gradients of a step that is held back are not kept
+        if keeps:
             self.write()
         if interrupted:
-            where = f" Wrote {self.path}." if self.callbacks else ""
+            where = f" Wrote {self.path}." if keeps else ""
             learn._display.say(f"Interrupted in epoch {learn.epoch} after {learn.batch} batches.{where}")
             raise KeyboardInterrupt
 

@@ -42,7 +42,7 @@ class Learner(Loop):
         quiet: show nothing.
 
     Raises:
-        OptionError: the model has no parameters, or the data, metrics or callbacks are none.
+        OptionError: the model has no parameters, or the data, loss, optimizer, metrics or callbacks are none.
 
     Example::
 
@@ -64,7 +64,7 @@ class Learner(Loop):
         quiet: bool = False,
     ) -> None:
         check.model(model)
-        self.model, self.loss_func, self.opt_func = model, loss, check.opt_func(opt_func)
+        self.model, self.loss_func, self.opt_func = model, check.function(loss), check.opt_func(opt_func)
         self.train, self.valid = check.data(data)
         self.metrics = named(metrics)
         self.callbacks = check.callbacks(callbacks)
@@ -110,12 +110,17 @@ class Learner(Loop):
             TrainingError: the loss or a metric cannot be used; what was trained until then stays in the model.
             KeyboardInterrupt: Ctrl-C was pressed; the step was finished and what was measured is kept.
         """
-        plan = check.plan(epochs, lr, schedule, checkpoint_every, resume, self.folder)
+        plan = check.plan(epochs, lr, checkpoint_every, resume, self.folder)
         check.trainable(self.model)
         keeper = keeping.Keeper(self, plan)
-        active = [*self.callbacks, *check.callbacks(callbacks), *schedules.as_callbacks(schedule), *keeper.callbacks]
-        if lr is not None:
-            check.set_rate(self.optimizer, lr)
+        active = [
+            *self.callbacks,
+            *check.callbacks(callbacks),
+            *schedules.as_callbacks(schedule, lr),
+            *keeper.callbacks,
+        ]
+        if plan.lr is not None:
+            check.set_rate(self.optimizer, plan.lr)
         try:
             step = self._prepare(epochs, active, display_for(quiet=self.quiet))
             if resume and keeper.resume():

@@ -7,6 +7,7 @@ what is shown is the display's (display.py). A user calls the Learner, which is 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ravine.errors import OptionError, TrainingError
+from ravine.errors import OptionError
 from ravine.train import check, evaluate, keeping, parallel
 from ravine.train.batches import Batches
 from ravine.train.callback import Callback, Hooks
@@ -46,7 +47,7 @@ class Loop:
     metrics: dict[str, Measure]
     train: Iterable[Any]
     valid: Iterable[Any] | None
-    optimizer: torch.optim.Optimizer
+    callbacks: list[Callback]
     recorder: Recorder
 
     def __init__(self) -> None:
@@ -68,17 +69,22 @@ class Loop:
         self._epoch_start: dict[str, Any] | None = None
         self._active: list[Callback] = []
         self._hooks = Hooks([])
-        self._contexts: list[Callback] = []
+        self._contexts = contexts(self.callbacks)
 
     def _prepare(self, epochs: int, active: Sequence[Callback], display: Display) -> Stepper:
         """Begin a fit with these callbacks; gives the function that makes a step."""
         self._prepare_nothing()
         self.epochs = epochs
         self._active, self._hooks, self._display = list(active), Hooks(active), display
-        self._contexts = [c for c in active if type(c).forward_context is not Callback.forward_context]
+        self._contexts = contexts(active)
         for hook in self._hooks.before_fit:
             hook(self)
         return check.stepper(active, self) or check.plain_step(self)
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """What makes the steps."""
+        raise NotImplementedError
 
     @property
     def main(self) -> bool:
@@ -111,7 +117,7 @@ class Loop:
 
     def stop(self, reason: str) -> None:
         """End the fit after this batch, or this epoch if its batches are done; the reason is shown and recorded."""
-        self._why_stop = reason
+        self._why_stop = reason or f"epoch {self.epoch}: stopped"
 
     def say(self, sentence: str) -> None:
         """Show a sentence between the rows of the table, and record it."""
@@ -122,7 +128,7 @@ class Loop:
 
     def _run(self, step: Stepper, interrupt: Interrupt) -> None:
         """Epochs until all are done, a callback stops them, or Ctrl-C was pressed."""
-        while (self.epoch < self.epochs or self.batch) and not self._why_stop:
+        while not interrupt.pressed and (self.batch or (self.epoch < self.epochs and not self._why_stop)):
             if self.batch == 0:
                 self.epoch += 1
                 self._seconds = 0.0
@@ -130,7 +136,8 @@ class Loop:
                     hook(self)
             began = perf_counter() - self._seconds
             self._display.epoch_begins(self.epoch, self.batches)
-            self._train_epoch(step, interrupt, began)
+            if not (self.batch and self._why_stop):  # else a run goes on that was stopped, but not to its epoch's end
+                self._train_epoch(step, interrupt, began)
             if interrupt.pressed:
                 return
             self._end_epoch(began)
@@ -139,7 +146,7 @@ class Loop:
         """One epoch of training, from the batch after ``self.batch`` on."""
         self.model.train()
         moment = perf_counter()
-        for batch in self._from(self.batch):
+        for batch in self._fetched(interrupt):
             self._train_batch(batch, step, moment)
             self._seconds = perf_counter() - began
             for hook in self._hooks.after_batch:
@@ -151,6 +158,8 @@ class Loop:
             moment = perf_counter()
         if self.batch == 0:
             raise OptionError("The training data gave no batch. Is it empty, or drop_last larger than what is there?")
+        if interrupt.pressed:
+            return
         if self.held:  # data without a length ends by surprise
             self.epoch_ends = True
             self._take_step(step)
@@ -165,8 +174,6 @@ class Loop:
             hook(self)
         fetched = perf_counter()
         self._forward()
-        for hook in hooks.after_loss:
-            hook(self)
         forwarded = perf_counter()
         self.objective.backward()
         backed = perf_counter()
@@ -176,21 +183,22 @@ class Loop:
         self.recorder.batch(self.loss, (began, fetched, forwarded, backed, perf_counter()))
 
     def _forward(self) -> None:
-        """Outputs and loss of the batch."""
+        """Outputs and loss of the batch, and what callbacks make of it."""
         with self._forward_context():
             self.outputs = call(self._call, self.inputs)
             loss = self.loss_func(self.outputs, self.targets)
-        check.loss(loss)
+        loss = check.loss(loss)
         self.objective, self.loss = loss, loss.detach()
         if parallel.size() > 1:
             self.objective, self.loss = parallel.joined_loss(loss, self.outputs, check.rows(self.targets))
+        for hook in self._hooks.after_loss:
+            hook(self)
 
     def _take_step(self, step: Stepper) -> None:
-        """The optimizer's step, unless a callback holds it back."""
+        """The optimizer's step, unless a callback holds it back or leaves it out."""
         self.recorder.hypers(self.optimizer)
         self.held = any(hook(self) is False for hook in self._hooks.before_step)
-        if not self.held:
-            step()
+        if not self.held and step() is not False:
             self.step += 1
             for hook in self._hooks.after_step:
                 hook(self)
@@ -198,12 +206,12 @@ class Loop:
     def _end_epoch(self, began: float) -> None:
         """Validate, show and record the row, and let callbacks act on it."""
         self.row = {"epoch": self.epoch, "train_loss": self.recorder.smooth_loss}
-        failed: TrainingError | None = None
+        failed: Exception | None = None
         if self.valid is not None:
             self._display.validating()
             try:
                 self.row |= evaluate.evaluate(self, self.valid)
-            except TrainingError as error:  # the epoch is trained: it is recorded before this is raised
+            except Exception as error:  # the epoch is trained: it is recorded before this is raised
                 failed = error
         self.row["time"] = perf_counter() - began
         self._trained_epochs += 1
@@ -217,13 +225,21 @@ class Loop:
 
     def _finish(self) -> None:
         """However a fit ended: nothing that was measured is lost, and the terminal is as it was."""
-        with contextlib.ExitStack() as everything:
-            everything.callback(self._display.end)
-            everything.callback(self.recorder.write)
-            for hook in self._hooks.after_fit:
-                everything.callback(hook, self)
+        self._contexts = contexts(self.callbacks)
+        hooks = [functools.partial(hook, self) for hook in self._hooks.after_fit]
+        _in_any_case([self._display.end, self.recorder.write, *hooks])
 
     # --- parts of it ---------------------------------------------------------------------------------------------
+
+    def _fetched(self, interrupt: Interrupt) -> Iterator[Any]:
+        """The rest of this epoch's batches. A DataLoader's workers may end at Ctrl-C too: that is no failure."""
+        try:
+            yield from self._from(self.batch)
+        except RuntimeError as error:
+            if not interrupt.pressed:
+                raise
+            if self.batch == 0:  # random numbers were drawn for an order, but no step was made that could be kept
+                raise KeyboardInterrupt from error
 
     def _from(self, batch: int) -> Iterator[Any]:
         """This epoch's batches of training, from number ``batch`` on."""
@@ -238,8 +254,9 @@ class Loop:
         if not self._contexts:
             return contextlib.nullcontext()
         stack = contextlib.ExitStack()
+        learn: Any = self
         for callback in self._contexts:
-            context = callback.forward_context(self)
+            context = callback.forward_context(learn)
             if context is not None:
                 stack.enter_context(context)
         return stack
@@ -252,6 +269,20 @@ class Loop:
     def _columns(self) -> list[str]:
         valid = ["valid_loss", *self.metrics] if self.valid is not None else []
         return ["epoch", "train_loss", *valid, "time"]
+
+
+def contexts(callbacks: Sequence[Callback]) -> list[Callback]:
+    """Those that put something around a forward pass."""
+    return [c for c in callbacks if type(c).forward_context is not Callback.forward_context]
+
+
+def _in_any_case(last_first: list[Callable[[], Any]]) -> None:
+    """Call all of them, whatever one of them raises; the error that came first stays to be seen above later ones."""
+    if last_first:
+        try:
+            last_first.pop()()
+        finally:
+            _in_any_case(last_first)
 
 
 def call(model: nn.Module, inputs: Any) -> Any:

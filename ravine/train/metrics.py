@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
-from ravine.errors import OptionError
+from ravine.errors import OptionError, TrainingError
 
 Measure = Callable[[Tensor, Tensor], Tensor]
 """From outputs and targets to one number, the mean over the rows."""
@@ -18,7 +18,15 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     """The share of places whose largest output, along dimension 1, stands at the target class.
 
     ``outputs`` has shape (rows, classes, ...), ``targets`` (rows, ...) as for ``cross_entropy``.
+
+    Raises:
+        TrainingError: these shapes do not fit each other.
     """
+    if outputs.ndim < 2 or outputs.shape[:1] + outputs.shape[2:] != targets.shape:
+        raise TrainingError(
+            f"accuracy compares outputs of shape (rows, classes, ...) with classes of shape (rows, ...), but these are "
+            f"{tuple(outputs.shape)} and {tuple(targets.shape)}. Choose other metrics: Learner(..., metrics=[])."
+        )
     return (outputs.argmax(dim=1) == targets).float().mean()
 
 
@@ -26,11 +34,13 @@ def named(metrics: Mapping[str, Measure] | Sequence[Measure]) -> dict[str, Measu
     """Metrics by name: a mapping as it is, functions by their own names.
 
     Raises:
-        OptionError: something that cannot be called, or two of one name.
+        OptionError: no sequence, something in it that cannot be called, or two of one name.
     """
     if isinstance(metrics, Mapping):
         found = dict(metrics)
     else:
+        if isinstance(metrics, str) or not isinstance(metrics, Sequence):
+            raise OptionError(f"metrics is {metrics!r}; give a list of functions, or {{name: function, ...}}.")
         found = {}
         for metric in metrics:
             name = getattr(metric, "__name__", None) or type(metric).__name__

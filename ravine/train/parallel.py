@@ -80,6 +80,11 @@ def gathered(mine: T) -> list[T]:
     return found
 
 
+def share(all_of_them: Sequence[T]) -> T:
+    """This process's one of what :func:`gathered` gave, perhaps to fewer processes: the last, where it has none."""
+    return all_of_them[min(rank(), len(all_of_them) - 1)]
+
+
 def start() -> bool:
     """Join the other processes if torchrun started this one; whether it did."""
     if "TORCHELASTIC_RUN_ID" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) < 2:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ravine.errors import OptionError, nearest
+from ravine.train.hypers import Hypers, Value
 from ravine.train.journal import Journal, read
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ SMOOTHING = 0.98
 
 _WRITE_EVERY = 2.0  # seconds
 _MOST_PENDING = 1000  # batches, whose losses may still be on a GPU
-
-Value = float | tuple[float, ...]
 
 
 class Recorder:
@@ -48,14 +46,11 @@ class Recorder:
         self.found: LRFind | None = None
         self._loss, self._smooth = array("d"), array("d")
         self._seconds = {part: array("d") for part in PARTS}
-        self._changes: dict[str, list[tuple[int, Value]]] = {}
+        self._hypers = Hypers()
         self._average = 0.0
         self._pending: list[Tensor] = []
         self._written, self._wrote_at = 0, 0.0
-        self._new_changes: list[list[Any]] = []
-        self._looks: list[tuple[Callable[[Any], tuple[Any, ...]], list[str]]] = []
-        self._seen: list[tuple[Any, ...] | None] = []
-        self._looked_at: torch.optim.Optimizer | None = None
+        self._other_past = False  # the file tells of other steps than those that were loaded
 
     # --- what a training tells -----------------------------------------------------------------------------------
 
@@ -74,26 +69,7 @@ class Recorder:
 
     def hypers(self, optimizer: torch.optim.Optimizer) -> None:
         """The hyperparameters that the coming step uses; only changes are kept."""
-        groups = optimizer.param_groups
-        if optimizer is not self._looked_at or len(groups) != len(self._looks):
-            self._looks = [(_getter(keys), keys) for keys in (_numeric(g, optimizer.defaults) for g in groups)]
-            self._seen, self._looked_at = [None] * len(groups), optimizer
-        for number, group in enumerate(groups):
-            values = self._looks[number][0](group)
-            if values != self._seen[number]:
-                self._note_changes(number, values)
-
-    def _note_changes(self, number: int, values: tuple[Any, ...]) -> None:
-        at = len(self)
-        numbers = [v.item() if isinstance(v, Tensor) else v for v in values]
-        for name, value in zip(self._looks[number][1], numbers, strict=True):
-            key = f"{name}/{number}" if number else name
-            known = self._changes.setdefault(key, [])
-            if not known or known[-1][1] != value:
-                known.append((at, value))
-                self._new_changes.append([at, key, value])
-        # a tensor may change in place, so it is looked at every time
-        self._seen[number] = None if any(isinstance(v, Tensor) for v in values) else values
+        self._hypers.see(len(self), optimizer)
 
     def flush(self) -> None:
         """Take in the losses of the last batches, which until then may not have been computed yet."""
@@ -113,15 +89,30 @@ class Recorder:
         """Append what is new to the file, and take in the losses."""
         self.flush()
         first, last = self._written, len(self._loss)
-        self._written = last
-        if self.journal is None or first == last:
-            self._new_changes.clear()
+        if first == last:
             return
-        ready = [change for change in self._new_changes if change[0] < last]
-        self._new_changes = self._new_changes[len(ready) :]
-        line = {"kind": "steps", "first": first, "loss": list(self._loss[first:last])}
-        line |= {part: [round(s, 7) for s in values[first:last]] for part, values in self._seconds.items()}
-        self._append({**line, "hypers": ready})
+        if self.journal is not None:
+            if self._other_past:
+                self._other_past = False
+                self._tell_again()
+                return
+            line = {"kind": "steps", "first": first, "loss": list(self._loss[first:last])}
+            line |= {part: [round(s, 7) for s in values[first:last]] for part, values in self._seconds.items()}
+            # a change that the next batch uses waits for it
+            self.journal.append({**line, "hypers": [change for change in self._hypers.news if change[0] < last]})
+        self._written = last
+        self._hypers.told(last)
+
+    def _tell_again(self) -> None:
+        """Begin the file anew, after a line that says so: what it has is not the past of this recorder."""
+        self._append({"kind": "start"})
+        self._written = 0
+        self._hypers.all_is_news()
+        self.write()
+        for row in self.epochs:
+            self._append({"kind": "epoch", **row})
+        for step, sentence in self.notes:
+            self._append({"kind": "note", "step": step, "text": sentence})
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """One epoch is done: its row of the table."""
@@ -171,7 +162,7 @@ class Recorder:
     @property
     def hyper_names(self) -> list[str]:
         """The hyperparameters there are values of; those of a second group end in ``/1``, of a third in ``/2``."""
-        return list(self._changes)
+        return list(self._hypers.changes)
 
     def hyper(self, name: str) -> np.ndarray:
         """The value of a hyperparameter that each step really used, shape (steps,), or (steps, 2) for betas.
@@ -179,19 +170,11 @@ class Recorder:
         Raises:
             OptionError: there is none of that name.
         """
-        if name not in self._changes:
-            raise OptionError(f"No hyperparameter {name!r} was recorded. {nearest(name, self._changes)}")
-        changes, steps = self._changes[name], len(self)
-        places = np.array([at for at, _ in changes])
-        values = np.array([value for _, value in changes], dtype=np.float64)
-        before = np.searchsorted(places, np.arange(steps), side="right") - 1
-        found: np.ndarray = values[np.maximum(before, 0)]
-        found[before < 0] = np.nan  # a group that was added later
-        return found
+        return self._hypers.values(name, len(self))
 
     def last_hypers(self) -> dict[str, Value]:
         """The hyperparameters of the last step, by name."""
-        return {name: changes[-1][1] for name, changes in self._changes.items()}
+        return {name: changes[-1][1] for name, changes in self._hypers.changes.items()}
 
     def column(self, name: str) -> np.ndarray:
         """A column of the table of epochs, such as ``valid_loss``, shape (epochs,); NaN where a row has none.
@@ -213,7 +196,7 @@ class Recorder:
             "loss": torch.tensor(self._loss, dtype=torch.float64),
             "smooth": torch.tensor(self._smooth, dtype=torch.float64),
             "seconds": {part: torch.tensor(v, dtype=torch.float64) for part, v in self._seconds.items()},
-            "changes": self._changes,
+            "hypers": self._hypers.state_dict(),
             "average": self._average,
             "epochs": self.epochs,
             "notes": self.notes,
@@ -224,10 +207,11 @@ class Recorder:
         """Be the recorder that gave ``state``; with ``rewind`` its file loses what was written after that."""
         self._loss, self._smooth = array("d", state["loss"].tolist()), array("d", state["smooth"].tolist())
         self._seconds = {part: array("d", v.tolist()) for part, v in state["seconds"].items()}
-        self._changes = {name: [(at, value) for at, value in changes] for name, changes in state["changes"].items()}
+        self._hypers.load_state_dict(state["hypers"])
         self._average, self.epochs = state["average"], list(state["epochs"])
         self.notes = [(step, text) for step, text in state["notes"]]
-        self._pending, self._new_changes, self._written = [], [], len(self._loss)
+        self._pending, self._written = [], len(self._loss)
+        self._other_past = not rewind
         if rewind and self.journal is not None and state["position"] is not None:
             self.journal.rewind(state["position"])
 
@@ -248,13 +232,14 @@ class Recorder:
                 found.epochs.append(line)
             elif kind == "note":
                 found.notes.append((line["step"], line["text"]))
+            elif kind == "start":
+                found = cls()
         return found
 
     def _take(self, line: dict[str, Any]) -> None:
         for part in PARTS:
             self._seconds[part].extend(line[part])
-        for at, name, value in line["hypers"]:
-            self._changes.setdefault(name, []).append((at, tuple(value) if isinstance(value, list) else value))
+        self._hypers.add(line["hypers"])
         self._pending = [torch.tensor(loss, dtype=torch.float64) for loss in line["loss"]]
         self.flush()
 
@@ -283,22 +268,3 @@ class Recorder:
         if self.found is None:
             raise OptionError("There is nothing to plot before learn.lr_find().")
         return self.found.plot(path)
-
-
-def _numeric(group: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """The hyperparameters of a group that are numbers; schedulers keep other things there."""
-    return [name for name, value in group.items() if name in defaults and _is_number(value)]
-
-
-def _getter(keys: list[str]) -> Callable[[Any], tuple[Any, ...]]:
-    if len(keys) > 1:
-        return itemgetter(*keys)
-    return lambda group: tuple(group[key] for key in keys)  # an itemgetter of one key gives no tuple
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, tuple | list):
-        return bool(value) and all(isinstance(v, int | float) for v in value)
-    if isinstance(value, Tensor):
-        return value.numel() == 1
-    return isinstance(value, int | float) and not isinstance(value, bool)

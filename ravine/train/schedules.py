@@ -6,6 +6,7 @@ No schedule of torch is written again here; a text such as ``step:800,0.9`` name
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from torch.optim import lr_scheduler
 from ravine.errors import OptionError, nearest
 from ravine.train import check
 from ravine.train.callback import Callback
+from ravine.train.gradients import GradientAccumulation
 
 if TYPE_CHECKING:
     from ravine.train.learner import Learner
@@ -36,11 +38,10 @@ class _TorchSchedule(Callback):
         self.scheduler: Any = None
 
     def __repr__(self) -> str:
-        given = [*map(repr, self.args), *(f"{k}={v!r}" for k, v in self.kwargs.items())]
+        given = [*map(_said, self.args), *(f"{k}={_said(v)}" for k, v in self.kwargs.items())]
         if self.length:
             given.append(f"length={self.length!r}")
-        name = getattr(self.make, "__name__", repr(self.make))
-        return f"{type(self).__name__}({', '.join([name, *given])})"
+        return f"{type(self).__name__}({', '.join([_said(self.make), *given])})"
 
     def times(self, learn: Learner) -> int:
         """How many times the scheduler is stepped in this fit."""
@@ -54,6 +55,10 @@ class _TorchSchedule(Callback):
             self.scheduler = self.make(learn.optimizer, *self.args, **self.kwargs, **counted)
         except (TypeError, ValueError, KeyError) as error:
             raise OptionError(f"{self!r} cannot be made: {error}") from error
+        if not isinstance(self.scheduler, lr_scheduler.LRScheduler):
+            raise OptionError(f"{self!r} made a {type(self.scheduler).__name__}, which is no scheduler of torch.")
+        if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau) and not isinstance(self, OnPlateau):
+            raise OptionError(f"{self!r} has no loss to go by; write OnPlateau(patience=5, factor=0.7).")
 
     def state_dict(self) -> dict[str, Any]:
         found: dict[str, Any] = self.scheduler.state_dict()
@@ -61,6 +66,8 @@ class _TorchSchedule(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.scheduler.load_state_dict(state)
+        # torch warns of a scheduler that moves before the optimizer; here the steps were made before the run stopped
+        self.scheduler.optimizer._opt_called = True
 
 
 class PerStep(_TorchSchedule):
@@ -80,7 +87,8 @@ class PerStep(_TorchSchedule):
     def times(self, learn: Learner) -> int:
         if learn.batches is None:
             raise OptionError(f"{self!r} needs the number of steps, but the training data has no len().")
-        return learn.epochs * learn.batches
+        together = next((c.batches for c in learn._active if isinstance(c, GradientAccumulation)), 1)
+        return learn.epochs * math.ceil(learn.batches / together)
 
     def after_step(self, learn: Learner) -> None:
         self.scheduler.step()
@@ -114,8 +122,12 @@ class OnPlateau(_TorchSchedule):
     def __repr__(self) -> str:
         return f"{super().__repr__()[:-1]}, monitor={self.monitor!r})"
 
+    def before_fit(self, learn: Learner) -> None:
+        watch(self, learn, self.monitor)
+        super().before_fit(learn)
+
     def after_epoch(self, learn: Learner) -> None:
-        value = monitored(self, learn, self.monitor)
+        value = float(learn.row[self.monitor])
         before = [float(group["lr"]) for group in learn.optimizer.param_groups]
         self.scheduler.step(value)
         after = [float(group["lr"]) for group in learn.optimizer.param_groups]
@@ -144,13 +156,15 @@ class OverRun(Callback):
     def __init__(self, functions: Mapping[str, Callable[[float], Any]] | None = None, **more: Any) -> None:
         self.functions = {**(functions or {}), **more}
         if not self.functions:
-            raise OptionError("OverRun needs a function of progress: OverRun(lr=lambda progress: 0.1 * (1 - progress)).")
+            raise OptionError(
+                "OverRun needs a function of progress: OverRun(lr=lambda progress: 0.1 * (1 - progress))."
+            )
         for name, function in self.functions.items():
             if not callable(function):
                 raise OptionError(f"OverRun: {name} is {function!r}; it must be a function of progress, from 0 to 1.")
 
     def __repr__(self) -> str:
-        names = (f"{n}={getattr(f, '__name__', type(f).__name__)}" for n, f in self.functions.items())
+        names = (f"{n}={_said(f)}" for n, f in self.functions.items())
         return f"OverRun({', '.join(names)})"
 
     def before_fit(self, learn: Learner) -> None:
@@ -181,11 +195,12 @@ class OneCycle(OverRun):
     ) -> None:
         lr_max = check.rate(lr_max)
         for name, value in (("div", div), ("div_final", div_final)):
-            if not (math.isfinite(value) and value > 0):
+            if not (_is_number(value) and 0 < value < math.inf):
                 raise OptionError(f"{name} {value!r}: the highest rate is divided by it; give a number above 0.")
-        if not 0 < pct_start < 1:
+        if not (_is_number(pct_start) and 0 < pct_start < 1):
             raise OptionError(f"pct_start {pct_start!r}: it is a share of the run, between 0 and 1.")
-        if moms is not None and (len(moms) != 3 or not all(0 <= m < 1 for m in moms)):
+        three = isinstance(moms, tuple | list) and len(moms) == 3
+        if moms is not None and not (three and all(_is_number(m) and 0 <= m < 1 for m in moms)):
             raise OptionError(f"moms {moms!r}: give three numbers from 0 up to 1, at the start, the top and the end.")
         super().__init__(lr=_cosines(pct_start, lr_max / div, lr_max, lr_max / div_final))
         self.moms, self._moving = moms, _cosines(pct_start, *moms) if moms else None
@@ -202,16 +217,29 @@ class OneCycle(OverRun):
         super().before_fit(learn)
 
 
-def monitored(callback: Callback, learn: Learner, name: str) -> float:
-    """The value of a column of this epoch's row.
+def watch(callback: Callback, learn: Learner, name: str) -> None:
+    """Say before anything is trained if the table will have no such column.
 
     Raises:
-        OptionError: there is no such column.
+        OptionError: it will not.
     """
-    if name not in learn.row:
+    columns = learn._columns()
+    if name not in columns:
         hint = " There is no validation data." if learn.valid is None else ""
-        raise OptionError(f"{type(callback).__name__} watches {name!r}.{hint} {nearest(name, learn.row)}")
-    return float(learn.row[name])
+        raise OptionError(
+            f"{type(callback).__name__} watches {name!r}, which is no column.{hint} {nearest(name, columns)}"
+        )
+
+
+def _said(value: Any) -> str:
+    """The value as text; functions by their names, which are the same in every process."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_said, value))}]"
+    return getattr(value, "__name__", type(value).__name__) if callable(value) else repr(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 def _cosines(share: float, start: float, middle: float, end: float) -> Callable[[float], float]:
@@ -228,7 +256,9 @@ def _cosines(share: float, start: float, middle: float, end: float) -> Callable[
 
 
 def _split(name: str) -> tuple[str, int | None]:
-    base, _, index = name.partition("[")
+    base, bracket, index = name.partition("[")
+    if bracket and not re.fullmatch(r"\d+\]", index):
+        raise OptionError(f"OverRun: {name!r} is no name; write 'momentum', or 'betas[0]' for one of a tuple.")
     return base, int(index[:-1]) if index else None
 
 
@@ -237,7 +267,11 @@ def _get(group: Mapping[str, Any], name: str) -> Any:
     if base not in group or base == "params":
         known = [key for key in group if key not in ("params", "param_names")]
         raise OptionError(f"The optimizer has no hyperparameter {base!r}. {nearest(base, known)}")
-    return group[base] if index is None else group[base][index]
+    if index is None:
+        return group[base]
+    if not isinstance(group[base], tuple | list) or index >= len(group[base]):
+        raise OptionError(f"The optimizer has no {name!r}: its {base} is {group[base]!r}.")
+    return group[base][index]
 
 
 def _set(group: dict[str, Any], name: str, value: Any) -> None:
@@ -325,8 +359,16 @@ def parse(text: str) -> Callback:
         raise OptionError(f"schedule {text!r}: an argument is missing; write {form}.") from None
 
 
-def as_callbacks(schedule: Callback | str | None) -> Iterator[Callback]:
-    """The schedule of a fit as callbacks: none or one."""
+def as_callbacks(schedule: Callback | str | None, lr: float | None) -> Iterator[Callback]:
+    """The schedule of a fit as callbacks: none or one.
+
+    Raises:
+        OptionError: it is no schedule, or it would overrule the fit's ``lr``.
+    """
+    if lr is not None and isinstance(schedule, OverRun) and "lr" in schedule.functions:
+        raise OptionError(
+            f"lr={lr!r} would count for nothing, because {schedule!r} sets it at every step: leave it out."
+        )
     if isinstance(schedule, str):
         yield parse(schedule)
     elif isinstance(schedule, Callback):
@@ -335,7 +377,9 @@ def as_callbacks(schedule: Callback | str | None) -> Iterator[Callback]:
         name = type(schedule).__name__
         raise OptionError(f"Give the schedule without the optimizer, as PerStep({name}, ...) or PerEpoch({name}, ...).")
     elif isinstance(schedule, type) and issubclass(schedule, lr_scheduler.LRScheduler):
-        raise OptionError(f"Say when it moves: PerStep({schedule.__name__}, ...) or PerEpoch({schedule.__name__}, ...).")
+        raise OptionError(
+            f"Say when it moves: PerStep({schedule.__name__}, ...) or PerEpoch({schedule.__name__}, ...)."
+        )
     elif schedule is not None:
         raise OptionError(
             f"The schedule is a {type(schedule).__name__}; give PerStep, PerEpoch, OnPlateau, OverRun, or a text such "
@@ -343,4 +387,4 @@ def as_callbacks(schedule: Callback | str | None) -> Iterator[Callback]:
         )
 
 
-__all__ = ["BY_NAME", "OnPlateau", "OneCycle", "OverRun", "PerEpoch", "PerStep", "monitored", "parse", "usage"]
+__all__ = ["BY_NAME", "OnPlateau", "OneCycle", "OverRun", "PerEpoch", "PerStep", "parse", "usage", "watch"]

@@ -11,7 +11,7 @@ from torch import Tensor
 from ravine.errors import OptionError
 from ravine.train import checkpoint
 from ravine.train.callback import Callback
-from ravine.train.schedules import monitored
+from ravine.train.schedules import watch
 
 if TYPE_CHECKING:
     from ravine.train.learner import Learner
@@ -31,11 +31,12 @@ class _Best(Callback):
         self.best, self.best_epoch = (math.inf if self.mode == "min" else -math.inf), 0
 
     def before_fit(self, learn: Learner) -> None:
+        watch(self, learn, self.monitor)
         self._start()
 
     def improved(self, learn: Learner, by: float = 0.0) -> bool:
         """Whether this epoch is the best so far by more than ``by``; NaN never is."""
-        value = monitored(self, learn, self.monitor)
+        value = float(learn.row[self.monitor])
         better = value < self.best - by if self.mode == "min" else value > self.best + by
         if better:
             self.best, self.best_epoch = value, learn.epoch
@@ -61,8 +62,10 @@ class EarlyStopping(_Best):
     def __init__(
         self, patience: int = 3, monitor: str = "valid_loss", *, min_delta: float = 0.0, mode: str | None = None
     ) -> None:
-        if not isinstance(patience, int) or patience < 1:
+        if not isinstance(patience, int) or isinstance(patience, bool) or patience < 1:
             raise OptionError(f"EarlyStopping: patience {patience!r} is not a number of epochs, at least 1.")
+        if not isinstance(min_delta, int | float) or not 0 <= min_delta < math.inf:
+            raise OptionError(f"EarlyStopping: min_delta {min_delta!r} is not a number, 0 or above.")
         super().__init__(monitor, mode)
         self.patience, self.min_delta = patience, min_delta
 
@@ -82,7 +85,7 @@ class EarlyStopping(_Best):
 
 
 class StopOnNaN(Callback):
-    """Ends the fit as soon as the loss of a batch is not a finite number."""
+    """Ends the fit as soon as the loss of a batch is not a finite number; that batch makes no step."""
 
     def __repr__(self) -> str:
         return "StopOnNaN()"
@@ -132,6 +135,7 @@ class KeepBest(_Best):
     def after_fit(self, learn: Learner) -> None:
         if self.restore and self._weights:
             learn.model.load_state_dict(self._weights)
+        self._weights = {}
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "weights": self._weights}

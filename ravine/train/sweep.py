@@ -14,6 +14,7 @@ from ravine.train import check, finder, keeping
 from ravine.train.batches import Batches
 from ravine.train.callback import Callback
 from ravine.train.display import Display, bar
+from ravine.train.schedules import OverRun
 
 if TYPE_CHECKING:
     from ravine.train.learner import Learner
@@ -28,7 +29,6 @@ def find(learn: Learner, *, start: float, end: float, steps: int, orders: int) -
         raise OptionError(f"orders {orders!r}: sweep over a whole number of orders of the data, at least 1.")
     check.trainable(learn.model)
     rates = finder.rates(start, end, steps)
-    check.set_rate(_copy(learn, 0).optimizer, float(rates[0]))
     losses = []
     before = keeping.start_of(learn.train)
     try:
@@ -36,7 +36,7 @@ def find(learn: Learner, *, start: float, end: float, steps: int, orders: int) -
             for order in range(orders):
                 losses.append(finder.sweep(_stepping(_copy(learn, order), done), rates))
     finally:
-        keeping.go_to(learn.train, before)
+        keeping.go_to(before, learn.train)
     return finder.LRFind(rates, np.stack(losses))
 
 
@@ -44,17 +44,18 @@ def _copy(learn: Learner, order: int) -> Learner:
     """A Learner like this one that shares nothing but the data, whose order is another."""
     from ravine.train.learner import Learner
 
-    try:
-        model = copy.deepcopy(learn.model)
-    except Exception as error:  # whatever a module's own __deepcopy__ raises
-        raise TrainingError(f"lr_find trains a copy of the model, but it cannot be copied: {error}") from error
     shaping = [c for c in learn.callbacks if any(getattr(type(c), n) is not getattr(Callback, n) for n in _SHAPING)]
+    shaping = [c for c in shaping if not isinstance(c, OverRun)]  # here the rate is the sweep's
+    try:
+        # in one go, so that the copied optimizer has the copied model's parameters, whatever opt_func chose of them
+        model, optimizer, loss, shaping = copy.deepcopy((learn.model, learn.optimizer, learn.loss_func, shaping))
+    except Exception as error:  # whatever a module's own __deepcopy__ raises
+        raise TrainingError(
+            f"lr_find trains a copy of model, optimizer, loss and callbacks, but one cannot be copied: {error}"
+        ) from error
     train = learn.train.reseeded(learn.train.seed + order) if isinstance(learn.train, Batches) else learn.train
-    trial = Learner(
-        model, (train, None), learn.loss_func, learn.opt_func, (), callbacks=copy.deepcopy(shaping), quiet=True
-    )
-    if learn._optimizer is not None:
-        trial.optimizer.load_state_dict(copy.deepcopy(learn.optimizer.state_dict()))
+    trial = Learner(model, (train, None), loss, learn.opt_func, (), callbacks=shaping, quiet=True)
+    trial._optimizer = optimizer
     return trial
 
 

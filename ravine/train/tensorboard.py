@@ -56,9 +56,10 @@ class TensorBoard(Callback):
     def after_epoch(self, learn: Learner) -> None:
         if self._writer is None:
             return
+        epoch = len(learn.recorder.epochs)  # over all fits, so that a second one goes on where the first ended
         for name, value in learn.row.items():
             if name != "epoch":
-                self._writer.add_scalar(f"epoch/{name}", value, learn.epoch)
+                self._writer.add_scalar(f"epoch/{name}", value, epoch)
         self._writer.flush()
 
     def after_fit(self, learn: Learner) -> None:

@@ -112,14 +112,14 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(ravine, tmp_path, how):
         assert "Interrupted in epoch" in out.decode()
         assert (tmp_path / "stopped" / "loss.png").exists()
     assert len(Recorder.load("stopped")) < 60 * 23
-    code, out, err = ravine("digits", "--resume", "--out", "stopped")
+    code, _, err = ravine("digits", "--resume", "--out", "stopped")
     assert (code, err) == (0, "")
     same_runs(tmp_path / "whole", tmp_path / "stopped")
 
 
 def test_going_on_knows_what_the_run_was_told(ravine):
     assert ravine("digits", "--epochs", "2", "--lr", "1e-3")[0] == 0
-    code, out, err = ravine("digits", "--resume")
+    code, out, _ = ravine("digits", "--resume")
     assert code == 0
     assert "is complete" in out
     code, _, err = ravine("digits", "--resume", "--lr", "2e-3", "--epochs", "2")
@@ -152,7 +152,7 @@ def test_going_on_knows_what_the_run_was_told(ravine):
     ],
 )
 def test_what_is_wrong_is_said_before_a_folder_is_made(ravine, tmp_path, arguments, said):
-    code, out, err = ravine(*arguments)
+    code, _, err = ravine(*arguments)
     assert code == 2
     assert said in err
     assert "Traceback" not in err
@@ -178,11 +178,11 @@ def test_a_task_of_ones_own_is_trained_from_its_file(ravine, tmp_path):
         "    return Task(model=lambda: torch.nn.Linear(4, 1), train=Data(x[:150], y[:150]), test=Data(x[150:], y[150:]),\n"
         "                loss=torch.nn.functional.mse_loss, batch_size=10)\n"
     )
-    code, out, err = ravine("my_task.py", "-o", "adam", "--lr", "0.1", "--epochs", "20")
+    code, _, err = ravine("my_task.py", "-o", "adam", "--lr", "0.1", "--epochs", "20")
     assert (code, err) == (0, "")
     recorder = Recorder.load(tmp_path / "ravine-out" / "train-my_task")
     assert recorder.column("valid_loss")[-1] < 1e-2
-    code, out, err = ravine("my_task.py", "--resume")
+    code, _, err = ravine("my_task.py", "--resume")
     assert (code, err) == (0, "")
 
 
@@ -193,7 +193,11 @@ def test_two_processes_train_as_one_with_the_joined_batch(ravine, tmp_path):
     start = [sys.executable, "-m", "torch.distributed.run", *port, "--nproc-per-node", "2", "-m", "ravine", "train"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     both = subprocess.run(
-        [*start, "digits", "--epochs", "2", "--out", "two"], env=environment, capture_output=True, text=True, timeout=120
+        [*start, "digits", "--epochs", "2", "--out", "two"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert both.returncode == 0, both.stderr
     assert len(both.stdout.splitlines()) == 4  # one process speaks

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from sharded_cases import BATCH, CASES, KEPT, STEPS, Block, everything, load, model, save, train
+from sharded_cases import BATCH, CASES, KEPT, STEPS, Block, clip, everything, load, model, save, train, trust
 from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -37,7 +37,7 @@ from torch.distributed.tensor.parallel import (
 from torch.nn.parallel import DistributedDataParallel
 
 from ravine.errors import ParameterError, StateError
-from ravine.optim import Adam, Optimizer, RMSprop
+from ravine.optim import Adam, Optimizer, RMSprop, pieces
 
 Tensors = dict[str, torch.Tensor]
 
@@ -89,6 +89,31 @@ def states_lie_as_their_parameters() -> None:
         assert state["square_avg"].placements == p.placements
         assert state["square_avg"].to_local().shape == p.to_local().shape
     assert made.last.weight.to_local().numel() == (0 if dist.get_rank() else 3)
+
+
+def parts_of_several_kinds_equal_wholes() -> None:
+    """Several batches on one process, tensors that have no gradient at some steps, and sums over all of them."""
+    mesh = init_device_mesh("cpu", (2,))
+    torch.manual_seed(0)
+    wholes = [torch.randn(n, 3, dtype=d) for n in (5, 1, 4) for d in (torch.float64, torch.float32)]
+    for fused in (None, False):
+        mine = [nn.Parameter(t.clone()) for t in wholes]
+        split = [nn.Parameter(distribute_tensor(t, mesh, [Shard(0)])) for t in wholes]
+        optimizers = [
+            Optimizer(p, [clip, pieces.momentum, trust, pieces.descend], lr=0.1, limit=0.5, momentum=0.9, fused=fused)
+            for p in (mine, split)
+        ]
+        for step in range(5):
+            for i, (p, q) in enumerate(zip(mine, split, strict=True)):
+                p.grad = None if step and (step + i) % 3 == 0 else torch.randn_like(p)
+                q.grad = None if p.grad is None else distribute_tensor(p.grad, mesh, [Shard(0)])
+            before = [q._version for q in split]
+            for optimizer in optimizers:
+                optimizer.step()
+            for p, q, version in zip(mine, split, before, strict=True):
+                torch.testing.assert_close(q.full_tensor(), p)
+                assert optimizers[0].state[p]["step"] == optimizers[1].state[q]["step"]
+                assert (q._version > version) == (p.grad is not None)
 
 
 def states_are_made_without_a_step() -> None:
@@ -197,12 +222,15 @@ def moved_parts_are_found() -> Tensors:
     """Parts of parameters that move in memory, and states that are replaced, between steps."""
     made = sharded()
     optimizer = Adam(made.parameters(), lr=0.01)
-    go(made, optimizer, range(STEPS // 2))
+    go(made, optimizer, range(5))
     for p in optimizer.state:
+        before = p.to_local().data_ptr()
         p.data = p.detach().clone()
-        optimizer.state[p]["exp_avg"] = optimizer.state[p]["exp_avg"].clone()
-        optimizer.state[p]["exp_avg_sq"] = optimizer.state[p]["exp_avg_sq"].clone()
-    return go(made, optimizer, range(STEPS // 2, STEPS))
+        assert p.to_local().numel() == 0 or p.to_local().data_ptr() != before
+    go(made, optimizer, range(5, 10))
+    for state in optimizer.state.values():
+        state["exp_avg"] = state["exp_avg"].clone()
+    return go(made, optimizer, range(10, STEPS))
 
 
 def copied_to_all_and_split_over_one() -> Tensors:
@@ -254,6 +282,7 @@ CHECKS = {
     f.__name__: f
     for f in (
         states_lie_as_their_parameters,
+        parts_of_several_kinds_equal_wholes,
         states_are_made_without_a_step,
         one_process_with_a_gradient_makes_it_a_step,
         whole_states_are_split_by_torch,

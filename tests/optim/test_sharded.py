@@ -20,6 +20,10 @@ if not torch.distributed.is_available() or sys.platform == "win32":
 
 import sharded_worker
 from sharded_cases import CASES, KEPT, STEPS, everything, load, model, save, train
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
+
+from ravine.errors import StateError
+from ravine.optim import Adam, RMSprop
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
@@ -139,3 +143,39 @@ def test_gradients_that_are_parts_of_a_sum_are_added(two):
         made(sharded_worker.batch(step)).square().mean().backward()
         optimizer.step()
     assert_same(two["tensor_parallel"], everything(made, optimizer))
+
+
+def test_states_are_made_without_a_step_in_one_process():
+    """torch.distributed.checkpoint steps a new optimizer, with lr and gradients 0; torch.optim counts that."""
+    made = model()
+    optimizer = RMSprop(made.parameters(), square_avg_start=1.0, weight_decay=0.1)
+    get_optimizer_state_dict(made, optimizer)
+    for p, q in zip(made.parameters(), model().parameters(), strict=True):
+        assert torch.equal(p, q)
+        assert float(optimizer.state[p]["step"]) == 0
+        assert torch.equal(optimizer.state[p]["square_avg"], torch.ones_like(p))
+
+
+@pytest.mark.parametrize(
+    ("lr", "grad", "steps"), [(0.0, 0.0, 0), (torch.tensor(0.0), 0.0, 0), (0.1, 0.0, 1), (0.0, 1.0, 1)]
+)
+def test_only_a_first_step_of_nothing_does_not_count(lr, grad, steps):
+    p = torch.zeros(2, requires_grad=True)
+    optimizer = Adam([p], lr=lr)
+    p.grad = torch.tensor([0.0, grad])
+    optimizer.step()
+    assert float(optimizer.state[p]["step"]) == steps
+    optimizer.step()
+    assert float(optimizer.state[p]["step"]) == steps + 1
+
+
+def test_a_checkpoint_of_other_options_is_an_error(folder):
+    """It keeps no formula, but options and the names of states."""
+    made = model()
+    optimizer = Adam(made.parameters(), amsgrad=True)
+    train(made, optimizer, range(1))
+    with alone():
+        save(made, optimizer, folder / "amsgrad")
+    with alone(), pytest.raises(StateError, match="no 'max_exp_avg_sq' for parameter 0 .*other options"):
+        fresh = model()
+        load(fresh, Adam(fresh.parameters()), folder / "amsgrad")

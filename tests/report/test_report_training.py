@@ -79,6 +79,11 @@ def test_divergence_and_outliers_do_not_stretch_the_picture(scale):
     assert png(axes.figure).startswith(b"\x89PNG")
 
 
+def test_means_go_on_after_a_loss_that_is_not_finite():
+    (axes,) = draw_loss([Run("a", [1.0, 3.0, math.nan, 5.0, 7.0]), Run("b", [1.0])], window=2).axes
+    assert np.array_equal(drawn(axes)[0].get_ydata(), [1, 2, math.nan, 4, 6], equal_nan=True)
+
+
 def test_overfitting_is_seen_however_high_it_rises_above_the_start():
     valid = [(10 * i, 0.6 + 0.03 * i * i) for i in range(1, 11)]
     (axes,) = draw_loss([Run("a", np.geomspace(0.69, 1e-4, 100), valid)]).axes
@@ -173,7 +178,7 @@ RATES = np.geomspace(1e-6, 1, 30)
 def curve(orders):
     losses = np.linspace(2, 0.5, 30) + 0.1 * np.arange(orders)[:, None]
     losses[0, 28:] = np.nan
-    losses[:, 27] = 1e6
+    losses[:, 27] += 1e6
     return losses
 
 
@@ -189,7 +194,7 @@ def test_the_finder_marks_each_suggestion_on_the_mean_of_the_sweeps():
     assert upper.get_ylim()[1] < 4
     (band,) = upper.collections
     reached = band.get_paths()[0].vertices
-    assert [reached[:, 1].min(), reached[:, 1].max()] == pytest.approx([losses[0, :27].min(), 1e6])
+    assert [reached[:, 1].min(), reached[:, 1].max()] == pytest.approx([losses[0, :27].min(), losses[2, 27]], rel=1e-9)
     marks = [one for one in upper.lines if len(one.get_xdata()) == 1]
     assert [one.get_xdata()[0] for one in marks] == [1e-3, 1.1e-3]
     for one in marks:

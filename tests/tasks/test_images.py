@@ -49,6 +49,38 @@ def test_a_folder_is_the_tutorials_task(folder, name):
     assert task.train.targets.dtype is torch.int64
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [("fashion-mnist-cnn", 8_778), ("fashion-mnist-resnet-small", 176_258), ("fashion-mnist-resnet18", 11_172_810)],
+)
+def test_other_networks_get_the_same_pictures(folder, name, parameters):
+    task, plain = tasks.find(name, folder), tasks.find("fashion-mnist", folder)
+    assert (task.name, task.train.inputs.shape) == (name, (30, 1, 28, 28))
+    assert torch.equal(task.train.inputs, plain.train.inputs)
+    assert torch.equal(task.test.targets, plain.test.targets)
+    assert sum(parameter.numel() for parameter in task.model().parameters()) == parameters
+    said = f"{parameters:,} parameters" if parameters < 1e6 else f"{parameters / 1e6:.1f} million parameters"
+    assert said in tasks.describe()[name]
+
+
+@pytest.mark.parametrize("name", ["fashion-mnist-cnn", "fashion-mnist-resnet-small"])
+def test_other_networks_learn(folder, name):
+    task = tasks.find(name, folder)
+    model = task.start(0)
+    inputs, targets = task.train.inputs[:4], task.train.targets[:4]
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(4):
+        optimizer.zero_grad()
+        outputs = model(inputs)
+        assert outputs.shape == (4, 10)
+        loss = task.loss(outputs, targets)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+
+
 def test_blank_images_are_zeros_and_not_nan(folder):
     write(folder / "train-images-idx3-ubyte", np.full((30, 28, 28), 9, dtype=np.uint8))
     assert tasks.find("mnist", folder).train.inputs.abs().max() == 0  # the plain file goes before the zipped

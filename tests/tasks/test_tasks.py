@@ -1,14 +1,18 @@
-"""What every task promises, and digits against scikit-learn."""
+"""What every task promises, and digits and breast-cancer against scikit-learn."""
+
+import inspect
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.metrics import accuracy_score
 
 from ravine import tasks
 from ravine.errors import OptionError
-from ravine.tasks import Data
 from ravine.tasks.task import accuracy
 
 
@@ -21,6 +25,71 @@ def test_a_data_folder_for_a_task_without_files_is_refused(tmp_path):
     for name in ("digits", "rosenbrock"):
         with pytest.raises(OptionError, match="reads no files"):
             tasks.find(name, tmp_path)
+
+
+WITHOUT_FILES = ["digits", "breast-cancer", "rosenbrock", "beale", "ravine"]
+
+
+def test_every_task_has_a_name_and_a_line_and_can_be_made_of_both():
+    assert set(WITHOUT_FILES) < set(tasks.names())
+    assert list(tasks.describe()) == tasks.names()
+    for name, line in tasks.describe().items():
+        assert 20 < len(line) <= 110
+        assert "\n" not in line
+        known = tasks._KNOWN[name]  # the arguments fit, also where no file is at hand
+        inspect.signature(known.make).bind(name, **({"data": None} if known.reads else {}))
+
+
+@pytest.mark.parametrize("name", WITHOUT_FILES)
+def test_the_loss_of_a_batch_falls_in_a_few_steps(name):
+    task = tasks.find(name)
+    assert task.name == name
+    inputs, targets = next(iter(task.batches()[0]))
+    model = task.start(0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    losses = []
+    for _ in range(10):
+        optimizer.zero_grad()
+        loss = task.loss(model(inputs), targets)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0]
+    for metric in task.metrics.values():
+        assert metric(model(inputs), targets).isfinite()
+
+
+def test_looking_one_task_up_reads_nothing_of_the_others():
+    code = "import sys; from ravine.tasks import find; find('rosenbrock'); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"sklearn", "PIL", "pooch", "pydoc_data.topics", "matplotlib"} & set(loaded)
+
+
+def test_breast_cancer_is_scikit_learns_each_measurement_standardized_by_the_training_rows():
+    task = tasks.find("breast-cancer")
+    rows, labels = load_breast_cancer(return_X_y=True)
+    assert (len(task.train), len(task.test)) == (455, 114)
+    assert task.test.targets.sum().item() == pytest.approx(labels.sum() / 5, abs=1)
+    # each row of theirs is known by its order among the values of every measurement
+    ours = torch.cat([task.train.inputs, task.test.inputs]).numpy()
+    ours_labels = torch.cat([task.train.targets, task.test.targets]).numpy()[:, 0]
+    places = [np.flatnonzero(scipy.stats.rankdata(rows[:, 0]) == rank) for rank in scipy.stats.rankdata(ours[:, 0])]
+    alone = np.array([len(place) == 1 for place in places])
+    their = np.array([place[0] if len(place) else 0 for place in places])
+    assert alone.sum() > 300
+    assert np.array_equal(ours_labels[alone], labels[their[alone]])
+    assert np.allclose(task.train.inputs.mean(dim=0), 0, atol=1e-5)
+    assert np.allclose(task.train.inputs.std(dim=0), 1, atol=1e-5)
+    slopes = [scipy.stats.linregress(rows[their[alone], m], ours[alone, m]) for m in range(30)]
+    assert min(slope.rvalue for slope in slopes) > 0.99999
+
+
+def test_the_accuracy_of_logits_is_scikit_learns():
+    task = tasks.find("breast-cancer")
+    logits = torch.randn(50, 1, generator=torch.Generator().manual_seed(0))
+    targets = torch.randint(2, (50, 1), generator=torch.Generator().manual_seed(1)).float()
+    expected = accuracy_score(targets[:, 0], logits[:, 0].sigmoid().round())
+    assert task.metrics["accuracy"](logits, targets).item() == pytest.approx(expected)
 
 
 def test_digits_are_scikit_learns_split_one_in_five_of_each():

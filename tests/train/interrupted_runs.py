@@ -4,6 +4,7 @@ Run as a program, it trains in a folder until a moment and is then killed by the
 ``python interrupted_runs.py SCENARIO FOLDER MOMENT``.
 """
 
+import copy
 import os
 import random
 import signal
@@ -56,13 +57,20 @@ class Clock(Callback):
             if self.how is not None:
                 self.how()
             raise Killed
-        return
 
     before_fit = before_epoch = before_batch = after_loss = before_step = after_step = after_batch = after_epoch = tick
 
     def metric(self, outputs, targets):
         self.tick()
         return torch.zeros(())
+
+
+class Stopper(Callback):
+    """Ends a fit in the middle of its second epoch."""
+
+    def after_batch(self, learn):
+        if learn.step == 9:
+            learn.stop("that is enough")
 
 
 class Rows(Dataset):
@@ -125,6 +133,17 @@ def halving(step):
     return 0.5**step
 
 
+def in_sequence(optimizer):
+    parts = [lr_scheduler.ConstantLR(optimizer, 0.1, 4), lr_scheduler.ExponentialLR(optimizer, 0.8)]
+    return lr_scheduler.SequentialLR(optimizer, parts, milestones=[4])
+
+
+def chained(optimizer):
+    return lr_scheduler.ChainedScheduler(
+        [lr_scheduler.ConstantLR(optimizer, 0.1, 4), lr_scheduler.ExponentialLR(optimizer, 0.8)]
+    )
+
+
 # name: training data, opt_func, schedule, callbacks
 SCENARIOS = {
     "Batches, RMSprop": (batches, RMSprop, lambda: "step:4,0.5", list),
@@ -166,16 +185,35 @@ SCENARIOS = {
         lambda: "linear:0.1",
         list,
     ),
+    "stopped by a callback, rows validated in any order": (batches, RMSprop, lambda: None, lambda: [Stopper()]),
+}
+
+SCHEDULES = {
+    "multi-step": lambda: PerStep(lr_scheduler.MultiStepLR, milestones=[3, 9]),
+    "lambda": lambda: PerStep(lr_scheduler.LambdaLR, halving),
+    "one cycle of torch": lambda: PerStep(lr_scheduler.OneCycleLR, max_lr=0.1, length="total_steps"),
+    "cyclic": lambda: PerStep(lr_scheduler.CyclicLR, 0.01, 0.1, step_size_up=4),
+    "warm restarts": lambda: PerStep(lr_scheduler.CosineAnnealingWarmRestarts, T_0=5),
+    "polynomial": lambda: PerEpoch(lr_scheduler.PolynomialLR, length="total_iters"),
+    "in sequence": lambda: PerStep(in_sequence),
+    "chained": lambda: PerStep(chained),
+    "exponential": lambda: "exponential:0.5",
+}
+SCHEDULED = {
+    name: (batches, partial(torch.optim.SGD, momentum=0.9), schedule, list) for name, schedule in SCHEDULES.items()
 }
 
 
 def learner(name, clock=None, folder=None, *, train=None):
     """A new Learner and how it fits, both as a program that is started again would make them."""
-    data, opt_func, schedule, callbacks = SCENARIOS[name]
+    data, opt_func, schedule, callbacks = (SCENARIOS | SCHEDULED)[name]
     clock = clock or Clock()
+    valid = Batches(*rows(), 20, shuffle=False)
+    if "validated in any order" in name:
+        valid = loader(shuffle=True, generator=own_generator())
     learn = Learner(
         model(),
-        (train or data(), Batches(*rows(), 20, shuffle=False)),
+        (train or data(), valid),
         cross_entropy,
         opt_func,
         {"accuracy": accuracy, "ticks": clock.metric},
@@ -184,7 +222,7 @@ def learner(name, clock=None, folder=None, *, train=None):
         quiet=True,
     )
     learn.model.register_forward_hook(clock.tick)
-    rate = None if name == "augmentation, AdamW" else 0.02
+    rate = None if isinstance(schedule(), OverRun) else 0.02  # those set it themselves
     return learn, partial(learn.fit, EPOCHS, rate, schedule())
 
 
@@ -197,11 +235,11 @@ def whole(name, **options):
     return everything(learn), clock.now
 
 
-def stopped(name, folder, moment, every, **options):
-    """Begin or go on with a run until a moment; whether it got to its end, and the Learner."""
+def stopped(name, folder, moment, every, how=None, **options):
+    """Begin or go on with a run until a moment, or its end; whether it got there, and the Learner."""
     # a program that begins sets its seeds; one that goes on must not need them
     seed(0 if not (Path(folder) / "checkpoint.safetensors").exists() else 1234 + (moment or 0))
-    learn, fit = learner(name, Clock(moment), folder, **options)
+    learn, fit = learner(name, Clock(moment, how), folder, **options)
     try:
         fit(checkpoint_every=every, resume=True)
     except Killed:
@@ -212,7 +250,7 @@ def stopped(name, folder, moment, every, **options):
 def everything(learn):
     """All that training has changed or measured, except times."""
     recorder = learn.recorder
-    return {
+    found = {
         "model": dict(learn.model.state_dict()),
         "training": [m.training for m in learn.model.modules()],
         "optimizer": learn.optimizer.state_dict(),
@@ -229,10 +267,14 @@ def everything(learn):
         "python": random.getstate(),
         "generators": [
             g.get_state()
-            for g in (getattr(learn.train, "generator", None), getattr(getattr(learn.train, "sampler", 0), "generator", None))
+            for g in (
+                getattr(learn.train, "generator", None),
+                getattr(getattr(learn.train, "sampler", 0), "generator", None),
+            )
             if g is not None
         ],
     }
+    return copy.deepcopy(found)  # of now, whatever is trained later
 
 
 def differences(a, b, place=""):
@@ -257,8 +299,4 @@ def differences(a, b, place=""):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     scenario, where, when = sys.argv[1:]
-    options = {"train": loader(Rows(), shuffle=True, num_workers=2)} if scenario == "augmentation, AdamW" else {}
-    learn, fit = learner(scenario, Clock(int(when), partial(os.kill, os.getpid(), signal.SIGKILL)), where, **options)
-    seed(0)
-    learn.model.load_state_dict(model().state_dict())
-    fit(checkpoint_every=1, resume=True)
+    stopped(scenario, where, int(when), 2, partial(os.kill, os.getpid(), signal.SIGKILL))

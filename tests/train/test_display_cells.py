@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -33,11 +33,13 @@ def test_a_number_has_few_digits(value, text):
     assert number(value) == text
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from([4, 5]))
+@settings(deadline=None)
+@given(st.floats(-1e308, 1e308), st.sampled_from([4, 5]))
 def test_a_number_is_narrow_and_near_what_it_stands_for(value, digits):
     text = number(value, digits)
     assert len(text.lstrip("-")) <= digits + 3
-    assert float(text) == pytest.approx(value, rel=0.5 * 10.0 ** -(digits - 4) if abs(value) > 0 else 0)
+    usual = 1e-99 < abs(value) < 1e99
+    assert float(text) == pytest.approx(value, rel=0.51 * 10.0 ** -(digits - 3 if usual else digits - 4), abs=0)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,8 @@ def test_a_number_is_narrow_and_near_what_it_stands_for(value, digits):
         (9.96, "00:10"),
         (59.6, "01:00"),
         (3723, "1:02:03"),
+        (35999, "9:59:59"),
+        (43500, "12h 05m"),
         (370000, "4d 6h"),
         (math.nan, "nan"),
         (math.inf, "inf"),
@@ -58,11 +62,13 @@ def test_a_time_reads_as_people_write_it(seconds, text):
     assert duration(seconds) == text
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e9))
 def test_a_time_fits_its_column(seconds):
     assert len(duration(seconds)) <= 7
 
 
+@settings(max_examples=40, deadline=None)
 @given(names=NAMES, rows=st.lists(st.lists(VALUES, min_size=6, max_size=6), max_size=3), limit=st.integers(12, 100))
 def test_every_row_has_the_boundaries_of_the_header(names, rows, limit):
     for columns, most in ((["epoch", *names, "time"], None), (["epoch", *names, "time"], limit)):
@@ -94,11 +100,12 @@ def test_columns_end_where_their_heads_end_and_points_stand_below_each_other():
 def test_the_usual_table_needs_one_line_from_forty_characters_on(limit):
     layout = Layout(["epoch", "train_loss", "valid_loss", "accuracy", "time"], 999, limit)
     assert all(len(line) <= limit for line in layout.header())
-    (row,) = layout.row([999, -1.25e-10, 123456.0, 0.03125, 86399.0])
+    (row,) = layout.row([999, -1.2e-10, 123456.0, 0.03125, 86399.0])
     assert len(row) <= limit
-    assert row.split() == (
-        ["999", "-1.2e-10", "123456", "0.03125", "23:59:59"] if limit < 51 else row.split()
-    )
+    if limit < 50:
+        assert row.replace("h 59", "h59").split() == ["999", "-1.2e-10", "123456", "0.03125", "23h59m"]
+    else:
+        assert len(layout.header()) == 1
 
 
 def test_more_columns_than_fit_are_folded_beside_the_epoch():
@@ -106,7 +113,7 @@ def test_more_columns_than_fit_are_folded_beside_the_epoch():
     assert layout.row([1, 0.25, 0.5, 0.75, 0.125, 1.3]) == [
         "    1  0.2500   0.5000 ",
         "       0.7500   0.1250 ",
-        "       1.3 s",
+        "        1.3 s",
     ]
     assert [len(line) for line in layout.header()] == [23, 23, 23, 13]
 

@@ -1,6 +1,7 @@
 """Plain lines for files, pipes and logs: no escape characters, each line at once, and nothing that ends a training."""
 
 import io
+import os
 import subprocess
 import sys
 
@@ -27,9 +28,15 @@ display.end()
 """
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_each_row_at_once_and_no_escapes():
     with subprocess.Popen(
-        [sys.executable, "-c", SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+        [sys.executable, "-c", SCRIPT],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
     ) as child:
         assert child.stdin
         assert child.stdout

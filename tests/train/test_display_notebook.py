@@ -51,7 +51,6 @@ def test_one_output_with_a_bar_while_it_runs(kernel):
     display.epoch_begins(1, 8)
     assert display.wants()
     display.progress(2, 0.5, 1e-3)
-    assert not display.wants()
     (pages,) = kernel.outputs
     assert '<progress max="1" value="0.2500">' in pages[-1]["text/html"]
     assert "epoch 1/2  2/8  loss 0.50000   lr 1.00e-03" in pages[-1]["text/plain"]
@@ -75,7 +74,9 @@ def test_one_output_with_a_bar_while_it_runs(kernel):
     ]
 
 
-def test_a_thousand_short_epochs_are_no_flood_and_none_is_missing(kernel):
+def test_a_thousand_short_epochs_are_no_flood_and_none_is_missing(kernel, monkeypatch):
+    monkeypatch.setattr("ravine.train.display.progress.EVERY", 1e9)
+    monkeypatch.setattr("ravine.train.display.progress._LONGEST", 1e9)
     display = display_for()
     display.begin(["epoch", "loss"], 1000)
     for epoch in range(1, 1001):
@@ -85,7 +86,7 @@ def test_a_thousand_short_epochs_are_no_flood_and_none_is_missing(kernel):
     display.end()
     (pages,) = kernel.outputs
     assert pages[-1]["text/html"].count("<tr>") == 1001
-    assert len(pages) < 100
+    assert len(pages) == 5  # the header, the first of each event, the end
 
 
 def test_a_bar_alone_leaves_nothing(kernel):

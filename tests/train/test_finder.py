@@ -173,6 +173,29 @@ def test_the_band_is_the_spread_of_the_single_sweeps():
     assert minimum.low < minimum.lr < minimum.high
 
 
+def test_a_sweep_that_alone_falls_nowhere_has_no_part_in_the_band():
+    found = suggest(RATES, np.stack([bowl(RATES, 0.1), bowl(RATES, 0.1), np.full(100, 2.0)]))
+    for suggestion in found.values():
+        assert "2 of 3 sweeps" in suggestion.reason
+        assert suggestion.low > 1e-3
+
+
+def test_a_fall_after_the_minimum_counts_for_nothing():
+    """A loss that has jumped up and comes down again, faster than it fell before."""
+    losses = np.concatenate(
+        [np.full(40, 2.0), np.linspace(2, 0, 25), np.full(10, 2.0), np.linspace(2, 0.5, 8), [3.0] * 17]
+    )
+    assert RATES[40] < suggest(RATES, losses[None])["steepest"].lr < RATES[65]
+
+
+def test_the_last_rate_is_never_suggested_as_its_effect_was_not_seen():
+    rates = [*np.linspace(0.001, 0.009, 9), 1000.0, 2000.0]
+    losses = [[10.0 - i for i in range(10)] + [math.inf]]
+    found = suggest(rates, losses)
+    assert all(s.found and s.lr <= 0.009 for s in found.values())
+    assert found["minimum"].lr == 0.009  # not a tenth of 1000, above rates that were seen
+
+
 def test_a_single_spike_moves_nothing():
     clean = cliff(RATES)[None] + 0.01 * np.random.default_rng(0).standard_normal((3, 100))
     before = suggest(RATES, clean)

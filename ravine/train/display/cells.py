@@ -26,7 +26,7 @@ def number(value: float, digits: int = 5) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in at most seven characters: 12 ms, 1.3 s, 00:12, 1:02:03, 4d 7h; nan and inf as they are."""
+    """Seconds in at most seven characters: 12 ms, 1.3 s, 00:12, 1:02:03, 12h 05m, 4d 7h; nan and inf as they are."""
     if not math.isfinite(seconds):
         return str(float(seconds))
     if seconds < 0.9995:
@@ -35,13 +35,15 @@ def duration(seconds: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Whole seconds in at most seven characters: 00:01, 1:02:03, 4d 7h."""
+    """Whole seconds in at most seven characters: 00:01, 1:02:03, 12h 05m, 4d 7h."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours == 0:
         return f"{minutes:02}:{rest:02}"
-    if hours < 100:
+    if hours < 10:
         return f"{hours}:{minutes:02}:{rest:02}"
+    if hours < 100:
+        return f"{hours}h {minutes:02}m"
     return f"{hours // 24}d {hours % 24}h" if hours < 2400 else f"{hours // 24} d"
 
 
@@ -89,7 +91,7 @@ class Layout:
         self._widths, self._heads = [], []
         for name in self.columns:
             width = least.get(name, digits + 5 - narrow)
-            head = textwrap.wrap(name.replace("_", " "), max(width, 5)) if narrow else [name]
+            head = textwrap.wrap(name.replace("_", " "), max(width, 5)) or [""] if narrow else [name]
             self._heads.append(head)
             self._widths.append(max([width, *map(cell_len, head)]))
 

@@ -90,6 +90,7 @@ class Terminal(Redrawn):
             redirect_stderr=is_terminal(sys.stderr),
         )
         self._try(self._live.start)
+        self._draw()
         self._try(lambda: self._console.show_cursor(True))  # a training that is killed could not show it again
 
     def _stop(self) -> None:
@@ -98,7 +99,7 @@ class Terminal(Redrawn):
             self._try(live.stop)
 
     def _print(self, lines: Sequence[str], style: str = "", wrap: bool = False) -> None:
-        text = "\n".join(plain(line, self._encoding) for line in lines)
+        text = "\n".join(plain(line, self._encoding).rstrip() for line in lines)
         self._console.print(text, style=style, soft_wrap=not wrap)
 
     def _try(self, write: Callable[[], object]) -> None:

@@ -1,0 +1,29 @@
+"""Fetches a data set's file into the user's cache. A file whose checksum is wrong is never used."""
+
+import textwrap
+from pathlib import Path
+
+from ravine.errors import DataError
+
+
+def cache(name: str) -> Path:
+    """The folder in the user's cache for the files of the data set ``name``; it need not exist."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("ravine")) / "datasets" / name
+
+
+def fetch(url: str, md5: str, folder: Path, how_to_get: str) -> Path:
+    """The file at ``url``, kept in ``folder`` under its own name and fetched only if it is not there.
+
+    Raises:
+        DataError: it could not be fetched, or has another checksum; ``how_to_get`` ends the text.
+    """
+    import pooch
+
+    name = url.rsplit("/", 1)[-1]
+    try:
+        return Path(pooch.retrieve(url, f"md5:{md5}", fname=name, path=folder))
+    except (OSError, ValueError) as error:  # no network or no disk; a wrong checksum
+        reason = textwrap.shorten(str(error), 160)  # the network library nests its own errors
+        raise DataError(f"{name} could not be downloaded: {reason}. {how_to_get}") from error

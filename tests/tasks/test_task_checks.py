@@ -1,0 +1,84 @@
+"""What a Task and its Data refuse, in whose terms."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional
+
+from ravine.errors import OptionError
+from ravine.tasks import Data, Task
+
+DATA = Data(torch.ones(6, 2), torch.ones(6, 1))
+GIVEN = {"model": lambda: nn.Linear(2, 1), "train": DATA, "test": DATA, "loss": functional.mse_loss, "batch_size": 4}
+
+
+def test_the_rest_has_defaults():
+    task = Task(**GIVEN)
+    assert (task.name, task.epochs, task.quick_epochs, task.metrics, task.surface) == ("task", 5, 1, {}, None)
+    assert task.steps_per_epoch == 2
+
+
+def test_what_is_missing_is_named():
+    with pytest.raises(OptionError, match=r"also needs model, train, test, loss, batch_size\."):
+        Task()
+    with pytest.raises(OptionError, match=r"also needs loss\."):
+        Task(**{**GIVEN, "loss": None})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("model", nn.Linear(2, 1), "model is a Linear that is made already; .*model=lambda: Net"),
+        ("model", 3, "model is 3; it must be a function"),
+        ("loss", "mse", "loss is 'mse'; it must be a function"),
+        ("train", (DATA.inputs, DATA.targets), r"train is a tuple; it must be Data\(inputs, targets\)"),
+        ("test", DATA.inputs, "test is a Tensor"),
+        ("batch_size", 0, "batch_size is 0; .*at least 1"),
+        ("batch_size", 2.0, r"batch_size is 2\.0"),
+        ("epochs", True, "epochs is True"),
+        ("quick_epochs", -1, "quick_epochs is -1"),
+        ("metrics", [functional.mse_loss], "metrics is a list; it must map names"),
+        ("metrics", {"right": 3}, "metric 'right' is 3"),
+        ("metrics", {"valid_loss": functional.mse_loss}, "cannot have the name 'valid_loss'"),
+        ("surface", "flat", "surface is a str"),
+        ("name", 3, "name 3"),
+    ],
+)
+def test_a_field_that_cannot_be_is_named(field, value, message):
+    with pytest.raises(OptionError, match=message):
+        Task(**{**GIVEN, field: value})
+
+
+@given(st.from_regex(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}", fullmatch=True))
+def test_names_that_are_safe_as_folders_are_taken(name):
+    assert dataclasses.replace(Task(**GIVEN), name=name).name == name
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".a", "a/b", "a\\b", "a b", "a\n", "é", "x" * 65, "<b>", "a\0"])
+def test_other_names_are_refused(name):
+    with pytest.raises(OptionError, match="cannot have the name"):
+        Task(**{**GIVEN, "name": name})
+
+
+@pytest.mark.parametrize(
+    ("inputs", "targets", "message"),
+    [
+        (np.ones((3, 2)), torch.ones(3), r"inputs is a ndarray; .*torch\.as_tensor"),
+        (torch.ones(3), [1, 2, 3], "targets is a list"),
+        (torch.ones(0, 2), torch.ones(0), r"inputs has shape \(0, 2\); it needs at least one row"),
+        (torch.ones(3), torch.tensor(1.0), r"targets has shape \(\)"),
+        (torch.ones(3, 2), torch.ones(2), "3 rows of inputs, but 2 of targets"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused(inputs, targets, message):
+    with pytest.raises(OptionError, match=message):
+        Data(inputs, targets)
+
+
+def test_rows_without_numbers_are_rows():
+    assert len(Data(torch.empty(7, 0), torch.empty(7, 0))) == 7
