@@ -22,7 +22,8 @@ _GRID = 401
 
 _HELP = f"""Train TASK with several optimizers and compare them.
 
-TASK is one of {", ".join(names())}; without it, digits. Every optimizer starts from the same weights
+TASK is one of {", ".join(names())}, or a Python file
+with a function that returns a Task; without it, digits. Every optimizer starts from the same weights
 and sees the same batches. The folder ravine-out/compare-TASK gets curves.png and results.json, and
 contour.png for a function of two variables.
 """
@@ -59,7 +60,7 @@ class _Plan:
     help="Decides the initial weights and the order of the data.",
 )
 @click.option("--quick", is_flag=True, help="Train for the fewest epochs that still tell something.")
-@click.option("--data", type=click.Path(path_type=Path), help="The folder with the files of mnist or fashion-mnist.")
+@click.option("--data", type=click.Path(path_type=Path), help="The folder or file with the task's data.")
 @click.option("--out", type=click.Path(path_type=Path), help="The folder to write to.")
 @click.option("--force", is_flag=True, help="Replace the files of an earlier comparison in --out.")
 @click.pass_context

@@ -125,7 +125,7 @@ def test_on_both_processes(name, two):
     assert two[name] is None, two[name]
 
 
-@pytest.mark.parametrize("name", ["whole_states_are_split_by_torch", "moved_parts_are_found"])
+@pytest.mark.parametrize("name", ["whole_states_are_split_by_torch", "replaced_states_are_used"])
 def test_adam_interrupted_equals_adam(name, two):
     assert_same(two[name], whole_run("adam"))
 

@@ -150,6 +150,8 @@ def test_a_second_fit_begins_its_schedule_anew():
     learn.fit(1)
     expected = [0.1, 0.05, 0.4, 0.2, 0.1, 0.05, 0.025]
     assert learn.recorder.hyper("lr")[::BATCHES] == pytest.approx(expected)
+    learn.fit(2, 0.8, PerEpoch(lr_scheduler.LambdaLR, lambda epoch: 0.5**epoch))
+    assert learn.recorder.hyper("lr")[7 * BATCHES :: BATCHES] == pytest.approx([0.8, 0.4])
 
 
 # --- plateau ---------------------------------------------------------------------------------------------------------
@@ -314,6 +316,15 @@ def test_fits_after_a_cycle():
     np.testing.assert_allclose(learn.recorder.hyper("lr"), np.concatenate(expected), rtol=1e-12)
     expected = [fastai(0.25, 0.95, 0.85, 0.95, STEPS), fastai(0.25, 0.95, 0.85, 0.95, 6)]
     np.testing.assert_allclose(learn.recorder.hyper("momentum")[:-3], np.concatenate(expected), rtol=1e-12)
+
+
+def test_a_cycle_may_be_used_for_another_optimizer():
+    cycle = OneCycle(0.1)
+    learner().fit(1, schedule=cycle)
+    learn = learner(optim.RMSprop)
+    learn.fit(1, schedule=cycle)
+    assert set(learn.recorder.hyper("momentum")) == {0.0}
+    assert learn.recorder.hyper("alpha")[0] == 0.95
 
 
 @pytest.mark.parametrize(
