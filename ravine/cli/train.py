@@ -19,8 +19,10 @@ from ravine import files
 from ravine.compare import contenders
 from ravine.errors import OptionError
 from ravine.tasks import Task, find, names
-from ravine.train import parallel, pictures, randomness, runs, schedules
+from ravine.train import parallel, pictures, randomness, runs
 from ravine.train.learner import Learner
+from ravine.train.named import parse as parse_schedule
+from ravine.train.named import usage as schedule_forms
 
 _SMALL = 100e6  # floating-point operations of a forward pass
 _INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
@@ -53,7 +55,7 @@ torchrun --nproc-per-node 2 -m ravine train TASK
 @click.option(
     "--schedule",
     metavar="NAME:ARGUMENTS",
-    help=f"How the rate changes: {', '.join(schedules.usage())}.",
+    help=f"How the rate changes: {', '.join(schedule_forms())}.",
 )
 @click.option(
     "--checkpoint-every",
@@ -102,7 +104,7 @@ def _train(given: dict[str, Any], named: set[str]) -> None:
     epochs = given["epochs"] or task.epochs
     contender.build(task.start().parameters())  # what is wrong with an option is said before a folder is made
     if given["schedule"]:
-        schedules.parse(given["schedule"])
+        parse_schedule(given["schedule"])
     if not given["resume"]:
         folder = parallel.agreed(lambda: files.claim(given["out"], False) if given["out"] else files.fresh(wanted))
     learn = task.learner(partial(contender.cls, **options), seed=given["seed"], folder=folder)

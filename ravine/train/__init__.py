@@ -8,8 +8,9 @@ from ravine.train.callback import Callback
 from ravine.train.gradients import GradientAccumulation, GradientClipping, MixedPrecision
 from ravine.train.learner import Learner
 from ravine.train.metrics import accuracy
+from ravine.train.progress import OneCycle, OverRun
 from ravine.train.recorder import Recorder
-from ravine.train.schedules import OneCycle, OnPlateau, OverRun, PerEpoch, PerStep
+from ravine.train.schedules import OnPlateau, PerEpoch, PerStep
 from ravine.train.stopping import EarlyStopping, KeepBest, StopOnNaN
 from ravine.train.tensorboard import TensorBoard
 

@@ -97,3 +97,10 @@ class Hooks:
     after_batch: list[Any]
     after_epoch: list[Any]
     after_fit: list[Any]
+
+
+def said(value: Any) -> str:
+    """The value as text; functions by their names, which are the same in every process."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(said, value))}]"
+    return getattr(value, "__name__", type(value).__name__) if callable(value) else repr(value)

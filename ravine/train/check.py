@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ravine.errors import OptionError, TrainingError
+from ravine.errors import OptionError, TrainingError, nearest
 from ravine.optim import Optimizer
 from ravine.train.callback import Callback
 
@@ -216,6 +216,20 @@ def one_evaluation(callback: Callback, learn: Loop) -> None:
         raise OptionError(
             f"{type(callback).__name__} cannot be used with {type(learn.optimizer).__name__}, whose step computes "
             "gradients of its own. Leave it out, or take another optimizer."
+        )
+
+
+def column(callback: Callback, learn: Loop, name: str) -> None:
+    """Say before anything is trained if the table will have no such column.
+
+    Raises:
+        OptionError: it will not.
+    """
+    columns = learn._columns()
+    if name not in columns:
+        hint = " There is no validation data." if learn.valid is None else ""
+        raise OptionError(
+            f"{type(callback).__name__} watches {name!r}, which is no column.{hint} {nearest(name, columns)}"
         )
 
 

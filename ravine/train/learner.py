@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ravine.errors import OptionError
 from ravine.optim import RMSprop
-from ravine.train import check, evaluate, keeping, parallel, randomness, schedules
+from ravine.train import check, evaluate, keeping, parallel, randomness
 from ravine.train.batches import Batches
 from ravine.train.callback import Callback
 from ravine.train.display import display_for
@@ -19,6 +19,8 @@ from ravine.train.finder import LRFind
 from ravine.train.interrupt import deferred
 from ravine.train.loop import Loop
 from ravine.train.metrics import Measure, accuracy, named
+from ravine.train.named import as_callbacks
+from ravine.train.progress import OneCycle
 from ravine.train.recorder import Recorder
 
 Loader = Iterable[Any]
@@ -116,7 +118,7 @@ class Learner(Loop):
         active = [
             *self.callbacks,
             *check.callbacks(callbacks),
-            *schedules.as_callbacks(schedule, lr),
+            *as_callbacks(schedule, lr),
             *keeper.callbacks,
         ]
         if plan.lr is not None:
@@ -159,7 +161,7 @@ class Learner(Loop):
 
         Smith and Topin, Super-convergence (2018), with the cosines and defaults of fastai.
         """
-        cycle = schedules.OneCycle(lr_max, div=div, div_final=div_final, pct_start=pct_start, moms=moms)
+        cycle = OneCycle(lr_max, div=div, div_final=div_final, pct_start=pct_start, moms=moms)
         self.fit(epochs, schedule=cycle, **options)
 
     def lr_find(self, start: float = 1e-7, end: float = 10.0, steps: int = 100, orders: int = 3) -> LRFind:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor
 
 from ravine.errors import OptionError
-from ravine.train import checkpoint
+from ravine.train import check, checkpoint
 from ravine.train.callback import Callback
-from ravine.train.schedules import watch
 
 if TYPE_CHECKING:
     from ravine.train.learner import Learner
@@ -31,7 +30,7 @@ class _Best(Callback):
         self.best, self.best_epoch = (math.inf if self.mode == "min" else -math.inf), 0
 
     def before_fit(self, learn: Learner) -> None:
-        watch(self, learn, self.monitor)
+        check.column(self, learn, self.monitor)
         self._start()
 
     def improved(self, learn: Learner, by: float = 0.0) -> bool:

@@ -14,7 +14,7 @@ from ravine.train import check, finder, keeping
 from ravine.train.batches import Batches
 from ravine.train.callback import Callback
 from ravine.train.display import Display, bar
-from ravine.train.schedules import OverRun
+from ravine.train.progress import OverRun
 
 if TYPE_CHECKING:
     from ravine.train.learner import Learner

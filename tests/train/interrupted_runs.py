@@ -34,7 +34,7 @@ from ravine.train import (
     PerStep,
     accuracy,
 )
-from ravine.train.schedules import OneCycle
+from ravine.train.progress import OneCycle
 
 ROWS, BATCH, EPOCHS = 44, 8, 3  # six batches, the last of 4
 

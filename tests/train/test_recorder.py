@@ -14,7 +14,7 @@ from torch.optim import lr_scheduler
 from ravine.errors import DataError, OptionError
 from ravine.optim import Adam, RMSprop
 from ravine.train import Batches, Callback, Learner, PerStep, Recorder, loop
-from ravine.train.schedules import OneCycle
+from ravine.train.progress import OneCycle
 
 STEPS = 4  # in an epoch
 
@@ -204,8 +204,11 @@ def test_the_file_after_fits_in_a_row_and_losses_that_are_not_finite(tmp_path):
     assert np.isnan(recorder.smoothed[1:]).all()
     assert recorder.hyper("lr").tolist() == [0.1] * 8 + [0.2] * 4
     same_in_the_file(learn)
-    for line in (tmp_path / "metrics.jsonl").read_text().splitlines():
-        json.loads(line, parse_constant=pytest.fail)
+    lines = [
+        json.loads(line, parse_constant=pytest.fail) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
+    ]
+    changes = [tuple(change) for line in lines for change in line.get("hypers", ()) if change[1] == "lr"]
+    assert changes == [(0, "lr", 0.1), (8, "lr", 0.2)]
 
 
 def test_a_recorder_that_goes_back_sees_a_rate_that_is_the_one_it_saw_last(tmp_path):
