@@ -11,6 +11,7 @@ import torch
 
 import ravine
 from ravine import files
+from ravine.cli.train import one_optimizer
 from ravine.compare import contenders
 from ravine.tasks import find, names
 from ravine.train import runs
@@ -28,8 +29,9 @@ returns a Task. The folder ravine-out/lr-find-TASK gets lr_find.png, lr_find.jso
 @click.option(
     "-o",
     "--optimizer",
-    "spec",
-    default="rmsprop",
+    "specs",
+    multiple=True,
+    default=["rmsprop"],
     show_default=True,
     metavar="NAME[:key=value,...]",
     help="The optimizer, such as rmsprop:alpha=0.9 or torch-adam.",
@@ -43,7 +45,7 @@ returns a Task. The folder ravine-out/lr-find-TASK gets lr_find.png, lr_find.jso
 @click.option("--out", type=click.Path(path_type=Path), help="The folder to write to.")
 def command(
     task: str,
-    spec: str,
+    specs: tuple[str, ...],
     start: float,
     end: float,
     steps: int,
@@ -52,6 +54,7 @@ def command(
     data: Path | None,
     out: Path | None,
 ) -> None:
+    spec = one_optimizer(specs)
     found = find(task, data)
     contender = contenders.parse(spec, found)
     contender.build(found.start().parameters())
@@ -60,7 +63,15 @@ def command(
     result = learn.lr_find(start, end, steps, orders)
     folder = files.claim(out, False) if out else files.fresh(Path("ravine-out") / f"lr-find-{Path(task).stem}")
     click.echo(str(result))
-    config = {"task": task, "spec": spec, "start": start, "end": end, "steps": steps, "orders": orders, "seed": seed}
+    config = {
+        "task": task,
+        "optimizer": spec,
+        "start": start,
+        "end": end,
+        "steps": steps,
+        "orders": orders,
+        "seed": seed,
+    }
     versions = {"ravine": ravine.__version__, "torch": torch.__version__}
     runs.write_config(folder, {**config, "data": None if data is None else str(data.resolve()), **versions})
     files.write(folder / "lr_find.json", json.dumps(result.to_dict(), allow_nan=False).encode() + b"\n")

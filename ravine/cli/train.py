@@ -43,8 +43,9 @@ torchrun --nproc-per-node 2 -m ravine train TASK
 @click.option(
     "-o",
     "--optimizer",
-    "spec",
-    default="rmsprop",
+    "specs",
+    multiple=True,
+    default=["rmsprop"],
     show_default=True,
     metavar="NAME[:key=value,...]",
     help="The optimizer, such as rmsprop:alpha=0.9 or torch-adam.",
@@ -73,18 +74,19 @@ torchrun --nproc-per-node 2 -m ravine train TASK
 )
 @click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, max(64, os.cpu_count() or 1)),
     help="Threads of the processor; without it 1 for a model so small that more would slow it down.",
 )
 @click.option("--data", type=click.Path(path_type=Path), help="The folder or file with the task's data.")
 @click.option("--out", type=click.Path(path_type=Path), help="The folder to write to.")
 @click.pass_context
 def command(context: click.Context, **given: Any) -> None:
+    given["optimizer"] = one_optimizer(given.pop("specs"))
     if given["one_cycle"] and given["schedule"]:
         raise click.UsageError("--one-cycle and --schedule both say how the rate changes; give one.")
     try:
         parallel.start()
-        _train(given, {n for n in given if context.get_parameter_source(n) is not ParameterSource.DEFAULT})
+        _train(given, _named(context))
     except KeyboardInterrupt:
         context.exit(_INTERRUPTED)
     finally:
@@ -99,7 +101,7 @@ def _train(given: dict[str, Any], named: set[str]) -> None:
     config = {name: _plain(value) for name, value in given.items() if name not in _NOT_KEPT}
     task = find(given["task"], given["data"])
     torch.set_num_threads(given["threads"] or _threads(task))
-    contender = contenders.parse(given["spec"], task, _rate(given["lr"]))
+    contender = contenders.parse(given["optimizer"], task, _rate(given["lr"]))
     options = dict(contender.options)
     epochs = given["epochs"] or task.epochs
     contender.build(task.start().parameters())  # what is wrong with an option is said before a folder is made
@@ -123,12 +125,18 @@ def _train(given: dict[str, Any], named: set[str]) -> None:
             _show(learn, task, contender.label, folder)
 
 
+def _named(context: click.Context) -> set[str]:
+    """What the command line says itself."""
+    said = {n for n in context.params if context.get_parameter_source(n) is not ParameterSource.DEFAULT}
+    return {"optimizer" if name == "specs" else name for name in said}
+
+
 def _again(given: Mapping[str, Any], named: set[str], config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """What the run was told; what the command says beside that must not contradict it."""
     for name in sorted(named - _NOT_KEPT):
         now, then = _plain(given[name]), config.get(name)
         if now != then:
-            option = {"spec": "-o", "task": "the task"}.get(name, "--" + name.replace("_", "-"))
+            option = {"optimizer": "-o", "task": "the task"}.get(name, "--" + name.replace("_", "-"))
             raise OptionError(
                 f"The run in {folder} has {option} {then}, not {now}. Leave it out to go on with that run."
             )
@@ -163,6 +171,17 @@ def _threads(task: Task) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter, randomness.aside():
         model(inputs)
     return 1 if counter.get_total_flops() < _SMALL else torch.get_num_threads()
+
+
+def one_optimizer(specs: tuple[str, ...]) -> str:
+    """The one that was given.
+
+    Raises:
+        UsageError: there are several.
+    """
+    if len(specs) > 1:
+        raise click.UsageError(f"-o is given {len(specs)} times; `ravine compare` trains with several optimizers.")
+    return specs[0]
 
 
 def _label(task: str) -> str:

@@ -72,6 +72,8 @@ def parse(text: str) -> Callback:
         low = 1 if kind is int and name == "step" else 0
         if not math.isfinite(values[argument]) or values[argument] < low:
             raise OptionError(f"schedule {text!r}: {argument} is {part}; it must be at least {low}.")
+        if argument == "factor" and values[argument] >= 1:
+            raise OptionError(f"schedule {text!r}: {argument} is {part}; it must be below 1, to lower the rate.")
     try:
         return make(**values)
     except TypeError:

@@ -51,6 +51,7 @@ def test_where_there_is_no_answer_it_is_said_and_the_picture_is_there(ravine, tm
     ("arguments", "said"),
     [
         (["digitz"], "Did you mean 'digits'?"),
+        (["digits", "-o", "rmsprop", "-o", "adam"], "`ravine compare` trains with several"),
         (["digits", "--start", "0"], "0"),
         (["digits", "--start", "1", "--end", "0.1"], "0.1"),
         (["digits", "--steps", "1"], "1"),

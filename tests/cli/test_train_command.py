@@ -62,7 +62,12 @@ def test_a_run_shows_its_epochs_and_writes_a_folder(ravine, tmp_path):
     assert last.endswith(" to ravine-out/train-digits")
     assert all(name in last for name in FILES)
     config = json.loads((folder / "config.json").read_text())
-    assert (config["task"], config["spec"], config["lr"], config["epochs"]) == ("digits", "rmsprop:alpha=0.9", 2e-3, 3)
+    assert (config["task"], config["optimizer"], config["lr"], config["epochs"]) == (
+        "digits",
+        "rmsprop:alpha=0.9",
+        2e-3,
+        3,
+    )
     recorder = Recorder.load(folder)
     assert recorder.column("accuracy") == pytest.approx(accuracies, abs=1e-5)
     assert (recorder.hyper("lr") == 2e-3).all()
@@ -140,6 +145,9 @@ def test_going_on_knows_what_the_run_was_told(ravine):
         (["digits", "-o", "rmsprob"], "Did you mean 'rmsprop'?"),
         (["digits", "-o", "rmsprop:alfa=1"], "'alpha'"),
         (["digits", "-o", "rmsprop:lr=-1"], "lr"),
+        (["digits", "-o", "rmsprop", "-o", "adam"], "`ravine compare` trains with several"),
+        (["digits", "--threads", "100000"], "100000 is not in the range"),
+        (["digits", "--schedule", "plateau:5,7"], "factor is 7; it must be below 1"),
         (["digits", "--lr", "0"], "--lr 0: a learning rate is a finite number above 0"),
         (["digits", "--lr", "nan"], "--lr nan"),
         (["digits", "--epochs", "0"], "0 is not in the range"),
