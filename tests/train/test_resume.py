@@ -87,6 +87,7 @@ def test_a_run_stopped_at_any_moments_ends_as_if_it_had_never_been_stopped(name,
     assert done
     assert differences(expected, everything(learn)) == []
     same_in_the_file(learn.recorder, folder)
+    assert b'"start"' not in (folder / "metrics.jsonl").read_bytes()  # it went on, and was not told again
 
 
 @pytest.mark.parametrize("name", SCHEDULED)
@@ -109,6 +110,28 @@ def test_the_end_of_an_epoch_is_not_lost_and_not_done_twice(after, every, tmp_pa
     learn, fit = learner(name, strike, tmp_path)
     with pytest.raises(Killed):
         fit(checkpoint_every=every, resume=True)
+    done, learn = stopped(name, tmp_path, None, every)
+    assert done
+    assert differences(expected, everything(learn)) == []
+    same_in_the_file(learn.recorder, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "hook", "count", "every"),
+    [
+        ("stopped by a callback, rows validated in any order", "after_batch", 9, 1),
+        ("bfloat16, best and early", "after_epoch", 2, "epoch"),
+    ],
+)
+def test_a_fit_that_a_callback_stopped_is_ended_if_the_process_was_killed_before(name, hook, count, every, tmp_path):
+    expected, _ = reference(name)
+    assert len(expected["epochs"]) == 2
+    assert expected["notes"]
+    seed(0)
+    learn, fit = learner(name, Strike(hook, count), tmp_path)
+    with pytest.raises(Killed):
+        fit(checkpoint_every=every, resume=True)
+    assert learn.recorder.notes == []
     done, learn = stopped(name, tmp_path, None, every)
     assert done
     assert differences(expected, everything(learn)) == []
