@@ -52,12 +52,12 @@ def fresh(wanted: Path) -> Path:
             raise OptionError(_unwritable(folder, error.strerror)) from error
         return folder
     raise OptionError(
-        f"{wanted} and {_MOST_SIBLINGS - 2} numbered siblings exist; clear some, or name a folder with --out."
+        f"{wanted} and {_MOST_SIBLINGS - 2} numbered siblings exist; clear some, or name another folder (--out)."
     )
 
 
-def claim(folder: Path, force: bool) -> Path:
-    """Make sure that exactly ``folder`` can be written, and return it.
+def claim(folder: Path, force: bool, or_else: str = "") -> Path:
+    """Make sure that exactly ``folder`` can be written, and return it; ``or_else`` ends the advice if it is occupied.
 
     Raises:
         OptionError: it is not empty and ``force`` is not set, or it cannot be written. With ``force`` the
@@ -72,9 +72,7 @@ def claim(folder: Path, force: bool) -> Path:
         reason = "it is no folder" if folder.exists() and not folder.is_dir() else error.strerror
         raise OptionError(_unwritable(folder, reason)) from error
     if occupied and not force:
-        raise OptionError(
-            f"The folder {folder} is not empty. Name another with --out, or add --force to replace an earlier run in it."
-        )
+        raise OptionError(f"The folder {folder} is not empty. Name another (--out){or_else}.")
     return folder
 
 
@@ -139,4 +137,4 @@ def _umask() -> int:
 
 
 def _unwritable(folder: Path, reason: str | None) -> str:
-    return f"The folder {folder} cannot be written: {reason}. Name another with --out."
+    return f"The folder {folder} cannot be written: {reason}. Name another (--out on the command line)."

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ravine import files
+from ravine.cli.options import DATA, OUT, SEED
 from ravine.compare import contenders, record, summary
 from ravine.compare.contenders import Contender
 from ravine.compare.run import Result, one_thread, train, warm_up
@@ -19,6 +20,7 @@ from ravine.tasks import Surface, Task, find, names
 
 _INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 _GRID = 401
+_OR_ELSE = ", or add --force to replace an earlier comparison in it"
 
 _HELP = f"""Train TASK with several optimizers and compare them.
 
@@ -52,16 +54,10 @@ class _Plan:
 )
 @click.option("--lr", type=float, help="One learning rate for all; lr=... in -o is for one.")
 @click.option("--epochs", type=click.IntRange(min=1), help="How long to train; each task has its usual length.")
-@click.option(
-    "--seed",
-    type=click.IntRange(0, 2**63 - 1),
-    default=0,
-    show_default=True,
-    help="Decides the initial weights and the order of the data.",
-)
+@SEED
 @click.option("--quick", is_flag=True, help="Train for the fewest epochs that still tell something.")
-@click.option("--data", type=click.Path(path_type=Path), help="The folder or file with the task's data.")
-@click.option("--out", type=click.Path(path_type=Path), help="The folder to write to.")
+@DATA
+@OUT
 @click.option("--force", is_flag=True, help="Replace the files of an earlier comparison in --out.")
 @click.pass_context
 def command(
@@ -87,7 +83,7 @@ def command(
         field = contenders.parse_all(specs or contenders.DEFAULTS, found, lr)
         for contender in field:  # what is wrong with an option is said before a folder is made
             contender.build(found.model().parameters())
-        folder = files.claim(out, force) if out else files.fresh(Path("ravine-out") / f"compare-{found.name}")
+        folder = files.claim(out, force, _OR_ELSE) if out else files.fresh(Path("ravine-out") / f"compare-{found.name}")
         epochs = epochs or (found.quick_epochs if quick else found.epochs)
         complete = _compare(_Plan(found, field, epochs, seed, folder))
     except KeyboardInterrupt:

@@ -11,7 +11,7 @@ import torch
 
 import ravine
 from ravine import files
-from ravine.cli.train import one_optimizer
+from ravine.cli.options import DATA, ONE_OPTIMIZER, OUT, SEED, one_optimizer, rehearse
 from ravine.compare import contenders
 from ravine.tasks import find, names
 from ravine.train import runs
@@ -26,23 +26,14 @@ returns a Task. The folder ravine-out/lr-find-TASK gets lr_find.png, lr_find.jso
 
 @click.command(name="lr-find", help=_HELP)
 @click.argument("task")
-@click.option(
-    "-o",
-    "--optimizer",
-    "specs",
-    multiple=True,
-    default=["rmsprop"],
-    show_default=True,
-    metavar="NAME[:key=value,...]",
-    help="The optimizer, such as rmsprop:alpha=0.9 or torch-adam.",
-)
+@ONE_OPTIMIZER
 @click.option("--start", type=float, default=1e-7, show_default=True, help="The lowest rate.")
 @click.option("--end", type=float, default=10.0, show_default=True, help="The highest rate.")
 @click.option("--steps", type=int, default=100, show_default=True, help="How many rates.")
 @click.option("--orders", type=click.IntRange(min=1), default=3, show_default=True, help="How many orders of the data.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Decides the weights.")
-@click.option("--data", type=click.Path(path_type=Path), help="The folder or file with the task's data.")
-@click.option("--out", type=click.Path(path_type=Path), help="The folder to write to.")
+@SEED
+@DATA
+@OUT
 def command(
     task: str,
     specs: tuple[str, ...],
@@ -57,7 +48,7 @@ def command(
     spec = one_optimizer(specs)
     found = find(task, data)
     contender = contenders.parse(spec, found)
-    contender.build(found.start().parameters())
+    rehearse(found, contender)
     learn = found.learner(partial(contender.cls, **contender.options), seed=seed)
     torch.manual_seed(seed)
     result = learn.lr_find(start, end, steps, orders)

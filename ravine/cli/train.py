@@ -12,19 +12,23 @@ from typing import Any, Literal
 import click
 import torch
 from click.core import ParameterSource
-from torch.utils.flop_counter import FlopCounterMode
 
 import ravine
 from ravine import files
+from ravine.cli.options import DATA, ONE_OPTIMIZER, OUT, SEED, one_optimizer, rehearse
 from ravine.compare import contenders
 from ravine.errors import OptionError
 from ravine.tasks import Task, find, names
-from ravine.train import parallel, pictures, randomness, runs
+from ravine.train import StopOnNaN, parallel, pictures, runs
 from ravine.train.learner import Learner
 from ravine.train.named import parse as parse_schedule
 from ravine.train.named import usage as schedule_forms
 
-_SMALL = 100e6  # floating-point operations of a forward pass
+_SMALL = 300e6
+"""Floating-point operations of a step, below which more threads than one take longer to start than they save.
+
+They are counted and not timed, so that a run has the same number of threads, and the same result, each time.
+"""
 _INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 _NOT_KEPT = {"out", "resume"}
 
@@ -40,16 +44,7 @@ torchrun --nproc-per-node 2 -m ravine train TASK
 
 @click.command(name="train", help=_HELP)
 @click.argument("task")
-@click.option(
-    "-o",
-    "--optimizer",
-    "specs",
-    multiple=True,
-    default=["rmsprop"],
-    show_default=True,
-    metavar="NAME[:key=value,...]",
-    help="The optimizer, such as rmsprop:alpha=0.9 or torch-adam.",
-)
+@ONE_OPTIMIZER
 @click.option("--lr", type=float, help="The learning rate; with --one-cycle the highest. Each task has a usual one.")
 @click.option("--epochs", type=click.IntRange(min=1), help="How long to train; each task has its usual length.")
 @click.option("--one-cycle", is_flag=True, help="Let the rate rise and fall in one cycle, and momentum fall and rise.")
@@ -65,20 +60,14 @@ torchrun --nproc-per-node 2 -m ravine train TASK
     help="Write checkpoints more often than by epoch.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, or with the task's last one.")
-@click.option(
-    "--seed",
-    type=click.IntRange(0, 2**63 - 1),
-    default=0,
-    show_default=True,
-    help="Decides the initial weights and the order of the data.",
-)
+@SEED
 @click.option(
     "--threads",
     type=click.IntRange(1, max(64, os.cpu_count() or 1)),
     help="Threads of the processor; without it 1 for a model so small that more would slow it down.",
 )
-@click.option("--data", type=click.Path(path_type=Path), help="The folder or file with the task's data.")
-@click.option("--out", type=click.Path(path_type=Path), help="The folder to write to.")
+@DATA
+@OUT
 @click.pass_context
 def command(context: click.Context, **given: Any) -> None:
     given["optimizer"] = one_optimizer(given.pop("specs"))
@@ -86,30 +75,36 @@ def command(context: click.Context, **given: Any) -> None:
         raise click.UsageError("--one-cycle and --schedule both say how the rate changes; give one.")
     try:
         parallel.start()
-        _train(given, _named(context))
+        sound = _train(given, _named(context))
     except KeyboardInterrupt:
         context.exit(_INTERRUPTED)
     finally:
         parallel.leave()
+    if not sound:
+        context.exit(1)
 
 
-def _train(given: dict[str, Any], named: set[str]) -> None:
+def _train(given: dict[str, Any], named: set[str]) -> bool:
+    """Train; whether the last loss is a finite number."""
     wanted = Path("ravine-out") / f"train-{_label(given['task'])}"
     if given["resume"]:
         folder = parallel.agreed(lambda: given["out"] or runs.newest(wanted))
         given = _again(given, named, runs.read_config(folder), folder)
     config = {name: _plain(value) for name, value in given.items() if name not in _NOT_KEPT}
     task = find(given["task"], given["data"])
-    torch.set_num_threads(given["threads"] or _threads(task))
     contender = contenders.parse(given["optimizer"], task, _rate(given["lr"]))
     options = dict(contender.options)
-    epochs = given["epochs"] or task.epochs
-    contender.build(task.start().parameters())  # what is wrong with an option is said before a folder is made
+    if given["lr"] is not None and options["lr"] != given["lr"]:
+        raise OptionError(f"{contender.label} and --lr {given['lr']:g} both give a learning rate; leave out one.")
     if given["schedule"]:
         parse_schedule(given["schedule"])
+    operations = rehearse(task, contender)
+    torch.set_num_threads(given["threads"] or (1 if operations < _SMALL else torch.get_num_threads()))
+    epochs = given["epochs"] or task.epochs
     if not given["resume"]:
         folder = parallel.agreed(lambda: files.claim(given["out"], False) if given["out"] else files.fresh(wanted))
-    learn = task.learner(partial(contender.cls, **options), seed=given["seed"], folder=folder)
+    opt_func = partial(contender.cls, **options)
+    learn = task.learner(opt_func, seed=given["seed"], folder=folder, callbacks=[StopOnNaN()])
     torch.manual_seed(given["seed"] + parallel.rank())  # dropout and the like, in each process its own
     if not given["resume"] and learn.main:
         versions = {"ravine": ravine.__version__, "torch": torch.__version__, "processes": parallel.size()}
@@ -123,6 +118,7 @@ def _train(given: dict[str, Any], named: set[str]) -> None:
     finally:
         if learn.main and len(learn.recorder):
             _show(learn, task, contender.label, folder)
+    return not len(learn.recorder) or math.isfinite(learn.recorder.losses[-1])
 
 
 def _named(context: click.Context) -> set[str]:
@@ -160,28 +156,6 @@ def _show(learn: Learner, task: Task, label: str, folder: Path) -> None:
         written.append("schedule.png")
     found = [name for name in ("metrics.jsonl", "config.json", "checkpoint.safetensors") if (folder / name).exists()]
     click.echo(f"Wrote {', '.join([*found, *written])} to {folder}")
-
-
-def _threads(task: Task) -> int:
-    """One thread for a small model: to start and join more for each operation takes longer than they save.
-
-    Decided by counting, not by timing, so that a run is the same each time.
-    """
-    model, (inputs, _) = task.start(), next(iter(task.batches()[0]))
-    with torch.no_grad(), FlopCounterMode(display=False) as counter, randomness.aside():
-        model(inputs)
-    return 1 if counter.get_total_flops() < _SMALL else torch.get_num_threads()
-
-
-def one_optimizer(specs: tuple[str, ...]) -> str:
-    """The one that was given.
-
-    Raises:
-        UsageError: there are several.
-    """
-    if len(specs) > 1:
-        raise click.UsageError(f"-o is given {len(specs)} times; `ravine compare` trains with several optimizers.")
-    return specs[0]
 
 
 def _label(task: str) -> str:

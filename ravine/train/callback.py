@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from ravine.errors import OptionError, nearest
 
 if TYPE_CHECKING:
     from ravine.train.learner import Learner
@@ -43,6 +46,18 @@ class Callback:
     A callback with numbers of its own that decide what it does next gives them in ``state_dict``, in plain values
     and tensors, so that a run that is resumed goes on as if it had not been stopped.
     """
+
+    def __init_subclass__(cls) -> None:
+        """Refuse a hook that does not exist: it would never be called.
+
+        Raises:
+            OptionError: a method looks like a hook and is none.
+        """
+        super().__init_subclass__()
+        for name in vars(cls):
+            known = name in vars(Callback) or name.startswith("_")
+            if not known and (name.startswith(("before_", "after_")) or get_close_matches(name, HOOKS, 1, 0.85)):
+                raise OptionError(f"{cls.__name__} has the method {name!r}, which is no hook. {nearest(name, HOOKS)}")
 
     #: Callbacks are called in this order, and among equals as they are given; ``after_fit`` in the reverse.
     order: ClassVar[int] = 0

@@ -81,7 +81,7 @@ def callbacks(given: Sequence[Callback]) -> list[Callback]:
         raise OptionError(f"callbacks is a {kind(given)}; give a list of callbacks.")
     for callback in given:
         if not isinstance(callback, Callback):
-            hint = " Make an instance: add ()." if isinstance(callback, type) else ""
+            hint = f" Make an instance: {callback.__name__}(...)." if isinstance(callback, type) else ""
             raise OptionError(f"{callback!r} is no ravine.train.Callback.{hint}")
     return list(given)
 
@@ -116,6 +116,11 @@ def make_optimizer(make: Callable[..., torch.optim.Optimizer], model: nn.Module)
     found = make(model.named_parameters() if ours else model.parameters())
     if not isinstance(found, torch.optim.Optimizer):
         raise OptionError(f"opt_func gave a {kind(found)}; it must give a torch.optim.Optimizer.")
+    mine = {id(p) for p in model.parameters()}
+    if not any(id(p) in mine for group in found.param_groups for p in group["params"]):
+        raise OptionError(
+            "opt_func gave an optimizer of other parameters than the model's; it gets the model's as its argument."
+        )
     return found
 
 

@@ -45,6 +45,10 @@ def evaluate(learn: Loop, data: Iterable[Any]) -> dict[str, float]:
 
 def outputs_of(learn: Loop, data: Iterable[Any] | Tensor) -> Tensor:
     """The model's outputs for all rows, one below the other, on the CPU."""
+    if not isinstance(data, Tensor) and hasattr(data, "__array__"):
+        raise OptionError(
+            f"predict takes a tensor of inputs or batches, not a {check.kind(data)}: torch.as_tensor(...)."
+        )
     if isinstance(data, Tensor):
         size = learn.valid.batch_size if isinstance(learn.valid, Batches) else 1024
         data = [(rows, rows) for rows in data.split(size)]

@@ -239,7 +239,10 @@ class Keeper:
             self.write()
         if interrupted:
             where = f" Wrote {self.path}." if keeps else ""
-            learn._display.say(f"Interrupted in epoch {learn.epoch} after {learn.batch} batches.{where}")
+            when = (
+                f"in epoch {learn.epoch} after {learn.batch} batches" if learn.batch else f"after epoch {learn.epoch}"
+            )
+            learn._display.say(f"Interrupted {when}.{where}")
             raise KeyboardInterrupt
 
 

@@ -28,6 +28,11 @@ def find(learn: Learner, *, start: float, end: float, steps: int, orders: int) -
     if not isinstance(orders, int) or orders < 1:
         raise OptionError(f"orders {orders!r}: sweep over a whole number of orders of the data, at least 1.")
     check.trainable(learn.model)
+    if check.needs_closure(learn.optimizer):
+        raise OptionError(
+            f"lr_find takes one step at each rate, but {type(learn.optimizer).__name__} evaluates a batch many times "
+            "in a step and searches for its length itself."
+        )
     rates = finder.rates(start, end, steps)
     losses = []
     before = keeping.start_of(learn.train)
@@ -61,7 +66,7 @@ def _copy(learn: Learner, order: int) -> Learner:
 
 def _stepping(trial: Learner, done: Callable[[], Any]) -> Callable[[float], float]:
     """A function that trains on the next batch at a rate and gives the loss before the step."""
-    train = _by_batch(trial)
+    train = by_batch(trial)
 
     def step(rate: float) -> float:
         check.set_rate(trial.optimizer, rate)
@@ -72,7 +77,7 @@ def _stepping(trial: Learner, done: Callable[[], Any]) -> Callable[[float], floa
     return step
 
 
-def _by_batch(trial: Learner) -> Iterator[None]:
+def by_batch(trial: Learner) -> Iterator[None]:
     """Train, one batch each time it is asked, epoch after epoch."""
     step = trial._prepare(1, trial.callbacks, Display())
     trial.model.train()

@@ -52,6 +52,7 @@ def test_where_there_is_no_answer_it_is_said_and_the_picture_is_there(ravine, tm
     [
         (["digitz"], "Did you mean 'digits'?"),
         (["digits", "-o", "rmsprop", "-o", "adam"], "`ravine compare` trains with several"),
+        (["digits", "-o", "torch-lbfgs"], "evaluates a batch many times"),
         (["digits", "--start", "0"], "0"),
         (["digits", "--start", "1", "--end", "0.1"], "0.1"),
         (["digits", "--steps", "1"], "1"),

@@ -148,6 +148,8 @@ def test_going_on_knows_what_the_run_was_told(ravine):
         (["digits", "-o", "rmsprop", "-o", "adam"], "`ravine compare` trains with several"),
         (["digits", "--threads", "100000"], "100000 is not in the range"),
         (["digits", "--schedule", "plateau:5,7"], "factor is 7; it must be below 1"),
+        (["digits", "-o", "rmsprop:lr=0.5", "--lr", "0.1"], "both give a learning rate"),
+        (["digits", "-o", "torch-sparseadam"], "A first step of torch-sparseadam on digits fails"),
         (["digits", "--lr", "0"], "--lr 0: a learning rate is a finite number above 0"),
         (["digits", "--lr", "nan"], "--lr nan"),
         (["digits", "--epochs", "0"], "0 is not in the range"),
@@ -192,6 +194,41 @@ def test_a_task_of_ones_own_is_trained_from_its_file(ravine, tmp_path):
     assert recorder.column("valid_loss")[-1] < 1e-2
     code, _, err = ravine("my_task.py", "--resume")
     assert (code, err) == (0, "")
+
+
+OWN = """
+import torch
+from ravine.tasks import Data, Task
+x = torch.ones(20, 4)
+def task():
+    return Task(model=lambda: MODEL, train=Data(x, x[:, :1]), test=Data(x, x[:, :1]),
+                loss=torch.nn.functional.mse_loss, batch_size=10)
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("torch.nn.Linear(5, 1)", "A first step of rmsprop on mine fails: RuntimeError: mat1 and mat2 shapes"),
+        ("5", "int"),
+        ("torch.nn.ReLU()", "no parameters"),
+    ],
+)
+def test_a_task_that_cannot_be_trained_is_explained_in_a_line(ravine, tmp_path, model, said):
+    (tmp_path / "mine.py").write_text(OWN.replace("MODEL", model))
+    code, _, err = ravine("mine.py")
+    assert code == 2
+    assert said in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "ravine-out").exists()
+
+
+def test_a_loss_that_breaks_ends_the_run_and_is_no_success(ravine, tmp_path):
+    (tmp_path / "mine.py").write_text(OWN.replace("MODEL", "torch.nn.Linear(4, 1)"))
+    code, out, err = ravine("mine.py", "-o", "sgd", "--lr", "1e30", "--epochs", "50")
+    assert (code, err) == (1, "")
+    assert ": stopped" in out
+    assert len(Recorder.load(tmp_path / "ravine-out" / "train-mine")) < 100
 
 
 @pytest.mark.slow

@@ -98,7 +98,7 @@ def loader(*args, **options):
         ({"callbacks": None}, "callbacks is a NoneType; give a list"),
         (
             {"callbacks": [GradientClipping]},
-            r"GradientClipping'> is no ravine.train.Callback. Make an instance: add \(\)",
+            r"GradientClipping'> is no ravine.train.Callback. Make an instance: GradientClipping",
         ),
         ({"callbacks": [print]}, "print> is no ravine.train.Callback"),
     ],
@@ -376,3 +376,31 @@ def test_validate_and_predict_of_nothing():
         learn.validate([])
     with pytest.raises(OptionError, match="gave no batch to predict"):
         learn.predict([])
+
+
+def test_a_hook_that_does_not_exist_is_refused_where_it_is_written():
+    with pytest.raises(OptionError, match="'befor_step', which is no hook. Did you mean 'before_step'"):
+        type("Norms", (Callback,), {"befor_step": lambda self, learn: None})
+    with pytest.raises(OptionError, match="'after_pred', which is no hook"):
+        type("Norms", (Callback,), {"after_pred": lambda self, learn: None})
+    type("Norms", (Callback,), {"summary": lambda self: None, "_before_all": lambda self: None})
+
+
+def test_an_optimizer_of_another_model_is_refused():
+    other = nn.Linear(2, 2)
+    learn = Learner(
+        nn.Linear(4, 3),
+        (Batches(torch.ones(4, 4), torch.zeros(4).long(), 2), None),
+        nn.CrossEntropyLoss(),
+        lambda parameters: torch.optim.SGD(other.parameters(), lr=0.1),
+        quiet=True,
+    )
+    with pytest.raises(OptionError, match="other parameters than the model's"):
+        learn.fit(1)
+
+
+def test_predict_says_what_it_takes():
+    data = Batches(torch.ones(4, 4), torch.zeros(4).long(), 2)
+    learn = Learner(nn.Linear(4, 3), (data, None), nn.CrossEntropyLoss(), quiet=True)
+    with pytest.raises(OptionError, match="not a ndarray: torch.as_tensor"):
+        learn.predict(torch.ones(2, 4).numpy())
