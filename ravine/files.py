@@ -69,7 +69,7 @@ def claim(folder: Path, force: bool, or_else: str = "") -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        reason = "it is no folder" if folder.exists() and not folder.is_dir() else error.strerror
+        reason = "it is no folder" if os.path.exists(folder) and not folder.is_dir() else error.strerror
         raise OptionError(_unwritable(folder, reason)) from error
     if occupied and not force:
         raise OptionError(f"The folder {folder} is not empty. Name another (--out){or_else}.")

@@ -3,6 +3,7 @@
 Knows every part of the package; no part knows it.
 """
 
+import errno
 import importlib
 import os
 import sys
@@ -51,4 +52,9 @@ def main() -> None:
     except RavineError as error:
         if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun started, one speaks
             click.echo(f"ravine: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        click.echo(f"ravine: {error.strerror}: what was to be shown cannot be written.", err=True)
         sys.exit(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ import ravine
 from ravine import files
 from ravine.cli.options import DATA, ONE_OPTIMIZER, OUT, SEED, one_optimizer, rehearse
 from ravine.compare import contenders
-from ravine.errors import OptionError
+from ravine.errors import OptionError, RavineError
 from ravine.tasks import Task, find, names
 from ravine.train import StopOnNaN, parallel, pictures, runs
 from ravine.train.learner import Learner
@@ -115,9 +116,11 @@ def _train(given: dict[str, Any], named: set[str]) -> bool:
             learn.fit_one_cycle(epochs, _top(options, contender.label), **how)
         else:
             learn.fit(epochs, schedule=given["schedule"], **how)
-    finally:
-        if learn.main and len(learn.recorder):
+    except BaseException:
+        with contextlib.suppress(RavineError):  # what ended the run is what is said
             _show(learn, task, contender.label, folder)
+        raise
+    _show(learn, task, contender.label, folder)
     return not len(learn.recorder) or math.isfinite(learn.recorder.losses[-1])
 
 
@@ -133,9 +136,8 @@ def _again(given: Mapping[str, Any], named: set[str], config: Mapping[str, Any],
         now, then = _plain(given[name]), config.get(name)
         if now != then:
             option = {"optimizer": "-o", "task": "the task"}.get(name, "--" + name.replace("_", "-"))
-            raise OptionError(
-                f"The run in {folder} has {option} {then}, not {now}. Leave it out to go on with that run."
-            )
+            told = f"has {option} {then}, not {now}" if then is not None else f"was not given {option}"
+            raise OptionError(f"The run in {folder} {told}. Leave it out to go on with that run.")
     if config.get("processes", 1) != parallel.size():
         raise OptionError(
             f"The run in {folder} was trained by {config.get('processes', 1)} processes, not {parallel.size()}."
@@ -147,6 +149,8 @@ def _again(given: Mapping[str, Any], named: set[str], config: Mapping[str, Any],
 
 def _show(learn: Learner, task: Task, label: str, folder: Path) -> None:
     """The pictures, and where everything is."""
+    if not learn.main or not len(learn.recorder):
+        return
     positive = bool((learn.recorder.losses > 0).all())
     scale: Literal["linear", "log"] = "log" if positive else "linear"
     pictures.loss({label: learn.recorder}, scale=scale, title=task.name, path=folder / "loss.png")

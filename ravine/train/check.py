@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -107,6 +108,13 @@ def opt_func(given: Any) -> Callable[..., torch.optim.Optimizer]:
         raise OptionError(f"opt_func is the class {inner.__name__}, which is no torch.optim.Optimizer.")
     made: Callable[..., torch.optim.Optimizer] = given
     return made
+
+
+def folder(given: Any) -> Path | None:
+    """A folder's path, or none."""
+    if given is not None and not isinstance(given, str | os.PathLike):
+        raise OptionError(f"folder {given!r}: give the path of a folder, or None to write nothing.")
+    return None if given is None else Path(given)
 
 
 def make_optimizer(make: Callable[..., torch.optim.Optimizer], model: nn.Module) -> torch.optim.Optimizer:

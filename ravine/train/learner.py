@@ -70,7 +70,7 @@ class Learner(Loop):
         self.train, self.valid = check.data(data)
         self.metrics = named(metrics)
         self.callbacks = check.callbacks(callbacks)
-        self.folder = None if folder is None else Path(folder)
+        self.folder = check.folder(folder)
         self.quiet = quiet or parallel.rank() != 0
         self.recorder = Recorder(None if self.folder is None or parallel.rank() else self.folder / keeping.METRICS)
         self._optimizer: torch.optim.Optimizer | None = None

@@ -130,6 +130,9 @@ def test_going_on_knows_what_the_run_was_told(ravine):
     code, _, err = ravine("digits", "--resume", "--lr", "2e-3", "--epochs", "2")
     assert code == 2
     assert "--lr 0.001, not 0.002" in err
+    code, _, err = ravine("digits", "--resume", "--schedule", "cosine")
+    assert code == 2
+    assert "was not given --schedule" in err
     code, _, err = ravine("breast-cancer", "--resume", "--out", "ravine-out/train-digits")
     assert code == 2
     assert "the task digits, not breast-cancer" in err
@@ -167,6 +170,18 @@ def test_what_is_wrong_is_said_before_a_folder_is_made(ravine, tmp_path, argumen
     assert said in err
     assert "Traceback" not in err
     assert not (tmp_path / "ravine-out").exists()
+
+
+def test_what_cannot_be_shown_or_written_is_said_in_a_line(ravine, tmp_path):
+    code, _, err = ravine("digits", "--out", "x" * 300)
+    assert code == 2
+    assert "cannot be written: File name too long" in err
+    assert len(err.splitlines()) == 1
+    command = [sys.executable, "-m", "ravine", "train", "digits", "--epochs", "1"]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert "Traceback" not in ended.stderr
+    assert (tmp_path / "ravine-out" / "train-digits" / "loss.png").exists()
 
 
 def test_a_folder_that_has_something_is_refused(ravine, tmp_path):
