@@ -1,6 +1,7 @@
 """Shared by all tests: kernels are kept in one folder of the test run, so that each is compiled once."""
 
 import os
+import signal
 
 import pytest
 
@@ -11,3 +12,10 @@ def kernel_cache(tmp_path_factory):
     if "RAVINE_CACHE_DIR" not in os.environ:
         base = tmp_path_factory.getbasetemp()
         os.environ["RAVINE_CACHE_DIR"] = str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c():
+    """Ctrl-C as a program has it by default: a shell starts what runs in the background without it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -476,7 +476,7 @@ def test_schedules_by_text_move_the_rate():
         ("step:800,nan", "gamma is nan"),
         ("cosine:inf", "final is inf"),
         ("plateau:-1", "patience is -1; it must be at least 0"),
-        ("plateau:5,1.5", "cannot be made: Factor should be < 1.0"),
+        ("plateau:5,1.5", "factor is 1.5; it must be below 1"),
         ("linear:2", "cannot be made: Ending multiplicative factor"),
     ],
 )
