@@ -59,7 +59,7 @@ class Pictures(Dataset):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        picture = Image.fromarray(self.pixels[index], mode=None)
+        picture = Image.fromarray(self.pixels[index])
         numbers = torch.from_numpy(np.array(picture, dtype=np.uint8)).unsqueeze(0).float().div(255)
         return (numbers - 0.5) / 0.5, self.labels[index]
 
@@ -156,7 +156,7 @@ def compare(epochs: int, threads: int, data: Path | None) -> dict[str, Any]:
     task = find("fashion-mnist", data)
     inputs, targets = task.train.inputs, task.train.targets
     span = inputs.max() - inputs.min()
-    pixels = ((inputs - inputs.min()) / span * 255).round().to(torch.uint8).numpy()
+    pixels = ((inputs - inputs.min()) / span * 255).round().to(torch.uint8).squeeze(1).numpy()
     with tempfile.TemporaryDirectory() as folder:
         contenders = {
             "tutorial": tutorial(pixels, targets.tolist()),

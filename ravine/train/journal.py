@@ -154,6 +154,8 @@ def _strict(value: Any, place: str) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):
+        if set(map(type, value)) <= {float} and all(map(math.isfinite, value)):
+            return value  # a thousand steps are looked at in one go
         return [_strict(item, f"{place}[{i}]") for i, item in enumerate(value)]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {key: _strict(item, f"{place}[{key!r}]") for key, item in value.items()}

@@ -65,6 +65,7 @@ class Loop:
         self.outputs: Any = None
         self.loss = self.objective = torch.tensor(float("nan"))
         self._why_stop = ""
+        self._device = self.device
         self._seconds = 0.0
         self._epoch_start: dict[str, Any] | None = None
         self._active: list[Callback] = []
@@ -145,6 +146,7 @@ class Loop:
     def _train_epoch(self, step: Stepper, interrupt: Interrupt, began: float) -> None:
         """One epoch of training, from the batch after ``self.batch`` on."""
         self.model.train()
+        self._device = self.device  # to ask the model takes longer than the rest of what stands around a batch
         moment = perf_counter()
         for batch in self._fetched(interrupt):
             self._train_batch(batch, step, moment)
@@ -168,8 +170,8 @@ class Loop:
         """One batch: data, forward, backward, step."""
         hooks = self._hooks
         if not self.held:
-            self.optimizer.zero_grad()
-        self.inputs, self.targets = check.pair(batch, self.device)
+            zero_grad(self.optimizer)
+        self.inputs, self.targets = check.pair(batch, self._device)
         for hook in hooks.before_batch:
             hook(self)
         fetched = perf_counter()
@@ -283,6 +285,16 @@ def _in_any_case(last_first: list[Callable[[], Any]]) -> None:
             last_first.pop()()
         finally:
             _in_any_case(last_first)
+
+
+def zero_grad(optimizer: torch.optim.Optimizer) -> None:
+    """``optimizer.zero_grad()``; where that is torch's own, what it does without the profiling around it (10 us)."""
+    if type(optimizer).zero_grad is not torch.optim.Optimizer.zero_grad:
+        optimizer.zero_grad()
+        return
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            p.grad = None
 
 
 def call(model: nn.Module, inputs: Any) -> Any:
