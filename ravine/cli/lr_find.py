@@ -11,20 +11,20 @@ import torch
 
 import ravine
 from ravine import files
-from ravine.cli.options import DATA, ONE_OPTIMIZER, OUT, SEED, one_optimizer, rehearse
+from ravine.cli.options import DATA, ONE_OPTIMIZER, OUT, SEED, one_optimizer, rehearse, tasks_text
 from ravine.compare import contenders
-from ravine.tasks import find, names
+from ravine.tasks import find
 from ravine.train import runs
 
-_HELP = f"""Find a learning rate for TASK.
+_HELP = """Find a learning rate for TASK.
 
 A model is trained while the rate rises at every step, several times over the data in other orders; rules with names
-suggest rates from how the loss falls. TASK is one of {", ".join(names())}, or a Python file with a function that
-returns a Task. The folder ravine-out/lr-find-TASK gets lr_find.png, lr_find.json and config.json.
+suggest rates from how the loss falls. TASK is one of those below, or a Python file with a function that returns
+a Task. The folder ravine-out/lr-find-TASK gets lr_find.png, lr_find.json and config.json.
 """
 
 
-@click.command(name="lr-find", help=_HELP)
+@click.command(name="lr-find", help=_HELP, epilog=tasks_text())
 @click.argument("task")
 @ONE_OPTIMIZER
 @click.option("--start", type=float, default=1e-7, show_default=True, help="The lowest rate.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ravine.compare.contenders import Contender, one_line
 from ravine.errors import RavineError, TrainingError
-from ravine.tasks import Task
+from ravine.tasks import Task, describe
 from ravine.train import randomness
 from ravine.train.sweep import by_batch
 
@@ -33,6 +34,12 @@ SEED = click.option(
 )
 DATA = click.option("--data", type=click.Path(path_type=Path), help="The folder or file with the task's data.")
 OUT = click.option("--out", type=click.Path(path_type=Path), help="The folder to write to.")
+
+
+def tasks_text() -> str:
+    """What each task is, for the end of a help text."""
+    lines = (textwrap.fill(f"{name}: {line}", 76, subsequent_indent="    ") for name, line in describe().items())
+    return "\b\nTasks:\n" + textwrap.indent("\n".join(lines), "  ")
 
 
 def one_optimizer(specs: tuple[str, ...]) -> str:

@@ -16,10 +16,10 @@ from click.core import ParameterSource
 
 import ravine
 from ravine import files
-from ravine.cli.options import DATA, ONE_OPTIMIZER, OUT, SEED, one_optimizer, rehearse
+from ravine.cli.options import DATA, ONE_OPTIMIZER, OUT, SEED, one_optimizer, rehearse, tasks_text
 from ravine.compare import contenders
 from ravine.errors import OptionError, RavineError
-from ravine.tasks import Task, find, names
+from ravine.tasks import Task, find
 from ravine.train import StopOnNaN, parallel, pictures, runs
 from ravine.train.learner import Learner
 from ravine.train.named import parse as parse_schedule
@@ -33,9 +33,9 @@ They are counted and not timed, so that a run has the same number of threads, an
 _INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 _NOT_KEPT = {"out", "resume"}
 
-_HELP = f"""Train TASK and show every epoch.
+_HELP = """Train TASK and show every epoch.
 
-TASK is one of {", ".join(names())}, or a Python file with a function that returns a Task. The folder
+TASK is one of those below, or a Python file with a function that returns a Task. The folder
 ravine-out/train-TASK gets metrics.jsonl, config.json, checkpoint.safetensors and loss.png.
 
 With torchrun several processes train on shares of each batch:
@@ -43,7 +43,7 @@ torchrun --nproc-per-node 2 -m ravine train TASK
 """
 
 
-@click.command(name="train", help=_HELP)
+@click.command(name="train", help=_HELP, epilog=tasks_text())
 @click.argument("task")
 @ONE_OPTIMIZER
 @click.option("--lr", type=float, help="The learning rate; with --one-cycle the highest. Each task has a usual one.")
