@@ -10,6 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "ravine"
 #: Which folders each folder may import from, beside itself, ravine.errors and ravine.files.
 MAY_KNOW = {
+    "files": set(),
     "formula": set(),
     "backends": {"formula"},
     "optim": {"formula", "backends"},

@@ -17,7 +17,8 @@ from torch import Tensor
 import ravine
 from ravine import files
 from ravine.errors import OptionError, RavineError, StateError
-from ravine.train import check, checkpoint, parallel, randomness
+from ravine.files import checkpoint
+from ravine.train import check, parallel, randomness
 from ravine.train.callback import Callback
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor
 
 from ravine.errors import OptionError
-from ravine.train import check, checkpoint
+from ravine.files import checkpoint
+from ravine.train import check
 from ravine.train.callback import Callback
 
 if TYPE_CHECKING:

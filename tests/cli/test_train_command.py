@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from ravine.cli import main
-from ravine.train import Recorder, checkpoint
+from ravine.files import checkpoint
+from ravine.train import Recorder
 
 FILES = {"metrics.jsonl", "config.json", "checkpoint.safetensors", "loss.png"}
 PNG = b"\x89PNG\r\n\x1a\n"

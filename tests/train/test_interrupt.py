@@ -17,8 +17,8 @@ from interrupted_runs import differences, everything, seed, stopped, whole
 from torch.nn.functional import cross_entropy
 
 from ravine.errors import TrainingError
+from ravine.files.checkpoint import load
 from ravine.train import Batches, Callback, GradientAccumulation, Learner, Recorder
-from ravine.train.checkpoint import load
 
 
 @pytest.fixture(autouse=True)

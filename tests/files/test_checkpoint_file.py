@@ -23,8 +23,8 @@ from torch.optim import lr_scheduler
 
 from ravine import files
 from ravine.errors import DataError, OptionError, StateError
-from ravine.train import checkpoint
-from ravine.train.checkpoint import load, save
+from ravine.files import checkpoint
+from ravine.files.checkpoint import load, save
 
 
 def same(a, b):
