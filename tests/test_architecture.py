@@ -13,13 +13,14 @@ MAY_KNOW = {
     "files": set(),
     "formula": set(),
     "backends": {"formula"},
-    "optim": {"formula", "backends"},
+    "watch": {"backends", "report"},
+    "optim": {"formula", "backends", "watch"},
     "report": set(),
-    "train": {"optim", "formula", "report"},
+    "train": {"optim", "formula", "report", "watch"},
     "tasks": {"train", "optim"},
     "compare": {"optim", "tasks", "formula", "train"},
-    "bench": {"optim", "backends", "formula"},
-    "cli": {"formula", "backends", "optim", "tasks", "compare", "report", "bench", "train"},
+    "bench": {"optim", "backends", "formula", "train"},
+    "cli": {"formula", "backends", "optim", "tasks", "compare", "report", "bench", "train", "watch"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 
