@@ -6,10 +6,11 @@ face (``Batch`` below), and the optimizer drives them all alike::
     for every batch:  gather()                      look at the gradients; nothing is written yet
     for every pass that sums:
         for every batch:  reduce(index, numbers)    sums over each tensor
-    for every batch:  write(numbers)                new parameters and states
+    for every batch:  write(numbers, slot)          new parameters and states
 
 ``numbers`` are what ``Program.numbers`` gave for that pass: each is one number for all parameters of the batch
-or an array with one per parameter.
+or an array with one per parameter. A batch that watches keeps the figures of ``WATCHED`` for each ``slot`` until
+they are asked for.
 
 eager/    torch operations: any device, dtype and tensor subclass; the meaning of a formula
 numba/    CPU: one compiled loop, all tensors of a batch in one call
@@ -27,6 +28,13 @@ from ravine.formula import Program
 
 #: What the optimizer keeps for one parameter: its states by name.
 States = dict[str, torch.Tensor]
+
+#: What is known of a parameter after a step, in this order: sums of squares of the gradient, of the parameter before
+#: the step and of what the step added to it; their largest magnitudes; how many elements of the gradient are NaN or
+#: infinite; and 1 if it was stepped, else 0.
+WATCHED = (
+    "grad_square", "param_square", "update_square", "grad_max", "param_max", "update_max", "nonfinite", "steps",
+)  # fmt: skip
 
 
 class Batch(Protocol):
@@ -50,8 +58,11 @@ class Batch(Protocol):
     def reduce(self, index: int, numbers: tuple[Any, ...]) -> np.ndarray:
         """Sums of squares of pass ``index``: float64, one row per sum, one column per parameter."""
 
-    def write(self, numbers: tuple[Any, ...] | None) -> None:
+    def write(self, numbers: tuple[Any, ...] | None, slot: int = 0) -> None:
         """Run the last pass; None stands for the numbers of the step before."""
+
+    def watched(self, slots: int) -> torch.Tensor:
+        """The figures of the first so many slots, shape (slots, len(WATCHED), parameters), of this process's parts."""
 
 
 def compute_dtype(dtypes: Sequence[torch.dtype]) -> torch.dtype:

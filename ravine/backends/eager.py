@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ravine.backends import States, compute_dtype
+from ravine.backends import WATCHED, States, compute_dtype
 from ravine.formula import Program, functions
 from ravine.formula.printer import Statements
 
@@ -44,8 +44,11 @@ def _kind(p: torch.Tensor) -> tuple[Any, ...]:
 class Eager:
     """A batch that runs on torch operations; see ``ravine.backends.Batch``."""
 
-    def __init__(self, program: Program, params: Sequence[torch.Tensor], states: Sequence[States]) -> None:
+    def __init__(
+        self, program: Program, params: Sequence[torch.Tensor], states: Sequence[States], slots: int = 0
+    ) -> None:
         self.program, self.params, self.states = program, list(params), list(states)
+        self._figures: list[list[torch.Tensor]] = [[]] * slots  # on the parameters' devices until they are asked for
         self.active: np.ndarray | None = None
         self._kinds = [_kind(p) for p in self.params]
         self._grads: list[torch.Tensor | None] = []
@@ -60,38 +63,75 @@ class Eager:
         self.active = ~np.array(missing) if any(missing) else None
         return True
 
+    def _dtype(self, i: int) -> torch.dtype:
+        tensors = [self.params[i], self._grads[i], *(self.states[i][name] for name in self.program.states)]
+        return compute_dtype([t.dtype for t in tensors if t is not None])
+
     def _results(self, i: int, index: int, numbers: tuple[Any, ...]) -> tuple[Any, ...]:
         p = self.program.passes[index]
         tensors: dict[str, Any] = {"param": self.params[i], "grad": self._grads[i]}
         tensors |= {name: self.states[i][name] for name in self.program.states}
-        dtype = compute_dtype([t.dtype for t in tensors.values()])
-        read = {name: _real(tensors[name].detach()) for name in p.reads}
+        read = [_real(tensors[name].detach()).to(self._dtype(i)) for name in p.reads]
         mine = [n[i].item() if isinstance(n, np.ndarray) and n.ndim else n for n in numbers]
-        return _function(self.program, index)(*(t.to(dtype) for t in read.values()), *mine)
+        return _function(self.program, index)(*read, *mine)
 
     @torch.no_grad()
     def reduce(self, index: int, numbers: tuple[Any, ...]) -> np.ndarray:
         sums = np.zeros((len(self.program.passes[index].names), len(self.params)))
-        for i, grad in enumerate(self._grads):
-            if grad is not None:
-                for row, x in enumerate(self._results(i, index, numbers)):
-                    wide = x if x.device.type == "mps" else x.double()
-                    sums[row, i] = (wide * wide).sum().item()
+        found: list[torch.Tensor] = []
+        stepped = [i for i, grad in enumerate(self._grads) if grad is not None]
+        for i in stepped:
+            found.append(torch.stack([_square(x) for x in self._results(i, index, numbers)]))
+        if found:  # one look at each device for all tensors
+            sums[:, stepped] = _together(found).cpu().T.numpy()
         return sums
 
     @torch.no_grad()
-    def write(self, numbers: tuple[Any, ...] | None) -> None:
+    def write(self, numbers: tuple[Any, ...] | None, slot: int = 0) -> None:
         self._numbers = self._numbers if numbers is None else numbers
         last = len(self.program.passes) - 1
+        figures = []
         for i, grad in enumerate(self._grads):
             if grad is None:
+                if self._figures:
+                    figures.append(torch.zeros(len(WATCHED), dtype=torch.float64))
                 continue
             new = self._results(i, last, self._numbers)
             tensors = {"param": self.params[i].detach(), **self.states[i]}
+            before = _real(tensors["param"]).to(self._dtype(i), copy=True) if self._figures else None
             for name, value in zip(self.program.passes[last].names, new, strict=True):
                 target = _real(tensors[name])
                 if isinstance(value, torch.Tensor):
                     target.copy_(value)
                 else:
                     target.fill_(value)
+            if before is not None:
+                after = _real(tensors["param"]).to(before.dtype)
+                figures.append(_figures(_real(grad.detach()).to(before.dtype), before, after - before))
+        if self._figures:
+            self._figures[slot] = figures
         self._grads = []
+
+    @torch.no_grad()
+    def watched(self, slots: int) -> torch.Tensor:
+        return torch.stack([_together(figures).T for figures in self._figures[:slots]])
+
+
+def _square(x: torch.Tensor) -> torch.Tensor:
+    """The sum of squares, in double precision where the device has it."""
+    wide = x if x.device.type == "mps" else x.double()
+    return (wide * wide).sum()
+
+
+def _together(rows: list[torch.Tensor]) -> torch.Tensor:
+    """The rows as one tensor, on the device of most of them: in nearly every optimizer all are on one."""
+    device = max((r.device for r in rows), key=[r.device for r in rows].count)
+    return torch.stack([r.to(device) for r in rows])
+
+
+def _figures(grad: torch.Tensor, param: torch.Tensor, update: torch.Tensor) -> torch.Tensor:
+    """WATCHED of one tensor that was stepped."""
+    squares = [_square(x) for x in (grad, param, update)]
+    tops = [x.abs().amax() if x.numel() else x.sum() for x in (grad, param, update)]
+    rest = [(~torch.isfinite(grad)).sum(), torch.ones((), device=grad.device)]
+    return torch.stack([x.to(squares[0].dtype) for x in (*squares, *tops, *rest)])

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ravine.backends import Batch, States
+from ravine.backends import WATCHED, Batch, States
 from ravine.formula import Program
 
 
@@ -76,12 +76,7 @@ class Sharded:
         self.active: np.ndarray | None = None
         self._parts, self._batches = list(parts), list(batches)
         self._exchanged: list[tuple[Any, Tensor, Tensor]] = []
-        self._columns: dict[tuple[Any, ...], list[int]] = defaultdict(list)
-        for i, p in enumerate(params):
-            mesh, placements = layout(p)
-            split = tuple(d for d, placement in enumerate(placements) if not placement.is_replicate())
-            if split:
-                self._columns[mesh, split].append(i)
+        self._columns = _columns(params)
 
     @torch.no_grad()
     def gather(self) -> bool:
@@ -119,20 +114,63 @@ class Sharded:
         for indices, batch in self._batches:
             sums[:, indices] = batch.reduce(index, _of(numbers, indices))
         for (mesh, split), indices in self._columns.items():
-            mine = torch.from_numpy(sums[:, indices]).to(mesh.device_type)
-            for dimension in split:
-                torch.distributed.all_reduce(mine, group=mesh.get_group(dimension))
-            sums[:, indices] = mine.cpu().numpy()
+            sums[:, indices] = _over(mesh, split, torch.from_numpy(sums[:, indices])).numpy()
         return sums
 
+    def watched(self, slots: int) -> Tensor:
+        """Of this process's parts: they are joined where somebody asks for them (``join_watched``)."""
+        figures = torch.zeros(slots, len(WATCHED), len(self.params), dtype=torch.float64)
+        for indices, batch in self._batches:
+            found = batch.watched(slots)
+            figures = figures.to(found.device)
+            figures[:, :, indices] = found.to(figures.dtype)
+        return figures
+
     @torch.no_grad()
-    def write(self, numbers: tuple[Any, ...] | None) -> None:
+    def write(self, numbers: tuple[Any, ...] | None, slot: int = 0) -> None:
         self._exchange()
         for indices, batch in self._batches:
-            batch.write(None if numbers is None else _of(numbers, indices))
+            batch.write(None if numbers is None else _of(numbers, indices), slot)
         torch.autograd.graph.increment_version([p for p in self.params if p.grad is not None])
         for here in self._parts:
             here.grad = None
+
+
+def _columns(params: Sequence[Tensor]) -> dict[tuple[Any, ...], list[int]]:
+    """The indices of the parameters that are split, by mesh and the dimensions of it that they are split over."""
+    columns: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for i, p in enumerate(params):
+        if layout(p):
+            mesh, placements = layout(p)
+            split = tuple(d for d, placement in enumerate(placements) if not placement.is_replicate())
+            if split:
+                columns[mesh, split].append(i)
+    return columns
+
+
+def _over(mesh: Any, split: Sequence[int], mine: Tensor, largest: bool = False) -> Tensor:
+    """Sums, or largest values, over the processes of some dimensions of a mesh."""
+    everybody = mine.to(mesh.device_type)
+    how = torch.distributed.ReduceOp.MAX if largest else torch.distributed.ReduceOp.SUM
+    for dimension in split:
+        torch.distributed.all_reduce(everybody, how, group=mesh.get_group(dimension))
+    return everybody.cpu()
+
+
+def join_watched(figures: Tensor, params: Sequence[Tensor]) -> Tensor:
+    """Figures of whole tensors from those of each process's parts, shape (rows, len(WATCHED), parameters).
+
+    All processes must ask. In figures of several steps sums may also be means.
+    """
+    for (mesh, split), indices in _columns(params).items():
+        for rows, largest in (([0, 1, 2, 6], False), ([3, 4, 5], True)):
+            here = figures[:, rows][:, :, indices].contiguous()
+            # The largest of numbers is not defined where one is NaN; infinity says as well that something is wrong.
+            here = here.nan_to_num(torch.inf, torch.inf, -torch.inf) if largest else here
+            figures[:, torch.tensor(rows)[:, None], torch.tensor(indices)] = _over(mesh, split, here, largest).to(
+                figures
+            )
+    return figures
 
 
 def _of(numbers: tuple[Any, ...], indices: list[int]) -> tuple[Any, ...]:

@@ -27,10 +27,11 @@ from ravine.formula.functions import (
     where,
 )
 from ravine.formula.pieces import Piece, param_copy, rename, start
-from ravine.formula.program import Program
+from ravine.formula.program import GUARD, Program
 from ravine.formula.tracing import trace
 
 __all__ = [
+    "GUARD",
     "Piece",
     "Program",
     "abs",

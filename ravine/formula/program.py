@@ -17,7 +17,10 @@ import numpy as np
 
 from ravine.formula import functions
 from ravine.formula.printer import Statements, signature_name
-from ravine.formula.symbols import REDUCTIONS, Symbol, apply
+from ravine.formula.symbols import REDUCTIONS, Symbol, apply, buffer
+
+#: The name of the sum that counts the elements of a gradient that are not finite.
+GUARD = "nonfinite"
 
 
 @dataclass(frozen=True)
@@ -80,9 +83,16 @@ class Program:
         uses_step: True if it depends on the number of the step.
         assignments: the formula line by line, for those who print it.
         passes: the passes over memory, in order; the last one writes.
+        guarded: whether the first pass also counts the elements of the gradient that are not finite (``GUARD``).
     """
 
-    def __init__(self, new: Mapping[str, Symbol], states: Mapping[str, Any], assignments: Sequence[Assignment]) -> None:
+    def __init__(
+        self,
+        new: Mapping[str, Symbol],
+        states: Mapping[str, Any],
+        assignments: Sequence[Assignment],
+        guarded: bool = False,
+    ) -> None:
         shown, unique = _Unique(), _Unique(reciprocals=True)
         self.assignments = tuple(Assignment(a.piece, a.name, shown(a.value)) for a in assignments)
         self.states = dict(states)
@@ -94,6 +104,12 @@ class Program:
         self.uses_step = "step" in leaves
         sums = [s for s in everything if s.op in REDUCTIONS]
         self._sums: dict[Symbol, str] = {s: f"sum{i}" for i, s in enumerate(sums)}
+        self.guarded = guarded
+        if guarded:  # the last sum of the first pass: what is counted is 1, and its square too
+            bad = apply("where", apply("isfinite", buffer("grad")), 0.0, 1.0)
+            count = unique(apply("sum_of_squares", bad))
+            sums.append(count)
+            self._sums[count] = GUARD
         passes = []
         for level in range(1, max((s.level for s in sums), default=0) + 1):
             here = [s for s in sums if s.level == level]
@@ -108,8 +124,8 @@ class Program:
 
     @property
     def sums(self) -> tuple[str, ...]:
-        """The names of the whole-tensor sums, in the order of the passes."""
-        return tuple(name for p in self.passes if not p.writes for name in p.names)
+        """The names of the whole-tensor sums that numbers are made of, in the order of the passes."""
+        return tuple(name for p in self.passes if not p.writes for name in p.names if name != GUARD)
 
     def traffic(self, itemsize: Mapping[str, int]) -> int:
         """Bytes that a step moves per element, over all passes, for the given bytes per element of each buffer."""
@@ -122,7 +138,7 @@ class Program:
     def number_source(self, index: int) -> str:
         """The Python text of the number stage of a pass, as it is run."""
         p = self.passes[index]
-        known = [n for earlier in self.passes[:index] for n in earlier.names]
+        known = [n for earlier in self.passes[:index] for n in earlier.names if n != GUARD]
         arguments = ["step", *map(signature_name, self.hypers), *known]
         leaves = {s: signature_name(s.name) for s in walk(p.numbers) if s.op == "number"}
         leaves |= {s: name for s, name in self._sums.items() if name in known}

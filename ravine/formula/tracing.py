@@ -33,19 +33,20 @@ def hyper_defaults(pieces: Sequence[Callable[..., Any] | Piece]) -> dict[str, An
     return defaults
 
 
-def trace(pieces: Sequence[Callable[..., Any] | Piece], hypers: Mapping[str, Any]) -> Program:
+def trace(pieces: Sequence[Callable[..., Any] | Piece], hypers: Mapping[str, Any], guarded: bool = False) -> Program:
     """The program of a list of pieces.
 
     Args:
         pieces: the formula, in order.
         hypers: the hyperparameters that are given. Only their names count, and the length of a tuple such as
             ``betas``: a program serves every value.
+        guarded: count the elements of the gradient that are not finite, before anything is written.
 
     Raises:
         FormulaError: a name that nobody provides, a wrong number of results, a Python ``if`` on a symbol, an
             operation outside the language, a state that two pieces would share, a parameter that never changes.
     """
-    return _Trace(hypers).run([as_piece(p) for p in pieces])
+    return _Trace(hypers).run([as_piece(p) for p in pieces], guarded)
 
 
 class _Trace:
@@ -60,7 +61,7 @@ class _Trace:
         self.assignments: list[Assignment] = []
         self.sums = Counter[str]()
 
-    def run(self, pieces: list[Piece]) -> Program:
+    def run(self, pieces: list[Piece], guarded: bool = False) -> Program:
         for piece in pieces:
             self.call(piece)
         new = {"param": self.now["param"], **{name: self.now[name] for name in self.states}}
@@ -69,7 +70,7 @@ class _Trace:
                 "no piece changes param, so the optimizer would do nothing: end the list with a piece such as "
                 "`def descend(param, *, update, lr): return param - lr * update`"
             )
-        return Program(new, self.states, self.assignments)
+        return Program(new, self.states, self.assignments, guarded)
 
     def call(self, piece: Piece) -> None:
         changes, reads = piece.signature()

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ravine.backends import Batch
+from ravine.backends import WATCHED, Batch
 from ravine.backends.eager import Eager
-from ravine.backends.numba import Fused
+from ravine.backends.numba import CHUNK, Fused
 from ravine.backends.sharded import Sharded, joined, layout, part
-from ravine.formula import Piece, Program, trace
+from ravine.formula import GUARD, Piece, Program, trace
 from ravine.optim.hyperparameters import check
 from ravine.optim.kept import KeptStates
 from ravine.optim.members import Member, counter, member, stepped
@@ -29,18 +29,24 @@ from ravine.optim.members import Member, counter, member, stepped
 Pieces = tuple[Callable[..., Any] | Piece, ...]
 
 
+#: Steps whose figures are kept as the kernel gave them, and how many numbers that may be before they are fewer steps.
+_SLOTS, _FEWEST_SLOTS, _NUMBERS_KEPT = 256, 8, 1 << 17
+
+
 @lru_cache(maxsize=1024)
-def _program(pieces: Pieces, shape: tuple[tuple[str, int], ...]) -> Program:
-    return trace(pieces, {name: (0.0,) * length if length else 0.0 for name, length in shape})
+def _program(pieces: Pieces, shape: tuple[tuple[str, int], ...], guarded: bool) -> Program:
+    return trace(pieces, {name: (0.0,) * length if length else 0.0 for name, length in shape}, guarded)
 
 
-def program_of(pieces: Sequence[Callable[..., Any] | Piece], hypers: Mapping[str, Any]) -> Program:
+def program_of(
+    pieces: Sequence[Callable[..., Any] | Piece], hypers: Mapping[str, Any], guarded: bool = False
+) -> Program:
     """The program of a list of pieces; the same object for the same pieces."""
     # A flag is no number: it chooses pieces, where the list of them is made.
     shape = tuple(
         (n, len(v) if isinstance(v, tuple | list) else 0) for n, v in hypers.items() if not isinstance(v, bool)
     )
-    return _program(tuple(pieces), shape)
+    return _program(tuple(pieces), shape, guarded)
 
 
 class Steps:
@@ -58,21 +64,24 @@ class Steps:
         self._same = int(first) if (self._counts == first).all() else None
         self._version = self._tensor._version
 
-    def advance(self, active: np.ndarray | None) -> int | np.ndarray:
-        """Count one step for the active parameters; the number of the step, or an array where they differ."""
+    def next(self, active: np.ndarray | None) -> int | np.ndarray:
+        """The number of the step that the active parameters are about to make, or an array where they differ."""
         if self._tensor._version != self._version:  # the user wrote to a view
             self._look()
+        if self._same is not None and active is None:
+            return self._same + 1
+        counts = np.maximum(self._counts + (1 if active is None else active), 1.0).astype(np.float64)
+        return int(counts[0]) if len(counts) and (counts == counts[0]).all() else counts
+
+    def count(self, active: np.ndarray | None) -> None:
+        """That step was made."""
         if active is None:
             self._counts += 1
             if self._same is not None:
                 self._same += 1
-                return self._same
         else:
             self._counts += active
             self._look()
-        if self._same is not None:
-            return self._same
-        return np.maximum(self._counts, 1.0).astype(np.float64)
 
 
 class GroupPlan:
@@ -84,6 +93,7 @@ class GroupPlan:
         defaults: the options that a group has.
         extra: hyperparameters that come from elsewhere (``grad_scale``); read at every step, like the group's.
         where: names the group for errors.
+        guarded: whether gradients are looked at for NaN and infinity before anything is written.
     """
 
     def __init__(
@@ -93,7 +103,9 @@ class GroupPlan:
         defaults: Mapping[str, Any],
         extra: Mapping[str, float],
         where: str,
+        guarded: bool = False,
     ) -> None:
+        self._guarded = guarded
         self.group, self.batches = group, list[tuple[Batch, Steps]]()
         self._pieces_of, self._defaults, self._extra, self._where = pieces_of, defaults, extra, where
         self._keys = [k for k in defaults if k != "fused"]
@@ -122,7 +134,7 @@ class GroupPlan:
         known = dict(zip(self._names, values, strict=True))
         pieces = tuple(self._pieces_of(group))
         if pieces != self._pieces:
-            self.program, self._pieces = program_of(pieces, known), pieces
+            self.program, self._pieces = program_of(pieces, known, self._guarded), pieces
             split = (name.partition("[") for name in self.program.hypers)
             self._used = [(base, int(index[:-1]) if index else None) for base, _, index in split]
         self.hypers = tuple(known[base] if i is None else known[base][i] for base, i in self._used)
@@ -172,6 +184,7 @@ class Plan:
         state: the optimizer's state, by parameter; states that are missing are made.
         describe: names a parameter for errors.
         kinds: dtype and device that each parameter had in the plan before; updated.
+        watch: whether figures of the steps are kept.
 
     Raises:
         ParameterError, BackendError: a parameter cannot be stepped; the state is as it was.
@@ -184,6 +197,7 @@ class Plan:
         state: dict[torch.Tensor, dict[str, Any]],
         describe: Callable[[torch.Tensor], str],
         kinds: dict[torch.Tensor, tuple[torch.dtype, torch.device]],
+        watch: bool = False,
     ) -> None:
         self.groups, self.extra = list(groups), extra
         self._unchanged = [True]
@@ -196,7 +210,10 @@ class Plan:
             for m in members:
                 state[m.param] = KeptStates(m.states, self._unchanged)
                 kinds[m.param] = (m.param.dtype, m.param.device)
-            g.batches = list(_batches(g, members, state))
+        self.slots = _slots([m.param for members in found for m in members]) if watch else 0
+        self.slot, self._scales = 0, [1.0] * self.slots
+        for g, members in zip(self.groups, found, strict=True):
+            g.batches = list(_batches(g, members, state, self.slots))
         self._all = [(g, batch, steps) for g in self.groups for batch, steps in g.batches]
         self._reductions = max((len(g.program.passes) - 1 for g in self.groups if g.batches), default=0)
         # What must still be there for the plan to hold.
@@ -237,21 +254,67 @@ class Plan:
         # A gradient counts as a whole, because every process must see the same.
         return not any(rates) and bool(grads) and all(float(joined(g.abs().sum())) == 0 for g in grads)
 
-    def run(self) -> None:
-        """Write the new parameters and states."""
-        stepped = [(g, batch, steps.advance(batch.active)) for g, batch, steps in self._all]
-        sums = self._reduce(stepped) if self._reductions else None
+    def run(self) -> list[tuple[torch.Tensor, int]]:
+        """Write the new parameters and states.
+
+        Returns:
+            The parameters whose gradients are not finite, with the number of such elements, where programs are
+            guarded; nothing was written if there are any.
+        """
+        stepped = [(g, batch, steps.next(batch.active)) for g, batch, steps in self._all]
+        bad: list[tuple[torch.Tensor, int]] = []
+        sums = self._reduce(stepped, bad) if self._reductions else None
+        if bad:
+            return bad
+        for _, batch, steps in self._all:
+            steps.count(batch.active)
         for i, (g, batch, step) in enumerate(stepped):
             program = g.program
             if sums is None and not program.uses_step and not g.changed:
-                batch.write(None)
+                batch.write(None, self.slot)
             else:
-                batch.write(program.numbers(len(program.passes) - 1, step, g.hypers, sums[i] if sums else ()))
+                numbers = program.numbers(len(program.passes) - 1, step, g.hypers, sums[i] if sums else ())
+                batch.write(numbers, self.slot)
         for g in self.groups:
             g.changed = False
+        if self.slots:
+            self._scales[self.slot] = self.extra.get("grad_scale", 1.0)
+            self.slot += 1
+        return bad
 
-    def _reduce(self, stepped: Sequence[tuple[GroupPlan, Batch, Any]]) -> list[list[Any]]:
-        """The whole-tensor sums of every batch, level by level; a global sum joins all batches that have its piece."""
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for the figures of another step."""
+        return self.slot == self.slots > 0
+
+    def take(self, columns: Mapping[torch.Tensor, int], width: int) -> torch.Tensor:
+        """The figures of the steps since they were last taken, shape (steps, len(WATCHED), width), and forget them.
+
+        Args:
+            columns: where each parameter stands.
+            width: how many parameters there are.
+        """
+        figures = torch.zeros(self.slot, len(WATCHED), width, dtype=torch.float64)
+        for _, batch, _ in self._all if self.slot else []:
+            found = batch.watched(self.slot)
+            if found.device != figures.device:
+                figures = figures.to(found.device, found.dtype)
+            figures[:, :, [columns[p] for p in batch.params]] = found
+        scales = self._scales[: self.slot]
+        if any(scale != 1.0 for scale in scales):
+            scale = torch.tensor(scales, dtype=figures.dtype, device=figures.device)[:, None]
+            figures[:, WATCHED.index("grad_square")] /= scale**2
+            figures[:, WATCHED.index("grad_max")] /= scale
+        self.slot = 0
+        return figures
+
+    def _reduce(
+        self, stepped: Sequence[tuple[GroupPlan, Batch, Any]], bad: list[tuple[torch.Tensor, int]]
+    ) -> list[list[Any]]:
+        """The whole-tensor sums of every batch, level by level; a global sum joins all batches that have its piece.
+
+        Stops after the first level where gradients turn out to be ``bad``.
+        """
         sums: list[list[Any]] = [[] for _ in stepped]
         for level in range(self._reductions):
             total: dict[str, float] = defaultdict(float)
@@ -260,9 +323,15 @@ class Plan:
                 p = g.program.passes[level]
                 if not p.writes:
                     found = batch.reduce(level, g.program.numbers(level, step, g.hypers, sums[i]))
-                    mine.append((i, found, p.joins))
-                    for row, join in zip(found, p.joins, strict=True):
+                    joins = p.joins
+                    if GUARD in p.names:
+                        counts, found, joins = found[-1], found[:-1], joins[:-1]
+                        bad += [(batch.params[j], int(counts[j])) for j in np.flatnonzero(counts)]
+                    mine.append((i, found, joins))
+                    for row, join in zip(found, joins, strict=True):
                         total[join] += float(row.sum())
+            if bad:
+                break
             for i, found, joins in mine:
                 sums[i] += [total[join] if join else row for row, join in zip(found, joins, strict=True)]
         return sums
@@ -278,21 +347,27 @@ class Plan:
         return moved
 
 
+def _slots(params: Sequence[torch.Tensor]) -> int:
+    """For how many steps figures are kept before they are summed: fewer where they take much memory."""
+    chunks = sum(-(-p.numel() // CHUNK) for p in params)
+    return max(_FEWEST_SLOTS, min(_SLOTS, _NUMBERS_KEPT // (len(WATCHED) * max(1, chunks))))
+
+
 def _batches(
-    g: GroupPlan, members: Sequence[Member], state: Mapping[torch.Tensor, dict[str, Any]]
+    g: GroupPlan, members: Sequence[Member], state: Mapping[torch.Tensor, dict[str, Any]], slots: int
 ) -> Iterator[tuple[Batch, Steps]]:
     """The members of a group as batches with their step counts; those that are split over processes are one batch."""
     whole = [Member(m.param, state[m.param], m.reason) for m in members if not layout(m.param)]
-    for _, batch in _by_backend(g, whole):
+    for _, batch in _by_backend(g, whole, slots):
         yield batch, Steps(batch.states)
     if split := [m for m in members if layout(m.param)]:
         params, states = [m.param for m in split], [state[m.param] for m in split]
         here = [Member(part(m.param), {n: part(m.states[n]) for n in g.program.states}, m.reason) for m in split]
-        parts = list(_by_backend(g, here))
+        parts = list(_by_backend(g, here, slots))
         yield Sharded(g.program, params, states, [m.param for m in here], parts), Steps(states)
 
 
-def _by_backend(g: GroupPlan, members: Sequence[Member]) -> Iterator[tuple[list[int], Batch]]:
+def _by_backend(g: GroupPlan, members: Sequence[Member], slots: int) -> Iterator[tuple[list[int], Batch]]:
     """Batches and the indices of their members: one for each combination of dtypes and layout, and one for eager."""
     kernels: dict[Any, list[int]] = defaultdict(list)
     eager: list[int] = []
@@ -305,6 +380,6 @@ def _by_backend(g: GroupPlan, members: Sequence[Member]) -> Iterator[tuple[list[
             kernels[p.dtype if grad is None else grad.dtype, p.dtype, *dtypes, p.is_contiguous()].append(i)
     params, states = [m.param for m in members], [m.states for m in members]
     for key, indices in kernels.items():
-        yield indices, Fused(g.program, [params[i] for i in indices], [states[i] for i in indices], key[0])
+        yield indices, Fused(g.program, [params[i] for i in indices], [states[i] for i in indices], key[0], slots)
     if eager:
-        yield eager, Eager(g.program, [params[i] for i in eager], [states[i] for i in eager])
+        yield eager, Eager(g.program, [params[i] for i in eager], [states[i] for i in eager], slots)

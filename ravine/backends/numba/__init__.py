@@ -9,6 +9,6 @@ batch.py       the tables of addresses that it works on
 
 from ravine.backends.numba.batch import Fused, why_not
 from ravine.backends.numba.compiler import compiled
-from ravine.backends.numba.kernel import kernel_source
+from ravine.backends.numba.kernel import CHUNK, kernel_source
 
-__all__ = ["Fused", "compiled", "kernel_source", "why_not"]
+__all__ = ["CHUNK", "Fused", "compiled", "kernel_source", "why_not"]

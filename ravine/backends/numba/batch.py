@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ravine.backends import States
+from ravine.backends import WATCHED, States
 from ravine.backends.numba.compiler import compile_kernel, has_float16
-from ravine.backends.numba.kernel import CHUNK, TASK, kernel_source, supported
+from ravine.backends.numba.kernel import CHUNK, FIGURES, TASK, kernel_source, supported
 from ravine.formula import Program
 
+_WATCH = TASK.index("watch")
 _GRAD = 1  # the row of the gradients in the table of addresses
 _address, _numel, _contiguous = Tensor.data_ptr, Tensor.numel, Tensor.is_contiguous
 
@@ -61,11 +62,16 @@ class Fused:
     """A batch that runs on a kernel; see ``ravine.backends.Batch``.
 
     All tensors have what ``why_not`` asks for, all of one buffer the same dtype, and the states of a parameter
-    its strides.
+    its strides. The figures of ``slots`` steps are kept; of none, the kernel does not make them.
     """
 
     def __init__(
-        self, program: Program, params: Sequence[Tensor], states: Sequence[States], grad_dtype: torch.dtype
+        self,
+        program: Program,
+        params: Sequence[Tensor],
+        states: Sequence[States],
+        grad_dtype: torch.dtype,
+        slots: int = 0,
     ) -> None:
         self.program, self.params, self.states = program, list(params), list(states)
         self.active: np.ndarray | None = None
@@ -87,7 +93,8 @@ class Fused:
             "grad": grad_dtype.to_real() if grad_dtype.is_complex else grad_dtype,
         }
         dtypes |= {name: _real_dtype(states[0][name]) for name in names}
-        self._kernels = [compile_kernel(kernel_source(program, i, dtypes)) for i in range(len(program.passes))]
+        sources = [kernel_source(program, i, dtypes, slots > 0) for i in range(len(program.passes))]
+        self._kernels = [compile_kernel(source) for source in sources]
         self._itemsize = {name: torch.empty(0, dtype=d).element_size() for name, d in dtypes.items()}
 
         sizes = [p.numel() * (2 if p.is_complex() else 1) for p in params]
@@ -104,6 +111,11 @@ class Fused:
         self._many = np.zeros((max(1, rows), len(params)))  # numbers of each tensor
         self._used: np.ndarray | None = None
         self._sums = np.zeros((max((len(p.names) for p in program.passes), default=1), len(cuts)))
+        self._figures = np.zeros((max(1, slots), FIGURES, len(cuts)))  # of chunks, which are summed when asked for
+        self._were_active: list[np.ndarray | None] = [None] * len(self._figures)
+        self._first_slot, self._slot_size = self._figures.ctypes.data, self._figures[0].nbytes
+        self._full = [i for i, n in enumerate(sizes) if n]
+        self._first_chunk = np.flatnonzero(self._start == 0)  # of each of these
         self._table = np.zeros(len(TASK), dtype=np.int64)
         self._table[:3] = 0, len(cuts), len(params)
         for entry, array in (
@@ -112,6 +124,7 @@ class Fused:
             ("count", self._count),
             ("address", self._addresses),
             ("sums", self._sums),
+            ("watch", self._figures),
         ):
             self._table[TASK.index(entry)] = array.ctypes.data
         self._use(self._one)
@@ -196,7 +209,21 @@ class Fused:
             np.add.at(result[row], self._tensor_of, self._sums[row])
         return result
 
-    def write(self, numbers: tuple[Any, ...] | None) -> None:
+    def watched(self, slots: int) -> Tensor:
+        figures = np.zeros((slots, len(WATCHED), len(self.params)))
+        if self._full:
+            chunks = self._figures[:slots]
+            for rows, join in ((slice(0, 3), np.add), (slice(3, 6), np.maximum), (slice(6, 7), np.add)):
+                figures[:, rows, self._full] = join.reduceat(chunks[:, rows], self._first_chunk, axis=2)
+        figures[:, FIGURES] = 1.0
+        for slot, active in enumerate(self._were_active[:slots]):
+            if active is not None:  # the chunks of others are of an older step
+                figures[slot][:, ~active] = 0.0
+        return torch.from_numpy(figures)
+
+    def write(self, numbers: tuple[Any, ...] | None, slot: int = 0) -> None:
+        self._table[_WATCH] = self._first_slot + slot * self._slot_size
+        self._were_active[slot] = self.active
         self._run(len(self._kernels) - 1, numbers)
         written = (
             self.params if self.active is None else [p for p, a in zip(self.params, self.active, strict=True) if a]

@@ -93,6 +93,42 @@ def to_float16(context: Any, value: Any) -> Any:
     return types.uint16(types.float32), generate
 
 
+_INTEGER = {types.float32: (types.int32, _I32), types.float64: (types.int64, _I64)}
+
+
+@intrinsic
+def magnitude(context: Any, value: Any) -> Any:
+    """The bits of |value| as an integer of its size: in the order of the magnitudes, with NaN above infinity."""
+    result, kind = _INTEGER[value]
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.and_(builder.bitcast(args[0], kind), ir.Constant(kind, (1 << (kind.width - 1)) - 1))
+
+    return result(value), generate
+
+
+@intrinsic
+def larger(context: Any, a: Any, b: Any) -> Any:
+    """The larger of two integers, of their own size: Python's max would widen them."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.select(builder.icmp_signed(">", args[0], args[1]), args[0], args[1])
+
+    return a(a, b), generate
+
+
+@intrinsic
+def from_magnitude(context: Any, bits: Any) -> Any:
+    """The float64 of the bits that ``magnitude`` gave."""
+    narrow = bits == types.int32
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = builder.bitcast(args[0], ir.FloatType() if narrow else ir.DoubleType())
+        return builder.fpext(value, ir.DoubleType()) if narrow else value
+
+    return types.float64(bits), generate
+
+
 # The functions of the formula language that math and Python do not have in this form; NaN as in functions.py.
 
 

@@ -29,8 +29,12 @@ TASK = (
     "address",
     "numbers",
     "sums",
+    "watch",
 )
+#: Of WATCHED, what a kernel gives for each chunk; whether a tensor was stepped is known without it.
+FIGURES = 7
 
+_NAMES = ("moved", "nonfinite", *(f"{b}_{kind}" for b in ("grad", "param", "update") for kind in ("square", "top")))
 _ITEMSIZE = {torch.float32: 4, torch.float64: 8, torch.bfloat16: 2, torch.float16: 2}
 _POINTER = {
     torch.float32: "at_float32", torch.float64: "at_float64", torch.bfloat16: "at_uint16", torch.float16: "at_uint16",
@@ -48,6 +52,7 @@ def kernel(task):
     address = carray(at_int64(table[7]), ({buffers}, tensors))
     numbers = carray(at_float64(table[8]), ({numbers}, rows))
     sums = carray(at_float64(table[9]), ({sums}, chunks))
+    watch = carray(at_float64(table[10]), ({figures}, chunks))
     while True:
         chunk = take_next(task)
         if chunk >= chunks:
@@ -64,11 +69,16 @@ def supported(dtype: torch.dtype) -> bool:
     return dtype in _ITEMSIZE
 
 
-def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype]) -> str:
-    """The text of the kernel of pass ``index``, for the given dtype of each buffer."""
+def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype], watch: bool = False) -> str:
+    """The text of the kernel of pass ``index``, for the given dtype of each buffer.
+
+    With ``watch`` the pass that writes also gives the figures of each chunk.
+    """
     p = program.passes[index]
+    watch = watch and p.writes and "param" in p.names
     real = "float64" if compute_dtype(list(dtypes.values())) is torch.float64 else "float32"
-    used = [b for b in program.buffers if b in p.reads or (p.writes and b in p.names)]
+    reads = [*p.reads, *(b for b in ("param", "grad") if watch and b not in p.reads)]
+    used = [b for b in program.buffers if b in reads or (p.writes and b in p.names)]
     lines = []
     for i, (symbol, name) in enumerate(zip(p.numbers, p.number_names, strict=True)):
         text = f"numbers[{i}, row]"
@@ -76,15 +86,24 @@ def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype
     for b in used:
         i = program.buffers.index(b)
         lines.append(f"{b}_ = carray({_POINTER[dtypes[b]]}(address[{i}, tensor] + {_ITEMSIZE[dtypes[b]]} * first), n)")
-    taken = [*TASK, *(f"{b}_" for b in used), "n", "i", "row", "first", "table", "chunk", "kernel"]
+    taken = [*TASK, *(f"{b}_" for b in used), "n", "i", "row", "first", "table", "chunk", "kernel", *_NAMES]
     # Constants have the type that the loop computes in, so that nothing is widened.
     results = [f"new_{name}" for name in p.names] if p.writes else [f"x{i}" for i in range(len(p.names))]
     body = Statements(p.results, p.leaves(), taken, results, constant=lambda value: f"{real}({_literal(value)})")
-    loop = [f"{b} = {_LOAD.get(dtypes[b], '{}').format(f'{b}_[i]')}" for b in p.reads]
+    load = {b: _LOAD.get(dtypes[b], "{}").format(f"{b}_[i]") for b in reads}
+    loop = [f"{b} = {load[b]}" for b in reads]
     loop += body.lines
+    after: list[str] = []
     if p.writes:
         for name, value in zip(p.names, body.results, strict=True):
             loop.append(f"{name}_[i] = {_STORE.get(dtypes[name], '{}').format(f'{real}({value})')}")
+        if watch:
+            value = body.results[p.names.index("param")]
+            if dtypes["param"] in _STORE:  # what the tensor holds afterwards, not what was to be stored
+                value = _LOAD[dtypes["param"]].format(_STORE[dtypes["param"]].format(f"{real}({value})"))
+            before, inside, after = _watching(real, f"{real}({value}) - param", load["grad"])
+            lines += before
+            loop += inside
     else:
         lines += [f"total{i} = {real}(0)" for i in range(len(p.names))]
         loop += [f"total{i} += {value} * {value}" for i, value in enumerate(body.results)]
@@ -93,12 +112,38 @@ def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype
         buffers=len(program.buffers),
         numbers=max(1, len(p.numbers)),
         sums=max(1, len(p.names)),
+        figures=FIGURES,
     )
     result = [head, *(f"        {line}" for line in lines), "        for i in range(n):"]
     result += [f"            {line}" for line in loop]
     if not p.writes:
-        result += [f"        sums[{i}, chunk] = total{i}" for i in range(len(p.names))]
+        after = [f"sums[{i}, chunk] = total{i}" for i in range(len(p.names))]
+    result += [f"        {line}" for line in after]
     return "\n".join(result) + "\n"
+
+
+def _watching(real: str, moved: str, grad: str) -> tuple[list[str], list[str], list[str]]:
+    """The lines before, in and after the loop that give a chunk's figures.
+
+    Magnitudes are compared as integers, the bits of a float without its sign: the comparison of floats would not
+    become vector code where NaN counts. NaN is the largest. Only where the largest gradient is not finite are those
+    counted, in a loop of its own.
+    """
+    what = {"grad": "grad", "param": "param", "update": "moved"}
+    before, after = [], []
+    inside = [f"moved = {moved}"]
+    for row, (name, value) in enumerate(what.items()):
+        before += [f"{name}_square = {real}(0)", f"{name}_top = magnitude({real}(0))"]
+        inside += [f"{name}_square += {value} * {value}", f"{name}_top = larger({name}_top, magnitude({value}))"]
+        after += [f"watch[{row}, chunk] = {name}_square", f"watch[{row + 3}, chunk] = from_magnitude({name}_top)"]
+    after += [
+        "nonfinite = 0",
+        "if not isfinite(from_magnitude(grad_top)):",
+        "    for i in range(n):",
+        f"        nonfinite += 0 if isfinite({grad}) else 1",
+        "watch[6, chunk] = nonfinite",
+    ]
+    return before, inside, after
 
 
 def _literal(value: float) -> str:
