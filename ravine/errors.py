@@ -32,6 +32,10 @@ class ParameterError(RavineError, ValueError):
     """A parameter, its gradient or its state cannot be stepped; nothing was written."""
 
 
+class NonFiniteError(ParameterError, ArithmeticError):
+    """A gradient has elements that are NaN or infinite; nothing was written."""
+
+
 class StateError(RavineError, ValueError):
     """A state does not fit where it is loaded, or cannot be kept; nothing was loaded or written."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 from ravine.formula import sqrt, start
 from ravine.optim import pieces
 from ravine.optim.optimizer import Optimizer, Params, Pieces, options
 from ravine.optim.pieces import Value
+from ravine.optim.shared import Shared
 
 
 def adagrad(update: Value, sum: Value = 0.0, *, eps: Value) -> tuple[Value, Value]:
@@ -54,6 +55,7 @@ class Adagrad(Optimizer):
         maximize: bool = False,
         differentiable: bool = False,
         fused: bool | None = None,
+        **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**options(locals()))
 

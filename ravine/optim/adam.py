@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 from ravine.formula import maximum, sqrt
 from ravine.optim import pieces
 from ravine.optim.optimizer import Optimizer, Params, Pieces, options
 from ravine.optim.pieces import Value
+from ravine.optim.shared import Shared
 
 
 def adam(
@@ -75,6 +76,7 @@ class Adam(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
+        **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**options(locals()))
 
@@ -106,5 +108,6 @@ class AdamW(Adam):
         capturable: bool = False,
         differentiable: bool = False,
         fused: bool | None = None,
+        **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**options(locals()), decoupled_weight_decay=True)

@@ -25,7 +25,11 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "rho": (0.0, math.nextafter(1.0, 2.0)),
     "betas": (0.0, 1.0),
     "beta1_decay": (0.0, math.nextafter(1.0, 2.0)),
+    "clip_norm": _POSITIVE,
+    "ema_decay": (0.0, 1.0),
 }
+#: Hyperparameters that may be None, which leaves out the piece that reads them.
+OPTIONAL = ("clip_norm", "ema_decay")
 #: Hyperparameters that are several numbers, whatever was passed.
 LENGTHS = {"betas": 2}
 #: What schedulers and users keep in a group beside hyperparameters.
@@ -52,6 +56,10 @@ def check(name: str, value: Any, default: Any, where: str) -> None:
     elif name == "fused":
         if value not in (None, True, False):
             raise OptionError(f"fused={value!r}{where}: it is None (the kernel where it can), True or False")
+    elif value is None and name in OPTIONAL:
+        pass
+    elif name == "clip_norm" and value == 0:
+        raise OptionError(f"clip_norm={value!r}{where}: no gradient would be left; it is a norm above 0, or None")
     elif length := LENGTHS.get(name) or (len(default) if isinstance(default, tuple | list) else 0):
         if not isinstance(value, tuple | list) or len(value) != length:
             raise OptionError(f"{name}={value!r}{where}: it is a tuple of {length} numbers")

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
-import torch.optim.optimizer as torch_optimizer
 
 from ravine.errors import BackendError, FormulaError, OptionError, ParameterError, nearest
 from ravine.formula import Piece, Program
@@ -20,41 +19,20 @@ from ravine.formula.mathematics import formula_lines
 from ravine.formula.pieces import as_piece
 from ravine.formula.tracing import hyper_defaults
 from ravine.optim import state as states
+from ravine.optim.group import GroupPlan, program_of
+from ravine.optim.hooks import with_hooks
 from ravine.optim.hyperparameters import TORCH_ONLY, check_group, refuse_torch_only
 from ravine.optim.members import make_states
-from ravine.optim.pieces import ascend, unscale
-from ravine.optim.plan import GroupPlan, Plan, program_of
+from ravine.optim.pieces import ascend, clip_global_norm, ema, unscale
+from ravine.optim.plan import Plan
+from ravine.optim.shared import Nonfinite, parameters_of
+from ravine.optim.watched import Watched
 
 Pieces = Sequence[Callable[..., Any] | Piece]
 Params = Iterable[torch.Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, torch.Tensor]]
 
 
-def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
-    """Run a step with torch's hooks around it; without hooks or a profiler, at no cost (torch's own takes 5 to 10 us)."""
-    hooked = torch_optimizer.Optimizer.profile_hook_step(step)
-
-    # A kernel writes to addresses, so a compiled training step breaks its graph here. Asking costs less than wrapping.
-    outside = torch._disable_dynamo(hooked)
-
-    @functools.wraps(step)
-    def wrapper(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_compiling():
-            return outside(self, *args, **kwargs)
-        if (
-            self._optimizer_step_pre_hooks
-            or self._optimizer_step_post_hooks
-            or torch_optimizer._global_optimizer_pre_hooks
-            or torch_optimizer._global_optimizer_post_hooks
-            or torch.autograd._profiler_enabled()
-        ):
-            return hooked(self, *args, **kwargs)
-        return step(self, *args, **kwargs)
-
-    wrapper.hooked = True  # type: ignore[attr-defined]  # tells torch that the hooks are taken care of
-    return wrapper
-
-
-class Optimizer(torch.optim.Optimizer):
+class Optimizer(Watched):
     r"""Steps parameters by a formula: a list of pieces.
 
     Args:
@@ -62,6 +40,7 @@ class Optimizer(torch.optim.Optimizer):
         pieces: the formula (see ``ravine.formula``), or a function that returns it and whose arguments name the
             options of a group that decide it. A named optimizer has it as ``formula``.
         maximize: ascend instead of descending.
+        clip_norm, ema_decay, nonfinite, watch: what every optimizer has; see ``ravine.optim.Shared``.
         fused: None takes the kernel for every tensor that it can take and torch's operations for the others; True
             insists on the kernel; False takes torch's operations.
         hyperparameters: numbers, tuples of numbers or tensors of one element that the pieces read, such as ``lr``.
@@ -92,10 +71,10 @@ class Optimizer(torch.optim.Optimizer):
     states_at_once: ClassVar[bool] = False
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        known = inspect.signature(cls.__init__).parameters
+        known = parameters_of(cls)
         if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
             for name in kwargs.keys() - known.keys():
-                raise TypeError(f"{cls.__name__} has no option {name!r}. {nearest(name, known.keys() - {'self'})}")
+                raise TypeError(f"{cls.__name__} has no option {name!r}. {nearest(name, known)}")
         return super().__new__(cls)
 
     def __init__(
@@ -105,8 +84,13 @@ class Optimizer(torch.optim.Optimizer):
         *,
         maximize: bool = False,
         fused: bool | None = None,
+        clip_norm: float | None = None,
+        ema_decay: float | None = None,
+        nonfinite: Nonfinite = "propagate",
+        watch: bool = True,
         **hyperparameters: Any,
     ) -> None:
+        self._start_watching(nonfinite, watch)
         refuse_torch_only(hyperparameters)
         hyperparameters = {k: v for k, v in hyperparameters.items() if k not in TORCH_ONLY}
         self._recipe = pieces = type(self).formula if pieces is None else pieces
@@ -115,7 +99,8 @@ class Optimizer(torch.optim.Optimizer):
         if not callable(pieces):
             self._check_names(pieces, hyperparameters)
             hyperparameters = {**hyper_defaults(pieces), **hyperparameters}
-        super().__init__(params, {**hyperparameters, "maximize": maximize, "fused": fused})
+        shared = {"maximize": maximize, "fused": fused, "clip_norm": clip_norm, "ema_decay": ema_decay}
+        super().__init__(params, {**hyperparameters, **shared})
 
     @staticmethod
     def formula(*args: Any, **kwargs: Any) -> Pieces:
@@ -141,7 +126,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _program(self, group: dict[str, Any]) -> Program:
         try:
-            return program_of(self.pieces(group), {n: group[n] for n in self.defaults if n != "fused"})
+            return program_of(self.pieces(group), {n: group[n] for n in self.defaults if n != "fused"}, self._guarded)
         except TypeError as error:  # something in the list that has no hash
             raise FormulaError(f"a formula is a list of functions: {error}") from error
 
@@ -187,7 +172,7 @@ class Optimizer(torch.optim.Optimizer):
         except (TypeError, ValueError):
             self.param_groups.pop()
             raise
-        self._plan = None
+        self._drop_plan()
         if self.states_at_once:
             program = self.program(len(self.param_groups) - 1)
             for p in added["params"]:
@@ -206,17 +191,9 @@ class Optimizer(torch.optim.Optimizer):
                 "Use p.clone() as the parameter, or the tensor before expand()"
             )
 
-    def _describe(self, p: torch.Tensor) -> str:
-        for g, group in enumerate(self.param_groups):
-            for i, q in enumerate(group["params"]):
-                if q is p:
-                    name = repr(group["param_names"][i]) if "param_names" in group else f"{i} of group {g}"
-                    return f"parameter {name} (shape {tuple(p.shape)})"
-        return f"a parameter of shape {tuple(p.shape)}"
-
     # --- stepping ---------------------------------------------------------------------------------------------
 
-    @_with_hooks
+    @with_hooks
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step.
 
@@ -231,6 +208,7 @@ class Optimizer(torch.optim.Optimizer):
 
         Raises:
             ParameterError, BackendError, OptionError: before anything is written.
+            NonFiniteError: with ``nonfinite="raise"``, before anything is written.
         """
         loss = None
         if closure is not None:
@@ -239,11 +217,18 @@ class Optimizer(torch.optim.Optimizer):
         # GradScaler sets these for the time of one step, and asks whether they are there.
         found_inf = getattr(self, "found_inf", None)
         if found_inf is not None and float(found_inf):
+            self._record.overflowed += 1
             return loss
+        if self._averaged:
+            raise ParameterError("a step inside `with optimizer.averaged():` would change the average; step outside it")
         first = not self.state
         plan = self._planned(getattr(self, "grad_scale", None))
         if not (first and plan.asks_for_states()):
-            plan.run()
+            bad = plan.run()
+            if bad:
+                self._bad_gradients(bad)
+            if plan.full:
+                self._bring()
         return loss
 
     def _planned(self, grad_scale: torch.Tensor | None = None) -> Plan:
@@ -256,16 +241,17 @@ class Optimizer(torch.optim.Optimizer):
             if plan.ready(self.param_groups, self.state):
                 self._plan = plan
                 return plan
+        self._drop_plan(plan)
         self._plan = plan = self._make_plan(extra)
         return plan
 
     def _make_plan(self, extra: dict[str, float]) -> Plan:
         pieces = functools.partial(_pieces, self._recipe, scaled=bool(extra))
         groups = [
-            GroupPlan(group, pieces, self.defaults, extra, f" (parameter group {i})")
+            GroupPlan(group, pieces, self.defaults, extra, f" (parameter group {i})", self._guarded)
             for i, group in enumerate(self.param_groups)
         ]
-        plan = Plan(groups, extra, self.state, self._describe, self._kinds)
+        plan = Plan(groups, extra, self.state, self._describe, self._kinds, self._watching)
         if not plan.ready(self.param_groups, self.state):
             raise BackendError("parameters or gradients changed while the step looked at them")
         return plan
@@ -298,9 +284,13 @@ class Optimizer(torch.optim.Optimizer):
         kept = super().__getstate__()
         # The live step counts are views of one tensor, and each would be kept with all of it.
         kept["state"] = states.own_steps(self.state)
-        return {**kept, "_recipe": self._recipe}
+        self._bring()
+        own = ("_recipe", "_nonfinite", "_watching", "_record", "_averaged")
+        return {**kept, **{name: getattr(self, name) for name in own}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        if getattr(self, "_plan", None) is not None:
+            self._bring()
         super().__setstate__(state)
         self.defaults.pop("differentiable", None)  # torch adds it; it is no option here
         self._plan, self._kinds = None, {}
@@ -308,7 +298,8 @@ class Optimizer(torch.optim.Optimizer):
 
 def options(arguments: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a named optimizer's ``__init__``, for ``Optimizer.__init__``: ``options(locals())``."""
-    return {name: value for name, value in arguments.items() if name not in ("self", "__class__")}
+    own = {name: value for name, value in arguments.items() if name not in ("self", "__class__", "shared")}
+    return {**own, **arguments.get("shared", {})}
 
 
 def _pieces(recipe: Any, group: dict[str, Any], scaled: bool = False) -> list[Callable[..., Any] | Piece]:
@@ -316,7 +307,15 @@ def _pieces(recipe: Any, group: dict[str, Any], scaled: bool = False) -> list[Ca
     if callable(recipe):
         recipe = recipe(**{name: group[name] for name in _arguments(recipe)})
     first: list[Any] = [unscale] if scaled else []
-    return [*first, *([ascend] if group["maximize"] else []), *recipe]
+    first += [ascend] if group["maximize"] else []
+    first += [clip_global_norm] if group["clip_norm"] is not None and not _reads(recipe, "clip_norm") else []
+    last = [ema()] if group["ema_decay"] is not None and not _reads(recipe, "ema_decay") else []
+    return [*first, *recipe, *last]
+
+
+def _reads(recipe: Pieces, name: str) -> bool:
+    """Whether a piece of the user's own reads the number that one of ours would."""
+    return any(n.name == name for piece in recipe for n in as_piece(piece).signature()[1])
 
 
 @functools.cache

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
+
+from ravine.formula import Piece, global_norm, maximum, minimum, norm, param_copy
 
 # A piece computes with symbols while it is traced, and with numbers or tensors when it is called by hand.
 Value = Any
@@ -16,6 +19,34 @@ def unscale(grad: Value, *, grad_scale: Value) -> Value:
 def ascend(grad: Value) -> Value:
     """Turn the gradient round (put in front of the formula by ``maximize=True``)."""
     return -grad
+
+
+def clip_global_norm(grad: Value, *, clip_norm: Value) -> Value:
+    """Shorten the gradients of all parameters together to the norm ``clip_norm`` (Pascanu et al., 2013, algorithm 1).
+
+    The numbers are those of ``torch.nn.utils.clip_grad_norm_``.
+    """
+    return grad * minimum(1.0, clip_norm / (global_norm(grad) + 1e-6))
+
+
+def clip_norm(grad: Value, *, max_norm: Value) -> Value:
+    """Shorten the gradient of each parameter by itself to the norm ``max_norm``."""
+    return grad * minimum(1.0, max_norm / (norm(grad) + 1e-6))
+
+
+def clip_value(grad: Value, *, max_value: Value) -> Value:
+    """Bring every element of the gradient into ``[-max_value, max_value]``, as ``torch.nn.utils.clip_grad_value_``."""
+    return maximum(minimum(grad, max_value), -max_value)
+
+
+def adaptive_clip(grad: Value, *, param: Value, clip_factor: Value = 0.01, least_norm: Value = 1e-3) -> Value:
+    """Shorten each parameter's gradient to ``clip_factor`` times the parameter's norm (AGC: Brock et al., 2021, eq. 3).
+
+    The norms are over the whole tensor; the paper takes them over the rows of a weight. ``least_norm`` stands for the
+    norm of parameters that are smaller, so that those that start at 0 can move.
+    """
+    longest = clip_factor * maximum(norm(param), least_norm)
+    return grad * minimum(1.0, longest / maximum(norm(grad), 1e-6))
 
 
 def decay_weights(update: Value, *, param: Value, weight_decay: Value) -> Value:
@@ -47,3 +78,24 @@ def descend(param: Value, *, update: Value, lr: Value) -> Value:
 def subtract(param: Value, *, update: Value) -> Value:
     """One step against an update that has the learning rate in it."""
     return param - update
+
+
+#: The state that holds the average of a parameter.
+AVERAGE = "param_avg"
+
+
+@cache
+def ema(decay: float | None = None) -> Piece:
+    """A decaying average of the parameters, for ``with optimizer.averaged():``; the last piece of a formula.
+
+    It starts as the parameter and moves by ``1 - decay`` of the way at every step, in the pass that steps (Polyak and
+    Juditsky, 1992; with a decay: Tarvainen and Valpola, 2017, Mean teachers, eq. 2).
+
+    Args:
+        decay: the default of the hyperparameter ``ema_decay``.
+    """
+
+    def average(param_avg: Value = param_copy, *, param: Value, ema_decay: Value = decay) -> Value:
+        return ema_decay * param_avg + (1 - ema_decay) * param
+
+    return Piece(average)

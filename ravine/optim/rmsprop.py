@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, Unpack
 
 from ravine.errors import OptionError, nearest
 from ravine.formula import abs as absolute
@@ -11,6 +11,7 @@ from ravine.optim import pieces
 from ravine.optim.dialects import DIALECTS
 from ravine.optim.optimizer import Optimizer, Params, Pieces, options
 from ravine.optim.pieces import Value
+from ravine.optim.shared import Shared
 
 
 def average_square(square_avg: Value = 0.0, *, update: Value, alpha: Value) -> Value:
@@ -106,6 +107,7 @@ class RMSprop(Optimizer):
         momentum_first: bool = False,
         decoupled_weight_decay: bool = False,
         undamped: bool = False,
+        **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**options(locals()))
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 from ravine.errors import OptionError
 from ravine.formula import where
 from ravine.optim import pieces
 from ravine.optim.optimizer import Optimizer, Params, Pieces, options
 from ravine.optim.pieces import Value
+from ravine.optim.shared import Shared
 
 
 def damped_momentum(
@@ -58,6 +59,7 @@ class SGD(Optimizer):
         foreach: bool | None = None,
         differentiable: bool = False,
         fused: bool | None = None,
+        **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**options(locals()))
 

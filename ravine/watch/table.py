@@ -90,7 +90,7 @@ class Table:
         if not self.rows:
             return "No step yet."
         heads = ("parameter", "grad_norm", "param_norm", "update_norm", "ratio", "grad_max", "nonfinite")
-        cells = [heads]
+        cells: list[tuple[str, ...]] = [heads]
         for r in self.rows:
             numbers = (r.grad_norm, r.param_norm, r.update_norm, r.ratio, r.grad_max)
             cells.append((r.name, *(f"{n:.3g}" for n in numbers), f"{r.nonfinite:,}"))

@@ -99,6 +99,7 @@ _INTEGER = {types.float32: (types.int32, _I32), types.float64: (types.int64, _I6
 @intrinsic
 def magnitude(context: Any, value: Any) -> Any:
     """The bits of |value| as an integer of its size: in the order of the magnitudes, with NaN above infinity."""
+    result: Any
     result, kind = _INTEGER[value]
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -114,7 +115,8 @@ def larger(context: Any, a: Any, b: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.select(builder.icmp_signed(">", args[0], args[1]), args[0], args[1])
 
-    return a(a, b), generate
+    signature: Any = a
+    return signature(a, b), generate
 
 
 @intrinsic
