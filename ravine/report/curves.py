@@ -108,7 +108,7 @@ def name_lines(axes: Any, ends: Sequence[tuple[str, float, Line]]) -> None:
         axes.plot([1.025, 1.075], [place, place], **options)
         size = 9 * min(1.0, gap / 0.04)  # at the picture's height a line of 9 points needs 0.04 of it
         axes.text(
-            1.085, place, _shortened(label), transform=axes.transAxes, va="center", fontsize=size, parse_math=False
+            1.085, place, shortened(label), transform=axes.transAxes, va="center", fontsize=size, parse_math=False
         )
 
 
@@ -116,7 +116,7 @@ def _scaled(axes: Any, value: float) -> Any:
     return axes.transScale.transform((axes.get_xlim()[0], value))
 
 
-def _shortened(label: str) -> str:
+def shortened(label: str) -> str:
     """A name that leaves room for the picture: the middle of a long one is left out."""
     return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 13]}…{label[-12:]}"
 

@@ -65,6 +65,11 @@ def tidy(axes: Any) -> None:
 
 def png(figure: Any) -> bytes:
     """A matplotlib figure as a PNG file's bytes."""
+    return encoded(figure, "png")
+
+
+def encoded(figure: Any, kind: str) -> bytes:
+    """A matplotlib figure as the bytes of a file of that kind: ``"png"``, ``"pdf"`` or ``"svg"``."""
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=144)
+    figure.savefig(content, format=kind, dpi=144)
     return content.getvalue()
