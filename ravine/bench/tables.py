@@ -18,6 +18,7 @@ from ravine.bench.endurance import Endurance
 from ravine.bench.first_step import FirstStep
 from ravine.bench.steps import Row
 from ravine.bench.targets import Verdict
+from ravine.bench.watching import Watching
 
 
 def duration(seconds: float | None) -> str:
@@ -95,6 +96,25 @@ def endurance_table(results: Sequence[Endurance]) -> Table:
     return table
 
 
+def watching_table(results: Sequence[Watching]) -> Table:
+    """Watching and clipping: an optimizer on a case a line."""
+    headers = ("case", "optimizer", "watch off", "on", "on / off", "with clip_norm", "torch's", "torch's / ours")
+    table = _table("Watching and clipping", *headers, words=2, caption=WATCHING_LEGEND)
+    for r in results:
+        off, on, clip, theirs = (duration(r.timings[k].median) if k in r.timings else "-" for k in _WATCHING)
+        ratio = r.figures["watch on / off"]
+        cells = ["-" if ratio is None else f"{ratio:.3f}", clip, theirs, _times(r.figures["torch's clipping / ours"])]
+        table.add_row(r.case, r.optimizer, off, on, *cells)
+    return table
+
+
+_WATCHING = ("off", "on", "clip", "torch")
+WATCHING_LEGEND = (
+    "fit: a batch of learn.fit on the MLP, watch and recorder on against both off. torch's: clip_grad_norm_\n"
+    "followed by the fastest of torch's steps; ours clips inside the step, with the watch on."
+)
+
+
 def target_table(verdicts: Sequence[Verdict]) -> Table:
     """A line for each target that holds, with the figure nearest to missing it; one for each figure that misses."""
     table = _table("Targets (float32, 2 threads)", "case", "figure", "target", "optimizer", "measured", "", words=4)
@@ -123,6 +143,7 @@ def as_json(
     rows: Sequence[Row],
     first_steps: Sequence[FirstStep],
     endurances: Sequence[Endurance],
+    watchings: Sequence[Watching],
     verdicts: Sequence[Verdict],
 ) -> dict[str, Any]:
     """Everything that was measured, for ``json.dump``: times in seconds, memory in bytes, rates in bytes/s."""
@@ -132,5 +153,6 @@ def as_json(
         "steps": [{**asdict(row), "figures": row.figures} for row in rows],
         "first_step": [{**asdict(result), "figures": result.figures} for result in first_steps],
         "endurance": [{**asdict(run), "figures": run.figures} for run in endurances],
+        "watching": [{**asdict(result), "figures": result.figures} for result in watchings],
         "targets": [{**asdict(verdict), "met": verdict.met} for verdict in verdicts],
     }

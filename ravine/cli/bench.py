@@ -16,16 +16,18 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ravine.bench import tables
-from ravine.bench.cases import CASES, Configuration, find_cases, find_configurations
+from ravine.bench.cases import CASES, find_cases, find_configurations
 from ravine.bench.endurance import Endurance, endure
 from ravine.bench.first_step import FirstStep, time_first_step
 from ravine.bench.machine import facts
 from ravine.bench.steps import Row, time_steps
 from ravine.bench.targets import TARGETS, THREADS, evaluate
+from ravine.bench.watching import Watching, time_fit, time_watching
 from ravine.errors import OptionError
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 
+_Thing = TypeVar("_Thing")
 _Result = TypeVar("_Result")
 
 
@@ -38,6 +40,7 @@ _Result = TypeVar("_Result")
 @click.option("--compile", "with_compile", is_flag=True, help="Let torch.compile take part (compiles for long).")
 @click.option("--first-step", is_flag=True, help="Time the first step of fresh processes instead.")
 @click.option("--endurance", is_flag=True, help="Make 10,000 steps with a new learning rate at each instead.")
+@click.option("--watch", "watching", is_flag=True, help="Time what watching and clipping cost instead.")
 @click.option("--targets", is_flag=True, help="Hold all this against the targets; exit 1 if one is missed.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here.")
 def command(
@@ -49,6 +52,7 @@ def command(
     with_compile: bool,
     first_step: bool,
     endurance: bool,
+    watching: bool,
     targets: bool,
     json_file: Path | None,
 ) -> None:
@@ -59,14 +63,14 @@ def command(
     all run.
     """
     chosen = find_configurations(optimizers)
-    stepping = not (first_step or endurance)
+    stepping = not (first_step or endurance or watching)
     if targets and stepping:
-        first_step = endurance = True
-    _refuse_unused(stepping, first_step, case=cases, dtype=dtype, compile=with_compile, rounds=rounds)
+        first_step = endurance = watching = True
+    _refuse_unused(stepping, first_step, watching, case=cases, dtype=dtype, compile=with_compile, rounds=rounds)
     if targets and dtype not in (None, "float32"):
         raise OptionError(f"the targets are for float32, not {dtype}: leave out --targets or --dtype")
-    if targets and stepping and not cases:
-        cases = tuple({target.case: None for target in TARGETS})
+    if (targets or watching) and not cases:
+        cases = tuple({target.case: None for target in TARGETS if target.case in CASES})
     found = find_cases(cases)
     dtype = dtype or "float32"
 
@@ -81,6 +85,7 @@ def command(
     rows: list[Row] = []
     first: list[FirstStep] = []
     long: list[Endurance] = []
+    watched: list[Watching] = []
     with _threads(threads):
         machine = facts()
         console.print(f"{machine['cpu']}, {machine['threads']} threads, torch {machine['torch']}")
@@ -99,37 +104,42 @@ def command(
         if endurance:
             long = _each(chosen, endure, "endurance: {}")
             console.print(tables.endurance_table(long))
-    verdicts = evaluate([*rows, *first, *long]) if targets else []
+        if watching:
+            for case in found:
+                watched += _each(chosen, partial(time_watching, case, rounds=rounds), f"watch, {case.title}: {{}}")
+            watched += _each([None], lambda _: time_fit(rounds=rounds), "watch, fit")
+            console.print(tables.watching_table(watched))
+    verdicts = evaluate([*rows, *first, *long, *watched]) if targets else []
     if targets:
         console.print(tables.target_table(verdicts))
         if machine["threads"] != THREADS:
             console.print(f"The targets are for {THREADS} threads; this was {machine['threads']}.")
     if json_file:
-        figures = tables.as_json(machine, dtype, rows, first, long, verdicts)
+        figures = tables.as_json(machine, dtype, rows, first, long, watched, verdicts)
         json_file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     if any(verdict.met is False for verdict in verdicts):
         sys.exit(1)
 
 
-def _each(chosen: Sequence[Configuration], measure: Callable[[Configuration], _Result], label: str) -> list[_Result]:
+def _each(chosen: Sequence[_Thing], measure: Callable[[_Thing], _Result], label: str) -> list[_Result]:
     """Measure one after the other, with a progress bar on standard error if that is a terminal."""
     console = Console(stderr=True)
     results = []
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(chosen))
         for configuration in chosen:
-            progress.update(task, description=label.format(configuration.label))
+            progress.update(task, description=label.format(getattr(configuration, "label", "")))
             results.append(measure(configuration))
             progress.advance(task)
     return results
 
 
-def _refuse_unused(stepping: bool, first_step: bool, **options: object) -> None:
-    """Nothing that was asked for is ignored: first steps and endurance have one case and one dtype."""
+def _refuse_unused(stepping: bool, first_step: bool, watching: bool, **options: object) -> None:
+    """Nothing that was asked for is ignored: first steps and endurance have one case, and all but steps one dtype."""
     if stepping:
         return
     for name, value in options.items():
-        if value and not (name == "rounds" and first_step):
+        if value and not ((name == "rounds" and (first_step or watching)) or (name == "case" and watching)):
             raise OptionError(f"--{name.replace('_', '-')} is for step times: leave it out here")
 
 

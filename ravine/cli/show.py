@@ -29,9 +29,10 @@ def command(name: str, kernel: bool, settings: tuple[str, ...]) -> None:
     from ravine.formula.mathematics import display_name, formula_lines
     from ravine.optim import registry
     from ravine.optim.dialects import DIALECTS
+    from ravine.optim.shared import parameters_of
 
     found = registry.lookup(name)
-    known = inspect.signature(found.cls).parameters
+    known = parameters_of(found.cls)
     options = (
         {"lr": 1e-2, **found.options}
         if "lr" in known and known["lr"].default is known["lr"].empty
@@ -65,7 +66,7 @@ def command(name: str, kernel: bool, settings: tuple[str, ...]) -> None:
     for heading in ("name", "in the formula", "value" if settings else "default"):
         table.add_column(heading)
     used = {n.partition("[")[0] for n in program.hypers}
-    chooses = {*inspect.signature(found.cls.formula).parameters, "maximize"}
+    chooses = {*inspect.signature(found.cls.formula).parameters, "maximize", "clip_norm", "ema_decay"}
     for key in (k for k in group if k != "params" and k != "fused"):
         symbol = "β₁, β₂" if key == "betas" else display_name(key)
         shown = symbol if key in used else "chooses the formula" if key in chooses else "not in this formula"

@@ -5,7 +5,6 @@ Python literals: ``alpha=0.9``, ``centered=True``, ``betas=(0.9, 0.99)``.
 """
 
 import ast
-import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from torch.optim import Optimizer
 from ravine.compare.rates import default_rate
 from ravine.errors import OptionError, nearest
 from ravine.optim import registry
+from ravine.optim.shared import parameters_of
 from ravine.tasks import Task
 
 DEFAULTS = (
@@ -125,7 +125,7 @@ def _find(name: str) -> tuple[type[Optimizer], dict[str, Any]]:
 
 def _keys(cls: type[Optimizer]) -> list[str]:
     """The options that an optimizer's constructor takes: all its arguments but the parameters."""
-    signature = inspect.signature(cls).parameters.values()
+    signature = parameters_of(cls).values()
     named = [p.name for p in signature if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     return [name for name in named if name != "params"]
 

@@ -162,13 +162,14 @@ class Program:
         """
         function = self._functions[index]
         result: tuple[Any, ...]
-        if not len(sums) and not isinstance(step, np.ndarray):
+        if not isinstance(step, np.ndarray) and not any(isinstance(s, np.ndarray) for s in sums):
             try:
-                result = function(step, *hypers)
+                result = function(step, *hypers, *sums)
                 return result
             except (ZeroDivisionError, OverflowError):
                 # Python raises where IEEE arithmetic has a value; NumPy's doubles give the value.
                 step, hypers = np.float64(step), [np.float64(h) for h in hypers]
+                sums = [np.float64(s) for s in sums]
         with np.errstate(all="ignore"):
             result = function(step, *hypers, *sums)
         return result

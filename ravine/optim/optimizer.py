@@ -246,6 +246,7 @@ class Optimizer(Watched):
         return plan
 
     def _make_plan(self, extra: dict[str, float]) -> Plan:
+        self._place()
         pieces = functools.partial(_pieces, self._recipe, scaled=bool(extra))
         groups = [
             GroupPlan(group, pieces, self.defaults, extra, f" (parameter group {i})", self._guarded)
@@ -285,7 +286,7 @@ class Optimizer(Watched):
         # The live step counts are views of one tensor, and each would be kept with all of it.
         kept["state"] = states.own_steps(self.state)
         self._bring()
-        own = ("_recipe", "_nonfinite", "_watching", "_record", "_averaged")
+        own = ("_recipe", "_nonfinite", "_watching", "_record", "_columns", "_averaged")
         return {**kept, **{name: getattr(self, name) for name in own}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -27,6 +27,7 @@ class Watched(torch.optim.Optimizer):
     def _start_watching(self, nonfinite: Nonfinite, watch: bool) -> None:
         check_policy(nonfinite, watch)
         self._nonfinite, self._watching, self._record = nonfinite, watch, Record()
+        self._columns: dict[torch.Tensor, int] = {}
         self._averaged = False
 
     def program(self, group: int = 0) -> Program:
@@ -47,10 +48,14 @@ class Watched(torch.optim.Optimizer):
     @property
     def watch(self) -> Watch:
         """What the steps did to every parameter: ``optimizer.watch.last``, ``.history``, ``.plot()``."""
-        params = [p for group in self.param_groups for p in group["params"]]
-        names = [name for i in range(len(self.param_groups)) for name in self._names(i)]
+        self._place()
+        params = list(self._columns)
+        named = {
+            p: n for i, g in enumerate(self.param_groups) for p, n in zip(g["params"], self._names(i), strict=True)
+        }
+        names = [named.get(p, f"removed {i}") for i, p in enumerate(params)]
         join = functools.partial(join_watched, params=params)
-        return Watch(self._record, self._watching, names, [p.numel() for p in params], join, self._bring)
+        return Watch(self._record, self._watching, names, params, join, self._bring)
 
     def _names(self, index: int) -> list[str]:
         """The names of a group's parameters: those they were given with, else their places."""
@@ -63,9 +68,13 @@ class Watched(torch.optim.Optimizer):
         """Hand what the plan knows of its steps to the record."""
         plan = plan or self._plan
         if plan is not None and plan.slot:
-            params = (p for group in self.param_groups for p in group["params"])
-            columns = {p: i for i, p in enumerate(params)}
-            self._record.add(plan.take(columns, len(columns)))
+            self._record.add(plan.take(self._columns, len(self._columns)))
+
+    def _place(self) -> None:
+        """Give every parameter its column in the record; a parameter that leaves the groups keeps it."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                self._columns.setdefault(p, len(self._columns))
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:

@@ -27,7 +27,7 @@ def evaluate(learn: Loop, data: Iterable[Any]) -> dict[str, float]:
     measures = {"valid_loss": learn.loss_func, **learn.metrics}
     totals = [torch.zeros((), dtype=torch.float64, device=learn.device) for _ in measures]
     count = 0
-    with _looking(learn):
+    with looking(learn):
         for batch in _in_order(data, parallel.rank(), parallel.size()):
             inputs, targets = check.pair(batch, learn.device)
             rows = check.rows(targets)
@@ -53,7 +53,7 @@ def outputs_of(learn: Loop, data: Iterable[Any] | Tensor) -> Tensor:
         size = learn.valid.batch_size if isinstance(learn.valid, Batches) else 1024
         data = [(rows, rows) for rows in data.split(size)]
     found = []
-    with _looking(learn):
+    with looking(learn):
         for batch in _in_order(data):
             inputs, _ = check.pair(batch, learn.device)
             outputs = learn.outputs_for(inputs)
@@ -66,7 +66,7 @@ def outputs_of(learn: Loop, data: Iterable[Any] | Tensor) -> Tensor:
 
 
 @contextmanager
-def _looking(learn: Loop) -> Iterator[None]:
+def looking(learn: Loop) -> Iterator[None]:
     """No gradients, and every module as it is used, not as it is trained."""
     training = [module for module in learn.model.modules() if module.training]
     learn.model.eval()

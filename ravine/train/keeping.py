@@ -18,6 +18,7 @@ import ravine
 from ravine import files
 from ravine.errors import OptionError, RavineError, StateError
 from ravine.files import checkpoint
+from ravine.optim import Optimizer
 from ravine.train import check, parallel, randomness
 from ravine.train.callback import Callback
 
@@ -38,6 +39,7 @@ def save(learn: Learner, path: Path, fit: Mapping[str, Any] | None = None) -> No
         "model": dict(learn.model.state_dict()),
         "optimizer_name": type(learn.optimizer).__name__,
         "optimizer": learn.optimizer.state_dict(),
+        "watch": parallel.gathered(_watch(learn.optimizer)),
         "random": parallel.gathered(start_of(learn.train, learn.valid)),
         "recorder": learn.recorder.state_dict(),
         "trained_epochs": learn._trained_epochs,
@@ -65,8 +67,16 @@ def load(learn: Learner, path: Path, rewind: bool = False) -> dict[str, Any]:
     learn.model.load_state_dict(tree["model"])
     go_to(parallel.share(tree["random"]), learn.train, learn.valid)
     learn.recorder.load_state_dict(tree["recorder"], rewind)
+    watch = parallel.share(tree.get("watch") or [None])
+    if watch is not None and isinstance(learn.optimizer, Optimizer):
+        learn.optimizer.watch.load_state_dict(watch)
     learn._trained_epochs = tree["trained_epochs"]
     return tree
+
+
+def _watch(optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
+    """What an optimizer of ours knows of its steps."""
+    return optimizer.watch.state_dict() if isinstance(optimizer, Optimizer) else None
 
 
 def _same_model(mine: Mapping[str, Any], kept: Mapping[str, Any], path: Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ravine.errors import OptionError
 from ravine.optim import RMSprop
-from ravine.train import check, evaluate, keeping, parallel, randomness
+from ravine.train import check, evaluate, evidence, keeping, parallel, randomness
 from ravine.train.batches import Batches
 from ravine.train.callback import Callback
 from ravine.train.display import display_for
@@ -22,6 +22,7 @@ from ravine.train.metrics import Measure, accuracy, named
 from ravine.train.named import as_callbacks
 from ravine.train.progress import OneCycle
 from ravine.train.recorder import Recorder
+from ravine.watch.evidence import Evidence
 
 Loader = Iterable[Any]
 Schedule = Callback | str | None
@@ -204,6 +205,10 @@ class Learner(Loop):
             raise OptionError("This Learner has no validation data; pass some: learn.predict(data).")
         return evaluate.outputs_of(self, chosen)
 
+    def evidence(self) -> Evidence:
+        """What is known of the training so far, for ``ravine.watch.diagnose(learn)``."""
+        return evidence.of(self)
+
     def save(self, path: Path | str) -> None:
         """Write model, optimizer, random states and what was recorded to one file, whole or not at all."""
         keeping.save(self, Path(path))
@@ -215,6 +220,14 @@ class Learner(Loop):
             StateError: the file is damaged, or of another model or optimizer; nothing was loaded.
         """
         keeping.load(self, Path(path))
+
+    def _keep_evidence(self) -> None:
+        self.units = evidence.units(self)
+        evidence.keep(self)
+
+    def _keep_last_evidence(self) -> None:
+        if len(self.recorder) and parallel.size() == 1:  # one process may fail alone, and must not wait for others
+            evidence.keep(self)
 
     def _rehearse(self) -> None:
         """A first batch of validation, so that a metric that cannot work is found before anything is trained."""

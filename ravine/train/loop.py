@@ -40,6 +40,7 @@ class Loop:
         held: whether the last step was held back.
         epoch_ends: whether this is the epoch's last batch.
         row: the last epoch's row of the table, by column.
+        units: by layer, how many units came into it and how many of them were idle, when the last epoch ended.
     """
 
     model: nn.Module
@@ -53,6 +54,7 @@ class Loop:
     def __init__(self) -> None:
         self._call = parallel.joined(self.model)
         self._display: Display = Display()
+        self.units: dict[str, tuple[int, int]] = {}
         self._trained_epochs = 0  # over all fits: the number of the data's order
         self._prepare_nothing()
 
@@ -222,14 +224,23 @@ class Loop:
         self._display.row([self.row.get(column, float("nan")) for column in self._columns()])
         if failed is not None:
             raise failed
+        self._keep_evidence()
         for hook in self._hooks.after_epoch:
             hook(self)
+
+    def _keep_evidence(self) -> None:
+        """What the diagnosis needs of an epoch that ended."""
+        raise NotImplementedError
+
+    def _keep_last_evidence(self) -> None:
+        """What it needs of a fit that ended, wherever."""
+        raise NotImplementedError
 
     def _finish(self) -> None:
         """However a fit ended: nothing that was measured is lost, and the terminal is as it was."""
         self._contexts = contexts(self.callbacks)
         hooks = [functools.partial(hook, self) for hook in self._hooks.after_fit]
-        _in_any_case([self._display.end, self.recorder.write, *hooks])
+        _in_any_case([self._display.end, self._keep_last_evidence, self.recorder.write, *hooks])
 
     # --- parts of it ---------------------------------------------------------------------------------------------
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ravine.errors import OptionError
 from ravine.watch.history import History
 from ravine.watch.record import Join, Record
@@ -21,6 +23,7 @@ class Watch:
 
     Attributes:
         on: whether figures are kept: not with ``watch=False``.
+        params: the parameters, in the order of rows and columns here.
         skipped: how many steps were left out by ``nonfinite="skip"``.
         overflowed: how many steps a GradScaler left out.
     """
@@ -30,11 +33,12 @@ class Watch:
         record: Record,
         on: bool,
         names: Sequence[str],
-        sizes: Sequence[int],
+        params: Sequence[Tensor],
         join: Join,
         bring: Callable[[], None],
     ) -> None:
-        self._record, self.on, self._names, self._sizes, self._join = record, on, list(names), list(sizes), join
+        self._record, self.on, self._names, self.params, self._join = record, on, list(names), list(params), join
+        self._sizes = [p.numel() for p in params]
         self._bring = bring
 
     def _ready(self) -> Record:

@@ -49,7 +49,9 @@ def test_signature_starts_with_torchs(cls):
     theirs = list(inspect.signature(theirs_of(cls)).parameters.values())
     positional = [p for p in theirs if p.kind is not p.KEYWORD_ONLY]
     assert [(p.name, p.kind, p.default) for p in ours[: len(theirs)]] == [(p.name, p.kind, p.default) for p in theirs]
-    assert all(p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD) for p in ours[len(positional) :]), "an option of our own is positional"
+    assert all(p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD) for p in ours[len(positional) :]), (
+        "an option of our own is positional"
+    )
 
 
 @one_thread

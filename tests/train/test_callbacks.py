@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import StepLR
 
 from ravine import optim
 from ravine.errors import OptionError
+from ravine.files import checkpoint
 from ravine.train import (
     Batches,
     Callback,
@@ -27,7 +28,6 @@ from ravine.train import (
     PerStep,
     StopOnNaN,
     TensorBoard,
-    checkpoint,
 )
 
 

@@ -129,9 +129,9 @@ def _watching(real: str, moved: str, grad: str) -> tuple[list[str], list[str], l
     become vector code where NaN counts. NaN is the largest. Only where the largest gradient is not finite are those
     counted, in a loop of its own.
     """
-    what = {"grad": "grad", "param": "param", "update": "moved"}
+    what = {"grad": f"{real}(grad)", "param": f"{real}(param)", "update": "moved"}
     before, after = [], []
-    inside = [f"moved = {moved}"]
+    inside = [f"moved = {real}({moved})"]
     for row, (name, value) in enumerate(what.items()):
         before += [f"{name}_square = {real}(0)", f"{name}_top = magnitude({real}(0))"]
         inside += [f"{name}_square += {value} * {value}", f"{name}_top = larger({name}_top, magnitude({value}))"]
