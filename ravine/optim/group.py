@@ -30,9 +30,11 @@ def program_of(
     pieces: Sequence[Callable[..., Any] | Piece], hypers: Mapping[str, Any], guarded: bool = False
 ) -> Program:
     """The program of a list of pieces; the same object for the same pieces."""
-    # A flag is no number: it chooses pieces, where the list of them is made.
+    # A flag is no number: it chooses pieces, where the list of them is made. None stands for a piece left out.
     shape = tuple(
-        (n, len(v) if isinstance(v, tuple | list) else 0) for n, v in hypers.items() if not isinstance(v, bool)
+        (n, len(v) if isinstance(v, tuple | list) else 0)
+        for n, v in hypers.items()
+        if v is not None and not isinstance(v, bool)
     )
     return _program(tuple(pieces), shape, guarded)
 

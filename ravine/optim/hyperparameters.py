@@ -50,7 +50,7 @@ TORCH_ONLY = ("foreach", "capturable", "differentiable")
 
 def check(name: str, value: Any, default: Any, where: str) -> None:
     """Raise OptionError if ``name`` cannot have this value; ``where`` tells the user which group it stands in."""
-    if isinstance(default, bool):
+    if isinstance(default, bool) and name not in OPTIONAL:
         if not isinstance(value, bool):
             raise OptionError(f"{name}={value!r}{where}: it is True or False")
     elif name == "fused":

@@ -99,8 +99,10 @@ class Optimizer(Watched):
         if not callable(pieces):
             self._check_names(pieces, hyperparameters)
             hyperparameters = {**hyper_defaults(pieces), **hyperparameters}
-        shared = {"maximize": maximize, "fused": fused, "clip_norm": clip_norm, "ema_decay": ema_decay}
-        super().__init__(params, {**hyperparameters, **shared})
+        given = {"clip_norm": clip_norm, "ema_decay": ema_decay}
+        # A piece of the user's own may have a default for the same name.
+        shared = {name: value for name, value in given.items() if value is not None or name not in hyperparameters}
+        super().__init__(params, {**hyperparameters, "maximize": maximize, "fused": fused, **shared})
 
     @staticmethod
     def formula(*args: Any, **kwargs: Any) -> Pieces:

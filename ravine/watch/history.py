@@ -86,7 +86,7 @@ class History:
         try:
             import pandas
         except ImportError:
-            raise OptionError("to_pandas needs pandas: pip install pandas") from None
+            raise OptionError("to_pandas needs pandas: pip install 'ravine[pandas]'") from None
         columns = ["first", "last", "name", *FIGURES, "ratio"]
         return pandas.DataFrame.from_records(self.records(), columns=columns)
 

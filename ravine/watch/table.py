@@ -82,7 +82,7 @@ class Table:
         try:
             import pandas
         except ImportError:
-            raise OptionError("to_pandas needs pandas: pip install pandas") from None
+            raise OptionError("to_pandas needs pandas: pip install 'ravine[pandas]'") from None
         columns = list(Row.__annotations__)
         return pandas.DataFrame.from_records([asdict(r) for r in self.rows], columns=columns, index="name")
 

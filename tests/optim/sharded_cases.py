@@ -15,6 +15,7 @@ from torch.distributed.tensor import DTensor
 
 from ravine.formula import global_norm, maximum, norm, param_copy, where
 from ravine.optim import Adam, Optimizer, RMSprop, pieces, registry
+from ravine.watch.history import FIGURES
 
 STEPS = 20
 BATCH = 6
@@ -56,6 +57,9 @@ CASES: dict[str, Callable[[Any], Optimizer]] = {
     "param_copy": lambda params: Optimizer(params, [pieces.descend, pull_to_start], lr=0.1, pull=0.1),
     "float64": lambda params: Adam(params, lr=0.01),
     "norm float64": lambda params: Optimizer(params, [clip, trust, pieces.descend], lr=0.02, limit=0.1),
+    "clip_norm": lambda params: Adam(params, lr=0.01, clip_norm=0.1),
+    "ema": lambda params: RMSprop(params, lr=0.01, ema_decay=0.9),
+    "guarded": lambda params: Adam(params, lr=0.01, nonfinite="raise"),
     "eager": lambda params: Adam(params, lr=0.01, fused=False),
     "eager norm": lambda params: Optimizer(params, [clip, trust, pieces.descend], lr=0.02, limit=0.1, fused=False),
 }
@@ -106,6 +110,12 @@ def everything(made: nn.Module, optimizer: Optimizer) -> dict[str, torch.Tensor]
         for key, value in optimizer.state[p].items():
             found[f"{name} {key}"] = whole(value)
     return found
+
+
+def watched(optimizer: Optimizer) -> dict[str, torch.Tensor]:
+    """The history of the steps, as tensors; every process must ask."""
+    history = optimizer.watch.history.tree()
+    return {name: torch.from_numpy(history[name]) for name in FIGURES}
 
 
 def save(made: nn.Module, optimizer: Optimizer, folder: Path) -> None:

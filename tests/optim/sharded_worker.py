@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from sharded_cases import BATCH, CASES, KEPT, STEPS, Block, clip, everything, load, model, save, train, trust
+from sharded_cases import BATCH, CASES, KEPT, STEPS, Block, clip, everything, load, model, save, train, trust, watched
 from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -40,6 +40,8 @@ from ravine.errors import ParameterError, StateError
 from ravine.optim import Adam, Optimizer, RMSprop, pieces
 
 Tensors = dict[str, torch.Tensor]
+#: Cases whose figures are compared, those of the kernel and those of torch's operations.
+WATCHED = ("adam", "float64", "eager", "clip_norm")
 
 
 def sharded(name: str = "", mesh: Any = None) -> Block:
@@ -58,6 +60,37 @@ def go(made: nn.Module, optimizer: Optimizer, steps: range = range(STEPS)) -> Te
 def case(name: str) -> Tensors:
     made = sharded(name)
     return go(made, CASES[name](made.parameters()))
+
+
+def watched_by_two(name: str) -> Tensors:
+    made = sharded(name)
+    optimizer = CASES[name](made.parameters())
+    go(made, optimizer)
+    return watched(optimizer)
+
+
+def watched_under_ddp() -> Tensors:
+    made = DistributedDataParallel(model("float64"))
+    optimizer = CASES["float64"](made.parameters())
+    go(made, optimizer)
+    return watched(optimizer)
+
+
+def skipped_by_all() -> None:
+    """One process's part of a gradient is not finite: no process makes the step."""
+    made = sharded()
+    optimizer = Adam(made.parameters(), lr=0.01, nonfinite="skip")
+    go(made, optimizer, range(2))
+    before = everything(made, optimizer)
+    for p in made.parameters():
+        p.grad = torch.ones_like(p)
+    if dist.get_rank() == 0:
+        made.wide.weight.grad.to_local()[0, 0] = float("nan")
+    with pytest.warns(UserWarning, match="left out"):
+        optimizer.step()
+    after = everything(made, optimizer)
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert optimizer.watch.skipped == 1
 
 
 def saved_by_two(name: str, folder: Path) -> Tensors:
@@ -290,6 +323,7 @@ CHECKS = {
         copied_to_all_and_split_over_one,
         tensor_parallel,
         data_parallel,
+        skipped_by_all,
     )
 }
 
@@ -303,6 +337,8 @@ def main(rank: int, world: int, folder: Path) -> None:
     tasks |= {f"two {name}": (saved_by_two, name, folder) for name in KEPT}
     tasks |= {f"one {name}": (loaded_by_two, name, folder) for name in KEPT}
     tasks |= {name: (check,) for name, check in CHECKS.items()}
+    tasks |= {f"watched {name}": (watched_by_two, name) for name in WATCHED}
+    tasks["watched ddp"] = (watched_under_ddp,)
     results: dict[str, Any] = {}
     try:
         for name, (function, *args) in tasks.items():

@@ -19,7 +19,7 @@ if not torch.distributed.is_available() or sys.platform == "win32":
     pytest.skip("needs torch.distributed with gloo", allow_module_level=True)
 
 import sharded_worker
-from sharded_cases import CASES, KEPT, STEPS, everything, load, model, save, train
+from sharded_cases import CASES, KEPT, STEPS, everything, load, model, save, train, watched
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
 
 from ravine.errors import StateError
@@ -103,6 +103,17 @@ def alone() -> Any:
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_equal_one(name, two):
     assert_same(two[name], whole_run(name))
+
+
+@pytest.mark.parametrize("name", [*sharded_worker.WATCHED, "ddp"])
+def test_figures_are_those_of_the_whole_tensors(name, two):
+    case = "float64" if name == "ddp" else name
+    made, optimizer = one_process(case)
+    train(made, optimizer, range(STEPS))
+    found, wanted = two[f"watched {name}"], watched(optimizer)
+    assert isinstance(found, dict), found
+    for figure, values in wanted.items():
+        assert torch.allclose(found[figure], values, rtol=1e-10 if case == "float64" else 1e-4, equal_nan=True), figure
 
 
 @pytest.mark.parametrize("name", KEPT)

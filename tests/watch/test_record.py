@@ -1,0 +1,116 @@
+"""The record of steps against NumPy over all of them: rows are joined, nothing grows, nothing is lost."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ravine.backends import WATCHED
+from ravine.watch.history import FIGURES, History
+from ravine.watch.record import ROWS, Record
+
+
+def figures_of(steps, width=3, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    figures = torch.rand(steps, len(WATCHED), width, generator=generator, dtype=torch.float64)
+    figures[:, WATCHED.index("nonfinite")] = 0.0
+    figures[:, WATCHED.index("steps")] = 1.0
+    return figures
+
+
+def history(record, width=3):
+    return record.history([f"p{i}" for i in range(width)], [1] * width, lambda figures: figures)
+
+
+@pytest.mark.parametrize("steps", [1, 5, ROWS, ROWS + 1, 1000, 2 * ROWS, 5003])
+@pytest.mark.parametrize("batch", [1, 7, 300])
+def test_rows_are_means_and_largest_values_of_their_steps(steps, batch):
+    figures, record = figures_of(steps), Record()
+    for part in figures.split(batch):
+        record.add(part)
+    found = history(record)
+    every = 1
+    while steps > ROWS * every:
+        every *= 2
+    assert len(found) == -(-steps // every)
+    assert (found.first[0], found.last[-1]) == (1, steps)
+    for row, (first, last) in enumerate(zip(found.first, found.last, strict=True)):
+        here = figures[first - 1 : last].numpy()
+        assert np.allclose(found.grad_norm[row], np.sqrt(here[:, 0].mean(0)), rtol=1e-12)
+        assert np.allclose(found.update_norm[row], np.sqrt(here[:, 2].mean(0)), rtol=1e-12)
+        assert np.array_equal(found.param_max[row], here[:, 4].max(0))
+        assert (found.steps[row] == last - first + 1).all()
+
+
+def test_how_the_steps_come_in_changes_no_bit():
+    figures = figures_of(3000)
+    results = []
+    for batch in (1, 3, 256, 3000):
+        record = Record()
+        for part in figures.split(batch):
+            record.add(part)
+        results.append(history(record).tree())
+    for name in FIGURES:
+        assert len({r[name].tobytes() for r in results}) == 1
+
+
+def test_memory_is_bounded_over_100_000_steps():
+    record = Record()
+    record.add(figures_of(10))
+    size = sum(t.numel() for t in record._tables.values())
+    part = figures_of(1000)
+    for _ in range(100):
+        record.add(part)
+    assert record.steps == 100_010
+    assert sum(t.numel() for t in record._tables.values()) == size
+    assert len(history(record)) <= ROWS
+
+
+def test_steps_that_are_not_finite_are_counted_and_left_out_of_the_norms():
+    figures = figures_of(4, 1)
+    figures[2, 0] = float("nan")
+    figures[2, 6] = 5
+    figures[3, 7] = 0  # not stepped
+    figures[3, :7] = 0
+    record = Record()
+    record.add(figures)
+    record.every = 1
+    found = history(record, 1)
+    assert np.isfinite(found.grad_norm[:, 0]).tolist() == [True, True, False, False]
+    assert found.nonfinite[:, 0].tolist() == [0, 0, 5, 0]
+    assert found.steps[:, 0].tolist() == [1, 1, 1, 0]
+    assert record.first_nonfinite(["p0"]) == {"p0": 3}
+    record._join_neighbours()
+    joined = history(record, 1)
+    assert joined.grad_norm[0, 0] == pytest.approx(figures[:2, 0, 0].mean().sqrt().item())
+
+
+def test_history_as_records_json_and_pandas():
+    record = Record()
+    figures = figures_of(2, 2)
+    figures[1, 3, 1] = float("inf")
+    figures[0, 3, 0] = float("nan")
+    record.add(figures)
+    found = history(record, 2)
+    rows = found.records()
+    assert [(r["first"], r["name"]) for r in rows] == [(1, "p0"), (1, "p1"), (2, "p0"), (2, "p1")]
+    assert rows[3]["ratio"] == pytest.approx((figures[1, 2, 1] / figures[1, 1, 1]).sqrt().item())
+    tree = json.loads(found.to_json())
+    assert tree["grad_max"] == [[None, figures[0, 3, 1].item()], [figures[1, 3, 0].item(), "inf"]]
+    pandas = pytest.importorskip("pandas")
+    frame = found.to_pandas()
+    assert isinstance(frame, pandas.DataFrame)
+    assert len(frame) == 4
+    assert frame[frame["name"] == "p1"]["grad_norm"].iloc[0] == pytest.approx(figures[0, 0, 1].sqrt().item())
+    assert History.of_tree(found.tree()).grad_norm.tobytes() == found.grad_norm.tobytes()
+
+
+def test_an_empty_history_is_one():
+    record = Record()
+    found = history(record)
+    assert (len(found), found.grad_norm.shape) == (0, (0, 3))
+    assert "no steps" in repr(found)
+    assert found.records() == []
