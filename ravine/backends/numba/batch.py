@@ -201,12 +201,16 @@ class Fused:
         self._kernels[index](self._task, self.elements, len(self._count))
 
     def reduce(self, index: int, numbers: tuple[Any, ...]) -> np.ndarray:
-        self._sums.fill(0.0)  # chunks of tensors without a gradient are not visited
+        if self.active is not None:
+            self._sums.fill(0.0)  # chunks of tensors without a gradient are not visited
         self._run(index, numbers)
         rows = len(self.program.passes[index].names)
         result = np.zeros((rows, len(self.params)))
         if self._full:
-            result[:, self._full] = np.add.reduceat(self._sums[:rows], self._first_chunk, axis=1)
+            sums: np.ndarray = np.add.reduceat(self._sums[:rows], self._first_chunk, axis=1)
+            if len(self._full) == len(self.params):
+                return sums
+            result[:, self._full] = sums
         return result
 
     def watched(self, slots: int) -> Tensor:
