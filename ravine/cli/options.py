@@ -12,8 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from ravine.compare.contenders import Contender, one_line
 from ravine.errors import RavineError, TrainingError
 from ravine.tasks import Task, describe
-from ravine.train import randomness
 from ravine.train.sweep import by_batch
+from ravine.watch import randomness
 
 ONE_OPTIMIZER = click.option(
     "-o",
