@@ -10,7 +10,6 @@ buffer of ``-inf``, is *meant*, and so is what it spreads to, until a NaN comes 
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,14 +18,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ravine.watch.span import Span, all_finite, finite, first_bad, numbers, span, tensors
+from ravine.watch.operations import arguments, infinite_constant, is_view, name_of, read, storage, written
+from ravine.watch.span import Span, all_finite, finite, first_bad, span, tensors
 
-_OVERWRITES = {"copy_", "fill_", "zero_"}
-"""Operations in place that do not read what was there: memory of torch.empty, say."""
 _BEFORE = 1_000_000
+"""Before the first operation."""
 
 
 @dataclass(frozen=True)
@@ -121,13 +119,13 @@ class Recording(TorchDispatchMode):
 
     def known(self, tensor: Tensor, where: str, label: str, frame: Frame | None = None) -> None:
         """A tensor that is there before the run; the first ones that are told count as the first in time."""
-        if finite(tensor) or _storage(tensor) in self._origins:
+        if finite(tensor) or storage(tensor) in self._origins:
             return
         order, values = len(self._origins) - _BEFORE, span(tensor)
         meant = where == "buffer" and values.bad == values.minus_inf
         where = "parameter" if where == "buffer" else where
         first, rows = first_bad(tensor)
-        self._origins[_storage(tensor)] = Origin(
+        self._origins[storage(tensor)] = Origin(
             order, where, frame or self.root, label, (), values, meant=meant, first=first, rows=rows
         )
 
@@ -167,8 +165,8 @@ class Recording(TorchDispatchMode):
     def _leaves(self, module: nn.Module, args: Any, kwargs: Any, outputs: Any) -> None:
         with self._aside():
             for tensor in tensors(outputs):
-                if not finite(tensor) and _storage(tensor) not in self._origins:  # made where torch does not see it
-                    self._origins[_storage(tensor)] = self._new("", (span((args, kwargs)),), span(tensor), False)
+                if not finite(tensor) and storage(tensor) not in self._origins:  # made where torch does not see it
+                    self._origins[storage(tensor)] = self._new("", (span((args, kwargs)),), span(tensor), False)
         self._pop()
 
     def _push(self, frame: Frame) -> None:
@@ -198,34 +196,34 @@ class Recording(TorchDispatchMode):
         kwargs = kwargs or {}
         if not self._looks:
             return func(*args, **kwargs)
-        reads = _read(func, args, kwargs)
+        reads = read(func, args, kwargs)
         bad = [t for t in reads if not finite(t)]
         sources = [self._source(t) for t in bad]
         had_nan = any(span(t).nan for t in bad)
-        changes = bool(_arguments(func)) and func._schema.is_mutable
+        changes = bool(arguments(func)) and func._schema.is_mutable
         given = tuple(map(span, reads)) if changes else ()
         outputs = func(*args, **kwargs)
         self._order += 1
         made: Origin | None = None
-        for tensor in [*tensors(outputs), *(_written(func, args, kwargs) if changes else ())]:
+        for tensor in [*tensors(outputs), *(written(func, args, kwargs) if changes else ())]:
             if finite(tensor):
-                if not changes and not _is_view(func):  # new memory, perhaps where something else was
-                    self._origins.pop(_storage(tensor), None)
+                if not changes and not is_view(func):  # new memory, perhaps where something else was
+                    self._origins.pop(storage(tensor), None)
                 continue
             if made is None:
                 gave = span(tensor)
                 made = _first(sources) if sources else None
                 if made is None:
-                    constant = _infinite_constant(args, kwargs) or "empty" in _name(func)  # where no one has written
-                    made = self._new(_name(func), given or tuple(map(span, reads)), gave, constant)
+                    constant = infinite_constant(args, kwargs) or "empty" in name_of(func)  # where no one has written
+                    made = self._new(name_of(func), given or tuple(map(span, reads)), gave, constant)
                 elif made.meant and gave.nan and not had_nan and (self._stack[-1].sound or not self._stack[-1].loss):
-                    made = self._new(_name(func), given or tuple(map(span, reads)), gave, False, climb=True)
-            self._origins[_storage(tensor)] = made
+                    made = self._new(name_of(func), given or tuple(map(span, reads)), gave, False, climb=True)
+            self._origins[storage(tensor)] = made
         return outputs
 
     def _source(self, tensor: Tensor) -> Origin:
         """Where its values came from that are not finite; a constant of the code if no operation made them."""
-        key = _storage(tensor)
+        key = storage(tensor)
         if key not in self._origins:
             self._origins[key] = self._new("constant", (), span(tensor), True)
         return self._origins[key]
@@ -255,49 +253,3 @@ def _first(found: list[Origin]) -> Origin:
 def join(prefix: str, name: str) -> str:
     """A qualified name."""
     return f"{prefix}.{name}" if prefix and name else prefix or name
-
-
-def _storage(tensor: Tensor) -> int:
-    """What tells its memory from any other's while it lives."""
-    values = tensor._values() if tensor.layout is torch.sparse_coo else tensor
-    if values.layout is not torch.strided or numbers(values) is None:
-        return id(tensor)
-    found: int = values.untyped_storage()._cdata
-    return found
-
-
-def _name(func: Any) -> str:
-    name: str = getattr(func, "overloadpacket", func).__name__
-    return name
-
-
-def _arguments(func: Any) -> list[Any]:
-    """What is known of its arguments: nothing for operations of a higher order, which take functions."""
-    schema = getattr(func, "_schema", None)
-    return [] if schema is None else list(schema.arguments)
-
-
-def _read(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
-    """The tensors that an operation reads."""
-    outs = [a.name for a in _arguments(func) if a.is_out]
-    if _name(func) in _OVERWRITES:
-        args = args[1:]
-    return tensors((args, {name: value for name, value in kwargs.items() if name not in outs}))
-
-
-def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
-    """The arguments that it writes to."""
-    found = []
-    for i, argument in enumerate(_arguments(func)):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            found.append(args[i] if i < len(args) else kwargs.get(argument.name))
-    return tensors(found)
-
-
-def _is_view(func: Any) -> bool:
-    return not _arguments(func) or any(r.alias_info is not None for r in func._schema.returns)
-
-
-def _infinite_constant(args: Any, kwargs: Any) -> bool:
-    """Whether an argument is a Python number that is not finite, as in ``masked_fill(mask, -inf)``."""
-    return any(isinstance(leaf, float) and not math.isfinite(leaf) for leaf in pytree.tree_leaves((args, kwargs)))
