@@ -20,7 +20,7 @@ def storage(tensor: Tensor) -> int:
     values = tensor._values() if tensor.layout is torch.sparse_coo else tensor
     if values.layout is not torch.strided or numbers(values) is None:
         return id(tensor)
-    found: int = values.untypedstorage()._cdata
+    found: int = values.untyped_storage()._cdata
     return found
 
 
