@@ -137,7 +137,8 @@ def _ask(inputs: Any, needs: list[bool]) -> None:
 
 def _as_intermediate(inputs: Any) -> Any:
     """The inputs as results of operations, which a module may change in place."""
-    return pytree.tree_map_only(Tensor, lambda t: t.view_as(t) if t.requires_grad else t.clone(), inputs)
+    with torch.enable_grad():
+        return pytree.tree_map_only(Tensor, torch.clone, inputs)
 
 
 @contextmanager

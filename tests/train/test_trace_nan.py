@@ -297,7 +297,7 @@ PROCESSES = """
 import sys, torch
 from torch import nn
 from torch.nn.functional import mse_loss
-from ravine.train import Batches, Learner, parallel
+from ravine.train import Batches, Learner, MixedPrecision, parallel
 
 class Log(nn.Module):
     def forward(self, x):
@@ -312,7 +312,7 @@ for p in model.parameters():
 inputs[5] = -9  # one row: the share of one process
 data = Batches(inputs, torch.zeros(64, 2), 8, shuffle=False)
 learn = Learner(model, (data, None), mse_loss, lambda p: torch.optim.SGD(p, 0.0), (), folder=sys.argv[1])
-learn.fit(1, trace_nan=True)
+learn.fit(1, trace_nan=True, callbacks=[MixedPrecision(torch.float16)])
 print(parallel.rank(), len(learn.recorder), [text for _, text in learn.recorder.notes], flush=True)
 parallel.leave()
 """

@@ -132,6 +132,7 @@ def hidden_root(x):
 FAULTS = {
     "log of 0": (lambda: net(with_zero, torch.abs, torch.log), "3", "Does", "forward", "log", "clamp_min"),
     "log in place": (lambda: net(lambda x: with_zero(x).abs().log_()), "1", "Does", "forward", "log_", "clamp_min"),
+    "in place on its input": (lambda: net(lambda x: x.mul_(0).log_()), "1", "Does", "forward", "log_", "clamp_min"),
     "division by 0": (lambda: net(lambda x: x / with_zero(x)), "1", "Does", "forward", "div", "divisor"),
     "exp overflow": (lambda: net(lambda x: (x * 1e3).exp(), nn.Identity()), "1", "Does", "forward", "exp", "logsumexp"),
     "root of a negative number": (lambda: net(torch.sqrt), "1", "Does", "forward", "sqrt", "negative"),
@@ -248,6 +249,36 @@ def test_the_evidence_is_counted():
 
 def model_input(model):
     return model[0](batch()[0]).detach()
+
+
+def test_the_first_of_two_faults_is_named():
+    class Both(nn.Module):
+        def __init__(self, *functions):
+            super().__init__()
+            self.parts = nn.ModuleList(map(Does, functions))
+
+        def forward(self, x):
+            first, second = (part(x) for part in self.parts)
+            return second - first
+
+    def log(x):
+        return with_zero(x).abs().log()
+
+    def masked(x):
+        return x.masked_fill(torch.arange(8) == 2, -INF)
+
+    assert trace(net(Both(log, torch.sqrt)), batch(), mse_loss).module == "1.parts.0"
+    assert trace(net(Both(torch.sqrt, log)), batch(), mse_loss).module == "1.parts.0"
+    assert trace(net(Both(masked, log)), batch(), mse_loss).module == "1.parts.1"  # what is meant comes last
+
+
+def test_a_fault_of_the_forward_pass_that_runs_in_the_backward_pass():
+    def breaks(x):
+        again = torch._C._current_autograd_node() is not None
+        return x * (torch.zeros(8) if again else torch.ones(8)).reciprocal()
+
+    found = trace(net(Checkpointed(breaks)), batch(), mse_loss)
+    assert (found.where, found.module, found.call, found.operation) == ("forward", "1.inner", 2, "reciprocal")
 
 
 # --- the batch, the parameters and the loss --------------------------------------------------------------------------
@@ -504,7 +535,16 @@ def test_the_model_and_the_random_states_stay_as_they_were():
 
 def test_dropout_draws_the_same_again(tmp_path):
     """The fault is in the elements that dropout took: another mask would count others."""
-    model = net(lambda x: nn.functional.dropout(x, 0.5).abs().log())
+
+    class Drops(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.drop = nn.Dropout(0.5)
+
+        def forward(self, x):
+            return self.drop(x).abs().log()
+
+    model = net(Drops())
     torch.manual_seed(7)
     taken = nn.functional.dropout(torch.ones(16, 8)).eq(0).sum()
     torch.manual_seed(7)
@@ -512,7 +552,8 @@ def test_dropout_draws_the_same_again(tmp_path):
     assert found.output.minus_inf == taken
     torch.manual_seed(8)
     assert trace(model, batch(), mse_loss) != found
-    assert reproduce(found.path, model) == found
+    assert trace(model.eval(), batch(), mse_loss) is None
+    assert reproduce(found.path, model) == found  # training is the file's, too
 
 
 def test_reproducing_leaves_the_model_as_it_is(tmp_path):
