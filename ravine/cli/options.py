@@ -9,10 +9,10 @@ from typing import Any
 import click
 from torch.utils.flop_counter import FlopCounterMode
 
+from ravine import randomness
 from ravine.compare.contenders import Contender, one_line
 from ravine.errors import RavineError, TrainingError
 from ravine.tasks import Task, describe
-from ravine.train import randomness
 from ravine.train.sweep import by_batch
 
 ONE_OPTIMIZER = click.option(

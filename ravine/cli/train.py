@@ -31,7 +31,7 @@ _SMALL = 300e6
 They are counted and not timed, so that a run has the same number of threads, and the same result, each time.
 """
 _INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
-_NOT_KEPT = {"out", "resume"}
+_NOT_KEPT = {"out", "resume", "trace_nan"}
 
 _HELP = """Train TASK and show every epoch.
 
@@ -61,6 +61,9 @@ torchrun --nproc-per-node 2 -m ravine train TASK
     help="Write checkpoints more often than by epoch.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, or with the task's last one.")
+@click.option(
+    "--trace-nan", is_flag=True, help="Where a loss or gradient is not finite, name the module that it came from."
+)
 @SEED
 @click.option(
     "--threads",
@@ -110,7 +113,11 @@ def _train(given: dict[str, Any], named: set[str]) -> bool:
     if not given["resume"] and learn.main:
         versions = {"ravine": ravine.__version__, "torch": torch.__version__, "processes": parallel.size()}
         runs.write_config(folder, {**config, **versions})
-    how = {"checkpoint_every": given["checkpoint_every"] or "epoch", "resume": given["resume"]}
+    how = {
+        "checkpoint_every": given["checkpoint_every"] or "epoch",
+        "resume": given["resume"],
+        "trace_nan": given["trace_nan"],
+    }
     try:
         if given["one_cycle"]:
             learn.fit_one_cycle(epochs, _top(options, contender.label), **how)

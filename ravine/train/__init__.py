@@ -13,6 +13,7 @@ from ravine.train.recorder import Recorder
 from ravine.train.schedules import OnPlateau, PerEpoch, PerStep
 from ravine.train.stopping import EarlyStopping, KeepBest, StopOnNaN
 from ravine.train.tensorboard import TensorBoard
+from ravine.train.trace_nan import TraceNaN
 
 __all__ = [
     "Batches",
@@ -31,5 +32,6 @@ __all__ = [
     "Recorder",
     "StopOnNaN",
     "TensorBoard",
+    "TraceNaN",
     "accuracy",
 ]

@@ -61,6 +61,8 @@ class Callback:
 
     #: Callbacks are called in this order, and among equals as they are given; ``after_fit`` in the reverse.
     order: ClassVar[int] = 0
+    #: Whether it changes nothing of the training: a run may be resumed with it or without.
+    looks_only: ClassVar[bool] = False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"  # without an address: a run that is resumed compares it

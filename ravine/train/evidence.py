@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ravine import randomness
 from ravine.optim import Optimizer
-from ravine.train import check, parallel, randomness
+from ravine.train import check, parallel
 from ravine.train.batches import Batches
 from ravine.train.evaluate import looking
 from ravine.watch.evidence import Evidence

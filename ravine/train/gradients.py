@@ -62,14 +62,14 @@ class GradientAccumulation(Callback):
         if self._taken < self.batches and not learn.epoch_ends:
             return False
         if self._items and self._items != self._expected:
-            for parameter in _stepped(learn):
+            for parameter in stepped(learn):
                 if parameter.grad is not None:
                     parameter.grad.mul_(self._expected / self._items)
         self._taken = 0
         return None
 
 
-def _stepped(learn: Learner) -> list[torch.Tensor]:
+def stepped(learn: Learner) -> list[torch.Tensor]:
     """The optimizer's parameters: gradients of others are never set to zero, and add up for nothing."""
     return [p for group in learn.optimizer.param_groups for p in group["params"]]
 
@@ -101,7 +101,7 @@ class GradientClipping(Callback):
         check.one_evaluation(self, learn)
 
     def before_step(self, learn: Learner) -> None:
-        self._norms.append(torch.nn.utils.clip_grad_norm_(_stepped(learn), self.norm))
+        self._norms.append(torch.nn.utils.clip_grad_norm_(stepped(learn), self.norm))
 
 
 class MixedPrecision(Callback):

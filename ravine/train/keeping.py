@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 import ravine
-from ravine import files
+from ravine import files, randomness
 from ravine.errors import OptionError, RavineError, StateError
 from ravine.files import checkpoint
 from ravine.optim import Optimizer
-from ravine.train import check, parallel, randomness
+from ravine.train import check, parallel
 from ravine.train.callback import Callback
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class Keeper:
             "seconds": learn._seconds,
             "stopped": learn._why_stop,
             "epoch_start": parallel.gathered(learn._epoch_start),
-            "callbacks": [[type(c).__name__, c.state_dict()] for c in learn._active],
+            "callbacks": [[type(c).__name__, c.state_dict()] for c in _acting(learn)],
         }
         save(learn, self.path, fit)
 
@@ -190,7 +190,7 @@ class Keeper:
             "batches": self.learn.batches,
             "batch size": getattr(self.learn.train, "batch_size", None),
             "seed": getattr(self.learn.train, "seed", None),
-            "names": [repr(c) for c in self.learn._active if not isinstance(c, _Regularly)],
+            "names": [repr(c) for c in _acting(self.learn) if not isinstance(c, _Regularly)],
         }
 
     def resume(self) -> bool:
@@ -206,7 +206,7 @@ class Keeper:
             raise StateError(f"{self.path} was not written by a fit; load it with learn.load.")
         self._same_fit(kept)
         load(learn, self.path, rewind=True)
-        for callback, (_, state) in zip(learn._active, kept["callbacks"], strict=True):
+        for callback, (_, state) in zip(_acting(learn), kept["callbacks"], strict=True):
             callback.load_state_dict(state)
         learn.epoch, learn.batch, learn.step = kept["epoch"], kept["batch"], kept["step"]
         learn._seconds, learn._epoch_start = kept["seconds"], parallel.share(kept["epoch_start"])
@@ -255,6 +255,11 @@ class Keeper:
             )
             learn._display.say(f"Interrupted {when}.{where}")
             raise KeyboardInterrupt
+
+
+def _acting(learn: Learner) -> list[Callback]:
+    """The callbacks that a fit which goes on must have, too."""
+    return [c for c in learn._active if not c.looks_only]
 
 
 class _Regularly(Callback):

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ravine import randomness
 from ravine.errors import OptionError
 from ravine.optim import RMSprop
-from ravine.train import check, evaluate, evidence, keeping, parallel, randomness
+from ravine.train import check, evaluate, evidence, keeping, parallel
 from ravine.train.batches import Batches
 from ravine.train.callback import Callback
 from ravine.train.display import display_for
@@ -22,6 +23,7 @@ from ravine.train.metrics import Measure, accuracy, named
 from ravine.train.named import as_callbacks
 from ravine.train.progress import OneCycle
 from ravine.train.recorder import Recorder
+from ravine.train.trace_nan import TraceNaN
 from ravine.watch.evidence import Evidence
 
 Loader = Iterable[Any]
@@ -93,6 +95,7 @@ class Learner(Loop):
         callbacks: Sequence[Callback] = (),
         checkpoint_every: int | str | None = None,
         resume: bool = False,
+        trace_nan: bool = False,
     ) -> None:
         """Train for so many epochs.
 
@@ -106,6 +109,8 @@ class Learner(Loop):
                 every epoch. Ctrl-C then writes one, too.
             resume: go on where the folder's checkpoint was written, as if the run had never been stopped; without
                 a checkpoint the run begins.
+            trace_nan: end the fit where the loss or a gradient is not finite, before that step, and say which module
+                it came from (see ``ravine.train.TraceNaN``).
 
         Raises:
             OptionError: an argument has an impossible value, or the checkpoint is of another fit.
@@ -120,6 +125,7 @@ class Learner(Loop):
             *self.callbacks,
             *check.callbacks(callbacks),
             *as_callbacks(schedule, lr),
+            *([TraceNaN()] if trace_nan else ()),
             *keeper.callbacks,
         ]
         if plan.lr is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -23,6 +23,7 @@ from ravine.train.display import Display
 from ravine.train.interrupt import Interrupt
 from ravine.train.metrics import Measure
 from ravine.train.recorder import Recorder
+from ravine.watch.replay import call
 
 Stepper = Callable[[], Any]
 
@@ -306,12 +307,3 @@ def zero_grad(optimizer: torch.optim.Optimizer) -> None:
     for group in optimizer.param_groups:
         for p in group["params"]:
             p.grad = None
-
-
-def call(model: nn.Module, inputs: Any) -> Any:
-    """The model's outputs: a tuple of inputs becomes its arguments, a dict its named arguments."""
-    if isinstance(inputs, tuple | list):
-        return model(*inputs)
-    if isinstance(inputs, Mapping):
-        return model(**inputs)
-    return model(inputs)

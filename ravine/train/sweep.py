@@ -50,7 +50,7 @@ def _copy(learn: Learner, order: int) -> Learner:
     from ravine.train.learner import Learner
 
     shaping = [c for c in learn.callbacks if any(getattr(type(c), n) is not getattr(Callback, n) for n in _SHAPING)]
-    shaping = [c for c in shaping if not isinstance(c, OverRun)]  # here the rate is the sweep's
+    shaping = [c for c in shaping if not (isinstance(c, OverRun) or c.looks_only)]  # the rate is the sweep's
     try:
         # in one go, so that the copied optimizer has the copied model's parameters, whatever opt_func chose of them
         model, optimizer, loss, shaping = copy.deepcopy((learn.model, learn.optimizer, learn.loss_func, shaping))
