@@ -59,6 +59,12 @@ def deep(activation, factor=1.0, width=32, layers=12):
     return scaled(mlp(64, *[width] * (layers - 1), 10, activation=activation), factor)
 
 
+def normalised():
+    """16 layers with normalisation between them: gradients differ by ten and more, which does no harm."""
+    layers = [layer for _ in range(15) for layer in (nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU())]
+    return nn.Sequential(*layers, nn.Linear(64, 10))
+
+
 def badly_scaled():
     """A linear network of 8 layers whose weights grow from 0.001 in the first to 20 in the last."""
     model = mlp(64, *[32] * 7, 10, activation=nn.Identity)
@@ -92,12 +98,12 @@ def tiny_loss(outputs, targets):
     return 1e-6 * functional.cross_entropy(outputs, targets)
 
 
-def dropped_after(share):
-    """Set the rate to that share of it after 70 steps."""
+def falls_at(when):
+    """A schedule: the rate falls to a millionth at that step."""
 
     def each_step(optimizer, step):
-        if step == 70:
-            optimizer.param_groups[0]["lr"] *= share
+        if step == when:
+            optimizer.param_groups[0]["lr"] *= 1e-6
 
     return each_step
 
@@ -170,16 +176,21 @@ WITHOUT = {
     "rate_too_high": {
         "large first steps": lambda: on_digits(SMALL, partial(RMSprop, lr=1e-2)),
         "extreme batches": WITH["spikes"]["three extreme batches, SGD"],
-        "nothing to learn": WITH["plateau"]["inputs that are all alike"],
+        "thrown, and back again": lambda: on_digits(SMALL, partial(RMSprop, lr=0.05), epochs=14),
+        "nothing to learn, after large first steps": lambda: on_digits(
+            SMALL, partial(RMSprop, lr=2e-3), change=lambda inputs, _: inputs[torch.randperm(len(inputs))]
+        ),
     },
     "rate_too_low": {
         "low, not too low": lambda: on_digits(SMALL, partial(Adam, lr=1e-4)),
-        "a schedule that ended low": lambda: on_digits(
-            SMALL, partial(SGD, lr=0.05), each_step=dropped_after(1e-6), epochs=12
-        ),
+        "a schedule that ended low": lambda: on_digits(SMALL, partial(SGD, lr=0.05), each_step=falls_at(70), epochs=12),
+        "a schedule that fell early": lambda: on_digits(SMALL, partial(SGD, lr=1e-3), each_step=falls_at(20)),
         "converged": lambda: in_a_bowl(partial(SGD, lr=0.02, momentum=0.9), 400),
     },
-    "exploding": {"tanh": lambda: on_digits(partial(deep, nn.Tanh), partial(Adam, lr=1e-3), epochs=4)},
+    "exploding": {
+        "tanh": lambda: on_digits(partial(deep, nn.Tanh), partial(Adam, lr=1e-3), epochs=4),
+        "normalised": lambda: on_digits(normalised, partial(Adam, lr=1e-3), epochs=4),
+    },
     "vanishing": {
         "two layers of sigmoid": lambda: on_digits(
             partial(mlp, 64, 32, 10, activation=nn.Sigmoid), partial(SGD, lr=0.5)
@@ -190,7 +201,7 @@ WITHOUT = {
     "zero_gradient": {"the layer is used": lambda: on_digits(partial(WithMore, 1.0), partial(RMSprop, lr=2e-3))},
     "eps_dominates": {
         "a small eps": lambda: on_digits(SMALL, partial(Adam, lr=1e-3, eps=1e-12), loss=tiny_loss),
-        "converged": lambda: in_a_bowl(partial(RMSprop, lr=0.05, eps=1e-8), 400),
+        "converged": lambda: in_a_bowl(partial(Adam, lr=0.1, eps=1e-4), 700),
     },
     "overshooting": {
         "momentum 0.9": lambda: in_a_bowl(partial(SGD, lr=0.02, momentum=0.9)),
