@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from ravine.optim import SGD, Adam, RMSprop
+from ravine.tasks import find
 from ravine.watch import Evidence, diagnose
 from ravine.watch.rules import RULES
 
@@ -77,6 +78,12 @@ def badly_scaled():
 def in_a_bowl(optimizer, steps=300):
     torch.manual_seed(0)
     return train(Bowl(), [(torch.zeros(1), torch.zeros(1))], lambda value, _: value, optimizer, steps)
+
+
+def of_tumours(optimizer):
+    """Logistic regression: batches of 32 differ much, and 27 epochs are long."""
+    task = find("breast-cancer")
+    return train(task.start(0), task.batches(0)[0], task.loss, optimizer, 27)
 
 
 def nan_batch(inputs, number):
@@ -206,6 +213,7 @@ WITHOUT = {
     "overshooting": {
         "momentum 0.9": lambda: in_a_bowl(partial(SGD, lr=0.02, momentum=0.9)),
         "noise of batches": lambda: on_digits(SMALL, partial(SGD, lr=0.02, momentum=0.99), epochs=12),
+        "noise of small batches": lambda: of_tumours(partial(Adam, lr=1e-3)),
         "no momentum": lambda: in_a_bowl(partial(SGD, lr=0.02)),
     },
     "spikes": {
@@ -295,6 +303,19 @@ def test_a_loss_scaler_that_looks_for_its_scale_is_no_fault():
     assert "40 steps of 138 were left out" in check(dataclasses.replace(searching, skipped=40))
     assert "first of 0.weight at step 50" in check(dataclasses.replace(searching, first_nonfinite={"0.weight": 50}))
     assert check(dataclasses.replace(searching, skipped=0)) is not None  # the step was made
+
+
+def test_swings_without_high_momentum_are_not_blamed_on_it():
+    evidence = run(WITH["overshooting"]["momentum 0.99"])
+    hypers = {**evidence.hypers, "momentum": np.full(300, 0.5)}
+    assert BY_NAME["overshooting"].check(dataclasses.replace(evidence, hypers=hypers)) is None
+
+
+def test_a_validation_loss_that_wavers_is_no_fault():
+    evidence = run(WITH["overconfident"]["wrong labels in validation"])
+    losses = [1.0, 0.5, 0.4, *[0.44, 0.43, 0.45] * 4]
+    rows = [{**row, "valid_loss": loss} for row, loss in zip(evidence.epochs, losses, strict=True)]
+    assert BY_NAME["overconfident"].check(dataclasses.replace(evidence, epochs=rows)) is None
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
