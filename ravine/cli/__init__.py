@@ -17,6 +17,7 @@ COMMANDS = {
     "show": "Print an optimizer's formula, state, bytes moved and kernel.",
     "train": "Train one task, show every epoch, stop and go on.",
     "lr-find": "Find a learning rate for a task.",
+    "doctor": "Say what went wrong in a run, and what to try.",
     "compare": "Train one task with several optimizers and compare the curves.",
     "bench": "Time optimizer steps against torch and the memory's stream limit.",
 }

@@ -12,7 +12,7 @@ from ravine.optim import Optimizer
 from ravine.train import check, parallel
 from ravine.train.batches import Batches
 from ravine.train.evaluate import looking
-from ravine.watch.evidence import Evidence
+from ravine.watch.doctor.evidence import Evidence
 
 if TYPE_CHECKING:
     from ravine.train.learner import Learner
@@ -80,6 +80,8 @@ def units(learn: Learner) -> dict[str, tuple[int, int]]:
     try:
         with randomness.aside(), looking(learn):
             learn.outputs_for(check.pair(batch, learn.device)[0])
+    except Exception:  # a model need not be able to be looked at, and must not fail by it
+        return learn.units
     finally:
         for hook in hooks:
             hook.remove()

@@ -24,7 +24,7 @@ from ravine.train.named import as_callbacks
 from ravine.train.progress import OneCycle
 from ravine.train.recorder import Recorder
 from ravine.train.trace_nan import TraceNaN
-from ravine.watch.evidence import Evidence
+from ravine.watch.doctor.evidence import Evidence
 
 Loader = Iterable[Any]
 Schedule = Callback | str | None

@@ -23,7 +23,7 @@ from ravine.train.display import Display
 from ravine.train.interrupt import Interrupt
 from ravine.train.metrics import Measure
 from ravine.train.recorder import Recorder
-from ravine.watch.replay import call
+from ravine.watch.nan.replay import call
 
 Stepper = Callable[[], Any]
 

@@ -1,5 +1,5 @@
 """The callback of ``fit(..., trace_nan=True)``: when a batch breaks, it says where that came from. The search is
-ravine/watch/tracing.py's."""
+ravine/watch/nan/tracing.py's."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ravine.errors import RavineError
 from ravine.train import parallel
 from ravine.train.callback import Callback
 from ravine.train.gradients import MixedPrecision, stepped
-from ravine.watch.case import write
-from ravine.watch.replay import Buffers
-from ravine.watch.tracing import examine
+from ravine.watch.nan.case import write
+from ravine.watch.nan.replay import Buffers
+from ravine.watch.nan.tracing import examine
 
 if TYPE_CHECKING:
     from ravine.train.learner import Learner

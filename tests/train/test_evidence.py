@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from ravine.errors import DataError
 from ravine.optim import Adam, RMSprop
 from ravine.train import Batches, Callback, Learner
-from ravine.watch.evidence import Evidence
+from ravine.watch.doctor.evidence import Evidence
 
 
 def data(rows=48):

@@ -74,4 +74,7 @@ class Evidence:
         if not isinstance(tree, dict) or "evidence" not in tree:
             raise DataError(f"{path} is not the evidence of a run.")
         found = tree["evidence"]
-        return cls(**{**found, "history": History.of_tree(found["history"])})
+        try:
+            return cls(**{**found, "history": History.of_tree(found["history"])})
+        except (TypeError, KeyError) as error:
+            raise DataError(f"{path} is not the evidence of a run that this Ravine can read: {error}.") from error

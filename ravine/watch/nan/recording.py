@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ravine.watch.operations import arguments, infinite_constant, is_view, name_of, read, storage, written
-from ravine.watch.span import Span, all_finite, finite, first_bad, span, tensors
+from ravine.watch.nan.operations import arguments, infinite_constant, is_view, name_of, read, storage, written
+from ravine.watch.nan.span import Span, all_finite, finite, first_bad, span, tensors
 
 _BEFORE = 1_000_000
 """Before the first operation."""

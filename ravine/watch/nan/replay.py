@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ravine import randomness
-from ravine.watch.span import tensors
+from ravine.watch.nan.span import tensors
 
 
 def call(model: nn.Module, inputs: Any) -> Any:

@@ -15,11 +15,11 @@ from torch.utils import _pytree as pytree
 from ravine import randomness
 from ravine.errors import DataError, OptionError, nearest
 from ravine.files import checkpoint
-from ravine.watch.finding import Finding
-from ravine.watch.recording import Origin, Recording
-from ravine.watch.replay import device_of, untouched
-from ravine.watch.span import Span, span, tensors
-from ravine.watch.tracing import Loss, finding_of, lose, tell_batch, tell_state
+from ravine.watch.nan.finding import Finding
+from ravine.watch.nan.recording import Origin, Recording
+from ravine.watch.nan.replay import device_of, untouched
+from ravine.watch.nan.span import Span, span, tensors
+from ravine.watch.nan.tracing import Loss, finding_of, lose, tell_batch, tell_state
 
 
 def reproduce(path: Path | str, model: nn.Module, loss: Loss | None = None) -> Finding | None:

@@ -13,8 +13,8 @@ from torch.utils import _pytree as pytree
 
 from ravine import files, randomness
 from ravine.files import checkpoint
-from ravine.watch.finding import Finding
-from ravine.watch.span import tensors
+from ravine.watch.nan.finding import Finding
+from ravine.watch.nan.span import tensors
 
 _SUFFIX = ".safetensors"
 

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ravine.errors import OptionError
-from ravine.watch.case import Case, Taken, write
-from ravine.watch.finding import Finding
-from ravine.watch.recording import Frame, Origin, Recording, join
-from ravine.watch.replay import call, device_of, untouched
-from ravine.watch.span import finite, span
+from ravine.watch.nan.case import Case, Taken, write
+from ravine.watch.nan.finding import Finding
+from ravine.watch.nan.recording import Frame, Origin, Recording, join
+from ravine.watch.nan.replay import call, device_of, untouched
+from ravine.watch.nan.span import finite, span
 
 Loss = Callable[[Any, Any], Any]
 

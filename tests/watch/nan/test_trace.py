@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ravine.errors import DataError, OptionError, StateError
 from ravine.watch import Finding, reproduce, trace
-from ravine.watch.span import finite, span
+from ravine.watch.nan.span import finite, span
 
 INF, NAN = float("inf"), float("nan")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ravine.watch.span import Span
+from ravine.watch.nan.span import Span
 
 _FLOAT16_ENDS = (
     "float16 ends at 65504, and what is larger becomes inf: use bfloat16, which has the range of float32, keep this "
