@@ -22,6 +22,8 @@ from ravine.errors import DataError, OptionError
 _SPEC, _KEY, _OUTCOME, _LIFE = "ravine spec", "ravine key", "ravine outcome", "ravine life"
 #: Seconds between two signs of life of a worker, and after how many without one its trial is taken up by another.
 BEAT, STALE = 3.0, 15.0
+#: Seconds after which the lock of a journal file is taken from whoever holds it; writing a line takes milliseconds.
+LOCK = 10
 
 
 class Store:
@@ -85,6 +87,15 @@ class Store:
             raise OptionError(f"The study {self.name!r} was not made by ravine compare.")
         return Spec.from_json(kept)
 
+    def close(self) -> None:
+        """Part from a database; a journal file is open only while it is used."""
+        self._storage.remove_session()
+        engine = getattr(self._storage, "engine", None) or getattr(
+            getattr(self._storage, "_backend", None), "engine", None
+        )
+        if engine is not None:
+            engine.dispose()
+
     # --- trials --------------------------------------------------------------------------------------------------
 
     def done(self) -> dict[str, Outcome]:
@@ -104,46 +115,53 @@ class Store:
         return found
 
     def claim(self, jobs: Iterable[Job], spec: Spec) -> tuple[Job, Claim] | None:
-        """The first of the jobs that nobody works on, claimed; None if there is none.
+        """One of the jobs that nobody works on, claimed; None if there is none.
 
         A job whose worker has shown no sign of life for ``STALE`` seconds is free again.
         """
-        taken = {t.user_attrs.get(_KEY): t for t in self._trials() if not t.state.is_finished()}
-        for job in jobs:
-            key = job.key(spec)
-            other = taken.get(key)
-            if other is None or self._stale(other):
-                if other is not None:
-                    self._give_up(other)
-                claim = self._claim(job, key, spec)
-                if claim is not None:
-                    return job, claim
-        return None
+        wanted = {job.key(spec): job for job in jobs}
+        running: dict[str, Any] = {}
+        waiting: list[str] = []  # put there by somebody who has not taken one yet
+        for t in self._trials():
+            key = t.user_attrs.get(_KEY)
+            if key in wanted and not t.state.is_finished():
+                if t.state.name == "WAITING":
+                    waiting.append(key)
+                elif self._stale(t):
+                    self._give_up(t)
+                else:
+                    running[key] = t
+        free = next((key for key in wanted if key not in running and key not in waiting), None)
+        if free is None and not waiting:
+            return None
+        return self._take(free, wanted, spec)
 
-    def _claim(self, job: Job, key: str, spec: Spec) -> Claim | None:
-        """A trial of that job, or None if another worker was faster."""
+    def _take(self, free: str | None, wanted: Mapping[str, Job], spec: Spec) -> tuple[Job, Claim] | None:
+        """Put the free job into the store and take what comes: this one, or one that another worker put there."""
         with _reached(self.where):
-            names = {name: f"{job.label} {name}" for name in job.point}
-            params = {names[name]: value for name, value in job.point.items()}
-            about = {_KEY: key, "optimizer": job.label, "seed": job.seed, "kind": job.kind}
-            self._study.enqueue_trial(params, user_attrs=about)
+            if free is not None:
+                job = wanted[free]
+                about = {_KEY: free, "optimizer": job.label, "seed": job.seed, "kind": job.kind}
+                params = {f"{job.label} {name}": value for name, value in job.point.items()}
+                self._study.enqueue_trial(params, user_attrs=about)
             trial = self._study.ask()
-            mine = trial.user_attrs.get(_KEY)
-            if mine == key:  # so that Optuna and its dashboard know the point
-                for name, full in names.items():
-                    space, value = spec.arm(job.label).space[name], job.point[name]
-                    low, high = min(space.low, value), max(space.high, value)  # widened, perhaps
-                    trial.suggest_float(full, low, high, log=space.scale == "log")
+            key = trial.user_attrs.get(_KEY)
             claim = Claim(self, trial)
             claim.live()
-        if mine != key:  # what another worker had put there and not yet taken: it will find it gone
-            claim.drop()
-            return None
-        earlier = [t for t in self._trials() if t.user_attrs.get(_KEY) == key and t.number < trial.number]
-        if any(not t.state.is_finished() and not self._stale(t) for t in earlier):
-            claim.drop()
-            return None
-        return claim
+            if key not in wanted or self._earlier(trial, key):
+                claim.drop()
+                return None
+            job = wanted[key]
+            for name, value in job.point.items():  # so that Optuna and its dashboard know the point
+                space = spec.arm(job.label).space[name]
+                low, high = min(space.low, value), max(space.high, value)  # widened, perhaps
+                trial.suggest_float(f"{job.label} {name}", low, high, log=space.scale == "log")
+        return job, claim
+
+    def _earlier(self, trial: Any, key: str) -> bool:
+        """Whether another worker has taken the same job before."""
+        others = (t for t in self._trials() if t.user_attrs.get(_KEY) == key and t.number < trial.number)
+        return any(_OUTCOME in t.user_attrs or (t.state.name == "RUNNING" and not self._stale(t)) for t in others)
 
     def _stale(self, trial: Any) -> bool:
         """Whether a trial's worker has been silent for long, by this process's own clock."""
@@ -195,9 +213,10 @@ class Claim:
         import optuna
 
         with _reached(self._store.where):
-            self._trial.set_user_attr(_OUTCOME, outcome.tree())
             state = optuna.trial.TrialState.FAIL if outcome.error else None
-            with suppress(ValueError):  # it was given up as dead, and somebody else does it
+            # Given up as dead, perhaps, and done by somebody else.
+            with suppress(ValueError, optuna.exceptions.UpdateFinishedTrialError):
+                self._trial.set_user_attr(_OUTCOME, outcome.tree())
                 self._store._study.tell(self._trial, None if state else outcome.score, state=state)
 
     def drop(self) -> None:
@@ -226,9 +245,11 @@ def _open(where: str | Path) -> Any:
             return optuna.storages.RDBStorage(where)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # experimental, Optuna says
-            from optuna.storages.journal import JournalFileBackend
+            from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
-            return optuna.storages.JournalStorage(JournalFileBackend(str(where)))
+            # A worker that is killed while it writes leaves its lock: others wait so long for it.
+            lock = JournalFileSymlinkLock(str(where), grace_period=LOCK)
+            return optuna.storages.JournalStorage(JournalFileBackend(str(where), lock_obj=lock))
 
 
 @contextmanager
