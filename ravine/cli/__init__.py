@@ -19,6 +19,7 @@ COMMANDS = {
     "lr-find": "Find a learning rate for a task.",
     "doctor": "Say what went wrong in a run, and what to try.",
     "compare": "Train one task with several optimizers and compare the curves.",
+    "worker": "Run trials of a study that several machines may share.",
     "bench": "Time optimizer steps against torch and the memory's stream limit.",
 }
 
