@@ -1,0 +1,168 @@
+"""The judgement of a whole comparison: every pair, every warning, and two sentences for the top of the report."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ravine.compare.judge.arms import LOSS, STEPS, Arm, Measure, named
+from ravine.compare.judge.budget import BudgetCurve, budget_of
+from ravine.compare.judge.curse import WinnersCurse, winners_curse
+from ravine.compare.judge.pair import Pair
+from ravine.compare.judge.pairs import compare
+from ravine.compare.judge.target import StepsToTarget, Target, steps_to, target_of
+from ravine.compare.judge.values import Values, values_of
+from ravine.compare.judge.warnings import SPECIAL_CASES, Range, Warn, warnings_of
+from ravine.compare.judge.words import capital, count, listed, number
+from ravine.errors import ComparisonError, OptionError, nearest
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """All that a comparison says.
+
+    ``target`` and ``steps`` are None and empty where the target told nothing (a warning says why). ``pairs`` has the
+    name of each measure with every arm against ``base[measure]``; ``headline`` is the measure that ``sentence`` is
+    about: steps to target, or else the validation loss.
+    """
+
+    target: Target | None
+    steps: Mapping[str, StepsToTarget]
+    pairs: Mapping[str, Sequence[Pair]]
+    base: Mapping[str, str]
+    headline: Measure
+    budget: Mapping[str, BudgetCurve]
+    curses: Mapping[str, WinnersCurse]
+    warnings: Sequence[Warn]
+    sentence: str
+
+
+def judge(
+    arms: Sequence[Arm],
+    *,
+    reference: str,
+    against: str | None = None,
+    metrics: Sequence[Measure] = (),
+    spaces: Mapping[str, Mapping[str, Range]] | None = None,
+    special_cases: Mapping[str, Sequence[str]] = SPECIAL_CASES,
+    smallest: Mapping[str, float] | None = None,
+    alpha: float = 0.05,
+    power: float = 0.8,
+) -> Judgement:
+    """Judge a comparison by the protocol: target, steps, differences, warnings, words.
+
+    Args:
+        arms: what was measured of each optimizer.
+        reference: the arm that the target comes from.
+        against: the arm that all are held against; None takes the best in each measure.
+        metrics: the numbers of the test set to compare, each with its direction.
+        spaces: arm to hyperparameter to the range it was looked for in.
+        special_cases: optimizer to those it can become; see :func:`~ravine.compare.judge.under_tuned`.
+        smallest: name of a measure to the smallest difference of interest in it.
+        alpha, power: the family-wise error of each measure, and the power that "n more seeds" must have.
+
+    Raises:
+        ComparisonError: the measurements do not fit together.
+        OptionError: an arm or measure that was named does not exist.
+    """
+    by_name = named(arms)
+    for name in (reference, *([] if against is None else [against])):
+        if name not in by_name:
+            raise OptionError(f"There is no arm {name!r}. {nearest(name, by_name)}")
+    said: list[Warn] = []
+    target, steps = None, dict[str, StepsToTarget]()
+    try:
+        target = target_of(by_name[reference])
+        steps = steps_to(target, arms)
+    except ComparisonError as error:
+        target = None
+        said.append(Warn("target", reference, f"There is no time to target, so losses are judged. {error}"))
+    values: dict[Measure, Mapping[str, Values]] = {}
+    if steps:
+        values[STEPS] = {name: found.values for name, found in steps.items()}
+    for measure in (LOSS, *metrics):
+        values[measure] = values_of(arms, measure)
+    known = [measure.name for measure in values]
+    for name in smallest or {}:
+        if name not in (*known, STEPS.name):
+            raise OptionError(f"There is no measure {name!r} to have a smallest difference. {nearest(name, known)}")
+    said += _unpaired(arms)
+    pairs = {
+        measure.name: compare(
+            found, measure, against=against, smallest=(smallest or {}).get(measure.name), alpha=alpha, power=power
+        )
+        for measure, found in values.items()
+    }
+    headline = STEPS if steps else LOSS
+    base = {name: held[0].second if held else arms[0].name for name, held in pairs.items()}
+    curses = {arm.name: curse for arm in arms if (curse := winners_curse(arm)) is not None}
+    return Judgement(
+        target,
+        steps,
+        pairs,
+        base,
+        headline,
+        budget_of(arms),
+        curses,
+        [*said, *warnings_of(arms, spaces, special_cases)],
+        overall(pairs[headline.name], base[headline.name], steps),
+    )
+
+
+def overall(pairs: Sequence[Pair], base: str, steps: Mapping[str, StepsToTarget] | None = None) -> str:
+    """At most two sentences: who is within noise of ``base`` or that it stands alone, and what the others lose."""
+    if not pairs:
+        return f"{base} is alone: there is nothing to compare it with."
+    ties = [pair for pair in pairs if pair.kind == "no difference shown"]
+    others = [pair for pair in pairs if pair.kind != "no difference shown"]
+    said = []
+    if ties:
+        most = max(ties, key=lambda pair: pair.more_seeds or 0)
+        names = [pair.first for pair in ties]
+        who = f"{listed([base, *names])} are within noise of each other"
+        if len(names) > 1:
+            who = f"{listed(names)} are within noise of {base}"
+        said.append(f"{who}: {most.settling}.")
+    elif not steps and all(pair.kind == "worse" for pair in pairs):
+        said.append(f"{base} is best.")
+    elif steps and all(pair.kind == "worse" for pair in pairs):
+        median = steps[base].median
+        after = f": it reaches the target after {number(median, 3)} steps in the median" if np.isfinite(median) else ""
+        said.append(f"{base} is best{after}.")
+    if others:
+        said.append(capital(_differing(others, steps or {}, base, bool(said))) + ".")
+    return " ".join(said)
+
+
+def _differing(pairs: Sequence[Pair], steps: Mapping[str, StepsToTarget], base: str, base_is_said: bool) -> str:
+    """What the arms that differ from the base lose or gain, in one sentence without its full stop."""
+    never = [p.first for p in pairs if p.first in steps and len(steps[p.first].missed) == len(steps[p.first].steps)]
+    rest = [pair for pair in pairs if pair.first not in never]
+    parts = []
+    if 0 < len(rest) <= 3:
+        parts += [f"{pair.first} {pair.size}" for pair in rest]
+    elif rest:
+        for kind in ("better", "worse"):
+            names = [pair.first for pair in rest if pair.kind == kind]
+            parts += [f"{listed(names)} {'is' if len(names) == 1 else 'are'} {kind}"] if names else []
+    if parts and not base_is_said:
+        parts[-1] += f" {'of' if rest[-1].measure.ratio and len(rest) <= 3 else 'than'} {base}"
+    if never:
+        runs = len(steps[never[0]].steps)
+        parts.append(f"{listed(never)} never reached the target in {count(runs, 'run')}{' each' * (len(never) > 1)}")
+    return listed(parts)
+
+
+def _unpaired(arms: Sequence[Arm]) -> list[Warn]:
+    """A warning for each arm with seeds that another lacks: they cannot be paired."""
+    everywhere = set.intersection(*(set(arm.seeds) for arm in arms))
+    return [
+        Warn(
+            "seeds",
+            arm.name,
+            f"{count(len(arm.seeds) - len(everywhere), 'seed')} of {arm.name} were not run with every other arm, and "
+            "are left out wherever they cannot be paired.",
+        )
+        for arm in arms
+        if set(arm.seeds) - everywhere
+    ]
