@@ -69,6 +69,8 @@ def winners_curse(arm: Arm) -> WinnersCurse | None:
     most = max(groups.values())
     sweep = np.array([trial.score for trial in arm.sweep if not trial.diverged], dtype=float)
     noise = float(scores.std(ddof=1))
+    if noise <= 1e-12 * np.abs(scores).max():  # what rounding leaves of equal numbers
+        noise = 0.0
     return WinnersCurse(
         arm.name,
         len(groups),

@@ -1,12 +1,14 @@
 """The verdict on one pair of arms, and its words."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
 from ravine.compare.judge.arms import STEPS, Measure
-from ravine.compare.judge.words import capital, count, number
+from ravine.compare.judge.power import MOST, seeds_needed
+from ravine.compare.judge.words import count, number
 
 Kind = Literal["better", "worse", "no difference shown"]
 _TURNED: dict[Kind, Kind] = {"better": "worse", "worse": "better", "no difference shown": "no difference shown"}
@@ -19,10 +21,10 @@ class Pair:
 
     ``difference`` is the mean over ``seeds`` of first minus second, ``low`` to ``high`` its 95% interval (of this
     pair alone, not corrected), ``spread`` its standard deviation; all on the logarithm if the measure is a ratio.
-    ``p`` is of this pair alone, ``adjusted`` after Holm's correction, and ``kind`` follows from it. ``more_seeds``
-    is how many more seeds would show the smallest difference of interest, None where a difference was shown already.
-    ``smallest`` is that difference as the user gave it; None stands for the observed one. The last two count the
-    runs of either arm that missed or diverged and count as a bound.
+    ``p`` is of this pair alone, ``adjusted`` after Holm's correction, and ``kind`` follows from it. ``level`` is what
+    the p-value of a pair not shown has to stay below, and ``power`` the chance that more seeds must have to show
+    ``smallest``, the smallest difference of interest (None: the observed one). The last two count the runs of either
+    arm that missed or diverged and count as a bound.
     """
 
     first: str
@@ -36,10 +38,25 @@ class Pair:
     p: float
     adjusted: float
     kind: Kind
-    more_seeds: int | None
+    level: float
+    power: float
     smallest: float | None = None
     first_bounded: int = 0
     second_bounded: int = 0
+
+    @cached_property
+    def more_seeds(self) -> int | None:
+        """How many more seeds would show the smallest difference of interest; None where one is shown already."""
+        if self.kind != "no difference shown":
+            return None
+        if self.smallest is None:
+            wanted = abs(self.difference)
+        else:
+            wanted = float(np.log(self.smallest)) if self.measure.ratio else self.smallest
+        if wanted == 0:
+            return MOST
+        n = len(self.seeds)
+        return max(0, seeds_needed(wanted, self.spread, seeds=n, alpha=self.level, power=self.power) - n)
 
     @property
     def turned(self) -> "Pair":
@@ -90,6 +107,8 @@ class Pair:
         """The whole result for a reader who has seen nothing else."""
         shown = self.turned if self.measure.ratio and self.difference < 0 else self
         low, high = (np.exp(shown.low), np.exp(shown.high)) if self.measure.ratio else (shown.low, shown.high)
+        if self.kind != "no difference shown" and not self.measure.ratio and self.difference < 0:
+            low, high = -high, -low  # "0.1 lower (0.09 to 0.11)"
         sure = f"95% interval {number(low)} to {number(high)}, {count(len(self.seeds), 'seed')}"
         if self.kind == "no difference shown":
             observed = number(shown.times) + " times" if self.measure.ratio else number(self.difference)
@@ -101,7 +120,7 @@ class Pair:
             text = f"{shown.first} {shown.size} of {shown.second} ({sure}): {self.first} is {self.kind}"
         else:
             text = f"{shown.first} {shown.size} than {shown.second} ({sure}): {self.first} is {self.kind}"
-        return f"{capital(text)}.{self._bounds}"
+        return f"{text}.{self._bounds}"
 
     @property
     def _lower_bound(self) -> bool:

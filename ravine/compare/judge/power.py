@@ -71,9 +71,10 @@ def seeds_needed(
         critical = stats.t.ppf(1 - alpha / 2, n - 1)
         return bool(stats.nct.sf(math.sqrt(n) * abs(difference) / spread, seeds - 1, critical) <= 1 - power)
 
-    low, high = 1, 2
+    z = stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)
+    low, high = 1, _at_most((z * spread / difference) ** 2)  # a little too few, or with few seeds too many
     while high < MOST and not enough(high):
-        low, high = high, 2 * high
+        low, high = high, high + high // 4 + 1
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations, product
 
 import numpy as np
 
@@ -9,11 +10,11 @@ from ravine.compare.judge.arms import LOSS, STEPS, Arm, Measure, named
 from ravine.compare.judge.budget import BudgetCurve, budget_of
 from ravine.compare.judge.curse import WinnersCurse, winners_curse
 from ravine.compare.judge.pair import Pair
-from ravine.compare.judge.pairs import compare
+from ravine.compare.judge.pairs import compare, compare_pairs
 from ravine.compare.judge.target import StepsToTarget, Target, steps_to, target_of
 from ravine.compare.judge.values import Values, values_of
 from ravine.compare.judge.warnings import SPECIAL_CASES, Range, Warn, warnings_of
-from ravine.compare.judge.words import capital, count, listed, number
+from ravine.compare.judge.words import count, listed, number
 from ravine.errors import ComparisonError, OptionError, nearest
 
 
@@ -105,8 +106,32 @@ def judge(
         budget_of(arms),
         curses,
         [*said, *warnings_of(arms, spaces, special_cases)],
-        overall(pairs[headline.name], base[headline.name], steps),
+        overall(
+            _with_losses(pairs[headline.name], base[headline.name], values[LOSS], against, alpha),
+            base[headline.name],
+            steps,
+        ),
     )
+
+
+def _with_losses(
+    pairs: Sequence[Pair], base: str, losses: Mapping[str, Values], against: str | None, alpha: float
+) -> list[Pair]:
+    """The pairs for the sentence: where the steps show nothing and the losses very clearly do, the losses speak.
+
+    Half of the reference's own runs miss the target by its definition, so an arm that never reaches it may still not
+    differ in steps. The losses are held to a fifth of alpha: with both, a tie is kept in all but 1.2 alpha.
+    """
+    if not pairs:
+        return []
+    names = list(losses)
+    family = list(combinations(names, 2)) if against is None else [(n, base) for n in names if n != base]
+    sure = {}
+    for pair in compare_pairs(losses, family, LOSS, alpha=alpha / 5):
+        if base in (pair.first, pair.second) and pair.kind != "no difference shown":
+            seen = pair if pair.second == base else pair.turned
+            sure[seen.first] = seen
+    return [sure.get(pair.first, pair) if pair.kind == "no difference shown" else pair for pair in pairs]
 
 
 def overall(pairs: Sequence[Pair], base: str, steps: Mapping[str, StepsToTarget] | None = None) -> str:
@@ -130,27 +155,40 @@ def overall(pairs: Sequence[Pair], base: str, steps: Mapping[str, StepsToTarget]
         after = f": it reaches the target after {number(median, 3)} steps in the median" if np.isfinite(median) else ""
         said.append(f"{base} is best{after}.")
     if others:
-        said.append(capital(_differing(others, steps or {}, base, bool(said))) + ".")
+        said.append(_differing(others, steps or {}, base, bool(said)) + ".")
     return " ".join(said)
 
 
 def _differing(pairs: Sequence[Pair], steps: Mapping[str, StepsToTarget], base: str, base_is_said: bool) -> str:
     """What the arms that differ from the base lose or gain, in one sentence without its full stop."""
-    never = [p.first for p in pairs if p.first in steps and len(steps[p.first].missed) == len(steps[p.first].steps)]
+    lost = [pair.first for pair in pairs if pair.kind == "worse" and pair.first in steps]
+    never = [name for name in lost if len(steps[name].missed) == len(steps[name].steps)]
     rest = [pair for pair in pairs if pair.first not in never]
     parts = []
     if 0 < len(rest) <= 3:
         parts += [f"{pair.first} {pair.size}" for pair in rest]
-    elif rest:
-        for kind in ("better", "worse"):
-            names = [pair.first for pair in rest if pair.kind == kind]
-            parts += [f"{listed(names)} {'is' if len(names) == 1 else 'are'} {kind}"] if names else []
+    for kind, measure in product(("better", "worse"), (STEPS, LOSS)):
+        group = [pair for pair in rest if pair.kind == kind and pair.measure == measure]
+        if len(rest) > 3 and group:
+            parts.append(f"{listed([pair.first for pair in group])} {_range(group)}")
     if parts and not base_is_said:
-        parts[-1] += f" {'of' if rest[-1].measure.ratio and len(rest) <= 3 else 'than'} {base}"
+        parts[-1] += f" {'of' if rest[-1].measure.ratio else 'than'} {base}"
     if never:
         runs = len(steps[never[0]].steps)
         parts.append(f"{listed(never)} never reached the target in {count(runs, 'run')}{' each' * (len(never) > 1)}")
     return listed(parts)
+
+
+def _range(group: Sequence[Pair]) -> str:
+    """The differences of several arms that are all better, or all worse: ``need 2.1 to 2.9 times the steps``."""
+    sizes = sorted(pair.times if pair.measure.ratio else abs(pair.difference) for pair in group)
+    ends = " to ".join(dict.fromkeys(number(size) for size in (sizes[0], sizes[-1])))
+    measure, many = group[0].measure, len(group) > 1
+    if measure.ratio:
+        noun = "steps" if measure == STEPS else measure.name
+        return f"{'need' if many else 'needs'} {ends} times the {noun}"
+    side = "higher" if group[0].difference > 0 else "lower"
+    return f"{'have' if many else 'has'} a {measure.name} {ends} {side}"
 
 
 def _unpaired(arms: Sequence[Arm]) -> list[Warn]:
@@ -160,8 +198,9 @@ def _unpaired(arms: Sequence[Arm]) -> list[Warn]:
         Warn(
             "seeds",
             arm.name,
-            f"{count(len(arm.seeds) - len(everywhere), 'seed')} of {arm.name} were not run with every other arm, and "
-            "are left out wherever they cannot be paired.",
+            f"{count(len(arm.seeds) - len(everywhere), 'seed')} of {arm.name} "
+            f"{'was' if len(arm.seeds) - len(everywhere) == 1 else 'were'} not run with every other arm; "
+            "a seed counts only where it can be paired.",
         )
         for arm in arms
         if set(arm.seeds) - everywhere

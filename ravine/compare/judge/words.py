@@ -6,7 +6,7 @@ import numpy as np
 
 
 def number(value: float, digits: int = 2) -> str:
-    """A number with so many significant digits, never in powers of ten: 0.0312, 4.5, 12,300."""
+    """A number with so many significant digits, never in powers of ten: 0.031, 4.5, 12,000."""
     if not np.isfinite(value):
         return "infinite" if value > 0 else "minus infinite" if value < 0 else "unknown"
     text = np.format_float_positional(value, precision=digits, unique=False, fractional=False, trim="-")
@@ -21,8 +21,3 @@ def count(n: int, what: str) -> str:
 def listed(names: Sequence[str]) -> str:
     """``A``, ``A and B``, ``A, B and C``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def capital(text: str) -> str:
-    """The text with its first letter as a sentence begins; the rest as it is."""
-    return text[:1].upper() + text[1:]

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ravine.compare.judge import budget_of, expected_best
@@ -13,6 +13,7 @@ from ravine.errors import ComparisonError
 scores = st.lists(st.one_of(st.integers(0, 4).map(float), st.floats(0, 9), st.just(np.nan)), min_size=1, max_size=9)
 
 
+@settings(deadline=None)
 @given(scores.filter(lambda s: not np.isnan(s).all()), st.sampled_from([0.5, 0.8, 0.9]))
 def test_it_is_the_mean_and_the_quantiles_over_all_subsets(given_scores, share):
     total = len(given_scores)

@@ -30,12 +30,14 @@ def test_a_study_with_a_known_truth_is_judged_right():
     found = judge(arms, reference="Adam", metrics=[ACCURACY])
     assert found.headline == STEPS
     assert found.pairs.keys() == {"steps to target", "validation loss", "accuracy"}
-    kinds = {pair.first: pair.kind for pair in found.pairs["steps to target"]}
-    assert kinds["SGD"] == "worse"
-    assert {pair.first: pair.kind for pair in found.pairs["accuracy"]}["SGD"] == "worse"
-    assert kinds.get("Adam", kinds.get("RMSprop")) == "no difference shown"
+    assert len(found.steps["SGD"].missed) == 10
+    for name in ("accuracy", "validation loss"):
+        assert {pair.first: pair.kind for pair in found.pairs[name]}["SGD"] == "worse"
+    assert all(
+        {pair.first, pair.second} != {"Adam", "RMSprop"} or pair.kind != "worse" for pair in found.pairs[STEPS.name]
+    )
     assert found.sentence.count(". ") == 1
-    assert "within noise of each other" in found.sentence
+    assert "RMSprop are within noise of each other" in found.sentence or "Adam are within noise" in found.sentence
     assert found.sentence.endswith("SGD never reached the target in 10 runs.")
 
 
@@ -49,7 +51,7 @@ def test_the_ratio_of_steps_is_the_true_one():
         [pair] = compare({name: s.values for name, s in steps.items()}, STEPS)
         assert pair.kind == "worse"
         held += np.exp(pair.low) <= 2 <= np.exp(pair.high)
-    assert 0.9 < held / 200
+    assert held / 200 > 0.9
 
 
 @pytest.mark.parametrize("evaluations", [8, 60])
@@ -62,6 +64,14 @@ def test_equal_optimizers_are_called_equal_through_the_whole_pipeline(evaluation
     assert wrong / repeats <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / repeats)
 
 
+def test_a_tie_stays_a_tie_in_the_sentence_too():
+    rng, wrong, repeats = np.random.default_rng(1), 0, 150
+    for _ in range(repeats):
+        said = judge(study(rng, dict.fromkeys("abc", 0.001), seeds=6), reference="a").sentence
+        wrong += not said.split(":")[0].endswith(("within noise of a", "within noise of b", "within noise of c"))
+    assert wrong / repeats <= 0.06 + 3 * np.sqrt(0.06 * 0.94 / repeats)
+
+
 def test_a_degenerate_target_is_said_and_losses_are_judged(make_arm):
     arms = [
         make_arm("adam", [[0.3, 0.3], [0.3, 0.3], [0.3, 0.3]]),
@@ -72,7 +82,7 @@ def test_a_degenerate_target_is_said_and_losses_are_judged(make_arm):
     assert found.headline == LOSS
     assert found.warnings[0].kind == "target"
     assert "degenerate" in found.warnings[0].sentence
-    assert found.sentence == "adam is best. Sgd has a validation loss 0.1 higher."
+    assert found.sentence == "adam is best. sgd has a validation loss 0.1 higher."
 
 
 def test_the_sentences_of_the_protocol():
@@ -95,7 +105,7 @@ def test_the_sentences_of_the_protocol():
         **{f"slow {i}": steps(*(np.array([430, 440, 425, 415, 450]) * (1 + i / 10))) for i in range(5)},
     }
     assert overall(compare(many, STEPS), "Adam") == (
-        "Slow 0, slow 1, slow 2, slow 3 and slow 4 are worse than Adam."
+        "Adam is best. slow 0, slow 1, slow 2, slow 3 and slow 4 need 2.1 to 2.9 times the steps."
     )  # fmt: skip
 
 
@@ -103,15 +113,16 @@ def test_one_best_with_its_steps(make_arm):
     fast = make_arm("Adam", [[0.9, 0.5, 0.4], [0.9, 0.5, 0.41], [0.9, 0.5, 0.4], [0.9, 0.5, 0.4]])
     slow = make_arm("SGD", [[0.9, 0.8, 0.7]] * 4)
     found = judge([fast, slow], reference="Adam")
+    assert found.steps["Adam"].missed == {1}
     assert found.sentence == (
         "Adam is best: it reaches the target after 300 steps in the median. SGD never reached the target in 4 runs."
-    ) or "within noise" in found.sentence  # fmt: skip
+    )
 
 
 def test_seeds_that_cannot_be_paired_are_named(make_arm):
     a, b = make_arm("a", [[0.9, 0.5]] * 3), make_arm("b", [[0.9, 0.6]] * 4)
     found = judge([a, b], reference="a")
-    assert "1 seed of b were not run" in [w.sentence for w in found.warnings if w.kind == "seeds"][0]
+    assert "1 seed of b was not run" in next(w.sentence for w in found.warnings if w.kind == "seeds")
 
 
 def test_a_name_that_does_not_exist_is_refused(make_arm):

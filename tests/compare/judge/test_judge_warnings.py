@@ -32,7 +32,7 @@ def tuned(rng, truth, noise, *, seeds=10, again=2):
 def test_the_winners_curse_is_shown_where_all_points_are_equal(again):
     rng = np.random.default_rng(0)
     curses = [winners_curse(tuned(rng, np.ones(16), 0.1, again=again)) for _ in range(60)]
-    assert np.mean([curse.shown for curse in curses]) > (0.9 if again == 0 else 0.75)
+    assert np.mean([curse.shown for curse in curses]) > (0.9 if again == 0 else 0.6)
     true = np.mean([curse.optimism for curse in curses])
     assert true > 0.05
     assert 0.5 < np.mean([curse.expected for curse in curses]) / true < 1.2
