@@ -94,7 +94,7 @@ class Pair:
         if self.more_seeds is None:
             return ""
         if self.difference == 0:
-            return "they are equal in these seeds"
+            return "their means are equal in these seeds"
         if self.more_seeds == 0:
             what = f"{number(self.smallest or 0)} times" if self.measure.ratio else number(self.smallest or 0)
             return f"these seeds are enough to have shown a difference of {what}"

@@ -88,7 +88,7 @@ def test_against_a_named_reference_only_its_pairs_are_corrected():
 
 def test_looking_a_second_time_after_more_seeds_costs_and_a_stricter_level_pays_for_it():
     rng = np.random.default_rng(0)
-    wrong = {0.05: 0, 0.028: 0}
+    wrong = {0.05: 0, 0.025: 0}
     for _ in range(400):
         d = rng.normal(size=1000)
         for alpha in wrong:
@@ -96,7 +96,7 @@ def test_looking_a_second_time_after_more_seeds_costs_and_a_stricter_level_pays_
             n = seeds_needed(abs(d[:10].mean()), d[:10].std(ddof=1), seeds=10, alpha=alpha)
             wrong[alpha] += first or (n <= d.size and p_value(d[:n]) <= alpha)
     assert 0.07 < wrong[0.05] / 400 < 0.14
-    assert wrong[0.028] / 400 < 0.05 + 0.033
+    assert wrong[0.025] / 400 < 0.05 + 0.033
 
 
 @pytest.mark.parametrize("measure", [LOSS, ACCURACY])
@@ -201,8 +201,8 @@ def test_the_words_of_a_pair():
     assert pair.turned.sentence.startswith("SGD needs 2.1 times the steps of Adam")
     assert pair.turned.sentence.endswith("Adam is better.")
     [pair] = compare({"a": a, "b": a})
-    assert pair.settling == "they are equal in these seeds"
-    [pair] = compare({"a": values([0, 1, -1, 2]), "b": values([0.01, -1, 2, 0.99])})
+    assert pair.settling == "their means are equal in these seeds"
+    [pair] = compare({"a": values([0, 1, -1, 2]), "b": values([0.01, -1, 2, 0.98])})
     assert pair.settling == "more than 1,000 more seeds would be needed to settle it"
 
 
