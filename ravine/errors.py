@@ -6,6 +6,7 @@ RavineError
 ├── ParameterError    a parameter, gradient or state cannot be stepped      (also a ValueError)
 ├── StateError        a state does not fit where it goes, or cannot be kept (also a ValueError)
 ├── TrainingError    the loss, a metric or the model cannot be trained with (also a RuntimeError)
+├── ComparisonError   measurements cannot be judged as they are             (also a ValueError)
 ├── BackendError      the kernel was insisted on and cannot be had          (also a RuntimeError)
 └── DataError         a file of data or of a run is missing or damaged      (also a RuntimeError)
 
@@ -42,6 +43,10 @@ class StateError(RavineError, ValueError):
 
 class TrainingError(RavineError, RuntimeError):
     """A loss, metric or model cannot be trained with; what was trained until then is in the model."""
+
+
+class ComparisonError(RavineError, ValueError):
+    """Measurements do not fit together, or tell nothing: they cannot be judged as they are."""
 
 
 class BackendError(RavineError, RuntimeError):

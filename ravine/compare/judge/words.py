@@ -1,0 +1,23 @@
+"""Numbers and lists in words, rounded to what they are known to."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A number with so many significant digits, never in powers of ten: 0.031, 4.5, 12,000."""
+    if not np.isfinite(value):
+        return "infinite" if value > 0 else "minus infinite" if value < 0 else "unknown"
+    text = np.format_float_positional(value, precision=digits, unique=False, fractional=False, trim="-")
+    return f"{int(text):,}" if "." not in text else text
+
+
+def count(n: int, what: str) -> str:
+    """``1 seed``, ``12 seeds``, ``1,200 seeds``."""
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
+
+def listed(names: Sequence[str]) -> str:
+    """``A``, ``A and B``, ``A, B and C``."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
