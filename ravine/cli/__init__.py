@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "Train one task, show every epoch, stop and go on.",
     "lr-find": "Find a learning rate for a task.",
     "compare": "Train one task with several optimizers and compare the curves.",
+    "contour": "Draw search paths on a function's contour lines.",
     "bench": "Time optimizer steps against torch and the memory's stream limit.",
 }
 
