@@ -26,6 +26,7 @@ FLOOR = 1e-10
 FARTHEST = 1e6
 """A path that is so many windows away has diverged, though its numbers may still be finite."""
 
+_NEAR = 0.01  # of the value at the highest start: a function that falls below this is taken to end at 0
 _ATTEMPTS = 4096  # points drawn for starts, before one gives up
 
 
@@ -77,23 +78,29 @@ class Study:
     def lowest(self) -> float:
         """What is taken off all values before logarithms: the value at the minimum, if that is known.
 
-        Else 0, or the lowest value that was seen, if that is below 0.
+        Else 0 for a function that comes near it from above, and for others the lowest value that was seen.
         """
         if self.surface.minimum is not None:
             return float(self.surface.value(torch.tensor(self.surface.minimum, dtype=torch.float64)))
-        seen = min(float(p.values.min()) for walk in self.walks for row in walk.paths for p in row)
         values = grid(self.surface)[2]
-        return min(seen, float(values[np.isfinite(values)].min()), 0.0)
+        searched = (float(p.values.min()) for walk in self.walks for row in walk.paths for p in row)
+        seen = min(float(values[np.isfinite(values)].min()), *searched)
+        return 0.0 if 0 <= seen <= _NEAR * max(self._first) else seen
 
     @cached_property
     def floor(self) -> float:
         """Final values nearer to ``lowest`` than this are called equal: FLOOR of the highest start's."""
-        return FLOOR * max(self.highest, 1e-200)
+        return FLOOR * self.highest
 
     @cached_property
     def highest(self) -> float:
-        """How far above ``lowest`` the highest start is."""
-        return max(float(path.values[0]) for path in self.walks[0].paths[0]) - self.lowest
+        """How far above ``lowest`` the highest start is; 1 if no start is above it."""
+        return max(max(self._first) - self.lowest, 0.0) or 1.0
+
+    @property
+    def _first(self) -> list[float]:
+        """The values at the starts."""
+        return [float(path.values[0]) for path in self.walks[0].paths[0]]
 
     def excess(self, walk: Walk) -> np.ndarray:
         """How far above ``lowest`` each path ended, shape (rates, starts)."""

@@ -75,7 +75,7 @@ def panel(axes: Any, surface: Map, paths: Sequence[Path]) -> None:
         used += not path.reference
         for other in path.others:
             axes.plot(*_near(other, surface).T, color=look.colour, linewidth=0.6, alpha=0.45, zorder=2)
-            _mark_ends(axes, surface, other, look, 4)
+            _mark_ends(axes, surface, other, look, 5)
         points = _near(path, surface)
         label = _label(path, surface)
         if path.reference:
@@ -129,10 +129,14 @@ def outside(points: np.ndarray, window: tuple[float, float, float, float]) -> np
 
 def _label(path: Path, surface: Map) -> str:
     """The name, and what the picture alone does not tell."""
-    points = np.asarray(path.points, dtype=np.float64).reshape(-1, 2)
-    count = int(outside(points[1:], surface.window).sum())
-    facts = [f"{count} of {len(points) - 1} steps outside"] if count else []
+    steps, out = 0, 0
+    for each in (path, *path.others):
+        points = np.asarray(each.points, dtype=np.float64).reshape(-1, 2)
+        steps, out = steps + len(points) - 1, out + int(outside(points[1:], surface.window).sum())
+    facts = [f"{out} of {steps} steps outside"] if out else []
     facts += [f"diverged at step {path.diverged_at}"] if path.diverged_at else []
+    if lost := sum(bool(other.diverged_at) for other in path.others):
+        facts.append(f"{lost} of {len(path.others)} other starts diverged")
     return path.label + "".join(f"\n{fact}" for fact in facts)
 
 
@@ -141,7 +145,7 @@ def _mark_ends(axes: Any, surface: Map, path: Path, look: Line, size: float) -> 
     points = _near(path, surface)
     above = {"color": look.colour, "clip_on": False, "zorder": 8, "linestyle": ""}
     for x, y, side, _ in exits(points, surface.window):
-        axes.plot(x, y, side, markersize=size, markeredgecolor="white", **above)
+        axes.plot(x, y, side, markersize=size, markeredgecolor="white", markeredgewidth=size / 10, **above)
     if not len(points) or outside(points[-1:], surface.window)[0]:
         return
     if path.diverged_at:

@@ -132,12 +132,16 @@ def thinned(points: np.ndarray, window: tuple[float, float, float, float], toler
     crossing = np.zeros(len(points), dtype=bool)
     crossing[1:] = out[1:] != out[:-1]
     crossing[:-1] |= crossing[1:]
+    crossing[-1] = True
     least = tolerance * np.maximum(1.0, np.abs(place).max(axis=1))
     kept = [0]
-    for index in range(1, len(points)):
-        far = np.abs(place[index] - place[kept[-1]]).max() >= least[index]
-        if far or crossing[index] or index == len(points) - 1:
+    (last_x, last_y), *rest = place.tolist()  # plain numbers: arrays of two are slow
+    for index, ((x, y), needed, must) in enumerate(
+        zip(rest, least[1:].tolist(), crossing[1:].tolist(), strict=True), 1
+    ):
+        if must or abs(x - last_x) >= needed or abs(y - last_y) >= needed:
             kept.append(index)
+            last_x, last_y = x, y
     return np.array(kept)
 
 

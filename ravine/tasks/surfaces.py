@@ -133,10 +133,8 @@ def _check(function: Callable[..., Any], window: Any, start: Any, minimum: Any, 
     """Whether it maps (..., 2) to (...), the same each time and by rows, with values and gradients where needed."""
     name = f"{getattr(function, '__name__', 'f')}() in {path}"
     left, right, bottom, top = window
-    xs = torch.linspace(left, right, _GRID, dtype=torch.float64)
-    ys = torch.linspace(bottom, top, _GRID, dtype=torch.float64)
-    grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)
-    few = grid[:: _GRID // 4, :: _GRID // 3].contiguous()
+    xs, ys = (torch.linspace(a, b, n, dtype=torch.float64) for a, b, n in ((left, right, 4), (bottom, top, 5)))
+    few = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)
     with own.explained(path):
         values, again = function(few.clone()), function(few.clone())
     if not isinstance(values, Tensor):
@@ -168,15 +166,30 @@ def _check(function: Callable[..., Any], window: Any, start: Any, minimum: Any, 
         raise OptionError(
             f"{name} at its start {start} is {value.item():g}, its gradient {slope.tolist()}: not finite."
         )
-    if minimum is not None:
-        with own.explained(path), torch.no_grad():
-            least, values = function(torch.tensor(minimum, dtype=torch.float64)).double(), function(grid).double()
-        values = values.nan_to_num(math.inf, math.inf)
-        lower = values.flatten().argmin()
-        spread = values[values.isfinite()].max() - values.min()
-        if not values.min() >= least - 1e-6 * spread:
-            where = tuple(round(c, 4) + 0.0 for c in grid.flatten(0, 1)[lower].tolist())
-            raise OptionError(
-                f"`minimum` in {path} is {minimum}, where {name.split(' ')[0]} is {least.item():g}; but at {where} it is "
-                f"{values.min().item():g}. Name the lowest point, or leave `minimum` out."
-            )
+    _check_values(function, window, minimum, path)
+
+
+def _check_values(function: Callable[..., Any], window: Any, minimum: Any, path: Path) -> None:
+    """Whether there is something to draw in the window, and nothing in it is below the minimum."""
+    name = f"{getattr(function, '__name__', 'f')}()"
+    left, right, bottom, top = window
+    xs = torch.linspace(left, right, _GRID, dtype=torch.float64)
+    ys = torch.linspace(bottom, top, _GRID, dtype=torch.float64)
+    grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1).flatten(0, 1)
+    with own.explained(path), torch.no_grad():
+        values = function(grid).double()
+    finite = values[values.isfinite()]
+    if not len(finite) or finite.min() == finite.max():
+        raise OptionError(f"{name} in {path} has no two different finite values in the window {window}.")
+    if minimum is None:
+        return
+    with own.explained(path), torch.no_grad():
+        least = function(torch.tensor(minimum, dtype=torch.float64)).double()
+    # the grid may come a little below a minimum whose digits are rounded
+    if not finite.min() >= least - 1e-6 * (finite.max() - finite.min()):
+        lower = grid[values.nan_to_num(math.inf, math.inf, math.inf).argmin()]
+        where = tuple(round(c, 4) + 0.0 for c in lower.tolist())
+        raise OptionError(
+            f"`minimum` in {path} is {minimum}, where {name} is {least.item():g}; but at {where} it is "
+            f"{finite.min().item():g}. Name the lowest point, or leave `minimum` out."
+        )

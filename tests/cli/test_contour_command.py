@@ -66,7 +66,7 @@ def test_a_sweep_has_every_value_of_those_that_have_it(ravine, tmp_path):
 
 def test_a_file_of_ones_own_with_a_hostile_name(ravine, tmp_path):
     (tmp_path / "<img src=x onerror=alert(1)>.py").write_text(BOWL + "start = (-3.0, 2.0)\n")
-    code, out, err = ravine("<img src=x onerror=alert(1)>.py", *SHORT, "-o", "sgd:momentum=0.5, # <b>\n nesterov=True")
+    code, _, err = ravine("<img src=x onerror=alert(1)>.py", *SHORT, "-o", "sgd:momentum=0.5, # <b>\n nesterov=True")
     assert (code, err) == (0, "")
     (folder,) = (tmp_path / "ravine-out").iterdir()
     assert folder.name == "contour--img-src-x-onerror-alert-1-"
@@ -81,6 +81,11 @@ def test_a_value_below_zero_is_shown_above_the_lowest(ravine, tmp_path):
     assert code == 0
     assert "Values are above -5" in out
     assert json.loads((tmp_path / "here" / "paths.json").read_text())["lowest"] == pytest.approx(-5)
+
+
+def test_one_start_at_the_minimum_has_a_picture(ravine, tmp_path):
+    (tmp_path / "here.py").write_text(BOWL + "start = minimum = (0, 0)\n")
+    assert ravine("here.py", "--rates", "2", "--starts", "1", "--steps", "1", "-o", "sgd")[0] == 0
 
 
 def test_a_best_rate_at_the_end_of_the_range_is_told(ravine):

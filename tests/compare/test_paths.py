@@ -127,7 +127,9 @@ def test_a_function_with_holes_gives_starts_where_it_has_values_and_the_lowest_s
     starts = paths.starts(surface, 8, 0)
     assert all(x > 0 for x, _ in starts)
     study = found("sgd", surface, (0.01, 0.9), starts, 50)
-    assert study.lowest == 0.0  # its least value is 1
+    assert study.lowest == pytest.approx(1, abs=1e-3)
+    near = Surface(lambda p: half(p) - 1, (1.0, 1.0), None, (-2.0, 2.0, -2.0, 2.0))
+    assert found("sgd", near, (0.01, 0.1), starts, 200).lowest == 0.0
     lower = Surface(lambda p: half(p) - 3, (1.0, 1.0), None, (-2.0, 2.0, -2.0, 2.0))
     assert found("sgd", lower, (0.01, 0.1), starts, 50).lowest == pytest.approx(-2, abs=1e-3)
     with pytest.raises(OptionError, match="only 1 have a finite value"):
@@ -163,3 +165,9 @@ def test_the_record_is_strict_json_with_every_path():
     assert path["x"] == pytest.approx(walked.points[path["step"], 0], rel=1e-6)
     assert path["value"] == pytest.approx(walked.values[path["step"]], rel=1e-6)
     assert entry["paths"][1][0]["diverged_at"] == study.walks[0].paths[1][0].diverged_at
+
+
+def test_a_start_at_the_minimum_is_no_reason_to_fail():
+    study = found("sgd", starts=((0.0, 0.0),))
+    assert (study.lowest, study.highest, study.floor) == (0.0, 1.0, paths.FLOOR)
+    assert study.best(study.walks[0]) == 0

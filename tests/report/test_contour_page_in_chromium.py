@@ -38,6 +38,7 @@ seen.hidden = length();
 by("play").click();
 seen.playing = by("play").textContent;
 seen.heat = by("heat").children[0].lastChild.data[0].text;
+seen.wider = document.documentElement.scrollWidth - document.documentElement.clientWidth;
 seen.images = document.images.length;
 document.documentElement.dataset.seen = JSON.stringify(seen);
 """
@@ -99,5 +100,6 @@ def test_the_controls_do_what_they_say(seen):
     assert found["all"][0][4] == "6 of 27"
     assert found["value"] == ["2", [f"{HOSTILE}:k=2", "b"]]
     assert found["hidden"][4] == 0
+    assert found["wider"] == 0
     assert found["playing"] == "Pause"
     assert found["heat"] == [["", "", "×"], ["", "", ""]]

@@ -34,7 +34,7 @@ def test_what_ended_above_the_highest_start_has_a_mark():
 def test_the_legend_names_rates_steps_outside_and_the_end_of_the_range():
     figure = contour_sheet.draw(scene(member("$wild_$", best=2), member("torch", reference=True)))
     texts = [text.get_text() for sub in figure.subfigs[0].subfigs for box in sub.legends for text in box.texts]
-    assert texts[0] == "$wild_$\nlr 1, the highest tried\n6 of 7 steps outside\ndiverged at step 8"
+    assert texts[0] == "$wild_$\nlr 1, the highest tried\n6 of 27 steps outside\ndiverged at step 8"
     assert texts[1:] == ["torch\nlr 0.1", "start", "minimum"]
     assert style.png(figure).startswith(b"\x89PNG")
 

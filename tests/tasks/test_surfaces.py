@@ -59,6 +59,7 @@ def test_one_function_of_another_name_will_do_and_values_become_float64(found):
         ("def f(p): return p.sum(-1) + torch.rand(())", OptionError, "the same value at the same point twice"),
         ("def f(p): return p.sum(-1) - p.mean()", OptionError, "its own point only"),
         ("def f(p): return p.log().sum(-1)", OptionError, "not finite"),
+        ("def f(p): return 0 * p.sum(-1)", OptionError, "no two different finite values"),
         ("def f(p): return p.nothing()", DataError, "line 2: AttributeError"),
         ("raise ValueError('no')", DataError, "line 2: ValueError: no"),
         ("def f(p:", DataError, "line 2: SyntaxError"),
