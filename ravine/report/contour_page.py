@@ -1,7 +1,8 @@
 """The search paths as one page of HTML: everything that was tried, to be looked at by rate, start and step.
 
 The page holds all it needs, plotly.js too, and may load nothing (its content security policy says so). Texts reach
-it by Jinja2's escaping or as JSON without `<`. Paths are thinned only by what nobody can see.
+it by Jinja2's escaping or as JSON without `<`. Paths are thinned by what nobody can see, and where that is not
+enough those at other than the best rates by a little more; the page says by how much.
 """
 
 import base64
@@ -70,7 +71,7 @@ def _data(scene: Scene) -> dict[str, Any]:
             for member, look in zip(scene.members, _family_looks(scene.members), strict=True)
         ]
         if tolerance >= _COARSEST or len(json.dumps(members)) <= _BUDGET:
-            return {**data, "members": members}
+            return {**data, "members": members, "moves": round(1 / tolerance)}
         tolerance, most = tolerance * 2, max(100, most // 2)
 
 
@@ -96,7 +97,14 @@ def _member(
         "end": scene.at_the_end(member),
         **look,
         "finals": [[value if np.isfinite(value) else None for value in row] for row in finals],
-        "routes": [[_route(scene, route, scale, tolerance, most) for route in row] for row in member.routes],
+        "routes": [
+            # what is seen first stays fine, however much there is
+            [
+                _route(scene, route, scale, *((_TOLERANCE, _LOSSES) if rate == member.best else (tolerance, most)))
+                for route in row
+            ]
+            for rate, row in enumerate(member.routes)
+        ],
     }
 
 

@@ -115,6 +115,16 @@ def test_thinning_hides_nothing_that_could_be_seen():
     assert np.array_equal(out[before], out)
 
 
+def test_where_there_is_too_much_the_best_rate_stays_fine_and_the_page_says_so(monkeypatch, read):
+    monkeypatch.setattr(contour_page, "_BUDGET", 1)
+    text, _, data = read(member("one", scale=0.05))
+    counts = [len(floats(rows[0]["p"])) for rows in data["members"][0]["routes"]]
+    assert counts[1] == 21
+    assert counts[0] < 21
+    assert data["moves"] < 150
+    assert f"less than 1/{data['moves']}" in text
+
+
 def test_an_envelope_keeps_peaks_and_ends():
     values = np.random.default_rng(0).lognormal(size=10_000)
     kept = contour_page.envelope(values, 200)
