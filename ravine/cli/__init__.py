@@ -20,6 +20,7 @@ COMMANDS = {
     "doctor": "Say what went wrong in a run, and what to try.",
     "compare": "Train one task with several optimizers and compare the curves.",
     "worker": "Run trials of a study that several machines may share.",
+    "contour": "Draw search paths on a function's contour lines.",
     "bench": "Time optimizer steps against torch and the memory's stream limit.",
 }
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -13,13 +12,13 @@ from ravine import files
 from ravine.cli.options import DATA, OUT, SEED
 from ravine.compare import contenders, record, summary
 from ravine.compare.contenders import Contender
+from ravine.compare.paths import grid
 from ravine.compare.run import Result, one_thread, train, warm_up
 from ravine.errors import OptionError
 from ravine.report import contour, curves, style, tables
 from ravine.tasks import Surface, Task, find, names
 
 _INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
-_GRID = 401
 _OR_ELSE = ", or add --force to replace an earlier comparison in it"
 
 _HELP = f"""Train TASK with several optimizers and compare them.
@@ -162,11 +161,7 @@ def _files(plan: _Plan, results: list[Result], title: str, complete: bool) -> di
 
 def _map(surface: Surface) -> contour.Map:
     """The surface's values on a grid over its window."""
-    left, right, bottom, top = surface.window
-    xs = torch.linspace(left, right, _GRID, dtype=torch.float64)
-    ys = torch.linspace(bottom, top, _GRID, dtype=torch.float64)
-    grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)
-    return contour.Map(xs.numpy(), ys.numpy(), surface.value(grid).numpy(), surface.start, surface.minimum)
+    return contour.Map(*grid(surface), surface.start, surface.minimum)
 
 
 def _count(number: int, noun: str) -> str:

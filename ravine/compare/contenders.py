@@ -69,7 +69,7 @@ def names() -> list[str]:
     return [*registry.names(), *sorted(_TORCH)]
 
 
-def parse_all(specs: Iterable[str], task: Task, lr: float | None = None) -> list[Contender]:
+def parse_all(specs: Iterable[str], task: Task | None, lr: float | None = None) -> list[Contender]:
     """The contenders of these specifications; a label that occurs twice is an error."""
     contenders = [parse(spec, task, lr) for spec in specs]
     seen: set[str] = set()
@@ -80,27 +80,26 @@ def parse_all(specs: Iterable[str], task: Task, lr: float | None = None) -> list
     return contenders
 
 
-def parse(spec: str, task: Task, lr: float | None = None) -> Contender:
+def parse(spec: str, task: Task | None, lr: float | None = None) -> Contender:
     """The contender that ``spec`` describes.
 
     The learning rate is, in this order: the specification's own ``lr``; ``lr``; the one that
-    :mod:`ravine.compare.rates` has for the task (a dialect's own, too, gives way to it: dialects are
-    compared at one rate); the optimizer's default.
+    :mod:`ravine.compare.rates` has for the task, if there is one (a dialect's own, too, gives way to it: dialects
+    are compared at one rate); the optimizer's default.
 
     Raises:
         OptionError: a name or key that does not exist (the nearest is named), or text that is no value.
     """
     spec = spec.strip()
-    name, _, text = spec.partition(":")
-    name = name.lower()
+    name = _name(spec)
     cls, options = _find(name)
-    given = _options(text, spec) if text.strip() else {}
-    known = _keys(cls)
+    given = written(spec)
+    known = keys(cls)
     for key in given:
         if key not in known:
             raise OptionError(f"{spec}: {name} has no option {key!r}. {nearest(key, known)}")
     if "lr" in known and "lr" not in given:
-        rate = lr if lr is not None else default_rate(task, name)
+        rate = lr if lr is not None or task is None else default_rate(task, name)
         if rate is not None:
             options["lr"] = rate
     elif lr is not None and "lr" not in known:
@@ -114,6 +113,16 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def written(spec: str) -> dict[str, Any]:
+    """The options that stand in a specification; whether the optimizer has them is not asked."""
+    text = spec.strip().partition(":")[2]
+    return _options(text, spec.strip()) if text.strip() else {}
+
+
+def _name(spec: str) -> str:
+    return spec.partition(":")[0].lower()
+
+
 def _find(name: str) -> tuple[type[Optimizer], dict[str, Any]]:
     if name in _TORCH:
         return _TORCH[name], {}
@@ -123,7 +132,7 @@ def _find(name: str) -> tuple[type[Optimizer], dict[str, Any]]:
     return named.cls, dict(named.options)
 
 
-def _keys(cls: type[Optimizer]) -> list[str]:
+def keys(cls: type[Optimizer]) -> list[str]:
     """The options that an optimizer's constructor takes: all its arguments but the parameters."""
     signature = parameters_of(cls).values()
     named = [p.name for p in signature if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]

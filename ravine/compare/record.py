@@ -37,11 +37,11 @@ def to_json(task: Task, results: Sequence[Result], *, seed: int, epochs: int, in
         "interrupted": interrupted,
         "contenders": [_contender(result) for result in results],
     }
-    return json.dumps(_plain(document), separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    return json.dumps(plain(document), separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
 def _contender(result: Result) -> dict[str, Any]:
-    kept = _thinned(len(result.losses))
+    kept = thinned(len(result.losses))
     contender: dict[str, Any] = {
         "spec": result.contender.label,
         "optimizer": result.contender.name,
@@ -58,12 +58,12 @@ def _contender(result: Result) -> dict[str, Any]:
         "curve": {"step": [i + 1 for i in kept], "loss": [result.losses[i] for i in kept]},
     }
     if result.path is not None:
-        steps = _thinned(len(result.path))
+        steps = thinned(len(result.path))
         contender["path"] = {"step": steps, "point": [result.path[i] for i in steps]}
     return contender
 
 
-def _thinned(length: int) -> list[int]:
+def thinned(length: int) -> list[int]:
     """At most 1001 of the indices below ``length``, evenly spaced, with the first and the last."""
     every = -(-length // _MOST_POINTS)
     kept = list(range(0, length, max(every, 1)))
@@ -72,14 +72,14 @@ def _thinned(length: int) -> list[int]:
     return kept
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The value in JSON's types: tuples as lists, tensors of one element as numbers, NaN and inf as None."""
     if isinstance(value, torch.Tensor) and value.numel() == 1:
         value = value.item()
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, bool | int | str):

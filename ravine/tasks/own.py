@@ -39,8 +39,8 @@ def load(path: Path, data: Path | None = None) -> Task:
     if not path.is_file():
         reason = "is a folder" if path.is_dir() else "does not exist"
         raise DataError(f"The task file {path} {reason}; name a Python file with a function that returns a Task.")
-    with _beside(path):
-        module = _run(path)
+    with beside(path):
+        module = run(path)
         function = _function(module, path)
         takes_data = any(_is_data(parameter) for parameter in inspect.signature(function).parameters.values())
         if data is not None and not takes_data:
@@ -48,7 +48,7 @@ def load(path: Path, data: Path | None = None) -> Task:
                 f"{function.__name__}() in {path} takes no data, so a data folder has no use. "
                 f"Let it take some: def {function.__name__}(data)."
             )
-        with _explained(path):
+        with explained(path):
             made = function(**{_DATA: data}) if takes_data else function()
         if not isinstance(made, Task):
             found = "nothing: is `return` missing?" if made is None else f"a {type(made).__name__}."
@@ -62,7 +62,7 @@ def load(path: Path, data: Path | None = None) -> Task:
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[None]:
+def beside(path: Path) -> Iterator[None]:
     """The file's folder is where modules are sought first."""
     folder = str(path.parent)
     importlib.invalidate_caches()  # a module written a moment ago is found
@@ -74,11 +74,11 @@ def _beside(path: Path) -> Iterator[None]:
             sys.path.remove(folder)
 
 
-def _run(path: Path) -> ModuleType:
+def run(path: Path) -> ModuleType:
     """The file as a module; always as it stands now, and nothing is written beside it."""
     module = ModuleType(f"ravine_task_{path.stem}")
     module.__file__ = str(path)
-    with _explained(path):
+    with explained(path):
         code = compile(path.read_bytes(), str(path), "exec")
         sys.modules[module.__name__] = module  # dataclasses and pickle look there
         exec(code, vars(module))
@@ -86,7 +86,7 @@ def _run(path: Path) -> ModuleType:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
     """What the file raises as a DataError: the error, and the last line of the file that led to it."""
     try:
         yield

@@ -60,13 +60,13 @@ class Surface:
     """A function of two variables, as a picture of it needs it.
 
     ``value`` maps points of shape (..., 2) to values of shape (...). ``minimum`` is where the value is
-    least (0 for all of ours), ``start`` where the optimizers begin, and ``window`` is the part worth
-    looking at: (left, right, bottom, top).
+    least (0 for all of ours), or None where that is not known, ``start`` where the optimizers begin, and
+    ``window`` is the part worth looking at: (left, right, bottom, top).
     """
 
     value: Callable[[Tensor], Tensor]
     start: tuple[float, float]
-    minimum: tuple[float, float]
+    minimum: tuple[float, float] | None
     window: tuple[float, float, float, float]
 
 

@@ -1,0 +1,238 @@
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const by = (id) => document.getElementById(id);
+  const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
+  const view = (kind, text) => new kind(bytes(text));
+  const [low, high] = data.scale;
+  const log = (code) => (code === 65535 ? null : low + (code / 65534) * (high - low));
+  const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+  const brief = (value) => (value === null ? "diverged" : value !== 0 && (value < 1e-3 || value >= 1e4) ? value.toExponential(2) : Number(value.toPrecision(3)).toString());
+
+  // Viridis: even steps look even, also without colour
+  const RAMP = [[0, "#440154"], [0.25, "#3b528b"], [0.5, "#21918c"], [0.75, "#5ec962"], [1, "#fde725"]];
+  const SYMBOLS = { "<": "triangle-left", ">": "triangle-right", "^": "triangle-up", v: "triangle-down" };
+  const state = { same: false, rate: 0, value: 0, start: 0, step: data.steps, playing: null, hidden: new Set() };
+
+  const heights = view(Uint16Array, data.heights);
+  const ground = data.ys.map((_, row) => data.xs.map((_, column) => log(heights[row * data.xs.length + column])));
+
+  const decoded = new Map();
+  function route(member, rate, start) {
+    const packed = member.routes[rate][start];
+    let found = decoded.get(packed);
+    if (!found) {
+      const steps = view(Uint16Array, packed.s), points = view(Float32Array, packed.p), codes = view(Uint16Array, packed.l);
+      const times = packed.t ? view(Uint16Array, packed.t) : null;
+      found = {
+        n: packed.n, steps, diverged: packed.d, outside: packed.o || 0, exits: packed.e || [],
+        x: Array.from(steps, (_, i) => points[2 * i]), y: Array.from(steps, (_, i) => points[2 * i + 1]),
+        times: Array.from(codes, (_, i) => (times ? times[i] : i)), losses: Array.from(codes, (c) => 10 ** log(c)),
+      };
+      decoded.set(packed, found);
+    }
+    return found;
+  }
+  // how many of the ascending numbers are at most `limit`
+  function upto(numbers, limit) {
+    let from = 0, to = numbers.length;
+    while (from < to) {
+      const middle = (from + to) >> 1;
+      if (numbers[middle] <= limit) from = middle + 1; else to = middle;
+    }
+    return from;
+  }
+
+  const members = () => data.members.filter((m) => m.value === null || m.value === data.values[state.value]);
+  const rateOf = (member) => (state.same ? state.rate : member.best);
+  const startsShown = () => (state.start === "all" ? data.starts.map((_, i) => i) : [state.start]);
+  const routes = (member) => startsShown().map((start) => route(member, rateOf(member), start));
+
+  function theme() {
+    const style = getComputedStyle(document.documentElement);
+    const of = (name) => style.getPropertyValue(name).trim();
+    return { paper: of("--paper"), ink: of("--ink"), edge: of("--edge"), low: of("--ground-low"), high: of("--ground-high"), contour: of("--contour"), panel: of("--panel") };
+  }
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  function colour(member) {
+    if (member.reference) return theme().ink;
+    if (!dark.matches) return member.colour;
+    // half way to white: strong colours are too dark on a dark page
+    return "#" + [1, 3, 5].map((i) => Math.round(parseInt(member.colour.slice(i, i + 2), 16) * 0.55 + 115).toString(16).padStart(2, "0")).join("");
+  }
+
+  const joined = (parts) => parts.flatMap((part, i) => (i ? [null, ...part] : part));
+  function mapTraces() {
+    const look = theme();
+    const [left, right, bottom, top] = data.window;
+    const traces = [
+      {
+        type: "contour", x: data.xs, y: data.ys, z: ground, showscale: false, hoverinfo: "skip",
+        colorscale: [[0, look.low], [1, look.high]], line: { color: look.contour, width: 0.6 },
+        autocontour: false, contours: levels(),
+      },
+      {
+        mode: "lines", x: [left, right, right, left, left], y: [bottom, bottom, top, top, bottom],
+        line: { color: look.contour, width: 1 }, hoverinfo: "skip",
+      },
+      {
+        mode: "markers", x: startsShown().map((i) => data.starts[i][0]), y: startsShown().map((i) => data.starts[i][1]),
+        marker: { symbol: "square", size: 9, color: look.ink, line: { color: look.paper, width: 1 } }, hovertemplate: "start<extra></extra>",
+      },
+    ];
+    if (data.minimum) {
+      traces.push({
+        mode: "markers", x: [data.minimum[0]], y: [data.minimum[1]], hovertemplate: "minimum<extra></extra>",
+        marker: { symbol: "star", size: 16, color: "gold", line: { color: "black", width: 1 } },
+      });
+    }
+    for (const member of members()) traces.push(...pathTraces(member));
+    return traces;
+  }
+  // Powers of ten and halves between, of the five highest decades of the window
+  function levels() {
+    let least = Infinity, most = -Infinity;
+    for (const row of ground) for (const z of row) if (z !== null) { least = Math.min(least, z); most = Math.max(most, z); }
+    const end = Math.ceil(most * 2) / 2;
+    return { coloring: "fill", start: Math.max(Math.floor(least * 2) / 2, end - 5), end, size: 0.5 };
+  }
+  function pathTraces(member) {
+    const shown = !state.hidden.has(member.label), tint = colour(member), name = escaped(member.label);
+    const found = shown ? routes(member) : [];
+    const cuts = found.map((r) => upto(r.steps, state.step));
+    const exits = found.flatMap((r) => r.exits.filter((e) => e[0] <= state.step));
+    const over = found.map((r) => Boolean(r.diverged) && state.step >= r.diverged - 1);
+    return [
+      {
+        mode: "lines", x: joined(found.map((r, i) => r.x.slice(0, cuts[i]))), y: joined(found.map((r, i) => r.y.slice(0, cuts[i]))),
+        line: { color: tint, width: 2, dash: member.dash }, name, hovertemplate: `${name}<br>%{x:.4g}, %{y:.4g}<extra></extra>`,
+      },
+      {
+        mode: "markers", x: exits.map((e) => e[1]), y: exits.map((e) => e[2]), cliponaxis: false, hovertemplate: `${name} leaves the window<extra></extra>`,
+        marker: { symbol: exits.map((e) => SYMBOLS[e[3]]), size: 12, color: tint, line: { color: theme().paper, width: 1 } },
+      },
+      {
+        mode: "markers", x: found.map((r, i) => r.x[cuts[i] - 1]), y: found.map((r, i) => r.y[cuts[i] - 1]),
+        marker: { symbol: over.map((d) => (d ? "x" : "circle")), size: 9, color: tint, line: { color: theme().paper, width: 1 } },
+        hovertemplate: `${name}<br>%{x:.4g}, %{y:.4g}<extra></extra>`,
+      },
+    ];
+  }
+  function curveTraces() {
+    return members().flatMap((member) => {
+      const found = state.hidden.has(member.label) ? [] : routes(member);
+      const line = { color: colour(member), width: 2, dash: member.dash };
+      const cuts = found.map((r) => upto(r.times, state.step)), name = escaped(member.label);
+      return [
+        // the whole curve faintly, so that the scale stays and the end is known
+        { mode: "lines", x: joined(found.map((r) => r.times)), y: joined(found.map((r) => r.losses)), line, opacity: 0.25, hoverinfo: "skip" },
+        {
+          mode: "lines", x: joined(found.map((r, i) => r.times.slice(0, cuts[i]))), y: joined(found.map((r, i) => r.losses.slice(0, cuts[i]))),
+          line, hovertemplate: `${name}<br>step %{x}: %{y:.3g}<extra></extra>`,
+        },
+        {
+          mode: "markers", x: found.map((r, i) => r.times[cuts[i] - 1]), y: found.map((r, i) => r.losses[cuts[i] - 1]), hoverinfo: "skip",
+          marker: { symbol: found.map((r) => (r.diverged && state.step >= r.diverged - 1 ? "x" : "circle")), size: 8, color: line.color },
+        },
+      ];
+    });
+  }
+
+  function layout(more) {
+    const look = theme();
+    const axis = { gridcolor: look.edge, linecolor: look.edge, zeroline: false, color: look.ink };
+    const found = { paper_bgcolor: look.paper, plot_bgcolor: look.paper, font: { color: look.ink }, margin: { l: 55, r: 15, t: 15, b: 40 }, showlegend: false, dragmode: "pan", ...more };
+    found.xaxis = { ...axis, ...more.xaxis };
+    found.yaxis = { ...axis, ...more.yaxis };
+    return found;
+  }
+  function ranges() {
+    let [left, right, bottom, top] = data.window;
+    if (by("whole").checked) {
+      for (const member of members()) {
+        if (state.hidden.has(member.label)) continue;
+        for (const r of routes(member)) {
+          for (const x of r.x) { left = Math.min(left, x); right = Math.max(right, x); }
+          for (const y of r.y) { bottom = Math.min(bottom, y); top = Math.max(top, y); }
+        }
+      }
+      const across = (right - left) * 0.03, along = (top - bottom) * 0.03;
+      return [[left - across, right + across], [bottom - along, top + along]];
+    }
+    return [[left, right], [bottom, top]];
+  }
+  // Labels at powers of ten, at most about eight of them
+  function decades() {
+    const values = members().filter((m) => !state.hidden.has(m.label)).flatMap((m) => routes(m).flatMap((r) => r.losses));
+    if (!values.length) return {};
+    const span = Math.log10(values.reduce((a, b) => Math.max(a, b)) / values.reduce((a, b) => Math.min(a, b)));
+    return span > 2 ? { dtick: Math.ceil(span / 8) } : { dtick: null };
+  }
+  const CONFIG = { responsive: true, displaylogo: false, scrollZoom: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
+
+  function drawPlots() {
+    const [xs, ys] = ranges();
+    Plotly.react("map", mapTraces(), layout({ xaxis: { range: xs, title: { text: "x" } }, yaxis: { range: ys, title: { text: "y" } } }), CONFIG);
+    const steps = { range: [0, data.steps], title: { text: "step" } };
+    const losses = { type: "log", title: { text: escaped(data.quantity) }, exponentformat: "power", ...decades() };
+    Plotly.react("curves", curveTraces(), layout({ xaxis: steps, yaxis: losses }), CONFIG);
+  }
+  // while it plays: only what moves
+  function move() {
+    const fixed = data.minimum ? 4 : 3;
+    const restyle = (id, traces, first) => {
+      const change = { x: traces.map((t) => t.x), y: traces.map((t) => t.y), "marker.symbol": traces.map((t) => (t.marker ? t.marker.symbol : undefined)) };
+      Plotly.restyle(id, change, traces.map((_, i) => first + i));
+    };
+    restyle("map", members().flatMap(pathTraces), fixed);
+    restyle("curves", curveTraces(), 0);
+  }
+
+  const mean = (values) => Math.exp(values.reduce((sum, v) => sum + Math.log(v), 0) / values.length);
+  function drawTable() {
+    for (const member of members()) {
+      const cells = by("now").querySelector(`tr[data-member="${data.members.indexOf(member)}"]`).cells;
+      const found = routes(member), rate = rateOf(member);
+      const over = found.filter((r) => r.diverged && state.step >= r.diverged);
+      const ends = startsShown().map((start) => member.finals[rate][start]);
+      const texts = [
+        Number(data.rates[rate].toPrecision(6)).toString() + (rate === member.best ? " (best)" : ""),
+        over.length ? "diverged" : brief(mean(found.map((r) => r.losses[upto(r.times, state.step) - 1]))),
+        ends.includes(null) ? "diverged" : brief(mean(ends)),
+        `${found.reduce((sum, r) => sum + r.outside, 0)} of ${found.reduce((sum, r) => sum + r.n, 0)}`,
+        found.map((r) => r.diverged).filter(Boolean).map((step) => `step ${step}`).join(", ") || "no",
+      ];
+      texts.forEach((text, i) => { cells[i + 1].textContent = text; });
+    }
+  }
+  function makeTable() {
+    const body = by("now").tBodies[0];
+    body.replaceChildren(...members().map((member) => {
+      const row = document.createElement("tr"), head = document.createElement("th"), label = document.createElement("label");
+      row.dataset.member = data.members.indexOf(member);
+      head.scope = "row";
+      const box = document.createElement("input");
+      box.type = "checkbox";
+      box.checked = !state.hidden.has(member.label);
+      box.addEventListener("change", () => { state.hidden[box.checked ? "delete" : "add"](member.label); draw(); });
+      label.append(box, sample(member), member.label);
+      head.append(label);
+      row.append(head, ...Array.from({ length: 5 }, () => document.createElement("td")));
+      return row;
+    }));
+  }
+  function sample(member) {
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
+    for (const [key, value] of Object.entries({ width: 36, height: 10, "aria-hidden": "true" })) svg.setAttribute(key, value);
+    const dashes = { solid: "none", dash: "9 3", dashdot: "9 3 2 3", dot: "2 3" };
+    const look = { x1: 0, x2: 36, y1: 5, y2: 5, stroke: colour(member), "stroke-width": 2.5, "stroke-dasharray": dashes[member.dash] };
+    for (const [key, value] of Object.entries(look)) line.setAttribute(key, value);
+    svg.append(line);
+    return svg;
+  }
+
+  {% include "contour_heat.js" %}
+
+  {% include "contour_controls.js" %}
+})();
