@@ -60,6 +60,6 @@ class DataError(RavineError, RuntimeError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """A sentence that helps with a name that is not known: the nearest one, and all there are."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     guess = f"Did you mean {close[0]!r}? " if close else ""
     return f"{guess}Known: {', '.join(known)}." if known else "There are none."

@@ -94,7 +94,7 @@ class Eager:
         for i, grad in enumerate(self._grads):
             if grad is None:
                 if self._figures:
-                    figures.append(torch.zeros(len(WATCHED), dtype=torch.float64))
+                    figures.append(torch.zeros(len(WATCHED), dtype=torch.float64, device="cpu"))
                 continue
             new = self._results(i, last, self._numbers)
             tensors = {"param": self.params[i].detach(), **self.states[i]}

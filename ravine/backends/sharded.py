@@ -119,7 +119,7 @@ class Sharded:
 
     def watched(self, slots: int) -> Tensor:
         """Of this process's parts: they are joined where somebody asks for them (``join_watched``)."""
-        figures = torch.zeros(slots, len(WATCHED), len(self.params), dtype=torch.float64)
+        figures = torch.zeros(slots, len(WATCHED), len(self.params), dtype=torch.float64, device="cpu")
         for indices, batch in self._batches:
             found = batch.watched(slots)
             figures = figures.to(found.device)

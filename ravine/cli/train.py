@@ -165,7 +165,11 @@ def _show(learn: Learner, task: Task, label: str, folder: Path) -> None:
     if any(len(set(map(str, learn.recorder.hyper(name).tolist()))) > 1 for name in learn.recorder.hyper_names):
         learn.recorder.plot_schedule(path=folder / "schedule.png")
         written.append("schedule.png")
-    found = [name for name in ("metrics.jsonl", "config.json", "checkpoint.safetensors") if (folder / name).exists()]
+    found = [
+        name
+        for name in ("metrics.jsonl", "config.json", "checkpoint.safetensors", "watch.safetensors")
+        if (folder / name).exists()
+    ]
     click.echo(f"Wrote {', '.join([*found, *written])} to {folder}")
 
 

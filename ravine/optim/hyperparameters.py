@@ -27,6 +27,10 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "beta1_decay": (0.0, math.nextafter(1.0, 2.0)),
     "clip_norm": _POSITIVE,
     "ema_decay": (0.0, 1.0),
+    "max_norm": _POSITIVE,
+    "max_value": _POSITIVE,
+    "clip_factor": _POSITIVE,
+    "least_norm": _POSITIVE,
 }
 #: Hyperparameters that may be None, which leaves out the piece that reads them.
 OPTIONAL = ("clip_norm", "ema_decay")
@@ -50,16 +54,17 @@ TORCH_ONLY = ("foreach", "capturable", "differentiable")
 
 def check(name: str, value: Any, default: Any, where: str) -> None:
     """Raise OptionError if ``name`` cannot have this value; ``where`` tells the user which group it stands in."""
-    if isinstance(default, bool) and name not in OPTIONAL:
-        if not isinstance(value, bool):
-            raise OptionError(f"{name}={value!r}{where}: it is True or False")
-    elif name == "fused":
+    if name == "fused":
         if value not in (None, True, False):
             raise OptionError(f"fused={value!r}{where}: it is None (the kernel where it can), True or False")
-    elif value is None and name in OPTIONAL:
-        pass
-    elif name == "clip_norm" and value == 0:
-        raise OptionError(f"clip_norm={value!r}{where}: no gradient would be left; it is a norm above 0, or None")
+    elif name in OPTIONAL:
+        if isinstance(value, int | float) and value == 0 and name == "clip_norm":
+            raise OptionError(f"clip_norm={value!r}{where}: no gradient would be left; it is a norm above 0, or None")
+        if value is not None:
+            _check_number(name, name, value, where)
+    elif isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise OptionError(f"{name}={value!r}{where}: it is True or False")
     elif length := LENGTHS.get(name) or (len(default) if isinstance(default, tuple | list) else 0):
         if not isinstance(value, tuple | list) or len(value) != length:
             raise OptionError(f"{name}={value!r}{where}: it is a tuple of {length} numbers")

@@ -15,6 +15,7 @@ from ravine.backends.numba import why_not
 from ravine.backends.sharded import layout, part
 from ravine.errors import BackendError, ParameterError
 from ravine.formula import Program, param_copy
+from ravine.optim.pieces import AVERAGE
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,9 @@ def make_states(p: torch.Tensor, states: dict[str, Any], program: Program) -> No
             if states.get(name) is not None:
                 continue
             if initial is param_copy:
-                states[name] = p.detach().clone(memory_format=torch.preserve_format)
+                # A 16-bit average would not move: what is added to it is less than its last digit.
+                wide = torch.float32 if name == AVERAGE and p.dtype in (torch.bfloat16, torch.float16) else p.dtype
+                states[name] = p.detach().to(wide, copy=True, memory_format=torch.preserve_format)
                 continue
             states[name] = torch.zeros_like(p.detach(), memory_format=torch.preserve_format)
             if initial:

@@ -288,8 +288,9 @@ class Optimizer(Watched):
         # The live step counts are views of one tensor, and each would be kept with all of it.
         kept["state"] = states.own_steps(self.state)
         self._bring()
-        own = ("_recipe", "_nonfinite", "_watching", "_record", "_columns", "_averaged")
-        return {**kept, **{name: getattr(self, name) for name in own}}
+        own = ("_recipe", "_nonfinite", "_watching", "_record", "_columns")
+        # A copy that is made inside ``averaged()`` has the averages as its parameters, and is not inside.
+        return {**kept, **{name: getattr(self, name) for name in own}, "_averaged": False}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if getattr(self, "_plan", None) is not None:

@@ -182,7 +182,7 @@ class Plan:
             columns: where each parameter stands.
             width: how many parameters there are.
         """
-        figures = torch.zeros(self.slot, len(WATCHED), width, dtype=torch.float64)
+        figures = torch.zeros(self.slot, len(WATCHED), width, dtype=torch.float64, device="cpu")
         for _, batch, _ in self._all if self.slot else []:
             found = batch.watched(self.slot)
             if found.device != figures.device:

@@ -6,6 +6,7 @@ The layout is torch's. Beside it stands, under ``"ravine"``, which formula each 
 from __future__ import annotations
 
 import copy
+import warnings
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,9 @@ from ravine.backends.sharded import layout
 from ravine.errors import OptionError, StateError, nearest
 from ravine.formula import Program
 from ravine.formula.mathematics import formula_lines
-from ravine.optim.hyperparameters import GROUP_NOTES, TORCH_ONLY, check_group
+from ravine.optim.hyperparameters import GROUP_NOTES, OPTIONAL, TORCH_ONLY, check_group
 from ravine.optim.members import counter, split
+from ravine.optim.pieces import AVERAGE
 
 if TYPE_CHECKING:
     from ravine.optim.optimizer import Optimizer
@@ -99,6 +101,13 @@ def _group(optimizer: Optimizer, index: int, group: dict[str, Any], new: dict[st
             f"{saved_names[first]!r} in the state dict and {names[first]!r} here"
         )
     merged = {**known, **{k: v for k, v in new.items() if k not in skip}}
+    off = [f"{k}={group[k]!r}" for k in OPTIONAL if group.get(k) is not None and merged.get(k) is None]
+    if off:
+        warnings.warn(
+            f"the state dict's parameter group {index} was saved without {' and '.join(off)}, which is off from now on: "
+            "set it again in optimizer.param_groups if it is wanted",
+            stacklevel=5,
+        )
     try:
         notes = [k for k in group if k not in optimizer.defaults]  # a user's own keys, as in the live group
         check_group(
@@ -125,7 +134,8 @@ def _states(
                 f"{nearest(name, program.states)}"
             )
     for name in program.states:
-        if name not in saved and not ours:  # ours may have a state that its next step was to make
+        # Ours may have a state that its next step was to make; an average begins anew as the parameter.
+        if name not in saved and not ours and name != AVERAGE:
             raise StateError(
                 f"the state dict keeps no {name!r} for {optimizer._describe(p)}, and this formula needs it: it was saved "
                 "with other options, or by another optimizer"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 import torch
 
 from ravine.backends.sharded import join_watched
-from ravine.errors import NonFiniteError, OptionError
+from ravine.errors import NonFiniteError, OptionError, ParameterError
 from ravine.formula import Program
 from ravine.optim.pieces import AVERAGE
 from ravine.optim.plan import Plan
@@ -68,7 +68,9 @@ class Watched(torch.optim.Optimizer):
         """Hand what the plan knows of its steps to the record."""
         plan = plan or self._plan
         if plan is not None and plan.slot:
-            self._record.add(plan.take(self._columns, len(self._columns)))
+            # What an evaluation in inference mode asks for must stay usable outside of it.
+            with torch.inference_mode(False), torch.no_grad():
+                self._record.add(plan.take(self._columns, len(self._columns)))
 
     def _place(self) -> None:
         """Give every parameter its column in the record; a parameter that leaves the groups keeps it."""
@@ -80,25 +82,34 @@ class Watched(torch.optim.Optimizer):
     def averaged(self) -> Iterator[None]:
         """Inside ``with optimizer.averaged():`` the parameters are their averages, to evaluate or save the model with.
 
+        Outside they are what they were before; what is written to them inside is lost.
+
         Raises:
             OptionError: the formula keeps no average (``ema_decay=0.999``, or the piece ``ema``).
+            ParameterError: a parameter no longer has the shape of its average.
         """
-        pairs = [(p, s[AVERAGE]) for p, s in self.state.items() if isinstance(s, dict) and AVERAGE in s]
-        if not any(AVERAGE in self.program(i).states for i in range(len(self.param_groups))):
+        groups = [g for i, g in enumerate(self.param_groups) if AVERAGE in self.program(i).states]
+        if not groups:
             raise OptionError(
-                "this formula keeps no average of the parameters: pass ema_decay=0.999, or end your pieces with ema(0.999)"
+                "this formula keeps no average of the parameters: pass ema_decay=0.999, or end your pieces with ema(0.999). "
+                "A state dict of an optimizer without one turns it off"
             )
+        pairs = [(p, self.state[p][AVERAGE]) for g in groups for p in g["params"] if AVERAGE in self.state.get(p, {})]
+        for p, average in pairs:
+            if p.shape != average.shape:
+                raise ParameterError(f"{self._describe(p)} has an average of shape {tuple(average.shape)}")
         if self._averaged:
             raise OptionError(
                 "the parameters are already their averages here: leave out the inner optimizer.averaged()"
             )
-        _exchange(pairs)
+        kept = [(p, p.detach().clone()) for p, _ in pairs]
         self._averaged = True
         try:
+            _copy(pairs)
             yield
         finally:
             self._averaged = False
-            _exchange(pairs)
+            _copy(kept)
 
     def _drop_plan(self, plan: Plan | None = None) -> None:
         """Make the next step plan anew; what the plan knows of its steps is kept."""
@@ -134,8 +145,6 @@ class Watched(torch.optim.Optimizer):
 
 
 @torch.no_grad()
-def _exchange(pairs: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> None:
-    for a, b in pairs:
-        kept = a.detach().clone()
-        a.copy_(b)
-        b.copy_(kept)
+def _copy(pairs: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    for target, source in pairs:
+        target.copy_(source)

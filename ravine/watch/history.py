@@ -24,8 +24,9 @@ class History:
         sizes: how many elements each has.
         first, last: the first and last step of each row, counted from 1, shape (rows,).
         grad_norm, param_norm, update_norm: root mean square, over the row's steps, of the Euclidean norms of the
-            gradient, of the parameter before the step and of what the step added to it, shape (rows, parameters);
-            steps in which a norm is not finite are left out; NaN where there is no other.
+            gradient, of the parameter before the step and of what the step adds to it, shape (rows, parameters);
+            steps in which a norm is not finite are left out; NaN where there is no other. What is added is that of
+            the formula; of 16-bit parameters, what is left of it after rounding.
         grad_max, param_max, update_max: the largest magnitude of an element in these steps; NaN or inf where one is.
         nonfinite: how many elements of gradients were NaN or infinite, over all steps of the row.
         steps: in how many of these steps the parameter had a gradient.

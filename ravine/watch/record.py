@@ -70,7 +70,7 @@ class Record:
 
     def _put(self, figures: Tensor) -> None:
         tables, n = self._tables, len(figures)
-        rows = (torch.arange(self.steps, self.steps + n) // self.every).to(figures.device)
+        rows = (torch.arange(self.steps, self.steps + n, device="cpu") // self.every).to(figures.device)
         stepped = figures[:, _STEPS]
         squares = figures[:, _SQUARES]
         counted = squares.isfinite() & (stepped > 0)[:, None]

@@ -68,6 +68,8 @@ class Table:
         return iter(self.rows)
 
     def __getitem__(self, name: str) -> Row:
+        if not self.rows:
+            raise OptionError(f"There was no step yet, so nothing is known of {name!r}.")
         for row in self.rows:
             if row.name == name:
                 return row

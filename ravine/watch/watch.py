@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ravine.errors import OptionError
@@ -17,7 +18,7 @@ from ravine.watch.table import Table
 class Watch:
     """What the steps of an optimizer did to every parameter.
 
-    The kernel gives these figures in the pass that steps, for nothing; they are summed up when they are asked for.
+    The kernel makes these figures in the pass that steps; they are summed up when they are asked for.
     Where parameters are split over processes (``fully_shard``), figures are of the whole tensors, and all processes
     must ask.
 
@@ -109,7 +110,8 @@ class Watch:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
         self._bring()
-        self._record.load_state_dict(state)
+        with torch.inference_mode(False), torch.no_grad():
+            self._record.load_state_dict(state)
 
     def __repr__(self) -> str:
         if not self.on:

@@ -15,7 +15,7 @@ from ravine.cli import main
 from ravine.files import checkpoint
 from ravine.train import Recorder
 
-FILES = {"metrics.jsonl", "config.json", "checkpoint.safetensors", "loss.png"}
+FILES = {"watch.safetensors", "metrics.jsonl", "config.json", "checkpoint.safetensors", "loss.png"}
 PNG = b"\x89PNG\r\n\x1a\n"
 
 

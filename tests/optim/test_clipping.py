@@ -156,7 +156,16 @@ def test_a_piece_of_ones_own_that_reads_clip_norm_is_the_only_one():
     assert_same(ours, theirs)
 
 
-@pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf"), "1", True])
+@pytest.mark.parametrize(
+    ("piece", "option"),
+    [(pieces.clip_norm, "max_norm"), (pieces.clip_value, "max_value"), (pieces.adaptive_clip, "clip_factor")],
+)
+def test_pieces_refuse_limits_below_0(piece, option):
+    with pytest.raises(OptionError, match=f"{option}=-1"):
+        Optimizer([Parameter(torch.zeros(2))], [piece, pieces.descend], lr=0.1, **{option: -1.0})
+
+
+@pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf"), "1", True, (1, 2), torch.ones(2)])
 def test_impossible_limits(value):
     with pytest.raises(OptionError, match="clip_norm"):
         RMSprop([Parameter(torch.zeros(2))], clip_norm=value)

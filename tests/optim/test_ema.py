@@ -127,3 +127,66 @@ def test_before_the_first_step_the_average_is_the_parameter():
     before = weights(made)
     with optimizer.averaged():
         assert all(map(torch.equal, weights(made), before))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@PATHS
+def test_the_average_of_16_bit_parameters_moves(dtype, fused):
+    p = nn.Parameter(torch.ones(3, dtype=dtype))
+    optimizer = SGD([p], lr=2e-3, ema_decay=0.999, fused=fused)
+    wanted = 1.0
+    for _ in range(500):
+        p.grad = torch.ones_like(p)
+        optimizer.step()
+        wanted = 0.999 * wanted + 0.001 * p.detach().float()[0].item()
+    before = p.detach().clone()
+    with optimizer.averaged():
+        assert p.detach().float()[0].item() == pytest.approx(wanted, abs=2e-3)
+    assert torch.equal(p.detach(), before)
+    assert optimizer.state[p]["param_avg"][0].item() == pytest.approx(wanted, rel=1e-3)
+
+
+def test_what_is_saved_or_copied_inside_is_whole():
+    made = model()
+    optimizer = SGD(made.parameters(), lr=0.1, ema_decay=0.9)
+    train(made, optimizer, range(5))
+    with optimizer.averaged():
+        inside = weights(made)
+        saved = copy.deepcopy(optimizer.state_dict())
+        copied = copy.deepcopy(optimizer)
+    averages = [s["param_avg"] for s in saved["state"].values()]
+    assert all(map(torch.equal, averages, inside))
+    other = copied.param_groups[0]["params"]
+    for p in other:
+        p.grad = torch.ones_like(p)
+    copied.step()
+    with copied.averaged():
+        pass
+
+
+def test_only_groups_that_keep_an_average_are_averaged():
+    a, b = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2))
+    optimizer = SGD([{"params": [a]}, {"params": [b]}], lr=1.0, ema_decay=0.5)
+    for step in range(5):
+        if step == 1:
+            optimizer.param_groups[0]["ema_decay"] = None
+        a.grad, b.grad = torch.ones(2), torch.ones(2)
+        optimizer.step()
+    with optimizer.averaged():
+        assert a[0].item() == -5.0
+        assert b[0].item() > -5.0
+
+
+def test_state_dicts_of_optimizers_without_an_average():
+    made = model()
+    theirs = torch.optim.SGD(made.parameters(), lr=0.1, momentum=0.9)
+    train(made, theirs, range(2))
+    ours = SGD(made.parameters(), lr=0.1, momentum=0.9, ema_decay=0.9)
+    ours.load_state_dict(theirs.state_dict())
+    train(made, ours, range(1))
+    with ours.averaged():
+        pass
+    plain = SGD(made.parameters(), lr=0.1, momentum=0.9)
+    train(made, plain, range(1))
+    with pytest.warns(UserWarning, match=r"without ema_decay=0\.9, which is off"):
+        ours.load_state_dict(plain.state_dict())

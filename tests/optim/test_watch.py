@@ -179,13 +179,47 @@ def test_elements_that_are_not_finite_are_counted_wherever_they_stand(place, val
     assert optimizer.watch.first_nonfinite == {"1": 2}
 
 
-def test_large_finite_gradients_are_not_counted_though_their_squares_overflow():
-    [p] = params_of([(5,)])
-    optimizer = SGD([p], lr=1e-30)
-    p.grad = torch.full((5,), 1e30)
+@PATHS
+@pytest.mark.parametrize("size", [1e30, 1e-25, 0.0])
+def test_gradients_whose_squares_float32_cannot_hold_have_their_norm(size, fused):
+    [p] = params_of([(20_000,)])
+    optimizer = SGD([p], lr=1e-35, fused=fused)
+    p.grad = torch.full((20_000,), size)
     optimizer.step()
     row = optimizer.watch.last["0"]
-    assert (row.nonfinite, row.grad_max) == (0, pytest.approx(1e30))
+    assert (row.nonfinite, row.grad_max) == (0, pytest.approx(size))
+    assert row.grad_norm == pytest.approx(size * 20_000**0.5)
+
+
+@PATHS
+def test_what_is_read_in_inference_mode_stays_usable(fused):
+    params = params_of([(40,)])
+    optimizer = RMSprop(params, fused=fused)
+    give_gradients(params, 0)
+    optimizer.step()
+    with torch.inference_mode():
+        optimizer.watch.last  # noqa: B018
+        kept = optimizer.watch.state_dict()
+        optimizer.watch.load_state_dict(kept)
+    for _ in range(600):
+        optimizer.step()
+    assert optimizer.watch.steps == 601
+
+
+def test_the_watch_is_read_under_another_default_device():
+    params = params_of([(40,)])
+    optimizer = RMSprop(params)
+    give_gradients(params, 0)
+    optimizer.step()
+    with torch.device("meta"):
+        assert optimizer.watch.last["0"].grad_norm > 0
+
+
+def test_before_the_first_step():
+    optimizer = RMSprop(params_of([(4,)]))
+    assert repr(optimizer.watch.last) == "No step yet."
+    with pytest.raises(OptionError, match="no step yet"):
+        optimizer.watch.last["0"]
 
 
 @PATHS

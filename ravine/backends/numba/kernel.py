@@ -34,7 +34,16 @@ TASK = (
 #: Of WATCHED, what a kernel gives for each chunk; whether a tensor was stepped is known without it.
 FIGURES = 7
 
-_NAMES = ("moved", "nonfinite", *(f"{b}_{kind}" for b in ("grad", "param", "update") for kind in ("square", "top")))
+#: Below this the squares of float32 begin to lose digits.
+_TINY = 1e-15
+_NAMES = (
+    "moved",
+    "nonfinite",
+    "top",
+    "wide",
+    "one",
+    *(f"{b}_{kind}" for b in ("grad", "param", "update") for kind in ("square", "top")),
+)
 _ITEMSIZE = {torch.float32: 4, torch.float64: 8, torch.bfloat16: 2, torch.float16: 2}
 _POINTER = {
     torch.float32: "at_float32", torch.float64: "at_float64", torch.bfloat16: "at_uint16", torch.float16: "at_uint16",
@@ -126,8 +135,8 @@ def _watching(real: str, moved: str, grad: str) -> tuple[list[str], list[str], l
     """The lines before, in and after the loop that give a chunk's figures.
 
     Magnitudes are compared as integers, the bits of a float without its sign: the comparison of floats would not
-    become vector code where NaN counts. NaN is the largest. Only where the largest gradient is not finite are those
-    counted, in a loop of its own.
+    become vector code where NaN counts. NaN is the largest. Only where the squares of gradients are not finite, or too
+    small for float32, does a loop of its own count those that are not finite and sum in double precision.
     """
     what = {"grad": f"{real}(grad)", "param": f"{real}(param)", "update": "moved"}
     before, after = [], []
@@ -138,9 +147,14 @@ def _watching(real: str, moved: str, grad: str) -> tuple[list[str], list[str], l
         after += [f"watch[{row}, chunk] = {name}_square", f"watch[{row + 3}, chunk] = from_magnitude({name}_top)"]
     after += [
         "nonfinite = 0",
-        "if not isfinite(from_magnitude(grad_top)):",
+        "top = from_magnitude(grad_top)",
+        f"if not isfinite(grad_square) or (top < {_TINY} and top > 0.0):",
+        "    wide = 0.0",
         "    for i in range(n):",
-        f"        nonfinite += 0 if isfinite({grad}) else 1",
+        f"        one = float64({grad})",
+        "        nonfinite += 0 if isfinite(one) else 1",
+        "        wide += one * one",
+        "    watch[0, chunk] = wide",
         "watch[6, chunk] = nonfinite",
     ]
     return before, inside, after

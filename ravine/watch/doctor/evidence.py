@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ravine.errors import DataError
+from ravine.errors import DataError, OptionError
 from ravine.files import checkpoint
 from ravine.watch.history import History
 
@@ -51,6 +51,26 @@ class Evidence:
     skipped: int = 0
     first_nonfinite: dict[str, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Arrays of what can be made one; what is not known of parameters is taken as usual."""
+        losses = _array(self.losses, "losses").reshape(-1)
+        hypers = {name: _array(value, f"hypers[{name!r}]") for name, value in self.hypers.items()}
+        hypers = {name: np.full(len(losses), v) if v.ndim == 0 else v for name, v in hypers.items()}
+        names = self.history.names
+        usual = {
+            # a bias or a normalisation's weight is told apart by its name, as well as that goes
+            "dims": tuple(2 if name.endswith("weight") else 1 for name in names),
+            "dtypes": ("float32",) * len(names),
+            "trained": (True,) * len(names),
+        }
+        for attribute, value in {"losses": losses, "hypers": hypers}.items():
+            object.__setattr__(self, attribute, value)
+        for attribute, guess in usual.items():
+            given = tuple(getattr(self, attribute))
+            if given and len(given) != len(names):
+                raise OptionError(f"Evidence: {attribute} has {len(given)} entries for {len(names)} parameters.")
+            object.__setattr__(self, attribute, given or guess)
+
     def save(self, folder: Path) -> None:
         """Write ``watch.safetensors`` into the folder, whole or not at all."""
         tree = {f.name: getattr(self, f.name) for f in fields(self)} | {"history": self.history.tree()}
@@ -76,5 +96,14 @@ class Evidence:
         found = tree["evidence"]
         try:
             return cls(**{**found, "history": History.of_tree(found["history"])})
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, AttributeError, OptionError) as error:
             raise DataError(f"{path} is not the evidence of a run that this Ravine can read: {error}.") from error
+
+
+def _array(value: Any, what: str) -> np.ndarray:
+    """Numbers as a NumPy array, from a list, an array or a tensor."""
+    try:
+        value = value.detach().cpu() if hasattr(value, "detach") else value
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"Evidence: {what} must be numbers, not {type(value).__name__}: {error}") from None

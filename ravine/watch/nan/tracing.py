@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ravine.errors import OptionError
+from ravine.errors import OptionError, RavineError
 from ravine.watch.nan.case import Case, Taken, write
 from ravine.watch.nan.finding import Finding
 from ravine.watch.nan.recording import Frame, Origin, Recording, join
@@ -47,7 +47,15 @@ def trace(model: nn.Module, batch: Any, loss: Loss | None = None, *, path: Path 
     inputs, targets = _parts(model, batch, loss)
     device = device_of(model)
     inputs, targets = pytree.tree_map_only(Tensor, lambda t: t.to(device), (inputs, targets))
-    case = examine(model, inputs, targets, loss)
+    try:
+        case = examine(model, inputs, targets, loss)
+    except RavineError:
+        raise
+    except Exception as error:
+        raise OptionError(
+            f"The batch cannot be run with its operations watched: {type(error).__name__}: {error}. Where the model runs "
+            "without: torch.func.vmap and scripted or compiled modules cannot be watched."
+        ) from error
     if case is None or path is None:
         return None if case is None else case.finding
     return replace(case.finding, path=write(case, Path(path)))
@@ -69,20 +77,33 @@ def _parts(model: nn.Module, batch: Any, loss: Loss | None) -> tuple[Any, Any]:
 
 def examine(model: nn.Module, inputs: Any, targets: Any, loss: Loss | None) -> Case | None:
     """What :func:`trace` finds, and what is needed to reproduce it."""
-    with untouched(model, inputs, targets):
-        seen = Recording(model)
-        _tell(seen, model, inputs, targets)
-        with seen:
-            outputs, value = _run(model, inputs, targets, loss, seen)
-        origin = _fault(seen, outputs, value, [p.grad for p in model.parameters()])
-    if origin is None:
-        return None
-    if origin.where in ("inputs", "targets"):
-        return Case(finding_of(origin), {origin.where: inputs if origin.where == "inputs" else targets})
-    del outputs, value
-    with untouched(model, inputs, targets):
-        taken = _take(origin.frame, model, inputs, targets, loss)
-    return Case(finding_of(origin, taken), taken.tree())
+    with torch.inference_mode(False):
+        first = _copied(inputs, targets)
+        with untouched(model, *first):
+            seen = Recording(model)
+            _tell(seen, model, *first)
+            with seen:
+                outputs, value = _run(model, *first, loss, seen)
+            origin = _fault(seen, outputs, value, [p.grad for p in model.parameters()])
+        if origin is None:
+            return None
+        if origin.where in ("inputs", "targets"):
+            return Case(finding_of(origin), {origin.where: inputs if origin.where == "inputs" else targets})
+        del outputs, value
+        second = _copied(inputs, targets)
+        with untouched(model, *second):
+            taken = _take(origin.frame, model, *second, loss)
+        return Case(finding_of(origin, taken), taken.tree())
+
+
+def _copied(inputs: Any, targets: Any) -> tuple[Any, Any]:
+    """The batch for one run: a model may change what it is given in place."""
+
+    def copy(t: Tensor) -> Tensor:
+        return t.detach().clone().requires_grad_(t.requires_grad) if t.layout is torch.strided else t
+
+    found: tuple[Any, Any] = pytree.tree_map_only(Tensor, copy, (inputs, targets))
+    return found
 
 
 def _tell(seen: Recording, model: nn.Module, inputs: Any, targets: Any) -> None:

@@ -2,6 +2,7 @@
 
 from functools import cache, partial
 
+import numpy as np
 import pytest
 import torch
 from tiny_runs import mlp, on_digits, train
@@ -12,7 +13,7 @@ import ravine.watch
 from ravine.errors import DataError, OptionError
 from ravine.optim import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
 from ravine.tasks import find
-from ravine.watch import Diagnosis, Symptom, diagnose
+from ravine.watch import Diagnosis, Evidence, Symptom, diagnose
 
 MLP = partial(mlp, 64, 100, 10)
 
@@ -173,3 +174,23 @@ def test_a_run_in_double_precision_and_one_with_odd_batches():
     torch.manual_seed(0)
     regression = [(torch.randn(16, 5), torch.randn(16, 1)) for _ in range(1)] * 80
     assert not diagnose(train(mlp(5, 20, 1), regression, functional.mse_loss, partial(Adam, lr=1e-2), 2))
+
+
+def test_evidence_of_ones_own_needs_only_what_is_known():
+    losses = np.linspace(2.0, 0.5, 200)
+    for given in (losses, losses.tolist(), torch.from_numpy(losses), torch.from_numpy(losses).float().requires_grad_()):
+        assert not diagnose(Evidence(losses=given, hypers={"lr": 1e-3}))
+    model = MLP()
+    optimizer = RMSprop(model.named_parameters(), lr=1e-3)
+    for step in range(60):
+        optimizer.zero_grad()
+        x = torch.randn(64, 64, generator=torch.Generator().manual_seed(step))
+        torch.nn.functional.cross_entropy(model(x), (x[:, 0] > 0).long()).backward()
+        optimizer.step()
+    assert not diagnose(Evidence(history=optimizer.watch.history))
+    found = Evidence(history=optimizer.watch.history)
+    assert found.dims == (2, 1, 2, 1)
+    with pytest.raises(OptionError, match="dims has 1 entries for 4 parameters"):
+        Evidence(history=optimizer.watch.history, dims=(2,))
+    with pytest.raises(OptionError, match="losses must be numbers"):
+        Evidence(losses="high")

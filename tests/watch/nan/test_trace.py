@@ -636,3 +636,39 @@ def test_ranges():
 def test_importing_the_package_loads_no_torch():
     code = "import ravine.watch, sys; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_a_model_that_changes_its_batch_in_place_gets_the_same_each_time():
+    class Less(nn.Module):
+        def forward(self, x):
+            return x.sub_(1).log()
+
+    x = torch.ones(2, 3)
+    found = trace(Less(), x)
+    assert found is not None
+    assert (found.input.low, found.input.high) == (1.0, 1.0)
+    assert torch.equal(x, torch.ones(2, 3))
+
+
+def test_in_inference_mode_gradients_are_looked_at_too():
+    class Root(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(2, 2, bias=False)
+            nn.init.zeros_(self.linear.weight)
+
+        def forward(self, x):
+            return self.linear(x).sqrt()
+
+    with torch.inference_mode():
+        found = trace(Root(), (torch.ones(1, 2), torch.zeros(1, 2)), nn.functional.mse_loss)
+    assert found is None or found.backward
+
+
+def test_what_cannot_be_watched_says_so():
+    class Mapped(nn.Module):
+        def forward(self, x):
+            return torch.func.vmap(lambda row: row if float(row.sum()) > 0 else -row)(x)
+
+    with pytest.raises(OptionError, match=r"cannot be run with its operations watched.*vmap"):
+        trace(Mapped(), torch.ones(3, 2))
