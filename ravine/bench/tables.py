@@ -98,7 +98,7 @@ def endurance_table(results: Sequence[Endurance]) -> Table:
 
 def watching_table(results: Sequence[Watching]) -> Table:
     """Watching and clipping: an optimizer on a case a line."""
-    headers = ("case", "optimizer", "watch off", "on", "on / off", "with clip_norm", "torch's", "torch's / ours")
+    headers = ("case", "optimizer", "off", "on", "on / off", "clip", "torch's", "× torch's")
     table = _table("Watching and clipping", *headers, words=2, caption=WATCHING_LEGEND)
     for r in results:
         off, on, clip, theirs = (duration(r.timings[k].median) if k in r.timings else "-" for k in _WATCHING)
@@ -110,8 +110,8 @@ def watching_table(results: Sequence[Watching]) -> Table:
 
 _WATCHING = ("off", "on", "clip", "torch")
 WATCHING_LEGEND = (
-    "fit: a batch of learn.fit on the MLP, watch and recorder on against both off. torch's: clip_grad_norm_\n"
-    "followed by the fastest of torch's steps; ours clips inside the step, with the watch on."
+    "off, on: a step without and with the watch. clip: with clip_norm, and the watch on. torch's: clip_grad_norm_ and\n"
+    "then the fastest of torch's steps. fit: a batch of learn.fit on the MLP, watch and recorder on against both off."
 )
 
 

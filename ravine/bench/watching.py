@@ -20,8 +20,8 @@ from ravine.train import Batches, Learner, Recorder
 
 CLIP = 1.0
 #: Batches of one epoch of a fit that is timed, and of how many rows; the tutorials' epoch is longer.
-_BATCHES, _ROWS = 300, 64
-_ROUNDS_OF_FIT = 15
+_BATCHES, _ROWS = 100, 64
+_ROUNDS_OF_FIT = 61
 _WARM_UP = 5
 
 

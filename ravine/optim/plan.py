@@ -25,7 +25,7 @@ from ravine.optim.kept import KeptStates
 from ravine.optim.members import Member, counter, member, stepped
 
 #: Steps whose figures are kept as the kernel gave them, and how many numbers that may be before they are fewer steps.
-_SLOTS, _FEWEST_SLOTS, _NUMBERS_KEPT = 256, 8, 1 << 17
+_SLOTS, _FEWEST_SLOTS, _NUMBERS_KEPT = 1024, 8, 1 << 18
 
 
 class Steps:
@@ -189,7 +189,7 @@ class Plan:
                 figures = figures.to(found.device, found.dtype)
             figures[:, :, [columns[p] for p in batch.params]] = found
         scales = self._scales[: self.slot]
-        if any(scale != 1.0 for scale in scales):
+        if scales.count(1.0) < len(scales):
             scale = torch.tensor(scales, dtype=figures.dtype, device=figures.device)[:, None]
             figures[:, WATCHED.index("grad_square")] /= scale**2
             figures[:, WATCHED.index("grad_max")] /= scale

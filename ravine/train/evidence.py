@@ -47,9 +47,11 @@ def of(learn: Learner) -> Evidence:
 
 
 def keep(learn: Learner) -> None:
-    """Write the evidence into the Learner's folder."""
+    """Write the evidence into the Learner's folder, if it has one."""
+    if learn.folder is None:
+        return
     evidence = of(learn)
-    if learn.folder is not None and learn.main:
+    if learn.main:
         evidence.save(learn.folder)
 
 

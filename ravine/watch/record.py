@@ -42,10 +42,9 @@ class Record:
 
     def _make(self, width: int, like: Tensor) -> None:
         """Tables for so many parameters; what there is stays."""
-        shapes = {"squares": (ROWS, 3), "counts": (ROWS, 3), "tops": (ROWS, 3), "nonfinite": (ROWS,), "steps": (ROWS,)}
         old, self._tables = self._tables, {}
-        for name, shape in shapes.items():
-            self._tables[name] = torch.zeros(*shape, width, dtype=like.dtype, device=like.device)
+        for name, columns in {"sums": 8, "tops": 3}.items():
+            self._tables[name] = torch.zeros(ROWS, columns, width, dtype=like.dtype, device=like.device)
         self._tables["first"] = torch.full((width,), _NEVER, dtype=torch.int64, device=like.device)
         for name, table in old.items():
             self._tables[name][..., : table.shape[-1]] = table.to(like.device)
@@ -56,30 +55,33 @@ class Record:
             return
         if not self._tables or self._tables["first"].shape[0] < figures.shape[2]:
             self._make(figures.shape[2], figures)
-        figures = figures.to(self._tables["squares"])
+        figures = figures.to(self._tables["sums"])
         self.last = figures[-1].clone()
         self._note_first(figures)
-        # In parts that end where rows are joined: the sums are then the same however the steps came in.
-        while len(figures):
-            room = ROWS * self.every - self.steps
-            if room == 0:
-                self._join_neighbours()
-                continue
-            self._put(figures[:room])
-            figures = figures[room:]
-
-    def _put(self, figures: Tensor) -> None:
-        tables, n = self._tables, len(figures)
-        rows = (torch.arange(self.steps, self.steps + n, device="cpu") // self.every).to(figures.device)
         stepped = figures[:, _STEPS]
         squares = figures[:, _SQUARES]
         counted = squares.isfinite() & (stepped > 0)[:, None]
-        tables["squares"].index_add_(0, rows, torch.where(counted, squares, 0.0))
-        tables["counts"].index_add_(0, rows, counted.to(squares.dtype))
-        tables["nonfinite"].index_add_(0, rows, figures[:, _NONFINITE])
-        tables["steps"].index_add_(0, rows, stepped)
-        tops = figures[:, _TOPS]
-        tables["tops"].scatter_reduce_(0, rows[:, None, None].expand_as(tops), tops, "amax")
+        parts = [torch.where(counted, squares, 0.0), counted.to(squares.dtype), figures[:, _NONFINITE:]]
+        sums, tops = torch.cat(parts, 1), figures[:, _TOPS]
+        # In parts that end where rows do: the sums are then the same however the steps came in.
+        while len(sums):
+            if self.steps == ROWS * self.every:
+                self._join_neighbours()
+            begun = self.steps % self.every
+            whole = max(1, min(len(sums), ROWS * self.every - self.steps) // self.every)
+            n = min(len(sums), self.every - begun) if begun or len(sums) < self.every else whole * self.every
+            self._put(sums[:n], tops[:n])
+            sums, tops = sums[n:], tops[n:]
+
+    def _put(self, sums: Tensor, tops: Tensor) -> None:
+        """Steps that are part of one row, or that are some whole rows."""
+        row, n = self.steps // self.every, len(sums)
+        rows = max(1, n // self.every)
+        sums, tops = (x.view(rows, n // rows, *x.shape[1:]) for x in (sums, tops))
+        there, highest = self._tables["sums"][row : row + rows], self._tables["tops"][row : row + rows]
+        # One after the other, as a sum over a dimension is not.
+        there.copy_(torch.cat([there[:, None], sums], 1).cumsum(1)[:, -1])
+        highest.copy_(torch.maximum(highest, tops.amax(1)))
         self.steps += n
 
     def _note_first(self, figures: Tensor) -> None:
@@ -106,8 +108,9 @@ class Record:
         if not self._tables:
             return History.empty(names, sizes)
         tables = {name: table[:rows] for name, table in self._tables.items()}
-        squares = tables["squares"] / tables["counts"]  # NaN where no step has one
-        whole = torch.cat([squares, tables["tops"], tables["nonfinite"][:, None], tables["steps"][:, None]], 1)
+        sums = tables["sums"]
+        squares = sums[:, :3] / sums[:, 3:6]  # NaN where no step has one
+        whole = torch.cat([squares, tables["tops"], sums[:, 6:]], 1)
         figures = self._wide(join(whole), len(names))
         first = np.arange(rows, dtype=np.int64) * self.every + 1
         last = np.minimum(first + self.every - 1, self.steps)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ravine.bench import contenders, endurance, first_step, tables
+from ravine.bench import contenders, endurance, first_step, tables, watching
 from ravine.bench.cases import CASES, MLP, Case, Configuration, configurations, find_cases, find_configurations
 from ravine.bench.machine import facts, resident_bytes
 from ravine.bench.measure import Timing, alternate
@@ -308,8 +308,9 @@ def test_what_was_not_measured_is_neither_met_nor_missed():
 def test_every_target_speaks_of_a_figure_that_is_measured():
     long = endurance.Endurance("a", "A", 10, 1.0, 0, 0, 0, 0)
     known = {*row(ravine=1.0).figures, *first_step.FirstStep("a", "A", 1.0, 1.0).figures, *long.figures}
+    known |= set(watching.Watching("mlp", "a", "A", {}).figures)
     assert {t.figure for t in TARGETS} == known
-    assert {t.case for t in TARGETS} <= set(CASES)
+    assert {t.case for t in TARGETS} <= {*CASES, "fit"}
     assert {name for t in TARGETS for name in t.names} <= {c.name for c in configurations()}
 
 

@@ -215,10 +215,14 @@ class Fused:
 
     def watched(self, slots: int) -> Tensor:
         figures = np.zeros((slots, len(WATCHED), len(self.params)))
-        if self._full:
-            chunks = self._figures[:slots]
-            for rows, join in ((slice(0, 3), np.add), (slice(3, 6), np.maximum), (slice(6, 7), np.add)):
-                figures[:, rows, self._full] = join.reduceat(chunks[:, rows], self._first_chunk, axis=2)
+        if len(self._first_chunk) == len(self._count):  # a chunk each
+            figures[:, :FIGURES, self._full] = self._figures[:slots]
+        else:
+            # Chunks first: joining is then done for all slots and figures at once.
+            chunks = np.ascontiguousarray(self._figures[:slots].transpose(2, 1, 0))
+            sums = np.add.reduceat(chunks, self._first_chunk, axis=0)
+            sums[:, 3:6] = np.maximum.reduceat(chunks[:, 3:6], self._first_chunk, axis=0)
+            figures[:, :FIGURES, self._full] = sums.transpose(2, 1, 0)
         figures[:, FIGURES] = 1.0
         for slot, active in enumerate(self._were_active[:slots]):
             if active is not None:  # the chunks of others are of an older step

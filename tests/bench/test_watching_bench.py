@@ -1,0 +1,72 @@
+"""``ravine bench --watch``: what is timed is what it says."""
+
+import json
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from ravine.bench import watching
+from ravine.bench.cases import Case, find_configurations
+from ravine.bench.measure import Timing
+from ravine.cli import bench
+
+TINY = Case("tiny", "2 tensors of 5", ((5,), (5,)), 2, False)
+
+
+def timing(seconds):
+    return Timing(seconds, seconds, seconds, 1, 1)
+
+
+def test_figures_are_ratios_of_the_medians():
+    found = watching.Watching(
+        "mlp", "a", "A", {"on": timing(3.0), "off": timing(2.0), "clip": timing(4.0), "torch": timing(20.0)}
+    )
+    assert found.figures == {"watch on / off": 1.5, "torch's clipping / ours": 5.0}
+    assert (
+        watching.Watching("fit", "a", "A", {"on": timing(3.0), "off": timing(2.0)}).figures["torch's clipping / ours"]
+        is None
+    )
+
+
+@pytest.mark.parametrize("name", ["rmsprop", "adam"])
+def test_a_real_run(name):
+    [configuration] = find_configurations([name])
+    found = watching.time_watching(TINY, configuration)
+    assert set(found.timings) == {"on", "off", "clip", "torch"}
+    assert all(t.median > 0 for t in found.timings.values())
+
+
+def test_contenders_are_what_their_names_say(monkeypatch):
+    made = {}
+
+    def take(contenders, rounds):
+        made.update(contenders)
+        return {name: timing(1.0) for name in contenders}
+
+    monkeypatch.setattr(watching, "alternate", take)
+    [configuration] = find_configurations(["rmsprop"])
+    watching.time_watching(TINY, configuration)
+    ours = {name: made[name].__self__ for name in ("on", "off", "clip")}
+    assert [ours[n].watch.on for n in ("on", "off", "clip")] == [True, False, True]
+    assert ours["clip"].param_groups[0]["clip_norm"] == 1.0
+    assert {n for n in made if n.startswith("torch ")} == {"torch default", "torch foreach"}
+
+
+def test_a_fit_is_timed_by_the_batch(monkeypatch):
+    monkeypatch.setattr(watching, "_BATCHES", 4)
+    found = watching.time_fit(rounds=1)
+    assert (found.case, set(found.timings)) == ("fit", {"on", "off"})
+    assert 0 < found.timings["on"].median < 1
+
+
+def test_the_command(monkeypatch, tmp_path):
+    monkeypatch.setattr(watching, "_BATCHES", 4)
+    file = tmp_path / "watch.json"
+    arguments = ["--watch", "--case", "62x100", "-o", "sgd", "--rounds", "2", "--threads", "1", "--json", str(file)]
+    threads = torch.get_num_threads()
+    result = CliRunner().invoke(bench.command, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert torch.get_num_threads() == threads
+    assert "Watching and clipping" in result.output
+    assert [r["case"] for r in json.loads(file.read_text())["watching"]] == ["62x100", "fit"]
