@@ -110,8 +110,9 @@ def watching_table(results: Sequence[Watching]) -> Table:
 
 _WATCHING = ("off", "on", "clip", "torch")
 WATCHING_LEGEND = (
-    "off, on: a step without and with the watch. clip: with clip_norm, and the watch on. torch's: clip_grad_norm_ and\n"
-    "then the fastest of torch's steps. fit: a batch of learn.fit on the MLP, watch and recorder on against both off."
+    "off, on: a step without and with the watch. clip: with clip_norm, watch on.\n"
+    "torch's: clip_grad_norm_, then the fastest of torch's steps.\n"
+    "fit: a batch of learn.fit on the MLP, watch and recorder on against both off."
 )
 
 
