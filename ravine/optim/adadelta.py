@@ -32,6 +32,7 @@ class Adadelta(Optimizer):
         weight_decay: L2 coefficient, added to the gradient.
         maximize: ascend.
         fused: the kernel where it can (None), always (True) or never (False).
+        shared: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim.shared.Shared``.
         foreach, capturable, differentiable: torch's switches for its own loops; only their defaults have a meaning.
 
     The numbers and state dicts are those of ``torch.optim.Adadelta``.

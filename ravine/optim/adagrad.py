@@ -34,6 +34,7 @@ class Adagrad(Optimizer):
         eps: added to the root.
         maximize: ascend.
         fused: the kernel where it can (None), always (True) or never (False).
+        shared: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim.shared.Shared``.
         foreach, differentiable: torch's switches for its own loops; only their defaults have a meaning.
 
     The numbers and state dicts are those of ``torch.optim.Adagrad``; as there, states exist from the start.

@@ -53,6 +53,7 @@ class Adam(Optimizer):
         amsgrad: keep the largest average of squares.
         maximize: ascend.
         fused: the kernel where it can (None), always (True) or never (False).
+        shared: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim.shared.Shared``.
         decoupled_weight_decay: decay the parameter by ``lr * weight_decay`` apart from the gradient, as AdamW.
         foreach, capturable, differentiable: torch's switches for its own loops; only their defaults have a meaning.
 

@@ -40,7 +40,7 @@ class Optimizer(Watched):
         pieces: the formula (see ``ravine.formula``), or a function that returns it and whose arguments name the
             options of a group that decide it. A named optimizer has it as ``formula``.
         maximize: ascend instead of descending.
-        clip_norm, ema_decay, nonfinite, watch: what every optimizer has; see ``ravine.optim.Shared``.
+        clip_norm, ema_decay, nonfinite, watch: what every optimizer has; see ``ravine.optim.shared.Shared``.
         fused: None takes the kernel for every tensor that it can take and torch's operations for the others; True
             insists on the kernel; False takes torch's operations.
         hyperparameters: numbers, tuples of numbers or tensors of one element that the pieces read, such as ``lr``.
@@ -240,9 +240,13 @@ class Optimizer(Watched):
         extra = {} if grad_scale is None else {"grad_scale": float(grad_scale)}
         if plan is not None and len(plan.extra) == len(extra):
             plan.extra.update(extra)
-            if plan.ready(self.param_groups, self.state):
-                self._plan = plan
-                return plan
+            try:
+                if plan.ready(self.param_groups, self.state):
+                    self._plan = plan
+                    return plan
+            except BaseException:
+                self._bring(plan)  # what is known of the steps before stays known
+                raise
         self._drop_plan(plan)
         self._plan = plan = self._make_plan(extra)
         return plan

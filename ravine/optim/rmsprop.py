@@ -72,6 +72,7 @@ class RMSprop(Optimizer):
         centered: divide by the standard deviation instead.
         maximize: ascend.
         fused: the kernel where it can (None), always (True) or never (False).
+        shared: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim.shared.Shared``.
         eps_inside_root: ``sqrt(square_avg + eps)`` (TensorFlow, Keras, optax, Lasagne).
         square_avg_start: what the average of squares starts from (TensorFlow, timm: 1).
         lr_in_momentum: the momentum sums ``lr * update``, so a later rate leaves it alone (TensorFlow, Keras, optax).

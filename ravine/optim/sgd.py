@@ -38,6 +38,7 @@ class SGD(Optimizer):
         nesterov: look ahead along the momentum; needs momentum above 0 and no dampening.
         maximize: ascend.
         fused: the kernel where it can (None), always (True) or never (False).
+        shared: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim.shared.Shared``.
         foreach, differentiable: torch's switches for its own loops; only their defaults have a meaning.
 
     The numbers and state dicts are those of ``torch.optim.SGD``; Ravine also counts ``step``.

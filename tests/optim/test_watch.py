@@ -366,3 +366,17 @@ def test_the_norm_before_clipping_is_in_the_watch():
     last = optimizer.watch.last
     assert last.grad_norm == pytest.approx(wanted, rel=1e-5)
     assert sum(r.update_norm**2 for r in last) ** 0.5 == pytest.approx(0.5, rel=1e-5)
+
+
+def test_a_step_that_is_refused_loses_nothing_of_those_before():
+    params = params_of([(40,)])
+    optimizer = Adam(params)
+    for step in range(5):
+        give_gradients(params, step)
+        optimizer.step()
+    optimizer.param_groups[0]["lr"] = -1.0
+    with pytest.raises(OptionError):
+        optimizer.step()
+    optimizer.param_groups[0]["lr"] = 1e-3
+    optimizer.step()
+    assert optimizer.watch.steps == 6
