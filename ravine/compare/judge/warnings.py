@@ -4,14 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from ravine.compare.judge.arms import LOSS, Arm
 from ravine.compare.judge.curse import winners_curse
 from ravine.compare.judge.pairs import compare_pairs
 from ravine.compare.judge.values import values_of
 from ravine.compare.judge.words import count, number
-from ravine.errors import OptionError
+from ravine.compare.study.space import Range
 
 SPECIAL_CASES: Mapping[str, tuple[str, ...]] = {
     "momentum": ("sgd",),
@@ -29,26 +27,6 @@ class Warn:
     kind: Literal["target", "seeds", "winner's curse", "under-tuned", "edge", "diverged"]
     arm: str
     sentence: str
-
-
-@dataclass(frozen=True)
-class Range:
-    """Where a hyperparameter was looked for; ``log`` where the points are spread evenly on the logarithm."""
-
-    low: float
-    high: float
-    log: bool = True
-
-    def __post_init__(self) -> None:
-        if not (np.isfinite([self.low, self.high]).all() and self.low < self.high and (self.low > 0 or not self.log)):
-            scale = " on the logarithm" if self.log else ""
-            raise OptionError(f"{self.low} to {self.high} is no range{scale}.")
-
-    def position(self, value: float) -> float:
-        """Where a value lies between the ends, as they are spread: 0 at ``low``, 1 at ``high``."""
-        if self.log:
-            return float(np.log(value / self.low) / np.log(self.high / self.low)) if value > 0 else -np.inf
-        return float((value - self.low) / (self.high - self.low))
 
 
 @dataclass(frozen=True)
@@ -83,8 +61,8 @@ def edges(arm: Arm, space: Mapping[str, Range], *, margin: float = 0.05) -> list
     for name, values in space.items():
         if name not in chosen.point:
             continue
-        at = values.position(float(chosen.point[name]))
-        tried = {values.position(float(trial.point[name])) for trial in arm.trials if name in trial.point}
+        at = values.share(float(chosen.point[name]))
+        tried = {values.share(float(trial.point[name])) for trial in arm.trials if name in trial.point}
         told = len(tried) >= 3
         if at <= margin or (told and at == min(tried)):
             found.append(Edge(arm.name, name, "lower", float(chosen.point[name]), at))

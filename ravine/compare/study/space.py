@@ -69,7 +69,7 @@ class Range:
 
     def _inner(self, value: float) -> float:
         if self.scale == "log":
-            return math.log10(value)
+            return math.log10(value) if value > 0 else -math.inf
         return -math.log10(1 - value) if self.scale == "complement" else value
 
     def beyond(self, side: Literal["low", "high"]) -> Range:

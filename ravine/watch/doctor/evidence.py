@@ -84,6 +84,8 @@ class Evidence:
             DataError: there is none, or it is damaged.
         """
         path = Path(run)
+        if not path.exists():
+            raise DataError(f"There is no run {path}; name its folder, such as ravine-out/train-digits.")
         path = path / FILE if path.is_dir() else path
         if not path.is_file():
             raise DataError(
