@@ -39,6 +39,7 @@ class Adadelta(Optimizer):
     """
 
     reference: ClassVar = "Zeiler, 2012, ADADELTA: An Adaptive Learning Rate Method, algorithm 1"
+    search: ClassVar = {"lr": (1e-2, 100.0)}
 
     def __init__(
         self,

@@ -41,6 +41,7 @@ class Adagrad(Optimizer):
     """
 
     reference: ClassVar = "Duchi, Hazan and Singer, 2011, Adaptive Subgradient Methods, eq. 1 (diagonal)"
+    search: ClassVar = {"lr": (1e-3, 10.0)}
     states_at_once: ClassVar = True
 
     def __init__(

@@ -45,6 +45,7 @@ class SGD(Optimizer):
     """
 
     reference: ClassVar = "Robbins and Monro, 1951; momentum: Polyak, 1964; nesterov: Sutskever et al., 2013, eq. 3-4"
+    search: ClassVar = {"lr": (1e-3, 10.0)}
     not_in_torch: ClassVar = {"step": 1.0}
 
     def __init__(
