@@ -48,7 +48,8 @@ class Eager:
         self, program: Program, params: Sequence[torch.Tensor], states: Sequence[States], slots: int = 0
     ) -> None:
         self.program, self.params, self.states = program, list(params), list(states)
-        self._figures: list[list[torch.Tensor]] = [[]] * slots  # on the parameters' devices until they are asked for
+        self._slots = slots
+        self._figures: torch.Tensor | None = None  # of each slot, on the parameters' device until they are asked for
         self.active: np.ndarray | None = None
         self._kinds = [_kind(p) for p in self.params]
         self._grads: list[torch.Tensor | None] = []
@@ -93,12 +94,12 @@ class Eager:
         figures = []
         for i, grad in enumerate(self._grads):
             if grad is None:
-                if self._figures:
+                if self._slots:
                     figures.append(torch.zeros(len(WATCHED), dtype=torch.float64, device="cpu"))
                 continue
             new = self._results(i, last, self._numbers)
             tensors = {"param": self.params[i].detach(), **self.states[i]}
-            before = _real(tensors["param"]).to(self._dtype(i), copy=True) if self._figures else None
+            before = _real(tensors["param"]).to(self._dtype(i), copy=True) if self._slots else None
             for name, value in zip(self.program.passes[last].names, new, strict=True):
                 target = _real(tensors[name])
                 if isinstance(value, torch.Tensor):
@@ -108,13 +109,20 @@ class Eager:
             if before is not None:
                 after = _real(tensors["param"]).to(before.dtype)
                 figures.append(_figures(_real(grad.detach()).to(before.dtype), before, after - before))
-        if self._figures:
-            self._figures[slot] = figures
+        if self._slots:
+            self._keep(_together(figures).T, slot)
         self._grads = []
+
+    def _keep(self, figures: torch.Tensor, slot: int) -> None:
+        if self._figures is None:
+            with torch.inference_mode(False):  # a first step there must not decide where others can be made
+                self._figures = torch.zeros(self._slots, *figures.shape, dtype=figures.dtype, device=figures.device)
+        self._figures[slot] = figures
 
     @torch.no_grad()
     def watched(self, slots: int) -> torch.Tensor:
-        return torch.stack([_together(figures).T for figures in self._figures[:slots]])
+        assert self._figures is not None  # there was a step
+        return self._figures[:slots]
 
 
 def _square(x: torch.Tensor) -> torch.Tensor:
