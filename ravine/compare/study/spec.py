@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ravine.compare.study.space import Range
@@ -76,7 +77,7 @@ class Spec:
         )
         return cls(arms=arms, **tree)
 
-    @property
+    @cached_property  # every key of a trial asks for it
     def hash(self) -> str:
         """A short name of all of it: another spec has another."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
