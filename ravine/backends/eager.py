@@ -15,7 +15,7 @@ import torch
 
 from ravine.backends import WATCHED, States, compute_dtype
 from ravine.formula import Program, functions
-from ravine.formula.printer import Statements
+from ravine.formula.printer import Statements, signature_name
 
 
 @cache
@@ -23,7 +23,7 @@ def _function(program: Program, index: int) -> Callable[..., tuple[Any, ...]]:
     """The element stage of a pass as a Python function of tensors and numbers."""
     p = program.passes[index]
     leaves = p.leaves()
-    arguments = [*p.reads, *p.number_names]
+    arguments = [*map(signature_name, p.reads), *p.number_names]
     body = Statements(p.results, leaves, taken=arguments)
     lines = [f"def elements({', '.join(arguments)}):", *(f"    {line}" for line in body.lines)]
     source = "\n".join([*lines, f"    return ({''.join(r + ', ' for r in body.results)})"])

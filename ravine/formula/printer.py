@@ -10,15 +10,30 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ravine.formula.symbols import INFIX, Symbol
+from ravine.formula.symbols import FUNCTIONS, INFIX, Symbol
 
 _BINDING = {"or": 1, "and": 1, "add": 4, "sub": 4, "mul": 5, "div": 5, "pow": 6}  # comparisons: 3
 _LONGEST = 88  # an expression that grows longer gets a line of its own
 
 
+#: Names that generated code has of its own, beside numbered ones; of a formula's names it must change none.
+RESERVED = {
+    *FUNCTIONS, "numbers", "elements", "kernel", "float32", "float64", "float", "range", "carray",
+    "task", "table", "chunks", "tensors", "rows", "tensor_of", "start", "count", "address", "sums", "watch",
+    "chunk", "tensor", "row", "first", "n", "i", "take_next", "moved", "nonfinite", "top", "wide", "one",
+    "magnitude", "larger", "from_magnitude",
+    *(f"{name}_{figure}" for name in ("grad", "param", "update") for figure in ("square", "top")),
+}  # fmt: skip
+_GENERATED = re.compile(r"(at|to|from|new)_\w*|(v|n|x|sum|total)\d+|\w*_user|\w*_")
+
+
 def signature_name(name: str) -> str:
-    """The Python name of a hyperparameter: ``betas[0]`` becomes ``betas_0``."""
-    return re.sub(r"\W+", "_", name).rstrip("_")
+    """The name of a state or hyperparameter in generated code: ``betas[0]`` becomes ``betas_0``.
+
+    One that the code has for itself gets an ending, so that a formula may use any name.
+    """
+    plain = re.sub(r"\W+", "_", name).rstrip("_") if "[" in name else name
+    return f"{plain}_user" if plain in RESERVED or _GENERATED.fullmatch(plain) else plain
 
 
 class Statements:

@@ -70,7 +70,7 @@ class Pass:
         named = dict(zip(self.numbers, self.number_names, strict=True))
         for symbol in walk(self.results, into=lambda s: s.element):
             if symbol.op == "buffer":
-                named[symbol] = symbol.name
+                named[symbol] = signature_name(symbol.name)
         return named
 
 

@@ -203,3 +203,30 @@ def test_a_kernel_is_text_that_can_be_read():
     source = kernel_source(trace([descend], {"lr": 0.1}), 0, {"param": torch.float32, "grad": torch.float32})
     assert "new_param = param - lr * grad" in source
     compile(source, "<kernel>", "exec")
+
+
+#: Names that generated code has of its own, or that look like them.
+OWN = ["count", "start", "first", "i", "n", "moved", "top", "grad_square", "param_top", "sqrt", "where", "numbers"]
+OWN += ["v0", "x0", "new_param", "param_", "count_user", "at_float32", "float32", "magnitude"]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_formula_may_use_any_name(name):
+    """Its states and hyperparameters are never mixed up with the kernel's own variables."""
+
+    def run(state, hyper, fused):
+        source = f"def piece(param, {state}=0.0, *, grad, {hyper}):\n    {state} = 0.5 * {state} + grad\n"
+        scope = {}
+        exec(source + f"    return param - {hyper} * {state}, {state}\n", scope)
+        p = torch.nn.Parameter(torch.linspace(-1, 1, 20_000))
+        optimizer = Optimizer([p], [scope["piece"]], fused=fused, **{hyper: 0.1})
+        for step in range(3):
+            p.grad = torch.full_like(p, 0.1 * step + 0.1)
+            optimizer.step()
+        row = optimizer.watch.last["0"]
+        return torch.cat([p.detach(), torch.tensor([row.grad_norm, row.param_norm, row.update_norm, row.update_max])])
+
+    wanted = run("s", "h", False)
+    for state, hyper in ((name, "h"), ("s", name)):
+        for fused in (True, False):
+            assert torch.allclose(run(state, hyper, fused), wanted, rtol=1e-4, atol=1e-6)

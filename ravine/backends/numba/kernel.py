@@ -13,7 +13,7 @@ import torch
 
 from ravine.backends import compute_dtype
 from ravine.formula import Program
-from ravine.formula.printer import Statements
+from ravine.formula.printer import RESERVED, Statements, signature_name
 
 #: Elements in a chunk: 64 KiB of float32, so that a few buffers of it fit in a core's cache.
 CHUNK = 16384
@@ -36,14 +36,6 @@ FIGURES = 7
 
 #: Below this the squares of float32 begin to lose digits.
 _TINY = 1e-15
-_NAMES = (
-    "moved",
-    "nonfinite",
-    "top",
-    "wide",
-    "one",
-    *(f"{b}_{kind}" for b in ("grad", "param", "update") for kind in ("square", "top")),
-)
 _ITEMSIZE = {torch.float32: 4, torch.float64: 8, torch.bfloat16: 2, torch.float16: 2}
 _POINTER = {
     torch.float32: "at_float32", torch.float64: "at_float64", torch.bfloat16: "at_uint16", torch.float16: "at_uint16",
@@ -92,20 +84,21 @@ def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype
     for i, (symbol, name) in enumerate(zip(p.numbers, p.number_names, strict=True)):
         text = f"numbers[{i}, row]"
         lines.append(f"{name} = {text} != 0.0" if symbol.truth else f"{name} = {real}({text})")
+    code = {b: signature_name(b) for b in program.buffers}
     for b in used:
-        i = program.buffers.index(b)
-        lines.append(f"{b}_ = carray({_POINTER[dtypes[b]]}(address[{i}, tensor] + {_ITEMSIZE[dtypes[b]]} * first), n)")
-    taken = [*TASK, *(f"{b}_" for b in used), "n", "i", "row", "first", "table", "chunk", "kernel", *_NAMES]
+        at = f"{_POINTER[dtypes[b]]}(address[{program.buffers.index(b)}, tensor] + {_ITEMSIZE[dtypes[b]]} * first)"
+        lines.append(f"{code[b]}_ = carray({at}, n)")
+    taken = [*RESERVED, *(f"{code[b]}_" for b in used)]
     # Constants have the type that the loop computes in, so that nothing is widened.
-    results = [f"new_{name}" for name in p.names] if p.writes else [f"x{i}" for i in range(len(p.names))]
+    results = [f"new_{code[b]}" for b in p.names] if p.writes else [f"x{i}" for i in range(len(p.names))]
     body = Statements(p.results, p.leaves(), taken, results, constant=lambda value: f"{real}({_literal(value)})")
-    load = {b: _LOAD.get(dtypes[b], "{}").format(f"{b}_[i]") for b in reads}
-    loop = [f"{b} = {load[b]}" for b in reads]
+    load = {b: _LOAD.get(dtypes[b], "{}").format(f"{code[b]}_[i]") for b in reads}
+    loop = [f"{code[b]} = {load[b]}" for b in reads]
     loop += body.lines
     after: list[str] = []
     if p.writes:
         for name, value in zip(p.names, body.results, strict=True):
-            loop.append(f"{name}_[i] = {_STORE.get(dtypes[name], '{}').format(f'{real}({value})')}")
+            loop.append(f"{code[name]}_[i] = {_STORE.get(dtypes[name], '{}').format(f'{real}({value})')}")
         if watch:
             value = body.results[p.names.index("param")]
             if dtypes["param"] in _STORE:  # what the tensor holds afterwards, not what was to be stored
