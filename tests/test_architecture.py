@@ -18,9 +18,9 @@ MAY_KNOW = {
     "report": set(),
     "train": {"optim", "formula", "report", "watch"},
     "tasks": {"train", "optim"},
-    "compare": {"optim", "tasks", "formula", "train"},
+    "comparison": {"optim", "tasks", "formula", "train", "report"},
     "bench": {"optim", "backends", "formula", "train"},
-    "cli": {"formula", "backends", "optim", "tasks", "compare", "report", "bench", "train", "watch"},
+    "cli": {"formula", "backends", "optim", "tasks", "comparison", "report", "bench", "train", "watch"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -10,10 +10,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ravine import files
 from ravine.cli.options import DATA, OUT, SEED
-from ravine.compare import contenders, record, summary
-from ravine.compare.contenders import Contender
-from ravine.compare.paths import grid
-from ravine.compare.run import Result, one_thread, train, warm_up
+from ravine.comparison import contenders, record, summary
+from ravine.comparison.contenders import Contender
+from ravine.comparison.paths import grid
+from ravine.comparison.run import Result, one_thread, train, warm_up
 from ravine.errors import OptionError
 from ravine.report import contour, curves, style, tables
 from ravine.tasks import Surface, Task, find, names

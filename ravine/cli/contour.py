@@ -14,9 +14,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ravine import files
 from ravine.cli.options import OUT
-from ravine.compare import contenders, path_record, paths
-from ravine.compare.contenders import Contender
-from ravine.compare.run import one_thread
+from ravine.comparison import contenders, path_record, paths
+from ravine.comparison.contenders import Contender
+from ravine.comparison.threads import one_thread
 from ravine.errors import OptionError, nearest
 from ravine.report import contour_page, contour_sheet, style, tables
 from ravine.report.contour import Map, outside

@@ -11,8 +11,9 @@ import torch
 
 import ravine
 from ravine import files
-from ravine.cli.options import DATA, ONE_OPTIMIZER, OUT, SEED, one_optimizer, rehearse, tasks_text
-from ravine.compare import contenders
+from ravine.cli.options import DATA, ONE_OPTIMIZER, OUT, SEED, one_optimizer, tasks_text
+from ravine.comparison import contenders
+from ravine.comparison.rehearsal import rehearse
 from ravine.tasks import find
 from ravine.train import runs
 

@@ -1,19 +1,13 @@
-"""Options that several subcommands share, and the first step that shows whether they can work."""
+"""Options that several subcommands share."""
 
 from __future__ import annotations
 
 import textwrap
 from pathlib import Path
-from typing import Any
 
 import click
-from torch.utils.flop_counter import FlopCounterMode
 
-from ravine import randomness
-from ravine.compare.contenders import Contender, one_line
-from ravine.errors import RavineError, TrainingError
-from ravine.tasks import Task, describe
-from ravine.train.sweep import by_batch
+from ravine.tasks import describe
 
 ONE_OPTIMIZER = click.option(
     "-o",
@@ -51,30 +45,3 @@ def one_optimizer(specs: tuple[str, ...]) -> str:
     if len(specs) > 1:
         raise click.UsageError(f"-o is given {len(specs)} times; `ravine compare` trains with several optimizers.")
     return specs[0]
-
-
-def rehearse(task: Task, contender: Contender) -> int:
-    """One step and a look at test data with a model that is thrown away; what fails is said before a folder is made.
-
-    Returns:
-        The step's floating-point operations.
-
-    Raises:
-        TrainingError: model, loss, data and optimizer do not fit each other.
-        OptionError: the optimizer cannot be made.
-    """
-    count: Any = FlopCounterMode(display=False)
-    try:
-        with randomness.aside():
-            learn = task.learner(contender.build, quiet=True)
-            with count:
-                next(by_batch(learn))
-            learn.validate([next(iter(task.batches()[1]))])
-    except RavineError:
-        raise
-    except Exception as error:  # whatever a model, a loss or an optimizer raises
-        raise TrainingError(
-            f"A first step of {contender.label} on {task.name} fails: {type(error).__name__}: {one_line(error)}"
-        ) from error
-    operations: int = count.get_total_flops()
-    return operations

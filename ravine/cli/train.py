@@ -16,8 +16,9 @@ from click.core import ParameterSource
 
 import ravine
 from ravine import files
-from ravine.cli.options import DATA, ONE_OPTIMIZER, OUT, SEED, one_optimizer, rehearse, tasks_text
-from ravine.compare import contenders
+from ravine.cli.options import DATA, ONE_OPTIMIZER, OUT, SEED, one_optimizer, tasks_text
+from ravine.comparison import contenders
+from ravine.comparison.rehearsal import rehearse
 from ravine.errors import OptionError, RavineError
 from ravine.tasks import Task, find
 from ravine.train import StopOnNaN, parallel, pictures, runs

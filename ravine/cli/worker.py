@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from ravine.cli.options import DATA
-from ravine.compare.study.protocol import Stage
-from ravine.compare.study.store import Store, hidden
-from ravine.compare.study.worker import work
+from ravine.comparison.study.protocol import Stage
+from ravine.comparison.study.store import Store, hidden
+from ravine.comparison.study.worker import work
 from ravine.errors import DataError
 from ravine.tasks import find
 

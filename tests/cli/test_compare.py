@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from ravine.cli import compare, main
-from ravine.compare import contenders
+from ravine.comparison import contenders
 
 
 @pytest.fixture

@@ -1,0 +1,91 @@
+"""Declares a study: from what the user asked for to a spec that says all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import ravine
+from ravine.comparison import contenders
+from ravine.comparison.study.space import Range, Space, read
+from ravine.comparison.study.spec import ArmSpec, Spec
+from ravine.comparison.study.trial import parted
+from ravine.errors import OptionError, nearest
+from ravine.optim import Optimizer, registry
+from ravine.tasks import Task
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How much is tried: points of each space, fresh seeds, and whether trainings have the task's shortest length."""
+
+    points: int
+    seeds: int
+    quick: bool = False
+
+
+PRESETS: Mapping[str, Preset] = {
+    "quick": Preset(points=8, seeds=5, quick=True),
+    "standard": Preset(points=16, seeds=10),
+    "full": Preset(points=32, seeds=20),
+}
+
+
+def declare(
+    task: Task,
+    named: str,
+    optimizers: Sequence[str],
+    *,
+    preset: str = "standard",
+    points: int | None = None,
+    seeds: int | None = None,
+    steps: int | None = None,
+    schedule: str = "",
+    space: Path | None = None,
+    data: Path | None = None,
+) -> Spec:
+    """The spec of a study.
+
+    Args:
+        task, named: what is trained, and the name it was found by.
+        optimizers: as ``ravine.comparison.contenders`` reads them; an option that is given there is not searched.
+        preset: one of ``PRESETS``; ``points``, ``seeds`` and ``steps`` change what it says.
+        schedule: how the rate changes, for all; see ``ravine.train.named``.
+        space: a file with other search spaces (``ravine.comparison.study.space.read``).
+        data: the folder or file that the task read.
+
+    Raises:
+        OptionError: an optimizer, preset or number is impossible.
+    """
+    if preset not in PRESETS:
+        raise OptionError(f"There is no preset {preset!r}. {nearest(preset, PRESETS)}")
+    how = PRESETS[preset]
+    for name, value in (("points", points), ("seeds", seeds), ("steps", steps)):
+        if value is not None and value < 1:
+            raise OptionError(f"{name} = {value}: a comparison needs at least 1.")
+    found = contenders.parse_all(optimizers, task, None)
+    spaces = {} if space is None else read(space, [one.label for one in found])
+    arms = tuple(ArmSpec(one.label, {}, spaces.get(one.label) or usual_space(one.label)) for one in found)
+    epochs = task.quick_epochs if how.quick else task.epochs
+    return Spec(
+        task=named,
+        data=None if data is None else str(data),
+        arms=arms,
+        steps=steps or epochs * parted(task)[0].steps_per_epoch,
+        points=points or how.points,
+        seeds=seeds or how.seeds,
+        schedule=schedule,
+        versions={"ravine": ravine.__version__, "torch": torch.__version__},
+    )
+
+
+def usual_space(label: str) -> Space:
+    """Where an optimizer's hyperparameters are looked for: what its class says, without those that are given."""
+    name = label.partition(":")[0]
+    name = name.lower().removeprefix("torch-")
+    cls = registry.lookup(name).cls if name in registry.names() else Optimizer
+    given = contenders.written(label)
+    return {hyper: Range(low, high) for hyper, (low, high) in cls.search.items() if hyper not in given}

@@ -1,0 +1,165 @@
+"""What a study found: the arms as the judgement takes them, the judgement, and everything as tables."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from ravine.comparison.judge import Arm, Judgement, Measure, Run, Trial, judge
+from ravine.comparison.study.protocol import Stage, stage
+from ravine.comparison.study.seconds import Seconds
+from ravine.comparison.study.spec import AGAIN_SEEDS, FRESH_SEED, TUNING_SEED, Spec
+from ravine.comparison.study.trial import Job, Outcome
+from ravine.errors import OptionError
+
+#: Metrics of which more is better; of any other, less.
+HIGHER_IS_BETTER = ("accuracy",)
+
+
+@dataclass(frozen=True)
+class About:
+    """Where a study comes from, for those who read of it.
+
+    Attributes:
+        study, storage: its name, and the storage without a password.
+        command: what makes the study again.
+        machine: where the seconds were measured: processor, system, Python.
+    """
+
+    study: str = ""
+    storage: str = ""
+    command: str = ""
+    machine: str = ""
+
+    def rerun(self, key: str) -> str:
+        """The command that runs one training again and compares."""
+        return shlex.join(["ravine", "worker", "--study", self.study, "--storage", self.storage, "--rerun", key])
+
+
+@dataclass(frozen=True)
+class Result:
+    """A study and what was found so far.
+
+    Attributes:
+        spec: what was declared.
+        outcomes: what each training gave, by its key.
+        seconds: of a step, measured alone, by optimizer; empty where that was not done.
+        about: where it comes from.
+    """
+
+    spec: Spec
+    outcomes: Mapping[str, Outcome]
+    seconds: Mapping[str, Seconds] = field(default_factory=dict)
+    about: About = field(default_factory=About)
+
+    @cached_property
+    def stage(self) -> Stage:
+        """How far the study is."""
+        return stage(self.spec, self.outcomes)
+
+    def jobs(self) -> list[tuple[Job, Outcome]]:
+        """The trainings that are done, tuning first, in the order of the spec."""
+        found = []
+        for tuning in self.stage.tunings:
+            label = tuning.arm.label
+            wanted = [Job(label, p, seed, "tune") for p in tuning.points for seed in (TUNING_SEED, *AGAIN_SEEDS)]
+            point = self.stage.chosen.get(label)
+            if point is not None:
+                wanted += [Job(label, point, FRESH_SEED + i, "confirm") for i in range(self.spec.seeds)]
+            found += [(job, self.outcomes[key]) for job in wanted if (key := job.key(self.spec)) in self.outcomes]
+        return found
+
+    @cached_property
+    def arms(self) -> list[Arm]:
+        """What was measured of each optimizer."""
+        done = self.jobs()
+        return [
+            Arm(
+                arm.label,
+                [
+                    Trial(j.point, j.seed, o.score, o.diverged)
+                    for j, o in done
+                    if (j.label, j.kind) == (arm.label, "tune")
+                ],
+                [
+                    Run(j.seed, o.steps, o.losses, o.score, o.metrics, o.diverged)
+                    for j, o in done
+                    if (j.label, j.kind) == (arm.label, "confirm")
+                ],
+                self.stage.chosen.get(arm.label),
+            )
+            for arm in self.spec.arms
+        ]
+
+    def judge(self, reference: str | None = None, **options: Any) -> Judgement:
+        """The judgement; the target is that of ``reference``, or of the spec's.
+
+        Raises:
+            OptionError: the study is not complete.
+        """
+        if self.stage.name != "done":
+            left = self.stage.total - len(self.stage.jobs)
+            raise OptionError(
+                f"The study is not complete: {self.stage.name}, {left} of {self.stage.total} done. Go on with it first."
+            )
+        names = dict.fromkeys(name for _, o in self.jobs() for name in o.metrics)
+        metrics = [Measure(name, name in HIGHER_IS_BETTER) for name in names]
+        spaces = {t.arm.label: t.space for t in self.stage.tunings}
+        return judge(
+            self.arms,
+            reference=reference or self.spec.reference or self.spec.arms[0].label,
+            metrics=metrics,
+            spaces=spaces,
+            **options,
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A dict for each training that is done: what a table of trials has in its lines."""
+        return [
+            {
+                "optimizer": j.label,
+                "kind": j.kind,
+                "seed": j.seed,
+                **dict(j.point),
+                "score": o.score,
+                "diverged": o.diverged,
+                "seconds_per_step": o.seconds,
+                **dict(o.metrics),
+                "error": o.error,
+                "key": j.key(self.spec),
+            }
+            for j, o in self.jobs()
+        ]
+
+    def trials(self) -> Any:
+        """All trainings as a pandas DataFrame.
+
+        Raises:
+            OptionError: pandas is not installed.
+        """
+        return _frame(self.rows())
+
+    def curves(self) -> Any:
+        """The validation losses of all trainings on the way, as a pandas DataFrame.
+
+        Raises:
+            OptionError: pandas is not installed.
+        """
+        return _frame(
+            [
+                {"optimizer": j.label, "kind": j.kind, "seed": j.seed, **dict(j.point), "step": step, "loss": loss}
+                for j, o in self.jobs()
+                for step, loss in zip(o.steps, o.losses, strict=True)
+            ]
+        )
+
+
+def _frame(rows: list[dict[str, Any]]) -> Any:
+    try:
+        import pandas
+    except ImportError:
+        raise OptionError("A table as a DataFrame needs pandas: pip install 'ravine[pandas]'") from None
+    return pandas.DataFrame.from_records(rows)

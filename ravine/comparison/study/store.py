@@ -1,0 +1,275 @@
+"""Trials in an Optuna study: in a journal file, or in a database that many machines share.
+
+A trial is claimed by being in the store as running, and stays claimed as long as its worker says that it lives. Since a
+trial is a pure function, one that was claimed twice is only done twice.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ravine import files
+from ravine.comparison.study.spec import Spec
+from ravine.comparison.study.trial import Job, Outcome
+from ravine.errors import DataError, OptionError
+
+_SPEC, _KEY, _OUTCOME, _LIFE = "ravine spec", "ravine key", "ravine outcome", "ravine life"
+#: Seconds between two signs of life of a worker, and after how many without one its trial is taken up by another.
+BEAT, STALE = 3.0, 15.0
+#: Seconds after which the lock of a journal file is taken from whoever holds it; writing a line takes milliseconds.
+LOCK = 10
+
+
+class Store:
+    """The trials of one study.
+
+    Args:
+        name: the study's name.
+        where: a URL that Optuna knows (``postgresql://...``, ``sqlite:///...``), or the path of a journal file.
+
+    Raises:
+        OptionError: the name cannot be one.
+        DataError: the storage cannot be reached.
+    """
+
+    def __init__(self, name: str, where: str | Path) -> None:
+        self.name, self.where = files.run_name(name), str(where)
+        self._storage = _open(where)
+        self._study: Any = None
+        self._seen: dict[int, tuple[Any, float]] = {}  # signs of life of others, and when this process saw them change
+
+    # --- the spec ------------------------------------------------------------------------------------------------
+
+    def begin(self, spec: Spec) -> None:
+        """Make the study, or go on with the one of that name.
+
+        Raises:
+            OptionError: there is one with another spec; what differs is said, and nothing is changed.
+        """
+        import optuna
+
+        with _reached(self.where):
+            self._study = optuna.create_study(study_name=self.name, storage=self._storage, load_if_exists=True)
+            kept = self._study.user_attrs.get(_SPEC)
+            if kept is None:
+                self._study.set_user_attr(_SPEC, spec.to_json())
+                kept = self._study.user_attrs[_SPEC]
+        if kept != spec.to_json():
+            lines = "; ".join(spec.differences(Spec.from_json(kept)))
+            raise OptionError(
+                f"The study {self.name!r} was made with another spec: {lines}. Name another study, or ask for the same."
+            )
+
+    def spec(self) -> Spec:
+        """The spec of the study of that name.
+
+        Raises:
+            OptionError: there is no such study.
+        """
+        import optuna
+
+        with _reached(self.where):
+            try:
+                self._study = optuna.load_study(study_name=self.name, storage=self._storage)
+            except KeyError:
+                known = sorted(optuna.get_all_study_names(self._storage))
+                raise OptionError(
+                    f"There is no study {self.name!r} in {hidden(self.where)}. It has {', '.join(known) or 'none'}."
+                ) from None
+            kept = self._study.user_attrs.get(_SPEC)
+        if kept is None:
+            raise OptionError(f"The study {self.name!r} was not made by ravine compare.")
+        return Spec.from_json(kept)
+
+    def close(self) -> None:
+        """Part from a database; a journal file is open only while it is used."""
+        self._storage.remove_session()
+        engine = getattr(self._storage, "engine", None) or getattr(
+            getattr(self._storage, "_backend", None), "engine", None
+        )
+        if engine is not None:
+            engine.dispose()
+
+    # --- trials --------------------------------------------------------------------------------------------------
+
+    def done(self) -> dict[str, Outcome]:
+        """The outcomes there are, by key."""
+        return {key: Outcome.of_tree(t.user_attrs[_OUTCOME]) for key, t in self._finished().items()}
+
+    def _trials(self) -> list[Any]:
+        with _reached(self.where):
+            found: list[Any] = self._study.get_trials(deepcopy=False)
+        return found
+
+    def _finished(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for t in self._trials():
+            if _KEY in t.user_attrs and _OUTCOME in t.user_attrs and t.state.is_finished():
+                found.setdefault(t.user_attrs[_KEY], t)
+        return found
+
+    def claim(self, jobs: Iterable[Job], spec: Spec) -> tuple[Job, Claim] | None:
+        """One of the jobs that nobody works on, claimed; None if there is none.
+
+        A job whose worker has shown no sign of life for ``STALE`` seconds is free again.
+        """
+        wanted = {job.key(spec): job for job in jobs}
+        running: dict[str, Any] = {}
+        waiting: list[str] = []  # put there by somebody who has not taken one yet
+        for t in self._trials():
+            key = t.user_attrs.get(_KEY)
+            if key in wanted and not t.state.is_finished():
+                if t.state.name == "WAITING":
+                    waiting.append(key)
+                elif self._stale(t):
+                    self._give_up(t)
+                else:
+                    running[key] = t
+        free = next((key for key in wanted if key not in running and key not in waiting), None)
+        if free is None and not waiting:
+            return None
+        return self._take(free, wanted, spec)
+
+    def _take(self, free: str | None, wanted: Mapping[str, Job], spec: Spec) -> tuple[Job, Claim] | None:
+        """Put the free job into the store and take what comes: this one, or one that another worker put there."""
+        with _reached(self.where):
+            if free is not None:
+                job = wanted[free]
+                about = {_KEY: free, "optimizer": job.label, "seed": job.seed, "kind": job.kind}
+                params = {f"{job.label} {name}": value for name, value in job.point.items()}
+                self._study.enqueue_trial(params, user_attrs=about)
+            trial = self._study.ask()
+            key = trial.user_attrs.get(_KEY)
+            claim = Claim(self, trial)
+            claim.live()
+            if key not in wanted or self._earlier(trial, key):
+                claim.drop()
+                return None
+            job = wanted[key]
+            for name, value in job.point.items():  # so that Optuna and its dashboard know the point
+                space = spec.arm(job.label).space[name]
+                low, high = min(space.low, value), max(space.high, value)  # widened, perhaps
+                trial.suggest_float(f"{job.label} {name}", low, high, log=space.scale == "log")
+        return job, claim
+
+    def _earlier(self, trial: Any, key: str) -> bool:
+        """Whether another worker has taken the same job before."""
+        others = (t for t in self._trials() if t.user_attrs.get(_KEY) == key and t.number < trial.number)
+        return any(_OUTCOME in t.user_attrs or (t.state.name == "RUNNING" and not self._stale(t)) for t in others)
+
+    def _stale(self, trial: Any) -> bool:
+        """Whether a trial's worker has been silent for long, by this process's own clock."""
+        life, now = trial.user_attrs.get(_LIFE), time.monotonic()
+        before = self._seen.get(trial.number)
+        if before is None or before[0] != life:
+            self._seen[trial.number] = (life, now)
+            return False
+        return now - before[1] > STALE
+
+    def _give_up(self, trial: Any) -> None:
+        import optuna
+
+        with suppress(Exception):  # another worker may have done so already
+            self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+
+
+class Claim:
+    """A trial that this process works on."""
+
+    def __init__(self, store: Store, trial: Any) -> None:
+        self._store, self._trial, self._beats = store, trial, 0
+
+    def live(self) -> None:
+        """A sign of life."""
+        self._beats += 1
+        self._trial.set_user_attr(_LIFE, f"{id(self)}.{self._beats}")
+
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """Signs of life from a thread of their own while something runs."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(BEAT):
+                with suppress(Exception):  # a storage that cannot be reached now may be so later
+                    self.live()
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def finish(self, outcome: Outcome) -> None:
+        """Keep what the training gave."""
+        import optuna
+
+        with _reached(self._store.where):
+            state = optuna.trial.TrialState.FAIL if outcome.error else None
+            # Given up as dead, perhaps, and done by somebody else.
+            with suppress(ValueError, optuna.exceptions.UpdateFinishedTrialError):
+                self._trial.set_user_attr(_OUTCOME, outcome.tree())
+                self._store._study.tell(self._trial, None if state else outcome.score, state=state)
+
+    def drop(self) -> None:
+        """Not to be done here."""
+        import optuna
+
+        with suppress(Exception):
+            self._store._study.tell(self._trial, state=optuna.trial.TrialState.PRUNED)
+
+
+def hidden(where: str) -> str:
+    """A storage's URL without its password."""
+    scheme, found, rest = where.partition("://")
+    user, at, place = rest.rpartition("@")
+    return f"{scheme}://{user.partition(':')[0]}@{place}" if found and at else where
+
+
+def _open(where: str | Path) -> Any:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with _reached(str(where)):
+        if isinstance(where, str) and "://" in where:
+            if where.startswith("postgresql://"):
+                where = where.replace("postgresql://", "postgresql+psycopg://", 1)
+            return optuna.storages.RDBStorage(where)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # experimental, Optuna says
+            from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+
+            # A worker that is killed while it writes leaves its lock: others wait so long for it.
+            lock = JournalFileSymlinkLock(str(where), grace_period=LOCK)
+            return optuna.storages.JournalStorage(JournalFileBackend(str(where), lock_obj=lock))
+
+
+@contextmanager
+def _reached(where: str) -> Iterator[None]:
+    """What a storage raises that cannot be used, as an error of ours."""
+    try:
+        yield
+    except (OptionError, DataError):
+        raise
+    except ImportError as error:
+        raise DataError(
+            f"The storage {hidden(where)} needs {error.name or error}: pip install 'ravine[postgresql]'."
+        ) from error
+    except OSError as error:
+        raise DataError(f"The storage {hidden(where)} cannot be used: {error.strerror or error}.") from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("sqlalchemy", "psycopg", "optuna"):
+            raise
+        line = str(error).strip().partition("\n")[0]
+        raise DataError(f"The storage {hidden(where)} cannot be reached: {line}") from error
+
+
+Progress = Callable[[Mapping[str, Outcome]], None]

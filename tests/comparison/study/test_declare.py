@@ -1,0 +1,67 @@
+"""From what a user asks for to a spec that says all of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from ravine.comparison.study.declare import PRESETS, declare, usual_space
+from ravine.comparison.study.space import DECADES, Range
+from ravine.comparison.study.spec import Spec
+from ravine.errors import OptionError
+from ravine.optim import registry
+from ravine.tasks import find
+
+TASK = find("breast-cancer")
+
+
+def test_every_optimizer_has_a_space_of_at_most_four_decades():
+    for name in registry.names():
+        space = usual_space(name)
+        assert "lr" in space
+        assert space["lr"].high / space["lr"].low <= 10**DECADES * (1 + 1e-9)
+
+
+def test_what_is_given_is_not_searched():
+    assert usual_space("sgd:lr=0.1") == {}
+    assert usual_space("torch-rmsprop:alpha=0.9") == {"lr": Range(1e-5, 0.1)}
+    assert usual_space("momentum") == usual_space("sgd")
+
+
+def test_a_preset_and_what_changes_it():
+    quick = declare(TASK, "breast-cancer", ["sgd", "rmsprop:alpha=0.9"], preset="quick")
+    assert (quick.points, quick.seeds) == (PRESETS["quick"].points, PRESETS["quick"].seeds)
+    assert [arm.label for arm in quick.arms] == ["sgd", "rmsprop:alpha=0.9"]
+    own = declare(TASK, "breast-cancer", ["sgd"], points=3, seeds=2, steps=7, schedule="cosine")
+    assert (own.points, own.seeds, own.steps, own.schedule) == (3, 2, 7, "cosine")
+    assert own.versions.keys() == {"ravine", "torch"}
+    assert Spec.from_json(own.to_json()).hash == own.hash
+    standard = declare(TASK, "breast-cancer", ["sgd"])
+    rows = round(len(TASK.train) * 0.8)
+    assert standard.steps == TASK.epochs * -(-rows // TASK.batch_size)
+
+
+def test_a_space_file_takes_the_place_of_the_usual_one(tmp_path):
+    file = tmp_path / "space.toml"
+    file.write_text(
+        '[sgd]\nlr = { low = 0.01, high = 1.0 }\n["rmsprop:alpha=0.9"]\neps = { low = 1e-9, high = 1e-5 }\n'
+    )
+    spec = declare(TASK, "breast-cancer", ["sgd", "rmsprop:alpha=0.9", "adam"], space=file)
+    assert spec.arm("sgd").space == {"lr": Range(0.01, 1.0)}
+    assert spec.arm("rmsprop:alpha=0.9").space == {"eps": Range(1e-9, 1e-5)}
+    assert spec.arm("adam").space == usual_space("adam")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"preset": "quik"}, "Did you mean 'quick'"),
+        ({"points": 0}, "points = 0"),
+        ({"seeds": -1}, "seeds = -1"),
+        ({"steps": 0}, "steps = 0"),
+    ],
+)
+def test_what_cannot_be_declared(options, text):
+    with pytest.raises(OptionError, match=text):
+        declare(TASK, "breast-cancer", ["sgd"], **options)
+    with pytest.raises(OptionError, match="Did you mean 'adam'"):
+        declare(TASK, "breast-cancer", ["adm"])

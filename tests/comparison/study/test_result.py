@@ -1,0 +1,92 @@
+"""What a study found, from outcomes that are made up with a known truth."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from ravine.comparison.study.protocol import stage
+from ravine.comparison.study.result import Result
+from ravine.comparison.study.space import Range
+from ravine.comparison.study.spec import ArmSpec, Spec
+from ravine.comparison.study.trial import Outcome
+from ravine.errors import OptionError
+
+SPEC = Spec(
+    "digits",
+    tuple(ArmSpec(name, {}, {"lr": Range(1e-4, 1.0)}) for name in ("sgd", "rmsprop", "adam")),
+    steps=100,
+    points=8,
+    seeds=8,
+)
+STEPS = tuple(range(5, 101, 5))
+
+
+def outcome(job, floor, noise):
+    """A run that falls towards a floor, the lower the nearer the rate lies to 0.02; its noise is that of its seed."""
+    rng = np.random.default_rng([job.seed, len(job.label)])
+    shared = np.random.default_rng(job.seed).normal(0, noise)  # what paired seeds have in common
+    level = floor[job.label] + 0.1 * abs(math.log10(job.point["lr"] / 0.02)) + shared + rng.normal(0, noise / 5)
+    if job.point["lr"] > 0.3:
+        return Outcome(diverged=True)
+    losses = tuple(float(level + math.exp(-s / 20)) for s in STEPS)
+    metrics = {"accuracy": 1 - level / 10, "test_loss": level} if job.kind == "confirm" else {}
+    return Outcome(losses[-1], STEPS, losses, False, metrics, {}, 1e-3)
+
+
+def played(floor, noise=0.01):
+    done = {}
+    while True:
+        now = stage(SPEC, done)
+        if now.name == "done":
+            return Result(SPEC, done)
+        done |= {job.key(SPEC): outcome(job, floor, noise) for job in now.jobs}
+
+
+def test_a_study_with_a_known_truth():
+    result = played({"sgd": 0.5, "rmsprop": 0.2, "adam": 0.2})
+    judgement = result.judge("adam")
+    kinds = {p.first: p.kind for p in judgement.pairs["validation loss"]} | {
+        p.second: p.kind for p in judgement.pairs["validation loss"]
+    }
+    assert judgement.base["validation loss"] in ("adam", "rmsprop")
+    losses = {p.first: p for p in judgement.pairs["validation loss"]}
+    assert losses["sgd"].kind == "worse"
+    assert losses["sgd"].difference == pytest.approx(0.3, abs=0.05)
+    other = next(name for name in ("adam", "rmsprop") if name in losses)
+    assert losses[other].kind == "no difference shown"
+    assert kinds
+    assert "sgd" in judgement.sentence.lower()
+    assert {"test_loss", "accuracy"} <= judgement.pairs.keys()
+    accuracy = {p.first: p for p in judgement.pairs["accuracy"]}
+    assert accuracy["sgd"].kind == "worse", "of accuracy more is better"
+
+
+def test_arms_have_all_that_was_tried():
+    result = played({"sgd": 0.5, "rmsprop": 0.2, "adam": 0.2})
+    for arm in result.arms:
+        assert len(arm.runs) == SPEC.seeds
+        assert len([t for t in arm.trials if t.seed == 0]) >= SPEC.points
+        assert arm.chosen is not None
+        assert dict(arm.chosen.point) == dict(result.stage.chosen[arm.name])
+    assert [sorted(r.seed for r in arm.runs) for arm in result.arms] == [list(range(1000, 1008))] * 3
+
+
+def test_tables():
+    pandas = pytest.importorskip("pandas")
+    result = played({"sgd": 0.5, "rmsprop": 0.2, "adam": 0.2})
+    trials = result.trials()
+    assert isinstance(trials, pandas.DataFrame)
+    assert len(trials) == len(result.outcomes)
+    assert (trials[trials["kind"] == "confirm"]["accuracy"] > 0.9).all()
+    assert trials[trials["diverged"]]["lr"].min() > 0.3
+    curves = result.curves()
+    assert len(curves) == len(STEPS) * int((~trials["diverged"]).sum())
+
+
+def test_a_study_that_is_not_complete_is_not_judged():
+    with pytest.raises(OptionError, match=r"not complete: tune, 0 of 24 done"):
+        Result(SPEC, {}).judge()
+    assert Result(SPEC, {}).rows() == []

@@ -1,0 +1,257 @@
+"""Studies in a store: the same outcomes from one worker or several, after a kill, and from a database."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from ravine.comparison.study import store as stores
+from ravine.comparison.study.protocol import stage
+from ravine.comparison.study.space import Range
+from ravine.comparison.study.spec import ArmSpec, Spec
+from ravine.comparison.study.store import Store, hidden
+from ravine.comparison.study.trial import Job, Outcome, run
+from ravine.comparison.study.worker import work
+from ravine.errors import DataError, OptionError
+from ravine.tasks import find
+
+ARMS = (ArmSpec("sgd", {}, {"lr": Range(1e-3, 10.0)}), ArmSpec("rmsprop", {"alpha": 0.9}, {"lr": Range(1e-5, 0.1)}))
+SPEC = Spec("breast-cancer", ARMS, steps=20, points=4, again=2, extra=2, widenings=1, seeds=2, evaluations=4)
+
+
+def table(store, spec=SPEC):
+    """All that a report is made of, but the seconds."""
+    outcomes = {k: {**o.tree(), "seconds": None} for k, o in store.done().items()}
+    return json.dumps(outcomes, sort_keys=True)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """What one worker makes of it."""
+    store = Store("study", tmp_path_factory.mktemp("alone") / "journal.log")
+    store.begin(SPEC)
+    work(store, SPEC, find(SPEC.task))
+    return table(store)
+
+
+WORKER = """
+import sys
+from ravine.comparison.study import store as stores
+from ravine.comparison.study.worker import work
+from ravine.tasks import find
+stores.BEAT, stores.STALE, stores.LOCK = 0.2, 2.0, 3
+store = stores.Store("study", sys.argv[1])
+spec = store.spec()
+print("ready", flush=True)
+work(store, spec, find(spec.task), on_trial=lambda now: print(now.name, len(now.jobs), flush=True))
+store.close()
+"""
+
+
+def worker(where):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(where)], stdout=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def test_a_stopped_study_goes_on_where_it_was(alone, tmp_path):
+    store = Store("study", tmp_path / "journal.log")
+    store.begin(SPEC)
+
+    class Enough(Exception):
+        pass
+
+    def stop(now):
+        if len(store.done()) >= 7:
+            raise Enough
+
+    with pytest.raises(Enough):
+        work(store, SPEC, find(SPEC.task), on_trial=stop)
+    again = Store("study", tmp_path / "journal.log")
+    again.begin(SPEC)
+    assert len(again.done()) == 7
+    work(again, SPEC, find(SPEC.task))
+    assert table(again) == alone
+    assert Counter(t.state.name for t in again._trials()) == {"COMPLETE": len(again.done())}, "nothing is done twice"
+
+
+@pytest.mark.slow
+def test_three_workers_of_which_one_is_killed_give_the_same_table(alone, tmp_path):
+    killed_of_three(str(tmp_path / "journal.log"), alone)
+
+
+def killed_of_three(where, alone):
+    store = Store("study", where)
+    store.begin(SPEC)
+    workers = [worker(where) for _ in range(3)]
+    try:
+        assert workers[0].stdout is not None
+        for line in workers[0].stdout:  # killed as soon as it looks for a trial
+            if line.startswith("tune"):
+                break
+        workers[0].send_signal(signal.SIGKILL)
+        for other in workers[1:]:
+            other.communicate(timeout=120)
+            assert other.returncode == 0
+    finally:
+        for one in workers:
+            one.kill()
+            one.communicate()
+    assert stage(SPEC, store.done()).name == "done"
+    assert table(store) == alone
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory):
+    """The URL of a PostgreSQL server of this test's own."""
+    pytest.importorskip("psycopg")
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    initdb = found[-1] if found else shutil.which("initdb")
+    if initdb is None:
+        pytest.skip("PostgreSQL is not installed (Debian: apt install postgresql)")
+    bin_folder = Path(initdb).parent
+    folder = tmp_path_factory.mktemp("postgres")
+    as_user: list[str] = []
+    if os.geteuid() == 0:  # the server refuses to run as root
+        shutil.chown(folder, "postgres")
+        for parent in folder.parents:
+            if parent.stat().st_uid == os.geteuid() and parent != Path("/tmp") and parent.parent != parent:
+                parent.chmod(parent.stat().st_mode | 0o011)
+        as_user = ["runuser", "-u", "postgres", "--"]
+    data = folder / "data"
+    subprocess.run(
+        [*as_user, str(initdb), "-D", str(data), "-A", "trust", "-U", "ravine"], check=True, capture_output=True
+    )
+    options = f"-c listen_addresses='' -k {folder} -c fsync=off"
+    start = [
+        *as_user,
+        str(bin_folder / "pg_ctl"),
+        "-D",
+        str(data),
+        "-w",
+        "-o",
+        options,
+        "-l",
+        str(folder / "log"),
+        "start",
+    ]
+    subprocess.run(start, check=True, capture_output=True)
+    yield f"postgresql://ravine@/postgres?host={folder}"
+    stop = [*as_user, str(bin_folder / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"]
+    subprocess.run(stop, check=False, capture_output=True)
+
+
+@pytest.mark.slow
+def test_three_workers_on_postgresql_of_which_one_is_killed(alone, postgres):
+    killed_of_three(postgres, alone)
+
+
+def test_a_study_of_another_spec_is_refused_and_left_as_it_is(tmp_path):
+    store = Store("study", tmp_path / "journal.log")
+    store.begin(SPEC)
+    other = Spec("breast-cancer", ARMS[:1], steps=30)
+    with pytest.raises(OptionError, match="steps: 20 there, 30 here"):
+        Store("study", tmp_path / "journal.log").begin(other)
+    assert Store("study", tmp_path / "journal.log").spec() == SPEC
+
+
+def test_names_and_storages_that_cannot_be(tmp_path):
+    with pytest.raises(OptionError, match="cannot be a name"):
+        Store("../study", tmp_path / "journal.log")
+    with pytest.raises(DataError, match="cannot be used"):
+        Store("study", tmp_path / "none" / "journal.log").begin(SPEC)
+    store = Store("study", tmp_path / "journal.log")
+    with pytest.raises(OptionError, match="There is no study 'study'"):
+        store.spec()
+    pytest.importorskip("psycopg")
+    with pytest.raises(DataError, match="cannot be reached") as error:
+        Store("study", "postgresql://me:secret@127.0.0.1:1/nothing").begin(SPEC)
+    assert "secret" not in str(error.value)
+    assert hidden("postgresql://me:secret@host/db") == "postgresql://me@host/db"
+
+
+def test_a_trial_whose_task_raises_is_a_failure_with_its_traceback(tmp_path, monkeypatch):
+    spec = Spec("breast-cancer", ARMS[1:], steps=5, points=2, again=1, widenings=0, seeds=1, evaluations=1)
+    calls = []
+
+    def sometimes(spec, task, job):
+        calls.append(job)
+        if len(calls) == 1:
+            raise ZeroDivisionError("planted")
+        return run(spec, task, job)
+
+    monkeypatch.setattr("ravine.comparison.study.worker.run", sometimes)
+    store = Store("study", tmp_path / "journal.log")
+    store.begin(spec)
+    last = work(store, spec, find(spec.task))
+    assert last.name == "done"
+    failed = [o for o in store.done().values() if o.error]
+    assert len(failed) == 1
+    assert "ZeroDivisionError: planted" in failed[0].error
+    assert last.chosen["rmsprop"] != calls[0].point
+
+
+def test_a_training_is_a_pure_function_of_spec_point_and_seed():
+    task, job = find(SPEC.task), Job("sgd", {"lr": 0.3}, 5, "confirm")
+    first, second = run(SPEC, task, job).tree(), run(SPEC, task, job).tree()
+    del first["seconds"], second["seconds"]
+    assert first == second
+    assert set(first["metrics"]) == {"test_loss", "accuracy"}
+    assert first["steps"] == [5, 10, 15, 20]
+    assert Outcome.of_tree(first | {"seconds": 1.0}).score == first["losses"][-1]
+
+
+def test_test_data_are_not_read_while_tuning(monkeypatch):
+    import dataclasses
+
+    import torch
+
+    task = find(SPEC.task)
+    poisoned = dataclasses.replace(
+        task, test=dataclasses.replace(task.test, inputs=torch.full_like(task.test.inputs, 9e9))
+    )
+    job = Job("sgd", {"lr": 0.3}, 0, "tune")
+    a, b = run(SPEC, task, job).tree(), run(SPEC, poisoned, job).tree()
+    assert {**a, "seconds": 0} == {**b, "seconds": 0}
+    assert a["metrics"] == {}
+
+
+def test_a_run_that_diverges_says_so():
+    outcome = run(SPEC, find("rosenbrock"), Job("sgd", {"lr": 10.0}, 0, "confirm"))
+    assert outcome.diverged
+    assert outcome.score == float("inf")
+    assert outcome.tree()["score"] is None
+    assert Outcome.of_tree(outcome.tree()).score == float("inf")
+
+
+def test_a_worker_that_shows_no_life_loses_its_trial(tmp_path, monkeypatch):
+    monkeypatch.setattr(stores, "STALE", 0.3)
+    store = Store("study", tmp_path / "journal.log")
+    store.begin(SPEC)
+    jobs = stage(SPEC, {}).jobs
+    first = store.claim(jobs[:1], SPEC)
+    other = Store("study", tmp_path / "journal.log")
+    other.begin(SPEC)
+    assert first is not None
+    assert other.claim(jobs[:1], SPEC) is None
+    with first[1].alive():
+        time.sleep(0.4)
+        first[1].live()
+        assert other.claim(jobs[:1], SPEC) is None
+    time.sleep(0.4)
+    taken = other.claim(jobs[:1], SPEC)
+    assert taken is not None
+    taken[1].finish(Outcome(score=1.0, diverged=False))
+    first[1].finish(Outcome(score=1.0, diverged=False))  # the one that was given up comes back: no harm
+    assert [o.score for o in other.done().values()] == [1.0]

@@ -1,0 +1,104 @@
+"""Specifications of optimizers: what they mean, and what is said about those that mean nothing."""
+
+import types
+
+import pytest
+import torch
+
+from ravine import tasks
+from ravine.comparison import contenders
+from ravine.errors import OptionError
+
+
+@pytest.fixture(scope="module")
+def task():
+    return tasks.find("ravine")
+
+
+def built(spec, task, lr=None):
+    return contenders.parse(spec, task, lr).build([torch.nn.Parameter(torch.ones(2))])
+
+
+def test_options_are_python_literals(task):
+    optimizer = built("torch-adam:betas=(0.8, 0.95),lr=1e-3,amsgrad=True,eps=1e-6", task)
+    assert type(optimizer) is torch.optim.Adam
+    expected = {"betas": (0.8, 0.95), "lr": 1e-3, "amsgrad": True, "eps": 1e-6}
+    assert expected.items() <= optimizer.defaults.items()
+
+
+def test_names_are_ours_or_torchs(task):
+    ours = built("momentum:nesterov=True", task)
+    assert type(ours).__module__.startswith("ravine.")
+    assert (ours.defaults["momentum"], ours.defaults["nesterov"]) == (0.9, True)
+    assert built("momentum:momentum=0.5", task).defaults["momentum"] == 0.5
+    assert not contenders.parse("rmsprop", task).reference
+    assert contenders.parse(" Torch-RMSprop ", task).reference
+    for spec in contenders.DEFAULTS:
+        assert contenders.parse(spec, task).label == spec
+
+
+def test_the_learning_rate_is_the_specs_then_the_one_for_all_then_the_tasks_then_the_optimizers(task):
+    def rate(spec, lr=None):
+        return built(spec, task, lr).defaults["lr"]
+
+    assert rate("sgd:lr=0.5", lr=0.25) == 0.5
+    assert rate("sgd", lr=0.25) == 0.25
+    assert rate("rmsprop") == rate("torch-rmsprop:alpha=0.9") == rate("rmsprop-keras") == 0.1
+    assert rate("rmsprop-keras", lr=0.25) == 0.25
+    assert rate("torch-adamax") == torch.optim.Adamax([torch.nn.Parameter(torch.ones(1))]).defaults["lr"]
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_every_default_contender_has_a_rate_for_every_task(name):
+    stub = types.SimpleNamespace(name=name)  # nothing else decides a rate, and most tasks read files
+    for spec in contenders.DEFAULTS:
+        assert contenders.parse(spec, stub).options["lr"] > 0
+
+
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [
+        ("rmsporp", "no optimizer 'rmsporp'. Did you mean 'rmsprop'"),
+        ("torch-rmsporp", "Did you mean 'torch-rmsprop'"),
+        ("", "no optimizer ''"),
+        ("rmsprop:alhpa=0.9", "rmsprop has no option 'alhpa'. Did you mean 'alpha'"),
+        ("torch-adam:beta=0.9", "torch-adam has no option 'beta'. Did you mean 'betas'"),
+        ("sgd:params=1", "no option 'params'"),
+        ("rmsprop:0.9", "'0.9' is not key=value"),
+        ("rmsprop:alpha", "'alpha' is not key=value"),
+        ("rmsprop:alpha=", "is not key=value"),
+        ("rmsprop:alpha=0.9)(eps=1", "is not key=value"),
+        ("rmsprop:**{}", "is not key=value"),
+        ("rmsprop:alpha=0.9,alpha=0.8", "alpha is given twice"),
+        ("rmsprop:alpha=" + "(" * 300, "is not key=value"),
+        ("rmsprop:alpha=print(1)", r"the value print\(1\) of alpha is not a number"),
+        ("rmsprop:alpha=zero", "the value zero of alpha is not a number"),
+    ],
+)
+def test_a_spec_without_a_meaning_says_why(task, spec, text):
+    with pytest.raises(OptionError, match=text):
+        contenders.parse(spec, task)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "rmsprop:alpha=-1",
+        "torch-rmsprop:alpha=-1",
+        "torch-adam:lr='a'",
+        "torch-adam:betas=(0.9,)",
+        "sgd:lr=-0.1",
+        "torch-sgd:nesterov=True",
+    ],
+)
+def test_an_impossible_value_is_one_line_that_names_the_optimizer(task, spec):
+    with pytest.raises(OptionError) as caught:
+        built(spec, task)
+    assert str(caught.value).startswith(f"{spec}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_same_spec_twice_is_refused(task):
+    with pytest.raises(OptionError, match="'adam' is given twice"):
+        contenders.parse_all(["adam", "sgd", " adam"], task)
+    assert [c.label for c in contenders.parse_all(["adam", "adam:lr=1"], task)] == ["adam", "adam:lr=1"]
