@@ -6,7 +6,7 @@ Python literals: ``alpha=0.9``, ``centered=True``, ``betas=(0.9, 0.99)``.
 
 import ast
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,18 +19,11 @@ from ravine.optim import registry
 from ravine.optim.shared import parameters_of
 from ravine.tasks import Task
 
-DEFAULTS = (
-    "sgd",
-    "momentum",
-    "nesterov",
-    "adagrad",
-    "adadelta",
-    "rmsprop:alpha=0.9",
-    "rmsprop:alpha=0.999",
-    "torch-rmsprop:alpha=0.9",
-    "adam",
-)
-"""What is compared unless the user says otherwise; torch's own RMSprop is there to be agreed with."""
+DEFAULTS = ("momentum", "sgd", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw")
+"""What is compared unless the user says otherwise."""
+
+BETAS = ("beta1", "beta2")
+"""The names under which the two numbers of ``betas`` are searched."""
 
 FAILURES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError)
 """What optimizers raise for values they cannot use: torch checks some, and trips over the others."""
@@ -137,6 +130,26 @@ def keys(cls: type[Optimizer]) -> list[str]:
     signature = parameters_of(cls).values()
     named = [p.name for p in signature if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     return [name for name in named if name != "params"]
+
+
+def searchable(cls: type[Optimizer]) -> list[str]:
+    """The hyperparameters that can be searched: the options that are numbers, and the two of ``betas`` by themselves."""
+    numbers = [
+        name
+        for name, p in parameters_of(cls).items()
+        if name in keys(cls)
+        and (p.default is p.empty or (isinstance(p.default, int | float) and not isinstance(p.default, bool)))
+    ]
+    return [*numbers, *(BETAS if "betas" in keys(cls) else ())]
+
+
+def at(contender: Contender, point: Mapping[str, float]) -> Contender:
+    """The contender with the hyperparameters of a point of its search space."""
+    options = {**contender.options, **{name: value for name, value in point.items() if name not in BETAS}}
+    if any(name in point for name in BETAS):
+        betas = options.get("betas", parameters_of(contender.cls)["betas"].default)
+        options["betas"] = tuple(point.get(name, beta) for name, beta in zip(BETAS, betas, strict=True))
+    return replace(contender, options=options)
 
 
 def _options(text: str, spec: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from ravine.comparison.study.trial import parted
 from ravine.errors import OptionError, nearest
 from ravine.optim import Optimizer, registry
 from ravine.tasks import Task
+from ravine.train import named as schedules
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def declare(
     steps: int | None = None,
     schedule: str = "",
     space: Path | None = None,
+    reference: str = "",
     data: Path | None = None,
 ) -> Spec:
     """The spec of a study.
@@ -55,6 +57,7 @@ def declare(
         preset: one of ``PRESETS``; ``points``, ``seeds`` and ``steps`` change what it says.
         schedule: how the rate changes, for all; see ``ravine.train.named``.
         space: a file with other search spaces (``ravine.comparison.study.space.read``).
+        reference: the optimizer whose runs set the target; the first if empty.
         data: the folder or file that the task read.
 
     Raises:
@@ -67,8 +70,20 @@ def declare(
         if value is not None and value < 1:
             raise OptionError(f"{name} = {value}: a comparison needs at least 1.")
     found = contenders.parse_all(optimizers, task, None)
-    spaces = {} if space is None else read(space, [one.label for one in found])
+    if not found:
+        raise OptionError("There is nothing to compare: name at least one optimizer.")
+    if len(found) > 1 and seeds == 1:
+        raise OptionError("seeds = 1: optimizers are compared on at least 2 seeds; one says nothing of the noise.")
+    labels = [one.label for one in found]
+    reference = reference.strip()
+    if reference and reference not in labels:
+        raise OptionError(f"The reference {reference!r} does not take part. {nearest(reference, labels)}")
+    if schedule:
+        schedules.parse(schedule)
+    spaces = {} if space is None else read(space, labels)
     arms = tuple(ArmSpec(one.label, {}, spaces.get(one.label) or usual_space(one.label)) for one in found)
+    for arm in arms:
+        _check(arm)
     epochs = task.quick_epochs if how.quick else task.epochs
     return Spec(
         task=named,
@@ -78,8 +93,24 @@ def declare(
         points=points or how.points,
         seeds=seeds or how.seeds,
         schedule=schedule,
+        reference=reference,
         versions={"ravine": ravine.__version__, "torch": torch.__version__},
     )
+
+
+def _check(arm: ArmSpec) -> None:
+    """Refuse a space of what the optimizer does not have, or was given.
+
+    Raises:
+        OptionError: it has.
+    """
+    one = contenders.parse(arm.label, None)
+    given, known = contenders.written(arm.label), contenders.searchable(one.cls)
+    for name in arm.space:
+        if name not in known:
+            raise OptionError(f"{arm.label} has no {name!r} to search. {nearest(name, known)}")
+        if name in given or (name in contenders.BETAS and "betas" in given):
+            raise OptionError(f"{arm.label}: {name} is given and searched; leave it out of one.")
 
 
 def usual_space(label: str) -> Space:

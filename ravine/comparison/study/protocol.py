@@ -33,6 +33,11 @@ class Tuning:
     space: Space
     drawn: int
 
+    def outcomes(self, spec: Spec, point: Point, done: Done) -> list[Outcome]:
+        """What the trainings of one point gave, as far as they are done."""
+        keys = [Job(self.arm.label, point, seed, "tune").key(spec) for seed in (TUNING_SEED, *AGAIN_SEEDS)]
+        return [done[key] for key in keys if key in done]
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -81,11 +86,20 @@ def stage(spec: Spec, done: Done) -> Stage:
             break
         tunings = tuple(_widened(spec, t, at_edge[t.arm.label]) for t in tunings)
     edges = {label: f"{found[0]}, the {found[1]} side" for label, found in at_edge.items() if found}
-    fresh = [
-        Job(t.arm.label, chosen[t.arm.label], FRESH_SEED + i, "confirm") for i in range(spec.seeds) for t in tunings
-    ]
+    fresh = [fresh_job(label, point, i) for i in range(spec.seeds) for label, point in chosen.items()]
     missing = _missing(spec, fresh, done)
     return Stage("confirm" if missing else "done", missing, len(fresh), tunings, chosen, edges)
+
+
+def fresh_job(label: str, point: Point, number: int) -> Job:
+    """The confirmation of a point with the fresh seed of that number, from 0."""
+    return Job(label, point, FRESH_SEED + number, "confirm")
+
+
+def confirmed(spec: Spec, label: str, point: Point, done: Done) -> list[Outcome]:
+    """What the confirmations of a point gave, as far as they are done."""
+    keys = [fresh_job(label, point, i).key(spec) for i in range(spec.seeds)]
+    return [done[key] for key in keys if key in done]
 
 
 def _seed(arm: ArmSpec) -> int:
@@ -99,13 +113,9 @@ def _missing(spec: Spec, jobs: list[Job], done: Done) -> tuple[Job, ...]:
     return tuple(job for key, job in unique.items() if key not in done)
 
 
-def score(spec: Spec, label: str, point: Point, done: Done) -> float:
+def score(spec: Spec, tuning: Tuning, point: Point, done: Done) -> float:
     """The mean validation loss at the end of a point's tuning runs so far; infinite where one diverged."""
-    found = [
-        done[key].score
-        for seed in (TUNING_SEED, *AGAIN_SEEDS)
-        if (key := Job(label, point, seed, "tune").key(spec)) in done
-    ]
+    found = [outcome.score for outcome in tuning.outcomes(spec, point, done)]
     return math.fsum(found) / len(found) if found and all(map(math.isfinite, found)) else math.inf
 
 
@@ -118,7 +128,7 @@ def _best(spec: Spec, tuning: Tuning, done: Done) -> list[Point]:
 def _chosen(spec: Spec, tuning: Tuning, done: Done) -> Point:
     """The best by the mean over seeds, of those that were tried with all of them."""
     tried = _best(spec, tuning, done)[: max(1, spec.again)]
-    return min(tried, key=lambda p: score(spec, tuning.arm.label, p, done))
+    return min(tried, key=lambda p: score(spec, tuning, p, done))
 
 
 def _widened(spec: Spec, tuning: Tuning, at: tuple[str, str] | None) -> Tuning:

@@ -6,12 +6,13 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from ravine.comparison.judge import Arm, Judgement, Measure, Run, Trial, judge
-from ravine.comparison.study.protocol import Stage, stage
+from ravine.comparison.study.protocol import Stage, fresh_job, stage
 from ravine.comparison.study.seconds import Seconds
-from ravine.comparison.study.spec import AGAIN_SEEDS, FRESH_SEED, TUNING_SEED, Spec
+from ravine.comparison.study.spec import AGAIN_SEEDS, TUNING_SEED, Spec
 from ravine.comparison.study.trial import Job, Outcome
 from ravine.errors import OptionError
 
@@ -48,12 +49,14 @@ class Result:
         outcomes: what each training gave, by its key.
         seconds: of a step, measured alone, by optimizer; empty where that was not done.
         about: where it comes from.
+        folder: where its report goes.
     """
 
     spec: Spec
     outcomes: Mapping[str, Outcome]
     seconds: Mapping[str, Seconds] = field(default_factory=dict)
     about: About = field(default_factory=About)
+    folder: Path | None = None
 
     @cached_property
     def stage(self) -> Stage:
@@ -68,7 +71,7 @@ class Result:
             wanted = [Job(label, p, seed, "tune") for p in tuning.points for seed in (TUNING_SEED, *AGAIN_SEEDS)]
             point = self.stage.chosen.get(label)
             if point is not None:
-                wanted += [Job(label, point, FRESH_SEED + i, "confirm") for i in range(self.spec.seeds)]
+                wanted += [fresh_job(label, point, i) for i in range(self.spec.seeds)]
             found += [(job, self.outcomes[key]) for job in wanted if (key := job.key(self.spec)) in self.outcomes]
         return found
 
@@ -115,6 +118,25 @@ class Result:
             spaces=spaces,
             **options,
         )
+
+    @cached_property
+    def judgement(self) -> Judgement:
+        """The judgement as it was declared."""
+        return self.judge()
+
+    def write(self, folder: Path | str | None = None) -> list[Path]:
+        """Write the report: ``report.html``, ``report.md`` and pictures, into ``folder`` or the study's own.
+
+        Raises:
+            OptionError: there is no folder, or it cannot be written.
+        """
+        from ravine.comparison import report
+
+        place = self.folder if folder is None else Path(folder)
+        if place is None:
+            raise OptionError("The study has no folder: say where its report goes, write(folder).")
+        place.mkdir(parents=True, exist_ok=True)
+        return report.write(self, self.judgement, place)
 
     def rows(self) -> list[dict[str, Any]]:
         """A dict for each training that is done: what a table of trials has in its lines."""

@@ -23,6 +23,11 @@ class ArmSpec:
     fixed: Mapping[str, Any]
     space: Mapping[str, Range]
 
+    @property
+    def middle(self) -> dict[str, float]:
+        """The point in the middle of its space."""
+        return {name: values.value(0.5) for name, values in self.space.items()}
+
 
 @dataclass(frozen=True)
 class Spec:

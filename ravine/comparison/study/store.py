@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class Store:
         self.name, self.where = files.run_name(name), str(where)
         self._storage = _open(where)
         self._study: Any = None
+        self._kept: dict[int, tuple[str, Outcome] | None] = {}  # of trials that are finished: they do not change
         self._seen: dict[int, tuple[Any, float]] = {}  # signs of life of others, and when this process saw them change
 
     # --- the spec ------------------------------------------------------------------------------------------------
@@ -87,6 +88,16 @@ class Store:
             raise OptionError(f"The study {self.name!r} was not made by ravine compare.")
         return Spec.from_json(kept)
 
+    def keep(self, name: str, value: Any) -> None:
+        """Keep something about the whole study: what JSON can hold."""
+        with _reached(self.where):
+            self._study.set_user_attr(f"ravine {name}", value)
+
+    def kept(self, name: str) -> Any:
+        """What was kept under that name, or None."""
+        with _reached(self.where):
+            return self._study.user_attrs.get(f"ravine {name}")
+
     def close(self) -> None:
         """Part from a database; a journal file is open only while it is used."""
         self._storage.remove_session()
@@ -100,18 +111,20 @@ class Store:
 
     def done(self) -> dict[str, Outcome]:
         """The outcomes there are, by key."""
-        return {key: Outcome.of_tree(t.user_attrs[_OUTCOME]) for key, t in self._finished().items()}
+        found: dict[str, Outcome] = {}
+        for t in self._trials():
+            if t.number not in self._kept and t.state.is_finished():
+                about = t.user_attrs
+                whole = _KEY in about and _OUTCOME in about
+                self._kept[t.number] = (about[_KEY], Outcome.of_tree(about[_OUTCOME])) if whole else None
+            kept = self._kept.get(t.number)
+            if kept is not None:
+                found.setdefault(*kept)
+        return found
 
     def _trials(self) -> list[Any]:
         with _reached(self.where):
             found: list[Any] = self._study.get_trials(deepcopy=False)
-        return found
-
-    def _finished(self) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for t in self._trials():
-            if _KEY in t.user_attrs and _OUTCOME in t.user_attrs and t.state.is_finished():
-                found.setdefault(t.user_attrs[_KEY], t)
         return found
 
     def claim(self, jobs: Iterable[Job], spec: Spec) -> tuple[Job, Claim] | None:
@@ -270,6 +283,3 @@ def _reached(where: str) -> Iterator[None]:
             raise
         line = str(error).strip().partition("\n")[0]
         raise DataError(f"The storage {hidden(where)} cannot be reached: {line}") from error
-
-
-Progress = Callable[[Mapping[str, Outcome]], None]

@@ -141,8 +141,7 @@ def run(spec: Spec, task: Task, job: Job) -> Outcome:
 
 def contender_of(arm: ArmSpec, point: Mapping[str, float], task: Task) -> contenders.Contender:
     """The optimizer of an arm at a point of its space."""
-    found = contenders.parse(arm.label, task, None)
-    return replace(found, options={**found.options, **arm.fixed, **point})
+    return contenders.at(contenders.parse(arm.label, task), point)
 
 
 def _ratios(learn: Learner) -> dict[str, float]:
