@@ -12,7 +12,7 @@ from ravine.comparison.study.protocol import Done, Stage
 from ravine.comparison.study.result import Result
 from ravine.comparison.study.store import Store, hidden
 from ravine.comparison.study.trial import run
-from ravine.comparison.study.worker import work
+from ravine.comparison.study.worker import Ending, work
 from ravine.errors import DataError, OptionError, nearest
 from ravine.tasks import Task, find
 
@@ -41,12 +41,14 @@ def command(study: str, storage: str, rerun: str | None, data: Path | None, quie
     store = Store(study, storage)
     spec = store.spec()
     task = find(spec.task, data or (None if spec.data is None else Path(spec.data)))
-    signal.signal(signal.SIGTERM, _end)
+    ending = Ending()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ending)
     try:
         if rerun is not None:
             click.echo(_again(Result(spec, store.done()), task, rerun))
             return
-        work(store, spec, task, _Lines(quiet).look)
+        work(store, spec, task, _Lines(quiet).look, ending)
     except KeyboardInterrupt:
         click.echo("Interrupted; what was done is kept.", err=True)
         raise SystemExit(130) from None
@@ -54,11 +56,6 @@ def command(study: str, storage: str, rerun: str | None, data: Path | None, quie
         store.close()
     if not quiet:
         click.echo(f"The study {study} in {hidden(storage)} is complete.")
-
-
-def _end(*_: object) -> None:
-    """A worker that is told to end gives its trial back first."""
-    raise SystemExit(143)
 
 
 class _Lines:

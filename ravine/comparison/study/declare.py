@@ -81,7 +81,7 @@ def declare(
     if schedule:
         schedules.parse(schedule)
     spaces = {} if space is None else read(space, labels)
-    arms = tuple(ArmSpec(one.label, {}, spaces.get(one.label) or usual_space(one.label)) for one in found)
+    arms = tuple(ArmSpec(one.label, spaces.get(one.label) or usual_space(one.label)) for one in found)
     for arm in arms:
         _check(arm)
     epochs = task.quick_epochs if how.quick else task.epochs

@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
 
 from ravine.comparison.study.space import Range
 
@@ -17,10 +16,9 @@ TUNING_SEED, AGAIN_SEEDS, FRESH_SEED = 0, (1, 2), 1000
 
 @dataclass(frozen=True)
 class ArmSpec:
-    """An optimizer that takes part: how it was written, what is fixed, what is searched."""
+    """An optimizer that takes part: how it was written, and where what is not given is searched."""
 
     label: str
-    fixed: Mapping[str, Any]
     space: Mapping[str, Range]
 
     @property
@@ -75,12 +73,7 @@ class Spec:
         """The spec of :meth:`to_json`."""
         tree = json.loads(text)
         arms = tuple(
-            ArmSpec(
-                a["label"],
-                {k: tuple(v) if isinstance(v, list) else v for k, v in a["fixed"].items()},
-                {name: Range(**r) for name, r in a["space"].items()},
-            )
-            for a in tree.pop("arms")
+            ArmSpec(a["label"], {name: Range(**r) for name, r in a["space"].items()}) for a in tree.pop("arms")
         )
         return cls(arms=arms, **tree)
 
@@ -97,7 +90,6 @@ class Spec:
         lines += [f"{label} takes part only here" for label in arms if label not in others]
         lines += [f"{label} takes part only there" for label in others if label not in arms]
         for label in arms:
-            for part in ("fixed", "space"):
-                if label in others and arms[label][part] != others[label][part]:
-                    lines.append(f"{label}, {part}: {others[label][part]} there, {arms[label][part]} here")
+            if label in others and arms[label] != others[label]:
+                lines.append(f"{label}, space: {others[label]['space']} there, {arms[label]['space']} here")
         return lines or (["the order of the optimizers"] if list(arms) != list(others) else [])

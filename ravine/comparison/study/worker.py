@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from ravine.comparison.study.protocol import Done, Stage, stage
 from ravine.comparison.study.spec import Spec
@@ -17,13 +19,47 @@ _WAIT = 0.05  # seconds, where all that is needed now is being done by others
 Look = Callable[[Stage, Done], None]
 
 
-def work(store: Store, spec: Spec, task: Task, on_look: Look = lambda now, done: None) -> Stage:
+class Ending:
+    """A handler of signals that end a worker: at once while it trains, otherwise before its next trial.
+
+    An exception in the middle of a write to the store could leave a lock behind.
+    """
+
+    def __init__(self) -> None:
+        self._asked: BaseException | None = None
+        self._training = False
+
+    def __call__(self, number: int, _: object) -> None:
+        self._asked = KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
+        if self._training:
+            raise self._asked
+
+    def check(self) -> None:
+        """Raise what was asked for."""
+        if self._asked is not None:
+            raise self._asked
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """While this lasts, a signal raises."""
+        self._training = True
+        try:
+            self.check()
+            yield
+        finally:
+            self._training = False
+
+
+def work(
+    store: Store, spec: Spec, task: Task, on_look: Look = lambda now, done: None, ending: Ending | None = None
+) -> Stage:
     """Run trials until the study is done.
 
     Args:
         store, spec: the study.
         task: the spec's.
         on_look: called with the stage and what is done, before each trial.
+        ending: the handler of the signals that end this process.
 
     Returns:
         The last stage.
@@ -31,7 +67,9 @@ def work(store: Store, spec: Spec, task: Task, on_look: Look = lambda now, done:
     Raises:
         BaseException: what is no failure of the trial, such as KeyboardInterrupt; the trial is free for others.
     """
+    ending = ending or Ending()
     while True:
+        ending.check()
         done = store.done()
         now = stage(spec, done)
         on_look(now, done)
@@ -44,7 +82,8 @@ def work(store: Store, spec: Spec, task: Task, on_look: Look = lambda now, done:
         job, claim = claimed
         with claim.alive():
             try:
-                outcome = run(spec, task, job)
+                with ending.training():
+                    outcome = run(spec, task, job)
             except Exception:  # the task's failure is the trial's, and the study goes on
                 outcome = Outcome(error=traceback.format_exc())
             except BaseException:

@@ -43,7 +43,7 @@ def study(floors, *, noise=0.01, points=8, seeds=5, failing=(), about=ABOUT):
 
     ``failing`` has pairs of label and seed whose trainings raise.
     """
-    arms = tuple(ArmSpec(label, {}, {"lr": Range(1e-4, 1.0)}) for label in floors)
+    arms = tuple(ArmSpec(label, {"lr": Range(1e-4, 1.0)}) for label in floors)
     versions = {"ravine": "0.1.0", "torch": "2.13.0"}
     spec = Spec("digits", arms, steps=100, points=points, seeds=seeds, versions=versions)
     done = {}

@@ -15,7 +15,7 @@ from ravine.comparison.study.trial import Outcome
 
 SPEC = Spec(
     "digits",
-    (ArmSpec("sgd", {}, {"lr": Range(1e-3, 10.0)}), ArmSpec("adam", {}, {"lr": Range(1e-5, 0.1)})),
+    (ArmSpec("sgd", {"lr": Range(1e-3, 10.0)}), ArmSpec("adam", {"lr": Range(1e-5, 0.1)})),
     steps=10,
     points=8,
     seeds=4,
@@ -108,7 +108,7 @@ def test_what_differs_between_specs_is_said():
     other = replace(
         SPEC,
         steps=11,
-        arms=(ArmSpec("sgd", {}, {"lr": Range(1e-3, 1.0)}), ArmSpec("rmsprop", {}, {"lr": Range(1e-3, 1)})),
+        arms=(ArmSpec("sgd", {"lr": Range(1e-3, 1.0)}), ArmSpec("rmsprop", {"lr": Range(1e-3, 1)})),
     )
     assert other.hash != SPEC.hash
     text = "; ".join(SPEC.differences(other))
@@ -120,7 +120,7 @@ def test_what_differs_between_specs_is_said():
 
 
 def test_an_optimizer_without_a_space_is_tried_once():
-    spec = Spec("digits", (ArmSpec("sgd", {"lr": 0.1}, {}),), steps=10, seeds=2)
+    spec = Spec("digits", (ArmSpec("sgd:lr=0.1", {}),), steps=10, seeds=2)
     last, stages = play(spec, lambda job: 1.0)
     assert [(name, len(jobs)) for name, jobs in stages] == [("tune", 1), ("again", 2), ("confirm", 2)]
-    assert last.chosen == {"sgd": {}}
+    assert last.chosen == {"sgd:lr=0.1": {}}

@@ -16,7 +16,7 @@ from ravine.errors import OptionError
 
 SPEC = Spec(
     "digits",
-    tuple(ArmSpec(name, {}, {"lr": Range(1e-4, 1.0)}) for name in ("sgd", "rmsprop", "adam")),
+    tuple(ArmSpec(name, {"lr": Range(1e-4, 1.0)}) for name in ("sgd", "rmsprop", "adam")),
     steps=100,
     points=8,
     seeds=8,

@@ -24,7 +24,7 @@ from ravine.comparison.study.worker import work
 from ravine.errors import DataError, OptionError
 from ravine.tasks import find
 
-ARMS = (ArmSpec("sgd", {}, {"lr": Range(1e-3, 10.0)}), ArmSpec("rmsprop", {"alpha": 0.9}, {"lr": Range(1e-5, 0.1)}))
+ARMS = (ArmSpec("sgd", {"lr": Range(1e-3, 10.0)}), ArmSpec("rmsprop:alpha=0.9", {"lr": Range(1e-5, 0.1)}))
 SPEC = Spec("breast-cancer", ARMS, steps=20, points=4, again=2, extra=2, widenings=1, seeds=2, evaluations=4)
 
 
@@ -52,7 +52,7 @@ stores.BEAT, stores.STALE, stores.LOCK = 0.2, 2.0, 3
 store = stores.Store("study", sys.argv[1])
 spec = store.spec()
 print("ready", flush=True)
-work(store, spec, find(spec.task), on_trial=lambda now: print(now.name, len(now.jobs), flush=True))
+work(store, spec, find(spec.task), on_look=lambda now, done: print(now.name, len(now.jobs), flush=True))
 store.close()
 """
 
@@ -71,12 +71,12 @@ def test_a_stopped_study_goes_on_where_it_was(alone, tmp_path):
     class Enough(Exception):
         pass
 
-    def stop(now):
+    def stop(now, done):
         if len(store.done()) >= 7:
             raise Enough
 
     with pytest.raises(Enough):
-        work(store, SPEC, find(SPEC.task), on_trial=stop)
+        work(store, SPEC, find(SPEC.task), on_look=stop)
     again = Store("study", tmp_path / "journal.log")
     again.begin(SPEC)
     assert len(again.done()) == 7
@@ -199,7 +199,7 @@ def test_a_trial_whose_task_raises_is_a_failure_with_its_traceback(tmp_path, mon
     failed = [o for o in store.done().values() if o.error]
     assert len(failed) == 1
     assert "ZeroDivisionError: planted" in failed[0].error
-    assert last.chosen["rmsprop"] != calls[0].point
+    assert last.chosen["rmsprop:alpha=0.9"] != calls[0].point
 
 
 def test_a_training_is_a_pure_function_of_spec_point_and_seed():

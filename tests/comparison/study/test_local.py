@@ -1,0 +1,90 @@
+"""Worker processes on this machine: what ends them, and what is said of it."""
+
+import signal
+import time
+
+import pytest
+
+from ravine.comparison.study import local
+from ravine.comparison.study.space import Range
+from ravine.comparison.study.spec import ArmSpec, Spec
+from ravine.comparison.study.store import Store
+from ravine.errors import TrainingError
+
+ARMS = (ArmSpec("sgd", {"lr": Range(1e-3, 10.0)}),)
+SPEC = Spec("breast-cancer", ARMS, steps=40, points=6, again=1, widenings=0, seeds=2, evaluations=2)
+
+
+def begun(folder, spec=SPEC):
+    store = Store("study", folder / "study.journal")
+    store.begin(spec)
+    return store
+
+
+def test_what_a_worker_says_last_is_told(tmp_path):
+    store = begun(tmp_path, Spec("there-is-none", ARMS, steps=4))
+    with pytest.raises(TrainingError, match="A worker ended: ravine: There is no task 'there-is-none'"):
+        local.run(store, store.spec(), 1, lambda now, done: None)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_missed_by_nobody_and_all_of_them_are(tmp_path, monkeypatch):
+    store, killed, started = begun(tmp_path), [], []
+    popen = local.subprocess.Popen
+
+    def noted(*arguments, **options):
+        started.append(popen(*arguments, **options))
+        return started[-1]
+
+    monkeypatch.setattr(local.subprocess, "Popen", noted)
+
+    def kill_first(now, done):
+        if not killed:
+            started[0].send_signal(signal.SIGKILL)
+            killed.append(started[0])
+
+    assert local.run(store, SPEC, 2, kill_first).name == "done"
+
+    other = Store("other", tmp_path / "study.journal")
+    other.begin(SPEC)
+    before = len(started)
+    with pytest.raises(TrainingError, match="All workers were killed"):
+        local.run(other, SPEC, 2, lambda now, done: [p.send_signal(signal.SIGKILL) for p in started[before:]])
+
+
+def test_ctrl_c_ends_the_workers_and_gives_their_trials_back(tmp_path, monkeypatch):
+    store, started, popen = begun(tmp_path), [], local.subprocess.Popen
+
+    def noted(*arguments, **options):
+        started.append(popen(*arguments, **options))
+        return started[-1]
+
+    monkeypatch.setattr(local.subprocess, "Popen", noted)
+
+    def stop(now, done):
+        if len(done) >= 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        local.run(store, SPEC, 1, stop)
+    (worker,) = started
+    assert worker.returncode == 143
+    states = [t.state.name for t in store._trials()]
+    assert "RUNNING" not in states
+    clock = time.monotonic()
+    assert local.run(store, SPEC, 1, lambda now, done: None).name == "done"
+    assert time.monotonic() - clock < 60, "nobody waits for a worker that is gone"
+
+
+def test_a_password_stands_in_no_command_line(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        local.subprocess, "Popen", lambda command, **options: seen.append((command, options["env"])) or None
+    )
+    store = begun(tmp_path)
+    store.where = "postgresql://me:secret@host/db"
+    with pytest.raises(AttributeError):
+        local.run(store, SPEC, 1, lambda now, done: None)
+    ((command, environment),) = seen
+    assert "secret" not in " ".join(command)
+    assert environment["RAVINE_STORAGE"] == "postgresql://me:secret@host/db"

@@ -1,0 +1,190 @@
+"""A whole comparison in one call: what it gives, how it goes on, and what it refuses before anything runs."""
+
+import dataclasses
+import json
+import shlex
+
+import pytest
+
+import ravine
+from ravine.comparison import compare as module
+from ravine.comparison.compare import command
+from ravine.comparison.study.declare import declare
+from ravine.comparison.study.place import Place
+from ravine.comparison.study.store import Store
+from ravine.errors import OptionError, RavineError, TrainingError
+from ravine.tasks import find
+
+SMALL = {"preset": "quick", "points": 3, "seeds": 2, "steps": 8, "jobs": 1, "quiet": True}
+FAILING = """
+import torch
+from ravine.tasks import Data, Task
+
+def loss(outputs, targets):
+    if outputs.abs().max() > {limit}:
+        raise ArithmeticError("too far")
+    return ((outputs - targets) ** 2).mean()
+
+def task():
+    rows = Data(torch.linspace(-1, 1, 40)[:, None], torch.linspace(-1, 1, 40)[:, None])
+    return Task(model=lambda: torch.nn.Linear(1, 1), train=rows, test=rows, loss=loss, batch_size=8)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def outcomes(result):
+    return json.dumps({k: {**o.tree(), "seconds": 0} for k, o in result.outcomes.items()}, sort_keys=True)
+
+
+def test_a_comparison_is_one_call():
+    result = ravine.compare("breast-cancer", ["sgd", "rmsprop"], **SMALL)
+    table = result.trials()
+    confirmed = table[table.kind == "confirm"]
+    assert sorted(confirmed.optimizer) == ["rmsprop", "rmsprop", "sgd", "sgd"]
+    assert sorted(set(confirmed.seed)) == [1000, 1001], "the same fresh seeds for both"
+    first = table[(table.kind == "tune") & (table.seed == 0)]
+    assert first.groupby("optimizer").size().nunique() == 1, "as many points for both"
+    assert confirmed.accuracy.between(0.3, 1).all()
+    assert table[table.kind == "tune"].accuracy.isna().all(), "test data are not read while tuning"
+    assert set(result.seconds) == {"sgd", "rmsprop"}
+    assert all(0 < s.step < 1 and 0 < s.share < 1 for s in result.seconds.values())
+    assert result.judgement.sentence
+
+
+def test_the_same_study_again_trains_nothing_and_another_spec_is_refused(monkeypatch):
+    first = ravine.compare("breast-cancer", ["sgd"], **SMALL, study="mine")
+    monkeypatch.setattr("ravine.comparison.study.worker.run", None)  # were it called, that would be an error
+    again = ravine.compare("breast-cancer", ["sgd"], **SMALL, study="mine")
+    assert outcomes(again) == outcomes(first)
+    assert again.seconds == first.seconds
+    with pytest.raises(OptionError, match=r"seeds: 2 there, 3 here"):
+        ravine.compare("breast-cancer", ["sgd"], **{**SMALL, "seeds": 3}, study="mine")
+
+
+def test_the_command_of_a_study_declares_the_same_study():
+    result = ravine.compare(
+        "breast-cancer", ["sgd", "torch-adam:eps=1e-6"], **SMALL, schedule="cosine", reference="sgd"
+    )
+    words = shlex.split(result.about.command)
+    assert words[:3] == ["ravine", "compare", "breast-cancer"]
+    from ravine.cli.compare import command as cli
+
+    given = cli.make_context("compare", words[2:]).params
+    optimizers, kept = (
+        given.pop("optimizers"),
+        {k: given[k] for k in ("points", "seeds", "steps", "schedule", "reference")},
+    )
+    declared = declare(find("breast-cancer"), "breast-cancer", optimizers, preset=given["preset"], **kept)
+    assert declared.hash == result.spec.hash
+    assert given["study"] == "compare-breast-cancer"
+
+
+def test_a_command_has_no_password(tmp_path):
+    spec = declare(find("breast-cancer"), "breast-cancer", ["sgd"])
+    where = Place("study", "postgresql://me:secret@host/db", tmp_path)
+    assert "secret" not in command(spec, where)
+    assert f"--out {tmp_path} --storage postgresql://me@host/db" in command(spec, where)
+
+
+def test_a_task_made_here_takes_part_but_cannot_be_shared():
+    task = dataclasses.replace(find("breast-cancer"), name="mine")
+    result = ravine.compare(task, ["sgd"], **SMALL)
+    assert result.spec.task == "mine"
+    assert result.stage.name == "done"
+    with pytest.raises(OptionError, match="give the path of a Python file"):
+        ravine.compare(task, ["sgd"], **SMALL, study="mine")
+
+
+def test_two_workers_give_what_one_gives():
+    one = ravine.compare("breast-cancer", ["sgd", "adam"], **SMALL)
+    two = ravine.compare("breast-cancer", ["sgd", "adam"], **{**SMALL, "jobs": 2})
+    assert outcomes(one) == outcomes(two)
+
+
+def test_a_task_that_raises_in_some_trainings_is_compared_all_the_same(tmp_path):
+    (tmp_path / "some.py").write_text(FAILING.format(limit=1e3))
+    result = ravine.compare("some.py", ["sgd"], **{**SMALL, "points": 8})
+    failed = [o for o in result.outcomes.values() if o.error]
+    assert 0 < len(failed) < len(result.outcomes)
+    assert all("ArithmeticError: too far" in o.error for o in failed)
+
+
+def test_a_task_that_always_raises_says_why(tmp_path, monkeypatch):
+    (tmp_path / "all.py").write_text(FAILING.format(limit=0))
+    with pytest.raises(TrainingError, match="too far"):
+        ravine.compare("all.py", ["sgd"], **SMALL)
+    assert [p.name for p in tmp_path.iterdir()] == ["all.py"], "said before a folder was made"
+    monkeypatch.setattr(module, "rehearse", lambda *_: None)
+    with pytest.raises(TrainingError, match=r"All \d+ trainings failed: ArithmeticError: too far"):
+        ravine.compare("all.py", ["sgd"], **SMALL)
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch):
+    from ravine.comparison.study import worker
+
+    calls, run = [], worker.run
+
+    def stopped(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return run(*arguments)
+
+    monkeypatch.setattr(worker, "run", stopped)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        ravine.compare("breast-cancer", ["sgd"], **SMALL)
+    (note,) = caught.value.__notes__
+    assert note.startswith("2 trainings are done and kept. Go on: ravine compare breast-cancer -o sgd")
+    assert "--study compare-breast-cancer" in note
+    store = Store("compare-breast-cancer", "ravine-out/compare-breast-cancer/study.journal")
+    store.spec()
+    assert len(store.done()) == 2
+    monkeypatch.setattr(worker, "run", run)
+    assert ravine.compare("breast-cancer", ["sgd"], **SMALL, study="compare-breast-cancer").stage.name == "done"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "text"),
+    [
+        (("diggits",), {}, "Did you mean 'digits'"),
+        (("digits", ["rmsporp"]), {}, "Did you mean 'rmsprop'"),
+        (("digits", []), {}, "nothing to compare"),
+        (("digits", ["sgd", "sgd"]), {}, "given twice"),
+        (("digits", ["sgd"]), {"jobs": 0}, "jobs = 0"),
+        (("digits", ["sgd"]), {"points": 0}, "points = 0"),
+        (("digits", ["sgd"]), {"steps": 0}, "steps = 0"),
+        (("digits", ["sgd", "adam"]), {"seeds": 1}, "at least 2 seeds"),
+        (("digits", ["sgd", "adam"]), {"reference": "adm"}, "reference 'adm' does not take part. Did you mean 'adam'"),
+        (("digits", ["sgd"]), {"schedule": "cosin"}, "Did you mean 'cosine'"),
+        (("digits", ["sgd"]), {"preset": "ful"}, "Did you mean 'full'"),
+        (("digits", ["sgd"]), {"space": "none.toml"}, "none.toml cannot be read"),
+        (("digits", ["sgd"]), {"study": "a/b"}, "cannot be a name"),
+        (("digits", ["rmsprop:alpha=-1"]), {}, "rmsprop:alpha=-1: "),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_written(tmp_path, arguments, options, text):
+    with pytest.raises(RavineError, match=text) as caught:
+        ravine.compare(*arguments, **{**SMALL, **options})
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_other_things_in_it_is_refused(tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "thesis.txt").write_text("mine")
+    with pytest.raises(OptionError, match="is not empty and has no study.journal"):
+        ravine.compare("breast-cancer", ["sgd"], **SMALL, out="here")
+    ravine.compare("breast-cancer", ["sgd"], **SMALL, out="new")
+    again = ravine.compare("breast-cancer", ["sgd"], **SMALL, out="new")
+    assert again.folder is not None
+    assert again.folder.name == "new"
+    assert again.about.command.endswith("--study compare-breast-cancer --out new")
+
+
+def test_a_second_study_without_a_name_gets_a_folder_of_its_own():
+    folders = [ravine.compare("breast-cancer", ["sgd"], **SMALL).folder for _ in range(2)]
+    assert [str(f) for f in folders] == ["ravine-out/compare-breast-cancer", "ravine-out/compare-breast-cancer-2"]
