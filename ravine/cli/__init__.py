@@ -54,7 +54,7 @@ def main() -> None:
         _ravine(prog_name="ravine")
     except RavineError as error:
         if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun started, one speaks
-            click.echo(f"ravine: {error}", err=True)
+            click.echo("\n".join([f"ravine: {error}", *getattr(error, "__notes__", [])]), err=True)
         sys.exit(2)
     except OSError as error:
         if error.errno != errno.ENOSPC:

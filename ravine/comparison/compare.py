@@ -20,7 +20,7 @@ from ravine.comparison.study.spec import Spec
 from ravine.comparison.study.store import Store, hidden
 from ravine.comparison.study.trial import contender_of
 from ravine.comparison.study.worker import work
-from ravine.errors import OptionError, TrainingError
+from ravine.errors import OptionError, RavineError, TrainingError
 from ravine.tasks import Task, find
 
 _SECONDS = "seconds"
@@ -75,7 +75,7 @@ def compare(
         OptionError: an argument cannot be what it is, or the study was made with another spec.
         DataError: data or storage cannot be used.
         TrainingError: the task fails with these optimizers.
-        KeyboardInterrupt: Ctrl-C; what is done is kept, and the error's note says how to go on.
+        KeyboardInterrupt: Ctrl-C. What is done is kept, as after any error, and the error's note says how to go on.
     """
     found = task if isinstance(task, Task) else find(str(task), None if data is None else Path(data))
     if isinstance(task, Task) and (study or storage):
@@ -113,8 +113,9 @@ def compare(
                 else:
                     stage = local.run(store, spec, jobs or local.cores(), look, None if data is None else Path(data))
                 seconds, machine = _seconds(store, spec, found, stage)
-        except KeyboardInterrupt as interrupt:
-            interrupt.add_note(f"{len(store.done())} trainings are done and kept." + (again and f" Go on: {again}"))
+        except (KeyboardInterrupt, RavineError) as stopped:
+            with suppress(RavineError):  # the storage may be what failed
+                stopped.add_note(f"{len(store.done())} trainings are done and kept.{again and f' Go on: {again}'}")
             raise
         about = About(where.study, hidden(where.storage), again, machine)
         result = Result(spec, store.done(), seconds, about, where.folder)

@@ -1,13 +1,18 @@
 """``ravine compare`` from the outside: what it prints, writes, refuses and returns."""
 
-import json
+import os
+import signal
+import subprocess
 import sys
+import time
 
 import pytest
 from click.testing import CliRunner
 
 from ravine.cli import compare, main
-from ravine.comparison import contenders
+from ravine.comparison.study import worker
+
+SMALL = ("--points", "3", "--seeds", "2", "--steps", "8", "--jobs", "1")
 
 
 @pytest.fixture
@@ -16,8 +21,8 @@ def ravine(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
 
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ravine", "compare", *arguments])
+    def call(*arguments, command="compare"):
+        monkeypatch.setattr(sys, "argv", ["ravine", command, *arguments])
         with pytest.raises(SystemExit) as ended:
             main()
         out, err = capsys.readouterr()
@@ -26,90 +31,93 @@ def ravine(tmp_path, monkeypatch, capsys):
     return call
 
 
-def results(path):
-    return {c["spec"]: c for c in json.loads(path.read_text())["contenders"]}
-
-
-def test_digits_with_everything_it_needs_by_itself(ravine, tmp_path):
-    code, out, err = ravine("digits", "--quick")
+def test_a_comparison_and_everything_it_leaves(ravine, tmp_path):
+    code, out, err = ravine("breast-cancer", "-o", "sgd", "-o", "torch-rmsprop:alpha=0.9", *SMALL)
     assert (code, err) == (0, "")
-    assert max(map(len, out.splitlines())) <= 80
-    found = results(tmp_path / "ravine-out" / "compare-digits" / "results.json")
-    assert list(found) == list(contenders.DEFAULTS)
-    for spec, contender in found.items():
-        assert spec in out
-        assert contender["accuracy"] > 0.93
-        assert contender["steps"] == 5 * 23
-    losses = [float(line.split()[3]) for line in out.splitlines() if line.strip().split(" ")[0] in found]
-    assert len(losses) == 9
-    assert losses == sorted(losses)
-    ours, theirs = found["rmsprop:alpha=0.9"], found["torch-rmsprop:alpha=0.9"]
-    assert ours["lr"] == theirs["lr"]
-    for key in ("train_loss", "test_loss"):
-        assert ours[key] == pytest.approx(theirs[key], rel=5e-4)
-    assert ours["curve"]["loss"] == pytest.approx(theirs["curve"]["loss"], rel=1e-3)
-    written = {path.name for path in (tmp_path / "ravine-out" / "compare-digits").iterdir()}
-    assert written == {"curves.png", "results.json"}
-    for name in written:
-        assert f"Wrote ravine-out/compare-digits/{name}" in out
+    lines = out.splitlines()
+    assert max(len(line) for line in lines[:9]) <= 80
+    assert "breast-cancer: 2 optimizers, 3 points, 2 fresh seeds, 8 steps" in lines[0]
+    table = "\n".join(lines[:9])
+    assert table.count("%") == 2
+    assert table.count("of 2") == 2
+    folder = tmp_path / "ravine-out" / "compare-breast-cancer"
+    written = {path.name for path in folder.iterdir()}
+    assert {"study.journal", "report.html", "report.md", "curves.png"} <= written
+    for name in written - {"study.journal"}:
+        assert f"Wrote ravine-out/compare-breast-cancer/{name}" in out
+    assert (folder / "report.html").read_text().count("torch-rmsprop:alpha=0.9") > 1
+
+
+def test_a_training_of_the_report_can_be_run_again(ravine):
+    assert ravine("breast-cancer", "-o", "sgd", *SMALL, "--study", "mine")[0] == 0
+    journal = "ravine-out/mine/study.journal"
+    from ravine.comparison.study.result import Result
+    from ravine.comparison.study.store import Store
+
+    store = Store("mine", journal)
+    result = Result(store.spec(), store.done())
+    job, outcome = result.jobs()[-1]
+    again = ("--study", "mine", "--storage", journal, "--rerun")
+    code, out, _ = ravine(*again, job.key(result.spec), command="worker")
+    assert code == 0
+    assert "seed 1001" in out
+    assert f"validation loss {outcome.score!r}, the same to the last digit" in out
+    code, _, err = ravine(*again, "0123", command="worker")
+    assert code == 2
+    assert "no training '0123'" in err
+
+
+def test_a_rerun_that_differs_says_so(ravine, monkeypatch):
+    import dataclasses
+
+    assert ravine("breast-cancer", "-o", "sgd", *SMALL, "--study", "mine")[0] == 0
+    from ravine.cli import worker as cli
+    from ravine.comparison.study.result import Result
+    from ravine.comparison.study.store import Store
+
+    store = Store("mine", "ravine-out/mine/study.journal")
+    result = Result(store.spec(), store.done())
+    key = result.jobs()[0][0].key(result.spec)
+    run = cli.run
+    monkeypatch.setattr(cli, "run", lambda *a: dataclasses.replace(run(*a), score=1.5))
+    out = ravine("--study", "mine", "--storage", "ravine-out/mine/study.journal", "--rerun", key, command="worker")[1]
+    assert "validation loss 1.5, another than the" in out
+
+
+def test_ctrl_c_says_how_to_go_on(ravine, monkeypatch):
+    calls, run = [], worker.run
+
+    def stopped(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return run(*arguments)
+
+    monkeypatch.setattr(worker, "run", stopped)
+    code, out, err = ravine("breast-cancer", "-o", "sgd", *SMALL)
+    assert (code, out) == (130, "")
+    assert err.splitlines()[0] == "Interrupted."
+    assert "1 trainings are done and kept. Go on: ravine compare breast-cancer -o sgd" in err
+    words = err.splitlines()[1].partition("Go on: ravine compare ")[2].split()
+    monkeypatch.setattr(worker, "run", run)
+    assert ravine(*words)[0] == 0
 
 
 @pytest.mark.slow
-def test_digits_at_its_usual_length_agrees_with_torch_to_three_digits(ravine, tmp_path):
-    assert ravine()[0] == 0
-    found = results(tmp_path / "ravine-out" / "compare-digits" / "results.json")
-    ours, theirs = found["rmsprop:alpha=0.9"], found["torch-rmsprop:alpha=0.9"]
-    for key in ("train_loss", "test_loss"):
-        assert ours[key] == pytest.approx(theirs[key], rel=5e-4)
-    assert min(contender["accuracy"] for contender in found.values()) > 0.95
-
-
-def test_a_second_run_gets_its_own_folder_and_the_same_losses(ravine, tmp_path):
-    for folder in ("compare-beale", "compare-beale-2"):
-        code, out, _ = ravine("beale", "--quick", "-o", "rmsprop", "-o", "torch-adam", "--seed", "3")
-        assert code == 0
-        assert f"Wrote ravine-out/{folder}/contour.png" in out
-        assert (tmp_path / "ravine-out" / folder / "contour.png").read_bytes().startswith(b"\x89PNG")
-    first, second = (
-        results(tmp_path / "ravine-out" / f / "results.json") for f in ("compare-beale", "compare-beale-2")
-    )
-    for spec, contender in first.items():
-        assert second[spec]["curve"] == contender["curve"]
-
-
-def test_rates_and_epochs_are_the_users(ravine, tmp_path):
-    code, out, _ = ravine(
-        "ravine", "--epochs", "1", "--lr", "0.03", "-o", "sgd", "-o", "torch-sgd:lr=0.04", "--out", "here"
-    )
-    assert code == 0
-    assert "1 epoch," in out
-    found = results(tmp_path / "here" / "results.json")
-    assert {spec: c["lr"] for spec, c in found.items()} == {"sgd": 0.03, "torch-sgd:lr=0.04": 0.04}
-    assert found["sgd"]["steps"] == 100
-
-
-def test_a_diverged_optimizer_is_shown_last(ravine, tmp_path):
-    code, out, _ = ravine("rosenbrock", "--quick", "-o", "torch-sgd:lr=1", "-o", "torch-adam", "--out", "here")
-    assert code == 0
-    lines = [line for line in out.splitlines() if "torch-" in line]
-    assert lines[0].startswith(" torch-adam") or lines[0].startswith("torch-adam")
-    assert "diverged" in lines[1]
-    assert "NaN" not in (tmp_path / "here" / "results.json").read_text()
-
-
-def test_an_occupied_folder_is_refused_before_training_and_replaced_with_force(ravine, tmp_path, monkeypatch):
-    (tmp_path / "here").mkdir()
-    (tmp_path / "here" / "results.json").write_text("old")
-    arguments = ("ravine", "--quick", "-o", "torch-sgd", "--out", "here")
-    with monkeypatch.context() as patch:
-        patch.setattr(compare, "_train_all", None)  # were it called, that would be an error
-        code, _, err = ravine(*arguments)
-    assert code == 2
-    assert err.startswith("ravine: The folder here is not empty.")
-    assert "--force" in err
-    assert (tmp_path / "here" / "results.json").read_text() == "old"
-    assert ravine(*arguments, "--force")[0] == 0
-    assert "torch-sgd" in results(tmp_path / "here" / "results.json")
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_real_ctrl_c_while_it_trains(tmp_path, jobs):
+    arguments = ["digits", "-o", "sgd", "-o", "adam", "--study", "mine", "--jobs", jobs]
+    command = [sys.executable, "-m", "ravine", "compare", *arguments]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    journal = tmp_path / "ravine-out" / "mine" / "study.journal"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and (not journal.exists() or b"ravine outcome" not in journal.read_bytes()):
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all processes in front
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "trainings are done and kept. Go on: ravine compare digits" in err
+    assert "Traceback" not in err
 
 
 @pytest.mark.parametrize(
@@ -119,60 +127,71 @@ def test_an_occupied_folder_is_refused_before_training_and_replaced_with_force(r
         (["ravine", "-o", "rmsporp"], "Did you mean 'rmsprop'?"),
         (["ravine", "-o", "rmsprop:alhpa=0.9"], "Did you mean 'alpha'?"),
         (["ravine", "-o", "torch-rmsprop:alpha=-1"], "torch-rmsprop:alpha=-1: Invalid alpha value"),
-        (["ravine", "-o", "torch-lbfgs"], "torch-lbfgs: its step fails"),
-        (["ravine", "--lr", "nan"], "finite number above 0"),
-        (["ravine", "--lr", "-1"], "finite number above 0"),
+        (["ravine", "--points", "0"], "points = 0"),
+        (["ravine", "--preset", "quik"], "Did you mean 'quick'"),
         (["ravine", "--data", "."], "reads no files"),
+        (["ravine", "--storage", "postgresql://me:secret@127.0.0.1:1/none"], "cannot be reached"),
+        (["ravine", "--storage", "nowhere/study.journal", "--study", "a"], "nowhere/study.journal cannot be used"),
         (["mnist", "--data", "nowhere"], "The data folder nowhere does not exist. To get the data"),
-        (["ravine", "--quick", "--epochs", "2"], "give one"),
-        (["ravine", "--force"], "--force is for the folder that --out names"),
-        (["ravine", "--epochs", "0"], "--epochs"),
+        (["ravine", "--study", "../up"], "cannot be a name"),
         (["ravine", "--sed", "1"], "--seed"),
     ],
 )
-def test_a_mistake_is_told_with_exit_code_2_and_leaves_nothing(ravine, tmp_path, arguments, text):
+def test_a_mistake_is_told_with_exit_code_2(ravine, tmp_path, arguments, text):
     code, out, err = ravine(*arguments)
     assert (code, out) == (2, "")
     assert text in err
+    assert "secret" not in err
     assert "Traceback" not in err
-    left = list(tmp_path.rglob("*"))
-    assert [path for path in left if path.name != "ravine-out"] == []
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def interrupt_at(monkeypatch, number):
-    calls, train = [], compare.train
+def test_a_space_file_decides_where_is_looked(ravine, tmp_path):
+    (tmp_path / "space.toml").write_text(
+        "[sgd]\nlr = { low = 0.1, high = 0.2 }\n[adam]\nbeta2 = { low = 0.9, high = 0.99 }\n"
+    )
+    code, out, _ = ravine("breast-cancer", "-o", "sgd", "-o", "adam", *SMALL, "--space", "space.toml")
+    assert code == 0
+    assert "beta2" in out
+    for line, text in [
+        ("[sgd]\nlr = { low = 1, high = 0.2 }", "must be below"),
+        ("[sgd]\nlr = { low = 1e-6, high = 1.0 }", "more than 4 powers of ten"),
+        ("[sgd]\n", r"[sgd] is empty"),
+        ("[sgd]\nalpha = { low = 0.1, high = 0.2 }", "sgd has no 'alpha' to search"),
+        ("[sdg]\nlr = { low = 0.1, high = 0.2 }", "Did you mean 'sgd'"),
+        ("[sgd", "is not TOML"),
+    ]:
+        (tmp_path / "space.toml").write_text(line)
+        code, _, err = ravine("breast-cancer", "-o", "sgd", *SMALL, "--space", "space.toml")
+        assert code == 2
+        assert text in err
+    (tmp_path / "space.toml").write_text('["sgd:lr=0.1"]\nlr = { low = 0.1, high = 0.2 }\n')
+    assert "is given and searched" in ravine("ravine", "-o", "sgd:lr=0.1", "--space", "space.toml")[2]
 
-    def stopped(*arguments, **options):
+
+def test_a_full_disk_is_told_and_what_is_done_is_kept(ravine, monkeypatch, tmp_path):
+    from optuna.storages.journal import JournalFileBackend
+
+    append, calls = JournalFileBackend.append_logs, []
+
+    def full(self, logs):
         calls.append(1)
-        if len(calls) == number:
-            raise KeyboardInterrupt
-        return train(*arguments, **options)
+        if len(calls) > 40:
+            raise OSError(28, "No space left on device")
+        append(self, logs)
 
-    monkeypatch.setattr(compare, "train", stopped)
-
-
-def test_ctrl_c_writes_what_is_finished_and_exits_with_130(ravine, tmp_path, monkeypatch):
-    interrupt_at(monkeypatch, 2)
-    code, out, err = ravine("ravine", "--quick", "-o", "torch-sgd", "-o", "torch-adam", "--out", "here")
-    assert code == 130
-    assert "Finished, 1 of 2: torch-sgd." in err
-    assert "torch-adam" not in out
-    assert list(results(tmp_path / "here" / "results.json")) == ["torch-sgd"]
-    assert json.loads((tmp_path / "here" / "results.json").read_text())["interrupted"] is True
+    monkeypatch.setattr(JournalFileBackend, "append_logs", full)
+    code, _, err = ravine("breast-cancer", "-o", "sgd", *SMALL, "--study", "mine")
+    assert code == 2
+    assert "study.journal cannot be used: No space left on device" in err
+    assert "Go on: ravine compare breast-cancer" in err
+    monkeypatch.setattr(JournalFileBackend, "append_logs", append)
+    assert ravine("breast-cancer", "-o", "sgd", *SMALL, "--study", "mine")[0] == 0
 
 
-def test_ctrl_c_before_anything_is_finished_leaves_no_folder(ravine, tmp_path, monkeypatch):
-    interrupt_at(monkeypatch, 1)
-    code, out, err = ravine("ravine", "--quick", "-o", "torch-sgd", "--out", "here")
-    assert (code, out) == (130, "")
-    assert "nothing" in err
-    assert not (tmp_path / "here").exists()
-    monkeypatch.setattr(compare, "find", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    assert ravine("ravine")[0] == 130
-
-
-def test_help_names_the_tasks():
+def test_help_names_the_tasks_and_presets():
     result = CliRunner().invoke(compare.command, ["--help"])
     assert result.exit_code == 0
-    for word in ("digits", "fashion-mnist", "rosenbrock", "--optimizer", "--quick", "--force"):
-        assert word in result.output
+    told = " ".join(result.output.split())
+    for word in ("digits", "fashion-mnist", "--optimizer", "quick, 8 points and 5 fresh seeds", "--storage"):
+        assert word in told
