@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from ravine.comparison import contenders
-from ravine.comparison.study.spec import ArmSpec, Spec
+from ravine.comparison.paths import starts
+from ravine.comparison.study.spec import TUNING_SEED, ArmSpec, Spec
 from ravine.comparison.threads import one_thread
 from ravine.tasks import Data, Task
 from ravine.train import Batches, Callback, Learner, StopOnNaN
@@ -114,7 +116,9 @@ def run(spec: Spec, task: Task, job: Job) -> Outcome:
     training, valid = parted(task)
     contender = contender_of(spec.arm(job.label), job.point, task)
     curve = _Curve(training.in_order(valid), spec)
-    learn = training.learner(contender.build, seed=job.seed, callbacks=[StopOnNaN(), curve], quiet=True)
+    learn = training.learner(
+        contender.build, seed=job.seed, model=_model(task, job.seed), callbacks=[StopOnNaN(), curve], quiet=True
+    )
     learn.valid = None
     epochs = -(-spec.steps // training.steps_per_epoch)
     with one_thread(), torch.random.fork_rng(devices=[]):
@@ -137,6 +141,16 @@ def run(spec: Spec, task: Task, job: Job) -> Outcome:
         watch=_ratios(learn),
         seconds=seconds,
     )
+
+
+def _model(task: Task, seed: int) -> nn.Module:
+    """The weights that a seed begins with; for a test function a place in its window, its own start while tuning."""
+    model = task.start(seed)
+    if task.surface is not None and seed != TUNING_SEED:
+        place = torch.tensor(starts(task.surface, 2, seed)[1])
+        with torch.no_grad():
+            model.get_parameter("point").copy_(place)
+    return model
 
 
 def contender_of(arm: ArmSpec, point: Mapping[str, float], task: Task) -> contenders.Contender:

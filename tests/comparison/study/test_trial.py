@@ -1,6 +1,7 @@
 """One training of a study against a plain torch loop, and what makes trainings comparable."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional
 from ravine.comparison.study.space import Range
 from ravine.comparison.study.spec import ArmSpec, Spec
 from ravine.comparison.study.trial import Job, parted, run
-from ravine.tasks import Data, Task
+from ravine.tasks import Data, Task, find
 from ravine.train import Batches, accuracy
 
 
@@ -106,3 +107,17 @@ def test_a_model_that_breaks_only_in_its_evaluation_has_diverged():
 def test_every_step_is_measured_where_there_are_few():
     assert trained(small(), "sgd", {"lr": 0.1}, steps=3, evaluations=20).steps == (1, 2, 3)
     assert trained(small(), "sgd", {"lr": 0.1}, steps=11, evaluations=4).steps[-1] == 11
+
+
+def test_on_a_function_gradient_descent_goes_down_from_a_start_of_the_seeds_own():
+    task, found = find("ravine"), {}
+    assert task.surface is not None
+    left, right, bottom, top = task.surface.window
+    for seed in (0, 1000, 1001):
+        job = Job("torch-sgd", {"lr": 0.1}, seed, "confirm")
+        found[seed] = run(Spec("ravine", spec("torch-sgd").arms, steps=10, evaluations=1), task, job)
+    x = -8 * 0.99**10  # x <- x - lr x / 10, y <- y - lr 10 y: y is 0 after one step
+    assert found[0].score == pytest.approx(x**2 / 20)
+    distances = [math.sqrt(found[seed].score * 20) / 0.99**10 for seed in (1000, 1001)]
+    assert distances[0] != pytest.approx(distances[1])
+    assert all(d <= max(-left, right) for d in distances)
