@@ -49,7 +49,7 @@ class _Plan:
     "specs",
     multiple=True,
     metavar="NAME[:key=value,...]",
-    help="An optimizer to compare, such as rmsprop:alpha=0.9 or torch-adam; repeat for more.",
+    help="An optimizer to compare, such as rmsprop:alpha=0.9, torch-adam, or your own, my_rule.py:MyRule; repeat for more.",
 )
 @click.option("--lr", type=float, help="One learning rate for all; lr=... in -o is for one.")
 @click.option("--epochs", type=click.IntRange(min=1), help="How long to train; each task has its usual length.")

@@ -9,6 +9,7 @@ import click
 from ravine.cli.options import DATA
 from ravine.comparison.study.protocol import Stage
 from ravine.comparison.study.store import Store, hidden
+from ravine.comparison.study.versions import check
 from ravine.comparison.study.worker import work
 from ravine.errors import DataError
 from ravine.tasks import find
@@ -16,7 +17,8 @@ from ravine.tasks import find
 _HELP = """Run trials of a study until none is needed.
 
 Any number of workers, on any number of machines, may work on one study: they share its trials through the storage. One
-that is killed loses its trial to another. The study is made by `ravine compare --study NAME --storage URL`.
+that is killed loses its trial to another. The study is made by `ravine compare --study NAME --storage URL`. Where it has a
+task or an optimizer in a Python file, start the worker in the folder from which the study named it, with the same file.
 """
 
 
@@ -30,6 +32,7 @@ def command(study: str, storage: str, data: Path | None, quiet: bool) -> None:
         raise DataError(f"There is no journal file {storage}; ravine compare makes it.")
     store = Store(study, storage)
     spec = store.spec()
+    check(spec)  # before a file is run that is not the study's
     task = find(spec.task, data or (None if spec.data is None else Path(spec.data)))
     last = [""]
 

@@ -112,7 +112,7 @@ def run(spec: Spec, task: Task, job: Job) -> Outcome:
     Whatever a task or an optimizer raises is raised here, and is the trial's failure.
     """
     training, valid = parted(task)
-    contender = contender_of(spec.arm(job.label), job.point, task)
+    contender = contender_of(spec.arm(job.label), job.point, task, spec.versions)
     curve = _Curve(training.in_order(valid), spec)
     learn = training.learner(contender.build, seed=job.seed, callbacks=[StopOnNaN(), curve], quiet=True)
     learn.valid = None
@@ -139,9 +139,11 @@ def run(spec: Spec, task: Task, job: Job) -> Outcome:
     )
 
 
-def contender_of(arm: ArmSpec, point: Mapping[str, float], task: Task) -> contenders.Contender:
-    """The optimizer of an arm at a point of its space."""
-    found = contenders.parse(arm.label, task, None)
+def contender_of(
+    arm: ArmSpec, point: Mapping[str, float], task: Task, versions: Mapping[str, str] | None = None
+) -> contenders.Contender:
+    """The optimizer of an arm at a point of its space; ``versions`` are the spec's, for files of the user's own."""
+    found = contenders.parse(arm.label, task, None, versions)
     return replace(found, options={**found.options, **arm.fixed, **point})
 
 

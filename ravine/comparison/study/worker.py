@@ -10,6 +10,7 @@ from ravine.comparison.study.protocol import Stage, stage
 from ravine.comparison.study.spec import Spec
 from ravine.comparison.study.store import Store
 from ravine.comparison.study.trial import Outcome, run
+from ravine.comparison.study.versions import check
 from ravine.tasks import Task
 
 _WAIT = 0.2  # seconds, where all that is needed now is being done by others
@@ -25,7 +26,11 @@ def work(store: Store, spec: Spec, task: Task, on_trial: Callable[[Stage], None]
 
     Returns:
         The last stage.
+
+    Raises:
+        DataError: a file of the user's own is not the one that the study was made with.
     """
+    check(spec)  # else every trial would be kept as a failure
     while True:
         now = stage(spec, store.done())
         on_trial(now)
