@@ -140,7 +140,8 @@ def parse(
     found = _own(spec)
     if found is not None:
         name, file = found.whole, Path(found.file).absolute()
-        cls, options = own.load(found.file, found.name, (versions or {}).get(found.file)), {}
+        cls = own.load(found.file, found.name, (versions or {}).get(found.file))
+        options: dict[str, Any] = {}
     else:
         name, file = _name(spec), None
         cls, options = _find(name)
@@ -149,10 +150,10 @@ def parse(
         if not takes(cls, key):
             raise OptionError(f"{spec}: {name} has no option {key!r}. {nearest(key, keys(cls))}")
     if takes(cls, "lr") and "lr" not in given:
-        usual = task is None or found is not None  # of a rule of the user's own nobody knows a rate
-        rate = lr if lr is not None or usual else default_rate(task, name)
-        if rate is not None:
-            options["lr"] = rate
+        if lr is None and task is not None and found is None:  # nobody knows a rate of a user's own rule
+            lr = default_rate(task, name)
+        if lr is not None:
+            options["lr"] = lr
     elif lr is not None and "lr" not in given:
         raise OptionError(f"{spec}: {name} has no learning rate, but one was given for all.")
     options = {**options, **given}
