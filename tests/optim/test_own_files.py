@@ -119,7 +119,7 @@ def test_the_shared_options_belong_to_pieces_too(load):
 
 def test_a_file_is_run_once_for_each_content(load, tmp_path):
     log = tmp_path / "log"
-    text = SINGLE + f"open({str(log)!r}, 'a').write('run ')\n"
+    text = SINGLE + f"with open({str(log)!r}, 'a') as log:\n    log.write('run ')\n"
     first = load(text)
     assert load(text) is first
     assert log.read_text() == "run "
