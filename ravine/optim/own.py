@@ -195,7 +195,7 @@ def _of_pieces(name: str, pieces: Sequence[Any], module: ModuleType) -> type[Opt
     defaults = hyper_defaults(pieces)
     hypers = dict.fromkeys(n.name for _, reads in signatures for n in reads if n.name not in given)
     kind, none = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
-    first, *_ = usual = list(inspect.signature(Optimizer).parameters.values())
+    _, first, *usual = inspect.signature(Optimizer.__init__).parameters.values()
     parameters = [
         first,
         *(inspect.Parameter(hyper, kind, default=defaults.get(hyper, none)) for hyper in hypers),

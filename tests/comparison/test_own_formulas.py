@@ -179,7 +179,7 @@ def test_another_content_is_another_spec(rules, task):
     second = declared()
     assert second.hash != first.hash
     lines = second.differences(first)
-    assert lines[0] == f"rules.py: {first.versions['rules.py']} there, {second.versions['rules.py']} here"
+    assert lines[1] == f"rules.py: {first.versions['rules.py']} there, {second.versions['rules.py']} here"
     assert len(lines) == 2
     assert second.differences(declare(task, TASK, ["sgd", "rules.py:Heavy"], points=2, seeds=1, steps=5))[0].startswith(
         "./rules.py: none there, sha256:"
