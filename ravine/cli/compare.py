@@ -37,7 +37,8 @@ are compared: {", ".join(contenders.DEFAULTS)}.
     "optimizers",
     multiple=True,
     metavar="NAME[:key=value,...]",
-    help="An optimizer, such as rmsprop:alpha=0.9 or torch-adam; what is given is not searched. Repeat for more.",
+    help="An optimizer, such as rmsprop:alpha=0.9, torch-adam or your own, my_rule.py:MyRule; what is "
+    "given is not searched. Repeat for more.",
 )
 @click.option(
     "--preset",

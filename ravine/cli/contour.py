@@ -54,7 +54,7 @@ class _Entry:
     "specs",
     multiple=True,
     metavar="NAME[:key=value,...]",
-    help=f"An optimizer, such as rmsprop:alpha=0.9; repeat for more. Without it: {', '.join(_DEFAULTS)}.",
+    help=f"An optimizer, such as rmsprop:alpha=0.9 or your own, my_rule.py:MyRule; repeat for more. Without it: {', '.join(_DEFAULTS)}.",
 )
 @click.option("--sweep", metavar="KEY=VALUE,...", help="Values of one more hyperparameter, such as alpha=0.5,0.9,0.99.")
 @click.option(

@@ -17,7 +17,7 @@ ONE_OPTIMIZER = click.option(
     default=["rmsprop"],
     show_default=True,
     metavar="NAME[:key=value,...]",
-    help="The optimizer, such as rmsprop:alpha=0.9 or torch-adam.",
+    help="The optimizer, such as rmsprop:alpha=0.9, torch-adam, or your own: my_rule.py:MyRule.",
 )
 SEED = click.option(
     "--seed",

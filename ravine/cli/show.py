@@ -1,9 +1,9 @@
-"""``ravine show NAME``: an optimizer as it runs, printed from its program."""
+"""``ravine show NAME``: an optimizer as it runs, printed from its program; also the user's own from a file."""
 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -11,8 +11,17 @@ from rich.table import Table
 
 from ravine.errors import OptionError, nearest
 
+if TYPE_CHECKING:
+    from ravine.optim.registry import Named
 
-@click.command(help="Print an optimizer's formula, hyperparameters, state, bytes moved, source and kernel.")
+
+_HELP = """Print an optimizer's formula, hyperparameters, state, bytes moved, source and kernel.
+
+NAME is an optimizer of ravine.optim, or your own: FILE.py:NAME.
+"""
+
+
+@click.command(help=_HELP)
 @click.argument("name")
 @click.option("--kernel", is_flag=True, help="Print the code that is generated from the formula, too.")
 @click.option(
@@ -27,11 +36,10 @@ def command(name: str, kernel: bool, settings: tuple[str, ...]) -> None:
 
     from ravine.backends.numba import kernel_source
     from ravine.formula.mathematics import display_name, formula_lines
-    from ravine.optim import registry
     from ravine.optim.dialects import DIALECTS
     from ravine.optim.shared import parameters_of
 
-    found = registry.lookup(name)
+    found, file = _found(name)
     known = parameters_of(found.cls)
     options = (
         {"lr": 1e-2, **found.options}
@@ -39,13 +47,20 @@ def command(name: str, kernel: bool, settings: tuple[str, ...]) -> None:
         else dict(found.options)
     )
     options |= dict(_setting(s, list(known)) for s in settings)
+    first = next(iter(inspect.signature(found.cls).parameters), None)  # the parameters
+    open_kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = [k for k, p in known.items() if p.default is p.empty and p.kind not in open_kinds and k != first]
+    missing = [key for key in needed if key not in options]
+    if missing:
+        raise OptionError(f"{name} needs {', '.join(missing)}: {' '.join(f'--set {key}=...' for key in missing)}")
     optimizer = found.cls([torch.nn.Parameter(torch.zeros(1))], **options)
     program = optimizer.program()
     group = optimizer.param_groups[0]
     console = Console(highlight=False)
 
-    console.print(f"[bold]{found.name}[/]  ({found.cls.__module__}.{found.cls.__qualname__})", soft_wrap=True)
-    source = found.cls.reference
+    place = file or f"{found.cls.__module__}.{found.cls.__qualname__}"
+    console.print(f"[bold]{found.name}[/]  ({place})", soft_wrap=True)
+    source = found.cls.reference or "no paper is named"
     if name.lower().startswith("rmsprop-"):
         source = f"{DIALECTS[name.lower().removeprefix('rmsprop-')].source} (a dialect of RMSprop)"
     console.print(f"Source: {source}\n", soft_wrap=True, markup=False)
@@ -97,6 +112,21 @@ def command(name: str, kernel: bool, settings: tuple[str, ...]) -> None:
             console.print(
                 kernel_source(program, i, dict.fromkeys(program.buffers, torch.float32)), markup=False, soft_wrap=True
             )
+
+
+def _found(name: str) -> tuple[Named, str]:
+    """The optimizer, and the file that it is from."""
+    from ravine.optim import Optimizer, own, registry
+
+    written = None if name.lower() in registry.names() else own.split(name)
+    if written is None:
+        return registry.lookup(name), ""
+    if written.options:
+        raise OptionError(f"{name}: give options by --set, such as --set {written.options.partition(',')[0]}")
+    cls = own.load(written.file, written.name)
+    if not issubclass(cls, Optimizer):
+        raise OptionError(f"{name} is derived from torch.optim.Optimizer: it has no formula that could be shown.")
+    return registry.Named(cls.__name__, cls), written.file
 
 
 def _setting(text: str, known: list[str]) -> tuple[str, Any]:

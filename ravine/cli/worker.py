@@ -12,6 +12,7 @@ from ravine.comparison.study.protocol import Done, Stage
 from ravine.comparison.study.result import Result
 from ravine.comparison.study.store import Store, hidden
 from ravine.comparison.study.trial import run
+from ravine.comparison.study.versions import check
 from ravine.comparison.study.worker import Ending, work
 from ravine.errors import DataError, OptionError, nearest
 from ravine.tasks import Task, find
@@ -19,7 +20,8 @@ from ravine.tasks import Task, find
 _HELP = """Run trials of a study until none is needed.
 
 Any number of workers, on any number of machines, may work on one study: they share its trials through the storage. One
-that is killed loses its trial to another. The study is made by `ravine compare --study NAME --storage URL`.
+that is killed loses its trial to another. The study is made by `ravine compare --study NAME --storage URL`. Where it has a
+task or an optimizer in a Python file, start the worker in the folder from which the study named it, with the same file.
 """
 
 
@@ -40,6 +42,7 @@ def command(study: str, storage: str, rerun: str | None, data: Path | None, quie
         raise DataError(f"There is no journal file {storage}; ravine compare makes it.")
     store = Store(study, storage)
     spec = store.spec()
+    check(spec)  # before a file is run that is not the study's
     task = find(spec.task, data or (None if spec.data is None else Path(spec.data)))
     ending = Ending()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -99,7 +99,7 @@ def compare(
         data=None if data is None else Path(data),
     )
     for arm in spec.arms:  # what cannot work is said before a folder is made, and kernels are compiled once
-        rehearse(found, contender_of(arm, arm.middle, found))
+        rehearse(found, contender_of(arm, arm.middle, found, spec.versions))
     where = place.choose(found.name, study, storage, None if out is None else Path(out))
     store = Store(where.study, where.storage)
     try:

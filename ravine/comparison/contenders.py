@@ -1,12 +1,14 @@
 """What is compared: an optimizer with its options, written ``NAME`` or ``NAME:key=value,...``.
 
-``NAME`` is one of ours (``rmsprop``, ``adam``, ...) or ``torch-NAME``, torch.optim's class. Values are
-Python literals: ``alpha=0.9``, ``centered=True``, ``betas=(0.9, 0.99)``.
+``NAME`` is one of ours (``rmsprop``, ``adam``, ...), ``torch-NAME``, torch.optim's class, or the user's own:
+``FILE.py:NAME``. Values are Python literals: ``alpha=0.9``, ``centered=True``, ``betas=(0.9, 0.99)``.
 """
 
 import ast
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,8 +16,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ravine.comparison.rates import default_rate
-from ravine.errors import OptionError, nearest
-from ravine.optim import registry
+from ravine.errors import OptionError, RavineError, nearest
+from ravine.files import code
+from ravine.optim import own, registry
 from ravine.optim.shared import parameters_of
 from ravine.tasks import Task
 
@@ -25,8 +28,17 @@ DEFAULTS = ("momentum", "sgd", "nesterov", "adagrad", "adadelta", "rmsprop", "ad
 BETAS = ("beta1", "beta2")
 """The names under which the two numbers of ``betas`` are searched."""
 
-FAILURES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError)
-"""What optimizers raise for values they cannot use: torch checks some, and trips over the others."""
+FAILURES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NameError,
+    TypeError,
+    ValueError,
+    RuntimeError,
+)
+"""What optimizers raise for values they cannot use: torch checks some, and trips over the others; and a user's slips."""
 
 _TORCH: dict[str, type[Optimizer]] = {
     f"torch-{name.lower()}": cls
@@ -37,12 +49,16 @@ _TORCH: dict[str, type[Optimizer]] = {
 
 @dataclass(frozen=True)
 class Contender:
-    """An optimizer ready to be made; ``label`` is how the user wrote it and tells it from the others."""
+    """An optimizer ready to be made; ``label`` is how the user wrote it and tells it from the others.
+
+    ``file`` is that of the user's own.
+    """
 
     label: str
     name: str
     cls: type[Optimizer]
     options: Mapping[str, Any]
+    file: Path | None = None
 
     @property
     def reference(self) -> bool:
@@ -51,10 +67,28 @@ class Contender:
 
     def build(self, parameters: Iterable[Tensor]) -> Optimizer:
         """A fresh optimizer of these parameters; what it says about an option names the contender."""
+        self.check_complete()
         try:
             return self.cls(list(parameters), **self.options)
         except FAILURES as error:
-            raise OptionError(f"{self.label}: {one_line(error)}") from error
+            raise OptionError(f"{self.label}: {self.told(error)}") from error
+
+    def check_complete(self, searched: Iterable[str] = ()) -> None:
+        """Raise OptionError if an option is missing that has no default and is not among the searched ones."""
+        known = keys(self.cls)
+        signature = parameters_of(self.cls)
+        there = {*self.options, *searched}
+        missing = [key for key in known if signature[key].default is inspect.Parameter.empty and key not in there]
+        if missing:
+            example = ",".join(f"{key}=..." for key in missing)
+            joint = "," if written(self.label) else ":"
+            raise OptionError(f"{self.label}: {self.name} needs {', '.join(missing)}: {self.label}{joint}{example}")
+
+    def told(self, error: Exception) -> str:
+        """What an error says, on one line; of the user's own, where in the file."""
+        text = one_line(error)
+        line = None if self.file is None or isinstance(error, RavineError) else code.last_line(self.file, error)
+        return text if line is None else f"{text} ({self.file}, line {line})"
 
 
 def names() -> list[str]:
@@ -62,9 +96,17 @@ def names() -> list[str]:
     return [*registry.names(), *sorted(_TORCH)]
 
 
-def parse_all(specs: Iterable[str], task: Task | None, lr: float | None = None) -> list[Contender]:
-    """The contenders of these specifications; a label that occurs twice is an error."""
-    contenders = [parse(spec, task, lr) for spec in specs]
+def file_of(spec: str) -> str | None:
+    """The user's own file that a specification names, as it is written there."""
+    found = _own(spec)
+    return None if found is None else found.file
+
+
+def parse_all(
+    specs: Iterable[str], task: Task | None, lr: float | None = None, versions: Mapping[str, str] | None = None
+) -> list[Contender]:
+    """The contenders of these specifications, each as of :func:`parse`; a label that occurs twice is an error."""
+    contenders = [parse(spec, task, lr, versions) for spec in specs]
     seen: set[str] = set()
     for contender in contenders:
         if contender.label in seen:
@@ -73,32 +115,42 @@ def parse_all(specs: Iterable[str], task: Task | None, lr: float | None = None) 
     return contenders
 
 
-def parse(spec: str, task: Task | None, lr: float | None = None) -> Contender:
+def parse(
+    spec: str, task: Task | None, lr: float | None = None, versions: Mapping[str, str] | None = None
+) -> Contender:
     """The contender that ``spec`` describes.
 
     The learning rate is, in this order: the specification's own ``lr``; ``lr``; the one that
     :mod:`ravine.comparison.rates` has for the task, if there is one (a dialect's own, too, gives way to it: dialects
-    are compared at one rate); the optimizer's default.
+    are compared at one rate); the optimizer's default. ``versions`` has, by file, the content that the user's own
+    files must have.
 
     Raises:
         OptionError: a name or key that does not exist (the nearest is named), or text that is no value.
+        DataError: the user's own file is missing, raises, or has another content.
     """
     spec = spec.strip()
-    name = _name(spec)
-    cls, options = _find(name)
+    found = _own(spec)
+    if found is not None:
+        name, file = found.whole, Path(found.file).absolute()
+        cls = own.load(found.file, found.name, (versions or {}).get(found.file))
+        options: dict[str, Any] = {}
+    else:
+        name, file = _name(spec), None
+        cls, options = _find(name)
     given = written(spec)
-    known = keys(cls)
     for key in given:
-        if key not in known:
-            raise OptionError(f"{spec}: {name} has no option {key!r}. {nearest(key, known)}")
-    if "lr" in known and "lr" not in given:
-        rate = lr if lr is not None or task is None else default_rate(task, name)
-        if rate is not None:
-            options["lr"] = rate
-    elif lr is not None and "lr" not in known:
+        if not takes(cls, key):
+            raise OptionError(f"{spec}: {name} has no option {key!r}. {nearest(key, keys(cls))}")
+    if takes(cls, "lr") and "lr" not in given:
+        if lr is None and task is not None and found is None:  # nobody knows a rate of a user's own rule
+            lr = default_rate(task, name)
+        if lr is not None:
+            options["lr"] = lr
+    elif lr is not None and "lr" not in given:
         raise OptionError(f"{spec}: {name} has no learning rate, but one was given for all.")
     options = {**options, **given}
-    return Contender(spec, name, cls, options)
+    return Contender(spec, name, cls, options, file)
 
 
 def one_line(error: Exception) -> str:
@@ -108,12 +160,18 @@ def one_line(error: Exception) -> str:
 
 def written(spec: str) -> dict[str, Any]:
     """The options that stand in a specification; whether the optimizer has them is not asked."""
-    text = spec.strip().partition(":")[2]
+    found = _own(spec)
+    text = spec.strip().partition(":")[2] if found is None else found.options
     return _options(text, spec.strip()) if text.strip() else {}
 
 
 def _name(spec: str) -> str:
-    return spec.partition(":")[0].lower()
+    return spec.strip().partition(":")[0].lower()
+
+
+def _own(spec: str) -> own.Written | None:
+    """The parts of a specification that names a file."""
+    return None if _name(spec) in names() else own.split(spec)
 
 
 def _find(name: str) -> tuple[type[Optimizer], dict[str, Any]]:
@@ -126,10 +184,16 @@ def _find(name: str) -> tuple[type[Optimizer], dict[str, Any]]:
 
 
 def keys(cls: type[Optimizer]) -> list[str]:
-    """The options that an optimizer's constructor takes: all its arguments but the parameters."""
+    """The options that an optimizer's constructor takes by name: all its arguments but the first, the parameters."""
+    parameters = next(iter(inspect.signature(cls).parameters), None)
     signature = parameters_of(cls).values()
     named = [p.name for p in signature if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    return [name for name in named if name != "params"]
+    return [name for name in named if name != parameters]
+
+
+def takes(cls: type[Optimizer], key: str) -> bool:
+    """Whether an optimizer's constructor takes an option; one of the user's own may take any."""
+    return key in keys(cls) or any(p.kind is p.VAR_KEYWORD for p in parameters_of(cls).values())
 
 
 def searchable(cls: type[Optimizer]) -> list[str]:

@@ -240,7 +240,7 @@ def walk(
                 if index not in ended:
                     optimizer.step()
         except FAILURES as error:
-            raise OptionError(f"{contender.label}: its step fails: {one_line(error)}") from error
+            raise OptionError(f"{contender.label}: its step fails: {contender.told(error)}") from error
         on_step()
     paths = []
     for index in range(len(points)):

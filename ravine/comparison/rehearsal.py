@@ -7,7 +7,7 @@ from typing import Any
 from torch.utils.flop_counter import FlopCounterMode
 
 from ravine import randomness
-from ravine.comparison.contenders import Contender, one_line
+from ravine.comparison.contenders import Contender
 from ravine.errors import RavineError, TrainingError
 from ravine.tasks import Task
 from ravine.train.sweep import by_batch
@@ -34,7 +34,7 @@ def rehearse(task: Task, contender: Contender) -> int:
         raise
     except Exception as error:  # whatever a model, a loss or an optimizer raises
         raise TrainingError(
-            f"A first step of {contender.label} on {task.name} fails: {type(error).__name__}: {one_line(error)}"
+            f"A first step of {contender.label} on {task.name} fails: {type(error).__name__}: {contender.told(error)}"
         ) from error
     operations: int = count.get_total_flops()
     return operations

@@ -1,22 +1,17 @@
 """A task of the user's own: runs a Python file and calls its function that makes the Task.
 
-The file is code and is run as ``python FILE`` would run it, but under another name than ``__main__``: name only
-files that you trust. Says in the user's terms what is wrong with it.
+``ravine.files.code`` runs it: name only files that you trust. Says in the user's terms what is wrong with it.
 """
 
 import dataclasses
-import importlib
 import inspect
-import sys
-import textwrap
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ravine.errors import DataError, OptionError
+from ravine.files import code
 from ravine.tasks.task import DEFAULT_NAME, Task
 
 _DATA = "data"
@@ -39,8 +34,8 @@ def load(path: Path, data: Path | None = None) -> Task:
     if not path.is_file():
         reason = "is a folder" if path.is_dir() else "does not exist"
         raise DataError(f"The task file {path} {reason}; name a Python file with a function that returns a Task.")
-    with beside(path):
-        module = run(path)
+    with code.beside(path):
+        module = code.run(path, "task")
         function = _function(module, path)
         takes_data = any(_is_data(parameter) for parameter in inspect.signature(function).parameters.values())
         if data is not None and not takes_data:
@@ -48,7 +43,7 @@ def load(path: Path, data: Path | None = None) -> Task:
                 f"{function.__name__}() in {path} takes no data, so a data folder has no use. "
                 f"Let it take some: def {function.__name__}(data)."
             )
-        with explained(path):
+        with code.explained(path):
             made = function(**{_DATA: data}) if takes_data else function()
         if not isinstance(made, Task):
             found = "nothing: is `return` missing?" if made is None else f"a {type(made).__name__}."
@@ -59,45 +54,6 @@ def load(path: Path, data: Path | None = None) -> Task:
         return dataclasses.replace(made, name=path.stem)
     except OptionError as error:
         raise OptionError(f"{path} gives its Task no name and has none to lend. {error}") from error
-
-
-@contextmanager
-def beside(path: Path) -> Iterator[None]:
-    """The file's folder is where modules are sought first."""
-    folder = str(path.parent)
-    importlib.invalidate_caches()  # a module written a moment ago is found
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        if folder in sys.path:  # the file may have taken it away
-            sys.path.remove(folder)
-
-
-def run(path: Path) -> ModuleType:
-    """The file as a module; always as it stands now, and nothing is written beside it."""
-    module = ModuleType(f"ravine_task_{path.stem}")
-    module.__file__ = str(path)
-    with explained(path):
-        code = compile(path.read_bytes(), str(path), "exec")
-        sys.modules[module.__name__] = module  # dataclasses and pickle look there
-        exec(code, vars(module))
-    return module
-
-
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """What the file raises as a DataError: the error, and the last line of the file that led to it."""
-    try:
-        yield
-    except (Exception, SystemExit) as error:
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-        text = str(error)
-        if isinstance(error, SyntaxError) and error.filename == str(path):
-            lines, text = [error.lineno], error.msg
-        place = f"{path}, line {lines[-1]}" if lines else str(path)
-        reason = f"{type(error).__name__}: {textwrap.shorten(text, 300)}" if text else type(error).__name__
-        raise DataError(f"{place}: {reason}") from error
 
 
 def _function(module: ModuleType, path: Path) -> Callable[..., Any]:

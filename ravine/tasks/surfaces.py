@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ravine.errors import DataError, OptionError, nearest
-from ravine.tasks import own
+from ravine.files import code
 from ravine.tasks.functions import SURFACES
 from ravine.tasks.task import Surface
 
@@ -61,8 +61,8 @@ def load(path: Path) -> Surface:
     if not path.is_file():
         reason = "is a folder" if path.is_dir() else "does not exist"
         raise DataError(f"The file {path} {reason}; name a Python file with a function of two variables: {_FORM}")
-    with own.beside(path):
-        module = own.run(path)
+    with code.beside(path):
+        module = code.run(path, "function")
         function = _function(module, path)
         window = _numbers(module, "window", 4, path) or _WINDOW
         left, right, bottom, top = window
@@ -135,7 +135,7 @@ def _check(function: Callable[..., Any], window: Any, start: Any, minimum: Any, 
     left, right, bottom, top = window
     xs, ys = (torch.linspace(a, b, n, dtype=torch.float64) for a, b, n in ((left, right, 4), (bottom, top, 5)))
     few = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)
-    with own.explained(path):
+    with code.explained(path):
         values, again = function(few.clone()), function(few.clone())
     if not isinstance(values, Tensor):
         raise OptionError(f"{name} returned a {type(values).__name__}; it must return a tensor: {_FORM}")
@@ -147,20 +147,20 @@ def _check(function: Callable[..., Any], window: Any, start: Any, minimum: Any, 
         )
     if not torch.equal(values.nan_to_num(), again.nan_to_num()):
         raise OptionError(f"{name} does not give the same value at the same point twice; draw no random numbers in it.")
-    with own.explained(path):
+    with code.explained(path):
         single = torch.stack([function(point.clone()) for point in few.flatten(0, 1)])
     if single.shape != (values.numel(),) or not torch.allclose(single, values.flatten(), rtol=1e-4, equal_nan=True):
         raise OptionError(
             f"{name} gives a point another value when others are beside it; each value may depend on its own point only."
         )
     point = torch.tensor(start, dtype=torch.float64, requires_grad=True)
-    with own.explained(path):
+    with code.explained(path):
         value = function(point)
     if not value.requires_grad:
         raise OptionError(
             f"{name} returned a value without a gradient; use torch's functions, no .item() and no NumPy."
         )
-    with own.explained(path):
+    with code.explained(path):
         (slope,) = torch.autograd.grad(value, point)
     if not (value.isfinite() and slope.isfinite().all()):
         raise OptionError(
@@ -176,14 +176,14 @@ def _check_values(function: Callable[..., Any], window: Any, minimum: Any, path:
     xs = torch.linspace(left, right, _GRID, dtype=torch.float64)
     ys = torch.linspace(bottom, top, _GRID, dtype=torch.float64)
     grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1).flatten(0, 1)
-    with own.explained(path), torch.no_grad():
+    with code.explained(path), torch.no_grad():
         values = function(grid).double()
     finite = values[values.isfinite()]
     if not len(finite) or finite.min() == finite.max():
         raise OptionError(f"{name} in {path} has no two different finite values in the window {window}.")
     if minimum is None:
         return
-    with own.explained(path), torch.no_grad():
+    with code.explained(path), torch.no_grad():
         least = function(torch.tensor(minimum, dtype=torch.float64)).double()
     # the grid may come a little below a minimum whose digits are rounded
     if not finite.min() >= least - 1e-6 * (finite.max() - finite.min()):

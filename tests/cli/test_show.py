@@ -49,3 +49,49 @@ def test_options_change_the_formula_and_the_kernel_is_shown():
 def test_wrong_input(arguments, match):
     with pytest.raises(OptionError, match=match):
         show(*arguments)
+
+
+OWN = """\
+import torch
+from ravine.optim import Adam
+
+def heavy(param, buffer=0.0, *, grad, lr, momentum):
+    buffer = momentum * buffer + grad
+    return param - lr * buffer, buffer
+
+class Mine(Adam):
+    pass
+
+class OfTorch(torch.optim.SGD):
+    pass
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rules.py").write_text(OWN)
+
+
+@pytest.mark.usefixtures("own")
+def test_the_users_own_from_a_file():
+    text = show("rules.py:heavy", "--set", "momentum=0.5", "--kernel")
+    for part in ("heavy  (rules.py)", "θₜ = θₜ₋₁ − lr · ", "buffer (starts at 0)", "def kernel(task):"):
+        assert part in text
+    assert show("rules.py:Mine").splitlines()[2:] == show("adam").splitlines()[2:]
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("rules.py:heavy", "rules.py:heavy needs momentum: --set momentum=...$"),
+        ("rules.py:heavy:momentum=0.5,lr=1", "give options by --set, such as --set momentum=0.5$"),
+        ("rules.py:OfTorch", "it has no formula that could be shown"),
+        ("rules.py", "several optimizers: Mine, OfTorch"),
+        ("rules.py:Min", "Did you mean 'Mine'"),
+    ],
+)
+def test_what_of_a_file_cannot_be_shown(name, match):
+    with pytest.raises(OptionError, match=match):
+        show(name)

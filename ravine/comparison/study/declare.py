@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-import ravine
 from ravine.comparison import contenders
-from ravine.comparison.study.space import Range, Space, read
+from ravine.comparison.study.space import Range, Space, checked, read
 from ravine.comparison.study.spec import ArmSpec, Spec
 from ravine.comparison.study.trial import parted
+from ravine.comparison.study.versions import installed, versions_of
 from ravine.errors import OptionError, nearest
 from ravine.optim import Optimizer, registry
 from ravine.tasks import Task
@@ -69,7 +67,8 @@ def declare(
     for name, value in (("points", points), ("seeds", seeds), ("steps", steps)):
         if value is not None and value < 1:
             raise OptionError(f"{name} = {value}: a comparison needs at least 1.")
-    found = contenders.parse_all(optimizers, task, None)
+    versions = versions_of(named, optimizers)
+    found = contenders.parse_all(optimizers, task, None, versions)
     if not found:
         raise OptionError("There is nothing to compare: name at least one optimizer.")
     if len(found) > 1 and seeds == 1:
@@ -82,8 +81,9 @@ def declare(
         schedules.parse(schedule)
     spaces = {} if space is None else read(space, labels)
     arms = tuple(ArmSpec(one.label, spaces.get(one.label) or usual_space(one.label)) for one in found)
-    for arm in arms:
-        _check(arm)
+    for one, arm in zip(found, arms, strict=True):
+        one.check_complete(arm.space)
+        _check(one, arm)
     epochs = task.quick_epochs if how.quick else task.epochs
     return Spec(
         task=named,
@@ -94,20 +94,20 @@ def declare(
         seeds=seeds or how.seeds,
         schedule=schedule,
         reference=reference,
-        versions={"ravine": ravine.__version__, "torch": torch.__version__},
+        versions={**installed(), **versions},
     )
 
 
-def _check(arm: ArmSpec) -> None:
+def _check(one: contenders.Contender, arm: ArmSpec) -> None:
     """Refuse a space of what the optimizer does not have, or was given.
 
     Raises:
         OptionError: it has.
     """
-    one = contenders.parse(arm.label, None)
     given, known = contenders.written(arm.label), contenders.searchable(one.cls)
     for name in arm.space:
-        if name not in known:
+        open_to_any = contenders.takes(one.cls, name) and name not in contenders.keys(one.cls)
+        if name not in known and not open_to_any:
             raise OptionError(f"{arm.label} has no {name!r} to search. {nearest(name, known)}")
         if name in given or (name in contenders.BETAS and "betas" in given):
             raise OptionError(f"{arm.label}: {name} is given and searched; leave it out of one.")
@@ -115,8 +115,41 @@ def _check(arm: ArmSpec) -> None:
 
 def usual_space(label: str) -> Space:
     """Where an optimizer's hyperparameters are looked for: what its class says, without those that are given."""
-    name = label.partition(":")[0]
-    name = name.lower().removeprefix("torch-")
-    cls = registry.lookup(name).cls if name in registry.names() else Optimizer
     given = contenders.written(label)
-    return {hyper: Range(low, high) for hyper, (low, high) in cls.search.items() if hyper not in given}
+    return {hyper: found for hyper, found in _whole_space(label).items() if hyper not in given}
+
+
+def _whole_space(label: str) -> Space:
+    if contenders.file_of(label) is not None:
+        return _own_space(label)
+    name = label.partition(":")[0].lower().removeprefix("torch-")
+    cls = registry.lookup(name).cls if name in registry.names() else Optimizer
+    return {hyper: Range(low, high) for hyper, (low, high) in cls.search.items()}
+
+
+def _own_space(label: str) -> Space:
+    """What the user's class says, checked; if it says nothing, the learning rate's usual range if it has one."""
+    contender = contenders.parse(label, None)
+    search, where = getattr(contender.cls, "search", Optimizer.search), f"`search` of {contender.name}"
+    form = f'{where} is {search!r}; write {{"lr": (1e-4, 1.0)}}, the least and the largest value.'
+    if not isinstance(search, Mapping):
+        raise OptionError(form)
+    space = {}
+    for hyper, ends in search.items():
+        if contenders.takes(contender.cls, hyper):
+            if not isinstance(ends, tuple | list) or len(ends) != 2:
+                raise OptionError(form)
+            space[hyper] = _range(ends, hyper, f"{where}, {hyper}")
+        elif search is not Optimizer.search:
+            raise OptionError(
+                f"{where}: there is no option {hyper!r}. {nearest(hyper, contenders.keys(contender.cls))}"
+            )
+    return space
+
+
+def _range(ends: Sequence[float], hyper: str, where: str) -> Range:
+    try:
+        found = Range(ends[0], ends[1])
+    except OptionError as error:
+        raise OptionError(f"{where}: {error}") from None
+    return checked(found, hyper, where)

@@ -42,7 +42,7 @@ def measure(spec: Spec, task: Task, chosen: Mapping[str, Mapping[str, float]]) -
     with one_thread(), torch.random.fork_rng(devices=[]):
         for _ in range(_TURNS):
             for label, point in chosen.items():
-                build = contender_of(spec.arm(label), point, task).build
+                build = contender_of(spec.arm(label), point, task, spec.versions).build
                 learn = training.learner(build, seed=0, callbacks=[_Stop()], quiet=True)
                 learn.valid = None
                 learn.fit(-(-_STEPS // training.steps_per_epoch))

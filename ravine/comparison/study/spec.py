@@ -43,7 +43,7 @@ class Spec:
         evaluations: how often a training is measured.
         schedule: how the rate changes, the same for all, as text; empty: not at all.
         reference: the optimizer whose runs set the target; empty: the first.
-        versions: of what decides numbers.
+        versions: of what decides numbers: the packages, and the content of the files that the user wrote.
     """
 
     task: str
@@ -86,7 +86,11 @@ class Spec:
         """What is not the same in another spec, a line for each."""
         mine, theirs = json.loads(self.to_json()), json.loads(other.to_json())
         arms, others = ({a["label"]: a for a in tree.pop("arms")} for tree in (mine, theirs))
+        versions, other_versions = mine.pop("versions"), theirs.pop("versions")
         lines = [f"{name}: {theirs[name]!r} there, {mine[name]!r} here" for name in mine if mine[name] != theirs[name]]
+        for name in dict.fromkeys([*versions, *other_versions]):
+            here, there = versions.get(name, "none"), other_versions.get(name, "none")
+            lines += [f"{name}: {there} there, {here} here"] if here != there else []
         lines += [f"{label} takes part only here" for label in arms if label not in others]
         lines += [f"{label} takes part only there" for label in others if label not in arms]
         for label in arms:

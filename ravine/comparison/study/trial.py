@@ -114,7 +114,7 @@ def run(spec: Spec, task: Task, job: Job) -> Outcome:
     Whatever a task or an optimizer raises is raised here, and is the trial's failure.
     """
     training, valid = parted(task)
-    contender = contender_of(spec.arm(job.label), job.point, task)
+    contender = contender_of(spec.arm(job.label), job.point, task, spec.versions)
     curve = _Curve(training.in_order(valid), spec)
     learn = training.learner(
         contender.build, seed=job.seed, model=_model(task, job.seed), callbacks=[StopOnNaN(), curve], quiet=True
@@ -153,9 +153,11 @@ def _model(task: Task, seed: int) -> nn.Module:
     return model
 
 
-def contender_of(arm: ArmSpec, point: Mapping[str, float], task: Task) -> contenders.Contender:
-    """The optimizer of an arm at a point of its space."""
-    return contenders.at(contenders.parse(arm.label, task), point)
+def contender_of(
+    arm: ArmSpec, point: Mapping[str, float], task: Task, versions: Mapping[str, str] | None = None
+) -> contenders.Contender:
+    """The optimizer of an arm at a point of its space; ``versions`` are the spec's, for files of the user's own."""
+    return contenders.at(contenders.parse(arm.label, task, None, versions), point)
 
 
 def _ratios(learn: Learner) -> dict[str, float]:

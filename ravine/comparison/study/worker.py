@@ -12,6 +12,7 @@ from ravine.comparison.study.protocol import Done, Stage, stage
 from ravine.comparison.study.spec import Spec
 from ravine.comparison.study.store import Store
 from ravine.comparison.study.trial import Outcome, run
+from ravine.comparison.study.versions import check
 from ravine.tasks import Task
 
 _WAIT = 0.05  # seconds, where all that is needed now is being done by others
@@ -65,9 +66,11 @@ def work(
         The last stage.
 
     Raises:
+        DataError: a file of the user's own is not the one that the study was made with.
         BaseException: what is no failure of the trial, such as KeyboardInterrupt; the trial is free for others.
     """
     ending = ending or Ending()
+    check(spec)  # else every trial would be kept as a failure
     while True:
         ending.check()
         done = store.done()

@@ -112,7 +112,7 @@ def test_every_step_is_measured_where_there_are_few():
 def test_on_a_function_gradient_descent_goes_down_from_a_start_of_the_seeds_own():
     task, found = find("ravine"), {}
     assert task.surface is not None
-    left, right, bottom, top = task.surface.window
+    left, right, _, _ = task.surface.window
     for seed in (0, 1000, 1001):
         job = Job("torch-sgd", {"lr": 0.1}, seed, "confirm")
         found[seed] = run(Spec("ravine", spec("torch-sgd").arms, steps=10, evaluations=1), task, job)

@@ -1,0 +1,245 @@
+"""Optimizers from a user's file in a comparison: named, searched, trained as torch's, and the same wherever they run."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+import ravine.cli
+from ravine import tasks
+from ravine.comparison import contenders, paths
+from ravine.comparison.rehearsal import rehearse
+from ravine.comparison.study.declare import declare, usual_space
+from ravine.comparison.study.space import Range
+from ravine.comparison.study.spec import Spec
+from ravine.comparison.study.store import Store
+from ravine.comparison.study.trial import Job, run
+from ravine.comparison.study.worker import work
+from ravine.errors import DataError, OptionError, TrainingError
+from ravine.tasks import surfaces
+
+RULES = """\
+import torch
+from ravine.optim import Optimizer
+
+def heavy(param, buffer=0.0, *, grad, lr, momentum):
+    buffer = momentum * buffer + grad
+    return param - lr * buffer, buffer
+
+def scaled(param, *, grad, rate):
+    return param - rate * grad
+
+def half(param, *, grad, lr=0.5):
+    return param - lr * grad
+
+half.search = {"lr": (0.1, 0.9)}
+
+class Heavy(Optimizer):
+    search = {"lr": (1e-3, 0.1), "momentum": (0.1, 0.99)}
+    def __init__(self, params, lr=0.1, momentum=0.9, **shared):
+        super().__init__(params, lr=lr, momentum=momentum, **shared)
+    @staticmethod
+    def formula():
+        return [heavy]
+
+class Open(Optimizer):
+    formula = staticmethod(lambda: [heavy])
+
+class Slip(torch.optim.SGD):
+    def step(self, closure=None):
+        return undefined_name
+
+class Wrong(Heavy):
+    search = {"moment": (0.1, 0.9)}
+
+class Wide(Heavy):
+    search = {"lr": (1e-9, 1.0)}
+
+class Text(Heavy):
+    search = {"lr": "all"}
+"""
+SLIP_LINE = 1 + RULES[: RULES.index("return undefined_name")].count("\n")
+TASK = "breast-cancer"
+
+
+@pytest.fixture(scope="module")
+def task():
+    return tasks.find(TASK)
+
+
+@pytest.fixture
+def rules(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("rules.py").write_text(RULES)
+    return Path("rules.py")
+
+
+@pytest.mark.parametrize(
+    "label", ["rules.py:heavy:momentum=0.9", "rules.py:Heavy", "rules.py:Open:momentum=0.9", "rules.py:Heavy:momentum=0.9"]
+)  # fmt: skip
+def test_a_trial_has_the_losses_of_torchs_sgd(rules, task, label):
+    spec = declare(task, TASK, [label, "torch-sgd:momentum=0.9"], points=1, seeds=1, steps=30)
+    ours = run(spec, task, Job(label, {"lr": 0.05}, 3, "confirm"))
+    torchs = run(spec, task, Job("torch-sgd:momentum=0.9", {"lr": 0.05}, 3, "confirm"))
+    assert ours.losses == pytest.approx(torchs.losses, rel=1e-5)
+    assert ours.losses[-1] < ours.losses[0]
+    assert ours.metrics["test_loss"] == pytest.approx(torchs.metrics["test_loss"], rel=1e-5)
+
+
+def test_the_label_stays_and_options_are_read(rules, task):
+    found = contenders.parse(" rules.py:Heavy:momentum=0.5 ", task)
+    assert (found.label, found.name) == ("rules.py:Heavy:momentum=0.5", "rules.py:Heavy")
+    assert found.options == {"momentum": 0.5}, "no rate of a task for a rule that nobody knows"
+    assert not found.reference
+    assert contenders.written(found.label) == {"momentum": 0.5}
+    assert contenders.parse("rules.py:Heavy", task, 0.25).options == {"lr": 0.25}
+    assert contenders.file_of("rmsprop") is contenders.file_of("adam:note='a.py:b'") is None
+    Path("adam-like.py").write_text(RULES.replace("Heavy", "Adam"))
+    assert contenders.parse("adam-like.py:Adam", task).options == {}
+    with pytest.raises(OptionError, match="'rules.py:heavy' is given twice"):
+        contenders.parse_all(["rules.py:heavy", "rules.py:heavy"], task)
+
+
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [
+        ("rules.py:Heavy:momentun=1", "rules.py:Heavy has no option 'momentun'. Did you mean 'momentum'"),
+        ("rules.py:heavy:lr=0.1", "rules.py:heavy needs momentum: rules.py:heavy:lr=0.1,momentum=...$"),
+        ("rules.py:heavy", "rules.py:heavy needs lr, momentum: rules.py:heavy:lr=...,momentum=...$"),
+        ("rules.py:Heavy:lr=-1", r"^rules.py:Heavy:lr=-1: lr=-1 .*at least 0"),
+        ("rules.py:Heavy:lr", "'lr' is not key=value"),
+    ],
+)
+def test_options_that_cannot_be(rules, task, label, text):
+    with pytest.raises(OptionError, match=text):
+        contenders.parse(label, task).build([torch.nn.Parameter(torch.ones(1))])
+
+
+def test_a_rule_without_a_rate_is_given_none(rules, task):
+    with pytest.raises(OptionError, match="rules.py:scaled has no learning rate, but one was given for all"):
+        contenders.parse("rules.py:scaled", task, 0.1)
+
+
+def test_a_slip_in_a_step_is_told_with_its_line(rules, task):
+    where = rf"undefined_name.* is not defined \(.*rules\.py, line {SLIP_LINE}\)$"
+    slip = contenders.parse("rules.py:Slip", task)
+    with pytest.raises(TrainingError, match=f"A first step of rules.py:Slip on {TASK} fails: NameError: .*{where}"):
+        rehearse(task, slip)
+    with pytest.raises(OptionError, match=f"rules.py:Slip: its step fails: .*{where}"):
+        paths.rehearse(slip, surfaces.find("ravine")[1], (0.1, 0.2))
+
+
+# --- studies --------------------------------------------------------------------------------------------------------
+
+
+def test_where_it_is_looked_for(rules):
+    default = {"lr": Range(1e-4, 1.0)}
+    assert usual_space("rules.py:Heavy") == {"lr": Range(1e-3, 0.1), "momentum": Range(0.1, 0.99)}
+    assert usual_space("rules.py:Heavy:momentum=0.9") == {"lr": Range(1e-3, 0.1)}
+    assert usual_space("rules.py:half") == {"lr": Range(0.1, 0.9)}
+    assert usual_space("rules.py:heavy:momentum=0.9") == usual_space("rules.py:Open:momentum=0.9") == default
+    assert usual_space("rules.py:scaled") == {}
+    assert usual_space("rules.py:Slip") == default
+
+
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [
+        ("rules.py:Wrong", "`search` of rules.py:Wrong: there is no option 'moment'. Did you mean 'momentum'"),
+        ("rules.py:Wide", "`search` of rules.py:Wide, lr: from 1e-09 to 1 are more than 4 powers of ten"),
+        ("rules.py:Text", r"`search` of rules.py:Text is \{'lr': 'all'\}; write \{"),
+        ("rules.py:heavy", "rules.py:heavy needs momentum: "),
+        ("rules.py:scaled", "rules.py:scaled needs rate: "),
+        ("rules.py:Havy", "Did you mean 'Heavy'"),
+    ],
+)
+def test_what_cannot_be_declared(rules, task, label, text):
+    with pytest.raises(OptionError, match=text):
+        declare(task, TASK, [label])
+
+
+def test_a_space_file_may_search_what_has_no_default(rules, task, tmp_path):
+    space = tmp_path / "space.toml"
+    space.write_text('["rules.py:scaled"]\nrate = { low = 0.01, high = 1.0 }\n')
+    spec = declare(task, TASK, ["rules.py:scaled"], space=space)
+    assert spec.arm("rules.py:scaled").space == {"rate": Range(0.01, 1.0)}
+
+
+def test_another_content_is_another_spec(rules, task):
+    def declared():
+        return declare(task, TASK, ["rules.py:Heavy", "./rules.py:half", "sgd"], points=2, seeds=1, steps=5)
+
+    first = declared()
+    assert {"rules.py", "./rules.py", "ravine", "torch"} == set(first.versions)
+    assert declared().hash == first.hash
+    assert Spec.from_json(first.to_json()).hash == first.hash
+    rules.write_text(RULES + "# a remark\n")
+    second = declared()
+    assert second.hash != first.hash
+    lines = second.differences(first)
+    assert lines[1] == f"rules.py: {first.versions['rules.py']} there, {second.versions['rules.py']} here"
+    assert len(lines) == 2
+    assert second.differences(declare(task, TASK, ["sgd", "rules.py:Heavy"], points=2, seeds=1, steps=5))[0].startswith(
+        "./rules.py: none there, sha256:"
+    )
+
+
+def study(task, named=TASK):
+    spec = declare(task, named, ["rules.py:Heavy:momentum=0.9"], points=2, seeds=1, steps=5)
+    store = Store("study", "journal.log")
+    store.begin(spec)
+    return store, spec
+
+
+def test_a_study_runs_and_is_refused_where_the_file_is_another(rules, task):
+    store, spec = study(task)
+    rules.write_text(RULES.replace("param - lr", "param + lr"))
+    with pytest.raises(
+        DataError, match=r"^rules\.py is not the file .*sha256:\w+ here .*Bring that file back"
+    ) as caught:
+        work(store, spec, task)
+    assert spec.versions["rules.py"] in str(caught.value)
+    assert not store.done()
+    with pytest.raises(OptionError, match="was made with another spec: rules.py: sha256:"):
+        study(task)
+    rules.write_text(RULES)
+    assert work(store, spec, task).name == "done"
+    assert all(not o.error and math.isfinite(o.score) for o in store.done().values())
+
+
+def test_a_worker_in_another_folder_says_where_to_start_it(rules, task, tmp_path, monkeypatch):
+    store, spec = study(task)
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path / "else")
+    with pytest.raises(DataError, match=r"needs rules\.py, which is not in .*else\. Start the worker in the folder"):
+        work(store, spec, task)
+    monkeypatch.chdir(tmp_path)
+    assert work(store, spec, task).name == "done"
+
+
+def test_a_file_that_changes_while_trials_run_does_not_change_them(rules, task):
+    expected_store, spec = study(task)
+    expected = work(expected_store, spec, task).chosen
+    Path("journal.log").unlink()
+    store, spec = study(task)
+
+    def spoil(*_):
+        rules.write_text(RULES.replace("param - lr", "param + lr"))
+
+    assert work(store, spec, task, spoil).chosen == expected
+    scores = [{**o.tree(), "seconds": 0} for o in store.done().values()]
+    assert sorted(map(str, scores)) == sorted(str({**o.tree(), "seconds": 0}) for o in expected_store.done().values())
+
+
+def test_the_command_refuses_before_it_runs_the_task(rules):
+    Path("my_task.py").write_text(
+        f"from ravine.tasks.cancer import task as _made\ndef task(): return _made({TASK!r})\n"
+    )
+    study(tasks.find("my_task.py"), "my_task.py")
+    Path("my_task.py").write_text("raise SystemExit('run')\n")
+    command = ravine.cli._ravine.get_command(None, "worker")
+    result = CliRunner().invoke(command, ["--study", "study", "--storage", "journal.log"])
+    assert isinstance(result.exception, DataError)
+    assert str(result.exception).startswith("my_task.py is not the file that the study was made with")
