@@ -18,7 +18,7 @@ COMMANDS = {
     "train": "Train one task, show every epoch, stop and go on.",
     "lr-find": "Find a learning rate for a task.",
     "doctor": "Say what went wrong in a run, and what to try.",
-    "compare": "Train one task with several optimizers and compare the curves.",
+    "compare": "Find out fairly which optimizer, and which learning rate, is best on a task.",
     "worker": "Run trials of a study that several machines may share.",
     "contour": "Draw search paths on a function's contour lines.",
     "bench": "Time optimizer steps against torch and the memory's stream limit.",

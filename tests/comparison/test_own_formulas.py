@@ -80,7 +80,7 @@ def rules(tmp_path, monkeypatch):
     "label", ["rules.py:heavy:momentum=0.9", "rules.py:Heavy", "rules.py:Open:momentum=0.9", "rules.py:Heavy:momentum=0.9"]
 )  # fmt: skip
 def test_a_trial_has_the_losses_of_torchs_sgd(rules, task, label):
-    spec = declare(task, TASK, [label, "torch-sgd:momentum=0.9"], points=1, seeds=1, steps=30)
+    spec = declare(task, TASK, [label, "torch-sgd:momentum=0.9"], points=1, seeds=2, steps=30)
     ours = run(spec, task, Job(label, {"lr": 0.05}, 3, "confirm"))
     torchs = run(spec, task, Job("torch-sgd:momentum=0.9", {"lr": 0.05}, 3, "confirm"))
     assert ours.losses == pytest.approx(torchs.losses, rel=1e-5)
@@ -169,7 +169,7 @@ def test_a_space_file_may_search_what_has_no_default(rules, task, tmp_path):
 
 def test_another_content_is_another_spec(rules, task):
     def declared():
-        return declare(task, TASK, ["rules.py:Heavy", "./rules.py:half", "sgd"], points=2, seeds=1, steps=5)
+        return declare(task, TASK, ["rules.py:Heavy", "./rules.py:half", "sgd"], points=2, seeds=2, steps=5)
 
     first = declared()
     assert {"rules.py", "./rules.py", "ravine", "torch"} == set(first.versions)
@@ -181,13 +181,13 @@ def test_another_content_is_another_spec(rules, task):
     lines = second.differences(first)
     assert lines[1] == f"rules.py: {first.versions['rules.py']} there, {second.versions['rules.py']} here"
     assert len(lines) == 2
-    assert second.differences(declare(task, TASK, ["sgd", "rules.py:Heavy"], points=2, seeds=1, steps=5))[0].startswith(
+    assert second.differences(declare(task, TASK, ["sgd", "rules.py:Heavy"], points=2, seeds=2, steps=5))[0].startswith(
         "./rules.py: none there, sha256:"
     )
 
 
 def study(task, named=TASK):
-    spec = declare(task, named, ["rules.py:Heavy:momentum=0.9"], points=2, seeds=1, steps=5)
+    spec = declare(task, named, ["rules.py:Heavy:momentum=0.9"], points=2, seeds=2, steps=5)
     store = Store("study", "journal.log")
     store.begin(spec)
     return store, spec
