@@ -106,7 +106,7 @@ def compare(
         store.begin(spec)
         again = "" if isinstance(task, Task) else command(spec, where, space)
         try:
-            with View(spec, jobs or local.cores()) if not quiet else nullcontext() as view:
+            with View(spec) if not quiet else nullcontext() as view:
                 look = view.look if view is not None else lambda now, done: None
                 if isinstance(task, Task) or jobs == 1:
                     stage = work(store, spec, found, look)

@@ -31,11 +31,10 @@ class View:
 
     Args:
         spec: the study's.
-        jobs: how many trainings run at a time.
     """
 
-    def __init__(self, spec: Spec, jobs: int) -> None:
-        self.spec, self.jobs = spec, jobs
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
         console = Console(stderr=True)
         self._on = console.is_terminal or console.is_jupyter
         self._live = Live(console=console, transient=True, auto_refresh=False)

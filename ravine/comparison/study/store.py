@@ -6,10 +6,11 @@ trial is a pure function, one that was claimed twice is only done twice.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -133,47 +134,48 @@ class Store:
         A job whose worker has shown no sign of life for ``STALE`` seconds is free again.
         """
         wanted = {job.key(spec): job for job in jobs}
-        running: dict[str, Any] = {}
-        waiting: list[str] = []  # put there by somebody who has not taken one yet
+        taken = set()
         for t in self._trials():
             key = t.user_attrs.get(_KEY)
             if key in wanted and not t.state.is_finished():
-                if t.state.name == "WAITING":
-                    waiting.append(key)
-                elif self._stale(t):
+                if self._stale(t):
                     self._give_up(t)
                 else:
-                    running[key] = t
-        free = next((key for key in wanted if key not in running and key not in waiting), None)
-        if free is None and not waiting:
+                    taken.add(key)
+        free = next((key for key in wanted if key not in taken), None)
+        if free is None:
             return None
-        return self._take(free, wanted, spec)
-
-    def _take(self, free: str | None, wanted: Mapping[str, Job], spec: Spec) -> tuple[Job, Claim] | None:
-        """Put the free job into the store and take what comes: this one, or one that another worker put there."""
         with _reached(self.where):
-            if free is not None:
-                job = wanted[free]
-                about = {_KEY: free, "optimizer": job.label, "seed": job.seed, "kind": job.kind}
-                params = {f"{job.label} {name}": value for name, value in job.point.items()}
-                self._study.enqueue_trial(params, user_attrs=about)
-            trial = self._study.ask()
-            key = trial.user_attrs.get(_KEY)
-            claim = Claim(self, trial)
-            claim.live()
-            if key not in wanted or self._earlier(trial, key):
-                claim.drop()
-                return None
-            job = wanted[key]
-            for name, value in job.point.items():  # so that Optuna and its dashboard know the point
-                space = spec.arm(job.label).space[name]
-                low, high = min(space.low, value), max(space.high, value)  # widened, perhaps
-                trial.suggest_float(f"{job.label} {name}", low, high, log=space.scale == "log")
-        return job, claim
+            claim = Claim(self, self._begun(free, wanted[free], spec))
+        if self._earlier(free, claim.id):
+            claim.drop()
+            return None
+        return wanted[free], claim
 
-    def _earlier(self, trial: Any, key: str) -> bool:
+    def _begun(self, key: str, job: Job, spec: Spec) -> int:
+        """A new trial of the job, running, in one write; its point stands where Optuna and its dashboard look for it."""
+        import optuna
+
+        params: dict[str, float] = {}
+        distributions: dict[str, optuna.distributions.BaseDistribution] = {}
+        for name, value in job.point.items():
+            space = spec.arm(job.label).space[name]
+            low, high = min(space.low, value), max(space.high, value)  # widened, perhaps
+            params[f"{job.label} {name}"] = value
+            distributions[f"{job.label} {name}"] = optuna.distributions.FloatDistribution(
+                low, high, log=space.scale == "log"
+            )
+        about = {_KEY: key, "optimizer": job.label, "seed": job.seed, "kind": job.kind}
+        trial = optuna.trial.create_trial(
+            state=optuna.trial.TrialState.RUNNING, params=params, distributions=distributions, user_attrs=about
+        )
+        storage = self._storage
+        found: int = storage.create_new_trial(storage.get_study_id_from_name(self.name), template_trial=trial)
+        return found
+
+    def _earlier(self, key: str, number: int) -> bool:
         """Whether another worker has taken the same job before."""
-        others = (t for t in self._trials() if t.user_attrs.get(_KEY) == key and t.number < trial.number)
+        others = (t for t in self._trials() if t.user_attrs.get(_KEY) == key and t._trial_id < number)
         return any(_OUTCOME in t.user_attrs or (t.state.name == "RUNNING" and not self._stale(t)) for t in others)
 
     def _stale(self, trial: Any) -> bool:
@@ -189,19 +191,19 @@ class Store:
         import optuna
 
         with suppress(Exception):  # another worker may have done so already
-            self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+            self._storage.set_trial_state_values(trial._trial_id, optuna.trial.TrialState.FAIL)
 
 
 class Claim:
-    """A trial that this process works on."""
+    """A trial that this process works on; ``id`` is Optuna's."""
 
-    def __init__(self, store: Store, trial: Any) -> None:
-        self._store, self._trial, self._beats = store, trial, 0
+    def __init__(self, store: Store, id: int) -> None:
+        self.id, self._store, self._storage, self._beats = id, store, store._storage, 0
 
     def live(self) -> None:
         """A sign of life."""
         self._beats += 1
-        self._trial.set_user_attr(_LIFE, f"{id(self)}.{self._beats}")
+        self._storage.set_trial_user_attr(self.id, _LIFE, f"{os.getpid()}.{self._beats}")
 
     @contextmanager
     def alive(self) -> Iterator[None]:
@@ -225,19 +227,21 @@ class Claim:
         """Keep what the training gave."""
         import optuna
 
-        with _reached(self._store.where):
-            state = optuna.trial.TrialState.FAIL if outcome.error else None
-            # Given up as dead, perhaps, and done by somebody else.
-            with suppress(ValueError, optuna.exceptions.UpdateFinishedTrialError):
-                self._trial.set_user_attr(_OUTCOME, outcome.tree())
-                self._store._study.tell(self._trial, None if state else outcome.score, state=state)
+        states = optuna.trial.TrialState
+        # Given up as dead, perhaps, and done by somebody else.
+        with _reached(self._store.where), suppress(optuna.exceptions.UpdateFinishedTrialError):
+            self._storage.set_trial_user_attr(self.id, _OUTCOME, outcome.tree())
+            if outcome.error:
+                self._storage.set_trial_state_values(self.id, states.FAIL)
+            else:
+                self._storage.set_trial_state_values(self.id, states.COMPLETE, [outcome.score])
 
     def drop(self) -> None:
         """Not to be done here."""
         import optuna
 
         with suppress(Exception):
-            self._store._study.tell(self._trial, state=optuna.trial.TrialState.PRUNED)
+            self._storage.set_trial_state_values(self.id, optuna.trial.TrialState.PRUNED)
 
 
 def hidden(where: str) -> str:
