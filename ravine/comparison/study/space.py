@@ -6,6 +6,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,18 +97,22 @@ def points(space: Space, count: int, *, first: int = 0, seed: int = 0) -> list[P
 
     The same ``seed`` gives the same sequence, so later points go on where earlier ones ended.
     """
+    return [dict(point) for point in _points(tuple(space.items()), count, first, seed)]
+
+
+@lru_cache(1000)  # every look at a study asks for all of them
+def _points(space: tuple[tuple[str, Range], ...], count: int, first: int, seed: int) -> tuple[Point, ...]:
     if not space:
-        return [{}] if first == 0 else []
+        return ({},) if first == 0 else ()
     from scipy.stats import qmc
 
     sequence = qmc.Halton(len(space), scramble=True, rng=np.random.default_rng(seed))
     if first:
         sequence.fast_forward(first)
-    names = list(space)
-    return [
-        {name: space[name].value(float(share)) for name, share in zip(names, row, strict=True)}
+    return tuple(
+        {name: values.value(float(share)) for (name, values), share in zip(space, row, strict=True)}
         for row in sequence.random(count)
-    ]
+    )
 
 
 def edge(space: Space, tried: list[Point], best: Point) -> tuple[str, Literal["low", "high"]] | None:

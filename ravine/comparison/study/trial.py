@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import torch
@@ -35,8 +36,12 @@ class Job:
 
     def key(self, spec: Spec) -> str:
         """The name of this training: the same for the same spec, point and seed."""
-        parts = [spec.hash, self.label, sorted(self.point.items()), self.seed, self.kind]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
+        return _key(spec.hash, self.label, tuple(sorted(self.point.items())), self.seed, self.kind)
+
+
+@lru_cache(100_000)  # every look at a study asks for all of them
+def _key(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
 
 
 @dataclass(frozen=True)
