@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ravine.errors import OptionError
+from ravine.report.frames import frame
 
 #: The figures of a history that have a value for each row and parameter.
 FIGURES = ("grad_norm", "param_norm", "update_norm", "grad_max", "param_max", "update_max", "nonfinite", "steps")
@@ -84,12 +85,7 @@ class History:
         Raises:
             OptionError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise OptionError("to_pandas needs pandas: pip install 'ravine[pandas]'") from None
-        columns = ["first", "last", "name", *FIGURES, "ratio"]
-        return pandas.DataFrame.from_records(self.records(), columns=columns)
+        return frame(self.records(), ["first", "last", "name", *FIGURES, "ratio"])
 
     def to_json(self) -> str:
         """The arrays as JSON text; NaN and infinity, which JSON has no number for, as null and "inf" or "-inf"."""

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ravine.errors import OptionError, nearest
+from ravine.report.frames import frame
 from ravine.watch.history import History
 
 
@@ -81,12 +82,7 @@ class Table:
         Raises:
             OptionError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise OptionError("to_pandas needs pandas: pip install 'ravine[pandas]'") from None
-        columns = list(Row.__annotations__)
-        return pandas.DataFrame.from_records([asdict(r) for r in self.rows], columns=columns, index="name")
+        return frame([asdict(r) for r in self.rows], list(Row.__annotations__), index="name")
 
     def __repr__(self) -> str:
         if not self.rows:

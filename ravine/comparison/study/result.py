@@ -15,6 +15,7 @@ from ravine.comparison.study.seconds import Seconds
 from ravine.comparison.study.spec import AGAIN_SEEDS, TUNING_SEED, Spec
 from ravine.comparison.study.trial import Job, Outcome
 from ravine.errors import OptionError
+from ravine.report.frames import frame
 
 #: Metrics of which more is better; of any other, less.
 HIGHER_IS_BETTER = ("accuracy",)
@@ -162,7 +163,22 @@ class Result:
         Raises:
             OptionError: pandas is not installed.
         """
-        return _frame(self.rows())
+        return frame(self.rows())
+
+    def differences(self) -> Any:
+        """The judgement's pairs as a pandas DataFrame: of ratios the logarithm.
+
+        Raises:
+            OptionError: pandas is not installed.
+        """
+        names = ("first", "second", "difference", "low", "high", "p", "adjusted", "kind", "more_seeds", "sentence")
+        return frame(
+            [
+                {"measure": measure} | {name: getattr(pair, name) for name in names}
+                for measure, pairs in self.judgement.pairs.items()
+                for pair in pairs
+            ]
+        )
 
     def curves(self) -> Any:
         """The validation losses of all trainings on the way, as a pandas DataFrame.
@@ -170,18 +186,10 @@ class Result:
         Raises:
             OptionError: pandas is not installed.
         """
-        return _frame(
+        return frame(
             [
                 {"optimizer": j.label, "kind": j.kind, "seed": j.seed, **dict(j.point), "step": step, "loss": loss}
                 for j, o in self.jobs()
                 for step, loss in zip(o.steps, o.losses, strict=True)
             ]
         )
-
-
-def _frame(rows: list[dict[str, Any]]) -> Any:
-    try:
-        import pandas
-    except ImportError:
-        raise OptionError("A table as a DataFrame needs pandas: pip install 'ravine[pandas]'") from None
-    return pandas.DataFrame.from_records(rows)

@@ -90,3 +90,12 @@ def test_a_study_that_is_not_complete_is_not_judged():
     with pytest.raises(OptionError, match=r"not complete: tune, 0 of 24 done"):
         Result(SPEC, {}).judge()
     assert Result(SPEC, {}).rows() == []
+
+
+def test_differences_are_a_table():
+    result = played({"sgd": 0.5, "rmsprop": 0.2, "adam": 0.2})
+    table = result.differences()
+    losses = table[table.measure == "validation loss"].set_index("first")
+    assert losses.loc["sgd"].kind == "worse"
+    assert losses.loc["sgd"].low < losses.loc["sgd"].difference < losses.loc["sgd"].high
+    assert set(table.measure) == {"steps to target", "validation loss", "accuracy", "test_loss"}
