@@ -4,6 +4,7 @@ import os
 import signal
 
 import pytest
+import torch
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: more threads would only wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -22,3 +23,12 @@ def ctrl_c():
     """Ctrl-C as a program has it by default: a shell starts what runs in the background without it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def one_thread():
+    """Small tensors on one thread: waking others costs up to thirty times the work where cores are busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

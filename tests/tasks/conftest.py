@@ -1,12 +1,8 @@
-"""One thread for the tests of tasks: their batches are so small that several threads only wait for each other."""
+"""Batches of tasks are so small that several threads only wait for each other."""
 
 import pytest
-import torch
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _alone(one_thread):
+    """All tests of this folder."""

@@ -22,11 +22,8 @@ from ravine.train import Batches, Callback, GradientAccumulation, Learner, Recor
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def _alone(one_thread):
+    """All tests of this file."""
 
 
 @pytest.fixture(autouse=True)
