@@ -26,9 +26,9 @@ def command(name: str, kernel: bool, settings: tuple[str, ...]) -> None:
     import torch
 
     from ravine.backends.numba import kernel_source
-    from ravine.formula.mathematics import display_name, formula_lines
+    from ravine.formula.mathematics import formula_lines
+    from ravine.formula.notation import display_name
     from ravine.optim import registry
-    from ravine.optim.dialects import DIALECTS
     from ravine.optim.shared import parameters_of
 
     found = registry.lookup(name)
@@ -45,10 +45,7 @@ def command(name: str, kernel: bool, settings: tuple[str, ...]) -> None:
     console = Console(highlight=False)
 
     console.print(f"[bold]{found.name}[/]  ({found.cls.__module__}.{found.cls.__qualname__})", soft_wrap=True)
-    source = found.cls.reference
-    if name.lower().startswith("rmsprop-"):
-        source = f"{DIALECTS[name.lower().removeprefix('rmsprop-')].source} (a dialect of RMSprop)"
-    console.print(f"Source: {source}\n", soft_wrap=True, markup=False)
+    console.print(f"Source: {found.source}\n", soft_wrap=True, markup=False)
     console.print(
         "[bold]Formula[/]  θ parameter, g gradient, u update, t step; all operations per element", soft_wrap=True
     )
