@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from ravine.formula.mathematics import formula_lines
-from ravine.formula.notation import ATOM, FRACTION, Name, Notation, Written
+from ravine.formula.notation import FRACTION, Name, Notation, Written
 from ravine.formula.program import Program
 from ravine.formula.symbols import Symbol
 
@@ -82,7 +82,9 @@ class _MathML(Notation):
         return f"<msqrt>{self.written(of)[0]}</msqrt>"
 
     def norm(self, of: str, everywhere: bool) -> str:
-        return f"<msub>{_fenced('‖', of, '‖')}<mtext>all tensors</mtext></msub>" if everywhere else _fenced("‖", of, "‖")
+        return (
+            f"<msub>{_fenced('‖', of, '‖')}<mtext>all tensors</mtext></msub>" if everywhere else _fenced("‖", of, "‖")
+        )
 
     def bars(self, of: str) -> str:
         return _fenced("|", of, "|")
@@ -91,8 +93,7 @@ class _MathML(Notation):
         condition, yes, no = (self.written(a)[0] for a in symbol.args)
         rows = ((yes, _row("<mtext>if\u00a0</mtext>", condition)), (no, "<mtext>otherwise</mtext>"))
         cells = "".join(
-            f'<mtr><mtd style="{_LEFT}">{value}</mtd><mtd style="{_LEFT}">{when}</mtd></mtr>'
-            for value, when in rows
+            f'<mtr><mtd style="{_LEFT}">{value}</mtd><mtd style="{_LEFT}">{when}</mtd></mtr>' for value, when in rows
         )
         return _row('<mo form="prefix" fence="true" stretchy="true">{</mo>', f"<mtable>{cells}</mtable>"), _CHOICE
 

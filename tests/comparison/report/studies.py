@@ -22,7 +22,9 @@ ABOUT = About(
 def outcome(spec, job, floor, noise, failing):
     """A run that falls towards a floor, the lower the nearer the rate lies to 0.02; its noise is that of its seed."""
     if (job.label, job.seed) in failing:
-        return Outcome(error='Traceback (most recent call last):\n  File "task.py", line 3\nValueError: <b>made up</b>\n')
+        return Outcome(
+            error='Traceback (most recent call last):\n  File "task.py", line 3\nValueError: <b>made up</b>\n'
+        )
     if job.point.get("lr", 0) > 0.3:
         return Outcome(diverged=True)
     rng = np.random.default_rng([job.seed, len(job.label)])

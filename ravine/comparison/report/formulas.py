@@ -1,0 +1,53 @@
+"""What one step of each optimizer computes, as text and as MathML, and where that comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ravine.comparison import contenders
+from ravine.comparison.study.result import Result
+from ravine.formula.mathematics import formula_lines
+from ravine.formula.mathml import formula_mathml
+from ravine.optim import registry
+from ravine.optim.optimizer import Optimizer
+
+
+@dataclass(frozen=True)
+class Formula:
+    """The formula of an optimizer at its chosen point.
+
+    Attributes:
+        lines: as text, one assignment a line; empty for an optimizer that is not written as a formula.
+        mathml: the same as one ``<math>`` element; empty where ``lines`` is.
+        source: the paper, the library or the class that it comes from; empty if that is not known.
+    """
+
+    lines: tuple[str, ...] = ()
+    mathml: str = ""
+    source: str = ""
+
+
+def formulas(result: Result) -> dict[str, Formula]:
+    """The formulas of all optimizers, in the order of the spec."""
+    found = {}
+    for arm in result.spec.arms:
+        point = result.stage.chosen.get(arm.label, {})
+        try:
+            found[arm.label] = _formula(arm.label, {**arm.fixed, **point})
+        except Exception:  # an optimizer may be anybody's, and a report must not fail for want of a formula
+            found[arm.label] = Formula()
+    return found
+
+
+def _formula(label: str, options: dict[str, object]) -> Formula:
+    contender = contenders.parse(label, None)
+    if contender.reference:
+        return Formula(source=f"torch.optim.{contender.cls.__name__}")
+    source = registry.lookup(contender.name).source
+    optimizer = contender.cls([torch.nn.Parameter(torch.zeros(1))], **{**contender.options, **options})
+    if not isinstance(optimizer, Optimizer):
+        return Formula(source=source)
+    program = optimizer.program()
+    return Formula(tuple(formula_lines(program)), formula_mathml(program), source)
