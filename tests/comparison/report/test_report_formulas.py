@@ -43,7 +43,11 @@ def test_the_formula_is_that_of_the_chosen_point():
 
 
 def test_sources_of_dialects_and_of_torch(result):
-    arms = (ArmSpec("rmsprop-keras", {}, {}), ArmSpec("torch-rmsprop:alpha=0.9", {}, {}), ArmSpec("rmsprop-optax", {}, {}))
+    arms = (
+        ArmSpec("rmsprop-keras", {}, {}),
+        ArmSpec("torch-rmsprop:alpha=0.9", {}, {}),
+        ArmSpec("rmsprop-optax", {}, {}),
+    )
     keras, torch, optax = formulas(with_arms(result, *arms)).values()
     assert keras.source == "Keras 3, keras.optimizers.RMSprop (a dialect of RMSprop)"
     assert optax.lines
