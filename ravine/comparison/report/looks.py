@@ -14,9 +14,9 @@ from ravine.comparison.judge.words import number
 from ravine.comparison.study.result import Result
 from ravine.report.style import Line, line
 
-_MARKERS = "osD^vPXp*h"
+_MARKERS = "osD^v<>Ph*"
 _LEAST = 1e-16  # a logarithm needs more than 0
-_NOTE = 118  # characters of a line of notes
+_NOTE = 125  # characters of a line of notes
 
 
 @dataclass(frozen=True)
@@ -82,17 +82,17 @@ def loss_axis(axes: Any, values: Iterable[float], most: float = math.inf) -> Non
     axes.set_yscale("log", nonpositive="clip")
     axes.set_ylim(low / room, high * room)
     if high / low < 30:  # within a decade the powers of ten alone would leave the axis bare
-        ticks = MaxNLocator(nbins=6, steps=[1, 2, 5, 10]).tick_values(low / room, high * room)
+        ticks = list(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]).tick_values(low / room, high * room))
         if high / low > 4:
-            ticks = np.array([f * 10.0**e for e in range(-17, 300) for f in (1, 2, 3, 5)])
+            ticks = [float(f"{f}e{e}") for e in range(-17, 300) for f in (1, 2, 3, 5)]
         axes.set_yticks([t for t in ticks if low / room <= t <= high * room])
         axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: number(v, 6)))
         axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def notes(axes: Any, lines: Iterable[str]) -> None:
+def notes(figure: Any, *lines: str) -> None:
     """Sentences above the picture."""
-    text = "\n".join(part for line in lines if line for part in textwrap.wrap(line, _NOTE))
+    text = "\n".join(part for line in lines for part in textwrap.wrap(line, _NOTE))
     if text:
-        axes.set_title(text, loc="left", fontsize=9, color="0.3", parse_math=False)
+        figure.suptitle(text, x=0.01, ha="left", fontsize=9, color="0.3", parse_math=False)

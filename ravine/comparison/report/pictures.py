@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sized
 from typing import Any
 
 import numpy as np
 
 from ravine.comparison.judge import Judgement
-from ravine.comparison.judge.words import count, number
+from ravine.comparison.judge.words import number
 from ravine.comparison.report import figures, rows
 from ravine.comparison.report.looks import Look, ceiling, drawn, looks, loss_axis, notes
 from ravine.comparison.study.result import Result
@@ -16,7 +17,6 @@ from ravine.report.curves import name_lines, shortened
 from ravine.report.style import blank, png, tidy
 
 SIZE = 9.5, 5.6  # inches
-_BAND = 0.13
 
 
 def pictures(result: Result, judgement: Judgement) -> dict[str, bytes]:
@@ -45,8 +45,10 @@ def curves(result: Result, judgement: Judgement, seen: dict[str, Look]) -> Any:
     ends = []
     for label, band in found.items():
         look = seen[label]
-        high = np.where(np.isfinite(band.high), band.high, 10 * abs(top))
-        axes.fill_between(band.steps, drawn(band.low), high, color=look.line.colour, alpha=_BAND, linewidth=0)
+        if band.diverged:  # a band to infinity would cover all others: its lower edge says as much
+            axes.plot(band.steps, drawn(band.low), color=look.line.colour, linewidth=0.8, alpha=0.7, zorder=2)
+        else:
+            axes.fill_between(band.steps, band.low, band.high, color=look.line.colour, alpha=_band(found), linewidth=0)
         median = np.maximum(drawn(band.median), bottom)
         axes.plot(band.steps, median, **look.line.options(), marker="o" if len(median) == 1 else "")
         ends.append((label, _end(median, top), look.line))
@@ -61,9 +63,15 @@ def curves(result: Result, judgement: Judgement, seen: dict[str, Look]) -> Any:
         for arm in result.arms
         if any(run.diverged for run in arm.runs)
     ]
-    notes(axes, [f"Runs that diverged: {'; '.join(lost)}." if lost else ""])
+    about = f"Runs that diverged: {'; '.join(lost)}. A diverged run is infinitely bad, so of such bands only the lower "
+    notes(figure, about + "edge is drawn, a thin line: the best run." if lost else "")
     name_lines(axes, ends)
     return figure
+
+
+def _band(found: Sized) -> float:
+    """How opaque bands are: many lie over each other."""
+    return 0.15 if len(found) <= 4 else 0.07
 
 
 def _end(values: np.ndarray, top: float) -> float:
@@ -104,7 +112,7 @@ def sensitivity(result: Result, seen: dict[str, Look]) -> Any:
         axes.plot([m.value for m in shown], [m.score for m in shown], **look.marks())
         chosen = [m for m in shown if m.chosen]
         if chosen:
-            ring = {"markersize": 12, "markeredgecolor": "black", "markeredgewidth": 1.6, "zorder": 7}
+            ring = {"markersize": 9.5, "markeredgecolor": "black", "markeredgewidth": 1.4, "zorder": 7}
             mean = float(np.mean([m.score for m in chosen]))
             axes.plot([chosen[0].value], [mean], **{**look.marks(), **ring})
         axes.plot(
@@ -122,7 +130,7 @@ def sensitivity(result: Result, seen: dict[str, Look]) -> Any:
         _failures(strip, {label: found[label] for label in failed}, most, seen)
     about = "Each mark is a training; large with a black edge: the chosen point, mean over its seeds. "
     about += "Above: × diverged, △ ended far above the losses that trainings start with." if failed else ""
-    notes(strip if strip is not None else axes, [about])
+    notes(figure, about)
     return figure
 
 
@@ -165,7 +173,7 @@ def budget(result: Result, judgement: Judgement, seen: dict[str, Look]) -> Any:
     ends = []
     for label, curve in found.items():
         look = seen[label]
-        axes.fill_between(curve.points, curve.low, curve.high, color=look.line.colour, alpha=_BAND, linewidth=0)
+        axes.fill_between(curve.points, curve.low, curve.high, color=look.line.colour, alpha=_band(found), linewidth=0)
         expected = np.maximum(curve.expected, bottom)
         style = {**look.line.options(), **look.marks(), "linestyle": look.line.dashes}
         axes.plot(curve.points, expected, **style)
@@ -174,7 +182,7 @@ def budget(result: Result, judgement: Judgement, seen: dict[str, Look]) -> Any:
     axes.set_xscale("log", base=2)
     # the last number is all the points: its neighbour below may be too near to be named
     shown = [k for k, after in zip(ticks, [*ticks[1:], math.inf], strict=True) if after / k > 1.25]
-    axes.set_xticks(shown, [count(k, "point") if k == 1 else f"{k:,}" for k in shown])
+    axes.set_xticks(shown, [f"{k:,}" for k in shown])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlim(ticks[0], max(ticks[-1], 2))
@@ -182,6 +190,6 @@ def budget(result: Result, judgement: Judgement, seen: dict[str, Look]) -> Any:
     axes.set_ylabel("expected validation loss of the best")
     tidy(axes)
     share = next(iter(found.values())).share
-    notes(axes, [f"The band holds the best of at least {share:.0%} of all choices of so many points."])
+    notes(figure, f"The band holds the best of at least {share:.0%} of all choices of so many points.")
     name_lines(axes, ends)
     return figure

@@ -32,28 +32,25 @@ def target(judgement: Judgement, seen: dict[str, Look]) -> Any:
     for row, label in enumerate(labels):
         found, look = judgement.steps[label], seen[label]
         places = row + _heights(len(found.steps))
-        for place, (seed, steps) in zip(places, sorted(found.steps.items()), strict=True):
-            if math.isnan(steps):
-                lost = {"marker": "x", "color": look.line.colour, "markersize": 6, "markeredgewidth": 1.5}
-                axes.plot(never, place, **lost, clip_on=False)
-                if seed in found.diverged:
-                    axes.plot(never, place, "o", markersize=10, markerfacecolor="none", color=look.line.colour)
-            else:
-                axes.plot(steps, place, **look.marks())
+        steps = np.array([found.steps[seed] for seed in sorted(found.steps)])
+        lost = np.isnan(steps)
+        axes.plot(steps[~lost], places[~lost], **look.marks())
+        crosses = {"color": look.line.colour, "markersize": 6, "markeredgewidth": 1.5, "linestyle": ""}
+        axes.plot(np.full(lost.sum(), never), places[lost], marker="x", **crosses)
         if math.isfinite(found.median):
             axes.plot([found.median] * 2, [row - 0.4, row + 0.4], color="black", linewidth=1.6, zorder=6)
-    axes.set_xlim(0, 1.12 * horizon if missing else 1.02 * horizon)
+        reached = f"{len(found.steps) - len(found.missed)} of {len(found.steps)}"
+        axes.text(1.01, row, reached, transform=axes.get_yaxis_transform(), va="center", fontsize=9)
+    axes.set_xlim(0, (1.12 if missing else 1.02) * horizon)
+    _rows(axes, labels)
+    above = {"transform": axes.get_xaxis_transform(), "va": "bottom", "fontsize": 9, "color": "0.3"}
+    axes.text(1.01, 1.0, "reached", **{**above, "transform": axes.transAxes})
     if missing:
         axes.axvline(1.02 * horizon, color="0.6", linewidth=0.8, linestyle=(0, (2, 2)))
-        axes.text(never, -0.62, "missed", ha="center", va="bottom", fontsize=9, color="0.3")
-        ticks = [tick for tick in axes.get_xticks() if tick <= horizon]
-        axes.set_xticks(ticks)
-    _rows(axes, labels)
+        axes.text(never, 1.0, "missed", ha="center", **above)
+        axes.set_xticks([tick for tick in axes.get_xticks() if tick <= horizon])
     axes.set_xlabel(f"steps to a validation loss of {number(judgement.target.loss, 3)}")
-    diverged = any(found.diverged for found in judgement.steps.values())
-    about = "Each mark is a run; the bar is the median of all runs, missing where half of them missed."
-    notes(axes, [about + " A cross in a circle diverged." * diverged])
-    axes.titlepad = 18
+    notes(figure, "Each mark is a run; the bar is the median of all runs, missing where half of them missed.")
     return figure
 
 
@@ -67,12 +64,11 @@ def differences(judgement: Judgement, seen: dict[str, Look]) -> Any:
     panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
     for axes, measure in zip(panels, measures, strict=True):
         _forest(axes, judgement.pairs[measure], judgement.base[measure], labels, seen)
-    _rows(panels[0], labels)
-    figure.suptitle(
-        "Filled: shown to differ; hollow: within noise. An arrow: the interval goes on, or runs without a value "
-        "count as a bound.",
-        x=0.01, ha="left", fontsize=9, color="0.3",
-    )  # fmt: skip
+        _rows(axes, labels)
+    about = (
+        "Filled: shown to differ; hollow: within noise; black edge: what the others are held against. An arrow: the "
+    )
+    notes(figure, about + "interval goes on, or may go on because runs that missed or diverged count as a bound.")
     return figure
 
 
@@ -114,7 +110,7 @@ def _forest(axes: Any, pairs: Sequence[Pair], base: str, labels: Sequence[str], 
         axes.set_xlim(low, high)
         axes.locator_params(axis="x", nbins=6)
     what = f"{measure.name}, times those of" if measure.ratio else f"{measure.name}, difference to"
-    axes.set_xlabel(f"{what}\n{shortened(base)}", parse_math=False)
+    axes.set_xlabel(f"{what}\n{shortened(base)}", fontsize=9, parse_math=False)
 
 
 def _limits(pairs: Sequence[Pair]) -> tuple[float, float]:
@@ -130,22 +126,16 @@ def _limits(pairs: Sequence[Pair]) -> tuple[float, float]:
 
 
 def _ratio_axis(axes: Any, low: float, high: float) -> None:
-    from matplotlib.ticker import NullLocator
+    from matplotlib.ticker import MaxNLocator, NullLocator
 
     axes.set_xscale("log")
     axes.set_xlim(math.exp(low), math.exp(high))
-    wide = high - low
-    steps = (
-        (1, 2, 5)
-        if wide > 2
-        else (1, 1.5, 2, 3, 4, 5, 7)
-        if wide > 0.7
-        else np.arange(1, 10, 0.1 if wide > 0.2 else 0.02)
-    )
-    found = sorted({round(float(f * 10.0**e), 12) for e in range(-6, 7) for f in steps})
-    ticks = [t for t in found if math.exp(low) <= t <= math.exp(high)]
-    ticks = ticks[:: -(-len(ticks) // 7)] if len(ticks) > 7 and 1.0 not in ticks else ticks
-    while len(ticks) > 7:  # thinned so that 1, no difference, stays
+    least, most = math.exp(low), math.exp(high)
+    ticks = [float(t) for t in MaxNLocator(nbins=5, steps=[1, 2, 5, 10]).tick_values(least, most)]
+    if most / least > 4:
+        ticks = [float(f"{f}e{e}") for e in range(-9, 10) for f in (1, 2, 5)]
+    ticks = [t for t in ticks if least <= t <= most]
+    while len(ticks) > 6:  # 1, no difference, stays
         at = ticks.index(1.0)
         ticks = [t for i, t in enumerate(ticks) if (i - at) % 2 == 0]
     axes.set_xticks(ticks, [number(t, 3) for t in ticks])
