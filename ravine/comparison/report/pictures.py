@@ -22,14 +22,14 @@ SIZE = 9.5, 5.6  # inches
 def pictures(result: Result, judgement: Judgement) -> dict[str, bytes]:
     """The pictures by file name; those for which there are no numbers are left out."""
     seen = looks(result)
-    made = {
-        "curves.png": curves(result, judgement, seen),
-        "sensitivity.png": sensitivity(result, seen),
-        "budget.png": budget(result, judgement, seen),
-        "target.png": rows.target(judgement, seen),
-        "differences.png": rows.differences(judgement, seen),
+    draw = {
+        "curves": lambda: curves(result, judgement, seen),
+        "target": lambda: rows.target(judgement, seen),
+        "differences": lambda: rows.differences(judgement, seen),
+        "sensitivity": lambda: sensitivity(result, seen),
+        "budget": lambda: budget(result, judgement, seen),
     }
-    return {name: png(figure) for name, figure in made.items() if figure is not None}
+    return {f"{name}.png": png(draw[name]()) for name in figures.shown(result, judgement)}
 
 
 def curves(result: Result, judgement: Judgement, seen: dict[str, Look]) -> Any:
@@ -88,9 +88,7 @@ def _mark_target(axes: Any, loss: float) -> None:
 
 def sensitivity(result: Result, seen: dict[str, Look]) -> Any:
     """Score against the first hyperparameter that was searched; failures in a strip on top, a row for each optimizer."""
-    name = next(iter(figures.hyperparameters(result)), None)
-    if name is None:
-        return None
+    name = figures.hyperparameters(result)[0]
     found = figures.sensitivity(result, name)
     most = ceiling(result)
     failed = [label for label, marks in found.items() if any(not m.score <= most for m in marks)]
@@ -164,8 +162,6 @@ def budget(result: Result, judgement: Judgement, seen: dict[str, Look]) -> Any:
     from matplotlib.ticker import NullFormatter, NullLocator
 
     found = judgement.budget
-    if not found:
-        return None
     figure = blank(*SIZE)
     axes = figure.add_subplot()
     loss_axis(axes, [v for curve in found.values() for v in (*curve.low, *curve.expected)], ceiling(result))

@@ -21,9 +21,8 @@ _BEYOND = 4.0  # an interval so many times as wide as the usual one ends in an a
 
 def target(judgement: Judgement, seen: dict[str, Look]) -> Any:
     """A mark for each run at its steps to the target; those that never got there at the right."""
-    if not judgement.steps or judgement.target is None:
-        return None
     labels = ranked(judgement)
+    loss = judgement.target.loss if judgement.target else math.nan
     figure = blank(_WIDTH, _REST + _ROW * len(labels))
     axes = figure.add_subplot()
     horizon = max(found.horizon for found in judgement.steps.values())
@@ -49,7 +48,7 @@ def target(judgement: Judgement, seen: dict[str, Look]) -> Any:
         axes.axvline(1.02 * horizon, color="0.6", linewidth=0.8, linestyle=(0, (2, 2)))
         axes.text(never, 1.0, "missed", ha="center", **above)
         axes.set_xticks([tick for tick in axes.get_xticks() if tick <= horizon])
-    axes.set_xlabel(f"steps to a validation loss of {number(judgement.target.loss, 3)}")
+    axes.set_xlabel(f"steps to a validation loss of {number(loss, 3)}")
     notes(figure, "Each mark is a run; the bar is the median of all runs, missing where half of them missed.")
     return figure
 
@@ -57,8 +56,6 @@ def target(judgement: Judgement, seen: dict[str, Look]) -> Any:
 def differences(judgement: Judgement, seen: dict[str, Look]) -> Any:
     """Differences to the best with their 95% intervals, in the headline measure and in the validation loss."""
     measures = [name for name in dict.fromkeys((judgement.headline.name, LOSS.name)) if judgement.pairs.get(name)]
-    if not measures:
-        return None
     labels = ranked(judgement)
     figure = blank(_WIDTH, _REST + 0.25 + _ROW * len(labels))
     panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
