@@ -62,6 +62,11 @@ def drawn(values: Iterable[float] | np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(found), found, np.nan)
 
 
+def brief(value: float, digits: int = 3) -> str:
+    """A number for a label: with a power of ten where its zeros would fill the picture."""
+    return number(value, digits) if not value or 1e-5 <= abs(value) < 1e7 else f"{value:.{digits}g}"
+
+
 def loss_axis(axes: Any, values: Iterable[float], most: float = math.inf) -> None:
     """Scale and limits for these losses: logarithmic if none is negative, with ticks that are plain numbers."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
@@ -86,7 +91,7 @@ def loss_axis(axes: Any, values: Iterable[float], most: float = math.inf) -> Non
         if high / low > 4:
             ticks = [float(f"{f}e{e}") for e in range(-17, 300) for f in (1, 2, 3, 5)]
         axes.set_yticks([t for t in ticks if low / room <= t <= high * room])
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: number(v, 6)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.6g}"))
         axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_minor_formatter(NullFormatter())
 

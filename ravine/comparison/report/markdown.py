@@ -17,7 +17,7 @@ _CAPTIONS = {
     "curves": "Validation loss against step",
     "target": "Steps to the target",
     "differences": "Differences to the best",
-    "sensitivity": "Loss against learning rate",
+    "sensitivity": "Loss against the hyperparameter that was searched",
     "budget": "Expected best loss against points tried",
 }
 
@@ -33,7 +33,7 @@ def text(result: Result, judgement: Judgement) -> str:
         *([prose(judgement.target.sentence, labels)] if judgement.target else []),
         prose(protocol(result), labels),
         "## Results",
-        table(heads, [[code(line[0]), *line[1:]] for line in lines]),
+        table([prose(head) for head in heads], [[code(line[0]), *line[1:]] for line in lines]),
         "Mean ± standard deviation over the fresh seeds. Runs that diverged have no number: means are of the others, "
         "and say so.",
         *_differences(judgement, labels),

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from ravine.comparison.judge import Judgement
-from ravine.comparison.judge.words import number
 from ravine.comparison.report import figures, rows
-from ravine.comparison.report.looks import Look, ceiling, drawn, looks, loss_axis, notes
+from ravine.comparison.report.looks import Look, brief, ceiling, drawn, looks, loss_axis, notes
 from ravine.comparison.study.result import Result
 from ravine.report.curves import name_lines, shortened
 from ravine.report.style import blank, png, tidy
@@ -83,7 +82,7 @@ def _mark_target(axes: Any, loss: float) -> None:
     axes.axhline(loss, color="0.25", linewidth=1, linestyle=(0, (5, 3)), zorder=4)
     box = {"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
     place = {"xycoords": axes.get_yaxis_transform(), "xytext": (0, 3), "textcoords": "offset points"}
-    axes.annotate(f"target {number(loss, 3)}", (0.008, loss), **place, fontsize=8.5, color="0.25", bbox=box, zorder=6)
+    axes.annotate(f"target {brief(loss)}", (0.008, loss), **place, fontsize=8.5, color="0.25", bbox=box, zorder=6)
 
 
 def sensitivity(result: Result, seen: dict[str, Look]) -> Any:

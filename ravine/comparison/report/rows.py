@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from ravine.comparison.judge import LOSS, Judgement, Pair
-from ravine.comparison.judge.words import number
 from ravine.comparison.report.figures import ranked
-from ravine.comparison.report.looks import Look, notes
+from ravine.comparison.report.looks import Look, brief, notes
 from ravine.report.curves import shortened
 from ravine.report.style import blank, tidy
 
@@ -48,7 +47,7 @@ def target(judgement: Judgement, seen: dict[str, Look]) -> Any:
         axes.axvline(1.02 * horizon, color="0.6", linewidth=0.8, linestyle=(0, (2, 2)))
         axes.text(never, 1.0, "missed", ha="center", **above)
         axes.set_xticks([tick for tick in axes.get_xticks() if tick <= horizon])
-    axes.set_xlabel(f"steps to a validation loss of {number(loss, 3)}")
+    axes.set_xlabel(f"steps to a validation loss of {brief(loss)}")
     notes(figure, "Each mark is a run; the bar is the median of all runs, missing where half of them missed.")
     return figure
 
@@ -86,7 +85,7 @@ def _forest(axes: Any, pairs: Sequence[Pair], base: str, labels: Sequence[str], 
         if inside:
             axes.plot(scale(middle), row, **{**style, "zorder": 5})
         else:
-            said = f"{number(pair.times, 2)} times" if measure.ratio else number(pair.difference, 2)
+            said = f"{brief(pair.times, 2)} times" if measure.ratio else brief(pair.difference, 2)
             left = middle == low
             axes.annotate(
                 said, (scale(middle), row), xytext=(12 if left else -12, 7), textcoords="offset points",
@@ -106,15 +105,15 @@ def _forest(axes: Any, pairs: Sequence[Pair], base: str, labels: Sequence[str], 
     else:
         axes.set_xlim(low, high)
         axes.locator_params(axis="x", nbins=6)
-    what = f"{measure.name}, times those of" if measure.ratio else f"{measure.name}, difference to"
-    axes.set_xlabel(f"{what}\n{shortened(base)}", fontsize=9, parse_math=False)
+    axes.set_xlabel(f"{measure.name}, {'times those of the best' if measure.ratio else 'difference to the best'}")
 
 
 def _limits(pairs: Sequence[Pair]) -> tuple[float, float]:
-    """Room for all intervals but those far wider than usual, which diverged runs make; 0 is always inside."""
-    ends = np.array([[p.low, p.high] for p in pairs if math.isfinite(p.low) and math.isfinite(p.high)]).reshape(-1, 2)
+    """Room for all intervals but those that diverged runs make, or far wider than usual; 0 is always inside."""
+    sure = [p for p in pairs if p.measure.ratio or not (p.first_bounded or p.second_bounded)] or pairs
+    ends = np.array([[p.low, p.high] for p in sure if math.isfinite(p.low) and math.isfinite(p.high)]).reshape(-1, 2)
     if not len(ends):
-        ends = np.array([[p.difference, p.difference] for p in pairs])
+        ends = np.array([[p.difference, p.difference] for p in sure])
     reach = np.abs(ends).max(axis=1)
     within = ends[reach <= _BEYOND * np.median(reach)]
     low, high = min(0.0, float(within.min())), max(0.0, float(within.max()))
@@ -135,7 +134,7 @@ def _ratio_axis(axes: Any, low: float, high: float) -> None:
     while len(ticks) > 6:  # 1, no difference, stays
         at = ticks.index(1.0)
         ticks = [t for i, t in enumerate(ticks) if (i - at) % 2 == 0]
-    axes.set_xticks(ticks, [number(t, 3) for t in ticks])
+    axes.set_xticks(ticks, [brief(t) for t in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
 
 
