@@ -79,10 +79,11 @@ def _end(values: np.ndarray, top: float) -> float:
 
 
 def _mark_target(axes: Any, loss: float) -> None:
-    axes.axhline(loss, color="0.25", linewidth=1, linestyle=(0, (5, 3)), zorder=4)
+    height = max(loss, axes.get_ylim()[0])
+    axes.axhline(height, color="0.25", linewidth=1, linestyle=(0, (5, 3)), zorder=4)
     box = {"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
     place = {"xycoords": axes.get_yaxis_transform(), "xytext": (0, 3), "textcoords": "offset points"}
-    axes.annotate(f"target {brief(loss)}", (0.008, loss), **place, fontsize=8.5, color="0.25", bbox=box, zorder=6)
+    axes.annotate(f"target {brief(loss)}", (0.008, height), **place, fontsize=8.5, color="0.25", bbox=box, zorder=6)
 
 
 def sensitivity(result: Result, seen: dict[str, Look]) -> Any:

@@ -61,10 +61,11 @@ def differences(judgement: Judgement, seen: dict[str, Look]) -> Any:
     for axes, measure in zip(panels, measures, strict=True):
         _forest(axes, judgement.pairs[measure], judgement.base[measure], labels, seen)
         _rows(axes, labels)
-    about = (
-        "Filled: shown to differ; hollow: within noise; black edge: what the others are held against. An arrow: the "
+    held = " and ".join(f"{shortened(judgement.base[name])} in {name}" for name in measures)
+    about = f"Black edge: what the others are held against, {held}. Filled: shown to differ; hollow: within noise. "
+    notes(
+        figure, about + "An arrow: the interval goes on, or may because runs that missed or diverged count as a bound."
     )
-    notes(figure, about + "interval goes on, or may go on because runs that missed or diverged count as a bound.")
     return figure
 
 
@@ -105,7 +106,7 @@ def _forest(axes: Any, pairs: Sequence[Pair], base: str, labels: Sequence[str], 
     else:
         axes.set_xlim(low, high)
         axes.locator_params(axis="x", nbins=6)
-    axes.set_xlabel(f"{measure.name}, {'times those of the best' if measure.ratio else 'difference to the best'}")
+    axes.set_xlabel(f"{measure.name}, {'as a ratio' if measure.ratio else 'as a difference'}")
 
 
 def _limits(pairs: Sequence[Pair]) -> tuple[float, float]:

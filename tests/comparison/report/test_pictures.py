@@ -157,7 +157,7 @@ def test_differences_are_those_of_the_pairs(two):
     figure = drawn(result, judgement)["differences"]
     left, right = figure.axes
     said = figure.get_suptitle().replace("\n", " ")
-    assert f"{judgement.base['steps to target']} in steps to target and" in said
+    assert f"{judgement.base['steps to target']} in steps to target and " in said
     for axes, name, scale in ((left, "steps to target", np.exp), (right, "validation loss", np.array)):
         (pair,) = judgement.pairs[name]
         bars = [line for line in axes.lines if line.get_linewidth() == 2.2]
