@@ -14,7 +14,7 @@ from ravine.comparison.judge.words import number
 from ravine.comparison.study.result import Result
 from ravine.report.style import Line, line
 
-_MARKERS = "osD^v<>Ph*"
+_MARKERS = "osD^vPp*hd"
 _LEAST = 1e-16  # a logarithm needs more than 0
 _NOTE = 125  # characters of a line of notes
 

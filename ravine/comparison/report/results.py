@@ -55,12 +55,10 @@ def _over_runs(values: Sequence[float], arm: Arm) -> str:
 
 def mean_and_spread(values: Sequence[float]) -> str:
     """``0.312 ± 0.011``: the spread with two digits, the mean as far as it is known."""
-    if not len(values):
+    if not len(values) or not np.isfinite(values).all():
         return NOTHING
     mean = float(np.mean(values))
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    if not math.isfinite(mean) or not math.isfinite(spread):
-        return NOTHING
     if mean and not _LEAST <= max(abs(mean), spread) < _MOST:
         return f"{mean:.3g} ± {spread:.2g}" if spread else f"{mean:.3g}"
     if spread <= 1e-12 * abs(mean):

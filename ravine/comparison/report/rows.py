@@ -15,7 +15,7 @@ from ravine.report.curves import shortened
 from ravine.report.style import blank, tidy
 
 _WIDTH, _ROW, _REST = 9.5, 0.42, 1.3  # inches: of the picture, of a row, of axis and notes
-_BEYOND = 4.0  # an interval so many times as wide as the usual one ends in an arrow
+_BEYOND = 8.0  # an interval so many times as wide as the usual one ends in an arrow
 
 
 def target(judgement: Judgement, seen: dict[str, Look]) -> Any:
