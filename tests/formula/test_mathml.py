@@ -98,6 +98,15 @@ def test_fractions_roots_powers_and_times():
     ]
 
 
+def test_a_fraction_in_a_fraction_is_as_large_as_others():
+    def piece(update, *, a, b):
+        return update / (a / b)
+
+    (above, below) = next(iter(rows(trace([piece, descend], {"lr": 0.1, "a": 1.0, "b": 1.0}))))[1][0][1]
+    assert above.tag == "mi"
+    assert below.get("displaystyle") == "true"
+
+
 def test_products_of_letters_need_no_sign_and_those_of_words_do():
     def piece(update, *, a, b, long, param):
         return a * b * update + long * a + a * long + a * 2 * b + a * absolute(update) - a * minimum(b, update)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -31,23 +32,20 @@ class Formula:
 
 def formulas(result: Result) -> dict[str, Formula]:
     """The formulas of all optimizers, in the order of the spec."""
-    found = {}
-    for arm in result.spec.arms:
-        point = result.stage.chosen.get(arm.label, {})
-        try:
-            found[arm.label] = _formula(arm.label, {**arm.fixed, **point})
-        except Exception:  # an optimizer may be anybody's, and a report must not fail for want of a formula
-            found[arm.label] = Formula()
-    return found
+    chosen = result.stage.chosen
+    return {arm.label: _formula(arm.label, {**arm.fixed, **chosen.get(arm.label, {})}) for arm in result.spec.arms}
 
 
 def _formula(label: str, options: dict[str, object]) -> Formula:
-    contender = contenders.parse(label, None)
-    if contender.reference:
-        return Formula(source=f"torch.optim.{contender.cls.__name__}")
-    source = registry.lookup(contender.name).source
-    optimizer = contender.cls([torch.nn.Parameter(torch.zeros(1))], **{**contender.options, **options})
-    if not isinstance(optimizer, Optimizer):
-        return Formula(source=source)
-    program = optimizer.program()
-    return Formula(tuple(formula_lines(program)), formula_mathml(program), source)
+    source = ""
+    # an optimizer may be anybody's, and a report must not fail for want of a formula: what is known so far is shown
+    with suppress(Exception):
+        contender = contenders.parse(label, None)
+        if contender.reference:
+            return Formula(source=f"torch.optim.{contender.cls.__name__}")
+        source = registry.lookup(contender.name).source
+        optimizer = contender.cls([torch.nn.Parameter(torch.zeros(1))], **{**contender.options, **options})
+        if isinstance(optimizer, Optimizer):
+            program = optimizer.program()
+            return Formula(tuple(formula_lines(program)), formula_mathml(program), source)
+    return Formula(source=source)

@@ -61,7 +61,10 @@ def differences(judgement: Judgement, seen: dict[str, Look]) -> Any:
     for axes, measure in zip(panels, measures, strict=True):
         _forest(axes, judgement.pairs[measure], judgement.base[measure], labels, seen)
         _rows(axes, labels)
-    held = " and ".join(f"{shortened(judgement.base[name])} in {name}" for name in measures)
+    bases = {name: shortened(judgement.base[name]) for name in measures}
+    held = bases[measures[0]]
+    if len(set(bases.values())) > 1:
+        held = " and ".join(f"{base} in {name}" for name, base in bases.items())
     about = f"Black edge: what the others are held against, {held}. Filled: shown to differ; hollow: within noise. "
     notes(
         figure, about + "An arrow: the interval goes on, or may because runs that missed or diverged count as a bound."

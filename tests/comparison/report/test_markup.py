@@ -97,9 +97,9 @@ def test_tables_are_aligned_as_text_too():
     )
 
 
-@given(text)
+@given(st.one_of(text, st.sampled_from(["```", "a\n````\n# b", "~~~"])))
 def test_a_block_of_code_ends_where_it_should(content):
-    content = shown(content)
+    content = "\n".join(map(shown, content.split("\n")))
     (token,) = parser().parse(fenced(content, "text"))
     assert token.type == "fence"
     assert token.content == f"{content}\n"

@@ -113,6 +113,7 @@ def test_scores_that_failed_stand_in_a_strip_and_do_not_stretch_the_picture(two)
     wild = replace(result, outcomes={**result.outcomes, keys[0]: replace(result.outcomes[keys[0]], score=1e9)})
     strip, axes = drawn(wild, judgement)["sensitivity"].axes
     assert axes.get_ylim()[1] < 1
+    assert max(y for line in axes.lines for y in line.get_ydata()) < 1
     assert axes.get_xscale() == "log"
     marks = {line.get_marker(): line.get_xdata() for line in strip.lines if len(line.get_xdata())}
     assert set(marks) == {"x", "^"}
@@ -157,7 +158,7 @@ def test_differences_are_those_of_the_pairs(two):
     figure = drawn(result, judgement)["differences"]
     left, right = figure.axes
     said = figure.get_suptitle().replace("\n", " ")
-    assert f"{judgement.base['steps to target']} in steps to target and " in said
+    assert "held against, rmsprop. Filled" in said
     for axes, name, scale in ((left, "steps to target", np.exp), (right, "validation loss", np.array)):
         (pair,) = judgement.pairs[name]
         bars = [line for line in axes.lines if line.get_linewidth() == 2.2]
@@ -174,6 +175,22 @@ def test_a_difference_that_only_diverged_runs_make_does_not_stretch_the_picture(
     worst = max(pair.difference for pair in judgement.pairs["validation loss"])
     assert right.get_xlim()[1] < worst
     assert any(line.get_marker() == ">" for line in right.lines)
+
+
+def test_what_each_measure_is_held_against_is_said(eight):
+    said = drawn(*eight)["differences"].get_suptitle().replace("\n", " ")
+    assert f"held against, sgd in steps to target and {shortened(LONG)} in validation loss." in said
+
+
+def test_a_curve_that_rises_far_does_not_stretch_the_picture(two):
+    result, judgement = two
+    job, outcome = next((j, o) for j, o in result.jobs() if j.kind == "confirm" and j.label == "adam")
+    everything = dict(result.outcomes)
+    for other, found in result.jobs():
+        if other.kind == "confirm" and other.label == job.label:
+            everything[other.key(result.spec)] = replace(found, losses=(*outcome.losses[:-1], 1e6))
+    figure = drawn(replace(result, outcomes=everything), judgement)["curves"]
+    assert figure.axes[0].get_ylim()[1] < 5
 
 
 def test_shown_differences_are_filled_and_others_hollow(eight):

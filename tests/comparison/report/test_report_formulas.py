@@ -54,6 +54,11 @@ def test_sources_of_dialects_and_of_torch(result):
     assert torch == Formula(source="torch.optim.RMSprop")
 
 
-@pytest.mark.parametrize("label", ["no such optimizer", "rmsprop:alpha=-1", "", "<script>", "rmsprop:alpha="])
+@pytest.mark.parametrize("label", ["no such optimizer", "", "<script>", "rmsprop:alpha="])
 def test_an_optimizer_that_cannot_be_made_has_no_formula(result, label):
     assert formulas(with_arms(result, ArmSpec(label, {}, {}))) == {label: Formula()}
+
+
+def test_an_optimizer_that_refuses_its_options_still_has_its_source(result):
+    (found,) = formulas(with_arms(result, ArmSpec("rmsprop:alpha=-1", {}, {}))).values()
+    assert found == Formula(source=RMSprop.reference)
