@@ -35,8 +35,8 @@ def command(name: str, kernel: bool, settings: tuple[str, ...]) -> None:
     import torch
 
     from ravine.backends.numba import kernel_source
-    from ravine.formula.mathematics import display_name, formula_lines
-    from ravine.optim.dialects import DIALECTS
+    from ravine.formula.mathematics import formula_lines
+    from ravine.formula.notation import display_name
     from ravine.optim.shared import parameters_of
 
     found, file = _found(name)
@@ -60,10 +60,7 @@ def command(name: str, kernel: bool, settings: tuple[str, ...]) -> None:
 
     place = file or f"{found.cls.__module__}.{found.cls.__qualname__}"
     console.print(f"[bold]{found.name}[/]  ({place})", soft_wrap=True)
-    source = found.cls.reference or "no paper is named"
-    if name.lower().startswith("rmsprop-"):
-        source = f"{DIALECTS[name.lower().removeprefix('rmsprop-')].source} (a dialect of RMSprop)"
-    console.print(f"Source: {source}\n", soft_wrap=True, markup=False)
+    console.print(f"Source: {found.source or 'no paper is named'}\n", soft_wrap=True, markup=False)
     console.print(
         "[bold]Formula[/]  θ parameter, g gradient, u update, t step; all operations per element", soft_wrap=True
     )
@@ -126,7 +123,7 @@ def _found(name: str) -> tuple[Named, str]:
     cls = own.load(written.file, written.name)
     if not issubclass(cls, Optimizer):
         raise OptionError(f"{name} is derived from torch.optim.Optimizer: it has no formula that could be shown.")
-    return registry.Named(cls.__name__, cls), written.file
+    return registry.Named(cls.__name__, cls, cls.reference), written.file
 
 
 def _setting(text: str, known: list[str]) -> tuple[str, Any]:

@@ -18,21 +18,25 @@ from ravine.optim.optimizer import Optimizer
 
 @dataclass(frozen=True)
 class Named:
-    """An optimizer by name: a class and the options that make it what the name says."""
+    """An optimizer by name: a class, where its formula comes from, and the options that make it what the name says."""
 
     name: str
     cls: type[Optimizer]
+    source: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @cache
 def _all() -> dict[str, Named]:
     classes = [getattr(ravine.optim, name) for name in ravine.optim.__all__ if name != "Optimizer"]
-    found = [Named(c.__name__.lower(), c) for c in classes]
+    found = [Named(c.__name__.lower(), c, c.reference) for c in classes]
     found += [
-        Named("momentum", ravine.optim.SGD, {"momentum": 0.9}),
-        Named("nesterov", ravine.optim.SGD, {"momentum": 0.9, "nesterov": True}),
-        *(Named(f"rmsprop-{name}", ravine.optim.RMSprop, d.options) for name, d in DIALECTS.items()),
+        Named("momentum", ravine.optim.SGD, ravine.optim.SGD.reference, {"momentum": 0.9}),
+        Named("nesterov", ravine.optim.SGD, ravine.optim.SGD.reference, {"momentum": 0.9, "nesterov": True}),
+        *(
+            Named(f"rmsprop-{name}", ravine.optim.RMSprop, f"{d.source} (a dialect of RMSprop)", d.options)
+            for name, d in DIALECTS.items()
+        ),
     ]
     return {n.name: n for n in found}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ravine.report.style import Line, blank, line
+from ravine.report.style import Line, line
 
 _FAR = 1e3  # windows; matplotlib draws badly what lies further out
 _REFERENCE_POINTS = 60
@@ -50,16 +50,6 @@ class Map:
     def window(self) -> tuple[float, float, float, float]:
         """Left, right, bottom, top."""
         return float(self.xs[0]), float(self.xs[-1]), float(self.ys[0]), float(self.ys[-1])
-
-
-def draw(surface: Map, paths: Sequence[Path], *, title: str) -> Any:
-    """A matplotlib figure; its limits are those of the grid, and arrows show where a path leads out of it."""
-    figure = blank(9.5, 5.6)
-    axes = figure.add_subplot()
-    panel(axes, surface, paths)
-    axes.set_title(title, loc="left", parse_math=False)
-    figure.legend(loc="outside right upper", frameon=False, fontsize=9, handlelength=3.2)
-    return figure
 
 
 def panel(axes: Any, surface: Map, paths: Sequence[Path]) -> None:

@@ -1,25 +1,14 @@
-"""Loss against step, one line for each optimizer, on a logarithmic scale."""
+"""What pictures of several lines share: smoothing, and names at the ends of the lines."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ravine.report.style import Line, blank, line, tidy
+from ravine.report.style import Line
 
-_DRAWN = (1e-16, 1e100)  # a logarithm needs more than 0, and matplotlib room above
 _LONGEST = 40  # characters of a name
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A training: the loss of every step from the first, which may end in a number that is not finite."""
-
-    label: str
-    losses: Sequence[float]
-    reference: bool = False
 
 
 def smoothed(losses: Sequence[float] | np.ndarray, window: int) -> np.ndarray:
@@ -33,61 +22,6 @@ def smoothed(losses: Sequence[float] | np.ndarray, window: int) -> np.ndarray:
     with np.errstate(invalid="ignore", over="ignore"):
         sums: np.ndarray = np.lib.stride_tricks.sliding_window_view(padded, window).sum(axis=1)
     return sums / counts
-
-
-def draw(curves: Sequence[Curve], *, title: str, quantity: str, window: int = 1) -> Any:
-    """A matplotlib figure of the curves.
-
-    Args:
-        curves: in the order they are named, best first.
-        title: the line over the picture.
-        quantity: what the losses are, for the vertical axis.
-        window: each point is the mean of so many last steps; the axis says so if it is more than 1.
-    """
-    figure = blank(9.5, 5.6)
-    axes = figure.add_subplot()
-    looks = _looks(curves)
-    ends = []
-    for curve, look in zip(curves, looks, strict=True):
-        values = smoothed(curve.losses, window)
-        finite = np.isfinite(values)
-        steps, values = np.arange(1, len(values) + 1)[finite], np.clip(values[finite], *_DRAWN)
-        axes.plot(steps, values, **look.options())
-        diverged = not finite.all()
-        if diverged and len(steps):
-            axes.plot(steps[-1:], values[-1:], "x", color=look.colour, markersize=8, zorder=6)
-        label = f"{curve.label} (diverged at step {int(finite.sum()) + 1})" if diverged else curve.label
-        ends.append((label, values[-1] if len(values) else math.nan, look))
-    axes.set_yscale("log")
-    _limit(axes, curves, window)
-    axes.set_xlabel("step")
-    axes.set_ylabel(quantity if window <= 1 else f"{quantity}, mean of the last {window} steps")
-    axes.set_title(title, loc="left", parse_math=False)
-    tidy(axes)
-    name_lines(axes, ends)
-    return figure
-
-
-def _looks(curves: Sequence[Curve]) -> list[Line]:
-    """References do not use up colours."""
-    looks, used = [], 0
-    for curve in curves:
-        looks.append(line(used, curve.reference))
-        used += not curve.reference
-    return looks
-
-
-def _limit(axes: Any, curves: Sequence[Curve], window: int) -> None:
-    """Limits that a diverging curve cannot stretch: little above the highest start, down to the lowest value."""
-    values = [np.clip(v[np.isfinite(v)], *_DRAWN) for v in (smoothed(c.losses, window) for c in curves)]
-    values = [v for v in values if len(v)]
-    if not values:
-        return
-    low, first = min(v.min() for v in values), max(v[0] for v in values)
-    high = min(max(v.max() for v in values), 3 * first)
-    axes.set_ylim(low / (high / low) ** 0.03 * 0.98, high * (high / low) ** 0.03 * 1.02)
-    longest = max(len(c.losses) for c in curves)
-    axes.set_xlim(1 if longest > 1 else 0, max(longest, 2))
 
 
 def name_lines(axes: Any, ends: Sequence[tuple[str, float, Line]]) -> None:
@@ -117,7 +51,8 @@ def _scaled(axes: Any, value: float) -> Any:
 
 
 def shortened(label: str) -> str:
-    """A name that leaves room for the picture: the middle of a long one is left out."""
+    """A name in one line that leaves room for the picture: the middle of a long one is left out."""
+    label = "".join(c if c.isprintable() else repr(c)[1:-1] for c in label)
     return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 13]}…{label[-12:]}"
 
 

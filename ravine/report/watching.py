@@ -77,7 +77,7 @@ def draw_lines(
     """
     columns = _columns(history, figure, names)
     values = _positive(getattr(history, figure))[:, columns]
-    labels = [_text(history.names[column]) for column in columns]
+    labels = [shortened(history.names[column]) for column in columns]
     low, high, note = _limits(values, [USUAL] if figure == "ratio" else [])
     places = (history.first + history.last) / 2
     picture = blank(9.5, 5.6)
@@ -145,7 +145,7 @@ def draw_heatmap(history: Rows, figure: str = "ratio", *, path: Path | str | Non
     axes.set_ylim(rows[-1], rows[0])
     _steps_axis(axes, history, 0.5, "a column")
     axes.spines[["top", "right"]].set_visible(False)
-    _name_ticks(axes, [_text(name) for name in history.names], _NAMED)
+    _name_ticks(axes, [shortened(name) for name in history.names], _NAMED)
     below, above = bool((shown < low).any()), bool((shown > high).any())
     extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
     bar = picture.colorbar(cells, ax=axes, extend=extend, pad=0.015, aspect=30)
@@ -201,11 +201,6 @@ def _colour_limits(values: np.ndarray) -> tuple[float, float]:
     low, high = np.quantile(logs, [0.01, 0.99]).tolist() if len(logs) else (-1.0, 0.0)
     room = max(0.0, 1.0 - (high - low)) / 2  # less than a decade would make much of little
     return 10.0 ** (low - room), 10.0 ** (high + room)
-
-
-def _text(name: str) -> str:
-    """A name as it can be shown in one line."""
-    return shortened("".join(c if c.isprintable() else repr(c)[1:-1] for c in name))
 
 
 def _colours(count: int) -> list[Any]:

@@ -47,7 +47,7 @@ def test_norms_choices_and_signs():
 
     assert lines([clip, odd, descend], limit=1.0)[:2] == [
         "u = g · min(1, limit / ‖g of all tensors‖)",
-        "u = where(t = 1, −u, max(|u|, ‖θₜ₋₁‖))² · where(t = 1, −u, max(|u|, ‖θₜ₋₁‖))",
+        "u = where(t = 1, −u, max(|u|, ‖θₜ₋₁‖))³",
     ]
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ravine.comparison.judge import LOSS, Judgement
 from ravine.comparison.study.result import Result
 from ravine.comparison.study.spec import TUNING_SEED
 
@@ -121,6 +122,27 @@ def diverged_share(marks: Sequence[Mark]) -> float:
     """Of the points of the first round, how many diverged; from 0 to 1."""
     first = [m for m in marks if m.seed == TUNING_SEED]
     return sum(not math.isfinite(m.score) for m in first) / len(first) if first else 0.0
+
+
+def shown(result: Result, judgement: Judgement) -> list[str]:
+    """The pictures that there are numbers for, by their names in ``EXPLAINED``."""
+    there = {
+        "curves": True,
+        "target": bool(judgement.target and judgement.steps),
+        "differences": any(judgement.pairs[name] for name in (judgement.headline.name, LOSS.name)),
+        "sensitivity": bool(hyperparameters(result)),
+        "budget": bool(judgement.budget),
+    }
+    return [name for name, wanted in there.items() if wanted]
+
+
+def ranked(judgement: Judgement) -> list[str]:
+    """The optimizers, best first, by their mean in the headline measure."""
+    measure = judgement.headline
+    pairs = judgement.pairs[measure.name]
+    sign = -1.0 if measure.higher_is_better else 1.0
+    against = {pair.first: sign * pair.difference for pair in pairs} | {judgement.base[measure.name]: 0.0}
+    return sorted(against, key=lambda name: against[name])
 
 
 def ratios(result: Result) -> dict[str, dict[str, float]]:
