@@ -1,0 +1,104 @@
+"use strict";
+(() => {
+  {% include "page.js" %}
+
+  const everyone = data.optimizers.map((_, place) => place);
+  const state = { shown: new Set(everyone), hyperparameter: Object.keys(data.sensitivity)[0], measure: by("measure").value };
+  const shown = () => everyone.filter((place) => state.shown.has(place));
+  const nameOf = (place) => escaped(shortened(data.optimizers[place].label));
+  const shortened = (text) => (text.length > 44 ? `${text.slice(0, 28)}…${text.slice(-14)}` : text);
+  const finite = (values) => values.filter((value) => value !== null);
+  const greatest = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
+  const least = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
+  const printing = () => root.classList.contains("printing");
+  const mark = (place, more) => ({ symbol: data.optimizers[place].symbol, color: colour(data.optimizers[place]), size: 8, line: { color: theme().paper, width: 1 }, ...more });
+  const stroke = (place, more) => ({ color: colour(data.optimizers[place]), width: 2, dash: data.optimizers[place].dash, ...more });
+  const charts = new Map();  // id of the element to the function that draws it
+
+  // On a touch screen a finger on a chart must still scroll the page
+  const config = { ...CONFIG, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
+  const drag = matchMedia("(pointer: coarse)").matches ? false : "zoom";
+  function plot(id, traces, more) {
+    const box = by(id);
+    const size = printing() ? { width: box.clientWidth, autosize: false } : { autosize: true };
+    Plotly.react(box, traces, layout({ dragmode: drag, hovermode: "closest", ...size, ...more }), config);
+  }
+
+  {% include "report_losses.js" %}
+
+  {% include "report_rows.js" %}
+
+  {% include "report_legend.js" %}
+
+  {% include "report_table.js" %}
+
+  // Charts are drawn when they come near the window, and again only when something of theirs changed
+  const near = new Set(), stale = new Set(charts.keys());
+  function drawNear() {
+    for (const id of near) if (stale.delete(id)) charts.get(id)();
+  }
+  function refresh(ids = charts.keys()) {
+    for (const id of ids) stale.add(id);
+    drawNear();
+  }
+  const watcher = new IntersectionObserver((entries) => {
+    for (const entry of entries) near[entry.isIntersecting ? "add" : "delete"](entry.target.id);
+    drawNear();
+  }, { rootMargin: "300px" });
+  function choose(places) {
+    state.shown = new Set(places);
+    for (const box of document.querySelectorAll("input.optimizer")) box.checked = state.shown.has(Number(box.value));
+    for (const box of document.querySelectorAll("#sensitivity figure")) box.hidden = !inSensitivity(Number(box.dataset.optimizer));
+    legends();
+    filter();
+    refresh();
+  }
+  function showOnly(attribute, value) {
+    for (const box of document.querySelectorAll(`[data-${attribute}]`)) box.hidden = box.dataset[attribute] !== value;
+  }
+
+  for (const form of document.querySelectorAll("form")) form.addEventListener("submit", (event) => event.preventDefault());
+  for (const box of document.querySelectorAll("input.optimizer")) {
+    box.addEventListener("change", () => choose(everyone.filter((place) => document.querySelector(`input.optimizer[value="${place}"]`).checked)));
+  }
+  by("all").addEventListener("click", () => choose(everyone));
+  by("none").addEventListener("click", () => choose([]));
+  by("log").addEventListener("change", () => refresh());
+  for (const id of ["by-step", "by-second", "band"]) by(id).addEventListener("change", () => refresh(["curves"]));
+  by("measure").addEventListener("change", () => {
+    state.measure = by("measure").value;
+    showOnly("measure", state.measure);
+    refresh(["differences"]);
+  });
+  if (state.hyperparameter !== undefined) {
+    by("hyperparameter").addEventListener("change", () => {
+      state.hyperparameter = by("hyperparameter").value;
+      showOnly("hyperparameter", state.hyperparameter);
+      choose(state.shown);
+    });
+  }
+  dark.addEventListener("change", () => { samples(); legends(); refresh(); });
+
+  // Paper has its own width, light colours and no scrolling: everything is drawn for it, and back afterwards
+  const opened = [];
+  addEventListener("beforeprint", () => {
+    root.classList.add("printing");
+    for (const box of document.querySelectorAll("details[data-print]:not([open])")) { box.open = true; opened.push(box); }
+    samples();
+    legends();
+    for (const draw of charts.values()) draw();
+  });
+  addEventListener("afterprint", () => {
+    root.classList.remove("printing");
+    while (opened.length) opened.pop().open = false;
+    samples();
+    legends();
+    refresh();
+  });
+
+  prepareLosses();
+  samples();
+  choose(everyone);
+  for (const id of charts.keys()) watcher.observe(by(id));
+  root.dataset.ready = "yes";
+})();
