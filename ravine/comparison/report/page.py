@@ -18,7 +18,7 @@ def page(result: Result, judgement: Judgement) -> bytes:
         result: a complete study.
         judgement: what it says.
     """
-    labels = [arm.label for arm in result.spec.arms]
+    labels, watched = [arm.label for arm in result.spec.arms], figures.ratios(result)
     return rendered(
         "report.html",
         "comparison/report/templates",
@@ -35,7 +35,7 @@ def page(result: Result, judgement: Judgement) -> bytes:
         runs=tables.runs(judgement),
         differences={name: tables.differences(judgement, name) for name in judgement.pairs},
         watch=tables.watch(result),
-        unwatched=[label for label in labels if label not in figures.ratios(result)],
+        unwatched=[label for label in labels if label not in watched],
         seconds=tables.seconds(result),
         optimizers=described.optimizers(result),
         curses=tables.curses(judgement),

@@ -129,7 +129,7 @@ def differences(judgement: Judgement, name: str) -> Table:
     for p in pairs:
         middle, low, high = (math.exp(v) if ratio else v for v in (p.difference, p.low, p.high))
         rows.append(
-            [p.first, short(middle), f"{short(low)} to {short(high)}", short(p.p, 2), short(p.adjusted, 2), p.kind]
+            [p.first, short(middle), f"{short(low)} to {short(high)}", _chance(p.p), _chance(p.adjusted), p.kind]
         )
     return Table(
         f"{name}, {'as many times that' if ratio else 'minus that'} of {base}; the adjusted p allows for how many pairs "
@@ -137,6 +137,10 @@ def differences(judgement: Judgement, name: str) -> Table:
         ("optimizer", "times" if ratio else "difference", "95% interval", "p", "adjusted p", "verdict"),
         rows,
     )
+
+
+def _chance(p: float) -> str:
+    return short(p, 2) if p >= 1e-4 else "below 0.0001"
 
 
 def watch(result: Result) -> Table:

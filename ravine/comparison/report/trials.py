@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ravine.comparison.judge.words import count, listed
 from ravine.comparison.report.figures import hyperparameters
 from ravine.comparison.report.tables import short
 from ravine.comparison.study.result import Result
@@ -38,10 +39,11 @@ class Trials:
 
 @dataclass(frozen=True)
 class Failure:
-    """A training that raised: in words which it is, and the traceback."""
+    """An error: its last line with how many trainings had it, the traceback, and which trainings these are."""
 
-    name: str
+    summary: str
     error: str
+    trainings: Sequence[str]
 
 
 def trials(result: Result) -> Trials:
@@ -79,11 +81,19 @@ def trials(result: Result) -> Trials:
 
 
 def failures(result: Result) -> list[Failure]:
-    """The trainings that raised."""
+    """The errors that trainings raised; those with the same traceback are one."""
+    found: dict[str, list[Job]] = {}
+    for job, outcome in result.jobs():
+        if outcome.error:
+            found.setdefault(outcome.error, []).append(job)
     return [
-        Failure(f"{job.label}, {job.kind}, seed {job.seed}{_point(job)}, key {job.key(result.spec)}", outcome.error)
-        for job, outcome in result.jobs()
-        if outcome.error
+        Failure(
+            f"{(error.strip().splitlines() or ['an error without a text'])[-1]} "
+            f"({count(len(jobs), 'training')} of {listed(list(dict.fromkeys(job.label for job in jobs)))})",
+            error,
+            [f"{j.label}, {j.kind}, seed {j.seed}{_point(j)}, key {j.key(result.spec)}" for j in jobs],
+        )
+        for error, jobs in found.items()
     ]
 
 

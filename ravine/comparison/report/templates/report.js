@@ -11,17 +11,18 @@
   const greatest = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
   const least = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
   const printing = () => root.classList.contains("printing");
-  const mark = (place, more) => ({ symbol: data.optimizers[place].symbol, color: colour(data.optimizers[place]), size: 8, line: { color: theme().paper, width: 1 }, ...more });
+  // symbols with points have less of a surface: they are drawn larger, so that all look as large
+  const full = (place) => (["circle", "square"].includes(data.optimizers[place].symbol) ? 8 : 11);
+  const mark = (place, more) => ({ symbol: data.optimizers[place].symbol, color: colour(data.optimizers[place]), size: full(place), opacity: 1, line: { color: theme().paper, width: 0.7 }, ...more });
   const stroke = (place, more) => ({ color: colour(data.optimizers[place]), width: 2, dash: data.optimizers[place].dash, ...more });
   const charts = new Map();  // id of the element to the function that draws it
 
   // On a touch screen a finger on a chart must still scroll the page
-  const config = { ...CONFIG, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
   const drag = matchMedia("(pointer: coarse)").matches ? false : "zoom";
-  function plot(id, traces, more) {
+  function plot(id, traces, more, buttons = false) {
     const box = by(id);
-    const size = printing() ? { width: box.clientWidth, autosize: false } : { autosize: true };
-    Plotly.react(box, traces, layout({ dragmode: drag, hovermode: "closest", ...size, ...more }), config);
+    const size = printing() ? { width: box.clientWidth, height: box.clientHeight, autosize: false } : { autosize: true };
+    Plotly.react(box, traces, layout({ dragmode: drag, hovermode: "closest", ...size, ...more }), { ...CONFIG, displayModeBar: buttons && "hover" });
   }
 
   {% include "report_losses.js" %}
@@ -65,6 +66,7 @@
   by("none").addEventListener("click", () => choose([]));
   by("log").addEventListener("change", () => refresh());
   for (const id of ["by-step", "by-second", "band"]) by(id).addEventListener("change", () => refresh(["curves"]));
+  by("budget-band")?.addEventListener("change", () => refresh(["budget"]));
   by("measure").addEventListener("change", () => {
     state.measure = by("measure").value;
     showOnly("measure", state.measure);

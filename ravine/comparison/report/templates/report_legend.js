@@ -1,5 +1,5 @@
   // The look of each optimizer beside its name: a piece of its line with its mark
-  const CORNERS = { square: [4, 45], diamond: [4, 0], "triangle-up": [3, 0], "triangle-down": [3, 180], pentagon: [5, 0], hexagon: [6, 0] };
+  const CORNERS = { square: [4, 45], diamond: [4, 0], "triangle-up": [3, 0], "triangle-down": [3, 180], "triangle-left": [3, 270] };
   function outline(symbol, tint) {
     const around = (count, turn, radius) => Array.from({ length: count }, (_, i) => {
       const angle = ((i * 360) / count + turn - 90) * (Math.PI / 180), far = typeof radius === "function" ? radius(i) : radius;
@@ -8,6 +8,7 @@
     const look = { fill: tint };
     if (symbol === "circle") return shape("circle", { cx: 18, cy: 6, r: 4, ...look });
     if (symbol === "star") return shape("polygon", { points: around(10, 0, (i) => (i % 2 ? 2.3 : 5.5)), ...look });
+    if (symbol === "hourglass") return shape("polygon", { points: "13,1 23,1 13,11 23,11", ...look });
     if (symbol === "bowtie") return shape("polygon", { points: "13,2 23,10 23,2 13,10", ...look });
     return shape("polygon", { points: around(...CORNERS[symbol], 5), ...look });
   }

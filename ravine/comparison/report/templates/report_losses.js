@@ -1,7 +1,7 @@
   // Charts with a loss upwards: the curves, the sensitivity, and the score against the budget
-  const band = (x, low, high, place) => [
+  const band = (x, low, high, place, strength = "2b") => [
     { mode: "lines", x, y: low, line: { width: 0 }, hoverinfo: "skip" },
-    { mode: "lines", x, y: high, line: { width: 0 }, fill: "tonexty", fillcolor: `${colour(data.optimizers[place])}2b`, hoverinfo: "skip" },
+    { mode: "lines", x, y: high, line: { width: 0 }, fill: "tonexty", fillcolor: colour(data.optimizers[place]) + strength, hoverinfo: "skip" },
   ];
   function lossAxis(more) {
     const kind = by("log").checked ? { type: "log", exponentformat: "power" } : { type: "linear", exponentformat: "power" };
@@ -33,8 +33,11 @@
     const times = (place) => data.curves[place].steps.map((step) => (timed ? step * data.seconds[place] : step));
     const traces = [];
     if (by("band").checked) {
-      // where a run diverged the band has no upper end: it goes to the top of what is drawn
-      for (const place of drawn) traces.push(...band(times(place), data.curves[place].low, data.curves[place].high.map((v) => v ?? ceiling), place));
+      for (const place of drawn) {
+        // where a run diverged the band has no upper end: it goes to the top of what is drawn, faintly
+        const { low, high } = data.curves[place], open = high.includes(null);
+        traces.push(...band(times(place), low, high.map((v) => v ?? ceiling), place, open ? "12" : "2b"));
+      }
     }
     for (const place of drawn) {
       traces.push({
@@ -51,13 +54,13 @@
     }
     const across = { title: { text: timed ? "seconds of training on one thread" : "step" }, rangemode: "tozero" };
     if (drawn.length) across.range = [0, end * 1.01];
-    plot("curves", traces, { xaxis: across, yaxis: lossAxis() });
+    plot("curves", traces, { margin: { l: 55, r: 15, t: 32, b: 44 }, xaxis: across, yaxis: lossAxis() }, true);
   });
 
   charts.set("budget", () => {
     const drawn = shown().filter((place) => data.budget[place]);
     const ticks = [...new Set(drawn.flatMap((place) => data.budget[place].points))];
-    const traces = drawn.flatMap((place) => band(data.budget[place].points, data.budget[place].low, data.budget[place].high, place));
+    const traces = !by("budget-band").checked ? [] : drawn.flatMap((place) => band(data.budget[place].points, data.budget[place].low, data.budget[place].high, place));
     for (const place of drawn) {
       traces.push({
         mode: "lines+markers", name: nameOf(place), x: data.budget[place].points, y: data.budget[place].expected, line: stroke(place), marker: mark(place),
@@ -65,9 +68,9 @@
       });
     }
     plot("budget", traces, {
-      xaxis: { type: "log", tickvals: ticks, ticktext: ticks.map(String), title: { text: "points tried" } },
+      margin: { l: 55, r: 15, t: 32, b: 44 }, xaxis: { type: "log", tickvals: ticks, ticktext: ticks.map(String), title: { text: "points tried" } },
       yaxis: lossAxis({ title: { text: "expected best validation loss" } }),
-    });
+    }, true);
   });
   if (!by("budget")) charts.delete("budget");
 
@@ -104,7 +107,7 @@
     if (found.alone[place]) traces.push({ mode: "lines", x: valley.map(axes.value), y: valley.map(height), line: { ...stroke(place), width: 1 }, hoverinfo: "skip" });
     traces.push({
       mode: "markers", x: marks.map(axes.value), y: marks.map(height), customdata: marks.map((m) => [m[0], says(m)]),
-      marker: mark(place, { symbol: marks.map(symbol), size: marks.map((m) => (m[2] === first ? 8 : 6)), line: { width: 1, color: marks.map((m) => (m[2] === first && !over(m) ? theme().paper : colour(data.optimizers[place]))) } }),
+      marker: mark(place, { symbol: marks.map(symbol), size: marks.map((m) => (over(m) ? 9 : m[2] === first ? full(place) : full(place) - 2)), line: { width: marks.map((m) => (m[2] === first && !over(m) ? 0.7 : 1)), color: marks.map((m) => (m[2] === first && !over(m) ? theme().paper : colour(data.optimizers[place]))) } }),
       hovertemplate: "%{customdata[0]:.4g}: %{customdata[1]}<extra></extra>",
     });
     const chosen = marks.filter((m) => m[3] && m[2] === first);

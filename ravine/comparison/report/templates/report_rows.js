@@ -1,10 +1,9 @@
   // Charts with a row for each optimizer or parameter, its name above its marks: long names fit on a phone too
-  const ROW = 46;
-  function rows(id, names, traces, xaxis, more = {}) {
+  function rows(id, names, traces, xaxis, more = {}, tall = 46) {
     const labels = names.map((text, row) => ({
-      xref: "paper", x: 0, y: row - 0.36, xanchor: "left", yanchor: "middle", showarrow: false, text, font: { size: 13, color: theme().ink },
+      xref: "paper", x: 0, y: row - 0.36, xanchor: "left", yanchor: "middle", showarrow: false, text, bgcolor: theme().paper, borderpad: 0, font: { size: 13, color: theme().ink },
     }));
-    by(id).style.height = `${names.length * ROW + 80}px`;
+    by(id).style.height = `${names.length * tall + 80}px`;
     plot(id, traces, {
       margin: { l: 12, r: 12, t: 28, b: 52 }, ...more, annotations: [...labels, ...(more.annotations || [])], xaxis,
       yaxis: { range: [names.length - 0.4, -0.75], showgrid: false, showticklabels: false, fixedrange: true },
@@ -23,9 +22,10 @@
     const traces = [upright(end * 1.03, names, { color: theme().edge })];
     drawn.forEach((place, row) => {
       const runs = data.times.runs[place], middle = data.times.median[place];
-      // one above the other, so that equal times do not hide each other
-      const height = (i) => row + 0.1 + (runs.length > 1 ? (i / (runs.length - 1) - 0.5) * 0.34 : 0);
-      if (middle !== null) traces.push({ mode: "lines", x: [middle, middle], y: [row - 0.16, row + 0.36], line: { color: theme().ink, width: 2 }, hovertemplate: `median ${middle}<extra></extra>` });
+      // runs with equal times stand one above the other, so that none hides another
+      const equals = (i) => runs.map((_, other) => other).filter((other) => runs[other][1] === runs[i][1]);
+      const height = (i) => row + 0.12 + (equals(i).indexOf(i) - (equals(i).length - 1) / 2) * Math.min(0.15, 0.62 / Math.max(equals(i).length - 1, 1));
+      if (middle !== null) traces.push({ mode: "lines", x: [middle, middle], y: [row - 0.2, row + 0.44], line: { color: theme().ink, width: 2 }, hovertemplate: `median ${middle}<extra></extra>` });
       traces.push({
         mode: "markers", x: runs.map((r) => r[1] ?? end * 1.08), y: runs.map((_, i) => height(i)), cliponaxis: false,
         marker: mark(place, { symbol: runs.map((r) => (r[1] === null ? "x" : data.optimizers[place].symbol)) }),
@@ -34,7 +34,7 @@
     });
     const places = ticks(end);
     const missed = { x: end * 1.08, y: 1, yref: "paper", yanchor: "bottom", text: "missed", showarrow: false, font: { color: theme().ink } };
-    rows("times", names, traces, { range: [-0.01 * end, end * 1.13], tickvals: places, title: { text: "steps to the target" } }, { annotations: [missed], margin: { l: 12, r: 12, t: 34, b: 52 } });
+    rows("times", names, traces, { range: [-0.01 * end, end * 1.13], tickvals: places, title: { text: "steps to the target" } }, { annotations: [missed], margin: { l: 12, r: 12, t: 34, b: 52 } }, 62);
   });
   if (!by("times")) charts.delete("times");
 
@@ -74,6 +74,10 @@
         customdata: names, hovertemplate: "%{fullData.name}<br>%{customdata}: %{x:.3g}<extra></extra>",
       });
     }
-    rows("watch", names, traces, { type: "log", exponentformat: "power", dtick: 1, title: { text: "update / parameter (dotted: 0.001)" } });
+    const seen = [1e-3, ...finite(data.watch.rows.flatMap((row) => drawn.map((place) => row[place]))).filter((v) => v > 0)];
+    const ends = [least(seen), greatest(seen)].map(Math.log10);
+    // at least a power of ten, so that what is nearly equal looks so
+    const range = [Math.min(ends[0], ends[1] - 1) - 0.15, Math.max(ends[1], ends[0] + 1) + 0.15];
+    rows("watch", names, traces, { type: "log", exponentformat: "power", dtick: 1, range, title: { text: "update / parameter (dotted: 0.001)" } });
   });
   if (!by("watch")) charts.delete("watch");
