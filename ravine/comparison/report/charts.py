@@ -16,7 +16,17 @@ from ravine.report.html import look, strong
 from ravine.report.style import line
 
 #: None of them is a cross: that marks what diverged or missed.
-_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "bowtie", "triangle-down", "star", "hourglass", "triangle-left")
+_SYMBOLS = (
+    "circle",
+    "square",
+    "diamond",
+    "triangle-up",
+    "bowtie",
+    "triangle-down",
+    "star",
+    "hourglass",
+    "triangle-left",
+)
 #: Scores above so many times the ninth decile would press all others together; they stand at the top.
 _ABOVE = 3.0
 

@@ -168,6 +168,14 @@ def curses(judgement: Judgement) -> Table:
     ]
     return Table(
         "Validation loss of the chosen point",
-        ("optimizer", "points", "in tuning", "on fresh seeds", "too good by", "expected luck", "error of the fresh mean"),
+        (
+            "optimizer",
+            "points",
+            "in tuning",
+            "on fresh seeds",
+            "too good by",
+            "expected luck",
+            "error of the fresh mean",
+        ),
         rows,
     )

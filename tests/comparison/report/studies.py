@@ -22,7 +22,9 @@ ABOUT = About(
 def outcome(spec, job, floor, noise, failing):
     """A run that falls towards a floor, the lower the nearer the rate lies to 0.02; its noise is that of its seed."""
     if (job.label, job.seed) in failing:
-        return Outcome(error='Traceback (most recent call last):\n  File "task.py", line 3\nValueError: <b>made up</b>\n')
+        return Outcome(
+            error='Traceback (most recent call last):\n  File "task.py", line 3\nValueError: <b>made up</b>\n'
+        )
     if job.point.get("lr", 0) > 0.3:
         return Outcome(diverged=True)
     rng = np.random.default_rng([job.seed, len(job.label)])
@@ -36,12 +38,12 @@ def outcome(spec, job, floor, noise, failing):
     return Outcome(losses[-1], steps, losses, False, metrics, watch, 1e-3)
 
 
-def study(floors, *, noise=0.01, points=8, seeds=5, failing=(), about=ABOUT):
+def study(floors, *, noise=0.01, points=8, seeds=5, failing=(), about=ABOUT, space=None, fixed=None):
     """A complete study of optimizers whose best losses are ``floors``, by label.
 
-    ``failing`` has pairs of label and seed whose trainings raise.
+    ``failing`` has pairs of label and seed whose trainings raise; ``space`` and ``fixed`` are those of all.
     """
-    arms = tuple(ArmSpec(label, {}, {"lr": Range(1e-4, 1.0)}) for label in floors)
+    arms = tuple(ArmSpec(label, fixed or {}, space or {"lr": Range(1e-4, 1.0)}) for label in floors)
     versions = {"ravine": "0.1.0", "torch": "2.13.0"}
     spec = Spec("digits", arms, steps=100, points=points, seeds=seeds, versions=versions)
     done = {}
