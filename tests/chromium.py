@@ -26,7 +26,8 @@ const seen = {{}}, by = (id) => document.getElementById(id);
 try {{ {script} }} catch (error) {{ console.error(String(error.stack)); }}
 document.documentElement.dataset.seen = JSON.stringify(seen);
 }})();</script>"""
-    (folder / "page.html").write_text(text[:end] + whole + text[end:], encoding="utf-8")
+    opened = folder / "page.html"
+    opened.write_text(text[:end] + whole + text[end:], encoding="utf-8")
     done = subprocess.run(
         [
             BROWSER,
@@ -39,7 +40,7 @@ document.documentElement.dataset.seen = JSON.stringify(seen);
             "--virtual-time-budget=20000",
             *options,
             "--dump-dom",
-            (folder / "page.html").as_uri(),
+            opened.as_uri(),
         ],
         capture_output=True,
         text=True,

@@ -59,7 +59,7 @@ seen.shown = Array.from(document.querySelectorAll("[data-measure]")).filter((box
 const watch = await drawn("watch");
 seen.watch = [watch.data.length, watch.layout.annotations.length];
 boxes[0].click();
-await soon();
+for (const id of ["curves", "times", "watch"]) { await drawn(id); await soon(); }
 seen.toggled = {
   curves: lines().map((trace) => trace.name), times: times.layout.annotations.length, watch: watch.data.length,
   count: by("count").textContent, optimizers: [...new Set(column(0))], small: small.parentElement.hidden,
@@ -220,6 +220,24 @@ def test_a_dark_screen_gets_a_dark_page_and_paper_stays_light(tmp_path, shown):
     assert found["dark"][:2] == ["rgb(20, 22, 26)", "#14161a"]
     assert found["printed"][:2] == ["rgb(255, 255, 255)", "#ffffff"]
     assert found["dark"][2] != found["printed"][2]
+
+
+def test_nothing_is_wider_than_a_phone(tmp_path, shown):
+    script = """
+    Object.assign(document.body.style, { width: "390px", margin: "0" });  // a window cannot be so narrow
+    for (const id of ["curves", "sensitivity-0", "budget", "times", "differences", "watch"]) await drawn(id);
+    for (const box of document.querySelectorAll("details")) box.open = true;
+    await soon();
+    seen.wider = document.body.scrollWidth - document.body.clientWidth;
+    const scrolls = (box) => box.closest(".scroll, pre, .plot");
+    seen.beyond = Array.from(document.querySelectorAll("body *")).filter((box) => box.getBoundingClientRect().right > 390 && !scrolls(box)).map((box) => box.outerHTML);
+    seen.charts = Math.max(...Array.from(document.querySelectorAll(".plot"), (box) => box.getBoundingClientRect().right));
+    """
+    found, console = act(page(shown, shown.judge()), WAYS + script, tmp_path, "--window-size=390,844")
+    assert console == []
+    assert found["wider"] == 0
+    assert found["beyond"] == []
+    assert found["charts"] <= 390
 
 
 def test_losses_below_zero_and_seconds_that_are_missing_close_what_needs_them(tmp_path):

@@ -12,7 +12,7 @@
   const least = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
   const printing = () => root.classList.contains("printing");
   // symbols with points have less of a surface: they are drawn larger, so that all look as large
-  const full = (place) => (["circle", "square"].includes(data.optimizers[place].symbol) ? 8 : 11);
+  const full = (place) => ({ circle: 8, square: 8, diamond: 9 })[data.optimizers[place].symbol] ?? 11;
   const mark = (place, more) => ({ symbol: data.optimizers[place].symbol, color: colour(data.optimizers[place]), size: full(place), opacity: 1, line: { color: theme().paper, width: 0.7 }, ...more });
   const stroke = (place, more) => ({ color: colour(data.optimizers[place]), width: 2, dash: data.optimizers[place].dash, ...more });
   const charts = new Map();  // id of the element to the function that draws it

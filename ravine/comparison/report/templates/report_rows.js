@@ -25,12 +25,12 @@
       // runs with equal times stand one above the other, so that none hides another
       const equals = (i) => runs.map((_, other) => other).filter((other) => runs[other][1] === runs[i][1]);
       const height = (i) => row + 0.12 + (equals(i).indexOf(i) - (equals(i).length - 1) / 2) * Math.min(0.15, 0.62 / Math.max(equals(i).length - 1, 1));
-      if (middle !== null) traces.push({ mode: "lines", x: [middle, middle], y: [row - 0.2, row + 0.44], line: { color: theme().ink, width: 2 }, hovertemplate: `median ${middle}<extra></extra>` });
       traces.push({
         mode: "markers", x: runs.map((r) => r[1] ?? end * 1.08), y: runs.map((_, i) => height(i)), cliponaxis: false,
         marker: mark(place, { symbol: runs.map((r) => (r[1] === null ? "x" : data.optimizers[place].symbol)) }),
         text: runs.map((r) => `seed ${r[0]}: ${r[1] ?? (r[2] ? "diverged" : "missed")}`), hovertemplate: "%{text}<extra></extra>",
       });
+      if (middle !== null) traces.push({ mode: "lines", x: [middle, middle], y: [row - 0.2, row + 0.44], line: { color: theme().ink, width: 2 }, hovertemplate: `median ${middle}<extra></extra>` });
     });
     const places = ticks(end);
     const missed = { x: end * 1.08, y: 1, yref: "paper", yanchor: "bottom", text: "missed", showarrow: false, font: { color: theme().ink } };
