@@ -12,9 +12,10 @@ from ravine.comparison.study.space import Range
 FLOORS = {HOSTILE: 0.5, "rmsprop:alpha=0.9": 0.3, "adam": 0.31}
 SPACE = {"lr": Range(1e-4, 1.0), HOSTILE: Range(0.8, 0.999, "complement")}
 WAYS = """
-const drawn = async (id) => {
+const until = async (test) => { for (let tries = 0; tries < 100 && !test(); tries++) await new Promise((done) => setTimeout(done, 50)); };
+const drawn = async (id, test = () => true) => {
   by(id).scrollIntoView();
-  for (let tries = 0; tries < 100 && !by(id).data; tries++) await new Promise((done) => setTimeout(done, 50));
+  await until(() => by(id).data && test());
   return by(id);
 };
 const soon = () => new Promise((done) => setTimeout(done, 300));
@@ -59,7 +60,9 @@ seen.shown = Array.from(document.querySelectorAll("[data-measure]")).filter((box
 const watch = await drawn("watch");
 seen.watch = [watch.data.length, watch.layout.annotations.length];
 boxes[0].click();
-for (const id of ["curves", "times", "watch"]) { await drawn(id); await soon(); }
+await drawn("curves", () => lines().length === 2);
+await drawn("times", () => times.layout.annotations.length === 3);
+await drawn("watch", () => watch.data.length === 3);
 seen.toggled = {
   curves: lines().map((trace) => trace.name), times: times.layout.annotations.length, watch: watch.data.length,
   count: by("count").textContent, optimizers: [...new Set(column(0))], small: small.parentElement.hidden,
