@@ -12,13 +12,9 @@ from ravine.comparison.study.space import Range
 FLOORS = {HOSTILE: 0.5, "rmsprop:alpha=0.9": 0.3, "adam": 0.31}
 SPACE = {"lr": Range(1e-4, 1.0), HOSTILE: Range(0.8, 0.999, "complement")}
 WAYS = """
-const until = async (test) => { for (let tries = 0; tries < 100 && !test(); tries++) await new Promise((done) => setTimeout(done, 50)); };
-const drawn = async (id, test = () => true) => {
-  by(id).scrollIntoView();
-  await until(() => by(id).data && test());
-  return by(id);
-};
-const soon = () => new Promise((done) => setTimeout(done, 300));
+const until = async (test) => { for (let tries = 0; tries < 200 && !test(); tries++) await new Promise((done) => setTimeout(done, 20)); };
+const settled = () => until(() => document.documentElement.dataset.ready === "yes");
+const drawn = async (id) => { await settled(); return by(id); };
 const set = (id, value) => { by(id).value = value; by(id).dispatchEvent(new Event("change")); };
 const rows = () => Array.from(by("table").tBodies[0].rows).filter((row) => !row.hidden);
 const column = (place) => rows().map((row) => row.cells[place].textContent);
@@ -28,8 +24,8 @@ const boxes = document.querySelectorAll("input.optimizer");
 """
 ACT = """
 seen.lazy = !by("watch").data;
-seen.ready = document.documentElement.dataset.ready;
 const curves = await drawn("curves");
+seen.ready = document.documentElement.dataset.ready;
 const lines = () => curves.data.filter((trace) => trace.mode === "lines+markers");
 seen.curves = [lines().length, curves.data.length, curves.layout.yaxis.type, lines()[0].x.slice(-1)[0]];
 seen.target = curves.data.slice(-1)[0].text;
@@ -38,6 +34,7 @@ seen.bandless = curves.data.length;
 by("by-second").click();
 seen.seconds = [lines()[0].x.slice(-1)[0], lines()[1].x.slice(-1)[0], curves.layout.xaxis.title.text];
 by("log").click();
+await settled();
 seen.linear = curves.layout.yaxis.type;
 by("log").click();
 const small = await drawn("sensitivity-0");
@@ -45,7 +42,7 @@ seen.valley = small.data[small.data.length - 2].marker.symbol;
 seen.chosen = small.data[small.data.length - 1].x.length;
 seen.note = small.parentElement.querySelector(".note").textContent;
 set("hyperparameter", by("hyperparameter").options[1].value);
-await soon();
+await settled();
 seen.other = [small.layout.xaxis.title.text, small.data[0].x[0], by("hyperparameter").value];
 seen.folded = Array.from(document.querySelectorAll("[data-hyperparameter]"), (box) => box.hidden);
 const times = await drawn("times");
@@ -55,15 +52,13 @@ seen.labels = times.layout.annotations.map((note) => note.text);
 const differences = await drawn("differences");
 seen.ratio = [differences.layout.xaxis.type, differences.data[0].x[0]];
 set("measure", "accuracy");
-await soon();
+await settled();
 seen.measure = [differences.layout.xaxis.type, differences.data[0].x[0], differences.layout.xaxis.title.text];
 seen.shown = Array.from(document.querySelectorAll("[data-measure]")).filter((box) => !box.hidden).map((box) => box.dataset.measure);
 const watch = await drawn("watch");
 seen.watch = [watch.data.length, watch.layout.annotations.length];
 boxes[0].click();
-await drawn("curves", () => lines().length === 2);
-await drawn("times", () => times.layout.annotations.length === 3);
-await drawn("watch", () => watch.data.length === 3);
+await settled();
 seen.toggled = {
   curves: lines().map((trace) => trace.name), times: times.layout.annotations.length, watch: watch.data.length,
   count: by("count").textContent, optimizers: [...new Set(column(0))], small: small.parentElement.hidden,
@@ -86,7 +81,7 @@ const key = rows()[3].querySelector(".key");
 key.click();
 seen.command = [by("command").textContent, key.textContent, key.getAttribute("aria-pressed")];
 by("copy").click();
-await soon();
+await until(() => by("copied").textContent);
 seen.selected = [getSelection().toString(), by("copied").textContent];
 seen.keys = Array.from(document.querySelectorAll("button, input, select, summary")).every((element) => element.tabIndex === 0);
 seen.wider = document.documentElement.scrollWidth - document.documentElement.clientWidth;
@@ -123,7 +118,7 @@ def test_the_console_is_silent_and_no_name_became_an_element(seen):
     assert found["keys"]
 
 
-def test_charts_are_drawn_when_they_are_near(seen):
+def test_charts_are_drawn_one_after_another(seen):
     found, _ = seen
     assert found["lazy"]
     assert found["curves"] == [3, 3 * 3 + 1, "log", 100]
@@ -229,10 +224,12 @@ def test_a_dark_screen_gets_a_dark_page_and_paper_stays_light(tmp_path, shown):
 
 def test_nothing_is_wider_than_a_phone(tmp_path, shown):
     script = """
+    await settled();
     Object.assign(document.body.style, { width: "390px", margin: "0" });  // a window cannot be so narrow
-    for (const id of ["curves", "sensitivity-0", "budget", "times", "differences", "watch"]) await drawn(id);
+    dispatchEvent(new Event("resize"));
+    await until(() => document.body.scrollWidth <= 390);
     for (const box of document.querySelectorAll("details")) box.open = true;
-    await soon();
+    await settled();
     seen.wider = document.body.scrollWidth - document.body.clientWidth;
     const scrolls = (box) => box.closest(".scroll, pre, .plot");
     seen.beyond = Array.from(document.querySelectorAll("body *")).filter((box) => box.getBoundingClientRect().right > 390 && !scrolls(box)).map((box) => box.outerHTML);

@@ -33,19 +33,24 @@
 
   {% include "report_table.js" %}
 
-  // Charts are drawn when they come near the window, and again only when something of theirs changed
-  const near = new Set(), stale = new Set(charts.keys());
-  function drawNear() {
-    for (const id of near) if (stale.delete(id)) charts.get(id)();
+  // One chart at a time, those in the window first: the page answers meanwhile, however many there are
+  const stale = new Set();
+  let waiting = false;
+  function inWindow(id) {
+    const box = by(id).getBoundingClientRect();
+    return box.bottom > 0 && box.top < innerHeight;
+  }
+  function drawNext() {
+    const next = [...stale].find(inWindow) ?? [...stale][0];
+    if (stale.delete(next)) charts.get(next)();
+    waiting = stale.size > 0;
+    if (waiting) setTimeout(drawNext);
+    root.dataset.ready = waiting ? "no" : "yes";
   }
   function refresh(ids = charts.keys()) {
     for (const id of ids) stale.add(id);
-    drawNear();
+    if (!waiting) drawNext();
   }
-  const watcher = new IntersectionObserver((entries) => {
-    for (const entry of entries) near[entry.isIntersecting ? "add" : "delete"](entry.target.id);
-    drawNear();
-  }, { rootMargin: "300px" });
   function choose(places) {
     state.shown = new Set(places);
     for (const box of document.querySelectorAll("input.optimizer")) box.checked = state.shown.has(Number(box.value));
@@ -88,6 +93,7 @@
     for (const box of document.querySelectorAll("details[data-print]:not([open])")) { box.open = true; opened.push(box); }
     samples();
     legends();
+    stale.clear();
     for (const draw of charts.values()) draw();
   });
   addEventListener("afterprint", () => {
@@ -101,6 +107,4 @@
   prepareLosses();
   samples();
   choose(everyone);
-  for (const id of charts.keys()) watcher.observe(by(id));
-  root.dataset.ready = "yes";
 })();
