@@ -40,7 +40,6 @@ def charts(result: Result, judgement: Judgement) -> dict[str, Any]:
         "optimizers": [_look(index, label) for index, label in enumerate(labels)],
         "seconds": numbers(seconds.get(label, math.nan) for label in labels),
         "target": judgement.target.loss if judgement.target else None,
-        "reference": judgement.target.reference if judgement.target else None,
         "curves": [
             {"steps": numbers(b.steps), "median": numbers(b.median), "low": numbers(b.low), "high": numbers(b.high)}
             if (b := bands.get(label))
