@@ -1,8 +1,7 @@
 """The search paths as one page of HTML: everything that was tried, to be looked at by rate, start and step.
 
-The page holds all it needs, plotly.js too, and may load nothing (its content security policy says so). Texts reach
-it by Jinja2's escaping or as JSON without `<`. Paths are thinned by what nobody can see, and where that is not
-enough those at other than the best rates by a little more; the page says by how much.
+Paths are thinned by what nobody can see, and where that is not enough those at other than the best rates by a little
+more; the page says by how much.
 """
 
 import base64
@@ -14,6 +13,7 @@ import numpy as np
 
 from ravine.report.contour import exits, outside
 from ravine.report.contour_sheet import looks
+from ravine.report.html import look, rendered
 from ravine.report.scene import Member, Route, Scene
 
 _BUDGET = 1_100_000  # bytes of numbers: with plotly.js the page stays below 6 MB
@@ -22,19 +22,11 @@ _TOLERANCE = 1 / 1500  # of the window: less than half a pixel
 _COARSEST = 1 / 100
 _LOSSES = 400
 _NOTHING = 65535  # the code of what is no number
-_DASHES = {"-": "solid", (0, (6, 1.5)): "dash", (0, (6, 1.5, 1.5, 1.5)): "dashdot", (0, (1, 3)): "dot"}
 
 
 def page(scene: Scene) -> bytes:
     """The page in UTF-8."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from plotly.offline import get_plotlyjs
-
-    environment = Environment(
-        loader=PackageLoader("ravine", "report/templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    template = environment.get_template("contour.html")
-    return template.render(scene=scene, data=_data(scene), number=number, plotly=get_plotlyjs()).encode()
+    return rendered("contour.html", scene=scene, data=_data(scene), number=number)
 
 
 def number(value: float) -> str:
@@ -81,8 +73,7 @@ def _family_looks(members: Sequence[Member]) -> list[dict[str, str]]:
     for member in members:
         families.setdefault(member.family or member.label, member)
     found = dict(zip(families, looks(list(families.values())), strict=True))
-    lines = [found[member.family or member.label] for member in members]
-    return [{"colour": look.colour, "dash": _DASHES[look.dashes]} for look in lines]
+    return [look(found[member.family or member.label]) for member in members]
 
 
 def _member(

@@ -1,19 +1,12 @@
 """The page in a browser without a window: it draws, its controls work, and it says nothing on the console."""
 
-import json
-import re
-import shutil
-import subprocess
-
 import pytest
+from chromium import HOSTILE, act
 from scenes import member, scene
 
 from ravine.report import contour_page
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-HOSTILE = "</script><img src=x onerror=document.title='broken'>"
 ACT = """
-const by = (id) => document.getElementById(id), seen = {};
 const rows = () => Array.from(by("now").tBodies[0].rows, (row) => Array.from(row.cells, (cell) => cell.textContent));
 const set = (id, value, type) => { by(id).value = value; by(id).dispatchEvent(new Event(type)); };
 const ends = () => by("map").data.map((trace) => trace.x[trace.x.length - 1]);
@@ -40,40 +33,15 @@ seen.playing = by("play").textContent;
 seen.heat = by("heat").children[0].lastChild.data[0].text;
 seen.wider = document.documentElement.scrollWidth - document.documentElement.clientWidth;
 seen.images = document.images.length;
-document.documentElement.dataset.seen = JSON.stringify(seen);
 """
 
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory):
     """What the script above saw, and the console."""
-    if BROWSER is None:
-        pytest.skip("no Chromium found: install it (apt-get install chromium) to test the page in a browser")
-    folder = tmp_path_factory.mktemp("browser")
     members = [member(f"{HOSTILE}:k={k}", family=HOSTILE, value=str(k), scale=k / 2) for k in (1, 2)]
     shown = scene(*members, member("b", best=2), name=HOSTILE, swept="k", values=["1", "2"])
-    text = contour_page.page(shown).decode()
-    end = text.rindex("</body>")
-    (folder / "page.html").write_text(f"{text[:end]}<script>{ACT}</script>{text[end:]}", encoding="utf-8")
-    options = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--enable-logging=stderr",
-        f"--user-data-dir={folder}/user",
-    ]
-    done = subprocess.run(
-        [BROWSER, *options, "--window-size=390,844", "--dump-dom", (folder / "page.html").as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-    found = re.search(r'data-seen="([^"]*)"', done.stdout)
-    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    assert found, console
-    text = found[1].replace("&quot;", '"').replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-    return json.loads(text), console
+    return act(contour_page.page(shown), ACT, tmp_path_factory.mktemp("browser"), "--window-size=390,844")
 
 
 def test_the_console_is_silent_and_no_name_became_an_element(seen):

@@ -2,6 +2,7 @@
 
 figures.py   the numbers behind every figure, and the sentence that explains it; page, text and pictures draw the same
 formulas.py  what one step of each optimizer computes
+page.py      report.html; charts.py has what its script draws, tables.py, trials.py and described.py what it writes
 pictures.py  the figures as PNGs; rows.py those with a row for each optimizer, looks.py what they share
 markdown.py  the report as text; results.py its table, protocol.py how it was made, markup.py what is never obeyed
 """

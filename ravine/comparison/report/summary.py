@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ravine.comparison.judge import Arm
+from ravine.comparison.report.figures import ranked
 from ravine.comparison.study.result import Result
 
 
@@ -20,11 +21,11 @@ def title(result: Result) -> str:
 
 def table(result: Result) -> tuple[list[str], list[list[str]]]:
     """The heads and rows of the table: each optimizer at its best point, over its fresh seeds, the best first."""
-    rows = sorted(result.arms, key=lambda arm: _order(result, arm))
+    arms = {arm.name: arm for arm in result.arms}
     metrics = list(dict.fromkeys(name for arm in result.arms for run in arm.runs for name in run.metrics))
     metrics = [name for name in metrics if name != "test_loss"]
     heads = ["optimizer", "best point", "reached target", "median steps", "validation loss", *metrics, "ms a step"]
-    return heads, [_row(result, arm, metrics) for arm in rows]
+    return heads, [_row(result, arms[label], metrics) for label in ranked(result.judgement)]
 
 
 def words(result: Result) -> str:
@@ -32,12 +33,6 @@ def words(result: Result) -> str:
     judgement = result.judgement
     said = [judgement.target.sentence] if judgement.target is not None else []
     return "\n".join([judgement.sentence, *said, *(f"Note: {w.sentence}" for w in judgement.warnings)])
-
-
-def _order(result: Result, arm: Arm) -> tuple[float, float]:
-    """By steps to the target, or by loss where there is none."""
-    taken = result.judgement.steps.get(arm.name)
-    return (taken.values.mean if taken is not None else 0.0, _mean([run.score for run in arm.runs if not run.diverged]))
 
 
 def _row(result: Result, arm: Arm, metrics: list[str]) -> list[str]:

@@ -1,12 +1,11 @@
 "use strict";
 (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
-  const by = (id) => document.getElementById(id);
+  {% include "page.js" %}
+
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
   const view = (kind, text) => new kind(bytes(text));
   const [low, high] = data.scale;
   const log = (code) => (code === 65535 ? null : low + (code / 65534) * (high - low));
-  const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
   const brief = (value) => (value === null ? "diverged" : value !== 0 && (value < 1e-3 || value >= 1e4) ? value.toExponential(2) : Number(value.toPrecision(3)).toString());
 
   // Viridis: even steps look even, also without colour
@@ -48,32 +47,18 @@
   const startsShown = () => (state.start === "all" ? data.starts.map((_, i) => i) : [state.start]);
   const routes = (member) => startsShown().map((start) => route(member, rateOf(member), start));
 
-  function theme() {
-    const style = getComputedStyle(document.documentElement);
-    const of = (name) => style.getPropertyValue(name).trim();
-    return { paper: of("--paper"), ink: of("--ink"), edge: of("--edge"), low: of("--ground-low"), high: of("--ground-high"), contour: of("--contour"), panel: of("--panel") };
-  }
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  function colour(member) {
-    if (member.reference) return theme().ink;
-    if (!dark.matches) return member.colour;
-    // half way to white: strong colours are too dark on a dark page
-    return "#" + [1, 3, 5].map((i) => Math.round(parseInt(member.colour.slice(i, i + 2), 16) * 0.55 + 115).toString(16).padStart(2, "0")).join("");
-  }
-
-  const joined = (parts) => parts.flatMap((part, i) => (i ? [null, ...part] : part));
   function mapTraces() {
     const look = theme();
     const [left, right, bottom, top] = data.window;
     const traces = [
       {
         type: "contour", x: data.xs, y: data.ys, z: ground, showscale: false, hoverinfo: "skip",
-        colorscale: [[0, look.low], [1, look.high]], line: { color: look.contour, width: 0.6 },
+        colorscale: [[0, tone("ground-low")], [1, tone("ground-high")]], line: { color: tone("contour"), width: 0.6 },
         autocontour: false, contours: levels(),
       },
       {
         mode: "lines", x: [left, right, right, left, left], y: [bottom, bottom, top, top, bottom],
-        line: { color: look.contour, width: 1 }, hoverinfo: "skip",
+        line: { color: tone("contour"), width: 1 }, hoverinfo: "skip",
       },
       {
         mode: "markers", x: startsShown().map((i) => data.starts[i][0]), y: startsShown().map((i) => data.starts[i][1]),
@@ -138,14 +123,6 @@
     });
   }
 
-  function layout(more) {
-    const look = theme();
-    const axis = { gridcolor: look.edge, linecolor: look.edge, zeroline: false, color: look.ink };
-    const found = { paper_bgcolor: look.paper, plot_bgcolor: look.paper, font: { color: look.ink }, margin: { l: 55, r: 15, t: 15, b: 40 }, showlegend: false, dragmode: "pan", ...more };
-    found.xaxis = { ...axis, ...more.xaxis };
-    found.yaxis = { ...axis, ...more.yaxis };
-    return found;
-  }
   function ranges() {
     let [left, right, bottom, top] = data.window;
     if (by("whole").checked) {
@@ -168,8 +145,6 @@
     const span = Math.log10(values.reduce((a, b) => Math.max(a, b)) / values.reduce((a, b) => Math.min(a, b)));
     return span > 2 ? { dtick: Math.ceil(span / 8) } : { dtick: null };
   }
-  const CONFIG = { responsive: true, displaylogo: false, scrollZoom: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
-
   function drawPlots() {
     const [xs, ys] = ranges();
     Plotly.react("map", mapTraces(), layout({ xaxis: { range: xs, title: { text: "x" } }, yaxis: { range: ys, title: { text: "y" } } }), CONFIG);
@@ -221,17 +196,6 @@
       return row;
     }));
   }
-  function sample(member) {
-    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
-    for (const [key, value] of Object.entries({ width: 36, height: 10, "aria-hidden": "true" })) svg.setAttribute(key, value);
-    const dashes = { solid: "none", dash: "9 3", dashdot: "9 3 2 3", dot: "2 3" };
-    const look = { x1: 0, x2: 36, y1: 5, y2: 5, stroke: colour(member), "stroke-width": 2.5, "stroke-dasharray": dashes[member.dash] };
-    for (const [key, value] of Object.entries(look)) line.setAttribute(key, value);
-    svg.append(line);
-    return svg;
-  }
-
   {% include "contour_heat.js" %}
 
   {% include "contour_controls.js" %}

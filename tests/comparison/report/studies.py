@@ -38,12 +38,12 @@ def outcome(spec, job, floor, noise, failing):
     return Outcome(losses[-1], steps, losses, False, metrics, watch, 1e-3)
 
 
-def study(floors, *, noise=0.01, points=8, seeds=5, failing=(), about=ABOUT):
+def study(floors, *, noise=0.01, points=8, seeds=5, failing=(), about=ABOUT, space=None):
     """A complete study of optimizers whose best losses are ``floors``, by label.
 
-    ``failing`` has pairs of label and seed whose trainings raise.
+    ``failing`` has pairs of label and seed whose trainings raise; ``space`` is that of all.
     """
-    arms = tuple(ArmSpec(label, {"lr": Range(1e-4, 1.0)}) for label in floors)
+    arms = tuple(ArmSpec(label, space or {"lr": Range(1e-4, 1.0)}) for label in floors)
     versions = {"ravine": "0.1.0", "torch": "2.13.0"}
     spec = Spec("digits", arms, steps=100, points=points, seeds=seeds, versions=versions)
     done = {}

@@ -1,0 +1,110 @@
+"use strict";
+(() => {
+  {% include "page.js" %}
+
+  const everyone = data.optimizers.map((_, place) => place);
+  const state = { shown: new Set(everyone), hyperparameter: Object.keys(data.sensitivity)[0], measure: by("measure").value };
+  const shown = () => everyone.filter((place) => state.shown.has(place));
+  const nameOf = (place) => escaped(shortened(data.optimizers[place].label));
+  const shortened = (text) => (text.length > 44 ? `${text.slice(0, 28)}…${text.slice(-14)}` : text);
+  const finite = (values) => values.filter((value) => value !== null);
+  const greatest = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
+  const least = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
+  const printing = () => root.classList.contains("printing");
+  // symbols with points have less of a surface: they are drawn larger, so that all look as large
+  const full = (place) => ({ circle: 8, square: 8, diamond: 9 })[data.optimizers[place].symbol] ?? 11;
+  const mark = (place, more) => ({ symbol: data.optimizers[place].symbol, color: colour(data.optimizers[place]), size: full(place), opacity: 1, line: { color: theme().paper, width: 0.7 }, ...more });
+  const stroke = (place, more) => ({ color: colour(data.optimizers[place]), width: 2, dash: data.optimizers[place].dash, ...more });
+  const charts = new Map();  // id of the element to the function that draws it
+
+  // On a touch screen a finger on a chart must still scroll the page
+  const drag = matchMedia("(pointer: coarse)").matches ? false : "zoom";
+  function plot(id, traces, more, buttons = false) {
+    const box = by(id);
+    const size = printing() ? { width: box.clientWidth, height: box.clientHeight, autosize: false } : { autosize: true };
+    Plotly.react(box, traces, layout({ dragmode: drag, hovermode: "closest", ...size, ...more }), { ...CONFIG, displayModeBar: buttons && "hover" });
+  }
+
+  {% include "report_losses.js" %}
+
+  {% include "report_rows.js" %}
+
+  {% include "report_legend.js" %}
+
+  {% include "report_table.js" %}
+
+  // One chart at a time, those in the window first: the page answers meanwhile, however many there are
+  const stale = new Set();
+  let waiting = false;
+  function inWindow(id) {
+    const box = by(id).getBoundingClientRect();
+    return box.bottom > 0 && box.top < innerHeight;
+  }
+  function drawNext() {
+    const next = [...stale].find(inWindow) ?? [...stale][0];
+    if (stale.delete(next)) charts.get(next)();
+    waiting = stale.size > 0;
+    if (waiting) setTimeout(drawNext);
+    root.dataset.ready = waiting ? "no" : "yes";
+  }
+  function refresh(ids = charts.keys()) {
+    for (const id of ids) stale.add(id);
+    if (!waiting) drawNext();
+  }
+  function choose(places) {
+    state.shown = new Set(places);
+    for (const box of document.querySelectorAll("input.optimizer")) box.checked = state.shown.has(Number(box.value));
+    for (const box of document.querySelectorAll("#sensitivity figure")) box.hidden = !inSensitivity(Number(box.dataset.optimizer));
+    legends();
+    filter();
+    refresh();
+  }
+  function showOnly(attribute, value) {
+    for (const box of document.querySelectorAll(`[data-${attribute}]`)) box.hidden = box.dataset[attribute] !== value;
+  }
+
+  for (const form of document.querySelectorAll("form")) form.addEventListener("submit", (event) => event.preventDefault());
+  for (const box of document.querySelectorAll("input.optimizer")) {
+    box.addEventListener("change", () => choose(everyone.filter((place) => document.querySelector(`input.optimizer[value="${place}"]`).checked)));
+  }
+  by("all").addEventListener("click", () => choose(everyone));
+  by("none").addEventListener("click", () => choose([]));
+  by("log").addEventListener("change", () => refresh());
+  for (const id of ["by-step", "by-second", "band"]) by(id).addEventListener("change", () => refresh(["curves"]));
+  by("budget-band")?.addEventListener("change", () => refresh(["budget"]));
+  by("measure").addEventListener("change", () => {
+    state.measure = by("measure").value;
+    showOnly("measure", state.measure);
+    refresh(["differences"]);
+  });
+  if (state.hyperparameter !== undefined) {
+    by("hyperparameter").addEventListener("change", () => {
+      state.hyperparameter = by("hyperparameter").value;
+      showOnly("hyperparameter", state.hyperparameter);
+      choose(state.shown);
+    });
+  }
+  dark.addEventListener("change", () => { samples(); legends(); refresh(); });
+
+  // Paper has its own width, light colours and no scrolling: everything is drawn for it, and back afterwards
+  const opened = [];
+  addEventListener("beforeprint", () => {
+    root.classList.add("printing");
+    for (const box of document.querySelectorAll("details[data-print]:not([open])")) { box.open = true; opened.push(box); }
+    samples();
+    legends();
+    stale.clear();
+    for (const draw of charts.values()) draw();
+  });
+  addEventListener("afterprint", () => {
+    root.classList.remove("printing");
+    while (opened.length) opened.pop().open = false;
+    samples();
+    legends();
+    refresh();
+  });
+
+  prepareLosses();
+  samples();
+  choose(everyone);
+})();

@@ -1,0 +1,119 @@
+  // Charts with a loss upwards: the curves, the sensitivity, and the score against the budget
+  const band = (x, low, high, place, strength = "2b") => [
+    { mode: "lines", x, y: low, line: { width: 0 }, hoverinfo: "skip" },
+    { mode: "lines", x, y: high, line: { width: 0 }, fill: "tonexty", fillcolor: colour(data.optimizers[place]) + strength, hoverinfo: "skip" },
+  ];
+  function lossAxis(more) {
+    const kind = by("log").checked ? { type: "log", exponentformat: "power" } : { type: "linear", exponentformat: "power" };
+    return { ...kind, automargin: true, title: { text: "validation loss" }, ...more };
+  }
+
+  function prepareLosses() {
+    const losses = [
+      ...data.curves.filter(Boolean).flatMap((c) => finite([...c.low, ...c.median])),
+      ...data.budget.filter(Boolean).flatMap((c) => finite([...c.low, ...c.expected])),
+      ...Object.values(data.sensitivity).flatMap((s) => s.marks.filter(Boolean).flatMap((marks) => finite(marks.map((m) => m[1])))),
+    ];
+    if (losses.some((loss) => loss <= 0)) {
+      Object.assign(by("log"), { checked: false, disabled: true });
+      by("log").parentElement.append(" (not possible: some losses are not above 0)");
+    }
+    if (!finite(data.seconds).length) {
+      by("by-second").disabled = true;
+      by("unmeasured").textContent = "Seconds of a step were not measured.";
+    }
+  }
+
+  charts.set("curves", () => {
+    const timed = by("by-second").checked;
+    const drawn = shown().filter((place) => data.curves[place] && (!timed || data.seconds[place] !== null));
+    const left = shown().filter((place) => data.curves[place] && !drawn.includes(place));
+    if (finite(data.seconds).length) by("unmeasured").textContent = left.length ? `Not measured in seconds: ${left.map((place) => data.optimizers[place].label).join(", ")}.` : "";
+    const ceiling = greatest(drawn.flatMap((place) => finite([...data.curves[place].median, ...data.curves[place].high])));
+    const times = (place) => data.curves[place].steps.map((step) => (timed ? step * data.seconds[place] : step));
+    const traces = [];
+    if (by("band").checked) {
+      for (const place of drawn) {
+        // where a run diverged the band has no upper end: it goes to the top of what is drawn, faintly
+        const { low, high } = data.curves[place], open = high.includes(null);
+        traces.push(...band(times(place), low, high.map((v) => v ?? ceiling), place, open ? "12" : "2b"));
+      }
+    }
+    for (const place of drawn) {
+      traces.push({
+        mode: "lines+markers", name: nameOf(place), x: times(place), y: data.curves[place].median, line: stroke(place), marker: mark(place, { maxdisplayed: 7 }),
+        hovertemplate: `%{fullData.name}<br>${timed ? "%{x:.3g} seconds" : "step %{x}"}: %{y:.4g}<extra></extra>`,
+      });
+    }
+    const end = greatest(drawn.flatMap(times));
+    if (data.target !== null && drawn.length) {
+      traces.push({
+        mode: "lines+text", x: [0, end], y: [data.target, data.target], line: { color: theme().ink, width: 1.5, dash: "dot" }, hoverinfo: "skip",
+        text: ["", `target ${Number(data.target.toPrecision(3))} `], textposition: "top left", textfont: { color: theme().ink },
+      });
+    }
+    const across = { title: { text: timed ? "seconds of training on one thread" : "step" }, rangemode: "tozero" };
+    if (drawn.length) across.range = [0, end * 1.01];
+    plot("curves", traces, { margin: { l: 55, r: 15, t: 32, b: 44 }, xaxis: across, yaxis: lossAxis() }, true);
+  });
+
+  charts.set("budget", () => {
+    const drawn = shown().filter((place) => data.budget[place]);
+    const ticks = [...new Set(drawn.flatMap((place) => data.budget[place].points))];
+    const traces = !by("budget-band").checked ? [] : drawn.flatMap((place) => band(data.budget[place].points, data.budget[place].low, data.budget[place].high, place));
+    for (const place of drawn) {
+      traces.push({
+        mode: "lines+markers", name: nameOf(place), x: data.budget[place].points, y: data.budget[place].expected, line: stroke(place), marker: mark(place),
+        hovertemplate: "%{fullData.name}<br>best of %{x}: %{y:.4g} expected<extra></extra>",
+      });
+    }
+    plot("budget", traces, {
+      margin: { l: 55, r: 15, t: 32, b: 44 }, xaxis: { type: "log", tickvals: ticks, ticktext: ticks.map(String), title: { text: "points tried" } },
+      yaxis: lossAxis({ title: { text: "expected best validation loss" } }),
+    }, true);
+  });
+  if (!by("budget")) charts.delete("budget");
+
+  const inSensitivity = (place) => state.shown.has(place) && Boolean(data.sensitivity[state.hyperparameter].marks[place]);
+  function sensitivityAxes(found) {
+    const marks = found.marks.filter(Boolean).flat(), inverted = found.scale === "complement";
+    const values = marks.map((m) => (inverted ? 1 - m[0] : m[0])), scores = finite(marks.map((m) => m[1]));
+    const low = scores.length ? least(scores) : 0.1, log = by("log").checked;
+    const place = log ? Math.log10 : (v) => v, back = log ? (v) => 10 ** v : (v) => v;
+    const high = Math.max(place(found.top), place(low) + 1e-9), gap = (high - place(low)) * 0.09 || 0.1;
+    const straight = found.scale === "linear", ends = [least(values), greatest(values)].map(straight ? (v) => v : Math.log10);
+    const margin = (ends[1] - ends[0]) * 0.06 || 0.3, range = [ends[0] - margin, ends[1] + margin];
+    const span = straight ? {} : { type: "log", exponentformat: "power", ...(ends[1] - ends[0] > 1.5 ? { dtick: 1 } : {}) };
+    const name = escaped(shortened(state.hyperparameter));
+    return {
+      value: (m) => (inverted ? 1 - m[0] : m[0]),
+      above: back(high + gap),
+      xaxis: { ...span, range: inverted ? range.reverse() : range, title: { text: inverted ? `1 − ${name}` : name, font: { size: 12 }, standoff: 4 } },
+      yaxis: lossAxis({ range: [place(low) - gap, high + 2 * gap], title: { text: "" } }),
+    };
+  }
+  function drawSensitivity(place) {
+    const found = data.sensitivity[state.hyperparameter];
+    const axes = sensitivityAxes(found), id = `sensitivity-${place}`;
+    const marks = found.marks[place], first = least(marks.map((m) => m[2]));
+    by(id).parentElement.querySelector(".note").textContent = found.notes[place];
+    const over = (m) => m[1] === null || m[1] > found.top;
+    const height = (m) => (over(m) ? axes.above : m[1]);
+    const says = (m) => `${m[1] === null ? "diverged" : Number(m[1].toPrecision(4))}, seed ${m[2]}${m[3] ? ", chosen" : ""}`;
+    const symbol = (m) => (m[1] === null ? "x" : over(m) ? "triangle-up" : m[2] === first ? data.optimizers[place].symbol : `${data.optimizers[place].symbol}-open`);
+    const traces = [];
+    const valley = marks.filter((m) => m[2] === first && !over(m));
+    // with other hyperparameters searched too, neighbours on this axis are not neighbours
+    if (found.alone[place]) traces.push({ mode: "lines", x: valley.map(axes.value), y: valley.map(height), line: { ...stroke(place), width: 1 }, hoverinfo: "skip" });
+    traces.push({
+      mode: "markers", x: marks.map(axes.value), y: marks.map(height), customdata: marks.map((m) => [m[0], says(m)]),
+      marker: mark(place, { symbol: marks.map(symbol), size: marks.map((m) => (over(m) ? 9 : m[2] === first ? full(place) : full(place) - 2)), line: { width: marks.map((m) => (m[2] === first && !over(m) ? 0.7 : 1)), color: marks.map((m) => (m[2] === first && !over(m) ? theme().paper : colour(data.optimizers[place]))) } }),
+      hovertemplate: "%{customdata[0]:.4g}: %{customdata[1]}<extra></extra>",
+    });
+    const chosen = marks.filter((m) => m[3] && m[2] === first);
+    traces.push({ mode: "markers", x: chosen.map(axes.value), y: chosen.map(height), marker: { symbol: "circle-open", size: 17, color: theme().ink, line: { width: 2 } }, hoverinfo: "skip" });
+    plot(id, traces, { margin: { l: 45, r: 8, t: 6, b: 38 }, xaxis: axes.xaxis, yaxis: axes.yaxis });
+  }
+  if (state.hyperparameter !== undefined) {
+    for (const place of everyone) charts.set(`sensitivity-${place}`, () => { if (inSensitivity(place)) drawSensitivity(place); });
+  }

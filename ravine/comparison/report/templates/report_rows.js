@@ -1,0 +1,83 @@
+  // Charts with a row for each optimizer or parameter, its name above its marks: long names fit on a phone too
+  function rows(id, names, traces, xaxis, more = {}, tall = 46) {
+    const labels = names.map((text, row) => ({
+      xref: "paper", x: 0, y: row - 0.36, xanchor: "left", yanchor: "middle", showarrow: false, text, bgcolor: theme().paper, borderpad: 0, font: { size: 13, color: theme().ink },
+    }));
+    by(id).style.height = `${names.length * tall + 80}px`;
+    plot(id, traces, {
+      margin: { l: 12, r: 12, t: 28, b: 52 }, ...more, annotations: [...labels, ...(more.annotations || [])], xaxis,
+      yaxis: { range: [names.length - 0.4, -0.75], showgrid: false, showticklabels: false, fixedrange: true },
+    });
+  }
+  const upright = (x, names, more) => ({ mode: "lines", x: [x, x], y: [-0.75, names.length - 0.4], hoverinfo: "skip", line: { color: theme().ink, width: 1.2, ...more } });
+  // Round numbers, about five of them, up to the greatest
+  function ticks(end) {
+    const rough = end / 5, power = 10 ** Math.floor(Math.log10(rough));
+    const step = power * [1, 2, 5, 10].find((times) => times * power >= rough);
+    return Array.from({ length: Math.floor(end / step + 1e-9) + 1 }, (_, i) => i * step);
+  }
+
+  charts.set("times", () => {
+    const drawn = shown(), names = drawn.map(nameOf), end = data.times.horizon;
+    const traces = [upright(end * 1.03, names, { color: theme().edge })];
+    drawn.forEach((place, row) => {
+      const runs = data.times.runs[place], middle = data.times.median[place];
+      // runs with equal times stand one above the other, so that none hides another
+      const equals = (i) => runs.map((_, other) => other).filter((other) => runs[other][1] === runs[i][1]);
+      const height = (i) => row + 0.12 + (equals(i).indexOf(i) - (equals(i).length - 1) / 2) * Math.min(0.15, 0.62 / Math.max(equals(i).length - 1, 1));
+      traces.push({
+        mode: "markers", x: runs.map((r) => r[1] ?? end * 1.08), y: runs.map((_, i) => height(i)), cliponaxis: false,
+        marker: mark(place, { symbol: runs.map((r) => (r[1] === null ? "x" : data.optimizers[place].symbol)) }),
+        text: runs.map((r) => `seed ${r[0]}: ${r[1] ?? (r[2] ? "diverged" : "missed")}`), hovertemplate: "%{text}<extra></extra>",
+      });
+      if (middle !== null) traces.push({ mode: "lines", x: [middle, middle], y: [row - 0.2, row + 0.44], line: { color: theme().ink, width: 2 }, hovertemplate: `median ${middle}<extra></extra>` });
+    });
+    const places = ticks(end);
+    const missed = { x: end * 1.08, y: 1, yref: "paper", yanchor: "bottom", text: "missed", showarrow: false, font: { color: theme().ink } };
+    rows("times", names, traces, { range: [-0.01 * end, end * 1.13], tickvals: places, title: { text: "steps to the target" } }, { annotations: [missed], margin: { l: 12, r: 12, t: 34, b: 52 } }, 62);
+  });
+  if (!by("times")) charts.delete("times");
+
+  charts.set("differences", () => {
+    const found = data.differences[state.measure], pairs = found.pairs.filter((p) => state.shown.has(p.optimizer));
+    const names = pairs.map((p) => `${nameOf(p.optimizer)}: ${p.kind}`), tint = theme();
+    const traces = [upright(found.ratio ? 1 : 0, names, { dash: "dash" })];
+    pairs.forEach((pair, row) => {
+      const [middle, low, high] = pair.ends, sure = pair.kind !== "no difference shown";
+      traces.push({
+        mode: "lines+markers", x: [low, middle, high], y: [row, row, row].map((y) => y + 0.08), line: stroke(pair.optimizer, { width: 3, dash: "solid" }),
+        marker: mark(pair.optimizer, { symbol: ["line-ns", data.optimizers[pair.optimizer].symbol + (sure ? "" : "-open"), "line-ns"], size: [10, 11, 10], line: { color: colour(data.optimizers[pair.optimizer]), width: 2 } }),
+        text: ["lower end", "difference", "upper end"], hovertemplate: "%{text}: %{x:.4g}<extra></extra>",
+      });
+    });
+    const base = escaped(shortened(found.base)), name = escaped(shortened(state.measure));
+    const side = found.ratio ? "right of 1 is worse" : found.higher ? "left of 0 is worse" : "right of 0 is worse";
+    const title = { text: found.ratio ? `${name}, times those of ${base}<br>(${side})` : `${name} minus that of ${base}<br>(${side})`, font: { size: 13, color: tint.ink } };
+    rows("differences", names, traces, { type: found.ratio ? "log" : "linear", title, ...(found.ratio ? ratioTicks(pairs) : {}) }, { margin: { l: 12, r: 12, t: 14, b: 66 } });
+  });
+  // 1, 2, 5 and so on: plotly's own for a logarithm are too few or too many
+  function ratioTicks(pairs) {
+    const ends = finite(pairs.flatMap((p) => p.ends)), low = least([...ends, 1]), high = greatest([...ends, 1]);
+    const fine = high / low < 3 ? [1, 1.1, 1.2, 1.3, 1.5, 1.7, 2, 2.5, 3, 4, 5, 6, 7, 8, 9] : [1, 2, 3, 5];
+    const all = [-3, -2, -1, 0, 1, 2, 3].flatMap((power) => fine.map((v) => Number((v * 10 ** power).toPrecision(3))));
+    const kept = all.filter((v) => v >= low / 1.2 && v <= high * 1.2);
+    return { tickvals: kept, ticktext: kept.map((v) => `${v}×`), range: [Math.log10(low) - 0.05, Math.log10(high) + 0.05] };
+  }
+
+  charts.set("watch", () => {
+    const names = data.watch.names.map((name) => escaped(shortened(name))), drawn = shown();
+    const traces = [upright(1e-3, names, { dash: "dot" })];
+    for (const place of drawn) {
+      const height = 0.08 + (drawn.length > 1 ? (drawn.indexOf(place) / (drawn.length - 1) - 0.5) * 0.3 : 0);
+      traces.push({
+        mode: "markers", name: nameOf(place), x: data.watch.rows.map((row) => row[place] || null), y: data.watch.rows.map((_, row) => row + height), marker: mark(place),
+        customdata: names, hovertemplate: "%{fullData.name}<br>%{customdata}: %{x:.3g}<extra></extra>",
+      });
+    }
+    const seen = [1e-3, ...finite(data.watch.rows.flatMap((row) => drawn.map((place) => row[place]))).filter((v) => v > 0)];
+    const ends = [least(seen), greatest(seen)].map(Math.log10);
+    // at least a power of ten, so that what is nearly equal looks so
+    const range = [Math.min(ends[0], ends[1] - 1) - 0.15, Math.max(ends[1], ends[0] + 1) + 0.15];
+    rows("watch", names, traces, { type: "log", exponentformat: "power", dtick: 1, range, title: { text: "update / parameter (dotted: 0.001)" } });
+  });
+  if (!by("watch")) charts.delete("watch");
