@@ -7,11 +7,13 @@ much; repeating the choice on simulated noise shows how much was to be expected.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from ravine.comparison.judge.arms import Arm, Array
 from ravine.comparison.judge.words import count, number
 
 _REPEATS = 2000
+_SELDOM = 0.01
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,9 @@ class WinnersCurse:
     """The tuning score of an arm's chosen point beside its mean over fresh seeds.
 
     ``expected`` is how much too good a tuning score the choice among so many points gives by itself; ``error`` is the
-    standard error of the fresh mean. ``shown`` where the score looks too good and the luck to be expected is more
-    than what the fresh seeds leave open: then nobody should quote the tuning score.
+    standard error of the fresh mean, and ``p`` the chance that runs as noisy as these differ so much by themselves
+    (one-sided t-test). ``shown`` where the score looks too good and either the luck to be expected is more than what
+    the fresh seeds leave open or noise alone seldom does that: then nobody should quote the tuning score.
     """
 
     name: str
@@ -30,6 +33,7 @@ class WinnersCurse:
     expected: float
     error: float
     seeds: int
+    p: float = 1.0
 
     @property
     def optimism(self) -> float:
@@ -38,7 +42,7 @@ class WinnersCurse:
 
     @property
     def shown(self) -> bool:
-        return self.optimism > 0 and self.expected > self.error
+        return self.optimism > 0 and (self.expected > self.error or self.p < _SELDOM)
 
     @property
     def sentence(self) -> str:
@@ -48,6 +52,8 @@ class WinnersCurse:
         )
         if not self.shown:
             return text + "; choosing the best did not flatter it more than the seeds' own noise."
+        if self.expected <= self.error:
+            return text + f", {number(self.optimism)} worse: its tuning runs were lucky. Quote the fresh seeds."
         return text + (
             f", {number(self.optimism)} worse; about {number(self.expected)} was to be expected from choosing the best "
             "of noisy scores. Quote the fresh seeds."
@@ -71,14 +77,17 @@ def winners_curse(arm: Arm) -> WinnersCurse | None:
     noise = float(scores.std(ddof=1))
     if noise <= 1e-12 * np.abs(scores).max():  # what rounding leaves of equal numbers
         noise = 0.0
+    tuning, fresh = float(np.mean(again)), float(scores.mean())
+    error = noise * np.sqrt(1 / scores.size + 1 / len(again))
     return WinnersCurse(
         arm.name,
         len(groups),
-        float(np.mean(again)),
-        float(scores.mean()),
+        tuning,
+        fresh,
         expected_optimism(sweep, noise, finalists=sum(n == most for n in groups.values()), trials=most),
         noise / np.sqrt(scores.size),
         scores.size,
+        float(stats.t.sf((fresh - tuning) / error, scores.size - 1)) if error else 1.0,
     )
 
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from ravine.comparison.judge.arms import STEPS, Measure
 from ravine.comparison.judge.power import MOST, seeds_needed
-from ravine.comparison.judge.words import count, number
+from ravine.comparison.judge.words import article, count, number, times
 
 Kind = Literal["better", "worse", "no difference shown"]
 _TURNED: dict[Kind, Kind] = {"better": "worse", "worse": "better", "no difference shown": "no difference shown"}
-_TOO_MANY = 1000
+TOO_MANY = 1000
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ class Pair:
         if self.measure.ratio:
             least = "at least " if self._lower_bound else ""
             noun = "steps" if self.measure == STEPS else self.measure.name
-            return f"needs {least}{number(self.times)} times the {noun}"
+            return f"needs {least}{times(self.times)} times the {noun}"
         side = "higher" if self.difference > 0 else "lower"
-        return f"has a {self.measure.name} {number(abs(self.difference))} {side}"
+        return f"has {article(self.measure.name)} {number(abs(self.difference))} {side}"
 
     @property
     def settling(self) -> str:
@@ -98,8 +98,8 @@ class Pair:
         if self.more_seeds == 0:
             what = f"{number(self.smallest or 0)} times" if self.measure.ratio else number(self.smallest or 0)
             return f"these seeds are enough to have shown a difference of {what}"
-        if self.more_seeds > _TOO_MANY:
-            return f"more than {_TOO_MANY:,} more seeds would be needed to settle it"
+        if self.more_seeds > TOO_MANY:
+            return f"more than {TOO_MANY:,} more seeds would be needed to settle it"
         return f"{count(self.more_seeds, 'more seed')} would settle it"
 
     @property
@@ -111,10 +111,10 @@ class Pair:
             low, high = -high, -low  # "0.1 lower (0.09 to 0.11)"
         sure = f"95% interval {number(low)} to {number(high)}, {count(len(self.seeds), 'seed')}"
         if self.kind == "no difference shown":
-            observed = number(shown.times) + " times" if self.measure.ratio else number(self.difference)
+            observed = times(shown.times) + " times" if self.measure.ratio else number(self.difference)
             text = f"{self.first} and {self.second} are within noise of each other in {self.measure.name}"
             text = f"{text} ({observed}, {sure}): {self.settling}"
-            if self.difference and (self.more_seeds or 0) <= _TOO_MANY and self.smallest is None:
+            if self.difference and (self.more_seeds or 0) <= TOO_MANY and self.smallest is None:
                 text += " if the difference is as large as it looks"
         elif self.measure.ratio:
             text = f"{shown.first} {shown.size} of {shown.second} ({sure}): {self.first} is {self.kind}"

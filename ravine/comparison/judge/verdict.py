@@ -9,12 +9,12 @@ import numpy as np
 from ravine.comparison.judge.arms import LOSS, STEPS, Arm, Measure, named
 from ravine.comparison.judge.budget import BudgetCurve, budget_of
 from ravine.comparison.judge.curse import WinnersCurse, winners_curse
-from ravine.comparison.judge.pair import Pair
+from ravine.comparison.judge.pair import TOO_MANY, Pair
 from ravine.comparison.judge.pairs import compare, compare_pairs
 from ravine.comparison.judge.target import StepsToTarget, Target, steps_to, target_of
 from ravine.comparison.judge.values import Values, values_of
 from ravine.comparison.judge.warnings import SPECIAL_CASES, Range, Warn, warnings_of
-from ravine.comparison.judge.words import count, listed, number
+from ravine.comparison.judge.words import article, count, listed, number
 from ravine.errors import ComparisonError, OptionError, nearest
 
 
@@ -142,12 +142,11 @@ def overall(pairs: Sequence[Pair], base: str, steps: Mapping[str, StepsToTarget]
     others = [pair for pair in pairs if pair.kind != "no difference shown"]
     said = []
     if ties:
-        most = max(ties, key=lambda pair: pair.more_seeds or 0)
         names = [pair.first for pair in ties]
         who = f"{listed([base, *names])} are within noise of each other"
         if len(names) > 1:
             who = f"{listed(names)} are within noise of {base}"
-        said.append(f"{who}: {most.settling}.")
+        said.append(f"{who}: {_settling(ties)}.")
     elif not steps and all(pair.kind == "worse" for pair in pairs):
         said.append(f"{base} is best.")
     elif steps and all(pair.kind == "worse" for pair in pairs):
@@ -157,6 +156,18 @@ def overall(pairs: Sequence[Pair], base: str, steps: Mapping[str, StepsToTarget]
     if others:
         said.append(_differing(others, steps or {}, base, bool(said)) + ".")
     return " ".join(said)
+
+
+def _settling(ties: Sequence[Pair]) -> str:
+    """What it would take to decide, for the easiest of the pairs and for the hardest."""
+    easiest, *_, hardest = sorted([*ties, *ties], key=lambda pair: pair.more_seeds or 0)
+    least, most = easiest.more_seeds or 0, hardest.more_seeds or 0
+    if least == most or hardest.smallest is not None:
+        return hardest.settling
+    if least > TOO_MANY:
+        return f"more than {TOO_MANY:,} more seeds would be needed to settle it"
+    ends = f"{least:,} to {most:,}" if most <= TOO_MANY else f"{least:,} to more than {TOO_MANY:,}"
+    return f"{ends} more seeds would settle it, depending on the pair"
 
 
 def _differing(pairs: Sequence[Pair], steps: Mapping[str, StepsToTarget], base: str, base_is_said: bool) -> str:
@@ -188,7 +199,7 @@ def _range(group: Sequence[Pair]) -> str:
         noun = "steps" if measure == STEPS else measure.name
         return f"{'need' if many else 'needs'} {ends} times the {noun}"
     side = "higher" if group[0].difference > 0 else "lower"
-    return f"{'have' if many else 'has'} a {measure.name} {ends} {side}"
+    return f"{'have' if many else 'has'} {article(measure.name)} {ends} {side}"
 
 
 def _unpaired(arms: Sequence[Arm]) -> list[Warn]:

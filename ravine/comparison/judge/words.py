@@ -13,6 +13,16 @@ def number(value: float, digits: int = 2) -> str:
     return f"{int(text):,}" if "." not in text else text
 
 
+def times(ratio: float) -> str:
+    """How many times: with two digits, or as many as it takes to tell it from once."""
+    return next((text for digits in (2, 3) if (text := number(ratio, digits)) != "1"), number(ratio, 4))
+
+
+def article(name: str) -> str:
+    """``an accuracy``, ``a validation loss``."""
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
 def count(n: int, what: str) -> str:
     """``1 seed``, ``12 seeds``, ``1,200 seeds``."""
     return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"

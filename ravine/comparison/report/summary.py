@@ -23,7 +23,7 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
     """The heads and rows of the table: each optimizer at its best point, over its fresh seeds, the best first."""
     arms = {arm.name: arm for arm in result.arms}
     metrics = list(dict.fromkeys(name for arm in result.arms for run in arm.runs for name in run.metrics))
-    metrics = [name for name in metrics if name != "test_loss"]
+    metrics = [name for name in metrics if name != "test loss"]
     heads = ["optimizer", "best point", "reached target", "median steps", "validation loss", *metrics, "ms a step"]
     return heads, [_row(result, arms[label], metrics) for label in ranked(result.judgement)]
 

@@ -89,7 +89,7 @@ class Result:
                     if (j.label, j.kind) == (arm.label, "tune")
                 ],
                 [
-                    Run(j.seed, o.steps, o.losses, o.score, o.metrics, o.diverged)
+                    Run(j.seed, o.steps, o.losses, o.score, _plain(o.metrics), o.diverged)
                     for j, o in done
                     if (j.label, j.kind) == (arm.label, "confirm")
                 ],
@@ -109,7 +109,7 @@ class Result:
             raise OptionError(
                 f"The study is not complete: {self.stage.name}, {left} of {self.stage.total} done. Go on with it first."
             )
-        names = dict.fromkeys(name for _, o in self.jobs() for name in o.metrics)
+        names = dict.fromkeys(name for _, o in self.jobs() for name in _plain(o.metrics))
         metrics = [Measure(name, name in HIGHER_IS_BETTER) for name in names]
         spaces = {t.arm.label: t.space for t in self.stage.tunings}
         return judge(
@@ -193,3 +193,8 @@ class Result:
                 for step, loss in zip(o.steps, o.losses, strict=True)
             ]
         )
+
+
+def _plain(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The names of metrics as they stand in sentences."""
+    return {name.replace("_", " "): value for name, value in metrics.items()}

@@ -171,7 +171,9 @@ def _ratios(learn: Learner) -> dict[str, float]:
     if not len(history):
         return {}
     ratio = torch.from_numpy(history.ratio).nan_to_num(0.0, 0.0, 0.0)
-    return dict(zip(history.names, ratio.median(0).values.tolist(), strict=True))
+    names = [name for name, p in learn.model.named_parameters() if p.requires_grad]
+    fitting = len(names) == len(history.names)  # a user's optimizer may leave some alone
+    return dict(zip(names if fitting else history.names, ratio.median(0).values.tolist(), strict=True))
 
 
 class _Curve(Callback):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ravine.comparison.judge import LOSS, STEPS, Arm, Measure, Run, Values, compare, judge, overall, steps_to, target_of
+from ravine.comparison.judge.words import article, times
 from ravine.errors import ComparisonError, OptionError
 
 ACCURACY = Measure("accuracy", higher_is_better=True)
@@ -107,6 +108,26 @@ def test_the_sentences_of_the_protocol():
     assert overall(compare(many, STEPS), "Adam") == (
         "Adam is best. slow 0, slow 1, slow 2, slow 3 and slow 4 need 2.1 to 2.9 times the steps."
     )  # fmt: skip
+
+
+def test_several_ties_are_told_with_the_seeds_of_the_easiest_and_the_hardest():
+    def losses(*numbers):
+        return Values(dict(enumerate(numbers)))
+
+    best, near = losses(1.0, 1.1, 0.9, 1.05, 0.95), losses(1.02, 1.2, 0.88, 1.01, 1.0)
+    nearer, same = losses(1.14, 0.95, 1.02, 1.0, 1.05), losses(1.1, 0.9, 1.05, 0.95, 1.0)
+    pairs = compare({"a": best, "b": near, "c": nearer}, LOSS)
+    seeds = sorted(pair.more_seeds for pair in pairs)
+    assert 0 < seeds[0] < seeds[1] <= 1000
+    said = f"{seeds[0]} to {seeds[1]} more seeds would settle it, depending on the pair."
+    assert overall(pairs, pairs[0].second).endswith(said)
+    pairs = compare({"a": best, "b": near, "d": same}, LOSS)
+    assert "to more than 1,000 more seeds would settle it" in overall(pairs, pairs[0].second)
+
+
+def test_words_are_english():
+    assert [times(value) for value in (2.13, 1.04, 0.998, 1.0004)] == ["2.1", "1.04", "0.998", "1"]
+    assert [article(name) for name in ("accuracy", "validation loss")] == ["an accuracy", "a validation loss"]
 
 
 def test_one_best_with_its_steps(make_arm):

@@ -1,5 +1,7 @@
 """The warnings: each is shown where it is planted, and stays silent where it is not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -56,6 +58,17 @@ def test_the_expected_optimism_of_equal_points_is_a_known_number():
     assert expected_optimism(np.ones(16), 0.1) == pytest.approx(0.1766, abs=0.005)
     assert expected_optimism(np.ones(16), 0.1, finalists=3, trials=3) < 0.12
     assert expected_optimism(np.ones(1), 0.1) == expected_optimism(np.arange(9.0), 0.0) == 0.0
+
+
+def test_a_tuning_score_that_noise_seldom_gives_is_shown_whatever_the_reason():
+    rng = np.random.default_rng(5)
+    apart = [tuned(rng, np.r_[0.0, 5.0 + np.arange(15)], 0.1) for _ in range(40)]
+    false = np.mean([winners_curse(arm).shown for arm in apart])
+    assert false <= 0.05
+    lucky = [replace(arm, trials=[replace(t, score=t.score - 1.0) for t in arm.trials]) for arm in apart]
+    curses = [winners_curse(arm) for arm in lucky]
+    assert all(curse.shown for curse in curses)
+    assert "worse: its tuning runs were lucky. Quote the fresh seeds." in curses[0].sentence
 
 
 def test_without_trials_or_runs_there_is_no_curse(make_arm):

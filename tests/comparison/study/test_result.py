@@ -59,7 +59,7 @@ def test_a_study_with_a_known_truth():
     assert losses[other].kind == "no difference shown"
     assert kinds
     assert "sgd" in judgement.sentence.lower()
-    assert {"test_loss", "accuracy"} <= judgement.pairs.keys()
+    assert {"test loss", "accuracy"} <= judgement.pairs.keys()
     accuracy = {p.first: p for p in judgement.pairs["accuracy"]}
     assert accuracy["sgd"].kind == "worse", "of accuracy more is better"
 
@@ -98,4 +98,4 @@ def test_differences_are_a_table():
     losses = table[table.measure == "validation loss"].set_index("first")
     assert losses.loc["sgd"].kind == "worse"
     assert losses.loc["sgd"].low < losses.loc["sgd"].difference < losses.loc["sgd"].high
-    assert set(table.measure) == {"steps to target", "validation loss", "accuracy", "test_loss"}
+    assert set(table.measure) == {"steps to target", "validation loss", "accuracy", "test loss"}

@@ -121,3 +121,10 @@ def test_on_a_function_gradient_descent_goes_down_from_a_start_of_the_seeds_own(
     distances = [math.sqrt(found[seed].score * 20) / 0.99**10 for seed in (1000, 1001)]
     assert distances[0] != pytest.approx(distances[1])
     assert all(d <= max(-left, right) for d in distances)
+
+
+def test_updates_are_told_by_the_names_of_the_network():
+    found = trained(small(lambda: nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))), "sgd", {"lr": 0.1})
+    assert list(found.watch) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert all(0 < ratio < 1 for ratio in found.watch.values())
+    assert trained(small(), "torch-sgd", {"lr": 0.1}).watch == {}
