@@ -61,7 +61,7 @@ class Adam(Optimizer):
     """
 
     reference: ClassVar = "Kingma and Ba, 2015, Adam: A Method for Stochastic Optimization, algorithm 1"
-    search: ClassVar = {"lr": (1e-5, 0.1)}
+    search: ClassVar = {"lr": (1e-5, 0.1), "beta1": (0.0, 0.99, "complement")}
 
     def __init__(
         self,

@@ -65,8 +65,9 @@ class Optimizer(Watched):
     _step_supports_amp_scaling = True
     #: The paper, with its year and equation.
     reference: ClassVar[str] = ""
-    #: Where a comparison looks for its hyperparameters unless it is told: least and largest value, in powers of ten.
-    search: ClassVar[Mapping[str, tuple[float, float]]] = {"lr": (1e-4, 1.0)}
+    #: Where a comparison looks for its hyperparameters unless it is told: least and largest value, in powers of ten;
+    #: or with "complement" in powers of ten of 1 - x. ``beta1`` and ``beta2`` are the numbers of ``betas``.
+    search: ClassVar[Mapping[str, tuple[float, float] | tuple[float, float, str]]] = {"lr": (1e-4, 1.0)}
     #: Where torch's class of the same name keeps no such state: what it stands for in a state dict of torch.
     not_in_torch: ClassVar[dict[str, float]] = {}
     #: Whether states exist before the first step, as in torch's class of the same name.

@@ -15,24 +15,34 @@ from ravine.errors import OptionError, nearest
 from ravine.optim.dialects import DIALECTS
 from ravine.optim.optimizer import Optimizer
 
+_MOMENTUM = {"momentum": (0.0, 0.99, "complement")}
+
 
 @dataclass(frozen=True)
 class Named:
-    """An optimizer by name: a class, where its formula comes from, and the options that make it what the name says."""
+    """An optimizer by name.
+
+    Attributes:
+        name, cls, source: how it is called, its class, and where its formula comes from.
+        options: what makes it what the name says.
+        search: what a comparison searches beside the class's own.
+    """
 
     name: str
     cls: type[Optimizer]
     source: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    search: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
 
 @cache
 def _all() -> dict[str, Named]:
+    sgd = ravine.optim.SGD
     classes = [getattr(ravine.optim, name) for name in ravine.optim.__all__ if name != "Optimizer"]
     found = [Named(c.__name__.lower(), c, c.reference) for c in classes]
     found += [
-        Named("momentum", ravine.optim.SGD, ravine.optim.SGD.reference, {"momentum": 0.9}),
-        Named("nesterov", ravine.optim.SGD, ravine.optim.SGD.reference, {"momentum": 0.9, "nesterov": True}),
+        Named("momentum", sgd, sgd.reference, {"momentum": 0.9}, _MOMENTUM),
+        Named("nesterov", sgd, sgd.reference, {"momentum": 0.9, "nesterov": True}, _MOMENTUM),
         *(
             Named(f"rmsprop-{name}", ravine.optim.RMSprop, f"{d.source} (a dialect of RMSprop)", d.options)
             for name, d in DIALECTS.items()

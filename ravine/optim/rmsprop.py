@@ -86,7 +86,7 @@ class RMSprop(Optimizer):
     """
 
     reference: ClassVar = "Tieleman and Hinton, 2012, Lecture 6.5; centered: Graves, 2013, eq. 38-45"
-    search: ClassVar = {"lr": (1e-5, 0.1)}
+    search: ClassVar = {"lr": (1e-5, 0.1), "alpha": (0.9, 0.999, "complement")}
 
     def __init__(
         self,

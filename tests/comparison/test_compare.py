@@ -99,9 +99,12 @@ def test_a_task_made_here_takes_part_but_cannot_be_shared():
         ravine.compare(task, ["sgd"], **SMALL, study="mine")
 
 
-def test_two_workers_give_what_one_gives():
-    one = ravine.compare("breast-cancer", ["sgd", "adam"], **SMALL)
-    two = ravine.compare("breast-cancer", ["sgd", "adam"], **{**SMALL, "jobs": 2})
+def test_two_workers_give_what_one_gives(tmp_path):
+    range_of = "{ low = 0.01, high = 0.1 }"
+    (tmp_path / "space.toml").write_text(f"[adam]\nlr = {range_of}\nbeta1 = {range_of}\neps = {range_of}\n")
+    options = {**SMALL, "space": "space.toml"}
+    one = ravine.compare("breast-cancer", ["sgd", "adam"], **options)
+    two = ravine.compare("breast-cancer", ["sgd", "adam"], **{**options, "jobs": 2})
     assert outcomes(one) == outcomes(two)
 
 

@@ -64,7 +64,7 @@ def edges(arm: Arm, space: Mapping[str, Range], *, margin: float = 0.05) -> list
         at = values.share(float(chosen.point[name]))
         tried = {values.share(float(trial.point[name])) for trial in arm.trials if name in trial.point}
         told = len(tried) >= 3
-        if at <= margin or (told and at == min(tried)):
+        if values.open("low") and (at <= margin or (told and at == min(tried))):
             found.append(Edge(arm.name, name, "lower", float(chosen.point[name]), at))
         elif at >= 1 - margin or (told and at == max(tried)):
             found.append(Edge(arm.name, name, "upper", float(chosen.point[name]), at))

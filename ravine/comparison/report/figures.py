@@ -19,6 +19,8 @@ from ravine.comparison.study.spec import TUNING_SEED
 Array = NDArray[np.float64]
 
 EXPLAINED: Mapping[str, str] = {
+    "results": "Every optimizer at the best point of its search space, over its fresh seeds, the best first; whether "
+    "two of them differ is told under the differences.",
     "curves": "Each line is the median validation loss of an optimizer's fresh runs, lower is better; the band "
     "goes from its best to its worst run.",
     "sensitivity": "Each mark is a training with another value of the hyperparameter: a wide valley forgives a bad "

@@ -29,6 +29,7 @@ def page(result: Result, judgement: Judgement) -> bytes:
         explained=figures.EXPLAINED,
         judgement=judgement,
         protocol=protocol(result),
+        results=tables.results(result, judgement),
         curves=tables.curves(result),
         sensitivity={name: tables.sensitivity(result, name) for name in figures.hyperparameters(result)},
         budget=tables.budget(judgement),

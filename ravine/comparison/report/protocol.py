@@ -23,7 +23,7 @@ def protocol(result: Result) -> str:
         )
     said.append(
         f"The chosen points were then trained with {count(spec.seeds, 'fresh seed')}, the same for all: the same first "
-        "weights and the same batches. Only these runs are compared, and only they read the test data."
+        "weights, validation rows and batches. Only these runs are compared, and only they read the test data."
     )
     schedule = f", with the schedule {spec.schedule}" if spec.schedule else ", at a constant learning rate"
     measured = max(1, spec.steps // spec.evaluations)

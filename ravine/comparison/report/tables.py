@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ravine.comparison.judge import Judgement
 from ravine.comparison.judge.words import number
 from ravine.comparison.report import figures
+from ravine.comparison.report.results import results as of_all
 from ravine.comparison.study.result import Result
 
 
@@ -29,6 +30,12 @@ def short(value: float, digits: int = 3) -> str:
     if value and not 1e-6 <= abs(value) < 1e7:
         return f"{value:.{digits - 1}e}"
     return number(value, digits)
+
+
+def results(result: Result, judgement: Judgement) -> Table:
+    """What every optimizer reached, the best first."""
+    heads, rows = of_all(result, judgement)
+    return Table("Mean ± standard deviation over the fresh runs that did not diverge", heads, rows)
 
 
 def curves(result: Result) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ravine.comparison import contenders
 from ravine.comparison.study.space import Range, Space, checked, read
@@ -89,7 +90,7 @@ def declare(
         task=named,
         data=None if data is None else str(data),
         arms=arms,
-        steps=steps or epochs * parted(task)[0].steps_per_epoch,
+        steps=steps or epochs * parted(task, 0)[0].steps_per_epoch,
         points=points or how.points,
         seeds=seeds or how.seeds,
         schedule=schedule,
@@ -116,6 +117,7 @@ def _check(one: contenders.Contender, arm: ArmSpec) -> None:
 def usual_space(label: str) -> Space:
     """Where an optimizer's hyperparameters are looked for: what its class says, without those that are given."""
     given = contenders.written(label)
+    given |= dict.fromkeys(contenders.BETAS) if "betas" in given else {}
     return {hyper: found for hyper, found in _whole_space(label).items() if hyper not in given}
 
 
@@ -123,8 +125,14 @@ def _whole_space(label: str) -> Space:
     if contenders.file_of(label) is not None:
         return _own_space(label)
     name = label.partition(":")[0].lower().removeprefix("torch-")
-    cls = registry.lookup(name).cls if name in registry.names() else Optimizer
-    return {hyper: Range(low, high) for hyper, (low, high) in cls.search.items()}
+    if name not in registry.names():
+        return _ranges(Optimizer.search)
+    named = registry.lookup(name)
+    return _ranges({**named.cls.search, **named.search})
+
+
+def _ranges(search: Mapping[str, tuple[Any, ...]]) -> Space:
+    return {hyper: Range(*ends) for hyper, ends in search.items()}
 
 
 def _own_space(label: str) -> Space:
@@ -136,8 +144,8 @@ def _own_space(label: str) -> Space:
         raise OptionError(form)
     space = {}
     for hyper, ends in search.items():
-        if contenders.takes(contender.cls, hyper):
-            if not isinstance(ends, tuple | list) or len(ends) != 2:
+        if contenders.takes(contender.cls, hyper) or hyper in contenders.searchable(contender.cls):
+            if not isinstance(ends, tuple | list) or len(ends) not in (2, 3):
                 raise OptionError(form)
             space[hyper] = _range(ends, hyper, f"{where}, {hyper}")
         elif search is not Optimizer.search:
@@ -147,9 +155,9 @@ def _own_space(label: str) -> Space:
     return space
 
 
-def _range(ends: Sequence[float], hyper: str, where: str) -> Range:
+def _range(ends: Sequence[Any], hyper: str, where: str) -> Range:
     try:
-        found = Range(ends[0], ends[1])
+        found = Range(*ends)
     except OptionError as error:
         raise OptionError(f"{where}: {error}") from None
     return checked(found, hyper, where)

@@ -51,10 +51,11 @@ def run(store: Store, spec: Spec, jobs: int, on_look: Look, data: Path | None = 
             for worker in workers:
                 if (worker.process.poll() or 0) > 0:
                     raise TrainingError(f"A worker ended: {worker.last_words() or worker.process.returncode}")
-            if all((worker.process.poll() or 0) < 0 for worker in workers):  # one that is left goes on alone
-                raise TrainingError(
-                    f"All workers were killed (signal {-workers[0].process.returncode}); is the memory full?"
-                )
+            ended = [worker.process.poll() for worker in workers]
+            if None not in ended and stage(spec, store.done()).name != "done":  # one that is left goes on alone
+                signals = sorted({-code for code in ended if code})
+                told = f"were killed (signal {signals[0]}); is the memory full?" if signals else "ended too early."
+                raise TrainingError(f"All workers {told}")
             time.sleep(_LOOK)
 
 

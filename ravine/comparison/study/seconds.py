@@ -37,7 +37,7 @@ def measure(spec: Spec, task: Task, chosen: Mapping[str, Mapping[str, float]]) -
         spec, task: the study's.
         chosen: the point of each optimizer, by label.
     """
-    training, _ = parted(task)
+    training, _ = parted(task, 0)
     found: dict[str, list[tuple[float, float]]] = {label: [] for label in chosen}
     with one_thread(), torch.random.fork_rng(devices=[]):
         for _ in range(_TURNS):

@@ -84,6 +84,10 @@ class Range:
             other = max(0.0, 1 - 10.0**-other)
         return replace(self, low=other, high=self.low) if side == "low" else replace(self, low=self.high, high=other)
 
+    def open(self, side: Literal["low", "high"]) -> bool:
+        """Whether there is anything beyond a side: below a momentum of 0 there is nothing."""
+        return not (self.scale == "complement" and side == "low" and self.low <= 0)
+
     def joined(self, other: Range) -> Range:
         """Both ranges as one."""
         return replace(self, low=min(self.low, other.low), high=max(self.high, other.high))
@@ -97,7 +101,9 @@ def points(space: Space, count: int, *, first: int = 0, seed: int = 0) -> list[P
 
     The same ``seed`` gives the same sequence, so later points go on where earlier ones ended.
     """
-    return [dict(point) for point in _points(tuple(space.items()), count, first, seed)]
+    # in the order of the names: a space that was written down and read again may have another
+    found = _points(tuple(sorted(space.items(), key=lambda item: item[0])), count, first, seed)
+    return [{name: point[name] for name in space} for point in found]
 
 
 @lru_cache(1000)  # every look at a study asks for all of them
@@ -120,7 +126,9 @@ def edge(space: Space, tried: list[Point], best: Point) -> tuple[str, Literal["l
     for name in space:
         values = [point[name] for point in tried]
         if len(set(values)) > 1 and best[name] in (min(values), max(values)):
-            return name, "low" if best[name] == min(values) else "high"
+            side: Literal["low", "high"] = "low" if best[name] == min(values) else "high"
+            if space[name].open(side):
+                return name, side
     return None
 
 

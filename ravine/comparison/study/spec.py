@@ -21,6 +21,11 @@ class ArmSpec:
     label: str
     space: Mapping[str, Range]
 
+    def __post_init__(self) -> None:
+        # one order, however it was written or read again: points and edges go through the names in it
+        ordered = dict(sorted(self.space.items(), key=lambda item: (item[0] != "lr", item[0])))
+        object.__setattr__(self, "space", ordered)
+
     @property
     def middle(self) -> dict[str, float]:
         """The point in the middle of its space."""

@@ -20,8 +20,7 @@ from ravine.comparison.threads import one_thread
 from ravine.tasks import Data, Task
 from ravine.train import Batches, Callback, Learner, StopOnNaN
 
-#: Rows of the training data that are kept apart to tune on, as a share; the split is part of the task.
-_VALIDATION_SHARE, _SPLIT_SEED = 0.2, 0
+_VALIDATION_SHARE = 0.2  # of the rows of the training data
 Kind = Literal["tune", "confirm"]
 
 
@@ -103,11 +102,16 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def parted(task: Task) -> tuple[Task, Data]:
-    """The task with a part of its training rows kept apart, and that part. A test function has no rows to keep."""
+def parted(task: Task, seed: int) -> tuple[Task, Data]:
+    """The task with a part of its training rows kept apart, and that part. A test function has no rows to keep.
+
+    Which rows is decided by the seed: how good an optimizer seems depends on the choice of the data as much as on the
+    first weights, so the noise between seeds has to cover it (Bouthillier et al., 2021,
+    https://arxiv.org/abs/2103.03098).
+    """
     if task.surface is not None:
         return task, task.train
-    order = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(_SPLIT_SEED))
+    order = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(seed))
     kept = max(1, round(len(order) * _VALIDATION_SHARE))
     valid, train = (Data(task.train.inputs[rows], task.train.targets[rows]) for rows in (order[:kept], order[kept:]))
     return replace(task, train=train), valid
@@ -118,7 +122,7 @@ def run(spec: Spec, task: Task, job: Job) -> Outcome:
 
     Whatever a task or an optimizer raises is raised here, and is the trial's failure.
     """
-    training, valid = parted(task)
+    training, valid = parted(task, job.seed)
     contender = contender_of(spec.arm(job.label), job.point, task, spec.versions)
     curve = _Curve(training.in_order(valid), spec)
     learn = training.learner(

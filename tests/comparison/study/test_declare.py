@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from ravine.comparison.judge import SPECIAL_CASES
 from ravine.comparison.study.declare import PRESETS, declare, usual_space
 from ravine.comparison.study.space import DECADES, Range
-from ravine.comparison.study.spec import Spec
+from ravine.comparison.study.spec import ArmSpec, Spec
 from ravine.errors import OptionError
 from ravine.optim import registry
 from ravine.tasks import find
@@ -24,7 +25,28 @@ def test_every_optimizer_has_a_space_of_at_most_four_decades():
 def test_what_is_given_is_not_searched():
     assert usual_space("sgd:lr=0.1") == {}
     assert usual_space("torch-rmsprop:alpha=0.9") == {"lr": Range(1e-5, 0.1)}
-    assert usual_space("momentum") == usual_space("sgd")
+    assert usual_space("adam:betas=(0.5, 0.6)") == {"lr": Range(1e-5, 0.1)}
+    assert usual_space("momentum:momentum=0.5") == usual_space("sgd") == {"lr": Range(1e-3, 10.0)}
+
+
+@pytest.mark.parametrize(
+    ("general", "special"), [("momentum", "sgd"), ("nesterov", "sgd"), ("adam", "rmsprop"), ("adamw", "rmsprop")]
+)
+def test_a_general_optimizer_can_become_its_special_case(general, special):
+    assert special.partition(":")[0] in SPECIAL_CASES[general]
+    space = usual_space(general)
+    (factor,) = set(space) - {"lr"}
+    assert space[factor].low == 0, "without momentum it is the special case"
+    assert space["lr"] == usual_space(special)["lr"]
+
+
+def test_a_space_has_one_order_however_it_is_written():
+    lr, beta, eps = Range(1e-4, 1.0), Range(0.9, 0.99, "complement"), Range(1e-8, 1e-6)
+    one, other = (
+        ArmSpec("adam", {"eps": eps, "beta1": beta, "lr": lr}),
+        ArmSpec("adam", {"lr": lr, "eps": eps, "beta1": beta}),
+    )
+    assert list(one.space) == list(other.space) == ["lr", "beta1", "eps"]
 
 
 def test_a_preset_and_what_changes_it():

@@ -88,3 +88,12 @@ def test_a_password_stands_in_no_command_line(tmp_path, monkeypatch):
     ((command, environment),) = seen
     assert "secret" not in " ".join(command)
     assert environment["RAVINE_STORAGE"] == "postgresql://me:secret@host/db"
+
+
+def test_workers_that_end_before_the_study_are_noticed(tmp_path, monkeypatch):
+    popen = local.subprocess.Popen
+    monkeypatch.setattr(
+        local.subprocess, "Popen", lambda command, **options: popen([command[0], "-c", "pass"], **options)
+    )
+    with pytest.raises(TrainingError, match="All workers ended too early"):
+        local.run(begun(tmp_path), SPEC, 2, lambda now, done: None)

@@ -102,3 +102,18 @@ def test_space_files_that_are_none(text, wanted, tmp_path):
         read(path, ["sgd"])
     with pytest.raises(OptionError, match="cannot be read"):
         read(tmp_path / "none.toml", ["sgd"])
+
+
+def test_points_do_not_depend_on_the_order_in_which_a_space_is_written():
+    lr, beta = Range(1e-4, 1.0), Range(0.9, 0.99, "complement")
+    one, other = points({"lr": lr, "beta1": beta}, 5, seed=3), points({"beta1": beta, "lr": lr}, 5, seed=3)
+    assert one == other
+    assert [list(point) for point in one] == [["lr", "beta1"]] * 5
+
+
+def test_below_a_momentum_of_0_there_is_nothing_to_widen():
+    space = {"momentum": Range(0.0, 0.99, "complement"), "lr": Range(1e-3, 1.0)}
+    tried = [{"momentum": m, "lr": lr} for m, lr in ((0.1, 0.1), (0.5, 0.01), (0.9, 0.9))]
+    assert edge(space, tried, tried[0]) is None
+    assert edge(space, tried, tried[2]) == ("momentum", "high")
+    assert edge(space, tried, tried[1]) == ("lr", "low")

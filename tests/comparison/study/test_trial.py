@@ -36,7 +36,7 @@ def trained(task, label, point, seed=7, kind="confirm", **changed):
 def test_a_training_is_a_plain_torch_loop():
     task = small()
     found = trained(task, "torch-rmsprop:alpha=0.9", {"lr": 0.01})
-    training, valid = parted(task)
+    training, valid = parted(task, 7)
     assert (len(training.train), len(valid)) == (40, 10)
     torch.manual_seed(7)
     model = nn.Linear(6, 3)
@@ -57,11 +57,13 @@ def test_a_training_is_a_plain_torch_loop():
     assert found.seconds > 0
 
 
-def test_the_rows_kept_apart_are_no_training_rows():
-    training, valid = parted(small())
-    rows = {tuple(row) for row in training.train.inputs.tolist()}
-    assert not rows & {tuple(row) for row in valid.inputs.tolist()}
-    assert torch.equal(valid.inputs, parted(small())[1].inputs), "always the same"
+def test_the_rows_kept_apart_are_no_training_rows_and_are_the_seeds():
+    training, valid = parted(small(), 3)
+    rows, kept = ({tuple(row) for row in part.inputs.tolist()} for part in (training.train, valid))
+    assert not rows & kept
+    assert len(rows | kept) == 50
+    assert torch.equal(valid.inputs, parted(small(), 3)[1].inputs)
+    assert kept != {tuple(row) for row in parted(small(), 4)[1].inputs.tolist()}
 
 
 def test_ours_follow_torchs():

@@ -83,7 +83,8 @@
     const high = Math.max(place(found.top), place(low) + 1e-9), gap = (high - place(low)) * 0.09 || 0.1;
     const straight = found.scale === "linear", ends = [least(values), greatest(values)].map(straight ? (v) => v : Math.log10);
     const margin = (ends[1] - ends[0]) * 0.06 || 0.3, range = [ends[0] - margin, ends[1] + margin];
-    const span = straight ? {} : { type: "log", exponentformat: "power", ...(ends[1] - ends[0] > 1.5 ? { dtick: 1 } : {}) };
+    const decades = ends[1] - ends[0];
+    const span = straight ? {} : { type: "log", exponentformat: "power", tickangle: 0, ...(decades > 1.5 ? { dtick: decades > 4.5 ? 2 : 1 } : {}) };
     const name = escaped(shortened(state.hyperparameter));
     return {
       value: (m) => (inverted ? 1 - m[0] : m[0]),
