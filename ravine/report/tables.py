@@ -6,6 +6,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+_LEAST = 10  # characters of a name that are kept together, however wide the numbers are
+
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> Table:
     """A table whose first column is text and whose others are numbers, the first row the best one.
@@ -16,7 +18,8 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") 
     for index, head in enumerate(heads):
         text = Text(head if index == 0 else head.replace(" ", "\n", 1))
         if index == 0:
-            result.add_column(text, overflow="fold", vertical="bottom")
+            longest = max((len(row[0]) for row in rows), default=0)
+            result.add_column(text, overflow="fold", vertical="bottom", min_width=min(longest, _LEAST))
         else:
             result.add_column(text, justify="right", no_wrap=True)
     for index, row in enumerate(rows):

@@ -6,9 +6,11 @@ import numpy as np
 
 
 def number(value: float, digits: int = 2) -> str:
-    """A number with so many significant digits, never in powers of ten: 0.031, 4.5, 12,000."""
+    """A number with so many significant digits: 0.031, 4.5, 12,000; in powers of ten only where it would be very long."""
     if not np.isfinite(value):
         return "infinite" if value > 0 else "minus infinite" if value < 0 else "unknown"
+    if value and not 1e-6 <= abs(value) < 1e9:
+        return f"{value:.{digits - 1}e}"
     text = np.format_float_positional(value, precision=digits, unique=False, fractional=False, trim="-")
     return f"{int(text):,}" if "." not in text else text
 

@@ -39,7 +39,7 @@ def _row(result: Result, arm: Arm, metrics: list[str]) -> list[str]:
     judgement, point = result.judgement, result.stage.chosen.get(arm.name, {})
     taken, seconds = judgement.steps.get(arm.name), result.seconds.get(arm.name)
     runs = [run for run in arm.runs if not run.diverged]
-    cells = [arm.name, ", ".join(f"{name} {value:.3g}" for name, value in point.items())]
+    cells = [arm.name, "\n".join(f"{name} {value:.3g}" for name, value in point.items())]
     if taken is None:
         cells += ["", ""]
     else:

@@ -24,12 +24,8 @@ class Table:
 
 
 def short(value: float, digits: int = 3) -> str:
-    """A number with so many digits, in powers of ten only where it would be very long; or a dash for none."""
-    if not math.isfinite(value):
-        return "infinite" if value > 0 else "–"
-    if value and not 1e-6 <= abs(value) < 1e7:
-        return f"{value:.{digits - 1}e}"
-    return number(value, digits)
+    """A number with so many digits, or a dash for none."""
+    return number(value, digits) if math.isfinite(value) or value > 0 else "–"
 
 
 def results(result: Result, judgement: Judgement) -> Table:
