@@ -40,6 +40,7 @@ by("log").click();
 const small = await drawn("sensitivity-0");
 seen.valley = small.data[small.data.length - 2].marker.symbol;
 seen.chosen = small.data[small.data.length - 1].x.length;
+seen.first = small.layout.xaxis.title.text;
 seen.note = small.parentElement.querySelector(".note").textContent;
 set("hyperparameter", by("hyperparameter").options[1].value);
 await settled();
@@ -139,6 +140,7 @@ def test_every_tuned_point_is_marked_and_another_hyperparameter_can_be_chosen(se
     assert found["valley"].count("x") == sum(t.diverged for t in trials) > 0
     assert found["chosen"] == 1
     assert "chosen" in found["note"]
+    assert found["first"] == "lr", "what the list shows is what is drawn"
     title, first, value = found["other"]
     assert value == HOSTILE
     assert title.startswith("1 − &lt;/script&gt;&lt;img")

@@ -3,7 +3,7 @@
   {% include "page.js" %}
 
   const everyone = data.optimizers.map((_, place) => place);
-  const state = { shown: new Set(everyone), hyperparameter: Object.keys(data.sensitivity)[0], measure: by("measure").value };
+  const state = { shown: new Set(everyone), hyperparameter: by("hyperparameter")?.value, measure: by("measure").value };
   const shown = () => everyone.filter((place) => state.shown.has(place));
   const nameOf = (place) => escaped(shortened(data.optimizers[place].label));
   const shortened = (text) => (text.length > 44 ? `${text.slice(0, 28)}…${text.slice(-14)}` : text);
