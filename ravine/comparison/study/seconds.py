@@ -31,7 +31,7 @@ class Seconds:
 
 
 def measure(spec: Spec, task: Task, chosen: Mapping[str, Mapping[str, float]]) -> dict[str, Seconds]:
-    """The seconds of a step of each optimizer at its chosen point, on one thread.
+    """The seconds of a step of each optimizer at its chosen point, on one thread; of those that could be measured.
 
     Args:
         spec, task: the study's.
@@ -45,7 +45,10 @@ def measure(spec: Spec, task: Task, chosen: Mapping[str, Mapping[str, float]]) -
                 build = contender_of(spec.arm(label), point, task, spec.versions).build
                 learn = training.learner(build, seed=0, callbacks=[_Stop()], quiet=True)
                 learn.valid = None
-                learn.fit(-(-_STEPS // training.steps_per_epoch))
+                try:
+                    learn.fit(-(-_STEPS // training.steps_per_epoch))
+                except Exception:  # a task may fail at times, and a study that is done is not lost for it
+                    continue
                 parts = {name: np.asarray(values)[_FIRST:] for name, values in learn.recorder.seconds.items()}
                 whole = np.sum(list(parts.values()), axis=0)
                 if len(whole):

@@ -1,0 +1,59 @@
+"""Seconds of a step: of slow and quick steps, and where a task fails."""
+
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from ravine.comparison.study.seconds import measure
+from ravine.comparison.study.space import Range
+from ravine.comparison.study.spec import ArmSpec, Spec
+from ravine.tasks import Data, Task
+
+
+class Slow(nn.Module):
+    """A model whose forward takes at least a hundredth of a second."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+
+    def forward(self, x):
+        time.sleep(0.01)
+        return self.layer(x)
+
+
+def task(model, loss=nn.functional.mse_loss):
+    rows = Data(torch.linspace(-1, 1, 20)[:, None], torch.linspace(-1, 1, 20)[:, None])
+    return Task("mine", model, rows, rows, loss, batch_size=2)
+
+
+SPEC = Spec("mine", tuple(ArmSpec(label, {"lr": Range(1e-3, 1.0)}) for label in ("sgd", "torch-adam")), steps=10)
+POINTS = {"sgd": {"lr": 0.1}, "torch-adam": {"lr": 0.01}}
+
+
+def test_a_step_takes_what_its_parts_take():
+    slow = measure(SPEC, task(Slow), POINTS)
+    assert list(slow) == ["sgd", "torch-adam"]
+    for seconds in slow.values():
+        assert 0.01 <= seconds.step < 1
+        assert 0 < seconds.share < 0.5, "the most of it is the forward pass"
+
+
+def test_what_fails_is_not_measured():
+    def broken(outputs, targets):
+        raise ArithmeticError
+
+    assert measure(SPEC, task(lambda: nn.Linear(1, 1), broken), POINTS) == {}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_are_left_as_they_were(threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        measure(SPEC, task(lambda: nn.Linear(1, 1)), POINTS)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
