@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,8 @@ are compared: {", ".join(contenders.DEFAULTS)}.
 )
 @click.pass_context
 def command(context: click.Context, optimizers: tuple[str, ...], **given: Any) -> None:
+    # as Ctrl-C: workers end, and it is said how to go on
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         result = compare(optimizers=optimizers or contenders.DEFAULTS, **given)
         heads, rows = summary.table(result)
@@ -81,3 +84,5 @@ def command(context: click.Context, optimizers: tuple[str, ...], **given: Any) -
     except KeyboardInterrupt as interrupt:
         click.echo("\n".join(["Interrupted.", *getattr(interrupt, "__notes__", [])]), err=True)
         context.exit(_INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGTERM, before)

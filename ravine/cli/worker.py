@@ -11,10 +11,11 @@ from ravine.cli.options import DATA
 from ravine.comparison.study.protocol import Done, Stage
 from ravine.comparison.study.result import Result
 from ravine.comparison.study.store import Store, hidden
+from ravine.comparison.study.store import check as check_storage
 from ravine.comparison.study.trial import run
 from ravine.comparison.study.versions import check
 from ravine.comparison.study.worker import Ending, work
-from ravine.errors import DataError, OptionError, nearest
+from ravine.errors import DataError, OptionError
 from ravine.tasks import Task, find
 
 _HELP = """Run trials of a study until none is needed.
@@ -38,6 +39,7 @@ task or an optimizer in a Python file, start the worker in the folder from which
 @DATA
 @click.option("--quiet", is_flag=True, help="Say nothing.")
 def command(study: str, storage: str, rerun: str | None, data: Path | None, quiet: bool) -> None:
+    check_storage(storage)
     if "://" not in storage and not Path(storage).is_file():
         raise DataError(f"There is no journal file {storage}; ravine compare makes it.")
     store = Store(study, storage)
@@ -82,7 +84,9 @@ def _again(result: Result, task: Task, key: str) -> str:
     """
     by_key = {job.key(result.spec): (job, outcome) for job, outcome in result.jobs()}
     if key not in by_key:
-        raise OptionError(f"The study has no training {key!r}. {nearest(key, by_key)}")
+        raise OptionError(
+            f"The study has no training {key!r}; the report's last table has the keys of all {len(by_key)}."
+        )
     job, kept = by_key[key]
     found = run(result.spec, task, job)
     what = ", ".join([job.label, *(f"{name} {value:g}" for name, value in job.point.items()), f"seed {job.seed}"])

@@ -17,7 +17,7 @@ from ravine.comparison.study.protocol import Stage, confirmed
 from ravine.comparison.study.result import About, Result
 from ravine.comparison.study.seconds import Seconds, measure
 from ravine.comparison.study.spec import Spec
-from ravine.comparison.study.store import Store, hidden
+from ravine.comparison.study.store import Store, check, hidden
 from ravine.comparison.study.trial import contender_of
 from ravine.comparison.study.worker import work
 from ravine.errors import OptionError, RavineError, TrainingError
@@ -82,6 +82,8 @@ def compare(
         raise OptionError(
             "A Task that was made here cannot be shared or gone on with: give the path of a Python file with it."
         )
+    if storage is not None:
+        check(storage)
     if jobs is not None and jobs < 1:
         raise OptionError(f"jobs = {jobs}: at least one training has to run at a time.")
     named = found.name if isinstance(task, Task) else str(task)
@@ -104,7 +106,7 @@ def compare(
     store = Store(where.study, where.storage)
     try:
         store.begin(spec)
-        again = "" if isinstance(task, Task) else command(spec, where, space)
+        again = "" if isinstance(task, Task) else command(spec, where, space, jobs)
         try:
             with View(spec) if not quiet else nullcontext() as view:
                 look = view.look if view is not None else lambda now, done: None
@@ -125,7 +127,7 @@ def compare(
     return result
 
 
-def command(spec: Spec, where: place.Place, space: str | Path | None = None) -> str:
+def command(spec: Spec, where: place.Place, space: str | Path | None = None, jobs: int | None = None) -> str:
     """The command line that makes the study of this spec, or goes on with it; without a password."""
     words = ["ravine", "compare", spec.task]
     for arm in spec.arms:
@@ -136,6 +138,7 @@ def command(spec: Spec, where: place.Place, space: str | Path | None = None) -> 
         "reference": spec.reference,
         "data": spec.data,
         "space": space,
+        "jobs": jobs,
         "study": where.study,
         "out": where.folder if where.folder != place.usual(where.study) else "",
         "storage": hidden(where.storage) if where.storage != str(where.folder / place.JOURNAL) else "",
@@ -169,12 +172,20 @@ def _machine() -> str:
 
 
 def _check(result: Result) -> None:
-    """Refuse a study in which nothing was trained.
+    """Refuse a study in which no confirmation gave a loss.
 
     Raises:
-        TrainingError: every training failed; the last line of a traceback is in the text.
+        TrainingError: none did; the last line of a traceback is in the text.
     """
     outcomes = list(result.outcomes.values())
-    if outcomes and all(outcome.error for outcome in outcomes):
-        last = outcomes[0].error.strip().rpartition("\n")[2]
-        raise TrainingError(f"All {len(outcomes)} trainings failed: {last}")
+    errors = [outcome.error for outcome in outcomes if outcome.error]
+    if any(not run.diverged for arm in result.arms for run in arm.runs):
+        return
+    if errors:
+        last = errors[-1].strip().rpartition("\n")[2]
+        raise TrainingError(
+            f"{len(errors)} of {len(outcomes)} trainings failed, and no optimizer is left to judge: {last}"
+        )
+    raise TrainingError(
+        "Every optimizer diverged with all fresh seeds, so there is nothing to judge. Search lower rates (--space)."
+    )

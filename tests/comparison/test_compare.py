@@ -2,9 +2,12 @@
 
 import dataclasses
 import json
+import math
+import re
 import shlex
 
 import pytest
+import torch
 
 import ravine
 from ravine.comparison import compare as module
@@ -122,8 +125,25 @@ def test_a_task_that_always_raises_says_why(tmp_path, monkeypatch):
         ravine.compare("all.py", ["sgd"], **SMALL)
     assert [p.name for p in tmp_path.iterdir()] == ["all.py"], "said before a folder was made"
     monkeypatch.setattr(module, "rehearse", lambda *_: None)
-    with pytest.raises(TrainingError, match=r"All \d+ trainings failed: ArithmeticError: too far"):
+    with pytest.raises(
+        TrainingError, match=r"\d+ of \d+ trainings failed, and no optimizer is left.*ArithmeticError: too far"
+    ):
         ravine.compare("all.py", ["sgd"], **SMALL)
+
+
+def test_errors_are_told_as_errors_and_not_only_as_divergence(tmp_path):
+    (tmp_path / "some.py").write_text(FAILING.format(limit=1e3))
+    result = ravine.compare("some.py", ["sgd"], **{**SMALL, "points": 8})
+    (failed,) = [w for w in result.judgement.warnings if w.kind == "failed"]
+    assert re.fullmatch(r"\d+ trainings? of sgd raised an error, .*ArithmeticError: too far", failed.sentence)
+
+
+def test_a_metric_that_is_no_number_is_left_out_and_told():
+    strange = {"strange": lambda outputs, targets: torch.tensor(math.nan)}
+    task = dataclasses.replace(find("breast-cancer"), metrics=strange)
+    judgement = ravine.compare(task, ["sgd", "adam"], **SMALL).judgement
+    assert "strange" not in judgement.pairs
+    assert "strange is no number in 4 of 4 runs" in next(w.sentence for w in judgement.warnings if w.kind == "metric")
 
 
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch):
@@ -159,6 +179,9 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch):
         (("digits", ["sgd", "sgd"]), {}, "given twice"),
         (("digits", ["sgd"]), {"jobs": 0}, "jobs = 0"),
         (("digits", ["sgd"]), {"points": 0}, "points = 0"),
+        (("digits", ["sgd"]), {"points": 10**20}, "at most 10,000"),
+        (("digits", ["sgd"]), {"storage": ""}, "'' is no storage"),
+        (("digits", ["sgd"]), {"storage": "http://here"}, "'http://here' is no storage: give postgresql://"),
         (("digits", ["sgd"]), {"steps": 0}, "steps = 0"),
         (("digits", ["sgd", "adam"]), {"seeds": 1}, "at least 2 seeds"),
         (("digits", ["sgd", "adam"]), {"reference": "adm"}, "reference 'adm' does not take part. Did you mean 'adam'"),

@@ -148,7 +148,7 @@ def compare_pairs(
         kind: Kind = "no difference shown"
         if q <= alpha:
             kind = "better" if (mean > 0) == measure.higher_is_better else "worse"
-        low, high = interval(d, resolution=floor)
+        low, high = interval(d, resolution=floor) if d.any() else (0.0, 0.0)  # the same in every seed
         pairs.append(
             Pair(
                 first,

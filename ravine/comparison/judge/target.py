@@ -1,11 +1,13 @@
 """The loss that has to be reached, and how many steps each run took to it.
 
-The target is what a tuned reference reaches: the median over its seeds of the best validation loss. So half of the
-reference's runs reach it, and the question "how many steps?" has an answer for an optimizer that is about as good.
+The target is what a tuned reference reaches: the median over its seeds of the best validation loss, of an even number
+the larger of the two in the middle. So more than half of the reference's runs reach it, and the question "how many
+steps?" has an answer for an optimizer that is about as good.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median_high
 
 import numpy as np
 
@@ -85,7 +87,7 @@ def target_of(reference: Arm) -> Target:
     if not reference.runs:
         raise ComparisonError(f"The reference {reference.name} has no confirmation runs to take a target from.")
     best = [np.inf if run.diverged else run.curve[1].min() for run in reference.runs]
-    loss = float(np.median(best))
+    loss = float(median_high(best))
     if not np.isfinite(loss):
         lost = int(np.sum(np.isinf(best)))
         raise ComparisonError(

@@ -110,6 +110,7 @@ def judge(
             _with_losses(pairs[headline.name], base[headline.name], values[LOSS], against, alpha),
             base[headline.name],
             steps,
+            [arm.name for arm in arms if all(run.diverged for run in arm.runs)],
         ),
     )
 
@@ -134,10 +135,16 @@ def _with_losses(
     return [sure.get(pair.first, pair) if pair.kind == "no difference shown" else pair for pair in pairs]
 
 
-def overall(pairs: Sequence[Pair], base: str, steps: Mapping[str, StepsToTarget] | None = None) -> str:
-    """At most two sentences: who is within noise of ``base`` or that it stands alone, and what the others lose."""
+def overall(
+    pairs: Sequence[Pair], base: str, steps: Mapping[str, StepsToTarget] | None = None, lost: Sequence[str] = ()
+) -> str:
+    """At most two sentences: who is within noise of ``base`` or that it stands alone, and what the others lose.
+
+    ``lost`` are those of which every run diverged: they have no numbers, so the pairs with them say nothing.
+    """
     if not pairs:
         return f"{base} is alone: there is nothing to compare it with."
+    pairs = [pair for pair in pairs if pair.first not in lost]
     ties = [pair for pair in pairs if pair.kind == "no difference shown"]
     others = [pair for pair in pairs if pair.kind != "no difference shown"]
     said = []
@@ -147,14 +154,19 @@ def overall(pairs: Sequence[Pair], base: str, steps: Mapping[str, StepsToTarget]
         if len(names) > 1:
             who = f"{listed(names)} are within noise of {base}"
         said.append(f"{who}: {_settling(ties)}.")
-    elif not steps and all(pair.kind == "worse" for pair in pairs):
+    elif pairs and not steps and all(pair.kind == "worse" for pair in pairs):
         said.append(f"{base} is best.")
-    elif steps and all(pair.kind == "worse" for pair in pairs):
+    elif pairs and steps and all(pair.kind == "worse" for pair in pairs):
         median = steps[base].median
         after = f": it reaches the target after {number(median, 3)} steps in the median" if np.isfinite(median) else ""
         said.append(f"{base} is best{after}.")
-    if others:
-        said.append(_differing(others, steps or {}, base, bool(said)) + ".")
+    if not pairs:
+        said.append(f"{base} is best.")
+    parts = [_differing(others, steps or {}, base, bool(said))] if others else []
+    if lost:
+        parts.append(f"{listed(lost)} diverged in every run")
+    if parts:
+        said.append("; ".join(parts) + ".")
     return " ".join(said)
 
 

@@ -24,7 +24,7 @@ SPECIAL_CASES: Mapping[str, tuple[str, ...]] = {
 class Warn:
     """Something that the reader of a comparison has to know; ``kind`` for programs, ``sentence`` for people."""
 
-    kind: Literal["target", "seeds", "winner's curse", "under-tuned", "edge", "diverged"]
+    kind: Literal["target", "seeds", "winner's curse", "under-tuned", "edge", "diverged", "failed", "metric"]
     arm: str
     sentence: str
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ravine.comparison.judge import Arm, Judgement
 from ravine.comparison.judge.words import number
-from ravine.comparison.report.figures import hyperparameters, ranked
+from ravine.comparison.report.figures import ranked
 from ravine.comparison.study.result import Result
 
 NOTHING = "–"
@@ -18,10 +18,9 @@ _LEAST, _MOST = 1e-6, 1e7  # numbers beyond are written with powers of ten
 
 def results(result: Result, judgement: Judgement) -> tuple[list[str], list[list[str]]]:
     """The heads and the lines; the first column has the labels."""
-    hypers = hyperparameters(result)
     metrics = list(dict.fromkeys(name for arm in result.arms for run in arm.runs for name in run.metrics))
     arms = {arm.name: arm for arm in result.arms}
-    heads = ["optimizer", *hypers]
+    heads = ["optimizer", "best point"]
     heads += ["reached the target", "median steps to it"] if judgement.steps else []
     heads += ["validation loss", *(name.replace("_", " ") for name in metrics)]
     heads += ["ms per step"] if result.seconds else []
@@ -30,7 +29,7 @@ def results(result: Result, judgement: Judgement) -> tuple[list[str], list[list[
     for label in ranked(judgement):
         arm = arms[label]
         point = arm.point or {}
-        line = [label, *(number(point[name], 3) if name in point else NOTHING for name in hypers)]
+        line = [label, ", ".join(f"{name} {number(value, 3)}" for name, value in point.items()) or NOTHING]
         if judgement.steps:
             found = judgement.steps[label]
             reached = len(found.steps) - len(found.missed)

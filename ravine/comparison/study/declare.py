@@ -32,6 +32,7 @@ PRESETS: Mapping[str, Preset] = {
     "standard": Preset(points=16, seeds=10),
     "full": Preset(points=32, seeds=20),
 }
+_MOST = {"points": 10_000, "seeds": 10_000, "steps": 10**9}
 
 
 def declare(
@@ -66,8 +67,8 @@ def declare(
         raise OptionError(f"There is no preset {preset!r}. {nearest(preset, PRESETS)}")
     how = PRESETS[preset]
     for name, value in (("points", points), ("seeds", seeds), ("steps", steps)):
-        if value is not None and value < 1:
-            raise OptionError(f"{name} = {value}: a comparison needs at least 1.")
+        if value is not None and not 1 <= value <= _MOST[name]:
+            raise OptionError(f"{name} = {value}: a comparison needs at least 1, and at most {_MOST[name]:,}.")
     versions = versions_of(named, optimizers)
     found = contenders.parse_all(optimizers, task, None, versions)
     if not found:

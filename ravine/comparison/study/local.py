@@ -16,7 +16,7 @@ from typing import IO
 from ravine.comparison.study.protocol import Stage, stage
 from ravine.comparison.study.spec import Spec
 from ravine.comparison.study.store import Store
-from ravine.comparison.study.worker import Look
+from ravine.comparison.study.worker import PARENT, Look
 from ravine.errors import TrainingError
 
 _LOOK = 0.25  # seconds between two looks at the store
@@ -78,7 +78,13 @@ def _workers(store: Store, jobs: int, data: Path | None) -> Iterator[Sequence[_W
     command = [sys.executable, "-m", "ravine", "worker", "--study", store.name, "--quiet"]
     command += [] if data is None else ["--data", str(data)]
     # the storage may have a password, which a command line would show to everybody
-    environment = {**os.environ, "RAVINE_STORAGE": where, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "RAVINE_STORAGE": where,
+        PARENT: str(os.getpid()),
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+    }
     workers: list[_Worker] = []
     with ExitStack() as opened:
         try:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ravine.comparison.judge import Arm, Judgement, Measure, Run, Trial, judge
+from ravine.comparison.judge import Arm, Judgement, Measure, Run, Trial, Warn, judge
+from ravine.comparison.judge.words import count
 from ravine.comparison.study.protocol import Stage, fresh_job, stage
 from ravine.comparison.study.seconds import Seconds
 from ravine.comparison.study.spec import AGAIN_SEEDS, TUNING_SEED, Spec
@@ -109,16 +111,30 @@ class Result:
             raise OptionError(
                 f"The study is not complete: {self.stage.name}, {left} of {self.stage.total} done. Go on with it first."
             )
-        names = dict.fromkeys(name for _, o in self.jobs() for name in _plain(o.metrics))
-        metrics = [Measure(name, name in HIGHER_IS_BETTER) for name in names]
+        names = dict.fromkeys(name for arm in self.arms for run in arm.runs for name in run.metrics)
+        runs = [run for arm in self.arms for run in arm.runs if not run.diverged]
+        lacking = {name: sum(not math.isfinite(run.metrics.get(name, math.nan)) for run in runs) for name in names}
+        metrics = [Measure(name, name in HIGHER_IS_BETTER) for name in names if not lacking[name]]
         spaces = {t.arm.label: t.space for t in self.stage.tunings}
-        return judge(
+        said = [
+            Warn("metric", "", f"{name} is no number in {lost} of {len(runs)} runs, so it is not compared.")
+            for name, lost in lacking.items()
+            if lost
+        ]
+        for arm in self.spec.arms:
+            errors = [o.error for j, o in self.jobs() if j.label == arm.label and o.error]
+            if errors:
+                last = errors[-1].strip().rpartition("\n")[2]
+                text = f"{count(len(errors), 'training')} of {arm.label} raised an error, which counts as divergence: {last}"
+                said.append(Warn("failed", arm.label, text))
+        found = judge(
             self.arms,
             reference=reference or self.spec.reference or self.spec.arms[0].label,
             metrics=metrics,
             spaces=spaces,
             **options,
         )
+        return replace(found, warnings=[*said, *found.warnings])
 
     @cached_property
     def judgement(self) -> Judgement:

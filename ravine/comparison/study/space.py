@@ -156,6 +156,8 @@ def read(path: Path, known: list[str]) -> dict[str, dict[str, Range]]:
         raise OptionError(f"The space file {path} is not TOML: {error}.") from error
     found: dict[str, dict[str, Range]] = {}
     for name, rows in content.items():
+        if isinstance(rows, dict) and {"low", "high"} & rows.keys() and name not in known:
+            raise OptionError(f"{path}: {name} stands outside of a table; write [{known[0]}] in the line above it.")
         if name not in known:
             raise OptionError(f"{path}: no optimizer {name!r} takes part. {nearest(name, known)}")
         if not isinstance(rows, dict) or not rows:

@@ -25,6 +25,7 @@ _SPEC, _KEY, _OUTCOME, _LIFE = "ravine spec", "ravine key", "ravine outcome", "r
 BEAT, STALE = 3.0, 15.0
 #: Seconds after which the lock of a journal file is taken from whoever holds it; writing a line takes milliseconds.
 LOCK = 10
+_DATABASES = ("postgresql://", "sqlite:///", "mysql://")
 
 
 class Store:
@@ -251,6 +252,17 @@ def hidden(where: str) -> str:
     return f"{scheme}://{user.partition(':')[0]}@{place}" if found and at else where
 
 
+def check(where: str) -> None:
+    """Refuse what is neither the URL of a database nor a path.
+
+    Raises:
+        OptionError: it is not.
+    """
+    if not where or ("://" in where and not where.startswith(_DATABASES)):
+        forms = ", ".join(f"{name}..." for name in _DATABASES)
+        raise OptionError(f"{hidden(where)!r} is no storage: give {forms} or the path of a journal file.")
+
+
 def _open(where: str | Path) -> Any:
     import optuna
 
@@ -262,11 +274,10 @@ def _open(where: str | Path) -> Any:
             return optuna.storages.RDBStorage(where)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # experimental, Optuna says
-            from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+            from ravine.comparison.study.journal import journal
 
             # A worker that is killed while it writes leaves its lock: others wait so long for it.
-            lock = JournalFileSymlinkLock(str(where), grace_period=LOCK)
-            return optuna.storages.JournalStorage(JournalFileBackend(str(where), lock_obj=lock))
+            return optuna.storages.JournalStorage(journal(str(where), LOCK))
 
 
 @contextmanager
@@ -278,7 +289,12 @@ def _reached(where: str) -> Iterator[None]:
         raise
     except ImportError as error:
         raise DataError(
-            f"The storage {hidden(where)} needs {error.name or error}: pip install 'ravine[postgresql]'."
+            f"The storage {hidden(where)} needs a database driver that is not installed; for PostgreSQL "
+            "pip install 'ravine[postgresql]'."
+        ) from error
+    except (ValueError, KeyError) as error:  # what Optuna's reader raises for lines it cannot read
+        raise DataError(
+            f"The storage {hidden(where)} is no journal of trials, or it is damaged: {error}. Name another."
         ) from error
     except OSError as error:
         raise DataError(f"The storage {hidden(where)} cannot be used: {error.strerror or error}.") from error

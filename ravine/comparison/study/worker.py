@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 import traceback
@@ -16,6 +17,9 @@ from ravine.comparison.study.versions import check
 from ravine.tasks import Task
 
 _WAIT = 0.05  # seconds, where all that is needed now is being done by others
+
+#: The environment variable with the process that a worker works for: without it, it ends.
+PARENT = "RAVINE_PARENT"
 
 Look = Callable[[Stage, Done], None]
 
@@ -36,7 +40,9 @@ class Ending:
             raise self._asked
 
     def check(self) -> None:
-        """Raise what was asked for."""
+        """Raise what was asked for, or end where the process that this one works for was killed."""
+        if PARENT in os.environ and os.environ[PARENT] != str(os.getppid()):
+            raise SystemExit(0)
         if self._asked is not None:
             raise self._asked
 

@@ -125,6 +125,22 @@ def test_several_ties_are_told_with_the_seeds_of_the_easiest_and_the_hardest():
     assert "to more than 1,000 more seeds would settle it" in overall(pairs, pairs[0].second)
 
 
+def test_an_optimizer_that_always_diverges_is_told_apart_and_is_never_within_noise(make_arm):
+    good, near = make_arm("good", [[0.9, 0.5], [0.9, 0.6]]), make_arm("near", [[0.9, 0.51], [0.9, 0.59]])
+    gone = make_arm("gone", [None, None])
+    said = judge([good, near, gone], reference="good").sentence
+    assert said.endswith("gone diverged in every run.")
+    assert "gone" not in said.partition(":")[0]
+    assert judge([good, gone], reference="good").sentence == "good is best. gone diverged in every run."
+
+
+def test_the_same_runs_have_no_difference_at_all(make_arm):
+    one, other = (make_arm(name, [[0.9, 0.5], [0.9, 0.6], [0.9, 0.7]]) for name in "ab")
+    for pair in (pairs[0] for pairs in judge([one, other], reference="a").pairs.values()):
+        assert (pair.difference, pair.low, pair.high, pair.kind) == (0, 0, 0, "no difference shown")
+        assert "their means are equal in these seeds" in pair.sentence
+
+
 def test_words_are_english():
     assert [times(value) for value in (2.13, 1.04, 0.998, 1.0004)] == ["2.1", "1.04", "0.998", "1"]
     assert [article(name) for name in ("accuracy", "validation loss")] == ["an accuracy", "a validation loss"]

@@ -1,6 +1,8 @@
 """Worker processes on this machine: what ends them, and what is said of it."""
 
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -54,6 +56,7 @@ def test_a_killed_worker_is_missed_by_nobody_and_all_of_them_are(tmp_path, monke
 
 def test_ctrl_c_ends_the_workers_and_gives_their_trials_back(tmp_path, monkeypatch):
     store, started, popen = begun(tmp_path), [], local.subprocess.Popen
+    monkeypatch.setattr(local, "_END", 60.0)  # a busy machine is slow, too
 
     def noted(*arguments, **options):
         started.append(popen(*arguments, **options))
@@ -74,6 +77,30 @@ def test_ctrl_c_ends_the_workers_and_gives_their_trials_back(tmp_path, monkeypat
     clock = time.monotonic()
     assert local.run(store, SPEC, 1, lambda now, done: None).name == "done"
     assert time.monotonic() - clock < 60, "nobody waits for a worker that is gone"
+
+
+def test_workers_end_when_the_process_they_work_for_is_killed(tmp_path):
+    begun(tmp_path, Spec("breast-cancer", ARMS, steps=400, points=200, seeds=2))
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import sys\nfrom ravine.comparison.study import local\nfrom ravine.comparison.study.store import Store\n"
+        "store = Store('study', sys.argv[1])\n"
+        "local.run(store, store.spec(), 1, lambda now, done: print(len(done), flush=True))\n"
+    )
+    command = [sys.executable, str(script), str(tmp_path / "study.journal")]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    next(line for line in parent.stdout if int(line) > 0)
+    parent.kill()
+    parent.communicate()
+    store = Store("study", tmp_path / "study.journal")
+    store.spec()
+    counts = []
+    while len(counts) < 3 or counts[-3] != counts[-1]:
+        time.sleep(1.0)
+        counts.append(len(store.done()))
+        assert len(counts) < 30, "the worker goes on alone"
+    assert counts[-1] < 200
 
 
 def test_a_password_stands_in_no_command_line(tmp_path, monkeypatch):
