@@ -78,7 +78,8 @@ def test_the_table_has_the_numbers(found):
     rows = {line[0]: dict(zip(heads, line, strict=True)) for line in lines}
     rmsprop = next(arm for arm in result.arms if arm.name == "rmsprop")
     assert list(rows) == figures.ranked(judgement)
-    assert float(rows["rmsprop"]["lr"]) == pytest.approx(rmsprop.point["lr"], rel=0.01)
+    name, value = rows["rmsprop"]["best point"].split()
+    assert (name, float(value)) == ("lr", pytest.approx(rmsprop.point["lr"], rel=0.01))
     assert rows["rmsprop"]["validation loss"] == mean_and_spread([run.score for run in rmsprop.runs])
     assert rows["rmsprop"]["ms per step"] == "3"
     assert rows["sgd"]["validation loss"].endswith(" (4 of 5 runs)")

@@ -170,22 +170,22 @@ def test_a_space_file_decides_where_is_looked(ravine, tmp_path):
 
 
 def test_a_full_disk_is_told_and_what_is_done_is_kept(ravine, monkeypatch, tmp_path):
-    from optuna.storages.journal import JournalFileBackend
+    from ravine.comparison.study import journal
 
-    append, calls = JournalFileBackend.append_logs, []
+    sync, calls = os.fsync, []
 
-    def full(self, logs):
+    def full(descriptor):
         calls.append(1)
         if len(calls) > 40:
             raise OSError(28, "No space left on device")
-        append(self, logs)
+        sync(descriptor)
 
-    monkeypatch.setattr(JournalFileBackend, "append_logs", full)
+    monkeypatch.setattr(journal.os, "fsync", full)
     code, _, err = ravine("breast-cancer", "-o", "sgd", *SMALL, "--study", "mine")
     assert code == 2
     assert "study.journal cannot be used: No space left on device" in err
     assert "Go on: ravine compare breast-cancer" in err
-    monkeypatch.setattr(JournalFileBackend, "append_logs", append)
+    monkeypatch.setattr(journal.os, "fsync", sync)
     assert ravine("breast-cancer", "-o", "sgd", *SMALL, "--study", "mine")[0] == 0
 
 
