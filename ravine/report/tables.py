@@ -6,8 +6,6 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-_LEAST = 10  # characters of a name that are kept together, however wide the numbers are
-
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> Table:
     """A table whose first column is text and whose others are numbers, the first row the best one.
@@ -18,10 +16,10 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") 
     for index, head in enumerate(heads):
         text = Text(head if index == 0 else head.replace(" ", "\n", 1))
         if index == 0:
-            longest = max((len(row[0]) for row in rows), default=0)
-            result.add_column(text, overflow="fold", vertical="bottom", min_width=min(longest, _LEAST))
+            result.add_column(text, overflow="fold", vertical="bottom")
         else:
-            result.add_column(text, justify="right", no_wrap=True)
+            # a column that must not wrap would push the names out of a narrow terminal
+            result.add_column(text, justify="right", overflow="fold")
     for index, row in enumerate(rows):
         result.add_row(*map(Text, row), style="bold" if index == 0 and len(rows) > 1 else "")
     return result

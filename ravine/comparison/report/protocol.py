@@ -14,7 +14,9 @@ def protocol(result: Result) -> str:
     tried = f"{min(every)} to {max(every)} points" if len(every) > 1 else count(max(every, default=0), "point")
     said = [f"Every optimizer was tried at {tried} of its search space with one seed"]
     if spec.again and AGAIN_SEEDS:
-        said[0] += f", and its best {min(spec.again, *every)} with {count(len(AGAIN_SEEDS), 'more seed')}"
+        said[0] += (
+            f", and its best {min(spec.again, max(every, default=0))} with {count(len(AGAIN_SEEDS), 'more seed')}"
+        )
     said[0] += "; the point with the least mean validation loss was chosen."
     if max(every, default=0) > spec.points:
         said.append(
