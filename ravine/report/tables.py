@@ -16,7 +16,8 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") 
     for index, head in enumerate(heads):
         text = Text(head if index == 0 else head.replace(" ", "\n", 1))
         if index == 0:
-            result.add_column(text, overflow="fold", vertical="bottom")
+            above = "\n" * any(" " in other for other in heads[1:])  # beside the second line of the others
+            result.add_column(Text(above + head), overflow="fold")
         else:
             # a column that must not wrap would push the names out of a narrow terminal
             result.add_column(text, justify="right", overflow="fold")
