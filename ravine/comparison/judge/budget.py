@@ -16,13 +16,15 @@ from ravine.comparison.judge.arms import Arm, Array
 from ravine.comparison.judge.words import count, number
 from ravine.errors import ComparisonError
 
+_FAR = 3.0  # times the loss that runs begin with
+
 
 @dataclass(frozen=True, eq=False)
 class BudgetCurve:
     """The best of k points, for each k of ``points``.
 
     ``expected`` is its mean over all subsets, ``low`` to ``high`` holds it in at least 80 (``share``) of 100 subsets,
-    ``lost`` is the chance that all k diverge. A diverged point counts as ``worst``.
+    ``lost`` is the chance that all k diverge, or end far above where runs begin. Such a point counts as ``worst``.
     """
 
     name: str
@@ -94,15 +96,18 @@ def expected_best(
 
 
 def budget_of(arms: Sequence[Arm]) -> dict[str, BudgetCurve]:
-    """The curve of each arm's first round of tuning; a diverged point counts as the worst score of all arms."""
-    scores = [trial.score for arm in arms for trial in arm.sweep if not trial.diverged]
-    return {
-        arm.name: expected_best(
-            [np.nan if t.diverged else t.score for t in arm.sweep], worst=max(scores), name=arm.name
-        )
-        for arm in arms
-        if arm.sweep and scores
+    """The curve of each arm's first round of tuning.
+
+    A point that diverged counts as the worst score of all arms, and so does one that ends far above where runs begin:
+    whether a loss of 1e20 still became infinite is luck, and would decide a mean by itself.
+    """
+    first = [run.curve[1][0] for arm in arms for run in arm.runs if not run.diverged]
+    far = _FAR * float(np.median(first)) if first and np.median(first) > 0 else np.inf
+    scores = {
+        arm.name: [np.nan if t.diverged or t.score > far else t.score for t in arm.sweep] for arm in arms if arm.sweep
     }
+    finite = [score for found in scores.values() for score in found if np.isfinite(score)]
+    return {name: expected_best(found, worst=max(finite), name=name) for name, found in scores.items() if finite}
 
 
 def _doubling(total: int) -> tuple[int, ...]:

@@ -62,6 +62,16 @@ def test_a_diverged_point_is_the_worst_of_all_arms(make_arm):
     )  # fmt: skip
 
 
+def test_a_point_far_above_where_runs_begin_counts_as_one_that_diverged(make_arm):
+    runs = [[2.0, 0.5], [2.2, 0.6]]
+    exploded = make_arm("a", runs, tuning={0.1: 1.0, 1.0: 1e20, 2.0: 6.0})
+    diverged = make_arm("a", runs, tuning={0.1: 1.0, 1.0: None, 2.0: 6.0})
+    curves = [budget_of([arm])["a"] for arm in (exploded, diverged)]
+    assert curves[0].expected == pytest.approx(curves[1].expected)
+    assert curves[0].lost == pytest.approx([1 / 3, 0, 0])
+    assert curves[0].worst == 6.0
+
+
 def test_impossible_budgets_and_empty_sweeps_are_refused():
     for points in ([0], [3], []):
         with pytest.raises(ComparisonError, match="between 1 and the 2 points"):
