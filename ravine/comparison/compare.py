@@ -69,7 +69,7 @@ def compare(
         quiet: show no progress.
 
     Returns:
-        What was found: ``judge()``, ``trials()``, ``curves()``, ``table()``.
+        What was found: ``judgement``, ``trials()``, ``curves()``, ``differences()``, ``write()``.
 
     Raises:
         OptionError: an argument cannot be what it is, or the study was made with another spec.
@@ -110,10 +110,11 @@ def compare(
         try:
             with View(spec) if not quiet else nullcontext() as view:
                 look = view.look if view is not None else lambda now, done: None
-                if isinstance(task, Task) or jobs == 1:
+                together = jobs or local.cores()
+                if isinstance(task, Task) or together == 1:
                     stage = work(store, spec, found, look)
                 else:
-                    stage = local.run(store, spec, jobs or local.cores(), look, None if data is None else Path(data))
+                    stage = local.run(store, spec, together, look, None if data is None else Path(data))
                 seconds, machine = _seconds(store, spec, found, stage)
         except (KeyboardInterrupt, RavineError) as stopped:
             with suppress(RavineError):  # the storage may be what failed

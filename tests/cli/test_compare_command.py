@@ -170,8 +170,9 @@ def test_a_space_file_decides_where_is_looked(ravine, tmp_path):
 
 
 def test_a_full_disk_is_told_and_what_is_done_is_kept(ravine, monkeypatch, tmp_path):
-    from ravine.comparison.study import journal
+    from ravine.comparison.study import journal, store
 
+    monkeypatch.setattr(store, "STALE", 0.5)  # the trial that failed is taken up again after so long
     sync, calls = os.fsync, []
 
     def full(descriptor):
