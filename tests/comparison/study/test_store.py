@@ -255,3 +255,17 @@ def test_a_worker_that_shows_no_life_loses_its_trial(tmp_path, monkeypatch):
     taken[1].finish(Outcome(score=1.0, diverged=False))
     first[1].finish(Outcome(score=1.0, diverged=False))  # the one that was given up comes back: no harm
     assert [o.score for o in other.done().values()] == [1.0]
+
+
+@pytest.mark.slow
+def test_a_comparison_in_a_database_is_that_in_a_file(postgres, tmp_path, monkeypatch):
+    import ravine
+
+    monkeypatch.chdir(tmp_path)
+    options = {"preset": "quick", "points": 3, "seeds": 2, "steps": 8, "quiet": True}
+    shared = ravine.compare("breast-cancer", ["sgd", "adam"], **options, jobs=2, study="both", storage=postgres)
+    alone = ravine.compare("breast-cancer", ["sgd", "adam"], **options, jobs=1)
+    numbers = [{key: {**o.tree(), "seconds": 0} for key, o in r.outcomes.items()} for r in (shared, alone)]
+    assert numbers[0] == numbers[1]
+    assert shared.judgement.sentence == alone.judgement.sentence
+    assert not list(tmp_path.rglob("both/study.journal")), "the trials are in the database"
