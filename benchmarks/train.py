@@ -36,7 +36,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from ravine.optim import RMSprop
-from ravine.report import tables
+from ravine.plotting import _tables as tables
 from ravine.tasks import find
 from ravine.train import Batches, Learner
 

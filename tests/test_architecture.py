@@ -8,19 +8,35 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ravine"
-#: Which folders each folder may import from, beside itself, ravine.errors, ravine.files and ravine.randomness.
+#: What every folder may import: errors, and the few private helpers that know nothing themselves.
+EVERYBODY = {"errors", "_files", "_randomness", "_lazy", "_compat", "__version__"}
+#: Which other folders each folder may import from.
 MAY_KNOW = {
-    "files": set(),
+    "_files": set(),
     "formula": set(),
+    "plotting": set(),
     "backends": {"formula"},
-    "watch": {"backends", "report"},
+    "watch": {"backends", "plotting"},
     "optim": {"formula", "backends", "watch"},
-    "report": set(),
-    "train": {"optim", "formula", "report", "watch"},
+    "train": {"optim", "formula", "plotting", "watch", "diagnose"},
+    "diagnose": {"backends", "watch", "optim", "train"},
     "tasks": {"train", "optim"},
-    "comparison": {"optim", "tasks", "formula", "train", "report"},
-    "bench": {"optim", "backends", "formula", "train"},
-    "cli": {"formula", "backends", "optim", "tasks", "comparison", "report", "bench", "train", "watch"},
+    "contour": {"optim", "tasks", "formula", "plotting"},
+    "comparison": {"optim", "tasks", "formula", "train", "plotting"},
+    "_bench": {"optim", "backends", "formula", "train"},
+    "cli": {
+        "formula",
+        "backends",
+        "optim",
+        "tasks",
+        "contour",
+        "comparison",
+        "plotting",
+        "_bench",
+        "train",
+        "watch",
+        "diagnose",
+    },
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -36,7 +52,7 @@ def imports(path: Path) -> set[str]:
             assert node.level == 0, f"{path}: relative import"
             names = [f"{node.module}.{a.name}" for a in node.names]
         found |= {n.split(".")[1] for n in names if n.startswith("ravine.")}
-    return found - {"errors", "files", "randomness", "__version__"}
+    return found - EVERYBODY
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

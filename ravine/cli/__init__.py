@@ -26,7 +26,7 @@ COMMANDS = {
 
 
 class _Commands(click.Group):
-    """Looks a subcommand up by its name: ``ravine.cli.NAME`` has a click command ``command``."""
+    """Looks a subcommand up by its name: ``ravine.cli._NAME`` has a click command ``command``."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -34,7 +34,7 @@ class _Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"ravine.cli.{name.replace('-', '_')}").command
+        command: click.Command = importlib.import_module(f"ravine.cli._{name.replace('-', '_')}").command
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

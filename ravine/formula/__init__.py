@@ -10,7 +10,7 @@ becomes.
         return update / (sqrt(square_avg) + eps), square_avg
 """
 
-from ravine.formula.functions import (
+from ravine.formula._functions import (
     abs,
     exp,
     global_norm,
@@ -26,9 +26,9 @@ from ravine.formula.functions import (
     tanh,
     where,
 )
-from ravine.formula.pieces import Piece, param_copy, rename, start
-from ravine.formula.program import GUARD, Program
-from ravine.formula.tracing import trace
+from ravine.formula._pieces import Piece, param_copy, rename, start
+from ravine.formula._program import GUARD, Program
+from ravine.formula._tracing import trace
 
 __all__ = [
     "GUARD",

@@ -4,11 +4,11 @@ An optimizer is added by one file beside ``rmsprop.py`` and its name here; tests
 and ``ravine bench`` find it by that.
 """
 
-from ravine.optim.adadelta import Adadelta
-from ravine.optim.adagrad import Adagrad
-from ravine.optim.adam import Adam, AdamW
-from ravine.optim.optimizer import Optimizer
-from ravine.optim.rmsprop import RMSprop
-from ravine.optim.sgd import SGD
+from ravine.optim._adadelta import Adadelta
+from ravine.optim._adagrad import Adagrad
+from ravine.optim._adam import Adam, AdamW
+from ravine.optim._optimizer import Optimizer
+from ravine.optim._rmsprop import RMSprop
+from ravine.optim._sgd import SGD
 
 __all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]

@@ -3,17 +3,17 @@
 Knows optimizers and pictures; knows no task, no comparison and no command line.
 """
 
-from ravine.train.batches import Batches
-from ravine.train.callback import Callback
-from ravine.train.gradients import GradientAccumulation, GradientClipping, MixedPrecision
-from ravine.train.learner import Learner
-from ravine.train.metrics import accuracy
-from ravine.train.progress import OneCycle, OverRun
-from ravine.train.recorder import Recorder
-from ravine.train.schedules import OnPlateau, PerEpoch, PerStep
-from ravine.train.stopping import EarlyStopping, KeepBest, StopOnNaN
-from ravine.train.tensorboard import TensorBoard
-from ravine.train.trace_nan import TraceNaN
+from ravine.train._batches import Batches
+from ravine.train._callback import Callback
+from ravine.train._gradients import GradientAccumulation, GradientClipping, MixedPrecision
+from ravine.train._learner import Learner
+from ravine.train._metrics import accuracy
+from ravine.train._recorder import Recorder
+from ravine.train._schedules.one_cycle import OneCycle, OverRun
+from ravine.train._schedules.schedulers import OnPlateau, PerEpoch, PerStep
+from ravine.train._stopping import EarlyStopping, KeepBest, StopOnNaN
+from ravine.train._tensorboard import TensorBoard
+from ravine.train._trace_nan import TraceNaN
 
 __all__ = [
     "Batches",

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch.nn import Parameter
 
-from ravine.backends.numba import batch, compiler
+from ravine.backends.cpu import _batch as batch
+from ravine.backends.cpu import _compiler as compiler
 from ravine.optim import SGD, Optimizer
 
 posix = pytest.mark.skipif(os.name != "posix", reason="folders have no such mode here")
@@ -208,7 +209,7 @@ def test_processes_that_compile_the_same_kernel_at_once_are_both_right(tmp_path)
 
 
 def test_a_full_disk_is_a_warning_and_leaves_nothing(folder, monkeypatch):
-    from ravine.backends.numba import cache
+    from ravine.backends.cpu import _cache as cache
 
     def full(*_, **__):
         raise OSError(28, "No space left on device")
@@ -220,7 +221,7 @@ def test_a_full_disk_is_a_warning_and_leaves_nothing(folder, monkeypatch):
 
 
 def test_the_key_tells_formulas_dtypes_and_processors_apart(folder):
-    from ravine.backends.numba import cache
+    from ravine.backends.cpu import _cache as cache
 
     assert cache.key("a", "x") != cache.key("b", "x")
     assert cache.key("a", "x") != cache.key("a", "y")

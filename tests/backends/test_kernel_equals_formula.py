@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ravine.backends.eager import Eager
-from ravine.backends.numba import Fused, kernel_source
+from ravine.backends._eager import Eager
+from ravine.backends.cpu import Fused, kernel_source
 from ravine.formula import (
     abs,
     exp,

@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch.nn import Parameter
 
-from ravine.backends.numba import batch, compiler, threads
+from ravine.backends.cpu import _batch as batch
+from ravine.backends.cpu import _compiler as compiler
+from ravine.backends.cpu import _threads as threads
 from ravine.formula import global_norm, minimum, norm
 from ravine.optim import Adam, Optimizer, RMSprop
 

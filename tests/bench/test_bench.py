@@ -10,12 +10,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ravine.bench import contenders, endurance, first_step, tables, watching
-from ravine.bench.cases import CASES, MLP, Case, Configuration, configurations, find_cases, find_configurations
-from ravine.bench.machine import facts, resident_bytes
-from ravine.bench.measure import Timing, alternate
-from ravine.bench.steps import Row, time_steps
-from ravine.bench.targets import TARGETS, Target, evaluate
+from ravine._bench import contenders, endurance, first_step, tables, watching
+from ravine._bench.cases import CASES, MLP, Case, Configuration, configurations, find_cases, find_configurations
+from ravine._bench.machine import facts, resident_bytes
+from ravine._bench.measure import Timing, alternate
+from ravine._bench.steps import Row, time_steps
+from ravine._bench.targets import TARGETS, Target, evaluate
 from ravine.errors import BackendError, OptionError
 
 SMALL = Case("small", "2 small tensors", ((30, 10), (10,)), rounds=2, streams=False)

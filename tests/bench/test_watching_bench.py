@@ -6,10 +6,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from ravine.bench import watching
-from ravine.bench.cases import Case, find_configurations
-from ravine.bench.measure import Timing
-from ravine.cli import bench
+from ravine._bench import watching
+from ravine._bench.cases import Case, find_configurations
+from ravine._bench.measure import Timing
+from ravine.cli import _bench as bench
 
 TINY = Case("tiny", "2 tensors of 5", ((5,), (5,)), 2, False)
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from ravine.bench.endurance import Endurance
-from ravine.bench.first_step import FirstStep
-from ravine.cli import bench
+from ravine._bench.endurance import Endurance
+from ravine._bench.first_step import FirstStep
+from ravine.cli import _bench as bench
 from ravine.errors import OptionError
 
 

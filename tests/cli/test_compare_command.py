@@ -9,8 +9,9 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from ravine.cli import compare, main
-from ravine.comparison.study import worker
+from ravine.cli import _compare as compare
+from ravine.cli import main
+from ravine.comparison._study import worker
 
 SMALL = ("--points", "3", "--seeds", "2", "--steps", "8", "--jobs", "1")
 
@@ -51,8 +52,8 @@ def test_a_comparison_and_everything_it_leaves(ravine, tmp_path):
 def test_a_training_of_the_report_can_be_run_again(ravine):
     assert ravine("breast-cancer", "-o", "sgd", *SMALL, "--study", "mine")[0] == 0
     journal = "ravine-out/mine/study.journal"
-    from ravine.comparison.study.result import Result
-    from ravine.comparison.study.store import Store
+    from ravine.comparison._study.result import Result
+    from ravine.comparison._study.store import Store
 
     store = Store("mine", journal)
     result = Result(store.spec(), store.done())
@@ -71,9 +72,9 @@ def test_a_rerun_that_differs_says_so(ravine, monkeypatch):
     import dataclasses
 
     assert ravine("breast-cancer", "-o", "sgd", *SMALL, "--study", "mine")[0] == 0
-    from ravine.cli import worker as cli
-    from ravine.comparison.study.result import Result
-    from ravine.comparison.study.store import Store
+    from ravine.cli import _worker as cli
+    from ravine.comparison._study.result import Result
+    from ravine.comparison._study.store import Store
 
     store = Store("mine", "ravine-out/mine/study.journal")
     result = Result(store.spec(), store.done())
@@ -170,7 +171,7 @@ def test_a_space_file_decides_where_is_looked(ravine, tmp_path):
 
 
 def test_a_full_disk_is_told_and_what_is_done_is_kept(ravine, monkeypatch, tmp_path):
-    from ravine.comparison.study import journal, store
+    from ravine.comparison._study import journal, store
 
     monkeypatch.setattr(store, "STALE", 0.5)  # the trial that failed is taken up again after so long
     sync, calls = os.fsync, []

@@ -6,7 +6,8 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from ravine.cli import contour, main
+from ravine.cli import _contour as contour
+from ravine.cli import main
 
 SHORT = ("--rates", "3", "--starts", "2", "--steps", "20")
 BOWL = "def f(point):\n    x, y = point.unbind(-1)\n    return x**2 + 3 * y**2\n"

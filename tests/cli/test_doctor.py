@@ -9,12 +9,12 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-import ravine.cli.doctor
-from ravine.cli.doctor import command
+import ravine.cli._doctor
+from ravine._files import checkpoint
+from ravine.cli._doctor import command
+from ravine.diagnose import Evidence
 from ravine.errors import DataError
-from ravine.files import checkpoint
-from ravine.watch import Evidence
-from ravine.watch.history import FIGURES, History
+from ravine.watch._history import FIGURES, History
 
 HOSTILE = "[red]block[/red].\x1b[31mweight"
 
@@ -78,7 +78,7 @@ def test_what_stands_in_a_name_is_shown_and_not_obeyed(faulty, monkeypatch):
     assert shown in doctor(faulty)
     with open(os.devnull, "w") as nowhere:
         terminal = Console(force_terminal=True, width=70, record=True, file=nowhere, color_system="truecolor")
-        monkeypatch.setattr(ravine.cli.doctor, "Console", lambda **options: terminal)
+        monkeypatch.setattr(ravine.cli._doctor, "Console", lambda **options: terminal)
         doctor(faulty)
     text = terminal.export_text(styles=False)
     assert shown in " ".join(text.split())

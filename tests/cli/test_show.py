@@ -3,9 +3,9 @@
 import pytest
 from click.testing import CliRunner
 
-from ravine.cli.show import command
+from ravine.cli._show import command
 from ravine.errors import OptionError
-from ravine.optim import registry
+from ravine.optim import _registry as registry
 
 
 def show(*arguments):

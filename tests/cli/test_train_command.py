@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from ravine._files import checkpoint
 from ravine.cli import main
-from ravine.files import checkpoint
 from ravine.train import Recorder
 
 FILES = {"watch.safetensors", "metrics.jsonl", "config.json", "checkpoint.safetensors", "loss.png"}

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import ravine
-from ravine.comparison import compare as module
-from ravine.comparison.compare import command
-from ravine.comparison.study.declare import declare
-from ravine.comparison.study.place import Place
-from ravine.comparison.study.store import Store
+from ravine.comparison import _compare as module
+from ravine.comparison._compare import command
+from ravine.comparison._study.declare import declare
+from ravine.comparison._study.place import Place
+from ravine.comparison._study.store import Store
 from ravine.errors import OptionError, RavineError, TrainingError
 from ravine.tasks import find
 
@@ -60,7 +60,7 @@ def test_a_comparison_is_one_call():
 
 def test_the_same_study_again_trains_nothing_and_another_spec_is_refused(monkeypatch):
     first = ravine.compare("breast-cancer", ["sgd"], **SMALL, study="mine")
-    monkeypatch.setattr("ravine.comparison.study.worker.run", None)  # were it called, that would be an error
+    monkeypatch.setattr("ravine.comparison._study.worker.run", None)  # were it called, that would be an error
     again = ravine.compare("breast-cancer", ["sgd"], **SMALL, study="mine")
     assert outcomes(again) == outcomes(first)
     assert again.seconds == first.seconds
@@ -74,7 +74,7 @@ def test_the_command_of_a_study_declares_the_same_study():
     )
     words = shlex.split(result.about.command)
     assert words[:3] == ["ravine", "compare", "breast-cancer"]
-    from ravine.cli.compare import command as cli
+    from ravine.cli._compare import command as cli
 
     given = cli.make_context("compare", words[2:]).params
     optimizers, kept = (
@@ -147,7 +147,7 @@ def test_a_metric_that_is_no_number_is_left_out_and_told():
 
 
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch):
-    from ravine.comparison.study import worker
+    from ravine.comparison._study import worker
 
     calls, run = [], worker.run
 

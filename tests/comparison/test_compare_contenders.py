@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from ravine import tasks
-from ravine.comparison import contenders
 from ravine.errors import OptionError
+from ravine.optim import _spec as specs
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def task():
 
 
 def built(spec, task, lr=None):
-    return contenders.parse(spec, task, lr).build([torch.nn.Parameter(torch.ones(2))])
+    return specs.parse(spec, task.name, lr).build([torch.nn.Parameter(torch.ones(2))])
 
 
 def test_options_are_python_literals(task):
@@ -31,10 +31,10 @@ def test_names_are_ours_or_torchs(task):
     assert type(ours).__module__.startswith("ravine.")
     assert (ours.defaults["momentum"], ours.defaults["nesterov"]) == (0.9, True)
     assert built("momentum:momentum=0.5", task).defaults["momentum"] == 0.5
-    assert not contenders.parse("rmsprop", task).reference
-    assert contenders.parse(" Torch-RMSprop ", task).reference
-    for spec in contenders.DEFAULTS:
-        assert contenders.parse(spec, task).label == spec
+    assert not specs.parse("rmsprop", task.name).reference
+    assert specs.parse(" Torch-RMSprop ", task.name).reference
+    for spec in specs.DEFAULTS:
+        assert specs.parse(spec, task.name).label == spec
 
 
 def test_the_learning_rate_is_the_specs_then_the_one_for_all_then_the_tasks_then_the_optimizers(task):
@@ -51,8 +51,8 @@ def test_the_learning_rate_is_the_specs_then_the_one_for_all_then_the_tasks_then
 @pytest.mark.parametrize("name", tasks.names())
 def test_every_default_contender_has_a_rate_for_every_task(name):
     stub = types.SimpleNamespace(name=name)  # nothing else decides a rate, and most tasks read files
-    for spec in contenders.DEFAULTS:
-        assert contenders.parse(spec, stub).options["lr"] > 0
+    for spec in specs.DEFAULTS:
+        assert specs.parse(spec, stub.name).options["lr"] > 0
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_every_default_contender_has_a_rate_for_every_task(name):
 )
 def test_a_spec_without_a_meaning_says_why(task, spec, text):
     with pytest.raises(OptionError, match=text):
-        contenders.parse(spec, task)
+        specs.parse(spec, task.name)
 
 
 @pytest.mark.parametrize(
@@ -100,5 +100,5 @@ def test_an_impossible_value_is_one_line_that_names_the_optimizer(task, spec):
 
 def test_the_same_spec_twice_is_refused(task):
     with pytest.raises(OptionError, match="'adam' is given twice"):
-        contenders.parse_all(["adam", "sgd", " adam"], task)
-    assert [c.label for c in contenders.parse_all(["adam", "adam:lr=1"], task)] == ["adam", "adam:lr=1"]
+        specs.parse_all(["adam", "sgd", " adam"], task.name)
+    assert [c.label for c in specs.parse_all(["adam", "adam:lr=1"], task.name)] == ["adam", "adam:lr=1"]

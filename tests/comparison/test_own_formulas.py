@@ -9,16 +9,17 @@ from click.testing import CliRunner
 
 import ravine.cli
 from ravine import tasks
-from ravine.comparison import contenders, paths
-from ravine.comparison.rehearsal import rehearse
-from ravine.comparison.study.declare import declare, usual_space
-from ravine.comparison.study.space import Range
-from ravine.comparison.study.spec import Spec
-from ravine.comparison.study.store import Store
-from ravine.comparison.study.trial import Job, run
-from ravine.comparison.study.worker import work
+from ravine.comparison._rehearsal import rehearse
+from ravine.comparison._study.declare import declare, usual_space
+from ravine.comparison._study.space import Range
+from ravine.comparison._study.spec import Spec
+from ravine.comparison._study.store import Store
+from ravine.comparison._study.trial import Job, run
+from ravine.comparison._study.worker import work
+from ravine.contour import _paths as paths
 from ravine.errors import DataError, OptionError, TrainingError
-from ravine.tasks import surfaces
+from ravine.optim import _spec as specs
+from ravine.tasks import _surfaces as surfaces
 
 RULES = """\
 import torch
@@ -89,17 +90,17 @@ def test_a_trial_has_the_losses_of_torchs_sgd(rules, task, label):
 
 
 def test_the_label_stays_and_options_are_read(rules, task):
-    found = contenders.parse(" rules.py:Heavy:momentum=0.5 ", task)
+    found = specs.parse(" rules.py:Heavy:momentum=0.5 ", task.name)
     assert (found.label, found.name) == ("rules.py:Heavy:momentum=0.5", "rules.py:Heavy")
     assert found.options == {"momentum": 0.5}, "no rate of a task for a rule that nobody knows"
     assert not found.reference
-    assert contenders.written(found.label) == {"momentum": 0.5}
-    assert contenders.parse("rules.py:Heavy", task, 0.25).options == {"lr": 0.25}
-    assert contenders.file_of("rmsprop") is contenders.file_of("adam:note='a.py:b'") is None
+    assert specs.written(found.label) == {"momentum": 0.5}
+    assert specs.parse("rules.py:Heavy", task.name, 0.25).options == {"lr": 0.25}
+    assert specs.file_of("rmsprop") is specs.file_of("adam:note='a.py:b'") is None
     Path("adam-like.py").write_text(RULES.replace("Heavy", "Adam"))
-    assert contenders.parse("adam-like.py:Adam", task).options == {}
+    assert specs.parse("adam-like.py:Adam", task.name).options == {}
     with pytest.raises(OptionError, match="'rules.py:heavy' is given twice"):
-        contenders.parse_all(["rules.py:heavy", "rules.py:heavy"], task)
+        specs.parse_all(["rules.py:heavy", "rules.py:heavy"], task.name)
 
 
 @pytest.mark.parametrize(
@@ -114,17 +115,17 @@ def test_the_label_stays_and_options_are_read(rules, task):
 )
 def test_options_that_cannot_be(rules, task, label, text):
     with pytest.raises(OptionError, match=text):
-        contenders.parse(label, task).build([torch.nn.Parameter(torch.ones(1))])
+        specs.parse(label, task.name).build([torch.nn.Parameter(torch.ones(1))])
 
 
 def test_a_rule_without_a_rate_is_given_none(rules, task):
     with pytest.raises(OptionError, match="rules.py:scaled has no learning rate, but one was given for all"):
-        contenders.parse("rules.py:scaled", task, 0.1)
+        specs.parse("rules.py:scaled", task.name, 0.1)
 
 
 def test_a_slip_in_a_step_is_told_with_its_line(rules, task):
     where = rf"undefined_name.* is not defined \(.*rules\.py, line {SLIP_LINE}\)$"
-    slip = contenders.parse("rules.py:Slip", task)
+    slip = specs.parse("rules.py:Slip", task.name)
     with pytest.raises(TrainingError, match=f"A first step of rules.py:Slip on {TASK} fails: NameError: .*{where}"):
         rehearse(task, slip)
     with pytest.raises(OptionError, match=f"rules.py:Slip: its step fails: .*{where}"):
@@ -235,7 +236,7 @@ def test_a_file_that_changes_while_trials_run_does_not_change_them(rules, task):
 
 def test_the_command_refuses_before_it_runs_the_task(rules):
     Path("my_task.py").write_text(
-        f"from ravine.tasks.cancer import task as _made\ndef task(): return _made({TASK!r})\n"
+        f"from ravine.tasks._cancer import task as _made\ndef task(): return _made({TASK!r})\n"
     )
     study(tasks.find("my_task.py"), "my_task.py")
     Path("my_task.py").write_text("raise SystemExit('run')\n")

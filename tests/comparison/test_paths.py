@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from ravine.comparison import contenders, path_record, paths
+from ravine.contour import _path_record as path_record
+from ravine.contour import _paths as paths
 from ravine.errors import OptionError, TrainingError
-from ravine.tasks import Surface, surfaces
+from ravine.optim import _spec as specs
+from ravine.tasks import Surface
+from ravine.tasks import _surfaces as surfaces
+from ravine.tasks._starts import starts
 
 RAVINE = surfaces.find("ravine")[1]
 RATES, STARTS = (0.001, 0.01, 0.1), ((-8.0, 1.5), (3.0, -2.0))
@@ -30,7 +34,7 @@ def by_hand(cls, lr, start, steps, value, **options):
 
 
 def found(spec, surface=RAVINE, rates=RATES, starts=STARTS, steps=40):
-    contender = contenders.parse(spec, None, 1.0)
+    contender = specs.parse(spec, None, 1.0)
     walk = paths.Walk(contender, paths.walk(contender, surface, rates, starts, steps), spec)
     return paths.Study("a", surface, tuple(rates), tuple(starts), steps, 0, (walk,))
 
@@ -56,7 +60,7 @@ def test_every_path_is_the_one_that_torch_takes(spec, cls, options):
 
 
 def test_no_path_sees_another_and_nothing_depends_on_chance():
-    alone = paths.walk(contenders.parse("sgd:clip_norm=0.5", None, 1.0), RAVINE, RATES[2:], STARTS[1:], 20)[0][0]
+    alone = paths.walk(specs.parse("sgd:clip_norm=0.5", None, 1.0), RAVINE, RATES[2:], STARTS[1:], 20)[0][0]
     together = [found("sgd:clip_norm=0.5", steps=20).walks[0].paths[2][1] for _ in range(2)]
     for path in together:
         assert np.array_equal(path.points, alone.points)
@@ -108,12 +112,12 @@ def test_rates_are_even_in_the_logarithm_and_at_most_four_decades():
 
 
 def test_starts_are_the_own_one_and_others_in_the_window_by_the_seed():
-    found = paths.starts(RAVINE, 6, 0)
+    found = starts(RAVINE, 6, 0)
     assert found[0] == RAVINE.start
     assert len(set(found)) == 6
     assert all(-10 <= x <= 4 and -2.5 <= y <= 2.5 for x, y in found)
-    assert found == paths.starts(RAVINE, 6, 0) != paths.starts(RAVINE, 6, 1)
-    assert paths.starts(surfaces.find("rosenbrock")[1], 1, 0) == ((-1.2, 1.0),)
+    assert found == starts(RAVINE, 6, 0) != starts(RAVINE, 6, 1)
+    assert starts(surfaces.find("rosenbrock")[1], 1, 0) == ((-1.2, 1.0),)
 
 
 def half(point):
@@ -124,21 +128,21 @@ def half(point):
 
 def test_a_function_with_holes_gives_starts_where_it_has_values_and_the_lowest_seen():
     surface = Surface(half, (1.0, 1.0), None, (-2.0, 2.0, -2.0, 2.0))
-    starts = paths.starts(surface, 8, 0)
-    assert all(x > 0 for x, _ in starts)
-    study = found("sgd", surface, (0.01, 0.9), starts, 50)
+    points = starts(surface, 8, 0)
+    assert all(x > 0 for x, _ in points)
+    study = found("sgd", surface, (0.01, 0.9), points, 50)
     assert study.lowest == pytest.approx(1, abs=1e-3)
     near = Surface(lambda p: half(p) - 1, (1.0, 1.0), None, (-2.0, 2.0, -2.0, 2.0))
-    assert found("sgd", near, (0.01, 0.1), starts, 200).lowest == 0.0
+    assert found("sgd", near, (0.01, 0.1), points, 200).lowest == 0.0
     lower = Surface(lambda p: half(p) - 3, (1.0, 1.0), None, (-2.0, 2.0, -2.0, 2.0))
-    assert found("sgd", lower, (0.01, 0.1), starts, 50).lowest == pytest.approx(-2, abs=1e-3)
+    assert found("sgd", lower, (0.01, 0.1), points, 50).lowest == pytest.approx(-2, abs=1e-3)
     with pytest.raises(OptionError, match="only 1 have a finite value"):
-        paths.starts(Surface(half, (1.0, 1.0), None, (-2.0, 0.0, -2.0, 2.0)), 3, 0)
+        starts(Surface(half, (1.0, 1.0), None, (-2.0, 0.0, -2.0, 2.0)), 3, 0)
 
 
 def test_what_fails_is_said_in_the_optimizers_and_the_functions_terms():
     with pytest.raises(OptionError, match="torch-lbfgs: its step fails"):
-        paths.rehearse(contenders.parse("torch-lbfgs", None, 1.0), RAVINE, RATES)
+        paths.rehearse(specs.parse("torch-lbfgs", None, 1.0), RAVINE, RATES)
 
     def fragile(point):
         if point.abs().max() > 9:

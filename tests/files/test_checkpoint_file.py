@@ -21,10 +21,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
-from ravine import files
+from ravine import _files as files
+from ravine._files import checkpoint
+from ravine._files.checkpoint import load, save
 from ravine.errors import DataError, OptionError, StateError
-from ravine.files import checkpoint
-from ravine.files.checkpoint import load, save
 
 
 def same(a, b):

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from ravine import files
+from ravine import _files as files
 from ravine.errors import OptionError
 
 

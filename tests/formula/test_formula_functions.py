@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ravine.formula import functions
-from ravine.formula.symbols import FUNCTIONS
+from ravine.formula import _functions as functions
+from ravine.formula._symbols import FUNCTIONS
 
 NUMPY = {name: getattr(np, name) for name in FUNCTIONS}
 floats = st.floats(width=32, allow_subnormal=False)

@@ -2,7 +2,7 @@
 
 from ravine.formula import abs as absolute
 from ravine.formula import global_norm, maximum, minimum, norm, sqrt, trace, where
-from ravine.formula.mathematics import formula_lines
+from ravine.formula._mathematics import formula_lines
 
 
 def descend(param, *, update, lr):

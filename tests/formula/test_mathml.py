@@ -10,11 +10,11 @@ import torch
 
 from ravine.formula import abs as absolute
 from ravine.formula import global_norm, minimum, norm, sqrt, trace, where
-from ravine.formula.mathematics import formula_lines
-from ravine.formula.mathml import formula_mathml
-from ravine.formula.program import Assignment
-from ravine.formula.symbols import apply, buffer, number
-from ravine.optim import registry
+from ravine.formula._mathematics import formula_lines
+from ravine.formula._mathml import formula_mathml
+from ravine.formula._program import Assignment
+from ravine.formula._symbols import apply, buffer, number
+from ravine.optim import _registry as registry
 
 CORE = {"math", "mtable", "mtr", "mtd", "mrow", "mi", "mn", "mo", "mtext", "mfrac", "msqrt", "msub", "msup", "msubsup"}
 CHILDREN = {"mfrac": 2, "msub": 2, "msup": 2, "msubsup": 3}

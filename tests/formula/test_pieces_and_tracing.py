@@ -8,7 +8,7 @@ import torch
 
 from ravine.errors import FormulaError
 from ravine.formula import global_norm, minimum, norm, param_copy, rename, sqrt, start, trace, where
-from ravine.formula.tracing import hyper_defaults
+from ravine.formula._tracing import hyper_defaults
 
 
 def rms(update, square_avg=0.0, *, alpha, eps):
@@ -125,7 +125,7 @@ def test_the_same_expression_is_computed_once():
     def twice(update, *, param):
         return sqrt(param * param + 1) * update + sqrt(param * param + 1)
 
-    from ravine.formula.printer import Statements
+    from ravine.formula._printer import Statements
 
     final = trace([twice, descend], HYPERS).passes[-1]
     text = "\n".join(Statements(final.results, final.leaves(), taken=()).lines)

@@ -14,8 +14,9 @@ from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_di
 from torch.distributed.tensor import DTensor
 
 from ravine.formula import global_norm, maximum, norm, param_copy, where
-from ravine.optim import Adam, Optimizer, RMSprop, pieces, registry
-from ravine.watch.history import FIGURES
+from ravine.optim import Adam, Optimizer, RMSprop, pieces
+from ravine.optim import _registry as registry
+from ravine.watch._history import FIGURES
 
 STEPS = 20
 BATCH = 6

@@ -7,7 +7,8 @@ import torch
 from torch.nn import Parameter
 
 from ravine.errors import OptionError
-from ravine.optim import SGD, Adam, Optimizer, RMSprop, pieces, registry
+from ravine.optim import SGD, Adam, Optimizer, RMSprop, pieces
+from ravine.optim import _registry as registry
 
 PATHS = pytest.mark.parametrize("fused", [None, False], ids=["kernel", "eager"])
 SHAPES = [(40, 30), (), (0,), (20_000,), (7,)]

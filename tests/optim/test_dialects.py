@@ -15,7 +15,7 @@ import torch
 
 from ravine.errors import OptionError
 from ravine.optim import RMSprop
-from ravine.optim.dialects import DIALECTS
+from ravine.optim._dialects import DIALECTS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

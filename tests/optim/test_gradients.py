@@ -8,7 +8,8 @@ from torch.nn import Parameter
 
 from ravine.errors import BackendError, ParameterError
 from ravine.formula import global_norm, minimum, norm
-from ravine.optim import SGD, Adam, Optimizer, RMSprop, registry
+from ravine.optim import SGD, Adam, Optimizer, RMSprop
+from ravine.optim import _registry as registry
 
 PATHS = pytest.mark.parametrize("fused", [None, False])
 EVERY = pytest.mark.parametrize("name", registry.names())

@@ -14,7 +14,7 @@ from torch.optim import lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from walking import EVERY, PATHS, make, randn, walk
 
-from ravine.backends.numba import compiled
+from ravine.backends.cpu import compiled
 from ravine.formula import sqrt
 from ravine.optim import SGD, Adam, Optimizer, RMSprop
 

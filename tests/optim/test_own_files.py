@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from ravine.errors import DataError, FormulaError, OptionError
-from ravine.optim import Optimizer, own
+from ravine.optim import Optimizer
+from ravine.optim import _own as own
 
 HEAD = """\
 import torch

@@ -8,7 +8,8 @@ import torch
 from torch.nn import Parameter
 
 from ravine.errors import StateError
-from ravine.optim import SGD, Adam, Optimizer, RMSprop, registry
+from ravine.optim import SGD, Adam, Optimizer, RMSprop
+from ravine.optim import _registry as registry
 
 PATHS = pytest.mark.parametrize("fused", [None, False])
 EVERY = pytest.mark.parametrize("name", registry.names())

@@ -5,8 +5,9 @@ import copy
 import pytest
 import torch
 
-from ravine.backends.numba import compiled
-from ravine.optim import Optimizer, registry
+from ravine.backends.cpu import compiled
+from ravine.optim import Optimizer
+from ravine.optim import _registry as registry
 
 NAMES = registry.names()
 #: Every optimizer in single and double precision; 16-bit storage, which no dialect changes, without the dialects.

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from ravine.backends.numba.compiler import has_float16
-from ravine.optim import Optimizer, registry
+from ravine.backends.cpu._compiler import has_float16
+from ravine.optim import Optimizer
+from ravine.optim import _registry as registry
 
 #: Options of each class, torch's names and torch's meaning. Every branch of a formula, and other values than defaults.
 OPTIONS: dict[str, list[dict[str, Any]]] = {

@@ -5,7 +5,7 @@ import torch
 from torch.nn import Parameter
 
 import ravine.optim
-from ravine.optim import registry
+from ravine.optim import _registry as registry
 
 PATHS = pytest.mark.parametrize("fused", [None, False])
 EVERY = pytest.mark.parametrize("name", registry.names())

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from ravine.report.contour import Map
-from ravine.report.scene import Member, Route, Scene
+from ravine.contour._plot import Map
+from ravine.contour._scene import Member, Route, Scene
 
 RATES, STARTS = (0.01, 0.1, 1.0), ((-1.5, 0.5), (2.0, -0.5))
 

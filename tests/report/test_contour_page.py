@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scenes import RATES, member, scene
 
-from ravine.report import contour_page
+from ravine.contour import _page as contour_page
 
 HOSTILE = "</script><img src=x onerror=alert(1)>{{ 7*7 }}<!--'\""
 

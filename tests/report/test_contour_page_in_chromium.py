@@ -4,7 +4,7 @@ import pytest
 from chromium import HOSTILE, act
 from scenes import member, scene
 
-from ravine.report import contour_page
+from ravine.contour import _page as contour_page
 
 ACT = """
 const rows = () => Array.from(by("now").tBodies[0].rows, (row) => Array.from(row.cells, (cell) => cell.textContent));

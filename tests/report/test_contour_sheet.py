@@ -3,7 +3,8 @@
 import numpy as np
 from scenes import RATES, member, scene
 
-from ravine.report import contour_sheet, style
+from ravine.contour import _sheet as contour_sheet
+from ravine.plotting import _style as style
 
 
 def axes_of(figure, kind):

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from ravine.report import contour, style
-from ravine.report.contour import Map, Path
+from ravine.contour import _plot as contour
+from ravine.contour._plot import Map, Path
+from ravine.plotting import _style as style
 
 
 @pytest.fixture

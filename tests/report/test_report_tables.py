@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from ravine.report import tables
+from ravine.plotting import _tables as tables
 
 
 def shown(width, heads, rows, title=""):

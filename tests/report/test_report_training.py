@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ravine.errors import OptionError
-from ravine.report.rates import draw_lr_find
-from ravine.report.style import png
-from ravine.report.training import Run, draw_loss, draw_schedule
+from ravine.plotting._style import png
+from ravine.train._lr_find.plot import draw_lr_find
+from ravine.train._plots import Run, draw_loss, draw_schedule
 
 
 def drawn(axes):

@@ -9,9 +9,9 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_rgb, to_rgba
 
 from ravine.errors import OptionError
-from ravine.report.style import png
-from ravine.report.watching import FIGURES, draw_heatmap, draw_lines
-from ravine.watch.history import History
+from ravine.plotting._style import png
+from ravine.watch._history import History
+from ravine.watch._plots import FIGURES, draw_heatmap, draw_lines
 
 HOSTILE = ("$x_1$", "_hidden", "<b>", r"$\frac{", "two\nlines\x00", "long." * 30)
 HOSTILE_SHOWN = ["$x_1$", "_hidden", "<b>", r"$\frac{", r"two\nlines\x00", f"{('long.' * 30)[:27]}…g.long.long."]

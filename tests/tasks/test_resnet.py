@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ravine.tasks.resnet import BasicBlock, resnet
+from ravine.tasks._resnet import BasicBlock, resnet
 
 
 def parameters(model):

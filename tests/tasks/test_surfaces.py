@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ravine.errors import DataError, OptionError
-from ravine.tasks import surfaces
+from ravine.tasks import _surfaces as surfaces
 
 BOWL = "def f(point):\n    x, y = point.unbind(-1)\n    return x**2 + 3 * y**2\n"
 

@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score
 
 from ravine import tasks
 from ravine.errors import OptionError
-from ravine.tasks.task import accuracy
+from ravine.tasks._task import accuracy
 
 
 def test_an_unknown_task_names_the_nearest():

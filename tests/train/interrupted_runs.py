@@ -34,7 +34,7 @@ from ravine.train import (
     PerStep,
     accuracy,
 )
-from ravine.train.progress import OneCycle
+from ravine.train._schedules.one_cycle import OneCycle
 
 ROWS, BATCH, EPOCHS = 44, 8, 3  # six batches, the last of 4
 

@@ -13,8 +13,8 @@ from torch.nn.functional import cross_entropy, mse_loss
 from torch.optim.lr_scheduler import StepLR
 
 from ravine import optim
+from ravine._files import checkpoint
 from ravine.errors import OptionError
-from ravine.files import checkpoint
 from ravine.train import (
     Batches,
     Callback,
@@ -652,8 +652,8 @@ def test_a_callback_that_raises_loses_nothing(hook, tmp_path):
 
 
 def test_the_display_ends_when_a_callback_raises(monkeypatch):
-    from ravine.train import learner as module
-    from ravine.train.display import Display
+    from ravine.train import _learner as module
+    from ravine.train._display import Display
 
     said = []
 

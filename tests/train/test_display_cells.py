@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from ravine.train.display.cells import Layout, duration, number
+from ravine.train._display.cells import Layout, duration, number
 
 NAMES = st.lists(st.text(min_size=1, max_size=30), min_size=1, max_size=6)
 VALUES = st.one_of(st.floats(), st.integers(-(10**30), 10**30), st.text(max_size=30), st.booleans())

@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from ravine.train.display import Display, bar, display_for
-from ravine.train.display.lines import Lines
+from ravine.train._display import Display, bar, display_for
+from ravine.train._display.lines import Lines
 
 SCRIPT = """
 import sys
-from ravine.train.display import bar, display_for
+from ravine.train._display import bar, display_for
 display = display_for()
 display.begin(["epoch", "train_loss", "a_long_name_of_a_metric", "time"], 2)
 with bar("trying", 3) as done:

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from ravine.diagnose._evidence import Evidence
 from ravine.errors import DataError
 from ravine.optim import Adam, RMSprop
 from ravine.train import Batches, Callback, Learner
-from ravine.watch.doctor.evidence import Evidence
 
 
 def data(rows=48):

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ravine.errors import OptionError
-from ravine.train import finder
-from ravine.train.finder import LRFind
-from ravine.train.rules import RULES, suggest
+from ravine.train._lr_find import finder
+from ravine.train._lr_find.finder import LRFind
+from ravine.train._lr_find.rules import RULES, suggest
 
 RATES = finder.rates(1e-6, 100, 100)
 

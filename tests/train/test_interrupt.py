@@ -16,8 +16,8 @@ import torch
 from interrupted_runs import differences, everything, seed, stopped, whole
 from torch.nn.functional import cross_entropy
 
+from ravine._files.checkpoint import load
 from ravine.errors import TrainingError
-from ravine.files.checkpoint import load
 from ravine.train import Batches, Callback, GradientAccumulation, Learner, Recorder
 
 

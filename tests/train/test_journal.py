@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ravine.errors import DataError, OptionError, StateError
-from ravine.train.journal import Journal, read
+from ravine.train._journal import Journal, read
 
 numbers = st.floats() | st.integers(-(2**70), 2**70) | st.booleans() | st.none()
 texts = st.text(max_size=5).filter(lambda t: t not in ("NaN", "Infinity", "-Infinity"))

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from ravine import optim
 from ravine.errors import OptionError, TrainingError
 from ravine.train import Batches, Callback, Learner, MixedPrecision, accuracy
-from ravine.train.callback import HOOKS
+from ravine.train._callback import HOOKS
 
 
 def rows(count=50, width=6, classes=3, dtype=torch.float32, seed=0):

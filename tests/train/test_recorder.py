@@ -13,8 +13,9 @@ from torch.optim import lr_scheduler
 
 from ravine.errors import DataError, OptionError
 from ravine.optim import Adam, RMSprop
-from ravine.train import Batches, Callback, Learner, PerStep, Recorder, loop
-from ravine.train.progress import OneCycle
+from ravine.train import Batches, Callback, Learner, PerStep, Recorder
+from ravine.train import _loop as loop
+from ravine.train._schedules.one_cycle import OneCycle
 
 STEPS = 4  # in an epoch
 

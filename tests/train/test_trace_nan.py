@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
+from ravine.diagnose import reproduce
 from ravine.train import (
     Callback,
     GradientAccumulation,
@@ -19,7 +20,6 @@ from ravine.train import (
     StopOnNaN,
     TraceNaN,
 )
-from ravine.watch import reproduce
 
 SGD = functools.partial(torch.optim.SGD, lr=0.01)
 

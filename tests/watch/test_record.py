@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from ravine.backends import WATCHED
-from ravine.watch.history import FIGURES, History
-from ravine.watch.record import ROWS, Record
+from ravine.watch._history import FIGURES, History
+from ravine.watch._record import ROWS, Record
 
 
 def figures_of(steps, width=3, seed=0):

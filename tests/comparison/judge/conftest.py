@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ravine.comparison.judge import Arm, Run, Trial
+from ravine.comparison._judge import Arm, Run, Trial
 
 
 @pytest.fixture

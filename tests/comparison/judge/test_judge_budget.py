@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ravine.comparison.judge import budget_of, expected_best
+from ravine.comparison._judge import budget_of, expected_best
 from ravine.errors import ComparisonError
 
 scores = st.lists(st.one_of(st.integers(0, 4).map(float), st.floats(0, 9), st.just(np.nan)), min_size=1, max_size=9)

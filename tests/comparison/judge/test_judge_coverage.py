@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ravine.comparison.judge import interval
+from ravine.comparison._judge import interval
 from ravine.errors import OptionError
 
 #: Differences as comparisons have them: normal; heavy tails; two losses with tails of their own; a skewed one.

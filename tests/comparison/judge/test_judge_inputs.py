@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ravine.comparison.judge import LOSS, Arm, Measure, Run, Trial, values_of
+from ravine.comparison._judge import LOSS, Arm, Measure, Run, Trial, values_of
 from ravine.errors import ComparisonError
 
 ACCURACY = Measure("accuracy", higher_is_better=True)

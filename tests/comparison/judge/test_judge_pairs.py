@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ravine.comparison.judge import (
+from ravine.comparison._judge import (
     LOSS,
     STEPS,
     Measure,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ravine.comparison.judge import Arm, Run, steps_to, target_of
+from ravine.comparison._judge import Arm, Run, steps_to, target_of
 from ravine.errors import ComparisonError
 
 

@@ -3,8 +3,20 @@
 import numpy as np
 import pytest
 
-from ravine.comparison.judge import LOSS, STEPS, Arm, Measure, Run, Values, compare, judge, overall, steps_to, target_of
-from ravine.comparison.judge.words import article, times
+from ravine.comparison._judge import (
+    LOSS,
+    STEPS,
+    Arm,
+    Measure,
+    Run,
+    Values,
+    compare,
+    judge,
+    overall,
+    steps_to,
+    target_of,
+)
+from ravine.comparison._judge.words import article, times
 from ravine.errors import ComparisonError, OptionError
 
 ACCURACY = Measure("accuracy", higher_is_better=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ravine.comparison.judge import (
+from ravine.comparison._judge import (
     Arm,
     Range,
     Run,
@@ -16,7 +16,7 @@ from ravine.comparison.judge import (
     warnings_of,
     winners_curse,
 )
-from ravine.comparison.judge.warnings import diverged
+from ravine.comparison._judge.warnings import diverged
 
 
 def tuned(rng, truth, noise, *, seeds=10, again=2):

@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 
-from ravine.comparison.study.protocol import stage
-from ravine.comparison.study.result import About, Result
-from ravine.comparison.study.seconds import Seconds
-from ravine.comparison.study.space import Range
-from ravine.comparison.study.spec import ArmSpec, Spec
-from ravine.comparison.study.trial import Outcome
+from ravine.comparison._study.protocol import stage
+from ravine.comparison._study.result import About, Result
+from ravine.comparison._study.seconds import Seconds
+from ravine.comparison._study.space import Range
+from ravine.comparison._study.spec import ArmSpec, Spec
+from ravine.comparison._study.trial import Outcome
 
 ABOUT = About(
     study="compare-digits",

@@ -9,12 +9,12 @@ import pytest
 from markdown_it import MarkdownIt
 from studies import study
 
-from ravine.comparison.report import figures, write
-from ravine.comparison.report.markdown import text
-from ravine.comparison.report.pictures import pictures
-from ravine.comparison.report.protocol import protocol
-from ravine.comparison.report.results import mean_and_spread, results
-from ravine.comparison.study.result import About
+from ravine.comparison._report import figures, write
+from ravine.comparison._report.markdown import text
+from ravine.comparison._report.pictures import pictures
+from ravine.comparison._report.protocol import protocol
+from ravine.comparison._report.results import mean_and_spread, results
+from ravine.comparison._study.result import About
 
 HOSTILE = ["a|b", "`tick`", "<script>alert(1)</script>", "![x](http://e.org/x.png)", "two\nlines"]
 
@@ -159,7 +159,7 @@ def test_everything_is_written_the_text_first(found, tmp_path, monkeypatch):
     result, judgement, report = found
     page = ModuleType("page")
     page.page = lambda result, judgement: b"<!doctype html>"
-    monkeypatch.setitem(sys.modules, "ravine.comparison.report.page", page)
+    monkeypatch.setitem(sys.modules, "ravine.comparison._report.page", page)
     paths = write(result, judgement, tmp_path)
     assert [p.name for p in paths] == [
         "report.md",

@@ -9,12 +9,12 @@ from itertools import pairwise
 import pytest
 from studies import ABOUT, study
 
-from ravine.comparison.judge import judge
-from ravine.comparison.report import charts, figures, formulas, page, tables
-from ravine.comparison.report.page import page as make
-from ravine.comparison.study.result import About
-from ravine.comparison.study.space import Range
-from ravine.report.html import strong
+from ravine.comparison._judge import judge
+from ravine.comparison._report import charts, figures, formulas, page, tables
+from ravine.comparison._report.page import page as make
+from ravine.comparison._study.result import About
+from ravine.comparison._study.space import Range
+from ravine.plotting._html import strong
 
 HOSTILE = "</script><img src=x onerror=alert(1)>{{ 7*7 }}<!--'\""
 FLOORS = {"sgd": 0.5, "rmsprop:alpha=0.9": 0.3, "adam": 0.31}
@@ -190,7 +190,7 @@ def test_hostile_names_are_text(monkeypatch):
     result = dataclasses.replace(result, outcomes=done)
     written = formulas.Formula((HOSTILE,), "", HOSTILE)
     monkeypatch.setattr(
-        "ravine.comparison.report.described.formulas", lambda _: dict.fromkeys([HOSTILE, "adam"], written)
+        "ravine.comparison._report.described.formulas", lambda _: dict.fromkeys([HOSTILE, "adam"], written)
     )
     text, reader, data = read(result)
     script = text[text.index("plotly.js v") : text.rindex('"use strict"')]
@@ -208,7 +208,7 @@ def test_mathematics_is_markup_where_there_is_some_and_lines_where_there_is_none
         "adam": formulas.Formula(("θ = 2",), "", "a book"),
         "torch-adam": formulas.Formula((), "", ""),
     }
-    monkeypatch.setattr("ravine.comparison.report.described.formulas", lambda _: found)
+    monkeypatch.setattr("ravine.comparison._report.described.formulas", lambda _: found)
     _, reader, _ = read(study(dict.fromkeys(found, 0.3)))
     assert [tag for tag, _ in reader.elements].count("math") == 1
     assert "θ = 1" not in reader.texts["formulas"]

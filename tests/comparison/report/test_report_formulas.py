@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 import pytest
 from studies import study
 
-from ravine.comparison.report.formulas import Formula, formulas
-from ravine.comparison.study.spec import ArmSpec
+from ravine.comparison._report.formulas import Formula, formulas
+from ravine.comparison._study.spec import ArmSpec
 from ravine.optim import RMSprop
 
 

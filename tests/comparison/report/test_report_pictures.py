@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from studies import study
 
-from ravine.comparison.report import pictures, rows
-from ravine.comparison.report.looks import looks
-from ravine.report.curves import shortened
+from ravine.comparison._report import pictures, rows
+from ravine.comparison._report.looks import looks
+from ravine.plotting._curves import shortened
 
 LONG = "momentum:momentum=0.9,nesterov=False,dampening=0.1"
 HOSTILE = "<b>$x_1$|`", "two\nlines " + "long" * 20, r"$\frac{", "_hidden"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from ravine.comparison.judge import SPECIAL_CASES
-from ravine.comparison.study.declare import PRESETS, declare, usual_space
-from ravine.comparison.study.space import DECADES, Range
-from ravine.comparison.study.spec import ArmSpec, Spec
+from ravine.comparison._judge import SPECIAL_CASES
+from ravine.comparison._study.declare import PRESETS, declare, usual_space
+from ravine.comparison._study.space import DECADES, Range
+from ravine.comparison._study.spec import ArmSpec, Spec
 from ravine.errors import OptionError
-from ravine.optim import registry
+from ravine.optim import _registry as registry
 from ravine.tasks import find
 
 TASK = find("breast-cancer")

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from ravine.comparison.study.protocol import stage
-from ravine.comparison.study.space import Range
-from ravine.comparison.study.spec import ArmSpec, Spec
-from ravine.comparison.study.trial import Outcome
+from ravine.comparison._study.protocol import stage
+from ravine.comparison._study.space import Range
+from ravine.comparison._study.spec import ArmSpec, Spec
+from ravine.comparison._study.trial import Outcome
 
 SPEC = Spec(
     "digits",

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from ravine.comparison.study.protocol import stage
-from ravine.comparison.study.result import Result
-from ravine.comparison.study.space import Range
-from ravine.comparison.study.spec import ArmSpec, Spec
-from ravine.comparison.study.trial import Outcome
+from ravine.comparison._study.protocol import stage
+from ravine.comparison._study.result import Result
+from ravine.comparison._study.space import Range
+from ravine.comparison._study.spec import ArmSpec, Spec
+from ravine.comparison._study.trial import Outcome
 from ravine.errors import OptionError
 
 SPEC = Spec(

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from ravine.comparison.study.seconds import measure
-from ravine.comparison.study.space import Range
-from ravine.comparison.study.spec import ArmSpec, Spec
+from ravine.comparison._study.seconds import measure
+from ravine.comparison._study.space import Range
+from ravine.comparison._study.spec import ArmSpec, Spec
 from ravine.tasks import Data, Task
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ravine.comparison.study.space import Range, edge, points, read
+from ravine.comparison._study.space import Range, edge, points, read
 from ravine.errors import OptionError
 
 LR = Range(1e-4, 1.0)

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from ravine.comparison.study import store as stores
-from ravine.comparison.study.protocol import stage
-from ravine.comparison.study.space import Range
-from ravine.comparison.study.spec import ArmSpec, Spec
-from ravine.comparison.study.store import Store, hidden
-from ravine.comparison.study.trial import Job, Outcome, run
-from ravine.comparison.study.worker import work
+from ravine.comparison._study import store as stores
+from ravine.comparison._study.protocol import stage
+from ravine.comparison._study.space import Range
+from ravine.comparison._study.spec import ArmSpec, Spec
+from ravine.comparison._study.store import Store, hidden
+from ravine.comparison._study.trial import Job, Outcome, run
+from ravine.comparison._study.worker import work
 from ravine.errors import DataError, OptionError
 from ravine.tasks import find
 
@@ -45,8 +45,8 @@ def alone(tmp_path_factory):
 
 WORKER = """
 import sys
-from ravine.comparison.study import store as stores
-from ravine.comparison.study.worker import work
+from ravine.comparison._study import store as stores
+from ravine.comparison._study.worker import work
 from ravine.tasks import find
 stores.BEAT, stores.STALE, stores.LOCK = 0.2, 2.0, 3
 store = stores.Store("study", sys.argv[1])
@@ -191,7 +191,7 @@ def test_a_trial_whose_task_raises_is_a_failure_with_its_traceback(tmp_path, mon
             raise ZeroDivisionError("planted")
         return run(spec, task, job)
 
-    monkeypatch.setattr("ravine.comparison.study.worker.run", sometimes)
+    monkeypatch.setattr("ravine.comparison._study.worker.run", sometimes)
     store = Store("study", tmp_path / "journal.log")
     store.begin(spec)
     last = work(store, spec, find(spec.task))

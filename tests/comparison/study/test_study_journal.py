@@ -5,12 +5,12 @@ import os
 
 import pytest
 
-from ravine.comparison.study import journal as journals
-from ravine.comparison.study.protocol import stage
-from ravine.comparison.study.space import Range
-from ravine.comparison.study.spec import ArmSpec, Spec
-from ravine.comparison.study.store import Store
-from ravine.comparison.study.trial import Outcome
+from ravine.comparison._study import journal as journals
+from ravine.comparison._study.protocol import stage
+from ravine.comparison._study.space import Range
+from ravine.comparison._study.spec import ArmSpec, Spec
+from ravine.comparison._study.store import Store
+from ravine.comparison._study.trial import Outcome
 from ravine.errors import DataError
 
 SPEC = Spec("digits", (ArmSpec("sgd", {"lr": Range(1e-3, 1.0)}),), steps=10, points=4, seeds=2)

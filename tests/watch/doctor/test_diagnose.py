@@ -10,10 +10,10 @@ from torch import nn
 from torch.nn import functional
 
 import ravine.watch
+from ravine.diagnose import Diagnosis, Evidence, Symptom, diagnose
 from ravine.errors import DataError, OptionError
 from ravine.optim import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
 from ravine.tasks import find
-from ravine.watch import Diagnosis, Evidence, Symptom, diagnose
 
 MLP = partial(mlp, 64, 100, 10)
 
@@ -114,7 +114,7 @@ def test_what_follows_from_a_finding_is_not_shown():
         return model
 
     evidence = on_digits(dead, partial(SGD, lr=0.1))
-    checks = {rule.name: rule.check(evidence) for rule in ravine.watch.doctor.rules.RULES}
+    checks = {rule.name: rule.check(evidence) for rule in ravine.diagnose._rules.RULES}
     assert checks["zero_gradient"]
     assert checks["plateau"]
     assert [finding.rule for finding in diagnose(evidence)] == ["dead_units"]
@@ -137,9 +137,9 @@ def test_the_text_of_a_healthy_run_says_what_was_looked_at():
 
 
 def test_the_text_says_what_was_not_known():
-    text = str(diagnose(ravine.watch.Evidence(losses=healthy().losses)))
+    text = str(diagnose(ravine.diagnose.Evidence(losses=healthy().losses)))
     assert "Not known: a history, units, validation." in text
-    assert str(diagnose(ravine.watch.Evidence())).startswith("nothing found in 0 steps")
+    assert str(diagnose(ravine.diagnose.Evidence())).startswith("nothing found in 0 steps")
 
 
 def test_a_run_is_evidence_its_folder_or_what_gives_it(tmp_path):

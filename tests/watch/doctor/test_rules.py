@@ -10,10 +10,10 @@ from tiny_runs import digits, mlp, on_digits, train
 from torch import nn
 from torch.nn import functional
 
+from ravine.diagnose import Evidence, diagnose
+from ravine.diagnose._rules import RULES
 from ravine.optim import SGD, Adam, RMSprop
 from ravine.tasks import find
-from ravine.watch import Evidence, diagnose
-from ravine.watch.doctor.rules import RULES
 
 SMALL = partial(mlp, 64, 50, 10)
 BY_NAME = {rule.name: rule for rule in RULES}

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ravine.diagnose._evidence import Evidence
 from ravine.train import Batches
-from ravine.train.hypers import Hypers
-from ravine.watch.doctor.evidence import Evidence
-from ravine.watch.history import FIGURES, History
+from ravine.train._schedules.hyperparameters import Hypers
+from ravine.watch._history import FIGURES, History
 
 MOST_ROWS = 64
 

@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 from torch.utils.checkpoint import checkpoint
 
+from ravine.diagnose import Finding, reproduce, trace
+from ravine.diagnose._nonfinite.span import finite, span
 from ravine.errors import DataError, OptionError, StateError
-from ravine.watch import Finding, reproduce, trace
-from ravine.watch.nan.span import finite, span
 
 INF, NAN = float("inf"), float("nan")
 
@@ -610,10 +610,10 @@ def test_wrong_arguments_are_refused(tmp_path):
         trace(model, batch(), functools.partial(mse_loss, reduction="none"))
     with pytest.raises(DataError, match="There is no checkpoint"):
         reproduce(tmp_path / "none.safetensors", model)
-    from ravine.files import checkpoint
+    from ravine._files import checkpoint
 
     checkpoint.save(tmp_path / "other.safetensors", {"model": {}})
-    with pytest.raises(DataError, match=r"no file of ravine\.watch\.trace"):
+    with pytest.raises(DataError, match=r"no file of ravine\.diagnose\.trace"):
         reproduce(tmp_path / "other.safetensors", model)
     with pytest.raises(StateError):
         asks = Does(lambda x, f: f(x))

@@ -1,0 +1,129 @@
+"""What is timed: sets of shapes (``CASES``) and optimizers with their options (``configurations``)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from ravine.errors import OptionError, nearest
+from ravine.optim import _registry as registry
+
+Shape = tuple[int, ...]
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Case:
+    """Parameters to step.
+
+    Attributes:
+        name: what ``--case`` takes.
+        title: what stands above its table.
+        shapes: the shape of each parameter.
+        rounds: how many rounds the contenders alternate for, unless said.
+        streams: whether a step goes through memory. If all of it stays in the processor's caches, the memory
+            stream is no limit, and none is shown.
+    """
+
+    name: str
+    title: str
+    shapes: tuple[Shape, ...]
+    rounds: int
+    streams: bool
+
+    @property
+    def elements(self) -> int:
+        """Elements of all parameters together."""
+        return sum(math.prod(shape) for shape in self.shapes)
+
+
+def _resnet18() -> tuple[Shape, ...]:
+    """The 62 parameters of torchvision's ResNet-18 for 1,000 classes, in its order."""
+
+    def conv(out: int, into: int, side: int) -> list[Shape]:
+        return [(out, into, side, side), (out,), (out,)]  # a convolution without bias, then its batch norm
+
+    shapes = conv(64, 3, 7)
+    width = 64
+    for out in (64, 128, 256, 512):
+        shapes += conv(out, width, 3) + conv(out, out, 3)
+        if out != width:  # the shortcut that halves the picture
+            shapes += conv(out, width, 1)
+        shapes += conv(out, out, 3) + conv(out, out, 3)
+        width = out
+    return (*shapes, (1000, 512), (1000,))
+
+
+#: The MLP of the tutorials: 784 pixels, 200 hidden, 10 classes.
+MLP = Case("mlp", "MLP 784-200-10 (4 tensors)", ((200, 784), (200,), (10, 200), (10,)), 61, False)
+
+CASES = {
+    case.name: case
+    for case in (
+        Case("20x1M", "20 tensors of 1,000,000", ((1_000_000,),) * 20, 15, True),
+        MLP,
+        Case("62x100", "62 tensors of 100", ((100,),) * 62, 61, False),
+        Case("resnet18", "ResNet-18 (62 tensors, 11.7 M)", _resnet18(), 15, True),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """An optimizer's class, by the name that it has in ``torch.optim`` and here, and what it is made with."""
+
+    label: str
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+_CONFIGURATIONS = (
+    Configuration("sgd", "SGD", {"lr": 1e-3}),
+    Configuration("sgd-momentum", "SGD", {"lr": 1e-3, "momentum": 0.9}),
+    Configuration("adagrad", "Adagrad"),
+    Configuration("adadelta", "Adadelta"),
+    Configuration("rmsprop", "RMSprop"),
+    Configuration("rmsprop-centered", "RMSprop", {"momentum": 0.9, "centered": True}),
+    Configuration("adam", "Adam"),
+    Configuration("adam-amsgrad", "Adam", {"amsgrad": True}),
+    Configuration("adamw", "AdamW"),
+)
+
+
+def configurations() -> tuple[Configuration, ...]:
+    """What is timed unless said: the list above, and every other class that the registry knows."""
+    listed = {configuration.name for configuration in _CONFIGURATIONS}
+    return (*_CONFIGURATIONS, *(c for c in _registered() if c.name not in listed))
+
+
+def _registered() -> list[Configuration]:
+    found = [(name, registry.lookup(name)) for name in registry.names()]
+    return [Configuration(name, named.cls.__name__, dict(named.options)) for name, named in found]
+
+
+def find_cases(names: Iterable[str]) -> list[Case]:
+    """The cases of these names, in any case of letters; all, if there are none."""
+    return _find(names, CASES.values(), lambda case: case.name, "case")
+
+
+def find_configurations(names: Iterable[str]) -> list[Configuration]:
+    """The configurations of these labels, in any case of letters; what is timed unless said, if there are none.
+
+    A name of the registry that is not timed unless said, such as a dialect, may be asked for.
+    """
+    names, usual = list(names), configurations()
+    labels = {configuration.label for configuration in usual}
+    known = [*usual, *(c for c in _registered() if c.label not in labels)] if names else usual
+    return _find(names, known, lambda configuration: configuration.label, "optimizer to time")
+
+
+def _find(names: Iterable[str], known: Iterable[_T], name_of: Callable[[_T], str], kind: str) -> list[_T]:
+    names, known = list(names), list(known)
+    by_name = {name_of(thing).lower(): thing for thing in known}
+    for name in names:
+        if name.lower() not in by_name:
+            raise OptionError(f"There is no {kind} named {name!r}. {nearest(name, map(name_of, known))}")
+    wanted = {name.lower() for name in names}
+    return [thing for name, thing in by_name.items() if not wanted or name in wanted]

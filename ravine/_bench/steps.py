@@ -1,0 +1,117 @@
+"""Step times: one optimizer on one case against torch and the memory stream, all in the same run."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass, field
+
+import torch
+
+from ravine._bench import contenders
+from ravine._bench.cases import Case, Configuration
+from ravine._bench.measure import Step, Timing, alternate
+
+#: Steps before anything is timed: kernels are compiled, states made, memory touched.
+WARM_UP = 5
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one optimizer took on one case.
+
+    Attributes:
+        case, optimizer, name: the case's name, the configuration's label and its class.
+        timings: seconds per step of ``ravine``, of torch's ``default``, ``foreach``, ``fused``, and of
+            ``compile``.
+        failures: why a contender has no time, where it has none.
+        bytes_moved: bytes that one step of ours reads and writes.
+        stream_rate: bytes per second that ``mul_`` moved in the same run; None where memory is no limit.
+    """
+
+    case: str
+    optimizer: str
+    name: str
+    timings: dict[str, Timing]
+    bytes_moved: int
+    stream_rate: float | None
+    failures: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def steady(self) -> bool:
+        """Whether the machine was quiet: no contender's interquartile range is over 20 % of its median."""
+        return all(timing.spread <= 0.20 for timing in self.timings.values())
+
+    def _torch_over_ours(self, *ways: str) -> float | None:
+        times = [self.timings[way].median for way in ways if way in self.timings]
+        return min(times) / self.timings["ravine"].median if times else None
+
+    @property
+    def figures(self) -> dict[str, float | None]:
+        """The figures that targets speak of: two ratios of torch's time to ours, and ours to the limit's."""
+        limit = self.bytes_moved / self.stream_rate if self.stream_rate else None
+        return {
+            "best of torch": self._torch_over_ours(*contenders.TORCH),
+            "torch fused": self._torch_over_ours("fused"),
+            "stream limit": self.timings["ravine"].median / limit if limit else None,
+        }
+
+
+def _warm(step: Step) -> None:
+    for _ in range(WARM_UP):
+        step()
+
+
+def time_steps(
+    case: Case,
+    configuration: Configuration,
+    *,
+    dtype: torch.dtype = torch.float32,
+    rounds: int | None = None,
+    with_compile: bool = False,
+) -> Row:
+    """Time one optimizer on one case, on torch's number of threads.
+
+    Args:
+        case: the parameters; each contender has its own.
+        configuration: the optimizer, ours and torch's.
+        dtype: of parameters and gradients.
+        rounds: how many rounds the contenders alternate for; the case's own number if None.
+        with_compile: let torch.compile take part.
+    """
+    gc.collect()  # tensors of the one before that cycles keep alive
+    grads = contenders.gradients(case, dtype)
+    ours = contenders.ravine_optimizer(configuration, contenders.parameters(case, grads))
+    steps: dict[str, Step] = {"ravine": ours.step}
+    _warm(ours.step)
+    failures: dict[str, str] = {}
+
+    ways = contenders.torch_ways(configuration)
+    for way in [*ways, contenders.COMPILE] if with_compile and ways else ways:
+        compiling = way == contenders.COMPILE
+        try:
+            optimizer = contenders.torch_optimizer(
+                configuration, contenders.parameters(case, grads), "default" if compiling else way
+            )
+            step: Step = contenders.compiled_step(optimizer) if compiling else optimizer.step
+            _warm(step)
+        except Exception as error:  # no C++ compiler, a dtype torch has no kernel for: said in the row
+            failures[way] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        else:
+            steps[way] = step
+
+    stream_bytes = 0
+    if case.streams:
+        steps["stream"], stream_bytes = contenders.stream(case, dtype.itemsize)
+        _warm(steps["stream"])
+
+    timings = alternate(steps, rounds or case.rounds)
+    stream = timings.pop("stream", None)
+    return Row(
+        case=case.name,
+        optimizer=configuration.label,
+        name=configuration.name,
+        timings=timings,
+        bytes_moved=ours.bytes_moved(),  # type: ignore[attr-defined]
+        stream_rate=stream_bytes / stream.median if stream else None,
+        failures=failures,
+    )

@@ -1,0 +1,110 @@
+"""What watching costs: steps with the watch on against off, clipping inside the step against torch's, and whole fits."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from ravine._bench import contenders
+from ravine._bench.cases import Case, Configuration
+from ravine._bench.measure import Step, Timing, alternate
+from ravine.optim import RMSprop
+from ravine.optim import _registry as registry
+from ravine.train import Batches, Learner, Recorder
+
+CLIP = 1.0
+#: Batches of one epoch of a fit that is timed, and of how many rows; the tutorials' epoch is longer.
+_BATCHES, _ROWS = 100, 64
+_ROUNDS_OF_FIT = 61
+_WARM_UP = 5
+
+
+@dataclass(frozen=True)
+class Watching:
+    """What one optimizer takes with and without.
+
+    Attributes:
+        case, optimizer, name: the case's name, the configuration's label and its class.
+        timings: seconds of a step, or of a batch of a fit: ``on`` and ``off``; of a step also ``clip``, ours with
+            ``clip_norm``, and ``torch``, the best of ``clip_grad_norm_`` followed by torch's ways to step.
+    """
+
+    case: str
+    optimizer: str
+    name: str
+    timings: dict[str, Timing]
+
+    def _ratio(self, one: str, other: str) -> float | None:
+        have = one in self.timings and other in self.timings
+        return self.timings[one].median / self.timings[other].median if have else None
+
+    @property
+    def figures(self) -> dict[str, float | None]:
+        """The figures that targets speak of."""
+        return {"watch on / off": self._ratio("on", "off"), "torch's clipping / ours": self._ratio("torch", "clip")}
+
+
+def time_watching(case: Case, configuration: Configuration, *, rounds: int | None = None) -> Watching:
+    """Time the steps of one optimizer, float32, on torch's number of threads."""
+    gc.collect()
+    grads = contenders.gradients(case, torch.float32)
+
+    def ours(**options: Any) -> Step:
+        named = registry.lookup(configuration.name)
+        return named.cls(contenders.parameters(case, grads), **configuration.options, **options).step
+
+    steps: dict[str, Step] = {"on": ours(), "off": ours(watch=False), "clip": ours(clip_norm=CLIP)}
+    for way in contenders.torch_ways(configuration):
+        params = contenders.parameters(case, grads)
+        steps[f"torch {way}"] = partial(_clip_and_step, params, contenders.torch_optimizer(configuration, params, way))
+    for step in steps.values():
+        for _ in range(_WARM_UP):
+            step()
+    timings = alternate(steps, rounds or case.rounds)
+    theirs = [timings.pop(name) for name in list(timings) if name.startswith("torch ")]
+    if theirs:
+        timings["torch"] = min(theirs, key=lambda timing: timing.median)
+    return Watching(case.name, configuration.label, configuration.name, timings)
+
+
+def _clip_and_step(params: Sequence[Tensor], optimizer: torch.optim.Optimizer) -> None:
+    torch.nn.utils.clip_grad_norm_(params, CLIP)
+    optimizer.step()
+
+
+class _Deaf(Recorder):
+    """A recorder that records no batch."""
+
+    def batch(self, loss: Tensor, moments: Sequence[float]) -> None: ...
+
+    def hypers(self, optimizer: torch.optim.Optimizer) -> None: ...
+
+
+def time_fit(*, rounds: int | None = None) -> Watching:
+    """Time whole epochs of ``learn.fit`` on the MLP with RMSprop: watch and recorder on against both off."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(_BATCHES * _ROWS, 784, generator=generator)
+    targets = torch.randint(10, (len(inputs),), generator=generator)
+
+    def learner(on: bool) -> Step:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(784, 200), nn.ReLU(), nn.Linear(200, 10))
+        opt_func = partial(RMSprop, lr=1e-4, watch=on)
+        learn = Learner(model, (Batches(inputs, targets, _ROWS), None), cross_entropy, opt_func, quiet=True)
+        if not on:
+            learn.recorder = _Deaf()
+        return partial(learn.fit, 1)
+
+    timings = alternate({"on": learner(True), "off": learner(False)}, rounds or _ROUNDS_OF_FIT)
+    one = {
+        k: Timing(t.median / _BATCHES, t.low / _BATCHES, t.high / _BATCHES, t.steps, t.rounds)
+        for k, t in timings.items()
+    }
+    return Watching("fit", "rmsprop", "RMSprop", one)

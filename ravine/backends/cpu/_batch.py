@@ -1,0 +1,241 @@
+"""A batch of CPU tensors that one kernel steps in one call.
+
+A table holds the address of every tensor. From step to step only the gradients' addresses are new; that the
+parameters still stand where they stood is checked here, and that the states do by the plan, because a kernel writes
+to addresses, not to tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ravine.backends import WATCHED, States
+from ravine.backends.cpu._compiler import compile_kernel, has_float16
+from ravine.backends.cpu._kernel import CHUNK, FIGURES, TASK, kernel_source, supported
+from ravine.formula import Program
+
+_WATCH = TASK.index("watch")
+_GRAD = 1  # the row of the gradients in the table of addresses
+_address, _numel, _contiguous = Tensor.data_ptr, Tensor.numel, Tensor.is_contiguous
+
+
+def _dense(tensor: Tensor) -> bool:
+    """Whether the elements fill one stretch of memory, in any order of dimensions."""
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1:
+            if stride != expected:
+                return False
+            expected *= size
+    return True
+
+
+def _real_dtype(tensor: Tensor) -> torch.dtype:
+    return tensor.dtype.to_real() if tensor.is_complex() else tensor.dtype
+
+
+def why_not(tensor: Tensor) -> str:
+    """Why no kernel can work on this tensor, in words; empty if one can."""
+    if type(tensor) not in (Tensor, torch.nn.Parameter):
+        return f"it is a {type(tensor).__name__}, a tensor subclass"
+    if tensor.device.type != "cpu":
+        return f"it is on {tensor.device}, and kernels run on the CPU"
+    if tensor.layout is not torch.strided:
+        return f"its layout is {tensor.layout}"
+    if not supported(_real_dtype(tensor)) or (_real_dtype(tensor) is torch.float16 and not has_float16()):
+        return f"its dtype is {tensor.dtype}"
+    if tensor.is_conj() or tensor.is_neg():
+        return "it is a lazy conjugate or negative view"
+    if not _dense(tensor):
+        return (
+            f"its elements do not fill one stretch of memory (shape {tuple(tensor.shape)}, strides {tensor.stride()})"
+        )
+    return ""
+
+
+class Fused:
+    """A batch that runs on a kernel; see ``ravine.backends.Batch``.
+
+    All tensors have what ``why_not`` asks for, all of one buffer the same dtype, and the states of a parameter
+    its strides. The figures of ``slots`` steps are kept; of none, the kernel does not make them.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        params: Sequence[Tensor],
+        states: Sequence[States],
+        grad_dtype: torch.dtype,
+        slots: int = 0,
+    ) -> None:
+        self.program, self.params, self.states = program, list(params), list(states)
+        self.active: np.ndarray | None = None
+        names = list(program.states)
+        self._layouts = [(p.shape, p.stride(), p.dtype) for p in params]
+        # A lazily negated real tensor is the imaginary part of a conjugate; with one element it counts as contiguous.
+        self._single = [i for i, p in enumerate(params) if p.numel() == 1]
+        self._empty = sum(p.numel() == 0 for p in params)
+        # torch lets no gradient of another dtype be set, unless a parameter says that it may be.
+        own = all(getattr(p, "grad_dtype", p.dtype) == p.dtype == grad_dtype for p in params)
+        self._simple = own and all(p.is_contiguous() and not p.is_complex() for p in params)
+        self._grad_dtype = grad_dtype
+        self._param_addresses = [p.data_ptr() for p in params]
+        self._numels = [p.numel() for p in params]
+        self._grads: list[Tensor | None] = []
+
+        dtypes = {
+            "param": _real_dtype(params[0]),
+            "grad": grad_dtype.to_real() if grad_dtype.is_complex else grad_dtype,
+        }
+        dtypes |= {name: _real_dtype(states[0][name]) for name in names}
+        sources = [kernel_source(program, i, dtypes, slots > 0) for i in range(len(program.passes))]
+        self._kernels = [compile_kernel(source) for source in sources]
+        self._itemsize = {name: torch.empty(0, dtype=d).element_size() for name, d in dtypes.items()}
+
+        sizes = [p.numel() * (2 if p.is_complex() else 1) for p in params]
+        self.elements = sum(sizes)
+        cuts = [(i, o, min(CHUNK, n - o)) for i, n in enumerate(sizes) for o in range(0, n, CHUNK)]
+        self._tensor_of, self._start, self._count = np.array(cuts, dtype=np.int64).reshape(-1, 3).T.copy()
+        self._addresses = np.zeros((len(program.buffers), len(params)), dtype=np.int64)
+        self._addresses[0] = self._param_addresses
+        for row, name in enumerate(names, start=2):
+            self._addresses[row] = [s[name].data_ptr() for s in states]
+        rows = max((len(p.numbers) for p in program.passes), default=0)
+        self._one = np.zeros((max(1, rows), 1))  # numbers that all tensors share
+        self._flat = self._one[:, 0]
+        self._many = np.zeros((max(1, rows), len(params)))  # numbers of each tensor
+        self._used: np.ndarray | None = None
+        self._sums = np.zeros((max((len(p.names) for p in program.passes), default=1), len(cuts)))
+        self._figures = np.zeros((max(1, slots), FIGURES, len(cuts)))  # of chunks, which are summed when asked for
+        self._were_active: list[np.ndarray | None] = [None] * len(self._figures)
+        self._first_slot, self._slot_size = self._figures.ctypes.data, self._figures[0].nbytes
+        self._full = [i for i, n in enumerate(sizes) if n]
+        self._first_chunk = np.flatnonzero(self._start == 0)  # of each of these
+        self._table = np.zeros(len(TASK), dtype=np.int64)
+        self._table[:3] = 0, len(cuts), len(params)
+        for entry, array in (
+            ("tensor_of", self._tensor_of),
+            ("start", self._start),
+            ("count", self._count),
+            ("address", self._addresses),
+            ("sums", self._sums),
+            ("watch", self._figures),
+        ):
+            self._table[TASK.index(entry)] = array.ctypes.data
+        self._use(self._one)
+        self._task = self._table.ctypes.data
+
+    def bytes_moved(self) -> int:
+        """Bytes that one step reads and writes if every parameter has a gradient."""
+        return self.elements * self.program.traffic(self._itemsize)
+
+    # --- gathering --------------------------------------------------------------------------------------------
+
+    def gather(self) -> bool:
+        if list(map(_address, self.params)) != self._param_addresses or list(map(_numel, self.params)) != self._numels:
+            return False
+        grads = [p.grad for p in self.params]
+        if self._simple:
+            try:
+                addresses = list(map(_address, grads))  # type: ignore[arg-type]
+                if (
+                    list(map(_numel, grads)) == self._numels  # type: ignore[arg-type]
+                    and all(map(_contiguous, grads))  # type: ignore[arg-type]
+                    and not (self._single and any(grads[i].is_neg() for i in self._single))  # type: ignore[union-attr]
+                    and addresses.count(0) == self._empty  # torch has tensors of zeros without memory
+                ):
+                    self._addresses[_GRAD] = addresses
+                    self._grads, self.active = grads, None
+                    return True
+            except (TypeError, RuntimeError, NotImplementedError):
+                pass  # a gradient is None, sparse or of another kind: look at each
+        return self._gather_each(grads)
+
+    def _gather_each(self, grads: list[Tensor | None]) -> bool:
+        """The careful way: any gradient may be missing, strided otherwise, or lazily conjugated."""
+        if [(p.shape, p.stride(), p.dtype) for p in self.params] != self._layouts:
+            return False
+        active = np.ones(len(grads), dtype=bool)
+        for i, (p, g) in enumerate(zip(self.params, grads, strict=True)):
+            if g is None:
+                active[i] = False
+                self._addresses[_GRAD, i] = 0
+                continue
+            if (
+                g.dtype != self._grad_dtype
+                or g.shape != p.shape
+                or g.layout is not torch.strided
+                or type(g) is not Tensor
+            ):
+                return False
+            if g._is_zerotensor() or g.is_conj() or g.is_neg() or (g.stride() != p.stride() and g.numel() > 1):
+                # preserve_format gives the parameter's strides, in the gradient's dtype
+                grads[i] = g = torch.empty_like(p, dtype=g.dtype, requires_grad=False).copy_(g.detach())
+            self._addresses[_GRAD, i] = g.data_ptr()
+        self._grads, self.active = grads, None if active.all() else active
+        return True
+
+    # --- running ----------------------------------------------------------------------------------------------
+
+    def _use(self, numbers: np.ndarray) -> None:
+        if self._used is not numbers:
+            self._table[TASK.index("rows")] = numbers.shape[1]
+            self._table[TASK.index("numbers")] = numbers.ctypes.data
+            self._used = numbers
+
+    def _run(self, index: int, numbers: tuple[Any, ...] | None) -> None:
+        if numbers:
+            try:
+                self._flat[: len(numbers)] = numbers
+                self._use(self._one)
+            except (ValueError, TypeError):  # some are arrays with a number per tensor
+                for row, values in enumerate(numbers):
+                    self._many[row] = values
+                self._use(self._many)
+        self._table[0] = 0
+        self._kernels[index](self._task, self.elements, len(self._count))
+
+    def reduce(self, index: int, numbers: tuple[Any, ...]) -> np.ndarray:
+        if self.active is not None:
+            self._sums.fill(0.0)  # chunks of tensors without a gradient are not visited
+        self._run(index, numbers)
+        rows = len(self.program.passes[index].names)
+        result = np.zeros((rows, len(self.params)))
+        if self._full:
+            sums: np.ndarray = np.add.reduceat(self._sums[:rows], self._first_chunk, axis=1)
+            if len(self._full) == len(self.params):
+                return sums
+            result[:, self._full] = sums
+        return result
+
+    def watched(self, slots: int) -> Tensor:
+        figures = np.zeros((slots, len(WATCHED), len(self.params)))
+        if len(self._first_chunk) == len(self._count):  # a chunk each
+            figures[:, :FIGURES, self._full] = self._figures[:slots]
+        else:
+            # Chunks first: joining is then done for all slots and figures at once.
+            chunks = np.ascontiguousarray(self._figures[:slots].transpose(2, 1, 0))
+            sums = np.add.reduceat(chunks, self._first_chunk, axis=0)
+            sums[:, 3:6] = np.maximum.reduceat(chunks[:, 3:6], self._first_chunk, axis=0)
+            figures[:, :FIGURES, self._full] = sums.transpose(2, 1, 0)
+        figures[:, FIGURES] = 1.0
+        for slot, active in enumerate(self._were_active[:slots]):
+            if active is not None:  # the chunks of others are of an older step
+                figures[slot][:, ~active] = 0.0
+        return torch.from_numpy(figures)
+
+    def write(self, numbers: tuple[Any, ...] | None, slot: int = 0) -> None:
+        self._table[_WATCH] = self._first_slot + slot * self._slot_size
+        self._were_active[slot] = self.active
+        self._run(len(self._kernels) - 1, numbers)
+        written = (
+            self.params if self.active is None else [p for p, a in zip(self.params, self.active, strict=True) if a]
+        )
+        # What autograd saved of these tensors is no longer true; this lets it say so in backward.
+        torch.autograd.graph.increment_version(written)
+        self._grads = []

@@ -1,0 +1,123 @@
+"""Compiles the text of a kernel with numba, once per process and, through the cache, once per machine.
+
+numba gives optimised LLVM code; llvmlite makes machine code of it, which is kept, and loads it. So a run that
+finds its kernels in the cache never imports numba.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+from ravine.backends.cpu import _cache as kept
+from ravine.backends.cpu._threads import Runner
+
+# Never nnan or ninf: a NaN must stay visible. Never arcp: x / sqrt(inf) would become an estimate that is NaN.
+_FASTMATH = {"reassoc", "contract", "nsz"}
+_ENTRY = "ravine_kernel"
+_SCALAR = ("sqrt", "exp", "log", "tanh", "isfinite", "isnan")  # functions of the language that math has
+
+
+def compiled() -> int:
+    """How many kernels this process has compiled or loaded from the cache."""
+    return compile_kernel.cache_info().currsize
+
+
+@cache
+def _llvm() -> Any:
+    """llvmlite's binding, ready to make code for this processor."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm
+
+
+def _target_machine() -> Any:
+    llvm = _llvm()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3, jit=True
+    )
+
+
+@cache
+def _processor() -> str:
+    llvm = _llvm()
+    return f"{llvm.get_process_triple()} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+
+
+@cache
+def has_float16() -> bool:
+    """Whether this processor converts float16 by itself (else a kernel would call a function that is not there)."""
+    processor = _processor()
+    return "+f16c" in processor or "aarch64" in processor or "arm64" in processor
+
+
+@cache
+def compile_kernel(source: str) -> Runner:
+    """The kernel of that text, ready to be called."""
+    key = kept.key(source, _processor())
+    code = kept.load(key)
+    if code is None:
+        function = _compile(source)
+        code = _machine_code(function.inspect_llvm())
+        if code is None:
+            return Runner(function.address, function)
+        kept.save(key, code)
+    llvm = _llvm()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine())
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return Runner(engine.get_function_address(_ENTRY), engine)
+
+
+def _compile(source: str) -> Any:
+    """numba's compiled C function of a kernel's text."""
+    import numba
+    from numba import types
+
+    from ravine.backends.cpu import _intrinsics as intrinsics
+
+    scope = {
+        **{name: value for name, value in vars(intrinsics).items() if not name.startswith("_")},
+        "carray": numba.carray,
+        "float32": numba.float32,
+        "float64": numba.float64,
+        **{name: getattr(math, name) for name in _SCALAR},
+    }
+    exec(compile(source, "<kernel>", "exec"), scope)
+    # numpy's error model: a division by zero gives infinity, and the loop has no early exit that stops vectorising.
+    return numba.cfunc(types.void(types.int64), fastmath=_FASTMATH, error_model="numpy")(scope["kernel"])
+
+
+def _machine_code(text: str) -> bytes | None:
+    """Machine code of numba's LLVM text with nothing in it but the kernel; None if it needs more than libm.
+
+    numba's own entry reports exceptions to Python and needs numba loaded. A kernel raises none, so it gets an
+    entry that calls the loop and returns.
+    """
+    llvm = _llvm()
+    names = [f.name for f in llvm.parse_assembly(text).functions if not f.is_declaration]
+    loops = [n for n in names if "kernel" in n and not n.startswith("cfunc.")]
+    if len(loops) != 1:
+        return None
+    entry = (
+        f"\ndefine void @{_ENTRY}(i64 %task) {{\n  %unused = alloca ptr\n"
+        f'  %status = call i32 @"{loops[0]}"(ptr %unused, ptr %unused, i64 %task)\n  ret void\n}}\n'
+    )
+    module = llvm.parse_assembly(text + entry)
+    for item in (*module.functions, *module.global_variables):
+        if not item.is_declaration and item.name != _ENTRY:
+            item.linkage = "internal"
+    options = llvm.create_pipeline_tuning_options(speed_level=0)
+    builder = llvm.create_pass_builder(_target_machine(), options)
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_global_dead_code_eliminate_pass()
+    passes.run(module, builder)
+    needed = [f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")]
+    known = {f"{name}{suffix}" for name in (*_SCALAR, "pow") for suffix in ("", "f")}
+    if not known.issuperset(needed):
+        return None
+    code: bytes = _target_machine().emit_object(module)
+    return code

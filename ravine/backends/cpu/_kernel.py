@@ -1,0 +1,158 @@
+"""Prints a pass of a program as a kernel: Python text that numba compiles to one loop over memory.
+
+A kernel is called once for all tensors of a batch, by every thread. Each call takes chunks of 16,384 elements
+from a shared counter until there are none left. What it works on stands in a table of 64-bit integers whose
+address is its only argument; ``TASK`` names the entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from ravine.backends import compute_dtype
+from ravine.formula import Program
+from ravine.formula._printer import RESERVED, Statements, signature_name
+
+#: Elements in a chunk: 64 KiB of float32, so that a few buffers of it fit in a core's cache.
+CHUNK = 16384
+#: The entries of the table that a kernel is given. ``next_chunk`` is shared by the threads; the rest is read only.
+TASK = (
+    "next_chunk",
+    "chunks",
+    "tensors",
+    "rows",
+    "tensor_of",
+    "start",
+    "count",
+    "address",
+    "numbers",
+    "sums",
+    "watch",
+)
+#: Of WATCHED, what a kernel gives for each chunk; whether a tensor was stepped is known without it.
+FIGURES = 7
+
+#: Below this the squares of float32 begin to lose digits.
+_TINY = 1e-15
+_ITEMSIZE = {torch.float32: 4, torch.float64: 8, torch.bfloat16: 2, torch.float16: 2}
+_POINTER = {
+    torch.float32: "at_float32", torch.float64: "at_float64", torch.bfloat16: "at_uint16", torch.float16: "at_uint16",
+}  # fmt: skip
+_LOAD = {torch.bfloat16: "from_bfloat16({})", torch.float16: "from_float16({})"}
+_STORE = {torch.bfloat16: "to_bfloat16({})", torch.float16: "to_float16({})"}
+
+_HEAD = """\
+def kernel(task):
+    table = carray(at_int64(task), {size})
+    chunks, tensors, rows = table[1], table[2], table[3]
+    tensor_of = carray(at_int64(table[4]), chunks)
+    start = carray(at_int64(table[5]), chunks)
+    count = carray(at_int64(table[6]), chunks)
+    address = carray(at_int64(table[7]), ({buffers}, tensors))
+    numbers = carray(at_float64(table[8]), ({numbers}, rows))
+    sums = carray(at_float64(table[9]), ({sums}, chunks))
+    watch = carray(at_float64(table[10]), ({figures}, chunks))
+    while True:
+        chunk = take_next(task)
+        if chunk >= chunks:
+            break
+        tensor = tensor_of[chunk]
+        if address[1, tensor] == 0:  # no gradient in this step
+            continue
+        row = tensor if rows > 1 else 0
+        first, n = start[chunk], count[chunk]"""
+
+
+def supported(dtype: torch.dtype) -> bool:
+    """Whether a kernel can hold tensors of this (real) dtype."""
+    return dtype in _ITEMSIZE
+
+
+def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype], watch: bool = False) -> str:
+    """The text of the kernel of pass ``index``, for the given dtype of each buffer.
+
+    With ``watch`` the pass that writes also gives the figures of each chunk.
+    """
+    p = program.passes[index]
+    watch = watch and p.writes and "param" in p.names
+    real = "float64" if compute_dtype(list(dtypes.values())) is torch.float64 else "float32"
+    reads = [*p.reads, *(b for b in ("param", "grad") if watch and b not in p.reads)]
+    used = [b for b in program.buffers if b in reads or (p.writes and b in p.names)]
+    lines = []
+    for i, (symbol, name) in enumerate(zip(p.numbers, p.number_names, strict=True)):
+        text = f"numbers[{i}, row]"
+        lines.append(f"{name} = {text} != 0.0" if symbol.truth else f"{name} = {real}({text})")
+    code = {b: signature_name(b) for b in program.buffers}
+    for b in used:
+        at = f"{_POINTER[dtypes[b]]}(address[{program.buffers.index(b)}, tensor] + {_ITEMSIZE[dtypes[b]]} * first)"
+        lines.append(f"{code[b]}_ = carray({at}, n)")
+    taken = [*RESERVED, *(f"{code[b]}_" for b in used)]
+    # Constants have the type that the loop computes in, so that nothing is widened.
+    results = [f"new_{code[b]}" for b in p.names] if p.writes else [f"x{i}" for i in range(len(p.names))]
+    body = Statements(p.results, p.leaves(), taken, results, constant=lambda value: f"{real}({_literal(value)})")
+    load = {b: _LOAD.get(dtypes[b], "{}").format(f"{code[b]}_[i]") for b in reads}
+    loop = [f"{code[b]} = {load[b]}" for b in reads]
+    loop += body.lines
+    after: list[str] = []
+    if p.writes:
+        for name, value in zip(p.names, body.results, strict=True):
+            loop.append(f"{code[name]}_[i] = {_STORE.get(dtypes[name], '{}').format(f'{real}({value})')}")
+        if watch:
+            value = body.results[p.names.index("param")]
+            if dtypes["param"] in _STORE:  # what the tensor holds afterwards, not what was to be stored
+                value = _LOAD[dtypes["param"]].format(_STORE[dtypes["param"]].format(f"{real}({value})"))
+            before, inside, after = _watching(real, f"{real}({value}) - param", load["grad"])
+            lines += before
+            loop += inside
+    else:
+        lines += [f"total{i} = {real}(0)" for i in range(len(p.names))]
+        loop += [f"total{i} += {value} * {value}" for i, value in enumerate(body.results)]
+    head = _HEAD.format(
+        size=len(TASK),
+        buffers=len(program.buffers),
+        numbers=max(1, len(p.numbers)),
+        sums=max(1, len(p.names)),
+        figures=FIGURES,
+    )
+    result = [head, *(f"        {line}" for line in lines), "        for i in range(n):"]
+    result += [f"            {line}" for line in loop]
+    if not p.writes:
+        after = [f"sums[{i}, chunk] = total{i}" for i in range(len(p.names))]
+    result += [f"        {line}" for line in after]
+    return "\n".join(result) + "\n"
+
+
+def _watching(real: str, moved: str, grad: str) -> tuple[list[str], list[str], list[str]]:
+    """The lines before, in and after the loop that give a chunk's figures.
+
+    Magnitudes are compared as integers, the bits of a float without its sign: the comparison of floats would not
+    become vector code where NaN counts. NaN is the largest. Only where the squares of gradients are not finite, or too
+    small for float32, does a loop of its own count those that are not finite and sum in double precision.
+    """
+    what = {"grad": f"{real}(grad)", "param": f"{real}(param)", "update": "moved"}
+    before, after = [], []
+    inside = [f"moved = {real}({moved})"]
+    for row, (name, value) in enumerate(what.items()):
+        before += [f"{name}_square = {real}(0)", f"{name}_top = magnitude({real}(0))"]
+        inside += [f"{name}_square += {value} * {value}", f"{name}_top = larger({name}_top, magnitude({value}))"]
+        after += [f"watch[{row}, chunk] = {name}_square", f"watch[{row + 3}, chunk] = from_magnitude({name}_top)"]
+    after += [
+        "nonfinite = 0",
+        "top = from_magnitude(grad_top)",
+        f"if not isfinite(grad_square) or (top < {_TINY} and top > 0.0):",
+        "    wide = 0.0",
+        "    for i in range(n):",
+        f"        one = float64({grad})",
+        "        nonfinite += 0 if isfinite(one) else 1",
+        "        wide += one * one",
+        "    watch[0, chunk] = wide",
+        "watch[6, chunk] = nonfinite",
+    ]
+    return before, inside, after
+
+
+def _literal(value: float) -> str:
+    """The value as Python text; infinity and NaN have none of their own."""
+    return repr(value) if abs(value) < float("inf") else f"float('{value}')"

@@ -1,0 +1,154 @@
+"""``ravine bench``: chooses what ``ravine._bench`` measures, and shows it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import click
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from ravine._bench import tables
+from ravine._bench.cases import CASES, find_cases, find_configurations
+from ravine._bench.endurance import Endurance, endure
+from ravine._bench.first_step import FirstStep, time_first_step
+from ravine._bench.machine import facts
+from ravine._bench.steps import Row, time_steps
+from ravine._bench.targets import TARGETS, THREADS, evaluate
+from ravine._bench.watching import Watching, time_fit, time_watching
+from ravine.errors import OptionError
+
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+
+_Thing = TypeVar("_Thing")
+_Result = TypeVar("_Result")
+
+
+@click.command()
+@click.option("--case", "cases", multiple=True, metavar="NAME", help=f"A case ({', '.join(CASES)}); repeatable.")
+@click.option("-o", "--optimizer", "optimizers", multiple=True, metavar="NAME", help="An optimizer; repeatable.")
+@click.option("--dtype", type=click.Choice(DTYPES), help="Of parameters and gradients (float32).")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads to step on (torch's number).")
+@click.option("--rounds", type=click.IntRange(min=1), help="Rounds of turns; of processes with --first-step.")
+@click.option("--compile", "with_compile", is_flag=True, help="Let torch.compile take part (compiles for long).")
+@click.option("--first-step", is_flag=True, help="Time the first step of fresh processes instead.")
+@click.option("--endurance", is_flag=True, help="Make 10,000 steps with a new learning rate at each instead.")
+@click.option("--watch", "watching", is_flag=True, help="Time what watching and clipping cost instead.")
+@click.option("--targets", is_flag=True, help="Hold all this against the targets; exit 1 if one is missed.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here.")
+def command(
+    cases: tuple[str, ...],
+    optimizers: tuple[str, ...],
+    dtype: str | None,
+    threads: int | None,
+    rounds: int | None,
+    with_compile: bool,
+    first_step: bool,
+    endurance: bool,
+    watching: bool,
+    targets: bool,
+    json_file: Path | None,
+) -> None:
+    """Time optimizer steps against torch and the memory's stream limit.
+
+    The contenders take turns in one run: ravine, torch's default, foreach and fused steps, and the memory
+    stream (``mul_`` in place). With --targets and nothing else chosen, step times, first steps and endurance
+    all run.
+    """
+    chosen = find_configurations(optimizers)
+    stepping = not (first_step or endurance or watching)
+    if targets and stepping:
+        first_step = endurance = watching = True
+    _refuse_unused(stepping, first_step, watching, case=cases, dtype=dtype, compile=with_compile, rounds=rounds)
+    if targets and dtype not in (None, "float32"):
+        raise OptionError(f"the targets are for float32, not {dtype}: leave out --targets or --dtype")
+    if (targets or watching) and not cases:
+        cases = tuple({target.case: None for target in TARGETS if target.case in CASES})
+    found = find_cases(cases)
+    dtype = dtype or "float32"
+
+    if json_file and not json_file.parent.is_dir():
+        raise OptionError(f"--json {json_file}: there is no folder {json_file.parent}")
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(
+            width=100, highlight=False
+        )  # a file or a pipe has no width, and these tables need more than 80
+    rows: list[Row] = []
+    first: list[FirstStep] = []
+    long: list[Endurance] = []
+    watched: list[Watching] = []
+    with _threads(threads):
+        machine = facts()
+        console.print(f"{machine['cpu']}, {machine['threads']} threads, torch {machine['torch']}")
+        for case in found if stepping else []:
+            time_one = partial(time_steps, case, dtype=getattr(torch, dtype), rounds=rounds, with_compile=with_compile)
+            timed = _each(chosen, time_one, f"{case.title}: {{}}")
+            rows += timed
+            console.print(tables.step_table(timed))
+        if rows:
+            console.print(tables.STEP_LEGEND)
+        if first_step:
+            # Each round of these takes seconds: the rounds of step times are not theirs.
+            processes = 1 if stepping else rounds or 1
+            first = _each(chosen, partial(time_first_step, rounds=processes), "first step: {}")
+            console.print(tables.first_step_table(first))
+        if endurance:
+            long = _each(chosen, endure, "endurance: {}")
+            console.print(tables.endurance_table(long))
+        if watching:
+            for case in found:
+                watched += _each(chosen, partial(time_watching, case, rounds=rounds), f"watch, {case.title}: {{}}")
+            watched += _each([None], lambda _: time_fit(rounds=rounds), "watch, fit")
+            console.print(tables.watching_table(watched))
+    verdicts = evaluate([*rows, *first, *long, *watched]) if targets else []
+    if targets:
+        console.print(tables.target_table(verdicts))
+        if machine["threads"] != THREADS:
+            console.print(f"The targets are for {THREADS} threads; this was {machine['threads']}.")
+    if json_file:
+        figures = tables.as_json(machine, dtype, rows, first, long, watched, verdicts)
+        json_file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    if any(verdict.met is False for verdict in verdicts):
+        sys.exit(1)
+
+
+def _each(chosen: Sequence[_Thing], measure: Callable[[_Thing], _Result], label: str) -> list[_Result]:
+    """Measure one after the other, with a progress bar on standard error if that is a terminal."""
+    console = Console(stderr=True)
+    results = []
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=len(chosen))
+        for configuration in chosen:
+            progress.update(task, description=label.format(getattr(configuration, "label", "")))
+            results.append(measure(configuration))
+            progress.advance(task)
+    return results
+
+
+def _refuse_unused(stepping: bool, first_step: bool, watching: bool, **options: object) -> None:
+    """Nothing that was asked for is ignored: first steps and endurance have one case, and all but steps one dtype."""
+    if stepping:
+        return
+    for name, value in options.items():
+        if value and not ((name == "rounds" and (first_step or watching)) or (name == "case" and watching)):
+            raise OptionError(f"--{name.replace('_', '-')} is for step times: leave it out here")
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """Let torch, and so everything that is timed, use this many threads."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(number or before)
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,88 @@
+"""``ravine compare``: a fair comparison from the command line, with its table, its verdict and its report."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from ravine.cli._options import DATA, tasks_text
+from ravine.comparison._compare import compare
+from ravine.comparison._report import summary
+from ravine.comparison._study.declare import PRESETS
+from ravine.optim import _spec as specs
+from ravine.plotting import _tables as tables
+from ravine.train._named import usage as schedule_forms
+
+_INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
+
+_HELP = f"""Find out which optimizer, and which learning rate, is best on TASK.
+
+Every optimizer is tried at as many points of its search space, on validation data; the best is confirmed with fresh
+seeds, the same for all, and only there the test data are read. The verdict says what these runs show, and how many
+more seeds would settle the rest. The folder ravine-out/compare-TASK gets report.html, report.md and pictures.
+
+TASK is one of those below, or a Python file with a function that returns a Task; without it, digits. Without -o these
+are compared: {", ".join(specs.DEFAULTS)}.
+"""
+
+
+@click.command(name="compare", help=_HELP, epilog=tasks_text())
+@click.argument("task", default="digits")
+@click.option(
+    "-o",
+    "--optimizer",
+    "optimizers",
+    multiple=True,
+    metavar="NAME[:key=value,...]",
+    help="An optimizer, such as rmsprop:alpha=0.9, torch-adam or your own, my_rule.py:MyRule; what is "
+    "given is not searched. Repeat for more.",
+)
+@click.option(
+    "--preset",
+    default="standard",
+    show_default=True,
+    metavar="|".join(PRESETS),
+    help="How much is tried: "
+    + "; ".join(f"{name}, {p.points} points and {p.seeds} fresh seeds" for name, p in PRESETS.items())
+    + ". Quick trainings are as short as the task allows.",
+)
+@click.option("--points", type=int, help="Points of each search space.")
+@click.option("--seeds", type=int, help="Fresh seeds to confirm with.")
+@click.option("--steps", type=int, help="Steps of each training.")
+@click.option(
+    "--schedule", default="", metavar="NAME:ARGUMENTS", help=f"How the rate changes: {', '.join(schedule_forms())}."
+)
+@click.option("--space", type=click.Path(path_type=Path), metavar="FILE", help="A TOML file with other search spaces.")
+@click.option("--reference", default="", metavar="NAME", help="Whose runs set the target; without it the first one's.")
+@click.option("--jobs", type=int, help="Trainings at a time, each on one thread; without it one for each processor.")
+@click.option("--study", metavar="NAME", help="The study's name: to go on with it, or to share it.")
+@click.option(
+    "--storage",
+    metavar="URL",
+    envvar="RAVINE_STORAGE",
+    help="Where trials are kept: postgresql://..., or a journal file. Others take part by `ravine worker`.",
+)
+@DATA
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The folder of the report; one with a study is gone on with."
+)
+@click.pass_context
+def command(context: click.Context, optimizers: tuple[str, ...], **given: Any) -> None:
+    # as Ctrl-C: workers end, and it is said how to go on
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        result = compare(optimizers=optimizers or specs.DEFAULTS, **given)
+        heads, rows = summary.table(result)
+        Console().print(tables.table(heads, rows, summary.title(result)))
+        click.echo(summary.words(result))
+        for path in result.write():
+            click.echo(f"Wrote {path}")
+    except KeyboardInterrupt as interrupt:
+        click.echo("\n".join(["Interrupted.", *getattr(interrupt, "__notes__", [])]), err=True)
+        context.exit(_INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,95 @@
+"""``ravine worker``: runs trials of a study that others, on this or other machines, may work on too."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import click
+
+from ravine.cli._options import DATA
+from ravine.comparison._study.protocol import Done, Stage
+from ravine.comparison._study.result import Result
+from ravine.comparison._study.store import Store, hidden
+from ravine.comparison._study.store import check as check_storage
+from ravine.comparison._study.trial import run
+from ravine.comparison._study.versions import check
+from ravine.comparison._study.worker import Ending, work
+from ravine.errors import DataError, OptionError
+from ravine.tasks import Task, find
+
+_HELP = """Run trials of a study until none is needed.
+
+Any number of workers, on any number of machines, may work on one study: they share its trials through the storage. One
+that is killed loses its trial to another. The study is made by `ravine compare --study NAME --storage URL`. Where it has a
+task or an optimizer in a Python file, start the worker in the folder from which the study named it, with the same file.
+"""
+
+
+@click.command(name="worker", help=_HELP)
+@click.option("--study", required=True, metavar="NAME", help="The study's name.")
+@click.option(
+    "--storage",
+    required=True,
+    metavar="URL",
+    envvar="RAVINE_STORAGE",
+    help="postgresql://..., or the path of a journal file.",
+)
+@click.option("--rerun", metavar="KEY", help="Run the training of that key again and compare; a report has the keys.")
+@DATA
+@click.option("--quiet", is_flag=True, help="Say nothing.")
+def command(study: str, storage: str, rerun: str | None, data: Path | None, quiet: bool) -> None:
+    check_storage(storage)
+    if "://" not in storage and not Path(storage).is_file():
+        raise DataError(f"There is no journal file {storage}; ravine compare makes it.")
+    store = Store(study, storage)
+    spec = store.spec()
+    check(spec)  # before a file is run that is not the study's
+    task = find(spec.task, data or (None if spec.data is None else Path(spec.data)))
+    ending = Ending()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ending)
+    try:
+        if rerun is not None:
+            click.echo(_again(Result(spec, store.done()), task, rerun))
+            return
+        work(store, spec, task, _Lines(quiet).look, ending)
+    except KeyboardInterrupt:
+        click.echo("Interrupted; what was done is kept.", err=True)
+        raise SystemExit(130) from None
+    finally:
+        store.close()
+    if not quiet:
+        click.echo(f"The study {study} in {hidden(storage)} is complete.")
+
+
+class _Lines:
+    """A line where something has changed."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet, self.last = quiet, ""
+
+    def look(self, now: Stage, done: Done) -> None:
+        line = f"{now.name}: {now.total - len(now.jobs)} of {now.total}"
+        if not self.quiet and line != self.last:
+            click.echo(line)
+        self.last = line
+
+
+def _again(result: Result, task: Task, key: str) -> str:
+    """Run one training again, and say whether it gives what is kept.
+
+    Raises:
+        OptionError: there is none with that key.
+    """
+    by_key = {job.key(result.spec): (job, outcome) for job, outcome in result.jobs()}
+    if key not in by_key:
+        raise OptionError(
+            f"The study has no training {key!r}; the report's last table has the keys of all {len(by_key)}."
+        )
+    job, kept = by_key[key]
+    found = run(result.spec, task, job)
+    what = ", ".join([job.label, *(f"{name} {value:g}" for name, value in job.point.items()), f"seed {job.seed}"])
+    same = [found.score, found.losses, found.metrics] == [kept.score, kept.losses, kept.metrics]
+    told = "the same to the last digit" if same else f"another than the {kept.score!r} that is kept"
+    return f"{what}: validation loss {found.score!r}, {told}."

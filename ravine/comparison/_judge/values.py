@@ -1,0 +1,77 @@
+"""One number for each confirmation run, with the runs that have none kept as bounds.
+
+A run that diverged has no score, and one that missed the target no steps to it. Leaving them out would flatter the
+optimizer, so each counts as a *bound*, the least that it can be: a diverged run as the worst value that any run of
+the comparison shows, a miss as all the steps it was given (the *restricted* mean of survival analysis: Royston and
+Parmar, 2013, https://doi.org/10.1186/1471-2288-13-152). Means and differences are then those of the bounded values,
+and every sentence about them says so.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ravine.comparison._judge.arms import LOSS, Arm, Array, Measure, Run, named
+from ravine.errors import ComparisonError
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """One number for each seed of one arm.
+
+    Args:
+        numbers: seed to value, on the logarithm if the measure is a ratio.
+        bounded: the seeds whose value is a bound.
+        resolution: how far apart two values must be to be told apart at all; 0 for numbers measured exactly.
+    """
+
+    numbers: Mapping[int, float]
+    bounded: frozenset[int] = frozenset()
+    resolution: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """The mean over all seeds."""
+        return float(np.mean(list(self.numbers.values())))
+
+    def at(self, seeds: Sequence[int]) -> Array:
+        """The values of these seeds, in this order."""
+        return np.array([self.numbers[seed] for seed in seeds], dtype=float)
+
+
+def values_of(arms: Sequence[Arm], measure: Measure = LOSS) -> dict[str, Values]:
+    """The final validation loss, or a metric of the test set, of every confirmation run of these arms.
+
+    Raises:
+        ComparisonError: an arm has no runs, a run that did not diverge lacks the metric, or no run has a value.
+    """
+    for arm in arms:
+        if not arm.runs:
+            raise ComparisonError(f"{arm.name} has no confirmation runs to judge.")
+    sign = -1.0 if measure.higher_is_better else 1.0
+    found = {arm.name: {r.seed: _value(r, measure, arm.name) for r in arm.runs if not r.diverged} for arm in arms}
+    numbers = [value for values in found.values() for value in values.values()]
+    if not numbers:
+        raise ComparisonError(f"No run of {', '.join(named(arms))} has a {measure.name}: every one diverged.")
+    worst = sign * max(sign * value for value in numbers)
+    if measure == LOSS:  # a network that diverged is no better than at its first evaluation
+        worst = max(worst, *(run.curve[1][0] for arm in arms for run in arm.runs if not run.diverged))
+    return {
+        arm.name: Values(
+            {run.seed: found[arm.name].get(run.seed, worst) for run in arm.runs},
+            frozenset(run.seed for run in arm.runs if run.diverged),
+        )
+        for arm in arms
+    }
+
+
+def _value(run: Run, measure: Measure, name: str) -> float:
+    if measure == LOSS:
+        return float(run.score)
+    value = run.metrics.get(measure.name, np.nan)
+    if not np.isfinite(value):
+        raise ComparisonError(f"The run of {name} with seed {run.seed} has no {measure.name}: {value}.")
+    if measure.ratio and value <= 0:
+        raise ComparisonError(f"{measure.name} of {name} is {value} at seed {run.seed}: no ratio can be taken of it.")
+    return float(np.log(value) if measure.ratio else value)

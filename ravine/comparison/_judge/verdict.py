@@ -1,0 +1,230 @@
+"""The judgement of a whole comparison: every pair, every warning, and two sentences for the top of the report."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+
+import numpy as np
+
+from ravine.comparison._judge.arms import LOSS, STEPS, Arm, Measure, named
+from ravine.comparison._judge.budget import BudgetCurve, budget_of
+from ravine.comparison._judge.curse import WinnersCurse, winners_curse
+from ravine.comparison._judge.pair import TOO_MANY, Pair
+from ravine.comparison._judge.pairs import compare, compare_pairs
+from ravine.comparison._judge.target import StepsToTarget, Target, steps_to, target_of
+from ravine.comparison._judge.values import Values, values_of
+from ravine.comparison._judge.warnings import SPECIAL_CASES, Range, Warn, warnings_of
+from ravine.comparison._judge.words import article, count, listed, number
+from ravine.errors import ComparisonError, OptionError, nearest
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """All that a comparison says.
+
+    ``target`` and ``steps`` are None and empty where the target told nothing (a warning says why). ``pairs`` has the
+    name of each measure with every arm against ``base[measure]``; ``headline`` is the measure that ``sentence`` is
+    about: steps to target, or else the validation loss.
+    """
+
+    target: Target | None
+    steps: Mapping[str, StepsToTarget]
+    pairs: Mapping[str, Sequence[Pair]]
+    base: Mapping[str, str]
+    headline: Measure
+    budget: Mapping[str, BudgetCurve]
+    curses: Mapping[str, WinnersCurse]
+    warnings: Sequence[Warn]
+    sentence: str
+
+
+def judge(
+    arms: Sequence[Arm],
+    *,
+    reference: str,
+    against: str | None = None,
+    metrics: Sequence[Measure] = (),
+    spaces: Mapping[str, Mapping[str, Range]] | None = None,
+    special_cases: Mapping[str, Sequence[str]] = SPECIAL_CASES,
+    smallest: Mapping[str, float] | None = None,
+    alpha: float = 0.05,
+    power: float = 0.8,
+) -> Judgement:
+    """Judge a comparison by the protocol: target, steps, differences, warnings, words.
+
+    Args:
+        arms: what was measured of each optimizer.
+        reference: the arm that the target comes from.
+        against: the arm that all are held against; None takes the best in each measure.
+        metrics: the numbers of the test set to compare, each with its direction.
+        spaces: arm to hyperparameter to the range it was looked for in.
+        special_cases: optimizer to those it can become; see :func:`~ravine.comparison._judge.under_tuned`.
+        smallest: name of a measure to the smallest difference of interest in it.
+        alpha, power: the family-wise error of each measure, and the power that "n more seeds" must have.
+
+    Raises:
+        ComparisonError: the measurements do not fit together.
+        OptionError: an arm or measure that was named does not exist.
+    """
+    by_name = named(arms)
+    for name in (reference, *([] if against is None else [against])):
+        if name not in by_name:
+            raise OptionError(f"There is no arm {name!r}. {nearest(name, by_name)}")
+    said: list[Warn] = []
+    target, steps = None, dict[str, StepsToTarget]()
+    try:
+        target = target_of(by_name[reference])
+        steps = steps_to(target, arms)
+    except ComparisonError as error:
+        target = None
+        said.append(Warn("target", reference, f"There is no time to target, so losses are judged. {error}"))
+    values: dict[Measure, Mapping[str, Values]] = {}
+    if steps:
+        values[STEPS] = {name: found.values for name, found in steps.items()}
+    for measure in (LOSS, *metrics):
+        values[measure] = values_of(arms, measure)
+    known = [measure.name for measure in values]
+    for name in smallest or {}:
+        if name not in (*known, STEPS.name):
+            raise OptionError(f"There is no measure {name!r} to have a smallest difference. {nearest(name, known)}")
+    said += _unpaired(arms)
+    pairs = {
+        measure.name: compare(
+            found, measure, against=against, smallest=(smallest or {}).get(measure.name), alpha=alpha, power=power
+        )
+        for measure, found in values.items()
+    }
+    headline = STEPS if steps else LOSS
+    base = {name: held[0].second if held else arms[0].name for name, held in pairs.items()}
+    curses = {arm.name: curse for arm in arms if (curse := winners_curse(arm)) is not None}
+    return Judgement(
+        target,
+        steps,
+        pairs,
+        base,
+        headline,
+        budget_of(arms),
+        curses,
+        [*said, *warnings_of(arms, spaces, special_cases)],
+        overall(
+            _with_losses(pairs[headline.name], base[headline.name], values[LOSS], against, alpha),
+            base[headline.name],
+            steps,
+            [arm.name for arm in arms if all(run.diverged for run in arm.runs)],
+        ),
+    )
+
+
+def _with_losses(
+    pairs: Sequence[Pair], base: str, losses: Mapping[str, Values], against: str | None, alpha: float
+) -> list[Pair]:
+    """The pairs for the sentence: where the steps show nothing and the losses very clearly do, the losses speak.
+
+    Half of the reference's own runs miss the target by its definition, so an arm that never reaches it may still not
+    differ in steps. The losses are held to a fifth of alpha: with both, a tie is kept in all but 1.2 alpha.
+    """
+    if not pairs:
+        return []
+    names = list(losses)
+    family = list(combinations(names, 2)) if against is None else [(n, base) for n in names if n != base]
+    sure = {}
+    for pair in compare_pairs(losses, family, LOSS, alpha=alpha / 5):
+        if base in (pair.first, pair.second) and pair.kind != "no difference shown":
+            seen = pair if pair.second == base else pair.turned
+            sure[seen.first] = seen
+    return [sure.get(pair.first, pair) if pair.kind == "no difference shown" else pair for pair in pairs]
+
+
+def overall(
+    pairs: Sequence[Pair], base: str, steps: Mapping[str, StepsToTarget] | None = None, lost: Sequence[str] = ()
+) -> str:
+    """At most two sentences: who is within noise of ``base`` or that it stands alone, and what the others lose.
+
+    ``lost`` are those of which every run diverged: they have no numbers, so the pairs with them say nothing.
+    """
+    if not pairs:
+        return f"{base} is alone: there is nothing to compare it with."
+    pairs = [pair for pair in pairs if pair.first not in lost]
+    ties = [pair for pair in pairs if pair.kind == "no difference shown"]
+    others = [pair for pair in pairs if pair.kind != "no difference shown"]
+    said = []
+    if ties:
+        names = [pair.first for pair in ties]
+        who = f"{listed([base, *names])} are within noise of each other"
+        if len(names) > 1:
+            who = f"{listed(names)} are within noise of {base}"
+        said.append(f"{who}: {_settling(ties)}.")
+    elif pairs and not steps and all(pair.kind == "worse" for pair in pairs):
+        said.append(f"{base} is best.")
+    elif pairs and steps and all(pair.kind == "worse" for pair in pairs):
+        median = steps[base].median
+        after = f": it reaches the target after {number(median, 3)} steps in the median" if np.isfinite(median) else ""
+        said.append(f"{base} is best{after}.")
+    if not pairs:
+        said.append(f"{base} is best.")
+    parts = [_differing(others, steps or {}, base, bool(said))] if others else []
+    if lost:
+        parts.append(f"{listed(lost)} diverged in every run")
+    if parts:
+        said.append("; ".join(parts) + ".")
+    return " ".join(said)
+
+
+def _settling(ties: Sequence[Pair]) -> str:
+    """What it would take to decide, for the easiest of the pairs and for the hardest."""
+    easiest, *_, hardest = sorted([*ties, *ties], key=lambda pair: pair.more_seeds or 0)
+    least, most = easiest.more_seeds or 0, hardest.more_seeds or 0
+    if least == most or hardest.smallest is not None:
+        return hardest.settling
+    if least > TOO_MANY:
+        return f"more than {TOO_MANY:,} more seeds would be needed to settle it"
+    ends = f"{least:,} to {most:,}" if most <= TOO_MANY else f"{least:,} to more than {TOO_MANY:,}"
+    return f"{ends} more seeds would settle it, depending on the pair"
+
+
+def _differing(pairs: Sequence[Pair], steps: Mapping[str, StepsToTarget], base: str, base_is_said: bool) -> str:
+    """What the arms that differ from the base lose or gain, in one sentence without its full stop."""
+    lost = [pair.first for pair in pairs if pair.kind == "worse" and pair.first in steps]
+    never = [name for name in lost if len(steps[name].missed) == len(steps[name].steps)]
+    rest = [pair for pair in pairs if pair.first not in never]
+    parts = []
+    if 0 < len(rest) <= 3:
+        parts += [f"{pair.first} {pair.size}" for pair in rest]
+    for kind, measure in product(("better", "worse"), (STEPS, LOSS)):
+        group = [pair for pair in rest if pair.kind == kind and pair.measure == measure]
+        if len(rest) > 3 and group:
+            parts.append(f"{listed([pair.first for pair in group])} {_range(group)}")
+    if parts and not base_is_said:
+        parts[-1] += f" {'of' if rest[-1].measure.ratio else 'than'} {base}"
+    if never:
+        runs = len(steps[never[0]].steps)
+        parts.append(f"{listed(never)} never reached the target in {count(runs, 'run')}{' each' * (len(never) > 1)}")
+    return listed(parts)
+
+
+def _range(group: Sequence[Pair]) -> str:
+    """The differences of several arms that are all better, or all worse: ``need 2.1 to 2.9 times the steps``."""
+    sizes = sorted(pair.times if pair.measure.ratio else abs(pair.difference) for pair in group)
+    ends = " to ".join(dict.fromkeys(number(size) for size in (sizes[0], sizes[-1])))
+    measure, many = group[0].measure, len(group) > 1
+    if measure.ratio:
+        noun = "steps" if measure == STEPS else measure.name
+        return f"{'need' if many else 'needs'} {ends} times the {noun}"
+    side = "higher" if group[0].difference > 0 else "lower"
+    return f"{'have' if many else 'has'} {article(measure.name)} {ends} {side}"
+
+
+def _unpaired(arms: Sequence[Arm]) -> list[Warn]:
+    """A warning for each arm with seeds that another lacks: they cannot be paired."""
+    everywhere = set.intersection(*(set(arm.seeds) for arm in arms))
+    return [
+        Warn(
+            "seeds",
+            arm.name,
+            f"{count(len(arm.seeds) - len(everywhere), 'seed')} of {arm.name} "
+            f"{'was' if len(arm.seeds) - len(everywhere) == 1 else 'were'} not run with every other arm; "
+            "a seed counts only where it can be paired.",
+        )
+        for arm in arms
+        if set(arm.seeds) - everywhere
+    ]

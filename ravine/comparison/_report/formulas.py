@@ -1,0 +1,52 @@
+"""What one step of each optimizer computes, as text and as MathML, and where that comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+import torch
+
+from ravine.comparison._study.result import Result
+from ravine.formula._mathematics import formula_lines
+from ravine.formula._mathml import formula_mathml
+from ravine.optim import _registry as registry
+from ravine.optim import _spec as specs
+from ravine.optim._optimizer import Optimizer
+
+
+@dataclass(frozen=True)
+class Formula:
+    """The formula of an optimizer at its chosen point.
+
+    Attributes:
+        lines: as text, one assignment a line; empty for an optimizer that is not written as a formula.
+        mathml: the same as one ``<math>`` element; empty where ``lines`` is.
+        source: the paper, the library or the class that it comes from; empty if that is not known.
+    """
+
+    lines: tuple[str, ...] = ()
+    mathml: str = ""
+    source: str = ""
+
+
+def formulas(result: Result) -> dict[str, Formula]:
+    """The formulas of all optimizers at their chosen points, in the order of the spec."""
+    chosen, versions = result.stage.chosen, result.spec.versions
+    return {arm.label: _formula(arm.label, chosen.get(arm.label, {}), versions) for arm in result.spec.arms}
+
+
+def _formula(label: str, point: Mapping[str, float], versions: Mapping[str, str]) -> Formula:
+    source = ""
+    # an optimizer may be anybody's, and a report must not fail for want of a formula: what is known so far is shown
+    with suppress(Exception):
+        contender = specs.parse(label, None, None, versions)
+        if contender.reference:
+            return Formula(source=f"torch.optim.{contender.cls.__name__}")
+        source = specs.file_of(label) or registry.lookup(contender.name).source
+        optimizer = specs.at(contender, point).build([torch.nn.Parameter(torch.zeros(1))])
+        if isinstance(optimizer, Optimizer):
+            program = optimizer.program()
+            return Formula(tuple(formula_lines(program)), formula_mathml(program), source)
+    return Formula(source=source)

@@ -1,0 +1,191 @@
+"""The figures of a report as PNGs for papers: made of the same numbers as those of the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sized
+from typing import Any
+
+import numpy as np
+
+from ravine.comparison._judge import Judgement
+from ravine.comparison._report import figures, rows
+from ravine.comparison._report.looks import Look, brief, ceiling, drawn, looks, loss_axis, notes
+from ravine.comparison._study.result import Result
+from ravine.plotting._curves import name_lines, shortened
+from ravine.plotting._style import blank, png, tidy
+
+SIZE = 9.5, 5.6  # inches
+
+
+def pictures(result: Result, judgement: Judgement) -> dict[str, bytes]:
+    """The pictures by file name; those for which there are no numbers are left out."""
+    seen = looks(result)
+    draw = {
+        "curves": lambda: curves(result, judgement, seen),
+        "target": lambda: rows.target(judgement, seen),
+        "differences": lambda: rows.differences(judgement, seen),
+        "sensitivity": lambda: sensitivity(result, seen),
+        "budget": lambda: budget(result, judgement, seen),
+    }
+    return {f"{name}.png": png(draw[name]()) for name in figures.shown(result, judgement)}
+
+
+def curves(result: Result, judgement: Judgement, seen: dict[str, Look]) -> Any:
+    """The median loss of each optimizer's fresh runs on the way, the band from best to worst, and the target."""
+    found = figures.bands(result)
+    figure = blank(*SIZE)
+    axes = figure.add_subplot()
+    values = [v for band in found.values() for v in (*band.low, *band.median)]
+    values += [judgement.target.loss] if judgement.target else []
+    starts = [band.median[0] for band in found.values() if math.isfinite(band.median[0])]
+    loss_axis(axes, values, 3 * max(starts) if starts and max(starts) > 0 else math.inf)
+    bottom, top = axes.get_ylim()
+    ends = []
+    for label, band in found.items():
+        look = seen[label]
+        if band.diverged:  # a band to infinity would cover all others: its lower edge says as much
+            axes.plot(band.steps, drawn(band.low), color=look.line.colour, linewidth=0.8, alpha=0.7, zorder=2)
+        else:
+            axes.fill_between(band.steps, band.low, band.high, color=look.line.colour, alpha=_band(found), linewidth=0)
+        median = np.maximum(drawn(band.median), bottom)
+        axes.plot(band.steps, median, **look.line.options(), marker="o" if len(median) == 1 else "")
+        ends.append((label, _end(median, top), look.line))
+    axes.set_xlim(0, max((band.steps[-1] for band in found.values()), default=1))
+    axes.set_xlabel("step")
+    axes.set_ylabel("validation loss")
+    tidy(axes)
+    if judgement.target:
+        _mark_target(axes, judgement.target.loss)
+    lost = [
+        f"{shortened(arm.name)} {sum(run.diverged for run in arm.runs)} of {len(arm.runs)}"
+        for arm in result.arms
+        if any(run.diverged for run in arm.runs)
+    ]
+    about = f"Runs that diverged: {'; '.join(lost)}. A diverged run is infinitely bad, so of such bands only the lower "
+    notes(figure, about + "edge is drawn, a thin line: the best run." if lost else "")
+    name_lines(axes, ends)
+    return figure
+
+
+def _band(found: Sized) -> float:
+    """How opaque bands are: many lie over each other."""
+    return 0.15 if len(found) <= 4 else 0.07
+
+
+def _end(values: np.ndarray, top: float) -> float:
+    """Where a line ends; above the picture if it does not end in a number."""
+    return float(values[-1]) if len(values) and math.isfinite(values[-1]) else top
+
+
+def _mark_target(axes: Any, loss: float) -> None:
+    height = max(loss, axes.get_ylim()[0])
+    axes.axhline(height, color="0.25", linewidth=1, linestyle=(0, (5, 3)), zorder=4)
+    box = {"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
+    place = {"xycoords": axes.get_yaxis_transform(), "xytext": (0, 3), "textcoords": "offset points"}
+    axes.annotate(f"target {brief(loss)}", (0.008, height), **place, fontsize=8.5, color="0.25", bbox=box, zorder=6)
+
+
+def sensitivity(result: Result, seen: dict[str, Look]) -> Any:
+    """Score against the first hyperparameter that was searched; failures in a strip on top, a row for each optimizer."""
+    name = figures.hyperparameters(result)[0]
+    found = figures.sensitivity(result, name)
+    most = ceiling(result)
+    failed = [label for label, marks in found.items() if any(not m.score <= most for m in marks)]
+    figure = blank(SIZE[0], SIZE[1] + 0.2 * len(failed))
+    strip, axes = None, None
+    if failed:
+        heights = [0.2 * len(failed), SIZE[1]]
+        strip, axes = figure.subplots(2, 1, sharex=True, height_ratios=heights)
+    else:
+        axes = figure.add_subplot()
+    loss_axis(axes, [m.score for marks in found.values() for m in marks if m.score <= most])
+    for label, marks in found.items():
+        look = seen[label]
+        shown = [m for m in marks if m.score <= most]
+        first = [m for m in shown if m.seed == figures.TUNING_SEED]
+        if len(result.spec.arm(label).space) == 1:  # with more, neighbours in one differ in the others
+            thin = {**look.line.options(), "linewidth": 1.0, "alpha": 0.8}
+            axes.plot([m.value for m in first], [m.score for m in first], **thin)
+        axes.plot([m.value for m in shown], [m.score for m in shown], **look.marks())
+        chosen = [m for m in shown if m.chosen]
+        if chosen:
+            ring = {"markersize": 9.5, "markeredgecolor": "black", "markeredgewidth": 1.4, "zorder": 7}
+            mean = float(np.mean([m.score for m in chosen]))
+            axes.plot([chosen[0].value], [mean], **{**look.marks(), **ring})
+        axes.plot(
+            [], [], **{**look.line.options(), **look.marks(), "linestyle": look.line.dashes}, label=shortened(label)
+        )
+    if all(m.value > 0 for marks in found.values() for m in marks):
+        axes.set_xscale("log")
+    axes.set_xlabel("learning rate" if name == "lr" else name, parse_math=False)
+    axes.set_ylabel("validation loss at the end of tuning")
+    tidy(axes)
+    legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9, handlelength=3.2)
+    for text in legend.texts:
+        text.set_parse_math(False)
+    if strip is not None:
+        _failures(strip, {label: found[label] for label in failed}, most, seen)
+    about = "Each mark is a training; large with a black edge: the chosen point, mean over its seeds. "
+    about += "Above: × diverged, △ ended far above the losses that trainings start with." if failed else ""
+    notes(figure, about)
+    return figure
+
+
+def _failures(strip: Any, found: dict[str, list[figures.Mark]], most: float, seen: dict[str, Look]) -> None:
+    """Trainings that diverged or ended far too high, in a row for each optimizer."""
+    for row, (label, marks) in enumerate(found.items()):
+        colour = seen[label].line.colour
+        for mark, values in (
+            ("x", [m.value for m in marks if not math.isfinite(m.score)]),
+            ("^", [m.value for m in marks if math.isfinite(m.score) and m.score > most]),
+        ):
+            face = {"markerfacecolor": "none"} if mark == "^" else {}
+            strip.plot(values, [row] * len(values), mark, color=colour, markersize=6, markeredgewidth=1.5, **face)
+        strip.text(
+            1.01,
+            row,
+            shortened(label),
+            transform=strip.get_yaxis_transform(),
+            va="center",
+            fontsize=9,
+            parse_math=False,
+        )
+    strip.set_ylim(len(found) - 0.4, -0.6)
+    strip.set_yticks([])
+    strip.tick_params(axis="x", which="both", length=0, labelbottom=False)
+    strip.spines[["top", "right", "bottom", "left"]].set_visible(False)
+
+
+def budget(result: Result, judgement: Judgement, seen: dict[str, Look]) -> Any:
+    """The expected loss of the best of so many points, with the band that holds most subsets of that size."""
+    from matplotlib.ticker import NullFormatter, NullLocator
+
+    found = judgement.budget
+    figure = blank(*SIZE)
+    axes = figure.add_subplot()
+    loss_axis(axes, [v for curve in found.values() for v in (*curve.low, *curve.expected)], ceiling(result))
+    bottom, top = axes.get_ylim()
+    ends = []
+    for label, curve in found.items():
+        look = seen[label]
+        axes.fill_between(curve.points, curve.low, curve.high, color=look.line.colour, alpha=_band(found), linewidth=0)
+        expected = np.maximum(curve.expected, bottom)
+        style = {**look.line.options(), **look.marks(), "linestyle": look.line.dashes}
+        axes.plot(curve.points, expected, **style)
+        ends.append((label, _end(expected, top), look.line))
+    ticks = sorted({k for curve in found.values() for k in curve.points})
+    axes.set_xscale("log", base=2)
+    # the last number is all the points: its neighbour below may be too near to be named
+    shown = [k for k, after in zip(ticks, [*ticks[1:], math.inf], strict=True) if after / k > 1.25]
+    axes.set_xticks(shown, [f"{k:,}" for k in shown])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlim(ticks[0], max(ticks[-1], 2))
+    axes.set_xlabel("points of the search space that are tried")
+    axes.set_ylabel("expected validation loss of the best")
+    tidy(axes)
+    share = next(iter(found.values())).share
+    notes(figure, f"The band holds the best of at least {share:.0%} of all choices of so many points.")
+    name_lines(axes, ends)
+    return figure

@@ -1,0 +1,68 @@
+"""Seconds of a step, measured alone: nothing else of the study runs meanwhile, and the optimizers take turns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ravine.comparison._study.spec import Spec
+from ravine.comparison._study.trial import contender_of, parted
+from ravine.comparison._threads import one_thread
+from ravine.tasks import Task
+from ravine.train import Callback, Learner
+
+_TURNS, _STEPS, _FIRST = 5, 20, 2  # steps of a turn, of which the first find cold caches
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """What one step takes.
+
+    Attributes:
+        step: seconds of all of it: batch, forward, backward and the optimizer's step; the median over turns.
+        share: how much of that is the optimizer's step, from 0 to 1.
+    """
+
+    step: float
+    share: float
+
+
+def measure(spec: Spec, task: Task, chosen: Mapping[str, Mapping[str, float]]) -> dict[str, Seconds]:
+    """The seconds of a step of each optimizer at its chosen point, on one thread; of those that could be measured.
+
+    Args:
+        spec, task: the study's.
+        chosen: the point of each optimizer, by label.
+    """
+    training, _ = parted(task, 0)
+    found: dict[str, list[tuple[float, float]]] = {label: [] for label in chosen}
+    with one_thread(), torch.random.fork_rng(devices=[]):
+        for _ in range(_TURNS):
+            for label, point in chosen.items():
+                build = contender_of(spec.arm(label), point, task, spec.versions).build
+                learn = training.learner(build, seed=0, callbacks=[_Stop()], quiet=True)
+                learn.valid = None
+                try:
+                    learn.fit(-(-_STEPS // training.steps_per_epoch))
+                except Exception:  # a task may fail at times, and a study that is done is not lost for it
+                    continue
+                parts = {name: np.asarray(values)[_FIRST:] for name, values in learn.recorder.seconds.items()}
+                whole = np.sum(list(parts.values()), axis=0)
+                if len(whole):
+                    found[label].append((float(np.median(whole)), float(np.median(parts["step"] / whole))))
+    return {
+        label: Seconds(*(float(np.median([turn[i] for turn in turns])) for i in (0, 1)))
+        for label, turns in found.items()
+        if turns
+    }
+
+
+class _Stop(Callback):
+    """Ends a turn."""
+
+    def after_step(self, learn: Learner) -> None:
+        if learn.step == _STEPS:
+            learn.stop("measured")

@@ -1,0 +1,197 @@
+"""One training of a study: a pure function of the spec, a point and a seed. It can run anywhere, in any order, twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from ravine.comparison._study.spec import TUNING_SEED, ArmSpec, Spec
+from ravine.comparison._threads import one_thread
+from ravine.optim import _spec as specs
+from ravine.tasks import Data, Task
+from ravine.tasks._starts import starts
+from ravine.train import Batches, Callback, Learner, StopOnNaN
+
+_VALIDATION_SHARE = 0.2  # of the rows of the training data
+Kind = Literal["tune", "confirm"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training that is needed: which optimizer, at which point, with which seed; only ``confirm`` reads test data."""
+
+    label: str
+    point: Mapping[str, float]
+    seed: int
+    kind: Kind
+
+    def key(self, spec: Spec) -> str:
+        """The name of this training: the same for the same spec, point and seed."""
+        return _key(spec.hash, self.label, tuple(sorted(self.point.items())), self.seed, self.kind)
+
+
+@lru_cache(100_000)  # every look at a study asks for all of them
+def _key(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training gave.
+
+    Attributes:
+        score: the validation loss at the end; infinite if it diverged.
+        steps, losses: the validation losses on the way.
+        diverged: whether a loss was not finite.
+        metrics: on the test data, by name, and ``test_loss``; empty while tuning.
+        watch: the median over the run of the norm of the update over that of the parameter, by parameter.
+        seconds: of one step, all of it.
+        error: the traceback, if the task raised.
+    """
+
+    score: float = math.inf
+    steps: tuple[int, ...] = ()
+    losses: tuple[float, ...] = ()
+    diverged: bool = True
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    watch: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = math.nan
+    error: str = ""
+
+    def tree(self) -> dict[str, Any]:
+        """For JSON, which has no number for what is not finite."""
+        return {
+            "score": _finite(self.score),
+            "steps": list(self.steps),
+            "losses": [_finite(v) for v in self.losses],
+            "diverged": self.diverged,
+            "metrics": {k: _finite(v) for k, v in self.metrics.items()},
+            "watch": {k: _finite(v) for k, v in self.watch.items()},
+            "seconds": _finite(self.seconds),
+            "error": self.error,
+        }
+
+    @classmethod
+    def of_tree(cls, tree: Mapping[str, Any]) -> Outcome:
+        """The outcome of :meth:`tree`."""
+
+        def number(value: float | None) -> float:
+            return math.nan if value is None else value
+
+        return cls(
+            score=math.inf if tree["score"] is None else tree["score"],
+            steps=tuple(tree["steps"]),
+            losses=tuple(number(v) for v in tree["losses"]),
+            diverged=tree["diverged"],
+            metrics={k: number(v) for k, v in tree["metrics"].items()},
+            watch={k: number(v) for k, v in tree["watch"].items()},
+            seconds=number(tree["seconds"]),
+            error=tree["error"],
+        )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def parted(task: Task, seed: int) -> tuple[Task, Data]:
+    """The task with a part of its training rows kept apart, and that part. A test function has no rows to keep.
+
+    Which rows is decided by the seed: how good an optimizer seems depends on the choice of the data as much as on the
+    first weights, so the noise between seeds has to cover it (Bouthillier et al., 2021,
+    https://arxiv.org/abs/2103.03098).
+    """
+    if task.surface is not None:
+        return task, task.train
+    order = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(seed))
+    kept = max(1, round(len(order) * _VALIDATION_SHARE))
+    valid, train = (Data(task.train.inputs[rows], task.train.targets[rows]) for rows in (order[:kept], order[kept:]))
+    return replace(task, train=train), valid
+
+
+def run(spec: Spec, task: Task, job: Job) -> Outcome:
+    """Train. ``task`` is the spec's, loaded once for many trainings.
+
+    Whatever a task or an optimizer raises is raised here, and is the trial's failure.
+    """
+    training, valid = parted(task, job.seed)
+    contender = contender_of(spec.arm(job.label), job.point, task, spec.versions)
+    curve = _Curve(training.in_order(valid), spec)
+    learn = training.learner(
+        contender.build, seed=job.seed, model=_model(task, job.seed), callbacks=[StopOnNaN(), curve], quiet=True
+    )
+    learn.valid = None
+    epochs = -(-spec.steps // training.steps_per_epoch)
+    with one_thread(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(job.seed)  # dropout and the like: the same for all optimizers
+        learn.fit(epochs, schedule=spec.schedule or None)
+        losses = learn.recorder.losses
+        finite = bool(len(losses)) and math.isfinite(losses[-1]) and all(map(math.isfinite, curve.losses))
+        finite = finite and bool(curve.losses)
+        metrics: dict[str, float] = {}
+        if job.kind == "confirm" and finite:
+            metrics = learn.validate(training.in_order(task.test))
+            metrics["test_loss"] = metrics.pop("valid_loss")
+    seconds = sum(float(part.sum()) for part in learn.recorder.seconds.values()) / max(1, len(losses))
+    return Outcome(
+        score=curve.losses[-1] if finite else math.inf,
+        steps=tuple(curve.steps),
+        losses=tuple(curve.losses),
+        diverged=not finite,
+        metrics=metrics,
+        watch=_ratios(learn),
+        seconds=seconds,
+    )
+
+
+def _model(task: Task, seed: int) -> nn.Module:
+    """The weights that a seed begins with; for a test function a place in its window, its own start while tuning."""
+    model = task.start(seed)
+    if task.surface is not None and seed != TUNING_SEED:
+        place = torch.tensor(starts(task.surface, 2, seed)[1])
+        with torch.no_grad():
+            model.get_parameter("point").copy_(place)
+    return model
+
+
+def contender_of(
+    arm: ArmSpec, point: Mapping[str, float], task: Task, versions: Mapping[str, str] | None = None
+) -> specs.OptimizerSpec:
+    """The optimizer of an arm at a point of its space; ``versions`` are the spec's, for files of the user's own."""
+    return specs.at(specs.parse(arm.label, task.name, None, versions), point)
+
+
+def _ratios(learn: Learner) -> dict[str, float]:
+    """The median over the run of update over parameter, by parameter; of optimizers that are watched."""
+    history = learn.evidence().history
+    if not len(history):
+        return {}
+    ratio = torch.from_numpy(history.ratio).nan_to_num(0.0, 0.0, 0.0)
+    names = [name for name, p in learn.model.named_parameters() if p.requires_grad]
+    fitting = len(names) == len(history.names)  # a user's optimizer may leave some alone
+    return dict(zip(names if fitting else history.names, ratio.median(0).values.tolist(), strict=True))
+
+
+class _Curve(Callback):
+    """Measures the model so often on the validation rows, and ends the fit after the spec's steps."""
+
+    def __init__(self, valid: Batches, spec: Spec) -> None:
+        self.valid, self.total = valid, spec.steps
+        self.every = max(1, spec.steps // spec.evaluations)
+        self.steps: list[int] = []
+        self.losses: list[float] = []
+
+    def after_step(self, learn: Learner) -> None:
+        if learn.step % self.every == 0 or learn.step == self.total:
+            self.steps.append(learn.step)
+            self.losses.append(learn.validate(self.valid)["valid_loss"])
+        if learn.step == self.total:
+            learn.stop("all steps are done")

@@ -1,0 +1,101 @@
+"""Takes trials from the store and runs them until none is needed: one process, one thread, one trial at a time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ravine.comparison._study.protocol import Done, Stage, stage
+from ravine.comparison._study.spec import Spec
+from ravine.comparison._study.store import Store
+from ravine.comparison._study.trial import Outcome, run
+from ravine.comparison._study.versions import check
+from ravine.tasks import Task
+
+_WAIT = 0.05  # seconds, where all that is needed now is being done by others
+
+#: The environment variable with the process that a worker works for: without it, it ends.
+PARENT = "RAVINE_PARENT"
+
+Look = Callable[[Stage, Done], None]
+
+
+class Ending:
+    """A handler of signals that end a worker: at once while it trains, otherwise before its next trial.
+
+    An exception in the middle of a write to the store could leave a lock behind.
+    """
+
+    def __init__(self) -> None:
+        self._asked: BaseException | None = None
+        self._training = False
+
+    def __call__(self, number: int, _: object) -> None:
+        self._asked = KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
+        if self._training:
+            raise self._asked
+
+    def check(self) -> None:
+        """Raise what was asked for, or end where the process that this one works for was killed."""
+        if PARENT in os.environ and os.environ[PARENT] != str(os.getppid()):
+            raise SystemExit(0)
+        if self._asked is not None:
+            raise self._asked
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """While this lasts, a signal raises."""
+        self._training = True
+        try:
+            self.check()
+            yield
+        finally:
+            self._training = False
+
+
+def work(
+    store: Store, spec: Spec, task: Task, on_look: Look = lambda now, done: None, ending: Ending | None = None
+) -> Stage:
+    """Run trials until the study is done.
+
+    Args:
+        store, spec: the study.
+        task: the spec's.
+        on_look: called with the stage and what is done, before each trial.
+        ending: the handler of the signals that end this process.
+
+    Returns:
+        The last stage.
+
+    Raises:
+        DataError: a file of the user's own is not the one that the study was made with.
+        BaseException: what is no failure of the trial, such as KeyboardInterrupt; the trial is free for others.
+    """
+    ending = ending or Ending()
+    check(spec)  # else every trial would be kept as a failure
+    while True:
+        ending.check()
+        done = store.done()
+        now = stage(spec, done)
+        on_look(now, done)
+        if now.name == "done":
+            return now
+        claimed = store.claim(now.jobs, spec)
+        if claimed is None:
+            time.sleep(_WAIT)
+            continue
+        job, claim = claimed
+        with claim.alive():
+            try:
+                with ending.training():
+                    outcome = run(spec, task, job)
+            except Exception:  # the task's failure is the trial's, and the study goes on
+                outcome = Outcome(error=traceback.format_exc())
+            except BaseException:
+                claim.drop()
+                raise
+        claim.finish(outcome)

@@ -1,0 +1,34 @@
+"""What went wrong in a run: the module that a NaN came from, and a diagnosis in plain words.
+
+_evidence.py    what is known of a run, as plain arrays
+_rules.py       the table of rules; _rate_rules.py, _curve_rules.py and _layer_rules.py are their checks
+_readings.py    figures and words that several rules use
+_diagnosis.py   ``diagnose(run)``
+_nonfinite/     finds the module that a NaN came from
+"""
+
+from typing import TYPE_CHECKING
+
+from ravine._lazy import lazy
+
+if TYPE_CHECKING:
+    from ravine.diagnose._diagnosis import Diagnosis, Symptom, diagnose
+    from ravine.diagnose._evidence import Evidence
+    from ravine.diagnose._nonfinite.finding import Finding
+    from ravine.diagnose._nonfinite.reproducing import reproduce
+    from ravine.diagnose._nonfinite.tracing import trace
+
+__all__ = ["Diagnosis", "Evidence", "Finding", "Symptom", "diagnose", "reproduce", "trace"]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "Diagnosis": "ravine.diagnose._diagnosis",
+        "Evidence": "ravine.diagnose._evidence",
+        "Finding": "ravine.diagnose._nonfinite.finding",
+        "Symptom": "ravine.diagnose._diagnosis",
+        "diagnose": "ravine.diagnose._diagnosis",
+        "reproduce": "ravine.diagnose._nonfinite.reproducing",
+        "trace": "ravine.diagnose._nonfinite.tracing",
+    },
+)

@@ -1,0 +1,179 @@
+"""Rules about the course of the loss: spikes, swings, standing still, and validation that goes the other way.
+
+Each is a function from the evidence to what it found, in words, or None. Healthy figures stand beside the thresholds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ravine.diagnose._evidence import Evidence
+from ravine.diagnose._readings import FEWEST_STEPS, counted, curve, median_of, number, running_median, span, steps_of
+
+# --- spikes and swings ----------------------------------------------------------------------------------------------
+
+NEIGHBOURS = 31
+"""Steps whose median is the level of the loss at the middle one."""
+SPIKE_DEVIATIONS = 10.0
+SPIKE_TIMES_USUAL = 8.0
+"""Times the 90th percentile of all rises above the level: 1.5 to 3 for the highest of healthy runs, whose batches
+differ much and often; a spike is rare."""
+SPIKE_SHARE = 0.3
+"""Share of what the loss has fallen. Batches of 32 of a logistic regression reach 0.6, but often."""
+SPIKE_EARLIEST = 10
+"""The first steps are a time of their own: RMSprop's are ten times as long as the later ones."""
+SWINGS = 3
+SWING_SHARE = 0.1
+"""Share of what the loss has fallen that one swing up must bring back."""
+SWING_TIMES_NOISE = 5.0
+"""Times the deviation of a step's loss from the mean of its neighbours."""
+SWING_ALIKE = 0.7
+"""Correlation of the even steps' loss with the odd ones': near 1 for a swing, near 0 for the noise of batches."""
+HIGH_MOMENTUM = 0.9
+
+
+def spikes(evidence: Evidence) -> str | None:
+    """A few single steps far above the loss around them, by the median and the deviations of the neighbours."""
+    course = curve(evidence, 2 * FEWEST_STEPS)
+    if course is None or course.gain <= 0:
+        return None
+    level = running_median(course.losses, NEIGHBOURS)
+    rise = course.losses - level
+    deviation = 1.4826 * running_median(np.abs(rise), NEIGHBOURS)
+    above = rise[rise > 0]
+    if not len(above):
+        return None
+    usual = float(np.quantile(above, 0.9))
+    high = (
+        (rise > SPIKE_DEVIATIONS * deviation)
+        & (rise > SPIKE_TIMES_USUAL * usual)
+        & (rise > SPIKE_SHARE * course.gain)
+        & (np.arange(len(rise)) >= SPIKE_EARLIEST)
+    )
+    # steps in a row are one spike that takes some time to come down
+    places = [int(p) for p in np.flatnonzero(high) if p == 0 or not high[p - 1]]
+    if not places:
+        return None
+    highest = max(places, key=lambda p: rise[p])
+    where = "" if len(places) == 1 else f", at step {highest + 1:,}"
+    return (
+        f"The loss jumped at {steps_of(places)}{where} to {number(course.losses[highest])}, where the steps around have "
+        f"{number(level[highest])}{_gradient_at(evidence, highest + 1)}."
+    )
+
+
+def _gradient_at(evidence: Evidence, step: int) -> str:
+    """What the gradient was in the row of that step, if it stood out."""
+    history = evidence.history
+    rows = np.flatnonzero((history.first <= step) & (step <= history.last))
+    whole = np.sqrt(np.nansum(history.grad_norm**2, axis=1)) if len(history) else np.zeros(0)
+    if not len(rows) or not whole[rows[0]] > 2 * np.median(whole) > 0:
+        return ""
+    return f"; the gradient's norm was {number(whole[rows[0]] / np.median(whole))} times its median there"
+
+
+def overshooting(evidence: Evidence) -> str | None:
+    """High momentum, and a loss that swings slowly up and down, in even and odd steps alike."""
+    course = curve(evidence, FEWEST_STEPS)
+    name, momentum = _momentum(evidence)
+    if course is None or momentum < HIGH_MOMENTUM:
+        return None
+    losses = course.losses
+    smooth = running_median(losses, 5)
+    beside = (losses[:-2] + losses[2:]) / 2
+    noise = 1.4826 * float(np.median(np.abs(losses[1:-1] - beside))) / 1.5**0.5
+    least = max(SWING_SHARE * (course.first - float(smooth.min())), SWING_TIMES_NOISE * noise)
+    tops, bottoms = _turns(smooth, least)
+    if len(tops) < SWINGS:
+        return None
+    swinging = losses[bottoms[0] : tops[-1] + 1]
+    if len(swinging) < 4 * SWINGS or np.diff(tops).min() < 4:
+        return None
+    even, odd = (running_median(swinging[k : len(swinging) // 2 * 2 : 2], 3) for k in (0, 1))
+    if not np.corrcoef(even, odd)[0, 1] >= SWING_ALIKE:
+        return None
+    period = float(np.mean(np.diff(tops)))
+    height = max(smooth[top] - smooth[bottom] for top, bottom in zip(tops, bottoms, strict=True))
+    return (
+        f"The loss rose again {counted(len(tops), 'time')} after it had fallen, every {period:.0f} steps or so, by up to "
+        f"{number(height)} ({span(bottoms[0] + 1, tops[-1] + 1)}). {name} is {number(momentum)}."
+    )
+
+
+def _turns(values: np.ndarray, least: float) -> tuple[list[int], list[int]]:
+    """The tops and the bottoms before them, of every rise by at least so much that was followed by such a fall."""
+    tops, bottoms = [], []
+    low = high = 0
+    rising = False
+    for place, value in enumerate(values):
+        if rising:
+            if value > values[high]:
+                high = place
+            elif value < values[high] - least:
+                tops.append(high)
+                bottoms.append(low)
+                rising, low = False, place
+        elif value < values[low]:
+            low = place
+        elif value > values[low] + least:
+            rising, high = True, place
+    return tops, bottoms
+
+
+def _momentum(evidence: Evidence) -> tuple[str, float]:
+    """The momentum that was used most of the time, and how it is called; 0 without."""
+    for name, shown in (("momentum", "Momentum"), ("betas", "The first of betas")):
+        values = evidence.hypers.get(name)
+        if values is not None and len(values):
+            return shown, median_of(values[:, 0] if values.ndim == 2 else values)
+    return "", 0.0
+
+
+# --- standing still, and validation ---------------------------------------------------------------------------------
+
+NEAR_START = 0.9
+"""Share of the first loss: above, the run has learned nothing to speak of. A converged run ends far below."""
+STANDSTILL = 0.02
+"""Share of the first loss that the second half must be below the second quarter."""
+RISE_OF_VALIDATION = 0.2
+"""By how much of its lowest value the validation loss must have risen; healthy runs waver by up to 0.12."""
+LATE_EPOCHS = 3
+
+
+def plateau(evidence: Evidence) -> str | None:
+    """No improvement in more than half of the run, and a loss that is still near its start."""
+    course = curve(evidence, FEWEST_STEPS)
+    if course is None or not course.whole or course.end < NEAR_START * course.first:
+        return None
+    count = len(course.levels)
+    before, after = course.levels[count // 4 : count // 2].mean(), course.levels[count // 2 :].mean()
+    if before - after >= STANDSTILL * course.first:
+        return None
+    return (
+        f"The loss was {number(course.first)} before the first step, {number(before)} on average in the second quarter "
+        f"of the run and {number(after)} in its second half of {counted(len(course.losses) // 2, 'step')}."
+    )
+
+
+def overconfident(evidence: Evidence) -> str | None:
+    """A validation loss that rose for some epochs, while the accuracy rose, too."""
+    name = next((key for row in evidence.epochs for key in row if "acc" in key.lower()), None)
+    if name is None:
+        return None
+    known = ({"valid_loss", name} <= row.keys() for row in evidence.epochs)
+    rows = [row for row, both in zip(evidence.epochs, known, strict=True) if both and np.isfinite(row["valid_loss"])]
+    if len(rows) < 2 * LATE_EPOCHS:
+        return None
+    losses, shares = (np.array([row[key] for row in rows]) for key in ("valid_loss", name))
+    best = int(np.argmin(losses))
+    late = slice(len(rows) - LATE_EPOCHS, None)
+    # every one of the last epochs: a loss that only wavers comes back
+    if best >= len(rows) - LATE_EPOCHS or not losses[late].min() > (1 + RISE_OF_VALIDATION) * losses[best] > 0:
+        return None
+    if not np.median(shares[late]) > shares[best]:
+        return None
+    return (
+        f"The validation loss was lowest in epoch {rows[best].get('epoch', best + 1)}, {number(losses[best])}, and is "
+        f"{number(losses[-1])} now; in the same time {name} rose from {number(shares[best])} to "
+        f"{number(float(np.median(shares[late])))} (median of the last {LATE_EPOCHS} epochs)."
+    )

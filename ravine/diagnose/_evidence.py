@@ -1,0 +1,111 @@
+"""What is known about a run when it is judged: plain arrays, however the run was made.
+
+A Learner gives it (``learn.evidence()``) and keeps it in the run's folder as ``watch.safetensors``, where
+``Evidence.load`` finds it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ravine._files import checkpoint
+from ravine.errors import DataError, OptionError
+from ravine.watch._history import History
+
+FILE = "watch.safetensors"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that the rules of the diagnosis look at; what is not known is empty.
+
+    Attributes:
+        optimizer: the name of the optimizer's class.
+        losses: the training loss of every step, shape (steps,).
+        epochs: the rows of the table of epochs: ``epoch``, ``train_loss``, ``valid_loss``, metrics by name, ``time``.
+        hypers: the values that each step used by name (``lr``, ``momentum``, ``eps``, ...; those of a second group
+            end in ``/1``), each of shape (steps,), or (steps, 2) for ``betas``.
+        history: what the steps did to each parameter.
+        dims: the number of dimensions of each parameter, in the order of ``history.names``.
+        dtypes: the dtype of each, such as ``"float32"``.
+        trained: of each, whether it asks for a gradient.
+        units: by layer, in the order in which they are called: how many of its input units there are, and how many
+            of them were 0 for every row of the last batches looked at. The first layer's inputs are data, and not here.
+        skipped: how many steps were left out because gradients were not finite.
+        first_nonfinite: the first step in which a parameter's gradient was not finite, by parameter name.
+    """
+
+    optimizer: str = ""
+    losses: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    hypers: dict[str, np.ndarray] = field(default_factory=dict)
+    history: History = field(default_factory=History.empty)
+    dims: tuple[int, ...] = ()
+    dtypes: tuple[str, ...] = ()
+    trained: tuple[bool, ...] = ()
+    units: dict[str, tuple[int, int]] = field(default_factory=dict)
+    skipped: int = 0
+    first_nonfinite: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Arrays of what can be made one; what is not known of parameters is taken as usual."""
+        losses = _array(self.losses, "losses").reshape(-1)
+        hypers = {name: _array(value, f"hypers[{name!r}]") for name, value in self.hypers.items()}
+        hypers = {name: np.full(len(losses), v) if v.ndim == 0 else v for name, v in hypers.items()}
+        names = self.history.names
+        usual = {
+            # a bias or a normalisation's weight is told apart by its name, as well as that goes
+            "dims": tuple(2 if name.endswith("weight") else 1 for name in names),
+            "dtypes": ("float32",) * len(names),
+            "trained": (True,) * len(names),
+        }
+        for attribute, value in {"losses": losses, "hypers": hypers}.items():
+            object.__setattr__(self, attribute, value)
+        for attribute, guess in usual.items():
+            given = tuple(getattr(self, attribute))
+            if given and len(given) != len(names):
+                raise OptionError(f"Evidence: {attribute} has {len(given)} entries for {len(names)} parameters.")
+            object.__setattr__(self, attribute, given or guess)
+
+    def save(self, folder: Path) -> None:
+        """Write ``watch.safetensors`` into the folder, whole or not at all."""
+        tree = {f.name: getattr(self, f.name) for f in fields(self)} | {"history": self.history.tree()}
+        checkpoint.save(folder / FILE, {"evidence": tree})
+
+    @classmethod
+    def load(cls, run: Path | str) -> Evidence:
+        """The evidence of a run's folder, or of that file.
+
+        Raises:
+            DataError: there is none, or it is damaged.
+        """
+        path = Path(run)
+        if not path.exists():
+            raise DataError(f"There is no run {path}; name its folder, such as ravine-out/train-digits.")
+        path = path / FILE if path.is_dir() else path
+        if not path.is_file():
+            raise DataError(
+                f"There is no {path}: it is written at the end of each epoch of a run that is watched (`ravine train`, or a "
+                "Learner with a folder)."
+            )
+        tree = checkpoint.load(path)
+        if not isinstance(tree, dict) or "evidence" not in tree:
+            raise DataError(f"{path} is not the evidence of a run.")
+        found = tree["evidence"]
+        try:
+            return cls(**{**found, "history": History.of_tree(found["history"])})
+        except (TypeError, KeyError, AttributeError, OptionError) as error:
+            raise DataError(f"{path} is not the evidence of a run that this Ravine can read: {error}.") from error
+
+
+def _array(value: Any, what: str) -> np.ndarray:
+    """Numbers as a NumPy array, from a list, an array or a tensor."""
+    try:
+        value = value.detach().cpu() if hasattr(value, "detach") else value
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"Evidence: {what} must be numbers, not {type(value).__name__}: {error}") from None

@@ -1,0 +1,63 @@
+"""Torch's operations, as a run calls them: what they read and write, and which memory a tensor has."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from ravine.diagnose._nonfinite.span import numbers, tensors
+
+_OVERWRITES = {"copy_", "fill_", "zero_"}
+"""Operations in place that do not read what was there: memory of torch.empty, say."""
+
+
+def storage(tensor: Tensor) -> int:
+    """What tells its memory from any other's while it lives."""
+    values = tensor._values() if tensor.layout is torch.sparse_coo else tensor
+    if values.layout is not torch.strided or numbers(values) is None:
+        return id(tensor)
+    found: int = values.untyped_storage()._cdata
+    return found
+
+
+def name_of(func: Any) -> str:
+    """Its name, without the kinds of its arguments."""
+    name: str = getattr(func, "overloadpacket", func).__name__
+    return name
+
+
+def arguments(func: Any) -> list[Any]:
+    """What is known of its arguments: nothing for operations of a higher order, which take functions."""
+    schema = getattr(func, "_schema", None)
+    return [] if schema is None else list(schema.arguments)
+
+
+def read(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
+    """The tensors that an operation reads."""
+    outs = [a.name for a in arguments(func) if a.is_out]
+    if name_of(func) in _OVERWRITES:
+        args = args[1:]
+    return tensors((args, {name: value for name, value in kwargs.items() if name not in outs}))
+
+
+def written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
+    """The arguments that it writes to."""
+    found = []
+    for i, argument in enumerate(arguments(func)):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            found.append(args[i] if i < len(args) else kwargs.get(argument.name))
+    return tensors(found)
+
+
+def is_view(func: Any) -> bool:
+    """Whether its result may be the memory of an argument."""
+    return not arguments(func) or any(r.alias_info is not None for r in func._schema.returns)
+
+
+def infinite_constant(args: Any, kwargs: Any) -> bool:
+    """Whether an argument is a Python number that is not finite, as in ``masked_fill(mask, -inf)``."""
+    return any(isinstance(leaf, float) and not math.isfinite(leaf) for leaf in pytree.tree_leaves((args, kwargs)))

@@ -1,0 +1,57 @@
+"""Prints a program as mathematics in lines of text: ``square_avgₜ = α · square_avgₜ₋₁ + (1 − α) · g²``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ravine.formula._notation import ATOM, Name, Notation, Written
+from ravine.formula._program import Program
+from ravine.formula._symbols import Symbol
+
+_TIMES = {"": "", "found": "ₜ₋₁", "left": "ₜ"}
+_EXPONENTS = {2: "²", 3: "³"}
+
+
+def formula_lines(program: Program) -> list[str]:
+    """The formula, one assignment a line."""
+    return [f"{left} = {right}" for left, right in _Mathematics().lines(program)]
+
+
+class _Mathematics(Notation):
+    """Expressions as text."""
+
+    def name(self, name: Name) -> str:
+        return name.text + _TIMES[name.time]
+
+    def constant(self, value: float) -> str:
+        return f"{value:.15g}".replace("-", "−")
+
+    def power(self, base: Symbol, exponent: Symbol | int) -> str:
+        return self.tight(base) + (_EXPONENTS[exponent] if isinstance(exponent, int) else f"^{self.tight(exponent)}")
+
+    def negative(self, of: Symbol) -> str:
+        return "−" + self.tight(of)
+
+    def sign(self, symbol: Symbol, sign: str) -> str:
+        return f" {sign} "
+
+    def joined(self, left: str, sign: str, right: str) -> str:
+        return left + sign + right
+
+    def root(self, of: Symbol) -> str:
+        return "√" + self.tight(of)
+
+    def norm(self, of: str, everywhere: bool) -> str:
+        return f"‖{of} of all tensors‖" if everywhere else f"‖{of}‖"
+
+    def bars(self, of: str) -> str:
+        return f"|{of}|"
+
+    def choice(self, symbol: Symbol) -> Written:
+        return self.call("where", [self.written(a)[0] for a in symbol.args]), ATOM
+
+    def call(self, function: str, arguments: Sequence[str]) -> str:
+        return f"{function}({', '.join(arguments)})"
+
+    def closed(self, text: str) -> str:
+        return f"({text})"

@@ -1,0 +1,212 @@
+"""What every printer of a program's mathematics shares: the order of its lines, the names, the forms of expressions.
+
+A printer (``mathematics.py``, ``mathml.py``) only says how a name, a fraction, a root and so on look. ``θ`` is the
+parameter, ``g`` the gradient, ``u`` the update, ``t`` the number of the step. A state at ``t - 1`` is the one the step
+found, at ``t`` the one it leaves.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ravine.formula._program import Program, walk
+from ravine.formula._symbols import Symbol
+
+_GREEK = {
+    "param": "θ", "grad": "g", "update": "u", "step": "t", "alpha": "α", "rho": "ρ", "eps": "ε", "momentum": "μ",
+    "weight_decay": "λ", "dampening": "τ", "betas[0]": "β₁", "betas[1]": "β₂", "beta1": "β₁", "beta2": "β₂", "beta": "β",
+}  # fmt: skip
+#: Operations written between their arguments: how tightly they bind, and their sign.
+INFIX = {
+    "add": (4, "+"), "sub": (4, "−"), "mul": (5, "·"), "div": (5, "/"), "lt": (3, "<"), "le": (3, "≤"),
+    "gt": (3, ">"), "ge": (3, "≥"), "eq": (3, "="), "ne": (3, "≠"), "and": (2, "∧"), "or": (1, "∨"),
+}  # fmt: skip
+_CALLS = {"minimum": "min", "maximum": "max", "isfinite": "finite", "isnan": "nan", "logical_not": "¬"}
+#: How tightly texts bind: a product; a fraction with a bar; a power; a name or whatever has ends of its own.
+PRODUCT, FRACTION, POWER, ATOM = 5, 6, 8, 9
+
+#: A text, and how tightly it binds.
+Written = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name in a formula, as mathematics writes it, and the time of a state: found or left by the step."""
+
+    text: str
+    time: Literal["", "found", "left"] = ""
+
+
+def display_name(name: str) -> str:
+    """A name of the formula as mathematics writes it, in one line: ``alpha`` is α."""
+    return _GREEK.get(name) or "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
+
+
+class Notation(ABC):
+    """Writes the lines of a program; what already has a name is written by its name."""
+
+    def __init__(self) -> None:
+        self.names: dict[int, Name] = {}
+
+    def lines(self, program: Program) -> list[tuple[str, str]]:
+        """The formula, one assignment a line: what stands left and right of the equals sign."""
+        assignments = _ordered(program)
+        found = []
+        for index, (name, value) in enumerate(assignments):
+            last = all(n != name for n, _ in assignments[index + 1 :])
+            target = Name(display_name(name), "left" if last and name not in ("update", "grad") else "")
+            known = self.names.get(id(value))
+            if known is not None and name in ("update", "grad"):
+                continue  # only another name for what the line before computed
+            found.append((self.name(target), self.name(known) if known else self.written(value)[0]))
+            self.names = {key: n for key, n in self.names.items() if n != target}
+            self.names[id(value)] = target
+        return found
+
+    def written(self, symbol: Symbol) -> Written:
+        """An expression."""
+        if (name := self.name_of(symbol)) is not None:
+            return self.name(name), ATOM
+        if symbol.op == "constant":
+            return self.constant(symbol.value), ATOM if symbol.value >= 0 else PRODUCT
+        if (power := self._product_of_one(symbol)) is not None:
+            return self.power(*power), POWER
+        if symbol.op == "pow":
+            return self.power(*symbol.args), POWER
+        if self._negative(symbol):
+            return self.negative(symbol.args[1]), PRODUCT
+        if symbol.op in INFIX:
+            return self.infix(symbol)
+        return self.function(symbol)
+
+    def name_of(self, symbol: Symbol) -> Name | None:
+        """The name by which a symbol is known, if it has one."""
+        if id(symbol) in self.names:
+            return self.names[id(symbol)]
+        if symbol.op == "number":
+            return Name(display_name(symbol.name))
+        if symbol.op == "buffer":
+            return Name(display_name(symbol.name), "" if symbol.name == "grad" else "found")
+        return None
+
+    def infix(self, symbol: Symbol) -> Written:
+        """An operation between two expressions."""
+        binding, sign = INFIX[symbol.op]
+        left, right = symbol.args
+        a, tight_a = self.written(left)
+        b, tight_b = self.written(right)
+        breaks = symbol.op in ("sub", "div") or (symbol.op == "mul" and right.op == "div")
+        closes = tight_b < binding or (tight_b == binding and breaks)
+        closes = closes or (symbol.op in ("add", "sub", "mul", "div") and self._begins_with_minus(right))
+        a, b = self.closed(a) if tight_a < binding else a, self.closed(b) if closes else b
+        return self.joined(a, self.sign(symbol, sign), b), binding
+
+    def function(self, symbol: Symbol) -> Written:
+        """A root, a norm, bars, a choice, or a name with arguments."""
+        op, first = symbol.op, symbol.args[0]
+        if op == "sqrt" and first.op in ("sum_of_squares", "global_sum_of_squares") and not self.name_of(first):
+            return self.norm(self.written(first.args[0])[0], first.op == "global_sum_of_squares"), ATOM
+        if op == "sqrt":
+            return self.root(first), ATOM
+        if op == "abs":
+            return self.bars(self.written(first)[0]), ATOM
+        if op == "where":
+            return self.choice(symbol)
+        return self.call(_CALLS.get(op, op), [self.written(a)[0] for a in symbol.args]), ATOM
+
+    def tight(self, symbol: Symbol) -> str:
+        """An expression that can stand under a root or an exponent."""
+        text, binding = self.written(symbol)
+        return text if binding == ATOM else self.closed(text)
+
+    def _product_of_one(self, symbol: Symbol) -> tuple[Symbol, Symbol | int] | None:
+        """Base and exponent of x·x and x·x·x."""
+        if symbol.op != "mul":
+            return None
+        left, right = symbol.args
+        if left is right:
+            return right, 2
+        if left.op == "mul" and not self.name_of(left) and all(a is right for a in left.args):
+            return right, 3
+        return None
+
+    def _negative(self, symbol: Symbol) -> bool:
+        first = symbol.args[0] if symbol.op == "mul" else symbol
+        return symbol.op == "mul" and first.op == "constant" and first.value == -1 and not self.name_of(symbol)
+
+    def _begins_with_minus(self, symbol: Symbol) -> bool:
+        if self.name_of(symbol):
+            return False
+        if self._negative(symbol) or (symbol.op == "constant" and symbol.value < 0):
+            return True
+        return symbol.op == "mul" and self._begins_with_minus(symbol.args[0])
+
+    @abstractmethod
+    def name(self, name: Name) -> str:
+        """A name with its time."""
+
+    @abstractmethod
+    def constant(self, value: float) -> str:
+        """A number that stands in the formula."""
+
+    @abstractmethod
+    def power(self, base: Symbol, exponent: Symbol | int) -> str:
+        """A power."""
+
+    @abstractmethod
+    def negative(self, of: Symbol) -> str:
+        """The negative of an expression."""
+
+    @abstractmethod
+    def sign(self, symbol: Symbol, sign: str) -> str:
+        """What stands between the two arguments of an operation, which ``sign`` writes as text."""
+
+    @abstractmethod
+    def joined(self, left: str, sign: str, right: str) -> str:
+        """Two expressions with the sign between them."""
+
+    @abstractmethod
+    def root(self, of: Symbol) -> str:
+        """A square root."""
+
+    @abstractmethod
+    def norm(self, of: str, everywhere: bool) -> str:
+        """A norm over one tensor, or over all of them."""
+
+    @abstractmethod
+    def bars(self, of: str) -> str:
+        """An absolute value."""
+
+    @abstractmethod
+    def choice(self, symbol: Symbol) -> Written:
+        """A ``where``: its condition, and the values if it holds and if not."""
+
+    @abstractmethod
+    def call(self, function: str, arguments: Sequence[str]) -> str:
+        """A function of arguments."""
+
+    @abstractmethod
+    def closed(self, text: str) -> str:
+        """An expression in parentheses."""
+
+
+def _ordered(program: Program) -> list[tuple[str, Symbol]]:
+    """The assignments, those of one piece in the order in which one uses the other; a state before what equals it."""
+    result: list[tuple[str, Symbol]] = []
+    rest = list(program.assignments)
+    while rest:
+        block = rest[: next((i for i, a in enumerate(rest) if a.piece != rest[0].piece), len(rest))]
+        rest = rest[len(block) :]
+        while block:
+            ready = [a for a in block if not any(_below(b.value, a.value) for b in block if b is not a)] or block
+            chosen = next((a for a in ready if a.name not in ("update", "param", "grad")), ready[0])
+            block = [a for a in block if a is not chosen]
+            result.append((chosen.name, chosen.value))
+    return result
+
+
+def _below(part: Symbol, whole: Symbol) -> bool:
+    return part is not whole and part.op != "buffer" and any(s is part for s in walk([whole]))

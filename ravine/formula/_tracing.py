@@ -1,0 +1,172 @@
+"""Tracing: a list of pieces is called once with symbols, and the names wire them together.
+
+Every mistake that can be seen without a tensor is found here, and the error names the piece.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ravine.errors import FormulaError, nearest
+from ravine.formula._pieces import RESERVED, Initial, Name, Piece, _ParamCopy, as_piece
+from ravine.formula._program import Assignment, Program, walk
+from ravine.formula._symbols import Symbol, buffer, lift, number
+
+
+def hyper_defaults(pieces: Sequence[Callable[..., Any] | Piece]) -> dict[str, Any]:
+    """Defaults of hyperparameters that the pieces' own signatures give, by name in the formula."""
+    defaults: dict[str, Any] = {}
+    owner: dict[str, Piece] = {}
+    states = {n.name for piece in pieces for n in as_piece(piece).signature()[0]}
+    for piece in map(as_piece, pieces):
+        for n in piece.signature()[1]:
+            if not n.has_default or n.name in states or n.name in RESERVED:
+                continue
+            if defaults.setdefault(n.name, n.default) != n.default:
+                raise FormulaError(
+                    f"{n.name} is {defaults[n.name]!r} by default in piece {owner[n.name].place} but {n.default!r} in "
+                    f"piece {piece.place}: give it one default, or rename one of them"
+                )
+            owner.setdefault(n.name, piece)
+    return defaults
+
+
+def trace(pieces: Sequence[Callable[..., Any] | Piece], hypers: Mapping[str, Any], guarded: bool = False) -> Program:
+    """The program of a list of pieces.
+
+    Args:
+        pieces: the formula, in order.
+        hypers: the hyperparameters that are given. Only their names count, and the length of a tuple such as
+            ``betas``: a program serves every value.
+        guarded: count the elements of the gradient that are not finite, before anything is written.
+
+    Raises:
+        FormulaError: a name that nobody provides, a wrong number of results, a Python ``if`` on a symbol, an
+            operation outside the language, a state that two pieces would share, a parameter that never changes.
+    """
+    return _Trace(hypers).run([as_piece(p) for p in pieces], guarded)
+
+
+class _Trace:
+    def __init__(self, hypers: Mapping[str, Any]) -> None:
+        self.hypers = hypers
+        gradient = buffer("grad")
+        self.now: dict[str, Any] = {"param": buffer("param"), "grad": gradient, "step": number("step")}
+        self.update: Symbol | None = None  # None: still the gradient
+        self.states: dict[str, Initial] = {}
+        self.owner: dict[str, Piece] = {}
+        self.readers: dict[str, Piece] = {}
+        self.assignments: list[Assignment] = []
+        self.sums = Counter[str]()
+
+    def run(self, pieces: list[Piece], guarded: bool = False) -> Program:
+        for piece in pieces:
+            self.call(piece)
+        new = {"param": self.now["param"], **{name: self.now[name] for name in self.states}}
+        if self.now["param"].op == "buffer":
+            raise FormulaError(
+                "no piece changes param, so the optimizer would do nothing: end the list with a piece such as "
+                "`def descend(param, *, update, lr): return param - lr * update`"
+            )
+        return Program(new, self.states, self.assignments, guarded)
+
+    def call(self, piece: Piece) -> None:
+        changes, reads = piece.signature()
+        if not changes:
+            raise FormulaError(f"piece {piece.place} changes nothing: what it changes stands before the star")
+        arguments = [self.changed(piece, n) for n in changes]
+        read = {n.argument: self.read(piece, n) for n in reads}
+        try:
+            results = piece.function(*arguments, **read)
+        except FormulaError as error:
+            raise FormulaError(f"piece {piece.place}: {error}") from None
+        except Exception as error:
+            raise FormulaError(
+                f"piece {piece.place} failed while its formula was read: {type(error).__name__}: {error}"
+            ) from error
+        results = results if isinstance(results, tuple) else (results,)
+        if len(results) != len(changes) or any(r is None for r in results):
+            names = ", ".join(n.argument for n in changes)
+            got = (
+                "nothing"
+                if results[0] is None and len(results) == 1
+                else f"{len(results)} value{'s' * (len(results) != 1)}"
+            )
+            raise FormulaError(
+                f"piece {piece.place} must return the new values of ({names}), in that order; it returned {got}"
+            )
+        self.name_sums(piece, results)
+        for n, result in zip(changes, results, strict=True):
+            self.assign(piece, n.name, result)
+
+    def name_sums(self, piece: Piece, results: tuple[Any, ...]) -> None:
+        """Name each global norm by its piece: groups with different formulas join the norms of the same piece."""
+        for symbol in walk([r for r in results if isinstance(r, Symbol)]):
+            if symbol.op == "global_sum_of_squares" and not symbol.name:
+                self.sums[piece.title] += 1
+                symbol.name = f"{piece.title}.{self.sums[piece.title]}"
+
+    def assign(self, piece: Piece, name: str, result: object) -> None:
+        try:
+            value = lift(result)
+        except FormulaError as error:
+            raise FormulaError(f"piece {piece.place}: the new {name}: {error}") from None
+        if value.truth:
+            raise FormulaError(f"piece {piece.place}: the new {name} is a truth value; write where(condition, 1, 0)")
+        if name == "update":
+            self.update = value
+        else:
+            self.now[name] = value
+        self.assignments.append(Assignment(piece.title, name, value))
+
+    def changed(self, piece: Piece, n: Name) -> Any:
+        name = n.name
+        if name == "update":
+            return self.now["grad"] if self.update is None else self.update
+        if name == "step":
+            raise FormulaError(f"piece {piece.place}: step is counted for you; read it after the star")
+        if name in RESERVED:
+            return self.now[name]
+        if name in self.owner:
+            raise FormulaError(
+                f"pieces {self.owner[name].place} and {piece.place} would both keep the state {name!r}: to use two, "
+                f"write rename({piece.title}, {n.argument}='another_name'); to read the first one's, put {n.argument} after the star"
+            )
+        if name in self.readers:
+            raise FormulaError(
+                f"piece {self.readers[name].place} reads {name!r} before piece {piece.place} makes it: put the piece that keeps the "
+                f"state first, or rename one of the two"
+            )
+        if name in self.hypers:
+            raise FormulaError(
+                f"piece {piece.place} keeps the state {name!r}, but a hyperparameter of that name was given: rename one of them"
+            )
+        initial = n.default if n.has_default else 0.0
+        if not isinstance(initial, int | float | _ParamCopy) or isinstance(initial, bool):
+            raise FormulaError(
+                f"piece {piece.place}: the state {name!r} cannot start as {initial!r}: its default is a number or param_copy"
+            )
+        self.owner[name] = piece
+        self.states[name] = initial if isinstance(initial, _ParamCopy) else float(initial)
+        self.now[name] = buffer(name)
+        return self.now[name]
+
+    def read(self, piece: Piece, n: Name) -> Any:
+        name = n.name
+        if name == "update":
+            return self.now["grad"] if self.update is None else self.update
+        if name in self.now:
+            return self.now[name]
+        if name not in self.hypers:
+            known = [*RESERVED, *self.states, *self.hypers]
+            raise FormulaError(
+                f"piece {piece.place} reads {name!r}, but no earlier piece keeps a state of that name and no hyperparameter "
+                f"{name}=... was given. {nearest(name, known)}"
+            )
+        self.readers.setdefault(name, piece)
+        value = self.hypers[name]
+        if isinstance(value, tuple | list):
+            return tuple(number(f"{name}[{i}]") for i in range(len(value)))
+        return number(name)

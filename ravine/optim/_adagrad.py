@@ -1,0 +1,71 @@
+"""Adagrad."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Unpack
+
+from ravine.formula import sqrt, start
+from ravine.optim import pieces
+from ravine.optim._optimizer import Optimizer, Params, Pieces, options
+from ravine.optim._shared import Shared
+from ravine.optim.pieces import Value
+
+
+def adagrad(update: Value, sum: Value = 0.0, *, eps: Value) -> tuple[Value, Value]:
+    """Divide by the root of the sum of all squared gradients (Duchi et al., 2011, eq. 1, diagonal)."""
+    sum = sum + update**2
+    return update / (sqrt(sum) + eps), sum
+
+
+def decay_lr(update: Value, *, lr_decay: Value, step: Value) -> Value:
+    """Divide the learning rate by 1 + lr_decay for every step before this one."""
+    return update * (1 / (1 + (step - 1) * lr_decay))
+
+
+class Adagrad(Optimizer):
+    """Adagrad: each element's rate falls with the root of the sum of its squared gradients.
+
+    Args:
+        params: parameters, named parameters or groups.
+        lr: learning rate.
+        lr_decay: the rate is divided by ``1 + (step - 1) * lr_decay``.
+        weight_decay: L2 coefficient, added to the gradient.
+        initial_accumulator_value: what the sum starts from.
+        eps: added to the root.
+        maximize: ascend.
+        fused: the kernel where it can (None), always (True) or never (False).
+        shared: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim._shared.Shared``.
+        foreach, differentiable: torch's switches for its own loops; only their defaults have a meaning.
+
+    The numbers and state dicts are those of ``torch.optim.Adagrad``; as there, states exist from the start.
+    """
+
+    reference: ClassVar = "Duchi, Hazan and Singer, 2011, Adaptive Subgradient Methods, eq. 1 (diagonal)"
+    search: ClassVar = {"lr": (1e-3, 10.0)}
+    states_at_once: ClassVar = True
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Any = 1e-2,
+        lr_decay: float = 0,
+        weight_decay: float = 0,
+        initial_accumulator_value: float = 0,
+        eps: float = 1e-10,
+        foreach: bool | None = None,
+        *,
+        maximize: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        **shared: Unpack[Shared],
+    ) -> None:
+        super().__init__(**options(locals()))
+
+    @staticmethod
+    def formula(weight_decay: float, lr_decay: float, initial_accumulator_value: float) -> Pieces:
+        return [
+            *([pieces.decay_weights] if weight_decay else []),
+            start(adagrad, sum=initial_accumulator_value),
+            *([decay_lr] if lr_decay else []),
+            pieces.descend,
+        ]

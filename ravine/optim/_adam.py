@@ -1,0 +1,115 @@
+"""Adam, with amsgrad, and AdamW, which is Adam with decoupled weight decay."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Unpack
+
+from ravine.formula import maximum, sqrt
+from ravine.optim import pieces
+from ravine.optim._optimizer import Optimizer, Params, Pieces, options
+from ravine.optim._shared import Shared
+from ravine.optim.pieces import Value
+
+
+def adam(
+    update: Value, exp_avg: Value = 0.0, exp_avg_sq: Value = 0.0, *, betas: Value, eps: Value, step: Value
+) -> tuple[Value, Value, Value]:
+    """Average of gradients over the root of the average of their squares, both unbiased."""
+    beta1, beta2 = betas
+    exp_avg = beta1 * exp_avg + (1 - beta1) * update
+    exp_avg_sq = beta2 * exp_avg_sq + (1 - beta2) * update**2
+    denominator = sqrt(exp_avg_sq) / sqrt(1 - beta2**step) + eps
+    return exp_avg / (1 - beta1**step) / denominator, exp_avg, exp_avg_sq
+
+
+def adam_amsgrad(
+    update: Value,
+    exp_avg: Value = 0.0,
+    exp_avg_sq: Value = 0.0,
+    max_exp_avg_sq: Value = 0.0,
+    *,
+    betas: Value,
+    eps: Value,
+    step: Value,
+) -> tuple[Value, Value, Value, Value]:
+    """Adam with the largest average of squares so far (Reddi et al., 2018, algorithm 2, unbiased as in torch)."""
+    beta1, beta2 = betas
+    exp_avg = beta1 * exp_avg + (1 - beta1) * update
+    exp_avg_sq = beta2 * exp_avg_sq + (1 - beta2) * update**2
+    max_exp_avg_sq = maximum(max_exp_avg_sq, exp_avg_sq)
+    denominator = sqrt(max_exp_avg_sq) / sqrt(1 - beta2**step) + eps
+    return exp_avg / (1 - beta1**step) / denominator, exp_avg, exp_avg_sq, max_exp_avg_sq
+
+
+class Adam(Optimizer):
+    """Adam: momentum and RMSProp together, both averages corrected for starting at 0.
+
+    Args:
+        params: parameters, named parameters or groups.
+        lr: learning rate.
+        betas: decay of the average of gradients and of their squares.
+        eps: added to the root.
+        weight_decay: L2 coefficient, added to the gradient; with decoupled_weight_decay, shrinks the parameter.
+        amsgrad: keep the largest average of squares.
+        maximize: ascend.
+        fused: the kernel where it can (None), always (True) or never (False).
+        shared: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim._shared.Shared``.
+        decoupled_weight_decay: decay the parameter by ``lr * weight_decay`` apart from the gradient, as AdamW.
+        foreach, capturable, differentiable: torch's switches for its own loops; only their defaults have a meaning.
+
+    The numbers and state dicts are those of ``torch.optim.Adam``.
+    """
+
+    reference: ClassVar = "Kingma and Ba, 2015, Adam: A Method for Stochastic Optimization, algorithm 1"
+    search: ClassVar = {"lr": (1e-5, 0.1), "beta1": (0.0, 0.99, "complement")}
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Any = 1e-3,
+        betas: tuple[Any, Any] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        amsgrad: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        decoupled_weight_decay: bool = False,
+        **shared: Unpack[Shared],
+    ) -> None:
+        super().__init__(**options(locals()))
+
+    @staticmethod
+    def formula(weight_decay: float, decoupled_weight_decay: bool, amsgrad: bool) -> Pieces:
+        decay = pieces.decay_weights_decoupled if decoupled_weight_decay else pieces.decay_weights
+        return [*([decay] if weight_decay else []), adam_amsgrad if amsgrad else adam, pieces.descend]
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: the parameter shrinks by ``lr * weight_decay`` of itself at every step.
+
+    Arguments as ``Adam``. The numbers and state dicts are those of ``torch.optim.AdamW``.
+    """
+
+    reference: ClassVar = "Loshchilov and Hutter, 2019, Decoupled Weight Decay Regularization, algorithm 2"
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Any = 1e-3,
+        betas: tuple[Any, Any] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        **shared: Unpack[Shared],
+    ) -> None:
+        super().__init__(**options(locals()), decoupled_weight_decay=True)

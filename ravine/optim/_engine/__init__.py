@@ -1,0 +1,1 @@
+"""What runs a step: the plan, its groups and batches, the states, and hooks. An optimizer is written without it."""

@@ -1,0 +1,160 @@
+"""Looks at each parameter before a plan is made: can it be stepped, by which backend, and with which states.
+
+Everything here only looks and makes new tensors; what it finds is kept by the plan once all parameters have passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ravine.backends._sharded import layout, part
+from ravine.backends.cpu import why_not
+from ravine.errors import BackendError, ParameterError
+from ravine.formula import Program, param_copy
+from ravine.optim.pieces import AVERAGE
+
+
+@dataclass(frozen=True)
+class Member:
+    """A parameter that a plan steps: its complete states, and why no kernel can take it (empty if one can)."""
+
+    param: torch.Tensor
+    states: dict[str, Any]
+    reason: str
+
+
+def stepped(params: Sequence[torch.Tensor], state: Mapping[torch.Tensor, dict[str, Any]]) -> list[torch.Tensor]:
+    """The parameters that have a gradient now or had one before, each once."""
+    return [p for p in dict.fromkeys(params) if p.grad is not None or state.get(p)]
+
+
+def member(
+    p: torch.Tensor,
+    program: Program,
+    fused: bool | None,
+    state: Mapping[torch.Tensor, dict[str, Any]],
+    describe: Callable[[torch.Tensor], str],
+    kinds: Mapping[torch.Tensor, tuple[torch.dtype, torch.device]],
+) -> Member:
+    """A parameter with its states.
+
+    Raises:
+        ParameterError: its gradient or a state does not fit it.
+        BackendError: it has no data, or ``fused=True`` and no kernel can take it.
+    """
+    _check(p, describe)
+    states = dict(state.get(p, {}))
+    make_states(p, states, program)
+    for name in program.states:
+        states[name] = _follow(p, name, states[name], describe, kinds.get(p))
+    reason = _reason(part(p), {n: part(states[n]) for n in program.states}, program)
+    if reason and fused:
+        raise BackendError(
+            f"fused=True, but no kernel can step {describe(p)}: {reason}. Use fused=None to let torch's operations "
+            "step such parameters"
+        )
+    return Member(p, states, reason)
+
+
+def _check(p: torch.Tensor, describe: Callable[[torch.Tensor], str]) -> None:
+    if p.device.type == "meta":
+        raise BackendError(
+            f"{describe(p)} is on the meta device and has no data: call module.to_empty(device=...), "
+            "initialise it, and make the optimizer from the module's new parameters"
+        )
+    g = p.grad
+    if g is None:
+        return
+    if g.layout is not torch.strided:
+        raise ParameterError(
+            f"{describe(p)} has a sparse gradient ({g.layout}); formulas are for dense ones: use sparse=False in the "
+            "module, or set p.grad = p.grad.to_dense()"
+        )
+    if g.shape != p.shape:
+        raise ParameterError(
+            f"{describe(p)} has a gradient of shape {tuple(g.shape)}: run backward again after the parameter's data "
+            "was replaced"
+        )
+    if layout(g)[:1] != layout(p)[:1]:
+        raise ParameterError(
+            f"{describe(p)} is {split(p)}, and its gradient is {split(g)}: a gradient is split over the processes "
+            "of its parameter, as backward makes it"
+        )
+
+
+def split(tensor: torch.Tensor) -> str:
+    """How a tensor is split over processes, in words."""
+    return "split over {} as {}".format(*layout(tensor)) if layout(tensor) else "not split over processes"
+
+
+def counter(values: float | Sequence[float]) -> torch.Tensor:
+    """Step counts as torch keeps them: float32, or float64 where that is the default, on the CPU."""
+    wide = torch.get_default_dtype() is torch.float64
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=torch.float64 if wide else torch.float32, device="cpu")
+
+
+@torch.no_grad()
+def make_states(p: torch.Tensor, states: dict[str, Any], program: Program) -> None:
+    """Make the states of a parameter that it does not have yet."""
+    if "step" not in states:
+        states["step"] = counter(0.0)
+    with torch.inference_mode(False):
+        for name, initial in program.states.items():
+            if states.get(name) is not None:
+                continue
+            if initial is param_copy:
+                # A 16-bit average would not move: what is added to it is less than its last digit.
+                wide = torch.float32 if name == AVERAGE and p.dtype in (torch.bfloat16, torch.float16) else p.dtype
+                states[name] = p.detach().to(wide, copy=True, memory_format=torch.preserve_format)
+                continue
+            states[name] = torch.zeros_like(p.detach(), memory_format=torch.preserve_format)
+            if initial:
+                (torch.view_as_real(states[name]) if p.is_complex() else states[name]).fill_(initial)
+
+
+@torch.no_grad()
+def _follow(
+    p: torch.Tensor,
+    name: str,
+    state: torch.Tensor,
+    describe: Callable[[torch.Tensor], str],
+    before: tuple[torch.dtype, torch.device] | None,
+) -> torch.Tensor:
+    """A state that follows its parameter where that was cast, moved or laid out anew since the last plan."""
+    if state.shape != p.shape:
+        raise ParameterError(
+            f"{describe(p)} has a state {name} of shape {tuple(state.shape)}: its data was replaced by another shape. "
+            "Delete the state (del optimizer.state[p]) to start it anew"
+        )
+    if layout(state) != layout(p):
+        raise ParameterError(
+            f"{describe(p)} is {split(p)}, and its state {name} is {split(state)}: load states with "
+            "torch.distributed.checkpoint.state_dict.set_optimizer_state_dict, which splits them as their parameters"
+        )
+    if before and before[0] != p.dtype and state.dtype == before[0]:
+        state = state.to(p.dtype)
+    if state.device != p.device:
+        state = state.to(p.device)
+    if not why_not(p) and not why_not(state) and state.stride() != p.stride() and p.numel() > 1:
+        state = torch.empty_like(p.detach(), dtype=state.dtype).copy_(state)
+    return state
+
+
+def _reason(p: torch.Tensor, states: Mapping[str, Any], program: Program) -> str:
+    """Why no kernel can take the parameter; empty if one can."""
+    grad = p.grad
+    if grad is not None and type(grad) is not torch.Tensor:
+        return f"its gradient is a {type(grad).__name__}, a tensor subclass"
+    if grad is not None and why_not(torch.empty(0, dtype=grad.dtype, device="cpu")):
+        return f"its gradient's dtype is {grad.dtype}"
+    for prefix, t in [("", p), *((f"state {n}: ", states[n]) for n in program.states)]:
+        if reason := why_not(t):
+            return prefix + reason
+        if t.is_complex() != p.is_complex() or (t.numel() > 1 and t.stride() != p.stride()):
+            return f"{prefix}it is not laid out as the parameter"
+    return ""

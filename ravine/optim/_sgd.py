@@ -1,0 +1,77 @@
+"""SGD, with momentum and Nesterov's look-ahead."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Unpack
+
+from ravine.errors import OptionError
+from ravine.formula import where
+from ravine.optim import pieces
+from ravine.optim._optimizer import Optimizer, Params, Pieces, options
+from ravine.optim._shared import Shared
+from ravine.optim.pieces import Value
+
+
+def damped_momentum(
+    update: Value, momentum_buffer: Value = 0.0, *, momentum: Value, dampening: Value, step: Value
+) -> tuple[Value, Value]:
+    """Momentum whose new updates are damped, except the first, which fills the buffer."""
+    momentum_buffer = where(step == 1, update, momentum * momentum_buffer + (1 - dampening) * update)
+    return momentum_buffer, momentum_buffer
+
+
+def look_ahead(update: Value, momentum_buffer: Value = 0.0, *, momentum: Value) -> tuple[Value, Value]:
+    """Nesterov's momentum: the step is taken from where the momentum is about to lead."""
+    momentum_buffer = momentum * momentum_buffer + update
+    return update + momentum * momentum_buffer, momentum_buffer
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent: ``param -= lr * grad``, optionally with momentum.
+
+    Args:
+        params: parameters, named parameters or groups.
+        lr: learning rate.
+        momentum: factor of the momentum buffer; 0 keeps none.
+        dampening: share of a new gradient that does not enter the buffer.
+        weight_decay: L2 coefficient, added to the gradient.
+        nesterov: look ahead along the momentum; needs momentum above 0 and no dampening.
+        maximize: ascend.
+        fused: the kernel where it can (None), always (True) or never (False).
+        shared: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim._shared.Shared``.
+        foreach, differentiable: torch's switches for its own loops; only their defaults have a meaning.
+
+    The numbers and state dicts are those of ``torch.optim.SGD``; Ravine also counts ``step``.
+    """
+
+    reference: ClassVar = "Robbins and Monro, 1951; momentum: Polyak, 1964; nesterov: Sutskever et al., 2013, eq. 3-4"
+    search: ClassVar = {"lr": (1e-3, 10.0)}
+    not_in_torch: ClassVar = {"step": 1.0}
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Any = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        **shared: Unpack[Shared],
+    ) -> None:
+        super().__init__(**options(locals()))
+
+    @staticmethod
+    def formula(weight_decay: float, momentum: float, dampening: float, nesterov: bool) -> Pieces:
+        if nesterov and (momentum <= 0 or dampening != 0):
+            raise OptionError("Nesterov momentum requires a momentum and zero dampening")
+        heavy_ball = look_ahead if nesterov else damped_momentum if dampening else pieces.momentum
+        return [
+            *([pieces.decay_weights] if weight_decay else []),
+            *([heavy_ball] if momentum else []),
+            pieces.descend,
+        ]

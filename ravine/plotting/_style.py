@@ -1,0 +1,80 @@
+"""How lines are told apart: colours safe for the colour-blind, with a dash pattern each, and how files are made."""
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+# mostly Paul Tol's "bright" and "vibrant" sets: told apart by the colour-blind, strong enough on white
+_COLOURS = (
+    "#4477AA",
+    "#EE6677",
+    "#228833",
+    "#AA3377",
+    "#66CCEE",
+    "#CCBB44",
+    "#EE7733",
+    "#332288",
+    "#999999",
+    "#009988",
+)
+_DASHES: tuple[Any, ...] = ("-", (0, (6, 1.5)), (0, (6, 1.5, 1.5, 1.5)))
+
+
+@dataclass(frozen=True)
+class Line:
+    """The look of one line: colour, dash pattern, width in points, and which lies on top."""
+
+    colour: str
+    dashes: Any
+    width: float
+    order: int
+
+    def options(self) -> dict[str, Any]:
+        """As keyword arguments of matplotlib's ``plot``."""
+        return {"color": self.colour, "linestyle": self.dashes, "linewidth": self.width, "zorder": self.order}
+
+
+def line(index: int, reference: bool) -> Line:
+    """The look of the line number ``index``.
+
+    A reference lies exactly on the line it confirms: black dots on top, so that both are seen.
+    """
+    if reference:
+        return Line("black", (0, (1, 3)), 1.6, 5)
+    # the dashes change with every round of colours and between neighbours
+    return Line(_COLOURS[index % len(_COLOURS)], _DASHES[(index + index // len(_COLOURS)) % len(_DASHES)], 2.0, 3)
+
+
+def blank(width: float, height: float) -> Any:
+    """An empty matplotlib figure, width and height in inches, that a notebook shows as a picture."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure: Any = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure._repr_png_ = lambda: png(figure)  # what pyplot would do for its own figures
+    return figure
+
+
+def tidy(axes: Any) -> None:
+    """A light grid, and no frame above and to the right."""
+    axes.grid(True, which="major", color="0.9", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def centred_text(axes: Any, text: str) -> None:
+    """A sentence in the middle of an empty picture."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="0.35", parse_math=False)
+
+
+def png(figure: Any) -> bytes:
+    """A matplotlib figure as a PNG file's bytes."""
+    return encoded(figure, "png")
+
+
+def encoded(figure: Any, kind: str) -> bytes:
+    """A matplotlib figure as the bytes of a file of that kind: ``"png"``, ``"pdf"`` or ``"svg"``."""
+    content = io.BytesIO()
+    figure.savefig(content, format=kind, dpi=144)
+    return content.getvalue()

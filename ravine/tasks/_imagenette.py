@@ -1,0 +1,77 @@
+"""Imagenette at 160 pixels with the residual networks of He et al. 2015, and where its pictures come from.
+
+Ten classes of ImageNet that are easy to tell apart, chosen by fast.ai (https://github.com/fastai/imagenette).
+Any folder of pictures in the same layout does as well. Pictures are shown as they are: nothing is flipped,
+cropped at random or otherwise changed while training.
+"""
+
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+from torch.nn import functional
+
+from ravine.errors import DataError
+from ravine.tasks import _download as download
+from ravine.tasks import _pictures as pictures
+from ravine.tasks._resnet import resnet
+from ravine.tasks._task import Task, accuracy
+
+_NAME = "imagenette2-160"
+_URL = f"https://s3.amazonaws.com/fast-ai-imageclas/{_NAME}.tgz"
+_MD5 = "e793b78cc4c9e9a4ccc0c1155377a412"  # as torchvision publishes it
+_BY_HAND = (
+    f"To get the data of imagenette: {_URL} unpacks to a folder with train and val in it. "
+    "Name that folder with --data, or leave --data out to have it downloaded."
+)
+# of ImageNet's training pictures, for red, green and blue: the customary figures
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def task(name: str, layers: Sequence[int], data: Path | None = None) -> Task:
+    """The residual network with so many blocks in its stages on Imagenette.
+
+    ``data`` is a folder with pictures in ``train/CLASS/`` and ``val/CLASS/``, of any classes.
+    """
+    if data is not None and not data.is_dir():
+        reason = "is not a folder" if data.exists() else "does not exist"
+        raise DataError(f"The data folder {data} {reason}. {_BY_HAND}")
+    train, test, classes = pictures.read(_downloaded() if data is None else data)
+
+    def model() -> nn.Module:
+        network = resnet(layers, classes=len(classes), small=False)
+        return nn.Sequential(pictures.Normalize(_MEAN, _DEVIATION), network)
+
+    return Task(
+        name=name,
+        model=model,
+        train=train,
+        test=test,
+        loss=functional.cross_entropy,
+        metrics={"accuracy": accuracy},
+        batch_size=64,
+        epochs=10,
+        quick_epochs=1,
+    )
+
+
+def _downloaded() -> Path:
+    """The unpacked archive in the user's cache, fetched if it is not there."""
+    cache = download.cache("imagenette")
+    folder = cache / _NAME
+    if folder.is_dir():
+        return folder
+    archive = download.fetch(_URL, _MD5, cache, _BY_HAND)
+    # Unpacked beside its place and moved there whole, so that what is there is never a part of it.
+    try:
+        with tempfile.TemporaryDirectory(dir=cache) as unpacked:
+            with tarfile.open(archive) as file:
+                file.extractall(unpacked, filter="data")
+            (Path(unpacked) / _NAME).rename(folder)
+    except (OSError, EOFError, tarfile.TarError) as error:
+        if folder.is_dir():  # another process was faster
+            return folder
+        raise DataError(f"{archive} cannot be unpacked: {error}. {_BY_HAND}") from error
+    return folder

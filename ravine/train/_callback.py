@@ -1,0 +1,123 @@
+"""The contract of callbacks: what happens around the loop in learner.py, by a few hooks with plain names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ravine.errors import OptionError, nearest
+
+if TYPE_CHECKING:
+    from ravine.train._learner import Learner
+
+HOOKS = (
+    "before_fit",
+    "before_epoch",
+    "before_batch",
+    "after_loss",
+    "before_step",
+    "after_step",
+    "after_batch",
+    "after_epoch",
+    "after_fit",
+)
+
+
+class Callback:
+    """Does something around a training. A subclass has the hooks it needs; each is given the Learner.
+
+    ======================  ============================================================================
+    ``before_fit``          the optimizer is there; nothing is trained yet
+    ``before_epoch``        ``learn.epoch`` has its number, from 1
+    ``before_batch``        ``learn.inputs`` and ``learn.targets`` may be replaced
+    ``after_loss``          ``learn.loss`` is this batch's; ``learn.objective``, which is differentiated,
+                            may be replaced (an optimizer like LBFGS has this more than once a batch)
+    ``before_step``         the gradients are there; False holds the step back, and gradients go on adding
+                            up; at the last batch of an epoch ``learn.epoch_ends`` is True (where the data
+                            has no length, this hook is called once more for a step still held back)
+    ``after_step``          the optimizer has stepped; not called where the step was held back or left out
+    ``after_batch``         gradients are still there; ``learn.held`` says whether the step was held back
+    ``after_epoch``         ``learn.row`` has the epoch's row of the table
+    ``after_fit``           always called, also when an error ends the training
+    ======================  ============================================================================
+
+    A callback with numbers of its own that decide what it does next gives them in ``state_dict``, in plain values
+    and tensors, so that a run that is resumed goes on as if it had not been stopped.
+    """
+
+    def __init_subclass__(cls) -> None:
+        """Refuse a hook that does not exist: it would never be called.
+
+        Raises:
+            OptionError: a method looks like a hook and is none.
+        """
+        super().__init_subclass__()
+        for name in vars(cls):
+            known = name in vars(Callback) or name.startswith("_")
+            if not known and (name.startswith(("before_", "after_")) or get_close_matches(name, HOOKS, 1, 0.85)):
+                raise OptionError(f"{cls.__name__} has the method {name!r}, which is no hook. {nearest(name, HOOKS)}")
+
+    #: Callbacks are called in this order, and among equals as they are given; ``after_fit`` in the reverse.
+    order: ClassVar[int] = 0
+    #: Whether it changes nothing of the training: a run may be resumed with it or without.
+    looks_only: ClassVar[bool] = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"  # without an address: a run that is resumed compares it
+
+    def forward_context(self, learn: Learner) -> AbstractContextManager[Any] | None:
+        """What the forward pass and the loss run in, in training and validation; None for nothing special."""
+        return None
+
+    def stepper(self, learn: Learner) -> Any:
+        """A function without arguments that takes the place of ``learn.optimizer.step``; None to leave it.
+
+        It gives False where it has left the step out.
+        """
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What :meth:`load_state_dict` needs to go on."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave; called after ``before_fit``."""
+
+    def before_fit(self, learn: Learner) -> None: ...
+    def before_epoch(self, learn: Learner) -> None: ...
+    def before_batch(self, learn: Learner) -> None: ...
+    def after_loss(self, learn: Learner) -> None: ...
+    def before_step(self, learn: Learner) -> bool | None: ...
+    def after_step(self, learn: Learner) -> None: ...
+    def after_batch(self, learn: Learner) -> None: ...
+    def after_epoch(self, learn: Learner) -> None: ...
+    def after_fit(self, learn: Learner) -> None: ...
+
+
+class Hooks:
+    """The hooks that a list of callbacks really has, ready to be called: what is not there costs nothing."""
+
+    def __init__(self, callbacks: Sequence[Callback]) -> None:
+        ordered = sorted(callbacks, key=lambda callback: callback.order)
+        for name in HOOKS:
+            present = [c for c in ordered if getattr(type(c), name) is not getattr(Callback, name)]
+            setattr(self, name, [getattr(c, name) for c in present])
+
+    before_fit: list[Any]
+    before_epoch: list[Any]
+    before_batch: list[Any]
+    after_loss: list[Any]
+    before_step: list[Any]
+    after_step: list[Any]
+    after_batch: list[Any]
+    after_epoch: list[Any]
+    after_fit: list[Any]
+
+
+def said(value: Any) -> str:
+    """The value as text; functions by their names, which are the same in every process."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(said, value))}]"
+    return getattr(value, "__name__", type(value).__name__) if callable(value) else repr(value)

@@ -1,0 +1,246 @@
+"""The Learner: a model, its data, a loss and an optimizer, and what a user does with them. The loop is in loop.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ravine import _randomness as randomness
+from ravine.diagnose._evidence import Evidence
+from ravine.errors import OptionError
+from ravine.optim import RMSprop
+from ravine.train import _check as check
+from ravine.train import _evaluate as evaluate
+from ravine.train import _evidence as evidence
+from ravine.train import _keeping as keeping
+from ravine.train import _parallel as parallel
+from ravine.train._batches import Batches
+from ravine.train._callback import Callback
+from ravine.train._display import display_for
+from ravine.train._interrupt import deferred
+from ravine.train._loop import Loop
+from ravine.train._lr_find.finder import LRFind
+from ravine.train._metrics import Measure, accuracy, named
+from ravine.train._named import as_callbacks
+from ravine.train._recorder import Recorder
+from ravine.train._schedules.one_cycle import OneCycle
+from ravine.train._trace_nan import TraceNaN
+
+Loader = Iterable[Any]
+Schedule = Callback | str | None
+
+
+class Learner(Loop):
+    """Trains a model and shows how it goes.
+
+    Args:
+        model: any module. A batch's inputs are its argument; a tuple of inputs becomes its arguments, a dict its
+            named arguments.
+        data: the batches to train on and those to validate on (or None): ``Batches``, DataLoaders, or anything
+            that gives (inputs, targets) each time it is iterated over.
+        loss: from the model's outputs and the targets to one number, their mean over the rows.
+        opt_func: makes the optimizer from the parameters: a class of ``ravine.optim`` or ``torch.optim``, a
+            ``functools.partial`` of one, or any function.
+        metrics: functions like ``loss`` that are only shown, or such functions by name.
+        callbacks: what else happens in every fit (see ``ravine.train.Callback``).
+        folder: where ``metrics.jsonl`` and checkpoints are written; None writes nothing.
+        quiet: show nothing.
+
+    Raises:
+        OptionError: the model has no parameters, or the data, loss, optimizer, metrics or callbacks are none.
+
+    Example::
+
+        learn = Learner(model, (Batches(x, y, 64), Batches(x_valid, y_valid, 1024, shuffle=False)), cross_entropy)
+        learn.lr_find().plot("lr.png")
+        learn.fit(5, lr=1e-3)
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: tuple[Loader, Loader | None],
+        loss: Measure,
+        opt_func: Callable[..., torch.optim.Optimizer] = RMSprop,
+        metrics: Mapping[str, Measure] | Sequence[Measure] = (accuracy,),
+        *,
+        callbacks: Sequence[Callback] = (),
+        folder: Path | str | None = None,
+        quiet: bool = False,
+    ) -> None:
+        check.model(model)
+        self.model, self.loss_func, self.opt_func = model, check.function(loss), check.opt_func(opt_func)
+        self.train, self.valid = check.data(data)
+        self.metrics = named(metrics)
+        self.callbacks = check.callbacks(callbacks)
+        self.folder = check.folder(folder)
+        self.quiet = quiet or parallel.rank() != 0
+        self.recorder = Recorder(None if self.folder is None or parallel.rank() else self.folder / keeping.METRICS)
+        self._optimizer: torch.optim.Optimizer | None = None
+        super().__init__()
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer, made by ``opt_func`` when it is first needed; it stays the same in every fit."""
+        if self._optimizer is None:
+            self._optimizer = check.make_optimizer(self.opt_func, self.model)
+        return self._optimizer
+
+    def fit(
+        self,
+        epochs: int,
+        lr: float | None = None,
+        schedule: Schedule = None,
+        *,
+        callbacks: Sequence[Callback] = (),
+        checkpoint_every: int | str | None = None,
+        resume: bool = False,
+        trace_nan: bool = False,
+    ) -> None:
+        """Train for so many epochs.
+
+        Args:
+            epochs: at least 1.
+            lr: the learning rate of all parameter groups; None leaves what the optimizer has.
+            schedule: how hyperparameters change: one of ``ravine.train``'s schedules, or its text, such as
+                ``"step:800,0.9"``, ``"plateau:5,0.7"`` or ``"cosine"``.
+            callbacks: for this fit only, beside those of the Learner.
+            checkpoint_every: write ``folder/checkpoint.safetensors`` after so many steps, or ``"epoch"`` for after
+                every epoch. Ctrl-C then writes one, too.
+            resume: go on where the folder's checkpoint was written, as if the run had never been stopped; without
+                a checkpoint the run begins.
+            trace_nan: end the fit where the loss or a gradient is not finite, before that step, and say which module
+                it came from (see ``ravine.train.TraceNaN``).
+
+        Raises:
+            OptionError: an argument has an impossible value, or the checkpoint is of another fit.
+            StateError: the checkpoint is damaged or of another model or optimizer.
+            TrainingError: the loss or a metric cannot be used; what was trained until then stays in the model.
+            KeyboardInterrupt: Ctrl-C was pressed; the step was finished and what was measured is kept.
+        """
+        plan = check.plan(epochs, lr, checkpoint_every, resume, self.folder)
+        check.trainable(self.model)
+        keeper = keeping.Keeper(self, plan)
+        active = [
+            *self.callbacks,
+            *check.callbacks(callbacks),
+            *as_callbacks(schedule, lr),
+            *([TraceNaN()] if trace_nan else ()),
+            *keeper.callbacks,
+        ]
+        if plan.lr is not None:
+            check.set_rate(self.optimizer, plan.lr)
+        try:
+            step = self._prepare(epochs, active, display_for(quiet=self.quiet))
+            if resume and keeper.resume():
+                return
+            self._rehearse()
+            with deferred(parallel.size() == 1) as interrupt:
+                self._display.begin(self._columns(), epochs, self.epoch if self.batch else self.epoch + 1)
+                self._run(step, interrupt)
+                keeper.ended(interrupt.pressed)
+        finally:
+            self._finish()
+
+    def fit_one_cycle(
+        self,
+        epochs: int,
+        lr_max: float,
+        *,
+        div: float = 25.0,
+        div_final: float = 1e5,
+        pct_start: float = 0.25,
+        moms: tuple[float, float, float] | None = (0.95, 0.85, 0.95),
+        **options: Any,
+    ) -> None:
+        """Train with one cycle: the rate rises and falls along cosines while momentum falls and rises.
+
+        Args:
+            epochs: at least 1.
+            lr_max: the highest learning rate.
+            div: the rate begins at ``lr_max / div``.
+            div_final: it ends at ``lr_max / div_final``.
+            pct_start: the share of the run in which it rises.
+            moms: momentum at the beginning, at the highest rate and at the end, for whichever the optimizer has:
+                ``momentum`` (if it is on), the first of ``betas``, or the coefficient of its running average
+                (``alpha``, ``rho``); None leaves that alone.
+            options: as for :meth:`fit`.
+
+        Smith and Topin, Super-convergence (2018), with the cosines and defaults of fastai.
+        """
+        cycle = OneCycle(lr_max, div=div, div_final=div_final, pct_start=pct_start, moms=moms)
+        self.fit(epochs, schedule=cycle, **options)
+
+    def lr_find(self, start: float = 1e-7, end: float = 10.0, steps: int = 100, orders: int = 3) -> LRFind:
+        """Train a copy with a rate that rises at every step, and suggest a learning rate from its losses.
+
+        Model, optimizer, data and random states are afterwards as they were.
+
+        Args:
+            start, end: the lowest and highest rate, a geometric sequence between.
+            steps: how many rates; a sweep ends early where the loss diverges.
+            orders: how many sweeps, each over the data in another order; their spread is the band.
+
+        Returns:
+            An ``LRFind``: ``.lr``, ``.suggestions`` by rule, ``.plot()``; printing it shows all of it.
+        """
+        from ravine.train._lr_find.sweep import find
+
+        self.recorder.found = find(self, start=start, end=end, steps=steps, orders=orders)
+        return self.recorder.found
+
+    def validate(self, data: Loader | None = None) -> dict[str, float]:
+        """The mean loss (``valid_loss``) and metrics over all rows of ``data``, or of the validation data.
+
+        Raises:
+            OptionError: there is no such data, or no batch in it.
+        """
+        chosen = self.valid if data is None else data
+        if chosen is None:
+            raise OptionError("This Learner has no validation data; pass some: learn.validate(data).")
+        return evaluate.evaluate(self, chosen)
+
+    def predict(self, data: Loader | Tensor | None = None) -> Tensor:
+        """The model's outputs for all rows of ``data``, or of the validation data, on the CPU.
+
+        Args:
+            data: batches as in :meth:`validate`, or a tensor of inputs, shape (rows, ...).
+        """
+        chosen = self.valid if data is None else data
+        if chosen is None:
+            raise OptionError("This Learner has no validation data; pass some: learn.predict(data).")
+        return evaluate.outputs_of(self, chosen)
+
+    def evidence(self) -> Evidence:
+        """What is known of the training so far, for ``ravine.diagnose.diagnose(learn)``."""
+        return evidence.of(self)
+
+    def save(self, path: Path | str) -> None:
+        """Write model, optimizer, random states and what was recorded to one file, whole or not at all."""
+        keeping.save(self, Path(path))
+
+    def load(self, path: Path | str) -> None:
+        """Go on from a file that :meth:`save` wrote.
+
+        Raises:
+            StateError: the file is damaged, or of another model or optimizer; nothing was loaded.
+        """
+        keeping.load(self, Path(path))
+
+    def _keep_evidence(self) -> None:
+        self.units = evidence.units(self)
+        evidence.keep(self)
+
+    def _keep_last_evidence(self) -> None:
+        if len(self.recorder) and parallel.size() == 1:  # one process may fail alone, and must not wait for others
+            evidence.keep(self)
+
+    def _rehearse(self) -> None:
+        """A first batch of validation, so that a metric that cannot work is found before anything is trained."""
+        if isinstance(self.valid, Batches) and parallel.size() == 1:
+            with randomness.aside():
+                evaluate.evaluate(self, [next(self.valid.epoch(0))])

@@ -1,0 +1,1 @@
+"""Suggests a learning rate: trains copies at rising rates, and reads the losses."""

@@ -1,0 +1,108 @@
+"""Schedules by text, such as ``step:800,0.9``, and what a fit may be given as its schedule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+from torch.optim import lr_scheduler
+
+from ravine.errors import OptionError, nearest
+from ravine.train._callback import Callback
+from ravine.train._schedules.one_cycle import OverRun
+from ravine.train._schedules.schedulers import OnPlateau, PerEpoch, PerStep
+
+
+def _step(size: int, gamma: float = 0.1) -> Callback:
+    return PerStep(lr_scheduler.StepLR, step_size=size, gamma=gamma)
+
+
+def _plateau(patience: int = 5, factor: float = 0.1) -> Callback:
+    return OnPlateau(patience, factor)
+
+
+def _cosine(final: float = 0.0) -> Callback:
+    return PerStep(lr_scheduler.CosineAnnealingLR, eta_min=final, length="T_max")
+
+
+def _linear(final: float = 0.0) -> Callback:
+    return PerStep(lr_scheduler.LinearLR, start_factor=1.0, end_factor=final, length="total_iters")
+
+
+def _exponential(gamma: float) -> Callback:
+    return PerEpoch(lr_scheduler.ExponentialLR, gamma=gamma)
+
+
+BY_NAME: dict[str, tuple[Callable[..., Callback], tuple[tuple[str, type], ...], str]] = {
+    "step": (_step, (("size", int), ("gamma", float)), "times gamma after every so many steps"),
+    "plateau": (_plateau, (("patience", int), ("factor", float)), "times factor when valid_loss stops improving"),
+    "cosine": (_cosine, (("final", float),), "along a cosine to the final rate over the run"),
+    "linear": (_linear, (("final", float),), "along a line to that share of the rate over the run"),
+    "exponential": (_exponential, (("gamma", float),), "times gamma after every epoch"),
+}
+"""Schedules that a text can name: how they are made, their arguments, and what they do to the rate."""
+
+
+def usage() -> list[str]:
+    """How each of them is written."""
+    return [f"{name}:{','.join(a.upper() for a, _ in arguments)}" for name, (_, arguments, _) in BY_NAME.items()]
+
+
+def parse(text: str) -> Callback:
+    """The schedule that a text such as ``step:800,0.9`` describes.
+
+    Raises:
+        OptionError: there is none of that name, or its arguments are no numbers or not as many.
+    """
+    name, _, rest = text.strip().partition(":")
+    if name not in BY_NAME:
+        raise OptionError(f"There is no schedule {name!r}. {nearest(name, BY_NAME)} Write {', '.join(usage())}.")
+    make, arguments, _ = BY_NAME[name]
+    given = [part.strip() for part in rest.split(",")] if rest.strip() else []
+    form = f"{name}:{','.join(a.upper() for a, _ in arguments)}"
+    if len(given) > len(arguments):
+        raise OptionError(f"schedule {text!r}: it has {len(given)} arguments; write {form}.")
+    values = {}
+    for (argument, kind), part in zip(arguments, given, strict=False):
+        try:
+            values[argument] = kind(part)
+        except ValueError:
+            what = "a whole number" if kind is int else "a number"
+            raise OptionError(f"schedule {text!r}: {argument} is {part!r}, not {what}; write {form}.") from None
+        low = 1 if kind is int and name == "step" else 0
+        if not math.isfinite(values[argument]) or values[argument] < low:
+            raise OptionError(f"schedule {text!r}: {argument} is {part}; it must be at least {low}.")
+        if argument == "factor" and values[argument] >= 1:
+            raise OptionError(f"schedule {text!r}: {argument} is {part}; it must be below 1, to lower the rate.")
+    try:
+        return make(**values)
+    except TypeError:
+        raise OptionError(f"schedule {text!r}: an argument is missing; write {form}.") from None
+
+
+def as_callbacks(schedule: Callback | str | None, lr: float | None) -> Iterator[Callback]:
+    """The schedule of a fit as callbacks: none or one.
+
+    Raises:
+        OptionError: it is no schedule, or it would overrule the fit's ``lr``.
+    """
+    if lr is not None and isinstance(schedule, OverRun) and "lr" in schedule.functions:
+        raise OptionError(
+            f"lr={lr!r} would count for nothing, because {schedule!r} sets it at every step: leave it out."
+        )
+    if isinstance(schedule, str):
+        yield parse(schedule)
+    elif isinstance(schedule, Callback):
+        yield schedule
+    elif isinstance(schedule, lr_scheduler.LRScheduler):
+        name = type(schedule).__name__
+        raise OptionError(f"Give the schedule without the optimizer, as PerStep({name}, ...) or PerEpoch({name}, ...).")
+    elif isinstance(schedule, type) and issubclass(schedule, lr_scheduler.LRScheduler):
+        raise OptionError(
+            f"Say when it moves: PerStep({schedule.__name__}, ...) or PerEpoch({schedule.__name__}, ...)."
+        )
+    elif schedule is not None:
+        raise OptionError(
+            f"The schedule is a {type(schedule).__name__}; give PerStep, PerEpoch, OnPlateau, OverRun, or a text such "
+            f"as {usage()[0]!r}."
+        )

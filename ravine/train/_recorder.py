@@ -1,0 +1,270 @@
+"""What a training was like, batch by batch and epoch by epoch: kept as numbers, and in a file while it runs."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ravine.errors import OptionError, nearest
+from ravine.train._journal import Journal, read
+from ravine.train._schedules.hyperparameters import Hypers, Value
+
+if TYPE_CHECKING:
+    from ravine.train._lr_find.finder import LRFind
+
+PARTS = ("data", "forward", "backward", "step")
+"""What the seconds of a batch are spent on: getting it, model and loss, gradients, the optimizer."""
+
+SMOOTHING = 0.98
+"""The smoothed loss keeps this share of itself at each batch (and is corrected for its start at 0)."""
+
+_WRITE_EVERY = 2.0  # seconds
+_MOST_PENDING = 1000  # batches, whose losses may still be on a GPU
+
+
+class Recorder:
+    """The numbers of a training, over all calls of ``fit``.
+
+    A *step* here is one batch: row ``i`` of every array belongs to the ``i``-th batch that was trained on.
+    On a GPU the seconds are those in which work was handed to it, not those in which it was done.
+
+    Args:
+        path: a file to which everything is also appended while training, as lines of JSON.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.journal = Journal(path) if path is not None else None
+        self.epochs: list[dict[str, Any]] = []
+        self.notes: list[tuple[int, str]] = []
+        self.found: LRFind | None = None
+        self._loss, self._smooth = array("d"), array("d")
+        self._seconds = {part: array("d") for part in PARTS}
+        self._hypers = Hypers()
+        self._average = 0.0
+        self._pending: list[Tensor] = []
+        self._written, self._wrote_at = 0, 0.0
+        self._other_past = False  # the file tells of other steps than those that were loaded
+
+    # --- what a training tells -----------------------------------------------------------------------------------
+
+    def batch(self, loss: Tensor, moments: Sequence[float]) -> None:
+        """One batch: its loss, a tensor of one element, and the five moments between its four parts."""
+        self._pending.append(loss)
+        began, fetched, forwarded, backed, stepped = moments
+        seconds = self._seconds
+        seconds["data"].append(fetched - began)
+        seconds["forward"].append(forwarded - fetched)
+        seconds["backward"].append(backed - forwarded)
+        seconds["step"].append(stepped - backed)
+        if stepped - self._wrote_at > _WRITE_EVERY or len(self._pending) >= _MOST_PENDING:
+            self._wrote_at = stepped
+            self.write()
+
+    def hypers(self, optimizer: torch.optim.Optimizer) -> None:
+        """The hyperparameters that the coming step uses; only changes are kept."""
+        self._hypers.see(len(self), optimizer)
+
+    def flush(self) -> None:
+        """Take in the losses of the last batches, which until then may not have been computed yet."""
+        if not self._pending:
+            return
+        losses = torch.stack(self._pending).double().tolist()
+        self._pending.clear()
+        average, count = self._average, len(self._loss)
+        for loss in losses:
+            count += 1
+            average = SMOOTHING * average + (1 - SMOOTHING) * loss
+            self._smooth.append(average / (1 - SMOOTHING**count))
+        self._average = average
+        self._loss.extend(losses)
+
+    def write(self) -> None:
+        """Append what is new to the file, and take in the losses."""
+        self.flush()
+        first, last = self._written, len(self._loss)
+        if first == last:
+            return
+        if self.journal is not None:
+            if self._other_past:
+                self._other_past = False
+                self._tell_again()
+                return
+            line = {"kind": "steps", "first": first, "loss": list(self._loss[first:last])}
+            line |= {part: [round(s, 7) for s in values[first:last]] for part, values in self._seconds.items()}
+            # a change that the next batch uses waits for it
+            self.journal.append({**line, "hypers": [change for change in self._hypers.news if change[0] < last]})
+        self._written = last
+        self._hypers.told(last)
+
+    def _tell_again(self) -> None:
+        """Begin the file anew, after a line that says so: what it has is not the past of this recorder."""
+        self._append({"kind": "start"})
+        self._written = 0
+        self._hypers.all_is_news()
+        self.write()
+        for row in self.epochs:
+            self._append({"kind": "epoch", **row})
+        for step, sentence in self.notes:
+            self._append({"kind": "note", "step": step, "text": sentence})
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """One epoch is done: its row of the table."""
+        self.write()
+        self.epochs.append({**row, "step": len(self)})
+        self._append({"kind": "epoch", **self.epochs[-1]})
+
+    def note(self, sentence: str) -> None:
+        """Something that was said at this step."""
+        self.write()
+        self.notes.append((len(self), sentence))
+        self._append({"kind": "note", "step": len(self), "text": sentence})
+
+    def _append(self, line: dict[str, Any]) -> None:
+        if self.journal is not None:
+            self.journal.append(line)
+
+    # --- what it was ---------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """How many batches were trained on."""
+        return len(self._seconds["data"])
+
+    @property
+    def losses(self) -> np.ndarray:
+        """The loss of every batch, before its step, shape (steps,)."""
+        self.flush()
+        return np.array(self._loss)
+
+    @property
+    def smoothed(self) -> np.ndarray:
+        """The loss as the table shows it, an exponentially weighted mean of the batches so far, shape (steps,)."""
+        self.flush()
+        return np.array(self._smooth)
+
+    @property
+    def smooth_loss(self) -> float:
+        """The smoothed loss now; NaN before the first batch."""
+        self.flush()
+        return self._smooth[-1] if self._smooth else math.nan
+
+    @property
+    def seconds(self) -> dict[str, np.ndarray]:
+        """Seconds in ``data``, ``forward``, ``backward`` and ``step`` of every batch, each of shape (steps,)."""
+        return {part: np.array(values) for part, values in self._seconds.items()}
+
+    @property
+    def hyper_names(self) -> list[str]:
+        """The hyperparameters there are values of; those of a second group end in ``/1``, of a third in ``/2``."""
+        return list(self._hypers.changes)
+
+    def hyper(self, name: str) -> np.ndarray:
+        """The value of a hyperparameter that each step really used, shape (steps,), or (steps, 2) for betas.
+
+        Raises:
+            OptionError: there is none of that name.
+        """
+        return self._hypers.values(name, len(self))
+
+    def last_hypers(self) -> dict[str, Value]:
+        """The hyperparameters of the last step, by name."""
+        return {name: changes[-1][1] for name, changes in self._hypers.changes.items()}
+
+    def column(self, name: str) -> np.ndarray:
+        """A column of the table of epochs, such as ``valid_loss``, shape (epochs,); NaN where a row has none.
+
+        Raises:
+            OptionError: no row has it.
+        """
+        known = list(dict.fromkeys(key for row in self.epochs for key in row))
+        if name not in known:
+            raise OptionError(f"The epochs have no {name!r}. {nearest(name, known)}")
+        return np.array([row.get(name, np.nan) for row in self.epochs], dtype=np.float64)
+
+    # --- keeping -------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it, and how far the file was written."""
+        self.write()
+        return {
+            "loss": torch.tensor(self._loss, dtype=torch.float64),
+            "smooth": torch.tensor(self._smooth, dtype=torch.float64),
+            "seconds": {part: torch.tensor(v, dtype=torch.float64) for part, v in self._seconds.items()},
+            "hypers": self._hypers.state_dict(),
+            "average": self._average,
+            "epochs": self.epochs,
+            "notes": self.notes,
+            "position": self.journal.position() if self.journal is not None else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], rewind: bool = False) -> None:
+        """Be the recorder that gave ``state``; with ``rewind`` its file loses what was written after that."""
+        self._loss, self._smooth = array("d", state["loss"].tolist()), array("d", state["smooth"].tolist())
+        self._seconds = {part: array("d", v.tolist()) for part, v in state["seconds"].items()}
+        self._hypers.load_state_dict(state["hypers"])
+        self._average, self.epochs = state["average"], list(state["epochs"])
+        self.notes = [(step, text) for step, text in state["notes"]]
+        self._pending, self._written = [], len(self._loss)
+        self._other_past = not rewind
+        if rewind and self.journal is not None and state["position"] is not None:
+            self.journal.rewind(state["position"])
+
+    @classmethod
+    def load(cls, path: Path | str) -> Recorder:
+        """The recorder that wrote the file ``path``, or the file ``metrics.jsonl`` of a run's folder ``path``.
+
+        Raises:
+            DataError: there is no such file, or it is damaged.
+        """
+        path = Path(path)
+        found = cls()
+        for line in read(path / "metrics.jsonl" if path.is_dir() else path):
+            kind = line.pop("kind")
+            if kind == "steps":
+                found._take(line)
+            elif kind == "epoch":
+                found.epochs.append(line)
+            elif kind == "note":
+                found.notes.append((line["step"], line["text"]))
+            elif kind == "start":
+                found = cls()
+        return found
+
+    def _take(self, line: dict[str, Any]) -> None:
+        for part in PARTS:
+            self._seconds[part].extend(line[part])
+        self._hypers.add(line["hypers"])
+        self._pending = [torch.tensor(loss, dtype=torch.float64) for loss in line["loss"]]
+        self.flush()
+
+    # --- pictures ------------------------------------------------------------------------------------------------
+
+    def plot_loss(
+        self, others: Mapping[str, Recorder] | None = None, *, label: str = "this run", **options: Any
+    ) -> Any:
+        """The losses as a matplotlib figure; see :func:`ravine.train._pictures.loss`."""
+        from ravine.train import _pictures as pictures
+
+        return pictures.loss({label: self, **(others or {})}, **options)
+
+    def plot_schedule(self, *names: str, path: Path | str | None = None) -> Any:
+        """The values of hyperparameters that were used, those named or all that changed, as a matplotlib figure."""
+        from ravine.train import _pictures as pictures
+
+        return pictures.schedule(self, names, path)
+
+    def plot_lr_find(self, path: Path | str | None = None) -> Any:
+        """The last ``learn.lr_find()`` as a matplotlib figure.
+
+        Raises:
+            OptionError: there was none.
+        """
+        if self.found is None:
+            raise OptionError("There is nothing to plot before learn.lr_find().")
+        return self.found.plot(path)

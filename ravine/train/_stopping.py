@@ -1,0 +1,145 @@
+"""Callbacks that act on how an epoch went: stopping early, stopping at a broken loss, keeping the best model."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor
+
+from ravine._files import checkpoint
+from ravine.errors import OptionError
+from ravine.train import _check as check
+from ravine.train._callback import Callback
+
+if TYPE_CHECKING:
+    from ravine.train._learner import Learner
+
+
+class _Best(Callback):
+    """Follows the best value of a column of the table. A loss is better when lower, anything else when higher."""
+
+    def __init__(self, monitor: str, mode: str | None) -> None:
+        if mode not in (None, "min", "max"):
+            raise OptionError(f"{type(self).__name__}: mode {mode!r} is neither 'min' nor 'max'.")
+        self.monitor = monitor
+        self.mode = mode or ("min" if monitor.endswith("loss") else "max")
+        self._start()
+
+    def _start(self) -> None:
+        self.best, self.best_epoch = (math.inf if self.mode == "min" else -math.inf), 0
+
+    def before_fit(self, learn: Learner) -> None:
+        check.column(self, learn, self.monitor)
+        self._start()
+
+    def improved(self, learn: Learner, by: float = 0.0) -> bool:
+        """Whether this epoch is the best so far by more than ``by``; NaN never is."""
+        value = float(learn.row[self.monitor])
+        better = value < self.best - by if self.mode == "min" else value > self.best + by
+        if better:
+            self.best, self.best_epoch = value, learn.epoch
+        return better
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+
+
+class EarlyStopping(_Best):
+    """Ends the fit after so many epochs without improvement.
+
+    Args:
+        patience: how many epochs in a row may be no better than the best, at least 1; then the fit ends.
+        monitor: a column of the table.
+        min_delta: what an improvement must exceed.
+        mode: ``"min"`` or ``"max"``; None takes min for a loss and max for anything else.
+    """
+
+    def __init__(
+        self, patience: int = 3, monitor: str = "valid_loss", *, min_delta: float = 0.0, mode: str | None = None
+    ) -> None:
+        if not isinstance(patience, int) or isinstance(patience, bool) or patience < 1:
+            raise OptionError(f"EarlyStopping: patience {patience!r} is not a number of epochs, at least 1.")
+        if not isinstance(min_delta, int | float) or not 0 <= min_delta < math.inf:
+            raise OptionError(f"EarlyStopping: min_delta {min_delta!r} is not a number, 0 or above.")
+        super().__init__(monitor, mode)
+        self.patience, self.min_delta = patience, min_delta
+
+    def __repr__(self) -> str:
+        return f"EarlyStopping({self.patience}, {self.monitor!r})"
+
+    def after_epoch(self, learn: Learner) -> None:
+        if self.improved(learn, self.min_delta):
+            return
+        waited = learn.epoch - self.best_epoch
+        if waited >= self.patience:
+            best = f"; the best was {self.best:.6g} in epoch {self.best_epoch}" if self.best_epoch else ""
+            learn.stop(
+                f"epoch {learn.epoch}: {self.monitor} has not improved for {waited} "
+                f"{'epoch' if waited == 1 else 'epochs'}: stopped{best}"
+            )
+
+
+class StopOnNaN(Callback):
+    """Ends the fit as soon as the loss of a batch is not a finite number; that batch makes no step."""
+
+    def __repr__(self) -> str:
+        return "StopOnNaN()"
+
+    def after_loss(self, learn: Learner) -> None:
+        value = float(learn.loss)
+        if not math.isfinite(value):
+            learn.stop(f"epoch {learn.epoch}, step {len(learn.recorder) + 1}: the loss is {value}: stopped")
+
+    def before_step(self, learn: Learner) -> bool | None:
+        return None if math.isfinite(float(learn.loss)) else False
+
+
+class KeepBest(_Best):
+    """Keeps the weights of the best epoch, and gives them back to the model when the fit ends.
+
+    With a folder they are also in ``best.safetensors`` there.
+
+    Args:
+        monitor: a column of the table.
+        mode: ``"min"`` or ``"max"``; None takes min for a loss and max for anything else.
+        restore: whether the model has the best weights after the fit, and not the last.
+    """
+
+    order: ClassVar[int] = 10
+
+    def __init__(self, monitor: str = "valid_loss", *, mode: str | None = None, restore: bool = True) -> None:
+        super().__init__(monitor, mode)
+        self.restore = restore
+        self._weights: dict[str, Tensor] = {}
+
+    def __repr__(self) -> str:
+        return f"KeepBest({self.monitor!r})"
+
+    def _start(self) -> None:
+        super()._start()
+        self._weights = {}
+
+    def after_epoch(self, learn: Learner) -> None:
+        if not self.improved(learn):
+            return
+        self._weights = {name: value.detach().clone() for name, value in learn.model.state_dict().items()}
+        if learn.folder is not None and learn.main:
+            kept = {"epoch": learn.epoch, self.monitor: self.best, "model": self._weights}
+            checkpoint.save(Path(learn.folder) / "best.safetensors", kept)
+
+    def after_fit(self, learn: Learner) -> None:
+        if self.restore and self._weights:
+            learn.model.load_state_dict(self._weights)
+        self._weights = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "weights": self._weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._weights = dict(state["weights"])

@@ -1,0 +1,118 @@
+"""The history of a run by parameter: one row for so many steps, always few enough rows to keep and to draw."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from ravine.errors import OptionError
+from ravine.plotting._frames import frame
+
+#: The figures of a history that have a value for each row and parameter.
+FIGURES = ("grad_norm", "param_norm", "update_norm", "grad_max", "param_max", "update_max", "nonfinite", "steps")
+
+
+@dataclass(frozen=True)
+class History:
+    """What every step did to every parameter, gathered into rows of equally many steps.
+
+    Attributes:
+        names: the parameters' names; columns of the arrays below.
+        sizes: how many elements each has.
+        first, last: the first and last step of each row, counted from 1, shape (rows,).
+        grad_norm, param_norm, update_norm: root mean square, over the row's steps, of the Euclidean norms of the
+            gradient, of the parameter before the step and of what the step adds to it, shape (rows, parameters);
+            steps in which a norm is not finite are left out; NaN where there is no other. What is added is that of
+            the formula; of 16-bit parameters, what is left of it after rounding.
+        grad_max, param_max, update_max: the largest magnitude of an element in these steps; NaN or inf where one is.
+        nonfinite: how many elements of gradients were NaN or infinite, over all steps of the row.
+        steps: in how many of these steps the parameter had a gradient.
+    """
+
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+    first: np.ndarray
+    last: np.ndarray
+    grad_norm: np.ndarray
+    param_norm: np.ndarray
+    update_norm: np.ndarray
+    grad_max: np.ndarray
+    param_max: np.ndarray
+    update_max: np.ndarray
+    nonfinite: np.ndarray
+    steps: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def __repr__(self) -> str:
+        covered = f"steps {self.first[0]} to {self.last[-1]}" if len(self) else "no steps"
+        return f"History of {len(self.names)} parameters, {covered} in {len(self)} rows"
+
+    @property
+    def ratio(self) -> np.ndarray:
+        """Norm of the update over norm of the parameter, shape (rows, parameters); near 1e-3 in many healthy runs."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.update_norm / self.param_norm
+
+    def column(self, name: str) -> int:
+        """The column of the parameter of that name.
+
+        Raises:
+            OptionError: there is none.
+        """
+        if name not in self.names:
+            raise OptionError(f"The history has no parameter {name!r}; it has {', '.join(self.names) or 'none'}.")
+        return self.names.index(name)
+
+    def records(self) -> list[dict[str, Any]]:
+        """One dict for each row and parameter: what a table of a history has in its lines."""
+        figures = {name: getattr(self, name) for name in FIGURES} | {"ratio": self.ratio}
+        return [
+            {"first": int(self.first[i]), "last": int(self.last[i]), "name": name}
+            | {figure: values[i, j].item() for figure, values in figures.items()}
+            for i in range(len(self))
+            for j, name in enumerate(self.names)
+        ]
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame with the columns of :meth:`records`.
+
+        Raises:
+            OptionError: pandas is not installed.
+        """
+        return frame(self.records(), ["first", "last", "name", *FIGURES, "ratio"])
+
+    def to_json(self) -> str:
+        """The arrays as JSON text; NaN and infinity, which JSON has no number for, as null and "inf" or "-inf"."""
+        tree = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in self.tree().items()}
+        return json.dumps(_plain(tree), allow_nan=False)
+
+    def tree(self) -> dict[str, Any]:
+        """The attributes by name, for a file."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def of_tree(cls, tree: dict[str, Any]) -> History:
+        """The history of :meth:`tree`."""
+        return cls(**{**tree, "names": tuple(tree["names"]), "sizes": tuple(tree["sizes"])})
+
+    @classmethod
+    def empty(cls, names: Sequence[str] = (), sizes: Sequence[int] = ()) -> History:
+        """No steps yet."""
+        none = np.zeros(0, dtype=np.int64)
+        return cls(tuple(names), tuple(sizes), none, none, *(np.zeros((0, len(names))) for _ in FIGURES))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return None if value != value else ("inf" if value > 0 else "-inf")
+    return value

@@ -1,0 +1,166 @@
+"""Gathers the figures of steps into at most 256 rows, whatever the length of the run.
+
+Step t belongs to row (t - 1) // every. When the rows are full, neighbours are joined and ``every`` doubles. All of it
+is done by torch where the figures are, so that nothing waits for a device before somebody reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ravine.backends import WATCHED
+from ravine.watch._history import History
+
+ROWS = 256
+_SQUARES, _TOPS, _NONFINITE, _STEPS = slice(0, 3), slice(3, 6), 6, 7
+_NEVER = torch.iinfo(torch.int64).max
+
+#: Makes figures of whole tensors of those of this process's parts.
+Join = Callable[[Tensor], Tensor]
+
+
+class Record:
+    """What is known of the steps of one optimizer, by the parameters' places in its groups.
+
+    Attributes:
+        steps: how many steps were recorded.
+        every: how many steps one row has.
+        skipped: how many steps were left out because gradients were not finite.
+        overflowed: how many a GradScaler left out.
+    """
+
+    def __init__(self) -> None:
+        self.steps, self.every = 0, 1
+        self.skipped = self.overflowed = 0
+        self.last: Tensor | None = None  # the figures of the last step, shape (len(WATCHED), parameters)
+        self._tables: dict[str, Tensor] = {}
+
+    def _make(self, width: int, like: Tensor) -> None:
+        """Tables for so many parameters; what there is stays."""
+        old, self._tables = self._tables, {}
+        for name, columns in {"sums": 8, "tops": 3}.items():
+            self._tables[name] = torch.zeros(ROWS, columns, width, dtype=like.dtype, device=like.device)
+        self._tables["first"] = torch.full((width,), _NEVER, dtype=torch.int64, device=like.device)
+        for name, table in old.items():
+            self._tables[name][..., : table.shape[-1]] = table.to(like.device)
+
+    def add(self, figures: Tensor) -> None:
+        """Take the figures of some steps, shape (steps, len(WATCHED), parameters)."""
+        if not len(figures):
+            return
+        if not self._tables or self._tables["first"].shape[0] < figures.shape[2]:
+            self._make(figures.shape[2], figures)
+        figures = figures.to(self._tables["sums"])
+        self.last = figures[-1].clone()
+        self._note_first(figures)
+        stepped = figures[:, _STEPS]
+        squares = figures[:, _SQUARES]
+        counted = squares.isfinite() & (stepped > 0)[:, None]
+        parts = [torch.where(counted, squares, 0.0), counted.to(squares.dtype), figures[:, _NONFINITE:]]
+        sums, tops = torch.cat(parts, 1), figures[:, _TOPS]
+        # In parts that end where rows do: the sums are then the same however the steps came in.
+        while len(sums):
+            if self.steps == ROWS * self.every:
+                self._join_neighbours()
+            begun = self.steps % self.every
+            whole = max(1, min(len(sums), ROWS * self.every - self.steps) // self.every)
+            n = min(len(sums), self.every - begun) if begun or len(sums) < self.every else whole * self.every
+            self._put(sums[:n], tops[:n])
+            sums, tops = sums[n:], tops[n:]
+
+    def _put(self, sums: Tensor, tops: Tensor) -> None:
+        """Steps that are part of one row, or that are some whole rows."""
+        row, n = self.steps // self.every, len(sums)
+        rows = max(1, n // self.every)
+        sums, tops = (x.view(rows, n // rows, *x.shape[1:]) for x in (sums, tops))
+        there, highest = self._tables["sums"][row : row + rows], self._tables["tops"][row : row + rows]
+        # One after the other, as a sum over a dimension is not.
+        there.copy_(torch.cat([there[:, None], sums], 1).cumsum(1)[:, -1])
+        highest.copy_(torch.maximum(highest, tops.amax(1)))
+        self.steps += n
+
+    def _note_first(self, figures: Tensor) -> None:
+        """The first step in which a gradient was not finite, by parameter."""
+        bad = figures[:, _NONFINITE] > 0
+        first = torch.where(bad.any(0), bad.to(torch.uint8).argmax(0) + self.steps + 1, _NEVER)
+        self._tables["first"] = torch.minimum(self._tables["first"], first)
+
+    def _join_neighbours(self) -> None:
+        half = ROWS // 2
+        for name, table in self._tables.items():
+            if name != "first":
+                even, odd = table[0::2], table[1::2]
+                joined = torch.maximum(even, odd) if name == "tops" else even + odd
+                table[:half] = joined
+                table[half:] = 0.0
+        self.every *= 2
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    def history(self, names: Sequence[str], sizes: Sequence[int], join: Join) -> History:
+        """The rows there are."""
+        rows = -(-self.steps // self.every)
+        if not self._tables:
+            return History.empty(names, sizes)
+        tables = {name: table[:rows] for name, table in self._tables.items()}
+        sums = tables["sums"]
+        squares = sums[:, :3] / sums[:, 3:6]  # NaN where no step has one
+        whole = torch.cat([squares, tables["tops"], sums[:, 6:]], 1)
+        figures = self._wide(join(whole), len(names))
+        first = np.arange(rows, dtype=np.int64) * self.every + 1
+        last = np.minimum(first + self.every - 1, self.steps)
+        return History(tuple(names), tuple(sizes), first, last, *columns(figures))
+
+    def latest(self, names: Sequence[str], sizes: Sequence[int], join: Join) -> History:
+        """The last step alone."""
+        if self.last is None:
+            return History.empty(names, sizes)
+        figures = self._wide(join(self.last[None].clone()), len(names))
+        now = np.array([self.steps], dtype=np.int64)
+        return History(tuple(names), tuple(sizes), now, now, *columns(figures))
+
+    @staticmethod
+    def _wide(figures: Tensor, width: int) -> np.ndarray:
+        """On the host, with columns for parameters that were added since."""
+        found = figures.double().cpu().numpy()
+        return np.pad(found, ((0, 0), (0, 0), (0, width - found.shape[2])))
+
+    def first_nonfinite(self, names: Sequence[str]) -> dict[str, int]:
+        """The first step in which a gradient of this process was not finite, by name."""
+        found = self._tables["first"].tolist() if self._tables else []
+        return {name: step for name, step in zip(names, found, strict=False) if step != _NEVER}
+
+    # --- keeping -------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it, as numbers and tensors."""
+        return {
+            "steps": self.steps,
+            "every": self.every,
+            "skipped": self.skipped,
+            "overflowed": self.overflowed,
+            "last": self.last,
+            "tables": dict(self._tables),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Be the record that gave ``state``."""
+        self.steps, self.every = state["steps"], state["every"]
+        self.skipped, self.overflowed = state["skipped"], state["overflowed"]
+        self.last = None if state["last"] is None else state["last"].clone()
+        self._tables = {name: table.clone() for name, table in state["tables"].items()}
+
+
+def columns(figures: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The arrays of a History, of figures of shape (rows, len(WATCHED), parameters)."""
+    assert figures.shape[1] == len(WATCHED)
+    stepped = figures[:, _STEPS] > 0
+    norms = [np.sqrt(np.where(stepped, figures[:, i], np.nan)) for i in range(3)]
+    tops = [np.where(stepped, figures[:, i], np.nan) for i in range(3, 6)]
+    counts = [figures[:, i].astype(np.int64) for i in (_NONFINITE, _STEPS)]
+    return (*norms, *tops, *counts)
