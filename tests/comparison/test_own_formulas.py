@@ -11,7 +11,6 @@ import ravine.cli
 from ravine import tasks
 from ravine.comparison._rehearsal import rehearse
 from ravine.comparison._study.declare import declare, usual_space
-from ravine.comparison._study.space import Range
 from ravine.comparison._study.spec import Spec
 from ravine.comparison._study.store import Store
 from ravine.comparison._study.trial import Job, run
@@ -19,6 +18,7 @@ from ravine.comparison._study.worker import work
 from ravine.contour import _paths as paths
 from ravine.errors import DataError, OptionError, TrainingError
 from ravine.optim import _spec as specs
+from ravine.optim.search import Range
 from ravine.tasks import _surfaces as surfaces
 
 RULES = """\

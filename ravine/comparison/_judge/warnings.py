@@ -9,7 +9,7 @@ from ravine.comparison._judge.curse import winners_curse
 from ravine.comparison._judge.pairs import compare_pairs
 from ravine.comparison._judge.values import values_of
 from ravine.comparison._judge.words import count, number
-from ravine.comparison._study.space import Range
+from ravine.optim.search import Range
 
 SPECIAL_CASES: Mapping[str, tuple[str, ...]] = {
     "momentum": ("sgd",),

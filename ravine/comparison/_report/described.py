@@ -11,10 +11,10 @@ from ravine.comparison._judge.words import count
 from ravine.comparison._report.formulas import Formula, formulas
 from ravine.comparison._report.tables import short
 from ravine.comparison._study.result import Result
-from ravine.comparison._study.space import Range
 from ravine.comparison._study.spec import AGAIN_SEEDS
 from ravine.errors import OptionError
 from ravine.optim import _spec as specs
+from ravine.optim.search import Range
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ravine.comparison._study.space import Range, Space, checked, read
+from ravine.comparison._study.space import Space, checked, read
 from ravine.comparison._study.spec import ArmSpec, Spec
 from ravine.comparison._study.trial import parted
 from ravine.comparison._study.versions import installed, versions_of
@@ -15,6 +15,7 @@ from ravine.errors import OptionError, nearest
 from ravine.optim import Optimizer
 from ravine.optim import _registry as registry
 from ravine.optim import _spec as specs
+from ravine.optim.search import Range
 from ravine.tasks import Task
 from ravine.train import _named as schedules
 

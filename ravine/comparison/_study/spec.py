@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
-from ravine.comparison._study.space import Range
+from ravine.optim.search import Range
 
 #: The seed of the first tuning round, the seeds that the best points are tried with again, and the first fresh one.
 TUNING_SEED, AGAIN_SEEDS, FRESH_SEED = 0, (1, 2), 1000

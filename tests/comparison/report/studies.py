@@ -7,9 +7,9 @@ import numpy as np
 from ravine.comparison._study.protocol import stage
 from ravine.comparison._study.result import About, Result
 from ravine.comparison._study.seconds import Seconds
-from ravine.comparison._study.space import Range
 from ravine.comparison._study.spec import ArmSpec, Spec
 from ravine.comparison._study.trial import Outcome
+from ravine.optim.search import Range
 
 ABOUT = About(
     study="compare-digits",

@@ -13,7 +13,7 @@ from ravine.comparison._judge import judge
 from ravine.comparison._report import charts, figures, formulas, page, tables
 from ravine.comparison._report.page import page as make
 from ravine.comparison._study.result import About
-from ravine.comparison._study.space import Range
+from ravine.optim.search import Range
 from ravine.plotting._html import strong
 
 HOSTILE = "</script><img src=x onerror=alert(1)>{{ 7*7 }}<!--'\""

@@ -7,7 +7,7 @@ from chromium import HOSTILE, act
 from studies import study
 
 from ravine.comparison._report.page import page
-from ravine.comparison._study.space import Range
+from ravine.optim.search import Range
 
 FLOORS = {HOSTILE: 0.5, "rmsprop:alpha=0.9": 0.3, "adam": 0.31}
 SPACE = {"lr": Range(1e-4, 1.0), HOSTILE: Range(0.8, 0.999, "complement")}

@@ -8,10 +8,10 @@ import time
 import pytest
 
 from ravine.comparison._study import local
-from ravine.comparison._study.space import Range
 from ravine.comparison._study.spec import ArmSpec, Spec
 from ravine.comparison._study.store import Store
 from ravine.errors import TrainingError
+from ravine.optim.search import Range
 
 ARMS = (ArmSpec("sgd", {"lr": Range(1e-3, 10.0)}),)
 SPEC = Spec("breast-cancer", ARMS, steps=40, points=6, again=1, widenings=0, seeds=2, evaluations=2)

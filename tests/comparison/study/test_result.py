@@ -9,10 +9,10 @@ import pytest
 
 from ravine.comparison._study.protocol import stage
 from ravine.comparison._study.result import Result
-from ravine.comparison._study.space import Range
 from ravine.comparison._study.spec import ArmSpec, Spec
 from ravine.comparison._study.trial import Outcome
 from ravine.errors import OptionError
+from ravine.optim.search import Range
 
 SPEC = Spec(
     "digits",

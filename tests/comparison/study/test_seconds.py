@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from ravine.comparison._study.seconds import measure
-from ravine.comparison._study.space import Range
 from ravine.comparison._study.spec import ArmSpec, Spec
+from ravine.optim.search import Range
 from ravine.tasks import Data, Task
 
 

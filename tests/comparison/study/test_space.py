@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ravine.comparison._study.space import Range, edge, points, read
+from ravine.comparison._study.space import edge, points, read
 from ravine.errors import OptionError
+from ravine.optim.search import Range
 
 LR = Range(1e-4, 1.0)
 

@@ -16,12 +16,12 @@ import pytest
 
 from ravine.comparison._study import store as stores
 from ravine.comparison._study.protocol import stage
-from ravine.comparison._study.space import Range
 from ravine.comparison._study.spec import ArmSpec, Spec
 from ravine.comparison._study.store import Store, hidden
 from ravine.comparison._study.trial import Job, Outcome, run
 from ravine.comparison._study.worker import work
 from ravine.errors import DataError, OptionError
+from ravine.optim.search import Range
 from ravine.tasks import find
 
 ARMS = (ArmSpec("sgd", {"lr": Range(1e-3, 10.0)}), ArmSpec("rmsprop:alpha=0.9", {"lr": Range(1e-5, 0.1)}))

@@ -7,11 +7,11 @@ import pytest
 
 from ravine.comparison._study import journal as journals
 from ravine.comparison._study.protocol import stage
-from ravine.comparison._study.space import Range
 from ravine.comparison._study.spec import ArmSpec, Spec
 from ravine.comparison._study.store import Store
 from ravine.comparison._study.trial import Outcome
 from ravine.errors import DataError
+from ravine.optim.search import Range
 
 SPEC = Spec("digits", (ArmSpec("sgd", {"lr": Range(1e-3, 1.0)}),), steps=10, points=4, seeds=2)
 

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ravine.comparison._study.space import Range
 from ravine.comparison._study.spec import ArmSpec, Spec
 from ravine.comparison._study.trial import Job, parted, run
+from ravine.optim.search import Range
 from ravine.tasks import Data, Task, find
 from ravine.train import Batches, accuracy
 
