@@ -16,7 +16,7 @@ from ravine.backends.cpu._threads import Runner
 # Never nnan or ninf: a NaN must stay visible. Never arcp: x / sqrt(inf) would become an estimate that is NaN.
 _FASTMATH = {"reassoc", "contract", "nsz"}
 _ENTRY = "ravine_kernel"
-_SCALAR = ("sqrt", "exp", "log", "tanh", "isfinite", "isnan")  # functions of the language that math has
+_SCALAR = ("sqrt", "exp", "log", "tanh")  # functions of the language that math has
 
 
 def compiled() -> int:

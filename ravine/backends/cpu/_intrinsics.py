@@ -131,6 +131,26 @@ def from_magnitude(context: Any, bits: Any) -> Any:
     return types.float64(bits), generate
 
 
+def _bits_of(holds: str) -> Any:
+    """A test of a float by its bits: no arithmetic, so that no rule of arithmetic can decide it while compiling."""
+
+    @intrinsic
+    def test(context: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kind = _INTEGER[value][1]
+            size = builder.and_(builder.bitcast(args[0], kind), ir.Constant(kind, (1 << (kind.width - 1)) - 1))
+            return builder.icmp_signed(holds, size, ir.Constant(kind, _INFINITY[kind.width]))
+
+        return types.boolean(value), generate
+
+    return test
+
+
+_INFINITY = {32: 0x7F800000, 64: 0x7FF0000000000000}  # the bits of infinity; those of NaN are larger
+isfinite = _bits_of("<")
+isnan = _bits_of(">")
+
+
 # The functions of the formula language that math and Python do not have in this form; NaN as in functions.py.
 
 
