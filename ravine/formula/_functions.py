@@ -48,6 +48,24 @@ _NUMBER: dict[str, Callable[..., Any]] = {
 }
 
 
+def div(a: Value, b: Value) -> Value:
+    """a / b; where Python raises, IEEE arithmetic's value: infinite, or NaN of 0 / 0."""
+    try:
+        return a / b
+    except ZeroDivisionError:  # so both are Python's numbers
+        return math.nan if a == 0 or a != a else math.copysign(math.inf, a) * math.copysign(1.0, b)
+
+
+def pow(a: Value, b: Value) -> Value:
+    """a**b; where Python raises or gives a complex number, IEEE arithmetic's value: infinite, or NaN."""
+    try:
+        result = a**b
+    except (ZeroDivisionError, OverflowError):
+        with np.errstate(all="ignore"):
+            return float(np.float64(a) ** np.float64(b))
+    return math.nan if isinstance(result, complex) else result
+
+
 def _call(op: str, *xs: Value) -> Value:
     if any(isinstance(x, Symbol) for x in xs):
         return apply(op, *xs)

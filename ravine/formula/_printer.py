@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from ravine.formula._symbols import FUNCTIONS, INFIX, Symbol
 
@@ -18,7 +18,7 @@ _LONGEST = 88  # an expression that grows longer gets a line of its own
 
 #: Names that generated code has of its own, beside numbered ones; of a formula's names it must change none.
 RESERVED = {
-    *FUNCTIONS, "numbers", "elements", "kernel", "float32", "float64", "float", "range", "carray",
+    *FUNCTIONS, "div", "pow", "numbers", "elements", "kernel", "float32", "float64", "float", "range", "carray",
     "task", "table", "chunks", "tensors", "rows", "tensor_of", "start", "count", "address", "sums", "watch",
     "chunk", "tensor", "row", "first", "n", "i", "take_next", "moved", "nonfinite", "top", "wide", "one",
     "magnitude", "larger", "from_magnitude",
@@ -39,6 +39,14 @@ def signature_name(name: str) -> str:
 class Statements:
     """Statements that compute some symbols from named leaves.
 
+    Args:
+        roots: the symbols.
+        leaves: the names of what is known.
+        taken: names that must not be given to anything else.
+        result_names: names for the roots.
+        constant: how a number of the formula is written.
+        calls: operations that are written as calls of a function of their name instead of with their sign.
+
     Attributes:
         lines: Python assignments in order; a value that is used more than once has a name of its own.
         results: for each root, the expression (a name, mostly) that holds it after the lines.
@@ -51,11 +59,12 @@ class Statements:
         taken: Iterable[str],
         result_names: Sequence[str] | None = None,
         constant: Callable[[float], str] = repr,
+        calls: Collection[str] = (),
     ) -> None:
         self.lines: list[str] = []
         self._names = {id(s): name for s, name in leaves.items()}
         self._taken = {*taken, *leaves.values(), *(result_names or ())}
-        self._constant = constant
+        self._constant, self._calls = constant, calls
         self._uses = Counter[int]()
         self._count(roots, set())
         wanted = dict(zip(map(id, roots), result_names, strict=True)) if result_names else {}
@@ -86,7 +95,7 @@ class Statements:
         if symbol.op == "constant":
             return self._constant(symbol.value), 9 if symbol.value >= 0 else 5
         parts = [self._print(a, wanted) for a in symbol.args]
-        if symbol.op in INFIX:
+        if symbol.op in INFIX and symbol.op not in self._calls:
             binding = _BINDING.get(symbol.op, 3)
             loose_left = binding if symbol.op not in ("and", "or", "pow") else 9
             (left, a), (right, b) = parts

@@ -8,7 +8,7 @@ numbers, computed once in double precision, and elements, computed for every ele
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -115,7 +115,8 @@ class Program:
             here = [s for s in sums if s.level == level]
             passes.append(Pass([s.args[0] for s in here], [self._sums[s] for s in here], [s.name for s in here]))
         self.passes = (*passes, Pass(list(written.values()), list(written)))
-        self._functions = [self._number_function(p) for p in self.passes]
+        self._functions = [self._number_function(i) for i in range(len(self.passes))]
+        self._quick = [not any(map(_may_be_complex, walk(p.numbers, into=_outside_sums))) for p in self.passes]
 
     @property
     def buffers(self) -> tuple[str, ...]:
@@ -135,24 +136,37 @@ class Program:
             moved += sum(itemsize[name] for name in p.names) if p.writes else 0
         return moved
 
-    def number_source(self, index: int) -> str:
-        """The Python text of the number stage of a pass, as it is run."""
+    def number_source(self, index: int, calls: Collection[str] = ()) -> str:
+        """The Python text of the number stage of a pass, as it is run.
+
+        Args:
+            index: which pass.
+            calls: operations that are written as calls, such as ``{"div", "pow"}``, instead of with their sign.
+        """
         p = self.passes[index]
         known = [n for earlier in self.passes[:index] for n in earlier.names if n != GUARD]
         arguments = ["step", *map(signature_name, self.hypers), *known]
         leaves = {s: signature_name(s.name) for s in walk(p.numbers) if s.op == "number"}
         leaves |= {s: name for s, name in self._sums.items() if name in known}
-        body = Statements(p.numbers, leaves, taken=arguments)
+        body = Statements(p.numbers, leaves, taken=arguments, calls=calls)
         lines = [f"def numbers({', '.join(arguments)}):", *(f"    {line}" for line in body.lines)]
         return "\n".join([*lines, f"    return ({''.join(r + ', ' for r in body.results)})"])
 
-    def _number_function(self, p: Pass) -> Any:
+    def _number_function(self, index: int, calls: Collection[str] = ()) -> Callable[..., tuple[Any, ...]]:
         scope = dict(vars(functions))
-        exec(compile(self.number_source(self.passes.index(p)), "<numbers>", "exec"), scope)
-        return scope["numbers"]
+        exec(compile(self.number_source(index, calls), "<numbers>", "exec"), scope)
+        function: Callable[..., tuple[Any, ...]] = scope["numbers"]
+        return function
+
+    @cached_property
+    def _total_functions(self) -> list[Callable[..., tuple[Any, ...]]]:
+        """The number stages without an operation that raises: its value is that of IEEE arithmetic."""
+        return [self._number_function(i, {"div", "pow"}) for i in range(len(self.passes))]
 
     def numbers(self, index: int, step: Any, hypers: Sequence[Any], sums: Sequence[Any] = ()) -> tuple[Any, ...]:
         """The numbers that pass ``index`` reads, in double precision.
+
+        No value raises: a division by zero and a power too large are infinite, the root of a negative number is NaN.
 
         Args:
             index: which pass.
@@ -160,19 +174,14 @@ class Program:
             hypers: values of ``self.hypers``, in that order.
             sums: values of the sums of the passes before, numbers or arrays with one per tensor.
         """
-        function = self._functions[index]
-        result: tuple[Any, ...]
-        if not isinstance(step, np.ndarray) and not any(isinstance(s, np.ndarray) for s in sums):
+        values = [v if type(v) is float else _double(v) for v in (step, *hypers, *sums)]
+        if self._quick[index] and np.ndarray not in map(type, values):
             try:
-                result = function(step, *hypers, *sums)
-                return result
+                return self._functions[index](*values)
             except (ZeroDivisionError, OverflowError):
-                # Python raises where IEEE arithmetic has a value; NumPy's doubles give the value.
-                step, hypers = np.float64(step), [np.float64(h) for h in hypers]
-                sums = [np.float64(s) for s in sums]
+                pass  # Python raises where IEEE arithmetic has a value
         with np.errstate(all="ignore"):
-            result = function(step, *hypers, *sums)
-        return result
+            return self._total_functions[index](*values)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -186,6 +195,24 @@ class Program:
             text.append(f"{index[id(symbol)]} {symbol.op} {args} {symbol.name} {symbol.value!r}")
         text += [str(index[id(symbol)]) for symbol in final.results]
         return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]
+
+
+def _double(value: Any) -> Any:
+    """A Python or NumPy number as a float, whose arithmetic is that of doubles; an array or a tensor as it is."""
+    return float(value) if isinstance(value, int | np.generic) else value
+
+
+def _outside_sums(symbol: Symbol) -> bool:
+    return symbol.op not in REDUCTIONS
+
+
+def _may_be_complex(symbol: Symbol) -> bool:
+    """Whether Python can make a complex number here: of a negative number to a power that is no whole number."""
+    if symbol.op != "pow":
+        return False
+    exponent = symbol.args[1]
+    whole = exponent.op == "constant" and exponent.value.is_integer()
+    return not whole and not (exponent.op == "number" and exponent.name == "step")
 
 
 class _Unique:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from ravine.formula import isfinite, isnan, where
+from ravine.formula import global_norm, isfinite, isnan, norm, sqrt, where
 from ravine.optim import Optimizer
 
 INF, NAN = math.inf, math.nan
@@ -48,3 +48,58 @@ def test_whether_a_computed_value_is_finite_is_seen(fused: bool) -> None:
     grads = [1.0, INF, -INF, NAN, 3e38]
     assert same(step(guard, fused, grads, a=2.0), [3.0, -1.0, -1.0, -1.0, -1.0])
     assert same(step(is_nan, fused, grads, a=0.0), [1.0, -1.0, -1.0, -1.0, 3e38])
+
+
+def over_norm(param: Any, *, grad: Any) -> Any:
+    return param + (1 / global_norm(grad)) * 0.5 + 0 * grad
+
+
+def over_tensor_norm(param: Any, *, grad: Any, a: Any) -> Any:
+    return param + sqrt(a / norm(grad)) + 0 * grad
+
+
+def over_root_of_zero(param: Any, *, grad: Any, a: Any) -> Any:
+    return param + 1 / sqrt(a) + grad
+
+
+def over_difference(param: Any, *, grad: Any, a: Any, step: Any) -> Any:
+    return param + a / (1 - step) + 0 / (1 - step) * where(a > 5, 1, 0) + grad
+
+
+@both
+def test_a_number_divided_by_zero_has_the_value_of_ieee_arithmetic(fused: bool) -> None:
+    assert same(step(over_norm, fused, [0.0, 0.0]), [INF, INF])
+    assert same(step(over_tensor_norm, fused, [0.0], a=2.0), [INF])
+    assert same(step(over_tensor_norm, fused, [0.0], a=-2.0), [NAN])
+    assert same(step(over_root_of_zero, fused, [1.0], a=0.0), [INF])  # not undone by math.sqrt
+    assert same(step(over_root_of_zero, fused, [1.0], a=-1.0), [NAN])
+    assert same(step(over_difference, fused, [1.0], a=-3.0), [NAN])
+
+
+@both
+def test_a_step_that_divides_by_zero_is_counted_once_and_writes(fused: bool) -> None:
+    p = torch.nn.Parameter(torch.ones(2))
+    p.grad = torch.zeros(2)
+    optimizer = Optimizer([p], [over_norm], fused=fused)
+    optimizer.step()
+    assert float(optimizer.state[p]["step"]) == 1
+    assert torch.isinf(p).all()
+
+
+@both
+def test_a_division_by_the_constant_zero(fused: bool) -> None:
+    def over_zero(param: Any, *, grad: Any) -> Any:
+        return grad / 0
+
+    assert same(step(over_zero, fused, [2.0, -2.0, 0.0]), [INF, -INF, NAN])
+
+
+@both
+def test_numbers_too_large_for_a_power_are_infinite(fused: bool) -> None:
+    def power(param: Any, *, grad: Any, a: Any, b: Any) -> Any:
+        return grad * a**b
+
+    assert same(step(power, fused, [1.0], a=10.0, b=400.0), [INF])
+    assert same(step(power, fused, [1.0], a=-10.0, b=401.0), [-INF])
+    assert same(step(power, fused, [1.0], a=1e200, b=-2.0), [0.0])
+    assert same(step(power, fused, [1.0], a=0.0, b=-1.0), [INF])
