@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from ravine.formula import global_norm, isfinite, isnan, norm, sqrt, where
+from ravine.formula import global_norm, isfinite, isnan, norm, sign, sqrt, where
 from ravine.optim import Optimizer
 
 INF, NAN = math.inf, math.nan
@@ -103,3 +103,18 @@ def test_numbers_too_large_for_a_power_are_infinite(fused: bool) -> None:
     assert same(step(power, fused, [1.0], a=-10.0, b=401.0), [-INF])
     assert same(step(power, fused, [1.0], a=1e200, b=-2.0), [0.0])
     assert same(step(power, fused, [1.0], a=0.0, b=-1.0), [INF])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
+@both
+def test_the_sign_of_infinity_is_one(fused: bool, dtype: torch.dtype) -> None:
+    def signs(param: Any, *, grad: Any) -> Any:
+        return sign(grad)
+
+    grads = [INF, -INF, NAN, 0.0, -0.0, 3.0, -1e-7]
+    assert same(step(signs, fused, grads, dtype=dtype), [1.0, -1.0, NAN, 0.0, 0.0, 1.0, -1.0])
+
+    def inverse(param: Any, *, grad: Any) -> Any:
+        return 1 / sign(grad)
+
+    assert same(step(inverse, fused, [0.0, -0.0]), [INF, INF])  # a zero without a sign

@@ -151,6 +151,20 @@ isfinite = _bits_of("<")
 isnan = _bits_of(">")
 
 
+@intrinsic
+def sign(context: Any, x: Any) -> Any:
+    """-1, 0 or 1 as x is below, at or above 0; NaN of NaN."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = args[0].type
+        zero, one, less = (ir.Constant(kind, value) for value in (0.0, 1.0, -1.0))
+        rest = builder.select(builder.fcmp_unordered("uno", args[0], args[0]), args[0], zero)
+        rest = builder.select(builder.fcmp_ordered("<", args[0], zero), less, rest)
+        return builder.select(builder.fcmp_ordered(">", args[0], zero), one, rest)
+
+    return x(x), generate
+
+
 # The functions of the formula language that math and Python do not have in this form; NaN as in functions.py.
 
 
@@ -167,12 +181,6 @@ def minimum(a, b):  # type: ignore[no-untyped-def]
 @numba.njit(error_model="numpy")
 def maximum(a, b):  # type: ignore[no-untyped-def]
     return a if (a > b or a != a) else b
-
-
-@numba.njit(error_model="numpy")
-def sign(x):  # type: ignore[no-untyped-def]
-    one = x * 0 + 1
-    return one if x > 0 else (-one if x < 0 else x)
 
 
 @numba.njit(error_model="numpy")
