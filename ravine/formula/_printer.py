@@ -18,7 +18,7 @@ _LONGEST = 88  # an expression that grows longer gets a line of its own
 
 #: Names that generated code has of its own, beside numbered ones; of a formula's names it must change none.
 RESERVED = {
-    *FUNCTIONS, "div", "pow", "numbers", "elements", "kernel", "float32", "float64", "float", "range", "carray",
+    *FUNCTIONS, "div", "pow", "element", "numbers", "elements", "kernel", "float32", "float64", "float", "range", "carray",
     "task", "table", "chunks", "tensors", "rows", "tensor_of", "start", "count", "address", "sums", "watch",
     "chunk", "tensor", "row", "first", "n", "i", "take_next", "moved", "nonfinite", "top", "wide", "one",
     "magnitude", "larger", "from_magnitude",
@@ -46,6 +46,7 @@ class Statements:
         result_names: names for the roots.
         constant: how a number of the formula is written.
         calls: operations that are written as calls of a function of their name instead of with their sign.
+        element: how a number is written that elements are chosen from, where nothing else says of what type they are.
 
     Attributes:
         lines: Python assignments in order; a value that is used more than once has a name of its own.
@@ -60,11 +61,12 @@ class Statements:
         result_names: Sequence[str] | None = None,
         constant: Callable[[float], str] = repr,
         calls: Collection[str] = (),
+        element: Callable[[str], str] = lambda number: number,
     ) -> None:
         self.lines: list[str] = []
         self._names = {id(s): name for s, name in leaves.items()}
         self._taken = {*taken, *leaves.values(), *(result_names or ())}
-        self._constant, self._calls = constant, calls
+        self._constant, self._calls, self._element = constant, calls, element
         self._uses = Counter[int]()
         self._count(roots, set())
         wanted = dict(zip(map(id, roots), result_names, strict=True)) if result_names else {}
@@ -104,7 +106,10 @@ class Statements:
             text = f"{left} {INFIX[symbol.op]} {right}"
         else:
             binding = 9
-            text = f"{symbol.op}({', '.join(p for p, _ in parts)})"
+            arguments = [p for p, _ in parts]
+            if symbol.op == "where" and symbol.element and not any(a.element or a.truth for a in symbol.args[1:]):
+                arguments[1:] = map(self._element, arguments[1:])
+            text = f"{symbol.op}({', '.join(arguments)})"
         if id(symbol) in wanted or self._uses[id(symbol)] > 1 or len(text) > _LONGEST:
             return self._assign(symbol, text, wanted.get(id(symbol))), 9
         return text, binding

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from ravine.formula import global_norm, isfinite, isnan, norm, sign, sqrt, where
+from ravine.formula import global_norm, isfinite, isnan, maximum, minimum, norm, sign, sqrt, where
 from ravine.optim import Optimizer
 
 INF, NAN = math.inf, math.nan
@@ -118,3 +118,23 @@ def test_the_sign_of_infinity_is_one(fused: bool, dtype: torch.dtype) -> None:
         return 1 / sign(grad)
 
     assert same(step(inverse, fused, [0.0, -0.0]), [INF, INF])  # a zero without a sign
+
+
+@both
+def test_a_choice_between_two_numbers_has_all_their_digits(fused: bool) -> None:
+    def choose(param: Any, *, grad: Any, a: Any, b: Any) -> Any:
+        return where(grad > 0, 0.1, 0.2) + where(grad > 0, a, 1e-9) + where(grad > 0, where(grad > 2, b, 0.3), -b)
+
+    found = step(choose, fused, [1.0, 3.0, -1.0], dtype=torch.float64, a=1 / 3, b=1 / 7)
+    wanted = [0.1 + 1 / 3 + 0.3, 0.1 + 1 / 3 + 1 / 7, 0.2 + 1e-9 - 1 / 7]
+    assert found == pytest.approx(wanted, rel=1e-15)
+    found = step(choose, fused, [1.0], a=1e300, b=1.0)
+    assert found == [INF]
+
+
+@both
+def test_a_number_larger_than_a_tensors_largest_is_infinite(fused: bool) -> None:
+    def bounded(param: Any, *, grad: Any, a: Any) -> Any:
+        return where(grad > 2, maximum(grad, a), minimum(grad, a)) + where(grad > 3, grad, -a)
+
+    assert same(step(bounded, fused, [1.0, 3.0, 4.0], a=1e300), [-INF, NAN, INF])

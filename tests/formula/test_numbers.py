@@ -16,7 +16,7 @@ def everything(param: Any, *, grad: Any, a: Any, b: Any, step: Any) -> Any:
     """Every operation of the language on numbers."""
     size, all_sizes = norm(grad), global_norm(grad)
     one = where((size > a) & ~(all_sizes <= b), sqrt(size) + exp(-size), sign(b) * tanh(a)) / (1 - a**step)
-    two = minimum(maximum(one, -a), log(size + 1)) * where(isfinite(1 / b), 0.5, 0.25) + where(step == 1, 0.75, size)
+    two = minimum(maximum(one, -a), log(size + 1)) * where(isfinite(1 / b), 0.1, 0.2) + where(step == 1, 0.7, size)
     return param - one * grad + two * size**3 / all_sizes
 
 
