@@ -73,7 +73,7 @@ def _call(op: str, *xs: Value) -> Value:
         return apply(op, *xs)
     if all(isinstance(x, int | float | np.ndarray | np.generic) for x in xs):
         return getattr(np, op)(*xs)
-    return _of_tensors(op, *(x.item() if isinstance(x, np.generic) else x for x in xs))
+    return _of_tensors(op, *(x.item() if isinstance(x, np.generic | np.ndarray) and x.ndim == 0 else x for x in xs))
 
 
 def _of_tensors(op: str, *xs: Value) -> Value:

@@ -138,3 +138,11 @@ def test_a_number_larger_than_a_tensors_largest_is_infinite(fused: bool) -> None
         return where(grad > 2, maximum(grad, a), minimum(grad, a)) + where(grad > 3, grad, -a)
 
     assert same(step(bounded, fused, [1.0, 3.0, 4.0], a=1e300), [-INF, NAN, INF])
+
+
+@both
+def test_a_choice_of_a_number_that_is_infinite(fused: bool) -> None:
+    def choose(param: Any, *, grad: Any, a: Any) -> Any:
+        return where(grad > 0, where(1 / a > 2, 1 / a, 2.0), grad) + where(1 / a > 2, grad, 0.0)
+
+    assert same(step(choose, fused, [1.0, -1.0], a=0.0), [INF, -2.0])

@@ -41,6 +41,18 @@ def test_a_tensor_and_a_number(name):
     assert np.array_equal(getattr(functions, name)(0.25, x).numpy(), expected, equal_nan=True)
 
 
+@pytest.mark.parametrize("name", ["where", "minimum", "maximum"])
+@pytest.mark.parametrize("make", [np.array, np.float64, np.float32], ids=["array", "float64", "float32"])
+def test_a_tensor_and_a_number_of_numpy(name, make):
+    x = torch.tensor([-1.0, 0.5, math.nan])
+    condition = [x > 0] if name == "where" else []
+    found = getattr(functions, name)(*condition, x, make(0.25))
+    assert found.dtype == torch.float32
+    wanted = getattr(np, name)(*(c.numpy() for c in condition), x.numpy(), np.float32(0.25))
+    assert np.array_equal(found.numpy(), wanted, equal_nan=True)
+    assert functions.where(np.array(True), x, 1.0) is x
+
+
 def test_norms_by_hand():
     x = torch.tensor([3.0, 4.0])
     assert functions.norm(x) == 5
