@@ -16,6 +16,9 @@ import numpy as np
 
 from ravine.formula._symbols import Symbol, apply
 
+#: Constants of a formula, by the names that Python prints for them.
+inf, nan = math.inf, math.nan
+
 #: What a formula computes with: a symbol while it is traced; later a number, an array or a tensor.
 Value = Any
 

@@ -146,3 +146,12 @@ def test_a_choice_of_a_number_that_is_infinite(fused: bool) -> None:
         return where(grad > 0, where(1 / a > 2, 1 / a, 2.0), grad) + where(1 / a > 2, grad, 0.0)
 
     assert same(step(choose, fused, [1.0, -1.0], a=0.0), [INF, -2.0])
+
+
+@both
+def test_infinity_and_nan_can_be_written_in_a_formula(fused: bool) -> None:
+    def guard(param: Any, *, grad: Any, a: Any) -> Any:
+        bounded = where(isfinite(grad), grad, math.nan)
+        return minimum(bounded, where(grad < a, -math.inf, math.inf)) + minimum(a, math.inf)  # in number stage, too
+
+    assert same(step(guard, fused, [1.0, -1.0, INF], a=0.5), [1.5, -INF, NAN])

@@ -17,6 +17,7 @@ from ravine.backends.cpu._threads import Runner
 _FASTMATH = {"reassoc", "contract", "nsz"}
 _ENTRY = "ravine_kernel"
 _SCALAR = ("sqrt", "exp", "log", "tanh")  # functions of the language that math has
+_CONSTANTS = ("inf", "nan")
 
 
 def compiled() -> int:
@@ -84,7 +85,7 @@ def _compile(source: str) -> Any:
         "carray": numba.carray,
         "float32": numba.float32,
         "float64": numba.float64,
-        **{name: getattr(math, name) for name in _SCALAR},
+        **{name: getattr(math, name) for name in (*_SCALAR, *_CONSTANTS)},
     }
     exec(compile(source, "<kernel>", "exec"), scope)
     # numpy's error model: a division by zero gives infinity, and the loop has no early exit that stops vectorising.

@@ -91,7 +91,7 @@ def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype
     taken = [*RESERVED, *(f"{code[b]}_" for b in used)]
     # Constants have the type that the loop computes in, so that nothing is widened.
     results = [f"new_{code[b]}" for b in p.names] if p.writes else [f"x{i}" for i in range(len(p.names))]
-    body = Statements(p.results, p.leaves(), taken, results, constant=lambda value: f"{real}({_literal(value)})")
+    body = Statements(p.results, p.leaves(), taken, results, constant=lambda value: f"{real}({value!r})")
     load = {b: _LOAD.get(dtypes[b], "{}").format(f"{code[b]}_[i]") for b in reads}
     loop = [f"{code[b]} = {load[b]}" for b in reads]
     loop += body.lines
@@ -151,8 +151,3 @@ def _watching(real: str, moved: str, grad: str) -> tuple[list[str], list[str], l
         "watch[6, chunk] = nonfinite",
     ]
     return before, inside, after
-
-
-def _literal(value: float) -> str:
-    """The value as Python text; infinity and NaN have none of their own."""
-    return repr(value) if abs(value) < float("inf") else f"float('{value}')"
