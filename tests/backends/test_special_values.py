@@ -155,3 +155,18 @@ def test_infinity_and_nan_can_be_written_in_a_formula(fused: bool) -> None:
         return minimum(bounded, where(grad < a, -math.inf, math.inf)) + minimum(a, math.inf)  # in number stage, too
 
     assert same(step(guard, fused, [1.0, -1.0, INF], a=0.5), [1.5, -INF, NAN])
+
+
+@both
+def test_a_negative_number_to_a_fractional_power_is_nan(fused: bool) -> None:
+    def of_numbers(param: Any, *, grad: Any, a: Any, b: Any) -> Any:
+        return param + grad * a**b
+
+    assert same(step(of_numbers, fused, [1.0], a=-0.5, b=0.5), [NAN])
+    assert same(step(of_numbers, fused, [1.0], a=-0.5, b=3.0), [-0.125])
+
+    def of_elements(param: Any, *, grad: Any, a: Any) -> Any:
+        return where(param > 0, grad**a, a**grad) + 0 * (grad**2.5 + abs(grad) ** a)
+
+    found = step(of_elements, fused, [-8.0, 4.0, 0.5], [1.0, 1.0, -1.0], a=-0.5)
+    assert same(found, [NAN, 0.5, NAN])
