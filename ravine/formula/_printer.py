@@ -21,7 +21,7 @@ RESERVED = {
     *FUNCTIONS, "div", "pow", "element", "inf", "nan", "numbers", "elements", "kernel", "float32", "float64", "float", "range", "carray",
     "task", "table", "chunks", "tensors", "rows", "tensor_of", "start", "count", "address", "sums", "watch",
     "chunk", "tensor", "row", "first", "n", "i", "take_next", "moved", "nonfinite", "top", "wide", "one",
-    "magnitude", "larger", "from_magnitude",
+    "magnitude", "larger", "add_square", "from_magnitude",
     *(f"{name}_{figure}" for name in ("grad", "param", "update") for figure in ("square", "top")),
 }  # fmt: skip
 _GENERATED = re.compile(r"(at|to|from|new)_\w*|(v|n|x|sum|total)\d+|\w*_user|\w*_")

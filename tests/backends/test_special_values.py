@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from ravine.formula import global_norm, isfinite, isnan, maximum, minimum, norm, sign, sqrt, where
+from ravine.formula import exp, global_norm, isfinite, isnan, log, maximum, minimum, norm, sign, sqrt, where
 from ravine.optim import Optimizer
 
 INF, NAN = math.inf, math.nan
@@ -170,3 +170,44 @@ def test_a_negative_number_to_a_fractional_power_is_nan(fused: bool) -> None:
 
     found = step(of_elements, fused, [-8.0, 4.0, 0.5], [1.0, 1.0, -1.0], a=-0.5)
     assert same(found, [NAN, 0.5, NAN])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@both
+def test_nothing_is_folded_that_has_another_value(fused: bool, dtype: torch.dtype) -> None:
+    """Of real numbers these are x**3, 0, x and x; of floats they are not."""
+
+    def root_and_square(param: Any, *, grad: Any) -> Any:
+        return (grad**1.5) ** 2 + (grad**0.5) ** 2
+
+    assert same(step(root_and_square, fused, [-1.0, 4.0], dtype=dtype), [NAN, 68.0])
+
+    def difference(param: Any, *, grad: Any, a: Any) -> Any:
+        return (grad + a) - (a + grad * 1.0)
+
+    assert same(step(difference, fused, [INF, 1.0, NAN], dtype=dtype, a=2.0), [NAN, 0.0, NAN])
+
+    def there_and_back(param: Any, *, grad: Any) -> Any:
+        return where(param > 0, log(exp(grad)), exp(log(grad)))
+
+    found = step(there_and_back, fused, [1000.0, -1000.0, -1.0, 0.0], [1.0, 1.0, -1.0, -1.0], dtype=dtype)
+    assert same(found, [INF, -INF, NAN, 0.0])
+
+
+@pytest.mark.parametrize("watch", [True, False])
+@both
+def test_a_compensated_sum_can_be_written(fused: bool, watch: bool) -> None:
+    """Kahan's sum: steps too small for float32 that arrive all the same."""
+
+    def kahan(param: Any, lost: Any = 0.0, *, grad: Any) -> Any:
+        small = grad + lost
+        new = param + small
+        return new, small - (new - param)
+
+    p = torch.nn.Parameter(torch.ones(40))
+    p.grad = torch.full((40,), 1e-8)
+    optimizer = Optimizer([p], [kahan], fused=fused, watch=watch)
+    for _ in range(2000):
+        optimizer.step()
+    total = p.detach().double() + optimizer.state[p]["lost"].double()
+    assert total.tolist() == pytest.approx([1 + 2e-5] * 40, rel=1e-9)

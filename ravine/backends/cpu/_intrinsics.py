@@ -131,6 +131,20 @@ def from_magnitude(context: Any, bits: Any) -> Any:
     return types.float64(bits), generate
 
 
+@intrinsic
+def add_square(context: Any, total: Any, value: Any) -> Any:
+    """total + value * value, where the order of the sum is left to the compiler: only so does it become vector code.
+
+    No other operation of a kernel may be reordered: ``(p + g) - p`` and infinity minus infinity would be folded.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        square = builder.fmul(args[1], args[1], flags=("contract",))
+        return builder.fadd(args[0], square, flags=("contract", "reassoc"))
+
+    return total(total, total), generate
+
+
 def _bits_of(holds: str) -> Any:
     """A test of a float by its bits: no arithmetic, so that no rule of arithmetic can decide it while compiling."""
 

@@ -108,7 +108,7 @@ def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype
             loop += inside
     else:
         lines += [f"total{i} = {real}(0)" for i in range(len(p.names))]
-        loop += [f"total{i} += {value} * {value}" for i, value in enumerate(body.results)]
+        loop += [f"total{i} = add_square(total{i}, {value})" for i, value in enumerate(body.results)]
     head = _HEAD.format(
         size=len(TASK),
         buffers=len(program.buffers),
@@ -136,7 +136,10 @@ def _watching(real: str, moved: str, grad: str) -> tuple[list[str], list[str], l
     inside = [f"moved = {real}({moved})"]
     for row, (name, value) in enumerate(what.items()):
         before += [f"{name}_square = {real}(0)", f"{name}_top = magnitude({real}(0))"]
-        inside += [f"{name}_square += {value} * {value}", f"{name}_top = larger({name}_top, magnitude({value}))"]
+        inside += [
+            f"{name}_square = add_square({name}_square, {value})",
+            f"{name}_top = larger({name}_top, magnitude({value}))",
+        ]
         after += [f"watch[{row}, chunk] = {name}_square", f"watch[{row + 3}, chunk] = from_magnitude({name}_top)"]
     after += [
         "nonfinite = 0",
@@ -146,7 +149,7 @@ def _watching(real: str, moved: str, grad: str) -> tuple[list[str], list[str], l
         "    for i in range(n):",
         f"        one = float64({grad})",
         "        nonfinite += 0 if isfinite(one) else 1",
-        "        wide += one * one",
+        "        wide = add_square(wide, one)",
         "    watch[0, chunk] = wide",
         "watch[6, chunk] = nonfinite",
     ]
