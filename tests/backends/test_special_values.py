@@ -211,3 +211,29 @@ def test_a_compensated_sum_can_be_written(fused: bool, watch: bool) -> None:
         optimizer.step()
     total = p.detach().double() + optimizer.state[p]["lost"].double()
     assert total.tolist() == pytest.approx([1 + 2e-5] * 40, rel=1e-9)
+
+
+@pytest.mark.parametrize("size", [1e-40, 1e-36, 1e-25, 1e-12, 1.0, 1e15, 1e25])
+@both
+def test_norms_of_very_small_and_very_large_elements(fused: bool, size: float) -> None:
+    def size_of(param: Any, *, grad: Any) -> Any:
+        return norm(grad) + where(global_norm(grad * 3) > 14 * size, 0 * grad, NAN)
+
+    grads = [3 * size, -4 * size] + [0.0] * 100
+    assert step(size_of, fused, grads)[0] == pytest.approx(5 * size, rel=1e-6, abs=1e-44)
+
+    def unit(param: Any, *, grad: Any) -> Any:
+        return grad / norm(grad) + 0 * param
+
+    if size > 1e-38:  # of a smaller one, 1 / norm is no number of float32
+        assert same(step(unit, fused, grads)[:2], [0.6, -0.8])
+
+
+@both
+def test_norms_of_nan_infinity_and_nothing(fused: bool) -> None:
+    def size_of(param: Any, *, grad: Any) -> Any:
+        return norm(grad) + 0 * param
+
+    assert same(step(size_of, fused, [1.0, NAN, INF]), [NAN] * 3)
+    assert same(step(size_of, fused, [1.0, -INF, 0.0]), [INF] * 3)
+    assert same(step(size_of, fused, [0.0, -0.0]), [0.0] * 2)

@@ -107,8 +107,9 @@ def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype
             lines += before
             loop += inside
     else:
-        lines += [f"total{i} = {real}(0)" for i in range(len(p.names))]
-        loop += [f"total{i} = add_square(total{i}, {value})" for i, value in enumerate(body.results)]
+        # Squares of float32 are exact in float64, where none is too large or too small.
+        lines += [f"total{i} = 0.0" for i in range(len(p.names))]
+        loop += [f"total{i} = add_square(total{i}, float64({value}))" for i, value in enumerate(body.results)]
     head = _HEAD.format(
         size=len(TASK),
         buffers=len(program.buffers),
