@@ -15,6 +15,11 @@ from typing import Any
 from ravine.errors import FormulaError, nearest
 
 RESERVED = ("param", "grad", "update", "step")
+#: Names that could not be passed to an optimizer, and what to do instead.
+_IMPOSSIBLE = {
+    "self": "pass a bound method or a plain function",
+    "params": "in a parameter group it stands for the parameters; give it another name",
+}
 
 
 class _ParamCopy:
@@ -81,6 +86,10 @@ class Piece:
             if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
                 raise FormulaError(f"piece {self.place}: *{p.name} is not possible: every tensor and number is named")
             name = Name(p.name, renamed.get(p.name, p.name), started.get(p.name, p.default))
+            if name.name in _IMPOSSIBLE:
+                raise FormulaError(
+                    f"piece {self.place}: {name.name!r} cannot be a name in a formula: {_IMPOSSIBLE[name.name]}"
+                )
             (reads if p.kind is p.KEYWORD_ONLY else changes).append(name)
         return changes, reads
 
