@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ravine.formula._operations import OPERATIONS
 from ravine.formula._program import Program, walk
 from ravine.formula._symbols import Symbol
 
@@ -19,10 +20,10 @@ _GREEK = {
     "param": "θ", "grad": "g", "update": "u", "step": "t", "alpha": "α", "rho": "ρ", "eps": "ε", "momentum": "μ",
     "weight_decay": "λ", "dampening": "τ", "betas[0]": "β₁", "betas[1]": "β₂", "beta1": "β₁", "beta2": "β₂", "beta": "β",
 }  # fmt: skip
-#: Operations written between their arguments: how tightly they bind, and their sign.
-INFIX = {
-    "add": (4, "+"), "sub": (4, "−"), "mul": (5, "·"), "div": (5, "/"), "lt": (3, "<"), "le": (3, "≤"),
-    "gt": (3, ">"), "ge": (3, "≥"), "eq": (3, "="), "ne": (3, "≠"), "and": (2, "∧"), "or": (1, "∨"),
+#: What stands between the arguments of an operation.
+_SIGNS = {
+    "add": "+", "sub": "−", "mul": "·", "div": "/", "lt": "<", "le": "≤", "gt": ">", "ge": "≥", "eq": "=", "ne": "≠",
+    "and": "∧", "or": "∨",
 }  # fmt: skip
 _CALLS = {"minimum": "min", "maximum": "max", "isfinite": "finite", "isnan": "nan", "logical_not": "¬"}
 #: How tightly texts bind: a product; a fraction with a bar; a power; a name or whatever has ends of its own.
@@ -78,7 +79,7 @@ class Notation(ABC):
             return self.power(*symbol.args), POWER
         if self._negative(symbol):
             return self.negative(symbol.args[1]), PRODUCT
-        if symbol.op in INFIX:
+        if symbol.op in _SIGNS:
             return self.infix(symbol)
         return self.function(symbol)
 
@@ -94,7 +95,7 @@ class Notation(ABC):
 
     def infix(self, symbol: Symbol) -> Written:
         """An operation between two expressions."""
-        binding, sign = INFIX[symbol.op]
+        binding, sign = OPERATIONS[symbol.op].binding, _SIGNS[symbol.op]
         left, right = symbol.args
         a, tight_a = self.written(left)
         b, tight_b = self.written(right)

@@ -10,9 +10,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from ravine.formula._symbols import FUNCTIONS, INFIX, Symbol
+from ravine.formula._operations import FUNCTIONS, INFIX, OPERATIONS
+from ravine.formula._symbols import Symbol
 
-_BINDING = {"or": 1, "and": 1, "add": 4, "sub": 4, "mul": 5, "div": 5, "pow": 6}  # comparisons: 3
 _LONGEST = 88  # an expression that grows longer gets a line of its own
 
 
@@ -98,7 +98,7 @@ class Statements:
             return self._constant(symbol.value), 9 if symbol.value >= 0 else 5
         parts = [self._print(a, wanted) for a in symbol.args]
         if symbol.op in INFIX and symbol.op not in self._calls:
-            binding = _BINDING.get(symbol.op, 3)
+            binding = OPERATIONS[symbol.op].binding
             loose_left = binding if symbol.op not in ("and", "or", "pow") else 9
             (left, a), (right, b) = parts
             left = f"({left})" if a < loose_left else left

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from ravine.formula import _functions as functions
+from ravine.formula._operations import REDUCTIONS
 from ravine.formula._printer import Statements, signature_name
-from ravine.formula._symbols import REDUCTIONS, Symbol, apply, buffer
+from ravine.formula._symbols import Symbol, apply, buffer
 
 #: The name of the sum that counts the elements of a gradient that are not finite.
 GUARD = "nonfinite"

@@ -15,22 +15,9 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ravine.errors import FormulaError, nearest
+from ravine.formula._operations import FUNCTIONS, OPERATIONS, REDUCTIONS
 
-#: Operations written between their arguments, with the sign that writes them.
-INFIX = {
-    "add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**",
-    "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=", "and": "&", "or": "|",
-}  # fmt: skip
-#: Operations written as a function of one argument, of two, of three.
-FUNCTIONS = {
-    "sqrt": 1, "abs": 1, "sign": 1, "exp": 1, "log": 1, "tanh": 1, "isfinite": 1, "isnan": 1,
-    "logical_not": 1, "minimum": 2, "maximum": 2, "where": 3,
-}  # fmt: skip
-#: Whole-tensor numbers: each costs a pass over memory before the pass that writes.
-REDUCTIONS = ("sum_of_squares", "global_sum_of_squares")
-#: Operations that give a truth value.
-TRUTHS = {"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "logical_not", "isfinite", "isnan"}
-
+#: What a user calls; abs is Python's own.
 _PUBLIC = [*FUNCTIONS, "norm", "global_norm"]
 
 
@@ -53,7 +40,7 @@ class Symbol:
         self.op, self.args, self.name, self.value = op, args, name, value
         reduction = op in REDUCTIONS
         self.element: bool = op == "buffer" or (not reduction and any(a.element for a in args))
-        self.truth: bool = op in TRUTHS or (op == "where" and args[1].truth)
+        self.truth: bool = (op in OPERATIONS and OPERATIONS[op].truth) or (op == "where" and args[1].truth)
         self.level: int = max((a.level for a in args), default=0) + reduction
 
     def __add__(self, other: object) -> Symbol:

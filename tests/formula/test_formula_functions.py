@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ravine.formula import _functions as functions
-from ravine.formula._symbols import FUNCTIONS
+from ravine.formula._operations import FUNCTIONS
 
 NUMPY = {name: getattr(np, name) for name in FUNCTIONS}
 floats = st.floats(width=32, allow_subnormal=False)
