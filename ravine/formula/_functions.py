@@ -60,7 +60,15 @@ def div(a: Value, b: Value) -> Value:
 
 
 def pow(a: Value, b: Value) -> Value:
-    """a**b; where Python raises or gives a complex number, IEEE arithmetic's value: infinite, or NaN."""
+    """a**b; where Python raises or gives a complex number, IEEE arithmetic's value: infinite, or NaN.
+
+    Of an array or a tensor, too: with a number as the exponent, NumPy and torch take a square root for the power 0.5,
+    and the root of minus infinity is NaN where the power is infinite.
+    """
+    if isinstance(a, np.ndarray):
+        return np.power(a, np.full(a.shape, b))
+    if not isinstance(a, int | float):
+        return a ** element(b, a)
     try:
         result = a**b
     except (ZeroDivisionError, OverflowError):

@@ -237,3 +237,12 @@ def test_norms_of_nan_infinity_and_nothing(fused: bool) -> None:
     assert same(step(size_of, fused, [1.0, NAN, INF]), [NAN] * 3)
     assert same(step(size_of, fused, [1.0, -INF, 0.0]), [INF] * 3)
     assert same(step(size_of, fused, [0.0, -0.0]), [0.0] * 2)
+
+
+@both
+def test_a_power_of_one_half_that_is_a_hyperparameter(fused: bool) -> None:
+    def power(param: Any, *, grad: Any, a: Any) -> Any:
+        return grad**a + 0 * param
+
+    assert same(step(power, fused, [-INF, 4.0, -4.0], a=0.5), [INF, 2.0, NAN])
+    assert same(step(power, fused, [-INF, 4.0, -4.0], a=-0.5), [0.0, 0.5, NAN])

@@ -71,6 +71,13 @@ def test_norms_by_hand(elements: Row, wanted: float) -> None:
         assert found == pytest.approx(wanted, rel=1e-12, nan_ok=True)
 
 
+def test_a_power_of_one_half_is_no_square_root_unless_it_is_written_so() -> None:
+    """NumPy's and torch's operators take a root where the exponent is the number 0.5; C and kernels do not."""
+    for base in (-math.inf, np.array([-math.inf]), torch.tensor([-math.inf]), torch.tensor(-math.inf)):
+        assert np.asarray(functions.pow(base, 0.5)).item() == math.inf
+        assert np.asarray(functions.pow(base, -0.5)).item() == 0
+
+
 def test_every_operation_that_can_be_asked_has_rows() -> None:
     for name, op in OPERATIONS.items():
         assert op.rows, name
