@@ -26,7 +26,7 @@ def _function(program: Program, index: int) -> Callable[..., tuple[Any, ...]]:
     leaves = p.leaves()
     arguments = [*map(signature_name, p.reads), *p.number_names]
     body = Statements(
-        p.results, leaves, arguments, calls={"pow"}, element=lambda number: f"element({number}, {arguments[0]})"
+        p.results, leaves, arguments, calls={"div", "pow"}, element=lambda number: f"element({number}, {arguments[0]})"
     )
     lines = [f"def elements({', '.join(arguments)}):", *(f"    {line}" for line in body.lines)]
     source = "\n".join([*lines, f"    return ({''.join(r + ', ' for r in body.results)})"])

@@ -52,7 +52,12 @@ _NUMBER: dict[str, Callable[..., Any]] = {
 
 
 def div(a: Value, b: Value) -> Value:
-    """a / b; where Python raises, IEEE arithmetic's value: infinite, or NaN of 0 / 0."""
+    """a / b; where Python raises, IEEE arithmetic's value: infinite, or NaN of 0 / 0.
+
+    A number over a tensor, too: torch's operator multiplies by the reciprocal, which is rounded and may overflow.
+    """
+    if isinstance(a, int | float) and not isinstance(b, int | float | np.ndarray):
+        a = element(a, b)
     try:
         return a / b
     except ZeroDivisionError:  # so both are Python's numbers

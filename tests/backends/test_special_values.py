@@ -246,3 +246,13 @@ def test_a_power_of_one_half_that_is_a_hyperparameter(fused: bool) -> None:
 
     assert same(step(power, fused, [-INF, 4.0, -4.0], a=0.5), [INF, 2.0, NAN])
     assert same(step(power, fused, [-INF, 4.0, -4.0], a=-0.5), [0.0, 0.5, NAN])
+
+
+@both
+def test_a_number_over_a_tensor_is_one_division(fused: bool) -> None:
+    """torch's operator takes the reciprocal first, which is infinite here."""
+
+    def over(param: Any, *, grad: Any, a: Any) -> Any:
+        return a / grad + 0 / grad
+
+    assert same(step(over, fused, [1e-39, -1e-39, INF, 0.0], a=1e-30), [1e9, -1e9, 0.0, NAN])
