@@ -8,8 +8,9 @@ value is within the rounding of zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -42,15 +43,20 @@ class Interval:
     @property
     def point(self) -> Array:
         """Where the value is known exactly."""
-        return ((self.low == self.high) & ~self.nan) | ((self.low > self.high) & self.nan)
+        return ((self.low == self.high) & ~self.nan) | self.empty
 
     @property
     def value(self) -> Array:
         """The value where it is known exactly."""
-        return np.where(self.low > self.high, np.nan, self.low)
+        return np.where(self.empty, np.nan, self.low)
 
     def contains(self, value: float | Array) -> Array:
         return (self.low <= value) & (self.high >= value)
+
+    @property
+    def empty(self) -> Array:
+        """Where it is not a number."""
+        return self.low > self.high
 
     @property
     def infinite(self) -> Array:
@@ -80,6 +86,13 @@ def choose(condition: Array, a: Interval, b: Interval) -> Interval:
     return Interval(*(np.where(condition, x, y) for x, y in zip(vars(a).values(), vars(b).values(), strict=True)))
 
 
+def anything(nan: Array | bool) -> Interval:
+    return Interval(*np.broadcast_arrays(-INF, INF, nan))
+
+
+NOTHING = exact(np.nan)
+
+
 def _hull(corners: Sequence[Array], nan: Array) -> Interval:
     """Around all corners that are numbers."""
     stacked = np.stack(np.broadcast_arrays(*corners))
@@ -92,12 +105,9 @@ def _clip(x: Interval, p: Precision) -> Interval:
     """Beyond the largest number lies infinity."""
     low = np.where(x.low < -p.largest, -INF, x.low)
     high = np.where(x.high > p.largest, INF, x.high)
-    empty = x.low > x.high
-    return Interval(
-        np.where(empty, INF, np.minimum(low, np.where(np.isinf(x.low), low, p.largest))),
-        np.where(empty, -INF, np.maximum(high, np.where(np.isinf(x.high), high, -p.largest))),
-        x.nan,
-    )
+    low = np.minimum(low, np.where(np.isinf(x.low), low, p.largest))
+    high = np.maximum(high, np.where(np.isinf(x.high), high, -p.largest))
+    return choose(x.empty, NOTHING, Interval(low, high, x.nan))
 
 
 def _widen(x: Interval, p: Precision, units: float) -> Interval:
@@ -112,6 +122,10 @@ def rounded(x: Interval, p: Precision) -> Interval:
         return choose(x.point, exact(x.value.astype(p.type)), _widen(x, p, 1.0))
 
 
+def _all(conditions: Iterable[Array]) -> Array:
+    return reduce(np.logical_and, conditions)
+
+
 def _exactly(
     operation: Callable[..., Array], fused: bool = False
 ) -> Callable[[Precision, Interval, tuple[Interval, ...]], Interval]:
@@ -121,10 +135,10 @@ def _exactly(
         wide = np.asarray(operation(*(a.value for a in arguments)), dtype=np.float64)
         result = exact(wide.astype(p.type))
         if fused:
-            short = np.all([a.value.astype(np.float32) == a.value for a in arguments], axis=0)
+            short = _all(a.value.astype(np.float32) == a.value for a in arguments)
             unrounded = exact(wide) if p is SINGLE else choose(short, exact(wide), _widen(exact(wide), p, 1.0))
             result = choose(np.isfinite(wide), union(result, unrounded), result)
-        return choose(np.all([a.point for a in arguments], axis=0), result, otherwise)
+        return choose(_all(a.point for a in arguments), result, otherwise)
 
     return known
 
@@ -141,84 +155,76 @@ def _sub(p: Precision, a: Interval, b: Interval) -> Interval:
 def _mul(p: Precision, a: Interval, b: Interval) -> Interval:
     corners = [x * y for x in (a.low, a.high) for y in (b.low, b.high)]
     nan = a.nan | b.nan | (a.contains(0.0) & b.infinite) | (b.contains(0.0) & a.infinite)
+    corners.append(np.where(a.contains(0.0) | b.contains(0.0), 0.0, corners[0]))
     return _exactly(np.multiply, fused=True)(p, _widen(_hull(corners, nan), p, 2.0), (a, b))
 
 
 def _div(p: Precision, a: Interval, b: Interval) -> Interval:
     corners = [x / y for x in (a.low, a.high) for y in (b.low, b.high)]
     nan = a.nan | b.nan | (a.contains(0.0) & b.contains(0.0)) | (a.infinite & b.infinite)
-    result = _exactly(np.divide)(p, _widen(_hull(corners, nan), p, 2.0), (a, b))
-    # Of which sign a zero is depends on how it came about.
-    anything = Interval(*np.broadcast_arrays(-INF, INF, nan))
-    zero = b.contains(0.0) & ~((a.value == 0) & a.point & b.point)
-    return choose(zero & ~((a.low > a.high) | (b.low > b.high)), anything, result)
+    corners.append(np.where(b.infinite, 0.0, corners[0]))
+    result = choose(b.contains(0.0), anything(nan), _widen(_hull(corners, nan), p, 2.0))
+    return _exactly(np.divide)(p, result, (a, b))
 
 
 def _pow(p: Precision, a: Interval, b: Interval) -> Interval:
+    nan = a.nan | b.nan
     corners = [np.power(np.abs(x), y) for x in (a.low, a.high) for y in (b.low, b.high)]
-    inner = [np.where(a.contains(1.0) | b.contains(0.0), 1.0, np.nan)]
-    missing = a.nan | b.nan
-    result = _hull([*corners, *inner], missing)
-    result = Interval(result.low, result.high, missing)  # a corner that is none is an empty interval's
-    anything = Interval(*np.broadcast_arrays(-INF, INF, True))
-    result = choose((a.low <= 0) & (a.low <= a.high), anything, result)
-    known = exact(np.power(a.value, b.value))
-    point = a.point & b.point
-    result = choose(point, known, result)
-    zero = point & (a.value == 0) & (b.value < 0)
-    result = choose(zero, Interval(*np.broadcast_arrays(-INF, INF, False)), result)
-    result = choose((b.value == 0) & b.point | (a.value == 1) & a.point, exact(np.ones(point.shape)), result)
+    one = np.where(a.contains(1.0) | b.contains(0.0), 1.0, corners[0])
+    result = _hull([*corners, one], nan)
+    result = choose(a.low <= 0, anything(True), Interval(result.low, result.high, nan))
+    result = choose(a.empty | b.empty, NOTHING, result)
+    result = choose(a.empty & b.contains(0.0) | b.empty & a.contains(1.0), union(exact(1.0), NOTHING), result)
+    result = choose(a.point & b.point, exact(np.power(a.value, b.value)), result)
+    result = choose(b.point & (b.value == 0) | a.point & (a.value == 1), exact(1.0), result)
     return _widen(result, p, 16.0)
 
 
 def _sqrt(p: Precision, a: Interval) -> Interval:
-    corners = [np.sqrt(np.maximum(x, 0.0)) for x in (a.low, a.high)]
-    empty = a.high < 0
-    result = Interval(np.where(empty, INF, corners[0]), np.where(empty, -INF, corners[1]), a.nan | (a.low < 0))
-    return _exactly(np.sqrt)(p, _widen(result, p, 2.0), (a,))
+    low, high = (np.sqrt(np.maximum(x, 0.0)) for x in (a.low, a.high))
+    result = choose(a.high < 0, NOTHING, Interval(low, high, a.nan | (a.low < 0)))
+    special = a.point & ~(np.isfinite(a.value) & (a.value > 0))
+    # torch's roots are off by a digit at times
+    return choose(special, exact(np.sqrt(a.value)), _widen(result, p, 4.0))
 
 
 def _monotone(function: Callable[[Array], Array], least: float = -INF) -> Callable[[Precision, Interval], Interval]:
     def apply(p: Precision, a: Interval) -> Interval:
-        result = _hull([function(np.maximum(a.low, least)), function(np.maximum(a.high, least))], a.nan)
-        outside = a.high < least
-        low, high = (np.where(outside | (a.low > a.high), x, y) for x, y in ((INF, result.low), (-INF, result.high)))
-        return _widen(Interval(low, high, a.nan | (a.low < least)), p, 16.0)
+        low, high = (function(np.maximum(x, least)) for x in (a.low, a.high))
+        result = choose(a.high < least, NOTHING, Interval(low, high, a.nan | (a.low < least)))
+        return choose(a.point & np.isinf(a.value), result, _widen(result, p, 16.0))
 
     return apply
 
 
 def _abs(p: Precision, a: Interval) -> Interval:
     low = np.where(a.contains(0.0), 0.0, np.minimum(np.abs(a.low), np.abs(a.high)))
-    high = np.maximum(np.abs(a.low), np.abs(a.high))
-    empty = a.low > a.high
-    return Interval(np.where(empty, INF, low), np.where(empty, -INF, high), a.nan)
+    return Interval(low, np.maximum(np.abs(a.low), np.abs(a.high)), a.nan)
 
 
 def _sign(p: Precision, a: Interval) -> Interval:
-    empty = a.low > a.high
-    return Interval(np.where(empty, INF, np.sign(a.low)), np.where(empty, -INF, np.sign(a.high)), a.nan)
+    return Interval(np.sign(a.low), np.sign(a.high), a.nan)
 
 
 def _extreme(of: Callable[[Array, Array], Array]) -> Callable[[Precision, Interval, Interval], Interval]:
     def apply(p: Precision, a: Interval, b: Interval) -> Interval:
-        empty = (a.low > a.high) | (b.low > b.high)
-        low, high = of(a.low, b.low), of(a.high, b.high)
-        return Interval(np.where(empty, INF, low), np.where(empty, -INF, high), a.nan | b.nan)
+        result = Interval(of(a.low, b.low), of(a.high, b.high), a.nan | b.nan)
+        zeros = (a.value == 0) & (b.value == 0) & (np.signbit(a.value) != np.signbit(b.value))
+        return choose(zeros, _widen(result, p, 1.0), result)  # which zero it is, is left open
 
     return apply
 
 
 def _less(a: Interval, b: Interval, equal: bool) -> Truth:
     """a < b, or a <= b."""
-    numbers = (a.low <= a.high) & (b.low <= b.high)
+    numbers = ~a.empty & ~b.empty
     may = (a.low <= b.high) if equal else (a.low < b.high)
     may_not = (a.high > b.low) if equal else (a.high >= b.low)
     return Truth(numbers & may, a.nan | b.nan | ~numbers | may_not)
 
 
 def _equal(a: Interval, b: Interval) -> Truth:
-    numbers = (a.low <= a.high) & (b.low <= b.high)
+    numbers = ~a.empty & ~b.empty
     certain = a.point & b.point & (a.value == b.value)
     return Truth(numbers & (a.low <= b.high) & (b.low <= a.high), ~certain)
 
@@ -241,8 +247,8 @@ OPERATIONS: dict[str, Callable[..., object]] = {
     "and": lambda p, a, b: Truth(a.true & b.true, a.false | b.false),
     "or": lambda p, a, b: Truth(a.true | b.true, a.false & b.false),
     "logical_not": lambda p, a: _not(a),
-    "isnan": lambda p, a: Truth(a.nan, a.low <= a.high),
-    "isfinite": lambda p, a: Truth((a.low < INF) & (a.high > -INF) & (a.low <= a.high), a.nan | a.infinite),
+    "isnan": lambda p, a: Truth(a.nan, ~a.empty),
+    "isfinite": lambda p, a: Truth((a.low < INF) & (a.high > -INF) & ~a.empty, a.nan | a.infinite),
 }  # fmt: skip
 
 
@@ -251,6 +257,8 @@ def operate(op: str, p: Precision, *arguments: Interval | Truth) -> Interval | T
     with np.errstate(all="ignore"):
         result = OPERATIONS[op](p, *arguments)
     assert isinstance(result, Interval | Truth)
+    if isinstance(result, Interval) and op not in ("where", "pow"):
+        result = choose(_all(~a.empty for a in arguments if isinstance(a, Interval)), result, NOTHING)
     return result
 
 
@@ -258,9 +266,9 @@ def sum_of_squares(x: Interval) -> Interval:
     """Over all elements, in double precision."""
     with np.errstate(all="ignore"):
         size = _abs(DOUBLE, x)
-        empty = bool((size.low > size.high).any())
         low, high = np.sum(size.low**2), np.sum(size.high**2)
         error = 4.0 * (size.low.size + 1)
         result = _widen(Interval(*map(np.asarray, (low, high, bool(size.nan.any())))), DOUBLE, error)
-    nothing = exact(np.nan)
-    return nothing if empty else exact(0.0) if low == high == 0 and not size.nan.any() else result
+    if x.empty.any():
+        return NOTHING
+    return exact(high) if low == high in (0.0, INF) and not size.nan.any() else result
