@@ -16,7 +16,7 @@ import torch
 from ravine.backends import WATCHED, States, compute_dtype
 from ravine.formula import Program
 from ravine.formula import _functions as functions
-from ravine.formula._printer import Statements, signature_name
+from ravine.formula._python import Statements, code_name
 
 
 @cache
@@ -24,9 +24,9 @@ def _function(program: Program, index: int) -> Callable[..., tuple[Any, ...]]:
     """The element stage of a pass as a Python function of tensors and numbers."""
     p = program.passes[index]
     leaves = p.leaves()
-    arguments = [*map(signature_name, p.reads), *p.number_names]
+    arguments = [*map(code_name, p.reads), *p.number_names]
     body = Statements(
-        p.results, leaves, arguments, calls={"div", "pow"}, element=lambda number: f"element({number}, {arguments[0]})"
+        p.results, leaves, calls={"div", "pow"}, element=lambda number: f"element({number}, {arguments[0]})"
     )
     lines = [f"def elements({', '.join(arguments)}):", *(f"    {line}" for line in body.lines)]
     source = "\n".join([*lines, f"    return ({''.join(r + ', ' for r in body.results)})"])

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ravine.formula._operations import OPERATIONS
-from ravine.formula._program import Program, walk
-from ravine.formula._symbols import Symbol
+from ravine.formula._program import Program
+from ravine.formula._symbols import Symbol, walk
 
 _GREEK = {
     "param": "θ", "grad": "g", "update": "u", "step": "t", "alpha": "α", "rho": "ρ", "eps": "ε", "momentum": "μ",

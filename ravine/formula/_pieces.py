@@ -7,6 +7,7 @@ star stands what it only reads. This file reads that signature; what the names m
 from __future__ import annotations
 
 import inspect
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -125,8 +126,10 @@ def rename(piece: Callable[..., Any] | Piece, **names: str) -> Piece:
     result = as_piece(piece)
     _known(result, tuple(names))
     for new in names.values():
-        if not isinstance(new, str) or not new.isidentifier() or new.startswith("_"):
-            raise FormulaError(f"rename({result.title}): {new!r} cannot be a name in a formula")
+        if not isinstance(new, str) or not new.isidentifier():
+            raise FormulaError(f"rename({result.title}): {new!r} cannot be a name in a formula; write a Python name")
+    # As Python reads names in a program: letters that only look different are the same.
+    names = {old: unicodedata.normalize("NFKC", new) for old, new in names.items()}
     return replace(result, renamed=tuple(sorted({**dict(result.renamed), **names}.items())))
 
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from ravine.formula import _functions as functions
 from ravine.formula._operations import REDUCTIONS
-from ravine.formula._printer import Statements, signature_name
-from ravine.formula._symbols import Symbol, apply, buffer
+from ravine.formula._python import Statements, code_name
+from ravine.formula._symbols import Symbol, apply, buffer, walk
 
 #: The name of the sum that counts the elements of a gradient that are not finite.
 GUARD = "nonfinite"
@@ -64,14 +64,14 @@ class Pass:
     @cached_property
     def number_names(self) -> tuple[str, ...]:
         """A name in generated code for each of ``numbers``: a hyperparameter keeps its own."""
-        return tuple(signature_name(s.name) if s.op == "number" else f"n{i}" for i, s in enumerate(self.numbers))
+        return tuple(code_name(s.name) if s.op == "number" else f"n{i}" for i, s in enumerate(self.numbers))
 
     def leaves(self) -> dict[Symbol, str]:
         """What the element stage starts from: the symbols of buffers and numbers, with their names in code."""
         named = dict(zip(self.numbers, self.number_names, strict=True))
         for symbol in walk(self.results, into=lambda s: s.element):
             if symbol.op == "buffer":
-                named[symbol] = signature_name(symbol.name)
+                named[symbol] = code_name(symbol.name)
         return named
 
 
@@ -146,10 +146,10 @@ class Program:
         """
         p = self.passes[index]
         known = [n for earlier in self.passes[:index] for n in earlier.names if n != GUARD]
-        arguments = ["step", *map(signature_name, self.hypers), *known]
-        leaves = {s: signature_name(s.name) for s in walk(p.numbers) if s.op == "number"}
+        arguments = ["step", *map(code_name, self.hypers), *known]
+        leaves = {s: code_name(s.name) for s in walk(p.numbers) if s.op == "number"}
         leaves |= {s: name for s, name in self._sums.items() if name in known}
-        body = Statements(p.numbers, leaves, taken=arguments, calls=calls)
+        body = Statements(p.numbers, leaves, calls=calls)
         lines = [f"def numbers({', '.join(arguments)}):", *(f"    {line}" for line in body.lines)]
         return "\n".join([*lines, f"    return ({''.join(r + ', ' for r in body.results)})"])
 
@@ -230,15 +230,17 @@ class _Unique:
         self._kept: list[Symbol] = []  # ids in _done stay valid as long as their symbols live
 
     def __call__(self, symbol: Symbol) -> Symbol:
-        if id(symbol) not in self._done:
-            self._done[id(symbol)] = self._make(symbol)
-            self._kept.append(symbol)
+        for part in walk([symbol], into=lambda s: id(s) not in self._done):
+            if id(part) not in self._done:
+                self._done[id(part)] = self._make(part)
+                self._kept.append(part)
         return self._done[id(symbol)]
 
     def _make(self, symbol: Symbol) -> Symbol:
+        """The one object that stands for a symbol; those of its arguments are known."""
         if self._reciprocals and symbol.op == "div" and symbol.args[0].element and not symbol.args[1].element:
             return self(apply("mul", symbol.args[0], apply("div", 1.0, symbol.args[1])))
-        args = tuple(self(a) for a in symbol.args)
+        args = tuple(self._done[id(a)] for a in symbol.args)
         key = (symbol.op, symbol.name, repr(symbol.value), *map(id, args))
         return self._nodes.setdefault(key, Symbol(symbol.op, args, symbol.name, symbol.value))
 
@@ -251,18 +253,3 @@ class _Set:
 
     def __contains__(self, symbol: Symbol) -> bool:
         return id(symbol) in self._ids
-
-
-def walk(roots: Iterable[Symbol], into: Any = lambda s: True) -> Iterable[Symbol]:
-    """Every symbol below the roots once, arguments first; the arguments of those that ``into`` refuses are left out."""
-    seen: set[int] = set()
-    stack = [(s, False) for s in reversed(list(roots))]
-    while stack:
-        symbol, ready = stack.pop()
-        if ready:
-            yield symbol
-        elif id(symbol) not in seen:
-            seen.add(id(symbol))
-            stack.append((symbol, True))
-            if into(symbol):
-                stack.extend((a, False) for a in reversed(symbol.args))

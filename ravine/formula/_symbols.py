@@ -11,7 +11,7 @@ kinds of value exist, and the kind decides where a backend computes it:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
 from ravine.errors import FormulaError, nearest
@@ -219,3 +219,18 @@ def apply(op: str, *args: object) -> Symbol:
     if op in REDUCTIONS and not symbols[0].element:
         raise FormulaError("norm and global_norm take a tensor (grad, param, update or a state); they got a number")
     return Symbol(op, symbols)
+
+
+def walk(roots: Iterable[Symbol], into: Callable[[Symbol], bool] = lambda symbol: True) -> Iterator[Symbol]:
+    """Every symbol below the roots once, arguments first; the arguments of those that ``into`` refuses are left out."""
+    seen: set[int] = set()
+    stack = [(s, False) for s in reversed(list(roots))]
+    while stack:
+        symbol, ready = stack.pop()
+        if ready:
+            yield symbol
+        elif id(symbol) not in seen:
+            seen.add(id(symbol))
+            stack.append((symbol, True))
+            if into(symbol):
+                stack.extend((a, False) for a in reversed(symbol.args))

@@ -77,6 +77,6 @@ def test_some_numbers_of_a_step_may_be_one_for_each_tensor() -> None:
 def test_a_number_stage_can_be_printed_with_calls() -> None:
     """As another language needs it, where Python's signs mean something else."""
     source = PROGRAM.number_source(1, calls={"div", "pow"})
-    assert "pow(a, step)" in source
+    assert "pow(a_, step)" in source
     assert " / " not in source
     assert "**" not in source

@@ -126,10 +126,10 @@ def test_the_same_expression_is_computed_once():
     def twice(update, *, param):
         return sqrt(param * param + 1) * update + sqrt(param * param + 1)
 
-    from ravine.formula._printer import Statements
+    from ravine.formula._python import Statements
 
     final = trace([twice, descend], HYPERS).passes[-1]
-    text = "\n".join(Statements(final.results, final.leaves(), taken=()).lines)
+    text = "\n".join(Statements(final.results, final.leaves()).lines)
     assert text.count("sqrt") == 1
 
 

@@ -13,7 +13,7 @@ import torch
 
 from ravine.backends import compute_dtype
 from ravine.formula import Program
-from ravine.formula._printer import RESERVED, Statements, signature_name
+from ravine.formula._python import Statements, code_name
 
 #: Elements in a chunk: 64 KiB of float32, so that a few buffers of it fit in a core's cache.
 CHUNK = 16384
@@ -79,37 +79,38 @@ def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype
     watch = watch and p.writes and "param" in p.names
     real = "float64" if compute_dtype(list(dtypes.values())) is torch.float64 else "float32"
     reads = [*p.reads, *(b for b in ("param", "grad") if watch and b not in p.reads)]
-    used = [b for b in program.buffers if b in reads or (p.writes and b in p.names)]
-    lines = []
+    lines = []  # before the loop over a chunk's elements, in it, and after it
     for i, (symbol, name) in enumerate(zip(p.numbers, p.number_names, strict=True)):
         text = f"numbers[{i}, row]"
         lines.append(f"{name} = {text} != 0.0" if symbol.truth else f"{name} = {real}({text})")
-    code = {b: signature_name(b) for b in program.buffers}
-    for b in used:
-        at = f"{_POINTER[dtypes[b]]}(address[{program.buffers.index(b)}, tensor] + {_ITEMSIZE[dtypes[b]]} * first)"
-        lines.append(f"{code[b]}_ = carray({at}, n)")
-    taken = [*RESERVED, *(f"{code[b]}_" for b in used)]
+    for row, b in enumerate(program.buffers):
+        if b in reads or (p.writes and b in p.names):
+            at = f"{_POINTER[dtypes[b]]}(address[{row}, tensor] + {_ITEMSIZE[dtypes[b]]} * first)"
+            lines.append(f"{b}_array = carray({at}, n)")
+    element = {b: _load(dtypes[b], f"{b}_array[i]") for b in reads}
+    loop = [f"{code_name(b)} = {element[b]}" for b in reads]
     # Constants have the type that the loop computes in, so that nothing is widened.
-    results = [f"new_{code[b]}" for b in p.names] if p.writes else [f"x{i}" for i in range(len(p.names))]
-    body = Statements(p.results, p.leaves(), taken, results, constant=lambda value: f"{real}({value!r})")
-    load = {b: _LOAD.get(dtypes[b], "{}").format(f"{code[b]}_[i]") for b in reads}
-    loop = [f"{code[b]} = {load[b]}" for b in reads]
+    body = Statements(
+        p.results,
+        p.leaves(),
+        [f"{b}_new" for b in p.names] if p.writes else None,
+        constant=lambda value: f"{real}({value!r})",
+    )
     loop += body.lines
     after: list[str] = []
     if p.writes:
-        for name, value in zip(p.names, body.results, strict=True):
-            loop.append(f"{code[name]}_[i] = {_STORE.get(dtypes[name], '{}').format(f'{real}({value})')}")
+        stored = {b: _store(dtypes[b], f"{real}({value})") for b, value in zip(p.names, body.results, strict=True)}
+        loop += [f"{b}_array[i] = {value}" for b, value in stored.items()]
         if watch:
-            value = body.results[p.names.index("param")]
-            if dtypes["param"] in _STORE:  # what the tensor holds afterwards, not what was to be stored
-                value = _LOAD[dtypes["param"]].format(_STORE[dtypes["param"]].format(f"{real}({value})"))
-            before, inside, after = _watching(real, f"{real}({value}) - param", load["grad"])
+            moved = f"{real}({_load(dtypes['param'], stored['param'])}) - param"
+            before, inside, after = _watching(real, moved, element["grad"])
             lines += before
             loop += inside
     else:
         # Squares of float32 are exact in float64, where none is too large or too small.
         lines += [f"total{i} = 0.0" for i in range(len(p.names))]
         loop += [f"total{i} = add_square(total{i}, float64({value}))" for i, value in enumerate(body.results)]
+        after = [f"sums[{i}, chunk] = total{i}" for i in range(len(p.names))]
     head = _HEAD.format(
         size=len(TASK),
         buffers=len(program.buffers),
@@ -119,10 +120,18 @@ def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype
     )
     result = [head, *(f"        {line}" for line in lines), "        for i in range(n):"]
     result += [f"            {line}" for line in loop]
-    if not p.writes:
-        after = [f"sums[{i}, chunk] = total{i}" for i in range(len(p.names))]
     result += [f"        {line}" for line in after]
     return "\n".join(result) + "\n"
+
+
+def _load(dtype: torch.dtype, stored: str) -> str:
+    """The value of what a tensor holds."""
+    return _LOAD.get(dtype, "{}").format(stored)
+
+
+def _store(dtype: torch.dtype, value: str) -> str:
+    """What a tensor of that dtype holds of a value."""
+    return _STORE.get(dtype, "{}").format(value)
 
 
 def _watching(real: str, moved: str, grad: str) -> tuple[list[str], list[str], list[str]]:
