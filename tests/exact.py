@@ -233,7 +233,12 @@ def _not(a: Truth) -> Truth:
     return Truth(a.false, a.true)
 
 
-def _where(p: Precision, condition: Truth, a: Interval, b: Interval) -> Interval:
+def _where(p: Precision, condition: Truth, a: Interval | Truth, b: Interval | Truth) -> Interval | Truth:
+    if isinstance(a, Truth) or isinstance(b, Truth):
+        assert isinstance(a, Truth)
+        assert isinstance(b, Truth)
+        either = [(x & condition.true) | (y & condition.false) for x, y in ((a.true, b.true), (a.false, b.false))]
+        return Truth(*either)
     return choose(condition.true & condition.false, union(a, b), choose(condition.true, a, b))
 
 

@@ -7,6 +7,7 @@ star stands what it only reads. This file reads that signature; what the names m
 from __future__ import annotations
 
 import inspect
+import reprlib
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -80,6 +81,8 @@ class Piece:
             raise FormulaError(
                 f"a piece is a Python function with a readable signature; got {self.function!r}"
             ) from None
+        if inspect.iscoroutinefunction(self.function) or inspect.isgeneratorfunction(self.function):
+            raise FormulaError(f"piece {self.place}: a piece returns its results; it cannot be async, and has no yield")
         renamed, started = dict(self.renamed), dict(self.started)
         changes: list[Name] = []
         reads: list[Name] = []
@@ -102,6 +105,20 @@ def as_piece(piece: Callable[..., Any] | Piece) -> Piece:
     if not callable(piece):
         raise FormulaError(f"a piece is a Python function; got {piece!r} (a {type(piece).__name__})")
     return Piece(piece)
+
+
+def check_initial(where: str, state: str, value: object) -> None:
+    """Raise FormulaError if a state cannot start as a value."""
+    if isinstance(value, _ParamCopy):
+        return
+    if (
+        not isinstance(value, int | float)
+        or isinstance(value, bool)
+        or (isinstance(value, int) and abs(value) > 2**1023)
+    ):
+        raise FormulaError(
+            f"{where}: the state {state!r} cannot start as {reprlib.repr(value)}: write a number or param_copy"
+        )
 
 
 @lru_cache(maxsize=1024)  # formulas are made anew whenever a hyperparameter that decides them changes
@@ -141,8 +158,10 @@ def start(piece: Callable[..., Any] | Piece, **values: Initial) -> Piece:
         values: initial value of a state, a number or ``param_copy``, by its name in the function.
 
     Raises:
-        FormulaError: the piece keeps no such state.
+        FormulaError: the piece keeps no such state, or it cannot start as that.
     """
     result = as_piece(piece)
     _known(result, tuple(values), only_changed=True)
+    for name, value in values.items():
+        check_initial(f"start({result.title})", name, value)
     return replace(result, started=tuple(sorted({**dict(result.started), **values}.items(), key=lambda item: item[0])))

@@ -11,12 +11,20 @@ kinds of value exist, and the kind decides where a backend computes it:
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
+
+import numpy as np
 
 from ravine.errors import FormulaError, nearest
 from ravine.formula._operations import FUNCTIONS, OPERATIONS, REDUCTIONS
 
+#: NumPy's functions that are what Python's operators call if a NumPy number stands on their left.
+_UFUNCS = {
+    "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "power": "pow", "less": "lt",
+    "less_equal": "le", "greater": "gt", "greater_equal": "ge", "equal": "eq", "not_equal": "ne",
+}  # fmt: skip
 #: What a user calls; abs is Python's own.
 _PUBLIC = [*FUNCTIONS, "norm", "global_norm"]
 
@@ -115,6 +123,12 @@ class Symbol:
     def __or__(self, other: object) -> Symbol:
         return apply("or", self, other)
 
+    def __rand__(self, other: object) -> Symbol:
+        return apply("and", other, self)
+
+    def __ror__(self, other: object) -> Symbol:
+        return apply("or", other, self)
+
     def __invert__(self) -> Symbol:
         return apply("logical_not", self)
 
@@ -154,7 +168,9 @@ class Symbol:
     __iter__ = __len__ = __getitem__ = __setitem__ = __contains__ = __call__ = _outside
     __lshift__ = __rshift__ = __xor__ = _outside
 
-    def __array_ufunc__(self, ufunc: Any, *_: Any, **__: Any) -> NoReturn:
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Symbol:
+        if ufunc.__name__ in _UFUNCS and method == "__call__" and not options:
+            return apply(_UFUNCS[ufunc.__name__], *inputs)
         _foreign(f"numpy.{ufunc.__name__}", ufunc.__name__)
 
     @classmethod
@@ -190,22 +206,40 @@ def number(name: str) -> Symbol:
 
 
 def lift(value: object) -> Symbol:
-    """The symbol itself, or the constant symbol of a Python number."""
+    """The symbol itself, or the constant symbol of a Python or NumPy number."""
     if isinstance(value, Symbol):
         return value
+    if isinstance(value, np.generic | np.ndarray) and value.ndim == 0:
+        value = value.item()
     if isinstance(value, int | float):
-        return constant(value)
-    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # a NumPy scalar
-        return constant(value.item())
+        try:
+            return constant(value)
+        except OverflowError:
+            raise FormulaError(
+                "a whole number is too large for a double, whose largest is 1.8e308: write inf"
+            ) from None
     raise FormulaError(
-        f"a formula is made of its arguments and of numbers, but it uses {value!r} (a {type(value).__name__}); "
-        "pass it as a hyperparameter or as a number"
+        f"a formula is made of its arguments and of numbers, but it uses {reprlib.repr(value)} "
+        f"(a {type(value).__name__}); pass it as a hyperparameter or as a number"
     )
+
+
+def _truth(value: object) -> Symbol:
+    """The symbol of a truth value, which may be one of Python's."""
+    if isinstance(value, bool | np.bool_):
+        return Symbol("eq", (constant(1.0), constant(1.0 if value else 0.0)))
+    return lift(value)
 
 
 def apply(op: str, *args: object) -> Symbol:
     """The operation ``op`` on symbols and numbers, with the kinds of its arguments checked."""
-    symbols = tuple(lift(a) for a in args)
+    if op in ("and", "or", "logical_not"):
+        symbols = tuple(map(_truth, args))
+    elif op == "where":
+        truths = any(isinstance(a, bool | np.bool_) or (isinstance(a, Symbol) and a.truth) for a in args[1:])
+        symbols = (_truth(args[0]), *map(_truth if truths else lift, args[1:]))
+    else:
+        symbols = tuple(map(lift, args))
     if op in ("and", "or", "logical_not"):
         if not all(s.truth for s in symbols):
             raise FormulaError("& | ~ join truth values such as (update > 0); they got a number")
