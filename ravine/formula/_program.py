@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -18,19 +17,10 @@ import numpy as np
 from ravine.formula import _functions as functions
 from ravine.formula._operations import REDUCTIONS
 from ravine.formula._python import Statements, code_name
-from ravine.formula._symbols import Symbol, apply, buffer, walk
+from ravine.formula._symbols import Assignment, Symbol, apply, buffer, walk
 
 #: The name of the sum that counts the elements of a gradient that are not finite.
 GUARD = "nonfinite"
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """One line of the formula: piece ``piece`` gave ``name`` the value ``value``."""
-
-    piece: str
-    name: str
-    value: Symbol
 
 
 class Pass:

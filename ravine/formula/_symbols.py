@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -188,6 +189,15 @@ def _foreign(what: str, name: str) -> NoReturn:
     raise FormulaError(
         f"{what} is not in the language of formulas; use a function of ravine.formula. {nearest(name, _PUBLIC)}"
     )
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One line of the formula: piece ``piece`` gave ``name`` the value ``value``."""
+
+    piece: str
+    name: str
+    value: Symbol
 
 
 def constant(value: float) -> Symbol:

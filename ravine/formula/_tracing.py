@@ -11,8 +11,8 @@ from typing import Any
 
 from ravine.errors import FormulaError, nearest
 from ravine.formula._pieces import RESERVED, Initial, Name, Piece, _ParamCopy, as_piece, check_initial
-from ravine.formula._program import Assignment, Program
-from ravine.formula._symbols import Symbol, buffer, lift, number, walk
+from ravine.formula._program import Program
+from ravine.formula._symbols import Assignment, Symbol, buffer, lift, number, walk
 
 
 def hyper_defaults(pieces: Sequence[Callable[..., Any] | Piece]) -> dict[str, Any]:

@@ -15,8 +15,8 @@ import torch
 
 from ravine.errors import BackendError, FormulaError, OptionError, ParameterError, nearest
 from ravine.formula import Piece, Program
-from ravine.formula._mathematics import formula_lines
 from ravine.formula._pieces import as_piece
+from ravine.formula._text import formula_lines
 from ravine.formula._tracing import hyper_defaults
 from ravine.optim._engine import state as states
 from ravine.optim._engine.group import GroupPlan, program_of

@@ -22,9 +22,9 @@ from exact_program import Expected, within
 from ravine import formula
 from ravine.backends.cpu import kernel_source
 from ravine.errors import FormulaError
-from ravine.formula._mathematics import formula_lines
 from ravine.formula._mathml import formula_mathml
 from ravine.formula._pieces import as_piece
+from ravine.formula._text import formula_lines
 from ravine.formula._tracing import hyper_defaults
 from ravine.optim import Optimizer
 

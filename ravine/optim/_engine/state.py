@@ -16,7 +16,7 @@ import torch
 from ravine.backends._sharded import layout
 from ravine.errors import OptionError, StateError, nearest
 from ravine.formula import Program
-from ravine.formula._mathematics import formula_lines
+from ravine.formula._text import formula_lines
 from ravine.optim._engine.prepare import counter, split
 from ravine.optim._hyperparameters import GROUP_NOTES, OPTIONAL, TORCH_ONLY, check_group
 from ravine.optim.pieces import AVERAGE
