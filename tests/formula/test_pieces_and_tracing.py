@@ -73,6 +73,16 @@ def test_the_same_piece_twice_under_other_names():
     assert hash(rename(rename(momentum, momentum="slow_momentum"), momentum_buffer="slow_buffer")) == hash(slow)
 
 
+def test_pieces_and_programs_are_shown_in_one_line():
+    changed = rename(start(rms, square_avg=1.0), alpha="decay")
+    assert repr(changed) == "<Piece rms, alpha as decay, square_avg starts as 1.0>"
+    program = trace([changed, descend], {"lr": 0.1, "decay": 0.9, "eps": 1e-8})
+    assert repr(program) == (
+        "<Program: param, square_avg from param, grad, square_avg, lr, decay, eps; 1 pass over memory>"
+    )
+    assert "2 passes" in repr(trace([lambda update: update / norm(update), descend], HYPERS))
+
+
 def test_a_changed_gradient_is_what_later_pieces_see_as_gradient_and_as_update():
     def turn(grad):
         return -grad
