@@ -1,7 +1,7 @@
 """Pieces: plain functions whose signature says what they change and what they read.
 
 Before the star stand the tensors a piece changes, and it returns their new values in that order. After the
-star stands what it only reads. This file reads that signature; what the names mean is for ``program.py``.
+star stands what it only reads. This file reads that signature; what the names mean is for ``_tracing.py``.
 """
 
 from __future__ import annotations

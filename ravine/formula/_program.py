@@ -67,7 +67,7 @@ class Pass:
 
 
 class Program:
-    """A traced formula. Made by ``ravine.formula.trace``.
+    """A traced formula. Made by ``ravine.formula.trace_formula``.
 
     Attributes:
         states: initial value (a number or ``param_copy``) of each state, by name, in the order of the formula.

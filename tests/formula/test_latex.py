@@ -10,7 +10,7 @@ import pytest
 import torch
 from matplotlib.mathtext import MathTextParser
 
-from ravine.formula import global_norm, minimum, norm, sqrt, tanh, trace, where
+from ravine.formula import global_norm, minimum, norm, sqrt, tanh, trace_formula, where
 from ravine.formula._latex import Latex, formula_latex
 from ravine.formula._text import formula_lines
 from ravine.optim import _registry as registry
@@ -132,7 +132,7 @@ class Reader:
 def read(pieces: list[Any], names: dict[str, float], **hypers: Any) -> dict[str, float]:
     """The value of every line, each read with those before it."""
     known = dict(names)
-    for left, right in Latex().lines(trace(pieces, {"lr": 0.1, **hypers})):
+    for left, right in Latex().lines(trace_formula(pieces, {"lr": 0.1, **hypers})):
         reader = Reader(right, known)
         known[left] = reader.sum()
         assert not reader.tokens
@@ -169,7 +169,7 @@ def test_norms_cases_and_names() -> None:
         clipped = update * minimum(1.0, 1.0 / (global_norm(update) + 1e-6))
         return where(step == 1, -clipped, norm(update) * update), slow_2 + update
 
-    text = formula_latex(trace([piece, descend], {"lr": 0.1}))
+    text = formula_latex(trace_formula([piece, descend], {"lr": 0.1}))
     assert r"\left\| g \right\|_{\mathrm{all\ tensors}} + 10^{-6}" in text
     assert r"\begin{cases} -\left( g \cdot \min\left( 1, \frac{1}{" in text
     assert r"\mathrm{if}\ t = 1 \\ \left\| g \right\| \cdot g & \mathrm{otherwise} \end{cases}" in text

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ravine.backends import Batch
-from ravine.formula import Piece, Program, trace
+from ravine.formula import Piece, Program, trace_formula
 from ravine.optim._hyperparameters import check
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ Pieces = tuple[Callable[..., Any] | Piece, ...]
 
 @lru_cache(maxsize=1024)
 def _program(pieces: Pieces, shape: tuple[tuple[str, int], ...], guarded: bool) -> Program:
-    return trace(pieces, {name: (0.0,) * length if length else 0.0 for name, length in shape}, guarded)
+    return trace_formula(pieces, {name: (0.0,) * length if length else 0.0 for name, length in shape}, guarded)
 
 
 def program_of(

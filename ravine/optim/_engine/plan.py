@@ -19,7 +19,7 @@ from ravine.backends import WATCHED, Batch
 from ravine.backends._eager import Eager
 from ravine.backends._sharded import Sharded, joined, layout, part
 from ravine.backends.cpu import CHUNK, Fused
-from ravine.formula import GUARD
+from ravine.formula._program import GUARD
 from ravine.optim._engine.group import GroupPlan
 from ravine.optim._engine.prepare import Member, counter, member, stepped
 from ravine.optim._engine.tracked import KeptStates
