@@ -13,11 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ravine.backends import WATCHED
+from ravine.backends import STATISTICS, statistic
 from ravine.watch._history import History
 
 ROWS = 256
-_SQUARES, _TOPS, _NONFINITE, _STEPS = slice(0, 3), slice(3, 6), 6, 7
+_OF = ("grad", "param", "update")
+_SQUARES = statistic(*(f"{of}_square" for of in _OF))
+_TOPS = statistic(*(f"{of}_max" for of in _OF))
+_NONFINITE, _STEPS = statistic("nonfinite", "steps")
 _NEVER = torch.iinfo(torch.int64).max
 
 #: Makes figures of whole tensors of those of this process's parts.
@@ -37,20 +40,21 @@ class Record:
     def __init__(self) -> None:
         self.steps, self.every = 0, 1
         self.skipped = self.overflowed = 0
-        self.last: Tensor | None = None  # the figures of the last step, shape (len(WATCHED), parameters)
+        self.last: Tensor | None = None  # the figures of the last step, shape (len(STATISTICS), parameters)
         self._tables: dict[str, Tensor] = {}
 
     def _make(self, width: int, like: Tensor) -> None:
         """Tables for so many parameters; what there is stays."""
         old, self._tables = self._tables, {}
-        for name, columns in {"sums": 8, "tops": 3}.items():
+        # Sums of squares, how many steps they are of, and the two counts.
+        for name, columns in {"sums": 2 * len(_OF) + 2, "tops": len(_OF)}.items():
             self._tables[name] = torch.zeros(ROWS, columns, width, dtype=like.dtype, device=like.device)
         self._tables["first"] = torch.full((width,), _NEVER, dtype=torch.int64, device=like.device)
         for name, table in old.items():
             self._tables[name][..., : table.shape[-1]] = table.to(like.device)
 
     def add(self, figures: Tensor) -> None:
-        """Take the figures of some steps, shape (steps, len(WATCHED), parameters)."""
+        """Take the figures of some steps, shape (steps, len(STATISTICS), parameters)."""
         if not len(figures):
             return
         if not self._tables or self._tables["first"].shape[0] < figures.shape[2]:
@@ -61,7 +65,8 @@ class Record:
         stepped = figures[:, _STEPS]
         squares = figures[:, _SQUARES]
         counted = squares.isfinite() & (stepped > 0)[:, None]
-        parts = [torch.where(counted, squares, 0.0), counted.to(squares.dtype), figures[:, _NONFINITE:]]
+        counts = figures[:, [_NONFINITE, _STEPS]]
+        parts = [torch.where(counted, squares, 0.0), counted.to(squares.dtype), counts]
         sums, tops = torch.cat(parts, 1), figures[:, _TOPS]
         # In parts that end where rows do: the sums are then the same however the steps came in.
         while len(sums):
@@ -109,8 +114,9 @@ class Record:
             return History.empty(names, sizes)
         tables = {name: table[:rows] for name, table in self._tables.items()}
         sums = tables["sums"]
-        squares = sums[:, :3] / sums[:, 3:6]  # NaN where no step has one
-        whole = torch.cat([squares, tables["tops"], sums[:, 6:]], 1)
+        squares, counted, counts = sums.split([len(_OF), len(_OF), 2], 1)
+        # In the order of STATISTICS; NaN where no step has a sum.
+        whole = torch.cat([squares / counted, tables["tops"], counts], 1)
         figures = self._wide(join(whole), len(names))
         first = np.arange(rows, dtype=np.int64) * self.every + 1
         last = np.minimum(first + self.every - 1, self.steps)
@@ -157,10 +163,10 @@ class Record:
 
 
 def columns(figures: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The arrays of a History, of figures of shape (rows, len(WATCHED), parameters)."""
-    assert figures.shape[1] == len(WATCHED)
+    """The arrays of a History, of figures of shape (rows, len(STATISTICS), parameters)."""
+    assert figures.shape[1] == len(STATISTICS)
     stepped = figures[:, _STEPS] > 0
-    norms = [np.sqrt(np.where(stepped, figures[:, i], np.nan)) for i in range(3)]
-    tops = [np.where(stepped, figures[:, i], np.nan) for i in range(3, 6)]
+    norms = [np.sqrt(np.where(stepped, figures[:, i], np.nan)) for i in _SQUARES]
+    tops = [np.where(stepped, figures[:, i], np.nan) for i in _TOPS]
     counts = [figures[:, i].astype(np.int64) for i in (_NONFINITE, _STEPS)]
     return (*norms, *tops, *counts)
