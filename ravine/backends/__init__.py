@@ -33,7 +33,7 @@ import torch
 
 from ravine.formula import Program
 
-__all__ = ["STATISTICS", "Batch", "Numbers", "States", "Statistic", "Sums", "compute_dtype", "statistic"]
+__all__ = ["STATISTICS", "Batch", "Numbers", "States", "Statistic", "Sums", "compute_dtype", "on_host", "statistic"]
 
 #: What the optimizer keeps for one parameter: its states by name.
 States = dict[str, torch.Tensor]
@@ -69,6 +69,11 @@ def statistic(*names: str, reduce: str = "") -> list[int]:
     """The rows of the statistics of these names, or of all that are joined by ``reduce``."""
     known = [s.name for s in STATISTICS]
     return [known.index(n) for n in names] + [i for i, s in enumerate(STATISTICS) if s.reduce == reduce]
+
+
+def on_host(device: torch.device) -> bool:
+    """Whether numbers can be read where such tensors are; elsewhere reading one waits for everything before it."""
+    return device.type == "cpu"
 
 
 class Batch(Protocol):

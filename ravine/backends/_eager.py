@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ravine import backends
 from ravine.backends import STATISTICS, Numbers, States, Sums, compute_dtype
 from ravine.formula import Program
 from ravine.formula import _functions as functions
@@ -43,11 +44,6 @@ def _kind(p: Tensor) -> tuple[Any, ...]:
     return p.shape, p.dtype, p.device
 
 
-def _on_device(device: torch.device) -> bool:
-    """Whether numbers stay with the tensors: reading one would wait for everything before it."""
-    return device.type != "cpu"
-
-
 class Eager:
     """A batch that runs on torch operations; see ``ravine.backends.Batch``. All parameters are on one device."""
 
@@ -55,7 +51,7 @@ class Eager:
         self.program, self.params, self.states = program, list(params), list(states)
         self.active: np.ndarray | None = None
         device = self.params[0].device
-        self.on_device = device if _on_device(device) else None
+        self.on_device = None if backends.on_host(device) else device
         self._slots = slots
         self._statistics: Tensor | None = None  # of each slot, on the parameters' device until they are asked for
         self._kinds = [_kind(p) for p in self.params]

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ravine import backends
 from ravine.errors import BackendError, FormulaError, OptionError, ParameterError
 from ravine.formula import Piece, Program
 from ravine.formula._mathematics import formula_lines
@@ -275,7 +276,7 @@ class Optimizer(torch.optim.Optimizer):
         # GradScaler sets these for the time of one step, and asks whether they are there.
         found_inf: Tensor | None = getattr(self, "found_inf", None)
         grad_scale: Tensor | None = getattr(self, "grad_scale", None)
-        if found_inf is not None and found_inf.device.type == "cpu" and float(found_inf):
+        if found_inf is not None and backends.on_host(found_inf.device) and float(found_inf):
             self._monitor.overflowed()
             return loss
         if self._averaged:
@@ -375,4 +376,4 @@ class Optimizer(torch.optim.Optimizer):
 
 
 def _scale(grad_scale: Tensor) -> Any:
-    return float(grad_scale) if grad_scale.device.type == "cpu" else grad_scale.detach()
+    return float(grad_scale) if backends.on_host(grad_scale.device) else grad_scale.detach()

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from ravine import backends
 from ravine.formula import Piece, Program, trace
 from ravine.optim._hyperparameters import Check
 
@@ -134,7 +135,7 @@ def _plain(value: Any) -> Any:
     """Numbers for tensors of one element, NumPy scalars and tuples of them; what is on a device stays there."""
     if isinstance(value, tuple | list):
         return tuple(_plain(v) for v in value)
-    if isinstance(value, Tensor) and value.device.type != "cpu":
+    if isinstance(value, Tensor) and not backends.on_host(value.device):
         return value.detach().reshape(()) if value.numel() == 1 else value
     if isinstance(value, Tensor | np.generic | np.ndarray):
         # Several elements are no number, which the check will say.
