@@ -10,6 +10,7 @@ from ravine.optim._adagrad import Adagrad
 from ravine.optim._adam import Adam, AdamW
 from ravine.optim._common import Common
 from ravine.optim._hyperparameters import Hyper
+from ravine.optim._lion import Lion
 from ravine.optim._optimizer import Optimizer
 from ravine.optim._rmsprop import RMSprop
 from ravine.optim._sgd import SGD
@@ -23,6 +24,7 @@ __all__ = [
     "AdamW",
     "Common",
     "Hyper",
+    "Lion",
     "Optimizer",
     "RMSprop",
     "Variant",

@@ -6,7 +6,7 @@ is done by torch where the figures are, so that nothing waits for a device befor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ _OF = ("grad", "param", "update")
 _SQUARES = statistic(*(f"{of}_square" for of in _OF))
 _TOPS = statistic(*(f"{of}_max" for of in _OF))
 _NONFINITE, _STEPS = statistic("nonfinite", "steps")
+assert [*_SQUARES, *_TOPS] == list(range(2 * len(_OF))), "slices are quicker than lists of rows"
 _NEVER = torch.iinfo(torch.int64).max
 
 #: Makes figures of whole tensors of those of this process's parts.
@@ -61,6 +62,10 @@ class Record:
             self._make(figures.shape[2], figures)
         figures = figures.to(self._tables["sums"])
         self.last = figures[-1].clone()
+        if figures.device.type == "cpu" and _plain(figures.numpy()):
+            for begin, end in self._spans(len(figures)):
+                self._put_plain(figures.numpy()[begin:end])
+            return
         self._note_first(figures)
         stepped = figures[:, _STEPS]
         squares = figures[:, _SQUARES]
@@ -68,15 +73,35 @@ class Record:
         counts = figures[:, [_NONFINITE, _STEPS]]
         parts = [torch.where(counted, squares, 0.0), counted.to(squares.dtype), counts]
         sums, tops = torch.cat(parts, 1), figures[:, _TOPS]
-        # In parts that end where rows do: the sums are then the same however the steps came in.
-        while len(sums):
+        for begin, end in self._spans(len(figures)):
+            self._put(sums[begin:end], tops[begin:end])
+
+    def _spans(self, steps: int) -> Iterator[tuple[int, int]]:
+        """Parts of so many steps that end where rows do: sums are then the same however the steps came in."""
+        begin = 0
+        while begin < steps:
             if self.steps == ROWS * self.every:
                 self._join_neighbours()
-            begun = self.steps % self.every
-            whole = max(1, min(len(sums), ROWS * self.every - self.steps) // self.every)
-            n = min(len(sums), self.every - begun) if begun or len(sums) < self.every else whole * self.every
-            self._put(sums[:n], tops[:n])
-            sums, tops = sums[n:], tops[n:]
+            left, begun = steps - begin, self.steps % self.every
+            whole = max(1, min(left, ROWS * self.every - self.steps) // self.every)
+            n = min(left, self.every - begun) if begun or left < self.every else whole * self.every
+            yield begin, begin + n
+            begin += n
+
+    def _put_plain(self, figures: np.ndarray) -> None:
+        """``_put`` on the host for steps of which all sums count: one pass over what a cache holds."""
+        row, n = self.steps // self.every, len(figures)
+        squares, tops = figures[:, : len(_OF)], figures[:, len(_OF) : 2 * len(_OF)]
+        rows = max(1, n // self.every)
+        sums, highest = self._tables["sums"].numpy()[row : row + rows], self._tables["tops"].numpy()[row : row + rows]
+        for k in range(rows):
+            part = slice(k * n // rows, (k + 1) * n // rows)
+            # NumPy adds along the first axis one after the other.
+            np.add.reduce(np.concatenate([sums[k : k + 1, : len(_OF)], squares[part]]), axis=0, out=sums[k, : len(_OF)])
+            sums[k, len(_OF) : 2 * len(_OF)] += n // rows
+            sums[k, -1] += n // rows
+            np.maximum(highest[k], tops[part].max(0), out=highest[k])
+        self.steps += n
 
     def _put(self, sums: Tensor, tops: Tensor) -> None:
         """Steps that are part of one row, or that are some whole rows."""
@@ -160,6 +185,13 @@ class Record:
         self.skipped, self.overflowed = state["skipped"], state["overflowed"]
         self.last = None if state["last"] is None else state["last"].clone()
         self._tables = {name: table.clone() for name, table in state["tables"].items()}
+
+
+def _plain(figures: np.ndarray) -> bool:
+    """Whether every parameter was stepped every time, and every sum is finite."""
+    if figures[:, _NONFINITE].any() or not figures[:, _STEPS].all():
+        return False
+    return bool(np.isfinite(figures[:, : len(_OF)]).all())
 
 
 def columns(figures: np.ndarray) -> tuple[np.ndarray, ...]:

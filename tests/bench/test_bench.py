@@ -167,7 +167,7 @@ def test_a_small_real_run():
 
 
 @pytest.mark.parametrize(
-    ("label", "per_element"), [("sgd", 12), ("sgd-momentum", 20), ("adadelta", 28), ("rmsprop-centered", 36)]
+    ("label", "per_element"), [("sgd", 12), ("momentum", 20), ("adadelta", 28), ("rmsprop-centered", 36)]
 )
 def test_bytes_moved(label, per_element):
     [configuration] = find_configurations([label])

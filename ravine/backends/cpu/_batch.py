@@ -201,8 +201,8 @@ class Fused:
     def statistics(self, slots: int) -> Tensor:
         result = np.zeros((slots, len(STATISTICS), len(self.params)))
         kept = len(CHUNK_STATISTICS)
-        if len(self._first_chunk) == self._chunks:  # a chunk each
-            result[:, :kept, self._full] = self._statistics[:slots]
+        if self._chunks == len(self.params) == len(self._full):  # a chunk each
+            result[:, :kept] = self._statistics[:slots]
         else:
             # Chunks first: joining is then done for all slots and statistics at once.
             chunks = np.ascontiguousarray(self._statistics[:slots].transpose(2, 1, 0))
