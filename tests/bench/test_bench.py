@@ -105,7 +105,7 @@ def test_every_configuration_has_its_own_label_and_is_an_optimizer_of_ours():
 
 
 def test_names_choose_and_unknown_names_help():
-    assert [c.label for c in find_configurations(["RMSprop", "adam-amsgrad"])] == ["rmsprop", "adam-amsgrad"]
+    assert [c.label for c in find_configurations(["RMSprop", "adam-amsgrad"])] == ["adam-amsgrad", "rmsprop"]
     assert [c.name for c in find_cases(["MLP", "20x1m"])] == ["20x1M", "mlp"]
     [keras] = find_configurations(["rmsprop-keras"])  # not timed unless asked for, and torch has no such thing
     assert keras not in configurations()
