@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ravine import backends
+from ravine._compat.torch import load_hooks
 from ravine.errors import BackendError, FormulaError, OptionError, ParameterError
 from ravine.formula import Piece, Program
 from ravine.formula._mathematics import formula_lines
@@ -346,7 +347,8 @@ class Optimizer(torch.optim.Optimizer):
             StateError: groups, names, shapes, states or the formula differ; nothing was loaded.
         """
         state_dict = state_dict.copy()  # hooks may change it
-        for pre_hook in self._optimizer_load_state_dict_pre_hooks.values():
+        before, after = load_hooks(self)
+        for pre_hook in before:
             replaced = pre_hook(self, state_dict)
             if replaced is not None:
                 state_dict = replaced
@@ -354,7 +356,7 @@ class Optimizer(torch.optim.Optimizer):
             self.param_groups, self.defaults, self._check, self._program, self._describe, type(self).not_in_torch
         )
         self.__setstate__(states.load(receiver, state_dict))
-        for post_hook in self._optimizer_load_state_dict_post_hooks.values():
+        for post_hook in after:
             post_hook(self)
 
     def __getstate__(self) -> dict[str, Any]:

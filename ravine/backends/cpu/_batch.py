@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ravine._compat.torch import is_zero_tensor
 from ravine.backends import STATISTICS, Numbers, States, statistic
 from ravine.backends.cpu._compiler import compile_kernel, has_float16
 from ravine.backends.cpu._gather import gather_loop
@@ -159,7 +160,7 @@ class Fused:
                 or type(g) is not Tensor
             ):
                 return False
-            if g._is_zerotensor() or g.is_conj() or g.is_neg() or (g.stride() != p.stride() and g.numel() > 1):
+            if is_zero_tensor(g) or g.is_conj() or g.is_neg() or (g.stride() != p.stride() and g.numel() > 1):
                 # preserve_format gives the parameter's strides, in the gradient's dtype
                 grads[i] = g = torch.empty_like(p, dtype=g.dtype, requires_grad=False).copy_(g.detach())
             self._addresses[_GRAD, i] = g.data_ptr()

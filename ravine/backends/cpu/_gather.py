@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ravine._compat.torch import fill_dltensor
 from ravine.backends.cpu._compiler import compile_kernel
 
 _I64 = ctypes.c_int64
@@ -125,18 +126,11 @@ def _source() -> str:
 
 @cache
 def _exchange() -> int:
-    """The address of torch's function that fills a DLTensor without waiting for a device; 0 if it has none."""
-    capsule = getattr(Tensor, "__dlpack_c_exchange_api__", None)
+    """The address of torch's function that fills a DLTensor; 0 if there is none, or objects lie otherwise here."""
     # The loop reads the class of an object where CPython's builds with a GIL have it.
-    if capsule is None or platform.python_implementation() != "CPython" or object.__basicsize__ != 16:
+    if platform.python_implementation() != "CPython" or object.__basicsize__ != 16:
         return 0
-    pointer = ctypes.pythonapi.PyCapsule_GetPointer
-    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    table = pointer(capsule, b"dlpack_exchange_api")
-    if table is None or ctypes.c_uint32.from_address(table).value != 1:  # DLPack's major version
-        return 0
-    # After the version and a pointer: three functions for tensors that are handed over, then this one.
-    return ctypes.c_int64.from_address(table + 40).value
+    return fill_dltensor()
 
 
 def _function(name: str) -> int:

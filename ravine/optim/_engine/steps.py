@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ravine._compat.torch import version_of
+
 
 def counter(values: float | Sequence[float], device: torch.device | str = "cpu") -> Tensor:
     """Step counts as torch keeps them: float32, or float64 where that is the default."""
@@ -39,10 +41,10 @@ class HostSteps:
     def _look(self) -> None:
         first = self._counts[0] if len(self._counts) else 0
         self._same = int(first) if (self._counts == first).all() else None
-        self._seen = self._tensor._version
+        self._seen = version_of(self._tensor)
 
     def next(self, active: np.ndarray | None) -> int | np.ndarray:
-        if self._tensor._version != self._seen:  # the user wrote to a view
+        if version_of(self._tensor) != self._seen:  # the user wrote to a view
             self._look()
         if self._same is not None and active is None:
             return self._same + 1
