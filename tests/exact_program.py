@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from exact import DOUBLE, SINGLE, Interval, Truth, operate
 
-from ravine.formula import Program, param_copy
+from ravine.formula import ParamCopy, Program
 from ravine.formula._symbols import walk
 from ravine.optim import Optimizer
 
@@ -90,7 +90,9 @@ class Expected:
                 if p.grad is None:
                     continue
                 kept = optimizer.state.get(p, {})
-                initial = {n: p if v is param_copy else torch.full_like(p, v) for n, v in self.program.states.items()}
+                initial = {
+                    n: p if isinstance(v, ParamCopy) else torch.full_like(p, v) for n, v in self.program.states.items()
+                }
                 states = {n: kept.get(n, start) for n, start in initial.items()}
                 buffers = {"param": p, "grad": p.grad, **states}
                 double = any(t.dtype in (torch.float64, torch.complex128) for t in buffers.values())
@@ -101,9 +103,9 @@ class Expected:
     def of(self, param: torch.Tensor, name: str) -> Interval:
         """The possible values of ``"param"`` or of a state after the step, before they are rounded to its dtype."""
         tensor, final = self._tensors[param], self.program.passes[-1]
-        if name not in final.names:  # a state that the formula leaves as it is
+        if name not in final.writes:  # a state that the formula leaves as it is
             return exact.exact(tensor.buffers[name])
-        value = tensor.element(final.results[final.names.index(name)])
+        value = tensor.element(final.results[final.writes.index(name)])
         shape = tensor.buffers[name].shape
         return Interval(*(np.broadcast_to(x, shape) for x in (value.low, value.high, value.nan)))
 

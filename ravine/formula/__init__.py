@@ -25,11 +25,12 @@ from ravine.formula._functions import (
     tanh,
     where,
 )
-from ravine.formula._pieces import Piece, param_copy, rename, start
+from ravine.formula._pieces import ParamCopy, Piece, param_copy, rename, start
 from ravine.formula._program import Program
 from ravine.formula._tracing import trace_formula
 
 __all__ = [
+    "ParamCopy",
     "Piece",
     "Program",
     "exp",

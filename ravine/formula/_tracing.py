@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ravine.errors import FormulaError, nearest
-from ravine.formula._pieces import RESERVED, Initial, Name, Piece, _ParamCopy, as_piece, check_initial
+from ravine.formula._pieces import RESERVED, Initial, Name, ParamCopy, Piece, as_piece, check_initial
 from ravine.formula._program import Program
 from ravine.formula._symbols import Assignment, Symbol, buffer, lift, number, walk
 
@@ -163,7 +163,7 @@ class _Trace:
         initial = n.default if n.has_default else 0.0
         check_initial(f"piece {piece.place}", name, initial)
         self.owner[name] = piece
-        self.states[name] = initial if isinstance(initial, _ParamCopy) else float(initial)
+        self.states[name] = initial if isinstance(initial, ParamCopy) else float(initial)
         self.now[name] = buffer(name)
         return self.now[name]
 

@@ -19,8 +19,7 @@ from ravine._files import code
 from ravine.errors import OptionError, RavineError, nearest
 from ravine.optim import _own as own
 from ravine.optim import _registry as registry
-from ravine.optim._rates import default_rate
-from ravine.optim._shared import parameters_of
+from ravine.optim._common import parameters_of
 
 DEFAULTS = ("momentum", "sgd", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw")
 """What is compared unless the user says otherwise."""
@@ -127,7 +126,7 @@ def parse(
         versions: by file, the content that the user's own files must have.
 
     The learning rate is, in this order: the specification's own ``lr``; ``lr``; the one that
-    :mod:`ravine.optim._rates` has for the task, if there is one (a dialect's own, too, gives way to it: dialects
+    the optimizer declares for the task, if there is one (a dialect's own, too, gives way to it: dialects
     are compared at one rate); the optimizer's default.
 
     Raises:
@@ -149,7 +148,11 @@ def parse(
             raise OptionError(f"{spec}: {name} has no option {key!r}. {nearest(key, keys(cls))}")
     if takes(cls, "lr") and "lr" not in given:
         if lr is None and task is not None and found is None:  # nobody knows a rate of a user's own rule
-            lr = default_rate(task, name)
+            lr = (
+                registry.lookup(name.removeprefix("torch-")).rate(task)
+                if name.removeprefix("torch-") in registry.names()
+                else None
+            )
         if lr is not None:
             options["lr"] = lr
     elif lr is not None and "lr" not in given:

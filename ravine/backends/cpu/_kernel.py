@@ -1,38 +1,55 @@
 """Prints a pass of a program as a kernel: Python text that numba compiles to one loop over memory.
 
 A kernel is called once for all tensors of a batch, by every thread. Each call takes chunks of 16,384 elements
-from a shared counter until there are none left. What it works on stands in a table of 64-bit integers whose
-address is its only argument; ``TASK`` names the entries.
+from a shared counter until there are none left. What it works on stands in a ``Launch``, whose address is its only
+argument.
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping
 
 import torch
 
-from ravine.backends import compute_dtype
+from ravine.backends import STATISTICS, compute_dtype
 from ravine.formula import Program
 from ravine.formula._python import Statements, code_name
 
 #: Elements in a chunk: 64 KiB of float32, so that a few buffers of it fit in a core's cache.
 CHUNK = 16384
-#: The entries of the table that a kernel is given. ``next_chunk`` is shared by the threads; the rest is read only.
-TASK = (
-    "next_chunk",
-    "chunks",
-    "tensors",
-    "rows",
-    "tensor_of",
-    "start",
-    "count",
-    "address",
-    "numbers",
-    "sums",
-    "watch",
-)
-#: Of WATCHED, what a kernel gives for each chunk; whether a tensor was stepped is known without it.
-FIGURES = 7
+#: The statistics that a kernel gives for each chunk; whether a tensor was stepped is known without it.
+CHUNK_STATISTICS = STATISTICS[:-1]
+
+
+class Launch(ctypes.Structure):
+    """What a kernel works on: one 64-bit integer for each field. ``next_chunk`` is shared by the threads."""
+
+    _fields_ = (
+        ("next_chunk", ctypes.c_int64),
+        ("chunks", ctypes.c_int64),
+        ("tensors", ctypes.c_int64),
+        ("rows", ctypes.c_int64),  # of numbers: 1, or one for each tensor
+        ("tensor_of", ctypes.c_int64),
+        ("start", ctypes.c_int64),
+        ("count", ctypes.c_int64),
+        ("address", ctypes.c_int64),
+        ("numbers", ctypes.c_int64),
+        ("sums", ctypes.c_int64),
+        ("watch", ctypes.c_int64),
+    )
+
+
+#: The fields that are addresses: the type of what lies there, and its shape.
+_ARRAYS = {
+    "tensor_of": ("int64", "chunks"),
+    "start": ("int64", "chunks"),
+    "count": ("int64", "chunks"),
+    "address": ("int64", "({buffers}, tensors)"),
+    "numbers": ("float64", "({numbers}, rows)"),
+    "sums": ("float64", "({sums}, chunks)"),
+    "watch": ("float64", "({statistics}, chunks)"),
+}
 
 #: Below this the squares of float32 begin to lose digits.
 _TINY = 1e-15
@@ -45,15 +62,8 @@ _STORE = {torch.bfloat16: "to_bfloat16({})", torch.float16: "to_float16({})"}
 
 _HEAD = """\
 def kernel(task):
-    table = carray(at_int64(task), {size})
-    chunks, tensors, rows = table[1], table[2], table[3]
-    tensor_of = carray(at_int64(table[4]), chunks)
-    start = carray(at_int64(table[5]), chunks)
-    count = carray(at_int64(table[6]), chunks)
-    address = carray(at_int64(table[7]), ({buffers}, tensors))
-    numbers = carray(at_float64(table[8]), ({numbers}, rows))
-    sums = carray(at_float64(table[9]), ({sums}, chunks))
-    watch = carray(at_float64(table[10]), ({figures}, chunks))
+    launch = carray(at_int64(task), {size})
+{fields}
     while True:
         chunk = take_next(task)
         if chunk >= chunks:
@@ -63,6 +73,18 @@ def kernel(task):
             continue
         row = tensor if rows > 1 else 0
         first, n = start[chunk], count[chunk]"""
+
+
+def _head(**sizes: int) -> str:
+    """The first lines of a kernel: the fields of ``Launch`` under their names, and the next chunk."""
+    lines = []
+    for i, (name, *_) in enumerate(Launch._fields_):
+        if name in _ARRAYS:
+            kind, shape = _ARRAYS[name]
+            lines.append(f"    {name} = carray(at_{kind}(launch[{i}]), {shape.format(**sizes)})")
+        elif name != "next_chunk":
+            lines.append(f"    {name} = launch[{i}]")
+    return _HEAD.format(size=len(Launch._fields_), fields="\n".join(lines))
 
 
 def supported(dtype: torch.dtype) -> bool:
@@ -76,7 +98,7 @@ def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype
     With ``watch`` the pass that writes also gives the figures of each chunk.
     """
     p = program.passes[index]
-    watch = watch and p.writes and "param" in p.names
+    watch = watch and "param" in p.writes
     real = "float64" if compute_dtype(list(dtypes.values())) is torch.float64 else "float32"
     reads = [*p.reads, *(b for b in ("param", "grad") if watch and b not in p.reads)]
     lines = []  # before the loop over a chunk's elements, in it, and after it
@@ -84,7 +106,7 @@ def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype
         text = f"numbers[{i}, row]"
         lines.append(f"{name} = {text} != 0.0" if symbol.truth else f"{name} = {real}({text})")
     for row, b in enumerate(program.buffers):
-        if b in reads or (p.writes and b in p.names):
+        if b in reads or b in p.writes:
             at = f"{_POINTER[dtypes[b]]}(address[{row}, tensor] + {_ITEMSIZE[dtypes[b]]} * first)"
             lines.append(f"{b}_array = carray({at}, n)")
     element = {b: _load(dtypes[b], f"{b}_array[i]") for b in reads}
@@ -93,13 +115,13 @@ def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype
     body = Statements(
         p.results,
         p.leaves(),
-        [f"{b}_new" for b in p.names] if p.writes else None,
+        [f"{b}_new" for b in p.writes] or None,
         constant=lambda value: f"{real}({value!r})",
     )
     loop += body.lines
     after: list[str] = []
     if p.writes:
-        stored = {b: _store(dtypes[b], f"{real}({value})") for b, value in zip(p.names, body.results, strict=True)}
+        stored = {b: _store(dtypes[b], f"{real}({value})") for b, value in zip(p.writes, body.results, strict=True)}
         loop += [f"{b}_array[i] = {value}" for b, value in stored.items()]
         if watch:
             moved = f"{real}({_load(dtypes['param'], stored['param'])}) - param"
@@ -108,15 +130,14 @@ def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype
             loop += inside
     else:
         # Squares of float32 are exact in float64, where none is too large or too small.
-        lines += [f"total{i} = 0.0" for i in range(len(p.names))]
+        lines += [f"total{i} = 0.0" for i in range(len(p.reductions))]
         loop += [f"total{i} = add_square(total{i}, float64({value}))" for i, value in enumerate(body.results)]
-        after = [f"sums[{i}, chunk] = total{i}" for i in range(len(p.names))]
-    head = _HEAD.format(
-        size=len(TASK),
+        after = [f"sums[{i}, chunk] = total{i}" for i in range(len(p.reductions))]
+    head = _head(
         buffers=len(program.buffers),
         numbers=max(1, len(p.numbers)),
-        sums=max(1, len(p.names)),
-        figures=FIGURES,
+        sums=max(1, len(p.reductions)),
+        statistics=len(CHUNK_STATISTICS),
     )
     result = [head, *(f"        {line}" for line in lines), "        for i in range(n):"]
     result += [f"            {line}" for line in loop]
@@ -142,15 +163,19 @@ def _watching(real: str, moved: str, grad: str) -> tuple[list[str], list[str], l
     small for float32, does a loop of its own count those that are not finite and sum in double precision.
     """
     what = {"grad": f"{real}(grad)", "param": f"{real}(param)", "update": "moved"}
+    row = {s.name: i for i, s in enumerate(CHUNK_STATISTICS)}
     before, after = [], []
     inside = [f"moved = {real}({moved})"]
-    for row, (name, value) in enumerate(what.items()):
+    for name, value in what.items():
         before += [f"{name}_square = {real}(0)", f"{name}_top = magnitude({real}(0))"]
         inside += [
             f"{name}_square = add_square({name}_square, {value})",
             f"{name}_top = larger({name}_top, magnitude({value}))",
         ]
-        after += [f"watch[{row}, chunk] = {name}_square", f"watch[{row + 3}, chunk] = from_magnitude({name}_top)"]
+        after += [
+            f"watch[{row[f'{name}_square']}, chunk] = {name}_square",
+            f"watch[{row[f'{name}_max']}, chunk] = from_magnitude({name}_top)",
+        ]
     after += [
         "nonfinite = 0",
         "top = from_magnitude(grad_top)",
@@ -160,7 +185,7 @@ def _watching(real: str, moved: str, grad: str) -> tuple[list[str], list[str], l
         f"        one = float64({grad})",
         "        nonfinite += 0 if isfinite(one) else 1",
         "        wide = add_square(wide, one)",
-        "    watch[0, chunk] = wide",
-        "watch[6, chunk] = nonfinite",
+        f"    watch[{row['grad_square']}, chunk] = wide",
+        f"watch[{row['nonfinite']}, chunk] = nonfinite",
     ]
     return before, inside, after

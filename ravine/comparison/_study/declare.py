@@ -129,19 +129,17 @@ def _whole_space(label: str) -> Space:
         return _own_space(label)
     name = label.partition(":")[0].lower().removeprefix("torch-")
     if name not in registry.names():
-        return _ranges(Optimizer.search)
-    named = registry.lookup(name)
-    return _ranges({**named.cls.search, **named.search})
-
-
-def _ranges(search: Mapping[str, tuple[Any, ...]]) -> Space:
-    return {hyper: Range(*ends) for hyper, ends in search.items()}
+        return registry.search_space(Optimizer)
+    return registry.lookup(name).search
 
 
 def _own_space(label: str) -> Space:
     """What the user's class says, checked; if it says nothing, the learning rate's usual range if it has one."""
     contender = specs.parse(label, None)
-    search, where = getattr(contender.cls, "search", Optimizer.search), f"`search` of {contender.name}"
+    search, where = getattr(contender.cls, "search", None), f"`search` of {contender.name}"
+    if search is None:
+        known = {*specs.keys(contender.cls), *specs.searchable(contender.cls)}
+        return {name: ends for name, ends in registry.search_space(contender.cls).items() if name in known}
     form = f'{where} is {search!r}; write {{"lr": (1e-4, 1.0)}}, the least and the largest value.'
     if not isinstance(search, Mapping):
         raise OptionError(form)
@@ -151,7 +149,7 @@ def _own_space(label: str) -> Space:
             if not isinstance(ends, tuple | list) or len(ends) not in (2, 3):
                 raise OptionError(form)
             space[hyper] = _range(ends, hyper, f"{where}, {hyper}")
-        elif search is not Optimizer.search:
+        else:
             raise OptionError(f"{where}: there is no option {hyper!r}. {nearest(hyper, specs.keys(contender.cls))}")
     return space
 
