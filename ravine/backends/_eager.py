@@ -124,10 +124,9 @@ class Eager:
             target = _real(param if name == "param" else self.states[i][name])
             if skip is not None:
                 value = torch.where(skip, target, value.to(target.dtype) if isinstance(value, Tensor) else value)
-            if isinstance(value, Tensor):
-                target.copy_(value)
-            else:
-                target.fill_(value)
+            if not isinstance(value, Tensor):  # in double precision, so that one too large for the target is infinite
+                value = torch.full((), value, dtype=_wide(target.device), device=target.device)
+            target.copy_(value)
         if row is not None and before is not None:
             after = _real(param).to(before.dtype)
             row.copy_(_statistics(_real(grad.detach()).to(before.dtype), before, after - before))

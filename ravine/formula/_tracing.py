@@ -82,7 +82,7 @@ class _Trace:
         for piece in pieces:
             self.call(piece)
         new = {"param": self.now["param"], **{name: self.now[name] for name in self.states}}
-        if self.now["param"].op == "buffer":
+        if self.now["param"].op == "buffer" and self.now["param"].name == "param":
             raise FormulaError(
                 "no piece changes param, so the optimizer would do nothing: end the list with a piece such as "
                 "`def descend(param, *, update, lr): return param - lr * update`"

@@ -256,3 +256,13 @@ def test_a_number_over_a_tensor_is_one_division(fused: bool) -> None:
         return a / grad + 0 / grad
 
     assert same(step(over, fused, [1e-39, -1e-39, INF, 0.0], a=1e-30), [1e9, -1e9, 0.0, NAN])
+
+
+@pytest.mark.parametrize(("dtype", "wanted"), [(torch.float32, 65505.0), (torch.float16, 65504.0)], ids=str)
+@both
+def test_a_tensor_can_be_set_to_a_number(fused: bool, dtype: torch.dtype, wanted: float) -> None:
+    def reset(param: Any, *, grad: Any, a: Any) -> Any:
+        return a + 1
+
+    assert step(reset, fused, [1.0, NAN], dtype=dtype, a=65504.0) == [wanted, wanted]
+    assert step(reset, fused, [1.0, NAN], dtype=dtype, a=1e300) == [INF, INF]

@@ -149,8 +149,6 @@ def step_and_compare(text: str, piece: Any) -> bool:
     assert formula_mathml(program)
     for i in range(len(program.passes)):
         ast.parse(kernel_source(program, i, dict.fromkeys(program.buffers, torch.float32), watch=True))
-    if any(result.op == "buffer" for result in program.passes[-1].results):
-        return True  # a tensor set to another one is another test's subject
     for _ in range(2):
         for p in params:
             p.grad = torch.randn(p.shape, generator=generator, dtype=torch.float64)

@@ -277,3 +277,15 @@ def test_a_name_that_no_optimizer_can_be_given_is_said_when_it_is_made():
 
     with pytest.raises(FormulaError, match="'params' cannot be a name in a formula"):
         Optimizer([torch.nn.Parameter(torch.ones(1))], [scale, descend], lr=0.1)
+
+
+def test_a_parameter_may_become_another_tensor():
+    def last_gradient(param, *, grad):
+        return grad
+
+    for fused in (True, False):
+        p = torch.nn.Parameter(torch.zeros(3))
+        p.grad = torch.arange(3.0)
+        Optimizer([p], [last_gradient], fused=fused).step()
+        assert p.tolist() == [0.0, 1.0, 2.0]
+        assert p.grad.tolist() == [0.0, 1.0, 2.0]
