@@ -18,7 +18,7 @@ from ravine import backends
 from ravine.backends import STATISTICS, Numbers, States, Sums, compute_dtype
 from ravine.formula import Program
 from ravine.formula import _functions as functions
-from ravine.formula._printer import Statements, signature_name
+from ravine.formula._python import Statements, code_name
 
 
 @cache
@@ -26,8 +26,10 @@ def _function(program: Program, index: int) -> Callable[..., tuple[Any, ...]]:
     """The element stage of a pass as a Python function of tensors and numbers."""
     p = program.passes[index]
     leaves = p.leaves()
-    arguments = [*map(signature_name, p.reads), *p.number_names]
-    body = Statements(p.results, leaves, taken=arguments)
+    arguments = [*map(code_name, p.reads), *p.number_names]
+    body = Statements(
+        p.results, leaves, calls={"div", "pow"}, element=lambda number: f"element({number}, {arguments[0]})"
+    )
     lines = [f"def elements({', '.join(arguments)}):", *(f"    {line}" for line in body.lines)]
     source = "\n".join([*lines, f"    return ({''.join(r + ', ' for r in body.results)})"])
     scope: dict[str, Any] = dict(vars(functions))

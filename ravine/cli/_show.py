@@ -35,8 +35,8 @@ def command(name: str, kernel: bool, settings: tuple[str, ...]) -> None:
     import torch
 
     from ravine.backends.cpu import kernel_source
-    from ravine.formula._mathematics import formula_lines
     from ravine.formula._notation import display_name
+    from ravine.formula._text import formula_lines
     from ravine.optim._common import parameters_of
 
     found, file = _found(name)

@@ -16,7 +16,10 @@ import numpy as np
 
 from ravine.formula._symbols import Symbol, apply
 
-# What a formula computes with: a symbol while it is traced; later a number, an array or a tensor.
+#: Constants of a formula, by the names that Python prints for them.
+inf, nan = math.inf, math.nan
+
+#: What a formula computes with: a symbol while it is traced; later a number, an array or a tensor.
 Value = Any
 
 
@@ -48,27 +51,77 @@ _NUMBER: dict[str, Callable[..., Any]] = {
 }
 
 
+def div(a: Value, b: Value) -> Value:
+    """a / b; where Python raises, IEEE arithmetic's value: infinite, or NaN of 0 / 0.
+
+    A number over a tensor, too: torch's operator multiplies by the reciprocal, which is rounded and may overflow.
+    """
+    if isinstance(a, int | float) and not isinstance(b, int | float | np.ndarray):
+        a = element(a, b)
+    try:
+        return a / b
+    except ZeroDivisionError:  # so both are Python's numbers
+        return math.nan if a == 0 or a != a else math.copysign(math.inf, a) * math.copysign(1.0, b)
+
+
+def pow(a: Value, b: Value) -> Value:
+    """a**b; where Python raises or gives a complex number, IEEE arithmetic's value: infinite, or NaN.
+
+    Of an array or a tensor, too: with a number as the exponent, NumPy and torch take a square root for the power 0.5,
+    and the root of minus infinity is NaN where the power is infinite.
+    """
+    if isinstance(a, np.ndarray):
+        return np.power(a, np.full(a.shape, b))
+    if not isinstance(a, int | float):
+        return a ** element(b, a)
+    try:
+        result = a**b
+    except (ZeroDivisionError, OverflowError):
+        with np.errstate(all="ignore"):
+            return float(np.float64(a) ** np.float64(b))
+    return math.nan if isinstance(result, complex) else result
+
+
 def _call(op: str, *xs: Value) -> Value:
-    if any(isinstance(x, Symbol) for x in xs):
-        return apply(op, *xs)
     if all(isinstance(x, int | float) for x in xs):
         return _NUMBER[op](*xs)
-    tensor = next((x for x in xs if not isinstance(x, int | float | np.ndarray | np.generic)), None)
-    if tensor is None:
+    if any(isinstance(x, Symbol) for x in xs):
+        return apply(op, *xs)
+    if all(isinstance(x, int | float | np.ndarray | np.generic) for x in xs):
         return getattr(np, op)(*xs)
+    return _of_tensors(op, *(x.item() if isinstance(x, np.generic | np.ndarray) and x.ndim == 0 else x for x in xs))
+
+
+def _of_tensors(op: str, *xs: Value) -> Value:
     import torch
 
-    if op == "where" and isinstance(xs[0], bool | np.bool_):
-        return xs[1] if xs[0] else xs[2]
+    if op == "where":
+        condition, *values = xs
+        if isinstance(condition, bool):
+            return values[0] if condition else values[1]
+        known = next((x for x in values if isinstance(x, torch.Tensor)), None)
+        if known is not None:
+            values = [element(x, known) for x in values]
+        elif condition.ndim == 0 and condition.device.type != "mps":  # a number, which is a double where there are any
+            values = [torch.full((), x, dtype=torch.float64, device=condition.device) for x in values]
+        return torch.where(condition, *values)
     if op == "sign":  # torch's sign of NaN is 0
-        return torch.where(torch.isnan(tensor), tensor, torch.sign(tensor))
-    if op in ("minimum", "maximum"):
-        # As tensors of the other's dtype: torch takes no Python number here.
-        xs = tuple(
-            x if isinstance(x, torch.Tensor) else torch.full((), x, dtype=tensor.dtype, device=tensor.device)
-            for x in xs
-        )
+        return torch.where(torch.isnan(xs[0]), xs[0], torch.sign(xs[0]))
+    if op in ("minimum", "maximum"):  # torch takes no Python number here
+        known = next(x for x in xs if isinstance(x, torch.Tensor))
+        xs = tuple(x if isinstance(x, torch.Tensor) else element(x, known) for x in xs)
     return getattr(torch, op)(*xs)
+
+
+def element(x: Value, of: Value) -> Value:
+    """A number as a value of a tensor's elements: with its dtype, on its device. Tensors with dimensions stay."""
+    import torch
+
+    if isinstance(x, torch.Tensor):
+        return x if x.ndim else x.to(of.dtype)
+    if of.dtype.is_floating_point and abs(x) > torch.finfo(of.dtype).max:
+        x = math.copysign(math.inf, x)  # as arithmetic gives; torch.full would refuse it
+    return torch.full((), x, dtype=of.dtype, device=of.device)
 
 
 def sqrt(x: Value) -> Value:

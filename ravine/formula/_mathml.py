@@ -1,4 +1,4 @@
-"""Prints a program as MathML: the lines of ``mathematics.py`` as browsers and word processors set formulas.
+"""Prints a formula as MathML: the lines of ``_text.py`` as browsers and word processors set formulas.
 
 Only elements of MathML Core are used, and no style but the alignment of the lines.
 """
@@ -9,22 +9,20 @@ import html
 import re
 from collections.abc import Sequence
 
-from ravine.formula._mathematics import formula_lines
-from ravine.formula._notation import FRACTION, Name, Notation, Written
-from ravine.formula._program import Program
+from ravine.formula._notation import CASES, FRACTION, Assigned, Name, Notation, Rendered
 from ravine.formula._symbols import Symbol
+from ravine.formula._text import formula_lines
 
 _INDEX = re.compile("[₀-₉]+$")
 _DIGITS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
-_TIMES = {"found": "<mrow><mi>t</mi><mo>−</mo><mn>1</mn></mrow>", "left": "<mi>t</mi>"}
+_TIMES = {"before": "<mrow><mi>t</mi><mo>−</mo><mn>1</mn></mrow>", "after": "<mi>t</mi>"}
 # Chromium aligns formulas in cells only by its own words
 _RIGHT, _LEFT = "text-align: right; text-align: -webkit-right", "text-align: left; text-align: -webkit-left"
-_CHOICE = 0  # binds less than all: it has a brace only at the left
 _SAYS = {"finite": "is finite", "nan": "is not a number"}
 
 
-def formula_mathml(program: Program) -> str:
-    """The formula as one ``<math>`` element, its lines aligned at the equals sign."""
+def formula_mathml(program: Assigned) -> str:
+    """The formula of a program as one ``<math>`` element, its lines aligned at the equals sign."""
     rows = "".join(
         f'<mtr><mtd style="{_RIGHT}; padding-right: 0">{left}</mtd>'
         f'<mtd style="{_LEFT}; padding-left: 0"><mrow><mo form="infix">=</mo>{right}</mrow></mtd></mtr>'
@@ -52,21 +50,21 @@ class _MathML(Notation):
         return number if value >= 0 else _row('<mo form="prefix">−</mo>', number)
 
     def power(self, base: Symbol, exponent: Symbol | int) -> str:
-        above = f"<mn>{exponent}</mn>" if isinstance(exponent, int) else self.written(exponent)[0]
+        above = f"<mn>{exponent}</mn>" if isinstance(exponent, int) else self.rendered(exponent)[0]
         name = self.name_of(base)
         if name is None:
-            return f"<msup>{self.tight(base)}{above}</msup>"
+            return f"<msup>{self.atom(base)}{above}</msup>"
         letter, below = _parts(name)
         return f"<msubsup>{letter}{below}{above}</msubsup>" if below else f"<msup>{letter}{above}</msup>"
 
     def negative(self, of: Symbol) -> str:
-        text, binding = self.written(of)
-        return _row('<mo form="prefix">−</mo>', text if binding >= FRACTION else self.closed(text))
+        text, binding = self.rendered(of)
+        return _row('<mo form="prefix">−</mo>', text if binding >= FRACTION else self.parenthesized(text))
 
-    def infix(self, symbol: Symbol) -> Written:
+    def infix(self, symbol: Symbol) -> Rendered:
         if symbol.op != "div":
             return super().infix(symbol)
-        above, below = (_readable(self.written(a)[0]) for a in symbol.args)
+        above, below = (_readable(self.rendered(a)[0]) for a in symbol.args)
         return f"<mfrac>{above}{below}</mfrac>", FRACTION
 
     def sign(self, symbol: Symbol, sign: str) -> str:
@@ -75,36 +73,36 @@ class _MathML(Notation):
             sign = "⋅" if self._is_word(symbol.args[0], -1) or self._is_word(symbol.args[1], 0) else "\u2062"
         return f"<mo>{html.escape(sign)}</mo>"
 
-    def joined(self, left: str, sign: str, right: str) -> str:
+    def concatenated(self, left: str, sign: str, right: str) -> str:
         return _row(left, sign, right)
 
     def root(self, of: Symbol) -> str:
-        return f"<msqrt>{self.written(of)[0]}</msqrt>"
+        return f"<msqrt>{self.rendered(of)[0]}</msqrt>"
 
     def norm(self, of: str, everywhere: bool) -> str:
         return (
             f"<msub>{_fenced('‖', of, '‖')}<mtext>all tensors</mtext></msub>" if everywhere else _fenced("‖", of, "‖")
         )
 
-    def bars(self, of: str) -> str:
+    def absolute(self, of: str) -> str:
         return _fenced("|", of, "|")
 
-    def choice(self, symbol: Symbol) -> Written:
-        condition, yes, no = (self.written(a)[0] for a in symbol.args)
+    def cases(self, symbol: Symbol) -> Rendered:
+        condition, yes, no = (self.rendered(a)[0] for a in symbol.args)
         rows = ((yes, _row("<mtext>if\u00a0</mtext>", condition)), (no, "<mtext>otherwise</mtext>"))
         cells = "".join(
             f'<mtr><mtd style="{_LEFT}">{value}</mtd><mtd style="{_LEFT}">{when}</mtd></mtr>' for value, when in rows
         )
-        return _row('<mo form="prefix" fence="true" stretchy="true">{</mo>', f"<mtable>{cells}</mtable>"), _CHOICE
+        return _row('<mo form="prefix" fence="true" stretchy="true">{</mo>', f"<mtable>{cells}</mtable>"), CASES
 
     def call(self, function: str, arguments: Sequence[str]) -> str:
         if function in _SAYS:
             return _row(*arguments, f"<mtext>\u00a0{_SAYS[function]}</mtext>")
         inside = "<mo>,</mo>".join(arguments)
         name = f"<mo>{function}</mo>" if function == "¬" else f"<mi>{html.escape(function)}</mi><mo>\u2061</mo>"
-        return _row(name, self.closed(_row(inside) if len(arguments) > 1 else inside))
+        return _row(name, self.parenthesized(_row(inside) if len(arguments) > 1 else inside))
 
-    def closed(self, text: str) -> str:
+    def parenthesized(self, text: str) -> str:
         return _fenced("(", text, ")")
 
     def _is_word(self, symbol: Symbol, side: int) -> bool:

@@ -1,43 +1,55 @@
-"""What every printer of a program's mathematics shares: the order of its lines, the names, the forms of expressions.
+"""What every printer of a formula's mathematics shares: the order of its lines, the names, the forms of expressions.
 
-A printer (``mathematics.py``, ``mathml.py``) only says how a name, a fraction, a root and so on look. ``θ`` is the
-parameter, ``g`` the gradient, ``u`` the update, ``t`` the number of the step. A state at ``t - 1`` is the one the step
-found, at ``t`` the one it leaves.
+A printer (``_text.py``, ``_mathml.py``, ``_latex.py``) only says how a name, a fraction, a root and so on look. ``θ`` is
+the parameter, ``g`` the gradient, ``u`` the update, ``t`` the number of the step. A state at ``t - 1`` is the one before
+the step, at ``t`` the one after it.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
-from ravine.formula._program import Program, walk
-from ravine.formula._symbols import Symbol
+from ravine.formula._operations import OPERATIONS, REDUCTIONS
+from ravine.formula._symbols import Assignment, Symbol, walk
 
 _GREEK = {
     "param": "θ", "grad": "g", "update": "u", "step": "t", "alpha": "α", "rho": "ρ", "eps": "ε", "momentum": "μ",
     "weight_decay": "λ", "dampening": "τ", "betas[0]": "β₁", "betas[1]": "β₂", "beta1": "β₁", "beta2": "β₂", "beta": "β",
 }  # fmt: skip
-#: Operations written between their arguments: how tightly they bind, and their sign.
-INFIX = {
-    "add": (4, "+"), "sub": (4, "−"), "mul": (5, "·"), "div": (5, "/"), "lt": (3, "<"), "le": (3, "≤"),
-    "gt": (3, ">"), "ge": (3, "≥"), "eq": (3, "="), "ne": (3, "≠"), "and": (2, "∧"), "or": (1, "∨"),
+#: What stands between the arguments of an operation.
+_SIGNS = {
+    "add": "+", "sub": "−", "mul": "·", "div": "/", "lt": "<", "le": "≤", "gt": ">", "ge": "≥", "eq": "=", "ne": "≠",
+    "and": "∧", "or": "∨",
 }  # fmt: skip
 _CALLS = {"minimum": "min", "maximum": "max", "isfinite": "finite", "isnan": "nan", "logical_not": "¬"}
-#: How tightly texts bind: a product; a fraction with a bar; a power; a name or whatever has ends of its own.
-PRODUCT, FRACTION, POWER, ATOM = 5, 6, 8, 9
+#: How tightly texts bind: cases, which have a brace only at the left; a product; a fraction with a bar; a power; an
+#: atom, which is a name or whatever has ends of its own.
+CASES, PRODUCT, FRACTION, POWER, ATOM = 0, 5, 6, 8, 9
+#: Operations and names in an expression, above which a part of it gets a line of its own.
+_LARGEST = 100
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 #: A text, and how tightly it binds.
-Written = tuple[str, int]
+Rendered = tuple[str, int]
+
+
+class Assigned(Protocol):
+    """What is printed of a program: its formula, line by line."""
+
+    @property
+    def assignments(self) -> Sequence[Assignment]:
+        """The lines, in the order of the pieces."""
 
 
 @dataclass(frozen=True)
 class Name:
-    """A name in a formula, as mathematics writes it, and the time of a state: found or left by the step."""
+    """A name in a formula, as mathematics writes it, and the time of a state: before or after the step."""
 
     text: str
-    time: Literal["", "found", "left"] = ""
+    time: Literal["", "before", "after"] = ""
 
 
 def display_name(name: str) -> str:
@@ -46,27 +58,46 @@ def display_name(name: str) -> str:
 
 
 class Notation(ABC):
-    """Writes the lines of a program; what already has a name is written by its name."""
+    """Renders the lines of a formula; what already has a name is rendered as its name."""
 
     def __init__(self) -> None:
         self.names: dict[int, Name] = {}
 
-    def lines(self, program: Program) -> list[tuple[str, str]]:
+    def lines(self, formula: Assigned) -> list[tuple[str, str]]:
         """The formula, one assignment a line: what stands left and right of the equals sign."""
-        assignments = _ordered(program)
-        found = []
+        assignments = _ordered(formula.assignments)
+        rows: list[tuple[str, str]] = []
+        parts = 0
         for index, (name, value) in enumerate(assignments):
             last = all(n != name for n, _ in assignments[index + 1 :])
-            target = Name(display_name(name), "left" if last and name not in ("update", "grad") else "")
+            target = Name(display_name(name), "after" if last and name not in ("update", "grad") else "")
             known = self.names.get(id(value))
             if known is not None and name in ("update", "grad"):
                 continue  # only another name for what the line before computed
-            found.append((self.name(target), self.name(known) if known else self.written(value)[0]))
+            for part in self._large_parts(value):
+                parts += 1
+                part_name = Name("x" + str(parts).translate(_SUBSCRIPTS))
+                rows.append((self.name(part_name), self.rendered(part)[0]))
+                self.names[id(part)] = part_name
+            rows.append((self.name(target), self.name(known) if known else self.rendered(value)[0]))
             self.names = {key: n for key, n in self.names.items() if n != target}
             self.names[id(value)] = target
-        return found
+        return rows
 
-    def written(self, symbol: Symbol) -> Written:
+    def _large_parts(self, value: Symbol) -> Iterator[Symbol]:
+        """Parts that get a line of their own before the value's, innermost first, because it would be too large."""
+        sizes: dict[int, int] = {}
+        for part in walk([value], into=lambda s: self.name_of(s) is None):
+            if self.name_of(part) is not None or not part.args:
+                sizes[id(part)] = 1
+                continue
+            power = self._product_of_one(part)
+            sizes[id(part)] = 1 + (sizes[id(power[0])] if power else sum(sizes[id(a)] for a in part.args))
+            if sizes[id(part)] > _LARGEST and part is not value and part.op not in REDUCTIONS:
+                yield part
+                sizes[id(part)] = 1
+
+    def rendered(self, symbol: Symbol) -> Rendered:
         """An expression."""
         if (name := self.name_of(symbol)) is not None:
             return self.name(name), ATOM
@@ -78,7 +109,7 @@ class Notation(ABC):
             return self.power(*symbol.args), POWER
         if self._negative(symbol):
             return self.negative(symbol.args[1]), PRODUCT
-        if symbol.op in INFIX:
+        if symbol.op in _SIGNS:
             return self.infix(symbol)
         return self.function(symbol)
 
@@ -89,38 +120,38 @@ class Notation(ABC):
         if symbol.op == "number":
             return Name(display_name(symbol.name))
         if symbol.op == "buffer":
-            return Name(display_name(symbol.name), "" if symbol.name == "grad" else "found")
+            return Name(display_name(symbol.name), "" if symbol.name == "grad" else "before")
         return None
 
-    def infix(self, symbol: Symbol) -> Written:
+    def infix(self, symbol: Symbol) -> Rendered:
         """An operation between two expressions."""
-        binding, sign = INFIX[symbol.op]
-        left, right = symbol.args
-        a, tight_a = self.written(left)
-        b, tight_b = self.written(right)
-        breaks = symbol.op in ("sub", "div") or (symbol.op == "mul" and right.op == "div")
-        closes = tight_b < binding or (tight_b == binding and breaks)
-        closes = closes or (symbol.op in ("add", "sub", "mul", "div") and self._begins_with_minus(right))
-        a, b = self.closed(a) if tight_a < binding else a, self.closed(b) if closes else b
-        return self.joined(a, self.sign(symbol, sign), b), binding
+        binding, sign = OPERATIONS[symbol.op].binding, _SIGNS[symbol.op]
+        (left, left_binding), (right, right_binding) = map(self.rendered, symbol.args)
+        second = symbol.args[1]
+        breaks = symbol.op in ("sub", "div") or (symbol.op == "mul" and second.op == "div")
+        closes = right_binding < binding or (right_binding == binding and breaks)
+        closes = closes or (symbol.op in ("add", "sub", "mul", "div") and self._begins_with_minus(second))
+        left = self.parenthesized(left) if left_binding < binding else left
+        right = self.parenthesized(right) if closes else right
+        return self.concatenated(left, self.sign(symbol, sign), right), binding
 
-    def function(self, symbol: Symbol) -> Written:
-        """A root, a norm, bars, a choice, or a name with arguments."""
+    def function(self, symbol: Symbol) -> Rendered:
+        """A root, a norm, an absolute value, cases, or a name with arguments."""
         op, first = symbol.op, symbol.args[0]
-        if op == "sqrt" and first.op in ("sum_of_squares", "global_sum_of_squares") and not self.name_of(first):
-            return self.norm(self.written(first.args[0])[0], first.op == "global_sum_of_squares"), ATOM
+        if op == "sqrt" and first.op in REDUCTIONS and not self.name_of(first):
+            return self.norm(self.rendered(first.args[0])[0], first.op == "global_sum_of_squares"), ATOM
         if op == "sqrt":
             return self.root(first), ATOM
         if op == "abs":
-            return self.bars(self.written(first)[0]), ATOM
+            return self.absolute(self.rendered(first)[0]), ATOM
         if op == "where":
-            return self.choice(symbol)
-        return self.call(_CALLS.get(op, op), [self.written(a)[0] for a in symbol.args]), ATOM
+            return self.cases(symbol)
+        return self.call(_CALLS.get(op, op), [self.rendered(a)[0] for a in symbol.args]), ATOM
 
-    def tight(self, symbol: Symbol) -> str:
-        """An expression that can stand under a root or an exponent."""
-        text, binding = self.written(symbol)
-        return text if binding == ATOM else self.closed(text)
+    def atom(self, symbol: Symbol) -> str:
+        """An expression that can stand under a root or an exponent: in parentheses, unless it is an atom."""
+        text, binding = self.rendered(symbol)
+        return text if binding == ATOM else self.parenthesized(text)
 
     def _product_of_one(self, symbol: Symbol) -> tuple[Symbol, Symbol | int] | None:
         """Base and exponent of x·x and x·x·x."""
@@ -165,7 +196,7 @@ class Notation(ABC):
         """What stands between the two arguments of an operation, which ``sign`` writes as text."""
 
     @abstractmethod
-    def joined(self, left: str, sign: str, right: str) -> str:
+    def concatenated(self, left: str, sign: str, right: str) -> str:
         """Two expressions with the sign between them."""
 
     @abstractmethod
@@ -177,11 +208,11 @@ class Notation(ABC):
         """A norm over one tensor, or over all of them."""
 
     @abstractmethod
-    def bars(self, of: str) -> str:
+    def absolute(self, of: str) -> str:
         """An absolute value."""
 
     @abstractmethod
-    def choice(self, symbol: Symbol) -> Written:
+    def cases(self, symbol: Symbol) -> Rendered:
         """A ``where``: its condition, and the values if it holds and if not."""
 
     @abstractmethod
@@ -189,14 +220,14 @@ class Notation(ABC):
         """A function of arguments."""
 
     @abstractmethod
-    def closed(self, text: str) -> str:
+    def parenthesized(self, text: str) -> str:
         """An expression in parentheses."""
 
 
-def _ordered(program: Program) -> list[tuple[str, Symbol]]:
+def _ordered(assignments: Sequence[Assignment]) -> list[tuple[str, Symbol]]:
     """The assignments, those of one piece in the order in which one uses the other; a state before what equals it."""
     result: list[tuple[str, Symbol]] = []
-    rest = list(program.assignments)
+    rest = list(assignments)
     while rest:
         block = rest[: next((i for i, a in enumerate(rest) if a.piece != rest[0].piece), len(rest))]
         rest = rest[len(block) :]

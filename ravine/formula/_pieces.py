@@ -7,6 +7,8 @@ star stands what it only reads. This file reads that signature; what the names m
 from __future__ import annotations
 
 import inspect
+import reprlib
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,6 +17,11 @@ from typing import Any
 from ravine.errors import FormulaError, nearest
 
 RESERVED = ("param", "grad", "update", "step")
+#: Names that could not be passed to an optimizer, and what to do instead.
+_IMPOSSIBLE = {
+    "self": "pass a bound method or a plain function",
+    "params": "in a parameter group it stands for the parameters; give it another name",
+}
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,8 @@ class Piece:
             raise FormulaError(
                 f"a piece is a Python function with a readable signature; got {self.function!r}"
             ) from None
+        if inspect.iscoroutinefunction(self.function) or inspect.isgeneratorfunction(self.function):
+            raise FormulaError(f"piece {self.place}: a piece returns its results; it cannot be async, and has no yield")
         renamed, started = dict(self.renamed), dict(self.started)
         changes: list[Name] = []
         reads: list[Name] = []
@@ -87,6 +96,10 @@ class Piece:
             if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
                 raise FormulaError(f"piece {self.place}: *{p.name} is not possible: every tensor and number is named")
             name = Name(p.name, renamed.get(p.name, p.name), started.get(p.name, p.default))
+            if name.name in _IMPOSSIBLE:
+                raise FormulaError(
+                    f"piece {self.place}: {name.name!r} cannot be a name in a formula: {_IMPOSSIBLE[name.name]}"
+                )
             (reads if p.kind is p.KEYWORD_ONLY else changes).append(name)
         return changes, reads
 
@@ -98,6 +111,20 @@ def as_piece(piece: Callable[..., Any] | Piece) -> Piece:
     if not callable(piece):
         raise FormulaError(f"a piece is a Python function; got {piece!r} (a {type(piece).__name__})")
     return Piece(piece)
+
+
+def check_initial(where: str, state: str, value: object) -> None:
+    """Raise FormulaError if a state cannot start as a value."""
+    if isinstance(value, ParamCopy):
+        return
+    if (
+        not isinstance(value, int | float)
+        or isinstance(value, bool)
+        or (isinstance(value, int) and abs(value) > 2**1023)
+    ):
+        raise FormulaError(
+            f"{where}: the state {state!r} cannot start as {reprlib.repr(value)}: write a number or param_copy"
+        )
 
 
 @lru_cache(maxsize=1024)  # formulas are made anew whenever a hyperparameter that decides them changes
@@ -122,8 +149,10 @@ def rename(piece: Callable[..., Any] | Piece, **names: str) -> Piece:
     result = as_piece(piece)
     _known(result, tuple(names))
     for new in names.values():
-        if not isinstance(new, str) or not new.isidentifier() or new.startswith("_"):
-            raise FormulaError(f"rename({result.title}): {new!r} cannot be a name in a formula")
+        if not isinstance(new, str) or not new.isidentifier():
+            raise FormulaError(f"rename({result.title}): {new!r} cannot be a name in a formula; write a Python name")
+    # As Python reads names in a program: letters that only look different are the same.
+    names = {old: unicodedata.normalize("NFKC", new) for old, new in names.items()}
     return replace(result, renamed=tuple(sorted({**dict(result.renamed), **names}.items())))
 
 
@@ -135,8 +164,10 @@ def start(piece: Callable[..., Any] | Piece, **values: Initial) -> Piece:
         values: initial value of a state, a number or ``param_copy``, by its name in the function.
 
     Raises:
-        FormulaError: the piece keeps no such state.
+        FormulaError: the piece keeps no such state, or it cannot start as that.
     """
     result = as_piece(piece)
     _known(result, tuple(values), only_changed=True)
+    for name, value in values.items():
+        check_initial(f"start({result.title})", name, value)
     return replace(result, started=tuple(sorted({**dict(result.started), **values}.items(), key=lambda item: item[0])))

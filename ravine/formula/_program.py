@@ -8,7 +8,7 @@ numbers, computed once in double precision, and elements, computed for every ele
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -16,8 +16,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ravine.formula import _functions as functions
-from ravine.formula._printer import Statements, signature_name
-from ravine.formula._symbols import REDUCTIONS, Symbol, apply, buffer
+from ravine.formula._operations import REDUCTIONS
+from ravine.formula._python import Statements, code_name
+from ravine.formula._symbols import Assignment, Symbol, apply, buffer, walk
 
 #: The name of the sum that counts the elements of a gradient that are not finite.
 GUARD = "nonfinite"
@@ -38,15 +39,6 @@ class Reduction:
     over: Literal["tensor", "all"] = "tensor"
     join: str = ""
     guard: bool = False
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """One line of the formula: piece ``piece`` gave ``name`` the value ``value``."""
-
-    piece: str
-    name: str
-    value: Symbol
 
 
 class Pass:
@@ -79,14 +71,14 @@ class Pass:
     @cached_property
     def number_names(self) -> tuple[str, ...]:
         """A name in generated code for each of ``numbers``: a hyperparameter keeps its own."""
-        return tuple(signature_name(s.name) if s.op == "number" else f"n{i}" for i, s in enumerate(self.numbers))
+        return tuple(code_name(s.name) if s.op == "number" else f"n{i}" for i, s in enumerate(self.numbers))
 
     def leaves(self) -> dict[Symbol, str]:
         """What the element stage starts from: the symbols of buffers and numbers, with their names in code."""
         named = dict(zip(self.numbers, self.number_names, strict=True))
         for symbol in walk(self.results, into=lambda s: s.element):
             if symbol.op == "buffer":
-                named[symbol] = signature_name(symbol.name)
+                named[symbol] = code_name(symbol.name)
         return named
 
 
@@ -132,7 +124,8 @@ class Program:
             here = [s for s in self._reductions if s.level == level]
             passes.append(Pass([s.args[0] for s in here], reductions=[self._reductions[s] for s in here]))
         self.passes = (*passes, Pass(list(written.values()), writes=list(written)))
-        self._functions = [self._number_function(p) for p in self.passes]
+        self._functions = [self._number_function(i) for i in range(len(self.passes))]
+        self._quick = [not any(map(_may_be_complex, walk(p.numbers, into=_outside_sums))) for p in self.passes]
 
     @property
     def buffers(self) -> tuple[str, ...]:
@@ -152,24 +145,37 @@ class Program:
             moved += sum(itemsize[name] for name in p.writes)
         return moved
 
-    def number_source(self, index: int) -> str:
-        """The Python text of the number stage of a pass, as it is run."""
+    def number_source(self, index: int, calls: Collection[str] = ()) -> str:
+        """The Python text of the number stage of a pass, as it is run.
+
+        Args:
+            index: which pass.
+            calls: operations that are written as calls, such as ``{"div", "pow"}``, instead of with their sign.
+        """
         p = self.passes[index]
         known = [r.name for earlier in self.passes[:index] for r in earlier.reductions if not r.guard]
-        arguments = ["step", *map(signature_name, self.hypers), *known]
-        leaves = {s: signature_name(s.name) for s in walk(p.numbers) if s.op == "number"}
+        arguments = ["step", *map(code_name, self.hypers), *known]
+        leaves = {s: code_name(s.name) for s in walk(p.numbers) if s.op == "number"}
         leaves |= {s: r.name for s, r in self._reductions.items() if r.name in known}
-        body = Statements(p.numbers, leaves, taken=arguments)
+        body = Statements(p.numbers, leaves, calls=calls)
         lines = [f"def numbers({', '.join(arguments)}):", *(f"    {line}" for line in body.lines)]
         return "\n".join([*lines, f"    return ({''.join(r + ', ' for r in body.results)})"])
 
-    def _number_function(self, p: Pass) -> Any:
+    def _number_function(self, index: int, calls: Collection[str] = ()) -> Callable[..., tuple[Any, ...]]:
         scope = dict(vars(functions))
-        exec(compile(self.number_source(self.passes.index(p)), "<numbers>", "exec"), scope)
-        return scope["numbers"]
+        exec(compile(self.number_source(index, calls), "<numbers>", "exec"), scope)
+        function: Callable[..., tuple[Any, ...]] = scope["numbers"]
+        return function
+
+    @cached_property
+    def _total_functions(self) -> list[Callable[..., tuple[Any, ...]]]:
+        """The number stages without an operation that raises: its value is that of IEEE arithmetic."""
+        return [self._number_function(i, {"div", "pow"}) for i in range(len(self.passes))]
 
     def numbers(self, index: int, step: Any, hypers: Sequence[Any], sums: Sequence[Any] = ()) -> tuple[Any, ...]:
         """The numbers that pass ``index`` reads, in double precision.
+
+        No value raises: a division by zero and a power too large are infinite, the root of a negative number is NaN.
 
         Args:
             index: which pass.
@@ -177,19 +183,14 @@ class Program:
             hypers: values of ``self.hypers``, in that order.
             sums: values of the sums of the passes before, numbers or arrays with one per tensor.
         """
-        function = self._functions[index]
-        result: tuple[Any, ...]
-        if not isinstance(step, np.ndarray) and not any(isinstance(s, np.ndarray) for s in sums):
+        values = [v if type(v) is float else _double(v) for v in (step, *hypers, *sums)]
+        if self._quick[index] and all(type(v) is float for v in values):
             try:
-                result = function(step, *hypers, *sums)
-                return result
+                return self._functions[index](*values)
             except (ZeroDivisionError, OverflowError):
-                # Python raises where IEEE arithmetic has a value; NumPy's doubles give the value.
-                step, hypers = np.float64(step), [np.float64(h) for h in hypers]
-                sums = [np.float64(s) for s in sums]
+                pass  # Python raises where IEEE arithmetic has a value
         with np.errstate(all="ignore"):
-            result = function(step, *hypers, *sums)
-        return result
+            return self._total_functions[index](*values)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -203,6 +204,24 @@ class Program:
             text.append(f"{index[id(symbol)]} {symbol.op} {args} {symbol.name} {symbol.value!r}")
         text += [str(index[id(symbol)]) for symbol in final.results]
         return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]
+
+
+def _double(value: Any) -> Any:
+    """A Python or NumPy number as a float, whose arithmetic is that of doubles; an array or a tensor as it is."""
+    return float(value) if isinstance(value, int | np.generic) else value
+
+
+def _outside_sums(symbol: Symbol) -> bool:
+    return symbol.op not in REDUCTIONS
+
+
+def _may_be_complex(symbol: Symbol) -> bool:
+    """Whether Python can make a complex number here: of a negative number to a power that is no whole number."""
+    if symbol.op != "pow":
+        return False
+    exponent = symbol.args[1]
+    whole = exponent.op == "constant" and exponent.value.is_integer()
+    return not whole and not (exponent.op == "number" and exponent.name == "step")
 
 
 class _Unique:
@@ -219,15 +238,17 @@ class _Unique:
         self._kept: list[Symbol] = []  # ids in _done stay valid as long as their symbols live
 
     def __call__(self, symbol: Symbol) -> Symbol:
-        if id(symbol) not in self._done:
-            self._done[id(symbol)] = self._make(symbol)
-            self._kept.append(symbol)
+        for part in walk([symbol], into=lambda s: id(s) not in self._done):
+            if id(part) not in self._done:
+                self._done[id(part)] = self._make(part)
+                self._kept.append(part)
         return self._done[id(symbol)]
 
     def _make(self, symbol: Symbol) -> Symbol:
+        """The one object that stands for a symbol; those of its arguments are known."""
         if self._reciprocals and symbol.op == "div" and symbol.args[0].element and not symbol.args[1].element:
             return self(apply("mul", symbol.args[0], apply("div", 1.0, symbol.args[1])))
-        args = tuple(self(a) for a in symbol.args)
+        args = tuple(self._done[id(a)] for a in symbol.args)
         key = (symbol.op, symbol.name, repr(symbol.value), *map(id, args))
         return self._nodes.setdefault(key, Symbol(symbol.op, args, symbol.name, symbol.value))
 
@@ -240,18 +261,3 @@ class _Set:
 
     def __contains__(self, symbol: Symbol) -> bool:
         return id(symbol) in self._ids
-
-
-def walk(roots: Iterable[Symbol], into: Any = lambda s: True) -> Iterable[Symbol]:
-    """Every symbol below the roots once, arguments first; the arguments of those that ``into`` refuses are left out."""
-    seen: set[int] = set()
-    stack = [(s, False) for s in reversed(list(roots))]
-    while stack:
-        symbol, ready = stack.pop()
-        if ready:
-            yield symbol
-        elif id(symbol) not in seen:
-            seen.add(id(symbol))
-            stack.append((symbol, True))
-            if into(symbol):
-                stack.extend((a, False) for a in reversed(symbol.args))

@@ -11,26 +11,22 @@ kinds of value exist, and the kind decides where a backend computes it:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import reprlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
+import numpy as np
+
 from ravine.errors import FormulaError, nearest
+from ravine.formula._operations import FUNCTIONS, OPERATIONS, REDUCTIONS
 
-#: Operations written between their arguments, with the sign that writes them.
-INFIX = {
-    "add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**",
-    "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=", "and": "&", "or": "|",
+#: NumPy's functions that are what Python's operators call if a NumPy number stands on their left.
+_UFUNCS = {
+    "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "power": "pow", "less": "lt",
+    "less_equal": "le", "greater": "gt", "greater_equal": "ge", "equal": "eq", "not_equal": "ne",
 }  # fmt: skip
-#: Operations written as a function of one argument, of two, of three.
-FUNCTIONS = {
-    "sqrt": 1, "abs": 1, "sign": 1, "exp": 1, "log": 1, "tanh": 1, "isfinite": 1, "isnan": 1,
-    "logical_not": 1, "minimum": 2, "maximum": 2, "where": 3,
-}  # fmt: skip
-#: Whole-tensor numbers: each costs a pass over memory before the pass that writes.
-REDUCTIONS = ("sum_of_squares", "global_sum_of_squares")
-#: Operations that give a truth value.
-TRUTHS = {"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "logical_not", "isfinite", "isnan"}
-
+#: What a user calls; abs is Python's own.
 _PUBLIC = [*FUNCTIONS, "norm", "global_norm"]
 
 
@@ -53,7 +49,7 @@ class Symbol:
         self.op, self.args, self.name, self.value = op, args, name, value
         reduction = op in REDUCTIONS
         self.element: bool = op == "buffer" or (not reduction and any(a.element for a in args))
-        self.truth: bool = op in TRUTHS or (op == "where" and args[1].truth)
+        self.truth: bool = (op in OPERATIONS and OPERATIONS[op].truth) or (op == "where" and args[1].truth)
         self.level: int = max((a.level for a in args), default=0) + reduction
 
     def __add__(self, other: object) -> Symbol:
@@ -128,6 +124,12 @@ class Symbol:
     def __or__(self, other: object) -> Symbol:
         return apply("or", self, other)
 
+    def __rand__(self, other: object) -> Symbol:
+        return apply("and", other, self)
+
+    def __ror__(self, other: object) -> Symbol:
+        return apply("or", other, self)
+
     def __invert__(self) -> Symbol:
         return apply("logical_not", self)
 
@@ -167,7 +169,9 @@ class Symbol:
     __iter__ = __len__ = __getitem__ = __setitem__ = __contains__ = __call__ = _outside
     __lshift__ = __rshift__ = __xor__ = _outside
 
-    def __array_ufunc__(self, ufunc: Any, *_: Any, **__: Any) -> NoReturn:
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Symbol:
+        if ufunc.__name__ in _UFUNCS and method == "__call__" and not options:
+            return apply(_UFUNCS[ufunc.__name__], *inputs)
         _foreign(f"numpy.{ufunc.__name__}", ufunc.__name__)
 
     @classmethod
@@ -187,6 +191,15 @@ def _foreign(what: str, name: str) -> NoReturn:
     )
 
 
+@dataclass(frozen=True)
+class Assignment:
+    """One line of the formula: piece ``piece`` gave ``name`` the value ``value``."""
+
+    piece: str
+    name: str
+    value: Symbol
+
+
 def constant(value: float) -> Symbol:
     """A number that is written in the formula."""
     return Symbol("constant", value=float(value))
@@ -203,22 +216,40 @@ def number(name: str) -> Symbol:
 
 
 def lift(value: object) -> Symbol:
-    """The symbol itself, or the constant symbol of a Python number."""
+    """The symbol itself, or the constant symbol of a Python or NumPy number."""
     if isinstance(value, Symbol):
         return value
+    if isinstance(value, np.generic | np.ndarray) and value.ndim == 0:
+        value = value.item()
     if isinstance(value, int | float):
-        return constant(value)
-    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # a NumPy scalar
-        return constant(value.item())
+        try:
+            return constant(value)
+        except OverflowError:
+            raise FormulaError(
+                "a whole number is too large for a double, whose largest is 1.8e308: write inf"
+            ) from None
     raise FormulaError(
-        f"a formula is made of its arguments and of numbers, but it uses {value!r} (a {type(value).__name__}); "
-        "pass it as a hyperparameter or as a number"
+        f"a formula is made of its arguments and of numbers, but it uses {reprlib.repr(value)} "
+        f"(a {type(value).__name__}); pass it as a hyperparameter or as a number"
     )
+
+
+def _truth(value: object) -> Symbol:
+    """The symbol of a truth value, which may be one of Python's."""
+    if isinstance(value, bool | np.bool_):
+        return Symbol("eq", (constant(1.0), constant(1.0 if value else 0.0)))
+    return lift(value)
 
 
 def apply(op: str, *args: object) -> Symbol:
     """The operation ``op`` on symbols and numbers, with the kinds of its arguments checked."""
-    symbols = tuple(lift(a) for a in args)
+    if op in ("and", "or", "logical_not"):
+        symbols = tuple(map(_truth, args))
+    elif op == "where":
+        truths = any(isinstance(a, bool | np.bool_) or (isinstance(a, Symbol) and a.truth) for a in args[1:])
+        symbols = (_truth(args[0]), *map(_truth if truths else lift, args[1:]))
+    else:
+        symbols = tuple(map(lift, args))
     if op in ("and", "or", "logical_not"):
         if not all(s.truth for s in symbols):
             raise FormulaError("& | ~ join truth values such as (update > 0); they got a number")
@@ -232,3 +263,18 @@ def apply(op: str, *args: object) -> Symbol:
     if op in REDUCTIONS and not symbols[0].element:
         raise FormulaError("norm and global_norm take a tensor (grad, param, update or a state); they got a number")
     return Symbol(op, symbols)
+
+
+def walk(roots: Iterable[Symbol], into: Callable[[Symbol], bool] = lambda symbol: True) -> Iterator[Symbol]:
+    """Every symbol below the roots once, arguments first; the arguments of those that ``into`` refuses are left out."""
+    seen: set[int] = set()
+    stack = [(s, False) for s in reversed(list(roots))]
+    while stack:
+        symbol, ready = stack.pop()
+        if ready:
+            yield symbol
+        elif id(symbol) not in seen:
+            seen.add(id(symbol))
+            stack.append((symbol, True))
+            if into(symbol):
+                stack.extend((a, False) for a in reversed(symbol.args))

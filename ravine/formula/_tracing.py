@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ravine.errors import FormulaError, nearest
-from ravine.formula._pieces import RESERVED, Initial, Name, ParamCopy, Piece, as_piece
-from ravine.formula._program import Assignment, Program, walk
-from ravine.formula._symbols import Symbol, buffer, lift, number
+from ravine.formula._pieces import RESERVED, Initial, Name, ParamCopy, Piece, as_piece, check_initial
+from ravine.formula._program import Program
+from ravine.formula._symbols import Assignment, Symbol, buffer, lift, number, walk
 
 
 def hyper_defaults(pieces: Sequence[Callable[..., Any] | Piece]) -> dict[str, Any]:
@@ -24,13 +24,20 @@ def hyper_defaults(pieces: Sequence[Callable[..., Any] | Piece]) -> dict[str, An
         for n in piece.signature()[1]:
             if not n.has_default or n.name in states or n.name in RESERVED:
                 continue
-            if defaults.setdefault(n.name, n.default) != n.default:
+            if _differ(defaults.setdefault(n.name, n.default), n.default):
                 raise FormulaError(
                     f"{n.name} is {defaults[n.name]!r} by default in piece {owner[n.name].place} but {n.default!r} in "
                     f"piece {piece.place}: give it one default, or rename one of them"
                 )
             owner.setdefault(n.name, piece)
     return defaults
+
+
+def _differ(a: object, b: object) -> bool:
+    try:
+        return a is not b and bool(a != b)
+    except (TypeError, ValueError):  # arrays
+        return True
 
 
 def trace(pieces: Sequence[Callable[..., Any] | Piece], hypers: Mapping[str, Any], guarded: bool = False) -> Program:
@@ -144,10 +151,7 @@ class _Trace:
                 f"piece {piece.place} keeps the state {name!r}, but a hyperparameter of that name was given: rename one of them"
             )
         initial = n.default if n.has_default else 0.0
-        if not isinstance(initial, int | float | ParamCopy) or isinstance(initial, bool):
-            raise FormulaError(
-                f"piece {piece.place}: the state {name!r} cannot start as {initial!r}: its default is a number or param_copy"
-            )
+        check_initial(f"piece {piece.place}", name, initial)
         self.owner[name] = piece
         self.states[name] = initial if isinstance(initial, ParamCopy) else float(initial)
         self.now[name] = buffer(name)

@@ -22,6 +22,7 @@ from ravine.formula import (
     minimum,
     norm,
     param_copy,
+    rename,
     sign,
     sqrt,
     tanh,
@@ -201,13 +202,41 @@ def test_a_state_of_another_dtype_is_kept_in_it():
 
 def test_a_kernel_is_text_that_can_be_read():
     source = kernel_source(trace([descend], {"lr": 0.1}), 0, {"param": torch.float32, "grad": torch.float32})
-    assert "new_param = param - lr * grad" in source
+    assert "param_new = param - lr_ * grad" in source
     compile(source, "<kernel>", "exec")
+
+
+def test_a_tuple_and_a_number_of_a_name_like_its_elements():
+    def piece(param, *, grad, betas, betas_0, betas_1):
+        return param - (betas[0] + 10 * betas[1] + 100 * betas_0 + 1000 * betas_1) * grad
+
+    for fused in (True, False):
+        p = torch.nn.Parameter(torch.zeros(3))
+        p.grad = torch.ones(3)
+        Optimizer([p], [piece], fused=fused, betas=(0.1, 0.2), betas_0=3.0, betas_1=4.0).step()
+        assert p.tolist() == pytest.approx([-4302.1] * 3)
+
+
+def test_words_of_python_can_be_names():
+    def momentum(update, buffer=0.0, *, decay):
+        buffer = decay * buffer + update
+        return buffer, buffer
+
+    words = rename(momentum, buffer="lambda", decay="if")
+    for fused in (True, False):
+        p = torch.nn.Parameter(torch.zeros(3))
+        p.grad = torch.ones(3)
+        optimizer = Optimizer([p], [words, descend], fused=fused, lr=1.0, **{"if": 0.5})
+        optimizer.step()
+        optimizer.step()
+        assert p.tolist() == [-2.5] * 3
+        assert optimizer.state[p]["lambda"].tolist() == [1.5] * 3
 
 
 #: Names that generated code has of its own, or that look like them.
 OWN = ["count", "start", "first", "i", "n", "moved", "top", "grad_square", "param_top", "sqrt", "where", "numbers"]
 OWN += ["v0", "x0", "new_param", "param_", "count_user", "at_float32", "float32", "magnitude"]
+OWN += ["param_new", "grad_array", "n0", "h_", "h_0", "total0", "inf", "float", "abs", "div", "element", "_", "é"]
 
 
 @pytest.mark.parametrize("name", OWN)

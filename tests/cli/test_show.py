@@ -32,7 +32,7 @@ def test_options_change_the_formula_and_the_kernel_is_shown():
     text = show("rmsprop", "--set", "centered=True", "--set", "momentum=0.9", "--kernel")
     assert "grad_avgₜ²" in text
     assert "def kernel(task):" in text
-    assert "new_momentum_buffer = " in text
+    assert "momentum_buffer_new = " in text
     assert "def numbers(" in text
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ravine.formula import _functions as functions
-from ravine.formula._symbols import FUNCTIONS
+from ravine.formula._operations import FUNCTIONS
 
 NUMPY = {name: getattr(np, name) for name in FUNCTIONS}
 floats = st.floats(width=32, allow_subnormal=False)
@@ -39,6 +39,18 @@ def test_a_tensor_and_a_number(name):
     expected = getattr(np, name)(x.numpy(), np.float32(0.25))
     assert np.array_equal(getattr(functions, name)(x, 0.25).numpy(), expected, equal_nan=True)
     assert np.array_equal(getattr(functions, name)(0.25, x).numpy(), expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["where", "minimum", "maximum"])
+@pytest.mark.parametrize("make", [np.array, np.float64, np.float32], ids=["array", "float64", "float32"])
+def test_a_tensor_and_a_number_of_numpy(name, make):
+    x = torch.tensor([-1.0, 0.5, math.nan])
+    condition = [x > 0] if name == "where" else []
+    found = getattr(functions, name)(*condition, x, make(0.25))
+    assert found.dtype == torch.float32
+    wanted = getattr(np, name)(*(c.numpy() for c in condition), x.numpy(), np.float32(0.25))
+    assert np.array_equal(found.numpy(), wanted, equal_nan=True)
+    assert functions.where(np.array(True), x, 1.0) is x
 
 
 def test_norms_by_hand():

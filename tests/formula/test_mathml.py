@@ -10,10 +10,9 @@ import torch
 
 from ravine.formula import abs as absolute
 from ravine.formula import global_norm, minimum, norm, sqrt, trace, where
-from ravine.formula._mathematics import formula_lines
 from ravine.formula._mathml import formula_mathml
-from ravine.formula._program import Assignment
-from ravine.formula._symbols import apply, buffer, number
+from ravine.formula._symbols import Assignment, apply, buffer, number
+from ravine.formula._text import formula_lines
 from ravine.optim import _registry as registry
 
 CORE = {"math", "mtable", "mtr", "mtd", "mrow", "mi", "mn", "mo", "mtext", "mfrac", "msqrt", "msub", "msup", "msubsup"}

@@ -9,6 +9,7 @@ import torch
 from ravine.errors import FormulaError
 from ravine.formula import global_norm, minimum, norm, param_copy, rename, sqrt, start, trace, where
 from ravine.formula._tracing import hyper_defaults
+from ravine.optim import Optimizer
 
 
 def rms(update, square_avg=0.0, *, alpha, eps):
@@ -125,10 +126,10 @@ def test_the_same_expression_is_computed_once():
     def twice(update, *, param):
         return sqrt(param * param + 1) * update + sqrt(param * param + 1)
 
-    from ravine.formula._printer import Statements
+    from ravine.formula._python import Statements
 
     final = trace([twice, descend], HYPERS).passes[-1]
-    text = "\n".join(Statements(final.results, final.leaves(), taken=()).lines)
+    text = "\n".join(Statements(final.results, final.leaves()).lines)
     assert text.count("sqrt") == 1
 
 
@@ -202,6 +203,8 @@ def test_python_if_on_a_tensor_says_where():
         (lambda update, average="x": (update, average), r"cannot start as 'x'"),
         (lambda update: 1 / 0, r"failed while its formula was read: ZeroDivisionError"),
         (3, r"a piece is a Python function; got 3"),
+        (lambda update, *, params=1.0: params * update, r"'params' cannot be a name in a formula.*another name"),
+        (lambda self, update: update, r"'self' cannot be a name in a formula: pass a bound method"),
     ],
 )
 def test_what_is_not_in_the_language(piece, match):
@@ -231,3 +234,13 @@ def test_rename_and_start_know_the_arguments():
         start(rms, alpha=1.0)
     with pytest.raises(FormulaError, match="cannot be a name"):
         rename(rms, square_avg="not a name")
+    with pytest.raises(FormulaError, match="'params' cannot be a name"):
+        trace([rename(rms, alpha="params"), descend], {**HYPERS, "params": 0.9})
+
+
+def test_a_name_that_no_optimizer_can_be_given_is_said_when_it_is_made():
+    def scale(update, *, params=0.5):
+        return params * update
+
+    with pytest.raises(FormulaError, match="'params' cannot be a name in a formula"):
+        Optimizer([torch.nn.Parameter(torch.ones(1))], [scale, descend], lr=0.1)

@@ -13,10 +13,12 @@ from typing import Any
 from ravine.backends.cpu import _cache as kept
 from ravine.backends.cpu._threads import Runner
 
-# Never nnan or ninf: a NaN must stay visible. Never arcp: x / sqrt(inf) would become an estimate that is NaN.
-_FASTMATH = {"reassoc", "contract", "nsz"}
+# A product and the sum that it goes into may be rounded once, as one instruction; everything else is exact.
+# Sums over elements may be reordered, and say so themselves (``add_square``).
+_FASTMATH = {"contract"}
 _ENTRY = "ravine_kernel"
-_SCALAR = ("sqrt", "exp", "log", "tanh", "isfinite", "isnan")  # functions of the language that math has
+_SCALAR = ("sqrt", "exp", "log", "tanh")  # functions of the language that math has
+_CONSTANTS = ("inf", "nan")
 
 
 def compiled() -> int:
@@ -84,7 +86,7 @@ def _compile(source: str) -> Any:
         "carray": numba.carray,
         "float32": numba.float32,
         "float64": numba.float64,
-        **{name: getattr(math, name) for name in _SCALAR},
+        **{name: getattr(math, name) for name in (*_SCALAR, *_CONSTANTS)},
     }
     exec(compile(source, "<kernel>", "exec"), scope)
     # numpy's error model: a division by zero gives infinity, and the loop has no early exit that stops vectorising.

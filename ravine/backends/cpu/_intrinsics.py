@@ -131,6 +131,54 @@ def from_magnitude(context: Any, bits: Any) -> Any:
     return types.float64(bits), generate
 
 
+@intrinsic
+def add_square(context: Any, total: Any, value: Any) -> Any:
+    """total + value * value, where the order of the sum is left to the compiler: only so does it become vector code.
+
+    No other operation of a kernel may be reordered: ``(p + g) - p`` and infinity minus infinity would be folded.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        square = builder.fmul(args[1], args[1], flags=("contract",))
+        return builder.fadd(args[0], square, flags=("contract", "reassoc"))
+
+    return total(total, total), generate
+
+
+def _bits_of(holds: str) -> Any:
+    """A test of a float by its bits: no arithmetic, so that no rule of arithmetic can decide it while compiling."""
+
+    @intrinsic
+    def test(context: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kind = _INTEGER[value][1]
+            size = builder.and_(builder.bitcast(args[0], kind), ir.Constant(kind, (1 << (kind.width - 1)) - 1))
+            return builder.icmp_signed(holds, size, ir.Constant(kind, _INFINITY[kind.width]))
+
+        return types.boolean(value), generate
+
+    return test
+
+
+_INFINITY = {32: 0x7F800000, 64: 0x7FF0000000000000}  # the bits of infinity; those of NaN are larger
+isfinite = _bits_of("<")
+isnan = _bits_of(">")
+
+
+@intrinsic
+def sign(context: Any, x: Any) -> Any:
+    """-1, 0 or 1 as x is below, at or above 0; NaN of NaN."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = args[0].type
+        zero, one, less = (ir.Constant(kind, value) for value in (0.0, 1.0, -1.0))
+        rest = builder.select(builder.fcmp_unordered("uno", args[0], args[0]), args[0], zero)
+        rest = builder.select(builder.fcmp_ordered("<", args[0], zero), less, rest)
+        return builder.select(builder.fcmp_ordered(">", args[0], zero), one, rest)
+
+    return x(x), generate
+
+
 # The functions of the formula language that math and Python do not have in this form; NaN as in functions.py.
 
 
@@ -147,12 +195,6 @@ def minimum(a, b):  # type: ignore[no-untyped-def]
 @numba.njit(error_model="numpy")
 def maximum(a, b):  # type: ignore[no-untyped-def]
     return a if (a > b or a != a) else b
-
-
-@numba.njit(error_model="numpy")
-def sign(x):  # type: ignore[no-untyped-def]
-    one = x * 0 + 1
-    return one if x > 0 else (-one if x < 0 else x)
 
 
 @numba.njit(error_model="numpy")

@@ -14,7 +14,7 @@ import torch
 
 from ravine.backends import STATISTICS, compute_dtype
 from ravine.formula import Program
-from ravine.formula._printer import RESERVED, Statements, signature_name
+from ravine.formula._python import Statements, code_name
 
 #: Elements in a chunk: 64 KiB of float32, so that a few buffers of it fit in a core's cache.
 CHUNK = 16384
@@ -101,36 +101,38 @@ def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype
     watch = watch and "param" in p.writes
     real = "float64" if compute_dtype(list(dtypes.values())) is torch.float64 else "float32"
     reads = [*p.reads, *(b for b in ("param", "grad") if watch and b not in p.reads)]
-    used = [b for b in program.buffers if b in reads or b in p.writes]
-    lines = []
+    lines = []  # before the loop over a chunk's elements, in it, and after it
     for i, (symbol, name) in enumerate(zip(p.numbers, p.number_names, strict=True)):
         text = f"numbers[{i}, row]"
         lines.append(f"{name} = {text} != 0.0" if symbol.truth else f"{name} = {real}({text})")
-    code = {b: signature_name(b) for b in program.buffers}
-    for b in used:
-        at = f"{_POINTER[dtypes[b]]}(address[{program.buffers.index(b)}, tensor] + {_ITEMSIZE[dtypes[b]]} * first)"
-        lines.append(f"{code[b]}_ = carray({at}, n)")
-    taken = [*RESERVED, *(f"{code[b]}_" for b in used)]
+    for row, b in enumerate(program.buffers):
+        if b in reads or b in p.writes:
+            at = f"{_POINTER[dtypes[b]]}(address[{row}, tensor] + {_ITEMSIZE[dtypes[b]]} * first)"
+            lines.append(f"{b}_array = carray({at}, n)")
+    element = {b: _load(dtypes[b], f"{b}_array[i]") for b in reads}
+    loop = [f"{code_name(b)} = {element[b]}" for b in reads]
     # Constants have the type that the loop computes in, so that nothing is widened.
-    results = [f"new_{code[b]}" for b in p.writes] or [f"x{i}" for i in range(len(p.reductions))]
-    body = Statements(p.results, p.leaves(), taken, results, constant=lambda value: f"{real}({_literal(value)})")
-    load = {b: _LOAD.get(dtypes[b], "{}").format(f"{code[b]}_[i]") for b in reads}
-    loop = [f"{code[b]} = {load[b]}" for b in reads]
+    body = Statements(
+        p.results,
+        p.leaves(),
+        [f"{b}_new" for b in p.writes] or None,
+        constant=lambda value: f"{real}({value!r})",
+    )
     loop += body.lines
     after: list[str] = []
     if p.writes:
-        for name, value in zip(p.writes, body.results, strict=True):
-            loop.append(f"{code[name]}_[i] = {_STORE.get(dtypes[name], '{}').format(f'{real}({value})')}")
+        stored = {b: _store(dtypes[b], f"{real}({value})") for b, value in zip(p.writes, body.results, strict=True)}
+        loop += [f"{b}_array[i] = {value}" for b, value in stored.items()]
         if watch:
-            value = body.results[p.writes.index("param")]
-            if dtypes["param"] in _STORE:  # what the tensor holds afterwards, not what was to be stored
-                value = _LOAD[dtypes["param"]].format(_STORE[dtypes["param"]].format(f"{real}({value})"))
-            before, inside, after = _watching(real, f"{real}({value}) - param", load["grad"])
+            moved = f"{real}({_load(dtypes['param'], stored['param'])}) - param"
+            before, inside, after = _watching(real, moved, element["grad"])
             lines += before
             loop += inside
     else:
-        lines += [f"total{i} = {real}(0)" for i in range(len(p.reductions))]
-        loop += [f"total{i} += {value} * {value}" for i, value in enumerate(body.results)]
+        # Squares of float32 are exact in float64, where none is too large or too small.
+        lines += [f"total{i} = 0.0" for i in range(len(p.reductions))]
+        loop += [f"total{i} = add_square(total{i}, float64({value}))" for i, value in enumerate(body.results)]
+        after = [f"sums[{i}, chunk] = total{i}" for i in range(len(p.reductions))]
     head = _head(
         buffers=len(program.buffers),
         numbers=max(1, len(p.numbers)),
@@ -139,10 +141,18 @@ def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype
     )
     result = [head, *(f"        {line}" for line in lines), "        for i in range(n):"]
     result += [f"            {line}" for line in loop]
-    if not p.writes:
-        after = [f"sums[{i}, chunk] = total{i}" for i in range(len(p.reductions))]
     result += [f"        {line}" for line in after]
     return "\n".join(result) + "\n"
+
+
+def _load(dtype: torch.dtype, stored: str) -> str:
+    """The value of what a tensor holds."""
+    return _LOAD.get(dtype, "{}").format(stored)
+
+
+def _store(dtype: torch.dtype, value: str) -> str:
+    """What a tensor of that dtype holds of a value."""
+    return _STORE.get(dtype, "{}").format(value)
 
 
 def _watching(real: str, moved: str, grad: str) -> tuple[list[str], list[str], list[str]]:
@@ -158,7 +168,10 @@ def _watching(real: str, moved: str, grad: str) -> tuple[list[str], list[str], l
     inside = [f"moved = {real}({moved})"]
     for name, value in what.items():
         before += [f"{name}_square = {real}(0)", f"{name}_top = magnitude({real}(0))"]
-        inside += [f"{name}_square += {value} * {value}", f"{name}_top = larger({name}_top, magnitude({value}))"]
+        inside += [
+            f"{name}_square = add_square({name}_square, {value})",
+            f"{name}_top = larger({name}_top, magnitude({value}))",
+        ]
         after += [
             f"watch[{row[f'{name}_square']}, chunk] = {name}_square",
             f"watch[{row[f'{name}_max']}, chunk] = from_magnitude({name}_top)",
@@ -171,13 +184,8 @@ def _watching(real: str, moved: str, grad: str) -> tuple[list[str], list[str], l
         "    for i in range(n):",
         f"        one = float64({grad})",
         "        nonfinite += 0 if isfinite(one) else 1",
-        "        wide += one * one",
+        "        wide = add_square(wide, one)",
         f"    watch[{row['grad_square']}, chunk] = wide",
         f"watch[{row['nonfinite']}, chunk] = nonfinite",
     ]
     return before, inside, after
-
-
-def _literal(value: float) -> str:
-    """The value as Python text; infinity and NaN have none of their own."""
-    return repr(value) if abs(value) < float("inf") else f"float('{value}')"

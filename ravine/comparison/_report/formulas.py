@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from ravine.comparison._study.result import Result
-from ravine.formula._mathematics import formula_lines
 from ravine.formula._mathml import formula_mathml
+from ravine.formula._text import formula_lines
 from ravine.optim import _registry as registry
 from ravine.optim import _spec as specs
 from ravine.optim._optimizer import Optimizer

@@ -1,8 +1,11 @@
 """The printed mathematics: equal to what a person would write, and evaluated it gives the program's numbers."""
 
+import torch
+
 from ravine.formula import abs as absolute
 from ravine.formula import global_norm, maximum, minimum, norm, sqrt, trace, where
-from ravine.formula._mathematics import formula_lines
+from ravine.formula._text import formula_lines
+from ravine.optim import Optimizer
 
 
 def descend(param, *, update, lr):
@@ -63,3 +66,34 @@ def test_parentheses_keep_the_order_of_operations():
         return update / (a / b) - (a - (b - update)) * (a / (b * update))
 
     assert lines([piece, descend], a=1.0, b=2.0)[0] == "u = g / (a / b) − (a − (b − g)) · (a / (b · g))"
+
+
+def test_an_expression_too_large_to_read_is_printed_in_parts():
+    """Twice what it is built of, thirty times: as one line it would have 10^9 operations."""
+
+    def piece(update):
+        for _ in range(30):
+            update = update + 2 / update
+        return update
+
+    printed = lines([piece, descend])
+    assert printed[0].startswith("x₁ = g + 2 / g + 2 / (g + 2 / g)")
+    assert len(printed) < 20
+    assert all(len(line) < 1000 for line in printed)
+    assert printed[-1] == "θₜ = θₜ₋₁ − lr · u"
+    names = {line.partition(" = ")[0] for line in printed}
+    assert all(f"x{'₀₁₂₃₄₅₆₇₈₉'[n]}" in names for n in (1, 2, 3))
+
+
+def test_a_formula_may_be_deeper_than_pythons_stack():
+    def piece(update, *, decay):
+        for _ in range(3000):
+            update = decay * update + 1
+        return update
+
+    program = trace([piece, descend], {"lr": 0.1, "decay": 0.5})
+    assert len(formula_lines(program)) > 30
+    p = torch.nn.Parameter(torch.zeros(3))
+    p.grad = torch.ones(3)
+    Optimizer([p], [piece, descend], lr=0.1, decay=0.5, fused=False).step()
+    assert torch.allclose(p, torch.full((3,), -0.2))

@@ -1,0 +1,98 @@
+"""Prints expressions as Python statements: the one printer behind every backend.
+
+The same text is run with ``ravine.formula._functions`` on numbers and tensors (number stage, eager backend) and
+compiled by numba with scalar functions of the same names (kernel).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from ravine.formula._operations import INFIX, OPERATIONS
+from ravine.formula._symbols import Symbol, walk
+
+_LONGEST = 88  # an expression that grows longer gets a line of its own
+_ATOM = 9  # how tightly a name or a call binds
+
+
+def code_name(name: str) -> str:
+    """A name of the formula in generated code: ``alpha`` becomes ``alpha_``, ``betas[0]`` becomes ``betas_0``.
+
+    Only a formula's names end with an underscore, or with an underscore and a number. So generated code may have any
+    other name for itself, and a formula any name at all.
+    """
+    if name in ("param", "grad", "step"):
+        return name  # words of the language: no formula can mean something else by them
+    base, bracket, index = name.partition("[")
+    return f"{base}_{index[:-1]}" if bracket else f"{name}_"
+
+
+class Statements:
+    """Statements that compute some symbols from named leaves.
+
+    Args:
+        roots: the symbols.
+        leaves: the names of what is known.
+        result_names: names for the roots.
+        constant: how a number of the formula is written.
+        calls: operations that are written as calls of a function of their name instead of with their sign.
+        element: how a number is written that elements are chosen from, where nothing else says of what type they are.
+
+    Attributes:
+        lines: Python assignments in order; a value that is used more than once has a name of its own.
+        results: for each root, the expression (a name, mostly) that holds it after the lines.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[Symbol],
+        leaves: Mapping[Symbol, str],
+        result_names: Sequence[str] | None = None,
+        constant: Callable[[float], str] = repr,
+        calls: Collection[str] = (),
+        element: Callable[[str], str] = lambda number: number,
+    ) -> None:
+        self.lines: list[str] = []
+        self._constant, self._calls, self._element = constant, calls, element
+        # The text of every symbol, and how tightly it binds.
+        self._texts = {id(symbol): (name, _ATOM) for symbol, name in leaves.items()}
+        self._temporaries = 0
+        wanted = dict(zip(map(id, roots), result_names, strict=True)) if result_names else {}
+        order = list(walk(roots, into=lambda symbol: id(symbol) not in self._texts))
+        uses = Counter(id(symbol) for symbol in roots)
+        uses.update(id(a) for symbol in order if id(symbol) not in self._texts for a in symbol.args)
+        for symbol in order:
+            if id(symbol) in self._texts:
+                continue
+            text, binding = self._print(symbol)
+            name = wanted.get(id(symbol))
+            if symbol.op != "constant" and (name or uses[id(symbol)] > 1 or len(text) > _LONGEST):
+                text, binding = self._assign(text, name), _ATOM
+            self._texts[id(symbol)] = text, binding
+        self.results = [self._texts[id(root)][0] for root in roots]
+
+    def _assign(self, text: str, name: str | None) -> str:
+        if name is None:
+            name = f"v{self._temporaries}"
+            self._temporaries += 1
+        self.lines.append(f"{name} = {text}")
+        return name
+
+    def _print(self, symbol: Symbol) -> tuple[str, int]:
+        """The text of a symbol whose arguments have theirs, and how tightly it binds."""
+        if symbol.op == "constant":
+            return self._constant(symbol.value), _ATOM if symbol.value >= 0 else OPERATIONS["mul"].binding
+        parts = [self._texts[id(a)] for a in symbol.args]
+        if symbol.op in INFIX and symbol.op not in self._calls:
+            binding = OPERATIONS[symbol.op].binding
+            (left, left_binding), (right, right_binding) = parts
+            # Python's own & | and ** bind in ways that few remember: their arguments are names or in parentheses.
+            loose = _ATOM if symbol.op in ("and", "or", "pow") else binding
+            left = f"({left})" if left_binding < loose else left
+            right = f"({right})" if right_binding < max(loose, binding + 1) else right
+            return f"{left} {INFIX[symbol.op]} {right}", binding
+        arguments = [text for text, _ in parts]
+        if symbol.op == "where" and symbol.element and not any(a.element or a.truth for a in symbol.args[1:]):
+            arguments[1:] = map(self._element, arguments[1:])
+        return f"{symbol.op}({', '.join(arguments)})", _ATOM
