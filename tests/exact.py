@@ -111,9 +111,10 @@ def _clip(x: Interval, p: Precision) -> Interval:
 
 
 def _widen(x: Interval, p: Precision, units: float) -> Interval:
-    low = x.low - np.where(np.isinf(x.low), 0.0, units * p.unit * np.abs(x.low) + p.smallest)
-    high = x.high + np.where(np.isinf(x.high), 0.0, units * p.unit * np.abs(x.high) + p.smallest)
-    return _clip(Interval(low, high, x.nan), p)
+    low = np.nextafter(x.low - (units * p.unit * np.abs(x.low) + p.smallest), -INF)
+    high = np.nextafter(x.high + (units * p.unit * np.abs(x.high) + p.smallest), INF)
+    known = Interval(np.where(np.isinf(x.low), x.low, low), np.where(np.isinf(x.high), x.high, high), x.nan)
+    return _clip(known, p)
 
 
 def rounded(x: Interval, p: Precision) -> Interval:

@@ -11,6 +11,7 @@ import torch
 from exact import DOUBLE, SINGLE, Interval, Truth, operate
 
 from ravine.formula import Program, param_copy
+from ravine.formula._symbols import walk
 from ravine.optim import Optimizer
 
 
@@ -121,3 +122,18 @@ def within(found: torch.Tensor, possible: Interval) -> np.ndarray:
     low, high = (numpy(torch.from_numpy(np.array(x)).to(dtype)) for x in (possible.low, possible.high))
     values = numpy(found)
     return np.where(np.isnan(values), possible.nan, (values >= low) & (values <= high) & ~possible.empty)
+
+
+#: Operations that jump: a rounding error before one becomes a difference of any size after it.
+JUMPS = {"sign", "lt", "le", "gt", "ge", "eq", "ne"}
+
+
+def jumps(program: Program) -> bool:
+    """Whether a result depends on the sign of an element, or on how elements compare."""
+    return any(s.element and s.op in JUMPS for s in walk(program.passes[-1].results))
+
+
+def decided(possible: Interval, rtol: float) -> np.ndarray:
+    """Where rounding decides no jump: the possible results lie as near to each other as rounding leaves them."""
+    with np.errstate(invalid="ignore"):
+        return possible.point | (possible.high - possible.low <= rtol * np.abs(possible.low) + rtol / 10)

@@ -1,7 +1,7 @@
-"""Formulas: pieces, and the program that they trace into.
+"""Formulas: pieces, and the program that they are traced into.
 
-Knows nothing of optimizers, devices or files. Read ``pieces.py`` for what a piece is, ``program.py`` for what it
-becomes.
+Knows nothing of optimizers, devices or files. ``_pieces.py`` says what a piece is, ``_program.py`` what it becomes, and
+``_operations.py`` what an operation's value is where arithmetic is special.
 
     from ravine.formula import sqrt
 
@@ -11,7 +11,6 @@ becomes.
 """
 
 from ravine.formula._functions import (
-    abs,
     exp,
     global_norm,
     isfinite,
@@ -27,15 +26,13 @@ from ravine.formula._functions import (
     where,
 )
 from ravine.formula._pieces import ParamCopy, Piece, param_copy, rename, start
-from ravine.formula._program import GUARD, Program
-from ravine.formula._tracing import trace
+from ravine.formula._program import Program
+from ravine.formula._tracing import trace_formula
 
 __all__ = [
-    "GUARD",
     "ParamCopy",
     "Piece",
     "Program",
-    "abs",
     "exp",
     "global_norm",
     "isfinite",
@@ -51,6 +48,10 @@ __all__ = [
     "sqrt",
     "start",
     "tanh",
-    "trace",
+    "trace_formula",
     "where",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -3,7 +3,8 @@
 So a piece can be called with tensors or numbers by hand, and the eager backend and the number stage of every
 program are the formula's own text run with these functions.
 
-NaN stays visible: ``minimum``, ``maximum`` and ``sign`` of NaN are NaN.
+Python's own ``abs`` is the absolute value of all of them. NaN stays visible: ``minimum``, ``maximum`` and ``sign`` of
+NaN are NaN.
 """
 
 from __future__ import annotations
@@ -129,11 +130,6 @@ def sqrt(x: Value) -> Value:
     return _call("sqrt", x)
 
 
-def abs(x: Value) -> Value:
-    """Absolute value."""
-    return _call("abs", x)
-
-
 def sign(x: Value) -> Value:
     """-1, 0 or 1 as x is below, at or above 0; NaN of NaN."""
     return _call("sign", x)
@@ -186,7 +182,7 @@ def where(condition: Value, a: Value, b: Value) -> Value:
 
 def norm(x: Value) -> Value:
     """Euclidean norm of x over this tensor: one number per parameter, at the cost of one more pass over memory."""
-    if isinstance(x, Symbol):
+    if isinstance(x, Symbol | int | float):
         return apply("sqrt", apply("sum_of_squares", x))
     return sqrt((x * x).sum())
 
@@ -198,6 +194,6 @@ def global_norm(x: Value) -> Value:
 
     Outside a formula it has only the one tensor to look at, and is ``norm``.
     """
-    if isinstance(x, Symbol):
+    if isinstance(x, Symbol | int | float):
         return apply("sqrt", apply("global_sum_of_squares", x))
     return norm(x)

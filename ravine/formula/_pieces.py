@@ -1,7 +1,7 @@
 """Pieces: plain functions whose signature says what they change and what they read.
 
 Before the star stand the tensors a piece changes, and it returns their new values in that order. After the
-star stands what it only reads. This file reads that signature; what the names mean is for ``program.py``.
+star stands what it only reads. This file reads that signature; what the names mean is for ``_tracing.py``.
 """
 
 from __future__ import annotations
@@ -60,13 +60,18 @@ class Name:
         return self.default is not inspect.Parameter.empty
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Piece:
     """A function and what was changed of its signature by ``rename`` and ``start``; equal if all of that is equal."""
 
     function: Callable[..., Any]
     renamed: tuple[tuple[str, str], ...] = ()
     started: tuple[tuple[str, Initial], ...] = ()
+
+    def __repr__(self) -> str:
+        changes = [f"{old} as {new}" for old, new in self.renamed]
+        changes += [f"{state} starts as {value!r}" for state, value in self.started]
+        return f"<Piece {', '.join([self.title, *changes])}>"
 
     @property
     def title(self) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ravine.formula import _functions as functions
+from ravine.formula._latex import formula_latex
 from ravine.formula._operations import REDUCTIONS
 from ravine.formula._python import Statements, code_name
 from ravine.formula._symbols import Assignment, Symbol, apply, buffer, walk
@@ -83,7 +84,7 @@ class Pass:
 
 
 class Program:
-    """A traced formula. Made by ``ravine.formula.trace``.
+    """A traced formula. Made by ``ravine.formula.trace_formula``.
 
     Attributes:
         states: initial value (a number or ``param_copy``) of each state, by name, in the order of the formula.
@@ -126,6 +127,15 @@ class Program:
         self.passes = (*passes, Pass(list(written.values()), writes=list(written)))
         self._functions = [self._number_function(i) for i in range(len(self.passes))]
         self._quick = [not any(map(_may_be_complex, walk(p.numbers, into=_outside_sums))) for p in self.passes]
+
+    def __repr__(self) -> str:
+        final = self.passes[-1]
+        passes = f"{len(self.passes)} pass{'es' * (len(self.passes) > 1)} over memory"
+        return f"<Program: {', '.join(final.names)} from {', '.join([*final.reads, *self.hypers])}; {passes}>"
+
+    def _repr_latex_(self) -> str:
+        """The formula, as notebooks show it."""
+        return f"$${formula_latex(self)}$$"
 
     @property
     def buffers(self) -> tuple[str, ...]:

@@ -19,15 +19,15 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ravine.errors import FormulaError, nearest
-from ravine.formula._operations import FUNCTIONS, OPERATIONS, REDUCTIONS
+from ravine.formula._operations import FUNCTIONS, INFIX, OPERATIONS, REDUCTIONS
 
 #: NumPy's functions that are what Python's operators call if a NumPy number stands on their left.
 _UFUNCS = {
     "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "power": "pow", "less": "lt",
     "less_equal": "le", "greater": "gt", "greater_equal": "ge", "equal": "eq", "not_equal": "ne",
 }  # fmt: skip
-#: What a user calls; abs is Python's own.
-_PUBLIC = [*FUNCTIONS, "norm", "global_norm"]
+#: What a user calls; abs is Python's own, and ~ stands for logical_not.
+_PUBLIC = ["abs", *(name for name in FUNCTIONS if name not in ("abs", "logical_not")), "norm", "global_norm"]
 
 
 class Symbol:
@@ -36,7 +36,7 @@ class Symbol:
     Attributes:
         op: an operation of this module's tables, or ``"buffer"``, ``"number"`` (named leaves), ``"constant"``.
         args: the argument symbols; empty for a leaf.
-        name: the name of a named leaf; of a global sum, which piece asked for it (see ``tracing.py``).
+        name: the name of a named leaf; of a global sum, which piece asked for it (see ``_tracing.py``).
         value: the value of a constant.
         element: True if it is a value per element, False if it is a number.
         truth: True if it is a truth value.
@@ -76,7 +76,9 @@ class Symbol:
     def __rtruediv__(self, other: object) -> Symbol:
         return apply("div", other, self)
 
-    def __pow__(self, other: object) -> Symbol:
+    def __pow__(self, other: object, modulus: object = None) -> Symbol:
+        if modulus is not None:
+            self._outside()
         # A call of pow is 20 times a multiplication; the powers that formulas use need none.
         if isinstance(other, int | float) and not isinstance(other, bool):
             if other in (1, 2, 3):
@@ -151,10 +153,10 @@ class Symbol:
             f"`min`, `max` and chained comparisons cannot use it: {instead}"
         )
 
-    def __float__(self) -> NoReturn:
+    def __float__(self, *_: object) -> NoReturn:
         raise FormulaError(
             f"{self!r} has no value while a formula is read, so math.sqrt, float() and their kind cannot take it: "
-            f"write the function of the same name from ravine.formula ({', '.join(_PUBLIC)})"
+            f"write Python's abs, or the function of the same name from ravine.formula ({', '.join(_PUBLIC[1:])})"
         )
 
     __int__ = __index__ = __complex__ = __round__ = __floor__ = __ceil__ = __trunc__ = __float__
@@ -165,7 +167,7 @@ class Symbol:
             f"& | ~ on truth values, and {', '.join(_PUBLIC)}"
         )
 
-    __matmul__ = __rmatmul__ = __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = _outside
+    __matmul__ = __rmatmul__ = __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = __divmod__ = __rdivmod__ = _outside
     __iter__ = __len__ = __getitem__ = __setitem__ = __contains__ = __call__ = _outside
     __lshift__ = __rshift__ = __xor__ = _outside
 
@@ -187,7 +189,7 @@ class Symbol:
 
 def _foreign(what: str, name: str) -> NoReturn:
     raise FormulaError(
-        f"{what} is not in the language of formulas; use a function of ravine.formula. {nearest(name, _PUBLIC)}"
+        f"{what} is not in the language of formulas; use abs or a function of ravine.formula. {nearest(name, _PUBLIC)}"
     )
 
 
@@ -252,14 +254,15 @@ def apply(op: str, *args: object) -> Symbol:
         symbols = tuple(map(lift, args))
     if op in ("and", "or", "logical_not"):
         if not all(s.truth for s in symbols):
-            raise FormulaError("& | ~ join truth values such as (update > 0); they got a number")
+            raise FormulaError("& | ~ combine truth values such as (update > 0); they got a number")
     elif op == "where":
         if not symbols[0].truth:
             raise FormulaError("the first argument of where is a truth value such as (update > 0); it got a number")
         if symbols[1].truth != symbols[2].truth:
             raise FormulaError("where chooses between two numbers or between two truth values, not between one of each")
     elif any(s.truth for s in symbols):
-        raise FormulaError(f"a truth value cannot be used as a number in {op!r}: write where(condition, 1, 0)")
+        shown = "a norm" if op in REDUCTIONS else INFIX.get(op, op)
+        raise FormulaError(f"a truth value cannot be used as a number in {shown}: write where(condition, 1, 0)")
     if op in REDUCTIONS and not symbols[0].element:
         raise FormulaError("norm and global_norm take a tensor (grad, param, update or a state); they got a number")
     return Symbol(op, symbols)

@@ -40,7 +40,9 @@ def _differ(a: object, b: object) -> bool:
         return True
 
 
-def trace(pieces: Sequence[Callable[..., Any] | Piece], hypers: Mapping[str, Any], guarded: bool = False) -> Program:
+def trace_formula(
+    pieces: Sequence[Callable[..., Any] | Piece], hypers: Mapping[str, Any], guarded: bool = False
+) -> Program:
     """The program of a list of pieces.
 
     Args:
@@ -54,6 +56,14 @@ def trace(pieces: Sequence[Callable[..., Any] | Piece], hypers: Mapping[str, Any
             operation outside the language, a state that two pieces would share, a parameter that never changes.
     """
     return _Trace(hypers).run([as_piece(p) for p in pieces], guarded)
+
+
+def _remedy(error: Exception) -> str:
+    if isinstance(error, NameError):
+        return ". What a piece reads stands after the star of its signature: def piece(update, *, lr)"
+    if isinstance(error, ArithmeticError):
+        return ". Numbers that stand in a formula are computed by Python: write math.inf or math.nan if that is meant"
+    return ""
 
 
 class _Trace:
@@ -91,7 +101,7 @@ class _Trace:
             raise FormulaError(f"piece {piece.place}: {error}") from None
         except Exception as error:
             raise FormulaError(
-                f"piece {piece.place} failed while its formula was read: {type(error).__name__}: {error}"
+                f"piece {piece.place} failed while its formula was read: {type(error).__name__}: {error}{_remedy(error)}"
             ) from error
         results = results if isinstance(results, tuple) else (results,)
         if len(results) != len(changes) or any(r is None for r in results):

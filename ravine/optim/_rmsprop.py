@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar, Self, Unpack
 
 from ravine.errors import OptionError, nearest
-from ravine.formula import abs as absolute
 from ravine.formula import isfinite, sqrt, start, where
 from ravine.optim import pieces
 from ravine.optim._common import Common
@@ -50,7 +49,7 @@ def variance(square_avg: Value, grad_avg: Value) -> Value:
     the size that it has when the error falls on the other side; 0 would leave eps alone to divide by. Where squares
     overflow it is infinite, not the NaN of infinity minus infinity.
     """
-    return where(isfinite(square_avg), absolute(square_avg - grad_avg**2), square_avg)
+    return where(isfinite(square_avg), abs(square_avg - grad_avg**2), square_avg)
 
 
 def over_deviation(update: Value, *, square_avg: Value, grad_avg: Value, eps: Value) -> Value:

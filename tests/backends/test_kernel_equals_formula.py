@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from ravine.backends._eager import Eager
 from ravine.backends.cpu import Fused, kernel_source
 from ravine.formula import (
-    abs,
     exp,
     global_norm,
     isfinite,
@@ -26,7 +25,7 @@ from ravine.formula import (
     sign,
     sqrt,
     tanh,
-    trace,
+    trace_formula,
     where,
 )
 from ravine.optim import Optimizer
@@ -52,7 +51,7 @@ def batch(kind, program, params, states):
 def run(kind, piece, dtype, steps=3, sizes=((3, 5), (40_000,), (), (0,), (1,)), **hypers):
     """Step random tensors; give what the backend left and what the piece, called by hand, makes of the same start."""
     generator = torch.Generator().manual_seed(7)
-    program = trace([piece], hypers)
+    program = trace_formula([piece], hypers)
     params = [torch.randn(s, generator=generator).to(dtype).requires_grad_() for s in sizes]
     states = []
     for p in params:
@@ -141,7 +140,7 @@ def test_sixteen_bits_are_rounded_as_torch_rounds_them(dtype):
     p = torch.cat([torch.randn(5000), special]).to(dtype).requires_grad_()
     p.grad = torch.cat([torch.randn(5000) / 300, special.flip(0)]).to(dtype)
     wanted = (p.detach().float() + p.grad.float()).to(dtype)
-    stepped = Fused(trace([add], {"a": 1.0}), [p], [{}], dtype)
+    stepped = Fused(trace_formula([add], {"a": 1.0}), [p], [{}], dtype)
     assert stepped.gather()
     stepped.write((1.0,))
     assert torch.equal(p.detach().nan_to_num(nan=77), wanted.nan_to_num(nan=77))
@@ -193,7 +192,7 @@ def test_a_state_of_another_dtype_is_kept_in_it():
     wanted_mean = p.grad.to(torch.bfloat16)
     wanted = p.detach() - p.grad
     state = {"mean": torch.zeros(1000, dtype=torch.bfloat16)}
-    stepped = Fused(trace([average], {}), [p], [state], torch.float32)
+    stepped = Fused(trace_formula([average], {}), [p], [state], torch.float32)
     assert stepped.gather()
     stepped.write(())
     assert torch.equal(state["mean"], wanted_mean)
@@ -201,7 +200,7 @@ def test_a_state_of_another_dtype_is_kept_in_it():
 
 
 def test_a_kernel_is_text_that_can_be_read():
-    source = kernel_source(trace([descend], {"lr": 0.1}), 0, {"param": torch.float32, "grad": torch.float32})
+    source = kernel_source(trace_formula([descend], {"lr": 0.1}), 0, {"param": torch.float32, "grad": torch.float32})
     assert "param_new = param - lr_ * grad" in source
     compile(source, "<kernel>", "exec")
 

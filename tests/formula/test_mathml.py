@@ -8,8 +8,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from ravine.formula import abs as absolute
-from ravine.formula import global_norm, minimum, norm, sqrt, trace, where
+from ravine.formula import global_norm, minimum, norm, sqrt, trace_formula, where
 from ravine.formula._mathml import formula_mathml
 from ravine.formula._symbols import Assignment, apply, buffer, number
 from ravine.formula._text import formula_lines
@@ -56,7 +55,7 @@ def flat(element):
 
 
 def flattened(pieces, **hypers):
-    return ["".join(map(flat, row)) for row in rows(trace(pieces, {"lr": 0.1, **hypers}))]
+    return ["".join(map(flat, row)) for row in rows(trace_formula(pieces, {"lr": 0.1, **hypers}))]
 
 
 def identifiers(row):
@@ -101,14 +100,14 @@ def test_a_fraction_in_a_fraction_is_as_large_as_others():
     def piece(update, *, a, b):
         return update / (a / b)
 
-    (above, below) = next(iter(rows(trace([piece, descend], {"lr": 0.1, "a": 1.0, "b": 1.0}))))[1][0][1]
+    (above, below) = next(iter(rows(trace_formula([piece, descend], {"lr": 0.1, "a": 1.0, "b": 1.0}))))[1][0][1]
     assert above.tag == "mi"
     assert below.get("displaystyle") == "true"
 
 
 def test_products_of_letters_need_no_sign_and_those_of_words_do():
     def piece(update, *, a, b, long, param):
-        return a * b * update + long * a + a * long + a * 2 * b + a * absolute(update) - a * minimum(b, update)
+        return a * b * update + long * a + a * long + a * 2 * b + a * abs(update) - a * minimum(b, update)
 
     assert flattened([piece, descend], a=1.0, b=1.0, long=1.0)[0] == "u=abg+long⋅a+a⋅long+a⋅2b+a|g|−a⋅min(b,g)"
 

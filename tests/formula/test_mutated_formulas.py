@@ -131,7 +131,7 @@ def made(piece: Any, params: list[torch.nn.Parameter]) -> Optimizer | None:
     try:
         reads = {n.name for n in as_piece(piece).signature()[1]}
         given = {n: v for n, v in GIVEN.items() if n in reads}
-        formula.trace([piece], {**hyper_defaults([piece]), **given})
+        formula.trace_formula([piece], {**hyper_defaults([piece]), **given})
     except FormulaError as error:
         return None if len(str(error)) > 20 else pytest.fail(str(error))
     return Optimizer(params, [piece], fused=False, watch=False, **given)

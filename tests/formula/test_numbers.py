@@ -9,7 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from ravine.formula import exp, global_norm, isfinite, log, maximum, minimum, norm, sign, sqrt, tanh, trace, where
+from ravine.formula import (
+    exp,
+    global_norm,
+    isfinite,
+    log,
+    maximum,
+    minimum,
+    norm,
+    sign,
+    sqrt,
+    tanh,
+    trace_formula,
+    where,
+)
 
 
 def everything(param: Any, *, grad: Any, a: Any, b: Any, step: Any) -> Any:
@@ -20,7 +33,7 @@ def everything(param: Any, *, grad: Any, a: Any, b: Any, step: Any) -> Any:
     return param - one * grad + two * size**3 / all_sizes
 
 
-PROGRAM = trace([everything], {"a": 0.0, "b": 0.0})
+PROGRAM = trace_formula([everything], {"a": 0.0, "b": 0.0})
 
 
 def numbers(make: Any, step: float, a: float, b: float, squares: float) -> list[Any]:
@@ -66,7 +79,7 @@ def test_some_numbers_of_a_step_may_be_one_for_each_tensor() -> None:
     def piece(param: Any, *, grad: Any, a: Any, b: Any, step: Any) -> Any:
         return param - grad * (1 / a) - grad * b**0.5 - grad * (1 - 0.5**step)
 
-    program = trace([piece], {"a": 0.0, "b": 0.0})
+    program = trace_formula([piece], {"a": 0.0, "b": 0.0})
     values = {"a": 0, "b": -1.0}
     found = program.numbers(0, np.array([1.0, 2.0]), [values[n] for n in program.hypers])
     assert any(np.array_equal(n, math.inf) for n in found)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ravine.errors import FormulaError
-from ravine.formula import global_norm, minimum, norm, param_copy, rename, sqrt, start, trace, where
+from ravine.formula import global_norm, isfinite, minimum, norm, param_copy, rename, sqrt, start, trace_formula, where
 from ravine.formula._tracing import hyper_defaults
 from ravine.optim import Optimizer
 
@@ -30,7 +30,7 @@ HYPERS = {"lr": 0.1, "alpha": 0.9, "eps": 1e-8, "momentum": 0.9}
 
 
 def test_names_are_the_wiring():
-    program = trace([rms, momentum, descend], HYPERS)
+    program = trace_formula([rms, momentum, descend], HYPERS)
     assert program.buffers == ("param", "grad", "square_avg", "momentum_buffer")
     assert program.states == {"square_avg": 0.0, "momentum_buffer": 0.0}
     assert set(program.hypers) == {"lr", "alpha", "eps", "momentum"}
@@ -42,7 +42,7 @@ def test_names_are_the_wiring():
 
 
 def test_what_no_piece_uses_is_neither_kept_nor_moved():
-    program = trace([descend], HYPERS)
+    program = trace_formula([descend], HYPERS)
     assert program.states == {}
     assert program.hypers == ("lr",)
     assert program.traffic({"param": 4, "grad": 4}) == 12
@@ -52,7 +52,7 @@ def test_initial_values_also_a_copy_of_the_parameter():
     def average(slow=param_copy, *, param, decay):
         return decay * slow + (1 - decay) * param
 
-    program = trace([descend, average, start(rms, square_avg=1)], {**HYPERS, "decay": 0.9})
+    program = trace_formula([descend, average, start(rms, square_avg=1)], {**HYPERS, "decay": 0.9})
     assert program.states == {"slow": param_copy, "square_avg": 1.0}
 
 
@@ -61,16 +61,26 @@ def test_a_tuple_hyperparameter_is_one_number_per_element():
         first, second = betas
         return first * update + second
 
-    program = trace([mix, descend], {"lr": 0.1, "betas": (0.9, 0.999)})
+    program = trace_formula([mix, descend], {"lr": 0.1, "betas": (0.9, 0.999)})
     assert set(program.hypers) == {"lr", "betas[0]", "betas[1]"}
 
 
 def test_the_same_piece_twice_under_other_names():
     slow = rename(momentum, momentum_buffer="slow_buffer", momentum="slow_momentum")
-    program = trace([momentum, slow, descend], {**HYPERS, "slow_momentum": 0.99})
+    program = trace_formula([momentum, slow, descend], {**HYPERS, "slow_momentum": 0.99})
     assert set(program.states) == {"momentum_buffer", "slow_buffer"}
     assert rename(momentum, momentum_buffer="slow_buffer", momentum="slow_momentum") == slow
     assert hash(rename(rename(momentum, momentum="slow_momentum"), momentum_buffer="slow_buffer")) == hash(slow)
+
+
+def test_pieces_and_programs_are_shown_in_one_line():
+    changed = rename(start(rms, square_avg=1.0), alpha="decay")
+    assert repr(changed) == "<Piece rms, alpha as decay, square_avg starts as 1.0>"
+    program = trace_formula([changed, descend], {"lr": 0.1, "decay": 0.9, "eps": 1e-8})
+    assert repr(program) == (
+        "<Program: param, square_avg from param, grad, square_avg, lr, decay, eps; 1 pass over memory>"
+    )
+    assert "2 passes" in repr(trace_formula([lambda update: update / norm(update), descend], HYPERS))
 
 
 def test_a_changed_gradient_is_what_later_pieces_see_as_gradient_and_as_update():
@@ -80,17 +90,17 @@ def test_a_changed_gradient_is_what_later_pieces_see_as_gradient_and_as_update()
     def by_grad(param, *, grad, lr):
         return param - lr * grad
 
-    same = [trace([turn, last], HYPERS).numbers(0, 1, (0.5,)) for last in (descend, by_grad)]
+    same = [trace_formula([turn, last], HYPERS).numbers(0, 1, (0.5,)) for last in (descend, by_grad)]
     assert same[0] == same[1]
-    assert trace([turn, descend], HYPERS).fingerprint == trace([turn, by_grad], HYPERS).fingerprint
-    assert trace([turn, descend], HYPERS).fingerprint != trace([descend], HYPERS).fingerprint
+    assert trace_formula([turn, descend], HYPERS).fingerprint == trace_formula([turn, by_grad], HYPERS).fingerprint
+    assert trace_formula([turn, descend], HYPERS).fingerprint != trace_formula([descend], HYPERS).fingerprint
 
 
 def test_numbers_leave_the_loop_and_are_computed_in_double_precision():
     def unbias(update, *, beta, step):
         return update * sqrt(1 - beta**step)
 
-    program = trace([unbias, descend], {"lr": 0.1, "beta": 0.9})
+    program = trace_formula([unbias, descend], {"lr": 0.1, "beta": 0.9})
     values = dict(zip(program.hypers, (0.1, 0.9), strict=True))
     numbers = program.numbers(0, 3, [values[n] for n in program.hypers])
     assert math.sqrt(1 - 0.9**3) in numbers
@@ -102,7 +112,7 @@ def test_dividing_numbers_by_zero_is_infinite_as_in_the_loop():
     def scale(update, *, a, b):
         return update * (a / b)
 
-    program = trace([scale, descend], {"lr": 1.0, "a": 1.0, "b": 0.0})
+    program = trace_formula([scale, descend], {"lr": 1.0, "a": 1.0, "b": 0.0})
     values = {"lr": 1.0, "a": 1.0, "b": 0.0}
     assert math.inf in program.numbers(0, 1, [values[n] for n in program.hypers])
 
@@ -114,10 +124,10 @@ def test_norms_cost_a_pass_each_level():
     def trust(update, *, param):
         return update * where(norm(param) > 0, norm(param) / norm(update), 1)
 
-    one = trace([clip, descend], {**HYPERS, "max_norm": 1.0})
+    one = trace_formula([clip, descend], {**HYPERS, "max_norm": 1.0})
     assert [bool(p.writes) for p in one.passes] == [False, True]
     assert one.traffic({"param": 4, "grad": 4}) == 16
-    two = trace([clip, trust, descend], {**HYPERS, "max_norm": 1.0})
+    two = trace_formula([clip, trust, descend], {**HYPERS, "max_norm": 1.0})
     assert [bool(p.writes) for p in two.passes] == [False, False, True]
     assert [[r.join for r in p.reductions] for p in two.passes] == [["clip.1", ""], [""], []]
 
@@ -128,7 +138,7 @@ def test_the_same_expression_is_computed_once():
 
     from ravine.formula._python import Statements
 
-    final = trace([twice, descend], HYPERS).passes[-1]
+    final = trace_formula([twice, descend], HYPERS).passes[-1]
     text = "\n".join(Statements(final.results, final.leaves()).lines)
     assert text.count("sqrt") == 1
 
@@ -160,7 +170,7 @@ def test_a_piece_can_be_called_by_hand(kind):
 
 def fails(piece, match, hypers=HYPERS, last=descend):
     with pytest.raises(FormulaError, match=match):
-        trace([piece, last], hypers)
+        trace_formula([piece, last], hypers)
 
 
 def test_a_name_that_nobody_provides():
@@ -201,7 +211,17 @@ def test_python_if_on_a_tensor_says_where():
         (lambda *, update: update, r"changes nothing"),
         (lambda step: step, r"step is counted for you"),
         (lambda update, average="x": (update, average), r"cannot start as 'x'"),
-        (lambda update: 1 / 0, r"failed while its formula was read: ZeroDivisionError"),
+        (lambda update: 1 / 0, r"failed while its formula was read: ZeroDivisionError.*write math.inf"),
+        (lambda update: update * unknown, r"NameError: name 'unknown' is not defined.*stands after the star"),  # noqa: F821
+        (lambda update: update * 10**400, r"too large for a double"),
+        (lambda update: update + torch.ones(()), r"pass it as a hyperparameter"),
+        (lambda update: divmod(update, 2), r"not in the language"),
+        (lambda update: pow(update, 2, 5), r"not in the language"),
+        (lambda update: round(update, 2), r"has no value while a formula is read"),
+        (lambda update: norm(3.0) * update, r"norm and global_norm take a tensor"),
+        (lambda update: norm(update > 0) * update, r"a truth value cannot be used as a number in a norm"),
+        (lambda update, average=10**400: (update, average), r"cannot start as 1000"),
+        (lambda update: (yield update), r"cannot be async, and has no yield"),
         (3, r"a piece is a Python function; got 3"),
         (lambda update, *, params=1.0: params * update, r"'params' cannot be a name in a formula.*another name"),
         (lambda self, update: update, r"'self' cannot be a name in a formula: pass a bound method"),
@@ -209,6 +229,19 @@ def test_python_if_on_a_tensor_says_where():
 )
 def test_what_is_not_in_the_language(piece, match):
     fails(piece, match)
+
+
+def test_numbers_of_numpy_and_pythons_truth_values_are_constants():
+    def piece(update):
+        update = np.float64(2) * update + np.float32(0.5) - np.sqrt(9) / update + update * np.array(3)
+        return where((update > 0) & True | False, where(True, update, 0.0), where(isfinite(0.5), -update, 1))
+
+    program = trace_formula([piece, descend], HYPERS)
+    p = torch.nn.Parameter(torch.zeros(2, dtype=torch.float64))
+    p.grad = torch.tensor([2.0, -2.0], dtype=torch.float64)
+    Optimizer([p], [piece, descend], lr=1.0, fused=False).step()
+    assert p.tolist() == [-(5 * 2 + 0.5 - 1.5), -(5 * 2 - 0.5 - 1.5)]
+    assert "<Program: param from" in repr(program)
 
 
 def test_a_state_shared_by_accident_names_both():
@@ -224,7 +257,7 @@ def test_a_state_and_a_hyperparameter_of_one_name():
 
 def test_a_parameter_that_never_changes():
     with pytest.raises(FormulaError, match="no piece changes param"):
-        trace([rms], HYPERS)
+        trace_formula([rms], HYPERS)
 
 
 def test_rename_and_start_know_the_arguments():
@@ -235,7 +268,7 @@ def test_rename_and_start_know_the_arguments():
     with pytest.raises(FormulaError, match="cannot be a name"):
         rename(rms, square_avg="not a name")
     with pytest.raises(FormulaError, match="'params' cannot be a name"):
-        trace([rename(rms, alpha="params"), descend], {**HYPERS, "params": 0.9})
+        trace_formula([rename(rms, alpha="params"), descend], {**HYPERS, "params": 0.9})
 
 
 def test_a_name_that_no_optimizer_can_be_given_is_said_when_it_is_made():

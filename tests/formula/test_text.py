@@ -2,8 +2,7 @@
 
 import torch
 
-from ravine.formula import abs as absolute
-from ravine.formula import global_norm, maximum, minimum, norm, sqrt, trace, where
+from ravine.formula import global_norm, maximum, minimum, norm, sqrt, trace_formula, where
 from ravine.formula._text import formula_lines
 from ravine.optim import Optimizer
 
@@ -13,7 +12,7 @@ def descend(param, *, update, lr):
 
 
 def lines(pieces, **hypers):
-    return formula_lines(trace(pieces, {"lr": 0.1, **hypers}))
+    return formula_lines(trace_formula(pieces, {"lr": 0.1, **hypers}))
 
 
 def test_rmsprop_with_momentum():
@@ -46,7 +45,7 @@ def test_norms_choices_and_signs():
         return update * minimum(1.0, limit / global_norm(update))
 
     def odd(update, *, param, step):
-        return where(step == 1, -update, maximum(absolute(update), norm(param))) ** 3
+        return where(step == 1, -update, maximum(abs(update), norm(param))) ** 3
 
     assert lines([clip, odd, descend], limit=1.0)[:2] == [
         "u = g · min(1, limit / ‖g of all tensors‖)",
@@ -91,7 +90,7 @@ def test_a_formula_may_be_deeper_than_pythons_stack():
             update = decay * update + 1
         return update
 
-    program = trace([piece, descend], {"lr": 0.1, "decay": 0.5})
+    program = trace_formula([piece, descend], {"lr": 0.1, "decay": 0.5})
     assert len(formula_lines(program)) > 30
     p = torch.nn.Parameter(torch.zeros(3))
     p.grad = torch.ones(3)

@@ -102,9 +102,9 @@ def _folder(chosen: str | None) -> Path | None:
 def _check_private(path: Path, sticky: bool) -> None:
     if os.name != "posix":
         return
-    found = path.stat()
-    mode = stat.S_IMODE(found.st_mode)
-    if found.st_uid not in ((os.geteuid(), 0) if sticky else (os.geteuid(),)):
+    status = path.stat()
+    mode = stat.S_IMODE(status.st_mode)
+    if status.st_uid not in ((os.geteuid(), 0) if sticky else (os.geteuid(),)):
         raise PermissionError(f"the folder {path} belongs to another user")
     if mode & 0o022 and not (sticky and mode & stat.S_ISVTX):
         raise PermissionError(f"others can write to the folder {path} (mode {mode:o})")

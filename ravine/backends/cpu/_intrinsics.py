@@ -179,7 +179,7 @@ def sign(context: Any, x: Any) -> Any:
     return x(x), generate
 
 
-# The functions of the formula language that math and Python do not have in this form; NaN as in functions.py.
+# The functions of the formula language that math and Python do not have in this form; NaN as in ``ravine.formula._functions``.
 
 
 @numba.njit(error_model="numpy")

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from ravine import backends
-from ravine.formula import Piece, Program, trace
+from ravine.formula import Piece, Program, trace_formula
 from ravine.optim._hyperparameters import Check
 
 Pieces = Sequence[Callable[..., Any] | Piece]
@@ -20,7 +20,7 @@ Pieces = Sequence[Callable[..., Any] | Piece]
 
 @lru_cache(maxsize=1024)
 def _program(pieces: tuple[Any, ...], shape: tuple[tuple[str, int], ...], guarded: bool) -> Program:
-    return trace(pieces, {name: (0.0,) * length if length else 0.0 for name, length in shape}, guarded)
+    return trace_formula(pieces, {name: (0.0,) * length if length else 0.0 for name, length in shape}, guarded)
 
 
 def program_of(pieces: Pieces, hypers: Mapping[str, Any], guarded: bool = False) -> Program:

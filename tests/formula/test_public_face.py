@@ -1,0 +1,20 @@
+"""What ``ravine.formula`` exports, and nothing else."""
+
+import builtins
+
+from ravine import formula
+
+PUBLIC = {
+    *("exp", "isfinite", "isnan", "log", "logical_not", "maximum", "minimum", "sign", "sqrt", "tanh", "where"),
+    *("norm", "global_norm", "param_copy", "rename", "start", "trace_formula", "Piece", "Program"),
+}
+
+
+def test_the_exported_names() -> None:
+    assert set(formula.__all__) == set(dir(formula)) == PUBLIC
+
+
+def test_importing_everything_replaces_nothing_of_python() -> None:
+    scope: dict[str, object] = {}
+    exec("from ravine.formula import *", scope)
+    assert not {name for name in scope if hasattr(builtins, name)}
