@@ -14,7 +14,7 @@ Each is also the built-in error that torch raises in the same place, so code tha
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class RavineError(Exception):
@@ -63,3 +63,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     guess = f"Did you mean {close[0]!r}? " if close else ""
     return f"{guess}Known: {', '.join(known)}." if known else "There are none."
+
+
+def kind_of(value: object) -> str:
+    """What a value is, for an error: its class, and of a collection its length: ``"tuple of 3"``."""
+    if isinstance(value, Mapping | tuple | list):
+        return f"{type(value).__name__} of {len(value)}"
+    return type(value).__name__

@@ -96,7 +96,7 @@ def _train(given: dict[str, Any], named: set[str]) -> bool:
     """Train; whether the last loss is a finite number."""
     wanted = Path("ravine-out") / f"train-{_label(given['task'])}"
     if given["resume"]:
-        folder = parallel.agreed(lambda: given["out"] or runs.newest(wanted))
+        folder = parallel.broadcast(lambda: given["out"] or runs.newest(wanted))
         given = _again(given, named, runs.read_config(folder), folder)
     config = {name: _plain(value) for name, value in given.items() if name not in _NOT_KEPT}
     task = find(given["task"], given["data"])
@@ -110,11 +110,11 @@ def _train(given: dict[str, Any], named: set[str]) -> bool:
     torch.set_num_threads(given["threads"] or (1 if operations < _SMALL else torch.get_num_threads()))
     epochs = given["epochs"] or task.epochs
     if not given["resume"]:
-        folder = parallel.agreed(lambda: files.claim(given["out"], False) if given["out"] else files.fresh(wanted))
+        folder = parallel.broadcast(lambda: files.claim(given["out"], False) if given["out"] else files.fresh(wanted))
     opt_func = partial(contender.cls, **options)
     learn = task.learner(opt_func, seed=given["seed"], folder=folder, callbacks=[StopOnNaN()])
     torch.manual_seed(given["seed"] + parallel.rank())  # dropout and the like, in each process its own
-    if not given["resume"] and learn.main:
+    if not given["resume"] and parallel.is_main():
         versions = {"ravine": ravine.__version__, "torch": torch.__version__, "processes": parallel.size()}
         runs.write_config(folder, {**config, **versions})
     how = {
@@ -160,7 +160,7 @@ def _again(given: Mapping[str, Any], named: set[str], config: Mapping[str, Any],
 
 def _show(learn: Learner, task: Task, label: str, folder: Path) -> None:
     """The pictures, and where everything is."""
-    if not learn.main or not len(learn.recorder):
+    if not parallel.is_main() or not len(learn.recorder):
         return
     positive = bool((learn.recorder.losses > 0).all())
     scale: Literal["linear", "log"] = "log" if positive else "linear"

@@ -14,20 +14,34 @@ from ravine._lazy import lazy
 if TYPE_CHECKING:
     from ravine.diagnose._diagnosis import Diagnosis, Symptom, diagnose
     from ravine.diagnose._evidence import Evidence
+    from ravine.diagnose._find_nonfinite import FindNonFinite
+    from ravine.diagnose._learner_evidence import evidence_of
     from ravine.diagnose._nonfinite.finding import Finding
     from ravine.diagnose._nonfinite.reproducing import reproduce
     from ravine.diagnose._nonfinite.tracing import trace
 
-__all__ = ["Diagnosis", "Evidence", "Finding", "Symptom", "diagnose", "reproduce", "trace"]
+__all__ = [
+    "Diagnosis",
+    "Evidence",
+    "FindNonFinite",
+    "Finding",
+    "Symptom",
+    "diagnose",
+    "evidence_of",
+    "reproduce",
+    "trace",
+]
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
         "Diagnosis": "ravine.diagnose._diagnosis",
         "Evidence": "ravine.diagnose._evidence",
+        "FindNonFinite": "ravine.diagnose._find_nonfinite",
         "Finding": "ravine.diagnose._nonfinite.finding",
         "Symptom": "ravine.diagnose._diagnosis",
         "diagnose": "ravine.diagnose._diagnosis",
+        "evidence_of": "ravine.diagnose._learner_evidence",
         "reproduce": "ravine.diagnose._nonfinite.reproducing",
         "trace": "ravine.diagnose._nonfinite.tracing",
     },

@@ -78,7 +78,7 @@ def diagnose(run: Any) -> Diagnosis:
     """What is wrong with a run, by the rules of ``ravine.diagnose._rules.RULES``.
 
     Args:
-        run: a Learner or anything else with a method ``evidence()``, the folder of a run, or an ``Evidence``.
+        run: a Learner, the folder of a run, an ``Evidence``, or anything with a method ``evidence()`` that gives one.
 
     Raises:
         DataError: the folder has no evidence of a run, or it is damaged.
@@ -103,12 +103,17 @@ def _printable(text: str) -> str:
 def _evidence(run: Any) -> Evidence:
     if isinstance(run, str | os.PathLike):
         return Evidence.load(Path(run))
-    found = run.evidence() if callable(getattr(run, "evidence", None)) else run
-    if not isinstance(found, Evidence):
+    given = run.evidence() if callable(getattr(run, "evidence", None)) else run
+    if isinstance(given, Evidence):
+        return given
+    from ravine.diagnose._learner_evidence import evidence_of  # which a diagnosis of a folder can do without
+    from ravine.train._learner import Learner
+
+    if not isinstance(run, Learner):
         raise OptionError(
             f"diagnose({type(run).__name__}): give a Learner, the folder of a run, or a ravine.diagnose.Evidence."
         )
-    return found
+    return evidence_of(run)
 
 
 def _looked_at(evidence: Evidence) -> str:
@@ -118,7 +123,7 @@ def _looked_at(evidence: Evidence) -> str:
     parts = {
         f"the loss of {counted(len(evidence.losses), 'step')}": len(evidence.losses),
         f"the history of {counted(len(history.names), 'parameter')}": len(history),
-        f"the units of {counted(len(evidence.units), 'layer')}": len(evidence.units),
+        f"the units of {counted(len(evidence.dead_units), 'layer')}": len(evidence.dead_units),
         f"the validation of {counted(validated, 'epoch')}": validated,
     }
     seen = [text for text, count in parts.items() if count]

@@ -1,6 +1,6 @@
 """What is known about a run when it is judged: plain arrays, however the run was made.
 
-A Learner gives it (``learn.evidence()``) and keeps it in the run's folder as ``watch.safetensors``, where
+A Learner's is made by _learner_evidence.py and kept in the run's folder as ``watch.safetensors``, where
 ``Evidence.load`` finds it.
 """
 
@@ -33,8 +33,8 @@ class Evidence:
         dims: the number of dimensions of each parameter, in the order of ``history.names``.
         dtypes: the dtype of each, such as ``"float32"``.
         trained: of each, whether it asks for a gradient.
-        units: by layer, in the order in which they are called: how many of its input units there are, and how many
-            of them were 0 for every row of the last batches looked at. The first layer's inputs are data, and not here.
+        dead_units: by layer, in the order in which they are called: how many of its input units there are, and how
+            many of them were 0 for every row of the last batches looked at. The first layer's inputs are data, and not here.
         skipped: how many steps were left out because gradients were not finite.
         first_nonfinite: the first step in which a parameter's gradient was not finite, by parameter name.
     """
@@ -47,7 +47,7 @@ class Evidence:
     dims: tuple[int, ...] = ()
     dtypes: tuple[str, ...] = ()
     trained: tuple[bool, ...] = ()
-    units: dict[str, tuple[int, int]] = field(default_factory=dict)
+    dead_units: dict[str, tuple[int, int]] = field(default_factory=dict)
     skipped: int = 0
     first_nonfinite: dict[str, int] = field(default_factory=dict)
 

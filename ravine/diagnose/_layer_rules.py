@@ -76,7 +76,7 @@ def dead_units(evidence: Evidence) -> str | None:
     """Layers most of whose inputs were 0 for every row."""
     found = {
         name: (count, dead)
-        for name, (count, dead) in evidence.units.items()
+        for name, (count, dead) in evidence.dead_units.items()
         if count >= FEWEST_UNITS and dead > DEAD_SHARE * count
     }
     if not found:

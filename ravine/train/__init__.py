@@ -5,6 +5,7 @@ Knows optimizers and pictures; knows no task, no comparison and no command line.
 
 from ravine.train._batches import Batches
 from ravine.train._callback import Callback
+from ravine.train._fit import Fit, FitState
 from ravine.train._gradients import GradientAccumulation, GradientClipping, MixedPrecision
 from ravine.train._learner import Learner
 from ravine.train._metrics import accuracy
@@ -13,12 +14,13 @@ from ravine.train._schedules.one_cycle import OneCycle, OverRun
 from ravine.train._schedules.schedulers import OnPlateau, PerEpoch, PerStep
 from ravine.train._stopping import EarlyStopping, KeepBest, StopOnNaN
 from ravine.train._tensorboard import TensorBoard
-from ravine.train._trace_nan import TraceNaN
 
 __all__ = [
     "Batches",
     "Callback",
     "EarlyStopping",
+    "Fit",
+    "FitState",
     "GradientAccumulation",
     "GradientClipping",
     "KeepBest",
@@ -32,6 +34,5 @@ __all__ = [
     "Recorder",
     "StopOnNaN",
     "TensorBoard",
-    "TraceNaN",
     "accuracy",
 ]

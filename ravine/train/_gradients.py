@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
+from torch import nn
 
 from ravine.errors import OptionError
-from ravine.train import _check as check
 from ravine.train._callback import Callback
-
-if TYPE_CHECKING:
-    from ravine.train._learner import Learner
+from ravine.train._fit import Fit
+from ravine.train._forward import row_count
+from ravine.train._stepping import refuse_closure, stepped_parameters
 
 
 class GradientAccumulation(Callback):
@@ -28,50 +28,46 @@ class GradientAccumulation(Callback):
             language model that ignores padding counts what it does not ignore.
     """
 
-    order: ClassVar[int] = -20  # a step that is held back must not be clipped or unscaled
+    order: ClassVar[int] = -20  # a step that is skipped must not be clipped or unscaled
 
     def __init__(self, batches: int, count: Callable[[Any, Any], float] | None = None) -> None:
         if not isinstance(batches, int) or isinstance(batches, bool) or batches < 1:
             raise OptionError(f"GradientAccumulation({batches!r}): give a whole number of batches, at least 1.")
         self.batches = batches
-        self.count = count or (lambda inputs, targets: check.rows(targets))
+        self.count = count or (lambda inputs, targets: row_count(targets))
         self._taken, self._items, self._expected = 0, 0.0, 1.0
 
     def __repr__(self) -> str:
         return f"GradientAccumulation({self.batches})"
 
-    def before_fit(self, learn: Learner) -> None:
-        check.one_evaluation(self, learn)
-        if sum(isinstance(c, GradientAccumulation) for c in learn._active) > 1:
+    def before_fit(self, fit: Fit) -> None:
+        refuse_closure(self, fit.optimizer)
+        if fit.batches_per_step is not None:
             raise OptionError("Two GradientAccumulation are in this fit; give one, with the product of their batches.")
+        fit.batches_per_step = self.batches
         self._taken = 0
 
-    def after_loss(self, learn: Learner) -> None:
-        items = float(self.count(learn.inputs, learn.targets))
+    def after_loss(self, fit: Fit) -> None:
+        items = float(self.count(fit.inputs, fit.targets))
         if self._taken == 0:
             # a guess at the whole, so that gradients have their final size from the start (float16 has little room)
             self._items, self._expected = 0.0, max(items, 1.0) * self.batches
         self._taken += 1
         self._items += items
         if items:
-            learn.objective = learn.objective * (items / self._expected)
+            fit.backward_loss = fit.backward_loss * (items / self._expected)
         else:  # a mean over nothing is NaN, and has no part in the mean over all
-            learn.objective = learn.loss.new_zeros((), requires_grad=True)
+            fit.backward_loss = fit.loss.new_zeros((), requires_grad=True)
 
-    def before_step(self, learn: Learner) -> bool | None:
-        if self._taken < self.batches and not learn.epoch_ends:
+    def before_step(self, fit: Fit) -> bool | None:
+        if self._taken < self.batches and not fit.epoch_ends:
             return False
         if self._items and self._items != self._expected:
-            for parameter in stepped(learn):
+            for parameter in stepped_parameters(fit.optimizer):
                 if parameter.grad is not None:
                     parameter.grad.mul_(self._expected / self._items)
         self._taken = 0
         return None
-
-
-def stepped(learn: Learner) -> list[torch.Tensor]:
-    """The optimizer's parameters: gradients of others are never set to zero, and add up for nothing."""
-    return [p for group in learn.optimizer.param_groups for p in group["params"]]
 
 
 class GradientClipping(Callback):
@@ -97,11 +93,11 @@ class GradientClipping(Callback):
     def norms(self) -> list[float]:
         return [float(norm) for norm in self._norms]
 
-    def before_fit(self, learn: Learner) -> None:
-        check.one_evaluation(self, learn)
+    def before_fit(self, fit: Fit) -> None:
+        refuse_closure(self, fit.optimizer)
 
-    def before_step(self, learn: Learner) -> None:
-        self._norms.append(torch.nn.utils.clip_grad_norm_(stepped(learn), self.norm))
+    def before_step(self, fit: Fit) -> None:
+        self._norms.append(torch.nn.utils.clip_grad_norm_(stepped_parameters(fit.optimizer), self.norm))
 
 
 class MixedPrecision(Callback):
@@ -123,32 +119,33 @@ class MixedPrecision(Callback):
     def __repr__(self) -> str:
         return f"MixedPrecision({self.dtype})"
 
-    def before_fit(self, learn: Learner) -> None:
+    def before_fit(self, fit: Fit) -> None:
         if self.dtype is torch.float16:
-            check.one_evaluation(self, learn)
+            refuse_closure(self, fit.optimizer)
             kept = self.state_dict()  # a new scaler, because an earlier fit may have ended in the middle of a step
-            self.scaler = torch.amp.GradScaler(learn.device.type)
+            self.scaler = torch.amp.GradScaler(fit.device.type)
             self.load_state_dict(kept)
+            fit.loss_is_scaled = True
 
-    def forward_context(self, learn: Learner) -> AbstractContextManager[Any]:
-        return torch.autocast(learn.device.type, self.dtype)
+    def forward_context(self, model: nn.Module) -> AbstractContextManager[Any]:
+        return torch.autocast(next(model.parameters()).device.type, self.dtype)
 
-    def after_loss(self, learn: Learner) -> None:
+    def after_loss(self, fit: Fit) -> None:
         if self.scaler is not None:
-            learn.objective = self.scaler.scale(learn.objective)
+            fit.backward_loss = self.scaler.scale(fit.backward_loss)
 
-    def before_step(self, learn: Learner) -> None:
+    def before_step(self, fit: Fit) -> None:
         if self.scaler is not None:
-            self.scaler.unscale_(learn.optimizer)
+            self.scaler.unscale_(fit.optimizer)
 
-    def stepper(self, learn: Learner) -> Callable[[], Any] | None:
+    def stepper(self, fit: Fit) -> Callable[[], Any] | None:
         scaler = self.scaler
         if scaler is None:
             return None
 
         def step() -> bool:
             scale = scaler.get_scale()
-            scaler.step(learn.optimizer)
+            scaler.step(fit.optimizer)
             scaler.update()
             return scaler.get_scale() >= scale  # it is lowered where the step was left out
 

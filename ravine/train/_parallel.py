@@ -18,8 +18,13 @@ T = TypeVar("T")
 
 
 def rank() -> int:
-    """The number of this process, from 0; number 0 speaks and writes for all."""
+    """The number of this process, from 0."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def is_main() -> bool:
+    """Whether this is the process that speaks and writes for all."""
+    return rank() == 0
 
 
 def size() -> int:
@@ -37,9 +42,9 @@ def sums(numbers: Sequence[Tensor | float], device: torch.device) -> list[float]
 
 
 def joined_loss(loss: Tensor, outputs: Tensor, rows: int) -> tuple[Tensor, Tensor]:
-    """What this process differentiates, and the mean loss over the rows of all processes.
+    """The loss that this process calls ``backward`` on, and the mean loss over the rows of all processes.
 
-    Gradients are averaged over processes, each with the same weight; what is differentiated makes up for shares of
+    Gradients are averaged over processes, each with the same weight; the loss makes up for parts of
     different sizes, so that the average is the gradient of the joined batch.
     """
     mine = loss.detach().double() * rows if rows else torch.zeros((), dtype=torch.float64, device=loss.device)
@@ -47,11 +52,11 @@ def joined_loss(loss: Tensor, outputs: Tensor, rows: int) -> tuple[Tensor, Tenso
     dist.all_reduce(totals)
     share = rows * size() / float(totals[1])
     # no rows here: the mean is undefined, but this process must still take part in the averaging
-    objective = loss * share if rows else outputs.sum() * 0
-    return objective, totals[0] / totals[1]
+    backward_loss = loss * share if rows else outputs.sum() * 0
+    return backward_loss, totals[0] / totals[1]
 
 
-def joined(model: nn.Module) -> nn.Module:
+def data_parallel(model: nn.Module) -> nn.Module:
     """The model to call: with several processes one that averages their gradients, unless the model does so itself."""
     if size() == 1 or isinstance(model, nn.parallel.DistributedDataParallel):
         return model
@@ -62,7 +67,7 @@ def joined(model: nn.Module) -> nn.Module:
     return nn.parallel.DistributedDataParallel(model)
 
 
-def agreed(decide: Callable[[], T]) -> T:
+def broadcast(decide: Callable[[], T]) -> T:
     """What the first process decides, in all of them."""
     if size() == 1:
         return decide()
@@ -72,7 +77,7 @@ def agreed(decide: Callable[[], T]) -> T:
     return decided
 
 
-def gathered(mine: T) -> list[T]:
+def all_gather(mine: T) -> list[T]:
     """What each process has, in the order of their ranks."""
     found: list[Any] = [mine] * size()
     if size() > 1:
@@ -80,8 +85,8 @@ def gathered(mine: T) -> list[T]:
     return found
 
 
-def share(all_of_them: Sequence[T]) -> T:
-    """This process's one of what :func:`gathered` gave, perhaps to fewer processes: the last, where it has none."""
+def local(all_of_them: Sequence[T]) -> T:
+    """This process's one of what :func:`all_gather` gave, perhaps to fewer processes: the last, where it has none."""
     return all_of_them[min(rank(), len(all_of_them) - 1)]
 
 

@@ -6,7 +6,7 @@ import math
 from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +14,11 @@ from torch import Tensor
 
 from ravine.errors import OptionError, nearest
 from ravine.train._journal import Journal, read
+from ravine.train._lr_find.finder import LRFind
 from ravine.train._schedules.hyperparameters import Hypers, Value
 
-if TYPE_CHECKING:
-    from ravine.train._lr_find.finder import LRFind
+METRICS = "metrics.jsonl"
+"""The file of a run's folder that has the numbers."""
 
 PARTS = ("data", "forward", "backward", "step")
 """What the seconds of a batch are spent on: getting it, model and loss, gradients, the optimizer."""
@@ -43,7 +44,7 @@ class Recorder:
         self.journal = Journal(path) if path is not None else None
         self.epochs: list[dict[str, Any]] = []
         self.notes: list[tuple[int, str]] = []
-        self.found: LRFind | None = None
+        self.lr_find: LRFind | None = None
         self._loss, self._smooth = array("d"), array("d")
         self._seconds = {part: array("d") for part in PARTS}
         self._hypers = Hypers()
@@ -224,7 +225,7 @@ class Recorder:
         """
         path = Path(path)
         found = cls()
-        for line in read(path / "metrics.jsonl" if path.is_dir() else path):
+        for line in read(path / METRICS if path.is_dir() else path):
             kind = line.pop("kind")
             if kind == "steps":
                 found._take(line)
@@ -265,6 +266,6 @@ class Recorder:
         Raises:
             OptionError: there was none.
         """
-        if self.found is None:
+        if self.lr_find is None:
             raise OptionError("There is nothing to plot before learn.lr_find().")
-        return self.found.plot(path)
+        return self.lr_find.plot(path)

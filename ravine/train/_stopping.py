@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from ravine._files import checkpoint
 from ravine.errors import OptionError
-from ravine.train import _check as check
-from ravine.train._callback import Callback
-
-if TYPE_CHECKING:
-    from ravine.train._learner import Learner
+from ravine.train._callback import Callback, check_column
+from ravine.train._fit import Fit
 
 
 class _Best(Callback):
@@ -30,16 +27,16 @@ class _Best(Callback):
     def _start(self) -> None:
         self.best, self.best_epoch = (math.inf if self.mode == "min" else -math.inf), 0
 
-    def before_fit(self, learn: Learner) -> None:
-        check.column(self, learn, self.monitor)
+    def before_fit(self, fit: Fit) -> None:
+        check_column(self, fit, self.monitor)
         self._start()
 
-    def improved(self, learn: Learner, by: float = 0.0) -> bool:
+    def improved(self, fit: Fit, by: float = 0.0) -> bool:
         """Whether this epoch is the best so far by more than ``by``; NaN never is."""
-        value = float(learn.row[self.monitor])
+        value = float(fit.row[self.monitor])
         better = value < self.best - by if self.mode == "min" else value > self.best + by
         if better:
-            self.best, self.best_epoch = value, learn.epoch
+            self.best, self.best_epoch = value, fit.state.epoch
         return better
 
     def state_dict(self) -> dict[str, Any]:
@@ -72,14 +69,14 @@ class EarlyStopping(_Best):
     def __repr__(self) -> str:
         return f"EarlyStopping({self.patience}, {self.monitor!r})"
 
-    def after_epoch(self, learn: Learner) -> None:
-        if self.improved(learn, self.min_delta):
+    def after_epoch(self, fit: Fit) -> None:
+        if self.improved(fit, self.min_delta):
             return
-        waited = learn.epoch - self.best_epoch
+        waited = fit.state.epoch - self.best_epoch
         if waited >= self.patience:
             best = f"; the best was {self.best:.6g} in epoch {self.best_epoch}" if self.best_epoch else ""
-            learn.stop(
-                f"epoch {learn.epoch}: {self.monitor} has not improved for {waited} "
+            fit.stop(
+                f"epoch {fit.state.epoch}: {self.monitor} has not improved for {waited} "
                 f"{'epoch' if waited == 1 else 'epochs'}: stopped{best}"
             )
 
@@ -90,13 +87,13 @@ class StopOnNaN(Callback):
     def __repr__(self) -> str:
         return "StopOnNaN()"
 
-    def after_loss(self, learn: Learner) -> None:
-        value = float(learn.loss)
+    def after_loss(self, fit: Fit) -> None:
+        value = float(fit.loss)
         if not math.isfinite(value):
-            learn.stop(f"epoch {learn.epoch}, step {len(learn.recorder) + 1}: the loss is {value}: stopped")
+            fit.stop(f"epoch {fit.state.epoch}, step {len(fit.recorder) + 1}: the loss is {value}: stopped")
 
-    def before_step(self, learn: Learner) -> bool | None:
-        return None if math.isfinite(float(learn.loss)) else False
+    def before_step(self, fit: Fit) -> bool | None:
+        return None if math.isfinite(float(fit.loss)) else False
 
 
 class KeepBest(_Best):
@@ -124,17 +121,17 @@ class KeepBest(_Best):
         super()._start()
         self._weights = {}
 
-    def after_epoch(self, learn: Learner) -> None:
-        if not self.improved(learn):
+    def after_epoch(self, fit: Fit) -> None:
+        if not self.improved(fit):
             return
-        self._weights = {name: value.detach().clone() for name, value in learn.model.state_dict().items()}
-        if learn.folder is not None and learn.main:
-            kept = {"epoch": learn.epoch, self.monitor: self.best, "model": self._weights}
-            checkpoint.save(Path(learn.folder) / "best.safetensors", kept)
+        self._weights = {name: value.detach().clone() for name, value in fit.model.state_dict().items()}
+        if fit.folder is not None and fit.is_main:
+            kept = {"epoch": fit.state.epoch, self.monitor: self.best, "model": self._weights}
+            checkpoint.save(Path(fit.folder) / "best.safetensors", kept)
 
-    def after_fit(self, learn: Learner) -> None:
+    def after_fit(self, fit: Fit) -> None:
         if self.restore and self._weights:
-            learn.model.load_state_dict(self._weights)
+            fit.model.load_state_dict(self._weights)
         self._weights = {}
 
     def state_dict(self) -> dict[str, Any]:

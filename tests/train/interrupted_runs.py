@@ -68,9 +68,9 @@ class Clock(Callback):
 class Stopper(Callback):
     """Ends a fit in the middle of its second epoch."""
 
-    def after_batch(self, learn):
-        if learn.step == 9:
-            learn.stop("that is enough")
+    def after_batch(self, fit):
+        if fit.state.step == 9:
+            fit.stop("that is enough")
 
 
 class Rows(Dataset):
@@ -254,14 +254,18 @@ def everything(learn):
         "model": dict(learn.model.state_dict()),
         "training": [m.training for m in learn.model.modules()],
         "optimizer": learn.optimizer.state_dict(),
-        "callbacks": [(type(c).__name__, c.state_dict()) for c in learn._active if c.order < 100],
+        "callbacks": [
+            (type(c).__name__, c.state_dict()) for c in learn.loop.callbacks if not c.passive and c.order < 100
+        ]
+        if learn.loop
+        else None,
         "losses": recorder.losses,
         "smoothed": recorder.smoothed,
         "hypers": {name: recorder.hyper(name) for name in recorder.hyper_names},
         "epochs": [{k: v for k, v in row.items() if k != "time"} for row in recorder.epochs],
         "notes": recorder.notes,
         "seconds": [len(s) for s in recorder.seconds.values()],
-        "counts": (learn.epoch, learn.batch, learn.step, learn._trained_epochs),
+        "counts": (learn.state.epoch, learn.state.batch, learn.state.step, learn.order.epochs),
         "torch": torch.get_rng_state(),
         "numpy": np.random.get_state(),
         "python": random.getstate(),

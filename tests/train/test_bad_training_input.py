@@ -244,7 +244,7 @@ def test_a_loss_that_is_not_a_number_is_recorded_and_shown():
     learn = learner(data=(broken, broken))
     learn.fit(1)
     assert np.isnan(learn.recorder.losses).all()
-    assert math.isnan(learn.row["valid_loss"])
+    assert math.isnan(learn.loop.fit.row["valid_loss"])
 
 
 # --- data ------------------------------------------------------------------------------------------------------------
@@ -288,7 +288,7 @@ def test_the_last_batch_may_be_smaller(given):
     learn = learner(data=(given(), given()), opt_func=torch.optim.SGD, metrics={"rows": lambda o, t: len(t)})
     learn.fit(2, 0.1)
     assert len(learn.recorder) == 6
-    assert learn.row["rows"] == pytest.approx((5 * 5 + 5 * 5 + 2 * 2) / 12)
+    assert learn.loop.fit.row["rows"] == pytest.approx((5 * 5 + 5 * 5 + 2 * 2) / 12)
 
 
 # --- metrics ---------------------------------------------------------------------------------------------------------
@@ -330,8 +330,8 @@ def test_a_metric_that_raises_in_the_second_epoch(tmp_path):
         return broken(outputs, targets) if len(calls) > 4 else 0.5
 
     class Ends(Callback):
-        def after_fit(self, learn):
-            ended.append(learn.epoch)
+        def after_fit(self, fit):
+            ended.append(fit.state.epoch)
 
     learn = learner(metrics=[late], folder=tmp_path / "run", callbacks=[Ends()], opt_func=torch.optim.SGD)
     with pytest.raises(TrainingError, match="'late' raised ZeroDivisionError") as caught:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from ravine.diagnose._evidence import Evidence
+from ravine.diagnose import Evidence, evidence_of
 from ravine.errors import DataError
 from ravine.optim import Adam, RMSprop
 from ravine.train import Batches, Callback, Learner
@@ -31,7 +31,7 @@ def learner(opt_func=RMSprop, folder=None, model=None):
 def test_a_fit_leaves_its_evidence_in_the_folder(tmp_path):
     learn = learner(folder=tmp_path)
     learn.fit(3, lr=1e-3)
-    found, now = Evidence.load(tmp_path), learn.evidence()
+    found, now = Evidence.load(tmp_path), evidence_of(learn)
     assert found.optimizer == "RMSprop"
     assert found.losses.tolist() == learn.recorder.losses.tolist()
     assert [row["epoch"] for row in found.epochs] == [1, 2, 3]
@@ -48,11 +48,11 @@ def test_figures_are_those_of_the_steps():
     norms = []
 
     class Look(Callback):
-        def before_step(self, learn):
-            norms.append([p.grad.norm().item() for p in learn.model.parameters()])
+        def before_step(self, fit):
+            norms.append([p.grad.norm().item() for p in fit.model.parameters()])
 
     learn.fit(2, lr=1e-3, callbacks=[Look()])
-    assert learn.evidence().history.grad_norm == pytest.approx(np.array(norms), rel=1e-5)
+    assert evidence_of(learn).history.grad_norm == pytest.approx(np.array(norms), rel=1e-5)
 
 
 def test_units_that_never_answer_are_counted():
@@ -61,7 +61,7 @@ def test_units_that_never_answer_are_counted():
         model[0].bias[:4] = -100.0
     learn = learner(functools.partial(RMSprop, lr=0.0), model=model)
     learn.fit(1)
-    layers = learn.evidence().units
+    layers = evidence_of(learn).dead_units
     assert list(layers) == ["2", "4"]  # not the first: what comes into it is data
     assert layers["2"] == (10, 4)
     assert layers["4"][0] == 5
@@ -85,7 +85,7 @@ def test_units_of_channels_and_of_functions_in_forward():
     torch.manual_seed(0)
     learn = Learner(Net(), (batches, None), cross_entropy, functools.partial(RMSprop, lr=1e-6), quiet=True)
     learn.fit(1)
-    assert learn.evidence().units["second"] == (3, 1)
+    assert evidence_of(learn).dead_units["second"] == (3, 1)
 
 
 def test_looking_at_units_changes_nothing_of_the_training():
@@ -94,7 +94,7 @@ def test_looking_at_units_changes_nothing_of_the_training():
         model = nn.Sequential(nn.Linear(6, 10), nn.BatchNorm1d(10), nn.ReLU(), nn.Dropout(0.5), nn.Linear(10, 2))
         learn = learner(model=model)
         if not look:
-            learn._keep_evidence = lambda: None
+            learn.observers.clear()
         torch.manual_seed(1)
         learn.fit(2, lr=1e-3)
         return [v.clone() for v in model.state_dict().values()]
@@ -107,8 +107,8 @@ def test_the_history_goes_on_after_a_resume(tmp_path):
     whole.fit(4, lr=1e-3)
 
     class Stop(Callback):
-        def after_batch(self, learn):
-            if learn.step == 15:
+        def after_batch(self, fit):
+            if fit.state.step == 15:
                 raise RuntimeError("killed")
 
         def __repr__(self):
@@ -119,7 +119,7 @@ def test_the_history_goes_on_after_a_resume(tmp_path):
         first.fit(4, lr=1e-3, checkpoint_every=5, callbacks=[Stop()])
     second = learner(folder=tmp_path / "half")
     second.fit(4, lr=1e-3, checkpoint_every=5, resume=True, callbacks=[_Same("Stop()")])
-    wanted, found = whole.evidence().history.tree(), second.evidence().history.tree()
+    wanted, found = evidence_of(whole).history.tree(), evidence_of(second).history.tree()
     assert all(np.array_equal(wanted[k], found[k]) for k in wanted)
     assert Evidence.load(tmp_path / "half").losses.tolist() == whole.recorder.losses.tolist()
 
@@ -146,8 +146,8 @@ def test_an_optimizer_that_is_not_watched_leaves_the_rest(opt_func, tmp_path):
 
 def test_a_fit_that_fails_leaves_what_there_was(tmp_path):
     class Fail(Callback):
-        def after_batch(self, learn):
-            if learn.step == 4:
+        def after_batch(self, fit):
+            if fit.state.step == 4:
                 raise RuntimeError("no")
 
     learn = learner(folder=tmp_path)

@@ -88,7 +88,9 @@ def everything(learn):
             "turn": getattr(learn.train, "_turn", None),
             "recorder": [recorder.losses, recorder.epochs, recorder.notes, len(recorder)],
             "hypers": {name: recorder.hyper(name) for name in recorder.hyper_names},
-            "place": [learn.epoch, learn.batch, learn.step, learn._trained_epochs, learn.held, learn._why_stop],
+            "place": {**learn.state.state_dict(), "seconds": 0.0},
+            "order": learn.order.epochs,
+            "skipped": learn.loop and learn.loop.fit.step_skipped,
         }
     )
 
@@ -115,8 +117,8 @@ def noisy(learn):
     """Draws from every generator, as augmentation would."""
 
     class Noise(Callback):
-        def before_batch(self, learn):
-            learn.inputs = learn.inputs + random.random() + np.random.rand() + torch.rand(())
+        def before_batch(self, fit):
+            fit.inputs = fit.inputs + random.random() + np.random.rand() + torch.rand(())
 
     learn.callbacks.append(Noise())
     return learn
@@ -149,8 +151,8 @@ def test_everything_is_as_before_and_training_goes_on_as_without(data, opt):
 @pytest.mark.parametrize("data", ["batches", "loader", "sampler", "global"])
 def test_in_the_middle_of_a_training(data):
     class Search(Callback):
-        def after_batch(self, learn):
-            if learn.batch == 3:
+        def after_batch(self, fit):
+            if fit.state.batch == 3:
                 before = everything(learn)
                 learn.lr_find(**FEW)
                 assert same(everything(learn), before)
@@ -207,7 +209,7 @@ def test_the_same_result_twice_and_orders_that_differ(data):
     learn.model[2].p = 0.0  # sweeps differ by nothing but the order
     first, second = learn.lr_find(**FEW), learn.lr_find(**FEW)
     np.testing.assert_array_equal(first.losses, second.losses)
-    assert learn.recorder.found is second
+    assert learn.recorder.lr_find is second
     assert first.rates == pytest.approx(1e-4 ** (1 - np.arange(12) / 11))
     assert first.losses.shape == (2, 12)
     if data in ("batches", "loader", "sampler", "global"):
@@ -251,8 +253,8 @@ def test_callbacks_that_shape_a_step_take_part():
     clip, spy = GradientClipping(1e-9), []
 
     class Spy(Callback):
-        def after_batch(self, learn):
-            spy.append(learn)
+        def after_batch(self, fit):
+            spy.append(fit)
 
     learn = learner("list", torch.optim.SGD, callbacks=[clip, GradientAccumulation(2), Spy()])
     found = learn.lr_find(1e-3, 100.0, 20, 1)

@@ -136,7 +136,7 @@ def test_with_accumulation_the_length_counts_steps_and_not_batches(batches):
         2, 0.1, PerStep(lr_scheduler.CosineAnnealingLR, length="T_max"), callbacks=[GradientAccumulation(batches)]
     )
     steps = 2 * math.ceil(BATCHES / batches)
-    assert learn.step == steps
+    assert learn.state.step == steps
     assert learn.optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
     assert len(set(learn.recorder.hyper("lr"))) == steps
 
@@ -165,8 +165,8 @@ class Fake(Callback):
     def __init__(self, values, column="valid_loss"):
         self.values, self.column = values, column
 
-    def after_epoch(self, learn):
-        learn.row[self.column] = self.values[learn.epoch - 1]
+    def after_epoch(self, fit):
+        fit.row[self.column] = self.values[fit.state.epoch - 1]
 
 
 def of_torch(values, lr=0.01, **options):

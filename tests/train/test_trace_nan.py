@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from ravine.diagnose import reproduce
+from ravine.diagnose import FindNonFinite, reproduce
 from ravine.train import (
     Callback,
     GradientAccumulation,
@@ -18,7 +18,6 @@ from ravine.train import (
     Learner,
     MixedPrecision,
     StopOnNaN,
-    TraceNaN,
 )
 
 SGD = functools.partial(torch.optim.SGD, lr=0.01)
@@ -66,8 +65,8 @@ class Before(Callback):
 
     order = -1000
 
-    def before_batch(self, learn):
-        self.state = copy.deepcopy(learn.model.state_dict())
+    def before_batch(self, fit):
+        self.state = copy.deepcopy(fit.model.state_dict())
 
 
 def said(learn):
@@ -81,7 +80,7 @@ def test_the_fit_ends_before_the_step(fault, where, others, tmp_path):
     learn = learner(net(fault), before, *others, folder=tmp_path)
     learn.fit(2, trace_nan=True)
     assert len(learn.recorder) == 3
-    assert learn.step == (1 if any(isinstance(c, GradientAccumulation) for c in others) else 2)
+    assert learn.state.step == (1 if any(isinstance(c, GradientAccumulation) for c in others) else 2)
     *_, (_, finding), (at, reason) = learn.recorder.notes
     assert at == 3
     assert finding.startswith("module '3' (At)")
@@ -103,7 +102,7 @@ def test_without_a_fault_nothing_changes(tmp_path):
     traced.fit(2, trace_nan=True)
     mine, other = traced.model.state_dict(), plain.model.state_dict()
     assert all(torch.equal(mine[name], other[name]) for name in mine)
-    assert (traced.step, said(traced)) == (10, "")
+    assert (traced.state.step, said(traced)) == (10, "")
     assert not list(tmp_path.glob("nan*"))
 
 
@@ -113,7 +112,7 @@ def test_the_dropout_of_the_broken_batch_is_replayed(tmp_path):
     class Draws(Callback):
         order = 50
 
-        def before_batch(self, learn):
+        def before_batch(self, fit):
             torch.rand(3)
 
     counts = []
@@ -153,7 +152,7 @@ def test_a_fit_goes_on_after_it():
     learn.fit(1, trace_nan=True)
     learn.model[3].function = nn.Identity()
     learn.fit(1, trace_nan=True)
-    assert learn.step == 5
+    assert learn.state.step == 5
     assert all(p.isfinite().all() for p in learn.model.parameters())
 
 
@@ -168,7 +167,7 @@ def test_a_fault_that_does_not_come_again_still_ends_the_fit():
     learn = learner(nn.Sequential(nn.Linear(4, 2), Once()))
     learn.fit(1, trace_nan=True)
     assert "Run again, the batch was finite" in said(learn)
-    assert learn.step == 0
+    assert learn.state.step == 0
 
 
 def test_a_model_that_cannot_run_again_does_not_break_the_fit():
@@ -210,7 +209,7 @@ def test_large_gradients_are_finite(factor):
     """Their squares are not."""
     learn = learner(nn.Linear(4, 2), loss=lambda outputs, targets: outputs.mean() * factor)
     learn.fit(1, lr=1e-35, trace_nan=True)
-    assert learn.step == 5
+    assert learn.state.step == 5
     assert not said(learn)
 
 
@@ -229,7 +228,7 @@ def test_complex_sparse_and_empty_gradients_are_looked_at():
 
     learn = learner(Kinds(), data=data)
     learn.fit(1, trace_nan=True)
-    assert learn.step == 2
+    assert learn.state.step == 2
     learn = learner(Kinds(), data=data, loss=lambda outputs, targets: (outputs * 0).square().sum().sqrt())
     learn.fit(1, trace_nan=True)
     assert "the loss (<lambda>): its gradient is not finite" in said(learn)
@@ -242,15 +241,15 @@ def test_gradients_that_a_scaled_loss_overflows_are_no_fault():
     skipped = []
 
     class Count(Callback):
-        def after_batch(self, learn):
-            skipped.append(not all(p.grad.isfinite().all() for p in learn.model.parameters()))
+        def after_batch(self, fit):
+            skipped.append(not all(p.grad.isfinite().all() for p in fit.model.parameters()))
 
     precision = MixedPrecision(torch.float16)
     precision.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
     learn = learner(net(call=100), precision, Count())
     learn.fit(1, trace_nan=True)
     assert all(skipped)
-    assert (len(skipped), learn.step) == (5, 0)
+    assert (len(skipped), learn.state.step) == (5, 0)
     assert not said(learn)
 
 
@@ -269,7 +268,7 @@ def test_a_batch_in_which_nothing_counts_is_no_fault():
     accumulation = GradientAccumulation(3, count=lambda inputs, targets: float((targets >= 0).sum()))
     learn = learner(model, accumulation, data=data, loss=cross_entropy)
     learn.fit(1, trace_nan=True)
-    assert learn.step == 1
+    assert learn.state.step == 1
     assert not said(learn)
 
 
@@ -287,7 +286,7 @@ def test_an_optimizer_with_a_closure_may_be_traced():
 
 
 def test_lr_find_goes_on_where_the_loss_breaks():
-    learn = learner(net(call=100), TraceNaN(), data=batches(20))
+    learn = learner(net(call=100), FindNonFinite(), data=batches(20))
     found = learn.lr_find(1e-3, 1e10, steps=20, orders=1)
     assert len(found.rates) == 20
     assert not said(learn)
@@ -297,7 +296,7 @@ PROCESSES = """
 import sys, torch
 from torch import nn
 from torch.nn.functional import mse_loss
-from ravine.train import Batches, Learner, MixedPrecision, parallel
+from ravine.train import Batches, Learner, MixedPrecision, _parallel as parallel
 
 class Log(nn.Module):
     def forward(self, x):

@@ -1,9 +1,9 @@
-"""Runs a model aside: how its inputs are given to it, and everything that a run changes put back afterwards."""
+"""Runs a model aside: everything that a run changes put back afterwards."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -12,15 +12,6 @@ from torch import Tensor, nn
 
 from ravine import _randomness as randomness
 from ravine.diagnose._nonfinite.span import tensors
-
-
-def call(model: nn.Module, inputs: Any) -> Any:
-    """The model's outputs: a tuple of inputs becomes its arguments, a dict its named arguments."""
-    if isinstance(inputs, tuple | list):
-        return model(*inputs)
-    if isinstance(inputs, Mapping):
-        return model(**inputs)
-    return model(inputs)
 
 
 class Buffers:
@@ -59,7 +50,7 @@ def untouched(model: nn.Module, *trees: Any) -> Iterator[None]:
             leaf.grad = None
         for registered in hooks:
             registered.clear()
-        with randomness.aside(), _as_written():
+        with randomness.isolated(), _as_written():
             yield
     finally:
         for registered, kept in zip(hooks, kept_hooks, strict=True):

@@ -19,9 +19,10 @@ from torch.utils import _pytree as pytree
 from ravine.diagnose._nonfinite.case import Case, Taken, write
 from ravine.diagnose._nonfinite.finding import Finding
 from ravine.diagnose._nonfinite.recording import Frame, Origin, Recording, join
-from ravine.diagnose._nonfinite.replay import call, device_of, untouched
+from ravine.diagnose._nonfinite.replay import device_of, untouched
 from ravine.diagnose._nonfinite.span import finite, span
 from ravine.errors import OptionError, RavineError
+from ravine.train._forward import call
 
 Loss = Callable[[Any, Any], Any]
 

@@ -1,93 +1,102 @@
-"""``learn.lr_find()``: sweeps the learning rate on copies of a Learner. What the losses mean is finder.py's."""
+"""``learn.lr_find()``: sweeps the learning rate on copies of what is trained. What the losses mean is finder.py's."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from ravine.errors import OptionError, TrainingError
-from ravine.train import _check as check
-from ravine.train import _keeping as keeping
+from ravine.train import _parallel as parallel
+from ravine.train import _stepping as stepping
 from ravine.train._batches import Batches
-from ravine.train._callback import Callback
+from ravine.train._callback import Callback, forward_contexts
+from ravine.train._data_order import DataOrder, random_states, restore
 from ravine.train._display import Display, bar
+from ravine.train._fit import Fit
+from ravine.train._forward import ForwardPass
+from ravine.train._loop import Loop
 from ravine.train._lr_find import finder
+from ravine.train._metrics import Measure
+from ravine.train._recorder import Recorder
 from ravine.train._schedules.one_cycle import OverRun
-
-if TYPE_CHECKING:
-    from ravine.train._learner import Learner
 
 _SHAPING = ("before_batch", "after_loss", "before_step", "forward_context", "stepper")
 """A callback that has one of these changes what a step does, and so takes part in a sweep."""
 
 
-def find(learn: Learner, *, start: float, end: float, steps: int, orders: int) -> finder.LRFind:
-    """See :meth:`Learner.lr_find`."""
+def find(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss_func: Measure,
+    train: Iterable[Any],
+    callbacks: Sequence[Callback],
+    *,
+    start: float,
+    end: float,
+    steps: int,
+    orders: int,
+    quiet: bool,
+) -> finder.LRFind:
+    """Sweep, once for each order of the data; everything is afterwards as it was. See :meth:`Learner.lr_find`."""
     if not isinstance(orders, int) or orders < 1:
         raise OptionError(f"orders {orders!r}: sweep over a whole number of orders of the data, at least 1.")
-    check.trainable(learn.model)
-    if check.needs_closure(learn.optimizer):
+    if stepping.needs_closure(optimizer):
         raise OptionError(
-            f"lr_find takes one step at each rate, but {type(learn.optimizer).__name__} evaluates a batch many times "
+            f"lr_find takes one step at each rate, but {type(optimizer).__name__} evaluates a batch many times "
             "in a step and searches for its length itself."
         )
     rates = finder.rates(start, end, steps)
     losses = []
-    before = keeping.start_of(learn.train)
+    before = random_states(train)
     try:
-        with bar(f"trying {len(rates)} learning rates", orders * len(rates), quiet=learn.quiet) as done:
+        with bar(f"trying {len(rates)} learning rates", orders * len(rates), quiet=quiet) as advance:
             for order in range(orders):
-                losses.append(finder.sweep(_stepping(_copy(learn, order), done), rates))
+                loop = _copy(model, optimizer, loss_func, _in_order(train, order), callbacks)
+                losses.append(finder.sweep(_stepper(loop, advance), rates))
     finally:
-        keeping.go_to(before, learn.train)
+        restore(before, train)
     return finder.LRFind(rates, np.stack(losses))
 
 
-def _copy(learn: Learner, order: int) -> Learner:
-    """A Learner like this one that shares nothing but the data, whose order is another."""
-    from ravine.train._learner import Learner
+def _in_order(train: Iterable[Any], order: int) -> Iterable[Any]:
+    return train.reseeded(train.seed + order) if isinstance(train, Batches) else train
 
-    shaping = [c for c in learn.callbacks if any(getattr(type(c), n) is not getattr(Callback, n) for n in _SHAPING)]
-    shaping = [c for c in shaping if not (isinstance(c, OverRun) or c.looks_only)]  # the rate is the sweep's
+
+def _copy(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss_func: Measure,
+    train: Iterable[Any],
+    callbacks: Sequence[Callback],
+) -> Loop:
+    """A loop over copies that share nothing but the data."""
+    shaping = [c for c in callbacks if any(getattr(type(c), n) is not getattr(Callback, n) for n in _SHAPING)]
+    shaping = [c for c in shaping if not (isinstance(c, OverRun) or c.passive)]  # the rate is the sweep's
     try:
         # in one go, so that the copied optimizer has the copied model's parameters, whatever opt_func chose of them
-        model, optimizer, loss, shaping = copy.deepcopy((learn.model, learn.optimizer, learn.loss_func, shaping))
+        model, optimizer, loss_func, shaping = copy.deepcopy((model, optimizer, loss_func, shaping))
     except Exception as error:  # whatever a module's own __deepcopy__ raises
         raise TrainingError(
             f"lr_find trains a copy of model, optimizer, loss and callbacks, but one cannot be copied: {error}"
         ) from error
-    train = learn.train.reseeded(learn.train.seed + order) if isinstance(learn.train, Batches) else learn.train
-    trial = Learner(model, (train, None), loss, learn.opt_func, (), callbacks=shaping, quiet=True)
-    trial._optimizer = optimizer
-    return trial
+    forward = ForwardPass(model, forward_contexts(shaping), parallel.data_parallel(model))
+    fit = Fit(forward, loss_func, {}, train, None, optimizer, Recorder(), Display(), epochs=1)
+    return Loop(fit, shaping, DataOrder())
 
 
-def _stepping(trial: Learner, done: Callable[[], Any]) -> Callable[[float], float]:
+def _stepper(loop: Loop, advance: Callable[[], Any]) -> Callable[[float], float]:
     """A function that trains on the next batch at a rate and gives the loss before the step."""
-    train = by_batch(trial)
+    batches = loop.by_batch()
 
     def step(rate: float) -> float:
-        check.set_rate(trial.optimizer, rate)
-        next(train)
-        done()
-        return float(trial.loss)
+        stepping.set_rate(loop.fit.optimizer, rate)
+        next(batches)
+        advance()
+        return float(loop.fit.loss)
 
     return step
-
-
-def by_batch(trial: Learner) -> Iterator[None]:
-    """Train, one batch each time it is asked, epoch after epoch."""
-    step = trial._prepare(1, trial.callbacks, Display())
-    trial.model.train()
-    while True:
-        trial.epoch, trial.batch = trial.epoch + 1, 0
-        for batch in trial._from(0):
-            trial._train_batch(batch, step, perf_counter())
-            yield
-        if not trial.batch:
-            raise OptionError("The training data gave no batch. Is it empty?")
-        trial._trained_epochs += 1

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from ravine.errors import OptionError, nearest
-from ravine.train import _check as check
-from ravine.train._callback import Callback, said
-
-if TYPE_CHECKING:
-    from ravine.train._learner import Learner
+from ravine.train._callback import Callback, argument_text
+from ravine.train._fit import Fit
+from ravine.train._stepping import checked_rate
 
 _MOMENTA = ("momentum", "betas[0]", "alpha", "rho")
 """What a cycle of momentum moves: the first of these that an optimizer has and that is on."""
@@ -30,7 +28,7 @@ class OverRun(Callback):
 
     Example::
 
-        learn.fit(5, schedule=OverRun(lr=lambda p: 1e-2 * (1 - p), momentum=lambda p: 0.85 + 0.1 * p))
+        fit.fit(5, schedule=OverRun(lr=lambda p: 1e-2 * (1 - p), momentum=lambda p: 0.85 + 0.1 * p))
     """
 
     def __init__(self, functions: Mapping[str, Callable[[float], Any]] | None = None, **more: Any) -> None:
@@ -44,19 +42,19 @@ class OverRun(Callback):
                 raise OptionError(f"OverRun: {name} is {function!r}; it must be a function of progress, from 0 to 1.")
 
     def __repr__(self) -> str:
-        names = (f"{n}={said(f)}" for n, f in self.functions.items())
+        names = (f"{n}={argument_text(f)}" for n, f in self.functions.items())
         return f"OverRun({', '.join(names)})"
 
-    def before_fit(self, learn: Learner) -> None:
-        _ = learn.progress if learn.batches is None else None  # says what is missing before anything is trained
-        for group in learn.optimizer.param_groups:
+    def before_fit(self, fit: Fit) -> None:
+        _ = fit.progress if fit.batches is None else None  # says what is missing before anything is trained
+        for group in fit.optimizer.param_groups:
             for name in self.functions:
                 _get(group, name)
 
-    def before_batch(self, learn: Learner) -> None:
-        progress = learn.progress
+    def before_batch(self, fit: Fit) -> None:
+        progress = fit.progress
         values = {name: function(progress) for name, function in self.functions.items()}
-        for group in learn.optimizer.param_groups:
+        for group in fit.optimizer.param_groups:
             for name, value in values.items():
                 _set(group, name, value)
 
@@ -73,7 +71,7 @@ class OneCycle(OverRun):
         pct_start: float = 0.25,
         moms: tuple[float, float, float] | None = (0.95, 0.85, 0.95),
     ) -> None:
-        lr_max = check.rate(lr_max)
+        lr_max = checked_rate(lr_max)
         for name, value in (("div", div), ("div_final", div_final)):
             if not (_is_number(value) and 0 < value < math.inf):
                 raise OptionError(f"{name} {value!r}: the highest rate is divided by it; give a number above 0.")
@@ -89,12 +87,12 @@ class OneCycle(OverRun):
     def __repr__(self) -> str:
         return self._said
 
-    def before_fit(self, learn: Learner) -> None:
+    def before_fit(self, fit: Fit) -> None:
         self.functions = {"lr": self.functions["lr"]}
-        name = next((n for n in _MOMENTA if _is_on(learn.optimizer.param_groups[0], n)), None)
+        name = next((n for n in _MOMENTA if _is_on(fit.optimizer.param_groups[0], n)), None)
         if self._moving is not None and name is not None:
             self.functions[name] = self._moving
-        super().before_fit(learn)
+        super().before_fit(fit)
 
 
 def _is_number(value: Any) -> bool:

@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch.optim import lr_scheduler
 
 from ravine.errors import OptionError
-from ravine.train import _check as check
-from ravine.train._callback import Callback, said
-from ravine.train._gradients import GradientAccumulation
-
-if TYPE_CHECKING:
-    from ravine.train._learner import Learner
+from ravine.train._callback import Callback, argument_text, check_column
+from ravine.train._fit import Fit
 
 
 class _TorchSchedule(Callback):
@@ -33,21 +29,21 @@ class _TorchSchedule(Callback):
         self.scheduler: Any = None
 
     def __repr__(self) -> str:
-        given = [*map(said, self.args), *(f"{k}={said(v)}" for k, v in self.kwargs.items())]
+        given = [*map(argument_text, self.args), *(f"{k}={argument_text(v)}" for k, v in self.kwargs.items())]
         if self.length:
             given.append(f"length={self.length!r}")
-        return f"{type(self).__name__}({', '.join([said(self.make), *given])})"
+        return f"{type(self).__name__}({', '.join([argument_text(self.make), *given])})"
 
-    def times(self, learn: Learner) -> int:
+    def times(self, fit: Fit) -> int:
         """How many times the scheduler is stepped in this fit."""
         raise NotImplementedError
 
-    def before_fit(self, learn: Learner) -> None:
-        for group in learn.optimizer.param_groups:
+    def before_fit(self, fit: Fit) -> None:
+        for group in fit.optimizer.param_groups:
             group.pop("initial_lr", None)  # an earlier fit's scheduler began elsewhere
-        counted = {self.length: self.times(learn)} if self.length else {}
+        counted = {self.length: self.times(fit)} if self.length else {}
         try:
-            self.scheduler = self.make(learn.optimizer, *self.args, **self.kwargs, **counted)
+            self.scheduler = self.make(fit.optimizer, *self.args, **self.kwargs, **counted)
         except (TypeError, ValueError, KeyError) as error:
             raise OptionError(f"{self!r} cannot be made: {error}") from error
         if not isinstance(self.scheduler, lr_scheduler.LRScheduler):
@@ -79,23 +75,22 @@ class PerStep(_TorchSchedule):
         learn.fit(5, 1e-2, PerStep(CosineAnnealingLR, length="T_max"))
     """
 
-    def times(self, learn: Learner) -> int:
-        if learn.batches is None:
+    def times(self, fit: Fit) -> int:
+        if fit.batches is None:
             raise OptionError(f"{self!r} needs the number of steps, but the training data has no len().")
-        together = next((c.batches for c in learn._active if isinstance(c, GradientAccumulation)), 1)
-        return learn.epochs * math.ceil(learn.batches / together)
+        return fit.state.epochs * math.ceil(fit.batches / (fit.batches_per_step or 1))
 
-    def after_step(self, learn: Learner) -> None:
+    def after_step(self, fit: Fit) -> None:
         self.scheduler.step()
 
 
 class PerEpoch(_TorchSchedule):
     """A scheduler of ``torch.optim.lr_scheduler`` that moves after every epoch; arguments as for :class:`PerStep`."""
 
-    def times(self, learn: Learner) -> int:
-        return learn.epochs
+    def times(self, fit: Fit) -> int:
+        return fit.state.epochs
 
-    def after_epoch(self, learn: Learner) -> None:
+    def after_epoch(self, fit: Fit) -> None:
         self.scheduler.step()
 
 
@@ -117,19 +112,19 @@ class OnPlateau(_TorchSchedule):
     def __repr__(self) -> str:
         return f"{super().__repr__()[:-1]}, monitor={self.monitor!r})"
 
-    def before_fit(self, learn: Learner) -> None:
-        check.column(self, learn, self.monitor)
-        super().before_fit(learn)
+    def before_fit(self, fit: Fit) -> None:
+        check_column(self, fit, self.monitor)
+        super().before_fit(fit)
 
-    def after_epoch(self, learn: Learner) -> None:
-        value = float(learn.row[self.monitor])
-        before = [float(group["lr"]) for group in learn.optimizer.param_groups]
+    def after_epoch(self, fit: Fit) -> None:
+        value = float(fit.row[self.monitor])
+        before = [float(group["lr"]) for group in fit.optimizer.param_groups]
         self.scheduler.step(value)
-        after = [float(group["lr"]) for group in learn.optimizer.param_groups]
+        after = [float(group["lr"]) for group in fit.optimizer.param_groups]
         if after != before:
             waited = self.scheduler.patience + 1
             changes = dict.fromkeys(f"{b:.4g} -> {a:.4g}" for b, a in zip(before, after, strict=True))
-            learn.say(
-                f"epoch {learn.epoch}: {self.monitor} has not improved for {waited} "
+            fit.say(
+                f"epoch {fit.state.epoch}: {self.monitor} has not improved for {waited} "
                 f"{'epoch' if waited == 1 else 'epochs'}: lr {', '.join(changes)}"
             )

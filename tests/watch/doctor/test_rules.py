@@ -329,6 +329,6 @@ def test_a_rule_finds_nothing_where_it_knows_nothing(rule):
         Evidence(losses=losses[:1]),
         Evidence(losses=losses, epochs=[{"epoch": n, "train_loss": 1.0, "time": 1.0} for n in range(9)]),
         Evidence(hypers={"lr": np.zeros(0), "eps": np.zeros(0)}),
-        dataclasses.replace(faulty, losses=np.zeros(0), units={}),
+        dataclasses.replace(faulty, losses=np.zeros(0), dead_units={}),
     ):
         assert rule.check(evidence) is None

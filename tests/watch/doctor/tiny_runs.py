@@ -72,7 +72,7 @@ def train(model, data, loss_func, optimizer, epochs, *, valid=None, each_step=No
         dims=tuple(p.ndim for p in named.values()),
         dtypes=tuple(str(p.dtype).removeprefix("torch.") for p in named.values()),
         trained=tuple(p.requires_grad for p in named.values()),
-        units=units.take(),
+        dead_units=units.take(),
         first_nonfinite=first_nonfinite,
     )
 
