@@ -12,7 +12,7 @@ from typing import Any
 
 CALLBACKS = {
     "evidence": ("ravine.diagnose._learner_evidence", "EvidenceObserver"),
-    "find_nonfinite": ("ravine.diagnose._find_nonfinite", "FindNonFinite"),
+    "find_nonfinite": ("ravine.diagnose._nonfinite_callback", "FindNonFinite"),
 }
 """By the name that ``train`` uses: the module and the class of the callback."""
 

@@ -15,7 +15,7 @@ from ravine.cli._options import DATA, ONE_OPTIMIZER, OUT, SEED, one_optimizer, t
 from ravine.comparison._rehearsal import rehearse
 from ravine.optim._spec import parse
 from ravine.tasks import find
-from ravine.train import _runs as runs
+from ravine.train import _run_folder as runs
 
 _HELP = """Find a learning rate for TASK.
 

@@ -23,11 +23,10 @@ from ravine.optim import _spec as specs
 from ravine.tasks import Task, find
 from ravine.train import StopOnNaN
 from ravine.train import _parallel as parallel
-from ravine.train import _pictures as pictures
-from ravine.train import _runs as runs
+from ravine.train import _run_folder as runs
 from ravine.train._learner import Learner
-from ravine.train._named import parse as parse_schedule
-from ravine.train._named import usage as schedule_forms
+from ravine.train._schedules.by_text import parse as parse_schedule
+from ravine.train._schedules.by_text import usage as schedule_forms
 
 _SMALL = 300e6
 """Floating-point operations of a step, below which more threads than one take longer to start than they save.
@@ -164,7 +163,7 @@ def _show(learn: Learner, task: Task, label: str, folder: Path) -> None:
         return
     positive = bool((learn.recorder.losses > 0).all())
     scale: Literal["linear", "log"] = "log" if positive else "linear"
-    pictures.loss({label: learn.recorder}, scale=scale, title=task.name, path=folder / "loss.png")
+    learn.recorder.plot_loss(label=label, scale=scale, title=task.name, path=folder / "loss.png")
     written = ["loss.png"]
     if any(len(set(map(str, learn.recorder.hyper(name).tolist()))) > 1 for name in learn.recorder.hyper_names):
         learn.recorder.plot_schedule(path=folder / "schedule.png")

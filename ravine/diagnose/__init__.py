@@ -14,11 +14,11 @@ from ravine._lazy import lazy
 if TYPE_CHECKING:
     from ravine.diagnose._diagnosis import Diagnosis, Symptom, diagnose
     from ravine.diagnose._evidence import Evidence
-    from ravine.diagnose._find_nonfinite import FindNonFinite
     from ravine.diagnose._learner_evidence import evidence_of
+    from ravine.diagnose._nonfinite.find import trace
     from ravine.diagnose._nonfinite.finding import Finding
-    from ravine.diagnose._nonfinite.reproducing import reproduce
-    from ravine.diagnose._nonfinite.tracing import trace
+    from ravine.diagnose._nonfinite.reproduce import reproduce
+    from ravine.diagnose._nonfinite_callback import FindNonFinite
 
 __all__ = [
     "Diagnosis",
@@ -37,12 +37,12 @@ __getattr__, __dir__ = lazy(
     {
         "Diagnosis": "ravine.diagnose._diagnosis",
         "Evidence": "ravine.diagnose._evidence",
-        "FindNonFinite": "ravine.diagnose._find_nonfinite",
+        "FindNonFinite": "ravine.diagnose._nonfinite_callback",
         "Finding": "ravine.diagnose._nonfinite.finding",
         "Symptom": "ravine.diagnose._diagnosis",
         "diagnose": "ravine.diagnose._diagnosis",
         "evidence_of": "ravine.diagnose._learner_evidence",
-        "reproduce": "ravine.diagnose._nonfinite.reproducing",
-        "trace": "ravine.diagnose._nonfinite.tracing",
+        "reproduce": "ravine.diagnose._nonfinite.reproduce",
+        "trace": "ravine.diagnose._nonfinite.find",
     },
 )

@@ -1,4 +1,4 @@
-"""The diagnosis of a run: what the rules found, in plain words. The rules themselves are in rules.py."""
+"""The diagnosis of a run: what the rules found, in plain words. The rules themselves are in _rules.py."""
 
 from __future__ import annotations
 

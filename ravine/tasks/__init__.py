@@ -11,11 +11,11 @@ from pathlib import Path
 from ravine.errors import OptionError, nearest
 from ravine.tasks import _cancer as cancer
 from ravine.tasks import _digits as digits
-from ravine.tasks import _functions as functions
 from ravine.tasks import _imagenette as imagenette
-from ravine.tasks import _images as images
-from ravine.tasks import _own as own
+from ravine.tasks import _mnist as images
+from ravine.tasks import _test_functions as functions
 from ravine.tasks import _text as text
+from ravine.tasks import _user_task as own
 from ravine.tasks._resnet import resnet
 from ravine.tasks._task import Data, Surface, Task
 

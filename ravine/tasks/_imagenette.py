@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from ravine.errors import DataError
 from ravine.tasks import _download as download
-from ravine.tasks import _pictures as pictures
+from ravine.tasks import _image_folder as pictures
 from ravine.tasks._resnet import resnet
 from ravine.tasks._task import Task, accuracy
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ravine._files import code
 from ravine.errors import DataError, OptionError, nearest
-from ravine.tasks._functions import SURFACES
 from ravine.tasks._task import Surface
+from ravine.tasks._test_functions import SURFACES
 
 _WINDOW = (-5.0, 5.0, -5.0, 5.0)
 _FARTHEST = 1e12

@@ -11,7 +11,7 @@ from ravine.train._learner import Learner
 from ravine.train._metrics import accuracy
 from ravine.train._recorder import Recorder
 from ravine.train._schedules.one_cycle import OneCycle, OverRun
-from ravine.train._schedules.schedulers import OnPlateau, PerEpoch, PerStep
+from ravine.train._schedules.torch_scheduler import OnPlateau, PerEpoch, PerStep
 from ravine.train._stopping import EarlyStopping, KeepBest, StopOnNaN
 from ravine.train._tensorboard import TensorBoard
 

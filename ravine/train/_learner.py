@@ -26,11 +26,11 @@ from ravine.train._fit import Fit, FitState
 from ravine.train._forward import ForwardPass
 from ravine.train._interrupt import deferred
 from ravine.train._loop import Loop
-from ravine.train._lr_find.finder import LRFind
-from ravine.train._lr_find.sweep import find
+from ravine.train._lr_find.finder import find
+from ravine.train._lr_find.lr_find_result import LRFind
 from ravine.train._metrics import Measure, accuracy, named
-from ravine.train._named import as_callbacks
 from ravine.train._recorder import METRICS, Recorder
+from ravine.train._schedules.by_text import as_callbacks
 from ravine.train._schedules.one_cycle import OneCycle
 from ravine.train._training_state import TrainingState
 

@@ -6,16 +6,18 @@ import math
 from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ravine._files.json_lines import Journal, read
 from ravine.errors import OptionError, nearest
-from ravine.train._journal import Journal, read
-from ravine.train._lr_find.finder import LRFind
-from ravine.train._schedules.hyperparameters import Hypers, Value
+from ravine.train._hyper_log import Hypers, Value
+from ravine.train._hyper_plot import changed, columns, draw_hypers
+from ravine.train._loss_plot import LossCurve, draw_losses
+from ravine.train._lr_find.lr_find_result import LRFind
 
 METRICS = "metrics.jsonl"
 """The file of a run's folder that has the numbers."""
@@ -247,18 +249,35 @@ class Recorder:
     # --- pictures ------------------------------------------------------------------------------------------------
 
     def plot_loss(
-        self, others: Mapping[str, Recorder] | None = None, *, label: str = "this run", **options: Any
+        self,
+        others: Mapping[str, Recorder] | None = None,
+        *,
+        label: str = "this run",
+        scale: Literal["linear", "log"] = "linear",
+        x: Literal["step", "epoch", "seconds"] = "step",
+        window: int | None = None,
+        title: str = "",
+        path: Path | str | None = None,
     ) -> Any:
-        """The losses as a matplotlib figure; see :func:`ravine.train._pictures.loss`."""
-        from ravine.train import _pictures as pictures
+        """The losses, perhaps with those of other runs, as a matplotlib figure.
 
-        return pictures.loss({label: self, **(others or {})}, **options)
+        Args:
+            others: recorders by the name that they have in the picture.
+            label: the name that this one has.
+            scale: of the loss's axis.
+            x: what the other axis shows; seconds are those spent on batches.
+            window: a point is the mean of so many steps; None: a fiftieth of the longest run.
+            title: the line over the picture.
+            path: also write the picture there, as a PNG file.
+        """
+        runs = {label: self, **(others or {})}
+        curves = [LossCurve.of_run(name, one.losses, one.epochs, one.seconds) for name, one in runs.items()]
+        return draw_losses(curves, scale=scale, x=x, window=window, title=title, path=path)
 
     def plot_schedule(self, *names: str, path: Path | str | None = None) -> Any:
         """The values of hyperparameters that were used, those named or all that changed, as a matplotlib figure."""
-        from ravine.train import _pictures as pictures
-
-        return pictures.schedule(self, names, path)
+        values = {name: self.hyper(name) for name in names or self.hyper_names}
+        return draw_hypers(columns(values) if names else changed(values), path=path)
 
     def plot_lr_find(self, path: Path | str | None = None) -> Any:
         """The last ``learn.lr_find()`` as a matplotlib figure.

@@ -1,5 +1,5 @@
 """Watching a run: what every step did to every parameter.
 
 _watch.py    what ``optimizer.watch`` is
-_record.py   gathers the figures of steps; _history.py, _table.py and _plots.py show them
+_record.py   gathers the figures of steps; _history.py, _table.py and _history_plots.py show them
 """

@@ -92,13 +92,13 @@ class Watch:
             path: where to write the picture; its ending decides the format.
             names: the parameters to draw; all if empty.
         """
-        from ravine.watch import _plots as watching
+        from ravine.watch import _history_plots as watching
 
         return watching.draw_lines(self.history, figure, names=names, path=path)
 
     def heatmap(self, figure: str = "ratio", path: Path | str | None = None) -> Any:
         """Parameters against steps, a figure as colour, as a matplotlib figure; arguments as for :meth:`plot`."""
-        from ravine.watch import _plots as watching
+        from ravine.watch import _history_plots as watching
 
         return watching.draw_heatmap(self.history, figure, path=path)
 

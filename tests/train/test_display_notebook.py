@@ -75,8 +75,8 @@ def test_one_output_with_a_bar_while_it_runs(kernel):
 
 
 def test_a_thousand_short_epochs_are_no_flood_and_none_is_missing(kernel, monkeypatch):
-    monkeypatch.setattr("ravine.train._display.progress.EVERY", 1e9)
-    monkeypatch.setattr("ravine.train._display.progress._LONGEST", 1e9)
+    monkeypatch.setattr("ravine.train._display.redrawn.EVERY", 1e9)
+    monkeypatch.setattr("ravine.train._display.redrawn._LONGEST", 1e9)
     display = display_for()
     display.begin(["epoch", "loss"], 1000)
     for epoch in range(1, 1001):

@@ -11,7 +11,7 @@ import pytest
 from rich.cells import cell_len
 
 from ravine.train._display import bar, display_for
-from ravine.train._display.progress import Progress
+from ravine.train._display.redrawn import Progress
 from ravine.train._display.terminal import Terminal
 
 COLUMNS = ["epoch", "train_loss", "valid_loss", "accuracy", "time"]
@@ -125,8 +125,8 @@ def test_control_characters_of_a_metric_do_not_reach_the_terminal():
 
 
 def test_rows_of_many_short_epochs_are_all_printed_and_the_bar_is_not_drawn_for_each(monkeypatch):
-    monkeypatch.setattr("ravine.train._display.progress.EVERY", 1e9)
-    monkeypatch.setattr("ravine.train._display.progress._LONGEST", 1e9)
+    monkeypatch.setattr("ravine.train._display.redrawn.EVERY", 1e9)
+    monkeypatch.setattr("ravine.train._display.redrawn._LONGEST", 1e9)
     screen = Screen()
     display = display_for(file=screen)
     display.begin(COLUMNS, 300)
@@ -222,7 +222,7 @@ def test_a_terminal_that_goes_away_ends_no_training(monkeypatch):
 
 def test_the_rate_and_the_time_left(monkeypatch):
     clock = iter([0.0, 0.0, 10.0, 20.0, 20.0])
-    monkeypatch.setattr("ravine.train._display.progress.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("ravine.train._display.redrawn.perf_counter", lambda: next(clock))
     progress = Progress(3)
     progress.epoch_begins(1, 100)
     progress.update(20, 1.0, 0.1)  # a run that goes on in the middle of an epoch begins with batches done

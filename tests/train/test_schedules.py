@@ -16,7 +16,7 @@ from torch.optim import lr_scheduler
 from ravine import optim
 from ravine.errors import OptionError
 from ravine.train import Callback, GradientAccumulation, Learner, OneCycle, OnPlateau, OverRun, PerEpoch, PerStep
-from ravine.train._named import parse, usage
+from ravine.train._schedules.by_text import parse, usage
 
 EPOCHS, BATCHES = 4, 3
 STEPS = EPOCHS * BATCHES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ravine.diagnose._nonfinite.span import Span
+from ravine.diagnose._nonfinite.value_range import Span
 
 _FLOAT16_ENDS = (
     "float16 ends at 65504, and what is larger becomes inf: use bfloat16, which has the range of float32, keep this "

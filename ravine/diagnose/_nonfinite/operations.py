@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from ravine.diagnose._nonfinite.span import numbers, tensors
+from ravine.diagnose._nonfinite.value_range import numbers, tensors
 
 _OVERWRITES = {"copy_", "fill_", "zero_"}
 """Operations in place that do not read what was there: memory of torch.empty, say."""

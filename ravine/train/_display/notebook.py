@@ -11,7 +11,7 @@ from html import escape
 from typing import Any
 
 from ravine.train._display.cells import Layout, cell
-from ravine.train._display.progress import Redrawn
+from ravine.train._display.redrawn import Redrawn
 
 
 def in_notebook() -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, TextIO
 
 from ravine.train._display.base import given_up
 from ravine.train._display.cells import Layout, plain
-from ravine.train._display.progress import Progress, Redrawn
+from ravine.train._display.redrawn import Progress, Redrawn
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

@@ -1,102 +1,62 @@
-"""``learn.lr_find()``: sweeps the learning rate on copies of what is trained. What the losses mean is finder.py's."""
+"""One sweep of the learning rate: the grid of rates, a step at each, and the rule that ends it.
+
+Knows no model: what trains is a function from a rate to a loss.
+"""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
-from torch import nn
 
-from ravine.errors import OptionError, TrainingError
-from ravine.train import _parallel as parallel
-from ravine.train import _stepping as stepping
-from ravine.train._batches import Batches
-from ravine.train._callback import Callback, forward_contexts
-from ravine.train._data_order import DataOrder, random_states, restore
-from ravine.train._display import Display, bar
-from ravine.train._fit import Fit
-from ravine.train._forward import ForwardPass
-from ravine.train._loop import Loop
-from ravine.train._lr_find import finder
-from ravine.train._metrics import Measure
-from ravine.train._recorder import Recorder
-from ravine.train._schedules.one_cycle import OverRun
-
-_SHAPING = ("before_batch", "after_loss", "before_step", "forward_context", "stepper")
-"""A callback that has one of these changes what a step does, and so takes part in a sweep."""
+from ravine.errors import OptionError
+from ravine.train._lr_find.lr_rules import LEAST, RECENT
 
 
-def find(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    loss_func: Measure,
-    train: Iterable[Any],
-    callbacks: Sequence[Callback],
-    *,
-    start: float,
-    end: float,
-    steps: int,
-    orders: int,
-    quiet: bool,
-) -> finder.LRFind:
-    """Sweep, once for each order of the data; everything is afterwards as it was. See :meth:`Learner.lr_find`."""
-    if not isinstance(orders, int) or orders < 1:
-        raise OptionError(f"orders {orders!r}: sweep over a whole number of orders of the data, at least 1.")
-    if stepping.needs_closure(optimizer):
-        raise OptionError(
-            f"lr_find takes one step at each rate, but {type(optimizer).__name__} evaluates a batch many times "
-            "in a step and searches for its length itself."
-        )
-    rates = finder.rates(start, end, steps)
-    losses = []
-    before = random_states(train)
-    try:
-        with bar(f"trying {len(rates)} learning rates", orders * len(rates), quiet=quiet) as advance:
-            for order in range(orders):
-                loop = _copy(model, optimizer, loss_func, _in_order(train, order), callbacks)
-                losses.append(finder.sweep(_stepper(loop, advance), rates))
-    finally:
-        restore(before, train)
-    return finder.LRFind(rates, np.stack(losses))
+def rates(start: float = 1e-7, end: float = 10.0, steps: int = 100) -> np.ndarray:
+    """``steps`` learning rates from ``start`` to ``end``, each the same multiple of the one before.
+
+    Raises:
+        OptionError: a start that is not above 0, an end not above the start, or fewer than 10 steps.
+    """
+    for name, value in (("start", start), ("end", end)):
+        if not isinstance(value, (int, float)) or not 0 < value < math.inf:
+            raise OptionError(f"{name} {value!r}: a learning rate to try is a finite number above 0.")
+    if not end > start:
+        raise OptionError(f"end {end!r} is not above start {start!r}: rates are tried from low to high.")
+    if not isinstance(steps, int) or steps < LEAST:
+        raise OptionError(f"steps {steps!r}: at least {LEAST} rates are needed to see the shape of the curve.")
+    grid = np.geomspace(start, end, steps)
+    if not (np.diff(grid) > 0).all():
+        raise OptionError(f"start {start!r} and end {end!r} are too near for {steps} different rates between them.")
+    return grid
 
 
-def _in_order(train: Iterable[Any], order: int) -> Iterable[Any]:
-    return train.reseeded(train.seed + order) if isinstance(train, Batches) else train
+def sweep(step: Callable[[float], float], rates: Sequence[float] | np.ndarray) -> np.ndarray:
+    """The losses that ``step(rate)`` returns, each from before its update, shape (steps,); NaN after divergence.
 
+    A sweep ends at a loss that is not finite, or when the median of the last 5 losses lies above the median of
+    the first 5 by more than 3 times the largest of: how far that median had fallen before, twice the median
+    difference of two successive losses, and a tenth of the first median's size. It does not depend on the losses
+    being positive, and one or two bad batches do not end it.
 
-def _copy(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    loss_func: Measure,
-    train: Iterable[Any],
-    callbacks: Sequence[Callback],
-) -> Loop:
-    """A loop over copies that share nothing but the data."""
-    shaping = [c for c in callbacks if any(getattr(type(c), n) is not getattr(Callback, n) for n in _SHAPING)]
-    shaping = [c for c in shaping if not (isinstance(c, OverRun) or c.passive)]  # the rate is the sweep's
-    try:
-        # in one go, so that the copied optimizer has the copied model's parameters, whatever opt_func chose of them
-        model, optimizer, loss_func, shaping = copy.deepcopy((model, optimizer, loss_func, shaping))
-    except Exception as error:  # whatever a module's own __deepcopy__ raises
-        raise TrainingError(
-            f"lr_find trains a copy of model, optimizer, loss and callbacks, but one cannot be copied: {error}"
-        ) from error
-    forward = ForwardPass(model, forward_contexts(shaping), parallel.data_parallel(model))
-    fit = Fit(forward, loss_func, {}, train, None, optimizer, Recorder(), Display(), epochs=1)
-    return Loop(fit, shaping, DataOrder())
-
-
-def _stepper(loop: Loop, advance: Callable[[], Any]) -> Callable[[float], float]:
-    """A function that trains on the next batch at a rate and gives the loss before the step."""
-    batches = loop.by_batch()
-
-    def step(rate: float) -> float:
-        stepping.set_rate(loop.fit.optimizer, rate)
-        next(batches)
-        advance()
-        return float(loop.fit.loss)
-
-    return step
+    ``step`` is not called again after the sweep has ended. It may return NaN or infinity.
+    """
+    grid = np.asarray(rates, dtype=np.float64)
+    losses = np.full(len(grid), np.nan)
+    lowest = math.inf
+    for i, rate in enumerate(grid):
+        loss = float(step(float(rate)))
+        if not math.isfinite(loss):
+            break
+        losses[i] = loss
+        if i + 1 < RECENT:
+            continue
+        with np.errstate(over="ignore"):
+            first, recent = np.median(losses[:RECENT]), np.median(losses[i + 1 - RECENT : i + 1])
+            lowest = min(lowest, recent)
+            usual = np.median(np.abs(np.diff(losses[: i + 1])))
+            if recent > first + 3 * max(first - lowest, 2 * usual, abs(first) / 10):
+                break
+    return losses

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ravine import _randomness as randomness
-from ravine.diagnose._nonfinite.case import write
-from ravine.diagnose._nonfinite.replay import Buffers
-from ravine.diagnose._nonfinite.tracing import examine
+from ravine.diagnose._nonfinite.find import examine
+from ravine.diagnose._nonfinite.isolation import Buffers
+from ravine.diagnose._nonfinite.reproduction import write
 from ravine.errors import RavineError
 from ravine.train import _parallel as parallel
 from ravine.train._callback import Callback

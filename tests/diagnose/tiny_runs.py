@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from ravine.diagnose._evidence import Evidence
 from ravine.train import Batches
-from ravine.train._schedules.hyperparameters import Hypers
+from ravine.train._hyper_log import Hypers
 from ravine.watch._history import FIGURES, History
 
 MOST_ROWS = 64

@@ -7,8 +7,9 @@ import pytest
 
 from ravine.errors import OptionError
 from ravine.plotting._style import png
-from ravine.train._lr_find.plot import draw_lr_find
-from ravine.train._plots import Run, draw_loss, draw_schedule
+from ravine.train._hyper_plot import draw_hypers
+from ravine.train._loss_plot import LossCurve, draw_losses
+from ravine.train._lr_find.lr_plot import draw_lr_find
 
 
 def drawn(axes):
@@ -22,7 +23,7 @@ def texts(axes):
 
 def test_a_run_is_drawn_with_its_steps_means_and_validation():
     losses = 2.0 / np.arange(1, 101)
-    (axes,) = draw_loss([Run("adam", losses, [(50, 0.5), (100, 0.25)])], window=4, title="t").axes
+    (axes,) = draw_losses([LossCurve("adam", losses, [(50, 0.5), (100, 0.25)])], window=4, title="t").axes
     raw, means, valid = drawn(axes)
     assert raw.get_xydata().tolist() == [[i + 1, losses[i]] for i in range(100)]
     assert raw.get_alpha() < 0.5
@@ -37,36 +38,36 @@ def test_a_run_is_drawn_with_its_steps_means_and_validation():
 
 
 def test_several_runs_share_a_picture_without_their_raw_losses():
-    runs = [Run(f"run {i}", np.linspace(2, i, 200), [(200, i)]) for i in range(4)]
-    (axes,) = draw_loss(runs).axes
+    runs = [LossCurve(f"run {i}", np.linspace(2, i, 200), [(200, i)]) for i in range(4)]
+    (axes,) = draw_losses(runs).axes
     lines = drawn(axes)
     assert len(lines) == 8
     assert len({one.get_color() for one in lines}) == 4
     assert "last 4 steps" in axes.get_ylabel()  # a fiftieth of the longest run
     assert texts(axes) == {run.label for run in runs}
-    assert not draw_loss([Run("a", [2.0, 1.0])]).axes[0].get_legend()
+    assert not draw_losses([LossCurve("a", [2.0, 1.0])]).axes[0].get_legend()
 
 
 def test_the_other_axis_may_be_epochs_or_time():
-    run = Run("a", [3.0, 2.0, 1.0], [(0, 4.0), (3, 1.5)], epochs=[0.5, 1.0, 1.5], seconds=[600, 1200, 1800])
+    run = LossCurve("a", [3.0, 2.0, 1.0], [(0, 4.0), (3, 1.5)], epochs=[0.5, 1.0, 1.5], seconds=[600, 1200, 1800])
     for x, name, along in (("epoch", "epoch", [0.5, 1, 1.5]), ("seconds", "minutes", [10, 20, 30])):
-        (axes,) = draw_loss([run], x=x).axes
+        (axes,) = draw_losses([run], x=x).axes
         train, valid = drawn(axes)
         assert axes.get_xlabel() == name
         assert train.get_xdata().tolist() == along
         assert valid.get_xdata().tolist() == [0, along[-1]]
-    brief = Run("a", [3.0], seconds=[599.0])
-    assert draw_loss([brief], x="seconds").axes[0].get_xlabel() == "seconds"
-    days = Run("a", [3.0], seconds=[86400.0])
-    assert drawn(draw_loss([days], x="seconds").axes[0])[0].get_xdata().tolist() == [24]
+    brief = LossCurve("a", [3.0], seconds=[599.0])
+    assert draw_losses([brief], x="seconds").axes[0].get_xlabel() == "seconds"
+    days = LossCurve("a", [3.0], seconds=[86400.0])
+    assert drawn(draw_losses([days], x="seconds").axes[0])[0].get_xdata().tolist() == [24]
 
 
 @pytest.mark.parametrize("scale", ["linear", "log"])
 def test_divergence_and_outliers_do_not_stretch_the_picture(scale):
-    tame = Run("tame", np.linspace(2, 0.5, 100), [(50, 1.2), (100, 0.6)])
-    wild = Run("wild", [2.0, 1.0, 1e5, 1e30, math.inf, math.nan], [(2, 1.0), (4, 1e20)])
-    spike = Run("spike", [2.0, 1.0, math.nan, 800.0, *np.linspace(1, 0.4, 96)])
-    (axes,) = draw_loss([tame, wild, spike], scale=scale, window=1).axes
+    tame = LossCurve("tame", np.linspace(2, 0.5, 100), [(50, 1.2), (100, 0.6)])
+    wild = LossCurve("wild", [2.0, 1.0, 1e5, 1e30, math.inf, math.nan], [(2, 1.0), (4, 1e20)])
+    spike = LossCurve("spike", [2.0, 1.0, math.nan, 800.0, *np.linspace(1, 0.4, 96)])
+    (axes,) = draw_losses([tame, wild, spike], scale=scale, window=1).axes
     assert axes.get_yscale() == scale
     low, high = axes.get_ylim()
     assert low < 0.4
@@ -80,24 +81,24 @@ def test_divergence_and_outliers_do_not_stretch_the_picture(scale):
 
 
 def test_means_go_on_after_a_loss_that_is_not_finite():
-    (axes,) = draw_loss([Run("a", [1.0, 3.0, math.nan, 5.0, 7.0]), Run("b", [1.0])], window=2).axes
+    (axes,) = draw_losses([LossCurve("a", [1.0, 3.0, math.nan, 5.0, 7.0]), LossCurve("b", [1.0])], window=2).axes
     assert np.array_equal(drawn(axes)[0].get_ydata(), [1, 2, math.nan, 4, 6], equal_nan=True)
 
 
 def test_overfitting_is_seen_however_high_it_rises_above_the_start():
     valid = [(10 * i, 0.6 + 0.03 * i * i) for i in range(1, 11)]
-    (axes,) = draw_loss([Run("a", np.geomspace(0.69, 1e-4, 100), valid)]).axes
+    (axes,) = draw_losses([LossCurve("a", np.geomspace(0.69, 1e-4, 100), valid)]).axes
     assert axes.get_ylim()[1] > valid[-1][1]
 
 
 def test_losses_below_0_are_drawn_and_refused_on_a_logarithm():
-    run = Run("elbo", np.linspace(1, -5, 50))
-    low, high = draw_loss([run]).axes[0].get_ylim()
+    run = LossCurve("elbo", np.linspace(1, -5, 50))
+    low, high = draw_losses([run]).axes[0].get_ylim()
     assert -5.5 < low < -4.9
     assert 0.9 < high < 1.5
     with pytest.raises(OptionError, match="'elbo' has losses below 0"):
-        draw_loss([run], scale="log")
-    assert draw_loss([Run("a", [1.0, 0.0])], scale="log")
+        draw_losses([run], scale="log")
+    assert draw_losses([LossCurve("a", [1.0, 0.0])], scale="log")
 
 
 @pytest.mark.parametrize(
@@ -113,12 +114,12 @@ def test_losses_below_0_are_drawn_and_refused_on_a_logarithm():
 )
 def test_what_cannot_be_drawn_is_refused(options, match):
     with pytest.raises(OptionError, match=match):
-        draw_loss([Run("a", [2.0, 1.0], seconds=[1.0])], **options)
+        draw_losses([LossCurve("a", [2.0, 1.0], seconds=[1.0])], **options)
 
 
 def test_validation_at_a_step_that_was_not_done_is_refused():
     with pytest.raises(OptionError, match="2 steps, but validation losses at others"):
-        draw_loss([Run("a", [2.0, 1.0], [(3, 1.0)])])
+        draw_losses([LossCurve("a", [2.0, 1.0], [(3, 1.0)])])
 
 
 @pytest.mark.parametrize("scale", ["linear", "log"])
@@ -126,23 +127,23 @@ def test_validation_at_a_step_that_was_not_done_is_refused():
     ("runs", "text"),
     [
         ([], "There are no losses yet."),
-        ([Run("a", [])], "There are no losses yet."),
-        ([Run("a", [math.nan] * 3, [(3, math.inf)])], "No loss was finite."),
-        ([Run("a", [2.0], [(1, 1.0)])], "a"),
-        ([Run("a", [0.0] * 5)], "a"),
-        ([Run("a", [1e-300, 1e300, 1e308])], "a"),
-        ([Run(r"$\frac{ {", [1.0, 2.0])], r"$\frac{ {"),
-        ([Run("long " * 30, [1.0, 2.0])], f"{('long ' * 30)[:27]}…{('long ' * 30)[-12:]}"),
+        ([LossCurve("a", [])], "There are no losses yet."),
+        ([LossCurve("a", [math.nan] * 3, [(3, math.inf)])], "No loss was finite."),
+        ([LossCurve("a", [2.0], [(1, 1.0)])], "a"),
+        ([LossCurve("a", [0.0] * 5)], "a"),
+        ([LossCurve("a", [1e-300, 1e300, 1e308])], "a"),
+        ([LossCurve(r"$\frac{ {", [1.0, 2.0])], r"$\frac{ {"),
+        ([LossCurve("long " * 30, [1.0, 2.0])], f"{('long ' * 30)[:27]}…{('long ' * 30)[-12:]}"),
     ],
 )
 def test_a_picture_of_any_runs_can_be_made(runs, text, scale):
-    figure = draw_loss(runs, scale=scale, title=r"$\x{")
+    figure = draw_losses(runs, scale=scale, title=r"$\x{")
     assert png(figure).startswith(b"\x89PNG")
     assert text in texts(figure.axes[0])
 
 
 def test_many_names_do_not_overlap():
-    (axes,) = draw_loss([Run(f"r{i}", [1.0, 0.5]) for i in range(40)]).axes
+    (axes,) = draw_losses([LossCurve(f"r{i}", [1.0, 0.5]) for i in range(40)]).axes
     heights = sorted(text.get_position()[1] for text in axes.texts)
     size = axes.texts[0].get_fontsize() / 72 / 5.6  # of the picture's height
     assert min(np.diff(heights)) * 0.85 > size
@@ -150,7 +151,7 @@ def test_many_names_do_not_overlap():
 
 def test_a_schedule_is_drawn_step_by_step():
     lr = np.repeat([0.1, 0.01, math.nan, 0.001], 2)
-    figure = draw_schedule({"lr": lr, "momentum": np.full(8, 0.9)}, "one cycle")
+    figure = draw_hypers({"lr": lr, "momentum": np.full(8, 0.9)}, "one cycle")
     panels = [axes for axes in figure.axes if axes.get_visible()]
     assert [axes.get_title(loc="left") for axes in panels] == ["lr", "momentum"]
     (line,) = panels[0].lines
@@ -167,7 +168,7 @@ def test_a_schedule_is_drawn_step_by_step():
     "series", [{}, {"lr": []}, {"lr": [0.1]}, {"lr": [math.inf, 1e300]}, {f"${i}": [i, 2.0] for i in range(7)}]
 )
 def test_a_picture_of_any_schedule_can_be_made(series):
-    figure = draw_schedule(series)
+    figure = draw_hypers(series)
     assert png(figure).startswith(b"\x89PNG")
     assert len([axes for axes in figure.axes if axes.get_visible()]) == max(1, len(series))
 
@@ -218,4 +219,4 @@ def test_the_finder_without_a_suggestion_says_why():
 
 
 def test_a_notebook_shows_a_figure():
-    assert draw_schedule({"lr": [1.0]})._repr_png_().startswith(b"\x89PNG")
+    assert draw_hypers({"lr": [1.0]})._repr_png_().startswith(b"\x89PNG")

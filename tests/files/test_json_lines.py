@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ravine._files.json_lines import Journal, read
 from ravine.errors import DataError, OptionError, StateError
-from ravine.train._journal import Journal, read
 
 numbers = st.floats() | st.integers(-(2**70), 2**70) | st.booleans() | st.none()
 texts = st.text(max_size=5).filter(lambda t: t not in ("NaN", "Infinity", "-Infinity"))

@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb, to_rgba
 from ravine.errors import OptionError
 from ravine.plotting._style import png
 from ravine.watch._history import History
-from ravine.watch._plots import FIGURES, draw_heatmap, draw_lines
+from ravine.watch._history_plots import FIGURES, draw_heatmap, draw_lines
 
 HOSTILE = ("$x_1$", "_hidden", "<b>", r"$\frac{", "two\nlines\x00", "long." * 30)
 HOSTILE_SHOWN = ["$x_1$", "_hidden", "<b>", r"$\frac{", r"two\nlines\x00", f"{('long.' * 30)[:27]}…g.long.long."]

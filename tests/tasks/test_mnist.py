@@ -11,7 +11,7 @@ import torch
 
 from ravine import tasks
 from ravine.errors import DataError
-from ravine.tasks import _images as images
+from ravine.tasks import _mnist as images
 
 
 def write(path, values):

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ravine.errors import OptionError
-from ravine.train._lr_find import finder
-from ravine.train._lr_find.finder import LRFind
-from ravine.train._lr_find.rules import RULES, suggest
+from ravine.train._lr_find import sweep as sweeps
+from ravine.train._lr_find.lr_find_result import LRFind
+from ravine.train._lr_find.lr_rules import RULES, suggest
 
-RATES = finder.rates(1e-6, 100, 100)
+RATES = sweeps.rates(1e-6, 100, 100)
 
 
 def quadratic(curvatures, noise, seed, offset=0.0):
@@ -29,7 +29,7 @@ def quadratic(curvatures, noise, seed, offset=0.0):
             x = x - rate * (curvatures * x + noise * np.sqrt(curvatures) * rng.standard_normal(len(x)))
         return loss + offset
 
-    return finder.sweep(step, RATES)
+    return sweeps.sweep(step, RATES)
 
 
 def replay(losses):
@@ -64,9 +64,9 @@ def refusals(found):
 
 
 def test_the_grid_is_exponential():
-    grid = finder.rates(1e-5, 1.0, 11)
+    grid = sweeps.rates(1e-5, 1.0, 11)
     assert grid == pytest.approx(10 ** np.linspace(-5, 0, 11))
-    assert finder.rates(1, 2, 10)[[0, -1]].tolist() == [1, 2]
+    assert sweeps.rates(1, 2, 10)[[0, -1]].tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -85,12 +85,12 @@ def test_the_grid_is_exponential():
 )
 def test_a_grid_that_cannot_be_is_refused(options, match):
     with pytest.raises(OptionError, match=match):
-        finder.rates(**options)
+        sweeps.rates(**options)
 
 
 def test_a_sweep_asks_for_each_rate_in_order():
     asked = []
-    losses = finder.sweep(lambda rate: asked.append(rate) or 1.0 / len(asked), RATES)
+    losses = sweeps.sweep(lambda rate: asked.append(rate) or 1.0 / len(asked), RATES)
     assert asked == RATES.tolist()
     assert losses.tolist() == [1.0 / n for n in range(1, 101)]
 
@@ -99,7 +99,7 @@ def test_a_sweep_asks_for_each_rate_in_order():
 @pytest.mark.parametrize("at", [0, 1, 40])
 def test_a_sweep_ends_at_a_loss_that_is_not_finite(end, at):
     asked = []
-    losses = finder.sweep(lambda rate: asked.append(rate) or (end if len(asked) == at + 1 else 2.0), RATES)
+    losses = sweeps.sweep(lambda rate: asked.append(rate) or (end if len(asked) == at + 1 else 2.0), RATES)
     assert len(asked) == at + 1
     assert np.isfinite(losses).tolist() == [i < at for i in range(100)]
 
@@ -108,7 +108,7 @@ def test_a_sweep_ends_at_a_loss_that_is_not_finite(end, at):
 def test_a_sweep_ends_where_the_loss_climbs_above_its_start(offset):
     """A fall from 2 to 0 (which four times the best never leaves, or always) and then a climb by 1.1 a step."""
     curve = [2.0] * 40 + [2.0 - 0.1 * i for i in range(20)] + [0.0] * 9 + [1.1 * i for i in range(1, 100)]
-    losses = finder.sweep(replay(np.array(curve) + offset), np.geomspace(1e-6, 1, 160))
+    losses = sweeps.sweep(replay(np.array(curve) + offset), np.geomspace(1e-6, 1, 160))
     count = int(np.isfinite(losses).sum())
     # the threshold: the start and 3 times the largest of the fall and a tenth of the start's size
     threshold = 2 + 3 * max(2.0, abs(2 + offset) / 10)
@@ -122,7 +122,7 @@ def test_noise_and_bad_batches_do_not_end_a_sweep(level):
         rng = np.random.default_rng(seed)
         curve = level + rng.standard_normal(100)
         curve[[20, 21, 50]] = 1e6
-        ended += not np.isfinite(finder.sweep(replay(curve), RATES)).all()
+        ended += not np.isfinite(sweeps.sweep(replay(curve), RATES)).all()
     assert ended <= 1
 
 
@@ -285,7 +285,7 @@ def test_a_fall_up_to_the_end_gives_no_minimum():
 
 
 def test_a_minimum_near_the_first_rate_gives_no_tenth_of_it():
-    grid = finder.rates(0.01, 10, 60)
+    grid = sweeps.rates(0.01, 10, 60)
     found = LRFind(grid, np.stack([bowl(grid, 0.06)] * 2))
     assert "start lower" in found.suggestions["minimum"].reason
     assert 0.01 <= found.lr < 0.06
@@ -346,7 +346,7 @@ def test_any_numbers_give_a_suggestion_or_a_reason(losses, falling):
 def test_any_losses_can_be_swept(losses):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        kept = finder.sweep(replay(losses), RATES[:30])
+        kept = sweeps.sweep(replay(losses), RATES[:30])
     count = int(np.isfinite(kept).sum())
     assert kept[:count].tolist() == losses[:count].tolist()
     assert np.isnan(kept[count:]).all()

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 from torch.utils.checkpoint import checkpoint
 
 from ravine.diagnose import Finding, reproduce, trace
-from ravine.diagnose._nonfinite.span import finite, span
+from ravine.diagnose._nonfinite.value_range import finite, span
 from ravine.errors import DataError, OptionError, StateError
 
 INF, NAN = float("inf"), float("nan")

@@ -14,11 +14,11 @@ from torch.utils import _pytree as pytree
 
 from ravine import _randomness as randomness
 from ravine._files import checkpoint
+from ravine.diagnose._nonfinite.find import Loss, finding_of, lose, tell_batch, tell_state
 from ravine.diagnose._nonfinite.finding import Finding
-from ravine.diagnose._nonfinite.recording import Origin, Recording
-from ravine.diagnose._nonfinite.replay import device_of, untouched
-from ravine.diagnose._nonfinite.span import Span, span, tensors
-from ravine.diagnose._nonfinite.tracing import Loss, finding_of, lose, tell_batch, tell_state
+from ravine.diagnose._nonfinite.isolation import device_of, untouched
+from ravine.diagnose._nonfinite.origins import Origin, Recording
+from ravine.diagnose._nonfinite.value_range import Span, span, tensors
 from ravine.errors import DataError, OptionError, nearest
 
 

@@ -10,7 +10,7 @@ from torch.optim import lr_scheduler
 from ravine.errors import OptionError, nearest
 from ravine.train._callback import Callback
 from ravine.train._schedules.one_cycle import OverRun
-from ravine.train._schedules.schedulers import OnPlateau, PerEpoch, PerStep
+from ravine.train._schedules.torch_scheduler import OnPlateau, PerEpoch, PerStep
 
 
 def _step(size: int, gamma: float = 0.1) -> Callback:

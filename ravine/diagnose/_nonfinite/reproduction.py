@@ -15,7 +15,7 @@ from ravine import _files as files
 from ravine import _randomness as randomness
 from ravine._files import checkpoint
 from ravine.diagnose._nonfinite.finding import Finding
-from ravine.diagnose._nonfinite.span import tensors
+from ravine.diagnose._nonfinite.value_range import tensors
 
 _SUFFIX = ".safetensors"
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ravine.diagnose._nonfinite.operations import arguments, infinite_constant, is_view, name_of, read, storage, written
-from ravine.diagnose._nonfinite.span import Span, all_finite, finite, first_bad, span, tensors
+from ravine.diagnose._nonfinite.value_range import Span, all_finite, finite, first_bad, span, tensors
 
 _BEFORE = 1_000_000
 """Before the first operation."""

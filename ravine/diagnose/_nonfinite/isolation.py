@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ravine import _randomness as randomness
-from ravine.diagnose._nonfinite.span import tensors
+from ravine.diagnose._nonfinite.value_range import tensors
 
 
 class Buffers:

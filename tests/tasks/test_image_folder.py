@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from ravine import tasks
 from ravine.errors import DataError
-from ravine.tasks import _pictures as pictures
+from ravine.tasks import _image_folder as pictures
 
 CLASSES = ("church", "tench")
 

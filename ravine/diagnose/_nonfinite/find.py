@@ -1,7 +1,7 @@
 """``ravine.diagnose.trace``: runs a batch again and finds where its first value came from that is not finite.
 
 The batch is run once to find the place, and once more from the same state to keep what the place was given. What is
-seen of a run is recording.py's, the words are finding.py's, and the file is case.py's.
+seen of a run is origins.py's, the words are finding.py's, and the file is reproduction.py's.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ravine.diagnose._nonfinite.case import Case, Taken, write
 from ravine.diagnose._nonfinite.finding import Finding
-from ravine.diagnose._nonfinite.recording import Frame, Origin, Recording, join
-from ravine.diagnose._nonfinite.replay import device_of, untouched
-from ravine.diagnose._nonfinite.span import finite, span
+from ravine.diagnose._nonfinite.isolation import device_of, untouched
+from ravine.diagnose._nonfinite.origins import Frame, Origin, Recording, join
+from ravine.diagnose._nonfinite.reproduction import Case, Taken, write
+from ravine.diagnose._nonfinite.value_range import finite, span
 from ravine.errors import OptionError, RavineError
 from ravine.train._forward import call
 

@@ -1,6 +1,6 @@
-"""Pictures of trainings: the loss of one or more runs, and the hyperparameters that a schedule set.
+"""The picture of the losses of one or more runs.
 
-Draws plain numbers; knows no Learner and writes no files.
+Draws plain numbers; knows no Learner and no recorder.
 """
 
 from __future__ import annotations
@@ -8,19 +8,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from ravine import _files as files
 from ravine.errors import OptionError
 from ravine.plotting._curves import name_lines, smoothed
-from ravine.plotting._style import Line, blank, centred_text, line, tidy
+from ravine.plotting._style import Line, blank, centred_text, line, png, tidy
 
 _LEAST, _MOST = 1e-16, 1e100  # a logarithm needs more than 0, and matplotlib room above
 
 
 @dataclass(frozen=True)
-class Run:
+class LossCurve:
     """The losses of one training.
 
     Args:
@@ -37,14 +39,39 @@ class Run:
     epochs: Sequence[float] | np.ndarray | None = None
     seconds: Sequence[float] | np.ndarray | None = None
 
+    @classmethod
+    def of_run(
+        cls, label: str, losses: np.ndarray, rows: Sequence[Mapping[str, Any]], seconds: Mapping[str, np.ndarray]
+    ) -> LossCurve:
+        """The curve of what a recorder has.
 
-def draw_loss(
-    runs: Sequence[Run],
+        Args:
+            label: its name.
+            losses: of every step, shape (steps,).
+            rows: the rows of the table of epochs.
+            seconds: by the part of a batch, those of every step, shape (steps,).
+        """
+        steps = len(losses)
+        ends = [0, *(row["step"] for row in rows)]
+        # an epoch's steps lie evenly between its ends; those of an epoch that is not done go on at the last one's pace
+        places = np.arange(1, steps + 1, dtype=np.float64)
+        epochs = np.interp(places, ends, np.arange(len(ends)))
+        if steps > ends[-1]:
+            pace = ends[-1] - ends[-2] if len(ends) > 1 else steps
+            late = places > ends[-1]
+            epochs[late] = len(ends) - 1 + (places[late] - ends[-1]) / pace
+        valid = [(row["step"], row["valid_loss"]) for row in rows if "valid_loss" in row]
+        return cls(label, losses, valid, epochs, np.cumsum(sum(seconds.values(), np.zeros(steps))))
+
+
+def draw_losses(
+    runs: Sequence[LossCurve],
     *,
     scale: Literal["linear", "log"] = "linear",
     x: Literal["step", "epoch", "seconds"] = "step",
     window: int | None = None,
     title: str = "",
+    path: Path | str | None = None,
 ) -> Any:
     """A matplotlib figure of the losses of one or more runs: training as lines, validation as lines with dots.
 
@@ -57,6 +84,7 @@ def draw_loss(
         window: a point of a training line is the mean of so many last steps; None: a fiftieth of the longest run.
             If there is one run, the losses themselves lie faintly behind.
         title: the line over the picture.
+        path: also write the picture there, as a PNG file.
 
     Raises:
         OptionError: an unknown ``scale`` or ``x``, a window below 1, a run whose parts do not fit each other, or
@@ -88,6 +116,8 @@ def draw_loss(
     if all(math.isnan(one.end[1]) for one in drawn):
         centred_text(axes, "No loss was finite." if longest else "There are no losses yet.")
     name_lines(axes, [one.end for one in drawn])
+    if path is not None:
+        files.write(Path(path), png(figure))
     return figure
 
 
@@ -97,8 +127,8 @@ _DOTS = {"marker": "o", "markersize": 5.5, "markeredgecolor": "white", "linestyl
 class _Drawn:
     """A run as it is drawn: ``places`` holds where on the axis each number of steps done lies, from 0 steps on."""
 
-    def __init__(self, run: Run, index: int, scale: str, x: str, window: int) -> None:
-        self.run, self.scale, self.look = run, scale, line(index, False)
+    def __init__(self, run: LossCurve, index: int, scale: str, x: str, window: int) -> None:
+        self.run, self.scale, self.style = run, scale, line(index, False)
         self.losses = np.asarray(run.train, dtype=np.float64)
         pairs = np.asarray(run.valid, dtype=np.float64).reshape(-1, 2)
         self.places = _places(run, x)
@@ -126,16 +156,16 @@ class _Drawn:
         return self._shown(self.valid)
 
     def draw(self, axes: Any, unit: float, alone: bool) -> None:
-        at, look = self.places / unit, self.look
+        at, style = self.places / unit, self.style
         if alone and not np.array_equal(self.means, self.losses, equal_nan=True):
-            axes.plot(at[1:], self._shown(self.losses), color=look.colour, alpha=0.25, linewidth=0.7, zorder=1)
+            axes.plot(at[1:], self._shown(self.losses), color=style.colour, alpha=0.25, linewidth=0.7, zorder=1)
         # a line of one point would not be seen
-        axes.plot(at[1:], self.train_line, **look.options(), marker="s" if len(self.losses) == 1 else None)
+        axes.plot(at[1:], self.train_line, **style.options(), marker="s" if len(self.losses) == 1 else None)
         if len(self.valid):
-            axes.plot(at[self.valid_at], self.valid_line, color=look.colour, **_DOTS)
+            axes.plot(at[self.valid_at], self.valid_line, color=style.colour, **_DOTS)
         if self.diverged and np.isfinite(self.means).any():
             last = np.isfinite(self.means).nonzero()[0][-1]
-            axes.plot(at[last + 1], self.train_line[last], "x", color=look.colour, markersize=9, zorder=6)
+            axes.plot(at[last + 1], self.train_line[last], "x", color=style.colour, markersize=9, zorder=6)
 
     @property
     def diverged(self) -> bool:
@@ -143,7 +173,7 @@ class _Drawn:
 
     @property
     def end(self) -> tuple[str, float, Line]:
-        """The line's name, with what became of it, its last value, and its look."""
+        """The line's name, with what became of it, its last value, and its style."""
         label, broken = self.run.label, ~np.isfinite(self.losses)
         if self.diverged:
             sound = 0 if broken.all() else len(broken) - int((~broken[::-1]).argmax())
@@ -151,10 +181,10 @@ class _Drawn:
         elif broken.any():
             label += f" ({int(broken.sum())} losses not finite)"
         known = [*self.valid_line[np.isfinite(self.valid_line)][-1:], *self.train_line[np.isfinite(self.means)][-1:]]
-        return label, float(known[-1]) if known else math.nan, self.look
+        return label, float(known[-1]) if known else math.nan, self.style
 
 
-def _places(run: Run, x: str) -> np.ndarray:
+def _places(run: LossCurve, x: str) -> np.ndarray:
     if x == "step":
         return np.arange(len(run.train) + 1.0)
     if x not in ("epoch", "seconds"):
@@ -195,41 +225,3 @@ def _limit(axes: Any, drawn: Sequence[_Drawn]) -> None:
     high = min(high, max([*fences, *(one[0] for one in trained)]))
     room = 0.04 * (high - low) or 0.04 * abs(high) or 0.5
     axes.set_ylim(*(np.exp([low - room, high + room]) if log else (low - room, high + room)))
-
-
-def draw_schedule(series: Mapping[str, Sequence[float] | np.ndarray], title: str = "") -> Any:
-    """A matplotlib figure with a panel for each hyperparameter: its value in every step.
-
-    A step's value is drawn from the end of the step before to its own end; NaN leaves a gap.
-
-    Args:
-        series: the values by name, each of shape (steps,).
-        title: the line over the picture.
-    """
-    columns = 1 if len(series) <= 4 else 2
-    rows = -(-len(series) // columns) or 1
-    figure = blank(9.5, 1.1 + 1.7 * rows)
-    panels = figure.subplots(rows, columns, sharex=True, squeeze=False).flatten()
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12, parse_math=False)
-    longest = max((len(values) for values in series.values()), default=0)
-    if not longest:
-        centred_text(panels[0], "No step was done yet.")
-        tidy(panels[0])
-    for axes, (name, values) in zip(panels, series.items(), strict=False):
-        held = np.asarray(values, dtype=np.float64)
-        held = np.where(np.isfinite(held), held.clip(-_MOST, _MOST), np.nan)
-        ends = np.arange(len(held) + 1)
-        axes.plot(ends, np.append(held, held[-1:] if len(held) else np.nan), **_STEPS)
-        axes.set_title(name, loc="left", fontsize=10, parse_math=False)
-        axes.ticklabel_format(axis="y", useOffset=False, scilimits=(-3, 4))
-        axes.set_xlim(0, longest or 1)
-        tidy(axes)
-    for axes in panels[max(len(series), 1) :]:
-        axes.set_visible(False)
-    for axes in panels[: max(len(series), 1)][-columns:]:  # the lowest of each column
-        axes.tick_params(labelbottom=True)
-    figure.supxlabel("step", fontsize=10)
-    return figure
-
-
-_STEPS = {"color": line(0, False).colour, "linewidth": 1.8, "drawstyle": "steps-post", "solid_joinstyle": "miter"}
