@@ -96,7 +96,7 @@ class StopOnNaN(Callback):
         return None if math.isfinite(float(fit.loss)) else False
 
 
-class KeepBest(_Best):
+class BestCheckpoint(_Best):
     """Keeps the weights of the best epoch, and gives them back to the model when the fit ends.
 
     With a folder they are also in ``best.safetensors`` there.
@@ -115,7 +115,7 @@ class KeepBest(_Best):
         self._weights: dict[str, Tensor] = {}
 
     def __repr__(self) -> str:
-        return f"KeepBest({self.monitor!r})"
+        return f"BestCheckpoint({self.monitor!r})"
 
     def _start(self) -> None:
         super()._start()

@@ -17,17 +17,16 @@ from ravine._files import checkpoint
 from ravine.errors import OptionError
 from ravine.train import (
     Batches,
+    BestCheckpoint,
     Callback,
     EarlyStopping,
     GradientAccumulation,
     GradientClipping,
-    KeepBest,
     Learner,
     MixedPrecision,
-    PerEpoch,
-    PerStep,
     StopOnNaN,
     TensorBoard,
+    TorchScheduler,
 )
 
 
@@ -170,11 +169,13 @@ def test_a_group_without_items_makes_no_change():
 
 def test_schedules_by_step_count_steps_of_the_optimizer():
     learn = trained(
-        data(4, 4, 4, 4, 4), SGD, [GradientAccumulation(2)], epochs=2, schedule=PerStep(StepLR, 1, gamma=0.5)
+        data(4, 4, 4, 4, 4), SGD, [GradientAccumulation(2)], epochs=2, schedule=TorchScheduler(StepLR, 1, gamma=0.5)
     )
     used = [0.1, 0.1, 0.05, 0.05, 0.025, 0.0125, 0.0125, 0.00625, 0.00625, 0.003125]
     assert learn.recorder.hyper("lr").tolist() == used
-    per_epoch = trained(data(4, 4, 4), SGD, [GradientAccumulation(2)], 2, schedule=PerEpoch(StepLR, 1, gamma=0.5))
+    per_epoch = trained(
+        data(4, 4, 4), SGD, [GradientAccumulation(2)], 2, schedule=TorchScheduler(StepLR, 1, gamma=0.5, every="epoch")
+    )
     assert per_epoch.recorder.hyper("lr").tolist() == [0.1] * 3 + [0.05] * 3
 
 
@@ -320,7 +321,7 @@ def test_an_overflow_leaves_the_step_out(make):
             scales.append(precision.scaler.get_scale())
 
     learn = Learner(net, (batches, None), cross_entropy, make, (), quiet=True)
-    learn.fit(1, 1e-3, PerStep(StepLR, 1, gamma=0.5), callbacks=[precision, Look()])
+    learn.fit(1, 1e-3, TorchScheduler(StepLR, 1, gamma=0.5), callbacks=[precision, Look()])
     assert seen == [(1, False, True), (1, False, False), (2, False, True)]
     assert scales == [65536.0, 32768.0, 32768.0]
     assert learn.recorder.hyper("lr").tolist() == [1e-3, 5e-4, 5e-4]  # a step left out moves no schedule
@@ -344,7 +345,7 @@ def test_an_overflow_in_the_first_step():
         [MixedPrecision(torch.float16)],
         1,
         start=nn.Linear(5, 3),
-        schedule=PerStep(StepLR, 1, 0.5),
+        schedule=TorchScheduler(StepLR, 1, 0.5),
     )
     assert learn.state.step == 1
     assert learn.recorder.hyper("lr").tolist() == [0.1, 0.1]
@@ -477,7 +478,7 @@ def test_keep_best_gives_the_best_weights_back(tmp_path):
         def after_epoch(self, fit):
             seen.append(parameters(fit))
 
-    best = KeepBest()
+    best = BestCheckpoint()
     learn = Learner(model(), (data(8), data(8)), cross_entropy, SGD, (), folder=tmp_path / "run", quiet=True)
     learn.fit(4, callbacks=[Fake([3, 1, nan, 2]), Look(), best])
     assert torch.equal(parameters(learn), seen[1])
@@ -490,7 +491,7 @@ def test_keep_best_gives_the_best_weights_back(tmp_path):
 
 def test_keep_best_may_leave_the_last_weights():
     learn = Learner(model(), (data(8), data(8)), cross_entropy, SGD, (), quiet=True)
-    learn.fit(2, callbacks=[Fake([1, 2]), KeepBest(restore=False)])
+    learn.fit(2, callbacks=[Fake([1, 2]), BestCheckpoint(restore=False)])
     other = trained(data(8), SGD, [], 2)
     assert torch.equal(parameters(learn), parameters(other))
 
@@ -498,14 +499,14 @@ def test_keep_best_may_leave_the_last_weights():
 def test_keep_best_by_a_metric_and_by_its_mode():
     for options, epoch in (({"monitor": "score"}, 2), ({"monitor": "score", "mode": "min"}, 3)):
         learn = Learner(model(), (data(8), data(8)), cross_entropy, SGD, {"score": lambda o, t: 0}, quiet=True)
-        best = KeepBest(**options)
+        best = BestCheckpoint(**options)
         learn.fit(3, callbacks=[Fake([0.5, 0.7, 0.3], "score"), best])
         assert best.best_epoch == epoch
         assert torch.equal(parameters(learn), parameters(trained(data(8), SGD, [], epoch)))
 
 
 def test_a_later_fit_that_fails_does_not_bring_old_weights_back():
-    best = KeepBest()
+    best = BestCheckpoint()
     learn = Learner(model(), (data(8), data(8)), cross_entropy, SGD, (), quiet=True)
     learn.fit(2, callbacks=[best])
     learn.fit(2)
@@ -517,7 +518,7 @@ def test_a_later_fit_that_fails_does_not_bring_old_weights_back():
 
 def test_all_weights_are_nan_where_no_epoch_was_best():
     learn = Learner(model(), (data(8), data(8)), cross_entropy, SGD, (), quiet=True)
-    learn.fit(2, callbacks=[Fake([nan, nan]), KeepBest()])
+    learn.fit(2, callbacks=[Fake([nan, nan]), BestCheckpoint()])
     assert torch.equal(parameters(learn), parameters(trained(data(8), SGD, [], 2)))
 
 
@@ -589,7 +590,7 @@ def test_tensorboard_needs_a_folder():
         (lambda: EarlyStopping(2, min_delta=nan), "min_delta nan is not a number, 0 or above"),
         (lambda: EarlyStopping(2, min_delta=-1), "min_delta -1"),
         (lambda: EarlyStopping(2, mode="least"), "EarlyStopping: mode 'least' is neither 'min' nor 'max'"),
-        (lambda: KeepBest(mode="most"), "KeepBest: mode 'most'"),
+        (lambda: BestCheckpoint(mode="most"), "BestCheckpoint: mode 'most'"),
         (lambda: TensorBoard(every=0), "every 0 is not a number of steps"),
     ],
 )
@@ -598,7 +599,7 @@ def test_impossible_options(make, message):
         make()
 
 
-@pytest.mark.parametrize("make", [EarlyStopping, KeepBest])
+@pytest.mark.parametrize("make", [EarlyStopping, BestCheckpoint])
 def test_a_column_that_will_not_be_there_is_said_before_training(make):
     learn = Learner(model(), (data(4), None), cross_entropy, SGD, (), quiet=True)
     for monitor, message in (("valid_loss", "There is no validation data"), ("train_los", "Did you mean 'train_loss'")):
@@ -683,11 +684,11 @@ def test_several_callbacks_on_real_batches_work_together(tmp_path):
         (batches, Batches(inputs, targets, 64, shuffle=False)),
         cross_entropy,
         optim.RMSprop,
-        callbacks=[KeepBest(), GradientClipping(1.0), MixedPrecision(), GradientAccumulation(2), StopOnNaN()],
+        callbacks=[BestCheckpoint(), GradientClipping(1.0), MixedPrecision(), GradientAccumulation(2), StopOnNaN()],
         folder=tmp_path / "run",
         quiet=True,
     )
-    learn.fit(3, 1e-2, PerStep(StepLR, 4), callbacks=[EarlyStopping(2)])
+    learn.fit(3, 1e-2, TorchScheduler(StepLR, 4), callbacks=[EarlyStopping(2)])
     losses = learn.recorder.column("valid_loss")
     assert learn.validate()["valid_loss"] == pytest.approx(losses.min(), rel=1e-6)
     assert losses.min() < mse_loss(torch.ones(1), torch.zeros(1)) * 1.2

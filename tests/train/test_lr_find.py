@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, TensorD
 from ravine import optim
 from ravine.errors import OptionError, TrainingError
 from ravine.tasks import find
-from ravine.train import Batches, Callback, GradientAccumulation, GradientClipping, Learner, OverRun, StopOnNaN
+from ravine.train import Batches, Callback, GradientAccumulation, GradientClipping, HyperSchedule, Learner, StopOnNaN
 
 FEW = {"steps": 12, "orders": 2, "end": 1.0, "start": 1e-4}
 
@@ -265,7 +265,9 @@ def test_callbacks_that_shape_a_step_take_part():
 
 def test_schedules_of_the_learner_do_not_take_the_rate():
     plain = learner("list", torch.optim.SGD).lr_find(1e-3, 100.0, 20, 1)
-    scheduled = learner("list", torch.optim.SGD, callbacks=[OverRun(lr=lambda p: 1e-9)]).lr_find(1e-3, 100.0, 20, 1)
+    scheduled = learner("list", torch.optim.SGD, callbacks=[HyperSchedule(lr=lambda p: 1e-9)]).lr_find(
+        1e-3, 100.0, 20, 1
+    )
     np.testing.assert_array_equal(scheduled.losses, plain.losses)
 
 

@@ -13,7 +13,7 @@ from torch.optim import lr_scheduler
 
 from ravine.errors import DataError, OptionError
 from ravine.optim import Adam, RMSprop
-from ravine.train import Batches, Callback, Fit, Learner, PerStep, Recorder
+from ravine.train import Batches, Callback, Fit, Learner, Recorder, TorchScheduler
 from ravine.train._data_order import DataOrder
 from ravine.train._display import Display
 from ravine.train._forward import ForwardPass
@@ -121,7 +121,7 @@ class Really(Callback):
 
 
 def step_lr():
-    return PerStep(lr_scheduler.StepLR, step_size=3, gamma=0.5)
+    return TorchScheduler(lr_scheduler.StepLR, step_size=3, gamma=0.5)
 
 
 @pytest.mark.parametrize("opt_func", [RMSprop, Adam, torch.optim.Adam, torch.optim.SGD])

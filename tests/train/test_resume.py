@@ -33,7 +33,7 @@ from torch.nn.functional import cross_entropy
 
 from ravine.errors import DataError, OptionError, StateError
 from ravine.optim import Adam, Optimizer, RMSprop
-from ravine.train import Batches, Callback, EarlyStopping, KeepBest, Learner, Recorder
+from ravine.train import Batches, BestCheckpoint, Callback, EarlyStopping, Learner, Recorder
 
 reference = functools.cache(whole)
 
@@ -323,7 +323,9 @@ def test_the_checkpoint_of_another_formula_is_refused(tmp_path):
 
 
 def test_best_weights_are_no_checkpoint(tmp_path):
-    learn = Learner(model(), (batches(), batches()), cross_entropy, callbacks=[KeepBest()], folder=tmp_path, quiet=True)
+    learn = Learner(
+        model(), (batches(), batches()), cross_entropy, callbacks=[BestCheckpoint()], folder=tmp_path, quiet=True
+    )
     learn.fit(1, 0.01)
     refused(simple(), tmp_path / "best.safetensors", StateError, "best.safetensors is not a Learner's checkpoint")
 

@@ -25,7 +25,7 @@ from ravine.train._lr_find.sweep import rates as rates_between
 from ravine.train._lr_find.sweep import sweep
 from ravine.train._metrics import Measure
 from ravine.train._recorder import Recorder
-from ravine.train._schedules.one_cycle import OverRun
+from ravine.train._schedules.hyper_schedule import HyperSchedule
 
 _SHAPING = ("before_batch", "after_loss", "before_step", "forward_context", "stepper")
 """A callback that has one of these changes what a step does, and so takes part in a sweep."""
@@ -78,7 +78,7 @@ def _copy(
 ) -> Loop:
     """A loop over copies that share nothing but the data."""
     shaping = [c for c in callbacks if any(getattr(type(c), n) is not getattr(Callback, n) for n in _SHAPING)]
-    shaping = [c for c in shaping if not (isinstance(c, OverRun) or c.passive)]  # the rate is the sweep's
+    shaping = [c for c in shaping if not (isinstance(c, HyperSchedule) or c.passive)]  # the rate is the sweep's
     try:
         # in one go, so that the copied optimizer has the copied model's parameters, whatever opt_func chose of them
         model, optimizer, loss_func, shaping = copy.deepcopy((model, optimizer, loss_func, shaping))
