@@ -23,7 +23,7 @@ CHECKPOINT = "checkpoint.safetensors"
 
 
 class Checkpointer:
-    """Writes the checkpoints of one fit, and finds the way back into it.
+    """Writes the checkpoints of one fit, and resumes from them.
 
     Attributes:
         callbacks: what writes while the fit runs; the loop must have them.
@@ -146,7 +146,7 @@ class Checkpointer:
 class PeriodicCheckpoint(Callback):
     """Writes a checkpoint after every so many steps, or after every epoch (``"epoch"``)."""
 
-    order: ClassVar[int] = 100  # after everything else has had its say about the step
+    order: ClassVar[int] = 100  # after everything else that acts on the step
     passive: ClassVar[bool] = True
 
     def __init__(self, write: Callable[[], None], every: int | str) -> None:

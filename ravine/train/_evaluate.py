@@ -74,7 +74,7 @@ def predict(forward: ForwardPass, data: Iterable[Any] | Tensor, rows: int) -> Te
 
 
 def _in_order(data: Iterable[Any], part: int = 0, parts: int = 1) -> Iterable[Any]:
-    """Rows as they stand in the data, so that the first output is that of the first row; or a part of them."""
+    """Rows in the order of the data, so that the first output is that of the first row; or a part of them."""
     return data.in_order(part, parts) if isinstance(data, Batches) else data
 
 

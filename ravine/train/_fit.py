@@ -60,7 +60,7 @@ class Fit:
         state: where the fit stands.
         inputs, targets: of the batch at hand; ``before_batch`` may replace them.
         outputs: of the model, for these inputs.
-        loss: the batch's loss, detached; with several processes that of the joined batch.
+        loss: the batch's loss, detached; with several processes that of the whole batch.
         backward_loss: what ``backward`` is called on; ``after_loss`` may replace it.
         step_skipped: whether a callback skipped the last step.
         epoch_ends: whether this is the epoch's last batch.

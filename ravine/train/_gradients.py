@@ -17,15 +17,14 @@ from ravine.train._stepping import refuse_closure, stepped_parameters
 
 
 class GradientAccumulation(Callback):
-    """One step for several batches, with the gradient of all their rows together.
+    """Makes one step for several batches, with the gradient of the mean loss over all their rows.
 
-    The gradient is that of the mean over the joined rows, also where batches differ in size or an epoch ends
-    before the last group is full.
+    That holds where batches differ in size, too, and where an epoch ends before the last group is full.
 
     Args:
         batches: how many batches make one step, at least 1.
-        count: how many items a batch's loss is the mean of, from its inputs and targets; None takes its rows. A
-            language model that ignores padding counts what it does not ignore.
+        count: from a batch's inputs and targets to how many items its loss is the mean of; None counts rows. A
+            language model that ignores padding counts the other tokens.
     """
 
     order: ClassVar[int] = -20  # a step that is skipped must not be clipped or unscaled
@@ -50,13 +49,13 @@ class GradientAccumulation(Callback):
     def after_loss(self, fit: Fit) -> None:
         items = float(self.count(fit.inputs, fit.targets))
         if self._taken == 0:
-            # a guess at the whole, so that gradients have their final size from the start (float16 has little room)
+            # an estimate of the total, so that gradients have their final size from the start (float16 has little room)
             self._items, self._expected = 0.0, max(items, 1.0) * self.batches
         self._taken += 1
         self._items += items
         if items:
             fit.backward_loss = fit.backward_loss * (items / self._expected)
-        else:  # a mean over nothing is NaN, and has no part in the mean over all
+        else:  # a mean over nothing is NaN, and must not reach the sum
             fit.backward_loss = fit.loss.new_zeros((), requires_grad=True)
 
     def before_step(self, fit: Fit) -> bool | None:
@@ -71,13 +70,13 @@ class GradientAccumulation(Callback):
 
 
 class GradientClipping(Callback):
-    """Shortens the gradient of all the optimizer's parameters to a norm, as ``torch.nn.utils.clip_grad_norm_``.
+    """Clips the norm of all gradients of the optimizer's parameters, as ``torch.nn.utils.clip_grad_norm_``.
 
     Args:
-        norm: the largest norm, above 0.
+        norm: the largest norm that is left as it is, above 0.
 
     Attributes:
-        norms: the norm before clipping, of every step so far.
+        norms: the norm before clipping at every step so far.
     """
 
     def __init__(self, norm: float) -> None:
@@ -101,14 +100,14 @@ class GradientClipping(Callback):
 
 
 class MixedPrecision(Callback):
-    """The forward pass in 16 bits where torch's autocast thinks it safe; the parameters stay as they are.
+    """Runs the forward pass under torch's autocast; the parameters keep their dtype.
 
     Args:
-        dtype: ``torch.bfloat16``, or ``torch.float16``, whose loss is scaled so that small gradients do not
-            vanish; a step whose gradients overflow is left out and the scale halved.
+        dtype: ``torch.bfloat16``, or ``torch.float16``, where the loss is scaled so that small gradients do not
+            vanish; a step whose gradients overflow is left out and the scale is halved.
     """
 
-    order: ClassVar[int] = -10  # gradients are unscaled before anything looks at them
+    order: ClassVar[int] = -10  # gradients are unscaled before anything reads them
 
     def __init__(self, dtype: torch.dtype = torch.bfloat16) -> None:
         if dtype not in (torch.bfloat16, torch.float16):

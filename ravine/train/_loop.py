@@ -177,7 +177,7 @@ class Loop:
         loss = checked_loss(loss)
         fit.backward_loss, fit.loss = loss, loss.detach()
         if parallel.size() > 1:
-            fit.backward_loss, fit.loss = parallel.joined_loss(loss, fit.outputs, row_count(fit.targets))
+            fit.backward_loss, fit.loss = parallel.global_loss(loss, fit.outputs, row_count(fit.targets))
         for hook in self._hooks.after_loss:
             hook(fit)
 

@@ -1,4 +1,4 @@
-"""Metrics: functions from a model's outputs and the targets of the same rows to their mean over the rows."""
+"""Metrics: functions from a model's outputs and targets to one number, a mean over their rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TABLE_COLUMNS = ("epoch", "train_loss", "valid_loss", "time")
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The share of places whose largest output, along dimension 1, stands at the target class.
+    """The fraction of predictions that are right: the largest output along dimension 1 is the target class's.
 
     ``outputs`` has shape (rows, classes, ...), ``targets`` (rows, ...) as for ``cross_entropy``.
 
@@ -34,22 +34,22 @@ def named(metrics: Mapping[str, Measure] | Sequence[Measure]) -> dict[str, Measu
     """Metrics by name: a mapping as it is, functions by their own names.
 
     Raises:
-        OptionError: no sequence, something in it that cannot be called, or two of one name.
+        OptionError: it is not a sequence, something in it cannot be called, or two have the same name.
     """
     if isinstance(metrics, Mapping):
-        found = dict(metrics)
+        by_name = dict(metrics)
     else:
         if isinstance(metrics, str) or not isinstance(metrics, Sequence):
             raise OptionError(f"metrics is {metrics!r}; give a list of functions, or {{name: function, ...}}.")
-        found = {}
+        by_name = {}
         for metric in metrics:
             name = getattr(metric, "__name__", None) or type(metric).__name__
-            if name in found:
+            if name in by_name:
                 raise OptionError(f"Two metrics have the name {name!r}; give them as {{name: function, ...}}.")
-            found[name] = metric
-    for name, metric in found.items():
+            by_name[name] = metric
+    for name, metric in by_name.items():
         if not callable(metric):
             raise OptionError(f"The metric {name!r} is {metric!r}; a metric is a function of outputs and targets.")
         if name in TABLE_COLUMNS:
             raise OptionError(f"A metric cannot have the name {name!r}: it is a column of its own.")
-    return found
+    return by_name

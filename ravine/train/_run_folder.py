@@ -1,4 +1,4 @@
-"""Folders of runs: what a command was told is kept in ``config.json``, so that a run can be shown or gone on with."""
+"""Folders of runs: ``config.json`` stores the options of a command, so that its run can be shown or resumed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ CONFIG = "config.json"
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
-    """Keep what a run was told."""
+    """Store the options of a run."""
     files.write(folder / CONFIG, json.dumps(config, indent=1).encode() + b"\n")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """What the run in that folder was told.
+    """The options of the run in that folder.
 
     Raises:
         DataError: there is none, or it is damaged.
@@ -28,9 +28,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_bytes())
         if not isinstance(config, dict):
-            raise ValueError("it is no object")
+            raise ValueError("it is not an object")
     except OSError as error:
-        raise DataError(f"{folder} holds no run: {path} cannot be read: {error.strerror}.") from error
+        raise DataError(f"{folder} does not hold a run: {path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise DataError(f"{path} is damaged: {error}.") from error
     return config
@@ -42,11 +42,11 @@ def newest(wanted: Path) -> Path:
     Raises:
         OptionError: none does.
     """
-    found = [folder for folder in wanted.parent.glob(f"{wanted.name}*") if (folder / CONFIG).is_file()]
-    numbered = {_number(folder.name, wanted.name): folder for folder in found}
+    runs = [folder for folder in wanted.parent.glob(f"{wanted.name}*") if (folder / CONFIG).is_file()]
+    numbered = {_number(folder.name, wanted.name): folder for folder in runs}
     numbered.pop(None, None)
     if not numbered:
-        raise OptionError(f"There is no run to go on with: no {wanted}. Name its folder with --out.")
+        raise OptionError(f"There is no run to resume: {wanted} does not exist. Name its folder with --out.")
     return numbered[max(n for n in numbered if n is not None)]
 
 

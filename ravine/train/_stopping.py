@@ -1,4 +1,4 @@
-"""Callbacks that act on how an epoch went: stopping early, stopping at a broken loss, keeping the best model."""
+"""Callbacks that act on how training goes: early stopping, stopping at a NaN, keeping the best checkpoint."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ravine.train._callback import Callback, check_column
 from ravine.train._fit import Fit
 
 
-class _Best(Callback):
-    """Follows the best value of a column of the table. A loss is better when lower, anything else when higher."""
+class _BestValue(Callback):
+    """Tracks the best value of a column of the table. A loss is better when lower, anything else when higher."""
 
     def __init__(self, monitor: str, mode: str | None) -> None:
         if mode not in (None, "min", "max"):
@@ -46,11 +46,11 @@ class _Best(Callback):
         self.best, self.best_epoch = state["best"], state["best_epoch"]
 
 
-class EarlyStopping(_Best):
-    """Ends the fit after so many epochs without improvement.
+class EarlyStopping(_BestValue):
+    """Ends the fit when a column has not improved for a number of epochs.
 
     Args:
-        patience: how many epochs in a row may be no better than the best, at least 1; then the fit ends.
+        patience: how many epochs in a row without improvement end the fit, at least 1.
         monitor: a column of the table.
         min_delta: what an improvement must exceed.
         mode: ``"min"`` or ``"max"``; None takes min for a loss and max for anything else.
@@ -82,10 +82,7 @@ class EarlyStopping(_Best):
 
 
 class StopOnNaN(Callback):
-    """Ends the fit as soon as the loss of a batch is not a finite number; that batch makes no step."""
-
-    def __repr__(self) -> str:
-        return "StopOnNaN()"
+    """Ends the fit as soon as the loss of a batch is not finite; the step of that batch is skipped."""
 
     def after_loss(self, fit: Fit) -> None:
         value = float(fit.loss)
@@ -96,15 +93,15 @@ class StopOnNaN(Callback):
         return None if math.isfinite(float(fit.loss)) else False
 
 
-class BestCheckpoint(_Best):
-    """Keeps the weights of the best epoch, and gives them back to the model when the fit ends.
+class BestCheckpoint(_BestValue):
+    """Keeps the weights of the best epoch, and restores them when the fit ends.
 
-    With a folder they are also in ``best.safetensors`` there.
+    If the Learner has a folder, they are also written to ``best.safetensors`` there.
 
     Args:
         monitor: a column of the table.
         mode: ``"min"`` or ``"max"``; None takes min for a loss and max for anything else.
-        restore: whether the model has the best weights after the fit, and not the last.
+        restore: whether the model gets the best weights after the fit; else it has the last ones.
     """
 
     order: ClassVar[int] = 10

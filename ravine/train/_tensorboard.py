@@ -1,4 +1,4 @@
-"""TensorBoard: the recorder's numbers for those who look at them there. Needs ``ravine[tensorboard]``."""
+"""Writes the recorder's numbers for TensorBoard. Needs ``ravine[tensorboard]``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class TensorBoard(Callback):
     epoch every column of the table.
 
     Args:
-        folder: where to; None takes ``tensorboard`` in the Learner's folder.
+        folder: where to write; None: ``tensorboard`` in the Learner's folder.
         every: steps between two points of a curve.
     """
 
@@ -54,7 +54,7 @@ class TensorBoard(Callback):
     def after_epoch(self, fit: Fit) -> None:
         if self._writer is None:
             return
-        epoch = len(fit.recorder.epochs)  # over all fits, so that a second one goes on where the first ended
+        epoch = len(fit.recorder.epochs)  # over all fits, so that a second one continues where the first ended
         for name, value in fit.row.items():
             if name != "epoch":
                 self._writer.add_scalar(f"epoch/{name}", value, epoch)

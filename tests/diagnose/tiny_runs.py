@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from ravine.diagnose._evidence import Evidence
 from ravine.train import Batches
-from ravine.train._hyper_log import Hypers
+from ravine.train._hyper_log import HyperLog
 from ravine.watch._history import FIGURES, History
 
 MOST_ROWS = 64
@@ -28,7 +28,7 @@ def train(model, data, loss_func, optimizer, epochs, *, valid=None, each_step=No
     """
     named = dict(model.named_parameters())
     optimizer = optimizer([p for p in named.values() if p.requires_grad])
-    hypers, losses, rows, epoch_rows = Hypers(), [], [], []
+    hypers, losses, rows, epoch_rows = HyperLog(), [], [], []
     first_nonfinite = {}
     units = Units(model)
     for epoch in range(epochs):
@@ -42,7 +42,7 @@ def train(model, data, loss_func, optimizer, epochs, *, valid=None, each_step=No
             loss.backward()
             if each_step:
                 each_step(optimizer, len(losses))
-            hypers.see(len(losses), optimizer)
+            hypers.observe(len(losses), optimizer)
             before = [p.detach().double().clone() for p in named.values()]
             optimizer.step()
             rows.append([figures(p, b) for p, b in zip(named.values(), before, strict=True)])

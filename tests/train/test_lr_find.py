@@ -85,7 +85,7 @@ def everything(learn):
             else None,
             "random": [torch.get_rng_state(), random.getstate(), *np.random.get_state()[1:]],
             "generators": [g.get_state() for g in generators],
-            "turn": getattr(learn.train, "_turn", None),
+            "turn": getattr(learn.train, "_passes", None),
             "recorder": [recorder.losses, recorder.epochs, recorder.notes, len(recorder)],
             "hypers": {name: recorder.hyper(name) for name in recorder.hyper_names},
             "place": {**learn.state.state_dict(), "seconds": 0.0},
@@ -281,7 +281,7 @@ def test_divergence_at_once_and_nan():
     with torch.no_grad():
         learn.model[3].weight.mul_(1e4)
     found = learn.lr_find(1e3, 1e6, 10, 1)
-    assert not found.found
+    assert not found.answered
     with pytest.raises(OptionError, match="no learning rate to suggest. The loss diverged after"):
         _ = found.lr
     nan = [(x * math.nan, y) for x, y in DATA["list"]()]

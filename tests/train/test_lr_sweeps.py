@@ -51,8 +51,8 @@ def cliff(rates):
 
 
 def refusals(found):
-    assert not found.found
-    assert all(not s.found and s.reason for s in found.suggestions.values())
+    assert not found.answered
+    assert all(not s.answered and s.reason for s in found.suggestions.values())
     with pytest.raises(OptionError, match="There is no learning rate to suggest"):
         _ = found.lr
     (reason,) = {s.reason for s in found.suggestions.values()}
@@ -192,7 +192,7 @@ def test_the_last_rate_is_never_suggested_as_its_effect_was_not_seen():
     rates = [*np.linspace(0.001, 0.009, 9), 1000.0, 2000.0]
     losses = [[10.0 - i for i in range(10)] + [math.inf]]
     found = suggest(rates, losses)
-    assert all(s.found and s.lr <= 0.009 for s in found.values())
+    assert all(s.answered and s.lr <= 0.009 for s in found.values())
     assert found["minimum"].lr == 0.009  # not a tenth of 1000, above rates that were seen
 
 
@@ -245,8 +245,8 @@ def test_noise_gives_no_suggestion(orders, level):
     for seed in range(100):
         losses = level + np.random.default_rng(seed).standard_normal((orders, 100))
         found = LRFind(RATES, losses)
-        wrong += found.found
-        if not found.found:
+        wrong += found.answered
+        if not found.answered:
             assert "noise" in refusals(found) or "did not fall" in refusals(found)
     assert wrong <= 3
 
@@ -267,20 +267,20 @@ def test_too_few_points():
     assert "of sweep 1 of 2 diverged after 9 rates" in refusals(LRFind(RATES, losses))
     assert "Only 5 rates" in refusals(LRFind(RATES[:5], losses[1:, :5]))
     losses = bowl(RATES[50:60], 0.1)
-    assert isinstance(LRFind(RATES[50:60], losses[None]).found, bool)
+    assert isinstance(LRFind(RATES[50:60], losses[None]).answered, bool)
 
 
 def test_a_fall_up_to_the_end_gives_no_minimum():
     t = np.log10(RATES)
     early = 3 - 2 / (1 + np.exp(-4 * (t + 2)))
     found = LRFind(RATES, np.stack([early, early]))
-    assert not found.suggestions["minimum"].found
+    assert not found.suggestions["minimum"].answered
     assert "end higher" in found.suggestions["minimum"].reason
-    assert not found.suggestions["valley"].found
+    assert not found.suggestions["valley"].answered
     assert found.lr == found.suggestions["steepest"].lr == pytest.approx(0.01, rel=0.3)
     assert "a higher rate may do as well" in found.suggestions["steepest"].reason
     late = LRFind(RATES, (100 - RATES)[None])
-    assert not late.found
+    assert not late.answered
     assert "falls fastest at the last rates" in late.suggestions["steepest"].reason
 
 
@@ -332,13 +332,13 @@ def test_any_numbers_give_a_suggestion_or_a_reason(losses, falling):
     for s in found.suggestions.values():
         assert s.reason
         assert math.isnan(s.low) == math.isnan(s.high)
-        if not s.found:
+        if not s.answered:
             assert math.isnan(s.low)
             continue
         assert grid[0] <= s.lr <= grid[-1]
         assert finite[: np.searchsorted(grid, s.lr) + 1].all()
         assert math.isnan(s.low) or grid[0] <= s.low <= s.lr <= s.high <= grid[-1]
-    assert ("<- recommended" in text) == found.found
+    assert ("<- recommended" in text) == found.answered
 
 
 @settings(deadline=None, max_examples=50)
@@ -363,7 +363,7 @@ def test_the_table_is_aligned_and_says_what_is_recommended():
     assert {row[: len(head)].rstrip().__len__() for row in rows} == {len(head)}
     assert rows[0].endswith("<- recommended")
     assert not any("recommended" in row for row in rows[1:])
-    assert repr(found) == str(found)
+    assert repr(found) == "LRFind(lr=0.014; 3 sweeps over 100 rates from 1e-06 to 1e+02)"
     assert all(len(line) <= 79 for line in str(LRFind(RATES, np.ones((1, 100)))).splitlines())
 
 

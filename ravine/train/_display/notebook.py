@@ -1,6 +1,6 @@
 """The display of a notebook: an HTML table that is updated in place, with a bar below it while an epoch runs.
 
-Needs nothing beside IPython, no widgets. Every text in it is escaped.
+Needs only IPython, no widgets. All text is escaped.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from html import escape
 from typing import Any
 
 from ravine.train._display.cells import Layout, cell
-from ravine.train._display.redrawn import Redrawn
+from ravine.train._display.redrawn import Pace, Redrawn
 
 
 def in_notebook() -> bool:
-    """Whether this program is the kernel of a notebook; IPython in a terminal is a terminal."""
+    """Whether this program is the kernel of a notebook, and not IPython in a terminal."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return any(base.__name__ == "ZMQInteractiveShell" for base in type(shell).__mro__)
 
 
 class Notebook(Redrawn):
-    """Shows the table in the output of the running cell; where there is no HTML, as plain text."""
+    """Shows the table in the output of the running cell, as HTML and as plain text."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, pace: Pace | None = None) -> None:
+        super().__init__(pace)
         self._columns: Sequence[str] = ()
         self._html: list[str] = []
         self._text: list[str] = []
@@ -73,7 +73,7 @@ class Notebook(Redrawn):
             progress = self._progress
             facts = "  ".join([progress.head, *filter(None, progress.facts().values())])
             text.append(facts)
-            value = "" if progress.share is None else f' value="{progress.share:.4f}"'
+            value = "" if progress.fraction is None else f' value="{progress.fraction:.4f}"'
             html += (
                 f'<div><progress max="1"{value}></progress> <span style="white-space: pre">{escape(facts)}</span></div>'
             )

@@ -28,7 +28,7 @@ from ravine.train._recorder import Recorder
 from ravine.train._schedules.hyper_schedule import HyperSchedule
 
 _SHAPING = ("before_batch", "after_loss", "before_step", "forward_context", "stepper")
-"""A callback that has one of these changes what a step does, and so takes part in a sweep."""
+"""A callback that has one of these changes what a step does, so it takes part in a sweep."""
 
 
 def find(
@@ -44,7 +44,7 @@ def find(
     orders: int,
     quiet: bool,
 ) -> LRFind:
-    """Sweep, once for each order of the data; everything is afterwards as it was. See :meth:`Learner.lr_find`."""
+    """Sweep once for each order of the data, and leave everything as it was. See :meth:`Learner.lr_find`."""
     if not isinstance(orders, int) or orders < 1:
         raise OptionError(f"orders {orders!r}: sweep over a whole number of orders of the data, at least 1.")
     if stepping.needs_closure(optimizer):
@@ -80,7 +80,7 @@ def _copy(
     shaping = [c for c in callbacks if any(getattr(type(c), n) is not getattr(Callback, n) for n in _SHAPING)]
     shaping = [c for c in shaping if not (isinstance(c, HyperSchedule) or c.passive)]  # the rate is the sweep's
     try:
-        # in one go, so that the copied optimizer has the copied model's parameters, whatever opt_func chose of them
+        # together, so that the copied optimizer has the copied model's parameters, whichever of them opt_func chose
         model, optimizer, loss_func, shaping = copy.deepcopy((model, optimizer, loss_func, shaping))
     except Exception as error:  # whatever a module's own __deepcopy__ raises
         raise TrainingError(

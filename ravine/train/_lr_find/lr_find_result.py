@@ -19,7 +19,7 @@ from ravine.train._lr_find.lr_rules import Suggestion, short, suggest
 
 
 class LRFind:
-    """The result of a search: the sweeps, and what each rule makes of them.
+    """The result of a learning-rate search: the sweeps, and what each rule suggests. Printing it shows the suggestions.
 
     Args:
         rates: the learning rates tried, ascending, shape (steps,).
@@ -36,11 +36,11 @@ class LRFind:
 
     @property
     def _recommended(self) -> Suggestion | None:
-        return next((s for s in self.suggestions.values() if s.found), None)
+        return next((s for s in self.suggestions.values() if s.answered), None)
 
     @property
-    def found(self) -> bool:
-        """Whether any rule has an answer."""
+    def answered(self) -> bool:
+        """Whether any rule suggests a rate."""
         return self._recommended is not None
 
     @property
@@ -48,7 +48,7 @@ class LRFind:
         """The recommended rate: the valley's, else the steepest descent's, else the minimum's.
 
         Raises:
-            OptionError: no rule has an answer; it says why.
+            OptionError: no rule suggests one; the text says why.
         """
         if self._recommended is None:
             raise OptionError(f"There is no learning rate to suggest. {self._refusals()}")
@@ -64,7 +64,7 @@ class LRFind:
             self.losses,
             [(s.rule, s.lr, s.low, s.high) for s in self.suggestions.values()],
             title="learning-rate finder",
-            reason="" if self.found else self._refusals(),
+            reason="" if self.answered else self._refusals(),
         )
         if path is not None:
             files.write(Path(path), png(figure))
@@ -77,18 +77,18 @@ class LRFind:
         return {"rates": self.rates.tolist(), "losses": losses, "suggestions": suggestions}
 
     def _refusals(self) -> str:
-        """Each reason once, after the rules that it stops."""
+        """Why rules have no answer: each reason once, after the names of its rules."""
         rules: dict[str, list[str]] = {}
         for s in self.suggestions.values():
-            if not s.found:
+            if not s.answered:
                 rules.setdefault(s.reason, []).append(s.rule)
-        if len(rules) == 1 and not self.found:
+        if len(rules) == 1 and not self.answered:
             return next(iter(rules))
         return "\n".join(f"{' and '.join(names)}: {reason}" for reason, names in rules.items())
 
     def __str__(self) -> str:
         lines = []
-        if self.found:
+        if self.answered:
             rows = [("rule", "lr", "low", "high")]
             rows += [(s.rule, short(s.lr), short(s.low), short(s.high)) for s in self.suggestions.values()]
             lines = [f"{rule:<9}{lr:>9}{low:>9}{high:>9}".rstrip() for rule, lr, low, high in rows]
@@ -97,11 +97,13 @@ class LRFind:
         else:
             lines = ["There is no learning rate to suggest."]
         for line in filter(None, self._refusals().splitlines()):
-            lines += textwrap.wrap(line, 79, subsequent_indent="  " if self.found else "")
+            lines += textwrap.wrap(line, 79, subsequent_indent="  " if self.answered else "")
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        return str(self)
+        tried = f"{len(self.rates)} rates from {short(self.rates[0])} to {short(self.rates[-1])}"
+        suggestion = f"lr={short(self.lr)}" if self.answered else "no suggestion"
+        return f"LRFind({suggestion}; {len(self.losses)} sweeps over {tried})"
 
     def _repr_png_(self) -> bytes:
         from ravine.plotting._style import png

@@ -31,7 +31,7 @@ def draw_lr_find(
     Args:
         rates: ascending, shape (steps,).
         losses: shape (orders, steps), NaN from where a sweep ended.
-        suggestions: (rule, lr, low, high); NaN for what there is not.
+        suggestions: (rule, lr, low, high); NaN for what is missing.
         title: the line over the picture.
         reason: written into the picture: why there are no suggestions.
     """
@@ -41,28 +41,28 @@ def draw_lr_find(
         2 if rows else 1, 1, sharex=True, height_ratios=[1, 0.055 * len(rows) + 0.02] if rows else [1], squeeze=False
     ).flatten()
     table = np.where(np.isfinite(losses), np.clip(losses, -_MOST, _MOST), np.nan)
-    seen = np.isfinite(table).all(axis=0)
+    finite = np.isfinite(table).all(axis=0)
     upper.set_xscale("log")
     if len(rates) > 1:
         upper.set_xlim(rates[0], rates[-1])
-    look = line(0, False)
+    style = line(0, False)
     if len(table) > 1:
         upper.fill_between(
-            rates, table.min(axis=0), table.max(axis=0), color=look.colour, alpha=0.18, linewidth=0, label="all sweeps"
+            rates, table.min(axis=0), table.max(axis=0), color=style.colour, alpha=0.18, linewidth=0, label="all sweeps"
         )
     mean = table.mean(axis=0)
-    upper.plot(rates, mean, **look.options())
-    if seen.any():
-        _limit(upper, mean[seen])
+    upper.plot(rates, mean, **style.options())
+    if finite.any():
+        _limit(upper, mean[finite])
     upper.set_ylabel("loss" if len(table) == 1 else f"loss, mean and range of {len(table)} sweeps")
     upper.set_title(title, loc="left", parse_math=False)
     tidy(upper)
     for index, (_, lr, _, _) in enumerate(rows):
         if not math.isnan(lr):
-            height = float(np.interp(math.log(lr), np.log(rates[seen]), mean[seen]))
-            style = {"color": line(index + 1, False).colour, "zorder": 6 + len(rows) - index}
-            upper.axvline(lr, linewidth=1, linestyle=":", color=style["color"])
-            upper.plot(lr, height, _MARKERS[index % len(_MARKERS)], markersize=9, markeredgecolor="white", **style)
+            height = float(np.interp(math.log(lr), np.log(rates[finite]), mean[finite]))
+            options = {"color": line(index + 1, False).colour, "zorder": 6 + len(rows) - index}
+            upper.axvline(lr, linewidth=1, linestyle=":", color=options["color"])
+            upper.plot(lr, height, _MARKERS[index % len(_MARKERS)], markersize=9, markeredgecolor="white", **options)
     if lower:
         _rows(lower[0], rows)
     (lower or [upper])[-1].set_xlabel("learning rate")

@@ -1,9 +1,9 @@
 """What the losses of learning-rate sweeps say about the rate to train with.
 
-Three rules read the curve of loss against rate. What is done otherwise than elsewhere, because it failed there:
-a curve ends at its first loss that is not finite (leaving such losses out moves the others to wrong rates),
-slopes are taken against the logarithm of the rate, a single spike counts for nothing, and a rule without an
-answer says why. Does no training and draws nothing.
+Three rules read the curve of loss against rate. They differ from those of other libraries where those failed: a curve
+ends at its first loss that is not finite (dropping such losses would shift the others to wrong rates), slopes are
+taken against the logarithm of the rate, a single spike has no effect, and a rule without an answer says why. Trains
+nothing and draws nothing.
 """
 
 from __future__ import annotations
@@ -18,22 +18,21 @@ import numpy as np
 from ravine.errors import OptionError
 
 RULES = ("valley", "steepest", "minimum")
-"""Of those that answer, the first is recommended."""
+"""The first of them that has an answer is recommended."""
 
-LEAST = 10  # rates: a curve of fewer has no shape
-RECENT = 5  # losses, whose median neither one nor two bad batches can move
-_SIGNAL = 8.0  # standard errors that a fall must have; of 1000 simulated curves of mere noise 0 to 10 have it
+LEAST = 10  # rates: fewer do not show the shape of the curve
+RECENT = 5  # losses: one or two bad batches do not move their median
+_SIGNAL = 8.0  # standard errors that a fall must have; of 1000 simulated curves of pure noise 0 to 10 have it
 _ROUNDING = 1e-6  # a fall below this share of the loss is float32's rounding
-_EDGE = 0.1  # share of the fall left out at each end of the valley, where the curve is flat
+_EDGE = 0.1  # fraction of the fall left out at each end of the valley, where the curve is flat
 
 
 @dataclass(frozen=True)
 class Suggestion:
     """What one rule says.
 
-    ``lr`` is NaN where the rule has no answer; then ``reason`` says why in a sentence. ``low`` to ``high`` is
-    where the rule's answers for the single sweeps lie, with ``lr`` among them; NaN where fewer than two
-    sweeps alone have an answer.
+    ``lr`` is NaN where the rule has no answer; ``reason`` then says why. ``low`` to ``high`` is the range of the
+    rule's answers over the individual sweeps, ``lr`` included; NaN where fewer than two of them have an answer.
     """
 
     rule: str
@@ -43,7 +42,7 @@ class Suggestion:
     reason: str
 
     @property
-    def found(self) -> bool:
+    def answered(self) -> bool:
         """Whether the rule has an answer."""
         return not math.isnan(self.lr)
 
@@ -71,26 +70,26 @@ def suggest(
     grid, table = _checked(rates, losses)
     lengths = _lengths(table)
     count = int(lengths.min())
-    reason = _tooshort(grid, table, lengths)
+    reason = _too_short(grid, table, lengths)
     if reason:
         return {rule: Suggestion(rule, math.nan, math.nan, math.nan, reason) for rule in RULES}
     ended = count < len(grid)
-    # shares of the largest loss: nothing below can overflow, and rounding has the same size in every case
+    # relative to the largest loss: nothing below can overflow, and rounding has the same size in every case
     size = np.abs(table[:, :count]).max() or 1.0
     table = table[:, :count] / size
-    curve = _Curve(grid[:count], table.mean(axis=0), ended)
+    curve = _SweepCurve(grid[:count], table.mean(axis=0), ended)
     reason = _no_fall(curve, table, size)
-    alone = [_Curve(grid[:count], row, ended) for row in table]
+    alone = [_SweepCurve(grid[:count], row, ended) for row in table]
     return {rule: _apply(rule, curve, alone, reason) for rule in RULES}
 
 
-class _Curve:
+class _SweepCurve:
     """One smoothed curve: where it starts, how far it falls and where it is lowest."""
 
     def __init__(self, rates: np.ndarray, losses: np.ndarray, ended: bool) -> None:
         self.rates, self.ended = rates, ended
         calm = _windows(losses, RECENT, np.median)
-        # what lies above the start says only that it diverged; its size must not leak into the mean
+        # losses above the start only say that it diverged; their size must not affect the mean
         start, low = calm[0], calm.min()
         self.width = 2 * max(1, len(rates) // 24) + 1
         self.losses = _windows(np.minimum(calm, start + (start - low)), self.width, np.mean)
@@ -99,12 +98,12 @@ class _Curve:
         self.fall = self.start - self.low
         # an end as low as the minimum, and no divergence: nothing shows that higher rates are worse
         self.open = not ended and bool(self.losses[-1] <= self.low + _EDGE * self.fall)
-        # the loss is from before the update: what the last rate does was not seen any more
+        # the loss is from before the update: the effect of the last rate was not measured
         self.last = len(rates) - 2
 
-    def crossing(self, share: float) -> float:
-        """The logarithm of the rate where this share of the fall was done for the first time."""
-        goal = self.start - share * self.fall
+    def crossing(self, fraction: float) -> float:
+        """The logarithm of the rate at which this fraction of the fall was reached first."""
+        goal = self.start - fraction * self.fall
         after = int((self.losses <= goal).argmax())
         if after == 0:
             return math.log(self.rates[0])
@@ -112,14 +111,14 @@ class _Curve:
         return float(np.interp(goal, [low, high], np.log(self.rates[[after, after - 1]])))
 
 
-def _valley(curve: _Curve) -> float | str:
+def _valley(curve: _SweepCurve) -> float | str:
     if curve.open:
         return f"{_unfinished(curve)} Let the sweep end higher."
     top, bottom = curve.crossing(_EDGE), curve.crossing(1 - _EDGE)
     return math.exp(top + (bottom - top) * 2 / 3)
 
 
-def _steepest(curve: _Curve) -> float | str:
+def _steepest(curve: _SweepCurve) -> float | str:
     slopes = np.gradient(curve.losses, np.log(curve.rates))[: curve.lowest + 1]
     at = int(slopes.argmin())
     if curve.open and at >= len(curve.rates) - 1 - curve.width:
@@ -127,7 +126,7 @@ def _steepest(curve: _Curve) -> float | str:
     return float(curve.rates[at])
 
 
-def _minimum(curve: _Curve) -> float | str:
+def _minimum(curve: _SweepCurve) -> float | str:
     if curve.open:
         return f"{_unfinished(curve)} Let the sweep end higher."
     rate = curve.rates[curve.lowest] / 10
@@ -139,32 +138,36 @@ def _minimum(curve: _Curve) -> float | str:
     return float(rate)
 
 
-_FINDERS: dict[str, Callable[[_Curve], float | str]] = {"valley": _valley, "steepest": _steepest, "minimum": _minimum}
+_FINDERS: dict[str, Callable[[_SweepCurve], float | str]] = {
+    "valley": _valley,
+    "steepest": _steepest,
+    "minimum": _minimum,
+}
 
 
-def _apply(rule: str, curve: _Curve, alone: Sequence[_Curve], reason: str) -> Suggestion:
-    """The rule's answer for the mean of the sweeps, and where those for the single ones lie."""
+def _apply(rule: str, curve: _SweepCurve, alone: Sequence[_SweepCurve], reason: str) -> Suggestion:
+    """The rule's answer for the mean of the sweeps, and the range of its answers for the individual ones."""
     answer = reason or _answer(rule, curve)
     if isinstance(answer, str):
         return Suggestion(rule, math.nan, math.nan, math.nan, answer)
     single = [a for a in (_answer(rule, one) for one in alone if one.fall > 0) if not isinstance(a, str)]
-    said = {
+    why = {
         "valley": "two thirds of the way down the fall of the loss",
         "steepest": "where the loss falls fastest",
         "minimum": "a tenth of the rate at the lowest loss",
     }[rule]
     if curve.open:
-        said += "; the loss had not risen again by the last rate, so a higher rate may do as well"
+        why += "; the loss had not risen again by the last rate, so a higher rate may do as well"
     if len(alone) == 1:
-        return Suggestion(rule, answer, math.nan, math.nan, f"{said}; one sweep shows no spread")
+        return Suggestion(rule, answer, math.nan, math.nan, f"{why}; one sweep shows no spread")
     if len(single) < 2:
-        return Suggestion(rule, answer, math.nan, math.nan, f"{said}; too few sweeps alone show it to tell a spread")
-    said += f"; the spread is that of {len(single)} of {len(alone)} sweeps"
-    return Suggestion(rule, answer, min(*single, answer), max(*single, answer), said)
+        return Suggestion(rule, answer, math.nan, math.nan, f"{why}; too few individual sweeps show it to give a range")
+    why += f"; the range is that of {len(single)} of {len(alone)} sweeps"
+    return Suggestion(rule, answer, min(*single, answer), max(*single, answer), why)
 
 
-def _answer(rule: str, curve: _Curve) -> float | str:
-    """A rate between the first and the last whose effect was seen, or why there is none."""
+def _answer(rule: str, curve: _SweepCurve) -> float | str:
+    """A rate between the first and the last whose effect was measured, or why there is none."""
     answer = _FINDERS[rule](curve)
     if isinstance(answer, str):
         return answer
@@ -190,21 +193,21 @@ def _lengths(table: np.ndarray) -> np.ndarray:
 
 
 def _windows(values: np.ndarray, width: int, reduce: Callable[..., Any]) -> np.ndarray:
-    """``reduce`` over the ``width`` values around each; beyond both ends the curve is taken as mirrored."""
+    """``reduce`` over the ``width`` values around each; beyond both ends the curve is mirrored."""
     padded = np.pad(values, width // 2, mode="reflect")
-    found: np.ndarray = reduce(np.lib.stride_tricks.sliding_window_view(padded, width), axis=1)
-    return found
+    reduced: np.ndarray = reduce(np.lib.stride_tricks.sliding_window_view(padded, width), axis=1)
+    return reduced
 
 
-def _tooshort(grid: np.ndarray, table: np.ndarray, lengths: np.ndarray) -> str:
+def _too_short(grid: np.ndarray, table: np.ndarray, lengths: np.ndarray) -> str:
     """Why the curves are too short to be read, or nothing."""
     worst = int(lengths.argmin())
     count = int(lengths[worst])
     who = "" if len(table) == 1 else f" of sweep {worst + 1} of {len(table)}"
     if count == 0:
         return (
-            f"The loss{who} was {table[worst, 0]:g} at the first rate, {short(grid[0])}, before any update: the model "
-            "or its data give it, and no learning rate helps."
+            f"The loss{who} was {table[worst, 0]:g} at the first rate, {short(grid[0])}, before any update: it "
+            "comes from the model or its data, and no learning rate helps."
         )
     if len(grid) < LEAST:
         return f"Only {len(grid)} rates were tried; at least {LEAST} show the shape of the curve."
@@ -216,7 +219,7 @@ def _tooshort(grid: np.ndarray, table: np.ndarray, lengths: np.ndarray) -> str:
     return ""
 
 
-def _no_fall(curve: _Curve, table: np.ndarray, size: float) -> str:
+def _no_fall(curve: _SweepCurve, table: np.ndarray, size: float) -> str:
     """Why the mean of the sweeps holds no fall of the loss that means anything, or nothing."""
     between = f"between {short(curve.rates[0])} and {short(curve.rates[-1])}"
     if curve.fall <= _ROUNDING * np.abs(curve.losses).max():
@@ -237,17 +240,17 @@ def _no_fall(curve: _Curve, table: np.ndarray, size: float) -> str:
 
 
 def _noise(table: np.ndarray, count: int) -> float:
-    """The standard deviation of a loss, from the first ``count`` of each sweep, unmoved by single bad batches.
+    """A robust standard deviation of a loss, from the first ``count`` of each sweep.
 
-    Several sweeps differ from their mean by it; a single one from a straight line through its neighbours.
+    Of several sweeps around their mean; of a single one around a straight line through its neighbours.
     """
     table = table[:, :count]
     orders = len(table)
     if orders > 1:
-        apart = (table - table.mean(axis=0)) * math.sqrt(orders / (orders - 1))
+        residuals = (table - table.mean(axis=0)) * math.sqrt(orders / (orders - 1))
     else:
-        apart = np.diff(table, n=2, axis=1) / math.sqrt(6)  # variances 1 + 4 + 1
-    return float(np.median(np.abs(apart))) / 0.6745  # of a normal distribution, half lies within that
+        residuals = np.diff(table, n=2, axis=1) / math.sqrt(6)  # variances 1 + 4 + 1
+    return float(np.median(np.abs(residuals))) / 0.6745  # of a normal distribution, half lies within that
 
 
 def short(rate: float) -> str:
@@ -258,5 +261,5 @@ def _level(loss: float) -> str:
     return f"{loss:.3g}"
 
 
-def _unfinished(curve: _Curve) -> str:
+def _unfinished(curve: _SweepCurve) -> str:
     return f"The loss had not risen again by the last rate tried ({short(curve.rates[-1])})."
