@@ -1,10 +1,10 @@
-"""What went wrong in a run: the module that a NaN came from, and a diagnosis in plain words.
+"""What went wrong in a run: a diagnosis in plain words, and the module that a NaN came from.
 
-_evidence.py    what is known of a run, as plain arrays
-_rules.py       the table of rules; _rate_rules.py, _curve_rules.py and _layer_rules.py are their checks
-_readings.py    figures and words that several rules use
-_diagnosis.py   ``diagnose(run)``
-_nonfinite/     finds the module that a NaN came from
+_evidence.py          what is known of a run, as plain arrays; _learner_evidence.py gets it from a Learner
+_rules.py             the table of rules; _rate_rules.py, _curve_rules.py and _layer_rules.py are their checks
+_readings.py          figures and words that several rules use
+_diagnosis.py         ``diagnose(run)``
+_nonfinite/           finds the module that a NaN came from; _nonfinite_callback.py does so in a fit
 """
 
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ravine.diagnose._diagnosis import Diagnosis, Symptom, diagnose
     from ravine.diagnose._evidence import Evidence
     from ravine.diagnose._learner_evidence import evidence_of
-    from ravine.diagnose._nonfinite.find import trace
+    from ravine.diagnose._nonfinite.find import find_nonfinite
     from ravine.diagnose._nonfinite.finding import Finding
     from ravine.diagnose._nonfinite.reproduce import reproduce
     from ravine.diagnose._nonfinite_callback import FindNonFinite
@@ -28,8 +28,8 @@ __all__ = [
     "Symptom",
     "diagnose",
     "evidence_of",
+    "find_nonfinite",
     "reproduce",
-    "trace",
 ]
 
 __getattr__, __dir__ = lazy(
@@ -43,6 +43,6 @@ __getattr__, __dir__ = lazy(
         "diagnose": "ravine.diagnose._diagnosis",
         "evidence_of": "ravine.diagnose._learner_evidence",
         "reproduce": "ravine.diagnose._nonfinite.reproduce",
-        "trace": "ravine.diagnose._nonfinite.find",
+        "find_nonfinite": "ravine.diagnose._nonfinite.find",
     },
 )

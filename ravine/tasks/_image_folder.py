@@ -1,4 +1,4 @@
-"""Reads folders of pictures, one for each class, into one byte a pixel and colour. Knows no model and no download."""
+"""Reads folders of pictures, one for each class, into bytes. Knows no model and no download."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from ravine.errors import DataError
 from ravine.tasks._task import Data
 
 SIDE = 160
-_ENDINGS = {".jpeg", ".jpg", ".png"}
+_SUFFIXES = {".jpeg", ".jpg", ".png"}
 _PARTS = ("train", "val")
 _LAYOUT = "Pictures lie in train/CLASS/ and val/CLASS/ and end in .jpeg, .jpg or .png."
 
@@ -20,7 +20,7 @@ _LAYOUT = "Pictures lie in train/CLASS/ and val/CLASS/ and end in .jpeg, .jpg or
 class Normalize(nn.Module):
     """From bytes (rows, colours, height, width) to floats: ``mean`` becomes 0 and ``deviation`` 1 for each colour.
 
-    Both are shares of 255. It is a model's first layer, so that the data can stay bytes, a quarter of their floats.
+    Both are fractions of 255. As a model's first layer it lets the data stay bytes, a quarter of the size of floats.
     """
 
     mean: Tensor
@@ -38,7 +38,8 @@ class Normalize(nn.Module):
 def read(folder: Path) -> tuple[Data, Data, list[str]]:
     """The pictures to train and to test on, and the names of their classes.
 
-    Inputs are uint8 of shape (rows, 3, 160, 160): of each picture the middle square, scaled to 160 pixels. Targets are the classes' places in the sorted list of their names, int64.
+    Inputs are uint8 of shape (rows, 3, 160, 160): the central square of each picture, scaled to 160 pixels. Targets are
+    the positions of the classes in the sorted list of their names, int64.
 
     Raises:
         DataError: no such folder, no classes, other classes in ``val`` than in ``train``, a class without
@@ -51,25 +52,25 @@ def read(folder: Path) -> tuple[Data, Data, list[str]]:
             for part, names in zip(_PARTS, (train.keys() - test.keys(), test.keys() - train.keys()), strict=True)
             if names
         ]
-        raise DataError(f"{folder} has not the same classes in train and val: {'; '.join(only)}. {_LAYOUT}")
+        raise DataError(f"{folder} has different classes in train and val: {'; '.join(only)}. {_LAYOUT}")
     return _data(train), _data(test), sorted(train)
 
 
 def _classes(part: Path) -> dict[str, list[Path]]:
-    """The pictures of each class, in an order that no file system changes."""
+    """The pictures of each class, sorted, so that the order does not depend on the file system."""
     if not part.is_dir():
         raise DataError(f"There is no folder {part}. {_LAYOUT}")
     folders = [path for path in part.iterdir() if path.is_dir() and not path.name.startswith(".")]
     if not folders:
         raise DataError(f"{part} has no folder of a class in it. {_LAYOUT}")
-    found = {}
+    pictures = {}
     for folder in sorted(folders):
-        files = [path for path in folder.iterdir() if path.suffix.lower() in _ENDINGS]
-        # what macOS leaves beside a file begins with a dot and has its ending
-        found[folder.name] = sorted(path for path in files if not path.name.startswith("."))
-        if not found[folder.name]:
+        files = [path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES]
+        # macOS leaves files that begin with a dot and have the same ending
+        pictures[folder.name] = sorted(path for path in files if not path.name.startswith("."))
+        if not pictures[folder.name]:
             raise DataError(f"The class {folder} has no pictures. {_LAYOUT}")
-    return found
+    return pictures
 
 
 def _data(classes: dict[str, list[Path]]) -> Data:
@@ -88,9 +89,9 @@ def _picture(file: Path) -> Tensor:
     try:
         with Image.open(file) as opened:
             picture = opened.convert("RGB")
-    except Exception as error:  # decoders raise what they like on damaged bytes
+    except Exception as error:  # decoders raise many kinds of errors on damaged bytes
         raise DataError(f"The picture {file} cannot be read: {error}") from error
-    # only the middle square is scaled: all of a very long picture might not fit into memory
+    # only the central square is scaled: a very long picture might not fit into memory
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     square = picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))

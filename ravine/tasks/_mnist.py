@@ -1,7 +1,7 @@
-"""MNIST and Fashion-MNIST with networks of several kinds, and where their files come from.
+"""MNIST and Fashion-MNIST with several networks, and where their files come from.
 
-The files are, in this order: those in the folder the user names; those of Debian's package; a download
-into the user's cache, whose MD5 sums (those published with the data) are checked.
+The files are, in this order: those in the folder that the user names; those of Debian's package; a download into the
+user's cache, whose MD5 sums (as published with the data) are checked.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,8 @@ from torch.nn import functional
 from ravine.errors import DataError
 from ravine.tasks import _download as download
 from ravine.tasks import _idx as idx
-from ravine.tasks._task import Data, Task, accuracy, mlp, standardize
+from ravine.tasks._task import Data, Task, mlp, standardize
+from ravine.train import accuracy
 
 _TRAIN_IMAGES, _TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 _TEST_IMAGES, _TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
@@ -24,7 +25,7 @@ _SIDE, _CLASSES = 28, 10
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set's four gzipped files can be had: an address, their MD5 sums, and a package's folder."""
+    """Where to get a data set's four gzipped files: an address, their MD5 sums, and a package's folder."""
 
     url: str
     md5: Mapping[str, str]
@@ -68,7 +69,7 @@ def cnn() -> nn.Module:
     """
     layers: list[nn.Module] = []
     for before, after in ((1, 8), (8, 16), (16, 32)):
-        # pooling before ReLU gives the same numbers as after it, from a quarter of the work
+        # pooling before ReLU gives the same numbers as after it, with a quarter of the work
         layers += [nn.Conv2d(before, after, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(32 * 3 * 3, _CLASSES))
 
@@ -110,27 +111,27 @@ def _pair(images_file: Path, labels_file: Path) -> tuple[Tensor, Tensor]:
     images, labels = idx.read(images_file, dimensions=3), idx.read(labels_file, dimensions=1)
     if tuple(images.shape[1:]) != (_SIDE, _SIDE):
         size = f"{images.shape[1]} x {images.shape[2]}"
-        raise DataError(f"{images_file} holds images of {size} pixels; {_SIDE} x {_SIDE} are needed.")
+        raise DataError(f"{images_file} holds images of {size} pixels; they must have {_SIDE} x {_SIDE}.")
     if len(images) != len(labels):
         raise DataError(f"{images_file} holds {len(images)} images, but {labels_file} {len(labels)} labels.")
     if int(labels.max()) >= _CLASSES:
-        raise DataError(f"{labels_file} holds the label {int(labels.max())}; they go from 0 to {_CLASSES - 1}.")
+        raise DataError(f"{labels_file} holds the label {int(labels.max())}; labels go from 0 to {_CLASSES - 1}.")
     return images, labels.long()
 
 
 def _in_folder(folder: Path, name: str, source: Source) -> dict[str, Path]:
-    """The four files in that folder: the plain one where both forms are there."""
+    """The four files in that folder; a plain file is preferred to its .gz."""
     if not folder.is_dir():
         reason = "is not a folder" if folder.exists() else "does not exist"
         raise DataError(f"The data folder {folder} {reason}. {_how_to_get(name, source)}")
-    found = {}
+    paths = {}
     for file in _FILES:
         forms = [folder / file, folder / f"{file}.gz"]
-        found[file] = next((form for form in forms if form.is_file()), None)
-    missing = [file for file, path in found.items() if path is None]
+        paths[file] = next((form for form in forms if form.is_file()), None)
+    missing = [file for file, path in paths.items() if path is None]
     if missing:
         raise DataError(f"{folder} has no {', '.join(missing)} (plain or .gz). {_how_to_get(name, source)}")
-    return {file: path for file, path in found.items() if path is not None}
+    return {file: path for file, path in paths.items() if path is not None}
 
 
 def _how_to_get(name: str, source: Source) -> str:
@@ -139,5 +140,5 @@ def _how_to_get(name: str, source: Source) -> str:
         ways.append(source.by_hand)
     return (
         f"To get the data of {name}: {'; '.join(ways)}. "
-        "Name their folder with --data, or leave --data out to have them found or downloaded."
+        "Name their folder with --data, or leave --data out to have them downloaded."
     )

@@ -1,4 +1,4 @@
-"""Functions of two variables with known minima, on which an optimizer's path can be seen."""
+"""Functions of two variables with known minima, on which the path of an optimizer can be shown."""
 
 from functools import partial
 
@@ -49,10 +49,7 @@ _EPOCHS = {"rosenbrock": 20, "beale": 10, "ravine": 3}
 
 
 class Point(nn.Module):
-    """A model that is nothing but a point: whatever rows it reads, its output is ``point``, shape (2,).
-
-    In float64, because the last digits of such a small problem are what one looks at.
-    """
+    """A model that is only a point: whatever its inputs, the output is ``point``, shape (2,), in float64."""
 
     def __init__(self, start: tuple[float, float]) -> None:
         super().__init__()

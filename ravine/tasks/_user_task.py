@@ -1,6 +1,6 @@
-"""A task of the user's own: runs a Python file and calls its function that makes the Task.
+"""A task from the user's Python file: runs the file and calls its function that makes the Task.
 
-``ravine._files.code`` runs it: name only files that you trust. Says in the user's terms what is wrong with it.
+``ravine._files.code`` runs it: name only files that you trust.
 """
 
 import dataclasses
@@ -20,15 +20,15 @@ _DATA = "data"
 def load(path: Path, data: Path | None = None) -> Task:
     """The Task that the file's function returns.
 
-    The function is the one named ``task``, else the only one defined in the file whose name does not begin
-    with ``_`` and which needs no arguments. If it takes ``data``, it gets ``data``: a Path, or None. While the
-    file is run and the function is called, modules beside the file can be imported; the file itself is
-    run afresh every time, they are imported once. A Task without a name gets the file's, without ``.py``.
+    The function is the one named ``task``, else the only one defined in the file whose name does not begin with ``_``
+    and which needs no arguments. If it takes ``data``, it gets ``data``: a Path, or None. The file can import modules
+    next to it; they are imported once, while the file is run each time. A Task without a name gets that of the file,
+    without ``.py``.
 
     Raises:
         DataError: there is no such file, or it raises.
-        OptionError: it has no such function or several, the function returns no Task, or it takes no data and
-            ``data`` was given.
+        OptionError: it has no such function or several, the function returns no Task, or ``data`` was given and it
+            takes none.
     """
     path = path.absolute()
     if not path.is_file():
@@ -40,20 +40,20 @@ def load(path: Path, data: Path | None = None) -> Task:
         takes_data = any(_is_data(parameter) for parameter in inspect.signature(function).parameters.values())
         if data is not None and not takes_data:
             raise OptionError(
-                f"{function.__name__}() in {path} takes no data, so a data folder has no use. "
-                f"Let it take some: def {function.__name__}(data)."
+                f"{function.__name__}() in {path} takes no data, so leave the data folder out, "
+                f"or let the function take it: def {function.__name__}(data)."
             )
         with code.explained(path):
             made = function(**{_DATA: data}) if takes_data else function()
         if not isinstance(made, Task):
-            found = "nothing: is `return` missing?" if made is None else f"a {type(made).__name__}."
-            raise OptionError(f"{function.__name__}() in {path} must return a ravine.tasks.Task; it returned {found}")
+            what = "nothing: is `return` missing?" if made is None else f"a {type(made).__name__}."
+            raise OptionError(f"{function.__name__}() in {path} must return a ravine.tasks.Task; it returned {what}")
     if made.name != DEFAULT_NAME:
         return made
     try:
         return dataclasses.replace(made, name=path.stem)
     except OptionError as error:
-        raise OptionError(f"{path} gives its Task no name and has none to lend. {error}") from error
+        raise OptionError(f"{path} gives its Task no name, and the file's name cannot be used. {error}") from error
 
 
 def _function(module: ModuleType, path: Path) -> Callable[..., Any]:
@@ -72,11 +72,13 @@ def _function(module: ModuleType, path: Path) -> Callable[..., Any]:
         for name, value in members.items()
         if getattr(value, "__module__", None) == module.__name__ and inspect.isfunction(inspect.unwrap(value))
     }
-    found = [name for name, value in own.items() if not name.startswith("_") and _needs_nothing(value)]
-    if len(found) == 1:
-        return own[found[0]]
-    if found:
-        raise OptionError(f"{path} has several functions that might make a Task: {', '.join(found)}. Name one `task`.")
+    candidates = [name for name, value in own.items() if not name.startswith("_") and _needs_nothing(value)]
+    if len(candidates) == 1:
+        return own[candidates[0]]
+    if candidates:
+        raise OptionError(
+            f"{path} has several functions that might make a Task: {', '.join(candidates)}. Name one of them `task`."
+        )
     others = f" (it has {', '.join(own)})" if own else ""
     raise OptionError(f"{path} has no function that could make a Task{others}. Write one: def task() -> Task.")
 

@@ -1,7 +1,4 @@
-"""Pictures of what the steps of a run did to each parameter: as lines over the steps, and as a map of colours.
-
-Draws the rows of a history; keeps no figures and judges nothing.
-"""
+"""Plots of what the steps of a run did to each parameter: as lines over the steps, and as a heat map."""
 
 from __future__ import annotations
 
@@ -29,12 +26,12 @@ _FEW = 8  # lines that can be named at their ends
 _NAMED = 40  # rows of a map that can be named, and colours of a bar beside lines
 _DECADES = 10  # that an axis goes to each side of its middle value
 _DRAWN = (1e-100, 1e100)  # a logarithm needs more than 0, and matplotlib room above
-# neither colour map has red, also for those who cannot tell it from green: to them it is a dark yellow
+# the colour map has no red, nor the dark yellow that the colour-blind see instead
 _RED, _GREY = "#CC3311", "0.35"
 
 
 class Rows(Protocol):
-    """What is drawn: rows of steps, each from ``first`` to ``last``, and arrays of shape (rows, parameters)."""
+    """What can be drawn: rows of steps, each from ``first`` to ``last``, and arrays of shape (rows, parameters)."""
 
     @property
     def names(self) -> Sequence[str]: ...
@@ -61,8 +58,8 @@ def draw_lines(
     """A matplotlib figure with a line for each parameter over the steps, on a logarithmic axis.
 
     Colours go from the first parameter to the last. A value lies in the middle of the steps that its row covers.
-    What is NaN or infinite leaves a gap, and 0 lies on the lower edge. Triangles at the top mark the rows in which
-    gradients of the drawn parameters were not finite.
+    NaN and infinity leave a gap, and 0 lies on the lower edge. Triangles at the top mark rows in which gradients of
+    these parameters were not finite.
 
     Args:
         history: the rows to draw.
@@ -87,12 +84,12 @@ def draw_lines(
     few = len(columns) <= _FEW
     ends = []
     for label, colour, column in zip(labels, colours, values.clip(low, high).T, strict=True):
-        look = Line(colour, "-", 1.8 if few else 1.0, 3)
+        style = Line(colour, "-", 1.8 if few else 1.0, 3)
         known = np.isfinite(column)
-        # between two gaps there is no line to be seen: a dot
+        # a single value between two gaps is not visible as a line: a dot
         alone = (known & ~np.append(False, known[:-1]) & ~np.append(known[1:], False)).nonzero()[0].tolist()
-        axes.plot(places, column, **look.options(), marker="o", markersize=3, markevery=alone)
-        ends.append((label, column[known][-1], look) if known.any() else (f"{label} (no value)", math.nan, look))
+        axes.plot(places, column, **style.options(), marker="o", markersize=3, markevery=alone)
+        ends.append((label, column[known][-1], style) if known.any() else (f"{label} (no value)", math.nan, style))
     _steps_axis(axes, history, 0.0, "a point")
     axes.set_ylabel(FIGURES[figure])
     tidy(axes)
@@ -113,8 +110,8 @@ def draw_lines(
 def draw_heatmap(history: Rows, figure: str = "ratio", *, path: Path | str | None = None) -> Any:
     """A matplotlib figure of the parameters, the first on top, against the steps; the figure's logarithm as colour.
 
-    Rows in which gradients were not finite are red, and what has no value is hatched. 0, and single values that lie
-    far from all others, have the colour of the bar's end.
+    Rows in which gradients were not finite are red, and missing values are hatched. 0, and single values far from all
+    others, have the colour at the end of the bar.
 
     Args:
         history: the rows to draw.
@@ -132,7 +129,7 @@ def draw_heatmap(history: Rows, figure: str = "ratio", *, path: Path | str | Non
     low, high = _colour_limits(values)
     picture = blank(9.5, 2.2 + 0.145 * min(max(len(columns), 12), _NAMED))
     axes = picture.add_subplot()
-    # seen wherever there is no cell; told from every colour also in black and white
+    # visible wherever there is no cell; differs from every colour in black and white, too
     axes.patch.set(facecolor="white", edgecolor="0.75", hatch="/////", linewidth=0)
     steps = np.append(history.first - 0.5, history.last[-1] + 0.5)
     rows = np.arange(len(columns) + 1) - 0.5
@@ -167,20 +164,20 @@ def _columns(history: Rows, figure: str, names: Sequence[str]) -> list[int]:
         if name not in history.names:
             raise OptionError(f"There is no parameter {name!r}. {nearest(name, history.names)}")
     if not len(history):
-        raise OptionError("There is nothing to draw: no step was recorded yet.")
+        raise OptionError("There is nothing to draw: no step has been recorded yet.")
     if not history.names:
         raise OptionError("There is nothing to draw: the history has no parameters.")
     return [i for i, name in enumerate(history.names) if not wanted or name in wanted]
 
 
 def _positive(values: np.ndarray) -> np.ndarray:
-    """What a logarithm can show: 0 stays, NaN is what is not finite."""
-    found = np.asarray(values, dtype=np.float64)
-    return np.where(np.isfinite(found), np.where(found > 0, found.clip(*_DRAWN), 0.0), np.nan)
+    """What a logarithmic axis can show: 0 stays, and what is not finite becomes NaN."""
+    numbers = np.asarray(values, dtype=np.float64)
+    return np.where(np.isfinite(numbers), np.where(numbers > 0, numbers.clip(*_DRAWN), 0.0), np.nan)
 
 
 def _limits(values: np.ndarray, include: list[float]) -> tuple[float, float, str]:
-    """The limits of the axis, and what to say of values beyond them."""
+    """The limits of the axis, and a note on values beyond them."""
     logs = np.log10(values[values > 0])
     if not len(logs):
         logs = np.array([-4.0, 0.0])
@@ -195,21 +192,21 @@ def _limits(values: np.ndarray, include: list[float]) -> tuple[float, float, str
 
 
 def _colour_limits(values: np.ndarray) -> tuple[float, float]:
-    """All values but the outermost hundredths: the first step of a bias that began at 0 must not take the colours."""
+    """All values but the outermost 1 % at each end: a bias that starts at 0 must not use up the colours."""
     logs = np.log10(values[values > 0])
     low, high = np.quantile(logs, [0.01, 0.99]).tolist() if len(logs) else (-1.0, 0.0)
-    room = max(0.0, 1.0 - (high - low)) / 2  # less than a decade would make much of little
+    room = max(0.0, 1.0 - (high - low)) / 2  # less than a decade would exaggerate small differences
     return 10.0 ** (low - room), 10.0 ** (high + room)
 
 
 def _colours(count: int) -> list[Any]:
-    """From dark violet to green: the map's yellow end could not be seen on white."""
+    """From dark violet to green: yellow would not be visible on white."""
     from matplotlib import colormaps
 
     return [tuple(colour) for colour in colormaps["viridis"](np.linspace(0.0, 0.87, count))]
 
 
-# --- what stands around it ---------------------------------------------------------------------------------------
+# --- labels ------------------------------------------------------------------------------------------------------
 
 
 def _steps_axis(axes: Any, history: Rows, room: float, part: str) -> None:
@@ -225,15 +222,15 @@ def _steps_axis(axes: Any, history: Rows, room: float, part: str) -> None:
 
 
 def _mark_usual(axes: Any) -> None:
-    axes.axhline(USUAL, color="white", linewidth=2.5, alpha=0.85, zorder=4)  # seen also among many lines
+    axes.axhline(USUAL, color="white", linewidth=2.5, alpha=0.85, zorder=4)  # visible among many lines
     axes.axhline(USUAL, color="black", linewidth=1, linestyle=(0, (4, 3)), zorder=4)
     box = {"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
     place = {"xycoords": axes.get_yaxis_transform(), "xytext": (0, 4), "textcoords": "offset points"}
     axes.annotate("1e-3: usual", (0.008, USUAL), **place, fontsize=8.5, color=_GREY, bbox=box, zorder=6)
 
 
-def _head(axes: Any, history: Rows, columns: Sequence[int], notes: list[tuple[str, str]], look: str = "") -> None:
-    """The title, and below it notes: first of gradients that were not finite, marked over the picture."""
+def _head(axes: Any, history: Rows, columns: Sequence[int], notes: list[tuple[str, str]], mark: str = "") -> None:
+    """The title and the notes below it, the first on gradients that were not finite, with marks above the axes."""
     counts = np.asarray(history.nonfinite)[:, columns].sum(axis=1)
     rows = counts.nonzero()[0]
     if len(rows):
@@ -242,15 +239,15 @@ def _head(axes: Any, history: Rows, columns: Sequence[int], notes: list[tuple[st
         axes.plot(at, np.full(len(at), 1.013), transform=axes.get_xaxis_transform(), clip_on=False, **marks)
         first, last, count = int(history.first[rows[0]]), int(history.last[rows[0]]), int(counts.sum())
         what = "1 element of a gradient was" if count == 1 else f"{count:,} elements of gradients were"
-        notes = [(f"▼ {look}{what} not finite, first in {_steps(first, last)}.", _RED), *notes]
-    ground = 10 if len(rows) else 4
+        notes = [(f"▼ {mark}{what} not finite, first in {_steps(first, last)}.", _RED), *notes]
+    base = 10 if len(rows) else 4
     for height, (text, colour) in enumerate(reversed(notes)):
         over = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
-        axes.annotate(text, (0, 1), xytext=(0, ground + 13 * height), **over, fontsize=9, color=colour)
+        axes.annotate(text, (0, 1), xytext=(0, base + 13 * height), **over, fontsize=9, color=colour)
     only = f"{len(columns):,} of {len(history.names):,}" if len(columns) < len(history.names) else f"{len(columns):,}"
     many = "parameter" if only == "1" else "parameters"
     title = f"{only} {many}, {_steps(int(history.first[0]), int(history.last[-1]))}"
-    axes.set_title(title, loc="left", fontsize=12, pad=ground + 2 + 13 * len(notes))
+    axes.set_title(title, loc="left", fontsize=12, pad=base + 2 + 13 * len(notes))
 
 
 def _steps(first: int, last: int) -> str:
@@ -271,7 +268,7 @@ def _name_colours(picture: Any, axes: Any, labels: Sequence[str], colours: Seque
 
 
 def _name_ticks(axes: Any, labels: Sequence[str], most: int) -> None:
-    """Names at the rows of a map or at the colours of a bar, thinned to so many."""
+    """Names at the rows of a heat map or at the colours of a bar, at most so many."""
     every = -(-len(labels) // most)
     shown = list(range(0, len(labels), every))
     shown[-1] = len(labels) - 1  # the first and the last are always named

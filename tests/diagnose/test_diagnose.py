@@ -97,12 +97,12 @@ def test_a_healthy_run_yields_nothing(name, seed):
 
 def test_findings_are_a_sequence_with_causes_first():
     diagnosis = diagnose(faulty())
-    assert [finding.rule for finding in diagnosis] == ["rate_too_high", "dead_units"]
+    assert [symptom.rule for symptom in diagnosis] == ["rate_too_high", "dead_units"]
     assert isinstance(diagnosis, Diagnosis)
     assert isinstance(diagnosis[0], Symptom)
     assert diagnosis[:1] == (diagnosis[0],)
     assert len(diagnosis) == 2
-    assert repr(diagnosis) == "<Diagnosis: rate_too_high, dead_units in 138 steps>"
+    assert repr(diagnosis) == "Diagnosis(rate_too_high, dead_units in 138 steps)"
 
 
 def test_what_follows_from_a_finding_is_not_shown():
@@ -122,7 +122,9 @@ def test_what_follows_from_a_finding_is_not_shown():
 
 def test_the_text_says_what_was_found_and_what_to_try():
     text = str(diagnose(faulty()))
-    assert text.startswith("2 findings, the most serious first, in 138 steps\n\n1. Learning rate too high\n   The loss")
+    assert text.startswith(
+        "2 problems found in 138 steps, the most serious first\n\n1. Learning rate too high\n   The loss"
+    )
     assert "\n   Try: Divide the learning rate by 10" in text
     assert "\n\n2. Dead units\n" in text
     assert max(map(len, text.splitlines())) <= 100
@@ -130,16 +132,16 @@ def test_the_text_says_what_was_found_and_what_to_try():
 
 def test_the_text_of_a_healthy_run_says_what_was_looked_at():
     text = " ".join(str(diagnose(healthy())).split())
-    assert text.startswith("nothing found in 69 steps Looked at")
+    assert text.startswith("No problem found in 69 steps Examined")
     assert "the loss of 69 steps, the history of 4 parameters, the units of 1 layer, the validation of 3 epochs" in text
-    assert "Not known" not in text
-    assert repr(diagnose(healthy())) == "<Diagnosis: nothing found in 69 steps>"
+    assert "Not available" not in text
+    assert repr(diagnose(healthy())) == "Diagnosis(no problem in 69 steps)"
 
 
 def test_the_text_says_what_was_not_known():
     text = str(diagnose(ravine.diagnose.Evidence(losses=healthy().losses)))
-    assert "Not known: a history, units, validation." in text
-    assert str(diagnose(ravine.diagnose.Evidence())).startswith("nothing found in 0 steps")
+    assert "Not available: a history, units, validation." in text
+    assert str(diagnose(ravine.diagnose.Evidence())).startswith("No problem found in 0 steps")
 
 
 def test_a_run_is_evidence_its_folder_or_what_gives_it(tmp_path):

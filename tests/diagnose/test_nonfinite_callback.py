@@ -166,7 +166,7 @@ def test_a_fault_that_does_not_come_again_still_ends_the_fit():
 
     learn = learner(nn.Sequential(nn.Linear(4, 2), Once()))
     learn.fit(1, trace_nan=True)
-    assert "Run again, the batch was finite" in said(learn)
+    assert "When it was run again, the batch was finite" in said(learn)
     assert learn.state.step == 0
 
 

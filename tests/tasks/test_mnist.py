@@ -103,7 +103,7 @@ def test_a_folder_without_one_file_names_it(folder):
     ("file", "values", "text"),
     [
         ("t10k-labels-idx1-ubyte", np.zeros(9, np.uint8), " 9 labels"),
-        ("t10k-labels-idx1-ubyte", np.full(10, 10, np.uint8), "label 10; they go from 0 to 9"),
+        ("t10k-labels-idx1-ubyte", np.full(10, 10, np.uint8), "label 10; labels go from 0 to 9"),
         ("t10k-images-idx3-ubyte", np.zeros((10, 28, 27), np.uint8), "28 x 27 pixels"),
     ],
 )

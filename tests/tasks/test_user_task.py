@@ -106,7 +106,7 @@ def test_no_file_and_a_folder_are_refused(tmp_path):
     [
         ("", r"has no function that could make a Task \(it has _made\)"),
         ("def build(x): pass\n", r"has no function .*\(it has _made, build\)"),
-        ("a = lambda: 1\ndef b(data): pass\n", r"several functions that might make a Task: a, b\. Name one `task`"),
+        ("a = lambda: 1\ndef b(data): pass\n", r"several functions that might make a Task: a, b\. Name one of them `task`"),
         ("task = _made()\n", r"`task` in .* is a Task; it must be a function"),
         ("def task(size, data): pass\n", r"task\(size, data\) in .* needs arguments; it may take only `data`"),
         ("def task(): _made()\n", r"task\(\) in .* must return .*Task; it returned nothing: is `return` missing"),
@@ -142,7 +142,7 @@ def test_what_the_file_raises_is_told_with_its_line(found, text, line, message):
 
 
 def test_a_file_name_that_no_task_can_have_is_refused_unless_the_task_has_its_own(found):
-    with pytest.raises(OptionError, match=r"gives its Task no name .*'my task'.*64 letters"):
+    with pytest.raises(OptionError, match=r"gives its Task no name,.*'my task'.*64 letters"):
         found("def task(): return _made()\n", name="my task.py")
     assert found("def task(): return _made(name='mine')\n", name="my task.py").name == "mine"
 

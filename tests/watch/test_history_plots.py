@@ -266,7 +266,7 @@ def test_what_cannot_be_drawn_is_refused(draw, tmp_path):
         OptionError, match=r"no figure 'gradnorm' to draw. Did you mean 'grad_norm'\? Known: grad_norm,"
     ):
         draw(history(), "gradnorm")
-    with pytest.raises(OptionError, match="no step was recorded yet"):
+    with pytest.raises(OptionError, match="no step has been recorded yet"):
         draw(History.empty(["a"], [1]))
     with pytest.raises(OptionError, match="no parameters"):
         draw(history(names=()))

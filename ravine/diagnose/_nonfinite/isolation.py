@@ -1,4 +1,4 @@
-"""Runs a model aside: everything that a run changes put back afterwards."""
+"""Runs a model in isolation: everything that a run changes is restored afterwards."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Buffers:
         ]
 
     def restore(self) -> None:
-        """Give them back to the model: the same tensors with the values that they had."""
+        """Restore them: the same tensors with the values that they had."""
         with torch.no_grad():
             for module, name, buffer, values in self._kept:
                 buffer.copy_(values)
@@ -34,11 +34,11 @@ class Buffers:
 
 
 @contextmanager
-def untouched(model: nn.Module, *trees: Any) -> Iterator[None]:
-    """Whatever runs inside leaves the model's buffers, all gradients and the random states as they were.
+def isolated_run(model: nn.Module, *trees: Any) -> Iterator[None]:
+    """What runs inside leaves the model's buffers, all gradients and the random states as they were.
 
-    Gradients are None when it begins, and what a user does with a gradient as soon as it is there, such as a step
-    in the backward pass, does not happen. ``trees`` hold tensors whose gradients are kept, too.
+    Gradients are None at the beginning, and hooks that act on a gradient as soon as it is computed, such as a step
+    in the backward pass, are not called. The gradients of tensors in ``trees`` are restored, too.
     """
     leaves = [t for t in [*model.parameters(), *tensors(trees)] if t.is_leaf and t.requires_grad]
     gradients = [leaf.grad for leaf in leaves]
@@ -50,7 +50,7 @@ def untouched(model: nn.Module, *trees: Any) -> Iterator[None]:
             leaf.grad = None
         for registered in hooks:
             registered.clear()
-        with randomness.isolated(), _as_written():
+        with randomness.isolated(), _not_compiled():
             yield
     finally:
         for registered, kept in zip(hooks, kept_hooks, strict=True):
@@ -60,9 +60,9 @@ def untouched(model: nn.Module, *trees: Any) -> Iterator[None]:
         buffers.restore()
 
 
-def _as_written() -> AbstractContextManager[Any]:
-    """Modules run as they are written: one operation after the other can only be seen if nothing is compiled."""
-    compiled = "torch._dynamo" in sys.modules  # which torch imports where something is compiled, in seconds
+def _not_compiled() -> AbstractContextManager[Any]:
+    """Modules run uncompiled: otherwise single operations cannot be observed."""
+    compiled = "torch._dynamo" in sys.modules  # torch imports it, in seconds, when something is compiled
     return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 

@@ -1,11 +1,12 @@
-"""Sees every torch operation of a run, and remembers for each value that is not finite where it came from.
+"""Observes every torch operation of a run, and stores for each value that is not finite where it came from.
 
 An operation belongs to the module that runs it: the innermost one whose ``forward`` has begun and not ended; in the
-backward pass, the one that ran the operation whose gradient is taken. What has values that are not finite is
-remembered by its storage, so that views and changes in place are followed, too.
+backward pass, the one that ran the operation whose gradient is computed. Tensors with values that are not finite are
+tracked by their storage, so that views and changes in place are followed, too.
 
-Infinite numbers may be meant: a mask of ``-inf`` that softmax makes 0. What a constant of the code fills in, and a
-buffer of ``-inf``, is *meant*, and so is what it spreads to, until a NaN comes of it; that operation is an origin.
+Infinite numbers may be intended: a mask of ``-inf`` that softmax turns into 0. What a constant of the code fills in,
+and a buffer of ``-inf``, is *intended*, and so is what it spreads to, until a NaN comes of it; the operation that
+produced the NaN is an origin.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ravine.diagnose._nonfinite.operations import arguments, infinite_constant, is_view, name_of, read, storage, written
-from ravine.diagnose._nonfinite.value_range import Span, all_finite, finite, first_bad, span, tensors
+from ravine.diagnose._nonfinite.value_range import ValueRange, all_finite, finite, first_bad, tensors, value_range
 
 _BEFORE = 1_000_000
 """Before the first operation."""
@@ -35,7 +36,7 @@ class Frame:
         name: the module's qualified name; "" for the model itself.
         kind: its class.
         call: its number among the calls of this module, from 1.
-        sound: whether what it was given was finite.
+        finite_input: whether its inputs were finite.
         parent: the call that it is a part of.
         loss: whether it is the loss.
         recomputed: whether it runs in the backward pass, as in activation checkpointing.
@@ -44,7 +45,7 @@ class Frame:
     name: str
     kind: str
     call: int = 1
-    sound: bool = True
+    finite_input: bool = True
     parent: Frame | None = None
     loss: bool = False
     recomputed: bool = False
@@ -59,27 +60,27 @@ class Origin:
         where: "inputs", "targets", "parameter", "forward", "loss" or "backward".
         frame: the call that it belongs to.
         operation: the torch operation, or the name of a tensor that was there before.
-        given: the range of each of the operation's tensors.
-        gave: the range of its result, or of the tensor that was there.
+        operands: the range of each of the operation's tensors.
+        result: the range of its result, or of the tensor that was there before.
         backward: whether it was in the backward pass, also in that of the loss.
-        meant: whether it looks like a mask.
-        first, rows: where the first such element of a tensor is that was there before, and the first rows.
+        intended: whether it looks like a mask.
+        first, rows: of a tensor that was there before, the place of the first such element, and the first rows.
     """
 
     order: int
     where: str
     frame: Frame
     operation: str
-    given: tuple[Span, ...]
-    gave: Span
+    operands: tuple[ValueRange, ...]
+    result: ValueRange
     backward: bool = False
-    meant: bool = False
+    intended: bool = False
     first: tuple[int, ...] = ()
     rows: tuple[int, ...] = ()
 
 
 class Recording(TorchDispatchMode):
-    """Within it, operations of ``model`` are seen.
+    """Inside this context, the operations of ``model`` are observed.
 
     Args:
         model: its modules are known by name.
@@ -94,12 +95,12 @@ class Recording(TorchDispatchMode):
         self._modules = {id(m): (join(prefix, name), m) for name, m in model.named_modules()}
         self._stack = [self.root]
         self._calls: dict[str, int] = {}
-        self._begun: list[int] = [0]  # the number of the next autograd node when a frame began or went on,
+        self._begun: list[int] = [0]  # the number of the next autograd node when a frame began or continued,
         self._frames: list[Frame] = [self.root]  # and that frame
         self._origins: dict[int, Origin] = {}  # by storage
         self._made: list[Origin] = []
         self._order = 0
-        self._looks = True
+        self._observes = True
         self._hooks = ExitStack()
 
     def __enter__(self) -> Recording:
@@ -115,36 +116,36 @@ class Recording(TorchDispatchMode):
         super().__exit__(*error)
         self._hooks.close()
 
-    # --- what is asked of it -----------------------------------------------------------------------------------------
+    # --- questions -------------------------------------------------------------------------------------------------
 
     def known(self, tensor: Tensor, where: str, label: str, frame: Frame | None = None) -> None:
-        """A tensor that is there before the run; the first ones that are told count as the first in time."""
+        """Register a tensor that exists before the run; those registered first count as the first in time."""
         if finite(tensor) or storage(tensor) in self._origins:
             return
-        order, values = len(self._origins) - _BEFORE, span(tensor)
-        meant = where == "buffer" and values.bad == values.minus_inf
+        order, values = len(self._origins) - _BEFORE, value_range(tensor)
+        intended = where == "buffer" and values.bad == values.minus_inf
         where = "parameter" if where == "buffer" else where
         first, rows = first_bad(tensor)
         self._origins[storage(tensor)] = Origin(
-            order, where, frame or self.root, label, (), values, meant=meant, first=first, rows=rows
+            order, where, frame or self.root, label, (), values, intended=intended, first=first, rows=rows
         )
 
     def origin(self, tree: Any) -> Origin | None:
         """Where the values came from that are not finite in the tensors of a tree; None where all are finite."""
-        found = [self._source(t) for t in tensors(tree) if not finite(t)]
-        return _first(found) if found else None
+        sources = [self._source(t) for t in tensors(tree) if not finite(t)]
+        return _first(sources) if sources else None
 
     @property
     def first(self) -> Origin | None:
-        """The first one in the run that was not meant, whatever became of it."""
+        """The first one in the run that was not intended, whatever it led to."""
         return self._made[0] if self._made else None
 
     @contextmanager
     def loss(self, kind: str, given: Any) -> Iterator[None]:
-        """What runs inside is the loss's."""
-        with self._aside():
-            sound = all_finite(given)
-        self._push(Frame("", kind, sound=sound, parent=self.root, loss=True))
+        """What runs inside belongs to the loss."""
+        with self._paused():
+            finite_input = all_finite(given)
+        self._push(Frame("", kind, finite_input=finite_input, parent=self.root, loss=True))
         try:
             yield
         finally:
@@ -156,17 +157,18 @@ class Recording(TorchDispatchMode):
         def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
             self._calls[name] = call = self._calls.get(name, 0) + 1
             recomputed = torch._C._current_autograd_node() is not None
-            with self._aside():
-                sound = all_finite((args, kwargs))
-            self._push(Frame(name, type(module).__name__, call, sound, self._stack[-1], recomputed=recomputed))
+            with self._paused():
+                finite_input = all_finite((args, kwargs))
+            self._push(Frame(name, type(module).__name__, call, finite_input, self._stack[-1], recomputed=recomputed))
 
         return hook
 
     def _leaves(self, module: nn.Module, args: Any, kwargs: Any, outputs: Any) -> None:
-        with self._aside():
+        with self._paused():
             for tensor in tensors(outputs):
                 if not finite(tensor) and storage(tensor) not in self._origins:  # made where torch does not see it
-                    self._origins[storage(tensor)] = self._new("", (span((args, kwargs)),), span(tensor), False)
+                    operands = (value_range((args, kwargs)),)
+                    self._origins[storage(tensor)] = self._new("", operands, value_range(tensor), False)
         self._pop()
 
     def _push(self, frame: Frame) -> None:
@@ -182,26 +184,26 @@ class Recording(TorchDispatchMode):
         self._frames.append(self._stack[-1])
 
     @contextmanager
-    def _aside(self) -> Iterator[None]:
-        """What runs inside is our own, and not looked at."""
-        self._looks = False
+    def _paused(self) -> Iterator[None]:
+        """What runs inside is our own code, and is not observed."""
+        self._observes = False
         try:
             yield
         finally:
-            self._looks = True
+            self._observes = True
 
     # --- operations --------------------------------------------------------------------------------------------------
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if not self._looks:
+        if not self._observes:
             return func(*args, **kwargs)
         reads = read(func, args, kwargs)
         bad = [t for t in reads if not finite(t)]
         sources = [self._source(t) for t in bad]
-        had_nan = any(span(t).nan for t in bad)
+        had_nan = any(value_range(t).nan for t in bad)
         changes = bool(arguments(func)) and func._schema.is_mutable
-        given = tuple(map(span, reads)) if changes else ()
+        operands = tuple(map(value_range, reads)) if changes else ()
         outputs = func(*args, **kwargs)
         self._order += 1
         made: Origin | None = None
@@ -211,43 +213,52 @@ class Recording(TorchDispatchMode):
                     self._origins.pop(storage(tensor), None)
                 continue
             if made is None:
-                gave = span(tensor)
+                result = value_range(tensor)
                 made = _first(sources) if sources else None
                 if made is None:
-                    constant = infinite_constant(args, kwargs) or "empty" in name_of(func)  # where no one has written
-                    made = self._new(name_of(func), given or tuple(map(span, reads)), gave, constant)
-                elif made.meant and gave.nan and not had_nan and (self._stack[-1].sound or not self._stack[-1].loss):
-                    made = self._new(name_of(func), given or tuple(map(span, reads)), gave, False, climb=True)
+                    constant = infinite_constant(args, kwargs) or "empty" in name_of(func)  # not written yet
+                    operands = operands or tuple(map(value_range, reads))
+                    made = self._new(name_of(func), operands, result, constant)
+                elif made.intended and result.nan and not had_nan and self._may_blame(self._stack[-1]):
+                    operands = operands or tuple(map(value_range, reads))
+                    made = self._new(name_of(func), operands, result, False, climb=True)
             self._origins[storage(tensor)] = made
         return outputs
 
+    @staticmethod
+    def _may_blame(frame: Frame) -> bool:
+        """A loss is not to blame for a NaN that it makes of infinite outputs."""
+        return frame.finite_input or not frame.loss
+
     def _source(self, tensor: Tensor) -> Origin:
-        """Where its values came from that are not finite; a constant of the code if no operation made them."""
+        """Where its values that are not finite came from; a constant of the code if no operation made them."""
         key = storage(tensor)
         if key not in self._origins:
-            self._origins[key] = self._new("constant", (), span(tensor), True)
+            self._origins[key] = self._new("constant", (), value_range(tensor), True)
         return self._origins[key]
 
-    def _new(self, operation: str, given: tuple[Span, ...], gave: Span, meant: bool, climb: bool = False) -> Origin:
-        """An origin that is found now; with ``climb`` not in a module that was given what is not finite."""
+    def _new(
+        self, operation: str, operands: tuple[ValueRange, ...], result: ValueRange, intended: bool, climb: bool = False
+    ) -> Origin:
+        """A new origin; with ``climb``, in the innermost module whose inputs were finite."""
         node, frame = torch._C._current_autograd_node(), self._stack[-1]
         backward = node is not None and not frame.recomputed
         if backward:
             frame = self._frames[bisect_right(self._begun, node._sequence_nr()) - 1]
             operation = node.name().split("::")[-1].rstrip("0123456789").removesuffix("Backward") or operation
-        while climb and not backward and not frame.sound and frame.parent is not None:
+        while climb and not backward and not frame.finite_input and frame.parent is not None:
             frame = frame.parent
         where = "loss" if frame.loss else "backward" if backward else "forward"
-        given = tuple(one for one in given if one.total)
-        made = Origin(self._order, where, frame, operation, given, gave, backward, meant)
-        if not meant:
+        operands = tuple(one for one in operands if one.total)
+        made = Origin(self._order, where, frame, operation, operands, result, backward, intended)
+        if not intended:
             self._made.append(made)
         return made
 
 
-def _first(found: list[Origin]) -> Origin:
-    """The first that was not meant, or the first at all."""
-    return min(found, key=lambda origin: (origin.meant, origin.order))
+def _first(origins: list[Origin]) -> Origin:
+    """The first that was not intended, else the first of all."""
+    return min(origins, key=lambda origin: (origin.intended, origin.order))
 
 
 def join(prefix: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""What reproduces a finding: what one module or the loss was given, and nothing else of the model; and its file."""
+"""What reproduces a finding: the inputs of one module or of the loss, and nothing else of the model; and its file."""
 
 from __future__ import annotations
 
@@ -21,44 +21,44 @@ _SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True)
-class Case:
-    """A finding, and in plain values and tensors what it takes to find it again."""
+class Reproduction:
+    """A finding, and in plain values and tensors what is needed to find it again."""
 
     finding: Finding
-    held: dict[str, Any] = field(repr=False)
+    values: dict[str, Any] = field(repr=False)
 
 
-def write(case: Case, path: Path) -> Path:
-    """Write a case to this file, or to one named after the module in this folder; gives the file.
+def write(reproduction: Reproduction, path: Path) -> Path:
+    """Write it to this file, or to one named after the module in this folder; returns the file.
 
     Raises:
         OptionError: the file cannot be written.
-        StateError: what the module was given cannot be kept in a file.
+        StateError: the inputs of the module cannot be stored in a file.
     """
-    finding = case.finding
+    finding = reproduction.finding
     if path.suffix != _SUFFIX:
         module = finding.module if finding.where in ("forward", "backward", "parameter") else finding.where
         path = files.claim(path, force=True) / f"nan-{re.sub(r'[^A-Za-z0-9._-]', '_', module) or 'model'}{_SUFFIX}"
     about = {name: getattr(finding, name) for name in ("where", "module", "kind", "call", "tensor")}
-    checkpoint.save(path, {"nan": {**about, "text": str(finding), **case.held}})
+    checkpoint.save(path, {"nan": {**about, "text": str(finding), **reproduction.values}})
     return path
 
 
 class Taken:
-    """What a module was given in one of its calls; within it the call is waited for.
+    """The inputs of a module in one of its calls; as a context, it waits for that call.
 
     Attributes:
         module: the module; None for a loss.
         call: which of its calls, from 1.
         inputs: its arguments by place and by name, as they were when the call began; None before it.
-        gradients: what came back to each tensor of its outputs.
+        gradients: the gradient of each tensor of its outputs.
     """
 
     def __init__(self, module: nn.Module | None, call: int) -> None:
         self.module, self.call = module, call
         self.inputs: tuple[Any, Any] | None = None
         self.gradients: list[Tensor | None] = []
-        self._held: dict[str, Any] = {}
+        self._state: dict[str, Any] = {}
         self._calls = 0
 
     def __enter__(self) -> Taken:
@@ -82,26 +82,26 @@ class Taken:
         self.inputs = pytree.tree_map_only(Tensor, lambda t: t.detach().clone(), given)
         device = next((t.device.type for t in tensors(given)), "cpu")
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        self._held = {
+        self._state = {
             "needs": [t.requires_grad for t in tensors(given)],
             "random": randomness.state(),
             "autocast": None if dtype is None else [device, str(dtype).removeprefix("torch.")],
         }
         if self.module is not None:
             buffers = self.module.named_buffers()
-            self._held["buffers"] = {name: buffer.detach().clone() for name, buffer in buffers}
-            self._held["training"] = {name: module.training for name, module in self.module.named_modules()}
+            self._state["buffers"] = {name: buffer.detach().clone() for name, buffer in buffers}
+            self._state["training"] = {name: module.training for name, module in self.module.named_modules()}
 
     def _after(self, module: nn.Module, args: Any, outputs: Any) -> None:
         if self._calls != self.call or self.gradients:
             return
-        found = tensors(outputs)
-        self.gradients = [None] * len(found)
-        for i, tensor in enumerate(found):
+        leaves = tensors(outputs)
+        self.gradients = [None] * len(leaves)
+        for i, tensor in enumerate(leaves):
             if tensor.requires_grad:
-                tensor.register_hook(self._keeper(i))
+                tensor.register_hook(self._gradient_hook(i))
 
-    def _keeper(self, i: int) -> Any:
+    def _gradient_hook(self, i: int) -> Any:
         def keep(gradient: Tensor) -> None:
             self.gradients[i] = gradient.detach().clone()
 
@@ -116,7 +116,7 @@ class Taken:
     def tree(self) -> dict[str, Any]:
         """All of it in plain values and tensors, with the module's parameters."""
         if self.module is None:
-            return {"inputs": self.inputs, **self._held}
+            return {"inputs": self.inputs, **self._state}
         parameters = dict(self.module.named_parameters())
         return {
             "inputs": self.inputs,
@@ -124,5 +124,5 @@ class Taken:
             "parameters": parameters,
             "trained": {name: p.requires_grad for name, p in parameters.items()},
             "buffers": dict(self.module.named_buffers()),
-            **self._held,
+            **self._state,
         }

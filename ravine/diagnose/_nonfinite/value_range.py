@@ -1,4 +1,4 @@
-"""Whether tensors are finite, and between which numbers they lie. Knows any tensor that a model may hold."""
+"""Whether tensors are finite, and the range of their values. Handles any tensor that a model may hold."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _NARROW = 2  # bytes: floating-point types below this have no isfinite of their 
 
 
 @dataclass(frozen=True)
-class Span:
-    """Between which finite numbers some tensors lie, and how many of their elements are not finite.
+class ValueRange:
+    """The range of the finite values of some tensors, and how many of their elements are not finite.
 
     Attributes:
         low, high: the smallest and largest finite element; NaN where there is none.
         total: how many elements there are.
-        nan, inf, minus_inf: how many of them are that.
+        nan, inf, minus_inf: how many of each there are.
         dtypes: of the tensors, such as ``("float16",)``.
     """
 
@@ -41,8 +41,8 @@ class Span:
         return self.nan + self.inf + self.minus_inf
 
     def __eq__(self, other: object) -> bool:
-        """Compared by what is said of them, so that two spans without a finite element are the same."""
-        return isinstance(other, Span) and repr(self) == repr(other)
+        """Compared by their text, so that two ranges without a finite element are equal."""
+        return isinstance(other, ValueRange) and repr(self) == repr(other)
 
     def __hash__(self) -> int:
         return hash(repr(self))
@@ -55,33 +55,33 @@ class Span:
 
     @property
     def what(self) -> str:
-        """The kinds of its elements that are not finite, in words."""
+        """The kinds of elements that are not finite, in words."""
         kinds = {"NaN": self.nan, "inf": self.inf, "-inf": self.minus_inf}
         return " and ".join(kind for kind, count in kinds.items() if count)
 
 
-def span(tree: Any) -> Span:
-    """That of all floating-point tensors in a tree of tuples, lists and dicts; of the integers if there are none."""
-    held = tensors(tree)
-    seen = [(t.dtype, values) for t in held if (values := numbers(t)) is not None]
-    if not seen:
-        seen = [(t.dtype, t) for t in held if type(t) in _PLAIN and t.dtype in _INTEGERS and t.device.type != "meta"]
-    found = Span()
-    for _, values in seen:
-        found = _joined(found, _span(values))
-    return replace(found, dtypes=tuple(dict.fromkeys(str(dtype).removeprefix("torch.") for dtype, _ in seen)))
+def value_range(tree: Any) -> ValueRange:
+    """The range of all floating-point tensors in a tree of tuples, lists and dicts; of the integers if there are none."""
+    leaves = tensors(tree)
+    used = [(t.dtype, values) for t in leaves if (values := numbers(t)) is not None]
+    if not used:
+        used = [(t.dtype, t) for t in leaves if type(t) in _PLAIN and t.dtype in _INTEGERS and t.device.type != "meta"]
+    whole = ValueRange()
+    for _, values in used:
+        whole = _union(whole, _range_of(values))
+    return replace(whole, dtypes=tuple(dict.fromkeys(str(dtype).removeprefix("torch.") for dtype, _ in used)))
 
 
-def _span(values: Tensor) -> Span:
+def _range_of(values: Tensor) -> ValueRange:
     finite = values[torch.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.numel() else (math.nan, math.nan)
     nan = int(values.isnan().sum())
-    return Span(low, high, values.numel(), nan, int(values.isposinf().sum()), int(values.isneginf().sum()))
+    return ValueRange(low, high, values.numel(), nan, int(values.isposinf().sum()), int(values.isneginf().sum()))
 
 
-def _joined(a: Span, b: Span) -> Span:
+def _union(a: ValueRange, b: ValueRange) -> ValueRange:
     lows, highs = ([x for x in pair if not math.isnan(x)] for pair in ((a.low, b.low), (a.high, b.high)))
-    return Span(
+    return ValueRange(
         min(lows, default=math.nan),
         max(highs, default=math.nan),
         a.total + b.total,
@@ -97,7 +97,7 @@ def tensors(tree: Any) -> list[Tensor]:
 
 
 def numbers(tensor: Tensor) -> Tensor | None:
-    """Its elements as real floating-point numbers; None where they cannot be anything but finite, or not be seen."""
+    """Its elements as real floating-point numbers; None where they are finite by their type, or cannot be read."""
     if type(tensor) not in _PLAIN or tensor.device.type == "meta" or tensor.is_quantized or tensor.is_nested:
         return None
     tensor = tensor.detach()
@@ -119,12 +119,12 @@ def finite(tensor: Tensor) -> bool:
 
 
 def all_finite(tree: Any) -> bool:
-    """Whether that holds for all tensors in a tree."""
+    """Whether that is so of all tensors in a tree."""
     return all(finite(tensor) for tensor in tensors(tree))
 
 
 def first_bad(tensor: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Where its first element stands that is not finite, and the first rows that have one; both may be empty."""
+    """The place of its first element that is not finite, and the first rows that have one; both may be empty."""
     values = numbers(tensor)
     if values is None or values.ndim == 0 or tensor.layout is not torch.strided:
         return (), ()

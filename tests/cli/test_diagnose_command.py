@@ -1,4 +1,4 @@
-"""``ravine doctor``: healthy and faulty runs from their folders, wrong folders, and text that is not what it seems."""
+"""``ravine diagnose``: healthy and faulty runs from their folders, wrong folders, and text that is not what it seems."""
 
 import os
 import subprocess
@@ -9,17 +9,16 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-import ravine.cli._doctor
 from ravine._files import checkpoint
-from ravine.cli._doctor import command
-from ravine.diagnose import Evidence
+from ravine.cli._diagnose import command, show
+from ravine.diagnose import Evidence, diagnose
 from ravine.errors import DataError
 from ravine.watch._history import FIGURES, History
 
 HOSTILE = "[red]block[/red].\x1b[31mweight"
 
 
-def doctor(*arguments):
+def run_command(*arguments):
     result = CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False)
     assert result.exit_code == 0
     return result.output
@@ -59,38 +58,35 @@ def faulty(tmp_path):
 
 
 def test_a_healthy_run(healthy):
-    text = doctor(healthy)
-    assert text.startswith("nothing found in 200 steps\n")
-    assert doctor(healthy / "watch.safetensors") == text
+    text = run_command(healthy)
+    assert text.startswith("No problem found in 200 steps\n")
+    assert run_command(healthy / "watch.safetensors") == text
 
 
 def test_a_faulty_run_has_the_finding_its_evidence_and_what_to_try(faulty):
-    text = doctor(faulty)
-    assert text.startswith(
-        "1 finding, the most serious first, in 200 steps\n\n1. Parameters that never get a gradient\n"
-    )
+    text = run_command(faulty)
+    assert text.startswith("1 problem found in 200 steps\n\n1. Parameters that never get a gradient\n")
     assert "had no gradient in any of 200 steps" in text
-    assert "Try: See whether forward uses them" in text
+    assert "Try: Check that forward uses them" in text
 
 
-def test_what_stands_in_a_name_is_shown_and_not_obeyed(faulty, monkeypatch):
+def test_what_stands_in_a_name_is_shown_and_not_obeyed(faulty):
     shown = "[red]block[/red].\N{REPLACEMENT CHARACTER}[31mweight had no gradient"
-    assert shown in doctor(faulty)
+    assert shown in run_command(faulty)
     with open(os.devnull, "w") as nowhere:
         terminal = Console(force_terminal=True, width=70, record=True, file=nowhere, color_system="truecolor")
-        monkeypatch.setattr(ravine.cli._doctor, "Console", lambda **options: terminal)
-        doctor(faulty)
+        show(diagnose(faulty), terminal)
     text = terminal.export_text(styles=False)
     assert shown in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 70
-    assert "   Try: See whether" in text
+    assert "   Try: Check that" in text
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing", b"\xff" * 1000])
 def test_a_damaged_file(tmp_path, content):
     (tmp_path / "watch.safetensors").write_bytes(content)
     with pytest.raises(DataError, match=r"watch\.safetensors"):
-        doctor(tmp_path)
+        run_command(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -99,12 +95,12 @@ def test_a_damaged_file(tmp_path, content):
 def test_a_file_of_something_else(tmp_path, tree):
     checkpoint.save(tmp_path / "watch.safetensors", tree)
     with pytest.raises(DataError, match="not the evidence of a run"):
-        doctor(tmp_path)
+        run_command(tmp_path)
 
 
 def test_a_folder_without_a_run_is_said_in_a_line(tmp_path):
     found = subprocess.run(
-        [sys.executable, "-m", "ravine", "doctor", str(tmp_path)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "ravine", "diagnose", str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert found.returncode == 2
     assert found.stderr.startswith(f"ravine: There is no {tmp_path / 'watch.safetensors'}")
