@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ravine._files.json_lines import Journal, read
-from ravine.errors import OptionError, nearest
+from ravine.errors import DataError, OptionError, nearest
 from ravine.train._hyper_log import HyperLog, Value
 from ravine.train._hyper_plot import changed, columns, draw_hypers
 from ravine.train._loss_plot import LossCurve, draw_losses
@@ -226,17 +226,23 @@ class Recorder:
             DataError: there is no such file, or it is damaged.
         """
         path = Path(path)
+        path = path / METRICS if path.is_dir() else path
         recorder = cls()
-        for line in read(path / METRICS if path.is_dir() else path):
-            kind = line.pop("kind")
-            if kind == "steps":
-                recorder._add(line)
-            elif kind == "epoch":
-                recorder.epochs.append(line)
-            elif kind == "note":
-                recorder.notes.append((line["step"], line["text"]))
-            elif kind == "start":
-                recorder = cls()
+        for number, line in enumerate(read(path), 1):
+            try:
+                kind = line.pop("kind")
+                if kind == "steps":
+                    recorder._add(line)
+                elif kind == "epoch":
+                    recorder.epochs.append({**line, "step": int(line["step"])})
+                elif kind == "note":
+                    recorder.notes.append((line["step"], line["text"]))
+                elif kind == "start":
+                    recorder = cls()
+                else:
+                    raise ValueError(f"the kind {kind!r} is not known")
+            except (KeyError, TypeError, ValueError) as error:
+                raise DataError(f"{path}, line {number} is not a recorder's line: {error!r}.") from error
         return recorder
 
     def _add(self, line: dict[str, Any]) -> None:

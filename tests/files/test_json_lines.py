@@ -1,7 +1,9 @@
 """A journal keeps whole lines whatever happens to its writer, and goes back to where a checkpoint was."""
 
+import binascii
 import errno
 import io
+import itertools
 import json
 import math
 import os
@@ -10,6 +12,8 @@ import resource
 import signal
 import struct
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -51,7 +55,7 @@ def test_every_value_comes_back_and_every_line_is_strict_json(tmp_path, records)
 def test_a_number_that_is_not_finite_is_a_text_in_the_file(tmp_path):
     path = tmp_path / "m"
     Journal(path).append({"a": math.nan, "b": [math.inf, (-math.inf,)]})
-    assert path.read_text() == '{"a":"NaN","b":["Infinity",["-Infinity"]]}\n'
+    assert path.read_text().startswith('{"a":"NaN","b":["Infinity",["-Infinity"]],"crc32":"')
 
 
 @pytest.mark.parametrize(
@@ -107,6 +111,56 @@ def test_damage_before_the_end_is_named_by_its_line(tmp_path, damage):
         read(path)
 
 
+def records() -> list[dict[str, Any]]:
+    """As a recorder writes them."""
+    return [
+        {"kind": "steps", "first": 0, "loss": [0.25, 1.5], "hypers": [[0, "lr", 0.001]]},
+        {"kind": "epoch", "epoch": 1, "valid_loss": 0.125, "step": 2},
+        {"kind": "note", "step": 2, "text": "stopped"},
+    ]
+
+
+def test_the_checksum_is_that_of_the_line_without_it(tmp_path: Path) -> None:
+    for record in [*records(), {}]:
+        Journal(tmp_path / "m").append(record)
+    lines = (tmp_path / "m").read_text().splitlines()
+    for line, record in zip(lines, [*records(), {}], strict=True):
+        stored = json.loads(line)
+        assert stored.pop("crc32") == f"{binascii.crc32(json.dumps(stored, separators=(',', ':')).encode()):08x}"
+        assert stored == record
+
+
+def test_any_flipped_bit_is_a_data_error_that_names_file_and_line(tmp_path: Path) -> None:
+    """Before, a flipped digit gave another number, and a flipped key a KeyError."""
+    path = tmp_path / "metrics.jsonl"
+    for record in records():
+        Journal(path).append(record)
+    content = path.read_bytes()
+    for place, bit in itertools.product(range(len(content) - 1), range(8)):  # the last line's end may be torn
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << bit
+        path.write_bytes(damaged)
+        if damaged[place] == ord("\n") or content[place] == ord("\n"):
+            with pytest.raises(DataError, match=r"metrics\.jsonl, line \d is damaged"):
+                read(path)
+            continue
+        line = content[:place].count(b"\n") + 1
+        with pytest.raises(DataError, match=rf"metrics\.jsonl, line {line} is damaged"):
+            read(path)
+
+
+def test_a_file_of_an_older_version_is_read_and_continued(tmp_path: Path) -> None:
+    path = tmp_path / "m"
+    path.write_text("".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records()))
+    assert read(path) == records()
+    Journal(path).append({"n": 1})
+    assert read(path) == [*records(), {"n": 1}]
+    with path.open("a") as file:
+        file.write('{"n":2}\n')
+    with pytest.raises(DataError, match="line 5 is damaged .its checksum is missing"):
+        read(path)
+
+
 def test_reading_what_is_not_there(tmp_path):
     with pytest.raises(DataError, match="m cannot be read: No such file"):
         read(tmp_path / "m")
@@ -137,7 +191,7 @@ def test_going_back_in_another_file_is_an_error_that_changes_nothing(tmp_path):
     with pytest.raises(DataError, match=r"m does not exist, but .* byte 5 "):
         journal.rewind(5)
     journal.append({"n": 1})
-    for position, what in [(9, "has only 8 bytes"), (5, "has no end of a line there")]:
+    for position, what in [(30, "has only 27 bytes"), (5, "has no end of a line there")]:
         with pytest.raises(DataError, match=f"m {what}, but the checkpoint was written at byte {position}"):
             journal.rewind(position)
     assert read(journal.path) == [{"n": 1}]
@@ -148,8 +202,8 @@ def test_a_position_is_synced_before_it_is_told(tmp_path, monkeypatch):
     journal.append({"n": 1})
     real = os.fsync
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_size) or real(fd))
-    assert journal.position() == 8
-    assert synced == [8]
+    assert journal.position() == 27
+    assert synced == [27]
 
     def fails(_):
         raise OSError(errno.EIO, "Input/output error")

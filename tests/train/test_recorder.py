@@ -360,6 +360,11 @@ def test_a_file_that_is_not_there_or_is_damaged(tmp_path):
     learner(folder=tmp_path).fit(1, 0.01)
     path = tmp_path / "metrics.jsonl"
     assert Recorder.load(path).losses.tolist() == Recorder.load(str(tmp_path)).losses.tolist()
-    path.write_bytes(b"{" + path.read_bytes())
+    content = path.read_bytes()
+    path.write_bytes(b"{" + content)
     with pytest.raises(DataError, match="line 1 is damaged"):
         Recorder.load(path)
+    for line in (b'{"kind":"note","text":"a"}', b'{"kind":"steps","loss":1}', b'{"kind":"stepz"}', b'{"a":1}'):
+        path.write_bytes(line + b"\n" + content)  # as an older version might have written it, damaged
+        with pytest.raises(DataError, match=r"metrics\.jsonl, line 1 is not a recorder's line"):
+            Recorder.load(path)
