@@ -28,7 +28,7 @@ from ravine.train._interrupt import deferred
 from ravine.train._loop import Loop
 from ravine.train._lr_find.finder import find
 from ravine.train._lr_find.lr_find_result import LRFind
-from ravine.train._metrics import Measure, accuracy, named
+from ravine.train._metrics import Measure, default_metrics, named
 from ravine.train._recorder import METRICS, Recorder
 from ravine.train._schedules.by_text import as_callbacks
 from ravine.train._schedules.one_cycle import OneCycle
@@ -51,7 +51,8 @@ class Learner:
         loss: from the model's outputs and the targets to one number, their mean over the rows.
         opt_func: makes the optimizer from the parameters: a class of ``ravine.optim`` or ``torch.optim``, a
             ``functools.partial`` of one, or any function.
-        metrics: functions like ``loss`` that are only shown, or such functions by name.
+        metrics: functions like ``loss`` that are only shown, or such functions by name. None: the accuracy where
+            the targets are class indices (int64, as for ``cross_entropy``), else nothing.
         callbacks: what else happens in every fit (see ``ravine.train.Callback``).
         folder: where ``metrics.jsonl`` and checkpoints are written; None writes nothing.
         quiet: show nothing.
@@ -78,7 +79,7 @@ class Learner:
         data: tuple[Loader, Loader | None],
         loss: Measure,
         opt_func: Callable[..., torch.optim.Optimizer] = RMSprop,
-        metrics: Mapping[str, Measure] | Sequence[Measure] = (accuracy,),
+        metrics: Mapping[str, Measure] | Sequence[Measure] | None = None,
         *,
         callbacks: Sequence[Callback] = (),
         folder: Path | str | None = None,
@@ -87,7 +88,7 @@ class Learner:
         check.model(model)
         self.model, self.loss_func, self.opt_func = model, check.loss(loss), check.opt_func(opt_func)
         self.train, self.valid = check.data(data)
-        self.metrics = named(metrics)
+        self.metrics = None if metrics is None else named(metrics)
         self.callbacks = check.callbacks(callbacks)
         self.folder = check.folder(folder)
         self.quiet = quiet or not parallel.is_main()
@@ -245,7 +246,8 @@ class Learner:
             OptionError: there is no such data, or no batch in it.
         """
         chosen = self._data_or_valid(data, "validate")
-        return evaluation.evaluate(self._forward(), {evaluation.LOSS: self.loss_func, **self.metrics}, chosen)
+        measures = {evaluation.LOSS: self.loss_func, **self._metrics_for(chosen)}
+        return evaluation.evaluate(self._forward(), measures, chosen)
 
     def predict(self, data: Loader | Tensor | None = None) -> Tensor:
         """The model's outputs for all rows of ``data``, or of the validation data, on the CPU.
@@ -279,7 +281,7 @@ class Learner:
         fit = Fit(
             forward,
             self.loss_func,
-            dict(self.metrics),
+            {} if self.valid is None else self._metrics_for(self.valid),
             self.train,
             self.valid,
             self.optimizer,
@@ -297,6 +299,9 @@ class Learner:
         """Inside a fit with what its callbacks ask for, else with what those of the Learner do."""
         callbacks = self.loop.callbacks if self.loop is not None and self.loop.running else self.callbacks
         return ForwardPass(self.model, forward_contexts(callbacks))
+
+    def _metrics_for(self, data: Loader) -> dict[str, Measure]:
+        return default_metrics(data) if self.metrics is None else dict(self.metrics)
 
     def _data_or_valid(self, data: Any, method: str) -> Any:
         chosen = self.valid if data is None else data

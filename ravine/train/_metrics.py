@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
 
+from ravine import _randomness as randomness
 from ravine.errors import OptionError, TrainingError
+from ravine.train._batches import Batches
+from ravine.train._data_order import random_states, restore
 
 Measure = Callable[[Tensor, Tensor], Tensor]
 """From outputs and targets to one number, the mean over the rows."""
@@ -53,3 +60,39 @@ def named(metrics: Mapping[str, Measure] | Sequence[Measure]) -> dict[str, Measu
         if name in TABLE_COLUMNS:
             raise OptionError(f"A metric cannot have the name {name!r}: it is a column of its own.")
     return by_name
+
+
+def default_metrics(data: Iterable[Any]) -> dict[str, Measure]:
+    """The accuracy, if the first targets of the data are class indices as ``cross_entropy`` takes them; else none.
+
+    The data and the random states are afterwards as they were.
+    """
+    states = random_states(data)
+    try:
+        with randomness.isolated():
+            targets = _first_targets(data)
+    except Exception:  # an error of the data is raised where the data is used
+        return {}
+    finally:
+        restore(states, data)
+    return {"accuracy": accuracy} if _are_class_indices(targets) else {}
+
+
+def _first_targets(data: Iterable[Any]) -> Any:
+    """Targets of the first batch or, where a DataLoader would start processes for it, of the first row."""
+    if isinstance(data, Batches):
+        return data.targets
+    if isinstance(data, DataLoader):
+        rows: Any = data.dataset
+        _, targets = next(iter(rows)) if isinstance(rows, IterableDataset) else rows[0]
+    else:
+        _, targets = next(iter(data))
+    return targets
+
+
+def _are_class_indices(targets: Any) -> bool:
+    if isinstance(targets, Tensor):
+        return targets.dtype == torch.int64
+    if isinstance(targets, np.ndarray | np.generic):
+        return targets.dtype == np.int64
+    return isinstance(targets, int) and not isinstance(targets, bool)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from ravine import optim
 from ravine.errors import OptionError, RavineError, TrainingError
-from ravine.train import Batches, Callback, GradientClipping, Learner
+from ravine.train import Batches, Callback, GradientClipping, Learner, accuracy
 
 
 def rows(count=12):
@@ -363,10 +363,11 @@ def test_an_error_of_the_data_while_validating_costs_no_epoch():
     assert [row["epoch"] for row in learn.recorder.epochs] == [1]
 
 
-def test_the_default_metric_says_that_it_is_none_for_regression():
+def test_accuracy_says_that_it_is_none_for_regression():
     inputs, _ = rows()
     valid = Batches(inputs, inputs[:, :1], 12)
-    learn = Learner(nn.Linear(4, 1), (Batches(inputs, inputs[:, :1], 4), valid), mse_loss, quiet=True)
+    data = (Batches(inputs, inputs[:, :1], 4), valid)
+    learn = Learner(nn.Linear(4, 1), data, mse_loss, metrics=[accuracy], quiet=True)
     refused(learn, TrainingError, r"accuracy compares .*\(12, 1\) and \(12, 1\)\. Choose other metrics", 1)
 
 

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy, l1_loss, mse_loss
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from ravine import optim
-from ravine.errors import OptionError, TrainingError
+from ravine.errors import OptionError
 from ravine.train import Batches, Callback, Learner, MixedPrecision, accuracy
 from ravine.train._callback import HOOKS
 
@@ -551,11 +551,3 @@ def test_an_error_in_a_fit_leaves_what_was_trained_and_recorded():
     learn.train = data
     learn.fit(1)
     assert len(learn.recorder) == 6
-
-
-def test_accuracy_says_when_it_cannot_be_told():
-    assert accuracy(torch.eye(3), torch.tensor([0, 1, 1])) == pytest.approx(2 / 3)
-    assert accuracy(torch.eye(3)[None].repeat(2, 1, 1), torch.tensor([[0, 1, 2], [0, 0, 0]])) == pytest.approx(4 / 6)
-    for outputs, targets in [((5, 1), (5, 1)), ((5,), (5,)), ((5, 3), (5, 3)), ((5, 3), (4,))]:
-        with pytest.raises(TrainingError, match=r"accuracy compares .* Choose other metrics"):
-            accuracy(torch.zeros(outputs), torch.zeros(targets))
