@@ -176,7 +176,7 @@ class Learner:
     def fit_one_cycle(
         self,
         epochs: int,
-        lr_max: float,
+        lr: float | None = None,
         *,
         div: float = 25.0,
         div_final: float = 1e5,
@@ -188,18 +188,23 @@ class Learner:
 
         Args:
             epochs: at least 1.
-            lr_max: the highest learning rate.
-            div: the rate begins at ``lr_max / div``.
-            div_final: it ends at ``lr_max / div_final``.
+            lr: the highest learning rate (fastai calls it ``lr_max``).
+            div: the rate begins at ``lr / div``.
+            div_final: it ends at ``lr / div_final``.
             pct_start: the share of the run in which it rises.
             moms: momentum at the beginning, at the highest rate and at the end, for whichever the optimizer has:
                 ``momentum`` (if it is on), the first of ``betas``, or the coefficient of its running average
                 (``alpha``, ``rho``); None leaves that alone.
             options: as for :meth:`fit`.
 
+        Raises:
+            OptionError: an argument has an impossible value, as in :meth:`fit`.
+
         Smith and Topin, Super-convergence (2018), with the cosines and defaults of fastai.
         """
-        cycle = OneCycle(lr_max, div=div, div_final=div_final, pct_start=pct_start, moms=moms)
+        if "lr_max" in options:
+            raise OptionError("fit_one_cycle has no lr_max; the highest rate is lr: fit_one_cycle(3, lr=0.01).")
+        cycle = OneCycle(stepping.checked_rate(lr), div=div, div_final=div_final, pct_start=pct_start, moms=moms)
         self.fit(epochs, schedule=cycle, **options)
 
     def lr_find(self, start: float = 1e-7, end: float = 10.0, steps: int = 100, orders: int = 3) -> LRFind:

@@ -213,6 +213,14 @@ def test_on_plateau_equals_torchs_and_counts_as_it_does(values, patience, cooldo
     assert [sentence for _, sentence in learn.recorder.notes] == said
 
 
+def test_a_plateau_has_one_default_that_of_torch():
+    theirs = inspect.signature(lr_scheduler.ReduceLROnPlateau).parameters
+    for made in (ReduceOnPlateau(), parse("plateau")):
+        assert {name: made.kwargs[name] for name in ("patience", "factor")} == {
+            name: theirs[name].default for name in ("patience", "factor")
+        }
+
+
 def test_the_sentence_of_a_plateau(capsys):
     values = [3, 2, 2, 2, 2, 2, 2]
     learn = learner(valid=data(1))
@@ -315,6 +323,17 @@ def test_one_cycle_really_trains_with_its_values():
     torch.testing.assert_close(learn.model.weight, model.weight)
 
 
+def test_the_highest_rate_has_the_name_that_fit_uses():
+    named, placed = learner(), learner()
+    named.fit_one_cycle(2, lr=0.1)
+    placed.fit_one_cycle(2, 0.1)
+    assert named.recorder.hyper("lr").tolist() == placed.recorder.hyper("lr").tolist()
+    with pytest.raises(OptionError, match=r"fit_one_cycle has no lr_max; the highest rate is lr"):
+        learner().fit_one_cycle(2, lr_max=0.1)
+    with pytest.raises(OptionError, match="lr None: a learning rate is a finite number above 0"):
+        learner().fit_one_cycle(2)
+
+
 def test_momentum_may_be_left_alone():
     learn = learner()
     learn.fit_one_cycle(1, 0.1, moms=None)
@@ -344,8 +363,8 @@ def test_a_cycle_may_be_used_for_another_optimizer():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"lr_max": 0}, "lr 0: a learning rate is a finite number above 0"),
-        ({"lr_max": "big"}, "lr 'big'"),
+        ({"lr": 0}, "lr 0: a learning rate is a finite number above 0"),
+        ({"lr": "big"}, "lr 'big'"),
         ({"div": 0}, "div 0: .* give a number above 0"),
         ({"div_final": math.nan}, "div_final nan"),
         ({"div": "25"}, "div '25'"),
@@ -359,7 +378,7 @@ def test_a_cycle_may_be_used_for_another_optimizer():
 )
 def test_impossible_cycles(options, message):
     with pytest.raises(OptionError, match=message):
-        OneCycle(**{"lr_max": 0.1, **options})
+        OneCycle(**{"lr": 0.1, **options})
 
 
 # --- functions of progress -------------------------------------------------------------------------------------------
@@ -415,12 +434,8 @@ def test_a_place_that_a_tuple_does_not_have():
 
 def test_a_rate_that_the_schedule_overrules_is_refused():
     learn = learner()
-    for fit in (
-        lambda: learn.fit(1, 0.3, HyperSchedule(lr=lambda p: 0.1)),
-        lambda: learn.fit_one_cycle(1, 0.1, lr=0.3),
-    ):
-        with pytest.raises(OptionError, match="lr=0.3 has no effect, because .* leave it out"):
-            fit()
+    with pytest.raises(OptionError, match="lr=0.3 has no effect, because .* leave it out"):
+        learn.fit(1, 0.3, HyperSchedule(lr=lambda p: 0.1))
     learn.fit(1, 0.3, HyperSchedule(momentum=lambda p: 0.1))
     assert set(learn.recorder.hyper("lr")) == {0.3}
 
@@ -454,7 +469,7 @@ def test_a_schedule_over_the_run_needs_its_length():
             " plateau: 5 , 0.7 ",
             "ReduceOnPlateau(patience=5, factor=0.7, mode='min', monitor='valid_loss')",
         ),
-        ("plateau", "ReduceOnPlateau(patience=5, factor=0.1, mode='min', monitor='valid_loss')"),
+        ("plateau", "ReduceOnPlateau(patience=10, factor=0.1, mode='min', monitor='valid_loss')"),
         ("cosine", "TorchScheduler(CosineAnnealingLR, eta_min=0.0, every='step', length='T_max')"),
         ("cosine:1e-5", "TorchScheduler(CosineAnnealingLR, eta_min=1e-05, every='step', length='T_max')"),
         (

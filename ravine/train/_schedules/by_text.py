@@ -10,14 +10,14 @@ from torch.optim import lr_scheduler
 from ravine.errors import OptionError, nearest
 from ravine.train._callback import Callback
 from ravine.train._schedules.hyper_schedule import HyperSchedule
-from ravine.train._schedules.torch_scheduler import ReduceOnPlateau, TorchScheduler
+from ravine.train._schedules.torch_scheduler import FACTOR, PATIENCE, ReduceOnPlateau, TorchScheduler
 
 
 def _step(size: int, gamma: float = 0.1) -> Callback:
     return TorchScheduler(lr_scheduler.StepLR, step_size=size, gamma=gamma)
 
 
-def _plateau(patience: int = 5, factor: float = 0.1) -> Callback:
+def _plateau(patience: int = PATIENCE, factor: float = FACTOR) -> Callback:
     return ReduceOnPlateau(patience, factor)
 
 

@@ -20,14 +20,14 @@ class OneCycle(HyperSchedule):
 
     def __init__(
         self,
-        lr_max: float,
+        lr: float,
         *,
         div: float = 25.0,
         div_final: float = 1e5,
         pct_start: float = 0.25,
         moms: tuple[float, float, float] | None = (0.95, 0.85, 0.95),
     ) -> None:
-        lr_max = checked_rate(lr_max)
+        lr = checked_rate(lr)
         for name, value in (("div", div), ("div_final", div_final)):
             if not (_is_number(value) and 0 < value < math.inf):
                 raise OptionError(f"{name} {value!r}: the highest rate is divided by it; give a number above 0.")
@@ -36,9 +36,9 @@ class OneCycle(HyperSchedule):
         three = isinstance(moms, tuple | list) and len(moms) == 3
         if moms is not None and not (three and all(_is_number(m) and 0 <= m < 1 for m in moms)):
             raise OptionError(f"moms {moms!r}: give three numbers from 0 up to 1, at the start, the top and the end.")
-        super().__init__(lr=_cosines(pct_start, lr_max / div, lr_max, lr_max / div_final))
+        super().__init__(lr=_cosines(pct_start, lr / div, lr, lr / div_final))
         self._momentum = _cosines(pct_start, *moms) if moms else None
-        self._arguments = f"lr_max={lr_max}, div={div}, div_final={div_final}, pct_start={pct_start}, moms={moms}"
+        self._arguments = f"lr={lr}, div={div}, div_final={div_final}, pct_start={pct_start}, moms={moms}"
 
     def __repr__(self) -> str:
         return f"OneCycle({self._arguments})"

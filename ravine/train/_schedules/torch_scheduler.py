@@ -15,6 +15,9 @@ from ravine.errors import OptionError
 from ravine.train._callback import Callback, argument_text, check_column
 from ravine.train._fit import Fit
 
+PATIENCE, FACTOR = 10, 0.1
+"""The defaults of ``torch.optim.lr_scheduler.ReduceLROnPlateau``."""
+
 _EXAMPLE = "TorchScheduler(StepLR, step_size=800, gamma=0.9)"
 
 
@@ -97,12 +100,14 @@ class ReduceOnPlateau(Callback):
 
     Args:
         patience: so many epochs may pass without improvement; the next one lowers the rate. 10, as in torch.
-        factor: what the rate is multiplied by.
+        factor: what the rate is multiplied by; 0.1, as in torch.
         monitor: a column of the table. A loss improves by falling, anything else by rising, unless ``mode`` says.
         kwargs: other arguments of ``torch.optim.lr_scheduler.ReduceLROnPlateau``.
     """
 
-    def __init__(self, patience: int = 10, factor: float = 0.1, monitor: str = "valid_loss", **kwargs: Any) -> None:
+    def __init__(
+        self, patience: int = PATIENCE, factor: float = FACTOR, monitor: str = "valid_loss", **kwargs: Any
+    ) -> None:
         kwargs.setdefault("mode", "min" if monitor.endswith("loss") else "max")
         self.monitor, self.kwargs = monitor, {"patience": patience, "factor": factor, **kwargs}
         self.scheduler: Any = None
