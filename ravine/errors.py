@@ -5,9 +5,10 @@ RavineError
 ├── OptionError       a hyperparameter, option, group key or name is wrong  (also a ValueError)
 ├── ParameterError    a parameter, gradient or state cannot be stepped      (also a ValueError)
 ├── StateError        a state does not fit where it goes, or cannot be kept (also a ValueError)
-├── TrainingError    the loss, a metric or the model cannot be trained with (also a RuntimeError)
+├── TrainingError     the loss, a metric or the model cannot be trained with (also a RuntimeError)
 ├── ComparisonError   measurements cannot be judged as they are             (also a ValueError)
 ├── BackendError      the kernel was insisted on and cannot be had          (also a RuntimeError)
+├── PackageError      an optional package is not installed                  (also an ImportError)
 └── DataError         a file of data or of a run is missing or damaged      (also a RuntimeError)
 
 Each is also the built-in error that torch raises in the same place, so code that catches that goes on working.
@@ -51,6 +52,10 @@ class ComparisonError(RavineError, ValueError):
 
 class BackendError(RavineError, RuntimeError):
     """The fused kernel was asked for with ``fused=True`` and cannot be had."""
+
+
+class PackageError(RavineError, ImportError):
+    """An optional package is needed and not installed; the text says what to install."""
 
 
 class DataError(RavineError, RuntimeError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ravine.errors import OptionError
+from ravine.errors import OptionError, PackageError
 from ravine.train._callback import Callback
 from ravine.train._fit import Fit
 
@@ -37,7 +37,9 @@ class TensorBoard(Callback):
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise OptionError("TensorBoard is not installed: pip install 'ravine[tensorboard]'.") from error
+            raise PackageError(
+                "TensorBoard is not installed: pip install 'ravine[tensorboard]'", name="tensorboard"
+            ) from error
         if fit.is_main:
             self._writer = SummaryWriter(str(folder))
 

@@ -83,7 +83,7 @@ class History:
         """A pandas DataFrame with the columns of :meth:`records`.
 
         Raises:
-            OptionError: pandas is not installed.
+            PackageError: pandas is not installed.
         """
         return frame(self.records(), ["first", "last", "name", *FIGURES, "ratio"])
 

@@ -81,7 +81,7 @@ class StepTable:
         """A pandas DataFrame, indexed by name.
 
         Raises:
-            OptionError: pandas is not installed.
+            PackageError: pandas is not installed.
         """
         return frame([asdict(r) for r in self.rows], list(ParameterRow.__annotations__), index="name")
 
