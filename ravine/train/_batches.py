@@ -52,6 +52,13 @@ class Batches:
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self._passes = 0
 
+    def __repr__(self) -> str:
+        inputs, targets = (
+            f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in (self.inputs, self.targets)
+        )
+        order = f"seed={self.seed}" if self.shuffle else "in order"
+        return f"Batches(inputs {inputs}, targets {targets}, {len(self)} of {self.batch_size} rows, {order})"
+
     def __len__(self) -> int:
         """Batches in an epoch."""
         return -(-len(self.inputs) // self.batch_size)

@@ -96,6 +96,10 @@ class Fit:
         self.batches_per_step: int | None = None
         self.loss_is_scaled = False
 
+    def __repr__(self) -> str:
+        state = self.state
+        return f"Fit(epoch {state.epoch} of {state.epochs}, {state.batch} batches, step {state.step})"
+
     @property
     def model(self) -> nn.Module:
         """The model that is trained."""

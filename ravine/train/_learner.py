@@ -18,7 +18,7 @@ from ravine.train import _evaluate as evaluation
 from ravine.train import _parallel as parallel
 from ravine.train import _stepping as stepping
 from ravine.train._batches import Batches
-from ravine.train._callback import Callback, forward_contexts
+from ravine.train._callback import Callback, argument_text, forward_contexts
 from ravine.train._checkpointer import Checkpointer
 from ravine.train._data_order import DataOrder
 from ravine.train._display import Display, display_for
@@ -98,6 +98,12 @@ class Learner:
         self.observers: list[Callback] = [extensions.callback("evidence")]
         self._training_model = parallel.data_parallel(model)
         self._optimizer: torch.optim.Optimizer | None = None
+
+    def __repr__(self) -> str:
+        count = sum(p.numel() for p in self.model.parameters() if not isinstance(p, nn.UninitializedParameter))
+        made = argument_text(self.opt_func) if self._optimizer is None else type(self._optimizer).__name__
+        trained = f"{len(self.recorder.epochs)} epochs trained"
+        return f"Learner({type(self.model).__name__} of {count:,} parameters, {made}, {trained})"
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:

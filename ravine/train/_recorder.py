@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ravine._files.json_lines import Journal, read
 from ravine.errors import DataError, OptionError, nearest
+from ravine.train._display.notebook import html_table
 from ravine.train._hyper_log import HyperLog, Value
 from ravine.train._hyper_plot import changed, columns, draw_hypers
 from ravine.train._loss_plot import LossCurve, draw_losses
@@ -138,6 +139,15 @@ class Recorder:
     def __len__(self) -> int:
         """How many batches were trained on."""
         return len(self._seconds["data"])
+
+    def __repr__(self) -> str:
+        last = self.epochs[-1] if self.epochs else {}
+        shown = "".join(f", {name} {last[name]:.5g}" for name in ("train_loss", "valid_loss") if name in last)
+        return f"Recorder({len(self.epochs)} epochs, {len(self):,} steps{shown})"
+
+    def _repr_html_(self) -> str:
+        names = list(dict.fromkeys(name for row in self.epochs for name in row if name != "step"))
+        return html_table(names, [[row.get(name, math.nan) for name in names] for row in self.epochs])
 
     @property
     def losses(self) -> np.ndarray:

@@ -21,6 +21,11 @@ def in_notebook() -> bool:
     return any(base.__name__ == "ZMQInteractiveShell" for base in type(shell).__mro__)
 
 
+def html_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table of epochs as HTML, with the cells of the other displays."""
+    return f"<table>{_head(columns)}{''.join(_row(columns, cells) for cells in rows)}</table>"
+
+
 class Notebook(Redrawn):
     """Shows the table in the output of the running cell, as HTML and as plain text."""
 
@@ -37,7 +42,7 @@ class Notebook(Redrawn):
         self._layout = Layout(columns, epochs)
         self._columns = columns
         self._text += self._layout.header()
-        self._html.append(_tr("".join(f"<th>{escape(name)}</th>" for name in columns)))
+        self._html.append(_head(columns))
         self._running = True
         self._draw()
 
@@ -49,8 +54,7 @@ class Notebook(Redrawn):
     def row(self, cells: Sequence[object]) -> None:
         super().row(cells)
         self._text += self._layout.row(cells)
-        texts = [escape(cell(name, value)) for name, value in zip(self._columns, cells, strict=True)]
-        self._html.append(_tr("".join(f"<td>{text}</td>" for text in texts)))
+        self._html.append(_row(self._columns, cells))
         self._draw_for("row")
 
     def say(self, sentence: str) -> None:
@@ -82,6 +86,15 @@ class Notebook(Redrawn):
             self._handle = display(bundle, raw=True, display_id=True)
         else:
             self._handle.update(bundle, raw=True)
+
+
+def _head(columns: Sequence[str]) -> str:
+    return _tr("".join(f"<th>{escape(name)}</th>" for name in columns))
+
+
+def _row(columns: Sequence[str], cells: Sequence[object]) -> str:
+    texts = [escape(cell(name, value)) for name, value in zip(columns, cells, strict=True)]
+    return _tr("".join(f"<td>{text}</td>" for text in texts))
 
 
 def _tr(cells: str) -> str:
