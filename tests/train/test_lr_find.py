@@ -72,17 +72,15 @@ def everything(learn):
     """All that must be as before, as plain values."""
     loaders = [learn.train, getattr(learn.train, "sampler", None)]
     generators = [g for g in (getattr(one, "generator", None) for one in loaders) if g is not None]
-    optimizer = learn._optimizer
+    optimizer = learn.optimizer
     recorder = learn.recorder
     return copy.deepcopy(
         {
             "model": dict(learn.model.state_dict()),
             "modes": [module.training for module in learn.model.modules()],
             "grads": [p.grad for p in learn.model.parameters()],
-            "state": list(optimizer.state.values()) if optimizer else None,
-            "groups": [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
-            if optimizer
-            else None,
+            "state": list(optimizer.state.values()),
+            "groups": [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups],
             "random": [torch.get_rng_state(), random.getstate(), *np.random.get_state()[1:]],
             "generators": [g.get_state() for g in generators],
             "turn": getattr(learn.train, "_passes", None),
