@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from ravine import _extensions
+from ravine.train import Callback
+
 PACKAGE = Path(__file__).parent.parent / "ravine"
 #: What every folder may import: errors, and the few private helpers that know nothing themselves.
-EVERYBODY = {"errors", "_files", "_randomness", "_lazy", "_compat", "__version__"}
+EVERYBODY = {"errors", "_files", "_randomness", "_lazy", "_compat", "__version__", "_extensions"}
 #: Which other folders each folder may import from.
 MAY_KNOW = {
     "_files": set(),
@@ -20,7 +23,7 @@ MAY_KNOW = {
     "backends": {"formula"},
     "watch": {"backends", "plotting"},
     "optim": {"formula", "backends", "watch"},
-    "train": {"optim", "formula", "plotting", "watch", "diagnose"},
+    "train": {"optim", "formula", "plotting", "watch"},
     "diagnose": {"backends", "watch", "optim", "train"},
     "tasks": {"train", "optim"},
     "contour": {"optim", "tasks", "formula", "plotting"},
@@ -140,3 +143,9 @@ def test_importing_the_optimizers_loads_nothing_heavy_beside_torch():
     assert "torch" not in loaded("import ravine")
     assert not heavy & loaded("import ravine.optim")
     assert not {"torch", *heavy} - {"click"} & loaded("import ravine.cli")
+
+
+def test_what_a_higher_floor_adds_is_loaded_when_it_is_asked_for():
+    assert not [name for name in loaded("import ravine.train") if name.startswith("ravine.diagnose")]
+    for name in _extensions.CALLBACKS:
+        assert isinstance(_extensions.callback(name), Callback)

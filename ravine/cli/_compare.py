@@ -15,7 +15,7 @@ from ravine.comparison._report import summary
 from ravine.comparison._study.declare import PRESETS
 from ravine.optim import _spec as specs
 from ravine.plotting import _tables as tables
-from ravine.train._named import usage as schedule_forms
+from ravine.train._schedules.by_text import usage as schedule_forms
 
 _INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 

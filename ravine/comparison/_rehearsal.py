@@ -10,7 +10,6 @@ from ravine import _randomness as randomness
 from ravine.errors import RavineError, TrainingError
 from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Task
-from ravine.train._lr_find.sweep import by_batch
 
 
 def rehearse(task: Task, contender: OptimizerSpec) -> int:
@@ -25,10 +24,10 @@ def rehearse(task: Task, contender: OptimizerSpec) -> int:
     """
     count: Any = FlopCounterMode(display=False)
     try:
-        with randomness.aside():
+        with randomness.isolated():
             learn = task.learner(contender.build, quiet=True)
             with count:
-                next(by_batch(learn))
+                learn.dry_run()
             learn.validate([next(iter(task.batches()[1]))])
     except RavineError:
         raise

@@ -131,7 +131,7 @@ class Program:
     def __repr__(self) -> str:
         final = self.passes[-1]
         passes = f"{len(self.passes)} pass{'es' * (len(self.passes) > 1)} over memory"
-        return f"<Program: {', '.join(final.names)} from {', '.join([*final.reads, *self.hypers])}; {passes}>"
+        return f"<Program: {', '.join(final.writes)} from {', '.join([*final.reads, *self.hypers])}; {passes}>"
 
     def _repr_latex_(self) -> str:
         """The formula, as notebooks show it."""

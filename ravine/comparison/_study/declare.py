@@ -17,7 +17,7 @@ from ravine.optim import _registry as registry
 from ravine.optim import _spec as specs
 from ravine.optim.search import Range
 from ravine.tasks import Task
-from ravine.train import _named as schedules
+from ravine.train._schedules import by_text as schedules
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def declare(
         task, named: what is trained, and the name it was found by.
         optimizers: as ``ravine.optim._spec`` reads them; an option that is given there is not searched.
         preset: one of ``PRESETS``; ``points``, ``seeds`` and ``steps`` change what it says.
-        schedule: how the rate changes, for all; see ``ravine.train._named``.
+        schedule: how the rate changes, for all; see ``ravine.train._schedules.by_text``.
         space: a file with other search spaces (``ravine.comparison._study.space.read``).
         reference: the optimizer whose runs set the target; the first if empty.
         data: the folder or file that the task read.

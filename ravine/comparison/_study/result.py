@@ -177,7 +177,7 @@ class Result:
         """All trainings as a pandas DataFrame.
 
         Raises:
-            OptionError: pandas is not installed.
+            PackageError: pandas is not installed.
         """
         return frame(self.rows())
 
@@ -185,7 +185,7 @@ class Result:
         """The judgement's pairs as a pandas DataFrame: of ratios the logarithm.
 
         Raises:
-            OptionError: pandas is not installed.
+            PackageError: pandas is not installed.
         """
         names = ("first", "second", "difference", "low", "high", "p", "adjusted", "kind", "more_seeds", "sentence")
         return frame(
@@ -200,7 +200,7 @@ class Result:
         """The validation losses of all trainings on the way, as a pandas DataFrame.
 
         Raises:
-            OptionError: pandas is not installed.
+            PackageError: pandas is not installed.
         """
         return frame(
             [

@@ -12,7 +12,7 @@ from ravine.comparison._study.spec import Spec
 from ravine.comparison._study.trial import contender_of, parted
 from ravine.comparison._threads import one_thread
 from ravine.tasks import Task
-from ravine.train import Callback, Learner
+from ravine.train import Callback, Fit
 
 _TURNS, _STEPS, _FIRST = 5, 20, 2  # steps of a turn, of which the first find cold caches
 
@@ -63,6 +63,6 @@ def measure(spec: Spec, task: Task, chosen: Mapping[str, Mapping[str, float]]) -
 class _Stop(Callback):
     """Ends a turn."""
 
-    def after_step(self, learn: Learner) -> None:
-        if learn.step == _STEPS:
-            learn.stop("measured")
+    def after_step(self, fit: Fit) -> None:
+        if fit.state.step == _STEPS:
+            fit.stop("measured")

@@ -18,7 +18,7 @@ from ravine.comparison._threads import one_thread
 from ravine.optim import _spec as specs
 from ravine.tasks import Data, Task
 from ravine.tasks._starts import starts
-from ravine.train import Batches, Callback, Learner, StopOnNaN
+from ravine.train import Batches, Callback, Fit, Learner, StopOnNaN
 
 _VALIDATION_SHARE = 0.2  # of the rows of the training data
 Kind = Literal["tune", "confirm"]
@@ -171,9 +171,10 @@ def contender_of(
 
 def _ratios(learn: Learner) -> dict[str, float]:
     """The median over the run of update over parameter, by parameter; of optimizers that are watched."""
-    history = learn.evidence().history
-    if not len(history):
+    watch = getattr(learn.optimizer, "watch", None)
+    if watch is None or not watch.on or not len(watch.history):
         return {}
+    history = watch.history
     ratio = torch.from_numpy(history.ratio).nan_to_num(0.0, 0.0, 0.0)
     names = [name for name, p in learn.model.named_parameters() if p.requires_grad]
     fitting = len(names) == len(history.names)  # a user's optimizer may leave some alone
@@ -189,9 +190,10 @@ class _Curve(Callback):
         self.steps: list[int] = []
         self.losses: list[float] = []
 
-    def after_step(self, learn: Learner) -> None:
-        if learn.step % self.every == 0 or learn.step == self.total:
-            self.steps.append(learn.step)
-            self.losses.append(learn.validate(self.valid)["valid_loss"])
-        if learn.step == self.total:
-            learn.stop("all steps are done")
+    def after_step(self, fit: Fit) -> None:
+        step = fit.state.step
+        if step % self.every == 0 or step == self.total:
+            self.steps.append(step)
+            self.losses.append(fit.evaluate(self.valid)["valid_loss"])
+        if step == self.total:
+            fit.stop("all steps are done")
