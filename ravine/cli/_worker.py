@@ -9,9 +9,9 @@ import click
 
 from ravine.cli._options import DATA
 from ravine.comparison._study.protocol import Done, Stage
-from ravine.comparison._study.result import Result
 from ravine.comparison._study.store import Store, hidden
 from ravine.comparison._study.store import check as check_storage
+from ravine.comparison._study.study_record import StudyRecord
 from ravine.comparison._study.trial import run
 from ravine.comparison._study.versions import check
 from ravine.comparison._study.worker import Ending, work
@@ -51,7 +51,7 @@ def command(study: str, storage: str, rerun: str | None, data: Path | None, quie
         signal.signal(number, ending)
     try:
         if rerun is not None:
-            click.echo(_again(Result(spec, store.done()), task, rerun))
+            click.echo(_again(StudyRecord(spec, store.done()), task, rerun))
             return
         work(store, spec, task, _Lines(quiet).look, ending)
     except KeyboardInterrupt:
@@ -76,19 +76,19 @@ class _Lines:
         self.last = line
 
 
-def _again(result: Result, task: Task, key: str) -> str:
+def _again(record: StudyRecord, task: Task, key: str) -> str:
     """Run one training again, and say whether it gives what is kept.
 
     Raises:
         OptionError: there is none with that key.
     """
-    by_key = {job.key(result.spec): (job, outcome) for job, outcome in result.jobs()}
+    by_key = {job.key(record.spec): (job, outcome) for job, outcome in record.jobs}
     if key not in by_key:
         raise OptionError(
             f"The study has no training {key!r}; the report's last table has the keys of all {len(by_key)}."
         )
     job, kept = by_key[key]
-    found = run(result.spec, task, job)
+    found = run(record.spec, task, job)
     what = ", ".join([job.label, *(f"{name} {value:g}" for name, value in job.point.items()), f"seed {job.seed}"])
     same = [found.score, found.losses, found.metrics] == [kept.score, kept.losses, kept.metrics]
     told = "the same to the last digit" if same else f"another than the {kept.score!r} that is kept"

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from ravine.comparison._progress import View
 from ravine.comparison._rehearsal import rehearse
+from ravine.comparison._result import Result
 from ravine.comparison._study import local, place
 from ravine.comparison._study.declare import declare
 from ravine.comparison._study.protocol import Stage, confirmed
-from ravine.comparison._study.result import About, Result
 from ravine.comparison._study.seconds import Seconds, measure
 from ravine.comparison._study.spec import Spec
 from ravine.comparison._study.store import Store, check, hidden
+from ravine.comparison._study.study_record import About, StudyRecord
 from ravine.comparison._study.trial import contender_of
 from ravine.comparison._study.worker import work
 from ravine.errors import OptionError, RavineError, TrainingError
@@ -121,7 +122,7 @@ def compare(
                 stopped.add_note(f"{len(store.done())} trainings are done and kept.{again and f' Go on: {again}'}")
             raise
         about = About(where.study, hidden(where.storage), again, machine)
-        result = Result(spec, store.done(), seconds, about, where.folder)
+        result = Result(StudyRecord(spec, store.done(), seconds, about), where.folder)
     finally:
         store.close()
     _check(result)
@@ -180,7 +181,7 @@ def _check(result: Result) -> None:
     """
     outcomes = list(result.outcomes.values())
     errors = [outcome.error for outcome in outcomes if outcome.error]
-    if any(not run.diverged for arm in result.arms for run in arm.runs):
+    if any(not run.diverged for arm in result.record.arms for run in arm.runs):
         return
     if errors:
         last = errors[-1].strip().rpartition("\n")[2]

@@ -52,14 +52,14 @@ def test_a_comparison_and_everything_it_leaves(ravine, tmp_path):
 def test_a_training_of_the_report_can_be_run_again(ravine):
     assert ravine("breast-cancer", "-o", "sgd", *SMALL, "--study", "mine")[0] == 0
     journal = "ravine-out/mine/study.journal"
-    from ravine.comparison._study.result import Result
     from ravine.comparison._study.store import Store
+    from ravine.comparison._study.study_record import StudyRecord
 
     store = Store("mine", journal)
-    result = Result(store.spec(), store.done())
-    job, outcome = result.jobs()[-1]
+    record = StudyRecord(store.spec(), store.done())
+    job, outcome = record.jobs[-1]
     again = ("--study", "mine", "--storage", journal, "--rerun")
-    code, out, _ = ravine(*again, job.key(result.spec), command="worker")
+    code, out, _ = ravine(*again, job.key(record.spec), command="worker")
     assert code == 0
     assert "seed 1001" in out
     assert f"validation loss {outcome.score!r}, the same to the last digit" in out
@@ -73,12 +73,12 @@ def test_a_rerun_that_differs_says_so(ravine, monkeypatch):
 
     assert ravine("breast-cancer", "-o", "sgd", *SMALL, "--study", "mine")[0] == 0
     from ravine.cli import _worker as cli
-    from ravine.comparison._study.result import Result
     from ravine.comparison._study.store import Store
+    from ravine.comparison._study.study_record import StudyRecord
 
     store = Store("mine", "ravine-out/mine/study.journal")
-    result = Result(store.spec(), store.done())
-    key = result.jobs()[0][0].key(result.spec)
+    record = StudyRecord(store.spec(), store.done())
+    key = record.jobs[0][0].key(record.spec)
     run = cli.run
     monkeypatch.setattr(cli, "run", lambda *a: dataclasses.replace(run(*a), score=1.5))
     out = ravine("--study", "mine", "--storage", "ravine-out/mine/study.journal", "--rerun", key, command="worker")[1]

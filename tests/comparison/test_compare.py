@@ -97,7 +97,7 @@ def test_a_task_made_here_takes_part_but_cannot_be_shared():
     task = dataclasses.replace(find("breast-cancer"), name="mine")
     result = ravine.compare(task, ["sgd"], **SMALL)
     assert result.spec.task == "mine"
-    assert result.stage.name == "done"
+    assert result.record.stage.name == "done"
     with pytest.raises(OptionError, match="give the path of a Python file"):
         ravine.compare(task, ["sgd"], **SMALL, study="mine")
 
@@ -167,7 +167,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch):
     store.spec()
     assert len(store.done()) == 2
     monkeypatch.setattr(worker, "run", run)
-    assert ravine.compare("breast-cancer", ["sgd"], **SMALL, study="compare-breast-cancer").stage.name == "done"
+    assert ravine.compare("breast-cancer", ["sgd"], **SMALL, study="compare-breast-cancer").record.stage.name == "done"
 
 
 @pytest.mark.parametrize(

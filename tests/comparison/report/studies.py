@@ -1,13 +1,15 @@
 """Studies with made-up outcomes and a known truth, for the tests of the report: nothing is trained."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
+from ravine.comparison._result import Result
 from ravine.comparison._study.protocol import stage
-from ravine.comparison._study.result import About, Result
 from ravine.comparison._study.seconds import Seconds
 from ravine.comparison._study.spec import ArmSpec, Spec
+from ravine.comparison._study.study_record import About, StudyRecord
 from ravine.comparison._study.trial import Outcome
 from ravine.optim.search import Range
 
@@ -50,4 +52,9 @@ def study(floors, *, noise=0.01, points=8, seeds=5, failing=(), about=ABOUT, spa
     while (now := stage(spec, done)).name != "done":
         done |= {job.key(spec): outcome(spec, job, floors[job.label], noise, failing) for job in now.jobs}
     seconds = {label: Seconds(1e-3 * (2 + i), 0.1) for i, label in enumerate(floors)}
-    return Result(spec, done, seconds, about)
+    return Result(StudyRecord(spec, done, seconds, about))
+
+
+def changed(result, **fields):
+    """The same result as if its record had other fields."""
+    return Result(replace(result.record, **fields))

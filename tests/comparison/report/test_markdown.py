@@ -1,20 +1,18 @@
 """report.md: everything that a reader needs, in an order that begins with the verdict, and rounded numbers."""
 
 import math
-import sys
 from dataclasses import replace
-from types import ModuleType
 
 import pytest
 from markdown_it import MarkdownIt
-from studies import study
+from studies import changed, study
 
-from ravine.comparison._report import figures, write
-from ravine.comparison._report.markdown import text
-from ravine.comparison._report.pictures import pictures
-from ravine.comparison._report.protocol import protocol
-from ravine.comparison._report.results import mean_and_spread, results
-from ravine.comparison._study.result import About
+from ravine.comparison._report import report_files
+from ravine.comparison._report.explanations import EXPLAINED
+from ravine.comparison._report.markdown_report import markdown_report
+from ravine.comparison._report.protocol_text import protocol_text
+from ravine.comparison._report.result_table import mean_and_spread, result_table
+from ravine.comparison._study.study_record import About
 
 HOSTILE = ["a|b", "`tick`", "<script>alert(1)</script>", "![x](http://e.org/x.png)", "two\nlines"]
 
@@ -22,7 +20,7 @@ HOSTILE = ["a|b", "`tick`", "<script>alert(1)</script>", "![x](http://e.org/x.pn
 @pytest.fixture(scope="module")
 def found():
     result = study({"sgd": 0.3, "rmsprop": 0.33}, failing=[("sgd", 1001)])
-    return result, result.judge(), text(result, result.judge())
+    return result, result.judgement, markdown_report(result.report)
 
 
 def parsed(source):
@@ -65,26 +63,26 @@ def test_every_pair_and_every_warning_is_said(found):
 
 
 def test_every_picture_stands_with_its_sentence(found):
-    result, judgement, report = found
-    for name in pictures(result, judgement):
-        place = report.index(f"({name})")
-        assert report[place:].split("\n\n")[1] == figures.EXPLAINED[name.removesuffix(".png")]
+    result, _, report = found
+    for name in result.report.figures:
+        place = report.index(f"({name}.png)")
+        assert report[place:].split("\n\n")[1] == EXPLAINED[name]
     assert report.count("](") == 5
 
 
 def test_the_table_has_the_numbers(found):
     result, judgement, _ = found
-    heads, lines = results(result, judgement)
+    heads, lines = result_table(result.report)
     rows = {line[0]: dict(zip(heads, line, strict=True)) for line in lines}
-    rmsprop = next(arm for arm in result.arms if arm.name == "rmsprop")
-    assert list(rows) == figures.ranked(judgement)
+    rmsprop = next(arm for arm in result.record.arms if arm.name == "rmsprop")
+    assert list(rows) == result.report.ranked
     name, value = rows["rmsprop"]["best point"].split()
     assert (name, float(value)) == ("lr", pytest.approx(rmsprop.point["lr"], rel=0.01))
     assert rows["rmsprop"]["validation loss"] == mean_and_spread([run.score for run in rmsprop.runs])
     assert rows["rmsprop"]["ms per step"] == "3"
     assert rows["sgd"]["validation loss"].endswith(" (4 of 5 runs)")
     missed = len(judgement.steps["sgd"].missed)
-    assert rows["sgd"]["reached the target"] == f"{5 - missed} of 5"
+    assert rows["sgd"]["reached target"] == f"{5 - missed} of 5"
     assert rows["sgd"]["diverged in tuning"] == "12%"
     assert heads[-4:] == ["accuracy", "test loss", "ms per step", "diverged in tuning"]
 
@@ -110,7 +108,7 @@ def test_means_are_rounded_to_what_is_known(values, expected):
 def test_hostile_labels_are_only_names():
     result = study(dict(zip(HOSTILE, (0.3, 0.31, 0.32, 0.33, 0.34), strict=True)), points=3, seeds=3)
     about = About("a`b", "x|y", "ravine compare `x`\n```\n<b>", "<i>machine</i>")
-    report = text(replace(result, about=about), result.judge())
+    report = markdown_report(changed(result, about=about).report)
     tokens = [child for token in parsed(report) for child in (token, *(token.children or []))]
     kinds = {token.type for token in tokens}
     assert not kinds & {"html_block", "html_inline", "link_open"}
@@ -124,57 +122,50 @@ def test_hostile_labels_are_only_names():
 
 def test_an_optimizer_of_which_all_runs_diverged_has_no_numbers():
     result = study({"sgd": 0.3, "adam": 0.31}, points=3, seeds=3, failing=[("adam", 1000 + i) for i in range(3)])
-    judgement = result.judge()
-    heads, lines = results(result, judgement)
+    heads, lines = result_table(result.report)
     row = dict(zip(heads, next(line for line in lines if line[0] == "adam"), strict=True))
-    assert row["validation loss"] == row["median steps to it"] == row["accuracy"] == "–"
-    assert "3 trainings raised" in text(result, judgement)
+    assert (row["validation loss"], row["median steps"], row["accuracy"]) == ("diverged", "not reached", "–")
+    assert "3 trainings raised" in markdown_report(result.report)
 
 
 def test_a_widened_space_says_what_was_declared(found):
-    result, judgement, report = found
+    result, _, report = found
     assert "declared" not in report
-    tuning = result.stage.tunings[0]
+    tuning = result.record.stage.tunings[0]
     wider = replace(
         tuning,
         space={"lr": replace(tuning.space["lr"], high=10.0)},
         points=(*tuning.points, *({"lr": 2.0 + i} for i in range(8))),
     )
-    other = replace(result)
-    other.__dict__["stage"] = replace(result.stage, tunings=(wider, *result.stage.tunings[1:]))
-    assert "| 10 (declared 1) |" in text(other, judgement)
-    assert "8 to 16 points" in protocol(other)
-    assert "8 points were planned" in protocol(other)
+    stage, other = result.record.stage, changed(result)
+    other.record.__dict__["stage"] = replace(stage, tunings=(wider, *stage.tunings[1:]))
+    assert "| 10 (declared 1) |" in markdown_report(other.report)
+    assert "8 to 16 points" in protocol_text(other.report)
+    assert "8 points were planned" in protocol_text(other.report)
 
 
 def test_an_empty_origin_is_left_out():
     result = study({"sgd": 0.3}, points=2, seeds=2, about=About())
-    report = text(result, result.judge())
+    report = markdown_report(result.report)
     assert "Storage" not in report
     assert "```sh" not in report
     assert "## Differences" not in report
 
 
 def test_everything_is_written_the_text_first(found, tmp_path, monkeypatch):
-    result, judgement, report = found
-    page = ModuleType("page")
-    page.page = lambda result, judgement: b"<!doctype html>"
-    monkeypatch.setitem(sys.modules, "ravine.comparison._report.page", page)
-    paths = write(result, judgement, tmp_path)
-    assert [p.name for p in paths] == [
-        "report.md",
-        "report.html",
-        *(f"{n}.png" for n in figures.shown(result, judgement)),
-    ]
+    result, _, report = found
+    monkeypatch.setattr(report_files, "report_page", lambda data: b"<!doctype html>")
+    paths = result.write(tmp_path)
+    assert [p.name for p in paths] == ["report.md", "report.html", *(f"{n}.png" for n in result.report.figures)]
     assert (tmp_path / "report.md").read_text(encoding="utf-8") == report
     assert (tmp_path / "report.html").read_bytes() == b"<!doctype html>"
     assert {p.name for p in tmp_path.iterdir()} == {p.name for p in paths}
 
-    def fails(result, judgement):
+    def fails(data):
         raise RuntimeError("no page")
 
-    page.page = fails
+    monkeypatch.setattr(report_files, "report_page", fails)
     (tmp_path / "report.md").unlink()
     with pytest.raises(RuntimeError, match="no page"):
-        write(result, judgement, tmp_path)
+        result.write(tmp_path)
     assert (tmp_path / "report.md").exists()

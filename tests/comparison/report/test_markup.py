@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from ravine.comparison._report.markup import code, fenced, prose, table
+from ravine.comparison._report.markdown_syntax import code, fenced, prose, table
 
 HOSTILE = [
     "a|b",

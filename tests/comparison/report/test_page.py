@@ -7,12 +7,16 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
-from studies import ABOUT, study
+from studies import ABOUT, changed, study
 
 from ravine.comparison._judge import judge
-from ravine.comparison._report import charts, figures, formulas, page, tables
-from ravine.comparison._report.page import page as make
-from ravine.comparison._study.result import About
+from ravine.comparison._report import report_data as data_of
+from ravine.comparison._report import report_tables as tables
+from ravine.comparison._report.chart_data import chart_data, numbers
+from ravine.comparison._report.explanations import EXPLAINED
+from ravine.comparison._report.optimizer_formulas import Formula
+from ravine.comparison._report.report_page import report_page
+from ravine.comparison._study.study_record import About
 from ravine.optim.search import Range
 from ravine.plotting._html import strong
 
@@ -45,7 +49,8 @@ class Reader(HTMLParser):
 
 
 def read(result, judgement=None):
-    text = make(result, judgement or result.judge()).decode()
+    report = result.report if judgement is None else data_of.report_data(result.record, judgement)
+    text = report_page(report).decode()
     reader = Reader(text)
     return text, reader, json.loads(reader.texts["data"])
 
@@ -54,7 +59,7 @@ def read(result, judgement=None):
 def whole():
     """A study in which one run failed and some points diverged."""
     result = study(FLOORS, failing={("sgd", 1002)})
-    return result, result.judge(), *read(result)
+    return result, result.judgement, *read(result)
 
 
 def test_the_page_loads_nothing_and_has_no_place_for_a_script_in_an_attribute(whole):
@@ -89,7 +94,7 @@ def test_the_verdict_comes_first_and_every_warning_has_a_mark(whole):
 
 def test_every_figure_is_explained_and_every_sentence_of_the_judgement_is_there(whole):
     _, judgement, _, reader, _ = whole
-    for sentence in figures.EXPLAINED.values():
+    for sentence in EXPLAINED.values():
         assert sentence in reader.texts["main"]
     said = [pair.sentence for pairs in judgement.pairs.values() for pair in pairs]
     said += [curve.sentence for curve in judgement.budget.values()]
@@ -114,7 +119,7 @@ def test_every_picture_and_control_has_a_name_and_every_link_a_place(whole):
 def test_the_script_gets_the_numbers_of_the_figures(whole):
     result, judgement, _, _, data = whole
     assert [o["label"] for o in data["optimizers"]] == list(FLOORS)
-    band = figures.bands(result)["adam"]
+    band = result.report.curves["adam"]
     assert data["curves"][2]["median"] == pytest.approx(band.median.tolist(), rel=1e-5)
     assert data["curves"][0]["high"] == [None] * len(band.steps)  # the run that failed counts as infinite
     assert data["target"] == judgement.target.loss
@@ -125,8 +130,8 @@ def test_the_script_gets_the_numbers_of_the_figures(whole):
         [seed, steps] for seed, steps in judgement.steps["sgd"].steps.items() if not math.isnan(steps)
     ]
     marks = data["sensitivity"]["lr"]["marks"][0]
-    assert sum(m[1] is None for m in marks) == sum(t.diverged for t in result.arms[0].trials)
-    assert {m[0] for m in marks if m[3]} == {result.stage.chosen["sgd"]["lr"]}
+    assert sum(m[1] is None for m in marks) == sum(t.diverged for t in result.record.arms[0].trials)
+    assert {m[0] for m in marks if m[3]} == {result.record.stage.chosen["sgd"]["lr"]}
     assert data["sensitivity"]["lr"]["notes"][0].endswith("12% diverged")
     shown = data["differences"]["steps to target"]
     pair = judgement.pairs["steps to target"][0]
@@ -135,7 +140,7 @@ def test_the_script_gets_the_numbers_of_the_figures(whole):
     loss = data["differences"]["validation loss"]
     assert loss["pairs"][0]["ends"][0] == pytest.approx(judgement.pairs["validation loss"][0].difference, rel=1e-5)
     assert data["differences"]["accuracy"]["higher"]
-    assert data["watch"]["names"] == list(figures.ratios(result)["adam"])
+    assert data["watch"]["names"] == list(result.report.update_ratios["adam"])
     assert data["budget"][1]["expected"] == pytest.approx(judgement.budget["rmsprop:alpha=0.9"].expected, rel=1e-5)
 
 
@@ -144,8 +149,8 @@ def test_the_tables_have_the_numbers_too(whole):
     for row, found in zip(tables.target(judgement).rows, judgement.steps.values(), strict=True):
         assert row[2] == f"{5 - len(found.missed)} of 5"
     assert tables.runs(judgement).rows[0][3] == "diverged"
-    assert tables.curves(result).rows[0][3:] == ["infinite", "1 of 5"]
-    assert tables.seconds(result).rows[1] == ["rmsprop:alpha=0.9", "3", "0.3", "10%"]
+    assert tables.curves(result.report).rows[0][3:] == ["infinite", "1 of 5"]
+    assert tables.seconds(result.report).rows[1] == ["rmsprop:alpha=0.9", "3", "0.3", "10%"]
     for name in judgement.pairs:
         for row, pair in zip(tables.differences(judgement, name).rows, judgement.pairs[name], strict=True):
             assert row[-1] == pair.kind
@@ -158,7 +163,7 @@ def test_the_table_of_trials_has_every_training_with_its_key_once_and_the_comman
     result, _, text, reader, data = whole
     rows = [a for tag, a in reader.elements if tag == "tr" and "data-row" in a]
     assert len(rows) == len(result.outcomes)
-    for job, _ in result.jobs():
+    for job, _ in result.record.jobs:
         assert job.key(result.spec) in reader.texts["table"]
     assert reader.texts["command"] == result.about.rerun("KEY")
     assert data["command"] + "abc" == result.about.rerun("abc")
@@ -174,7 +179,7 @@ def test_failures_are_shown_once_with_all_trainings_that_had_them():
     reader = read(result)[1]
     assert "ValueError: <b>made up</b> (3 trainings of sgd and adam)" in reader.texts["failures"]
     assert reader.texts["failures"].count("Traceback (most recent call last)") == 1
-    keys = [job.key(result.spec) for job, outcome in result.jobs() if outcome.error]
+    keys = [job.key(result.spec) for job, outcome in result.record.jobs if outcome.error]
     assert all(key in reader.texts["failures"] for key in keys)
     assert "b" not in [tag for tag, _ in reader.elements]
     assert "No training raised" in read(study(FLOORS))[1].texts["failures"]
@@ -187,11 +192,9 @@ def test_hostile_names_are_text(monkeypatch):
     for key, outcome in done.items():
         metrics = {HOSTILE: 1.0, **outcome.metrics} if outcome.metrics else {}
         done[key] = dataclasses.replace(outcome, watch={HOSTILE: 1e-3}, metrics=metrics)
-    result = dataclasses.replace(result, outcomes=done)
-    written = formulas.Formula((HOSTILE,), "", HOSTILE)
-    monkeypatch.setattr(
-        "ravine.comparison._report.described.formulas", lambda _: dict.fromkeys([HOSTILE, "adam"], written)
-    )
+    result = changed(result, outcomes=done)
+    written = Formula((HOSTILE,), "", HOSTILE)
+    monkeypatch.setattr(data_of, "formulas", lambda _: dict.fromkeys([HOSTILE, "adam"], written))
     text, reader, data = read(result)
     script = text[text.index("plotly.js v") : text.rindex('"use strict"')]
     assert "<img" not in text.replace(script, "")
@@ -204,11 +207,11 @@ def test_hostile_names_are_text(monkeypatch):
 
 def test_mathematics_is_markup_where_there_is_some_and_lines_where_there_is_none(monkeypatch):
     found = {
-        "sgd": formulas.Formula(("θ = 1",), "<math><mi>θ</mi></math>", "a paper"),
-        "adam": formulas.Formula(("θ = 2",), "", "a book"),
-        "torch-adam": formulas.Formula((), "", ""),
+        "sgd": Formula(("θ = 1",), "<math><mi>θ</mi></math>", "a paper"),
+        "adam": Formula(("θ = 2",), "", "a book"),
+        "torch-adam": Formula((), "", ""),
     }
-    monkeypatch.setattr("ravine.comparison._report.described.formulas", lambda _: found)
+    monkeypatch.setattr(data_of, "formulas", lambda _: found)
     _, reader, _ = read(study(dict.fromkeys(found, 0.3)))
     assert [tag for tag, _ in reader.elements].count("math") == 1
     assert "θ = 1" not in reader.texts["formulas"]
@@ -219,7 +222,7 @@ def test_mathematics_is_markup_where_there_is_some_and_lines_where_there_is_none
 
 def test_spaces_given_options_and_edges_stand_beside_the_formula():
     result = study({f"{name}:eps=1e-6": 0.3 for name in ("adam", "rmsprop", "adamw")}, space={"lr": Range(1e-7, 1e-4)})
-    assert len(result.stage.edges) == 3  # the best rate is 0.02, and widening goes to 0.01 at most
+    assert len(result.record.stage.edges) == 3  # the best rate is 0.02, and widening goes to 0.01 at most
     reader = read(result)[1]
     assert reader.texts["formulas"].count("chosen from") == reader.texts["formulas"].count("; widened to") == 3
     assert reader.texts["formulas"].count("to 0.01, in powers of ten") == 3
@@ -230,10 +233,9 @@ def test_spaces_given_options_and_edges_stand_beside_the_formula():
 
 
 def test_what_was_not_measured_is_said():
-    result = dataclasses.replace(study({"sgd": 0.3}, about=dataclasses.replace(ABOUT, study="")), seconds={})
-    result = dataclasses.replace(
-        result, outcomes={key: dataclasses.replace(o, watch={}) for key, o in result.outcomes.items()}
-    )
+    result = study({"sgd": 0.3}, about=dataclasses.replace(ABOUT, study=""))
+    unwatched = {key: dataclasses.replace(o, watch={}) for key, o in result.outcomes.items()}
+    result = changed(result, seconds={}, outcomes=unwatched)
     text, reader, data = read(result)
     assert "They were not measured." in reader.texts["time"]
     assert "not measured for any" in reader.texts["updates"]
@@ -245,7 +247,7 @@ def test_what_was_not_measured_is_said():
 
 def test_without_a_target_the_page_says_so_and_judges_losses():
     result = study(FLOORS, failing={("sgd", 1000 + i) for i in range(5)})
-    _, reader, data = read(result, judge(result.arms, reference="sgd"))
+    _, reader, data = read(result, judge(result.record.arms, reference="sgd"))
     assert data["times"] is None
     assert data["target"] is None
     assert "There is no target" in reader.texts["times-to-target"]
@@ -259,7 +261,7 @@ def test_scores_far_above_all_others_do_not_press_them_together():
     done = dict(result.outcomes)
     worst = next(key for key, o in done.items() if o.score > 0.9 or not o.diverged)
     done[worst] = dataclasses.replace(done[worst], score=1e12)
-    found = charts.charts(dataclasses.replace(result, outcomes=done), result.judge())
+    found = chart_data(data_of.report_data(changed(result, outcomes=done).record, result.judgement))
     scores = [m[1] for marks in found["sensitivity"]["lr"]["marks"] for m in marks if m[1] is not None]
     assert max(scores) == 1e12
     assert found["sensitivity"]["lr"]["top"] < 10
@@ -268,11 +270,11 @@ def test_scores_far_above_all_others_do_not_press_them_together():
 def test_a_thousand_trials_stay_small():
     result = study({f"optimizer {i}": 0.3 + 0.01 * i for i in range(8)}, points=100, seeds=19)
     assert len(result.outcomes) == 1000
-    assert len(page.page(result, result.judge())) < 6_000_000
+    assert len(report_page(result.report)) < 6_000_000
 
 
 def test_what_is_not_finite_is_null_and_colours_are_strong_enough():
-    assert charts.numbers([1.0, math.inf, math.nan]) == [1.0, None, None]
+    assert numbers([1.0, math.inf, math.nan]) == [1.0, None, None]
     assert strong("#66CCEE") != "#66ccee"
     assert strong("#332288") == "#332288"
     for colour in ("#66CCEE", "#CCBB44", "#999999", "#ffffff"):

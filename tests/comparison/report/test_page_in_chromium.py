@@ -1,12 +1,10 @@
 """The report's page in a browser without a window: it draws, its controls work, and it says nothing on the console."""
 
-import dataclasses
-
 import pytest
 from chromium import HOSTILE, act
-from studies import study
+from studies import changed, study
 
-from ravine.comparison._report.page import page
+from ravine.comparison._report.report_page import report_page
 from ravine.optim.search import Range
 
 FLOORS = {HOSTILE: 0.5, "rmsprop:alpha=0.9": 0.3, "adam": 0.31}
@@ -105,7 +103,7 @@ def shown():
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory, shown):
     """What the script above saw on a phone, and the console."""
-    return act(page(shown, shown.judge()), WAYS + ACT, tmp_path_factory.mktemp("browser"), "--window-size=390,844")
+    return act(report_page(shown.report), WAYS + ACT, tmp_path_factory.mktemp("browser"), "--window-size=390,844")
 
 
 def test_the_console_is_silent_and_no_name_became_an_element(seen):
@@ -135,7 +133,7 @@ def test_the_choices_of_the_curves_work(seen):
 
 def test_every_tuned_point_is_marked_and_another_hyperparameter_can_be_chosen(seen, shown):
     found, _ = seen
-    trials = shown.arms[0].trials
+    trials = shown.record.arms[0].trials
     assert len(found["valley"]) == len(trials)
     assert found["valley"].count("x") == sum(t.diverged for t in trials) > 0
     assert found["chosen"] == 1
@@ -150,7 +148,7 @@ def test_every_tuned_point_is_marked_and_another_hyperparameter_can_be_chosen(se
 
 def test_no_run_is_dropped_and_differences_have_their_measure(seen, shown):
     found, _ = seen
-    missed = shown.judge().steps[HOSTILE].missed
+    missed = shown.judgement.steps[HOSTILE].missed
     assert len(found["misses"]) == len(missed) > 0
     assert min(x or 0 for x in found["misses"]) > 100  # beside the steps that a run had
     assert found["labels"][0].startswith("&lt;/script&gt;")
@@ -170,7 +168,7 @@ def test_the_checkboxes_rule_charts_legends_and_the_table(seen, shown):
     assert toggled["watch"] == 3
     assert toggled["small"]
     total = len(shown.outcomes)
-    kept = sum(job.label in rest for job, _ in shown.jobs())
+    kept = sum(job.label in rest for job, _ in shown.record.jobs)
     assert toggled["count"] == f"{kept} of {total}"
     assert found["none"] == [0, [False] * 3]
     assert found["all"] == total
@@ -180,7 +178,7 @@ def test_the_table_sorts_by_numbers_and_what_has_none_stands_last(seen, shown):
     found, _ = seen
     rising, falling = found["rising"], found["falling"]
     none = rising.count("–")
-    assert none == sum(outcome.diverged for _, outcome in shown.jobs()) > 0
+    assert none == sum(outcome.diverged for _, outcome in shown.record.jobs) > 0
     assert set(rising[-none:]) == set(falling[-none:]) == {"–"}
     numbers = [float(text) for text in rising[:-none]]
     assert numbers == sorted(numbers)
@@ -217,7 +215,7 @@ def test_a_dark_screen_gets_a_dark_page_and_paper_stays_light(tmp_path, shown):
     seen.printed = [getComputedStyle(document.body).backgroundColor, curves.layout.paper_bgcolor, curves.data.filter((t) => t.name)[0].line.color];
     """
     dark = "--blink-settings=preferredColorScheme=0"
-    found, console = act(page(shown, shown.judge()), WAYS + script, tmp_path, "--window-size=1280,900", dark)
+    found, console = act(report_page(shown.report), WAYS + script, tmp_path, "--window-size=1280,900", dark)
     assert console == []
     assert found["dark"][:2] == ["rgb(20, 22, 26)", "#14161a"]
     assert found["printed"][:2] == ["rgb(255, 255, 255)", "#ffffff"]
@@ -237,7 +235,7 @@ def test_nothing_is_wider_than_a_phone(tmp_path, shown):
     seen.beyond = Array.from(document.querySelectorAll("body *")).filter((box) => box.getBoundingClientRect().right > 390 && !scrolls(box)).map((box) => box.outerHTML);
     seen.charts = Math.max(...Array.from(document.querySelectorAll(".plot"), (box) => box.getBoundingClientRect().right));
     """
-    found, console = act(page(shown, shown.judge()), WAYS + script, tmp_path, "--window-size=390,844")
+    found, console = act(report_page(shown.report), WAYS + script, tmp_path, "--window-size=390,844")
     assert console == []
     assert found["wider"] == 0
     assert found["beyond"] == []
@@ -245,13 +243,13 @@ def test_nothing_is_wider_than_a_phone(tmp_path, shown):
 
 
 def test_losses_below_zero_and_seconds_that_are_missing_close_what_needs_them(tmp_path):
-    result = dataclasses.replace(study({"sgd": -0.5, "adam": -0.6}), seconds={})
+    result = changed(study({"sgd": -0.5, "adam": -0.6}), seconds={})
     script = """
     const curves = await drawn("curves");
     seen.log = [by("log").disabled, curves.layout.yaxis.type];
     seen.seconds = [by("by-second").disabled, by("unmeasured").textContent];
     """
-    found, console = act(page(result, result.judge()), WAYS + script, tmp_path)
+    found, console = act(report_page(result.report), WAYS + script, tmp_path)
     assert console == []
     assert found["log"] == [True, "linear"]
     assert found["seconds"] == [True, "Seconds of a step were not measured."]

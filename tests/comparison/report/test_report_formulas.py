@@ -6,14 +6,14 @@ from xml.etree import ElementTree
 import pytest
 from studies import study
 
-from ravine.comparison._report.formulas import Formula, formulas
+from ravine.comparison._report.optimizer_formulas import Formula, formulas
 from ravine.comparison._study.spec import ArmSpec
 from ravine.optim import RMSprop
 
 
 def with_arms(result, *arms):
     """The same study as if its optimizers were others: formulas ask only the spec."""
-    return replace(result, spec=replace(result.spec, arms=arms), outcomes={})
+    return replace(result.record, spec=replace(result.spec, arms=arms), outcomes={})
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def result():
 
 
 def test_each_has_its_lines_and_its_source(result):
-    found = formulas(result)
+    found = formulas(result.record)
     assert list(found) == ["sgd", "rmsprop"]
     assert found["sgd"].lines == ("θₜ = θₜ₋₁ − lr · g",)
     assert found["rmsprop"].source == RMSprop.reference
@@ -38,8 +38,8 @@ def test_the_formula_is_that_of_the_label(result):
 
 def test_the_formula_is_that_of_the_chosen_point():
     found = study({"sgd": 0.1}, points=2, seeds=2)
-    found.stage.chosen["sgd"]["momentum"] = 0.5
-    assert any("momentum_buffer" in line for line in formulas(found)["sgd"].lines)
+    found.record.stage.chosen["sgd"]["momentum"] = 0.5
+    assert any("momentum_buffer" in line for line in formulas(found.record)["sgd"].lines)
 
 
 def test_sources_of_dialects_and_of_torch(result):

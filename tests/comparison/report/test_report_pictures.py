@@ -6,10 +6,12 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from studies import study
+from studies import changed, study
 
-from ravine.comparison._report import pictures, rows
-from ravine.comparison._report.looks import looks
+from ravine.comparison._report import forest_plots
+from ravine.comparison._report.figure_pngs import FIGURES, figure_pngs
+from ravine.comparison._report.figure_style import looks
+from ravine.comparison._report.report_data import report_data
 from ravine.plotting._curves import shortened
 
 LONG = "momentum:momentum=0.9,nesterov=False,dampening=0.1"
@@ -23,24 +25,19 @@ ALL = {"curves.png", "sensitivity.png", "budget.png", "target.png", "differences
 def eight():
     lost = [("sgd", 1001), *(("rmsprop", 1000 + i) for i in range(5)), ("_hidden", 1000)]
     result = study(EIGHT, noise=0.004, failing=lost)
-    return result, result.judge()
+    return result, result.judgement
 
 
 @pytest.fixture(scope="module")
 def two():
     result = study({"rmsprop": 0.3, "adam": 0.31})
-    return result, result.judge()
+    return result, result.judgement
 
 
-def drawn(result, judgement):
-    seen = looks(result)
-    return {
-        "curves": pictures.curves(result, judgement, seen),
-        "sensitivity": pictures.sensitivity(result, seen),
-        "budget": pictures.budget(result, judgement, seen),
-        "target": rows.target(judgement, seen),
-        "differences": rows.differences(judgement, seen),
-    }
+def drawn(result, judgement=None):
+    """All figures of the result, by name; of another judgement than its own if one is given."""
+    report = result.report if judgement is None else report_data(result.record, judgement)
+    return {name: draw(report) for name, draw in FIGURES.items()}
 
 
 def texts(figure):
@@ -64,7 +61,7 @@ def texts(figure):
 @pytest.mark.parametrize("name", ["curves", "sensitivity", "budget", "target", "differences"])
 @pytest.mark.parametrize("which", ["two", "eight"])
 def test_no_text_is_cut_off_or_lies_over_another(which, name, request):
-    figure = drawn(*request.getfixturevalue(which))[name]
+    figure = drawn(request.getfixturevalue(which)[0])[name]
     boxes = texts(figure)
     width, height = figure.canvas.get_width_height()
     for text, box in boxes:
@@ -79,16 +76,16 @@ def test_no_text_is_cut_off_or_lies_over_another(which, name, request):
 
 
 def test_all_pictures_are_made(eight, two):
-    for result, judgement in (eight, two):
-        made = pictures.pictures(result, judgement)
+    for result, _ in (eight, two):
+        made = dict(figure_pngs(result.report))
         assert set(made) == ALL
         assert all(content.startswith(b"\x89PNG") for content in made.values())
 
 
 def test_curves_are_the_medians_with_names_and_a_target(two):
     result, judgement = two
-    (axes,) = drawn(result, judgement)["curves"].axes
-    medians = [np.median([run.curve[1] for run in arm.runs], axis=0) for arm in result.arms]
+    (axes,) = drawn(result)["curves"].axes
+    medians = [np.median([run.curve[1] for run in arm.runs], axis=0) for arm in result.record.arms]
     lines = [line.get_ydata() for line in axes.lines if len(line.get_ydata()) == len(medians[0])]
     assert np.allclose(lines, medians)
     assert len(axes.collections) == 2
@@ -97,7 +94,7 @@ def test_curves_are_the_medians_with_names_and_a_target(two):
 
 
 def test_a_diverged_run_has_no_band_and_is_counted(eight):
-    figure = drawn(*eight)["curves"]
+    figure = drawn(eight[0])["curves"]
     (axes,) = figure.axes
     said = figure.get_suptitle().replace("\n", " ")
     assert "Runs that diverged: sgd 1 of 5; rmsprop 5 of 5; _hidden 1 of 5." in said
@@ -109,8 +106,8 @@ def test_a_diverged_run_has_no_band_and_is_counted(eight):
 
 def test_scores_that_failed_stand_in_a_strip_and_do_not_stretch_the_picture(two):
     result, judgement = two
-    keys = [job.key(result.spec) for job, outcome in result.jobs() if not outcome.diverged and job.label == "adam"]
-    wild = replace(result, outcomes={**result.outcomes, keys[0]: replace(result.outcomes[keys[0]], score=1e9)})
+    keys = [job.key(result.spec) for job, outcome in result.record.jobs if not outcome.diverged and job.label == "adam"]
+    wild = changed(result, outcomes={**result.outcomes, keys[0]: replace(result.outcomes[keys[0]], score=1e9)})
     strip, axes = drawn(wild, judgement)["sensitivity"].axes
     assert axes.get_ylim()[1] < 1
     assert max(y for line in axes.lines for y in line.get_ydata()) < 1
@@ -122,22 +119,22 @@ def test_scores_that_failed_stand_in_a_strip_and_do_not_stretch_the_picture(two)
 
 
 def test_the_chosen_point_is_marked(two):
-    result, judgement = two
-    axes = drawn(result, judgement)["sensitivity"].axes[-1]
+    result, _ = two
+    axes = drawn(result)["sensitivity"].axes[-1]
     marked = [line.get_xdata()[0] for line in axes.lines if line.get_markeredgecolor() == "black"]
-    assert marked == [result.stage.chosen[label]["lr"] for label in ("rmsprop", "adam")]
+    assert marked == [result.record.stage.chosen[label]["lr"] for label in ("rmsprop", "adam")]
 
 
 def test_the_budget_is_that_of_the_judgement(two):
     result, judgement = two
-    (axes,) = drawn(result, judgement)["budget"].axes
+    (axes,) = drawn(result)["budget"].axes
     assert np.allclose(axes.lines[0].get_ydata(), judgement.budget["rmsprop"].expected)
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "4", "8"]
 
 
 def test_every_run_has_a_mark_and_misses_stand_at_the_right(eight):
     result, judgement = eight
-    (axes,) = drawn(result, judgement)["target"].axes
+    (axes,) = drawn(result)["target"].axes
     horizon = 100
     runs = [line for line in axes.lines if line.get_marker() not in ("None", "", None)]
     missed = [x for line in runs if line.get_marker() == "x" for x in line.get_xdata()]
@@ -155,7 +152,7 @@ def test_every_run_has_a_mark_and_misses_stand_at_the_right(eight):
 
 def test_differences_are_those_of_the_pairs(two):
     result, judgement = two
-    figure = drawn(result, judgement)["differences"]
+    figure = drawn(result)["differences"]
     left, right = figure.axes
     said = figure.get_suptitle().replace("\n", " ")
     assert "held against, rmsprop. Filled" in said
@@ -171,31 +168,31 @@ def test_differences_are_those_of_the_pairs(two):
 
 def test_a_difference_that_only_diverged_runs_make_does_not_stretch_the_picture(eight):
     result, judgement = eight
-    right = drawn(result, judgement)["differences"].axes[1]
+    right = drawn(result)["differences"].axes[1]
     worst = max(pair.difference for pair in judgement.pairs["validation loss"])
     assert right.get_xlim()[1] < worst
     assert any(line.get_marker() == ">" for line in right.lines)
 
 
 def test_what_each_measure_is_held_against_is_said(eight):
-    said = drawn(*eight)["differences"].get_suptitle().replace("\n", " ")
+    said = drawn(eight[0])["differences"].get_suptitle().replace("\n", " ")
     assert f"held against, sgd in steps to target and {shortened(LONG)} in validation loss." in said
 
 
 def test_a_curve_that_rises_far_does_not_stretch_the_picture(two):
     result, judgement = two
-    job, outcome = next((j, o) for j, o in result.jobs() if j.kind == "confirm" and j.label == "adam")
+    job, outcome = next((j, o) for j, o in result.record.jobs if j.kind == "confirm" and j.label == "adam")
     everything = dict(result.outcomes)
-    for other, found in result.jobs():
+    for other, found in result.record.jobs:
         if other.kind == "confirm" and other.label == job.label:
             everything[other.key(result.spec)] = replace(found, losses=(*outcome.losses[:-1], 1e6))
-    figure = drawn(replace(result, outcomes=everything), judgement)["curves"]
+    figure = drawn(changed(result, outcomes=everything), judgement)["curves"]
     assert figure.axes[0].get_ylim()[1] < 5
 
 
 def test_shown_differences_are_filled_and_others_hollow(eight):
     result, judgement = eight
-    left, right = drawn(result, judgement)["differences"].axes
+    left, right = drawn(result)["differences"].axes
     rows_of = {label.get_text(): i for i, label in enumerate(left.get_yticklabels())}
     faces = {line.get_ydata()[0]: line.get_markerfacecolor() for line in right.lines if line.get_markersize() == 8}
     for pair in judgement.pairs["validation loss"]:
@@ -205,7 +202,7 @@ def test_shown_differences_are_filled_and_others_hollow(eight):
 
 
 def test_every_optimizer_has_a_look_of_its_own():
-    seen = looks(study({"sgd": 0.1, "torch-sgd": 0.1, "adam": 0.1}, points=2, seeds=2)).values()
+    seen = looks(["sgd", "torch-sgd", "adam"]).values()
     assert len({look.line.colour for look in seen}) == len({look.marker for look in seen}) == 3
 
 
@@ -213,8 +210,9 @@ def test_without_a_target_and_without_a_search_their_pictures_are_missing(two):
     result, judgement = two
     losses = judgement.pairs["validation loss"]
     bare = replace(judgement, target=None, steps={}, headline=losses[0].measure, budget={})
-    assert set(pictures.pictures(result, bare)) == {"curves.png", "differences.png", "sensitivity.png"}
-    assert len(rows.differences(bare, looks(result)).axes) == 1
+    report = report_data(result.record, bare)
+    assert {name for name, _ in figure_pngs(report)} == {"curves.png", "differences.png", "sensitivity.png"}
+    assert len(forest_plots.differences(report).axes) == 1
 
 
 @pytest.mark.parametrize("scale", [1e-20, 1e-3, 1.0, 1e12])
@@ -224,14 +222,12 @@ def test_losses_of_any_size_can_be_drawn(scale):
         key: replace(o, score=o.score * scale, losses=tuple(v * scale for v in o.losses)) if not o.diverged else o
         for key, o in result.outcomes.items()
     }
-    result = replace(result, outcomes=outcomes)
-    assert set(pictures.pictures(result, result.judge())) == ALL
+    assert {name for name, _ in figure_pngs(changed(result, outcomes=outcomes).report)} == ALL
 
 
 def test_losses_below_zero_are_drawn_on_a_linear_scale():
     result = study({"sgd": -3.0, "adam": -2.9}, points=3, seeds=3)
-    judgement = result.judge()
-    figure = drawn(result, judgement)["curves"]
+    figure = drawn(result)["curves"]
     assert figure.axes[0].get_yscale() == "linear"
-    assert set(pictures.pictures(result, judgement)) == ALL
+    assert {name for name, _ in figure_pngs(result.report)} == ALL
     assert math.isfinite(figure.axes[0].get_ylim()[1])

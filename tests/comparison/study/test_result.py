@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
+from ravine.comparison._result import Result
 from ravine.comparison._study.protocol import stage
-from ravine.comparison._study.result import Result
 from ravine.comparison._study.spec import ArmSpec, Spec
+from ravine.comparison._study.study_record import StudyRecord
 from ravine.comparison._study.trial import Outcome
 from ravine.errors import OptionError
 from ravine.optim.search import Range
@@ -41,7 +42,7 @@ def played(floor, noise=0.01):
     while True:
         now = stage(SPEC, done)
         if now.name == "done":
-            return Result(SPEC, done)
+            return Result(StudyRecord(SPEC, done))
         done |= {job.key(SPEC): outcome(job, floor, noise) for job in now.jobs}
 
 
@@ -66,12 +67,12 @@ def test_a_study_with_a_known_truth():
 
 def test_arms_have_all_that_was_tried():
     result = played({"sgd": 0.5, "rmsprop": 0.2, "adam": 0.2})
-    for arm in result.arms:
+    for arm in result.record.arms:
         assert len(arm.runs) == SPEC.seeds
         assert len([t for t in arm.trials if t.seed == 0]) >= SPEC.points
         assert arm.chosen is not None
-        assert dict(arm.chosen.point) == dict(result.stage.chosen[arm.name])
-    assert [sorted(r.seed for r in arm.runs) for arm in result.arms] == [list(range(1000, 1008))] * 3
+        assert dict(arm.chosen.point) == dict(result.record.stage.chosen[arm.name])
+    assert [sorted(r.seed for r in arm.runs) for arm in result.record.arms] == [list(range(1000, 1008))] * 3
 
 
 def test_tables():
@@ -88,8 +89,8 @@ def test_tables():
 
 def test_a_study_that_is_not_complete_is_not_judged():
     with pytest.raises(OptionError, match=r"not complete: tune, 0 of 24 done"):
-        Result(SPEC, {}).judge()
-    assert Result(SPEC, {}).rows() == []
+        Result(StudyRecord(SPEC, {})).judge()
+    assert Result(StudyRecord(SPEC, {})).rows() == []
 
 
 def test_differences_are_a_table():

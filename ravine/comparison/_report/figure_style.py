@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ravine.comparison._judge.words import number
-from ravine.comparison._study.result import Result
 from ravine.plotting._style import Line, line
 
 _MARKERS = "osD^vPp*hd"
@@ -39,19 +38,9 @@ class Look:
         }
 
 
-def looks(result: Result) -> dict[str, Look]:
-    """The look of each optimizer, in the order of the spec: the page has the same colours and dashes."""
-    return {
-        arm.label: Look(line(index, False), _MARKERS[index % len(_MARKERS)])
-        for index, arm in enumerate(result.spec.arms)
-    }
-
-
-def ceiling(result: Result) -> float:
-    """A loss far above those that trainings start with: what lies beyond has failed, and stretches no picture."""
-    first = [o.losses[0] for _, o in result.jobs() if o.losses and not o.diverged]
-    usual = float(np.median(first)) if first else math.inf
-    return 3 * usual if usual > 0 else math.inf
+def looks(labels: Sequence[str]) -> dict[str, Look]:
+    """The look of each optimizer by its place: the page has the same colours and dashes."""
+    return {label: Look(line(index, False), _MARKERS[index % len(_MARKERS)]) for index, label in enumerate(labels)}
 
 
 def drawn(values: Iterable[float] | np.ndarray) -> np.ndarray:

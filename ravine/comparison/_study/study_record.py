@@ -1,4 +1,4 @@
-"""What a study found: the arms as the judgement takes them, the judgement, and everything as tables."""
+"""A study's record: what was declared and what its trials gave, as the judgement takes it. Knows no report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from ravine.comparison._judge import Arm, Judgement, Measure, Run, Trial, Warn, judge
@@ -17,7 +16,6 @@ from ravine.comparison._study.seconds import Seconds
 from ravine.comparison._study.spec import AGAIN_SEEDS, TUNING_SEED, Spec
 from ravine.comparison._study.trial import Job, Outcome
 from ravine.errors import OptionError
-from ravine.plotting._frames import frame
 
 #: Metrics of which more is better; of any other, less.
 HIGHER_IS_BETTER = ("accuracy",)
@@ -43,29 +41,28 @@ class About:
         return shlex.join(["ravine", "worker", "--study", self.study, "--storage", self.storage, "--rerun", key])
 
 
-@dataclass(frozen=True)
-class Result:
-    """A study and what was found so far.
+@dataclass(frozen=True, eq=False)
+class StudyRecord:
+    """What was declared, and what was measured so far.
 
     Attributes:
         spec: what was declared.
         outcomes: what each training gave, by its key.
         seconds: of a step, measured alone, by optimizer; empty where that was not done.
         about: where it comes from.
-        folder: where its report goes.
     """
 
     spec: Spec
     outcomes: Mapping[str, Outcome]
     seconds: Mapping[str, Seconds] = field(default_factory=dict)
     about: About = field(default_factory=About)
-    folder: Path | None = None
 
     @cached_property
     def stage(self) -> Stage:
         """How far the study is."""
         return stage(self.spec, self.outcomes)
 
+    @cached_property
     def jobs(self) -> list[tuple[Job, Outcome]]:
         """The trainings that are done, tuning first, in the order of the spec."""
         found = []
@@ -81,18 +78,17 @@ class Result:
     @cached_property
     def arms(self) -> list[Arm]:
         """What was measured of each optimizer."""
-        done = self.jobs()
         return [
             Arm(
                 arm.label,
                 [
                     Trial(j.point, j.seed, o.score, o.diverged)
-                    for j, o in done
+                    for j, o in self.jobs
                     if (j.label, j.kind) == (arm.label, "tune")
                 ],
                 [
                     Run(j.seed, o.steps, o.losses, o.score, _plain(o.metrics), o.diverged)
-                    for j, o in done
+                    for j, o in self.jobs
                     if (j.label, j.kind) == (arm.label, "confirm")
                 ],
                 self.stage.chosen.get(arm.label),
@@ -115,14 +111,13 @@ class Result:
         runs = [run for arm in self.arms for run in arm.runs if not run.diverged]
         lacking = {name: sum(not math.isfinite(run.metrics.get(name, math.nan)) for run in runs) for name in names}
         metrics = [Measure(name, name in HIGHER_IS_BETTER) for name in names if not lacking[name]]
-        spaces = {t.arm.label: t.space for t in self.stage.tunings}
         said = [
             Warn("metric", "", f"{name} is no number in {lost} of {len(runs)} runs, so it is not compared.")
             for name, lost in lacking.items()
             if lost
         ]
         for arm in self.spec.arms:
-            errors = [o.error for j, o in self.jobs() if j.label == arm.label and o.error]
+            errors = [o.error for j, o in self.jobs if j.label == arm.label and o.error]
             if errors:
                 last = errors[-1].strip().rpartition("\n")[2]
                 text = f"{count(len(errors), 'training')} of {arm.label} raised an error, which counts as divergence: {last}"
@@ -131,84 +126,10 @@ class Result:
             self.arms,
             reference=reference or self.spec.reference or self.spec.arms[0].label,
             metrics=metrics,
-            spaces=spaces,
+            spaces={t.arm.label: t.space for t in self.stage.tunings},
             **options,
         )
         return replace(found, warnings=[*said, *found.warnings])
-
-    @cached_property
-    def judgement(self) -> Judgement:
-        """The judgement as it was declared."""
-        return self.judge()
-
-    def write(self, folder: Path | str | None = None) -> list[Path]:
-        """Write the report: ``report.html``, ``report.md`` and pictures, into ``folder`` or the study's own.
-
-        Raises:
-            OptionError: there is no folder, or it cannot be written.
-        """
-        from ravine.comparison import _report as report
-
-        place = self.folder if folder is None else Path(folder)
-        if place is None:
-            raise OptionError("The study has no folder: say where its report goes, write(folder).")
-        place.mkdir(parents=True, exist_ok=True)
-        return report.write(self, self.judgement, place)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """A dict for each training that is done: what a table of trials has in its lines."""
-        return [
-            {
-                "optimizer": j.label,
-                "kind": j.kind,
-                "seed": j.seed,
-                **dict(j.point),
-                "score": o.score,
-                "diverged": o.diverged,
-                "seconds_per_step": o.seconds,
-                **dict(o.metrics),
-                "error": o.error,
-                "key": j.key(self.spec),
-            }
-            for j, o in self.jobs()
-        ]
-
-    def trials(self) -> Any:
-        """All trainings as a pandas DataFrame.
-
-        Raises:
-            OptionError: pandas is not installed.
-        """
-        return frame(self.rows())
-
-    def differences(self) -> Any:
-        """The judgement's pairs as a pandas DataFrame: of ratios the logarithm.
-
-        Raises:
-            OptionError: pandas is not installed.
-        """
-        names = ("first", "second", "difference", "low", "high", "p", "adjusted", "kind", "more_seeds", "sentence")
-        return frame(
-            [
-                {"measure": measure} | {name: getattr(pair, name) for name in names}
-                for measure, pairs in self.judgement.pairs.items()
-                for pair in pairs
-            ]
-        )
-
-    def curves(self) -> Any:
-        """The validation losses of all trainings on the way, as a pandas DataFrame.
-
-        Raises:
-            OptionError: pandas is not installed.
-        """
-        return frame(
-            [
-                {"optimizer": j.label, "kind": j.kind, "seed": j.seed, **dict(j.point), "step": step, "loss": loss}
-                for j, o in self.jobs()
-                for step, loss in zip(o.steps, o.losses, strict=True)
-            ]
-        )
 
 
 def _plain(metrics: Mapping[str, float]) -> dict[str, float]:

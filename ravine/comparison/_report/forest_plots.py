@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ravine.comparison._judge import LOSS, Judgement, Pair
-from ravine.comparison._report.figures import ranked
-from ravine.comparison._report.looks import Look, brief, notes
+from ravine.comparison._judge import LOSS, Pair
+from ravine.comparison._report.figure_style import Look, brief, looks, notes
+from ravine.comparison._report.report_data import ReportData
 from ravine.plotting._curves import shortened
 from ravine.plotting._style import blank, tidy
 
@@ -18,9 +18,9 @@ _WIDTH, _ROW, _REST = 9.5, 0.42, 1.3  # inches: of the picture, of a row, of axi
 _BEYOND = 8.0  # an interval so many times as wide as the usual one ends in an arrow
 
 
-def target(judgement: Judgement, seen: dict[str, Look]) -> Any:
+def target(data: ReportData) -> Any:
     """A mark for each run at its steps to the target; those that never got there at the right."""
-    labels = ranked(judgement)
+    labels, judgement, seen = data.ranked, data.judgement, looks(data.labels)
     loss = judgement.target.loss if judgement.target else math.nan
     figure = blank(_WIDTH, _REST + _ROW * len(labels))
     axes = figure.add_subplot()
@@ -52,10 +52,10 @@ def target(judgement: Judgement, seen: dict[str, Look]) -> Any:
     return figure
 
 
-def differences(judgement: Judgement, seen: dict[str, Look]) -> Any:
+def differences(data: ReportData) -> Any:
     """Differences to the best with their 95% intervals, in the headline measure and in the validation loss."""
+    labels, judgement, seen = data.ranked, data.judgement, looks(data.labels)
     measures = [name for name in dict.fromkeys((judgement.headline.name, LOSS.name)) if judgement.pairs.get(name)]
-    labels = ranked(judgement)
     figure = blank(_WIDTH, _REST + 0.25 + _ROW * len(labels))
     panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
     for axes, measure in zip(panels, measures, strict=True):

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ravine.comparison._judge import Judgement
-from ravine.comparison._report import figures
-from ravine.comparison._report.tables import short
-from ravine.comparison._study.result import Result
+from ravine.comparison._report.figure_data import Sensitivity
+from ravine.comparison._report.report_data import ReportData
+from ravine.comparison._report.report_tables import short
 from ravine.plotting._html import look, strong
 from ravine.plotting._style import line
 
@@ -31,38 +31,21 @@ _SYMBOLS = (
 _ABOVE = 3.0
 
 
-def charts(result: Result, judgement: Judgement) -> dict[str, Any]:
+def chart_data(data: ReportData) -> dict[str, Any]:
     """Everything, with a place for each optimizer in the order of the spec."""
-    labels = [arm.label for arm in result.spec.arms]
-    bands, budget, ratios = figures.bands(result), judgement.budget, figures.ratios(result)
-    seconds = {label: found.step for label, found in result.seconds.items()}
+    labels, judgement = data.labels, data.judgement
     return {
         "optimizers": [_look(index, label) for index, label in enumerate(labels)],
-        "seconds": numbers(seconds.get(label, math.nan) for label in labels),
+        "seconds": numbers(_seconds(data, label) for label in labels),
         "target": judgement.target.loss if judgement.target else None,
-        "curves": [
-            {"steps": numbers(b.steps), "median": numbers(b.median), "low": numbers(b.low), "high": numbers(b.high)}
-            if (b := bands.get(label))
-            else None
-            for label in labels
-        ],
-        "sensitivity": {name: _sensitivity(result, name, labels) for name in figures.hyperparameters(result)},
-        "budget": [
-            {
-                "points": list(c.points),
-                "expected": numbers(c.expected),
-                "low": numbers(c.low),
-                "high": numbers(c.high),
-            }
-            if (c := budget.get(label))
-            else None
-            for label in labels
-        ],
+        "curves": [_curve(data, label) for label in labels],
+        "sensitivity": {name: _sensitivity(data, name) for name in data.sensitivity},
+        "budget": [_budget(judgement, label) for label in labels],
         "times": _times(judgement, labels),
         "differences": {name: _differences(judgement, name, labels) for name in judgement.pairs},
-        "watch": _watch(ratios, labels),
+        "watch": _watch(data),
         # the key is the last word of the command
-        "command": result.about.rerun("KEY").removesuffix("KEY"),
+        "command": data.about.rerun("KEY").removesuffix("KEY"),
     }
 
 
@@ -77,29 +60,58 @@ def _look(index: int, label: str) -> dict[str, str]:
     return {"label": label, **found, "colour": colour, "symbol": _SYMBOLS[index % len(_SYMBOLS)]}
 
 
-def _sensitivity(result: Result, name: str, labels: list[str]) -> dict[str, Any]:
+def _seconds(data: ReportData, label: str) -> float:
+    seconds = data.result(label).seconds
+    return math.nan if seconds is None else seconds.step
+
+
+def _curve(data: ReportData, label: str) -> dict[str, list[float | None]] | None:
+    band = data.curves.get(label)
+    if band is None:
+        return None
+    return {
+        "steps": numbers(band.steps),
+        "median": numbers(band.median),
+        "low": numbers(band.low),
+        "high": numbers(band.high),
+    }
+
+
+def _budget(judgement: Judgement, label: str) -> dict[str, Any] | None:
+    curve = judgement.budget.get(label)
+    if curve is None:
+        return None
+    return {
+        "points": list(curve.points),
+        "expected": numbers(curve.expected),
+        "low": numbers(curve.low),
+        "high": numbers(curve.high),
+    }
+
+
+def _sensitivity(data: ReportData, name: str) -> dict[str, Any]:
     """The marks of each optimizer, how the values are spread, and above which score they stand at the top."""
-    found = figures.sensitivity(result, name)
-    scores = [mark.score for marks in found.values() for mark in marks if math.isfinite(mark.score)]
+    found, labels = data.sensitivity[name], data.labels
+    scores = [mark.score for marks in found.marks.values() for mark in marks if math.isfinite(mark.score)]
     top = max(scores, default=1.0)
     if scores and min(scores) > 0:
         top = min(top, _ABOVE * float(np.quantile(scores, 0.9)))
-    scales = [arm.space[name].scale for arm in result.spec.arms if name in arm.space]
     return {
-        "scale": scales[0],
+        "scale": found.scale,
         "top": top,
-        "notes": [_note(found.get(label, [])) for label in labels],
-        "alone": [list(arm.space) == [name] for arm in result.spec.arms],
+        "notes": [_note(found, label) for label in labels],
+        "alone": [[r.name for r in entry.searched] == [name] for entry in data.optimizers],
         "marks": [
-            [[m.value, *numbers([m.score]), m.seed, m.chosen] for m in found[label]] if label in found else None
+            [[m.value, *numbers([m.score]), m.seed, m.chosen] for m in found.marks[label]]
+            if label in found.marks
+            else None
             for label in labels
         ],
     }
 
 
-def _note(marks: list[figures.Mark]) -> str:
-    chosen = next((m.value for m in marks if m.chosen), math.nan)
-    return f"chosen {short(chosen)}; {figures.diverged_share(marks):.0%} diverged"
+def _note(found: Sensitivity, label: str) -> str:
+    return f"chosen {short(found.chosen(label))}; {found.diverged.get(label, 0.0):.0%} diverged"
 
 
 def _times(judgement: Judgement, labels: list[str]) -> dict[str, Any] | None:
@@ -136,8 +148,9 @@ def _differences(judgement: Judgement, name: str, labels: list[str]) -> dict[str
     }
 
 
-def _watch(ratios: dict[str, dict[str, float]], labels: list[str]) -> dict[str, Any]:
+def _watch(data: ReportData) -> dict[str, Any]:
     """Update over parameter by parameter, in the order of the model, with a place for each optimizer."""
+    ratios = data.update_ratios
     names = list(dict.fromkeys(name for rows in ratios.values() for name in rows))
-    rows = [numbers(ratios.get(label, {}).get(name, math.nan) for label in labels) for name in names]
+    rows = [numbers(ratios.get(label, {}).get(name, math.nan) for label in data.labels) for name in names]
     return {"names": names, "rows": rows}

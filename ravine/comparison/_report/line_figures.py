@@ -1,39 +1,25 @@
-"""The figures of a report as PNGs for papers: made of the same numbers as those of the page."""
+"""Figures of lines: losses on the way, loss against the hyperparameter, loss against the points tried."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sized
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
 
-from ravine.comparison._judge import Judgement
-from ravine.comparison._report import figures, rows
-from ravine.comparison._report.looks import Look, brief, ceiling, drawn, looks, loss_axis, notes
-from ravine.comparison._study.result import Result
+from ravine.comparison._report.figure_data import TUNING_SEED, Mark
+from ravine.comparison._report.figure_style import Look, brief, drawn, looks, loss_axis, notes
+from ravine.comparison._report.report_data import ReportData
 from ravine.plotting._curves import name_lines, shortened
-from ravine.plotting._style import blank, png, tidy
+from ravine.plotting._style import blank, tidy
 
 SIZE = 9.5, 5.6  # inches
 
 
-def pictures(result: Result, judgement: Judgement) -> dict[str, bytes]:
-    """The pictures by file name; those for which there are no numbers are left out."""
-    seen = looks(result)
-    draw = {
-        "curves": lambda: curves(result, judgement, seen),
-        "target": lambda: rows.target(judgement, seen),
-        "differences": lambda: rows.differences(judgement, seen),
-        "sensitivity": lambda: sensitivity(result, seen),
-        "budget": lambda: budget(result, judgement, seen),
-    }
-    return {f"{name}.png": png(draw[name]()) for name in figures.shown(result, judgement)}
-
-
-def curves(result: Result, judgement: Judgement, seen: dict[str, Look]) -> Any:
+def curves(data: ReportData) -> Any:
     """The median loss of each optimizer's fresh runs on the way, the band from best to worst, and the target."""
-    found = figures.bands(result)
+    found, judgement, seen = data.curves, data.judgement, looks(data.labels)
     figure = blank(*SIZE)
     axes = figure.add_subplot()
     values = [v for band in found.values() for v in (*band.low, *band.median)]
@@ -57,10 +43,11 @@ def curves(result: Result, judgement: Judgement, seen: dict[str, Look]) -> Any:
     tidy(axes)
     if judgement.target:
         _mark_target(axes, judgement.target.loss)
+    rows = [data.result(label) for label in data.labels]
     lost = [
-        f"{shortened(arm.name)} {sum(run.diverged for run in arm.runs)} of {len(arm.runs)}"
-        for arm in result.arms
-        if any(run.diverged for run in arm.runs)
+        f"{shortened(row.label)} {row.runs - len(row.losses)} of {row.runs}"
+        for row in rows
+        if len(row.losses) < row.runs
     ]
     about = f"Runs that diverged: {'; '.join(lost)}. A diverged run is infinitely bad, so of such bands only the lower "
     notes(figure, about + "edge is drawn, a thin line: the best run." if lost else "")
@@ -86,11 +73,11 @@ def _mark_target(axes: Any, loss: float) -> None:
     axes.annotate(f"target {brief(loss)}", (0.008, height), **place, fontsize=8.5, color="0.25", bbox=box, zorder=6)
 
 
-def sensitivity(result: Result, seen: dict[str, Look]) -> Any:
+def sensitivity(data: ReportData) -> Any:
     """Score against the first hyperparameter that was searched; failures in a strip on top, a row for each optimizer."""
-    name = figures.hyperparameters(result)[0]
-    found = figures.sensitivity(result, name)
-    most = ceiling(result)
+    name = next(iter(data.sensitivity))
+    found, most, seen = data.sensitivity[name].marks, data.ceiling, looks(data.labels)
+    alone = {entry.label for entry in data.optimizers if len(entry.searched) == 1}
     failed = [label for label, marks in found.items() if any(not m.score <= most for m in marks)]
     figure = blank(SIZE[0], SIZE[1] + 0.2 * len(failed))
     strip, axes = None, None
@@ -103,8 +90,8 @@ def sensitivity(result: Result, seen: dict[str, Look]) -> Any:
     for label, marks in found.items():
         look = seen[label]
         shown = [m for m in marks if m.score <= most]
-        first = [m for m in shown if m.seed == figures.TUNING_SEED]
-        if len(result.spec.arm(label).space) == 1:  # with more, neighbours in one differ in the others
+        first = [m for m in shown if m.seed == TUNING_SEED]
+        if label in alone:  # with more, neighbours in one differ in the others
             thin = {**look.line.options(), "linewidth": 1.0, "alpha": 0.8}
             axes.plot([m.value for m in first], [m.score for m in first], **thin)
         axes.plot([m.value for m in shown], [m.score for m in shown], **look.marks())
@@ -132,7 +119,7 @@ def sensitivity(result: Result, seen: dict[str, Look]) -> Any:
     return figure
 
 
-def _failures(strip: Any, found: dict[str, list[figures.Mark]], most: float, seen: dict[str, Look]) -> None:
+def _failures(strip: Any, found: Mapping[str, Sequence[Mark]], most: float, seen: Mapping[str, Look]) -> None:
     """Trainings that diverged or ended far too high, in a row for each optimizer."""
     for row, (label, marks) in enumerate(found.items()):
         colour = seen[label].line.colour
@@ -157,14 +144,14 @@ def _failures(strip: Any, found: dict[str, list[figures.Mark]], most: float, see
     strip.spines[["top", "right", "bottom", "left"]].set_visible(False)
 
 
-def budget(result: Result, judgement: Judgement, seen: dict[str, Look]) -> Any:
+def budget(data: ReportData) -> Any:
     """The expected loss of the best of so many points, with the band that holds most subsets of that size."""
     from matplotlib.ticker import NullFormatter, NullLocator
 
-    found = judgement.budget
+    found, seen = data.judgement.budget, looks(data.labels)
     figure = blank(*SIZE)
     axes = figure.add_subplot()
-    loss_axis(axes, [v for curve in found.values() for v in (*curve.low, *curve.expected)], ceiling(result))
+    loss_axis(axes, [v for curve in found.values() for v in (*curve.low, *curve.expected)], data.ceiling)
     bottom, top = axes.get_ylim()
     ends = []
     for label, curve in found.items():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ravine.comparison._study.result import Result
+from ravine.comparison._study.study_record import StudyRecord
 from ravine.formula._mathematics import formula_lines
 from ravine.formula._mathml import formula_mathml
 from ravine.optim import _registry as registry
@@ -31,10 +31,10 @@ class Formula:
     source: str = ""
 
 
-def formulas(result: Result) -> dict[str, Formula]:
+def formulas(record: StudyRecord) -> dict[str, Formula]:
     """The formulas of all optimizers at their chosen points, in the order of the spec."""
-    chosen, versions = result.stage.chosen, result.spec.versions
-    return {arm.label: _formula(arm.label, chosen.get(arm.label, {}), versions) for arm in result.spec.arms}
+    chosen, versions = record.stage.chosen, record.spec.versions
+    return {arm.label: _formula(arm.label, chosen.get(arm.label, {}), versions) for arm in record.spec.arms}
 
 
 def _formula(label: str, point: Mapping[str, float], versions: Mapping[str, str]) -> Formula:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from ravine.comparison._judge import Judgement
 from ravine.comparison._judge.words import number
-from ravine.comparison._report import figures
-from ravine.comparison._report.results import results as of_all
-from ravine.comparison._study.result import Result
+from ravine.comparison._report.report_data import ReportData
+from ravine.comparison._report.result_table import result_table
 
 
 @dataclass(frozen=True)
@@ -28,19 +27,19 @@ def short(value: float, digits: int = 3) -> str:
     return number(value, digits) if math.isfinite(value) or value > 0 else "–"
 
 
-def results(result: Result, judgement: Judgement) -> Table:
+def results(data: ReportData) -> Table:
     """What every optimizer reached, the best first."""
-    heads, rows = of_all(result, judgement)
+    heads, rows = result_table(data)
     return Table("Mean ± standard deviation over the fresh runs that did not diverge", heads, rows)
 
 
-def curves(result: Result) -> Table:
+def curves(data: ReportData) -> Table:
     """The last point of each curve."""
-    found, rows = figures.bands(result), []
-    for arm in result.arms:
-        band, diverged = found.get(arm.name), sum(run.diverged for run in arm.runs)
+    rows = []
+    for label in data.labels:
+        band, row = data.curves.get(label), data.result(label)
         ends = [short(band.median[-1]), short(band.low[-1]), short(band.high[-1])] if band else ["–"] * 3
-        rows.append([arm.name, *ends, f"{diverged} of {len(arm.runs)}"])
+        rows.append([label, *ends, f"{row.runs - len(row.losses)} of {row.runs}"])
     return Table(
         "Validation loss at the end of the fresh runs; a run that diverged counts as infinite",
         ("optimizer", "median", "best run", "worst run", "runs that diverged"),
@@ -48,18 +47,18 @@ def curves(result: Result) -> Table:
     )
 
 
-def sensitivity(result: Result, name: str) -> Table:
+def sensitivity(data: ReportData, name: str) -> Table:
     """What was tried of one hyperparameter."""
-    rows = []
-    for label, marks in figures.sensitivity(result, name).items():
+    found, rows = data.sensitivity[name], []
+    for label, marks in found.marks.items():
         values, scores = [m.value for m in marks], [m.score for m in marks]
         rows.append(
             [
                 label,
-                short(next((m.value for m in marks if m.chosen), math.nan), 4),
+                short(found.chosen(label), 4),
                 f"{short(min(values))} to {short(max(values))}",
                 str(len(set(values))),
-                f"{figures.diverged_share(marks):.0%}",
+                f"{found.diverged[label]:.0%}",
                 short(min(scores)),
             ]
         )
@@ -146,19 +145,20 @@ def _chance(p: float) -> str:
     return short(p, 2) if p >= 1e-4 else "below 0.0001"
 
 
-def watch(result: Result) -> Table:
+def watch(data: ReportData) -> Table:
     """Update over parameter."""
-    found = figures.ratios(result)
+    found = data.update_ratios
     names = list(dict.fromkeys(name for rows in found.values() for name in rows))
     rows = [[name, *(short(found[label].get(name, math.nan)) for label in found)] for name in names]
     return Table("Update over parameter, the median of the run", ("parameter", *found), rows, of_optimizers=False)
 
 
-def seconds(result: Result) -> Table:
+def seconds(data: ReportData) -> Table:
     """What one step takes."""
     rows = [
         [label, short(s.step * 1e3), short(s.step * s.share * 1e3), f"{s.share:.0%}"]
-        for label, s in result.seconds.items()
+        for label in data.labels
+        if (s := data.result(label).seconds) is not None
     ]
     return Table("Milliseconds of one step", ("optimizer", "whole step", "optimizer's part", "share"), rows)
 

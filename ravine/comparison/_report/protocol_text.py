@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ravine.comparison._judge.words import count
-from ravine.comparison._study.result import Result
+from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._study.spec import AGAIN_SEEDS
 
 
-def protocol(result: Result) -> str:
+def protocol_text(data: ReportData) -> str:
     """What was trained how often and how long, and what kept it fair."""
-    spec = result.spec
-    every = {len(tuning.points) for tuning in result.stage.tunings}
+    spec = data.spec
+    every = {entry.points for entry in data.optimizers}
     tried = f"{min(every)} to {max(every)} points" if len(every) > 1 else count(max(every, default=0), "point")
     said = [f"Every optimizer was tried at {tried} of its search space with one seed"]
     if spec.again and AGAIN_SEEDS:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 
 from ravine.comparison._judge import Judgement
-from ravine.comparison._judge.words import count, number
-from ravine.comparison._report import figures
-from ravine.comparison._report.formulas import formulas
-from ravine.comparison._report.markup import code, fenced, prose, table
-from ravine.comparison._report.protocol import protocol
-from ravine.comparison._report.results import results
-from ravine.comparison._study.result import Result
+from ravine.comparison._judge.words import count
+from ravine.comparison._report.declaration import space_rows
+from ravine.comparison._report.explanations import EXPLAINED
+from ravine.comparison._report.markdown_syntax import code, fenced, prose, table
+from ravine.comparison._report.protocol_text import protocol_text
+from ravine.comparison._report.report_data import ReportData
+from ravine.comparison._report.result_table import result_table
+from ravine.comparison._report.trial_table import last_line
 
 _CAPTIONS = {
     "curves": "Validation loss against step",
@@ -22,30 +23,27 @@ _CAPTIONS = {
 }
 
 
-def text(result: Result, judgement: Judgement) -> str:
+def markdown_report(data: ReportData) -> str:
     """All of report.md; the pictures are expected beside it."""
-    labels = [arm.label for arm in result.spec.arms]
-    heads, lines = results(result, judgement)
+    labels, judgement = data.labels, data.judgement
+    heads, lines = result_table(data)
     parts = [
-        f"# Comparison of optimizers on {code(result.spec.task)}",
+        f"# Comparison of optimizers on {code(data.spec.task)}",
         f"**{prose(judgement.sentence, labels)}**",
         *(["\n".join(f"- ⚠ {prose(w.sentence, labels)}" for w in judgement.warnings)] if judgement.warnings else []),
         *([prose(judgement.target.sentence, labels)] if judgement.target else []),
-        prose(protocol(result), labels),
+        prose(protocol_text(data), labels),
         "## Results",
         table([prose(head) for head in heads], [[code(line[0]), *line[1:]] for line in lines]),
         "Mean ± standard deviation over the fresh seeds. Runs that diverged have no number: means are of the others, "
         "and say so.",
         *_differences(judgement, labels),
         "## Figures",
-        *(
-            f"![{_CAPTIONS[name]}]({name}.png)\n\n{prose(figures.EXPLAINED[name])}"
-            for name in figures.shown(result, judgement)
-        ),
-        *_spaces(result),
-        *_failures(result),
-        *_formulas(result),
-        *_source(result),
+        *(f"![{_CAPTIONS[name]}]({name}.png)\n\n{prose(EXPLAINED[name])}" for name in data.figures),
+        *_spaces(data),
+        *_failures(data),
+        *_formulas(data),
+        *_source(data),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -59,50 +57,37 @@ def _differences(judgement: Judgement, labels: list[str]) -> list[str]:
     return ["## Differences", *parts] if parts else []
 
 
-def _spaces(result: Result) -> list[str]:
-    lines = []
-    for tuning in result.stage.tunings:
-        tried = f"{len(tuning.points):,}"
-        for name, found in tuning.space.items():
-            declared = tuning.arm.space[name]
-            low, high = (
-                number(now, 3) + ("" if now == before else f" (declared {number(before, 3)})")
-                for now, before in ((found.low, declared.low), (found.high, declared.high))
-            )
-            lines.append([code(tuning.arm.label), code(name), low, high, found.scale, tried])
-        if not tuning.arm.space:
-            lines.append([code(tuning.arm.label), "nothing: all is given", "", "", "", tried])
+def _spaces(data: ReportData) -> list[str]:
+    lines = [
+        [code(label), code(name) if name else "nothing: all is given", *rest] for label, name, *rest in space_rows(data)
+    ]
     if not lines:
         return []
     heads = ["optimizer", "hyperparameter", "low", "high", "scale", "points"]
     return ["## Search spaces", table(heads, lines, left=(0, 1, 4))]
 
 
-def _failures(result: Result) -> list[str]:
+def _failures(data: ReportData) -> list[str]:
     """What trainings raised: how many of which optimizer, with the last line of the traceback."""
-    seen = Counter((job.label, _last(outcome.error)) for job, outcome in result.jobs() if outcome.error)
+    seen = Counter((row.job.label, last_line(row.outcome.error)) for row in data.trials if row.outcome.error)
     if not seen:
         return []
     lines = [f"- {code(label)}: {count(n, 'training')} raised {code(what)}" for (label, what), n in seen.items()]
     return ["## Failures", "\n".join(lines)]
 
 
-def _last(traceback: str) -> str:
-    return next((line for line in reversed(traceback.splitlines()) if line.strip()), "an error without words")
-
-
-def _formulas(result: Result) -> list[str]:
-    parts = ["## Formulas", prose(figures.EXPLAINED["formulas"])]
-    for label, formula in formulas(result).items():
-        source = f": {prose(formula.source)}" if formula.source else ""
-        parts.append(f"{code(label)}{source}")
-        if formula.lines:
-            parts.append(fenced("\n".join(formula.lines), "text"))
+def _formulas(data: ReportData) -> list[str]:
+    parts = ["## Formulas", prose(EXPLAINED["formulas"])]
+    for entry in data.optimizers:
+        source = f": {prose(entry.formula.source)}" if entry.formula.source else ""
+        parts.append(f"{code(entry.label)}{source}")
+        if entry.formula.lines:
+            parts.append(fenced("\n".join(entry.formula.lines), "text"))
     return parts
 
 
-def _source(result: Result) -> list[str]:
-    about, spec = result.about, result.spec
+def _source(data: ReportData) -> list[str]:
+    about, spec = data.about, data.spec
     versions = ", ".join(f"{name} {version}" for name, version in spec.versions.items())
     facts = [("Spec", spec.hash), ("Versions", versions), ("Machine", about.machine), ("Study", about.study)]
     facts.append(("Storage", about.storage))

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ravine.comparison._judge.words import count, listed
-from ravine.comparison._report.figures import hyperparameters
-from ravine.comparison._report.tables import short
-from ravine.comparison._study.result import Result
+from ravine.comparison._report.report_data import ReportData, TrialRow
+from ravine.comparison._report.report_tables import short
 from ravine.comparison._study.trial import Job, Outcome
 
 
@@ -46,12 +45,11 @@ class Failure:
     trainings: Sequence[str]
 
 
-def trials(result: Result) -> Trials:
+def trial_table(data: ReportData) -> Trials:
     """All trainings that are done, tuning first."""
-    done = result.jobs()
-    labels = {arm.label: index for index, arm in enumerate(result.spec.arms)}
-    searched = hyperparameters(result)
-    metrics = list(dict.fromkeys(name for _, outcome in done for name in outcome.metrics))
+    places = {label: index for index, label in enumerate(data.labels)}
+    searched = list(data.sensitivity)
+    metrics = list(dict.fromkeys(name for row in data.trials for name in row.outcome.metrics))
     columns = [
         Column("optimizer", False),
         Column("kind", False),
@@ -61,40 +59,42 @@ def trials(result: Result) -> Trials:
         *map(Column, metrics),
         Column("state", False),
     ]
-    rows = [
-        (
-            labels[job.label],
-            [
-                Cell(job.label),
-                Cell(job.kind),
-                Cell(str(job.seed), job.seed),
-                *(_number(job.point.get(name, math.nan)) for name in searched),
-                _number(math.nan if outcome.diverged else outcome.score),
-                *(_number(outcome.metrics.get(name, math.nan)) for name in metrics),
-                Cell(_state(outcome)),
-            ],
-            job.key(result.spec),
-        )
-        for job, outcome in done
-    ]
+    rows = []
+    for row in data.trials:
+        job, outcome = row.job, row.outcome
+        cells = [
+            Cell(job.label),
+            Cell(job.kind),
+            Cell(str(job.seed), job.seed),
+            *(_number(job.point.get(name, math.nan)) for name in searched),
+            _number(math.nan if outcome.diverged else outcome.score),
+            *(_number(outcome.metrics.get(name, math.nan)) for name in metrics),
+            Cell(_state(outcome)),
+        ]
+        rows.append((places[job.label], cells, row.key))
     return Trials(columns, rows)
 
 
-def failures(result: Result) -> list[Failure]:
+def failures(data: ReportData) -> list[Failure]:
     """The errors that trainings raised; those with the same traceback are one."""
-    found: dict[str, list[Job]] = {}
-    for job, outcome in result.jobs():
-        if outcome.error:
-            found.setdefault(outcome.error, []).append(job)
+    found: dict[str, list[TrialRow]] = {}
+    for row in data.trials:
+        if row.outcome.error:
+            found.setdefault(row.outcome.error, []).append(row)
     return [
         Failure(
-            f"{(error.strip().splitlines() or ['an error without a text'])[-1]} "
-            f"({count(len(jobs), 'training')} of {listed(list(dict.fromkeys(job.label for job in jobs)))})",
+            f"{last_line(error)} "
+            f"({count(len(rows), 'training')} of {listed(list(dict.fromkeys(row.job.label for row in rows)))})",
             error,
-            [f"{j.label}, {j.kind}, seed {j.seed}{_point(j)}, key {j.key(result.spec)}" for j in jobs],
+            [f"{row.job.label}, {row.job.kind}, seed {row.job.seed}{_point(row.job)}, key {row.key}" for row in rows],
         )
-        for error, jobs in found.items()
+        for error, rows in found.items()
     ]
+
+
+def last_line(traceback: str) -> str:
+    """What an error says: the last line of its traceback that is not empty."""
+    return next((line for line in reversed(traceback.splitlines()) if line.strip()), "an error without a text")
 
 
 def _number(value: float) -> Cell:

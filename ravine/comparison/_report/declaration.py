@@ -1,0 +1,73 @@
+"""What was declared, as rows of text: the study as a whole, and where each hyperparameter was looked for."""
+
+from __future__ import annotations
+
+import json
+
+from ravine.comparison._judge.words import count, number
+from ravine.comparison._report.report_data import OptimizerEntry, ReportData
+from ravine.comparison._report.report_tables import short
+from ravine.comparison._study.spec import AGAIN_SEEDS
+from ravine.optim.search import Range
+
+
+def declaration(data: ReportData) -> list[tuple[str, str]]:
+    """The spec as rows of name and value, without its optimizers."""
+    spec = data.spec
+    return [
+        ("hash", spec.hash),
+        ("task", spec.task),
+        ("data", spec.data or "the task's own"),
+        ("optimizers", count(len(spec.arms), "optimizer")),
+        ("points of each optimizer", str(spec.points)),
+        ("best points tried again", f"{spec.again}, with {count(len(AGAIN_SEEDS), 'seed')} more"),
+        ("extra points where the best lies at an edge", f"{spec.extra}, at most {count(spec.widenings, 'time')}"),
+        ("fresh seeds of each optimizer", str(spec.seeds)),
+        ("steps of each training", f"{spec.steps:,}"),
+        ("measurements of each training", str(spec.evaluations)),
+        ("schedule of the learning rate", spec.schedule or "none: it stays constant"),
+        ("reference for the target", spec.reference or spec.arms[0].label),
+        *((f"version of {name}", version) for name, version in spec.versions.items()),
+        ("machine", data.about.machine or "not recorded"),
+        ("study", data.about.study or "not named"),
+        ("storage", data.about.storage or "none"),
+    ]
+
+
+def declaration_json(data: ReportData) -> str:
+    """The whole spec as JSON for people."""
+    return json.dumps(json.loads(data.spec.to_json()), indent=2, ensure_ascii=False)
+
+
+def searched_rows(entry: OptimizerEntry) -> list[tuple[str, str, str, str]]:
+    """Of each searched hyperparameter its name, the chosen value, the declared range, and the widened one if it was."""
+    return [
+        (
+            r.name,
+            "–" if r.chosen is None else short(r.chosen, 4),
+            _range(r.declared),
+            "" if r.widened == r.declared else _range(r.widened),
+        )
+        for r in entry.searched
+    ]
+
+
+def space_rows(data: ReportData) -> list[list[str]]:
+    """Of each searched hyperparameter: optimizer, name, lower and upper end, scale, and points; the names as they are."""
+    rows = []
+    for entry in data.optimizers:
+        tried = f"{entry.points:,}"
+        for r in entry.searched:
+            low, high = (
+                number(now, 3) + ("" if now == before else f" (declared {number(before, 3)})")
+                for now, before in ((r.widened.low, r.declared.low), (r.widened.high, r.declared.high))
+            )
+            rows.append([entry.label, r.name, low, high, r.widened.scale, tried])
+        if not entry.searched:
+            rows.append([entry.label, "", "", "", "", tried])
+    return rows
+
+
+def _range(found: Range) -> str:
+    spread = {"log": "in powers of ten", "linear": "evenly", "complement": "in powers of ten of 1 − x"}[found.scale]
+    return f"{short(found.low)} to {short(found.high)}, {spread}"

@@ -1,0 +1,150 @@
+"""What ``ravine.compare`` returns: the judgement, the report, and everything measured as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ravine import _files as files
+from ravine.comparison._judge import Judgement
+from ravine.comparison._report.report_data import ReportData, report_data
+from ravine.comparison._study.seconds import Seconds
+from ravine.comparison._study.spec import Spec
+from ravine.comparison._study.study_record import About, StudyRecord
+from ravine.comparison._study.trial import Outcome
+from ravine.errors import OptionError
+from ravine.plotting._frames import frame
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """A study and what was found so far.
+
+    Attributes:
+        record: what was declared, and what the trials gave.
+        folder: where its report goes.
+    """
+
+    record: StudyRecord
+    folder: Path | None = None
+
+    @property
+    def spec(self) -> Spec:
+        """What was declared."""
+        return self.record.spec
+
+    @property
+    def outcomes(self) -> Mapping[str, Outcome]:
+        """What each training gave, by its key."""
+        return self.record.outcomes
+
+    @property
+    def seconds(self) -> Mapping[str, Seconds]:
+        """Of one step, by optimizer, measured alone; empty where that was not done."""
+        return self.record.seconds
+
+    @property
+    def about(self) -> About:
+        """Where the study comes from."""
+        return self.record.about
+
+    @cached_property
+    def judgement(self) -> Judgement:
+        """The judgement as it was declared.
+
+        Raises:
+            OptionError: the study is not complete.
+        """
+        return self.record.judge()
+
+    @cached_property
+    def report(self) -> ReportData:
+        """Everything that the report shows, computed once."""
+        return report_data(self.record, self.judgement)
+
+    def judge(self, reference: str | None = None, **options: Any) -> Judgement:
+        """The judgement with other options: the target is that of ``reference``, or of the spec's.
+
+        Raises:
+            OptionError: the study is not complete.
+        """
+        return self.record.judge(reference, **options)
+
+    def write(self, folder: Path | str | None = None) -> list[Path]:
+        """Write the report: ``report.html``, ``report.md`` and pictures, into ``folder`` or the study's own.
+
+        The numbers come first: where a picture fails, the text is there.
+
+        Raises:
+            OptionError: there is no folder, or it cannot be written.
+        """
+        # neither pictures nor page are needed by those who only ask for numbers
+        from ravine.comparison._report.report_files import contents
+
+        place = self.folder if folder is None else Path(folder)
+        if place is None:
+            raise OptionError("The study has no folder: say where its report goes, write(folder).")
+        place.mkdir(parents=True, exist_ok=True)
+        written = []
+        for name, content in contents(self.report):
+            files.write(place / name, content)
+            written.append(place / name)
+        return written
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A dict for each training that is done: what a table of trials has in its lines."""
+        return [
+            {
+                "optimizer": j.label,
+                "kind": j.kind,
+                "seed": j.seed,
+                **dict(j.point),
+                "score": o.score,
+                "diverged": o.diverged,
+                "seconds_per_step": o.seconds,
+                **dict(o.metrics),
+                "error": o.error,
+                "key": j.key(self.spec),
+            }
+            for j, o in self.record.jobs
+        ]
+
+    def trials(self) -> Any:
+        """All trainings as a pandas DataFrame.
+
+        Raises:
+            OptionError: pandas is not installed.
+        """
+        return frame(self.rows())
+
+    def differences(self) -> Any:
+        """The judgement's pairs as a pandas DataFrame: of ratios the logarithm.
+
+        Raises:
+            OptionError: pandas is not installed.
+        """
+        names = ("first", "second", "difference", "low", "high", "p", "adjusted", "kind", "more_seeds", "sentence")
+        return frame(
+            [
+                {"measure": measure} | {name: getattr(pair, name) for name in names}
+                for measure, pairs in self.judgement.pairs.items()
+                for pair in pairs
+            ]
+        )
+
+    def curves(self) -> Any:
+        """The validation losses of all trainings on the way, as a pandas DataFrame.
+
+        Raises:
+            OptionError: pandas is not installed.
+        """
+        return frame(
+            [
+                {"optimizer": j.label, "kind": j.kind, "seed": j.seed, **dict(j.point), "step": step, "loss": loss}
+                for j, o in self.record.jobs
+                for step, loss in zip(o.steps, o.losses, strict=True)
+            ]
+        )
