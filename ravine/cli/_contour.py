@@ -22,8 +22,8 @@ from ravine.contour import _sheet as contour_sheet
 from ravine.contour._plot import Map, outside
 from ravine.contour._scene import Member, Route, Scene
 from ravine.errors import OptionError, nearest
-from ravine.optim._spec import OptimizerSpec, keys, parse, parse_all
-from ravine.optim._spec import written as written_options
+from ravine.optim._signature import option_names
+from ravine.optim._spec import OptimizerSpec, parse, parse_all
 from ravine.plotting import _style as style
 from ravine.plotting import _tables as tables
 from ravine.tasks import Surface
@@ -157,10 +157,10 @@ def _entries(specs: tuple[str, ...], key: str | None, values: list[str]) -> list
     found: list[_Entry] = []
     known: set[str] = set()
     for contender in parse_all(specs, None, _ANY_RATE):
-        label, written = contender.label, written_options(contender.label)
+        label, written = contender.label, contender.given
         if "lr" in written:
             raise OptionError(f"{label}: every optimizer is tried with all learning rates; leave lr out.")
-        own = keys(contender.cls)
+        own = option_names(contender.factory)
         known.update(own)
         if key is None or key not in own:
             found.append(_Entry(contender, label))

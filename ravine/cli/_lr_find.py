@@ -50,7 +50,7 @@ def command(
     found = find(task, data)
     contender = parse(spec, found.name)
     rehearse(found, contender)
-    learn = found.learner(partial(contender.cls, **contender.options), seed=seed)
+    learn = found.learner(partial(contender.factory, **contender.options), seed=seed)
     torch.manual_seed(seed)
     result = learn.lr_find(start, end, steps, orders)
     folder = files.claim(out, False) if out else files.fresh(Path("ravine-out") / f"lr-find-{Path(task).stem}")

@@ -111,7 +111,7 @@ def _train(given: dict[str, Any], named: set[str]) -> bool:
     epochs = given["epochs"] or task.epochs
     if not given["resume"]:
         folder = parallel.agreed(lambda: files.claim(given["out"], False) if given["out"] else files.fresh(wanted))
-    opt_func = partial(contender.cls, **options)
+    opt_func = partial(contender.factory, **options)
     learn = task.learner(opt_func, seed=given["seed"], folder=folder, callbacks=[StopOnNaN()])
     torch.manual_seed(given["seed"] + parallel.rank())  # dropout and the like, in each process its own
     if not given["resume"] and learn.main:

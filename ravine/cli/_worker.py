@@ -44,16 +44,16 @@ def command(study: str, storage: str, rerun: str | None, data: Path | None, quie
         raise DataError(f"There is no journal file {storage}; ravine compare makes it.")
     store = Store(study, storage)
     spec = store.spec()
-    check(spec)  # before a file is run that is not the study's
+    optimizers = check(spec)  # before a file is run that is not the study's
     task = find(spec.task, data or (None if spec.data is None else Path(spec.data)))
     ending = Ending()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ending)
     try:
         if rerun is not None:
-            click.echo(_again(StudyRecord(spec, store.done()), task, rerun))
+            click.echo(_again(StudyRecord(spec, store.done(), optimizers=optimizers), task, rerun))
             return
-        work(store, spec, task, _Lines(quiet).look, ending)
+        work(store, spec, task, _Lines(quiet).look, ending, optimizers)
     except KeyboardInterrupt:
         click.echo("Interrupted; what was done is kept.", err=True)
         raise SystemExit(130) from None
@@ -88,7 +88,7 @@ def _again(record: StudyRecord, task: Task, key: str) -> str:
             f"The study has no training {key!r}; the report's last table has the keys of all {len(by_key)}."
         )
     job, kept = by_key[key]
-    found = run(record.spec, task, job)
+    found = run(record.spec, task, job, record.optimizers[job.label].for_task(task.name))
     what = ", ".join([job.label, *(f"{name} {value:g}" for name, value in job.point.items()), f"seed {job.seed}"])
     same = [found.score, found.losses, found.metrics] == [kept.score, kept.losses, kept.metrics]
     told = "the same to the last digit" if same else f"another than the {kept.score!r} that is kept"

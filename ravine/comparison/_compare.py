@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from ravine.comparison._study.seconds import Seconds, measure
 from ravine.comparison._study.spec import Spec
 from ravine.comparison._study.store import Store, check, hidden
 from ravine.comparison._study.study_record import About, StudyRecord
-from ravine.comparison._study.trial import contender_of
 from ravine.comparison._study.worker import work
 from ravine.errors import OptionError, RavineError, TrainingError
 from ravine.optim import _spec as specs
@@ -88,10 +87,11 @@ def compare(
     if jobs is not None and jobs < 1:
         raise OptionError(f"jobs = {jobs}: at least one training has to run at a time.")
     named = found.name if isinstance(task, Task) else str(task)
+    parsed = specs.parse_all(optimizers, found.name)
     spec = declare(
         found,
         named,
-        optimizers,
+        parsed,
         preset=preset,
         points=points,
         seeds=seeds,
@@ -101,8 +101,9 @@ def compare(
         reference=reference,
         data=None if data is None else Path(data),
     )
+    by_label = {one.label: one for one in parsed}
     for arm in spec.arms:  # what cannot work is said before a folder is made, and kernels are compiled once
-        rehearse(found, contender_of(arm, arm.middle, found, spec.versions))
+        rehearse(found, by_label[arm.label].at(arm.middle))
     where = place.choose(found.name, study, storage, None if out is None else Path(out))
     store = Store(where.study, where.storage)
     try:
@@ -113,16 +114,16 @@ def compare(
                 look = view.look if view is not None else lambda now, done: None
                 together = jobs or local.cores()
                 if isinstance(task, Task) or together == 1:
-                    stage = work(store, spec, found, look)
+                    stage = work(store, spec, found, look, optimizers=by_label)
                 else:
                     stage = local.run(store, spec, together, look, None if data is None else Path(data))
-                seconds, machine = _seconds(store, spec, found, stage)
+                seconds, machine = _seconds(store, spec, found, by_label, stage)
         except (KeyboardInterrupt, RavineError) as stopped:
             with suppress(RavineError):  # the storage may be what failed
                 stopped.add_note(f"{len(store.done())} trainings are done and kept.{again and f' Go on: {again}'}")
             raise
         about = About(where.study, hidden(where.storage), again, machine)
-        result = Result(StudyRecord(spec, store.done(), seconds, about), where.folder)
+        result = Result(StudyRecord(spec, store.done(), seconds, about, by_label), where.folder)
     finally:
         store.close()
     _check(result)
@@ -148,7 +149,9 @@ def command(spec: Spec, where: place.Place, space: str | Path | None = None, job
     return shlex.join([*words, *(word for name, value in given.items() if value for word in (f"--{name}", str(value)))])
 
 
-def _seconds(store: Store, spec: Spec, task: Task, now: Stage) -> tuple[dict[str, Seconds], str]:
+def _seconds(
+    store: Store, spec: Spec, task: Task, optimizers: Mapping[str, specs.OptimizerSpec], now: Stage
+) -> tuple[dict[str, Seconds], str]:
     """Seconds of a step and the machine they were measured on: kept, so that a report made again says the same."""
     kept = store.kept(_SECONDS)
     if kept is None:
@@ -158,7 +161,7 @@ def _seconds(store: Store, spec: Spec, task: Task, now: Stage) -> tuple[dict[str
             for label, point in now.chosen.items()
             if any(not outcome.error for outcome in confirmed(spec, label, point, done))
         }
-        found = measure(spec, task, sound)
+        found = measure(task, optimizers, sound)
         kept = {"machine": _machine(), "steps": {label: [s.step, s.share] for label, s in found.items()}}
         store.keep(_SECONDS, kept)
     return {label: Seconds(*pair) for label, pair in kept["steps"].items()}, kept["machine"]

@@ -13,7 +13,7 @@ from ravine.tasks import Task
 from ravine.train._lr_find.sweep import by_batch
 
 
-def rehearse(task: Task, contender: OptimizerSpec) -> int:
+def rehearse(task: Task, optimizer: OptimizerSpec) -> int:
     """One step and a look at test data with a model that is thrown away; what fails is said before a folder is made.
 
     Returns:
@@ -26,7 +26,7 @@ def rehearse(task: Task, contender: OptimizerSpec) -> int:
     count: Any = FlopCounterMode(display=False)
     try:
         with randomness.aside():
-            learn = task.learner(contender.build, quiet=True)
+            learn = task.learner(optimizer.build, quiet=True)
             with count:
                 next(by_batch(learn))
             learn.validate([next(iter(task.batches()[1]))])
@@ -34,7 +34,7 @@ def rehearse(task: Task, contender: OptimizerSpec) -> int:
         raise
     except Exception as error:  # whatever a model, a loss or an optimizer raises
         raise TrainingError(
-            f"A first step of {contender.label} on {task.name} fails: {type(error).__name__}: {contender.told(error)}"
+            f"A first step of {optimizer.label} on {task.name} fails: {type(error).__name__}: {optimizer.error_text(error)}"
         ) from error
     operations: int = count.get_total_flops()
     return operations

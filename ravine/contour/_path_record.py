@@ -38,7 +38,7 @@ def to_json(study: Study) -> bytes:
                 "family": walk.family,
                 "value": walk.value,
                 "optimizer": walk.contender.name,
-                "class": f"{walk.contender.cls.__module__}.{walk.contender.cls.__qualname__}",
+                "class": f"{walk.contender.factory.__module__}.{walk.contender.factory.__qualname__}",
                 "options": {key: value for key, value in walk.contender.options.items() if key != "lr"},
                 "best_rate": study.rates[study.best(walk)],
                 "finals": walk.finals.tolist(),

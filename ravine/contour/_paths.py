@@ -6,7 +6,7 @@ the same starts and the same number of steps, everything that was tried is kept,
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -187,7 +187,7 @@ def walk(
         parameter = nn.Parameter(point)  # a view: the step writes into `points`
         parameter.grad = grad
         rate = all_rates[index // len(all_starts)]
-        optimizers.append(replace(contender, options={**contender.options, "lr": rate}).build([parameter]))
+        optimizers.append(contender.at({"lr": rate}).build([parameter]))
     limit = FARTHEST * max(surface.window[1] - surface.window[0], surface.window[3] - surface.window[2])
     seen = np.full((steps + 1, *points.shape), math.nan)
     values = np.full((steps + 1, len(points)), math.nan)
@@ -215,7 +215,7 @@ def walk(
                 if index not in ended:
                     optimizer.step()
         except FAILURES as error:
-            raise OptionError(f"{contender.label}: its step fails: {contender.told(error)}") from error
+            raise OptionError(f"{contender.label}: its step fails: {contender.error_text(error)}") from error
         on_step()
     paths = []
     for index in range(len(points)):

@@ -16,6 +16,7 @@ from ravine.comparison._study.declare import declare
 from ravine.comparison._study.place import Place
 from ravine.comparison._study.store import Store
 from ravine.errors import OptionError, RavineError, TrainingError
+from ravine.optim._spec import parse_all
 from ravine.tasks import find
 
 SMALL = {"preset": "quick", "points": 3, "seeds": 2, "steps": 8, "jobs": 1, "quiet": True}
@@ -81,13 +82,13 @@ def test_the_command_of_a_study_declares_the_same_study():
         given.pop("optimizers"),
         {k: given[k] for k in ("points", "seeds", "steps", "schedule", "reference")},
     )
-    declared = declare(find("breast-cancer"), "breast-cancer", optimizers, preset=given["preset"], **kept)
+    declared = declare(find("breast-cancer"), "breast-cancer", parse_all(optimizers), preset=given["preset"], **kept)
     assert declared.hash == result.spec.hash
     assert given["study"] == "compare-breast-cancer"
 
 
 def test_a_command_has_no_password(tmp_path):
-    spec = declare(find("breast-cancer"), "breast-cancer", ["sgd"])
+    spec = declare(find("breast-cancer"), "breast-cancer", parse_all(["sgd"]))
     where = Place("study", "postgresql://me:secret@host/db", tmp_path)
     assert "secret" not in command(spec, where)
     assert f"--out {tmp_path} --storage postgresql://me@host/db" in command(spec, where)

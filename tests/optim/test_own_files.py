@@ -8,7 +8,7 @@ import torch
 
 from ravine.errors import DataError, FormulaError, OptionError
 from ravine.optim import Optimizer
-from ravine.optim import _own as own
+from ravine.optim import _optimizer_file as own
 
 HEAD = """\
 import torch

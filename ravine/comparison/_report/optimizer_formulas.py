@@ -12,8 +12,8 @@ from ravine.comparison._study.study_record import StudyRecord
 from ravine.formula._mathematics import formula_lines
 from ravine.formula._mathml import formula_mathml
 from ravine.optim import _registry as registry
-from ravine.optim import _spec as specs
 from ravine.optim._optimizer import Optimizer
+from ravine.optim._spec import OptimizerSpec
 
 
 @dataclass(frozen=True)
@@ -33,19 +33,21 @@ class Formula:
 
 def formulas(record: StudyRecord) -> dict[str, Formula]:
     """The formulas of all optimizers at their chosen points, in the order of the spec."""
-    chosen, versions = record.stage.chosen, record.spec.versions
-    return {arm.label: _formula(arm.label, chosen.get(arm.label, {}), versions) for arm in record.spec.arms}
+    chosen, optimizers = record.stage.chosen, record.optimizers
+    return {
+        arm.label: _formula(optimizers[arm.label], chosen.get(arm.label, {})) if arm.label in optimizers else Formula()
+        for arm in record.spec.arms
+    }
 
 
-def _formula(label: str, point: Mapping[str, float], versions: Mapping[str, str]) -> Formula:
+def _formula(spec: OptimizerSpec, point: Mapping[str, float]) -> Formula:
     source = ""
     # an optimizer may be anybody's, and a report must not fail for want of a formula: what is known so far is shown
     with suppress(Exception):
-        contender = specs.parse(label, None, None, versions)
-        if contender.reference:
-            return Formula(source=f"torch.optim.{contender.cls.__name__}")
-        source = specs.file_of(label) or registry.lookup(contender.name).source
-        optimizer = specs.at(contender, point).build([torch.nn.Parameter(torch.zeros(1))])
+        if spec.reference:
+            return Formula(source=f"torch.optim.{spec.factory.__name__}")
+        source = spec.code or registry.lookup(spec.name).source
+        optimizer = spec.at(point).build([torch.nn.Parameter(torch.zeros(1))])
         if isinstance(optimizer, Optimizer):
             program = optimizer.program()
             return Formula(tuple(formula_lines(program)), formula_mathml(program), source)

@@ -22,7 +22,6 @@ from ravine.comparison._study.seconds import Seconds
 from ravine.comparison._study.spec import Spec
 from ravine.comparison._study.study_record import About, StudyRecord
 from ravine.comparison._study.trial import Job, Outcome
-from ravine.optim import _spec as specs
 from ravine.optim.search import Range
 
 
@@ -185,14 +184,7 @@ def _optimizers(record: StudyRecord) -> list[OptimizerEntry]:
         point = stage.chosen.get(arm.label, {})
         searched = [SearchedRange(n, r, tuning.space[n], point.get(n)) for n, r in arm.space.items()]
         edge = stage.edges.get(arm.label, "")
-        entries.append(
-            OptimizerEntry(arm.label, found[arm.label], _given(arm.label), searched, len(tuning.points), edge)
-        )
+        spec = record.optimizers.get(arm.label)
+        given = {} if spec is None else {name: str(value) for name, value in spec.given.items()}
+        entries.append(OptimizerEntry(arm.label, found[arm.label], given, searched, len(tuning.points), edge))
     return entries
-
-
-def _given(label: str) -> dict[str, str]:
-    try:
-        return {name: str(value) for name, value in specs.written(label).items()}
-    except specs.OptionError:
-        return {}

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ravine.comparison._study.spec import Spec
-from ravine.comparison._study.trial import contender_of, parted
+from ravine.comparison._study.trial import parted
 from ravine.comparison._threads import one_thread
+from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Task
 from ravine.train import Callback, Learner
 
@@ -30,11 +30,13 @@ class Seconds:
     share: float
 
 
-def measure(spec: Spec, task: Task, chosen: Mapping[str, Mapping[str, float]]) -> dict[str, Seconds]:
+def measure(
+    task: Task, optimizers: Mapping[str, OptimizerSpec], chosen: Mapping[str, Mapping[str, float]]
+) -> dict[str, Seconds]:
     """The seconds of a step of each optimizer at its chosen point, on one thread; of those that could be measured.
 
     Args:
-        spec, task: the study's.
+        task, optimizers: the study's, the optimizers by label.
         chosen: the point of each optimizer, by label.
     """
     training, _ = parted(task, 0)
@@ -42,7 +44,7 @@ def measure(spec: Spec, task: Task, chosen: Mapping[str, Mapping[str, float]]) -
     with one_thread(), torch.random.fork_rng(devices=[]):
         for _ in range(_TURNS):
             for label, point in chosen.items():
-                build = contender_of(spec.arm(label), point, task, spec.versions).build
+                build = optimizers[label].at(point).build
                 learn = training.learner(build, seed=0, callbacks=[_Stop()], quiet=True)
                 learn.valid = None
                 try:

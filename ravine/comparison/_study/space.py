@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
@@ -12,13 +11,10 @@ from typing import Any, Literal
 import numpy as np
 
 from ravine.errors import OptionError, nearest
+from ravine.optim._search_space import checked
 from ravine.optim.search import Range
 
 Point = dict[str, float]
-
-#: The widest range of a learning rate, in powers of ten: with few points, a wider one finds nothing.
-DECADES = 4.0
-
 
 Space = Mapping[str, Range]
 
@@ -101,13 +97,3 @@ def _range(value: Any, where: str) -> Range:
     except OptionError as error:
         raise OptionError(f"{where}: {error}") from None
     return checked(found, where.rpartition(" ")[2], where)
-
-
-def checked(found: Range, hyper: str, where: str) -> Range:
-    """The range; a learning rate's may have at most four powers of ten."""
-    if hyper == "lr" and found.scale == "log" and math.log10(found.high / found.low) > DECADES + 1e-9:
-        raise OptionError(
-            f"{where}: from {found.low:g} to {found.high:g} are more than {DECADES:g} powers of ten: with few points none "
-            "would lie where it matters. Where the best point lies at an edge, the range is widened by itself."
-        )
-    return found

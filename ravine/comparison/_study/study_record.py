@@ -16,6 +16,7 @@ from ravine.comparison._study.seconds import Seconds
 from ravine.comparison._study.spec import AGAIN_SEEDS, TUNING_SEED, Spec
 from ravine.comparison._study.trial import Job, Outcome
 from ravine.errors import OptionError
+from ravine.optim._spec import OptimizerSpec
 
 #: Metrics of which more is better; of any other, less.
 HIGHER_IS_BETTER = ("accuracy",)
@@ -50,12 +51,14 @@ class StudyRecord:
         outcomes: what each training gave, by its key.
         seconds: of a step, measured alone, by optimizer; empty where that was not done.
         about: where it comes from.
+        optimizers: the spec's by label, parsed; what is not here has no formula in a report.
     """
 
     spec: Spec
     outcomes: Mapping[str, Outcome]
     seconds: Mapping[str, Seconds] = field(default_factory=dict)
     about: About = field(default_factory=About)
+    optimizers: Mapping[str, OptimizerSpec] = field(default_factory=dict)
 
     @cached_property
     def stage(self) -> Stage:

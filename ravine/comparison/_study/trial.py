@@ -13,9 +13,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from ravine.comparison._study.spec import TUNING_SEED, ArmSpec, Spec
+from ravine.comparison._study.spec import TUNING_SEED, Spec
 from ravine.comparison._threads import one_thread
-from ravine.optim import _spec as specs
+from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Data, Task
 from ravine.tasks._starts import starts
 from ravine.train import Batches, Callback, Learner, StopOnNaN
@@ -117,16 +117,19 @@ def parted(task: Task, seed: int) -> tuple[Task, Data]:
     return replace(task, train=train), valid
 
 
-def run(spec: Spec, task: Task, job: Job) -> Outcome:
-    """Train. ``task`` is the spec's, loaded once for many trainings.
+def run(spec: Spec, task: Task, job: Job, optimizer: OptimizerSpec) -> Outcome:
+    """Train. ``task`` and ``optimizer`` are the spec's, made once for many trainings.
 
     Whatever a task or an optimizer raises is raised here, and is the trial's failure.
     """
     training, valid = parted(task, job.seed)
-    contender = contender_of(spec.arm(job.label), job.point, task, spec.versions)
     curve = _Curve(training.in_order(valid), spec)
     learn = training.learner(
-        contender.build, seed=job.seed, model=_model(task, job.seed), callbacks=[StopOnNaN(), curve], quiet=True
+        optimizer.at(job.point).build,
+        seed=job.seed,
+        model=_model(task, job.seed),
+        callbacks=[StopOnNaN(), curve],
+        quiet=True,
     )
     learn.valid = None
     epochs = -(-spec.steps // training.steps_per_epoch)
@@ -160,13 +163,6 @@ def _model(task: Task, seed: int) -> nn.Module:
         with torch.no_grad():
             model.get_parameter("point").copy_(place)
     return model
-
-
-def contender_of(
-    arm: ArmSpec, point: Mapping[str, float], task: Task, versions: Mapping[str, str] | None = None
-) -> specs.OptimizerSpec:
-    """The optimizer of an arm at a point of its space; ``versions`` are the spec's, for files of the user's own."""
-    return specs.at(specs.parse(arm.label, task.name, None, versions), point)
 
 
 def _ratios(learn: Learner) -> dict[str, float]:

@@ -11,8 +11,8 @@ import ravine
 from ravine._files import code
 from ravine.comparison._study.spec import Spec
 from ravine.errors import DataError
-from ravine.optim import _own as own
-from ravine.optim import _spec as specs
+from ravine.optim import _optimizer_file as optimizer_file
+from ravine.optim._spec import OptimizerSpec, parse
 
 
 def installed() -> dict[str, str]:
@@ -20,22 +20,24 @@ def installed() -> dict[str, str]:
     return {"ravine": ravine.__version__, "torch": torch.__version__}
 
 
-def versions_of(named: str, labels: Iterable[str]) -> dict[str, str]:
-    """The version of the content of each file, by how it was named: on another machine it may lie elsewhere.
+def versions_of(task: str, optimizers: Iterable[OptimizerSpec]) -> dict[str, str]:
+    """The versions of the packages, and of the content of each file by how it was named: elsewhere it may lie elsewhere.
 
     Args:
-        named: the task, which may be a file.
-        labels: the optimizers, of which some may be in files.
+        task: the task as it was named, which may be a file.
+        optimizers: those that take part, of which some may be from files.
     """
-    files = [named] if named.endswith(".py") and Path(named).is_file() else []
-    files += [file for file in map(specs.file_of, labels) if file is not None]
-    return {file: own.version_of(file) for file in files}
+    found = installed()
+    if task.endswith(".py") and Path(task).is_file():
+        found[task] = optimizer_file.version_of(task)
+    return found | {one.code: one.version for one in optimizers if one.code}
 
 
-def check(spec: Spec) -> None:
+def check(spec: Spec) -> dict[str, OptimizerSpec]:
     """Refuse to run trials of a study with packages or files that are not those it was declared with.
 
-    The optimizers' files are run, so that a file that changes later does not change the trials of this process.
+    Returns:
+        The optimizers by label. Their files are run once, here: a file that changes later changes no trial of this process.
 
     Raises:
         DataError: a package has another version, or a file is missing or has another content.
@@ -62,4 +64,4 @@ def check(spec: Spec) -> None:
                 f"{file} is not the file that the study was made with: its content is {here} here ({path}), "
                 f"{version} in the study. Bring that file back, or make another study with this one."
             )
-    specs.parse_all([arm.label for arm in spec.arms], None, versions=spec.versions)
+    return {arm.label: parse(arm.label, versions=spec.versions) for arm in spec.arms}

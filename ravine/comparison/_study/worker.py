@@ -6,7 +6,7 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from ravine.comparison._study.protocol import Done, Stage, stage
@@ -14,6 +14,7 @@ from ravine.comparison._study.spec import Spec
 from ravine.comparison._study.store import Store
 from ravine.comparison._study.trial import Outcome, run
 from ravine.comparison._study.versions import check
+from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Task
 
 _WAIT = 0.05  # seconds, where all that is needed now is being done by others
@@ -58,7 +59,12 @@ class Ending:
 
 
 def work(
-    store: Store, spec: Spec, task: Task, on_look: Look = lambda now, done: None, ending: Ending | None = None
+    store: Store,
+    spec: Spec,
+    task: Task,
+    on_look: Look = lambda now, done: None,
+    ending: Ending | None = None,
+    optimizers: Mapping[str, OptimizerSpec] | None = None,
 ) -> Stage:
     """Run trials until the study is done.
 
@@ -67,6 +73,7 @@ def work(
         task: the spec's.
         on_look: called with the stage and what is done, before each trial.
         ending: the handler of the signals that end this process.
+        optimizers: the spec's by label, if they are there already.
 
     Returns:
         The last stage.
@@ -76,7 +83,8 @@ def work(
         BaseException: what is no failure of the trial, such as KeyboardInterrupt; the trial is free for others.
     """
     ending = ending or Ending()
-    check(spec)  # else every trial would be kept as a failure
+    found = check(spec) if optimizers is None else optimizers  # else every trial would be kept as a failure
+    ready = {label: optimizer.for_task(task.name) for label, optimizer in found.items()}
     while True:
         ending.check()
         done = store.done()
@@ -92,7 +100,7 @@ def work(
         with claim.alive():
             try:
                 with ending.training():
-                    outcome = run(spec, task, job)
+                    outcome = run(spec, task, job, ready[job.label])
             except Exception:  # the task's failure is the trial's, and the study goes on
                 outcome = Outcome(error=traceback.format_exc())
             except BaseException:

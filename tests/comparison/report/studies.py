@@ -1,6 +1,7 @@
 """Studies with made-up outcomes and a known truth, for the tests of the report: nothing is trained."""
 
 import math
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,8 @@ from ravine.comparison._study.seconds import Seconds
 from ravine.comparison._study.spec import ArmSpec, Spec
 from ravine.comparison._study.study_record import About, StudyRecord
 from ravine.comparison._study.trial import Outcome
+from ravine.errors import OptionError
+from ravine.optim._spec import parse
 from ravine.optim.search import Range
 
 ABOUT = About(
@@ -52,7 +55,16 @@ def study(floors, *, noise=0.01, points=8, seeds=5, failing=(), about=ABOUT, spa
     while (now := stage(spec, done)).name != "done":
         done |= {job.key(spec): outcome(spec, job, floors[job.label], noise, failing) for job in now.jobs}
     seconds = {label: Seconds(1e-3 * (2 + i), 0.1) for i, label in enumerate(floors)}
-    return Result(StudyRecord(spec, done, seconds, about))
+    return Result(StudyRecord(spec, done, seconds, about, parsed(floors)))
+
+
+def parsed(labels):
+    """The optimizers that there are of these, by label."""
+    found = {}
+    for label in labels:
+        with suppress(OptionError):
+            found[label] = parse(label)
+    return found
 
 
 def changed(result, **fields):

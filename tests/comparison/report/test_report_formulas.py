@@ -4,7 +4,7 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
-from studies import study
+from studies import parsed, study
 
 from ravine.comparison._report.optimizer_formulas import Formula, formulas
 from ravine.comparison._study.spec import ArmSpec
@@ -13,7 +13,8 @@ from ravine.optim import RMSprop
 
 def with_arms(result, *arms):
     """The same study as if its optimizers were others: formulas ask only the spec."""
-    return replace(result.record, spec=replace(result.spec, arms=arms), outcomes={})
+    labels = [arm.label for arm in arms]
+    return replace(result.record, spec=replace(result.spec, arms=arms), outcomes={}, optimizers=parsed(labels))
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from ravine.comparison._study.seconds import measure
-from ravine.comparison._study.spec import ArmSpec, Spec
-from ravine.optim.search import Range
+from ravine.optim._spec import parse
 from ravine.tasks import Data, Task
 
 
@@ -29,12 +28,12 @@ def task(model, loss=nn.functional.mse_loss):
     return Task("mine", model, rows, rows, loss, batch_size=2)
 
 
-SPEC = Spec("mine", tuple(ArmSpec(label, {"lr": Range(1e-3, 1.0)}) for label in ("sgd", "torch-adam")), steps=10)
+OPTIMIZERS = {label: parse(label) for label in ("sgd", "torch-adam")}
 POINTS = {"sgd": {"lr": 0.1}, "torch-adam": {"lr": 0.01}}
 
 
 def test_a_step_takes_what_its_parts_take():
-    slow = measure(SPEC, task(Slow), POINTS)
+    slow = measure(task(Slow), OPTIMIZERS, POINTS)
     assert list(slow) == ["sgd", "torch-adam"]
     for seconds in slow.values():
         assert 0.01 <= seconds.step < 1
@@ -45,7 +44,7 @@ def test_what_fails_is_not_measured():
     def broken(outputs, targets):
         raise ArithmeticError
 
-    assert measure(SPEC, task(lambda: nn.Linear(1, 1), broken), POINTS) == {}
+    assert measure(task(lambda: nn.Linear(1, 1), broken), OPTIMIZERS, POINTS) == {}
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -53,7 +52,7 @@ def test_threads_are_left_as_they_were(threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        measure(SPEC, task(lambda: nn.Linear(1, 1)), POINTS)
+        measure(task(lambda: nn.Linear(1, 1)), OPTIMIZERS, POINTS)
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)

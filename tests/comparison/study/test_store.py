@@ -21,6 +21,7 @@ from ravine.comparison._study.store import Store, hidden
 from ravine.comparison._study.trial import Job, Outcome, run
 from ravine.comparison._study.worker import work
 from ravine.errors import DataError, OptionError
+from ravine.optim._spec import parse
 from ravine.optim.search import Range
 from ravine.tasks import find
 
@@ -185,11 +186,11 @@ def test_a_trial_whose_task_raises_is_a_failure_with_its_traceback(tmp_path, mon
     spec = Spec("breast-cancer", ARMS[1:], steps=5, points=2, again=1, widenings=0, seeds=1, evaluations=1)
     calls = []
 
-    def sometimes(spec, task, job):
+    def sometimes(spec, task, job, optimizer):
         calls.append(job)
         if len(calls) == 1:
             raise ZeroDivisionError("planted")
-        return run(spec, task, job)
+        return run(spec, task, job, optimizer)
 
     monkeypatch.setattr("ravine.comparison._study.worker.run", sometimes)
     store = Store("study", tmp_path / "journal.log")
@@ -204,7 +205,7 @@ def test_a_trial_whose_task_raises_is_a_failure_with_its_traceback(tmp_path, mon
 
 def test_a_training_is_a_pure_function_of_spec_point_and_seed():
     task, job = find(SPEC.task), Job("sgd", {"lr": 0.3}, 5, "confirm")
-    first, second = run(SPEC, task, job).tree(), run(SPEC, task, job).tree()
+    first, second = run(SPEC, task, job, parse("sgd")).tree(), run(SPEC, task, job, parse("sgd")).tree()
     del first["seconds"], second["seconds"]
     assert first == second
     assert set(first["metrics"]) == {"test_loss", "accuracy"}
@@ -222,13 +223,13 @@ def test_test_data_are_not_read_while_tuning(monkeypatch):
         task, test=dataclasses.replace(task.test, inputs=torch.full_like(task.test.inputs, 9e9))
     )
     job = Job("sgd", {"lr": 0.3}, 0, "tune")
-    a, b = run(SPEC, task, job).tree(), run(SPEC, poisoned, job).tree()
+    a, b = run(SPEC, task, job, parse("sgd")).tree(), run(SPEC, poisoned, job, parse("sgd")).tree()
     assert {**a, "seconds": 0} == {**b, "seconds": 0}
     assert a["metrics"] == {}
 
 
 def test_a_run_that_diverges_says_so():
-    outcome = run(SPEC, find("rosenbrock"), Job("sgd", {"lr": 10.0}, 0, "confirm"))
+    outcome = run(SPEC, find("rosenbrock"), Job("sgd", {"lr": 10.0}, 0, "confirm"), parse("sgd"))
     assert outcome.diverged
     assert outcome.score == float("inf")
     assert outcome.tree()["score"] is None

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from ravine.comparison._study.spec import ArmSpec, Spec
 from ravine.comparison._study.trial import Job, parted, run
+from ravine.optim._spec import parse
 from ravine.optim.search import Range
 from ravine.tasks import Data, Task, find
 from ravine.train import Batches, accuracy
@@ -30,7 +31,7 @@ def spec(label, **changed):
 
 def trained(task, label, point, seed=7, kind="confirm", **changed):
     searched = spec(label, searched=list(point), **changed)
-    return run(searched, task, Job(label, point, seed, kind))
+    return run(searched, task, Job(label, point, seed, kind), parse(label))
 
 
 def test_a_training_is_a_plain_torch_loop():
@@ -117,7 +118,9 @@ def test_on_a_function_gradient_descent_goes_down_from_a_start_of_the_seeds_own(
     left, right, _, _ = task.surface.window
     for seed in (0, 1000, 1001):
         job = Job("torch-sgd", {"lr": 0.1}, seed, "confirm")
-        found[seed] = run(Spec("ravine", spec("torch-sgd").arms, steps=10, evaluations=1), task, job)
+        found[seed] = run(
+            Spec("ravine", spec("torch-sgd").arms, steps=10, evaluations=1), task, job, parse("torch-sgd")
+        )
     x = -8 * 0.99**10  # x <- x - lr x / 10, y <- y - lr 10 y: y is 0 after one step
     assert found[0].score == pytest.approx(x**2 / 20)
     distances = [math.sqrt(found[seed].score * 20) / 0.99**10 for seed in (1000, 1001)]

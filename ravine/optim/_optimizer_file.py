@@ -75,12 +75,17 @@ def load(file: str, name: str = "", version: str | None = None) -> type[torch.op
         OptionError: it has no such name, what has it is no optimizer, or there are several and none is named.
         FormulaError: the piece or list is no formula.
     """
+    return load_with_version(file, name, version)[0]
+
+
+def load_with_version(file: str, name: str = "", version: str | None = None) -> tuple[type[torch.optim.Optimizer], str]:
+    """What :func:`load` gives, and the version of the content that it is from."""
     path = Path(file).absolute()
     module, version = _module(path, file, version)
     key = (path, version, name)
     if key not in _classes:
         _classes[key] = _class(module, name or _only(module, file), file)
-    return _classes[key]
+    return _classes[key], version
 
 
 def version_of(file: str) -> str:
