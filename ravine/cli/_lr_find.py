@@ -12,9 +12,9 @@ import torch
 import ravine
 from ravine import _files as files
 from ravine.cli._options import DATA, ONE_OPTIMIZER, OUT, SEED, one_optimizer, tasks_text
-from ravine.comparison._rehearsal import rehearse
 from ravine.optim._spec import parse
 from ravine.tasks import find
+from ravine.tasks._dry_run import dry_run
 from ravine.train import _runs as runs
 
 _HELP = """Find a learning rate for TASK.
@@ -49,7 +49,7 @@ def command(
     spec = one_optimizer(specs)
     found = find(task, data)
     contender = parse(spec, found.name)
-    rehearse(found, contender)
+    dry_run(found, contender)
     learn = found.learner(partial(contender.factory, **contender.options), seed=seed)
     torch.manual_seed(seed)
     result = learn.lr_find(start, end, steps, orders)

@@ -17,10 +17,10 @@ from click.core import ParameterSource
 import ravine
 from ravine import _files as files
 from ravine.cli._options import DATA, ONE_OPTIMIZER, OUT, SEED, one_optimizer, tasks_text
-from ravine.comparison._rehearsal import rehearse
 from ravine.errors import OptionError, RavineError
 from ravine.optim import _spec as specs
 from ravine.tasks import Task, find
+from ravine.tasks._dry_run import dry_run
 from ravine.train import StopOnNaN
 from ravine.train import _parallel as parallel
 from ravine.train import _pictures as pictures
@@ -106,7 +106,7 @@ def _train(given: dict[str, Any], named: set[str]) -> bool:
         raise OptionError(f"{contender.label} and --lr {given['lr']:g} both give a learning rate; leave out one.")
     if given["schedule"]:
         parse_schedule(given["schedule"])
-    operations = rehearse(task, contender)
+    operations = dry_run(task, contender)
     torch.set_num_threads(given["threads"] or (1 if operations < _SMALL else torch.get_num_threads()))
     epochs = given["epochs"] or task.epochs
     if not given["resume"]:

@@ -9,7 +9,6 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from ravine.comparison._progress import View
-from ravine.comparison._rehearsal import rehearse
 from ravine.comparison._result import Result
 from ravine.comparison._study import local, place
 from ravine.comparison._study.declare import declare
@@ -22,6 +21,7 @@ from ravine.comparison._study.worker import work
 from ravine.errors import OptionError, RavineError, TrainingError
 from ravine.optim import _spec as specs
 from ravine.tasks import Task, find
+from ravine.tasks._dry_run import dry_run
 
 _SECONDS = "seconds"
 
@@ -103,7 +103,7 @@ def compare(
     )
     by_label = {one.label: one for one in parsed}
     for arm in spec.arms:  # what cannot work is said before a folder is made, and kernels are compiled once
-        rehearse(found, by_label[arm.label].at(arm.middle))
+        dry_run(found, by_label[arm.label].at(arm.middle))
     where = place.choose(found.name, study, storage, None if out is None else Path(out))
     store = Store(where.study, where.storage)
     try:

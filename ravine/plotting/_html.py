@@ -14,7 +14,7 @@ _DASHES = {"-": "solid", (0, (6, 1.5)): "dash", (0, (6, 1.5, 1.5, 1.5)): "dashdo
 _TEMPLATES = "plotting/templates"
 
 
-def rendered(template: str, folder: str = _TEMPLATES, **values: Any) -> bytes:
+def rendered(template: str, folder: str, **values: Any) -> bytes:
     """A page in UTF-8.
 
     Args:

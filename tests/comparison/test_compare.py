@@ -125,7 +125,7 @@ def test_a_task_that_always_raises_says_why(tmp_path, monkeypatch):
     with pytest.raises(TrainingError, match="too far"):
         ravine.compare("all.py", ["sgd"], **SMALL)
     assert [p.name for p in tmp_path.iterdir()] == ["all.py"], "said before a folder was made"
-    monkeypatch.setattr(module, "rehearse", lambda *_: None)
+    monkeypatch.setattr(module, "dry_run", lambda *_: None)
     with pytest.raises(
         TrainingError, match=r"\d+ of \d+ trainings failed, and no optimizer is left.*ArithmeticError: too far"
     ):

@@ -9,19 +9,19 @@ from click.testing import CliRunner
 
 import ravine.cli
 from ravine import tasks
-from ravine.comparison._rehearsal import rehearse
 from ravine.comparison._study.declare import declare
 from ravine.comparison._study.spec import Spec
 from ravine.comparison._study.store import Store
 from ravine.comparison._study.trial import Job, run
 from ravine.comparison._study.worker import work
-from ravine.contour import _paths as paths
+from ravine.contour import _trajectories as trajectories
 from ravine.errors import DataError, OptionError, TrainingError
 from ravine.optim import _spec as specs
 from ravine.optim._search_space import default_space
 from ravine.optim._spec import parse, parse_all
 from ravine.optim.search import Range
 from ravine.tasks import _surfaces as surfaces
+from ravine.tasks._dry_run import dry_run
 
 RULES = """\
 import torch
@@ -131,9 +131,9 @@ def test_a_slip_in_a_step_is_told_with_its_line(rules, task):
     where = rf"undefined_name.* is not defined \(.*rules\.py, line {SLIP_LINE}\)$"
     slip = specs.parse("rules.py:Slip", task.name)
     with pytest.raises(TrainingError, match=f"A first step of rules.py:Slip on {TASK} fails: NameError: .*{where}"):
-        rehearse(task, slip)
+        dry_run(task, slip)
     with pytest.raises(OptionError, match=f"rules.py:Slip: its step fails: .*{where}"):
-        paths.rehearse(slip, surfaces.find("ravine")[1], (0.1, 0.2))
+        trajectories.dry_run(slip, surfaces.find("ravine")[1], (0.1, 0.2))
 
 
 # --- studies --------------------------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ravine._one_thread import one_thread
 from ravine.comparison._study.trial import parted
-from ravine.comparison._threads import one_thread
 from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Task
 from ravine.train import Callback, Learner

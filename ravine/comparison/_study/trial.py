@@ -13,8 +13,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from ravine._one_thread import one_thread
 from ravine.comparison._study.spec import TUNING_SEED, Spec
-from ravine.comparison._threads import one_thread
 from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Data, Task
 from ravine.tasks._starts import starts

@@ -14,11 +14,11 @@
   const state = { same: false, rate: 0, value: 0, start: 0, step: data.steps, playing: null, hidden: new Set() };
 
   const heights = view(Uint16Array, data.heights);
-  const ground = data.ys.map((_, row) => data.xs.map((_, column) => log(heights[row * data.xs.length + column])));
+  const surface = data.ys.map((_, row) => data.xs.map((_, column) => log(heights[row * data.xs.length + column])));
 
   const decoded = new Map();
-  function route(member, rate, start) {
-    const packed = member.routes[rate][start];
+  function trajectory(entry, rate, start) {
+    const packed = entry.trajectories[rate][start];
     let found = decoded.get(packed);
     if (!found) {
       const steps = view(Uint16Array, packed.s), points = view(Float32Array, packed.p), codes = view(Uint16Array, packed.l);
@@ -42,18 +42,18 @@
     return from;
   }
 
-  const members = () => data.members.filter((m) => m.value === null || m.value === data.values[state.value]);
-  const rateOf = (member) => (state.same ? state.rate : member.best);
+  const entries = () => data.entries.filter((m) => m.value === null || m.value === data.values[state.value]);
+  const rateOf = (entry) => (state.same ? state.rate : entry.best);
   const startsShown = () => (state.start === "all" ? data.starts.map((_, i) => i) : [state.start]);
-  const routes = (member) => startsShown().map((start) => route(member, rateOf(member), start));
+  const trajectories = (entry) => startsShown().map((start) => trajectory(entry, rateOf(entry), start));
 
   function mapTraces() {
-    const look = theme();
+    const tint = theme();
     const [left, right, bottom, top] = data.window;
     const traces = [
       {
-        type: "contour", x: data.xs, y: data.ys, z: ground, showscale: false, hoverinfo: "skip",
-        colorscale: [[0, tone("ground-low")], [1, tone("ground-high")]], line: { color: tone("contour"), width: 0.6 },
+        type: "contour", x: data.xs, y: data.ys, z: surface, showscale: false, hoverinfo: "skip",
+        colorscale: [[0, tone("surface-low")], [1, tone("surface-high")]], line: { color: tone("contour"), width: 0.6 },
         autocontour: false, contours: levels(),
       },
       {
@@ -62,7 +62,7 @@
       },
       {
         mode: "markers", x: startsShown().map((i) => data.starts[i][0]), y: startsShown().map((i) => data.starts[i][1]),
-        marker: { symbol: "square", size: 9, color: look.ink, line: { color: look.paper, width: 1 } }, hovertemplate: "start<extra></extra>",
+        marker: { symbol: "square", size: 9, color: tint.ink, line: { color: tint.paper, width: 1 } }, hovertemplate: "start<extra></extra>",
       },
     ];
     if (data.minimum) {
@@ -71,26 +71,26 @@
         marker: { symbol: "star", size: 16, color: "gold", line: { color: "black", width: 1 } },
       });
     }
-    for (const member of members()) traces.push(...pathTraces(member));
+    for (const entry of entries()) traces.push(...pathTraces(entry));
     return traces;
   }
   // Powers of ten and halves between, of the five highest decades of the window
   function levels() {
     let least = Infinity, most = -Infinity;
-    for (const row of ground) for (const z of row) if (z !== null) { least = Math.min(least, z); most = Math.max(most, z); }
+    for (const row of surface) for (const z of row) if (z !== null) { least = Math.min(least, z); most = Math.max(most, z); }
     const end = Math.ceil(most * 2) / 2;
     return { coloring: "fill", start: Math.max(Math.floor(least * 2) / 2, end - 5), end, size: 0.5 };
   }
-  function pathTraces(member) {
-    const shown = !state.hidden.has(member.label), tint = colour(member), name = escaped(member.label);
-    const found = shown ? routes(member) : [];
+  function pathTraces(entry) {
+    const shown = !state.hidden.has(entry.label), tint = colour(entry), name = escaped(entry.label);
+    const found = shown ? trajectories(entry) : [];
     const cuts = found.map((r) => upto(r.steps, state.step));
     const exits = found.flatMap((r) => r.exits.filter((e) => e[0] <= state.step));
     const over = found.map((r) => Boolean(r.diverged) && state.step >= r.diverged - 1);
     return [
       {
         mode: "lines", x: joined(found.map((r, i) => r.x.slice(0, cuts[i]))), y: joined(found.map((r, i) => r.y.slice(0, cuts[i]))),
-        line: { color: tint, width: 2, dash: member.dash }, name, hovertemplate: `${name}<br>%{x:.4g}, %{y:.4g}<extra></extra>`,
+        line: { color: tint, width: 2, dash: entry.dash }, name, hovertemplate: `${name}<br>%{x:.4g}, %{y:.4g}<extra></extra>`,
       },
       {
         mode: "markers", x: exits.map((e) => e[1]), y: exits.map((e) => e[2]), cliponaxis: false, hovertemplate: `${name} leaves the window<extra></extra>`,
@@ -104,10 +104,10 @@
     ];
   }
   function curveTraces() {
-    return members().flatMap((member) => {
-      const found = state.hidden.has(member.label) ? [] : routes(member);
-      const line = { color: colour(member), width: 2, dash: member.dash };
-      const cuts = found.map((r) => upto(r.times, state.step)), name = escaped(member.label);
+    return entries().flatMap((entry) => {
+      const found = state.hidden.has(entry.label) ? [] : trajectories(entry);
+      const line = { color: colour(entry), width: 2, dash: entry.dash };
+      const cuts = found.map((r) => upto(r.times, state.step)), name = escaped(entry.label);
       return [
         // the whole curve faintly, so that the scale stays and the end is known
         { mode: "lines", x: joined(found.map((r) => r.times)), y: joined(found.map((r) => r.losses)), line, opacity: 0.25, hoverinfo: "skip" },
@@ -126,9 +126,9 @@
   function ranges() {
     let [left, right, bottom, top] = data.window;
     if (by("whole").checked) {
-      for (const member of members()) {
-        if (state.hidden.has(member.label)) continue;
-        for (const r of routes(member)) {
+      for (const entry of entries()) {
+        if (state.hidden.has(entry.label)) continue;
+        for (const r of trajectories(entry)) {
           for (const x of r.x) { left = Math.min(left, x); right = Math.max(right, x); }
           for (const y of r.y) { bottom = Math.min(bottom, y); top = Math.max(top, y); }
         }
@@ -140,7 +140,7 @@
   }
   // Labels at powers of ten, at most about eight of them
   function decades() {
-    const values = members().filter((m) => !state.hidden.has(m.label)).flatMap((m) => routes(m).flatMap((r) => r.losses));
+    const values = entries().filter((m) => !state.hidden.has(m.label)).flatMap((m) => trajectories(m).flatMap((r) => r.losses));
     if (!values.length) return {};
     const span = Math.log10(values.reduce((a, b) => Math.max(a, b)) / values.reduce((a, b) => Math.min(a, b)));
     return span > 2 ? { dtick: Math.ceil(span / 8) } : { dtick: null };
@@ -159,19 +159,19 @@
       const change = { x: traces.map((t) => t.x), y: traces.map((t) => t.y), "marker.symbol": traces.map((t) => (t.marker ? t.marker.symbol : undefined)) };
       Plotly.restyle(id, change, traces.map((_, i) => first + i));
     };
-    restyle("map", members().flatMap(pathTraces), fixed);
+    restyle("map", entries().flatMap(pathTraces), fixed);
     restyle("curves", curveTraces(), 0);
   }
 
   const mean = (values) => Math.exp(values.reduce((sum, v) => sum + Math.log(v), 0) / values.length);
   function drawTable() {
-    for (const member of members()) {
-      const cells = by("now").querySelector(`tr[data-member="${data.members.indexOf(member)}"]`).cells;
-      const found = routes(member), rate = rateOf(member);
+    for (const entry of entries()) {
+      const cells = by("now").querySelector(`tr[data-entry="${data.entries.indexOf(entry)}"]`).cells;
+      const found = trajectories(entry), rate = rateOf(entry);
       const over = found.filter((r) => r.diverged && state.step >= r.diverged);
-      const ends = startsShown().map((start) => member.finals[rate][start]);
+      const ends = startsShown().map((start) => entry.finals[rate][start]);
       const texts = [
-        Number(data.rates[rate].toPrecision(6)).toString() + (rate === member.best ? " (best)" : ""),
+        Number(data.rates[rate].toPrecision(6)).toString() + (rate === entry.best ? " (best)" : ""),
         over.length ? "diverged" : brief(mean(found.map((r) => r.losses[upto(r.times, state.step) - 1]))),
         ends.includes(null) ? "diverged" : brief(mean(ends)),
         `${found.reduce((sum, r) => sum + r.outside, 0)} of ${found.reduce((sum, r) => sum + r.n, 0)}`,
@@ -182,15 +182,15 @@
   }
   function makeTable() {
     const body = by("now").tBodies[0];
-    body.replaceChildren(...members().map((member) => {
+    body.replaceChildren(...entries().map((entry) => {
       const row = document.createElement("tr"), head = document.createElement("th"), label = document.createElement("label");
-      row.dataset.member = data.members.indexOf(member);
+      row.dataset.entry = data.entries.indexOf(entry);
       head.scope = "row";
       const box = document.createElement("input");
       box.type = "checkbox";
-      box.checked = !state.hidden.has(member.label);
-      box.addEventListener("change", () => { state.hidden[box.checked ? "delete" : "add"](member.label); draw(); });
-      label.append(box, sample(member), member.label);
+      box.checked = !state.hidden.has(entry.label);
+      box.addEventListener("change", () => { state.hidden[box.checked ? "delete" : "add"](entry.label); draw(); });
+      label.append(box, sample(entry), entry.label);
       head.append(label);
       row.append(head, ...Array.from({ length: 5 }, () => document.createElement("td")));
       return row;

@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from scenes import RATES, member, scene
+from plots import RATES, entry, plotted
 
-from ravine.contour import _page as contour_page
+from ravine.contour import _contour_page as contour_page
 
 HOSTILE = "</script><img src=x onerror=alert(1)>{{ 7*7 }}<!--'\""
 
@@ -31,8 +31,8 @@ class Reader(HTMLParser):
 
 @pytest.fixture
 def read():
-    def make(*members, **more):
-        text = contour_page.page(scene(*members, **more)).decode()
+    def make(*entries, **more):
+        text = contour_page.page(plotted(*entries, **more)).decode()
         reader = Reader(text)
         return text, reader, json.loads(reader.texts["data"][0])
 
@@ -44,7 +44,7 @@ def floats(text):
 
 
 def test_the_page_loads_nothing(read):
-    text, reader, _ = read(member("one"))
+    text, reader, _ = read(entry("one"))
     for tag, attributes in reader.elements:
         assert tag not in {"iframe", "object", "embed", "base", "img"}
         for name in ("src", "href", "action", "data", "srcset"):
@@ -58,17 +58,17 @@ def test_the_page_loads_nothing(read):
 
 def test_hostile_names_are_text(read):
     text, reader, data = read(
-        member(HOSTILE, family=HOSTILE, value=HOSTILE), name=HOSTILE, swept=HOSTILE, values=[HOSTILE]
+        entry(HOSTILE, family=HOSTILE, value=HOSTILE), name=HOSTILE, swept=HOSTILE, values=[HOSTILE]
     )
     assert "<img" not in text.replace(text[text.index("plotly.js v") : text.rindex('"use strict"')], "")
-    assert data["members"][0]["label"] == data["values"][0] == HOSTILE
+    assert data["entries"][0]["label"] == data["values"][0] == HOSTILE
     assert [tag for tag, _ in reader.elements].count("script") == 3
     assert f"Search paths on {HOSTILE}" in "".join(reader.texts["h1"])
     assert "49" not in "".join(reader.texts["summary"])
 
 
 def test_every_control_has_a_name(read):
-    _, reader, _ = read(member("a", family="r", value="1"), swept="alpha", values=["1"])
+    _, reader, _ = read(entry("a", family="r", value="1"), swept="alpha", values=["1"])
     controls = [a for tag, a in reader.elements if tag in {"input", "select", "button"}]
     assert {a["id"] for a in controls} == {
         *("each", "same", "rate", "value", "start", "whole", "back", "play", "forth", "step")
@@ -78,22 +78,22 @@ def test_every_control_has_a_name(read):
     assert [a["aria-label"] for _, a in reader.elements if a.get("role") == "img"]
 
 
-def test_the_numbers_are_those_of_the_routes(read):
-    one = member("one", best=2)
+def test_the_numbers_are_those_of_the_trajectories(read):
+    one = entry("one", best=2)
     _, reader, data = read(one)
-    (shown,) = data["members"]
+    (shown,) = data["entries"]
     assert shown["finals"] == [[None if np.isinf(v) else v for v in row] for row in one.finals]
     assert (shown["best"], shown["end"]) == (2, "the highest tried")
     for rate in range(len(RATES)):
-        for packed, route in zip(shown["routes"][rate], one.routes[rate], strict=True):
+        for packed, trajectory in zip(shown["trajectories"][rate], one.trajectories[rate], strict=True):
             steps = np.frombuffer(base64.b64decode(packed["s"]), "<u2")
-            assert packed["n"] == len(route.points) - 1
-            assert floats(packed["p"]) == pytest.approx(route.points[steps], rel=1e-6)
+            assert packed["n"] == len(trajectory.points) - 1
+            assert floats(packed["p"]) == pytest.approx(trajectory.points[steps], rel=1e-6)
             codes = np.frombuffer(base64.b64decode(packed["l"]), "<u2")
             low, high = data["scale"]
-            logs = np.log10(np.maximum(route.losses, 1e-30))
+            logs = np.log10(np.maximum(trajectory.values, 1e-30))
             assert low + codes / 65534 * (high - low) == pytest.approx(logs, abs=1e-3)
-    wild = shown["routes"][2][0]
+    wild = shown["trajectories"][2][0]
     assert (wild["d"], wild["o"]) == (8, 6)
     assert [exit[0] for exit in wild["e"]] == [2]
     cells = [text for text in reader.texts["td"] if text.strip()]
@@ -117,8 +117,8 @@ def test_thinning_hides_nothing_that_could_be_seen():
 
 def test_where_there_is_too_much_the_best_rate_stays_fine_and_the_page_says_so(monkeypatch, read):
     monkeypatch.setattr(contour_page, "_BUDGET", 1)
-    text, _, data = read(member("one", scale=0.05))
-    counts = [len(floats(rows[0]["p"])) for rows in data["members"][0]["routes"]]
+    text, _, data = read(entry("one", scale=0.05))
+    counts = [len(floats(rows[0]["p"])) for rows in data["entries"][0]["trajectories"]]
     assert counts[1] == 21
     assert counts[0] < 21
     assert data["moves"] < 150
@@ -135,14 +135,14 @@ def test_an_envelope_keeps_peaks_and_ends():
 
 def test_values_of_a_swept_hyperparameter_share_a_look_and_references_take_none(read):
     _, _, data = read(
-        member("a:k=1", family="a", value="1"),
-        member("a:k=2", family="a", value="2"),
-        member("torch-a", reference=True),
-        member("b"),
+        entry("a:k=1", family="a", value="1"),
+        entry("a:k=2", family="a", value="2"),
+        entry("torch-a", reference=True),
+        entry("b"),
         swept="k",
         values=["1", "2"],
     )
-    colours = [m["colour"] for m in data["members"]]
+    colours = [m["colour"] for m in data["entries"]]
     assert colours[0] == colours[1]
     assert len(set(colours)) == 3
-    assert [m["dash"] for m in data["members"]] == ["solid", "solid", "dot", "dash"]
+    assert [m["dash"] for m in data["entries"]] == ["solid", "solid", "dot", "dash"]

@@ -1,9 +1,9 @@
-"""The sheet of search paths: heat maps of the final values in one range of colours, and nothing hidden."""
+"""The picture of search paths: heat maps of the final values in one range of colours, and nothing hidden."""
 
 import numpy as np
-from scenes import RATES, member, scene
+from plots import RATES, entry, plotted
 
-from ravine.contour import _sheet as contour_sheet
+from ravine.contour import _contour_figure as contour_figure
 from ravine.plotting import _style as style
 
 
@@ -12,11 +12,11 @@ def axes_of(figure, kind):
 
 
 def test_heat_maps_show_the_final_values_in_one_range():
-    shown = scene(member("one"), member("two", scale=0.5), member("three", best=0), member("4"), member("five"))
-    figure = contour_sheet.draw(shown)
+    shown = plotted(entry("one"), entry("two", scale=0.5), entry("three", best=0), entry("4"), entry("five"))
+    figure = contour_figure.draw(shown)
     maps = axes_of(figure, lambda axes: axes.images)
     assert len(maps) == 5
-    for axes, drawn in zip(maps, shown.members, strict=True):
+    for axes, drawn in zip(maps, shown.entries, strict=True):
         (image,) = axes.images
         assert np.ma.allclose(image.get_array(), np.ma.masked_invalid(drawn.finals.T))
         assert image.get_array().mask.tolist() == np.isinf(drawn.finals.T).tolist()
@@ -27,13 +27,13 @@ def test_heat_maps_show_the_final_values_in_one_range():
 
 
 def test_what_ended_above_the_highest_start_has_a_mark():
-    figure = contour_sheet.draw(scene(member("one"), highest=2.0))
+    figure = contour_figure.draw(plotted(entry("one"), highest=2.0))
     (axes,) = axes_of(figure, lambda axes: axes.images)
     assert {text.get_text() for text in axes.texts} == {"×", "▲"}
 
 
 def test_the_legend_names_rates_steps_outside_and_the_end_of_the_range():
-    figure = contour_sheet.draw(scene(member("$wild_$", best=2), member("torch", reference=True)))
+    figure = contour_figure.draw(plotted(entry("$wild_$", best=2), entry("torch", reference=True)))
     texts = [text.get_text() for sub in figure.subfigs[0].subfigs for box in sub.legends for text in box.texts]
     assert texts[0] == "$wild_$\nlr 1, the highest tried\n6 of 27 steps outside\ndiverged at step 8"
     assert texts[1:] == ["torch\nlr 0.1", "start", "minimum"]
@@ -41,19 +41,19 @@ def test_the_legend_names_rates_steps_outside_and_the_end_of_the_range():
 
 
 def test_losses_are_drawn_to_their_end_also_where_they_are_zero():
-    figure = contour_sheet.draw(scene(member("one")))
+    figure = contour_figure.draw(plotted(entry("one")))
     (axes,) = axes_of(figure, lambda axes: axes.get_xlabel() == "step")
     assert axes.get_xlim() == (0, 20)
     lines = [line for line in axes.lines if len(line.get_xdata()) == 21]
     assert len(lines) == 2
-    figure = contour_sheet.draw(scene(member("one", best=2)))
+    figure = contour_figure.draw(plotted(entry("one", best=2)))
     (axes,) = axes_of(figure, lambda axes: axes.get_xlabel() == "step")
     assert min(line.get_ydata().min() for line in axes.lines) == 1e-30
 
 
-def test_a_scene_in_which_nothing_moved_or_all_diverged_still_has_a_picture():
-    still = member("still", scale=0.0)
-    gone = member("gone")
+def test_a_plot_in_which_nothing_moved_or_all_diverged_still_has_a_picture():
+    still = entry("still", scale=0.0)
+    gone = entry("gone")
     gone.finals[:] = np.inf
-    assert style.png(contour_sheet.draw(scene(still))).startswith(b"\x89PNG")
-    assert style.png(contour_sheet.draw(scene(gone))).startswith(b"\x89PNG")
+    assert style.png(contour_figure.draw(plotted(still))).startswith(b"\x89PNG")
+    assert style.png(contour_figure.draw(plotted(gone))).startswith(b"\x89PNG")

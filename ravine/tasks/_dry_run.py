@@ -13,7 +13,7 @@ from ravine.tasks import Task
 from ravine.train._lr_find.sweep import by_batch
 
 
-def rehearse(task: Task, optimizer: OptimizerSpec) -> int:
+def dry_run(task: Task, optimizer: OptimizerSpec) -> int:
     """One step and a look at test data with a model that is thrown away; what fails is said before a folder is made.
 
     Returns:

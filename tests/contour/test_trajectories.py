@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from ravine.contour import _path_record as path_record
-from ravine.contour import _paths as paths
+from ravine.contour import _trajectories as trajectories
+from ravine.contour._paths_json import to_json
+from ravine.contour._search_record import FLOOR, Entry, SearchRecord
+from ravine.contour._trajectories import dry_run, follow, learning_rates
 from ravine.errors import OptionError, TrainingError
 from ravine.optim import _spec as specs
 from ravine.tasks import Surface
@@ -34,9 +36,9 @@ def by_hand(cls, lr, start, steps, value, **options):
 
 
 def found(spec, surface=RAVINE, rates=RATES, starts=STARTS, steps=40):
-    contender = specs.parse(spec, None, 1.0)
-    walk = paths.Walk(contender, paths.walk(contender, surface, rates, starts, steps), spec)
-    return paths.Study("a", surface, tuple(rates), tuple(starts), steps, 0, (walk,))
+    optimizer = specs.parse(spec, None, 1.0)
+    entry = Entry(optimizer, follow(optimizer, surface, rates, starts, steps), spec)
+    return SearchRecord("a", surface, tuple(rates), tuple(starts), steps, 0, (entry,))
 
 
 @pytest.mark.parametrize(
@@ -50,8 +52,8 @@ def found(spec, surface=RAVINE, rates=RATES, starts=STARTS, steps=40):
     ],
 )
 def test_every_path_is_the_one_that_torch_takes(spec, cls, options):
-    (walk,) = found(spec).walks
-    for rate, row in zip(RATES, walk.paths, strict=True):
+    (entry,) = found(spec).entries
+    for rate, row in zip(RATES, entry.trajectories, strict=True):
         for start, path in zip(STARTS, row, strict=True):
             points, values = by_hand(cls, rate, start, 40, RAVINE.value, **options)
             assert path.points == pytest.approx(np.array(points), rel=1e-9, abs=1e-12)
@@ -60,46 +62,46 @@ def test_every_path_is_the_one_that_torch_takes(spec, cls, options):
 
 
 def test_no_path_sees_another_and_nothing_depends_on_chance():
-    alone = paths.walk(specs.parse("sgd:clip_norm=0.5", None, 1.0), RAVINE, RATES[2:], STARTS[1:], 20)[0][0]
-    together = [found("sgd:clip_norm=0.5", steps=20).walks[0].paths[2][1] for _ in range(2)]
+    alone = follow(specs.parse("sgd:clip_norm=0.5", None, 1.0), RAVINE, RATES[2:], STARTS[1:], 20)[0][0]
+    together = [found("sgd:clip_norm=0.5", steps=20).entries[0].trajectories[2][1] for _ in range(2)]
     for path in together:
         assert np.array_equal(path.points, alone.points)
 
 
 def test_final_values_are_those_of_the_last_points():
-    study = found("adam")
-    (walk,) = study.walks
+    record = found("adam")
+    (entry,) = record.entries
     for rate in range(len(RATES)):
         for start in range(len(STARTS)):
-            last = torch.tensor(walk.paths[rate][start].points[-1])
-            assert study.excess(walk)[rate, start] == RAVINE.value(last).item()
+            last = torch.tensor(entry.trajectories[rate][start].points[-1])
+            assert record.excess(entry)[rate, start] == RAVINE.value(last).item()
 
 
 def test_a_diverged_path_ends_before_the_step_and_its_final_value_is_infinite():
-    (walk,) = found("sgd", rates=(0.1, 1.0), steps=100).walks
-    good, bad = walk.paths[0][0], walk.paths[1][0]
+    (entry,) = found("sgd", rates=(0.1, 1.0), steps=100).entries
+    good, bad = entry.trajectories[0][0], entry.trajectories[1][0]
     assert len(good.points) == len(good.values) == 101
     assert 0 < bad.diverged_at < 100
     assert len(bad.points) == len(bad.values) == bad.diverged_at
-    limit = paths.FARTHEST * 14
+    limit = trajectories.FARTHEST * 14
     assert np.abs(bad.points).max() < limit
     assert abs(bad.points[-1] * 9).max() > limit  # 1 - 10 is what this rate multiplies y by
-    assert walk.finals[1].tolist() == [math.inf, math.inf]
+    assert entry.finals[1].tolist() == [math.inf, math.inf]
 
 
 def test_the_best_rate_has_the_fewest_diverged_starts_and_then_the_least_mean():
-    study = found("sgd", rates=(0.01, 0.1, 1.0), steps=60)
-    (walk,) = study.walks
-    means = [np.log(row).mean() for row in study.excess(walk)]
-    assert study.best(walk) == 1
+    record = found("sgd", rates=(0.01, 0.1, 1.0), steps=60)
+    (entry,) = record.entries
+    means = [np.log(row).mean() for row in record.excess(entry)]
+    assert record.best(entry) == 1
     assert means[1] == min(means)
-    assert study.score(walk, 2)[0] == 2
+    assert record.score(entry, 2)[0] == 2
 
 
 def test_rates_are_even_in_the_logarithm_and_at_most_four_decades():
-    assert paths.rates(1e-4, 1, 5) == (1e-4, 1e-3, 1e-2, 0.1, 1.0)
-    assert paths.rates(1e-4, 1, 13)[1] == 0.000215
-    close = paths.rates(1.0, 1.001, 50)
+    assert learning_rates(1e-4, 1, 5) == (1e-4, 1e-3, 1e-2, 0.1, 1.0)
+    assert learning_rates(1e-4, 1, 13)[1] == 0.000215
+    close = learning_rates(1.0, 1.001, 50)
     assert len(set(close)) == 50
     for bad, text in (
         ((1e-5, 1.0), "4 decades"),
@@ -108,7 +110,7 @@ def test_rates_are_even_in_the_logarithm_and_at_most_four_decades():
         ((0.1, math.inf), "highest rate is inf"),
     ):
         with pytest.raises(OptionError, match=text):
-            paths.rates(*bad, 5)
+            learning_rates(*bad, 5)
 
 
 def test_starts_are_the_own_one_and_others_in_the_window_by_the_seed():
@@ -130,8 +132,8 @@ def test_a_function_with_holes_gives_starts_where_it_has_values_and_the_lowest_s
     surface = Surface(half, (1.0, 1.0), None, (-2.0, 2.0, -2.0, 2.0))
     points = starts(surface, 8, 0)
     assert all(x > 0 for x, _ in points)
-    study = found("sgd", surface, (0.01, 0.9), points, 50)
-    assert study.lowest == pytest.approx(1, abs=1e-3)
+    record = found("sgd", surface, (0.01, 0.9), points, 50)
+    assert record.lowest == pytest.approx(1, abs=1e-3)
     near = Surface(lambda p: half(p) - 1, (1.0, 1.0), None, (-2.0, 2.0, -2.0, 2.0))
     assert found("sgd", near, (0.01, 0.1), points, 200).lowest == 0.0
     lower = Surface(lambda p: half(p) - 3, (1.0, 1.0), None, (-2.0, 2.0, -2.0, 2.0))
@@ -142,7 +144,7 @@ def test_a_function_with_holes_gives_starts_where_it_has_values_and_the_lowest_s
 
 def test_what_fails_is_said_in_the_optimizers_and_the_functions_terms():
     with pytest.raises(OptionError, match="torch-lbfgs: its step fails"):
-        paths.rehearse(specs.parse("torch-lbfgs", None, 1.0), RAVINE, RATES)
+        dry_run(specs.parse("torch-lbfgs", None, 1.0), RAVINE, RATES)
 
     def fragile(point):
         if point.abs().max() > 9:
@@ -155,23 +157,23 @@ def test_what_fails_is_said_in_the_optimizers_and_the_functions_terms():
 
 
 def test_the_record_is_strict_json_with_every_path():
-    study = found("sgd", rates=(0.1, 1.0), steps=1500)
-    text = path_record.to_json(study).decode()
+    record = found("sgd", rates=(0.1, 1.0), steps=1500)
+    text = to_json(record).decode()
     assert "NaN" not in text
     assert "Infinity" not in text
     document = json.loads(text)
     (entry,) = document["optimizers"]
     assert entry["best_rate"] == 0.1
     assert entry["finals"][1] == [None, None]
-    path, walked = entry["paths"][0][1], study.walks[0].paths[0][1]
+    path, walked = entry["paths"][0][1], record.entries[0].trajectories[0][1]
     assert path["step"][0] == 0
     assert path["step"][-1] == 1500
     assert path["x"] == pytest.approx(walked.points[path["step"], 0], rel=1e-6)
     assert path["value"] == pytest.approx(walked.values[path["step"]], rel=1e-6)
-    assert entry["paths"][1][0]["diverged_at"] == study.walks[0].paths[1][0].diverged_at
+    assert entry["paths"][1][0]["diverged_at"] == record.entries[0].trajectories[1][0].diverged_at
 
 
 def test_a_start_at_the_minimum_is_no_reason_to_fail():
-    study = found("sgd", starts=((0.0, 0.0),))
-    assert (study.lowest, study.highest, study.floor) == (0.0, 1.0, paths.FLOOR)
-    assert study.best(study.walks[0]) == 0
+    record = found("sgd", starts=((0.0, 0.0),))
+    assert (record.lowest, record.highest, record.floor) == (0.0, 1.0, FLOOR)
+    assert record.best(record.entries[0]) == 0

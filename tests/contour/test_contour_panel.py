@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 
-from ravine.contour import _plot as contour
-from ravine.contour._plot import Map, Path
+from ravine.contour import _contour_panel as contour
+from ravine.contour._contour_panel import NamedTrajectory
+from ravine.contour._plot_data import SurfaceGrid
 from ravine.plotting import _style as style
 
 
 @pytest.fixture
 def bowl():
     xs, ys = np.linspace(-2, 3, 41), np.linspace(-1, 1, 31)
-    return Map(xs, ys, xs[None, :] ** 2 + 9 * ys[:, None] ** 2, start=(-1.5, 0.5), minimum=(0.0, 0.0))
+    return SurfaceGrid(xs, ys, xs[None, :] ** 2 + 9 * ys[:, None] ** 2, start=(-1.5, 0.5), minimum=(0.0, 0.0))
 
 
 def draw(surface, paths):
@@ -26,9 +27,9 @@ def names(figure):
 
 def test_the_picture_shows_paths_start_and_minimum_in_the_grids_limits(bowl):
     paths = [
-        Path("near", [(-1.5, 0.5), (-0.5, 0.1), (0.0, 0.0)]),
-        Path("far", [(-1.5, 0.5), (50.0, 9.0), (1e300, 0.0), (np.nan, np.inf)]),
-        Path("torch", [(-1.5, 0.5), (-0.5, 0.1), (0.0, 0.0)], reference=True),
+        NamedTrajectory("near", [(-1.5, 0.5), (-0.5, 0.1), (0.0, 0.0)]),
+        NamedTrajectory("far", [(-1.5, 0.5), (50.0, 9.0), (1e300, 0.0), (np.nan, np.inf)]),
+        NamedTrajectory("torch", [(-1.5, 0.5), (-0.5, 0.1), (0.0, 0.0)], reference=True),
     ]
     figure = draw(bowl, paths)
     (axes,) = figure.axes
@@ -72,7 +73,7 @@ def test_arrows_stand_where_a_path_crosses_an_edge():
 
 
 def test_a_diverged_path_has_a_cross_at_its_end_and_says_so(bowl):
-    figure = draw(bowl, [Path("wild", [(-1.5, 0.5), (1.0, 0.0)], diverged_at=2)])
+    figure = draw(bowl, [NamedTrajectory("wild", [(-1.5, 0.5), (1.0, 0.0)], diverged_at=2)])
     (axes,) = figure.axes
     assert names(figure)[0] == "wild\ndiverged at step 2"
     assert [line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "x"] == [[[1.0, 0.0]]]
@@ -82,7 +83,7 @@ def test_a_function_without_values_somewhere_and_without_a_known_minimum(bowl):
     values = bowl.values.copy()
     values[:, :10] = np.nan
     values[:, 20] = np.inf
-    holes = Map(bowl.xs, bowl.ys, values, start=(1.0, 0.5), minimum=None, starts=[(2.0, 0.0)])
-    figure = draw(holes, [Path("near", [(1.0, 0.5), (0.5, 0.1)])])
+    holes = SurfaceGrid(bowl.xs, bowl.ys, values, start=(1.0, 0.5), minimum=None, starts=[(2.0, 0.0)])
+    figure = draw(holes, [NamedTrajectory("near", [(1.0, 0.5), (0.5, 0.1)])])
     assert style.png(figure).startswith(b"\x89PNG")
     assert "minimum" not in names(figure)

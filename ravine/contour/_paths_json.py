@@ -1,4 +1,4 @@
-"""All search paths of a study as a JSON document: everything needed to draw it again or to run it again.
+"""All search paths as a JSON document: everything needed to draw them again or to run them again.
 
 Strictly valid JSON; a number that is not finite is null.
 """
@@ -11,53 +11,54 @@ from typing import Any
 import torch
 
 import ravine
-from ravine.contour._paths import Path, Study
+from ravine.contour._search_record import SearchRecord
+from ravine.contour._trajectories import Trajectory
 
 _MOST_POINTS = 1000  # of a path: enough for any picture, and a file that opens at once
 _DIGITS = 7  # of a coordinate or a value: finer than any picture, and the file is half as long
 
 
-def to_json(study: Study) -> bytes:
-    """The study as a JSON document in UTF-8; of paths of more than 1000 steps, evenly spaced ones and the last."""
-    surface = study.surface
+def to_json(record: SearchRecord) -> bytes:
+    """The document in UTF-8; of trajectories of more than 1000 steps, evenly spaced ones and the last."""
+    surface = record.surface
     document = {
         "ravine": ravine.__version__,
         "torch": torch.__version__,
-        "function": study.name,
+        "function": record.name,
         "window": surface.window,
         "minimum": surface.minimum,
-        "lowest": study.lowest,
-        "floor": study.floor,
-        "rates": study.rates,
-        "starts": study.starts,
-        "steps": study.steps,
-        "seed": study.seed,
+        "lowest": record.lowest,
+        "floor": record.floor,
+        "rates": record.rates,
+        "starts": record.starts,
+        "steps": record.steps,
+        "seed": record.seed,
         "optimizers": [
             {
-                "spec": walk.contender.label,
-                "family": walk.family,
-                "value": walk.value,
-                "optimizer": walk.contender.name,
-                "class": f"{walk.contender.factory.__module__}.{walk.contender.factory.__qualname__}",
-                "options": {key: value for key, value in walk.contender.options.items() if key != "lr"},
-                "best_rate": study.rates[study.best(walk)],
-                "finals": walk.finals.tolist(),
-                "paths": [[_path(path) for path in row] for row in walk.paths],
+                "spec": entry.spec.label,
+                "family": entry.family,
+                "value": entry.value,
+                "optimizer": entry.spec.name,
+                "class": f"{entry.spec.factory.__module__}.{entry.spec.factory.__qualname__}",
+                "options": {key: value for key, value in entry.spec.options.items() if key != "lr"},
+                "best_rate": record.rates[record.best(entry)],
+                "finals": entry.finals.tolist(),
+                "paths": [[_path(t) for t in row] for row in entry.trajectories],
             }
-            for walk in study.walks
+            for entry in record.entries
         ],
     }
     return json.dumps(plain(document), separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
-def _path(path: Path) -> dict[str, object]:
-    kept = thinned(len(path.points))
+def _path(trajectory: Trajectory) -> dict[str, object]:
+    kept = thinned(len(trajectory.points))
     return {
-        "diverged_at": path.diverged_at,
+        "diverged_at": trajectory.diverged_at,
         "step": kept,
-        "x": [_short(x) for x in path.points[kept, 0].tolist()],
-        "y": [_short(y) for y in path.points[kept, 1].tolist()],
-        "value": [_short(value) for value in path.values[kept].tolist()],
+        "x": [_short(x) for x in trajectory.points[kept, 0].tolist()],
+        "y": [_short(y) for y in trajectory.points[kept, 1].tolist()],
+        "value": [_short(value) for value in trajectory.values[kept].tolist()],
     }
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 from chromium import HOSTILE, act
-from scenes import member, scene
+from plots import entry, plotted
 
-from ravine.contour import _page as contour_page
+from ravine.contour import _contour_page as contour_page
 
 ACT = """
 const rows = () => Array.from(by("now").tBodies[0].rows, (row) => Array.from(row.cells, (cell) => cell.textContent));
@@ -39,8 +39,8 @@ seen.images = document.images.length;
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory):
     """What the script above saw, and the console."""
-    members = [member(f"{HOSTILE}:k={k}", family=HOSTILE, value=str(k), scale=k / 2) for k in (1, 2)]
-    shown = scene(*members, member("b", best=2), name=HOSTILE, swept="k", values=["1", "2"])
+    entries = [entry(f"{HOSTILE}:k={k}", family=HOSTILE, value=str(k), scale=k / 2) for k in (1, 2)]
+    shown = plotted(*entries, entry("b", best=2), name=HOSTILE, swept="k", values=["1", "2"])
     return act(contour_page.page(shown), ACT, tmp_path_factory.mktemp("browser"), "--window-size=390,844")
 
 
