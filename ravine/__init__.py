@@ -8,14 +8,14 @@ loaded when it is asked for.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ravine.comparison._compare import compare as compare
+    from ravine.comparison._api import compare as compare
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     if name == "compare":
-        from ravine.comparison._compare import compare
+        from ravine.comparison._api import compare
 
         return compare
     raise AttributeError(f"module 'ravine' has no attribute {name!r}")

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from ravine.cli._options import DATA, tasks_text
-from ravine.comparison._compare import compare
+from ravine.comparison._api import compare
 from ravine.comparison._report import terminal_report
 from ravine.comparison._study.declare import PRESETS
 from ravine.optim import _spec as specs

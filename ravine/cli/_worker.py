@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 
 from ravine.cli._options import DATA
-from ravine.comparison._study.protocol import Done, Stage
+from ravine.comparison._study.code_versions import check
+from ravine.comparison._study.stages import Done, Stage
 from ravine.comparison._study.store import Store, hidden
 from ravine.comparison._study.store import check as check_storage
 from ravine.comparison._study.study_record import StudyRecord
 from ravine.comparison._study.trial import run
-from ravine.comparison._study.versions import check
-from ravine.comparison._study.worker import Ending, work
+from ravine.comparison._study.trial_worker import Ending, work
 from ravine.errors import DataError, OptionError
 from ravine.tasks import Task, find
 

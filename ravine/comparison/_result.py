@@ -11,9 +11,9 @@ from typing import Any
 from ravine import _files as files
 from ravine.comparison._judge import Judgement
 from ravine.comparison._report.report_data import ReportData, report_data
-from ravine.comparison._study.seconds import Seconds
-from ravine.comparison._study.spec import Spec
+from ravine.comparison._study.step_seconds import Seconds
 from ravine.comparison._study.study_record import About, StudyRecord
+from ravine.comparison._study.study_spec import Spec
 from ravine.comparison._study.trial import Outcome
 from ravine.errors import OptionError
 from ravine.plotting._frames import frame

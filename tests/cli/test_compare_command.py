@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from ravine.cli import _compare as compare
 from ravine.cli import main
-from ravine.comparison._study import worker
+from ravine.comparison._study import trial_worker as worker
 
 SMALL = ("--points", "3", "--seeds", "2", "--steps", "8", "--jobs", "1")
 
@@ -171,7 +171,8 @@ def test_a_space_file_decides_where_is_looked(ravine, tmp_path):
 
 
 def test_a_full_disk_is_told_and_what_is_done_is_kept(ravine, monkeypatch, tmp_path):
-    from ravine.comparison._study import journal, store
+    from ravine.comparison._study import store
+    from ravine.comparison._study import study_journal as journal
 
     monkeypatch.setattr(store, "STALE", 0.5)  # the trial that failed is taken up again after so long
     sync, calls = os.fsync, []

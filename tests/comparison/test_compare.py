@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import ravine
-from ravine.comparison import _compare as module
-from ravine.comparison._compare import command
+from ravine.comparison import _api as module
+from ravine.comparison._api import command
 from ravine.comparison._study.declare import declare
-from ravine.comparison._study.place import Place
+from ravine.comparison._study.location import Place
 from ravine.comparison._study.store import Store
 from ravine.errors import OptionError, RavineError, TrainingError
 from ravine.optim._spec import parse_all
@@ -61,7 +61,7 @@ def test_a_comparison_is_one_call():
 
 def test_the_same_study_again_trains_nothing_and_another_spec_is_refused(monkeypatch):
     first = ravine.compare("breast-cancer", ["sgd"], **SMALL, study="mine")
-    monkeypatch.setattr("ravine.comparison._study.worker.run", None)  # were it called, that would be an error
+    monkeypatch.setattr("ravine.comparison._study.trial_worker.run", None)  # were it called, that would be an error
     again = ravine.compare("breast-cancer", ["sgd"], **SMALL, study="mine")
     assert outcomes(again) == outcomes(first)
     assert again.seconds == first.seconds
@@ -148,7 +148,7 @@ def test_a_metric_that_is_no_number_is_left_out_and_told():
 
 
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch):
-    from ravine.comparison._study import worker
+    from ravine.comparison._study import trial_worker as worker
 
     calls, run = [], worker.run
 

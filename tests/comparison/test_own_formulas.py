@@ -10,10 +10,10 @@ from click.testing import CliRunner
 import ravine.cli
 from ravine import tasks
 from ravine.comparison._study.declare import declare
-from ravine.comparison._study.spec import Spec
 from ravine.comparison._study.store import Store
+from ravine.comparison._study.study_spec import Spec
 from ravine.comparison._study.trial import Job, run
-from ravine.comparison._study.worker import work
+from ravine.comparison._study.trial_worker import work
 from ravine.contour import _trajectories as trajectories
 from ravine.errors import DataError, OptionError, TrainingError
 from ravine.optim import _spec as specs

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import ravine.cli
-from ravine.comparison._study import local
+from ravine.comparison._study import local_workers as local
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -5,12 +5,12 @@ differences and verdicts (``pairs``), how many seeds it takes (``power``), what 
 what speaks against the comparison (``warnings``, ``curse``).
 """
 
-from ravine.comparison._judge.arms import LOSS, STEPS, Arm, Measure, Run, Trial
 from ravine.comparison._judge.budget import BudgetCurve, budget_of, expected_best
-from ravine.comparison._judge.curse import WinnersCurse, expected_optimism, winners_curse
+from ravine.comparison._judge.measurements import LOSS, STEPS, Arm, Measure, Run, Trial
 from ravine.comparison._judge.pair import Pair
 from ravine.comparison._judge.pairs import compare, compare_pairs, holm, interval, p_value
 from ravine.comparison._judge.power import planned_seeds, power_of, seeds_needed
+from ravine.comparison._judge.selection_bias import WinnersCurse, expected_optimism, winners_curse
 from ravine.comparison._judge.target import StepsToTarget, Target, steps_to, target_of
 from ravine.comparison._judge.values import Values, values_of
 from ravine.comparison._judge.verdict import Judgement, judge, overall

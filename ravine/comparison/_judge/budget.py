@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import gammaln
 
-from ravine.comparison._judge.arms import Arm, Array
-from ravine.comparison._judge.words import count, number
+from ravine.comparison._judge.measurements import Arm, Array
+from ravine.comparison._judge.number_text import count, number
 from ravine.errors import ComparisonError
 
 _FAR = 3.0  # times the loss that runs begin with

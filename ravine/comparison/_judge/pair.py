@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from ravine.comparison._judge.arms import STEPS, Measure
+from ravine.comparison._judge.measurements import STEPS, Measure
+from ravine.comparison._judge.number_text import article, count, number, times
 from ravine.comparison._judge.power import MOST, seeds_needed
-from ravine.comparison._judge.words import article, count, number, times
 
 Kind = Literal["better", "worse", "no difference shown"]
 _TURNED: dict[Kind, Kind] = {"better": "worse", "worse": "better", "no difference shown": "no difference shown"}

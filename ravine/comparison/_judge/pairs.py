@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from ravine.comparison._judge.arms import LOSS, Array, Measure
+from ravine.comparison._judge.measurements import LOSS, Array, Measure
 from ravine.comparison._judge.pair import Kind, Pair
 from ravine.comparison._judge.values import Values
 from ravine.errors import ComparisonError, OptionError, nearest

@@ -11,9 +11,9 @@ from statistics import median_high
 
 import numpy as np
 
-from ravine.comparison._judge.arms import Arm, Run
+from ravine.comparison._judge.measurements import Arm, Run
+from ravine.comparison._judge.number_text import count, number
 from ravine.comparison._judge.values import Values
-from ravine.comparison._judge.words import count, number
 from ravine.errors import ComparisonError
 
 

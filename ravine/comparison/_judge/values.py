@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ravine.comparison._judge.arms import LOSS, Arm, Array, Measure, Run, named
+from ravine.comparison._judge.measurements import LOSS, Arm, Array, Measure, Run, named
 from ravine.errors import ComparisonError
 
 

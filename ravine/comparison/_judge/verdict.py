@@ -6,15 +6,15 @@ from itertools import combinations, product
 
 import numpy as np
 
-from ravine.comparison._judge.arms import LOSS, STEPS, Arm, Measure, named
 from ravine.comparison._judge.budget import BudgetCurve, budget_of
-from ravine.comparison._judge.curse import WinnersCurse, winners_curse
+from ravine.comparison._judge.measurements import LOSS, STEPS, Arm, Measure, named
+from ravine.comparison._judge.number_text import article, count, listed, number
 from ravine.comparison._judge.pair import TOO_MANY, Pair
 from ravine.comparison._judge.pairs import compare, compare_pairs
+from ravine.comparison._judge.selection_bias import WinnersCurse, winners_curse
 from ravine.comparison._judge.target import StepsToTarget, Target, steps_to, target_of
 from ravine.comparison._judge.values import Values, values_of
 from ravine.comparison._judge.warnings import SPECIAL_CASES, Range, Warn, warnings_of
-from ravine.comparison._judge.words import article, count, listed, number
 from ravine.errors import ComparisonError, OptionError, nearest
 
 

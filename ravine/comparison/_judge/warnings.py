@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ravine.comparison._judge.arms import LOSS, Arm
-from ravine.comparison._judge.curse import winners_curse
+from ravine.comparison._judge.measurements import LOSS, Arm
+from ravine.comparison._judge.number_text import count, number
 from ravine.comparison._judge.pairs import compare_pairs
+from ravine.comparison._judge.selection_bias import winners_curse
 from ravine.comparison._judge.values import values_of
-from ravine.comparison._judge.words import count, number
 from ravine.optim.search import Range
 
 SPECIAL_CASES: Mapping[str, tuple[str, ...]] = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from ravine.comparison._judge.words import count, number
+from ravine.comparison._judge.number_text import count, number
 from ravine.comparison._report.report_data import OptimizerEntry, ReportData
 from ravine.comparison._report.report_tables import short
-from ravine.comparison._study.spec import AGAIN_SEEDS
+from ravine.comparison._study.study_spec import AGAIN_SEEDS
 from ravine.optim.search import Range
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ravine.comparison._judge import LOSS, Arm, Judgement
-from ravine.comparison._study.spec import TUNING_SEED, Spec
+from ravine.comparison._study.study_spec import TUNING_SEED, Spec
 from ravine.comparison._study.trial import Job, Outcome
 
 Array = NDArray[np.float64]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ravine.comparison._judge.words import number
+from ravine.comparison._judge.number_text import number
 from ravine.plotting._style import Line, line
 
 _MARKERS = "osD^vPp*hd"

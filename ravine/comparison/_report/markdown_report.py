@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ravine.comparison._judge import Judgement
-from ravine.comparison._judge.words import count
+from ravine.comparison._judge.number_text import count
 from ravine.comparison._report.declaration import space_rows
 from ravine.comparison._report.explanations import EXPLAINED
 from ravine.comparison._report.markdown_syntax import code, fenced, prose, table

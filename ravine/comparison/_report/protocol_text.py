@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ravine.comparison._judge.words import count
+from ravine.comparison._judge.number_text import count
 from ravine.comparison._report.report_data import ReportData
-from ravine.comparison._study.spec import AGAIN_SEEDS
+from ravine.comparison._study.study_spec import AGAIN_SEEDS
 
 
 def protocol_text(data: ReportData) -> str:

@@ -18,9 +18,9 @@ from ravine.comparison._report.figure_data import (
     update_ratios,
 )
 from ravine.comparison._report.optimizer_formulas import Formula, formulas
-from ravine.comparison._study.seconds import Seconds
-from ravine.comparison._study.spec import Spec
+from ravine.comparison._study.step_seconds import Seconds
 from ravine.comparison._study.study_record import About, StudyRecord
+from ravine.comparison._study.study_spec import Spec
 from ravine.comparison._study.trial import Job, Outcome
 from ravine.optim.search import Range
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ravine.comparison._judge.words import count
+from ravine.comparison._judge.number_text import count
 from ravine.comparison._report import report_tables as tables
 from ravine.comparison._report.chart_data import chart_data
 from ravine.comparison._report.declaration import declaration, declaration_json, searched_rows

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ravine.comparison._judge import Judgement
-from ravine.comparison._judge.words import number
+from ravine.comparison._judge.number_text import number
 from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.result_table import result_table
 

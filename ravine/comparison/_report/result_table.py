@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ravine.comparison._judge.words import number
+from ravine.comparison._judge.number_text import number
 from ravine.comparison._report.report_data import ReportData, ResultRow
 
 NOTHING = "–"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ravine.comparison._judge.words import count, listed
+from ravine.comparison._judge.number_text import count, listed
 from ravine.comparison._report.report_data import ReportData, TrialRow
 from ravine.comparison._report.report_tables import short
 from ravine.comparison._study.trial import Job, Outcome

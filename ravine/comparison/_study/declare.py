@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ravine.comparison._study.space import read
-from ravine.comparison._study.spec import ArmSpec, Spec
+from ravine.comparison._study.code_versions import versions_of
+from ravine.comparison._study.spaces import read
+from ravine.comparison._study.study_spec import ArmSpec, Spec
 from ravine.comparison._study.trial import parted
-from ravine.comparison._study.versions import versions_of
 from ravine.errors import OptionError, nearest
 from ravine.optim._search_space import check_searched, default_space
 from ravine.optim._spec import OptimizerSpec
@@ -55,7 +55,7 @@ def declare(
         optimizers: those that take part; an option that is given is not searched.
         preset: one of ``PRESETS``; ``points``, ``seeds`` and ``steps`` change what it says.
         schedule: how the rate changes, for all; see ``ravine.train._named``.
-        space: a file with other search spaces (``ravine.comparison._study.space.read``).
+        space: a file with other search spaces (``ravine.comparison._study.spaces.read``).
         reference: the optimizer whose runs set the target; the first if empty.
         data: the folder or file that the task read.
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ravine import _files as files
-from ravine.comparison._study.spec import Spec
+from ravine.comparison._study.study_spec import Spec
 from ravine.comparison._study.trial import Job, Outcome
 from ravine.errors import DataError, OptionError
 
@@ -274,7 +274,7 @@ def _open(where: str | Path) -> Any:
             return optuna.storages.RDBStorage(where)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # experimental, Optuna says
-            from ravine.comparison._study.journal import journal
+            from ravine.comparison._study.study_journal import journal
 
             # A worker that is killed while it writes leaves its lock: others wait so long for it.
             return optuna.storages.JournalStorage(journal(str(where), LOCK))

@@ -10,10 +10,10 @@ from functools import cached_property
 from typing import Any
 
 from ravine.comparison._judge import Arm, Judgement, Measure, Run, Trial, Warn, judge
-from ravine.comparison._judge.words import count
-from ravine.comparison._study.protocol import Stage, fresh_job, stage
-from ravine.comparison._study.seconds import Seconds
-from ravine.comparison._study.spec import AGAIN_SEEDS, TUNING_SEED, Spec
+from ravine.comparison._judge.number_text import count
+from ravine.comparison._study.stages import Stage, fresh_job, stage
+from ravine.comparison._study.step_seconds import Seconds
+from ravine.comparison._study.study_spec import AGAIN_SEEDS, TUNING_SEED, Spec
 from ravine.comparison._study.trial import Job, Outcome
 from ravine.errors import OptionError
 from ravine.optim._spec import OptimizerSpec

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ravine._one_thread import one_thread
-from ravine.comparison._study.spec import TUNING_SEED, Spec
+from ravine.comparison._study.study_spec import TUNING_SEED, Spec
 from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Data, Task
 from ravine.tasks._starts import starts

@@ -16,7 +16,7 @@ from ravine.comparison._judge import (
     steps_to,
     target_of,
 )
-from ravine.comparison._judge.words import article, times
+from ravine.comparison._judge.number_text import article, times
 from ravine.errors import ComparisonError, OptionError
 
 ACCURACY = Measure("accuracy", higher_is_better=True)

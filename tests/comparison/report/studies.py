@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from ravine.comparison._result import Result
-from ravine.comparison._study.protocol import stage
-from ravine.comparison._study.seconds import Seconds
-from ravine.comparison._study.spec import ArmSpec, Spec
+from ravine.comparison._study.stages import stage
+from ravine.comparison._study.step_seconds import Seconds
 from ravine.comparison._study.study_record import About, StudyRecord
+from ravine.comparison._study.study_spec import ArmSpec, Spec
 from ravine.comparison._study.trial import Outcome
 from ravine.errors import OptionError
 from ravine.optim._spec import parse

@@ -6,7 +6,7 @@ import pytest
 
 from ravine.comparison._judge import SPECIAL_CASES
 from ravine.comparison._study.declare import PRESETS, declare
-from ravine.comparison._study.spec import ArmSpec, Spec
+from ravine.comparison._study.study_spec import ArmSpec, Spec
 from ravine.errors import OptionError
 from ravine.optim import _registry as registry
 from ravine.optim._search_space import DECADES, default_space

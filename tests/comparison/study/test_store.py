@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from ravine.comparison._study import store as stores
-from ravine.comparison._study.protocol import stage
-from ravine.comparison._study.spec import ArmSpec, Spec
+from ravine.comparison._study.stages import stage
 from ravine.comparison._study.store import Store, hidden
+from ravine.comparison._study.study_spec import ArmSpec, Spec
 from ravine.comparison._study.trial import Job, Outcome, run
-from ravine.comparison._study.worker import work
+from ravine.comparison._study.trial_worker import work
 from ravine.errors import DataError, OptionError
 from ravine.optim._spec import parse
 from ravine.optim.search import Range
@@ -47,7 +47,7 @@ def alone(tmp_path_factory):
 WORKER = """
 import sys
 from ravine.comparison._study import store as stores
-from ravine.comparison._study.worker import work
+from ravine.comparison._study.trial_worker import work
 from ravine.tasks import find
 stores.BEAT, stores.STALE, stores.LOCK = 0.2, 2.0, 3
 store = stores.Store("study", sys.argv[1])
@@ -192,7 +192,7 @@ def test_a_trial_whose_task_raises_is_a_failure_with_its_traceback(tmp_path, mon
             raise ZeroDivisionError("planted")
         return run(spec, task, job, optimizer)
 
-    monkeypatch.setattr("ravine.comparison._study.worker.run", sometimes)
+    monkeypatch.setattr("ravine.comparison._study.trial_worker.run", sometimes)
     store = Store("study", tmp_path / "journal.log")
     store.begin(spec)
     last = work(store, spec, find(spec.task))

@@ -5,10 +5,10 @@ import os
 
 import pytest
 
-from ravine.comparison._study import journal as journals
-from ravine.comparison._study.protocol import stage
-from ravine.comparison._study.spec import ArmSpec, Spec
+from ravine.comparison._study import study_journal as journals
+from ravine.comparison._study.stages import stage
 from ravine.comparison._study.store import Store
+from ravine.comparison._study.study_spec import ArmSpec, Spec
 from ravine.comparison._study.trial import Outcome
 from ravine.errors import DataError
 from ravine.optim.search import Range

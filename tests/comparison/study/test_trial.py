@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ravine.comparison._study.spec import ArmSpec, Spec
+from ravine.comparison._study.study_spec import ArmSpec, Spec
 from ravine.comparison._study.trial import Job, parted, run
 from ravine.optim._spec import parse
 from ravine.optim.search import Range

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from ravine.comparison._study.protocol import stage
-from ravine.comparison._study.spec import ArmSpec, Spec
+from ravine.comparison._study.stages import stage
+from ravine.comparison._study.study_spec import ArmSpec, Spec
 from ravine.comparison._study.trial import Outcome
 from ravine.optim.search import Range
 

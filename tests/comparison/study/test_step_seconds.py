@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ravine.comparison._study.seconds import measure
+from ravine.comparison._study.step_seconds import measure
 from ravine.optim._spec import parse
 from ravine.tasks import Data, Task
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ravine.comparison._study.space import edge, points, read
+from ravine.comparison._study.spaces import edge, points, read
 from ravine.errors import OptionError
 from ravine.optim.search import Range
 

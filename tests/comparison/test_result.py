@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from ravine.comparison._result import Result
-from ravine.comparison._study.protocol import stage
-from ravine.comparison._study.spec import ArmSpec, Spec
+from ravine.comparison._study.stages import stage
 from ravine.comparison._study.study_record import StudyRecord
+from ravine.comparison._study.study_spec import ArmSpec, Spec
 from ravine.comparison._study.trial import Outcome
 from ravine.errors import OptionError
 from ravine.optim.search import Range

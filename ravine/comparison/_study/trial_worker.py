@@ -9,11 +9,11 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from ravine.comparison._study.protocol import Done, Stage, stage
-from ravine.comparison._study.spec import Spec
+from ravine.comparison._study.code_versions import check
+from ravine.comparison._study.stages import Done, Stage, stage
 from ravine.comparison._study.store import Store
+from ravine.comparison._study.study_spec import Spec
 from ravine.comparison._study.trial import Outcome, run
-from ravine.comparison._study.versions import check
 from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Task
 

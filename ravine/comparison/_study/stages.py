@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ravine.comparison._study.space import Point, Space, edge, points
-from ravine.comparison._study.spec import AGAIN_SEEDS, FRESH_SEED, TUNING_SEED, ArmSpec, Spec
+from ravine.comparison._study.spaces import Point, Space, edge, points
+from ravine.comparison._study.study_spec import AGAIN_SEEDS, FRESH_SEED, TUNING_SEED, ArmSpec, Spec
 from ravine.comparison._study.trial import Job, Outcome
 
 Done = Mapping[str, Outcome]

@@ -7,7 +7,7 @@ import pytest
 from studies import parsed, study
 
 from ravine.comparison._report.optimizer_formulas import Formula, formulas
-from ravine.comparison._study.spec import ArmSpec
+from ravine.comparison._study.study_spec import ArmSpec
 from ravine.optim import RMSprop
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from ravine.comparison._judge.arms import Arm, Array
-from ravine.comparison._judge.words import count, number
+from ravine.comparison._judge.measurements import Arm, Array
+from ravine.comparison._judge.number_text import count, number
 
 _REPEATS = 2000
 _SELDOM = 0.01

@@ -8,16 +8,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
-from ravine.comparison._progress import View
+from ravine.comparison._live_view import View
 from ravine.comparison._result import Result
-from ravine.comparison._study import local, place
+from ravine.comparison._study import local_workers as local
+from ravine.comparison._study import location as place
 from ravine.comparison._study.declare import declare
-from ravine.comparison._study.protocol import Stage, confirmed
-from ravine.comparison._study.seconds import Seconds, measure
-from ravine.comparison._study.spec import Spec
+from ravine.comparison._study.stages import Stage, confirmed
+from ravine.comparison._study.step_seconds import Seconds, measure
 from ravine.comparison._study.store import Store, check, hidden
 from ravine.comparison._study.study_record import About, StudyRecord
-from ravine.comparison._study.worker import work
+from ravine.comparison._study.study_spec import Spec
+from ravine.comparison._study.trial_worker import work
 from ravine.errors import OptionError, RavineError, TrainingError
 from ravine.optim import _spec as specs
 from ravine.tasks import Task, find

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from ravine.comparison._study import local
-from ravine.comparison._study.spec import ArmSpec, Spec
+from ravine.comparison._study import local_workers as local
 from ravine.comparison._study.store import Store
+from ravine.comparison._study.study_spec import ArmSpec, Spec
 from ravine.errors import TrainingError
 from ravine.optim.search import Range
 
@@ -83,7 +83,7 @@ def test_workers_end_when_the_process_they_work_for_is_killed(tmp_path):
     begun(tmp_path, Spec("breast-cancer", ARMS, steps=400, points=200, seeds=2))
     script = tmp_path / "parent.py"
     script.write_text(
-        "import sys\nfrom ravine.comparison._study import local\nfrom ravine.comparison._study.store import Store\n"
+        "import sys\nfrom ravine.comparison._study import local_workers as local\nfrom ravine.comparison._study.store import Store\n"
         "store = Store('study', sys.argv[1])\n"
         "local.run(store, store.spec(), 1, lambda now, done: print(len(done), flush=True))\n"
     )

@@ -4,9 +4,9 @@ import io
 
 from rich.console import Console
 
-from ravine.comparison._progress import View, expected
-from ravine.comparison._study.protocol import stage
-from ravine.comparison._study.spec import ArmSpec, Spec
+from ravine.comparison._live_view import View, expected
+from ravine.comparison._study.stages import stage
+from ravine.comparison._study.study_spec import ArmSpec, Spec
 from ravine.comparison._study.trial import Outcome
 from ravine.optim.search import Range
 

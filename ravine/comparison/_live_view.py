@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ravine.comparison._study.protocol import Done, Stage
-from ravine.comparison._study.spec import Spec
+from ravine.comparison._study.stages import Done, Stage
+from ravine.comparison._study.study_spec import Spec
 from ravine.plotting._tables import table
 
 _DOING = {

@@ -9,7 +9,7 @@ import torch
 
 import ravine
 from ravine._files import code
-from ravine.comparison._study.spec import Spec
+from ravine.comparison._study.study_spec import Spec
 from ravine.errors import DataError
 from ravine.optim import _optimizer_file as optimizer_file
 from ravine.optim._spec import OptimizerSpec, parse

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ravine.comparison._study.protocol import Stage, stage
-from ravine.comparison._study.spec import Spec
+from ravine.comparison._study.stages import Stage, stage
 from ravine.comparison._study.store import Store
-from ravine.comparison._study.worker import PARENT, Look
+from ravine.comparison._study.study_spec import Spec
+from ravine.comparison._study.trial_worker import PARENT, Look
 from ravine.errors import TrainingError
 
 _LOOK = 0.25  # seconds between two looks at the store
