@@ -8,16 +8,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
-from ravine.comparison._live_view import View
+from ravine.comparison._live_view import LiveView
 from ravine.comparison._result import Result
-from ravine.comparison._study import local_workers as local
-from ravine.comparison._study import location as place
 from ravine.comparison._study.declare import declare
-from ravine.comparison._study.stages import Stage, confirmed
-from ravine.comparison._study.step_seconds import Seconds, measure
-from ravine.comparison._study.store import Store, check, hidden
-from ravine.comparison._study.study_record import About, StudyRecord
-from ravine.comparison._study.study_spec import Spec
+from ravine.comparison._study.local_workers import processors, run_workers
+from ravine.comparison._study.location import JOURNAL, Location, choose_location, default_folder
+from ravine.comparison._study.stages import Stage, final_results
+from ravine.comparison._study.step_seconds import StepSeconds, measure_seconds
+from ravine.comparison._study.storage_errors import check_storage, without_password
+from ravine.comparison._study.store import Store
+from ravine.comparison._study.study_record import Origin, StudyRecord
+from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial_worker import work
 from ravine.errors import OptionError, RavineError, TrainingError
 from ravine.optim import _spec as specs
@@ -84,7 +85,7 @@ def compare(
             "A Task that was made here cannot be shared or gone on with: give the path of a Python file with it."
         )
     if storage is not None:
-        check(storage)
+        check_storage(storage)
     if jobs is not None and jobs < 1:
         raise OptionError(f"jobs = {jobs}: at least one training has to run at a time.")
     named = found.name if isinstance(task, Task) else str(task)
@@ -103,39 +104,39 @@ def compare(
         data=None if data is None else Path(data),
     )
     by_label = {one.label: one for one in parsed}
-    for arm in spec.arms:  # what cannot work is said before a folder is made, and kernels are compiled once
-        dry_run(found, by_label[arm.label].at(arm.middle))
-    where = place.choose(found.name, study, storage, None if out is None else Path(out))
+    for config in spec.optimizers:  # what cannot work is said before a folder is made, and kernels are compiled once
+        dry_run(found, by_label[config.label].at(config.middle))
+    where = choose_location(found.name, study, storage, None if out is None else Path(out))
     store = Store(where.study, where.storage)
     try:
-        store.begin(spec)
-        again = "" if isinstance(task, Task) else command(spec, where, space, jobs)
+        store.create(spec)
+        resume = "" if isinstance(task, Task) else command(spec, where, space, jobs)
         try:
-            with View(spec) if not quiet else nullcontext() as view:
-                look = view.look if view is not None else lambda now, done: None
-                together = jobs or local.cores()
+            with LiveView(spec) if not quiet else nullcontext() as view:
+                on_progress = view.update if view is not None else lambda now, results: None
+                together = jobs or processors()
                 if isinstance(task, Task) or together == 1:
-                    stage = work(store, spec, found, look, optimizers=by_label)
+                    stage = work(store, spec, found, on_progress, optimizers=by_label)
                 else:
-                    stage = local.run(store, spec, together, look, None if data is None else Path(data))
+                    stage = run_workers(store, spec, together, on_progress, None if data is None else Path(data))
                 seconds, machine = _seconds(store, spec, found, by_label, stage)
         except (KeyboardInterrupt, RavineError) as stopped:
             with suppress(RavineError):  # the storage may be what failed
-                stopped.add_note(f"{len(store.done())} trainings are done and kept.{again and f' Go on: {again}'}")
+                stopped.add_note(f"{len(store.results())} trainings are done and kept.{resume and f' Go on: {resume}'}")
             raise
-        about = About(where.study, hidden(where.storage), again, machine)
-        result = Result(StudyRecord(spec, store.done(), seconds, about, by_label), where.folder)
+        origin = Origin(where.study, without_password(where.storage), resume, machine)
+        result = Result(StudyRecord(spec, store.results(), seconds, origin, by_label), where.folder)
     finally:
         store.close()
     _check(result)
     return result
 
 
-def command(spec: Spec, where: place.Place, space: str | Path | None = None, jobs: int | None = None) -> str:
+def command(spec: StudySpec, where: Location, space: str | Path | None = None, jobs: int | None = None) -> str:
     """The command line that makes the study of this spec, or goes on with it; without a password."""
     words = ["ravine", "compare", spec.task]
-    for arm in spec.arms:
-        words += ["-o", arm.label]
+    for config in spec.optimizers:
+        words += ["-o", config.label]
     words += ["--points", str(spec.points), "--seeds", str(spec.seeds), "--steps", str(spec.steps)]
     given = {
         "schedule": spec.schedule,
@@ -144,28 +145,28 @@ def command(spec: Spec, where: place.Place, space: str | Path | None = None, job
         "space": space,
         "jobs": jobs,
         "study": where.study,
-        "out": where.folder if where.folder != place.usual(where.study) else "",
-        "storage": hidden(where.storage) if where.storage != str(where.folder / place.JOURNAL) else "",
+        "out": where.folder if where.folder != default_folder(where.study) else "",
+        "storage": without_password(where.storage) if where.storage != str(where.folder / JOURNAL) else "",
     }
     return shlex.join([*words, *(word for name, value in given.items() if value for word in (f"--{name}", str(value)))])
 
 
 def _seconds(
-    store: Store, spec: Spec, task: Task, optimizers: Mapping[str, specs.OptimizerSpec], now: Stage
-) -> tuple[dict[str, Seconds], str]:
+    store: Store, spec: StudySpec, task: Task, optimizers: Mapping[str, specs.OptimizerSpec], now: Stage
+) -> tuple[dict[str, StepSeconds], str]:
     """Seconds of a step and the machine they were measured on: kept, so that a report made again says the same."""
-    kept = store.kept(_SECONDS)
-    if kept is None:
-        done = store.done()
+    stored = store.attribute(_SECONDS)
+    if stored is None:
+        results = store.results()
         sound = {
             label: point
             for label, point in now.chosen.items()
-            if any(not outcome.error for outcome in confirmed(spec, label, point, done))
+            if any(not result.error for result in final_results(spec, label, point, results))
         }
-        found = measure(task, optimizers, sound)
-        kept = {"machine": _machine(), "steps": {label: [s.step, s.share] for label, s in found.items()}}
-        store.keep(_SECONDS, kept)
-    return {label: Seconds(*pair) for label, pair in kept["steps"].items()}, kept["machine"]
+        measured = measure_seconds(task, optimizers, sound)
+        stored = {"machine": _machine(), "steps": {label: [s.step, s.share] for label, s in measured.items()}}
+        store.set_attribute(_SECONDS, stored)
+    return {label: StepSeconds(*pair) for label, pair in stored["steps"].items()}, stored["machine"]
 
 
 def _machine() -> str:
@@ -174,7 +175,7 @@ def _machine() -> str:
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
-    return f"{name}, {local.cores()} threads, {platform.system()}, Python {platform.python_version()}"
+    return f"{name}, {processors()} threads, {platform.system()}, Python {platform.python_version()}"
 
 
 def _check(result: Result) -> None:
@@ -183,14 +184,14 @@ def _check(result: Result) -> None:
     Raises:
         TrainingError: none did; the last line of a traceback is in the text.
     """
-    outcomes = list(result.outcomes.values())
-    errors = [outcome.error for outcome in outcomes if outcome.error]
-    if any(not run.diverged for arm in result.record.arms for run in arm.runs):
+    results = list(result.trial_results.values())
+    errors = [one.error for one in results if one.error]
+    if any(not run.diverged for each in result.record.runs for run in each.runs):
         return
     if errors:
         last = errors[-1].strip().rpartition("\n")[2]
         raise TrainingError(
-            f"{len(errors)} of {len(outcomes)} trainings failed, and no optimizer is left to judge: {last}"
+            f"{len(errors)} of {len(results)} trainings failed, and no optimizer is left to judge: {last}"
         )
     raise TrainingError(
         "Every optimizer diverged with all fresh seeds, so there is nothing to judge. Search lower rates (--space)."

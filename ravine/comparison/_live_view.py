@@ -1,9 +1,10 @@
-"""What is seen of a study while it runs: trainings done, the time left, and the best so far of every optimizer."""
+"""What is seen of a study while it runs: trials done, the time left, and the best so far of every optimizer."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -13,32 +14,32 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ravine.comparison._study.stages import Done, Stage
-from ravine.comparison._study.study_spec import Spec
+from ravine.comparison._study.stages import Results, Stage, StageName
+from ravine.comparison._study.study_spec import StudySpec
 from ravine.plotting._tables import table
 
-_DOING = {
+_DOING: Mapping[StageName, str] = {
     "tune": "tuning: every optimizer at as many points",
-    "again": "the best points again, with more seeds",
-    "widen": "a best point lies at an edge: more points for all",
-    "confirm": "confirming the best points with fresh seeds",
+    "re-evaluate": "the best points again, with more seeds",
+    "expand": "a best point lies at an edge: more points for all",
+    "final": "confirming the best points with fresh seeds",
     "done": "measuring seconds of a step, alone",
 }
 
 
-class View:
+class LiveView:
     """A display on standard error that is redrawn; nothing where that is no terminal.
 
     Args:
         spec: the study's.
     """
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: StudySpec) -> None:
         self.spec = spec
         console = Console(stderr=True)
         self._on = console.is_terminal or console.is_jupyter
         self._live = Live(console=console, transient=True, auto_refresh=False)
-        self._first: tuple[float, int] | None = None  # when the first look was, and how many were done then
+        self._first: tuple[float, int] | None = None  # when this began, and how many were done then
 
     def __enter__(self) -> Self:
         if self._on:
@@ -49,26 +50,26 @@ class View:
         if self._on:
             self._live.stop()
 
-    def look(self, now: Stage, done: Done) -> None:
+    def update(self, now: Stage, results: Results) -> None:
         """Show how far the study is."""
         if self._on:
-            self._live.update(self.shown(now, done, time.monotonic()), refresh=True)
+            self._live.update(self.shown(now, results, time.monotonic()), refresh=True)
 
-    def shown(self, now: Stage, done: Done, clock: float) -> Group:
+    def shown(self, now: Stage, results: Results, clock: float) -> Group:
         """What is shown at that time, in seconds."""
-        total = max(len(done), expected(self.spec, now))
+        total = max(len(results), expected(self.spec, now))
         if self._first is None:
-            self._first = clock, len(done)
+            self._first = clock, len(results)
         since, before = self._first
-        left = _left(clock - since, len(done) - before, total - len(done))
+        left = _left(clock - since, len(results) - before, total - len(results))
         head = Table.grid(padding=(0, 1))
-        head.add_row(Text(f"{len(done)} of {total}"), ProgressBar(total, len(done), width=30), Text(left))
-        return Group(Text(_DOING[now.name]), head, table(*_best(self.spec, now, done)))
+        head.add_row(Text(f"{len(results)} of {total}"), ProgressBar(total, len(results), width=30), Text(left))
+        return Group(Text(_DOING[now.name]), head, table(*_best(self.spec, now, results)))
 
 
-def expected(spec: Spec, now: Stage) -> int:
-    """How many trainings the study takes as far as is known: a best point at an edge will add some."""
-    return sum(len(t.points) + min(spec.again, len(t.points)) * 2 + spec.seeds for t in now.tunings)
+def expected(spec: StudySpec, now: Stage) -> int:
+    """How many trials the study takes as far as is known: a best point at an edge will add some."""
+    return sum(len(t.points) + min(spec.finalists, len(t.points)) * 2 + spec.seeds for t in now.tunings)
 
 
 def _left(seconds: float, done: int, rest: int) -> str:
@@ -76,27 +77,24 @@ def _left(seconds: float, done: int, rest: int) -> str:
     if not done or not rest:
         return ""
     left = round(seconds / done * rest)
-    return (
-        f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"
-        if left >= 3600
-        else f"{left // 60}:{left % 60:02} left"
-    )
+    minutes = f"{left // 60 % 60:02}" if left >= 3600 else f"{left // 60}"
+    hours = f"{left // 3600}:" if left >= 3600 else ""
+    return f"{hours}{minutes}:{left % 60:02} left"
 
 
-def _best(spec: Spec, now: Stage, done: Done) -> tuple[list[str], list[list[str]]]:
-    """The heads and rows of the table of what is best so far, by single trainings; the best optimizer first."""
+def _best(spec: StudySpec, now: Stage, results: Results) -> tuple[list[str], list[list[str]]]:
+    """The heads and rows of the table of what is best so far, by single trials; the best optimizer first."""
     rows = []
     for tuning in now.tunings:
-        label = tuning.arm.label
-        seen = [(o, p) for p in tuning.points for o in tuning.outcomes(spec, p, done)]
-        score, point = min(((o.score, p) for o, p in seen), key=lambda pair: pair[0], default=(math.inf, {}))
-        failed = sum(bool(o.error) for o, _ in seen)
-        lost = sum(o.diverged and not o.error for o, _ in seen)
+        tried = [(r, p) for p in tuning.points for r in tuning.results(spec, p, results)]
+        score, point = min(((r.score, p) for r, p in tried), key=lambda pair: pair[0], default=(math.inf, {}))
+        failed = sum(bool(r.error) for r, _ in tried)
+        diverged = sum(r.diverged and not r.error for r, _ in tried)
         best = [f"{score:.4g}", _point(point)] if math.isfinite(score) else ["", ""]
-        rows.append((score, [label, *best, str(len(seen)), str(lost or ""), str(failed or "")]))
+        rows.append((score, [tuning.config.label, *best, str(len(tried)), str(diverged or ""), str(failed or "")]))
     rows.sort(key=lambda row: row[0])
     return ["optimizer", "best loss", "at", "tried", "diverged", "failed"], [cells for _, cells in rows]
 
 
-def _point(point: dict[str, float]) -> str:
+def _point(point: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.3g}" for name, value in point.items())

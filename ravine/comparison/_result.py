@@ -11,10 +11,10 @@ from typing import Any
 from ravine import _files as files
 from ravine.comparison._judge import Judgement
 from ravine.comparison._report.report_data import ReportData, report_data
-from ravine.comparison._study.step_seconds import Seconds
-from ravine.comparison._study.study_record import About, StudyRecord
-from ravine.comparison._study.study_spec import Spec
-from ravine.comparison._study.trial import Outcome
+from ravine.comparison._study.step_seconds import StepSeconds
+from ravine.comparison._study.study_record import Origin, StudyRecord
+from ravine.comparison._study.study_spec import StudySpec
+from ravine.comparison._study.trial import TrialResult
 from ravine.errors import OptionError
 from ravine.plotting._frames import frame
 
@@ -32,24 +32,24 @@ class Result:
     folder: Path | None = None
 
     @property
-    def spec(self) -> Spec:
+    def spec(self) -> StudySpec:
         """What was declared."""
         return self.record.spec
 
     @property
-    def outcomes(self) -> Mapping[str, Outcome]:
-        """What each training gave, by its key."""
-        return self.record.outcomes
+    def trial_results(self) -> Mapping[str, TrialResult]:
+        """What each trial gave, by its key."""
+        return self.record.results
 
     @property
-    def seconds(self) -> Mapping[str, Seconds]:
+    def seconds(self) -> Mapping[str, StepSeconds]:
         """Of one step, by optimizer, measured alone; empty where that was not done."""
         return self.record.seconds
 
     @property
-    def about(self) -> About:
+    def origin(self) -> Origin:
         """Where the study comes from."""
-        return self.record.about
+        return self.record.origin
 
     @cached_property
     def judgement(self) -> Judgement:
@@ -95,25 +95,25 @@ class Result:
         return written
 
     def rows(self) -> list[dict[str, Any]]:
-        """A dict for each training that is done: what a table of trials has in its lines."""
+        """A dict for each trial that is done: what a table of trials has in its lines."""
         return [
             {
-                "optimizer": j.label,
-                "kind": j.kind,
-                "seed": j.seed,
-                **dict(j.point),
-                "score": o.score,
-                "diverged": o.diverged,
-                "seconds_per_step": o.seconds,
-                **dict(o.metrics),
-                "error": o.error,
-                "key": j.key(self.spec),
+                "optimizer": t.label,
+                "kind": t.kind,
+                "seed": t.seed,
+                **dict(t.point),
+                "score": r.score,
+                "diverged": r.diverged,
+                "seconds_per_step": r.seconds,
+                **dict(r.metrics),
+                "error": r.error,
+                "key": t.key(self.spec),
             }
-            for j, o in self.record.jobs
+            for t, r in self.record.trials
         ]
 
     def trials(self) -> Any:
-        """All trainings as a pandas DataFrame.
+        """All trials as a pandas DataFrame.
 
         Raises:
             OptionError: pandas is not installed.
@@ -129,22 +129,22 @@ class Result:
         names = ("first", "second", "difference", "low", "high", "p", "adjusted", "kind", "more_seeds", "sentence")
         return frame(
             [
-                {"measure": measure} | {name: getattr(pair, name) for name in names}
-                for measure, pairs in self.judgement.pairs.items()
+                {"metric": metric} | {name: getattr(pair, name) for name in names}
+                for metric, pairs in self.judgement.pairs.items()
                 for pair in pairs
             ]
         )
 
     def curves(self) -> Any:
-        """The validation losses of all trainings on the way, as a pandas DataFrame.
+        """The validation losses of all trials on the way, as a pandas DataFrame.
 
         Raises:
             OptionError: pandas is not installed.
         """
         return frame(
             [
-                {"optimizer": j.label, "kind": j.kind, "seed": j.seed, **dict(j.point), "step": step, "loss": loss}
-                for j, o in self.record.jobs
-                for step, loss in zip(o.steps, o.losses, strict=True)
+                {"optimizer": t.label, "kind": t.kind, "seed": t.seed, **dict(t.point), "step": step, "loss": loss}
+                for t, r in self.record.trials
+                for step, loss in zip(r.steps, r.losses, strict=True)
             ]
         )

@@ -17,7 +17,7 @@ from ravine.contour._contour_figure import styles
 from ravine.contour._contour_panel import exits, outside
 from ravine.contour._plot_data import PlotData, PlotEntry
 from ravine.contour._trajectories import Trajectory
-from ravine.plotting._html import look, rendered
+from ravine.plotting._html import rendered, script_style
 
 _BUDGET = 1_100_000  # bytes of numbers: with plotly.js the page stays below 6 MB
 _GRID = 101  # places along each edge; more are only drawn slower
@@ -76,7 +76,7 @@ def _family_styles(entries: Sequence[PlotEntry]) -> list[dict[str, str]]:
     for entry in entries:
         families.setdefault(entry.family or entry.label, entry)
     lines = dict(zip(families, styles(list(families.values())), strict=True))
-    return [look(lines[entry.family or entry.label]) for entry in entries]
+    return [script_style(lines[entry.family or entry.label]) for entry in entries]
 
 
 def _entry(

@@ -56,13 +56,13 @@ def test_a_training_of_the_report_can_be_run_again(ravine):
     from ravine.comparison._study.study_record import StudyRecord
 
     store = Store("mine", journal)
-    record = StudyRecord(store.spec(), store.done())
-    job, outcome = record.jobs[-1]
+    record = StudyRecord(store.spec(), store.results())
+    trial, result = record.trials[-1]
     again = ("--study", "mine", "--storage", journal, "--rerun")
-    code, out, _ = ravine(*again, job.key(record.spec), command="worker")
+    code, out, _ = ravine(*again, trial.key(record.spec), command="worker")
     assert code == 0
     assert "seed 1001" in out
-    assert f"validation loss {outcome.score!r}, the same to the last digit" in out
+    assert f"validation loss {result.score!r}, the same to the last digit" in out
     code, _, err = ravine(*again, "0123", command="worker")
     assert code == 2
     assert "no training '0123'" in err
@@ -77,8 +77,8 @@ def test_a_rerun_that_differs_says_so(ravine, monkeypatch):
     from ravine.comparison._study.study_record import StudyRecord
 
     store = Store("mine", "ravine-out/mine/study.journal")
-    record = StudyRecord(store.spec(), store.done())
-    key = record.jobs[0][0].key(record.spec)
+    record = StudyRecord(store.spec(), store.results())
+    key = record.trials[0][0].key(record.spec)
     run = cli.run
     monkeypatch.setattr(cli, "run", lambda *a: dataclasses.replace(run(*a), score=1.5))
     out = ravine("--study", "mine", "--storage", "ravine-out/mine/study.journal", "--rerun", key, command="worker")[1]
@@ -112,7 +112,7 @@ def test_a_real_ctrl_c_while_it_trains(tmp_path, jobs):
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
     journal = tmp_path / "ravine-out" / "mine" / "study.journal"
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and (not journal.exists() or b"ravine outcome" not in journal.read_bytes()):
+    while time.monotonic() < deadline and (not journal.exists() or b"ravine result" not in journal.read_bytes()):
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all processes in front
     _, err = process.communicate(timeout=60)

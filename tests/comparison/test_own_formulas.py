@@ -11,8 +11,8 @@ import ravine.cli
 from ravine import tasks
 from ravine.comparison._study.declare import declare
 from ravine.comparison._study.store import Store
-from ravine.comparison._study.study_spec import Spec
-from ravine.comparison._study.trial import Job, run
+from ravine.comparison._study.study_spec import StudySpec
+from ravine.comparison._study.trial import Trial, run
 from ravine.comparison._study.trial_worker import work
 from ravine.contour import _trajectories as trajectories
 from ravine.errors import DataError, OptionError, TrainingError
@@ -84,8 +84,8 @@ def rules(tmp_path, monkeypatch):
 )  # fmt: skip
 def test_a_trial_has_the_losses_of_torchs_sgd(rules, task, label):
     spec = declare(task, TASK, parse_all([label, "torch-sgd:momentum=0.9"]), points=1, seeds=2, steps=30)
-    ours = run(spec, task, Job(label, {"lr": 0.05}, 3, "confirm"), parse(label))
-    torchs = run(spec, task, Job("torch-sgd:momentum=0.9", {"lr": 0.05}, 3, "confirm"), parse("torch-sgd:momentum=0.9"))
+    ours = run(spec, task, Trial(label, {"lr": 0.05}, 3, "final"), parse(label))
+    torchs = run(spec, task, Trial("torch-sgd:momentum=0.9", {"lr": 0.05}, 3, "final"), parse("torch-sgd:momentum=0.9"))
     assert ours.losses == pytest.approx(torchs.losses, rel=1e-5)
     assert ours.losses[-1] < ours.losses[0]
     assert ours.metrics["test_loss"] == pytest.approx(torchs.metrics["test_loss"], rel=1e-5)
@@ -173,7 +173,7 @@ def test_a_space_file_may_search_what_has_no_default(rules, task, tmp_path):
     space = tmp_path / "space.toml"
     space.write_text('["rules.py:scaled"]\nrate = { low = 0.01, high = 1.0 }\n')
     spec = declare(task, TASK, parse_all(["rules.py:scaled"]), space=space)
-    assert spec.arm("rules.py:scaled").space == {"rate": Range(0.01, 1.0)}
+    assert spec.config("rules.py:scaled").space == {"rate": Range(0.01, 1.0)}
 
 
 def test_another_content_is_another_spec(rules, task):
@@ -183,7 +183,7 @@ def test_another_content_is_another_spec(rules, task):
     first = declared()
     assert {"rules.py", "./rules.py", "ravine", "torch"} == set(first.versions)
     assert declared().hash == first.hash
-    assert Spec.from_json(first.to_json()).hash == first.hash
+    assert StudySpec.from_json(first.to_json()).hash == first.hash
     rules.write_text(RULES + "# a remark\n")
     second = declared()
     assert second.hash != first.hash
@@ -198,7 +198,7 @@ def test_another_content_is_another_spec(rules, task):
 def study(task, named=TASK):
     spec = declare(task, named, parse_all(["rules.py:Heavy:momentum=0.9"]), points=2, seeds=2, steps=5)
     store = Store("study", "journal.log")
-    store.begin(spec)
+    store.create(spec)
     return store, spec
 
 
@@ -210,12 +210,12 @@ def test_a_study_runs_and_is_refused_where_the_file_is_another(rules, task):
     ) as caught:
         work(store, spec, task)
     assert spec.versions["rules.py"] in str(caught.value)
-    assert not store.done()
+    assert not store.results()
     with pytest.raises(OptionError, match="was made with another spec: rules.py: sha256:"):
         study(task)
     rules.write_text(RULES)
     assert work(store, spec, task).name == "done"
-    assert all(not o.error and math.isfinite(o.score) for o in store.done().values())
+    assert all(not o.error and math.isfinite(o.score) for o in store.results().values())
 
 
 def test_a_worker_in_another_folder_says_where_to_start_it(rules, task, tmp_path, monkeypatch):
@@ -238,8 +238,10 @@ def test_a_file_that_changes_while_trials_run_does_not_change_them(rules, task):
         rules.write_text(RULES.replace("param - lr", "param + lr"))
 
     assert work(store, spec, task, spoil).chosen == expected
-    scores = [{**o.tree(), "seconds": 0} for o in store.done().values()]
-    assert sorted(map(str, scores)) == sorted(str({**o.tree(), "seconds": 0}) for o in expected_store.done().values())
+    scores = [{**o.to_tree(), "seconds": 0} for o in store.results().values()]
+    assert sorted(map(str, scores)) == sorted(
+        str({**o.to_tree(), "seconds": 0}) for o in expected_store.results().values()
+    )
 
 
 def test_the_command_refuses_before_it_runs_the_task(rules):

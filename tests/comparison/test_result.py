@@ -1,4 +1,4 @@
-"""What a study found, from outcomes that are made up with a known truth."""
+"""What a study found, from results that are made up with a known truth."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 from ravine.comparison._result import Result
 from ravine.comparison._study.stages import stage
 from ravine.comparison._study.study_record import StudyRecord
-from ravine.comparison._study.study_spec import ArmSpec, Spec
-from ravine.comparison._study.trial import Outcome
+from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
+from ravine.comparison._study.trial import TrialResult
 from ravine.errors import OptionError
 from ravine.optim.search import Range
 
-SPEC = Spec(
+SPEC = StudySpec(
     "digits",
-    tuple(ArmSpec(name, {"lr": Range(1e-4, 1.0)}) for name in ("sgd", "rmsprop", "adam")),
+    tuple(OptimizerConfig(name, {"lr": Range(1e-4, 1.0)}) for name in ("sgd", "rmsprop", "adam")),
     steps=100,
     points=8,
     seeds=8,
@@ -25,16 +25,16 @@ SPEC = Spec(
 STEPS = tuple(range(5, 101, 5))
 
 
-def outcome(job, floor, noise):
+def result(trial, floor, noise):
     """A run that falls towards a floor, the lower the nearer the rate lies to 0.02; its noise is that of its seed."""
-    rng = np.random.default_rng([job.seed, len(job.label)])
-    shared = np.random.default_rng(job.seed).normal(0, noise)  # what paired seeds have in common
-    level = floor[job.label] + 0.1 * abs(math.log10(job.point["lr"] / 0.02)) + shared + rng.normal(0, noise / 5)
-    if job.point["lr"] > 0.3:
-        return Outcome(diverged=True)
+    rng = np.random.default_rng([trial.seed, len(trial.label)])
+    shared = np.random.default_rng(trial.seed).normal(0, noise)  # what paired seeds have in common
+    level = floor[trial.label] + 0.1 * abs(math.log10(trial.point["lr"] / 0.02)) + shared + rng.normal(0, noise / 5)
+    if trial.point["lr"] > 0.3:
+        return TrialResult(diverged=True)
     losses = tuple(float(level + math.exp(-s / 20)) for s in STEPS)
-    metrics = {"accuracy": 1 - level / 10, "test_loss": level} if job.kind == "confirm" else {}
-    return Outcome(losses[-1], STEPS, losses, False, metrics, {}, 1e-3)
+    metrics = {"accuracy": 1 - level / 10, "test_loss": level} if trial.kind == "final" else {}
+    return TrialResult(losses[-1], STEPS, losses, False, metrics, {}, 1e-3)
 
 
 def played(floor, noise=0.01):
@@ -43,7 +43,7 @@ def played(floor, noise=0.01):
         now = stage(SPEC, done)
         if now.name == "done":
             return Result(StudyRecord(SPEC, done))
-        done |= {job.key(SPEC): outcome(job, floor, noise) for job in now.jobs}
+        done |= {trial.key(SPEC): result(trial, floor, noise) for trial in now.trials}
 
 
 def test_a_study_with_a_known_truth():
@@ -65,14 +65,14 @@ def test_a_study_with_a_known_truth():
     assert accuracy["sgd"].kind == "worse", "of accuracy more is better"
 
 
-def test_arms_have_all_that_was_tried():
+def test_runs_have_all_that_was_tried():
     result = played({"sgd": 0.5, "rmsprop": 0.2, "adam": 0.2})
-    for arm in result.record.arms:
-        assert len(arm.runs) == SPEC.seeds
-        assert len([t for t in arm.trials if t.seed == 0]) >= SPEC.points
-        assert arm.chosen is not None
-        assert dict(arm.chosen.point) == dict(result.record.stage.chosen[arm.name])
-    assert [sorted(r.seed for r in arm.runs) for arm in result.record.arms] == [list(range(1000, 1008))] * 3
+    for each in result.record.runs:
+        assert len(each.runs) == SPEC.seeds
+        assert len([t for t in each.trials if t.seed == 0]) >= SPEC.points
+        assert each.chosen is not None
+        assert dict(each.chosen.point) == dict(result.record.stage.chosen[each.name])
+    assert [sorted(r.seed for r in each.runs) for each in result.record.runs] == [list(range(1000, 1008))] * 3
 
 
 def test_tables():
@@ -80,8 +80,8 @@ def test_tables():
     result = played({"sgd": 0.5, "rmsprop": 0.2, "adam": 0.2})
     trials = result.trials()
     assert isinstance(trials, pandas.DataFrame)
-    assert len(trials) == len(result.outcomes)
-    assert (trials[trials["kind"] == "confirm"]["accuracy"] > 0.9).all()
+    assert len(trials) == len(result.trial_results)
+    assert (trials[trials["kind"] == "final"]["accuracy"] > 0.9).all()
     assert trials[trials["diverged"]]["lr"].min() > 0.3
     curves = result.curves()
     assert len(curves) == len(STEPS) * int((~trials["diverged"]).sum())
@@ -96,7 +96,7 @@ def test_a_study_that_is_not_complete_is_not_judged():
 def test_differences_are_a_table():
     result = played({"sgd": 0.5, "rmsprop": 0.2, "adam": 0.2})
     table = result.differences()
-    losses = table[table.measure == "validation loss"].set_index("first")
+    losses = table[table.metric == "validation loss"].set_index("first")
     assert losses.loc["sgd"].kind == "worse"
     assert losses.loc["sgd"].low < losses.loc["sgd"].difference < losses.loc["sgd"].high
-    assert set(table.measure) == {"steps to target", "validation loss", "accuracy", "test loss"}
+    assert set(table.metric) == {"steps to target", "validation loss", "accuracy", "test loss"}

@@ -1,7 +1,6 @@
 """What was measured of each optimizer: its tuning trials and its confirmation runs, as plain numbers.
 
-Everything is checked here, once: what comes after may rely on it. An *arm* is an optimizer with everything that
-was measured of it. Losses are lower-is-better; a :class:`Measure` says it for every other number.
+Everything is checked here, once: what comes after may rely on it. Losses are lower-is-better; a :class:`Metric` says it for every other number.
 """
 
 from collections import Counter
@@ -19,7 +18,7 @@ Key = tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True)
-class Measure:
+class Metric:
     """What is compared, and which direction is better.
 
     With ``ratio`` two values are compared by how many times one is the other, on the logarithm; otherwise by their
@@ -31,12 +30,12 @@ class Measure:
     ratio: bool = False
 
 
-LOSS = Measure("validation loss")
-STEPS = Measure("steps to target", ratio=True)
+LOSS = Metric("validation loss")
+STEPS = Metric("steps to target", ratio=True)
 
 
 @dataclass(frozen=True)
-class Trial:
+class TuningTrial:
     """One tuning run: the hyperparameters, the seed, and the validation loss (ignored if it diverged)."""
 
     point: Mapping[str, Any]
@@ -57,7 +56,7 @@ class Trial:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class ConfirmationRun:
     """One confirmation run: ``losses[i]`` is the validation loss after ``steps[i]`` steps.
 
     ``score`` is the validation loss at the end, ``metrics`` are the numbers on the test set. A run that diverged may
@@ -94,7 +93,7 @@ class Run:
 
 
 @dataclass(frozen=True, eq=False)
-class Arm:
+class OptimizerRuns:
     """An optimizer and all that was measured of it.
 
     Args:
@@ -105,8 +104,8 @@ class Arm:
     """
 
     name: str
-    trials: Sequence[Trial] = ()
-    runs: Sequence[Run] = ()
+    trials: Sequence[TuningTrial] = ()
+    runs: Sequence[ConfirmationRun] = ()
     point: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -123,19 +122,19 @@ class Arm:
         return sorted(run.seed for run in self.runs)
 
     @property
-    def sweep(self) -> list[Trial]:
+    def sweep(self) -> list[TuningTrial]:
         """The trials of the first round: those of the seed that most points were tried with."""
         if not self.trials:
             return []
         seed = Counter(trial.seed for trial in self.trials).most_common(1)[0][0]
         return [trial for trial in self.trials if trial.seed == seed]
 
-    def trials_at(self, key: Key) -> list[Trial]:
+    def trials_at(self, key: Key) -> list[TuningTrial]:
         """The trials of one point."""
         return [trial for trial in self.trials if trial.key == key]
 
     @property
-    def chosen(self) -> Trial | None:
+    def chosen(self) -> TuningTrial | None:
         """The first trial of the point that was confirmed; None without trials, or where all diverged.
 
         Without ``point`` it is the one of least mean score among those tried with the most seeds; a point with a
@@ -157,13 +156,15 @@ class Arm:
         return groups[best][0] if np.isfinite(means[best]) else None
 
 
-def named(arms: Sequence[Arm]) -> dict[str, Arm]:
-    """The arms by name.
+def by_name(optimizers: Sequence[OptimizerRuns]) -> dict[str, OptimizerRuns]:
+    """The optimizers by name.
 
     Raises:
         ComparisonError: two have the same name.
     """
-    by_name = {arm.name: arm for arm in arms}
-    if len(by_name) < len(arms):
-        raise ComparisonError(f"Two arms have the same name: {', '.join(sorted(arm.name for arm in arms))}.")
-    return by_name
+    named = {optimizer.name: optimizer for optimizer in optimizers}
+    if len(named) < len(optimizers):
+        raise ComparisonError(
+            f"Two optimizers have the same name: {', '.join(sorted(optimizer.name for optimizer in optimizers))}."
+        )
+    return named

@@ -1,4 +1,4 @@
-"""Numbers and lists in words, rounded to what they are known to."""
+"""Numbers and lists as text, rounded to what they are known to."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ def number(value: float, digits: int = 2) -> str:
     return f"{int(text):,}" if "." not in text else text
 
 
-def times(ratio: float) -> str:
+def ratio_text(ratio: float) -> str:
     """How many times: with two digits, or as many as it takes to tell it from once."""
     return next((text for digits in (2, 3) if (text := number(ratio, digits)) != "1"), number(ratio, 4))
 

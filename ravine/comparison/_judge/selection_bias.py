@@ -1,4 +1,4 @@
-"""The winner's curse: the best of many noisy scores is better than the truth.
+"""Selection bias, the selection bias: the best of many noisy scores is better than the truth.
 
 The tuning score of the chosen point was chosen *because* it is small, so part of it is luck. Fresh seeds show how
 much; repeating the choice on simulated noise shows how much was to be expected.
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from ravine.comparison._judge.measurements import Arm, Array
+from ravine.comparison._judge.measurements import Array, OptimizerRuns
 from ravine.comparison._judge.number_text import count, number
 
 _REPEATS = 2000
@@ -17,8 +17,8 @@ _SELDOM = 0.01
 
 
 @dataclass(frozen=True)
-class WinnersCurse:
-    """The tuning score of an arm's chosen point beside its mean over fresh seeds.
+class SelectionBias:
+    """The tuning score of an optimizer's chosen point beside its mean over fresh seeds.
 
     ``expected`` is how much too good a tuning score the choice among so many points gives by itself; ``error`` is the
     standard error of the fresh mean, and ``p`` the chance that runs as noisy as these differ so much by themselves
@@ -36,13 +36,13 @@ class WinnersCurse:
     p: float = 1.0
 
     @property
-    def optimism(self) -> float:
+    def bias(self) -> float:
         """How much better the tuning score looks than the truth on fresh seeds."""
         return self.fresh - self.tuning
 
     @property
     def shown(self) -> bool:
-        return self.optimism > 0 and (self.expected > self.error or self.p < _SELDOM)
+        return self.bias > 0 and (self.expected > self.error or self.p < _SELDOM)
 
     @property
     def sentence(self) -> str:
@@ -53,50 +53,50 @@ class WinnersCurse:
         if not self.shown:
             return text + "; choosing the best did not flatter it more than the seeds' own noise."
         if self.expected <= self.error:
-            return text + f", {number(self.optimism)} worse: its tuning runs were lucky. Quote the fresh seeds."
+            return text + f", {number(self.bias)} worse: its tuning runs were lucky. Quote the fresh seeds."
         return text + (
-            f", {number(self.optimism)} worse; about {number(self.expected)} was to be expected from choosing the best "
+            f", {number(self.bias)} worse; about {number(self.expected)} was to be expected from choosing the best "
             "of noisy scores. Quote the fresh seeds."
         )
 
 
-def winners_curse(arm: Arm) -> WinnersCurse | None:
+def selection_bias_of(optimizer: OptimizerRuns) -> SelectionBias | None:
     """The tuning score of the chosen point against fresh seeds; None where there is nothing to compare.
 
     The noise is the spread of the fresh runs that did not diverge.
     """
-    chosen, scores = arm.chosen, np.array([run.score for run in arm.runs if not run.diverged], dtype=float)
+    chosen, scores = optimizer.chosen, np.array([run.score for run in optimizer.runs if not run.diverged], dtype=float)
     if chosen is None or scores.size < 2:
         return None
-    again = [trial.score for trial in arm.trials_at(chosen.key) if not trial.diverged]
+    again = [trial.score for trial in optimizer.trials_at(chosen.key) if not trial.diverged]
     if not again:
         return None
-    groups = {trial.key: len(arm.trials_at(trial.key)) for trial in arm.sweep}
+    groups = {trial.key: len(optimizer.trials_at(trial.key)) for trial in optimizer.sweep}
     most = max(groups.values())
-    sweep = np.array([trial.score for trial in arm.sweep if not trial.diverged], dtype=float)
+    sweep = np.array([trial.score for trial in optimizer.sweep if not trial.diverged], dtype=float)
     noise = float(scores.std(ddof=1))
     if noise <= 1e-12 * np.abs(scores).max():  # what rounding leaves of equal numbers
         noise = 0.0
     tuning, fresh = float(np.mean(again)), float(scores.mean())
     error = noise * np.sqrt(1 / scores.size + 1 / len(again))
-    return WinnersCurse(
-        arm.name,
+    return SelectionBias(
+        optimizer.name,
         len(groups),
         tuning,
         fresh,
-        expected_optimism(sweep, noise, finalists=sum(n == most for n in groups.values()), trials=most),
+        expected_bias(sweep, noise, finalists=sum(n == most for n in groups.values()), trials=most),
         noise / np.sqrt(scores.size),
         scores.size,
         float(stats.t.sf((fresh - tuning) / error, scores.size - 1)) if error else 1.0,
     )
 
 
-def expected_optimism(scores: Array, noise: float, *, finalists: int | None = None, trials: int = 1) -> float:
+def expected_bias(scores: Array, noise: float, *, finalists: int | None = None, trials: int = 1) -> float:
     """How much too small the score of the chosen point is on average.
 
     The choice is repeated, a fixed number of times from a fixed seed, with the scores as if they were the truth and
     noise on top: the best ``finalists`` get ``trials`` scores in all, and the least mean is chosen. The scores are
-    more spread than the truth, so this is 0.6 to 1.15 times the true optimism in simulations: an honest order of
+    more spread than the truth, so this is 0.6 to 1.15 times the true bias in simulations: an honest order of
     magnitude, seldom too much.
     """
     truth = np.asarray(scores, dtype=float)

@@ -12,7 +12,7 @@ from ravine.comparison._judge import Judgement
 from ravine.comparison._report.figure_data import Sensitivity
 from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.report_tables import short
-from ravine.plotting._html import look, strong
+from ravine.plotting._html import script_style, strong
 from ravine.plotting._style import line
 
 #: None of them is a cross: that marks what diverged or missed.
@@ -35,7 +35,7 @@ def chart_data(data: ReportData) -> dict[str, Any]:
     """Everything, with a place for each optimizer in the order of the spec."""
     labels, judgement = data.labels, data.judgement
     return {
-        "optimizers": [_look(index, label) for index, label in enumerate(labels)],
+        "optimizers": [_style(index, label) for index, label in enumerate(labels)],
         "seconds": numbers(_seconds(data, label) for label in labels),
         "target": judgement.target.loss if judgement.target else None,
         "curves": [_curve(data, label) for label in labels],
@@ -45,7 +45,7 @@ def chart_data(data: ReportData) -> dict[str, Any]:
         "differences": {name: _differences(judgement, name, labels) for name in judgement.pairs},
         "watch": _watch(data),
         # the key is the last word of the command
-        "command": data.about.rerun("KEY").removesuffix("KEY"),
+        "command": data.origin.rerun("KEY").removesuffix("KEY"),
     }
 
 
@@ -54,10 +54,10 @@ def numbers(values: Iterable[float]) -> list[float | None]:
     return [float(f"{value:.6g}") if math.isfinite(value) else None for value in values]
 
 
-def _look(index: int, label: str) -> dict[str, str]:
-    found = look(line(index, False))
-    colour = strong(found["colour"])
-    return {"label": label, **found, "colour": colour, "symbol": _SYMBOLS[index % len(_SYMBOLS)]}
+def _style(index: int, label: str) -> dict[str, str]:
+    style = script_style(line(index, False))
+    colour = strong(style["colour"])
+    return {"label": label, **style, "colour": colour, "symbol": _SYMBOLS[index % len(_SYMBOLS)]}
 
 
 def _seconds(data: ReportData, label: str) -> float:
@@ -131,11 +131,11 @@ def _times(judgement: Judgement, labels: list[str]) -> dict[str, Any] | None:
 
 def _differences(judgement: Judgement, name: str, labels: list[str]) -> dict[str, Any]:
     pairs = judgement.pairs[name]
-    ratio = bool(pairs) and pairs[0].measure.ratio
+    ratio = bool(pairs) and pairs[0].metric.ratio
     ends = [(p.difference, p.low, p.high) for p in pairs]
     return {
         "ratio": ratio,
-        "higher": bool(pairs) and pairs[0].measure.higher_is_better,
+        "higher": bool(pairs) and pairs[0].metric.higher_is_better,
         "base": judgement.base[name],
         "pairs": [
             {

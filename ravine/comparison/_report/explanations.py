@@ -20,7 +20,7 @@ EXPLAINED: Mapping[str, str] = {
     "seconds": "What one step takes, measured alone on one thread: all of it, and the part that is the optimizer's.",
     "formulas": "What one step computes, for every number of every parameter: θ is the parameter, g its gradient, "
     "u the update, t the number of the step.",
-    "curses": "The best of many noisy scores is partly luck: this holds the score that the chosen point had in tuning "
+    "selection_bias": "The best of many noisy scores is partly luck: this holds the score that the chosen point had in tuning "
     "against its mean over fresh seeds, and only the fresh one may be quoted.",
     "failures": "Trainings that stopped with an error of the program; they count as diverged.",
     "spec": "What was declared before the first training ran: the same declaration gives the same numbers anywhere.",

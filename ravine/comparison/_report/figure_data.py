@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ravine.comparison._judge import LOSS, Arm, Judgement
-from ravine.comparison._study.study_spec import TUNING_SEED, Spec
-from ravine.comparison._study.trial import Job, Outcome
+from ravine.comparison._judge import LOSS, Judgement, OptimizerRuns
+from ravine.comparison._study.study_spec import TUNING_SEED, StudySpec
+from ravine.comparison._study.trial import Trial, TrialResult
 
 Array = NDArray[np.float64]
 
@@ -38,25 +38,25 @@ class Band:
     diverged: int
 
 
-def bands(arms: Sequence[Arm]) -> dict[str, Band]:
+def bands(optimizers: Sequence[OptimizerRuns]) -> dict[str, Band]:
     """The curves of all optimizers, in the order of the spec; one whose runs all diverged is left out."""
     found = {}
-    for arm in arms:
-        steps = max((run.curve[0] for run in arm.runs if not run.diverged), key=len, default=np.array([]))
+    for each in optimizers:
+        steps = max((run.curve[0] for run in each.runs if not run.diverged), key=len, default=np.array([]))
         if not len(steps):
             continue
-        losses = np.full((len(arm.runs), len(steps)), math.inf)
-        for row, run in zip(losses, arm.runs, strict=True):
+        losses = np.full((len(each.runs), len(steps)), math.inf)
+        for row, run in zip(losses, each.runs, strict=True):
             if not run.diverged:
                 row[:] = run.curve[1]
-        found[arm.name] = Band(
-            arm.name,
+        found[each.name] = Band(
+            each.name,
             steps,
             np.median(losses, axis=0),
             losses.min(axis=0),
             losses.max(axis=0),
-            len(arm.runs),
-            sum(run.diverged for run in arm.runs),
+            len(each.runs),
+            sum(run.diverged for run in each.runs),
         )
     return found
 
@@ -90,29 +90,29 @@ class Sensitivity:
         return next((mark.value for mark in self.marks.get(label, ()) if mark.chosen), math.nan)
 
 
-def hyperparameters(spec: Spec) -> list[str]:
+def hyperparameters(spec: StudySpec) -> list[str]:
     """The hyperparameters that were searched, the learning rate first."""
-    names = dict.fromkeys(name for arm in spec.arms for name in arm.space)
+    names = dict.fromkeys(name for config in spec.optimizers for name in config.space)
     return sorted(names, key=lambda name: name != "lr")
 
 
-def sensitivity(spec: Spec, arms: Sequence[Arm], hyperparameter: str) -> Sensitivity:
+def sensitivity(spec: StudySpec, optimizers: Sequence[OptimizerRuns], hyperparameter: str) -> Sensitivity:
     """The scores of all tuning trials against one hyperparameter, of the optimizers that searched it."""
     found = {}
-    for arm in arms:
+    for each in optimizers:
         marks = [
             Mark(
                 float(t.point[hyperparameter]),
                 math.inf if t.diverged else t.score,
                 t.seed,
-                arm.point is not None and dict(t.point) == dict(arm.point),
+                each.point is not None and dict(t.point) == dict(each.point),
             )
-            for t in arm.trials
+            for t in each.trials
             if hyperparameter in t.point
         ]
         if marks:
-            found[arm.name] = sorted(marks, key=lambda m: m.value)
-    scale = next(arm.space[hyperparameter].scale for arm in spec.arms if hyperparameter in arm.space)
+            found[each.name] = sorted(marks, key=lambda m: m.value)
+    scale = next(config.space[hyperparameter].scale for config in spec.optimizers if hyperparameter in config.space)
     return Sensitivity(found, scale, {label: _diverged_share(marks) for label, marks in found.items()})
 
 
@@ -122,29 +122,29 @@ def _diverged_share(marks: Sequence[Mark]) -> float:
     return sum(not math.isfinite(m.score) for m in first) / len(first) if first else 0.0
 
 
-def ceiling(jobs: Sequence[tuple[Job, Outcome]]) -> float:
+def ceiling(trials: Sequence[tuple[Trial, TrialResult]]) -> float:
     """A loss far above those that trainings start with: what lies beyond has failed, and stretches no picture."""
-    first = [o.losses[0] for _, o in jobs if o.losses and not o.diverged]
+    first = [result.losses[0] for _, result in trials if result.losses and not result.diverged]
     usual = float(np.median(first)) if first else math.inf
     return _FAR * usual if usual > 0 else math.inf
 
 
-def update_ratios(jobs: Sequence[tuple[Job, Outcome]]) -> dict[str, dict[str, float]]:
+def update_ratios(trials: Sequence[tuple[Trial, TrialResult]]) -> dict[str, dict[str, float]]:
     """Update over parameter, by optimizer and parameter: the median over the fresh runs."""
     seen: dict[str, dict[str, list[float]]] = {}
-    for job, outcome in jobs:
-        if job.kind == "confirm":
-            for name, value in outcome.watch.items():
-                seen.setdefault(job.label, {}).setdefault(name, []).append(value)
+    for trial, result in trials:
+        if trial.kind == "final":
+            for name, value in result.watch.items():
+                seen.setdefault(trial.label, {}).setdefault(name, []).append(value)
     return {label: {n: float(np.median(v)) for n, v in rows.items()} for label, rows in seen.items()}
 
 
 def ranked(judgement: Judgement) -> list[str]:
-    """The optimizers, best first, by their mean in the headline measure."""
-    measure = judgement.headline
-    pairs = judgement.pairs[measure.name]
-    sign = -1.0 if measure.higher_is_better else 1.0
-    against = {pair.first: sign * pair.difference for pair in pairs} | {judgement.base[measure.name]: 0.0}
+    """The optimizers, best first, by their mean in the headline metric."""
+    metric = judgement.headline
+    pairs = judgement.pairs[metric.name]
+    sign = -1.0 if metric.higher_is_better else 1.0
+    against = {pair.first: sign * pair.difference for pair in pairs} | {judgement.base[metric.name]: 0.0}
     return sorted(against, key=lambda name: against[name])
 
 

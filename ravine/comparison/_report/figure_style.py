@@ -1,4 +1,4 @@
-"""What the pictures of a comparison share: the look of each optimizer, and axes that a diverging run cannot stretch."""
+"""What the pictures of a comparison share: the style of each optimizer, and axes that a diverging run cannot stretch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOTE = 125  # characters of a line of notes
 
 
 @dataclass(frozen=True)
-class Look:
+class MarkerStyle:
     """How an optimizer is drawn everywhere: its line, and its mark, so that it is known in grey too."""
 
     line: Line
@@ -38,15 +38,17 @@ class Look:
         }
 
 
-def looks(labels: Sequence[str]) -> dict[str, Look]:
-    """The look of each optimizer by its place: the page has the same colours and dashes."""
-    return {label: Look(line(index, False), _MARKERS[index % len(_MARKERS)]) for index, label in enumerate(labels)}
+def marker_styles(labels: Sequence[str]) -> dict[str, MarkerStyle]:
+    """The style of each optimizer by its place: the page has the same colours and dashes."""
+    return {
+        label: MarkerStyle(line(index, False), _MARKERS[index % len(_MARKERS)]) for index, label in enumerate(labels)
+    }
 
 
 def drawn(values: Iterable[float] | np.ndarray) -> np.ndarray:
     """Losses as they can be drawn: what is not finite leaves a gap."""
-    found = np.asarray(values, dtype=np.float64)
-    return np.where(np.isfinite(found), found, np.nan)
+    losses = np.asarray(values, dtype=np.float64)
+    return np.where(np.isfinite(losses), losses, np.nan)
 
 
 def brief(value: float, digits: int = 3) -> str:
@@ -58,10 +60,10 @@ def loss_axis(axes: Any, values: Iterable[float], most: float = math.inf) -> Non
     """Scale and limits for these losses: logarithmic if none is negative, with ticks that are plain numbers."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
-    found = np.array([v for v in values if math.isfinite(v)])
-    if not len(found):
-        found = np.array([0.1, 1.0])
-    low, high = float(found.min()), float(found.max())
+    losses = np.array([v for v in values if math.isfinite(v)])
+    if not len(losses):
+        losses = np.array([0.1, 1.0])
+    low, high = float(losses.min()), float(losses.max())
     high = max(low, min(high, most))
     if low < 0:
         room = 0.04 * (high - low) or 0.1 * abs(low)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ravine.comparison._judge import LOSS, Pair
-from ravine.comparison._report.figure_style import Look, brief, looks, notes
+from ravine.comparison._report.figure_style import MarkerStyle, brief, marker_styles, notes
 from ravine.comparison._report.report_data import ReportData
 from ravine.plotting._curves import shortened
 from ravine.plotting._style import blank, tidy
@@ -20,7 +20,7 @@ _BEYOND = 8.0  # an interval so many times as wide as the usual one ends in an a
 
 def target(data: ReportData) -> Any:
     """A mark for each run at its steps to the target; those that never got there at the right."""
-    labels, judgement, seen = data.ranked, data.judgement, looks(data.labels)
+    labels, judgement, styles = data.ranked, data.judgement, marker_styles(data.labels)
     loss = judgement.target.loss if judgement.target else math.nan
     figure = blank(_WIDTH, _REST + _ROW * len(labels))
     axes = figure.add_subplot()
@@ -28,12 +28,12 @@ def target(data: ReportData) -> Any:
     missing = any(found.missed for found in judgement.steps.values())
     never = 1.07 * horizon
     for row, label in enumerate(labels):
-        found, look = judgement.steps[label], seen[label]
+        found, style = judgement.steps[label], styles[label]
         places = row + _heights(len(found.steps))
         steps = np.array([found.steps[seed] for seed in sorted(found.steps)])
         lost = np.isnan(steps)
-        axes.plot(steps[~lost], places[~lost], **look.marks())
-        crosses = {"color": look.line.colour, "markersize": 6, "markeredgewidth": 1.5, "linestyle": ""}
+        axes.plot(steps[~lost], places[~lost], **style.marks())
+        crosses = {"color": style.line.colour, "markersize": 6, "markeredgewidth": 1.5, "linestyle": ""}
         axes.plot(np.full(lost.sum(), never), places[lost], marker="x", **crosses)
         if math.isfinite(found.median):
             axes.plot([found.median] * 2, [row - 0.4, row + 0.4], color="black", linewidth=1.6, zorder=6)
@@ -53,16 +53,16 @@ def target(data: ReportData) -> Any:
 
 
 def differences(data: ReportData) -> Any:
-    """Differences to the best with their 95% intervals, in the headline measure and in the validation loss."""
-    labels, judgement, seen = data.ranked, data.judgement, looks(data.labels)
-    measures = [name for name in dict.fromkeys((judgement.headline.name, LOSS.name)) if judgement.pairs.get(name)]
+    """Differences to the best with their 95% intervals, in the headline metric and in the validation loss."""
+    labels, judgement, styles = data.ranked, data.judgement, marker_styles(data.labels)
+    metrics = [name for name in dict.fromkeys((judgement.headline.name, LOSS.name)) if judgement.pairs.get(name)]
     figure = blank(_WIDTH, _REST + 0.25 + _ROW * len(labels))
-    panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
-    for axes, measure in zip(panels, measures, strict=True):
-        _forest(axes, judgement.pairs[measure], judgement.base[measure], labels, seen)
+    panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+    for axes, metric in zip(panels, metrics, strict=True):
+        _forest(axes, judgement.pairs[metric], judgement.base[metric], labels, styles)
         _rows(axes, labels)
-    bases = {name: shortened(judgement.base[name]) for name in measures}
-    held = bases[measures[0]]
+    bases = {name: shortened(judgement.base[name]) for name in metrics}
+    held = bases[metrics[0]]
     if len(set(bases.values())) > 1:
         held = " and ".join(f"{base} in {name}" for name, base in bases.items())
     about = f"Black edge: what the others are held against, {held}. Filled: shown to differ; hollow: within noise. "
@@ -72,49 +72,49 @@ def differences(data: ReportData) -> Any:
     return figure
 
 
-def _forest(axes: Any, pairs: Sequence[Pair], base: str, labels: Sequence[str], seen: dict[str, Look]) -> None:
-    measure = pairs[0].measure
+def _forest(axes: Any, pairs: Sequence[Pair], base: str, labels: Sequence[str], styles: dict[str, MarkerStyle]) -> None:
+    metric = pairs[0].metric
     low, high = _limits(pairs)
-    scale = np.exp if measure.ratio else (lambda v: v)
+    scale = np.exp if metric.ratio else (lambda v: v)
     for pair in pairs:
-        look, row = seen[pair.first], labels.index(pair.first)
-        colour = look.line.colour
+        style, row = styles[pair.first], labels.index(pair.first)
+        colour = style.line.colour
         ends = [min(max(v, low), high) for v in (pair.low, pair.high)]
         middle = min(max(pair.difference, low), high)
         axes.plot(scale(np.array(ends)), [row, row], color=colour, linewidth=2.2, solid_capstyle="butt", zorder=3)
         shown = pair.kind != "no difference shown"
         face = colour if shown else "white"
-        style = {**look.marks(8), "markerfacecolor": face, "markeredgecolor": colour, "markeredgewidth": 1.6}
+        mark = {**style.marks(8), "markerfacecolor": face, "markeredgecolor": colour, "markeredgewidth": 1.6}
         inside = low <= pair.difference <= high
         if inside:
-            axes.plot(scale(middle), row, **{**style, "zorder": 5})
+            axes.plot(scale(middle), row, **{**mark, "zorder": 5})
         else:
-            said = f"{brief(pair.times, 2)} times" if measure.ratio else brief(pair.difference, 2)
+            text = f"{brief(pair.ratio, 2)} times" if metric.ratio else brief(pair.difference, 2)
             left = middle == low
             axes.annotate(
-                said, (scale(middle), row), xytext=(12 if left else -12, 7), textcoords="offset points",
+                text, (scale(middle), row), xytext=(12 if left else -12, 7), textcoords="offset points",
                 ha="left" if left else "right", fontsize=8.5, color="0.2",
             )  # fmt: skip
-        for end, beyond, mark in (
+        for end, beyond, arrow in (
             (ends[0], pair.low < low or pair.second_bounded, "<"),
             (ends[1], pair.high > high or pair.first_bounded, ">"),
         ):
             if beyond:
-                axes.plot(scale(end), row, mark, color=colour, markersize=7, clip_on=False, zorder=4)
+                axes.plot(scale(end), row, arrow, color=colour, markersize=7, clip_on=False, zorder=4)
     if base in labels:
-        axes.plot(scale(0.0), labels.index(base), **{**seen[base].marks(8), "markeredgecolor": "black", "zorder": 5})
+        axes.plot(scale(0.0), labels.index(base), **{**styles[base].marks(8), "markeredgecolor": "black", "zorder": 5})
     axes.axvline(scale(0.0), color="0.25", linewidth=1, linestyle=(0, (5, 3)), zorder=2)
-    if measure.ratio:
+    if metric.ratio:
         _ratio_axis(axes, low, high)
     else:
         axes.set_xlim(low, high)
         axes.locator_params(axis="x", nbins=6)
-    axes.set_xlabel(f"{measure.name}, {'as a ratio' if measure.ratio else 'as a difference'}")
+    axes.set_xlabel(f"{metric.name}, {'as a ratio' if metric.ratio else 'as a difference'}")
 
 
 def _limits(pairs: Sequence[Pair]) -> tuple[float, float]:
     """Room for all intervals but those that diverged runs make, or far wider than usual; 0 is always inside."""
-    sure = [p for p in pairs if p.measure.ratio or not (p.first_bounded or p.second_bounded)] or pairs
+    sure = [p for p in pairs if p.metric.ratio or not (p.first_bounded or p.second_bounded)] or pairs
     ends = np.array([[p.low, p.high] for p in sure if math.isfinite(p.low) and math.isfinite(p.high)]).reshape(-1, 2)
     if not len(ends):
         ends = np.array([[p.difference, p.difference] for p in sure])

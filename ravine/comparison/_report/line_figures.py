@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ravine.comparison._report.figure_data import TUNING_SEED, Mark
-from ravine.comparison._report.figure_style import Look, brief, drawn, looks, loss_axis, notes
+from ravine.comparison._report.figure_style import MarkerStyle, brief, drawn, loss_axis, marker_styles, notes
 from ravine.comparison._report.report_data import ReportData
 from ravine.plotting._curves import name_lines, shortened
 from ravine.plotting._style import blank, tidy
@@ -19,7 +19,7 @@ SIZE = 9.5, 5.6  # inches
 
 def curves(data: ReportData) -> Any:
     """The median loss of each optimizer's fresh runs on the way, the band from best to worst, and the target."""
-    found, judgement, seen = data.curves, data.judgement, looks(data.labels)
+    found, judgement, styles = data.curves, data.judgement, marker_styles(data.labels)
     figure = blank(*SIZE)
     axes = figure.add_subplot()
     values = [v for band in found.values() for v in (*band.low, *band.median)]
@@ -29,14 +29,14 @@ def curves(data: ReportData) -> Any:
     bottom, top = axes.get_ylim()
     ends = []
     for label, band in found.items():
-        look = seen[label]
+        style = styles[label]
         if band.diverged:  # a band to infinity would cover all others: its lower edge says as much
-            axes.plot(band.steps, drawn(band.low), color=look.line.colour, linewidth=0.8, alpha=0.7, zorder=2)
+            axes.plot(band.steps, drawn(band.low), color=style.line.colour, linewidth=0.8, alpha=0.7, zorder=2)
         else:
-            axes.fill_between(band.steps, band.low, band.high, color=look.line.colour, alpha=_band(found), linewidth=0)
+            axes.fill_between(band.steps, band.low, band.high, color=style.line.colour, alpha=_band(found), linewidth=0)
         median = np.maximum(drawn(band.median), bottom)
-        axes.plot(band.steps, median, **look.line.options(), marker="o" if len(median) == 1 else "")
-        ends.append((label, _end(median, top), look.line))
+        axes.plot(band.steps, median, **style.line.options(), marker="o" if len(median) == 1 else "")
+        ends.append((label, _end(median, top), style.line))
     axes.set_xlim(0, max((band.steps[-1] for band in found.values()), default=1))
     axes.set_xlabel("step")
     axes.set_ylabel("validation loss")
@@ -76,7 +76,7 @@ def _mark_target(axes: Any, loss: float) -> None:
 def sensitivity(data: ReportData) -> Any:
     """Score against the first hyperparameter that was searched; failures in a strip on top, a row for each optimizer."""
     name = next(iter(data.sensitivity))
-    found, most, seen = data.sensitivity[name].marks, data.ceiling, looks(data.labels)
+    found, most, styles = data.sensitivity[name].marks, data.ceiling, marker_styles(data.labels)
     alone = {entry.label for entry in data.optimizers if len(entry.searched) == 1}
     failed = [label for label, marks in found.items() if any(not m.score <= most for m in marks)]
     figure = blank(SIZE[0], SIZE[1] + 0.2 * len(failed))
@@ -88,20 +88,20 @@ def sensitivity(data: ReportData) -> Any:
         axes = figure.add_subplot()
     loss_axis(axes, [m.score for marks in found.values() for m in marks if m.score <= most])
     for label, marks in found.items():
-        look = seen[label]
+        style = styles[label]
         shown = [m for m in marks if m.score <= most]
         first = [m for m in shown if m.seed == TUNING_SEED]
         if label in alone:  # with more, neighbours in one differ in the others
-            thin = {**look.line.options(), "linewidth": 1.0, "alpha": 0.8}
+            thin = {**style.line.options(), "linewidth": 1.0, "alpha": 0.8}
             axes.plot([m.value for m in first], [m.score for m in first], **thin)
-        axes.plot([m.value for m in shown], [m.score for m in shown], **look.marks())
+        axes.plot([m.value for m in shown], [m.score for m in shown], **style.marks())
         chosen = [m for m in shown if m.chosen]
         if chosen:
             ring = {"markersize": 9.5, "markeredgecolor": "black", "markeredgewidth": 1.4, "zorder": 7}
             mean = float(np.mean([m.score for m in chosen]))
-            axes.plot([chosen[0].value], [mean], **{**look.marks(), **ring})
+            axes.plot([chosen[0].value], [mean], **{**style.marks(), **ring})
         axes.plot(
-            [], [], **{**look.line.options(), **look.marks(), "linestyle": look.line.dashes}, label=shortened(label)
+            [], [], **{**style.line.options(), **style.marks(), "linestyle": style.line.dashes}, label=shortened(label)
         )
     if all(m.value > 0 for marks in found.values() for m in marks):
         axes.set_xscale("log")
@@ -112,17 +112,17 @@ def sensitivity(data: ReportData) -> Any:
     for text in legend.texts:
         text.set_parse_math(False)
     if strip is not None:
-        _failures(strip, {label: found[label] for label in failed}, most, seen)
+        _failures(strip, {label: found[label] for label in failed}, most, styles)
     about = "Each mark is a training; large with a black edge: the chosen point, mean over its seeds. "
     about += "Above: × diverged, △ ended far above the losses that trainings start with." if failed else ""
     notes(figure, about)
     return figure
 
 
-def _failures(strip: Any, found: Mapping[str, Sequence[Mark]], most: float, seen: Mapping[str, Look]) -> None:
+def _failures(strip: Any, found: Mapping[str, Sequence[Mark]], most: float, styles: Mapping[str, MarkerStyle]) -> None:
     """Trainings that diverged or ended far too high, in a row for each optimizer."""
     for row, (label, marks) in enumerate(found.items()):
-        colour = seen[label].line.colour
+        colour = styles[label].line.colour
         for mark, values in (
             ("x", [m.value for m in marks if not math.isfinite(m.score)]),
             ("^", [m.value for m in marks if math.isfinite(m.score) and m.score > most]),
@@ -148,19 +148,19 @@ def budget(data: ReportData) -> Any:
     """The expected loss of the best of so many points, with the band that holds most subsets of that size."""
     from matplotlib.ticker import NullFormatter, NullLocator
 
-    found, seen = data.judgement.budget, looks(data.labels)
+    found, styles = data.judgement.budget, marker_styles(data.labels)
     figure = blank(*SIZE)
     axes = figure.add_subplot()
     loss_axis(axes, [v for curve in found.values() for v in (*curve.low, *curve.expected)], data.ceiling)
     bottom, top = axes.get_ylim()
     ends = []
     for label, curve in found.items():
-        look = seen[label]
-        axes.fill_between(curve.points, curve.low, curve.high, color=look.line.colour, alpha=_band(found), linewidth=0)
+        style = styles[label]
+        axes.fill_between(curve.points, curve.low, curve.high, color=style.line.colour, alpha=_band(found), linewidth=0)
         expected = np.maximum(curve.expected, bottom)
-        style = {**look.line.options(), **look.marks(), "linestyle": look.line.dashes}
-        axes.plot(curve.points, expected, **style)
-        ends.append((label, _end(expected, top), look.line))
+        options = {**style.line.options(), **style.marks(), "linestyle": style.line.dashes}
+        axes.plot(curve.points, expected, **options)
+        ends.append((label, _end(expected, top), style.line))
     ticks = sorted({k for curve in found.values() for k in curve.points})
     axes.set_xscale("log", base=2)
     # the last number is all the points: its neighbour below may be too near to be named

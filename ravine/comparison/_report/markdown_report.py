@@ -69,7 +69,7 @@ def _spaces(data: ReportData) -> list[str]:
 
 def _failures(data: ReportData) -> list[str]:
     """What trainings raised: how many of which optimizer, with the last line of the traceback."""
-    seen = Counter((row.job.label, last_line(row.outcome.error)) for row in data.trials if row.outcome.error)
+    seen = Counter((row.trial.label, last_line(row.result.error)) for row in data.trials if row.result.error)
     if not seen:
         return []
     lines = [f"- {code(label)}: {count(n, 'training')} raised {code(what)}" for (label, what), n in seen.items()]
@@ -87,13 +87,13 @@ def _formulas(data: ReportData) -> list[str]:
 
 
 def _source(data: ReportData) -> list[str]:
-    about, spec = data.about, data.spec
+    origin, spec = data.origin, data.spec
     versions = ", ".join(f"{name} {version}" for name, version in spec.versions.items())
-    facts = [("Spec", spec.hash), ("Versions", versions), ("Machine", about.machine), ("Study", about.study)]
-    facts.append(("Storage", about.storage))
+    facts = [("StudySpec", spec.hash), ("Versions", versions), ("Machine", origin.machine), ("Study", origin.study)]
+    facts.append(("Storage", origin.storage))
     parts = ["## Where this comes from", "\n".join(f"- {name}: {code(fact)}" for name, fact in facts if fact)]
-    if about.command:
-        parts += ["The same study again:", fenced(about.command, "sh")]
-    if about.study:
-        parts += ["One training again, by its key in the table of trials:", fenced(about.rerun("KEY"), "sh")]
+    if origin.command:
+        parts += ["The same study again:", fenced(origin.command, "sh")]
+    if origin.study:
+        parts += ["One training again, by its key in the table of trials:", fenced(origin.rerun("KEY"), "sh")]
     return parts

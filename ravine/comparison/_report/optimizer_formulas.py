@@ -35,8 +35,10 @@ def formulas(record: StudyRecord) -> dict[str, Formula]:
     """The formulas of all optimizers at their chosen points, in the order of the spec."""
     chosen, optimizers = record.stage.chosen, record.optimizers
     return {
-        arm.label: _formula(optimizers[arm.label], chosen.get(arm.label, {})) if arm.label in optimizers else Formula()
-        for arm in record.spec.arms
+        config.label: _formula(optimizers[config.label], chosen.get(config.label, {}))
+        if config.label in optimizers
+        else Formula()
+        for config in record.spec.optimizers
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ravine.comparison._judge.number_text import count
 from ravine.comparison._report.report_data import ReportData
-from ravine.comparison._study.study_spec import AGAIN_SEEDS
+from ravine.comparison._study.study_spec import REEVALUATION_SEEDS
 
 
 def protocol_text(data: ReportData) -> str:
@@ -13,9 +13,9 @@ def protocol_text(data: ReportData) -> str:
     every = {entry.points for entry in data.optimizers}
     tried = f"{min(every)} to {max(every)} points" if len(every) > 1 else count(max(every, default=0), "point")
     said = [f"Every optimizer was tried at {tried} of its search space with one seed"]
-    if spec.again and AGAIN_SEEDS:
+    if spec.finalists and REEVALUATION_SEEDS:
         said[0] += (
-            f", and its best {min(spec.again, max(every, default=0))} with {count(len(AGAIN_SEEDS), 'more seed')}"
+            f", and its best {min(spec.finalists, max(every, default=0))} with {count(len(REEVALUATION_SEEDS), 'more seed')}"
         )
     said[0] += "; the point with the least mean validation loss was chosen."
     if max(every, default=0) > spec.points:

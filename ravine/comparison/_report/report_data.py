@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ravine.comparison._judge import Arm, Judgement, StepsToTarget
+from ravine.comparison._judge import Judgement, OptimizerRuns, StepsToTarget
 from ravine.comparison._report.figure_data import (
     Band,
     Sensitivity,
@@ -18,10 +18,10 @@ from ravine.comparison._report.figure_data import (
     update_ratios,
 )
 from ravine.comparison._report.optimizer_formulas import Formula, formulas
-from ravine.comparison._study.step_seconds import Seconds
-from ravine.comparison._study.study_record import About, StudyRecord
-from ravine.comparison._study.study_spec import Spec
-from ravine.comparison._study.trial import Job, Outcome
+from ravine.comparison._study.step_seconds import StepSeconds
+from ravine.comparison._study.study_record import Origin, StudyRecord
+from ravine.comparison._study.study_spec import StudySpec
+from ravine.comparison._study.trial import Trial, TrialResult
 from ravine.optim.search import Range
 
 
@@ -46,17 +46,17 @@ class ResultRow:
     steps: StepsToTarget | None
     losses: Sequence[float]
     metrics: Mapping[str, Sequence[float]]
-    seconds: Seconds | None
+    seconds: StepSeconds | None
     tuning_diverged: float | None
 
 
 @dataclass(frozen=True)
 class SearchedRange:
-    """Where a hyperparameter was looked for: its range as declared and as widened, and the chosen value, if any."""
+    """Where a hyperparameter was looked for: its range as declared and as expanded, and the chosen value, if any."""
 
     name: str
     declared: Range
-    widened: Range
+    expanded: Range
     chosen: float | None
 
 
@@ -85,8 +85,8 @@ class OptimizerEntry:
 class TrialRow:
     """A training that is done, and the name under which it is kept."""
 
-    job: Job
-    outcome: Outcome
+    trial: Trial
+    result: TrialResult
     key: str
 
 
@@ -95,7 +95,7 @@ class ReportData:
     """Everything that a report shows.
 
     Attributes:
-        spec, about: what was declared, and where the study comes from.
+        spec, origin: what was declared, and where the study comes from.
         judgement: what the study shows.
         results: a row for each optimizer, the best first.
         curves: the losses of the fresh runs on the way, by optimizer; one whose runs all diverged is left out.
@@ -107,8 +107,8 @@ class ReportData:
         figures: the names of the figures that there are numbers for.
     """
 
-    spec: Spec
-    about: About
+    spec: StudySpec
+    origin: Origin
     judgement: Judgement
     results: Sequence[ResultRow]
     curves: Mapping[str, Band]
@@ -144,32 +144,32 @@ def report_data(record: StudyRecord, judgement: Judgement) -> ReportData:
         record: a complete study.
         judgement: what it says.
     """
-    arms = {arm.name: arm for arm in record.arms}
+    runs = {each.name: each for each in record.runs}
     searched = hyperparameters(record.spec)
     return ReportData(
         spec=record.spec,
-        about=record.about,
+        origin=record.origin,
         judgement=judgement,
-        results=[_result(arms[label], judgement, record.seconds.get(label)) for label in ranked(judgement)],
-        curves=bands(record.arms),
-        sensitivity={name: sensitivity(record.spec, record.arms, name) for name in searched},
-        ceiling=ceiling(record.jobs),
-        update_ratios=update_ratios(record.jobs),
+        results=[_result(runs[label], judgement, record.seconds.get(label)) for label in ranked(judgement)],
+        curves=bands(record.runs),
+        sensitivity={name: sensitivity(record.spec, record.runs, name) for name in searched},
+        ceiling=ceiling(record.trials),
+        update_ratios=update_ratios(record.trials),
         optimizers=_optimizers(record),
-        trials=[TrialRow(job, outcome, job.key(record.spec)) for job, outcome in record.jobs],
+        trials=[TrialRow(trial, result, trial.key(record.spec)) for trial, result in record.trials],
         figures=figure_names(judgement, searched),
     )
 
 
-def _result(arm: Arm, judgement: Judgement, seconds: Seconds | None) -> ResultRow:
-    runs = [run for run in arm.runs if not run.diverged]
-    names = dict.fromkeys(name for run in arm.runs for name in run.metrics)
-    sweep = arm.sweep
+def _result(measured: OptimizerRuns, judgement: Judgement, seconds: StepSeconds | None) -> ResultRow:
+    runs = [run for run in measured.runs if not run.diverged]
+    names = dict.fromkeys(name for run in measured.runs for name in run.metrics)
+    sweep = measured.sweep
     return ResultRow(
-        arm.name,
-        arm.point or {},
-        len(arm.runs),
-        judgement.steps.get(arm.name),
+        measured.name,
+        measured.point or {},
+        len(measured.runs),
+        judgement.steps.get(measured.name),
         [run.score for run in runs],
         {name: [run.metrics[name] for run in runs if name in run.metrics] for name in names},
         seconds,
@@ -178,13 +178,13 @@ def _result(arm: Arm, judgement: Judgement, seconds: Seconds | None) -> ResultRo
 
 
 def _optimizers(record: StudyRecord) -> list[OptimizerEntry]:
-    stage, found = record.stage, formulas(record)
+    stage, by_label = record.stage, formulas(record)
     entries = []
-    for arm, tuning in zip(record.spec.arms, stage.tunings, strict=True):
-        point = stage.chosen.get(arm.label, {})
-        searched = [SearchedRange(n, r, tuning.space[n], point.get(n)) for n, r in arm.space.items()]
-        edge = stage.edges.get(arm.label, "")
-        spec = record.optimizers.get(arm.label)
+    for config, tuning in zip(record.spec.optimizers, stage.tunings, strict=True):
+        point = stage.chosen.get(config.label, {})
+        searched = [SearchedRange(n, r, tuning.space[n], point.get(n)) for n, r in config.space.items()]
+        edge = stage.edges.get(config.label, "")
+        spec = record.optimizers.get(config.label)
         given = {} if spec is None else {name: str(value) for name, value in spec.given.items()}
-        entries.append(OptimizerEntry(arm.label, found[arm.label], given, searched, len(tuning.points), edge))
+        entries.append(OptimizerEntry(config.label, by_label[config.label], given, searched, len(tuning.points), edge))
     return entries

@@ -36,10 +36,10 @@ def report_page(data: ReportData) -> bytes:
         unwatched=[label for label in labels if label not in data.update_ratios],
         seconds=tables.seconds(data),
         optimizers=[(entry, searched_rows(entry)) for entry in data.optimizers],
-        curses=tables.curses(judgement),
+        selection_bias=tables.selection_bias(judgement),
         failures=failures(data),
         trials=trial_table(data),
         declaration=declaration(data),
         spec=declaration_json(data),
-        about=data.about,
+        origin=data.origin,
     )

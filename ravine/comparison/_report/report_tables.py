@@ -126,7 +126,7 @@ def runs(judgement: Judgement) -> Table:
 def differences(judgement: Judgement, name: str) -> Table:
     """Every optimizer against the base in one measure."""
     pairs, base = judgement.pairs[name], judgement.base[name]
-    ratio = bool(pairs) and pairs[0].measure.ratio
+    ratio = bool(pairs) and pairs[0].metric.ratio
     rows = []
     for p in pairs:
         middle, low, high = (math.exp(v) if ratio else v for v in (p.difference, p.low, p.high))
@@ -163,11 +163,11 @@ def seconds(data: ReportData) -> Table:
     return Table("Milliseconds of one step", ("optimizer", "whole step", "optimizer's part", "share"), rows)
 
 
-def curses(judgement: Judgement) -> Table:
+def selection_bias(judgement: Judgement) -> Table:
     """The score of the chosen point in tuning beside that on fresh seeds."""
     rows = [
-        [label, str(c.points), short(c.tuning), short(c.fresh), short(c.optimism), short(c.expected), short(c.error)]
-        for label, c in judgement.curses.items()
+        [label, str(b.points), short(b.tuning), short(b.fresh), short(b.bias), short(b.expected), short(b.error)]
+        for label, b in judgement.selection_bias.items()
     ]
     return Table(
         "Validation loss of the chosen point",

@@ -11,9 +11,7 @@ _LEFT_OUT = ("test loss", "diverged in tuning")  # a terminal is narrow, and the
 def title(data: ReportData) -> str:
     """What was compared, in one line."""
     spec = data.spec
-    return (
-        f"{spec.task}: {len(spec.arms)} optimizers, {spec.points} points, {spec.seeds} fresh seeds, {spec.steps} steps"
-    )
+    return f"{spec.task}: {len(spec.optimizers)} optimizers, {spec.points} points, {spec.seeds} fresh seeds, {spec.steps} steps"
 
 
 def table(data: ReportData) -> tuple[list[str], list[list[str]]]:

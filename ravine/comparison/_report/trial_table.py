@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ravine.comparison._judge.number_text import count, listed
 from ravine.comparison._report.report_data import ReportData, TrialRow
 from ravine.comparison._report.report_tables import short
-from ravine.comparison._study.trial import Job, Outcome
+from ravine.comparison._study.trial import Trial, TrialResult
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Trials:
+class TrialTable:
     """All trainings: of each row the place of its optimizer, its cells and its key."""
 
     columns: Sequence[Column]
@@ -45,11 +45,11 @@ class Failure:
     trainings: Sequence[str]
 
 
-def trial_table(data: ReportData) -> Trials:
+def trial_table(data: ReportData) -> TrialTable:
     """All trainings that are done, tuning first."""
     places = {label: index for index, label in enumerate(data.labels)}
     searched = list(data.sensitivity)
-    metrics = list(dict.fromkeys(name for row in data.trials for name in row.outcome.metrics))
+    metrics = list(dict.fromkeys(name for row in data.trials for name in row.result.metrics))
     columns = [
         Column("optimizer", False),
         Column("kind", False),
@@ -61,34 +61,37 @@ def trial_table(data: ReportData) -> Trials:
     ]
     rows = []
     for row in data.trials:
-        job, outcome = row.job, row.outcome
+        trial, result = row.trial, row.result
         cells = [
-            Cell(job.label),
-            Cell(job.kind),
-            Cell(str(job.seed), job.seed),
-            *(_number(job.point.get(name, math.nan)) for name in searched),
-            _number(math.nan if outcome.diverged else outcome.score),
-            *(_number(outcome.metrics.get(name, math.nan)) for name in metrics),
-            Cell(_state(outcome)),
+            Cell(trial.label),
+            Cell(trial.kind),
+            Cell(str(trial.seed), trial.seed),
+            *(_number(trial.point.get(name, math.nan)) for name in searched),
+            _number(math.nan if result.diverged else result.score),
+            *(_number(result.metrics.get(name, math.nan)) for name in metrics),
+            Cell(_state(result)),
         ]
-        rows.append((places[job.label], cells, row.key))
-    return Trials(columns, rows)
+        rows.append((places[trial.label], cells, row.key))
+    return TrialTable(columns, rows)
 
 
 def failures(data: ReportData) -> list[Failure]:
     """The errors that trainings raised; those with the same traceback are one."""
-    found: dict[str, list[TrialRow]] = {}
+    by_error: dict[str, list[TrialRow]] = {}
     for row in data.trials:
-        if row.outcome.error:
-            found.setdefault(row.outcome.error, []).append(row)
+        if row.result.error:
+            by_error.setdefault(row.result.error, []).append(row)
     return [
         Failure(
             f"{last_line(error)} "
-            f"({count(len(rows), 'training')} of {listed(list(dict.fromkeys(row.job.label for row in rows)))})",
+            f"({count(len(rows), 'training')} of {listed(list(dict.fromkeys(row.trial.label for row in rows)))})",
             error,
-            [f"{row.job.label}, {row.job.kind}, seed {row.job.seed}{_point(row.job)}, key {row.key}" for row in rows],
+            [
+                f"{row.trial.label}, {row.trial.kind}, seed {row.trial.seed}{_point(row.trial)}, key {row.key}"
+                for row in rows
+            ],
         )
-        for error, rows in found.items()
+        for error, rows in by_error.items()
     ]
 
 
@@ -101,9 +104,9 @@ def _number(value: float) -> Cell:
     return Cell(short(value, 4), float(f"{value:.9g}")) if math.isfinite(value) else Cell("–")
 
 
-def _state(outcome: Outcome) -> str:
-    return "failed" if outcome.error else "diverged" if outcome.diverged else "finished"
+def _state(result: TrialResult) -> str:
+    return "failed" if result.error else "diverged" if result.diverged else "finished"
 
 
-def _point(job: Job) -> str:
-    return "".join(f", {name} {short(value, 4)}" for name, value in job.point.items())
+def _point(trial: Trial) -> str:
+    return "".join(f", {name} {short(value, 4)}" for name, value in trial.point.items())

@@ -1,4 +1,4 @@
-"""What decides a study's numbers beside its spec, and that it is the same wherever trials run: versions and files."""
+"""The code that decides a study's numbers: which version it had, and that it is the same wherever trials run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 import ravine
 from ravine._files import code
-from ravine.comparison._study.study_spec import Spec
+from ravine.comparison._study.study_spec import StudySpec
 from ravine.errors import DataError
 from ravine.optim import _optimizer_file as optimizer_file
 from ravine.optim._spec import OptimizerSpec, parse
@@ -27,17 +27,16 @@ def versions_of(task: str, optimizers: Iterable[OptimizerSpec]) -> dict[str, str
         task: the task as it was named, which may be a file.
         optimizers: those that take part, of which some may be from files.
     """
-    found = installed()
+    versions = installed()
     if task.endswith(".py") and Path(task).is_file():
-        found[task] = optimizer_file.version_of(task)
-    return found | {one.code: one.version for one in optimizers if one.code}
+        versions[task] = optimizer_file.version_of(task)
+    return versions | {one.code: one.version for one in optimizers if one.code}
 
 
-def check(spec: Spec) -> dict[str, OptimizerSpec]:
-    """Refuse to run trials of a study with packages or files that are not those it was declared with.
+def load_optimizers(spec: StudySpec) -> dict[str, OptimizerSpec]:
+    """The optimizers of a study, by label, if packages and files are those that it was declared with.
 
-    Returns:
-        The optimizers by label. Their files are run once, here: a file that changes later changes no trial of this process.
+    Files are run once, here: one that changes later changes no trial of this process.
 
     Raises:
         DataError: a package has another version, or a file is missing or has another content.
@@ -64,4 +63,4 @@ def check(spec: Spec) -> dict[str, OptimizerSpec]:
                 f"{file} is not the file that the study was made with: its content is {here} here ({path}), "
                 f"{version} in the study. Bring that file back, or make another study with this one."
             )
-    return {arm.label: parse(arm.label, versions=spec.versions) for arm in spec.arms}
+    return {config.label: parse(config.label, versions=spec.versions) for config in spec.optimizers}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ravine.comparison._study.code_versions import versions_of
 from ravine.comparison._study.spaces import read
-from ravine.comparison._study.study_spec import ArmSpec, Spec
-from ravine.comparison._study.trial import parted
+from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
+from ravine.comparison._study.trial import validation_split
 from ravine.errors import OptionError, nearest
 from ravine.optim._search_space import check_searched, default_space
 from ravine.optim._spec import OptimizerSpec
@@ -47,7 +47,7 @@ def declare(
     space: Path | None = None,
     reference: str = "",
     data: Path | None = None,
-) -> Spec:
+) -> StudySpec:
     """The spec of a study.
 
     Args:
@@ -64,7 +64,7 @@ def declare(
     """
     if preset not in PRESETS:
         raise OptionError(f"There is no preset {preset!r}. {nearest(preset, PRESETS)}")
-    how = PRESETS[preset]
+    amount = PRESETS[preset]
     for name, value in (("points", points), ("seeds", seeds), ("steps", steps)):
         if value is not None and not 1 <= value <= _MOST[name]:
             raise OptionError(f"{name} = {value}: a comparison needs at least 1, and at most {_MOST[name]:,}.")
@@ -79,18 +79,18 @@ def declare(
     if schedule:
         schedules.parse(schedule)
     spaces = {} if space is None else read(space, labels)
-    arms = tuple(ArmSpec(one.label, spaces.get(one.label) or default_space(one)) for one in optimizers)
-    for one, arm in zip(optimizers, arms, strict=True):
-        one.check_complete(arm.space)
-        check_searched(one, arm.space)
-    epochs = task.quick_epochs if how.quick else task.epochs
-    return Spec(
+    configs = tuple(OptimizerConfig(one.label, spaces.get(one.label) or default_space(one)) for one in optimizers)
+    for one, config in zip(optimizers, configs, strict=True):
+        one.check_complete(config.space)
+        check_searched(one, config.space)
+    epochs = task.quick_epochs if amount.quick else task.epochs
+    return StudySpec(
         task=named,
         data=None if data is None else str(data),
-        arms=arms,
-        steps=steps or epochs * parted(task, 0)[0].steps_per_epoch,
-        points=points or how.points,
-        seeds=seeds or how.seeds,
+        optimizers=configs,
+        steps=steps or epochs * validation_split(task, 0)[0].steps_per_epoch,
+        points=points or amount.points,
+        seeds=seeds or amount.seeds,
         schedule=schedule,
         reference=reference,
         versions=versions_of(named, optimizers),

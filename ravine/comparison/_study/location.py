@@ -13,7 +13,7 @@ _OUT = Path("ravine-out")
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """A study's name, its storage (a URL, or the path of a journal file), and the folder of its report."""
 
     study: str
@@ -21,15 +21,15 @@ class Place:
     folder: Path
 
 
-def usual(study: str) -> Path:
+def default_folder(study: str) -> Path:
     """The folder of a study that was given none."""
     return _OUT / study
 
 
-def choose(task: str, study: str | None, storage: str | None, out: Path | None) -> Place:
-    """The place of a study, whose folder is made.
+def choose_location(task: str, study: str | None, storage: str | None, out: Path | None) -> Location:
+    """The location of a study, whose folder is made.
 
-    A study that was named, by itself or by its folder, is gone on with if it is there; without a name it is a new one.
+    A study that is named, by itself or by its folder, is resumed if it is there; without a name it is a new one.
 
     Args:
         task: the task's name.
@@ -44,13 +44,15 @@ def choose(task: str, study: str | None, storage: str | None, out: Path | None) 
     if out is not None:
         folder = out
     elif study is not None or storage is not None:
-        folder = usual(name)
+        folder = default_folder(name)
     else:
-        folder = files.fresh(usual(name))
+        folder = files.fresh(default_folder(name))
         name = folder.name
-    kept = storage or str(folder / JOURNAL)
-    begun = storage is not None or (folder / JOURNAL).is_file()
-    if out is not None and not begun and folder.is_dir() and any(folder.iterdir()):
-        raise OptionError(f"The folder {folder} is not empty and has no {JOURNAL} to go on with. Name another (--out).")
+    journal = folder / JOURNAL
+    resumes = storage is not None or journal.is_file()
+    if out is not None and not resumes and folder.is_dir() and any(folder.iterdir()):
+        raise OptionError(
+            f"The folder {folder} is not empty, and has no {JOURNAL} to resume. Name another folder (--out)."
+        )
     files.claim(folder, force=True)
-    return Place(name, kept, folder)
+    return Location(name, storage or str(journal), folder)

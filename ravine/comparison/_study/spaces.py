@@ -22,14 +22,14 @@ Space = Mapping[str, Range]
 def points(space: Space, count: int, *, first: int = 0, seed: int = 0) -> list[Point]:
     """Points number ``first`` to ``first + count`` of a scrambled Halton sequence over the space (Owen, 2017).
 
-    The same ``seed`` gives the same sequence, so later points go on where earlier ones ended.
+    The same ``seed`` gives the same sequence, so later points continue where earlier ones ended.
     """
     # in the order of the names: a space that was written down and read again may have another
-    found = _points(tuple(sorted(space.items(), key=lambda item: item[0])), count, first, seed)
-    return [{name: point[name] for name in space} for point in found]
+    drawn = _points(tuple(sorted(space.items(), key=lambda item: item[0])), count, first, seed)
+    return [{name: point[name] for name in space} for point in drawn]
 
 
-@lru_cache(1000)  # every look at a study asks for all of them
+@lru_cache(1000)  # whoever asks how far a study is asks for all of them
 def _points(space: tuple[tuple[str, Range], ...], count: int, first: int, seed: int) -> tuple[Point, ...]:
     if not space:
         return ({},) if first == 0 else ()
@@ -77,7 +77,7 @@ def read(path: Path, known: list[str]) -> dict[str, dict[str, Range]]:
         raise OptionError(f"The space file {path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise OptionError(f"The space file {path} is not TOML: {error}.") from error
-    found: dict[str, dict[str, Range]] = {}
+    spaces: dict[str, dict[str, Range]] = {}
     for name, rows in content.items():
         if isinstance(rows, dict) and {"low", "high"} & rows.keys() and name not in known:
             raise OptionError(f"{path}: {name} stands outside of a table; write [{known[0]}] in the line above it.")
@@ -85,15 +85,15 @@ def read(path: Path, known: list[str]) -> dict[str, dict[str, Range]]:
             raise OptionError(f"{path}: no optimizer {name!r} takes part. {nearest(name, known)}")
         if not isinstance(rows, dict) or not rows:
             raise OptionError(f"{path}: [{name}] is empty; give at least lr = {{ low = 1e-4, high = 1.0 }}.")
-        found[name] = {hyper: _range(value, f"{path}: [{name}] {hyper}") for hyper, value in rows.items()}
-    return found
+        spaces[name] = {hyper: _range(value, f"{path}: [{name}] {hyper}") for hyper, value in rows.items()}
+    return spaces
 
 
 def _range(value: Any, where: str) -> Range:
     if not isinstance(value, dict) or not {"low", "high"} <= value.keys() <= {"low", "high", "scale"}:
         raise OptionError(f"{where} = {value!r}: write {{ low = 1e-4, high = 1.0 }}, and a scale if it is not log.")
     try:
-        found = Range(**value)
+        values = Range(**value)
     except OptionError as error:
         raise OptionError(f"{where}: {error}") from None
-    return checked(found, where.rpartition(" ")[2], where)
+    return checked(values, where.rpartition(" ")[2], where)

@@ -12,7 +12,7 @@ from ravine.comparison._report.explanations import EXPLAINED
 from ravine.comparison._report.markdown_report import markdown_report
 from ravine.comparison._report.protocol_text import protocol_text
 from ravine.comparison._report.result_table import mean_and_spread, result_table
-from ravine.comparison._study.study_record import About
+from ravine.comparison._study.study_record import Origin
 
 HOSTILE = ["a|b", "`tick`", "<script>alert(1)</script>", "![x](http://e.org/x.png)", "two\nlines"]
 
@@ -74,7 +74,7 @@ def test_the_table_has_the_numbers(found):
     result, judgement, _ = found
     heads, lines = result_table(result.report)
     rows = {line[0]: dict(zip(heads, line, strict=True)) for line in lines}
-    rmsprop = next(arm for arm in result.record.arms if arm.name == "rmsprop")
+    rmsprop = next(each for each in result.record.runs if each.name == "rmsprop")
     assert list(rows) == result.report.ranked
     name, value = rows["rmsprop"]["best point"].split()
     assert (name, float(value)) == ("lr", pytest.approx(rmsprop.point["lr"], rel=0.01))
@@ -107,8 +107,8 @@ def test_means_are_rounded_to_what_is_known(values, expected):
 
 def test_hostile_labels_are_only_names():
     result = study(dict(zip(HOSTILE, (0.3, 0.31, 0.32, 0.33, 0.34), strict=True)), points=3, seeds=3)
-    about = About("a`b", "x|y", "ravine compare `x`\n```\n<b>", "<i>machine</i>")
-    report = markdown_report(changed(result, about=about).report)
+    about = Origin("a`b", "x|y", "ravine compare `x`\n```\n<b>", "<i>machine</i>")
+    report = markdown_report(changed(result, origin=about).report)
     tokens = [child for token in parsed(report) for child in (token, *(token.children or []))]
     kinds = {token.type for token in tokens}
     assert not kinds & {"html_block", "html_inline", "link_open"}
@@ -145,7 +145,7 @@ def test_a_widened_space_says_what_was_declared(found):
 
 
 def test_an_empty_origin_is_left_out():
-    result = study({"sgd": 0.3}, points=2, seeds=2, about=About())
+    result = study({"sgd": 0.3}, points=2, seeds=2, origin=Origin())
     report = markdown_report(result.report)
     assert "Storage" not in report
     assert "```sh" not in report

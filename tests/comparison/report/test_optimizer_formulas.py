@@ -7,14 +7,14 @@ import pytest
 from studies import parsed, study
 
 from ravine.comparison._report.optimizer_formulas import Formula, formulas
-from ravine.comparison._study.study_spec import ArmSpec
+from ravine.comparison._study.study_spec import OptimizerConfig
 from ravine.optim import RMSprop
 
 
-def with_arms(result, *arms):
+def with_optimizers(result, *configs):
     """The same study as if its optimizers were others: formulas ask only the spec."""
-    labels = [arm.label for arm in arms]
-    return replace(result.record, spec=replace(result.spec, arms=arms), outcomes={}, optimizers=parsed(labels))
+    labels = [config.label for config in configs]
+    return replace(result.record, spec=replace(result.spec, optimizers=configs), results={}, optimizers=parsed(labels))
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,8 @@ def test_each_has_its_lines_and_its_source(result):
 
 
 def test_the_formula_is_that_of_the_label(result):
-    arms = (ArmSpec("rmsprop:centered=True", {}), ArmSpec("sgd:momentum=0.9,nesterov=True", {}))
-    centered, nesterov = formulas(with_arms(result, *arms)).values()
+    configs = (OptimizerConfig("rmsprop:centered=True", {}), OptimizerConfig("sgd:momentum=0.9,nesterov=True", {}))
+    centered, nesterov = formulas(with_optimizers(result, *configs)).values()
     assert any("grad_avg" in line for line in centered.lines)
     assert "u = g + μ · momentum_bufferₜ" in nesterov.lines
 
@@ -44,12 +44,12 @@ def test_the_formula_is_that_of_the_chosen_point():
 
 
 def test_sources_of_dialects_and_of_torch(result):
-    arms = (
-        ArmSpec("rmsprop-keras", {}),
-        ArmSpec("torch-rmsprop:alpha=0.9", {}),
-        ArmSpec("rmsprop-optax", {}),
+    configs = (
+        OptimizerConfig("rmsprop-keras", {}),
+        OptimizerConfig("torch-rmsprop:alpha=0.9", {}),
+        OptimizerConfig("rmsprop-optax", {}),
     )
-    keras, torch, optax = formulas(with_arms(result, *arms)).values()
+    keras, torch, optax = formulas(with_optimizers(result, *configs)).values()
     assert keras.source == "Keras 3, keras.optimizers.RMSprop (a dialect of RMSprop)"
     assert optax.lines
     assert torch == Formula(source="torch.optim.RMSprop")
@@ -57,9 +57,9 @@ def test_sources_of_dialects_and_of_torch(result):
 
 @pytest.mark.parametrize("label", ["no such optimizer", "", "<script>", "rmsprop:alpha="])
 def test_an_optimizer_that_cannot_be_made_has_no_formula(result, label):
-    assert formulas(with_arms(result, ArmSpec(label, {}))) == {label: Formula()}
+    assert formulas(with_optimizers(result, OptimizerConfig(label, {}))) == {label: Formula()}
 
 
 def test_an_optimizer_that_refuses_its_options_still_has_its_source(result):
-    (found,) = formulas(with_arms(result, ArmSpec("rmsprop:alpha=-1", {}))).values()
+    (found,) = formulas(with_optimizers(result, OptimizerConfig("rmsprop:alpha=-1", {}))).values()
     assert found == Formula(source=RMSprop.reference)

@@ -10,7 +10,7 @@ from studies import changed, study
 
 from ravine.comparison._report import forest_plots
 from ravine.comparison._report.figure_pngs import FIGURES, figure_pngs
-from ravine.comparison._report.figure_style import looks
+from ravine.comparison._report.figure_style import marker_styles
 from ravine.comparison._report.report_data import report_data
 from ravine.plotting._curves import shortened
 
@@ -85,7 +85,7 @@ def test_all_pictures_are_made(eight, two):
 def test_curves_are_the_medians_with_names_and_a_target(two):
     result, judgement = two
     (axes,) = drawn(result)["curves"].axes
-    medians = [np.median([run.curve[1] for run in arm.runs], axis=0) for arm in result.record.arms]
+    medians = [np.median([run.curve[1] for run in each.runs], axis=0) for each in result.record.runs]
     lines = [line.get_ydata() for line in axes.lines if len(line.get_ydata()) == len(medians[0])]
     assert np.allclose(lines, medians)
     assert len(axes.collections) == 2
@@ -106,8 +106,10 @@ def test_a_diverged_run_has_no_band_and_is_counted(eight):
 
 def test_scores_that_failed_stand_in_a_strip_and_do_not_stretch_the_picture(two):
     result, judgement = two
-    keys = [job.key(result.spec) for job, outcome in result.record.jobs if not outcome.diverged and job.label == "adam"]
-    wild = changed(result, outcomes={**result.outcomes, keys[0]: replace(result.outcomes[keys[0]], score=1e9)})
+    keys = [
+        trial.key(result.spec) for trial, found in result.record.trials if not found.diverged and trial.label == "adam"
+    ]
+    wild = changed(result, results={**result.trial_results, keys[0]: replace(result.trial_results[keys[0]], score=1e9)})
     strip, axes = drawn(wild, judgement)["sensitivity"].axes
     assert axes.get_ylim()[1] < 1
     assert max(y for line in axes.lines for y in line.get_ydata()) < 1
@@ -181,12 +183,11 @@ def test_what_each_measure_is_held_against_is_said(eight):
 
 def test_a_curve_that_rises_far_does_not_stretch_the_picture(two):
     result, judgement = two
-    job, outcome = next((j, o) for j, o in result.record.jobs if j.kind == "confirm" and j.label == "adam")
-    everything = dict(result.outcomes)
-    for other, found in result.record.jobs:
-        if other.kind == "confirm" and other.label == job.label:
-            everything[other.key(result.spec)] = replace(found, losses=(*outcome.losses[:-1], 1e6))
-    figure = drawn(changed(result, outcomes=everything), judgement)["curves"]
+    everything = dict(result.trial_results)
+    for trial, found in result.record.trials:
+        if trial.kind == "final" and trial.label == "adam":
+            everything[trial.key(result.spec)] = replace(found, losses=(*found.losses[:-1], 1e6))
+    figure = drawn(changed(result, results=everything), judgement)["curves"]
     assert figure.axes[0].get_ylim()[1] < 5
 
 
@@ -202,14 +203,14 @@ def test_shown_differences_are_filled_and_others_hollow(eight):
 
 
 def test_every_optimizer_has_a_look_of_its_own():
-    seen = looks(["sgd", "torch-sgd", "adam"]).values()
-    assert len({look.line.colour for look in seen}) == len({look.marker for look in seen}) == 3
+    seen = marker_styles(["sgd", "torch-sgd", "adam"]).values()
+    assert len({style.line.colour for style in seen}) == len({style.marker for style in seen}) == 3
 
 
 def test_without_a_target_and_without_a_search_their_pictures_are_missing(two):
     result, judgement = two
     losses = judgement.pairs["validation loss"]
-    bare = replace(judgement, target=None, steps={}, headline=losses[0].measure, budget={})
+    bare = replace(judgement, target=None, steps={}, headline=losses[0].metric, budget={})
     report = report_data(result.record, bare)
     assert {name for name, _ in figure_pngs(report)} == {"curves.png", "differences.png", "sensitivity.png"}
     assert len(forest_plots.differences(report).axes) == 1
@@ -218,11 +219,11 @@ def test_without_a_target_and_without_a_search_their_pictures_are_missing(two):
 @pytest.mark.parametrize("scale", [1e-20, 1e-3, 1.0, 1e12])
 def test_losses_of_any_size_can_be_drawn(scale):
     result = study({"sgd": 0.3, "adam": 0.31}, points=3, seeds=2)
-    outcomes = {
+    results = {
         key: replace(o, score=o.score * scale, losses=tuple(v * scale for v in o.losses)) if not o.diverged else o
-        for key, o in result.outcomes.items()
+        for key, o in result.trial_results.items()
     }
-    assert {name for name, _ in figure_pngs(changed(result, outcomes=outcomes).report)} == ALL
+    assert {name for name, _ in figure_pngs(changed(result, results=results).report)} == ALL
 
 
 def test_losses_below_zero_are_drawn_on_a_linear_scale():

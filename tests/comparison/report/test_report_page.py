@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
-from studies import ABOUT, changed, study
+from studies import ORIGIN, changed, study
 
 from ravine.comparison._judge import judge
 from ravine.comparison._report import report_data as data_of
@@ -16,7 +16,7 @@ from ravine.comparison._report.chart_data import chart_data, numbers
 from ravine.comparison._report.explanations import EXPLAINED
 from ravine.comparison._report.optimizer_formulas import Formula
 from ravine.comparison._report.report_page import report_page
-from ravine.comparison._study.study_record import About
+from ravine.comparison._study.study_record import Origin
 from ravine.optim.search import Range
 from ravine.plotting._html import strong
 
@@ -98,7 +98,7 @@ def test_every_figure_is_explained_and_every_sentence_of_the_judgement_is_there(
         assert sentence in reader.texts["main"]
     said = [pair.sentence for pairs in judgement.pairs.values() for pair in pairs]
     said += [curve.sentence for curve in judgement.budget.values()]
-    said += [curse.sentence for curse in judgement.curses.values() if curse.shown]
+    said += [bias.sentence for bias in judgement.selection_bias.values() if bias.shown]
     assert len(judgement.pairs) == 4
     for sentence in said:
         assert sentence in reader.texts["main"]
@@ -130,13 +130,13 @@ def test_the_script_gets_the_numbers_of_the_figures(whole):
         [seed, steps] for seed, steps in judgement.steps["sgd"].steps.items() if not math.isnan(steps)
     ]
     marks = data["sensitivity"]["lr"]["marks"][0]
-    assert sum(m[1] is None for m in marks) == sum(t.diverged for t in result.record.arms[0].trials)
+    assert sum(m[1] is None for m in marks) == sum(t.diverged for t in result.record.runs[0].trials)
     assert {m[0] for m in marks if m[3]} == {result.record.stage.chosen["sgd"]["lr"]}
     assert data["sensitivity"]["lr"]["notes"][0].endswith("12% diverged")
     shown = data["differences"]["steps to target"]
     pair = judgement.pairs["steps to target"][0]
     assert shown["ratio"]
-    assert shown["pairs"][0]["ends"][0] == pytest.approx(pair.times, rel=1e-5)
+    assert shown["pairs"][0]["ends"][0] == pytest.approx(pair.ratio, rel=1e-5)
     loss = data["differences"]["validation loss"]
     assert loss["pairs"][0]["ends"][0] == pytest.approx(judgement.pairs["validation loss"][0].difference, rel=1e-5)
     assert data["differences"]["accuracy"]["higher"]
@@ -154,19 +154,19 @@ def test_the_tables_have_the_numbers_too(whole):
     for name in judgement.pairs:
         for row, pair in zip(tables.differences(judgement, name).rows, judgement.pairs[name], strict=True):
             assert row[-1] == pair.kind
-    assert [row[0] for row in tables.curses(judgement).rows] == list(judgement.curses)
-    for curse in judgement.curses.values():
-        assert tables.short(curse.tuning) in reader.texts["luck"]
+    assert [row[0] for row in tables.selection_bias(judgement).rows] == list(judgement.selection_bias)
+    for bias in judgement.selection_bias.values():
+        assert tables.short(bias.tuning) in reader.texts["luck"]
 
 
 def test_the_table_of_trials_has_every_training_with_its_key_once_and_the_command_once(whole):
     result, _, text, reader, data = whole
     rows = [a for tag, a in reader.elements if tag == "tr" and "data-row" in a]
-    assert len(rows) == len(result.outcomes)
-    for job, _ in result.record.jobs:
-        assert job.key(result.spec) in reader.texts["table"]
-    assert reader.texts["command"] == result.about.rerun("KEY")
-    assert data["command"] + "abc" == result.about.rerun("abc")
+    assert len(rows) == len(result.trial_results)
+    for trial, _ in result.record.trials:
+        assert trial.key(result.spec) in reader.texts["table"]
+    assert reader.texts["command"] == result.origin.rerun("KEY")
+    assert data["command"] + "abc" == result.origin.rerun("abc")
     assert text.count("--rerun") == 2  # where it is read, and where the script has it
     values = sorted(float(a["data-value"]) for tag, a in reader.elements if tag == "td" and "data-value" in a)
     assert values[-1] == 1004
@@ -179,20 +179,20 @@ def test_failures_are_shown_once_with_all_trainings_that_had_them():
     reader = read(result)[1]
     assert "ValueError: <b>made up</b> (3 trainings of sgd and adam)" in reader.texts["failures"]
     assert reader.texts["failures"].count("Traceback (most recent call last)") == 1
-    keys = [job.key(result.spec) for job, outcome in result.record.jobs if outcome.error]
+    keys = [trial.key(result.spec) for trial, found in result.record.trials if found.error]
     assert all(key in reader.texts["failures"] for key in keys)
     assert "b" not in [tag for tag, _ in reader.elements]
     assert "No training raised" in read(study(FLOORS))[1].texts["failures"]
 
 
 def test_hostile_names_are_text(monkeypatch):
-    about = About(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
-    result = study({HOSTILE: 0.3, "adam": 0.5}, about=about)
-    done = dict(result.outcomes)
-    for key, outcome in done.items():
-        metrics = {HOSTILE: 1.0, **outcome.metrics} if outcome.metrics else {}
-        done[key] = dataclasses.replace(outcome, watch={HOSTILE: 1e-3}, metrics=metrics)
-    result = changed(result, outcomes=done)
+    about = Origin(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+    result = study({HOSTILE: 0.3, "adam": 0.5}, origin=about)
+    done = dict(result.trial_results)
+    for key, found in done.items():
+        metrics = {HOSTILE: 1.0, **found.metrics} if found.metrics else {}
+        done[key] = dataclasses.replace(found, watch={HOSTILE: 1e-3}, metrics=metrics)
+    result = changed(result, results=done)
     written = Formula((HOSTILE,), "", HOSTILE)
     monkeypatch.setattr(data_of, "formulas", lambda _: dict.fromkeys([HOSTILE, "adam"], written))
     text, reader, data = read(result)
@@ -224,30 +224,30 @@ def test_spaces_given_options_and_edges_stand_beside_the_formula():
     result = study({f"{name}:eps=1e-6": 0.3 for name in ("adam", "rmsprop", "adamw")}, space={"lr": Range(1e-7, 1e-4)})
     assert len(result.record.stage.edges) == 3  # the best rate is 0.02, and widening goes to 0.01 at most
     reader = read(result)[1]
-    assert reader.texts["formulas"].count("chosen from") == reader.texts["formulas"].count("; widened to") == 3
+    assert reader.texts["formulas"].count("chosen from") == reader.texts["formulas"].count("; expanded to") == 3
     assert reader.texts["formulas"].count("to 0.01, in powers of ten") == 3
     assert reader.texts["formulas"].count("lr, the high side") == 3
     assert reader.texts["formulas"].count("1e-06, given") == 3
     assert "16 points of its search space" in reader.texts["protocol"]
-    assert "; widened to" not in read(study(FLOORS))[0]
+    assert "; expanded to" not in read(study(FLOORS))[0]
 
 
 def test_what_was_not_measured_is_said():
-    result = study({"sgd": 0.3}, about=dataclasses.replace(ABOUT, study=""))
-    unwatched = {key: dataclasses.replace(o, watch={}) for key, o in result.outcomes.items()}
-    result = changed(result, seconds={}, outcomes=unwatched)
+    result = study({"sgd": 0.3}, origin=dataclasses.replace(ORIGIN, study=""))
+    unwatched = {key: dataclasses.replace(o, watch={}) for key, o in result.trial_results.items()}
+    result = changed(result, seconds={}, results=unwatched)
     text, reader, data = read(result)
     assert "They were not measured." in reader.texts["time"]
     assert "not measured for any" in reader.texts["updates"]
     assert data["seconds"] == [None]
     assert "alone" in reader.texts["verdict"]
-    assert 'id="again"' not in text
+    assert 'id="re-evaluate"' not in text
     assert "There is nothing to compare" in reader.texts["pairs"]
 
 
 def test_without_a_target_the_page_says_so_and_judges_losses():
     result = study(FLOORS, failing={("sgd", 1000 + i) for i in range(5)})
-    _, reader, data = read(result, judge(result.record.arms, reference="sgd"))
+    _, reader, data = read(result, judge(result.record.runs, reference="sgd"))
     assert data["times"] is None
     assert data["target"] is None
     assert "There is no target" in reader.texts["times-to-target"]
@@ -258,10 +258,10 @@ def test_without_a_target_the_page_says_so_and_judges_losses():
 
 def test_scores_far_above_all_others_do_not_press_them_together():
     result = study(FLOORS)
-    done = dict(result.outcomes)
+    done = dict(result.trial_results)
     worst = next(key for key, o in done.items() if o.score > 0.9 or not o.diverged)
     done[worst] = dataclasses.replace(done[worst], score=1e12)
-    found = chart_data(data_of.report_data(changed(result, outcomes=done).record, result.judgement))
+    found = chart_data(data_of.report_data(changed(result, results=done).record, result.judgement))
     scores = [m[1] for marks in found["sensitivity"]["lr"]["marks"] for m in marks if m[1] is not None]
     assert max(scores) == 1e12
     assert found["sensitivity"]["lr"]["top"] < 10
@@ -269,7 +269,7 @@ def test_scores_far_above_all_others_do_not_press_them_together():
 
 def test_a_thousand_trials_stay_small():
     result = study({f"optimizer {i}": 0.3 + 0.01 * i for i in range(8)}, points=100, seeds=19)
-    assert len(result.outcomes) == 1000
+    assert len(result.trial_results) == 1000
     assert len(report_page(result.report)) < 6_000_000
 
 

@@ -50,10 +50,10 @@ seen.misses = runs.x.filter((x, i) => runs.marker.symbol[i] === "x");
 seen.labels = times.layout.annotations.map((note) => note.text);
 const differences = await drawn("differences");
 seen.ratio = [differences.layout.xaxis.type, differences.data[0].x[0]];
-set("measure", "accuracy");
+set("metric", "accuracy");
 await settled();
-seen.measure = [differences.layout.xaxis.type, differences.data[0].x[0], differences.layout.xaxis.title.text];
-seen.shown = Array.from(document.querySelectorAll("[data-measure]")).filter((box) => !box.hidden).map((box) => box.dataset.measure);
+seen.metric = [differences.layout.xaxis.type, differences.data[0].x[0], differences.layout.xaxis.title.text];
+seen.shown = Array.from(document.querySelectorAll("[data-metric]")).filter((box) => !box.hidden).map((box) => box.dataset.metric);
 const watch = await drawn("watch");
 seen.watch = [watch.data.length, watch.layout.annotations.length];
 boxes[0].click();
@@ -133,7 +133,7 @@ def test_the_choices_of_the_curves_work(seen):
 
 def test_every_tuned_point_is_marked_and_another_hyperparameter_can_be_chosen(seen, shown):
     found, _ = seen
-    trials = shown.record.arms[0].trials
+    trials = shown.record.runs[0].trials
     assert len(found["valley"]) == len(trials)
     assert found["valley"].count("x") == sum(t.diverged for t in trials) > 0
     assert found["chosen"] == 1
@@ -146,7 +146,7 @@ def test_every_tuned_point_is_marked_and_another_hyperparameter_can_be_chosen(se
     assert found["folded"] == [True, False]
 
 
-def test_no_run_is_dropped_and_differences_have_their_measure(seen, shown):
+def test_no_run_is_dropped_and_differences_have_their_metric(seen, shown):
     found, _ = seen
     missed = shown.judgement.steps[HOSTILE].missed
     assert len(found["misses"]) == len(missed) > 0
@@ -154,8 +154,8 @@ def test_no_run_is_dropped_and_differences_have_their_measure(seen, shown):
     assert found["labels"][0].startswith("&lt;/script&gt;")
     assert found["labels"][-1] == "missed"
     assert found["ratio"] == ["log", 1]
-    assert found["measure"][:2] == ["linear", 0]
-    assert "left of 0 is worse" in found["measure"][2]
+    assert found["metric"][:2] == ["linear", 0]
+    assert "left of 0 is worse" in found["metric"][2]
     assert found["shown"] == ["accuracy"]
 
 
@@ -167,8 +167,8 @@ def test_the_checkboxes_rule_charts_legends_and_the_table(seen, shown):
     assert found["watch"] == [4, 4]
     assert toggled["watch"] == 3
     assert toggled["small"]
-    total = len(shown.outcomes)
-    kept = sum(job.label in rest for job, _ in shown.record.jobs)
+    total = len(shown.trial_results)
+    kept = sum(trial.label in rest for trial, _ in shown.record.trials)
     assert toggled["count"] == f"{kept} of {total}"
     assert found["none"] == [0, [False] * 3]
     assert found["all"] == total
@@ -178,7 +178,7 @@ def test_the_table_sorts_by_numbers_and_what_has_none_stands_last(seen, shown):
     found, _ = seen
     rising, falling = found["rising"], found["falling"]
     none = rising.count("–")
-    assert none == sum(outcome.diverged for _, outcome in shown.record.jobs) > 0
+    assert none == sum(result.diverged for _, result in shown.record.trials) > 0
     assert set(rising[-none:]) == set(falling[-none:]) == {"–"}
     numbers = [float(text) for text in rising[:-none]]
     assert numbers == sorted(numbers)
@@ -191,7 +191,7 @@ def test_the_table_sorts_by_numbers_and_what_has_none_stands_last(seen, shown):
 def test_a_key_gives_its_command(seen, shown):
     found, _ = seen
     command, key, pressed = found["command"]
-    assert command == shown.about.rerun(key)
+    assert command == shown.origin.rerun(key)
     assert pressed == "true"
     assert found["selected"][0].strip() == command
     assert found["selected"][1]

@@ -6,7 +6,7 @@ import pytest
 
 from ravine.comparison._judge import SPECIAL_CASES
 from ravine.comparison._study.declare import PRESETS, declare
-from ravine.comparison._study.study_spec import ArmSpec, Spec
+from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
 from ravine.errors import OptionError
 from ravine.optim import _registry as registry
 from ravine.optim._search_space import DECADES, default_space
@@ -45,8 +45,8 @@ def test_a_general_optimizer_can_become_its_special_case(general, special):
 def test_a_space_has_one_order_however_it_is_written():
     lr, beta, eps = Range(1e-4, 1.0), Range(0.9, 0.99, "complement"), Range(1e-8, 1e-6)
     one, other = (
-        ArmSpec("adam", {"eps": eps, "beta1": beta, "lr": lr}),
-        ArmSpec("adam", {"lr": lr, "eps": eps, "beta1": beta}),
+        OptimizerConfig("adam", {"eps": eps, "beta1": beta, "lr": lr}),
+        OptimizerConfig("adam", {"lr": lr, "eps": eps, "beta1": beta}),
     )
     assert list(one.space) == list(other.space) == ["lr", "beta1", "eps"]
 
@@ -54,11 +54,11 @@ def test_a_space_has_one_order_however_it_is_written():
 def test_a_preset_and_what_changes_it():
     quick = declare(TASK, "breast-cancer", parse_all(["sgd", "rmsprop:alpha=0.9"]), preset="quick")
     assert (quick.points, quick.seeds) == (PRESETS["quick"].points, PRESETS["quick"].seeds)
-    assert [arm.label for arm in quick.arms] == ["sgd", "rmsprop:alpha=0.9"]
+    assert [config.label for config in quick.optimizers] == ["sgd", "rmsprop:alpha=0.9"]
     own = declare(TASK, "breast-cancer", parse_all(["sgd"]), points=3, seeds=2, steps=7, schedule="cosine")
     assert (own.points, own.seeds, own.steps, own.schedule) == (3, 2, 7, "cosine")
     assert own.versions.keys() == {"ravine", "torch"}
-    assert Spec.from_json(own.to_json()).hash == own.hash
+    assert StudySpec.from_json(own.to_json()).hash == own.hash
     standard = declare(TASK, "breast-cancer", parse_all(["sgd"]))
     rows = round(len(TASK.train) * 0.8)
     assert standard.steps == TASK.epochs * -(-rows // TASK.batch_size)
@@ -70,9 +70,9 @@ def test_a_space_file_takes_the_place_of_the_usual_one(tmp_path):
         '[sgd]\nlr = { low = 0.01, high = 1.0 }\n["rmsprop:alpha=0.9"]\neps = { low = 1e-9, high = 1e-5 }\n'
     )
     spec = declare(TASK, "breast-cancer", parse_all(["sgd", "rmsprop:alpha=0.9", "adam"]), space=file)
-    assert spec.arm("sgd").space == {"lr": Range(0.01, 1.0)}
-    assert spec.arm("rmsprop:alpha=0.9").space == {"eps": Range(1e-9, 1e-5)}
-    assert spec.arm("adam").space == default_space(parse("adam"))
+    assert spec.config("sgd").space == {"lr": Range(0.01, 1.0)}
+    assert spec.config("rmsprop:alpha=0.9").space == {"eps": Range(1e-9, 1e-5)}
+    assert spec.config("adam").space == default_space(parse("adam"))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""Worker processes on this machine: what ends them, and what is said of it."""
+"""Worker processes on this machine: what ends them, and what is said of it.
+
+Tests that start real workers take seconds each: a process imports torch before it begins.
+"""
 
 import signal
 import subprocess
@@ -7,85 +10,115 @@ import time
 
 import pytest
 
-from ravine.comparison._study import local_workers as local
+from ravine.comparison._study.local_workers import run_workers
 from ravine.comparison._study.store import Store
-from ravine.comparison._study.study_spec import ArmSpec, Spec
+from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
 from ravine.errors import TrainingError
 from ravine.optim.search import Range
 
-ARMS = (ArmSpec("sgd", {"lr": Range(1e-3, 10.0)}),)
-SPEC = Spec("breast-cancer", ARMS, steps=40, points=6, again=1, widenings=0, seeds=2, evaluations=2)
+CONFIGS = (OptimizerConfig("sgd", {"lr": Range(1e-3, 10.0)}),)
+SPEC = StudySpec("breast-cancer", CONFIGS, steps=40, points=6, finalists=1, expansions=0, seeds=2, evaluations=2)
+GATED = """
+import time
+from pathlib import Path
+import torch
+from ravine.tasks import Data, Task
+
+made = []
+
+def model():
+    made.append(1)
+    while len(made) > 2 and Path("gate").exists():  # the third training waits until the gate is away
+        time.sleep(0.01)
+    return torch.nn.Linear(1, 1)
+
+def task():
+    rows = Data(torch.linspace(-1, 1, 40)[:, None], torch.linspace(-1, 1, 40)[:, None])
+    return Task(model=model, train=rows, test=rows, loss=torch.nn.functional.mse_loss, batch_size=8)
+"""
 
 
-def begun(folder, spec=SPEC):
+def created(folder, spec=SPEC):
     store = Store("study", folder / "study.journal")
-    store.begin(spec)
+    store.create(spec)
     return store
 
 
+def silent(now, results):
+    """No progress."""
+
+
+@pytest.fixture
+def started():
+    """Worker processes in the order they were started; calling it starts one."""
+
+    class Started(list):
+        def __call__(self, *arguments, **options):
+            self.append(subprocess.Popen(*arguments, **options))
+            return self[-1]
+
+    return Started()
+
+
+@pytest.mark.slow  # a worker process
 def test_what_a_worker_says_last_is_told(tmp_path):
-    store = begun(tmp_path, Spec("there-is-none", ARMS, steps=4))
+    store = created(tmp_path, StudySpec("there-is-none", CONFIGS, steps=4))
     with pytest.raises(TrainingError, match="A worker ended: ravine: There is no task 'there-is-none'"):
-        local.run(store, store.spec(), 1, lambda now, done: None)
+        run_workers(store, store.spec(), 1, silent)
 
 
-@pytest.mark.slow
-def test_a_killed_worker_is_missed_by_nobody_and_all_of_them_are(tmp_path, monkeypatch):
-    store, killed, started = begun(tmp_path), [], []
-    popen = local.subprocess.Popen
+@pytest.mark.slow  # four worker processes
+def test_a_killed_worker_is_missed_by_nobody_and_all_of_them_are(tmp_path, started):
+    store = created(tmp_path)
 
-    def noted(*arguments, **options):
-        started.append(popen(*arguments, **options))
-        return started[-1]
+    def kill_first(now, results):
+        started[0].send_signal(signal.SIGKILL)
 
-    monkeypatch.setattr(local.subprocess, "Popen", noted)
-
-    def kill_first(now, done):
-        if not killed:
-            started[0].send_signal(signal.SIGKILL)
-            killed.append(started[0])
-
-    assert local.run(store, SPEC, 2, kill_first).name == "done"
+    assert run_workers(store, SPEC, 2, kill_first, start=started).name == "done"
 
     other = Store("other", tmp_path / "study.journal")
-    other.begin(SPEC)
+    other.create(SPEC)
     before = len(started)
     with pytest.raises(TrainingError, match="All workers were killed"):
-        local.run(other, SPEC, 2, lambda now, done: [p.send_signal(signal.SIGKILL) for p in started[before:]])
+        run_workers(
+            other,
+            SPEC,
+            2,
+            lambda now, results: [p.send_signal(signal.SIGKILL) for p in started[before:]],
+            start=started,
+        )
 
 
-def test_ctrl_c_ends_the_workers_and_gives_their_trials_back(tmp_path, monkeypatch):
-    store, started, popen = begun(tmp_path), [], local.subprocess.Popen
-    monkeypatch.setattr(local, "_END", 60.0)  # a busy machine is slow, too
+@pytest.mark.slow  # two worker processes one after the other
+def test_ctrl_c_ends_the_workers_and_gives_their_trials_back(tmp_path, monkeypatch, started):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gated.py").write_text(GATED)
+    (tmp_path / "gate").touch()
+    spec = StudySpec("gated.py", CONFIGS, steps=4, points=3, finalists=1, expansions=0, seeds=2, evaluations=2)
+    store = created(tmp_path, spec)
 
-    def noted(*arguments, **options):
-        started.append(popen(*arguments, **options))
-        return started[-1]
-
-    monkeypatch.setattr(local.subprocess, "Popen", noted)
-
-    def stop(now, done):
-        if len(done) >= 2:
+    def stop(now, results):
+        if len(results) == 2 and any(t.state.name == "RUNNING" for t in store._trials()):  # it stands before the gate
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        local.run(store, SPEC, 1, stop)
+        run_workers(store, spec, 1, stop, start=started, patience=300.0)  # a busy machine is slow, too
     (worker,) = started
-    assert worker.returncode == 143
-    states = [t.state.name for t in store._trials()]
-    assert "RUNNING" not in states
-    clock = time.monotonic()
-    assert local.run(store, SPEC, 1, lambda now, done: None).name == "done"
-    assert time.monotonic() - clock < 60, "nobody waits for a worker that is gone"
+    assert worker.returncode == 128 + signal.SIGTERM
+    assert [t.state.name for t in store._trials()] == ["COMPLETE", "COMPLETE", "PRUNED"], "its trial is free at once"
+    (tmp_path / "gate").unlink()
+    assert run_workers(store, spec, 1, silent, start=started).name == "done"
 
 
+@pytest.mark.slow  # two processes
 def test_workers_end_when_the_process_they_work_for_is_killed(tmp_path):
-    begun(tmp_path, Spec("breast-cancer", ARMS, steps=400, points=200, seeds=2))
+    created(tmp_path, StudySpec("breast-cancer", CONFIGS, steps=400, points=200, seeds=2))
     script = tmp_path / "parent.py"
     script.write_text(
-        "import sys\nfrom ravine.comparison._study import local_workers as local\nfrom ravine.comparison._study.store import Store\n"
+        "import sys\nfrom ravine.comparison._study.local_workers import run_workers\n"
+        "from ravine.comparison._study.store import Store\n"
         "store = Store('study', sys.argv[1])\n"
-        "local.run(store, store.spec(), 1, lambda now, done: print(len(done), flush=True))\n"
+        "run_workers(store, store.spec(), 1, lambda now, results: print(len(results), flush=True))\n"
     )
     command = [sys.executable, str(script), str(tmp_path / "study.journal")]
     parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -98,29 +131,33 @@ def test_workers_end_when_the_process_they_work_for_is_killed(tmp_path):
     counts = []
     while len(counts) < 3 or counts[-3] != counts[-1]:
         time.sleep(1.0)
-        counts.append(len(store.done()))
+        counts.append(len(store.results()))
         assert len(counts) < 30, "the worker goes on alone"
     assert counts[-1] < 200
 
 
-def test_a_password_stands_in_no_command_line(tmp_path, monkeypatch):
-    seen = []
-    monkeypatch.setattr(
-        local.subprocess, "Popen", lambda command, **options: seen.append((command, options["env"])) or None
-    )
-    store = begun(tmp_path)
+def test_a_password_stands_in_no_command_line(tmp_path):
+    commands = []
+
+    class Unstartable(Exception):
+        pass
+
+    def refuse(command, *, env, **options):
+        commands.append((command, env))
+        raise Unstartable
+
+    store = created(tmp_path)
     store.where = "postgresql://me:secret@host/db"
-    with pytest.raises(AttributeError):
-        local.run(store, SPEC, 1, lambda now, done: None)
-    ((command, environment),) = seen
+    with pytest.raises(Unstartable):
+        run_workers(store, SPEC, 1, silent, start=refuse)
+    ((command, environment),) = commands
     assert "secret" not in " ".join(command)
     assert environment["RAVINE_STORAGE"] == "postgresql://me:secret@host/db"
 
 
-def test_workers_that_end_before_the_study_are_noticed(tmp_path, monkeypatch):
-    popen = local.subprocess.Popen
-    monkeypatch.setattr(
-        local.subprocess, "Popen", lambda command, **options: popen([command[0], "-c", "pass"], **options)
-    )
+def test_workers_that_end_before_the_study_are_noticed(tmp_path):
+    def idle(command, **options):
+        return subprocess.Popen([command[0], "-c", "pass"], **options)
+
     with pytest.raises(TrainingError, match="All workers ended too early"):
-        local.run(begun(tmp_path), SPEC, 2, lambda now, done: None)
+        run_workers(created(tmp_path), SPEC, 2, silent, start=idle)

@@ -1,4 +1,4 @@
-"""Seconds of a step: of slow and quick steps, and where a task fails."""
+"""StepSeconds of a step: of slow and quick steps, and where a task fails."""
 
 import time
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ravine.comparison._study.step_seconds import measure
+from ravine.comparison._study.step_seconds import measure_seconds
 from ravine.optim._spec import parse
 from ravine.tasks import Data, Task
 
@@ -33,7 +33,7 @@ POINTS = {"sgd": {"lr": 0.1}, "torch-adam": {"lr": 0.01}}
 
 
 def test_a_step_takes_what_its_parts_take():
-    slow = measure(task(Slow), OPTIMIZERS, POINTS)
+    slow = measure_seconds(task(Slow), OPTIMIZERS, POINTS)
     assert list(slow) == ["sgd", "torch-adam"]
     for seconds in slow.values():
         assert 0.01 <= seconds.step < 1
@@ -44,7 +44,7 @@ def test_what_fails_is_not_measured():
     def broken(outputs, targets):
         raise ArithmeticError
 
-    assert measure(task(lambda: nn.Linear(1, 1), broken), OPTIMIZERS, POINTS) == {}
+    assert measure_seconds(task(lambda: nn.Linear(1, 1), broken), OPTIMIZERS, POINTS) == {}
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -52,7 +52,7 @@ def test_threads_are_left_as_they_were(threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        measure(task(lambda: nn.Linear(1, 1)), OPTIMIZERS, POINTS)
+        measure_seconds(task(lambda: nn.Linear(1, 1)), OPTIMIZERS, POINTS)
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
