@@ -115,9 +115,10 @@ def test_a_journal_without_checksums_is_read_and_goes_on_with_them(tmp_path):
     path = tmp_path / "study.journal"
     add(begun(path), 2)
     expected = begun(path).results()
-    path.write_bytes(b"".join(map(unsigned, path.read_bytes().splitlines())))
+    lines = path.read_bytes().splitlines()
+    before = len(lines)
+    path.write_bytes(b"".join(map(unsigned, lines)))
     assert begun(path).results() == expected
-    before = len(path.read_bytes().splitlines())
     add(begun(path))
     signed = [b'"checksum":"crc32:' in line for line in path.read_bytes().splitlines()]
     assert len(signed) > before
