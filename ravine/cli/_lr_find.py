@@ -12,9 +12,9 @@ import torch
 import ravine
 from ravine import _files as files
 from ravine.cli._options import DATA, ONE_OPTIMIZER, OUT, SEED, one_optimizer, tasks_text
-from ravine.comparison._rehearsal import rehearse
 from ravine.optim._spec import parse
 from ravine.tasks import find
+from ravine.tasks._dry_run import dry_run
 from ravine.train import _run_folder as run_folder
 
 _HELP = """Find a learning rate for TASK.
@@ -51,8 +51,8 @@ def command(
     spec = one_optimizer(specs)
     chosen = find(task, data)
     optimizer = parse(spec, chosen.name)
-    rehearse(chosen, optimizer)
-    learn = chosen.learner(partial(optimizer.cls, **optimizer.options), seed=seed)
+    dry_run(chosen, optimizer)
+    learn = chosen.learner(partial(optimizer.factory, **optimizer.options), seed=seed)
     torch.manual_seed(seed)
     result = learn.lr_find(start, end, steps, orders)
     folder = files.claim(out, False) if out else files.fresh(Path("ravine-out") / f"lr-find-{Path(task).stem}")

@@ -17,10 +17,10 @@ from click.core import ParameterSource
 import ravine
 from ravine import _files as files
 from ravine.cli._options import DATA, ONE_OPTIMIZER, OUT, SEED, one_optimizer, tasks_text
-from ravine.comparison._rehearsal import rehearse
 from ravine.errors import OptionError, RavineError
 from ravine.optim import _spec as specs
 from ravine.tasks import Task, find
+from ravine.tasks._dry_run import dry_run
 from ravine.train import StopOnNaN
 from ravine.train import _parallel as parallel
 from ravine.train import _run_folder as run_folder
@@ -113,12 +113,12 @@ def _train(given: dict[str, Any], named: set[str]) -> bool:
         )
     if given["schedule"]:
         parse_schedule(given["schedule"])
-    operations = rehearse(task, optimizer)
+    operations = dry_run(task, optimizer)
     torch.set_num_threads(given["threads"] or (1 if operations < _SMALL else torch.get_num_threads()))
     epochs = given["epochs"] or task.epochs
     if not given["resume"]:
         folder = parallel.broadcast(lambda: files.claim(given["out"], False) if given["out"] else files.fresh(wanted))
-    opt_func = partial(optimizer.cls, **options)
+    opt_func = partial(optimizer.factory, **options)
     learn = task.learner(opt_func, seed=given["seed"], folder=folder, callbacks=[StopOnNaN()])
     torch.manual_seed(given["seed"] + parallel.rank())  # dropout and the like, in each process its own
     if not given["resume"] and parallel.is_main():
