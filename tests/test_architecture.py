@@ -83,19 +83,10 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path) for path in FILES}
 
 
-def arrows(path: Path, type_only: bool) -> set[str]:
-    """The modules of ravine that a file imports, in functions too; ``type_only``: those under TYPE_CHECKING as well."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    hidden = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        for inner in ast.walk(node)
-    }
+def arrows(path: Path) -> set[str]:
+    """The modules of ravine that a file imports, in functions and for types too."""
     targets = set()
-    for node in ast.walk(tree):
-        if id(node) in hidden and not type_only:
-            continue
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             targets |= {a.name for a in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -105,10 +96,10 @@ def arrows(path: Path, type_only: bool) -> set[str]:
     return (targets & MODULES) - {"ravine", module_name(path)}
 
 
-def circle(paths: list[Path], type_only: bool) -> list[str]:
+def circle(paths: list[Path]) -> list[str]:
     """One circle of imports among some files; empty if there is none."""
     names = {module_name(path) for path in paths}
-    graph = {module_name(path): arrows(path, type_only) & names for path in paths}
+    graph = {module_name(path): arrows(path) & names for path in paths}
     try:
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
@@ -116,14 +107,9 @@ def circle(paths: list[Path], type_only: bool) -> list[str]:
     return []
 
 
-@pytest.mark.parametrize("folder", ["formula", "backends", "optim"])
-def test_the_core_has_no_import_circle_not_even_of_types(folder):
-    assert circle(sorted((PACKAGE / folder).rglob("*.py")), type_only=True) == []
-
-
-def test_no_import_goes_round():
+def test_no_import_goes_round_not_even_one_for_types():
     """Faces that import when asked (``_lazy.py``) are the packages' own business."""
-    assert circle(FILES, type_only=False) == []
+    assert circle(FILES) == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
