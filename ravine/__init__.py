@@ -13,7 +13,7 @@ from ravine._lazy import lazy
 
 if TYPE_CHECKING:
     from ravine import backends, comparison, contour, diagnose, errors, formula, optim, plotting, tasks, train, watch
-    from ravine.comparison._compare import compare
+    from ravine.comparison._api import compare
 
 __version__ = "0.1.0"
 
@@ -35,7 +35,7 @@ __all__ = [
 
 __getattr__, __dir__ = lazy(
     __name__,
-    {"compare": "ravine.comparison._compare"},
+    {"compare": "ravine.comparison._api"},
     submodules=tuple(name for name in __all__ if name not in ("__version__", "compare")),
     eager=("__version__",),
 )

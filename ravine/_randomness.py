@@ -34,7 +34,7 @@ def restore(kept: dict[str, Any]) -> None:
 
 
 @contextmanager
-def aside() -> Iterator[None]:
+def isolated() -> Iterator[None]:
     """Whatever is drawn inside leaves no trace outside."""
     kept = state()
     try:

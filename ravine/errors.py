@@ -5,16 +5,17 @@ RavineError
 ├── OptionError       a hyperparameter, option, group key or name is wrong  (also a ValueError)
 ├── ParameterError    a parameter, gradient or state cannot be stepped      (also a ValueError)
 ├── StateError        a state does not fit where it goes, or cannot be kept (also a ValueError)
-├── TrainingError    the loss, a metric or the model cannot be trained with (also a RuntimeError)
+├── TrainingError     the loss, a metric or the model cannot be trained with (also a RuntimeError)
 ├── ComparisonError   measurements cannot be judged as they are             (also a ValueError)
 ├── BackendError      the kernel was insisted on and cannot be had          (also a RuntimeError)
+├── PackageError      an optional package is not installed                  (also an ImportError)
 └── DataError         a file of data or of a run is missing or damaged      (also a RuntimeError)
 
 Each is also the built-in error that torch raises in the same place, so code that catches that goes on working.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class RavineError(Exception):
@@ -53,6 +54,10 @@ class BackendError(RavineError, RuntimeError):
     """The fused kernel was asked for with ``fused=True`` and cannot be had."""
 
 
+class PackageError(RavineError, ImportError):
+    """An optional package is needed and not installed; the text says what to install."""
+
+
 class DataError(RavineError, RuntimeError):
     """A data set, a checkpoint or a journal is missing, incomplete or damaged."""
 
@@ -77,3 +82,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if not known:
         return "There are none."
     return guess.rstrip() if guess and len(known) > _MANY else f"{guess}Known: {', '.join(known)}."
+
+
+def kind_of(value: object) -> str:
+    """What a value is, for an error: its class, and of a collection its length: ``"tuple of 3"``."""
+    if isinstance(value, Mapping | tuple | list):
+        return f"{type(value).__name__} of {len(value)}"
+    return type(value).__name__

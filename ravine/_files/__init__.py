@@ -1,6 +1,7 @@
 """Folders and files that a run writes: chosen before training, and written whole or not at all.
 
-What is in the files is the business of those who write them; this file knows no format.
+This file knows no format. checkpoint.py stores trees of tensors, json_lines.py a growing file of records, and code.py
+runs a Python file of the user.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def run_name(text: str) -> str:
 
     Raises:
         OptionError: it is not 1 to 64 of the letters A-Z and a-z, digits, ``.``, ``_`` and ``-``, or begins with a
-            dot. Such a name is the name of one file on every system, and never leads out of its folder.
+            dot. Such a name is valid on every system, and never leads out of its folder.
     """
     if re.fullmatch(r"(?!\.)[A-Za-z0-9._-]{1,64}", text):
         return text
@@ -45,19 +46,19 @@ def fresh(wanted: Path) -> Path:
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
-            if not wanted.parent.is_dir():  # a file stands where the parent should be: no number helps
-                raise OptionError(_unwritable(wanted, f"{wanted.parent} is no folder")) from None
+            if not wanted.parent.is_dir():  # the parent is a file: no number helps
+                raise OptionError(_unwritable(wanted, f"{wanted.parent} is not a folder")) from None
             continue
         except OSError as error:
             raise OptionError(_unwritable(folder, error.strerror)) from error
         return folder
     raise OptionError(
-        f"{wanted} and {_MOST_SIBLINGS - 2} numbered siblings exist; clear some, or name another folder (--out)."
+        f"{wanted} and {_MOST_SIBLINGS - 2} numbered siblings exist; remove some, or name another folder (--out)."
     )
 
 
 def claim(folder: Path, force: bool, or_else: str = "") -> Path:
-    """Make sure that exactly ``folder`` can be written, and return it; ``or_else`` ends the advice if it is occupied.
+    """Check that exactly ``folder`` can be written, and return it; ``or_else`` ends the advice if it is not empty.
 
     Raises:
         OptionError: it is not empty and ``force`` is not set, or it cannot be written. With ``force`` the
@@ -69,7 +70,7 @@ def claim(folder: Path, force: bool, or_else: str = "") -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        reason = "it is no folder" if os.path.exists(folder) and not folder.is_dir() else error.strerror
+        reason = "it is not a folder" if os.path.exists(folder) and not folder.is_dir() else error.strerror
         raise OptionError(_unwritable(folder, reason)) from error
     if occupied and not force:
         raise OptionError(f"The folder {folder} is not empty. Name another (--out){or_else}.")
@@ -77,14 +78,14 @@ def claim(folder: Path, force: bool, or_else: str = "") -> Path:
 
 
 def write(path: Path, content: bytes | Iterable[bytes | memoryview]) -> None:
-    """Write a file whole or not at all: a reader sees the old one or the new one, whenever it looks.
+    """Write a file whole or not at all: a reader sees either the old or the new one.
 
-    That holds too if this process is killed or the machine loses power. What a killed writer has left, a file
-    ``.NAME-XXXXXXXX.tmp``, is removed by the first write of the same file that succeeds an hour later.
+    That is so even if this process is killed or the machine loses power. A file ``.NAME-XXXXXXXX.tmp`` that a killed
+    writer has left is removed by the first write of the same file an hour later.
 
     Args:
         path: the file; its folder must exist.
-        content: all of it, or its parts in order, which are never joined in memory.
+        content: all of it, or its parts in order, which are not concatenated in memory.
 
     Raises:
         OptionError: the disk is full or the folder cannot be written; an older file is still there.
@@ -111,8 +112,8 @@ def write(path: Path, content: bytes | Iterable[bytes | memoryview]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Let the names in a folder survive a loss of power, where the system can."""
-    # Without it, either the old name or the new one survives, and both are of whole files: no reason to fail.
+    """Make the names in a folder survive a loss of power, if the system can."""
+    # without it, the old or the new name survives, and both are of whole files: no reason to fail
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -122,9 +123,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def _remove_stale(path: Path, now: float) -> None:
-    """Remove what killed writers of ``path`` have left; ``now`` is by the clock of the disk, which may not be ours."""
+    """Remove what killed writers of ``path`` have left; ``now`` is the time of the disk, which may differ from ours."""
     ours = re.compile(re.escape(f".{path.name}-") + r"[a-z0-9_]{8}\.tmp")
-    with suppress(OSError), os.scandir(path.parent) as entries:  # the file is safe: tidying up can wait
+    with suppress(OSError), os.scandir(path.parent) as entries:  # the file is safe: cleaning up can wait
         for entry in entries:
             if ours.fullmatch(entry.name) and now - entry.stat().st_mtime > _STALE:
                 os.unlink(entry)

@@ -1,11 +1,10 @@
-"""Trees of numbers, text and tensors, such as state dicts, in one file that is checked when it is read.
+"""Trees of numbers, text and tensors, such as state dicts, in one file that is verified when it is read.
 
-The file is in the safetensors format: tensors under names that tell their place in the tree, the tree itself as JSON
-in the metadata, and a SHA-256 of both. Nothing in it is ever executed. What belongs into a checkpoint, and when
-one is written, is not decided here.
+The file is in the safetensors format: tensors, named by their place in the tree; the tree itself as JSON in the
+metadata; and a SHA-256 of both. Nothing in it is ever executed.
 
 In the JSON, None, bool, str, int and finite floats stand for themselves and a list for a list. Everything else is an
-object of one key, a tag. Since dicts are written as ``{"dict": [[key, value], ...]}``, no text of a user can be
+object with one key, its tag. Dicts are written as ``{"dict": [[key, value], ...]}``, so that no text of a user can be
 mistaken for a tag.
 """
 
@@ -52,15 +51,15 @@ _CODES = {
 
 
 def save(path: Path, tree: Any) -> None:
-    """Write a tree to a file, whole or not at all; an older file of that name is replaced when the new one is safe.
+    """Write a tree to a file, whole or not at all; an older file of that name is replaced at the end.
 
     A tree is made of dicts (with text or integers as keys), lists, tuples, None, bool, int, float, str, bytes, dense
-    tensors and parameters of any shape, and NumPy arrays. What comes back is plain: an OrderedDict as a dict, a
-    named tuple as a tuple, a NumPy scalar as a number, a parameter as a tensor, in contiguous memory of its own.
+    tensors and parameters of any shape, and NumPy arrays. They come back as plain values: an OrderedDict as a dict, a
+    named tuple as a tuple, a NumPy scalar as a number, a parameter as a tensor, each in contiguous memory of its own.
     Tensors must not change while they are saved; those on the CPU are not copied, except out of strided memory.
 
     Raises:
-        StateError: something in the tree cannot be kept; its place is named, and nothing was written.
+        StateError: something in the tree cannot be stored; its place is named, and nothing was written.
         OptionError: the file cannot be written; an older one is still there.
     """
     tensors: dict[str, Tensor] = {}
@@ -68,8 +67,8 @@ def save(path: Path, tree: Any) -> None:
     header = _header(tensors, structure)
     if len(header) > _LARGEST_HEADER:
         raise StateError(
-            f"{path.name}: what is kept beside tensors takes {len(header):,} bytes, and {_LARGEST_HEADER:,} is the most: "
-            "keep long lists of numbers as tensors."
+            f"{path.name}: everything but the tensors takes {len(header):,} bytes; the limit is {_LARGEST_HEADER:,}. "
+            "Store long lists of numbers as tensors."
         )
     files.write(path, _parts(header, tensors))
 
@@ -77,10 +76,10 @@ def save(path: Path, tree: Any) -> None:
 def load(path: Path, device: torch.device | str = "cpu") -> Any:
     """The tree that :func:`save` wrote, with all its tensors on ``device``; NumPy arrays are arrays again.
 
-    Everything is checked before anything is given back.
+    The file is verified before anything is returned.
 
     Raises:
-        DataError: there is no such file, it is not a checkpoint, of another version, or damaged.
+        DataError: there is no such file, or it is not a checkpoint, of another version, or damaged.
     """
     return _moved(_read(path), torch.device(device))
 
@@ -99,11 +98,11 @@ def _read(path: Path) -> Any:
                     f"{path} is a checkpoint of version {metadata.get('version')!r}; this Ravine reads {_VERSION}. "
                     "Load it with the Ravine that wrote it."
                 )
-            # Copies: the file is mapped into memory, and what happens to it later must not change them.
+            # copies, because the file is mapped into memory and may change later
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         structure = metadata.get("structure", "")
         if _digest(structure, tensors) != metadata.get("sha256"):
-            raise DataError(_damaged(path, "its checksum is not that of what it holds"))
+            raise DataError(_damaged(path, "its checksum does not match its content"))
         tree = _decode(json.loads(structure), 0, tensors)
         if tensors:
             raise ValueError(f"nothing refers to the tensor {min(tensors)!r}")
@@ -112,7 +111,7 @@ def _read(path: Path) -> Any:
         raise
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-    except Exception as error:  # safetensors, JSON and torch have many ways to say that something is wrong
+    except Exception as error:  # safetensors, JSON and torch raise many kinds of errors
         raise DataError(_damaged(path, f"{type(error).__name__}: {error}")) from error
 
 
@@ -127,7 +126,7 @@ def _moved(tree: Any, device: torch.device) -> Any:
 
 
 def _damaged(path: Path, how: str) -> str:
-    return f"The checkpoint {path} is damaged ({how}). Nothing was loaded; take an older one."
+    return f"The checkpoint {path} is damaged ({how}). Nothing was loaded; use an older one."
 
 
 # --- the tree ----------------------------------------------------------------------------------------------------
@@ -147,7 +146,9 @@ def _encode(value: Any, place: str, depth: int, tensors: dict[str, Tensor]) -> A
         return value
     if isinstance(value, int):
         if value.bit_length() > _LONGEST_INT:
-            raise StateError(f"{place or 'The tree'} is an integer of {value.bit_length()} bits, too long to be kept.")
+            raise StateError(
+                f"{place or 'The tree'} is an integer of {value.bit_length()} bits, too long to be stored."
+            )
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else {"float": repr(float(value))}
@@ -171,9 +172,9 @@ def _place(place: str, key: object) -> str:
 
 
 def _unfit(
-    place: str, what: str, rule: str = "keep numbers, text, dense tensors, and lists, tuples and dicts"
+    place: str, what: str, rule: str = "store numbers, text, dense tensors, and lists, tuples and dicts of them"
 ) -> StateError:
-    return StateError(f"{place or 'The tree'} is {what}, which a checkpoint cannot hold: {rule}.")
+    return StateError(f"{place or 'The tree'} is {what}, which a checkpoint cannot store: {rule}.")
 
 
 def _encode_tensor(value: Tensor, place: str, tensors: dict[str, Tensor]) -> dict[str, str]:
@@ -218,24 +219,24 @@ def _decode(node: Any, depth: int, tensors: dict[str, Tensor]) -> Any:
             return base64.b64decode(inner, validate=True)
         case "float", "nan" | "inf" | "-inf":
             return float(inner)
-    raise ValueError(f"{tag!r} is no tag, or not of what stands there")
+    raise ValueError(f"{tag!r} is not a tag, or has a value of another type")
 
 
 def _decode_dict(pairs: Any, depth: int, tensors: dict[str, Tensor]) -> dict[str | int, Any]:
-    found: dict[str | int, Any] = {}
+    decoded: dict[str | int, Any] = {}
     for key, value in pairs:
-        if key in found or type(key) not in (str, int):
-            raise ValueError(f"the key {key!r} is there twice, or is no key")
-        found[key] = _decode(value, depth + 1, tensors)
-    return found
+        if key in decoded or type(key) not in (str, int):
+            raise ValueError(f"the key {key!r} occurs twice, or is not a key")
+        decoded[key] = _decode(value, depth + 1, tensors)
+    return decoded
 
 
 # --- the file ----------------------------------------------------------------------------------------------------
 
 
 def _header(tensors: dict[str, Tensor], structure: str) -> bytes:
-    """The first part of a safetensors file. Tensors follow by falling size of their elements: each is then aligned."""
-    # safetensors' own writer makes temporary files under names of its own, which a killed process would leave for ever.
+    """The first part of a safetensors file. Tensors follow in falling size of their elements, so that each is aligned."""
+    # safetensors' own writer makes temporary files that a killed process would leave for ever
     metadata = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -272,10 +273,10 @@ def _memory(tensor: Tensor) -> memoryview:
 
 def _digest(structure: str, tensors: dict[str, Tensor]) -> str:
     """SHA-256 of the structure and of every tensor's name, dtype, shape and bytes."""
-    # One line of JSON for the structure and for each tensor, whose shape tells how many bytes follow: no two
-    # checkpoints make the same stream.
-    found = hashlib.sha256(json.dumps(structure).encode() + b"\n")
+    # a line of JSON for the structure and for each tensor, whose shape says how many bytes follow: no two checkpoints
+    # give the same stream
+    digest = hashlib.sha256(json.dumps(structure).encode() + b"\n")
     for name, tensor in sorted(tensors.items()):
-        found.update(json.dumps([name, str(tensor.dtype), *tensor.shape]).encode() + b"\n")
-        found.update(_memory(tensor))
-    return found.hexdigest()
+        digest.update(json.dumps([name, str(tensor.dtype), *tensor.shape]).encode() + b"\n")
+        digest.update(_memory(tensor))
+    return digest.hexdigest()

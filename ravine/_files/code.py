@@ -1,7 +1,7 @@
-"""A Python file of the user's own, run: a task, a function to draw, an optimizer.
+"""Runs a Python file of the user: a task, a function to draw, an optimizer.
 
 It is run as ``python FILE`` would run it, but under another name than ``__main__``: name only files that you trust.
-What it raises is told in the user's terms, with the line.
+Errors of the file are reported with its line.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from ravine.errors import DataError
 
 
 def version(content: bytes) -> str:
-    """A short name of a file's content: another content has another."""
+    """A short name of a file's content, by its hash."""
     return f"sha256:{hashlib.sha256(content).hexdigest()[:16]}"
 
 
 @contextmanager
 def beside(path: Path) -> Iterator[None]:
-    """The file's folder is where modules are sought first."""
+    """Inside, modules are searched in the file's folder first."""
     folder = str(path.parent)
-    importlib.invalidate_caches()  # a module written a moment ago is found
+    importlib.invalidate_caches()  # so that a module written a moment ago is found
     sys.path.insert(0, folder)
     try:
         yield
@@ -38,19 +38,19 @@ def beside(path: Path) -> Iterator[None]:
 
 
 def run(path: Path, role: str, content: bytes | None = None) -> ModuleType:
-    """The file as a module, run afresh; nothing is written beside it.
+    """The file as a module, run again each time; nothing is written next to it.
 
     Args:
         path: the file.
-        role: what it is for, a word: a file that has two roles is a module for each.
-        content: what the file holds, if that has been read.
+        role: a word for its purpose: a file that serves two purposes becomes two modules.
+        content: the file's content, if it has been read already.
 
     Raises:
         DataError: it raises, or cannot be read.
     """
     with explained(path):
         content = path.read_bytes() if content is None else content
-        # Files of one name in several folders, or one that was changed, do not take each other's place.
+        # files of the same name in other folders, or a changed file, become other modules
         unique = hashlib.sha256(bytes(path) + b"\0" + content).hexdigest()[:8]
         module = ModuleType(f"ravine_{role}_{path.stem}_{unique}")
         module.__file__ = str(path)
@@ -62,7 +62,7 @@ def run(path: Path, role: str, content: bytes | None = None) -> ModuleType:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """What the file raises as a DataError: the error, and the last line of the file that led to it."""
+    """Errors of the file become a DataError with the last line of the file that led to it."""
     try:
         yield
     except (Exception, SystemExit) as error:
@@ -75,6 +75,6 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def last_line(path: Path, error: BaseException) -> int | None:
-    """The last line of the file that led to an error; None if none did."""
+    """The last line of the file in an error's traceback; None if there is none."""
     frames = traceback.extract_tb(error.__traceback__)
     return next((frame.lineno for frame in reversed(frames) if frame.filename == str(path)), None)

@@ -15,9 +15,9 @@ from ravine.errors import RavineError
 
 COMMANDS = {
     "show": "Print an optimizer's formula, state, bytes moved and kernel.",
-    "train": "Train one task, show every epoch, stop and go on.",
+    "train": "Train a task, show every epoch, stop and resume.",
     "lr-find": "Find a learning rate for a task.",
-    "doctor": "Say what went wrong in a run, and what to try.",
+    "diagnose": "Say what went wrong in a run, and what to try.",
     "compare": "Find out fairly which optimizer, and which learning rate, is best on a task.",
     "worker": "Run trials of a study that several machines may share.",
     "contour": "Draw search paths on a function's contour lines.",

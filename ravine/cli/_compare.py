@@ -10,12 +10,12 @@ import click
 from rich.console import Console
 
 from ravine.cli._options import DATA, tasks_text
-from ravine.comparison._compare import compare
-from ravine.comparison._report import summary
+from ravine.comparison._api import compare
+from ravine.comparison._report import terminal_report
 from ravine.comparison._study.declare import PRESETS
 from ravine.optim import _spec as specs
 from ravine.plotting import _tables as tables
-from ravine.train._named import usage as schedule_forms
+from ravine.train._schedules.by_text import usage as schedule_forms
 
 _INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
@@ -76,9 +76,9 @@ def command(context: click.Context, optimizers: tuple[str, ...], **given: Any) -
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         result = compare(optimizers=optimizers or specs.DEFAULTS, **given)
-        heads, rows = summary.table(result)
-        Console().print(tables.table(heads, rows, summary.title(result)))
-        click.echo(summary.words(result))
+        heads, rows = terminal_report.table(result.report)
+        Console().print(tables.table(heads, rows, terminal_report.title(result.report)))
+        click.echo(terminal_report.words(result.report))
         for path in result.write():
             click.echo(f"Wrote {path}")
     except KeyboardInterrupt as interrupt:

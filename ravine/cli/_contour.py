@@ -4,37 +4,23 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ravine import _files as files
 from ravine.cli._options import OUT
-from ravine.comparison._threads import one_thread
-from ravine.contour import _page as contour_page
-from ravine.contour import _path_record as path_record
-from ravine.contour import _paths as paths
-from ravine.contour import _sheet as contour_sheet
-from ravine.contour._plot import Map, outside
-from ravine.contour._scene import Member, Route, Scene
-from ravine.errors import OptionError, nearest
-from ravine.optim._spec import OptimizerSpec, keys, parse, parse_all
-from ravine.optim._spec import written as written_options
-from ravine.plotting import _style as style
+from ravine.contour._exploration import DEFAULTS, Exploration, Plan, plan
+from ravine.contour._trajectories import DECADES
+from ravine.errors import OptionError
 from ravine.plotting import _tables as tables
-from ravine.tasks import Surface
 from ravine.tasks import _surfaces as surfaces
-from ravine.tasks._starts import starts as starts_of
 
-_DEFAULTS = ("sgd", "momentum", "rmsprop:alpha=0.9", "adam")
 _INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 _OR_ELSE = ", or add --force to replace earlier pictures in it"
-_ANY_RATE = 1.0  # stands where the rates that are tried will stand
-_MOST_PATHS = 20_000
 
 _HELP = f"""Draw the search paths of optimizers on the contour lines of FUNCTION.
 
@@ -42,15 +28,6 @@ FUNCTION is one of {", ".join(surfaces.names())}, or a Python file with a functi
 Every optimizer gets the same learning rates, starts and steps; the picture shows each at its best rate, and the page
 all of them. The folder ravine-out/contour-FUNCTION gets contour.png, contour.html and paths.json.
 """
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """A contender, and where a hyperparameter is swept its label without it and the value."""
-
-    contender: OptimizerSpec
-    family: str
-    value: str | None = None
 
 
 @click.command(name="contour", help=_HELP)
@@ -61,7 +38,7 @@ class _Entry:
     "specs",
     multiple=True,
     metavar="NAME[:key=value,...]",
-    help=f"An optimizer, such as rmsprop:alpha=0.9 or your own, my_rule.py:MyRule; repeat for more. Without it: {', '.join(_DEFAULTS)}.",
+    help=f"An optimizer, such as rmsprop:alpha=0.9 or your own, my_rule.py:MyRule; repeat for more. Without it: {', '.join(DEFAULTS)}.",
 )
 @click.option("--sweep", metavar="KEY=VALUE,...", help="Values of one more hyperparameter, such as alpha=0.5,0.9,0.99.")
 @click.option(
@@ -73,7 +50,7 @@ class _Entry:
     type=float,
     default=1.0,
     show_default=True,
-    help=f"The highest rate, at most {paths.DECADES} decades above the lowest.",
+    help=f"The highest rate, at most {DECADES} decades above the lowest.",
 )
 @click.option(
     "--starts", type=click.IntRange(1, 50), default=5, show_default=True, help="How many starting points each gets."
@@ -102,26 +79,28 @@ def command(
     if force and out is None:
         raise click.UsageError("--force is for the folder that --out names; without --out a new one is made.")
     try:
-        name, surface = surfaces.find(function)
-        key, values = _swept(sweep)
-        entries = _entries(specs or _DEFAULTS, key, values)
-        all_rates = paths.rates(lowest, highest, rates)
-        all_starts = starts_of(surface, starts, seed)
-        if len(entries) * rates * starts > _MOST_PATHS:
-            raise OptionError(
-                f"{len(entries)} optimizers x {rates} rates x {starts} starts are more than {_MOST_PATHS} paths; try fewer."
-            )
-        with one_thread():
-            for entry in entries:  # what is wrong with an option is said before a folder is made
-                paths.rehearse(entry.contender, surface, all_rates)
-            folder = files.claim(out, force, _OR_ELSE) if out else files.fresh(Path("ravine-out") / _folder(name))
-            try:
-                study = _walk_all(paths.Study(name, surface, all_rates, all_starts, steps, seed, ()), entries)
-            except BaseException:
-                if not any(folder.iterdir()):
-                    folder.rmdir()
-                raise
-        _write(study, key, values, folder)
+        planned = plan(
+            function,
+            specs or DEFAULTS,
+            sweep=_sweep(sweep),
+            rates=rates,
+            lowest=lowest,
+            highest=highest,
+            starts=starts,
+            steps=steps,
+            seed=seed,
+        )
+        wanted = Path("ravine-out") / _folder(planned.record.name)
+        folder = files.claim(out, force, _OR_ELSE) if out else files.fresh(wanted)
+        try:
+            explored = _run(planned)
+        except BaseException:
+            if not any(folder.iterdir()):
+                folder.rmdir()
+            raise
+        _show(explored)
+        for path in explored.write(folder):
+            click.echo(f"Wrote {path}")
     except KeyboardInterrupt:
         click.echo("Interrupted.", err=True)
         context.exit(_INTERRUPTED)
@@ -132,136 +111,38 @@ def _folder(name: str) -> str:
     return "contour-" + (re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:48] or "function")
 
 
-def _swept(sweep: str | None) -> tuple[str | None, list[str]]:
-    """The key and the values, each as it would stand in a specification."""
-    if sweep is None:
-        return None, []
-    key, found, text = sweep.partition("=")
+def _sweep(text: str | None) -> dict[str, tuple[Any, ...]] | None:
+    """``alpha=0.5,0.9`` as the key and its values."""
+    if text is None:
+        return None
+    key, equals, literals = text.partition("=")
     key = key.strip()
     try:
-        values = ast.literal_eval(f"({text},)") if found and key.isidentifier() else ()
+        values = ast.literal_eval(f"({literals},)") if equals and key.isidentifier() else ()
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         values = ()
     if not values:
-        raise OptionError(f"--sweep {sweep!r} is not KEY=VALUE,VALUE,..., such as alpha=0.5,0.9,0.99.")
-    if key == "lr":
-        raise OptionError("--sweep is for one more hyperparameter; learning rates are swept by --rates.")
-    texts = [repr(value) for value in values]
-    if len(set(texts)) < len(texts):
-        raise OptionError(f"--sweep {sweep!r} has a value twice.")
-    return key, texts
+        raise OptionError(f"--sweep {text!r} is not KEY=VALUE,VALUE,..., such as alpha=0.5,0.9,0.99.")
+    return {key: values}
 
 
-def _entries(specs: tuple[str, ...], key: str | None, values: list[str]) -> list[_Entry]:
-    """Each optimizer once, or if it has the swept hyperparameter once for each value."""
-    found: list[_Entry] = []
-    known: set[str] = set()
-    for contender in parse_all(specs, None, _ANY_RATE):
-        label, written = contender.label, written_options(contender.label)
-        if "lr" in written:
-            raise OptionError(f"{label}: every optimizer is tried with all learning rates; leave lr out.")
-        own = keys(contender.cls)
-        known.update(own)
-        if key is None or key not in own:
-            found.append(_Entry(contender, label))
-            continue
-        if key in written:
-            raise OptionError(f"{label}: {key} is swept; leave it out here.")
-        for value in values:
-            spec = f"{label}{',' if written else '' if label.endswith(':') else ':'}{key}={value}"
-            found.append(_Entry(parse(spec, None, _ANY_RATE), label, value))
-    if key is not None and key not in known:
-        raise OptionError(f"--sweep: none of the optimizers has an option {key!r}. {nearest(key, known - {'lr'})}")
-    return found
-
-
-def _walk_all(study: paths.Study, entries: list[_Entry]) -> paths.Study:
-    """The study with every optimizer's paths; progress shows on a terminal only."""
+def _run(planned: Plan) -> Exploration:
+    """Follow every optimizer; progress shows on a terminal only."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    walks = []
+    record = planned.record
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        total = bar.add_task("", total=study.steps * len(entries))
-        for entry in entries:
-            bar.update(total, description=entry.contender.label)
-            found = paths.walk(
-                entry.contender, study.surface, study.rates, study.starts, study.steps, lambda: bar.advance(total)
-            )
-            walks.append(paths.Walk(entry.contender, found, entry.family, entry.value))
-    return replace(study, walks=tuple(walks))
+        total = bar.add_task("", total=record.steps * len(record.entries))
+        return planned.run(lambda label: bar.update(total, advance=1, description=label))
 
 
-def _write(study: paths.Study, key: str | None, values: list[str], folder: Path) -> None:
-    """The table, and the files: the numbers first, because pictures can be drawn again."""
-    scene = _scene(study, key, values)
-    heads = ["optimizer", "best lr", "final value", "steps outside", "paths diverged"]
-    ranked = sorted(study.walks, key=lambda walk: study.score(walk, study.best(walk)))
-    title = f"{study.name}, best of {len(study.rates)} rates, {len(study.starts)} starts, {study.steps} steps"
-    Console().print(tables.table(heads, [_row(study, walk) for walk in ranked], title))
-    if study.lowest:
-        click.echo(f"Values are above {study.lowest:.7g}, the lowest that is known.")
-    for member in scene.members:
-        if end := scene.at_the_end(member):
-            click.echo(f"{member.label}: the best rate is {end}; a better one may lie outside.")
-    made = {
-        "paths.json": lambda: path_record.to_json(study),
-        "contour.png": lambda: style.png(contour_sheet.draw(scene)),
-        "contour.html": lambda: contour_page.page(scene),
-    }
-    for name, content in made.items():
-        files.write(folder / name, content())
-        click.echo(f"Wrote {folder / name}")
-
-
-def _row(study: paths.Study, walk: paths.Walk) -> list[str]:
-    """At the best rate the geometric mean of the final values, and the share of steps outside the window."""
-    best = study.best(walk)
-    ends = study.excess(walk)[best]
-    steps = np.concatenate([outside(path.points[1:], study.surface.window) for path in walk.paths[best]])
-    diverged = np.count_nonzero(~np.isfinite(walk.finals))
-    with np.errstate(divide="ignore"):
-        mean = float(np.exp(np.log(ends).mean()))
-    share = f"{steps.mean():.1%}" if len(steps) else ""
-    return [
-        walk.contender.label,
-        f"{study.rates[best]:g}",
-        f"{mean:.2e}" if np.isfinite(mean) else "diverged",
-        share,
-        f"{diverged} of {walk.finals.size}",
-    ]
-
-
-def _scene(study: paths.Study, key: str | None, values: list[str]) -> Scene:
-    """The study as the pictures need it: how far above the lowest value instead of values."""
-    members = [
-        Member(
-            label=walk.contender.label,
-            routes=[
-                [Route(p.points, np.maximum(p.values - study.lowest, 0.0), p.diverged_at) for p in row]
-                for row in walk.paths
-            ],
-            finals=study.excess(walk),
-            best=study.best(walk),
-            reference=walk.contender.reference,
-            family=walk.family,
-            value=walk.value,
-        )
-        for walk in study.walks
-    ]
-    surface: Surface = study.surface
-    xs, ys, heights = paths.grid(surface)
-    ground = Map(xs, ys, np.maximum(heights - study.lowest, 0.0), surface.start, surface.minimum, study.starts[1:])
-    return Scene(
-        name=study.name,
-        surface=ground,
-        rates=study.rates,
-        starts=study.starts,
-        steps=study.steps,
-        seed=study.seed,
-        members=members,
-        lowest=study.lowest,
-        floor=study.floor,
-        highest=study.highest,
-        swept=key,
-        values=values,
-    )
+def _show(explored: Exploration) -> None:
+    """The table, and what stands beside it."""
+    record = explored.record
+    title = f"{record.name}, best of {len(record.rates)} rates, {len(record.starts)} starts, {record.steps} steps"
+    Console().print(tables.table(*explored.table(), title))
+    if record.lowest:
+        click.echo(f"Values are above {record.lowest:.7g}, the lowest that is known.")
+    for entry in explored.plot_data.entries:
+        if end := explored.plot_data.at_the_end(entry):
+            click.echo(f"{entry.label}: the best rate is {end}; a better one may lie outside.")

@@ -12,26 +12,28 @@ import torch
 import ravine
 from ravine import _files as files
 from ravine.cli._options import DATA, ONE_OPTIMIZER, OUT, SEED, one_optimizer, tasks_text
-from ravine.comparison._rehearsal import rehearse
 from ravine.optim._spec import parse
 from ravine.tasks import find
-from ravine.train import _runs as runs
+from ravine.tasks._dry_run import dry_run
+from ravine.train import _run_folder as run_folder
 
 _HELP = """Find a learning rate for TASK.
 
-A model is trained while the rate rises at every step, several times over the data in other orders; rules with names
-suggest rates from how the loss falls. TASK is one of those below, or a Python file with a function that returns
-a Task. The folder ravine-out/lr-find-TASK gets lr_find.png, lr_find.json and config.json.
+Trains while the rate rises at every step, several times with the data in different orders, and suggests rates from how
+the loss falls. TASK is one of those below, or a Python file with a function that returns a Task. Writes lr_find.png,
+lr_find.json and config.json to the folder ravine-out/lr-find-TASK.
 """
 
 
 @click.command(name="lr-find", help=_HELP, epilog=tasks_text())
 @click.argument("task")
 @ONE_OPTIMIZER
-@click.option("--start", type=float, default=1e-7, show_default=True, help="The lowest rate.")
-@click.option("--end", type=float, default=10.0, show_default=True, help="The highest rate.")
-@click.option("--steps", type=int, default=100, show_default=True, help="How many rates.")
-@click.option("--orders", type=click.IntRange(min=1), default=3, show_default=True, help="How many orders of the data.")
+@click.option("--start", type=float, default=1e-7, show_default=True, help="Lowest rate.")
+@click.option("--end", type=float, default=10.0, show_default=True, help="Highest rate.")
+@click.option("--steps", type=int, default=100, show_default=True, help="Number of rates.")
+@click.option(
+    "--orders", type=click.IntRange(min=1), default=3, show_default=True, help="Number of orders of the data."
+)
 @SEED
 @DATA
 @OUT
@@ -47,10 +49,10 @@ def command(
     out: Path | None,
 ) -> None:
     spec = one_optimizer(specs)
-    found = find(task, data)
-    contender = parse(spec, found.name)
-    rehearse(found, contender)
-    learn = found.learner(partial(contender.cls, **contender.options), seed=seed)
+    chosen = find(task, data)
+    optimizer = parse(spec, chosen.name)
+    dry_run(chosen, optimizer)
+    learn = chosen.learner(partial(optimizer.factory, **optimizer.options), seed=seed)
     torch.manual_seed(seed)
     result = learn.lr_find(start, end, steps, orders)
     folder = files.claim(out, False) if out else files.fresh(Path("ravine-out") / f"lr-find-{Path(task).stem}")
@@ -65,7 +67,7 @@ def command(
         "seed": seed,
     }
     versions = {"ravine": ravine.__version__, "torch": torch.__version__}
-    runs.write_config(folder, {**config, "data": None if data is None else str(data.resolve()), **versions})
+    run_folder.write_config(folder, {**config, "data": None if data is None else str(data.resolve()), **versions})
     files.write(folder / "lr_find.json", json.dumps(result.to_dict(), allow_nan=False).encode() + b"\n")
     result.plot(folder / "lr_find.png")
     click.echo(f"Wrote lr_find.png, lr_find.json, config.json to {folder}")

@@ -114,7 +114,7 @@ def command(name: str, kernel: bool, settings: tuple[str, ...]) -> None:
 def _found(name: str) -> tuple[Named, str]:
     """The optimizer, and the file that it is from."""
     from ravine.optim import Optimizer
-    from ravine.optim import _own as own
+    from ravine.optim import _optimizer_file as own
     from ravine.optim import _registry as registry
 
     written = None if name.lower() in registry.names() else own.split(name)

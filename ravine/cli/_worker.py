@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 
 from ravine.cli._options import DATA
-from ravine.comparison._study.protocol import Done, Stage
-from ravine.comparison._study.result import Result
-from ravine.comparison._study.store import Store, hidden
-from ravine.comparison._study.store import check as check_storage
+from ravine.comparison._study.code_versions import load_optimizers
+from ravine.comparison._study.stages import Results, Stage
+from ravine.comparison._study.storage_errors import check_storage, without_password
+from ravine.comparison._study.store import Store
+from ravine.comparison._study.study_record import StudyRecord
 from ravine.comparison._study.trial import run
-from ravine.comparison._study.versions import check
-from ravine.comparison._study.worker import Ending, work
+from ravine.comparison._study.trial_worker import StopSignal, work
 from ravine.errors import DataError, OptionError
 from ravine.tasks import Task, find
 
@@ -44,52 +44,52 @@ def command(study: str, storage: str, rerun: str | None, data: Path | None, quie
         raise DataError(f"There is no journal file {storage}; ravine compare makes it.")
     store = Store(study, storage)
     spec = store.spec()
-    check(spec)  # before a file is run that is not the study's
+    optimizers = load_optimizers(spec)  # before a file is run that is not the study's
     task = find(spec.task, data or (None if spec.data is None else Path(spec.data)))
-    ending = Ending()
+    stop = StopSignal()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, ending)
+        signal.signal(number, stop)
     try:
         if rerun is not None:
-            click.echo(_again(Result(spec, store.done()), task, rerun))
+            click.echo(_rerun(StudyRecord(spec, store.results(), optimizers=optimizers), task, rerun))
             return
-        work(store, spec, task, _Lines(quiet).look, ending)
+        work(store, spec, task, _ProgressLines(quiet), stop, optimizers)
     except KeyboardInterrupt:
         click.echo("Interrupted; what was done is kept.", err=True)
         raise SystemExit(130) from None
     finally:
         store.close()
     if not quiet:
-        click.echo(f"The study {study} in {hidden(storage)} is complete.")
+        click.echo(f"The study {study} in {without_password(storage)} is complete.")
 
 
-class _Lines:
+class _ProgressLines:
     """A line where something has changed."""
 
     def __init__(self, quiet: bool) -> None:
         self.quiet, self.last = quiet, ""
 
-    def look(self, now: Stage, done: Done) -> None:
-        line = f"{now.name}: {now.total - len(now.jobs)} of {now.total}"
+    def __call__(self, now: Stage, results: Results) -> None:
+        line = f"{now.name}: {now.total - len(now.trials)} of {now.total}"
         if not self.quiet and line != self.last:
             click.echo(line)
         self.last = line
 
 
-def _again(result: Result, task: Task, key: str) -> str:
-    """Run one training again, and say whether it gives what is kept.
+def _rerun(record: StudyRecord, task: Task, key: str) -> str:
+    """Run one trial again, and say whether it gives what is kept.
 
     Raises:
         OptionError: there is none with that key.
     """
-    by_key = {job.key(result.spec): (job, outcome) for job, outcome in result.jobs()}
+    by_key = {trial.key(record.spec): (trial, result) for trial, result in record.trials}
     if key not in by_key:
         raise OptionError(
             f"The study has no training {key!r}; the report's last table has the keys of all {len(by_key)}."
         )
-    job, kept = by_key[key]
-    found = run(result.spec, task, job)
-    what = ", ".join([job.label, *(f"{name} {value:g}" for name, value in job.point.items()), f"seed {job.seed}"])
-    same = [found.score, found.losses, found.metrics] == [kept.score, kept.losses, kept.metrics]
-    told = "the same to the last digit" if same else f"another than the {kept.score!r} that is kept"
-    return f"{what}: validation loss {found.score!r}, {told}."
+    trial, kept = by_key[key]
+    now = run(record.spec, task, trial, record.optimizers[trial.label].for_task(task.name))
+    what = ", ".join([trial.label, *(f"{name} {value:g}" for name, value in trial.point.items()), f"seed {trial.seed}"])
+    same = [now.score, now.losses, now.metrics] == [kept.score, kept.losses, kept.metrics]
+    verdict = "the same to the last digit" if same else f"another than the {kept.score!r} that is kept"
+    return f"{what}: validation loss {now.score!r}, {verdict}."

@@ -1,6 +1,6 @@
-"""Rules about the course of the loss: spikes, swings, standing still, and validation that goes the other way.
+"""Rules about the loss curve: spikes, oscillation, a plateau, and a validation loss that rises.
 
-Each is a function from the evidence to what it found, in words, or None. Healthy figures stand beside the thresholds.
+Each is a function from the evidence to a sentence, or None. The figures of healthy runs are given beside thresholds.
 """
 
 from __future__ import annotations
@@ -8,27 +8,36 @@ from __future__ import annotations
 import numpy as np
 
 from ravine.diagnose._evidence import Evidence
-from ravine.diagnose._readings import FEWEST_STEPS, counted, curve, median_of, number, running_median, span, steps_of
+from ravine.diagnose._readings import (
+    FEWEST_STEPS,
+    counted,
+    curve,
+    median_of,
+    number,
+    running_median,
+    step_range,
+    steps_of,
+)
 
 # --- spikes and swings ----------------------------------------------------------------------------------------------
 
 NEIGHBOURS = 31
-"""Steps whose median is the level of the loss at the middle one."""
+"""Consecutive steps whose median is the level of the loss at the middle one."""
 SPIKE_DEVIATIONS = 10.0
 SPIKE_TIMES_USUAL = 8.0
-"""Times the 90th percentile of all rises above the level: 1.5 to 3 for the highest of healthy runs, whose batches
-differ much and often; a spike is rare."""
+"""Times the 90th percentile of all rises above the level: 1.5 to 3 for the highest in healthy runs, whose batches
+differ often; a spike is rare."""
 SPIKE_SHARE = 0.3
-"""Share of what the loss has fallen. Batches of 32 of a logistic regression reach 0.6, but often."""
+"""Fraction of the improvement. Batches of 32 of a logistic regression reach 0.6, but often."""
 SPIKE_EARLIEST = 10
-"""The first steps are a time of their own: RMSprop's are ten times as long as the later ones."""
+"""The first steps are different: RMSprop's are ten times as long as the later ones."""
 SWINGS = 3
 SWING_SHARE = 0.1
-"""Share of what the loss has fallen that one swing up must bring back."""
+"""Fraction of the improvement that one rise must undo."""
 SWING_TIMES_NOISE = 5.0
 """Times the deviation of a step's loss from the mean of its neighbours."""
 SWING_ALIKE = 0.7
-"""Correlation of the even steps' loss with the odd ones': near 1 for a swing, near 0 for the noise of batches."""
+"""Correlation of the losses of even and odd steps: near 1 for an oscillation, near 0 for noise between batches."""
 HIGH_MOMENTUM = 0.9
 
 
@@ -50,30 +59,30 @@ def spikes(evidence: Evidence) -> str | None:
         & (rise > SPIKE_SHARE * course.gain)
         & (np.arange(len(rise)) >= SPIKE_EARLIEST)
     )
-    # steps in a row are one spike that takes some time to come down
+    # consecutive steps are one spike
     places = [int(p) for p in np.flatnonzero(high) if p == 0 or not high[p - 1]]
     if not places:
         return None
     highest = max(places, key=lambda p: rise[p])
     where = "" if len(places) == 1 else f", at step {highest + 1:,}"
     return (
-        f"The loss jumped at {steps_of(places)}{where} to {number(course.losses[highest])}, where the steps around have "
-        f"{number(level[highest])}{_gradient_at(evidence, highest + 1)}."
+        f"The loss jumped at {steps_of(places)}{where} to {number(course.losses[highest])}, where it was around "
+        f"{number(level[highest])} before and after{_gradient_at(evidence, highest + 1)}."
     )
 
 
 def _gradient_at(evidence: Evidence, step: int) -> str:
-    """What the gradient was in the row of that step, if it stood out."""
+    """The gradient in the row of that step, if it was unusually large."""
     history = evidence.history
     rows = np.flatnonzero((history.first <= step) & (step <= history.last))
     whole = np.sqrt(np.nansum(history.grad_norm**2, axis=1)) if len(history) else np.zeros(0)
     if not len(rows) or not whole[rows[0]] > 2 * np.median(whole) > 0:
         return ""
-    return f"; the gradient's norm was {number(whole[rows[0]] / np.median(whole))} times its median there"
+    return f"; the norm of the gradient was {number(whole[rows[0]] / np.median(whole))} times its median there"
 
 
 def overshooting(evidence: Evidence) -> str | None:
-    """High momentum, and a loss that swings slowly up and down, in even and odd steps alike."""
+    """High momentum, and a loss that oscillates slowly, in even and odd steps alike."""
     course = curve(evidence, FEWEST_STEPS)
     name, momentum = _momentum(evidence)
     if course is None or momentum < HIGH_MOMENTUM:
@@ -95,13 +104,13 @@ def overshooting(evidence: Evidence) -> str | None:
     period = float(np.mean(np.diff(tops)))
     height = max(smooth[top] - smooth[bottom] for top, bottom in zip(tops, bottoms, strict=True))
     return (
-        f"The loss rose again {counted(len(tops), 'time')} after it had fallen, every {period:.0f} steps or so, by up to "
-        f"{number(height)} ({span(bottoms[0] + 1, tops[-1] + 1)}). {name} is {number(momentum)}."
+        f"The loss rose again {counted(len(tops), 'time')} after it had fallen, about every {period:.0f} steps, by up to "
+        f"{number(height)} ({step_range(bottoms[0] + 1, tops[-1] + 1)}). {name} is {number(momentum)}."
     )
 
 
 def _turns(values: np.ndarray, least: float) -> tuple[list[int], list[int]]:
-    """The tops and the bottoms before them, of every rise by at least so much that was followed by such a fall."""
+    """The tops, and the bottoms before them, of every rise by at least so much that was followed by such a fall."""
     tops, bottoms = [], []
     low = high = 0
     rising = False
@@ -121,7 +130,7 @@ def _turns(values: np.ndarray, least: float) -> tuple[list[int], list[int]]:
 
 
 def _momentum(evidence: Evidence) -> tuple[str, float]:
-    """The momentum that was used most of the time, and how it is called; 0 without."""
+    """The name and the median of the momentum; 0 without."""
     for name, shown in (("momentum", "Momentum"), ("betas", "The first of betas")):
         values = evidence.hypers.get(name)
         if values is not None and len(values):
@@ -129,14 +138,14 @@ def _momentum(evidence: Evidence) -> tuple[str, float]:
     return "", 0.0
 
 
-# --- standing still, and validation ---------------------------------------------------------------------------------
+# --- plateaus, and validation ---------------------------------------------------------------------------------------
 
 NEAR_START = 0.9
-"""Share of the first loss: above, the run has learned nothing to speak of. A converged run ends far below."""
+"""Fraction of the initial loss: above it, the run has learned almost nothing. A converged run ends far below."""
 STANDSTILL = 0.02
-"""Share of the first loss that the second half must be below the second quarter."""
+"""Fraction of the initial loss by which the second half must be below the second quarter."""
 RISE_OF_VALIDATION = 0.2
-"""By how much of its lowest value the validation loss must have risen; healthy runs waver by up to 0.12."""
+"""Fraction of its lowest value by which the validation loss must have risen; healthy runs vary by up to 0.12."""
 LATE_EPOCHS = 3
 
 
@@ -164,16 +173,16 @@ def overconfident(evidence: Evidence) -> str | None:
     rows = [row for row, both in zip(evidence.epochs, known, strict=True) if both and np.isfinite(row["valid_loss"])]
     if len(rows) < 2 * LATE_EPOCHS:
         return None
-    losses, shares = (np.array([row[key] for row in rows]) for key in ("valid_loss", name))
+    losses, accuracies = (np.array([row[key] for row in rows]) for key in ("valid_loss", name))
     best = int(np.argmin(losses))
     late = slice(len(rows) - LATE_EPOCHS, None)
-    # every one of the last epochs: a loss that only wavers comes back
+    # all of the last epochs: a loss that only varies comes back
     if best >= len(rows) - LATE_EPOCHS or not losses[late].min() > (1 + RISE_OF_VALIDATION) * losses[best] > 0:
         return None
-    if not np.median(shares[late]) > shares[best]:
+    if not np.median(accuracies[late]) > accuracies[best]:
         return None
     return (
         f"The validation loss was lowest in epoch {rows[best].get('epoch', best + 1)}, {number(losses[best])}, and is "
-        f"{number(losses[-1])} now; in the same time {name} rose from {number(shares[best])} to "
-        f"{number(float(np.median(shares[late])))} (median of the last {LATE_EPOCHS} epochs)."
+        f"{number(losses[-1])} now; meanwhile {name} rose from {number(accuracies[best])} to "
+        f"{number(float(np.median(accuracies[late])))} (median of the last {LATE_EPOCHS} epochs)."
     )

@@ -1,4 +1,4 @@
-"""The diagnosis of a run: what the rules found, in plain words. The rules themselves are in rules.py."""
+"""The diagnosis of a run: the symptoms that the rules (_rules.py) find, in plain words."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any, overload
 
@@ -19,7 +20,7 @@ _WIDTH = 100
 
 @dataclass(frozen=True)
 class Symptom:
-    """One fault: the name of its rule, what is wrong, what shows it, and what to try."""
+    """One fault of a run: the name of its rule, what is wrong, the evidence, and what to try."""
 
     rule: str
     title: str
@@ -28,107 +29,121 @@ class Symptom:
 
 
 class Diagnosis(Sequence[Symptom]):
-    """What was found, the most serious first; empty where nothing was. Printing it shows all of it.
+    """The symptoms of a run, the most serious first; empty for a run without any. Printing it shows everything.
 
     Attributes:
-        findings: what was found.
+        symptoms: as a tuple.
         steps: how many steps the run had.
-        looked_at: what there was to look at, in words.
+        examined: what there was to examine, in words.
     """
 
-    def __init__(self, findings: Sequence[Symptom], steps: int, looked_at: str) -> None:
-        self.findings, self.steps, self.looked_at = tuple(findings), steps, looked_at
+    def __init__(self, symptoms: Sequence[Symptom], steps: int, examined: str) -> None:
+        self.symptoms, self.steps, self.examined = tuple(symptoms), steps, examined
 
     @overload
     def __getitem__(self, index: int) -> Symptom: ...
     @overload
     def __getitem__(self, index: slice) -> tuple[Symptom, ...]: ...
     def __getitem__(self, index: int | slice) -> Symptom | tuple[Symptom, ...]:
-        return self.findings[index]
+        return self.symptoms[index]
 
     def __len__(self) -> int:
-        return len(self.findings)
+        return len(self.symptoms)
 
     def __iter__(self) -> Iterator[Symptom]:
-        return iter(self.findings)
+        return iter(self.symptoms)
 
     @property
     def headline(self) -> str:
         """The result in a line."""
-        found = "nothing found" if not self.findings else f"{counted(len(self), 'finding')}, the most serious first,"
-        return f"{found} in {counted(self.steps, 'step')}"
+        if not self.symptoms:
+            return f"No problem found in {counted(self.steps, 'step')}"
+        many = ", the most serious first" if len(self) > 1 else ""
+        return f"{counted(len(self), 'problem')} found in {counted(self.steps, 'step')}{many}"
 
     def __repr__(self) -> str:
-        return f"<Diagnosis: {', '.join(f.rule for f in self) or 'nothing found'} in {counted(self.steps, 'step')}>"
+        return f"Diagnosis({', '.join(s.rule for s in self) or 'no problem'} in {counted(self.steps, 'step')})"
 
     def __str__(self) -> str:
         parts = [self.headline]
-        for place, finding in enumerate(self, start=1):
+        for place, symptom in enumerate(self, start=1):
             label = f"{place}. "
             parts.append("")
-            parts.append(label + finding.title)
-            for text in (finding.evidence, f"Try: {finding.advice}"):
+            parts.append(label + symptom.title)
+            for text in (symptom.evidence, f"Try: {symptom.advice}"):
                 indent = " " * len(label)
                 parts.append(textwrap.fill(text, _WIDTH, initial_indent=indent, subsequent_indent=indent))
-        parts += ["", textwrap.fill(self.looked_at, _WIDTH)]
+        parts += ["", textwrap.fill(self.examined, _WIDTH)]
         return "\n".join(parts)
+
+    def _repr_html_(self) -> str:
+        items = "".join(
+            f"<li><b>{escape(s.title)}</b><br>{escape(s.evidence)}<br><i>Try: {escape(s.advice)}</i></li>" for s in self
+        )
+        listed = f"<ol>{items}</ol>" if items else ""
+        return f"<p>{escape(self.headline)}</p>{listed}<p><small>{escape(self.examined)}</small></p>"
 
 
 def diagnose(run: Any) -> Diagnosis:
-    """What is wrong with a run, by the rules of ``ravine.diagnose._rules.RULES``.
+    """What is wrong with a run, by the rules in ``ravine.diagnose._rules.RULES``.
 
     Args:
-        run: a Learner or anything else with a method ``evidence()``, the folder of a run, or an ``Evidence``.
+        run: a Learner, the folder of a run, an ``Evidence``, or anything with a method ``evidence()`` that gives one.
 
     Raises:
         DataError: the folder has no evidence of a run, or it is damaged.
         OptionError: ``run`` is something else.
     """
     evidence = _evidence(run)
-    found = {}
+    by_rule = {}
     for rule in RULES:
         text = rule.check(evidence)
         if text is not None:
-            found[rule.name] = (rule, Symptom(rule.name, rule.title, _printable(text), rule.advice))
-    explained = {name for rule, _ in found.values() for name in rule.explains}
-    findings = [finding for name, (_, finding) in found.items() if name not in explained]
-    return Diagnosis(findings, len(evidence.losses), _looked_at(evidence))
+            by_rule[rule.name] = (rule, Symptom(rule.name, rule.title, _printable(text), rule.advice))
+    explained = {name for rule, _ in by_rule.values() for name in rule.explains}
+    symptoms = [symptom for name, (_, symptom) in by_rule.items() if name not in explained]
+    return Diagnosis(symptoms, len(evidence.losses), _examined(evidence))
 
 
 def _printable(text: str) -> str:
-    """The text without characters that move a terminal's cursor: names come from whoever wrote the model."""
+    """The text without control characters: the names in it come from whoever wrote the model."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _evidence(run: Any) -> Evidence:
     if isinstance(run, str | os.PathLike):
         return Evidence.load(Path(run))
-    found = run.evidence() if callable(getattr(run, "evidence", None)) else run
-    if not isinstance(found, Evidence):
+    given = run.evidence() if callable(getattr(run, "evidence", None)) else run
+    if isinstance(given, Evidence):
+        return given
+    from ravine.diagnose._learner_evidence import evidence_of  # not needed to diagnose a folder
+    from ravine.train._learner import Learner
+
+    if not isinstance(run, Learner):
         raise OptionError(
             f"diagnose({type(run).__name__}): give a Learner, the folder of a run, or a ravine.diagnose.Evidence."
         )
-    return found
+    return evidence_of(run)
 
 
-def _looked_at(evidence: Evidence) -> str:
-    """What there was to look at, and what was missing."""
+def _examined(evidence: Evidence) -> str:
+    """What was examined, and what was missing."""
     history = evidence.history
     validated = sum("valid_loss" in row for row in evidence.epochs)
     parts = {
         f"the loss of {counted(len(evidence.losses), 'step')}": len(evidence.losses),
         f"the history of {counted(len(history.names), 'parameter')}": len(history),
-        f"the units of {counted(len(evidence.units), 'layer')}": len(evidence.units),
+        f"the units of {counted(len(evidence.dead_units), 'layer')}": len(evidence.dead_units),
         f"the validation of {counted(validated, 'epoch')}": validated,
     }
-    seen = [text for text, count in parts.items() if count]
+    known = [text for text, count in parts.items() if count]
     missing = [
         text
         for text, count in zip(("losses", "a history", "units", "validation"), parts.values(), strict=True)
         if not count
     ]
-    text = f"Looked at {', '.join(seen) or 'nothing'}"
+    text = f"Examined {', '.join(known) or 'nothing'}"
     text += f" of {evidence.optimizer}." if evidence.optimizer else "."
     if missing:
-        text += f" Not known: {', '.join(missing)}."
+        text += f" Not available: {', '.join(missing)}."
     return _printable(text)

@@ -1,6 +1,6 @@
-"""What is known about a run when it is judged: plain arrays, however the run was made.
+"""What is known about a run when it is diagnosed: plain arrays, however it was trained.
 
-A Learner gives it (``learn.evidence()``) and keeps it in the run's folder as ``watch.safetensors``, where
+A Learner's is made by _learner_evidence.py and stored in the run's folder as ``watch.safetensors``, where
 ``Evidence.load`` finds it.
 """
 
@@ -19,22 +19,22 @@ from ravine.watch._history import History
 FILE = "watch.safetensors"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evidence:
-    """Everything that the rules of the diagnosis look at; what is not known is empty.
+    """Everything that the rules of a diagnosis use; what is not known is empty.
 
     Attributes:
         optimizer: the name of the optimizer's class.
         losses: the training loss of every step, shape (steps,).
-        epochs: the rows of the table of epochs: ``epoch``, ``train_loss``, ``valid_loss``, metrics by name, ``time``.
-        hypers: the values that each step used by name (``lr``, ``momentum``, ``eps``, ...; those of a second group
+        epochs: the rows of the epoch table: ``epoch``, ``train_loss``, ``valid_loss``, metrics by name, ``time``.
+        hypers: by name, the values that each step used (``lr``, ``momentum``, ``eps``, ...; those of a second group
             end in ``/1``), each of shape (steps,), or (steps, 2) for ``betas``.
         history: what the steps did to each parameter.
         dims: the number of dimensions of each parameter, in the order of ``history.names``.
         dtypes: the dtype of each, such as ``"float32"``.
-        trained: of each, whether it asks for a gradient.
-        units: by layer, in the order in which they are called: how many of its input units there are, and how many
-            of them were 0 for every row of the last batches looked at. The first layer's inputs are data, and not here.
+        trained: whether each requires a gradient.
+        dead_units: by layer, in the order of the calls: how many input units it has, and how many of them were 0 for
+            every row of a batch. The first layer's inputs are data, so it is left out.
         skipped: how many steps were left out because gradients were not finite.
         first_nonfinite: the first step in which a parameter's gradient was not finite, by parameter name.
     """
@@ -47,18 +47,21 @@ class Evidence:
     dims: tuple[int, ...] = ()
     dtypes: tuple[str, ...] = ()
     trained: tuple[bool, ...] = ()
-    units: dict[str, tuple[int, int]] = field(default_factory=dict)
+    dead_units: dict[str, tuple[int, int]] = field(default_factory=dict)
     skipped: int = 0
     first_nonfinite: dict[str, int] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"Evidence({self.optimizer or 'unknown optimizer'}, {len(self.losses):,} losses, {self.history!r})"
+
     def __post_init__(self) -> None:
-        """Arrays of what can be made one; what is not known of parameters is taken as usual."""
+        """Numbers become arrays; what is not known of parameters gets the usual values."""
         losses = _array(self.losses, "losses").reshape(-1)
         hypers = {name: _array(value, f"hypers[{name!r}]") for name, value in self.hypers.items()}
         hypers = {name: np.full(len(losses), v) if v.ndim == 0 else v for name, v in hypers.items()}
         names = self.history.names
         usual = {
-            # a bias or a normalisation's weight is told apart by its name, as well as that goes
+            # a guess by the name, which tells a bias from a weight
             "dims": tuple(2 if name.endswith("weight") else 1 for name in names),
             "dtypes": ("float32",) * len(names),
             "trained": (True,) * len(names),
@@ -89,15 +92,14 @@ class Evidence:
         path = path / FILE if path.is_dir() else path
         if not path.is_file():
             raise DataError(
-                f"There is no {path}: it is written at the end of each epoch of a run that is watched (`ravine train`, or a "
-                "Learner with a folder)."
+                f"There is no {path}. It is written after each epoch of `ravine train`, or of a Learner with a folder."
             )
         tree = checkpoint.load(path)
         if not isinstance(tree, dict) or "evidence" not in tree:
             raise DataError(f"{path} is not the evidence of a run.")
-        found = tree["evidence"]
+        values = tree["evidence"]
         try:
-            return cls(**{**found, "history": History.of_tree(found["history"])})
+            return cls(**{**values, "history": History.of_tree(values["history"])})
         except (TypeError, KeyError, AttributeError, OptionError) as error:
             raise DataError(f"{path} is not the evidence of a run that this Ravine can read: {error}.") from error
 

@@ -1,4 +1,4 @@
-"""What several rules read from the evidence: the course of the loss, the weights, names and numbers in words."""
+"""What several rules read from the evidence: the loss curve, the weights; and names and numbers in words."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from numpy.lib.stride_tricks import sliding_window_view
 from ravine.diagnose._evidence import Evidence
 
 BLOCKS = 20
-"""A run is looked at in so many parts of equal length: enough to see a course, few enough that each is an average."""
+"""A loss curve is divided into this many parts of equal length: enough to show its course, few enough to average over."""
 
 FEWEST_STEPS = 60
-"""Of a run of which a course can be told from noise."""
+"""With fewer steps, the course of a loss cannot be told from its noise."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The course of a training loss that is finite and never below 0, as most are.
+    """The curve of a training loss that is never below 0.
 
     Attributes:
-        losses: the finite losses up to the first that is not.
-        whole: whether that is all of them.
+        losses: the losses before the first that is not finite.
+        whole: whether these are all of them.
         first: the loss before the first step.
         levels: the loss in each of at most 20 parts of the run: the mean of the part without its largest tenth.
         end: the level of the last tenth of the run.
         best: the lowest level.
-        jump: the highest that three of five steps in a row reached.
+        jump: the highest loss that three of five consecutive steps reached.
     """
 
     losses: np.ndarray
@@ -41,15 +41,14 @@ class Curve:
 
     @property
     def gain(self) -> float:
-        """How far the loss has fallen at its best; 0 or less where it has not."""
+        """How far the loss fell at its best; 0 or less if it did not fall."""
         return self.first - self.best
 
 
 def curve(evidence: Evidence, least: int) -> Curve | None:
-    """The curve of at least so many steps; None where there are fewer, or where a loss is below 0.
+    """The curve, if it has at least so many steps and no loss is below 0; else None.
 
-    Rules compare with the level of the start, and a loss that goes below 0 has no level that says how far there is
-    to go.
+    Rules compare with the loss at the start, which is meaningless for a loss that may go below 0.
     """
     finite = np.isfinite(evidence.losses)
     count = len(finite) if finite.all() else int(np.argmin(finite))
@@ -72,48 +71,49 @@ def _level(losses: np.ndarray) -> float:
 def running_median(values: np.ndarray, window: int) -> np.ndarray:
     """The median of an odd number of neighbours of each value; the ends are mirrored."""
     padded = np.pad(values, window // 2, mode="reflect")
-    found: np.ndarray = np.median(sliding_window_view(padded, window), axis=-1)
-    return found
+    medians: np.ndarray = np.median(sliding_window_view(padded, window), axis=-1)
+    return medians
 
 
 def weights(evidence: Evidence) -> np.ndarray:
-    """The columns of the parameters of two or more dimensions that were trained, in order; of all if there is none.
+    """The columns of the trained parameters of two or more dimensions, in order; of all trained ones if there are none.
 
-    Biases and the parameters of normalisation start at 0 or 1 and are small in number: their figures are their own.
+    Biases and the parameters of normalisation start at 0 or 1 and are few: their figures do not compare.
     """
     trained = np.flatnonzero(was_trained(evidence))
-    found = [i for i in trained if evidence.dims[i] >= 2]
-    return np.array(found if found else trained, dtype=np.int64)
+    matrices = [i for i in trained if evidence.dims[i] >= 2]
+    return np.array(matrices if matrices else trained, dtype=np.int64)
 
 
 def was_trained(evidence: Evidence) -> np.ndarray:
-    """Of each parameter, whether it asks for a gradient and had one in some step."""
+    """Of each parameter, whether it requires a gradient and had one in some step."""
     history = evidence.history
     if not len(history):
         return np.zeros(len(history.names), dtype=bool)
-    found: np.ndarray = np.array(evidence.trained, dtype=bool) & (history.steps.sum(axis=0) > 0)
-    return found
+    trained: np.ndarray = np.array(evidence.trained, dtype=bool) & (history.steps.sum(axis=0) > 0)
+    return trained
 
 
 def ratios(evidence: Evidence) -> np.ndarray:
     """The median over the weights of update over parameter, for each row of the history; NaN where there is none."""
     columns = weights(evidence)
-    found = np.full(len(evidence.history), np.nan)
+    medians = np.full(len(evidence.history), np.nan)
     for row, values in enumerate(evidence.history.ratio[:, columns]):
         values = values[np.isfinite(values)]
         if len(values):
-            found[row] = np.median(values)
-    return found
+            medians[row] = np.median(values)
+    return medians
 
 
 def element_gradients(evidence: Evidence) -> np.ndarray:
     """The root mean square of the gradient's elements, shape (rows, parameters)."""
-    found: np.ndarray = evidence.history.grad_norm / np.sqrt(np.maximum(evidence.history.sizes, 1))
-    return found
+    sizes = np.maximum(evidence.history.sizes, 1)
+    root_mean_squares: np.ndarray = evidence.history.grad_norm / np.sqrt(sizes)
+    return root_mean_squares
 
 
 def median_of(values: np.ndarray) -> float:
-    """The median of what is finite; NaN where nothing is."""
+    """The median of the finite values; NaN if there are none."""
     finite = values[np.isfinite(values)]
     return float(np.median(finite)) if len(finite) else float("nan")
 
@@ -122,7 +122,7 @@ def median_of(values: np.ndarray) -> float:
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:
-    """The first few names, and how many more there are."""
+    """The first few names, and the number of the others."""
     shown = list(names[:most])
     more = len(names) - len(shown)
     if more:
@@ -146,6 +146,6 @@ def steps_of(places: Iterable[int], most: int = 5) -> str:
     return f"{'step' if len(numbers) == 1 else 'steps'} {listed(numbers, most)}"
 
 
-def span(first: int, last: int) -> str:
-    """The steps from one to another, both counted from 1."""
+def step_range(first: int, last: int) -> str:
+    """The steps from one to another, counted from 1."""
     return f"step {first:,}" if first == last else f"steps {first:,} to {last:,}"

@@ -1,4 +1,4 @@
-"""The rules of the diagnosis in one table, the most serious first: causes stand before what follows from them."""
+"""The rules of the diagnosis in one table, the most serious first: causes come before their consequences."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ class Rule:
     """One fault that a run can have.
 
     Attributes:
-        name: how it is called in code.
+        name: its name in code.
         title: what is wrong, in a few words.
-        check: from the evidence to what shows it, in words with numbers, steps and names; None where nothing does,
-            or where what it needs is not known.
+        check: from the evidence to a sentence with the numbers, steps and names that show the fault; None where
+            nothing does, or where the evidence lacks what it needs.
         advice: what to try.
-        explains: names of rules that find no more than what follows from this one; where this one finds something,
-            they are not shown.
+        explains: names of rules that find consequences of this fault; if this one applies, they are not shown.
     """
 
     name: str
@@ -37,98 +36,98 @@ RULES = (
         "nonfinite",
         "Gradients or losses were not finite",
         rate.nonfinite,
-        "Look at the first parameter and step that are named: a logarithm or root of 0, a division by 0, data with NaN, "
-        "or numbers too large for 16 bits. If the loss rose before, the learning rate is too high. Clipping the "
-        "gradient does not repair a NaN.",
+        "Start at the first parameter and step named here: a logarithm or root of 0, a division by 0, NaN in the data, or "
+        "numbers too large for 16 bits. If the loss rose before that, the learning rate is too high. Gradient clipping "
+        "does not help against NaN. `ravine train --trace-nan` names the module.",
     ),
     Rule(
         "rate_too_high",
         "Learning rate too high",
         rate.rate_too_high,
-        "Divide the learning rate by 10, or look for one with lr_find. If only the first steps are wild: a warm-up, or "
-        "gradient clipping.",
+        "Divide the learning rate by 10, or find one with lr_find. If only the first steps are unstable: warm-up or gradient "
+        "clipping.",
         explains=("spikes", "plateau"),
     ),
     Rule(
         "exploding",
         "Gradients explode from layer to layer",
         layer.exploding,
-        "An initialisation that fits the activation (Kaiming for ReLU, Xavier for tanh), normalisation between the "
-        "layers, residual connections; gradient clipping against the worst.",
+        "Use an initialisation that fits the activation (Kaiming for ReLU, Xavier for tanh), normalisation between the "
+        "layers, or residual connections. Gradient clipping limits the damage.",
     ),
     Rule(
         "vanishing",
         "Gradients vanish from layer to layer",
         layer.vanishing,
-        "ReLU or GELU in place of sigmoid or tanh, an initialisation that fits it, normalisation between the layers, "
-        "residual connections, or fewer layers.",
+        "Use ReLU or GELU instead of sigmoid or tanh, an initialisation that fits the activation, normalisation between "
+        "the layers, residual connections, or fewer layers.",
         explains=("rate_too_low", "plateau"),
     ),
     Rule(
         "dead_units",
         "Dead units",
         layer.dead_units,
-        "A lower learning rate or a warm-up, biases that start at 0, LeakyReLU or GELU, inputs of mean 0 and deviation 1. "
-        "Units that are dead stay so: begin anew.",
+        "Lower the learning rate or use warm-up, start biases at 0, use LeakyReLU or GELU, normalise the inputs. Dead units "
+        "do not recover: restart training.",
         explains=("zero_gradient", "rate_too_low", "plateau"),
     ),
     Rule(
         "no_gradient",
         "Parameters that never get a gradient",
         layer.no_gradient,
-        "See whether forward uses them, and whether detach, no_grad or a number taken out with item() cuts the way. "
-        "If they are meant to rest, give them requires_grad=False.",
+        "Check that forward uses them, and that no detach, no_grad or item() cuts the graph. If they should not be trained, "
+        "set requires_grad=False.",
     ),
     Rule(
         "zero_gradient",
         "Gradients that are always 0",
         layer.zero_gradient,
-        "See what they are multiplied with: activations that are always 0 or saturated, weights that start at 0, a mask, "
-        "or gradients too small for 16 bits.",
+        "Check what they are multiplied by: activations that are always 0 or saturated, weights that start at 0, a mask, or "
+        "gradients too small for 16 bits.",
         explains=("plateau",),
     ),
     Rule(
         "eps_dominates",
-        "eps dominates the root",
+        "eps dominates the denominator",
         layer.eps_dominates,
-        "A smaller eps, such as 1e-8, or a loss that is not scaled down: as it is, the gradients are divided by eps, "
-        "and not by their own size.",
+        "Use a smaller eps, such as 1e-8, or do not scale the loss down: now gradients are divided by eps and not by their "
+        "own size.",
         explains=("rate_too_low", "plateau"),
     ),
     Rule(
         "overshooting",
         "Momentum overshoots",
         curve.overshooting,
-        "Less momentum (0.9 in place of 0.99), a lower learning rate, or Nesterov's momentum.",
+        "Use less momentum (0.9 instead of 0.99), a lower learning rate, or Nesterov momentum.",
         explains=("spikes", "plateau"),
     ),
     Rule(
         "spikes",
         "Loss spikes",
         curve.spikes,
-        "Look at the batches of these steps: wrong or extreme data. Gradient clipping, a lower learning rate or a smaller "
-        "second beta (0.95) make a run bear them.",
+        "Check the batches of these steps for wrong or extreme data. Gradient clipping, a lower learning rate or a smaller "
+        "second beta (0.95) make training robust to them.",
     ),
     Rule(
         "rate_too_low",
         "Learning rate too low",
         rate.rate_too_low,
-        "Multiply the learning rate by 10, or look for one with lr_find.",
+        "Multiply the learning rate by 10, or find one with lr_find.",
         explains=("plateau",),
     ),
     Rule(
         "plateau",
-        "The loss stands still",
+        "The loss does not improve",
         curve.plateau,
-        "See whether inputs and targets belong together, whether the inputs differ and are scaled, and whether the loss is "
-        "the right one. Train on one batch alone: a model that cannot learn that by heart has a bug. Then another rate.",
+        "Check that inputs and targets match, that the inputs differ and are scaled, and that the loss is the right one. "
+        "Overfit a single batch: a model that cannot do that has a bug. Then try another learning rate.",
     ),
     Rule(
         "overconfident",
         "Validation loss rises while accuracy rises",
         curve.overconfident,
-        "The model grows surer than it is right. Label smoothing, weight decay, dropout or more data; if only accuracy "
-        "counts, keep the best model by accuracy and not by loss.",
+        "The model becomes overconfident. Use label smoothing, weight decay, dropout or more data; if only accuracy counts, "
+        "select the best model by accuracy and not by loss.",
     ),
 )
-"""All rules, in the order in which findings are shown."""
+"""All rules, in the order in which symptoms are shown."""

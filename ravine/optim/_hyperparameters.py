@@ -76,10 +76,20 @@ class Hyper:
 
 
 def hypers_of(cls: type) -> dict[str, Hyper]:
-    """What a class and those it derives from declare of their hyperparameters."""
+    """What a class and those it derives from declare of their hyperparameters.
+
+    Raises:
+        OptionError: it does not say it with ``Hyper``.
+    """
     declared: dict[str, Hyper] = {}
     for base in reversed(cls.__mro__):
-        declared.update(vars(base).get("hypers", {}))
+        own = vars(base).get("hypers", {})
+        if not isinstance(own, Mapping) or not all(isinstance(hyper, Hyper) for hyper in own.values()):
+            raise OptionError(
+                f"hypers of {base.__name__} is {own!r}; write {{'lr': Hyper(low=0, search=log(1e-4, 1.0))}}, with Hyper "
+                "of ravine.optim and log of ravine.optim.search"
+            )
+        declared.update(own)
     return declared
 
 

@@ -50,9 +50,14 @@ class Named:
         return self.rates.get(like)
 
 
-def search_space(cls: type) -> dict[str, Range]:
-    """What a comparison searches of a class, the user's own too."""
-    return search_of(hypers_of(cls)) if issubclass(cls, Optimizer) else search_of({"lr": Optimizer.hypers["lr"]})
+def search_space(factory: Any) -> dict[str, Range]:
+    """What a comparison searches of a class or a function that makes optimizers, the user's own too.
+
+    Raises:
+        OptionError: ``hypers`` does not say it as it should.
+    """
+    declared = hypers_of(factory) if isinstance(factory, type) else {}
+    return search_of({"lr": Optimizer.hypers["lr"], **declared})
 
 
 @cache

@@ -1,13 +1,15 @@
-"""What is compared: an optimizer with its options, written ``NAME`` or ``NAME:key=value,...``.
+"""An optimizer with its options, as the user names it: parsed once, and then built as often as it is needed.
 
-``NAME`` is one of ours (``rmsprop``, ``adam``, ...), ``torch-NAME``, torch.optim's class, or the user's own:
-``FILE.py:NAME``. Values are Python literals: ``alpha=0.9``, ``centered=True``, ``betas=(0.9, 0.99)``.
+As text it is ``NAME`` or ``NAME:key=value,...``. ``NAME`` is one of ours (``rmsprop``, ``adam``, ...), ``torch-NAME``,
+torch.optim's class, or the user's own: ``FILE.py:NAME``. Values are Python literals: ``alpha=0.9``,
+``centered=True``, ``betas=(0.9, 0.99)``.
 """
 
-import ast
+from __future__ import annotations
+
 import inspect
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,13 @@ from torch.optim import Optimizer
 
 from ravine._files import code
 from ravine.errors import OptionError, RavineError, nearest
-from ravine.optim import _own as own
+from ravine.optim import _optimizer_file as files
 from ravine.optim import _registry as registry
-from ravine.optim._common import parameters_of
+from ravine.optim._options_text import parse_options
+from ravine.optim._signature import BETAS, Factory, defaults, option_names, option_parameters, takes
 
 DEFAULTS = ("momentum", "sgd", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw")
 """What is compared unless the user says otherwise."""
-
-BETAS = ("beta1", "beta2")
-"""The names under which the two numbers of ``betas`` are searched."""
 
 FAILURES = (
     ArithmeticError,
@@ -39,216 +39,182 @@ FAILURES = (
 )
 """What optimizers raise for values they cannot use: torch checks some, and trips over the others; and a user's slips."""
 
-_TORCH: dict[str, type[Optimizer]] = {
+TORCH: Mapping[str, type[Optimizer]] = {
     f"torch-{name.lower()}": cls
     for name, cls in vars(torch.optim).items()
     if isinstance(cls, type) and issubclass(cls, Optimizer) and cls is not Optimizer
 }
+"""torch.optim's classes by the names they have here."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OptimizerSpec:
-    """An optimizer ready to be made; ``label`` is how the user wrote it and tells it from the others.
+    """An optimizer ready to be made.
 
-    ``file`` is that of the user's own.
+    Attributes:
+        label: what it is called, and what tells it from others.
+        name: what was named, without options: ``rmsprop``, ``torch-adam``, ``my_rule.py:MyRule``.
+        factory: its class, or a function from the parameters to an optimizer.
+        given: the options that the user gave.
+        supplied: options from elsewhere: what the name stands for, and the learning rate of the task.
+        tuned: options from a point of the search space.
+        code: the user's file that it is from, as it was named; empty if it is none of the user's.
+        version: of that file's content.
     """
 
     label: str
     name: str
-    cls: type[Optimizer]
-    options: Mapping[str, Any]
-    file: Path | None = None
+    factory: Factory
+    given: Mapping[str, Any] = field(default_factory=dict)
+    supplied: Mapping[str, Any] = field(default_factory=dict)
+    tuned: Mapping[str, Any] = field(default_factory=dict)
+    code: str = ""
+    version: str = ""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All options it is made with."""
+        return {**self.supplied, **self.given, **self.tuned}
+
+    @property
+    def all_options(self) -> dict[str, Any]:
+        """The same with the defaults of those that nobody gave: what decides how it steps."""
+        return {**defaults(self.factory), **self.options}
 
     @property
     def reference(self) -> bool:
         """Whether this is torch's own optimizer, which ours are held against."""
-        return self.name in _TORCH
+        return self.name in TORCH
+
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        return f"OptimizerSpec({self.label!r}: {self.name}({options}))"
 
     def build(self, parameters: Iterable[Tensor]) -> Optimizer:
-        """A fresh optimizer of these parameters; what it says about an option names the contender."""
+        """A fresh optimizer of these parameters.
+
+        Raises:
+            OptionError: an option is missing or impossible; the text begins with the label.
+        """
         self.check_complete()
         try:
-            return self.cls(list(parameters), **self.options)
+            made: Optimizer = self.factory(list(parameters), **self.options)
         except FAILURES as error:
-            raise OptionError(f"{self.label}: {self.told(error)}") from error
+            raise OptionError(f"{self.label}: {self.error_text(error)}") from error
+        return made
 
     def check_complete(self, searched: Iterable[str] = ()) -> None:
         """Raise OptionError if an option is missing that has no default and is not among the searched ones."""
-        known = keys(self.cls)
-        signature = parameters_of(self.cls)
+        signature = option_parameters(self.factory)
         there = {*self.options, *searched}
-        missing = [key for key in known if signature[key].default is inspect.Parameter.empty and key not in there]
+        missing = [
+            name
+            for name in option_names(self.factory)
+            if signature[name].default is inspect.Parameter.empty and name not in there
+        ]
         if missing:
-            example = ",".join(f"{key}=..." for key in missing)
-            joint = "," if written(self.label) else ":"
+            example = ",".join(f"{name}=..." for name in missing)
+            joint = "," if self.given else ":"
             raise OptionError(f"{self.label}: {self.name} needs {', '.join(missing)}: {self.label}{joint}{example}")
 
-    def told(self, error: Exception) -> str:
+    def for_task(self, task: str | None, lr: float | None = None) -> OptimizerSpec:
+        """The same with a learning rate, where none was given.
+
+        That is ``lr``, or else the one that the library has for the task (a dialect's own, too, gives way to it:
+        dialects are compared at one rate), or else the optimizer's default.
+
+        Raises:
+            OptionError: there is an ``lr``, but the optimizer has no learning rate.
+        """
+        if "lr" in self.given:
+            return self
+        if not takes(self.factory, "lr"):
+            if lr is not None:
+                raise OptionError(f"{self.label}: {self.name} has no learning rate, but one was given for all.")
+            return self
+        if lr is None and task is not None and not self.code:  # nobody knows a rate of a user's own rule
+            name = self.name.removeprefix("torch-")
+            lr = registry.lookup(name).rate(task) if name in registry.names() else None
+        return self if lr is None else replace(self, supplied={**self.supplied, "lr": lr})
+
+    def at(self, point: Mapping[str, float]) -> OptimizerSpec:
+        """The same with the hyperparameters of a point of its search space."""
+        tuned: dict[str, Any] = {name: value for name, value in point.items() if name not in BETAS}
+        if any(name in point for name in BETAS):
+            betas = self.options.get("betas", option_parameters(self.factory)["betas"].default)
+            tuned["betas"] = tuple(point.get(name, beta) for name, beta in zip(BETAS, betas, strict=True))
+        return replace(self, tuned=tuned)
+
+    def error_text(self, error: Exception) -> str:
         """What an error says, on one line; of the user's own, where in the file."""
-        text = one_line(error)
-        line = None if self.file is None or isinstance(error, RavineError) else code.last_line(self.file, error)
-        return text if line is None else f"{text} ({self.file}, line {line})"
+        text = " ".join(str(error).split())
+        if not self.code or isinstance(error, RavineError):
+            return text
+        path = Path(self.code).absolute()
+        line = code.last_line(path, error)
+        return text if line is None else f"{text} ({path}, line {line})"
 
 
 def names() -> list[str]:
-    """Every name a contender can have."""
-    return [*registry.names(), *sorted(_TORCH)]
-
-
-def file_of(spec: str) -> str | None:
-    """The user's own file that a specification names, as it is written there."""
-    found = _own(spec)
-    return None if found is None else found.file
+    """Every name that needs no file."""
+    return [*registry.names(), *sorted(TORCH)]
 
 
 def parse_all(
-    specs: Iterable[str], task: str | None, lr: float | None = None, versions: Mapping[str, str] | None = None
+    texts: Iterable[str], task: str | None = None, lr: float | None = None, versions: Mapping[str, str] | None = None
 ) -> list[OptimizerSpec]:
-    """The contenders of these specifications, each as of :func:`parse`; a label that occurs twice is an error."""
-    contenders = [parse(spec, task, lr, versions) for spec in specs]
+    """The optimizers of these texts, each as of :func:`parse`; a label that occurs twice is an error."""
+    found = [parse(text, task, lr, versions) for text in texts]
     seen: set[str] = set()
-    for contender in contenders:
-        if contender.label in seen:
-            raise OptionError(f"The optimizer {contender.label!r} is given twice.")
-        seen.add(contender.label)
-    return contenders
+    for one in found:
+        if one.label in seen:
+            raise OptionError(f"The optimizer {one.label!r} is given twice.")
+        seen.add(one.label)
+    return found
 
 
 def parse(
-    spec: str, task: str | None, lr: float | None = None, versions: Mapping[str, str] | None = None
+    text: str, task: str | None = None, lr: float | None = None, versions: Mapping[str, str] | None = None
 ) -> OptimizerSpec:
-    """The contender that ``spec`` describes.
+    """The optimizer that ``text`` names; that is its label.
 
     Args:
-        spec: ``NAME`` or ``NAME:key=value,...``.
-        task: name of the task whose default learning rate is used; None: the optimizer's own.
-        lr: the learning rate for a specification that has none.
+        text: ``NAME`` or ``NAME:key=value,...``.
+        task, lr: where its learning rate comes from, if it has none; see :meth:`OptimizerSpec.for_task`.
         versions: by file, the content that the user's own files must have.
-
-    The learning rate is, in this order: the specification's own ``lr``; ``lr``; the one that
-    the optimizer declares for the task, if there is one (a dialect's own, too, gives way to it: dialects
-    are compared at one rate); the optimizer's default.
 
     Raises:
         OptionError: a name or key that does not exist (the nearest is named), or text that is no value.
         DataError: the user's own file is missing, raises, or has another content.
     """
-    spec = spec.strip()
-    found = _own(spec)
-    if found is not None:
-        name, file = found.whole, Path(found.file).absolute()
-        cls = own.load(found.file, found.name, (versions or {}).get(found.file))
-        options: dict[str, Any] = {}
+    text = text.strip()
+    name, written = _split(text)
+    in_file = None if name.lower() in names() else files.split(text)
+    source, version = "", ""
+    supplied: dict[str, Any] = {}
+    factory: Factory
+    if in_file is not None:
+        name, written, source = in_file.whole, in_file.options, in_file.file
+        factory, version = files.load_with_version(source, in_file.name, (versions or {}).get(source))
     else:
-        name, file = _name(spec), None
-        cls, options = _find(name)
-    given = written(spec)
+        name = name.lower()
+        factory, supplied = _find(name)
+    given = parse_options(written, text) if written.strip() else {}
     for key in given:
-        if not takes(cls, key):
-            raise OptionError(f"{spec}: {name} has no option {key!r}. {nearest(key, keys(cls))}")
-    if takes(cls, "lr") and "lr" not in given:
-        if lr is None and task is not None and found is None:  # nobody knows a rate of a user's own rule
-            lr = (
-                registry.lookup(name.removeprefix("torch-")).rate(task)
-                if name.removeprefix("torch-") in registry.names()
-                else None
-            )
-        if lr is not None:
-            options["lr"] = lr
-    elif lr is not None and "lr" not in given:
-        raise OptionError(f"{spec}: {name} has no learning rate, but one was given for all.")
-    options = {**options, **given}
-    return OptimizerSpec(spec, name, cls, options, file)
+        if not takes(factory, key):
+            raise OptionError(f"{text}: {name} has no option {key!r}. {nearest(key, option_names(factory))}")
+    return OptimizerSpec(text, name, factory, given, supplied, code=source, version=version).for_task(task, lr)
 
 
-def one_line(error: Exception) -> str:
-    """What an error says, on one line."""
-    return " ".join(str(error).split())
+def _split(text: str) -> tuple[str, str]:
+    name, _, options = text.strip().partition(":")
+    return name, options
 
 
-def written(spec: str) -> dict[str, Any]:
-    """The options that stand in a specification; whether the optimizer has them is not asked."""
-    found = _own(spec)
-    text = spec.strip().partition(":")[2] if found is None else found.options
-    return _options(text, spec.strip()) if text.strip() else {}
-
-
-def _name(spec: str) -> str:
-    return spec.strip().partition(":")[0].lower()
-
-
-def _own(spec: str) -> own.Written | None:
-    """The parts of a specification that names a file."""
-    return None if _name(spec) in names() else own.split(spec)
-
-
-def _find(name: str) -> tuple[type[Optimizer], dict[str, Any]]:
-    if name in _TORCH:
-        return _TORCH[name], {}
+def _find(name: str) -> tuple[Factory, dict[str, Any]]:
+    if name in TORCH:
+        return TORCH[name], {}
     if name not in registry.names():
         raise OptionError(f"There is no optimizer {name!r}. {nearest(name, names())}")
     named = registry.lookup(name)
     return named.cls, dict(named.options)
-
-
-def keys(cls: type[Optimizer]) -> list[str]:
-    """The options that an optimizer's constructor takes by name: all its arguments but the first, the parameters."""
-    parameters = next(iter(inspect.signature(cls).parameters), None)
-    signature = parameters_of(cls).values()
-    named = [p.name for p in signature if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    return [name for name in named if name != parameters]
-
-
-def takes(cls: type[Optimizer], key: str) -> bool:
-    """Whether an optimizer's constructor takes an option; one of the user's own may take any."""
-    return key in keys(cls) or any(p.kind is p.VAR_KEYWORD for p in parameters_of(cls).values())
-
-
-def searchable(cls: type[Optimizer]) -> list[str]:
-    """The hyperparameters that can be searched: the options that are numbers, and the two of ``betas`` by themselves."""
-    numbers = [
-        name
-        for name, p in parameters_of(cls).items()
-        if name in keys(cls)
-        and (p.default is p.empty or (isinstance(p.default, int | float) and not isinstance(p.default, bool)))
-    ]
-    return [*numbers, *(BETAS if "betas" in keys(cls) else ())]
-
-
-def at(contender: OptimizerSpec, point: Mapping[str, float]) -> OptimizerSpec:
-    """The contender with the hyperparameters of a point of its search space."""
-    options = {**contender.options, **{name: value for name, value in point.items() if name not in BETAS}}
-    if any(name in point for name in BETAS):
-        betas = options.get("betas", parameters_of(contender.cls)["betas"].default)
-        options["betas"] = tuple(point.get(name, beta) for name, beta in zip(BETAS, betas, strict=True))
-    return replace(contender, options=options)
-
-
-def _options(text: str, spec: str) -> dict[str, Any]:
-    """``alpha=0.9,betas=(0.9, 0.99)`` as a dictionary.
-
-    Python's own parser reads it, as the arguments of a call: it knows which commas separate.
-    Nothing is run; :func:`ast.literal_eval` accepts values only.
-    """
-    try:
-        call = ast.parse(f"_({text})", mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        detail = f" ({error.msg})" if isinstance(error, SyntaxError) else ""
-        raise OptionError(f"{spec}: {text!r} is not key=value,key=value{detail}.") from error
-    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
-        raise OptionError(f"{spec}: {text!r} is not key=value,key=value.")
-    options: dict[str, Any] = {}
-    for keyword in call.keywords:
-        if keyword.arg is None:
-            raise OptionError(f"{spec}: {text!r} is not key=value,key=value.")
-        if keyword.arg in options:
-            raise OptionError(f"{spec}: {keyword.arg} is given twice.")
-        try:
-            options[keyword.arg] = ast.literal_eval(keyword.value)
-        except (ValueError, TypeError, RecursionError, MemoryError) as error:
-            value = ast.unparse(keyword.value)
-            raise OptionError(
-                f"{spec}: the value {value} of {keyword.arg} is not a number, True, False, None, "
-                "a tuple or a quoted text."
-            ) from error
-    return options

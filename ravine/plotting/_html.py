@@ -1,4 +1,4 @@
-"""Pages of HTML that hold all they need: how they are made, and how a line's look is called in them.
+"""Pages of HTML that hold all they need: how they are made, and how a line's style is called in them.
 
 A page may load nothing (its content security policy says so), so plotly's script and all styles stand inside. Texts
 reach it by Jinja2's escaping or as JSON without `<`. ``templates/page.*`` is what all pages share.
@@ -14,7 +14,7 @@ _DASHES = {"-": "solid", (0, (6, 1.5)): "dash", (0, (6, 1.5, 1.5, 1.5)): "dashdo
 _TEMPLATES = "plotting/templates"
 
 
-def rendered(template: str, folder: str = _TEMPLATES, **values: Any) -> bytes:
+def rendered(template: str, folder: str, **values: Any) -> bytes:
     """A page in UTF-8.
 
     Args:
@@ -34,7 +34,7 @@ def rendered(template: str, folder: str = _TEMPLATES, **values: Any) -> bytes:
     return environment.get_template(template).render(**values, plotly=get_plotlyjs()).encode()
 
 
-def look(line: Line) -> dict[str, str]:
+def script_style(line: Line) -> dict[str, str]:
     """A line's colour and dashes, as the page's script takes them."""
     return {"colour": line.colour, "dash": _DASHES[line.dashes]}
 

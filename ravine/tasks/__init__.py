@@ -1,110 +1,30 @@
-"""What can be trained: real data and test functions, each a :class:`Task`, found by its name.
+"""What can be trained: real data and test functions, each a :class:`Task` that is found by its name.
 
 Knows how a task is trained; no comparison and no command line.
+
+_catalog.py   the tasks by name; a file for each of them, or for each family, has the data and the model
+_task.py      what a task is
+_surfaces.py  functions of two variables; _starts.py has starting points on them
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ravine.errors import OptionError, nearest
-from ravine.tasks import _cancer as cancer
-from ravine.tasks import _digits as digits
-from ravine.tasks import _functions as functions
-from ravine.tasks import _imagenette as imagenette
-from ravine.tasks import _images as images
-from ravine.tasks import _own as own
-from ravine.tasks import _text as text
-from ravine.tasks._resnet import resnet
-from ravine.tasks._task import Data, Surface, Task
+from ravine._lazy import lazy
+
+if TYPE_CHECKING:
+    from ravine.tasks._catalog import describe, find, names
+    from ravine.tasks._task import Data, Surface, Task
 
 __all__ = ["Data", "Surface", "Task", "describe", "find", "names"]
 
-
-@dataclass(frozen=True)
-class _Known:
-    """What a task is, in a line, and the function that makes it of its name, with ``data=`` if it reads files."""
-
-    line: str
-    make: Callable[..., Task]
-    reads: bool = True
-
-
-_RESNET_18, _RESNET_34 = (2, 2, 2, 2), (3, 4, 6, 3)
-_grey_resnet = partial(resnet, _RESNET_18, channels=1, small=True)
-
-_KNOWN: dict[str, _Known] = {
-    "digits": _Known("64-100-10 MLP on scikit-learn's 1,797 digits of 8 x 8 pixels", digits.task, reads=False),
-    "breast-cancer": _Known("logistic regression on 30 measurements of 569 tumours", cancer.task, reads=False),
-    "fashion-mnist": _Known(
-        "784-200-10 MLP on Fashion-MNIST, 70,000 clothes of 28 x 28 pixels",
-        partial(images.task, source="fashion-mnist"),
-    ),
-    "fashion-mnist-cnn": _Known(
-        "CNN of 8,778 parameters on Fashion-MNIST", partial(images.task, source="fashion-mnist", model=images.cnn)
-    ),
-    "fashion-mnist-resnet-small": _Known(
-        "ResNet-18 with an eighth of the channels, 176,258 parameters, on Fashion-MNIST",
-        partial(images.task, source="fashion-mnist", model=partial(_grey_resnet, width=8)),
-    ),
-    "fashion-mnist-resnet18": _Known(
-        "ResNet-18, 11.2 million parameters, on Fashion-MNIST",
-        partial(images.task, source="fashion-mnist", model=_grey_resnet),
-    ),
-    "mnist": _Known("784-200-10 MLP on MNIST, 70,000 digits of 28 x 28 pixels", partial(images.task, source="mnist")),
-    "imagenette-resnet18": _Known(
-        "ResNet-18, 11.2 million parameters, on Imagenette, 13,394 pictures of 160 x 160 pixels, 1 GB",
-        partial(imagenette.task, layers=_RESNET_18),
-    ),
-    "imagenette-resnet34": _Known(
-        "ResNet-34, 21.3 million parameters, on Imagenette", partial(imagenette.task, layers=_RESNET_34)
-    ),
-    "text-gpt": _Known(
-        "GPT of 170,560 parameters on a text, byte by byte: a file, the King James Bible or Python's documentation",
-        text.task,
-    ),
-    **{
-        name: _Known(f"{line}, a function of two variables", functions.task, reads=False)
-        for name, line in functions.LINES.items()
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "Data": "ravine.tasks._task",
+        "Surface": "ravine.tasks._task",
+        "Task": "ravine.tasks._task",
+        "describe": "ravine.tasks._catalog",
+        "find": "ravine.tasks._catalog",
+        "names": "ravine.tasks._catalog",
     },
-}
-
-
-def names() -> list[str]:
-    """The names of all tasks, in the order they are worth trying."""
-    return list(_KNOWN)
-
-
-def describe() -> dict[str, str]:
-    """A line for each task, by its name and in the same order: the model, the data and their sizes."""
-    return {name: known.line for name, known in _KNOWN.items()}
-
-
-def find(name: str, data: Path | None = None) -> Task:
-    """The task of that name, or the user's own from a Python file; no other task's data is read.
-
-    Args:
-        name: one of :func:`names`, or the path of a file that ends in ``.py`` with a function ``task()`` that
-            returns a :class:`Task`. The file is run: name only files that you trust.
-        data: the folder or file that the task reads; without it, one that reads files looks for them in
-            the usual places and then downloads them. A function in the user's file gets it as ``data``.
-
-    Raises:
-        OptionError: there is no such task, it reads no files and ``data`` was given, or the user's file gives
-            no Task.
-        DataError: the files are missing or damaged, or the user's file raises.
-    """
-    if name.endswith(".py"):
-        return own.load(Path(name), data)
-    known = _KNOWN.get(name)
-    if known is None:
-        raise OptionError(
-            f"There is no task {name!r}. {nearest(name, names())} A task of your own is a file whose name ends in .py."
-        )
-    if known.reads:
-        return known.make(name, data=data)
-    if data is not None:
-        reading = ", ".join(other for other, entry in _KNOWN.items() if entry.reads)
-        raise OptionError(f"The task {name!r} reads no files; data can be named for {reading}.")
-    return known.make(name)
+)

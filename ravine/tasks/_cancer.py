@@ -10,10 +10,10 @@ _MEASUREMENTS = 30
 
 
 def task(name: str) -> Task:
-    """Benign or malignant from one linear layer; one row in five of either kind is kept for testing.
+    """Benign or malignant from one linear layer; one row in five of either kind is for testing.
 
-    The measurements have very different units, so each gets mean 0 and standard deviation 1 over the
-    training rows. The problem is convex: every optimizer should reach the same loss.
+    The measurements have very different units, so each is scaled to mean 0 and standard deviation 1 over the training
+    rows. The problem is convex: every optimizer should reach the same loss.
     """
     from sklearn.datasets import load_breast_cancer
 
@@ -25,13 +25,13 @@ def task(name: str) -> Task:
         train=Data(((train - mean) / deviation).float(), train_labels[:, None].float()),
         test=Data(((test - mean) / deviation).float(), test_labels[:, None].float()),
         loss=functional.binary_cross_entropy_with_logits,
-        metrics={"accuracy": accuracy},
+        metrics={"accuracy": binary_accuracy},
         batch_size=32,
         epochs=20,
         quick_epochs=5,
     )
 
 
-def accuracy(logits: Tensor, targets: Tensor) -> Tensor:
-    """The share of rows whose logit has the sign of their target: above 0 for 1, else 0; both (rows, 1)."""
+def binary_accuracy(logits: Tensor, targets: Tensor) -> Tensor:
+    """The fraction of rows whose logit has the sign of their target: above 0 for 1, else 0; both (rows, 1)."""
     return ((logits > 0) == (targets > 0.5)).float().mean()

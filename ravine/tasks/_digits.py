@@ -1,13 +1,14 @@
-"""scikit-learn's digits: 1,797 real handwritten digits of 8x8 pixels, inside the package, no download."""
+"""scikit-learn's digits: 1,797 handwritten digits of 8 x 8 pixels, part of the package, no download."""
 
 from torch.nn import functional
 
 from ravine.tasks._split import stratified
-from ravine.tasks._task import Data, Task, accuracy, mlp, standardize
+from ravine.tasks._task import Data, Task, mlp, standardize
+from ravine.train import accuracy
 
 
 def task(name: str) -> Task:
-    """Digits with a 64-100-10 MLP; one row in five of every digit is kept for testing."""
+    """Digits with a 64-100-10 MLP; one row in five of every digit is for testing."""
     from sklearn.datasets import load_digits
 
     train, test, train_labels, test_labels = stratified(*load_digits(return_X_y=True))

@@ -1,4 +1,4 @@
-"""Fetches a data set's file into the user's cache. A file whose checksum is wrong is never used."""
+"""Downloads a data set's file into the user's cache. A file with a wrong checksum is never used."""
 
 import textwrap
 from pathlib import Path
@@ -14,10 +14,10 @@ def cache(name: str) -> Path:
 
 
 def fetch(url: str, md5: str, folder: Path, how_to_get: str) -> Path:
-    """The file at ``url``, kept in ``folder`` under its own name and fetched only if it is not there.
+    """The file at ``url``, stored in ``folder`` under its own name and downloaded only if it is not there.
 
     Raises:
-        DataError: it could not be fetched, or has another checksum; ``how_to_get`` ends the text.
+        DataError: it cannot be downloaded, or has a wrong checksum; ``how_to_get`` ends the text.
     """
     import pooch
 

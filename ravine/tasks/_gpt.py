@@ -1,7 +1,7 @@
 """A small decoder-only transformer that predicts the next byte of a text. Holds no data and trains nothing.
 
 The architecture of GPT-2 (Radford et al., Language Models are Unsupervised Multitask Learners, 2019) at the
-size of a laptop: normalisation before each part, learned positions, one matrix for the bytes read and predicted.
+size of a laptop: normalisation before each part, learned positions, the same matrix for embedding and prediction.
 """
 
 import torch
@@ -16,10 +16,10 @@ class GPT(nn.Module):
     """From bytes (rows, places), int64 below 256, to scores of each next byte (rows, places, 256).
 
     Args:
-        context: the most places a row may have.
-        width: numbers that stand for one byte on its way; a multiple of ``heads``.
+        context: the largest number of places in a row.
+        width: numbers that represent one byte; a multiple of ``heads``.
         layers: blocks of attention and MLP, one after the other.
-        heads: how many attentions work side by side in a block.
+        heads: how many attention heads a block has.
     """
 
     def __init__(self, context: int = 64, width: int = 64, layers: int = 3, heads: int = 4) -> None:

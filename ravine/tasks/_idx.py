@@ -1,7 +1,7 @@
 """Reads IDX files, the format of MNIST: a magic number, the sizes, then one byte for each value.
 
 All numbers of the header are big-endian and 4 bytes long; the magic number's last byte counts the sizes.
-Nothing of a damaged file is used: see http://yann.lecun.com/exdb/mnist/ for the format.
+A damaged file is refused as a whole. See http://yann.lecun.com/exdb/mnist/ for the format.
 """
 
 import gzip
@@ -25,10 +25,10 @@ def read(path: Path, dimensions: int) -> Tensor:
 
     Args:
         path: the file; it is unzipped if its name ends in ``.gz``.
-        dimensions: how many sizes it must have: 3 for images (count, rows, columns), 1 for labels (count).
+        dimensions: how many dimensions it must have: 3 for images (count, rows, columns), 1 for labels (count).
 
     Raises:
-        DataError: the file cannot be read or is not whole; the text names it.
+        DataError: the file cannot be read or is incomplete; the text names it.
     """
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
@@ -49,14 +49,14 @@ def _parse(file: io.BufferedIOBase, path: Path, dimensions: int) -> Tensor:
             f"its magic number is {magic:#010x}, not {wanted:#010x}."
         )
     expected = math.prod(sizes)
-    # In pieces, one byte further than promised: a header that lies cannot make us reserve the memory.
+    # in pieces, and one byte beyond the end: a wrong header cannot make us reserve too much memory
     values = bytearray()
     while len(values) <= expected and (more := file.read(min(_CHUNK, expected + 1 - len(values)))):
         values += more
     if len(values) != expected:
-        found = f"more than {expected}" if len(values) > expected else str(len(values))
+        count = f"more than {expected}" if len(values) > expected else str(len(values))
         shape = " x ".join(map(str, sizes))
-        raise DataError(f"{path} is damaged: its header promises {shape} values, but it holds {found}.")
+        raise DataError(f"{path} is damaged: its header promises {shape} values, but it holds {count}.")
     if expected == 0:
         raise DataError(f"{path} is empty: its header promises {' x '.join(map(str, sizes))} values.")
     return torch.frombuffer(values, dtype=torch.uint8).reshape(sizes)

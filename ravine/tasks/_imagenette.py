@@ -1,8 +1,7 @@
 """Imagenette at 160 pixels with the residual networks of He et al. 2015, and where its pictures come from.
 
 Ten classes of ImageNet that are easy to tell apart, chosen by fast.ai (https://github.com/fastai/imagenette).
-Any folder of pictures in the same layout does as well. Pictures are shown as they are: nothing is flipped,
-cropped at random or otherwise changed while training.
+Any folder of pictures in the same layout works, too. Pictures are used as they are, without augmentation.
 """
 
 import tarfile
@@ -15,23 +14,24 @@ from torch.nn import functional
 
 from ravine.errors import DataError
 from ravine.tasks import _download as download
-from ravine.tasks import _pictures as pictures
+from ravine.tasks import _image_folder as pictures
 from ravine.tasks._resnet import resnet
-from ravine.tasks._task import Task, accuracy
+from ravine.tasks._task import Task
+from ravine.train import accuracy
 
 _NAME = "imagenette2-160"
 _URL = f"https://s3.amazonaws.com/fast-ai-imageclas/{_NAME}.tgz"
 _MD5 = "e793b78cc4c9e9a4ccc0c1155377a412"  # as torchvision publishes it
 _BY_HAND = (
-    f"To get the data of imagenette: {_URL} unpacks to a folder with train and val in it. "
-    "Name that folder with --data, or leave --data out to have it downloaded."
+    f"To get the data of imagenette: unpack {_URL}, which has the folders train and val. "
+    "Name their folder with --data, or leave --data out to have it downloaded."
 )
-# of ImageNet's training pictures, for red, green and blue: the customary figures
+# of ImageNet's training pictures, for red, green and blue: the usual figures
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def task(name: str, layers: Sequence[int], data: Path | None = None) -> Task:
-    """The residual network with so many blocks in its stages on Imagenette.
+    """A residual network with so many blocks in its stages, on Imagenette.
 
     ``data`` is a folder with pictures in ``train/CLASS/`` and ``val/CLASS/``, of any classes.
     """
@@ -64,7 +64,7 @@ def _downloaded() -> Path:
     if folder.is_dir():
         return folder
     archive = download.fetch(_URL, _MD5, cache, _BY_HAND)
-    # Unpacked beside its place and moved there whole, so that what is there is never a part of it.
+    # unpacked next to its place and moved there as a whole, so that the folder is never incomplete
     try:
         with tempfile.TemporaryDirectory(dir=cache) as unpacked:
             with tarfile.open(archive) as file:

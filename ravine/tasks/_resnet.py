@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions whose result is added to what came in (Figure 2 and Section 3.3 of the paper).
+    """Two 3x3 convolutions whose result is added to the input (Figure 2 and Section 3.3 of the paper).
 
-    Where the shape changes, what came in goes through a 1x1 convolution (the paper's option B).
+    Where the shape changes, the input goes through a 1x1 convolution (the paper's option B).
     From (rows, before, height, width) to (rows, after, height / stride, width / stride).
     """
 

@@ -9,14 +9,14 @@ from torch import Tensor
 from ravine.errors import OptionError, TrainingError
 from ravine.tasks._task import Surface
 
-_ATTEMPTS = 4096  # points drawn, before one gives up
+_ATTEMPTS = 4096  # points that are drawn at most
 
 
 def starts(surface: Surface, count: int, seed: int) -> tuple[tuple[float, float], ...]:
     """The function's own start, and others spread over its window (Sobol's points, scrambled by ``seed``).
 
     Raises:
-        OptionError: there are not so many points with a finite value and gradient.
+        OptionError: too few points have a finite value and gradient.
     """
     left, right, bottom, top = surface.window
     drawn = torch.quasirandom.SobolEngine(2, scramble=True, seed=seed).draw(_ATTEMPTS, dtype=torch.float64)
@@ -26,11 +26,13 @@ def starts(surface: Surface, count: int, seed: int) -> tuple[tuple[float, float]
     values, slopes = evaluate(surface, points)
     usable = points[np.isfinite(values) & np.isfinite(slopes).all(axis=1)][:count]
     if len(usable) < count:
-        raise OptionError(f"Of {_ATTEMPTS} points in the window only {len(usable)} have a finite value and gradient.")
-    found = [(x, y) for x, y in usable.tolist()]
-    # 4 digits of the window, so that what is shown is what was used; the own start is the user's and stays
-    rounded = [(_rounded(x, right - left), _rounded(y, top - bottom)) for x, y in found[1:]]
-    return (found[0], *rounded)
+        raise OptionError(
+            f"Of {_ATTEMPTS} points in the window only {len(usable)} have a finite value and gradient, and {count} are needed."
+        )
+    points_in_order = [(x, y) for x, y in usable.tolist()]
+    # 4 digits of the window, so that the numbers shown are those used; the user's own start is not rounded
+    rounded = [(_rounded(x, right - left), _rounded(y, top - bottom)) for x, y in points_in_order[1:]]
+    return (points_in_order[0], *rounded)
 
 
 def _rounded(number: float, size: float) -> float:
@@ -38,7 +40,7 @@ def _rounded(number: float, size: float) -> float:
 
 
 def evaluate(surface: Surface, points: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Values and gradients at all points; what a function of the user's raises is told with the point."""
+    """Values and gradients at all points; an error of the user's function is reported with the points."""
     leaf = points.detach().clone().requires_grad_()
     try:
         value = surface.value(leaf)

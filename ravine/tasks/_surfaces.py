@@ -1,7 +1,6 @@
 """Functions of two variables by name, and the user's own from a Python file.
 
-Like a task's file, the file is code and is run: name only files that you trust. Says in the user's terms what is
-wrong with it, before anything is drawn.
+Like a task's file, the file is code and is run: name only files that you trust. It is checked before anything is drawn.
 """
 
 import inspect
@@ -16,8 +15,8 @@ from torch import Tensor
 
 from ravine._files import code
 from ravine.errors import DataError, OptionError, nearest
-from ravine.tasks._functions import SURFACES
 from ravine.tasks._task import Surface
+from ravine.tasks._test_functions import SURFACES
 
 _WINDOW = (-5.0, 5.0, -5.0, 5.0)
 _FARTHEST = 1e12
@@ -43,7 +42,7 @@ def find(name: str) -> tuple[str, Surface]:
     if name not in SURFACES:
         raise OptionError(
             f"There is no function {name!r} of two variables. {nearest(name, SURFACES)} "
-            "A function of your own is a file whose name ends in .py."
+            "A function of your own is a file that ends in .py."
         )
     return name, SURFACES[name]
 
@@ -56,7 +55,7 @@ def load(path: Path) -> Surface:
 
     Raises:
         DataError: there is no such file, or it or the function raises.
-        OptionError: there is no such function, or it is no function of points of shape (..., 2).
+        OptionError: there is no such function, or it is not a function of points of shape (..., 2).
     """
     if not path.is_file():
         reason = "is a folder" if path.is_dir() else "does not exist"
@@ -86,7 +85,7 @@ def _function(module: ModuleType, path: Path) -> Callable[..., Any]:
         if not _takes_one(function):
             raise OptionError(f"f{inspect.signature(function)} in {path} must take one argument, the point: {_FORM}")
         return function
-    found = [
+    candidates = [
         name
         for name, value in members.items()
         if inspect.isfunction(value)
@@ -94,10 +93,12 @@ def _function(module: ModuleType, path: Path) -> Callable[..., Any]:
         and not name.startswith("_")
         and _takes_one(value)
     ]
-    if len(found) == 1:
-        return members[found[0]]
-    if found:
-        raise OptionError(f"{path} has several functions of one argument: {', '.join(found)}. Name one `f`.")
+    if len(candidates) == 1:
+        return members[candidates[0]]
+    if candidates:
+        raise OptionError(
+            f"{path} has several functions of one argument: {', '.join(candidates)}. Name one of them `f`."
+        )
     raise OptionError(f"{path} has no function of one argument, the point. Write one: {_FORM}")
 
 
@@ -118,19 +119,19 @@ def _numbers(module: ModuleType, name: str, count: int, path: Path) -> Any:
         numbers = tuple(float(number) for number in value)
     except (TypeError, ValueError):
         numbers = ()
-    # beyond that, a window's width has no digits left, and squares of it are infinite
+    # beyond that, coordinates lose all digits in the window, and their squares overflow
     if len(numbers) != count or not all(math.isfinite(n) and abs(n) <= _FARTHEST for n in numbers):
         raise OptionError(f"`{name}` in {path} is {value!r}; it must be {count} numbers, from -1e12 to 1e12.")
     return numbers
 
 
 def _doubled(function: Callable[..., Any]) -> Callable[[Tensor], Tensor]:
-    """The function with values in float64, whatever the constants in it made of them."""
+    """The function with its values in float64."""
     return lambda point: function(point).double()
 
 
 def _check(function: Callable[..., Any], window: Any, start: Any, minimum: Any, path: Path) -> None:
-    """Whether it maps (..., 2) to (...), the same each time and by rows, with values and gradients where needed."""
+    """Check that it maps (..., 2) to (...), is deterministic, treats each point alone, and has a gradient at its start."""
     name = f"{getattr(function, '__name__', 'f')}() in {path}"
     left, right, bottom, top = window
     xs, ys = (torch.linspace(a, b, n, dtype=torch.float64) for a, b, n in ((left, right, 4), (bottom, top, 5)))
@@ -146,20 +147,18 @@ def _check(function: Callable[..., Any], window: Any, start: Any, minimum: Any, 
             "Take the coordinates by x, y = point.unbind(-1)."
         )
     if not torch.equal(values.nan_to_num(), again.nan_to_num()):
-        raise OptionError(f"{name} does not give the same value at the same point twice; draw no random numbers in it.")
+        raise OptionError(f"{name} gives different values at the same point; it must not draw random numbers.")
     with code.explained(path):
         single = torch.stack([function(point.clone()) for point in few.flatten(0, 1)])
     if single.shape != (values.numel(),) or not torch.allclose(single, values.flatten(), rtol=1e-4, equal_nan=True):
         raise OptionError(
-            f"{name} gives a point another value when others are beside it; each value may depend on its own point only."
+            f"{name} gives a point another value when it is evaluated with others; a value may depend on its own point only."
         )
     point = torch.tensor(start, dtype=torch.float64, requires_grad=True)
     with code.explained(path):
         value = function(point)
     if not value.requires_grad:
-        raise OptionError(
-            f"{name} returned a value without a gradient; use torch's functions, no .item() and no NumPy."
-        )
+        raise OptionError(f"{name} returned a value without a gradient; use torch's functions, not .item() or NumPy.")
     with code.explained(path):
         (slope,) = torch.autograd.grad(value, point)
     if not (value.isfinite() and slope.isfinite().all()):
@@ -170,7 +169,7 @@ def _check(function: Callable[..., Any], window: Any, start: Any, minimum: Any, 
 
 
 def _check_values(function: Callable[..., Any], window: Any, minimum: Any, path: Path) -> None:
-    """Whether there is something to draw in the window, and nothing in it is below the minimum."""
+    """Check that there is something to draw in the window, and nothing in it below the minimum."""
     name = f"{getattr(function, '__name__', 'f')}()"
     left, right, bottom, top = window
     xs = torch.linspace(left, right, _GRID, dtype=torch.float64)
@@ -185,7 +184,7 @@ def _check_values(function: Callable[..., Any], window: Any, minimum: Any, path:
         return
     with code.explained(path), torch.no_grad():
         least = function(torch.tensor(minimum, dtype=torch.float64)).double()
-    # the grid may come a little below a minimum whose digits are rounded
+    # the grid may reach a little below a minimum that is rounded
     if not finite.min() >= least - 1e-6 * (finite.max() - finite.min()):
         lower = grid[values.nan_to_num(math.inf, math.inf, math.inf).argmin()]
         where = tuple(round(c, 4) + 0.0 for c in lower.tolist())

@@ -1,8 +1,7 @@
 """What a task is: a model to start from, data to train and test it on, a loss, metrics, and how long to train.
 
-A test function of two variables is a task too: its model is a point, and its data are empty rows,
-one for each step, because a function reads nothing. So one training loop serves every task.
-Knows how to train it, by a Learner; no comparison and no command line.
+A test function of two variables is a task, too: its model is a point, and its data are empty rows, one for each step.
+So one training loop serves every task. Knows how to train it, by a Learner; no comparison and no command line.
 """
 
 import re
@@ -16,24 +15,24 @@ from torch import Tensor, nn
 
 from ravine.errors import OptionError
 from ravine.optim import RMSprop
-from ravine.train import Batches, Learner, accuracy
+from ravine.train import Batches, Learner
 from ravine.train._metrics import Measure, named
 
 DEFAULT_NAME = "task"
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
-# The fields that a Task cannot do without. The name stands before them and has a default, so they need one too.
+# for fields that a Task needs: the name before them has a default, so they must have one, too
 _NEEDED: Any = None
-# enough to keep the processor busy, little enough for any memory, also where a layer makes 64 numbers of each
+# large enough to be fast, small enough for any memory, even if a layer makes 64 numbers of each input
 _EVALUATION_ROWS = 4096
 _EVALUATION_NUMBERS = 2**17
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Data:
-    """Rows held in memory: ``inputs`` of shape (rows, ...) and ``targets`` of shape (rows, ...).
+    """Rows in memory: ``inputs`` of shape (rows, ...) and ``targets`` of shape (rows, ...).
 
     Raises:
-        OptionError: one of them is no tensor or has no rows, or they have not as many rows.
+        OptionError: one of them is not a tensor or has no rows, or their numbers of rows differ.
     """
 
     inputs: Tensor
@@ -44,7 +43,7 @@ class Data:
             if not isinstance(value, Tensor):
                 raise OptionError(
                     f"Data: {name} is a {type(value).__name__}; it must be a tensor with a row for each example. "
-                    "torch.as_tensor makes one of a NumPy array or a list."
+                    "Convert a NumPy array or a list by torch.as_tensor."
                 )
             if not value.ndim or not len(value):
                 raise OptionError(f"Data: {name} has shape {tuple(value.shape)}; it needs at least one row.")
@@ -54,14 +53,22 @@ class Data:
     def __len__(self) -> int:
         return len(self.inputs)
 
+    def __repr__(self) -> str:
+        inputs, targets = (
+            f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in (self.inputs, self.targets)
+        )
+        return f"Data(inputs {inputs}, targets {targets})"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Surface:
-    """A function of two variables, as a picture of it needs it.
+    """A function of two variables, and what a plot of it needs.
 
-    ``value`` maps points of shape (..., 2) to values of shape (...). ``minimum`` is where the value is
-    least (0 for all of ours), or None where that is not known, ``start`` where the optimizers begin, and
-    ``window`` is the part worth looking at: (left, right, bottom, top).
+    Attributes:
+        value: maps points of shape (..., 2) to values of shape (...).
+        start: where optimizers begin.
+        minimum: where the value is lowest (0 for all of ours); None if that is not known.
+        window: the part to show: (left, right, bottom, top).
     """
 
     value: Callable[[Tensor], Tensor]
@@ -69,20 +76,29 @@ class Surface:
     minimum: tuple[float, float] | None
     window: tuple[float, float, float, float]
 
+    def __repr__(self) -> str:
+        name = getattr(self.value, "__name__", "function")
+        return f"Surface({name}, start={self.start}, minimum={self.minimum}, window={self.window})"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Task:
-    """One thing to train.
+    """A model and its data, to be trained.
 
-    ``model()`` makes the model with fresh random weights from torch's global generator. ``loss`` is
-    trained on; ``metrics`` are only reported. ``epochs`` is the usual length of training and
-    ``quick_epochs`` the shortest that still orders the optimizers sensibly. ``surface`` is given for a
-    test function of two variables, whose model has its point as the parameter ``point`` of shape (2,).
-    ``name`` is used for folders: 1 to 64 letters, digits, dots, hyphens and underscores, no dot first.
-    ``model``, ``train``, ``test``, ``loss`` and ``batch_size`` must be given.
+    Attributes:
+        name: used for folders: 1 to 64 letters, digits, dots, hyphens and underscores, not beginning with a dot.
+        model: makes the model with new random weights from torch's global generator.
+        train, test: the rows to train and to test on.
+        loss: from outputs and targets to one number, their mean over the rows.
+        batch_size: rows in a batch.
+        epochs: the usual length of a training.
+        quick_epochs: the shortest length that still ranks optimizers sensibly.
+        metrics: functions like ``loss`` that are only reported, by name.
+        surface: of a test function of two variables, whose model has its point as the parameter ``point``, shape (2,).
 
     Raises:
-        OptionError: a field is missing or cannot be what it says; the text names it.
+        OptionError: ``model``, ``train``, ``test``, ``loss`` or ``batch_size`` is missing, or a field has an impossible
+            value.
     """
 
     name: str = DEFAULT_NAME
@@ -102,13 +118,13 @@ class Task:
             raise OptionError(f"A Task also needs {', '.join(missing)}.")
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise OptionError(
-                f"A Task cannot have the name {self.name!r}: a name has 1 to 64 letters of A-Z and a-z, digits, "
-                "dots, hyphens and underscores, and does not begin with a dot."
+                f"A Task cannot have the name {self.name!r}: use 1 to 64 letters of A-Z and a-z, digits, dots, hyphens and "
+                "underscores, not beginning with a dot."
             )
         if isinstance(self.model, nn.Module):
             raise OptionError(
-                f"The Task's model is a {type(self.model).__name__} that is made already; give the function that "
-                "makes it, such as model=lambda: Net(), because every training begins with weights of its own."
+                f"The Task's model is an instance of {type(self.model).__name__}; give a function that makes it, such as "
+                "model=lambda: Net(), because every training begins with new weights."
             )
         for name in ("model", "loss"):
             if not callable(getattr(self, name)):
@@ -129,19 +145,23 @@ class Task:
             kind = type(self.surface).__name__
             raise OptionError(f"The Task's surface is a {kind}; it must be a Surface, or left out.")
 
+    def __repr__(self) -> str:
+        rows = f"{len(self.train):,} rows to train on, {len(self.test):,} to test on"
+        return f"Task({self.name}: {rows}, batches of {self.batch_size}, {self.epochs} epochs)"
+
     @property
     def steps_per_epoch(self) -> int:
         """How many batches, and so optimizer steps, one epoch has."""
         return -(-len(self.train) // self.batch_size)
 
     def start(self, seed: int = 0) -> nn.Module:
-        """A model with the random weights that ``seed`` gives, made without touching torch's global generator."""
+        """A new model whose random weights depend on ``seed``; torch's global generator is not changed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return self.model()
 
     def batches(self, seed: int = 0) -> tuple[Batches, Batches]:
-        """Batches to train on, in the orders that ``seed`` gives, and batches to test on."""
+        """Batches to train on, shuffled by ``seed``, and batches to test on."""
         train = Batches(self.train.inputs, self.train.targets, self.batch_size, seed=seed)
         return train, self.in_order(self.test)
 
@@ -163,15 +183,12 @@ class Task:
 
         Args:
             opt_func: makes the optimizer from the model's parameters.
-            seed: decides the first weights and the order of the data.
-            model: train this one instead of a new one.
+            seed: decides the initial weights and the order of the data.
+            model: train this one and not a new one.
             options: others of :class:`ravine.train.Learner`.
         """
         model = self.start(seed) if model is None else model
         return Learner(model, self.batches(seed), self.loss, opt_func, self.metrics, **options)
-
-
-__all__ = ["Data", "Surface", "Task", "accuracy", "mlp", "standardize"]
 
 
 def mlp(*widths: int) -> nn.Sequential:
@@ -185,8 +202,8 @@ def mlp(*widths: int) -> nn.Sequential:
 def standardize(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
     """Pixels to float32 with mean 0 and standard deviation 1.
 
-    Two numbers do it, taken over all pixels of the training images together, so that a pixel keeps its
-    place relative to its neighbours and nothing of the test images is used.
+    Mean and deviation are those of all pixels of the training images together, so that pixels keep their relations and
+    nothing of the test images is used.
     """
     train, test = train.float(), test.float()
     mean, deviation = train.mean(), train.std().clamp_min(1e-12)  # all pixels equal: zeros, not NaN

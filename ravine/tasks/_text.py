@@ -1,4 +1,4 @@
-"""A text, byte by byte, as a task: predict each next byte. Knows where a text can be had, and no model's insides.
+"""A text, byte by byte, as a task: predict each next byte. Knows where to get a text; the model is _gpt.py's.
 
 The text is, in this order: the file that the user names; the King James Bible of Debian's packages bible-kjv
 and bible-kjv-text; the documentation of Python's language that comes with Python (it differs a little from one
@@ -28,12 +28,12 @@ _REFERENCE = re.compile(rb"^\w+:\d+ ", re.MULTILINE)
 
 
 def task(name: str, data: Path | None = None) -> Task:
-    """A small GPT on a text, as a task of that name; ``data`` is a file of UTF-8. The last tenth of the text is kept for testing."""
-    text = _own(data) if data is not None else _bible() or _python()
+    """A small GPT on a text, as a task of that name; ``data`` is a file of UTF-8. The last tenth of the text is for testing."""
+    text = _read(data) if data is not None else _bible() or _python()
     if len(text) < _SHORTEST:
-        found = f"only {len(text)} bytes" if text else "nothing"
-        raise DataError(f"{data or 'The text'} holds {found}; training and testing need {_SHORTEST} or more.")
-    # a copy, because torch does not read memory that it could not also write
+        size = f"only {len(text)} bytes" if text else "nothing"
+        raise DataError(f"{data or 'The text'} holds {size}; training and testing need {_SHORTEST} bytes or more.")
+    # a copy, because torch warns of memory that it cannot write
     values = torch.frombuffer(bytearray(text), dtype=torch.uint8).long()
     test_size = max(int(len(values) * _TEST_SHARE), CONTEXT + 1)
     return Task(
@@ -42,7 +42,7 @@ def task(name: str, data: Path | None = None) -> Task:
         train=windows(values[:-test_size]),
         test=windows(values[-test_size:]),
         loss=loss,
-        metrics={"accuracy": accuracy, "bits_per_byte": bits_per_byte},
+        metrics={"accuracy": byte_accuracy, "bits_per_byte": bits_per_byte},
         batch_size=64,
         epochs=5,
         quick_epochs=1,
@@ -50,9 +50,9 @@ def task(name: str, data: Path | None = None) -> Task:
 
 
 def windows(values: Tensor) -> Data:
-    """A row for every 64 values, and as its targets the values one further; both views of ``values``, no copies.
+    """A row for every 64 values, with the values one place further as its targets; both are views of ``values``.
 
-    Every value but the first is a target once; what is left over at the end, too short for a row, is not used.
+    Every value but the first is a target once; a rest at the end that is too short for a row is not used.
     """
     rows = values.unfold(0, CONTEXT + 1, CONTEXT)
     return Data(rows[:, :-1], rows[:, 1:])
@@ -64,16 +64,16 @@ def loss(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def bits_per_byte(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The same loss in bits: how long the text would be if this model compressed it."""
+    """The same loss in bits: the size of the text if this model compressed it."""
     return loss(outputs, targets) / math.log(2)
 
 
-def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The share of bytes that are the most probable one, of scores (rows, places, bytes)."""
+def byte_accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The fraction of bytes that have the highest score, of scores (rows, places, bytes)."""
     return (outputs.argmax(dim=-1) == targets).float().mean()
 
 
-def _own(path: Path) -> bytes:
+def _read(path: Path) -> bytes:
     if not path.is_file():
         reason = "is a folder; name a file" if path.is_dir() else "does not exist"
         raise DataError(f"The text {path} {reason}. Give any file of UTF-8 text with --data, or leave --data out.")

@@ -1,4 +1,4 @@
-"""Data held in memory, given out in batches without a line of Python for each row."""
+"""Data in memory, served in batches without Python code for each row."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ravine.errors import OptionError
 class Batches:
     """Rows of inputs and targets in batches; the last batch of an epoch may be smaller.
 
-    The order of an epoch depends on the seed and the number of the epoch alone, so any epoch can be given out
-    again, from any batch on.
+    The order of an epoch depends only on the seed and the number of the epoch, so any epoch can be served again,
+    from any batch on.
 
     Args:
         inputs: shape (rows, ...).
         targets: shape (rows, ...).
         batch_size: rows in a batch.
-        shuffle: whether every epoch has an order of its own.
+        shuffle: whether every epoch has a new order.
         seed: decides these orders.
 
     Raises:
-        OptionError: no rows, not as many inputs as targets, or a batch size below 1.
+        OptionError: no rows, different numbers of inputs and targets, or a batch size below 1.
 
     Example::
 
@@ -50,21 +50,28 @@ class Batches:
             raise OptionError(f"seed {seed!r}: a seed is a whole number, 0 or above.")
         self.inputs, self.targets = inputs, targets
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
-        self._turn = 0
+        self._passes = 0
+
+    def __repr__(self) -> str:
+        inputs, targets = (
+            f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in (self.inputs, self.targets)
+        )
+        order = f"seed={self.seed}" if self.shuffle else "in order"
+        return f"Batches(inputs {inputs}, targets {targets}, {len(self)} of {self.batch_size} rows, {order})"
 
     def __len__(self) -> int:
         """Batches in an epoch."""
         return -(-len(self.inputs) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of one epoch; each time those of the next."""
-        self._turn += 1
-        return self.epoch(self._turn - 1)
+        """The batches of an epoch; each call serves the next one."""
+        self._passes += 1
+        return self.epoch(self._passes - 1)
 
     def epoch(self, number: int, start: int = 0, *, part: int = 0, parts: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of epoch ``number``, counted from 0, from batch ``start`` on.
 
-        With ``parts`` above 1, only row ``part``, ``part + parts``, ... of each batch: one process's share of it.
+        With ``parts`` above 1, only rows ``part``, ``part + parts``, ... of each batch: one process's part of it.
         """
         if not self.shuffle:
             yield from islice(self.in_order(part, parts), start, None)
@@ -75,7 +82,7 @@ class Batches:
             yield self.inputs.index_select(0, chosen), self.targets.index_select(0, chosen)
 
     def in_order(self, part: int = 0, parts: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of an epoch with the rows as they stand in the data, as copies: a model may work in place."""
+        """The batches of an epoch in the order of the data, as copies: a model may change its inputs in place."""
         for inputs, targets in zip(
             self.inputs.split(self.batch_size), self.targets.split(self.batch_size), strict=True
         ):
@@ -88,9 +95,9 @@ class Batches:
         return order.to(self.inputs.device)
 
     def reseeded(self, seed: int) -> Batches:
-        """The same rows in other orders."""
+        """The same rows, shuffled by another seed."""
         return Batches(self.inputs, self.targets, self.batch_size, self.shuffle, seed=seed)
 
     def to(self, device: torch.device | str) -> Batches:
-        """The same batches with the rows held on that device."""
+        """The same batches, with the rows on that device."""
         return Batches(self.inputs.to(device), self.targets.to(device), self.batch_size, self.shuffle, seed=self.seed)

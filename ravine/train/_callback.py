@@ -1,16 +1,17 @@
-"""The contract of callbacks: what happens around the loop in learner.py, by a few hooks with plain names."""
+"""The contract of callbacks: what happens around the training loop (_loop.py), by a few hooks with plain names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
+
+from torch import nn
 
 from ravine.errors import OptionError, nearest
-
-if TYPE_CHECKING:
-    from ravine.train._learner import Learner
+from ravine.train._fit import Fit
+from ravine.train._forward import Context
 
 HOOKS = (
     "before_fit",
@@ -26,20 +27,20 @@ HOOKS = (
 
 
 class Callback:
-    """Does something around a training. A subclass has the hooks it needs; each is given the Learner.
+    """Does something around a training. A subclass has the hooks it needs; each is given the running ``Fit``.
 
     ======================  ============================================================================
     ``before_fit``          the optimizer is there; nothing is trained yet
-    ``before_epoch``        ``learn.epoch`` has its number, from 1
-    ``before_batch``        ``learn.inputs`` and ``learn.targets`` may be replaced
-    ``after_loss``          ``learn.loss`` is this batch's; ``learn.objective``, which is differentiated,
-                            may be replaced (an optimizer like LBFGS has this more than once a batch)
-    ``before_step``         the gradients are there; False holds the step back, and gradients go on adding
-                            up; at the last batch of an epoch ``learn.epoch_ends`` is True (where the data
-                            has no length, this hook is called once more for a step still held back)
-    ``after_step``          the optimizer has stepped; not called where the step was held back or left out
-    ``after_batch``         gradients are still there; ``learn.held`` says whether the step was held back
-    ``after_epoch``         ``learn.row`` has the epoch's row of the table
+    ``before_epoch``        ``fit.state.epoch`` has its number, from 1
+    ``before_batch``        ``fit.inputs`` and ``fit.targets`` may be replaced
+    ``after_loss``          ``fit.loss`` is this batch's; ``fit.backward_loss``, which is differentiated, may
+                            be replaced (an optimizer like LBFGS has this more than once a batch)
+    ``before_step``         the gradients are there; False skips the step, and gradients go on adding up;
+                            at the last batch of an epoch ``fit.epoch_ends`` is True (where the data has no
+                            length, this hook is called once more for a step that was skipped)
+    ``after_step``          the optimizer has stepped; not called where the step was skipped or left out
+    ``after_batch``         gradients are still there; ``fit.step_skipped`` says whether the step was skipped
+    ``after_epoch``         ``fit.row`` has the epoch's row of the table
     ``after_fit``           always called, also when an error ends the training
     ======================  ============================================================================
 
@@ -62,17 +63,17 @@ class Callback:
     #: Callbacks are called in this order, and among equals as they are given; ``after_fit`` in the reverse.
     order: ClassVar[int] = 0
     #: Whether it changes nothing of the training: a run may be resumed with it or without.
-    looks_only: ClassVar[bool] = False
+    passive: ClassVar[bool] = False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"  # without an address: a run that is resumed compares it
 
-    def forward_context(self, learn: Learner) -> AbstractContextManager[Any] | None:
+    def forward_context(self, model: nn.Module) -> AbstractContextManager[Any] | None:
         """What the forward pass and the loss run in, in training and validation; None for nothing special."""
         return None
 
-    def stepper(self, learn: Learner) -> Any:
-        """A function without arguments that takes the place of ``learn.optimizer.step``; None to leave it.
+    def stepper(self, fit: Fit) -> Any:
+        """A function without arguments that takes the place of ``fit.optimizer.step``; None to leave it.
 
         It gives False where it has left the step out.
         """
@@ -85,15 +86,15 @@ class Callback:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave; called after ``before_fit``."""
 
-    def before_fit(self, learn: Learner) -> None: ...
-    def before_epoch(self, learn: Learner) -> None: ...
-    def before_batch(self, learn: Learner) -> None: ...
-    def after_loss(self, learn: Learner) -> None: ...
-    def before_step(self, learn: Learner) -> bool | None: ...
-    def after_step(self, learn: Learner) -> None: ...
-    def after_batch(self, learn: Learner) -> None: ...
-    def after_epoch(self, learn: Learner) -> None: ...
-    def after_fit(self, learn: Learner) -> None: ...
+    def before_fit(self, fit: Fit) -> None: ...
+    def before_epoch(self, fit: Fit) -> None: ...
+    def before_batch(self, fit: Fit) -> None: ...
+    def after_loss(self, fit: Fit) -> None: ...
+    def before_step(self, fit: Fit) -> bool | None: ...
+    def after_step(self, fit: Fit) -> None: ...
+    def after_batch(self, fit: Fit) -> None: ...
+    def after_epoch(self, fit: Fit) -> None: ...
+    def after_fit(self, fit: Fit) -> None: ...
 
 
 class Hooks:
@@ -116,8 +117,26 @@ class Hooks:
     after_fit: list[Any]
 
 
-def said(value: Any) -> str:
-    """The value as text; functions by their names, which are the same in every process."""
+def forward_contexts(callbacks: Sequence[Callback]) -> list[Context]:
+    """What those callbacks ask a forward pass to run in that ask for something."""
+    return [c.forward_context for c in callbacks if type(c).forward_context is not Callback.forward_context]
+
+
+def check_column(callback: Callback, fit: Fit, name: str) -> None:
+    """Say before anything is trained if the table will have no such column.
+
+    Raises:
+        OptionError: it will not.
+    """
+    if name not in fit.columns:
+        hint = " There is no validation data." if fit.valid is None else ""
+        raise OptionError(
+            f"{type(callback).__name__} watches {name!r}, which is no column.{hint} {nearest(name, fit.columns)}"
+        )
+
+
+def argument_text(value: Any) -> str:
+    """An argument as text; functions by their names, which are the same in every process."""
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(said, value))}]"
+        return f"[{', '.join(map(argument_text, value))}]"
     return getattr(value, "__name__", type(value).__name__) if callable(value) else repr(value)

@@ -4,84 +4,79 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
+from torch import nn
 
 from ravine.errors import OptionError
-from ravine.train import _check as check
 from ravine.train._callback import Callback
-
-if TYPE_CHECKING:
-    from ravine.train._learner import Learner
+from ravine.train._fit import Fit
+from ravine.train._forward import row_count
+from ravine.train._stepping import refuse_closure, stepped_parameters
 
 
 class GradientAccumulation(Callback):
-    """One step for several batches, with the gradient of all their rows together.
+    """Makes one step for several batches, with the gradient of the mean loss over all their rows.
 
-    The gradient is that of the mean over the joined rows, also where batches differ in size or an epoch ends
-    before the last group is full.
+    That holds where batches differ in size, too, and where an epoch ends before the last group is full.
 
     Args:
         batches: how many batches make one step, at least 1.
-        count: how many items a batch's loss is the mean of, from its inputs and targets; None takes its rows. A
-            language model that ignores padding counts what it does not ignore.
+        count: from a batch's inputs and targets to how many items its loss is the mean of; None counts rows. A
+            language model that ignores padding counts the other tokens.
     """
 
-    order: ClassVar[int] = -20  # a step that is held back must not be clipped or unscaled
+    order: ClassVar[int] = -20  # a step that is skipped must not be clipped or unscaled
 
     def __init__(self, batches: int, count: Callable[[Any, Any], float] | None = None) -> None:
         if not isinstance(batches, int) or isinstance(batches, bool) or batches < 1:
             raise OptionError(f"GradientAccumulation({batches!r}): give a whole number of batches, at least 1.")
         self.batches = batches
-        self.count = count or (lambda inputs, targets: check.rows(targets))
+        self.count = count or (lambda inputs, targets: row_count(targets))
         self._taken, self._items, self._expected = 0, 0.0, 1.0
 
     def __repr__(self) -> str:
         return f"GradientAccumulation({self.batches})"
 
-    def before_fit(self, learn: Learner) -> None:
-        check.one_evaluation(self, learn)
-        if sum(isinstance(c, GradientAccumulation) for c in learn._active) > 1:
+    def before_fit(self, fit: Fit) -> None:
+        refuse_closure(self, fit.optimizer)
+        if fit.batches_per_step is not None:
             raise OptionError("Two GradientAccumulation are in this fit; give one, with the product of their batches.")
+        fit.batches_per_step = self.batches
         self._taken = 0
 
-    def after_loss(self, learn: Learner) -> None:
-        items = float(self.count(learn.inputs, learn.targets))
+    def after_loss(self, fit: Fit) -> None:
+        items = float(self.count(fit.inputs, fit.targets))
         if self._taken == 0:
-            # a guess at the whole, so that gradients have their final size from the start (float16 has little room)
+            # an estimate of the total, so that gradients have their final size from the start (float16 has little room)
             self._items, self._expected = 0.0, max(items, 1.0) * self.batches
         self._taken += 1
         self._items += items
         if items:
-            learn.objective = learn.objective * (items / self._expected)
-        else:  # a mean over nothing is NaN, and has no part in the mean over all
-            learn.objective = learn.loss.new_zeros((), requires_grad=True)
+            fit.backward_loss = fit.backward_loss * (items / self._expected)
+        else:  # a mean over nothing is NaN, and must not reach the sum
+            fit.backward_loss = fit.loss.new_zeros((), requires_grad=True)
 
-    def before_step(self, learn: Learner) -> bool | None:
-        if self._taken < self.batches and not learn.epoch_ends:
+    def before_step(self, fit: Fit) -> bool | None:
+        if self._taken < self.batches and not fit.epoch_ends:
             return False
         if self._items and self._items != self._expected:
-            for parameter in stepped(learn):
+            for parameter in stepped_parameters(fit.optimizer):
                 if parameter.grad is not None:
                     parameter.grad.mul_(self._expected / self._items)
         self._taken = 0
         return None
 
 
-def stepped(learn: Learner) -> list[torch.Tensor]:
-    """The optimizer's parameters: gradients of others are never set to zero, and add up for nothing."""
-    return [p for group in learn.optimizer.param_groups for p in group["params"]]
-
-
 class GradientClipping(Callback):
-    """Shortens the gradient of all the optimizer's parameters to a norm, as ``torch.nn.utils.clip_grad_norm_``.
+    """Clips the norm of all gradients of the optimizer's parameters, as ``torch.nn.utils.clip_grad_norm_``.
 
     Args:
-        norm: the largest norm, above 0.
+        norm: the largest norm that is left as it is, above 0.
 
     Attributes:
-        norms: the norm before clipping, of every step so far.
+        norms: the norm before clipping at every step so far.
     """
 
     def __init__(self, norm: float) -> None:
@@ -97,22 +92,22 @@ class GradientClipping(Callback):
     def norms(self) -> list[float]:
         return [float(norm) for norm in self._norms]
 
-    def before_fit(self, learn: Learner) -> None:
-        check.one_evaluation(self, learn)
+    def before_fit(self, fit: Fit) -> None:
+        refuse_closure(self, fit.optimizer)
 
-    def before_step(self, learn: Learner) -> None:
-        self._norms.append(torch.nn.utils.clip_grad_norm_(stepped(learn), self.norm))
+    def before_step(self, fit: Fit) -> None:
+        self._norms.append(torch.nn.utils.clip_grad_norm_(stepped_parameters(fit.optimizer), self.norm))
 
 
 class MixedPrecision(Callback):
-    """The forward pass in 16 bits where torch's autocast thinks it safe; the parameters stay as they are.
+    """Runs the forward pass under torch's autocast; the parameters keep their dtype.
 
     Args:
-        dtype: ``torch.bfloat16``, or ``torch.float16``, whose loss is scaled so that small gradients do not
-            vanish; a step whose gradients overflow is left out and the scale halved.
+        dtype: ``torch.bfloat16``, or ``torch.float16``, where the loss is scaled so that small gradients do not
+            vanish; a step whose gradients overflow is left out and the scale is halved.
     """
 
-    order: ClassVar[int] = -10  # gradients are unscaled before anything looks at them
+    order: ClassVar[int] = -10  # gradients are unscaled before anything reads them
 
     def __init__(self, dtype: torch.dtype = torch.bfloat16) -> None:
         if dtype not in (torch.bfloat16, torch.float16):
@@ -123,32 +118,33 @@ class MixedPrecision(Callback):
     def __repr__(self) -> str:
         return f"MixedPrecision({self.dtype})"
 
-    def before_fit(self, learn: Learner) -> None:
+    def before_fit(self, fit: Fit) -> None:
         if self.dtype is torch.float16:
-            check.one_evaluation(self, learn)
+            refuse_closure(self, fit.optimizer)
             kept = self.state_dict()  # a new scaler, because an earlier fit may have ended in the middle of a step
-            self.scaler = torch.amp.GradScaler(learn.device.type)
+            self.scaler = torch.amp.GradScaler(fit.device.type)
             self.load_state_dict(kept)
+            fit.loss_is_scaled = True
 
-    def forward_context(self, learn: Learner) -> AbstractContextManager[Any]:
-        return torch.autocast(learn.device.type, self.dtype)
+    def forward_context(self, model: nn.Module) -> AbstractContextManager[Any]:
+        return torch.autocast(next(model.parameters()).device.type, self.dtype)
 
-    def after_loss(self, learn: Learner) -> None:
+    def after_loss(self, fit: Fit) -> None:
         if self.scaler is not None:
-            learn.objective = self.scaler.scale(learn.objective)
+            fit.backward_loss = self.scaler.scale(fit.backward_loss)
 
-    def before_step(self, learn: Learner) -> None:
+    def before_step(self, fit: Fit) -> None:
         if self.scaler is not None:
-            self.scaler.unscale_(learn.optimizer)
+            self.scaler.unscale_(fit.optimizer)
 
-    def stepper(self, learn: Learner) -> Callable[[], Any] | None:
+    def stepper(self, fit: Fit) -> Callable[[], Any] | None:
         scaler = self.scaler
         if scaler is None:
             return None
 
         def step() -> bool:
             scale = scaler.get_scale()
-            scaler.step(learn.optimizer)
+            scaler.step(fit.optimizer)
             scaler.update()
             return scaler.get_scale() >= scale  # it is lowered where the step was left out
 

@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for the end of a step, so that what is kept is never half a step."""
+"""Ctrl-C that waits for the end of a step, so that a checkpoint is never half a step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Interrupt:
 def deferred(wanted: bool = True) -> Iterator[Interrupt]:
     """Note the first Ctrl-C instead of raising; a second one raises at once.
 
-    Outside the main thread, where the program has its own handler, or if it is not wanted, Ctrl-C is left as it is.
+    Ctrl-C is left as it is outside the main thread, if the program has its own handler, or if this is not wanted.
     """
     interrupt = Interrupt()
 

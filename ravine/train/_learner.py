@@ -1,4 +1,4 @@
-"""The Learner: a model, its data, a loss and an optimizer, and what a user does with them. The loop is in loop.py."""
+"""The Learner: a model, its data, a loss and an optimizer, and what a user does with them. The loop is in _loop.py."""
 
 from __future__ import annotations
 
@@ -9,32 +9,38 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ravine import _extensions as extensions
 from ravine import _randomness as randomness
-from ravine.diagnose._evidence import Evidence
 from ravine.errors import OptionError
 from ravine.optim import RMSprop
-from ravine.train import _check as check
-from ravine.train import _evaluate as evaluate
-from ravine.train import _evidence as evidence
-from ravine.train import _keeping as keeping
+from ravine.train import _argument_checks as check
+from ravine.train import _evaluate as evaluation
 from ravine.train import _parallel as parallel
+from ravine.train import _stepping as stepping
 from ravine.train._batches import Batches
-from ravine.train._callback import Callback
-from ravine.train._display import display_for
+from ravine.train._callback import Callback, argument_text, forward_contexts
+from ravine.train._checkpointer import Checkpointer
+from ravine.train._data_order import DataOrder
+from ravine.train._display import Display, display_for
+from ravine.train._fit import Fit, FitState
+from ravine.train._forward import ForwardPass
 from ravine.train._interrupt import deferred
 from ravine.train._loop import Loop
-from ravine.train._lr_find.finder import LRFind
-from ravine.train._metrics import Measure, accuracy, named
-from ravine.train._named import as_callbacks
-from ravine.train._recorder import Recorder
+from ravine.train._lr_find.finder import find
+from ravine.train._lr_find.lr_find_result import LRFind
+from ravine.train._metrics import Measure, default_metrics, named
+from ravine.train._recorder import METRICS, Recorder
+from ravine.train._schedules.by_text import as_callbacks
 from ravine.train._schedules.one_cycle import OneCycle
-from ravine.train._trace_nan import TraceNaN
+from ravine.train._training_state import TrainingState
 
 Loader = Iterable[Any]
 Schedule = Callback | str | None
 
+_PREDICTED_ROWS = 1024  # of a tensor at once, where no validation data says how many
 
-class Learner(Loop):
+
+class Learner:
     """Trains a model and shows how it goes.
 
     Args:
@@ -45,10 +51,17 @@ class Learner(Loop):
         loss: from the model's outputs and the targets to one number, their mean over the rows.
         opt_func: makes the optimizer from the parameters: a class of ``ravine.optim`` or ``torch.optim``, a
             ``functools.partial`` of one, or any function.
-        metrics: functions like ``loss`` that are only shown, or such functions by name.
+        metrics: functions like ``loss`` that are only shown, or such functions by name. None: the accuracy where
+            the targets are class indices (int64, as for ``cross_entropy``), else nothing.
         callbacks: what else happens in every fit (see ``ravine.train.Callback``).
         folder: where ``metrics.jsonl`` and checkpoints are written; None writes nothing.
         quiet: show nothing.
+
+    Attributes:
+        recorder: what was measured, over all fits.
+        loop: the loop of the fit that runs, or of the last one; None before the first.
+        order: where the training stands in the orders of its data, over all fits.
+        observers: passive callbacks of every fit that come with the library.
 
     Raises:
         OptionError: the model has no parameters, or the data, loss, optimizer, metrics or callbacks are none.
@@ -66,29 +79,45 @@ class Learner(Loop):
         data: tuple[Loader, Loader | None],
         loss: Measure,
         opt_func: Callable[..., torch.optim.Optimizer] = RMSprop,
-        metrics: Mapping[str, Measure] | Sequence[Measure] = (accuracy,),
+        metrics: Mapping[str, Measure] | Sequence[Measure] | None = None,
         *,
         callbacks: Sequence[Callback] = (),
         folder: Path | str | None = None,
         quiet: bool = False,
     ) -> None:
         check.model(model)
-        self.model, self.loss_func, self.opt_func = model, check.function(loss), check.opt_func(opt_func)
+        self.model, self.loss_func, self.opt_func = model, check.loss(loss), check.opt_func(opt_func)
         self.train, self.valid = check.data(data)
-        self.metrics = named(metrics)
+        self.metrics = None if metrics is None else named(metrics)
         self.callbacks = check.callbacks(callbacks)
         self.folder = check.folder(folder)
-        self.quiet = quiet or parallel.rank() != 0
-        self.recorder = Recorder(None if self.folder is None or parallel.rank() else self.folder / keeping.METRICS)
+        self.quiet = quiet or not parallel.is_main()
+        self.recorder = Recorder(self.folder / METRICS if self.folder is not None and parallel.is_main() else None)
+        self.order = DataOrder()
+        self.loop: Loop | None = None
+        self.observers: list[Callback] = [extensions.callback("evidence")]
+        self._training_model = parallel.data_parallel(model)
         self._optimizer: torch.optim.Optimizer | None = None
-        super().__init__()
+
+    def __repr__(self) -> str:
+        count = sum(p.numel() for p in self.model.parameters() if not isinstance(p, nn.UninitializedParameter))
+        made = argument_text(self.opt_func) if self._optimizer is None else type(self._optimizer).__name__
+        trained = f"{len(self.recorder.epochs)} epochs trained"
+        return f"Learner({type(self.model).__name__} of {count:,} parameters, {made}, {trained})"
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
         """The optimizer, made by ``opt_func`` when it is first needed; it stays the same in every fit."""
         if self._optimizer is None:
-            self._optimizer = check.make_optimizer(self.opt_func, self.model)
+            self._optimizer = stepping.make_optimizer(self.opt_func, self.model)
         return self._optimizer
+
+    @property
+    def state(self) -> FitState:
+        """Where the fit that runs, or the last one, stands: its epoch, batch, step and why it was stopped."""
+        return FitState() if self.loop is None else self.loop.fit.state
+
+    # --- training ------------------------------------------------------------------------------------------------
 
     def fit(
         self,
@@ -114,7 +143,7 @@ class Learner(Loop):
             resume: go on where the folder's checkpoint was written, as if the run had never been stopped; without
                 a checkpoint the run begins.
             trace_nan: end the fit where the loss or a gradient is not finite, before that step, and say which module
-                it came from (see ``ravine.train.TraceNaN``).
+                it came from (see ``ravine.diagnose.FindNonFinite``).
 
         Raises:
             OptionError: an argument has an impossible value, or the checkpoint is of another fit.
@@ -122,34 +151,38 @@ class Learner(Loop):
             TrainingError: the loss or a metric cannot be used; what was trained until then stays in the model.
             KeyboardInterrupt: Ctrl-C was pressed; the step was finished and what was measured is kept.
         """
-        plan = check.plan(epochs, lr, checkpoint_every, resume, self.folder)
+        options = check.fit_options(epochs, lr, checkpoint_every, resume, self.folder)
         check.trainable(self.model)
-        keeper = keeping.Keeper(self, plan)
+        checkpointer = Checkpointer(self._training_state(), options)
         active = [
+            *self.observers,
             *self.callbacks,
             *check.callbacks(callbacks),
             *as_callbacks(schedule, lr),
-            *([TraceNaN()] if trace_nan else ()),
-            *keeper.callbacks,
+            *([extensions.callback("find_nonfinite")] if trace_nan else ()),
+            *checkpointer.callbacks,
         ]
-        if plan.lr is not None:
-            check.set_rate(self.optimizer, plan.lr)
+        if options.lr is not None:
+            stepping.set_rate(self.optimizer, options.lr)
+        self.loop = loop = self._new_loop(epochs, active, display_for(quiet=self.quiet))
+        checkpointer.attach(loop)
+        fit = loop.fit
         try:
-            step = self._prepare(epochs, active, display_for(quiet=self.quiet))
-            if resume and keeper.resume():
+            loop.begin()
+            if resume and checkpointer.resume():
                 return
-            self._rehearse()
+            self._try_validation(fit)
             with deferred(parallel.size() == 1) as interrupt:
-                self._display.begin(self._columns(), epochs, self.epoch if self.batch else self.epoch + 1)
-                self._run(step, interrupt)
-                keeper.ended(interrupt.pressed)
+                fit.display.begin(fit.columns, epochs, fit.state.epoch if fit.state.batch else fit.state.epoch + 1)
+                loop.run(interrupt)
+                checkpointer.ended(interrupt.pressed)
         finally:
-            self._finish()
+            loop.finish()
 
     def fit_one_cycle(
         self,
         epochs: int,
-        lr_max: float,
+        lr: float | None = None,
         *,
         div: float = 25.0,
         div_final: float = 1e5,
@@ -161,18 +194,23 @@ class Learner(Loop):
 
         Args:
             epochs: at least 1.
-            lr_max: the highest learning rate.
-            div: the rate begins at ``lr_max / div``.
-            div_final: it ends at ``lr_max / div_final``.
+            lr: the highest learning rate (fastai calls it ``lr_max``).
+            div: the rate begins at ``lr / div``.
+            div_final: it ends at ``lr / div_final``.
             pct_start: the share of the run in which it rises.
             moms: momentum at the beginning, at the highest rate and at the end, for whichever the optimizer has:
                 ``momentum`` (if it is on), the first of ``betas``, or the coefficient of its running average
                 (``alpha``, ``rho``); None leaves that alone.
             options: as for :meth:`fit`.
 
+        Raises:
+            OptionError: an argument has an impossible value, as in :meth:`fit`.
+
         Smith and Topin, Super-convergence (2018), with the cosines and defaults of fastai.
         """
-        cycle = OneCycle(lr_max, div=div, div_final=div_final, pct_start=pct_start, moms=moms)
+        if "lr_max" in options:
+            raise OptionError("fit_one_cycle has no lr_max; the highest rate is lr: fit_one_cycle(3, lr=0.01).")
+        cycle = OneCycle(stepping.checked_rate(lr), div=div, div_final=div_final, pct_start=pct_start, moms=moms)
         self.fit(epochs, schedule=cycle, **options)
 
     def lr_find(self, start: float = 1e-7, end: float = 10.0, steps: int = 100, orders: int = 3) -> LRFind:
@@ -183,15 +221,34 @@ class Learner(Loop):
         Args:
             start, end: the lowest and highest rate, a geometric sequence between.
             steps: how many rates; a sweep ends early where the loss diverges.
-            orders: how many sweeps, each over the data in another order; their spread is the band.
+            orders: how many sweeps, each over the data in another order; their spread is the range of a suggestion.
 
         Returns:
             An ``LRFind``: ``.lr``, ``.suggestions`` by rule, ``.plot()``; printing it shows all of it.
         """
-        from ravine.train._lr_find.sweep import find
+        check.trainable(self.model)
+        self.recorder.lr_find = find(
+            self.model,
+            self.optimizer,
+            self.loss_func,
+            self.train,
+            self.callbacks,
+            start=start,
+            end=end,
+            steps=steps,
+            orders=orders,
+            quiet=self.quiet,
+        )
+        return self.recorder.lr_find
 
-        self.recorder.found = find(self, start=start, end=end, steps=steps, orders=orders)
-        return self.recorder.found
+    def dry_run(self) -> None:
+        """Train on the first batch, to see whether model, data, loss and optimizer fit each other.
+
+        Model and optimizer are then a step further: make a Learner for it that is thrown away.
+        """
+        next(self._new_loop(1, self.callbacks, Display()).by_batch())
+
+    # --- evaluation ----------------------------------------------------------------------------------------------
 
     def validate(self, data: Loader | None = None) -> dict[str, float]:
         """The mean loss (``valid_loss``) and metrics over all rows of ``data``, or of the validation data.
@@ -199,10 +256,9 @@ class Learner(Loop):
         Raises:
             OptionError: there is no such data, or no batch in it.
         """
-        chosen = self.valid if data is None else data
-        if chosen is None:
-            raise OptionError("This Learner has no validation data; pass some: learn.validate(data).")
-        return evaluate.evaluate(self, chosen)
+        chosen = self._data_or_valid(data, "validate")
+        measures = {evaluation.LOSS: self.loss_func, **self._metrics_for(chosen)}
+        return evaluation.evaluate(self._forward(), measures, chosen)
 
     def predict(self, data: Loader | Tensor | None = None) -> Tensor:
         """The model's outputs for all rows of ``data``, or of the validation data, on the CPU.
@@ -210,37 +266,63 @@ class Learner(Loop):
         Args:
             data: batches as in :meth:`validate`, or a tensor of inputs, shape (rows, ...).
         """
-        chosen = self.valid if data is None else data
-        if chosen is None:
-            raise OptionError("This Learner has no validation data; pass some: learn.predict(data).")
-        return evaluate.outputs_of(self, chosen)
+        chosen = self._data_or_valid(data, "predict")
+        rows = self.valid.batch_size if isinstance(self.valid, Batches) else _PREDICTED_ROWS
+        return evaluation.predict(self._forward(), chosen, rows)
 
-    def evidence(self) -> Evidence:
-        """What is known of the training so far, for ``ravine.diagnose.diagnose(learn)``."""
-        return evidence.of(self)
+    # --- files ---------------------------------------------------------------------------------------------------
 
     def save(self, path: Path | str) -> None:
         """Write model, optimizer, random states and what was recorded to one file, whole or not at all."""
-        keeping.save(self, Path(path))
+        self._training_state().save(Path(path))
 
     def load(self, path: Path | str) -> None:
         """Go on from a file that :meth:`save` wrote.
 
         Raises:
-            StateError: the file is damaged, or of another model or optimizer; nothing was loaded.
+            DataError: there is no such file, or it is damaged.
+            StateError: it is of another model or optimizer; nothing was loaded.
         """
-        keeping.load(self, Path(path))
+        self._training_state().load(Path(path))
 
-    def _keep_evidence(self) -> None:
-        self.units = evidence.units(self)
-        evidence.keep(self)
+    # --- parts of it ---------------------------------------------------------------------------------------------
 
-    def _keep_last_evidence(self) -> None:
-        if len(self.recorder) and parallel.size() == 1:  # one process may fail alone, and must not wait for others
-            evidence.keep(self)
+    def _new_loop(self, epochs: int, callbacks: Sequence[Callback], display: Display) -> Loop:
+        forward = ForwardPass(self.model, forward_contexts(callbacks), self._training_model)
+        fit = Fit(
+            forward,
+            self.loss_func,
+            {} if self.valid is None else self._metrics_for(self.valid),
+            self.train,
+            self.valid,
+            self.optimizer,
+            self.recorder,
+            display,
+            epochs=epochs,
+            folder=self.folder,
+        )
+        return Loop(fit, callbacks, self.order)
 
-    def _rehearse(self) -> None:
+    def _training_state(self) -> TrainingState:
+        return TrainingState(self.model, self.optimizer, self.recorder, self.order, self.train, self.valid)
+
+    def _forward(self) -> ForwardPass:
+        """Inside a fit with what its callbacks ask for, else with what those of the Learner do."""
+        callbacks = self.loop.callbacks if self.loop is not None and self.loop.running else self.callbacks
+        return ForwardPass(self.model, forward_contexts(callbacks))
+
+    def _metrics_for(self, data: Loader) -> dict[str, Measure]:
+        return default_metrics(data) if self.metrics is None else dict(self.metrics)
+
+    def _data_or_valid(self, data: Any, method: str) -> Any:
+        chosen = self.valid if data is None else data
+        if chosen is None:
+            raise OptionError(f"This Learner has no validation data; pass some: learn.{method}(data).")
+        return chosen
+
+    @staticmethod
+    def _try_validation(fit: Fit) -> None:
         """A first batch of validation, so that a metric that cannot work is found before anything is trained."""
-        if isinstance(self.valid, Batches) and parallel.size() == 1:
-            with randomness.aside():
-                evaluate.evaluate(self, [next(self.valid.epoch(0))])
+        if isinstance(fit.valid, Batches) and parallel.size() == 1:
+            with randomness.isolated():
+                fit.evaluate([next(fit.valid.epoch(0))])

@@ -1,12 +1,19 @@
-"""Metrics: functions from a model's outputs and the targets of the same rows to their mean over the rows."""
+"""Metrics: functions from a model's outputs and targets to one number, a mean over their rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
 
+from ravine import _randomness as randomness
 from ravine.errors import OptionError, TrainingError
+from ravine.train._batches import Batches
+from ravine.train._data_order import random_states, restore
 
 Measure = Callable[[Tensor, Tensor], Tensor]
 """From outputs and targets to one number, the mean over the rows."""
@@ -15,7 +22,7 @@ TABLE_COLUMNS = ("epoch", "train_loss", "valid_loss", "time")
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The share of places whose largest output, along dimension 1, stands at the target class.
+    """The fraction of predictions that are right: the largest output along dimension 1 is the target class's.
 
     ``outputs`` has shape (rows, classes, ...), ``targets`` (rows, ...) as for ``cross_entropy``.
 
@@ -34,22 +41,58 @@ def named(metrics: Mapping[str, Measure] | Sequence[Measure]) -> dict[str, Measu
     """Metrics by name: a mapping as it is, functions by their own names.
 
     Raises:
-        OptionError: no sequence, something in it that cannot be called, or two of one name.
+        OptionError: it is not a sequence, something in it cannot be called, or two have the same name.
     """
     if isinstance(metrics, Mapping):
-        found = dict(metrics)
+        by_name = dict(metrics)
     else:
         if isinstance(metrics, str) or not isinstance(metrics, Sequence):
             raise OptionError(f"metrics is {metrics!r}; give a list of functions, or {{name: function, ...}}.")
-        found = {}
+        by_name = {}
         for metric in metrics:
             name = getattr(metric, "__name__", None) or type(metric).__name__
-            if name in found:
+            if name in by_name:
                 raise OptionError(f"Two metrics have the name {name!r}; give them as {{name: function, ...}}.")
-            found[name] = metric
-    for name, metric in found.items():
+            by_name[name] = metric
+    for name, metric in by_name.items():
         if not callable(metric):
             raise OptionError(f"The metric {name!r} is {metric!r}; a metric is a function of outputs and targets.")
         if name in TABLE_COLUMNS:
             raise OptionError(f"A metric cannot have the name {name!r}: it is a column of its own.")
-    return found
+    return by_name
+
+
+def default_metrics(data: Iterable[Any]) -> dict[str, Measure]:
+    """The accuracy, if the first targets of the data are class indices as ``cross_entropy`` takes them; else none.
+
+    The data and the random states are afterwards as they were.
+    """
+    states = random_states(data)
+    try:
+        with randomness.isolated():
+            targets = _first_targets(data)
+    except Exception:  # an error of the data is raised where the data is used
+        return {}
+    finally:
+        restore(states, data)
+    return {"accuracy": accuracy} if _are_class_indices(targets) else {}
+
+
+def _first_targets(data: Iterable[Any]) -> Any:
+    """Targets of the first batch or, where a DataLoader would start processes for it, of the first row."""
+    if isinstance(data, Batches):
+        return data.targets
+    if isinstance(data, DataLoader):
+        rows: Any = data.dataset
+        _, targets = next(iter(rows)) if isinstance(rows, IterableDataset) else rows[0]
+    else:
+        _, targets = next(iter(data))
+    return targets
+
+
+def _are_class_indices(targets: Any) -> bool:
+    if isinstance(targets, Tensor):
+        return targets.dtype == torch.int64
+    if isinstance(targets, np.ndarray | np.generic):
+        return targets.dtype == np.int64
+    return isinstance(targets, int) and not isinstance(targets, bool)

@@ -1,7 +1,6 @@
-"""Several processes that train one model: who this one is, sums over all, and the model that keeps them together.
+"""Several processes that train one model: the rank of this one, sums over all, and the wrapped model.
 
-Starting the processes is torchrun's work and joining them ``torch.distributed``'s. With one process everything
-here is nothing.
+torchrun starts the processes and ``torch.distributed`` connects them. With one process nothing here does anything.
 """
 
 from __future__ import annotations
@@ -18,8 +17,13 @@ T = TypeVar("T")
 
 
 def rank() -> int:
-    """The number of this process, from 0; number 0 speaks and writes for all."""
+    """The number of this process, from 0."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def is_main() -> bool:
+    """Whether this is the process that prints and writes for all."""
+    return rank() == 0
 
 
 def size() -> int:
@@ -32,27 +36,27 @@ def sums(numbers: Sequence[Tensor | float], device: torch.device) -> list[float]
     values = torch.stack([torch.as_tensor(n, dtype=torch.float64, device=device).detach() for n in numbers])
     if size() > 1:
         dist.all_reduce(values)
-    found: list[float] = values.tolist()
-    return found
+    totals: list[float] = values.tolist()
+    return totals
 
 
-def joined_loss(loss: Tensor, outputs: Tensor, rows: int) -> tuple[Tensor, Tensor]:
-    """What this process differentiates, and the mean loss over the rows of all processes.
+def global_loss(loss: Tensor, outputs: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+    """The loss to call ``backward`` on in this process, and the mean loss over the rows of all processes.
 
-    Gradients are averaged over processes, each with the same weight; what is differentiated makes up for shares of
-    different sizes, so that the average is the gradient of the joined batch.
+    Gradients are averaged over processes, each with the same weight; the loss makes up for parts of
+    different sizes, so that the average is the gradient of the whole batch.
     """
     mine = loss.detach().double() * rows if rows else torch.zeros((), dtype=torch.float64, device=loss.device)
     totals = torch.stack([mine, torch.tensor(float(rows), dtype=torch.float64, device=loss.device)])
     dist.all_reduce(totals)
-    share = rows * size() / float(totals[1])
+    weight = rows * size() / float(totals[1])
     # no rows here: the mean is undefined, but this process must still take part in the averaging
-    objective = loss * share if rows else outputs.sum() * 0
-    return objective, totals[0] / totals[1]
+    backward_loss = loss * weight if rows else outputs.sum() * 0
+    return backward_loss, totals[0] / totals[1]
 
 
-def joined(model: nn.Module) -> nn.Module:
-    """The model to call: with several processes one that averages their gradients, unless the model does so itself."""
+def data_parallel(model: nn.Module) -> nn.Module:
+    """The model to train with: with several processes it averages their gradients, unless the model does so itself."""
     if size() == 1 or isinstance(model, nn.parallel.DistributedDataParallel):
         return model
     from torch.distributed.fsdp import FSDPModule
@@ -62,31 +66,31 @@ def joined(model: nn.Module) -> nn.Module:
     return nn.parallel.DistributedDataParallel(model)
 
 
-def agreed(decide: Callable[[], T]) -> T:
-    """What the first process decides, in all of them."""
+def broadcast(decide: Callable[[], T]) -> T:
+    """What the first process decides, in all processes."""
     if size() == 1:
         return decide()
-    found: list[Any] = [decide() if rank() == 0 else None]
-    dist.broadcast_object_list(found)
-    decided: T = found[0]
+    values: list[Any] = [decide() if is_main() else None]
+    dist.broadcast_object_list(values)
+    decided: T = values[0]
     return decided
 
 
-def gathered(mine: T) -> list[T]:
-    """What each process has, in the order of their ranks."""
-    found: list[Any] = [mine] * size()
+def all_gather(mine: T) -> list[T]:
+    """The values of all processes, in the order of their ranks."""
+    values: list[Any] = [mine] * size()
     if size() > 1:
-        dist.all_gather_object(found, mine)
-    return found
+        dist.all_gather_object(values, mine)
+    return values
 
 
-def share(all_of_them: Sequence[T]) -> T:
-    """This process's one of what :func:`gathered` gave, perhaps to fewer processes: the last, where it has none."""
-    return all_of_them[min(rank(), len(all_of_them) - 1)]
+def local(values: Sequence[T]) -> T:
+    """This process's value of those that :func:`all_gather` gave; the last one, if they were fewer processes then."""
+    return values[min(rank(), len(values) - 1)]
 
 
 def start() -> bool:
-    """Join the other processes if torchrun started this one; whether it did."""
+    """Connect to the other processes if torchrun started this one; whether it did."""
     if "TORCHELASTIC_RUN_ID" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return False
     if torch.cuda.is_available():
@@ -96,6 +100,6 @@ def start() -> bool:
 
 
 def leave() -> None:
-    """Part from the other processes."""
+    """Disconnect from the other processes."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""What a training was like, batch by batch and epoch by epoch: kept as numbers, and in a file while it runs."""
+"""What a training measured, batch by batch and epoch by epoch: in memory, and in a file while it runs."""
 
 from __future__ import annotations
 
@@ -6,24 +6,28 @@ import math
 from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ravine.errors import OptionError, nearest
-from ravine.train._journal import Journal, read
-from ravine.train._schedules.hyperparameters import Hypers, Value
+from ravine._files.json_lines import Journal, read
+from ravine.errors import DataError, OptionError, nearest
+from ravine.train._display.notebook import html_table
+from ravine.train._hyper_log import HyperLog, Value
+from ravine.train._hyper_plot import changed, columns, draw_hypers
+from ravine.train._loss_plot import LossCurve, draw_losses
+from ravine.train._lr_find.lr_find_result import LRFind
 
-if TYPE_CHECKING:
-    from ravine.train._lr_find.finder import LRFind
+METRICS = "metrics.jsonl"
+"""The file of a run's folder that has the numbers."""
 
 PARTS = ("data", "forward", "backward", "step")
-"""What the seconds of a batch are spent on: getting it, model and loss, gradients, the optimizer."""
+"""The parts of a batch: fetching it, model and loss, gradients, the optimizer's step."""
 
 SMOOTHING = 0.98
-"""The smoothed loss keeps this share of itself at each batch (and is corrected for its start at 0)."""
+"""The weight of the past in the smoothed loss, an exponential moving average with bias correction."""
 
 _WRITE_EVERY = 2.0  # seconds
 _MOST_PENDING = 1000  # batches, whose losses may still be on a GPU
@@ -33,7 +37,7 @@ class Recorder:
     """The numbers of a training, over all calls of ``fit``.
 
     A *step* here is one batch: row ``i`` of every array belongs to the ``i``-th batch that was trained on.
-    On a GPU the seconds are those in which work was handed to it, not those in which it was done.
+    On a GPU the seconds are those of launching the work, not of finishing it.
 
     Args:
         path: a file to which everything is also appended while training, as lines of JSON.
@@ -43,19 +47,19 @@ class Recorder:
         self.journal = Journal(path) if path is not None else None
         self.epochs: list[dict[str, Any]] = []
         self.notes: list[tuple[int, str]] = []
-        self.found: LRFind | None = None
+        self.lr_find: LRFind | None = None
         self._loss, self._smooth = array("d"), array("d")
         self._seconds = {part: array("d") for part in PARTS}
-        self._hypers = Hypers()
+        self._hypers = HyperLog()
         self._average = 0.0
         self._pending: list[Tensor] = []
         self._written, self._wrote_at = 0, 0.0
-        self._other_past = False  # the file tells of other steps than those that were loaded
+        self._file_differs = False  # the file holds other steps than those that were loaded
 
-    # --- what a training tells -----------------------------------------------------------------------------------
+    # --- writing --------------------------------------------------------------------------------------------
 
     def batch(self, loss: Tensor, moments: Sequence[float]) -> None:
-        """One batch: its loss, a tensor of one element, and the five moments between its four parts."""
+        """Record a batch: its loss, a tensor of one element, and the five times that bound its four parts."""
         self._pending.append(loss)
         began, fetched, forwarded, backed, stepped = moments
         seconds = self._seconds
@@ -68,11 +72,11 @@ class Recorder:
             self.write()
 
     def hypers(self, optimizer: torch.optim.Optimizer) -> None:
-        """The hyperparameters that the coming step uses; only changes are kept."""
-        self._hypers.see(len(self), optimizer)
+        """Record the hyperparameters that the coming step uses."""
+        self._hypers.observe(len(self), optimizer)
 
     def flush(self) -> None:
-        """Take in the losses of the last batches, which until then may not have been computed yet."""
+        """Fetch the losses of the last batches; on a GPU this waits until they are computed."""
         if not self._pending:
             return
         losses = torch.stack(self._pending).double().tolist()
@@ -86,28 +90,28 @@ class Recorder:
         self._loss.extend(losses)
 
     def write(self) -> None:
-        """Append what is new to the file, and take in the losses."""
+        """Fetch the losses, and append what is new to the file."""
         self.flush()
         first, last = self._written, len(self._loss)
         if first == last:
             return
         if self.journal is not None:
-            if self._other_past:
-                self._other_past = False
-                self._tell_again()
+            if self._file_differs:
+                self._file_differs = False
+                self._write_again()
                 return
             line = {"kind": "steps", "first": first, "loss": list(self._loss[first:last])}
             line |= {part: [round(s, 7) for s in values[first:last]] for part, values in self._seconds.items()}
             # a change that the next batch uses waits for it
-            self.journal.append({**line, "hypers": [change for change in self._hypers.news if change[0] < last]})
+            self.journal.append({**line, "hypers": [change for change in self._hypers.pending if change[0] < last]})
         self._written = last
-        self._hypers.told(last)
+        self._hypers.reported(last)
 
-    def _tell_again(self) -> None:
-        """Begin the file anew, after a line that says so: what it has is not the past of this recorder."""
+    def _write_again(self) -> None:
+        """Write everything, after a line that says so: what the file has so far is of another run."""
         self._append({"kind": "start"})
         self._written = 0
-        self._hypers.all_is_news()
+        self._hypers.report_again()
         self.write()
         for row in self.epochs:
             self._append({"kind": "epoch", **row})
@@ -115,13 +119,13 @@ class Recorder:
             self._append({"kind": "note", "step": step, "text": sentence})
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """One epoch is done: its row of the table."""
+        """Record an epoch: its row of the table."""
         self.write()
         self.epochs.append({**row, "step": len(self)})
         self._append({"kind": "epoch", **self.epochs[-1]})
 
     def note(self, sentence: str) -> None:
-        """Something that was said at this step."""
+        """Record a sentence that was shown at this step."""
         self.write()
         self.notes.append((len(self), sentence))
         self._append({"kind": "note", "step": len(self), "text": sentence})
@@ -130,11 +134,20 @@ class Recorder:
         if self.journal is not None:
             self.journal.append(line)
 
-    # --- what it was ---------------------------------------------------------------------------------------------
+    # --- reading -------------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         """How many batches were trained on."""
         return len(self._seconds["data"])
+
+    def __repr__(self) -> str:
+        last = self.epochs[-1] if self.epochs else {}
+        shown = "".join(f", {name} {last[name]:.5g}" for name in ("train_loss", "valid_loss") if name in last)
+        return f"Recorder({len(self.epochs)} epochs, {len(self):,} steps{shown})"
+
+    def _repr_html_(self) -> str:
+        names = list(dict.fromkeys(name for row in self.epochs for name in row if name != "step"))
+        return html_table(names, [[row.get(name, math.nan) for name in names] for row in self.epochs])
 
     @property
     def losses(self) -> np.ndarray:
@@ -144,7 +157,7 @@ class Recorder:
 
     @property
     def smoothed(self) -> np.ndarray:
-        """The loss as the table shows it, an exponentially weighted mean of the batches so far, shape (steps,)."""
+        """The loss as the table shows it: an exponential moving average over the batches, shape (steps,)."""
         self.flush()
         return np.array(self._smooth)
 
@@ -156,19 +169,19 @@ class Recorder:
 
     @property
     def seconds(self) -> dict[str, np.ndarray]:
-        """Seconds in ``data``, ``forward``, ``backward`` and ``step`` of every batch, each of shape (steps,)."""
+        """The seconds of every batch in ``data``, ``forward``, ``backward`` and ``step``, each of shape (steps,)."""
         return {part: np.array(values) for part, values in self._seconds.items()}
 
     @property
     def hyper_names(self) -> list[str]:
-        """The hyperparameters there are values of; those of a second group end in ``/1``, of a third in ``/2``."""
+        """The hyperparameters that were recorded; those of a second group end in ``/1``, of a third in ``/2``."""
         return list(self._hypers.changes)
 
     def hyper(self, name: str) -> np.ndarray:
-        """The value of a hyperparameter that each step really used, shape (steps,), or (steps, 2) for betas.
+        """The value of a hyperparameter that each step used, shape (steps,), or (steps, 2) for betas.
 
         Raises:
-            OptionError: there is none of that name.
+            OptionError: none of that name was recorded.
         """
         return self._hypers.values(name, len(self))
 
@@ -187,10 +200,10 @@ class Recorder:
             raise OptionError(f"The epochs have no {name!r}. {nearest(name, known)}")
         return np.array([row.get(name, np.nan) for row in self.epochs], dtype=np.float64)
 
-    # --- keeping -------------------------------------------------------------------------------------------------
+    # --- saving --------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """All of it, and how far the file was written."""
+        """Everything, and how far the file was written."""
         self.write()
         return {
             "loss": torch.tensor(self._loss, dtype=torch.float64),
@@ -204,14 +217,14 @@ class Recorder:
         }
 
     def load_state_dict(self, state: dict[str, Any], rewind: bool = False) -> None:
-        """Be the recorder that gave ``state``; with ``rewind`` its file loses what was written after that."""
+        """Become the recorder that gave ``state``; with ``rewind`` the file loses what was written after that."""
         self._loss, self._smooth = array("d", state["loss"].tolist()), array("d", state["smooth"].tolist())
         self._seconds = {part: array("d", v.tolist()) for part, v in state["seconds"].items()}
         self._hypers.load_state_dict(state["hypers"])
         self._average, self.epochs = state["average"], list(state["epochs"])
         self.notes = [(step, text) for step, text in state["notes"]]
         self._pending, self._written = [], len(self._loss)
-        self._other_past = not rewind
+        self._file_differs = not rewind
         if rewind and self.journal is not None and state["position"] is not None:
             self.journal.rewind(state["position"])
 
@@ -223,20 +236,26 @@ class Recorder:
             DataError: there is no such file, or it is damaged.
         """
         path = Path(path)
-        found = cls()
-        for line in read(path / "metrics.jsonl" if path.is_dir() else path):
-            kind = line.pop("kind")
-            if kind == "steps":
-                found._take(line)
-            elif kind == "epoch":
-                found.epochs.append(line)
-            elif kind == "note":
-                found.notes.append((line["step"], line["text"]))
-            elif kind == "start":
-                found = cls()
-        return found
+        path = path / METRICS if path.is_dir() else path
+        recorder = cls()
+        for number, line in enumerate(read(path), 1):
+            try:
+                kind = line.pop("kind")
+                if kind == "steps":
+                    recorder._add(line)
+                elif kind == "epoch":
+                    recorder.epochs.append({**line, "step": int(line["step"])})
+                elif kind == "note":
+                    recorder.notes.append((line["step"], line["text"]))
+                elif kind == "start":
+                    recorder = cls()
+                else:
+                    raise ValueError(f"the kind {kind!r} is not known")
+            except (KeyError, TypeError, ValueError) as error:
+                raise DataError(f"{path}, line {number} is not a recorder's line: {error!r}.") from error
+        return recorder
 
-    def _take(self, line: dict[str, Any]) -> None:
+    def _add(self, line: dict[str, Any]) -> None:
         for part in PARTS:
             self._seconds[part].extend(line[part])
         self._hypers.add(line["hypers"])
@@ -246,18 +265,35 @@ class Recorder:
     # --- pictures ------------------------------------------------------------------------------------------------
 
     def plot_loss(
-        self, others: Mapping[str, Recorder] | None = None, *, label: str = "this run", **options: Any
+        self,
+        others: Mapping[str, Recorder] | None = None,
+        *,
+        label: str = "this run",
+        scale: Literal["linear", "log"] = "linear",
+        x: Literal["step", "epoch", "seconds"] = "step",
+        window: int | None = None,
+        title: str = "",
+        path: Path | str | None = None,
     ) -> Any:
-        """The losses as a matplotlib figure; see :func:`ravine.train._pictures.loss`."""
-        from ravine.train import _pictures as pictures
+        """The losses, perhaps with those of other runs, as a matplotlib figure.
 
-        return pictures.loss({label: self, **(others or {})}, **options)
+        Args:
+            others: recorders by the name that they have in the picture.
+            label: the name that this one has.
+            scale: of the loss's axis.
+            x: what the other axis shows; seconds are those spent on batches.
+            window: a point is the mean of so many steps; None: a fiftieth of the longest run.
+            title: the line over the picture.
+            path: also write the picture there, as a PNG file.
+        """
+        runs = {label: self, **(others or {})}
+        curves = [LossCurve.of_run(name, one.losses, one.epochs, one.seconds) for name, one in runs.items()]
+        return draw_losses(curves, scale=scale, x=x, window=window, title=title, path=path)
 
     def plot_schedule(self, *names: str, path: Path | str | None = None) -> Any:
         """The values of hyperparameters that were used, those named or all that changed, as a matplotlib figure."""
-        from ravine.train import _pictures as pictures
-
-        return pictures.schedule(self, names, path)
+        values = {name: self.hyper(name) for name in names or self.hyper_names}
+        return draw_hypers(columns(values) if names else changed(values), path=path)
 
     def plot_lr_find(self, path: Path | str | None = None) -> Any:
         """The last ``learn.lr_find()`` as a matplotlib figure.
@@ -265,6 +301,6 @@ class Recorder:
         Raises:
             OptionError: there was none.
         """
-        if self.found is None:
+        if self.lr_find is None:
             raise OptionError("There is nothing to plot before learn.lr_find().")
-        return self.found.plot(path)
+        return self.lr_find.plot(path)

@@ -1,24 +1,21 @@
-"""Callbacks that act on how an epoch went: stopping early, stopping at a broken loss, keeping the best model."""
+"""Callbacks that act on how training goes: early stopping, stopping at a NaN, keeping the best checkpoint."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from ravine._files import checkpoint
 from ravine.errors import OptionError
-from ravine.train import _check as check
-from ravine.train._callback import Callback
-
-if TYPE_CHECKING:
-    from ravine.train._learner import Learner
+from ravine.train._callback import Callback, check_column
+from ravine.train._fit import Fit
 
 
-class _Best(Callback):
-    """Follows the best value of a column of the table. A loss is better when lower, anything else when higher."""
+class _BestValue(Callback):
+    """Tracks the best value of a column of the table. A loss is better when lower, anything else when higher."""
 
     def __init__(self, monitor: str, mode: str | None) -> None:
         if mode not in (None, "min", "max"):
@@ -30,16 +27,16 @@ class _Best(Callback):
     def _start(self) -> None:
         self.best, self.best_epoch = (math.inf if self.mode == "min" else -math.inf), 0
 
-    def before_fit(self, learn: Learner) -> None:
-        check.column(self, learn, self.monitor)
+    def before_fit(self, fit: Fit) -> None:
+        check_column(self, fit, self.monitor)
         self._start()
 
-    def improved(self, learn: Learner, by: float = 0.0) -> bool:
+    def improved(self, fit: Fit, by: float = 0.0) -> bool:
         """Whether this epoch is the best so far by more than ``by``; NaN never is."""
-        value = float(learn.row[self.monitor])
+        value = float(fit.row[self.monitor])
         better = value < self.best - by if self.mode == "min" else value > self.best + by
         if better:
-            self.best, self.best_epoch = value, learn.epoch
+            self.best, self.best_epoch = value, fit.state.epoch
         return better
 
     def state_dict(self) -> dict[str, Any]:
@@ -49,11 +46,11 @@ class _Best(Callback):
         self.best, self.best_epoch = state["best"], state["best_epoch"]
 
 
-class EarlyStopping(_Best):
-    """Ends the fit after so many epochs without improvement.
+class EarlyStopping(_BestValue):
+    """Ends the fit when a column has not improved for a number of epochs.
 
     Args:
-        patience: how many epochs in a row may be no better than the best, at least 1; then the fit ends.
+        patience: how many epochs in a row without improvement end the fit, at least 1.
         monitor: a column of the table.
         min_delta: what an improvement must exceed.
         mode: ``"min"`` or ``"max"``; None takes min for a loss and max for anything else.
@@ -72,42 +69,39 @@ class EarlyStopping(_Best):
     def __repr__(self) -> str:
         return f"EarlyStopping({self.patience}, {self.monitor!r})"
 
-    def after_epoch(self, learn: Learner) -> None:
-        if self.improved(learn, self.min_delta):
+    def after_epoch(self, fit: Fit) -> None:
+        if self.improved(fit, self.min_delta):
             return
-        waited = learn.epoch - self.best_epoch
+        waited = fit.state.epoch - self.best_epoch
         if waited >= self.patience:
             best = f"; the best was {self.best:.6g} in epoch {self.best_epoch}" if self.best_epoch else ""
-            learn.stop(
-                f"epoch {learn.epoch}: {self.monitor} has not improved for {waited} "
+            fit.stop(
+                f"epoch {fit.state.epoch}: {self.monitor} has not improved for {waited} "
                 f"{'epoch' if waited == 1 else 'epochs'}: stopped{best}"
             )
 
 
 class StopOnNaN(Callback):
-    """Ends the fit as soon as the loss of a batch is not a finite number; that batch makes no step."""
+    """Ends the fit as soon as the loss of a batch is not finite; the step of that batch is skipped."""
 
-    def __repr__(self) -> str:
-        return "StopOnNaN()"
-
-    def after_loss(self, learn: Learner) -> None:
-        value = float(learn.loss)
+    def after_loss(self, fit: Fit) -> None:
+        value = float(fit.loss)
         if not math.isfinite(value):
-            learn.stop(f"epoch {learn.epoch}, step {len(learn.recorder) + 1}: the loss is {value}: stopped")
+            fit.stop(f"epoch {fit.state.epoch}, step {len(fit.recorder) + 1}: the loss is {value}: stopped")
 
-    def before_step(self, learn: Learner) -> bool | None:
-        return None if math.isfinite(float(learn.loss)) else False
+    def before_step(self, fit: Fit) -> bool | None:
+        return None if math.isfinite(float(fit.loss)) else False
 
 
-class KeepBest(_Best):
-    """Keeps the weights of the best epoch, and gives them back to the model when the fit ends.
+class BestCheckpoint(_BestValue):
+    """Keeps the weights of the best epoch, and restores them when the fit ends.
 
-    With a folder they are also in ``best.safetensors`` there.
+    If the Learner has a folder, they are also written to ``best.safetensors`` there.
 
     Args:
         monitor: a column of the table.
         mode: ``"min"`` or ``"max"``; None takes min for a loss and max for anything else.
-        restore: whether the model has the best weights after the fit, and not the last.
+        restore: whether the model gets the best weights after the fit; else it has the last ones.
     """
 
     order: ClassVar[int] = 10
@@ -118,23 +112,23 @@ class KeepBest(_Best):
         self._weights: dict[str, Tensor] = {}
 
     def __repr__(self) -> str:
-        return f"KeepBest({self.monitor!r})"
+        return f"BestCheckpoint({self.monitor!r})"
 
     def _start(self) -> None:
         super()._start()
         self._weights = {}
 
-    def after_epoch(self, learn: Learner) -> None:
-        if not self.improved(learn):
+    def after_epoch(self, fit: Fit) -> None:
+        if not self.improved(fit):
             return
-        self._weights = {name: value.detach().clone() for name, value in learn.model.state_dict().items()}
-        if learn.folder is not None and learn.main:
-            kept = {"epoch": learn.epoch, self.monitor: self.best, "model": self._weights}
-            checkpoint.save(Path(learn.folder) / "best.safetensors", kept)
+        self._weights = {name: value.detach().clone() for name, value in fit.model.state_dict().items()}
+        if fit.folder is not None and fit.is_main:
+            kept = {"epoch": fit.state.epoch, self.monitor: self.best, "model": self._weights}
+            checkpoint.save(Path(fit.folder) / "best.safetensors", kept)
 
-    def after_fit(self, learn: Learner) -> None:
+    def after_fit(self, fit: Fit) -> None:
         if self.restore and self._weights:
-            learn.model.load_state_dict(self._weights)
+            fit.model.load_state_dict(self._weights)
         self._weights = {}
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,15 +1,13 @@
-"""TensorBoard: the recorder's numbers for those who look at them there. Needs ``ravine[tensorboard]``."""
+"""Writes the recorder's numbers for TensorBoard. Needs ``ravine[tensorboard]``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from ravine.errors import OptionError
+from ravine.errors import OptionError, PackageError
 from ravine.train._callback import Callback
-
-if TYPE_CHECKING:
-    from ravine.train._learner import Learner
+from ravine.train._fit import Fit
 
 
 class TensorBoard(Callback):
@@ -17,7 +15,7 @@ class TensorBoard(Callback):
     epoch every column of the table.
 
     Args:
-        folder: where to; None takes ``tensorboard`` in the Learner's folder.
+        folder: where to write; None: ``tensorboard`` in the Learner's folder.
         every: steps between two points of a curve.
     """
 
@@ -32,37 +30,39 @@ class TensorBoard(Callback):
     def __repr__(self) -> str:
         return f"TensorBoard({self.folder!r})"
 
-    def before_fit(self, learn: Learner) -> None:
-        folder = self.folder or (learn.folder and Path(learn.folder) / "tensorboard")
+    def before_fit(self, fit: Fit) -> None:
+        folder = self.folder or (fit.folder and fit.folder / "tensorboard")
         if folder is None:
             raise OptionError("TensorBoard needs a folder: TensorBoard('runs/first') or Learner(..., folder=...).")
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise OptionError("TensorBoard is not installed: pip install 'ravine[tensorboard]'.") from error
-        if learn.main:
+            raise PackageError(
+                "TensorBoard is not installed: pip install 'ravine[tensorboard]'", name="tensorboard"
+            ) from error
+        if fit.is_main:
             self._writer = SummaryWriter(str(folder))
 
-    def after_batch(self, learn: Learner) -> None:
-        step = len(learn.recorder)
+    def after_batch(self, fit: Fit) -> None:
+        step = len(fit.recorder)
         if self._writer is None or step % self.every:
             return
-        self._writer.add_scalar("train/loss", float(learn.loss), step)
-        for name, value in learn.recorder.last_hypers().items():
+        self._writer.add_scalar("train/loss", float(fit.loss), step)
+        for name, value in fit.recorder.last_hypers().items():
             numbers = value if isinstance(value, tuple) else (value,)
             for index, number in enumerate(numbers):
                 self._writer.add_scalar(f"hyper/{name}" + (f"[{index}]" if len(numbers) > 1 else ""), number, step)
 
-    def after_epoch(self, learn: Learner) -> None:
+    def after_epoch(self, fit: Fit) -> None:
         if self._writer is None:
             return
-        epoch = len(learn.recorder.epochs)  # over all fits, so that a second one goes on where the first ended
-        for name, value in learn.row.items():
+        epoch = len(fit.recorder.epochs)  # over all fits, so that a second one continues where the first ended
+        for name, value in fit.row.items():
             if name != "epoch":
                 self._writer.add_scalar(f"epoch/{name}", value, epoch)
         self._writer.flush()
 
-    def after_fit(self, learn: Learner) -> None:
+    def after_fit(self, fit: Fit) -> None:
         if self._writer is not None:
             self._writer.close()
             self._writer = None

@@ -1,5 +1,28 @@
-"""Watching a run: what every step did to every parameter.
+"""What every step of an optimizer did to every parameter: the last step as a table, the run as a history.
 
-_watch.py    what ``optimizer.watch`` is
-_record.py   gathers the figures of steps; _history.py, _table.py and _plots.py show them
+_watch.py          what ``optimizer.watch`` is
+_record.py         sums up the figures of steps
+_history.py        the run in at most 256 rows; _history_plots.py draws it
+_step_table.py     one step as a table
 """
+
+from typing import TYPE_CHECKING
+
+from ravine._lazy import lazy
+
+if TYPE_CHECKING:
+    from ravine.watch._history import History
+    from ravine.watch._step_table import ParameterRow, StepTable
+    from ravine.watch._watch import Watch
+
+__all__ = ["History", "ParameterRow", "StepTable", "Watch"]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "History": "ravine.watch._history",
+        "ParameterRow": "ravine.watch._step_table",
+        "StepTable": "ravine.watch._step_table",
+        "Watch": "ravine.watch._watch",
+    },
+)

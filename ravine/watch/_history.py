@@ -1,4 +1,4 @@
-"""The history of a run by parameter: one row for so many steps, always few enough rows to keep and to draw."""
+"""The history of a run by parameter, in a limited number of rows of equally many steps."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ FIGURES = ("grad_norm", "param_norm", "update_norm", "grad_max", "param_max", "u
 
 @dataclass(frozen=True)
 class History:
-    """What every step did to every parameter, gathered into rows of equally many steps.
+    """What the steps did to every parameter, in rows of equally many steps.
 
     Attributes:
         names: the parameters' names; columns of the arrays below.
         sizes: how many elements each has.
         first, last: the first and last step of each row, counted from 1, shape (rows,).
         grad_norm, param_norm, update_norm: root mean square, over the row's steps, of the Euclidean norms of the
-            gradient, of the parameter before the step and of what the step adds to it, shape (rows, parameters);
-            steps in which a norm is not finite are left out; NaN where there is no other. What is added is that of
-            the formula; of 16-bit parameters, what is left of it after rounding.
+            gradient, of the parameter before the step and of the update, shape (rows, parameters); steps in which a
+            norm is not finite are left out; NaN if there is no other. The update is that of the formula; for 16-bit
+            parameters, what remains of it after rounding.
         grad_max, param_max, update_max: the largest magnitude of an element in these steps; NaN or inf where one is.
-        nonfinite: how many elements of gradients were NaN or infinite, over all steps of the row.
+        nonfinite: how many elements of gradients were NaN or infinite in all steps of the row.
         steps: in how many of these steps the parameter had a gradient.
     """
 
@@ -50,12 +50,12 @@ class History:
         return len(self.first)
 
     def __repr__(self) -> str:
-        covered = f"steps {self.first[0]} to {self.last[-1]}" if len(self) else "no steps"
-        return f"History of {len(self.names)} parameters, {covered} in {len(self)} rows"
+        covered = f"steps {self.first[0]:,} to {self.last[-1]:,} in {len(self)} rows" if len(self) else "no steps"
+        return f"History({len(self.names)} parameters, {covered})"
 
     @property
     def ratio(self) -> np.ndarray:
-        """Norm of the update over norm of the parameter, shape (rows, parameters); near 1e-3 in many healthy runs."""
+        """The norm of the update over that of the parameter, shape (rows, parameters); often near 1e-3."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.update_norm / self.param_norm
 
@@ -70,7 +70,7 @@ class History:
         return self.names.index(name)
 
     def records(self) -> list[dict[str, Any]]:
-        """One dict for each row and parameter: what a table of a history has in its lines."""
+        """One dict for each row and parameter, as the lines of a table."""
         figures = {name: getattr(self, name) for name in FIGURES} | {"ratio": self.ratio}
         return [
             {"first": int(self.first[i]), "last": int(self.last[i]), "name": name}
@@ -83,12 +83,12 @@ class History:
         """A pandas DataFrame with the columns of :meth:`records`.
 
         Raises:
-            OptionError: pandas is not installed.
+            PackageError: pandas is not installed.
         """
         return frame(self.records(), ["first", "last", "name", *FIGURES, "ratio"])
 
     def to_json(self) -> str:
-        """The arrays as JSON text; NaN and infinity, which JSON has no number for, as null and "inf" or "-inf"."""
+        """The arrays as JSON; NaN becomes null, and infinity "inf" or "-inf"."""
         tree = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in self.tree().items()}
         return json.dumps(_plain(tree), allow_nan=False)
 

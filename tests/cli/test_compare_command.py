@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from ravine.cli import _compare as compare
 from ravine.cli import main
-from ravine.comparison._study import worker
+from ravine.comparison._study import trial_worker as worker
 
 SMALL = ("--points", "3", "--seeds", "2", "--steps", "8", "--jobs", "1")
 
@@ -52,17 +52,17 @@ def test_a_comparison_and_everything_it_leaves(ravine, tmp_path):
 def test_a_training_of_the_report_can_be_run_again(ravine):
     assert ravine("breast-cancer", "-o", "sgd", *SMALL, "--study", "mine")[0] == 0
     journal = "ravine-out/mine/study.journal"
-    from ravine.comparison._study.result import Result
     from ravine.comparison._study.store import Store
+    from ravine.comparison._study.study_record import StudyRecord
 
     store = Store("mine", journal)
-    result = Result(store.spec(), store.done())
-    job, outcome = result.jobs()[-1]
+    record = StudyRecord(store.spec(), store.results())
+    trial, result = record.trials[-1]
     again = ("--study", "mine", "--storage", journal, "--rerun")
-    code, out, _ = ravine(*again, job.key(result.spec), command="worker")
+    code, out, _ = ravine(*again, trial.key(record.spec), command="worker")
     assert code == 0
     assert "seed 1001" in out
-    assert f"validation loss {outcome.score!r}, the same to the last digit" in out
+    assert f"validation loss {result.score!r}, the same to the last digit" in out
     code, _, err = ravine(*again, "0123", command="worker")
     assert code == 2
     assert "no training '0123'" in err
@@ -73,12 +73,12 @@ def test_a_rerun_that_differs_says_so(ravine, monkeypatch):
 
     assert ravine("breast-cancer", "-o", "sgd", *SMALL, "--study", "mine")[0] == 0
     from ravine.cli import _worker as cli
-    from ravine.comparison._study.result import Result
     from ravine.comparison._study.store import Store
+    from ravine.comparison._study.study_record import StudyRecord
 
     store = Store("mine", "ravine-out/mine/study.journal")
-    result = Result(store.spec(), store.done())
-    key = result.jobs()[0][0].key(result.spec)
+    record = StudyRecord(store.spec(), store.results())
+    key = record.trials[0][0].key(record.spec)
     run = cli.run
     monkeypatch.setattr(cli, "run", lambda *a: dataclasses.replace(run(*a), score=1.5))
     out = ravine("--study", "mine", "--storage", "ravine-out/mine/study.journal", "--rerun", key, command="worker")[1]
@@ -112,7 +112,7 @@ def test_a_real_ctrl_c_while_it_trains(tmp_path, jobs):
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
     journal = tmp_path / "ravine-out" / "mine" / "study.journal"
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and (not journal.exists() or b"ravine outcome" not in journal.read_bytes()):
+    while time.monotonic() < deadline and (not journal.exists() or b"ravine result" not in journal.read_bytes()):
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all processes in front
     _, err = process.communicate(timeout=60)
@@ -171,7 +171,8 @@ def test_a_space_file_decides_where_is_looked(ravine, tmp_path):
 
 
 def test_a_full_disk_is_told_and_what_is_done_is_kept(ravine, monkeypatch, tmp_path):
-    from ravine.comparison._study import journal, store
+    from ravine.comparison._study import store
+    from ravine.comparison._study import study_journal as journal
 
     monkeypatch.setattr(store, "STALE", 0.5)  # the trial that failed is taken up again after so long
     sync, calls = os.fsync, []

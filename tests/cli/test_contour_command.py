@@ -109,7 +109,7 @@ def test_a_best_rate_at_the_end_of_the_range_is_told(ravine):
         (["ravine", "-o", "rmsprop", "--sweep", "alpha"], "is not KEY=VALUE,VALUE"),
         (["ravine", "-o", "rmsprop", "--sweep", "alpha=x"], "is not KEY=VALUE,VALUE"),
         (["ravine", "-o", "rmsprop", "--sweep", "alpha=0.5,0.5"], "a value twice"),
-        (["ravine", "-o", "rmsprop", "--sweep", "lr=0.5,0.5"], "learning rates are swept by --rates"),
+        (["ravine", "-o", "rmsprop", "--sweep", "lr=0.5,0.5"], "learning rates are swept by the number of rates"),
         (["ravine", "-o", "rmsprop:alpha=0.9", "--sweep", "alpha=0.5"], "alpha is swept; leave it out here"),
         (["ravine", "-o", "rmsprop", "--sweep", "alpha=-1"], "rmsprop:alpha=-1"),
         (["ravine", "--lowest", "1e-6"], "4 decades"),
@@ -143,7 +143,7 @@ def test_ctrl_c_leaves_nothing(ravine, tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(contour, "_walk_all", interrupted)
+    monkeypatch.setattr(contour, "_run", interrupted)
     code, out, err = ravine("ravine", *SHORT)
     assert (code, out, err) == (130, "", "Interrupted.\n")
     assert not any((tmp_path / "ravine-out").iterdir())

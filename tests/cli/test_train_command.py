@@ -95,10 +95,15 @@ def test_schedules_change_the_rate_that_was_used(ravine, tmp_path):
     assert rates[-1] < 1e-4
     assert betas[0].tolist() == [0.95, 0.999]
     assert betas[:, 0].min() == pytest.approx(0.85, abs=1e-3)
-    assert ravine("digits", "--epochs", "4", "--lr", "0.5", "--schedule", "plateau:0,0.5", "--out", "c")[0] == 0
-    notes = [text for _, text in Recorder.load("c").notes]
-    assert notes
-    assert all("valid_loss has not improved for 1 epoch: lr " in text for text in notes)
+    # a rate so low that no epoch improves the loss by the ten-thousandth that counts: every epoch is a plateau
+    low = ["-o", "sgd", "--lr", "1e-6"]
+    assert ravine("digits", "--epochs", "4", *low, "--schedule", "plateau:0,0.5", "--out", "c")[0] == 0
+    recorder = Recorder.load("c")
+    assert recorder.hyper("lr").tolist() == np.repeat([1e-6, 1e-6, 5e-7, 2.5e-7], 23).tolist()
+    assert [text for _, text in recorder.notes] == [
+        f"epoch {epoch}: valid_loss has not improved for 1 epoch: lr {before:.4g} -> {before / 2:.4g}"
+        for epoch, before in ((2, 1e-6), (3, 5e-7), (4, 2.5e-7))
+    ]
 
 
 @pytest.mark.slow
@@ -133,13 +138,13 @@ def test_going_on_knows_what_the_run_was_told(ravine):
     assert "--lr 0.001, not 0.002" in err
     code, _, err = ravine("digits", "--resume", "--schedule", "cosine")
     assert code == 2
-    assert "was not given --schedule" in err
+    assert "was started without --schedule" in err
     code, _, err = ravine("breast-cancer", "--resume", "--out", "ravine-out/train-digits")
     assert code == 2
     assert "the task digits, not breast-cancer" in err
     code, _, err = ravine("ravine", "--resume")
     assert code == 2
-    assert "no run to go on with" in err
+    assert "no run to resume" in err
 
 
 @pytest.mark.parametrize(
@@ -152,7 +157,7 @@ def test_going_on_knows_what_the_run_was_told(ravine):
         (["digits", "-o", "rmsprop", "-o", "adam"], "`ravine compare` trains with several"),
         (["digits", "--threads", "100000"], "100000 is not in the range"),
         (["digits", "--schedule", "plateau:5,7"], "factor is 7; it must be below 1"),
-        (["digits", "-o", "rmsprop:lr=0.5", "--lr", "0.1"], "both give a learning rate"),
+        (["digits", "-o", "rmsprop:lr=0.5", "--lr", "0.1"], "both set the learning rate"),
         (["digits", "-o", "torch-sparseadam"], "A first step of torch-sparseadam on digits fails"),
         (["digits", "--lr", "0"], "--lr 0: a learning rate is a finite number above 0"),
         (["digits", "--lr", "nan"], "--lr nan"),

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 import ravine
-from ravine.comparison import _compare as module
-from ravine.comparison._compare import command
+from ravine.comparison import _api as module
+from ravine.comparison._api import command
 from ravine.comparison._study.declare import declare
-from ravine.comparison._study.place import Place
+from ravine.comparison._study.location import Location
 from ravine.comparison._study.store import Store
 from ravine.errors import OptionError, RavineError, TrainingError
+from ravine.optim._spec import parse_all
 from ravine.tasks import find
 
 SMALL = {"preset": "quick", "points": 3, "seeds": 2, "steps": 8, "jobs": 1, "quiet": True}
@@ -39,14 +40,14 @@ def _empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def outcomes(result):
-    return json.dumps({k: {**o.tree(), "seconds": 0} for k, o in result.outcomes.items()}, sort_keys=True)
+def results(result):
+    return json.dumps({k: {**o.to_tree(), "seconds": 0} for k, o in result.trial_results.items()}, sort_keys=True)
 
 
 def test_a_comparison_is_one_call():
     result = ravine.compare("breast-cancer", ["sgd", "rmsprop"], **SMALL)
     table = result.trials()
-    confirmed = table[table.kind == "confirm"]
+    confirmed = table[table.kind == "final"]
     assert sorted(confirmed.optimizer) == ["rmsprop", "rmsprop", "sgd", "sgd"]
     assert sorted(set(confirmed.seed)) == [1000, 1001], "the same fresh seeds for both"
     first = table[(table.kind == "tune") & (table.seed == 0)]
@@ -60,9 +61,9 @@ def test_a_comparison_is_one_call():
 
 def test_the_same_study_again_trains_nothing_and_another_spec_is_refused(monkeypatch):
     first = ravine.compare("breast-cancer", ["sgd"], **SMALL, study="mine")
-    monkeypatch.setattr("ravine.comparison._study.worker.run", None)  # were it called, that would be an error
+    monkeypatch.setattr("ravine.comparison._study.trial_worker.run", None)  # were it called, that would be an error
     again = ravine.compare("breast-cancer", ["sgd"], **SMALL, study="mine")
-    assert outcomes(again) == outcomes(first)
+    assert results(again) == results(first)
     assert again.seconds == first.seconds
     with pytest.raises(OptionError, match=r"seeds: 2 there, 3 here"):
         ravine.compare("breast-cancer", ["sgd"], **{**SMALL, "seeds": 3}, study="mine")
@@ -72,7 +73,7 @@ def test_the_command_of_a_study_declares_the_same_study():
     result = ravine.compare(
         "breast-cancer", ["sgd", "torch-adam:eps=1e-6"], **SMALL, schedule="cosine", reference="sgd"
     )
-    words = shlex.split(result.about.command)
+    words = shlex.split(result.origin.command)
     assert words[:3] == ["ravine", "compare", "breast-cancer"]
     from ravine.cli._compare import command as cli
 
@@ -81,14 +82,14 @@ def test_the_command_of_a_study_declares_the_same_study():
         given.pop("optimizers"),
         {k: given[k] for k in ("points", "seeds", "steps", "schedule", "reference")},
     )
-    declared = declare(find("breast-cancer"), "breast-cancer", optimizers, preset=given["preset"], **kept)
+    declared = declare(find("breast-cancer"), "breast-cancer", parse_all(optimizers), preset=given["preset"], **kept)
     assert declared.hash == result.spec.hash
     assert given["study"] == "compare-breast-cancer"
 
 
 def test_a_command_has_no_password(tmp_path):
-    spec = declare(find("breast-cancer"), "breast-cancer", ["sgd"])
-    where = Place("study", "postgresql://me:secret@host/db", tmp_path)
+    spec = declare(find("breast-cancer"), "breast-cancer", parse_all(["sgd"]))
+    where = Location("study", "postgresql://me:secret@host/db", tmp_path)
     assert "secret" not in command(spec, where)
     assert f"--out {tmp_path} --storage postgresql://me@host/db" in command(spec, where)
 
@@ -97,7 +98,7 @@ def test_a_task_made_here_takes_part_but_cannot_be_shared():
     task = dataclasses.replace(find("breast-cancer"), name="mine")
     result = ravine.compare(task, ["sgd"], **SMALL)
     assert result.spec.task == "mine"
-    assert result.stage.name == "done"
+    assert result.record.stage.name == "done"
     with pytest.raises(OptionError, match="give the path of a Python file"):
         ravine.compare(task, ["sgd"], **SMALL, study="mine")
 
@@ -108,14 +109,14 @@ def test_two_workers_give_what_one_gives(tmp_path):
     options = {**SMALL, "space": "space.toml"}
     one = ravine.compare("breast-cancer", ["sgd", "adam"], **options)
     two = ravine.compare("breast-cancer", ["sgd", "adam"], **{**options, "jobs": 2})
-    assert outcomes(one) == outcomes(two)
+    assert results(one) == results(two)
 
 
 def test_a_task_that_raises_in_some_trainings_is_compared_all_the_same(tmp_path):
     (tmp_path / "some.py").write_text(FAILING.format(limit=1e3))
     result = ravine.compare("some.py", ["sgd"], **{**SMALL, "points": 8})
-    failed = [o for o in result.outcomes.values() if o.error]
-    assert 0 < len(failed) < len(result.outcomes)
+    failed = [o for o in result.trial_results.values() if o.error]
+    assert 0 < len(failed) < len(result.trial_results)
     assert all("ArithmeticError: too far" in o.error for o in failed)
 
 
@@ -124,7 +125,7 @@ def test_a_task_that_always_raises_says_why(tmp_path, monkeypatch):
     with pytest.raises(TrainingError, match="too far"):
         ravine.compare("all.py", ["sgd"], **SMALL)
     assert [p.name for p in tmp_path.iterdir()] == ["all.py"], "said before a folder was made"
-    monkeypatch.setattr(module, "rehearse", lambda *_: None)
+    monkeypatch.setattr(module, "dry_run", lambda *_: None)
     with pytest.raises(
         TrainingError, match=r"\d+ of \d+ trainings failed, and no optimizer is left.*ArithmeticError: too far"
     ):
@@ -147,7 +148,7 @@ def test_a_metric_that_is_no_number_is_left_out_and_told():
 
 
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch):
-    from ravine.comparison._study import worker
+    from ravine.comparison._study import trial_worker as worker
 
     calls, run = [], worker.run
 
@@ -165,9 +166,9 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch):
     assert "--study compare-breast-cancer" in note
     store = Store("compare-breast-cancer", "ravine-out/compare-breast-cancer/study.journal")
     store.spec()
-    assert len(store.done()) == 2
+    assert len(store.results()) == 2
     monkeypatch.setattr(worker, "run", run)
-    assert ravine.compare("breast-cancer", ["sgd"], **SMALL, study="compare-breast-cancer").stage.name == "done"
+    assert ravine.compare("breast-cancer", ["sgd"], **SMALL, study="compare-breast-cancer").record.stage.name == "done"
 
 
 @pytest.mark.parametrize(
@@ -202,13 +203,13 @@ def test_what_cannot_be_is_said_before_anything_is_written(tmp_path, arguments, 
 def test_a_folder_with_other_things_in_it_is_refused(tmp_path):
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "thesis.txt").write_text("mine")
-    with pytest.raises(OptionError, match="is not empty and has no study.journal"):
+    with pytest.raises(OptionError, match="is not empty, and has no study.journal to resume"):
         ravine.compare("breast-cancer", ["sgd"], **SMALL, out="here")
     ravine.compare("breast-cancer", ["sgd"], **SMALL, out="new")
     again = ravine.compare("breast-cancer", ["sgd"], **SMALL, out="new")
     assert again.folder is not None
     assert again.folder.name == "new"
-    assert again.about.command.endswith("--study compare-breast-cancer --out new")
+    assert again.origin.command.endswith("--study compare-breast-cancer --out new")
 
 
 def test_a_second_study_without_a_name_gets_a_folder_of_its_own():

@@ -9,17 +9,19 @@ from click.testing import CliRunner
 
 import ravine.cli
 from ravine import tasks
-from ravine.comparison._rehearsal import rehearse
-from ravine.comparison._study.declare import declare, usual_space
-from ravine.comparison._study.spec import Spec
+from ravine.comparison._study.declare import declare
 from ravine.comparison._study.store import Store
-from ravine.comparison._study.trial import Job, run
-from ravine.comparison._study.worker import work
-from ravine.contour import _paths as paths
+from ravine.comparison._study.study_spec import StudySpec
+from ravine.comparison._study.trial import Trial, run
+from ravine.comparison._study.trial_worker import work
+from ravine.contour import _trajectories as trajectories
 from ravine.errors import DataError, OptionError, TrainingError
 from ravine.optim import _spec as specs
+from ravine.optim._search_space import default_space
+from ravine.optim._spec import parse, parse_all
 from ravine.optim.search import Range
 from ravine.tasks import _surfaces as surfaces
+from ravine.tasks._dry_run import dry_run
 
 RULES = """\
 import torch
@@ -81,9 +83,9 @@ def rules(tmp_path, monkeypatch):
     "label", ["rules.py:heavy:momentum=0.9", "rules.py:Heavy", "rules.py:Open:momentum=0.9", "rules.py:Heavy:momentum=0.9"]
 )  # fmt: skip
 def test_a_trial_has_the_losses_of_torchs_sgd(rules, task, label):
-    spec = declare(task, TASK, [label, "torch-sgd:momentum=0.9"], points=1, seeds=2, steps=30)
-    ours = run(spec, task, Job(label, {"lr": 0.05}, 3, "confirm"))
-    torchs = run(spec, task, Job("torch-sgd:momentum=0.9", {"lr": 0.05}, 3, "confirm"))
+    spec = declare(task, TASK, parse_all([label, "torch-sgd:momentum=0.9"]), points=1, seeds=2, steps=30)
+    ours = run(spec, task, Trial(label, {"lr": 0.05}, 3, "final"), parse(label))
+    torchs = run(spec, task, Trial("torch-sgd:momentum=0.9", {"lr": 0.05}, 3, "final"), parse("torch-sgd:momentum=0.9"))
     assert ours.losses == pytest.approx(torchs.losses, rel=1e-5)
     assert ours.losses[-1] < ours.losses[0]
     assert ours.metrics["test_loss"] == pytest.approx(torchs.metrics["test_loss"], rel=1e-5)
@@ -94,9 +96,11 @@ def test_the_label_stays_and_options_are_read(rules, task):
     assert (found.label, found.name) == ("rules.py:Heavy:momentum=0.5", "rules.py:Heavy")
     assert found.options == {"momentum": 0.5}, "no rate of a task for a rule that nobody knows"
     assert not found.reference
-    assert specs.written(found.label) == {"momentum": 0.5}
+    assert (found.given, found.code) == ({"momentum": 0.5}, "rules.py")
     assert specs.parse("rules.py:Heavy", task.name, 0.25).options == {"lr": 0.25}
-    assert specs.file_of("rmsprop") is specs.file_of("adam:note='a.py:b'") is None
+    assert specs.parse("rmsprop").code == ""
+    with pytest.raises(OptionError, match="adam has no option 'note'"):
+        specs.parse("adam:note='a.py:b'")
     Path("adam-like.py").write_text(RULES.replace("Heavy", "Adam"))
     assert specs.parse("adam-like.py:Adam", task.name).options == {}
     with pytest.raises(OptionError, match="'rules.py:heavy' is given twice"):
@@ -127,9 +131,9 @@ def test_a_slip_in_a_step_is_told_with_its_line(rules, task):
     where = rf"undefined_name.* is not defined \(.*rules\.py, line {SLIP_LINE}\)$"
     slip = specs.parse("rules.py:Slip", task.name)
     with pytest.raises(TrainingError, match=f"A first step of rules.py:Slip on {TASK} fails: NameError: .*{where}"):
-        rehearse(task, slip)
+        dry_run(task, slip)
     with pytest.raises(OptionError, match=f"rules.py:Slip: its step fails: .*{where}"):
-        paths.rehearse(slip, surfaces.find("ravine")[1], (0.1, 0.2))
+        trajectories.dry_run(slip, surfaces.find("ravine")[1], (0.1, 0.2))
 
 
 # --- studies --------------------------------------------------------------------------------------------------------
@@ -137,12 +141,16 @@ def test_a_slip_in_a_step_is_told_with_its_line(rules, task):
 
 def test_where_it_is_looked_for(rules):
     default = {"lr": Range(1e-4, 1.0)}
-    assert usual_space("rules.py:Heavy") == {"lr": Range(1e-3, 0.1), "momentum": Range(0.1, 0.99)}
-    assert usual_space("rules.py:Heavy:momentum=0.9") == {"lr": Range(1e-3, 0.1)}
-    assert usual_space("rules.py:half") == {"lr": Range(0.1, 0.9)}
-    assert usual_space("rules.py:heavy:momentum=0.9") == usual_space("rules.py:Open:momentum=0.9") == default
-    assert usual_space("rules.py:scaled") == {}
-    assert usual_space("rules.py:Slip") == default
+    assert default_space(parse("rules.py:Heavy")) == {"lr": Range(1e-3, 0.1), "momentum": Range(0.1, 0.99)}
+    assert default_space(parse("rules.py:Heavy:momentum=0.9")) == {"lr": Range(1e-3, 0.1)}
+    assert default_space(parse("rules.py:half")) == {"lr": Range(0.1, 0.9)}
+    assert (
+        default_space(parse("rules.py:heavy:momentum=0.9"))
+        == default_space(parse("rules.py:Open:momentum=0.9"))
+        == default
+    )
+    assert default_space(parse("rules.py:scaled")) == {}
+    assert default_space(parse("rules.py:Slip")) == default
 
 
 @pytest.mark.parametrize(
@@ -158,39 +166,39 @@ def test_where_it_is_looked_for(rules):
 )
 def test_what_cannot_be_declared(rules, task, label, text):
     with pytest.raises(OptionError, match=text):
-        declare(task, TASK, [label])
+        declare(task, TASK, parse_all([label]))
 
 
 def test_a_space_file_may_search_what_has_no_default(rules, task, tmp_path):
     space = tmp_path / "space.toml"
     space.write_text('["rules.py:scaled"]\nrate = { low = 0.01, high = 1.0 }\n')
-    spec = declare(task, TASK, ["rules.py:scaled"], space=space)
-    assert spec.arm("rules.py:scaled").space == {"rate": Range(0.01, 1.0)}
+    spec = declare(task, TASK, parse_all(["rules.py:scaled"]), space=space)
+    assert spec.config("rules.py:scaled").space == {"rate": Range(0.01, 1.0)}
 
 
 def test_another_content_is_another_spec(rules, task):
     def declared():
-        return declare(task, TASK, ["rules.py:Heavy", "./rules.py:half", "sgd"], points=2, seeds=2, steps=5)
+        return declare(task, TASK, parse_all(["rules.py:Heavy", "./rules.py:half", "sgd"]), points=2, seeds=2, steps=5)
 
     first = declared()
     assert {"rules.py", "./rules.py", "ravine", "torch"} == set(first.versions)
     assert declared().hash == first.hash
-    assert Spec.from_json(first.to_json()).hash == first.hash
+    assert StudySpec.from_json(first.to_json()).hash == first.hash
     rules.write_text(RULES + "# a remark\n")
     second = declared()
     assert second.hash != first.hash
     lines = second.differences(first)
     assert lines[1] == f"rules.py: {first.versions['rules.py']} there, {second.versions['rules.py']} here"
     assert len(lines) == 2
-    assert second.differences(declare(task, TASK, ["sgd", "rules.py:Heavy"], points=2, seeds=2, steps=5))[0].startswith(
-        "./rules.py: none there, sha256:"
-    )
+    assert second.differences(declare(task, TASK, parse_all(["sgd", "rules.py:Heavy"]), points=2, seeds=2, steps=5))[
+        0
+    ].startswith("./rules.py: none there, sha256:")
 
 
 def study(task, named=TASK):
-    spec = declare(task, named, ["rules.py:Heavy:momentum=0.9"], points=2, seeds=2, steps=5)
+    spec = declare(task, named, parse_all(["rules.py:Heavy:momentum=0.9"]), points=2, seeds=2, steps=5)
     store = Store("study", "journal.log")
-    store.begin(spec)
+    store.create(spec)
     return store, spec
 
 
@@ -202,12 +210,12 @@ def test_a_study_runs_and_is_refused_where_the_file_is_another(rules, task):
     ) as caught:
         work(store, spec, task)
     assert spec.versions["rules.py"] in str(caught.value)
-    assert not store.done()
+    assert not store.results()
     with pytest.raises(OptionError, match="was made with another spec: rules.py: sha256:"):
         study(task)
     rules.write_text(RULES)
     assert work(store, spec, task).name == "done"
-    assert all(not o.error and math.isfinite(o.score) for o in store.done().values())
+    assert all(not o.error and math.isfinite(o.score) for o in store.results().values())
 
 
 def test_a_worker_in_another_folder_says_where_to_start_it(rules, task, tmp_path, monkeypatch):
@@ -230,8 +238,10 @@ def test_a_file_that_changes_while_trials_run_does_not_change_them(rules, task):
         rules.write_text(RULES.replace("param - lr", "param + lr"))
 
     assert work(store, spec, task, spoil).chosen == expected
-    scores = [{**o.tree(), "seconds": 0} for o in store.done().values()]
-    assert sorted(map(str, scores)) == sorted(str({**o.tree(), "seconds": 0}) for o in expected_store.done().values())
+    scores = [{**o.to_tree(), "seconds": 0} for o in store.results().values()]
+    assert sorted(map(str, scores)) == sorted(
+        str({**o.to_tree(), "seconds": 0}) for o in expected_store.results().values()
+    )
 
 
 def test_the_command_refuses_before_it_runs_the_task(rules):

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import ravine.cli
-from ravine.comparison._study import local
+from ravine.comparison import _api
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -24,7 +24,9 @@ def blocks(page):
 def test_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     """In one folder; every `ravine` line is parsed, and those of blocks that are not marked also run."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(local, "cores", lambda: 1)  # comparisons train here: starting workers takes longer than they do
+    monkeypatch.setattr(
+        _api, "processors", lambda: 1
+    )  # comparisons train here: starting workers takes longer than they do
     scope = {"__name__": "__main__"}
     for kind, skip, code in blocks(page):
         if kind == "bash":

@@ -283,7 +283,7 @@ def test_what_cannot_be_kept_is_named_by_its_place_and_nothing_is_written(tmp_pa
 def test_more_text_than_a_file_can_be_read_with_is_refused_when_it_is_saved(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "_LARGEST_HEADER", 10_000)
     save(tmp_path / "c", "x" * 9_000)
-    with pytest.raises(StateError, match=r"c: what is kept beside tensors takes 10,\d+ bytes.*as tensors"):
+    with pytest.raises(StateError, match=r"c: everything but the tensors takes 10,\d+ bytes.*as tensors"):
         save(tmp_path / "c", "x" * 10_000)
     assert load(tmp_path / "c") == "x" * 9_000
 
@@ -354,7 +354,7 @@ def test_a_file_cut_short_or_grown_anywhere_is_noticed(tmp_path, sample):
     path = tmp_path / "short"
     for length in range(0, len(sample), 3):
         path.write_bytes(sample[:length])
-        with pytest.raises(DataError, match=r"short is damaged.*take an older one"):
+        with pytest.raises(DataError, match=r"short is damaged.*use an older one"):
             load(path)
     for tail in (b"\0", b"x" * 1000):
         path.write_bytes(sample + tail)

@@ -27,7 +27,7 @@ def test_a_named_folder_is_made_and_an_occupied_one_kept(tmp_path):
         files.claim(folder, force=False)
     assert files.claim(folder, force=True) == folder
     assert (folder / "mine").read_text() == "kept"
-    with pytest.raises(OptionError, match="mine cannot be written: it is no folder"):
+    with pytest.raises(OptionError, match="mine cannot be written: it is not a folder"):
         files.claim(folder / "mine", force=True)
 
 

@@ -107,7 +107,7 @@ def test_names_are_those_that_the_parameters_were_given_with(fused):
     assert optimizer.watch.last["1.bias"].grad_norm == pytest.approx(model[1].bias.grad.norm().item())
     with pytest.raises(OptionError, match="Did you mean '1.bias'"):
         optimizer.watch.last["1.biass"]
-    text = repr(optimizer.watch.last)
+    text = str(optimizer.watch.last)
     assert "grad_norm" in text
     assert "1.weight" in text
 
@@ -217,7 +217,7 @@ def test_the_watch_is_read_under_another_default_device():
 
 def test_before_the_first_step():
     optimizer = RMSprop(params_of([(4,)]))
-    assert repr(optimizer.watch.last) == "No step yet."
+    assert str(optimizer.watch.last) == "No step yet."
     with pytest.raises(OptionError, match="no step yet"):
         optimizer.watch.last["0"]
 

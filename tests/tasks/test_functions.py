@@ -6,7 +6,7 @@ import scipy.optimize
 import torch
 
 from ravine import tasks
-from ravine.tasks import _functions as functions
+from ravine.tasks import _test_functions as functions
 
 NAMES = list(functions.SURFACES)
 

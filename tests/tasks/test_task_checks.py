@@ -33,7 +33,7 @@ def test_what_is_missing_is_named():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("model", nn.Linear(2, 1), "model is a Linear that is made already; .*model=lambda: Net"),
+        ("model", nn.Linear(2, 1), "model is an instance of Linear; .*model=lambda: Net"),
         ("model", 3, "model is 3; it must be a function"),
         ("loss", "mse", "loss is 'mse'; it must be a function"),
         ("train", (DATA.inputs, DATA.targets), r"train is a tuple; it must be Data\(inputs, targets\)"),

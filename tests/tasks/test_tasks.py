@@ -13,7 +13,8 @@ from sklearn.metrics import accuracy_score
 
 from ravine import tasks
 from ravine.errors import OptionError
-from ravine.tasks._task import accuracy
+from ravine.tasks import _catalog as catalog
+from ravine.train import accuracy
 
 
 def test_an_unknown_task_names_the_nearest():
@@ -36,8 +37,8 @@ def test_every_task_has_a_name_and_a_line_and_can_be_made_of_both():
     for name, line in tasks.describe().items():
         assert 20 < len(line) <= 110
         assert "\n" not in line
-        known = tasks._KNOWN[name]  # the arguments fit, also where no file is at hand
-        inspect.signature(known.make).bind(name, **({"data": None} if known.reads else {}))
+        entry = catalog._ENTRIES[name]  # the arguments fit, also where no file is at hand
+        inspect.signature(entry.make).bind(name, **({"data": None} if entry.reads else {}))
 
 
 @pytest.mark.parametrize("name", WITHOUT_FILES)

@@ -105,7 +105,7 @@ def test_measures_are_means_over_all_places():
     each = torch.stack([functional.cross_entropy(o, t) for o, t in zip(outputs, targets, strict=True)])
     assert text.loss(outputs, targets).item() == pytest.approx(each.mean().item())
     found = sum(int(outputs[r, p].argmax()) == int(targets[r, p]) for r in range(4) for p in range(6))
-    assert text.accuracy(outputs, targets).item() == pytest.approx(found / 24)
+    assert text.byte_accuracy(outputs, targets).item() == pytest.approx(found / 24)
 
 
 def test_without_a_file_python_has_a_text(nothing_installed):
@@ -146,7 +146,7 @@ def test_the_installed_bible_is_whole():
     ("content", "message"),
     [
         (b"", r"book\.txt holds nothing"),
-        (b"x" * 129, r"book\.txt holds only 129 bytes.*130 or more"),
+        (b"x" * 129, r"book\.txt holds only 129 bytes.*130 bytes or more"),
         (b"y" * 500 + b"\xff\xfe", r"book\.txt is not UTF-8 text: byte 500 is 0xff"),
     ],
 )

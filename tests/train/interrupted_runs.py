@@ -21,17 +21,16 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from ravine.optim import SGD, Adam, AdamW, RMSprop
 from ravine.train import (
     Batches,
+    BestCheckpoint,
     Callback,
     EarlyStopping,
     GradientAccumulation,
     GradientClipping,
-    KeepBest,
+    HyperSchedule,
     Learner,
     MixedPrecision,
-    OnPlateau,
-    OverRun,
-    PerEpoch,
-    PerStep,
+    ReduceOnPlateau,
+    TorchScheduler,
     accuracy,
 )
 from ravine.train._schedules.one_cycle import OneCycle
@@ -68,9 +67,9 @@ class Clock(Callback):
 class Stopper(Callback):
     """Ends a fit in the middle of its second epoch."""
 
-    def after_batch(self, learn):
-        if learn.step == 9:
-            learn.stop("that is enough")
+    def after_batch(self, fit):
+        if fit.state.step == 9:
+            fit.stop("that is enough")
 
 
 class Rows(Dataset):
@@ -150,13 +149,13 @@ SCENARIOS = {
     "global random order, Adam": (
         lambda: loader(shuffle=True),
         Adam,
-        lambda: OnPlateau(0, 0.7, threshold=0.2),
+        lambda: ReduceOnPlateau(0, 0.7, threshold=0.2),
         list,
     ),
     "generator of its own, torch SGD": (
         lambda: loader(shuffle=True, generator=own_generator()),
         partial(torch.optim.SGD, momentum=0.9),
-        lambda: PerEpoch(lr_scheduler.ExponentialLR, gamma=0.5),
+        lambda: TorchScheduler(lr_scheduler.ExponentialLR, gamma=0.5, every="epoch"),
         list,
     ),
     "augmentation, AdamW": (lambda: loader(Rows(), shuffle=True), AdamW, lambda: OneCycle(0.02), list),
@@ -169,13 +168,13 @@ SCENARIOS = {
     "bfloat16, best and early": (
         batches,
         partial(SGD, momentum=0.9),
-        lambda: OverRun(lr=lambda p: 0.1 * (1 - p), momentum=lambda p: 0.8 + 0.1 * p),
-        lambda: [MixedPrecision(), KeepBest(), EarlyStopping(1, min_delta=0.05)],
+        lambda: HyperSchedule(lr=lambda p: 0.1 * (1 - p), momentum=lambda p: 0.8 + 0.1 * p),
+        lambda: [MixedPrecision(), BestCheckpoint(), EarlyStopping(1, min_delta=0.05)],
     ),
     "no length, accumulation": (
         lambda: loader(Stream()),
         partial(RMSprop, momentum=0.9),
-        lambda: PerStep(lr_scheduler.LambdaLR, lr_lambda=halving),
+        lambda: TorchScheduler(lr_scheduler.LambdaLR, lr_lambda=halving),
         lambda: [GradientAccumulation(4)],
     ),
     "replacement, two groups": (lambda: loader(sampler=with_replacement()), two_groups, lambda: "plateau:0,0.5", list),
@@ -189,14 +188,14 @@ SCENARIOS = {
 }
 
 SCHEDULES = {
-    "multi-step": lambda: PerStep(lr_scheduler.MultiStepLR, milestones=[3, 9]),
-    "lambda": lambda: PerStep(lr_scheduler.LambdaLR, halving),
-    "one cycle of torch": lambda: PerStep(lr_scheduler.OneCycleLR, max_lr=0.1, length="total_steps"),
-    "cyclic": lambda: PerStep(lr_scheduler.CyclicLR, 0.01, 0.1, step_size_up=4),
-    "warm restarts": lambda: PerStep(lr_scheduler.CosineAnnealingWarmRestarts, T_0=5),
-    "polynomial": lambda: PerEpoch(lr_scheduler.PolynomialLR, length="total_iters"),
-    "in sequence": lambda: PerStep(in_sequence),
-    "chained": lambda: PerStep(chained),
+    "multi-step": lambda: TorchScheduler(lr_scheduler.MultiStepLR, milestones=[3, 9]),
+    "lambda": lambda: TorchScheduler(lr_scheduler.LambdaLR, halving),
+    "one cycle of torch": lambda: TorchScheduler(lr_scheduler.OneCycleLR, max_lr=0.1, length="total_steps"),
+    "cyclic": lambda: TorchScheduler(lr_scheduler.CyclicLR, 0.01, 0.1, step_size_up=4),
+    "warm restarts": lambda: TorchScheduler(lr_scheduler.CosineAnnealingWarmRestarts, T_0=5),
+    "polynomial": lambda: TorchScheduler(lr_scheduler.PolynomialLR, length="total_iters", every="epoch"),
+    "in sequence": lambda: TorchScheduler(in_sequence),
+    "chained": lambda: TorchScheduler(chained),
     "exponential": lambda: "exponential:0.5",
 }
 SCHEDULED = {
@@ -222,7 +221,7 @@ def learner(name, clock=None, folder=None, *, train=None):
         quiet=True,
     )
     learn.model.register_forward_hook(clock.tick)
-    rate = None if isinstance(schedule(), OverRun) else 0.02  # those set it themselves
+    rate = None if isinstance(schedule(), HyperSchedule) else 0.02  # those set it themselves
     return learn, partial(learn.fit, EPOCHS, rate, schedule())
 
 
@@ -254,14 +253,18 @@ def everything(learn):
         "model": dict(learn.model.state_dict()),
         "training": [m.training for m in learn.model.modules()],
         "optimizer": learn.optimizer.state_dict(),
-        "callbacks": [(type(c).__name__, c.state_dict()) for c in learn._active if c.order < 100],
+        "callbacks": [
+            (type(c).__name__, c.state_dict()) for c in learn.loop.callbacks if not c.passive and c.order < 100
+        ]
+        if learn.loop
+        else None,
         "losses": recorder.losses,
         "smoothed": recorder.smoothed,
         "hypers": {name: recorder.hyper(name) for name in recorder.hyper_names},
         "epochs": [{k: v for k, v in row.items() if k != "time"} for row in recorder.epochs],
         "notes": recorder.notes,
         "seconds": [len(s) for s in recorder.seconds.values()],
-        "counts": (learn.epoch, learn.batch, learn.step, learn._trained_epochs),
+        "counts": (learn.state.epoch, learn.state.batch, learn.state.step, learn.order.epochs),
         "torch": torch.get_rng_state(),
         "numpy": np.random.get_state(),
         "python": random.getstate(),

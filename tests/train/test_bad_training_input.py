@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from ravine import optim
 from ravine.errors import OptionError, RavineError, TrainingError
-from ravine.train import Batches, Callback, GradientClipping, Learner
+from ravine.train import Batches, Callback, GradientClipping, Learner, accuracy
 
 
 def rows(count=12):
@@ -244,7 +244,7 @@ def test_a_loss_that_is_not_a_number_is_recorded_and_shown():
     learn = learner(data=(broken, broken))
     learn.fit(1)
     assert np.isnan(learn.recorder.losses).all()
-    assert math.isnan(learn.row["valid_loss"])
+    assert math.isnan(learn.loop.fit.row["valid_loss"])
 
 
 # --- data ------------------------------------------------------------------------------------------------------------
@@ -288,7 +288,7 @@ def test_the_last_batch_may_be_smaller(given):
     learn = learner(data=(given(), given()), opt_func=torch.optim.SGD, metrics={"rows": lambda o, t: len(t)})
     learn.fit(2, 0.1)
     assert len(learn.recorder) == 6
-    assert learn.row["rows"] == pytest.approx((5 * 5 + 5 * 5 + 2 * 2) / 12)
+    assert learn.loop.fit.row["rows"] == pytest.approx((5 * 5 + 5 * 5 + 2 * 2) / 12)
 
 
 # --- metrics ---------------------------------------------------------------------------------------------------------
@@ -330,8 +330,8 @@ def test_a_metric_that_raises_in_the_second_epoch(tmp_path):
         return broken(outputs, targets) if len(calls) > 4 else 0.5
 
     class Ends(Callback):
-        def after_fit(self, learn):
-            ended.append(learn.epoch)
+        def after_fit(self, fit):
+            ended.append(fit.state.epoch)
 
     learn = learner(metrics=[late], folder=tmp_path / "run", callbacks=[Ends()], opt_func=torch.optim.SGD)
     with pytest.raises(TrainingError, match="'late' raised ZeroDivisionError") as caught:
@@ -363,10 +363,11 @@ def test_an_error_of_the_data_while_validating_costs_no_epoch():
     assert [row["epoch"] for row in learn.recorder.epochs] == [1]
 
 
-def test_the_default_metric_says_that_it_is_none_for_regression():
+def test_accuracy_says_that_it_is_none_for_regression():
     inputs, _ = rows()
     valid = Batches(inputs, inputs[:, :1], 12)
-    learn = Learner(nn.Linear(4, 1), (Batches(inputs, inputs[:, :1], 4), valid), mse_loss, quiet=True)
+    data = (Batches(inputs, inputs[:, :1], 4), valid)
+    learn = Learner(nn.Linear(4, 1), data, mse_loss, metrics=[accuracy], quiet=True)
     refused(learn, TrainingError, r"accuracy compares .*\(12, 1\) and \(12, 1\)\. Choose other metrics", 1)
 
 

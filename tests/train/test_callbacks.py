@@ -17,17 +17,16 @@ from ravine._files import checkpoint
 from ravine.errors import OptionError
 from ravine.train import (
     Batches,
+    BestCheckpoint,
     Callback,
     EarlyStopping,
     GradientAccumulation,
     GradientClipping,
-    KeepBest,
     Learner,
     MixedPrecision,
-    PerEpoch,
-    PerStep,
     StopOnNaN,
     TensorBoard,
+    TorchScheduler,
 )
 
 
@@ -110,7 +109,7 @@ def test_accumulated_gradients_are_those_of_the_big_batch(opt, length, sizes, to
     given = batches if length else NoLength(batches)
     learn = trained(given, OPTIMIZERS[opt], [GradientAccumulation(together)])
     equal(learn, trained(big, OPTIMIZERS[opt], []))
-    assert learn.step == 3 * len(groups)
+    assert learn.state.step == 3 * len(groups)
     assert len(learn.recorder) == 3 * len(sizes)
 
 
@@ -125,10 +124,10 @@ def test_gradients_go_on_adding_up_while_the_step_is_held_back():
     seen = []
 
     class Look(Callback):
-        def after_batch(self, learn):
-            seen.append((learn.held, learn.epoch_ends, learn.step))
+        def after_batch(self, fit):
+            seen.append((fit.step_skipped, fit.epoch_ends, fit.state.step))
 
-        def after_step(self, learn):
+        def after_step(self, fit):
             seen.append("step")
 
     trained(data(4, 4, 4, 4, 4), SGD, [GradientAccumulation(2), Look()], epochs=1)
@@ -170,11 +169,13 @@ def test_a_group_without_items_makes_no_change():
 
 def test_schedules_by_step_count_steps_of_the_optimizer():
     learn = trained(
-        data(4, 4, 4, 4, 4), SGD, [GradientAccumulation(2)], epochs=2, schedule=PerStep(StepLR, 1, gamma=0.5)
+        data(4, 4, 4, 4, 4), SGD, [GradientAccumulation(2)], epochs=2, schedule=TorchScheduler(StepLR, 1, gamma=0.5)
     )
     used = [0.1, 0.1, 0.05, 0.05, 0.025, 0.0125, 0.0125, 0.00625, 0.00625, 0.003125]
     assert learn.recorder.hyper("lr").tolist() == used
-    per_epoch = trained(data(4, 4, 4), SGD, [GradientAccumulation(2)], 2, schedule=PerEpoch(StepLR, 1, gamma=0.5))
+    per_epoch = trained(
+        data(4, 4, 4), SGD, [GradientAccumulation(2)], 2, schedule=TorchScheduler(StepLR, 1, gamma=0.5, every="epoch")
+    )
     assert per_epoch.recorder.hyper("lr").tolist() == [0.1] * 3 + [0.05] * 3
 
 
@@ -191,14 +192,14 @@ def test_sparse_gradients_add_up_too():
 
 def test_a_group_that_a_stop_cuts_off_does_not_reach_into_the_next_fit():
     class Once(Callback):
-        def after_batch(self, learn):
-            learn.stop("once")
+        def after_batch(self, fit):
+            fit.stop("once")
 
     batches = data(6, 6)
     learn = Learner(model(), (batches, None), cross_entropy, SGD, (), quiet=True)
     accumulate = GradientAccumulation(2)
     learn.fit(1, callbacks=[accumulate, Once()])
-    assert learn.held
+    assert learn.loop.fit.step_skipped
     assert torch.equal(parameters(learn), parameters(Start))
     learn.fit(3, callbacks=[accumulate])
     equal(learn, trained([joined(batches)], SGD, []))
@@ -284,7 +285,7 @@ def check_half(batches, make, callbacks, dtype, tolerance=0.0, **hand):
 @pytest.mark.parametrize("opt", OPTIMIZERS)
 def test_bfloat16_is_autocast(opt):
     learn, _ = check_half(data(16, 16, 5, dtype=torch.float32), OPTIMIZERS[opt], [MixedPrecision()], torch.bfloat16)
-    assert learn.outputs.dtype == torch.bfloat16
+    assert learn.loop.fit.outputs.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("opt", ["SGD", "our RMSprop", "torch RMSprop"])
@@ -293,7 +294,7 @@ def test_float16_is_a_grad_scaler(opt):
     precision = MixedPrecision(torch.float16)
     learn, scaler = check_half(data(16, 16, 5, dtype=torch.float32), make, [precision], torch.float16, 1e-6)
     assert precision.scaler.get_scale() == scaler.get_scale()
-    assert learn.step == 6
+    assert learn.state.step == 6
 
 
 def overflowing(*sizes, at):
@@ -312,15 +313,15 @@ def test_an_overflow_leaves_the_step_out(make):
     hand = copy.deepcopy(net)
 
     class Look(Callback):
-        def before_batch(self, learn):
-            self.before = parameters(learn)
+        def before_batch(self, fit):
+            self.before = parameters(fit)
 
-        def after_batch(self, learn):
-            seen.append((learn.step, learn.held, not torch.equal(self.before, parameters(learn))))
+        def after_batch(self, fit):
+            seen.append((fit.state.step, fit.step_skipped, not torch.equal(self.before, parameters(fit))))
             scales.append(precision.scaler.get_scale())
 
     learn = Learner(net, (batches, None), cross_entropy, make, (), quiet=True)
-    learn.fit(1, 1e-3, PerStep(StepLR, 1, gamma=0.5), callbacks=[precision, Look()])
+    learn.fit(1, 1e-3, TorchScheduler(StepLR, 1, gamma=0.5), callbacks=[precision, Look()])
     assert seen == [(1, False, True), (1, False, False), (2, False, True)]
     assert scales == [65536.0, 32768.0, 32768.0]
     assert learn.recorder.hyper("lr").tolist() == [1e-3, 5e-4, 5e-4]  # a step left out moves no schedule
@@ -344,9 +345,9 @@ def test_an_overflow_in_the_first_step():
         [MixedPrecision(torch.float16)],
         1,
         start=nn.Linear(5, 3),
-        schedule=PerStep(StepLR, 1, 0.5),
+        schedule=TorchScheduler(StepLR, 1, 0.5),
     )
-    assert learn.step == 1
+    assert learn.state.step == 1
     assert learn.recorder.hyper("lr").tolist() == [0.1, 0.1]
 
 
@@ -356,7 +357,7 @@ def test_float16_clipping_and_accumulation_together(opt):
     callbacks = [GradientClipping(0.1), MixedPrecision(torch.float16), GradientAccumulation(2)]
     for order in (callbacks, callbacks[::-1]):
         learn, _ = check_half(batches, OPTIMIZERS[opt], order, torch.float16, 1e-5, clip=0.1, together=2)
-        assert learn.step == 4
+        assert learn.state.step == 4
 
 
 def test_the_scale_goes_on_in_the_next_fit():
@@ -377,13 +378,13 @@ def test_a_fit_that_ended_between_unscaling_and_step_does_not_break_the_next():
     learn.fit(1, callbacks=[precision, StopOnNaN()])
     learn.train = good
     learn.fit(1, callbacks=[precision, StopOnNaN()])
-    assert learn.step == 1
+    assert learn.state.step == 1
 
 
 def test_two_that_want_to_make_the_step():
     learn = Learner(model(torch.float32), (data(4, dtype=torch.float32), None), cross_entropy, SGD, (), quiet=True)
     half = MixedPrecision(torch.float16)
-    with pytest.raises(OptionError, match="MixedPrecision and MixedPrecision both want to take"):
+    with pytest.raises(OptionError, match="MixedPrecision and MixedPrecision both want to make"):
         learn.fit(1, callbacks=[half, MixedPrecision(torch.float16)])
 
 
@@ -408,8 +409,8 @@ class Fake(Callback):
     def __init__(self, values, column="valid_loss"):
         self.values, self.column = values, column
 
-    def after_epoch(self, learn):
-        learn.row[self.column] = self.values[learn.epoch - 1]
+    def after_epoch(self, fit):
+        fit.row[self.column] = self.values[fit.state.epoch - 1]
 
 
 nan = math.nan
@@ -446,10 +447,10 @@ def test_early_stopping_on_a_metric_waits_for_it_to_rise():
     learn = Learner(model(), (data(4), data(4)), cross_entropy, SGD, {"f1": lambda o, t: 0.5}, quiet=True)
     stop = EarlyStopping(1, "f1")
     learn.fit(5, callbacks=[Fake([0.1, 0.2, 0.2], "f1"), stop])
-    assert learn.epoch == 3
+    assert learn.state.epoch == 3
     assert (stop.best, stop.best_epoch) == (0.2, 2)
     learn.fit(5, callbacks=[Fake([0.1, 0.1], "f1"), stop])  # a new fit begins anew
-    assert learn.epoch == 2
+    assert learn.state.epoch == 2
 
 
 @pytest.mark.parametrize("callbacks", [[], [GradientAccumulation(2)]], ids=["plain", "accumulated"])
@@ -474,10 +475,10 @@ def test_keep_best_gives_the_best_weights_back(tmp_path):
     seen = []
 
     class Look(Callback):
-        def after_epoch(self, learn):
-            seen.append(parameters(learn))
+        def after_epoch(self, fit):
+            seen.append(parameters(fit))
 
-    best = KeepBest()
+    best = BestCheckpoint()
     learn = Learner(model(), (data(8), data(8)), cross_entropy, SGD, (), folder=tmp_path / "run", quiet=True)
     learn.fit(4, callbacks=[Fake([3, 1, nan, 2]), Look(), best])
     assert torch.equal(parameters(learn), seen[1])
@@ -490,7 +491,7 @@ def test_keep_best_gives_the_best_weights_back(tmp_path):
 
 def test_keep_best_may_leave_the_last_weights():
     learn = Learner(model(), (data(8), data(8)), cross_entropy, SGD, (), quiet=True)
-    learn.fit(2, callbacks=[Fake([1, 2]), KeepBest(restore=False)])
+    learn.fit(2, callbacks=[Fake([1, 2]), BestCheckpoint(restore=False)])
     other = trained(data(8), SGD, [], 2)
     assert torch.equal(parameters(learn), parameters(other))
 
@@ -498,14 +499,14 @@ def test_keep_best_may_leave_the_last_weights():
 def test_keep_best_by_a_metric_and_by_its_mode():
     for options, epoch in (({"monitor": "score"}, 2), ({"monitor": "score", "mode": "min"}, 3)):
         learn = Learner(model(), (data(8), data(8)), cross_entropy, SGD, {"score": lambda o, t: 0}, quiet=True)
-        best = KeepBest(**options)
+        best = BestCheckpoint(**options)
         learn.fit(3, callbacks=[Fake([0.5, 0.7, 0.3], "score"), best])
         assert best.best_epoch == epoch
         assert torch.equal(parameters(learn), parameters(trained(data(8), SGD, [], epoch)))
 
 
 def test_a_later_fit_that_fails_does_not_bring_old_weights_back():
-    best = KeepBest()
+    best = BestCheckpoint()
     learn = Learner(model(), (data(8), data(8)), cross_entropy, SGD, (), quiet=True)
     learn.fit(2, callbacks=[best])
     learn.fit(2)
@@ -517,7 +518,7 @@ def test_a_later_fit_that_fails_does_not_bring_old_weights_back():
 
 def test_all_weights_are_nan_where_no_epoch_was_best():
     learn = Learner(model(), (data(8), data(8)), cross_entropy, SGD, (), quiet=True)
-    learn.fit(2, callbacks=[Fake([nan, nan]), KeepBest()])
+    learn.fit(2, callbacks=[Fake([nan, nan]), BestCheckpoint()])
     assert torch.equal(parameters(learn), parameters(trained(data(8), SGD, [], 2)))
 
 
@@ -560,7 +561,7 @@ def test_tensorboard_reads_what_was_recorded(tmp_path):
 def test_without_tensorboard_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     learn = Learner(model(), (data(4), None), cross_entropy, SGD, (), quiet=True)
-    with pytest.raises(OptionError, match=r"not installed: pip install 'ravine\[tensorboard\]'"):
+    with pytest.raises(ImportError, match=r"not installed: pip install 'ravine\[tensorboard\]'"):
         learn.fit(1, callbacks=[TensorBoard(tmp_path)])
     assert torch.equal(parameters(learn), parameters(Start))
 
@@ -589,7 +590,7 @@ def test_tensorboard_needs_a_folder():
         (lambda: EarlyStopping(2, min_delta=nan), "min_delta nan is not a number, 0 or above"),
         (lambda: EarlyStopping(2, min_delta=-1), "min_delta -1"),
         (lambda: EarlyStopping(2, mode="least"), "EarlyStopping: mode 'least' is neither 'min' nor 'max'"),
-        (lambda: KeepBest(mode="most"), "KeepBest: mode 'most'"),
+        (lambda: BestCheckpoint(mode="most"), "BestCheckpoint: mode 'most'"),
         (lambda: TensorBoard(every=0), "every 0 is not a number of steps"),
     ],
 )
@@ -598,7 +599,7 @@ def test_impossible_options(make, message):
         make()
 
 
-@pytest.mark.parametrize("make", [EarlyStopping, KeepBest])
+@pytest.mark.parametrize("make", [EarlyStopping, BestCheckpoint])
 def test_a_column_that_will_not_be_there_is_said_before_training(make):
     learn = Learner(model(), (data(4), None), cross_entropy, SGD, (), quiet=True)
     for monitor, message in (("valid_loss", "There is no validation data"), ("train_los", "Did you mean 'train_loss'")):
@@ -624,14 +625,14 @@ def test_a_callback_that_raises_loses_nothing(hook, tmp_path):
     class Broken(Callback):
         pass
 
-    def fail(self, learn):
-        if hook in ("before_fit", "before_epoch") or learn.epoch == 2:
+    def fail(self, fit):
+        if hook in ("before_fit", "before_epoch") or fit.state.epoch == 2:
             raise ZeroDivisionError("by the user")
 
     setattr(Broken, hook, fail)
 
     class After(Callback):
-        def after_fit(self, learn):
+        def after_fit(self, fit):
             ended.append(True)
             raise ValueError("in the end, too")
 
@@ -665,7 +666,7 @@ def test_the_display_ends_when_a_callback_raises(monkeypatch):
             said.append("end")
 
     class Broken(Callback):
-        def after_batch(self, learn):
+        def after_batch(self, fit):
             raise ZeroDivisionError
 
     monkeypatch.setattr(module, "display_for", lambda quiet: Spy())
@@ -683,11 +684,11 @@ def test_several_callbacks_on_real_batches_work_together(tmp_path):
         (batches, Batches(inputs, targets, 64, shuffle=False)),
         cross_entropy,
         optim.RMSprop,
-        callbacks=[KeepBest(), GradientClipping(1.0), MixedPrecision(), GradientAccumulation(2), StopOnNaN()],
+        callbacks=[BestCheckpoint(), GradientClipping(1.0), MixedPrecision(), GradientAccumulation(2), StopOnNaN()],
         folder=tmp_path / "run",
         quiet=True,
     )
-    learn.fit(3, 1e-2, PerStep(StepLR, 4), callbacks=[EarlyStopping(2)])
+    learn.fit(3, 1e-2, TorchScheduler(StepLR, 4), callbacks=[EarlyStopping(2)])
     losses = learn.recorder.column("valid_loss")
     assert learn.validate()["valid_loss"] == pytest.approx(losses.min(), rel=1e-6)
     assert losses.min() < mse_loss(torch.ones(1), torch.zeros(1)) * 1.2

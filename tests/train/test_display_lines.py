@@ -102,7 +102,7 @@ def test_a_full_disk_ends_no_training():
             raise OSError(28, "No space left on device")
 
     display = display_for(file=Full())
-    with pytest.warns(RuntimeWarning, match="goes on.*No space left"):
+    with pytest.warns(RuntimeWarning, match="continues.*No space left"):
         display.begin(["epoch"], 1)
     display.row([1])  # a second warning would be an error
     display.end()

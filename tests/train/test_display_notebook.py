@@ -8,6 +8,7 @@ import pytest
 from ravine.train._display import bar, display_for
 from ravine.train._display.lines import Lines
 from ravine.train._display.notebook import Notebook
+from ravine.train._display.redrawn import Pace
 
 
 class ZMQInteractiveShell:
@@ -74,10 +75,8 @@ def test_one_output_with_a_bar_while_it_runs(kernel):
     ]
 
 
-def test_a_thousand_short_epochs_are_no_flood_and_none_is_missing(kernel, monkeypatch):
-    monkeypatch.setattr("ravine.train._display.progress.EVERY", 1e9)
-    monkeypatch.setattr("ravine.train._display.progress._LONGEST", 1e9)
-    display = display_for()
+def test_a_thousand_short_epochs_are_no_flood_and_none_is_missing(kernel):
+    display = display_for(pace=Pace(every=1e9, longest=1e9))
     display.begin(["epoch", "loss"], 1000)
     for epoch in range(1, 1001):
         display.epoch_begins(epoch, 1)

@@ -11,7 +11,7 @@ import pytest
 from rich.cells import cell_len
 
 from ravine.train._display import bar, display_for
-from ravine.train._display.progress import Progress
+from ravine.train._display.redrawn import Pace, Progress
 from ravine.train._display.terminal import Terminal
 
 COLUMNS = ["epoch", "train_loss", "valid_loss", "accuracy", "time"]
@@ -124,11 +124,9 @@ def test_control_characters_of_a_metric_do_not_reach_the_terminal():
     assert "[bold]not markup[/bold]?" in screen.left()
 
 
-def test_rows_of_many_short_epochs_are_all_printed_and_the_bar_is_not_drawn_for_each(monkeypatch):
-    monkeypatch.setattr("ravine.train._display.progress.EVERY", 1e9)
-    monkeypatch.setattr("ravine.train._display.progress._LONGEST", 1e9)
+def test_rows_of_many_short_epochs_are_all_printed_and_the_bar_is_not_drawn_for_each():
     screen = Screen()
-    display = display_for(file=screen)
+    display = display_for(file=screen, pace=Pace(every=1e9, longest=1e9))
     display.begin(COLUMNS, 300)
     draws = []
     display._draw = lambda: draws.append(1)
@@ -211,7 +209,7 @@ def test_a_terminal_that_goes_away_ends_no_training(monkeypatch):
         raise OSError(5, "Input/output error")
 
     screen.write = gone
-    with pytest.warns(RuntimeWarning, match="goes on.*Input/output"):
+    with pytest.warns(RuntimeWarning, match="continues.*Input/output"):
         display.row([1])
     assert sys.stdout is screen
     display.epoch_begins(2, 3)
@@ -220,10 +218,9 @@ def test_a_terminal_that_goes_away_ends_no_training(monkeypatch):
     display.end()
 
 
-def test_the_rate_and_the_time_left(monkeypatch):
+def test_the_rate_and_the_time_left():
     clock = iter([0.0, 0.0, 10.0, 20.0, 20.0])
-    monkeypatch.setattr("ravine.train._display.progress.perf_counter", lambda: next(clock))
-    progress = Progress(3)
+    progress = Progress(3, clock=lambda: next(clock))
     progress.epoch_begins(1, 100)
     progress.update(20, 1.0, 0.1)  # a run that goes on in the middle of an epoch begins with batches done
     assert progress.left is None
@@ -236,7 +233,7 @@ def test_the_rate_and_the_time_left(monkeypatch):
     clock = iter([20.0, 25.0])
     progress.epoch_begins(2, None)
     assert progress.left == 15.0 + 20.0
-    assert progress.share is None
+    assert progress.fraction is None
 
 
 CHILD = """

@@ -50,13 +50,13 @@ class Presses(Callback):
         for _ in range(self.presses if self.left == 0 else 0):
             press()
 
-    def before_step(self, learn):
+    def before_step(self, fit):
         getattr(self, "_before_step", int)()
 
-    def after_batch(self, learn):
+    def after_batch(self, fit):
         getattr(self, "_after_batch", int)()
 
-    def after_epoch(self, learn):
+    def after_epoch(self, fit):
         getattr(self, "_after_epoch", int)()
 
     def metric(self, outputs, targets):
@@ -95,7 +95,7 @@ def test_the_step_is_finished_and_everything_kept(hook, count, batches, rows, tm
     with pytest.raises(KeyboardInterrupt):
         learn.fit(3, 0.01, checkpoint_every=100, resume=True)
     assert (len(learn.recorder), len(learn.recorder.epochs)) == (batches, rows)
-    assert learn.step == batches
+    assert learn.state.step == batches
     read = Recorder.load(tmp_path)
     assert read.losses.tolist() == learn.recorder.losses.tolist()
     assert read.epochs == learn.recorder.epochs
@@ -181,7 +181,7 @@ def test_workers_that_end_without_ctrl_c_are_a_failure():
 @pytest.mark.parametrize("error", [TrainingError, KeyError, SystemExit])
 def test_the_handler_is_put_back_whatever_ends_a_fit(error):
     class Fails(Callback):
-        def after_batch(self, learn):
+        def after_batch(self, fit):
             assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
             raise error
 
@@ -209,7 +209,7 @@ def test_outside_the_main_thread_a_fit_leaves_signals_alone():
     handlers, errors = [], []
 
     class Looks(Callback):
-        def after_batch(self, learn):
+        def after_batch(self, fit):
             handlers.append(signal.getsignal(signal.SIGINT))
 
     def work():
@@ -237,11 +237,11 @@ PROGRAM = """
         def __repr__(self):
             return "Clock()"
 
-        def before_batch(self, learn):
+        def before_batch(self, fit):
             print("trains", flush=True)
             time.sleep(0.01)
 
-        def after_batch(self, learn):
+        def after_batch(self, fit):
             time.sleep(0.01)
 
     seed(0)
@@ -260,7 +260,7 @@ def test_a_real_ctrl_c_at_random_moments(tmp_path):
     expected, _ = whole(name)
     script = tmp_path / "program.py"
     script.write_text(textwrap.dedent(PROGRAM))
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     chance, pressed = random.Random(6), 0
     for _ in range(3):
         program = [sys.executable, script, name, tmp_path / "run"]

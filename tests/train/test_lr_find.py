@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, TensorD
 from ravine import optim
 from ravine.errors import OptionError, TrainingError
 from ravine.tasks import find
-from ravine.train import Batches, Callback, GradientAccumulation, GradientClipping, Learner, OverRun, StopOnNaN
+from ravine.train import Batches, Callback, GradientAccumulation, GradientClipping, HyperSchedule, Learner, StopOnNaN
 
 FEW = {"steps": 12, "orders": 2, "end": 1.0, "start": 1e-4}
 
@@ -72,23 +72,23 @@ def everything(learn):
     """All that must be as before, as plain values."""
     loaders = [learn.train, getattr(learn.train, "sampler", None)]
     generators = [g for g in (getattr(one, "generator", None) for one in loaders) if g is not None]
-    optimizer = learn._optimizer
+    optimizer = learn.optimizer
     recorder = learn.recorder
     return copy.deepcopy(
         {
             "model": dict(learn.model.state_dict()),
             "modes": [module.training for module in learn.model.modules()],
             "grads": [p.grad for p in learn.model.parameters()],
-            "state": list(optimizer.state.values()) if optimizer else None,
-            "groups": [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
-            if optimizer
-            else None,
+            "state": list(optimizer.state.values()),
+            "groups": [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups],
             "random": [torch.get_rng_state(), random.getstate(), *np.random.get_state()[1:]],
             "generators": [g.get_state() for g in generators],
-            "turn": getattr(learn.train, "_turn", None),
+            "turn": getattr(learn.train, "_passes", None),
             "recorder": [recorder.losses, recorder.epochs, recorder.notes, len(recorder)],
             "hypers": {name: recorder.hyper(name) for name in recorder.hyper_names},
-            "place": [learn.epoch, learn.batch, learn.step, learn._trained_epochs, learn.held, learn._why_stop],
+            "place": {**learn.state.state_dict(), "seconds": 0.0},
+            "order": learn.order.epochs,
+            "skipped": learn.loop and learn.loop.fit.step_skipped,
         }
     )
 
@@ -115,8 +115,8 @@ def noisy(learn):
     """Draws from every generator, as augmentation would."""
 
     class Noise(Callback):
-        def before_batch(self, learn):
-            learn.inputs = learn.inputs + random.random() + np.random.rand() + torch.rand(())
+        def before_batch(self, fit):
+            fit.inputs = fit.inputs + random.random() + np.random.rand() + torch.rand(())
 
     learn.callbacks.append(Noise())
     return learn
@@ -149,8 +149,8 @@ def test_everything_is_as_before_and_training_goes_on_as_without(data, opt):
 @pytest.mark.parametrize("data", ["batches", "loader", "sampler", "global"])
 def test_in_the_middle_of_a_training(data):
     class Search(Callback):
-        def after_batch(self, learn):
-            if learn.batch == 3:
+        def after_batch(self, fit):
+            if fit.state.batch == 3:
                 before = everything(learn)
                 learn.lr_find(**FEW)
                 assert same(everything(learn), before)
@@ -207,7 +207,7 @@ def test_the_same_result_twice_and_orders_that_differ(data):
     learn.model[2].p = 0.0  # sweeps differ by nothing but the order
     first, second = learn.lr_find(**FEW), learn.lr_find(**FEW)
     np.testing.assert_array_equal(first.losses, second.losses)
-    assert learn.recorder.found is second
+    assert learn.recorder.lr_find is second
     assert first.rates == pytest.approx(1e-4 ** (1 - np.arange(12) / 11))
     assert first.losses.shape == (2, 12)
     if data in ("batches", "loader", "sampler", "global"):
@@ -251,8 +251,8 @@ def test_callbacks_that_shape_a_step_take_part():
     clip, spy = GradientClipping(1e-9), []
 
     class Spy(Callback):
-        def after_batch(self, learn):
-            spy.append(learn)
+        def after_batch(self, fit):
+            spy.append(fit)
 
     learn = learner("list", torch.optim.SGD, callbacks=[clip, GradientAccumulation(2), Spy()])
     found = learn.lr_find(1e-3, 100.0, 20, 1)
@@ -263,7 +263,9 @@ def test_callbacks_that_shape_a_step_take_part():
 
 def test_schedules_of_the_learner_do_not_take_the_rate():
     plain = learner("list", torch.optim.SGD).lr_find(1e-3, 100.0, 20, 1)
-    scheduled = learner("list", torch.optim.SGD, callbacks=[OverRun(lr=lambda p: 1e-9)]).lr_find(1e-3, 100.0, 20, 1)
+    scheduled = learner("list", torch.optim.SGD, callbacks=[HyperSchedule(lr=lambda p: 1e-9)]).lr_find(
+        1e-3, 100.0, 20, 1
+    )
     np.testing.assert_array_equal(scheduled.losses, plain.losses)
 
 
@@ -277,7 +279,7 @@ def test_divergence_at_once_and_nan():
     with torch.no_grad():
         learn.model[3].weight.mul_(1e4)
     found = learn.lr_find(1e3, 1e6, 10, 1)
-    assert not found.found
+    assert not found.answered
     with pytest.raises(OptionError, match="no learning rate to suggest. The loss diverged after"):
         _ = found.lr
     nan = [(x * math.nan, y) for x, y in DATA["list"]()]

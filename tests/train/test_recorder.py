@@ -13,8 +13,12 @@ from torch.optim import lr_scheduler
 
 from ravine.errors import DataError, OptionError
 from ravine.optim import Adam, RMSprop
-from ravine.train import Batches, Callback, Learner, PerStep, Recorder
-from ravine.train import _loop as loop
+from ravine.train import Batches, Callback, Fit, Learner, Recorder, TorchScheduler
+from ravine.train._data_order import DataOrder
+from ravine.train._display import Display
+from ravine.train._forward import ForwardPass
+from ravine.train._interrupt import Interrupt
+from ravine.train._loop import Loop
 from ravine.train._schedules.one_cycle import OneCycle
 
 STEPS = 4  # in an epoch
@@ -97,9 +101,9 @@ def test_before_anything_there_is_nothing():
 class Really(Callback):
     """Notes what the optimizer is given at each of its steps, by torch's own hook."""
 
-    def before_fit(self, learn):
+    def before_fit(self, fit):
         self.found = getattr(self, "found", [])
-        self.handle = learn.optimizer.register_step_pre_hook(self.look)
+        self.handle = fit.optimizer.register_step_pre_hook(self.look)
 
     def look(self, optimizer, args, kwargs):
         self.found.append(
@@ -109,7 +113,7 @@ class Really(Callback):
             ]
         )
 
-    def after_fit(self, learn):
+    def after_fit(self, fit):
         self.handle.remove()
 
     def of(self, name, group=0):
@@ -117,7 +121,7 @@ class Really(Callback):
 
 
 def step_lr():
-    return PerStep(lr_scheduler.StepLR, step_size=3, gamma=0.5)
+    return TorchScheduler(lr_scheduler.StepLR, step_size=3, gamma=0.5)
 
 
 @pytest.mark.parametrize("opt_func", [RMSprop, Adam, torch.optim.Adam, torch.optim.SGD])
@@ -180,8 +184,8 @@ def test_a_rate_in_a_tensor_is_looked_at_anew_at_each_step(tmp_path):
 
 def test_what_is_said_within_a_batch_loses_no_change(tmp_path):
     class Talks(Callback):
-        def after_step(self, learn):
-            learn.say(f"step {learn.step}")
+        def after_step(self, fit):
+            fit.say(f"step {fit.state.step}")
 
     learn = learner(folder=tmp_path, callbacks=[Talks()])
     learn.fit(1, 0.02, step_lr())
@@ -236,8 +240,8 @@ def test_a_file_in_another_folder_has_the_whole_past_of_what_was_loaded(tmp_path
 
 
 class SaysAtTheEnd(Callback):
-    def after_epoch(self, learn):
-        learn.say("over")
+    def after_epoch(self, fit):
+        fit.say("over")
 
 
 def test_a_file_that_cannot_be_written_for_a_while_has_no_gap(tmp_path, monkeypatch):
@@ -280,8 +284,8 @@ class Time:
         self.now += seconds
 
 
-def slow_parts(clock, data, forward, backward, step):
-    """A Learner whose parts take so many seconds in each batch."""
+def slow_parts(clock, data, forward, backward, step, epochs=1):
+    """A loop whose parts take so many seconds in each batch, by that clock."""
 
     class Data(list):
         def __iter__(self):
@@ -300,27 +304,32 @@ def slow_parts(clock, data, forward, backward, step):
             clock.take(backward)
             return gradient
 
-    learn = Learner(
-        model(), (Data(batches()), None), lambda o, t: cross_entropy(Backward.apply(o), t), torch.optim.SGD, quiet=True
-    )
-    learn.optimizer.register_step_pre_hook(lambda *_: clock.take(step))
-    return learn
+    def loss(outputs, targets):
+        return cross_entropy(Backward.apply(outputs), targets)
+
+    net = model()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    optimizer.register_step_pre_hook(lambda *_: clock.take(step))
+    forward_pass = ForwardPass(net)
+    fit = Fit(forward_pass, loss, {}, Data(batches()), None, optimizer, Recorder(), Display(), epochs=epochs)
+    loop = Loop(fit, [], DataOrder(), clock)
+    loop.begin()
+    loop.run(Interrupt())
+    loop.finish()
+    return fit.recorder
 
 
-def test_seconds_are_counted_where_they_are_spent(monkeypatch):
-    clock = Time()
-    monkeypatch.setattr(loop, "perf_counter", clock)
+def test_seconds_are_counted_where_they_are_spent():
     taken = {"data": 1.0, "forward": 2.0, "backward": 4.0, "step": 8.0}
-    learn = slow_parts(clock, **taken)
-    learn.fit(2, 0.01)
-    assert {part: s.tolist() for part, s in learn.recorder.seconds.items()} == {
+    recorder = slow_parts(Time(), **taken, epochs=2)
+    assert {part: s.tolist() for part, s in recorder.seconds.items()} == {
         part: [seconds] * 2 * STEPS for part, seconds in taken.items()
     }
-    assert learn.recorder.column("time").tolist() == [15.0 * STEPS] * 2
+    assert recorder.column("time").tolist() == [15.0 * STEPS] * 2
 
 
 def test_seconds_are_seconds():
-    learn = slow_parts(Time(), 0, 0, 0, 0)
+    learn = learner(torch.optim.SGD)
     learn.optimizer.register_step_pre_hook(lambda *_: time.sleep(0.02))
     began = time.perf_counter()
     learn.fit(1, 0.01)
@@ -351,6 +360,11 @@ def test_a_file_that_is_not_there_or_is_damaged(tmp_path):
     learner(folder=tmp_path).fit(1, 0.01)
     path = tmp_path / "metrics.jsonl"
     assert Recorder.load(path).losses.tolist() == Recorder.load(str(tmp_path)).losses.tolist()
-    path.write_bytes(b"{" + path.read_bytes())
+    content = path.read_bytes()
+    path.write_bytes(b"{" + content)
     with pytest.raises(DataError, match="line 1 is damaged"):
         Recorder.load(path)
+    for line in (b'{"kind":"note","text":"a"}', b'{"kind":"steps","loss":1}', b'{"kind":"stepz"}', b'{"a":1}'):
+        path.write_bytes(line + b"\n" + content)  # as an older version might have written it, damaged
+        with pytest.raises(DataError, match=r"metrics\.jsonl, line 1 is not a recorder's line"):
+            Recorder.load(path)

@@ -33,7 +33,7 @@ from torch.nn.functional import cross_entropy
 
 from ravine.errors import DataError, OptionError, StateError
 from ravine.optim import Adam, Optimizer, RMSprop
-from ravine.train import Batches, Callback, EarlyStopping, KeepBest, Learner, Recorder
+from ravine.train import Batches, BestCheckpoint, Callback, EarlyStopping, Learner, Recorder
 
 reference = functools.cache(whole)
 
@@ -153,10 +153,10 @@ class Strike(interrupted_runs.Clock):
         if hook == self.hook and not self.left:
             raise Killed
 
-    def after_batch(self, learn):
+    def after_batch(self, fit):
         self.called("after_batch")
 
-    def after_epoch(self, learn):
+    def after_epoch(self, fit):
         self.called("after_epoch")
 
     def metric(self, outputs, targets):
@@ -198,6 +198,15 @@ def test_the_same_learner_can_go_on(tmp_path):
     learn.fit(3, 0.02, "step:4,0.5", checkpoint_every=3, resume=True)
     assert differences(expected, everything(learn)) == []
     same_in_the_file(learn.recorder, tmp_path)
+
+
+def test_a_run_may_be_resumed_without_further_checkpoints(tmp_path):
+    expected, moments = reference("Batches, RMSprop")
+    assert not stopped("Batches, RMSprop", tmp_path, moments // 2, 3)[0]
+    seed(1)
+    learn, fit = learner("Batches, RMSprop", folder=tmp_path)
+    fit(resume=True)
+    assert differences(expected, everything(learn)) == []
 
 
 # --- by hand ---------------------------------------------------------------------------------------------------------
@@ -314,7 +323,9 @@ def test_the_checkpoint_of_another_formula_is_refused(tmp_path):
 
 
 def test_best_weights_are_no_checkpoint(tmp_path):
-    learn = Learner(model(), (batches(), batches()), cross_entropy, callbacks=[KeepBest()], folder=tmp_path, quiet=True)
+    learn = Learner(
+        model(), (batches(), batches()), cross_entropy, callbacks=[BestCheckpoint()], folder=tmp_path, quiet=True
+    )
     learn.fit(1, 0.01)
     refused(simple(), tmp_path / "best.safetensors", StateError, "best.safetensors is not a Learner's checkpoint")
 
@@ -387,7 +398,7 @@ def test_a_new_run_does_not_go_into_the_folder_of_another(tmp_path):
     before = files_of(tmp_path)
     learn = simple(folder=tmp_path)
     weights = {name: value.clone() for name, value in learn.model.state_dict().items()}
-    with pytest.raises(OptionError, match=r"already has a run\. Go on with it by resume=True"):
+    with pytest.raises(OptionError, match=r"already has a run\. Resume it with resume=True"):
         learn.fit(1, 0.01)
     assert files_of(tmp_path) == before
     assert differences(weights, dict(learn.model.state_dict())) == []

@@ -15,8 +15,16 @@ from torch.optim import lr_scheduler
 
 from ravine import optim
 from ravine.errors import OptionError
-from ravine.train import Callback, GradientAccumulation, Learner, OneCycle, OnPlateau, OverRun, PerEpoch, PerStep
-from ravine.train._named import parse, usage
+from ravine.train import (
+    Callback,
+    GradientAccumulation,
+    HyperSchedule,
+    Learner,
+    OneCycle,
+    ReduceOnPlateau,
+    TorchScheduler,
+)
+from ravine.train._schedules.by_text import parse, usage
 
 EPOCHS, BATCHES = 4, 3
 STEPS = EPOCHS * BATCHES
@@ -102,7 +110,7 @@ def test_every_scheduler_of_torch(name, per_step, library):
     make = MADE_BY.get(name) or functools.partial(SCHEDULERS[name], **ARGUMENTS[name])
     expected, model = plain_loop(make, per_step, opt_func)
     learn = learner(opt_func)
-    learn.fit(EPOCHS, schedule=(PerStep if per_step else PerEpoch)(make))
+    learn.fit(EPOCHS, schedule=TorchScheduler(make, every="step" if per_step else "epoch"))
     for number, group in enumerate(("", "/1")):
         lrs, momenta = zip(*(step[number] for step in expected), strict=True)
         assert learn.recorder.hyper("lr" + group).tolist() == list(lrs)
@@ -114,16 +122,19 @@ def test_every_scheduler_of_torch(name, per_step, library):
 def test_arguments_may_be_given_to_the_schedule():
     make = functools.partial(torch.optim.SGD, lr=0.02)
     expected, _ = plain_loop(lambda o: lr_scheduler.StepLR(o, 2, gamma=0.5), True, make)
-    for schedule in (PerStep(lr_scheduler.StepLR, 2, gamma=0.5), PerStep(lr_scheduler.StepLR, step_size=2, gamma=0.5)):
+    for schedule in (
+        TorchScheduler(lr_scheduler.StepLR, 2, gamma=0.5),
+        TorchScheduler(lr_scheduler.StepLR, step_size=2, gamma=0.5),
+    ):
         learn = learner(make)
         learn.fit(EPOCHS, schedule=schedule)
         assert learn.recorder.hyper("lr").tolist() == [step[0][0] for step in expected]
 
 
-@pytest.mark.parametrize(("kind", "steps"), [(PerStep, STEPS), (PerEpoch, EPOCHS)])
-def test_the_length_of_the_run_is_filled_in(kind, steps):
+@pytest.mark.parametrize(("every", "steps"), [("step", STEPS), ("epoch", EPOCHS)])
+def test_the_length_of_the_run_is_filled_in(every, steps):
     learn = learner()
-    learn.fit(EPOCHS, 0.1, kind(lr_scheduler.CosineAnnealingLR, length="T_max"))
+    learn.fit(EPOCHS, 0.1, TorchScheduler(lr_scheduler.CosineAnnealingLR, every=every, length="T_max"))
     expected = [0.05 * (1 + math.cos(math.pi * i / steps)) for i in range(steps)]
     assert learn.recorder.hyper("lr") == pytest.approx(np.repeat(expected, STEPS // steps))
     assert learn.optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
@@ -133,24 +144,27 @@ def test_the_length_of_the_run_is_filled_in(kind, steps):
 def test_with_accumulation_the_length_counts_steps_and_not_batches(batches):
     learn = learner()
     learn.fit(
-        2, 0.1, PerStep(lr_scheduler.CosineAnnealingLR, length="T_max"), callbacks=[GradientAccumulation(batches)]
+        2,
+        0.1,
+        TorchScheduler(lr_scheduler.CosineAnnealingLR, length="T_max"),
+        callbacks=[GradientAccumulation(batches)],
     )
     steps = 2 * math.ceil(BATCHES / batches)
-    assert learn.step == steps
+    assert learn.state.step == steps
     assert learn.optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
     assert len(set(learn.recorder.hyper("lr"))) == steps
 
 
 def test_a_second_fit_begins_its_schedule_anew():
     learn = learner()
-    halved = PerEpoch(lr_scheduler.ExponentialLR, gamma=0.5)
+    halved = TorchScheduler(lr_scheduler.ExponentialLR, gamma=0.5, every="epoch")
     learn.fit(2, 0.1, halved)
     learn.fit(2, 0.4, halved)
     learn.fit(2, schedule=halved)
     learn.fit(1)
     expected = [0.1, 0.05, 0.4, 0.2, 0.1, 0.05, 0.025]
     assert learn.recorder.hyper("lr")[::BATCHES] == pytest.approx(expected)
-    learn.fit(2, 0.8, PerEpoch(lr_scheduler.LambdaLR, lambda epoch: 0.5**epoch))
+    learn.fit(2, 0.8, TorchScheduler(lr_scheduler.LambdaLR, lambda epoch: 0.5**epoch, every="epoch"))
     assert learn.recorder.hyper("lr")[7 * BATCHES :: BATCHES] == pytest.approx([0.8, 0.4])
 
 
@@ -165,8 +179,8 @@ class Fake(Callback):
     def __init__(self, values, column="valid_loss"):
         self.values, self.column = values, column
 
-    def after_epoch(self, learn):
-        learn.row[self.column] = self.values[learn.epoch - 1]
+    def after_epoch(self, fit):
+        fit.row[self.column] = self.values[fit.state.epoch - 1]
 
 
 def of_torch(values, lr=0.01, **options):
@@ -187,7 +201,7 @@ losses = st.lists(st.floats(0, 2) | st.sampled_from([1.0, math.nan, math.inf]), 
 def test_on_plateau_equals_torchs_and_counts_as_it_does(values, patience, cooldown, mode):
     options = {"patience": patience, "factor": 0.7, "cooldown": cooldown, "mode": mode}
     learn = learner(valid=data(1), train=data(1))
-    learn.fit(len(values), 0.01, OnPlateau(**options), callbacks=[Fake(values)])
+    learn.fit(len(values), 0.01, ReduceOnPlateau(**options), callbacks=[Fake(values)])
     expected = of_torch(values, **options)
     assert learn.recorder.hyper("lr").tolist() == [0.01, *expected[:-1]]
     before, said = 0.01, []
@@ -199,11 +213,19 @@ def test_on_plateau_equals_torchs_and_counts_as_it_does(values, patience, cooldo
     assert [sentence for _, sentence in learn.recorder.notes] == said
 
 
+def test_a_plateau_has_one_default_that_of_torch():
+    theirs = inspect.signature(lr_scheduler.ReduceLROnPlateau).parameters
+    for made in (ReduceOnPlateau(), parse("plateau")):
+        assert {name: made.kwargs[name] for name in ("patience", "factor")} == {
+            name: theirs[name].default for name in ("patience", "factor")
+        }
+
+
 def test_the_sentence_of_a_plateau(capsys):
     values = [3, 2, 2, 2, 2, 2, 2]
     learn = learner(valid=data(1))
     learn.quiet = False
-    learn.fit(7, 0.01, OnPlateau(patience=4, factor=0.7), callbacks=[Fake(values)])
+    learn.fit(7, 0.01, ReduceOnPlateau(patience=4, factor=0.7), callbacks=[Fake(values)])
     sentence = "epoch 7: valid_loss has not improved for 5 epochs: lr 0.01 -> 0.007"
     assert learn.recorder.notes == [(7 * BATCHES, sentence)]
     assert capsys.readouterr().out.splitlines()[-1] == sentence
@@ -211,7 +233,7 @@ def test_the_sentence_of_a_plateau(capsys):
 
 def test_a_plateau_goes_by_the_real_validation_losses():
     learn = learner(valid=data(2, seed=1))
-    learn.fit(12, 0.5, OnPlateau(1, 0.5, threshold=0.0))
+    learn.fit(12, 0.5, ReduceOnPlateau(1, 0.5, threshold=0.0))
     expected = of_torch(learn.recorder.column("valid_loss"), 0.5, patience=1, factor=0.5, threshold=0.0)
     assert learn.recorder.hyper("lr")[BATCHES::BATCHES].tolist() == expected[:-1]
     assert expected[-1] < 0.5
@@ -221,7 +243,7 @@ def test_a_plateau_of_a_metric_is_one_that_does_not_rise():
     values = [0.5, 0.6, 0.7, 0.7, 0.6]
     learn = learner(valid=data(1))
     learn.metrics = {"share": lambda outputs, targets: 0.5}
-    learn.fit(5, 0.01, OnPlateau(0, 0.1, monitor="share"), callbacks=[Fake(values, "share")])
+    learn.fit(5, 0.01, ReduceOnPlateau(0, 0.1, monitor="share"), callbacks=[Fake(values, "share")])
     assert learn.recorder.hyper("lr")[::BATCHES] == pytest.approx([0.01, 0.01, 0.01, 0.01, 0.001])
     assert [n for _, n in learn.recorder.notes] == [
         "epoch 4: share has not improved for 1 epoch: lr 0.01 -> 0.001",
@@ -235,7 +257,7 @@ def test_a_plateau_lowers_every_group_and_says_each_change_once():
         return torch.optim.SGD([{"params": [weight]}, {"params": [bias], "lr": 0.5}], lr=0.25)
 
     learn = learner(make, valid=data(1))
-    learn.fit(2, schedule=OnPlateau(0, 0.5), callbacks=[Fake([1, 1])])
+    learn.fit(2, schedule=ReduceOnPlateau(0, 0.5), callbacks=[Fake([1, 1])])
     assert learn.recorder.notes[0][1].endswith("for 1 epoch: lr 0.25 -> 0.125, 0.5 -> 0.25")
 
 
@@ -301,6 +323,17 @@ def test_one_cycle_really_trains_with_its_values():
     torch.testing.assert_close(learn.model.weight, model.weight)
 
 
+def test_the_highest_rate_has_the_name_that_fit_uses():
+    named, placed = learner(), learner()
+    named.fit_one_cycle(2, lr=0.1)
+    placed.fit_one_cycle(2, 0.1)
+    assert named.recorder.hyper("lr").tolist() == placed.recorder.hyper("lr").tolist()
+    with pytest.raises(OptionError, match=r"fit_one_cycle has no lr_max; the highest rate is lr"):
+        learner().fit_one_cycle(2, lr_max=0.1)
+    with pytest.raises(OptionError, match="lr None: a learning rate is a finite number above 0"):
+        learner().fit_one_cycle(2)
+
+
 def test_momentum_may_be_left_alone():
     learn = learner()
     learn.fit_one_cycle(1, 0.1, moms=None)
@@ -330,8 +363,8 @@ def test_a_cycle_may_be_used_for_another_optimizer():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"lr_max": 0}, "lr 0: a learning rate is a finite number above 0"),
-        ({"lr_max": "big"}, "lr 'big'"),
+        ({"lr": 0}, "lr 0: a learning rate is a finite number above 0"),
+        ({"lr": "big"}, "lr 'big'"),
         ({"div": 0}, "div 0: .* give a number above 0"),
         ({"div_final": math.nan}, "div_final nan"),
         ({"div": "25"}, "div '25'"),
@@ -345,7 +378,7 @@ def test_a_cycle_may_be_used_for_another_optimizer():
 )
 def test_impossible_cycles(options, message):
     with pytest.raises(OptionError, match=message):
-        OneCycle(**{"lr_max": 0.1, **options})
+        OneCycle(**{"lr": 0.1, **options})
 
 
 # --- functions of progress -------------------------------------------------------------------------------------------
@@ -355,7 +388,7 @@ def test_any_hyperparameter_over_the_run():
     learn = learner(functools.partial(optim.Adam, weight_decay=0.1))
     learn.fit(
         2,
-        schedule=OverRun(
+        schedule=HyperSchedule(
             {"betas[0]": lambda p: 0.5 + p / 4, "betas[1]": lambda p: 0.9}, lr=lambda p: 0.1 * (1 - p), weight_decay=abs
         ),
     )
@@ -368,7 +401,7 @@ def test_any_hyperparameter_over_the_run():
 def test_a_rate_in_a_tensor_is_changed_in_place():
     rate = torch.tensor(0.5, dtype=torch.float64)
     learn = learner(functools.partial(torch.optim.SGD, lr=rate, foreach=False))
-    learn.fit(1, schedule=OverRun(lr=lambda p: 0.25))
+    learn.fit(1, schedule=HyperSchedule(lr=lambda p: 0.25))
     assert learn.optimizer.param_groups[0]["lr"] is rate
     assert learn.recorder.hyper("lr").tolist() == [0.25] * BATCHES
 
@@ -380,34 +413,30 @@ def test_a_rate_in_a_tensor_is_changed_in_place():
         ({"params": abs}, "no hyperparameter 'params'"),
         ({"betas[0]": abs}, "no hyperparameter 'betas'"),
         ({"lr[0]": abs}, r"no 'lr\[0\]': its lr is 0.02"),
-        ({"lr[": abs}, r"'lr\[' is no name; write"),
-        ({"lr[x]": abs}, "is no name"),
+        ({"lr[": abs}, r"'lr\[' is not a name; write"),
+        ({"lr[x]": abs}, "is not a name"),
         ({"lr": 0.1}, "lr is 0.1; it must be a function of progress"),
-        ({}, "OverRun needs a function"),
+        ({}, "HyperSchedule needs a function"),
     ],
 )
 def test_what_cannot_be_scheduled(functions, message):
     learn = learner()
     with pytest.raises(OptionError, match=message):
-        learn.fit(1, schedule=OverRun(functions))
+        learn.fit(1, schedule=HyperSchedule(functions))
     assert len(learn.recorder) == 0
 
 
 def test_a_place_that_a_tuple_does_not_have():
     learn = learner(optim.Adam)
     with pytest.raises(OptionError, match=r"no 'betas\[2\]': its betas is \(0.9, 0.999\)"):
-        learn.fit(1, schedule=OverRun({"betas[2]": abs}))
+        learn.fit(1, schedule=HyperSchedule({"betas[2]": abs}))
 
 
 def test_a_rate_that_the_schedule_overrules_is_refused():
     learn = learner()
-    for fit in (
-        lambda: learn.fit(1, 0.3, OverRun(lr=lambda p: 0.1)),
-        lambda: learn.fit_one_cycle(1, 0.1, lr=0.3),
-    ):
-        with pytest.raises(OptionError, match="lr=0.3 would count for nothing, because .* leave it out"):
-            fit()
-    learn.fit(1, 0.3, OverRun(momentum=lambda p: 0.1))
+    with pytest.raises(OptionError, match="lr=0.3 has no effect, because .* leave it out"):
+        learn.fit(1, 0.3, HyperSchedule(lr=lambda p: 0.1))
+    learn.fit(1, 0.3, HyperSchedule(momentum=lambda p: 0.1))
     assert set(learn.recorder.hyper("lr")) == {0.3}
 
 
@@ -417,10 +446,14 @@ def test_a_schedule_over_the_run_needs_its_length():
             return iter(data())
 
     learn = learner(train=Endless())
-    for schedule in (OverRun(lr=abs), OneCycle(0.1), PerStep(lr_scheduler.CosineAnnealingLR, length="T_max")):
+    for schedule in (
+        HyperSchedule(lr=abs),
+        OneCycle(0.1),
+        TorchScheduler(lr_scheduler.CosineAnnealingLR, length="T_max"),
+    ):
         with pytest.raises(OptionError, match=r"no len\(\)"):
             learn.fit(1, schedule=schedule)
-    learn.fit(2, schedule=PerStep(lr_scheduler.StepLR, 1, 0.5))
+    learn.fit(2, schedule=TorchScheduler(lr_scheduler.StepLR, 1, 0.5))
     assert learn.recorder.hyper("lr").tolist() == [0.02 * 0.5**i for i in range(6)]
 
 
@@ -430,17 +463,20 @@ def test_a_schedule_over_the_run_needs_its_length():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("step:800,0.9", "PerStep(StepLR, step_size=800, gamma=0.9)"),
-        ("step:800", "PerStep(StepLR, step_size=800, gamma=0.1)"),
+        ("step:800,0.9", "TorchScheduler(StepLR, step_size=800, gamma=0.9, every='step')"),
+        ("step:800", "TorchScheduler(StepLR, step_size=800, gamma=0.1, every='step')"),
         (
             " plateau: 5 , 0.7 ",
-            "OnPlateau(ReduceLROnPlateau, patience=5, factor=0.7, mode='min', monitor='valid_loss')",
+            "ReduceOnPlateau(patience=5, factor=0.7, mode='min', monitor='valid_loss')",
         ),
-        ("plateau", "OnPlateau(ReduceLROnPlateau, patience=5, factor=0.1, mode='min', monitor='valid_loss')"),
-        ("cosine", "PerStep(CosineAnnealingLR, eta_min=0.0, length='T_max')"),
-        ("cosine:1e-5", "PerStep(CosineAnnealingLR, eta_min=1e-05, length='T_max')"),
-        ("linear:0.1", "PerStep(LinearLR, start_factor=1.0, end_factor=0.1, length='total_iters')"),
-        ("exponential:0.5", "PerEpoch(ExponentialLR, gamma=0.5)"),
+        ("plateau", "ReduceOnPlateau(patience=10, factor=0.1, mode='min', monitor='valid_loss')"),
+        ("cosine", "TorchScheduler(CosineAnnealingLR, eta_min=0.0, every='step', length='T_max')"),
+        ("cosine:1e-5", "TorchScheduler(CosineAnnealingLR, eta_min=1e-05, every='step', length='T_max')"),
+        (
+            "linear:0.1",
+            "TorchScheduler(LinearLR, start_factor=1.0, end_factor=0.1, every='step', length='total_iters')",
+        ),
+        ("exponential:0.5", "TorchScheduler(ExponentialLR, gamma=0.5, every='epoch')"),
     ],
 )
 def test_schedules_by_text(text, said):
@@ -466,8 +502,8 @@ def test_schedules_by_text_move_the_rate():
         ("", "no schedule ''"),
         ("step", "an argument is missing; write step:SIZE,GAMMA"),
         ("exponential:", "an argument is missing; write exponential:GAMMA"),
-        ("step:800,0.9,3", "it has 3 arguments; write step:SIZE,GAMMA"),
-        ("cosine:1,2", "it has 2 arguments; write cosine:FINAL"),
+        ("step:800,0.9,3", "has 3 arguments; write step:SIZE,GAMMA"),
+        ("cosine:1,2", "has 2 arguments; write cosine:FINAL"),
         ("step:8.5", "size is '8.5', not a whole number"),
         ("step:800,fast", "gamma is 'fast', not a number"),
         ("step:800,", "gamma is '', not a number"),
@@ -495,17 +531,29 @@ def test_every_text_is_listed_and_works():
 @pytest.mark.parametrize(
     ("schedule", "message"),
     [
-        (lambda o: lr_scheduler.StepLR(o, 1), r"without the optimizer, as PerStep\(StepLR, ...\)"),
-        (lambda o: lr_scheduler.StepLR, r"Say when it moves: PerStep\(StepLR, ...\)"),
-        (lambda o: 0.9, "The schedule is a float; give PerStep"),
-        (lambda o: PerStep, "The schedule is a type; give PerStep"),
-        (lambda o: PerStep(lambda optimizer: None), "made a NoneType, which is no scheduler"),
-        (lambda o: PerStep(lr_scheduler.StepLR), r"PerStep\(StepLR\) cannot be made: .*step_size"),
-        (lambda o: PerStep(lr_scheduler.OneCycleLR, 0.1), "cannot be made: .*total_steps"),
-        (lambda o: PerEpoch(lr_scheduler.ReduceLROnPlateau, patience=1), "no loss to go by; write OnPlateau"),
-        (lambda o: OnPlateau(2, monitor="acuracy"), "OnPlateau watches 'acuracy'.* Known: epoch, time, train_loss"),
-        (lambda o: OnPlateau(2), "OnPlateau watches 'valid_loss'.* There is no validation data"),
-        (lambda o: OnPlateau(2, monitor="train_loss", facto=0.5), "cannot be made: .*facto"),
+        (
+            lambda o: lr_scheduler.StepLR(o, 1),
+            r"Wrap torch's scheduler, without the optimizer.* TorchScheduler\(StepLR, ...\) for every step",
+        ),
+        (lambda o: lr_scheduler.StepLR, r"say when it moves: TorchScheduler\(StepLR, ...\) for every step"),
+        (lambda o: 0.9, "The schedule is a float; give a TorchScheduler"),
+        (lambda o: TorchScheduler, "The schedule is a type; give a TorchScheduler"),
+        (lambda o: TorchScheduler(lambda optimizer: None), "made a NoneType, which is not a scheduler"),
+        (
+            lambda o: TorchScheduler(lr_scheduler.StepLR),
+            r"TorchScheduler\(StepLR, every='step'\) cannot be made: .*step_size",
+        ),
+        (lambda o: TorchScheduler(lr_scheduler.OneCycleLR, 0.1), "cannot be made: .*total_steps"),
+        (
+            lambda o: TorchScheduler(lr_scheduler.ReduceLROnPlateau, patience=1, every="epoch"),
+            "no loss to go by; write ReduceOnPlateau",
+        ),
+        (
+            lambda o: ReduceOnPlateau(2, monitor="acuracy"),
+            "ReduceOnPlateau watches 'acuracy'.* Known: epoch, time, train_loss",
+        ),
+        (lambda o: ReduceOnPlateau(2), "ReduceOnPlateau watches 'valid_loss'.* There is no validation data"),
+        (lambda o: ReduceOnPlateau(2, monitor="train_loss", facto=0.5), "cannot be made: .*facto"),
     ],
 )
 def test_what_is_no_schedule(schedule, message):
@@ -520,5 +568,7 @@ def test_what_is_no_schedule(schedule, message):
 
 @pytest.mark.parametrize("wrong", [lr_scheduler.StepLR(torch.optim.SGD([torch.zeros(1)]), 1), "StepLR", None])
 def test_a_schedule_is_made_from_a_class(wrong):
-    with pytest.raises(OptionError, match=r"no scheduler's class.* PerStep\(StepLR, step_size=800, gamma=0.9\)"):
-        PerStep(wrong)
+    with pytest.raises(
+        OptionError, match=r"not a scheduler's class.* TorchScheduler\(StepLR, step_size=800, gamma=0.9\)"
+    ):
+        TorchScheduler(wrong)

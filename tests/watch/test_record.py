@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 from ravine.backends import STATISTICS, statistic
+from ravine.errors import OptionError, RavineError
 from ravine.watch._history import FIGURES, History
 from ravine.watch._record import ROWS, Record
+from ravine.watch._step_table import StepTable
 
 
 def figures_of(steps, width=3, seed=0):
@@ -114,3 +117,13 @@ def test_an_empty_history_is_one():
     assert (len(found), found.grad_norm.shape) == (0, (0, 3))
     assert "no steps" in repr(found)
     assert found.records() == []
+
+
+def test_an_absent_pandas_is_an_import_error_that_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    history = History.empty(["weight"], [3])
+    for table in (history, StepTable(history)):
+        with pytest.raises(ImportError, match=r"needs pandas: pip install 'ravine\[pandas\]'") as caught:
+            table.to_pandas()
+        assert isinstance(caught.value, RavineError)
+        assert not isinstance(caught.value, OptionError)

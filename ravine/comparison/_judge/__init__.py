@@ -2,44 +2,44 @@
 
 :func:`judge` does it all. Its parts can be used alone: the target and the steps to it (``target``), paired
 differences and verdicts (``pairs``), how many seeds it takes (``power``), what few points bring (``budget``), and
-what speaks against the comparison (``warnings``, ``curse``).
+what speaks against the comparison (``warnings``, ``bias``).
 """
 
-from ravine.comparison._judge.arms import LOSS, STEPS, Arm, Measure, Run, Trial
 from ravine.comparison._judge.budget import BudgetCurve, budget_of, expected_best
-from ravine.comparison._judge.curse import WinnersCurse, expected_optimism, winners_curse
+from ravine.comparison._judge.measurements import LOSS, STEPS, ConfirmationRun, Metric, OptimizerRuns, TuningTrial
 from ravine.comparison._judge.pair import Pair
 from ravine.comparison._judge.pairs import compare, compare_pairs, holm, interval, p_value
 from ravine.comparison._judge.power import planned_seeds, power_of, seeds_needed
+from ravine.comparison._judge.selection_bias import SelectionBias, expected_bias, selection_bias_of
 from ravine.comparison._judge.target import StepsToTarget, Target, steps_to, target_of
 from ravine.comparison._judge.values import Values, values_of
 from ravine.comparison._judge.verdict import Judgement, judge, overall
-from ravine.comparison._judge.warnings import SPECIAL_CASES, Edge, Range, Warn, edges, under_tuned, warnings_of
+from ravine.comparison._judge.warnings import SPECIAL_CASES, Edge, Range, WarningNote, edges, under_tuned, warnings_of
 
 __all__ = [
     "LOSS",
     "SPECIAL_CASES",
     "STEPS",
-    "Arm",
     "BudgetCurve",
+    "ConfirmationRun",
     "Edge",
     "Judgement",
-    "Measure",
+    "Metric",
+    "OptimizerRuns",
     "Pair",
     "Range",
-    "Run",
+    "SelectionBias",
     "StepsToTarget",
     "Target",
-    "Trial",
+    "TuningTrial",
     "Values",
-    "Warn",
-    "WinnersCurse",
+    "WarningNote",
     "budget_of",
     "compare",
     "compare_pairs",
     "edges",
     "expected_best",
-    "expected_optimism",
+    "expected_bias",
     "holm",
     "interval",
     "judge",
@@ -48,10 +48,10 @@ __all__ = [
     "planned_seeds",
     "power_of",
     "seeds_needed",
+    "selection_bias_of",
     "steps_to",
     "target_of",
     "under_tuned",
     "values_of",
     "warnings_of",
-    "winners_curse",
 ]

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import gammaln
 
-from ravine.comparison._judge.arms import Arm, Array
-from ravine.comparison._judge.words import count, number
+from ravine.comparison._judge.measurements import Array, OptimizerRuns
+from ravine.comparison._judge.number_text import count, number
 from ravine.errors import ComparisonError
 
 _FAR = 3.0  # times the loss that runs begin with
@@ -95,16 +95,18 @@ def expected_best(
     )
 
 
-def budget_of(arms: Sequence[Arm]) -> dict[str, BudgetCurve]:
-    """The curve of each arm's first round of tuning.
+def budget_of(optimizers: Sequence[OptimizerRuns]) -> dict[str, BudgetCurve]:
+    """The curve of each optimizer's first round of tuning.
 
-    A point that diverged counts as the worst score of all arms, and so does one that ends far above where runs begin:
+    A point that diverged counts as the worst score of all optimizers, and so does one that ends far above where runs begin:
     whether a loss of 1e20 still became infinite is luck, and would decide a mean by itself.
     """
-    first = [run.curve[1][0] for arm in arms for run in arm.runs if not run.diverged]
+    first = [run.curve[1][0] for optimizer in optimizers for run in optimizer.runs if not run.diverged]
     far = _FAR * float(np.median(first)) if first and np.median(first) > 0 else np.inf
     scores = {
-        arm.name: [np.nan if t.diverged or t.score > far else t.score for t in arm.sweep] for arm in arms if arm.sweep
+        optimizer.name: [np.nan if t.diverged or t.score > far else t.score for t in optimizer.sweep]
+        for optimizer in optimizers
+        if optimizer.sweep
     }
     finite = [score for found in scores.values() for score in found if np.isfinite(score)]
     return {name: expected_best(found, worst=max(finite), name=name) for name, found in scores.items() if finite}

@@ -1,4 +1,4 @@
-"""The verdict on one pair of arms, and its words."""
+"""The verdict on one pair of optimizers, and its words."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -6,30 +6,30 @@ from typing import Literal
 
 import numpy as np
 
-from ravine.comparison._judge.arms import STEPS, Measure
+from ravine.comparison._judge.measurements import STEPS, Metric
+from ravine.comparison._judge.number_text import article, count, number, ratio_text
 from ravine.comparison._judge.power import MOST, seeds_needed
-from ravine.comparison._judge.words import article, count, number, times
 
 Kind = Literal["better", "worse", "no difference shown"]
-_TURNED: dict[Kind, Kind] = {"better": "worse", "worse": "better", "no difference shown": "no difference shown"}
+_REVERSED: dict[Kind, Kind] = {"better": "worse", "worse": "better", "no difference shown": "no difference shown"}
 TOO_MANY = 1000
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What ``first`` is against ``second`` in one measure.
+    """What ``first`` is against ``second`` in one metric.
 
     ``difference`` is the mean over ``seeds`` of first minus second, ``low`` to ``high`` its 95% interval (of this
-    pair alone, not corrected), ``spread`` its standard deviation; all on the logarithm if the measure is a ratio.
+    pair alone, not corrected), ``spread`` its standard deviation; all on the logarithm if the metric is a ratio.
     ``p`` is of this pair alone, ``adjusted`` after Holm's correction, and ``kind`` follows from it. ``level`` is what
     the p-value of a pair not shown has to stay below, and ``power`` the chance that more seeds must have to show
     ``smallest``, the smallest difference of interest (None: the observed one). The last two count the runs of either
-    arm that missed or diverged and count as a bound.
+    optimizer that missed or diverged and count as a bound.
     """
 
     first: str
     second: str
-    measure: Measure
+    metric: Metric
     seeds: tuple[int, ...]
     difference: float
     low: float
@@ -52,14 +52,14 @@ class Pair:
         if self.smallest is None:
             wanted = abs(self.difference)
         else:
-            wanted = float(np.log(self.smallest)) if self.measure.ratio else self.smallest
+            wanted = float(np.log(self.smallest)) if self.metric.ratio else self.smallest
         if wanted == 0:
             return MOST
         n = len(self.seeds)
         return max(0, seeds_needed(wanted, self.spread, seeds=n, alpha=self.level, power=self.power) - n)
 
     @property
-    def turned(self) -> "Pair":
+    def reversed(self) -> "Pair":
         """The same, said of the second against the first."""
         return replace(
             self,
@@ -68,35 +68,35 @@ class Pair:
             difference=-self.difference,
             low=-self.high,
             high=-self.low,
-            kind=_TURNED[self.kind],
+            kind=_REVERSED[self.kind],
             first_bounded=self.second_bounded,
             second_bounded=self.first_bounded,
         )
 
     @property
-    def times(self) -> float:
+    def ratio(self) -> float:
         """How many times the second's value the first's is; of a ratio only."""
         return float(np.exp(self.difference))
 
     @property
-    def size(self) -> str:
+    def effect_text(self) -> str:
         """The difference in words that go behind the first's name: ``needs 2.1 times the steps``."""
-        if self.measure.ratio:
+        if self.metric.ratio:
             least = "at least " if self._lower_bound else ""
-            noun = "steps" if self.measure == STEPS else self.measure.name
-            return f"needs {least}{times(self.times)} times the {noun}"
+            noun = "steps" if self.metric == STEPS else self.metric.name
+            return f"needs {least}{ratio_text(self.ratio)} times the {noun}"
         side = "higher" if self.difference > 0 else "lower"
-        return f"has {article(self.measure.name)} {number(abs(self.difference))} {side}"
+        return f"has {article(self.metric.name)} {number(abs(self.difference))} {side}"
 
     @property
-    def settling(self) -> str:
+    def seeds_text(self) -> str:
         """What it would take to decide: ``12 more seeds would settle it``."""
         if self.more_seeds is None:
             return ""
         if self.difference == 0:
             return "their means are equal in these seeds"
         if self.more_seeds == 0:
-            what = f"{number(self.smallest or 0)} times" if self.measure.ratio else number(self.smallest or 0)
+            what = f"{number(self.smallest or 0)} times" if self.metric.ratio else number(self.smallest or 0)
             return f"these seeds are enough to have shown a difference of {what}"
         if self.more_seeds > TOO_MANY:
             return f"more than {TOO_MANY:,} more seeds would be needed to settle it"
@@ -105,26 +105,26 @@ class Pair:
     @property
     def sentence(self) -> str:
         """The whole result for a reader who has seen nothing else."""
-        shown = self.turned if self.measure.ratio and self.difference < 0 else self
-        low, high = (np.exp(shown.low), np.exp(shown.high)) if self.measure.ratio else (shown.low, shown.high)
-        if self.kind != "no difference shown" and not self.measure.ratio and self.difference < 0:
+        shown = self.reversed if self.metric.ratio and self.difference < 0 else self
+        low, high = (np.exp(shown.low), np.exp(shown.high)) if self.metric.ratio else (shown.low, shown.high)
+        if self.kind != "no difference shown" and not self.metric.ratio and self.difference < 0:
             low, high = -high, -low  # "0.1 lower (0.09 to 0.11)"
         sure = f"95% interval {number(low)} to {number(high)}, {count(len(self.seeds), 'seed')}"
         if self.kind == "no difference shown":
-            observed = times(shown.times) + " times" if self.measure.ratio else number(self.difference)
-            text = f"{self.first} and {self.second} are within noise of each other in {self.measure.name}"
-            text = f"{text} ({observed}, {sure}): {self.settling}"
+            observed = ratio_text(shown.ratio) + " times" if self.metric.ratio else number(self.difference)
+            text = f"{self.first} and {self.second} are within noise of each other in {self.metric.name}"
+            text = f"{text} ({observed}, {sure}): {self.seeds_text}"
             if self.difference and (self.more_seeds or 0) <= TOO_MANY and self.smallest is None:
                 text += " if the difference is as large as it looks"
-        elif self.measure.ratio:
-            text = f"{shown.first} {shown.size} of {shown.second} ({sure}): {self.first} is {self.kind}"
+        elif self.metric.ratio:
+            text = f"{shown.first} {shown.effect_text} of {shown.second} ({sure}): {self.first} is {self.kind}"
         else:
-            text = f"{shown.first} {shown.size} than {shown.second} ({sure}): {self.first} is {self.kind}"
+            text = f"{shown.first} {shown.effect_text} than {shown.second} ({sure}): {self.first} is {self.kind}"
         return f"{text}.{self._bounds}"
 
     @property
     def _lower_bound(self) -> bool:
-        """Whether only the slower arm has bounds, so that the truth can only be more."""
+        """Whether only the slower optimizer has bounds, so that the truth can only be more."""
         slower, faster = self.first_bounded, self.second_bounded
         if self.difference < 0:
             slower, faster = faster, slower
@@ -133,7 +133,7 @@ class Pair:
     @property
     def _bounds(self) -> str:
         parts = [(self.first, self.first_bounded), (self.second, self.second_bounded)]
-        what = "missed the target and count with all the steps they had" if self.measure == STEPS else (
+        what = "missed the target and count with all the steps they had" if self.metric == STEPS else (
             "diverged and count as the worst seen"
         )  # fmt: skip
         held = [f"{n} of {name}" for name, n in parts if n]

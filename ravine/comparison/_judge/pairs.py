@@ -1,13 +1,13 @@
-"""Two arms on the same seeds: the difference, how sure it is, and what it would take to be sure.
+"""Two optimizers on the same seeds: the difference, how sure it is, and what it would take to be sure.
 
 Only differences on the same seed are looked at: the same initial weights and order of data cancel out. The test is
 the paired t-test and the interval is its inversion, so that the two never disagree. Not the bootstrap: with the 5 to
 10 seeds that a comparison has, its 95% intervals hold the truth in 81 to 90 of 100 simulations (percentile and BCa,
 normal to skewed differences), those of t in 92 to 96 (tests/comparison/judge/test_judge_coverage.py).
 
-Many pairs are corrected together by Holm (1979, https://www.jstor.org/stable/4615733). Which arm is best is not known
+Many pairs are corrected together by Holm (1979, https://www.jstor.org/stable/4615733). Which optimizer is best is not known
 before the runs, so to compare with the best is to look at all pairs, and all of them count in the correction: counting
-only those with the best would call one of eight equal arms worse in 11 of 100 comparisons instead of 5.
+only those with the best would call one of eight equal optimizers worse in 11 of 100 comparisons instead of 5.
 
 The seeds that "would settle it" are a second look at the same question. Looking twice at a level of 0.05 is wrong in
 9 to 10 of 100 ties; a study that may be given more seeds should be judged with ``alpha=0.025`` both times. And a
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from ravine.comparison._judge.arms import LOSS, Array, Measure
+from ravine.comparison._judge.measurements import LOSS, Array, Metric
 from ravine.comparison._judge.pair import Kind, Pair
 from ravine.comparison._judge.values import Values
 from ravine.errors import ComparisonError, OptionError, nearest
@@ -58,7 +58,7 @@ def interval(
 def p_value(differences: ArrayLike, *, resolution: float = 0.0) -> float:
     """The two-sided paired t-test of no difference; ``resolution`` is the least that the spread is taken to be.
 
-    The resolution guards against numbers that come in steps: if every seed of one arm met the target one evaluation
+    The resolution guards against numbers that come in steps: if every seed of one optimizer met the target one evaluation
     earlier, the differences have no spread at all, and the plain test would be sure of it after two seeds.
     """
     d = np.asarray(differences, dtype=float)
@@ -80,55 +80,55 @@ def holm(p: ArrayLike) -> Array:
 
 def compare(
     values: Mapping[str, Values],
-    measure: Measure = LOSS,
+    metric: Metric = LOSS,
     *,
     against: str | None = None,
     smallest: float | None = None,
     alpha: float = 0.05,
     power: float = 0.8,
 ) -> list[Pair]:
-    """Every arm against one: a verdict for each pair, best arm first.
+    """Every optimizer against one: a verdict for each pair, best optimizer first.
 
     Args:
-        values: one number for each run of each arm (:func:`~ravine.comparison._judge.values_of`, or ``.values`` of
+        values: one number for each run of each optimizer (:func:`~ravine.comparison._judge.values_of`, or ``.values`` of
             :func:`~ravine.comparison._judge.steps_to`).
-        measure: what the numbers are.
-        against: the arm that all others are held against; None takes the one of best mean, and corrects for all
+        metric: what the numbers are.
+        against: the optimizer that all others are held against; None takes the one of best mean, and corrects for all
             pairs, since the data chose it.
         smallest: the smallest difference of interest, which "more seeds" must be able to show (for a ratio: the
             smallest number of times, such as 1.1); None takes the observed one.
         alpha, power: of the whole family, and of the comparison that "more seeds" would make.
 
     Raises:
-        ComparisonError: two arms share fewer than two seeds.
-        OptionError: there is no arm ``against``, or ``smallest`` is not a difference.
+        ComparisonError: two optimizers share fewer than two seeds.
+        OptionError: there is no optimizer ``against``, or ``smallest`` is not a difference.
     """
-    ranked = sorted(values, key=lambda name: values[name].mean * (-1 if measure.higher_is_better else 1))
+    ranked = sorted(values, key=lambda name: values[name].mean * (-1 if metric.higher_is_better else 1))
     if against is None:
         base, family = ranked[0], list(combinations(ranked, 2))
     else:
         if against not in values:
-            raise OptionError(f"There is no arm {against!r} to compare with. {nearest(against, values)}")
+            raise OptionError(f"There is no optimizer {against!r} to compare with. {nearest(against, values)}")
         base, family = against, [(name, against) for name in ranked if name != against]
-    pairs = compare_pairs(values, family, measure, smallest=smallest, alpha=alpha, power=power)
+    pairs = compare_pairs(values, family, metric, smallest=smallest, alpha=alpha, power=power)
     if against is None:
-        pairs = [pair.turned for pair in pairs if pair.first == base]
+        pairs = [pair.reversed for pair in pairs if pair.first == base]
     return pairs
 
 
 def compare_pairs(
     values: Mapping[str, Values],
     family: Sequence[tuple[str, str]],
-    measure: Measure = LOSS,
+    metric: Metric = LOSS,
     *,
     smallest: float | None = None,
     alpha: float = 0.05,
     power: float = 0.8,
 ) -> list[Pair]:
-    """The verdict on each of these pairs of arms, corrected together; arguments as for :func:`compare`."""
+    """The verdict on each of these pairs of optimizers, corrected together; arguments as for :func:`compare`."""
     if not family:
         return []
-    _check(smallest, measure)
+    _check(smallest, metric)
     shared, differences, floors = [], [], []
     for first, second in family:
         seeds = sorted(values[first].numbers.keys() & values[second].numbers.keys())
@@ -137,7 +137,7 @@ def compare_pairs(
         shared.append(tuple(seeds))
         a, b = values[first].at(seeds), values[second].at(seeds)
         differences.append(a - b)
-        rounding = _ROUNDING * (1.0 if measure.ratio else max(np.abs(a).max(), np.abs(b).max()))
+        rounding = _ROUNDING * (1.0 if metric.ratio else max(np.abs(a).max(), np.abs(b).max()))
         floors.append(max((values[first].resolution + values[second].resolution) / 2, rounding))
     raw = [p_value(d, resolution=floor) for d, floor in zip(differences, floors, strict=True)]
     adjusted = holm(raw)
@@ -147,13 +147,13 @@ def compare_pairs(
         mean, spread = float(d.mean()), _spread(d, floor)
         kind: Kind = "no difference shown"
         if q <= alpha:
-            kind = "better" if (mean > 0) == measure.higher_is_better else "worse"
+            kind = "better" if (mean > 0) == metric.higher_is_better else "worse"
         low, high = interval(d, resolution=floor) if d.any() else (0.0, 0.0)  # the same in every seed
         pairs.append(
             Pair(
                 first,
                 second,
-                measure,
+                metric,
                 seeds,
                 difference=mean,
                 low=low,
@@ -176,9 +176,9 @@ def _spread(differences: Array, resolution: float) -> float:
     return max(float(differences.std(ddof=1)), resolution)
 
 
-def _check(smallest: float | None, measure: Measure) -> None:
+def _check(smallest: float | None, metric: Metric) -> None:
     if smallest is None:
         return
-    if not np.isfinite(smallest) or smallest <= (1 if measure.ratio else 0):
-        wanted = "a number of times above 1" if measure.ratio else "a number above 0"
-        raise OptionError(f"The smallest difference of interest in {measure.name} is {wanted}, not {smallest}.")
+    if not np.isfinite(smallest) or smallest <= (1 if metric.ratio else 0):
+        wanted = "a number of times above 1" if metric.ratio else "a number above 0"
+        raise OptionError(f"The smallest difference of interest in {metric.name} is {wanted}, not {smallest}.")

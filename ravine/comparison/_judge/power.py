@@ -38,7 +38,7 @@ def power_of(difference: float, spread: float, n: int, *, alpha: float = 0.05) -
 
 
 def planned_seeds(difference: float, sigma: float, *, alpha: float = 0.05, power: float = 0.8) -> int:
-    """Seeds for each arm to plan with, from the standard deviation of one arm's runs.
+    """Seeds for each optimizer to plan with, from the standard deviation of one optimizer's runs.
 
     Two independent groups of the same known spread, normal approximation: n = 2 (z + z')^2 (sigma / difference)^2.
     """

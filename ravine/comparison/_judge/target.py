@@ -11,15 +11,15 @@ from statistics import median_high
 
 import numpy as np
 
-from ravine.comparison._judge.arms import Arm, Run
+from ravine.comparison._judge.measurements import ConfirmationRun, OptimizerRuns
+from ravine.comparison._judge.number_text import count, number
 from ravine.comparison._judge.values import Values
-from ravine.comparison._judge.words import count, number
 from ravine.errors import ComparisonError
 
 
 @dataclass(frozen=True)
 class Target:
-    """A validation loss, and the arm it comes from."""
+    """A validation loss, and the optimizer it comes from."""
 
     loss: float
     reference: str
@@ -35,7 +35,7 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class StepsToTarget:
-    """How many steps each run of an arm took to the target.
+    """How many steps each run of an optimizer took to the target.
 
     ``steps`` has NaN for a run that missed it; ``diverged`` are those of the misses that diverged. ``spacing`` is
     seed to the steps between the evaluation that met the target and the one before it.
@@ -78,7 +78,7 @@ class StepsToTarget:
         return what + (f"; {diverged} of the others diverged." if diverged else ".")
 
 
-def target_of(reference: Arm) -> Target:
+def target_of(reference: OptimizerRuns) -> Target:
     """The median over the reference's seeds of the best validation loss of each run; diverged ones stand last.
 
     Raises:
@@ -97,7 +97,7 @@ def target_of(reference: Arm) -> Target:
     return Target(loss, reference.name, len(best))
 
 
-def steps_to(target: Target | float, arms: Sequence[Arm]) -> dict[str, StepsToTarget]:
+def steps_to(target: Target | float, optimizers: Sequence[OptimizerRuns]) -> dict[str, StepsToTarget]:
     """The first step of each run at which its curve is at or below the target.
 
     A run that diverged counts as a miss, also if it met the target before.
@@ -106,7 +106,7 @@ def steps_to(target: Target | float, arms: Sequence[Arm]) -> dict[str, StepsToTa
         ComparisonError: the target is degenerate: every run meets it at its first evaluation.
     """
     loss = target.loss if isinstance(target, Target) else float(target)
-    runs = [run for arm in arms for run in arm.runs]
+    runs = [run for optimizer in optimizers for run in optimizer.runs]
     ends = [run.curve[0][-1] for run in runs if run.curve[0].size]
     if not ends:
         raise ComparisonError("There is no run with a curve to look for the target in.")
@@ -116,19 +116,19 @@ def steps_to(target: Target | float, arms: Sequence[Arm]) -> dict[str, StepsToTa
             "tells no optimizer from another. Train for longer, evaluate more often, or take a harder task."
         )
     found: dict[str, StepsToTarget] = {}
-    for arm in arms:
-        met = {run.seed: _first(run, loss) for run in arm.runs}
-        found[arm.name] = StepsToTarget(
-            arm.name,
+    for optimizer in optimizers:
+        met = {run.seed: _first(run, loss) for run in optimizer.runs}
+        found[optimizer.name] = StepsToTarget(
+            optimizer.name,
             {seed: step for seed, (step, _) in met.items()},
             {seed: gap for seed, (_, gap) in met.items()},
-            frozenset(run.seed for run in arm.runs if run.diverged),
+            frozenset(run.seed for run in optimizer.runs if run.diverged),
             float(max(ends)),
         )
     return found
 
 
-def _first(run: Run, loss: float) -> tuple[float, float]:
+def _first(run: ConfirmationRun, loss: float) -> tuple[float, float]:
     """The first step at or below the loss and its distance to the evaluation before; NaN twice for a miss."""
     steps, losses = run.curve
     hits = np.flatnonzero(losses <= loss)

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ravine.comparison._judge.arms import LOSS, Arm, Array, Measure, Run, named
+from ravine.comparison._judge.measurements import LOSS, Array, ConfirmationRun, Metric, OptimizerRuns, by_name
 from ravine.errors import ComparisonError
 
 
 @dataclass(frozen=True, eq=False)
 class Values:
-    """One number for each seed of one arm.
+    """One number for each seed of one optimizer.
 
     Args:
-        numbers: seed to value, on the logarithm if the measure is a ratio.
+        numbers: seed to value, on the logarithm if the metric is a ratio.
         bounded: the seeds whose value is a bound.
         resolution: how far apart two values must be to be told apart at all; 0 for numbers measured exactly.
     """
@@ -40,38 +40,41 @@ class Values:
         return np.array([self.numbers[seed] for seed in seeds], dtype=float)
 
 
-def values_of(arms: Sequence[Arm], measure: Measure = LOSS) -> dict[str, Values]:
-    """The final validation loss, or a metric of the test set, of every confirmation run of these arms.
+def values_of(optimizers: Sequence[OptimizerRuns], metric: Metric = LOSS) -> dict[str, Values]:
+    """The final validation loss, or a metric of the test set, of every confirmation run of these optimizers.
 
     Raises:
-        ComparisonError: an arm has no runs, a run that did not diverge lacks the metric, or no run has a value.
+        ComparisonError: an optimizer has no runs, a run that did not diverge lacks the metric, or no run has a value.
     """
-    for arm in arms:
-        if not arm.runs:
-            raise ComparisonError(f"{arm.name} has no confirmation runs to judge.")
-    sign = -1.0 if measure.higher_is_better else 1.0
-    found = {arm.name: {r.seed: _value(r, measure, arm.name) for r in arm.runs if not r.diverged} for arm in arms}
+    for optimizer in optimizers:
+        if not optimizer.runs:
+            raise ComparisonError(f"{optimizer.name} has no confirmation runs to judge.")
+    sign = -1.0 if metric.higher_is_better else 1.0
+    found = {
+        optimizer.name: {r.seed: _value(r, metric, optimizer.name) for r in optimizer.runs if not r.diverged}
+        for optimizer in optimizers
+    }
     numbers = [value for values in found.values() for value in values.values()]
     if not numbers:
-        raise ComparisonError(f"No run of {', '.join(named(arms))} has a {measure.name}: every one diverged.")
+        raise ComparisonError(f"No run of {', '.join(by_name(optimizers))} has a {metric.name}: every one diverged.")
     worst = sign * max(sign * value for value in numbers)
-    if measure == LOSS:  # a network that diverged is no better than at its first evaluation
-        worst = max(worst, *(run.curve[1][0] for arm in arms for run in arm.runs if not run.diverged))
+    if metric == LOSS:  # a network that diverged is no better than at its first evaluation
+        worst = max(worst, *(run.curve[1][0] for optimizer in optimizers for run in optimizer.runs if not run.diverged))
     return {
-        arm.name: Values(
-            {run.seed: found[arm.name].get(run.seed, worst) for run in arm.runs},
-            frozenset(run.seed for run in arm.runs if run.diverged),
+        optimizer.name: Values(
+            {run.seed: found[optimizer.name].get(run.seed, worst) for run in optimizer.runs},
+            frozenset(run.seed for run in optimizer.runs if run.diverged),
         )
-        for arm in arms
+        for optimizer in optimizers
     }
 
 
-def _value(run: Run, measure: Measure, name: str) -> float:
-    if measure == LOSS:
+def _value(run: ConfirmationRun, metric: Metric, name: str) -> float:
+    if metric == LOSS:
         return float(run.score)
-    value = run.metrics.get(measure.name, np.nan)
+    value = run.metrics.get(metric.name, np.nan)
     if not np.isfinite(value):
-        raise ComparisonError(f"The run of {name} with seed {run.seed} has no {measure.name}: {value}.")
-    if measure.ratio and value <= 0:
-        raise ComparisonError(f"{measure.name} of {name} is {value} at seed {run.seed}: no ratio can be taken of it.")
-    return float(np.log(value) if measure.ratio else value)
+        raise ComparisonError(f"The run of {name} with seed {run.seed} has no {metric.name}: {value}.")
+    if metric.ratio and value <= 0:
+        raise ComparisonError(f"{metric.name} of {name} is {value} at seed {run.seed}: no ratio can be taken of it.")
+    return float(np.log(value) if metric.ratio else value)

@@ -6,15 +6,15 @@ from itertools import combinations, product
 
 import numpy as np
 
-from ravine.comparison._judge.arms import LOSS, STEPS, Arm, Measure, named
 from ravine.comparison._judge.budget import BudgetCurve, budget_of
-from ravine.comparison._judge.curse import WinnersCurse, winners_curse
+from ravine.comparison._judge.measurements import LOSS, STEPS, Metric, OptimizerRuns, by_name
+from ravine.comparison._judge.number_text import article, count, listed, number
 from ravine.comparison._judge.pair import TOO_MANY, Pair
 from ravine.comparison._judge.pairs import compare, compare_pairs
+from ravine.comparison._judge.selection_bias import SelectionBias, selection_bias_of
 from ravine.comparison._judge.target import StepsToTarget, Target, steps_to, target_of
 from ravine.comparison._judge.values import Values, values_of
-from ravine.comparison._judge.warnings import SPECIAL_CASES, Range, Warn, warnings_of
-from ravine.comparison._judge.words import article, count, listed, number
+from ravine.comparison._judge.warnings import SPECIAL_CASES, Range, WarningNote, warnings_of
 from ravine.errors import ComparisonError, OptionError, nearest
 
 
@@ -23,7 +23,7 @@ class Judgement:
     """All that a comparison says.
 
     ``target`` and ``steps`` are None and empty where the target told nothing (a warning says why). ``pairs`` has the
-    name of each measure with every arm against ``base[measure]``; ``headline`` is the measure that ``sentence`` is
+    name of each metric with every optimizer against ``base[metric]``; ``headline`` is the metric that ``sentence`` is
     about: steps to target, or else the validation loss.
     """
 
@@ -31,19 +31,19 @@ class Judgement:
     steps: Mapping[str, StepsToTarget]
     pairs: Mapping[str, Sequence[Pair]]
     base: Mapping[str, str]
-    headline: Measure
+    headline: Metric
     budget: Mapping[str, BudgetCurve]
-    curses: Mapping[str, WinnersCurse]
-    warnings: Sequence[Warn]
+    selection_bias: Mapping[str, SelectionBias]
+    warnings: Sequence[WarningNote]
     sentence: str
 
 
 def judge(
-    arms: Sequence[Arm],
+    optimizers: Sequence[OptimizerRuns],
     *,
     reference: str,
     against: str | None = None,
-    metrics: Sequence[Measure] = (),
+    metrics: Sequence[Metric] = (),
     spaces: Mapping[str, Mapping[str, Range]] | None = None,
     special_cases: Mapping[str, Sequence[str]] = SPECIAL_CASES,
     smallest: Mapping[str, float] | None = None,
@@ -53,64 +53,64 @@ def judge(
     """Judge a comparison by the protocol: target, steps, differences, warnings, words.
 
     Args:
-        arms: what was measured of each optimizer.
-        reference: the arm that the target comes from.
-        against: the arm that all are held against; None takes the best in each measure.
+        optimizers: what was measured of each optimizer.
+        reference: the optimizer that the target comes from.
+        against: the optimizer that all are held against; None takes the best in each metric.
         metrics: the numbers of the test set to compare, each with its direction.
-        spaces: arm to hyperparameter to the range it was looked for in.
+        spaces: optimizer to hyperparameter to the range it was looked for in.
         special_cases: optimizer to those it can become; see :func:`~ravine.comparison._judge.under_tuned`.
-        smallest: name of a measure to the smallest difference of interest in it.
-        alpha, power: the family-wise error of each measure, and the power that "n more seeds" must have.
+        smallest: name of a metric to the smallest difference of interest in it.
+        alpha, power: the family-wise error of each metric, and the power that "n more seeds" must have.
 
     Raises:
         ComparisonError: the measurements do not fit together.
-        OptionError: an arm or measure that was named does not exist.
+        OptionError: an optimizer or metric that was named does not exist.
     """
-    by_name = named(arms)
+    named = by_name(optimizers)
     for name in (reference, *([] if against is None else [against])):
-        if name not in by_name:
-            raise OptionError(f"There is no arm {name!r}. {nearest(name, by_name)}")
-    said: list[Warn] = []
+        if name not in named:
+            raise OptionError(f"There is no optimizer {name!r}. {nearest(name, named)}")
+    said: list[WarningNote] = []
     target, steps = None, dict[str, StepsToTarget]()
     try:
-        target = target_of(by_name[reference])
-        steps = steps_to(target, arms)
+        target = target_of(named[reference])
+        steps = steps_to(target, optimizers)
     except ComparisonError as error:
         target = None
-        said.append(Warn("target", reference, f"There is no time to target, so losses are judged. {error}"))
-    values: dict[Measure, Mapping[str, Values]] = {}
+        said.append(WarningNote("target", reference, f"There is no time to target, so losses are judged. {error}"))
+    values: dict[Metric, Mapping[str, Values]] = {}
     if steps:
         values[STEPS] = {name: found.values for name, found in steps.items()}
-    for measure in (LOSS, *metrics):
-        values[measure] = values_of(arms, measure)
-    known = [measure.name for measure in values]
+    for metric in (LOSS, *metrics):
+        values[metric] = values_of(optimizers, metric)
+    known = [metric.name for metric in values]
     for name in smallest or {}:
         if name not in (*known, STEPS.name):
-            raise OptionError(f"There is no measure {name!r} to have a smallest difference. {nearest(name, known)}")
-    said += _unpaired(arms)
+            raise OptionError(f"There is no metric {name!r} to have a smallest difference. {nearest(name, known)}")
+    said += _unpaired(optimizers)
     pairs = {
-        measure.name: compare(
-            found, measure, against=against, smallest=(smallest or {}).get(measure.name), alpha=alpha, power=power
+        metric.name: compare(
+            found, metric, against=against, smallest=(smallest or {}).get(metric.name), alpha=alpha, power=power
         )
-        for measure, found in values.items()
+        for metric, found in values.items()
     }
     headline = STEPS if steps else LOSS
-    base = {name: held[0].second if held else arms[0].name for name, held in pairs.items()}
-    curses = {arm.name: curse for arm in arms if (curse := winners_curse(arm)) is not None}
+    base = {name: held[0].second if held else optimizers[0].name for name, held in pairs.items()}
+    biases = {optimizer.name: bias for optimizer in optimizers if (bias := selection_bias_of(optimizer)) is not None}
     return Judgement(
         target,
         steps,
         pairs,
         base,
         headline,
-        budget_of(arms),
-        curses,
-        [*said, *warnings_of(arms, spaces, special_cases)],
+        budget_of(optimizers),
+        biases,
+        [*said, *warnings_of(optimizers, spaces, special_cases)],
         overall(
             _with_losses(pairs[headline.name], base[headline.name], values[LOSS], against, alpha),
             base[headline.name],
             steps,
-            [arm.name for arm in arms if all(run.diverged for run in arm.runs)],
+            [optimizer.name for optimizer in optimizers if all(run.diverged for run in optimizer.runs)],
         ),
     )
 
@@ -120,7 +120,7 @@ def _with_losses(
 ) -> list[Pair]:
     """The pairs for the sentence: where the steps show nothing and the losses very clearly do, the losses speak.
 
-    Half of the reference's own runs miss the target by its definition, so an arm that never reaches it may still not
+    Half of the reference's own runs miss the target by its definition, so an optimizer that never reaches it may still not
     differ in steps. The losses are held to a fifth of alpha: with both, a tie is kept in all but 1.2 alpha.
     """
     if not pairs:
@@ -130,7 +130,7 @@ def _with_losses(
     sure = {}
     for pair in compare_pairs(losses, family, LOSS, alpha=alpha / 5):
         if base in (pair.first, pair.second) and pair.kind != "no difference shown":
-            seen = pair if pair.second == base else pair.turned
+            seen = pair if pair.second == base else pair.reversed
             sure[seen.first] = seen
     return [sure.get(pair.first, pair) if pair.kind == "no difference shown" else pair for pair in pairs]
 
@@ -153,7 +153,7 @@ def overall(
         who = f"{listed([base, *names])} are within noise of each other"
         if len(names) > 1:
             who = f"{listed(names)} are within noise of {base}"
-        said.append(f"{who}: {_settling(ties)}.")
+        said.append(f"{who}: {_seeds_text(ties)}.")
     elif pairs and not steps and all(pair.kind == "worse" for pair in pairs):
         said.append(f"{base} is best.")
     elif pairs and steps and all(pair.kind == "worse" for pair in pairs):
@@ -170,12 +170,12 @@ def overall(
     return " ".join(said)
 
 
-def _settling(ties: Sequence[Pair]) -> str:
+def _seeds_text(ties: Sequence[Pair]) -> str:
     """What it would take to decide, for the easiest of the pairs and for the hardest."""
     easiest, *_, hardest = sorted([*ties, *ties], key=lambda pair: pair.more_seeds or 0)
     least, most = easiest.more_seeds or 0, hardest.more_seeds or 0
     if least == most or hardest.smallest is not None:
-        return hardest.settling
+        return hardest.seeds_text
     if least > TOO_MANY:
         return f"more than {TOO_MANY:,} more seeds would be needed to settle it"
     ends = f"{least:,} to {most:,}" if most <= TOO_MANY else f"{least:,} to more than {TOO_MANY:,}"
@@ -183,19 +183,19 @@ def _settling(ties: Sequence[Pair]) -> str:
 
 
 def _differing(pairs: Sequence[Pair], steps: Mapping[str, StepsToTarget], base: str, base_is_said: bool) -> str:
-    """What the arms that differ from the base lose or gain, in one sentence without its full stop."""
+    """What the optimizers that differ from the base lose or gain, in one sentence without its full stop."""
     lost = [pair.first for pair in pairs if pair.kind == "worse" and pair.first in steps]
     never = [name for name in lost if len(steps[name].missed) == len(steps[name].steps)]
     rest = [pair for pair in pairs if pair.first not in never]
     parts = []
     if 0 < len(rest) <= 3:
-        parts += [f"{pair.first} {pair.size}" for pair in rest]
-    for kind, measure in product(("better", "worse"), (STEPS, LOSS)):
-        group = [pair for pair in rest if pair.kind == kind and pair.measure == measure]
+        parts += [f"{pair.first} {pair.effect_text}" for pair in rest]
+    for kind, metric in product(("better", "worse"), (STEPS, LOSS)):
+        group = [pair for pair in rest if pair.kind == kind and pair.metric == metric]
         if len(rest) > 3 and group:
             parts.append(f"{listed([pair.first for pair in group])} {_range(group)}")
     if parts and not base_is_said:
-        parts[-1] += f" {'of' if rest[-1].measure.ratio else 'than'} {base}"
+        parts[-1] += f" {'of' if rest[-1].metric.ratio else 'than'} {base}"
     if never:
         runs = len(steps[never[0]].steps)
         parts.append(f"{listed(never)} never reached the target in {count(runs, 'run')}{' each' * (len(never) > 1)}")
@@ -203,28 +203,28 @@ def _differing(pairs: Sequence[Pair], steps: Mapping[str, StepsToTarget], base: 
 
 
 def _range(group: Sequence[Pair]) -> str:
-    """The differences of several arms that are all better, or all worse: ``need 2.1 to 2.9 times the steps``."""
-    sizes = sorted(pair.times if pair.measure.ratio else abs(pair.difference) for pair in group)
+    """The differences of several optimizers that are all better, or all worse: ``need 2.1 to 2.9 times the steps``."""
+    sizes = sorted(pair.ratio if pair.metric.ratio else abs(pair.difference) for pair in group)
     ends = " to ".join(dict.fromkeys(number(size) for size in (sizes[0], sizes[-1])))
-    measure, many = group[0].measure, len(group) > 1
-    if measure.ratio:
-        noun = "steps" if measure == STEPS else measure.name
+    metric, many = group[0].metric, len(group) > 1
+    if metric.ratio:
+        noun = "steps" if metric == STEPS else metric.name
         return f"{'need' if many else 'needs'} {ends} times the {noun}"
     side = "higher" if group[0].difference > 0 else "lower"
-    return f"{'have' if many else 'has'} {article(measure.name)} {ends} {side}"
+    return f"{'have' if many else 'has'} {article(metric.name)} {ends} {side}"
 
 
-def _unpaired(arms: Sequence[Arm]) -> list[Warn]:
-    """A warning for each arm with seeds that another lacks: they cannot be paired."""
-    everywhere = set.intersection(*(set(arm.seeds) for arm in arms))
+def _unpaired(optimizers: Sequence[OptimizerRuns]) -> list[WarningNote]:
+    """A warning for each optimizer with seeds that another lacks: they cannot be paired."""
+    everywhere = set.intersection(*(set(optimizer.seeds) for optimizer in optimizers))
     return [
-        Warn(
+        WarningNote(
             "seeds",
-            arm.name,
-            f"{count(len(arm.seeds) - len(everywhere), 'seed')} of {arm.name} "
-            f"{'was' if len(arm.seeds) - len(everywhere) == 1 else 'were'} not run with every other arm; "
+            optimizer.name,
+            f"{count(len(optimizer.seeds) - len(everywhere), 'seed')} of {optimizer.name} "
+            f"{'was' if len(optimizer.seeds) - len(everywhere) == 1 else 'were'} not run with every other optimizer; "
             "a seed counts only where it can be paired.",
         )
-        for arm in arms
-        if set(arm.seeds) - everywhere
+        for optimizer in optimizers
+        if set(optimizer.seeds) - everywhere
     ]

@@ -1,40 +1,12 @@
-"""Shows what a study found: a page of HTML, a text for papers, and pictures.
+"""Shows what a study found: a page of HTML, a text for papers, pictures, and a table on the terminal.
 
-figures.py   the numbers behind every figure, and the sentence that explains it; page, text and pictures draw the same
-formulas.py  what one step of each optimizer computes
-page.py      report.html; charts.py has what its script draws, tables.py, trials.py and described.py what it writes
-pictures.py  the figures as PNGs; rows.py those with a row for each optimizer, looks.py what they share
-markdown.py  the report as text; results.py its table, protocol.py how it was made, markup.py what is never obeyed
+report_data.py        everything that is shown, computed once; all others only draw it
+figure_data.py        the numbers behind the figures; optimizer_formulas.py what one step of each optimizer computes
+explanations.py       the sentence beside each figure; protocol_text.py and declaration.py how the study was made
+result_table.py       the table of results; report_tables.py the numbers of every figure; trial_table.py all trainings
+report_page.py        report.html; chart_data.py has what its script draws
+markdown_report.py    report.md; markdown_syntax.py keeps names from being obeyed
+figure_pngs.py        the figures: line_figures.py, and forest_plots.py with a row for each optimizer; figure_style.py
+terminal_report.py    the table and the sentences on a terminal
+report_files.py       all files of a report
 """
-
-from pathlib import Path
-
-from ravine import _files as files
-from ravine.comparison._judge import Judgement
-from ravine.comparison._study.result import Result
-
-
-def write(result: Result, judgement: Judgement, folder: Path) -> list[Path]:
-    """Write report.md, report.html and the pictures into a folder that exists, and return their paths.
-
-    The numbers come first: where a picture fails, the text is there.
-
-    Raises:
-        OptionError: a file cannot be written.
-    """
-    # neither pictures nor page are needed by those who only ask for numbers
-    from ravine.comparison._report.markdown import text
-    from ravine.comparison._report.page import page
-    from ravine.comparison._report.pictures import pictures
-
-    written = []
-
-    def put(name: str, content: bytes) -> None:
-        files.write(folder / name, content)
-        written.append(folder / name)
-
-    put("report.md", text(result, judgement).encode())
-    put("report.html", page(result, judgement))
-    for name, content in pictures(result, judgement).items():
-        put(name, content)
-    return written

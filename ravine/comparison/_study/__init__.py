@@ -1,9 +1,12 @@
 """A comparison as a study: declared before it runs, cut into trials that can run anywhere, kept in a store.
 
-space.py      search spaces and the points in them
-spec.py       everything that decides a study, with a hash
-trial.py      one training: a pure function of (spec, point, seed)
-protocol.py   which trials are needed, from those that are done
-store.py      trials in an Optuna study: a file, or a database that many machines share
-worker.py     takes trials from the store and runs them
+spaces.py         points in search spaces, and the file that declares spaces
+study_spec.py     everything that decides a study, with a hash; declare.py makes it, code_versions.py guards the code
+trial.py          one training: a pure function of (spec, point, seed)
+stages.py         which trials are needed, from the results there are
+store.py          trials in an Optuna study: a file (study_journal.py), or a database that many machines share
+trial_worker.py   takes trials from the store and runs them; local_workers.py starts such processes here
+step_seconds.py   what one step takes
+location.py       where a study is kept and where its report goes
+study_record.py   what was declared and what the trials gave, as the judgement takes it
 """

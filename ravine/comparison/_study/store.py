@@ -1,7 +1,7 @@
 """Trials in an Optuna study: in a journal file, or in a database that many machines share.
 
-A trial is claimed by being in the store as running, and stays claimed as long as its worker says that it lives. Since a
-trial is a pure function, one that was claimed twice is only done twice.
+A trial is claimed by being in the store as running, and stays claimed as long as its worker shows that it is alive.
+Since a trial is a pure function, one that was claimed twice is only done twice.
 """
 
 from __future__ import annotations
@@ -10,22 +10,23 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ravine import _files as files
-from ravine.comparison._study.spec import Spec
-from ravine.comparison._study.trial import Job, Outcome
+from ravine.comparison._study.storage_errors import storage_errors, without_password
+from ravine.comparison._study.study_journal import StudyJournal
+from ravine.comparison._study.study_spec import StudySpec
+from ravine.comparison._study.trial import Trial, TrialResult
 from ravine.errors import DataError, OptionError
 
-_SPEC, _KEY, _OUTCOME, _LIFE = "ravine spec", "ravine key", "ravine outcome", "ravine life"
-#: Seconds between two signs of life of a worker, and after how many without one its trial is taken up by another.
-BEAT, STALE = 3.0, 15.0
+_SPEC, _KEY, _RESULT, _HEARTBEAT = "ravine spec", "ravine key", "ravine result", "ravine heartbeat"
+#: Seconds between two heartbeats of a worker, and after how many without one its trial is taken up by another.
+HEARTBEAT, STALE = 3.0, 15.0
 #: Seconds after which the lock of a journal file is taken from whoever holds it; writing a line takes milliseconds.
 LOCK = 10
-_DATABASES = ("postgresql://", "sqlite:///", "mysql://")
 
 
 class Store:
@@ -34,107 +35,152 @@ class Store:
     Args:
         name: the study's name.
         where: a URL that Optuna knows (``postgresql://...``, ``sqlite:///...``), or the path of a journal file.
+        heartbeat, stale, lock: seconds, as above.
+        clock: tells the time in seconds.
 
     Raises:
         OptionError: the name cannot be one.
         DataError: the storage cannot be reached.
     """
 
-    def __init__(self, name: str, where: str | Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        where: str | Path,
+        *,
+        heartbeat: float = HEARTBEAT,
+        stale: float = STALE,
+        lock: int = LOCK,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.name, self.where = files.run_name(name), str(where)
-        self._storage = _open(where)
+        self.heartbeat, self._stale_after, self._clock = heartbeat, stale, clock
+        self._journal: StudyJournal | None = None
+        with self._errors():
+            self._storage = self._open(lock)
         self._study: Any = None
-        self._kept: dict[int, tuple[str, Outcome] | None] = {}  # of trials that are finished: they do not change
-        self._seen: dict[int, tuple[Any, float]] = {}  # signs of life of others, and when this process saw them change
+        self._finished: dict[int, tuple[str, TrialResult] | None] = {}  # by number: they do not change any more
+        self._beats: dict[int, tuple[Any, float]] = {}  # heartbeats of others, and when this process saw them change
+
+    def __repr__(self) -> str:
+        return f"Store({self.name!r}, {without_password(self.where)!r})"
+
+    def _open(self, lock: int) -> Any:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        if "://" in self.where:
+            return optuna.storages.RDBStorage(self.where.replace("postgresql://", "postgresql+psycopg://", 1))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # experimental, Optuna says
+            # A worker that is killed while it writes leaves its lock: others wait so long for it.
+            self._journal = StudyJournal(self.where, lock)
+            return optuna.storages.JournalStorage(self._journal)
+
+    def _errors(self) -> Any:
+        """What the storage raises as an error of ours, with the line of a journal that led to it."""
+        return storage_errors(self.where, lambda: "" if self._journal is None else f", line {self._journal.line},")
 
     # --- the spec ------------------------------------------------------------------------------------------------
 
-    def begin(self, spec: Spec) -> None:
-        """Make the study, or go on with the one of that name.
+    def create(self, spec: StudySpec) -> None:
+        """Make the study, or open the one of that name if it has the same spec.
 
         Raises:
             OptionError: there is one with another spec; what differs is said, and nothing is changed.
+            DataError: there is one that another version of Ravine wrote.
         """
         import optuna
 
-        with _reached(self.where):
+        with self._errors():
             self._study = optuna.create_study(study_name=self.name, storage=self._storage, load_if_exists=True)
-            kept = self._study.user_attrs.get(_SPEC)
-            if kept is None:
+            stored = self._study.user_attrs.get(_SPEC)
+            if stored is None:
                 self._study.set_user_attr(_SPEC, spec.to_json())
-                kept = self._study.user_attrs[_SPEC]
-        if kept != spec.to_json():
-            lines = "; ".join(spec.differences(Spec.from_json(kept)))
+                stored = self._study.user_attrs[_SPEC]
+        if stored != spec.to_json():
+            lines = "; ".join(spec.differences(StudySpec.from_json(stored)))
             raise OptionError(
                 f"The study {self.name!r} was made with another spec: {lines}. Name another study, or ask for the same."
             )
 
-    def spec(self) -> Spec:
+    def spec(self) -> StudySpec:
         """The spec of the study of that name.
 
         Raises:
             OptionError: there is no such study.
+            DataError: another version of Ravine wrote it.
         """
         import optuna
 
-        with _reached(self.where):
+        with self._errors():
             try:
                 self._study = optuna.load_study(study_name=self.name, storage=self._storage)
             except KeyError:
                 known = sorted(optuna.get_all_study_names(self._storage))
                 raise OptionError(
-                    f"There is no study {self.name!r} in {hidden(self.where)}. It has {', '.join(known) or 'none'}."
+                    f"There is no study {self.name!r} in {without_password(self.where)}. "
+                    f"It has {', '.join(known) or 'none'}."
                 ) from None
-            kept = self._study.user_attrs.get(_SPEC)
-        if kept is None:
+            stored = self._study.user_attrs.get(_SPEC)
+        if stored is None:
             raise OptionError(f"The study {self.name!r} was not made by ravine compare.")
-        return Spec.from_json(kept)
+        return StudySpec.from_json(stored)
 
-    def keep(self, name: str, value: Any) -> None:
+    def set_attribute(self, name: str, value: Any) -> None:
         """Keep something about the whole study: what JSON can hold."""
-        with _reached(self.where):
+        with self._errors():
             self._study.set_user_attr(f"ravine {name}", value)
 
-    def kept(self, name: str) -> Any:
+    def attribute(self, name: str) -> Any:
         """What was kept under that name, or None."""
-        with _reached(self.where):
+        with self._errors():
             return self._study.user_attrs.get(f"ravine {name}")
 
     def close(self) -> None:
-        """Part from a database; a journal file is open only while it is used."""
+        """Close the connections to a database; a journal file is open only while it is used."""
         self._storage.remove_session()
-        engine = getattr(self._storage, "engine", None) or getattr(
-            getattr(self._storage, "_backend", None), "engine", None
-        )
+        engine = getattr(self._storage, "engine", None)
         if engine is not None:
             engine.dispose()
 
     # --- trials --------------------------------------------------------------------------------------------------
 
-    def done(self) -> dict[str, Outcome]:
-        """The outcomes there are, by key."""
-        found: dict[str, Outcome] = {}
+    def results(self) -> dict[str, TrialResult]:
+        """The results there are, by the keys of their trials.
+
+        Raises:
+            DataError: the storage cannot be reached, or a result is damaged.
+        """
+        by_key: dict[str, TrialResult] = {}
         for t in self._trials():
-            if t.number not in self._kept and t.state.is_finished():
-                about = t.user_attrs
-                whole = _KEY in about and _OUTCOME in about
-                self._kept[t.number] = (about[_KEY], Outcome.of_tree(about[_OUTCOME])) if whole else None
-            kept = self._kept.get(t.number)
-            if kept is not None:
-                found.setdefault(*kept)
-        return found
+            if t.number not in self._finished and t.state.is_finished():
+                self._finished[t.number] = self._result(t)
+            finished = self._finished.get(t.number)
+            if finished is not None:
+                by_key.setdefault(*finished)
+        return by_key
+
+    def _result(self, trial: Any) -> tuple[str, TrialResult] | None:
+        attributes = trial.user_attrs
+        if _KEY not in attributes or _RESULT not in attributes:
+            return None
+        try:
+            return attributes[_KEY], TrialResult.from_tree(attributes[_RESULT])
+        except DataError as error:
+            raise DataError(f"{without_password(self.where)}, trial {trial.number}: {error}") from error
 
     def _trials(self) -> list[Any]:
-        with _reached(self.where):
-            found: list[Any] = self._study.get_trials(deepcopy=False)
-        return found
+        with self._errors():
+            trials: list[Any] = self._study.get_trials(deepcopy=False)
+        return trials
 
-    def claim(self, jobs: Iterable[Job], spec: Spec) -> tuple[Job, Claim] | None:
-        """One of the jobs that nobody works on, claimed; None if there is none.
+    def claim(self, trials: Iterable[Trial], spec: StudySpec) -> tuple[Trial, Claim] | None:
+        """One of the trials that nobody works on, claimed; None if there is none.
 
-        A job whose worker has shown no sign of life for ``STALE`` seconds is free again.
+        A trial whose worker has shown no sign of life for ``stale`` seconds is free again.
         """
-        wanted = {job.key(spec): job for job in jobs}
+        wanted = {trial.key(spec): trial for trial in trials}
         taken = set()
         for t in self._trials():
             key = t.user_attrs.get(_KEY)
@@ -146,77 +192,85 @@ class Store:
         free = next((key for key in wanted if key not in taken), None)
         if free is None:
             return None
-        with _reached(self.where):
-            claim = Claim(self, self._begun(free, wanted[free], spec))
-        if self._earlier(free, claim.id):
-            claim.drop()
+        with self._errors():
+            claim = Claim(self, self._started(free, wanted[free], spec))
+            number = self._storage.get_trial_number_from_id(claim.id)
+        if self._claimed_earlier(free, number):
+            claim.release()
             return None
         return wanted[free], claim
 
-    def _begun(self, key: str, job: Job, spec: Spec) -> int:
-        """A new trial of the job, running, in one write; its point stands where Optuna and its dashboard look for it."""
+    def _started(self, key: str, trial: Trial, spec: StudySpec) -> int:
+        """Optuna's id of a new running trial, made in one write; its point stands where Optuna and its dashboard look."""
         import optuna
 
         params: dict[str, float] = {}
         distributions: dict[str, optuna.distributions.BaseDistribution] = {}
-        for name, value in job.point.items():
-            space = spec.arm(job.label).space[name]
-            low, high = min(space.low, value), max(space.high, value)  # widened, perhaps
-            params[f"{job.label} {name}"] = value
-            distributions[f"{job.label} {name}"] = optuna.distributions.FloatDistribution(
+        for name, value in trial.point.items():
+            space = spec.config(trial.label).space[name]
+            low, high = min(space.low, value), max(space.high, value)  # expanded, perhaps
+            params[f"{trial.label} {name}"] = value
+            distributions[f"{trial.label} {name}"] = optuna.distributions.FloatDistribution(
                 low, high, log=space.scale == "log"
             )
-        about = {_KEY: key, "optimizer": job.label, "seed": job.seed, "kind": job.kind}
-        trial = optuna.trial.create_trial(
-            state=optuna.trial.TrialState.RUNNING, params=params, distributions=distributions, user_attrs=about
+        attributes = {_KEY: key, "optimizer": trial.label, "seed": trial.seed, "kind": trial.kind}
+        template = optuna.trial.create_trial(
+            state=optuna.trial.TrialState.RUNNING, params=params, distributions=distributions, user_attrs=attributes
         )
-        storage = self._storage
-        found: int = storage.create_new_trial(storage.get_study_id_from_name(self.name), template_trial=trial)
-        return found
+        made: int = self._storage.create_new_trial(self._study_id(), template_trial=template)
+        return made
 
-    def _earlier(self, key: str, number: int) -> bool:
-        """Whether another worker has taken the same job before."""
-        others = (t for t in self._trials() if t.user_attrs.get(_KEY) == key and t._trial_id < number)
-        return any(_OUTCOME in t.user_attrs or (t.state.name == "RUNNING" and not self._stale(t)) for t in others)
+    def _study_id(self) -> int:
+        study_id: int = self._storage.get_study_id_from_name(self.name)
+        return study_id
+
+    def _claimed_earlier(self, key: str, number: int) -> bool:
+        """Whether another worker has claimed the same trial before."""
+        others = (t for t in self._trials() if t.user_attrs.get(_KEY) == key and t.number < number)
+        return any(_RESULT in t.user_attrs or (t.state.name == "RUNNING" and not self._stale(t)) for t in others)
 
     def _stale(self, trial: Any) -> bool:
         """Whether a trial's worker has been silent for long, by this process's own clock."""
-        life, now = trial.user_attrs.get(_LIFE), time.monotonic()
-        before = self._seen.get(trial.number)
-        if before is None or before[0] != life:
-            self._seen[trial.number] = (life, now)
+        beat, now = trial.user_attrs.get(_HEARTBEAT), self._clock()
+        before = self._beats.get(trial.number)
+        if before is None or before[0] != beat:
+            self._beats[trial.number] = (beat, now)
             return False
-        return now - before[1] > STALE
+        return now - before[1] > self._stale_after
 
     def _give_up(self, trial: Any) -> None:
         import optuna
 
         with suppress(Exception):  # another worker may have done so already
-            self._storage.set_trial_state_values(trial._trial_id, optuna.trial.TrialState.FAIL)
+            number = self._storage.get_trial_id_from_study_id_trial_number(self._study_id(), trial.number)
+            self._storage.set_trial_state_values(number, optuna.trial.TrialState.FAIL)
 
 
 class Claim:
     """A trial that this process works on; ``id`` is Optuna's."""
 
     def __init__(self, store: Store, id: int) -> None:
-        self.id, self._store, self._storage, self._beats = id, store, store._storage, 0
+        self.id, self._store, self._storage, self._count = id, store, store._storage, 0
 
-    def live(self) -> None:
-        """A sign of life."""
-        self._beats += 1
-        self._storage.set_trial_user_attr(self.id, _LIFE, f"{os.getpid()}.{self._beats}")
+    def __repr__(self) -> str:
+        return f"Claim({self.id} of {self._store!r})"
+
+    def beat(self) -> None:
+        """Show that this process is alive."""
+        self._count += 1
+        self._storage.set_trial_user_attr(self.id, _HEARTBEAT, f"{os.getpid()}.{self._count}")
 
     @contextmanager
-    def alive(self) -> Iterator[None]:
-        """Signs of life from a thread of their own while something runs."""
+    def heartbeats(self) -> Iterator[None]:
+        """Heartbeats from a thread of their own while something runs."""
         over = threading.Event()
 
-        def beat() -> None:
-            while not over.wait(BEAT):
+        def keep_beating() -> None:
+            while not over.wait(self._store.heartbeat):
                 with suppress(Exception):  # a storage that cannot be reached now may be so later
-                    self.live()
+                    self.beat()
 
-        thread = threading.Thread(target=beat, daemon=True)
+        thread = threading.Thread(target=keep_beating, daemon=True)
         thread.start()
         try:
             yield
@@ -224,82 +278,22 @@ class Claim:
             over.set()
             thread.join()
 
-    def finish(self, outcome: Outcome) -> None:
-        """Keep what the training gave."""
+    def finish(self, result: TrialResult) -> None:
+        """Keep what the trial gave."""
         import optuna
 
         states = optuna.trial.TrialState
         # Given up as dead, perhaps, and done by somebody else.
-        with _reached(self._store.where), suppress(optuna.exceptions.UpdateFinishedTrialError):
-            self._storage.set_trial_user_attr(self.id, _OUTCOME, outcome.tree())
-            if outcome.error:
+        with self._store._errors(), suppress(optuna.exceptions.UpdateFinishedTrialError):
+            self._storage.set_trial_user_attr(self.id, _RESULT, result.to_tree())
+            if result.error:
                 self._storage.set_trial_state_values(self.id, states.FAIL)
             else:
-                self._storage.set_trial_state_values(self.id, states.COMPLETE, [outcome.score])
+                self._storage.set_trial_state_values(self.id, states.COMPLETE, [result.score])
 
-    def drop(self) -> None:
-        """Not to be done here."""
+    def release(self) -> None:
+        """Give the trial back: it is free for others."""
         import optuna
 
         with suppress(Exception):
             self._storage.set_trial_state_values(self.id, optuna.trial.TrialState.PRUNED)
-
-
-def hidden(where: str) -> str:
-    """A storage's URL without its password."""
-    scheme, found, rest = where.partition("://")
-    user, at, place = rest.rpartition("@")
-    return f"{scheme}://{user.partition(':')[0]}@{place}" if found and at else where
-
-
-def check(where: str) -> None:
-    """Refuse what is neither the URL of a database nor a path.
-
-    Raises:
-        OptionError: it is not.
-    """
-    if not where or ("://" in where and not where.startswith(_DATABASES)):
-        forms = ", ".join(f"{name}..." for name in _DATABASES)
-        raise OptionError(f"{hidden(where)!r} is no storage: give {forms} or the path of a journal file.")
-
-
-def _open(where: str | Path) -> Any:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with _reached(str(where)):
-        if isinstance(where, str) and "://" in where:
-            if where.startswith("postgresql://"):
-                where = where.replace("postgresql://", "postgresql+psycopg://", 1)
-            return optuna.storages.RDBStorage(where)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # experimental, Optuna says
-            from ravine.comparison._study.journal import journal
-
-            # A worker that is killed while it writes leaves its lock: others wait so long for it.
-            return optuna.storages.JournalStorage(journal(str(where), LOCK))
-
-
-@contextmanager
-def _reached(where: str) -> Iterator[None]:
-    """What a storage raises that cannot be used, as an error of ours."""
-    try:
-        yield
-    except (OptionError, DataError):
-        raise
-    except ImportError as error:
-        raise DataError(
-            f"The storage {hidden(where)} needs a database driver that is not installed; for PostgreSQL "
-            "pip install 'ravine[postgresql]'."
-        ) from error
-    except (ValueError, KeyError) as error:  # what Optuna's reader raises for lines it cannot read
-        raise DataError(
-            f"The storage {hidden(where)} is no journal of trials, or it is damaged: {error}. Name another."
-        ) from error
-    except OSError as error:
-        raise DataError(f"The storage {hidden(where)} cannot be used: {error.strerror or error}.") from error
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] not in ("sqlalchemy", "psycopg", "optuna"):
-            raise
-        line = str(error).strip().partition("\n")[0]
-        raise DataError(f"The storage {hidden(where)} cannot be reached: {line}") from error

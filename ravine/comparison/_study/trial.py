@@ -13,39 +13,44 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from ravine.comparison._study.spec import TUNING_SEED, ArmSpec, Spec
-from ravine.comparison._threads import one_thread
-from ravine.optim import _spec as specs
+from ravine._one_thread import one_thread
+from ravine.comparison._study.study_spec import TUNING_SEED, StudySpec
+from ravine.errors import DataError
+from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Data, Task
 from ravine.tasks._starts import starts
-from ravine.train import Batches, Callback, Learner, StopOnNaN
+from ravine.train import Batches, Callback, Fit, Learner, StopOnNaN
 
 _VALIDATION_SHARE = 0.2  # of the rows of the training data
-Kind = Literal["tune", "confirm"]
+Kind = Literal["tune", "final"]
 
 
-@dataclass(frozen=True)
-class Job:
-    """A training that is needed: which optimizer, at which point, with which seed; only ``confirm`` reads test data."""
+@dataclass(frozen=True, repr=False)
+class Trial:
+    """A training: which optimizer, at which point, with which seed; only ``final`` reads the test data."""
 
     label: str
     point: Mapping[str, float]
     seed: int
     kind: Kind
 
-    def key(self, spec: Spec) -> str:
-        """The name of this training: the same for the same spec, point and seed."""
+    def __repr__(self) -> str:
+        point = ", ".join(f"{name}={value:.4g}" for name, value in self.point.items())
+        return f"Trial({self.label!r}, {self.kind}, seed {self.seed}{', ' * bool(point)}{point})"
+
+    def key(self, spec: StudySpec) -> str:
+        """The name of this trial: the same for the same spec, point and seed."""
         return _key(spec.hash, self.label, tuple(sorted(self.point.items())), self.seed, self.kind)
 
 
-@lru_cache(100_000)  # every look at a study asks for all of them
+@lru_cache(100_000)  # whoever asks how far a study is asks for all of them
 def _key(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a training gave.
+@dataclass(frozen=True, repr=False)
+class TrialResult:
+    """What a trial gave.
 
     Attributes:
         score: the validation loss at the end; infinite if it diverged.
@@ -66,7 +71,12 @@ class Outcome:
     seconds: float = math.nan
     error: str = ""
 
-    def tree(self) -> dict[str, Any]:
+    def __repr__(self) -> str:
+        state = "failed" if self.error else "diverged" if self.diverged else f"score {self.score:.4g}"
+        metrics = "".join(f", {name} {value:.4g}" for name, value in self.metrics.items())
+        return f"TrialResult({state}, {len(self.steps)} evaluations{metrics})"
+
+    def to_tree(self) -> dict[str, Any]:
         """For JSON, which has no number for what is not finite."""
         return {
             "score": _finite(self.score),
@@ -80,30 +90,37 @@ class Outcome:
         }
 
     @classmethod
-    def of_tree(cls, tree: Mapping[str, Any]) -> Outcome:
-        """The outcome of :meth:`tree`."""
+    def from_tree(cls, tree: Mapping[str, Any]) -> TrialResult:
+        """The result of :meth:`to_tree`.
+
+        Raises:
+            DataError: it is none.
+        """
 
         def number(value: float | None) -> float:
-            return math.nan if value is None else value
+            return math.nan if value is None else float(value)
 
-        return cls(
-            score=math.inf if tree["score"] is None else tree["score"],
-            steps=tuple(tree["steps"]),
-            losses=tuple(number(v) for v in tree["losses"]),
-            diverged=tree["diverged"],
-            metrics={k: number(v) for k, v in tree["metrics"].items()},
-            watch={k: number(v) for k, v in tree["watch"].items()},
-            seconds=number(tree["seconds"]),
-            error=tree["error"],
-        )
+        try:
+            return cls(
+                score=math.inf if tree["score"] is None else float(tree["score"]),
+                steps=tuple(tree["steps"]),
+                losses=tuple(number(v) for v in tree["losses"]),
+                diverged=bool(tree["diverged"]),
+                metrics={k: number(v) for k, v in tree["metrics"].items()},
+                watch={k: number(v) for k, v in tree["watch"].items()},
+                seconds=number(tree["seconds"]),
+                error=str(tree["error"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"The result of a trial is damaged: {type(error).__name__}: {error}") from error
 
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def parted(task: Task, seed: int) -> tuple[Task, Data]:
-    """The task with a part of its training rows kept apart, and that part. A test function has no rows to keep.
+def validation_split(task: Task, seed: int) -> tuple[Task, Data]:
+    """The task without a fifth of its training rows, and those rows. A test function has no rows to hold out.
 
     Which rows is decided by the seed: how good an optimizer seems depends on the choice of the data as much as on the
     first weights, so the noise between seeds has to cover it (Bouthillier et al., 2021,
@@ -112,42 +129,47 @@ def parted(task: Task, seed: int) -> tuple[Task, Data]:
     if task.surface is not None:
         return task, task.train
     order = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(seed))
-    kept = max(1, round(len(order) * _VALIDATION_SHARE))
-    valid, train = (Data(task.train.inputs[rows], task.train.targets[rows]) for rows in (order[:kept], order[kept:]))
+    held_out = max(1, round(len(order) * _VALIDATION_SHARE))
+    valid, train = (
+        Data(task.train.inputs[rows], task.train.targets[rows]) for rows in (order[:held_out], order[held_out:])
+    )
     return replace(task, train=train), valid
 
 
-def run(spec: Spec, task: Task, job: Job) -> Outcome:
-    """Train. ``task`` is the spec's, loaded once for many trainings.
+def run(spec: StudySpec, task: Task, trial: Trial, optimizer: OptimizerSpec) -> TrialResult:
+    """Train. ``task`` and ``optimizer`` are the spec's, made once for many trials.
 
     Whatever a task or an optimizer raises is raised here, and is the trial's failure.
     """
-    training, valid = parted(task, job.seed)
-    contender = contender_of(spec.arm(job.label), job.point, task, spec.versions)
+    training, valid = validation_split(task, trial.seed)
     curve = _Curve(training.in_order(valid), spec)
     learn = training.learner(
-        contender.build, seed=job.seed, model=_model(task, job.seed), callbacks=[StopOnNaN(), curve], quiet=True
+        optimizer.at(trial.point).build,
+        seed=trial.seed,
+        model=_model(task, trial.seed),
+        callbacks=[StopOnNaN(), curve],
+        quiet=True,
     )
     learn.valid = None
     epochs = -(-spec.steps // training.steps_per_epoch)
     with one_thread(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(job.seed)  # dropout and the like: the same for all optimizers
+        torch.manual_seed(trial.seed)  # dropout and the like: the same for all optimizers
         learn.fit(epochs, schedule=spec.schedule or None)
         losses = learn.recorder.losses
         finite = bool(len(losses)) and math.isfinite(losses[-1]) and all(map(math.isfinite, curve.losses))
         finite = finite and bool(curve.losses)
         metrics: dict[str, float] = {}
-        if job.kind == "confirm" and finite:
+        if trial.kind == "final" and finite:
             metrics = learn.validate(training.in_order(task.test))
             metrics["test_loss"] = metrics.pop("valid_loss")
     seconds = sum(float(part.sum()) for part in learn.recorder.seconds.values()) / max(1, len(losses))
-    return Outcome(
+    return TrialResult(
         score=curve.losses[-1] if finite else math.inf,
         steps=tuple(curve.steps),
         losses=tuple(curve.losses),
         diverged=not finite,
         metrics=metrics,
-        watch=_ratios(learn),
+        watch=_update_ratios(learn),
         seconds=seconds,
     )
 
@@ -162,18 +184,12 @@ def _model(task: Task, seed: int) -> nn.Module:
     return model
 
 
-def contender_of(
-    arm: ArmSpec, point: Mapping[str, float], task: Task, versions: Mapping[str, str] | None = None
-) -> specs.OptimizerSpec:
-    """The optimizer of an arm at a point of its space; ``versions`` are the spec's, for files of the user's own."""
-    return specs.at(specs.parse(arm.label, task.name, None, versions), point)
-
-
-def _ratios(learn: Learner) -> dict[str, float]:
+def _update_ratios(learn: Learner) -> dict[str, float]:
     """The median over the run of update over parameter, by parameter; of optimizers that are watched."""
-    history = learn.evidence().history
-    if not len(history):
+    watch = getattr(learn.optimizer, "watch", None)
+    if watch is None or not watch.on or not len(watch.history):
         return {}
+    history = watch.history
     ratio = torch.from_numpy(history.ratio).nan_to_num(0.0, 0.0, 0.0)
     names = [name for name, p in learn.model.named_parameters() if p.requires_grad]
     fitting = len(names) == len(history.names)  # a user's optimizer may leave some alone
@@ -181,17 +197,18 @@ def _ratios(learn: Learner) -> dict[str, float]:
 
 
 class _Curve(Callback):
-    """Measures the model so often on the validation rows, and ends the fit after the spec's steps."""
+    """Measures the validation loss now and then, and ends the fit after the spec's steps."""
 
-    def __init__(self, valid: Batches, spec: Spec) -> None:
+    def __init__(self, valid: Batches, spec: StudySpec) -> None:
         self.valid, self.total = valid, spec.steps
         self.every = max(1, spec.steps // spec.evaluations)
         self.steps: list[int] = []
         self.losses: list[float] = []
 
-    def after_step(self, learn: Learner) -> None:
-        if learn.step % self.every == 0 or learn.step == self.total:
-            self.steps.append(learn.step)
-            self.losses.append(learn.validate(self.valid)["valid_loss"])
-        if learn.step == self.total:
-            learn.stop("all steps are done")
+    def after_step(self, fit: Fit) -> None:
+        step = fit.state.step
+        if step % self.every == 0 or step == self.total:
+            self.steps.append(step)
+            self.losses.append(fit.evaluate(self.valid)["valid_loss"])
+        if step == self.total:
+            fit.stop("all steps are done")

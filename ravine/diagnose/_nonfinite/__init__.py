@@ -1,8 +1,8 @@
 """Finds the module that a NaN came from, and keeps what reproduces it.
 
-tracing.py      ``trace(model, batch)``: runs the batch again and finds the place
-recording.py    watches torch's operations and the modules they belong to; operations.py knows which of them matter
-finding.py      what was found, in words; span.py describes tensors
-case.py         the file that reproduces it; reproducing.py runs it
-replay.py       runs a model so that nothing of it is changed afterwards
+find.py          ``find_nonfinite(model, batch)``: runs the batch again and finds the place
+origins.py       watches torch's operations and the modules they belong to; operations.py knows which of them matter
+finding.py       what was found, in words; value_range.py describes tensors
+reproduction.py  the file that reproduces it; reproduce.py runs it
+isolation.py     runs a model so that nothing of it is changed afterwards
 """

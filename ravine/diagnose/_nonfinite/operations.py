@@ -1,4 +1,4 @@
-"""Torch's operations, as a run calls them: what they read and write, and which memory a tensor has."""
+"""Torch's operations as a run calls them: which tensors they read and write, and where a tensor's memory is."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from ravine.diagnose._nonfinite.span import numbers, tensors
+from ravine.diagnose._nonfinite.value_range import numbers, tensors
 
 _OVERWRITES = {"copy_", "fill_", "zero_"}
-"""Operations in place that do not read what was there: memory of torch.empty, say."""
+"""Operations in place that do not read the old values, such as those of torch.empty."""
 
 
 def storage(tensor: Tensor) -> int:
-    """What tells its memory from any other's while it lives."""
+    """A number that identifies its memory as long as it lives."""
     values = tensor._values() if tensor.layout is torch.sparse_coo else tensor
     if values.layout is not torch.strided or numbers(values) is None:
         return id(tensor)
-    found: int = values.untyped_storage()._cdata
-    return found
+    address: int = values.untyped_storage()._cdata
+    return address
 
 
 def name_of(func: Any) -> str:
@@ -31,7 +31,7 @@ def name_of(func: Any) -> str:
 
 
 def arguments(func: Any) -> list[Any]:
-    """What is known of its arguments: nothing for operations of a higher order, which take functions."""
+    """The declarations of its arguments; none for higher-order operations, which take functions."""
     schema = getattr(func, "_schema", None)
     return [] if schema is None else list(schema.arguments)
 
@@ -46,15 +46,15 @@ def read(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
 
 def written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
     """The arguments that it writes to."""
-    found = []
+    targets = []
     for i, argument in enumerate(arguments(func)):
         if argument.alias_info is not None and argument.alias_info.is_write:
-            found.append(args[i] if i < len(args) else kwargs.get(argument.name))
-    return tensors(found)
+            targets.append(args[i] if i < len(args) else kwargs.get(argument.name))
+    return tensors(targets)
 
 
 def is_view(func: Any) -> bool:
-    """Whether its result may be the memory of an argument."""
+    """Whether its result may share the memory of an argument."""
     return not arguments(func) or any(r.alias_info is not None for r in func._schema.returns)
 
 

@@ -119,7 +119,9 @@ class Monitor:
         also = f", and {len(bad) - 1} other parameters" if len(bad) > 1 else ""
         what = f"the gradient of {describe(p)} has {count:,} of {p.numel():,} elements that are NaN or infinite{also}"
         if self.nonfinite == "raise":
-            raise NonFiniteError(f"{what}. Nothing was written. ravine.diagnose.trace finds where they come from")
+            raise NonFiniteError(
+                f"{what}. Nothing was written. ravine.diagnose.find_nonfinite finds where they come from"
+            )
         self.record.skipped += 1
         if self.record.skipped == 1:
             _warn_skipped(what)

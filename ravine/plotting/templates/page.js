@@ -7,21 +7,21 @@
   const tone = (name) => getComputedStyle(root).getPropertyValue(`--${name}`).trim();
   const theme = () => ({ paper: tone("paper"), ink: tone("ink"), edge: tone("edge"), soft: tone("soft") });
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  function colour(member) {
-    if (member.reference) return theme().ink;
-    if (!dark.matches || root.classList.contains("printing")) return member.colour;
+  function colour(style) {
+    if (style.reference) return theme().ink;
+    if (!dark.matches || root.classList.contains("printing")) return style.colour;
     // half way to white: strong colours are too dark on a dark page
-    return "#" + [1, 3, 5].map((i) => Math.round(parseInt(member.colour.slice(i, i + 2), 16) * 0.55 + 115).toString(16).padStart(2, "0")).join("");
+    return "#" + [1, 3, 5].map((i) => Math.round(parseInt(style.colour.slice(i, i + 2), 16) * 0.55 + 115).toString(16).padStart(2, "0")).join("");
   }
 
   const joined = (parts) => parts.flatMap((part, i) => (i ? [null, ...part] : part));
   function layout(more) {
-    const look = theme();
-    const axis = { gridcolor: look.edge, linecolor: look.edge, zeroline: false, color: look.ink };
-    const found = { paper_bgcolor: look.paper, plot_bgcolor: look.paper, font: { color: look.ink }, margin: { l: 55, r: 15, t: 15, b: 40 }, showlegend: false, dragmode: "pan", ...more };
-    found.xaxis = { ...axis, ...more.xaxis };
-    found.yaxis = { ...axis, ...more.yaxis };
-    return found;
+    const tint = theme();
+    const axis = { gridcolor: tint.edge, linecolor: tint.edge, zeroline: false, color: tint.ink };
+    const merged = { paper_bgcolor: tint.paper, plot_bgcolor: tint.paper, font: { color: tint.ink }, margin: { l: 55, r: 15, t: 15, b: 40 }, showlegend: false, dragmode: "pan", ...more };
+    merged.xaxis = { ...axis, ...more.xaxis };
+    merged.yaxis = { ...axis, ...more.yaxis };
+    return merged;
   }
   const CONFIG = { responsive: true, displaylogo: false, scrollZoom: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
 
@@ -31,12 +31,12 @@
     return svg;
   }
   function shape(kind, attributes) {
-    const found = document.createElementNS("http://www.w3.org/2000/svg", kind);
-    for (const [key, value] of Object.entries(attributes)) found.setAttribute(key, value);
-    return found;
+    const element = document.createElementNS("http://www.w3.org/2000/svg", kind);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    return element;
   }
-  function sample(member) {
+  function sample(style) {
     const svg = drawing(36, 10), dashes = { solid: "none", dash: "9 3", dashdot: "9 3 2 3", dot: "2 3" };
-    svg.append(shape("line", { x1: 0, x2: 36, y1: 5, y2: 5, stroke: colour(member), "stroke-width": 2.5, "stroke-dasharray": dashes[member.dash] }));
+    svg.append(shape("line", { x1: 0, x2: 36, y1: 5, y2: 5, stroke: colour(style), "stroke-width": 2.5, "stroke-dasharray": dashes[style.dash] }));
     return svg;
   }

@@ -1,4 +1,4 @@
-"""The contract of displays: what a training tells while it runs. This base says nothing.
+"""The contract of displays: what a training reports while it runs. This base shows nothing.
 
 Knows no model, no file and no terminal; displays are given plain numbers and finished sentences.
 """
@@ -9,13 +9,13 @@ import warnings
 from collections.abc import Sequence
 
 
-def given_up(error: OSError) -> None:
-    """Warn, once, that the output cannot be written: no reason to end a training of hours."""
-    warnings.warn(f"The training goes on, but can be shown no more: {error}.", RuntimeWarning, stacklevel=2)
+def warn_failed(error: OSError) -> None:
+    """Warn that the output cannot be written: no reason to end a long training."""
+    warnings.warn(f"The training continues, but can no longer be shown: {error}.", RuntimeWarning, stacklevel=2)
 
 
 class Display:
-    """Says nothing: the display of a quiet training, and the base of the others.
+    """Shows nothing: the display of a quiet training, and the base of the others.
 
     A training calls ``begin``, then for each epoch ``epoch_begins``, ``progress`` whenever ``wants`` is true,
     ``validating`` and ``row``, and at last ``end``, whatever happened. ``say`` may come at any time.
@@ -27,21 +27,21 @@ class Display:
         Args:
             columns: the names over the table: ``epoch`` holds whole numbers, ``time`` seconds, others any numbers.
             epochs: the number of the last epoch.
-            first: the number of the first epoch of this run, more than 1 where an earlier run goes on.
+            first: the number of the first epoch of this run, more than 1 where a run is resumed.
         """
 
     def count(self, title: str, total: int) -> None:
         """Instead of ``begin``: ``total`` batches without epochs or a table."""
 
     def epoch_begins(self, epoch: int, batches: int | None) -> None:
-        """Epoch number ``epoch`` begins; it has ``batches`` batches, or nobody knows how many."""
+        """Epoch number ``epoch`` begins; it has ``batches`` batches, None where that is not known."""
 
     def wants(self) -> bool:
-        """Whether it is time for ``progress``. Asked after every batch, so it costs next to nothing."""
+        """Whether it is time for ``progress``. Asked after every batch, so it must be cheap."""
         return False
 
     def progress(self, done: int, loss: float | None = None, lr: float | None = None) -> None:
-        """``done`` batches of this epoch are done; ``loss`` and learning rate ``lr`` are as given."""
+        """``done`` batches of this epoch are done, with this loss and learning rate."""
 
     def validating(self) -> None:
         """The epoch's batches are done, and the model is being validated."""
@@ -50,7 +50,7 @@ class Display:
         """An epoch is done: one cell for each column, seconds under ``time``."""
 
     def say(self, sentence: str) -> None:
-        """Something happened that a reader of the table should know."""
+        """Show a sentence below the rows so far."""
 
     def end(self) -> None:
-        """Nothing more comes: what was taken (the cursor, the output) is given back."""
+        """The training has ended: restore the cursor and the output."""

@@ -1,6 +1,6 @@
-"""The text of a table's cells and the places they stand in: every row is aligned with the header printed before it.
+"""The text of a table's cells and how they are aligned: every row stands under the header printed before it.
 
-Does no output and knows neither colours nor terminals.
+Prints nothing; knows neither colours nor terminals.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _EXPONENT_FROM = 6  # from a million on, and below a thousandth, numbers are wri
 
 
 def number(value: float, digits: int = 5) -> str:
-    """A number with ``digits`` significant digits, a few less with an exponent or below 0.01.
+    """A number with ``digits`` significant digits, fewer with an exponent or below 0.01.
 
     At most ``digits + 3`` characters beside the sign: 2.3026, 0.086214, 1.23e-07, nan, -inf.
     """
@@ -48,7 +48,7 @@ def clock(seconds: float) -> str:
 
 
 def cell(column: str, value: object, digits: int = 5) -> str:
-    """What stands in a column for a value: seconds under ``time``, a number, or else the value as text."""
+    """The text of a value in a column: a duration under ``time``, a number, or else the value as text."""
     if isinstance(value, str):
         return plain(value)
     if isinstance(value, int) and column != "time" and len(str(value)) <= digits + 3:
@@ -67,13 +67,13 @@ def plain(text: str, encoding: str | None = None) -> str:
 
 
 class Layout:
-    """Where the cells of a table stand: in columns of fixed width, on one line if that fits.
+    """How the cells of a table are laid out: in columns of fixed width, on one line if that fits.
 
     Args:
-        columns: the names. Numbers stand right under them with their points below each other.
+        columns: the names. Numbers are aligned at their decimal points.
         epochs: the largest number under ``epoch``.
-        limit: how many characters a line may have. If the table is wider, names are broken over several lines and
-            numbers lose a digit; if that is not enough, rows are folded. None for no limit.
+        limit: the width of a line in characters. If the table is wider, names are wrapped and numbers lose a digit;
+            if that is not enough, rows are folded over several lines. None for no limit.
     """
 
     def __init__(self, columns: Sequence[str], epochs: int, limit: int | None = None) -> None:
@@ -96,7 +96,7 @@ class Layout:
             self._widths.append(max([width, *map(cell_len, head)]))
 
     def _fold(self, limit: int | None) -> list[list[int]]:
-        """Which columns stand on which line."""
+        """The columns of each line."""
         folds: list[list[int]] = [[]]
         used = 0
         for index, width in enumerate(self._widths):
@@ -109,11 +109,11 @@ class Layout:
 
     @property
     def _indent(self) -> int:
-        """Where folded lines begin: beside the first column."""
+        """Where folded lines begin: to the right of the first column."""
         return self._widths[0] + self._gap
 
     def header(self) -> list[str]:
-        """The lines over the table."""
+        """The lines above the table."""
         lines = []
         for fold in self._folds:
             height = max(len(self._heads[i]) for i in fold)

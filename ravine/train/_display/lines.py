@@ -1,11 +1,11 @@
-"""The display where nobody can redraw: a file, a pipe, a log. One plain line for each epoch, and no bar."""
+"""The display where nothing can be redrawn: a file, a pipe, a log. One plain line for each epoch, and no bar."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TextIO
 
-from ravine.train._display.base import Display, given_up
+from ravine.train._display.base import Display, warn_failed
 from ravine.train._display.cells import Layout, plain
 
 
@@ -14,7 +14,7 @@ class Lines(Display):
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
-        self._gone = False
+        self._failed = False
 
     def begin(self, columns: Sequence[str], epochs: int, first: int = 1) -> None:
         self._layout = Layout(columns, epochs)
@@ -27,12 +27,12 @@ class Lines(Display):
         self._write(sentence.splitlines())
 
     def _write(self, lines: Sequence[str]) -> None:
-        if self._gone:
+        if self._failed:
             return
         encoding = getattr(self._file, "encoding", None)
         try:
             self._file.write("".join(f"{plain(line, encoding).rstrip()}\n" for line in lines))
             self._file.flush()
         except OSError as error:  # a full disk, a closed pipe
-            self._gone = True
-            given_up(error)
+            self._failed = True
+            warn_failed(error)

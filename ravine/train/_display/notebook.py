@@ -1,6 +1,6 @@
 """The display of a notebook: an HTML table that is updated in place, with a bar below it while an epoch runs.
 
-Needs nothing beside IPython, no widgets. Every text in it is escaped.
+Needs only IPython, no widgets. All text is escaped.
 """
 
 from __future__ import annotations
@@ -11,21 +11,26 @@ from html import escape
 from typing import Any
 
 from ravine.train._display.cells import Layout, cell
-from ravine.train._display.progress import Redrawn
+from ravine.train._display.redrawn import Pace, Redrawn
 
 
 def in_notebook() -> bool:
-    """Whether this program is the kernel of a notebook; IPython in a terminal is a terminal."""
+    """Whether this program is the kernel of a notebook, and not IPython in a terminal."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return any(base.__name__ == "ZMQInteractiveShell" for base in type(shell).__mro__)
 
 
-class Notebook(Redrawn):
-    """Shows the table in the output of the running cell; where there is no HTML, as plain text."""
+def html_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table of epochs as HTML, with the cells of the other displays."""
+    return f"<table>{_head(columns)}{''.join(_row(columns, cells) for cells in rows)}</table>"
 
-    def __init__(self) -> None:
-        super().__init__()
+
+class Notebook(Redrawn):
+    """Shows the table in the output of the running cell, as HTML and as plain text."""
+
+    def __init__(self, pace: Pace | None = None) -> None:
+        super().__init__(pace)
         self._columns: Sequence[str] = ()
         self._html: list[str] = []
         self._text: list[str] = []
@@ -37,7 +42,7 @@ class Notebook(Redrawn):
         self._layout = Layout(columns, epochs)
         self._columns = columns
         self._text += self._layout.header()
-        self._html.append(_tr("".join(f"<th>{escape(name)}</th>" for name in columns)))
+        self._html.append(_head(columns))
         self._running = True
         self._draw()
 
@@ -49,8 +54,7 @@ class Notebook(Redrawn):
     def row(self, cells: Sequence[object]) -> None:
         super().row(cells)
         self._text += self._layout.row(cells)
-        texts = [escape(cell(name, value)) for name, value in zip(self._columns, cells, strict=True)]
-        self._html.append(_tr("".join(f"<td>{text}</td>" for text in texts)))
+        self._html.append(_row(self._columns, cells))
         self._draw_for("row")
 
     def say(self, sentence: str) -> None:
@@ -73,7 +77,7 @@ class Notebook(Redrawn):
             progress = self._progress
             facts = "  ".join([progress.head, *filter(None, progress.facts().values())])
             text.append(facts)
-            value = "" if progress.share is None else f' value="{progress.share:.4f}"'
+            value = "" if progress.fraction is None else f' value="{progress.fraction:.4f}"'
             html += (
                 f'<div><progress max="1"{value}></progress> <span style="white-space: pre">{escape(facts)}</span></div>'
             )
@@ -82,6 +86,15 @@ class Notebook(Redrawn):
             self._handle = display(bundle, raw=True, display_id=True)
         else:
             self._handle.update(bundle, raw=True)
+
+
+def _head(columns: Sequence[str]) -> str:
+    return _tr("".join(f"<th>{escape(name)}</th>" for name in columns))
+
+
+def _row(columns: Sequence[str], cells: Sequence[object]) -> str:
+    texts = [escape(cell(name, value)) for name, value in zip(columns, cells, strict=True)]
+    return _tr("".join(f"<td>{text}</td>" for text in texts))
 
 
 def _tr(cells: str) -> str:

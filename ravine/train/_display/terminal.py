@@ -7,48 +7,48 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, TextIO
 
-from ravine.train._display.base import given_up
+from ravine.train._display.base import warn_failed
 from ravine.train._display.cells import Layout, plain
-from ravine.train._display.progress import Progress, Redrawn
+from ravine.train._display.redrawn import Pace, Progress, Redrawn
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.live import Live
 
-_EXPENDABLE = ("lr", "rate", "loss", "left", "count")  # what a narrow terminal does without, first what it misses least
-_BAR = (8, 30)  # the least and the greatest width of the bar
+_EXPENDABLE = ("lr", "rate", "loss", "left", "count")  # left out in a narrow terminal, the least important first
+_BAR = (8, 30)  # the smallest and the largest width of the bar
 
 
 class Terminal(Redrawn):
     """Prints the table and keeps a bar below it.
 
     What other code prints meanwhile appears above the bar. A display that begins while another one is active (a
-    training inside a training) has the bar to itself until it ends. A terminal that goes away is no reason to end a
-    training: there is one warning, and nothing more is shown.
+    training inside a training) has the bar to itself until it ends. If the terminal goes away, there is one warning,
+    and the training continues without being shown.
     """
 
     _active: ClassVar[list[Terminal]] = []
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: TextIO, pace: Pace | None = None) -> None:
         from rich.console import Console
 
-        super().__init__()
+        super().__init__(pace)
         self._encoding = getattr(file, "encoding", None)
         self._console = Console(
             file=file, force_terminal=True, force_jupyter=False, markup=False, emoji=False, highlight=False
         )
         self._live: Live | None = None
-        self._gone = False
+        self._failed = False
 
     def begin(self, columns: Sequence[str], epochs: int, first: int = 1) -> None:
         super().begin(columns, epochs, first)
         self._layout = Layout(columns, epochs, self._console.width)
         self._try(lambda: self._print(self._layout.header(), "bold"))
-        self._take_over()
+        self._start_above_others()
 
     def count(self, title: str, total: int) -> None:
         super().count(title, total)
-        self._take_over()
+        self._start_above_others()
 
     def row(self, cells: Sequence[object]) -> None:
         super().row(cells)
@@ -69,7 +69,7 @@ class Terminal(Redrawn):
         if self._live is not None:
             self._try(self._live.refresh)
 
-    def _take_over(self) -> None:
+    def _start_above_others(self) -> None:
         if self._active:
             self._active[-1]._stop()
         self._active.append(self)
@@ -85,13 +85,13 @@ class Terminal(Redrawn):
             auto_refresh=False,
             transient=True,
             get_renderable=lambda: _Bar(self._progress, self._encoding),
-            # What goes to another place than a terminal stays there.
+            # output that is redirected to a file stays there
             redirect_stdout=is_terminal(sys.stdout),
             redirect_stderr=is_terminal(sys.stderr),
         )
         self._try(self._live.start)
         self._draw()
-        self._try(lambda: self._console.show_cursor(True))  # a training that is killed could not show it again
+        self._try(lambda: self._console.show_cursor(True))  # a process that is killed could not show it again
 
     def _stop(self) -> None:
         live, self._live = self._live, None
@@ -103,17 +103,17 @@ class Terminal(Redrawn):
         self._console.print(text, style=style, soft_wrap=not wrap)
 
     def _try(self, write: Callable[[], object]) -> None:
-        if self._gone:
+        if self._failed:
             return
         try:
             write()
         except OSError as error:
-            self._gone = True
+            self._failed = True
             live, self._live = self._live, None
             if live is not None:
                 with contextlib.suppress(OSError):
                     live.stop()
-            given_up(error)
+            warn_failed(error)
 
 
 class _Bar:
@@ -128,8 +128,8 @@ class _Bar:
 
         head = plain(self._progress.head, self._encoding)
         facts = self._progress.facts()
-        share = self._progress.share
-        least = 0 if share is None else _BAR[0] + 2
+        fraction = self._progress.fraction
+        least = 0 if fraction is None else _BAR[0] + 2
         behind = "  ".join(filter(None, facts.values()))
         for name in _EXPENDABLE:
             if len(head) + least + 2 + len(behind) <= options.max_width:
@@ -138,12 +138,12 @@ class _Bar:
             behind = "  ".join(filter(None, facts.values()))
         room = options.max_width - len(head) - len(behind) - 4
         yield Text(head, end="  ", no_wrap=True)
-        if share is not None and room > 0:
-            yield ProgressBar(total=1.0, completed=share, width=min(room, _BAR[1]))
+        if fraction is not None and room > 0:
+            yield ProgressBar(total=1.0, completed=fraction, width=min(room, _BAR[1]))
             yield Text("  ", end="")
         yield Text(behind, end="", no_wrap=True)
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether what is written appears on a screen; a stream that does not say is none."""
+    """Whether the stream is a terminal; one that does not say is not."""
     return bool(getattr(stream, "isatty", bool)())

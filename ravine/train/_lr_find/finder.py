@@ -1,162 +1,104 @@
-"""The learning-rate finder: sweeps the rate from far too low to far too high and keeps what came of it.
-
-A sweep trains for one step at each rate. Here are the grid of rates, the rule that ends a sweep, and the result;
-rules.py says what the losses mean. Knows no model: what trains is a function from a rate to a loss.
-"""
+"""``learn.lr_find()``: sweeps the learning rate on copies of what is trained. What the losses mean is said by lr_rules.py."""
 
 from __future__ import annotations
 
-import math
-import textwrap
-from collections.abc import Callable, Sequence
-from pathlib import Path
+import copy
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
-from ravine import _files as files
-from ravine.errors import OptionError
-from ravine.train._lr_find.rules import LEAST, RECENT, Suggestion, short, suggest
+from ravine.errors import OptionError, TrainingError
+from ravine.train import _parallel as parallel
+from ravine.train import _stepping as stepping
+from ravine.train._batches import Batches
+from ravine.train._callback import Callback, forward_contexts
+from ravine.train._data_order import DataOrder, random_states, restore
+from ravine.train._display import Display, bar
+from ravine.train._fit import Fit
+from ravine.train._forward import ForwardPass
+from ravine.train._loop import Loop
+from ravine.train._lr_find.lr_find_result import LRFind
+from ravine.train._lr_find.sweep import rates as rates_between
+from ravine.train._lr_find.sweep import sweep
+from ravine.train._metrics import Measure
+from ravine.train._recorder import Recorder
+from ravine.train._schedules.hyper_schedule import HyperSchedule
+
+_SHAPING = ("before_batch", "after_loss", "before_step", "forward_context", "stepper")
+"""A callback that has one of these changes what a step does, so it takes part in a sweep."""
 
 
-class LRFind:
-    """The result of a search: the sweeps, and what each rule makes of them.
-
-    Args:
-        rates: the learning rates tried, ascending, shape (steps,).
-        losses: shape (orders, steps), one row for each order of the batches, NaN from where a sweep ended.
-
-    Raises:
-        OptionError: shapes that do not fit each other, or rates that are not positive and ascending.
-    """
-
-    def __init__(self, rates: Sequence[float] | np.ndarray, losses: Sequence[Sequence[float]] | np.ndarray) -> None:
-        self.rates, self.losses = np.asarray(rates, dtype=np.float64), np.asarray(losses, dtype=np.float64)
-        self.suggestions = suggest(self.rates, self.losses)
-        """By rule, in the order of preference."""
-
-    @property
-    def _recommended(self) -> Suggestion | None:
-        return next((s for s in self.suggestions.values() if s.found), None)
-
-    @property
-    def found(self) -> bool:
-        """Whether any rule has an answer."""
-        return self._recommended is not None
-
-    @property
-    def lr(self) -> float:
-        """The recommended rate: the valley's, else the steepest descent's, else the minimum's.
-
-        Raises:
-            OptionError: no rule has an answer; it says why.
-        """
-        if self._recommended is None:
-            raise OptionError(f"There is no learning rate to suggest. {self._refusals()}")
-        return self._recommended.lr
-
-    def plot(self, path: str | Path | None = None) -> Any:
-        """A matplotlib figure of the sweeps and the suggestions; with ``path`` also written there as PNG."""
-        from ravine.plotting._style import png
-        from ravine.train._lr_find.plot import draw_lr_find
-
-        figure = draw_lr_find(
-            self.rates,
-            self.losses,
-            [(s.rule, s.lr, s.low, s.high) for s in self.suggestions.values()],
-            title="learning-rate finder",
-            reason="" if self.found else self._refusals(),
+def find(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss_func: Measure,
+    train: Iterable[Any],
+    callbacks: Sequence[Callback],
+    *,
+    start: float,
+    end: float,
+    steps: int,
+    orders: int,
+    quiet: bool,
+) -> LRFind:
+    """Sweep once for each order of the data, and leave everything as it was. See :meth:`Learner.lr_find`."""
+    if not isinstance(orders, int) or orders < 1:
+        raise OptionError(f"orders {orders!r}: sweep over a whole number of orders of the data, at least 1.")
+    if stepping.needs_closure(optimizer):
+        raise OptionError(
+            f"lr_find takes one step at each rate, but {type(optimizer).__name__} evaluates a batch many times "
+            "in a step and searches for its length itself."
         )
-        if path is not None:
-            files.write(Path(path), png(figure))
-        return figure
-
-    def to_dict(self) -> dict[str, Any]:
-        """Rates, losses and suggestions in JSON's types, with None where there is no number."""
-        suggestions = {rule: {k: _json(v) for k, v in vars(s).items()} for rule, s in self.suggestions.items()}
-        losses = [[_json(loss) for loss in row] for row in self.losses.tolist()]
-        return {"rates": self.rates.tolist(), "losses": losses, "suggestions": suggestions}
-
-    def _refusals(self) -> str:
-        """Each reason once, after the rules that it stops."""
-        rules: dict[str, list[str]] = {}
-        for s in self.suggestions.values():
-            if not s.found:
-                rules.setdefault(s.reason, []).append(s.rule)
-        if len(rules) == 1 and not self.found:
-            return next(iter(rules))
-        return "\n".join(f"{' and '.join(names)}: {reason}" for reason, names in rules.items())
-
-    def __str__(self) -> str:
-        lines = []
-        if self.found:
-            rows = [("rule", "lr", "low", "high")]
-            rows += [(s.rule, short(s.lr), short(s.low), short(s.high)) for s in self.suggestions.values()]
-            lines = [f"{rule:<9}{lr:>9}{low:>9}{high:>9}".rstrip() for rule, lr, low, high in rows]
-            best = 1 + list(self.suggestions.values()).index(self._recommended)  # type: ignore[arg-type]
-            lines[best] += "  <- recommended"
-        else:
-            lines = ["There is no learning rate to suggest."]
-        for line in filter(None, self._refusals().splitlines()):
-            lines += textwrap.wrap(line, 79, subsequent_indent="  " if self.found else "")
-        return "\n".join(lines)
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_png_(self) -> bytes:
-        from ravine.plotting._style import png
-
-        return png(self.plot())
+    rates = rates_between(start, end, steps)
+    losses = []
+    before = random_states(train)
+    try:
+        with bar(f"trying {len(rates)} learning rates", orders * len(rates), quiet=quiet) as advance:
+            for order in range(orders):
+                loop = _copy(model, optimizer, loss_func, _in_order(train, order), callbacks)
+                losses.append(sweep(_stepper(loop, advance), rates))
+    finally:
+        restore(before, train)
+    return LRFind(rates, np.stack(losses))
 
 
-def _json(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _in_order(train: Iterable[Any], order: int) -> Iterable[Any]:
+    return train.reseeded(train.seed + order) if isinstance(train, Batches) else train
 
 
-def rates(start: float = 1e-7, end: float = 10.0, steps: int = 100) -> np.ndarray:
-    """``steps`` learning rates from ``start`` to ``end``, each the same multiple of the one before.
+def _copy(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss_func: Measure,
+    train: Iterable[Any],
+    callbacks: Sequence[Callback],
+) -> Loop:
+    """A loop over copies that share nothing but the data."""
+    shaping = [c for c in callbacks if any(getattr(type(c), n) is not getattr(Callback, n) for n in _SHAPING)]
+    shaping = [c for c in shaping if not (isinstance(c, HyperSchedule) or c.passive)]  # the rate is the sweep's
+    try:
+        # together, so that the copied optimizer has the copied model's parameters, whichever of them opt_func chose
+        model, optimizer, loss_func, shaping = copy.deepcopy((model, optimizer, loss_func, shaping))
+    except Exception as error:  # whatever a module's own __deepcopy__ raises
+        raise TrainingError(
+            f"lr_find trains a copy of model, optimizer, loss and callbacks, but one cannot be copied: {error}"
+        ) from error
+    forward = ForwardPass(model, forward_contexts(shaping), parallel.data_parallel(model))
+    fit = Fit(forward, loss_func, {}, train, None, optimizer, Recorder(), Display(), epochs=1)
+    return Loop(fit, shaping, DataOrder())
 
-    Raises:
-        OptionError: a start that is not above 0, an end not above the start, or fewer than 10 steps.
-    """
-    for name, value in (("start", start), ("end", end)):
-        if not isinstance(value, (int, float)) or not 0 < value < math.inf:
-            raise OptionError(f"{name} {value!r}: a learning rate to try is a finite number above 0.")
-    if not end > start:
-        raise OptionError(f"end {end!r} is not above start {start!r}: rates are tried from low to high.")
-    if not isinstance(steps, int) or steps < LEAST:
-        raise OptionError(f"steps {steps!r}: at least {LEAST} rates are needed to see the shape of the curve.")
-    grid = np.geomspace(start, end, steps)
-    if not (np.diff(grid) > 0).all():
-        raise OptionError(f"start {start!r} and end {end!r} are too near for {steps} different rates between them.")
-    return grid
 
+def _stepper(loop: Loop, advance: Callable[[], Any]) -> Callable[[float], float]:
+    """A function that trains on the next batch at a rate and gives the loss before the step."""
+    batches = loop.by_batch()
 
-def sweep(step: Callable[[float], float], rates: Sequence[float] | np.ndarray) -> np.ndarray:
-    """The losses that ``step(rate)`` returns, each from before its update, shape (steps,); NaN after divergence.
+    def step(rate: float) -> float:
+        stepping.set_rate(loop.fit.optimizer, rate)
+        next(batches)
+        advance()
+        return float(loop.fit.loss)
 
-    A sweep ends at a loss that is not finite, or when the median of the last 5 losses lies above the median of
-    the first 5 by more than 3 times the largest of: how far that median had fallen before, twice the median
-    difference of two successive losses, and a tenth of the first median's size. It does not depend on the losses
-    being positive, and one or two bad batches do not end it.
-
-    ``step`` is not called again after the sweep has ended. It may return NaN or infinity.
-    """
-    grid = np.asarray(rates, dtype=np.float64)
-    losses = np.full(len(grid), np.nan)
-    lowest = math.inf
-    for i, rate in enumerate(grid):
-        loss = float(step(float(rate)))
-        if not math.isfinite(loss):
-            break
-        losses[i] = loss
-        if i + 1 < RECENT:
-            continue
-        with np.errstate(over="ignore"):
-            first, recent = np.median(losses[:RECENT]), np.median(losses[i + 1 - RECENT : i + 1])
-            lowest = min(lowest, recent)
-            usual = np.median(np.abs(np.diff(losses[: i + 1])))
-            if recent > first + 3 * max(first - lowest, 2 * usual, abs(first) / 10):
-                break
-    return losses
+    return step

@@ -1,93 +1,62 @@
-"""``learn.lr_find()``: sweeps the learning rate on copies of a Learner. What the losses mean is finder.py's."""
+"""One sweep of the learning rate: the grid of rates, a step at each, and the rule that ends it.
+
+Knows no model: what trains is a function from a rate to a loss.
+"""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
-from time import perf_counter
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ravine.errors import OptionError, TrainingError
-from ravine.train import _check as check
-from ravine.train import _keeping as keeping
-from ravine.train._batches import Batches
-from ravine.train._callback import Callback
-from ravine.train._display import Display, bar
-from ravine.train._lr_find import finder
-from ravine.train._schedules.one_cycle import OverRun
-
-if TYPE_CHECKING:
-    from ravine.train._learner import Learner
-
-_SHAPING = ("before_batch", "after_loss", "before_step", "forward_context", "stepper")
-"""A callback that has one of these changes what a step does, and so takes part in a sweep."""
+from ravine.errors import OptionError
+from ravine.train._lr_find.lr_rules import LEAST, RECENT
 
 
-def find(learn: Learner, *, start: float, end: float, steps: int, orders: int) -> finder.LRFind:
-    """See :meth:`Learner.lr_find`."""
-    if not isinstance(orders, int) or orders < 1:
-        raise OptionError(f"orders {orders!r}: sweep over a whole number of orders of the data, at least 1.")
-    check.trainable(learn.model)
-    if check.needs_closure(learn.optimizer):
-        raise OptionError(
-            f"lr_find takes one step at each rate, but {type(learn.optimizer).__name__} evaluates a batch many times "
-            "in a step and searches for its length itself."
-        )
-    rates = finder.rates(start, end, steps)
-    losses = []
-    before = keeping.start_of(learn.train)
-    try:
-        with bar(f"trying {len(rates)} learning rates", orders * len(rates), quiet=learn.quiet) as done:
-            for order in range(orders):
-                losses.append(finder.sweep(_stepping(_copy(learn, order), done), rates))
-    finally:
-        keeping.go_to(before, learn.train)
-    return finder.LRFind(rates, np.stack(losses))
+def rates(start: float = 1e-7, end: float = 10.0, steps: int = 100) -> np.ndarray:
+    """``steps`` learning rates from ``start`` to ``end``, each the same multiple of the one before.
+
+    Raises:
+        OptionError: a start that is not above 0, an end not above the start, or fewer than 10 steps.
+    """
+    for name, value in (("start", start), ("end", end)):
+        if not isinstance(value, (int, float)) or not 0 < value < math.inf:
+            raise OptionError(f"{name} {value!r}: a learning rate to try is a finite number above 0.")
+    if not end > start:
+        raise OptionError(f"end {end!r} is not above start {start!r}: rates are tried from low to high.")
+    if not isinstance(steps, int) or steps < LEAST:
+        raise OptionError(f"steps {steps!r}: at least {LEAST} rates are needed to see the shape of the curve.")
+    grid = np.geomspace(start, end, steps)
+    if not (np.diff(grid) > 0).all():
+        raise OptionError(f"start {start!r} and end {end!r} are too near for {steps} different rates between them.")
+    return grid
 
 
-def _copy(learn: Learner, order: int) -> Learner:
-    """A Learner like this one that shares nothing but the data, whose order is another."""
-    from ravine.train._learner import Learner
+def sweep(step: Callable[[float], float], rates: Sequence[float] | np.ndarray) -> np.ndarray:
+    """The losses that ``step(rate)`` returns, each from before its update, shape (steps,); NaN after divergence.
 
-    shaping = [c for c in learn.callbacks if any(getattr(type(c), n) is not getattr(Callback, n) for n in _SHAPING)]
-    shaping = [c for c in shaping if not (isinstance(c, OverRun) or c.looks_only)]  # the rate is the sweep's
-    try:
-        # in one go, so that the copied optimizer has the copied model's parameters, whatever opt_func chose of them
-        model, optimizer, loss, shaping = copy.deepcopy((learn.model, learn.optimizer, learn.loss_func, shaping))
-    except Exception as error:  # whatever a module's own __deepcopy__ raises
-        raise TrainingError(
-            f"lr_find trains a copy of model, optimizer, loss and callbacks, but one cannot be copied: {error}"
-        ) from error
-    train = learn.train.reseeded(learn.train.seed + order) if isinstance(learn.train, Batches) else learn.train
-    trial = Learner(model, (train, None), loss, learn.opt_func, (), callbacks=shaping, quiet=True)
-    trial._optimizer = optimizer
-    return trial
+    A sweep ends at a loss that is not finite, or when the median of the last 5 losses lies above the median of
+    the first 5 by more than 3 times the largest of: how far that median had fallen before, twice the median
+    difference of two successive losses, and a tenth of the first median's size. It does not depend on the losses
+    being positive, and one or two bad batches do not end it.
 
-
-def _stepping(trial: Learner, done: Callable[[], Any]) -> Callable[[float], float]:
-    """A function that trains on the next batch at a rate and gives the loss before the step."""
-    train = by_batch(trial)
-
-    def step(rate: float) -> float:
-        check.set_rate(trial.optimizer, rate)
-        next(train)
-        done()
-        return float(trial.loss)
-
-    return step
-
-
-def by_batch(trial: Learner) -> Iterator[None]:
-    """Train, one batch each time it is asked, epoch after epoch."""
-    step = trial._prepare(1, trial.callbacks, Display())
-    trial.model.train()
-    while True:
-        trial.epoch, trial.batch = trial.epoch + 1, 0
-        for batch in trial._from(0):
-            trial._train_batch(batch, step, perf_counter())
-            yield
-        if not trial.batch:
-            raise OptionError("The training data gave no batch. Is it empty?")
-        trial._trained_epochs += 1
+    ``step`` is not called again after the sweep has ended. It may return NaN or infinity.
+    """
+    grid = np.asarray(rates, dtype=np.float64)
+    losses = np.full(len(grid), np.nan)
+    lowest = math.inf
+    for i, rate in enumerate(grid):
+        loss = float(step(float(rate)))
+        if not math.isfinite(loss):
+            break
+        losses[i] = loss
+        if i + 1 < RECENT:
+            continue
+        with np.errstate(over="ignore"):
+            first, recent = np.median(losses[:RECENT]), np.median(losses[i + 1 - RECENT : i + 1])
+            lowest = min(lowest, recent)
+            usual = np.median(np.abs(np.diff(losses[: i + 1])))
+            if recent > first + 3 * max(first - lowest, 2 * usual, abs(first) / 10):
+                break
+    return losses

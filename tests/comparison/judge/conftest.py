@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ravine.comparison._judge import Arm, Run, Trial
+from ravine.comparison._judge import ConfirmationRun, OptimizerRuns, TuningTrial
 
 
 @pytest.fixture
@@ -12,14 +12,14 @@ def make_run():
 
     def make(seed, losses, score=None, **rest):
         steps = 100 * np.arange(1, len(losses) + 1)
-        return Run(seed, steps, losses, losses[-1] if score is None else score, **rest)
+        return ConfirmationRun(seed, steps, losses, losses[-1] if score is None else score, **rest)
 
     return make
 
 
 @pytest.fixture
-def make_arm(make_run):
-    """An arm from one curve (or score) per seed, and tuning scores by learning rate; None diverged."""
+def make_optimizer(make_run):
+    """An optimizer from one curve (or score) per seed, and tuning scores by learning rate; None diverged."""
 
     def make(name, curves=(), tuning=None, point=None, metrics=None):
         runs = []
@@ -30,9 +30,9 @@ def make_arm(make_run):
                 held = {} if metrics is None else {key: values[seed] for key, values in metrics.items()}
                 runs.append(make_run(seed, np.atleast_1d(curve), metrics=held))
         trials = [
-            Trial({"lr": lr}, 1000, float("nan") if score is None else score, score is None)
+            TuningTrial({"lr": lr}, 1000, float("nan") if score is None else score, score is None)
             for lr, score in (tuning or {}).items()
         ]
-        return Arm(name, trials, runs, point)
+        return OptimizerRuns(name, trials, runs, point)
 
     return make

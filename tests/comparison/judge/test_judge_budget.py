@@ -51,9 +51,9 @@ def test_against_drawing_at_random():
     assert expected_best(values, [4]).expected[0] == pytest.approx(np.mean(drawn), abs=0.005)
 
 
-def test_a_diverged_point_is_the_worst_of_all_arms(make_arm):
-    arms = [make_arm("a", tuning={0.1: 1.0, 1.0: None}), make_arm("b", tuning={0.1: 5.0, 1.0: 4.0})]
-    curves = budget_of([*arms, make_arm("c")])
+def test_a_diverged_point_is_the_worst_of_all_arms(make_optimizer):
+    optimizers = [make_optimizer("a", tuning={0.1: 1.0, 1.0: None}), make_optimizer("b", tuning={0.1: 5.0, 1.0: 4.0})]
+    curves = budget_of([*optimizers, make_optimizer("c")])
     assert curves.keys() == {"a", "b"}
     assert curves["a"].expected == pytest.approx([3.0, 1.0])  # (1 + 5) / 2
     assert curves["a"].lost == pytest.approx([0.5, 0.0])
@@ -62,11 +62,11 @@ def test_a_diverged_point_is_the_worst_of_all_arms(make_arm):
     )  # fmt: skip
 
 
-def test_a_point_far_above_where_runs_begin_counts_as_one_that_diverged(make_arm):
+def test_a_point_far_above_where_runs_begin_counts_as_one_that_diverged(make_optimizer):
     runs = [[2.0, 0.5], [2.2, 0.6]]
-    exploded = make_arm("a", runs, tuning={0.1: 1.0, 1.0: 1e20, 2.0: 6.0})
-    diverged = make_arm("a", runs, tuning={0.1: 1.0, 1.0: None, 2.0: 6.0})
-    curves = [budget_of([arm])["a"] for arm in (exploded, diverged)]
+    exploded = make_optimizer("a", runs, tuning={0.1: 1.0, 1.0: 1e20, 2.0: 6.0})
+    diverged = make_optimizer("a", runs, tuning={0.1: 1.0, 1.0: None, 2.0: 6.0})
+    curves = [budget_of([optimizer])["a"] for optimizer in (exploded, diverged)]
     assert curves[0].expected == pytest.approx(curves[1].expected)
     assert curves[0].lost == pytest.approx([1 / 3, 0, 0])
     assert curves[0].worst == 6.0

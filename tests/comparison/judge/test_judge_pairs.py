@@ -1,4 +1,4 @@
-"""Pairs of arms on simulated runs with a known truth: ties stay ties, differences are found, and words are right."""
+"""Pairs of optimizers on simulated runs with a known truth: ties stay ties, differences are found, and words are right."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from scipy import stats
 from ravine.comparison._judge import (
     LOSS,
     STEPS,
-    Measure,
+    Metric,
     Values,
     compare,
     compare_pairs,
@@ -20,7 +20,7 @@ from ravine.comparison._judge import (
 )
 from ravine.errors import ComparisonError, OptionError
 
-ACCURACY = Measure("accuracy", higher_is_better=True)
+ACCURACY = Metric("accuracy", higher_is_better=True)
 NONE = "no difference shown"
 
 
@@ -28,8 +28,8 @@ def values(numbers, **rest):
     return Values(dict(enumerate(np.asarray(numbers, dtype=float).tolist())), **rest)
 
 
-def arms(table):
-    return {f"arm {i}": values(row) for i, row in enumerate(table)}
+def optimizers(table):
+    return {f"optimizer {i}": values(row) for i, row in enumerate(table)}
 
 
 @settings(deadline=None)
@@ -62,8 +62,8 @@ def test_the_p_value_is_scipys_and_the_interval_its_inversion():
 def test_arms_of_one_distribution_are_called_a_tie_family_wise(count, seeds):
     rng, wrong, repeats = np.random.default_rng(0), 0, 1200 // count
     for _ in range(repeats):
-        shared = rng.normal(size=seeds)  # what the seed does to every arm
-        pairs = compare(arms(shared + rng.normal(size=(count, seeds))))
+        shared = rng.normal(size=seeds)  # what the seed does to every optimizer
+        pairs = compare(optimizers(shared + rng.normal(size=(count, seeds))))
         wrong += any(pair.kind != NONE for pair in pairs)
     assert wrong / repeats <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / repeats)
 
@@ -80,10 +80,15 @@ def test_correcting_only_for_pairs_with_the_best_would_be_wrong():
 def test_against_a_named_reference_only_its_pairs_are_corrected():
     rng = np.random.default_rng(0)
     wrong = np.mean(
-        [any(p.kind != NONE for p in compare(arms(rng.normal(size=(4, 8))), against="arm 0")) for _ in range(400)]
+        [
+            any(p.kind != NONE for p in compare(optimizers(rng.normal(size=(4, 8))), against="optimizer 0"))
+            for _ in range(400)
+        ]
     )
     assert 0.02 < wrong < 0.085
-    assert [p.second for p in compare(arms(rng.normal(size=(4, 8))), against="arm 2")] == ["arm 2"] * 3
+    assert [p.second for p in compare(optimizers(rng.normal(size=(4, 8))), against="optimizer 2")] == [
+        "optimizer 2"
+    ] * 3
 
 
 def test_looking_a_second_time_after_more_seeds_costs_and_a_stricter_level_pays_for_it():
@@ -163,7 +168,7 @@ def test_enough_seeds_for_the_smallest_difference_are_said_to_be_enough():
 
 
 def test_two_seeds_that_agree_by_coarse_evaluation_prove_nothing():
-    # Every run of a met the target one evaluation before b: no spread, but also no finer look.
+    # Every run of a met the target one evaluation before b: no spread, but also no finer style.
     same = {"a": values(np.log([200, 200]), resolution=0.5), "b": values(np.log([300, 300]), resolution=1 / 3)}
     [pair] = compare(same, STEPS)
     assert p_value(np.log([1.5, 1.5])) == 0.0
@@ -176,7 +181,7 @@ def test_all_misses_against_all_hits_is_a_difference():
     misses = values(np.log([2000.0] * 5), bounded=frozenset(range(5)))
     [pair] = compare({"adam": hits, "sgd": misses}, STEPS)
     assert pair.kind == "worse"
-    assert pair.size == "needs at least 5.4 times the steps"
+    assert pair.effect_text == "needs at least 5.4 times the steps"
     assert pair.sentence.startswith("sgd needs at least 5.4 times the steps of adam")
     assert pair.sentence.endswith("count with all the steps they had: 5 of sgd.")
 
@@ -187,7 +192,7 @@ def test_the_words_of_a_pair():
     assert pair.sentence == (
         "SGD has a validation loss 0.1 higher than Adam (95% interval 0.096 to 0.11, 4 seeds): SGD is worse."
     )
-    assert pair.turned.sentence == (
+    assert pair.reversed.sentence == (
         "Adam has a validation loss 0.1 lower than SGD (95% interval 0.096 to 0.11, 4 seeds): Adam is better."
     )
     [pair] = compare({"Adam": a, "SGD": values([0.52, 0.51, 0.50, 0.53])})
@@ -198,12 +203,12 @@ def test_the_words_of_a_pair():
     steps = {"Adam": values(np.log([200, 210, 190])), "SGD": values(np.log([420, 410, 430]))}
     [pair] = compare(steps, STEPS)
     assert pair.sentence.startswith("SGD needs 2.1 times the steps of Adam (95% interval 1.")
-    assert pair.turned.sentence.startswith("SGD needs 2.1 times the steps of Adam")
-    assert pair.turned.sentence.endswith("Adam is better.")
+    assert pair.reversed.sentence.startswith("SGD needs 2.1 times the steps of Adam")
+    assert pair.reversed.sentence.endswith("Adam is better.")
     [pair] = compare({"a": a, "b": a})
-    assert pair.settling == "their means are equal in these seeds"
+    assert pair.seeds_text == "their means are equal in these seeds"
     [pair] = compare({"a": values([0, 1, -1, 2]), "b": values([0.01, -1, 2, 0.98])})
-    assert pair.settling == "more than 1,000 more seeds would be needed to settle it"
+    assert pair.seeds_text == "more than 1,000 more seeds would be needed to settle it"
 
 
 @settings(deadline=None)
@@ -211,7 +216,7 @@ def test_the_words_of_a_pair():
 def test_a_pair_turned_twice_is_itself_and_shift_and_scale_change_nothing_but_the_numbers(rows):
     a, b = np.round(np.array(rows).T, 3)
     [pair] = compare({"a": values(a), "b": values(b)}, against="b")
-    assert pair.turned.turned == pair
+    assert pair.reversed.reversed == pair
     [moved] = compare({"a": values(4 * a + 1), "b": values(4 * b + 1)}, against="b")
     assert moved.difference == pytest.approx(4 * pair.difference, abs=1e-9)
     if pair.spread > 1e-6:

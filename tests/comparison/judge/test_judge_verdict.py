@@ -6,9 +6,9 @@ import pytest
 from ravine.comparison._judge import (
     LOSS,
     STEPS,
-    Arm,
-    Measure,
-    Run,
+    ConfirmationRun,
+    Metric,
+    OptimizerRuns,
     Values,
     compare,
     judge,
@@ -16,15 +16,15 @@ from ravine.comparison._judge import (
     steps_to,
     target_of,
 )
-from ravine.comparison._judge.words import article, times
+from ravine.comparison._judge.number_text import article, ratio_text
 from ravine.errors import ComparisonError, OptionError
 
-ACCURACY = Measure("accuracy", higher_is_better=True)
+ACCURACY = Metric("accuracy", higher_is_better=True)
 
 
 def study(rng, rates, *, seeds=10, evaluations=60, noise=0.1):
     """Arms whose loss falls as exp(-rate * step), each run at its own pace."""
-    arms = []
+    optimizers = []
     for name, rate in rates.items():
         runs = []
         for seed in range(seeds):
@@ -32,15 +32,15 @@ def study(rng, rates, *, seeds=10, evaluations=60, noise=0.1):
             pace = rate * np.exp(noise * rng.normal())
             losses = 0.3 + 2 * np.exp(-pace * steps) + 0.003 * rng.normal(size=evaluations)
             accuracy = 1 - losses[-1] / 3 + 0.001 * rng.normal()
-            runs.append(Run(seed, steps, losses, losses[-1], {"accuracy": accuracy}))
-        arms.append(Arm(name, (), runs))
-    return arms
+            runs.append(ConfirmationRun(seed, steps, losses, losses[-1], {"accuracy": accuracy}))
+        optimizers.append(OptimizerRuns(name, (), runs))
+    return optimizers
 
 
 def test_a_study_with_a_known_truth_is_judged_right():
     # The reference reaches its target late and only in half of its runs, by construction; sgd is far slower.
-    arms = study(np.random.default_rng(0), {"Adam": 0.002, "RMSprop": 0.00201, "SGD": 0.0007})
-    found = judge(arms, reference="Adam", metrics=[ACCURACY])
+    optimizers = study(np.random.default_rng(0), {"Adam": 0.002, "RMSprop": 0.00201, "SGD": 0.0007})
+    found = judge(optimizers, reference="Adam", metrics=[ACCURACY])
     assert found.headline == STEPS
     assert found.pairs.keys() == {"steps to target", "validation loss", "accuracy"}
     assert len(found.steps["SGD"].missed) == 10
@@ -56,8 +56,8 @@ def test_a_study_with_a_known_truth_is_judged_right():
 
 def test_the_ratio_of_steps_is_the_true_one():
     rng = np.random.default_rng(0)
-    arms = study(rng, {"fast": 0.004, "slow": 0.002})
-    steps = steps_to(0.5, arms)
+    optimizers = study(rng, {"fast": 0.004, "slow": 0.002})
+    steps = steps_to(0.5, optimizers)
     held = 0
     for _ in range(200):
         steps = steps_to(0.5, study(rng, {"fast": 0.004, "slow": 0.002}, seeds=6))
@@ -71,8 +71,8 @@ def test_the_ratio_of_steps_is_the_true_one():
 def test_equal_optimizers_are_called_equal_through_the_whole_pipeline(evaluations):
     rng, wrong, repeats = np.random.default_rng(1), 0, 200
     for _ in range(repeats):
-        arms = study(rng, dict.fromkeys("abc", 0.001), seeds=6, evaluations=evaluations)
-        steps = steps_to(target_of(arms[0]), arms)
+        optimizers = study(rng, dict.fromkeys("abc", 0.001), seeds=6, evaluations=evaluations)
+        steps = steps_to(target_of(optimizers[0]), optimizers)
         wrong += any(p.kind != "no difference shown" for p in compare({n: s.values for n, s in steps.items()}, STEPS))
     assert wrong / repeats <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / repeats)
 
@@ -85,12 +85,12 @@ def test_a_tie_stays_a_tie_in_the_sentence_too():
     assert wrong / repeats <= 0.06 + 3 * np.sqrt(0.06 * 0.94 / repeats)
 
 
-def test_a_degenerate_target_is_said_and_losses_are_judged(make_arm):
-    arms = [
-        make_arm("adam", [[0.3, 0.3], [0.3, 0.3], [0.3, 0.3]]),
-        make_arm("sgd", [[0.2, 0.41], [0.2, 0.4], [0.2, 0.4]]),
+def test_a_degenerate_target_is_said_and_losses_are_judged(make_optimizer):
+    optimizers = [
+        make_optimizer("adam", [[0.3, 0.3], [0.3, 0.3], [0.3, 0.3]]),
+        make_optimizer("sgd", [[0.2, 0.41], [0.2, 0.4], [0.2, 0.4]]),
     ]
-    found = judge(arms, reference="adam")
+    found = judge(optimizers, reference="adam")
     assert found.target is None
     assert found.headline == LOSS
     assert found.warnings[0].kind == "target"
@@ -137,30 +137,30 @@ def test_several_ties_are_told_with_the_seeds_of_the_easiest_and_the_hardest():
     assert "to more than 1,000 more seeds would settle it" in overall(pairs, pairs[0].second)
 
 
-def test_an_optimizer_that_always_diverges_is_told_apart_and_is_never_within_noise(make_arm):
-    good, near = make_arm("good", [[0.9, 0.5], [0.9, 0.6]]), make_arm("near", [[0.9, 0.51], [0.9, 0.59]])
-    gone = make_arm("gone", [None, None])
+def test_an_optimizer_that_always_diverges_is_told_apart_and_is_never_within_noise(make_optimizer):
+    good, near = make_optimizer("good", [[0.9, 0.5], [0.9, 0.6]]), make_optimizer("near", [[0.9, 0.51], [0.9, 0.59]])
+    gone = make_optimizer("gone", [None, None])
     said = judge([good, near, gone], reference="good").sentence
     assert said.endswith("gone diverged in every run.")
     assert "gone" not in said.partition(":")[0]
     assert judge([good, gone], reference="good").sentence == "good is best. gone diverged in every run."
 
 
-def test_the_same_runs_have_no_difference_at_all(make_arm):
-    one, other = (make_arm(name, [[0.9, 0.5], [0.9, 0.6], [0.9, 0.7]]) for name in "ab")
+def test_the_same_runs_have_no_difference_at_all(make_optimizer):
+    one, other = (make_optimizer(name, [[0.9, 0.5], [0.9, 0.6], [0.9, 0.7]]) for name in "ab")
     for pair in (pairs[0] for pairs in judge([one, other], reference="a").pairs.values()):
         assert (pair.difference, pair.low, pair.high, pair.kind) == (0, 0, 0, "no difference shown")
         assert "their means are equal in these seeds" in pair.sentence
 
 
 def test_words_are_english():
-    assert [times(value) for value in (2.13, 1.04, 0.998, 1.0004)] == ["2.1", "1.04", "0.998", "1"]
+    assert [ratio_text(value) for value in (2.13, 1.04, 0.998, 1.0004)] == ["2.1", "1.04", "0.998", "1"]
     assert [article(name) for name in ("accuracy", "validation loss")] == ["an accuracy", "a validation loss"]
 
 
-def test_one_best_with_its_steps(make_arm):
-    fast = make_arm("Adam", [[0.9, 0.5, 0.4], [0.9, 0.5, 0.41], [0.9, 0.5, 0.4], [0.9, 0.5, 0.4]])
-    slow = make_arm("SGD", [[0.9, 0.8, 0.7]] * 4)
+def test_one_best_with_its_steps(make_optimizer):
+    fast = make_optimizer("Adam", [[0.9, 0.5, 0.4], [0.9, 0.5, 0.41], [0.9, 0.5, 0.4], [0.9, 0.5, 0.4]])
+    slow = make_optimizer("SGD", [[0.9, 0.8, 0.7]] * 4)
     found = judge([fast, slow], reference="Adam")
     assert found.steps["Adam"].missed == {1}
     assert found.sentence == (
@@ -168,25 +168,25 @@ def test_one_best_with_its_steps(make_arm):
     )
 
 
-def test_seeds_that_cannot_be_paired_are_named(make_arm):
-    a, b = make_arm("a", [[0.9, 0.5]] * 3), make_arm("b", [[0.9, 0.6]] * 4)
+def test_seeds_that_cannot_be_paired_are_named(make_optimizer):
+    a, b = make_optimizer("a", [[0.9, 0.5]] * 3), make_optimizer("b", [[0.9, 0.6]] * 4)
     found = judge([a, b], reference="a")
     assert "1 seed of b was not run" in next(w.sentence for w in found.warnings if w.kind == "seeds")
 
 
-def test_a_name_that_does_not_exist_is_refused(make_arm):
-    arms = [make_arm("adam", [[0.9, 0.5]] * 3), make_arm("sgd", [[0.9, 0.6]] * 3)]
+def test_a_name_that_does_not_exist_is_refused(make_optimizer):
+    optimizers = [make_optimizer("adam", [[0.9, 0.5]] * 3), make_optimizer("sgd", [[0.9, 0.6]] * 3)]
     with pytest.raises(OptionError, match="Did you mean 'adam'"):
-        judge(arms, reference="adams")
-    with pytest.raises(OptionError, match="no measure 'loss'"):
-        judge(arms, reference="adam", smallest={"loss": 0.1})
+        judge(optimizers, reference="adams")
+    with pytest.raises(OptionError, match="no metric 'loss'"):
+        judge(optimizers, reference="adam", smallest={"loss": 0.1})
     with pytest.raises(ComparisonError, match="same name"):
-        judge([arms[0], arms[0]], reference="adam")
+        judge([optimizers[0], optimizers[0]], reference="adam")
     with pytest.raises(ComparisonError, match="no accuracy"):
-        judge(arms, reference="adam", metrics=[ACCURACY])
+        judge(optimizers, reference="adam", metrics=[ACCURACY])
 
 
-def test_a_study_of_one_arm_says_so(make_arm):
-    found = judge([make_arm("adam", [[0.9, 0.5], [0.9, 0.6]])], reference="adam")
+def test_a_study_of_one_arm_says_so(make_optimizer):
+    found = judge([make_optimizer("adam", [[0.9, 0.5], [0.9, 0.6]])], reference="adam")
     assert found.sentence == "adam is alone: there is nothing to compare it with."
     assert found.pairs["validation loss"] == []

@@ -1,4 +1,4 @@
-"""Studies in a store: the same outcomes from one worker or several, after a kill, and from a database."""
+"""Studies in a store: the same results from one worker or several, after a kill, and from a database."""
 
 from __future__ import annotations
 
@@ -8,51 +8,56 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+import threading
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from ravine.comparison._study import store as stores
-from ravine.comparison._study.protocol import stage
-from ravine.comparison._study.spec import ArmSpec, Spec
-from ravine.comparison._study.store import Store, hidden
-from ravine.comparison._study.trial import Job, Outcome, run
-from ravine.comparison._study.worker import work
+from ravine.comparison._study.stages import stage
+from ravine.comparison._study.storage_errors import without_password
+from ravine.comparison._study.store import Store
+from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
+from ravine.comparison._study.trial import Trial, TrialResult, run
+from ravine.comparison._study.trial_worker import work
 from ravine.errors import DataError, OptionError
+from ravine.optim._spec import parse
 from ravine.optim.search import Range
 from ravine.tasks import find
 
-ARMS = (ArmSpec("sgd", {"lr": Range(1e-3, 10.0)}), ArmSpec("rmsprop:alpha=0.9", {"lr": Range(1e-5, 0.1)}))
-SPEC = Spec("breast-cancer", ARMS, steps=20, points=4, again=2, extra=2, widenings=1, seeds=2, evaluations=4)
+ARMS = (
+    OptimizerConfig("sgd", {"lr": Range(1e-3, 10.0)}),
+    OptimizerConfig("rmsprop:alpha=0.9", {"lr": Range(1e-5, 0.1)}),
+)
+SPEC = StudySpec(
+    "breast-cancer", ARMS, steps=20, points=4, finalists=2, extra_points=2, expansions=1, seeds=2, evaluations=4
+)
 
 
 def table(store, spec=SPEC):
     """All that a report is made of, but the seconds."""
-    outcomes = {k: {**o.tree(), "seconds": None} for k, o in store.done().items()}
-    return json.dumps(outcomes, sort_keys=True)
+    results = {k: {**o.to_tree(), "seconds": None} for k, o in store.results().items()}
+    return json.dumps(results, sort_keys=True)
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """What one worker makes of it."""
     store = Store("study", tmp_path_factory.mktemp("alone") / "journal.log")
-    store.begin(SPEC)
+    store.create(SPEC)
     work(store, SPEC, find(SPEC.task))
     return table(store)
 
 
 WORKER = """
 import sys
-from ravine.comparison._study import store as stores
-from ravine.comparison._study.worker import work
+from ravine.comparison._study.store import Store
+from ravine.comparison._study.trial_worker import work
 from ravine.tasks import find
-stores.BEAT, stores.STALE, stores.LOCK = 0.2, 2.0, 3
-store = stores.Store("study", sys.argv[1])
+store = Store("study", sys.argv[1], heartbeat=0.2, stale=2.0, lock=3)
 spec = store.spec()
 print("ready", flush=True)
-work(store, spec, find(spec.task), on_look=lambda now, done: print(now.name, len(now.jobs), flush=True))
+work(store, spec, find(spec.task), on_progress=lambda now, results: print(now.name, len(now.trials), flush=True))
 store.close()
 """
 
@@ -66,23 +71,23 @@ def worker(where):
 
 def test_a_stopped_study_goes_on_where_it_was(alone, tmp_path):
     store = Store("study", tmp_path / "journal.log")
-    store.begin(SPEC)
+    store.create(SPEC)
 
     class Enough(Exception):
         pass
 
-    def stop(now, done):
-        if len(store.done()) >= 7:
+    def stop(now, results):
+        if len(store.results()) >= 7:
             raise Enough
 
     with pytest.raises(Enough):
-        work(store, SPEC, find(SPEC.task), on_look=stop)
+        work(store, SPEC, find(SPEC.task), on_progress=stop)
     again = Store("study", tmp_path / "journal.log")
-    again.begin(SPEC)
-    assert len(again.done()) == 7
+    again.create(SPEC)
+    assert len(again.results()) == 7
     work(again, SPEC, find(SPEC.task))
     assert table(again) == alone
-    assert Counter(t.state.name for t in again._trials()) == {"COMPLETE": len(again.done())}, "nothing is done twice"
+    assert Counter(t.state.name for t in again._trials()) == {"COMPLETE": len(again.results())}, "nothing is done twice"
 
 
 @pytest.mark.slow
@@ -92,7 +97,7 @@ def test_three_workers_of_which_one_is_killed_give_the_same_table(alone, tmp_pat
 
 def killed_of_three(where, alone):
     store = Store("study", where)
-    store.begin(SPEC)
+    store.create(SPEC)
     workers = [worker(where) for _ in range(3)]
     try:
         assert workers[0].stdout is not None
@@ -107,7 +112,7 @@ def killed_of_three(where, alone):
         for one in workers:
             one.kill()
             one.communicate()
-    assert stage(SPEC, store.done()).name == "done"
+    assert stage(SPEC, store.results()).name == "done"
     assert table(store) == alone
     store.close()
 
@@ -159,10 +164,10 @@ def test_three_workers_on_postgresql_of_which_one_is_killed(alone, postgres):
 
 def test_a_study_of_another_spec_is_refused_and_left_as_it_is(tmp_path):
     store = Store("study", tmp_path / "journal.log")
-    store.begin(SPEC)
-    other = Spec("breast-cancer", ARMS[:1], steps=30)
+    store.create(SPEC)
+    other = StudySpec("breast-cancer", ARMS[:1], steps=30)
     with pytest.raises(OptionError, match="steps: 20 there, 30 here"):
-        Store("study", tmp_path / "journal.log").begin(other)
+        Store("study", tmp_path / "journal.log").create(other)
     assert Store("study", tmp_path / "journal.log").spec() == SPEC
 
 
@@ -170,46 +175,46 @@ def test_names_and_storages_that_cannot_be(tmp_path):
     with pytest.raises(OptionError, match="cannot be a name"):
         Store("../study", tmp_path / "journal.log")
     with pytest.raises(DataError, match="cannot be used"):
-        Store("study", tmp_path / "none" / "journal.log").begin(SPEC)
+        Store("study", tmp_path / "none" / "journal.log").create(SPEC)
     store = Store("study", tmp_path / "journal.log")
     with pytest.raises(OptionError, match="There is no study 'study'"):
         store.spec()
     pytest.importorskip("psycopg")
     with pytest.raises(DataError, match="cannot be reached") as error:
-        Store("study", "postgresql://me:secret@127.0.0.1:1/nothing").begin(SPEC)
+        Store("study", "postgresql://me:secret@127.0.0.1:1/nothing").create(SPEC)
     assert "secret" not in str(error.value)
-    assert hidden("postgresql://me:secret@host/db") == "postgresql://me@host/db"
+    assert without_password("postgresql://me:secret@host/db") == "postgresql://me@host/db"
 
 
 def test_a_trial_whose_task_raises_is_a_failure_with_its_traceback(tmp_path, monkeypatch):
-    spec = Spec("breast-cancer", ARMS[1:], steps=5, points=2, again=1, widenings=0, seeds=1, evaluations=1)
+    spec = StudySpec("breast-cancer", ARMS[1:], steps=5, points=2, finalists=1, expansions=0, seeds=1, evaluations=1)
     calls = []
 
-    def sometimes(spec, task, job):
-        calls.append(job)
+    def sometimes(spec, task, trial, optimizer):
+        calls.append(trial)
         if len(calls) == 1:
             raise ZeroDivisionError("planted")
-        return run(spec, task, job)
+        return run(spec, task, trial, optimizer)
 
-    monkeypatch.setattr("ravine.comparison._study.worker.run", sometimes)
+    monkeypatch.setattr("ravine.comparison._study.trial_worker.run", sometimes)
     store = Store("study", tmp_path / "journal.log")
-    store.begin(spec)
+    store.create(spec)
     last = work(store, spec, find(spec.task))
     assert last.name == "done"
-    failed = [o for o in store.done().values() if o.error]
+    failed = [o for o in store.results().values() if o.error]
     assert len(failed) == 1
     assert "ZeroDivisionError: planted" in failed[0].error
     assert last.chosen["rmsprop:alpha=0.9"] != calls[0].point
 
 
 def test_a_training_is_a_pure_function_of_spec_point_and_seed():
-    task, job = find(SPEC.task), Job("sgd", {"lr": 0.3}, 5, "confirm")
-    first, second = run(SPEC, task, job).tree(), run(SPEC, task, job).tree()
+    task, trial = find(SPEC.task), Trial("sgd", {"lr": 0.3}, 5, "final")
+    first, second = run(SPEC, task, trial, parse("sgd")).to_tree(), run(SPEC, task, trial, parse("sgd")).to_tree()
     del first["seconds"], second["seconds"]
     assert first == second
     assert set(first["metrics"]) == {"test_loss", "accuracy"}
     assert first["steps"] == [5, 10, 15, 20]
-    assert Outcome.of_tree(first | {"seconds": 1.0}).score == first["losses"][-1]
+    assert TrialResult.from_tree(first | {"seconds": 1.0}).score == first["losses"][-1]
 
 
 def test_test_data_are_not_read_while_tuning(monkeypatch):
@@ -221,40 +226,53 @@ def test_test_data_are_not_read_while_tuning(monkeypatch):
     poisoned = dataclasses.replace(
         task, test=dataclasses.replace(task.test, inputs=torch.full_like(task.test.inputs, 9e9))
     )
-    job = Job("sgd", {"lr": 0.3}, 0, "tune")
-    a, b = run(SPEC, task, job).tree(), run(SPEC, poisoned, job).tree()
+    trial = Trial("sgd", {"lr": 0.3}, 0, "tune")
+    a, b = run(SPEC, task, trial, parse("sgd")).to_tree(), run(SPEC, poisoned, trial, parse("sgd")).to_tree()
     assert {**a, "seconds": 0} == {**b, "seconds": 0}
     assert a["metrics"] == {}
 
 
 def test_a_run_that_diverges_says_so():
-    outcome = run(SPEC, find("rosenbrock"), Job("sgd", {"lr": 10.0}, 0, "confirm"))
-    assert outcome.diverged
-    assert outcome.score == float("inf")
-    assert outcome.tree()["score"] is None
-    assert Outcome.of_tree(outcome.tree()).score == float("inf")
+    result = run(SPEC, find("rosenbrock"), Trial("sgd", {"lr": 10.0}, 0, "final"), parse("sgd"))
+    assert result.diverged
+    assert result.score == float("inf")
+    assert result.to_tree()["score"] is None
+    assert TrialResult.from_tree(result.to_tree()).score == float("inf")
 
 
-def test_a_worker_that_shows_no_life_loses_its_trial(tmp_path, monkeypatch):
-    monkeypatch.setattr(stores, "STALE", 0.3)
-    store = Store("study", tmp_path / "journal.log")
-    store.begin(SPEC)
-    jobs = stage(SPEC, {}).jobs
-    first = store.claim(jobs[:1], SPEC)
-    other = Store("study", tmp_path / "journal.log")
-    other.begin(SPEC)
+def test_a_worker_that_shows_no_life_loses_its_trial(tmp_path):
+    now = [0.0]
+    store, other = (Store("study", tmp_path / "journal.log", stale=15.0, clock=lambda: now[0]) for _ in range(2))
+    store.create(SPEC)
+    other.create(SPEC)
+    trials = stage(SPEC, {}).trials
+    first = store.claim(trials[:1], SPEC)
     assert first is not None
-    assert other.claim(jobs[:1], SPEC) is None
-    with first[1].alive():
-        time.sleep(0.4)
-        first[1].live()
-        assert other.claim(jobs[:1], SPEC) is None
-    time.sleep(0.4)
-    taken = other.claim(jobs[:1], SPEC)
+    assert other.claim(trials[:1], SPEC) is None
+    now[0] = 14.0
+    first[1].beat()
+    assert other.claim(trials[:1], SPEC) is None
+    now[0] = 28.0
+    assert other.claim(trials[:1], SPEC) is None, "14 seconds after the heartbeat was seen"
+    now[0] = 29.5
+    taken = other.claim(trials[:1], SPEC)
     assert taken is not None
-    taken[1].finish(Outcome(score=1.0, diverged=False))
-    first[1].finish(Outcome(score=1.0, diverged=False))  # the one that was given up comes back: no harm
-    assert [o.score for o in other.done().values()] == [1.0]
+    taken[1].finish(TrialResult(score=1.0, diverged=False))
+    first[1].finish(TrialResult(score=1.0, diverged=False))  # the one that was given up comes back: no harm
+    assert [r.score for r in other.results().values()] == [1.0]
+
+
+def test_heartbeats_come_from_a_thread_while_something_runs(tmp_path):
+    store = Store("study", tmp_path / "journal.log", heartbeat=0.01)
+    store.create(SPEC)
+    claimed = store.claim(stage(SPEC, {}).trials, SPEC)
+    assert claimed is not None
+    beaten, beat = threading.Event(), claimed[1].beat
+    claimed[1].beat = lambda: (beat(), beaten.set())
+    with claimed[1].heartbeats():
+        assert beaten.wait(60)
+    (trial,) = store._trials()
+    assert trial.user_attrs["ravine heartbeat"].startswith(f"{os.getpid()}.")
 
 
 @pytest.mark.slow
@@ -265,7 +283,7 @@ def test_a_comparison_in_a_database_is_that_in_a_file(postgres, tmp_path, monkey
     options = {"preset": "quick", "points": 3, "seeds": 2, "steps": 8, "quiet": True}
     shared = ravine.compare("breast-cancer", ["sgd", "adam"], **options, jobs=2, study="both", storage=postgres)
     alone = ravine.compare("breast-cancer", ["sgd", "adam"], **options, jobs=1)
-    numbers = [{key: {**o.tree(), "seconds": 0} for key, o in r.outcomes.items()} for r in (shared, alone)]
+    numbers = [{key: {**o.to_tree(), "seconds": 0} for key, o in r.trial_results.items()} for r in (shared, alone)]
     assert numbers[0] == numbers[1]
     assert shared.judgement.sentence == alone.judgement.sentence
     assert not list(tmp_path.rglob("both/study.journal")), "the trials are in the database"

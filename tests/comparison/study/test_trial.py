@@ -8,8 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ravine.comparison._study.spec import ArmSpec, Spec
-from ravine.comparison._study.trial import Job, parted, run
+from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
+from ravine.comparison._study.trial import Trial, run, validation_split
+from ravine.optim._spec import parse
 from ravine.optim.search import Range
 from ravine.tasks import Data, Task, find
 from ravine.train import Batches, accuracy
@@ -25,18 +26,18 @@ def small(model=lambda: nn.Linear(6, 3), rows=50):
 
 def spec(label, **changed):
     space = {name: Range(1e-9, 0.9) for name in changed.pop("searched", ["lr"])}
-    return Spec("small", (ArmSpec(label, space),), **{"steps": 8, "evaluations": 4, **changed})
+    return StudySpec("small", (OptimizerConfig(label, space),), **{"steps": 8, "evaluations": 4, **changed})
 
 
-def trained(task, label, point, seed=7, kind="confirm", **changed):
+def trained(task, label, point, seed=7, kind="final", **changed):
     searched = spec(label, searched=list(point), **changed)
-    return run(searched, task, Job(label, point, seed, kind))
+    return run(searched, task, Trial(label, point, seed, kind), parse(label))
 
 
 def test_a_training_is_a_plain_torch_loop():
     task = small()
     found = trained(task, "torch-rmsprop:alpha=0.9", {"lr": 0.01})
-    training, valid = parted(task, 7)
+    training, valid = validation_split(task, 7)
     assert (len(training.train), len(valid)) == (40, 10)
     torch.manual_seed(7)
     model = nn.Linear(6, 3)
@@ -58,12 +59,12 @@ def test_a_training_is_a_plain_torch_loop():
 
 
 def test_the_rows_kept_apart_are_no_training_rows_and_are_the_seeds():
-    training, valid = parted(small(), 3)
+    training, valid = validation_split(small(), 3)
     rows, kept = ({tuple(row) for row in part.inputs.tolist()} for part in (training.train, valid))
     assert not rows & kept
     assert len(rows | kept) == 50
-    assert torch.equal(valid.inputs, parted(small(), 3)[1].inputs)
-    assert kept != {tuple(row) for row in parted(small(), 4)[1].inputs.tolist()}
+    assert torch.equal(valid.inputs, validation_split(small(), 3)[1].inputs)
+    assert kept != {tuple(row) for row in validation_split(small(), 4)[1].inputs.tolist()}
 
 
 def test_ours_follow_torchs():
@@ -116,8 +117,10 @@ def test_on_a_function_gradient_descent_goes_down_from_a_start_of_the_seeds_own(
     assert task.surface is not None
     left, right, _, _ = task.surface.window
     for seed in (0, 1000, 1001):
-        job = Job("torch-sgd", {"lr": 0.1}, seed, "confirm")
-        found[seed] = run(Spec("ravine", spec("torch-sgd").arms, steps=10, evaluations=1), task, job)
+        trial = Trial("torch-sgd", {"lr": 0.1}, seed, "final")
+        found[seed] = run(
+            StudySpec("ravine", spec("torch-sgd").optimizers, steps=10, evaluations=1), task, trial, parse("torch-sgd")
+        )
     x = -8 * 0.99**10  # x <- x - lr x / 10, y <- y - lr 10 y: y is 0 after one step
     assert found[0].score == pytest.approx(x**2 / 20)
     distances = [math.sqrt(found[seed].score * 20) / 0.99**10 for seed in (1000, 1001)]

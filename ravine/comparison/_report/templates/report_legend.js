@@ -13,12 +13,12 @@
     return shape("polygon", { points: around(...CORNERS[symbol], 5), ...look });
   }
   function key(place) {
-    const member = data.optimizers[place], svg = sample(member);
+    const optimizer = data.optimizers[place], svg = sample(optimizer);
     svg.setAttribute("height", 12);
     svg.setAttribute("class", "key");
     svg.firstChild.setAttribute("y1", 6);
     svg.firstChild.setAttribute("y2", 6);
-    svg.append(outline(member.symbol, colour(member)));
+    svg.append(outline(optimizer.symbol, colour(optimizer)));
     return svg;
   }
   function samples() {

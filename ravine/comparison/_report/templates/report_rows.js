@@ -39,7 +39,7 @@
   if (!by("times")) charts.delete("times");
 
   charts.set("differences", () => {
-    const found = data.differences[state.measure], pairs = found.pairs.filter((p) => state.shown.has(p.optimizer));
+    const found = data.differences[state.metric], pairs = found.pairs.filter((p) => state.shown.has(p.optimizer));
     const names = pairs.map((p) => `${nameOf(p.optimizer)}: ${p.kind}`), tint = theme();
     const traces = [upright(found.ratio ? 1 : 0, names, { dash: "dash" })];
     pairs.forEach((pair, row) => {
@@ -50,7 +50,7 @@
         text: ["lower end", "difference", "upper end"], hovertemplate: "%{text}: %{x:.4g}<extra></extra>",
       });
     });
-    const base = escaped(shortened(found.base)), name = escaped(shortened(state.measure));
+    const base = escaped(shortened(found.base)), name = escaped(shortened(state.metric));
     const side = found.ratio ? "right of 1 is worse" : found.higher ? "left of 0 is worse" : "right of 0 is worse";
     const title = { text: found.ratio ? `${name}, times those of ${base}<br>(${side})` : `${name} minus that of ${base}<br>(${side})`, font: { size: 13, color: tint.ink } };
     rows("differences", names, traces, { type: found.ratio ? "log" : "linear", title, ...(found.ratio ? ratioTicks(pairs) : {}) }, { margin: { l: 12, r: 12, t: 14, b: 66 } });

@@ -1,0 +1,43 @@
+"""``ravine diagnose RUN``: what went wrong in a run, in plain words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from ravine.diagnose import Diagnosis, diagnose
+
+_HELP = """Say in plain words what went wrong in a run.
+
+RUN is the folder of a run, such as ravine-out/train-digits. Each problem is shown with its evidence and with what to
+try, the most serious first. The exit code is 0 whether a problem is found or not.
+"""
+
+
+@click.command(name="diagnose", help=_HELP)
+@click.argument("run", type=click.Path(path_type=Path))
+def command(run: Path) -> None:
+    diagnosis = diagnose(run)
+    console = Console(highlight=False)
+    if console.is_terminal:
+        show(diagnosis, console)
+    else:
+        click.echo(str(diagnosis))
+
+
+def show(diagnosis: Diagnosis, console: Console) -> None:
+    """Print the text of the diagnosis, as wide as the terminal. Nothing in it is read as markup."""
+    console.print(Text(diagnosis.headline, style="" if len(diagnosis) else "green"))
+    for place, symptom in enumerate(diagnosis, start=1):
+        label = f"{place}. "
+        console.print()
+        console.print(Text.assemble(label, (symptom.title, "bold")))
+        advice = Text.assemble(("Try: ", "bold"), symptom.advice)
+        for text in (Text(symptom.evidence), advice):
+            console.print(Padding(text, (0, 0, 0, len(label))))
+    console.print()
+    console.print(Text(diagnosis.examined, style="dim"))

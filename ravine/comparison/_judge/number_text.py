@@ -1,0 +1,35 @@
+"""Numbers and lists as text, rounded to what they are known to."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A number with so many significant digits: 0.031, 4.5, 12,000; in powers of ten only where it would be very long."""
+    if not np.isfinite(value):
+        return "infinite" if value > 0 else "minus infinite" if value < 0 else "unknown"
+    if value and not 1e-6 <= abs(value) < 1e9:
+        return f"{value:.{digits - 1}e}"
+    text = np.format_float_positional(value, precision=digits, unique=False, fractional=False, trim="-")
+    return f"{int(text):,}" if "." not in text else text
+
+
+def ratio_text(ratio: float) -> str:
+    """How many times: with two digits, or as many as it takes to tell it from once."""
+    return next((text for digits in (2, 3) if (text := number(ratio, digits)) != "1"), number(ratio, 4))
+
+
+def article(name: str) -> str:
+    """``an accuracy``, ``a validation loss``."""
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
+def count(n: int, what: str) -> str:
+    """``1 seed``, ``12 seeds``, ``1,200 seeds``."""
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
+
+def listed(names: Sequence[str]) -> str:
+    """``A``, ``A and B``, ``A, B and C``."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,100 @@
+"""What is seen of a study while it runs: trials done, the time left, and the best so far of every optimizer."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from ravine.comparison._study.stages import Results, Stage, StageName
+from ravine.comparison._study.study_spec import StudySpec
+from ravine.plotting._tables import table
+
+_DOING: Mapping[StageName, str] = {
+    "tune": "tuning: every optimizer at as many points",
+    "re-evaluate": "the best points again, with more seeds",
+    "expand": "a best point lies at an edge: more points for all",
+    "final": "confirming the best points with fresh seeds",
+    "done": "measuring seconds of a step, alone",
+}
+
+
+class LiveView:
+    """A display on standard error that is redrawn; nothing where that is no terminal.
+
+    Args:
+        spec: the study's.
+    """
+
+    def __init__(self, spec: StudySpec) -> None:
+        self.spec = spec
+        console = Console(stderr=True)
+        self._on = console.is_terminal or console.is_jupyter
+        self._live = Live(console=console, transient=True, auto_refresh=False)
+        self._first: tuple[float, int] | None = None  # when this began, and how many were done then
+
+    def __enter__(self) -> Self:
+        if self._on:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._on:
+            self._live.stop()
+
+    def update(self, now: Stage, results: Results) -> None:
+        """Show how far the study is."""
+        if self._on:
+            self._live.update(self.shown(now, results, time.monotonic()), refresh=True)
+
+    def shown(self, now: Stage, results: Results, clock: float) -> Group:
+        """What is shown at that time, in seconds."""
+        total = max(len(results), expected(self.spec, now))
+        if self._first is None:
+            self._first = clock, len(results)
+        since, before = self._first
+        left = _left(clock - since, len(results) - before, total - len(results))
+        head = Table.grid(padding=(0, 1))
+        head.add_row(Text(f"{len(results)} of {total}"), ProgressBar(total, len(results), width=30), Text(left))
+        return Group(Text(_DOING[now.name]), head, table(*_best(self.spec, now, results)))
+
+
+def expected(spec: StudySpec, now: Stage) -> int:
+    """How many trials the study takes as far as is known: a best point at an edge will add some."""
+    return sum(len(t.points) + min(spec.finalists, len(t.points)) * 2 + spec.seeds for t in now.tunings)
+
+
+def _left(seconds: float, done: int, rest: int) -> str:
+    """The time that the rest takes if it goes on as before."""
+    if not done or not rest:
+        return ""
+    left = round(seconds / done * rest)
+    minutes = f"{left // 60 % 60:02}" if left >= 3600 else f"{left // 60}"
+    hours = f"{left // 3600}:" if left >= 3600 else ""
+    return f"{hours}{minutes}:{left % 60:02} left"
+
+
+def _best(spec: StudySpec, now: Stage, results: Results) -> tuple[list[str], list[list[str]]]:
+    """The heads and rows of the table of what is best so far, by single trials; the best optimizer first."""
+    rows = []
+    for tuning in now.tunings:
+        tried = [(r, p) for p in tuning.points for r in tuning.results(spec, p, results)]
+        score, point = min(((r.score, p) for r, p in tried), key=lambda pair: pair[0], default=(math.inf, {}))
+        failed = sum(bool(r.error) for r, _ in tried)
+        diverged = sum(r.diverged and not r.error for r, _ in tried)
+        best = [f"{score:.4g}", _point(point)] if math.isfinite(score) else ["", ""]
+        rows.append((score, [tuning.config.label, *best, str(len(tried)), str(diverged or ""), str(failed or "")]))
+    rows.sort(key=lambda row: row[0])
+    return ["optimizer", "best loss", "at", "tried", "diverged", "failed"], [cells for _, cells in rows]
+
+
+def _point(point: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3g}" for name, value in point.items())

@@ -1,0 +1,156 @@
+"""What the page's script draws: the numbers of every chart, as JSON has them. What is not finite is null there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ravine.comparison._judge import Judgement
+from ravine.comparison._report.figure_data import Sensitivity
+from ravine.comparison._report.report_data import ReportData
+from ravine.comparison._report.report_tables import short
+from ravine.plotting._html import script_style, strong
+from ravine.plotting._style import line
+
+#: None of them is a cross: that marks what diverged or missed.
+_SYMBOLS = (
+    "circle",
+    "square",
+    "diamond",
+    "triangle-up",
+    "bowtie",
+    "triangle-down",
+    "star",
+    "hourglass",
+    "triangle-left",
+)
+#: Scores above so many times the ninth decile would press all others together; they stand at the top.
+_ABOVE = 3.0
+
+
+def chart_data(data: ReportData) -> dict[str, Any]:
+    """Everything, with a place for each optimizer in the order of the spec."""
+    labels, judgement = data.labels, data.judgement
+    return {
+        "optimizers": [_style(index, label) for index, label in enumerate(labels)],
+        "seconds": numbers(_seconds(data, label) for label in labels),
+        "target": judgement.target.loss if judgement.target else None,
+        "curves": [_curve(data, label) for label in labels],
+        "sensitivity": {name: _sensitivity(data, name) for name in data.sensitivity},
+        "budget": [_budget(judgement, label) for label in labels],
+        "times": _times(judgement, labels),
+        "differences": {name: _differences(judgement, name, labels) for name in judgement.pairs},
+        "watch": _watch(data),
+        # the key is the last word of the command
+        "command": data.origin.rerun("KEY").removesuffix("KEY"),
+    }
+
+
+def numbers(values: Iterable[float]) -> list[float | None]:
+    """For JSON, which has no number for what is not finite; six digits are more than a picture shows."""
+    return [float(f"{value:.6g}") if math.isfinite(value) else None for value in values]
+
+
+def _style(index: int, label: str) -> dict[str, str]:
+    style = script_style(line(index, False))
+    colour = strong(style["colour"])
+    return {"label": label, **style, "colour": colour, "symbol": _SYMBOLS[index % len(_SYMBOLS)]}
+
+
+def _seconds(data: ReportData, label: str) -> float:
+    seconds = data.result(label).seconds
+    return math.nan if seconds is None else seconds.step
+
+
+def _curve(data: ReportData, label: str) -> dict[str, list[float | None]] | None:
+    band = data.curves.get(label)
+    if band is None:
+        return None
+    return {
+        "steps": numbers(band.steps),
+        "median": numbers(band.median),
+        "low": numbers(band.low),
+        "high": numbers(band.high),
+    }
+
+
+def _budget(judgement: Judgement, label: str) -> dict[str, Any] | None:
+    curve = judgement.budget.get(label)
+    if curve is None:
+        return None
+    return {
+        "points": list(curve.points),
+        "expected": numbers(curve.expected),
+        "low": numbers(curve.low),
+        "high": numbers(curve.high),
+    }
+
+
+def _sensitivity(data: ReportData, name: str) -> dict[str, Any]:
+    """The marks of each optimizer, how the values are spread, and above which score they stand at the top."""
+    found, labels = data.sensitivity[name], data.labels
+    scores = [mark.score for marks in found.marks.values() for mark in marks if math.isfinite(mark.score)]
+    top = max(scores, default=1.0)
+    if scores and min(scores) > 0:
+        top = min(top, _ABOVE * float(np.quantile(scores, 0.9)))
+    return {
+        "scale": found.scale,
+        "top": top,
+        "notes": [_note(found, label) for label in labels],
+        "alone": [[r.name for r in entry.searched] == [name] for entry in data.optimizers],
+        "marks": [
+            [[m.value, *numbers([m.score]), m.seed, m.chosen] for m in found.marks[label]]
+            if label in found.marks
+            else None
+            for label in labels
+        ],
+    }
+
+
+def _note(found: Sensitivity, label: str) -> str:
+    return f"chosen {short(found.chosen(label))}; {found.diverged.get(label, 0.0):.0%} diverged"
+
+
+def _times(judgement: Judgement, labels: list[str]) -> dict[str, Any] | None:
+    """The steps of each run to the target; null is a miss, and the last says whether it diverged."""
+    if not judgement.steps:
+        return None
+    steps = [judgement.steps[label] for label in labels]
+    return {
+        "horizon": max(found.horizon for found in steps),
+        "median": numbers(found.median for found in steps),
+        "runs": [
+            [[seed, *numbers([taken]), seed in found.diverged] for seed, taken in found.steps.items()]
+            for found in steps
+        ],
+    }
+
+
+def _differences(judgement: Judgement, name: str, labels: list[str]) -> dict[str, Any]:
+    pairs = judgement.pairs[name]
+    ratio = bool(pairs) and pairs[0].metric.ratio
+    ends = [(p.difference, p.low, p.high) for p in pairs]
+    return {
+        "ratio": ratio,
+        "higher": bool(pairs) and pairs[0].metric.higher_is_better,
+        "base": judgement.base[name],
+        "pairs": [
+            {
+                "optimizer": labels.index(pair.first),
+                "ends": numbers(np.exp(end) if ratio else end),
+                "kind": pair.kind,
+            }
+            for pair, end in zip(pairs, ends, strict=True)
+        ],
+    }
+
+
+def _watch(data: ReportData) -> dict[str, Any]:
+    """Update over parameter by parameter, in the order of the model, with a place for each optimizer."""
+    ratios = data.update_ratios
+    names = list(dict.fromkeys(name for rows in ratios.values() for name in rows))
+    rows = [numbers(ratios.get(label, {}).get(name, math.nan) for label in data.labels) for name in names]
+    return {"names": names, "rows": rows}

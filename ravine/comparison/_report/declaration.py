@@ -1,0 +1,76 @@
+"""What was declared, as rows of text: the study as a whole, and where each hyperparameter was looked for."""
+
+from __future__ import annotations
+
+import json
+
+from ravine.comparison._judge.number_text import count, number
+from ravine.comparison._report.report_data import OptimizerEntry, ReportData
+from ravine.comparison._report.report_tables import short
+from ravine.comparison._study.study_spec import REEVALUATION_SEEDS
+from ravine.optim.search import Range
+
+
+def declaration(data: ReportData) -> list[tuple[str, str]]:
+    """The spec as rows of name and value, without its optimizers."""
+    spec = data.spec
+    return [
+        ("hash", spec.hash),
+        ("task", spec.task),
+        ("data", spec.data or "the task's own"),
+        ("optimizers", count(len(spec.optimizers), "optimizer")),
+        ("points of each optimizer", str(spec.points)),
+        ("best points tried again", f"{spec.finalists}, with {count(len(REEVALUATION_SEEDS), 'seed')} more"),
+        (
+            "extra points where the best lies at an edge",
+            f"{spec.extra_points}, at most {count(spec.expansions, 'time')}",
+        ),
+        ("fresh seeds of each optimizer", str(spec.seeds)),
+        ("steps of each training", f"{spec.steps:,}"),
+        ("measurements of each training", str(spec.evaluations)),
+        ("schedule of the learning rate", spec.schedule or "none: it stays constant"),
+        ("reference for the target", spec.reference or spec.optimizers[0].label),
+        *((f"version of {name}", version) for name, version in spec.versions.items()),
+        ("machine", data.origin.machine or "not recorded"),
+        ("study", data.origin.study or "not named"),
+        ("storage", data.origin.storage or "none"),
+    ]
+
+
+def declaration_json(data: ReportData) -> str:
+    """The whole spec as JSON for people."""
+    return json.dumps(json.loads(data.spec.to_json()), indent=2, ensure_ascii=False)
+
+
+def searched_rows(entry: OptimizerEntry) -> list[tuple[str, str, str, str]]:
+    """Of each searched hyperparameter its name, the chosen value, the declared range, and the expanded one if it was."""
+    return [
+        (
+            r.name,
+            "–" if r.chosen is None else short(r.chosen, 4),
+            _range(r.declared),
+            "" if r.expanded == r.declared else _range(r.expanded),
+        )
+        for r in entry.searched
+    ]
+
+
+def space_rows(data: ReportData) -> list[list[str]]:
+    """Of each searched hyperparameter: optimizer, name, lower and upper end, scale, and points; the names as they are."""
+    rows = []
+    for entry in data.optimizers:
+        tried = f"{entry.points:,}"
+        for r in entry.searched:
+            low, high = (
+                number(now, 3) + ("" if now == before else f" (declared {number(before, 3)})")
+                for now, before in ((r.expanded.low, r.declared.low), (r.expanded.high, r.declared.high))
+            )
+            rows.append([entry.label, r.name, low, high, r.expanded.scale, tried])
+        if not entry.searched:
+            rows.append([entry.label, "", "", "", "", tried])
+    return rows
+
+
+def _range(values: Range) -> str:
+    spread = {"log": "in powers of ten", "linear": "evenly", "complement": "in powers of ten of 1 − x"}[values.scale]
+    return f"{short(values.low)} to {short(values.high)}, {spread}"

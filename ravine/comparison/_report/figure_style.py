@@ -1,0 +1,92 @@
+"""What the pictures of a comparison share: the style of each optimizer, and axes that a diverging run cannot stretch."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ravine.comparison._judge.number_text import number
+from ravine.plotting._style import Line, line
+
+_MARKERS = "osD^vPp*hd"
+_LEAST = 1e-16  # a logarithm needs more than 0
+_NOTE = 125  # characters of a line of notes
+
+
+@dataclass(frozen=True)
+class MarkerStyle:
+    """How an optimizer is drawn everywhere: its line, and its mark, so that it is known in grey too."""
+
+    line: Line
+    marker: str
+
+    def marks(self, size: float = 6.0) -> dict[str, Any]:
+        """Marks without a line, as keyword arguments of matplotlib's ``plot``."""
+        return {
+            "marker": self.marker,
+            "markersize": size,
+            "color": self.line.colour,
+            "linestyle": "",
+            "markeredgecolor": "white",
+            "markeredgewidth": 0.6,
+            "zorder": self.line.order,
+        }
+
+
+def marker_styles(labels: Sequence[str]) -> dict[str, MarkerStyle]:
+    """The style of each optimizer by its place: the page has the same colours and dashes."""
+    return {
+        label: MarkerStyle(line(index, False), _MARKERS[index % len(_MARKERS)]) for index, label in enumerate(labels)
+    }
+
+
+def drawn(values: Iterable[float] | np.ndarray) -> np.ndarray:
+    """Losses as they can be drawn: what is not finite leaves a gap."""
+    losses = np.asarray(values, dtype=np.float64)
+    return np.where(np.isfinite(losses), losses, np.nan)
+
+
+def brief(value: float, digits: int = 3) -> str:
+    """A number for a label: with a power of ten where its zeros would fill the picture."""
+    return number(value, digits) if not value or 1e-5 <= abs(value) < 1e7 else f"{value:.{digits}g}"
+
+
+def loss_axis(axes: Any, values: Iterable[float], most: float = math.inf) -> None:
+    """Scale and limits for these losses: logarithmic if none is negative, with ticks that are plain numbers."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+
+    losses = np.array([v for v in values if math.isfinite(v)])
+    if not len(losses):
+        losses = np.array([0.1, 1.0])
+    low, high = float(losses.min()), float(losses.max())
+    high = max(low, min(high, most))
+    if low < 0:
+        room = 0.04 * (high - low) or 0.1 * abs(low)
+        axes.set_ylim(low - room, high + room)
+        return
+    low, high = max(low, _LEAST), max(high, _LEAST)
+    if high < low * 1.02:  # equal losses
+        low, high = low / 1.05, high * 1.05
+    room = (high / low) ** 0.04
+    axes.set_yscale("log", nonpositive="clip")
+    axes.set_ylim(low / room, high * room)
+    if high / low < 30:  # within a decade the powers of ten alone would leave the axis bare
+        ticks = list(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]).tick_values(low / room, high * room))
+        if high / low > 4:
+            ticks = [float(f"{f}e{e}") for e in range(-17, 300) for f in (1, 2, 3, 5)]
+        axes.set_yticks([t for t in ticks if low / room <= t <= high * room])
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.6g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def notes(figure: Any, *lines: str) -> None:
+    """Sentences above the picture."""
+    text = "\n".join(part for line in lines for part in textwrap.wrap(line, _NOTE))
+    if text:
+        figure.suptitle(text, x=0.01, ha="left", fontsize=9, color="0.3", parse_math=False)

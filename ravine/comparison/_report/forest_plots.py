@@ -1,0 +1,156 @@
+"""Pictures with a row for each optimizer: the steps of its runs to the target, and its differences to the best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ravine.comparison._judge import LOSS, Pair
+from ravine.comparison._report.figure_style import MarkerStyle, brief, marker_styles, notes
+from ravine.comparison._report.report_data import ReportData
+from ravine.plotting._curves import shortened
+from ravine.plotting._style import blank, tidy
+
+_WIDTH, _ROW, _REST = 9.5, 0.42, 1.3  # inches: of the picture, of a row, of axis and notes
+_BEYOND = 8.0  # an interval so many times as wide as the usual one ends in an arrow
+
+
+def target(data: ReportData) -> Any:
+    """A mark for each run at its steps to the target; those that never got there at the right."""
+    labels, judgement, styles = data.ranked, data.judgement, marker_styles(data.labels)
+    loss = judgement.target.loss if judgement.target else math.nan
+    figure = blank(_WIDTH, _REST + _ROW * len(labels))
+    axes = figure.add_subplot()
+    horizon = max(found.horizon for found in judgement.steps.values())
+    missing = any(found.missed for found in judgement.steps.values())
+    never = 1.07 * horizon
+    for row, label in enumerate(labels):
+        found, style = judgement.steps[label], styles[label]
+        places = row + _heights(len(found.steps))
+        steps = np.array([found.steps[seed] for seed in sorted(found.steps)])
+        lost = np.isnan(steps)
+        axes.plot(steps[~lost], places[~lost], **style.marks())
+        crosses = {"color": style.line.colour, "markersize": 6, "markeredgewidth": 1.5, "linestyle": ""}
+        axes.plot(np.full(lost.sum(), never), places[lost], marker="x", **crosses)
+        if math.isfinite(found.median):
+            axes.plot([found.median] * 2, [row - 0.4, row + 0.4], color="black", linewidth=1.6, zorder=6)
+        reached = f"{len(found.steps) - len(found.missed)} of {len(found.steps)}"
+        axes.text(1.01, row, reached, transform=axes.get_yaxis_transform(), va="center", fontsize=9)
+    axes.set_xlim(0, (1.12 if missing else 1.02) * horizon)
+    _rows(axes, labels)
+    above = {"transform": axes.get_xaxis_transform(), "va": "bottom", "fontsize": 9, "color": "0.3"}
+    axes.text(1.01, 1.0, "reached", **{**above, "transform": axes.transAxes})
+    if missing:
+        axes.axvline(1.02 * horizon, color="0.6", linewidth=0.8, linestyle=(0, (2, 2)))
+        axes.text(never, 1.0, "missed", ha="center", **above)
+        axes.set_xticks([tick for tick in axes.get_xticks() if tick <= horizon])
+    axes.set_xlabel(f"steps to a validation loss of {brief(loss)}")
+    notes(figure, "Each mark is a run; the bar is the median of all runs, missing where half of them missed.")
+    return figure
+
+
+def differences(data: ReportData) -> Any:
+    """Differences to the best with their 95% intervals, in the headline metric and in the validation loss."""
+    labels, judgement, styles = data.ranked, data.judgement, marker_styles(data.labels)
+    metrics = [name for name in dict.fromkeys((judgement.headline.name, LOSS.name)) if judgement.pairs.get(name)]
+    figure = blank(_WIDTH, _REST + 0.25 + _ROW * len(labels))
+    panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+    for axes, metric in zip(panels, metrics, strict=True):
+        _forest(axes, judgement.pairs[metric], judgement.base[metric], labels, styles)
+        _rows(axes, labels)
+    bases = {name: shortened(judgement.base[name]) for name in metrics}
+    held = bases[metrics[0]]
+    if len(set(bases.values())) > 1:
+        held = " and ".join(f"{base} in {name}" for name, base in bases.items())
+    about = f"Black edge: what the others are held against, {held}. Filled: shown to differ; hollow: within noise. "
+    notes(
+        figure, about + "An arrow: the interval goes on, or may because runs that missed or diverged count as a bound."
+    )
+    return figure
+
+
+def _forest(axes: Any, pairs: Sequence[Pair], base: str, labels: Sequence[str], styles: dict[str, MarkerStyle]) -> None:
+    metric = pairs[0].metric
+    low, high = _limits(pairs)
+    scale = np.exp if metric.ratio else (lambda v: v)
+    for pair in pairs:
+        style, row = styles[pair.first], labels.index(pair.first)
+        colour = style.line.colour
+        ends = [min(max(v, low), high) for v in (pair.low, pair.high)]
+        middle = min(max(pair.difference, low), high)
+        axes.plot(scale(np.array(ends)), [row, row], color=colour, linewidth=2.2, solid_capstyle="butt", zorder=3)
+        shown = pair.kind != "no difference shown"
+        face = colour if shown else "white"
+        mark = {**style.marks(8), "markerfacecolor": face, "markeredgecolor": colour, "markeredgewidth": 1.6}
+        inside = low <= pair.difference <= high
+        if inside:
+            axes.plot(scale(middle), row, **{**mark, "zorder": 5})
+        else:
+            text = f"{brief(pair.ratio, 2)} times" if metric.ratio else brief(pair.difference, 2)
+            left = middle == low
+            axes.annotate(
+                text, (scale(middle), row), xytext=(12 if left else -12, 7), textcoords="offset points",
+                ha="left" if left else "right", fontsize=8.5, color="0.2",
+            )  # fmt: skip
+        for end, beyond, arrow in (
+            (ends[0], pair.low < low or pair.second_bounded, "<"),
+            (ends[1], pair.high > high or pair.first_bounded, ">"),
+        ):
+            if beyond:
+                axes.plot(scale(end), row, arrow, color=colour, markersize=7, clip_on=False, zorder=4)
+    if base in labels:
+        axes.plot(scale(0.0), labels.index(base), **{**styles[base].marks(8), "markeredgecolor": "black", "zorder": 5})
+    axes.axvline(scale(0.0), color="0.25", linewidth=1, linestyle=(0, (5, 3)), zorder=2)
+    if metric.ratio:
+        _ratio_axis(axes, low, high)
+    else:
+        axes.set_xlim(low, high)
+        axes.locator_params(axis="x", nbins=6)
+    axes.set_xlabel(f"{metric.name}, {'as a ratio' if metric.ratio else 'as a difference'}")
+
+
+def _limits(pairs: Sequence[Pair]) -> tuple[float, float]:
+    """Room for all intervals but those that diverged runs make, or far wider than usual; 0 is always inside."""
+    sure = [p for p in pairs if p.metric.ratio or not (p.first_bounded or p.second_bounded)] or pairs
+    ends = np.array([[p.low, p.high] for p in sure if math.isfinite(p.low) and math.isfinite(p.high)]).reshape(-1, 2)
+    if not len(ends):
+        ends = np.array([[p.difference, p.difference] for p in sure])
+    reach = np.abs(ends).max(axis=1)
+    within = ends[reach <= _BEYOND * np.median(reach)]
+    low, high = min(0.0, float(within.min())), max(0.0, float(within.max()))
+    room = 0.06 * (high - low) or 0.1
+    return low - room, high + room
+
+
+def _ratio_axis(axes: Any, low: float, high: float) -> None:
+    from matplotlib.ticker import MaxNLocator, NullLocator
+
+    axes.set_xscale("log")
+    axes.set_xlim(math.exp(low), math.exp(high))
+    least, most = math.exp(low), math.exp(high)
+    ticks = [float(t) for t in MaxNLocator(nbins=5, steps=[1, 2, 5, 10]).tick_values(least, most)]
+    if most / least > 4:
+        ticks = [float(f"{f}e{e}") for e in range(-9, 10) for f in (1, 2, 5)]
+    ticks = [t for t in ticks if least <= t <= most]
+    while len(ticks) > 6:  # 1, no difference, stays
+        at = ticks.index(1.0)
+        ticks = [t for i, t in enumerate(ticks) if (i - at) % 2 == 0]
+    axes.set_xticks(ticks, [brief(t) for t in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _rows(axes: Any, labels: Sequence[str]) -> None:
+    axes.set_yticks(range(len(labels)), [shortened(label) for label in labels], fontsize=9, parse_math=False)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(labels) - 0.45, -0.55)
+    tidy(axes)
+    axes.grid(False, axis="y")
+    axes.spines["left"].set_visible(False)
+
+
+def _heights(count: int) -> np.ndarray:
+    """Where the marks of one row stand in it: many runs may take the same steps."""
+    return np.linspace(-0.28, 0.28, count) if count > 1 else np.zeros(1)

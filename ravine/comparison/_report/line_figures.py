@@ -1,0 +1,178 @@
+"""Figures of lines: losses on the way, loss against the hyperparameter, loss against the points tried."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence, Sized
+from typing import Any
+
+import numpy as np
+
+from ravine.comparison._report.figure_data import TUNING_SEED, Mark
+from ravine.comparison._report.figure_style import MarkerStyle, brief, drawn, loss_axis, marker_styles, notes
+from ravine.comparison._report.report_data import ReportData
+from ravine.plotting._curves import name_lines, shortened
+from ravine.plotting._style import blank, tidy
+
+SIZE = 9.5, 5.6  # inches
+
+
+def curves(data: ReportData) -> Any:
+    """The median loss of each optimizer's fresh runs on the way, the band from best to worst, and the target."""
+    found, judgement, styles = data.curves, data.judgement, marker_styles(data.labels)
+    figure = blank(*SIZE)
+    axes = figure.add_subplot()
+    values = [v for band in found.values() for v in (*band.low, *band.median)]
+    values += [judgement.target.loss] if judgement.target else []
+    starts = [band.median[0] for band in found.values() if math.isfinite(band.median[0])]
+    loss_axis(axes, values, 3 * max(starts) if starts and max(starts) > 0 else math.inf)
+    bottom, top = axes.get_ylim()
+    ends = []
+    for label, band in found.items():
+        style = styles[label]
+        if band.diverged:  # a band to infinity would cover all others: its lower edge says as much
+            axes.plot(band.steps, drawn(band.low), color=style.line.colour, linewidth=0.8, alpha=0.7, zorder=2)
+        else:
+            axes.fill_between(band.steps, band.low, band.high, color=style.line.colour, alpha=_band(found), linewidth=0)
+        median = np.maximum(drawn(band.median), bottom)
+        axes.plot(band.steps, median, **style.line.options(), marker="o" if len(median) == 1 else "")
+        ends.append((label, _end(median, top), style.line))
+    axes.set_xlim(0, max((band.steps[-1] for band in found.values()), default=1))
+    axes.set_xlabel("step")
+    axes.set_ylabel("validation loss")
+    tidy(axes)
+    if judgement.target:
+        _mark_target(axes, judgement.target.loss)
+    rows = [data.result(label) for label in data.labels]
+    lost = [
+        f"{shortened(row.label)} {row.runs - len(row.losses)} of {row.runs}"
+        for row in rows
+        if len(row.losses) < row.runs
+    ]
+    about = f"Runs that diverged: {'; '.join(lost)}. A diverged run is infinitely bad, so of such bands only the lower "
+    notes(figure, about + "edge is drawn, a thin line: the best run." if lost else "")
+    name_lines(axes, ends)
+    return figure
+
+
+def _band(found: Sized) -> float:
+    """How opaque bands are: many lie over each other."""
+    return 0.15 if len(found) <= 4 else 0.07
+
+
+def _end(values: np.ndarray, top: float) -> float:
+    """Where a line ends; above the picture if it does not end in a number."""
+    return float(values[-1]) if len(values) and math.isfinite(values[-1]) else top
+
+
+def _mark_target(axes: Any, loss: float) -> None:
+    height = max(loss, axes.get_ylim()[0])
+    axes.axhline(height, color="0.25", linewidth=1, linestyle=(0, (5, 3)), zorder=4)
+    box = {"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
+    place = {"xycoords": axes.get_yaxis_transform(), "xytext": (0, 3), "textcoords": "offset points"}
+    axes.annotate(f"target {brief(loss)}", (0.008, height), **place, fontsize=8.5, color="0.25", bbox=box, zorder=6)
+
+
+def sensitivity(data: ReportData) -> Any:
+    """Score against the first hyperparameter that was searched; failures in a strip on top, a row for each optimizer."""
+    name = next(iter(data.sensitivity))
+    found, most, styles = data.sensitivity[name].marks, data.ceiling, marker_styles(data.labels)
+    alone = {entry.label for entry in data.optimizers if len(entry.searched) == 1}
+    failed = [label for label, marks in found.items() if any(not m.score <= most for m in marks)]
+    figure = blank(SIZE[0], SIZE[1] + 0.2 * len(failed))
+    strip, axes = None, None
+    if failed:
+        heights = [0.2 * len(failed), SIZE[1]]
+        strip, axes = figure.subplots(2, 1, sharex=True, height_ratios=heights)
+    else:
+        axes = figure.add_subplot()
+    loss_axis(axes, [m.score for marks in found.values() for m in marks if m.score <= most])
+    for label, marks in found.items():
+        style = styles[label]
+        shown = [m for m in marks if m.score <= most]
+        first = [m for m in shown if m.seed == TUNING_SEED]
+        if label in alone:  # with more, neighbours in one differ in the others
+            thin = {**style.line.options(), "linewidth": 1.0, "alpha": 0.8}
+            axes.plot([m.value for m in first], [m.score for m in first], **thin)
+        axes.plot([m.value for m in shown], [m.score for m in shown], **style.marks())
+        chosen = [m for m in shown if m.chosen]
+        if chosen:
+            ring = {"markersize": 9.5, "markeredgecolor": "black", "markeredgewidth": 1.4, "zorder": 7}
+            mean = float(np.mean([m.score for m in chosen]))
+            axes.plot([chosen[0].value], [mean], **{**style.marks(), **ring})
+        axes.plot(
+            [], [], **{**style.line.options(), **style.marks(), "linestyle": style.line.dashes}, label=shortened(label)
+        )
+    if all(m.value > 0 for marks in found.values() for m in marks):
+        axes.set_xscale("log")
+    axes.set_xlabel("learning rate" if name == "lr" else name, parse_math=False)
+    axes.set_ylabel("validation loss at the end of tuning")
+    tidy(axes)
+    legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9, handlelength=3.2)
+    for text in legend.texts:
+        text.set_parse_math(False)
+    if strip is not None:
+        _failures(strip, {label: found[label] for label in failed}, most, styles)
+    about = "Each mark is a training; large with a black edge: the chosen point, mean over its seeds. "
+    about += "Above: × diverged, △ ended far above the losses that trainings start with." if failed else ""
+    notes(figure, about)
+    return figure
+
+
+def _failures(strip: Any, found: Mapping[str, Sequence[Mark]], most: float, styles: Mapping[str, MarkerStyle]) -> None:
+    """Trainings that diverged or ended far too high, in a row for each optimizer."""
+    for row, (label, marks) in enumerate(found.items()):
+        colour = styles[label].line.colour
+        for mark, values in (
+            ("x", [m.value for m in marks if not math.isfinite(m.score)]),
+            ("^", [m.value for m in marks if math.isfinite(m.score) and m.score > most]),
+        ):
+            face = {"markerfacecolor": "none"} if mark == "^" else {}
+            strip.plot(values, [row] * len(values), mark, color=colour, markersize=6, markeredgewidth=1.5, **face)
+        strip.text(
+            1.01,
+            row,
+            shortened(label),
+            transform=strip.get_yaxis_transform(),
+            va="center",
+            fontsize=9,
+            parse_math=False,
+        )
+    strip.set_ylim(len(found) - 0.4, -0.6)
+    strip.set_yticks([])
+    strip.tick_params(axis="x", which="both", length=0, labelbottom=False)
+    strip.spines[["top", "right", "bottom", "left"]].set_visible(False)
+
+
+def budget(data: ReportData) -> Any:
+    """The expected loss of the best of so many points, with the band that holds most subsets of that size."""
+    from matplotlib.ticker import NullFormatter, NullLocator
+
+    found, styles = data.judgement.budget, marker_styles(data.labels)
+    figure = blank(*SIZE)
+    axes = figure.add_subplot()
+    loss_axis(axes, [v for curve in found.values() for v in (*curve.low, *curve.expected)], data.ceiling)
+    bottom, top = axes.get_ylim()
+    ends = []
+    for label, curve in found.items():
+        style = styles[label]
+        axes.fill_between(curve.points, curve.low, curve.high, color=style.line.colour, alpha=_band(found), linewidth=0)
+        expected = np.maximum(curve.expected, bottom)
+        options = {**style.line.options(), **style.marks(), "linestyle": style.line.dashes}
+        axes.plot(curve.points, expected, **options)
+        ends.append((label, _end(expected, top), style.line))
+    ticks = sorted({k for curve in found.values() for k in curve.points})
+    axes.set_xscale("log", base=2)
+    # the last number is all the points: its neighbour below may be too near to be named
+    shown = [k for k, after in zip(ticks, [*ticks[1:], math.inf], strict=True) if after / k > 1.25]
+    axes.set_xticks(shown, [f"{k:,}" for k in shown])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlim(ticks[0], max(ticks[-1], 2))
+    axes.set_xlabel("points of the search space that are tried")
+    axes.set_ylabel("expected validation loss of the best")
+    tidy(axes)
+    share = next(iter(found.values())).share
+    notes(figure, f"The band holds the best of at least {share:.0%} of all choices of so many points.")
+    name_lines(axes, ends)
+    return figure

@@ -1,0 +1,99 @@
+"""The report as text: GitHub-flavoured Markdown for those who paste it into an issue or a paper."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ravine.comparison._judge import Judgement
+from ravine.comparison._judge.number_text import count
+from ravine.comparison._report.declaration import space_rows
+from ravine.comparison._report.explanations import EXPLAINED
+from ravine.comparison._report.markdown_syntax import code, fenced, prose, table
+from ravine.comparison._report.protocol_text import protocol_text
+from ravine.comparison._report.report_data import ReportData
+from ravine.comparison._report.result_table import result_table
+from ravine.comparison._report.trial_table import last_line
+
+_CAPTIONS = {
+    "curves": "Validation loss against step",
+    "target": "Steps to the target",
+    "differences": "Differences to the best",
+    "sensitivity": "Loss against the hyperparameter that was searched",
+    "budget": "Expected best loss against points tried",
+}
+
+
+def markdown_report(data: ReportData) -> str:
+    """All of report.md; the pictures are expected beside it."""
+    labels, judgement = data.labels, data.judgement
+    heads, lines = result_table(data)
+    parts = [
+        f"# Comparison of optimizers on {code(data.spec.task)}",
+        f"**{prose(judgement.sentence, labels)}**",
+        *(["\n".join(f"- ⚠ {prose(w.sentence, labels)}" for w in judgement.warnings)] if judgement.warnings else []),
+        *([prose(judgement.target.sentence, labels)] if judgement.target else []),
+        prose(protocol_text(data), labels),
+        "## Results",
+        table([prose(head) for head in heads], [[code(line[0]), *line[1:]] for line in lines]),
+        "Mean ± standard deviation over the fresh seeds. Runs that diverged have no number: means are of the others, "
+        "and say so.",
+        *_differences(judgement, labels),
+        "## Figures",
+        *(f"![{_CAPTIONS[name]}]({name}.png)\n\n{prose(EXPLAINED[name])}" for name in data.figures),
+        *_spaces(data),
+        *_failures(data),
+        *_formulas(data),
+        *_source(data),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _differences(judgement: Judgement, labels: list[str]) -> list[str]:
+    parts = []
+    for name, pairs in judgement.pairs.items():
+        if pairs:
+            parts.append(f"**{prose(name[:1].upper() + name[1:])}**, against {code(judgement.base[name])}:")
+            parts.append("\n".join(f"- {prose(pair.sentence, labels)}" for pair in pairs))
+    return ["## Differences", *parts] if parts else []
+
+
+def _spaces(data: ReportData) -> list[str]:
+    lines = [
+        [code(label), code(name) if name else "nothing: all is given", *rest] for label, name, *rest in space_rows(data)
+    ]
+    if not lines:
+        return []
+    heads = ["optimizer", "hyperparameter", "low", "high", "scale", "points"]
+    return ["## Search spaces", table(heads, lines, left=(0, 1, 4))]
+
+
+def _failures(data: ReportData) -> list[str]:
+    """What trainings raised: how many of which optimizer, with the last line of the traceback."""
+    seen = Counter((row.trial.label, last_line(row.result.error)) for row in data.trials if row.result.error)
+    if not seen:
+        return []
+    lines = [f"- {code(label)}: {count(n, 'training')} raised {code(what)}" for (label, what), n in seen.items()]
+    return ["## Failures", "\n".join(lines)]
+
+
+def _formulas(data: ReportData) -> list[str]:
+    parts = ["## Formulas", prose(EXPLAINED["formulas"])]
+    for entry in data.optimizers:
+        source = f": {prose(entry.formula.source)}" if entry.formula.source else ""
+        parts.append(f"{code(entry.label)}{source}")
+        if entry.formula.lines:
+            parts.append(fenced("\n".join(entry.formula.lines), "text"))
+    return parts
+
+
+def _source(data: ReportData) -> list[str]:
+    origin, spec = data.origin, data.spec
+    versions = ", ".join(f"{name} {version}" for name, version in spec.versions.items())
+    facts = [("StudySpec", spec.hash), ("Versions", versions), ("Machine", origin.machine), ("Study", origin.study)]
+    facts.append(("Storage", origin.storage))
+    parts = ["## Where this comes from", "\n".join(f"- {name}: {code(fact)}" for name, fact in facts if fact)]
+    if origin.command:
+        parts += ["The same study again:", fenced(origin.command, "sh")]
+    if origin.study:
+        parts += ["One training again, by its key in the table of trials:", fenced(origin.rerun("KEY"), "sh")]
+    return parts

@@ -1,0 +1,190 @@
+"""Everything that a report shows, computed once: page, text, pictures and terminal are pure functions of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ravine.comparison._judge import Judgement, OptimizerRuns, StepsToTarget
+from ravine.comparison._report.figure_data import (
+    Band,
+    Sensitivity,
+    bands,
+    ceiling,
+    figure_names,
+    hyperparameters,
+    ranked,
+    sensitivity,
+    update_ratios,
+)
+from ravine.comparison._report.optimizer_formulas import Formula, formulas
+from ravine.comparison._study.step_seconds import StepSeconds
+from ravine.comparison._study.study_record import Origin, StudyRecord
+from ravine.comparison._study.study_spec import StudySpec
+from ravine.comparison._study.trial import Trial, TrialResult
+from ravine.optim.search import Range
+
+
+@dataclass(frozen=True, eq=False)
+class ResultRow:
+    """What an optimizer reached at its best point, over its fresh runs.
+
+    Attributes:
+        label: the optimizer.
+        point: the best point of its search space; empty where nothing was searched or chosen.
+        runs: how many fresh runs there are.
+        steps: how many steps each run took to the target; None without a target.
+        losses: the validation losses at the end, of the runs that did not diverge.
+        metrics: by name, the numbers on the test data of the same runs.
+        seconds: of a step; None where that was not measured.
+        tuning_diverged: the share of the points of the first round that diverged; None where there are none.
+    """
+
+    label: str
+    point: Mapping[str, float]
+    runs: int
+    steps: StepsToTarget | None
+    losses: Sequence[float]
+    metrics: Mapping[str, Sequence[float]]
+    seconds: StepSeconds | None
+    tuning_diverged: float | None
+
+
+@dataclass(frozen=True)
+class SearchedRange:
+    """Where a hyperparameter was looked for: its range as declared and as expanded, and the chosen value, if any."""
+
+    name: str
+    declared: Range
+    expanded: Range
+    chosen: float | None
+
+
+@dataclass(frozen=True)
+class OptimizerEntry:
+    """An optimizer of the study: its formula, and what was given and searched.
+
+    Attributes:
+        label: how it was written.
+        formula: what one step computes at the chosen point.
+        given: options that stand in its label, the same in all trainings.
+        searched: a range for each hyperparameter that was searched.
+        points: how many points were tried.
+        edge: where the best point still lies at an edge; empty if it does not.
+    """
+
+    label: str
+    formula: Formula
+    given: Mapping[str, str]
+    searched: Sequence[SearchedRange]
+    points: int
+    edge: str
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """A training that is done, and the name under which it is kept."""
+
+    trial: Trial
+    result: TrialResult
+    key: str
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ReportData:
+    """Everything that a report shows.
+
+    Attributes:
+        spec, origin: what was declared, and where the study comes from.
+        judgement: what the study shows.
+        results: a row for each optimizer, the best first.
+        curves: the losses of the fresh runs on the way, by optimizer; one whose runs all diverged is left out.
+        sensitivity: the scores of tuning by hyperparameter, the learning rate first.
+        ceiling: a loss above which a training has failed and stretches no picture.
+        update_ratios: update over parameter, by optimizer and parameter; only of optimizers that are watched.
+        optimizers: an entry for each, in the order of the spec.
+        trials: all trainings that are done, tuning first.
+        figures: the names of the figures that there are numbers for.
+    """
+
+    spec: StudySpec
+    origin: Origin
+    judgement: Judgement
+    results: Sequence[ResultRow]
+    curves: Mapping[str, Band]
+    sensitivity: Mapping[str, Sensitivity]
+    ceiling: float
+    update_ratios: Mapping[str, Mapping[str, float]]
+    optimizers: Sequence[OptimizerEntry]
+    trials: Sequence[TrialRow]
+    figures: Sequence[str]
+
+    @property
+    def labels(self) -> list[str]:
+        """The optimizers in the order of the spec."""
+        return [entry.label for entry in self.optimizers]
+
+    @property
+    def ranked(self) -> list[str]:
+        """The optimizers, the best first."""
+        return [row.label for row in self.results]
+
+    def result(self, label: str) -> ResultRow:
+        """The results of the optimizer of that label."""
+        return next(row for row in self.results if row.label == label)
+
+    def __repr__(self) -> str:
+        return f"ReportData({self.spec.task!r}, {len(self.optimizers)} optimizers, {len(self.trials)} trials)"
+
+
+def report_data(record: StudyRecord, judgement: Judgement) -> ReportData:
+    """The data of a study's report.
+
+    Args:
+        record: a complete study.
+        judgement: what it says.
+    """
+    runs = {each.name: each for each in record.runs}
+    searched = hyperparameters(record.spec)
+    return ReportData(
+        spec=record.spec,
+        origin=record.origin,
+        judgement=judgement,
+        results=[_result(runs[label], judgement, record.seconds.get(label)) for label in ranked(judgement)],
+        curves=bands(record.runs),
+        sensitivity={name: sensitivity(record.spec, record.runs, name) for name in searched},
+        ceiling=ceiling(record.trials),
+        update_ratios=update_ratios(record.trials),
+        optimizers=_optimizers(record),
+        trials=[TrialRow(trial, result, trial.key(record.spec)) for trial, result in record.trials],
+        figures=figure_names(judgement, searched),
+    )
+
+
+def _result(measured: OptimizerRuns, judgement: Judgement, seconds: StepSeconds | None) -> ResultRow:
+    runs = [run for run in measured.runs if not run.diverged]
+    names = dict.fromkeys(name for run in measured.runs for name in run.metrics)
+    sweep = measured.sweep
+    return ResultRow(
+        measured.name,
+        measured.point or {},
+        len(measured.runs),
+        judgement.steps.get(measured.name),
+        [run.score for run in runs],
+        {name: [run.metrics[name] for run in runs if name in run.metrics] for name in names},
+        seconds,
+        sum(t.diverged for t in sweep) / len(sweep) if sweep else None,
+    )
+
+
+def _optimizers(record: StudyRecord) -> list[OptimizerEntry]:
+    stage, by_label = record.stage, formulas(record)
+    entries = []
+    for config, tuning in zip(record.spec.optimizers, stage.tunings, strict=True):
+        point = stage.chosen.get(config.label, {})
+        searched = [SearchedRange(n, r, tuning.space[n], point.get(n)) for n, r in config.space.items()]
+        edge = stage.edges.get(config.label, "")
+        spec = record.optimizers.get(config.label)
+        given = {} if spec is None else {name: str(value) for name, value in spec.given.items()}
+        entries.append(OptimizerEntry(config.label, by_label[config.label], given, searched, len(tuning.points), edge))
+    return entries

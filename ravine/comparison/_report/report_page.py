@@ -1,0 +1,45 @@
+"""The report as one page of HTML: the verdict first, then everything that it rests on, down to each training."""
+
+from __future__ import annotations
+
+from ravine.comparison._judge.number_text import count
+from ravine.comparison._report import report_tables as tables
+from ravine.comparison._report.chart_data import chart_data
+from ravine.comparison._report.declaration import declaration, declaration_json, searched_rows
+from ravine.comparison._report.explanations import EXPLAINED
+from ravine.comparison._report.protocol_text import protocol_text
+from ravine.comparison._report.report_data import ReportData
+from ravine.comparison._report.trial_table import failures, trial_table
+from ravine.plotting._html import rendered
+
+
+def report_page(data: ReportData) -> bytes:
+    """The page in UTF-8; it loads nothing."""
+    labels, judgement = data.labels, data.judgement
+    return rendered(
+        "report.html",
+        "comparison/_report/templates",
+        title=f"{data.spec.task}: {count(len(labels), 'optimizer')} compared",
+        labels=labels,
+        data=chart_data(data),
+        explained=EXPLAINED,
+        judgement=judgement,
+        protocol=protocol_text(data),
+        results=tables.results(data),
+        curves=tables.curves(data),
+        sensitivity={name: tables.sensitivity(data, name) for name in data.sensitivity},
+        budget=tables.budget(judgement),
+        target=tables.target(judgement),
+        runs=tables.runs(judgement),
+        differences={name: tables.differences(judgement, name) for name in judgement.pairs},
+        watch=tables.watch(data),
+        unwatched=[label for label in labels if label not in data.update_ratios],
+        seconds=tables.seconds(data),
+        optimizers=[(entry, searched_rows(entry)) for entry in data.optimizers],
+        selection_bias=tables.selection_bias(judgement),
+        failures=failures(data),
+        trials=trial_table(data),
+        declaration=declaration(data),
+        spec=declaration_json(data),
+        origin=data.origin,
+    )

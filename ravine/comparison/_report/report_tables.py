@@ -1,0 +1,184 @@
+"""The numbers of every chart as tables, for whoever cannot see it or wants to quote it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ravine.comparison._judge import Judgement
+from ravine.comparison._judge.number_text import number
+from ravine.comparison._report.report_data import ReportData
+from ravine.comparison._report.result_table import result_table
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; the first cell of a row is its heading, and the name of an optimizer where ``of_optimizers``."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    of_optimizers: bool = True
+
+
+def short(value: float, digits: int = 3) -> str:
+    """A number with so many digits, or a dash for none."""
+    return number(value, digits) if math.isfinite(value) or value > 0 else "–"
+
+
+def results(data: ReportData) -> Table:
+    """What every optimizer reached, the best first."""
+    heads, rows = result_table(data)
+    return Table("Mean ± standard deviation over the fresh runs that did not diverge", heads, rows)
+
+
+def curves(data: ReportData) -> Table:
+    """The last point of each curve."""
+    rows = []
+    for label in data.labels:
+        band, row = data.curves.get(label), data.result(label)
+        ends = [short(band.median[-1]), short(band.low[-1]), short(band.high[-1])] if band else ["–"] * 3
+        rows.append([label, *ends, f"{row.runs - len(row.losses)} of {row.runs}"])
+    return Table(
+        "Validation loss at the end of the fresh runs; a run that diverged counts as infinite",
+        ("optimizer", "median", "best run", "worst run", "runs that diverged"),
+        rows,
+    )
+
+
+def sensitivity(data: ReportData, name: str) -> Table:
+    """What was tried of one hyperparameter."""
+    found, rows = data.sensitivity[name], []
+    for label, marks in found.marks.items():
+        values, scores = [m.value for m in marks], [m.score for m in marks]
+        rows.append(
+            [
+                label,
+                short(found.chosen(label), 4),
+                f"{short(min(values))} to {short(max(values))}",
+                str(len(set(values))),
+                f"{found.diverged[label]:.0%}",
+                short(min(scores)),
+            ]
+        )
+    return Table(
+        f"What was tried of {name}; every single training is in the table of all trials",
+        ("optimizer", f"chosen {name}", "tried", "values", "diverged", "best loss"),
+        rows,
+    )
+
+
+def budget(judgement: Judgement) -> Table:
+    """The expected best loss, and the band around it."""
+    curves = judgement.budget
+    points = sorted({k for curve in curves.values() for k in curve.points})
+    rows = []
+    for label, curve in curves.items():
+        cells = dict(
+            zip(
+                curve.points,
+                (
+                    f"{short(e)} ({short(low)} to {short(high)})"
+                    for e, low, high in zip(curve.expected, curve.low, curve.high, strict=True)
+                ),
+                strict=True,
+            )
+        )
+        rows.append([label, *(cells.get(k, "–") for k in points)])
+    share = next((f"{curve.share:.0%}" for curve in curves.values()), "80%")
+    return Table(
+        f"Expected loss of the best of so many points; in brackets where {share} of all choices lie",
+        ("optimizer", *(f"{k} point{'s' * (k > 1)}" for k in points)),
+        rows,
+    )
+
+
+def target(judgement: Judgement) -> Table:
+    """How many runs reached the target, and after how many steps."""
+    rows = []
+    for label, found in judgement.steps.items():
+        reached = sorted(steps for steps in found.steps.values() if not math.isnan(steps))
+        ends = f"{short(reached[0])} to {short(reached[-1])}" if reached else "–"
+        median = short(found.median) if math.isfinite(found.median) else "not reached"
+        rows.append([label, median, f"{len(reached)} of {len(found.steps)}", ends, str(len(found.diverged))])
+    return Table(
+        "Steps to the target; the median is over all runs, those that missed standing last",
+        ("optimizer", "median steps", "runs that reached it", "fastest to slowest", "diverged"),
+        rows,
+    )
+
+
+def runs(judgement: Judgement) -> Table:
+    """The steps of every single run."""
+    seeds = sorted({seed for found in judgement.steps.values() for seed in found.steps})
+    rows = []
+    for label, found in judgement.steps.items():
+        cells = []
+        for seed in seeds:
+            steps = found.steps.get(seed, math.nan)
+            lost = "diverged" if seed in found.diverged else "missed" if seed in found.steps else "–"
+            cells.append(lost if math.isnan(steps) else short(steps, 6))
+        rows.append([label, *cells])
+    return Table("Steps of every run", ("optimizer", *(f"seed {seed}" for seed in seeds)), rows)
+
+
+def differences(judgement: Judgement, name: str) -> Table:
+    """Every optimizer against the base in one measure."""
+    pairs, base = judgement.pairs[name], judgement.base[name]
+    ratio = bool(pairs) and pairs[0].metric.ratio
+    rows = []
+    for p in pairs:
+        middle, low, high = (math.exp(v) if ratio else v for v in (p.difference, p.low, p.high))
+        rows.append(
+            [p.first, short(middle), f"{short(low)} to {short(high)}", _chance(p.p), _chance(p.adjusted), p.kind]
+        )
+    return Table(
+        f"{name}, {'as many times that' if ratio else 'minus that'} of {base}; the adjusted p allows for how many pairs "
+        "are compared, and below 0.05 a difference is shown",
+        ("optimizer", "times" if ratio else "difference", "95% interval", "p", "adjusted p", "verdict"),
+        rows,
+    )
+
+
+def _chance(p: float) -> str:
+    return short(p, 2) if p >= 1e-4 else "below 0.0001"
+
+
+def watch(data: ReportData) -> Table:
+    """Update over parameter."""
+    found = data.update_ratios
+    names = list(dict.fromkeys(name for rows in found.values() for name in rows))
+    rows = [[name, *(short(found[label].get(name, math.nan)) for label in found)] for name in names]
+    return Table("Update over parameter, the median of the run", ("parameter", *found), rows, of_optimizers=False)
+
+
+def seconds(data: ReportData) -> Table:
+    """What one step takes."""
+    rows = [
+        [label, short(s.step * 1e3), short(s.step * s.share * 1e3), f"{s.share:.0%}"]
+        for label in data.labels
+        if (s := data.result(label).seconds) is not None
+    ]
+    return Table("Milliseconds of one step", ("optimizer", "whole step", "optimizer's part", "share"), rows)
+
+
+def selection_bias(judgement: Judgement) -> Table:
+    """The score of the chosen point in tuning beside that on fresh seeds."""
+    rows = [
+        [label, str(b.points), short(b.tuning), short(b.fresh), short(b.bias), short(b.expected), short(b.error)]
+        for label, b in judgement.selection_bias.items()
+    ]
+    return Table(
+        "Validation loss of the chosen point",
+        (
+            "optimizer",
+            "points",
+            "in tuning",
+            "on fresh seeds",
+            "too good by",
+            "expected luck",
+            "error of the fresh mean",
+        ),
+        rows,
+    )

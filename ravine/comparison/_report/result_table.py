@@ -1,0 +1,66 @@
+"""The table of results, the same wherever it is shown: a line for each optimizer, best first, numbers as far as known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ravine.comparison._judge.number_text import number
+from ravine.comparison._report.report_data import ReportData, ResultRow
+
+NOTHING = "–"
+_LEAST, _MOST = 1e-6, 1e7  # numbers beyond are written with powers of ten
+_PERCENT = ("accuracy",)
+
+
+def result_table(data: ReportData, left_out: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:
+    """The heads and the lines; the first column has the labels. ``left_out`` are heads of columns that are not shown."""
+    metrics = list(dict.fromkeys(name for row in data.results for name in row.metrics))
+    columns = [_cells(row, metrics) for row in data.results]
+    measured = any(row.seconds is not None for row in data.results)
+    heads = [
+        head
+        for head in columns[0]
+        if head not in left_out
+        and (data.judgement.steps or head not in ("reached target", "median steps"))
+        and (measured or head != "ms per step")
+    ]
+    return heads, [[cells[head] for head in heads] for cells in columns]
+
+
+def _cells(row: ResultRow, metrics: Sequence[str]) -> dict[str, str]:
+    """All cells of a line by the heads of their columns."""
+    steps, lost = row.steps, row.tuning_diverged
+    return {
+        "optimizer": row.label,
+        "best point": ", ".join(f"{name} {number(value, 3)}" for name, value in row.point.items()) or NOTHING,
+        "reached target": f"{len(steps.steps) - len(steps.missed)} of {len(steps.steps)}" if steps else "",
+        "median steps": (number(steps.median, 3) if math.isfinite(steps.median) else "not reached") if steps else "",
+        "validation loss": _over_runs(row.losses, row.runs) if row.losses else "diverged",
+        **{name: _over_runs(row.metrics.get(name, ()), row.runs, name in _PERCENT) for name in metrics},
+        "ms per step": NOTHING if row.seconds is None else number(1e3 * row.seconds.step, 3),
+        "diverged in tuning": NOTHING if lost is None else f"{lost:.0%}",
+    }
+
+
+def _over_runs(values: Sequence[float], runs: int, percent: bool = False) -> str:
+    counted = f" ({len(values)} of {runs} runs)" if 0 < len(values) < runs else ""
+    return mean_and_spread(values, percent) + counted
+
+
+def mean_and_spread(values: Sequence[float], percent: bool = False) -> str:
+    """``0.312 ± 0.011``: the spread with two digits, the mean as far as it is known; or ``97.39 ± 0.60%``."""
+    if not len(values) or not np.isfinite(values).all():
+        return NOTHING
+    if percent:
+        return f"{mean_and_spread([100 * value for value in values])}%"
+    mean = float(np.mean(values))
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    if mean and not _LEAST <= max(abs(mean), spread) < _MOST:
+        return f"{mean:.3g} ± {spread:.2g}" if spread else f"{mean:.3g}"
+    if spread <= 1e-12 * abs(mean):
+        return number(mean, 4)
+    digits = min(max(0, 1 - math.floor(math.log10(spread))), 9)
+    return f"{mean:,.{digits}f} ± {spread:,.{digits}f}"

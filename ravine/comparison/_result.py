@@ -1,0 +1,150 @@
+"""What ``ravine.compare`` returns: the judgement, the report, and everything measured as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ravine import _files as files
+from ravine.comparison._judge import Judgement
+from ravine.comparison._report.report_data import ReportData, report_data
+from ravine.comparison._study.step_seconds import StepSeconds
+from ravine.comparison._study.study_record import Origin, StudyRecord
+from ravine.comparison._study.study_spec import StudySpec
+from ravine.comparison._study.trial import TrialResult
+from ravine.errors import OptionError
+from ravine.plotting._frames import frame
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """A study and what was found so far.
+
+    Attributes:
+        record: what was declared, and what the trials gave.
+        folder: where its report goes.
+    """
+
+    record: StudyRecord
+    folder: Path | None = None
+
+    @property
+    def spec(self) -> StudySpec:
+        """What was declared."""
+        return self.record.spec
+
+    @property
+    def trial_results(self) -> Mapping[str, TrialResult]:
+        """What each trial gave, by its key."""
+        return self.record.results
+
+    @property
+    def seconds(self) -> Mapping[str, StepSeconds]:
+        """Of one step, by optimizer, measured alone; empty where that was not done."""
+        return self.record.seconds
+
+    @property
+    def origin(self) -> Origin:
+        """Where the study comes from."""
+        return self.record.origin
+
+    @cached_property
+    def judgement(self) -> Judgement:
+        """The judgement as it was declared.
+
+        Raises:
+            OptionError: the study is not complete.
+        """
+        return self.record.judge()
+
+    @cached_property
+    def report(self) -> ReportData:
+        """Everything that the report shows, computed once."""
+        return report_data(self.record, self.judgement)
+
+    def judge(self, reference: str | None = None, **options: Any) -> Judgement:
+        """The judgement with other options: the target is that of ``reference``, or of the spec's.
+
+        Raises:
+            OptionError: the study is not complete.
+        """
+        return self.record.judge(reference, **options)
+
+    def write(self, folder: Path | str | None = None) -> list[Path]:
+        """Write the report: ``report.html``, ``report.md`` and pictures, into ``folder`` or the study's own.
+
+        The numbers come first: where a picture fails, the text is there.
+
+        Raises:
+            OptionError: there is no folder, or it cannot be written.
+        """
+        # neither pictures nor page are needed by those who only ask for numbers
+        from ravine.comparison._report.report_files import contents
+
+        place = self.folder if folder is None else Path(folder)
+        if place is None:
+            raise OptionError("The study has no folder: say where its report goes, write(folder).")
+        place.mkdir(parents=True, exist_ok=True)
+        written = []
+        for name, content in contents(self.report):
+            files.write(place / name, content)
+            written.append(place / name)
+        return written
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A dict for each trial that is done: what a table of trials has in its lines."""
+        return [
+            {
+                "optimizer": t.label,
+                "kind": t.kind,
+                "seed": t.seed,
+                **dict(t.point),
+                "score": r.score,
+                "diverged": r.diverged,
+                "seconds_per_step": r.seconds,
+                **dict(r.metrics),
+                "error": r.error,
+                "key": t.key(self.spec),
+            }
+            for t, r in self.record.trials
+        ]
+
+    def trials(self) -> Any:
+        """All trials as a pandas DataFrame.
+
+        Raises:
+            PackageError: pandas is not installed.
+        """
+        return frame(self.rows())
+
+    def differences(self) -> Any:
+        """The judgement's pairs as a pandas DataFrame: of ratios the logarithm.
+
+        Raises:
+            PackageError: pandas is not installed.
+        """
+        names = ("first", "second", "difference", "low", "high", "p", "adjusted", "kind", "more_seeds", "sentence")
+        return frame(
+            [
+                {"metric": metric} | {name: getattr(pair, name) for name in names}
+                for metric, pairs in self.judgement.pairs.items()
+                for pair in pairs
+            ]
+        )
+
+    def curves(self) -> Any:
+        """The validation losses of all trials on the way, as a pandas DataFrame.
+
+        Raises:
+            PackageError: pandas is not installed.
+        """
+        return frame(
+            [
+                {"optimizer": t.label, "kind": t.kind, "seed": t.seed, **dict(t.point), "step": step, "loss": loss}
+                for t, r in self.record.trials
+                for step, loss in zip(r.steps, r.losses, strict=True)
+            ]
+        )

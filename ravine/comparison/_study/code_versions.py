@@ -1,0 +1,66 @@
+"""The code that decides a study's numbers: which version it had, and that it is the same wherever trials run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+import ravine
+from ravine._files import code
+from ravine.comparison._study.study_spec import StudySpec
+from ravine.errors import DataError
+from ravine.optim import _optimizer_file as optimizer_file
+from ravine.optim._spec import OptimizerSpec, parse
+
+
+def installed() -> dict[str, str]:
+    """The versions of the packages that decide numbers."""
+    return {"ravine": ravine.__version__, "torch": torch.__version__}
+
+
+def versions_of(task: str, optimizers: Iterable[OptimizerSpec]) -> dict[str, str]:
+    """The versions of the packages, and of the content of each file by how it was named: elsewhere it may lie elsewhere.
+
+    Args:
+        task: the task as it was named, which may be a file.
+        optimizers: those that take part, of which some may be from files.
+    """
+    versions = installed()
+    if task.endswith(".py") and Path(task).is_file():
+        versions[task] = optimizer_file.version_of(task)
+    return versions | {one.code: one.version for one in optimizers if one.code}
+
+
+def load_optimizers(spec: StudySpec) -> dict[str, OptimizerSpec]:
+    """The optimizers of a study, by label, if packages and files are those that it was declared with.
+
+    Files are run once, here: one that changes later changes no trial of this process.
+
+    Raises:
+        DataError: a package has another version, or a file is missing or has another content.
+    """
+    for package, here in installed().items():
+        wanted = spec.versions.get(package, here)
+        if wanted != here:
+            raise DataError(
+                f"The study was made with {package} {wanted}, and here is {here}, which may give other numbers: "
+                f"pip install {package}=={wanted}, or make another study."
+            )
+    for file, version in spec.versions.items():
+        if not file.endswith(".py"):
+            continue
+        path = Path(file).absolute()
+        if not path.is_file():
+            raise DataError(
+                f"The study needs {file}, which is not in {Path.cwd()}. Start the worker in the folder that has it."
+            )
+        with code.explained(path):
+            here = code.version(path.read_bytes())
+        if here != version:
+            raise DataError(
+                f"{file} is not the file that the study was made with: its content is {here} here ({path}), "
+                f"{version} in the study. Bring that file back, or make another study with this one."
+            )
+    return {config.label: parse(config.label, versions=spec.versions) for config in spec.optimizers}

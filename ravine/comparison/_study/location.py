@@ -1,0 +1,58 @@
+"""Where a study is kept and where its report goes: chosen before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ravine import _files as files
+from ravine.errors import OptionError
+
+JOURNAL = "study.journal"
+_OUT = Path("ravine-out")
+
+
+@dataclass(frozen=True)
+class Location:
+    """A study's name, its storage (a URL, or the path of a journal file), and the folder of its report."""
+
+    study: str
+    storage: str
+    folder: Path
+
+
+def default_folder(study: str) -> Path:
+    """The folder of a study that was given none."""
+    return _OUT / study
+
+
+def choose_location(task: str, study: str | None, storage: str | None, out: Path | None) -> Location:
+    """The location of a study, whose folder is made.
+
+    A study that is named, by itself or by its folder, is resumed if it is there; without a name it is a new one.
+
+    Args:
+        task: the task's name.
+        study: the study's name; its folder is ``ravine-out/NAME``.
+        storage: a URL, or the path of a journal file; else the file ``study.journal`` in the folder.
+        out: the folder, instead.
+
+    Raises:
+        OptionError: the folder has other things in it, or cannot be written.
+    """
+    name = files.run_name(study or f"compare-{task}"[:64])
+    if out is not None:
+        folder = out
+    elif study is not None or storage is not None:
+        folder = default_folder(name)
+    else:
+        folder = files.fresh(default_folder(name))
+        name = folder.name
+    journal = folder / JOURNAL
+    resumes = storage is not None or journal.is_file()
+    if out is not None and not resumes and folder.is_dir() and any(folder.iterdir()):
+        raise OptionError(
+            f"The folder {folder} is not empty, and has no {JOURNAL} to resume. Name another folder (--out)."
+        )
+    files.claim(folder, force=True)
+    return Location(name, storage or str(journal), folder)

@@ -1,0 +1,99 @@
+"""Search spaces: where each hyperparameter may lie, and quasi-random points that fill it evenly."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ravine.errors import OptionError, nearest
+from ravine.optim._search_space import checked
+from ravine.optim.search import Range
+
+Point = dict[str, float]
+
+Space = Mapping[str, Range]
+
+
+def points(space: Space, count: int, *, first: int = 0, seed: int = 0) -> list[Point]:
+    """Points number ``first`` to ``first + count`` of a scrambled Halton sequence over the space (Owen, 2017).
+
+    The same ``seed`` gives the same sequence, so later points continue where earlier ones ended.
+    """
+    # in the order of the names: a space that was written down and read again may have another
+    drawn = _points(tuple(sorted(space.items(), key=lambda item: item[0])), count, first, seed)
+    return [{name: point[name] for name in space} for point in drawn]
+
+
+@lru_cache(1000)  # whoever asks how far a study is asks for all of them
+def _points(space: tuple[tuple[str, Range], ...], count: int, first: int, seed: int) -> tuple[Point, ...]:
+    if not space:
+        return ({},) if first == 0 else ()
+    from scipy.stats import qmc
+
+    sequence = qmc.Halton(len(space), scramble=True, rng=np.random.default_rng(seed))
+    if first:
+        sequence.fast_forward(first)
+    return tuple(
+        {name: values.value(float(share)) for (name, values), share in zip(space, row, strict=True)}
+        for row in sequence.random(count)
+    )
+
+
+def edge(space: Space, tried: list[Point], best: Point) -> tuple[str, Literal["low", "high"]] | None:
+    """The hyperparameter whose best value is the least or the largest that was tried, and which of these."""
+    for name in space:
+        values = [point[name] for point in tried]
+        if len(set(values)) > 1 and best[name] in (min(values), max(values)):
+            side: Literal["low", "high"] = "low" if best[name] == min(values) else "high"
+            if space[name].open(side):
+                return name, side
+    return None
+
+
+def read(path: Path, known: list[str]) -> dict[str, dict[str, Range]]:
+    """The spaces of a file: by optimizer, by hyperparameter.
+
+    The file is TOML::
+
+        [rmsprop]
+        lr = { low = 1e-5, high = 1e-1 }
+        alpha = { low = 0.9, high = 0.999, scale = "complement" }
+
+    Args:
+        path: the file.
+        known: the optimizers that take part, as they were written.
+
+    Raises:
+        OptionError: it cannot be read, is no such file, or names an optimizer that does not take part.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OptionError(f"The space file {path} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OptionError(f"The space file {path} is not TOML: {error}.") from error
+    spaces: dict[str, dict[str, Range]] = {}
+    for name, rows in content.items():
+        if isinstance(rows, dict) and {"low", "high"} & rows.keys() and name not in known:
+            raise OptionError(f"{path}: {name} stands outside of a table; write [{known[0]}] in the line above it.")
+        if name not in known:
+            raise OptionError(f"{path}: no optimizer {name!r} takes part. {nearest(name, known)}")
+        if not isinstance(rows, dict) or not rows:
+            raise OptionError(f"{path}: [{name}] is empty; give at least lr = {{ low = 1e-4, high = 1.0 }}.")
+        spaces[name] = {hyper: _range(value, f"{path}: [{name}] {hyper}") for hyper, value in rows.items()}
+    return spaces
+
+
+def _range(value: Any, where: str) -> Range:
+    if not isinstance(value, dict) or not {"low", "high"} <= value.keys() <= {"low", "high", "scale"}:
+        raise OptionError(f"{where} = {value!r}: write {{ low = 1e-4, high = 1.0 }}, and a scale if it is not log.")
+    try:
+        values = Range(**value)
+    except OptionError as error:
+        raise OptionError(f"{where}: {error}") from None
+    return checked(values, where.rpartition(" ")[2], where)

@@ -1,0 +1,152 @@
+"""A study's record: what was declared and what its trials gave, as the judgement takes it. Knows no report."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from ravine.comparison._judge import (
+    ConfirmationRun,
+    Judgement,
+    Metric,
+    OptimizerRuns,
+    TuningTrial,
+    WarningNote,
+    judge,
+)
+from ravine.comparison._judge.number_text import count
+from ravine.comparison._study.stages import Stage, final_trial, stage
+from ravine.comparison._study.step_seconds import StepSeconds
+from ravine.comparison._study.study_spec import REEVALUATION_SEEDS, TUNING_SEED, StudySpec
+from ravine.comparison._study.trial import Trial, TrialResult
+from ravine.errors import OptionError
+from ravine.optim._spec import OptimizerSpec
+
+#: Metrics of which more is better; of any other, less.
+HIGHER_IS_BETTER = ("accuracy",)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a study comes from, for those who read of it.
+
+    Attributes:
+        study, storage: its name, and the storage without a password.
+        command: what makes the study again.
+        machine: where the seconds were measured: processor, system, Python.
+    """
+
+    study: str = ""
+    storage: str = ""
+    command: str = ""
+    machine: str = ""
+
+    def rerun(self, key: str) -> str:
+        """The command that runs one trial again and compares."""
+        return shlex.join(["ravine", "worker", "--study", self.study, "--storage", self.storage, "--rerun", key])
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class StudyRecord:
+    """What was declared, and what was measured so far.
+
+    Attributes:
+        spec: what was declared.
+        results: what each trial gave, by its key.
+        seconds: of a step, measured alone, by optimizer; empty where that was not done.
+        origin: where it comes from.
+        optimizers: the spec's by label, parsed; what is not here has no formula in a report.
+    """
+
+    spec: StudySpec
+    results: Mapping[str, TrialResult]
+    seconds: Mapping[str, StepSeconds] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
+    optimizers: Mapping[str, OptimizerSpec] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"StudyRecord({self.spec!r}, {len(self.results)} results)"
+
+    @cached_property
+    def stage(self) -> Stage:
+        """How far the study is."""
+        return stage(self.spec, self.results)
+
+    @cached_property
+    def trials(self) -> list[tuple[Trial, TrialResult]]:
+        """The trials that are done, tuning first, in the order of the spec."""
+        done = []
+        for tuning in self.stage.tunings:
+            label = tuning.config.label
+            wanted = [
+                Trial(label, p, seed, "tune") for p in tuning.points for seed in (TUNING_SEED, *REEVALUATION_SEEDS)
+            ]
+            point = self.stage.chosen.get(label)
+            if point is not None:
+                wanted += [final_trial(label, point, i) for i in range(self.spec.seeds)]
+            done += [(trial, self.results[key]) for trial in wanted if (key := trial.key(self.spec)) in self.results]
+        return done
+
+    @cached_property
+    def runs(self) -> list[OptimizerRuns]:
+        """What was measured of each optimizer."""
+        tuning: dict[str, list[TuningTrial]] = {config.label: [] for config in self.spec.optimizers}
+        final: dict[str, list[ConfirmationRun]] = {label: [] for label in tuning}
+        for t, r in self.trials:
+            if t.kind == "tune":
+                tuning[t.label].append(TuningTrial(t.point, t.seed, r.score, r.diverged))
+            else:
+                metrics = _plain(r.metrics)
+                final[t.label].append(ConfirmationRun(t.seed, r.steps, r.losses, r.score, metrics, r.diverged))
+        chosen = self.stage.chosen
+        return [OptimizerRuns(label, tuning[label], final[label], chosen.get(label)) for label in tuning]
+
+    def judge(self, reference: str | None = None, **options: Any) -> Judgement:
+        """The judgement; the target is that of ``reference``, or of the spec's.
+
+        Raises:
+            OptionError: the study is not complete.
+        """
+        if self.stage.name != "done":
+            done = self.stage.total - len(self.stage.trials)
+            raise OptionError(
+                f"The study is not complete: {self.stage.name}, {done} of {self.stage.total} done. Resume it first."
+            )
+        names = dict.fromkeys(name for each in self.runs for run in each.runs for name in run.metrics)
+        finished = [run for each in self.runs for run in each.runs if not run.diverged]
+        missing = {n: sum(not math.isfinite(run.metrics.get(n, math.nan)) for run in finished) for n in names}
+        metrics = [Metric(name, name in HIGHER_IS_BETTER) for name in names if not missing[name]]
+        notes = [
+            WarningNote("metric", "", f"{name} is no number in {n} of {len(finished)} runs, so it is not compared.")
+            for name, n in missing.items()
+            if n
+        ]
+        judgement = judge(
+            self.runs,
+            reference=reference or self.spec.reference or self.spec.optimizers[0].label,
+            metrics=metrics,
+            spaces={t.config.label: t.space for t in self.stage.tunings},
+            **options,
+        )
+        return replace(judgement, warnings=[*notes, *self._failures(), *judgement.warnings])
+
+    def _failures(self) -> list[WarningNote]:
+        """A warning for each optimizer with trainings that raised an error."""
+        notes = []
+        for config in self.spec.optimizers:
+            errors = [r.error for t, r in self.trials if t.label == config.label and r.error]
+            if errors:
+                last = errors[-1].strip().rpartition("\n")[2]
+                trainings = count(len(errors), "training")
+                text = f"{trainings} of {config.label} raised an error, which counts as divergence: {last}"
+                notes.append(WarningNote("failed", config.label, text))
+        return notes
+
+
+def _plain(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The names of metrics as they stand in sentences."""
+    return {name.replace("_", " "): value for name, value in metrics.items()}

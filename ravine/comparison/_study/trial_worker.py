@@ -1,0 +1,110 @@
+"""Takes trials from the store and runs them until none is needed: one process, one thread, one trial at a time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from ravine.comparison._study.code_versions import load_optimizers
+from ravine.comparison._study.stages import Results, Stage, stage
+from ravine.comparison._study.store import Store
+from ravine.comparison._study.study_spec import StudySpec
+from ravine.comparison._study.trial import TrialResult, run
+from ravine.optim._spec import OptimizerSpec
+from ravine.tasks import Task
+
+_WAIT = 0.05  # seconds, where all that is needed now is being done by others
+
+#: The environment variable with the process that a worker works for: without it, it ends.
+PARENT = "RAVINE_PARENT"
+
+ProgressCallback = Callable[[Stage, Results], None]
+"""Called with the stage that a study is in and the results so far."""
+
+
+class StopSignal:
+    """A handler of signals that end a worker: at once while it trains, otherwise before its next trial.
+
+    An exception in the middle of a write to the store could leave a lock behind.
+    """
+
+    def __init__(self) -> None:
+        self._requested: BaseException | None = None
+        self._training = False
+
+    def __call__(self, number: int, _: object) -> None:
+        self._requested = KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
+        if self._training:
+            raise self._requested
+
+    def check(self) -> None:
+        """Raise what a signal has requested, or end where the process that this one works for was killed."""
+        if PARENT in os.environ and os.environ[PARENT] != str(os.getppid()):
+            raise SystemExit(0)
+        if self._requested is not None:
+            raise self._requested
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """While this lasts, a signal raises."""
+        self._training = True
+        try:
+            self.check()
+            yield
+        finally:
+            self._training = False
+
+
+def work(
+    store: Store,
+    spec: StudySpec,
+    task: Task,
+    on_progress: ProgressCallback = lambda now, results: None,
+    stop: StopSignal | None = None,
+    optimizers: Mapping[str, OptimizerSpec] | None = None,
+) -> Stage:
+    """Run trials until the study is done.
+
+    Args:
+        store, spec: the study.
+        task: the spec's.
+        on_progress: called with the stage and the results so far, before each trial.
+        stop: the handler of the signals that end this process.
+        optimizers: the spec's by label, if they are loaded already.
+
+    Returns:
+        The last stage.
+
+    Raises:
+        DataError: a file of the user's own is not the one that the study was made with.
+        BaseException: what is no failure of the trial, such as KeyboardInterrupt; the trial is free for others.
+    """
+    stop = stop or StopSignal()
+    loaded = load_optimizers(spec) if optimizers is None else optimizers  # else every trial would be kept as a failure
+    ready = {label: optimizer.for_task(task.name) for label, optimizer in loaded.items()}
+    while True:
+        stop.check()
+        results = store.results()
+        now = stage(spec, results)
+        on_progress(now, results)
+        if now.name == "done":
+            return now
+        claimed = store.claim(now.trials, spec)
+        if claimed is None:
+            time.sleep(_WAIT)
+            continue
+        trial, claim = claimed
+        with claim.heartbeats():
+            try:
+                with stop.training():
+                    result = run(spec, task, trial, ready[trial.label])
+            except Exception:  # the task's failure is the trial's, and the study goes on
+                result = TrialResult(error=traceback.format_exc())
+            except BaseException:
+                claim.release()
+                raise
+        claim.finish(result)

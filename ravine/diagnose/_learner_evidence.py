@@ -1,0 +1,115 @@
+"""What a Learner knows of its run, as evidence for a diagnosis: losses, hyperparameters, history and dead units."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ravine import _randomness as randomness
+from ravine.diagnose._evidence import Evidence
+from ravine.optim import Optimizer
+from ravine.train import _parallel as parallel
+from ravine.train._batches import Batches
+from ravine.train._callback import Callback
+from ravine.train._fit import Fit
+from ravine.train._forward import pair
+from ravine.train._learner import Learner
+from ravine.train._recorder import Recorder
+
+DeadUnits = dict[str, tuple[int, int]]
+"""By layer: how many units come into it, and how many of them are 0 for every row."""
+
+#: Layers whose inputs are units of the layer before, and the dimension of the input that counts the units.
+_LAYERS: dict[type[nn.Module], int] = {nn.Linear: -1, nn.Conv1d: 1, nn.Conv2d: 1, nn.Conv3d: 1}
+
+
+class EvidenceObserver(Callback):
+    """Counts dead units after each epoch, and keeps the evidence of the run in the Learner's folder, if it has one.
+
+    Attributes:
+        dead_units: when the last epoch ended.
+    """
+
+    order: ClassVar[int] = -1000  # after an epoch before a checkpoint is written, and after a fit as the last one
+    passive: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self.dead_units: DeadUnits = {}
+
+    def after_epoch(self, fit: Fit) -> None:
+        self.dead_units = count_dead_units(fit, self.dead_units)
+        self._write(fit)
+
+    def after_fit(self, fit: Fit) -> None:
+        if len(fit.recorder) and parallel.size() == 1:  # one process may fail alone, and must not wait for others
+            self._write(fit)
+
+    def _write(self, fit: Fit) -> None:
+        if fit.folder is None:
+            return
+        evidence = _evidence(fit.recorder, fit.optimizer, self.dead_units)
+        if fit.is_main:
+            evidence.save(fit.folder)
+
+
+def evidence_of(learn: Learner) -> Evidence:
+    """The evidence of a Learner as it is now; where parameters are split over processes, all must ask."""
+    observer = next((c for c in learn.observers if isinstance(c, EvidenceObserver)), EvidenceObserver())
+    return _evidence(learn.recorder, learn.optimizer, observer.dead_units)
+
+
+def _evidence(recorder: Recorder, optimizer: torch.optim.Optimizer, dead_units: DeadUnits) -> Evidence:
+    known: dict[str, Any] = {
+        "optimizer": type(optimizer).__name__,
+        "losses": recorder.losses,
+        "epochs": list(recorder.epochs),
+        "hypers": {name: recorder.hyper(name) for name in recorder.hyper_names},
+        "dead_units": dead_units,
+    }
+    if isinstance(optimizer, Optimizer):
+        watch = optimizer.watch
+        known["skipped"] = watch.skipped
+        if watch.on:
+            known["history"] = watch.history
+            known["first_nonfinite"] = watch.first_nonfinite
+            known["dims"] = tuple(p.ndim for p in watch.params)
+            known["dtypes"] = tuple(str(p.dtype).removeprefix("torch.") for p in watch.params)
+            known["trained"] = tuple(p.requires_grad for p in watch.params)
+    return Evidence(**known)
+
+
+@torch.no_grad()
+def count_dead_units(fit: Fit, before: DeadUnits) -> DeadUnits:
+    """Dead units by layer, in the order of the calls; ``before``, where the model cannot be run for it.
+
+    The rows are those of the first batch of validation, or of the last batch of training where that is no ``Batches``.
+    What comes into the first layer is data, and left out.
+    """
+    counts: DeadUnits = {}
+    called: list[str] = []
+
+    def count(name: str, dimension: int, inputs: tuple[Any, ...]) -> None:
+        x = inputs[0] if inputs else None
+        called.append(name)
+        if len(called) > 1 and name not in counts and isinstance(x, Tensor) and x.ndim > 1 and x.numel():
+            dead = (x == 0).movedim(dimension, 0).flatten(1).all(1)
+            counts[name] = (len(dead), int(dead.sum()))
+
+    layers = [(n, m, d) for n, m in fit.model.named_modules() for kind, d in _LAYERS.items() if isinstance(m, kind)]
+    hooks = [m.register_forward_pre_hook(lambda _, x, n=n, d=d: count(n, d, x)) for n, m, d in layers]
+    batch: Any = (fit.inputs, fit.targets)
+    if isinstance(fit.valid, Batches) and parallel.size() == 1:
+        batch = next(fit.valid.epoch(0))
+    if batch[0] is None:  # a resumed fit in which nothing was left to train
+        return before
+    try:
+        with randomness.isolated(), fit.forward.eval_mode():
+            fit.forward.outputs(pair(batch, fit.device)[0])
+    except Exception:  # a model need not be able to be run once more, and must not fail by it
+        return before
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return counts

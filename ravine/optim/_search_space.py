@@ -1,0 +1,77 @@
+"""Where a comparison looks for an optimizer's hyperparameters, unless the user says otherwise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from ravine.errors import OptionError, nearest
+from ravine.optim import _registry as registry
+from ravine.optim._signature import BETAS, option_names, searchable, takes
+from ravine.optim._spec import OptimizerSpec
+from ravine.optim.search import Range
+
+#: The widest range of a learning rate, in powers of ten: with few points, a wider one finds nothing.
+DECADES = 4.0
+
+
+def default_space(spec: OptimizerSpec) -> dict[str, Range]:
+    """What the optimizer's class declares, without the options that are given.
+
+    Raises:
+        OptionError: a class of the user's own declares what it does not have, or no range.
+    """
+    given = {*spec.given, *(BETAS if "betas" in spec.given else ())}
+    return {name: found for name, found in _declared(spec).items() if name not in given}
+
+
+def _declared(spec: OptimizerSpec) -> dict[str, Range]:
+    name = spec.name.removeprefix("torch-")
+    if not spec.code and name in registry.names():
+        return dict(registry.lookup(name).search)
+    return _users(spec)
+
+
+def _users(spec: OptimizerSpec) -> dict[str, Range]:
+    """What a class of the user's declares, checked; and the learning rate's usual range, unless it says otherwise."""
+    where, known = f"`hypers` of {spec.name}", {*option_names(spec.factory), *searchable(spec.factory)}
+    open_to_any = takes(spec.factory, "")  # it has **options
+    for name in vars(spec.factory).get("hypers", {}):
+        if name not in known and not open_to_any:
+            raise OptionError(f"{where}: there is no option {name!r}. {nearest(name, option_names(spec.factory))}")
+    try:
+        ranges = registry.search_space(spec.factory)
+    except OptionError as error:
+        raise OptionError(f"{where}: {error}") from None
+    return {
+        name: checked(ends, name, f"{where}, {name}") for name, ends in ranges.items() if name in known or open_to_any
+    }
+
+
+def checked(found: Range, name: str, where: str) -> Range:
+    """The range; a learning rate's may have at most four powers of ten.
+
+    Raises:
+        OptionError: it has more.
+    """
+    if name == "lr" and found.scale == "log" and math.log10(found.high / found.low) > DECADES + 1e-9:
+        raise OptionError(
+            f"{where}: from {found.low:g} to {found.high:g} are more than {DECADES:g} powers of ten: with few points none "
+            "would lie where it matters. Where the best point lies at an edge, the range is widened by itself."
+        )
+    return found
+
+
+def check_searched(spec: OptimizerSpec, space: Mapping[str, Range]) -> None:
+    """Refuse a space of what the optimizer does not have, or was given.
+
+    Raises:
+        OptionError: it has.
+    """
+    known = searchable(spec.factory)
+    for name in space:
+        open_to_any = takes(spec.factory, name) and name not in option_names(spec.factory)
+        if name not in known and not open_to_any:
+            raise OptionError(f"{spec.label} has no {name!r} to search. {nearest(name, known)}")
+        if name in spec.given or (name in BETAS and "betas" in spec.given):
+            raise OptionError(f"{spec.label}: {name} is given and searched; leave it out of one.")

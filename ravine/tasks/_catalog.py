@@ -1,0 +1,105 @@
+"""The tasks by name, and how each is made."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ravine.errors import OptionError, nearest
+from ravine.tasks import _cancer as cancer
+from ravine.tasks import _digits as digits
+from ravine.tasks import _imagenette as imagenette
+from ravine.tasks import _mnist as mnist
+from ravine.tasks import _test_functions as test_functions
+from ravine.tasks import _text as text
+from ravine.tasks import _user_task as user_task
+from ravine.tasks._resnet import resnet
+from ravine.tasks._task import Task
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A task in one line, and the function that makes it from its name, with ``data=`` if it reads files."""
+
+    line: str
+    make: Callable[..., Task]
+    reads: bool = True
+
+
+_RESNET_18, _RESNET_34 = (2, 2, 2, 2), (3, 4, 6, 3)
+_grey_resnet = partial(resnet, _RESNET_18, channels=1, small=True)
+
+_ENTRIES: dict[str, _Entry] = {
+    "digits": _Entry("64-100-10 MLP on scikit-learn's 1,797 digits of 8 x 8 pixels", digits.task, reads=False),
+    "breast-cancer": _Entry("logistic regression on 30 measurements of 569 tumours", cancer.task, reads=False),
+    "fashion-mnist": _Entry(
+        "784-200-10 MLP on Fashion-MNIST, 70,000 clothes of 28 x 28 pixels",
+        partial(mnist.task, source="fashion-mnist"),
+    ),
+    "fashion-mnist-cnn": _Entry(
+        "CNN of 8,778 parameters on Fashion-MNIST", partial(mnist.task, source="fashion-mnist", model=mnist.cnn)
+    ),
+    "fashion-mnist-resnet-small": _Entry(
+        "ResNet-18 with an eighth of the channels, 176,258 parameters, on Fashion-MNIST",
+        partial(mnist.task, source="fashion-mnist", model=partial(_grey_resnet, width=8)),
+    ),
+    "fashion-mnist-resnet18": _Entry(
+        "ResNet-18, 11.2 million parameters, on Fashion-MNIST",
+        partial(mnist.task, source="fashion-mnist", model=_grey_resnet),
+    ),
+    "mnist": _Entry("784-200-10 MLP on MNIST, 70,000 digits of 28 x 28 pixels", partial(mnist.task, source="mnist")),
+    "imagenette-resnet18": _Entry(
+        "ResNet-18, 11.2 million parameters, on Imagenette, 13,394 pictures of 160 x 160 pixels, 1 GB",
+        partial(imagenette.task, layers=_RESNET_18),
+    ),
+    "imagenette-resnet34": _Entry(
+        "ResNet-34, 21.3 million parameters, on Imagenette", partial(imagenette.task, layers=_RESNET_34)
+    ),
+    "text-gpt": _Entry(
+        "GPT of 170,560 parameters on a text, byte by byte: a file, the King James Bible or Python's documentation",
+        text.task,
+    ),
+    **{
+        name: _Entry(f"{line}, a function of two variables", test_functions.task, reads=False)
+        for name, line in test_functions.LINES.items()
+    },
+}
+
+
+def names() -> list[str]:
+    """The names of all tasks, the quick ones first."""
+    return list(_ENTRIES)
+
+
+def describe() -> dict[str, str]:
+    """A line for each task, by its name: the model, the data and their sizes."""
+    return {name: entry.line for name, entry in _ENTRIES.items()}
+
+
+def find(name: str, data: Path | None = None) -> Task:
+    """The task of that name, or the user's own from a Python file; only its data is read.
+
+    Args:
+        name: one of :func:`names`, or the path of a file that ends in ``.py`` with a function ``task()`` that
+            returns a :class:`Task`. The file is run: name only files that you trust.
+        data: the folder or file that the task reads; without it, a task that reads files looks for them in
+            the usual places and then downloads them. A function in the user's file gets it as ``data``.
+
+    Raises:
+        OptionError: there is no such task, ``data`` was given to one that reads no files, or the user's file
+            returns no Task.
+        DataError: the files are missing or damaged, or the user's file raises.
+    """
+    if name.endswith(".py"):
+        return user_task.load(Path(name), data)
+    entry = _ENTRIES.get(name)
+    if entry is None:
+        raise OptionError(
+            f"There is no task {name!r}. {nearest(name, names())} A task of your own is a file that ends in .py."
+        )
+    if entry.reads:
+        return entry.make(name, data=data)
+    if data is not None:
+        reading = ", ".join(other for other, one in _ENTRIES.items() if one.reads)
+        raise OptionError(f"The task {name!r} reads no files, so leave out its data; these tasks read some: {reading}.")
+    return entry.make(name)

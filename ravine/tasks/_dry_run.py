@@ -1,0 +1,39 @@
+"""A first step that is thrown away: it shows whether task and optimizer fit each other, and compiles the kernel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.utils.flop_counter import FlopCounterMode
+
+from ravine import _randomness as randomness
+from ravine.errors import RavineError, TrainingError
+from ravine.optim._spec import OptimizerSpec
+from ravine.tasks import Task
+
+
+def dry_run(task: Task, optimizer: OptimizerSpec) -> int:
+    """One step and a look at test data with a model that is thrown away; what fails is said before a folder is made.
+
+    Returns:
+        The step's floating-point operations.
+
+    Raises:
+        TrainingError: model, loss, data and optimizer do not fit each other.
+        OptionError: the optimizer cannot be made.
+    """
+    count: Any = FlopCounterMode(display=False)
+    try:
+        with randomness.isolated():
+            learn = task.learner(optimizer.build, quiet=True)
+            with count:
+                learn.dry_run()
+            learn.validate([next(iter(task.batches()[1]))])
+    except RavineError:
+        raise
+    except Exception as error:  # whatever a model, a loss or an optimizer raises
+        raise TrainingError(
+            f"A first step of {optimizer.label} on {task.name} fails: {type(error).__name__}: {optimizer.error_text(error)}"
+        ) from error
+    operations: int = count.get_total_flops()
+    return operations

@@ -1,0 +1,135 @@
+"""Checks what a Learner and a fit are given before anything is trained, and says in the user's terms what is wrong."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ravine.errors import OptionError, kind_of
+from ravine.train import _stepping as stepping
+from ravine.train._callback import Callback
+from ravine.train._fit import length
+
+
+def model(given: nn.Module) -> None:
+    """A module with parameters."""
+    if not isinstance(given, nn.Module):
+        raise OptionError(f"The model is a {kind_of(given)}; a Learner trains a torch.nn.Module.")
+    if next(given.parameters(), None) is None:
+        raise OptionError(f"The model {type(given).__name__} has no parameters, so there is nothing to train.")
+
+
+def trainable(given: nn.Module) -> None:
+    """A module of which something is not frozen."""
+    if not any(p.requires_grad for p in given.parameters()):
+        raise OptionError(
+            f"No parameter of the model {type(given).__name__} requires a gradient: all are frozen. "
+            "Set requires_grad_(True) on what is to be trained."
+        )
+
+
+def data(given: Any) -> tuple[Iterable[Any], Iterable[Any] | None]:
+    """The pair (train, valid)."""
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise OptionError(
+            f"The data is a {kind_of(given)}; give a pair (train, valid), with None for valid if there is none."
+        )
+    for name, part in zip(("training", "validation"), given, strict=True):
+        if part is None and name == "validation":
+            continue
+        if isinstance(part, Tensor) or not isinstance(part, Iterable):
+            raise OptionError(
+                f"The {name} data is a {kind_of(part)}; give Batches(inputs, targets, batch_size) or a DataLoader."
+            )
+        if isinstance(part, Iterator):  # asked without iter(), for which a DataLoader draws a random number
+            raise OptionError(
+                f"The {name} data is a {kind_of(part)} that can be gone through once only; every epoch needs it again. "
+                "Give Batches, a DataLoader or a list."
+            )
+        if length(part) == 0:
+            raise OptionError(
+                f"The {name} data has no batches. Is it empty, or drop_last on with a batch larger than the data?"
+            )
+    return given[0], given[1]
+
+
+def callbacks(given: Sequence[Callback]) -> list[Callback]:
+    """A sequence of callbacks."""
+    if isinstance(given, Callback) or not isinstance(given, Sequence):
+        raise OptionError(f"callbacks is a {kind_of(given)}; give a list of callbacks.")
+    for callback in given:
+        if not isinstance(callback, Callback):
+            hint = f" Make an instance: {callback.__name__}(...)." if isinstance(callback, type) else ""
+            raise OptionError(f"{callback!r} is no ravine.train.Callback.{hint}")
+    return list(given)
+
+
+def loss(given: Any) -> Callable[..., Any]:
+    """A loss that can be called."""
+    if isinstance(given, type) or not callable(given):
+        hint = f" Make an instance: {given.__name__}()." if isinstance(given, type) else ""
+        raise OptionError(f"The loss is {given!r}; it must be a function of outputs and targets.{hint}")
+    function: Callable[..., Any] = given
+    return function
+
+
+def opt_func(given: Any) -> Callable[..., torch.optim.Optimizer]:
+    """A function that makes an optimizer."""
+    if isinstance(given, torch.optim.Optimizer) or not callable(given):
+        raise OptionError(
+            f"opt_func is a {kind_of(given)}; give what makes the optimizer, such as RMSprop or "
+            "functools.partial(RMSprop, alpha=0.9)."
+        )
+    inner = given.func if isinstance(given, functools.partial) else given
+    if isinstance(inner, type) and not issubclass(inner, torch.optim.Optimizer):
+        raise OptionError(f"opt_func is the class {inner.__name__}, which is no torch.optim.Optimizer.")
+    made: Callable[..., torch.optim.Optimizer] = given
+    return made
+
+
+def folder(given: Any) -> Path | None:
+    """A folder's path, or none."""
+    if given is not None and not isinstance(given, str | os.PathLike):
+        raise OptionError(f"folder {given!r}: give the path of a folder, or None to write nothing.")
+    return None if given is None else Path(given)
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """The checked arguments of a fit."""
+
+    epochs: int
+    lr: float | None
+    checkpoint_every: int | str | None
+    resume: bool
+    folder: Path | None
+
+
+def fit_options(
+    epochs: int,
+    lr: float | None,
+    checkpoint_every: int | str | None,
+    resume: bool,
+    folder: Path | None,
+) -> FitOptions:
+    """The arguments of a fit, each of which means something."""
+    if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
+        raise OptionError(f"epochs {epochs!r}: train for a whole number of epochs, at least 1.")
+    if lr is not None:
+        lr = stepping.checked_rate(lr)
+    counts = isinstance(checkpoint_every, int) and not isinstance(checkpoint_every, bool) and checkpoint_every >= 1
+    if checkpoint_every is not None and checkpoint_every != "epoch" and not counts:
+        raise OptionError(
+            f"checkpoint_every {checkpoint_every!r}: give a number of steps, at least 1, or 'epoch' for every epoch."
+        )
+    if (checkpoint_every or resume) and folder is None:
+        what = "resume" if resume else "checkpoint_every"
+        raise OptionError(f"{what} needs a folder for the checkpoint: Learner(..., folder='runs/first').")
+    return FitOptions(epochs, lr, checkpoint_every, resume, folder)

@@ -1,0 +1,163 @@
+"""One fit while it runs: what it trains, where it stands, and the batch at hand. Callbacks are given this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ravine.errors import OptionError
+from ravine.train import _evaluate as evaluation
+from ravine.train import _parallel as parallel
+from ravine.train._display.base import Display
+from ravine.train._forward import ForwardPass
+from ravine.train._metrics import Measure
+from ravine.train._recorder import Recorder
+
+
+@dataclass
+class FitState:
+    """Where a fit stands: all that a checkpoint keeps of it.
+
+    Attributes:
+        epochs: how many epochs this fit has.
+        epoch: the number of the one that runs, from 1; 0 before the first.
+        batch: how many batches of this epoch are done.
+        step: how many steps the optimizer has made in this fit.
+        seconds: how long this epoch has been trained.
+        stop_reason: why the fit ends before its last epoch; empty where it does not.
+    """
+
+    epochs: int = 0
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    stop_reason: str = ""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it, in plain values."""
+        return asdict(self)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Stand where :meth:`state_dict` was."""
+        for field in fields(self):
+            setattr(self, field.name, state[field.name])
+
+
+class Fit:
+    """What callbacks read, and the few things that they may change.
+
+    Attributes:
+        forward, loss_func, metrics: how outputs, loss and metrics are computed.
+        train, valid: the batches; ``valid`` may be None.
+        optimizer, recorder, display: what steps, what is measured, what is shown.
+        folder: where files are written; None for nowhere.
+        state: where the fit stands.
+        inputs, targets: of the batch at hand; ``before_batch`` may replace them.
+        outputs: of the model, for these inputs.
+        loss: the batch's loss, detached; with several processes that of the whole batch.
+        backward_loss: what ``backward`` is called on; ``after_loss`` may replace it.
+        step_skipped: whether a callback skipped the last step.
+        epoch_ends: whether this is the epoch's last batch.
+        row: the last epoch's row of the table, by column.
+        batches_per_step: how many batches ``GradientAccumulation`` makes one step of; None without it.
+        loss_is_scaled: whether the loss is scaled so that gradients overflow now and then, as for float16.
+    """
+
+    def __init__(
+        self,
+        forward: ForwardPass,
+        loss_func: Measure,
+        metrics: dict[str, Measure],
+        train: Iterable[Any],
+        valid: Iterable[Any] | None,
+        optimizer: torch.optim.Optimizer,
+        recorder: Recorder,
+        display: Display,
+        *,
+        epochs: int,
+        folder: Path | None = None,
+    ) -> None:
+        self.forward, self.loss_func, self.metrics = forward, loss_func, metrics
+        self.train, self.valid = train, valid
+        self.optimizer, self.recorder, self.display, self.folder = optimizer, recorder, display, folder
+        self.state = FitState(epochs=epochs)
+        self.inputs: Any = None
+        self.targets: Any = None
+        self.outputs: Any = None
+        self.loss = self.backward_loss = torch.tensor(float("nan"))
+        self.step_skipped = self.epoch_ends = False
+        self.row: dict[str, Any] = {}
+        self.batches_per_step: int | None = None
+        self.loss_is_scaled = False
+
+    def __repr__(self) -> str:
+        state = self.state
+        return f"Fit(epoch {state.epoch} of {state.epochs}, {state.batch} batches, step {state.step})"
+
+    @property
+    def model(self) -> nn.Module:
+        """The model that is trained."""
+        return self.forward.model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's parameters are; batches are moved there."""
+        return self.forward.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process speaks and writes for all that train together."""
+        return parallel.is_main()
+
+    @property
+    def batches(self) -> int | None:
+        """How many batches an epoch has; None where the data does not say."""
+        return length(self.train)
+
+    @property
+    def progress(self) -> float:
+        """The share of this fit's batches that are done, from 0 to 1; schedules over a run go by it.
+
+        Raises:
+            OptionError: the training data does not say how many batches it has.
+        """
+        batches = self.batches
+        if batches is None:
+            raise OptionError(
+                "A schedule over the whole run needs to know its length, but the training data has no len(). "
+                "Use a schedule by steps or epochs, or data with a length."
+            )
+        return (self.state.epoch - 1 + self.state.batch / batches) / self.state.epochs
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the table of epochs."""
+        measured = [evaluation.LOSS, *self.metrics] if self.valid is not None else []
+        return ["epoch", "train_loss", *measured, "time"]
+
+    def evaluate(self, data: Iterable[Any]) -> dict[str, float]:
+        """The mean loss (``valid_loss``) and metrics of the model over all rows of ``data``."""
+        return evaluation.evaluate(self.forward, {evaluation.LOSS: self.loss_func, **self.metrics}, data)
+
+    def stop(self, reason: str) -> None:
+        """End the fit after this batch, or this epoch if its batches are done; the reason is shown and recorded."""
+        self.state.stop_reason = reason or f"epoch {self.state.epoch}: stopped"
+
+    def say(self, sentence: str) -> None:
+        """Show a sentence between the rows of the table, and record it."""
+        self.recorder.note(sentence)
+        self.display.say(sentence)
+
+
+def length(loader: Any) -> int | None:
+    """How many batches there are, where the data says."""
+    try:
+        return len(loader)
+    except TypeError:  # an IterableDataset's DataLoader has __len__, which raises
+        return None

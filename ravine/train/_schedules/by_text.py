@@ -1,0 +1,107 @@
+"""Schedules by text, such as ``step:800,0.9``, and what a fit may be given as its schedule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+from torch.optim import lr_scheduler
+
+from ravine.errors import OptionError, nearest
+from ravine.train._callback import Callback
+from ravine.train._schedules.hyper_schedule import HyperSchedule
+from ravine.train._schedules.torch_scheduler import FACTOR, PATIENCE, ReduceOnPlateau, TorchScheduler
+
+
+def _step(size: int, gamma: float = 0.1) -> Callback:
+    return TorchScheduler(lr_scheduler.StepLR, step_size=size, gamma=gamma)
+
+
+def _plateau(patience: int = PATIENCE, factor: float = FACTOR) -> Callback:
+    return ReduceOnPlateau(patience, factor)
+
+
+def _cosine(final: float = 0.0) -> Callback:
+    return TorchScheduler(lr_scheduler.CosineAnnealingLR, eta_min=final, length="T_max")
+
+
+def _linear(final: float = 0.0) -> Callback:
+    return TorchScheduler(lr_scheduler.LinearLR, start_factor=1.0, end_factor=final, length="total_iters")
+
+
+def _exponential(gamma: float) -> Callback:
+    return TorchScheduler(lr_scheduler.ExponentialLR, gamma=gamma, every="epoch")
+
+
+BY_NAME: dict[str, tuple[Callable[..., Callback], tuple[tuple[str, type], ...], str]] = {
+    "step": (_step, (("size", int), ("gamma", float)), "times gamma after every so many steps"),
+    "plateau": (_plateau, (("patience", int), ("factor", float)), "times factor when valid_loss stops improving"),
+    "cosine": (_cosine, (("final", float),), "along a cosine to the final rate over the run"),
+    "linear": (_linear, (("final", float),), "along a line to that fraction of the rate over the run"),
+    "exponential": (_exponential, (("gamma", float),), "times gamma after every epoch"),
+}
+"""Schedules that a text can name: how they are made, their arguments, and what they do to the rate."""
+
+
+def usage() -> list[str]:
+    """How each of them is written."""
+    return [f"{name}:{','.join(a.upper() for a, _ in arguments)}" for name, (_, arguments, _) in BY_NAME.items()]
+
+
+def parse(text: str) -> Callback:
+    """The schedule that a text such as ``step:800,0.9`` describes.
+
+    Raises:
+        OptionError: there is none of that name, or it has other arguments.
+    """
+    name, _, rest = text.strip().partition(":")
+    if name not in BY_NAME:
+        raise OptionError(f"There is no schedule {name!r}. {nearest(name, BY_NAME)} Write {', '.join(usage())}.")
+    make, arguments, _ = BY_NAME[name]
+    parts = [part.strip() for part in rest.split(",")] if rest.strip() else []
+    form = f"{name}:{','.join(a.upper() for a, _ in arguments)}"
+    if len(parts) > len(arguments):
+        raise OptionError(f"schedule {text!r} has {len(parts)} arguments; write {form}.")
+    values = {}
+    for (argument, kind), part in zip(arguments, parts, strict=False):
+        try:
+            values[argument] = kind(part)
+        except ValueError:
+            what = "a whole number" if kind is int else "a number"
+            raise OptionError(f"schedule {text!r}: {argument} is {part!r}, not {what}; write {form}.") from None
+        low = 1 if kind is int and name == "step" else 0
+        if not math.isfinite(values[argument]) or values[argument] < low:
+            raise OptionError(f"schedule {text!r}: {argument} is {part}; it must be at least {low}.")
+        if argument == "factor" and values[argument] >= 1:
+            raise OptionError(f"schedule {text!r}: {argument} is {part}; it must be below 1, to lower the rate.")
+    try:
+        return make(**values)
+    except TypeError:
+        raise OptionError(f"schedule {text!r}: an argument is missing; write {form}.") from None
+
+
+def as_callbacks(schedule: Callback | str | None, lr: float | None) -> Iterator[Callback]:
+    """The schedule of a fit as callbacks: none or one.
+
+    Raises:
+        OptionError: it is not a schedule, or it would overrule the fit's ``lr``.
+    """
+    if lr is not None and isinstance(schedule, HyperSchedule) and "lr" in schedule.functions:
+        raise OptionError(f"lr={lr!r} has no effect, because {schedule!r} sets lr at every step: leave it out.")
+    if isinstance(schedule, str):
+        yield parse(schedule)
+    elif isinstance(schedule, Callback):
+        yield schedule
+    elif isinstance(schedule, lr_scheduler.LRScheduler) or (
+        isinstance(schedule, type) and issubclass(schedule, lr_scheduler.LRScheduler)
+    ):
+        name = schedule.__name__ if isinstance(schedule, type) else type(schedule).__name__
+        raise OptionError(
+            f"Wrap torch's scheduler, without the optimizer, and say when it moves: TorchScheduler({name}, ...) for "
+            f'every step, TorchScheduler({name}, ..., every="epoch") for every epoch.'
+        )
+    elif schedule is not None:
+        raise OptionError(
+            f"The schedule is a {type(schedule).__name__}; give a TorchScheduler, ReduceOnPlateau, HyperSchedule or "
+            f"OneCycle, or a text such as {usage()[0]!r}."
+        )

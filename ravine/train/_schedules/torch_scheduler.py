@@ -1,0 +1,160 @@
+"""Torch's schedulers as callbacks: moved by step or by epoch, or when a loss stops improving.
+
+No schedule of torch is written again here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+from torch.optim import lr_scheduler
+
+from ravine.errors import OptionError
+from ravine.train._callback import Callback, argument_text, check_column
+from ravine.train._fit import Fit
+
+PATIENCE, FACTOR = 10, 0.1
+"""The defaults of ``torch.optim.lr_scheduler.ReduceLROnPlateau``."""
+
+_EXAMPLE = "TorchScheduler(StepLR, step_size=800, gamma=0.9)"
+
+
+class TorchScheduler(Callback):
+    """A scheduler of ``torch.optim.lr_scheduler``, made when the fit begins and kept in its checkpoints.
+
+    Args:
+        scheduler: its class, or any function that makes it from the optimizer.
+        args, kwargs: its arguments after the optimizer.
+        every: when it moves: after every ``"step"`` of the optimizer, or after every ``"epoch"``.
+        length: the name of its argument that takes how many times it moves in the fit, such as ``"T_max"`` or
+            ``"total_steps"``.
+
+    Raises:
+        OptionError: ``scheduler`` makes none, or ``every`` is something else.
+
+    Example::
+
+        learn.fit(5, 1e-2, TorchScheduler(StepLR, step_size=800, gamma=0.9))
+        learn.fit(5, 1e-2, TorchScheduler(CosineAnnealingLR, length="T_max"))
+        learn.fit(5, 1e-2, TorchScheduler(ExponentialLR, gamma=0.9, every="epoch"))
+    """
+
+    def __init__(
+        self,
+        scheduler: Callable[..., Any],
+        *args: Any,
+        every: Literal["step", "epoch"] = "step",
+        length: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if isinstance(scheduler, lr_scheduler.LRScheduler) or not callable(scheduler):
+            raise OptionError(
+                f"{scheduler!r} is not a scheduler's class. Give the class and its arguments without the optimizer: "
+                f"{_EXAMPLE}."
+            )
+        if every not in ("step", "epoch"):
+            raise OptionError(f"every {every!r}: a scheduler moves after every 'step' or after every 'epoch'.")
+        self.make, self.args, self.kwargs = scheduler, args, kwargs
+        self.every, self.length = every, length
+        self.scheduler: Any = None
+
+    def __repr__(self) -> str:
+        arguments = [argument_text(self.make), *map(argument_text, self.args)]
+        arguments += [f"{name}={argument_text(value)}" for name, value in self.kwargs.items()]
+        arguments += [f"every={self.every!r}"] + ([f"length={self.length!r}"] if self.length else [])
+        return f"TorchScheduler({', '.join(arguments)})"
+
+    def before_fit(self, fit: Fit) -> None:
+        counted = {self.length: self._moves(fit)} if self.length else {}
+        self.scheduler = make_scheduler(self, self.make, fit, *self.args, **self.kwargs, **counted)
+        if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
+            raise OptionError(f"{self!r} has no loss to go by; write ReduceOnPlateau(patience=5, factor=0.7).")
+
+    def _moves(self, fit: Fit) -> int:
+        """How many times the scheduler moves in this fit."""
+        if self.every == "epoch":
+            return fit.state.epochs
+        if fit.batches is None:
+            raise OptionError(f"{self!r} needs the number of steps, but the training data has no len().")
+        return fit.state.epochs * math.ceil(fit.batches / (fit.batches_per_step or 1))
+
+    def after_step(self, fit: Fit) -> None:
+        if self.every == "step":
+            self.scheduler.step()
+
+    def after_epoch(self, fit: Fit) -> None:
+        if self.every == "epoch":
+            self.scheduler.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self.scheduler.state_dict())
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        load_scheduler(self.scheduler, state)
+
+
+class ReduceOnPlateau(Callback):
+    """Lowers the learning rate when a loss or metric stops improving, and says so.
+
+    Args:
+        patience: so many epochs may pass without improvement; the next one lowers the rate. 10, as in torch.
+        factor: what the rate is multiplied by; 0.1, as in torch.
+        monitor: a column of the table. A loss improves by falling, anything else by rising, unless ``mode`` says.
+        kwargs: other arguments of ``torch.optim.lr_scheduler.ReduceLROnPlateau``.
+    """
+
+    def __init__(
+        self, patience: int = PATIENCE, factor: float = FACTOR, monitor: str = "valid_loss", **kwargs: Any
+    ) -> None:
+        kwargs.setdefault("mode", "min" if monitor.endswith("loss") else "max")
+        self.monitor, self.kwargs = monitor, {"patience": patience, "factor": factor, **kwargs}
+        self.scheduler: Any = None
+
+    def __repr__(self) -> str:
+        arguments = [f"{name}={argument_text(value)}" for name, value in self.kwargs.items()]
+        return f"ReduceOnPlateau({', '.join(arguments)}, monitor={self.monitor!r})"
+
+    def before_fit(self, fit: Fit) -> None:
+        check_column(self, fit, self.monitor)
+        self.scheduler = make_scheduler(self, lr_scheduler.ReduceLROnPlateau, fit, **self.kwargs)
+
+    def after_epoch(self, fit: Fit) -> None:
+        value = float(fit.row[self.monitor])
+        before = [float(group["lr"]) for group in fit.optimizer.param_groups]
+        self.scheduler.step(value)
+        after = [float(group["lr"]) for group in fit.optimizer.param_groups]
+        if after != before:
+            waited = self.scheduler.patience + 1
+            changes = dict.fromkeys(f"{b:.4g} -> {a:.4g}" for b, a in zip(before, after, strict=True))
+            fit.say(
+                f"epoch {fit.state.epoch}: {self.monitor} has not improved for {waited} "
+                f"{'epoch' if waited == 1 else 'epochs'}: lr {', '.join(changes)}"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self.scheduler.state_dict())
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        load_scheduler(self.scheduler, state)
+
+
+def make_scheduler(schedule: Callback, make: Callable[..., Any], fit: Fit, *args: Any, **kwargs: Any) -> Any:
+    """A new scheduler of torch for the fit's optimizer; what is wrong with its arguments names the schedule."""
+    for group in fit.optimizer.param_groups:
+        group.pop("initial_lr", None)  # an earlier fit's scheduler began elsewhere
+    try:
+        scheduler = make(fit.optimizer, *args, **kwargs)
+    except (TypeError, ValueError, KeyError) as error:
+        raise OptionError(f"{schedule!r} cannot be made: {error}") from error
+    if not isinstance(scheduler, lr_scheduler.LRScheduler):
+        raise OptionError(f"{schedule!r} made a {type(scheduler).__name__}, which is not a scheduler of torch.")
+    return scheduler
+
+
+def load_scheduler(scheduler: Any, state: dict[str, Any]) -> None:
+    """Have the scheduler go on from its state dict."""
+    scheduler.load_state_dict(state)
+    # torch warns of a scheduler that moves before the optimizer; here the steps were made before the run stopped
+    scheduler.optimizer._opt_called = True

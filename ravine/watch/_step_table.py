@@ -1,0 +1,111 @@
+"""One step as a table: what it did to each parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from html import escape
+from typing import Any
+
+from ravine.errors import OptionError, nearest
+from ravine.plotting._frames import frame
+from ravine.watch._history import History
+
+
+@dataclass(frozen=True)
+class ParameterRow:
+    """What one step did to one parameter.
+
+    Attributes:
+        name: the parameter's name.
+        grad_norm, param_norm, update_norm: Euclidean norms of the gradient, of the parameter before the step and of
+            what the step added to it; NaN if the parameter was not updated.
+        ratio: update_norm over param_norm.
+        grad_max, param_max, update_max: the largest magnitude of an element.
+        nonfinite: how many elements of the gradient were NaN or infinite.
+    """
+
+    name: str
+    grad_norm: float
+    param_norm: float
+    update_norm: float
+    ratio: float
+    grad_max: float
+    param_max: float
+    update_max: float
+    nonfinite: int
+
+
+class StepTable:
+    """One step as a table with a row for each parameter; print it, or ask for a row by the parameter's name.
+
+    Attributes:
+        step: the number of the step, from 1; 0 before the first.
+        rows: a row for each parameter.
+    """
+
+    def __init__(self, history: History) -> None:
+        self.step = int(history.last[-1]) if len(history) else 0
+        ratio = history.ratio
+        figures = ("grad_norm", "param_norm", "update_norm", "grad_max", "param_max", "update_max", "nonfinite")
+        self.rows = [
+            ParameterRow(name, ratio=ratio[-1, i].item(), **{f: getattr(history, f)[-1, i].item() for f in figures})
+            for i, name in enumerate(history.names if len(history) else ())
+        ]
+
+    @property
+    def grad_norm(self) -> float:
+        """The norm of all gradients together, before clipping."""
+        return sum(r.grad_norm**2 for r in self.rows if r.grad_norm == r.grad_norm or r.nonfinite) ** 0.5
+
+    @property
+    def nonfinite(self) -> int:
+        """How many elements of all gradients were NaN or infinite."""
+        return sum(r.nonfinite for r in self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[ParameterRow]:
+        return iter(self.rows)
+
+    def __getitem__(self, name: str) -> ParameterRow:
+        if not self.rows:
+            raise OptionError(f"There has been no step yet, so there is no row for {name!r}.")
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise OptionError(f"There is no parameter {name!r}. {nearest(name, [r.name for r in self.rows])}")
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame, indexed by name.
+
+        Raises:
+            PackageError: pandas is not installed.
+        """
+        return frame([asdict(r) for r in self.rows], list(ParameterRow.__annotations__), index="name")
+
+    def __repr__(self) -> str:
+        if not self.rows:
+            return "StepTable(no step yet)"
+        return f"StepTable(step {self.step:,}, {len(self.rows)} parameters, grad_norm {self.grad_norm:.3g})"
+
+    def __str__(self) -> str:
+        if not self.rows:
+            return "No step yet."
+        return "\n".join([f"step {self.step:,}", *self._lines()])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+    def _lines(self) -> list[str]:
+        heads = ("parameter", "grad_norm", "param_norm", "update_norm", "ratio", "grad_max", "nonfinite")
+        cells: list[tuple[str, ...]] = [heads]
+        for r in self.rows:
+            numbers = (r.grad_norm, r.param_norm, r.update_norm, r.ratio, r.grad_max)
+            cells.append((r.name, *(f"{n:.3g}" for n in numbers), f"{r.nonfinite:,}"))
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        return [
+            "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+            for row in cells
+        ]

@@ -1,0 +1,107 @@
+"""``ravine diagnose``: healthy and faulty runs from their folders, wrong folders, and text that is not what it seems."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from ravine._files import checkpoint
+from ravine.cli._diagnose import command, show
+from ravine.diagnose import Evidence, diagnose
+from ravine.errors import DataError
+from ravine.watch._history import FIGURES, History
+
+HOSTILE = "[red]block[/red].\x1b[31mweight"
+
+
+def run_command(*arguments):
+    result = CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.output
+
+
+def evidence(names, stepped):
+    """Of 200 steps; parameters that were not stepped had no gradient."""
+    history = History(
+        tuple(names),
+        (10,) * len(names),
+        np.array([1, 101]),
+        np.array([100, 200]),
+        **{name: np.full((2, len(names)), 1e-3) for name in FIGURES if name not in ("steps", "nonfinite")},
+        nonfinite=np.zeros((2, len(names))),
+        steps=np.array([[100.0 * made for made in stepped]] * 2),
+    )
+    return Evidence(
+        optimizer="Adam",
+        losses=2 * np.exp(-np.arange(200) / 30),
+        history=history,
+        dims=(2,) * len(names),
+        dtypes=("float32",) * len(names),
+        trained=(True,) * len(names),
+    )
+
+
+@pytest.fixture
+def healthy(tmp_path):
+    evidence(["weight"], [True]).save(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def faulty(tmp_path):
+    evidence(["weight", HOSTILE], [True, False]).save(tmp_path)
+    return tmp_path
+
+
+def test_a_healthy_run(healthy):
+    text = run_command(healthy)
+    assert text.startswith("No problem found in 200 steps\n")
+    assert run_command(healthy / "watch.safetensors") == text
+
+
+def test_a_faulty_run_has_the_finding_its_evidence_and_what_to_try(faulty):
+    text = run_command(faulty)
+    assert text.startswith("1 problem found in 200 steps\n\n1. Parameters that never get a gradient\n")
+    assert "had no gradient in any of 200 steps" in text
+    assert "Try: Check that forward uses them" in text
+
+
+def test_what_stands_in_a_name_is_shown_and_not_obeyed(faulty):
+    shown = "[red]block[/red].\N{REPLACEMENT CHARACTER}[31mweight had no gradient"
+    assert shown in run_command(faulty)
+    with open(os.devnull, "w") as nowhere:
+        terminal = Console(force_terminal=True, width=70, record=True, file=nowhere, color_system="truecolor")
+        show(diagnose(faulty), terminal)
+    text = terminal.export_text(styles=False)
+    assert shown in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 70
+    assert "   Try: Check that" in text
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing", b"\xff" * 1000])
+def test_a_damaged_file(tmp_path, content):
+    (tmp_path / "watch.safetensors").write_bytes(content)
+    with pytest.raises(DataError, match=r"watch\.safetensors"):
+        run_command(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "tree", [{"model": 1}, [1], {"evidence": {}}, {"evidence": {"history": {}, "later": 1}}, {"evidence": 3}]
+)
+def test_a_file_of_something_else(tmp_path, tree):
+    checkpoint.save(tmp_path / "watch.safetensors", tree)
+    with pytest.raises(DataError, match="not the evidence of a run"):
+        run_command(tmp_path)
+
+
+def test_a_folder_without_a_run_is_said_in_a_line(tmp_path):
+    found = subprocess.run(
+        [sys.executable, "-m", "ravine", "diagnose", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 2
+    assert found.stderr.startswith(f"ravine: There is no {tmp_path / 'watch.safetensors'}")
+    assert len(found.stderr.splitlines()) == 1

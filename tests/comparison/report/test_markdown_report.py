@@ -1,0 +1,171 @@
+"""report.md: everything that a reader needs, in an order that begins with the verdict, and rounded numbers."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from markdown_it import MarkdownIt
+from studies import changed, study
+
+from ravine.comparison._report import report_files
+from ravine.comparison._report.explanations import EXPLAINED
+from ravine.comparison._report.markdown_report import markdown_report
+from ravine.comparison._report.protocol_text import protocol_text
+from ravine.comparison._report.result_table import mean_and_spread, result_table
+from ravine.comparison._study.study_record import Origin
+
+HOSTILE = ["a|b", "`tick`", "<script>alert(1)</script>", "![x](http://e.org/x.png)", "two\nlines"]
+
+
+@pytest.fixture(scope="module")
+def found():
+    result = study({"sgd": 0.3, "rmsprop": 0.33}, failing=[("sgd", 1001)])
+    return result, result.judgement, markdown_report(result.report)
+
+
+def parsed(source):
+    return MarkdownIt("commonmark", {"html": True}).enable("table").parse(source)
+
+
+def test_the_verdict_comes_first_and_everything_is_there(found):
+    result, judgement, report = found
+    order = [
+        "# Comparison of optimizers on `digits`",
+        judgement.sentence.replace("sgd", "`sgd`").replace("rmsprop", "`rmsprop`"),
+        "- ⚠ ",
+        "The target is a validation loss of",
+        "Every optimizer was tried at 8 points",
+        "## Results",
+        "## Differences",
+        "## Figures",
+        "## Search spaces",
+        "## Failures",
+        "- `sgd`: 1 training raised `ValueError: <b>made up</b>`",
+        "## Formulas",
+        "θₜ = θₜ₋₁ − lr · g",
+        result.spec.hash,
+        "torch 2.13.0",
+        "a made-up processor",
+        "ravine compare digits -o sgd -o rmsprop -o adam",
+        "ravine worker --study compare-digits",
+    ]
+    places = [report.index(part) for part in order]
+    assert places == sorted(places)
+
+
+def test_every_pair_and_every_warning_is_said(found):
+    _, judgement, report = found
+    plain = report.replace("`", "").replace("\\", "")
+    for sentence in [pair.sentence for pairs in judgement.pairs.values() for pair in pairs]:
+        assert sentence in plain
+    for warning in judgement.warnings:
+        assert warning.sentence in plain
+
+
+def test_every_picture_stands_with_its_sentence(found):
+    result, _, report = found
+    for name in result.report.figures:
+        place = report.index(f"({name}.png)")
+        assert report[place:].split("\n\n")[1] == EXPLAINED[name]
+    assert report.count("](") == 5
+
+
+def test_the_table_has_the_numbers(found):
+    result, judgement, _ = found
+    heads, lines = result_table(result.report)
+    rows = {line[0]: dict(zip(heads, line, strict=True)) for line in lines}
+    rmsprop = next(each for each in result.record.runs if each.name == "rmsprop")
+    assert list(rows) == result.report.ranked
+    name, value = rows["rmsprop"]["best point"].split()
+    assert (name, float(value)) == ("lr", pytest.approx(rmsprop.point["lr"], rel=0.01))
+    assert rows["rmsprop"]["validation loss"] == mean_and_spread([run.score for run in rmsprop.runs])
+    assert rows["rmsprop"]["ms per step"] == "3"
+    assert rows["sgd"]["validation loss"].endswith(" (4 of 5 runs)")
+    missed = len(judgement.steps["sgd"].missed)
+    assert rows["sgd"]["reached target"] == f"{5 - missed} of 5"
+    assert rows["sgd"]["diverged in tuning"] == "12%"
+    assert heads[-4:] == ["accuracy", "test loss", "ms per step", "diverged in tuning"]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.31, 0.32, 0.33], "0.320 ± 0.010"),
+        ([1234.0, 1250.0], "1,242 ± 11"),
+        ([0.5], "0.5"),
+        ([0.25, 0.25], "0.25"),
+        ([], "–"),
+        ([0.0, 0.0], "0"),
+        ([1e-12, 3e-12], "2e-12 ± 1.4e-12"),
+        ([1e30, 1e30], "1e+30"),
+        ([math.inf, 1.0], "–"),
+    ],
+)
+def test_means_are_rounded_to_what_is_known(values, expected):
+    assert mean_and_spread(values) == expected
+
+
+def test_hostile_labels_are_only_names():
+    result = study(dict(zip(HOSTILE, (0.3, 0.31, 0.32, 0.33, 0.34), strict=True)), points=3, seeds=3)
+    about = Origin("a`b", "x|y", "ravine compare `x`\n```\n<b>", "<i>machine</i>")
+    report = markdown_report(changed(result, origin=about).report)
+    tokens = [child for token in parsed(report) for child in (token, *(token.children or []))]
+    kinds = {token.type for token in tokens}
+    assert not kinds & {"html_block", "html_inline", "link_open"}
+    assert sum(token.type == "image" for token in tokens) == 5
+    rows = [token.type for token in tokens if token.type in ("tr_open", "td_open", "th_open")]
+    assert rows.count("tr_open") == 2 * 6
+    cells = [token.children[0].content for token in tokens if token.type == "inline" and token.level == 4]
+    shown = ["a|b", "`tick`", *HOSTILE[2:4], r"two\nlines"]
+    assert [cell for cell in cells if cell in shown][:5] == shown
+
+
+def test_an_optimizer_of_which_all_runs_diverged_has_no_numbers():
+    result = study({"sgd": 0.3, "adam": 0.31}, points=3, seeds=3, failing=[("adam", 1000 + i) for i in range(3)])
+    heads, lines = result_table(result.report)
+    row = dict(zip(heads, next(line for line in lines if line[0] == "adam"), strict=True))
+    assert (row["validation loss"], row["median steps"], row["accuracy"]) == ("diverged", "not reached", "–")
+    assert "3 trainings raised" in markdown_report(result.report)
+
+
+def test_a_widened_space_says_what_was_declared(found):
+    result, _, report = found
+    assert "declared" not in report
+    tuning = result.record.stage.tunings[0]
+    wider = replace(
+        tuning,
+        space={"lr": replace(tuning.space["lr"], high=10.0)},
+        points=(*tuning.points, *({"lr": 2.0 + i} for i in range(8))),
+    )
+    stage, other = result.record.stage, changed(result)
+    other.record.__dict__["stage"] = replace(stage, tunings=(wider, *stage.tunings[1:]))
+    assert "| 10 (declared 1) |" in markdown_report(other.report)
+    assert "8 to 16 points" in protocol_text(other.report)
+    assert "8 points were planned" in protocol_text(other.report)
+
+
+def test_an_empty_origin_is_left_out():
+    result = study({"sgd": 0.3}, points=2, seeds=2, origin=Origin())
+    report = markdown_report(result.report)
+    assert "Storage" not in report
+    assert "```sh" not in report
+    assert "## Differences" not in report
+
+
+def test_everything_is_written_the_text_first(found, tmp_path, monkeypatch):
+    result, _, report = found
+    monkeypatch.setattr(report_files, "report_page", lambda data: b"<!doctype html>")
+    paths = result.write(tmp_path)
+    assert [p.name for p in paths] == ["report.md", "report.html", *(f"{n}.png" for n in result.report.figures)]
+    assert (tmp_path / "report.md").read_text(encoding="utf-8") == report
+    assert (tmp_path / "report.html").read_bytes() == b"<!doctype html>"
+    assert {p.name for p in tmp_path.iterdir()} == {p.name for p in paths}
+
+    def fails(data):
+        raise RuntimeError("no page")
+
+    monkeypatch.setattr(report_files, "report_page", fails)
+    (tmp_path / "report.md").unlink()
+    with pytest.raises(RuntimeError, match="no page"):
+        result.write(tmp_path)
+    assert (tmp_path / "report.md").exists()

@@ -1,0 +1,234 @@
+"""The pictures: what they show, that nothing is cut off or lies over another text, and that failures stretch none."""
+
+import math
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+from studies import changed, study
+
+from ravine.comparison._report import forest_plots
+from ravine.comparison._report.figure_pngs import FIGURES, figure_pngs
+from ravine.comparison._report.figure_style import marker_styles
+from ravine.comparison._report.report_data import report_data
+from ravine.plotting._curves import shortened
+
+LONG = "momentum:momentum=0.9,nesterov=False,dampening=0.1"
+HOSTILE = "<b>$x_1$|`", "two\nlines " + "long" * 20, r"$\frac{", "_hidden"
+EIGHT = {"sgd": 0.3, LONG: 0.301, "rmsprop": 0.33, "torch-rmsprop:alpha=0.9": 0.33}
+EIGHT |= dict(zip(HOSTILE, (0.5, 0.31, 0.9, 0.32), strict=True))
+ALL = {"curves.png", "sensitivity.png", "budget.png", "target.png", "differences.png"}
+
+
+@pytest.fixture(scope="module")
+def eight():
+    lost = [("sgd", 1001), *(("rmsprop", 1000 + i) for i in range(5)), ("_hidden", 1000)]
+    result = study(EIGHT, noise=0.004, failing=lost)
+    return result, result.judgement
+
+
+@pytest.fixture(scope="module")
+def two():
+    result = study({"rmsprop": 0.3, "adam": 0.31})
+    return result, result.judgement
+
+
+def drawn(result, judgement=None):
+    """All figures of the result, by name; of another judgement than its own if one is given."""
+    report = result.report if judgement is None else report_data(result.record, judgement)
+    return {name: draw(report) for name, draw in FIGURES.items()}
+
+
+def texts(figure):
+    """Every text that is seen, with its box in pixels."""
+    from matplotlib.text import Text
+
+    figure.canvas.draw()
+    found = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
+    ticks = {id(label) for axes in figure.axes for label in (*axes.get_xticklabels(), *axes.get_yticklabels())}
+    boxes = [(t.get_text(), t.get_window_extent()) for t in found if id(t) not in ticks]
+    for axes in figure.axes:
+        for axis, limits in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+            low, high = sorted(limits)
+            for tick in axis.get_major_ticks():
+                label = tick.label1
+                if label.get_text() and label.get_visible() and low <= tick.get_loc() <= high:
+                    boxes.append((label.get_text(), label.get_window_extent()))
+    return boxes
+
+
+@pytest.mark.parametrize("name", ["curves", "sensitivity", "budget", "target", "differences"])
+@pytest.mark.parametrize("which", ["two", "eight"])
+def test_no_text_is_cut_off_or_lies_over_another(which, name, request):
+    figure = drawn(request.getfixturevalue(which)[0])[name]
+    boxes = texts(figure)
+    width, height = figure.canvas.get_width_height()
+    for text, box in boxes:
+        assert box.x0 >= -1, text
+        assert box.y0 >= -1, text
+        assert box.x1 <= width + 1, text
+        assert box.y1 <= height + 1, text
+    for (a, one), (b, other) in combinations(boxes, 2):
+        across = min(one.x1, other.x1) - max(one.x0, other.x0)
+        along = min(one.y1, other.y1) - max(one.y0, other.y0)
+        assert across <= 1 or along <= 2, (a, b)
+
+
+def test_all_pictures_are_made(eight, two):
+    for result, _ in (eight, two):
+        made = dict(figure_pngs(result.report))
+        assert set(made) == ALL
+        assert all(content.startswith(b"\x89PNG") for content in made.values())
+
+
+def test_curves_are_the_medians_with_names_and_a_target(two):
+    result, judgement = two
+    (axes,) = drawn(result)["curves"].axes
+    medians = [np.median([run.curve[1] for run in each.runs], axis=0) for each in result.record.runs]
+    lines = [line.get_ydata() for line in axes.lines if len(line.get_ydata()) == len(medians[0])]
+    assert np.allclose(lines, medians)
+    assert len(axes.collections) == 2
+    assert {t.get_text() for t in axes.texts} == {"rmsprop", "adam", f"target {judgement.target.loss:.3g}"}
+    assert any(np.allclose(line.get_ydata(), judgement.target.loss) for line in axes.lines)
+
+
+def test_a_diverged_run_has_no_band_and_is_counted(eight):
+    figure = drawn(eight[0])["curves"]
+    (axes,) = figure.axes
+    said = figure.get_suptitle().replace("\n", " ")
+    assert "Runs that diverged: sgd 1 of 5; rmsprop 5 of 5; _hidden 1 of 5." in said
+    assert len(axes.collections) == 5
+    names = [t.get_text() for t in axes.texts]
+    assert "rmsprop" not in names
+    assert axes.get_ylim()[1] < 5
+
+
+def test_scores_that_failed_stand_in_a_strip_and_do_not_stretch_the_picture(two):
+    result, judgement = two
+    keys = [
+        trial.key(result.spec) for trial, found in result.record.trials if not found.diverged and trial.label == "adam"
+    ]
+    wild = changed(result, results={**result.trial_results, keys[0]: replace(result.trial_results[keys[0]], score=1e9)})
+    strip, axes = drawn(wild, judgement)["sensitivity"].axes
+    assert axes.get_ylim()[1] < 1
+    assert max(y for line in axes.lines for y in line.get_ydata()) < 1
+    assert axes.get_xscale() == "log"
+    marks = {line.get_marker(): line.get_xdata() for line in strip.lines if len(line.get_xdata())}
+    assert set(marks) == {"x", "^"}
+    assert (marks["x"] > 0.3).all()
+    assert [t.get_text() for t in strip.texts] == ["rmsprop", "adam"]
+
+
+def test_the_chosen_point_is_marked(two):
+    result, _ = two
+    axes = drawn(result)["sensitivity"].axes[-1]
+    marked = [line.get_xdata()[0] for line in axes.lines if line.get_markeredgecolor() == "black"]
+    assert marked == [result.record.stage.chosen[label]["lr"] for label in ("rmsprop", "adam")]
+
+
+def test_the_budget_is_that_of_the_judgement(two):
+    result, judgement = two
+    (axes,) = drawn(result)["budget"].axes
+    assert np.allclose(axes.lines[0].get_ydata(), judgement.budget["rmsprop"].expected)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "4", "8"]
+
+
+def test_every_run_has_a_mark_and_misses_stand_at_the_right(eight):
+    result, judgement = eight
+    (axes,) = drawn(result)["target"].axes
+    horizon = 100
+    runs = [line for line in axes.lines if line.get_marker() not in ("None", "", None)]
+    missed = [x for line in runs if line.get_marker() == "x" for x in line.get_xdata()]
+    hit = [x for line in runs if line.get_marker() != "x" for x in line.get_xdata()]
+    assert len(missed) == sum(len(found.missed) for found in judgement.steps.values())
+    assert len(missed) + len(hit) == 8 * 5
+    assert min(missed) > horizon >= max(hit)
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    counts = [t.get_text() for t in axes.texts if " of " in t.get_text()]
+    assert dict(zip(labels, counts, strict=True)) == {
+        shortened(n): f"{5 - len(f.missed)} of 5" for n, f in judgement.steps.items()
+    }
+    assert labels[0] == "sgd"
+
+
+def test_differences_are_those_of_the_pairs(two):
+    result, judgement = two
+    figure = drawn(result)["differences"]
+    left, right = figure.axes
+    said = figure.get_suptitle().replace("\n", " ")
+    assert "held against, rmsprop. Filled" in said
+    for axes, name, scale in ((left, "steps to target", np.exp), (right, "validation loss", np.array)):
+        (pair,) = judgement.pairs[name]
+        bars = [line for line in axes.lines if line.get_linewidth() == 2.2]
+        assert np.allclose(bars[0].get_xdata(), scale([pair.low, pair.high]))
+        assert name in axes.get_xlabel()
+        low, high = axes.get_xlim()
+        assert low < scale(0.0) < high
+    assert left.get_xscale() == "log"
+
+
+def test_a_difference_that_only_diverged_runs_make_does_not_stretch_the_picture(eight):
+    result, judgement = eight
+    right = drawn(result)["differences"].axes[1]
+    worst = max(pair.difference for pair in judgement.pairs["validation loss"])
+    assert right.get_xlim()[1] < worst
+    assert any(line.get_marker() == ">" for line in right.lines)
+
+
+def test_what_each_measure_is_held_against_is_said(eight):
+    said = drawn(eight[0])["differences"].get_suptitle().replace("\n", " ")
+    assert f"held against, sgd in steps to target and {shortened(LONG)} in validation loss." in said
+
+
+def test_a_curve_that_rises_far_does_not_stretch_the_picture(two):
+    result, judgement = two
+    everything = dict(result.trial_results)
+    for trial, found in result.record.trials:
+        if trial.kind == "final" and trial.label == "adam":
+            everything[trial.key(result.spec)] = replace(found, losses=(*found.losses[:-1], 1e6))
+    figure = drawn(changed(result, results=everything), judgement)["curves"]
+    assert figure.axes[0].get_ylim()[1] < 5
+
+
+def test_shown_differences_are_filled_and_others_hollow(eight):
+    result, judgement = eight
+    left, right = drawn(result)["differences"].axes
+    rows_of = {label.get_text(): i for i, label in enumerate(left.get_yticklabels())}
+    faces = {line.get_ydata()[0]: line.get_markerfacecolor() for line in right.lines if line.get_markersize() == 8}
+    for pair in judgement.pairs["validation loss"]:
+        row = rows_of[shortened(pair.first)]
+        if row in faces:
+            assert (faces[row] == "white") == (pair.kind == "no difference shown")
+
+
+def test_every_optimizer_has_a_look_of_its_own():
+    seen = marker_styles(["sgd", "torch-sgd", "adam"]).values()
+    assert len({style.line.colour for style in seen}) == len({style.marker for style in seen}) == 3
+
+
+def test_without_a_target_and_without_a_search_their_pictures_are_missing(two):
+    result, judgement = two
+    losses = judgement.pairs["validation loss"]
+    bare = replace(judgement, target=None, steps={}, headline=losses[0].metric, budget={})
+    report = report_data(result.record, bare)
+    assert {name for name, _ in figure_pngs(report)} == {"curves.png", "differences.png", "sensitivity.png"}
+    assert len(forest_plots.differences(report).axes) == 1
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e-3, 1.0, 1e12])
+def test_losses_of_any_size_can_be_drawn(scale):
+    result = study({"sgd": 0.3, "adam": 0.31}, points=3, seeds=2)
+    results = {
+        key: replace(o, score=o.score * scale, losses=tuple(v * scale for v in o.losses)) if not o.diverged else o
+        for key, o in result.trial_results.items()
+    }
+    assert {name for name, _ in figure_pngs(changed(result, results=results).report)} == ALL
+
+
+def test_losses_below_zero_are_drawn_on_a_linear_scale():
+    result = study({"sgd": -3.0, "adam": -2.9}, points=3, seeds=3)
+    figure = drawn(result)["curves"]
+    assert figure.axes[0].get_yscale() == "linear"
+    assert {name for name, _ in figure_pngs(result.report)} == ALL
+    assert math.isfinite(figure.axes[0].get_ylim()[1])

@@ -1,0 +1,283 @@
+"""The report's page: everything is in it, it loads nothing, and whatever things are called is text."""
+
+import dataclasses
+import json
+import math
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pytest
+from studies import ORIGIN, changed, study
+
+from ravine.comparison._judge import judge
+from ravine.comparison._report import report_data as data_of
+from ravine.comparison._report import report_tables as tables
+from ravine.comparison._report.chart_data import chart_data, numbers
+from ravine.comparison._report.explanations import EXPLAINED
+from ravine.comparison._report.optimizer_formulas import Formula
+from ravine.comparison._report.report_page import report_page
+from ravine.comparison._study.study_record import Origin
+from ravine.optim.search import Range
+from ravine.plotting._html import strong
+
+HOSTILE = "</script><img src=x onerror=alert(1)>{{ 7*7 }}<!--'\""
+FLOORS = {"sgd": 0.5, "rmsprop:alpha=0.9": 0.3, "adam": 0.31}
+
+
+class Reader(HTMLParser):
+    """Elements with their attributes, and the texts below each ``id`` and each kind of element."""
+
+    ALONE = ("meta", "link", "input", "img", "br")
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.texts, self.open = [], {}, []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in self.ALONE:
+            self.open.append((tag, dict(attributes).get("id")))
+
+    def handle_endtag(self, tag):
+        while self.open and self.open.pop()[0] != tag:
+            pass
+
+    def handle_data(self, data):
+        for name in {n for pair in self.open for n in pair if n}:
+            self.texts[name] = self.texts.get(name, "") + data
+
+
+def read(result, judgement=None):
+    report = result.report if judgement is None else data_of.report_data(result.record, judgement)
+    text = report_page(report).decode()
+    reader = Reader(text)
+    return text, reader, json.loads(reader.texts["data"])
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """A study in which one run failed and some points diverged."""
+    result = study(FLOORS, failing={("sgd", 1002)})
+    return result, result.judgement, *read(result)
+
+
+def test_the_page_loads_nothing_and_has_no_place_for_a_script_in_an_attribute(whole):
+    text, reader = whole[2:4]
+    for tag, attributes in reader.elements:
+        assert tag not in {"iframe", "object", "embed", "base", "img"}
+        for name in ("src", "href", "action", "data", "srcset"):
+            assert attributes.get(name, "#").startswith(("#", "data:,")), tag
+        assert not [name for name in attributes if name.startswith("on")]
+    (policy,) = [a["content"] for _, a in reader.elements if a.get("http-equiv") == "Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "http" not in policy
+    assert len(text.encode()) < 6_000_000
+
+
+def test_the_verdict_comes_first_and_every_warning_has_a_mark(whole):
+    judgement, text, reader = whole[1:4]
+    assert reader.texts["verdict"] == judgement.sentence
+    assert "3 optimizers" in reader.texts["h1"]
+    assert judgement.warnings
+    for warning in judgement.warnings:
+        assert f"{warning.kind} {warning.sentence}" in reader.texts["warnings"]
+    assert reader.texts["warnings"].count("⚠") == len(judgement.warnings)
+    assert reader.texts["target"] == judgement.target.sentence
+    for part in ("8 points", "its best 3", "5 fresh seeds", "100 steps", "constant learning rate"):
+        assert part in reader.texts["protocol"]
+    places = [
+        text.index(f'id="{name}"') for name in ("verdict", "warnings", "target", "protocol", "controls", "curves")
+    ]
+    assert places == sorted(places)
+
+
+def test_every_figure_is_explained_and_every_sentence_of_the_judgement_is_there(whole):
+    _, judgement, _, reader, _ = whole
+    for sentence in EXPLAINED.values():
+        assert sentence in reader.texts["main"]
+    said = [pair.sentence for pairs in judgement.pairs.values() for pair in pairs]
+    said += [curve.sentence for curve in judgement.budget.values()]
+    said += [bias.sentence for bias in judgement.selection_bias.values() if bias.shown]
+    assert len(judgement.pairs) == 4
+    for sentence in said:
+        assert sentence in reader.texts["main"]
+
+
+def test_every_picture_and_control_has_a_name_and_every_link_a_place(whole):
+    reader = whole[3]
+    pictures = [a for _, a in reader.elements if a.get("role") == "img"]
+    assert len(pictures) == 5 + len(FLOORS)
+    assert all("the numbers" in a["aria-label"] for a in pictures)
+    ids = [a["id"] for _, a in reader.elements if "id" in a]
+    assert len(ids) == len(set(ids))
+    assert {a["href"][1:] for tag, a in reader.elements if tag == "a"} <= set(ids)
+    levels = [int(tag[1]) for tag, _ in reader.elements if tag in ("h1", "h2", "h3")]
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+def test_the_script_gets_the_numbers_of_the_figures(whole):
+    result, judgement, _, _, data = whole
+    assert [o["label"] for o in data["optimizers"]] == list(FLOORS)
+    band = result.report.curves["adam"]
+    assert data["curves"][2]["median"] == pytest.approx(band.median.tolist(), rel=1e-5)
+    assert data["curves"][0]["high"] == [None] * len(band.steps)  # the run that failed counts as infinite
+    assert data["target"] == judgement.target.loss
+    assert data["seconds"] == [0.002, 0.003, 0.004]
+    runs = data["times"]["runs"][0]
+    assert [1002, None, True] in runs
+    assert [r[:2] for r in runs if r[1] is not None] == [
+        [seed, steps] for seed, steps in judgement.steps["sgd"].steps.items() if not math.isnan(steps)
+    ]
+    marks = data["sensitivity"]["lr"]["marks"][0]
+    assert sum(m[1] is None for m in marks) == sum(t.diverged for t in result.record.runs[0].trials)
+    assert {m[0] for m in marks if m[3]} == {result.record.stage.chosen["sgd"]["lr"]}
+    assert data["sensitivity"]["lr"]["notes"][0].endswith("12% diverged")
+    shown = data["differences"]["steps to target"]
+    pair = judgement.pairs["steps to target"][0]
+    assert shown["ratio"]
+    assert shown["pairs"][0]["ends"][0] == pytest.approx(pair.ratio, rel=1e-5)
+    loss = data["differences"]["validation loss"]
+    assert loss["pairs"][0]["ends"][0] == pytest.approx(judgement.pairs["validation loss"][0].difference, rel=1e-5)
+    assert data["differences"]["accuracy"]["higher"]
+    assert data["watch"]["names"] == list(result.report.update_ratios["adam"])
+    assert data["budget"][1]["expected"] == pytest.approx(judgement.budget["rmsprop:alpha=0.9"].expected, rel=1e-5)
+
+
+def test_the_tables_have_the_numbers_too(whole):
+    result, judgement, _, reader, _ = whole
+    for row, found in zip(tables.target(judgement).rows, judgement.steps.values(), strict=True):
+        assert row[2] == f"{5 - len(found.missed)} of 5"
+    assert tables.runs(judgement).rows[0][3] == "diverged"
+    assert tables.curves(result.report).rows[0][3:] == ["infinite", "1 of 5"]
+    assert tables.seconds(result.report).rows[1] == ["rmsprop:alpha=0.9", "3", "0.3", "10%"]
+    for name in judgement.pairs:
+        for row, pair in zip(tables.differences(judgement, name).rows, judgement.pairs[name], strict=True):
+            assert row[-1] == pair.kind
+    assert [row[0] for row in tables.selection_bias(judgement).rows] == list(judgement.selection_bias)
+    for bias in judgement.selection_bias.values():
+        assert tables.short(bias.tuning) in reader.texts["luck"]
+
+
+def test_the_table_of_trials_has_every_training_with_its_key_once_and_the_command_once(whole):
+    result, _, text, reader, data = whole
+    rows = [a for tag, a in reader.elements if tag == "tr" and "data-row" in a]
+    assert len(rows) == len(result.trial_results)
+    for trial, _ in result.record.trials:
+        assert trial.key(result.spec) in reader.texts["table"]
+    assert reader.texts["command"] == result.origin.rerun("KEY")
+    assert data["command"] + "abc" == result.origin.rerun("abc")
+    assert text.count("--rerun") == 2  # where it is read, and where the script has it
+    values = sorted(float(a["data-value"]) for tag, a in reader.elements if tag == "td" and "data-value" in a)
+    assert values[-1] == 1004
+    for state in ("finished", "diverged", "failed"):
+        assert state in reader.texts["table"]
+
+
+def test_failures_are_shown_once_with_all_trainings_that_had_them():
+    result = study(FLOORS, failing={("sgd", 1002), ("sgd", 1003), ("adam", 1001)})
+    reader = read(result)[1]
+    assert "ValueError: <b>made up</b> (3 trainings of sgd and adam)" in reader.texts["failures"]
+    assert reader.texts["failures"].count("Traceback (most recent call last)") == 1
+    keys = [trial.key(result.spec) for trial, found in result.record.trials if found.error]
+    assert all(key in reader.texts["failures"] for key in keys)
+    assert "b" not in [tag for tag, _ in reader.elements]
+    assert "No training raised" in read(study(FLOORS))[1].texts["failures"]
+
+
+def test_hostile_names_are_text(monkeypatch):
+    about = Origin(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+    result = study({HOSTILE: 0.3, "adam": 0.5}, origin=about)
+    done = dict(result.trial_results)
+    for key, found in done.items():
+        metrics = {HOSTILE: 1.0, **found.metrics} if found.metrics else {}
+        done[key] = dataclasses.replace(found, watch={HOSTILE: 1e-3}, metrics=metrics)
+    result = changed(result, results=done)
+    written = Formula((HOSTILE,), "", HOSTILE)
+    monkeypatch.setattr(data_of, "formulas", lambda _: dict.fromkeys([HOSTILE, "adam"], written))
+    text, reader, data = read(result)
+    script = text[text.index("plotly.js v") : text.rindex('"use strict"')]
+    assert "<img" not in text.replace(script, "")
+    assert data["optimizers"][0]["label"] == data["watch"]["names"][0] == HOSTILE
+    assert [tag for tag, _ in reader.elements].count("script") == 3
+    for place in ("verdict", "formulas", "trials", "declaration", "luck"):
+        assert HOSTILE in reader.texts[place], place
+    assert not [a for _, a in reader.elements if "onerror" in a]
+
+
+def test_mathematics_is_markup_where_there_is_some_and_lines_where_there_is_none(monkeypatch):
+    found = {
+        "sgd": Formula(("θ = 1",), "<math><mi>θ</mi></math>", "a paper"),
+        "adam": Formula(("θ = 2",), "", "a book"),
+        "torch-adam": Formula((), "", ""),
+    }
+    monkeypatch.setattr(data_of, "formulas", lambda _: found)
+    _, reader, _ = read(study(dict.fromkeys(found, 0.3)))
+    assert [tag for tag, _ in reader.elements].count("math") == 1
+    assert "θ = 1" not in reader.texts["formulas"]
+    assert "θ = 2" in reader.texts["formulas"]
+    assert "Source: a paper" in reader.texts["formulas"]
+    assert reader.texts["formulas"].count("not written as a formula") == 1
+
+
+def test_spaces_given_options_and_edges_stand_beside_the_formula():
+    result = study({f"{name}:eps=1e-6": 0.3 for name in ("adam", "rmsprop", "adamw")}, space={"lr": Range(1e-7, 1e-4)})
+    assert len(result.record.stage.edges) == 3  # the best rate is 0.02, and widening goes to 0.01 at most
+    reader = read(result)[1]
+    assert reader.texts["formulas"].count("chosen from") == reader.texts["formulas"].count("; expanded to") == 3
+    assert reader.texts["formulas"].count("to 0.01, in powers of ten") == 3
+    assert reader.texts["formulas"].count("lr, the high side") == 3
+    assert reader.texts["formulas"].count("1e-06, given") == 3
+    assert "16 points of its search space" in reader.texts["protocol"]
+    assert "; expanded to" not in read(study(FLOORS))[0]
+
+
+def test_what_was_not_measured_is_said():
+    result = study({"sgd": 0.3}, origin=dataclasses.replace(ORIGIN, study=""))
+    unwatched = {key: dataclasses.replace(o, watch={}) for key, o in result.trial_results.items()}
+    result = changed(result, seconds={}, results=unwatched)
+    text, reader, data = read(result)
+    assert "They were not measured." in reader.texts["time"]
+    assert "not measured for any" in reader.texts["updates"]
+    assert data["seconds"] == [None]
+    assert "alone" in reader.texts["verdict"]
+    assert 'id="re-evaluate"' not in text
+    assert "There is nothing to compare" in reader.texts["pairs"]
+
+
+def test_without_a_target_the_page_says_so_and_judges_losses():
+    result = study(FLOORS, failing={("sgd", 1000 + i) for i in range(5)})
+    _, reader, data = read(result, judge(result.record.runs, reference="sgd"))
+    assert data["times"] is None
+    assert data["target"] is None
+    assert "There is no target" in reader.texts["times-to-target"]
+    assert "There is no target loss" in reader.texts["target"]
+    assert "losses are judged" in reader.texts["warnings"]
+    assert data["curves"][0] is None
+
+
+def test_scores_far_above_all_others_do_not_press_them_together():
+    result = study(FLOORS)
+    done = dict(result.trial_results)
+    worst = next(key for key, o in done.items() if o.score > 0.9 or not o.diverged)
+    done[worst] = dataclasses.replace(done[worst], score=1e12)
+    found = chart_data(data_of.report_data(changed(result, results=done).record, result.judgement))
+    scores = [m[1] for marks in found["sensitivity"]["lr"]["marks"] for m in marks if m[1] is not None]
+    assert max(scores) == 1e12
+    assert found["sensitivity"]["lr"]["top"] < 10
+
+
+def test_a_thousand_trials_stay_small():
+    result = study({f"optimizer {i}": 0.3 + 0.01 * i for i in range(8)}, points=100, seeds=19)
+    assert len(result.trial_results) == 1000
+    assert len(report_page(result.report)) < 6_000_000
+
+
+def test_what_is_not_finite_is_null_and_colours_are_strong_enough():
+    assert numbers([1.0, math.inf, math.nan]) == [1.0, None, None]
+    assert strong("#66CCEE") != "#66ccee"
+    assert strong("#332288") == "#332288"
+    for colour in ("#66CCEE", "#CCBB44", "#999999", "#ffffff"):
+        parts = [int(strong(colour)[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        assert 1.05 / (sum(w * v for w, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True)) + 0.05) >= 3

@@ -1,0 +1,59 @@
+"""The picture of search paths: heat maps of the final values in one range of colours, and nothing hidden."""
+
+import numpy as np
+from plots import RATES, entry, plotted
+
+from ravine.contour import _contour_figure as contour_figure
+from ravine.plotting import _style as style
+
+
+def axes_of(figure, kind):
+    return [axes for axes in figure.axes if kind(axes) and axes.get_visible()]
+
+
+def test_heat_maps_show_the_final_values_in_one_range():
+    shown = plotted(entry("one"), entry("two", scale=0.5), entry("three", best=0), entry("4"), entry("five"))
+    figure = contour_figure.draw(shown)
+    maps = axes_of(figure, lambda axes: axes.images)
+    assert len(maps) == 5
+    for axes, drawn in zip(maps, shown.entries, strict=True):
+        (image,) = axes.images
+        assert np.ma.allclose(image.get_array(), np.ma.masked_invalid(drawn.finals.T))
+        assert image.get_array().mask.tolist() == np.isinf(drawn.finals.T).tolist()
+        assert (image.norm.vmin, image.norm.vmax) == shown.colours
+        assert [text.get_text() for text in axes.texts] == ["×"]
+        assert axes.get_title("left") == f"{drawn.label}: best {RATES[drawn.best]:g}"
+    assert style.png(figure).startswith(b"\x89PNG")
+
+
+def test_what_ended_above_the_highest_start_has_a_mark():
+    figure = contour_figure.draw(plotted(entry("one"), highest=2.0))
+    (axes,) = axes_of(figure, lambda axes: axes.images)
+    assert {text.get_text() for text in axes.texts} == {"×", "▲"}
+
+
+def test_the_legend_names_rates_steps_outside_and_the_end_of_the_range():
+    figure = contour_figure.draw(plotted(entry("$wild_$", best=2), entry("torch", reference=True)))
+    texts = [text.get_text() for sub in figure.subfigs[0].subfigs for box in sub.legends for text in box.texts]
+    assert texts[0] == "$wild_$\nlr 1, the highest tried\n6 of 27 steps outside\ndiverged at step 8"
+    assert texts[1:] == ["torch\nlr 0.1", "start", "minimum"]
+    assert style.png(figure).startswith(b"\x89PNG")
+
+
+def test_losses_are_drawn_to_their_end_also_where_they_are_zero():
+    figure = contour_figure.draw(plotted(entry("one")))
+    (axes,) = axes_of(figure, lambda axes: axes.get_xlabel() == "step")
+    assert axes.get_xlim() == (0, 20)
+    lines = [line for line in axes.lines if len(line.get_xdata()) == 21]
+    assert len(lines) == 2
+    figure = contour_figure.draw(plotted(entry("one", best=2)))
+    (axes,) = axes_of(figure, lambda axes: axes.get_xlabel() == "step")
+    assert min(line.get_ydata().min() for line in axes.lines) == 1e-30
+
+
+def test_a_plot_in_which_nothing_moved_or_all_diverged_still_has_a_picture():
+    still = entry("still", scale=0.0)
+    gone = entry("gone")
+    gone.finals[:] = np.inf
+    assert style.png(contour_figure.draw(plotted(still))).startswith(b"\x89PNG")
+    assert style.png(contour_figure.draw(plotted(gone))).startswith(b"\x89PNG")

@@ -1,0 +1,170 @@
+"""Small real trainings in a plain loop, and what is known about them, computed by torch in float64."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ravine.diagnose._evidence import Evidence
+from ravine.train import Batches
+from ravine.train._hyper_log import HyperLog
+from ravine.watch._history import FIGURES, History
+
+MOST_ROWS = 64
+
+
+def train(model, data, loss_func, optimizer, epochs, *, valid=None, each_step=None, limit=None):
+    """Train, and give the Evidence of it.
+
+    Args:
+        data: gives (inputs, targets) each time it is iterated over.
+        optimizer: makes one from the parameters.
+        valid: inputs and targets to measure loss and accuracy on after each epoch.
+        each_step: called with the optimizer and the number of the step, from 0, before each.
+        limit: stop after so many steps.
+    """
+    named = dict(model.named_parameters())
+    optimizer = optimizer([p for p in named.values() if p.requires_grad])
+    hypers, losses, rows, epoch_rows = HyperLog(), [], [], []
+    first_nonfinite = {}
+    units = Units(model)
+    for epoch in range(epochs):
+        began = len(losses)
+        model.train()
+        for inputs, targets in data:
+            if len(losses) == limit:
+                break
+            optimizer.zero_grad()
+            loss = loss_func(model(inputs), targets)
+            loss.backward()
+            if each_step:
+                each_step(optimizer, len(losses))
+            hypers.observe(len(losses), optimizer)
+            before = [p.detach().double().clone() for p in named.values()]
+            optimizer.step()
+            rows.append([figures(p, b) for p, b in zip(named.values(), before, strict=True)])
+            losses.append(loss.item())
+            for name, row in zip(named, rows[-1], strict=True):
+                if row["nonfinite"]:
+                    first_nonfinite.setdefault(name, len(losses))
+        row = {"epoch": epoch + 1, "train_loss": float(np.mean(losses[began:]))}
+        if valid is not None:
+            model.eval()
+            with torch.no_grad():
+                outputs = model(valid[0])
+                row["valid_loss"] = loss_func(outputs, valid[1]).item()
+                if valid[1].dtype == torch.int64:
+                    row["accuracy"] = (outputs.argmax(-1) == valid[1]).double().mean().item()
+                else:
+                    row["accuracy"] = ((outputs > 0) == (valid[1] > 0.5)).double().mean().item()
+        epoch_rows.append({**row, "time": 0.0})
+        if len(losses) == limit:
+            break
+    return Evidence(
+        optimizer=type(optimizer).__name__,
+        losses=np.array(losses),
+        epochs=epoch_rows,
+        hypers={name: hypers.values(name, len(losses)) for name in hypers.changes},
+        history=gathered(named, rows),
+        dims=tuple(p.ndim for p in named.values()),
+        dtypes=tuple(str(p.dtype).removeprefix("torch.") for p in named.values()),
+        trained=tuple(p.requires_grad for p in named.values()),
+        dead_units=units.take(),
+        first_nonfinite=first_nonfinite,
+    )
+
+
+def figures(parameter, before):
+    """What one step did to one parameter."""
+    after = parameter.detach().double()
+    grad = torch.zeros_like(before) if parameter.grad is None else parameter.grad.double()
+    found = {"steps": float(parameter.grad is not None), "nonfinite": float((~grad.isfinite()).sum())}
+    for name, values in (("grad", grad), ("param", before), ("update", after - before)):
+        found[f"{name}_norm"] = values.norm().item()
+        found[f"{name}_max"] = values.abs().max().item()
+    return found
+
+
+def gathered(named, steps):
+    """The history of these steps, in at most MOST_ROWS rows."""
+    each = math.ceil(len(steps) / MOST_ROWS)
+    found = {name: [] for name in FIGURES}
+    first = np.arange(0, len(steps), each)
+    for start in first:
+        part = steps[start : start + each]
+        for name in FIGURES:
+            values = np.array([[row[name] for row in rows] for rows in part])
+            if name.endswith("_norm"):
+                good = np.where(np.isfinite(values), values, np.nan) ** 2
+                count = np.isfinite(good).sum(0)
+                found[name].append(np.sqrt(np.where(count, np.nansum(good, 0) / np.maximum(count, 1), np.nan)))
+            else:
+                found[name].append(values.max(0) if name.endswith("_max") else values.sum(0))
+    arrays = {name: np.array(values) for name, values in found.items()}
+    last = np.minimum(first + each, len(steps))
+    return History(tuple(named), tuple(p.numel() for p in named.values()), first + 1, last, **arrays)
+
+
+class Units:
+    """Of every layer but the first: how many of its inputs there are, and how many were 0 in the last batches."""
+
+    BATCHES = 4
+
+    def __init__(self, model):
+        self.seen = {}
+        for name, layer in model.named_modules():
+            if isinstance(layer, nn.Linear | nn.Conv2d):
+                layer.register_forward_pre_hook(lambda layer, inputs, name=name: self.see(layer, name, inputs[0]))
+
+    def see(self, layer, name, inputs):
+        if layer.training:
+            axis = 1 if isinstance(layer, nn.Conv2d) else -1
+            moved = inputs.detach().movedim(axis, -1).flatten(0, -2)
+            self.seen[name] = [*self.seen.get(name, []), (moved != 0).any(0)][-self.BATCHES :]
+
+    def take(self):
+        layers = {name: torch.stack(parts).any(0) for name, parts in list(self.seen.items())[1:]}
+        return {name: (alive.numel(), int((~alive).sum())) for name, alive in layers.items()}
+
+
+def mlp(*widths, activation=nn.ReLU):
+    layers = []
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), activation()]
+    return nn.Sequential(*layers[:-1])
+
+
+def digits(batch_size=64, seed=0, rows=None):
+    """scikit-learn's digits in batches to train on, and those to validate on."""
+    from sklearn.datasets import load_digits
+
+    inputs, targets = load_digits(return_X_y=True)
+    inputs = torch.tensor((inputs - inputs.mean()) / inputs.std()).float()
+    targets = torch.tensor(targets)
+    order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))
+    kept, valid = order[360:], order[:360]
+    kept = kept[:rows]
+    return Batches(inputs[kept], targets[kept], batch_size, seed=seed), (inputs[valid], targets[valid])
+
+
+class Changed:
+    """The batches of ``data``, each made into another by ``change(inputs, number of the batch)``."""
+
+    def __init__(self, data, change):
+        self.data, self.change, self.count = data, change, 0
+
+    def __iter__(self):
+        for inputs, targets in self.data:
+            yield self.change(inputs, self.count), targets
+            self.count += 1
+
+
+def on_digits(model, optimizer, *, epochs=6, seed=0, change=None, loss=functional.cross_entropy, **options):
+    """Train a classifier of digits that ``model()`` makes from this seed."""
+    torch.manual_seed(seed)
+    data, valid = digits(seed=seed)
+    data = Changed(data, change) if change else data
+    return train(model(), data, loss, optimizer, epochs, **{"valid": valid, **options})
