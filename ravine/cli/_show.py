@@ -3,69 +3,79 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from ravine.errors import OptionError, nearest
+from ravine.errors import OptionError
 
 if TYPE_CHECKING:
-    from ravine.optim._registry import Named
+    from ravine.formula import Program
+    from ravine.optim import Optimizer
+    from ravine.optim._spec import OptimizerSpec
 
 
 _HELP = """Print an optimizer's formula, hyperparameters, state, bytes moved, source and kernel.
 
-NAME is an optimizer of ravine.optim, or your own: FILE.py:NAME.
+NAME is an optimizer of ravine.optim, or your own: FILE.py:NAME. Options follow as in the other commands:
+rmsprop:centered=True,momentum=0.9.
 """
 
 
 @click.command(help=_HELP)
 @click.argument("name")
-@click.option("--kernel", is_flag=True, help="Print the code that is generated from the formula, too.")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Set an option that changes the formula: centered=True.",
-)
-def command(name: str, kernel: bool, settings: tuple[str, ...]) -> None:
+@click.option("--kernel", is_flag=True, help="Also print the code that is generated from the formula.")
+def command(name: str, kernel: bool) -> None:
+    from ravine.optim import _registry as registry
+    from ravine.optim._spec import parse
+
+    spec = parse(name)
+    optimizer = _build(spec)
+    program = optimizer.program()
+    console = Console(highlight=False)
+    cls = type(optimizer)
+    place = spec.code or f"{cls.__module__}.{cls.__qualname__}"
+    source = cls.reference if spec.code else registry.lookup(spec.name).source
+    console.print(f"[bold]{cls.__name__ if spec.code else spec.name}[/]  ({place})", soft_wrap=True)
+    console.print(f"Source: {source or 'no paper is named'}\n", soft_wrap=True, markup=False)
+    _print_formula(console, program)
+    _print_hyperparameters(console, optimizer, program, "value" if spec.given else "default")
+    _print_memory(console, program)
+    if kernel:
+        _print_kernels(console, program)
+
+
+def _build(spec: OptimizerSpec) -> Optimizer:
+    """The optimizer, of one parameter."""
     import torch
 
-    from ravine.backends.cpu import kernel_source
-    from ravine.formula._notation import display_name
+    from ravine.optim import Optimizer
+    from ravine.optim._signature import option_parameters
+
+    if not (isinstance(spec.factory, type) and issubclass(spec.factory, Optimizer)):
+        raise OptionError(f"{spec.label} is an optimizer of torch's kind: it has no formula that could be shown.")
+    lr = option_parameters(spec.factory).get("lr")
+    if lr is not None and lr.default is lr.empty:  # the formula is the same for every rate
+        spec = replace(spec, supplied={"lr": 1e-2, **spec.supplied})
+    optimizer = spec.build([torch.nn.Parameter(torch.zeros(1))])
+    assert isinstance(optimizer, Optimizer)
+    return optimizer
+
+
+def _print_formula(console: Console, program: Program) -> None:
     from ravine.formula._text import formula_lines
-    from ravine.optim._common import parameters_of
 
-    found, file = _found(name)
-    known = parameters_of(found.cls)
-    options = (
-        {"lr": 1e-2, **found.options}
-        if "lr" in known and known["lr"].default is known["lr"].empty
-        else dict(found.options)
-    )
-    options |= dict(_setting(s, list(known)) for s in settings)
-    first = next(iter(inspect.signature(found.cls).parameters), None)  # the parameters
-    open_kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    needed = [k for k, p in known.items() if p.default is p.empty and p.kind not in open_kinds and k != first]
-    missing = [key for key in needed if key not in options]
-    if missing:
-        raise OptionError(f"{name} needs {', '.join(missing)}: {' '.join(f'--set {key}=...' for key in missing)}")
-    optimizer = found.cls([torch.nn.Parameter(torch.zeros(1))], **options)
-    program = optimizer.program()
-    group = optimizer.param_groups[0]
-    console = Console(highlight=False)
-
-    place = file or f"{found.cls.__module__}.{found.cls.__qualname__}"
-    console.print(f"[bold]{found.name}[/]  ({place})", soft_wrap=True)
-    console.print(f"Source: {found.source or 'no paper is named'}\n", soft_wrap=True, markup=False)
-    console.print(
-        "[bold]Formula[/]  θ parameter, g gradient, u update, t step; all operations per element", soft_wrap=True
-    )
+    legend = "θ parameter, g gradient, u update, t step; all operations per element"
+    console.print(f"[bold]Formula[/]  {legend}", soft_wrap=True)
     for line in formula_lines(program):
         console.print(f"    {line}", markup=False, soft_wrap=True)
+
+
+def _print_hyperparameters(console: Console, optimizer: Optimizer, program: Program, values: str) -> None:
+    from ravine.formula._notation import display_name
 
     table = Table(
         title="Hyperparameters",
@@ -75,68 +85,44 @@ def command(name: str, kernel: bool, settings: tuple[str, ...]) -> None:
         pad_edge=False,
         padding=(0, 3, 0, 0),
     )
-    for heading in ("name", "in the formula", "value" if settings else "default"):
+    for heading in ("name", "in the formula", values):
         table.add_column(heading)
-    used = {n.partition("[")[0] for n in program.hypers}
-    chooses = {*inspect.signature(found.cls.formula or found.cls).parameters, "maximize", "clip_norm", "ema_decay"}
-    for key in (k for k in group if k != "params" and k != "fused"):
-        symbol = "β₁, β₂" if key == "betas" else display_name(key)
-        shown = symbol if key in used else "chooses the formula" if key in chooses else "not in this formula"
-        table.add_row(key, shown, str(group[key]))
+    read = {name.partition("[")[0] for name in program.hypers}
+    formula = type(optimizer).formula or type(optimizer)
+    choosing = {*inspect.signature(formula).parameters, "maximize", "clip_norm", "ema_decay"}
+    for name, value in optimizer.param_groups[0].items():
+        if name not in ("params", "fused"):
+            symbol = "β₁, β₂" if name == "betas" else display_name(name)
+            role = "chooses the formula" if name in choosing else "not in this formula"
+            table.add_row(name, symbol if name in read else role, str(value))
     console.print()
     console.print(table)
 
-    itemsize = dict.fromkeys(program.buffers, 4)
-    kept = ", ".join(
-        f"{n} (starts at {v:g})" if isinstance(v, float) else f"{n} (starts as {v!r})"
-        for n, v in program.states.items()
+
+def _print_memory(console: Console, program: Program) -> None:
+    states = ", ".join(
+        f"{name} (starts at {value:g})" if isinstance(value, float) else f"{name} (starts as {value!r})"
+        for name, value in program.states.items()
     )
-    console.print(
-        f"\n[bold]State[/]  {kept or 'none'}: {4 * len(program.states)} bytes per float32 parameter", soft_wrap=True
-    )
-    moved = program.traffic(itemsize)
+    size = f"{4 * len(program.states)} bytes per float32 parameter"
+    console.print(f"\n[bold]State[/]  {states or 'none'}: {size}", soft_wrap=True)
+    moved = program.traffic(dict.fromkeys(program.buffers, 4))
     final = program.passes[-1]
     detail = f"reads {', '.join(final.reads)}; writes {', '.join(final.writes)}"
-    extra = f", after {len(program.passes) - 1} reading pass(es) for norms" if len(program.passes) > 1 else ""
+    reading = len(program.passes) - 1
+    extra = f", after {reading} reading pass{'es' * (reading > 1)} for norms" if reading else ""
     console.print(f"[bold]Memory[/]  {moved} bytes moved per float32 element and step: {detail}{extra}", soft_wrap=True)
-    if kernel:
-        for i in range(len(program.passes)):
-            console.print("\n[bold]Numbers[/]  once a step, in double precision\n", soft_wrap=True)
-            console.print(program.number_source(i), markup=False, soft_wrap=True)
-            console.print(
-                "\n[bold]Kernel[/]  compiled by numba; every thread takes chunks until none is left\n", soft_wrap=True
-            )
-            console.print(
-                kernel_source(program, i, dict.fromkeys(program.buffers, torch.float32)), markup=False, soft_wrap=True
-            )
 
 
-def _found(name: str) -> tuple[Named, str]:
-    """The optimizer, and the file that it is from."""
-    from ravine.optim import Optimizer
-    from ravine.optim import _optimizer_file as own
-    from ravine.optim import _registry as registry
+def _print_kernels(console: Console, program: Program) -> None:
+    import torch
 
-    written = None if name.lower() in registry.names() else own.split(name)
-    if written is None:
-        return registry.lookup(name), ""
-    if written.options:
-        raise OptionError(f"{name}: give options by --set, such as --set {written.options.partition(',')[0]}")
-    cls = own.load(written.file, written.name)
-    if not issubclass(cls, Optimizer):
-        raise OptionError(f"{name} is derived from torch.optim.Optimizer: it has no formula that could be shown.")
-    return registry.Named(cls.__name__, cls, cls.reference), written.file
+    from ravine.backends.cpu import kernel_source
 
-
-def _setting(text: str, known: list[str]) -> tuple[str, Any]:
-    import ast
-
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise OptionError(f"--set {text}: write KEY=VALUE, such as --set centered=True")
-    if key not in known or key == "params":
-        raise OptionError(f"unknown option {key!r}. {nearest(key, [k for k in known if k != 'params'])}")
-    try:
-        return key, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        raise OptionError(f"--set {text}: {value!r} is not a number, True, False or a tuple of numbers") from None
+    dtypes = dict.fromkeys(program.buffers, torch.float32)
+    for i in range(len(program.passes)):
+        console.print("\n[bold]Numbers[/]  once a step, in double precision\n", soft_wrap=True)
+        console.print(program.number_source(i), markup=False, soft_wrap=True)
+        heading = "compiled by numba; every thread takes chunks until none is left"
+        console.print(f"\n[bold]Kernel[/]  {heading}\n", soft_wrap=True)
+        console.print(kernel_source(program, i, dtypes), markup=False, soft_wrap=True)
