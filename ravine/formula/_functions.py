@@ -1,10 +1,7 @@
-"""The functions of the formula language: they work on symbols, numbers, NumPy arrays and torch tensors alike.
+"""The functions of the formula language. They work on symbols, numbers, NumPy arrays and torch tensors alike.
 
-So a piece can be called with tensors or numbers by hand, and the eager backend and the number stage of every
-program are the formula's own text run with these functions.
-
-Python's own ``abs`` is the absolute value of all of them. NaN stays visible: ``minimum``, ``maximum`` and ``sign`` of
-NaN are NaN.
+So a piece can be called by hand. The eager backend and the number stage of a program are the formula's own text, run
+with these functions. Their values at NaN, infinity and zero stand in ``_operations.py``. ``abs`` is Python's own.
 """
 
 from __future__ import annotations
@@ -25,7 +22,7 @@ Value = Any
 
 
 def _total(function: Callable[[float], float], outside: float) -> Callable[[float], float]:
-    """A function of math, with NumPy's and torch's value where math raises."""
+    """A function of ``math`` that returns IEEE arithmetic's value where ``math`` raises."""
 
     def call(x: float) -> float:
         try:
@@ -53,9 +50,10 @@ _NUMBER: dict[str, Callable[..., Any]] = {
 
 
 def div(a: Value, b: Value) -> Value:
-    """a / b; where Python raises, IEEE arithmetic's value: infinite, or NaN of 0 / 0.
+    """a / b, with IEEE arithmetic's value where Python raises: infinity, or NaN for 0 / 0.
 
-    A number over a tensor, too: torch's operator multiplies by the reciprocal, which is rounded and may overflow.
+    A number over a tensor is one division: torch's operator multiplies by the reciprocal, which is rounded and may
+    overflow.
     """
     if isinstance(a, int | float) and not isinstance(b, int | float | np.ndarray):
         a = element(a, b)
@@ -66,10 +64,10 @@ def div(a: Value, b: Value) -> Value:
 
 
 def pow(a: Value, b: Value) -> Value:
-    """a**b; where Python raises or gives a complex number, IEEE arithmetic's value: infinite, or NaN.
+    """a**b, with IEEE arithmetic's value where Python raises or returns a complex number: infinity, or NaN.
 
-    Of an array or a tensor, too: with a number as the exponent, NumPy and torch take a square root for the power 0.5,
-    and the root of minus infinity is NaN where the power is infinite.
+    The same for arrays and tensors: where the exponent is the number 0.5, NumPy and torch take a square root instead,
+    which is NaN at minus infinity.
     """
     if isinstance(a, np.ndarray):
         return np.power(a, np.full(a.shape, b))
@@ -103,35 +101,43 @@ def _of_tensors(op: str, *xs: Value) -> Value:
         known = next((x for x in values if isinstance(x, torch.Tensor)), None)
         if known is not None:
             values = [element(x, known) for x in values]
-        elif condition.ndim == 0 and condition.device.type != "mps":  # a number, which is a double where there are any
-            values = [torch.full((), x, dtype=torch.float64, device=condition.device) for x in values]
         return torch.where(condition, *values)
-    if op == "sign":  # torch's sign of NaN is 0
+    if op == "sign":  # for torch the sign of NaN is 0
         return torch.where(torch.isnan(xs[0]), xs[0], torch.sign(xs[0]))
-    if op in ("minimum", "maximum"):  # torch takes no Python number here
+    if op in ("minimum", "maximum"):  # torch accepts no Python number here
         known = next(x for x in xs if isinstance(x, torch.Tensor))
         xs = tuple(x if isinstance(x, torch.Tensor) else element(x, known) for x in xs)
     return getattr(torch, op)(*xs)
 
 
 def element(x: Value, of: Value) -> Value:
-    """A number as a value of a tensor's elements: with its dtype, on its device. Tensors with dimensions stay."""
+    """A number as an element of a tensor: with its dtype, on its device. A tensor with dimensions stays as it is."""
     import torch
 
     if isinstance(x, torch.Tensor):
         return x if x.ndim else x.to(of.dtype)
     if of.dtype.is_floating_point and abs(x) > torch.finfo(of.dtype).max:
-        x = math.copysign(math.inf, x)  # as arithmetic gives; torch.full would refuse it
+        x = math.copysign(math.inf, x)  # as rounding to the dtype gives; torch.full would refuse it
     return torch.full((), x, dtype=of.dtype, device=of.device)
 
 
+def where_number(condition: Value, a: Value, b: Value) -> Value:
+    """``where`` of the number stage: of two numbers torch would make float32, and here all numbers are doubles."""
+    if not isinstance(condition, bool | np.ndarray | np.generic) and all(isinstance(x, int | float) for x in (a, b)):
+        import torch
+
+        double = torch.float32 if condition.device.type == "mps" else torch.float64
+        a, b = (torch.full((), x, dtype=double, device=condition.device) for x in (a, b))
+    return where(condition, a, b)
+
+
 def sqrt(x: Value) -> Value:
-    """Square root; NaN below 0."""
+    """Square root; NaN of a negative number."""
     return _call("sqrt", x)
 
 
 def sign(x: Value) -> Value:
-    """-1, 0 or 1 as x is below, at or above 0; NaN of NaN."""
+    """-1, 0 or 1 if x is below, at or above 0; NaN of NaN."""
     return _call("sign", x)
 
 
@@ -141,7 +147,7 @@ def exp(x: Value) -> Value:
 
 
 def log(x: Value) -> Value:
-    """Natural logarithm; -inf at 0, NaN below."""
+    """Natural logarithm; -inf of 0, NaN of a negative number."""
     return _call("log", x)
 
 
@@ -181,18 +187,17 @@ def where(condition: Value, a: Value, b: Value) -> Value:
 
 
 def norm(x: Value) -> Value:
-    """Euclidean norm of x over this tensor: one number per parameter, at the cost of one more pass over memory."""
+    """Euclidean norm of x over this tensor: one number per parameter. It costs one more pass over memory."""
     if isinstance(x, Symbol | int | float):
         return apply("sqrt", apply("sum_of_squares", x))
     return sqrt((x * x).sum())
 
 
 def global_norm(x: Value) -> Value:
-    """Euclidean norm of x over every tensor that the optimizer steps, all groups together.
+    """Euclidean norm of x over every tensor that the optimizer steps, in all groups.
 
-    Groups whose formulas differ are joined piece by piece: a piece's norm runs over the groups that have the piece.
-
-    Outside a formula it has only the one tensor to look at, and is ``norm``.
+    Where groups have different formulas, a piece's norm runs over the groups that have the piece. Called by hand it
+    sees one tensor only, and is ``norm``.
     """
     if isinstance(x, Symbol | int | float):
         return apply("sqrt", apply("global_sum_of_squares", x))

@@ -62,7 +62,7 @@ class Name:
 
 @dataclass(frozen=True, repr=False)
 class Piece:
-    """A function and what was changed of its signature by ``rename`` and ``start``; equal if all of that is equal."""
+    """A function, and what ``rename`` and ``start`` changed of its signature. Pieces are equal if all of that is."""
 
     function: Callable[..., Any]
     renamed: tuple[tuple[str, str], ...] = ()
@@ -133,7 +133,8 @@ def check_initial(where: str, state: str, value: object) -> None:
 
 
 @lru_cache(maxsize=1024)  # formulas are made anew whenever a hyperparameter that decides them changes
-def _known(piece: Piece, names: tuple[str, ...], only_changed: bool = False) -> None:
+def _check_arguments(piece: Piece, names: tuple[str, ...], only_changed: bool = False) -> None:
+    """Raise FormulaError if the piece has no argument of one of these names."""
     changes, reads = piece.signature()
     known = [n.argument for n in (changes if only_changed else changes + reads)]
     for name in names:
@@ -152,11 +153,11 @@ def rename(piece: Callable[..., Any] | Piece, **names: str) -> Piece:
         FormulaError: the function has no such argument, or the new name is not a Python name.
     """
     result = as_piece(piece)
-    _known(result, tuple(names))
+    _check_arguments(result, tuple(names))
     for new in names.values():
         if not isinstance(new, str) or not new.isidentifier():
             raise FormulaError(f"rename({result.title}): {new!r} cannot be a name in a formula; write a Python name")
-    # As Python reads names in a program: letters that only look different are the same.
+    # As Python reads names in a program: letters that only look different are one letter.
     names = {old: unicodedata.normalize("NFKC", new) for old, new in names.items()}
     return replace(result, renamed=tuple(sorted({**dict(result.renamed), **names}.items())))
 
@@ -172,7 +173,7 @@ def start(piece: Callable[..., Any] | Piece, **values: Initial) -> Piece:
         FormulaError: the piece keeps no such state, or it cannot start as that.
     """
     result = as_piece(piece)
-    _known(result, tuple(values), only_changed=True)
+    _check_arguments(result, tuple(values), only_changed=True)
     for name, value in values.items():
         check_initial(f"start({result.title})", name, value)
     return replace(result, started=tuple(sorted({**dict(result.started), **values}.items(), key=lambda item: item[0])))

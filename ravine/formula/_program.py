@@ -22,7 +22,7 @@ from ravine.formula._python import Statements, code_name
 from ravine.formula._symbols import Assignment, Symbol, apply, buffer, walk
 
 #: The name of the sum that counts the elements of a gradient that are not finite.
-GUARD = "nonfinite"
+_NONFINITE_COUNT = "nonfinite"
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Program:
         uses_step: True if it depends on the number of the step.
         assignments: the formula line by line, for those who print it.
         passes: the passes over memory, in order; the last one writes.
-        guarded: whether the first pass also counts the elements of the gradient that are not finite (``GUARD``).
+        guarded: whether the first pass also counts the elements of the gradient that are not finite.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Program:
         self.guarded = guarded
         if guarded:  # what is counted is 1, and its square too
             bad = apply("where", apply("isfinite", buffer("grad")), 0.0, 1.0)
-            self._reductions[unique(apply("sum_of_squares", bad))] = Reduction(GUARD, guard=True)
+            self._reductions[unique(apply("sum_of_squares", bad))] = Reduction(_NONFINITE_COUNT, guard=True)
         passes = []
         for level in range(1, max((s.level for s in self._reductions), default=0) + 1):
             here = [s for s in self._reductions if s.level == level]
@@ -172,26 +172,27 @@ class Program:
         return "\n".join([*lines, f"    return ({''.join(r + ', ' for r in body.results)})"])
 
     def _number_function(self, index: int, calls: Collection[str] = ()) -> Callable[..., tuple[Any, ...]]:
-        scope = dict(vars(functions))
+        scope = {**vars(functions), "where": functions.where_number}
         exec(compile(self.number_source(index, calls), "<numbers>", "exec"), scope)
         function: Callable[..., tuple[Any, ...]] = scope["numbers"]
         return function
 
     @cached_property
     def _total_functions(self) -> list[Callable[..., tuple[Any, ...]]]:
-        """The number stages without an operation that raises: its value is that of IEEE arithmetic."""
+        """The number stages as text in which no operation raises; each has IEEE arithmetic's value."""
         return [self._number_function(i, {"div", "pow"}) for i in range(len(self.passes))]
 
     def numbers(self, index: int, step: Any, hypers: Sequence[Any], sums: Sequence[Any] = ()) -> tuple[Any, ...]:
         """The numbers that pass ``index`` reads, in double precision.
 
-        No value raises: a division by zero and a power too large are infinite, the root of a negative number is NaN.
+        Nothing raises: a division by zero and a power too large are infinite, the root of a negative number is NaN.
+        Values are Python numbers, NumPy arrays with one per tensor, or float64 tensors, which are never read here.
 
         Args:
             index: which pass.
-            step: the number of this step, from 1; an array for one per tensor.
+            step: the number of this step, from 1.
             hypers: values of ``self.hypers``, in that order.
-            sums: values of the sums of the passes before, numbers or arrays with one per tensor.
+            sums: values of the sums of the passes before.
         """
         values = [v if type(v) is float else _double(v) for v in (step, *hypers, *sums)]
         if self._quick[index] and all(type(v) is float for v in values):
@@ -226,7 +227,7 @@ def _outside_sums(symbol: Symbol) -> bool:
 
 
 def _may_be_complex(symbol: Symbol) -> bool:
-    """Whether Python can make a complex number here: of a negative number to a power that is no whole number."""
+    """Whether Python could return a complex number here: for a negative number to a power that is not whole."""
     if symbol.op != "pow":
         return False
     exponent = symbol.args[1]

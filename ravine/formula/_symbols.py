@@ -21,7 +21,7 @@ import numpy as np
 from ravine.errors import FormulaError, nearest
 from ravine.formula._operations import FUNCTIONS, INFIX, OPERATIONS, REDUCTIONS
 
-#: NumPy's functions that are what Python's operators call if a NumPy number stands on their left.
+#: What Python's operators call if a NumPy number stands on their left.
 _UFUNCS = {
     "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "power": "pow", "less": "lt",
     "less_equal": "le", "greater": "gt", "greater_equal": "ge", "equal": "eq", "not_equal": "ne",
@@ -34,7 +34,7 @@ class Symbol:
     """A node of a formula: ``op`` applied to ``args``; a leaf has a name or a constant value instead.
 
     Attributes:
-        op: an operation of this module's tables, or ``"buffer"``, ``"number"`` (named leaves), ``"constant"``.
+        op: an operation of ``_operations.py``, or ``"buffer"``, ``"number"`` (named leaves), ``"constant"``.
         args: the argument symbols; empty for a leaf.
         name: the name of a named leaf; of a global sum, which piece asked for it (see ``_tracing.py``).
         value: the value of a constant.
@@ -140,7 +140,7 @@ class Symbol:
     def __repr__(self) -> str:
         return self.name or (f"{self.value!r}" if self.op == "constant" else f"<{self.op}>")
 
-    # What follows is not in the language: each way to leave it says what to write instead.
+    # What follows is not in the language. Each error says what to write instead.
 
     def __bool__(self) -> NoReturn:
         instead = (

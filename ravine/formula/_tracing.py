@@ -1,4 +1,4 @@
-"""Tracing: a list of pieces is called once with symbols, and the names wire them together.
+"""Tracing: every piece of a formula is called once with symbols, and names connect the pieces.
 
 Every mistake that can be seen without a tensor is found here, and the error names the piece.
 """
@@ -16,7 +16,7 @@ from ravine.formula._symbols import Assignment, Symbol, buffer, lift, number, wa
 
 
 def hyper_defaults(pieces: Sequence[Callable[..., Any] | Piece]) -> dict[str, Any]:
-    """Defaults of hyperparameters that the pieces' own signatures give, by name in the formula."""
+    """The defaults that the signatures of the pieces give to hyperparameters, by name in the formula."""
     defaults: dict[str, Any] = {}
     owner: dict[str, Piece] = {}
     states = {n.name for piece in pieces for n in as_piece(piece).signature()[0]}
@@ -53,9 +53,9 @@ def trace_formula(
 
     Raises:
         FormulaError: a name that nobody provides, a wrong number of results, a Python ``if`` on a symbol, an
-            operation outside the language, a state that two pieces would share, a parameter that never changes.
+            operation outside the language, a state that two pieces would share, a parameter that does not change.
     """
-    return _Trace(hypers).run([as_piece(p) for p in pieces], guarded)
+    return _Tracer(hypers).run([as_piece(p) for p in pieces], guarded)
 
 
 def _remedy(error: Exception) -> str:
@@ -66,7 +66,9 @@ def _remedy(error: Exception) -> str:
     return ""
 
 
-class _Trace:
+class _Tracer:
+    """Calls the pieces of one formula in order, and keeps what each name stands for."""
+
     def __init__(self, hypers: Mapping[str, Any]) -> None:
         self.hypers = hypers
         gradient = buffer("grad")

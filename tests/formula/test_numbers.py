@@ -58,12 +58,14 @@ def test_numbers_arrays_and_tensors_give_the_same(case: tuple[float, ...]) -> No
         arrays = numbers(lambda x: np.array([x, x]), *case)
         scalars = numbers(np.float64, *case)
     tensors = numbers(lambda x: torch.tensor(x, dtype=torch.float64), *case)
-    for value, array, scalar, tensor in zip(plain, arrays, scalars, tensors, strict=True):
+    several = numbers(lambda x: torch.tensor([x, x], dtype=torch.float64), *case)
+    for value, array, scalar, tensor, two in zip(plain, arrays, scalars, tensors, several, strict=True):
         wanted = pytest.approx(value, rel=1e-12, abs=1e-300, nan_ok=True)
         assert list(np.broadcast_to(array, 2)) == [wanted, wanted]
         assert scalar == wanted
         assert tensor.item() == wanted
         assert tensor.dtype in (torch.float64, torch.bool)
+        assert two.expand(2).tolist() == [wanted, wanted]
 
 
 def test_on_tensors_nothing_is_asked_for() -> None:

@@ -1,10 +1,11 @@
 """The numba backend: a program as one compiled loop over memory, for tensors on the CPU.
 
-kernel.py      prints a pass of a program as a kernel
-intrinsics.py  what a kernel calls
-compiler.py    compiles it; cache.py keeps it between runs
-threads.py     runs it on torch's threads
-batch.py       the tables of addresses that it works on
+_kernel.py      prints a pass of a program as a kernel
+_intrinsics.py  what a kernel calls
+_compiler.py    compiles it; _cache.py keeps it between runs
+_threads.py     runs it on torch's threads
+_batch.py       the tables of addresses that it works on
+_gather.py      looks at parameters and gradients, compiled
 """
 
 from ravine.backends.cpu._batch import Fused, why_not

@@ -1,4 +1,4 @@
-"""The few things that a kernel needs and numba does not have: tensors by address, 16-bit floats, a shared counter.
+"""What a kernel needs and numba does not have: tensors by address, 16-bit floats, a shared counter, exact tests.
 
 Every name here is a global of the generated kernels. The text of this file is part of the key of the kernel cache.
 """
@@ -133,7 +133,7 @@ def from_magnitude(context: Any, bits: Any) -> Any:
 
 @intrinsic
 def add_square(context: Any, total: Any, value: Any) -> Any:
-    """total + value * value, where the order of the sum is left to the compiler: only so does it become vector code.
+    """total + value * value; the compiler may reorder this sum, without which it would not become vector code.
 
     No other operation of a kernel may be reordered: ``(p + g) - p`` and infinity minus infinity would be folded.
     """
@@ -145,15 +145,15 @@ def add_square(context: Any, total: Any, value: Any) -> Any:
     return total(total, total), generate
 
 
-def _bits_of(holds: str) -> Any:
-    """A test of a float by its bits: no arithmetic, so that no rule of arithmetic can decide it while compiling."""
+def _compare_with_infinity(how: str) -> Any:
+    """A test of a float by its bits, so that the compiler cannot decide it by the rules of real numbers."""
 
     @intrinsic
     def test(context: Any, value: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             kind = _INTEGER[value][1]
             size = builder.and_(builder.bitcast(args[0], kind), ir.Constant(kind, (1 << (kind.width - 1)) - 1))
-            return builder.icmp_signed(holds, size, ir.Constant(kind, _INFINITY[kind.width]))
+            return builder.icmp_signed(how, size, ir.Constant(kind, _INFINITY[kind.width]))
 
         return types.boolean(value), generate
 
@@ -161,13 +161,13 @@ def _bits_of(holds: str) -> Any:
 
 
 _INFINITY = {32: 0x7F800000, 64: 0x7FF0000000000000}  # the bits of infinity; those of NaN are larger
-isfinite = _bits_of("<")
-isnan = _bits_of(">")
+isfinite = _compare_with_infinity("<")
+isnan = _compare_with_infinity(">")
 
 
 @intrinsic
 def sign(context: Any, x: Any) -> Any:
-    """-1, 0 or 1 as x is below, at or above 0; NaN of NaN."""
+    """-1, 0 or 1 if x is below, at or above 0; NaN of NaN."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = args[0].type
@@ -179,7 +179,7 @@ def sign(context: Any, x: Any) -> Any:
     return x(x), generate
 
 
-# The functions of the formula language that math and Python do not have in this form; NaN as in ``ravine.formula._functions``.
+# Functions of the formula language that neither math nor Python has in this form.
 
 
 @numba.njit(error_model="numpy")

@@ -95,7 +95,8 @@ def supported(dtype: torch.dtype) -> bool:
 def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype], watch: bool = False) -> str:
     """The text of the kernel of pass ``index``, for the given dtype of each buffer.
 
-    With ``watch`` the pass that writes also gives the figures of each chunk.
+    With ``watch`` the pass that writes also gives the statistics of each chunk. A formula's names end with an
+    underscore (``code_name``), so no other name here may; ``_array`` and ``_new`` are the endings of buffers.
     """
     p = program.passes[index]
     watch = watch and "param" in p.writes
@@ -156,11 +157,12 @@ def _store(dtype: torch.dtype, value: str) -> str:
 
 
 def _watching(real: str, moved: str, grad: str) -> tuple[list[str], list[str], list[str]]:
-    """The lines before, in and after the loop that give a chunk's figures.
+    """The lines before, in and after the loop that give a chunk's statistics.
 
-    Magnitudes are compared as integers, the bits of a float without its sign: the comparison of floats would not
-    become vector code where NaN counts. NaN is the largest. Only where the squares of gradients are not finite, or too
-    small for float32, does a loop of its own count those that are not finite and sum in double precision.
+    Magnitudes are compared as integers, the bits of a float without its sign, of which NaN is the largest: comparing
+    floats would not become vector code where NaN counts. Only if the sum of squares of the gradient is not finite, or
+    its elements are too small for float32, a second loop counts the elements that are not finite and sums in double
+    precision.
     """
     what = {"grad": f"{real}(grad)", "param": f"{real}(param)", "update": "moved"}
     row = {s.name: i for i, s in enumerate(CHUNK_STATISTICS)}
