@@ -36,10 +36,14 @@ _DEFAULTS: dict[str, Any] = {"clip_norm": None, "ema_decay": None, "nonfinite": 
 
 
 def parameters_of(cls: type) -> Mapping[str, inspect.Parameter]:
-    """The arguments of an optimizer's class by name, with the common options where it passes them on."""
+    """The arguments of an optimizer's class by name, with the common options where it passes them on.
+
+    A class with a formula and an ``__init__`` that ends with ``**common`` (or another name) passes them on; one without
+    an ``__init__`` of its own takes any ``**hyperparameters``.
+    """
     own = inspect.signature(cls).parameters
     passed_on = next((p for p in own.values() if p.kind is p.VAR_KEYWORD), None)
-    if passed_on is None or "Unpack" not in str(passed_on.annotation):
+    if passed_on is None or getattr(cls, "formula", None) is None or passed_on.name == "hyperparameters":
         return own
     named = {name: p for name, p in own.items() if p is not passed_on}
     common = {n: inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d) for n, d in _DEFAULTS.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,8 @@ class Hyper:
 def hypers_of(cls: type) -> dict[str, Hyper]:
     """What a class and those it derives from declare of their hyperparameters.
 
+    One that is declared without bounds keeps those of the class it derives from.
+
     Raises:
         OptionError: it does not say it with ``Hyper``.
     """
@@ -89,7 +91,10 @@ def hypers_of(cls: type) -> dict[str, Hyper]:
                 f"hypers of {base.__name__} is {own!r}; write {{'lr': Hyper(low=0, search=log(1e-4, 1.0))}}, with Hyper "
                 "of ravine.optim and log of ravine.optim.search"
             )
-        declared.update(own)
+        for name, hyper in own.items():
+            unbounded = hyper.low == -math.inf and hyper.high == math.inf
+            known = declared.get(name)
+            declared[name] = replace(known, search=hyper.search) if known and unbounded else hyper
     return declared
 
 

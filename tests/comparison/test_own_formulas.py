@@ -25,7 +25,8 @@ from ravine.tasks._dry_run import dry_run
 
 RULES = """\
 import torch
-from ravine.optim import Optimizer
+from ravine.optim import Hyper, Optimizer
+from ravine.optim.search import log
 
 def heavy(param, buffer=0.0, *, grad, lr, momentum):
     buffer = momentum * buffer + grad
@@ -37,12 +38,12 @@ def scaled(param, *, grad, rate):
 def half(param, *, grad, lr=0.5):
     return param - lr * grad
 
-half.search = {"lr": (0.1, 0.9)}
+half.hypers = {"lr": Hyper(search=log(0.1, 0.9))}
 
 class Heavy(Optimizer):
-    search = {"lr": (1e-3, 0.1), "momentum": (0.1, 0.99)}
-    def __init__(self, params, lr=0.1, momentum=0.9, **shared):
-        super().__init__(params, lr=lr, momentum=momentum, **shared)
+    hypers = {"lr": Hyper(search=log(1e-3, 0.1)), "momentum": Hyper(search=log(0.1, 0.99))}
+    def __init__(self, params, lr=0.1, momentum=0.9, **common):
+        super().__init__(params, lr=lr, momentum=momentum, **common)
     @staticmethod
     def formula():
         return [heavy]
@@ -55,13 +56,13 @@ class Slip(torch.optim.SGD):
         return undefined_name
 
 class Wrong(Heavy):
-    search = {"moment": (0.1, 0.9)}
+    hypers = {"moment": Hyper(search=log(0.1, 0.9))}
 
 class Wide(Heavy):
-    search = {"lr": (1e-9, 1.0)}
+    hypers = {"lr": Hyper(search=log(1e-9, 1.0))}
 
 class Text(Heavy):
-    search = {"lr": "all"}
+    hypers = {"lr": "all"}
 """
 SLIP_LINE = 1 + RULES[: RULES.index("return undefined_name")].count("\n")
 TASK = "breast-cancer"
@@ -156,9 +157,9 @@ def test_where_it_is_looked_for(rules):
 @pytest.mark.parametrize(
     ("label", "text"),
     [
-        ("rules.py:Wrong", "`search` of rules.py:Wrong: there is no option 'moment'. Did you mean 'momentum'"),
-        ("rules.py:Wide", "`search` of rules.py:Wide, lr: from 1e-09 to 1 are more than 4 powers of ten"),
-        ("rules.py:Text", r"`search` of rules.py:Text is \{'lr': 'all'\}; write \{"),
+        ("rules.py:Wrong", "`hypers` of rules.py:Wrong: there is no option 'moment'. Did you mean 'momentum'"),
+        ("rules.py:Wide", "`hypers` of rules.py:Wide, lr: from 1e-09 to 1 are more than 4 powers of ten"),
+        ("rules.py:Text", r"`hypers` of rules.py:Text: hypers of Text is \{'lr': 'all'\}; write \{"),
         ("rules.py:heavy", "rules.py:heavy needs momentum: "),
         ("rules.py:scaled", "rules.py:scaled needs rate: "),
         ("rules.py:Havy", "Did you mean 'Heavy'"),

@@ -48,6 +48,8 @@ def check_options(cls: type, given: Mapping[str, Any], base: type) -> None:
     if cls.formula is None:  # type: ignore[attr-defined]
         raise FormulaError("Optimizer needs a formula: Optimizer(params, [piece, ...], lr=...)")
     known = parameters_of(cls)
+    if any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        return  # it has no signature of its own, and the formula says what is read
     # A class derived from a named one passes on what it has settled: AdamW is Adam with decoupled_weight_decay.
     settled = {name for c in cls.__mro__[1:] if issubclass(c, base) for name in parameters_of(c)}
     for name in given:
