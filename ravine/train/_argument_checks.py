@@ -27,7 +27,7 @@ def model(given: nn.Module) -> None:
 
 
 def trainable(given: nn.Module) -> None:
-    """A module of which something is not frozen."""
+    """A module that is not frozen as a whole."""
     if not any(p.requires_grad for p in given.parameters()):
         raise OptionError(
             f"No parameter of the model {type(given).__name__} requires a gradient: all are frozen. "
@@ -119,7 +119,7 @@ def fit_options(
     resume: bool,
     folder: Path | None,
 ) -> FitOptions:
-    """The arguments of a fit, each of which means something."""
+    """The arguments of a fit, checked."""
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
         raise OptionError(f"epochs {epochs!r}: train for a whole number of epochs, at least 1.")
     if lr is not None:

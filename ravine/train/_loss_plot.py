@@ -53,7 +53,7 @@ class LossCurve:
         """
         steps = len(losses)
         ends = [0, *(row["step"] for row in rows)]
-        # an epoch's steps lie evenly between its ends; those of an epoch that is not done go on at the last one's pace
+        # an epoch's steps lie evenly between its ends; those of an unfinished epoch have the last one's pace
         places = np.arange(1, steps + 1, dtype=np.float64)
         epochs = np.interp(places, ends, np.arange(len(ends)))
         if steps > ends[-1]:

@@ -23,7 +23,7 @@ _MOST_NAMES = 6
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Everything that decides how a training goes on, as one tree that a file can hold."""
+    """Everything that decides how a training continues, as one tree that a file can store."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer

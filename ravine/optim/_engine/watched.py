@@ -126,7 +126,9 @@ class Watched(torch.optim.Optimizer):
         also = f", and {len(bad) - 1} other parameters" if len(bad) > 1 else ""
         found = f"the gradient of {self._describe(p)} has {count:,} of {p.numel():,} elements that are NaN or infinite{also}"
         if self._nonfinite == "raise":
-            raise NonFiniteError(f"{found}. Nothing was written. ravine.diagnose.trace finds where they come from")
+            raise NonFiniteError(
+                f"{found}. Nothing was written. ravine.diagnose.find_nonfinite finds where they come from"
+            )
         self._record.skipped += 1
         if self._record.skipped == 1:
             warnings.warn(
