@@ -67,7 +67,7 @@ def callbacks(given: Sequence[Callback]) -> list[Callback]:
     for callback in given:
         if not isinstance(callback, Callback):
             hint = f" Make an instance: {callback.__name__}(...)." if isinstance(callback, type) else ""
-            raise OptionError(f"{callback!r} is no ravine.train.Callback.{hint}")
+            raise OptionError(f"{callback!r} is not a ravine.train.Callback.{hint}")
     return list(given)
 
 
@@ -89,7 +89,7 @@ def opt_func(given: Any) -> Callable[..., torch.optim.Optimizer]:
         )
     inner = given.func if isinstance(given, functools.partial) else given
     if isinstance(inner, type) and not issubclass(inner, torch.optim.Optimizer):
-        raise OptionError(f"opt_func is the class {inner.__name__}, which is no torch.optim.Optimizer.")
+        raise OptionError(f"opt_func is the class {inner.__name__}, which is not a torch.optim.Optimizer.")
     made: Callable[..., torch.optim.Optimizer] = given
     return made
 

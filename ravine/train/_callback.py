@@ -58,7 +58,9 @@ class Callback:
         for name in vars(cls):
             known = name in vars(Callback) or name.startswith("_")
             if not known and (name.startswith(("before_", "after_")) or get_close_matches(name, HOOKS, 1, 0.85)):
-                raise OptionError(f"{cls.__name__} has the method {name!r}, which is no hook. {nearest(name, HOOKS)}")
+                raise OptionError(
+                    f"{cls.__name__} has the method {name!r}, which is not a hook. {nearest(name, HOOKS)}"
+                )
 
     #: Callbacks are called in this order, and among equals as they are given; ``after_fit`` in the reverse.
     order: ClassVar[int] = 0
@@ -131,7 +133,7 @@ def check_column(callback: Callback, fit: Fit, name: str) -> None:
     if name not in fit.columns:
         hint = " There is no validation data." if fit.valid is None else ""
         raise OptionError(
-            f"{type(callback).__name__} watches {name!r}, which is no column.{hint} {nearest(name, fit.columns)}"
+            f"{type(callback).__name__} watches {name!r}, which is not a column.{hint} {nearest(name, fit.columns)}"
         )
 
 

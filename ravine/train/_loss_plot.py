@@ -207,7 +207,7 @@ def _unit(x: str, longest: float) -> tuple[float, str]:
 
 
 def _limit(axes: Any, drawn: Sequence[_Drawn]) -> None:
-    """From the lowest value up to the highest that is no outlier: neither above all starts nor far from most others."""
+    """From the lowest value to the highest that is not an outlier: above all first losses and far from most others."""
     log = axes.get_yscale() == "log"
     trained, validated = (
         [np.log(kept) if log else kept for kept in (values[np.isfinite(values)] for values in lines) if len(kept)]

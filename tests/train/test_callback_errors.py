@@ -56,7 +56,7 @@ def test_impossible_options(make, message):
 def test_a_column_that_will_not_be_there_is_said_before_training(make):
     learn = Learner(model(), (data(4), None), cross_entropy, SGD, (), quiet=True)
     for monitor, message in (("valid_loss", "There is no validation data"), ("train_los", "Did you mean 'train_loss'")):
-        with pytest.raises(OptionError, match=f"{make.__name__} watches '{monitor}', which is no column.*{message}"):
+        with pytest.raises(OptionError, match=f"{make.__name__} watches '{monitor}', which is not a column.*{message}"):
             learn.fit(1, callbacks=[make(monitor=monitor)])
     assert torch.equal(parameters(learn), parameters(Start))
     assert len(learn.recorder) == 0
