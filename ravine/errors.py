@@ -57,9 +57,23 @@ class DataError(RavineError, RuntimeError):
     """A data set, a checkpoint or a journal is missing, incomplete or damaged."""
 
 
+#: Words of other libraries for what is called something else here.
+_OTHER_WORDS = {
+    "learning_rate": "lr", "eta": "lr", "step_size": "lr", "epsilon": "eps", "wd": "weight_decay", "l2": "weight_decay",
+    "mom": "momentum", "sqr_mom": "alpha", "rho": "alpha", "decay": "alpha", "beta_1": "betas", "beta_2": "betas",
+    "beta1": "betas", "beta2": "betas", "b1": "betas", "b2": "betas", "clipnorm": "clip_norm",
+    "global_clipnorm": "clip_norm", "grad_clip": "clip_norm", "max_grad_norm": "clip_norm",
+}  # fmt: skip
+_MANY = 12  # names that nobody reads to the end
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A sentence that helps with a name that is not known: the nearest one, and all there are."""
+    """A sentence that helps with a name that is not known: the nearest one, or all there are."""
     known = sorted(known)
     close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    if (word := _OTHER_WORDS.get(str(name))) in known:
+        close = [str(word)]
     guess = f"Did you mean {close[0]!r}? " if close else ""
-    return f"{guess}Known: {', '.join(known)}." if known else "There are none."
+    if not known:
+        return "There are none."
+    return guess.rstrip() if guess and len(known) > _MANY else f"{guess}Known: {', '.join(known)}."

@@ -1,6 +1,7 @@
 """The architecture stays true: who may know whom, what importing costs, and how long a file may be."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ EVERYBODY = {"errors", "_files", "_randomness", "_one_thread", "_lazy", "_compat
 #: Which other folders each folder may import from.
 MAY_KNOW = {
     "_files": set(),
+    "_compat": set(),
     "formula": set(),
     "plotting": set(),
     "backends": {"formula"},
@@ -59,13 +61,66 @@ def imports(path: Path) -> set[str]:
 def test_a_file_knows_only_what_lies_below_it(path):
     folder = path.relative_to(PACKAGE).parts[0]
     if folder.endswith(".py"):
-        assert imports(path) <= {"__main__.py": {"cli"}, "__init__.py": {"comparison"}}.get(folder, set())
+        assert imports(path) <= {"__main__.py": {"cli"}, "__init__.py": set(MAY_KNOW) - {"_bench", "cli"}}.get(
+            folder, set()
+        )
     else:
         assert imports(path) <= MAY_KNOW[folder] | {folder}
 
 
 def test_every_folder_has_its_place():
     assert {p.parent.relative_to(PACKAGE).parts[0] for p in FILES if p.parent != PACKAGE} == set(MAY_KNOW)
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path) for path in FILES}
+
+
+def arrows(path: Path, type_only: bool) -> set[str]:
+    """The modules of ravine that a file imports, in functions too; ``type_only``: those under TYPE_CHECKING as well."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    hidden = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    targets = set()
+    for node in ast.walk(tree):
+        if id(node) in hidden and not type_only:
+            continue
+        if isinstance(node, ast.Import):
+            targets |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            targets |= {
+                f"{node.module}.{a.name}" if f"{node.module}.{a.name}" in MODULES else node.module for a in node.names
+            }
+    return (targets & MODULES) - {"ravine", module_name(path)}
+
+
+def circle(paths: list[Path], type_only: bool) -> list[str]:
+    """One circle of imports among some files; empty if there is none."""
+    names = {module_name(path) for path in paths}
+    graph = {module_name(path): arrows(path, type_only) & names for path in paths}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+@pytest.mark.parametrize("folder", ["formula", "backends", "optim"])
+def test_the_core_has_no_import_circle_not_even_of_types(folder):
+    assert circle(sorted((PACKAGE / folder).rglob("*.py")), type_only=True) == []
+
+
+def test_no_import_goes_round():
+    """Faces that import when asked (``_lazy.py``) are the packages' own business."""
+    assert circle(FILES, type_only=False) == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -79,28 +79,14 @@ class Configuration:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-_CONFIGURATIONS = (
-    Configuration("sgd", "SGD", {"lr": 1e-3}),
-    Configuration("sgd-momentum", "SGD", {"lr": 1e-3, "momentum": 0.9}),
-    Configuration("adagrad", "Adagrad"),
-    Configuration("adadelta", "Adadelta"),
-    Configuration("rmsprop", "RMSprop"),
-    Configuration("rmsprop-centered", "RMSprop", {"momentum": 0.9, "centered": True}),
-    Configuration("adam", "Adam"),
-    Configuration("adam-amsgrad", "Adam", {"amsgrad": True}),
-    Configuration("adamw", "AdamW"),
-)
-
-
 def configurations() -> tuple[Configuration, ...]:
-    """What is timed unless said: the list above, and every other class that the registry knows."""
-    listed = {configuration.name for configuration in _CONFIGURATIONS}
-    return (*_CONFIGURATIONS, *(c for c in _registered() if c.name not in listed))
+    """What is timed unless said: the names whose optimizers say so."""
+    return tuple(_configuration(name) for name in registry.names() if registry.lookup(name).timed)
 
 
-def _registered() -> list[Configuration]:
-    found = [(name, registry.lookup(name)) for name in registry.names()]
-    return [Configuration(name, named.cls.__name__, dict(named.options)) for name, named in found]
+def _configuration(name: str) -> Configuration:
+    named = registry.lookup(name)
+    return Configuration(name, named.cls.__name__, dict(named.options))
 
 
 def find_cases(names: Iterable[str]) -> list[Case]:
@@ -113,9 +99,8 @@ def find_configurations(names: Iterable[str]) -> list[Configuration]:
 
     A name of the registry that is not timed unless said, such as a dialect, may be asked for.
     """
-    names, usual = list(names), configurations()
-    labels = {configuration.label for configuration in usual}
-    known = [*usual, *(c for c in _registered() if c.label not in labels)] if names else usual
+    names = list(names)
+    known = [_configuration(name) for name in registry.names()] if names else configurations()
     return _find(names, known, lambda configuration: configuration.label, "optimizer to time")
 
 

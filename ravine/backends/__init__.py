@@ -1,40 +1,79 @@
 """Backends run a program over tensors. This file is the contract; read it first.
 
-A *batch* is a set of parameters that one backend steps together with one program. Every backend has the same
-face (``Batch`` below), and the optimizer drives them all alike::
+A *batch* is a set of parameters that one backend steps together with one program. The optimizer drives all batches
+alike::
 
     for every batch:  gather()                      look at the gradients; nothing is written yet
     for every pass that sums:
         for every batch:  reduce(index, numbers)    sums over each tensor
-    for every batch:  write(numbers, slot)          new parameters and states
+    for every batch:  write(numbers, slot, skip)    new parameters and states
 
-``numbers`` are what ``Program.numbers`` gave for that pass: each is one number for all parameters of the batch
-or an array with one per parameter. A batch that watches keeps the figures of ``WATCHED`` for each ``slot`` until
-they are asked for.
+``numbers`` are what ``Program.numbers`` gave for that pass: each is one number for all parameters of the batch, or
+one for each of them.
 
-eager/    torch operations: any device, dtype and tensor subclass; the meaning of a formula
-numba/    CPU: one compiled loop, all tensors of a batch in one call
+**Where numbers live.** On the host they are Python floats and NumPy arrays. A batch whose tensors are on a device
+(``on_device``) gets and gives float64 tensors there: sums, step counts, learning rates that are tensors, what
+GradScaler found, and whether the step is skipped. Nothing of a step then waits for the device; statistics come to
+the host when somebody asks.
+
+A batch that watches keeps ``STATISTICS`` of its step in ``slot`` until they are asked for.
+
+_eager.py     torch operations: any device, dtype and tensor subclass; the meaning of a formula
+_sharded.py   tensors split over processes, by the backends of their local parts
+cpu/          CPU: one compiled loop, all tensors of a batch in one call
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
 
 from ravine.formula import Program
 
+__all__ = ["STATISTICS", "Batch", "Numbers", "States", "Statistic", "Sums", "compute_dtype", "on_host", "statistic"]
+
 #: What the optimizer keeps for one parameter: its states by name.
 States = dict[str, torch.Tensor]
+#: The numbers of a pass: each a Python number or an array with one per parameter; on a device, tensors.
+Numbers = tuple[Any, ...]
+#: Sums of a pass: float64, shape (sums, parameters); on a device, a tensor there.
+Sums = np.ndarray | torch.Tensor
 
-#: What is known of a parameter after a step, in this order: sums of squares of the gradient, of the parameter before
-#: the step and of what the step added to it; their largest magnitudes; how many elements of the gradient are NaN or
-#: infinite; and 1 if it was stepped, else 0.
-WATCHED = (
-    "grad_square", "param_square", "update_square", "grad_max", "param_max", "update_max", "nonfinite", "steps",
-)  # fmt: skip
+
+class Statistic(NamedTuple):
+    """One thing that is known of a parameter after a step, and how it is joined over the parts of a tensor."""
+
+    name: str
+    reduce: Literal["sum", "max"]
+
+
+#: Of the gradient, of the parameter before the step, and of what the step added to it: the sum of squares and the
+#: largest magnitude. ``nonfinite`` counts the elements of the gradient that are NaN or infinite; ``steps`` is 1 if
+#: the parameter was stepped, else 0.
+STATISTICS = (
+    Statistic("grad_square", "sum"),
+    Statistic("param_square", "sum"),
+    Statistic("update_square", "sum"),
+    Statistic("grad_max", "max"),
+    Statistic("param_max", "max"),
+    Statistic("update_max", "max"),
+    Statistic("nonfinite", "sum"),
+    Statistic("steps", "sum"),
+)
+
+
+def statistic(*names: str, reduce: str = "") -> list[int]:
+    """The rows of the statistics of these names, or of all that are joined by ``reduce``."""
+    known = [s.name for s in STATISTICS]
+    return [known.index(n) for n in names] + [i for i, s in enumerate(STATISTICS) if s.reduce == reduce]
+
+
+def on_host(device: torch.device) -> bool:
+    """Whether numbers can be read where such tensors are; elsewhere reading one waits for everything before it."""
+    return device.type == "cpu"
 
 
 class Batch(Protocol):
@@ -45,24 +84,32 @@ class Batch(Protocol):
         params: the parameters.
         states: what is kept for each of them.
         active: after ``gather``, None if every parameter has a gradient, else one truth value for each.
+        on_device: the device where numbers, sums and statistics stay; None: they are on the host.
     """
 
     program: Program
     params: list[torch.Tensor]
     states: list[States]
     active: np.ndarray | None
+    on_device: torch.device | None
 
     def gather(self) -> bool:
         """Take this step's gradients; False if tensors moved or changed, and the batch must be made anew."""
 
-    def reduce(self, index: int, numbers: tuple[Any, ...]) -> np.ndarray:
-        """Sums of squares of pass ``index``: float64, one row per sum, one column per parameter."""
+    def reduce(self, index: int, numbers: Numbers) -> Sums:
+        """Sums of pass ``index``, one row for each of its reductions, one column per parameter."""
 
-    def write(self, numbers: tuple[Any, ...] | None, slot: int = 0) -> None:
-        """Run the last pass; None stands for the numbers of the step before."""
+    def write(self, numbers: Numbers | None, slot: int = 0, skip: torch.Tensor | None = None) -> None:
+        """Run the last pass.
 
-    def watched(self, slots: int) -> torch.Tensor:
-        """The figures of the first so many slots, shape (slots, len(WATCHED), parameters), of this process's parts."""
+        Args:
+            numbers: of the last pass; None stands for those of the step before.
+            slot: where the statistics of this step are kept.
+            skip: on a device: a tensor of one truth value; where it is true, nothing changes.
+        """
+
+    def statistics(self, slots: int) -> torch.Tensor:
+        """Those of the first so many slots: float64, shape (slots, len(STATISTICS), parameters), of local parts."""
 
 
 def compute_dtype(dtypes: Sequence[torch.dtype]) -> torch.dtype:

@@ -1,7 +1,7 @@
 """The eager backend: the program's own text, run with torch operations on one tensor after the other.
 
 It is the meaning of a formula and the reference that kernels are tested against. It takes any device, dtype,
-layout of memory and tensor subclass that torch's operations take.
+layout of memory and tensor subclass that torch's operations take. On a device nothing here waits for it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from ravine.backends import WATCHED, States, compute_dtype
+from ravine import backends
+from ravine.backends import STATISTICS, Numbers, States, Sums, compute_dtype
 from ravine.formula import Program
 from ravine.formula import _functions as functions
 from ravine.formula._printer import Statements, signature_name
@@ -34,27 +36,27 @@ def _function(program: Program, index: int) -> Callable[..., tuple[Any, ...]]:
     return result
 
 
-def _real(tensor: torch.Tensor) -> torch.Tensor:
+def _real(tensor: Tensor) -> Tensor:
     return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
-def _kind(p: torch.Tensor) -> tuple[Any, ...]:
+def _kind(p: Tensor) -> tuple[Any, ...]:
     return p.shape, p.dtype, p.device
 
 
 class Eager:
-    """A batch that runs on torch operations; see ``ravine.backends.Batch``."""
+    """A batch that runs on torch operations; see ``ravine.backends.Batch``. All parameters are on one device."""
 
-    def __init__(
-        self, program: Program, params: Sequence[torch.Tensor], states: Sequence[States], slots: int = 0
-    ) -> None:
+    def __init__(self, program: Program, params: Sequence[Tensor], states: Sequence[States], slots: int = 0) -> None:
         self.program, self.params, self.states = program, list(params), list(states)
-        self._slots = slots
-        self._figures: torch.Tensor | None = None  # of each slot, on the parameters' device until they are asked for
         self.active: np.ndarray | None = None
+        device = self.params[0].device
+        self.on_device = None if backends.on_host(device) else device
+        self._slots = slots
+        self._statistics: Tensor | None = None  # of each slot, on the parameters' device until they are asked for
         self._kinds = [_kind(p) for p in self.params]
-        self._grads: list[torch.Tensor | None] = []
-        self._numbers: tuple[Any, ...] = ()
+        self._grads: list[Tensor | None] = []
+        self._numbers: Numbers = ()
 
     def gather(self) -> bool:
         self._grads = [p.grad for p in self.params]
@@ -65,82 +67,98 @@ class Eager:
         self.active = ~np.array(missing) if any(missing) else None
         return True
 
+    def _stepped(self) -> list[tuple[int, Tensor]]:
+        return [(i, grad) for i, grad in enumerate(self._grads) if grad is not None]
+
     def _dtype(self, i: int) -> torch.dtype:
         tensors = [self.params[i], self._grads[i], *(self.states[i][name] for name in self.program.states)]
         return compute_dtype([t.dtype for t in tensors if t is not None])
 
-    def _results(self, i: int, index: int, numbers: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _results(self, i: int, index: int, numbers: Numbers) -> tuple[Any, ...]:
         p = self.program.passes[index]
         tensors: dict[str, Any] = {"param": self.params[i], "grad": self._grads[i]}
         tensors |= {name: self.states[i][name] for name in self.program.states}
-        read = [_real(tensors[name].detach()).to(self._dtype(i)) for name in p.reads]
-        mine = [n[i].item() if isinstance(n, np.ndarray) and n.ndim else n for n in numbers]
-        return _function(self.program, index)(*read, *mine)
+        read = {name: _real(tensors[name].detach()).to(self._dtype(i)) for name in p.reads}
+        results = _function(self.program, index)(*read.values(), *(self._number(n, i) for n in numbers))
+        # `return update, old_param`: a result that is a tensor itself is taken before the first is written.
+        live = [tensor for name, tensor in read.items() if name in p.writes]
+        return tuple(r.clone() if any(r is tensor for tensor in live) else r for r in results)
+
+    def _number(self, number: Any, i: int) -> Any:
+        """The number of one parameter."""
+        if isinstance(number, np.ndarray):
+            return number[i].item() if number.ndim else number.item()
+        return number[i] if isinstance(number, Tensor) and number.ndim else number
 
     @torch.no_grad()
-    def reduce(self, index: int, numbers: tuple[Any, ...]) -> np.ndarray:
-        sums = np.zeros((len(self.program.passes[index].names), len(self.params)))
-        found: list[torch.Tensor] = []
-        stepped = [i for i, grad in enumerate(self._grads) if grad is not None]
-        for i in stepped:
-            found.append(torch.stack([_square(x) for x in self._results(i, index, numbers)]))
-        if found:  # one look at each device for all tensors
-            sums[:, stepped] = _together(found).cpu().T.numpy()
-        return sums
+    def reduce(self, index: int, numbers: Numbers) -> Sums:
+        device = self.params[0].device
+        shape = len(self.program.passes[index].reductions), len(self.params)
+        sums = torch.zeros(shape, dtype=_wide(device), device=device)
+        for i, _ in self._stepped():
+            sums[:, i] = torch.stack([_square(x) for x in self._results(i, index, numbers)])
+        return sums if self.on_device else sums.numpy()
 
     @torch.no_grad()
-    def write(self, numbers: tuple[Any, ...] | None, slot: int = 0) -> None:
+    def write(self, numbers: Numbers | None, slot: int = 0, skip: Tensor | None = None) -> None:
         self._numbers = self._numbers if numbers is None else numbers
-        last = len(self.program.passes) - 1
-        figures = []
+        if self._slots and self._statistics is None:
+            self._statistics = self._empty_statistics()
         for i, grad in enumerate(self._grads):
-            if grad is None:
-                if self._slots:
-                    figures.append(torch.zeros(len(WATCHED), dtype=torch.float64, device="cpu"))
-                continue
-            new = self._results(i, last, self._numbers)
-            tensors = {"param": self.params[i].detach(), **self.states[i]}
-            before = _real(tensors["param"]).to(self._dtype(i), copy=True) if self._slots else None
-            for name, value in zip(self.program.passes[last].names, new, strict=True):
-                target = _real(tensors[name])
-                if isinstance(value, torch.Tensor):
-                    target.copy_(value)
-                else:
-                    target.fill_(value)
-            if before is not None:
-                after = _real(tensors["param"]).to(before.dtype)
-                figures.append(_figures(_real(grad.detach()).to(before.dtype), before, after - before))
-        if self._slots:
-            self._keep(_together(figures).T, slot)
+            row = None if self._statistics is None else self._statistics[slot, :, i]
+            if grad is not None:
+                self._step(i, grad, row, skip)
+            elif row is not None:
+                row.zero_()
         self._grads = []
 
-    def _keep(self, figures: torch.Tensor, slot: int) -> None:
-        if self._figures is None:
-            with torch.inference_mode(False):  # a first step there must not decide where others can be made
-                self._figures = torch.zeros(self._slots, *figures.shape, dtype=figures.dtype, device=figures.device)
-        self._figures[slot] = figures
+    def _step(self, i: int, grad: Tensor, row: Tensor | None, skip: Tensor | None) -> None:
+        """New parameter and states of one tensor, and its statistics."""
+        last = self.program.passes[-1]
+        param = self.params[i].detach()
+        before = _real(param).to(self._dtype(i), copy=True) if row is not None else None
+        results = self._results(i, len(self.program.passes) - 1, self._numbers)
+        for name, value in zip(last.writes, results, strict=True):
+            target = _real(param if name == "param" else self.states[i][name])
+            if skip is not None:
+                value = torch.where(skip, target, value.to(target.dtype) if isinstance(value, Tensor) else value)
+            if isinstance(value, Tensor):
+                target.copy_(value)
+            else:
+                target.fill_(value)
+        if row is not None and before is not None:
+            after = _real(param).to(before.dtype)
+            row.copy_(_statistics(_real(grad.detach()).to(before.dtype), before, after - before))
+            if skip is not None:
+                row.masked_fill_(skip, 0.0)
+
+    def _empty_statistics(self) -> Tensor:
+        device = self.params[0].device
+        with torch.inference_mode(False):  # a first step there must not decide where others can be made
+            shape = self._slots, len(STATISTICS), len(self.params)
+            return torch.zeros(shape, dtype=_wide(device), device=device)
 
     @torch.no_grad()
-    def watched(self, slots: int) -> torch.Tensor:
-        assert self._figures is not None  # there was a step
-        return self._figures[:slots]
+    def statistics(self, slots: int) -> Tensor:
+        assert self._statistics is not None  # there was a step
+        return self._statistics[:slots]
 
 
-def _square(x: torch.Tensor) -> torch.Tensor:
-    """The sum of squares, in double precision where the device has it."""
-    wide = x if x.device.type == "mps" else x.double()
+def _wide(device: torch.device) -> torch.dtype:
+    """The dtype of sums: double precision where the device has it."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def _square(x: Tensor) -> Tensor:
+    """The sum of squares."""
+    wide = x.to(_wide(x.device))
     return (wide * wide).sum()
 
 
-def _together(rows: list[torch.Tensor]) -> torch.Tensor:
-    """The rows as one tensor, on the device of most of them: in nearly every optimizer all are on one."""
-    device = max((r.device for r in rows), key=[r.device for r in rows].count)
-    return torch.stack([r.to(device) for r in rows])
-
-
-def _figures(grad: torch.Tensor, param: torch.Tensor, update: torch.Tensor) -> torch.Tensor:
-    """WATCHED of one tensor that was stepped."""
-    squares = [_square(x) for x in (grad, param, update)]
-    tops = [x.abs().amax() if x.numel() else x.sum() for x in (grad, param, update)]
-    rest = [(~torch.isfinite(grad)).sum(), torch.ones((), device=grad.device)]
-    return torch.stack([x.to(squares[0].dtype) for x in (*squares, *tops, *rest)])
+def _statistics(grad: Tensor, param: Tensor, update: Tensor) -> Tensor:
+    """STATISTICS of one tensor that was stepped, in their order."""
+    of = {"grad": grad, "param": param, "update": update}
+    values = {f"{name}_square": _square(x) for name, x in of.items()}
+    values |= {f"{name}_max": x.abs().amax() if x.numel() else x.sum() for name, x in of.items()}
+    values |= {"nonfinite": (~torch.isfinite(grad)).sum(), "steps": torch.ones((), device=grad.device)}
+    return torch.stack([values[s.name].to(_wide(grad.device)) for s in STATISTICS])

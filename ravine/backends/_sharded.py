@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ravine.backends import WATCHED, Batch, States
+from ravine.backends import STATISTICS, Batch, Numbers, States, Sums, statistic
 from ravine.formula import Program
 
 
@@ -77,6 +77,7 @@ class Sharded:
         self._parts, self._batches = list(parts), list(batches)
         self._exchanged: list[tuple[Any, Tensor, Tensor]] = []
         self._columns = _columns(params)
+        self.on_device = self._batches[0][1].on_device
 
     @torch.no_grad()
     def gather(self) -> bool:
@@ -108,29 +109,30 @@ class Sharded:
         self._exchanged = []
 
     @torch.no_grad()
-    def reduce(self, index: int, numbers: tuple[Any, ...]) -> np.ndarray:
+    def reduce(self, index: int, numbers: Numbers) -> Sums:
         self._exchange()
-        sums = np.zeros((len(self.program.passes[index].names), len(self.params)))
+        shape = len(self.program.passes[index].reductions), len(self.params)
+        sums = torch.zeros(shape, dtype=torch.float64, device=self.on_device or "cpu")
         for indices, batch in self._batches:
-            sums[:, indices] = batch.reduce(index, _of(numbers, indices))
+            sums[:, indices] = torch.as_tensor(batch.reduce(index, _of(numbers, indices)), dtype=sums.dtype)
         for (mesh, split), indices in self._columns.items():
-            sums[:, indices] = _over(mesh, split, torch.from_numpy(sums[:, indices])).numpy()
-        return sums
+            sums[:, indices] = _over(mesh, split, sums[:, indices]).to(sums.device)
+        return sums if self.on_device else sums.numpy()
 
-    def watched(self, slots: int) -> Tensor:
-        """Of this process's parts: they are joined where somebody asks for them (``join_watched``)."""
-        figures = torch.zeros(slots, len(WATCHED), len(self.params), dtype=torch.float64, device="cpu")
+    def statistics(self, slots: int) -> Tensor:
+        """Of this process's parts: they are joined where somebody asks for them (``join_statistics``)."""
+        result = torch.zeros(slots, len(STATISTICS), len(self.params), dtype=torch.float64, device="cpu")
         for indices, batch in self._batches:
-            found = batch.watched(slots)
-            figures = figures.to(found.device)
-            figures[:, :, indices] = found.to(figures.dtype)
-        return figures
+            part_of = batch.statistics(slots)
+            result = result.to(part_of.device)
+            result[:, :, indices] = part_of.to(result.dtype)
+        return result
 
     @torch.no_grad()
-    def write(self, numbers: tuple[Any, ...] | None, slot: int = 0) -> None:
+    def write(self, numbers: Numbers | None, slot: int = 0, skip: Tensor | None = None) -> None:
         self._exchange()
         for indices, batch in self._batches:
-            batch.write(None if numbers is None else _of(numbers, indices), slot)
+            batch.write(None if numbers is None else _of(numbers, indices), slot, skip)
         torch.autograd.graph.increment_version([p for p in self.params if p.grad is not None])
         for here in self._parts:
             here.grad = None
@@ -149,30 +151,32 @@ def _columns(params: Sequence[Tensor]) -> dict[tuple[Any, ...], list[int]]:
 
 
 def _over(mesh: Any, split: Sequence[int], mine: Tensor, largest: bool = False) -> Tensor:
-    """Sums, or largest values, over the processes of some dimensions of a mesh."""
-    everybody = mine.to(mesh.device_type)
+    """Sums, or largest values, over the processes of some dimensions of a mesh; on the mesh's device."""
+    everybody = mine.to(mesh.device_type, copy=True)
     how = torch.distributed.ReduceOp.MAX if largest else torch.distributed.ReduceOp.SUM
     for dimension in split:
         torch.distributed.all_reduce(everybody, how, group=mesh.get_group(dimension))
-    return everybody.cpu()
+    return everybody
 
 
-def join_watched(figures: Tensor, params: Sequence[Tensor]) -> Tensor:
-    """Figures of whole tensors from those of each process's parts, shape (rows, len(WATCHED), parameters).
+def join_statistics(figures: Tensor, params: Sequence[Tensor]) -> Tensor:
+    """Statistics of whole tensors from those of each process's parts, shape (rows, len(STATISTICS), parameters).
 
-    All processes must ask. In figures of several steps sums may also be means.
+    All processes must ask. In statistics of several steps sums may also be means.
     """
+    # Whether a tensor was stepped is the same everywhere.
+    rows = {False: [i for i in statistic(reduce="sum") if STATISTICS[i].name != "steps"], True: statistic(reduce="max")}
     for (mesh, split), indices in _columns(params).items():
-        for rows, largest in (([0, 1, 2, 6], False), ([3, 4, 5], True)):
-            here = figures[:, rows][:, :, indices].contiguous()
+        for largest, chosen in rows.items():
+            here = figures[:, chosen][:, :, indices].contiguous()
             # The largest of numbers is not defined where one is NaN; infinity says as well that something is wrong.
             here = here.nan_to_num(torch.inf, torch.inf, -torch.inf) if largest else here
-            figures[:, torch.tensor(rows)[:, None], torch.tensor(indices)] = _over(mesh, split, here, largest).to(
+            figures[:, torch.tensor(chosen)[:, None], torch.tensor(indices)] = _over(mesh, split, here, largest).to(
                 figures
             )
     return figures
 
 
-def _of(numbers: tuple[Any, ...], indices: list[int]) -> tuple[Any, ...]:
+def _of(numbers: Numbers, indices: list[int]) -> Numbers:
     """The numbers of some of the parameters."""
-    return tuple(n[indices] if isinstance(n, np.ndarray) and n.ndim else n for n in numbers)
+    return tuple(n[indices] if isinstance(n, np.ndarray | Tensor) and n.ndim else n for n in numbers)

@@ -37,7 +37,7 @@ def command(name: str, kernel: bool, settings: tuple[str, ...]) -> None:
     from ravine.backends.cpu import kernel_source
     from ravine.formula._mathematics import formula_lines
     from ravine.formula._notation import display_name
-    from ravine.optim._shared import parameters_of
+    from ravine.optim._common import parameters_of
 
     found, file = _found(name)
     known = parameters_of(found.cls)
@@ -78,7 +78,7 @@ def command(name: str, kernel: bool, settings: tuple[str, ...]) -> None:
     for heading in ("name", "in the formula", "value" if settings else "default"):
         table.add_column(heading)
     used = {n.partition("[")[0] for n in program.hypers}
-    chooses = {*inspect.signature(found.cls.formula).parameters, "maximize", "clip_norm", "ema_decay"}
+    chooses = {*inspect.signature(found.cls.formula or found.cls).parameters, "maximize", "clip_norm", "ema_decay"}
     for key in (k for k in group if k != "params" and k != "fused"):
         symbol = "β₁, β₂" if key == "betas" else display_name(key)
         shown = symbol if key in used else "chooses the formula" if key in chooses else "not in this formula"
@@ -96,7 +96,7 @@ def command(name: str, kernel: bool, settings: tuple[str, ...]) -> None:
     )
     moved = program.traffic(itemsize)
     final = program.passes[-1]
-    detail = f"reads {', '.join(final.reads)}; writes {', '.join(final.names)}"
+    detail = f"reads {', '.join(final.reads)}; writes {', '.join(final.writes)}"
     extra = f", after {len(program.passes) - 1} reading pass(es) for norms" if len(program.passes) > 1 else ""
     console.print(f"[bold]Memory[/]  {moved} bytes moved per float32 element and step: {detail}{extra}", soft_wrap=True)
     if kernel:

@@ -26,12 +26,13 @@ from ravine.formula._functions import (
     tanh,
     where,
 )
-from ravine.formula._pieces import Piece, param_copy, rename, start
+from ravine.formula._pieces import ParamCopy, Piece, param_copy, rename, start
 from ravine.formula._program import GUARD, Program
 from ravine.formula._tracing import trace
 
 __all__ = [
     "GUARD",
+    "ParamCopy",
     "Piece",
     "Program",
     "abs",

@@ -17,21 +17,27 @@ from ravine.errors import FormulaError, nearest
 RESERVED = ("param", "grad", "update", "step")
 
 
-class _ParamCopy:
-    """The initial value of a state that starts as a copy of the parameter."""
+@dataclass(frozen=True)
+class ParamCopy:
+    """The initial value of a state that starts as a copy of the parameter.
+
+    Attributes:
+        wide: of a 16-bit parameter the state is float32: what a slow average is moved by is less than a last digit.
+        average: the state is an average of the parameter, which can be put in its place.
+    """
+
+    wide: bool = False
+    average: bool = False
 
     def __repr__(self) -> str:
         return "param_copy"
 
-    def __reduce__(self) -> str:
-        return "param_copy"
-
 
 #: Default of a state that starts as a copy of the parameter: ``def average(slow=param_copy, *, param, decay)``.
-param_copy = _ParamCopy()
+param_copy = ParamCopy()
 
 #: What a state can start as.
-Initial = float | _ParamCopy
+Initial = float | ParamCopy
 
 
 @dataclass(frozen=True)

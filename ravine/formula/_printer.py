@@ -19,7 +19,7 @@ _LONGEST = 88  # an expression that grows longer gets a line of its own
 #: Names that generated code has of its own, beside numbered ones; of a formula's names it must change none.
 RESERVED = {
     *FUNCTIONS, "numbers", "elements", "kernel", "float32", "float64", "float", "range", "carray",
-    "task", "table", "chunks", "tensors", "rows", "tensor_of", "start", "count", "address", "sums", "watch",
+    "task", "launch", "chunks", "tensors", "rows", "tensor_of", "start", "count", "address", "sums", "watch",
     "chunk", "tensor", "row", "first", "n", "i", "take_next", "moved", "nonfinite", "top", "wide", "one",
     "magnitude", "larger", "from_magnitude",
     *(f"{name}_{figure}" for name in ("grad", "param", "update") for figure in ("square", "top")),

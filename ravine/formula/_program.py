@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,6 +21,23 @@ from ravine.formula._symbols import REDUCTIONS, Symbol, apply, buffer
 
 #: The name of the sum that counts the elements of a gradient that are not finite.
 GUARD = "nonfinite"
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """A number that a pass makes of a whole tensor.
+
+    Attributes:
+        name: the number's name in the program.
+        over: one tensor, or every tensor of the optimizer.
+        join: for ``over="all"``, under which name the sums of different programs are added up.
+        guard: whether it counts bad elements, for ``nonfinite=``; no formula reads it.
+    """
+
+    name: str
+    over: Literal["tensor", "all"] = "tensor"
+    join: str = ""
+    guard: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,17 +54,16 @@ class Pass:
 
     Attributes:
         results: what it computes per element: the new value of each written buffer, or the argument of each sum.
-        names: the names of the results: of buffers (``writes`` is True) or of sums.
-        writes: True for the last pass, which writes the buffers; the others sum the squares of their results.
-        joins: for a pass that sums, for each result: the name under which it is joined over all tensors of the
-            optimizer; empty for a sum over one tensor.
+        writes: for the last pass, the buffer that each result is written to; empty for a pass that sums.
+        reductions: for a pass that sums, what the squares of each result are summed for; empty for the last pass.
         reads: the buffers it reads.
         numbers: the numbers that its elements use, in the order in which ``Program.numbers`` gives them.
     """
 
-    def __init__(self, results: Sequence[Symbol], names: Sequence[str], joins: Sequence[str] = ()) -> None:
-        self.results, self.names, self.joins = tuple(results), tuple(names), tuple(joins)
-        self.writes = not joins
+    def __init__(
+        self, results: Sequence[Symbol], *, writes: Sequence[str] = (), reductions: Sequence[Reduction] = ()
+    ) -> None:
+        self.results, self.writes, self.reductions = tuple(results), tuple(writes), tuple(reductions)
         elements, numbers = [], []
         for symbol in walk(results, into=lambda s: s.element):
             if symbol.op == "buffer":
@@ -103,18 +119,19 @@ class Program:
         self.hypers = tuple(n for n in leaves if n != "step")
         self.uses_step = "step" in leaves
         sums = [s for s in everything if s.op in REDUCTIONS]
-        self._sums: dict[Symbol, str] = {s: f"sum{i}" for i, s in enumerate(sums)}
+        self._reductions: dict[Symbol, Reduction] = {
+            s: Reduction(f"sum{i}", "all" if s.op == "global_sum_of_squares" else "tensor", s.name)
+            for i, s in enumerate(sums)
+        }
         self.guarded = guarded
-        if guarded:  # the last sum of the first pass: what is counted is 1, and its square too
+        if guarded:  # what is counted is 1, and its square too
             bad = apply("where", apply("isfinite", buffer("grad")), 0.0, 1.0)
-            count = unique(apply("sum_of_squares", bad))
-            sums.append(count)
-            self._sums[count] = GUARD
+            self._reductions[unique(apply("sum_of_squares", bad))] = Reduction(GUARD, guard=True)
         passes = []
-        for level in range(1, max((s.level for s in sums), default=0) + 1):
-            here = [s for s in sums if s.level == level]
-            passes.append(Pass([s.args[0] for s in here], [self._sums[s] for s in here], [s.name for s in here]))
-        self.passes = (*passes, Pass(list(written.values()), list(written)))
+        for level in range(1, max((s.level for s in self._reductions), default=0) + 1):
+            here = [s for s in self._reductions if s.level == level]
+            passes.append(Pass([s.args[0] for s in here], reductions=[self._reductions[s] for s in here]))
+        self.passes = (*passes, Pass(list(written.values()), writes=list(written)))
         self._functions = [self._number_function(p) for p in self.passes]
 
     @property
@@ -125,23 +142,23 @@ class Program:
     @property
     def sums(self) -> tuple[str, ...]:
         """The names of the whole-tensor sums that numbers are made of, in the order of the passes."""
-        return tuple(name for p in self.passes if not p.writes for name in p.names if name != GUARD)
+        return tuple(r.name for p in self.passes for r in p.reductions if not r.guard)
 
     def traffic(self, itemsize: Mapping[str, int]) -> int:
         """Bytes that a step moves per element, over all passes, for the given bytes per element of each buffer."""
         moved = 0
         for p in self.passes:
             moved += sum(itemsize[name] for name in p.reads)
-            moved += sum(itemsize[name] for name in p.names) if p.writes else 0
+            moved += sum(itemsize[name] for name in p.writes)
         return moved
 
     def number_source(self, index: int) -> str:
         """The Python text of the number stage of a pass, as it is run."""
         p = self.passes[index]
-        known = [n for earlier in self.passes[:index] for n in earlier.names if n != GUARD]
+        known = [r.name for earlier in self.passes[:index] for r in earlier.reductions if not r.guard]
         arguments = ["step", *map(signature_name, self.hypers), *known]
         leaves = {s: signature_name(s.name) for s in walk(p.numbers) if s.op == "number"}
-        leaves |= {s: name for s, name in self._sums.items() if name in known}
+        leaves |= {s: r.name for s, r in self._reductions.items() if r.name in known}
         body = Statements(p.numbers, leaves, taken=arguments)
         lines = [f"def numbers({', '.join(arguments)}):", *(f"    {line}" for line in body.lines)]
         return "\n".join([*lines, f"    return ({''.join(r + ', ' for r in body.results)})"])
@@ -179,7 +196,7 @@ class Program:
         """A hash of what the program computes: the same for the same formula, however its functions are called."""
         final = self.passes[-1]
         index: dict[int, int] = {}
-        text = [repr(sorted(self.states.items())), *final.names]
+        text = [repr(sorted(self.states.items())), *final.writes]
         for symbol in walk(final.results):
             index[id(symbol)] = len(index)
             args = [index[id(a)] for a in symbol.args]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ravine.errors import FormulaError, nearest
-from ravine.formula._pieces import RESERVED, Initial, Name, Piece, _ParamCopy, as_piece
+from ravine.formula._pieces import RESERVED, Initial, Name, ParamCopy, Piece, as_piece
 from ravine.formula._program import Assignment, Program, walk
 from ravine.formula._symbols import Symbol, buffer, lift, number
 
@@ -144,12 +144,12 @@ class _Trace:
                 f"piece {piece.place} keeps the state {name!r}, but a hyperparameter of that name was given: rename one of them"
             )
         initial = n.default if n.has_default else 0.0
-        if not isinstance(initial, int | float | _ParamCopy) or isinstance(initial, bool):
+        if not isinstance(initial, int | float | ParamCopy) or isinstance(initial, bool):
             raise FormulaError(
                 f"piece {piece.place}: the state {name!r} cannot start as {initial!r}: its default is a number or param_copy"
             )
         self.owner[name] = piece
-        self.states[name] = initial if isinstance(initial, _ParamCopy) else float(initial)
+        self.states[name] = initial if isinstance(initial, ParamCopy) else float(initial)
         self.now[name] = buffer(name)
         return self.now[name]
 

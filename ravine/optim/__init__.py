@@ -1,14 +1,37 @@
 """Optimizers with the face of ``torch.optim``: write a formula with ``Optimizer``, or take a named one.
 
-An optimizer is added by one file beside ``rmsprop.py`` and its name here; tests, ``ravine show``, ``ravine compare``
+An optimizer is added by one file beside ``_rmsprop.py`` and its name here; tests, ``ravine show``, ``ravine compare``
 and ``ravine bench`` find it by that.
 """
 
+from ravine.optim import pieces, search
 from ravine.optim._adadelta import Adadelta
 from ravine.optim._adagrad import Adagrad
 from ravine.optim._adam import Adam, AdamW
+from ravine.optim._common import Common
+from ravine.optim._hyperparameters import Hyper
+from ravine.optim._lion import Lion
 from ravine.optim._optimizer import Optimizer
 from ravine.optim._rmsprop import RMSprop
 from ravine.optim._sgd import SGD
+from ravine.optim._variant import Variant
 
-__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Common",
+    "Hyper",
+    "Lion",
+    "Optimizer",
+    "RMSprop",
+    "Variant",
+    "pieces",
+    "search",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__

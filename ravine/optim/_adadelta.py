@@ -6,9 +6,12 @@ from typing import Any, ClassVar, Unpack
 
 from ravine.formula import sqrt
 from ravine.optim import pieces
-from ravine.optim._optimizer import Optimizer, Params, Pieces, options
-from ravine.optim._shared import Shared
+from ravine.optim._common import Common
+from ravine.optim._engine.group import Pieces
+from ravine.optim._hyperparameters import Hyper
+from ravine.optim._optimizer import Optimizer, Params
 from ravine.optim.pieces import Value
+from ravine.optim.search import log
 
 
 def adadelta(
@@ -32,14 +35,25 @@ class Adadelta(Optimizer):
         weight_decay: L2 coefficient, added to the gradient.
         maximize: ascend.
         fused: the kernel where it can (None), always (True) or never (False).
-        shared: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim._shared.Shared``.
+        common: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim.Common``.
         foreach, capturable, differentiable: torch's switches for its own loops; only their defaults have a meaning.
 
     The numbers and state dicts are those of ``torch.optim.Adadelta``.
     """
 
     reference: ClassVar = "Zeiler, 2012, ADADELTA: An Adaptive Learning Rate Method, algorithm 1"
-    search: ClassVar = {"lr": (1e-2, 100.0)}
+    hypers: ClassVar = {
+        "lr": Hyper(low=0, search=log(1e-2, 100.0)),
+        "rho": Hyper(low=0, high=1),
+    }
+    rates: ClassVar = {
+        "digits": 2,
+        "fashion-mnist": 0.5,
+        "breast-cancer": 20,
+        "rosenbrock": 0.5,
+        "beale": 1,
+        "ravine": 10,
+    }
 
     def __init__(
         self,
@@ -54,9 +68,21 @@ class Adadelta(Optimizer):
         maximize: bool = False,
         differentiable: bool = False,
         fused: bool | None = None,
-        **shared: Unpack[Shared],
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(**options(locals()))
+        super().__init__(
+            params,
+            lr=lr,
+            rho=rho,
+            eps=eps,
+            weight_decay=weight_decay,
+            foreach=foreach,
+            capturable=capturable,
+            maximize=maximize,
+            differentiable=differentiable,
+            fused=fused,
+            **common,
+        )
 
     @staticmethod
     def formula(weight_decay: float) -> Pieces:

@@ -6,9 +6,12 @@ from typing import Any, ClassVar, Unpack
 
 from ravine.formula import sqrt, start
 from ravine.optim import pieces
-from ravine.optim._optimizer import Optimizer, Params, Pieces, options
-from ravine.optim._shared import Shared
+from ravine.optim._common import Common
+from ravine.optim._engine.group import Pieces
+from ravine.optim._hyperparameters import Hyper
+from ravine.optim._optimizer import Optimizer, Params
 from ravine.optim.pieces import Value
+from ravine.optim.search import log
 
 
 def adagrad(update: Value, sum: Value = 0.0, *, eps: Value) -> tuple[Value, Value]:
@@ -34,14 +37,26 @@ class Adagrad(Optimizer):
         eps: added to the root.
         maximize: ascend.
         fused: the kernel where it can (None), always (True) or never (False).
-        shared: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim._shared.Shared``.
+        common: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim.Common``.
         foreach, differentiable: torch's switches for its own loops; only their defaults have a meaning.
 
     The numbers and state dicts are those of ``torch.optim.Adagrad``; as there, states exist from the start.
     """
 
     reference: ClassVar = "Duchi, Hazan and Singer, 2011, Adaptive Subgradient Methods, eq. 1 (diagonal)"
-    search: ClassVar = {"lr": (1e-3, 10.0)}
+    hypers: ClassVar = {
+        "lr": Hyper(low=0, search=log(1e-3, 10.0)),
+        "lr_decay": Hyper(low=0),
+        "initial_accumulator_value": Hyper(low=0),
+    }
+    rates: ClassVar = {
+        "digits": 0.05,
+        "fashion-mnist": 0.02,
+        "breast-cancer": 0.5,
+        "rosenbrock": 0.5,
+        "beale": 0.5,
+        "ravine": 1,
+    }
     states_at_once: ClassVar = True
 
     def __init__(
@@ -57,9 +72,21 @@ class Adagrad(Optimizer):
         maximize: bool = False,
         differentiable: bool = False,
         fused: bool | None = None,
-        **shared: Unpack[Shared],
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(**options(locals()))
+        super().__init__(
+            params,
+            lr=lr,
+            lr_decay=lr_decay,
+            weight_decay=weight_decay,
+            initial_accumulator_value=initial_accumulator_value,
+            eps=eps,
+            foreach=foreach,
+            maximize=maximize,
+            differentiable=differentiable,
+            fused=fused,
+            **common,
+        )
 
     @staticmethod
     def formula(weight_decay: float, lr_decay: float, initial_accumulator_value: float) -> Pieces:

@@ -6,9 +6,13 @@ from typing import Any, ClassVar, Unpack
 
 from ravine.formula import maximum, sqrt
 from ravine.optim import pieces
-from ravine.optim._optimizer import Optimizer, Params, Pieces, options
-from ravine.optim._shared import Shared
+from ravine.optim._common import Common
+from ravine.optim._engine.group import Pieces
+from ravine.optim._hyperparameters import Hyper
+from ravine.optim._optimizer import Optimizer, Params
+from ravine.optim._variant import Variant
 from ravine.optim.pieces import Value
+from ravine.optim.search import complement, log
 
 
 def adam(
@@ -53,7 +57,7 @@ class Adam(Optimizer):
         amsgrad: keep the largest average of squares.
         maximize: ascend.
         fused: the kernel where it can (None), always (True) or never (False).
-        shared: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim._shared.Shared``.
+        common: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim.Common``.
         decoupled_weight_decay: decay the parameter by ``lr * weight_decay`` apart from the gradient, as AdamW.
         foreach, capturable, differentiable: torch's switches for its own loops; only their defaults have a meaning.
 
@@ -61,7 +65,20 @@ class Adam(Optimizer):
     """
 
     reference: ClassVar = "Kingma and Ba, 2015, Adam: A Method for Stochastic Optimization, algorithm 1"
-    search: ClassVar = {"lr": (1e-5, 0.1), "beta1": (0.0, 0.99, "complement")}
+    hypers: ClassVar = {
+        "lr": Hyper(low=0, search=log(1e-5, 0.1)),
+        "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),
+    }
+    rates: ClassVar = {
+        "digits": 0.005,
+        "fashion-mnist": 0.001,
+        "breast-cancer": 0.1,
+        "rosenbrock": 0.05,
+        "beale": 0.1,
+        "ravine": 0.2,
+    }
+    becomes: ClassVar[tuple[str, ...]] = ("rmsprop",)
+    variants: ClassVar = {"adam-amsgrad": Variant({"amsgrad": True}, timed=True)}
 
     def __init__(
         self,
@@ -78,9 +95,23 @@ class Adam(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
-        **shared: Unpack[Shared],
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(**options(locals()))
+        super().__init__(
+            params,
+            lr=lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            amsgrad=amsgrad,
+            foreach=foreach,
+            maximize=maximize,
+            capturable=capturable,
+            differentiable=differentiable,
+            fused=fused,
+            decoupled_weight_decay=decoupled_weight_decay,
+            **common,
+        )
 
     @staticmethod
     def formula(weight_decay: float, decoupled_weight_decay: bool, amsgrad: bool) -> Pieces:
@@ -95,6 +126,8 @@ class AdamW(Adam):
     """
 
     reference: ClassVar = "Loshchilov and Hutter, 2019, Decoupled Weight Decay Regularization, algorithm 2"
+    becomes: ClassVar[tuple[str, ...]] = ("adam", "rmsprop")
+    variants: ClassVar = {}
 
     def __init__(
         self,
@@ -110,6 +143,20 @@ class AdamW(Adam):
         capturable: bool = False,
         differentiable: bool = False,
         fused: bool | None = None,
-        **shared: Unpack[Shared],
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(**options(locals()), decoupled_weight_decay=True)
+        super().__init__(
+            params,
+            lr=lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            amsgrad=amsgrad,
+            foreach=foreach,
+            maximize=maximize,
+            capturable=capturable,
+            differentiable=differentiable,
+            fused=fused,
+            decoupled_weight_decay=True,
+            **common,
+        )

@@ -1,41 +1,21 @@
-"""Hyperparameters: the values each may have, stated once for every optimizer, and the checks of what a user passes."""
+"""Hyperparameters: what an optimizer declares of each of its own, and the checks of what a user passes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from ravine.errors import OptionError, nearest
+from ravine.optim.search import Range
 
-_POSITIVE = (0.0, math.inf)
-#: Least value and the value it stays below; a name that is not here may be any finite number.
-RANGES: Mapping[str, tuple[float, float]] = {
-    "lr": _POSITIVE,
-    "eps": _POSITIVE,
-    "alpha": _POSITIVE,
-    "momentum": _POSITIVE,
-    "weight_decay": _POSITIVE,
-    "lr_decay": _POSITIVE,
-    "initial_accumulator_value": _POSITIVE,
-    "square_avg_start": _POSITIVE,
-    "rho": (0.0, math.nextafter(1.0, 2.0)),
-    "betas": (0.0, 1.0),
-    "beta1_decay": (0.0, math.nextafter(1.0, 2.0)),
-    "clip_norm": _POSITIVE,
-    "ema_decay": (0.0, 1.0),
-    "max_norm": _POSITIVE,
-    "max_value": _POSITIVE,
-    "clip_factor": _POSITIVE,
-    "least_norm": _POSITIVE,
-}
-#: Hyperparameters that may be None, which leaves out the piece that reads them.
-OPTIONAL = ("clip_norm", "ema_decay")
-#: Hyperparameters that are several numbers, whatever was passed.
-LENGTHS = {"betas": 2}
+#: Raises OptionError if an option cannot have this value; the last argument says in which group it stands.
+Check = Callable[[str, Any, str], None]
+
 #: What schedulers and users keep in a group beside hyperparameters.
 GROUP_NOTES = (
     "params",
@@ -52,56 +32,118 @@ GROUP_NOTES = (
 TORCH_ONLY = ("foreach", "capturable", "differentiable")
 
 
-def check(name: str, value: Any, default: Any, where: str) -> None:
-    """Raise OptionError if ``name`` cannot have this value; ``where`` tells the user which group it stands in."""
-    if name == "fused":
-        if value not in (None, True, False):
-            raise OptionError(f"fused={value!r}{where}: it is None (the kernel where it can), True or False")
-    elif name in OPTIONAL:
-        if isinstance(value, int | float) and value == 0 and name == "clip_norm":
-            raise OptionError(f"clip_norm={value!r}{where}: no gradient would be left; it is a norm above 0, or None")
-        if value is not None:
-            _check_number(name, name, value, where)
-    elif isinstance(default, bool):
-        if not isinstance(value, bool):
-            raise OptionError(f"{name}={value!r}{where}: it is True or False")
-    elif length := LENGTHS.get(name) or (len(default) if isinstance(default, tuple | list) else 0):
-        if not isinstance(value, tuple | list) or len(value) != length:
-            raise OptionError(f"{name}={value!r}{where}: it is a tuple of {length} numbers")
-        for i, v in enumerate(value):
-            _check_number(name, f"{name}[{i}]", v, where)
-    else:
-        _check_number(name, name, value, where)
+@dataclass(frozen=True)
+class Hyper:
+    """What a hyperparameter may be, and where a comparison searches it. Declared beside the optimizer::
+
+        class RMSprop(Optimizer):
+            hypers = {"lr": Hyper(low=0, search=log(1e-5, 0.1)), "eps": Hyper(low=0)}
+
+    Attributes:
+        low: its least value.
+        high: its largest value.
+        below: ``high`` itself is not allowed.
+        length: how many numbers it is: 2 for ``betas``.
+        optional: None leaves out the piece that reads it.
+        zero: 0 is allowed.
+        search: the range of a comparison; of several numbers, one for each, or None.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    below: bool = False
+    length: int = 0
+    optional: bool = False
+    zero: bool = True
+    search: Range | tuple[Range | None, ...] | None = None
+
+    @property
+    def wanted(self) -> str:
+        """What a value must be, in words."""
+        words = "a finite number"
+        if self.low > -math.inf:
+            words += f" of at least {self.low:g}" if self.zero or self.low != 0 else " above 0"
+        if self.high < math.inf:
+            words += f" and {'below' if self.below else 'at most'} {self.high:g}"
+        return words
+
+    def allows(self, value: object) -> bool:
+        """Whether it may have this value, which is one number."""
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            return False
+        inside = self.low <= value < self.high if self.below else self.low <= value <= self.high
+        return inside and (self.zero or value != 0)
 
 
-def _check_number(name: str, shown: str, value: Any, where: str) -> None:
+def hypers_of(cls: type) -> dict[str, Hyper]:
+    """What a class and those it derives from declare of their hyperparameters."""
+    declared: dict[str, Hyper] = {}
+    for base in reversed(cls.__mro__):
+        declared.update(vars(base).get("hypers", {}))
+    return declared
+
+
+def search_of(hypers: Mapping[str, Hyper]) -> dict[str, Range]:
+    """The ranges of a comparison by name; ``beta1`` and ``beta2`` are the numbers of ``betas``."""
+    ranges: dict[str, Range] = {}
+    for name, hyper in hypers.items():
+        if isinstance(hyper.search, tuple):
+            parts = {f"{name.removesuffix('s')}{i}": r for i, r in enumerate(hyper.search, start=1)}
+            ranges.update({part: r for part, r in parts.items() if r is not None})
+        elif hyper.search is not None:
+            ranges[name] = hyper.search
+    return ranges
+
+
+def checker(hypers: Mapping[str, Hyper], defaults: Mapping[str, Any]) -> Check:
+    """The check of one optimizer's options; one that is not declared may be any finite number."""
+
+    def check(name: str, value: Any, where: str) -> None:
+        hyper, default = hypers.get(name, Hyper()), defaults.get(name)
+        if name == "fused":
+            if value not in (None, True, False):
+                raise OptionError(f"fused={value!r}{where}: it is None (the kernel where it can), True or False")
+        elif value is None and hyper.optional:
+            pass
+        elif name not in hypers and isinstance(default, bool):
+            if not isinstance(value, bool):
+                raise OptionError(f"{name}={value!r}{where}: it is True or False")
+        elif length := hyper.length or (0 if name in hypers else _length(default)):
+            if not isinstance(value, tuple | list) or len(value) != length:
+                raise OptionError(f"{name}={value!r}{where}: it is a tuple of {length} numbers")
+            for i, v in enumerate(value):
+                _check_number(hyper, f"{name}[{i}]", v, where)
+        else:
+            _check_number(hyper, name, value, where)
+
+    return check
+
+
+def _length(default: Any) -> int:
+    return len(default) if isinstance(default, tuple | list) else 0
+
+
+def _check_number(hyper: Hyper, shown: str, value: Any, where: str) -> None:
     if isinstance(value, torch.Tensor | np.generic | np.ndarray) and math.prod(value.shape) == 1:
         value = value.item()
-    low, high = RANGES.get(name, (-math.inf, math.inf))
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if number and math.isfinite(value) and low <= value < high:
-        return
-    wanted = "a finite number"
-    if name in RANGES:
-        wanted += f" of at least {low:g}" + (
-            "" if high == math.inf else f" and {'below' if high == 1.0 else 'at most'} 1"
-        )
-    raise OptionError(f"{shown}={value!r}{where}: it must be {wanted}")
+    if not hyper.allows(value):
+        none = ", or None" if hyper.optional else ""
+        raise OptionError(f"{shown}={value!r}{where}: it must be {hyper.wanted}{none}")
 
 
-def check_group(group: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> None:
+def check_group(group: Mapping[str, Any], defaults: Mapping[str, Any], check: Check, where: str) -> None:
     """Check every key and value of a parameter group."""
     for key in group:
         if key not in defaults and key not in GROUP_NOTES:
             raise OptionError(f"unknown key {key!r}{where}. {nearest(key, [*defaults, 'params', 'name'])}")
-    for name, default in defaults.items():
-        check(name, group[name], default, where)
+    for name in defaults:
+        check(name, group[name], where)
 
 
 def refuse_torch_only(options: Mapping[str, Any]) -> None:
     """Raise OptionError if one of torch's switches for its own loops is set: Ravine has no such loop to choose."""
     remedy = {
-        "foreach": "leave it out: there is one kernel for all tensors (fused=None), and fused=False runs torch's operations",
+        "foreach": "leave it out: one kernel steps all tensors (fused=None), and fused=False runs torch's operations",
         "capturable": "leave it out: steps are not captured in CUDA graphs; use torch.optim for that",
         "differentiable": "leave it out: a step is not recorded by autograd; use torch.optim for that",
     }

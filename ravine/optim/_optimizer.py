@@ -6,43 +6,49 @@ torch's; a step runs the formula.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
-from ravine.errors import BackendError, FormulaError, OptionError, ParameterError, nearest
+from ravine import backends
+from ravine._compat.torch import load_hooks
+from ravine.errors import BackendError, FormulaError, OptionError, ParameterError
 from ravine.formula import Piece, Program
 from ravine.formula._mathematics import formula_lines
-from ravine.formula._pieces import as_piece
 from ravine.formula._tracing import hyper_defaults
+from ravine.optim._common import Nonfinite, check_policy
 from ravine.optim._engine import state as states
-from ravine.optim._engine.group import GroupPlan, program_of
+from ravine.optim._engine.average import in_place_of
+from ravine.optim._engine.formula import average_in, check_options, check_read, formula_of, listed
+from ravine.optim._engine.group import GroupReader, Pieces, program_of
 from ravine.optim._engine.hooks import with_hooks
+from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
-from ravine.optim._engine.prepare import make_states
-from ravine.optim._engine.watched import Watched
-from ravine.optim._hyperparameters import TORCH_ONLY, check_group, refuse_torch_only
-from ravine.optim._shared import Nonfinite, parameters_of
-from ravine.optim.pieces import ascend, clip_global_norm, ema, unscale
+from ravine.optim._engine.prepare import check_param, make_states
+from ravine.optim._engine.version import TrackedState, Version
+from ravine.optim._hyperparameters import TORCH_ONLY, Hyper, check_group, checker, hypers_of, refuse_torch_only
+from ravine.optim._variant import Variant
+from ravine.optim.pieces import HYPERS
+from ravine.watch._watch import Watch
 
-Pieces = Sequence[Callable[..., Any] | Piece]
-Params = Iterable[torch.Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, torch.Tensor]]
+Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 
 
-class Optimizer(Watched):
+class Optimizer(torch.optim.Optimizer):
     r"""Steps parameters by a formula: a list of pieces.
 
     Args:
         params: parameters, ``(name, parameter)`` pairs or group dicts, as in torch.
-        pieces: the formula (see ``ravine.formula``), or a function that returns it and whose arguments name the
-            options of a group that decide it. A named optimizer has it as ``formula``.
+        pieces: the formula (see ``ravine.formula``): a list of pieces, or one piece. A named optimizer has it as
+            ``formula``.
         maximize: ascend instead of descending.
-        clip_norm, ema_decay, nonfinite, watch: what every optimizer has; see ``ravine.optim._shared.Shared``.
         fused: None takes the kernel for every tensor that it can take and torch's operations for the others; True
             insists on the kernel; False takes torch's operations.
+        clip_norm, ema_decay, nonfinite, watch: what every optimizer has; see ``ravine.optim.Common``.
         hyperparameters: numbers, tuples of numbers or tensors of one element that the pieces read, such as ``lr``.
 
     Raises:
@@ -65,25 +71,24 @@ class Optimizer(Watched):
     _step_supports_amp_scaling = True
     #: The paper, with its year and equation.
     reference: ClassVar[str] = ""
-    #: Where a comparison looks for its hyperparameters unless it is told: least and largest value, in powers of ten;
-    #: or with "complement" in powers of ten of 1 - x. ``beta1`` and ``beta2`` are the numbers of ``betas``.
-    search: ClassVar[Mapping[str, tuple[float, float] | tuple[float, float, str]]] = {"lr": (1e-4, 1.0)}
+    #: What each hyperparameter may be, and where a comparison searches it.
+    hypers: ClassVar[Mapping[str, Hyper]] = HYPERS
+    #: A learning rate for a first look at each task, from a coarse grid (1, 2, 5 times a power of ten): of the two or
+    #: three with the least training loss, the smallest. It is no tuning; ``ravine lr-find`` looks for one.
+    rates: ClassVar[Mapping[str, float]] = {}
+    #: The names of optimizers that it becomes at some setting (Choi et al., 2019): tuned, it must not lose to them.
+    becomes: ClassVar[tuple[str, ...]] = ()
+    #: Settings that have a name of their own.
+    variants: ClassVar[Mapping[str, Variant]] = {}
     #: Where torch's class of the same name keeps no such state: what it stands for in a state dict of torch.
-    not_in_torch: ClassVar[dict[str, float]] = {}
+    not_in_torch: ClassVar[Mapping[str, float]] = {}
     #: Whether states exist before the first step, as in torch's class of the same name.
     states_at_once: ClassVar[bool] = False
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        known = parameters_of(cls)
-        if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
-            for name in kwargs.keys() - known.keys():
-                raise TypeError(f"{cls.__name__} has no option {name!r}. {nearest(name, known)}")
-        return super().__new__(cls)
 
     def __init__(
         self,
         params: Params,
-        pieces: Pieces | Callable[..., Pieces] | None = None,
+        pieces: Pieces | Callable[..., Any] | Piece | None = None,
         *,
         maximize: bool = False,
         fused: bool | None = None,
@@ -93,62 +98,117 @@ class Optimizer(Watched):
         watch: bool = True,
         **hyperparameters: Any,
     ) -> None:
-        self._start_watching(nonfinite, watch)
+        check_policy(nonfinite, watch)
         refuse_torch_only(hyperparameters)
         hyperparameters = {k: v for k, v in hyperparameters.items() if k not in TORCH_ONLY}
-        self._recipe = pieces = type(self).formula if pieces is None else pieces
+        self._monitor, self._version = Monitor(nonfinite, watch), Version()
         self._plan: Plan | None = None
-        self._kinds: dict[torch.Tensor, tuple[torch.dtype, torch.device]] = {}
-        if not callable(pieces):
-            self._check_names(pieces, hyperparameters)
-            hyperparameters = {**hyper_defaults(pieces), **hyperparameters}
+        self._averaged = False
+        self._pieces = listed(pieces)
+        if self._pieces is None:
+            check_options(type(self), hyperparameters, Optimizer)
+        else:
+            check_read(self._pieces, hyperparameters)
+            hyperparameters = {**hyper_defaults(self._pieces), **hyperparameters}
         given = {"clip_norm": clip_norm, "ema_decay": ema_decay}
         # A piece of the user's own may have a default for the same name.
-        shared = {name: value for name, value in given.items() if value is not None or name not in hyperparameters}
-        super().__init__(params, {**hyperparameters, "maximize": maximize, "fused": fused, **shared})
+        common = {name: value for name, value in given.items() if value is not None or name not in hyperparameters}
+        defaults = {**hyperparameters, "maximize": maximize, "fused": fused, **common}
+        self._check = checker(hypers_of(type(self)), defaults)
+        super().__init__(params, defaults)
 
-    @staticmethod
-    def formula(*args: Any, **kwargs: Any) -> Pieces:
-        """The pieces, from those of a group's options that are named as arguments. A named optimizer defines this."""
-        raise FormulaError("Optimizer needs a formula: Optimizer(params, [piece, ...], lr=...)")
+    #: The pieces of a named optimizer, from those of a group's options that are named as arguments.
+    formula: ClassVar[Callable[..., Pieces] | None] = None
 
     # --- the formula ------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _check_names(pieces: Pieces, given: dict[str, Any]) -> None:
-        read = {n.name for piece in pieces for n in as_piece(piece).signature()[1]}
-        for name in given:
-            if name not in read:
-                raise OptionError(f"no piece reads the hyperparameter {name!r}. {nearest(name, read)}")
-
     def pieces(self, group: dict[str, Any]) -> list[Callable[..., Any] | Piece]:
-        """The formula of a group, as it is run: the optimizer's pieces and what comes before them."""
-        return _pieces(self._recipe, group)
+        """The formula of a group, as it is run: the optimizer's pieces and what comes before and after them."""
+        return formula_of(self._pieces, type(self).formula, group)
 
     def program(self, group: int = 0) -> Program:
         """The program of a group's formula."""
         return self._program(self.param_groups[group])
 
     def _program(self, group: dict[str, Any]) -> Program:
+        hypers = {n: group[n] for n in self.defaults if n != "fused"}
         try:
-            return program_of(self.pieces(group), {n: group[n] for n in self.defaults if n != "fused"}, self._guarded)
+            return program_of(self.pieces(group), hypers, self._monitor.guarded)
         except TypeError as error:  # something in the list that has no hash
             raise FormulaError(f"a formula is a list of functions: {error}") from error
 
     def bytes_moved(self) -> int:
         """Bytes that one step reads and writes, over all parameters that have been stepped or have a gradient."""
-        return self._planned().bytes_moved()
+        return self._planned({}).bytes_moved()
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
         for i, group in enumerate(self.param_groups):
-            lines.append(
-                f"Parameter Group {i}: {sum(p.numel() for p in group['params']):,} numbers in {len(group['params'])} tensors"
-            )
+            size = sum(p.numel() for p in group["params"])
+            lines.append(f"Parameter Group {i}: {size:,} numbers in {len(group['params'])} tensors")
             lines += [f"    {line}" for line in formula_lines(self.program(i))]
             shown = {k: v for k, v in sorted(group.items()) if k not in ("params", "param_names")}
             lines.append("    " + ", ".join(f"{k}={v}" for k, v in shown.items()))
         return "\n".join([*lines, ")"])
+
+    # --- what it knows of its steps ---------------------------------------------------------------------------
+
+    @property
+    def nonfinite(self) -> Nonfinite:
+        """What happens where a gradient has a NaN or infinity; may be set."""
+        return self._monitor.nonfinite
+
+    @nonfinite.setter
+    def nonfinite(self, policy: Nonfinite) -> None:
+        check_policy(policy, self._monitor.watch)
+        self._drop_plan()
+        self._monitor.nonfinite = policy
+
+    @property
+    def watch(self) -> Watch:
+        """What the steps did to every parameter: ``optimizer.watch.last``, ``.history``, ``.plot()``."""
+        return self._monitor.view(self.param_groups, lambda: self._monitor.read(self._plan))
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside ``with optimizer.averaged():`` the parameters are their averages, to evaluate or save the model with.
+
+        Outside they are what they were before; what is written to them inside is lost.
+
+        Raises:
+            OptionError: the formula keeps no average (``ema_decay=0.999``, or the piece ``ema``).
+            ParameterError: a parameter no longer has the shape of its average.
+        """
+        pairs = []
+        kept = [(group, average_in(self.program(i))) for i, group in enumerate(self.param_groups)]
+        if not any(name for _, name in kept):
+            raise OptionError(
+                "this formula keeps no average of the parameters: pass ema_decay=0.999, or end your pieces with ema(0.999). "
+                "A state dict of an optimizer without one turns it off"
+            )
+        if self._averaged:
+            raise OptionError(
+                "the parameters are already their averages here: leave out the inner optimizer.averaged()"
+            )
+        for group, name in kept:
+            pairs += [(p, self.state[p][name]) for p in group["params"] if name in self.state.get(p, {})]
+        for p, average in pairs:
+            if p.shape != average.shape:
+                raise ParameterError(f"{self._describe(p)} has an average of shape {tuple(average.shape)}")
+        self._averaged = True
+        try:
+            with in_place_of(pairs):
+                yield
+        finally:
+            self._averaged = False
+
+    def _describe(self, p: Tensor) -> str:
+        for g, group in enumerate(self.param_groups):
+            for i, q in enumerate(group["params"]):
+                if q is p:
+                    name = repr(group["param_names"][i]) if "param_names" in group else f"{i} of group {g}"
+                    return f"parameter {name} (shape {tuple(p.shape)})"
+        return f"a parameter of shape {tuple(p.shape)}"
 
     # --- groups -----------------------------------------------------------------------------------------------
 
@@ -162,48 +222,43 @@ class Optimizer(Watched):
         """
         group = dict(param_group) if isinstance(param_group, dict) else param_group
         if isinstance(group, dict):
-            where = f" (parameter group {len(self.param_groups)})"
             for name, value in self.defaults.items():
                 group.setdefault(name, value)
             refuse_torch_only(group)
             group = {k: v for k, v in group.items() if k not in TORCH_ONLY}
-            check_group(group, self.defaults, where)
+            check_group(group, self.defaults, self._check, f" (parameter group {len(self.param_groups)})")
             self._program(group)  # a mistake in the formula is found here, before the first step
         super().add_param_group(group)
         added = self.param_groups[-1]
         try:
             for p in added["params"]:
-                self._check_param(p)
+                check_param(p, self._describe)
         except (TypeError, ValueError):
             self.param_groups.pop()
             raise
         self._drop_plan()
         if self.states_at_once:
-            program = self.program(len(self.param_groups) - 1)
-            for p in added["params"]:
-                make_states(p, self.state[p], program)
+            self._make_states(len(self.param_groups) - 1)
 
-    def _check_param(self, p: torch.Tensor) -> None:
-        if torch.nn.parameter.is_lazy(p):
-            return  # has no shape yet
-        if not (p.is_floating_point() or p.is_complex()):
-            raise TypeError(
-                f"{self._describe(p)} has dtype {p.dtype}: an optimizer steps floating-point or complex tensors"
-            )
-        if p.layout is torch.strided and any(st == 0 and n > 1 for st, n in zip(p.stride(), p.shape, strict=True)):
-            raise ParameterError(
-                f"{self._describe(p)} is expanded (strides {p.stride()}): several elements share one place in memory. "
-                "Use p.clone() as the parameter, or the tensor before expand()"
-            )
+    def init_state(self) -> None:
+        """Make the states of every parameter now, as its first step would.
+
+        ``torch.distributed.checkpoint`` makes the states that it loads into by a step with gradients of 0 and a
+        learning rate of 0, as with every optimizer of torch; that step counts. After this it makes none.
+        """
+        for i in range(len(self.param_groups)):
+            self._make_states(i)
+
+    def _make_states(self, group: int) -> None:
+        program = self.program(group)
+        for p in self.param_groups[group]["params"]:
+            make_states(p, self.state[p], program)
 
     # --- stepping ---------------------------------------------------------------------------------------------
 
     @with_hooks
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step.
-
-        A first step with all rates and gradients 0 only makes the states and does not count: so does
-        ``torch.distributed.checkpoint`` ask for states to load into.
 
         Args:
             closure: evaluates the model again and returns the loss; called once, with gradients on.
@@ -220,57 +275,67 @@ class Optimizer(Watched):
             with torch.enable_grad():
                 loss = closure()
         # GradScaler sets these for the time of one step, and asks whether they are there.
-        found_inf = getattr(self, "found_inf", None)
-        if found_inf is not None and float(found_inf):
-            self._record.overflowed += 1
+        found_inf: Tensor | None = getattr(self, "found_inf", None)
+        grad_scale: Tensor | None = getattr(self, "grad_scale", None)
+        if found_inf is not None and backends.on_host(found_inf.device) and float(found_inf):
+            self._monitor.overflowed()
             return loss
         if self._averaged:
             raise ParameterError("a step inside `with optimizer.averaged():` would change the average; step outside it")
-        first = not self.state
-        plan = self._planned(getattr(self, "grad_scale", None))
-        if not (first and plan.asks_for_states()):
-            bad = plan.run()
-            if bad:
-                self._bad_gradients(bad)
-            if plan.full:
-                self._bring()
+        plan = self._planned({} if grad_scale is None else {"grad_scale": _scale(grad_scale)})
+        if found_inf is not None and plan.device is None and float(found_inf):
+            self._monitor.overflowed()
+            return loss
+        bad, nonfinite = plan.run(found_inf if plan.device else None)
+        if plan.device:
+            self._monitor.skipped_on_device(found_inf, nonfinite, self.param_groups, self._describe)
+        if bad:
+            self._monitor.bad_gradients(bad, self._describe)
+        if plan.full:
+            self._monitor.flush(plan)
         return loss
 
-    def _planned(self, grad_scale: torch.Tensor | None = None) -> Plan:
+    def _planned(self, extra: dict[str, Any]) -> Plan:
         """A plan that holds for this step."""
         # A step that fails must not leave half a plan behind.
         plan, self._plan = self._plan, None
-        extra = {} if grad_scale is None else {"grad_scale": float(grad_scale)}
-        if plan is not None and len(plan.extra) == len(extra):
-            plan.extra.update(extra)
+        if plan is not None:
             try:
-                if plan.ready(self.param_groups, self.state):
+                if plan.ready(self.param_groups, self.state, extra):
                     self._plan = plan
                     return plan
             except BaseException:
-                self._bring(plan)  # what is known of the steps before stays known
+                self._monitor.flush(plan)  # what is known of the steps before stays known
                 raise
         self._drop_plan(plan)
         self._plan = plan = self._make_plan(extra)
         return plan
 
-    def _make_plan(self, extra: dict[str, float]) -> Plan:
-        self._place()
-        pieces = functools.partial(_pieces, self._recipe, scaled=bool(extra))
-        groups = [
-            GroupPlan(group, pieces, self.defaults, extra, f" (parameter group {i})", self._guarded)
-            for i, group in enumerate(self.param_groups)
-        ]
-        plan = Plan(groups, extra, self.state, self._describe, self._kinds, self._watching)
-        if not plan.ready(self.param_groups, self.state):
+    def _make_plan(self, extra: dict[str, Any]) -> Plan:
+        self._monitor.place(self.param_groups)
+        if not isinstance(self.state, TrackedState):
+            self.state = TrackedState(self.state, self._version)
+        # No method of this object: a plan that kept one would keep the optimizer alive in a cycle.
+        pieces_of = functools.partial(formula_of, self._pieces, type(self).formula, scaled=bool(extra))
+        reader = GroupReader(list(self.defaults), pieces_of, self._monitor.guarded, self._check)
+        plan = Plan(
+            reader, self.param_groups, extra, self.state, self._version, self._describe, self._monitor.watch
+        )  # fmt: skip
+        if not plan.ready(self.param_groups, self.state, extra):
             raise BackendError("parameters or gradients changed while the step looked at them")
         return plan
+
+    def _drop_plan(self, plan: Plan | None = None) -> None:
+        """Make the next step plan anew; what the plan knows of its steps is kept."""
+        self._monitor.flush(plan or self._plan)
+        self._plan = None
 
     # --- keeping ----------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """The state as torch's class of the same name gives it, and what formula it belongs to under ``"ravine"``."""
-        return states.dump(self, super().state_dict())
+        programs = [self.program(i) for i in range(len(self.param_groups))]
+        return states.dump(super().state_dict(), type(self).__name__, programs)
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -282,54 +347,35 @@ class Optimizer(Watched):
             StateError: groups, names, shapes, states or the formula differ; nothing was loaded.
         """
         state_dict = state_dict.copy()  # hooks may change it
-        for pre_hook in self._optimizer_load_state_dict_pre_hooks.values():
+        before, after = load_hooks(self)
+        for pre_hook in before:
             replaced = pre_hook(self, state_dict)
             if replaced is not None:
                 state_dict = replaced
-        self.__setstate__(states.load(self, state_dict))
-        for post_hook in self._optimizer_load_state_dict_post_hooks.values():
+        receiver = states.Receiver(
+            self.param_groups, self.defaults, self._check, self._program, self._describe, type(self).not_in_torch
+        )
+        self.__setstate__(states.load(receiver, state_dict))
+        for post_hook in after:
             post_hook(self)
 
     def __getstate__(self) -> dict[str, Any]:
         kept = super().__getstate__()
         # The live step counts are views of one tensor, and each would be kept with all of it.
         kept["state"] = states.own_steps(self.state)
-        self._bring()
-        own = ("_recipe", "_nonfinite", "_watching", "_record", "_columns")
+        self._monitor.read(self._plan)
         # A copy that is made inside ``averaged()`` has the averages as its parameters, and is not inside.
-        return {**kept, **{name: getattr(self, name) for name in own}, "_averaged": False}
+        return {**kept, "_pieces": self._pieces, "_monitor": self._monitor, "_averaged": False}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if getattr(self, "_plan", None) is not None:
-            self._bring()
+            self._drop_plan()
         super().__setstate__(state)
         self.defaults.pop("differentiable", None)  # torch adds it; it is no option here
-        self._plan, self._kinds = None, {}
+        self._plan, self._version = None, Version()
+        self.state = TrackedState(self.state, self._version)
+        self._check = checker(hypers_of(type(self)), self.defaults)
 
 
-def options(arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a named optimizer's ``__init__``, for ``Optimizer.__init__``: ``options(locals())``."""
-    own = {name: value for name, value in arguments.items() if name not in ("self", "__class__", "shared")}
-    return {**own, **arguments.get("shared", {})}
-
-
-def _pieces(recipe: Any, group: dict[str, Any], scaled: bool = False) -> list[Callable[..., Any] | Piece]:
-    """The pieces of a group. No method: a plan that kept one would keep the optimizer alive in a cycle."""
-    if callable(recipe):
-        recipe = recipe(**{name: group[name] for name in _arguments(recipe)})
-    first: list[Any] = [unscale] if scaled else []
-    first += [ascend] if group["maximize"] else []
-    first += [clip_global_norm] if group["clip_norm"] is not None and not _reads(recipe, "clip_norm") else []
-    last = [ema()] if group["ema_decay"] is not None and not _reads(recipe, "ema_decay") else []
-    return [*first, *recipe, *last]
-
-
-def _reads(recipe: Pieces, name: str) -> bool:
-    """Whether a piece of the user's own reads the number that one of ours would."""
-    return any(n.name == name for piece in recipe for n in as_piece(piece).signature()[1])
-
-
-@functools.cache
-def _arguments(recipe: Callable[..., Any]) -> tuple[str, ...]:
-    """The options of a group that decide its formula."""
-    return tuple(inspect.signature(recipe).parameters)
+def _scale(grad_scale: Tensor) -> Any:
+    return float(grad_scale) if backends.on_host(grad_scale.device) else grad_scale.detach()

@@ -1,6 +1,7 @@
 """Optimizers by name, for the command line and for whatever runs over all of them.
 
-Every class that ``ravine.optim`` exports is here by itself; special cases that have a name of their own are added.
+Every class that ``ravine.optim`` exports is here by itself, and so are its variants. All that is known of them is
+declared in their files.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from typing import Any
 
 import ravine.optim
 from ravine.errors import OptionError, nearest
-from ravine.optim._dialects import DIALECTS
+from ravine.optim._hyperparameters import hypers_of, search_of
 from ravine.optim._optimizer import Optimizer
+from ravine.optim._variant import Variant
+from ravine.optim.search import Range
 
-_MOMENTUM = {"momentum": (0.0, 0.99, "complement")}
+#: Tasks that take the learning rates of another one: the networks that take minutes were not tried.
+_LIKE = {"fashion-mnist": ("mnist", "fashion-mnist-", "imagenette-", "text-gpt")}
 
 
 @dataclass(frozen=True)
@@ -25,30 +29,46 @@ class Named:
     Attributes:
         name, cls, source: how it is called, its class, and where its formula comes from.
         options: what makes it what the name says.
-        search: what a comparison searches beside the class's own.
+        search: what a comparison searches.
+        rates: a learning rate for a first look, by task.
+        becomes: the names of optimizers that it becomes at some setting.
+        timed: ``ravine bench`` times it unless told otherwise.
     """
 
     name: str
     cls: type[Optimizer]
     source: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    search: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    search: Mapping[str, Range] = field(default_factory=dict)
+    rates: Mapping[str, float] = field(default_factory=dict)
+    becomes: tuple[str, ...] = ()
+    timed: bool = True
+
+    def rate(self, task: str) -> float | None:
+        """The learning rate for a first look at this task, or None: then the optimizer's own default."""
+        like = next((row for row, names in _LIKE.items() if task.startswith(names)), task)
+        return self.rates.get(like)
+
+
+def search_space(cls: type) -> dict[str, Range]:
+    """What a comparison searches of a class, the user's own too."""
+    return search_of(hypers_of(cls)) if issubclass(cls, Optimizer) else search_of({"lr": Optimizer.hypers["lr"]})
 
 
 @cache
 def _all() -> dict[str, Named]:
-    sgd = ravine.optim.SGD
-    classes = [getattr(ravine.optim, name) for name in ravine.optim.__all__ if name != "Optimizer"]
-    found = [Named(c.__name__.lower(), c, c.reference) for c in classes]
-    found += [
-        Named("momentum", sgd, sgd.reference, {"momentum": 0.9}, _MOMENTUM),
-        Named("nesterov", sgd, sgd.reference, {"momentum": 0.9, "nesterov": True}, _MOMENTUM),
-        *(
-            Named(f"rmsprop-{name}", ravine.optim.RMSprop, f"{d.source} (a dialect of RMSprop)", d.options)
-            for name, d in DIALECTS.items()
-        ),
-    ]
-    return {n.name: n for n in found}
+    by_name: dict[str, Named] = {}
+    for cls in (getattr(ravine.optim, name) for name in ravine.optim.__all__):
+        if not (isinstance(cls, type) and issubclass(cls, Optimizer) and cls is not Optimizer):
+            continue
+        search, name = search_space(cls), cls.__name__.lower()
+        by_name[name] = Named(name, cls, cls.reference, {}, search, cls.rates, cls.becomes)
+        variants: Mapping[str, Variant] = vars(cls).get("variants", {})
+        for name, v in variants.items():
+            rates, becomes = {**cls.rates, **v.rates}, (*cls.becomes, *v.becomes)
+            source, ranges = v.source or cls.reference, {**search, **v.search}
+            by_name[name] = Named(name, cls, source, v.options, ranges, rates, becomes, v.timed)
+    return by_name
 
 
 def classes() -> list[type[Optimizer]]:
@@ -67,7 +87,7 @@ def lookup(name: str) -> Named:
     Raises:
         OptionError: there is none; names the nearest.
     """
-    found = _all().get(name.lower())
-    if found is None:
+    named = _all().get(name.lower())
+    if named is None:
         raise OptionError(f"there is no optimizer {name!r}. {nearest(name.lower(), _all())}")
-    return found
+    return named

@@ -8,10 +8,14 @@ from ravine.errors import OptionError, nearest
 from ravine.formula import abs as absolute
 from ravine.formula import isfinite, sqrt, start, where
 from ravine.optim import pieces
+from ravine.optim._common import Common
 from ravine.optim._dialects import DIALECTS
-from ravine.optim._optimizer import Optimizer, Params, Pieces, options
-from ravine.optim._shared import Shared
+from ravine.optim._engine.group import Pieces
+from ravine.optim._hyperparameters import Hyper
+from ravine.optim._optimizer import Optimizer, Params
+from ravine.optim._variant import Variant
 from ravine.optim.pieces import Value
+from ravine.optim.search import complement, log
 
 
 def average_square(square_avg: Value = 0.0, *, update: Value, alpha: Value) -> Value:
@@ -72,7 +76,7 @@ class RMSprop(Optimizer):
         centered: divide by the standard deviation instead.
         maximize: ascend.
         fused: the kernel where it can (None), always (True) or never (False).
-        shared: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim._shared.Shared``.
+        common: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim.Common``.
         eps_inside_root: ``sqrt(square_avg + eps)`` (TensorFlow, Keras, optax, Lasagne).
         square_avg_start: what the average of squares starts from (TensorFlow, timm: 1).
         lr_in_momentum: the momentum sums ``lr * update``, so a later rate leaves it alone (TensorFlow, Keras, optax).
@@ -86,7 +90,26 @@ class RMSprop(Optimizer):
     """
 
     reference: ClassVar = "Tieleman and Hinton, 2012, Lecture 6.5; centered: Graves, 2013, eq. 38-45"
-    search: ClassVar = {"lr": (1e-5, 0.1), "alpha": (0.9, 0.999, "complement")}
+    hypers: ClassVar = {
+        "lr": Hyper(low=0, search=log(1e-5, 0.1)),
+        "alpha": Hyper(low=0, search=complement(0.9, 0.999)),
+        "square_avg_start": Hyper(low=0),
+    }
+    rates: ClassVar = {
+        "digits": 0.002,
+        "fashion-mnist": 0.0005,
+        "breast-cancer": 0.05,
+        "rosenbrock": 0.01,
+        "beale": 0.01,
+        "ravine": 0.1,
+    }
+    variants: ClassVar = {
+        "rmsprop-centered": Variant({"momentum": 0.9, "centered": True}, timed=True),
+        **{
+            f"rmsprop-{name}": Variant(d.options, source=f"{d.source} (a dialect of RMSprop)")
+            for name, d in DIALECTS.items()
+        },
+    }
 
     def __init__(
         self,
@@ -109,9 +132,29 @@ class RMSprop(Optimizer):
         momentum_first: bool = False,
         decoupled_weight_decay: bool = False,
         undamped: bool = False,
-        **shared: Unpack[Shared],
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(**options(locals()))
+        super().__init__(
+            params,
+            lr=lr,
+            alpha=alpha,
+            eps=eps,
+            weight_decay=weight_decay,
+            momentum=momentum,
+            centered=centered,
+            capturable=capturable,
+            foreach=foreach,
+            maximize=maximize,
+            differentiable=differentiable,
+            fused=fused,
+            eps_inside_root=eps_inside_root,
+            square_avg_start=square_avg_start,
+            lr_in_momentum=lr_in_momentum,
+            momentum_first=momentum_first,
+            decoupled_weight_decay=decoupled_weight_decay,
+            undamped=undamped,
+            **common,
+        )
 
     @staticmethod
     def formula(

@@ -31,30 +31,32 @@ def _declared(spec: OptimizerSpec) -> dict[str, Range]:
     if spec.code:
         return _users(spec)
     name = spec.name.removeprefix("torch-")
-    if name not in registry.names():
-        return _ranges(Optimizer.search)
-    named = registry.lookup(name)
-    return _ranges({**named.cls.search, **named.search})
-
-
-def _ranges(search: Mapping[str, tuple[Any, ...]]) -> dict[str, Range]:
-    return {name: Range(*ends) for name, ends in search.items()}
+    return dict(registry.lookup(name).search if name in registry.names() else registry.search_space(Optimizer))
 
 
 def _users(spec: OptimizerSpec) -> dict[str, Range]:
     """What the user's class declares, checked; if it declares nothing, the learning rate's usual range if it has one."""
-    search, where = getattr(spec.factory, "search", Optimizer.search), f"`search` of {spec.name}"
+    search, where = getattr(spec.factory, "search", None), f"`search` of {spec.name}"
+
+    def known(name: str) -> bool:
+        return takes(spec.factory, name) or name in searchable(spec.factory)
+
+    if search is None:
+        cls = spec.factory if isinstance(spec.factory, type) else Optimizer
+        return {name: values for name, values in registry.search_space(cls).items() if known(name)}
     form = f'{where} is {search!r}; write {{"lr": (1e-4, 1.0)}}, the least and the largest value.'
     if not isinstance(search, Mapping):
         raise OptionError(form)
     space = {}
     for name, ends in search.items():
-        if takes(spec.factory, name) or name in searchable(spec.factory):
-            if not isinstance(ends, tuple | list) or len(ends) not in (2, 3):
-                raise OptionError(form)
-            space[name] = _range(ends, name, f"{where}, {name}")
-        elif search is not Optimizer.search:
+        if not known(name):
             raise OptionError(f"{where}: there is no option {name!r}. {nearest(name, option_names(spec.factory))}")
+        if isinstance(ends, Range):
+            space[name] = checked(ends, name, f"{where}, {name}")
+        elif isinstance(ends, tuple | list) and len(ends) in (2, 3):
+            space[name] = _range(ends, name, f"{where}, {name}")
+        else:
+            raise OptionError(form)
     return space
 
 

@@ -7,9 +7,13 @@ from typing import Any, ClassVar, Unpack
 from ravine.errors import OptionError
 from ravine.formula import where
 from ravine.optim import pieces
-from ravine.optim._optimizer import Optimizer, Params, Pieces, options
-from ravine.optim._shared import Shared
+from ravine.optim._common import Common
+from ravine.optim._engine.group import Pieces
+from ravine.optim._hyperparameters import Hyper
+from ravine.optim._optimizer import Optimizer, Params
+from ravine.optim._variant import Variant
 from ravine.optim.pieces import Value
+from ravine.optim.search import complement, log
 
 
 def damped_momentum(
@@ -38,14 +42,55 @@ class SGD(Optimizer):
         nesterov: look ahead along the momentum; needs momentum above 0 and no dampening.
         maximize: ascend.
         fused: the kernel where it can (None), always (True) or never (False).
-        shared: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim._shared.Shared``.
+        common: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim.Common``.
         foreach, differentiable: torch's switches for its own loops; only their defaults have a meaning.
 
     The numbers and state dicts are those of ``torch.optim.SGD``; Ravine also counts ``step``.
     """
 
     reference: ClassVar = "Robbins and Monro, 1951; momentum: Polyak, 1964; nesterov: Sutskever et al., 2013, eq. 3-4"
-    search: ClassVar = {"lr": (1e-3, 10.0)}
+    hypers: ClassVar = {
+        "lr": Hyper(low=0, search=log(1e-3, 10.0)),
+        "momentum": Hyper(low=0),
+        "dampening": Hyper(),
+    }
+    rates: ClassVar = {
+        "digits": 0.5,
+        "fashion-mnist": 0.1,
+        "breast-cancer": 2,
+        "rosenbrock": 0.001,
+        "beale": 0.01,
+        "ravine": 0.1,
+    }
+    variants: ClassVar = {
+        "momentum": Variant(
+            {"momentum": 0.9},
+            search={"momentum": complement(0.0, 0.99)},
+            rates={
+                "digits": 0.05,
+                "fashion-mnist": 0.01,
+                "breast-cancer": 0.2,
+                "rosenbrock": 0.001,
+                "beale": 0.002,
+                "ravine": 0.02,
+            },
+            becomes=("sgd",),
+            timed=True,
+        ),
+        "nesterov": Variant(
+            {"momentum": 0.9, "nesterov": True},
+            search={"momentum": complement(0.0, 0.99)},
+            rates={
+                "digits": 0.05,
+                "fashion-mnist": 0.02,
+                "breast-cancer": 0.2,
+                "rosenbrock": 0.001,
+                "beale": 0.002,
+                "ravine": 0.02,
+            },
+            becomes=("sgd",),
+        ),
+    }
     not_in_torch: ClassVar = {"step": 1.0}
 
     def __init__(
@@ -61,9 +106,21 @@ class SGD(Optimizer):
         foreach: bool | None = None,
         differentiable: bool = False,
         fused: bool | None = None,
-        **shared: Unpack[Shared],
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(**options(locals()))
+        super().__init__(
+            params,
+            lr=lr,
+            momentum=momentum,
+            dampening=dampening,
+            weight_decay=weight_decay,
+            nesterov=nesterov,
+            maximize=maximize,
+            foreach=foreach,
+            differentiable=differentiable,
+            fused=fused,
+            **common,
+        )
 
     @staticmethod
     def formula(weight_decay: float, momentum: float, dampening: float, nesterov: bool) -> Pieces:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from ravine.optim._shared import parameters_of
+from ravine.optim._common import parameters_of
 
 Factory = Callable[..., Any]
 """A class of optimizers, or a function from the parameters (and options) to an optimizer."""

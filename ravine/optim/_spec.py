@@ -22,7 +22,6 @@ from ravine.errors import OptionError, RavineError, nearest
 from ravine.optim import _optimizer_file as files
 from ravine.optim import _registry as registry
 from ravine.optim._options_text import parse_options
-from ravine.optim._rates import default_rate
 from ravine.optim._signature import BETAS, Factory, defaults, option_names, option_parameters, takes
 
 DEFAULTS = ("momentum", "sgd", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw")
@@ -134,7 +133,8 @@ class OptimizerSpec:
                 raise OptionError(f"{self.label}: {self.name} has no learning rate, but one was given for all.")
             return self
         if lr is None and task is not None and not self.code:  # nobody knows a rate of a user's own rule
-            lr = default_rate(task, self.name)
+            name = self.name.removeprefix("torch-")
+            lr = registry.lookup(name).rate(task) if name in registry.names() else None
         return self if lr is None else replace(self, supplied={**self.supplied, "lr": lr})
 
     def at(self, point: Mapping[str, float]) -> OptimizerSpec:

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from ravine.formula import Piece, global_norm, maximum, minimum, norm, param_copy
+from ravine.formula import ParamCopy, Piece, global_norm, maximum, minimum, norm
+from ravine.optim._hyperparameters import Hyper
+from ravine.optim.search import log
+
+#: What the hyperparameters of these pieces may be, and those of every formula.
+HYPERS: Mapping[str, Hyper] = {
+    "lr": Hyper(low=0, search=log(1e-4, 1.0)),
+    "eps": Hyper(low=0),
+    "weight_decay": Hyper(low=0),
+    "momentum": Hyper(low=0),
+    "clip_norm": Hyper(low=0, zero=False, optional=True),
+    "ema_decay": Hyper(low=0, high=1, below=True, optional=True),
+    "max_norm": Hyper(low=0),
+    "max_value": Hyper(low=0),
+    "clip_factor": Hyper(low=0),
+    "least_norm": Hyper(low=0),
+}
 
 # A piece computes with symbols while it is traced, and with numbers or tensors when it is called by hand.
 Value = Any
@@ -80,8 +97,7 @@ def subtract(param: Value, *, update: Value) -> Value:
     return param - update
 
 
-#: The state that holds the average of a parameter.
-AVERAGE = "param_avg"
+_AVERAGE = ParamCopy(wide=True, average=True)
 
 
 @cache
@@ -95,7 +111,7 @@ def ema(decay: float | None = None) -> Piece:
         decay: the default of the hyperparameter ``ema_decay``.
     """
 
-    def average(param_avg: Value = param_copy, *, param: Value, ema_decay: Value = decay) -> Value:
+    def average(param_avg: Value = _AVERAGE, *, param: Value, ema_decay: Value = decay) -> Value:
         return ema_decay * param_avg + (1 - ema_decay) * param
 
     return Piece(average)

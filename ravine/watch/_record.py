@@ -6,18 +6,22 @@ is done by torch where the figures are, so that nothing waits for a device befor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ravine.backends import WATCHED
+from ravine.backends import STATISTICS, statistic
 from ravine.watch._history import History
 
 ROWS = 256
-_SQUARES, _TOPS, _NONFINITE, _STEPS = slice(0, 3), slice(3, 6), 6, 7
+_OF = ("grad", "param", "update")
+_SQUARES = statistic(*(f"{of}_square" for of in _OF))
+_TOPS = statistic(*(f"{of}_max" for of in _OF))
+_NONFINITE, _STEPS = statistic("nonfinite", "steps")
+assert [*_SQUARES, *_TOPS] == list(range(2 * len(_OF))), "slices are quicker than lists of rows"
 _NEVER = torch.iinfo(torch.int64).max
 
 #: Makes figures of whole tensors of those of this process's parts.
@@ -37,41 +41,67 @@ class Record:
     def __init__(self) -> None:
         self.steps, self.every = 0, 1
         self.skipped = self.overflowed = 0
-        self.last: Tensor | None = None  # the figures of the last step, shape (len(WATCHED), parameters)
+        self.last: Tensor | None = None  # the figures of the last step, shape (len(STATISTICS), parameters)
         self._tables: dict[str, Tensor] = {}
 
     def _make(self, width: int, like: Tensor) -> None:
         """Tables for so many parameters; what there is stays."""
         old, self._tables = self._tables, {}
-        for name, columns in {"sums": 8, "tops": 3}.items():
+        # Sums of squares, how many steps they are of, and the two counts.
+        for name, columns in {"sums": 2 * len(_OF) + 2, "tops": len(_OF)}.items():
             self._tables[name] = torch.zeros(ROWS, columns, width, dtype=like.dtype, device=like.device)
         self._tables["first"] = torch.full((width,), _NEVER, dtype=torch.int64, device=like.device)
         for name, table in old.items():
             self._tables[name][..., : table.shape[-1]] = table.to(like.device)
 
     def add(self, figures: Tensor) -> None:
-        """Take the figures of some steps, shape (steps, len(WATCHED), parameters)."""
+        """Take the figures of some steps, shape (steps, len(STATISTICS), parameters)."""
         if not len(figures):
             return
         if not self._tables or self._tables["first"].shape[0] < figures.shape[2]:
             self._make(figures.shape[2], figures)
         figures = figures.to(self._tables["sums"])
         self.last = figures[-1].clone()
+        if figures.device.type == "cpu" and _plain(figures.numpy()):
+            for begin, end in self._spans(len(figures)):
+                self._put_plain(figures.numpy()[begin:end])
+            return
         self._note_first(figures)
         stepped = figures[:, _STEPS]
         squares = figures[:, _SQUARES]
         counted = squares.isfinite() & (stepped > 0)[:, None]
-        parts = [torch.where(counted, squares, 0.0), counted.to(squares.dtype), figures[:, _NONFINITE:]]
+        counts = figures[:, [_NONFINITE, _STEPS]]
+        parts = [torch.where(counted, squares, 0.0), counted.to(squares.dtype), counts]
         sums, tops = torch.cat(parts, 1), figures[:, _TOPS]
-        # In parts that end where rows do: the sums are then the same however the steps came in.
-        while len(sums):
+        for begin, end in self._spans(len(figures)):
+            self._put(sums[begin:end], tops[begin:end])
+
+    def _spans(self, steps: int) -> Iterator[tuple[int, int]]:
+        """Parts of so many steps that end where rows do: sums are then the same however the steps came in."""
+        begin = 0
+        while begin < steps:
             if self.steps == ROWS * self.every:
                 self._join_neighbours()
-            begun = self.steps % self.every
-            whole = max(1, min(len(sums), ROWS * self.every - self.steps) // self.every)
-            n = min(len(sums), self.every - begun) if begun or len(sums) < self.every else whole * self.every
-            self._put(sums[:n], tops[:n])
-            sums, tops = sums[n:], tops[n:]
+            left, begun = steps - begin, self.steps % self.every
+            whole = max(1, min(left, ROWS * self.every - self.steps) // self.every)
+            n = min(left, self.every - begun) if begun or left < self.every else whole * self.every
+            yield begin, begin + n
+            begin += n
+
+    def _put_plain(self, figures: np.ndarray) -> None:
+        """``_put`` on the host for steps of which all sums count: one pass over what a cache holds."""
+        row, n = self.steps // self.every, len(figures)
+        squares, tops = figures[:, : len(_OF)], figures[:, len(_OF) : 2 * len(_OF)]
+        rows = max(1, n // self.every)
+        sums, highest = self._tables["sums"].numpy()[row : row + rows], self._tables["tops"].numpy()[row : row + rows]
+        for k in range(rows):
+            part = slice(k * n // rows, (k + 1) * n // rows)
+            # NumPy adds along the first axis one after the other.
+            np.add.reduce(np.concatenate([sums[k : k + 1, : len(_OF)], squares[part]]), axis=0, out=sums[k, : len(_OF)])
+            sums[k, len(_OF) : 2 * len(_OF)] += n // rows
+            sums[k, -1] += n // rows
+            np.maximum(highest[k], tops[part].max(0), out=highest[k])
+        self.steps += n
 
     def _put(self, sums: Tensor, tops: Tensor) -> None:
         """Steps that are part of one row, or that are some whole rows."""
@@ -109,8 +139,9 @@ class Record:
             return History.empty(names, sizes)
         tables = {name: table[:rows] for name, table in self._tables.items()}
         sums = tables["sums"]
-        squares = sums[:, :3] / sums[:, 3:6]  # NaN where no step has one
-        whole = torch.cat([squares, tables["tops"], sums[:, 6:]], 1)
+        squares, counted, counts = sums.split([len(_OF), len(_OF), 2], 1)
+        # In the order of STATISTICS; NaN where no step has a sum.
+        whole = torch.cat([squares / counted, tables["tops"], counts], 1)
         figures = self._wide(join(whole), len(names))
         first = np.arange(rows, dtype=np.int64) * self.every + 1
         last = np.minimum(first + self.every - 1, self.steps)
@@ -156,11 +187,18 @@ class Record:
         self._tables = {name: table.clone() for name, table in state["tables"].items()}
 
 
+def _plain(figures: np.ndarray) -> bool:
+    """Whether every parameter was stepped every time, and every sum is finite."""
+    if figures[:, _NONFINITE].any() or not figures[:, _STEPS].all():
+        return False
+    return bool(np.isfinite(figures[:, : len(_OF)]).all())
+
+
 def columns(figures: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The arrays of a History, of figures of shape (rows, len(WATCHED), parameters)."""
-    assert figures.shape[1] == len(WATCHED)
+    """The arrays of a History, of figures of shape (rows, len(STATISTICS), parameters)."""
+    assert figures.shape[1] == len(STATISTICS)
     stepped = figures[:, _STEPS] > 0
-    norms = [np.sqrt(np.where(stepped, figures[:, i], np.nan)) for i in range(3)]
-    tops = [np.where(stepped, figures[:, i], np.nan) for i in range(3, 6)]
+    norms = [np.sqrt(np.where(stepped, figures[:, i], np.nan)) for i in _SQUARES]
+    tops = [np.where(stepped, figures[:, i], np.nan) for i in _TOPS]
     counts = [figures[:, i].astype(np.int64) for i in (_NONFINITE, _STEPS)]
     return (*norms, *tops, *counts)

@@ -50,10 +50,12 @@ class Watch:
 
     @property
     def skipped(self) -> int:
+        self._bring()
         return self._record.skipped
 
     @property
     def overflowed(self) -> int:
+        self._bring()
         return self._record.overflowed
 
     @property

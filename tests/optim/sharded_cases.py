@@ -47,7 +47,9 @@ def named(name: str, params: Any) -> Optimizer:
 
 #: Every optimizer that has a name, the options that make other formulas of it, and formulas of whole-tensor numbers.
 CASES: dict[str, Callable[[Any], Optimizer]] = {
-    **{name: functools.partial(named, name) for name in registry.names()},
+    **{name: functools.partial(named, name) for name in registry.names() if name != "rmsprop-centered"},
+    # In single precision the gradients of two processes differ in digits that a small variance makes large.
+    "rmsprop-centered float64": functools.partial(named, "rmsprop-centered"),
     "rmsprop centered": lambda params: RMSprop(params, centered=True, momentum=0.5),
     "rmsprop momentum": lambda params: RMSprop(params, momentum=0.9, weight_decay=0.1),
     "amsgrad": lambda params: Adam(params, lr=0.01, amsgrad=True),

@@ -465,13 +465,18 @@ def test_a_norm_is_of_each_tensor_alone(fused, count):
 
 @PATHS
 def test_groups_with_other_formulas_do_not_mix_their_norms(fused):
-    def recipe(clipped):
-        return [*([clip] if clipped else []), scale_by_all, descend]
+    class Mixed(Optimizer):
+        def __init__(self, params, lr, most, clipped, fused):
+            super().__init__(params, lr=lr, most=most, clipped=clipped, fused=fused)
+
+        @staticmethod
+        def formula(clipped):
+            return [*([clip] if clipped else []), scale_by_all, descend]
 
     p, q = Parameter(torch.full((3,), 2.0)), Parameter(torch.full((4,), 3.0))
     whole = math.sqrt(3 * 4 + 4 * 9)
     groups = [{"params": [p], "clipped": True}, {"params": [q], "clipped": False}]
-    optimizer = Optimizer(groups, recipe, lr=1.0, most=1e9, clipped=True, fused=fused)
+    optimizer = Mixed(groups, lr=1.0, most=1e9, clipped=True, fused=fused)
     p.grad, q.grad = torch.ones(3), torch.ones(4)
     optimizer.step()
     assert torch.allclose(p.detach(), torch.full((3,), 2.0 - whole))

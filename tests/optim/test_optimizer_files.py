@@ -114,7 +114,7 @@ def test_the_shared_options_belong_to_pieces_too(load):
     optimizer = cls([torch.nn.Parameter(torch.ones(2))], lr=0.1, momentum=0.5, clip_norm=1.0)
     assert isinstance(optimizer, Optimizer)
     assert optimizer.param_groups[0]["clip_norm"] == 1.0
-    with pytest.raises(TypeError, match="no option 'momentun'. Did you mean 'momentum'"):
+    with pytest.raises(OptionError, match="no piece reads the hyperparameter 'momentun'. Did you mean 'momentum'"):
         cls([torch.nn.Parameter(torch.ones(2))], lr=0.1, momentun=0.5)
 
 

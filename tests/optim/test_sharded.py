@@ -157,9 +157,10 @@ def test_gradients_that_are_parts_of_a_sum_are_added(two):
 
 
 def test_states_are_made_without_a_step_in_one_process():
-    """torch.distributed.checkpoint steps a new optimizer, with lr and gradients 0; torch.optim counts that."""
+    """torch.distributed.checkpoint steps an optimizer without states, with lr and gradients 0, and that counts."""
     made = model()
     optimizer = RMSprop(made.parameters(), square_avg_start=1.0, weight_decay=0.1)
+    optimizer.init_state()
     get_optimizer_state_dict(made, optimizer)
     for p, q in zip(made.parameters(), model().parameters(), strict=True):
         assert torch.equal(p, q)
@@ -167,17 +168,15 @@ def test_states_are_made_without_a_step_in_one_process():
         assert torch.equal(optimizer.state[p]["square_avg"], torch.ones_like(p))
 
 
-@pytest.mark.parametrize(
-    ("lr", "grad", "steps"), [(0.0, 0.0, 0), (torch.tensor(0.0), 0.0, 0), (0.1, 0.0, 1), (0.0, 1.0, 1)]
-)
-def test_only_a_first_step_of_nothing_does_not_count(lr, grad, steps):
+@pytest.mark.parametrize("cls", [Adam, torch.optim.Adam])
+@pytest.mark.parametrize(("lr", "grad"), [(0.0, 0.0), (torch.tensor(0.0), 0.0), (0.1, 0.0), (0.0, 1.0)])
+def test_every_step_counts_as_in_torch(cls, lr, grad):
     p = torch.zeros(2, requires_grad=True)
-    optimizer = Adam([p], lr=lr)
+    optimizer = cls([p], lr=lr)
     p.grad = torch.tensor([0.0, grad])
-    optimizer.step()
-    assert float(optimizer.state[p]["step"]) == steps
-    optimizer.step()
-    assert float(optimizer.state[p]["step"]) == steps + 1
+    for step in (1, 2):
+        optimizer.step()
+        assert float(optimizer.state[p]["step"]) == step
 
 
 def test_a_checkpoint_of_other_options_is_an_error(folder):

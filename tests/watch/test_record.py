@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from ravine.backends import WATCHED
+from ravine.backends import STATISTICS, statistic
 from ravine.watch._history import FIGURES, History
 from ravine.watch._record import ROWS, Record
 
 
 def figures_of(steps, width=3, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    figures = torch.rand(steps, len(WATCHED), width, generator=generator, dtype=torch.float64)
-    figures[:, WATCHED.index("nonfinite")] = 0.0
-    figures[:, WATCHED.index("steps")] = 1.0
+    figures = torch.rand(steps, len(STATISTICS), width, generator=generator, dtype=torch.float64)
+    figures[:, statistic("nonfinite")] = 0.0
+    figures[:, statistic("steps")] = 1.0
     return figures
 
 

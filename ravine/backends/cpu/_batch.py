@@ -7,21 +7,22 @@ to addresses, not to tensors.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ravine.backends import WATCHED, States
+from ravine._compat.torch import is_zero_tensor
+from ravine.backends import STATISTICS, Numbers, States, statistic
 from ravine.backends.cpu._compiler import compile_kernel, has_float16
-from ravine.backends.cpu._kernel import CHUNK, FIGURES, TASK, kernel_source, supported
+from ravine.backends.cpu._gather import gather_loop
+from ravine.backends.cpu._kernel import CHUNK, CHUNK_STATISTICS, Launch, kernel_source, supported
 from ravine.formula import Program
 
-_WATCH = TASK.index("watch")
 _GRAD = 1  # the row of the gradients in the table of addresses
-_address, _numel, _contiguous = Tensor.data_ptr, Tensor.numel, Tensor.is_contiguous
+_MAXIMA = statistic(reduce="max")
 
 
 def _dense(tensor: Tensor) -> bool:
@@ -62,8 +63,10 @@ class Fused:
     """A batch that runs on a kernel; see ``ravine.backends.Batch``.
 
     All tensors have what ``why_not`` asks for, all of one buffer the same dtype, and the states of a parameter
-    its strides. The figures of ``slots`` steps are kept; of none, the kernel does not make them.
+    its strides. The statistics of ``slots`` steps are kept; of none, the kernel does not make them.
     """
+
+    on_device: torch.device | None = None
 
     def __init__(
         self,
@@ -76,16 +79,10 @@ class Fused:
         self.program, self.params, self.states = program, list(params), list(states)
         self.active: np.ndarray | None = None
         names = list(program.states)
-        self._layouts = [(p.shape, p.stride(), p.dtype) for p in params]
+        self._layouts = [(p.data_ptr(), p.shape, p.stride(), p.dtype) for p in params]
         # A lazily negated real tensor is the imaginary part of a conjugate; with one element it counts as contiguous.
-        self._single = [i for i, p in enumerate(params) if p.numel() == 1]
-        self._empty = sum(p.numel() == 0 for p in params)
-        # torch lets no gradient of another dtype be set, unless a parameter says that it may be.
-        own = all(getattr(p, "grad_dtype", p.dtype) == p.dtype == grad_dtype for p in params)
-        self._simple = own and all(p.is_contiguous() and not p.is_complex() for p in params)
+        self._single = [p for p in params if p.numel() == 1]
         self._grad_dtype = grad_dtype
-        self._param_addresses = [p.data_ptr() for p in params]
-        self._numels = [p.numel() for p in params]
         self._grads: list[Tensor | None] = []
 
         dtypes = {
@@ -100,35 +97,37 @@ class Fused:
         sizes = [p.numel() * (2 if p.is_complex() else 1) for p in params]
         self.elements = sum(sizes)
         cuts = [(i, o, min(CHUNK, n - o)) for i, n in enumerate(sizes) for o in range(0, n, CHUNK)]
+        self._chunks = len(cuts)
         self._tensor_of, self._start, self._count = np.array(cuts, dtype=np.int64).reshape(-1, 3).T.copy()
         self._addresses = np.zeros((len(program.buffers), len(params)), dtype=np.int64)
-        self._addresses[0] = self._param_addresses
+        self._addresses[0] = [p.data_ptr() for p in params]
         for row, name in enumerate(names, start=2):
             self._addresses[row] = [s[name].data_ptr() for s in states]
+        self._look = gather_loop(params, self._addresses, grad_dtype)
         rows = max((len(p.numbers) for p in program.passes), default=0)
         self._one = np.zeros((max(1, rows), 1))  # numbers that all tensors share
         self._flat = self._one[:, 0]
         self._many = np.zeros((max(1, rows), len(params)))  # numbers of each tensor
         self._used: np.ndarray | None = None
-        self._sums = np.zeros((max((len(p.names) for p in program.passes), default=1), len(cuts)))
-        self._figures = np.zeros((max(1, slots), FIGURES, len(cuts)))  # of chunks, which are summed when asked for
-        self._were_active: list[np.ndarray | None] = [None] * len(self._figures)
-        self._first_slot, self._slot_size = self._figures.ctypes.data, self._figures[0].nbytes
+        self._sums = np.zeros((max(len(p.reductions) for p in program.passes) or 1, len(cuts)))
+        # Of chunks, which are joined when asked for.
+        self._statistics = np.zeros((max(1, slots), len(CHUNK_STATISTICS), len(cuts)))
+        self._were_active: list[np.ndarray | None] = [None] * len(self._statistics)
+        self._first_slot, self._slot_size = self._statistics.ctypes.data, self._statistics[0].nbytes
         self._full = [i for i, n in enumerate(sizes) if n]
         self._first_chunk = np.flatnonzero(self._start == 0)  # of each of these
-        self._table = np.zeros(len(TASK), dtype=np.int64)
-        self._table[:3] = 0, len(cuts), len(params)
-        for entry, array in (
-            ("tensor_of", self._tensor_of),
-            ("start", self._start),
-            ("count", self._count),
-            ("address", self._addresses),
-            ("sums", self._sums),
-            ("watch", self._figures),
-        ):
-            self._table[TASK.index(entry)] = array.ctypes.data
+        self._launch = Launch(
+            chunks=len(cuts),
+            tensors=len(params),
+            tensor_of=self._tensor_of.ctypes.data,
+            start=self._start.ctypes.data,
+            count=self._count.ctypes.data,
+            address=self._addresses.ctypes.data,
+            sums=self._sums.ctypes.data,
+            watch=self._first_slot,
+        )
         self._use(self._one)
-        self._task = self._table.ctypes.data
+        self._task = ctypes.addressof(self._launch)
 
     def bytes_moved(self) -> int:
         """Bytes that one step reads and writes if every parameter has a gradient."""
@@ -137,28 +136,16 @@ class Fused:
     # --- gathering --------------------------------------------------------------------------------------------
 
     def gather(self) -> bool:
-        if list(map(_address, self.params)) != self._param_addresses or list(map(_numel, self.params)) != self._numels:
-            return False
-        grads = [p.grad for p in self.params]
-        if self._simple:
-            try:
-                addresses = list(map(_address, grads))  # type: ignore[arg-type]
-                if (
-                    list(map(_numel, grads)) == self._numels  # type: ignore[arg-type]
-                    and all(map(_contiguous, grads))  # type: ignore[arg-type]
-                    and not (self._single and any(grads[i].is_neg() for i in self._single))  # type: ignore[union-attr]
-                    and addresses.count(0) == self._empty  # torch has tensors of zeros without memory
-                ):
-                    self._addresses[_GRAD] = addresses
-                    self._grads, self.active = grads, None
-                    return True
-            except (TypeError, RuntimeError, NotImplementedError):
-                pass  # a gradient is None, sparse or of another kind: look at each
-        return self._gather_each(grads)
+        if self._look is not None:
+            missing = self._look()
+            if missing >= 0 and not any(p.grad is not None and p.grad.is_neg() for p in self._single):
+                self.active = self._look.present() if missing else None
+                return True
+        return self._gather_each([p.grad for p in self.params])
 
     def _gather_each(self, grads: list[Tensor | None]) -> bool:
-        """The careful way: any gradient may be missing, strided otherwise, or lazily conjugated."""
-        if [(p.shape, p.stride(), p.dtype) for p in self.params] != self._layouts:
+        """In Python: any gradient may be missing, strided otherwise, or lazily conjugated."""
+        if [(p.data_ptr(), p.shape, p.stride(), p.dtype) for p in self.params] != self._layouts:
             return False
         active = np.ones(len(grads), dtype=bool)
         for i, (p, g) in enumerate(zip(self.params, grads, strict=True)):
@@ -173,7 +160,7 @@ class Fused:
                 or type(g) is not Tensor
             ):
                 return False
-            if g._is_zerotensor() or g.is_conj() or g.is_neg() or (g.stride() != p.stride() and g.numel() > 1):
+            if is_zero_tensor(g) or g.is_conj() or g.is_neg() or (g.stride() != p.stride() and g.numel() > 1):
                 # preserve_format gives the parameter's strides, in the gradient's dtype
                 grads[i] = g = torch.empty_like(p, dtype=g.dtype, requires_grad=False).copy_(g.detach())
             self._addresses[_GRAD, i] = g.data_ptr()
@@ -184,11 +171,10 @@ class Fused:
 
     def _use(self, numbers: np.ndarray) -> None:
         if self._used is not numbers:
-            self._table[TASK.index("rows")] = numbers.shape[1]
-            self._table[TASK.index("numbers")] = numbers.ctypes.data
+            self._launch.rows, self._launch.numbers = numbers.shape[1], numbers.ctypes.data
             self._used = numbers
 
-    def _run(self, index: int, numbers: tuple[Any, ...] | None) -> None:
+    def _run(self, index: int, numbers: Numbers | None) -> None:
         if numbers:
             try:
                 self._flat[: len(numbers)] = numbers
@@ -197,14 +183,14 @@ class Fused:
                 for row, values in enumerate(numbers):
                     self._many[row] = values
                 self._use(self._many)
-        self._table[0] = 0
-        self._kernels[index](self._task, self.elements, len(self._count))
+        self._launch.next_chunk = 0
+        self._kernels[index](self._task, self.elements, self._chunks)
 
-    def reduce(self, index: int, numbers: tuple[Any, ...]) -> np.ndarray:
+    def reduce(self, index: int, numbers: Numbers) -> np.ndarray:
         if self.active is not None:
             self._sums.fill(0.0)  # chunks of tensors without a gradient are not visited
         self._run(index, numbers)
-        rows = len(self.program.passes[index].names)
+        rows = len(self.program.passes[index].reductions)
         result = np.zeros((rows, len(self.params)))
         if self._full:
             sums: np.ndarray = np.add.reduceat(self._sums[:rows], self._first_chunk, axis=1)
@@ -213,24 +199,26 @@ class Fused:
             result[:, self._full] = sums
         return result
 
-    def watched(self, slots: int) -> Tensor:
-        figures = np.zeros((slots, len(WATCHED), len(self.params)))
-        if len(self._first_chunk) == len(self._count):  # a chunk each
-            figures[:, :FIGURES, self._full] = self._figures[:slots]
+    def statistics(self, slots: int) -> Tensor:
+        result = np.zeros((slots, len(STATISTICS), len(self.params)))
+        kept = len(CHUNK_STATISTICS)
+        if self._chunks == len(self.params) == len(self._full):  # a chunk each
+            result[:, :kept] = self._statistics[:slots]
         else:
-            # Chunks first: joining is then done for all slots and figures at once.
-            chunks = np.ascontiguousarray(self._figures[:slots].transpose(2, 1, 0))
-            sums = np.add.reduceat(chunks, self._first_chunk, axis=0)
-            sums[:, 3:6] = np.maximum.reduceat(chunks[:, 3:6], self._first_chunk, axis=0)
-            figures[:, :FIGURES, self._full] = sums.transpose(2, 1, 0)
-        figures[:, FIGURES] = 1.0
+            # Chunks first: joining is then done for all slots and statistics at once.
+            chunks = np.ascontiguousarray(self._statistics[:slots].transpose(2, 1, 0))
+            joined = np.add.reduceat(chunks, self._first_chunk, axis=0)
+            joined[:, _MAXIMA] = np.maximum.reduceat(chunks[:, _MAXIMA], self._first_chunk, axis=0)
+            result[:, :kept, self._full] = joined.transpose(2, 1, 0)
+        result[:, statistic("steps")] = 1.0
         for slot, active in enumerate(self._were_active[:slots]):
             if active is not None:  # the chunks of others are of an older step
-                figures[slot][:, ~active] = 0.0
-        return torch.from_numpy(figures)
+                result[slot][:, ~active] = 0.0
+        return torch.from_numpy(result)
 
-    def write(self, numbers: tuple[Any, ...] | None, slot: int = 0) -> None:
-        self._table[_WATCH] = self._first_slot + slot * self._slot_size
+    def write(self, numbers: Numbers | None, slot: int = 0, skip: Tensor | None = None) -> None:
+        assert skip is None, "on the host a step that is skipped is not written"
+        self._launch.watch = self._first_slot + slot * self._slot_size
         self._were_active[slot] = self.active
         self._run(len(self._kernels) - 1, numbers)
         written = (
@@ -239,3 +227,5 @@ class Fused:
         # What autograd saved of these tensors is no longer true; this lets it say so in backward.
         torch.autograd.graph.increment_version(written)
         self._grads = []
+        if self._look is not None:
+            self._look.release()

@@ -158,3 +158,34 @@ def sign(x):  # type: ignore[no-untyped-def]
 @numba.njit(error_model="numpy")
 def logical_not(a):  # type: ignore[no-untyped-def]
     return not a
+
+
+def _call(result: Any, *arguments: Any) -> Any:
+    """A function of the kernel language that calls a C function by its address."""
+
+    def called(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kinds = [context.get_value_type(a) for a in arguments]
+        returned = ir.VoidType() if result is types.none else context.get_value_type(result)
+        function = builder.inttoptr(args[0], ir.FunctionType(returned, kinds).as_pointer())
+        value = builder.call(function, args[1:])
+        return context.get_dummy_value() if result is types.none else value
+
+    signature = result(types.int64, *arguments)
+    if len(arguments) == 1:
+
+        @intrinsic
+        def call_one(context: Any, function: Any, a: Any) -> Any:
+            return signature, called
+
+        return call_one
+
+    @intrinsic
+    def call_two(context: Any, function: Any, a: Any, b: Any) -> Any:
+        return signature, called
+
+    return call_two
+
+
+call_void = _call(types.none, types.int64)
+call_int = _call(types.int32, types.int64, types.int64)
+call_object = _call(types.int64, types.int64, types.int64)

@@ -1,38 +1,55 @@
 """Prints a pass of a program as a kernel: Python text that numba compiles to one loop over memory.
 
 A kernel is called once for all tensors of a batch, by every thread. Each call takes chunks of 16,384 elements
-from a shared counter until there are none left. What it works on stands in a table of 64-bit integers whose
-address is its only argument; ``TASK`` names the entries.
+from a shared counter until there are none left. What it works on stands in a ``Launch``, whose address is its only
+argument.
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping
 
 import torch
 
-from ravine.backends import compute_dtype
+from ravine.backends import STATISTICS, compute_dtype
 from ravine.formula import Program
 from ravine.formula._printer import RESERVED, Statements, signature_name
 
 #: Elements in a chunk: 64 KiB of float32, so that a few buffers of it fit in a core's cache.
 CHUNK = 16384
-#: The entries of the table that a kernel is given. ``next_chunk`` is shared by the threads; the rest is read only.
-TASK = (
-    "next_chunk",
-    "chunks",
-    "tensors",
-    "rows",
-    "tensor_of",
-    "start",
-    "count",
-    "address",
-    "numbers",
-    "sums",
-    "watch",
-)
-#: Of WATCHED, what a kernel gives for each chunk; whether a tensor was stepped is known without it.
-FIGURES = 7
+#: The statistics that a kernel gives for each chunk; whether a tensor was stepped is known without it.
+CHUNK_STATISTICS = STATISTICS[:-1]
+
+
+class Launch(ctypes.Structure):
+    """What a kernel works on: one 64-bit integer for each field. ``next_chunk`` is shared by the threads."""
+
+    _fields_ = (
+        ("next_chunk", ctypes.c_int64),
+        ("chunks", ctypes.c_int64),
+        ("tensors", ctypes.c_int64),
+        ("rows", ctypes.c_int64),  # of numbers: 1, or one for each tensor
+        ("tensor_of", ctypes.c_int64),
+        ("start", ctypes.c_int64),
+        ("count", ctypes.c_int64),
+        ("address", ctypes.c_int64),
+        ("numbers", ctypes.c_int64),
+        ("sums", ctypes.c_int64),
+        ("watch", ctypes.c_int64),
+    )
+
+
+#: The fields that are addresses: the type of what lies there, and its shape.
+_ARRAYS = {
+    "tensor_of": ("int64", "chunks"),
+    "start": ("int64", "chunks"),
+    "count": ("int64", "chunks"),
+    "address": ("int64", "({buffers}, tensors)"),
+    "numbers": ("float64", "({numbers}, rows)"),
+    "sums": ("float64", "({sums}, chunks)"),
+    "watch": ("float64", "({statistics}, chunks)"),
+}
 
 #: Below this the squares of float32 begin to lose digits.
 _TINY = 1e-15
@@ -45,15 +62,8 @@ _STORE = {torch.bfloat16: "to_bfloat16({})", torch.float16: "to_float16({})"}
 
 _HEAD = """\
 def kernel(task):
-    table = carray(at_int64(task), {size})
-    chunks, tensors, rows = table[1], table[2], table[3]
-    tensor_of = carray(at_int64(table[4]), chunks)
-    start = carray(at_int64(table[5]), chunks)
-    count = carray(at_int64(table[6]), chunks)
-    address = carray(at_int64(table[7]), ({buffers}, tensors))
-    numbers = carray(at_float64(table[8]), ({numbers}, rows))
-    sums = carray(at_float64(table[9]), ({sums}, chunks))
-    watch = carray(at_float64(table[10]), ({figures}, chunks))
+    launch = carray(at_int64(task), {size})
+{fields}
     while True:
         chunk = take_next(task)
         if chunk >= chunks:
@@ -63,6 +73,18 @@ def kernel(task):
             continue
         row = tensor if rows > 1 else 0
         first, n = start[chunk], count[chunk]"""
+
+
+def _head(**sizes: int) -> str:
+    """The first lines of a kernel: the fields of ``Launch`` under their names, and the next chunk."""
+    lines = []
+    for i, (name, *_) in enumerate(Launch._fields_):
+        if name in _ARRAYS:
+            kind, shape = _ARRAYS[name]
+            lines.append(f"    {name} = carray(at_{kind}(launch[{i}]), {shape.format(**sizes)})")
+        elif name != "next_chunk":
+            lines.append(f"    {name} = launch[{i}]")
+    return _HEAD.format(size=len(Launch._fields_), fields="\n".join(lines))
 
 
 def supported(dtype: torch.dtype) -> bool:
@@ -76,10 +98,10 @@ def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype
     With ``watch`` the pass that writes also gives the figures of each chunk.
     """
     p = program.passes[index]
-    watch = watch and p.writes and "param" in p.names
+    watch = watch and "param" in p.writes
     real = "float64" if compute_dtype(list(dtypes.values())) is torch.float64 else "float32"
     reads = [*p.reads, *(b for b in ("param", "grad") if watch and b not in p.reads)]
-    used = [b for b in program.buffers if b in reads or (p.writes and b in p.names)]
+    used = [b for b in program.buffers if b in reads or b in p.writes]
     lines = []
     for i, (symbol, name) in enumerate(zip(p.numbers, p.number_names, strict=True)):
         text = f"numbers[{i}, row]"
@@ -90,36 +112,35 @@ def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype
         lines.append(f"{code[b]}_ = carray({at}, n)")
     taken = [*RESERVED, *(f"{code[b]}_" for b in used)]
     # Constants have the type that the loop computes in, so that nothing is widened.
-    results = [f"new_{code[b]}" for b in p.names] if p.writes else [f"x{i}" for i in range(len(p.names))]
+    results = [f"new_{code[b]}" for b in p.writes] or [f"x{i}" for i in range(len(p.reductions))]
     body = Statements(p.results, p.leaves(), taken, results, constant=lambda value: f"{real}({_literal(value)})")
     load = {b: _LOAD.get(dtypes[b], "{}").format(f"{code[b]}_[i]") for b in reads}
     loop = [f"{code[b]} = {load[b]}" for b in reads]
     loop += body.lines
     after: list[str] = []
     if p.writes:
-        for name, value in zip(p.names, body.results, strict=True):
+        for name, value in zip(p.writes, body.results, strict=True):
             loop.append(f"{code[name]}_[i] = {_STORE.get(dtypes[name], '{}').format(f'{real}({value})')}")
         if watch:
-            value = body.results[p.names.index("param")]
+            value = body.results[p.writes.index("param")]
             if dtypes["param"] in _STORE:  # what the tensor holds afterwards, not what was to be stored
                 value = _LOAD[dtypes["param"]].format(_STORE[dtypes["param"]].format(f"{real}({value})"))
             before, inside, after = _watching(real, f"{real}({value}) - param", load["grad"])
             lines += before
             loop += inside
     else:
-        lines += [f"total{i} = {real}(0)" for i in range(len(p.names))]
+        lines += [f"total{i} = {real}(0)" for i in range(len(p.reductions))]
         loop += [f"total{i} += {value} * {value}" for i, value in enumerate(body.results)]
-    head = _HEAD.format(
-        size=len(TASK),
+    head = _head(
         buffers=len(program.buffers),
         numbers=max(1, len(p.numbers)),
-        sums=max(1, len(p.names)),
-        figures=FIGURES,
+        sums=max(1, len(p.reductions)),
+        statistics=len(CHUNK_STATISTICS),
     )
     result = [head, *(f"        {line}" for line in lines), "        for i in range(n):"]
     result += [f"            {line}" for line in loop]
     if not p.writes:
-        after = [f"sums[{i}, chunk] = total{i}" for i in range(len(p.names))]
+        after = [f"sums[{i}, chunk] = total{i}" for i in range(len(p.reductions))]
     result += [f"        {line}" for line in after]
     return "\n".join(result) + "\n"
 
@@ -132,12 +153,16 @@ def _watching(real: str, moved: str, grad: str) -> tuple[list[str], list[str], l
     small for float32, does a loop of its own count those that are not finite and sum in double precision.
     """
     what = {"grad": f"{real}(grad)", "param": f"{real}(param)", "update": "moved"}
+    row = {s.name: i for i, s in enumerate(CHUNK_STATISTICS)}
     before, after = [], []
     inside = [f"moved = {real}({moved})"]
-    for row, (name, value) in enumerate(what.items()):
+    for name, value in what.items():
         before += [f"{name}_square = {real}(0)", f"{name}_top = magnitude({real}(0))"]
         inside += [f"{name}_square += {value} * {value}", f"{name}_top = larger({name}_top, magnitude({value}))"]
-        after += [f"watch[{row}, chunk] = {name}_square", f"watch[{row + 3}, chunk] = from_magnitude({name}_top)"]
+        after += [
+            f"watch[{row[f'{name}_square']}, chunk] = {name}_square",
+            f"watch[{row[f'{name}_max']}, chunk] = from_magnitude({name}_top)",
+        ]
     after += [
         "nonfinite = 0",
         "top = from_magnitude(grad_top)",
@@ -147,8 +172,8 @@ def _watching(real: str, moved: str, grad: str) -> tuple[list[str], list[str], l
         f"        one = float64({grad})",
         "        nonfinite += 0 if isfinite(one) else 1",
         "        wide += one * one",
-        "    watch[0, chunk] = wide",
-        "watch[6, chunk] = nonfinite",
+        f"    watch[{row['grad_square']}, chunk] = wide",
+        f"watch[{row['nonfinite']}, chunk] = nonfinite",
     ]
     return before, inside, after
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 _Kernel = ctypes.CFUNCTYPE(None, ctypes.c_int64)
+_WithGil = ctypes.PYFUNCTYPE(None, ctypes.c_int64)
 _forked = False  # in a child of fork the pool's threads do not exist: run alone
 _LARGE = 1 << 20  # elements from which it pays to wake a thread of Python's
 
@@ -63,6 +64,11 @@ class Runner:
         self._owner = owner  # the code lives as long as the object that compiled it
         self._alone = _Kernel(code)
         self._together = _openmp()
+
+    @property
+    def with_gil(self) -> Any:
+        """The code as a function that keeps the interpreter's lock, for what touches Python's objects."""
+        return _WithGil(self.code)
 
     def __call__(self, task: int, elements: int, chunks: int) -> None:
         """Run over ``chunks`` chunks of ``elements`` elements in all, on at most torch's number of threads."""

@@ -1,4 +1,4 @@
-"""The plan of one parameter group: its formula as a program, and the numbers that it uses in this step."""
+"""What one parameter group asks for in this step: its program, and the values of the hyperparameters it uses."""
 
 from __future__ import annotations
 
@@ -6,29 +6,24 @@ import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
+from torch import Tensor
 
-from ravine.backends import Batch
+from ravine import backends
 from ravine.formula import Piece, Program, trace
-from ravine.optim._hyperparameters import check
+from ravine.optim._hyperparameters import Check
 
-if TYPE_CHECKING:
-    from ravine.optim._engine.plan import Steps
-
-Pieces = tuple[Callable[..., Any] | Piece, ...]
+Pieces = Sequence[Callable[..., Any] | Piece]
 
 
 @lru_cache(maxsize=1024)
-def _program(pieces: Pieces, shape: tuple[tuple[str, int], ...], guarded: bool) -> Program:
+def _program(pieces: tuple[Any, ...], shape: tuple[tuple[str, int], ...], guarded: bool) -> Program:
     return trace(pieces, {name: (0.0,) * length if length else 0.0 for name, length in shape}, guarded)
 
 
-def program_of(
-    pieces: Sequence[Callable[..., Any] | Piece], hypers: Mapping[str, Any], guarded: bool = False
-) -> Program:
+def program_of(pieces: Pieces, hypers: Mapping[str, Any], guarded: bool = False) -> Program:
     """The program of a list of pieces; the same object for the same pieces."""
     # A flag is no number: it chooses pieces, where the list of them is made. None stands for a piece left out.
     shape = tuple(
@@ -39,81 +34,97 @@ def program_of(
     return _program(tuple(pieces), shape, guarded)
 
 
-class GroupPlan:
-    """The plan of one parameter group.
+class Snapshot(NamedTuple):
+    """A group as it was looked at. It is compared with the group as it is now.
+
+    Attributes:
+        params: its parameters.
+        raw: the values as they stand in the group, if they are plain numbers and compare as such; else None.
+        values: the values as numbers; a tensor on a device stays one.
+    """
+
+    params: tuple[Tensor, ...]
+    raw: tuple[Any, ...] | None
+    values: tuple[Any, ...]
+
+
+class GroupPlan(NamedTuple):
+    """A group's program, with the values of the hyperparameters that it uses, in the program's order."""
+
+    snapshot: Snapshot
+    program: Program
+    hypers: tuple[Any, ...]
+    fused: bool | None
+
+
+class GroupReader:
+    """Reads the parameter groups of one optimizer. It keeps nothing of them.
 
     Args:
-        group: the group.
+        keys: the options that every group has.
         pieces_of: gives the formula of a group.
-        defaults: the options that a group has.
-        extra: hyperparameters that come from elsewhere (``grad_scale``); read at every step, like the group's.
-        where: names the group for errors.
         guarded: whether gradients are looked at for NaN and infinity before anything is written.
+        check: raises OptionError for a value that an option cannot have.
     """
 
     def __init__(
-        self,
-        group: dict[str, Any],
-        pieces_of: Callable[[dict[str, Any]], Sequence[Callable[..., Any] | Piece]],
-        defaults: Mapping[str, Any],
-        extra: Mapping[str, float],
-        where: str,
-        guarded: bool = False,
+        self, keys: Sequence[str], pieces_of: Callable[[dict[str, Any]], Pieces], guarded: bool, check: Check
     ) -> None:
-        self._guarded = guarded
-        self.group = group
-        self.batches: list[tuple[Batch, Steps]] = []
-        self._pieces_of, self._defaults, self._extra, self._where = pieces_of, defaults, extra, where
-        self._keys = [k for k in defaults if k != "fused"]
-        self.fused, self.params = group["fused"], list(group["params"])
-        self._get = operator.itemgetter(*self._keys, "fused")
-        self._names = [*self._keys, *extra]
-        self._values: list[Any] = [self] * len(self._names)  # nothing has been looked at yet
-        self._pieces: Pieces = ()
-        self._read(self._now())
+        self._keys, self._pieces_of, self._guarded, self._check = list(keys), pieces_of, guarded, check
+        self._get = operator.itemgetter(*keys)
 
-    def _now(self) -> list[Any]:
-        group = self.group
-        values = [group[k] for k in self._keys]
-        # A tensor may change in place, so what is kept and compared is its number.
-        return [v if type(v) in (float, int, bool) else _plain(v) for v in values] + [*self._extra.values()]
-
-    def _read(self, values: list[Any]) -> None:
-        group = self.group
-        for name, value, before in zip(self._keys, values, self._values, strict=False):
-            if value is not before:
-                check(name, group[name], self._defaults[name], self._where)
-        self._values = values
-        # Plain numbers are compared as they stand; a tensor's value may change in place.
+    def snapshot(self, group: dict[str, Any]) -> Snapshot:
         raw = self._get(group)
-        self._raw = raw if all(isinstance(v, float | int | None) or _numbers(v) for v in raw) else None
-        known = dict(zip(self._names, values, strict=True))
-        pieces = tuple(self._pieces_of(group))
-        if pieces != self._pieces:
-            self.program, self._pieces = program_of(pieces, known, self._guarded), pieces
-            split = (name.partition("[") for name in self.program.hypers)
-            self._used = [(base, int(index[:-1]) if index else None) for base, _, index in split]
-        self.hypers = tuple(known[base] if i is None else known[base][i] for base, i in self._used)
-        self.changed = True
+        plain = all(isinstance(v, float | int | None) or _numbers(v) for v in raw)
+        return Snapshot(tuple(group["params"]), raw if plain else None, tuple(_plain(v) for v in raw))
 
-    def refresh(self) -> bool:
-        """Read the hyperparameters again; False if they now make another formula or the group has other parameters."""
-        params = self.group["params"]
-        if len(params) != len(self.params) or not all(map(operator.is_, params, self.params)):
-            return False
-        if self.group["fused"] is not self.fused:
+    def unchanged(self, group: dict[str, Any], snapshot: Snapshot) -> bool:
+        """Whether a group is what it was; the quick way, for plain numbers."""
+        params = group["params"]
+        if len(params) != len(snapshot.params) or not all(map(operator.is_, params, snapshot.params)):
             return False
         try:
-            if self._raw is not None and not self._extra and self._get(self.group) == self._raw:
-                return True
+            return snapshot.raw is not None and bool(self._get(group) == snapshot.raw)
         except (RuntimeError, ValueError):
-            pass  # a tensor of several elements stands where a number was
-        values = self._now()
-        if values == self._values:
-            return True
-        before = self.program
-        self._read(values)
-        return self.program is before
+            return False  # a tensor of several elements stands where a number was
+
+    def plan(
+        self, group: dict[str, Any], extra: Mapping[str, Any], where: str, before: GroupPlan | None = None
+    ) -> GroupPlan:
+        """The plan of a group.
+
+        Args:
+            group: the group.
+            extra: hyperparameters that come from elsewhere (``grad_scale``).
+            where: names the group for errors.
+            before: the plan so far: values that are the same objects have been checked.
+
+        Raises:
+            OptionError, FormulaError: a value or the formula is wrong.
+        """
+        now = self.snapshot(group)
+        if before and not extra and _same(now, before.snapshot):
+            return before
+        known = before.snapshot.values if before else (self,) * len(now.values)
+        for name, value, was in zip(self._keys, now.values, known, strict=True):
+            if value is not was and not isinstance(value, Tensor):
+                self._check(name, group[name], where)
+        values = {**dict(zip(self._keys, now.values, strict=True)), **extra}
+        hypers = {name: v for name, v in values.items() if name != "fused"}
+        program = program_of(self._pieces_of(group), hypers, self._guarded)
+        return GroupPlan(now, program, tuple(_value(values, name) for name in program.hypers), group["fused"])
+
+
+def _same(now: Snapshot, before: Snapshot) -> bool:
+    """Whether parameters and values are the same; a tensor on a device may have changed in place."""
+    if len(now.params) != len(before.params) or not all(map(operator.is_, now.params, before.params)):
+        return False
+    return not any(isinstance(v, Tensor) for v in now.values) and now.values == before.values
+
+
+def _value(values: Mapping[str, Any], name: str) -> Any:
+    base, _, index = name.partition("[")
+    return values[base][int(index[:-1])] if index else values[base]
 
 
 def _numbers(value: Any) -> bool:
@@ -121,11 +132,12 @@ def _numbers(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers for tensors of one element, NumPy scalars and tuples of them."""
+    """Numbers for tensors of one element, NumPy scalars and tuples of them; what is on a device stays there."""
     if isinstance(value, tuple | list):
         return tuple(_plain(v) for v in value)
-    if isinstance(value, torch.Tensor | np.generic | np.ndarray) and math.prod(value.shape) == 1:
-        return value.item()
-    if isinstance(value, torch.Tensor | np.ndarray):
-        return tuple(value.reshape(-1).tolist())  # no number, which ``check`` will say
+    if isinstance(value, Tensor) and not backends.on_host(value.device):
+        return value.detach().reshape(()) if value.numel() == 1 else value
+    if isinstance(value, Tensor | np.generic | np.ndarray):
+        # Several elements are no number, which the check will say.
+        return value.item() if math.prod(value.shape) == 1 else tuple(value.reshape(-1).tolist())
     return value

@@ -2,272 +2,302 @@
 
 Made from the optimizer's groups and states, used for as many steps as nothing moves, and made anew when something
 does: a tensor replaced, a parameter that gets its first gradient, a hyperparameter that changes the formula.
+
+If all batches are on devices, nothing of a step comes to the host: sums, numbers and step counts are tensors, and
+whether a step is skipped is a truth value there. Otherwise all of it is on the host.
 """
 
 from __future__ import annotations
 
-import operator
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from ravine.backends import WATCHED, Batch
-from ravine.backends._eager import Eager
-from ravine.backends._sharded import Sharded, joined, layout, part
-from ravine.backends.cpu import CHUNK, Fused
-from ravine.formula import GUARD
-from ravine.optim._engine.group import GroupPlan
-from ravine.optim._engine.prepare import Member, counter, member, stepped
-from ravine.optim._engine.tracked import KeptStates
+from ravine.backends import STATISTICS, Batch, Numbers, Sums, statistic
+from ravine.backends.cpu import CHUNK
+from ravine.formula import Program
+from ravine.optim._engine.batches import batches_of
+from ravine.optim._engine.group import GroupReader
+from ravine.optim._engine.prepare import member, stepped
+from ravine.optim._engine.steps import DeviceSteps, HostSteps, Steps
+from ravine.optim._engine.version import TrackedState, TrackedStates, Version
 
-#: Steps whose figures are kept as the kernel gave them, and how many numbers that may be before they are fewer steps.
-_SLOTS, _FEWEST_SLOTS, _NUMBERS_KEPT = 1024, 8, 1 << 18
+#: Steps whose statistics are kept as the kernel gave them: so many numbers that they stay in a cache.
+_SLOTS, _FEWEST_SLOTS, _NUMBERS_KEPT = 64, 8, 1 << 18
 
 
-class Steps:
-    """The numbers of steps of a batch's parameters: ``state[p]['step']`` are views of one tensor."""
+class _Entry(NamedTuple):
+    """A batch, the index of its group, and the step counts of its parameters."""
 
-    def __init__(self, states: Sequence[dict[str, Any]]) -> None:
-        self._tensor = counter([float(s["step"]) for s in states])
-        self._counts = self._tensor.numpy()
-        for state, view in zip(states, self._tensor.unbind(), strict=True):
-            state["step"] = view
-        self._look()
-
-    def _look(self) -> None:
-        first = self._counts[0] if len(self._counts) else 0
-        self._same = int(first) if (self._counts == first).all() else None
-        self._version = self._tensor._version
-
-    def next(self, active: np.ndarray | None) -> int | np.ndarray:
-        """The number of the step that the active parameters are about to make, or an array where they differ."""
-        if self._tensor._version != self._version:  # the user wrote to a view
-            self._look()
-        if self._same is not None and active is None:
-            return self._same + 1
-        counts = np.maximum(self._counts + (1 if active is None else active), 1.0).astype(np.float64)
-        return int(counts[0]) if len(counts) and (counts == counts[0]).all() else counts
-
-    def count(self, active: np.ndarray | None) -> None:
-        """That step was made."""
-        if active is None:
-            self._counts += 1
-            if self._same is not None:
-                self._same += 1
-        else:
-            self._counts += active
-            self._look()
+    group: int
+    batch: Batch
+    steps: Steps
 
 
 class Plan:
     """What ``Optimizer.step`` runs.
 
     Args:
-        groups: the plan of every group, without batches yet.
-        extra: the hyperparameters from elsewhere that these plans read.
+        reader: reads the groups.
+        groups: the optimizer's groups.
+        extra: the hyperparameters from elsewhere (``grad_scale``) that this plan reads.
         state: the optimizer's state, by parameter; states that are missing are made.
+        version: what tells this plan that it no longer holds.
         describe: names a parameter for errors.
-        kinds: dtype and device that each parameter had in the plan before; updated.
-        watch: whether figures of the steps are kept.
+        watch: whether statistics of the steps are kept.
 
     Raises:
         ParameterError, BackendError: a parameter cannot be stepped; the state is as it was.
+        OptionError, FormulaError: a group is wrong.
     """
 
     def __init__(
         self,
-        groups: Sequence[GroupPlan],
-        extra: dict[str, float],
-        state: dict[torch.Tensor, dict[str, Any]],
-        describe: Callable[[torch.Tensor], str],
-        kinds: dict[torch.Tensor, tuple[torch.dtype, torch.device]],
+        reader: GroupReader,
+        groups: Sequence[dict[str, Any]],
+        extra: Mapping[str, Any],
+        state: TrackedState,
+        version: Version,
+        describe: Callable[[Tensor], str],
         watch: bool = False,
     ) -> None:
-        self.groups, self.extra = list(groups), extra
-        self._unchanged = [True]
+        self._reader, self._dicts, self._state, self._version = reader, list(groups), state, version
+        self.extra = dict(extra)
+        self.groups = [reader.plan(g, extra, _where(i)) for i, g in enumerate(groups)]
         # Everything is looked at before anything is kept.
-        found = [
-            [member(p, g.program, g.fused, state, describe, kinds) for p in stepped(g.params, state)]
-            for g in self.groups
+        members = [
+            [member(p, plan.program, g["fused"], state, describe) for p in stepped(plan.snapshot.params, state)]
+            for g, plan in zip(groups, self.groups, strict=True)
         ]
-        for members in found:
-            for m in members:
-                state[m.param] = KeptStates(m.states, self._unchanged)
-                kinds[m.param] = (m.param.dtype, m.param.device)
-        self.slots = _slots([m.param for members in found for m in members]) if watch else 0
-        self.slot, self._scales = 0, [1.0] * self.slots
-        for g, members in zip(self.groups, found, strict=True):
-            g.batches = list(_batches(g, members, state, self.slots))
-        self._all = [(g, batch, steps) for g in self.groups for batch, steps in g.batches]
-        self._reductions = max((len(g.program.passes) - 1 for g in self.groups if g.batches), default=0)
-        # What must still be there for the plan to hold.
-        taken = {id(m.param) for members in found for m in members}
-        self._idle = [p for g in self.groups for p in g.params if id(p) not in taken]
-        self._state, self._dicts = state, list(state.values())
-        self._unchanged.append(True)  # making the batches set the step counts
+        for m in chain.from_iterable(members):
+            state[m.param] = TrackedStates(m.states, version, m.param.dtype)
+        params = [m.param for m in chain.from_iterable(members)]
+        self.slots = _slots(params) if watch else 0
+        self.slot = 0
+        self._scales: list[float | Tensor] = [1.0] * self.slots
+        made = [
+            (i, batch)
+            for i, plan in enumerate(self.groups)
+            for batch in batches_of(plan.program, members[i], state, groups[i]["fused"], self.slots)
+        ]
+        devices = [batch.on_device for _, batch in made]
+        self.device = devices[0] if devices and None not in devices else None
+        self._entries = [_Entry(i, batch, self._steps(batch)) for i, batch in made]
+        self._levels = max((len(self.groups[e.group].program.passes) - 1 for e in self._entries), default=0)
+        self._stale = True  # whether batches have yet to be given the hyperparameters
+        taken = set(map(id, params))
+        self._idle = [p for plan in self.groups for p in plan.snapshot.params if id(p) not in taken]
         # The memory that addresses stand for lives as long as they are used, whatever becomes of the tensors.
-        values = chain.from_iterable(d.values() for d in self._dicts if isinstance(d, dict))
-        self._storages = [v.untyped_storage() for v in values if type(v) is torch.Tensor]
+        values = chain.from_iterable(d.values() for d in state.values() if isinstance(d, dict))
+        self._storages = [v.untyped_storage() for v in values if type(v) is Tensor]
+        self._made_at = version.number
 
-    def ready(self, groups: Sequence[dict[str, Any]], state: Mapping[Any, Any]) -> bool:
+    def _steps(self, batch: Batch) -> Steps:
+        return (
+            DeviceSteps(batch.states, batch.on_device) if self.device and batch.on_device else HostSteps(batch.states)
+        )
+
+    # --- does it hold? ------------------------------------------------------------------------------------------
+
+    def ready(self, groups: Sequence[dict[str, Any]], state: Mapping[Any, Any], extra: Mapping[str, Any]) -> bool:
         """Take this step's gradients and hyperparameters; False if the plan does not hold any more. Writes nothing."""
         # Plain loops: this runs at every step, and a generator costs more than what it asks here.
-        if len(groups) != len(self.groups) or not self._same_state(state):
+        if self._version.number != self._made_at or state is not self._state or len(extra) != len(self.extra):
             return False
-        for group, mine in zip(groups, self.groups, strict=True):
-            if group is not mine.group or not mine.refresh():
+        if len(groups) != len(self._dicts):
+            return False
+        self.extra.update(extra)
+        for i, group in enumerate(groups):
+            if group is not self._dicts[i]:
                 return False
+            if not extra and self._reader.unchanged(group, self.groups[i].snapshot):
+                continue
+            before, now = self.groups[i], self._reader.plan(group, extra, _where(i), self.groups[i])
+            if now is before:
+                continue
+            same = len(now.snapshot.params) == len(before.snapshot.params) and all(
+                a is b for a, b in zip(now.snapshot.params, before.snapshot.params, strict=True)
+            )
+            if not same or now.program is not before.program or now.fused is not before.fused:
+                return False
+            self.groups[i], self._stale = now, True
         for p in self._idle:
             if p.grad is not None:
                 return False
-        return all(batch.gather() for _, batch, _ in self._all)
+        for entry in self._entries:  # noqa: SIM110
+            if not entry.batch.gather():
+                return False
+        return True
 
-    def _same_state(self, state: Mapping[Any, Any]) -> bool:
-        """Whether every state is the one that was there: users replace, reset and move states between steps."""
-        return (
-            bool(self._unchanged)
-            and state is self._state
-            and len(state) == len(self._dicts)
-            and all(map(operator.is_, state.values(), self._dicts))
-        )
+    # --- a step -------------------------------------------------------------------------------------------------
 
-    def asks_for_states(self) -> bool:
-        """Whether every learning rate and every gradient is 0, and there are both."""
-        rates = [dict(zip(g._names, g._values, strict=True)).get("lr", 1.0) for g in self.groups]
-        grads = [p.grad.detach() for _, batch, _ in self._all for p in batch.params if p.grad is not None]
-        # A gradient counts as a whole, because every process must see the same.
-        return not any(rates) and bool(grads) and all(float(joined(g.abs().sum())) == 0 for g in grads)
-
-    def run(self) -> list[tuple[torch.Tensor, int]]:
+    def run(self, found_inf: Tensor | None = None) -> tuple[list[tuple[Tensor, int]], Tensor | None]:
         """Write the new parameters and states.
+
+        Args:
+            found_inf: on a device: not 0 if GradScaler wants this step to change nothing.
 
         Returns:
             The parameters whose gradients are not finite, with the number of such elements, where programs are
-            guarded; nothing was written if there are any.
+            guarded; nothing was written if there are any. On a device: none, and the truth value there that a
+            gradient was not finite, or None if nobody looked.
         """
-        stepped = [(g, batch, steps.next(batch.active)) for g, batch, steps in self._all]
-        bad: list[tuple[torch.Tensor, int]] = []
-        sums = self._reduce(stepped, bad) if self._reductions else None
+        steps = [e.steps.next(e.batch.active) for e in self._entries]
+        bad: list[tuple[Tensor, int]] = []
+        guards: list[Tensor] = []
+        sums = self._reduce(steps, bad, guards) if self._levels else None
         if bad:
-            return bad
-        for _, batch, steps in self._all:
-            steps.count(batch.active)
-        for i, (g, batch, step) in enumerate(stepped):
-            program = g.program
-            if sums is None and not program.uses_step and not g.changed:
-                batch.write(None, self.slot)
-            else:
-                numbers = program.numbers(len(program.passes) - 1, step, g.hypers, sums[i] if sums else ())
-                batch.write(numbers, self.slot)
-        for g in self.groups:
-            g.changed = False
+            return bad, None
+        nonfinite = None
+        for guard in guards:
+            nonfinite = guard if nonfinite is None else nonfinite | guard.to(nonfinite.device, non_blocking=True)
+        skip = nonfinite
+        if found_inf is not None:
+            skip = found_inf.reshape(()) != 0 if skip is None else skip | (found_inf.reshape(()) != 0).to(skip.device)
+        # All numbers first: what fails, fails before anything is written.
+        given = [
+            self._last_numbers(e, step, sums[i] if sums else None)
+            for i, (e, step) in enumerate(zip(self._entries, steps, strict=True))
+        ]
+        for entry, numbers in zip(self._entries, given, strict=True):
+            here = None if skip is None else skip.to(entry.batch.on_device, non_blocking=True)
+            entry.steps.count(entry.batch.active, here)
+            entry.batch.write(numbers, self.slot, here)
+        self._stale = False
         if self.slots:
-            self._scales[self.slot] = self.extra.get("grad_scale", 1.0)
+            scale = self.extra.get("grad_scale", 1.0)
+            # GradScaler changes its scale in place.
+            self._scales[self.slot] = scale.clone() if isinstance(scale, Tensor) else scale
             self.slot += 1
-        return bad
+        return bad, nonfinite
+
+    def _last_numbers(self, entry: _Entry, step: Any, sums: list[Any] | None) -> Numbers | None:
+        """The numbers of the pass that writes; None if they are those of the step before."""
+        program = self.groups[entry.group].program
+        if sums is None and not program.uses_step and not self._stale:
+            return None
+        return program.numbers(len(program.passes) - 1, step, self._hypers(entry), sums or ())
+
+    def _hypers(self, entry: _Entry) -> tuple[Any, ...]:
+        """The hyperparameters where the batch's numbers are."""
+        hypers = self.groups[entry.group].hypers
+        if self.device is None:
+            return tuple(h.item() if isinstance(h, Tensor) else h for h in hypers)
+        device = entry.batch.on_device
+        return tuple(h.to(device, torch.float64, non_blocking=True) if isinstance(h, Tensor) else h for h in hypers)
+
+    def _reduce(self, steps: Sequence[Any], bad: list[tuple[Tensor, int]], guards: list[Tensor]) -> list[list[Any]]:
+        """The whole-tensor sums of every batch, level by level; a global sum joins all batches that have its piece.
+
+        On the host it stops after the first level where gradients turn out to be ``bad``; on a device ``guards`` say
+        whether there are such.
+        """
+        sums: list[list[Any]] = [[] for _ in self._entries]
+        for level in range(self._levels):
+            total: dict[str, Any] = defaultdict(float)
+            rows: list[list[tuple[Any, str]]] = [[] for _ in self._entries]
+            for i, (entry, step) in enumerate(zip(self._entries, steps, strict=True)):
+                program = self.groups[entry.group].program
+                reductions = program.passes[level].reductions
+                if not reductions:
+                    continue
+                numbers = program.numbers(level, step, self._hypers(entry), sums[i])
+                found = self._at_home(entry.batch.reduce(level, numbers))
+                for reduction, row in zip(reductions, found, strict=True):
+                    if not reduction.guard:
+                        rows[i].append((row, reduction.join if reduction.over == "all" else ""))
+                    elif isinstance(row, Tensor):
+                        guards.append((row != 0).any())
+                    else:
+                        bad += [(entry.batch.params[j], int(row[j])) for j in np.flatnonzero(row)]
+                for row, join in rows[i]:
+                    if join:
+                        total[join] = self._add(total[join], row.sum())
+            if bad:
+                break
+            for i, entry in enumerate(self._entries):
+                sums[i] += [self._near(total[join], entry) if join else row for row, join in rows[i]]
+        return sums
+
+    def _at_home(self, sums: Sums) -> Sums:
+        """Sums where this plan's numbers are."""
+        return sums.cpu().numpy() if self.device is None and isinstance(sums, Tensor) else sums
+
+    def _add(self, total: Any, part: Any) -> Any:
+        if not isinstance(part, Tensor):
+            return total + float(part)
+        return total + (part.to(total.device, non_blocking=True) if isinstance(total, Tensor) else part)
+
+    def _near(self, total: Any, entry: _Entry) -> Any:
+        return total.to(entry.batch.on_device, non_blocking=True) if isinstance(total, Tensor) else total
+
+    # --- what it knows ------------------------------------------------------------------------------------------
 
     @property
     def full(self) -> bool:
-        """Whether there is no room for the figures of another step."""
+        """Whether there is no room for the statistics of another step."""
         return self.slot == self.slots > 0
 
-    def take(self, columns: Mapping[torch.Tensor, int], width: int) -> torch.Tensor:
-        """The figures of the steps since they were last taken, shape (steps, len(WATCHED), width), and forget them.
+    def drain(self, columns: Mapping[Tensor, int], width: int) -> Tensor:
+        """The statistics of the steps since this was last asked, and forget them.
 
         Args:
             columns: where each parameter stands.
             width: how many parameters there are.
+
+        Returns:
+            float64, shape (steps, len(STATISTICS), width).
         """
-        figures = torch.zeros(self.slot, len(WATCHED), width, dtype=torch.float64, device="cpu")
-        for _, batch, _ in self._all if self.slot else []:
-            found = batch.watched(self.slot)
-            if found.device != figures.device:
-                figures = figures.to(found.device, found.dtype)
-            figures[:, :, [columns[p] for p in batch.params]] = found
-        scales = self._scales[: self.slot]
-        if scales.count(1.0) < len(scales):
-            scale = torch.tensor(scales, dtype=figures.dtype, device=figures.device)[:, None]
-            figures[:, WATCHED.index("grad_square")] /= scale**2
-            figures[:, WATCHED.index("grad_max")] /= scale
+        result: Tensor | None = None
+        for entry in self._entries if self.slot else []:
+            part = entry.batch.statistics(self.slot)
+            chosen = [columns[p] for p in entry.batch.params]
+            if result is None and chosen == list(range(width)):
+                result = part.clone() if part.device.type != "cpu" else part
+                continue
+            if result is None:
+                result = torch.zeros(self.slot, len(STATISTICS), width, dtype=part.dtype, device=part.device)
+            result[:, :, chosen] = part.to(result)
+        if result is None:
+            result = torch.zeros(self.slot, len(STATISTICS), width, dtype=torch.float64, device="cpu")
+        self._unscale(result)
         self.slot = 0
-        return figures
+        return result
 
-    def _reduce(
-        self, stepped: Sequence[tuple[GroupPlan, Batch, Any]], bad: list[tuple[torch.Tensor, int]]
-    ) -> list[list[Any]]:
-        """The whole-tensor sums of every batch, level by level; a global sum joins all batches that have its piece.
-
-        Stops after the first level where gradients turn out to be ``bad``.
-        """
-        sums: list[list[Any]] = [[] for _ in stepped]
-        for level in range(self._reductions):
-            total: dict[str, float] = defaultdict(float)
-            mine: list[tuple[int, np.ndarray, tuple[str, ...]]] = []
-            for i, (g, batch, step) in enumerate(stepped):
-                p = g.program.passes[level]
-                if not p.writes:
-                    found = batch.reduce(level, g.program.numbers(level, step, g.hypers, sums[i]))
-                    joins = p.joins
-                    if GUARD in p.names:
-                        counts, found, joins = found[-1], found[:-1], joins[:-1]
-                        bad += [(batch.params[j], int(counts[j])) for j in np.flatnonzero(counts)]
-                    mine.append((i, found, joins))
-                    for row, join in zip(found, joins, strict=True):
-                        total[join] += float(row.sum())
-            if bad:
-                break
-            for i, found, joins in mine:
-                sums[i] += [total[join] if join else row for row, join in zip(found, joins, strict=True)]
-        return sums
+    def _unscale(self, result: Tensor) -> None:
+        """Gradients were as GradScaler had scaled them."""
+        scales = self._scales[: self.slot]
+        if all(isinstance(s, float) and s == 1.0 for s in scales):
+            return
+        parts = [torch.as_tensor(s, dtype=result.dtype, device=result.device).reshape(()) for s in scales]
+        scale = torch.stack(parts)[:, None, None]
+        result[:, statistic("grad_square")] /= scale**2
+        result[:, statistic("grad_max")] /= scale
 
     def bytes_moved(self) -> int:
         """Bytes that one step reads and writes over all parameters that have a state."""
-        moved = 0
-        for g, batch, _ in self._all:
-            for p, states in zip(batch.params, batch.states, strict=True):
-                sizes = {"param": p.element_size(), "grad": p.element_size()}
-                sizes |= {n: states[n].element_size() for n in g.program.states}
-                moved += p.numel() * g.program.traffic(sizes)
-        return moved
+        return sum(_bytes(self.groups[e.group].program, e.batch) for e in self._entries)
 
 
-def _slots(params: Sequence[torch.Tensor]) -> int:
-    """For how many steps figures are kept before they are summed: fewer where they take much memory."""
+def _bytes(program: Program, batch: Batch) -> int:
+    moved = 0
+    for p, states in zip(batch.params, batch.states, strict=True):
+        sizes = {"param": p.element_size(), "grad": p.element_size()}
+        sizes |= {n: states[n].element_size() for n in program.states}
+        moved += p.numel() * program.traffic(sizes)
+    return moved
+
+
+def _where(group: int) -> str:
+    return f" (parameter group {group})"
+
+
+def _slots(params: Sequence[Tensor]) -> int:
+    """For how many steps statistics are kept before they are joined: fewer where they take much memory."""
     chunks = sum(-(-p.numel() // CHUNK) for p in params)
-    return max(_FEWEST_SLOTS, min(_SLOTS, _NUMBERS_KEPT // (len(WATCHED) * max(1, chunks))))
-
-
-def _batches(
-    g: GroupPlan, members: Sequence[Member], state: Mapping[torch.Tensor, dict[str, Any]], slots: int
-) -> Iterator[tuple[Batch, Steps]]:
-    """The members of a group as batches with their step counts; those that are split over processes are one batch."""
-    whole = [Member(m.param, state[m.param], m.reason) for m in members if not layout(m.param)]
-    for _, batch in _by_backend(g, whole, slots):
-        yield batch, Steps(batch.states)
-    if split := [m for m in members if layout(m.param)]:
-        params, states = [m.param for m in split], [state[m.param] for m in split]
-        here = [Member(part(m.param), {n: part(m.states[n]) for n in g.program.states}, m.reason) for m in split]
-        parts = list(_by_backend(g, here, slots))
-        yield Sharded(g.program, params, states, [m.param for m in here], parts), Steps(states)
-
-
-def _by_backend(g: GroupPlan, members: Sequence[Member], slots: int) -> Iterator[tuple[list[int], Batch]]:
-    """Batches and the indices of their members: one for each combination of dtypes and layout, and one for eager."""
-    kernels: dict[Any, list[int]] = defaultdict(list)
-    eager: list[int] = []
-    for i, m in enumerate(members):
-        p, grad = m.param, m.param.grad
-        if m.reason or g.fused is False:
-            eager.append(i)
-        else:
-            dtypes = [m.states[n].dtype for n in g.program.states]
-            kernels[p.dtype if grad is None else grad.dtype, p.dtype, *dtypes, p.is_contiguous()].append(i)
-    params, states = [m.param for m in members], [m.states for m in members]
-    for key, indices in kernels.items():
-        yield indices, Fused(g.program, [params[i] for i in indices], [states[i] for i in indices], key[0], slots)
-    if eager:
-        yield eager, Eager(g.program, [params[i] for i in eager], [states[i] for i in eager], slots)
+    return max(_FEWEST_SLOTS, min(_SLOTS, _NUMBERS_KEPT // (len(STATISTICS) * max(1, chunks))))

@@ -14,8 +14,9 @@ import torch
 from ravine.backends._sharded import layout, part
 from ravine.backends.cpu import why_not
 from ravine.errors import BackendError, ParameterError
-from ravine.formula import Program, param_copy
-from ravine.optim.pieces import AVERAGE
+from ravine.formula import ParamCopy, Program
+from ravine.optim._engine.steps import counter
+from ravine.optim._engine.version import TrackedStates
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Member:
 
 
 def stepped(params: Sequence[torch.Tensor], state: Mapping[torch.Tensor, dict[str, Any]]) -> list[torch.Tensor]:
-    """The parameters that have a gradient now or had one before, each once."""
-    return [p for p in dict.fromkeys(params) if p.grad is not None or state.get(p)]
+    """The parameters that have a gradient now or had one before, each once; without a gradient, those with data."""
+    return [p for p in dict.fromkeys(params) if p.grad is not None or (state.get(p) and p.device.type != "meta")]
 
 
 def member(
@@ -38,7 +39,6 @@ def member(
     fused: bool | None,
     state: Mapping[torch.Tensor, dict[str, Any]],
     describe: Callable[[torch.Tensor], str],
-    kinds: Mapping[torch.Tensor, tuple[torch.dtype, torch.device]],
 ) -> Member:
     """A parameter with its states.
 
@@ -47,10 +47,12 @@ def member(
         BackendError: it has no data, or ``fused=True`` and no kernel can take it.
     """
     _check(p, describe)
-    states = dict(state.get(p, {}))
+    known = state.get(p, {})
+    before = known.dtype if isinstance(known, TrackedStates) else None
+    states = dict(known)
     make_states(p, states, program)
     for name in program.states:
-        states[name] = _follow(p, name, states[name], describe, kinds.get(p))
+        states[name] = _follow(p, name, states[name], describe, before)
     reason = _reason(part(p), {n: part(states[n]) for n in program.states}, program)
     if reason and fused:
         raise BackendError(
@@ -58,6 +60,28 @@ def member(
             "step such parameters"
         )
     return Member(p, states, reason)
+
+
+def check_param(p: torch.Tensor, describe: Callable[[torch.Tensor], str]) -> None:
+    """Look at a parameter that joins an optimizer.
+
+    Raises:
+        TypeError: it is not of floating-point or complex numbers.
+        ParameterError: several of its elements share one place in memory.
+    """
+    if torch.nn.parameter.is_lazy(p):
+        return  # has no shape yet
+    if not (p.is_floating_point() or p.is_complex()):
+        raise TypeError(f"{describe(p)} has dtype {p.dtype}: an optimizer steps floating-point or complex tensors")
+    if (
+        p.layout is torch.strided
+        and p.numel()
+        and any(s == 0 and n > 1 for s, n in zip(p.stride(), p.shape, strict=True))
+    ):
+        raise ParameterError(
+            f"{describe(p)} is expanded (strides {p.stride()}): several elements share one place in memory. "
+            "Use p.clone() as the parameter, or the tensor before expand()"
+        )
 
 
 def _check(p: torch.Tensor, describe: Callable[[torch.Tensor], str]) -> None:
@@ -91,13 +115,6 @@ def split(tensor: torch.Tensor) -> str:
     return "split over {} as {}".format(*layout(tensor)) if layout(tensor) else "not split over processes"
 
 
-def counter(values: float | Sequence[float]) -> torch.Tensor:
-    """Step counts as torch keeps them: float32, or float64 where that is the default, on the CPU."""
-    wide = torch.get_default_dtype() is torch.float64
-    with torch.inference_mode(False):
-        return torch.tensor(values, dtype=torch.float64 if wide else torch.float32, device="cpu")
-
-
 @torch.no_grad()
 def make_states(p: torch.Tensor, states: dict[str, Any], program: Program) -> None:
     """Make the states of a parameter that it does not have yet."""
@@ -107,9 +124,8 @@ def make_states(p: torch.Tensor, states: dict[str, Any], program: Program) -> No
         for name, initial in program.states.items():
             if states.get(name) is not None:
                 continue
-            if initial is param_copy:
-                # A 16-bit average would not move: what is added to it is less than its last digit.
-                wide = torch.float32 if name == AVERAGE and p.dtype in (torch.bfloat16, torch.float16) else p.dtype
+            if isinstance(initial, ParamCopy):
+                wide = torch.float32 if initial.wide and p.dtype in (torch.bfloat16, torch.float16) else p.dtype
                 states[name] = p.detach().to(wide, copy=True, memory_format=torch.preserve_format)
                 continue
             states[name] = torch.zeros_like(p.detach(), memory_format=torch.preserve_format)
@@ -123,7 +139,7 @@ def _follow(
     name: str,
     state: torch.Tensor,
     describe: Callable[[torch.Tensor], str],
-    before: tuple[torch.dtype, torch.device] | None,
+    before: torch.dtype | None,
 ) -> torch.Tensor:
     """A state that follows its parameter where that was cast, moved or laid out anew since the last plan."""
     if state.shape != p.shape:
@@ -136,7 +152,7 @@ def _follow(
             f"{describe(p)} is {split(p)}, and its state {name} is {split(state)}: load states with "
             "torch.distributed.checkpoint.state_dict.set_optimizer_state_dict, which splits them as their parameters"
         )
-    if before and before[0] != p.dtype and state.dtype == before[0]:
+    if before and before != p.dtype and state.dtype == before:
         state = state.to(p.dtype)
     if state.device != p.device:
         state = state.to(p.device)

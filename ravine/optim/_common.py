@@ -1,10 +1,10 @@
-"""Options that every optimizer has beside those of its formula, and the options of a class as a whole."""
+"""Options that every optimizer has beside those of its formula."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from ravine.errors import OptionError
 
@@ -12,7 +12,7 @@ from ravine.errors import OptionError
 Nonfinite = Literal["propagate", "skip", "raise"]
 
 
-class Shared(TypedDict, total=False):
+class Common(TypedDict, total=False):
     """Options of every named optimizer: ``RMSprop(params, lr=1e-3, clip_norm=1.0, watch=False)``.
 
     Attributes:
@@ -23,7 +23,7 @@ class Shared(TypedDict, total=False):
         nonfinite: where a gradient has a NaN or infinity: ``"propagate"`` writes what the formula gives, as torch;
             ``"skip"`` leaves the step out and counts it; ``"raise"`` names the parameter and writes nothing. Looking
             for them costs one more read of the gradients.
-        watch: keep figures of what every step does to every parameter (``optimizer.watch``).
+        watch: keep statistics of what every step does to every parameter (``optimizer.watch``).
     """
 
     clip_norm: float | None
@@ -32,15 +32,24 @@ class Shared(TypedDict, total=False):
     watch: bool
 
 
+_DEFAULTS: dict[str, Any] = {"clip_norm": None, "ema_decay": None, "nonfinite": "propagate", "watch": True}
+
+
 def parameters_of(cls: type) -> Mapping[str, inspect.Parameter]:
-    """The arguments of an optimizer's class by name, with the shared options where it takes them."""
+    """The arguments of an optimizer's class by name, with the common options where it passes them on."""
     own = inspect.signature(cls).parameters
-    if not any(p.kind is p.VAR_KEYWORD for p in own.values()):
+    passed_on = next((p for p in own.values() if p.kind is p.VAR_KEYWORD), None)
+    if passed_on is None or not _passes_common(cls, passed_on):
         return own
-    found = {name: p for name, p in own.items() if p.kind is not p.VAR_KEYWORD}
-    defaults = {"clip_norm": None, "ema_decay": None, "nonfinite": "propagate", "watch": True}
-    shared = {n: inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d) for n, d in defaults.items()}
-    return {**shared, **found} if "shared" in own else own
+    named = {name: p for name, p in own.items() if p is not passed_on}
+    common = {n: inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d) for n, d in _DEFAULTS.items()}
+    return {**common, **named}
+
+
+def _passes_common(cls: type, passed_on: inspect.Parameter) -> bool:
+    """Whether ``**name`` holds the common options: it says so, or is that of a user's class that says nothing."""
+    unsaid = passed_on.annotation is inspect.Parameter.empty
+    return "Unpack" in str(passed_on.annotation) or (unsaid and hasattr(cls, "hypers"))
 
 
 def check_policy(nonfinite: object, watch: object) -> None:

@@ -1,0 +1,64 @@
+"""Private parts of torch, and what each is needed for."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+import torch.optim.optimizer as torch_optimizer
+from torch import Tensor
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def version_of(tensor: Tensor) -> int:
+    """How often a tensor was written in place: to see that a user wrote to it."""
+    return tensor._version
+
+
+def is_zero_tensor(tensor: Tensor) -> bool:
+    """Whether a tensor is zeros without memory, as some backward functions give."""
+    return bool(tensor._is_zerotensor())
+
+
+def outside_compile(function: _F) -> _F:
+    """The function as ``torch.compile`` leaves it: a kernel writes to addresses, so the graph breaks there."""
+    return torch._disable_dynamo(function)  # type: ignore[return-value]
+
+
+def has_step_hooks(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether something has to happen around a step: hooks of this optimizer, of all, or a profiler."""
+    return bool(
+        optimizer._optimizer_step_pre_hooks
+        or optimizer._optimizer_step_post_hooks
+        or torch_optimizer._global_optimizer_pre_hooks
+        or torch_optimizer._global_optimizer_post_hooks
+        or torch.autograd._profiler_enabled()
+    )
+
+
+def load_hooks(optimizer: torch.optim.Optimizer) -> tuple[list[Callable[..., Any]], list[Callable[..., Any]]]:
+    """The hooks before and after a state dict is loaded."""
+    return (
+        list(optimizer._optimizer_load_state_dict_pre_hooks.values()),
+        list(optimizer._optimizer_load_state_dict_post_hooks.values()),
+    )
+
+
+def fill_dltensor() -> int:
+    """The address of the C function that fills a DLTensor from a tensor without waiting for a device; 0: none.
+
+    DLPack's exchange API, torch 2.10 or newer: after a version and a pointer stand three functions for tensors that
+    are handed over, then this one.
+    """
+    capsule = getattr(Tensor, "__dlpack_c_exchange_api__", None)
+    if capsule is None:
+        return 0
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    table = pointer(capsule, b"dlpack_exchange_api")
+    if table is None or ctypes.c_uint32.from_address(table).value != 1:  # DLPack's major version
+        return 0
+    return ctypes.c_int64.from_address(table + 40).value

@@ -1,0 +1,213 @@
+"""Looks at every parameter and its gradient in one compiled loop, in place of some ten calls of Python for each.
+
+torch gives the address, shape, strides, dtype and device of a tensor through a C function (DLPack's exchange API,
+torch 2.10 or newer). The loop reads ``.grad``, asks that function, and compares what it hears with what the batch
+was made for. It is compiled like a kernel. Where torch has no such function, ``gather_loop`` gives None and the
+batch looks at its tensors in Python.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ravine._compat.torch import fill_dltensor
+from ravine.backends.cpu._compiler import compile_kernel
+
+_I64 = ctypes.c_int64
+_CHANGED = -1
+_CPU = 1  # DLPack's number of the device, whose index is 0
+
+
+class _Look(ctypes.Structure):
+    """What the loop works on: one 64-bit integer for each field; those from ``params`` on are addresses."""
+
+    _fields_ = (
+        ("missing", _I64),  # the answer: how many gradients are None, or -1 if something is not as it was
+        ("release", _I64),  # only let go of the gradients
+        ("tensors", _I64),
+        ("fill", _I64),  # torch's function: fills a DLTensor
+        ("get", _I64),  # PyObject_GetAttr
+        ("free", _I64),  # Py_DecRef
+        ("clear", _I64),  # PyErr_Clear
+        ("name", _I64),  # the string "grad"
+        ("none", _I64),
+        ("kind", _I64),  # the class of gradients
+        ("params", _I64),
+        ("held", _I64),  # the gradients: kept alive until the kernel has read them
+        ("view", _I64),  # a DLTensor
+        ("address", _I64),  # of params and gradients
+        ("expected", _I64),  # number of dimensions and dtype of param and gradient, as a DLTensor has them
+        ("first_dim", _I64),
+        ("shape", _I64),
+        ("stride", _I64),
+        ("numel", _I64),
+    )
+
+
+# A DLTensor is 48 bytes: address, device, dimensions and dtype, shape, strides, offset.
+_SOURCE = """\
+def kernel(task):
+    look = carray(at_int64(task), {size})
+{fields}
+    for i in range(tensors):
+        if held[i] != 0:
+            call_void(free, held[i])
+            held[i] = 0
+    look[0] = 0
+    if release != 0:
+        return
+    for i in range(tensors):
+        for which in range(2):
+            one = params[i]
+            if which == 1:
+                one = call_object(get, params[i], name)
+                held[i] = one
+                address[1, i] = 0
+                if one == none:
+                    look[0] += 1
+                    continue
+                if one == 0 or carray(at_int64(one), 2)[1] != kind:
+                    if one == 0:
+                        call_void(clear, 0)
+                    look[0] = {changed}
+                    return
+            if call_int(fill, one, look[{view}]) != 0:
+                call_void(clear, 0)
+                look[0] = {changed}
+                return
+            same = view[1] == {cpu} and view[2] == expected[which, i] and view[5] == 0
+            if which == 0:
+                same = same and view[0] == address[0, i]
+            else:
+                same = same and (view[0] != 0 or numel[i] == 0)
+            if same:
+                first, dims = first_dim[i], first_dim[i + 1] - first_dim[i]
+                shape_now, stride_now = carray(at_int64(view[3]), dims), carray(at_int64(view[4]), dims)
+                for d in range(dims):
+                    n = shape[first + d]
+                    if shape_now[d] != n or (stride_now[d] != stride[first + d] and n > 1 and numel[i] > 1):
+                        same = False
+            if not same:
+                look[0] = {changed}
+                return
+            address[which, i] = view[0]
+"""
+_ARRAYS = {
+    "params": "tensors",
+    "held": "tensors",
+    "view": "6",
+    "address": "(2, tensors)",
+    "expected": "(2, tensors)",
+    "first_dim": "tensors + 1",
+    "shape": "first_dim[tensors]",
+    "stride": "first_dim[tensors]",
+    "numel": "tensors",
+}
+
+
+def _source() -> str:
+    names = [name for name, *_ in _Look._fields_]
+    lines = [
+        f"    {name} = carray(at_int64(look[{i}]), {_ARRAYS[name]})" if name in _ARRAYS else f"    {name} = look[{i}]"
+        for i, name in enumerate(names)
+        if name != "missing"
+    ]
+    return _SOURCE.format(
+        size=len(names), fields="\n".join(lines), view=names.index("view"), changed=_CHANGED, cpu=_CPU
+    )
+
+
+@cache
+def _exchange() -> int:
+    """The address of torch's function that fills a DLTensor; 0 if there is none, or objects lie otherwise here."""
+    # The loop reads the class of an object where CPython's builds with a GIL have it.
+    if platform.python_implementation() != "CPython" or object.__basicsize__ != 16:
+        return 0
+    return fill_dltensor()
+
+
+def _function(name: str) -> int:
+    return ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0
+
+
+def _kind(tensor: Tensor, dtype: torch.dtype) -> int:
+    """Number of dimensions and dtype, as the third word of a DLTensor has them."""
+    code = 4 if dtype is torch.bfloat16 else 2
+    return tensor.dim() | (code | dtype.itemsize * 8 << 8 | 1 << 16) << 32
+
+
+class GatherLoop:
+    """The loop over the parameters of one batch.
+
+    Args:
+        params: real CPU tensors.
+        addresses: int64, shape (2, parameters) or more rows: those of the parameters are read, the gradients' written.
+        grad_dtype: the dtype that gradients must have.
+    """
+
+    def __init__(self, params: Sequence[Tensor], addresses: np.ndarray, grad_dtype: torch.dtype) -> None:
+        self._params = list(params)  # alive as long as their addresses are used
+        dims = [0, *np.cumsum([p.dim() for p in params]).tolist()]
+        self._arrays = {
+            "params": np.array([id(p) for p in params], dtype=np.int64),
+            "held": np.zeros(len(params), dtype=np.int64),
+            "view": np.zeros(6, dtype=np.int64),
+            "address": addresses,
+            "expected": np.array(
+                [[_kind(p, d or p.dtype) for p in params] for d in (None, grad_dtype)], dtype=np.int64
+            ),
+            "first_dim": np.array(dims, dtype=np.int64),
+            "shape": np.array([n for p in params for n in p.shape] or [0], dtype=np.int64),
+            "stride": np.array([n for p in params for n in p.stride()] or [0], dtype=np.int64),
+            "numel": np.array([p.numel() for p in params], dtype=np.int64),
+        }
+        self._look = _Look(
+            tensors=len(params),
+            fill=_exchange(),
+            get=_function("PyObject_GetAttr"),
+            free=_function("Py_DecRef"),
+            clear=_function("PyErr_Clear"),
+            name=id(_GRAD),
+            none=id(None),
+            kind=id(Tensor),
+            **{name: array.ctypes.data for name, array in self._arrays.items()},
+        )
+        self._task = ctypes.addressof(self._look)
+        self._code = compile_kernel(_source())  # lives as long as it may be called
+        self._call = self._code.with_gil
+
+    def __call__(self) -> int:
+        """Read the gradients' addresses; how many are None, or -1 if anything is not as it was."""
+        self._call(self._task)
+        return self._look.missing
+
+    def present(self) -> np.ndarray:
+        """Which parameters have a gradient."""
+        return self._arrays["held"] != id(None)
+
+    def release(self) -> None:
+        """Let go of the gradients."""
+        self._look.release = 1
+        self._call(self._task)
+        self._look.release = 0
+
+    def __del__(self) -> None:
+        if hasattr(self, "_call"):
+            self.release()
+
+
+_GRAD = "grad"
+
+
+def gather_loop(params: Sequence[Tensor], addresses: np.ndarray, grad_dtype: torch.dtype) -> GatherLoop | None:
+    """The loop for these parameters; None where it cannot be had."""
+    if not _exchange() or grad_dtype.is_complex or any(p.is_complex() for p in params):
+        return None
+    return GatherLoop(params, addresses, grad_dtype)

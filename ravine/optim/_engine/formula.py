@@ -1,0 +1,98 @@
+"""From what a user passes to the pieces of a group: those of the optimizer, and those of the common options."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ravine.errors import FormulaError, OptionError, nearest
+from ravine.formula import ParamCopy, Piece, Program
+from ravine.formula._pieces import as_piece
+from ravine.optim._common import parameters_of
+from ravine.optim._engine.group import Pieces
+from ravine.optim.pieces import ascend, clip_global_norm, ema, unscale
+
+
+def listed(pieces: Any) -> tuple[Callable[..., Any] | Piece, ...] | None:
+    """The pieces as a tuple; None for a named optimizer, which has a formula."""
+    if pieces is None:
+        return None
+    if callable(pieces) or isinstance(pieces, Piece):
+        return (pieces,)
+    try:
+        many = tuple(pieces)
+    except TypeError:
+        raise FormulaError(f"a formula is a list of pieces (functions); got {pieces!r}") from None
+    if not many:
+        raise FormulaError("the list of pieces is empty: Optimizer(params, [piece, ...], lr=...)")
+    return many
+
+
+def check_read(pieces: Sequence[Any], given: Mapping[str, Any]) -> None:
+    """Raise OptionError for a hyperparameter that no piece reads."""
+    read = {n.name for piece in pieces for n in as_piece(piece).signature()[1]}
+    for name in given:
+        if name not in read:
+            raise OptionError(f"no piece reads the hyperparameter {name!r}. {nearest(name, read)}")
+
+
+def check_options(cls: type, given: Mapping[str, Any], base: type) -> None:
+    """Raise for an option that a named optimizer does not have.
+
+    Raises:
+        FormulaError: it has no formula.
+        TypeError: it has no such option; the nearest is named.
+    """
+    if cls.formula is None:  # type: ignore[attr-defined]
+        raise FormulaError("Optimizer needs a formula: Optimizer(params, [piece, ...], lr=...)")
+    if cls.__init__ is base.__init__ and not _arguments(cls.formula):  # type: ignore[misc, attr-defined]
+        check_read(cls.formula(), given)  # type: ignore[attr-defined]  # without a constructor it has what is read
+        return
+    known = parameters_of(cls)
+    # A class derived from a named one passes on what it has settled: AdamW is Adam with decoupled_weight_decay.
+    settled = {name for c in cls.__mro__[1:] if issubclass(c, base) for name in parameters_of(c)}
+    for name in given:
+        if name not in known and name not in settled:
+            raise TypeError(
+                f"{cls.__name__} has no option {name!r}. {nearest(name, [n for n in known if n != 'params'])}"
+            )
+
+
+def formula_of(
+    pieces: Pieces | None, formula: Callable[..., Pieces] | None, group: Mapping[str, Any], scaled: bool = False
+) -> list[Callable[..., Any] | Piece]:
+    """The pieces of a group as they are run.
+
+    Args:
+        pieces: the optimizer's; None: those that ``formula`` gives.
+        formula: gives the pieces, from those of the group's options that are named as its arguments.
+        group: the group.
+        scaled: gradients come scaled by GradScaler.
+    """
+    if pieces is None:
+        assert formula is not None
+        pieces = formula(**{name: group[name] for name in _arguments(formula)})
+    first: list[Any] = [unscale] if scaled else []
+    first += [ascend] if group["maximize"] else []
+    first += [clip_global_norm] if group["clip_norm"] is not None and not _reads(pieces, "clip_norm") else []
+    last = [ema()] if group["ema_decay"] is not None and not _reads(pieces, "ema_decay") else []
+    return [*first, *pieces, *last]
+
+
+def average_in(program: Program) -> str:
+    """The state that holds the average of a parameter; empty if there is none."""
+    kept = [n for n, initial in program.states.items() if isinstance(initial, ParamCopy) and initial.average]
+    return kept[0] if kept else ""
+
+
+def _reads(pieces: Pieces, name: str) -> bool:
+    """Whether a piece of the user's own reads the number that one of ours would."""
+    return any(n.name == name for piece in pieces for n in as_piece(piece).signature()[1])
+
+
+@functools.cache
+def _arguments(formula: Callable[..., Any]) -> tuple[str, ...]:
+    """The options of a group that decide its formula."""
+    return tuple(inspect.signature(formula).parameters)

@@ -1,0 +1,133 @@
+"""What an optimizer knows of its steps: the record of its statistics, and the steps that were skipped."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ravine.backends._sharded import join_statistics
+from ravine.errors import NonFiniteError
+from ravine.watch._record import Record
+from ravine.watch._watch import Watch
+
+if TYPE_CHECKING:
+    from ravine.optim._common import Nonfinite
+    from ravine.optim._engine.plan import Plan
+
+
+class Monitor:
+    """Keeps what plans know of their steps.
+
+    Attributes:
+        nonfinite: what happens where a gradient is not finite.
+        watch: whether statistics are kept.
+        record: what is known of the steps.
+        columns: where each parameter stands in the record; one that leaves the groups keeps its place.
+    """
+
+    def __init__(self, nonfinite: Nonfinite, watch: bool) -> None:
+        self.nonfinite, self.watch = nonfinite, watch
+        self.record = Record()
+        self.columns: dict[Tensor, int] = {}
+        self._skips: dict[str, Tensor] = {}  # counted on a device, until somebody asks
+
+    @property
+    def guarded(self) -> bool:
+        """Whether gradients are looked at before anything is written."""
+        return self.nonfinite != "propagate"
+
+    def place(self, groups: Sequence[dict[str, Any]]) -> None:
+        """Give every parameter its column."""
+        for group in groups:
+            for p in group["params"]:
+                self.columns.setdefault(p, len(self.columns))
+
+    def flush(self, plan: Plan | None) -> None:
+        """Hand what the plan knows of its steps to the record; waits for no device."""
+        if plan is not None and plan.slot:
+            # What an evaluation in inference mode asks for must stay usable outside of it.
+            with torch.inference_mode(False), torch.no_grad():
+                self.record.add(plan.drain(self.columns, len(self.columns)))
+
+    def read(self, plan: Plan | None) -> None:
+        """Flush, and bring the counts of skipped steps to the host."""
+        self.flush(plan)
+        for name, count in self._skips.items():
+            made = int(count)
+            setattr(self.record, name, getattr(self.record, name) + made)
+            if name == "skipped" and made and self.record.skipped == made:
+                _warn_skipped("a gradient had elements that are NaN or infinite")
+        self._skips = {}
+
+    def view(self, groups: Sequence[dict[str, Any]], flush: Callable[[], None]) -> Watch:
+        """``optimizer.watch``: parameters have the names they were given with, else their places."""
+        self.place(groups)
+        names: dict[Tensor, str] = {}
+        for i, group in enumerate(groups):
+            place = f"{i}." if len(groups) > 1 else ""
+            named = group.get("param_names") or [f"{place}{k}" for k in range(len(group["params"]))]
+            names.update(zip(group["params"], named, strict=True))
+        params = list(self.columns)
+        shown = [names.get(p, f"removed {i}") for i, p in enumerate(params)]
+        return Watch(self.record, self.watch, shown, params, functools.partial(join_statistics, params=params), flush)
+
+    def overflowed(self) -> None:
+        """GradScaler found an overflow, and nothing was written."""
+        self.record.overflowed += 1
+
+    def skipped_on_device(
+        self,
+        found_inf: Tensor | None,
+        nonfinite: Tensor | None,
+        groups: Sequence[dict[str, Any]],
+        describe: Callable[[Tensor], str],
+    ) -> None:
+        """A step was made on a device, and only there it is known whether it was skipped.
+
+        Args:
+            found_inf: not 0 if GradScaler found an overflow.
+            nonfinite: whether a gradient was not finite.
+            groups, describe: of the optimizer, to name what is not finite with ``nonfinite="raise"``.
+        """
+        overflowed = None if found_inf is None else found_inf.reshape(()) != 0
+        if overflowed is not None:
+            self._count("overflowed", overflowed)
+        if nonfinite is None:
+            return
+        if self.nonfinite == "raise" and bool(nonfinite):  # the one policy that has to wait
+            params = [p for g in groups for p in g["params"] if p.grad is not None]
+            counts = [(p, int((~torch.isfinite(p.grad)).sum())) for p in params]
+            self.bad_gradients([(p, n) for p, n in counts if n], describe)
+        self._count("skipped", nonfinite if overflowed is None else nonfinite & ~overflowed.to(nonfinite.device))
+
+    def _count(self, name: str, happened: Tensor) -> None:
+        count = happened.to(torch.int64)
+        self._skips[name] = self._skips[name].to(count.device) + count if name in self._skips else count
+
+    def bad_gradients(self, bad: Sequence[tuple[Tensor, int]], describe: Callable[[Tensor], str]) -> None:
+        """Gradients are not finite, and nothing was written: raise, or count the step.
+
+        Raises:
+            NonFiniteError: with ``nonfinite="raise"``.
+        """
+        p, count = bad[0]
+        also = f", and {len(bad) - 1} other parameters" if len(bad) > 1 else ""
+        what = f"the gradient of {describe(p)} has {count:,} of {p.numel():,} elements that are NaN or infinite{also}"
+        if self.nonfinite == "raise":
+            raise NonFiniteError(f"{what}. Nothing was written. ravine.diagnose.trace finds where they come from")
+        self.record.skipped += 1
+        if self.record.skipped == 1:
+            _warn_skipped(what)
+
+
+def _warn_skipped(what: str) -> None:
+    warnings.warn(
+        f"nonfinite='skip': {what}. This step is skipped, and so are others like it, without another warning; "
+        "optimizer.watch.skipped counts them",
+        stacklevel=5,
+    )

@@ -1,0 +1,92 @@
+"""The number of the step that each parameter of a batch is about to make; ``state[p]["step"]`` shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ravine._compat.torch import version_of
+
+
+def counter(values: float | Sequence[float], device: torch.device | str = "cpu") -> Tensor:
+    """Step counts as torch keeps them: float32, or float64 where that is the default."""
+    wide = torch.get_default_dtype() is torch.float64
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=torch.float64 if wide else torch.float32, device=device)
+
+
+class Steps(Protocol):
+    """The step counts of a batch's parameters."""
+
+    def next(self, active: np.ndarray | None) -> Any:
+        """The number of the step that the active parameters are about to make; an array or tensor of one for each."""
+
+    def count(self, active: np.ndarray | None, skip: Tensor | None) -> None:
+        """That step was made, but where ``skip`` is true."""
+
+
+class HostSteps:
+    """Counts on the host: views of one CPU tensor."""
+
+    def __init__(self, states: Sequence[dict[str, Any]]) -> None:
+        self._tensor = counter([float(s["step"]) for s in states])
+        self._counts = self._tensor.numpy()
+        _show(states, self._tensor)
+        self._look()
+
+    def _look(self) -> None:
+        first = self._counts[0] if len(self._counts) else 0
+        self._same = int(first) if (self._counts == first).all() else None
+        self._seen = version_of(self._tensor)
+
+    def next(self, active: np.ndarray | None) -> int | np.ndarray:
+        if version_of(self._tensor) != self._seen:  # the user wrote to a view
+            self._look()
+        if self._same is not None and active is None:
+            return self._same + 1
+        counts = np.maximum(self._counts + (1 if active is None else active), 1.0).astype(np.float64)
+        return int(counts[0]) if len(counts) and (counts == counts[0]).all() else counts
+
+    def count(self, active: np.ndarray | None, skip: Tensor | None) -> None:
+        if active is None:
+            self._counts += 1
+            if self._same is not None:
+                self._same += 1
+        else:
+            self._counts += active
+            self._look()
+
+
+class DeviceSteps:
+    """Counts on a device: how many steps were skipped is known only there."""
+
+    def __init__(self, states: Sequence[dict[str, Any]], device: torch.device) -> None:
+        values = [s["step"] if isinstance(s["step"], Tensor) else float(s["step"]) for s in states]
+        tensors = [v.to(device) if isinstance(v, Tensor) else counter(v, device) for v in values]
+        with torch.inference_mode(False), torch.no_grad():
+            self._tensor = torch.stack([t.reshape(()).to(counter(0.0).dtype) for t in tensors])
+        self._device = device
+        _show(states, self._tensor)
+
+    def _active(self, active: np.ndarray | None) -> Tensor | int:
+        return 1 if active is None else torch.from_numpy(active).to(self._device, self._tensor.dtype, non_blocking=True)
+
+    @torch.no_grad()
+    def next(self, active: np.ndarray | None) -> Tensor:
+        wide = torch.float32 if self._device.type == "mps" else torch.float64
+        return (self._tensor + self._active(active)).clamp(min=1).to(wide)
+
+    @torch.no_grad()
+    def count(self, active: np.ndarray | None, skip: Tensor | None) -> None:
+        made = self._active(active)
+        self._tensor += made if skip is None else made * (~skip).to(self._tensor.dtype)
+
+
+def _show(states: Sequence[dict[str, Any]], counts: Tensor) -> None:
+    """The user finds the counts in the states."""
+    for state, view in zip(states, counts.unbind(), strict=True):
+        state["step"] = view

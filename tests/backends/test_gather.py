@@ -1,0 +1,146 @@
+"""The compiled look at parameters and gradients: what it sees, what it lets go of, and the way without it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from ravine.backends.cpu import _batch, _gather
+from ravine.optim import SGD, Adam
+
+COMPILED = bool(_gather._exchange())
+needs_exchange = pytest.mark.skipif(not COMPILED, reason="this torch has no C function that fills a DLTensor")
+
+
+def some(dtype: torch.dtype = torch.float32) -> list[Parameter]:
+    shapes = ((4, 3), (5,), (), (0,), (2, 3, 4))
+    params = [Parameter(torch.randn(shape).to(dtype)) for shape in shapes]
+    params.append(Parameter(torch.randn(2, 3, 4, 5).to(dtype).to(memory_format=torch.channels_last)))
+    for p in params:
+        p.grad = torch.randn_like(p)
+    return params
+
+
+def loop(params: list[Parameter], dtype: torch.dtype = torch.float32) -> tuple[_gather.GatherLoop, np.ndarray]:
+    addresses = np.zeros((3, len(params)), dtype=np.int64)
+    addresses[0] = [p.data_ptr() for p in params]
+    return _gather.GatherLoop(params, addresses, dtype), addresses
+
+
+@needs_exchange
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_addresses_are_those_of_torch(dtype):
+    params = some(dtype)
+    look, addresses = loop(params, dtype)
+    for _ in range(3):
+        assert look() == 0
+        assert addresses[1].tolist() == [p.grad.data_ptr() for p in params]
+        for p in params:
+            p.grad = torch.randn_like(p)
+
+
+@needs_exchange
+def test_missing_gradients_are_counted():
+    params = some()
+    look, addresses = loop(params)
+    params[1].grad = params[4].grad = None
+    assert look() == 2
+    assert look.present().tolist() == [True, False, True, True, False, True]
+    assert addresses[1, 1] == addresses[1, 4] == 0
+
+
+def transposed(p: Parameter) -> None:
+    p.data = p.data.view(3, 4).t()
+
+
+CHANGES: dict[str, Callable[[list[Parameter]], object]] = {
+    "parameter moved": lambda ps: setattr(ps[0], "data", ps[0].data.clone()),
+    "parameter is a view in another order": lambda ps: transposed(ps[0]),
+    "gradient in another order": lambda ps: setattr(ps[0], "grad", torch.randn(3, 4).t()),
+    "gradient with gaps": lambda ps: setattr(ps[1], "grad", torch.randn(10)[::2]),
+    "sparse gradient": lambda ps: setattr(ps[1], "grad", torch.randn(5).to_sparse()),
+    "gradient without memory": lambda ps: setattr(ps[1], "grad", torch._efficientzerotensor((5,))),
+    "gradient of a subclass": lambda ps: setattr(ps[1], "grad", torch.randn(5).as_subclass(Kin)),
+}
+
+
+class Kin(Tensor):
+    """A class of tensors of somebody's own."""
+
+
+@needs_exchange
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_not_as_it_was_is_seen(change):
+    params = some()
+    look, _ = loop(params)
+    assert look() == 0
+    CHANGES[change](params)
+    assert look() == -1
+
+
+@needs_exchange
+def test_a_gradient_is_held_until_it_was_read():
+    params = some()
+    look, _ = loop(params)
+    grad = params[0].grad
+    before = sys.getrefcount(grad)
+    look()
+    assert sys.getrefcount(grad) == before + 1
+    look()  # a step that was given up holds nothing twice
+    assert sys.getrefcount(grad) == before + 1
+    look.release()
+    assert sys.getrefcount(grad) == before
+    look()
+    del look
+    assert sys.getrefcount(grad) == before
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_data_exchanged_by_a_view_in_another_order_is_stepped_in_its_order(compiled, monkeypatch):
+    """The same memory and as many elements: only the strides tell."""
+    if not compiled:
+        monkeypatch.setattr(_batch, "gather_loop", lambda *_: None)
+    p = Parameter(torch.arange(12.0).view(4, 3))
+    optimizer = SGD([p], lr=1.0)
+    p.grad = torch.zeros(4, 3)
+    optimizer.step()
+    p.data = p.data.view(3, 4).t()
+    wanted = p.detach() - torch.arange(12.0).view(4, 3)
+    p.grad = torch.arange(12.0).view(4, 3)
+    optimizer.step()
+    assert torch.equal(p.detach(), wanted)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_steps_are_the_same_with_and_without_the_loop(compiled, monkeypatch):
+    if not compiled:
+        monkeypatch.setattr(_batch, "gather_loop", lambda *_: None)
+    torch.manual_seed(0)
+    params, others = some(), some()
+    for p, q in zip(params, others, strict=True):
+        q.data = p.detach().clone()
+    ours, torchs = Adam(params, lr=0.1), torch.optim.Adam(others, lr=0.1)
+    for step in range(5):
+        for i, (p, q) in enumerate(zip(params, others, strict=True)):
+            p.grad = q.grad = None if (step + i) % 4 == 3 else torch.randn(p.shape)
+        ours.step()
+        torchs.step()
+    for p, q in zip(params, others, strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_lazily_negated_gradient_of_one_element_is_read_with_its_sign(compiled, monkeypatch):
+    if not compiled:
+        monkeypatch.setattr(_batch, "gather_loop", lambda *_: None)
+    p = Parameter(torch.zeros(1))
+    p.grad = torch.tensor([1 + 2j]).conj().imag
+    assert p.grad.is_neg()
+    SGD([p], lr=1.0).step()
+    assert p.item() == 2.0

@@ -1,0 +1,78 @@
+"""What Ravine needs of torch's private parts is there and does what it is needed for."""
+
+from __future__ import annotations
+
+import ctypes
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from ravine._compat import torch as compat
+
+
+def test_a_write_in_place_raises_the_version():
+    t = torch.zeros(2)
+    before = compat.version_of(t)
+    t.add_(1)
+    assert compat.version_of(t) > before
+
+
+def test_zeros_without_memory_are_told_apart():
+    assert compat.is_zero_tensor(torch._efficientzerotensor((2,)))
+    assert not compat.is_zero_tensor(torch.zeros(2))
+
+
+def test_a_function_outside_of_compile_is_called_as_it_is():
+    seen = []
+
+    @compat.outside_compile
+    def outside(x: Tensor) -> Tensor:
+        seen.append(torch.compiler.is_compiling())
+        return x + 1
+
+    compiled = torch.compile(lambda x: outside(x * 2) * 3, backend="eager")
+    assert compiled(torch.ones(1)).item() == 9.0
+    assert seen == [False]
+
+
+def test_hooks_of_a_step_are_seen():
+    optimizer = torch.optim.SGD([Parameter(torch.zeros(1))])
+    assert not compat.has_step_hooks(optimizer)
+    handle = optimizer.register_step_pre_hook(lambda *_: None)
+    assert compat.has_step_hooks(optimizer)
+    handle.remove()
+    handle = register_optimizer_step_post_hook(lambda *_: None)
+    assert compat.has_step_hooks(optimizer)
+    handle.remove()
+    assert not compat.has_step_hooks(optimizer)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]):
+        assert compat.has_step_hooks(optimizer)
+
+
+def test_hooks_of_loading_are_given():
+    optimizer = torch.optim.SGD([Parameter(torch.zeros(1))])
+
+    def before(*_: object) -> None: ...
+
+    def after(*_: object) -> None: ...
+
+    optimizer.register_load_state_dict_pre_hook(before)
+    optimizer.register_load_state_dict_post_hook(after)
+    assert compat.load_hooks(optimizer) == ([before], [after])
+
+
+@pytest.mark.skipif(not hasattr(Tensor, "__dlpack_c_exchange_api__"), reason="torch before 2.10")
+def test_a_dltensor_is_filled_with_what_torch_says_of_the_tensor():
+    t = torch.randn(3, 4, dtype=torch.float64).t()
+    view = (ctypes.c_int64 * 6)()
+    fill = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.c_void_p)(compat.fill_dltensor())
+    assert fill(t, ctypes.addressof(view)) == 0
+    assert view[0] == t.data_ptr()
+    assert view[1] == 1  # the CPU, device 0
+    assert view[2] & 0xFFFFFFFF == 2
+    assert view[2] >> 32 == 2 | 64 << 8 | 1 << 16  # floating point of 64 bits
+    assert list((ctypes.c_int64 * 2).from_address(view[3])) == [4, 3]
+    assert list((ctypes.c_int64 * 2).from_address(view[4])) == [1, 4]

@@ -1,0 +1,156 @@
+"""How an optimizer is made: what is a formula, what is an option, and what is said of anything else."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import Parameter
+
+from ravine.errors import FormulaError, OptionError
+from ravine.optim import Adagrad, Adam, Hyper, Optimizer, RMSprop
+from ravine.optim import _registry as registry
+from ravine.optim._common import parameters_of
+from ravine.optim._hyperparameters import hypers_of
+
+
+def params() -> list[Parameter]:
+    return [Parameter(torch.ones(3))]
+
+
+def descend(param, *, grad, lr):
+    return param - lr * grad
+
+
+def test_no_formula_is_said_so():
+    with pytest.raises(FormulaError, match=r"Optimizer needs a formula: Optimizer\(params, \[piece, ...\], lr=...\)"):
+        Optimizer(params(), lr=1.0)
+    with pytest.raises(FormulaError, match="the list of pieces is empty"):
+        Optimizer(params(), [], lr=1.0)
+    with pytest.raises(FormulaError, match="a formula is a list of pieces"):
+        Optimizer(params(), 7, lr=1.0)
+
+
+def test_a_lone_function_is_a_piece():
+    (p,) = made = params()
+    optimizer = Optimizer(made, descend, lr=0.5)
+    p.grad = torch.ones(3)
+    optimizer.step()
+    assert p.tolist() == [0.5] * 3
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("learning_rate", "lr"), ("epsilon", "eps"), ("wd", "weight_decay")])
+def test_another_librarys_word_is_answered_with_ours(wrong, right):
+    with pytest.raises(TypeError, match=f"RMSprop has no option '{wrong}'. Did you mean '{right}'"):
+        RMSprop(params(), **{wrong: 1.0})
+    with pytest.raises(OptionError, match=f"unknown key '{wrong}'.*Did you mean '{right}'"):
+        RMSprop([{"params": params(), wrong: 1.0}])
+
+
+def test_help_shows_the_constructor():
+    assert list(inspect.signature(Optimizer).parameters)[:2] == ["params", "pieces"]
+    assert list(inspect.signature(RMSprop).parameters)[:3] == ["params", "lr", "alpha"]
+
+
+@pytest.mark.parametrize("cls", registry.classes())
+def test_every_numeric_option_declares_what_it_may_be(cls):
+    """So that a new optimizer's momentum_decay=-5 is refused."""
+    declared = hypers_of(cls)
+    for name, p in parameters_of(cls).items():
+        number = isinstance(p.default, int | float | tuple) and not isinstance(p.default, bool)
+        assert not number or name in declared, f"{cls.__name__}.{name}"
+
+
+def test_a_declared_range_is_held():
+    class Mine(Optimizer):
+        """Momentum that fades."""
+
+        hypers = {"momentum_decay": Hyper(low=0, high=1, below=True)}  # noqa: RUF012
+
+        def __init__(self, params, lr=0.1, momentum_decay=0.5):
+            super().__init__(params, lr=lr, momentum_decay=momentum_decay)
+
+        @staticmethod
+        def formula():
+            return [lambda param, *, grad, lr, momentum_decay: param - lr * momentum_decay * grad]
+
+    Mine(params())
+    with pytest.raises(OptionError, match="momentum_decay=-5.*at least 0 and below 1"):
+        Mine(params(), momentum_decay=-5)
+    with pytest.raises(OptionError, match="lr=-1"):
+        Mine(params(), lr=-1)
+
+
+def test_a_flag_is_not_a_number():
+    with pytest.raises(OptionError, match="lr=True"):
+        Adam(params(), lr=True)
+
+
+# --- faults ---------------------------------------------------------------------------------------------------------
+
+
+def keep_old(param, previous=0.0, *, grad, lr):
+    return param - lr * grad, param
+
+
+def swap(param, a=1.0, b=2.0, *, grad, lr):
+    return param - lr * grad, b, a
+
+
+@pytest.mark.parametrize("fused", [None, False])
+def test_a_state_that_is_given_an_old_value_gets_the_old_value(fused):
+    """R2: eager wrote one result after the other, and results were views of what it wrote."""
+    (p,) = made = params()
+    optimizer = Optimizer(made, [keep_old], lr=1.0, fused=fused)
+    p.grad = torch.full((3,), 0.25)
+    optimizer.step()
+    assert optimizer.state[p]["previous"].tolist() == [1.0] * 3
+    assert p.tolist() == [0.75] * 3
+    optimizer.step()
+    assert optimizer.state[p]["previous"].tolist() == [0.75] * 3
+
+
+@pytest.mark.parametrize("fused", [None, False])
+def test_states_that_change_places_keep_both_values(fused):
+    (p,) = made = params()
+    optimizer = Optimizer(made, [swap], lr=1.0, fused=fused)
+    p.grad = torch.zeros(3)
+    optimizer.step()
+    assert optimizer.state[p]["a"].tolist() == [2.0] * 3
+    assert optimizer.state[p]["b"].tolist() == [1.0] * 3
+
+
+def test_a_step_of_the_users_own_that_is_no_tensor_is_kept_and_copied():
+    """R12: wrappers keep numbers there."""
+    import copy
+    import pickle
+
+    (p,) = made = params()
+    optimizer = Adam(made, lr=0.1)
+    optimizer.state[p]["step"] = 7
+    assert optimizer.state_dict()["state"][0]["step"] == 7
+    assert copy.deepcopy(optimizer).state_dict()["state"][0]["step"] == 7
+    assert pickle.loads(pickle.dumps(optimizer)).state_dict()["state"][0]["step"] == 7
+    p.grad = torch.ones(3)
+    optimizer.step()
+    assert float(optimizer.state[p]["step"]) == 8
+
+
+def test_an_idle_parameter_on_meta_is_left_alone():
+    """R13: Adagrad makes its states at once, so it looked as if the parameter had been stepped."""
+    p, idle = Parameter(torch.ones(2)), Parameter(torch.ones(2, device="meta"))
+    optimizer = Adagrad([p, idle], lr=0.1)
+    p.grad = torch.ones(2)
+    optimizer.step()
+    assert p.tolist() != [1.0, 1.0]
+
+
+def test_an_empty_parameter_of_numpy_is_taken():
+    """R14: NumPy gives it strides of 0."""
+    empty = Parameter(torch.from_numpy(np.zeros((0, 3), dtype=np.float32)))
+    zero = Parameter(torch.empty(0, 3).as_strided((0, 3), (0, 0)))
+    optimizer = Adam([empty, zero], lr=0.1)
+    empty.grad, zero.grad = torch.zeros(0, 3), torch.zeros(0, 3)
+    optimizer.step()
