@@ -8,6 +8,7 @@ RavineError
 ├── TrainingError    the loss, a metric or the model cannot be trained with (also a RuntimeError)
 ├── ComparisonError   measurements cannot be judged as they are             (also a ValueError)
 ├── BackendError      the kernel was insisted on and cannot be had          (also a RuntimeError)
+├── DependencyError   a package that is optional is not installed           (also an ImportError)
 └── DataError         a file of data or of a run is missing or damaged      (also a RuntimeError)
 
 Each is also the built-in error that torch raises in the same place, so code that catches that goes on working.
@@ -51,6 +52,10 @@ class ComparisonError(RavineError, ValueError):
 
 class BackendError(RavineError, RuntimeError):
     """The fused kernel was asked for with ``fused=True`` and cannot be had."""
+
+
+class DependencyError(RavineError, ImportError):
+    """An optional package is needed and not installed; the text says how to install it."""
 
 
 class DataError(RavineError, RuntimeError):

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ravine.errors import OptionError
+from ravine.errors import DependencyError
 
 
 def frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, index: str | None = None) -> Any:
     """A DataFrame of a mapping for each row.
 
     Raises:
-        OptionError: pandas is not installed.
+        DependencyError: pandas is not installed.
     """
     try:
         import pandas
     except ImportError:
-        raise OptionError("A table as a DataFrame needs pandas: pip install 'ravine[pandas]'") from None
+        raise DependencyError("A table as a DataFrame needs pandas: pip install 'ravine[pandas]'") from None
     return pandas.DataFrame.from_records(list(rows), columns=columns, index=index)
