@@ -19,7 +19,7 @@ from ravine.errors import ComparisonError
 _FAR = 3.0  # times the loss that runs begin with
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BudgetCurve:
     """The best of k points, for each k of ``points``.
 
@@ -35,6 +35,10 @@ class BudgetCurve:
     lost: Array
     worst: float
     share: float
+
+    def __repr__(self) -> str:
+        expected = ", ".join(f"{k}: {value:.4g}" for k, value in zip(self.points, self.expected, strict=True))
+        return f"BudgetCurve({self.name!r}, expected best of {expected})"
 
     @property
     def sentence(self) -> str:

@@ -33,7 +33,7 @@ class Target:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StepsToTarget:
     """How many steps each run of an optimizer took to the target.
 
@@ -46,6 +46,10 @@ class StepsToTarget:
     spacing: Mapping[int, float]
     diverged: frozenset[int]
     horizon: float
+
+    def __repr__(self) -> str:
+        reached = len(self.steps) - len(self.missed)
+        return f"StepsToTarget({self.name!r}, {reached} of {len(self.steps)} runs, median {self.median:g})"
 
     @property
     def missed(self) -> frozenset[int]:

@@ -16,7 +16,7 @@ from ravine.comparison._judge.measurements import LOSS, Array, ConfirmationRun, 
 from ravine.errors import ComparisonError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Values:
     """One number for each seed of one optimizer.
 
@@ -29,6 +29,9 @@ class Values:
     numbers: Mapping[int, float]
     bounded: frozenset[int] = frozenset()
     resolution: float = 0.0
+
+    def __repr__(self) -> str:
+        return f"Values({len(self.numbers)} seeds, mean {self.mean:.4g}, {len(self.bounded)} bounded)"
 
     @property
     def mean(self) -> float:

@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 _FAR = 3.0  # times the loss that trainings begin with
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Band:
     """An optimizer's fresh runs at the steps where they were measured; a run that diverged counts as infinite.
 
@@ -36,6 +36,9 @@ class Band:
     high: Array
     runs: int
     diverged: int
+
+    def __repr__(self) -> str:
+        return f"Band({self.label!r}, {len(self.steps)} evaluations, median at the end {self.median[-1]:.4g})"
 
 
 def bands(optimizers: Sequence[OptimizerRuns]) -> dict[str, Band]:
@@ -71,7 +74,7 @@ class Mark:
     chosen: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sensitivity:
     """The scores of all tuning trials against one hyperparameter.
 
@@ -84,6 +87,9 @@ class Sensitivity:
     marks: Mapping[str, Sequence[Mark]]
     scale: str
     diverged: Mapping[str, float]
+
+    def __repr__(self) -> str:
+        return f"Sensitivity({self.scale}, {len(self.marks)} optimizers, {sum(map(len, self.marks.values()))} trials)"
 
     def chosen(self, label: str) -> float:
         """The value of the chosen point of an optimizer; NaN where none was chosen."""
