@@ -123,8 +123,8 @@ class Plan:
                 def stepped(label: str = entry.spec.label) -> None:
                     on_step(label)
 
-                found = follow(entry.spec, r.surface, r.rates, r.starts, r.steps, stepped)
-                entries.append(replace(entry, trajectories=found))
+                trajectories = follow(entry.spec, r.surface, r.rates, r.starts, r.steps, stepped)
+                entries.append(replace(entry, trajectories=trajectories))
         return Exploration(replace(r, entries=tuple(entries)))
 
 

@@ -137,9 +137,9 @@ def _address(factory: Any) -> str:
     try:
         if find_spec(module) is None:
             return ""
-        found: Any = sys.modules[module]
+        there: Any = sys.modules[module]
         for part in name.split("."):
-            found = getattr(found, part)
+            there = getattr(there, part)
     except (ImportError, AttributeError, KeyError, ValueError):  # made while the program ran, or replaced
         return ""
-    return f"{module}:{name}" if found is factory else ""
+    return f"{module}:{name}" if there is factory else ""

@@ -112,8 +112,8 @@ def budget_of(optimizers: Sequence[OptimizerRuns]) -> dict[str, BudgetCurve]:
         for optimizer in optimizers
         if optimizer.sweep
     }
-    finite = [score for found in scores.values() for score in found if np.isfinite(score)]
-    return {name: expected_best(found, worst=max(finite), name=name) for name, found in scores.items() if finite}
+    finite = [score for sweep in scores.values() for score in sweep if np.isfinite(score)]
+    return {name: expected_best(sweep, worst=max(finite), name=name) for name, sweep in scores.items() if finite}
 
 
 def _doubling(total: int) -> tuple[int, ...]:

@@ -149,8 +149,8 @@ class OptimizerRuns:
         diverged trial stands behind all others.
         """
         if self.point is not None:
-            found = self.trials_at(tuple(sorted(self.point.items())))
-            return found[0] if found else None
+            at_point = self.trials_at(tuple(sorted(self.point.items())))
+            return at_point[0] if at_point else None
         keys = list(dict.fromkeys(trial.key for trial in self.trials))
         groups = [self.trials_at(key) for key in keys]
         if not groups:

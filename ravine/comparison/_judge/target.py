@@ -119,17 +119,17 @@ def steps_to(target: Target | float, optimizers: Sequence[OptimizerRuns]) -> dic
             f"The target of {number(loss, 3)} is degenerate: every run meets it at its first evaluation, so it "
             "tells no optimizer from another. Train for longer, evaluate more often, or take a harder task."
         )
-    found: dict[str, StepsToTarget] = {}
+    by_name: dict[str, StepsToTarget] = {}
     for optimizer in optimizers:
         met = {run.seed: _first(run, loss) for run in optimizer.runs}
-        found[optimizer.name] = StepsToTarget(
+        by_name[optimizer.name] = StepsToTarget(
             optimizer.name,
             {seed: step for seed, (step, _) in met.items()},
             {seed: gap for seed, (_, gap) in met.items()},
             frozenset(run.seed for run in optimizer.runs if run.diverged),
             float(max(ends)),
         )
-    return found
+    return by_name
 
 
 def _first(run: ConfirmationRun, loss: float) -> tuple[float, float]:

@@ -83,7 +83,7 @@ def judge(
         notes.append(WarningNote("target", reference, f"There is no time to target, so losses are judged. {error}"))
     values: dict[Metric, Mapping[str, Values]] = {}
     if steps:
-        values[STEPS] = {name: found.values for name, found in steps.items()}
+        values[STEPS] = {name: taken.values for name, taken in steps.items()}
     for metric in (LOSS, *metrics):
         values[metric] = values_of(optimizers, metric)
     known = [metric.name for metric in values]
@@ -93,9 +93,9 @@ def judge(
     notes += _unpaired(optimizers)
     pairs = {
         metric.name: compare(
-            found, metric, against=against, smallest=(smallest or {}).get(metric.name), alpha=alpha, power=power
+            numbers, metric, against=against, smallest=(smallest or {}).get(metric.name), alpha=alpha, power=power
         )
-        for metric, found in values.items()
+        for metric, numbers in values.items()
     }
     headline = STEPS if steps else LOSS
     base = {name: held[0].second if held else optimizers[0].name for name, held in pairs.items()}

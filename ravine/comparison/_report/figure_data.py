@@ -43,7 +43,7 @@ class Band:
 
 def bands(optimizers: Sequence[OptimizerRuns]) -> dict[str, Band]:
     """The curves of all optimizers, in the order of the spec; one whose runs all diverged is left out."""
-    found = {}
+    by_label = {}
     for each in optimizers:
         steps = max((run.curve[0] for run in each.runs if not run.diverged), key=len, default=np.array([]))
         if not len(steps):
@@ -52,7 +52,7 @@ def bands(optimizers: Sequence[OptimizerRuns]) -> dict[str, Band]:
         for row, run in zip(losses, each.runs, strict=True):
             if not run.diverged:
                 row[:] = run.curve[1]
-        found[each.name] = Band(
+        by_label[each.name] = Band(
             each.name,
             steps,
             np.median(losses, axis=0),
@@ -61,7 +61,7 @@ def bands(optimizers: Sequence[OptimizerRuns]) -> dict[str, Band]:
             len(each.runs),
             sum(run.diverged for run in each.runs),
         )
-    return found
+    return by_label
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def hyperparameters(spec: StudySpec) -> list[str]:
 
 def sensitivity(spec: StudySpec, optimizers: Sequence[OptimizerRuns], hyperparameter: str) -> Sensitivity:
     """The scores of all tuning trials against one hyperparameter, of the optimizers that searched it."""
-    found = {}
+    by_label = {}
     for each in optimizers:
         marks = [
             Mark(
@@ -117,9 +117,9 @@ def sensitivity(spec: StudySpec, optimizers: Sequence[OptimizerRuns], hyperparam
             if hyperparameter in t.point
         ]
         if marks:
-            found[each.name] = sorted(marks, key=lambda m: m.value)
+            by_label[each.name] = sorted(marks, key=lambda m: m.value)
     scale = next(config.space[hyperparameter].scale for config in spec.optimizers if hyperparameter in config.space)
-    return Sensitivity(found, scale, {label: _diverged_share(marks) for label, marks in found.items()})
+    return Sensitivity(by_label, scale, {label: _diverged_share(marks) for label, marks in by_label.items()})
 
 
 def _diverged_share(marks: Sequence[Mark]) -> float:
