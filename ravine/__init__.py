@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ravine._lazy import lazy
 
 if TYPE_CHECKING:
-    from ravine import backends, comparison, contour, diagnose, errors, formula, optim, plotting, tasks, train, watch
+    from ravine import backends, comparison, contour, diagnose, errors, formula, optim, tasks, train, watch
     from ravine.comparison._api import compare
 
 __version__ = "0.1.0"
@@ -27,7 +27,6 @@ __all__ = [
     "errors",
     "formula",
     "optim",
-    "plotting",
     "tasks",
     "train",
     "watch",

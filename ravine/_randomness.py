@@ -13,18 +13,18 @@ import torch
 
 def state() -> dict[str, Any]:
     """All of them, as plain values and tensors."""
-    found: dict[str, Any] = {
+    states: dict[str, Any] = {
         "torch": torch.get_rng_state(),
         "python": random.getstate(),
         "numpy": np.random.get_state(),
     }
     if torch.cuda.is_available() and torch.cuda.is_initialized():
-        found["cuda"] = torch.cuda.get_rng_state_all()
-    return found
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    return states
 
 
 def restore(kept: dict[str, Any]) -> None:
-    """Go on from what :func:`state` gave."""
+    """Continue from what :func:`state` gave."""
     torch.set_rng_state(kept["torch"])
     version, numbers, gauss = kept["python"]
     random.setstate((version, tuple(numbers), gauss))
@@ -35,7 +35,7 @@ def restore(kept: dict[str, Any]) -> None:
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """Whatever is drawn inside leaves no trace outside."""
+    """What is drawn inside does not change the random states outside."""
     kept = state()
     try:
         yield

@@ -17,6 +17,24 @@ Each is also the built-in error that torch raises in the same place, so code tha
 import difflib
 from collections.abc import Iterable, Mapping
 
+__all__ = [
+    "BackendError",
+    "ComparisonError",
+    "DataError",
+    "FormulaError",
+    "NonFiniteError",
+    "OptionError",
+    "PackageError",
+    "ParameterError",
+    "RavineError",
+    "StateError",
+    "TrainingError",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 class RavineError(Exception):
     """Base of every error that this library raises on purpose."""

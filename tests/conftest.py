@@ -1,4 +1,7 @@
-"""Shared by all tests: kernels are kept in one folder of the test run, so that each is compiled once."""
+"""Shared by all tests: kernels are kept in one folder of the test run, so that each is compiled once.
+
+Also the quick lane, ``pytest --quick``: what is left out of it, and why.
+"""
 
 import os
 import signal
@@ -8,6 +11,59 @@ import torch
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: more threads would only wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+#: Tests of which the quick lane runs every case: each is about another file, and takes no time.
+ALL_CASES = ("tests/test_architecture.py",)
+#: Files and folders that the quick lane leaves out, because of what they must do to test what they test.
+LEFT_OUT = {
+    "tests/backends/test_kernel_cache.py": "fresh processes that compile with an empty cache",
+    "tests/backends/test_random_formulas.py": "compiles a kernel for each of its formulas",
+    "tests/backends/test_threads.py": "forked processes, and threads that race",
+    "tests/bench/": "measures",
+    "tests/cli/test_bench_command.py": "measures, in fresh processes",
+    "tests/cli/test_compare_command.py": "whole comparisons",
+    "tests/cli/test_contour_command.py": "walks and draws whole explorations",
+    "tests/cli/test_lr_find_command.py": "whole trainings",
+    "tests/cli/test_train_command.py": "whole trainings",
+    "tests/comparison/report/test_report_figures.py": "draws every figure",
+    "tests/comparison/report/test_report_page_in_chromium.py": "starts a browser",
+    "tests/comparison/test_compare.py": "whole comparisons, with processes that work for them",
+    "tests/contour/test_contour_figure.py": "draws every figure",
+    "tests/contour/test_contour_page_in_chromium.py": "starts a browser",
+    "tests/docs/": "runs the code of every page",
+    "tests/examples/": "whole trainings",
+    "tests/optim/test_life_in_torch.py": "torch.compile, and 10,000 steps",
+    "tests/optim/test_torch_groups.py": "random groups against torch, many steps of each",
+    "tests/train/test_lr_find.py": "whole sweeps of the learning rate",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The quick lane, which ``scripts/test`` runs."""
+    parser.addoption("--quick", action="store_true", help="one case of each test that is not slow: under a minute")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With ``--quick``: no test that is marked slow, none in LEFT_OUT, and of a test with parameters the first case.
+
+    Most of the time, a law for 20 optimizers in 4 dtypes is broken for all of them or seen to be broken by the first.
+    A new test is in the lane without being named here, and the same cases run on every machine.
+    """
+    if not config.getoption("--quick"):
+        return
+    if gone := [path for path in LEFT_OUT if not (config.rootpath / path).exists()]:
+        raise pytest.UsageError(f"LEFT_OUT in tests/conftest.py names what is not there: {', '.join(gone)}")
+    kept, seen = [], set()
+    for item in items:
+        function = item.nodeid.partition("[")[0]
+        first = function not in seen or function.startswith(ALL_CASES)
+        if first and not function.startswith(tuple(LEFT_OUT)) and item.get_closest_marker("slow") is None:
+            kept.append(item)
+            seen.add(function)
+    chosen = set(kept)
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = kept
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -35,6 +35,11 @@ from ravine.formula import Program
 
 __all__ = ["STATISTICS", "Batch", "Numbers", "States", "Statistic", "Sums", "compute_dtype", "on_host", "statistic"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 #: What the optimizer keeps for one parameter: its states by name.
 States = dict[str, torch.Tensor]
 #: The numbers of a pass: each a Python number or an array with one per parameter; on a device, tensors.

@@ -13,6 +13,8 @@ import click
 import ravine
 from ravine.errors import RavineError
 
+__all__ = ["main"]
+
 COMMANDS = {
     "show": "Print an optimizer's formula, state, bytes moved and kernel.",
     "train": "Train a task, show every epoch, stop and resume.",

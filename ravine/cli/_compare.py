@@ -14,7 +14,6 @@ from ravine.comparison._api import compare
 from ravine.comparison._report import terminal_report
 from ravine.comparison._study.declare import PRESETS
 from ravine.optim import _spec as specs
-from ravine.plotting import _tables as tables
 from ravine.train._schedules.by_text import usage as schedule_forms
 
 _INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
@@ -76,9 +75,11 @@ def command(context: click.Context, optimizers: tuple[str, ...], **given: Any) -
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         result = compare(optimizers=optimizers or specs.DEFAULTS, **given)
-        heads, rows = terminal_report.table(result.report)
-        Console().print(tables.table(heads, rows, terminal_report.title(result.report)))
-        click.echo(terminal_report.words(result.report))
+        console = Console()
+        console.print(terminal_report.results(result.report))
+        for sentence in (result.judgement.sentence, *terminal_report.notes(result.report)):
+            # on a terminal between words; a file gets a line for each
+            console.print(sentence, markup=False, highlight=False, soft_wrap=not console.is_terminal)
         for path in result.write():
             click.echo(f"Wrote {path}")
     except KeyboardInterrupt as interrupt:

@@ -1,4 +1,38 @@
-"""Trains one task with several optimizers from the same start on the same batches.
+"""Fair comparisons: equal tuning, fresh seeds, paired differences, and a report of what the runs show.
 
-Knows tasks and optimizers; knows no pictures, tables or command line.
+from ravine.comparison import compare, complement, log
+
+compare("digits", {"RMSprop": RMSprop, "Adam": Adam}, space={"RMSprop": {"lr": log(1e-5, 0.1)}})
+
+_api.py       `compare`; _result.py is what it returns, _live_view.py what is seen meanwhile
+_study/       declares, runs and keeps the trials
+_judge/       says what they show: plain numbers in, verdicts and intervals out
+_report/      shows it: page, text, pictures and terminal
 """
+
+from typing import TYPE_CHECKING
+
+from ravine._lazy import lazy
+
+if TYPE_CHECKING:
+    from ravine.comparison._api import compare as compare
+    from ravine.comparison._judge import Judgement as Judgement
+    from ravine.comparison._judge import Pair as Pair
+    from ravine.comparison._result import Result as Result
+    from ravine.optim.search import Range as Range
+    from ravine.optim.search import complement as complement
+    from ravine.optim.search import linear as linear
+    from ravine.optim.search import log as log
+
+__all__ = ["Judgement", "Pair", "Range", "Result", "compare", "complement", "linear", "log"]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "compare": "ravine.comparison._api",
+        "Judgement": "ravine.comparison._judge",
+        "Pair": "ravine.comparison._judge",
+        "Result": "ravine.comparison._result",
+        **dict.fromkeys(("Range", "complement", "linear", "log"), "ravine.optim.search"),
+    },
+)

@@ -1,10 +1,10 @@
-"""A whole comparison in one call: declare, tune, confirm, measure; ``ravine.compare`` and the command line use it."""
+"""``ravine.compare``: a whole comparison in one call, which the command line makes too."""
 
 from __future__ import annotations
 
 import platform
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from ravine.comparison._result import Result
 from ravine.comparison._study.declare import declare
 from ravine.comparison._study.local_workers import processors, run_workers
 from ravine.comparison._study.location import JOURNAL, Location, choose_location, default_folder
+from ravine.comparison._study.spaces import SpacesLike
 from ravine.comparison._study.stages import Stage, final_results
 from ravine.comparison._study.step_seconds import StepSeconds, measure_seconds
 from ravine.comparison._study.storage_errors import check_storage, without_password
@@ -21,7 +22,8 @@ from ravine.comparison._study.study_record import Origin, StudyRecord
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial_worker import work
 from ravine.errors import OptionError, RavineError, TrainingError
-from ravine.optim import _spec as specs
+from ravine.optim._spec import DEFAULTS, OptimizerSpec
+from ravine.optim._spec_objects import OptimizerLike, specs_of
 from ravine.tasks import Task, find
 from ravine.tasks._dry_run import dry_run
 
@@ -30,14 +32,14 @@ _SECONDS = "seconds"
 
 def compare(
     task: str | Path | Task = "digits",
-    optimizers: Sequence[str] = specs.DEFAULTS,
+    optimizers: OptimizerLike = DEFAULTS,
     *,
     preset: str = "standard",
     points: int | None = None,
     seeds: int | None = None,
     steps: int | None = None,
     schedule: str = "",
-    space: str | Path | None = None,
+    space: SpacesLike = None,
     reference: str = "",
     data: str | Path | None = None,
     jobs: int | None = None,
@@ -48,83 +50,96 @@ def compare(
 ) -> Result:
     """Compare optimizers fairly: equal tuning, fresh seeds, paired differences.
 
-    Every optimizer is tried at as many points of its search space, the best of them again with more seeds, and the
-    one that is best then is confirmed with fresh seeds, the same for all. Only there the test data are read.
-    A study that was stopped goes on where it was if its ``study`` or ``out`` is named again.
+    Every optimizer is tuned with the same number of points from its search space; its best points are re-evaluated with
+    more seeds, and the one that is best then is evaluated with fresh seeds, the same for all optimizers. Only that
+    evaluation reads the test data. A study that was stopped resumes if its ``study`` or ``out`` is named again::
+
+        ravine.compare("digits", ["sgd", RMSprop, partial(torch.optim.Adam, eps=1e-6)])
+        ravine.compare(
+            "digits",
+            {"RMSprop": partial(RMSprop, alpha=0.9), "mine": lambda params: MyRule(params, lr=0.1)},
+            space={"RMSprop": {"lr": log(1e-5, 0.1)}},
+        )
 
     Args:
-        task: the name of a task, the path of a Python file with one, or a Task; a Task is trained in this process.
-        optimizers: as on the command line: ``"rmsprop:alpha=0.9"``, ``"torch-adam"``, ``"my_rule.py:MyRule"``.
+        task: the name of a task, the path of a Python file with one, or a Task.
+        optimizers: one or several of: text as on the command line (``"rmsprop:alpha=0.9"``, ``"torch-adam"``,
+            ``"my_rule.py:MyRule"``), a class of ravine, torch.optim or derived from them, a ``functools.partial`` of a
+            class, or a function from the parameters to an optimizer. The keys of a dict are the labels. Options that
+            are given stay fixed; the others are tuned in the search space.
         preset: ``"quick"``, ``"standard"`` or ``"full"``: how many points and seeds, and how long.
-        points: of each search space, instead of the preset's.
-        seeds: fresh ones to confirm with, instead of the preset's.
-        steps: of each training, instead of the task's usual length.
-        schedule: how the learning rate changes, for all, such as ``"cosine"``; empty: not at all.
-        space: a TOML file with other search spaces.
-        reference: the optimizer whose runs set the target; the first if empty.
+        points: points from each search space, instead of the preset's.
+        seeds: fresh seeds of the final evaluation, instead of the preset's.
+        steps: steps of each training, instead of the task's usual length.
+        schedule: how the learning rate changes, the same for all, such as ``"cosine"``; empty: it stays constant.
+        space: search spaces, ``{"RMSprop": {"lr": log(1e-5, 0.1), "alpha": complement(0.9, 0.999)}}`` by label, or a TOML
+            file with them; those that are not there have the one that their class declares.
+        reference: the label of the optimizer whose runs set the target loss; the first if empty.
         data: the folder or file that the task reads.
-        jobs: how many trainings run at a time, each on one thread; as many as there are processors.
-        study: the name of the study, to go on with it or to share it.
-        storage: where its trials are kept: ``postgresql://...`` or the path of a journal file; else a file in the
+        jobs: how many trainings run at a time, each on one thread in a process of its own; by default as many as there
+            are processors. A Task, and an optimizer that another process cannot import (a lambda, a class of a notebook or
+            of the program that runs), train in this process, one at a time.
+        study: the name of the study, to resume or to share it.
+        storage: where its trials are kept: ``postgresql://...`` or the path of a journal file; by default a file in the
             folder of the report.
-        out: the folder of the report; else ``ravine-out/STUDY``.
+        out: the folder of the report; by default ``ravine-out/STUDY``.
         quiet: show no progress.
 
     Returns:
-        What was found: ``judgement``, ``trials()``, ``curves()``, ``differences()``, ``write()``.
+        What the study shows: ``print(result)``, ``judgement``, ``trials()``, ``curves()``, ``differences()``, ``write()``.
 
     Raises:
-        OptionError: an argument cannot be what it is, or the study was made with another spec.
+        OptionError: an argument is impossible, or the study was made with another spec.
         DataError: data or storage cannot be used.
         TrainingError: the task fails with these optimizers.
-        KeyboardInterrupt: Ctrl-C. What is done is kept, as after any error, and the error's note says how to go on.
+        KeyboardInterrupt: Ctrl-C. Finished trials are kept, as after any error, and the error's note says how to resume.
     """
-    found = task if isinstance(task, Task) else find(str(task), None if data is None else Path(data))
-    if isinstance(task, Task) and (study or storage):
-        raise OptionError(
-            "A Task that was made here cannot be shared or gone on with: give the path of a Python file with it."
-        )
+    trained = task if isinstance(task, Task) else find(str(task), None if data is None else Path(data))
     if storage is not None:
         check_storage(storage)
     if jobs is not None and jobs < 1:
         raise OptionError(f"jobs = {jobs}: at least one training has to run at a time.")
-    named = found.name if isinstance(task, Task) else str(task)
-    parsed = specs.parse_all(optimizers, found.name)
+    parsed = specs_of(optimizers, trained.name)
+    own = _only_here(task, parsed)
+    if own and ((jobs or 1) > 1 or study or storage):
+        what = f"jobs={jobs}" if (jobs or 1) > 1 else "a study that is shared or resumed"
+        raise OptionError(f"{own} It does not go with {what}.")
     spec = declare(
-        found,
-        named,
+        trained,
+        trained.name if isinstance(task, Task) else str(task),
         parsed,
         preset=preset,
         points=points,
         seeds=seeds,
         steps=steps,
         schedule=schedule,
-        space=None if space is None else Path(space),
+        space=space,
         reference=reference,
         data=None if data is None else Path(data),
     )
     by_label = {one.label: one for one in parsed}
-    for config in spec.optimizers:  # what cannot work is said before a folder is made, and kernels are compiled once
-        dry_run(found, by_label[config.label].at(config.middle))
-    where = choose_location(found.name, study, storage, None if out is None else Path(out))
+    for config in spec.optimizers:  # mistakes are reported before a folder is made, and kernels are compiled once
+        dry_run(trained, by_label[config.label].at(config.middle))
+    where = choose_location(trained.name, study, storage, None if out is None else Path(out), may_resume=not own)
     store = Store(where.study, where.storage)
     try:
         store.create(spec)
-        resume = "" if isinstance(task, Task) else command(spec, where, space, jobs)
+        command = "" if own else resume_command(spec, where, space, jobs)
         try:
             with LiveView(spec) if not quiet else nullcontext() as view:
                 on_progress = view.update if view is not None else lambda now, results: None
-                together = jobs or processors()
-                if isinstance(task, Task) or together == 1:
-                    stage = work(store, spec, found, on_progress, optimizers=by_label)
+                workers = 1 if own else jobs or processors()
+                if workers == 1:
+                    stage = work(store, spec, trained, on_progress, optimizers=by_label)
                 else:
-                    stage = run_workers(store, spec, together, on_progress, None if data is None else Path(data))
-                seconds, machine = _seconds(store, spec, found, by_label, stage)
+                    stage = run_workers(store, spec, workers, on_progress, None if data is None else Path(data))
+                seconds, machine = _seconds(store, spec, trained, by_label, stage)
         except (KeyboardInterrupt, RavineError) as stopped:
             with suppress(RavineError):  # the storage may be what failed
-                stopped.add_note(f"{len(store.results())} trainings are done and kept.{resume and f' Go on: {resume}'}")
+                resume = "" if own else f" Go on: {command or f'call compare again with study={where.study!r}'}"
+                stopped.add_note(f"{len(store.results())} trainings are done and kept.{resume}")
             raise
-        origin = Origin(where.study, without_password(where.storage), resume, machine)
+        origin = Origin(where.study, without_password(where.storage), command, machine)
         result = Result(StudyRecord(spec, store.results(), seconds, origin, by_label), where.folder)
     finally:
         store.close()
@@ -132,8 +147,27 @@ def compare(
     return result
 
 
-def command(spec: StudySpec, where: Location, space: str | Path | None = None, jobs: int | None = None) -> str:
-    """The command line that makes the study of this spec, or goes on with it; without a password."""
+def _only_here(task: str | Path | Task, optimizers: list[OptimizerSpec]) -> str:
+    """What only this process has, in a sentence with what to do; empty if any process can run the trials."""
+    if isinstance(task, Task):
+        return "A Task that was made here is known to this process only: give the path of a Python file with it."
+    for one in optimizers:
+        if not one.text:
+            name = one.name if one.name.isidentifier() else "MyRule"
+            return (
+                f"{one.label!r} was made here and is known to this process only: put it in a file, and name it "
+                f"'my_rule.py:{name}'."
+            )
+    return ""
+
+
+def resume_command(spec: StudySpec, where: Location, space: SpacesLike = None, jobs: int | None = None) -> str:
+    """The command line that makes the study of this spec, or resumes it; without a password.
+
+    Empty where a command line cannot say it: labels or spaces that Python has given.
+    """
+    if isinstance(space, Mapping) or any(config.label != config.source for config in spec.optimizers):
+        return ""
     words = ["ravine", "compare", spec.task]
     for config in spec.optimizers:
         words += ["-o", config.label]
@@ -152,7 +186,7 @@ def command(spec: StudySpec, where: Location, space: str | Path | None = None, j
 
 
 def _seconds(
-    store: Store, spec: StudySpec, task: Task, optimizers: Mapping[str, specs.OptimizerSpec], now: Stage
+    store: Store, spec: StudySpec, task: Task, optimizers: Mapping[str, OptimizerSpec], now: Stage
 ) -> tuple[dict[str, StepSeconds], str]:
     """Seconds of a step and the machine they were measured on: kept, so that a report made again says the same."""
     stored = store.attribute(_SECONDS)
@@ -179,7 +213,7 @@ def _machine() -> str:
 
 
 def _check(result: Result) -> None:
-    """Refuse a study in which no confirmation gave a loss.
+    """Refuse a study in which no confirmation run gave a loss.
 
     Raises:
         TrainingError: none did; the last line of a traceback is in the text.

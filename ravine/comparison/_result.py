@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,8 @@ from typing import Any
 
 from ravine import _files as files
 from ravine.comparison._judge import Judgement
+from ravine.comparison._report import terminal_report
+from ravine.comparison._report.notebook_report import notebook_html
 from ravine.comparison._report.report_data import ReportData, report_data
 from ravine.comparison._study.step_seconds import StepSeconds
 from ravine.comparison._study.study_record import Origin, StudyRecord
@@ -30,6 +33,18 @@ class Result:
 
     record: StudyRecord
     folder: Path | None = None
+
+    def __repr__(self) -> str:
+        labels = ", ".join(config.label for config in self.spec.optimizers)
+        state = "complete" if self.record.stage.name == "done" else repr(self.record.stage)
+        return f"Result({self.spec.task}: {labels}; {len(self.trial_results)} trials, {state})"
+
+    def __str__(self) -> str:
+        """The verdict, the table of results, and what speaks against the comparison."""
+        return terminal_report.text(self.report) if self.record.stage.name == "done" else repr(self)
+
+    def _repr_html_(self) -> str:
+        return notebook_html(self.report) if self.record.stage.name == "done" else html.escape(repr(self))
 
     @property
     def spec(self) -> StudySpec:

@@ -21,7 +21,8 @@ from ravine.contour._search_record import Entry, SearchRecord
 from ravine.contour._trajectories import dry_run, follow, learning_rates
 from ravine.errors import OptionError, nearest
 from ravine.optim._signature import option_names
-from ravine.optim._spec import OptimizerSpec, parse, parse_all
+from ravine.optim._spec import OptimizerSpec
+from ravine.optim._spec_objects import OptimizerLike, specs_of
 from ravine.plotting._style import png
 from ravine.tasks import _surfaces as surfaces
 from ravine.tasks._starts import starts as starts_of
@@ -122,14 +123,14 @@ class Plan:
                 def stepped(label: str = entry.spec.label) -> None:
                     on_step(label)
 
-                found = follow(entry.spec, r.surface, r.rates, r.starts, r.steps, stepped)
-                entries.append(replace(entry, trajectories=found))
+                trajectories = follow(entry.spec, r.surface, r.rates, r.starts, r.steps, stepped)
+                entries.append(replace(entry, trajectories=trajectories))
         return Exploration(replace(r, entries=tuple(entries)))
 
 
 def explore(
     function: str | Path,
-    optimizers: Sequence[str] = DEFAULTS,
+    optimizers: OptimizerLike = DEFAULTS,
     *,
     sweep: Mapping[str, Sequence[Any]] | None = None,
     rates: int = 13,
@@ -143,7 +144,7 @@ def explore(
 
     Args:
         function: ``"rosenbrock"``, ``"beale"``, ``"ravine"``, or the path of a Python file with one.
-        optimizers: as on the command line: ``"rmsprop:alpha=0.9"``, ``"my_rule.py:MyRule"``.
+        optimizers: as :func:`ravine.compare` takes them, without a learning rate.
         sweep: values of one more hyperparameter, ``{"alpha": [0.5, 0.9, 0.99]}``: each is an optimizer of its own.
         rates: how many learning rates, evenly spaced in the logarithm from ``lowest`` to ``highest``.
         lowest, highest: the ends of the range, at most four decades apart.
@@ -171,7 +172,7 @@ def explore(
 
 def plan(
     function: str | Path,
-    optimizers: Sequence[str] = DEFAULTS,
+    optimizers: OptimizerLike = DEFAULTS,
     *,
     sweep: Mapping[str, Sequence[Any]] | None = None,
     rates: int = 13,
@@ -203,7 +204,7 @@ def plan(
         seed,
         tuple(entries),
         key,
-        tuple(values),
+        tuple(map(repr, values)),
     )
     with one_thread():
         for entry in entries:  # what is wrong with an option is said before anything takes long
@@ -211,8 +212,8 @@ def plan(
     return Plan(record)
 
 
-def _swept(sweep: Mapping[str, Sequence[Any]]) -> tuple[str | None, list[str]]:
-    """The key and the values, each as it would stand in a specification."""
+def _swept(sweep: Mapping[str, Sequence[Any]]) -> tuple[str | None, list[Any]]:
+    """The hyperparameter that is swept, and its values."""
     if not sweep:
         return None, []
     if len(sweep) > 1:
@@ -220,19 +221,18 @@ def _swept(sweep: Mapping[str, Sequence[Any]]) -> tuple[str | None, list[str]]:
     ((key, values),) = sweep.items()
     if key == "lr":
         raise OptionError("A sweep is for one more hyperparameter; learning rates are swept by the number of rates.")
-    texts = [repr(value) for value in values]
-    if not texts:
+    if not len(values):
         raise OptionError(f"The sweep of {key} has no values.")
-    if len(set(texts)) < len(texts):
+    if len(set(map(repr, values))) < len(values):
         raise OptionError(f"The sweep of {key} has a value twice.")
-    return key, texts
+    return key, list(values)
 
 
-def _entries(optimizers: Sequence[str], key: str | None, values: Sequence[str]) -> list[Entry]:
+def _entries(optimizers: OptimizerLike, key: str | None, values: Sequence[Any]) -> list[Entry]:
     """Each optimizer once, or if it has the swept hyperparameter once for each value."""
     entries: list[Entry] = []
     known: set[str] = set()
-    for spec in parse_all(optimizers, None, _ANY_RATE):
+    for spec in specs_of(optimizers, None, _ANY_RATE):
         if "lr" in spec.given:
             raise OptionError(f"{spec.label}: every optimizer is tried with all learning rates; leave lr out.")
         own = option_names(spec.factory)
@@ -242,12 +242,12 @@ def _entries(optimizers: Sequence[str], key: str | None, values: Sequence[str]) 
             continue
         if key in spec.given:
             raise OptionError(f"{spec.label}: {key} is swept; leave it out here.")
-        entries += [Entry(_with(spec, key, value), (), spec.label, value) for value in values]
+        entries += [Entry(_with(spec, key, value), (), spec.label, repr(value)) for value in values]
     if key is not None and key not in known:
         raise OptionError(f"None of the optimizers has an option {key!r} to sweep. {nearest(key, known - {'lr'})}")
     return entries
 
 
-def _with(spec: OptimizerSpec, key: str, value: str) -> OptimizerSpec:
+def _with(spec: OptimizerSpec, key: str, value: Any) -> OptimizerSpec:
     joint = "," if spec.given else "" if spec.label.endswith(":") else ":"
-    return parse(f"{spec.label}{joint}{key}={value}", None, _ANY_RATE)
+    return replace(spec, label=f"{spec.label}{joint}{key}={value!r}", given={**spec.given, key: value})

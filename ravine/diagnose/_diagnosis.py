@@ -142,8 +142,8 @@ def _examined(evidence: Evidence) -> str:
         for text, count in zip(("losses", "a history", "units", "validation"), parts.values(), strict=True)
         if not count
     ]
-    text = f"Examined {', '.join(known) or 'nothing'}"
-    text += f" of {evidence.optimizer}." if evidence.optimizer else "."
+    text = f"Examined: {', '.join(known) or 'nothing'}"
+    text += f" ({evidence.optimizer})." if evidence.optimizer else "."
     if missing:
         text += f" Not available: {', '.join(missing)}."
     return _printable(text)

@@ -9,9 +9,10 @@ from ravine.optim._adadelta import Adadelta
 from ravine.optim._adagrad import Adagrad
 from ravine.optim._adam import Adam, AdamW
 from ravine.optim._common import Common
+from ravine.optim._engine.group import Pieces
 from ravine.optim._hyperparameters import Hyper
 from ravine.optim._lion import Lion
-from ravine.optim._optimizer import Optimizer
+from ravine.optim._optimizer import Optimizer, Params
 from ravine.optim._rmsprop import RMSprop
 from ravine.optim._sgd import SGD
 from ravine.optim._variant import Variant
@@ -26,6 +27,8 @@ __all__ = [
     "Hyper",
     "Lion",
     "Optimizer",
+    "Params",
+    "Pieces",
     "RMSprop",
     "Variant",
     "pieces",

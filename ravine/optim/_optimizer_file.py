@@ -48,14 +48,14 @@ def split(text: str) -> Written | None:
 
     The file ends where ``.py`` is followed by a colon or nothing, so its path may have colons: ``C:\\rules\\mine.py``.
     """
-    found = re.fullmatch(r"(.+?\.py)(?::(.*))?", text.strip(), re.DOTALL)
-    if found is None:
+    match = re.fullmatch(r"(.+?\.py)(?::(.*))?", text.strip(), re.DOTALL)
+    if match is None:
         return None
-    rest = (found[2] or "").strip()
+    rest = (match[2] or "").strip()
     name, _, options = rest.partition(":")
     if "=" in name:  # options of the only optimizer in the file
         name, options = "", rest
-    return Written(found[1], name.strip(), options)
+    return Written(match[1], name.strip(), options)
 
 
 def load(file: str, name: str = "", version: str | None = None) -> type[torch.optim.Optimizer]:
@@ -121,7 +121,7 @@ def _read(path: Path, file: str) -> bytes:
 # --- what is in a file ------------------------------------------------------------------------------------------------
 
 
-def _found(module: ModuleType) -> tuple[list[str], list[str], list[str]]:
+def _contents(module: ModuleType) -> tuple[list[str], list[str], list[str]]:
     """The classes, lists and pieces of the file's own that are optimizers, by name."""
     public = {name: value for name, value in vars(module).items() if not name.startswith("_")}
     classes = [name for name, value in public.items() if _is_class(value) and value.__module__ == module.__name__]
@@ -150,7 +150,7 @@ def _steps(pieces: Sequence[Any]) -> bool:
 
 
 def _only(module: ModuleType, file: str) -> str:
-    kinds = _found(module)
+    kinds = _contents(module)
     for names in kinds:
         if len(names) == 1:
             return names[0]
@@ -161,12 +161,12 @@ def _only(module: ModuleType, file: str) -> str:
 
 def _class(module: ModuleType, name: str, file: str) -> type[torch.optim.Optimizer]:
     if name not in vars(module):
-        names = [one for kind in _found(module) for one in kind]
+        names = [one for kind in _contents(module) for one in kind]
         raise OptionError(f"{file} has no optimizer {name!r}. {nearest(name, names)}")
     value = vars(module)[name]
     if _is_class(value):
-        found: type[torch.optim.Optimizer] = value
-        return found
+        cls: type[torch.optim.Optimizer] = value
+        return cls
     if isinstance(value, type):
         raise OptionError(f"{name} in {file} is a class that is not derived from an optimizer; it must be {_FORMS}.")
     pieces = [value] if isinstance(value, Piece) or inspect.isfunction(value) else value

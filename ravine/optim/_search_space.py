@@ -22,7 +22,7 @@ def default_space(spec: OptimizerSpec) -> dict[str, Range]:
         OptionError: a class of the user's own declares what it does not have, or no range.
     """
     given = {*spec.given, *(BETAS if "betas" in spec.given else ())}
-    return {name: found for name, found in _declared(spec).items() if name not in given}
+    return {name: values for name, values in _declared(spec).items() if name not in given}
 
 
 def _declared(spec: OptimizerSpec) -> dict[str, Range]:
@@ -48,18 +48,18 @@ def _users(spec: OptimizerSpec) -> dict[str, Range]:
     }
 
 
-def checked(found: Range, name: str, where: str) -> Range:
+def checked(values: Range, name: str, where: str) -> Range:
     """The range; a learning rate's may have at most four powers of ten.
 
     Raises:
         OptionError: it has more.
     """
-    if name == "lr" and found.scale == "log" and math.log10(found.high / found.low) > DECADES + 1e-9:
+    if name == "lr" and values.scale == "log" and math.log10(values.high / values.low) > DECADES + 1e-9:
         raise OptionError(
-            f"{where}: from {found.low:g} to {found.high:g} are more than {DECADES:g} powers of ten: with few points none "
+            f"{where}: from {values.low:g} to {values.high:g} are more than {DECADES:g} powers of ten: with few points none "
             "would lie where it matters. Where the best point lies at an edge, the range is widened by itself."
         )
-    return found
+    return values
 
 
 def check_searched(spec: OptimizerSpec, space: Mapping[str, Range]) -> None:

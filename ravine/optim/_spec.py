@@ -1,8 +1,8 @@
 """An optimizer with its options, as the user names it: parsed once, and then built as often as it is needed.
 
 As text it is ``NAME`` or ``NAME:key=value,...``. ``NAME`` is one of ours (``rmsprop``, ``adam``, ...), ``torch-NAME``,
-torch.optim's class, or the user's own: ``FILE.py:NAME``. Values are Python literals: ``alpha=0.9``,
-``centered=True``, ``betas=(0.9, 0.99)``.
+torch.optim's class, or the user's own: ``FILE.py:NAME``, or ``package.module:NAME`` of one that can be imported. Values
+are Python literals: ``alpha=0.9``, ``centered=True``, ``betas=(0.9, 0.99)``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from torch.optim import Optimizer
 
 from ravine._files import code
 from ravine.errors import OptionError, RavineError, nearest
-from ravine.optim import _optimizer_file as files
+from ravine.optim import _optimizer_file as optimizer_file
+from ravine.optim import _optimizer_module as optimizer_module
 from ravine.optim import _registry as registry
 from ravine.optim._options_text import parse_options
 from ravine.optim._signature import BETAS, Factory, defaults, option_names, option_parameters, takes
@@ -58,8 +59,10 @@ class OptimizerSpec:
         given: the options that the user gave.
         supplied: options from elsewhere: what the name stands for, and the learning rate of the task.
         tuned: options from a point of the search space.
-        code: the user's file that it is from, as it was named; empty if it is none of the user's.
-        version: of that file's content.
+        text: what any process reads as the same optimizer; empty where only this process has it.
+        code: the user's file or module that it is from, as it was named; empty if it is none of the user's.
+        version: of that code's content.
+        path: where that code lies.
     """
 
     label: str
@@ -68,8 +71,10 @@ class OptimizerSpec:
     given: Mapping[str, Any] = field(default_factory=dict)
     supplied: Mapping[str, Any] = field(default_factory=dict)
     tuned: Mapping[str, Any] = field(default_factory=dict)
+    text: str = ""
     code: str = ""
     version: str = ""
+    path: str = ""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -98,9 +103,11 @@ class OptimizerSpec:
         """
         self.check_complete()
         try:
-            made: Optimizer = self.factory(list(parameters), **self.options)
+            made = self.factory(list(parameters), **self.options)
         except FAILURES as error:
             raise OptionError(f"{self.label}: {self.error_text(error)}") from error
+        if not isinstance(made, Optimizer):
+            raise OptionError(f"{self.label}: {self.name} returns {made!r}, not an optimizer.")
         return made
 
     def check_complete(self, searched: Iterable[str] = ()) -> None:
@@ -148,11 +155,10 @@ class OptimizerSpec:
     def error_text(self, error: Exception) -> str:
         """What an error says, on one line; of the user's own, where in the file."""
         text = " ".join(str(error).split())
-        if not self.code or isinstance(error, RavineError):
+        if not self.path or isinstance(error, RavineError):
             return text
-        path = Path(self.code).absolute()
-        line = code.last_line(path, error)
-        return text if line is None else f"{text} ({path}, line {line})"
+        line = code.last_line(Path(self.path), error)
+        return text if line is None else f"{text} ({self.path}, line {line})"
 
 
 def names() -> list[str]:
@@ -160,50 +166,88 @@ def names() -> list[str]:
     return [*registry.names(), *sorted(TORCH)]
 
 
+def canonical_name(factory: Factory) -> str:
+    """The name that needs no file of one of our classes or torch's; empty if it is none of them."""
+    ours = (name for name in registry.names() if registry.lookup(name).cls is factory)
+    return next((name for name in ours if not registry.lookup(name).options), "") or next(
+        (name for name, cls in TORCH.items() if cls is factory), ""
+    )
+
+
+def special_cases() -> dict[str, tuple[str, ...]]:
+    """Optimizers, and those that they become at some setting."""
+    becomes = {name: registry.lookup(name).becomes for name in registry.names()}
+    return {name: special for name, special in becomes.items() if special}
+
+
 def parse_all(
-    texts: Iterable[str], task: str | None = None, lr: float | None = None, versions: Mapping[str, str] | None = None
+    optimizers: Iterable[str | OptimizerSpec], task: str | None = None, lr: float | None = None
 ) -> list[OptimizerSpec]:
     """The optimizers of these texts, each as of :func:`parse`; a label that occurs twice is an error."""
-    found = [parse(text, task, lr, versions) for text in texts]
+    specs = [parse(one, task, lr) if isinstance(one, str) else one for one in optimizers]
     seen: set[str] = set()
-    for one in found:
-        if one.label in seen:
-            raise OptionError(f"The optimizer {one.label!r} is given twice.")
-        seen.add(one.label)
-    return found
+    for spec in specs:
+        if spec.label in seen:
+            raise OptionError(f"The optimizer {spec.label!r} is given twice.")
+        seen.add(spec.label)
+    return specs
 
 
 def parse(
-    text: str, task: str | None = None, lr: float | None = None, versions: Mapping[str, str] | None = None
+    text: str,
+    task: str | None = None,
+    lr: float | None = None,
+    versions: Mapping[str, str] | None = None,
+    label: str = "",
 ) -> OptimizerSpec:
-    """The optimizer that ``text`` names; that is its label.
+    """The optimizer that ``text`` names.
 
     Args:
         text: ``NAME`` or ``NAME:key=value,...``.
         task, lr: where its learning rate comes from, if it has none; see :meth:`OptimizerSpec.for_task`.
         versions: by file, the content that the user's own files must have.
+        label: what it is called; the text itself if empty.
 
     Raises:
         OptionError: a name or key that does not exist (the nearest is named), or text that is no value.
-        DataError: the user's own file is missing, raises, or has another content.
+        DataError: the user's own file or module is missing, raises, or has another content.
     """
     text = text.strip()
+    label = label or text
     name, written = _split(text)
-    in_file = None if name.lower() in names() else files.split(text)
-    source, version = "", ""
+    file = None if name.lower() in names() else optimizer_file.split(text)
+    source = version = path = ""
     supplied: dict[str, Any] = {}
     factory: Factory
-    if in_file is not None:
-        name, written, source = in_file.whole, in_file.options, in_file.file
-        factory, version = files.load_with_version(source, in_file.name, (versions or {}).get(source))
-    else:
+    if file is not None:
+        name, written, source, path = file.whole, file.options, file.file, str(Path(file.file).absolute())
+        factory, version = optimizer_file.load_with_version(source, file.name, (versions or {}).get(source))
+    elif name.lower() in names():
         name = name.lower()
         factory, supplied = _find(name)
+    elif (address := optimizer_module.split(text)) is not None:
+        source, attribute, written = address
+        factory = optimizer_module.load(source, attribute)
+        name, version, path = f"{source}:{attribute}", *optimizer_module.version_and_path(source)
+        if ours := canonical_name(factory):
+            name, source, version, path = ours, "", "", ""
+    else:
+        raise OptionError(f"There is no optimizer {name.lower()!r}. {nearest(name.lower(), names())}")
     given = parse_options(written, text) if written.strip() else {}
+    check_given(text, name, factory, given)
+    spec = OptimizerSpec(label, name, factory, given, supplied, {}, text, source, version, path)
+    return spec.for_task(task, lr)
+
+
+def check_given(where: str, name: str, factory: Factory, given: Iterable[str]) -> None:
+    """Refuse options that it does not take.
+
+    Raises:
+        OptionError: one of them, with the nearest that it takes.
+    """
     for key in given:
         if not takes(factory, key):
-            raise OptionError(f"{text}: {name} has no option {key!r}. {nearest(key, option_names(factory))}")
-    return OptimizerSpec(text, name, factory, given, supplied, code=source, version=version).for_task(task, lr)
+            raise OptionError(f"{where}: {name} has no option {key!r}. {nearest(key, option_names(factory))}")
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -214,7 +258,5 @@ def _split(text: str) -> tuple[str, str]:
 def _find(name: str) -> tuple[Factory, dict[str, Any]]:
     if name in TORCH:
         return TORCH[name], {}
-    if name not in registry.names():
-        raise OptionError(f"There is no optimizer {name!r}. {nearest(name, names())}")
     named = registry.lookup(name)
     return named.cls, dict(named.options)

@@ -10,6 +10,28 @@ from ravine.formula import ParamCopy, Piece, global_norm, maximum, minimum, norm
 from ravine.optim._hyperparameters import Hyper
 from ravine.optim.search import log
 
+__all__ = [
+    "HYPERS",
+    "adaptive_clip",
+    "ascend",
+    "clip_global_norm",
+    "clip_norm",
+    "clip_value",
+    "decay_weights",
+    "decay_weights_decoupled",
+    "descend",
+    "ema",
+    "momentum",
+    "scale_by_lr",
+    "subtract",
+    "unscale",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 #: What the hyperparameters of these pieces may be, and those of every formula.
 HYPERS: Mapping[str, Hyper] = {
     "lr": Hyper(low=0, search=log(1e-4, 1.0)),

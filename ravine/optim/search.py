@@ -17,6 +17,11 @@ from ravine.errors import OptionError
 
 __all__ = ["Range", "complement", "linear", "log"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Scale = Literal["log", "linear", "complement"]
 
 

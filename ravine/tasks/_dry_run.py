@@ -13,7 +13,7 @@ from ravine.tasks import Task
 
 
 def dry_run(task: Task, optimizer: OptimizerSpec) -> int:
-    """One step and a look at test data with a model that is thrown away; what fails is said before a folder is made.
+    """One step and a look at the test data with a model that is thrown away; what fails is said before a folder is made.
 
     Returns:
         The step's floating-point operations.

@@ -27,7 +27,7 @@ def model(given: nn.Module) -> None:
 
 
 def trainable(given: nn.Module) -> None:
-    """A module of which something is not frozen."""
+    """A module that is not frozen as a whole."""
     if not any(p.requires_grad for p in given.parameters()):
         raise OptionError(
             f"No parameter of the model {type(given).__name__} requires a gradient: all are frozen. "
@@ -67,7 +67,7 @@ def callbacks(given: Sequence[Callback]) -> list[Callback]:
     for callback in given:
         if not isinstance(callback, Callback):
             hint = f" Make an instance: {callback.__name__}(...)." if isinstance(callback, type) else ""
-            raise OptionError(f"{callback!r} is no ravine.train.Callback.{hint}")
+            raise OptionError(f"{callback!r} is not a ravine.train.Callback.{hint}")
     return list(given)
 
 
@@ -89,7 +89,7 @@ def opt_func(given: Any) -> Callable[..., torch.optim.Optimizer]:
         )
     inner = given.func if isinstance(given, functools.partial) else given
     if isinstance(inner, type) and not issubclass(inner, torch.optim.Optimizer):
-        raise OptionError(f"opt_func is the class {inner.__name__}, which is no torch.optim.Optimizer.")
+        raise OptionError(f"opt_func is the class {inner.__name__}, which is not a torch.optim.Optimizer.")
     made: Callable[..., torch.optim.Optimizer] = given
     return made
 
@@ -119,7 +119,7 @@ def fit_options(
     resume: bool,
     folder: Path | None,
 ) -> FitOptions:
-    """The arguments of a fit, each of which means something."""
+    """The arguments of a fit, checked."""
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
         raise OptionError(f"epochs {epochs!r}: train for a whole number of epochs, at least 1.")
     if lr is not None:

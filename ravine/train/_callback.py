@@ -27,7 +27,7 @@ HOOKS = (
 
 
 class Callback:
-    """Does something around a training. A subclass has the hooks it needs; each is given the running ``Fit``.
+    """Acts around a training. A subclass has the hooks that it needs; each is given the running ``Fit``.
 
     ======================  ============================================================================
     ``before_fit``          the optimizer is there; nothing is trained yet
@@ -35,7 +35,7 @@ class Callback:
     ``before_batch``        ``fit.inputs`` and ``fit.targets`` may be replaced
     ``after_loss``          ``fit.loss`` is this batch's; ``fit.backward_loss``, which is differentiated, may
                             be replaced (an optimizer like LBFGS has this more than once a batch)
-    ``before_step``         the gradients are there; False skips the step, and gradients go on adding up;
+    ``before_step``         the gradients are there; False skips the step, and gradients keep accumulating;
                             at the last batch of an epoch ``fit.epoch_ends`` is True (where the data has no
                             length, this hook is called once more for a step that was skipped)
     ``after_step``          the optimizer has stepped; not called where the step was skipped or left out
@@ -44,21 +44,23 @@ class Callback:
     ``after_fit``           always called, also when an error ends the training
     ======================  ============================================================================
 
-    A callback with numbers of its own that decide what it does next gives them in ``state_dict``, in plain values
-    and tensors, so that a run that is resumed goes on as if it had not been stopped.
+    A callback whose own numbers decide what it does next returns them in ``state_dict``, as plain values and tensors,
+    so that a resumed run continues as if it had not been stopped.
     """
 
     def __init_subclass__(cls) -> None:
         """Refuse a hook that does not exist: it would never be called.
 
         Raises:
-            OptionError: a method looks like a hook and is none.
+            OptionError: a method has the name of a hook that does not exist.
         """
         super().__init_subclass__()
         for name in vars(cls):
             known = name in vars(Callback) or name.startswith("_")
             if not known and (name.startswith(("before_", "after_")) or get_close_matches(name, HOOKS, 1, 0.85)):
-                raise OptionError(f"{cls.__name__} has the method {name!r}, which is no hook. {nearest(name, HOOKS)}")
+                raise OptionError(
+                    f"{cls.__name__} has the method {name!r}, which is not a hook. {nearest(name, HOOKS)}"
+                )
 
     #: Callbacks are called in this order, and among equals as they are given; ``after_fit`` in the reverse.
     order: ClassVar[int] = 0
@@ -73,18 +75,18 @@ class Callback:
         return None
 
     def stepper(self, fit: Fit) -> Any:
-        """A function without arguments that takes the place of ``fit.optimizer.step``; None to leave it.
+        """A function without arguments that replaces ``fit.optimizer.step``; None to keep it.
 
-        It gives False where it has left the step out.
+        It returns False if it did not make the step.
         """
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        """What :meth:`load_state_dict` needs to go on."""
+        """What :meth:`load_state_dict` needs to continue."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what :meth:`state_dict` gave; called after ``before_fit``."""
+        """Continue from what :meth:`state_dict` gave; called after ``before_fit``."""
 
     def before_fit(self, fit: Fit) -> None: ...
     def before_epoch(self, fit: Fit) -> None: ...
@@ -98,7 +100,7 @@ class Callback:
 
 
 class Hooks:
-    """The hooks that a list of callbacks really has, ready to be called: what is not there costs nothing."""
+    """The hooks that a list of callbacks has, ready to be called: a hook that is not there costs nothing."""
 
     def __init__(self, callbacks: Sequence[Callback]) -> None:
         ordered = sorted(callbacks, key=lambda callback: callback.order)
@@ -118,12 +120,12 @@ class Hooks:
 
 
 def forward_contexts(callbacks: Sequence[Callback]) -> list[Context]:
-    """What those callbacks ask a forward pass to run in that ask for something."""
+    """What callbacks ask a forward pass to run in."""
     return [c.forward_context for c in callbacks if type(c).forward_context is not Callback.forward_context]
 
 
 def check_column(callback: Callback, fit: Fit, name: str) -> None:
-    """Say before anything is trained if the table will have no such column.
+    """Check before anything is trained that the table will have such a column.
 
     Raises:
         OptionError: it will not.
@@ -131,7 +133,7 @@ def check_column(callback: Callback, fit: Fit, name: str) -> None:
     if name not in fit.columns:
         hint = " There is no validation data." if fit.valid is None else ""
         raise OptionError(
-            f"{type(callback).__name__} watches {name!r}, which is no column.{hint} {nearest(name, fit.columns)}"
+            f"{type(callback).__name__} watches {name!r}, which is not a column.{hint} {nearest(name, fit.columns)}"
         )
 
 

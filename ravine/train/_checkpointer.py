@@ -1,7 +1,7 @@
-"""Checkpoints while a fit runs: when they are written, and how a run goes on from one.
+"""Checkpoints while a fit runs: when they are written, and how a run is resumed from one.
 
-A run that is resumed is bit for bit the run that was never stopped, also from the middle of an epoch. What a checkpoint
-holds beside the fit is _training_state.py's.
+A resumed run is bit for bit the uninterrupted one, also from the middle of an epoch. The rest of a
+checkpoint is _training_state.py's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The order in which a training gets its batches, and how the middle of any epoch is found again.
+"""The order in which a training gets its batches, and how to return to the middle of any epoch.
 
 ``Batches`` keep no random state: an epoch's order depends on its number alone. Any other loader is taken back to the
 random states that its epoch began with, and its batches are fetched again.
@@ -18,7 +18,7 @@ from ravine.train._batches import Batches
 
 
 class DataOrder:
-    """Where a training stands in the orders of its data, over all fits.
+    """The position of a training in the orders of its data, over all fits.
 
     Attributes:
         epochs: how many epochs are done; the number of the next one's order.
@@ -38,7 +38,7 @@ class DataOrder:
         return self._from(data, first)
 
     def _from(self, loader: Iterable[Any], first: int) -> Iterator[Any]:
-        """The batches before ``first`` are fetched again and dropped; the random states stay those of now."""
+        """The batches before ``first`` are fetched again and dropped; the current random states are restored."""
         sampler = getattr(loader, "sampler", None)
         if sampler is not None and hasattr(sampler, "set_epoch"):
             sampler.set_epoch(self.epochs)
@@ -55,12 +55,12 @@ class DataOrder:
 
 
 def random_states(*loaders: Any) -> dict[str, Any]:
-    """What decides the order that these loaders are about to give their batches in."""
+    """The random states that decide in which order these loaders will give their batches."""
     return {"random": randomness.state(), "generators": [g.get_state() for g in _generators(loaders)]}
 
 
 def restore(states: dict[str, Any], *loaders: Any) -> None:
-    """Be where :func:`random_states` was."""
+    """Restore what :func:`random_states` gave."""
     randomness.restore(states["random"])
     for generator, state in zip(_generators(loaders), states["generators"], strict=False):
         generator.set_state(state)

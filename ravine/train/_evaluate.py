@@ -22,7 +22,7 @@ def evaluate(forward: ForwardPass, measures: Mapping[str, Measure], data: Iterab
     """Each measure (the loss, under ``valid_loss``, and the metrics) as its mean over all rows of all processes.
 
     Raises:
-        TrainingError: a metric raises, or gives something that is no number.
+        TrainingError: a metric raises, or gives something other than a number.
         OptionError: there is no batch.
     """
     device = forward.device
@@ -32,7 +32,7 @@ def evaluate(forward: ForwardPass, measures: Mapping[str, Measure], data: Iterab
         for batch in _in_order(data, parallel.rank(), parallel.size()):
             inputs, targets = pair(batch, device)
             rows = row_count(targets)
-            if rows == 0:  # a process's part of a last batch may be nothing, of which there is no mean
+            if rows == 0:  # a process's part of the last batch may be empty, and has no mean
                 continue
             outputs = forward.outputs(inputs)
             for total, (name, measure) in zip(totals, measures.items(), strict=True):
@@ -54,7 +54,7 @@ def predict(forward: ForwardPass, data: Iterable[Any] | Tensor, rows: int) -> Te
 
     Raises:
         OptionError: there is no batch, or ``data`` is neither batches nor a tensor.
-        TrainingError: the outputs are no tensor.
+        TrainingError: the outputs are not a tensor.
     """
     if not isinstance(data, Tensor) and hasattr(data, "__array__"):
         raise OptionError(f"predict takes a tensor of inputs or batches, not a {kind_of(data)}: torch.as_tensor(...).")

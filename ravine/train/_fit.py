@@ -1,4 +1,4 @@
-"""One fit while it runs: what it trains, where it stands, and the batch at hand. Callbacks are given this."""
+"""One fit while it runs: what it trains, its progress, and the current batch. Callbacks are given this."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ravine.train._recorder import Recorder
 
 @dataclass
 class FitState:
-    """Where a fit stands: all that a checkpoint keeps of it.
+    """The progress of a fit: all that a checkpoint stores of it.
 
     Attributes:
         epochs: how many epochs this fit has.
@@ -44,21 +44,21 @@ class FitState:
         return asdict(self)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Stand where :meth:`state_dict` was."""
+        """Become the state that gave ``state``."""
         for field in fields(self):
             setattr(self, field.name, state[field.name])
 
 
 class Fit:
-    """What callbacks read, and the few things that they may change.
+    """What callbacks read, and what they may change.
 
     Attributes:
         forward, loss_func, metrics: how outputs, loss and metrics are computed.
         train, valid: the batches; ``valid`` may be None.
         optimizer, recorder, display: what steps, what is measured, what is shown.
         folder: where files are written; None for nowhere.
-        state: where the fit stands.
-        inputs, targets: of the batch at hand; ``before_batch`` may replace them.
+        state: the progress of the fit.
+        inputs, targets: of the current batch; ``before_batch`` may replace them.
         outputs: of the model, for these inputs.
         loss: the batch's loss, detached; with several processes that of the whole batch.
         backward_loss: what ``backward`` is called on; ``after_loss`` may replace it.
@@ -66,7 +66,7 @@ class Fit:
         epoch_ends: whether this is the epoch's last batch.
         row: the last epoch's row of the table, by column.
         batches_per_step: how many batches ``GradientAccumulation`` makes one step of; None without it.
-        loss_is_scaled: whether the loss is scaled so that gradients overflow now and then, as for float16.
+        loss_is_scaled: whether the loss is scaled for float16, so that gradients may overflow on purpose.
     """
 
     def __init__(
@@ -112,20 +112,20 @@ class Fit:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process speaks and writes for all that train together."""
+        """Whether this process prints and writes for all that train together."""
         return parallel.is_main()
 
     @property
     def batches(self) -> int | None:
-        """How many batches an epoch has; None where the data does not say."""
+        """How many batches an epoch has; None if that is not known."""
         return length(self.train)
 
     @property
     def progress(self) -> float:
-        """The share of this fit's batches that are done, from 0 to 1; schedules over a run go by it.
+        """The fraction of this fit's batches that are done, from 0 to 1; schedules over a run depend on it.
 
         Raises:
-            OptionError: the training data does not say how many batches it has.
+            OptionError: the number of batches is not known.
         """
         batches = self.batches
         if batches is None:
@@ -156,7 +156,7 @@ class Fit:
 
 
 def length(loader: Any) -> int | None:
-    """How many batches there are, where the data says."""
+    """How many batches there are; None if that is not known."""
     try:
         return len(loader)
     except TypeError:  # an IterableDataset's DataLoader has __len__, which raises

@@ -60,11 +60,11 @@ class Learner:
     Attributes:
         recorder: what was measured, over all fits.
         loop: the loop of the fit that runs, or of the last one; None before the first.
-        order: where the training stands in the orders of its data, over all fits.
+        order: the position in the orders of the data, over all fits.
         observers: passive callbacks of every fit that come with the library.
 
     Raises:
-        OptionError: the model has no parameters, or the data, loss, optimizer, metrics or callbacks are none.
+        OptionError: the model has no parameters, or the data, loss, optimizer, metrics or callbacks cannot be used.
 
     Example::
 
@@ -114,7 +114,7 @@ class Learner:
 
     @property
     def state(self) -> FitState:
-        """Where the fit that runs, or the last one, stands: its epoch, batch, step and why it was stopped."""
+        """The progress of the running fit, or of the last one: epoch, batch, step, and why it was stopped."""
         return FitState() if self.loop is None else self.loop.fit.state
 
     # --- training ------------------------------------------------------------------------------------------------
@@ -137,13 +137,13 @@ class Learner:
             lr: the learning rate of all parameter groups; None leaves what the optimizer has.
             schedule: how hyperparameters change: one of ``ravine.train``'s schedules, or its text, such as
                 ``"step:800,0.9"``, ``"plateau:5,0.7"`` or ``"cosine"``.
-            callbacks: for this fit only, beside those of the Learner.
+            callbacks: for this fit only, in addition to those of the Learner.
             checkpoint_every: write ``folder/checkpoint.safetensors`` after so many steps, or ``"epoch"`` for after
                 every epoch. Ctrl-C then writes one, too.
-            resume: go on where the folder's checkpoint was written, as if the run had never been stopped; without
-                a checkpoint the run begins.
-            trace_nan: end the fit where the loss or a gradient is not finite, before that step, and say which module
-                it came from (see ``ravine.diagnose.FindNonFinite``).
+            resume: continue from the folder's checkpoint, as if the run had never been stopped; without a
+                checkpoint, begin.
+            trace_nan: end the fit at the first loss or gradient that is not finite, before that step, and say which
+                module it came from (see ``ravine.diagnose.FindNonFinite``).
 
         Raises:
             OptionError: an argument has an impossible value, or the checkpoint is of another fit.
@@ -216,7 +216,7 @@ class Learner:
     def lr_find(self, start: float = 1e-7, end: float = 10.0, steps: int = 100, orders: int = 3) -> LRFind:
         """Train a copy with a rate that rises at every step, and suggest a learning rate from its losses.
 
-        Model, optimizer, data and random states are afterwards as they were.
+        Model, optimizer, data and random states are not changed.
 
         Args:
             start, end: the lowest and highest rate, a geometric sequence between.
@@ -242,9 +242,9 @@ class Learner:
         return self.recorder.lr_find
 
     def dry_run(self) -> None:
-        """Train on the first batch, to see whether model, data, loss and optimizer fit each other.
+        """Train on the first batch, to check that model, data, loss and optimizer fit together.
 
-        Model and optimizer are then a step further: make a Learner for it that is thrown away.
+        It changes model and optimizer: use a Learner that is discarded afterwards.
         """
         next(self._new_loop(1, self.callbacks, Display()).by_batch())
 
@@ -277,7 +277,7 @@ class Learner:
         self._training_state().save(Path(path))
 
     def load(self, path: Path | str) -> None:
-        """Go on from a file that :meth:`save` wrote.
+        """Continue from a file that :meth:`save` wrote.
 
         Raises:
             DataError: there is no such file, or it is damaged.

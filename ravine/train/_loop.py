@@ -117,7 +117,7 @@ class Loop:
             self._take_step()
 
     def _fetched(self, interrupt: Interrupt) -> Iterator[Any]:
-        """The rest of this epoch's batches. A DataLoader's workers may end at Ctrl-C too: that is no failure."""
+        """The rest of this epoch's batches. A DataLoader's workers may end at Ctrl-C, too: that is not a failure."""
         first = self.fit.state.batch
         try:
             yield from self.order.batches(self.fit.train, first)

@@ -53,7 +53,7 @@ class LossCurve:
         """
         steps = len(losses)
         ends = [0, *(row["step"] for row in rows)]
-        # an epoch's steps lie evenly between its ends; those of an epoch that is not done go on at the last one's pace
+        # an epoch's steps lie evenly between its ends; those of an unfinished epoch have the last one's pace
         places = np.arange(1, steps + 1, dtype=np.float64)
         epochs = np.interp(places, ends, np.arange(len(ends)))
         if steps > ends[-1]:
@@ -207,7 +207,7 @@ def _unit(x: str, longest: float) -> tuple[float, str]:
 
 
 def _limit(axes: Any, drawn: Sequence[_Drawn]) -> None:
-    """From the lowest value up to the highest that is no outlier: neither above all starts nor far from most others."""
+    """From the lowest value to the highest that is not an outlier: above all first losses and far from most others."""
     log = axes.get_yscale() == "log"
     trained, validated = (
         [np.log(kept) if log else kept for kept in (values[np.isfinite(values)] for values in lines) if len(kept)]

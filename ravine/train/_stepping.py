@@ -18,11 +18,11 @@ from ravine.train._callback import Callback
 from ravine.train._fit import Fit
 
 Step = Callable[[], Any]
-"""Makes a step; False where it has left the step out."""
+"""Makes a step; returns False if it did not."""
 
 
 def make_optimizer(make: Callable[..., torch.optim.Optimizer], model: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer of the model's parameters; ours are also told their names."""
+    """The optimizer of the model's parameters; ours also get their names."""
     inner = make.func if isinstance(make, functools.partial) else make
     ours = isinstance(inner, type) and issubclass(inner, Optimizer)
     optimizer = make(model.named_parameters() if ours else model.parameters())
@@ -37,7 +37,7 @@ def make_optimizer(make: Callable[..., torch.optim.Optimizer], model: nn.Module)
 
 
 def checked_rate(lr: Any) -> float:
-    """A learning rate that trains something."""
+    """A learning rate as a float, if it is finite and above 0."""
     if isinstance(lr, Tensor) and lr.numel() == 1:
         lr = lr.item()
     if not isinstance(lr, Real) or isinstance(lr, bool) or not math.isfinite(lr) or lr <= 0:
@@ -62,7 +62,7 @@ def rate_of(optimizer: torch.optim.Optimizer) -> float:
 
 
 def stepped_parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """The optimizer's parameters: gradients of others are never set to zero, and add up for nothing."""
+    """The optimizer's parameters: the gradients of others are never set to zero, and only accumulate."""
     return [p for group in optimizer.param_groups for p in group["params"]]
 
 
@@ -77,7 +77,7 @@ def zero_grad(optimizer: torch.optim.Optimizer) -> None:
 
 
 def step_of(callbacks: Sequence[Callback], fit: Fit) -> Step | None:
-    """The function of the one callback that makes the steps; None where none does."""
+    """The function of the one callback that makes the steps; None if there is none."""
     steps = [(c, c.stepper(fit)) for c in callbacks if type(c).stepper is not Callback.stepper]
     steps = [(c, step) for c, step in steps if step is not None]
     if len(steps) > 1:
@@ -93,10 +93,10 @@ def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
 
 
 def refuse_closure(callback: Callback, optimizer: torch.optim.Optimizer) -> None:
-    """The callback changes gradients once before the step, so the step must not compute them again.
+    """Refuse an optimizer whose step computes gradients again: the callback changes them once, before the step.
 
     Raises:
-        OptionError: it does.
+        OptionError: it is such an optimizer.
     """
     if needs_closure(optimizer):
         raise OptionError(

@@ -23,7 +23,7 @@ _MOST_NAMES = 6
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Everything that decides how a training goes on, as one tree that a file can hold."""
+    """Everything that decides how a training continues, as one tree that a file can store."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
@@ -58,7 +58,7 @@ class TrainingState:
 
         Raises:
             DataError: there is no such file, or it is damaged.
-            StateError: it is no such file, or of another model or optimizer; nothing was loaded.
+            StateError: it is another kind of file, or of another model or optimizer; nothing was loaded.
         """
         tree = checkpoint.load(path)
         if not isinstance(tree, dict) or not {"model", "optimizer", "random", "recorder"} <= tree.keys():

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ravine import backends
 from ravine.backends import STATISTICS, statistic
 from ravine.watch._history import History
 
@@ -62,7 +63,7 @@ class Record:
             self._make(figures.shape[2], figures)
         figures = figures.to(self._tables["sums"])
         self.last = figures[-1].clone()
-        if figures.device.type == "cpu" and _plain(figures.numpy()):
+        if backends.on_host(figures.device) and _plain(figures.numpy()):
             for begin, end in self._spans(len(figures)):
                 self._put_plain(figures.numpy()[begin:end])
             return

@@ -9,7 +9,7 @@ from ravine.cli import main
 
 
 @pytest.fixture
-def ravine(tmp_path, monkeypatch, capsys):
+def ravine(tmp_path, monkeypatch, capsys, one_thread):
     """Run ``ravine lr-find`` in an empty folder: exit code, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
 

@@ -10,9 +10,11 @@ import time
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 from ravine._files import checkpoint
 from ravine.cli import main
+from ravine.cli._train import command
 from ravine.train import Recorder
 
 FILES = {"watch.safetensors", "metrics.jsonl", "config.json", "checkpoint.safetensors", "loss.png"}
@@ -106,12 +108,23 @@ def test_schedules_change_the_rate_that_was_used(ravine, tmp_path):
     ]
 
 
+STOPPED = ["digits", "--epochs", "20", "--checkpoint-every", "7", "--schedule", "step:100,0.9", "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run that was not stopped."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    result = CliRunner().invoke(command, [*STOPPED, "--out", str(folder)], catch_exceptions=False)
+    assert result.exit_code == 0
+    return folder
+
+
+# slow: a process of its own has to start and to be stopped by a signal, once for each
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["kill", "interrupt"])
-def test_a_run_that_was_stopped_goes_on_to_the_same_end(ravine, tmp_path, how):
-    arguments = ["digits", "--epochs", "60", "--checkpoint-every", "7", "--schedule", "step:100,0.9", "--threads", "1"]
-    assert ravine(*arguments, "--out", "whole")[0] == 0
-    command = [sys.executable, "-m", "ravine", "train", *arguments, "--out", "stopped"]
+def test_a_run_that_was_stopped_goes_on_to_the_same_end(ravine, whole, tmp_path, how):
+    command = [sys.executable, "-m", "ravine", "train", *STOPPED, "--out", "stopped"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         while not (tmp_path / "stopped" / "checkpoint.safetensors").exists():
             assert running.poll() is None
@@ -122,10 +135,10 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(ravine, tmp_path, how):
     if how == "interrupt":
         assert "Interrupted in epoch" in out.decode()
         assert (tmp_path / "stopped" / "loss.png").exists()
-    assert len(Recorder.load("stopped")) < 60 * 23
+    assert len(Recorder.load("stopped")) < 20 * 23
     code, _, err = ravine("digits", "--resume", "--out", "stopped")
     assert (code, err) == (0, "")
-    same_runs(tmp_path / "whole", tmp_path / "stopped")
+    same_runs(whole, tmp_path / "stopped")
 
 
 def test_going_on_knows_what_the_run_was_told(ravine):
@@ -178,6 +191,8 @@ def test_what_is_wrong_is_said_before_a_folder_is_made(ravine, tmp_path, argumen
     assert not (tmp_path / "ravine-out").exists()
 
 
+# slow: what happens where standard output cannot be written is seen from a process of its own only
+@pytest.mark.slow
 def test_what_cannot_be_shown_or_written_is_said_in_a_line(ravine, tmp_path):
     code, _, err = ravine("digits", "--out", "x" * 300)
     assert code == 2
@@ -252,6 +267,7 @@ def test_a_loss_that_breaks_ends_the_run_and_is_no_success(ravine, tmp_path):
     assert len(Recorder.load(tmp_path / "ravine-out" / "train-mine")) < 100
 
 
+# slow: torchrun starts two processes, which then wait for each other at every step
 @pytest.mark.slow
 def test_two_processes_train_as_one_with_the_joined_batch(ravine, tmp_path):
     assert ravine("digits", "--epochs", "2", "--out", "one", "--threads", "1")[0] == 0

@@ -11,7 +11,7 @@ import torch
 
 import ravine
 from ravine.comparison import _api as module
-from ravine.comparison._api import command
+from ravine.comparison._api import resume_command
 from ravine.comparison._study.declare import declare
 from ravine.comparison._study.location import Location
 from ravine.comparison._study.store import Store
@@ -90,17 +90,21 @@ def test_the_command_of_a_study_declares_the_same_study():
 def test_a_command_has_no_password(tmp_path):
     spec = declare(find("breast-cancer"), "breast-cancer", parse_all(["sgd"]))
     where = Location("study", "postgresql://me:secret@host/db", tmp_path)
-    assert "secret" not in command(spec, where)
-    assert f"--out {tmp_path} --storage postgresql://me@host/db" in command(spec, where)
+    assert "secret" not in resume_command(spec, where)
+    assert f"--out {tmp_path} --storage postgresql://me@host/db" in resume_command(spec, where)
 
 
 def test_a_task_made_here_takes_part_but_cannot_be_shared():
     task = dataclasses.replace(find("breast-cancer"), name="mine")
-    result = ravine.compare(task, ["sgd"], **SMALL)
+    result = ravine.compare(task, ["sgd"], **SMALL, out="here")
     assert result.spec.task == "mine"
     assert result.record.stage.name == "done"
-    with pytest.raises(OptionError, match="give the path of a Python file"):
-        ravine.compare(task, ["sgd"], **SMALL, study="mine")
+    assert result.origin.command == ""
+    for options in ({"study": "mine"}, {"storage": "mine.journal"}, {"jobs": 2}):
+        with pytest.raises(OptionError, match="give the path of a Python file"):
+            ravine.compare(task, ["sgd"], **{**SMALL, **options})
+    with pytest.raises(OptionError, match="has a study, which cannot be resumed with a task"):
+        ravine.compare(task, ["sgd"], **SMALL, out="here")
 
 
 def test_two_workers_give_what_one_gives(tmp_path):

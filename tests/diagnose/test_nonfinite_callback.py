@@ -319,6 +319,7 @@ parallel.leave()
 """
 
 
+# slow: torchrun starts two processes
 @pytest.mark.slow
 def test_all_processes_stop_where_one_has_a_fault(tmp_path):
     script = tmp_path / "train.py"

@@ -7,17 +7,15 @@ import itertools
 import json
 import math
 import os
-import random
 import resource
-import signal
 import struct
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from killed import killed_at, moments
 
 from ravine._files.json_lines import Journal, read
 from ravine.errors import DataError, OptionError, StateError
@@ -249,21 +247,22 @@ def test_a_disk_that_fills_up_in_a_line_leaves_whole_lines_and_goes_on_when_ther
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_killed_writer_leaves_whole_lines_and_the_next_one_goes_on(tmp_path):
-    journal, seed, seen = Journal(tmp_path / "m"), random.Random(5), 0
-    for _ in range(15):
-        child = os.fork()
-        if child == 0:
-            for n in range(seen, seen + 100_000):
-                journal.append({"n": n, "pad": "x" * 30_000})
-            os._exit(1)
-        time.sleep(seed.uniform(0, 0.015))
-        os.kill(child, signal.SIGKILL)
-        assert os.waitpid(child, 0)[1] == signal.SIGKILL
-        found = [record["n"] for record in read(journal.path)] if journal.path.exists() else []
-        assert found == list(range(len(found)))
-        assert len(found) >= seen
-        seen = len(found)
-    assert seen > 0, "the child never got through a line"
+    journal, written = Journal(tmp_path / "m"), 0
+    journal.append({"n": 0, "pad": "x" * 30_000})
+
+    def append(n):
+        journal.append({"n": n, "pad": "x" * 30_000})
+
+    seen = set()
+    for moment in range(1, moments(lambda: append(1)) - 2):
+        written = len(read(journal.path))
+        assert killed_at(moment, lambda n=written: append(n))
+        numbers = [record["n"] for record in read(journal.path)]
+        assert numbers == list(range(len(numbers)))
+        seen.add(len(numbers) - written)
+    assert seen == {0, 1}, "killed before the line was there, and after"
+    append(len(numbers))
+    assert len(read(journal.path)) == len(numbers) + 1
 
 
 def test_a_write_that_the_system_cuts_short_is_finished(tmp_path, monkeypatch):

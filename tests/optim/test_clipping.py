@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.nn import Parameter
+from torch_pairs import CLASSES
 
 from ravine.errors import OptionError
 from ravine.optim import SGD, Adam, Optimizer, RMSprop, pieces
-from ravine.optim import _registry as registry
 
 PATHS = pytest.mark.parametrize("fused", [None, False], ids=["kernel", "eager"])
 SHAPES = [(40, 30), (), (0,), (20_000,), (7,)]
@@ -33,7 +33,7 @@ def assert_same(ours, theirs, tolerance=1e-12):
 
 
 @PATHS
-@pytest.mark.parametrize("cls", registry.classes(), ids=lambda c: c.__name__)
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.__name__)
 def test_clip_norm_is_torchs_clipping_and_torchs_step(cls, fused):
     ours, theirs = twins()
     mine, other = cls(ours, lr=0.01, clip_norm=2.0, fused=fused), getattr(torch.optim, cls.__name__)(theirs, lr=0.01)

@@ -8,6 +8,7 @@ from torch.nn import Parameter
 
 from ravine.errors import BackendError, ParameterError
 from ravine.formula import global_norm, minimum, norm
+from ravine.formula._symbols import walk
 from ravine.optim import SGD, Adam, Optimizer, RMSprop
 from ravine.optim import _registry as registry
 
@@ -149,7 +150,12 @@ def test_what_is_not_finite_stays_where_it_stands(name, fused, bad):
         for optimizer in both:
             optimizer.step()
     others = torch.arange(40) != place
-    assert not torch.isfinite(p.detach()[place])
+    optimizer = both[0]
+    if math.isinf(bad) and any(s.op == "sign" for s in walk(optimizer.program().passes[-1].results)):
+        kept = [v for n, v in optimizer.state[p].items() if n != "step"]  # the sign of infinity is finite
+        assert not all(torch.isfinite(v[place]) for v in kept)
+    else:
+        assert not torch.isfinite(p.detach()[place])
     assert torch.equal(p.detach()[others], q.detach()[others])
     assert torch.isfinite(r).all()
 

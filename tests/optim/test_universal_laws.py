@@ -66,7 +66,12 @@ def step_and_compare(one, its_params, other, other_params, dtype):
     return apart
 
 
-@pytest.mark.parametrize(("name", "dtype"), CASES, ids=str)
+#: With momentum and few steps a variance, v - m², is a difference of nearly equal numbers: in single precision its
+#: digits are rounding, here as in torch, and only double precision says whether the formula is the same.
+CANCELS = {("rmsprop-centered", torch.float32)}
+
+
+@pytest.mark.parametrize(("name", "dtype"), [case for case in CASES if case not in CANCELS], ids=str)
 def test_the_kernel_equals_the_eager_formula(name, dtype):
     """One step from the same state: both compute in float32 or wider and round once."""
     (p1, fused), (p2, eager) = make(name, dtype, fused=True), make(name, dtype, fused=False)

@@ -84,7 +84,7 @@ def loader(*args, **options):
         ({"data": (loader(64, drop_last=True), None)}, "drop_last on with a batch larger than the data"),
         ({"opt_func": torch.optim.SGD(network().parameters())}, "opt_func is a SGD; give what makes the optimizer"),
         ({"opt_func": "adam"}, "opt_func is a str; give what makes"),
-        ({"opt_func": nn.Linear}, "opt_func is the class Linear, which is no torch.optim.Optimizer"),
+        ({"opt_func": nn.Linear}, "opt_func is the class Linear, which is not a torch.optim.Optimizer"),
         ({"opt_func": functools.partial(nn.Linear, 3)}, "opt_func is the class Linear"),
         ({"metrics": cross_entropy}, "metrics is <function cross_entropy .*; give a list of functions"),
         ({"metrics": "accuracy"}, "metrics is 'accuracy'; give a list"),
@@ -98,9 +98,9 @@ def loader(*args, **options):
         ({"callbacks": None}, "callbacks is a NoneType; give a list"),
         (
             {"callbacks": [GradientClipping]},
-            r"GradientClipping'> is no ravine.train.Callback. Make an instance: GradientClipping",
+            r"GradientClipping'> is not a ravine.train.Callback. Make an instance: GradientClipping",
         ),
-        ({"callbacks": [print]}, "print> is no ravine.train.Callback"),
+        ({"callbacks": [print]}, "print> is not a ravine.train.Callback"),
     ],
 )
 def test_what_no_learner_can_be_made_of(changed, message):
@@ -159,7 +159,7 @@ def test_a_checkpoint_needs_a_folder(options):
 
 @pytest.mark.parametrize("callbacks", [[GradientClipping], GradientClipping(1.0), None, "none"])
 def test_callbacks_of_a_fit_are_instances_in_a_list(callbacks):
-    refused(learner(), OptionError, "is no ravine.train.Callback|callbacks is a", 1, callbacks=callbacks)
+    refused(learner(), OptionError, "is not a ravine.train.Callback|callbacks is a", 1, callbacks=callbacks)
 
 
 def test_all_frozen():
@@ -380,9 +380,9 @@ def test_validate_and_predict_of_nothing():
 
 
 def test_a_hook_that_does_not_exist_is_refused_where_it_is_written():
-    with pytest.raises(OptionError, match="'befor_step', which is no hook. Did you mean 'before_step'"):
+    with pytest.raises(OptionError, match="'befor_step', which is not a hook. Did you mean 'before_step'"):
         type("Norms", (Callback,), {"befor_step": lambda self, learn: None})
-    with pytest.raises(OptionError, match="'after_pred', which is no hook"):
+    with pytest.raises(OptionError, match="'after_pred', which is not a hook"):
         type("Norms", (Callback,), {"after_pred": lambda self, learn: None})
     type("Norms", (Callback,), {"summary": lambda self: None, "_before_all": lambda self: None})
 

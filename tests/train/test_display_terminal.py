@@ -255,6 +255,7 @@ finally:
 """
 
 
+# slow: each process has a terminal of its own
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no ptys")
 @pytest.mark.parametrize("how", ["raise", "interrupt", "kill"])

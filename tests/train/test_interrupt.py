@@ -22,11 +22,6 @@ from ravine.train import Batches, Callback, GradientAccumulation, Learner, Recor
 
 
 @pytest.fixture(autouse=True)
-def _alone(one_thread):
-    """All tests of this file."""
-
-
-@pytest.fixture(autouse=True)
 def pythons_own_handler():
     """What a test finds under pytest, and must find again."""
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -253,6 +248,7 @@ PROGRAM = """
 """
 
 
+# slow: three processes import torch before they are interrupted
 @pytest.mark.slow
 def test_a_real_ctrl_c_at_random_moments(tmp_path):
     """One run, pressed at three moments, each in a process of its own."""

@@ -164,6 +164,7 @@ class Strike(interrupted_runs.Clock):
         return torch.zeros(())
 
 
+# slow: each process imports torch before it is killed
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.7])
 def test_a_process_that_the_system_killed_goes_on(share, tmp_path):
@@ -177,6 +178,7 @@ def test_a_process_that_the_system_killed_goes_on(share, tmp_path):
     same_in_the_file(learn.recorder, tmp_path)
 
 
+# slow: a DataLoader starts its workers for each epoch
 @pytest.mark.slow
 def test_rows_that_workers_change_at_random_are_the_same_again(tmp_path):
     name = "augmentation, AdamW"

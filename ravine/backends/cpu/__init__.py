@@ -1,4 +1,4 @@
-"""The numba backend: a program as one compiled loop over memory, for tensors on the CPU.
+"""The CPU backend: a program as one compiled loop over memory, for dense tensors on the CPU.
 
 _kernel.py      prints a pass of a program as a kernel
 _intrinsics.py  what a kernel calls
@@ -13,3 +13,7 @@ from ravine.backends.cpu._compiler import compiled
 from ravine.backends.cpu._kernel import CHUNK, kernel_source
 
 __all__ = ["CHUNK", "Fused", "compiled", "kernel_source", "why_not"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -14,11 +14,10 @@ from ravine.comparison._judge.selection_bias import SelectionBias, expected_bias
 from ravine.comparison._judge.target import StepsToTarget, Target, steps_to, target_of
 from ravine.comparison._judge.values import Values, values_of
 from ravine.comparison._judge.verdict import Judgement, judge, overall
-from ravine.comparison._judge.warnings import SPECIAL_CASES, Edge, Range, WarningNote, edges, under_tuned, warnings_of
+from ravine.comparison._judge.warnings import Edge, Range, WarningNote, edges, under_tuned, warnings_of
 
 __all__ = [
     "LOSS",
-    "SPECIAL_CASES",
     "STEPS",
     "BudgetCurve",
     "ConfirmationRun",

@@ -19,7 +19,7 @@ from ravine.errors import ComparisonError
 _FAR = 3.0  # times the loss that runs begin with
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BudgetCurve:
     """The best of k points, for each k of ``points``.
 
@@ -35,6 +35,10 @@ class BudgetCurve:
     lost: Array
     worst: float
     share: float
+
+    def __repr__(self) -> str:
+        expected = ", ".join(f"{k}: {value:.4g}" for k, value in zip(self.points, self.expected, strict=True))
+        return f"BudgetCurve({self.name!r}, expected best of {expected})"
 
     @property
     def sentence(self) -> str:
@@ -108,8 +112,8 @@ def budget_of(optimizers: Sequence[OptimizerRuns]) -> dict[str, BudgetCurve]:
         for optimizer in optimizers
         if optimizer.sweep
     }
-    finite = [score for found in scores.values() for score in found if np.isfinite(score)]
-    return {name: expected_best(found, worst=max(finite), name=name) for name, found in scores.items() if finite}
+    finite = [score for sweep in scores.values() for score in sweep if np.isfinite(score)]
+    return {name: expected_best(sweep, worst=max(finite), name=name) for name, sweep in scores.items() if finite}
 
 
 def _doubling(total: int) -> tuple[int, ...]:

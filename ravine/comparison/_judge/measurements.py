@@ -55,7 +55,7 @@ class TuningTrial:
         return tuple(sorted(self.point.items()))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ConfirmationRun:
     """One confirmation run: ``losses[i]`` is the validation loss after ``steps[i]`` steps.
 
@@ -86,13 +86,16 @@ class ConfirmationRun:
         if not (np.isfinite(losses).all() and np.isfinite(self.score)):
             raise ComparisonError(f"{where}, or its score, is not finite, but the run is not marked diverged.")
 
+    def __repr__(self) -> str:
+        return f"ConfirmationRun(seed {self.seed}, {'diverged' if self.diverged else f'score {self.score:.4g}'})"
+
     @property
     def curve(self) -> tuple[Array, Array]:
         """Steps and losses as arrays."""
         return np.asarray(self.steps), np.asarray(self.losses)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class OptimizerRuns:
     """An optimizer and all that was measured of it.
 
@@ -101,12 +104,14 @@ class OptimizerRuns:
         trials: the tuning trials, in any order.
         runs: the confirmation runs at the chosen point, one for each fresh seed.
         point: the point that was confirmed; None takes the best of ``trials`` (:attr:`chosen`).
+        kind: which optimizer it is, if the name does not say it: ``adam``.
     """
 
     name: str
     trials: Sequence[TuningTrial] = ()
     runs: Sequence[ConfirmationRun] = ()
     point: Mapping[str, Any] | None = None
+    kind: str = ""
 
     def __post_init__(self) -> None:
         twice = [seed for seed, count in Counter(run.seed for run in self.runs).items() if count > 1]
@@ -115,6 +120,9 @@ class OptimizerRuns:
         both = [t for t, count in Counter((t.key, t.seed) for t in self.trials).items() if count > 1]
         if both:
             raise ComparisonError(f"{self.name} has the trial {dict(both[0][0])} with seed {both[0][1]} twice.")
+
+    def __repr__(self) -> str:
+        return f"OptimizerRuns({self.name!r}, {len(self.trials)} tuning trials, {len(self.runs)} confirmation runs)"
 
     @property
     def seeds(self) -> list[int]:
@@ -141,8 +149,8 @@ class OptimizerRuns:
         diverged trial stands behind all others.
         """
         if self.point is not None:
-            found = self.trials_at(tuple(sorted(self.point.items())))
-            return found[0] if found else None
+            at_point = self.trials_at(tuple(sorted(self.point.items())))
+            return at_point[0] if at_point else None
         keys = list(dict.fromkeys(trial.key for trial in self.trials))
         groups = [self.trials_at(key) for key in keys]
         if not groups:

@@ -15,7 +15,7 @@ _REVERSED: dict[Kind, Kind] = {"better": "worse", "worse": "better", "no differe
 TOO_MANY = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Pair:
     """What ``first`` is against ``second`` in one metric.
 
@@ -43,6 +43,10 @@ class Pair:
     smallest: float | None = None
     first_bounded: int = 0
     second_bounded: int = 0
+
+    def __repr__(self) -> str:
+        ends = f"{self.difference:.3g}, {self.low:.3g} to {self.high:.3g}, adjusted p {self.adjusted:.2g}"
+        return f"Pair({self.first!r} against {self.second!r} in {self.metric.name}: {self.kind}; {ends})"
 
     @cached_property
     def more_seeds(self) -> int | None:

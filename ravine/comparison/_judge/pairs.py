@@ -51,8 +51,10 @@ def interval(
         raise OptionError(f"There is no interval {method!r}. {nearest(method, ['t', 'percentile', 'bca'])}")
     if np.ptp(d) == 0:  # nothing to draw from, and scipy's BCa divides by it
         return float(d[0]), float(d[0])
-    found = stats.bootstrap((d,), np.mean, confidence_level=confidence, method=method, rng=np.random.default_rng(0))
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    bootstrapped = stats.bootstrap(
+        (d,), np.mean, confidence_level=confidence, method=method, rng=np.random.default_rng(0)
+    )
+    return float(bootstrapped.confidence_interval.low), float(bootstrapped.confidence_interval.high)
 
 
 def p_value(differences: ArrayLike, *, resolution: float = 0.0) -> float:

@@ -16,7 +16,7 @@ _REPEATS = 2000
 _SELDOM = 0.01
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SelectionBias:
     """The tuning score of an optimizer's chosen point beside its mean over fresh seeds.
 
@@ -34,6 +34,9 @@ class SelectionBias:
     error: float
     seeds: int
     p: float = 1.0
+
+    def __repr__(self) -> str:
+        return f"SelectionBias({self.name!r}, tuning {self.tuning:.4g}, fresh {self.fresh:.4g} ± {self.error:.2g})"
 
     @property
     def bias(self) -> float:

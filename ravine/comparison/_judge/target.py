@@ -33,7 +33,7 @@ class Target:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StepsToTarget:
     """How many steps each run of an optimizer took to the target.
 
@@ -46,6 +46,10 @@ class StepsToTarget:
     spacing: Mapping[int, float]
     diverged: frozenset[int]
     horizon: float
+
+    def __repr__(self) -> str:
+        reached = len(self.steps) - len(self.missed)
+        return f"StepsToTarget({self.name!r}, {reached} of {len(self.steps)} runs, median {self.median:g})"
 
     @property
     def missed(self) -> frozenset[int]:
@@ -115,17 +119,17 @@ def steps_to(target: Target | float, optimizers: Sequence[OptimizerRuns]) -> dic
             f"The target of {number(loss, 3)} is degenerate: every run meets it at its first evaluation, so it "
             "tells no optimizer from another. Train for longer, evaluate more often, or take a harder task."
         )
-    found: dict[str, StepsToTarget] = {}
+    by_name: dict[str, StepsToTarget] = {}
     for optimizer in optimizers:
         met = {run.seed: _first(run, loss) for run in optimizer.runs}
-        found[optimizer.name] = StepsToTarget(
+        by_name[optimizer.name] = StepsToTarget(
             optimizer.name,
             {seed: step for seed, (step, _) in met.items()},
             {seed: gap for seed, (_, gap) in met.items()},
             frozenset(run.seed for run in optimizer.runs if run.diverged),
             float(max(ends)),
         )
-    return found
+    return by_name
 
 
 def _first(run: ConfirmationRun, loss: float) -> tuple[float, float]:

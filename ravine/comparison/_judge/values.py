@@ -16,7 +16,7 @@ from ravine.comparison._judge.measurements import LOSS, Array, ConfirmationRun, 
 from ravine.errors import ComparisonError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Values:
     """One number for each seed of one optimizer.
 
@@ -29,6 +29,9 @@ class Values:
     numbers: Mapping[int, float]
     bounded: frozenset[int] = frozenset()
     resolution: float = 0.0
+
+    def __repr__(self) -> str:
+        return f"Values({len(self.numbers)} seeds, mean {self.mean:.4g}, {len(self.bounded)} bounded)"
 
     @property
     def mean(self) -> float:
@@ -50,11 +53,11 @@ def values_of(optimizers: Sequence[OptimizerRuns], metric: Metric = LOSS) -> dic
         if not optimizer.runs:
             raise ComparisonError(f"{optimizer.name} has no confirmation runs to judge.")
     sign = -1.0 if metric.higher_is_better else 1.0
-    found = {
+    by_seed = {
         optimizer.name: {r.seed: _value(r, metric, optimizer.name) for r in optimizer.runs if not r.diverged}
         for optimizer in optimizers
     }
-    numbers = [value for values in found.values() for value in values.values()]
+    numbers = [value for values in by_seed.values() for value in values.values()]
     if not numbers:
         raise ComparisonError(f"No run of {', '.join(by_name(optimizers))} has a {metric.name}: every one diverged.")
     worst = sign * max(sign * value for value in numbers)
@@ -62,7 +65,7 @@ def values_of(optimizers: Sequence[OptimizerRuns], metric: Metric = LOSS) -> dic
         worst = max(worst, *(run.curve[1][0] for optimizer in optimizers for run in optimizer.runs if not run.diverged))
     return {
         optimizer.name: Values(
-            {run.seed: found[optimizer.name].get(run.seed, worst) for run in optimizer.runs},
+            {run.seed: by_seed[optimizer.name].get(run.seed, worst) for run in optimizer.runs},
             frozenset(run.seed for run in optimizer.runs if run.diverged),
         )
         for optimizer in optimizers

@@ -14,11 +14,11 @@ from ravine.comparison._judge.pairs import compare, compare_pairs
 from ravine.comparison._judge.selection_bias import SelectionBias, selection_bias_of
 from ravine.comparison._judge.target import StepsToTarget, Target, steps_to, target_of
 from ravine.comparison._judge.values import Values, values_of
-from ravine.comparison._judge.warnings import SPECIAL_CASES, Range, WarningNote, warnings_of
+from ravine.comparison._judge.warnings import Range, WarningNote, warnings_of
 from ravine.errors import ComparisonError, OptionError, nearest
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Judgement:
     """All that a comparison says.
 
@@ -37,6 +37,9 @@ class Judgement:
     warnings: Sequence[WarningNote]
     sentence: str
 
+    def __repr__(self) -> str:
+        return f"Judgement({self.sentence!r}, {count(len(self.warnings), 'warning')})"
+
 
 def judge(
     optimizers: Sequence[OptimizerRuns],
@@ -45,7 +48,7 @@ def judge(
     against: str | None = None,
     metrics: Sequence[Metric] = (),
     spaces: Mapping[str, Mapping[str, Range]] | None = None,
-    special_cases: Mapping[str, Sequence[str]] = SPECIAL_CASES,
+    special_cases: Mapping[str, Sequence[str]] | None = None,
     smallest: Mapping[str, float] | None = None,
     alpha: float = 0.05,
     power: float = 0.8,
@@ -70,29 +73,29 @@ def judge(
     for name in (reference, *([] if against is None else [against])):
         if name not in named:
             raise OptionError(f"There is no optimizer {name!r}. {nearest(name, named)}")
-    said: list[WarningNote] = []
+    notes: list[WarningNote] = []
     target, steps = None, dict[str, StepsToTarget]()
     try:
         target = target_of(named[reference])
         steps = steps_to(target, optimizers)
     except ComparisonError as error:
         target = None
-        said.append(WarningNote("target", reference, f"There is no time to target, so losses are judged. {error}"))
+        notes.append(WarningNote("target", reference, f"There is no time to target, so losses are judged. {error}"))
     values: dict[Metric, Mapping[str, Values]] = {}
     if steps:
-        values[STEPS] = {name: found.values for name, found in steps.items()}
+        values[STEPS] = {name: taken.values for name, taken in steps.items()}
     for metric in (LOSS, *metrics):
         values[metric] = values_of(optimizers, metric)
     known = [metric.name for metric in values]
     for name in smallest or {}:
         if name not in (*known, STEPS.name):
             raise OptionError(f"There is no metric {name!r} to have a smallest difference. {nearest(name, known)}")
-    said += _unpaired(optimizers)
+    notes += _unpaired(optimizers)
     pairs = {
         metric.name: compare(
-            found, metric, against=against, smallest=(smallest or {}).get(metric.name), alpha=alpha, power=power
+            numbers, metric, against=against, smallest=(smallest or {}).get(metric.name), alpha=alpha, power=power
         )
-        for metric, found in values.items()
+        for metric, numbers in values.items()
     }
     headline = STEPS if steps else LOSS
     base = {name: held[0].second if held else optimizers[0].name for name, held in pairs.items()}
@@ -105,7 +108,7 @@ def judge(
         headline,
         budget_of(optimizers),
         biases,
-        [*said, *warnings_of(optimizers, spaces, special_cases)],
+        [*notes, *warnings_of(optimizers, spaces, special_cases or {})],
         overall(
             _with_losses(pairs[headline.name], base[headline.name], values[LOSS], against, alpha),
             base[headline.name],
@@ -147,27 +150,27 @@ def overall(
     pairs = [pair for pair in pairs if pair.first not in lost]
     ties = [pair for pair in pairs if pair.kind == "no difference shown"]
     others = [pair for pair in pairs if pair.kind != "no difference shown"]
-    said = []
+    sentences = []
     if ties:
         names = [pair.first for pair in ties]
         who = f"{listed([base, *names])} are within noise of each other"
         if len(names) > 1:
             who = f"{listed(names)} are within noise of {base}"
-        said.append(f"{who}: {_seeds_text(ties)}.")
+        sentences.append(f"{who}: {_seeds_text(ties)}.")
     elif pairs and not steps and all(pair.kind == "worse" for pair in pairs):
-        said.append(f"{base} is best.")
+        sentences.append(f"{base} is best.")
     elif pairs and steps and all(pair.kind == "worse" for pair in pairs):
         median = steps[base].median
         after = f": it reaches the target after {number(median, 3)} steps in the median" if np.isfinite(median) else ""
-        said.append(f"{base} is best{after}.")
+        sentences.append(f"{base} is best{after}.")
     if not pairs:
-        said.append(f"{base} is best.")
-    parts = [_differing(others, steps or {}, base, bool(said))] if others else []
+        sentences.append(f"{base} is best.")
+    parts = [_differing(others, steps or {}, base, bool(sentences))] if others else []
     if lost:
         parts.append(f"{listed(lost)} diverged in every run")
     if parts:
-        said.append("; ".join(parts) + ".")
-    return " ".join(said)
+        sentences.append("; ".join(parts) + ".")
+    return " ".join(sentences)
 
 
 def _seeds_text(ties: Sequence[Pair]) -> str:

@@ -11,13 +11,7 @@ from ravine.comparison._judge.selection_bias import selection_bias_of
 from ravine.comparison._judge.values import values_of
 from ravine.optim.search import Range
 
-SPECIAL_CASES: Mapping[str, tuple[str, ...]] = {
-    "momentum": ("sgd",),
-    "nesterov": ("sgd",),
-    "adam": ("rmsprop",),
-    "adamw": ("adam", "rmsprop"),
-}
-"""Optimizers, and those that they become at some setting (Choi et al., 2019, https://arxiv.org/abs/1910.05446)."""
+_NONE: Mapping[str, Sequence[str]] = {}
 
 
 @dataclass(frozen=True)
@@ -57,36 +51,37 @@ def edges(optimizer: OptimizerRuns, space: Mapping[str, Range], *, margin: float
     chosen = optimizer.chosen
     if chosen is None:
         return []
-    found = []
+    at_edge = []
     for name, values in space.items():
         if name not in chosen.point:
             continue
         at = values.share(float(chosen.point[name]))
         tried = {values.share(float(trial.point[name])) for trial in optimizer.trials if name in trial.point}
-        told = len(tried) >= 3
-        if values.open("low") and (at <= margin or (told and at == min(tried))):
-            found.append(Edge(optimizer.name, name, "lower", float(chosen.point[name]), at))
-        elif at >= 1 - margin or (told and at == max(tried)):
-            found.append(Edge(optimizer.name, name, "upper", float(chosen.point[name]), at))
-    return found
+        enough = len(tried) >= 3
+        if values.open("low") and (at <= margin or (enough and at == min(tried))):
+            at_edge.append(Edge(optimizer.name, name, "lower", float(chosen.point[name]), at))
+        elif at >= 1 - margin or (enough and at == max(tried)):
+            at_edge.append(Edge(optimizer.name, name, "upper", float(chosen.point[name]), at))
+    return at_edge
 
 
 def under_tuned(
     optimizers: Sequence[OptimizerRuns],
-    special_cases: Mapping[str, Sequence[str]] = SPECIAL_CASES,
+    special_cases: Mapping[str, Sequence[str]] = _NONE,
     *,
     alpha: float = 0.05,
 ) -> list[WarningNote]:
     """Optimizers that lose, beyond noise, to an optimizer that they could have become.
 
-    ``special_cases`` is by the optimizer's name, or by its family: ``torch-adam:eps=1e-6`` is an ``adam``. The final
-    validation losses are compared, corrected for the number of such pairs.
+    ``special_cases`` has for an optimizer those that it becomes at some setting (Choi et al., 2019,
+    https://arxiv.org/abs/1910.05446), by name or by family: ``torch-adam:eps=1e-6`` is an ``adam``. The final validation
+    losses are compared, corrected for the number of such pairs.
     """
     family = [
         (general.name, special.name)
         for general in optimizers
         for special in optimizers
-        if general is not special and special_cases_match(general.name, special.name, special_cases)
+        if general is not special and is_special_case(special, general, special_cases)
     ]
     if not family:
         return []
@@ -103,23 +98,23 @@ def under_tuned(
     ]
 
 
-def special_cases_match(general: str, special: str, special_cases: Mapping[str, Sequence[str]]) -> bool:
-    """Whether one of the general optimizer's special cases is the other, by name or by family."""
-    wanted = {name for key in {general, _family(general)} for name in special_cases.get(key, ())}
-    return bool(wanted & {special, _family(special)})
+def is_special_case(special: OptimizerRuns, general: OptimizerRuns, special_cases: Mapping[str, Sequence[str]]) -> bool:
+    """Whether the general optimizer becomes the other at some setting, by name or by family."""
+    wanted = {name for key in (general.name, _family(general)) for name in special_cases.get(key, ())}
+    return bool(wanted & {special.name, _family(special)})
 
 
 def diverged(optimizer: OptimizerRuns) -> WarningNote | None:
     """How many tuning points and confirmation runs diverged; None if none did."""
     points, runs = [t.diverged for t in optimizer.sweep], [r.diverged for r in optimizer.runs]
-    said = [
+    shares = [
         f"{sum(lost)} of {count(len(lost), what)} ({sum(lost) / len(lost):.0%})"
         for lost, what in ((points, "tuning point"), (runs, "confirmation run"))
         if any(lost)
     ]
     return (
-        WarningNote("diverged", optimizer.name, f"{optimizer.name} diverged at {' and at '.join(said)}.")
-        if said
+        WarningNote("diverged", optimizer.name, f"{optimizer.name} diverged at {' and at '.join(shares)}.")
+        if shares
         else None
     )
 
@@ -127,10 +122,10 @@ def diverged(optimizer: OptimizerRuns) -> WarningNote | None:
 def warnings_of(
     optimizers: Sequence[OptimizerRuns],
     spaces: Mapping[str, Mapping[str, Range]] | None = None,
-    special_cases: Mapping[str, Sequence[str]] = SPECIAL_CASES,
+    special_cases: Mapping[str, Sequence[str]] = _NONE,
 ) -> list[WarningNote]:
     """Everything that a reader of these optimizers must be told; ``spaces`` is optimizer to hyperparameter to range."""
-    said = (
+    notes = (
         under_tuned(optimizers, special_cases)
         if any(not run.diverged for optimizer in optimizers for run in optimizer.runs)
         else []
@@ -138,15 +133,15 @@ def warnings_of(
     for optimizer in optimizers:
         bias = selection_bias_of(optimizer)
         if bias is not None and bias.shown:
-            said.append(WarningNote("selection bias", optimizer.name, bias.sentence))
-        said += [
+            notes.append(WarningNote("selection bias", optimizer.name, bias.sentence))
+        notes += [
             WarningNote("edge", optimizer.name, edge.sentence)
             for edge in edges(optimizer, (spaces or {}).get(optimizer.name, {}))
         ]
         lost = diverged(optimizer)
-        said += [lost] if lost is not None else []
-    return said
+        notes += [lost] if lost is not None else []
+    return notes
 
 
-def _family(name: str) -> str:
-    return name.split(":")[0].removeprefix("torch-").split("-")[0]
+def _family(optimizer: OptimizerRuns) -> str:
+    return (optimizer.kind or optimizer.name).split(":")[0].removeprefix("torch-").split("-")[0]

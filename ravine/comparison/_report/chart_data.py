@@ -91,40 +91,40 @@ def _budget(judgement: Judgement, label: str) -> dict[str, Any] | None:
 
 def _sensitivity(data: ReportData, name: str) -> dict[str, Any]:
     """The marks of each optimizer, how the values are spread, and above which score they stand at the top."""
-    found, labels = data.sensitivity[name], data.labels
-    scores = [mark.score for marks in found.marks.values() for mark in marks if math.isfinite(mark.score)]
+    tried, labels = data.sensitivity[name], data.labels
+    scores = [mark.score for marks in tried.marks.values() for mark in marks if math.isfinite(mark.score)]
     top = max(scores, default=1.0)
     if scores and min(scores) > 0:
         top = min(top, _ABOVE * float(np.quantile(scores, 0.9)))
     return {
-        "scale": found.scale,
+        "scale": tried.scale,
         "top": top,
-        "notes": [_note(found, label) for label in labels],
+        "notes": [_note(tried, label) for label in labels],
         "alone": [[r.name for r in entry.searched] == [name] for entry in data.optimizers],
         "marks": [
-            [[m.value, *numbers([m.score]), m.seed, m.chosen] for m in found.marks[label]]
-            if label in found.marks
+            [[m.value, *numbers([m.score]), m.seed, m.chosen] for m in tried.marks[label]]
+            if label in tried.marks
             else None
             for label in labels
         ],
     }
 
 
-def _note(found: Sensitivity, label: str) -> str:
-    return f"chosen {short(found.chosen(label))}; {found.diverged.get(label, 0.0):.0%} diverged"
+def _note(tried: Sensitivity, label: str) -> str:
+    return f"chosen {short(tried.chosen(label))}; {tried.diverged.get(label, 0.0):.0%} diverged"
 
 
 def _times(judgement: Judgement, labels: list[str]) -> dict[str, Any] | None:
     """The steps of each run to the target; null is a miss, and the last says whether it diverged."""
     if not judgement.steps:
         return None
-    steps = [judgement.steps[label] for label in labels]
+    in_order = [judgement.steps[label] for label in labels]
     return {
-        "horizon": max(found.horizon for found in steps),
-        "median": numbers(found.median for found in steps),
+        "horizon": max(taken.horizon for taken in in_order),
+        "median": numbers(taken.median for taken in in_order),
         "runs": [
-            [[seed, *numbers([taken]), seed in found.diverged] for seed, taken in found.steps.items()]
-            for found in steps
+            [[seed, *numbers([steps]), seed in taken.diverged] for seed, steps in taken.steps.items()]
+            for taken in in_order
         ],
     }
 

@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 _FAR = 3.0  # times the loss that trainings begin with
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Band:
     """An optimizer's fresh runs at the steps where they were measured; a run that diverged counts as infinite.
 
@@ -37,10 +37,13 @@ class Band:
     runs: int
     diverged: int
 
+    def __repr__(self) -> str:
+        return f"Band({self.label!r}, {len(self.steps)} evaluations, median at the end {self.median[-1]:.4g})"
+
 
 def bands(optimizers: Sequence[OptimizerRuns]) -> dict[str, Band]:
     """The curves of all optimizers, in the order of the spec; one whose runs all diverged is left out."""
-    found = {}
+    by_label = {}
     for each in optimizers:
         steps = max((run.curve[0] for run in each.runs if not run.diverged), key=len, default=np.array([]))
         if not len(steps):
@@ -49,7 +52,7 @@ def bands(optimizers: Sequence[OptimizerRuns]) -> dict[str, Band]:
         for row, run in zip(losses, each.runs, strict=True):
             if not run.diverged:
                 row[:] = run.curve[1]
-        found[each.name] = Band(
+        by_label[each.name] = Band(
             each.name,
             steps,
             np.median(losses, axis=0),
@@ -58,7 +61,7 @@ def bands(optimizers: Sequence[OptimizerRuns]) -> dict[str, Band]:
             len(each.runs),
             sum(run.diverged for run in each.runs),
         )
-    return found
+    return by_label
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Mark:
     chosen: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sensitivity:
     """The scores of all tuning trials against one hyperparameter.
 
@@ -84,6 +87,9 @@ class Sensitivity:
     marks: Mapping[str, Sequence[Mark]]
     scale: str
     diverged: Mapping[str, float]
+
+    def __repr__(self) -> str:
+        return f"Sensitivity({self.scale}, {len(self.marks)} optimizers, {sum(map(len, self.marks.values()))} trials)"
 
     def chosen(self, label: str) -> float:
         """The value of the chosen point of an optimizer; NaN where none was chosen."""
@@ -98,7 +104,7 @@ def hyperparameters(spec: StudySpec) -> list[str]:
 
 def sensitivity(spec: StudySpec, optimizers: Sequence[OptimizerRuns], hyperparameter: str) -> Sensitivity:
     """The scores of all tuning trials against one hyperparameter, of the optimizers that searched it."""
-    found = {}
+    by_label = {}
     for each in optimizers:
         marks = [
             Mark(
@@ -111,9 +117,9 @@ def sensitivity(spec: StudySpec, optimizers: Sequence[OptimizerRuns], hyperparam
             if hyperparameter in t.point
         ]
         if marks:
-            found[each.name] = sorted(marks, key=lambda m: m.value)
+            by_label[each.name] = sorted(marks, key=lambda m: m.value)
     scale = next(config.space[hyperparameter].scale for config in spec.optimizers if hyperparameter in config.space)
-    return Sensitivity(found, scale, {label: _diverged_share(marks) for label, marks in found.items()})
+    return Sensitivity(by_label, scale, {label: _diverged_share(marks) for label, marks in by_label.items()})
 
 
 def _diverged_share(marks: Sequence[Mark]) -> float:

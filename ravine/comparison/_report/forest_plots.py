@@ -24,20 +24,20 @@ def target(data: ReportData) -> Any:
     loss = judgement.target.loss if judgement.target else math.nan
     figure = blank(_WIDTH, _REST + _ROW * len(labels))
     axes = figure.add_subplot()
-    horizon = max(found.horizon for found in judgement.steps.values())
-    missing = any(found.missed for found in judgement.steps.values())
+    horizon = max(taken.horizon for taken in judgement.steps.values())
+    missing = any(taken.missed for taken in judgement.steps.values())
     never = 1.07 * horizon
     for row, label in enumerate(labels):
-        found, style = judgement.steps[label], styles[label]
-        places = row + _heights(len(found.steps))
-        steps = np.array([found.steps[seed] for seed in sorted(found.steps)])
+        taken, style = judgement.steps[label], styles[label]
+        places = row + _heights(len(taken.steps))
+        steps = np.array([taken.steps[seed] for seed in sorted(taken.steps)])
         lost = np.isnan(steps)
         axes.plot(steps[~lost], places[~lost], **style.marks())
         crosses = {"color": style.line.colour, "markersize": 6, "markeredgewidth": 1.5, "linestyle": ""}
         axes.plot(np.full(lost.sum(), never), places[lost], marker="x", **crosses)
-        if math.isfinite(found.median):
-            axes.plot([found.median] * 2, [row - 0.4, row + 0.4], color="black", linewidth=1.6, zorder=6)
-        reached = f"{len(found.steps) - len(found.missed)} of {len(found.steps)}"
+        if math.isfinite(taken.median):
+            axes.plot([taken.median] * 2, [row - 0.4, row + 0.4], color="black", linewidth=1.6, zorder=6)
+        reached = f"{len(taken.steps) - len(taken.missed)} of {len(taken.steps)}"
         axes.text(1.01, row, reached, transform=axes.get_yaxis_transform(), va="center", fontsize=9)
     axes.set_xlim(0, (1.12 if missing else 1.02) * horizon)
     _rows(axes, labels)

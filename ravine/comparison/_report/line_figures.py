@@ -19,25 +19,25 @@ SIZE = 9.5, 5.6  # inches
 
 def curves(data: ReportData) -> Any:
     """The median loss of each optimizer's fresh runs on the way, the band from best to worst, and the target."""
-    found, judgement, styles = data.curves, data.judgement, marker_styles(data.labels)
+    bands, judgement, styles = data.curves, data.judgement, marker_styles(data.labels)
     figure = blank(*SIZE)
     axes = figure.add_subplot()
-    values = [v for band in found.values() for v in (*band.low, *band.median)]
+    values = [v for band in bands.values() for v in (*band.low, *band.median)]
     values += [judgement.target.loss] if judgement.target else []
-    starts = [band.median[0] for band in found.values() if math.isfinite(band.median[0])]
+    starts = [band.median[0] for band in bands.values() if math.isfinite(band.median[0])]
     loss_axis(axes, values, 3 * max(starts) if starts and max(starts) > 0 else math.inf)
     bottom, top = axes.get_ylim()
     ends = []
-    for label, band in found.items():
+    for label, band in bands.items():
         style = styles[label]
         if band.diverged:  # a band to infinity would cover all others: its lower edge says as much
             axes.plot(band.steps, drawn(band.low), color=style.line.colour, linewidth=0.8, alpha=0.7, zorder=2)
         else:
-            axes.fill_between(band.steps, band.low, band.high, color=style.line.colour, alpha=_band(found), linewidth=0)
+            axes.fill_between(band.steps, band.low, band.high, color=style.line.colour, alpha=_band(bands), linewidth=0)
         median = np.maximum(drawn(band.median), bottom)
         axes.plot(band.steps, median, **style.line.options(), marker="o" if len(median) == 1 else "")
         ends.append((label, _end(median, top), style.line))
-    axes.set_xlim(0, max((band.steps[-1] for band in found.values()), default=1))
+    axes.set_xlim(0, max((band.steps[-1] for band in bands.values()), default=1))
     axes.set_xlabel("step")
     axes.set_ylabel("validation loss")
     tidy(axes)
@@ -55,9 +55,9 @@ def curves(data: ReportData) -> Any:
     return figure
 
 
-def _band(found: Sized) -> float:
+def _band(bands: Sized) -> float:
     """How opaque bands are: many lie over each other."""
-    return 0.15 if len(found) <= 4 else 0.07
+    return 0.15 if len(bands) <= 4 else 0.07
 
 
 def _end(values: np.ndarray, top: float) -> float:
@@ -76,9 +76,9 @@ def _mark_target(axes: Any, loss: float) -> None:
 def sensitivity(data: ReportData) -> Any:
     """Score against the first hyperparameter that was searched; failures in a strip on top, a row for each optimizer."""
     name = next(iter(data.sensitivity))
-    found, most, styles = data.sensitivity[name].marks, data.ceiling, marker_styles(data.labels)
+    by_label, most, styles = data.sensitivity[name].marks, data.ceiling, marker_styles(data.labels)
     alone = {entry.label for entry in data.optimizers if len(entry.searched) == 1}
-    failed = [label for label, marks in found.items() if any(not m.score <= most for m in marks)]
+    failed = [label for label, marks in by_label.items() if any(not m.score <= most for m in marks)]
     figure = blank(SIZE[0], SIZE[1] + 0.2 * len(failed))
     strip, axes = None, None
     if failed:
@@ -86,8 +86,8 @@ def sensitivity(data: ReportData) -> Any:
         strip, axes = figure.subplots(2, 1, sharex=True, height_ratios=heights)
     else:
         axes = figure.add_subplot()
-    loss_axis(axes, [m.score for marks in found.values() for m in marks if m.score <= most])
-    for label, marks in found.items():
+    loss_axis(axes, [m.score for marks in by_label.values() for m in marks if m.score <= most])
+    for label, marks in by_label.items():
         style = styles[label]
         shown = [m for m in marks if m.score <= most]
         first = [m for m in shown if m.seed == TUNING_SEED]
@@ -103,7 +103,7 @@ def sensitivity(data: ReportData) -> Any:
         axes.plot(
             [], [], **{**style.line.options(), **style.marks(), "linestyle": style.line.dashes}, label=shortened(label)
         )
-    if all(m.value > 0 for marks in found.values() for m in marks):
+    if all(m.value > 0 for marks in by_label.values() for m in marks):
         axes.set_xscale("log")
     axes.set_xlabel("learning rate" if name == "lr" else name, parse_math=False)
     axes.set_ylabel("validation loss at the end of tuning")
@@ -112,16 +112,18 @@ def sensitivity(data: ReportData) -> Any:
     for text in legend.texts:
         text.set_parse_math(False)
     if strip is not None:
-        _failures(strip, {label: found[label] for label in failed}, most, styles)
+        _failures(strip, {label: by_label[label] for label in failed}, most, styles)
     about = "Each mark is a training; large with a black edge: the chosen point, mean over its seeds. "
     about += "Above: × diverged, △ ended far above the losses that trainings start with." if failed else ""
     notes(figure, about)
     return figure
 
 
-def _failures(strip: Any, found: Mapping[str, Sequence[Mark]], most: float, styles: Mapping[str, MarkerStyle]) -> None:
+def _failures(
+    strip: Any, by_label: Mapping[str, Sequence[Mark]], most: float, styles: Mapping[str, MarkerStyle]
+) -> None:
     """Trainings that diverged or ended far too high, in a row for each optimizer."""
-    for row, (label, marks) in enumerate(found.items()):
+    for row, (label, marks) in enumerate(by_label.items()):
         colour = styles[label].line.colour
         for mark, values in (
             ("x", [m.value for m in marks if not math.isfinite(m.score)]),
@@ -138,7 +140,7 @@ def _failures(strip: Any, found: Mapping[str, Sequence[Mark]], most: float, styl
             fontsize=9,
             parse_math=False,
         )
-    strip.set_ylim(len(found) - 0.4, -0.6)
+    strip.set_ylim(len(by_label) - 0.4, -0.6)
     strip.set_yticks([])
     strip.tick_params(axis="x", which="both", length=0, labelbottom=False)
     strip.spines[["top", "right", "bottom", "left"]].set_visible(False)
@@ -148,20 +150,22 @@ def budget(data: ReportData) -> Any:
     """The expected loss of the best of so many points, with the band that holds most subsets of that size."""
     from matplotlib.ticker import NullFormatter, NullLocator
 
-    found, styles = data.judgement.budget, marker_styles(data.labels)
+    budgets, styles = data.judgement.budget, marker_styles(data.labels)
     figure = blank(*SIZE)
     axes = figure.add_subplot()
-    loss_axis(axes, [v for curve in found.values() for v in (*curve.low, *curve.expected)], data.ceiling)
+    loss_axis(axes, [v for curve in budgets.values() for v in (*curve.low, *curve.expected)], data.ceiling)
     bottom, top = axes.get_ylim()
     ends = []
-    for label, curve in found.items():
+    for label, curve in budgets.items():
         style = styles[label]
-        axes.fill_between(curve.points, curve.low, curve.high, color=style.line.colour, alpha=_band(found), linewidth=0)
+        axes.fill_between(
+            curve.points, curve.low, curve.high, color=style.line.colour, alpha=_band(budgets), linewidth=0
+        )
         expected = np.maximum(curve.expected, bottom)
         options = {**style.line.options(), **style.marks(), "linestyle": style.line.dashes}
         axes.plot(curve.points, expected, **options)
         ends.append((label, _end(expected, top), style.line))
-    ticks = sorted({k for curve in found.values() for k in curve.points})
+    ticks = sorted({k for curve in budgets.values() for k in curve.points})
     axes.set_xscale("log", base=2)
     # the last number is all the points: its neighbour below may be too near to be named
     shown = [k for k, after in zip(ticks, [*ticks[1:], math.inf], strict=True) if after / k > 1.25]
@@ -172,7 +176,7 @@ def budget(data: ReportData) -> Any:
     axes.set_xlabel("points of the search space that are tried")
     axes.set_ylabel("expected validation loss of the best")
     tidy(axes)
-    share = next(iter(found.values())).share
+    share = next(iter(budgets.values())).share
     notes(figure, f"The band holds the best of at least {share:.0%} of all choices of so many points.")
     name_lines(axes, ends)
     return figure

@@ -25,7 +25,7 @@ from ravine.comparison._study.trial import Trial, TrialResult
 from ravine.optim.search import Range
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ResultRow:
     """What an optimizer reached at its best point, over its fresh runs.
 
@@ -49,6 +49,9 @@ class ResultRow:
     seconds: StepSeconds | None
     tuning_diverged: float | None
 
+    def __repr__(self) -> str:
+        return f"ResultRow({self.label!r} at {dict(self.point)}, {self.runs} runs)"
+
 
 @dataclass(frozen=True)
 class SearchedRange:
@@ -60,7 +63,7 @@ class SearchedRange:
     chosen: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OptimizerEntry:
     """An optimizer of the study: its formula, and what was given and searched.
 
@@ -79,6 +82,9 @@ class OptimizerEntry:
     searched: Sequence[SearchedRange]
     points: int
     edge: str
+
+    def __repr__(self) -> str:
+        return f"OptimizerEntry({self.label!r}, {self.points} points)"
 
 
 @dataclass(frozen=True)

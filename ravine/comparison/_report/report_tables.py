@@ -49,16 +49,16 @@ def curves(data: ReportData) -> Table:
 
 def sensitivity(data: ReportData, name: str) -> Table:
     """What was tried of one hyperparameter."""
-    found, rows = data.sensitivity[name], []
-    for label, marks in found.marks.items():
+    tried, rows = data.sensitivity[name], []
+    for label, marks in tried.marks.items():
         values, scores = [m.value for m in marks], [m.score for m in marks]
         rows.append(
             [
                 label,
-                short(found.chosen(label), 4),
+                short(tried.chosen(label), 4),
                 f"{short(min(values))} to {short(max(values))}",
                 str(len(set(values))),
-                f"{found.diverged[label]:.0%}",
+                f"{tried.diverged[label]:.0%}",
                 short(min(scores)),
             ]
         )
@@ -97,11 +97,11 @@ def budget(judgement: Judgement) -> Table:
 def target(judgement: Judgement) -> Table:
     """How many runs reached the target, and after how many steps."""
     rows = []
-    for label, found in judgement.steps.items():
-        reached = sorted(steps for steps in found.steps.values() if not math.isnan(steps))
+    for label, taken in judgement.steps.items():
+        reached = sorted(steps for steps in taken.steps.values() if not math.isnan(steps))
         ends = f"{short(reached[0])} to {short(reached[-1])}" if reached else "–"
-        median = short(found.median) if math.isfinite(found.median) else "not reached"
-        rows.append([label, median, f"{len(reached)} of {len(found.steps)}", ends, str(len(found.diverged))])
+        median = short(taken.median) if math.isfinite(taken.median) else "not reached"
+        rows.append([label, median, f"{len(reached)} of {len(taken.steps)}", ends, str(len(taken.diverged))])
     return Table(
         "Steps to the target; the median is over all runs, those that missed standing last",
         ("optimizer", "median steps", "runs that reached it", "fastest to slowest", "diverged"),
@@ -111,13 +111,13 @@ def target(judgement: Judgement) -> Table:
 
 def runs(judgement: Judgement) -> Table:
     """The steps of every single run."""
-    seeds = sorted({seed for found in judgement.steps.values() for seed in found.steps})
+    seeds = sorted({seed for taken in judgement.steps.values() for seed in taken.steps})
     rows = []
-    for label, found in judgement.steps.items():
+    for label, taken in judgement.steps.items():
         cells = []
         for seed in seeds:
-            steps = found.steps.get(seed, math.nan)
-            lost = "diverged" if seed in found.diverged else "missed" if seed in found.steps else "–"
+            steps = taken.steps.get(seed, math.nan)
+            lost = "diverged" if seed in taken.diverged else "missed" if seed in taken.steps else "–"
             cells.append(lost if math.isnan(steps) else short(steps, 6))
         rows.append([label, *cells])
     return Table("Steps of every run", ("optimizer", *(f"seed {seed}" for seed in seeds)), rows)
@@ -147,10 +147,10 @@ def _chance(p: float) -> str:
 
 def watch(data: ReportData) -> Table:
     """Update over parameter."""
-    found = data.update_ratios
-    names = list(dict.fromkeys(name for rows in found.values() for name in rows))
-    rows = [[name, *(short(found[label].get(name, math.nan)) for label in found)] for name in names]
-    return Table("Update over parameter, the median of the run", ("parameter", *found), rows, of_optimizers=False)
+    ratios = data.update_ratios
+    names = list(dict.fromkeys(name for rows in ratios.values() for name in rows))
+    rows = [[name, *(short(ratios[label].get(name, math.nan)) for label in ratios)] for name in names]
+    return Table("Update over parameter, the median of the run", ("parameter", *ratios), rows, of_optimizers=False)
 
 
 def seconds(data: ReportData) -> Table:

@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
+import io
+
+from rich.console import Console
+from rich.table import Table
+
+from ravine.comparison._judge.number_text import count
 from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.result_table import result_table
+from ravine.plotting import _tables as tables
 
 _LEFT_OUT = ("test loss", "diverged in tuning")  # a terminal is narrow, and the sentences say it
 
 
-def title(data: ReportData) -> str:
+def results(data: ReportData) -> Table:
+    """The table of results, the best first."""
+    heads, rows = result_table(data, left_out=_LEFT_OUT)
+    # each number of a best point stands in a line of its own
+    rows = [[cell.replace(", ", "\n") if i == 1 else cell for i, cell in enumerate(row)] for row in rows]
+    return tables.table(heads, rows, _title(data))
+
+
+def notes(data: ReportData) -> list[str]:
+    """The target, and what speaks against the comparison: a sentence each."""
+    judgement = data.judgement
+    target = [judgement.target.sentence] if judgement.target is not None else []
+    return [*target, *(f"Note: {warning.sentence}" for warning in judgement.warnings)]
+
+
+def text(data: ReportData) -> str:
+    """The verdict, the table, as wide as the terminal at most, and the sentences."""
+    console = Console(file=io.StringIO(), color_system=None)
+    console.print(results(data))
+    table = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    return "\n".join([data.judgement.sentence, "", *(line.rstrip() for line in table), *notes(data)])
+
+
+def _title(data: ReportData) -> str:
     """What was compared, in one line."""
     spec = data.spec
-    return f"{spec.task}: {len(spec.optimizers)} optimizers, {spec.points} points, {spec.seeds} fresh seeds, {spec.steps} steps"
-
-
-def table(data: ReportData) -> tuple[list[str], list[list[str]]]:
-    """The heads and rows of the table of results; each number of a best point stands in a line of its own."""
-    heads, rows = result_table(data, left_out=_LEFT_OUT)
-    return heads, [[cell.replace(", ", "\n") if i == 1 else cell for i, cell in enumerate(row)] for row in rows]
-
-
-def words(data: ReportData) -> str:
-    """The verdict, and what speaks against the comparison."""
-    judgement = data.judgement
-    said = [judgement.target.sentence] if judgement.target is not None else []
-    return "\n".join([judgement.sentence, *said, *(f"Note: {w.sentence}" for w in judgement.warnings)])
+    return (
+        f"{spec.task}: {count(len(spec.optimizers), 'optimizer')}, {count(spec.points, 'point')}, "
+        f"{count(spec.seeds, 'fresh seed')}, {count(spec.steps, 'step')}"
+    )

@@ -12,6 +12,7 @@ from ravine._files import code
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.errors import DataError
 from ravine.optim import _optimizer_file as optimizer_file
+from ravine.optim import _optimizer_module as optimizer_module
 from ravine.optim._spec import OptimizerSpec, parse
 
 
@@ -30,17 +31,24 @@ def versions_of(task: str, optimizers: Iterable[OptimizerSpec]) -> dict[str, str
     versions = installed()
     if task.endswith(".py") and Path(task).is_file():
         versions[task] = optimizer_file.version_of(task)
-    return versions | {one.code: one.version for one in optimizers if one.code}
+    return versions | {one.code: one.version for one in optimizers if one.version}
 
 
 def load_optimizers(spec: StudySpec) -> dict[str, OptimizerSpec]:
-    """The optimizers of a study, by label, if packages and files are those that it was declared with.
+    """The optimizers of a study, by label, if packages, files and modules are those that it was declared with.
 
     Files are run once, here: one that changes later changes no trial of this process.
 
     Raises:
-        DataError: a package has another version, or a file is missing or has another content.
+        DataError: a package has another version; a file or module is missing or has another content; or an optimizer
+            was made in a program, and only that had it.
     """
+    for config in spec.optimizers:
+        if not config.source:
+            raise DataError(
+                f"The optimizer {config.label!r} was made in the program that began the study, so no other can run it. "
+                "Put it in a file, and name it 'my_rule.py:MyRule', in a new study."
+            )
     for package, here in installed().items():
         wanted = spec.versions.get(package, here)
         if wanted != here:
@@ -48,19 +56,39 @@ def load_optimizers(spec: StudySpec) -> dict[str, OptimizerSpec]:
                 f"The study was made with {package} {wanted}, and here is {here}, which may give other numbers: "
                 f"pip install {package}=={wanted}, or make another study."
             )
-    for file, version in spec.versions.items():
-        if not file.endswith(".py"):
-            continue
-        path = Path(file).absolute()
-        if not path.is_file():
-            raise DataError(
-                f"The study needs {file}, which is not in {Path.cwd()}. Start the worker in the folder that has it."
-            )
-        with code.explained(path):
-            here = code.version(path.read_bytes())
-        if here != version:
-            raise DataError(
-                f"{file} is not the file that the study was made with: its content is {here} here ({path}), "
-                f"{version} in the study. Bring that file back, or make another study with this one."
-            )
-    return {config.label: parse(config.label, versions=spec.versions) for config in spec.optimizers}
+    for name, version in spec.versions.items():
+        if name.endswith(".py"):
+            _check_file(name, version)
+        elif name not in installed():
+            _check_module(name, version)
+    return {c.label: parse(c.source, versions=spec.versions, label=c.label) for c in spec.optimizers}
+
+
+def _check_file(file: str, version: str) -> None:
+    path = Path(file).absolute()
+    if not path.is_file():
+        raise DataError(
+            f"The study needs {file}, which is not in {Path.cwd()}. Start the worker in the folder that has it."
+        )
+    with code.explained(path):
+        here = code.version(path.read_bytes())
+    if here != version:
+        raise DataError(
+            f"{file} is not the file that the study was made with: its content is {here} here ({path}), "
+            f"{version} in the study. Bring that file back, or make another study with this one."
+        )
+
+
+def _check_module(module: str, version: str) -> None:
+    if not optimizer_module.is_there(module):
+        raise DataError(
+            f"The study needs the module {module}, which cannot be imported here. Install it, or start the worker where "
+            "it can be imported."
+        )
+    optimizer_module.load(module)
+    here, path = optimizer_module.version_and_path(module)
+    if here != version:
+        raise DataError(
+            f"The module {module} is not the one that the study was made with: its content is {here} here ({path}), "
+            f"{version} in the study. Install that version, or make another study with this one."
+        )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from ravine.comparison._study.code_versions import versions_of
-from ravine.comparison._study.spaces import read
+from ravine.comparison._study.spaces import SpacesLike, spaces_of
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
 from ravine.comparison._study.trial import validation_split
 from ravine.errors import OptionError, nearest
@@ -44,7 +45,7 @@ def declare(
     seeds: int | None = None,
     steps: int | None = None,
     schedule: str = "",
-    space: Path | None = None,
+    space: SpacesLike = None,
     reference: str = "",
     data: Path | None = None,
 ) -> StudySpec:
@@ -55,7 +56,7 @@ def declare(
         optimizers: those that take part; an option that is given is not searched.
         preset: one of ``PRESETS``; ``points``, ``seeds`` and ``steps`` change what it says.
         schedule: how the rate changes, for all; see ``ravine.train._schedules.by_text``.
-        space: a file with other search spaces (``ravine.comparison._study.spaces.read``).
+        space: other search spaces: by label and hyperparameter, or a file.
         reference: the optimizer whose runs set the target; the first if empty.
         data: the folder or file that the task read.
 
@@ -78,11 +79,14 @@ def declare(
         raise OptionError(f"The reference {reference!r} does not take part. {nearest(reference, labels)}")
     if schedule:
         schedules.parse(schedule)
-    spaces = {} if space is None else read(space, labels)
-    configs = tuple(OptimizerConfig(one.label, spaces.get(one.label) or default_space(one)) for one in optimizers)
+    spaces = spaces_of(space, labels)
+    configs = tuple(
+        OptimizerConfig(one.label, spaces.get(one.label) or default_space(one), one.text) for one in optimizers
+    )
     for one, config in zip(optimizers, configs, strict=True):
         one.check_complete(config.space)
         check_searched(one, config.space)
+    _check_different(optimizers, configs)
     epochs = task.quick_epochs if amount.quick else task.epochs
     return StudySpec(
         task=named,
@@ -95,3 +99,20 @@ def declare(
         reference=reference,
         versions=versions_of(named, optimizers),
     )
+
+
+def _check_different(optimizers: Sequence[OptimizerSpec], configs: Sequence[OptimizerConfig]) -> None:
+    """Refuse two that are one: the same class or function, the same options, the same search space.
+
+    Raises:
+        OptionError: there are two.
+    """
+    for (one, mine), (other, theirs) in combinations(zip(optimizers, configs, strict=True), 2):
+        if one.factory is not other.factory or mine.space != theirs.space:
+            continue
+        fixed = [{n: v for n, v in spec.all_options.items() if n not in mine.space} for spec in (one, other)]
+        if fixed[0] == fixed[1]:
+            raise OptionError(
+                f"{one.label!r} and {other.label!r} are the same optimizer with the same options and the same search "
+                "space: leave one out, or give one of them another space."
+            )

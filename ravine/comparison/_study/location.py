@@ -26,7 +26,9 @@ def default_folder(study: str) -> Path:
     return _OUT / study
 
 
-def choose_location(task: str, study: str | None, storage: str | None, out: Path | None) -> Location:
+def choose_location(
+    task: str, study: str | None, storage: str | None, out: Path | None, may_resume: bool = True
+) -> Location:
     """The location of a study, whose folder is made.
 
     A study that is named, by itself or by its folder, is resumed if it is there; without a name it is a new one.
@@ -36,9 +38,10 @@ def choose_location(task: str, study: str | None, storage: str | None, out: Path
         study: the study's name; its folder is ``ravine-out/NAME``.
         storage: a URL, or the path of a journal file; else the file ``study.journal`` in the folder.
         out: the folder, instead.
+        may_resume: whether the study may be there already.
 
     Raises:
-        OptionError: the folder has other things in it, or cannot be written.
+        OptionError: the folder has other things in it, or a study that may not be resumed, or cannot be written.
     """
     name = files.run_name(study or f"compare-{task}"[:64])
     if out is not None:
@@ -50,6 +53,11 @@ def choose_location(task: str, study: str | None, storage: str | None, out: Path
         name = folder.name
     journal = folder / JOURNAL
     resumes = storage is not None or journal.is_file()
+    if resumes and not may_resume:
+        raise OptionError(
+            f"The folder {folder} has a study, which cannot be resumed with a task or an optimizer that only this process "
+            "has. Name another folder."
+        )
     if out is not None and not resumes and folder.is_dir() and any(folder.iterdir()):
         raise OptionError(
             f"The folder {folder} is not empty, and has no {JOURNAL} to resume. Name another folder (--out)."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -55,22 +55,49 @@ def edge(space: Space, tried: list[Point], best: Point) -> tuple[str, Literal["l
     return None
 
 
-def read(path: Path, known: list[str]) -> dict[str, dict[str, Range]]:
-    """The spaces of a file: by optimizer, by hyperparameter.
+SpacesLike = str | Path | Mapping[str, Mapping[str, Range]] | None
+"""Search spaces by label and hyperparameter, or a file with them; None: those of the optimizers' classes."""
 
-    The file is TOML::
+
+def spaces_of(given: SpacesLike, labels: Sequence[str]) -> dict[str, dict[str, Range]]:
+    """Search spaces by label and hyperparameter.
+
+    A file is TOML::
 
         [rmsprop]
         lr = { low = 1e-5, high = 1e-1 }
         alpha = { low = 0.9, high = 0.999, scale = "complement" }
 
     Args:
-        path: the file.
-        known: the optimizers that take part, as they were written.
+        given: ``{"rmsprop": {"lr": log(1e-5, 0.1), "alpha": complement(0.9, 0.999)}}``, or the path of a file.
+        labels: the optimizers that take part.
 
     Raises:
-        OptionError: it cannot be read, is no such file, or names an optimizer that does not take part.
+        OptionError: it cannot be read, is no such file or dict, or names an optimizer that does not take part.
     """
+    if given is None:
+        return {}
+    if isinstance(given, Mapping):
+        return {label: _checked_dict(label, rows, labels) for label, rows in given.items()}
+    return _read(Path(given), labels)
+
+
+def _checked_dict(label: str, rows: Any, labels: Sequence[str]) -> dict[str, Range]:
+    where = f"space[{label!r}]"
+    if label not in labels:
+        raise OptionError(f"{where}: no optimizer {label!r} takes part. {nearest(str(label), labels)}")
+    if not isinstance(rows, Mapping) or not rows:
+        raise OptionError(f"{where} is {rows!r}; give at least {{'lr': log(1e-4, 1.0)}}.")
+    for name, values in rows.items():
+        if not isinstance(values, Range):
+            raise OptionError(
+                f"{where}[{name!r}] is {values!r}; write log(1e-5, 0.1), linear(0.0, 0.5) or complement(0.9, 0.999), which "
+                "ravine.comparison has."
+            )
+    return {name: checked(values, name, f"{where}[{name!r}]") for name, values in rows.items()}
+
+
+def _read(path: Path, labels: Sequence[str]) -> dict[str, dict[str, Range]]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -79,10 +106,10 @@ def read(path: Path, known: list[str]) -> dict[str, dict[str, Range]]:
         raise OptionError(f"The space file {path} is not TOML: {error}.") from error
     spaces: dict[str, dict[str, Range]] = {}
     for name, rows in content.items():
-        if isinstance(rows, dict) and {"low", "high"} & rows.keys() and name not in known:
-            raise OptionError(f"{path}: {name} stands outside of a table; write [{known[0]}] in the line above it.")
-        if name not in known:
-            raise OptionError(f"{path}: no optimizer {name!r} takes part. {nearest(name, known)}")
+        if isinstance(rows, dict) and {"low", "high"} & rows.keys() and name not in labels:
+            raise OptionError(f"{path}: {name} stands outside of a table; write [{labels[0]}] in the line above it.")
+        if name not in labels:
+            raise OptionError(f"{path}: no optimizer {name!r} takes part. {nearest(name, labels)}")
         if not isinstance(rows, dict) or not rows:
             raise OptionError(f"{path}: [{name}] is empty; give at least lr = {{ low = 1e-4, high = 1.0 }}.")
         spaces[name] = {hyper: _range(value, f"{path}: [{name}] {hyper}") for hyper, value in rows.items()}

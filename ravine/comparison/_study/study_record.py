@@ -24,13 +24,13 @@ from ravine.comparison._study.step_seconds import StepSeconds
 from ravine.comparison._study.study_spec import REEVALUATION_SEEDS, TUNING_SEED, StudySpec
 from ravine.comparison._study.trial import Trial, TrialResult
 from ravine.errors import OptionError
-from ravine.optim._spec import OptimizerSpec
+from ravine.optim._spec import OptimizerSpec, special_cases
 
 #: Metrics of which more is better; of any other, less.
 HIGHER_IS_BETTER = ("accuracy",)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Origin:
     """Where a study comes from, for those who read of it.
 
@@ -44,6 +44,9 @@ class Origin:
     storage: str = ""
     command: str = ""
     machine: str = ""
+
+    def __repr__(self) -> str:
+        return f"Origin({self.study!r} in {self.storage!r})"
 
     def rerun(self, key: str) -> str:
         """The command that runs one trial again and compares."""
@@ -103,7 +106,11 @@ class StudyRecord:
                 metrics = _plain(r.metrics)
                 final[t.label].append(ConfirmationRun(t.seed, r.steps, r.losses, r.score, metrics, r.diverged))
         chosen = self.stage.chosen
-        return [OptimizerRuns(label, tuning[label], final[label], chosen.get(label)) for label in tuning]
+        kinds = {label: spec.name for label, spec in self.optimizers.items()}
+        return [
+            OptimizerRuns(label, tuning[label], final[label], chosen.get(label), kinds.get(label, ""))
+            for label in tuning
+        ]
 
     def judge(self, reference: str | None = None, **options: Any) -> Judgement:
         """The judgement; the target is that of ``reference``, or of the spec's.
@@ -130,7 +137,7 @@ class StudyRecord:
             reference=reference or self.spec.reference or self.spec.optimizers[0].label,
             metrics=metrics,
             spaces={t.config.label: t.space for t in self.stage.tunings},
-            **options,
+            **{"special_cases": special_cases(), **options},
         )
         return replace(judgement, warnings=[*notes, *self._failures(), *judgement.warnings])
 

@@ -20,13 +20,18 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """An optimizer as it was declared: its label, and the search space of what is not given.
+    """An optimizer as it was declared.
 
-    ``space`` is kept in one order, however it was written: points and edges go through the names in it.
+    Attributes:
+        label: what it is called.
+        space: the search space of what is not given, in one order, however it was written: points and edges go
+            through the names in it.
+        source: what any process reads as the optimizer; empty where only the process has it that declared it.
     """
 
     label: str
     space: Mapping[str, Range]
+    source: str = ""
 
     def __post_init__(self) -> None:
         ordered = dict(sorted(self.space.items(), key=lambda item: (item[0] != "lr", item[0])))
@@ -99,7 +104,7 @@ class StudySpec:
                 f"this version reads format {FORMAT}). Start a new study, or use that version."
             )
         optimizers = tuple(
-            OptimizerConfig(o["label"], {name: Range(**r) for name, r in o["space"].items()})
+            OptimizerConfig(o["label"], {name: Range(**r) for name, r in o["space"].items()}, o["source"])
             for o in tree.pop("optimizers")
         )
         return cls(optimizers=optimizers, **tree)
@@ -121,6 +126,7 @@ class StudySpec:
         lines += [f"{label} takes part only here" for label in configs if label not in others]
         lines += [f"{label} takes part only there" for label in others if label not in configs]
         for label in configs:
-            if label in others and configs[label] != others[label]:
-                lines.append(f"{label}, space: {others[label]['space']} there, {configs[label]['space']} here")
+            for name in ("source", "space") if label in others else ():
+                there, here = others[label][name], configs[label][name]
+                lines += [f"{label}, {name}: {there} there, {here} here"] if here != there else []
         return lines or (["the order of the optimizers"] if list(configs) != list(others) else [])

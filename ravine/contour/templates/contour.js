@@ -19,18 +19,18 @@
   const decoded = new Map();
   function trajectory(entry, rate, start) {
     const packed = entry.trajectories[rate][start];
-    let found = decoded.get(packed);
-    if (!found) {
+    let unpacked = decoded.get(packed);
+    if (!unpacked) {
       const steps = view(Uint16Array, packed.s), points = view(Float32Array, packed.p), codes = view(Uint16Array, packed.l);
       const times = packed.t ? view(Uint16Array, packed.t) : null;
-      found = {
+      unpacked = {
         n: packed.n, steps, diverged: packed.d, outside: packed.o || 0, exits: packed.e || [],
         x: Array.from(steps, (_, i) => points[2 * i]), y: Array.from(steps, (_, i) => points[2 * i + 1]),
         times: Array.from(codes, (_, i) => (times ? times[i] : i)), losses: Array.from(codes, (c) => 10 ** log(c)),
       };
-      decoded.set(packed, found);
+      decoded.set(packed, unpacked);
     }
-    return found;
+    return unpacked;
   }
   // how many of the ascending numbers are at most `limit`
   function upto(numbers, limit) {
@@ -83,13 +83,13 @@
   }
   function pathTraces(entry) {
     const shown = !state.hidden.has(entry.label), tint = colour(entry), name = escaped(entry.label);
-    const found = shown ? trajectories(entry) : [];
-    const cuts = found.map((r) => upto(r.steps, state.step));
-    const exits = found.flatMap((r) => r.exits.filter((e) => e[0] <= state.step));
-    const over = found.map((r) => Boolean(r.diverged) && state.step >= r.diverged - 1);
+    const drawn = shown ? trajectories(entry) : [];
+    const cuts = drawn.map((r) => upto(r.steps, state.step));
+    const exits = drawn.flatMap((r) => r.exits.filter((e) => e[0] <= state.step));
+    const over = drawn.map((r) => Boolean(r.diverged) && state.step >= r.diverged - 1);
     return [
       {
-        mode: "lines", x: joined(found.map((r, i) => r.x.slice(0, cuts[i]))), y: joined(found.map((r, i) => r.y.slice(0, cuts[i]))),
+        mode: "lines", x: joined(drawn.map((r, i) => r.x.slice(0, cuts[i]))), y: joined(drawn.map((r, i) => r.y.slice(0, cuts[i]))),
         line: { color: tint, width: 2, dash: entry.dash }, name, hovertemplate: `${name}<br>%{x:.4g}, %{y:.4g}<extra></extra>`,
       },
       {
@@ -97,7 +97,7 @@
         marker: { symbol: exits.map((e) => SYMBOLS[e[3]]), size: 12, color: tint, line: { color: theme().paper, width: 1 } },
       },
       {
-        mode: "markers", x: found.map((r, i) => r.x[cuts[i] - 1]), y: found.map((r, i) => r.y[cuts[i] - 1]),
+        mode: "markers", x: drawn.map((r, i) => r.x[cuts[i] - 1]), y: drawn.map((r, i) => r.y[cuts[i] - 1]),
         marker: { symbol: over.map((d) => (d ? "x" : "circle")), size: 9, color: tint, line: { color: theme().paper, width: 1 } },
         hovertemplate: `${name}<br>%{x:.4g}, %{y:.4g}<extra></extra>`,
       },
@@ -105,19 +105,19 @@
   }
   function curveTraces() {
     return entries().flatMap((entry) => {
-      const found = state.hidden.has(entry.label) ? [] : trajectories(entry);
+      const drawn = state.hidden.has(entry.label) ? [] : trajectories(entry);
       const line = { color: colour(entry), width: 2, dash: entry.dash };
-      const cuts = found.map((r) => upto(r.times, state.step)), name = escaped(entry.label);
+      const cuts = drawn.map((r) => upto(r.times, state.step)), name = escaped(entry.label);
       return [
         // the whole curve faintly, so that the scale stays and the end is known
-        { mode: "lines", x: joined(found.map((r) => r.times)), y: joined(found.map((r) => r.losses)), line, opacity: 0.25, hoverinfo: "skip" },
+        { mode: "lines", x: joined(drawn.map((r) => r.times)), y: joined(drawn.map((r) => r.losses)), line, opacity: 0.25, hoverinfo: "skip" },
         {
-          mode: "lines", x: joined(found.map((r, i) => r.times.slice(0, cuts[i]))), y: joined(found.map((r, i) => r.losses.slice(0, cuts[i]))),
+          mode: "lines", x: joined(drawn.map((r, i) => r.times.slice(0, cuts[i]))), y: joined(drawn.map((r, i) => r.losses.slice(0, cuts[i]))),
           line, hovertemplate: `${name}<br>step %{x}: %{y:.3g}<extra></extra>`,
         },
         {
-          mode: "markers", x: found.map((r, i) => r.times[cuts[i] - 1]), y: found.map((r, i) => r.losses[cuts[i] - 1]), hoverinfo: "skip",
-          marker: { symbol: found.map((r) => (r.diverged && state.step >= r.diverged - 1 ? "x" : "circle")), size: 8, color: line.color },
+          mode: "markers", x: drawn.map((r, i) => r.times[cuts[i] - 1]), y: drawn.map((r, i) => r.losses[cuts[i] - 1]), hoverinfo: "skip",
+          marker: { symbol: drawn.map((r) => (r.diverged && state.step >= r.diverged - 1 ? "x" : "circle")), size: 8, color: line.color },
         },
       ];
     });
@@ -167,15 +167,15 @@
   function drawTable() {
     for (const entry of entries()) {
       const cells = by("now").querySelector(`tr[data-entry="${data.entries.indexOf(entry)}"]`).cells;
-      const found = trajectories(entry), rate = rateOf(entry);
-      const over = found.filter((r) => r.diverged && state.step >= r.diverged);
+      const drawn = trajectories(entry), rate = rateOf(entry);
+      const over = drawn.filter((r) => r.diverged && state.step >= r.diverged);
       const ends = startsShown().map((start) => entry.finals[rate][start]);
       const texts = [
         Number(data.rates[rate].toPrecision(6)).toString() + (rate === entry.best ? " (best)" : ""),
-        over.length ? "diverged" : brief(mean(found.map((r) => r.losses[upto(r.times, state.step) - 1]))),
+        over.length ? "diverged" : brief(mean(drawn.map((r) => r.losses[upto(r.times, state.step) - 1]))),
         ends.includes(null) ? "diverged" : brief(mean(ends)),
-        `${found.reduce((sum, r) => sum + r.outside, 0)} of ${found.reduce((sum, r) => sum + r.n, 0)}`,
-        found.map((r) => r.diverged).filter(Boolean).map((step) => `step ${step}`).join(", ") || "no",
+        `${drawn.reduce((sum, r) => sum + r.outside, 0)} of ${drawn.reduce((sum, r) => sum + r.n, 0)}`,
+        drawn.map((r) => r.diverged).filter(Boolean).map((step) => `step ${step}`).join(", ") || "no",
       ];
       texts.forEach((text, i) => { cells[i + 1].textContent = text; });
     }

@@ -47,6 +47,9 @@ def check_options(cls: type, given: Mapping[str, Any], base: type) -> None:
     """
     if cls.formula is None:  # type: ignore[attr-defined]
         raise FormulaError("Optimizer needs a formula: Optimizer(params, [piece, ...], lr=...)")
+    if cls.__init__ is base.__init__ and not _arguments(cls.formula):  # type: ignore[misc, attr-defined]
+        check_read(cls.formula(), given)  # type: ignore[attr-defined]  # without a constructor it has what is read
+        return
     known = parameters_of(cls)
     if any(p.kind is p.VAR_KEYWORD for p in known.values()):
         return  # it has no signature of its own, and the formula says what is read

@@ -15,7 +15,7 @@ _EXPONENT_FROM = 6  # from a million on, and below a thousandth, numbers are wri
 def number(value: float, digits: int = 5) -> str:
     """A number with ``digits`` significant digits, fewer with an exponent or below 0.01.
 
-    At most ``digits + 3`` characters beside the sign: 2.3026, 0.086214, 1.23e-07, nan, -inf.
+    At most ``digits + 3`` characters without the sign: 2.3026, 0.086214, 1.23e-07, nan, -inf.
     """
     if not math.isfinite(value):
         return str(float(value))

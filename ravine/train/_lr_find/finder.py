@@ -1,4 +1,4 @@
-"""``learn.lr_find()``: sweeps the learning rate on copies of what is trained. What the losses mean is said by lr_rules.py."""
+"""``learn.lr_find()``: sweeps the learning rate on copies of what is trained. lr_rules.py interprets the losses."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The result of the learning-rate finder: the sweeps, what each rule suggests, as text, picture and JSON.
 
-What the losses mean is said by lr_rules.py.
+lr_rules.py interprets the losses.
 """
 
 from __future__ import annotations

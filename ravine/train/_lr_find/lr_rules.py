@@ -232,8 +232,8 @@ def _no_fall(curve: _SweepCurve, table: np.ndarray, size: float) -> str:
     noise = _noise(table, max(curve.lowest + 1, LEAST))
     if curve.fall < _SIGNAL * noise / math.sqrt(len(table) * curve.width):
         return (
-            f"The fall of the loss {between}, {_level(curve.fall * size)}, is no larger than its noise makes by "
-            f"chance: from batch to batch it differs by {_level(noise * size)}. Take larger batches or more sweeps, "
+            f"The fall of the loss {between}, {_level(curve.fall * size)}, is no larger than its noise can "
+            f"cause: between batches it differs by {_level(noise * size)}. Take larger batches or more sweeps, "
             "or let the sweep end higher."
         )
     return ""

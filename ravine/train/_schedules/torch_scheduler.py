@@ -154,7 +154,7 @@ def make_scheduler(schedule: Callback, make: Callable[..., Any], fit: Fit, *args
 
 
 def load_scheduler(scheduler: Any, state: dict[str, Any]) -> None:
-    """Have the scheduler go on from its state dict."""
+    """Let the scheduler continue from its state dict."""
     scheduler.load_state_dict(state)
     # torch warns of a scheduler that moves before the optimizer; here the steps were made before the run stopped
     scheduler.optimizer._opt_called = True

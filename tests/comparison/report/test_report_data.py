@@ -8,7 +8,7 @@ import pytest
 from studies import study
 
 import ravine.comparison
-from ravine.comparison._report import figure_data, optimizer_formulas, report_data, terminal_report
+from ravine.comparison._report import figure_data, optimizer_formulas, report_data
 from ravine.comparison._study import study_record
 
 #: What computes, by the module that calls it: of each one call for a whole report, but of one for each hyperparameter.
@@ -43,8 +43,8 @@ def test_a_report_drawn_four_ways_is_computed_once(counted, tmp_path):
     result = study({"sgd": 0.3, "rmsprop": 0.33}, points=3, seeds=3)
     counted.clear()  # the study was played stage by stage
     assert len(result.write(tmp_path)) == 7
-    terminal_report.table(result.report)
-    assert terminal_report.words(result.report).startswith(result.judgement.sentence)
+    assert str(result).startswith(result.judgement.sentence)
+    assert result._repr_html_()
     assert counted == {name: 1 for names in COMPUTING.values() for name in names} | {"sensitivity": 1}
 
 
@@ -71,32 +71,3 @@ def test_what_draws_computes_nothing():
                 known = {*(alias.name for alias in node.names)}
                 assert not known & {*COMPUTING[report_data], "StudyRecord", "Result", "judge", "stage"}, name
                 assert "study_record" not in node.module, name
-
-
-def test_no_import_goes_round_in_a_circle():
-    """Of the files of comparison, contour and plotting: also of imports inside functions and for types alone."""
-    package = FOLDER.parent
-    files = {
-        ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__"): path
-        for folder in ("comparison", "contour", "plotting")
-        for path in (package / folder).rglob("*.py")
-    }
-    edges = {module: imported(path, files) - {module} for module, path in files.items()}
-    while leaves := [module for module, known in edges.items() if not known]:
-        for module in leaves:
-            del edges[module]
-        edges = {module: known - set(leaves) for module, known in edges.items()}
-    assert edges == {}
-
-
-def imported(path, files):
-    """The modules of ``files`` that a file imports."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            submodules = {f"{node.module}.{alias.name}" for alias in node.names} & set(files)
-            names = [alias for alias in node.names if f"{node.module}.{alias.name}" not in files]
-            found |= submodules | ({node.module} if names else set())
-    return found & set(files)

@@ -16,7 +16,7 @@ from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
 from ravine.errors import TrainingError
 from ravine.optim.search import Range
 
-CONFIGS = (OptimizerConfig("sgd", {"lr": Range(1e-3, 10.0)}),)
+CONFIGS = (OptimizerConfig("sgd", {"lr": Range(1e-3, 10.0)}, "sgd"),)
 SPEC = StudySpec("breast-cancer", CONFIGS, steps=40, points=6, finalists=1, expansions=0, seeds=2, evaluations=2)
 GATED = """
 import time

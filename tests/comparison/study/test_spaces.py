@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ravine.comparison._study.spaces import edge, points, read
+from ravine.comparison._study.spaces import edge, points, spaces_of
 from ravine.errors import OptionError
 from ravine.optim.search import Range
 
@@ -82,7 +82,9 @@ def test_a_space_file(tmp_path):
     path.write_text(
         '[sgd]\nlr = { low = 1e-3, high = 10 }\nmomentum = { low = 0.5, high = 0.99, scale = "complement" }\n'
     )
-    assert read(path, ["sgd", "adam"]) == {"sgd": {"lr": Range(1e-3, 10), "momentum": Range(0.5, 0.99, "complement")}}
+    assert spaces_of(path, ["sgd", "adam"]) == {
+        "sgd": {"lr": Range(1e-3, 10), "momentum": Range(0.5, 0.99, "complement")}
+    }
 
 
 @pytest.mark.parametrize(
@@ -100,9 +102,9 @@ def test_space_files_that_are_none(text, wanted, tmp_path):
     path = tmp_path / "space.toml"
     path.write_text(text)
     with pytest.raises(OptionError, match=wanted):
-        read(path, ["sgd"])
+        spaces_of(path, ["sgd"])
     with pytest.raises(OptionError, match="cannot be read"):
-        read(tmp_path / "none.toml", ["sgd"])
+        spaces_of(str(tmp_path / "none.toml"), ["sgd"])
 
 
 def test_points_do_not_depend_on_the_order_in_which_a_space_is_written():

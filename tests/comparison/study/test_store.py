@@ -26,8 +26,8 @@ from ravine.optim.search import Range
 from ravine.tasks import find
 
 ARMS = (
-    OptimizerConfig("sgd", {"lr": Range(1e-3, 10.0)}),
-    OptimizerConfig("rmsprop:alpha=0.9", {"lr": Range(1e-5, 0.1)}),
+    OptimizerConfig("sgd", {"lr": Range(1e-3, 10.0)}, "sgd"),
+    OptimizerConfig("rmsprop:alpha=0.9", {"lr": Range(1e-5, 0.1)}, "rmsprop:alpha=0.9"),
 )
 SPEC = StudySpec(
     "breast-cancer", ARMS, steps=20, points=4, finalists=2, extra_points=2, expansions=1, seeds=2, evaluations=4

@@ -75,13 +75,13 @@
   if (!by("budget")) charts.delete("budget");
 
   const inSensitivity = (place) => state.shown.has(place) && Boolean(data.sensitivity[state.hyperparameter].marks[place]);
-  function sensitivityAxes(found) {
-    const marks = found.marks.filter(Boolean).flat(), inverted = found.scale === "complement";
+  function sensitivityAxes(tried) {
+    const marks = tried.marks.filter(Boolean).flat(), inverted = tried.scale === "complement";
     const values = marks.map((m) => (inverted ? 1 - m[0] : m[0])), scores = finite(marks.map((m) => m[1]));
     const low = scores.length ? least(scores) : 0.1, log = by("log").checked;
     const place = log ? Math.log10 : (v) => v, back = log ? (v) => 10 ** v : (v) => v;
-    const high = Math.max(place(found.top), place(low) + 1e-9), gap = (high - place(low)) * 0.09 || 0.1;
-    const straight = found.scale === "linear", ends = [least(values), greatest(values)].map(straight ? (v) => v : Math.log10);
+    const high = Math.max(place(tried.top), place(low) + 1e-9), gap = (high - place(low)) * 0.09 || 0.1;
+    const straight = tried.scale === "linear", ends = [least(values), greatest(values)].map(straight ? (v) => v : Math.log10);
     const margin = (ends[1] - ends[0]) * 0.06 || 0.3, range = [ends[0] - margin, ends[1] + margin];
     const decades = ends[1] - ends[0];
     const span = straight ? {} : { type: "log", exponentformat: "power", tickangle: 0, ...(decades > 1.5 ? { dtick: decades > 4.5 ? 2 : 1 } : {}) };
@@ -94,18 +94,18 @@
     };
   }
   function drawSensitivity(place) {
-    const found = data.sensitivity[state.hyperparameter];
-    const axes = sensitivityAxes(found), id = `sensitivity-${place}`;
-    const marks = found.marks[place], first = least(marks.map((m) => m[2]));
-    by(id).parentElement.querySelector(".note").textContent = found.notes[place];
-    const over = (m) => m[1] === null || m[1] > found.top;
+    const tried = data.sensitivity[state.hyperparameter];
+    const axes = sensitivityAxes(tried), id = `sensitivity-${place}`;
+    const marks = tried.marks[place], first = least(marks.map((m) => m[2]));
+    by(id).parentElement.querySelector(".note").textContent = tried.notes[place];
+    const over = (m) => m[1] === null || m[1] > tried.top;
     const height = (m) => (over(m) ? axes.above : m[1]);
     const says = (m) => `${m[1] === null ? "diverged" : Number(m[1].toPrecision(4))}, seed ${m[2]}${m[3] ? ", chosen" : ""}`;
     const symbol = (m) => (m[1] === null ? "x" : over(m) ? "triangle-up" : m[2] === first ? data.optimizers[place].symbol : `${data.optimizers[place].symbol}-open`);
     const traces = [];
     const valley = marks.filter((m) => m[2] === first && !over(m));
     // with other hyperparameters searched too, neighbours on this axis are not neighbours
-    if (found.alone[place]) traces.push({ mode: "lines", x: valley.map(axes.value), y: valley.map(height), line: { ...stroke(place), width: 1 }, hoverinfo: "skip" });
+    if (tried.alone[place]) traces.push({ mode: "lines", x: valley.map(axes.value), y: valley.map(height), line: { ...stroke(place), width: 1 }, hoverinfo: "skip" });
     traces.push({
       mode: "markers", x: marks.map(axes.value), y: marks.map(height), customdata: marks.map((m) => [m[0], says(m)]),
       marker: mark(place, { symbol: marks.map(symbol), size: marks.map((m) => (over(m) ? 9 : m[2] === first ? full(place) : full(place) - 2)), line: { width: marks.map((m) => (m[2] === first && !over(m) ? 0.7 : 1)), color: marks.map((m) => (m[2] === first && !over(m) ? theme().paper : colour(data.optimizers[place]))) } }),

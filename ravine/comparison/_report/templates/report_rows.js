@@ -39,9 +39,9 @@
   if (!by("times")) charts.delete("times");
 
   charts.set("differences", () => {
-    const found = data.differences[state.metric], pairs = found.pairs.filter((p) => state.shown.has(p.optimizer));
+    const chosen = data.differences[state.metric], pairs = chosen.pairs.filter((p) => state.shown.has(p.optimizer));
     const names = pairs.map((p) => `${nameOf(p.optimizer)}: ${p.kind}`), tint = theme();
-    const traces = [upright(found.ratio ? 1 : 0, names, { dash: "dash" })];
+    const traces = [upright(chosen.ratio ? 1 : 0, names, { dash: "dash" })];
     pairs.forEach((pair, row) => {
       const [middle, low, high] = pair.ends, sure = pair.kind !== "no difference shown";
       traces.push({
@@ -50,10 +50,10 @@
         text: ["lower end", "difference", "upper end"], hovertemplate: "%{text}: %{x:.4g}<extra></extra>",
       });
     });
-    const base = escaped(shortened(found.base)), name = escaped(shortened(state.metric));
-    const side = found.ratio ? "right of 1 is worse" : found.higher ? "left of 0 is worse" : "right of 0 is worse";
-    const title = { text: found.ratio ? `${name}, times those of ${base}<br>(${side})` : `${name} minus that of ${base}<br>(${side})`, font: { size: 13, color: tint.ink } };
-    rows("differences", names, traces, { type: found.ratio ? "log" : "linear", title, ...(found.ratio ? ratioTicks(pairs) : {}) }, { margin: { l: 12, r: 12, t: 14, b: 66 } });
+    const base = escaped(shortened(chosen.base)), name = escaped(shortened(state.metric));
+    const side = chosen.ratio ? "right of 1 is worse" : chosen.higher ? "left of 0 is worse" : "right of 0 is worse";
+    const title = { text: chosen.ratio ? `${name}, times those of ${base}<br>(${side})` : `${name} minus that of ${base}<br>(${side})`, font: { size: 13, color: tint.ink } };
+    rows("differences", names, traces, { type: chosen.ratio ? "log" : "linear", title, ...(chosen.ratio ? ratioTicks(pairs) : {}) }, { margin: { l: 12, r: 12, t: 14, b: 66 } });
   });
   // 1, 2, 5 and so on: plotly's own for a logarithm are too few or too many
   function ratioTicks(pairs) {

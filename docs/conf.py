@@ -1,0 +1,199 @@
+"""Builds the documentation's site: the repository's pages as they stand, and a reference made from the docstrings.
+
+Sphinx reads from the root of the repository, so that a link that works on GitHub works on the site, and the other way
+round. The home page is the README. `scripts/docs` runs this.
+"""
+
+import inspect
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sphinx.application import Sphinx
+
+import ravine
+from ravine.optim import Optimizer
+from ravine.optim import _registry as registry
+from ravine.optim._hyperparameters import hypers_of
+from ravine.optim.search import Range
+
+project = "Ravine"
+author = "The Ravine authors"
+project_copyright = "2026, The Ravine authors"
+version = release = ravine.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
+
+#: The pages, in the order of the menu: its headings, and the pages below each.
+CONTENTS = {
+    "Guide": [
+        "docs/optimizers",
+        "docs/formulas",
+        "docs/train",
+        "docs/watch",
+        "docs/compare",
+        "docs/own",
+        "docs/contours",
+        "docs/experiments",
+    ],
+    "Reference": ["docs/reference/index"],
+    "Project": ["benchmarks/README", "ARCHITECTURE", "CONTRIBUTING", "SECURITY", "CHANGELOG"],
+}
+root_doc = "README"
+include_patterns = [f"{page}.md" for pages in (["README"], *CONTENTS.values()) for page in pages]
+include_patterns += ["docs/reference/*.md", "docs/results/*/report.md"]
+exclude_patterns = [".*", "build", "dist", "ravine-out"]
+
+myst_heading_anchors = 4
+myst_enable_extensions = ["smartquotes"]
+autodoc_member_order = "bysource"  # of a module: the order of its __all__
+autodoc_default_options = {"members": True, "no-value": True}
+autodoc_inherit_docstrings = False  # what a class changes it documents, or its base does
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_preserve_defaults = True
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+
+highlight_language = "none"
+html_theme = "furo"
+html_title = f"Ravine {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+
+
+def public_modules(module: ModuleType) -> Iterator[ModuleType]:
+    """A package and those below it that its ``__all__`` names, without those that hold no public name."""
+    names = getattr(module, "__all__", None) or [n for n in vars(module) if not n.startswith("_")]
+    parts = [getattr(module, name) for name in names]
+    if any(not isinstance(p, ModuleType) and getattr(p, "__doc__", None) for p in parts):
+        yield module
+    for part in parts:
+        if isinstance(part, ModuleType) and part.__name__.startswith(f"{module.__name__}."):
+            yield from public_modules(part)
+
+
+def write_reference(app: Sphinx) -> None:
+    """A page for each public package, which autodoc fills; a page for a new one comes by itself."""
+    folder = Path(app.srcdir) / "docs" / "reference"
+    folder.mkdir(exist_ok=True)
+    pages, summary = {}, {}
+    for module in public_modules(ravine):
+        name = module.__name__
+        summary[name] = (inspect.getdoc(module) or "").partition("\n")[0]
+        pages[name] = f"# {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n"
+    rows = [f"| [{name}]({name}.md) | {summary[name]} |" for name in pages]
+    entries = "\n".join(pages)
+    pages["index"] = (
+        "# Reference\n\nThe public names of each package, from their docstrings.\n\n"
+        f"| package | what it is |\n|---|---|\n{chr(10).join(rows)}\n\n"
+        f"```{{toctree}}\n:hidden:\n\n{entries}\n```\n"
+    )
+    for old in {p.stem for p in folder.glob("*.md")} - set(pages):
+        (folder / f"{old}.md").unlink()
+    for name, text in pages.items():
+        path = folder / f"{name}.md"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:  # Sphinx reads again only what is new
+            path.write_text(text, encoding="utf-8")
+
+
+def menu() -> str:
+    """The table of contents, which only the site has: GitHub shows the README's own list of links."""
+    return "".join(
+        f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(f"/{page}" for page in pages) + "\n```\n"
+        for caption, pages in CONTENTS.items()
+    )
+
+
+def text_of(search: Mapping[str, Range]) -> str:
+    """Ranges, a line for each: ``lr: 0.0001 to 1, log``."""
+    return "<br>".join(f"`{name}` {r.low:g} to {r.high:g}, {r.scale}" for name, r in search.items())
+
+
+def defaults(cls: type) -> str:
+    """The hyperparameters that an optimizer declares, as they are unless told otherwise."""
+    hypers, known = hypers_of(cls), inspect.signature(cls).parameters
+    return "<br>".join(
+        f"`{name}={p.default!r}`" for name, p in known.items() if name in hypers and p.default != p.empty
+    )
+
+
+def optimizer_table() -> str:
+    """A row for every optimizer in the registry: a new one has its row as soon as `ravine.optim` exports it."""
+    rows = ["| name | class and paper | defaults | what a comparison searches |", "|---|---|---|---|"]
+    special = ["| name | is | what a comparison searches |", "|---|---|---|"]
+    for name in registry.names():
+        named = registry.lookup(name)
+        cls = f"[{named.cls.__name__}](#ravine.optim.{named.cls.__name__})"
+        if not named.options:
+            paper = f"{cls}<br>{named.source}"
+            rows.append(f"| `{name}` | {paper} | {defaults(named.cls)} | {text_of(named.search)} |")
+        else:
+            options = ", ".join(f"`{key}={value!r}`" for key, value in named.options.items())
+            special.append(f"| `{name}` | {cls} with {options} | {text_of(named.search)} |")
+    return "\n".join([*rows, "", "Settings with a name of their own:", "", *special])
+
+
+def complete(app: Sphinx, name: str, source: list[str]) -> None:
+    """Put what is generated where a page asks for it."""
+    if name == root_doc:
+        source[0] += menu()
+    if name.startswith("docs/results/"):  # reached by a link, not by the menu
+        source[0] = f"---\norphan: true\n---\n\n{source[0]}"
+    if name == "docs/optimizers":
+        marker = "<!-- the table of all optimizers -->"
+        assert marker in source[0], f"docs/optimizers.md has lost the line {marker}"
+        source[0] = source[0].replace(marker, optimizer_table())
+
+
+#: What every optimizer declares of itself: documented once, in `Optimizer`.
+DECLARATIONS = ("reference", "hypers", "rates", "becomes", "variants", "not_in_torch")
+
+
+def hide_repeated(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out the declarations of the named optimizers, which `optimizer_table` shows."""
+    repeated = what == "class" and name in DECLARATIONS and obj is not vars(Optimizer).get(name)
+    return True if repeated else None
+
+
+#: The comment of an attribute as it was written, while napoleon reads it.
+written: dict[str, list[str]] = {}
+
+
+def before_napoleon(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Of a package's docstring keep the first paragraph: the rest is about its files, for those who change them."""
+    if what == "module" and "" in lines:
+        del lines[lines.index("") :]
+    elif what in ("attribute", "data"):
+        written[name] = list(lines)
+
+
+def after_napoleon(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """A colon in the comment of an attribute is a colon: napoleon takes what stands before it for a type."""
+    if what in ("attribute", "data"):
+        lines[:] = written.pop(name)
+
+
+def home(app: Sphinx, error: Exception | None) -> None:
+    """The site opens with the README."""
+    if error is None:
+        shutil.copyfile(Path(app.outdir) / f"{root_doc}.html", Path(app.outdir) / "index.html")
+
+
+def setup(app: Sphinx) -> None:
+    """Connect the functions above to Sphinx."""
+    app.connect("builder-inited", write_reference)
+    app.connect("source-read", complete)
+    app.connect("autodoc-skip-member", hide_repeated)
+    app.connect("autodoc-process-docstring", before_napoleon, priority=400)
+    app.connect("autodoc-process-docstring", after_napoleon, priority=600)
+    app.connect("build-finished", home)

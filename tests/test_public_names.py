@@ -1,0 +1,89 @@
+"""The public names, in one list: what is not here is private, by an underscore in its name or its folder's."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import pytest
+
+import ravine
+
+PUBLIC = {
+    "ravine": """
+        __version__ backends compare comparison contour diagnose errors formula optim tasks train watch
+    """,
+    "ravine.backends": """
+        STATISTICS Batch Numbers States Statistic Sums compute_dtype on_host statistic
+    """,
+    "ravine.backends.cpu": """
+        CHUNK Fused compiled kernel_source why_not
+    """,
+    "ravine.cli": """
+        main
+    """,
+    "ravine.comparison": """
+        Judgement Pair Range Result compare complement linear log
+    """,
+    "ravine.contour": """
+        Exploration explore
+    """,
+    "ravine.diagnose": """
+        Diagnosis Evidence FindNonFinite Finding Symptom diagnose evidence_of find_nonfinite reproduce
+    """,
+    "ravine.errors": """
+        BackendError ComparisonError DataError FormulaError NonFiniteError OptionError PackageError ParameterError
+        RavineError StateError TrainingError
+    """,
+    "ravine.formula": """
+        ParamCopy Piece Program exp global_norm isfinite isnan log logical_not maximum minimum norm param_copy rename
+        sign sqrt start tanh trace_formula where
+    """,
+    "ravine.optim": """
+        SGD Adadelta Adagrad Adam AdamW Common Hyper Lion Optimizer Params Pieces RMSprop Variant pieces search
+    """,
+    "ravine.optim.pieces": """
+        HYPERS adaptive_clip ascend clip_global_norm clip_norm clip_value decay_weights decay_weights_decoupled
+        descend ema momentum scale_by_lr subtract unscale
+    """,
+    "ravine.optim.search": """
+        Range complement linear log
+    """,
+    "ravine.plotting": """
+
+    """,
+    "ravine.tasks": """
+        Data Surface Task describe find names
+    """,
+    "ravine.train": """
+        Batches BestCheckpoint Callback EarlyStopping Fit FitState GradientAccumulation GradientClipping HyperSchedule
+        LRFind Learner MixedPrecision OneCycle Recorder ReduceOnPlateau StopOnNaN TensorBoard TorchScheduler accuracy
+    """,
+    "ravine.watch": """
+        History ParameterRow StepTable Watch
+    """,
+}
+
+
+def public_modules() -> list[str]:
+    """Every module whose name and folders have no underscore in front."""
+    found = [m.name for m in pkgutil.walk_packages(ravine.__path__, "ravine.")]
+    return ["ravine", *(n for n in found if not any(part.startswith("_") for part in n.split(".")[1:]))]
+
+
+def test_every_public_module_is_listed():
+    assert set(public_modules()) == set(PUBLIC)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_module_exports_what_is_listed(name):
+    module = importlib.import_module(name)
+    listed = PUBLIC[name].split()
+    assert sorted(module.__all__) == sorted(listed)
+    for exported in listed:
+        assert getattr(module, exported) is not None
+
+
+@pytest.mark.parametrize("name", [n for n in PUBLIC if n not in ("ravine.cli", "ravine.plotting")])
+def test_dir_shows_what_a_user_may_use(name):
+    assert set(dir(importlib.import_module(name))) == set(PUBLIC[name].split())

@@ -1,0 +1,128 @@
+"""Schedules by text, and what is refused as a schedule."""
+
+import numpy as np
+import pytest
+import torch
+from schedule_runs import BATCHES, EPOCHS, STEPS, data, learner
+from torch.optim import lr_scheduler
+
+from ravine.errors import OptionError
+from ravine.train import (
+    ReduceOnPlateau,
+    TorchScheduler,
+)
+from ravine.train._schedules.by_text import parse, usage
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("step:800,0.9", "TorchScheduler(StepLR, step_size=800, gamma=0.9, every='step')"),
+        ("step:800", "TorchScheduler(StepLR, step_size=800, gamma=0.1, every='step')"),
+        (
+            " plateau: 5 , 0.7 ",
+            "ReduceOnPlateau(patience=5, factor=0.7, mode='min', monitor='valid_loss')",
+        ),
+        ("plateau", "ReduceOnPlateau(patience=10, factor=0.1, mode='min', monitor='valid_loss')"),
+        ("cosine", "TorchScheduler(CosineAnnealingLR, eta_min=0.0, every='step', length='T_max')"),
+        ("cosine:1e-5", "TorchScheduler(CosineAnnealingLR, eta_min=1e-05, every='step', length='T_max')"),
+        (
+            "linear:0.1",
+            "TorchScheduler(LinearLR, start_factor=1.0, end_factor=0.1, every='step', length='total_iters')",
+        ),
+        ("exponential:0.5", "TorchScheduler(ExponentialLR, gamma=0.5, every='epoch')"),
+    ],
+)
+def test_schedules_by_text(text, said):
+    assert repr(parse(text)) == said
+
+
+def test_schedules_by_text_move_the_rate():
+    for text, expected in {
+        "step:4,0.5": [0.1] * 4 + [0.05] * 4 + [0.025] * 4,
+        "cosine:0.02": 0.02 + 0.04 * (1 + np.cos(np.pi * np.arange(STEPS) / STEPS)),
+        "linear:0.4": 0.1 * (1 - 0.6 * np.arange(STEPS) / STEPS),
+        "exponential:0.5": np.repeat([0.1, 0.05, 0.025, 0.0125], BATCHES),
+    }.items():
+        learn = learner()
+        learn.fit(EPOCHS, 0.1, text)
+        assert learn.recorder.hyper("lr") == pytest.approx(np.array(expected)), text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stpe:1", "no schedule 'stpe'. Did you mean 'step'.* Write step:SIZE,GAMMA"),
+        ("", "no schedule ''"),
+        ("step", "an argument is missing; write step:SIZE,GAMMA"),
+        ("exponential:", "an argument is missing; write exponential:GAMMA"),
+        ("step:800,0.9,3", "has 3 arguments; write step:SIZE,GAMMA"),
+        ("cosine:1,2", "has 2 arguments; write cosine:FINAL"),
+        ("step:8.5", "size is '8.5', not a whole number"),
+        ("step:800,fast", "gamma is 'fast', not a number"),
+        ("step:800,", "gamma is '', not a number"),
+        ("step:0", "size is 0; it must be at least 1"),
+        ("step:800,-0.5", "gamma is -0.5; it must be at least 0"),
+        ("step:800,nan", "gamma is nan"),
+        ("cosine:inf", "final is inf"),
+        ("plateau:-1", "patience is -1; it must be at least 0"),
+        ("plateau:5,1.5", "factor is 1.5; it must be below 1"),
+        ("linear:2", "cannot be made: Ending multiplicative factor"),
+    ],
+)
+def test_texts_that_are_no_schedule(text, message):
+    learn = learner(valid=data(1))
+    with pytest.raises(OptionError, match=message):
+        learn.fit(1, schedule=text)
+    assert len(learn.recorder) == 0
+
+
+def test_every_text_is_listed_and_works():
+    for form in usage():
+        learner(valid=data(1)).fit(1, 0.1, f"{form.partition(':')[0]}:{1 if 'SIZE' in form else 0}")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        (
+            lambda o: lr_scheduler.StepLR(o, 1),
+            r"Wrap torch's scheduler, without the optimizer.* TorchScheduler\(StepLR, ...\) for every step",
+        ),
+        (lambda o: lr_scheduler.StepLR, r"say when it moves: TorchScheduler\(StepLR, ...\) for every step"),
+        (lambda o: 0.9, "The schedule is a float; give a TorchScheduler"),
+        (lambda o: TorchScheduler, "The schedule is a type; give a TorchScheduler"),
+        (lambda o: TorchScheduler(lambda optimizer: None), "made a NoneType, which is not a scheduler"),
+        (
+            lambda o: TorchScheduler(lr_scheduler.StepLR),
+            r"TorchScheduler\(StepLR, every='step'\) cannot be made: .*step_size",
+        ),
+        (lambda o: TorchScheduler(lr_scheduler.OneCycleLR, 0.1), "cannot be made: .*total_steps"),
+        (
+            lambda o: TorchScheduler(lr_scheduler.ReduceLROnPlateau, patience=1, every="epoch"),
+            "no loss to go by; write ReduceOnPlateau",
+        ),
+        (
+            lambda o: ReduceOnPlateau(2, monitor="acuracy"),
+            "ReduceOnPlateau watches 'acuracy'.* Known: epoch, time, train_loss",
+        ),
+        (lambda o: ReduceOnPlateau(2), "ReduceOnPlateau watches 'valid_loss'.* There is no validation data"),
+        (lambda o: ReduceOnPlateau(2, monitor="train_loss", facto=0.5), "cannot be made: .*facto"),
+    ],
+)
+def test_what_is_no_schedule(schedule, message):
+    learn = learner(torch.optim.SGD)
+    weights = learn.model.weight.clone()
+    with pytest.raises(OptionError, match=message):
+        learn.fit(1, schedule=schedule(torch.optim.SGD([torch.zeros(1)])))
+    assert len(learn.recorder) == 0
+    assert learn.recorder.epochs == []
+    assert torch.equal(learn.model.weight, weights)
+
+
+@pytest.mark.parametrize("wrong", [lr_scheduler.StepLR(torch.optim.SGD([torch.zeros(1)]), 1), "StepLR", None])
+def test_a_schedule_is_made_from_a_class(wrong):
+    with pytest.raises(
+        OptionError, match=r"not a scheduler's class.* TorchScheduler\(StepLR, step_size=800, gamma=0.9\)"
+    ):
+        TorchScheduler(wrong)
