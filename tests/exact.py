@@ -268,12 +268,12 @@ def operate(op: str, p: Precision, *arguments: Interval | Truth) -> Interval | T
     return result
 
 
-def sum_of_squares(x: Interval) -> Interval:
-    """Over all elements, in double precision."""
+def sum_of_squares(x: Interval, p: Precision) -> Interval:
+    """Over all elements, added up in any order in the elements' precision or a wider one, as if nothing overflowed."""
     with np.errstate(all="ignore"):
         size = _abs(DOUBLE, x)
         low, high = np.sum(size.low**2), np.sum(size.high**2)
-        error = 4.0 * (size.low.size + 1)
+        error = (size.low.size + 8) * p.unit / DOUBLE.unit
         result = _widen(Interval(*map(np.asarray, (low, high, bool(size.nan.any())))), DOUBLE, error)
     if x.empty.any():
         return NOTHING

@@ -62,7 +62,8 @@ class Tensor:
         if symbol.op in ("sum_of_squares", "global_sum_of_squares"):
             total: Any = exact.exact(0.0)
             for tensor in [self] if symbol.op == "sum_of_squares" else self.others:
-                total = operate("add", DOUBLE, total, exact.sum_of_squares(tensor.element(symbol.args[0])))
+                squares = exact.sum_of_squares(tensor.element(symbol.args[0]), tensor.precision)
+                total = operate("add", DOUBLE, total, squares)
             return total  # type: ignore[no-any-return]
         if symbol.element:
             return operate(symbol.op, self.precision, *map(self.element, symbol.args))

@@ -132,7 +132,8 @@ class Tensor:
             tensors = [self] if op == "norm" else self.others
             total: Any = exact.exact(0.0)
             for tensor in tensors:
-                total = operate("add", DOUBLE, total, exact.sum_of_squares(tensor.of(arguments[0], True)))  # type: ignore[arg-type]
+                values: Any = tensor.of(arguments[0], as_element=True)
+                total = operate("add", DOUBLE, total, exact.sum_of_squares(values, tensor.precision))
             return operate("sqrt", DOUBLE, total)
         if op == "pow" and arguments[1] in (2.0, 3.0):
             power: Tree = arguments[0]

@@ -8,7 +8,7 @@ argument.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -51,8 +51,8 @@ _ARRAYS = {
     "watch": ("float64", "({statistics}, chunks)"),
 }
 
-#: Below this the squares of float32 begin to lose digits.
-_TINY = 1e-15
+#: Below this the squares of float32 begin to lose digits, and a chunk's sum of them is wrong in the last.
+_TINY, _LEAST = 1e-15, 1e-33
 _ITEMSIZE = {torch.float32: 4, torch.float64: 8, torch.bfloat16: 2, torch.float16: 2}
 _POINTER = {
     torch.float32: "at_float32", torch.float64: "at_float64", torch.bfloat16: "at_uint16", torch.float16: "at_uint16",
@@ -130,10 +130,10 @@ def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype
             lines += before
             loop += inside
     else:
-        # Squares of float32 are exact in float64, where none is too large or too small.
-        lines += [f"total{i} = 0.0" for i in range(len(p.reductions))]
-        loop += [f"total{i} = add_square(total{i}, float64({value}))" for i, value in enumerate(body.results)]
-        after = [f"sums[{i}, chunk] = total{i}" for i in range(len(p.reductions))]
+        again = [i for i, reduction in enumerate(p.reductions) if real == "float32" and not reduction.guard]
+        before, inside, after = _summing(real, body.results, again, loop)
+        lines += before
+        loop += inside
     head = _head(
         buffers=len(program.buffers),
         numbers=max(1, len(p.numbers)),
@@ -154,6 +154,26 @@ def _load(dtype: torch.dtype, stored: str) -> str:
 def _store(dtype: torch.dtype, value: str) -> str:
     """What a tensor of that dtype holds of a value."""
     return _STORE.get(dtype, "{}").format(value)
+
+
+def _summing(
+    real: str, values: Sequence[str], again: Sequence[int], loop: Sequence[str]
+) -> tuple[list[str], list[str], list[str]]:
+    """The lines before, in and after the loop that sum squares.
+
+    Those of the sums in ``again`` that float32 cannot hold, because squares are too large or too small, are summed
+    once more in double precision; ``loop`` computes the values.
+    """
+    before = [f"total{i} = {real}(0)" for i in range(len(values))]
+    inside = [f"total{i} = add_square(total{i}, {value})" for i, value in enumerate(values)]
+    after = [f"sums[{i}, chunk] = total{i}" for i in range(len(values))]
+    if again:
+        after.append(f"if not ({' and '.join(f'{_LEAST} < total{i} and isfinite(total{i})' for i in again)}):")
+        after += [f"    wide{i} = 0.0" for i in again]
+        after += ["    for i in range(n):", *(f"        {line}" for line in loop)]
+        after += [f"        wide{i} = add_square(wide{i}, float64({values[i]}))" for i in again]
+        after += [f"    sums[{i}, chunk] = wide{i}" for i in again]
+    return before, inside, after
 
 
 def _watching(real: str, moved: str, grad: str) -> tuple[list[str], list[str], list[str]]:
