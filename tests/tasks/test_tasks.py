@@ -18,8 +18,10 @@ from ravine.train import accuracy
 
 
 def test_an_unknown_task_names_the_nearest():
-    with pytest.raises(OptionError, match=r"no task 'diggits'.*Did you mean 'digits'\?.*fashion-mnist"):
+    with pytest.raises(OptionError, match=r"no task 'diggits'.*Did you mean 'digits'\?"):
         tasks.find("diggits")
+    with pytest.raises(OptionError, match=r"no task 'xyzzy'.*Known: .*digits.*fashion-mnist"):
+        tasks.find("xyzzy")
 
 
 def test_a_data_folder_for_a_task_without_files_is_refused(tmp_path):
