@@ -33,7 +33,18 @@ import torch
 
 from ravine.formula import Program
 
-__all__ = ["STATISTICS", "Batch", "Numbers", "States", "Statistic", "Sums", "compute_dtype", "on_host", "statistic"]
+__all__ = [
+    "STATISTICS",
+    "Batch",
+    "Numbers",
+    "States",
+    "Statistic",
+    "Sums",
+    "compute_dtype",
+    "number_dtype",
+    "on_host",
+    "statistic",
+]
 
 
 def __dir__() -> list[str]:
@@ -81,6 +92,11 @@ def on_host(device: torch.device) -> bool:
     return device.type == "cpu"
 
 
+def number_dtype(device: torch.device) -> torch.dtype:
+    """The dtype of numbers and sums there: double precision, where the device has it."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 class Batch(Protocol):
     """Parameters that are stepped together.
 
@@ -112,6 +128,9 @@ class Batch(Protocol):
             slot: where the statistics of this step are kept.
             skip: on a device: a tensor of one truth value; where it is true, nothing changes.
         """
+
+    def release(self) -> None:
+        """Let go of the gradients, after ``gather`` and without ``write``."""
 
     def statistics(self, slots: int) -> torch.Tensor:
         """Those of the first so many slots: float64, shape (slots, len(STATISTICS), parameters), of local parts.

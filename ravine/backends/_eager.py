@@ -96,7 +96,7 @@ class Eager:
     def reduce(self, index: int, numbers: Numbers) -> Sums:
         device = self.params[0].device
         shape = len(self.program.passes[index].reductions), len(self.params)
-        sums = torch.zeros(shape, dtype=_wide(device), device=device)
+        sums = torch.zeros(shape, dtype=backends.number_dtype(device), device=device)
         for i, _ in self._stepped():
             sums[:, i] = torch.stack([_square(x) for x in self._results(i, index, numbers)])
         return sums if self.on_device else sums.numpy()
@@ -112,6 +112,9 @@ class Eager:
                 self._step(i, grad, row, skip)
             elif row is not None:
                 row.zero_()
+        self.release()
+
+    def release(self) -> None:
         self._grads = []
 
     def _step(self, i: int, grad: Tensor, row: Tensor | None, skip: Tensor | None) -> None:
@@ -125,7 +128,7 @@ class Eager:
             if skip is not None:
                 value = torch.where(skip, target, value.to(target.dtype) if isinstance(value, Tensor) else value)
             if not isinstance(value, Tensor):  # in double precision, so that one too large for the target is infinite
-                value = torch.full((), value, dtype=_wide(target.device), device=target.device)
+                value = torch.full((), value, dtype=backends.number_dtype(target.device), device=target.device)
             target.copy_(value)
         if row is not None and before is not None:
             after = _real(param).to(before.dtype)
@@ -137,7 +140,7 @@ class Eager:
         device = self.params[0].device
         with torch.inference_mode(False):  # a first step there must not decide where others can be made
             shape = self._slots, len(STATISTICS), len(self.params)
-            return torch.zeros(shape, dtype=_wide(device), device=device)
+            return torch.zeros(shape, dtype=backends.number_dtype(device), device=device)
 
     @torch.no_grad()
     def statistics(self, slots: int) -> Tensor:
@@ -145,14 +148,9 @@ class Eager:
         return self._statistics[:slots]
 
 
-def _wide(device: torch.device) -> torch.dtype:
-    """The dtype of sums: double precision where the device has it."""
-    return torch.float32 if device.type == "mps" else torch.float64
-
-
 def _square(x: Tensor) -> Tensor:
     """The sum of squares."""
-    wide = x.to(_wide(x.device))
+    wide = x.to(backends.number_dtype(x.device))
     return (wide * wide).sum()
 
 
@@ -162,4 +160,4 @@ def _statistics(grad: Tensor, param: Tensor, update: Tensor) -> Tensor:
     values = {f"{name}_square": _square(x) for name, x in of.items()}
     values |= {f"{name}_max": x.abs().amax() if x.numel() else x.sum() for name, x in of.items()}
     values |= {"nonfinite": (~torch.isfinite(grad)).sum(), "steps": torch.ones((), device=grad.device)}
-    return torch.stack([values[s.name].to(_wide(grad.device)) for s in STATISTICS])
+    return torch.stack([values[s.name].to(backends.number_dtype(grad.device)) for s in STATISTICS])

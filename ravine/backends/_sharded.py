@@ -134,6 +134,12 @@ class Sharded:
         for indices, batch in self._batches:
             batch.write(None if numbers is None else _of(numbers, indices), slot, skip)
         torch.autograd.graph.increment_version([p for p in self.params if p.grad is not None])
+        self.release()
+
+    def release(self) -> None:
+        self._exchanged = []
+        for _, batch in self._batches:
+            batch.release()
         for here in self._parts:
             here.grad = None
 

@@ -139,7 +139,9 @@ class Optimizer(torch.optim.Optimizer):
 
     def bytes_moved(self) -> int:
         """Bytes that one step reads and writes, over all parameters that have been stepped or have a gradient."""
-        return self._planned({}).bytes_moved()
+        plan = self._planned({})
+        plan.release()
+        return plan.bytes_moved()
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -284,15 +286,16 @@ class Optimizer(torch.optim.Optimizer):
             raise ParameterError("a step inside `with optimizer.averaged():` would change the average; step outside it")
         plan = self._planned({} if grad_scale is None else {"grad_scale": _scale(grad_scale)})
         if found_inf is not None and plan.device is None and float(found_inf):
+            plan.release()
             self._monitor.overflowed()
             return loss
         bad, nonfinite = plan.run(found_inf if plan.device else None)
+        if plan.full:
+            self._monitor.flush(plan)
         if plan.device:
             self._monitor.skipped_on_device(found_inf, nonfinite, self.param_groups, self._describe)
         if bad:
             self._monitor.bad_gradients(bad, self._describe)
-        if plan.full:
-            self._monitor.flush(plan)
         return loss
 
     def _planned(self, extra: dict[str, Any]) -> Plan:

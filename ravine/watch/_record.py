@@ -69,11 +69,11 @@ class Record:
             return
         self._note_first(figures)
         stepped = figures[:, _STEPS]
-        squares = figures[:, _SQUARES]
+        squares = figures[:, : len(_OF)]
         counted = squares.isfinite() & (stepped > 0)[:, None]
-        counts = figures[:, [_NONFINITE, _STEPS]]
+        counts = figures[:, _NONFINITE:]
         parts = [torch.where(counted, squares, 0.0), counted.to(squares.dtype), counts]
-        sums, tops = torch.cat(parts, 1), figures[:, _TOPS]
+        sums, tops = torch.cat(parts, 1), figures[:, len(_OF) : 2 * len(_OF)]
         for begin, end in self._spans(len(figures)):
             self._put(sums[begin:end], tops[begin:end])
 
@@ -159,7 +159,7 @@ class Record:
     @staticmethod
     def _wide(figures: Tensor, width: int) -> np.ndarray:
         """On the host, with columns for parameters that were added since."""
-        found = figures.double().cpu().numpy()
+        found = figures.cpu().double().numpy()
         return np.pad(found, ((0, 0), (0, 0), (0, width - found.shape[2])))
 
     def first_nonfinite(self, names: Sequence[str]) -> dict[str, int]:

@@ -30,7 +30,7 @@ def some(dtype: torch.dtype = torch.float32) -> list[Parameter]:
 def loop(params: list[Parameter], dtype: torch.dtype = torch.float32) -> tuple[_gather.GatherLoop, np.ndarray]:
     addresses = np.zeros((3, len(params)), dtype=np.int64)
     addresses[0] = [p.data_ptr() for p in params]
-    return _gather.GatherLoop(params, addresses, dtype), addresses
+    return _gather.GatherLoop(params, [[] for _ in params], addresses[:2], dtype), addresses
 
 
 @needs_exchange
@@ -144,3 +144,40 @@ def test_a_lazily_negated_gradient_of_one_element_is_read_with_its_sign(compiled
     assert p.grad.is_neg()
     SGD([p], lr=1.0).step()
     assert p.item() == 2.0
+
+
+MOVES: dict[str, Callable[[Tensor], object]] = {
+    "share_memory_": lambda state: state.share_memory_(),
+    "data": lambda state: setattr(state, "data", torch.full_like(state, 5.0)),
+    "set_": lambda state: state.set_(torch.full_like(state, 5.0)),
+    "in place": lambda state: state.fill_(5.0),
+}
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("move", MOVES)
+def test_a_state_whose_memory_moves_is_followed(move, compiled, monkeypatch):
+    """The tensor stays the same object: only its address tells, and the old memory may be freed."""
+    if not compiled:
+        monkeypatch.setattr(_batch, "gather_loop", lambda *_: None)
+    torch.manual_seed(0)
+    p, q = Parameter(torch.ones(70_000)), Parameter(torch.ones(70_000))
+    ours, torchs = Adam([p], lr=0.1), torch.optim.Adam([q], lr=0.1)
+    for step in range(4):
+        p.grad = q.grad = torch.randn(70_000)
+        ours.step()
+        torchs.step()
+        if step == 1:
+            for optimizer, tensor in ((ours, p), (torchs, q)):
+                MOVES[move](optimizer.state[tensor]["exp_avg"])
+    torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
+
+
+def test_a_step_count_whose_memory_moves_is_counted_on():
+    p = Parameter(torch.ones(3))
+    optimizer = Adam([p], lr=0.1)
+    for step in range(1, 5):
+        p.grad = torch.ones(3)
+        optimizer.step()
+        optimizer.state[p]["step"].share_memory_()
+        assert float(optimizer.state[p]["step"]) == step

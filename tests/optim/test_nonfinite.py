@@ -180,3 +180,20 @@ def test_an_overflow_under_a_loss_scale_is_the_scalers_business(fused):
     scaler.update()
     assert equal([p.detach() for p in params], before)
     assert (optimizer.watch.overflowed, optimizer.watch.skipped) == (1, 0)
+
+
+@pytest.mark.parametrize("fused", [None, False])
+def test_gradients_of_a_skipped_step_are_let_go(fused):
+    import sys
+
+    p = Parameter(torch.ones(3))
+    optimizer = Adam([p], lr=0.1, nonfinite="skip", fused=fused)
+    p.grad = torch.ones(3)
+    optimizer.step()
+    p.grad = grad = torch.full((3,), float("nan"))
+    before = sys.getrefcount(grad)
+    with pytest.warns(UserWarning, match="skipped"):
+        optimizer.step()
+    assert sys.getrefcount(grad) == before
+    optimizer.bytes_moved()
+    assert sys.getrefcount(grad) == before

@@ -16,6 +16,7 @@ from torch.nn import Parameter
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ravine import backends
+from ravine.errors import OptionError
 from ravine.optim import Adam, Optimizer, RMSprop, pieces
 from ravine.optim import _registry as registry
 from ravine.optim._engine import prepare
@@ -182,6 +183,42 @@ def test_raise_waits_and_writes_nothing(on_device):
         optimizer.step()
     assert all(torch.equal(p, b) for p, b in zip(params, before, strict=True))
     assert float(optimizer.state[params[1]]["step"]) == 1
+
+
+def test_after_raise_the_next_steps_go_on(on_device):
+    """Also where the step that was refused filled the last place for statistics."""
+    params = some()
+    optimizer = OPTIMIZERS["adam"](params, nonfinite="raise")
+    give(params, 0)
+    optimizer.step()
+    slots = optimizer._plan.slots
+    for step in range(1, 2 * slots):
+        give(params, step, float("nan") if step % slots == slots - 1 else None)
+        if step % slots == slots - 1:
+            with pytest.raises(ArithmeticError):
+                optimizer.step()
+        else:
+            optimizer.step()
+    assert float(optimizer.state[params[1]]["step"]) == 2 * slots - 2
+
+
+def test_an_overflow_that_gradscaler_found_is_not_raised(on_device):
+    params = some()
+    optimizer = OPTIMIZERS["adam"](params, nonfinite="raise")
+    give(params, 0, float("inf"))
+    scaled(optimizer, 8.0, 1.0)
+    optimizer.step()
+    assert optimizer.watch.overflowed == 1
+    assert optimizer.watch.skipped == 0
+
+
+def test_a_rate_of_several_numbers_is_refused(on_device):
+    params = some()
+    optimizer = OPTIMIZERS["adam"](params)
+    optimizer.param_groups[0]["lr"] = torch.ones(3)
+    give(params, 0)
+    with pytest.raises(OptionError, match="lr="):
+        optimizer.step()
 
 
 def test_a_rate_on_the_device_is_followed_where_it_is(on_device, monkeypatch):

@@ -1,8 +1,8 @@
 """A batch of CPU tensors that one kernel steps in one call.
 
-A table holds the address of every tensor. From step to step only the gradients' addresses are new; that the
-parameters still stand where they stood is checked here, and that the states do by the plan, because a kernel writes
-to addresses, not to tensors.
+A table holds the address of every tensor. From step to step only the gradients' addresses are new; that
+parameters and states still stand where they stood is looked at in every step, because a kernel writes to addresses,
+not to tensors.
 """
 
 from __future__ import annotations
@@ -92,7 +92,6 @@ class Fused:
         dtypes |= {name: _real_dtype(states[0][name]) for name in names}
         sources = [kernel_source(program, i, dtypes, slots > 0) for i in range(len(program.passes))]
         self._kernels = [compile_kernel(source) for source in sources]
-        self._itemsize = {name: torch.empty(0, dtype=d).element_size() for name, d in dtypes.items()}
 
         sizes = [p.numel() * (2 if p.is_complex() else 1) for p in params]
         self.elements = sum(sizes)
@@ -103,7 +102,8 @@ class Fused:
         self._addresses[0] = [p.data_ptr() for p in params]
         for row, name in enumerate(names, start=2):
             self._addresses[row] = [s[name].data_ptr() for s in states]
-        self._look = gather_loop(params, self._addresses, grad_dtype)
+        self._kept = [[s[name] for name in names] for s in states]
+        self._look = gather_loop(params, self._kept, self._addresses, grad_dtype)
         rows = max((len(p.numbers) for p in program.passes), default=0)
         self._one = np.zeros((max(1, rows), 1))  # numbers that all tensors share
         self._flat = self._one[:, 0]
@@ -131,10 +131,6 @@ class Fused:
         self._use(self._one)
         self._task = ctypes.addressof(self._launch)
 
-    def bytes_moved(self) -> int:
-        """Bytes that one step reads and writes if every parameter has a gradient."""
-        return self.elements * self.program.traffic(self._itemsize)
-
     # --- gathering --------------------------------------------------------------------------------------------
 
     def gather(self) -> bool:
@@ -148,6 +144,11 @@ class Fused:
     def _gather_each(self, grads: list[Tensor | None]) -> bool:
         """In Python: any gradient may be missing, strided otherwise, or lazily conjugated."""
         if [(p.data_ptr(), p.shape, p.stride(), p.dtype) for p in self.params] != self._layouts:
+            return False
+        if any(
+            [t.data_ptr() for t in kept] != a
+            for kept, a in zip(self._kept, self._addresses[2:].T.tolist(), strict=True)
+        ):
             return False
         active = np.ones(len(grads), dtype=bool)
         for i, (p, g) in enumerate(zip(self.params, grads, strict=True)):
@@ -228,6 +229,9 @@ class Fused:
         )
         # What autograd saved of these tensors is no longer true; this lets it say so in backward.
         torch.autograd.graph.increment_version(written)
+        self.release()
+
+    def release(self) -> None:
         self._grads = []
         if self._look is not None:
             self._look.release()

@@ -1,4 +1,4 @@
-"""Looks at every parameter and its gradient in one compiled loop, in place of some ten calls of Python for each.
+"""Looks at every parameter, gradient and state in one compiled loop, in place of some ten calls of Python for each.
 
 torch gives the address, shape, strides, dtype and device of a tensor through a C function (DLPack's exchange API,
 torch 2.10 or newer). The loop reads ``.grad``, asks that function, and compares what it hears with what the batch
@@ -26,12 +26,12 @@ _CPU = 1  # DLPack's number of the device, whose index is 0
 
 
 class _Look(ctypes.Structure):
-    """What the loop works on: one 64-bit integer for each field; those from ``params`` on are addresses."""
+    """What the loop works on: one 64-bit integer for each field; those from ``tensors_of`` on are addresses."""
 
     _fields_ = (
         ("missing", _I64),  # the answer: how many gradients are None, or -1 if something is not as it was
         ("release", _I64),  # only let go of the gradients
-        ("tensors", _I64),
+        ("params", _I64),  # how many there are
         ("fill", _I64),  # torch's function: fills a DLTensor
         ("get", _I64),  # PyObject_GetAttr
         ("free", _I64),  # Py_DecRef
@@ -39,7 +39,8 @@ class _Look(ctypes.Structure):
         ("name", _I64),  # the string "grad"
         ("none", _I64),
         ("kind", _I64),  # the class of gradients
-        ("params", _I64),
+        ("buffers", _I64),  # how many each parameter has: itself, its gradient, its states
+        ("tensors_of", _I64),
         ("held", _I64),  # the gradients: kept alive until the kernel has read them
         ("view", _I64),  # a DLTensor
         ("address", _I64),  # of params and gradients
@@ -56,18 +57,18 @@ _SOURCE = """\
 def kernel(task):
     look = carray(at_int64(task), {size})
 {fields}
-    for i in range(tensors):
+    for i in range(params):
         if held[i] != 0:
             call_void(free, held[i])
             held[i] = 0
     look[0] = 0
     if release != 0:
         return
-    for i in range(tensors):
-        for which in range(2):
-            one = params[i]
+    for i in range(params):
+        for which in range(buffers):
+            one = tensors_of[which, i]
             if which == 1:
-                one = call_object(get, params[i], name)
+                one = call_object(get, tensors_of[0, i], name)
                 held[i] = one
                 address[1, i] = 0
                 if one == none:
@@ -83,8 +84,8 @@ def kernel(task):
                 look[0] = {changed}
                 return
             same = view[1] == {cpu} and view[2] == expected[which, i] and view[5] == 0
-            if which == 0:
-                same = same and view[0] == address[0, i]
+            if which != 1:
+                same = same and view[0] == address[which, i]
             else:
                 same = same and (view[0] != 0 or numel[i] == 0)
             if same:
@@ -100,15 +101,15 @@ def kernel(task):
             address[which, i] = view[0]
 """
 _ARRAYS = {
-    "params": "tensors",
-    "held": "tensors",
+    "tensors_of": "(buffers, params)",
+    "held": "params",
     "view": "6",
-    "address": "(2, tensors)",
-    "expected": "(2, tensors)",
-    "first_dim": "tensors + 1",
-    "shape": "first_dim[tensors]",
-    "stride": "first_dim[tensors]",
-    "numel": "tensors",
+    "address": "(buffers, params)",
+    "expected": "(buffers, params)",
+    "first_dim": "params + 1",
+    "shape": "first_dim[params]",
+    "stride": "first_dim[params]",
+    "numel": "params",
 }
 
 
@@ -144,32 +145,40 @@ def _kind(tensor: Tensor, dtype: torch.dtype) -> int:
 
 
 class GatherLoop:
-    """The loop over the parameters of one batch.
+    """The loop over the tensors of one batch.
 
     Args:
         params: real CPU tensors.
-        addresses: int64, shape (2, parameters) or more rows: those of the parameters are read, the gradients' written.
+        states: the states of each, in the order of the rows of ``addresses``.
+        addresses: int64, a row each for parameters, gradients and states. Those of the gradients are written.
         grad_dtype: the dtype that gradients must have.
     """
 
-    def __init__(self, params: Sequence[Tensor], addresses: np.ndarray, grad_dtype: torch.dtype) -> None:
-        self._params = list(params)  # alive as long as their addresses are used
+    def __init__(
+        self,
+        params: Sequence[Tensor],
+        states: Sequence[Sequence[Tensor]],
+        addresses: np.ndarray,
+        grad_dtype: torch.dtype,
+    ) -> None:
+        # Alive as long as their addresses are used; a gradient is asked for by its parameter.
+        self._tensors = [[p, p, *kept] for p, kept in zip(params, states, strict=True)]
         dims = [0, *np.cumsum([p.dim() for p in params]).tolist()]
+        kinds = [[_kind(t, grad_dtype if row == 1 else t.dtype) for row, t in enumerate(ts)] for ts in self._tensors]
         self._arrays = {
-            "params": np.array([id(p) for p in params], dtype=np.int64),
+            "tensors_of": np.array([[id(t) for t in ts] for ts in self._tensors], dtype=np.int64).T.copy(),
             "held": np.zeros(len(params), dtype=np.int64),
             "view": np.zeros(6, dtype=np.int64),
             "address": addresses,
-            "expected": np.array(
-                [[_kind(p, d or p.dtype) for p in params] for d in (None, grad_dtype)], dtype=np.int64
-            ),
+            "expected": np.array(kinds, dtype=np.int64).T.copy(),
             "first_dim": np.array(dims, dtype=np.int64),
             "shape": np.array([n for p in params for n in p.shape] or [0], dtype=np.int64),
             "stride": np.array([n for p in params for n in p.stride()] or [0], dtype=np.int64),
             "numel": np.array([p.numel() for p in params], dtype=np.int64),
         }
         self._look = _Look(
-            tensors=len(params),
+            params=len(params),
+            buffers=len(addresses),
             fill=_exchange(),
             get=_function("PyObject_GetAttr"),
             free=_function("Py_DecRef"),
@@ -206,8 +215,10 @@ class GatherLoop:
 _GRAD = "grad"
 
 
-def gather_loop(params: Sequence[Tensor], addresses: np.ndarray, grad_dtype: torch.dtype) -> GatherLoop | None:
-    """The loop for these parameters; None where it cannot be had."""
+def gather_loop(
+    params: Sequence[Tensor], states: Sequence[Sequence[Tensor]], addresses: np.ndarray, grad_dtype: torch.dtype
+) -> GatherLoop | None:
+    """The loop for these tensors; None where it cannot be had."""
     if not _exchange() or grad_dtype.is_complex or any(p.is_complex() for p in params):
         return None
-    return GatherLoop(params, addresses, grad_dtype)
+    return GatherLoop(params, states, addresses, grad_dtype)

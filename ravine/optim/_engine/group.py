@@ -136,7 +136,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return tuple(_plain(v) for v in value)
     if isinstance(value, Tensor) and not backends.on_host(value.device):
-        return value.detach().reshape(()) if value.numel() == 1 else value
+        # Several elements are no number, which the check will say.
+        return value.detach().reshape(()) if value.numel() == 1 else tuple(value.reshape(-1).tolist())
     if isinstance(value, Tensor | np.generic | np.ndarray):
         # Several elements are no number, which the check will say.
         return value.item() if math.prod(value.shape) == 1 else tuple(value.reshape(-1).tolist())

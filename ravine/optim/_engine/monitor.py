@@ -99,11 +99,13 @@ class Monitor:
             self._count("overflowed", overflowed)
         if nonfinite is None:
             return
+        if overflowed is not None:  # GradScaler knows of those
+            nonfinite = nonfinite & ~overflowed.to(nonfinite.device)
         if self.nonfinite == "raise" and bool(nonfinite):  # the one policy that has to wait
             params = [p for g in groups for p in g["params"] if p.grad is not None]
             counts = [(p, int((~torch.isfinite(p.grad)).sum())) for p in params]
             self.bad_gradients([(p, n) for p, n in counts if n], describe)
-        self._count("skipped", nonfinite if overflowed is None else nonfinite & ~overflowed.to(nonfinite.device))
+        self._count("skipped", nonfinite)
 
     def _count(self, name: str, happened: Tensor) -> None:
         count = happened.to(torch.int64)

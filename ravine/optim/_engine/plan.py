@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ravine.backends import STATISTICS, Batch, Numbers, Sums, statistic
+from ravine.backends import STATISTICS, Batch, Numbers, Sums, number_dtype, statistic
 from ravine.backends.cpu import CHUNK
 from ravine.formula import Program
 from ravine.optim._engine.batches import batches_of
@@ -27,6 +27,7 @@ from ravine.optim._engine.prepare import member, stepped
 from ravine.optim._engine.steps import DeviceSteps, HostSteps, Steps
 from ravine.optim._engine.version import TrackedState, TrackedStates, Version
 
+(_GRAD_SQUARE,), (_GRAD_MAX,) = statistic("grad_square"), statistic("grad_max")
 #: Steps whose statistics are kept as the kernel gave them: so many numbers that they stay in a cache.
 _SLOTS, _FEWEST_SLOTS, _NUMBERS_KEPT = 64, 8, 1 << 18
 
@@ -152,6 +153,7 @@ class Plan:
         guards: list[Tensor] = []
         sums = self._reduce(steps, bad, guards) if self._levels else None
         if bad:
+            self.release()
             return bad, None
         nonfinite = None
         for guard in guards:
@@ -189,7 +191,10 @@ class Plan:
         if self.device is None:
             return tuple(h.item() if isinstance(h, Tensor) else h for h in hypers)
         device = entry.batch.on_device
-        return tuple(h.to(device, torch.float64, non_blocking=True) if isinstance(h, Tensor) else h for h in hypers)
+        assert device is not None
+        return tuple(
+            h.to(device, number_dtype(device), non_blocking=True) if isinstance(h, Tensor) else h for h in hypers
+        )
 
     def _reduce(self, steps: Sequence[Any], bad: list[tuple[Tensor, int]], guards: list[Tensor]) -> list[list[Any]]:
         """The whole-tensor sums of every batch, level by level; a global sum joins all batches that have its piece.
@@ -236,6 +241,11 @@ class Plan:
     def _near(self, total: Any, entry: _Entry) -> Any:
         return total.to(entry.batch.on_device, non_blocking=True) if isinstance(total, Tensor) else total
 
+    def release(self) -> None:
+        """Let go of the gradients of a step that is not made."""
+        for entry in self._entries:
+            entry.batch.release()
+
     # --- what it knows ------------------------------------------------------------------------------------------
 
     @property
@@ -257,12 +267,17 @@ class Plan:
         for entry in self._entries if self.slot else []:
             part = entry.batch.statistics(self.slot)
             chosen = [columns[p] for p in entry.batch.params]
-            if result is None and chosen == list(range(width)):
+            first, count = chosen[0], len(chosen)
+            together = chosen == list(range(first, first + count))
+            if result is None and together and count == width:
                 result = part.clone() if part.device.type != "cpu" else part
                 continue
             if result is None:
                 result = torch.zeros(self.slot, len(STATISTICS), width, dtype=part.dtype, device=part.device)
-            result[:, :, chosen] = part.to(result)
+            if together:  # a list of columns would be copied to the device, and wait for it
+                result[:, :, first : first + count] = part.to(result)
+            else:
+                result[:, :, chosen] = part.to(result)
         if result is None:
             result = torch.zeros(self.slot, len(STATISTICS), width, dtype=torch.float64, device="cpu")
         self._unscale(result)
@@ -276,8 +291,9 @@ class Plan:
             return
         parts = [torch.as_tensor(s, dtype=result.dtype, device=result.device).reshape(()) for s in scales]
         scale = torch.stack(parts)[:, None, None]
-        result[:, statistic("grad_square")] /= scale**2
-        result[:, statistic("grad_max")] /= scale
+        # One row by its number: a list of rows would be copied to the device, and wait for it.
+        result[:, _GRAD_SQUARE] /= scale[:, 0] ** 2
+        result[:, _GRAD_MAX] /= scale[:, 0]
 
     def bytes_moved(self) -> int:
         """Bytes that one step reads and writes over all parameters that have a state."""

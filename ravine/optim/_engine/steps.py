@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ravine._compat.torch import version_of
+from ravine.backends import number_dtype
 
 
 def counter(values: float | Sequence[float], device: torch.device | str = "cpu") -> Tensor:
@@ -34,17 +35,18 @@ class HostSteps:
 
     def __init__(self, states: Sequence[dict[str, Any]]) -> None:
         self._tensor = counter([float(s["step"]) for s in states])
-        self._counts = self._tensor.numpy()
         _show(states, self._tensor)
         self._look()
 
     def _look(self) -> None:
+        self._counts, self._address = self._tensor.numpy(), self._tensor.data_ptr()
         first = self._counts[0] if len(self._counts) else 0
         self._same = int(first) if (self._counts == first).all() else None
         self._seen = version_of(self._tensor)
 
     def next(self, active: np.ndarray | None) -> int | np.ndarray:
-        if version_of(self._tensor) != self._seen:  # the user wrote to a view
+        # The user wrote to a view, or its memory was moved to share it with other processes.
+        if version_of(self._tensor) != self._seen or self._tensor.data_ptr() != self._address:
             self._look()
         if self._same is not None and active is None:
             return self._same + 1
@@ -77,8 +79,7 @@ class DeviceSteps:
 
     @torch.no_grad()
     def next(self, active: np.ndarray | None) -> Tensor:
-        wide = torch.float32 if self._device.type == "mps" else torch.float64
-        return (self._tensor + self._active(active)).clamp(min=1).to(wide)
+        return (self._tensor + self._active(active)).clamp(min=1).to(number_dtype(self._device))
 
     @torch.no_grad()
     def count(self, active: np.ndarray | None, skip: Tensor | None) -> None:
