@@ -20,12 +20,13 @@ _INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 _HELP = f"""Find out which optimizer, and which learning rate, is best on TASK.
 
-Every optimizer is tried at as many points of its search space, on validation data; the best is confirmed with fresh
-seeds, the same for all, and only there the test data are read. The verdict says what these runs show, and how many
-more seeds would settle the rest. The folder ravine-out/compare-TASK gets report.html, report.md and pictures.
+Every optimizer is tuned with the same number of points from its search space, on validation data. The best point of each
+is then evaluated with fresh seeds, the same for all; only that evaluation reads the test data. The verdict says what these
+runs show, and how many more seeds would settle the rest. Writes report.html, report.md and pictures to
+ravine-out/compare-TASK.
 
-TASK is one of those below, or a Python file with a function that returns a Task; without it, digits. Without -o these
-are compared: {", ".join(specs.DEFAULTS)}.
+TASK is one of those below, or a Python file with a function that returns a Task; default: digits. Without -o, these are
+compared: {", ".join(specs.DEFAULTS)}.
 """
 
 
@@ -37,8 +38,8 @@ are compared: {", ".join(specs.DEFAULTS)}.
     "optimizers",
     multiple=True,
     metavar="NAME[:key=value,...]",
-    help="An optimizer, such as rmsprop:alpha=0.9, torch-adam or your own, my_rule.py:MyRule; what is "
-    "given is not searched. Repeat for more.",
+    help="An optimizer, such as rmsprop:alpha=0.9, torch-adam or your own, my_rule.py:MyRule; options you set are kept "
+    "fixed, not tuned. Repeat it for more.",
 )
 @click.option(
     "--preset",
@@ -49,29 +50,34 @@ are compared: {", ".join(specs.DEFAULTS)}.
     + "; ".join(f"{name}, {p.points} points and {p.seeds} fresh seeds" for name, p in PRESETS.items())
     + ". Quick trainings are as short as the task allows.",
 )
-@click.option("--points", type=int, help="Points of each search space.")
-@click.option("--seeds", type=int, help="Fresh seeds to confirm with.")
+@click.option("--points", type=int, help="Points from each search space.")
+@click.option("--seeds", type=int, help="Fresh seeds of the final evaluation.")
 @click.option("--steps", type=int, help="Steps of each training.")
 @click.option(
-    "--schedule", default="", metavar="NAME:ARGUMENTS", help=f"How the rate changes: {', '.join(schedule_forms())}."
+    "--schedule",
+    default="",
+    metavar="NAME:ARGUMENTS",
+    help=f"How the learning rate changes: {', '.join(schedule_forms())}.",
 )
-@click.option("--space", type=click.Path(path_type=Path), metavar="FILE", help="A TOML file with other search spaces.")
-@click.option("--reference", default="", metavar="NAME", help="Whose runs set the target; without it the first one's.")
-@click.option("--jobs", type=int, help="Trainings at a time, each on one thread; without it one for each processor.")
-@click.option("--study", metavar="NAME", help="The study's name: to go on with it, or to share it.")
+@click.option("--space", type=click.Path(path_type=Path), metavar="FILE", help="A TOML file with search spaces.")
+@click.option(
+    "--reference", default="", metavar="NAME", help="The optimizer whose runs set the target loss; default: the first."
+)
+@click.option("--jobs", type=int, help="Trainings at a time, each on one thread; default: one per processor.")
+@click.option("--study", metavar="NAME", help="The study's name, to resume or to share it.")
 @click.option(
     "--storage",
     metavar="URL",
     envvar="RAVINE_STORAGE",
-    help="Where trials are kept: postgresql://..., or a journal file. Others take part by `ravine worker`.",
+    help="Where trials are stored: postgresql://..., or a journal file. Other machines join with `ravine worker`.",
 )
 @DATA
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="The folder of the report; one with a study is gone on with."
+    "--out", type=click.Path(path_type=Path), help="Report folder. If it already holds a study, the study resumes."
 )
 @click.pass_context
 def command(context: click.Context, optimizers: tuple[str, ...], **given: Any) -> None:
-    # as Ctrl-C: workers end, and it is said how to go on
+    # as Ctrl-C: workers end, and the message says how to resume
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         result = compare(optimizers=optimizers or specs.DEFAULTS, **given)

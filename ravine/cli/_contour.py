@@ -22,11 +22,11 @@ from ravine.tasks import _surfaces as surfaces
 _INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 _OR_ELSE = ", or add --force to replace earlier pictures in it"
 
-_HELP = f"""Draw the search paths of optimizers on the contour lines of FUNCTION.
+_HELP = f"""Draw the paths of optimizers on the contour lines of FUNCTION.
 
 FUNCTION is one of {", ".join(surfaces.names())}, or a Python file with a function f(point) of two variables.
-Every optimizer gets the same learning rates, starts and steps; the picture shows each at its best rate, and the page
-all of them. The folder ravine-out/contour-FUNCTION gets contour.png, contour.html and paths.json.
+Every optimizer gets the same learning rates, starting points and number of steps. The picture shows each at its best
+rate, the page all of them. Writes contour.png, contour.html and paths.json to ravine-out/contour-FUNCTION.
 """
 
 
@@ -38,26 +38,26 @@ all of them. The folder ravine-out/contour-FUNCTION gets contour.png, contour.ht
     "specs",
     multiple=True,
     metavar="NAME[:key=value,...]",
-    help=f"An optimizer, such as rmsprop:alpha=0.9 or your own, my_rule.py:MyRule; repeat for more. Without it: {', '.join(DEFAULTS)}.",
+    help=f"An optimizer, such as rmsprop:alpha=0.9 or your own, my_rule.py:MyRule; repeat it for more. Default: {', '.join(DEFAULTS)}.",
 )
-@click.option("--sweep", metavar="KEY=VALUE,...", help="Values of one more hyperparameter, such as alpha=0.5,0.9,0.99.")
+@click.option("--sweep", metavar="KEY=VALUE,...", help="Sweep one more hyperparameter, such as alpha=0.5,0.9,0.99.")
 @click.option(
-    "--rates", type=click.IntRange(2, 101), default=13, show_default=True, help="How many learning rates each gets."
+    "--rates", type=click.IntRange(2, 101), default=13, show_default=True, help="Learning rates per optimizer."
 )
-@click.option("--lowest", type=float, default=1e-4, show_default=True, help="The lowest rate.")
+@click.option("--lowest", type=float, default=1e-4, show_default=True, help="The lowest learning rate.")
 @click.option(
     "--highest",
     type=float,
     default=1.0,
     show_default=True,
-    help=f"The highest rate, at most {DECADES} decades above the lowest.",
+    help=f"The highest learning rate, at most {DECADES} decades above the lowest.",
 )
 @click.option(
-    "--starts", type=click.IntRange(1, 50), default=5, show_default=True, help="How many starting points each gets."
+    "--starts", type=click.IntRange(1, 50), default=5, show_default=True, help="Starting points per optimizer."
 )
-@click.option("--steps", type=click.IntRange(1, 10_000), default=300, show_default=True, help="How long each path is.")
+@click.option("--steps", type=click.IntRange(1, 10_000), default=300, show_default=True, help="Steps of each path.")
 @click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Decides the further starts."
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of the other starting points."
 )
 @OUT
 @click.option("--force", is_flag=True, help="Replace earlier pictures in --out.")
@@ -142,7 +142,7 @@ def _show(explored: Exploration) -> None:
     title = f"{record.name}, best of {len(record.rates)} rates, {len(record.starts)} starts, {record.steps} steps"
     Console().print(tables.table(*explored.table(), title))
     if record.lowest:
-        click.echo(f"Values are above {record.lowest:.7g}, the lowest that is known.")
+        click.echo(f"Values are shown above {record.lowest:.7g}, the lowest known value.")
     for entry in explored.plot_data.entries:
         if end := explored.plot_data.at_the_end(entry):
             click.echo(f"{entry.label}: the best rate is {end}; a better one may lie outside.")

@@ -18,11 +18,12 @@ from ravine.comparison._study.trial_worker import StopSignal, work
 from ravine.errors import DataError, OptionError
 from ravine.tasks import Task, find
 
-_HELP = """Run trials of a study until none is needed.
+_HELP = """Run trials of a study until it is complete.
 
-Any number of workers, on any number of machines, may work on one study: they share its trials through the storage. One
-that is killed loses its trial to another. The study is made by `ravine compare --study NAME --storage URL`. Where it has a
-task or an optimizer in a Python file, start the worker in the folder from which the study named it, with the same file.
+Any number of workers, on any number of machines, can work on one study: they share its trials through the storage. If a
+worker is killed, another takes over its trial. Create the study with `ravine compare --study NAME --storage URL`. If it
+uses a task or an optimizer from a Python file, start the worker in the folder where that file was named, with the same
+file.
 """
 
 
@@ -35,13 +36,17 @@ task or an optimizer in a Python file, start the worker in the folder from which
     envvar="RAVINE_STORAGE",
     help="postgresql://..., or the path of a journal file.",
 )
-@click.option("--rerun", metavar="KEY", help="Run the training of that key again and compare; a report has the keys.")
+@click.option(
+    "--rerun",
+    metavar="KEY",
+    help="Repeat the training with this key and compare the result; the report lists the keys.",
+)
 @DATA
-@click.option("--quiet", is_flag=True, help="Say nothing.")
+@click.option("--quiet", is_flag=True, help="Print nothing.")
 def command(study: str, storage: str, rerun: str | None, data: Path | None, quiet: bool) -> None:
     check_storage(storage)
     if "://" not in storage and not Path(storage).is_file():
-        raise DataError(f"There is no journal file {storage}; ravine compare makes it.")
+        raise DataError(f"There is no journal file {storage}; `ravine compare` creates it.")
     store = Store(study, storage)
     spec = store.spec()
     optimizers = load_optimizers(spec)  # before a file is run that is not the study's
@@ -55,7 +60,7 @@ def command(study: str, storage: str, rerun: str | None, data: Path | None, quie
             return
         work(store, spec, task, _ProgressLines(quiet), stop, optimizers)
     except KeyboardInterrupt:
-        click.echo("Interrupted; what was done is kept.", err=True)
+        click.echo("Interrupted. Finished trials are saved.", err=True)
         raise SystemExit(130) from None
     finally:
         store.close()
@@ -85,11 +90,11 @@ def _rerun(record: StudyRecord, task: Task, key: str) -> str:
     by_key = {trial.key(record.spec): (trial, result) for trial, result in record.trials}
     if key not in by_key:
         raise OptionError(
-            f"The study has no training {key!r}; the report's last table has the keys of all {len(by_key)}."
+            f"The study has no training {key!r}; the report's table of trials has the keys of all {len(by_key)}."
         )
     trial, kept = by_key[key]
     now = run(record.spec, task, trial, record.optimizers[trial.label].for_task(task.name))
     what = ", ".join([trial.label, *(f"{name} {value:g}" for name, value in trial.point.items()), f"seed {trial.seed}"])
     same = [now.score, now.losses, now.metrics] == [kept.score, kept.losses, kept.metrics]
-    verdict = "the same to the last digit" if same else f"another than the {kept.score!r} that is kept"
+    verdict = "the same to the last digit" if same else f"but {kept.score!r} is stored"
     return f"{what}: validation loss {now.score!r}, {verdict}."

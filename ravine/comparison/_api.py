@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
+from ravine.comparison._judge.number_text import count
 from ravine.comparison._live_view import LiveView
 from ravine.comparison._result import Result
 from ravine.comparison._study.declare import declare
@@ -98,12 +99,12 @@ def compare(
     if storage is not None:
         check_storage(storage)
     if jobs is not None and jobs < 1:
-        raise OptionError(f"jobs = {jobs}: at least one training has to run at a time.")
+        raise OptionError(f"jobs = {jobs}: give at least 1.")
     parsed = specs_of(optimizers, trained.name)
     own = _only_here(task, parsed)
     if own and ((jobs or 1) > 1 or study or storage):
-        what = f"jobs={jobs}" if (jobs or 1) > 1 else "a study that is shared or resumed"
-        raise OptionError(f"{own} It does not go with {what}.")
+        what = f"with jobs={jobs}" if (jobs or 1) > 1 else "in a study that is shared or resumed"
+        raise OptionError(f"{own} Until then it cannot run {what}.")
     spec = declare(
         trained,
         trained.name if isinstance(task, Task) else str(task),
@@ -136,8 +137,9 @@ def compare(
                 seconds, machine = _seconds(store, spec, trained, by_label, stage)
         except (KeyboardInterrupt, RavineError) as stopped:
             with suppress(RavineError):  # the storage may be what failed
-                resume = "" if own else f" Go on: {command or f'call compare again with study={where.study!r}'}"
-                stopped.add_note(f"{len(store.results())} trainings are done and kept.{resume}")
+                resume = "" if own else f" Resume: {command or f'make the same call with study={where.study!r}'}"
+                finished = len(store.results())
+                stopped.add_note(f"{count(finished, 'training')} finished and saved.{resume}")
             raise
         origin = Origin(where.study, without_password(where.storage), command, machine)
         result = Result(StudyRecord(spec, store.results(), seconds, origin, by_label), where.folder)

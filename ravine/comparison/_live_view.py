@@ -14,17 +14,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ravine.comparison._judge.number_text import count
 from ravine.comparison._study.stages import Results, Stage, StageName
-from ravine.comparison._study.study_spec import StudySpec
+from ravine.comparison._study.study_spec import REEVALUATION_SEEDS, StudySpec
 from ravine.plotting._tables import table
-
-_DOING: Mapping[StageName, str] = {
-    "tune": "tuning: every optimizer at as many points",
-    "re-evaluate": "the best points again, with more seeds",
-    "expand": "a best point lies at an edge: more points for all",
-    "final": "confirming the best points with fresh seeds",
-    "done": "measuring seconds of a step, alone",
-}
 
 
 class LiveView:
@@ -64,7 +57,21 @@ class LiveView:
         left = _left(clock - since, len(results) - before, total - len(results))
         head = Table.grid(padding=(0, 1))
         head.add_row(Text(f"{len(results)} of {total}"), ProgressBar(total, len(results), width=30), Text(left))
-        return Group(Text(_DOING[now.name]), head, table(*_best(self.spec, now, results)))
+        return Group(Text(doing(self.spec, now.name)), head, table(*_best(self.spec, now, results)))
+
+
+def doing(spec: StudySpec, stage: StageName) -> str:
+    """What a stage does, in one line."""
+    if stage == "tune":
+        return f"Tuning: {count(spec.points, 'point')} for each optimizer"
+    if stage == "re-evaluate":
+        seeds = count(len(REEVALUATION_SEEDS), "more seed")
+        return f"Re-evaluating the best {count(spec.finalists, 'point')} of each optimizer with {seeds}"
+    if stage == "expand":
+        return f"A best point is at an edge: {count(spec.extra_points, 'extra point')} for each optimizer"
+    if stage == "final":
+        return f"Final evaluation: {count(spec.seeds, 'fresh seed')} for each optimizer"
+    return "Timing one step (nothing else running)"
 
 
 def expected(spec: StudySpec, now: Stage) -> int:
@@ -93,7 +100,7 @@ def _best(spec: StudySpec, now: Stage, results: Results) -> tuple[list[str], lis
         best = [f"{score:.4g}", _point(point)] if math.isfinite(score) else ["", ""]
         rows.append((score, [tuning.config.label, *best, str(len(tried)), str(diverged or ""), str(failed or "")]))
     rows.sort(key=lambda row: row[0])
-    return ["optimizer", "best loss", "at", "tried", "diverged", "failed"], [cells for _, cells in rows]
+    return ["optimizer", "best loss", "at", "trials", "diverged", "failed"], [cells for _, cells in rows]
 
 
 def _point(point: Mapping[str, float]) -> str:

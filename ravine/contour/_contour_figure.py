@@ -41,8 +41,8 @@ def draw(data: PlotData) -> Any:
         text.set_parse_math(False)
     _losses(right.add_subplot(), data)
     _heat_maps(middle, data, rows)
-    marks = "Bold: from the function's own start; thin: from the other starts. In the heat maps, which share one range "
-    marks += "of colours: ▲ ended above the highest start, × diverged, framed: the best rate."
+    marks = "Bold: from the function's own start; thin: from the other starts. Heat maps share one colour scale: "
+    marks += "▲ ended above the highest start, × diverged, framed: the best rate."
     bottom.text(0.01, 0.95, "\n".join([*data.protocol, marks]), va="top", fontsize=8, color="0.3", parse_math=False)
     return figure
 

@@ -96,13 +96,15 @@ class PlotData:
         rates, starts = self.rates, len(self.starts)
         decades = np.log10(rates[-1] / rates[0])
         tried = f"Every optimizer: the same {len(rates)} learning rates from {rates[0]:g} to {rates[-1]:g} "
-        tried += f"({decades:.2g} decades, evenly spaced in the logarithm), the same {starts} starting "
+        tried += f"({decades:.2g} decades, evenly spaced on a log scale), the same {starts} starting "
         tried += f"point{'s' * (starts > 1)}, {self.steps} steps each (seed {self.seed})."
-        rule = "Best is the rate with the fewest diverged starts, then the least geometric mean of the final values; "
-        rule += f"below {self.floor:.2g} they count as equal. Paths are drawn as long as they were tuned."
+        rule = (
+            "The best rate has the fewest diverged starts, then the lowest geometric mean of final values (those below "
+        )
+        rule += f"{self.floor:.2g} count as equal). Paths are drawn for as many steps as the rate was chosen for."
         sentences = [tried, rule]
         if self.swept:
-            sentences.append(f"Each value of {self.swept} is chosen a rate for by itself.")
+            sentences.append(f"Each value of {self.swept} has a best rate of its own.")
         return sentences
 
     def at_the_end(self, entry: PlotEntry) -> str:

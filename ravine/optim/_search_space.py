@@ -56,8 +56,8 @@ def checked(values: Range, name: str, where: str) -> Range:
     """
     if name == "lr" and values.scale == "log" and math.log10(values.high / values.low) > DECADES + 1e-9:
         raise OptionError(
-            f"{where}: from {values.low:g} to {values.high:g} are more than {DECADES:g} powers of ten: with few points none "
-            "would lie where it matters. Where the best point lies at an edge, the range is widened by itself."
+            f"{where}: from {values.low:g} to {values.high:g} is more than {DECADES:g} powers of ten: with few points, too few "
+            "would fall where it matters. If the best point is at an edge, the range is expanded automatically."
         )
     return values
 
@@ -74,4 +74,4 @@ def check_searched(spec: OptimizerSpec, space: Mapping[str, Range]) -> None:
         if name not in known and not open_to_any:
             raise OptionError(f"{spec.label} has no {name!r} to search. {nearest(name, known)}")
         if name in spec.given or (name in BETAS and "betas" in spec.given):
-            raise OptionError(f"{spec.label}: {name} is given and searched; leave it out of one.")
+            raise OptionError(f"{spec.label}: {name} is both set and searched; leave one out.")

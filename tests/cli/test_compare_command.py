@@ -82,7 +82,7 @@ def test_a_rerun_that_differs_says_so(ravine, monkeypatch):
     run = cli.run
     monkeypatch.setattr(cli, "run", lambda *a: dataclasses.replace(run(*a), score=1.5))
     out = ravine("--study", "mine", "--storage", "ravine-out/mine/study.journal", "--rerun", key, command="worker")[1]
-    assert "validation loss 1.5, another than the" in out
+    assert "validation loss 1.5, but " in out
 
 
 def test_ctrl_c_says_how_to_go_on(ravine, monkeypatch):
@@ -98,8 +98,8 @@ def test_ctrl_c_says_how_to_go_on(ravine, monkeypatch):
     code, out, err = ravine("breast-cancer", "-o", "sgd", *SMALL)
     assert (code, out) == (130, "")
     assert err.splitlines()[0] == "Interrupted."
-    assert "1 trainings are done and kept. Go on: ravine compare breast-cancer -o sgd" in err
-    words = err.splitlines()[1].partition("Go on: ravine compare ")[2].split()
+    assert "1 training finished and saved. Resume: ravine compare breast-cancer -o sgd" in err
+    words = err.splitlines()[1].partition("Resume: ravine compare ")[2].split()
     monkeypatch.setattr(worker, "run", run)
     assert ravine(*words)[0] == 0
 
@@ -117,7 +117,7 @@ def test_a_real_ctrl_c_while_it_trains(tmp_path, jobs):
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all processes in front
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "trainings are done and kept. Go on: ravine compare digits" in err
+    assert "finished and saved. Resume: ravine compare digits" in err
     assert "Traceback" not in err
 
 
@@ -167,7 +167,7 @@ def test_a_space_file_decides_where_is_looked(ravine, tmp_path):
         assert code == 2
         assert text in err
     (tmp_path / "space.toml").write_text('["sgd:lr=0.1"]\nlr = { low = 0.1, high = 0.2 }\n')
-    assert "is given and searched" in ravine("ravine", "-o", "sgd:lr=0.1", "--space", "space.toml")[2]
+    assert "is both set and searched" in ravine("ravine", "-o", "sgd:lr=0.1", "--space", "space.toml")[2]
 
 
 def test_a_full_disk_is_told_and_what_is_done_is_kept(ravine, monkeypatch, tmp_path):
@@ -187,7 +187,7 @@ def test_a_full_disk_is_told_and_what_is_done_is_kept(ravine, monkeypatch, tmp_p
     code, _, err = ravine("breast-cancer", "-o", "sgd", *SMALL, "--study", "mine")
     assert code == 2
     assert "study.journal cannot be used: No space left on device" in err
-    assert "Go on: ravine compare breast-cancer" in err
+    assert "Resume: ravine compare breast-cancer" in err
     monkeypatch.setattr(journal.os, "fsync", sync)
     assert ravine("breast-cancer", "-o", "sgd", *SMALL, "--study", "mine")[0] == 0
 

@@ -80,7 +80,7 @@ def test_a_value_below_zero_is_shown_above_the_lowest(ravine, tmp_path):
     (tmp_path / "low.py").write_text(BOWL.replace("x**2 +", "x**2 - 5 +"))
     code, out, _ = ravine("low.py", *SHORT, "-o", "sgd", "--lowest", "0.01", "--highest", "0.1", "--out", "here")
     assert code == 0
-    assert "Values are above -5" in out
+    assert "Values are shown above -5" in out
     assert json.loads((tmp_path / "here" / "paths.json").read_text())["lowest"] == pytest.approx(-5)
 
 

@@ -65,7 +65,7 @@ def test_the_same_study_again_trains_nothing_and_another_spec_is_refused(monkeyp
     again = ravine.compare("breast-cancer", ["sgd"], **SMALL, study="mine")
     assert results(again) == results(first)
     assert again.seconds == first.seconds
-    with pytest.raises(OptionError, match=r"seeds: 2 there, 3 here"):
+    with pytest.raises(OptionError, match=r"seeds: 2 in the study, 3 now"):
         ravine.compare("breast-cancer", ["sgd"], **{**SMALL, "seeds": 3}, study="mine")
 
 
@@ -148,7 +148,9 @@ def test_a_metric_that_is_no_number_is_left_out_and_told():
     task = dataclasses.replace(find("breast-cancer"), metrics=strange)
     judgement = ravine.compare(task, ["sgd", "adam"], **SMALL).judgement
     assert "strange" not in judgement.pairs
-    assert "strange is no number in 4 of 4 runs" in next(w.sentence for w in judgement.warnings if w.kind == "metric")
+    assert "strange is not a number in 4 of 4 runs" in next(
+        w.sentence for w in judgement.warnings if w.kind == "metric"
+    )
 
 
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch):
@@ -166,7 +168,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch):
     with pytest.raises(KeyboardInterrupt) as caught:
         ravine.compare("breast-cancer", ["sgd"], **SMALL)
     (note,) = caught.value.__notes__
-    assert note.startswith("2 trainings are done and kept. Go on: ravine compare breast-cancer -o sgd")
+    assert note.startswith("2 trainings finished and saved. Resume: ravine compare breast-cancer -o sgd")
     assert "--study compare-breast-cancer" in note
     store = Store("compare-breast-cancer", "ravine-out/compare-breast-cancer/study.journal")
     store.spec()
@@ -189,7 +191,11 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch):
         (("digits", ["sgd"]), {"storage": "http://here"}, "'http://here' is no storage: give postgresql://"),
         (("digits", ["sgd"]), {"steps": 0}, "steps = 0"),
         (("digits", ["sgd", "adam"]), {"seeds": 1}, "at least 2 seeds"),
-        (("digits", ["sgd", "adam"]), {"reference": "adm"}, "reference 'adm' does not take part. Did you mean 'adam'"),
+        (
+            ("digits", ["sgd", "adam"]),
+            {"reference": "adm"},
+            "reference 'adm' is not among the optimizers. Did you mean 'adam'",
+        ),
         (("digits", ["sgd"]), {"schedule": "cosin"}, "Did you mean 'cosine'"),
         (("digits", ["sgd"]), {"preset": "ful"}, "Did you mean 'full'"),
         (("digits", ["sgd"]), {"space": "none.toml"}, "none.toml cannot be read"),

@@ -42,7 +42,7 @@ def test_trainings_done_the_time_left_and_the_best_so_far():
     shown = text(view, now, done, 112.0)
     assert "6 of 38" in shown
     assert "1:04 left" in shown  # 6 in 12 seconds, 32 are left
-    assert "tuning" in shown
+    assert "Tuning: 8 points for each optimizer" in shown
     rows = [line.split() for line in shown.splitlines() if line.strip().startswith(("sgd", "adam"))]
     assert rows[0] == ["sgd", "0.5", "lr", f"{first.trials[0].point['lr']:.3g}", "6", "2", "2"]
     assert rows[1] == ["adam", "0"]

@@ -158,7 +158,7 @@ def test_where_it_is_looked_for(rules):
     ("label", "text"),
     [
         ("rules.py:Wrong", "`hypers` of rules.py:Wrong: there is no option 'moment'. Did you mean 'momentum'"),
-        ("rules.py:Wide", "`hypers` of rules.py:Wide, lr: from 1e-09 to 1 are more than 4 powers of ten"),
+        ("rules.py:Wide", "`hypers` of rules.py:Wide, lr: from 1e-09 to 1 is more than 4 powers of ten"),
         ("rules.py:Text", r"`hypers` of rules.py:Text: hypers of Text is \{'lr': 'all'\}; write \{"),
         ("rules.py:heavy", "rules.py:heavy needs momentum: "),
         ("rules.py:scaled", "rules.py:scaled needs rate: "),
@@ -189,11 +189,11 @@ def test_another_content_is_another_spec(rules, task):
     second = declared()
     assert second.hash != first.hash
     lines = second.differences(first)
-    assert lines[1] == f"rules.py: {first.versions['rules.py']} there, {second.versions['rules.py']} here"
+    assert lines[1] == f"rules.py: {first.versions['rules.py']} in the study, {second.versions['rules.py']} now"
     assert len(lines) == 2
     assert second.differences(declare(task, TASK, parse_all(["sgd", "rules.py:Heavy"]), points=2, seeds=2, steps=5))[
         0
-    ].startswith("./rules.py: none there, sha256:")
+    ].startswith("./rules.py: none in the study, sha256:")
 
 
 def study(task, named=TASK):
@@ -212,7 +212,7 @@ def test_a_study_runs_and_is_refused_where_the_file_is_another(rules, task):
         work(store, spec, task)
     assert spec.versions["rules.py"] in str(caught.value)
     assert not store.results()
-    with pytest.raises(OptionError, match="was made with another spec: rules.py: sha256:"):
+    with pytest.raises(OptionError, match="was declared differently: rules.py: sha256:"):
         study(task)
     rules.write_text(RULES)
     assert work(store, spec, task).name == "done"

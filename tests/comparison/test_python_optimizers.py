@@ -245,7 +245,7 @@ def test_a_changed_module_is_another_study(tmp_path, monkeypatch):
     result = ravine.compare("breast-cancer", a_rule_in_a_module.Rule, **SMALL, jobs=1, study="mine")
     assert result.spec.versions["a_rule_in_a_module"].startswith("sha256:")
     module.write_text(module.read_text() + "# changed\n")
-    with pytest.raises(OptionError, match=r"a_rule_in_a_module: sha256:\w+ there, sha256:\w+ here"):
+    with pytest.raises(OptionError, match=r"a_rule_in_a_module: sha256:\w+ in the study, sha256:\w+ now"):
         ravine.compare("breast-cancer", a_rule_in_a_module.Rule, **SMALL, jobs=1, study="mine")
     from ravine.comparison._study.code_versions import load_optimizers
 
@@ -280,12 +280,12 @@ def test_one_optimizer_in_two_spaces_is_two():
 @pytest.mark.parametrize(
     ("space", "text"),
     [
-        ({"RMSProp": {"lr": log(1e-3, 0.1)}}, r"space\['RMSProp'\]: no optimizer 'RMSProp' takes part. Did you mean 'RMSprop'"),
+        ({"RMSProp": {"lr": log(1e-3, 0.1)}}, r"space\['RMSProp'\]: 'RMSProp' is not among the optimizers. Did you mean 'RMSprop'"),
         ({"RMSprop": {}}, r"space\['RMSprop'\] is \{\}; give at least"),
         ({"RMSprop": {"lr": (1e-3, 0.1)}}, r"space\['RMSprop'\]\['lr'\] is \(0.001, 0.1\); write log\(1e-5, 0.1\)"),
-        ({"RMSprop": {"lr": log(1e-6, 1.0)}}, r"space\['RMSprop'\]\['lr'\]: from 1e-06 to 1 are more than 4 powers of ten"),
+        ({"RMSprop": {"lr": log(1e-6, 1.0)}}, r"space\['RMSprop'\]\['lr'\]: from 1e-06 to 1 is more than 4 powers of ten"),
         ({"RMSprop": {"alhpa": complement(0.9, 0.99)}}, "RMSprop has no 'alhpa' to search. Did you mean 'alpha'"),
-        ({"RMSprop": {"eps": log(1e-9, 1e-6)}}, "RMSprop: eps is given and searched; leave it out of one"),
+        ({"RMSprop": {"eps": log(1e-9, 1e-6)}}, "RMSprop: eps is both set and searched; leave one out"),
         ("none.toml", "The space file none.toml cannot be read"),
     ],
 )  # fmt: skip

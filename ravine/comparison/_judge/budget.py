@@ -43,14 +43,14 @@ class BudgetCurve:
     @property
     def sentence(self) -> str:
         if len(self.points) == 1:
-            return f"{self.name} was tried at one point: {number(self.expected[0], 3)}."
+            return f"{self.name} was tried at one point only: {number(self.expected[0], 3)}."
         first, last, total = self.points[0], self.points[-1], self.expected[0] - self.expected[-1]
         near = next(k for k, e in zip(self.points, self.expected, strict=True) if e - self.expected[-1] <= 0.1 * total)
         text = (
-            f"Whoever tries {count(first, 'point')} of {self.name} can expect a loss of "
-            f"{number(self.expected[0], 3)}, with {count(last, 'point')} {number(self.expected[-1], 3)}"
+            f"{self.name}: expected best loss {number(self.expected[0], 3)} after {count(first, 'trial')}, "
+            f"{number(self.expected[-1], 3)} after {count(last, 'trial')}"
         )
-        return text + (f"; {count(near, 'point')} bring nine tenths of the gain." if 1 < near < last else ".")
+        return text + (f"; {count(near, 'trial')} bring 90% of the gain." if 1 < near < last else ".")
 
 
 def expected_best(

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from ravine.comparison._judge.measurements import STEPS, Metric
-from ravine.comparison._judge.number_text import article, count, number, ratio_text
+from ravine.comparison._judge.number_text import article, count, listed, number, ratio_text
 from ravine.comparison._judge.power import MOST, seeds_needed
 
 Kind = Literal["better", "worse", "no difference shown"]
@@ -23,8 +23,8 @@ class Pair:
     pair alone, not corrected), ``spread`` its standard deviation; all on the logarithm if the metric is a ratio.
     ``p`` is of this pair alone, ``adjusted`` after Holm's correction, and ``kind`` follows from it. ``level`` is what
     the p-value of a pair not shown has to stay below, and ``power`` the chance that more seeds must have to show
-    ``smallest``, the smallest difference of interest (None: the observed one). The last two count the runs of either
-    optimizer that missed or diverged and count as a bound.
+    ``smallest``, the smallest difference of interest (None: the observed one). ``first_bounded`` and ``second_bounded``
+    count the runs of either that missed the target or diverged, and are counted as ``bound``.
     """
 
     first: str
@@ -43,6 +43,7 @@ class Pair:
     smallest: float | None = None
     first_bounded: int = 0
     second_bounded: int = 0
+    bound: float | None = None
 
     def __repr__(self) -> str:
         ends = f"{self.difference:.3g}, {self.low:.3g} to {self.high:.3g}, adjusted p {self.adjusted:.2g}"
@@ -87,8 +88,7 @@ class Pair:
         """The difference in words that go behind the first's name: ``needs 2.1 times the steps``."""
         if self.metric.ratio:
             least = "at least " if self._lower_bound else ""
-            noun = "steps" if self.metric == STEPS else self.metric.name
-            return f"needs {least}{ratio_text(self.ratio)} times the {noun}"
+            return f"needs {least}{self._ratio_text}"
         side = "higher" if self.difference > 0 else "lower"
         return f"has {article(self.metric.name)} {number(abs(self.difference))} {side}"
 
@@ -98,10 +98,10 @@ class Pair:
         if self.more_seeds is None:
             return ""
         if self.difference == 0:
-            return "their means are equal in these seeds"
+            return "their means are equal on these seeds"
         if self.more_seeds == 0:
-            what = f"{number(self.smallest or 0)} times" if self.metric.ratio else number(self.smallest or 0)
-            return f"these seeds are enough to have shown a difference of {what}"
+            what = f"{number(self.smallest or 0)}x" if self.metric.ratio else number(self.smallest or 0)
+            return f"these seeds would have shown a difference of {what}"
         if self.more_seeds > TOO_MANY:
             return f"more than {TOO_MANY:,} more seeds would be needed to settle it"
         return f"{count(self.more_seeds, 'more seed')} would settle it"
@@ -115,13 +115,14 @@ class Pair:
             low, high = -high, -low  # "0.1 lower (0.09 to 0.11)"
         sure = f"95% interval {number(low)} to {number(high)}, {count(len(self.seeds), 'seed')}"
         if self.kind == "no difference shown":
-            observed = ratio_text(shown.ratio) + " times" if self.metric.ratio else number(self.difference)
+            observed = shown._ratio_text if self.metric.ratio else number(self.difference)
             text = f"{self.first} and {self.second} are within noise of each other in {self.metric.name}"
             text = f"{text} ({observed}, {sure}): {self.seeds_text}"
             if self.difference and (self.more_seeds or 0) <= TOO_MANY and self.smallest is None:
                 text += " if the difference is as large as it looks"
         elif self.metric.ratio:
-            text = f"{shown.first} {shown.effect_text} of {shown.second} ({sure}): {self.first} is {self.kind}"
+            joint = "as" if self.metric == STEPS else "of"
+            text = f"{shown.first} {shown.effect_text} {joint} {shown.second} ({sure}): {self.first} is {self.kind}"
         else:
             text = f"{shown.first} {shown.effect_text} than {shown.second} ({sure}): {self.first} is {self.kind}"
         return f"{text}.{self._bounds}"
@@ -135,10 +136,19 @@ class Pair:
         return slower > 0 and faster == 0
 
     @property
+    def _ratio_text(self) -> str:
+        """``2.1 times as many steps``."""
+        ratio = ratio_text(self.ratio)
+        times = "" if ratio == "1" else f"{ratio} times "
+        return f"{times}as many steps" if self.metric == STEPS else f"{times}the {self.metric.name}"
+
+    @property
     def _bounds(self) -> str:
-        parts = [(self.first, self.first_bounded), (self.second, self.second_bounded)]
-        what = "missed the target and count with all the steps they had" if self.metric == STEPS else (
-            "diverged and count as the worst seen"
-        )  # fmt: skip
-        held = [f"{n} of {name}" for name, n in parts if n]
-        return f" Runs that {what}: {', '.join(held)}." if held else ""
+        parts = ((self.first, self.first_bounded), (self.second, self.second_bounded))
+        bounded = [f"{n} of {count(len(self.seeds), 'run')} of {name}" for name, n in parts if n]
+        if not bounded or self.bound is None:
+            return ""
+        if self.metric == STEPS:
+            return f" Target not reached: {listed(bounded)} (counted as {number(self.bound, 4)} steps)."
+        worst = f"{article(self.metric.name)} of {number(self.bound, 3)}, the worst seen"
+        return f" Diverged: {listed(bounded)} (counted as {worst})."

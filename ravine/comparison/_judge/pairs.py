@@ -169,9 +169,16 @@ def compare_pairs(
                 smallest=smallest,
                 first_bounded=len(values[first].bounded.intersection(seeds)),
                 second_bounded=len(values[second].bounded.intersection(seeds)),
+                bound=_bound((values[first], values[second]), seeds, metric),
             )
         )
     return pairs
+
+
+def _bound(pair: Sequence[Values], seeds: Sequence[int], metric: Metric) -> float | None:
+    """What the runs are counted as that missed the target or diverged; None if there are none."""
+    bounds = [one.numbers[seed] for one in pair for seed in seeds if seed in one.bounded]
+    return None if not bounds else float(np.exp(bounds[0]) if metric.ratio else bounds[0])
 
 
 def _spread(differences: Array, resolution: float) -> float:

@@ -54,12 +54,12 @@ class SelectionBias:
             f"{number(self.fresh, 3)} on {count(self.seeds, 'fresh seed')}"
         )
         if not self.shown:
-            return text + "; choosing the best did not flatter it more than the seeds' own noise."
+            return text + "; the gap is within the noise between seeds."
         if self.expected <= self.error:
-            return text + f", {number(self.bias)} worse: its tuning runs were lucky. Quote the fresh seeds."
+            return text + f", {number(self.bias)} worse: its tuning runs were lucky. Quote the score on fresh seeds."
         return text + (
-            f", {number(self.bias)} worse; about {number(self.expected)} was to be expected from choosing the best "
-            "of noisy scores. Quote the fresh seeds."
+            f", {number(self.bias)} worse; about {number(self.expected)} is expected from choosing the best of noisy "
+            "scores. Quote the score on fresh seeds."
         )
 
 

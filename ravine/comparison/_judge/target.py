@@ -29,7 +29,7 @@ class Target:
     def sentence(self) -> str:
         return (
             f"The target is a validation loss of {number(self.loss, 3)}: "
-            f"the median of the best that {self.reference} reached, over {count(self.seeds, 'seed')}."
+            f"the lowest that at least half of {count(self.seeds, 'run')} of {self.reference} reached."
         )
 
 
@@ -78,7 +78,7 @@ class StepsToTarget:
         n, missed, diverged = len(self.steps), len(self.missed), len(self.diverged)
         what = f"{self.name} reached the target in {n - missed} of {count(n, 'run')}"
         if missed < n and np.isfinite(self.median):
-            what += f", after {number(self.median, 3)} steps in the median"
+            what += f", in a median of {number(self.median, 3)} steps"
         return what + (f"; {diverged} of the others diverged." if diverged else ".")
 
 
@@ -95,8 +95,8 @@ def target_of(reference: OptimizerRuns) -> Target:
     if not np.isfinite(loss):
         lost = int(np.sum(np.isinf(best)))
         raise ComparisonError(
-            f"{lost} of {len(best)} runs of the reference {reference.name} diverged, so they give no target. "
-            "Take another reference, or tune this one again."
+            f"{lost} of {len(best)} runs of the reference {reference.name} diverged, so there is no target. "
+            "Choose another reference, or tune this one again."
         )
     return Target(loss, reference.name, len(best))
 
@@ -117,7 +117,7 @@ def steps_to(target: Target | float, optimizers: Sequence[OptimizerRuns]) -> dic
     if all(not run.diverged and run.curve[1][0] <= loss for run in runs):
         raise ComparisonError(
             f"The target of {number(loss, 3)} is degenerate: every run meets it at its first evaluation, so it "
-            "tells no optimizer from another. Train for longer, evaluate more often, or take a harder task."
+            "cannot tell optimizers apart. Train longer, evaluate more often, or choose a harder task."
         )
     by_name: dict[str, StepsToTarget] = {}
     for optimizer in optimizers:

@@ -80,7 +80,11 @@ def judge(
         steps = steps_to(target, optimizers)
     except ComparisonError as error:
         target = None
-        notes.append(WarningNote("target", reference, f"There is no time to target, so losses are judged. {error}"))
+        notes.append(
+            WarningNote(
+                "target", reference, f"There are no steps to target, so validation losses are compared instead. {error}"
+            )
+        )
     values: dict[Metric, Mapping[str, Values]] = {}
     if steps:
         values[STEPS] = {name: taken.values for name, taken in steps.items()}
@@ -146,7 +150,7 @@ def overall(
     ``lost`` are those of which every run diverged: they have no numbers, so the pairs with them say nothing.
     """
     if not pairs:
-        return f"{base} is alone: there is nothing to compare it with."
+        return f"Only {base} took part: there is nothing to compare it with."
     pairs = [pair for pair in pairs if pair.first not in lost]
     ties = [pair for pair in pairs if pair.kind == "no difference shown"]
     others = [pair for pair in pairs if pair.kind != "no difference shown"]
@@ -161,7 +165,7 @@ def overall(
         sentences.append(f"{base} is best.")
     elif pairs and steps and all(pair.kind == "worse" for pair in pairs):
         median = steps[base].median
-        after = f": it reaches the target after {number(median, 3)} steps in the median" if np.isfinite(median) else ""
+        after = f": it reaches the target in a median of {number(median, 3)} steps" if np.isfinite(median) else ""
         sentences.append(f"{base} is best{after}.")
     if not pairs:
         sentences.append(f"{base} is best.")
@@ -198,7 +202,8 @@ def _differing(pairs: Sequence[Pair], steps: Mapping[str, StepsToTarget], base: 
         if len(rest) > 3 and group:
             parts.append(f"{listed([pair.first for pair in group])} {_range(group)}")
     if parts and not base_is_said:
-        parts[-1] += f" {'of' if rest[-1].metric.ratio else 'than'} {base}"
+        last = rest[-1].metric
+        parts[-1] += f" {'as' if last == STEPS else 'of' if last.ratio else 'than'} {base}"
     if never:
         runs = len(steps[never[0]].steps)
         parts.append(f"{listed(never)} never reached the target in {count(runs, 'run')}{' each' * (len(never) > 1)}")
@@ -206,13 +211,13 @@ def _differing(pairs: Sequence[Pair], steps: Mapping[str, StepsToTarget], base: 
 
 
 def _range(group: Sequence[Pair]) -> str:
-    """The differences of several optimizers that are all better, or all worse: ``need 2.1 to 2.9 times the steps``."""
+    """The differences of several that are all better, or all worse: ``need 2.1 to 2.9 times as many steps``."""
     sizes = sorted(pair.ratio if pair.metric.ratio else abs(pair.difference) for pair in group)
     ends = " to ".join(dict.fromkeys(number(size) for size in (sizes[0], sizes[-1])))
     metric, many = group[0].metric, len(group) > 1
     if metric.ratio:
-        noun = "steps" if metric == STEPS else metric.name
-        return f"{'need' if many else 'needs'} {ends} times the {noun}"
+        noun = "as many steps" if metric == STEPS else f"the {metric.name}"
+        return f"{'need' if many else 'needs'} {ends} times {noun}"
     side = "higher" if group[0].difference > 0 else "lower"
     return f"{'have' if many else 'has'} {article(metric.name)} {ends} {side}"
 

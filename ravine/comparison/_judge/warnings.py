@@ -37,8 +37,8 @@ class Edge:
     def sentence(self) -> str:
         beyond = "smaller" if self.side == "lower" else "larger"
         return (
-            f"{self.optimizer}: its best {self.hyperparameter} of {number(self.value, 3)} lies at the {self.side} edge of "
-            f"the search space; {beyond} values may be better and were not tried."
+            f"{self.optimizer}: its best {self.hyperparameter}, {number(self.value, 3)}, is at the {self.side} edge of the "
+            f"search space; {beyond} values were not tried and may be better."
         )
 
 
@@ -90,8 +90,8 @@ def under_tuned(
             "under-tuned",
             pair.first,
             f"{pair.first} is under-tuned: it loses to its own special case {pair.second} "
-            f"(validation loss {number(pair.difference)} higher), which it could have become. "
-            "Give it more points or a wider space before judging it.",
+            f"(validation loss {number(pair.difference)} higher). Tune it with more points or a wider search space "
+            "before judging it.",
         )
         for pair in compare_pairs(values_of(optimizers), family, LOSS, alpha=alpha)
         if pair.kind == "worse"
@@ -108,12 +108,12 @@ def diverged(optimizer: OptimizerRuns) -> WarningNote | None:
     """How many tuning points and confirmation runs diverged; None if none did."""
     points, runs = [t.diverged for t in optimizer.sweep], [r.diverged for r in optimizer.runs]
     shares = [
-        f"{sum(lost)} of {count(len(lost), what)} ({sum(lost) / len(lost):.0%})"
-        for lost, what in ((points, "tuning point"), (runs, "confirmation run"))
+        f"{where} {sum(lost)} of {count(len(lost), what)} ({sum(lost) / len(lost):.0%})"
+        for lost, where, what in ((points, "at", "tuning point"), (runs, "in", "confirmation run"))
         if any(lost)
     ]
     return (
-        WarningNote("diverged", optimizer.name, f"{optimizer.name} diverged at {' and at '.join(shares)}.")
+        WarningNote("diverged", optimizer.name, f"{optimizer.name} diverged {' and '.join(shares)}.")
         if shares
         else None
     )

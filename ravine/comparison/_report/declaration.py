@@ -19,17 +19,17 @@ def declaration(data: ReportData) -> list[tuple[str, str]]:
         ("task", spec.task),
         ("data", spec.data or "the task's own"),
         ("optimizers", count(len(spec.optimizers), "optimizer")),
-        ("points of each optimizer", str(spec.points)),
-        ("best points tried again", f"{spec.finalists}, with {count(len(REEVALUATION_SEEDS), 'seed')} more"),
+        ("points per optimizer", str(spec.points)),
+        ("finalists", f"{spec.finalists}, re-evaluated with {count(len(REEVALUATION_SEEDS), 'more seed')}"),
         (
-            "extra points where the best lies at an edge",
+            "extra points where a best point is at an edge",
             f"{spec.extra_points}, at most {count(spec.expansions, 'time')}",
         ),
-        ("fresh seeds of each optimizer", str(spec.seeds)),
-        ("steps of each training", f"{spec.steps:,}"),
-        ("measurements of each training", str(spec.evaluations)),
-        ("schedule of the learning rate", spec.schedule or "none: it stays constant"),
-        ("reference for the target", spec.reference or spec.optimizers[0].label),
+        ("fresh seeds per optimizer", str(spec.seeds)),
+        ("steps per training", f"{spec.steps:,}"),
+        ("evaluations per training", str(spec.evaluations)),
+        ("learning-rate schedule", spec.schedule or "none (constant)"),
+        ("target from", spec.reference or spec.optimizers[0].label),
         *((f"version of {name}", version) for name, version in spec.versions.items()),
         ("machine", data.origin.machine or "not recorded"),
         ("study", data.origin.study or "not named"),
@@ -72,5 +72,5 @@ def space_rows(data: ReportData) -> list[list[str]]:
 
 
 def _range(values: Range) -> str:
-    spread = {"log": "in powers of ten", "linear": "evenly", "complement": "in powers of ten of 1 − x"}[values.scale]
-    return f"{short(values.low)} to {short(values.high)}, {spread}"
+    spread = {"log": "log scale", "linear": "linear scale", "complement": "log scale in 1 − x"}[values.scale]
+    return f"{short(values.low)} to {short(values.high)} ({spread})"

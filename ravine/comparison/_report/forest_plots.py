@@ -48,7 +48,9 @@ def target(data: ReportData) -> Any:
         axes.text(never, 1.0, "missed", ha="center", **above)
         axes.set_xticks([tick for tick in axes.get_xticks() if tick <= horizon])
     axes.set_xlabel(f"steps to a validation loss of {brief(loss)}")
-    notes(figure, "Each mark is a run; the bar is the median of all runs, missing where half of them missed.")
+    notes(
+        figure, "Each mark is one run; the bar is the median of all runs, absent where half of them missed the target."
+    )
     return figure
 
 
@@ -65,10 +67,10 @@ def differences(data: ReportData) -> Any:
     held = bases[metrics[0]]
     if len(set(bases.values())) > 1:
         held = " and ".join(f"{base} in {name}" for name, base in bases.items())
-    about = f"Black edge: what the others are held against, {held}. Filled: shown to differ; hollow: within noise. "
-    notes(
-        figure, about + "An arrow: the interval goes on, or may because runs that missed or diverged count as a bound."
+    about = (
+        f"Black edge: the baseline, {held}. Filled: shown to differ; hollow: within noise. Arrow: the interval extends "
     )
+    notes(figure, about + "beyond the axis, or its end is only a bound because runs missed the target or diverged.")
     return figure
 
 
@@ -89,7 +91,7 @@ def _forest(axes: Any, pairs: Sequence[Pair], base: str, labels: Sequence[str], 
         if inside:
             axes.plot(scale(middle), row, **{**mark, "zorder": 5})
         else:
-            text = f"{brief(pair.ratio, 2)} times" if metric.ratio else brief(pair.difference, 2)
+            text = f"{brief(pair.ratio, 2)}×" if metric.ratio else brief(pair.difference, 2)
             left = middle == low
             axes.annotate(
                 text, (scale(middle), row), xytext=(12 if left else -12, 7), textcoords="offset points",
@@ -109,7 +111,7 @@ def _forest(axes: Any, pairs: Sequence[Pair], base: str, labels: Sequence[str], 
     else:
         axes.set_xlim(low, high)
         axes.locator_params(axis="x", nbins=6)
-    axes.set_xlabel(f"{metric.name}, {'as a ratio' if metric.ratio else 'as a difference'}")
+    axes.set_xlabel(f"{metric.name} ({'ratio' if metric.ratio else 'difference'})")
 
 
 def _limits(pairs: Sequence[Pair]) -> tuple[float, float]:

@@ -49,8 +49,10 @@ def curves(data: ReportData) -> Any:
         for row in rows
         if len(row.losses) < row.runs
     ]
-    about = f"Runs that diverged: {'; '.join(lost)}. A diverged run is infinitely bad, so of such bands only the lower "
-    notes(figure, about + "edge is drawn, a thin line: the best run." if lost else "")
+    about = (
+        f"Diverged runs: {'; '.join(lost)}. Of these bands only the lower edge is drawn, as a thin line: the best run."
+    )
+    notes(figure, about if lost else "")
     name_lines(axes, ends)
     return figure
 
@@ -113,8 +115,8 @@ def sensitivity(data: ReportData) -> Any:
         text.set_parse_math(False)
     if strip is not None:
         _failures(strip, {label: by_label[label] for label in failed}, most, styles)
-    about = "Each mark is a training; large with a black edge: the chosen point, mean over its seeds. "
-    about += "Above: × diverged, △ ended far above the losses that trainings start with." if failed else ""
+    about = "Each mark is one training; large with a black edge: the chosen point, mean over its seeds. "
+    about += "At the top: × diverged, △ ended far above the initial loss." if failed else ""
     notes(figure, about)
     return figure
 
@@ -173,10 +175,10 @@ def budget(data: ReportData) -> Any:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlim(ticks[0], max(ticks[-1], 2))
-    axes.set_xlabel("points of the search space that are tried")
-    axes.set_ylabel("expected validation loss of the best")
+    axes.set_xlabel("tuning trials")
+    axes.set_ylabel("expected best validation loss")
     tidy(axes)
     share = next(iter(budgets.values())).share
-    notes(figure, f"The band holds the best of at least {share:.0%} of all choices of so many points.")
+    notes(figure, f"The band covers at least {share:.0%} of all choices of that many trials.")
     name_lines(axes, ends)
     return figure

@@ -16,10 +16,10 @@ from ravine.comparison._report.trial_table import last_line
 
 _CAPTIONS = {
     "curves": "Validation loss against step",
-    "target": "Steps to the target",
+    "target": "Steps to target",
     "differences": "Differences to the best",
-    "sensitivity": "Loss against the hyperparameter that was searched",
-    "budget": "Expected best loss against points tried",
+    "sensitivity": "Validation loss by hyperparameter",
+    "budget": "Expected best loss by number of trials",
 }
 
 
@@ -35,8 +35,8 @@ def markdown_report(data: ReportData) -> str:
         prose(protocol_text(data), labels),
         "## Results",
         table([prose(head) for head in heads], [[code(line[0]), *line[1:]] for line in lines]),
-        "Mean ± standard deviation over the fresh seeds. Runs that diverged have no number: means are of the others, "
-        "and say so.",
+        "Mean ± standard deviation over the fresh seeds. Diverged runs are left out of a mean, which then says how many "
+        "runs it is over.",
         *_differences(judgement, labels),
         "## Figures",
         *(f"![{_CAPTIONS[name]}]({name}.png)\n\n{prose(EXPLAINED[name])}" for name in data.figures),
@@ -59,7 +59,7 @@ def _differences(judgement: Judgement, labels: list[str]) -> list[str]:
 
 def _spaces(data: ReportData) -> list[str]:
     lines = [
-        [code(label), code(name) if name else "nothing: all is given", *rest] for label, name, *rest in space_rows(data)
+        [code(label), code(name) if name else "none: all are fixed", *rest] for label, name, *rest in space_rows(data)
     ]
     if not lines:
         return []
@@ -89,11 +89,11 @@ def _formulas(data: ReportData) -> list[str]:
 def _source(data: ReportData) -> list[str]:
     origin, spec = data.origin, data.spec
     versions = ", ".join(f"{name} {version}" for name, version in spec.versions.items())
-    facts = [("StudySpec", spec.hash), ("Versions", versions), ("Machine", origin.machine), ("Study", origin.study)]
+    facts = [("Declaration", spec.hash), ("Versions", versions), ("Machine", origin.machine), ("Study", origin.study)]
     facts.append(("Storage", origin.storage))
-    parts = ["## Where this comes from", "\n".join(f"- {name}: {code(fact)}" for name, fact in facts if fact)]
+    parts = ["## How to repeat it", "\n".join(f"- {name}: {code(fact)}" for name, fact in facts if fact)]
     if origin.command:
-        parts += ["The same study again:", fenced(origin.command, "sh")]
+        parts += ["Repeat the study:", fenced(origin.command, "sh")]
     if origin.study:
-        parts += ["One training again, by its key in the table of trials:", fenced(origin.rerun("KEY"), "sh")]
+        parts += ["Repeat one training, by its key in the page's table of trials:", fenced(origin.rerun("KEY"), "sh")]
     return parts

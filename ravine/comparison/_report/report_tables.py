@@ -42,7 +42,7 @@ def curves(data: ReportData) -> Table:
         rows.append([label, *ends, f"{row.runs - len(row.losses)} of {row.runs}"])
     return Table(
         "Validation loss at the end of the fresh runs; a run that diverged counts as infinite",
-        ("optimizer", "median", "best run", "worst run", "runs that diverged"),
+        ("optimizer", "median", "best run", "worst run", "diverged runs"),
         rows,
     )
 
@@ -63,8 +63,8 @@ def sensitivity(data: ReportData, name: str) -> Table:
             ]
         )
     return Table(
-        f"What was tried of {name}; every single training is in the table of all trials",
-        ("optimizer", f"chosen {name}", "tried", "values", "diverged", "best loss"),
+        f"Tuning trials by {name}; see All trials for each of them",
+        ("optimizer", f"chosen {name}", "range tried", "values", "diverged", "best loss"),
         rows,
     )
 
@@ -88,8 +88,8 @@ def budget(judgement: Judgement) -> Table:
         rows.append([label, *(cells.get(k, "–") for k in points)])
     share = next((f"{curve.share:.0%}" for curve in curves.values()), "80%")
     return Table(
-        f"Expected loss of the best of so many points; in brackets where {share} of all choices lie",
-        ("optimizer", *(f"{k} point{'s' * (k > 1)}" for k in points)),
+        f"Expected best loss after N trials; in brackets the range of {share} of all choices of N trials",
+        ("optimizer", *(f"{k} trial{'s' * (k > 1)}" for k in points)),
         rows,
     )
 
@@ -103,7 +103,7 @@ def target(judgement: Judgement) -> Table:
         median = short(taken.median) if math.isfinite(taken.median) else "not reached"
         rows.append([label, median, f"{len(reached)} of {len(taken.steps)}", ends, str(len(taken.diverged))])
     return Table(
-        "Steps to the target; the median is over all runs, those that missed standing last",
+        "Steps to the target; in the median, runs that missed it rank last",
         ("optimizer", "median steps", "runs that reached it", "fastest to slowest", "diverged"),
         rows,
     )
@@ -134,9 +134,9 @@ def differences(judgement: Judgement, name: str) -> Table:
             [p.first, short(middle), f"{short(low)} to {short(high)}", _chance(p.p), _chance(p.adjusted), p.kind]
         )
     return Table(
-        f"{name}, {'as many times that' if ratio else 'minus that'} of {base}; the adjusted p allows for how many pairs "
-        "are compared, and below 0.05 a difference is shown",
-        ("optimizer", "times" if ratio else "difference", "95% interval", "p", "adjusted p", "verdict"),
+        f"{name} {'relative to' if ratio else 'minus that of'} {base}; p is adjusted for the number of pairs (Holm), and "
+        "below 0.05 a difference is shown",
+        ("optimizer", "ratio" if ratio else "difference", "95% interval", "p", "adjusted p", "verdict"),
         rows,
     )
 
@@ -150,7 +150,7 @@ def watch(data: ReportData) -> Table:
     ratios = data.update_ratios
     names = list(dict.fromkeys(name for rows in ratios.values() for name in rows))
     rows = [[name, *(short(ratios[label].get(name, math.nan)) for label in ratios)] for name in names]
-    return Table("Update over parameter, the median of the run", ("parameter", *ratios), rows, of_optimizers=False)
+    return Table("Update / parameter, median of the run", ("parameter", *ratios), rows, of_optimizers=False)
 
 
 def seconds(data: ReportData) -> Table:
@@ -160,7 +160,7 @@ def seconds(data: ReportData) -> Table:
         for label in data.labels
         if (s := data.result(label).seconds) is not None
     ]
-    return Table("Milliseconds of one step", ("optimizer", "whole step", "optimizer's part", "share"), rows)
+    return Table("Milliseconds per step", ("optimizer", "whole step", "optimizer's part", "share"), rows)
 
 
 def selection_bias(judgement: Judgement) -> Table:
@@ -174,11 +174,11 @@ def selection_bias(judgement: Judgement) -> Table:
         (
             "optimizer",
             "points",
-            "in tuning",
+            "tuning score",
             "on fresh seeds",
             "too good by",
-            "expected luck",
-            "error of the fresh mean",
+            "expected bias",
+            "standard error",
         ),
         rows,
     )

@@ -68,15 +68,17 @@ def declare(
     amount = PRESETS[preset]
     for name, value in (("points", points), ("seeds", seeds), ("steps", steps)):
         if value is not None and not 1 <= value <= _MOST[name]:
-            raise OptionError(f"{name} = {value}: a comparison needs at least 1, and at most {_MOST[name]:,}.")
+            raise OptionError(f"{name} = {value}: a comparison needs at least 1 and at most {_MOST[name]:,}.")
     if not optimizers:
         raise OptionError("There is nothing to compare: name at least one optimizer.")
     if len(optimizers) > 1 and seeds == 1:
-        raise OptionError("seeds = 1: optimizers are compared on at least 2 seeds; one says nothing of the noise.")
+        raise OptionError(
+            "seeds = 1: optimizers are compared on at least 2 seeds; one seed cannot show the noise between seeds."
+        )
     labels = [one.label for one in optimizers]
     reference = reference.strip()
     if reference and reference not in labels:
-        raise OptionError(f"The reference {reference!r} does not take part. {nearest(reference, labels)}")
+        raise OptionError(f"The reference {reference!r} is not among the optimizers. {nearest(reference, labels)}")
     if schedule:
         schedules.parse(schedule)
     spaces = spaces_of(space, labels)

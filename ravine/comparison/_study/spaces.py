@@ -85,7 +85,7 @@ def spaces_of(given: SpacesLike, labels: Sequence[str]) -> dict[str, dict[str, R
 def _checked_dict(label: str, rows: Any, labels: Sequence[str]) -> dict[str, Range]:
     where = f"space[{label!r}]"
     if label not in labels:
-        raise OptionError(f"{where}: no optimizer {label!r} takes part. {nearest(str(label), labels)}")
+        raise OptionError(f"{where}: {label!r} is not among the optimizers. {nearest(str(label), labels)}")
     if not isinstance(rows, Mapping) or not rows:
         raise OptionError(f"{where} is {rows!r}; give at least {{'lr': log(1e-4, 1.0)}}.")
     for name, values in rows.items():
@@ -107,9 +107,9 @@ def _read(path: Path, labels: Sequence[str]) -> dict[str, dict[str, Range]]:
     spaces: dict[str, dict[str, Range]] = {}
     for name, rows in content.items():
         if isinstance(rows, dict) and {"low", "high"} & rows.keys() and name not in labels:
-            raise OptionError(f"{path}: {name} stands outside of a table; write [{labels[0]}] in the line above it.")
+            raise OptionError(f"{path}: {name} is outside any table; write [{labels[0]}] above it.")
         if name not in labels:
-            raise OptionError(f"{path}: no optimizer {name!r} takes part. {nearest(name, labels)}")
+            raise OptionError(f"{path}: {name!r} is not among the optimizers. {nearest(name, labels)}")
         if not isinstance(rows, dict) or not rows:
             raise OptionError(f"{path}: [{name}] is empty; give at least lr = {{ low = 1e-4, high = 1.0 }}.")
         spaces[name] = {hyper: _range(value, f"{path}: [{name}] {hyper}") for hyper, value in rows.items()}

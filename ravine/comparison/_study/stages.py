@@ -102,7 +102,7 @@ def stage(spec: StudySpec, results: Results) -> Stage:
         if not any(at_edge.values()) or expansion == spec.expansions:
             break
         tunings = tuple(_expanded(spec, t, at_edge[t.config.label]) for t in tunings)
-    edges = {label: f"{at[0]}, the {at[1]} side" for label, at in at_edge.items() if at}
+    edges = {label: f"the {at[1]} end of {at[0]}" for label, at in at_edge.items() if at}
     final = [final_trial(label, point, i) for i in range(spec.seeds) for label, point in chosen.items()]
     missing = _missing(spec, final, results)
     return Stage("final" if missing else "done", missing, len(final), tunings, chosen, edges)

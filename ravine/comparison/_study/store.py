@@ -101,7 +101,7 @@ class Store:
         if stored != spec.to_json():
             lines = "; ".join(spec.differences(StudySpec.from_json(stored)))
             raise OptionError(
-                f"The study {self.name!r} was made with another spec: {lines}. Name another study, or ask for the same."
+                f"The study {self.name!r} was declared differently: {lines}. Name another study, or repeat the original options."
             )
 
     def spec(self) -> StudySpec:

@@ -128,7 +128,7 @@ class StudyRecord:
         missing = {n: sum(not math.isfinite(run.metrics.get(n, math.nan)) for run in finished) for n in names}
         metrics = [Metric(name, name in HIGHER_IS_BETTER) for name in names if not missing[name]]
         notes = [
-            WarningNote("metric", "", f"{name} is no number in {n} of {len(finished)} runs, so it is not compared.")
+            WarningNote("metric", "", f"{name} is not a number in {n} of {len(finished)} runs, so it is not compared.")
             for name, n in missing.items()
             if n
         ]
@@ -149,7 +149,7 @@ class StudyRecord:
             if errors:
                 last = errors[-1].strip().rpartition("\n")[2]
                 trainings = count(len(errors), "training")
-                text = f"{trainings} of {config.label} raised an error, which counts as divergence: {last}"
+                text = f"{trainings} of {config.label} raised an error, which counts as diverged: {last}"
                 notes.append(WarningNote("failed", config.label, text))
         return notes
 

@@ -119,14 +119,16 @@ class StudySpec:
         mine, theirs = json.loads(self.to_json()), json.loads(other.to_json())
         configs, others = ({o["label"]: o for o in tree.pop("optimizers")} for tree in (mine, theirs))
         versions, other_versions = mine.pop("versions"), theirs.pop("versions")
-        lines = [f"{name}: {theirs[name]!r} there, {mine[name]!r} here" for name in mine if mine[name] != theirs[name]]
+        lines = [
+            f"{name}: {theirs[name]!r} in the study, {mine[name]!r} now" for name in mine if mine[name] != theirs[name]
+        ]
         for name in dict.fromkeys([*versions, *other_versions]):
             here, there = versions.get(name, "none"), other_versions.get(name, "none")
-            lines += [f"{name}: {there} there, {here} here"] if here != there else []
-        lines += [f"{label} takes part only here" for label in configs if label not in others]
-        lines += [f"{label} takes part only there" for label in others if label not in configs]
+            lines += [f"{name}: {there} in the study, {here} now"] if here != there else []
+        lines += [f"{label} takes part only now" for label in configs if label not in others]
+        lines += [f"{label} takes part only in the study" for label in others if label not in configs]
         for label in configs:
             for name in ("source", "space") if label in others else ():
                 there, here = others[label][name], configs[label][name]
-                lines += [f"{label}, {name}: {there} there, {here} here"] if here != there else []
+                lines += [f"{label}, {name}: {there} in the study, {here} now"] if here != there else []
         return lines or (["the order of the optimizers"] if list(configs) != list(others) else [])

@@ -58,7 +58,7 @@ def test_a_diverged_point_is_the_worst_of_all_arms(make_optimizer):
     assert curves["a"].expected == pytest.approx([3.0, 1.0])  # (1 + 5) / 2
     assert curves["a"].lost == pytest.approx([0.5, 0.0])
     assert curves["a"].sentence == (
-        "Whoever tries 1 point of a can expect a loss of 3, with 2 points 1."
+        "a: expected best loss 3 after 1 trial, 1 after 2 trials."
     )  # fmt: skip
 
 
@@ -86,7 +86,6 @@ def test_impossible_budgets_and_empty_sweeps_are_refused():
 def test_the_sentence_says_where_nine_tenths_are_reached():
     curve = expected_best([0.3, 0.31, 0.3, 0.32, 2.3, 2.3, 0.33, 0.34], name="adam")
     assert curve.sentence == (
-        "Whoever tries 1 point of adam can expect a loss of 0.812, with 8 points 0.3; "
-        "4 points bring nine tenths of the gain."
+        "adam: expected best loss 0.812 after 1 trial, 0.3 after 8 trials; 4 trials bring 90% of the gain."
     )
-    assert expected_best([0.5], name="sgd").sentence == "sgd was tried at one point: 0.5."
+    assert expected_best([0.5], name="sgd").sentence == "sgd was tried at one point only: 0.5."

@@ -161,7 +161,7 @@ def test_enough_seeds_for_the_smallest_difference_are_said_to_be_enough():
     table = {"a": values(rng.normal(size=10) * 0.1), "b": values(rng.normal(size=10) * 0.1)}
     [pair] = compare(table, against="b", smallest=0.5)
     assert pair.more_seeds == 0
-    assert "these seeds are enough to have shown a difference of 0.5" in pair.sentence
+    assert "these seeds would have shown a difference of 0.5" in pair.sentence
     for wrong, measure in ((0.0, LOSS), (-1.0, LOSS), (1.0, STEPS), (np.nan, LOSS)):
         with pytest.raises(OptionError, match="smallest difference of interest"):
             compare(table, measure, smallest=wrong)
@@ -181,9 +181,9 @@ def test_all_misses_against_all_hits_is_a_difference():
     misses = values(np.log([2000.0] * 5), bounded=frozenset(range(5)))
     [pair] = compare({"adam": hits, "sgd": misses}, STEPS)
     assert pair.kind == "worse"
-    assert pair.effect_text == "needs at least 5.4 times the steps"
-    assert pair.sentence.startswith("sgd needs at least 5.4 times the steps of adam")
-    assert pair.sentence.endswith("count with all the steps they had: 5 of sgd.")
+    assert pair.effect_text == "needs at least 5.4 times as many steps"
+    assert pair.sentence.startswith("sgd needs at least 5.4 times as many steps as adam")
+    assert pair.sentence.endswith("Target not reached: 5 of 5 runs of sgd (counted as 2,000 steps).")
 
 
 def test_the_words_of_a_pair():
@@ -202,11 +202,11 @@ def test_the_words_of_a_pair():
     )
     steps = {"Adam": values(np.log([200, 210, 190])), "SGD": values(np.log([420, 410, 430]))}
     [pair] = compare(steps, STEPS)
-    assert pair.sentence.startswith("SGD needs 2.1 times the steps of Adam (95% interval 1.")
-    assert pair.reversed.sentence.startswith("SGD needs 2.1 times the steps of Adam")
+    assert pair.sentence.startswith("SGD needs 2.1 times as many steps as Adam (95% interval 1.")
+    assert pair.reversed.sentence.startswith("SGD needs 2.1 times as many steps as Adam")
     assert pair.reversed.sentence.endswith("Adam is better.")
     [pair] = compare({"a": a, "b": a})
-    assert pair.seeds_text == "their means are equal in these seeds"
+    assert pair.seeds_text == "their means are equal on these seeds"
     [pair] = compare({"a": values([0, 1, -1, 2]), "b": values([0.01, -1, 2, 0.98])})
     assert pair.seeds_text == "more than 1,000 more seeds would be needed to settle it"
 

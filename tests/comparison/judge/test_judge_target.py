@@ -13,7 +13,7 @@ def test_the_target_is_the_median_of_the_best_losses(make_optimizer):
     target = target_of(make_optimizer("adam", [[1.0, 0.3, 0.9], [1.0, 0.5, 0.4], [1.0, 0.8, 0.7]]))
     assert target.loss == 0.4
     assert target.sentence == (
-        "The target is a validation loss of 0.4: the median of the best that adam reached, over 3 seeds."
+        "The target is a validation loss of 0.4: the lowest that at least half of 3 runs of adam reached."
     )
 
 

@@ -108,17 +108,20 @@ def test_the_sentences_of_the_protocol():
     more = next(pair.more_seeds for pair in three if pair.kind == "no difference shown")
     assert overall(three, "Adam") == (
         f"Adam and RMSprop are within noise of each other: {more} more seeds would settle it. "
-        "SGD needs 2.1 times the steps."
+        "SGD needs 2.1 times as many steps."
     )
-    assert overall(compare({"SGD": slow}, STEPS), "SGD") == "SGD is alone: there is nothing to compare it with."
+    assert overall(compare({"SGD": slow}, STEPS), "SGD") == "Only SGD took part: there is nothing to compare it with."
     against = compare({"Adam": adam, "RMSprop": rms, "SGD": slow}, STEPS, against="SGD")
-    assert overall(against, "SGD") == "Adam needs 0.49 times the steps and RMSprop needs 0.49 times the steps of SGD."
+    assert (
+        overall(against, "SGD")
+        == "Adam needs 0.49 times as many steps and RMSprop needs 0.49 times as many steps as SGD."
+    )
     many = {
         "Adam": adam,
         **{f"slow {i}": steps(*(np.array([430, 440, 425, 415, 450]) * (1 + i / 10))) for i in range(5)},
     }
     assert overall(compare(many, STEPS), "Adam") == (
-        "Adam is best. slow 0, slow 1, slow 2, slow 3 and slow 4 need 2.1 to 2.9 times the steps."
+        "Adam is best. slow 0, slow 1, slow 2, slow 3 and slow 4 need 2.1 to 2.9 times as many steps."
     )  # fmt: skip
 
 
@@ -150,7 +153,7 @@ def test_the_same_runs_have_no_difference_at_all(make_optimizer):
     one, other = (make_optimizer(name, [[0.9, 0.5], [0.9, 0.6], [0.9, 0.7]]) for name in "ab")
     for pair in (pairs[0] for pairs in judge([one, other], reference="a").pairs.values()):
         assert (pair.difference, pair.low, pair.high, pair.kind) == (0, 0, 0, "no difference shown")
-        assert "their means are equal in these seeds" in pair.sentence
+        assert "their means are equal on these seeds" in pair.sentence
 
 
 def test_words_are_english():
@@ -164,7 +167,7 @@ def test_one_best_with_its_steps(make_optimizer):
     found = judge([fast, slow], reference="Adam")
     assert found.steps["Adam"].missed == {1}
     assert found.sentence == (
-        "Adam is best: it reaches the target after 300 steps in the median. SGD never reached the target in 4 runs."
+        "Adam is best: it reaches the target in a median of 300 steps. SGD never reached the target in 4 runs."
     )
 
 
@@ -188,5 +191,5 @@ def test_a_name_that_does_not_exist_is_refused(make_optimizer):
 
 def test_a_study_of_one_arm_says_so(make_optimizer):
     found = judge([make_optimizer("adam", [[0.9, 0.5], [0.9, 0.6]])], reference="adam")
-    assert found.sentence == "adam is alone: there is nothing to compare it with."
+    assert found.sentence == "Only adam took part: there is nothing to compare it with."
     assert found.pairs["validation loss"] == []

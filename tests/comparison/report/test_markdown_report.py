@@ -34,7 +34,7 @@ def test_the_verdict_comes_first_and_everything_is_there(found):
         judgement.sentence.replace("sgd", "`sgd`").replace("rmsprop", "`rmsprop`"),
         "- ⚠ ",
         "The target is a validation loss of",
-        "Every optimizer was tried at 8 points",
+        "Every optimizer was tuned at 8 points",
         "## Results",
         "## Differences",
         "## Figures",

@@ -97,7 +97,7 @@ def test_a_diverged_run_has_no_band_and_is_counted(eight):
     figure = drawn(eight[0])["curves"]
     (axes,) = figure.axes
     said = figure.get_suptitle().replace("\n", " ")
-    assert "Runs that diverged: sgd 1 of 5; rmsprop 5 of 5; _hidden 1 of 5." in said
+    assert "Diverged runs: sgd 1 of 5; rmsprop 5 of 5; _hidden 1 of 5." in said
     assert len(axes.collections) == 5
     names = [t.get_text() for t in axes.texts]
     assert "rmsprop" not in names
@@ -157,7 +157,7 @@ def test_differences_are_those_of_the_pairs(two):
     figure = drawn(result)["differences"]
     left, right = figure.axes
     said = figure.get_suptitle().replace("\n", " ")
-    assert "held against, rmsprop. Filled" in said
+    assert "the baseline, rmsprop. Filled" in said
     for axes, name, scale in ((left, "steps to target", np.exp), (right, "validation loss", np.array)):
         (pair,) = judgement.pairs[name]
         bars = [line for line in axes.lines if line.get_linewidth() == 2.2]
@@ -178,7 +178,7 @@ def test_a_difference_that_only_diverged_runs_make_does_not_stretch_the_picture(
 
 def test_what_each_measure_is_held_against_is_said(eight):
     said = drawn(eight[0])["differences"].get_suptitle().replace("\n", " ")
-    assert f"held against, sgd in steps to target and {shortened(LONG)} in validation loss." in said
+    assert f"the baseline, sgd in steps to target and {shortened(LONG)} in validation loss." in said
 
 
 def test_a_curve_that_rises_far_does_not_stretch_the_picture(two):

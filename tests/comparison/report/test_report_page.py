@@ -224,12 +224,12 @@ def test_spaces_given_options_and_edges_stand_beside_the_formula():
     result = study({f"{name}:eps=1e-6": 0.3 for name in ("adam", "rmsprop", "adamw")}, space={"lr": Range(1e-7, 1e-4)})
     assert len(result.record.stage.edges) == 3  # the best rate is 0.02, and widening goes to 0.01 at most
     reader = read(result)[1]
-    assert reader.texts["formulas"].count("chosen from") == reader.texts["formulas"].count("; expanded to") == 3
-    assert reader.texts["formulas"].count("to 0.01, in powers of ten") == 3
-    assert reader.texts["formulas"].count("lr, the high side") == 3
-    assert reader.texts["formulas"].count("1e-06, given") == 3
+    assert reader.texts["formulas"].count("chosen from") == reader.texts["formulas"].count(", expanded to") == 3
+    assert reader.texts["formulas"].count("to 0.01 (log scale)") == 3
+    assert reader.texts["formulas"].count("the high end of lr") == 3
+    assert reader.texts["formulas"].count("1e-06, fixed") == 3
     assert "16 points of its search space" in reader.texts["protocol"]
-    assert "; expanded to" not in read(study(FLOORS))[0]
+    assert ", expanded to" not in read(study(FLOORS))[0]
 
 
 def test_what_was_not_measured_is_said():
@@ -237,10 +237,10 @@ def test_what_was_not_measured_is_said():
     unwatched = {key: dataclasses.replace(o, watch={}) for key, o in result.trial_results.items()}
     result = changed(result, seconds={}, results=unwatched)
     text, reader, data = read(result)
-    assert "They were not measured." in reader.texts["time"]
+    assert "It was not measured." in reader.texts["time"]
     assert "not measured for any" in reader.texts["updates"]
     assert data["seconds"] == [None]
-    assert "alone" in reader.texts["verdict"]
+    assert "Only sgd took part" in reader.texts["verdict"]
     assert 'id="re-evaluate"' not in text
     assert "There is nothing to compare" in reader.texts["pairs"]
 
@@ -252,7 +252,7 @@ def test_without_a_target_the_page_says_so_and_judges_losses():
     assert data["target"] is None
     assert "There is no target" in reader.texts["times-to-target"]
     assert "There is no target loss" in reader.texts["target"]
-    assert "losses are judged" in reader.texts["warnings"]
+    assert "validation losses are compared instead" in reader.texts["warnings"]
     assert data["curves"][0] is None
 
 

@@ -252,4 +252,4 @@ def test_losses_below_zero_and_seconds_that_are_missing_close_what_needs_them(tm
     found, console = act(report_page(result.report), WAYS + script, tmp_path)
     assert console == []
     assert found["log"] == [True, "linear"]
-    assert found["seconds"] == [True, "Seconds of a step were not measured."]
+    assert found["seconds"] == [True, "Time per step was not measured."]

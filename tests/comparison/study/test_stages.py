@@ -73,7 +73,7 @@ def test_where_one_lies_at_an_edge_every_optimizer_gets_the_same_number_more():
 def test_an_edge_that_stays_one_is_said_and_widening_ends():
     last, stages = play(SPEC, valley({"sgd": 0.1, "adam": 1e9}))
     assert [name for name, _ in stages].count("expand") == SPEC.expansions
-    assert last.edges == {"adam": "lr, the high side"}
+    assert last.edges == {"adam": "the high end of lr"}
 
 
 def test_points_that_diverge_are_never_chosen():
@@ -115,9 +115,9 @@ def test_what_differs_between_specs_is_said():
     )
     assert other.hash != SPEC.hash
     text = "; ".join(SPEC.differences(other))
-    assert "steps: 11 there, 10 here" in text
-    assert "adam takes part only here" in text
-    assert "rmsprop takes part only there" in text
+    assert "steps: 11 in the study, 10 now" in text
+    assert "adam takes part only now" in text
+    assert "rmsprop takes part only in the study" in text
     assert "sgd, space" in text
     assert SPEC.differences(SPEC) == []
 

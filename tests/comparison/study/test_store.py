@@ -166,7 +166,7 @@ def test_a_study_of_another_spec_is_refused_and_left_as_it_is(tmp_path):
     store = Store("study", tmp_path / "journal.log")
     store.create(SPEC)
     other = StudySpec("breast-cancer", ARMS[:1], steps=30)
-    with pytest.raises(OptionError, match="steps: 20 there, 30 here"):
+    with pytest.raises(OptionError, match="steps: 20 in the study, 30 now"):
         Store("study", tmp_path / "journal.log").create(other)
     assert Store("study", tmp_path / "journal.log").spec() == SPEC
 

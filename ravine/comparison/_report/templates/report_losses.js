@@ -20,7 +20,7 @@
     }
     if (!finite(data.seconds).length) {
       by("by-second").disabled = true;
-      by("unmeasured").textContent = "Seconds of a step were not measured.";
+      by("unmeasured").textContent = "Time per step was not measured.";
     }
   }
 
@@ -28,7 +28,7 @@
     const timed = by("by-second").checked;
     const drawn = shown().filter((place) => data.curves[place] && (!timed || data.seconds[place] !== null));
     const left = shown().filter((place) => data.curves[place] && !drawn.includes(place));
-    if (finite(data.seconds).length) by("unmeasured").textContent = left.length ? `Not measured in seconds: ${left.map((place) => data.optimizers[place].label).join(", ")}.` : "";
+    if (finite(data.seconds).length) by("unmeasured").textContent = left.length ? `No time per step for ${left.map((place) => data.optimizers[place].label).join(", ")}.` : "";
     const ceiling = greatest(drawn.flatMap((place) => finite([...data.curves[place].median, ...data.curves[place].high])));
     const times = (place) => data.curves[place].steps.map((step) => (timed ? step * data.seconds[place] : step));
     const traces = [];
@@ -64,11 +64,11 @@
     for (const place of drawn) {
       traces.push({
         mode: "lines+markers", name: nameOf(place), x: data.budget[place].points, y: data.budget[place].expected, line: stroke(place), marker: mark(place),
-        hovertemplate: "%{fullData.name}<br>best of %{x}: %{y:.4g} expected<extra></extra>",
+        hovertemplate: "%{fullData.name}<br>after %{x} trials: %{y:.4g} expected<extra></extra>",
       });
     }
     plot("budget", traces, {
-      margin: { l: 55, r: 15, t: 32, b: 44 }, xaxis: { type: "log", tickvals: ticks, ticktext: ticks.map(String), title: { text: "points tried" } },
+      margin: { l: 55, r: 15, t: 32, b: 44 }, xaxis: { type: "log", tickvals: ticks, ticktext: ticks.map(String), title: { text: "tuning trials" } },
       yaxis: lossAxis({ title: { text: "expected best validation loss" } }),
     }, true);
   });

@@ -52,7 +52,7 @@
     });
     const base = escaped(shortened(chosen.base)), name = escaped(shortened(state.metric));
     const side = chosen.ratio ? "right of 1 is worse" : chosen.higher ? "left of 0 is worse" : "right of 0 is worse";
-    const title = { text: chosen.ratio ? `${name}, times those of ${base}<br>(${side})` : `${name} minus that of ${base}<br>(${side})`, font: { size: 13, color: tint.ink } };
+    const title = { text: chosen.ratio ? `${name} relative to ${base}<br>(${side})` : `${name} minus that of ${base}<br>(${side})`, font: { size: 13, color: tint.ink } };
     rows("differences", names, traces, { type: chosen.ratio ? "log" : "linear", title, ...(chosen.ratio ? ratioTicks(pairs) : {}) }, { margin: { l: 12, r: 12, t: 14, b: 66 } });
   });
   // 1, 2, 5 and so on: plotly's own for a logarithm are too few or too many

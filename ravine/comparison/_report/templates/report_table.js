@@ -44,7 +44,7 @@
         await navigator.clipboard.writeText(by("command").textContent);
         by("copied").textContent = "Copied.";
       } catch {
-        by("copied").textContent = "It is selected: copy it with the keyboard.";
+        by("copied").textContent = "Selected: copy it with the keyboard.";
       }
     });
   }
