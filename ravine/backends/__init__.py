@@ -114,7 +114,10 @@ class Batch(Protocol):
         """
 
     def statistics(self, slots: int) -> torch.Tensor:
-        """Those of the first so many slots: float64, shape (slots, len(STATISTICS), parameters), of local parts."""
+        """Those of the first so many slots: float64, shape (slots, len(STATISTICS), parameters), of local parts.
+
+        What is returned may be written over by the next call.
+        """
 
 
 def compute_dtype(dtypes: Sequence[torch.dtype]) -> torch.dtype:

@@ -92,16 +92,16 @@ class Record:
     def _put_plain(self, figures: np.ndarray) -> None:
         """``_put`` on the host for steps of which all sums count: one pass over what a cache holds."""
         row, n = self.steps // self.every, len(figures)
-        squares, tops = figures[:, : len(_OF)], figures[:, len(_OF) : 2 * len(_OF)]
         rows = max(1, n // self.every)
+        each = figures.reshape(rows, n // rows, *figures.shape[1:])
         sums, highest = self._tables["sums"].numpy()[row : row + rows], self._tables["tops"].numpy()[row : row + rows]
-        for k in range(rows):
-            part = slice(k * n // rows, (k + 1) * n // rows)
-            # NumPy adds along the first axis one after the other.
-            np.add.reduce(np.concatenate([sums[k : k + 1, : len(_OF)], squares[part]]), axis=0, out=sums[k, : len(_OF)])
-            sums[k, len(_OF) : 2 * len(_OF)] += n // rows
-            sums[k, -1] += n // rows
-            np.maximum(highest[k], tops[part].max(0), out=highest[k])
+        squares = sums[:, : len(_OF)]
+        # NumPy adds along such an axis one after the other.
+        parts = np.concatenate([squares[:, None], each[:, :, : len(_OF)]], axis=1)
+        np.add.reduce(parts, axis=1, out=squares)
+        sums[:, len(_OF) : 2 * len(_OF)] += n // rows
+        sums[:, -1] += n // rows
+        np.maximum(highest, each[:, :, len(_OF) : 2 * len(_OF)].max(1), out=highest)
         self.steps += n
 
     def _put(self, sums: Tensor, tops: Tensor) -> None:

@@ -1,7 +1,6 @@
 """``ravine diagnose``: healthy and faulty runs from their folders, wrong folders, and text that is not what it seems."""
 
 import os
-import subprocess
 import sys
 
 import numpy as np
@@ -10,6 +9,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from ravine._files import checkpoint
+from ravine.cli import main
 from ravine.cli._diagnose import command, show
 from ravine.diagnose import Evidence, diagnose
 from ravine.errors import DataError
@@ -98,10 +98,11 @@ def test_a_file_of_something_else(tmp_path, tree):
         run_command(tmp_path)
 
 
-def test_a_folder_without_a_run_is_said_in_a_line(tmp_path):
-    found = subprocess.run(
-        [sys.executable, "-m", "ravine", "diagnose", str(tmp_path)], capture_output=True, text=True, check=False
-    )
-    assert found.returncode == 2
-    assert found.stderr.startswith(f"ravine: There is no {tmp_path / 'watch.safetensors'}")
-    assert len(found.stderr.splitlines()) == 1
+def test_a_folder_without_a_run_is_said_in_a_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["ravine", "diagnose", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"ravine: There is no {tmp_path / 'watch.safetensors'}")
+    assert len(error.splitlines()) == 1

@@ -112,6 +112,8 @@ class Fused:
         self._sums = np.zeros((max(len(p.reductions) for p in program.passes) or 1, len(cuts)))
         # Of chunks, which are joined when asked for.
         self._statistics = np.zeros((max(1, slots), len(CHUNK_STATISTICS), len(cuts)))
+        # Of tensors: memory that is used again, since new memory costs more than what is written to it.
+        self._joined = np.zeros((max(1, slots), len(STATISTICS), len(params)))
         self._were_active: list[np.ndarray | None] = [None] * len(self._statistics)
         self._first_slot, self._slot_size = self._statistics.ctypes.data, self._statistics[0].nbytes
         self._full = [i for i, n in enumerate(sizes) if n]
@@ -200,8 +202,9 @@ class Fused:
         return result
 
     def statistics(self, slots: int) -> Tensor:
-        result = np.zeros((slots, len(STATISTICS), len(self.params)))
+        result = self._joined[:slots]
         kept = len(CHUNK_STATISTICS)
+        result[:, kept] = 1.0  # they were stepped
         if self._chunks == len(self.params) == len(self._full):  # a chunk each
             result[:, :kept] = self._statistics[:slots]
         else:
@@ -210,7 +213,6 @@ class Fused:
             joined = np.add.reduceat(chunks, self._first_chunk, axis=0)
             joined[:, _MAXIMA] = np.maximum.reduceat(chunks[:, _MAXIMA], self._first_chunk, axis=0)
             result[:, :kept, self._full] = joined.transpose(2, 1, 0)
-        result[:, statistic("steps")] = 1.0
         for slot, active in enumerate(self._were_active[:slots]):
             if active is not None:  # the chunks of others are of an older step
                 result[slot][:, ~active] = 0.0
