@@ -119,11 +119,11 @@ def _numbers(program: Program, group: Mapping[str, Any], step: float) -> dict[st
     return numbers
 
 
-def within(found: torch.Tensor, possible: Interval) -> np.ndarray:
+def within(result: torch.Tensor, possible: Interval) -> np.ndarray:
     """Where a result is one that rounding allows; the interval is rounded to the result's dtype."""
-    dtype = found.dtype.to_real() if found.is_complex() else found.dtype
+    dtype = result.dtype.to_real() if result.is_complex() else result.dtype
     low, high = (numpy(torch.from_numpy(np.array(x)).to(dtype)) for x in (possible.low, possible.high))
-    values = numpy(found)
+    values = numpy(result)
     return np.where(np.isnan(values), possible.nan, (values >= low) & (values <= high) & ~possible.empty)
 
 

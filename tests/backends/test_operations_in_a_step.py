@@ -39,10 +39,10 @@ def all_operations(source: str) -> Any:
     return scope["piece"]
 
 
-def same(found: float, wanted: float) -> bool:
+def same(value: float, wanted: float) -> bool:
     if math.isnan(wanted):
-        return math.isnan(found)
-    return found == wanted and math.copysign(1, found) == math.copysign(1, wanted)
+        return math.isnan(value)
+    return value == wanted and math.copysign(1, value) == math.copysign(1, wanted)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -77,9 +77,9 @@ def test_as_numbers(fused: bool) -> None:
         for values in ((7.0, 7.0, 7.0), (*finite, 0.0, 0.0)):  # of 0 and -0 alone no change would be seen
             optimizer.param_groups[0].update(zip("xyz", values, strict=False))
             optimizer.step()
-        found = float(optimizer.state[p][f"of_{name}"])
-        if not same(found, float(row[-1])):
-            wrong.append(f"{name}{row[:-1]} is {row[-1]}, but {found}")
+        value = float(optimizer.state[p][f"of_{name}"])
+        if not same(value, float(row[-1])):
+            wrong.append(f"{name}{row[:-1]} is {row[-1]}, but {value}")
     assert not wrong
 
 
@@ -98,5 +98,5 @@ def test_norms(fused: bool, dtype: torch.dtype) -> None:
         p.grad, empty.grad = values, torch.zeros(0, dtype=dtype)
         optimizer = Optimizer([p, empty], [sizes], fused=fused, watch=False)
         optimizer.step()
-        for found in (p.detach(), optimizer.state[p]["all_of_them"]):
-            assert float(found[0]) == pytest.approx(wanted, rel=torch.finfo(dtype).eps, nan_ok=True)
+        for value in (p.detach(), optimizer.state[p]["all_of_them"]):
+            assert float(value[0]) == pytest.approx(wanted, rel=torch.finfo(dtype).eps, nan_ok=True)

@@ -53,11 +53,11 @@ def numpy(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().double().reshape(-1).numpy().copy()
 
 
-def outside(found: np.ndarray, wanted: exact.Interval, dtype: torch.dtype) -> np.ndarray:
+def outside(values: np.ndarray, wanted: exact.Interval, dtype: torch.dtype) -> np.ndarray:
     """Where a result is none that rounding allows; its interval is rounded as the tensor is."""
     low, high = (numpy(torch.from_numpy(np.array(x)).to(dtype)) for x in (wanted.low, wanted.high))
-    missing = np.isnan(found)
-    return np.where(missing, ~wanted.nan, (found < low) | (found > high) | wanted.empty)
+    missing = np.isnan(values)
+    return np.where(missing, ~wanted.nan, (values < low) | (values > high) | wanted.empty)
 
 
 @dataclass
@@ -68,17 +68,17 @@ class Comparison:
     results: int = 0
     open: int = 0
 
-    def add(self, what: str, found: np.ndarray, wanted: exact.Interval, dtype: torch.dtype, values: Tensor) -> None:
-        low, high, nan = (np.broadcast_to(x, found.shape) for x in (wanted.low, wanted.high, wanted.nan))
+    def add(self, what: str, values: np.ndarray, wanted: exact.Interval, dtype: torch.dtype, tensor: Tensor) -> None:
+        low, high, nan = (np.broadcast_to(x, values.shape) for x in (wanted.low, wanted.high, wanted.nan))
         wanted = exact.Interval(low, high, nan)
-        bad = outside(found, wanted, dtype)
+        bad = outside(values, wanted, dtype)
         with np.errstate(all="ignore"):
             narrow = high - low < 1e-2 * np.abs(low) + 1e-6
-        self.results += found.size
+        self.results += values.size
         self.open += int(np.count_nonzero(~narrow & ~wanted.point))
         for i in np.flatnonzero(bad)[:1]:
-            at = {name: float(x.flat[i % x.size]) for name, x in values.elements.items()} | dict(values.numbers)
-            self.wrong.append(f"{what} is {found[i]}, not within {low[i]} and {high[i]} (nan: {nan[i]}) at {at}")
+            at = {name: float(x.flat[i % x.size]) for name, x in tensor.elements.items()} | dict(tensor.numbers)
+            self.wrong.append(f"{what} is {values[i]}, not within {low[i]} and {high[i]} (nan: {nan[i]}) at {at}")
 
 
 def step_and_compare(seed: int, dtype: torch.dtype, fused: bool, result: Comparison) -> None:

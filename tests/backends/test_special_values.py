@@ -31,9 +31,9 @@ def step(
     return [float(x) for x in p.detach()]
 
 
-def same(found: list[float], wanted: list[float]) -> bool:
+def same(result: list[float], wanted: list[float]) -> bool:
     """Whether the numbers are equal; NaN equals NaN."""
-    return found == pytest.approx(wanted, rel=1e-6, abs=0, nan_ok=True)
+    return result == pytest.approx(wanted, rel=1e-6, abs=0, nan_ok=True)
 
 
 @both
@@ -125,11 +125,11 @@ def test_a_choice_between_two_numbers_has_all_their_digits(fused: bool) -> None:
     def choose(param: Any, *, grad: Any, a: Any, b: Any) -> Any:
         return where(grad > 0, 0.1, 0.2) + where(grad > 0, a, 1e-9) + where(grad > 0, where(grad > 2, b, 0.3), -b)
 
-    found = step(choose, fused, [1.0, 3.0, -1.0], dtype=torch.float64, a=1 / 3, b=1 / 7)
+    result = step(choose, fused, [1.0, 3.0, -1.0], dtype=torch.float64, a=1 / 3, b=1 / 7)
     wanted = [0.1 + 1 / 3 + 0.3, 0.1 + 1 / 3 + 1 / 7, 0.2 + 1e-9 - 1 / 7]
-    assert found == pytest.approx(wanted, rel=1e-15)
-    found = step(choose, fused, [1.0], a=1e300, b=1.0)
-    assert found == [INF]
+    assert result == pytest.approx(wanted, rel=1e-15)
+    result = step(choose, fused, [1.0], a=1e300, b=1.0)
+    assert result == [INF]
 
 
 @both
@@ -168,8 +168,8 @@ def test_a_negative_number_to_a_fractional_power_is_nan(fused: bool) -> None:
     def of_elements(param: Any, *, grad: Any, a: Any) -> Any:
         return where(param > 0, grad**a, a**grad) + 0 * (grad**2.5 + abs(grad) ** a)
 
-    found = step(of_elements, fused, [-8.0, 4.0, 0.5], [1.0, 1.0, -1.0], a=-0.5)
-    assert same(found, [NAN, 0.5, NAN])
+    result = step(of_elements, fused, [-8.0, 4.0, 0.5], [1.0, 1.0, -1.0], a=-0.5)
+    assert same(result, [NAN, 0.5, NAN])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -190,8 +190,8 @@ def test_nothing_is_folded_that_has_another_value(fused: bool, dtype: torch.dtyp
     def there_and_back(param: Any, *, grad: Any) -> Any:
         return where(param > 0, log(exp(grad)), exp(log(grad)))
 
-    found = step(there_and_back, fused, [1000.0, -1000.0, -1.0, 0.0], [1.0, 1.0, -1.0, -1.0], dtype=dtype)
-    assert same(found, [INF, -INF, NAN, 0.0])
+    result = step(there_and_back, fused, [1000.0, -1000.0, -1.0, 0.0], [1.0, 1.0, -1.0, -1.0], dtype=dtype)
+    assert same(result, [INF, -INF, NAN, 0.0])
 
 
 @pytest.mark.parametrize("watch", [True, False])

@@ -29,8 +29,8 @@ def descend(param: Any, *, update: Any, lr: Any) -> Any:
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS, ids=str)
 def test_every_optimizer_is_balanced_and_can_be_set(name: str, options: dict[str, Any]) -> None:
-    found = registry.lookup(name)
-    program = found.cls([torch.nn.Parameter(torch.zeros(1))], **{"lr": 0.1, **found.options, **options}).program()
+    named = registry.lookup(name)
+    program = named.cls([torch.nn.Parameter(torch.zeros(1))], **{"lr": 0.1, **named.options, **options}).program()
     text = formula_latex(program)
     assert len(text.split(r" \\ ")) >= len(formula_lines(program))
     plain = re.sub(r"\\[{}]", "", text)

@@ -83,10 +83,10 @@ def test_some_numbers_of_a_step_may_be_one_for_each_tensor() -> None:
 
     program = trace_formula([piece], {"a": 0.0, "b": 0.0})
     values = {"a": 0, "b": -1.0}
-    found = program.numbers(0, np.array([1.0, 2.0]), [values[n] for n in program.hypers])
-    assert any(np.array_equal(n, math.inf) for n in found)
-    assert any(np.array_equal(n, math.nan, equal_nan=True) for n in found)
-    assert any(np.array_equal(n, [0.5, 0.75]) for n in found)
+    result = program.numbers(0, np.array([1.0, 2.0]), [values[n] for n in program.hypers])
+    assert any(np.array_equal(n, math.inf) for n in result)
+    assert any(np.array_equal(n, math.nan, equal_nan=True) for n in result)
+    assert any(np.array_equal(n, [0.5, 0.75]) for n in result)
 
 
 def test_a_number_stage_can_be_printed_with_calls() -> None:

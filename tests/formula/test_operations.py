@@ -30,11 +30,11 @@ PYTHON = {
 ROWS = [pytest.param(name, row, id=f"{name}{row[:-1]}") for name, op in OPERATIONS.items() for row in op.rows]
 
 
-def same(found: float, wanted: float) -> bool:
+def same(result: float, wanted: float) -> bool:
     """Equal, with the same sign of zero; NaN equals NaN."""
     if math.isnan(wanted):
-        return math.isnan(found)
-    return bool(found == wanted) and math.copysign(1, found) == math.copysign(1, wanted)
+        return math.isnan(result)
+    return bool(result == wanted) and math.copysign(1, result) == math.copysign(1, wanted)
 
 
 def function(name: str) -> Callable[..., Any]:
@@ -67,8 +67,8 @@ def test_numbers_arrays_and_tensors_have_the_value_of_the_table(name: str, row: 
 @pytest.mark.parametrize(("elements", "wanted"), NORMS, ids=str)
 def test_norms_by_hand(elements: Row, wanted: float) -> None:
     for call in (norm, global_norm):
-        found = call(torch.tensor(elements, dtype=torch.float64)).item()
-        assert found == pytest.approx(wanted, rel=1e-12, nan_ok=True)
+        result = call(torch.tensor(elements, dtype=torch.float64)).item()
+        assert result == pytest.approx(wanted, rel=1e-12, nan_ok=True)
 
 
 def test_a_power_of_one_half_is_no_square_root_unless_it_is_written_so() -> None:
