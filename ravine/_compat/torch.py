@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
 import torch.optim.optimizer as torch_optimizer
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode  # sees every operation
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -45,6 +46,27 @@ def load_hooks(optimizer: torch.optim.Optimizer) -> tuple[list[Callable[..., Any
         list(optimizer._optimizer_load_state_dict_pre_hooks.values()),
         list(optimizer._optimizer_load_state_dict_post_hooks.values()),
     )
+
+
+def local_values(tensor: Tensor) -> Tensor:
+    """The elements that this process holds: of a DTensor its part, of a sparse tensor its values."""
+    tensor = tensor._local_tensor if hasattr(tensor, "_local_tensor") else tensor
+    return tensor._values() if tensor.is_sparse else tensor
+
+
+def largest_magnitudes(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The largest magnitude of each tensor, NaN if an element is; in one call for all."""
+    return list(torch._foreach_norm(list(tensors), float("inf"))) if tensors else []
+
+
+def current_backward_node() -> Any:
+    """The node of the graph whose backward runs now in this thread, or None."""
+    return torch._C._current_autograd_node()
+
+
+def next_sequence_number() -> int:
+    """The number that the next node of the graph gets: to tell which nodes a module made."""
+    return torch.autograd._get_sequence_nr()
 
 
 def fill_dltensor() -> int:

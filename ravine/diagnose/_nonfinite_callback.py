@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ravine import _randomness as randomness
+from ravine._compat.torch import largest_magnitudes, local_values
 from ravine.diagnose._nonfinite.find import examine
 from ravine.diagnose._nonfinite.isolation import Buffers
 from ravine.diagnose._nonfinite.reproduction import write
@@ -63,7 +64,7 @@ class FindNonFinite(Callback):
             signs += [norm.isfinite() for norm in _largest(gradients)]
         if bool(torch.stack([sign.to(fit.loss.device) for sign in signs]).all()):
             return False
-        return not bool(signs[0]) or not all(bool(_values(g).isfinite().all()) for g in gradients)
+        return not bool(signs[0]) or not all(bool(local_values(g).isfinite().all()) for g in gradients)
 
     def _search(self, fit: Fit) -> tuple[str, str]:
         """What is at fault (empty if that is not known), and a sentence about it."""
@@ -91,11 +92,4 @@ class FindNonFinite(Callback):
 
 def _largest(gradients: Sequence[Tensor]) -> list[Tensor]:
     """The largest magnitude of each: not finite exactly where an element is not; a sum of squares could overflow."""
-    values: Any = [v for v in map(_values, gradients) if v.numel()]
-    return list(torch._foreach_norm(values, float("inf"))) if values else []
-
-
-def _values(gradient: Tensor) -> Tensor:
-    """Its elements; of a sharded gradient those of this process."""
-    gradient = gradient._local_tensor if hasattr(gradient, "_local_tensor") else gradient
-    return gradient._values() if gradient.is_sparse else gradient
+    return largest_magnitudes([values for values in map(local_values, gradients) if values.numel()])

@@ -76,3 +76,52 @@ def test_a_dltensor_is_filled_with_what_torch_says_of_the_tensor():
     assert view[2] >> 32 == 2 | 64 << 8 | 1 << 16  # floating point of 64 bits
     assert list((ctypes.c_int64 * 2).from_address(view[3])) == [4, 3]
     assert list((ctypes.c_int64 * 2).from_address(view[4])) == [1, 4]
+
+
+def test_the_largest_magnitudes_show_what_is_not_finite():
+    found = compat.largest_magnitudes([torch.tensor([1.0, -3.0]), torch.tensor([float("nan"), 9.0]), torch.ones(1)])
+    assert found[0].item() == 3.0
+    assert torch.isnan(found[1])
+    assert compat.largest_magnitudes([]) == []
+
+
+def test_local_values_of_plain_and_sparse_tensors():
+    assert compat.local_values(torch.ones(2)).tolist() == [1.0, 1.0]
+    assert compat.local_values(torch.tensor([0.0, 2.0]).to_sparse()).tolist() == [2.0]
+
+
+def test_the_node_whose_backward_runs_is_known():
+    seen = []
+
+    class Seen(torch.autograd.Function):
+        @staticmethod
+        def forward(context, x):
+            return x * 1
+
+        @staticmethod
+        def backward(context, grad):
+            seen.append(compat.current_backward_node())
+            return grad
+
+    assert compat.current_backward_node() is None
+    Seen.apply(torch.ones(1, requires_grad=True)).backward()
+    assert "Seen" in seen[0].name()
+
+
+def test_numbers_of_nodes_rise_with_operations():
+    before = compat.next_sequence_number()
+    torch.ones(1, requires_grad=True) * 2
+    assert compat.next_sequence_number() > before
+
+
+def test_a_dispatch_mode_sees_operations():
+    seen = []
+
+    class Seeing(compat.TorchDispatchMode):
+        def __torch_dispatch__(self, function, kinds, args=(), kwargs=None):
+            seen.append(str(function))
+            return function(*args, **(kwargs or {}))
+
+    with Seeing():
+        torch.ones(2) + 1
+    assert any("add" in name for name in seen)

@@ -17,10 +17,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from ravine._compat.torch import TorchDispatchMode, current_backward_node, next_sequence_number
 from ravine.diagnose._nonfinite.operations import arguments, infinite_constant, is_view, name_of, read, storage, written
 from ravine.diagnose._nonfinite.value_range import ValueRange, all_finite, finite, first_bad, tensors, value_range
 
@@ -156,7 +155,7 @@ class Recording(TorchDispatchMode):
     def _enters(self, name: str) -> Any:
         def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
             self._calls[name] = call = self._calls.get(name, 0) + 1
-            recomputed = torch._C._current_autograd_node() is not None
+            recomputed = current_backward_node() is not None
             with self._paused():
                 finite_input = all_finite((args, kwargs))
             self._push(Frame(name, type(module).__name__, call, finite_input, self._stack[-1], recomputed=recomputed))
@@ -180,7 +179,7 @@ class Recording(TorchDispatchMode):
         self._mark()
 
     def _mark(self) -> None:
-        self._begun.append(torch.autograd._get_sequence_nr())
+        self._begun.append(next_sequence_number())
         self._frames.append(self._stack[-1])
 
     @contextmanager
@@ -241,7 +240,7 @@ class Recording(TorchDispatchMode):
         self, operation: str, operands: tuple[ValueRange, ...], result: ValueRange, intended: bool, climb: bool = False
     ) -> Origin:
         """A new origin; with ``climb``, in the innermost module whose inputs were finite."""
-        node, frame = torch._C._current_autograd_node(), self._stack[-1]
+        node, frame = current_backward_node(), self._stack[-1]
         backward = node is not None and not frame.recomputed
         if backward:
             frame = self._frames[bisect_right(self._begun, node._sequence_nr()) - 1]
