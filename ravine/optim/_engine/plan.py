@@ -112,19 +112,20 @@ class Plan:
             return False
         if len(groups) != len(self._dicts):
             return False
+        same = all(not isinstance(value, Tensor) and value == self.extra.get(name) for name, value in extra.items())
         self.extra.update(extra)
         for i, group in enumerate(groups):
             if group is not self._dicts[i]:
                 return False
-            if not extra and self._reader.unchanged(group, self.groups[i].snapshot):
+            if same and self._reader.unchanged(group, self.groups[i].snapshot):
                 continue
             before, now = self.groups[i], self._reader.plan(group, extra, _where(i), self.groups[i])
             if now is before:
                 continue
-            same = len(now.snapshot.params) == len(before.snapshot.params) and all(
+            params = len(now.snapshot.params) == len(before.snapshot.params) and all(
                 a is b for a, b in zip(now.snapshot.params, before.snapshot.params, strict=True)
             )
-            if not same or now.program is not before.program or now.fused is not before.fused:
+            if not params or now.program is not before.program or now.fused is not before.fused:
                 return False
             self.groups[i], self._stale = now, True
         for p in self._idle:
