@@ -15,7 +15,7 @@ PUBLIC = {
         __version__ backends compare comparison contour diagnose errors formula optim tasks train watch
     """,
     "ravine.backends": """
-        STATISTICS Batch Numbers States Statistic Sums compute_dtype on_host statistic
+        STATISTICS Batch Numbers States Statistic Sums compute_dtype number_dtype on_host statistic
     """,
     "ravine.backends.cpu": """
         CHUNK Fused compiled kernel_source why_not
