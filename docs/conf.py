@@ -5,6 +5,7 @@ round. The home page is the README. `scripts/docs` runs this.
 """
 
 import inspect
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.ext.napoleon import GoogleDocstring
 
 import ravine
 from ravine.optim import Optimizer
@@ -62,6 +64,7 @@ autodoc_typehints_description_target = "documented"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 
 highlight_language = "none"
 html_theme = "furo"
@@ -89,7 +92,7 @@ def write_reference(app: Sphinx) -> None:
     pages, summary = {}, {}
     for module in public_modules(ravine):
         name = module.__name__
-        summary[name] = (inspect.getdoc(module) or "").partition("\n")[0]
+        summary[name] = re.sub(r":\w+:(?=`)", "", (inspect.getdoc(module) or "").partition("\n")[0])
         pages[name] = f"# {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n"
     rows = [f"| [{name}]({name}.md) | {summary[name]} |" for name in pages]
     entries = "\n".join(pages)
@@ -165,7 +168,9 @@ def hide_repeated(app: Sphinx, what: str, name: str, obj: Any, skip: bool, optio
     return True if repeated else None
 
 
-#: The comment of an attribute as it was written, while napoleon reads it.
+#: Of these napoleon takes what stands before the first colon for a type.
+INLINE = ("attribute", "data", "property")
+#: Their docstrings as they were written, while napoleon reads them.
 written: dict[str, list[str]] = {}
 
 
@@ -173,14 +178,27 @@ def before_napoleon(app: Sphinx, what: str, name: str, obj: Any, options: Any, l
     """Of a package's docstring keep the first paragraph: the rest is about its files, for those who change them."""
     if what == "module" and "" in lines:
         del lines[lines.index("") :]
-    elif what in ("attribute", "data"):
+    elif what in INLINE:
         written[name] = list(lines)
 
 
 def after_napoleon(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """A colon in the comment of an attribute is a colon: napoleon takes what stands before it for a type."""
-    if what in ("attribute", "data"):
-        lines[:] = written.pop(name)
+    """Mend what napoleon takes for a type: here types stand in annotations, and a colon in a docstring is a colon.
+
+    A property or an attribute is read like a method. ``Returns: the rows: a list`` has no type before its colon, and
+    ``low, high: ...`` in a list of attributes are two names.
+    """
+    if what in INLINE:
+        lines[:] = GoogleDocstring(written.pop(name), app.config, app, "method", name, obj, options).lines()
+    text = "\n".join(lines)
+    text = re.sub(r"^:returns: (.*(?:\n .*)*)\n:rtype: (.*)$", r":returns: \2: \1", text, flags=re.MULTILINE)
+    text = re.sub(
+        r"^:ivar (\w+(?:, \w+)+):(.*(?:\n .*)*)$",
+        lambda m: "\n".join(f":ivar {each}:{m[2]}" for each in m[1].split(", ")),
+        text,
+        flags=re.MULTILINE,
+    )
+    lines[:] = text.split("\n")
 
 
 def home(app: Sphinx, error: Exception | None) -> None:

@@ -243,7 +243,7 @@ print(np.array_equal(p.detach().numpy(), expected))
     assert out.strip() == "True"
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # processes that import everything anew
 def test_a_process_that_was_spawned_continues_a_pickled_optimizer(tmp_path):
     (tmp_path / "child.py").write_text(
         "def step(pair):\n    p, optimizer = pair\n    optimizer.step()\n    return p.detach().numpy()\n"

@@ -219,7 +219,7 @@ def test_a_process_that_fails_is_an_error(monkeypatch):
         first_step.time_first_step(Configuration("adam", "Adam"))
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # two fresh processes, one of which compiles
 def test_a_real_first_step():
     result = first_step.time_first_step(Configuration("sgd", "SGD", {"lr": 0.1}))
     assert result.empty > 0

@@ -13,7 +13,7 @@ import pytest
 SCRIPT = Path(__file__).parent.parent.parent / "benchmarks" / "train.py"
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # the whole script
 def test_the_three_loops_take_turns(tmp_path):
     random = np.random.default_rng(0)
     for kind, count in (("train", 130), ("t10k", 10)):

@@ -104,7 +104,7 @@ def test_ctrl_c_says_how_to_go_on(ravine, monkeypatch):
     assert ravine(*words)[0] == 0
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # a command with worker processes
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_real_ctrl_c_while_it_trains(tmp_path, jobs):
     arguments = ["digits", "-o", "sgd", "-o", "adam", "--study", "mine", "--jobs", jobs]

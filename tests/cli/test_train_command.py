@@ -121,7 +121,7 @@ def whole(tmp_path_factory):
 
 
 # slow: a process of its own has to start and to be stopped by a signal, once for each
-@pytest.mark.slow
+@pytest.mark.slow  # a command, long enough to be stopped
 @pytest.mark.parametrize("how", ["kill", "interrupt"])
 def test_a_run_that_was_stopped_goes_on_to_the_same_end(ravine, whole, tmp_path, how):
     command = [sys.executable, "-m", "ravine", "train", *STOPPED, "--out", "stopped"]
@@ -192,7 +192,7 @@ def test_what_is_wrong_is_said_before_a_folder_is_made(ravine, tmp_path, argumen
 
 
 # slow: what happens where standard output cannot be written is seen from a process of its own only
-@pytest.mark.slow
+@pytest.mark.slow  # a command in a process of its own
 def test_what_cannot_be_shown_or_written_is_said_in_a_line(ravine, tmp_path):
     code, _, err = ravine("digits", "--out", "x" * 300)
     assert code == 2
@@ -268,7 +268,7 @@ def test_a_loss_that_breaks_ends_the_run_and_is_no_success(ravine, tmp_path):
 
 
 # slow: torchrun starts two processes, which then wait for each other at every step
-@pytest.mark.slow
+@pytest.mark.slow  # torchrun with two processes
 def test_two_processes_train_as_one_with_the_joined_batch(ravine, tmp_path):
     assert ravine("digits", "--epochs", "2", "--out", "one", "--threads", "1")[0] == 0
     port = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]

@@ -320,7 +320,7 @@ parallel.leave()
 
 
 # slow: torchrun starts two processes
-@pytest.mark.slow
+@pytest.mark.slow  # torchrun with two processes
 def test_all_processes_stop_where_one_has_a_fault(tmp_path):
     script = tmp_path / "train.py"
     script.write_text(PROCESSES)

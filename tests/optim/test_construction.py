@@ -49,6 +49,14 @@ def test_another_librarys_word_is_answered_with_ours(wrong, right):
         RMSprop([{"params": params(), wrong: 1.0}])
 
 
+def test_a_forgotten_star_is_said_so():
+    def forgot(param, grad, lr):
+        return param - lr * grad
+
+    with pytest.raises(OptionError, match="'lr' stands before the star"):
+        Optimizer(params(), forgot, lr=0.1)
+
+
 def test_help_shows_the_constructor():
     assert list(inspect.signature(Optimizer).parameters)[:2] == ["params", "pieces"]
     assert list(inspect.signature(RMSprop).parameters)[:3] == ["params", "lr", "alpha"]

@@ -225,7 +225,7 @@ def test_a_compiled_training_step_breaks_its_graph_at_the_optimizer(fused):
     compiles("eager", fused)
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # a C++ compiler runs for many seconds
 def test_a_training_step_compiled_by_the_default_backend():
     try:
         with warnings.catch_warnings():

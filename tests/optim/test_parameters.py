@@ -315,7 +315,7 @@ def _free_bytes():
         return 0
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # two tensors of 4 GB
 @pytest.mark.skipif(_free_bytes() < 14e9, reason="needs 14 GB of memory")
 def test_more_elements_than_a_32_bit_index():
     n = 2**31 + 5

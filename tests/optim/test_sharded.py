@@ -25,6 +25,7 @@ from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
 from ravine.errors import StateError
 from ravine.optim import Adam, RMSprop
 
+#: Slow: every case starts two processes, which import everything.
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 #: The sums of a gradient over a batch have other roundings on two processes, and twenty steps carry them on: up to 2e-6 and

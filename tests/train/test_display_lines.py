@@ -28,7 +28,7 @@ display.end()
 """
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # a process
 def test_a_pipe_gets_each_row_at_once_and_no_escapes():
     with subprocess.Popen(
         [sys.executable, "-c", SCRIPT],

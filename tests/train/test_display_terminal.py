@@ -256,7 +256,7 @@ finally:
 
 
 # slow: each process has a terminal of its own
-@pytest.mark.slow
+@pytest.mark.slow  # a process for each end
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no ptys")
 @pytest.mark.parametrize("how", ["raise", "interrupt", "kill"])
 def test_the_cursor_is_there_again_however_it_ends(how):

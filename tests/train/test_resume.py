@@ -165,7 +165,7 @@ class Strike(interrupted_runs.Clock):
 
 
 # slow: each process imports torch before it is killed
-@pytest.mark.slow
+@pytest.mark.slow  # a process for each moment
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.7])
 def test_a_process_that_the_system_killed_goes_on(share, tmp_path):
     name = "global random order, Adam"
@@ -178,8 +178,7 @@ def test_a_process_that_the_system_killed_goes_on(share, tmp_path):
     same_in_the_file(learn.recorder, tmp_path)
 
 
-# slow: a DataLoader starts its workers for each epoch
-@pytest.mark.slow
+@pytest.mark.slow  # a DataLoader starts its workers for each epoch
 def test_rows_that_workers_change_at_random_are_the_same_again(tmp_path):
     name = "augmentation, AdamW"
 

@@ -35,6 +35,11 @@ def check_read(pieces: Sequence[Any], given: Mapping[str, Any]) -> None:
     read = {n.name for piece in pieces for n in as_piece(piece).signature()[1]}
     for name in given:
         if name not in read:
+            if any(n.name == name for piece in pieces for n in as_piece(piece).signature()[0]):
+                raise OptionError(
+                    f"{name!r} stands before the star, where a piece names the tensors that it changes: put it after the "
+                    f"star, def piece(param, *, {name})"
+                )
             raise OptionError(f"no piece reads the hyperparameter {name!r}. {nearest(name, read)}")
 
 

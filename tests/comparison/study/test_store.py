@@ -90,7 +90,7 @@ def test_a_stopped_study_goes_on_where_it_was(alone, tmp_path):
     assert Counter(t.state.name for t in again._trials()) == {"COMPLETE": len(again.results())}, "nothing is done twice"
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # three worker processes
 def test_three_workers_of_which_one_is_killed_give_the_same_table(alone, tmp_path):
     killed_of_three(str(tmp_path / "journal.log"), alone)
 
@@ -157,7 +157,7 @@ def postgres(tmp_path_factory):
     subprocess.run(stop, check=False, capture_output=True)
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # a database server and three worker processes
 def test_three_workers_on_postgresql_of_which_one_is_killed(alone, postgres):
     killed_of_three(postgres, alone)
 
@@ -275,7 +275,7 @@ def test_heartbeats_come_from_a_thread_while_something_runs(tmp_path):
     assert trial.user_attrs["ravine heartbeat"].startswith(f"{os.getpid()}.")
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # a database server and two worker processes
 def test_a_comparison_in_a_database_is_that_in_a_file(postgres, tmp_path, monkeypatch):
     import ravine
 
