@@ -1,0 +1,200 @@
+"""Multiple comparisons with the best: who may be the best, who is not, who is as good within a margin.
+
+For every optimizer one interval, of its value minus the best of the others' (lower is better; Hsu, 1984,
+https://doi.org/10.1214/aos/1176346732), here from paired differences of unequal spread. The verdict is read off the
+intervals and is nowhere decided again, so the two cannot disagree:
+
+    wholly above 0               not the best
+    the only one that is not     the best
+    otherwise                    may be the best
+    wholly below the margin      as good as the best, within the margin
+
+All intervals of a study hold together with a chance of 1 - alpha, over all looks at it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from ravine.comparison._judge.critical_values import critical_values, paired_t
+from ravine.comparison._judge.measurements import Array
+from ravine.errors import ComparisonError
+
+Verdict = Literal["best", "may be the best", "not the best"]
+_MOST_MORE = 1000  # runs that are worth talking about
+_GOOD_CHANCE = 0.84  # normal quantile: a chance of .8
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where an optimizer stands.
+
+    Attributes:
+        name: the optimizer.
+        mean: of its runs.
+        low, high: the interval of its value minus the best of the others'.
+        verdict: what follows from it.
+        equivalent: whether it is as good as the best, within the margin.
+        runs: how many runs it had when it was last looked at.
+    """
+
+    name: str
+    mean: float
+    low: float
+    high: float
+    verdict: Verdict
+    equivalent: bool
+    runs: int
+
+
+@dataclass(frozen=True)
+class WithBest:
+    """What a study says of all its optimizers, in one quantity.
+
+    Attributes:
+        standings: of each optimizer, those that may be the best first, by mean.
+        margin: the largest difference that does not matter.
+        looks: how many runs there were at each look so far.
+        alpha: the chance that any interval, or any verdict, is wrong.
+        settled: whether more runs could change no verdict: all is known up to the margin.
+        more: how many more runs would settle it, with a chance of .8, if spreads and differences are what they look
+            like; None if more than 1,000, 0 if it is settled.
+    """
+
+    standings: Sequence[Standing]
+    margin: float
+    looks: tuple[int, ...]
+    alpha: float
+    settled: bool
+    more: int | None
+
+    @property
+    def top(self) -> list[str]:
+        """Those that may be the best, by mean."""
+        return [s.name for s in self.standings if s.verdict != "not the best"]
+
+    @property
+    def others(self) -> list[str]:
+        """Those that are not the best, by mean."""
+        return [s.name for s in self.standings if s.verdict == "not the best"]
+
+    def standing(self, name: str) -> Standing:
+        """Where the optimizer of that name stands."""
+        return next(s for s in self.standings if s.name == name)
+
+
+def with_best(
+    values: Mapping[str, Array], *, looks: Sequence[int] = (), margin: float = 0.0, alpha: float = 0.05
+) -> WithBest:
+    """Compare optimizers with the best of them.
+
+    Args:
+        values: a number for each run by optimizer, lower is better; run i of all optimizers is a pair. An optimizer
+            that is not the best after one look needs no runs for the next.
+        looks: how many runs each look had, planned before the first; () is one look at all runs. A look for which
+            the data are not complete is left out: that it was planned is paid for.
+        margin: the largest difference that does not matter.
+        alpha: the chance of any wrong statement, over all optimizers and looks.
+
+    Raises:
+        ComparisonError: fewer than two optimizers or runs; a value is not finite; looks do not rise; an optimizer lacks
+            runs that it must have.
+    """
+    arrays = {name: np.asarray(v, dtype=float) for name, v in values.items()}
+    plan = tuple(looks) or (min((len(a) for a in arrays.values()), default=0),)
+    _check(arrays, plan, margin)
+    names = list(arrays)
+    critical = critical_values(len(names), plan, alpha)
+    low = np.full((len(names), len(names)), -np.inf)  # of row minus column
+    high = np.full_like(low, np.inf)
+    candidates, runs, done = list(range(len(names))), [0] * len(names), 0
+    for look, n in enumerate(plan):
+        if any(len(arrays[names[i]]) < n for i in candidates):
+            break
+        done, taking_part = look + 1, list(candidates)
+        difference, error, t = paired_t(np.stack([arrays[names[i]][:n] for i in taking_part], axis=1))
+        at = np.ix_(taking_part, taking_part)
+        reach = np.where(error > 0, critical[len(names), look] * error, 0.0)
+        low[at], high[at] = difference - reach, difference + reach
+        candidates = _step_down(taking_part, t, critical[:, look])
+        for i in taking_part:
+            runs[i] = n
+        if len(candidates) == 1 or _bound(high, candidates).max() <= margin:
+            break
+    if not done:
+        short = min(names, key=lambda name: len(arrays[name]))
+        raise ComparisonError(f"{short} has {len(arrays[short])} runs; the first look needs {plan[0]}.")
+    lows, highs = _bound(low, list(range(len(names)))), _bound(high, list(range(len(names))))
+    standings = []
+    for i, name in enumerate(names):
+        out = i not in candidates
+        verdict: Verdict = "not the best" if out else "best" if len(candidates) == 1 else "may be the best"
+        # Found by stepping down, where its own interval still touches 0: it begins there.
+        least = max(lows[i], 0.0) if out else lows[i]
+        most = min(highs[i], 0.0) if verdict == "best" else highs[i]
+        mean = float(arrays[name][: runs[i]].mean())
+        standings.append(Standing(name, mean, float(least), float(most), verdict, bool(highs[i] <= margin), runs[i]))
+    standings.sort(key=lambda s: (s.verdict == "not the best", s.mean))
+    settled = len(candidates) == 1 or bool(highs[candidates].max() <= margin)
+    more = (
+        0
+        if settled
+        else _more(
+            np.stack([arrays[names[i]][: runs[i]] for i in candidates], 1), margin, critical[len(names), done - 1]
+        )
+    )
+    return WithBest(standings, margin, plan[:done], alpha, settled, more)
+
+
+def _step_down(names: list[int], t: Array, critical: Array) -> list[int]:
+    """Those that are left when the worst is removed as long as it is clearly worse than some other."""
+    t = t.copy()
+    np.fill_diagonal(t, -np.inf)
+    worst_first = np.argsort(-t.max(1), kind="stable")
+    left = list(names)
+    for row in worst_first[:-1]:
+        # as many as are left of all, though some have been removed at an earlier look
+        if t[row].max() < critical[len(left)]:
+            break
+        left.remove(names[row])
+    return left
+
+
+def _bound(of_pairs: Array, rows: list[int]) -> Array:
+    """The bound of a value minus the least of the others': the largest of its row."""
+    of_pairs = of_pairs.copy()
+    np.fill_diagonal(of_pairs, -np.inf)
+    bounds: Array = of_pairs[rows].max(1)
+    return bounds
+
+
+def _more(values: Array, margin: float, critical: float) -> int | None:
+    """How many more runs would settle it, if differences and spreads are what they look like.
+
+    The critical value of other numbers of runs is that of a t-test at the level that this one has now.
+    """
+    now = len(values)
+    level = stats.t.sf(critical, now - 1)
+    difference, error, _ = paired_t(values)
+    best = int(values.mean(0).argmin())
+    others = [j for j in range(values.shape[1]) if j != best]
+    gap, spread = np.abs(difference[best, others]), error[best, others] * np.sqrt(now)
+    then = now + np.arange(1, _MOST_MORE + 1)
+    reach = np.outer((stats.t.isf(level, then - 1) + _GOOD_CHANCE) / np.sqrt(then), spread)
+    settles = np.all((gap > reach) | (gap + reach <= margin), axis=1)
+    return int(settles.argmax()) + 1 if settles.any() else None
+
+
+def _check(arrays: Mapping[str, Array], looks: tuple[int, ...], margin: float) -> None:
+    if len(arrays) < 2:
+        raise ComparisonError("There is nothing to compare: it takes at least two optimizers.")
+    if any(b <= a for a, b in zip(looks, looks[1:], strict=False)) or looks[0] < 2:
+        raise ComparisonError(f"looks = {list(looks)}: numbers of runs that rise, the first at least 2.")
+    if not (np.isfinite(margin) and margin >= 0):
+        raise ComparisonError(f"margin = {margin}: a finite number, 0 or more.")
+    for name, values in arrays.items():
+        if values.ndim != 1 or not np.isfinite(values).all():
+            raise ComparisonError(f"The values of {name} are not one finite number for each run.")
