@@ -14,6 +14,7 @@ All intervals of a study hold together with a chance of 1 - alpha, over all look
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -136,7 +137,7 @@ def with_best(
         least = max(lows[i], 0.0) if out else lows[i]
         most = min(highs[i], 0.0) if verdict == "best" else highs[i]
         mean = float(arrays[name][: runs[i]].mean())
-        standings.append(Standing(name, mean, float(least), float(most), verdict, bool(highs[i] <= margin), runs[i]))
+        standings.append(Standing(name, mean, float(least), float(most), verdict, bool(most <= margin), runs[i]))
     standings.sort(key=lambda s: (s.verdict == "not the best", s.mean))
     settled = len(candidates) == 1 or bool(highs[candidates].max() <= margin)
     more = (
@@ -191,7 +192,7 @@ def _more(values: Array, margin: float, critical: float) -> int | None:
 def _check(arrays: Mapping[str, Array], looks: tuple[int, ...], margin: float) -> None:
     if len(arrays) < 2:
         raise ComparisonError("There is nothing to compare: it takes at least two optimizers.")
-    if any(b <= a for a, b in zip(looks, looks[1:], strict=False)) or looks[0] < 2:
+    if any(b <= a for a, b in pairwise(looks)) or looks[0] < 2:
         raise ComparisonError(f"looks = {list(looks)}: numbers of runs that rise, the first at least 2.")
     if not (np.isfinite(margin) and margin >= 0):
         raise ComparisonError(f"margin = {margin}: a finite number, 0 or more.")
