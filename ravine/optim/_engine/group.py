@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from ravine import backends
+from ravine.errors import OptionError
 from ravine.formula import Piece, Program, trace_formula
 from ravine.optim._hyperparameters import Check
 
@@ -32,6 +33,15 @@ def program_of(pieces: Pieces, hypers: Mapping[str, Any], guarded: bool = False)
         if v is not None and not isinstance(v, bool)
     )
     return _program(tuple(pieces), shape, guarded)
+
+
+def check_complete(group: Mapping[str, Any], keys: Iterable[str], where: str) -> None:
+    """Raise OptionError if somebody took an option out of a group."""
+    for name in keys:
+        if name not in group:
+            raise OptionError(
+                f"there is no {name!r} any more{where}: set group[{name!r}] again in optimizer.param_groups"
+            )
 
 
 class Snapshot(NamedTuple):
@@ -73,7 +83,8 @@ class GroupReader:
         self._keys, self._pieces_of, self._guarded, self._check = list(keys), pieces_of, guarded, check
         self._get = operator.itemgetter(*keys)
 
-    def snapshot(self, group: dict[str, Any]) -> Snapshot:
+    def snapshot(self, group: dict[str, Any], where: str) -> Snapshot:
+        check_complete(group, self._keys, where)
         raw = self._get(group)
         plain = all(isinstance(v, float | int | None) or _numbers(v) for v in raw)
         return Snapshot(tuple(group["params"]), raw if plain else None, tuple(_plain(v) for v in raw))
@@ -85,8 +96,8 @@ class GroupReader:
             return False
         try:
             return snapshot.raw is not None and bool(self._get(group) == snapshot.raw)
-        except (RuntimeError, ValueError):
-            return False  # a tensor of several elements stands where a number was
+        except (RuntimeError, ValueError, KeyError):
+            return False  # a tensor of several elements stands where a number was, or nothing does
 
     def plan(
         self, group: dict[str, Any], extra: Mapping[str, Any], where: str, before: GroupPlan | None = None
@@ -102,7 +113,7 @@ class GroupReader:
         Raises:
             OptionError, FormulaError: a value or the formula is wrong.
         """
-        now = self.snapshot(group)
+        now = self.snapshot(group, where)
         if before and not extra and _same(now, before.snapshot):
             return before
         known = before.snapshot.values if before else (self,) * len(now.values)
