@@ -24,7 +24,7 @@ from ravine.optim._common import Nonfinite, check_policy
 from ravine.optim._engine import state as states
 from ravine.optim._engine.average import in_place_of
 from ravine.optim._engine.formula import average_in, check_names, check_options, check_read, formula_of, listed
-from ravine.optim._engine.group import GroupReader, Pieces, check_complete, program_of
+from ravine.optim._engine.group import GroupReader, Pieces, group_at, program_of
 from ravine.optim._engine.hooks import with_hooks
 from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
@@ -102,8 +102,6 @@ class Optimizer(torch.optim.Optimizer):
     ) -> None:
         check_params(params)
         self._pieces = listed(pieces)
-        if self._pieces is not None:
-            check_names(self._pieces)
         check_policy(nonfinite, watch)
         refuse_torch_only(hyperparameters)
         hyperparameters = {k: v for k, v in hyperparameters.items() if k not in TORCH_ONLY}
@@ -137,11 +135,7 @@ class Optimizer(torch.optim.Optimizer):
         Raises:
             OptionError: there is no such group, or an option was taken out of it.
         """
-        groups = len(self.param_groups)
-        if not isinstance(group, int) or not -groups <= group < groups:
-            raise OptionError(f"there is no parameter group {group!r}: {_numbers_of(groups)}")
-        check_complete(self.param_groups[group], self.defaults, f" (parameter group {group})")
-        return self._program(self.param_groups[group])
+        return self._program(group_at(self.param_groups, group, self.defaults))
 
     def _program(self, group: dict[str, Any]) -> Program:
         hypers = {n: group[n] for n in self.defaults if n != "fused"}
@@ -366,9 +360,7 @@ class Optimizer(torch.optim.Optimizer):
         Raises:
             StateError: groups, names, shapes, states or the formula differ; nothing was loaded.
         """
-        if not isinstance(state_dict, Mapping):
-            states.check_form(state_dict)
-        state_dict = dict(state_dict)  # hooks may change it
+        state_dict = states.own_dict(state_dict)  # hooks may change it
         before, after = load_hooks(self)
         for pre_hook in before:
             replaced = pre_hook(self, state_dict)
@@ -397,10 +389,6 @@ class Optimizer(torch.optim.Optimizer):
         self._plan, self._version = None, Version()
         self.state = TrackedState(self.state, self._version)
         self._check = checker(hypers_of(type(self)), self.defaults)
-
-
-def _numbers_of(groups: int) -> str:
-    return "this optimizer has one, program(0)" if groups == 1 else f"program(0) to program({groups - 1})"
 
 
 def _scale(grad_scale: Tensor) -> Any:

@@ -24,16 +24,15 @@ def listed(pieces: Any) -> tuple[Callable[..., Any] | Piece, ...] | None:
     if pieces is None:
         return None
     _refuse_optimizer(pieces)
-    if callable(pieces) or isinstance(pieces, Piece):
-        return (pieces,)
     try:
-        many = tuple(pieces)
+        many = (pieces,) if callable(pieces) or isinstance(pieces, Piece) else tuple(pieces)
     except TypeError:
         raise FormulaError(f"a formula is a list of pieces (functions); got {pieces!r}") from None
     for piece in many:
         _refuse_optimizer(piece)
     if not many:
         raise FormulaError("the list of pieces is empty: Optimizer(params, [piece, ...], lr=...)")
+    check_names(many)
     return many
 
 

@@ -44,6 +44,21 @@ def check_complete(group: Mapping[str, Any], keys: Iterable[str], where: str) ->
             )
 
 
+def group_at(groups: Sequence[dict[str, Any]], index: int, keys: Iterable[str]) -> dict[str, Any]:
+    """The parameter group of that number, with all its options.
+
+    Raises:
+        OptionError: there is no such group, or an option was taken out of it.
+    """
+    if not isinstance(index, int) or not -len(groups) <= index < len(groups):
+        known = (
+            "this optimizer has one, program(0)" if len(groups) == 1 else f"program(0) to program({len(groups) - 1})"
+        )
+        raise OptionError(f"there is no parameter group {index!r}: {known}")
+    check_complete(groups[index], keys, f" (parameter group {index})")
+    return groups[index]
+
+
 class Snapshot(NamedTuple):
     """A group as it was looked at. It is compared with the group as it is now.
 

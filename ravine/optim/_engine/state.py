@@ -78,7 +78,7 @@ def own_steps(state: Mapping[Any, Any]) -> defaultdict[Any, Any]:
 
 def load(receiver: Receiver, state_dict: dict[str, Any]) -> dict[str, Any]:
     """The new ``state`` and ``param_groups`` of the optimizer; raises StateError where they do not fit."""
-    check_form(state_dict)
+    _check_form(own_dict(state_dict))  # what a hook returned
     about = state_dict.get("ravine")
     groups, saved = receiver.groups, copy.deepcopy(state_dict["param_groups"])
     if len(groups) != len(saved):
@@ -115,10 +115,15 @@ def load(receiver: Receiver, state_dict: dict[str, Any]) -> dict[str, Any]:
     return {"state": state, "param_groups": new_groups}
 
 
-def check_form(state_dict: object) -> None:
-    """Raise StateError for what is no state dict of an optimizer: a mapping with ``state`` and ``param_groups``."""
+def own_dict(state_dict: object) -> dict[str, Any]:
+    """A dict that hooks may change; StateError for what is none."""
     if not isinstance(state_dict, Mapping):
         raise StateError(f"load_state_dict takes the dict that state_dict() gave; got {_shown(state_dict)}")
+    return dict(state_dict)
+
+
+def _check_form(state_dict: Mapping[str, Any]) -> None:
+    """Raise StateError for what is no state dict of an optimizer: a mapping with ``state`` and ``param_groups``."""
     for name in ("state", "param_groups"):
         if name not in state_dict:
             inside = [k for k, v in state_dict.items() if isinstance(v, Mapping) and "param_groups" in v]
