@@ -218,8 +218,19 @@ def test_the_watch_is_read_under_another_default_device():
 def test_before_the_first_step():
     optimizer = RMSprop(params_of([(4,)]))
     assert str(optimizer.watch.last) == "No step yet."
-    with pytest.raises(OptionError, match="no step yet"):
+    with pytest.raises(OptionError, match="no row for '0': no step yet"):
         optimizer.watch.last["0"]
+
+
+def test_a_first_step_that_was_skipped_is_said_so():
+    params = params_of([(4,)])
+    optimizer = RMSprop(params, nonfinite="skip")
+    params[0].grad = torch.full((4,), torch.nan)
+    with pytest.warns(UserWarning, match="skip"):
+        optimizer.step()
+    assert str(optimizer.watch.last) == "No step yet: 1 step was skipped, because gradients were not finite."
+    optimizer.step()
+    assert "2 steps were skipped" in repr(optimizer.watch.last)
 
 
 @PATHS
