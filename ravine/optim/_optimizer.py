@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -238,8 +238,7 @@ class Optimizer(torch.optim.Optimizer):
             where = f" (parameter group {len(self.param_groups)})"
             check_params(group.get("params"), where)
             check_group(group, self.defaults, self._check, where)
-            if self._pieces is None:
-                check_names(self.pieces(group))
+            check_names(self.pieces(group))
             self._program(group)  # a mistake in the formula is found here, before the first step
         super().add_param_group(group)
         added = self.param_groups[-1]
@@ -372,6 +371,12 @@ class Optimizer(torch.optim.Optimizer):
         self.__setstate__(states.load(receiver, state_dict))
         for post_hook in after:
             post_hook(self)
+
+    def __copy__(self) -> Self:
+        """Of the same groups and states, as torch's; what it knows of its steps is its own from here."""
+        made = type(self).__new__(type(self))
+        made.__setstate__({**self.__getstate__(), "_monitor": self._monitor.copy()})
+        return made
 
     def __getstate__(self) -> dict[str, Any]:
         kept = super().__getstate__()
