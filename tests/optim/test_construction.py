@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 
 import numpy as np
 import pytest
@@ -168,6 +169,26 @@ def test_a_program_of_no_group_is_an_option_error(group):
 def test_a_hyperparameter_named_self_is_an_option_like_another():
     with pytest.raises(OptionError, match="no piece reads the hyperparameter 'self'"):
         Optimizer(params(), descend, lr=0.1, self=1.0)
+
+
+def test_a_key_that_is_almost_an_option_is_said_when_groups_are_read_again():
+    (p,) = made = params()
+    optimizer = RMSprop(made)
+    p.grad = torch.ones(3)
+    optimizer.param_groups[0]["alhpa"] = 0.5
+    with pytest.warns(
+        UserWarning, match=r"key 'alhpa' \(parameter group 0\) is no option.*Did you mean 'alpha'"
+    ) as caught:
+        optimizer.step()
+    if sys.version_info >= (3, 12):  # before, a list comprehension is a frame of its own
+        assert caught[0].filename == __file__
+    del optimizer.param_groups[0]["alhpa"]
+    optimizer.param_groups[0] |= {"layer": 3, "initial_lr": 1.0, "weight_decay_scale": 2.0}
+    optimizer.param_groups[0]["lr"] = 0.5
+    optimizer.step()  # keys of the user's own
+    optimizer.param_groups[0] |= {"epss": 1.0, "lr": 0.25}
+    with pytest.warns(UserWarning, match="'epss'.*'eps'"):
+        optimizer.step()
 
 
 TAKEN = [

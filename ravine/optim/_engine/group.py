@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import operator
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -14,7 +16,7 @@ from torch import Tensor
 from ravine import backends
 from ravine.errors import OptionError
 from ravine.formula import Piece, Program, trace_formula
-from ravine.optim._hyperparameters import Check
+from ravine.optim._hyperparameters import GROUP_NOTES, Check
 
 Pieces = Sequence[Callable[..., Any] | Piece]
 
@@ -74,12 +76,13 @@ class Snapshot(NamedTuple):
 
 
 class GroupPlan(NamedTuple):
-    """A group's program, with the values of the hyperparameters that it uses, in the program's order."""
+    """A group's program, with the values of the hyperparameters that it uses, in the program's order; how many keys."""
 
     snapshot: Snapshot
     program: Program
     hypers: tuple[Any, ...]
     fused: bool | None
+    size: int
 
 
 class GroupReader:
@@ -135,10 +138,26 @@ class GroupReader:
         for name, value, was in zip(self._keys, now.values, known, strict=True):
             if value is not was and not isinstance(value, Tensor):
                 self._check(name, group[name], where)
+        if before is None or len(group) != before.size:
+            self._warn_misspelt(group, where, 8 if before is None else 7)
         values = {**dict(zip(self._keys, now.values, strict=True)), **extra}
         hypers = {name: v for name, v in values.items() if name != "fused"}
         program = program_of(self._pieces_of(group), hypers, self._guarded)
-        return GroupPlan(now, program, tuple(_value(values, name) for name in program.hypers), group["fused"])
+        return GroupPlan(
+            now, program, tuple(_value(values, name) for name in program.hypers), group["fused"], len(group)
+        )
+
+    def _warn_misspelt(self, group: Mapping[str, Any], where: str, depth: int) -> None:
+        """Users keep keys of their own in a group; one that is almost an option was meant to be that."""
+        for key in group:
+            if key in self._keys or key in GROUP_NOTES or not isinstance(key, str):
+                continue
+            close = difflib.get_close_matches(key, self._keys, n=1, cutoff=0.8)
+            if close and abs(len(close[0]) - len(key)) <= 2:
+                warnings.warn(
+                    f"the key {key!r}{where} is no option of this optimizer, so it changes nothing. Did you mean {close[0]!r}?",
+                    stacklevel=depth,  # where the user steps,
+                )
 
 
 def _same(now: Snapshot, before: Snapshot) -> bool:
