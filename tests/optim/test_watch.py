@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import math
 import pickle
 import weakref
 
@@ -214,6 +215,18 @@ def test_the_watch_is_read_under_another_default_device():
     optimizer.step()
     with torch.device("meta"):
         assert optimizer.watch.last["0"].grad_norm > 0
+
+
+@pytest.mark.parametrize(("size", "norm"), [(1e25, math.inf), (1e-30, 0.0)])
+def test_what_the_kernel_cannot_square_is_what_the_docs_say(size, norm):
+    p = torch.nn.Parameter(torch.full((5,), size))
+    optimizer = SGD([p], lr=0.5, fused=True)
+    p.grad = torch.full((5,), size)
+    optimizer.step()
+    row = optimizer.watch.last["0"]
+    assert (row.param_norm, row.update_norm) == (norm, norm)
+    assert row.grad_norm == pytest.approx(size * 5**0.5)
+    assert (row.param_max, row.update_max) == pytest.approx((size, size / 2))
 
 
 def test_before_the_first_step():
