@@ -15,6 +15,7 @@ Each is also the built-in error that torch raises in the same place, so code tha
 """
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 
 __all__ = [
@@ -87,6 +88,7 @@ _OTHER_WORDS = {
     "beta1": "betas", "beta2": "betas", "b1": "betas", "b2": "betas", "clipnorm": "clip_norm",
     "global_clipnorm": "clip_norm", "grad_clip": "clip_norm", "max_grad_norm": "clip_norm",
 }  # fmt: skip
+_LONGEST = 200  # characters of a value in an error
 _MANY = 12  # names that nobody reads to the end
 
 
@@ -100,6 +102,18 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if not known:
         return "There are none."
     return guess.rstrip() if guess and len(known) > _MANY else f"{guess}Known: {', '.join(known)}."
+
+
+def shown(value: object) -> str:
+    """A value in an error: as Python shows it, but a tensor by its shape, and nothing that fills a screen."""
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and math.prod(shape) != 1:
+        return f"a {type(value).__name__} of shape {tuple(shape)}"
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of many thousand digits
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({kind_of(value)})"
 
 
 def kind_of(value: object) -> str:

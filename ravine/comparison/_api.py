@@ -22,7 +22,7 @@ from ravine.comparison._study.store import Store
 from ravine.comparison._study.study_record import Origin, StudyRecord
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial_worker import work
-from ravine.errors import OptionError, RavineError, TrainingError
+from ravine.errors import OptionError, RavineError, TrainingError, shown
 from ravine.optim._spec import DEFAULTS, OptimizerSpec
 from ravine.optim._spec_objects import OptimizerLike, specs_of
 from ravine.tasks import Task, find
@@ -98,8 +98,8 @@ def compare(
     trained = task if isinstance(task, Task) else find(str(task), None if data is None else Path(data))
     if storage is not None:
         check_storage(storage)
-    if jobs is not None and jobs < 1:
-        raise OptionError(f"jobs = {jobs}: give at least 1.")
+    if jobs is not None and (not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1):
+        raise OptionError(f"jobs = {shown(jobs)}: give a whole number, at least 1.")
     parsed = specs_of(optimizers, trained.name)
     own = _only_here(task, parsed)
     if own and ((jobs or 1) > 1 or study or storage):

@@ -56,6 +56,9 @@ HIGH_RATIO = 3e-2
 regression 0.04 throughout, and both train well. So the loss must show it, too."""
 USUAL_RATIO = 1e-2
 """Healthy runs are below it after their first steps; where the loss rises again, this is enough."""
+WHOLE_RATIO = 1.0
+"""An update as large as the weight. With so few steps that the loss is hardly known, only this is enough: healthy runs
+have 0.5 at most."""
 THROWN_BACK = 3.0
 """Times the initial loss, in three of five consecutive steps. Healthy runs have less than 1.1, and 12 where RMSprop's
 first steps are ten times as long as the later ones."""
@@ -84,7 +87,7 @@ def rate_too_high(evidence: Evidence) -> str | None:
     late = median_of(ratio[len(ratio) // 2 :])
     if highest < HIGH_RATIO:
         return None
-    what = _lost(course, late)
+    what = _lost(course, late, highest)
     if what is None:
         return None
     row = int(np.nanargmax(ratio))
@@ -97,17 +100,20 @@ def rate_too_high(evidence: Evidence) -> str | None:
     )
 
 
-def _lost(course: Curve, late: float) -> str | None:
+def _lost(course: Curve, late: float, highest: float) -> str | None:
     """What is wrong with the loss, if anything."""
     first, end, jump = course.first, course.end, course.jump
     last = course.losses[-3:]
     if not course.whole and last.max() >= 10 * first:
         return f"The loss rose from {number(first)} to {number(last.max())} and then became NaN or infinite"
-    if len(course.losses) < FEWEST_STEPS:
-        return None
     jumped, unsteady = jump >= THROWN_BACK * first, late >= HIGH_RATIO
+    few = len(course.losses) < FEWEST_STEPS
+    if few and highest < WHOLE_RATIO:
+        return None
     if end >= HALF_LEARNED * first and jumped:
         return f"The loss rose from {number(first)} to {number(jump)} and ended at {number(end)}"
+    if few:
+        return None
     if end >= NOT_LEARNED * first and unsteady:
         return f"The loss did not fall: {number(first)} before the first step, {number(end)} at the end"
     if end >= HARDLY_LEARNED * first and jump >= THROWN_FAR * first:

@@ -11,6 +11,7 @@ kinds of value exist, and the kind decides where a backend computes it:
 
 from __future__ import annotations
 
+import math
 import reprlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,16 +19,15 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ravine.errors import FormulaError, nearest
-from ravine.formula._operations import FUNCTIONS, INFIX, OPERATIONS, REDUCTIONS
+from ravine.errors import FormulaError
+from ravine.formula._operations import INFIX, OPERATIONS, REDUCTIONS
+from ravine.formula._outside import PUBLIC, foreign, outside, refused
 
 #: What Python's operators call if a NumPy number stands on their left.
 _UFUNCS = {
     "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "power": "pow", "less": "lt",
     "less_equal": "le", "greater": "gt", "greater_equal": "ge", "equal": "eq", "not_equal": "ne",
 }  # fmt: skip
-#: What a user calls; abs is Python's own, and ~ stands for logical_not.
-_PUBLIC = ["abs", *(name for name in FUNCTIONS if name not in ("abs", "logical_not")), "norm", "global_norm"]
 
 
 class Symbol:
@@ -78,7 +78,7 @@ class Symbol:
 
     def __pow__(self, other: object, modulus: object = None) -> Symbol:
         if modulus is not None:
-            self._outside()
+            outside("pow with a modulus")
         # A call of pow is 20 times a multiplication; the powers that formulas use need none.
         if isinstance(other, int | float) and not isinstance(other, bool):
             if other in (1, 2, 3):
@@ -156,41 +156,54 @@ class Symbol:
     def __float__(self, *_: object) -> NoReturn:
         raise FormulaError(
             f"{self!r} has no value while a formula is read, so math.sqrt, float() and their kind cannot take it: "
-            f"write Python's abs, or the function of the same name from ravine.formula ({', '.join(_PUBLIC[1:])})"
+            f"write Python's abs, or the function of the same name from ravine.formula ({', '.join(PUBLIC[1:])})"
         )
 
     __int__ = __index__ = __complex__ = __round__ = __floor__ = __ceil__ = __trunc__ = __float__
 
-    def _outside(self, *_: object) -> NoReturn:
+    def __format__(self, form: str) -> str:
+        if not form:
+            return str(self)
         raise FormulaError(
-            "this operation is not in the language of formulas: it has + - * / ** (with a number), comparisons, "
-            f"& | ~ on truth values, and {', '.join(_PUBLIC)}"
+            f"{self!r} has no value while a formula is read, so {form!r} cannot format it: print it without"
         )
 
-    __matmul__ = __rmatmul__ = __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = __divmod__ = __rdivmod__ = _outside
-    __iter__ = __len__ = __getitem__ = __setitem__ = __contains__ = __call__ = _outside
-    __lshift__ = __rshift__ = __xor__ = _outside
+    def __getitem__(self, index: object) -> NoReturn:
+        outside(
+            f"{self!r}[{reprlib.repr(index)}]",
+            "; a formula says what happens to every element alike" if self.element else f"; {self!r} is one number",
+        )
+
+    __matmul__ = __rmatmul__ = refused("@", "; of a whole tensor a formula has norm(x) and global_norm(x)")
+    __mod__ = __rmod__ = refused("%")
+    __floordiv__ = __rfloordiv__ = refused("//", "; divide with /")
+    __divmod__ = __rdivmod__ = refused("divmod")
+    __iter__ = refused("a loop over a tensor or number, or taking it apart")
+    __len__ = refused("len")
+    __setitem__ = refused("x[...] = ...", "; a piece returns the new values")
+    __contains__ = refused("in")
+    __call__ = refused("a call of a tensor or number", "; is there a * missing before a bracket?")
+    __lshift__ = __rlshift__ = refused("<<")
+    __rshift__ = __rrshift__ = refused(">>")
+    __xor__ = __rxor__ = refused("^", "; a power is written **")
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Symbol:
         if ufunc.__name__ in _UFUNCS and method == "__call__" and not options:
             return apply(_UFUNCS[ufunc.__name__], *inputs)
-        _foreign(f"numpy.{ufunc.__name__}", ufunc.__name__)
+        foreign(f"numpy.{ufunc.__name__}", ufunc.__name__)
 
     @classmethod
-    def __torch_function__(cls, function: Callable[..., Any], *_: Any, **__: Any) -> NoReturn:
+    def __torch_function__(cls, function: Callable[..., Any], _: Any, args: Any = (), kwargs: Any = None) -> NoReturn:
+        for value in args:  # c * grad: it is the tensor that does not belong there
+            if not isinstance(value, cls | int | float):
+                lift(value)
         name = getattr(function, "__name__", str(function))
-        _foreign(f"torch.{name}", name)
+        foreign(f"torch.{name}", name)
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):  # protocols that Python and libraries probe for must see that they are absent
             raise AttributeError(name)
-        _foreign(f".{name}", name)
-
-
-def _foreign(what: str, name: str) -> NoReturn:
-    raise FormulaError(
-        f"{what} is not in the language of formulas; use abs or a function of ravine.formula. {nearest(name, _PUBLIC)}"
-    )
+        foreign(f".{name}", name)
 
 
 @dataclass(frozen=True)
@@ -230,6 +243,18 @@ def lift(value: object) -> Symbol:
             raise FormulaError(
                 "a whole number is too large for a double, whose largest is 1.8e308: write inf"
             ) from None
+    if isinstance(value, tuple | list) and value and all(isinstance(v, Symbol) and v.name.endswith("]") for v in value):
+        name = value[0].name.partition("[")[0]
+        parts = ", ".join(f"{name.removesuffix('s')}{i}" for i in range(1, len(value) + 1))
+        raise FormulaError(
+            f"{name} is a tuple of {len(value)} numbers, and is used as one: take it apart, {parts} = {name}"
+        )
+    shape = getattr(value, "shape", ())
+    if math.prod(shape) != 1:
+        raise FormulaError(
+            f"a formula is made of its arguments and of numbers, but it uses a tensor of shape {tuple(shape)}: a "
+            "value for every element can only be a state, and a number a hyperparameter"
+        )
     raise FormulaError(
         f"a formula is made of its arguments and of numbers, but it uses {reprlib.repr(value)} "
         f"(a {type(value).__name__}); pass it as a hyperparameter or as a number"

@@ -61,6 +61,8 @@ def trace_formula(
 def _remedy(error: Exception) -> str:
     if isinstance(error, NameError):
         return ". What a piece reads stands after the star of its signature: def piece(update, *, lr)"
+    if isinstance(error, TypeError) and "tuple" in str(error):
+        return ". A hyperparameter of several numbers is taken apart before it is used: beta1, beta2 = betas"
     if isinstance(error, ArithmeticError):
         return ". Numbers that stand in a formula are computed by Python: write math.inf or math.nan if that is meant"
     return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -69,8 +70,10 @@ class Hyper:
 
     def allows(self, value: object) -> bool:
         """Whether it may have this value, which is one number."""
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        if not isinstance(value, int | float) or isinstance(value, bool):
             return False
+        if (isinstance(value, int) and abs(value) > sys.float_info.max) or not math.isfinite(value):
+            return False  # Python's whole numbers go beyond what a double holds
         inside = self.low <= value < self.high if self.below else self.low <= value <= self.high
         return inside and (self.zero or value != 0)
 
@@ -143,7 +146,14 @@ def _check_number(hyper: Hyper, shown: str, value: Any, where: str) -> None:
         value = value.item()
     if not hyper.allows(value):
         none = ", or None" if hyper.optional else ""
-        raise OptionError(f"{shown}={value!r}{where}: it must be {hyper.wanted}{none}")
+        raise OptionError(f"{shown}={_text(value)}{where}: it must be {hyper.wanted}{none}")
+
+
+def _text(value: object) -> str:
+    """A value for an error: Python writes no whole number of many thousand digits, and nobody reads one."""
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        return f"(a whole number above {sys.float_info.max:.1e}, the largest double)"
+    return repr(value)
 
 
 def check_group(group: Mapping[str, Any], defaults: Mapping[str, Any], check: Check, where: str) -> None:

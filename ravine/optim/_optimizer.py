@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -23,12 +23,12 @@ from ravine.formula._tracing import hyper_defaults
 from ravine.optim._common import Nonfinite, check_policy
 from ravine.optim._engine import state as states
 from ravine.optim._engine.average import in_place_of
-from ravine.optim._engine.formula import average_in, check_options, check_read, formula_of, listed
-from ravine.optim._engine.group import GroupReader, Pieces, program_of
+from ravine.optim._engine.formula import average_in, check_names, check_options, check_read, formula_of, listed
+from ravine.optim._engine.group import GroupReader, Pieces, group_at, program_of
 from ravine.optim._engine.hooks import with_hooks
 from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
-from ravine.optim._engine.prepare import check_param, make_states
+from ravine.optim._engine.prepare import check_param, check_params, make_states
 from ravine.optim._engine.version import TrackedState, Version
 from ravine.optim._hyperparameters import TORCH_ONLY, Hyper, check_group, checker, hypers_of, refuse_torch_only
 from ravine.optim._variant import Variant
@@ -42,7 +42,8 @@ class Optimizer(torch.optim.Optimizer):
     r"""Steps parameters by a formula: a list of pieces.
 
     Args:
-        params: parameters, ``(name, parameter)`` pairs or group dicts, as in torch.
+        params: parameters, ``(name, parameter)`` pairs or group dicts, as in torch. One that stands twice in a group
+            gets torch's warning and is stepped once; torch's own loops step it twice.
         pieces: the formula (see ``ravine.formula``): a list of pieces, or one piece. A named optimizer has it as
             ``formula``.
         maximize: ascend instead of descending.
@@ -87,6 +88,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def __init__(
         self,
+        /,
         params: Params,
         pieces: Pieces | Callable[..., Any] | Piece | None = None,
         *,
@@ -98,13 +100,14 @@ class Optimizer(torch.optim.Optimizer):
         watch: bool = True,
         **hyperparameters: Any,
     ) -> None:
+        check_params(params)
+        self._pieces = listed(pieces)
         check_policy(nonfinite, watch)
         refuse_torch_only(hyperparameters)
         hyperparameters = {k: v for k, v in hyperparameters.items() if k not in TORCH_ONLY}
         self._monitor, self._version = Monitor(nonfinite, watch), Version()
         self._plan: Plan | None = None
         self._averaged = False
-        self._pieces = listed(pieces)
         if self._pieces is None:
             check_options(type(self), hyperparameters, Optimizer)
         else:
@@ -127,8 +130,12 @@ class Optimizer(torch.optim.Optimizer):
         return formula_of(self._pieces, type(self).formula, group)
 
     def program(self, group: int = 0) -> Program:
-        """The program of a group's formula."""
-        return self._program(self.param_groups[group])
+        """The program of a group's formula.
+
+        Raises:
+            OptionError: there is no such group, or an option was taken out of it.
+        """
+        return self._program(group_at(self.param_groups, group, self.defaults))
 
     def _program(self, group: dict[str, Any]) -> Program:
         hypers = {n: group[n] for n in self.defaults if n != "fused"}
@@ -228,7 +235,10 @@ class Optimizer(torch.optim.Optimizer):
                 group.setdefault(name, value)
             refuse_torch_only(group)
             group = {k: v for k, v in group.items() if k not in TORCH_ONLY}
-            check_group(group, self.defaults, self._check, f" (parameter group {len(self.param_groups)})")
+            where = f" (parameter group {len(self.param_groups)})"
+            check_params(group.get("params"), where)
+            check_group(group, self.defaults, self._check, where)
+            check_names(self.pieces(group))
             self._program(group)  # a mistake in the formula is found here, before the first step
         super().add_param_group(group)
         added = self.param_groups[-1]
@@ -349,7 +359,7 @@ class Optimizer(torch.optim.Optimizer):
         Raises:
             StateError: groups, names, shapes, states or the formula differ; nothing was loaded.
         """
-        state_dict = state_dict.copy()  # hooks may change it
+        state_dict = states.own_dict(state_dict)  # hooks may change it
         before, after = load_hooks(self)
         for pre_hook in before:
             replaced = pre_hook(self, state_dict)
@@ -361,6 +371,12 @@ class Optimizer(torch.optim.Optimizer):
         self.__setstate__(states.load(receiver, state_dict))
         for post_hook in after:
             post_hook(self)
+
+    def __copy__(self) -> Self:
+        """Of the same groups and states, as torch's; what it knows of its steps is its own from here."""
+        made = type(self).__new__(type(self))
+        made.__setstate__({**self.__getstate__(), "_monitor": self._monitor.copy()})
+        return made
 
     def __getstate__(self) -> dict[str, Any]:
         kept = super().__getstate__()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ravine.errors import OptionError, nearest
 from ravine.optim import _registry as registry
+from ravine.optim._hyperparameters import Hyper, hypers_of
 from ravine.optim._signature import BETAS, option_names, searchable, takes
 from ravine.optim._spec import OptimizerSpec
 from ravine.optim.search import Range
@@ -60,6 +62,34 @@ def checked(values: Range, name: str, where: str) -> Range:
             "would fall where it matters. If the best point is at an edge, the range is expanded automatically."
         )
     return values
+
+
+def bounded(spec: OptimizerSpec, space: Mapping[str, Range]) -> dict[str, Range]:
+    """The space with what its hyperparameters may be at all, where the optimizer declares that: it is not expanded beyond.
+
+    Raises:
+        OptionError: a range goes beyond it already.
+    """
+    name = spec.name.removeprefix("torch-")
+    cls = registry.lookup(name).cls if not spec.code and name in registry.names() else spec.factory
+    hypers = hypers_of(cls) if isinstance(cls, type) else {}
+    return {name: _bounded(spec, name, values, hypers) for name, values in space.items()}
+
+
+def _bounded(spec: OptimizerSpec, name: str, values: Range, hypers: Mapping[str, Hyper]) -> Range:
+    hyper = hypers.get("betas" if name in BETAS else name)
+    if hyper is None:
+        return values
+    if values.low < hyper.low or values.high > hyper.high:
+        raise OptionError(
+            f"{spec.label}: {name} from {values.low:g} to {values.high:g} is searched, but it must be {hyper.wanted}."
+        )
+    # A range in powers of ten stays above 0, one of 1 - x from 0 to 1: what is said anyway is not said again.
+    least, most = hyper.low, hyper.high
+    if values.scale != "linear":
+        least = least if least > 0 else -math.inf
+        most = most if values.scale == "log" else math.inf
+    return replace(values, least=least if least > -math.inf else None, most=most if most < math.inf else None)
 
 
 def check_searched(spec: OptimizerSpec, space: Mapping[str, Range]) -> None:

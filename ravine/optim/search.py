@@ -10,7 +10,7 @@ search.linear(0.0, 0.5)        # every interval of the same length
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ravine.errors import OptionError
@@ -33,6 +33,8 @@ class Range:
         low, high: its least and largest value.
         scale: which values are as likely: ``"log"``, every power of ten; ``"linear"``, every interval;
             ``"complement"``, every power of ten of 1 - x, for momentum and decays: 0.9 to 0.99 as likely as 0.99 to 0.999.
+        least, most: what the hyperparameter itself may be; a range is never expanded beyond. A comparison takes them
+            from what the optimizer declares with ``Hyper``. None: any value.
 
     Raises:
         OptionError: the range is empty, or its scale cannot have such values.
@@ -41,6 +43,8 @@ class Range:
     low: float
     high: float
     scale: Scale = "log"
+    least: float | None = field(default=None, repr=False)
+    most: float | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.scale not in ("log", "linear", "complement"):
@@ -86,11 +90,19 @@ class Range:
             other = 10.0**other
         elif self.scale == "complement":
             other = max(0.0, 1 - 10.0**-other)
+        if self.least is not None:
+            other = max(other, self.least)
+        if self.most is not None:
+            other = min(other, self.most)
         return replace(self, low=other, high=self.low) if side == "low" else replace(self, low=self.high, high=other)
 
     def open(self, side: Literal["low", "high"]) -> bool:
         """Whether there is anything beyond a side: below a momentum of 0 there is nothing."""
-        return not (self.scale == "complement" and side == "low" and self.low <= 0)
+        if side == "high":
+            return self.most is None or self.high < self.most
+        if self.least is not None and self.low <= self.least:
+            return False
+        return not (self.scale == "complement" and self.low <= 0)
 
     def joined(self, other: Range) -> Range:
         """Both ranges as one."""

@@ -90,6 +90,11 @@ def find(name: str, data: Path | None = None) -> Task:
             returns no Task.
         DataError: the files are missing or damaged, or the user's file raises.
     """
+    if not isinstance(name, str):
+        raise OptionError(
+            f"A task is named by a text: one of {', '.join(names())}, or the path of a .py file; got {name!r} "
+            f"({type(name).__name__})."
+        )
     if name.endswith(".py"):
         return user_task.load(Path(name), data)
     entry = _ENTRIES.get(name)

@@ -36,6 +36,11 @@ def find(name: str) -> tuple[str, Surface]:
         OptionError: there is no such function, or the file's cannot be drawn.
         DataError: there is no such file, or it or its function raises.
     """
+    if not isinstance(name, str):
+        raise OptionError(
+            f"A function is named by a text: one of {', '.join(SURFACES)}, or the path of a .py file; got {name!r} "
+            f"({type(name).__name__})."
+        )
     if name.endswith(".py"):
         path = Path(name).absolute()
         return path.stem, load(path)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ravine.errors import OptionError, kind_of
+from ravine.errors import OptionError, kind_of, shown
 from ravine.train import _stepping as stepping
 from ravine.train._callback import Callback
 from ravine.train._fit import length
@@ -67,7 +67,7 @@ def callbacks(given: Sequence[Callback]) -> list[Callback]:
     for callback in given:
         if not isinstance(callback, Callback):
             hint = f" Make an instance: {callback.__name__}(...)." if isinstance(callback, type) else ""
-            raise OptionError(f"{callback!r} is not a ravine.train.Callback.{hint}")
+            raise OptionError(f"{shown(callback)} is not a ravine.train.Callback.{hint}")
     return list(given)
 
 
@@ -75,7 +75,9 @@ def loss(given: Any) -> Callable[..., Any]:
     """A loss that can be called."""
     if isinstance(given, type) or not callable(given):
         hint = f" Make an instance: {given.__name__}()." if isinstance(given, type) else ""
-        raise OptionError(f"The loss is {given!r}; it must be a function of outputs and targets.{hint}")
+        if isinstance(given, Tensor):
+            hint = " Data is one argument: Learner(model, (Batches(inputs, targets, 64), None), loss)."
+        raise OptionError(f"The loss is {shown(given)}; it must be a function of outputs and targets.{hint}")
     function: Callable[..., Any] = given
     return function
 
@@ -97,7 +99,7 @@ def opt_func(given: Any) -> Callable[..., torch.optim.Optimizer]:
 def folder(given: Any) -> Path | None:
     """A folder's path, or none."""
     if given is not None and not isinstance(given, str | os.PathLike):
-        raise OptionError(f"folder {given!r}: give the path of a folder, or None to write nothing.")
+        raise OptionError(f"folder {shown(given)}: give the path of a folder, or None to write nothing.")
     return None if given is None else Path(given)
 
 
@@ -121,13 +123,13 @@ def fit_options(
 ) -> FitOptions:
     """The arguments of a fit, checked."""
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
-        raise OptionError(f"epochs {epochs!r}: train for a whole number of epochs, at least 1.")
+        raise OptionError(f"epochs {shown(epochs)}: train for a whole number of epochs, at least 1.")
     if lr is not None:
         lr = stepping.checked_rate(lr)
     counts = isinstance(checkpoint_every, int) and not isinstance(checkpoint_every, bool) and checkpoint_every >= 1
     if checkpoint_every is not None and checkpoint_every != "epoch" and not counts:
         raise OptionError(
-            f"checkpoint_every {checkpoint_every!r}: give a number of steps, at least 1, or 'epoch' for every epoch."
+            f"checkpoint_every {shown(checkpoint_every)}: give a number of steps, at least 1, or 'epoch' for every epoch."
         )
     if (checkpoint_every or resume) and folder is None:
         what = "resume" if resume else "checkpoint_every"

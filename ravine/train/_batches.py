@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ravine.errors import OptionError
+from ravine.errors import OptionError, shown
 
 
 class Batches:
@@ -45,9 +45,9 @@ class Batches:
         if not len(inputs):
             raise OptionError("There are no rows to make batches of.")
         if not isinstance(batch_size, int) or batch_size < 1:
-            raise OptionError(f"batch_size {batch_size!r}: a batch has at least 1 row.")
+            raise OptionError(f"batch_size {shown(batch_size)}: a batch has at least 1 row.")
         if not isinstance(seed, int) or seed < 0:
-            raise OptionError(f"seed {seed!r}: a seed is a whole number, 0 or above.")
+            raise OptionError(f"seed {shown(seed)}: a seed is a whole number, 0 or above.")
         self.inputs, self.targets = inputs, targets
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self._passes = 0

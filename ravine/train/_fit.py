@@ -59,7 +59,7 @@ class Fit:
         folder: where files are written; None for nowhere.
         state: the progress of the fit.
         inputs, targets: of the current batch; ``before_batch`` may replace them.
-        outputs: of the model, for these inputs.
+        outputs: of the model, for these inputs. After the fit all three are None.
         loss: the batch's loss, detached; with several processes that of the whole batch.
         backward_loss: what ``backward`` is called on; ``after_loss`` may replace it.
         step_skipped: whether a callback skipped the last step.
@@ -148,6 +148,11 @@ class Fit:
     def stop(self, reason: str) -> None:
         """End the fit after this batch, or this epoch if its batches are done; the reason is shown and recorded."""
         self.state.stop_reason = reason or f"epoch {self.state.epoch}: stopped"
+
+    def release_batch(self) -> None:
+        """Let go of the last batch and its graph, once the fit has ended: they may take much of a GPU's memory."""
+        self.inputs = self.targets = self.outputs = None
+        self.backward_loss = self.loss
 
     def say(self, sentence: str) -> None:
         """Show a sentence between the rows of the table, and record it."""

@@ -29,7 +29,7 @@ from ravine.train._loop import Loop
 from ravine.train._lr_find.finder import find
 from ravine.train._lr_find.lr_find_result import LRFind
 from ravine.train._metrics import Measure, default_metrics, named
-from ravine.train._recorder import METRICS, Recorder
+from ravine.train._recorder import METRICS, Recorder, epochs_text
 from ravine.train._schedules.by_text import as_callbacks
 from ravine.train._schedules.one_cycle import OneCycle
 from ravine.train._training_state import TrainingState
@@ -102,7 +102,7 @@ class Learner:
     def __repr__(self) -> str:
         count = sum(p.numel() for p in self.model.parameters() if not isinstance(p, nn.UninitializedParameter))
         made = argument_text(self.opt_func) if self._optimizer is None else type(self._optimizer).__name__
-        trained = f"{len(self.recorder.epochs)} epochs trained"
+        trained = f"{epochs_text(len(self.recorder.epochs))} trained"
         return f"Learner({type(self.model).__name__} of {count:,} parameters, {made}, {trained})"
 
     @property
@@ -175,6 +175,8 @@ class Learner:
             with deferred(parallel.size() == 1) as interrupt:
                 fit.display.begin(fit.columns, epochs, fit.state.epoch if fit.state.batch else fit.state.epoch + 1)
                 loop.run(interrupt)
+                if not interrupt.pressed:
+                    loop.say_if_lost()
                 checkpointer.ended(interrupt.pressed)
         finally:
             loop.finish()
@@ -194,7 +196,7 @@ class Learner:
 
         Args:
             epochs: at least 1.
-            lr: the highest learning rate (fastai calls it ``lr_max``).
+            lr: the highest learning rate, which must be given (fastai calls it ``lr_max``); ``lr_find`` suggests one.
             div: the rate begins at ``lr / div``.
             div_final: it ends at ``lr / div_final``.
             pct_start: the share of the run in which it rises.
@@ -210,6 +212,10 @@ class Learner:
         """
         if "lr_max" in options:
             raise OptionError("fit_one_cycle has no lr_max; the highest rate is lr: fit_one_cycle(3, lr=0.01).")
+        if lr is None:
+            raise OptionError(
+                f"fit_one_cycle needs the highest learning rate: fit_one_cycle({epochs!r}, lr=0.01). learn.lr_find() suggests one."
+            )
         cycle = OneCycle(stepping.checked_rate(lr), div=div, div_final=div_final, pct_start=pct_start, moms=moms)
         self.fit(epochs, schedule=cycle, **options)
 

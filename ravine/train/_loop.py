@@ -7,10 +7,12 @@ what is shown is the display's (_display/). All of them read one Fit (_fit.py), 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from ravine.errors import OptionError
@@ -84,11 +86,23 @@ class Loop:
                 raise OptionError("The training data gave no batch. Is it empty?")
             self.order.epochs += 1
 
+    def say_if_lost(self) -> None:
+        """Say so if the loss ended as NaN or infinity, unless the fit was stopped with a reason."""
+        fit, losses = self.fit, self.fit.recorder.losses
+        if not len(losses) or math.isfinite(losses[-1]) or fit.state.stop_reason:
+            return
+        finite = np.flatnonzero(np.isfinite(losses))
+        first = int(finite[-1]) + 2 if len(finite) else 1
+        fit.say(
+            f"the loss is {losses[-1]} since step {first:,}: the model has learned nothing since. Lower the learning rate, or "
+            "find the module it came from with fit(trace_nan=True)"
+        )
+
     def finish(self) -> None:
         """However the fit ended: nothing that was measured is lost, and the terminal is as it was."""
         self.running = False
         hooks = [functools.partial(hook, self.fit) for hook in self._hooks.after_fit]
-        _in_any_case([self.fit.display.end, self.fit.recorder.write, *hooks])
+        _in_any_case([self.fit.release_batch, self.fit.display.end, self.fit.recorder.write, *hooks])
 
     # --- an epoch ------------------------------------------------------------------------------------------------
 

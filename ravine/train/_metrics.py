@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from ravine import _randomness as randomness
-from ravine.errors import OptionError, TrainingError
+from ravine.errors import OptionError, TrainingError, shown
 from ravine.train._batches import Batches
 from ravine.train._data_order import random_states, restore
 
@@ -47,7 +47,7 @@ def named(metrics: Mapping[str, Measure] | Sequence[Measure]) -> dict[str, Measu
         by_name = dict(metrics)
     else:
         if isinstance(metrics, str) or not isinstance(metrics, Sequence):
-            raise OptionError(f"metrics is {metrics!r}; give a list of functions, or {{name: function, ...}}.")
+            raise OptionError(f"metrics is {shown(metrics)}; give a list of functions, or {{name: function, ...}}.")
         by_name = {}
         for metric in metrics:
             name = getattr(metric, "__name__", None) or type(metric).__name__
@@ -56,7 +56,7 @@ def named(metrics: Mapping[str, Measure] | Sequence[Measure]) -> dict[str, Measu
             by_name[name] = metric
     for name, metric in by_name.items():
         if not callable(metric):
-            raise OptionError(f"The metric {name!r} is {metric!r}; a metric is a function of outputs and targets.")
+            raise OptionError(f"The metric {name!r} is {shown(metric)}; a metric is a function of outputs and targets.")
         if name in TABLE_COLUMNS:
             raise OptionError(f"A metric cannot have the name {name!r}: it is a column of its own.")
     return by_name

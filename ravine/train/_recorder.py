@@ -33,6 +33,11 @@ _WRITE_EVERY = 2.0  # seconds
 _MOST_PENDING = 1000  # batches, whose losses may still be on a GPU
 
 
+def epochs_text(number: int) -> str:
+    """``1 epoch``, ``2 epochs``."""
+    return f"{number} epoch{'s' * (number != 1)}"
+
+
 class Recorder:
     """The numbers of a training, over all calls of ``fit``.
 
@@ -143,7 +148,7 @@ class Recorder:
     def __repr__(self) -> str:
         last = self.epochs[-1] if self.epochs else {}
         shown = "".join(f", {name} {last[name]:.5g}" for name in ("train_loss", "valid_loss") if name in last)
-        return f"Recorder({len(self.epochs)} epochs, {len(self):,} steps{shown})"
+        return f"Recorder({epochs_text(len(self.epochs))}, {len(self):,} steps{shown})"
 
     def _repr_html_(self) -> str:
         names = list(dict.fromkeys(name for row in self.epochs for name in row if name != "step"))

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ravine.errors import OptionError, kind_of
+from ravine.errors import OptionError, kind_of, shown
 from ravine.optim import Optimizer
 from ravine.train._callback import Callback
 from ravine.train._fit import Fit
@@ -41,7 +41,7 @@ def checked_rate(lr: Any) -> float:
     if isinstance(lr, Tensor) and lr.numel() == 1:
         lr = lr.item()
     if not isinstance(lr, Real) or isinstance(lr, bool) or not math.isfinite(lr) or lr <= 0:
-        raise OptionError(f"lr {lr!r}: a learning rate is a finite number above 0.")
+        raise OptionError(f"lr {shown(lr)}: a learning rate is a finite number above 0.")
     return float(lr)
 
 

@@ -42,9 +42,11 @@ class StepTable:
     Attributes:
         step: the number of the step, from 1; 0 before the first.
         rows: a row for each parameter.
+        skipped: how many steps were skipped so far.
     """
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, skipped: int = 0) -> None:
+        self.skipped = skipped
         self.step = int(history.last[-1]) if len(history) else 0
         ratio = history.ratio
         figures = ("grad_norm", "param_norm", "update_norm", "grad_max", "param_max", "update_max", "nonfinite")
@@ -71,7 +73,7 @@ class StepTable:
 
     def __getitem__(self, name: str) -> ParameterRow:
         if not self.rows:
-            raise OptionError(f"There has been no step yet, so there is no row for {name!r}.")
+            raise OptionError(f"There is no row for {name!r}: {self._nothing}.")
         for row in self.rows:
             if row.name == name:
                 return row
@@ -85,14 +87,22 @@ class StepTable:
         """
         return frame([asdict(r) for r in self.rows], list(ParameterRow.__annotations__), index="name")
 
+    @property
+    def _nothing(self) -> str:
+        """Why there are no rows."""
+        if not self.skipped:
+            return "no step yet"
+        steps = "1 step was" if self.skipped == 1 else f"{self.skipped:,} steps were"
+        return f"no step yet: {steps} skipped, because gradients were not finite"
+
     def __repr__(self) -> str:
         if not self.rows:
-            return "StepTable(no step yet)"
+            return f"StepTable({self._nothing})"
         return f"StepTable(step {self.step:,}, {len(self.rows)} parameters, grad_norm {self.grad_norm:.3g})"
 
     def __str__(self) -> str:
         if not self.rows:
-            return "No step yet."
+            return f"{self._nothing[:1].upper()}{self._nothing[1:]}."
         return "\n".join([f"step {self.step:,}", *self._lines()])
 
     def _repr_html_(self) -> str:

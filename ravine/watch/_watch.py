@@ -71,7 +71,10 @@ class Watch:
         Raises:
             OptionError: the optimizer was made with ``watch=False``.
         """
-        return StepTable(self._ready().latest(self._names, self._sizes, self._join))
+        record = self._ready()
+        return StepTable(
+            record.latest(self._names, self._sizes, self._join), skipped=record.skipped + record.overflowed
+        )
 
     @property
     def history(self) -> History:

@@ -190,6 +190,10 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch):
         (("digits", ["sgd"]), {"storage": ""}, "'' is no storage"),
         (("digits", ["sgd"]), {"storage": "http://here"}, "'http://here' is no storage: give postgresql://"),
         (("digits", ["sgd"]), {"steps": 0}, "steps = 0"),
+        (("digits", ["sgd"]), {"steps": 1.5}, "steps = 1.5: give a whole number"),
+        (("digits", ["sgd"]), {"points": "8"}, "points = '8': give a whole number"),
+        (("digits", ["sgd"]), {"seeds": True}, "seeds = True: give a whole number"),
+        (("digits", ["sgd"]), {"jobs": 1.5}, "jobs = 1.5: give a whole number, at least 1"),
         (("digits", ["sgd", "adam"]), {"seeds": 1}, "at least 2 seeds"),
         (
             ("digits", ["sgd", "adam"]),

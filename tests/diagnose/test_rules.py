@@ -124,6 +124,7 @@ WITH = {
         "sgd 100 times": lambda: on_digits(SMALL, partial(SGD, lr=50.0)),
         "rmsprop 100 times": lambda: on_digits(SMALL, partial(RMSprop, lr=0.3)),
         "adam 200 times": lambda: on_digits(SMALL, partial(Adam, lr=1.0)),
+        "momentum in few steps": lambda: on_digits(SMALL, partial(SGD, lr=5.0, momentum=0.9), epochs=1),
         "to infinity in few steps": lambda: in_a_bowl(partial(SGD, lr=1e6), 12),
     },
     "rate_too_low": {
@@ -182,6 +183,7 @@ WITHOUT = {
     "nonfinite": {"the same data": lambda: on_digits(SMALL, partial(RMSprop, lr=2e-3))},
     "rate_too_high": {
         "large first steps": lambda: on_digits(SMALL, partial(RMSprop, lr=1e-2)),
+        "few large first steps": lambda: on_digits(SMALL, partial(RMSprop, lr=1e-2), epochs=1),
         "extreme batches": WITH["spikes"]["three extreme batches, SGD"],
         "thrown, and back again": lambda: on_digits(SMALL, partial(RMSprop, lr=0.05), epochs=14),
         "nothing to learn, after large first steps": lambda: on_digits(

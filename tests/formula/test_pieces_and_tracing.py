@@ -202,7 +202,7 @@ def test_python_if_on_a_tensor_says_where():
         (lambda update: update[0], r"not in the language"),
         (lambda update: sum(update), r"not in the language"),
         (lambda update: update + "1", r"uses '1'"),
-        (lambda update: update + torch.ones(3), r"pass it as a hyperparameter|not in the language"),
+        (lambda update: update + torch.ones(3), r"a tensor of shape \(3,\): .* a number a hyperparameter"),
         (lambda update: (update > 0) * update, r"a truth value cannot be used as a number"),
         (lambda update: where(update, 1, 0), r"first argument of where"),
         (lambda update: update > 0, r"is a truth value"),
@@ -229,6 +229,57 @@ def test_python_if_on_a_tensor_says_where():
 )
 def test_what_is_not_in_the_language(piece, match):
     fails(piece, match)
+
+
+@pytest.mark.parametrize(
+    ("piece", "match"),
+    [
+        (lambda update: update // 2, r"// is not in the language of formulas; divide with /\. It has \+ -"),
+        (lambda update: 2 // update, r"// is not in the language"),
+        (lambda update: update % 2, r"% is not in the language of formulas\. It has"),
+        (lambda update: update @ update, r"@ is not in .*norm\(x\)"),
+        (lambda update: update ^ 2, r"\^ is not in .*a power is written \*\*"),
+        (lambda update: update[0], r"grad\[0\] is not in .*every element alike"),
+        (lambda update: update * (update + 1)(2), r"a call of a tensor.*missing"),
+        (lambda update: float(f"{update:.3f}"), r"grad has no value .*'\.3f' cannot format it"),
+        (lambda update: update.mean(), r"\.mean is not in .*every element alike.*norm\(x\)"),
+        (lambda update: torch.mean(update), r"torch\.mean is not in .*norm\(x\)"),
+        (lambda update: update.clamp(0, 1), r"\.clamp .*write minimum\(maximum\(x, low\), high\)"),
+        (lambda update: update.square(), r"\.square .*write x\*\*2"),
+        (lambda update: update.mul_(2), r"\.mul_ .*changes nothing in place"),
+        (
+            lambda update: torch.ones(3) * update,
+            r"uses a tensor of shape \(3,\): a value for every element can only be",
+        ),
+        (lambda update: update * torch.ones(3), r"uses a tensor of shape \(3,\)"),
+        (lambda update: torch.tensor(2.0) * update, r"uses tensor\(2\.\) .*pass it as a hyperparameter"),
+    ],
+)
+def test_what_to_write_instead(piece, match):
+    with pytest.raises(FormulaError, match=match) as error:
+        trace_formula([piece, descend], {"lr": 0.1})
+    assert "torch.mul" not in str(error.value)
+    assert "tanh'" not in str(error.value)
+
+
+def test_a_symbol_is_printed_without_a_format():
+    trace_formula([lambda update: (f"{update} {update!s}", update)[1], descend], {"lr": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("piece", "match"),
+    [
+        (lambda param, *, grad, betas: param - betas * grad, r"betas is a tuple of 2 numbers.*beta1, beta2 = betas"),
+        (
+            lambda param, *, grad, betas: param - (1 - betas) * grad,
+            r"is taken apart before it is used: beta1, beta2 = betas",
+        ),
+        (lambda param, *, grad, betas: param - betas[0][0] * grad, r"betas\[0\]\[0\] .*betas\[0\] is one number"),
+    ],
+)
+def test_several_numbers_used_as_one(piece, match):
+    with pytest.raises(FormulaError, match=match):
+        trace_formula([piece], {"betas": (0.9, 0.99)})
 
 
 def test_numbers_of_numpy_and_pythons_truth_values_are_constants():

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import sys
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import Parameter
 
-from ravine.errors import FormulaError, OptionError
+from ravine.errors import FormulaError, OptionError, ParameterError
+from ravine.formula import rename
 from ravine.optim import Adagrad, Adam, Hyper, Optimizer, RMSprop
 from ravine.optim import _registry as registry
 from ravine.optim._common import parameters_of
@@ -94,6 +96,143 @@ def test_a_declared_range_is_held():
 def test_a_flag_is_not_a_number():
     with pytest.raises(OptionError, match="lr=True"):
         Adam(params(), lr=True)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "message"),
+    [
+        ("rmsprop", "got the text 'rmsprop': write from ravine.optim import RMSprop; RMSprop\\(params, ...\\)"),
+        (["sgd"], "write from ravine.optim import SGD"),
+        ("nothing", "got the text 'nothing': write pass the functions"),
+        (RMSprop, "RMSprop is an optimizer: write RMSprop\\(params, ...\\)"),
+        ([torch.optim.Adam], "Adam is an optimizer"),
+    ],
+)
+def test_an_optimizer_where_pieces_are_meant_is_answered_with_the_right_line(pieces, message):
+    with pytest.raises(FormulaError, match=message):
+        Optimizer(params(), pieces, lr=0.1)
+
+
+def test_a_module_where_its_parameters_are_meant_is_said_so():
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    for wrong, name in ((model, "Sequential"), (model[0], "Linear")):
+        with pytest.raises(ParameterError, match=rf"params is a module \({name}\).*model.parameters\(\)"):
+            RMSprop(wrong)
+    with pytest.raises(ParameterError, match=r"module \(Linear\) \(parameter group 1\)"):
+        RMSprop([{"params": params()}, {"params": model[0]}])
+    with pytest.raises(ParameterError, match=r"a function \(parameters\).*call it"):
+        RMSprop(model.parameters)
+
+
+def test_a_number_beyond_a_double_is_refused_by_name():
+    for make in (lambda: RMSprop(params(), lr=10**400), lambda: Adam(params(), betas=(10**5000, 0.9))):
+        with pytest.raises(OptionError, match=r"(lr|betas\[0\])=\(a whole number above 1.8e\+308.*must be a finite"):
+            make()
+    (p,) = made = params()
+    optimizer = RMSprop(made)
+    p.grad = torch.ones(3)
+    optimizer.step()
+    optimizer.param_groups[0]["lr"] = 10**400
+    with pytest.raises(OptionError, match="lr="):
+        optimizer.step()
+    assert RMSprop(params(), lr=10**300).param_groups[0]["lr"] == 10**300
+
+
+def test_an_option_taken_out_of_a_group_is_said_so_and_may_be_put_back():
+    (p,) = made = params()
+    optimizer = RMSprop(made, lr=0.1)
+    p.grad = torch.ones(3)
+    optimizer.step()
+    before = p.detach().clone()
+    del optimizer.param_groups[0]["lr"]
+    for use in (optimizer.step, optimizer.program, optimizer.state_dict, lambda: repr(optimizer)):
+        with pytest.raises(OptionError, match=r"no 'lr' any more \(parameter group 0\): set group\['lr'\]"):
+            use()
+    assert torch.equal(p.detach(), before)
+    assert float(optimizer.state[p]["step"]) == 1
+    optimizer.param_groups[0]["lr"] = 0.1
+    optimizer.step()
+    assert float(optimizer.state[p]["step"]) == 2
+
+
+@pytest.mark.parametrize("group", [9, -2, "a", None])
+def test_a_program_of_no_group_is_an_option_error(group):
+    optimizer = RMSprop(params())
+    with pytest.raises(OptionError, match=rf"no parameter group {group!r}: this optimizer has one, program\(0\)"):
+        optimizer.program(group)
+    optimizer.add_param_group({"params": params()})
+    assert optimizer.program(-1) is optimizer.program(1)
+    with pytest.raises(OptionError, match=r"program\(0\) to program\(1\)"):
+        optimizer.program(2)
+
+
+def test_a_hyperparameter_named_self_is_an_option_like_another():
+    with pytest.raises(OptionError, match="no piece reads the hyperparameter 'self'"):
+        Optimizer(params(), descend, lr=0.1, self=1.0)
+
+
+def test_a_key_that_is_almost_an_option_is_said_when_groups_are_read_again():
+    (p,) = made = params()
+    optimizer = RMSprop(made)
+    p.grad = torch.ones(3)
+    optimizer.param_groups[0]["alhpa"] = 0.5
+    with pytest.warns(
+        UserWarning, match=r"key 'alhpa' \(parameter group 0\) is no option.*Did you mean 'alpha'"
+    ) as caught:
+        optimizer.step()
+    if sys.version_info >= (3, 12):  # before, a list comprehension is a frame of its own
+        assert caught[0].filename == __file__
+    del optimizer.param_groups[0]["alhpa"]
+    optimizer.param_groups[0] |= {"layer": 3, "initial_lr": 1.0, "weight_decay_scale": 2.0}
+    optimizer.param_groups[0]["lr"] = 0.5
+    optimizer.step()  # keys of the user's own
+    optimizer.param_groups[0] |= {"epss": 1.0, "lr": 0.25}
+    with pytest.warns(UserWarning, match="'epss'.*'eps'"):
+        optimizer.step()
+
+
+TAKEN = [
+    "maximize",
+    "fused",
+    "nonfinite",
+    "watch",
+    "foreach",
+    "capturable",
+    "name",
+    "param_names",
+    "initial_lr",
+    "grad_scale",
+]
+
+
+def piece_with(signature, result):
+    made = {}
+    exec(f"def own({signature}):\n    return {result}", made)
+    return made["own"]
+
+
+@pytest.mark.parametrize("name", [*TAKEN, "clip_norm", "ema_decay"])
+def test_a_state_named_like_an_option_is_refused_by_name(name):
+    own = piece_with(f"param, {name}=0.0, *, grad, lr", f"param - lr * {name}, {name} + grad")
+    with pytest.raises(FormulaError, match=rf"own .*keeps the state '{name}', and that is .*rename\(own, {name}="):
+        Optimizer(params(), own, lr=0.1)
+    with pytest.raises(FormulaError, match=rf"keeps the state '{name}'"):
+        type("Mine", (Optimizer,), {"formula": staticmethod(lambda: [own])})(params(), lr=0.1)
+    Optimizer(params(), [rename(own, **{name: "another_name"})], lr=0.1)
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_hyperparameter_named_like_an_option_is_refused_by_name(name):
+    for default in ("", "=0.5"):
+        own = piece_with(f"param, *, grad, {name}{default}", f"param - {name} * grad")
+        with pytest.raises(FormulaError, match=rf"own .*reads '{name}', and that is .*rename\(own, {name}="):
+            Optimizer(params(), own, **({} if default else {name: 0.5}))
+
+
+def test_a_piece_may_read_the_numbers_that_every_optimizer_has():
+    """They put pieces of ours before or after, unless a piece of the user's own reads them."""
+    own = piece_with("param, *, grad, clip_norm", "param - clip_norm * grad")
+    assert "clip_norm" in str(Optimizer(params(), own, clip_norm=0.5).program())
 
 
 # --- faults ---------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ Nothing in a step may wait for the device: no number is read on the host. And th
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -110,6 +111,24 @@ def test_no_step_reads_a_number_on_the_host(name, policy, on_device, monkeypatch
         scheduler.step()
     assert optimizer.watch.overflowed == 1
     assert optimizer.watch.last["1"].grad_norm > 0
+
+
+@pytest.mark.parametrize("device", [False, True])
+def test_a_skipped_step_has_a_place_in_the_history_of_a_device_only(device, monkeypatch):
+    """As docs/watch.md says."""
+    if device:
+        monkeypatch.setattr(backends, "on_host", lambda device: False)
+    params = some()
+    optimizer = RMSprop(params, nonfinite="skip", fused=False)
+    for step in range(3):
+        give(params, step, float("nan") if step == 1 else None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            optimizer.step()
+            assert optimizer.watch.skipped == (step >= 1)
+    history = optimizer.watch.history
+    assert history.steps[:, 0].tolist() == ([1, 0, 1] if device else [1, 1])
+    assert optimizer.watch.steps == len(history)
 
 
 def test_a_step_on_meta_has_nothing_to_read(monkeypatch):

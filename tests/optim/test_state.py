@@ -155,11 +155,11 @@ def test_a_state_dict_is_live_as_torchs_except_for_step_counts():
 def changed(**changes):
     def change(saved):
         for path, value in changes.items():
-            entry, *rest = path.split("__")
-            target = saved[entry]
-            for key in rest[:-1]:
-                target = target[int(key) if key.isdigit() else key]
-            target[rest[-1]] = value
+            *way, last = (int(key) if key.isdigit() else key for key in path.split("__"))
+            target = saved
+            for key in way:
+                target = target[key]
+            target[last] = value
 
     return change
 
@@ -181,8 +181,38 @@ WRONG = {
     "one parameter less": (lambda s: s["param_groups"][0]["params"].pop(), "4.*5"),
     "lr": (changed(param_groups__0__lr=-1.0), "lr=-1"),
     "lr that is no number": (changed(param_groups__0__lr="fast"), "lr='fast'"),
-    "option": (changed(param_groups__0__momentun=0.9), "momentun"),
+    "state that is a number": (
+        changed(state__0__exp_avg=3),
+        r"state exp_avg of parameter 0.*tensor of shape \(5,\).*3 \(int\)",
+    ),
+    "states that are a number": (changed(state__0=3), "dict of states for parameter 0.*has 3"),
+    "step of two": (changed(state__0__step=torch.ones(2)), "'step' of parameter 0.*number of steps"),
+    "step that is no number": (changed(state__0__step="x"), "'step' of parameter 0.*'x'"),
+    "step that is nan": (changed(state__0__step=float("nan")), "'step' of parameter 0.*nan"),
+    "state": (changed(state=3), "'state' of the state dict must be a dict.*got 3"),
+    "no state": (lambda s: s.pop("state"), "no 'state'.*this has 'param_groups', 'ravine'"),
+    "no groups": (lambda s: s.pop("param_groups"), "no 'param_groups'"),
+    "nothing": (lambda s: s.clear(), "no 'state'.*this has nothing"),
+    "a checkpoint": (
+        lambda s: s.update(o=dict(s), state=s.pop("x", None)) or s.pop("state"),
+        "pass what is under 'o' in it",
+    ),
+    "groups": (changed(param_groups=3), "'param_groups' of the state dict must be a list of dicts; got 3"),
+    "group": (changed(param_groups=[3]), "parameter group 0 .*it is 3"),
+    "group without params": (lambda s: s["param_groups"][0].pop("params"), "parameter group 0 .*has None as 'params'"),
+    "params": (changed(param_groups__0__params=3), "parameter group 0 .*has 3 .*as 'params'"),
+    "params of lists": (changed(param_groups__0__params=[[]] * 5), "'params' of parameter group 0.*numbers or names"),
+    "names": (changed(param_groups__0__param_names=["a"]), "'param_names' of parameter group 0.*list of 5 names"),
+    "ravine": (changed(ravine=3), "entry 'ravine'.*damaged: 3"),
+    "ravine's version": (changed(ravine__version="x"), "entry 'ravine'.*damaged"),
+    "ravine's formulas": (changed(ravine__formulas=[]), "one formula for each of 1 parameter groups"),
 }
+
+
+@pytest.mark.parametrize("nothing", [None, 3, [], "file.pt"])
+def test_what_is_no_dict_is_a_state_error(nothing):
+    with pytest.raises(StateError, match="load_state_dict takes the dict that state_dict\\(\\) gave; got"):
+        Adam(parameters()).load_state_dict(nothing)
 
 
 @PATHS
@@ -221,7 +251,10 @@ def test_a_state_dict_of_another_formula_shows_both(ours):
     with pytest.raises(StateError) as error:
         target.load_state_dict(source.state_dict())
     assert not target.state
-    assert "exp_avg" in str(error.value) or "betas" in str(error.value)
+    assert ("saved: exp_avg" if ours else "its parameter group 0 has 'betas', and this optimizer has lr, alpha") in str(
+        error.value
+    )
+    assert "Did you mean" not in str(error.value)
 
 
 def test_a_formula_of_the_users_own_is_checked_too():
@@ -330,6 +363,20 @@ def test_an_optimizer_loads_what_it_saved_with_notes_of_the_users_in_its_groups(
     assert optimizer.param_groups[0]["layer"] == 3
     assert optimizer.param_groups[0]["name"] == "all"
     walk(optimizer, 1)
+
+
+@pytest.mark.parametrize("cls", [SGD, torch.optim.SGD])
+def test_keys_of_the_users_own_are_kept_where_the_live_group_has_none(cls):
+    p = Parameter(torch.ones(3))
+    optimizer = cls([p], lr=0.1)
+    optimizer.param_groups[0]["layer"] = 3
+    fresh = SGD([p], lr=0.2)
+    fresh.load_state_dict(through_a_file(optimizer.state_dict()))
+    assert (fresh.param_groups[0]["layer"], fresh.param_groups[0]["lr"]) == (3, 0.1)
+    walk(fresh, 1)
+    again = SGD([p])
+    again.load_state_dict(fresh.state_dict())
+    assert again.param_groups[0]["layer"] == 3
 
 
 def test_a_checkpoint_does_not_choose_the_path():

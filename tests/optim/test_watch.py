@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import gc
+import math
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -215,11 +217,34 @@ def test_the_watch_is_read_under_another_default_device():
         assert optimizer.watch.last["0"].grad_norm > 0
 
 
+@pytest.mark.parametrize(("size", "norm"), [(1e25, math.inf), (1e-30, 0.0)])
+def test_what_the_kernel_cannot_square_is_what_the_docs_say(size, norm):
+    p = torch.nn.Parameter(torch.full((5,), size))
+    optimizer = SGD([p], lr=0.5, fused=True)
+    p.grad = torch.full((5,), size)
+    optimizer.step()
+    row = optimizer.watch.last["0"]
+    assert (row.param_norm, row.update_norm) == (norm, norm)
+    assert row.grad_norm == pytest.approx(size * 5**0.5)
+    assert (row.param_max, row.update_max) == pytest.approx((size, size / 2))
+
+
 def test_before_the_first_step():
     optimizer = RMSprop(params_of([(4,)]))
     assert str(optimizer.watch.last) == "No step yet."
-    with pytest.raises(OptionError, match="no step yet"):
+    with pytest.raises(OptionError, match="no row for '0': no step yet"):
         optimizer.watch.last["0"]
+
+
+def test_a_first_step_that_was_skipped_is_said_so():
+    params = params_of([(4,)])
+    optimizer = RMSprop(params, nonfinite="skip")
+    params[0].grad = torch.full((4,), torch.nan)
+    with pytest.warns(UserWarning, match="skip"):
+        optimizer.step()
+    assert str(optimizer.watch.last) == "No step yet: 1 step was skipped, because gradients were not finite."
+    optimizer.step()
+    assert "2 steps were skipped" in repr(optimizer.watch.last)
 
 
 @PATHS
@@ -291,6 +316,54 @@ def test_copies_and_pickles_keep_the_history():
         other.step()
         assert other.watch.steps == 4
     assert optimizer.watch.steps == 3
+
+
+def test_a_shallow_copy_has_a_history_of_its_own():
+    params = params_of([(4,), (5,)])
+    optimizer = SGD(params, lr=0.1)
+    give_gradients(params, 0)
+    optimizer.step()
+    other = copy.copy(optimizer)
+    assert other.param_groups[0]["params"][0] is params[0]
+    other.step()
+    assert (optimizer.watch.steps, other.watch.steps) == (1, 2)
+    optimizer.nonfinite = "skip"
+    assert other.nonfinite == "propagate"
+
+
+def test_a_parameter_that_left_the_groups_is_freed_and_its_history_stays():
+    params = params_of([(4,), (5,)])
+    optimizer = SGD(params, lr=0.1)
+    give_gradients(params, 0)
+    optimizer.step()
+    wanted = optimizer.watch.last.rows[0].grad_norm
+    left = weakref.ref(optimizer.param_groups[0]["params"].pop(0))
+    optimizer.state.clear()
+    del params[0]
+    optimizer.step()
+    gc.collect()
+    assert left() is None
+    history = optimizer.watch.history
+    assert (history.names, history.sizes) == (("removed 0", "0"), (4, 5))
+    assert history.grad_norm[0, 0] == wanted
+    assert history.steps.tolist() == [[1, 1], [0, 1]]
+    again = pickle.loads(pickle.dumps(optimizer))
+    assert again.watch.history.names == ("removed 0", "0")
+    optimizer.add_param_group({"params": params_of([(2,)])})
+    assert optimizer.watch.history.names == ("removed 0", "0.0", "1.0")
+
+
+def test_a_parameter_that_comes_back_has_its_column_again():
+    params = params_of([(4,), (5,)])
+    optimizer = SGD(list(params), lr=0.1)
+    for step in range(4):
+        give_gradients(params, step)
+        if step == 1:
+            optimizer.param_groups[0]["params"].pop(0)
+        if step == 3:
+            optimizer.param_groups[0]["params"].insert(0, params[0])
+        optimizer.step()
+    assert optimizer.watch.history.steps.tolist() == [[1, 1], [0, 1], [0, 1], [1, 1]]
 
 
 def test_the_watch_goes_on_from_its_state_bit_for_bit():

@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,3 +126,9 @@ def test_accuracy_is_scikit_learns():
     outputs = torch.randn(50, 10, generator=torch.Generator().manual_seed(0))
     targets = torch.randint(10, (50,), generator=torch.Generator().manual_seed(1))
     assert accuracy(outputs, targets).item() == pytest.approx(accuracy_score(targets, outputs.argmax(1)))
+
+
+@pytest.mark.parametrize("name", [None, 3, Path("mine.py")])
+def test_a_name_that_is_no_text_is_an_option_error(name):
+    with pytest.raises(OptionError, match=rf"A task is named by a text: one of digits.*got .*{type(name).__name__}"):
+        tasks.find(name)

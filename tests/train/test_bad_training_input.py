@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from ravine import optim
 from ravine.errors import OptionError, RavineError, TrainingError
-from ravine.train import Batches, Callback, GradientClipping, Learner, accuracy
+from ravine.train import Batches, Callback, GradientClipping, Learner, StopOnNaN, accuracy
 
 
 def rows(count=12):
@@ -68,6 +68,13 @@ def loader(*args, **options):
         ({"model": nn.ReLU()}, "The model ReLU has no parameters, so there is nothing to train"),
         ({"model": torch.relu}, "The model is a .*; a Learner trains a torch.nn.Module"),
         ({"loss": "mse"}, "The loss is 'mse'; it must be a function of outputs and targets"),
+        (
+            {"data": rows(999)[0], "loss": rows(999)[1]},
+            r"The loss is a Tensor of shape \(999,\); it must be a function .*Data is one argument: Learner\(model, \(Batches",
+        ),
+        ({"metrics": rows(999)[0]}, r"metrics is a Tensor of shape \(999, 4\); give"),
+        ({"callbacks": [rows(999)[0]]}, r"a Tensor of shape \(999, 4\) is not a ravine.train.Callback"),
+        ({"folder": [0] * 999}, r"folder \[0, 0, [0, ]{,300}\.\.\. \(list of 999\): give the path"),
         ({"loss": nn.CrossEntropyLoss}, r"Make an instance: CrossEntropyLoss\(\)"),
         ({"data": pairs()}, r"The data is a list of 3; give a pair \(train, valid\), with None for valid"),
         ({"data": Batches(*rows(), 4)}, r"The data is a Batches; give a pair"),
@@ -245,6 +252,38 @@ def test_a_loss_that_is_not_a_number_is_recorded_and_shown():
     learn.fit(1)
     assert np.isnan(learn.recorder.losses).all()
     assert math.isnan(learn.loop.fit.row["valid_loss"])
+    ((step, sentence),) = learn.recorder.notes
+    assert step == 3
+    assert sentence.startswith(
+        "the loss is nan since step 1: the model has learned nothing since. Lower the learning rate"
+    )
+    assert "trace_nan=True" in sentence
+
+
+def test_a_fit_says_since_when_its_loss_is_lost():
+    inputs, targets = pairs()[1]
+    learn = learner(data=([pairs()[0], (inputs * math.nan, targets), pairs()[2]], None))
+    learn.fit(1)
+    assert learn.recorder.notes[0][1].startswith("the loss is nan since step 2:")
+    stopped = learner(data=(learn.train, None), callbacks=[StopOnNaN()])
+    stopped.fit(1)
+    assert not any("has learned nothing" in sentence for _, sentence in stopped.recorder.notes)
+
+
+def test_a_fit_that_ended_keeps_no_batch():
+    learn = learner()
+    learn.fit(1)
+    fit = learn.loop.fit
+    assert (fit.inputs, fit.targets, fit.outputs) == (None, None, None)
+    assert fit.backward_loss is fit.loss
+    assert fit.loss.grad_fn is None
+
+
+def test_one_cycle_without_its_highest_rate_says_how_to_give_it():
+    with pytest.raises(
+        OptionError, match=r"highest learning rate: fit_one_cycle\(1, lr=0.01\). learn.lr_find\(\) suggests"
+    ):
+        learner().fit_one_cycle(1)
 
 
 # --- data ------------------------------------------------------------------------------------------------------------

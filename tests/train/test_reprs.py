@@ -72,6 +72,10 @@ def test_a_learner_and_what_it_is_made_of(learn: Learner) -> None:
     assert learn.loop is not None
     assert repr(learn.loop.fit) == "Fit(epoch 2 of 2, 0 batches, step 6)"
     assert repr(learn.state).startswith("FitState(epochs=2, epoch=2, batch=0, step=6")
+    one = Learner(nn.Linear(4, 2), (learn.train, None), cross_entropy, quiet=True)
+    one.fit(1)
+    assert repr(one) == "Learner(Linear of 10 parameters, RMSprop, 1 epoch trained)"
+    assert repr(one.recorder).startswith("Recorder(1 epoch, 3 steps")
     lazy = Learner(nn.LazyLinear(2), (in_order, None), mse_loss, quiet=True)
     assert repr(lazy) == "Learner(LazyLinear of 0 parameters, RMSprop, 0 epochs trained)"
 

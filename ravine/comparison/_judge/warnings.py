@@ -60,7 +60,7 @@ def edges(optimizer: OptimizerRuns, space: Mapping[str, Range], *, margin: float
         enough = len(tried) >= 3
         if values.open("low") and (at <= margin or (enough and at == min(tried))):
             at_edge.append(Edge(optimizer.name, name, "lower", float(chosen.point[name]), at))
-        elif at >= 1 - margin or (enough and at == max(tried)):
+        elif values.open("high") and (at >= 1 - margin or (enough and at == max(tried))):
             at_edge.append(Edge(optimizer.name, name, "upper", float(chosen.point[name]), at))
     return at_edge
 

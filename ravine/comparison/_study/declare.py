@@ -11,8 +11,8 @@ from ravine.comparison._study.code_versions import versions_of
 from ravine.comparison._study.spaces import SpacesLike, spaces_of
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
 from ravine.comparison._study.trial import validation_split
-from ravine.errors import OptionError, nearest
-from ravine.optim._search_space import check_searched, default_space
+from ravine.errors import OptionError, nearest, shown
+from ravine.optim._search_space import bounded, check_searched, default_space
 from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Task
 from ravine.train._schedules import by_text as schedules
@@ -67,7 +67,11 @@ def declare(
         raise OptionError(f"There is no preset {preset!r}. {nearest(preset, PRESETS)}")
     amount = PRESETS[preset]
     for name, value in (("points", points), ("seeds", seeds), ("steps", steps)):
-        if value is not None and not 1 <= value <= _MOST[name]:
+        if value is None:
+            continue
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise OptionError(f"{name} = {shown(value)}: give a whole number.")
+        if not 1 <= value <= _MOST[name]:
             raise OptionError(f"{name} = {value}: a comparison needs at least 1 and at most {_MOST[name]:,}.")
     if not optimizers:
         raise OptionError("There is nothing to compare: name at least one optimizer.")
@@ -82,9 +86,8 @@ def declare(
     if schedule:
         schedules.parse(schedule)
     spaces = spaces_of(space, labels)
-    configs = tuple(
-        OptimizerConfig(one.label, spaces.get(one.label) or default_space(one), one.text) for one in optimizers
-    )
+    searched = {one.label: spaces.get(one.label) or default_space(one) for one in optimizers}
+    configs = tuple(OptimizerConfig(one.label, bounded(one, searched[one.label]), one.text) for one in optimizers)
     for one, config in zip(optimizers, configs, strict=True):
         one.check_complete(config.space)
         check_searched(one, config.space)

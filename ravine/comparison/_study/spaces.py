@@ -78,6 +78,13 @@ def spaces_of(given: SpacesLike, labels: Sequence[str]) -> dict[str, dict[str, R
     if given is None:
         return {}
     if isinstance(given, Mapping):
+        flat = {name: values for name, values in given.items() if isinstance(values, Range) and name not in labels}
+        if flat:
+            rows = ", ".join(f"{name!r}: {v.scale}({v.low:g}, {v.high:g})" for name, v in flat.items())
+            raise OptionError(
+                f"space has the ranges of {', '.join(map(repr, flat))} outside any optimizer: write "
+                f"space={{{labels[0]!r}: {{{rows}}}}}, and so for each optimizer."
+            )
         return {label: _checked_dict(label, rows, labels) for label, rows in given.items()}
     return _read(Path(given), labels)
 

@@ -87,6 +87,8 @@ class StudySpec:
     def to_json(self) -> str:
         """The spec as text, always in the same order."""
         tree = {"format": FORMAT, **asdict(self)}
+        for config in tree["optimizers"]:  # what is not there, as in studies that were made without it
+            config["space"] = {n: {k: v for k, v in r.items() if v is not None} for n, r in config["space"].items()}
         return json.dumps(tree, sort_keys=True, separators=(",", ":"), default=repr)
 
     @classmethod

@@ -7,11 +7,15 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
+
+import ravine
 from ravine.errors import FormulaError, OptionError, nearest
 from ravine.formula import ParamCopy, Piece, Program
 from ravine.formula._pieces import as_piece
 from ravine.optim._common import parameters_of
 from ravine.optim._engine.group import Pieces
+from ravine.optim._hyperparameters import TORCH_ONLY
 from ravine.optim.pieces import ascend, clip_global_norm, ema, unscale
 
 
@@ -19,15 +23,58 @@ def listed(pieces: Any) -> tuple[Callable[..., Any] | Piece, ...] | None:
     """The pieces as a tuple; None for a named optimizer, which has a formula."""
     if pieces is None:
         return None
-    if callable(pieces) or isinstance(pieces, Piece):
-        return (pieces,)
+    _refuse_optimizer(pieces)
     try:
-        many = tuple(pieces)
+        many = (pieces,) if callable(pieces) or isinstance(pieces, Piece) else tuple(pieces)
     except TypeError:
         raise FormulaError(f"a formula is a list of pieces (functions); got {pieces!r}") from None
+    for piece in many:
+        _refuse_optimizer(piece)
     if not many:
         raise FormulaError("the list of pieces is empty: Optimizer(params, [piece, ...], lr=...)")
+    check_names(many)
     return many
+
+
+def _refuse_optimizer(piece: object) -> None:
+    """Raise FormulaError for the name or the class of an optimizer where a piece is meant."""
+    if isinstance(piece, str):
+        named = [name for name in ravine.optim.__all__ if name.lower() == piece.lower()]
+        instead = f"from ravine.optim import {named[0]}; {named[0]}(params, ...)" if named else "pass the functions"
+        raise FormulaError(f"a formula is a list of pieces (functions); got the text {piece!r}: write {instead}")
+    if isinstance(piece, type) and issubclass(piece, torch.optim.Optimizer):
+        raise FormulaError(
+            f"a formula is a list of pieces (functions); {piece.__name__} is an optimizer: write {piece.__name__}(params, ...)"
+        )
+
+
+#: What a group holds that is no number of a formula, by name; clip_norm and ema_decay are numbers that a piece may read.
+_TAKEN = {
+    **dict.fromkeys(("maximize", "fused", "nonfinite", "watch", "pieces"), "an option of every optimizer"),
+    **dict.fromkeys(TORCH_ONLY, "an option of torch's optimizers"),
+    **dict.fromkeys(("name", "param_names"), "what a parameter group is called"),
+    "initial_lr": "what schedulers keep in a parameter group",
+}
+_NO_STATE = {
+    **_TAKEN,
+    **dict.fromkeys(("clip_norm", "ema_decay"), "an option of every optimizer"),
+    "grad_scale": "the scale of GradScaler",
+}
+
+
+def check_names(pieces: Sequence[Any]) -> None:
+    """Raise FormulaError if a piece calls a state or hyperparameter what an optimizer already calls something else."""
+    for piece in map(as_piece, pieces):
+        changes, reads = piece.signature()
+        # unscale is ours, and reads the scale of GradScaler.
+        taken = _TAKEN if piece.function is unscale else {**_TAKEN, "grad_scale": _NO_STATE["grad_scale"]}
+        for names, known, kind in ((changes, _NO_STATE, "keeps the state"), (reads, taken, "reads")):
+            for n in names:
+                if n.name in known:
+                    raise FormulaError(
+                        f"piece {piece.place} {kind} {n.name!r}, and that is {known[n.name]}: give it another name in the "
+                        f"function, or write rename({piece.title}, {n.argument}='another_name')"
+                    )
 
 
 def check_read(pieces: Sequence[Any], given: Mapping[str, Any]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -12,8 +14,9 @@ import numpy as np
 from torch import Tensor
 
 from ravine import backends
+from ravine.errors import OptionError
 from ravine.formula import Piece, Program, trace_formula
-from ravine.optim._hyperparameters import Check
+from ravine.optim._hyperparameters import GROUP_NOTES, Check
 
 Pieces = Sequence[Callable[..., Any] | Piece]
 
@@ -34,6 +37,30 @@ def program_of(pieces: Pieces, hypers: Mapping[str, Any], guarded: bool = False)
     return _program(tuple(pieces), shape, guarded)
 
 
+def check_complete(group: Mapping[str, Any], keys: Iterable[str], where: str) -> None:
+    """Raise OptionError if somebody took an option out of a group."""
+    for name in keys:
+        if name not in group:
+            raise OptionError(
+                f"there is no {name!r} any more{where}: set group[{name!r}] again in optimizer.param_groups"
+            )
+
+
+def group_at(groups: Sequence[dict[str, Any]], index: int, keys: Iterable[str]) -> dict[str, Any]:
+    """The parameter group of that number, with all its options.
+
+    Raises:
+        OptionError: there is no such group, or an option was taken out of it.
+    """
+    if not isinstance(index, int) or not -len(groups) <= index < len(groups):
+        known = (
+            "this optimizer has one, program(0)" if len(groups) == 1 else f"program(0) to program({len(groups) - 1})"
+        )
+        raise OptionError(f"there is no parameter group {index!r}: {known}")
+    check_complete(groups[index], keys, f" (parameter group {index})")
+    return groups[index]
+
+
 class Snapshot(NamedTuple):
     """A group as it was looked at. It is compared with the group as it is now.
 
@@ -49,12 +76,13 @@ class Snapshot(NamedTuple):
 
 
 class GroupPlan(NamedTuple):
-    """A group's program, with the values of the hyperparameters that it uses, in the program's order."""
+    """A group's program, with the values of the hyperparameters that it uses, in the program's order; how many keys."""
 
     snapshot: Snapshot
     program: Program
     hypers: tuple[Any, ...]
     fused: bool | None
+    size: int
 
 
 class GroupReader:
@@ -73,7 +101,8 @@ class GroupReader:
         self._keys, self._pieces_of, self._guarded, self._check = list(keys), pieces_of, guarded, check
         self._get = operator.itemgetter(*keys)
 
-    def snapshot(self, group: dict[str, Any]) -> Snapshot:
+    def snapshot(self, group: dict[str, Any], where: str) -> Snapshot:
+        check_complete(group, self._keys, where)
         raw = self._get(group)
         plain = all(isinstance(v, float | int | None) or _numbers(v) for v in raw)
         return Snapshot(tuple(group["params"]), raw if plain else None, tuple(_plain(v) for v in raw))
@@ -85,8 +114,8 @@ class GroupReader:
             return False
         try:
             return snapshot.raw is not None and bool(self._get(group) == snapshot.raw)
-        except (RuntimeError, ValueError):
-            return False  # a tensor of several elements stands where a number was
+        except (RuntimeError, ValueError, KeyError):
+            return False  # a tensor of several elements stands where a number was, or nothing does
 
     def plan(
         self, group: dict[str, Any], extra: Mapping[str, Any], where: str, before: GroupPlan | None = None
@@ -102,17 +131,33 @@ class GroupReader:
         Raises:
             OptionError, FormulaError: a value or the formula is wrong.
         """
-        now = self.snapshot(group)
+        now = self.snapshot(group, where)
         if before and not extra and _same(now, before.snapshot):
             return before
         known = before.snapshot.values if before else (self,) * len(now.values)
         for name, value, was in zip(self._keys, now.values, known, strict=True):
             if value is not was and not isinstance(value, Tensor):
                 self._check(name, group[name], where)
+        if before is None or len(group) != before.size:
+            self._warn_misspelt(group, where, 8 if before is None else 7)
         values = {**dict(zip(self._keys, now.values, strict=True)), **extra}
         hypers = {name: v for name, v in values.items() if name != "fused"}
         program = program_of(self._pieces_of(group), hypers, self._guarded)
-        return GroupPlan(now, program, tuple(_value(values, name) for name in program.hypers), group["fused"])
+        return GroupPlan(
+            now, program, tuple(_value(values, name) for name in program.hypers), group["fused"], len(group)
+        )
+
+    def _warn_misspelt(self, group: Mapping[str, Any], where: str, depth: int) -> None:
+        """Users keep keys of their own in a group; one that is almost an option was meant to be that."""
+        for key in group:
+            if key in self._keys or key in GROUP_NOTES or not isinstance(key, str):
+                continue
+            close = difflib.get_close_matches(key, self._keys, n=1, cutoff=0.8)
+            if close and abs(len(close[0]) - len(key)) <= 2:
+                warnings.warn(
+                    f"the key {key!r}{where} is no option of this optimizer, so it changes nothing. Did you mean {close[0]!r}?",
+                    stacklevel=depth,  # where the user steps,
+                )
 
 
 def _same(now: Snapshot, before: Snapshot) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +28,16 @@ class Monitor:
         nonfinite: what happens where a gradient is not finite.
         watch: whether statistics are kept.
         record: what is known of the steps.
-        columns: where each parameter stands in the record; one that leaves the groups keeps its place.
+        columns: where each parameter stands in the record, by its id; one that leaves the groups keeps its place, and
+            may be freed.
     """
 
     def __init__(self, nonfinite: Nonfinite, watch: bool) -> None:
         self.nonfinite, self.watch = nonfinite, watch
         self.record = Record()
-        self.columns: dict[Tensor, int] = {}
+        self.columns: dict[int, int] = {}
+        self._params: list[weakref.ref[Tensor]] = []  # by column
+        self._shapes: list[torch.Size] = []
         self._skips: dict[str, Tensor] = {}  # counted on a device, until somebody asks
 
     @property
@@ -45,14 +49,44 @@ class Monitor:
         """Give every parameter its column."""
         for group in groups:
             for p in group["params"]:
-                self.columns.setdefault(p, len(self.columns))
+                column = self.columns.get(id(p), -1)
+                if column < 0 or self._params[column]() is not p:  # the id may be that of one that was freed
+                    column = self.columns[id(p)] = len(self._params)
+                    self._params.append(weakref.ref(p))
+                    self._shapes.append(torch.Size())
+                if not torch.nn.parameter.is_lazy(p):
+                    self._shapes[column] = p.shape
+
+    def _by_column(self) -> list[Tensor]:
+        """The parameters in the order of their columns; of those that were freed one without data, of their shape."""
+        params = (ref() for ref in self._params)
+        return [
+            torch.empty(shape, device="meta") if p is None else p for p, shape in zip(params, self._shapes, strict=True)
+        ]
+
+    def copy(self) -> Monitor:
+        """The same of the same parameters, that goes its own way from here."""
+        made = Monitor(self.nonfinite, self.watch)
+        made.record.load_state_dict(self.record.state_dict())
+        made.columns, made._params, made._shapes = dict(self.columns), list(self._params), list(self._shapes)
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {name: value for name, value in vars(self).items() if name not in ("columns", "_params", "_shapes")}
+        return {**kept, "by_column": self._by_column()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        params = list(state.pop("columns", ())) or state.pop("by_column", [])  # columns: version 0.1
+        vars(self).update(state)
+        self.columns = {id(p): i for i, p in enumerate(params)}
+        self._params, self._shapes = [weakref.ref(p) for p in params], [p.shape for p in params]
 
     def flush(self, plan: Plan | None) -> None:
         """Hand what the plan knows of its steps to the record; waits for no device."""
         if plan is not None and plan.slot:
             # What an evaluation in inference mode asks for must stay usable outside of it.
             with torch.inference_mode(False), torch.no_grad():
-                self.record.add(plan.drain(self.columns, len(self.columns)))
+                self.record.add(plan.drain(self.columns, len(self._params)))
 
     def read(self, plan: Plan | None) -> None:
         """Flush, and bring the counts of skipped steps to the host."""
@@ -72,7 +106,7 @@ class Monitor:
             place = f"{i}." if len(groups) > 1 else ""
             named = group.get("param_names") or [f"{place}{k}" for k in range(len(group["params"]))]
             names.update(zip(group["params"], named, strict=True))
-        params = list(self.columns)
+        params = self._by_column()
         shown = [names.get(p, f"removed {i}") for i, p in enumerate(params)]
         return Watch(self.record, self.watch, shown, params, functools.partial(join_statistics, params=params), flush)
 

@@ -254,11 +254,11 @@ class Plan:
         """Whether there is no room for the statistics of another step."""
         return self.slot == self.slots > 0
 
-    def drain(self, columns: Mapping[Tensor, int], width: int) -> Tensor:
+    def drain(self, columns: Mapping[int, int], width: int) -> Tensor:
         """The statistics of the steps since this was last asked, and forget them.
 
         Args:
-            columns: where each parameter stands.
+            columns: where each parameter stands, by its id.
             width: how many parameters there are.
 
         Returns:
@@ -267,7 +267,7 @@ class Plan:
         result: Tensor | None = None
         for entry in self._entries if self.slot else []:
             part = entry.batch.statistics(self.slot)
-            chosen = [columns[p] for p in entry.batch.params]
+            chosen = [columns[id(p)] for p in entry.batch.params]
             first, count = chosen[0], len(chosen)
             together = chosen == list(range(first, first + count))
             if result is None and together and count == width:

@@ -5,6 +5,7 @@ Everything here only looks and makes new tensors; what it finds is kept by the p
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +61,17 @@ def member(
             "step such parameters"
         )
     return Member(p, states, reason)
+
+
+def check_params(params: object, where: str = "") -> None:
+    """Raise ParameterError for a module or a method where its parameters are meant; torch looks at the rest."""
+    if isinstance(params, torch.nn.Module):
+        hint = "pass its parameters, model.parameters() or, with their names, model.named_parameters()"
+        raise ParameterError(f"params is a module ({type(params).__name__}){where}: {hint}")
+    if inspect.isroutine(params):
+        raise ParameterError(
+            f"params is a function ({getattr(params, '__name__', params)}){where}: call it, model.parameters()"
+        )
 
 
 def check_param(p: torch.Tensor, describe: Callable[[torch.Tensor], str]) -> None:

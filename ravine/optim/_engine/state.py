@@ -6,6 +6,10 @@ The layout is torch's. Beside it stands, under ``"ravine"``, which formula each 
 from __future__ import annotations
 
 import copy
+import functools
+import inspect
+import math
+import reprlib
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +19,7 @@ from typing import Any
 import torch
 
 from ravine.backends._sharded import layout
-from ravine.errors import OptionError, StateError, nearest
+from ravine.errors import OptionError, StateError, kind_of, nearest
 from ravine.formula import ParamCopy, Program
 from ravine.formula._text import formula_lines
 from ravine.optim._engine.prepare import split
@@ -24,6 +28,7 @@ from ravine.optim._hyperparameters import GROUP_NOTES, TORCH_ONLY, Check, check_
 
 #: A state dict that was saved without one of these turns it off, with a warning.
 _OFF = ("clip_norm", "ema_decay")
+_COMMON = ("maximize", "fused", *_OFF)
 VERSION = 1
 
 
@@ -73,16 +78,15 @@ def own_steps(state: Mapping[Any, Any]) -> defaultdict[Any, Any]:
 
 def load(receiver: Receiver, state_dict: dict[str, Any]) -> dict[str, Any]:
     """The new ``state`` and ``param_groups`` of the optimizer; raises StateError where they do not fit."""
+    _check_form(own_dict(state_dict))  # what a hook returned
     about = state_dict.get("ravine")
-    if about is not None and about.get("version", 0) > VERSION:
-        raise StateError(
-            f"this state dict has version {about['version']}, and this Ravine reads up to version {VERSION}: update ravine"
-        )
     groups, saved = receiver.groups, copy.deepcopy(state_dict["param_groups"])
     if len(groups) != len(saved):
         raise StateError(
             f"loaded state dict has a different number of parameter groups: {len(saved)}, and this optimizer has {len(groups)}"
         )
+    if about is not None:
+        _check_about(about, len(groups))
     new_groups: list[dict[str, Any]] = []
     params: dict[Any, tuple[torch.Tensor, int]] = {}
     for i, (group, new) in enumerate(zip(groups, saved, strict=True)):
@@ -91,7 +95,7 @@ def load(receiver: Receiver, state_dict: dict[str, Any]) -> dict[str, Any]:
                 "loaded state dict contains a parameter group that doesn't match the size of optimizer's group: group "
                 f"{i} has {len(new['params'])} parameters in the state dict and {len(group['params'])} here"
             )
-        new_groups.append(_group(receiver, i, group, new))
+        new_groups.append(_group(receiver, i, group, new, ours=about is not None))
         params.update(zip(new["params"], ((p, i) for p in group["params"]), strict=True))
     programs = []
     for i, group in enumerate(new_groups):
@@ -111,7 +115,79 @@ def load(receiver: Receiver, state_dict: dict[str, Any]) -> dict[str, Any]:
     return {"state": state, "param_groups": new_groups}
 
 
-def _group(receiver: Receiver, index: int, group: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+def own_dict(state_dict: object) -> dict[str, Any]:
+    """A dict that hooks may change; StateError for what is none."""
+    if not isinstance(state_dict, Mapping):
+        raise StateError(f"load_state_dict takes the dict that state_dict() gave; got {_shown(state_dict)}")
+    return dict(state_dict)
+
+
+def _check_form(state_dict: Mapping[str, Any]) -> None:
+    """Raise StateError for what is no state dict of an optimizer: a mapping with ``state`` and ``param_groups``."""
+    for name in ("state", "param_groups"):
+        if name not in state_dict:
+            inside = [k for k, v in state_dict.items() if isinstance(v, Mapping) and "param_groups" in v]
+            hint = f": pass what is under {inside[0]!r} in it" if inside else ""
+            keys = ", ".join(repr(k) for k in list(state_dict)[:6]) or "nothing"
+            raise StateError(
+                f"the state dict has no {name!r}; an optimizer's has 'state' and 'param_groups', and this has {keys}{hint}"
+            )
+    state, groups = state_dict["state"], state_dict["param_groups"]
+    if not isinstance(state, Mapping):
+        raise StateError(f"'state' of the state dict must be a dict of states by parameter; got {_shown(state)}")
+    if not isinstance(groups, list | tuple):
+        raise StateError(f"'param_groups' of the state dict must be a list of dicts; got {_shown(groups)}")
+    for i, group in enumerate(groups):
+        params = group.get("params") if isinstance(group, Mapping) else None
+        if not isinstance(params, list | tuple):
+            what = f"has {_shown(params)} as 'params'" if isinstance(group, Mapping) else f"is {_shown(group)}"
+            raise StateError(f"parameter group {i} of the state dict must be a dict with a list 'params'; it {what}")
+        if wrong := [key for key in params if not isinstance(key, int | str)]:
+            raise StateError(
+                f"'params' of parameter group {i} of the state dict must be numbers or names; got {_shown(wrong[0])}"
+            )
+        names = group.get("param_names")
+        if names is not None and (not isinstance(names, list | tuple) or len(names) != len(params)):
+            raise StateError(
+                f"'param_names' of parameter group {i} of the state dict must be a list of {len(params)} names, one for "
+                f"each parameter; got {_shown(names)}"
+            )
+
+
+def _check_about(about: object, groups: int) -> None:
+    """Raise StateError if what stands under ``"ravine"`` was not written by this version of :func:`dump`."""
+    damaged = "the state dict's entry 'ravine', which says what formula it is of, is damaged"
+    version = about.get("version", 0) if isinstance(about, Mapping) else None
+    if not isinstance(about, Mapping) or not isinstance(version, int):
+        raise StateError(f"{damaged}: {_shown(about)}. Without it the state dict is loaded as one of torch")
+    if version > VERSION:
+        raise StateError(
+            f"this state dict has version {version}, and this Ravine reads up to version {VERSION}: update ravine"
+        )
+    formulas = about.get("formulas")
+    if (
+        not isinstance(formulas, list | tuple)
+        or len(formulas) != groups
+        or not all(isinstance(f, Mapping) and {"hash", "text"} <= f.keys() for f in formulas)
+    ):
+        raise StateError(
+            f"{damaged}: it must have one formula for each of {groups} parameter groups, and has {_shown(formulas)}. "
+            "Without it the state dict is loaded as one of torch"
+        )
+
+
+def _shown(value: object) -> str:
+    return "None" if value is None else f"{reprlib.repr(value)} ({kind_of(value)})"
+
+
+@functools.cache
+def _options_of_torch() -> frozenset[str]:
+    """The options of all optimizers of torch: which of them a group has tells of which optimizer it is."""
+    classes = [c for c in vars(torch.optim).values() if isinstance(c, type) and issubclass(c, torch.optim.Optimizer)]
+    return frozenset(name for c in classes for name in inspect.signature(c).parameters)
+
+
+def _group(receiver: Receiver, index: int, group: dict[str, Any], new: dict[str, Any], ours: bool) -> dict[str, Any]:
     # How a step is run (fused and torch's kin) is this optimizer's own business, not the checkpoint's.
     skip = ("params", "fused", *TORCH_ONLY)
     known = {k: group[k] for k in (*receiver.defaults, *GROUP_NOTES) if k in group}
@@ -130,10 +206,17 @@ def _group(receiver: Receiver, index: int, group: dict[str, Any], new: dict[str,
             "set it again in optimizer.param_groups if it is wanted",
             stacklevel=5,
         )
+    # What the user's own keys are is kept. Of ours the formula says whether it is of this optimizer; torch's dicts do
+    # not say which optimizer they are of, but an option that this one does not have does.
+    foreign = [k for k in merged if k not in receiver.defaults and k not in group and k in _options_of_torch()]
+    if foreign and not ours:
+        raise StateError(
+            f"the state dict is of another optimizer: its parameter group {index} has {foreign[0]!r}, and this optimizer "
+            f"has {', '.join(n for n in receiver.defaults if n not in _COMMON)}"
+        )
     try:
-        notes = [k for k in group if k not in receiver.defaults]  # a user's own keys, as in the live group
         check_group(
-            {k: v for k, v in merged.items() if k not in notes},
+            {k: v for k, v in merged.items() if k in receiver.defaults or k in GROUP_NOTES},
             receiver.defaults,
             receiver.check,
             f" (parameter group {index} of the state dict)",
@@ -143,7 +226,11 @@ def _group(receiver: Receiver, index: int, group: dict[str, Any], new: dict[str,
     return merged
 
 
-def _states(receiver: Receiver, p: torch.Tensor, saved: dict[str, Any], program: Program, ours: bool) -> dict[str, Any]:
+def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, ours: bool) -> dict[str, Any]:
+    if not isinstance(saved, Mapping):
+        raise StateError(
+            f"the state dict must have a dict of states for {receiver.describe(p)}; it has {_shown(saved)}: it is damaged"
+        )
     saved = {name: value for name, value in saved.items() if value is not None}
     if not saved:
         return {}
@@ -167,11 +254,16 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: dict[str, Any], program:
         if program.uses_step and not step:
             raise StateError(f"the state dict has no 'step' for {receiver.describe(p)}, and this formula depends on it")
         saved = {"step": step, **saved}
-    result: dict[str, Any] = {"step": counter(float(saved["step"]))}
+    result: dict[str, Any] = {"step": counter(_count(saved["step"], receiver.describe(p)))}
     for name, value in saved.items():
         if name == "step":
             continue
         if not isinstance(value, torch.Tensor):
+            if name in program.states:
+                raise StateError(
+                    f"the state {name} of {receiver.describe(p)} must be a tensor of shape {tuple(p.shape)}; the state dict "
+                    f"has {_shown(value)}: it is damaged"
+                )
             result[name] = copy.deepcopy(value)
         elif value.shape != p.shape:
             raise StateError(
@@ -189,3 +281,14 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: dict[str, Any], program:
         else:
             result[name] = value.detach().to(p.device, copy=True)
     return result
+
+
+def _count(step: Any, where: str) -> float:
+    """The number of steps made, of a saved ``step``."""
+    try:
+        count = float(step)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        count = math.nan
+    if not math.isfinite(count):
+        raise StateError(f"'step' of {where} must be the number of steps made; the state dict has {_shown(step)}")
+    return count

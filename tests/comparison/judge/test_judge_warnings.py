@@ -128,6 +128,9 @@ def test_a_best_point_at_an_edge_names_hyperparameter_and_side(make_optimizer):
 def test_a_log_range_measures_on_the_logarithm(make_optimizer):
     two = make_optimizer("adam", tuning={1e-3: 0.0, 1e-2: 1.0})  # two points: neither is beyond the other
     assert edges(two, {"lr": Range(1e-5, 1.0)}) == []
+    low = make_optimizer("adam", tuning={1.0: 0.0, 1e-2: 1.0})
+    assert edges(low, {"lr": Range(1e-5, 1.0, "linear")})
+    assert edges(low, {"lr": Range(1e-5, 1.0, "linear", most=1.0)}) == [], "larger values are not possible"
     [edge] = edges(two, {"lr": Range(1e-5, 1.0, "linear")})
     assert edge.side == "lower"
     assert Range(1e-4, 1.0).share(1e-2) == pytest.approx(0.5)

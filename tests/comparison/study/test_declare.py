@@ -63,6 +63,29 @@ def test_a_preset_and_what_changes_it():
     assert standard.steps == TASK.epochs * -(-rows // TASK.batch_size)
 
 
+def test_a_space_ends_where_the_hyperparameter_does():
+    linear = Range(0.0, 0.1, "linear")
+    optimizers = parse_all(["adamw", "torch-adamw"])
+    spec = declare(
+        TASK, "breast-cancer", optimizers, space={label: {"weight_decay": linear} for label in ("adamw", "torch-adamw")}
+    )
+    for config in spec.optimizers:
+        assert not config.space["weight_decay"].open("low")
+        assert config.space["weight_decay"].open("high")
+    assert StudySpec.from_json(spec.to_json()) == spec
+    with pytest.raises(
+        OptionError, match="adamw: weight_decay from -1 to 1 is searched, but it must be a finite number of at l"
+    ):
+        declare(TASK, "breast-cancer", optimizers, space={"adamw": {"weight_decay": Range(-1, 1, "linear")}})
+
+
+def test_a_study_without_such_ends_is_written_as_before():
+    """Else no study of an older version could be resumed."""
+    text = declare(TASK, "breast-cancer", parse_all(["sgd", "adam", "rmsprop"])).to_json()
+    assert "least" not in text
+    assert "most" not in text
+
+
 def test_a_space_file_takes_the_place_of_the_usual_one(tmp_path):
     file = tmp_path / "space.toml"
     file.write_text(

@@ -77,6 +77,26 @@ def test_impossible_ranges(arguments, text):
         Range(*arguments)
 
 
+def test_a_range_is_not_expanded_beyond_what_the_hyperparameter_may_be():
+    share = Range(0.1, 0.9, "linear", least=0.0, most=1.0)
+    assert (share.beyond("low").low, share.beyond("low").high) == (0.0, 0.1)
+    assert share.beyond("high").high == 1.0
+    assert (share.open("low"), share.open("high")) == (True, True)
+    whole = share.joined(share.beyond("low")).joined(share.beyond("high"))
+    assert (whole.open("low"), whole.open("high")) == (False, False)
+    tried = [{"x": 0.1}, {"x": 0.5}]
+    assert edge({"x": whole}, tried, {"x": 0.1}) is None
+    assert edge({"x": share}, tried, {"x": 0.1}) == ("x", "low")
+    assert Range(0.1, 0.5, "log", most=1.0).beyond("high").high == 1.0
+
+
+def test_a_space_without_an_optimizer_is_answered_with_the_nested_form():
+    with pytest.raises(
+        OptionError, match=r"space=\{'sgd': \{'lr': log\(0.0001, 1\), 'momentum': complement\(0.5, 0.9\)\}\}"
+    ):
+        spaces_of({"lr": LR, "momentum": Range(0.5, 0.9, "complement")}, ["sgd", "adam"])
+
+
 def test_a_space_file(tmp_path):
     path = tmp_path / "space.toml"
     path.write_text(
