@@ -48,13 +48,22 @@ class StepsToTarget:
     horizon: float
 
     def __repr__(self) -> str:
-        reached = len(self.steps) - len(self.missed)
-        return f"StepsToTarget({self.name!r}, {reached} of {len(self.steps)} runs, median {self.median:g})"
+        return f"StepsToTarget({self.name!r}, {self.reached_text} runs, median {self.median:g})"
 
     @property
     def missed(self) -> frozenset[int]:
         """The seeds that missed the target, diverged or not."""
         return frozenset(seed for seed, steps in self.steps.items() if np.isnan(steps))
+
+    @property
+    def reached(self) -> list[float]:
+        """The steps of the runs that reached the target, fewest first."""
+        return sorted(steps for steps in self.steps.values() if not np.isnan(steps))
+
+    @property
+    def reached_text(self) -> str:
+        """How many runs reached it: ``4 of 5``."""
+        return f"{len(self.reached)} of {len(self.steps)}"
 
     @property
     def median(self) -> float:

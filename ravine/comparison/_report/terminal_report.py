@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ravine.comparison._judge.number_text import count
+from ravine.comparison._report.note_sentences import notes
 from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.result_table import result_table
 from ravine.plotting import _tables as tables
@@ -21,13 +22,6 @@ def results(data: ReportData) -> Table:
     # each number of a best point stands in a line of its own
     rows = [[cell.replace(", ", "\n") if i == 1 else cell for i, cell in enumerate(row)] for row in rows]
     return tables.table(heads, rows, _title(data))
-
-
-def notes(data: ReportData) -> list[str]:
-    """The target, and what speaks against the comparison: a sentence each."""
-    judgement = data.judgement
-    target = [judgement.target.sentence] if judgement.target is not None else []
-    return [*target, *(f"Note: {warning.sentence}" for warning in judgement.warnings)]
 
 
 def text(data: ReportData) -> str:

@@ -152,7 +152,7 @@ def test_the_tables_have_the_numbers_too(whole):
     assert tables.curves(result.report).rows[0][3:] == ["infinite", "1 of 5"]
     assert tables.seconds(result.report).rows[1] == ["rmsprop:alpha=0.9", "3", "0.3", "10%"]
     for name in judgement.pairs:
-        for row, pair in zip(tables.differences(judgement, name).rows, judgement.pairs[name], strict=True):
+        for row, pair in zip(tables.differences(result.report, name).rows, judgement.pairs[name], strict=True):
             assert row[-1] == pair.kind
     assert [row[0] for row in tables.selection_bias(judgement).rows] == list(judgement.selection_bias)
     for bias in judgement.selection_bias.values():
