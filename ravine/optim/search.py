@@ -2,9 +2,9 @@
 
 from ravine.optim import search
 
-search.log(1e-5, 1e-1)         # every power of ten is as likely
-search.complement(0.9, 0.999)  # every power of ten of 1 - x
-search.linear(0.0, 0.5)        # every interval of the same length
+search.log(1e-5, 1e-1)         # all powers of ten are equally likely
+search.complement(0.9, 0.999)  # all powers of ten of 1 - x are equally likely
+search.linear(0.0, 0.5)        # all values are equally likely
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Range:
     """Where a hyperparameter may lie.
 
     Attributes:
-        low, high: its least and largest value.
-        scale: which values are as likely: ``"log"``, every power of ten; ``"linear"``, every interval;
-            ``"complement"``, every power of ten of 1 - x, for momentum and decays: 0.9 to 0.99 as likely as 0.99 to 0.999.
+        low, high: its smallest and largest value.
+        scale: what is equally likely: ``"log"``, all powers of ten; ``"linear"``, all values; ``"complement"``, all powers
+            of ten of 1 - x, for momentum and decays: a value between 0.9 and 0.99 is as likely as one between 0.99 and 0.999.
 
     Raises:
         OptionError: the range is empty, or its scale cannot have such values.
@@ -98,15 +98,15 @@ class Range:
 
 
 def log(low: float, high: float) -> Range:
-    """From ``low`` to ``high``, both above 0, every power of ten as likely: learning rates, eps."""
+    """From ``low`` to ``high``, both above 0, with all powers of ten equally likely: for learning rates and eps."""
     return Range(low, high, "log")
 
 
 def linear(low: float, high: float) -> Range:
-    """From ``low`` to ``high``, every interval as likely."""
+    """From ``low`` to ``high``, with all values equally likely."""
     return Range(low, high, "linear")
 
 
 def complement(low: float, high: float) -> Range:
-    """From ``low`` to ``high``, below 1, every power of ten of ``1 - x`` as likely: momentum and decays."""
+    """From ``low`` to ``high``, below 1, with all powers of ten of ``1 - x`` equally likely: for momentum and decays."""
     return Range(low, high, "complement")
