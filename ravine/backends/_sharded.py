@@ -119,20 +119,20 @@ class Sharded:
             sums[:, indices] = _over(mesh, split, sums[:, indices]).to(sums.device)
         return sums if self.on_device else sums.numpy()
 
-    def statistics(self, slots: int) -> Tensor:
+    def statistics(self, steps: int) -> Tensor:
         """Of this process's parts: they are joined where somebody asks for them (``join_statistics``)."""
-        result = torch.zeros(slots, len(STATISTICS), len(self.params), dtype=torch.float64, device="cpu")
+        result = torch.zeros(steps, len(STATISTICS), len(self.params), dtype=torch.float64, device="cpu")
         for indices, batch in self._batches:
-            part_of = batch.statistics(slots)
+            part_of = batch.statistics(steps)
             result = result.to(part_of.device)
             result[:, :, indices] = part_of.to(result.dtype)
         return result
 
     @torch.no_grad()
-    def write(self, numbers: Numbers | None, slot: int = 0, skip: Tensor | None = None) -> None:
+    def write(self, numbers: Numbers | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
         self._exchange()
         for indices, batch in self._batches:
-            batch.write(None if numbers is None else _of(numbers, indices), slot, skip)
+            batch.write(None if numbers is None else _of(numbers, indices), buffer_index, skip)
         torch.autograd.graph.increment_version([p for p in self.params if p.grad is not None])
         self.release()
 

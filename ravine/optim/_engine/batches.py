@@ -17,21 +17,25 @@ from ravine.optim._engine.prepare import Member
 
 
 def batches_of(
-    program: Program, members: Sequence[Member], state: Mapping[Tensor, dict[str, Any]], fused: bool | None, slots: int
+    program: Program,
+    members: Sequence[Member],
+    state: Mapping[Tensor, dict[str, Any]],
+    fused: bool | None,
+    buffer_size: int,
 ) -> Iterator[Batch]:
     """The members of a group as batches; those that are split over processes are one batch."""
     whole = [Member(m.param, state[m.param], m.reason) for m in members if not layout(m.param)]
-    for _, batch in _by_backend(program, whole, fused, slots):
+    for _, batch in _by_backend(program, whole, fused, buffer_size):
         yield batch
     if split := [m for m in members if layout(m.param)]:
         params, states = [m.param for m in split], [state[m.param] for m in split]
         here = [Member(part(m.param), {n: part(m.states[n]) for n in program.states}, m.reason) for m in split]
-        parts = list(_by_backend(program, here, fused, slots))
+        parts = list(_by_backend(program, here, fused, buffer_size))
         yield Sharded(program, params, states, [m.param for m in here], parts)
 
 
 def _by_backend(
-    program: Program, members: Sequence[Member], fused: bool | None, slots: int
+    program: Program, members: Sequence[Member], fused: bool | None, buffer_size: int
 ) -> Iterator[tuple[list[int], Batch]]:
     """Batches with the indices of their members: kernels by dtypes and layout, eager by device."""
     kernels: dict[Any, list[int]] = defaultdict(list)
@@ -45,6 +49,6 @@ def _by_backend(
             kernels[p.dtype if grad is None else grad.dtype, p.dtype, *dtypes, p.is_contiguous()].append(i)
     params, states = [m.param for m in members], [m.states for m in members]
     for key, indices in kernels.items():
-        yield indices, Fused(program, [params[i] for i in indices], [states[i] for i in indices], key[0], slots)
+        yield indices, Fused(program, [params[i] for i in indices], [states[i] for i in indices], key[0], buffer_size)
     for indices in eager.values():
-        yield indices, Eager(program, [params[i] for i in indices], [states[i] for i in indices], slots)
+        yield indices, Eager(program, [params[i] for i in indices], [states[i] for i in indices], buffer_size)

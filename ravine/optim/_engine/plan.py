@@ -78,13 +78,13 @@ class Plan:
         for m in chain.from_iterable(members):
             state[m.param] = TrackedStates(m.states, version, m.param.dtype)
         params = [m.param for m in chain.from_iterable(members)]
-        self.slots = _slots(params) if watch else 0
-        self.slot = 0
-        self._scales: list[float | Tensor] = [1.0] * self.slots
+        self.buffer_size = _buffer_size(params) if watch else 0
+        self.buffer_index = 0
+        self._scales: list[float | Tensor] = [1.0] * self.buffer_size
         made = [
             (i, batch)
             for i, plan in enumerate(self.groups)
-            for batch in batches_of(plan.program, members[i], state, groups[i]["fused"], self.slots)
+            for batch in batches_of(plan.program, members[i], state, groups[i]["fused"], self.buffer_size)
         ]
         devices = [batch.on_device for _, batch in made]
         self.device = devices[0] if devices and None not in devices else None
@@ -170,13 +170,13 @@ class Plan:
         for entry, numbers in zip(self._entries, given, strict=True):
             here = None if skip is None else skip.to(entry.batch.on_device, non_blocking=True)
             entry.steps.count(entry.batch.active, here)
-            entry.batch.write(numbers, self.slot, here)
+            entry.batch.write(numbers, self.buffer_index, here)
         self._stale = False
-        if self.slots:
+        if self.buffer_size:
             scale = self.extra.get("grad_scale", 1.0)
             # GradScaler changes its scale in place.
-            self._scales[self.slot] = scale.clone() if isinstance(scale, Tensor) else scale
-            self.slot += 1
+            self._scales[self.buffer_index] = scale.clone() if isinstance(scale, Tensor) else scale
+            self.buffer_index += 1
         return bad, nonfinite
 
     def _last_numbers(self, entry: _Entry, step: Any, sums: list[Any] | None) -> Numbers | None:
@@ -252,7 +252,7 @@ class Plan:
     @property
     def full(self) -> bool:
         """Whether there is no room for the statistics of another step."""
-        return self.slot == self.slots > 0
+        return self.buffer_index == self.buffer_size > 0
 
     def drain(self, columns: Mapping[Tensor, int], width: int) -> Tensor:
         """The statistics of the steps since this was last asked, and forget them.
@@ -265,8 +265,8 @@ class Plan:
             float64, shape (steps, len(STATISTICS), width).
         """
         result: Tensor | None = None
-        for entry in self._entries if self.slot else []:
-            part = entry.batch.statistics(self.slot)
+        for entry in self._entries if self.buffer_index else []:
+            part = entry.batch.statistics(self.buffer_index)
             chosen = [columns[p] for p in entry.batch.params]
             first, count = chosen[0], len(chosen)
             together = chosen == list(range(first, first + count))
@@ -274,20 +274,20 @@ class Plan:
                 result = part.clone() if part.device.type != "cpu" else part
                 continue
             if result is None:
-                result = torch.zeros(self.slot, len(STATISTICS), width, dtype=part.dtype, device=part.device)
+                result = torch.zeros(self.buffer_index, len(STATISTICS), width, dtype=part.dtype, device=part.device)
             if together:  # a list of columns would be copied to the device, and wait for it
                 result[:, :, first : first + count] = part.to(result)
             else:
                 result[:, :, chosen] = part.to(result)
         if result is None:
-            result = torch.zeros(self.slot, len(STATISTICS), width, dtype=torch.float64, device="cpu")
+            result = torch.zeros(self.buffer_index, len(STATISTICS), width, dtype=torch.float64, device="cpu")
         self._unscale(result)
-        self.slot = 0
+        self.buffer_index = 0
         return result
 
     def _unscale(self, result: Tensor) -> None:
         """Gradients were as GradScaler had scaled them."""
-        scales = self._scales[: self.slot]
+        scales = self._scales[: self.buffer_index]
         if all(isinstance(s, float) and s == 1.0 for s in scales):
             return
         parts = [torch.as_tensor(s, dtype=result.dtype, device=result.device).reshape(()) for s in scales]
@@ -314,7 +314,7 @@ def _where(group: int) -> str:
     return f" (parameter group {group})"
 
 
-def _slots(params: Sequence[Tensor]) -> int:
+def _buffer_size(params: Sequence[Tensor]) -> int:
     """For how many steps statistics are kept before they are joined: fewer where they take much memory."""
     chunks = sum(-(-p.numel() // CHUNK) for p in params)
     return max(_FEWEST_SLOTS, min(_SLOTS, _NUMBERS_KEPT // (len(STATISTICS) * max(1, chunks))))
