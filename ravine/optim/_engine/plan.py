@@ -23,7 +23,7 @@ from ravine.backends.cpu import CHUNK
 from ravine.formula import Program
 from ravine.optim._engine.batches import batches_of
 from ravine.optim._engine.group import GroupReader
-from ravine.optim._engine.prepare import member, stepped
+from ravine.optim._engine.prepare import prepare, stepped
 from ravine.optim._engine.steps import DeviceSteps, HostSteps, Steps
 from ravine.optim._engine.version import TrackedState, TrackedStates, Version
 
@@ -71,20 +71,20 @@ class Plan:
         self.extra = dict(extra)
         self.groups = [reader.plan(g, extra, _where(i)) for i, g in enumerate(groups)]
         # Everything is looked at before anything is kept.
-        members = [
-            [member(p, plan.program, g["fused"], state, describe) for p in stepped(plan.snapshot.params, state)]
+        prepared = [
+            [prepare(p, plan.program, g["fused"], state, describe) for p in stepped(plan.snapshot.params, state)]
             for g, plan in zip(groups, self.groups, strict=True)
         ]
-        for m in chain.from_iterable(members):
-            state[m.param] = TrackedStates(m.states, version, m.param.dtype)
-        params = [m.param for m in chain.from_iterable(members)]
+        for each in chain.from_iterable(prepared):
+            state[each.param] = TrackedStates(each.states, version, each.param.dtype)
+        params = [each.param for each in chain.from_iterable(prepared)]
         self.buffer_size = _buffer_size(params) if watch else 0
         self.buffer_index = 0
         self._scales: list[float | Tensor] = [1.0] * self.buffer_size
         made = [
             (i, batch)
             for i, plan in enumerate(self.groups)
-            for batch in batches_of(plan.program, members[i], state, groups[i]["fused"], self.buffer_size)
+            for batch in batches_of(plan.program, prepared[i], state, groups[i]["fused"], self.buffer_size)
         ]
         devices = [batch.on_device for _, batch in made]
         self.device = devices[0] if devices and None not in devices else None

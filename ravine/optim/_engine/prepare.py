@@ -20,7 +20,7 @@ from ravine.optim._engine.version import TrackedStates
 
 
 @dataclass(frozen=True)
-class Member:
+class PreparedParam:
     """A parameter that a plan steps: its complete states, and why no kernel can take it (empty if one can)."""
 
     param: torch.Tensor
@@ -33,13 +33,13 @@ def stepped(params: Sequence[torch.Tensor], state: Mapping[torch.Tensor, dict[st
     return [p for p in dict.fromkeys(params) if p.grad is not None or (state.get(p) and p.device.type != "meta")]
 
 
-def member(
+def prepare(
     p: torch.Tensor,
     program: Program,
     fused: bool | None,
     state: Mapping[torch.Tensor, dict[str, Any]],
     describe: Callable[[torch.Tensor], str],
-) -> Member:
+) -> PreparedParam:
     """A parameter with its states.
 
     Raises:
@@ -59,7 +59,7 @@ def member(
             f"fused=True, but no kernel can step {describe(p)}: {reason}. Use fused=None to let torch's operations "
             "step such parameters"
         )
-    return Member(p, states, reason)
+    return PreparedParam(p, states, reason)
 
 
 def check_param(p: torch.Tensor, describe: Callable[[torch.Tensor], str]) -> None:
