@@ -58,7 +58,7 @@ def command(
 ) -> None:
     """Time optimizer steps against torch and the memory's stream limit.
 
-    The contenders take turns in one run: ravine, torch's default, foreach and fused steps, and the memory
+    The candidates take turns in one run: ravine, torch's default, foreach and fused steps, and the memory
     stream (``mul_`` in place). With --targets and nothing else chosen, step times, first steps and endurance
     all run.
     """
