@@ -20,7 +20,7 @@ from ravine._bench.cases import CASES, find_cases, find_configurations
 from ravine._bench.endurance import Endurance, endure
 from ravine._bench.first_step import FirstStep, time_first_step
 from ravine._bench.machine import facts
-from ravine._bench.steps import Row, time_steps
+from ravine._bench.step_times import Row, time_steps
 from ravine._bench.targets import TARGETS, THREADS, evaluate
 from ravine._bench.watching import Watching, time_fit, time_watching
 from ravine.errors import OptionError

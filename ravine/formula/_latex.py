@@ -1,4 +1,4 @@
-"""Prints a formula as LaTeX: the lines of ``_text.py`` as notebooks and papers set them."""
+"""Prints a formula as LaTeX: the lines of ``_plain_text.py`` as notebooks and papers set them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prints a formula as MathML: the lines of ``_text.py`` as browsers and word processors set formulas.
+"""Prints a formula as MathML: the lines of ``_plain_text.py`` as browsers and word processors set formulas.
 
 Only elements of MathML Core are used, and no style but the alignment of the lines.
 """
@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 
 from ravine.formula._notation import CASES, FRACTION, Assigned, Name, Notation, Rendered
+from ravine.formula._plain_text import formula_lines
 from ravine.formula._symbols import Symbol
-from ravine.formula._text import formula_lines
 
 _INDEX = re.compile("[₀-₉]+$")
 _DIGITS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")

@@ -1,6 +1,6 @@
 """What every printer of a formula's mathematics shares: the order of its lines, the names, the forms of expressions.
 
-A printer (``_text.py``, ``_mathml.py``, ``_latex.py``) only says how a name, a fraction, a root and so on look. ``θ`` is
+A printer (``_plain_text.py``, ``_mathml.py``, ``_latex.py``) only says how a name, a fraction, a root and so on look. ``θ`` is
 the parameter, ``g`` the gradient, ``u`` the update, ``t`` the number of the step. A state at ``t - 1`` is the one before
 the step, at ``t`` the one after it.
 """

@@ -11,7 +11,7 @@ from ravine.tasks import _digits as digits
 from ravine.tasks import _imagenette as imagenette
 from ravine.tasks import _mnist as mnist
 from ravine.tasks import _test_functions as test_functions
-from ravine.tasks import _text as text
+from ravine.tasks import _text_task as text
 from ravine.tasks import _user_task as user_task
 from ravine.tasks._resnet import resnet
 from ravine.tasks._task import Task

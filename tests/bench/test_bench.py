@@ -14,7 +14,7 @@ from ravine._bench import candidates, endurance, first_step, tables, watching
 from ravine._bench.cases import CASES, MLP, Case, Configuration, configurations, find_cases, find_configurations
 from ravine._bench.machine import facts, resident_bytes
 from ravine._bench.measure import Timing, alternate
-from ravine._bench.steps import Row, time_steps
+from ravine._bench.step_times import Row, time_steps
 from ravine._bench.targets import TARGETS, Target, evaluate
 from ravine.errors import BackendError, OptionError
 

@@ -24,7 +24,7 @@ from ravine.formula import Program
 from ravine.optim._engine.batches import batches_of
 from ravine.optim._engine.group import GroupReader
 from ravine.optim._engine.prepare import prepare, stepped
-from ravine.optim._engine.steps import DeviceSteps, HostSteps, Steps
+from ravine.optim._engine.step_counts import DeviceSteps, HostSteps, Steps
 from ravine.optim._engine.version import TrackedState, TrackedStates, Version
 
 (_GRAD_SQUARE,), (_GRAD_MAX,) = statistic("grad_square"), statistic("grad_max")

@@ -15,7 +15,7 @@ from ravine.backends._sharded import layout, part
 from ravine.backends.cpu import why_not
 from ravine.errors import BackendError, ParameterError
 from ravine.formula import ParamCopy, Program
-from ravine.optim._engine.steps import counter
+from ravine.optim._engine.step_counts import counter
 from ravine.optim._engine.version import TrackedStates
 
 
