@@ -5,6 +5,7 @@ import graphlib
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,18 @@ def test_a_file_says_what_it_is_for_and_stays_short(path):
     text = path.read_text(encoding="utf-8")
     assert ast.get_docstring(ast.parse(text)), "the first lines of a file tell its purpose"
     assert len(text.splitlines()) <= 400
+
+
+def test_a_name_of_a_file_or_a_class_stands_once():
+    """Whoever searches for it finds one place."""
+    files = Counter(path.name for path in FILES if path.name != "__init__.py")
+    classes = Counter(
+        node.name
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, times in (files + classes).items() if times > 1] == []
 
 
 def loaded(statement: str) -> set[str]:

@@ -45,7 +45,7 @@ class Assigned(Protocol):
 
 
 @dataclass(frozen=True)
-class Name:
+class ShownName:
     """A name in a formula, as mathematics writes it, and the time of a state: before or after the step."""
 
     text: str
@@ -61,7 +61,7 @@ class Notation(ABC):
     """Renders the lines of a formula; what already has a name is rendered as its name."""
 
     def __init__(self) -> None:
-        self.names: dict[int, Name] = {}
+        self.names: dict[int, ShownName] = {}
 
     def lines(self, formula: Assigned) -> list[tuple[str, str]]:
         """The formula, one assignment a line: what stands left and right of the equals sign."""
@@ -70,13 +70,13 @@ class Notation(ABC):
         parts = 0
         for index, (name, value) in enumerate(assignments):
             last = all(n != name for n, _ in assignments[index + 1 :])
-            target = Name(display_name(name), "after" if last and name not in ("update", "grad") else "")
+            target = ShownName(display_name(name), "after" if last and name not in ("update", "grad") else "")
             known = self.names.get(id(value))
             if known is not None and name in ("update", "grad"):
                 continue  # only another name for what the line before computed
             for part in self._large_parts(value):
                 parts += 1
-                part_name = Name("x" + str(parts).translate(_SUBSCRIPTS))
+                part_name = ShownName("x" + str(parts).translate(_SUBSCRIPTS))
                 rows.append((self.name(part_name), self.rendered(part)[0]))
                 self.names[id(part)] = part_name
             rows.append((self.name(target), self.name(known) if known else self.rendered(value)[0]))
@@ -113,14 +113,14 @@ class Notation(ABC):
             return self.infix(symbol)
         return self.function(symbol)
 
-    def name_of(self, symbol: Symbol) -> Name | None:
+    def name_of(self, symbol: Symbol) -> ShownName | None:
         """The name by which a symbol is known, if it has one."""
         if id(symbol) in self.names:
             return self.names[id(symbol)]
         if symbol.op == "number":
-            return Name(display_name(symbol.name))
+            return ShownName(display_name(symbol.name))
         if symbol.op == "buffer":
-            return Name(display_name(symbol.name), "" if symbol.name == "grad" else "before")
+            return ShownName(display_name(symbol.name), "" if symbol.name == "grad" else "before")
         return None
 
     def infix(self, symbol: Symbol) -> Rendered:
@@ -176,7 +176,7 @@ class Notation(ABC):
         return symbol.op == "mul" and self._begins_with_minus(symbol.args[0])
 
     @abstractmethod
-    def name(self, name: Name) -> str:
+    def name(self, name: ShownName) -> str:
         """A name with its time."""
 
     @abstractmethod

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ravine.errors import FormulaError, nearest
-from ravine.formula._pieces import RESERVED, Initial, Name, ParamCopy, Piece, as_piece, check_initial
+from ravine.formula._pieces import RESERVED, Initial, ParamCopy, Piece, PieceName, as_piece, check_initial
 from ravine.formula._program import Program
 from ravine.formula._symbols import Assignment, Symbol, buffer, lift, number, walk
 
@@ -140,7 +140,7 @@ class _Tracer:
             self.now[name] = value
         self.assignments.append(Assignment(piece.title, name, value))
 
-    def changed(self, piece: Piece, n: Name) -> Any:
+    def changed(self, piece: Piece, n: PieceName) -> Any:
         name = n.name
         if name == "update":
             return self.now["grad"] if self.update is None else self.update
@@ -169,7 +169,7 @@ class _Tracer:
         self.now[name] = buffer(name)
         return self.now[name]
 
-    def read(self, piece: Piece, n: Name) -> Any:
+    def read(self, piece: Piece, n: PieceName) -> Any:
         name = n.name
         if name == "update":
             return self.now["grad"] if self.update is None else self.update

@@ -15,7 +15,7 @@ from ravine._bench.cases import CASES, MLP, Case, Configuration, configurations,
 from ravine._bench.machine import facts, resident_bytes
 from ravine._bench.measure import Timing, alternate
 from ravine._bench.step_times import Row, time_steps
-from ravine._bench.targets import TARGETS, Target, evaluate
+from ravine._bench.targets import TARGETS, SpeedTarget, evaluate
 from ravine.errors import BackendError, OptionError
 
 SMALL = Case("small", "2 small tensors", ((30, 10), (10,)), rounds=2, streams=False)
@@ -276,15 +276,15 @@ class Measured:
 @pytest.mark.parametrize(
     ("target", "value", "met"),
     [
-        (Target("c", "f", 1.15, at_most=True), 1.15, True),
-        (Target("c", "f", 1.15, at_most=True), 1.16, False),
-        (Target("c", "f", 2.5), 2.5, True),
-        (Target("c", "f", 2.5), 2.49, False),
-        (Target("c", "f", 1.0, tie=0.03), 0.98, True),
-        (Target("c", "f", 1.0, tie=0.03), 0.96, False),
-        (Target("c", "f", 0.0, at_most=True), -3.0, True),
-        (Target("c", "f", 0.0, at_most=True), 1.0, False),
-        (Target("c", "f", 2.5), math.nan, False),
+        (SpeedTarget("c", "f", 1.15, at_most=True), 1.15, True),
+        (SpeedTarget("c", "f", 1.15, at_most=True), 1.16, False),
+        (SpeedTarget("c", "f", 2.5), 2.5, True),
+        (SpeedTarget("c", "f", 2.5), 2.49, False),
+        (SpeedTarget("c", "f", 1.0, tie=0.03), 0.98, True),
+        (SpeedTarget("c", "f", 1.0, tie=0.03), 0.96, False),
+        (SpeedTarget("c", "f", 0.0, at_most=True), -3.0, True),
+        (SpeedTarget("c", "f", 0.0, at_most=True), 1.0, False),
+        (SpeedTarget("c", "f", 2.5), math.nan, False),
     ],
 )
 def test_met_and_missed(target, value, met):
@@ -294,13 +294,13 @@ def test_met_and_missed(target, value, met):
 
 def test_a_target_holds_for_each_configuration_of_its_classes():
     results = [Measured("c", label, name, {"f": 1.0}) for label, name in [("a", "A"), ("a2", "A"), ("b", "B")]]
-    assert [v.optimizer for v in evaluate(results, [Target("c", "f", 1.0, ("A",))])] == ["a", "a2"]
-    assert [v.optimizer for v in evaluate(results, [Target("c", "f", 1.0)])] == ["a", "a2", "b"]
+    assert [v.optimizer for v in evaluate(results, [SpeedTarget("c", "f", 1.0, ("A",))])] == ["a", "a2"]
+    assert [v.optimizer for v in evaluate(results, [SpeedTarget("c", "f", 1.0)])] == ["a", "a2", "b"]
 
 
 def test_what_was_not_measured_is_neither_met_nor_missed():
-    [elsewhere] = evaluate([Measured("c", "a", "A", {"f": 1.0})], [Target("d", "f", 1.0)])
-    [failed] = evaluate([Measured("c", "a", "A", {"f": None})], [Target("c", "f", 1.0)])
+    [elsewhere] = evaluate([Measured("c", "a", "A", {"f": 1.0})], [SpeedTarget("d", "f", 1.0)])
+    [failed] = evaluate([Measured("c", "a", "A", {"f": None})], [SpeedTarget("c", "f", 1.0)])
     assert elsewhere.met is failed.met is None
     assert (elsewhere.optimizer, failed.optimizer) == (None, "a")
 
@@ -359,10 +359,14 @@ def test_a_busy_machine_and_a_failure_are_said():
 
 
 def test_a_target_that_holds_is_one_line_and_every_miss_has_its_own():
-    targets = [Target("c", "f", 1.15, at_most=True), Target("c", "g", 2.0), Target("c", "h", 1.0, tie=0.03)]
+    targets = [
+        SpeedTarget("c", "f", 1.15, at_most=True),
+        SpeedTarget("c", "g", 2.0),
+        SpeedTarget("c", "h", 1.0, tie=0.03),
+    ]
     figures = [{"f": 1.1, "g": 1.9, "h": 0.98}, {"f": 0.9, "g": 1.8, "h": 1.2}, {"f": 1.0, "g": 2.5, "h": None}]
     results = [Measured("c", label, label, f) for label, f in zip(["one", "two", "three"], figures, strict=True)]
-    shown = render(tables.target_table(evaluate(results, [*targets, Target("d", "f", 1.0)])))
+    shown = render(tables.target_table(evaluate(results, [*targets, SpeedTarget("d", "f", 1.0)])))
     lines = [" ".join(line.split()) for line in shown.splitlines() if line.startswith((" c", " d", "c", "d"))]
     assert lines == [
         "case figure target optimizer measured",

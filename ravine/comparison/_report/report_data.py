@@ -25,7 +25,7 @@ from ravine.comparison._report.figure_data import (
 )
 from ravine.comparison._report.optimizer_formulas import Formula, formulas
 from ravine.comparison._study.step_seconds import StepSeconds
-from ravine.comparison._study.study_record import Origin, StudyRecord
+from ravine.comparison._study.study_record import StudyOrigin, StudyRecord
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial import Trial, TrialResult
 from ravine.optim.search import Range
@@ -126,7 +126,7 @@ class ReportData:
     """
 
     spec: StudySpec
-    origin: Origin
+    origin: StudyOrigin
     judgement: Judgement
     results: Sequence[ResultRow]
     curves: Mapping[str, Band]

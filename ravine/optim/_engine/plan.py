@@ -32,7 +32,7 @@ from ravine.optim._engine.version import TrackedState, TrackedStates, Version
 _SLOTS, _FEWEST_SLOTS, _NUMBERS_KEPT = 64, 8, 1 << 18
 
 
-class _Entry(NamedTuple):
+class _PlannedBatch(NamedTuple):
     """A batch, the index of its group, and the step counts of its parameters."""
 
     group: int
@@ -88,7 +88,7 @@ class Plan:
         ]
         devices = [batch.on_device for _, batch in made]
         self.device = devices[0] if devices and None not in devices else None
-        self._entries = [_Entry(i, batch, self._steps(batch)) for i, batch in made]
+        self._entries = [_PlannedBatch(i, batch, self._steps(batch)) for i, batch in made]
         self._levels = max((len(self.groups[e.group].program.passes) - 1 for e in self._entries), default=0)
         self._stale = True  # whether batches have yet to be given the hyperparameters
         taken = set(map(id, params))
@@ -179,14 +179,14 @@ class Plan:
             self.buffer_index += 1
         return bad, nonfinite
 
-    def _last_numbers(self, entry: _Entry, step: Any, sums: list[Any] | None) -> Numbers | None:
+    def _last_numbers(self, entry: _PlannedBatch, step: Any, sums: list[Any] | None) -> Numbers | None:
         """The numbers of the pass that writes; None if they are those of the step before."""
         program = self.groups[entry.group].program
         if sums is None and not program.uses_step and not self._stale:
             return None
         return program.numbers(len(program.passes) - 1, step, self._hypers(entry), sums or ())
 
-    def _hypers(self, entry: _Entry) -> tuple[Any, ...]:
+    def _hypers(self, entry: _PlannedBatch) -> tuple[Any, ...]:
         """The hyperparameters where the batch's numbers are."""
         hypers = self.groups[entry.group].hypers
         if self.device is None:
@@ -239,7 +239,7 @@ class Plan:
             return total + float(part)
         return total + (part.to(total.device, non_blocking=True) if isinstance(total, Tensor) else part)
 
-    def _near(self, total: Any, entry: _Entry) -> Any:
+    def _near(self, total: Any, entry: _PlannedBatch) -> Any:
         return total.to(entry.batch.on_device, non_blocking=True) if isinstance(total, Tensor) else total
 
     def release(self) -> None:

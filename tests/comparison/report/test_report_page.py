@@ -16,7 +16,7 @@ from ravine.comparison._report.chart_data import chart_data, numbers
 from ravine.comparison._report.explanations import EXPLAINED
 from ravine.comparison._report.optimizer_formulas import Formula
 from ravine.comparison._report.report_page import report_page
-from ravine.comparison._study.study_record import Origin
+from ravine.comparison._study.study_record import StudyOrigin
 from ravine.optim.search import Range
 from ravine.plotting._html import strong
 
@@ -186,7 +186,7 @@ def test_failures_are_shown_once_with_all_trainings_that_had_them():
 
 
 def test_hostile_names_are_text(monkeypatch):
-    about = Origin(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+    about = StudyOrigin(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
     result = study({HOSTILE: 0.3, "adam": 0.5}, origin=about)
     done = dict(result.trial_results)
     for key, found in done.items():
