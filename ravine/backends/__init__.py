@@ -60,7 +60,7 @@ Sums = np.ndarray | torch.Tensor
 
 
 class Statistic(NamedTuple):
-    """One thing that is known of a parameter after a step, and how it is joined over the parts of a tensor."""
+    """One thing that is known of a parameter after a step, and how it is combined over the parts of a tensor."""
 
     name: str
     reduce: Literal["sum", "max"]
@@ -82,7 +82,7 @@ STATISTICS = (
 
 
 def statistic(*names: str, reduce: str = "") -> list[int]:
-    """The rows of the statistics of these names, or of all that are joined by ``reduce``."""
+    """The rows of the statistics of these names, or of all that are combined by ``reduce``."""
     known = [s.name for s in STATISTICS]
     return [known.index(n) for n in names] + [i for i, s in enumerate(STATISTICS) if s.reduce == reduce]
 

@@ -1,7 +1,7 @@
 """Tensors split over processes (DTensor: ``fully_shard``, tensor parallelism): every process steps its own part.
 
 The only place that knows of them. A formula is elementwise, so a part can be stepped by the backend that steps any
-tensor of its kind; only the sums over whole tensors are joined over the processes. Nothing here splits a tensor.
+tensor of its kind; only the sums over whole tensors are combined over the processes. Nothing here splits a tensor.
 """
 
 from __future__ import annotations
@@ -37,11 +37,6 @@ def part(tensor: Tensor) -> Tensor:
     if tensor.grad is not None:
         here.grad = _gradient(tensor, here)
     return here
-
-
-def joined(result: Tensor) -> Tensor:
-    """What torch's operations gave for a tensor, as every process knows it; all processes must ask."""
-    return result.full_tensor() if layout(result) else result  # type: ignore[attr-defined]
 
 
 def _gradient(p: Tensor, here: Tensor) -> Tensor:
@@ -120,7 +115,7 @@ class Sharded:
         return sums if self.on_device else sums.numpy()
 
     def statistics(self, steps: int) -> Tensor:
-        """Of this process's parts: they are joined where somebody asks for them (``join_statistics``)."""
+        """Of this process's parts: they are combined where somebody asks for them (``join_statistics``)."""
         result = torch.zeros(steps, len(STATISTICS), len(self.params), dtype=torch.float64, device="cpu")
         for indices, batch in self._batches:
             part_of = batch.statistics(steps)

@@ -92,8 +92,8 @@ class Range:
         """Whether there is anything beyond a side: below a momentum of 0 there is nothing."""
         return not (self.scale == "complement" and side == "low" and self.low <= 0)
 
-    def joined(self, other: Range) -> Range:
-        """Both ranges as one."""
+    def union(self, other: Range) -> Range:
+        """The smallest range with both in it."""
         return replace(self, low=min(self.low, other.low), high=max(self.high, other.high))
 
 

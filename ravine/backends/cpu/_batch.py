@@ -110,10 +110,10 @@ class Fused:
         self._many = np.zeros((max(1, rows), len(params)))  # numbers of each tensor
         self._used: np.ndarray | None = None
         self._sums = np.zeros((max(len(p.reductions) for p in program.passes) or 1, len(cuts)))
-        # Of chunks, which are joined when asked for.
+        # Of chunks, which are combined when asked for.
         self._statistics = np.zeros((max(1, buffer_size), len(CHUNK_STATISTICS), len(cuts)))
         # Of tensors: memory that is used again, since new memory costs more than what is written to it.
-        self._joined = np.zeros((max(1, buffer_size), len(STATISTICS), len(params)))
+        self._combined = np.zeros((max(1, buffer_size), len(STATISTICS), len(params)))
         self._were_active: list[np.ndarray | None] = [None] * len(self._statistics)
         self._first_buffer, self._buffer_bytes = self._statistics.ctypes.data, self._statistics[0].nbytes
         self._full = [i for i, n in enumerate(sizes) if n]
@@ -203,17 +203,17 @@ class Fused:
         return result
 
     def statistics(self, steps: int) -> Tensor:
-        result = self._joined[:steps]
+        result = self._combined[:steps]
         kept = len(CHUNK_STATISTICS)
         result[:, kept] = 1.0  # they were stepped
         if self._chunks == len(self.params) == len(self._full):  # a chunk each
             result[:, :kept] = self._statistics[:steps]
         else:
-            # Chunks first: joining is then done for all steps and statistics at once.
+            # Chunks first: combining is then done for all steps and statistics at once.
             chunks = np.ascontiguousarray(self._statistics[:steps].transpose(2, 1, 0))
-            joined = np.add.reduceat(chunks, self._first_chunk, axis=0)
-            joined[:, _MAXIMA] = np.maximum.reduceat(chunks[:, _MAXIMA], self._first_chunk, axis=0)
-            result[:, :kept, self._full] = joined.transpose(2, 1, 0)
+            combined = np.add.reduceat(chunks, self._first_chunk, axis=0)
+            combined[:, _MAXIMA] = np.maximum.reduceat(chunks[:, _MAXIMA], self._first_chunk, axis=0)
+            result[:, :kept, self._full] = combined.transpose(2, 1, 0)
         for buffer_index, active in enumerate(self._were_active[:steps]):
             if active is not None:  # the chunks of others are of an older step
                 result[buffer_index][:, ~active] = 0.0

@@ -315,6 +315,6 @@ def _where(group: int) -> str:
 
 
 def _buffer_size(params: Sequence[Tensor]) -> int:
-    """For how many steps statistics are kept before they are joined: fewer where they take much memory."""
+    """For how many steps statistics are kept before they are combined: fewer where they take much memory."""
     chunks = sum(-(-p.numel() // CHUNK) for p in params)
     return max(_FEWEST_SLOTS, min(_SLOTS, _NUMBERS_KEPT // (len(STATISTICS) * max(1, chunks))))

@@ -54,8 +54,8 @@ def test_widening_adds_a_power_of_ten():
     assert LR.beyond("high") == Range(1.0, 10.0)
     low = LR.beyond("low")
     assert (low.low, low.high) == (pytest.approx(1e-5), 1e-4)
-    joined = LR.joined(low)
-    assert (joined.low, joined.high) == (pytest.approx(1e-5), 1.0)
+    union = LR.union(low)
+    assert (union.low, union.high) == (pytest.approx(1e-5), 1.0)
     assert Range(0.9, 0.99, "complement").beyond("high").high == pytest.approx(0.999)
     assert Range(0.0, 4.0, "linear").beyond("low") == Range(-1.0, 0.0, "linear")
 
