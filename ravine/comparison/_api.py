@@ -200,7 +200,10 @@ def _seconds(
             if any(not result.error for result in final_results(spec, label, point, results))
         }
         measured = measure_seconds(task, optimizers, sound)
-        stored = {"machine": _machine(), "steps": {label: [s.step, s.share] for label, s in measured.items()}}
+        stored = {
+            "machine": _machine(),
+            "steps": {label: [s.step, s.optimizer_fraction] for label, s in measured.items()},
+        }
         store.set_attribute(_SECONDS, stored)
     return {label: StepSeconds(*pair) for label, pair in stored["steps"].items()}, stored["machine"]
 

@@ -59,16 +59,16 @@ class Range:
         if self.scale == "complement" and self.high >= 1:
             raise OptionError(f"A range in powers of ten of 1 - x ends below 1, not at {self.high:g}.")
 
-    def value(self, share: float) -> float:
-        """The value at ``share`` of the way from low to high, from 0 to 1."""
+    def value(self, position: float) -> float:
+        """The value at ``position``: 0 is low, 1 is high, on the scale of the range."""
         a, b = self._inner(self.low), self._inner(self.high)
-        x = a + share * (b - a)
+        x = a + position * (b - a)
         if self.scale == "log":
             return 10.0**x
         return 1 - 10.0**-x if self.scale == "complement" else x
 
-    def share(self, value: float) -> float:
-        """How far along the range a value lies; below 0 or above 1 outside it."""
+    def position(self, value: float) -> float:
+        """Where a value lies in the range: 0 is low, 1 is high; below 0 or above 1 outside it."""
         a, b = self._inner(self.low), self._inner(self.high)
         return (self._inner(value) - a) / (b - a)
 

@@ -244,8 +244,8 @@ SEEN = {
 def lab(linear):
     """CIE L*a*b*, in which a distance of 2 can just be seen."""
     table = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-    share = np.clip(linear, 0, 1) @ table.T / [0.9505, 1.0, 1.089]
-    x, y, z = np.moveaxis(np.where(share > 0.008856, np.cbrt(share), 7.787 * share + 16 / 116), -1, 0)
+    relative = np.clip(linear, 0, 1) @ table.T / [0.9505, 1.0, 1.089]
+    x, y, z = np.moveaxis(np.where(relative > 0.008856, np.cbrt(relative), 7.787 * relative + 16 / 116), -1, 0)
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
 
 

@@ -75,11 +75,11 @@ class StepsToTarget:
         """For :func:`ravine.comparison._judge.compare`: logarithms, a miss bounded by the steps it was given.
 
         A run is only looked at now and then, so its steps are known up to one interval between evaluations: that
-        share of the steps is the resolution.
+        fraction of the steps is the resolution.
         """
         bounded = {s: self.horizon if np.isnan(v) else max(v, 1.0) for s, v in self.steps.items()}
-        shares = [self.spacing[seed] / steps for seed, steps in bounded.items() if seed not in self.missed]
-        resolution = float(np.mean(shares)) if shares else 0.0
+        fractions = [self.spacing[seed] / steps for seed, steps in bounded.items() if seed not in self.missed]
+        resolution = float(np.mean(fractions)) if fractions else 0.0
         return Values({seed: float(np.log(v)) for seed, v in bounded.items()}, self.missed, resolution)
 
     @property

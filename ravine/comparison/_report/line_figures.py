@@ -173,7 +173,7 @@ def budget(data: ReportData) -> Any:
     axes.set_xlabel("tuning trials")
     axes.set_ylabel("expected best validation loss")
     tidy(axes)
-    share = next(iter(budgets.values())).share
-    notes(figure, f"The band covers at least {share:.0%} of all choices of that many trials.")
+    coverage = next(iter(budgets.values())).coverage
+    notes(figure, f"The band covers at least {coverage:.0%} of all choices of that many trials.")
     name_lines(axes, ends)
     return figure

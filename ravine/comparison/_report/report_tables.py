@@ -82,9 +82,9 @@ def budget(data: ReportData) -> Table:
             )
         )
         rows.append([label, *(cells.get(k, "–") for k in data.budget_points)])
-    share = next((f"{curve.share:.0%}" for curve in curves.values()), "80%")
+    coverage = next((f"{curve.coverage:.0%}" for curve in curves.values()), "80%")
     return Table(
-        f"Expected best loss after N trials; in brackets the range of {share} of all choices of N trials",
+        f"Expected best loss after N trials; in brackets the range of {coverage} of all choices of N trials",
         ("optimizer", *(count(k, "trial") for k in data.budget_points)),
         rows,
     )
@@ -155,11 +155,11 @@ def watch(data: ReportData) -> Table:
 def seconds(data: ReportData) -> Table:
     """What one step takes."""
     rows = [
-        [label, short(s.step * 1e3), short(s.step * s.share * 1e3), f"{s.share:.0%}"]
+        [label, short(s.step * 1e3), short(s.step * s.optimizer_fraction * 1e3), f"{s.optimizer_fraction:.0%}"]
         for label in data.labels
         if (s := data.result(label).seconds) is not None
     ]
-    return Table("Milliseconds per step", ("optimizer", "whole step", "optimizer's part", "share"), rows)
+    return Table("Milliseconds per step", ("optimizer", "whole step", "optimizer's part", "fraction"), rows)
 
 
 def selection_bias(judgement: Judgement) -> Table:
