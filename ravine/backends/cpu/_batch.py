@@ -103,7 +103,7 @@ class Fused:
         for row, name in enumerate(names, start=2):
             self._addresses[row] = [s[name].data_ptr() for s in states]
         self._kept = [[s[name] for name in names] for s in states]
-        self._look = gather_loop(params, self._kept, self._addresses, grad_dtype)
+        self._gather_loop = gather_loop(params, self._kept, self._addresses, grad_dtype)
         rows = max((len(p.numbers) for p in program.passes), default=0)
         self._one = np.zeros((max(1, rows), 1))  # numbers that all tensors share
         self._flat = self._one[:, 0]
@@ -134,10 +134,10 @@ class Fused:
     # --- gathering --------------------------------------------------------------------------------------------
 
     def gather(self) -> bool:
-        if self._look is not None:
-            missing = self._look()
+        if self._gather_loop is not None:
+            missing = self._gather_loop()
             if missing >= 0 and not any(p.grad is not None and p.grad.is_neg() for p in self._single):
-                self.active = self._look.present() if missing else None
+                self.active = self._gather_loop.present() if missing else None
                 return True
         return self._gather_each([p.grad for p in self.params])
 
@@ -233,5 +233,5 @@ class Fused:
 
     def release(self) -> None:
         self._grads = []
-        if self._look is not None:
-            self._look.release()
+        if self._gather_loop is not None:
+            self._gather_loop.release()
