@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from ravine.formula._operations import OPERATIONS, REDUCTIONS
-from ravine.formula._symbols import Assignment, Symbol, walk
+from ravine.formula._symbols import Assignment, Symbol, postorder
 
 _GREEK = {
     "param": "θ", "grad": "g", "update": "u", "step": "t", "alpha": "α", "rho": "ρ", "eps": "ε", "momentum": "μ",
@@ -87,7 +87,7 @@ class Notation(ABC):
     def _large_parts(self, value: Symbol) -> Iterator[Symbol]:
         """Parts that get a line of their own before the value's, innermost first, because it would be too large."""
         sizes: dict[int, int] = {}
-        for part in walk([value], into=lambda s: self.name_of(s) is None):
+        for part in postorder([value], into=lambda s: self.name_of(s) is None):
             if self.name_of(part) is not None or not part.args:
                 sizes[id(part)] = 1
                 continue
@@ -240,4 +240,4 @@ def _ordered(assignments: Sequence[Assignment]) -> list[tuple[str, Symbol]]:
 
 
 def _below(part: Symbol, whole: Symbol) -> bool:
-    return part is not whole and part.op != "buffer" and any(s is part for s in walk([whole]))
+    return part is not whole and part.op != "buffer" and any(s is part for s in postorder([whole]))

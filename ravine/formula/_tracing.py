@@ -12,7 +12,7 @@ from typing import Any
 from ravine.errors import FormulaError, nearest
 from ravine.formula._pieces import RESERVED, Initial, ParamCopy, Piece, PieceName, as_piece, check_initial
 from ravine.formula._program import Program
-from ravine.formula._symbols import Assignment, Symbol, buffer, lift, number, walk
+from ravine.formula._symbols import Assignment, Symbol, buffer, lift, number, postorder
 
 
 def hyper_defaults(pieces: Sequence[Callable[..., Any] | Piece]) -> dict[str, Any]:
@@ -122,7 +122,7 @@ class _Tracer:
 
     def name_sums(self, piece: Piece, results: tuple[Any, ...]) -> None:
         """Name each global norm by its piece: groups with different formulas join the norms of the same piece."""
-        for symbol in walk([r for r in results if isinstance(r, Symbol)]):
+        for symbol in postorder([r for r in results if isinstance(r, Symbol)]):
             if symbol.op == "global_sum_of_squares" and not symbol.name:
                 self.sums[piece.title] += 1
                 symbol.name = f"{piece.title}.{self.sums[piece.title]}"

@@ -8,7 +8,7 @@ from torch.nn import Parameter
 
 from ravine.errors import BackendError, ParameterError
 from ravine.formula import global_norm, minimum, norm
-from ravine.formula._symbols import walk
+from ravine.formula._symbols import postorder
 from ravine.optim import SGD, Adam, Optimizer, RMSprop
 from ravine.optim import _registry as registry
 
@@ -151,7 +151,7 @@ def test_what_is_not_finite_stays_where_it_stands(name, fused, bad):
             optimizer.step()
     others = torch.arange(40) != place
     optimizer = both[0]
-    if math.isinf(bad) and any(s.op == "sign" for s in walk(optimizer.program().passes[-1].results)):
+    if math.isinf(bad) and any(s.op == "sign" for s in postorder(optimizer.program().passes[-1].results)):
         kept = [v for n, v in optimizer.state[p].items() if n != "step"]  # the sign of infinity is finite
         assert not all(torch.isfinite(v[place]) for v in kept)
     else:

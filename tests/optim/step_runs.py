@@ -20,7 +20,7 @@ def make(name, params, **kw):
     return named.cls(params, **{"lr": 0.1, **named.options, **kw})
 
 
-def walk(optimizer, steps, first=0):
+def take_steps(optimizer, steps, first=0):
     """Steps along gradients that depend on the parameters alone."""
     for k in range(first, first + steps):
         for group in optimizer.param_groups:
