@@ -1,4 +1,4 @@
-"""The record of steps against NumPy over all of them: rows are joined, nothing grows, nothing is lost."""
+"""The record of steps against NumPy over all of them: rows are combined, nothing grows, nothing is lost."""
 
 from __future__ import annotations
 
@@ -86,9 +86,9 @@ def test_steps_that_are_not_finite_are_counted_and_left_out_of_the_norms():
     assert found.nonfinite[:, 0].tolist() == [0, 0, 5, 0]
     assert found.steps[:, 0].tolist() == [1, 1, 1, 0]
     assert record.first_nonfinite(["p0"]) == {"p0": 3}
-    record._join_neighbours()
-    joined = history(record, 1)
-    assert joined.grad_norm[0, 0] == pytest.approx(figures[:2, 0, 0].mean().sqrt().item())
+    record._combine_neighbours()
+    combined = history(record, 1)
+    assert combined.grad_norm[0, 0] == pytest.approx(figures[:2, 0, 0].mean().sqrt().item())
 
 
 def test_history_as_records_json_and_pandas():
