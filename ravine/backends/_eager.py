@@ -158,10 +158,21 @@ def _square(x: Tensor) -> Tensor:
     return (wide * wide).sum()
 
 
+def _max(x: Tensor) -> Tensor:
+    """The largest magnitude; 0 without elements."""
+    return x.abs().amax() if x.numel() else x.sum()
+
+
+_MEASURES = {"square": _square, "max": _max}
+
+
 def _statistics(grad: Tensor, param: Tensor, update: Tensor) -> Tensor:
     """STATISTICS of one tensor that was stepped, in their order."""
-    of = {"grad": grad, "param": param, "update": update}
-    values = {f"{name}_square": _square(x) for name, x in of.items()}
-    values |= {f"{name}_max": x.abs().amax() if x.numel() else x.sum() for name, x in of.items()}
-    values |= {"nonfinite": (~torch.isfinite(grad)).sum(), "steps": torch.ones((), device=grad.device)}
-    return torch.stack([values[s.name].to(backends.number_dtype(grad.device)) for s in STATISTICS])
+    tensors = {"grad": grad, "param": param, "update": update}
+    counts = {"nonfinite": (~torch.isfinite(grad)).sum(), "steps": torch.ones((), device=grad.device)}
+
+    def value(name: str) -> Tensor:
+        of, _, measure = name.rpartition("_")  # grad_square
+        return _MEASURES[measure](tensors[of]) if of else counts[name]
+
+    return torch.stack([value(s.name).to(backends.number_dtype(grad.device)) for s in STATISTICS])

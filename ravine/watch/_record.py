@@ -18,7 +18,7 @@ from ravine.backends import STATISTICS, statistic
 from ravine.watch._history import History
 
 ROWS = 256
-_OF = ("grad", "param", "update")
+_OF = tuple(s.name.removesuffix("_max") for s in STATISTICS if s.reduce == "max")
 _SQUARES = statistic(*(f"{of}_square" for of in _OF))
 _MAXIMA = statistic(*(f"{of}_max" for of in _OF))
 _NONFINITE, _STEPS = statistic("nonfinite", "steps")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from ravine.backends import STATISTICS, statistic
 from ravine.errors import OptionError, RavineError
 from ravine.watch._history import FIGURES, History
 from ravine.watch._record import ROWS, Record
-from ravine.watch._step_table import StepTable
+from ravine.watch._step_table import ParameterRow, StepTable
 
 
 def figures_of(steps, width=3, seed=0):
@@ -46,6 +47,14 @@ def test_rows_are_means_and_largest_values_of_their_steps(steps, batch):
         assert np.allclose(found.update_norm[row], np.sqrt(here[:, 2].mean(0)), rtol=1e-12)
         assert np.array_equal(found.param_max[row], here[:, 4].max(0))
         assert (found.steps[row] == last - first + 1).all()
+
+
+def test_a_history_and_a_row_have_a_field_for_each_statistic():
+    of_history = [f.name for f in fields(History) if f.name not in ("names", "sizes", "first", "last")]
+    assert of_history == list(FIGURES)
+    assert len(FIGURES) == len(STATISTICS)
+    of_row = {f.name for f in fields(ParameterRow)} - {"name", "ratio"}
+    assert of_row == {*FIGURES} - {"steps"}
 
 
 def test_how_the_steps_come_in_changes_no_bit():
