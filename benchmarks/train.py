@@ -158,14 +158,14 @@ def compare(epochs: int, threads: int, data: Path | None) -> dict[str, Any]:
     span = inputs.max() - inputs.min()
     pixels = ((inputs - inputs.min()) / span * 255).round().to(torch.uint8).squeeze(1).numpy()
     with tempfile.TemporaryDirectory() as folder:
-        contenders = {
+        candidates = {
             "tutorial": tutorial(pixels, targets.tolist()),
             "careful": careful(inputs, targets),
             "ravine": ravine(inputs, targets, Path(folder) / "run"),
         }
-        seconds: dict[str, list[float]] = {name: [] for name in contenders}
+        seconds: dict[str, list[float]] = {name: [] for name in candidates}
         for turn in track(range(epochs + 1), f"{threads} threads", console=Console(stderr=True), transient=True):
-            for name, epoch in contenders.items():
+            for name, epoch in candidates.items():
                 with own_terminal():
                     taken = epoch()
                 if turn:

@@ -1,6 +1,6 @@
 """What a higher floor adds to a lower one: named here, imported when it is asked for.
 
-The Learner keeps the evidence that a diagnosis is made from, and ``fit(..., trace_nan=True)`` looks for the module that
+The Learner keeps the evidence that a diagnosis is made from, and ``fit(..., find_nonfinite=True)`` looks for the module that
 a NaN comes from. Both are callbacks of ``ravine.diagnose``, which stands above ``ravine.train`` and imports it; this
 table is the one place where ``train`` gets them, so that it need not know them.
 """

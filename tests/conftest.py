@@ -25,7 +25,7 @@ LEFT_OUT = {
     "tests/bench/": "measures",
     "tests/cli/test_bench_command.py": "measures, in fresh processes",
     "tests/cli/test_compare_command.py": "whole comparisons",
-    "tests/cli/test_contour_command.py": "walks and draws whole explorations",
+    "tests/cli/test_contour_command.py": "follows and draws whole explorations",
     "tests/cli/test_lr_find_command.py": "whole trainings",
     "tests/cli/test_train_command.py": "whole trainings",
     "tests/comparison/report/test_report_figures.py": "draws every figure",

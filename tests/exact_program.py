@@ -11,7 +11,7 @@ import torch
 from exact import DOUBLE, SINGLE, Interval, Truth, operate
 
 from ravine.formula import ParamCopy, Program
-from ravine.formula._symbols import walk
+from ravine.formula._symbols import postorder
 from ravine.optim import Optimizer
 
 
@@ -133,7 +133,7 @@ JUMPS = {"sign", "lt", "le", "gt", "ge", "eq", "ne"}
 
 def jumps(program: Program) -> bool:
     """Whether a result depends on the sign of an element, or on how elements compare."""
-    return any(s.element and s.op in JUMPS for s in walk(program.passes[-1].results))
+    return any(s.element and s.op in JUMPS for s in postorder(program.passes[-1].results))
 
 
 def decided(possible: Interval, rtol: float) -> np.ndarray:

@@ -5,6 +5,7 @@ import graphlib
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,35 +16,18 @@ from ravine.train import Callback
 PACKAGE = Path(__file__).parent.parent / "ravine"
 #: What every folder may import: errors, and the few private helpers that know nothing themselves.
 EVERYBODY = {"errors", "_files", "_randomness", "_one_thread", "_lazy", "_compat", "__version__", "_extensions"}
-#: Which other folders each folder may import from.
-MAY_KNOW = {
-    "_files": set(),
-    "_compat": set(),
-    "formula": set(),
-    "plotting": set(),
-    "backends": {"formula"},
-    "watch": {"backends", "plotting"},
-    "optim": {"formula", "backends", "watch"},
-    "train": {"optim", "formula", "plotting", "watch"},
-    "diagnose": {"watch", "optim", "train"},
-    "tasks": {"train", "optim"},
-    "contour": {"optim", "tasks", "formula", "plotting"},
-    "comparison": {"optim", "tasks", "formula", "train", "plotting"},
-    "_bench": {"optim", "backends", "formula", "train"},
-    "cli": {
-        "formula",
-        "backends",
-        "optim",
-        "tasks",
-        "contour",
-        "comparison",
-        "plotting",
-        "_bench",
-        "train",
-        "watch",
-        "diagnose",
-    },
-}
+
+
+def rooms() -> dict[str, set[str]]:
+    """Which other folders each folder may import from: the table of rooms in ARCHITECTURE.md."""
+    section = (PACKAGE.parent / "ARCHITECTURE.md").read_text(encoding="utf-8").split("## Rooms")[1].split("\n## ")[0]
+    table = dict(re.findall(r"^\| `(\w+)/` \|.*\| ([^|]+) \|$", section, re.M))
+    every = {"everything": set(table), "–": set()}
+    known = {room: every.get(text) or {*text.split(", ")} - {"–"} for room, text in table.items()}
+    return {"_files": set(), "_compat": set()} | {room: names - {room} for room, names in known.items()}
+
+
+MAY_KNOW = rooms()
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -70,6 +54,20 @@ def test_a_file_knows_only_what_lies_below_it(path):
         )
     else:
         assert imports(path) <= MAY_KNOW[folder] | {folder}
+
+
+def test_a_room_knows_all_that_the_table_says():
+    """What is listed and not used is no longer true; but cli may know everything."""
+    for room, names in MAY_KNOW.items():
+        known = names if room == "cli" else set().union(*(imports(path) for path in (PACKAGE / room).rglob("*.py")))
+        assert names - known == set(), room
+
+
+def test_a_room_knows_only_rooms_above_it():
+    above: set[str] = set()
+    for room, names in MAY_KNOW.items():
+        assert names <= above, room
+        above.add(room)
 
 
 def test_every_folder_has_its_place():
@@ -118,6 +116,23 @@ def test_a_file_says_what_it_is_for_and_stays_short(path):
     text = path.read_text(encoding="utf-8")
     assert ast.get_docstring(ast.parse(text)), "the first lines of a file tell its purpose"
     assert len(text.splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parent.rglob("*.py")), ids=lambda p: p.name)
+def test_a_test_file_has_at_most_500_lines(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 500
+
+
+def test_a_name_of_a_file_or_a_class_stands_once():
+    """Whoever searches for it finds one place."""
+    files = Counter(path.name for path in FILES if path.name != "__init__.py")
+    classes = Counter(
+        node.name
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, times in (files + classes).items() if times > 1] == []
 
 
 def loaded(statement: str) -> set[str]:

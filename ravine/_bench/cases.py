@@ -22,7 +22,7 @@ class Case:
         name: what ``--case`` takes.
         title: what stands above its table.
         shapes: the shape of each parameter.
-        rounds: how many rounds the contenders alternate for, unless said.
+        rounds: how many rounds the candidates alternate for, unless said.
         streams: whether a step goes through memory. If all of it stays in the processor's caches, the memory
             stream is no limit, and none is shown.
     """

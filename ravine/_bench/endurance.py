@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ravine._bench import contenders
+from ravine._bench import candidates
 from ravine._bench.cases import MLP, Configuration
 from ravine._bench.machine import resident_bytes
 from ravine._bench.process import in_fresh_process
@@ -71,8 +71,8 @@ def endure(configuration: Configuration, *, steps: int = STEPS) -> Endurance:
 
 def measure(configuration: Configuration, *, steps: int) -> dict[str, float | int | None]:
     """In the fresh process: the counts of an ``Endurance``."""
-    optimizer = contenders.ravine_optimizer(
-        configuration, contenders.parameters(MLP, contenders.gradients(MLP, torch.float32))
+    optimizer = candidates.ravine_optimizer(
+        configuration, candidates.parameters(MLP, candidates.gradients(MLP, torch.float32))
     )
     base = optimizer.param_groups[0]["lr"]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ravine._bench import contenders
+from ravine._bench import candidates
 from ravine._bench.cases import MLP, Configuration
 from ravine._bench.process import in_fresh_process
 
@@ -55,9 +55,9 @@ def time_first_step(configuration: Configuration, *, rounds: int = 1) -> FirstSt
 def measure(configuration: Configuration) -> dict[str, float]:
     """In the fresh process: ``seconds`` until the first step is done."""
     _import_all()
-    params = contenders.parameters(MLP, contenders.gradients(MLP, torch.float32))
+    params = candidates.parameters(MLP, candidates.gradients(MLP, torch.float32))
     start = time.perf_counter()
-    contenders.ravine_optimizer(configuration, params).step()
+    candidates.ravine_optimizer(configuration, params).step()
     return {"seconds": time.perf_counter() - start}
 
 

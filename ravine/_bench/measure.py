@@ -1,4 +1,4 @@
-"""How a time is taken: contenders alternate, A B C A B C, and each is judged by the median of its turns.
+"""How a time is taken: candidates alternate, A B C A B C, and each is judged by the median of its turns.
 
 A machine's speed wanders (clock, neighbours, temperature). What is timed in turns wanders together, so the
 ratios hold where the times do not.
@@ -51,7 +51,7 @@ class Timing:
 def _turn(step: Step, steps: int, clock: Clock) -> float:
     """Seconds that so many steps take, after one that is not timed.
 
-    That one fetches the contender's own data into the caches, and lets the threads of the one before
+    That one fetches the candidate's own data into the caches, and lets the threads of the one before
     come to rest.
     """
     step()
@@ -69,23 +69,23 @@ def _steps_per_turn(step: Step, turn: float, clock: Clock) -> int:
 
 
 def alternate(
-    contenders: Mapping[str, Step], rounds: int, *, turn: float = TURN, clock: Clock = time.perf_counter
+    candidates: Mapping[str, Step], rounds: int, *, turn: float = TURN, clock: Clock = time.perf_counter
 ) -> dict[str, Timing]:
-    """Let the contenders take turns for some rounds.
+    """Let the candidates take turns for some rounds.
 
     Args:
-        contenders: what to time, warmed up; one call is one step.
+        candidates: what to time, warmed up; one call is one step.
         rounds: how often each has a turn.
         turn: seconds that a turn lasts at least; it has one step or as many as that takes.
         clock: gives seconds.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
     collecting = gc.isenabled()
     gc.disable()
     try:
-        steps = {name: _steps_per_turn(step, turn, clock) for name, step in contenders.items()}
+        steps = {name: _steps_per_turn(step, turn, clock) for name, step in candidates.items()}
         for _ in range(rounds):
-            for name, step in contenders.items():
+            for name, step in candidates.items():
                 seconds[name].append(_turn(step, steps[name], clock) / steps[name])
     finally:
         if collecting:

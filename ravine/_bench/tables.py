@@ -12,11 +12,11 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from ravine._bench.candidates import COMPILE, TORCH
 from ravine._bench.cases import CASES
-from ravine._bench.contenders import COMPILE, TORCH
 from ravine._bench.endurance import Endurance
 from ravine._bench.first_step import FirstStep
-from ravine._bench.steps import Row
+from ravine._bench.step_times import Row
 from ravine._bench.targets import Verdict
 from ravine._bench.watching import Watching
 

@@ -14,7 +14,7 @@ THREADS = 2
 
 
 @dataclass(frozen=True)
-class Target:
+class SpeedTarget:
     """A bound on one figure, for one case.
 
     Attributes:
@@ -44,28 +44,28 @@ class Target:
 
 
 TARGETS = (
-    Target("20x1M", "stream limit", 1.15, at_most=True),
-    Target("20x1M", "best of torch", 2.5, ("RMSprop", "Adadelta")),
-    Target("20x1M", "torch fused", 1.0, ("SGD", "Adagrad", "Adam", "AdamW"), tie=0.03),
-    Target("mlp", "best of torch", 4.0, ("RMSprop", "Adadelta")),
-    Target("mlp", "torch fused", 1.8, ("Adam",)),
-    Target("62x100", "best of torch", 10.0, ("RMSprop", "Adadelta")),
-    Target("62x100", "torch fused", 6.0, ("Adam",)),
-    Target("20x1M", "watch on / off", 1.03, at_most=True),
-    Target("mlp", "watch on / off", 1.15, at_most=True),
-    Target("fit", "watch on / off", 1.05, at_most=True),
-    Target("20x1M", "torch's clipping / ours", 2.5, ("RMSprop",)),
-    Target("62x100", "torch's clipping / ours", 8.0, ("RMSprop",)),
-    Target("mlp", "first step, empty, s", 1.5, at_most=True),
-    Target("mlp", "first step, warm, s", 0.3, at_most=True),
-    Target("mlp", "kernels compiled", 0.0, at_most=True),
+    SpeedTarget("20x1M", "stream limit", 1.15, at_most=True),
+    SpeedTarget("20x1M", "best of torch", 2.5, ("RMSprop", "Adadelta")),
+    SpeedTarget("20x1M", "torch fused", 1.0, ("SGD", "Adagrad", "Adam", "AdamW"), tie=0.03),
+    SpeedTarget("mlp", "best of torch", 4.0, ("RMSprop", "Adadelta")),
+    SpeedTarget("mlp", "torch fused", 1.8, ("Adam",)),
+    SpeedTarget("62x100", "best of torch", 10.0, ("RMSprop", "Adadelta")),
+    SpeedTarget("62x100", "torch fused", 6.0, ("Adam",)),
+    SpeedTarget("20x1M", "watch on / off", 1.03, at_most=True),
+    SpeedTarget("mlp", "watch on / off", 1.15, at_most=True),
+    SpeedTarget("fit", "watch on / off", 1.05, at_most=True),
+    SpeedTarget("20x1M", "torch's clipping / ours", 2.5, ("RMSprop",)),
+    SpeedTarget("62x100", "torch's clipping / ours", 8.0, ("RMSprop",)),
+    SpeedTarget("mlp", "first step, empty, s", 1.5, at_most=True),
+    SpeedTarget("mlp", "first step, warm, s", 0.3, at_most=True),
+    SpeedTarget("mlp", "kernels compiled", 0.0, at_most=True),
     # 10,000 steps that each left one object behind would grow it by more.
-    Target("mlp", "memory growth, MiB", 1.0, at_most=True),
-    Target("mlp", "Python blocks per step", 0.1, at_most=True),
+    SpeedTarget("mlp", "memory growth, MiB", 1.0, at_most=True),
+    SpeedTarget("mlp", "Python blocks per step", 0.1, at_most=True),
 )
 
 
-class Result(Protocol):
+class SpeedResult(Protocol):
     """What a target can be held against: a row of step times, a first step, an endurance run."""
 
     @property
@@ -82,7 +82,7 @@ class Result(Protocol):
 class Verdict:
     """One target held against one result; ``optimizer`` and ``value`` are None where nothing was measured."""
 
-    target: Target
+    target: SpeedTarget
     optimizer: str | None
     value: float | None
 
@@ -92,7 +92,7 @@ class Verdict:
         return None if self.value is None else self.target.met(self.value)
 
 
-def evaluate(results: Sequence[Result], targets: Iterable[Target] = TARGETS) -> list[Verdict]:
+def evaluate(results: Sequence[SpeedResult], targets: Iterable[SpeedTarget] = TARGETS) -> list[Verdict]:
     """A verdict for every result that a target speaks of, and one without a value where there is none."""
     verdicts = []
     for target in targets:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ravine._bench import contenders
+from ravine._bench import candidates
 from ravine._bench.cases import Case, Configuration
 from ravine._bench.measure import Step, Timing, alternate
 from ravine.optim import RMSprop
@@ -54,16 +54,16 @@ class Watching:
 def time_watching(case: Case, configuration: Configuration, *, rounds: int | None = None) -> Watching:
     """Time the steps of one optimizer, float32, on torch's number of threads."""
     gc.collect()
-    grads = contenders.gradients(case, torch.float32)
+    grads = candidates.gradients(case, torch.float32)
 
     def ours(**options: Any) -> Step:
         named = registry.lookup(configuration.name)
-        return named.cls(contenders.parameters(case, grads), **configuration.options, **options).step
+        return named.cls(candidates.parameters(case, grads), **configuration.options, **options).step
 
     steps: dict[str, Step] = {"on": ours(), "off": ours(watch=False), "clip": ours(clip_norm=CLIP)}
-    for way in contenders.torch_ways(configuration):
-        params = contenders.parameters(case, grads)
-        steps[f"torch {way}"] = partial(_clip_and_step, params, contenders.torch_optimizer(configuration, params, way))
+    for way in candidates.torch_ways(configuration):
+        params = candidates.parameters(case, grads)
+        steps[f"torch {way}"] = partial(_clip_and_step, params, candidates.torch_optimizer(configuration, params, way))
     for step in steps.values():
         for _ in range(_WARM_UP):
             step()

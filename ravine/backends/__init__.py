@@ -6,7 +6,7 @@ alike::
     for every batch:  gather()                      look at the gradients; nothing is written yet
     for every pass that sums:
         for every batch:  reduce(index, numbers)    sums over each tensor
-    for every batch:  write(numbers, slot, skip)    new parameters and states
+    for every batch:  write(numbers, buffer_index, skip)    new parameters and states
 
 ``numbers`` are what ``Program.numbers`` gave for that pass: each is one number for all parameters of the batch, or
 one for each of them.
@@ -16,7 +16,7 @@ one for each of them.
 GradScaler found, and whether the step is skipped. Nothing of a step then waits for the device; statistics come to
 the host when somebody asks.
 
-A batch that watches keeps ``STATISTICS`` of its step in ``slot`` until they are asked for.
+A batch that watches keeps ``STATISTICS`` of its step at ``buffer_index`` until they are asked for.
 
 _eager.py     torch operations: any device, dtype and tensor subclass; the meaning of a formula
 _sharded.py   tensors split over processes, by the backends of their local parts
@@ -60,7 +60,7 @@ Sums = np.ndarray | torch.Tensor
 
 
 class Statistic(NamedTuple):
-    """One thing that is known of a parameter after a step, and how it is joined over the parts of a tensor."""
+    """One thing that is known of a parameter after a step, and how it is combined over the parts of a tensor."""
 
     name: str
     reduce: Literal["sum", "max"]
@@ -82,7 +82,7 @@ STATISTICS = (
 
 
 def statistic(*names: str, reduce: str = "") -> list[int]:
-    """The rows of the statistics of these names, or of all that are joined by ``reduce``."""
+    """The rows of the statistics of these names, or of all that are combined by ``reduce``."""
     known = [s.name for s in STATISTICS]
     return [known.index(n) for n in names] + [i for i, s in enumerate(STATISTICS) if s.reduce == reduce]
 
@@ -120,20 +120,20 @@ class Batch(Protocol):
     def reduce(self, index: int, numbers: Numbers) -> Sums:
         """Sums of pass ``index``, one row for each of its reductions, one column per parameter."""
 
-    def write(self, numbers: Numbers | None, slot: int = 0, skip: torch.Tensor | None = None) -> None:
+    def write(self, numbers: Numbers | None, buffer_index: int = 0, skip: torch.Tensor | None = None) -> None:
         """Run the last pass.
 
         Args:
             numbers: of the last pass; None stands for those of the step before.
-            slot: where the statistics of this step are kept.
+            buffer_index: where the statistics of this step are kept.
             skip: on a device: a tensor of one truth value; where it is true, nothing changes.
         """
 
     def release(self) -> None:
         """Let go of the gradients, after ``gather`` and without ``write``."""
 
-    def statistics(self, slots: int) -> torch.Tensor:
-        """Those of the first so many slots: float64, shape (slots, len(STATISTICS), parameters), of local parts.
+    def statistics(self, steps: int) -> torch.Tensor:
+        """Those of the first so many steps in the buffer: float64, shape (steps, len(STATISTICS), parameters), of local parts.
 
         What is returned may be written over by the next call.
         """

@@ -49,13 +49,17 @@ def _kind(p: Tensor) -> tuple[Any, ...]:
 class Eager:
     """A batch that runs on torch operations; see ``ravine.backends.Batch``. All parameters are on one device."""
 
-    def __init__(self, program: Program, params: Sequence[Tensor], states: Sequence[States], slots: int = 0) -> None:
+    def __init__(
+        self, program: Program, params: Sequence[Tensor], states: Sequence[States], buffer_size: int = 0
+    ) -> None:
         self.program, self.params, self.states = program, list(params), list(states)
         self.active: np.ndarray | None = None
         device = self.params[0].device
         self.on_device = None if backends.on_host(device) else device
-        self._slots = slots
-        self._statistics: Tensor | None = None  # of each slot, on the parameters' device until they are asked for
+        self._buffer_size = buffer_size
+        self._statistics: Tensor | None = (
+            None  # of each buffered step, on the parameters' device until they are asked for
+        )
         self._kinds = [_kind(p) for p in self.params]
         self._grads: list[Tensor | None] = []
         self._numbers: Numbers = ()
@@ -102,12 +106,12 @@ class Eager:
         return sums if self.on_device else sums.numpy()
 
     @torch.no_grad()
-    def write(self, numbers: Numbers | None, slot: int = 0, skip: Tensor | None = None) -> None:
+    def write(self, numbers: Numbers | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
         self._numbers = self._numbers if numbers is None else numbers
-        if self._slots and self._statistics is None:
+        if self._buffer_size and self._statistics is None:
             self._statistics = self._empty_statistics()
         for i, grad in enumerate(self._grads):
-            row = None if self._statistics is None else self._statistics[slot, :, i]
+            row = None if self._statistics is None else self._statistics[buffer_index, :, i]
             if grad is not None:
                 self._step(i, grad, row, skip)
             elif row is not None:
@@ -139,13 +143,13 @@ class Eager:
     def _empty_statistics(self) -> Tensor:
         device = self.params[0].device
         with torch.inference_mode(False):  # a first step there must not decide where others can be made
-            shape = self._slots, len(STATISTICS), len(self.params)
+            shape = self._buffer_size, len(STATISTICS), len(self.params)
             return torch.zeros(shape, dtype=backends.number_dtype(device), device=device)
 
     @torch.no_grad()
-    def statistics(self, slots: int) -> Tensor:
+    def statistics(self, steps: int) -> Tensor:
         assert self._statistics is not None  # there was a step
-        return self._statistics[:slots]
+        return self._statistics[:steps]
 
 
 def _square(x: Tensor) -> Tensor:
@@ -154,10 +158,21 @@ def _square(x: Tensor) -> Tensor:
     return (wide * wide).sum()
 
 
+def _max(x: Tensor) -> Tensor:
+    """The largest magnitude; 0 without elements."""
+    return x.abs().amax() if x.numel() else x.sum()
+
+
+_MEASURES = {"square": _square, "max": _max}
+
+
 def _statistics(grad: Tensor, param: Tensor, update: Tensor) -> Tensor:
     """STATISTICS of one tensor that was stepped, in their order."""
-    of = {"grad": grad, "param": param, "update": update}
-    values = {f"{name}_square": _square(x) for name, x in of.items()}
-    values |= {f"{name}_max": x.abs().amax() if x.numel() else x.sum() for name, x in of.items()}
-    values |= {"nonfinite": (~torch.isfinite(grad)).sum(), "steps": torch.ones((), device=grad.device)}
-    return torch.stack([values[s.name].to(backends.number_dtype(grad.device)) for s in STATISTICS])
+    tensors = {"grad": grad, "param": param, "update": update}
+    counts = {"nonfinite": (~torch.isfinite(grad)).sum(), "steps": torch.ones((), device=grad.device)}
+
+    def value(name: str) -> Tensor:
+        of, _, measure = name.rpartition("_")  # grad_square
+        return _MEASURES[measure](tensors[of]) if of else counts[name]
+
+    return torch.stack([value(s.name).to(backends.number_dtype(grad.device)) for s in STATISTICS])

@@ -1,7 +1,7 @@
 """Tensors split over processes (DTensor: ``fully_shard``, tensor parallelism): every process steps its own part.
 
 The only place that knows of them. A formula is elementwise, so a part can be stepped by the backend that steps any
-tensor of its kind; only the sums over whole tensors are joined over the processes. Nothing here splits a tensor.
+tensor of its kind; only the sums over whole tensors are combined over the processes. Nothing here splits a tensor.
 """
 
 from __future__ import annotations
@@ -37,11 +37,6 @@ def part(tensor: Tensor) -> Tensor:
     if tensor.grad is not None:
         here.grad = _gradient(tensor, here)
     return here
-
-
-def joined(result: Tensor) -> Tensor:
-    """What torch's operations gave for a tensor, as every process knows it; all processes must ask."""
-    return result.full_tensor() if layout(result) else result  # type: ignore[attr-defined]
 
 
 def _gradient(p: Tensor, here: Tensor) -> Tensor:
@@ -119,20 +114,20 @@ class Sharded:
             sums[:, indices] = _over(mesh, split, sums[:, indices]).to(sums.device)
         return sums if self.on_device else sums.numpy()
 
-    def statistics(self, slots: int) -> Tensor:
-        """Of this process's parts: they are joined where somebody asks for them (``join_statistics``)."""
-        result = torch.zeros(slots, len(STATISTICS), len(self.params), dtype=torch.float64, device="cpu")
+    def statistics(self, steps: int) -> Tensor:
+        """Of this process's parts: they are combined where somebody asks for them (``join_statistics``)."""
+        result = torch.zeros(steps, len(STATISTICS), len(self.params), dtype=torch.float64, device="cpu")
         for indices, batch in self._batches:
-            part_of = batch.statistics(slots)
+            part_of = batch.statistics(steps)
             result = result.to(part_of.device)
             result[:, :, indices] = part_of.to(result.dtype)
         return result
 
     @torch.no_grad()
-    def write(self, numbers: Numbers | None, slot: int = 0, skip: Tensor | None = None) -> None:
+    def write(self, numbers: Numbers | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
         self._exchange()
         for indices, batch in self._batches:
-            batch.write(None if numbers is None else _of(numbers, indices), slot, skip)
+            batch.write(None if numbers is None else _of(numbers, indices), buffer_index, skip)
         torch.autograd.graph.increment_version([p for p in self.params if p.grad is not None])
         self.release()
 

@@ -20,7 +20,7 @@ from ravine._bench.cases import CASES, find_cases, find_configurations
 from ravine._bench.endurance import Endurance, endure
 from ravine._bench.first_step import FirstStep, time_first_step
 from ravine._bench.machine import facts
-from ravine._bench.steps import Row, time_steps
+from ravine._bench.step_times import Row, time_steps
 from ravine._bench.targets import TARGETS, THREADS, evaluate
 from ravine._bench.watching import Watching, time_fit, time_watching
 from ravine.errors import OptionError
@@ -58,7 +58,7 @@ def command(
 ) -> None:
     """Time optimizer steps against torch and the memory's stream limit.
 
-    The contenders take turns in one run: ravine, torch's default, foreach and fused steps, and the memory
+    The candidates take turns in one run: ravine, torch's default, foreach and fused steps, and the memory
     stream (``mul_`` in place). With --targets and nothing else chosen, step times, first steps and endurance
     all run.
     """

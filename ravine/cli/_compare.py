@@ -12,6 +12,7 @@ from rich.console import Console
 from ravine.cli._options import DATA, tasks_text
 from ravine.comparison._api import compare
 from ravine.comparison._report import terminal_report
+from ravine.comparison._report.note_sentences import notes
 from ravine.comparison._study.declare import PRESETS
 from ravine.optim import _spec as specs
 from ravine.train._schedules.by_text import usage as schedule_forms
@@ -83,7 +84,7 @@ def command(context: click.Context, optimizers: tuple[str, ...], **given: Any) -
         result = compare(optimizers=optimizers or specs.DEFAULTS, **given)
         console = Console()
         console.print(terminal_report.results(result.report))
-        for sentence in (result.judgement.sentence, *terminal_report.notes(result.report)):
+        for sentence in (result.judgement.sentence, *notes(result.report)):
             # on a terminal between words; a file gets a line for each
             console.print(sentence, markup=False, highlight=False, soft_wrap=not console.is_terminal)
         for path in result.write():

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ravine import _files as files
 from ravine.cli._options import OUT
-from ravine.contour._exploration import DEFAULTS, Exploration, Plan, plan
+from ravine.contour._exploration import DEFAULTS, Exploration, ExplorationPlan, plan
 from ravine.contour._trajectories import DECADES
 from ravine.errors import OptionError
 from ravine.plotting import _tables as tables
@@ -126,7 +126,7 @@ def _sweep(text: str | None) -> dict[str, tuple[Any, ...]] | None:
     return {key: values}
 
 
-def _run(planned: Plan) -> Exploration:
+def _run(planned: ExplorationPlan) -> Exploration:
     """Follow every optimizer; progress shows on a terminal only."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())

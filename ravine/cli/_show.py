@@ -66,7 +66,7 @@ def _build(spec: OptimizerSpec) -> Optimizer:
 
 
 def _print_formula(console: Console, program: Program) -> None:
-    from ravine.formula._text import formula_lines
+    from ravine.formula._plain_text import formula_lines
 
     legend = "θ parameter, g gradient, u update, t step; all operations per element"
     console.print(f"[bold]Formula[/]  {legend}", soft_wrap=True)

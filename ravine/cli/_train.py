@@ -34,7 +34,7 @@ _SMALL = 300e6
 They are counted and not timed, so that a run always has the same number of threads, and so the same result.
 """
 _INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
-_NOT_STORED = {"out", "resume", "trace_nan"}
+_NOT_STORED = {"out", "resume", "find_nonfinite"}
 
 _HELP = """Train TASK and show every epoch.
 
@@ -69,7 +69,7 @@ torchrun --nproc-per-node 2 -m ravine train TASK
     help="Resume the run in --out, or the task's last one. The options are stored with the run.",
 )
 @click.option(
-    "--trace-nan",
+    "--find-nonfinite",
     is_flag=True,
     help="Stop at a NaN or infinity in loss or gradients, and name the module that it came from.",
 )
@@ -127,7 +127,7 @@ def _train(given: dict[str, Any], named: set[str]) -> bool:
     how = {
         "checkpoint_every": given["checkpoint_every"] or "epoch",
         "resume": given["resume"],
-        "trace_nan": given["trace_nan"],
+        "find_nonfinite": given["find_nonfinite"],
     }
     try:
         if given["one_cycle"]:

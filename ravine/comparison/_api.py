@@ -19,7 +19,7 @@ from ravine.comparison._study.stages import Stage, final_results
 from ravine.comparison._study.step_seconds import StepSeconds, measure_seconds
 from ravine.comparison._study.storage_errors import check_storage, without_password
 from ravine.comparison._study.store import Store
-from ravine.comparison._study.study_record import Origin, StudyRecord
+from ravine.comparison._study.study_record import StudyOrigin, StudyRecord
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial_worker import work
 from ravine.errors import OptionError, RavineError, TrainingError, shown
@@ -141,7 +141,7 @@ def compare(
                 finished = len(store.results())
                 stopped.add_note(f"{count(finished, 'training')} finished and saved.{resume}")
             raise
-        origin = Origin(where.study, without_password(where.storage), command, machine)
+        origin = StudyOrigin(where.study, without_password(where.storage), command, machine)
         result = Result(StudyRecord(spec, store.results(), seconds, origin, by_label), where.folder)
     finally:
         store.close()
@@ -200,7 +200,10 @@ def _seconds(
             if any(not result.error for result in final_results(spec, label, point, results))
         }
         measured = measure_seconds(task, optimizers, sound)
-        stored = {"machine": _machine(), "steps": {label: [s.step, s.share] for label, s in measured.items()}}
+        stored = {
+            "machine": _machine(),
+            "steps": {label: [s.step, s.optimizer_fraction] for label, s in measured.items()},
+        }
         store.set_attribute(_SECONDS, stored)
     return {label: StepSeconds(*pair) for label, pair in stored["steps"].items()}, stored["machine"]
 

@@ -15,7 +15,7 @@ from ravine.comparison._report import terminal_report
 from ravine.comparison._report.notebook_report import notebook_html
 from ravine.comparison._report.report_data import ReportData, report_data
 from ravine.comparison._study.step_seconds import StepSeconds
-from ravine.comparison._study.study_record import Origin, StudyRecord
+from ravine.comparison._study.study_record import StudyOrigin, StudyRecord
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial import TrialResult
 from ravine.errors import OptionError
@@ -62,7 +62,7 @@ class Result:
         return self.record.seconds
 
     @property
-    def origin(self) -> Origin:
+    def origin(self) -> StudyOrigin:
         """Where the study comes from."""
         return self.record.origin
 

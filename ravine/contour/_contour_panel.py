@@ -85,8 +85,8 @@ def exits(points: np.ndarray, window: tuple[float, float, float, float]) -> list
         a, b = points[before], points[before + 1]
         # the edge that is met first of those that lie between the two points
         crossed = [((edge - a[k]) / (b[k] - a[k]), side, k) for side, k, edge, way in sides if way * (b[k] - edge) > 0]
-        share, side, axis = min(crossed)
-        place = a + share * (b - a)
+        fraction, side, axis = min(crossed)
+        place = a + fraction * (b - a)
         along = 1 - axis
         if all(p[2] != side or abs(place[along] - p[:2][along]) > _APART * size[along] for p in left_at):
             left_at.append((float(place[0]), float(place[1]), side, int(before) + 1))

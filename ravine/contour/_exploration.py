@@ -97,7 +97,7 @@ class Exploration:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Plan:
+class ExplorationPlan:
     """What will be tried: checked, and every optimizer has made a step. :meth:`run` does it.
 
     Attributes:
@@ -107,7 +107,7 @@ class Plan:
     record: SearchRecord
 
     def __repr__(self) -> str:
-        return repr(self.record).replace("SearchRecord", "Plan")
+        return repr(self.record).replace("SearchRecord", "ExplorationPlan")
 
     def run(self, on_step: Callable[[str], None] = lambda label: None) -> Exploration:
         """Follow every optimizer; ``on_step`` is called with its label after each of its steps.
@@ -181,7 +181,7 @@ def plan(
     starts: int = 5,
     steps: int = 300,
     seed: int = 0,
-) -> Plan:
+) -> ExplorationPlan:
     """What :func:`explore` will do: everything that can be wrong is found before anything takes long."""
     for name, count in (("rates", rates), ("starts", starts), ("steps", steps)):
         least = 2 if name == "rates" else 1
@@ -209,7 +209,7 @@ def plan(
     with one_thread():
         for entry in entries:  # what is wrong with an option is said before anything takes long
             dry_run(entry.spec, surface, record.rates)
-    return Plan(record)
+    return ExplorationPlan(record)
 
 
 def _swept(sweep: Mapping[str, Sequence[Any]]) -> tuple[str | None, list[Any]]:

@@ -1,4 +1,4 @@
-"""The callback of ``fit(..., trace_nan=True)``: when a batch breaks, it says where that came from."""
+"""The callback of ``fit(..., find_nonfinite=True)``: when a batch breaks, it says where that came from."""
 
 from __future__ import annotations
 

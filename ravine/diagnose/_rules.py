@@ -38,7 +38,7 @@ RULES = (
         rate.nonfinite,
         "Start at the first parameter and step named here: a logarithm or root of 0, a division by 0, NaN in the data, or "
         "numbers too large for 16 bits. If the loss rose before that, the learning rate is too high. Gradient clipping "
-        "does not help against NaN. `ravine train --trace-nan` names the module.",
+        "does not help against NaN. `ravine train --find-nonfinite` names the module.",
     ),
     Rule(
         "rate_too_high",

@@ -1,11 +1,11 @@
-"""Prints a formula as LaTeX: the lines of ``_text.py`` as notebooks and papers set them."""
+"""Prints a formula as LaTeX: the lines of ``_plain_text.py`` as notebooks and papers set them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from ravine.formula._notation import CASES, FRACTION, Assigned, Name, Notation, Rendered
+from ravine.formula._notation import CASES, FRACTION, Assigned, Notation, Rendered, ShownName
 from ravine.formula._symbols import Symbol
 
 _LETTERS = {
@@ -33,7 +33,7 @@ def formula_latex(program: Assigned) -> str:
 class Latex(Notation):
     """Expressions as LaTeX."""
 
-    def name(self, name: Name) -> str:
+    def name(self, name: ShownName) -> str:
         letter, below = _parts(name)
         return f"{letter}_{{{below}}}" if below else letter
 
@@ -88,7 +88,7 @@ class Latex(Notation):
         return rf"\left( {text} \right)"
 
 
-def _parts(name: Name) -> tuple[str, str]:
+def _parts(name: ShownName) -> tuple[str, str]:
     """The letter or word itself, and what stands below it: its number, its time."""
     index = _INDEX.search(name.text)
     word = _INDEX.sub("", name.text) or name.text

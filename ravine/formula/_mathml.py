@@ -1,4 +1,4 @@
-"""Prints a formula as MathML: the lines of ``_text.py`` as browsers and word processors set formulas.
+"""Prints a formula as MathML: the lines of ``_plain_text.py`` as browsers and word processors set formulas.
 
 Only elements of MathML Core are used, and no style but the alignment of the lines.
 """
@@ -9,9 +9,9 @@ import html
 import re
 from collections.abc import Sequence
 
-from ravine.formula._notation import CASES, FRACTION, Assigned, Name, Notation, Rendered
+from ravine.formula._notation import CASES, FRACTION, Assigned, Notation, Rendered, ShownName
+from ravine.formula._plain_text import formula_lines
 from ravine.formula._symbols import Symbol
-from ravine.formula._text import formula_lines
 
 _INDEX = re.compile("[₀-₉]+$")
 _DIGITS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
@@ -35,7 +35,7 @@ def formula_mathml(program: Assigned) -> str:
 class _MathML(Notation):
     """Expressions as MathML, each a single element."""
 
-    def name(self, name: Name) -> str:
+    def name(self, name: ShownName) -> str:
         base, below = _parts(name)
         return f"<msub>{base}{below}</msub>" if below else base
 
@@ -116,7 +116,7 @@ class _MathML(Notation):
         return not alone and not (symbol.op == "constant" and side == -1)
 
 
-def _parts(name: Name) -> tuple[str, str]:
+def _parts(name: ShownName) -> tuple[str, str]:
     """The letter or word itself, and what stands below it: its number, its time."""
     index = _INDEX.search(name.text)
     number = f"<mn>{index[0].translate(_DIGITS)}</mn>" if index else ""

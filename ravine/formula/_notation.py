@@ -1,6 +1,6 @@
 """What every printer of a formula's mathematics shares: the order of its lines, the names, the forms of expressions.
 
-A printer (``_text.py``, ``_mathml.py``, ``_latex.py``) only says how a name, a fraction, a root and so on look. ``θ`` is
+A printer (``_plain_text.py``, ``_mathml.py``, ``_latex.py``) only says how a name, a fraction, a root and so on look. ``θ`` is
 the parameter, ``g`` the gradient, ``u`` the update, ``t`` the number of the step. A state at ``t - 1`` is the one before
 the step, at ``t`` the one after it.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from ravine.formula._operations import OPERATIONS, REDUCTIONS
-from ravine.formula._symbols import Assignment, Symbol, walk
+from ravine.formula._symbols import Assignment, Symbol, postorder
 
 _GREEK = {
     "param": "θ", "grad": "g", "update": "u", "step": "t", "alpha": "α", "rho": "ρ", "eps": "ε", "momentum": "μ",
@@ -45,7 +45,7 @@ class Assigned(Protocol):
 
 
 @dataclass(frozen=True)
-class Name:
+class ShownName:
     """A name in a formula, as mathematics writes it, and the time of a state: before or after the step."""
 
     text: str
@@ -61,7 +61,7 @@ class Notation(ABC):
     """Renders the lines of a formula; what already has a name is rendered as its name."""
 
     def __init__(self) -> None:
-        self.names: dict[int, Name] = {}
+        self.names: dict[int, ShownName] = {}
 
     def lines(self, formula: Assigned) -> list[tuple[str, str]]:
         """The formula, one assignment a line: what stands left and right of the equals sign."""
@@ -70,13 +70,13 @@ class Notation(ABC):
         parts = 0
         for index, (name, value) in enumerate(assignments):
             last = all(n != name for n, _ in assignments[index + 1 :])
-            target = Name(display_name(name), "after" if last and name not in ("update", "grad") else "")
+            target = ShownName(display_name(name), "after" if last and name not in ("update", "grad") else "")
             known = self.names.get(id(value))
             if known is not None and name in ("update", "grad"):
                 continue  # only another name for what the line before computed
             for part in self._large_parts(value):
                 parts += 1
-                part_name = Name("x" + str(parts).translate(_SUBSCRIPTS))
+                part_name = ShownName("x" + str(parts).translate(_SUBSCRIPTS))
                 rows.append((self.name(part_name), self.rendered(part)[0]))
                 self.names[id(part)] = part_name
             rows.append((self.name(target), self.name(known) if known else self.rendered(value)[0]))
@@ -87,7 +87,7 @@ class Notation(ABC):
     def _large_parts(self, value: Symbol) -> Iterator[Symbol]:
         """Parts that get a line of their own before the value's, innermost first, because it would be too large."""
         sizes: dict[int, int] = {}
-        for part in walk([value], into=lambda s: self.name_of(s) is None):
+        for part in postorder([value], into=lambda s: self.name_of(s) is None):
             if self.name_of(part) is not None or not part.args:
                 sizes[id(part)] = 1
                 continue
@@ -113,14 +113,14 @@ class Notation(ABC):
             return self.infix(symbol)
         return self.function(symbol)
 
-    def name_of(self, symbol: Symbol) -> Name | None:
+    def name_of(self, symbol: Symbol) -> ShownName | None:
         """The name by which a symbol is known, if it has one."""
         if id(symbol) in self.names:
             return self.names[id(symbol)]
         if symbol.op == "number":
-            return Name(display_name(symbol.name))
+            return ShownName(display_name(symbol.name))
         if symbol.op == "buffer":
-            return Name(display_name(symbol.name), "" if symbol.name == "grad" else "before")
+            return ShownName(display_name(symbol.name), "" if symbol.name == "grad" else "before")
         return None
 
     def infix(self, symbol: Symbol) -> Rendered:
@@ -176,7 +176,7 @@ class Notation(ABC):
         return symbol.op == "mul" and self._begins_with_minus(symbol.args[0])
 
     @abstractmethod
-    def name(self, name: Name) -> str:
+    def name(self, name: ShownName) -> str:
         """A name with its time."""
 
     @abstractmethod
@@ -240,4 +240,4 @@ def _ordered(assignments: Sequence[Assignment]) -> list[tuple[str, Symbol]]:
 
 
 def _below(part: Symbol, whole: Symbol) -> bool:
-    return part is not whole and part.op != "buffer" and any(s is part for s in walk([whole]))
+    return part is not whole and part.op != "buffer" and any(s is part for s in postorder([whole]))

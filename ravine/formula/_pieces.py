@@ -48,7 +48,7 @@ Initial = float | ParamCopy
 
 
 @dataclass(frozen=True)
-class Name:
+class PieceName:
     """One argument of a piece: its name in the function, its name in the formula, and its default if it has one."""
 
     argument: str
@@ -84,7 +84,7 @@ class Piece:
         code = getattr(self.function, "__code__", None)
         return f"{self.title} ({code.co_filename}:{code.co_firstlineno})" if code else self.title
 
-    def signature(self) -> tuple[list[Name], list[Name]]:
+    def signature(self) -> tuple[list[PieceName], list[PieceName]]:
         """What the piece changes and what it reads, in order."""
         try:
             parameters = inspect.signature(self.function).parameters.values()
@@ -95,12 +95,12 @@ class Piece:
         if inspect.iscoroutinefunction(self.function) or inspect.isgeneratorfunction(self.function):
             raise FormulaError(f"piece {self.place}: a piece returns its results; it cannot be async, and has no yield")
         renamed, started = dict(self.renamed), dict(self.started)
-        changes: list[Name] = []
-        reads: list[Name] = []
+        changes: list[PieceName] = []
+        reads: list[PieceName] = []
         for p in parameters:
             if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
                 raise FormulaError(f"piece {self.place}: *{p.name} is not possible: every tensor and number is named")
-            name = Name(p.name, renamed.get(p.name, p.name), started.get(p.name, p.default))
+            name = PieceName(p.name, renamed.get(p.name, p.name), started.get(p.name, p.default))
             if name.name in _IMPOSSIBLE:
                 raise FormulaError(
                     f"piece {self.place}: {name.name!r} cannot be a name in a formula: {_IMPOSSIBLE[name.name]}"

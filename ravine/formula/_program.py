@@ -19,7 +19,7 @@ from ravine.formula import _functions as functions
 from ravine.formula._latex import formula_latex
 from ravine.formula._operations import REDUCTIONS
 from ravine.formula._python import Statements, code_name
-from ravine.formula._symbols import Assignment, Symbol, apply, buffer, walk
+from ravine.formula._symbols import Assignment, Symbol, apply, buffer, postorder
 
 #: The name of the sum that counts the elements of a gradient that are not finite.
 _NONFINITE_COUNT = "nonfinite"
@@ -58,7 +58,7 @@ class Pass:
     ) -> None:
         self.results, self.writes, self.reductions = tuple(results), tuple(writes), tuple(reductions)
         elements, numbers = [], []
-        for symbol in walk(results, into=lambda s: s.element):
+        for symbol in postorder(results, into=lambda s: s.element):
             if symbol.op == "buffer":
                 elements.append(symbol)
             elif not symbol.element and symbol.op != "constant":
@@ -77,7 +77,7 @@ class Pass:
     def leaves(self) -> dict[Symbol, str]:
         """What the element stage starts from: the symbols of buffers and numbers, with their names in code."""
         named = dict(zip(self.numbers, self.number_names, strict=True))
-        for symbol in walk(self.results, into=lambda s: s.element):
+        for symbol in postorder(self.results, into=lambda s: s.element):
             if symbol.op == "buffer":
                 named[symbol] = code_name(symbol.name)
         return named
@@ -107,7 +107,7 @@ class Program:
         self.states = dict(states)
         written = {name: unique(value) for name, value in new.items()}
         written = {n: v for n, v in written.items() if not (v.op == "buffer" and v.name == n)}
-        everything = list(walk(written.values()))
+        everything = list(postorder(written.values()))
         leaves = [s.name for s in everything if s.op == "number"]
         self.hypers = tuple(n for n in leaves if n != "step")
         self.uses_step = "step" in leaves
@@ -126,7 +126,7 @@ class Program:
             passes.append(Pass([s.args[0] for s in here], reductions=[self._reductions[s] for s in here]))
         self.passes = (*passes, Pass(list(written.values()), writes=list(written)))
         self._functions = [self._number_function(i) for i in range(len(self.passes))]
-        self._quick = [not any(map(_may_be_complex, walk(p.numbers, into=_outside_sums))) for p in self.passes]
+        self._quick = [not any(map(_may_be_complex, postorder(p.numbers, into=_outside_sums))) for p in self.passes]
 
     def __repr__(self) -> str:
         final = self.passes[-1]
@@ -165,7 +165,7 @@ class Program:
         p = self.passes[index]
         known = [r.name for earlier in self.passes[:index] for r in earlier.reductions if not r.guard]
         arguments = ["step", *map(code_name, self.hypers), *known]
-        leaves = {s: code_name(s.name) for s in walk(p.numbers) if s.op == "number"}
+        leaves = {s: code_name(s.name) for s in postorder(p.numbers) if s.op == "number"}
         leaves |= {s: r.name for s, r in self._reductions.items() if r.name in known}
         body = Statements(p.numbers, leaves, calls=calls)
         lines = [f"def numbers({', '.join(arguments)}):", *(f"    {line}" for line in body.lines)]
@@ -209,7 +209,7 @@ class Program:
         final = self.passes[-1]
         index: dict[int, int] = {}
         text = [repr(sorted(self.states.items())), *final.writes]
-        for symbol in walk(final.results):
+        for symbol in postorder(final.results):
             index[id(symbol)] = len(index)
             args = [index[id(a)] for a in symbol.args]
             text.append(f"{index[id(symbol)]} {symbol.op} {args} {symbol.name} {symbol.value!r}")
@@ -249,7 +249,7 @@ class _Unique:
         self._kept: list[Symbol] = []  # ids in _done stay valid as long as their symbols live
 
     def __call__(self, symbol: Symbol) -> Symbol:
-        for part in walk([symbol], into=lambda s: id(s) not in self._done):
+        for part in postorder([symbol], into=lambda s: id(s) not in self._done):
             if id(part) not in self._done:
                 self._done[id(part)] = self._make(part)
                 self._kept.append(part)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ravine.formula._operations import INFIX, OPERATIONS
-from ravine.formula._symbols import Symbol, walk
+from ravine.formula._symbols import Symbol, postorder
 
 _LONGEST = 88  # an expression that grows longer gets a line of its own
 _ATOM = 9  # how tightly a name or a call binds
@@ -59,7 +59,7 @@ class Statements:
         self._texts = {id(symbol): (name, _ATOM) for symbol, name in leaves.items()}
         self._temporaries = 0
         wanted = dict(zip(map(id, roots), result_names, strict=True)) if result_names else {}
-        order = list(walk(roots, into=lambda symbol: id(symbol) not in self._texts))
+        order = list(postorder(roots, into=lambda symbol: id(symbol) not in self._texts))
         uses = Counter(id(symbol) for symbol in roots)
         uses.update(id(a) for symbol in order if id(symbol) not in self._texts for a in symbol.args)
         for symbol in order:

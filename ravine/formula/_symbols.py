@@ -293,7 +293,7 @@ def apply(op: str, *args: object) -> Symbol:
     return Symbol(op, symbols)
 
 
-def walk(roots: Iterable[Symbol], into: Callable[[Symbol], bool] = lambda symbol: True) -> Iterator[Symbol]:
+def postorder(roots: Iterable[Symbol], into: Callable[[Symbol], bool] = lambda symbol: True) -> Iterator[Symbol]:
     """Every symbol below the roots once, arguments first; the arguments of those that ``into`` refuses are left out."""
     seen: set[int] = set()
     stack = [(s, False) for s in reversed(list(roots))]

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ravine.errors import FormulaError, nearest
-from ravine.formula._pieces import RESERVED, Initial, Name, ParamCopy, Piece, as_piece, check_initial
+from ravine.formula._pieces import RESERVED, Initial, ParamCopy, Piece, PieceName, as_piece, check_initial
 from ravine.formula._program import Program
-from ravine.formula._symbols import Assignment, Symbol, buffer, lift, number, walk
+from ravine.formula._symbols import Assignment, Symbol, buffer, lift, number, postorder
 
 
 def hyper_defaults(pieces: Sequence[Callable[..., Any] | Piece]) -> dict[str, Any]:
@@ -124,7 +124,7 @@ class _Tracer:
 
     def name_sums(self, piece: Piece, results: tuple[Any, ...]) -> None:
         """Name each global norm by its piece: groups with different formulas join the norms of the same piece."""
-        for symbol in walk([r for r in results if isinstance(r, Symbol)]):
+        for symbol in postorder([r for r in results if isinstance(r, Symbol)]):
             if symbol.op == "global_sum_of_squares" and not symbol.name:
                 self.sums[piece.title] += 1
                 symbol.name = f"{piece.title}.{self.sums[piece.title]}"
@@ -142,7 +142,7 @@ class _Tracer:
             self.now[name] = value
         self.assignments.append(Assignment(piece.title, name, value))
 
-    def changed(self, piece: Piece, n: Name) -> Any:
+    def changed(self, piece: Piece, n: PieceName) -> Any:
         name = n.name
         if name == "update":
             return self.now["grad"] if self.update is None else self.update
@@ -171,7 +171,7 @@ class _Tracer:
         self.now[name] = buffer(name)
         return self.now[name]
 
-    def read(self, piece: Piece, n: Name) -> Any:
+    def read(self, piece: Piece, n: PieceName) -> Any:
         name = n.name
         if name == "update":
             return self.now["grad"] if self.update is None else self.update

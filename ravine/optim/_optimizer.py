@@ -18,7 +18,7 @@ from ravine import backends
 from ravine._compat.torch import load_hooks
 from ravine.errors import BackendError, FormulaError, OptionError, ParameterError
 from ravine.formula import Piece, Program
-from ravine.formula._text import formula_lines
+from ravine.formula._plain_text import formula_lines
 from ravine.formula._tracing import hyper_defaults
 from ravine.optim._common import Nonfinite, check_policy
 from ravine.optim._engine import state as states

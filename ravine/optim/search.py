@@ -2,9 +2,9 @@
 
 from ravine.optim import search
 
-search.log(1e-5, 1e-1)         # every power of ten is as likely
-search.complement(0.9, 0.999)  # every power of ten of 1 - x
-search.linear(0.0, 0.5)        # every interval of the same length
+search.log(1e-5, 1e-1)         # all powers of ten are equally likely
+search.complement(0.9, 0.999)  # all powers of ten of 1 - x are equally likely
+search.linear(0.0, 0.5)        # all values are equally likely
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Range:
     """Where a hyperparameter may lie.
 
     Attributes:
-        low, high: its least and largest value.
-        scale: which values are as likely: ``"log"``, every power of ten; ``"linear"``, every interval;
-            ``"complement"``, every power of ten of 1 - x, for momentum and decays: 0.9 to 0.99 as likely as 0.99 to 0.999.
+        low, high: its smallest and largest value.
+        scale: what is equally likely: ``"log"``, all powers of ten; ``"linear"``, all values; ``"complement"``, all powers
+            of ten of 1 - x, for momentum and decays: a value between 0.9 and 0.99 is as likely as one between 0.99 and 0.999.
         least, most: what the hyperparameter itself may be; a range is never expanded beyond. A comparison takes them
             from what the optimizer declares with ``Hyper``. None: any value.
 
@@ -63,16 +63,16 @@ class Range:
         if self.scale == "complement" and self.high >= 1:
             raise OptionError(f"A range in powers of ten of 1 - x ends below 1, not at {self.high:g}.")
 
-    def value(self, share: float) -> float:
-        """The value at ``share`` of the way from low to high, from 0 to 1."""
+    def value(self, position: float) -> float:
+        """The value at ``position``: 0 is low, 1 is high, on the scale of the range."""
         a, b = self._inner(self.low), self._inner(self.high)
-        x = a + share * (b - a)
+        x = a + position * (b - a)
         if self.scale == "log":
             return 10.0**x
         return 1 - 10.0**-x if self.scale == "complement" else x
 
-    def share(self, value: float) -> float:
-        """How far along the range a value lies; below 0 or above 1 outside it."""
+    def position(self, value: float) -> float:
+        """Where a value lies in the range: 0 is low, 1 is high; below 0 or above 1 outside it."""
         a, b = self._inner(self.low), self._inner(self.high)
         return (self._inner(value) - a) / (b - a)
 
@@ -104,21 +104,21 @@ class Range:
             return False
         return not (self.scale == "complement" and self.low <= 0)
 
-    def joined(self, other: Range) -> Range:
-        """Both ranges as one."""
+    def union(self, other: Range) -> Range:
+        """The smallest range with both in it."""
         return replace(self, low=min(self.low, other.low), high=max(self.high, other.high))
 
 
 def log(low: float, high: float) -> Range:
-    """From ``low`` to ``high``, both above 0, every power of ten as likely: learning rates, eps."""
+    """From ``low`` to ``high``, both above 0, with all powers of ten equally likely: for learning rates and eps."""
     return Range(low, high, "log")
 
 
 def linear(low: float, high: float) -> Range:
-    """From ``low`` to ``high``, every interval as likely."""
+    """From ``low`` to ``high``, with all values equally likely."""
     return Range(low, high, "linear")
 
 
 def complement(low: float, high: float) -> Range:
-    """From ``low`` to ``high``, below 1, every power of ten of ``1 - x`` as likely: momentum and decays."""
+    """From ``low`` to ``high``, below 1, with all powers of ten of ``1 - x`` equally likely: for momentum and decays."""
     return Range(low, high, "complement")

@@ -11,14 +11,14 @@ from ravine.tasks import _digits as digits
 from ravine.tasks import _imagenette as imagenette
 from ravine.tasks import _mnist as mnist
 from ravine.tasks import _test_functions as test_functions
-from ravine.tasks import _text as text
+from ravine.tasks import _text_task as text
 from ravine.tasks import _user_task as user_task
 from ravine.tasks._resnet import resnet
 from ravine.tasks._task import Task
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _CatalogEntry:
     """A task in one line, and the function that makes it from its name, with ``data=`` if it reads files."""
 
     line: str
@@ -29,38 +29,40 @@ class _Entry:
 _RESNET_18, _RESNET_34 = (2, 2, 2, 2), (3, 4, 6, 3)
 _grey_resnet = partial(resnet, _RESNET_18, channels=1, small=True)
 
-_ENTRIES: dict[str, _Entry] = {
-    "digits": _Entry("64-100-10 MLP on scikit-learn's 1,797 digits of 8 x 8 pixels", digits.task, reads=False),
-    "breast-cancer": _Entry("logistic regression on 30 measurements of 569 tumours", cancer.task, reads=False),
-    "fashion-mnist": _Entry(
+_ENTRIES: dict[str, _CatalogEntry] = {
+    "digits": _CatalogEntry("64-100-10 MLP on scikit-learn's 1,797 digits of 8 x 8 pixels", digits.task, reads=False),
+    "breast-cancer": _CatalogEntry("logistic regression on 30 measurements of 569 tumours", cancer.task, reads=False),
+    "fashion-mnist": _CatalogEntry(
         "784-200-10 MLP on Fashion-MNIST, 70,000 clothes of 28 x 28 pixels",
         partial(mnist.task, source="fashion-mnist"),
     ),
-    "fashion-mnist-cnn": _Entry(
+    "fashion-mnist-cnn": _CatalogEntry(
         "CNN of 8,778 parameters on Fashion-MNIST", partial(mnist.task, source="fashion-mnist", model=mnist.cnn)
     ),
-    "fashion-mnist-resnet-small": _Entry(
+    "fashion-mnist-resnet-small": _CatalogEntry(
         "ResNet-18 with an eighth of the channels, 176,258 parameters, on Fashion-MNIST",
         partial(mnist.task, source="fashion-mnist", model=partial(_grey_resnet, width=8)),
     ),
-    "fashion-mnist-resnet18": _Entry(
+    "fashion-mnist-resnet18": _CatalogEntry(
         "ResNet-18, 11.2 million parameters, on Fashion-MNIST",
         partial(mnist.task, source="fashion-mnist", model=_grey_resnet),
     ),
-    "mnist": _Entry("784-200-10 MLP on MNIST, 70,000 digits of 28 x 28 pixels", partial(mnist.task, source="mnist")),
-    "imagenette-resnet18": _Entry(
+    "mnist": _CatalogEntry(
+        "784-200-10 MLP on MNIST, 70,000 digits of 28 x 28 pixels", partial(mnist.task, source="mnist")
+    ),
+    "imagenette-resnet18": _CatalogEntry(
         "ResNet-18, 11.2 million parameters, on Imagenette, 13,394 pictures of 160 x 160 pixels, 1 GB",
         partial(imagenette.task, layers=_RESNET_18),
     ),
-    "imagenette-resnet34": _Entry(
+    "imagenette-resnet34": _CatalogEntry(
         "ResNet-34, 21.3 million parameters, on Imagenette", partial(imagenette.task, layers=_RESNET_34)
     ),
-    "text-gpt": _Entry(
+    "text-gpt": _CatalogEntry(
         "GPT of 170,560 parameters on a text, byte by byte: a file, the King James Bible or Python's documentation",
         text.task,
     ),
     **{
-        name: _Entry(f"{line}, a function of two variables", test_functions.task, reads=False)
+        name: _CatalogEntry(f"{line}, a function of two variables", test_functions.task, reads=False)
         for name, line in test_functions.LINES.items()
     },
 }

@@ -128,7 +128,7 @@ class Learner:
         callbacks: Sequence[Callback] = (),
         checkpoint_every: int | str | None = None,
         resume: bool = False,
-        trace_nan: bool = False,
+        find_nonfinite: bool = False,
     ) -> None:
         """Train for so many epochs.
 
@@ -142,7 +142,7 @@ class Learner:
                 every epoch. Ctrl-C then writes one, too.
             resume: continue from the folder's checkpoint, as if the run had never been stopped; without a
                 checkpoint, begin.
-            trace_nan: end the fit at the first loss or gradient that is not finite, before that step, and say which
+            find_nonfinite: end the fit at the first loss or gradient that is not finite, before that step, and say which
                 module it came from (see ``ravine.diagnose.FindNonFinite``).
 
         Raises:
@@ -159,7 +159,7 @@ class Learner:
             *self.callbacks,
             *check.callbacks(callbacks),
             *as_callbacks(schedule, lr),
-            *([extensions.callback("find_nonfinite")] if trace_nan else ()),
+            *([extensions.callback("find_nonfinite")] if find_nonfinite else ()),
             *checkpointer.callbacks,
         ]
         if options.lr is not None:

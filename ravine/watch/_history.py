@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from ravine.backends import STATISTICS
 from ravine.errors import OptionError
 from ravine.plotting._frames import frame
 
-#: The figures of a history that have a value for each row and parameter.
-FIGURES = ("grad_norm", "param_norm", "update_norm", "grad_max", "param_max", "update_max", "nonfinite", "steps")
+#: The figures of a history that have a value for each row and parameter: of a sum of squares its root, the norm.
+FIGURES = tuple(s.name.replace("_square", "_norm") for s in STATISTICS)
+NORMS = tuple(name for name in FIGURES if name.endswith("_norm"))
 
 
 @dataclass(frozen=True)

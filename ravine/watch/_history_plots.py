@@ -13,12 +13,12 @@ from ravine import _files as files
 from ravine.errors import OptionError, nearest
 from ravine.plotting._curves import name_lines, shortened
 from ravine.plotting._style import Line, blank, centred_text, encoded, tidy
+from ravine.watch._history import NORMS
 
+_WORDS = {"grad": "gradient", "param": "parameter", "update": "update"}
 #: The figures that can be drawn, and what the axis calls them.
-FIGURES = {
-    "grad_norm": "norm of gradient",
-    "param_norm": "norm of parameter",
-    "update_norm": "norm of update",
+AXIS_TEXTS = {
+    **{name: f"norm of {_WORDS[name.removesuffix('_norm')]}" for name in NORMS},
     "ratio": "norm of update / norm of parameter",
 }
 USUAL = 1e-3  # of the ratio, a rule of thumb
@@ -91,7 +91,7 @@ def draw_lines(
         axes.plot(places, column, **style.options(), marker="o", markersize=3, markevery=alone)
         ends.append((label, column[known][-1], style) if known.any() else (f"{label} (no value)", math.nan, style))
     _steps_axis(axes, history, 0.0, "a point")
-    axes.set_ylabel(FIGURES[figure])
+    axes.set_ylabel(AXIS_TEXTS[figure])
     tidy(axes)
     if figure == "ratio":
         _mark_usual(axes)
@@ -146,7 +146,7 @@ def draw_heatmap(history: Rows, figure: str = "ratio", *, path: Path | str | Non
     extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
     bar = picture.colorbar(cells, ax=axes, extend=extend, pad=0.015, aspect=30)
     usual = " (1e-3: usual)" if figure == "ratio" else ""
-    bar.set_label(FIGURES[figure] + usual)
+    bar.set_label(AXIS_TEXTS[figure] + usual)
     missing = (np.isnan(values) & ~bad).any()
     _head(axes, history, columns, [("Hatched: there is no value.", _GREY)] if missing else [], "red: ")
     return _written(picture, path)
@@ -157,8 +157,8 @@ def draw_heatmap(history: Rows, figure: str = "ratio", *, path: Path | str | Non
 
 def _columns(history: Rows, figure: str, names: Sequence[str]) -> list[int]:
     """The columns to draw, in the order of the network, after everything was checked."""
-    if figure not in FIGURES:
-        raise OptionError(f"There is no figure {figure!r} to draw. {nearest(figure, FIGURES)}")
+    if figure not in AXIS_TEXTS:
+        raise OptionError(f"There is no figure {figure!r} to draw. {nearest(figure, AXIS_TEXTS)}")
     wanted = {names} if isinstance(names, str) else set(names)
     for name in wanted:
         if name not in history.names:

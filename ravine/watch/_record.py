@@ -1,6 +1,6 @@
 """Gathers the figures of steps into at most 256 rows, whatever the length of the run.
 
-Step t belongs to row (t - 1) // every. When the rows are full, neighbours are joined and ``every`` doubles. All of it
+Step t belongs to row (t - 1) // every. When the rows are full, neighbours are combined and ``every`` doubles. All of it
 is done by torch where the figures are, so that nothing waits for a device before somebody reads.
 """
 
@@ -18,11 +18,12 @@ from ravine.backends import STATISTICS, statistic
 from ravine.watch._history import History
 
 ROWS = 256
-_OF = ("grad", "param", "update")
+_OF = tuple(s.name.removesuffix("_max") for s in STATISTICS if s.reduce == "max")
 _SQUARES = statistic(*(f"{of}_square" for of in _OF))
-_TOPS = statistic(*(f"{of}_max" for of in _OF))
+_MAXIMA = statistic(*(f"{of}_max" for of in _OF))
 _NONFINITE, _STEPS = statistic("nonfinite", "steps")
-assert [*_SQUARES, *_TOPS] == list(range(2 * len(_OF))), "slices are quicker than lists of rows"
+assert [*_SQUARES, *_MAXIMA] == list(range(2 * len(_OF))), "slices are quicker than lists of rows"
+_MAXIMA_TABLE = "tops"  # its name in checkpoints
 _NEVER = torch.iinfo(torch.int64).max
 
 #: Makes figures of whole tensors of those of this process's parts.
@@ -49,7 +50,7 @@ class Record:
         """Tables for so many parameters; what there is stays."""
         old, self._tables = self._tables, {}
         # Sums of squares, how many steps they are of, and the two counts.
-        for name, columns in {"sums": 2 * len(_OF) + 2, "tops": len(_OF)}.items():
+        for name, columns in {"sums": 2 * len(_OF) + 2, _MAXIMA_TABLE: len(_OF)}.items():
             self._tables[name] = torch.zeros(ROWS, columns, width, dtype=like.dtype, device=like.device)
         self._tables["first"] = torch.full((width,), _NEVER, dtype=torch.int64, device=like.device)
         for name, table in old.items():
@@ -69,20 +70,20 @@ class Record:
             return
         self._note_first(figures)
         stepped = figures[:, _STEPS]
-        squares = figures[:, : len(_OF)]
-        counted = squares.isfinite() & (stepped > 0)[:, None]
+        square_sums = figures[:, : len(_OF)]
+        counted = square_sums.isfinite() & (stepped > 0)[:, None]
         counts = figures[:, _NONFINITE:]
-        parts = [torch.where(counted, squares, 0.0), counted.to(squares.dtype), counts]
-        sums, tops = torch.cat(parts, 1), figures[:, len(_OF) : 2 * len(_OF)]
+        parts = [torch.where(counted, square_sums, 0.0), counted.to(square_sums.dtype), counts]
+        sums, maxima = torch.cat(parts, 1), figures[:, len(_OF) : 2 * len(_OF)]
         for begin, end in self._spans(len(figures)):
-            self._put(sums[begin:end], tops[begin:end])
+            self._put(sums[begin:end], maxima[begin:end])
 
     def _spans(self, steps: int) -> Iterator[tuple[int, int]]:
         """Parts of so many steps that end where rows do: sums are then the same however the steps came in."""
         begin = 0
         while begin < steps:
             if self.steps == ROWS * self.every:
-                self._join_neighbours()
+                self._combine_neighbours()
             left, begun = steps - begin, self.steps % self.every
             whole = max(1, min(left, ROWS * self.every - self.steps) // self.every)
             n = min(left, self.every - begun) if begun or left < self.every else whole * self.every
@@ -94,25 +95,28 @@ class Record:
         row, n = self.steps // self.every, len(figures)
         rows = max(1, n // self.every)
         each = figures.reshape(rows, n // rows, *figures.shape[1:])
-        sums, highest = self._tables["sums"].numpy()[row : row + rows], self._tables["tops"].numpy()[row : row + rows]
-        squares = sums[:, : len(_OF)]
+        sums, kept_maxima = (
+            self._tables["sums"].numpy()[row : row + rows],
+            self._tables[_MAXIMA_TABLE].numpy()[row : row + rows],
+        )
+        square_sums = sums[:, : len(_OF)]
         # NumPy adds along such an axis one after the other.
-        parts = np.concatenate([squares[:, None], each[:, :, : len(_OF)]], axis=1)
-        np.add.reduce(parts, axis=1, out=squares)
+        parts = np.concatenate([square_sums[:, None], each[:, :, : len(_OF)]], axis=1)
+        np.add.reduce(parts, axis=1, out=square_sums)
         sums[:, len(_OF) : 2 * len(_OF)] += n // rows
         sums[:, -1] += n // rows
-        np.maximum(highest, each[:, :, len(_OF) : 2 * len(_OF)].max(1), out=highest)
+        np.maximum(kept_maxima, each[:, :, len(_OF) : 2 * len(_OF)].max(1), out=kept_maxima)
         self.steps += n
 
-    def _put(self, sums: Tensor, tops: Tensor) -> None:
+    def _put(self, sums: Tensor, maxima: Tensor) -> None:
         """Steps that are part of one row, or that are some whole rows."""
         row, n = self.steps // self.every, len(sums)
         rows = max(1, n // self.every)
-        sums, tops = (x.view(rows, n // rows, *x.shape[1:]) for x in (sums, tops))
-        there, highest = self._tables["sums"][row : row + rows], self._tables["tops"][row : row + rows]
+        sums, maxima = (x.view(rows, n // rows, *x.shape[1:]) for x in (sums, maxima))
+        there, kept_maxima = self._tables["sums"][row : row + rows], self._tables[_MAXIMA_TABLE][row : row + rows]
         # One after the other, as a sum over a dimension is not.
         there.copy_(torch.cat([there[:, None], sums], 1).cumsum(1)[:, -1])
-        highest.copy_(torch.maximum(highest, tops.amax(1)))
+        kept_maxima.copy_(torch.maximum(kept_maxima, maxima.amax(1)))
         self.steps += n
 
     def _note_first(self, figures: Tensor) -> None:
@@ -121,13 +125,13 @@ class Record:
         first = torch.where(bad.any(0), bad.to(torch.uint8).argmax(0) + self.steps + 1, _NEVER)
         self._tables["first"] = torch.minimum(self._tables["first"], first)
 
-    def _join_neighbours(self) -> None:
+    def _combine_neighbours(self) -> None:
         half = ROWS // 2
         for name, table in self._tables.items():
             if name != "first":
                 even, odd = table[0::2], table[1::2]
-                joined = torch.maximum(even, odd) if name == "tops" else even + odd
-                table[:half] = joined
+                combined = torch.maximum(even, odd) if name == _MAXIMA_TABLE else even + odd
+                table[:half] = combined
                 table[half:] = 0.0
         self.every *= 2
 
@@ -140,9 +144,9 @@ class Record:
             return History.empty(names, sizes)
         tables = {name: table[:rows] for name, table in self._tables.items()}
         sums = tables["sums"]
-        squares, counted, counts = sums.split([len(_OF), len(_OF), 2], 1)
+        square_sums, counted, counts = sums.split([len(_OF), len(_OF), 2], 1)
         # In the order of STATISTICS; NaN where no step has a sum.
-        whole = torch.cat([squares / counted, tables["tops"], counts], 1)
+        whole = torch.cat([square_sums / counted, tables[_MAXIMA_TABLE], counts], 1)
         figures = self._wide(join(whole), len(names))
         first = np.arange(rows, dtype=np.int64) * self.every + 1
         last = np.minimum(first + self.every - 1, self.steps)
@@ -200,6 +204,6 @@ def columns(figures: np.ndarray) -> tuple[np.ndarray, ...]:
     assert figures.shape[1] == len(STATISTICS)
     stepped = figures[:, _STEPS] > 0
     norms = [np.sqrt(np.where(stepped, figures[:, i], np.nan)) for i in _SQUARES]
-    tops = [np.where(stepped, figures[:, i], np.nan) for i in _TOPS]
+    maxima = [np.where(stepped, figures[:, i], np.nan) for i in _MAXIMA]
     counts = [figures[:, i].astype(np.int64) for i in (_NONFINITE, _STEPS)]
-    return (*norms, *tops, *counts)
+    return (*norms, *maxima, *counts)

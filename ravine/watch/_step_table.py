@@ -9,7 +9,9 @@ from typing import Any
 
 from ravine.errors import OptionError, nearest
 from ravine.plotting._frames import frame
-from ravine.watch._history import History
+from ravine.watch._history import FIGURES, NORMS, History
+
+_SHOWN = (*NORMS, "ratio", "grad_max", "nonfinite")
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class StepTable:
         self.skipped = skipped
         self.step = int(history.last[-1]) if len(history) else 0
         ratio = history.ratio
-        figures = ("grad_norm", "param_norm", "update_norm", "grad_max", "param_max", "update_max", "nonfinite")
+        figures = [figure for figure in FIGURES if figure != "steps"]
         self.rows = [
             ParameterRow(name, ratio=ratio[-1, i].item(), **{f: getattr(history, f)[-1, i].item() for f in figures})
             for i, name in enumerate(history.names if len(history) else ())
@@ -109,11 +111,9 @@ class StepTable:
         return f"<pre>{escape(str(self))}</pre>"
 
     def _lines(self) -> list[str]:
-        heads = ("parameter", "grad_norm", "param_norm", "update_norm", "ratio", "grad_max", "nonfinite")
-        cells: list[tuple[str, ...]] = [heads]
+        cells: list[tuple[str, ...]] = [("parameter", *_SHOWN)]
         for r in self.rows:
-            numbers = (r.grad_norm, r.param_norm, r.update_norm, r.ratio, r.grad_max)
-            cells.append((r.name, *(f"{n:.3g}" for n in numbers), f"{r.nonfinite:,}"))
+            cells.append((r.name, *(f"{getattr(r, figure):.3g}" for figure in _SHOWN[:-1]), f"{r.nonfinite:,}"))
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         return [
             "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))

@@ -10,19 +10,19 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ravine._bench import contenders, endurance, first_step, tables, watching
+from ravine._bench import candidates, endurance, first_step, tables, watching
 from ravine._bench.cases import CASES, MLP, Case, Configuration, configurations, find_cases, find_configurations
 from ravine._bench.machine import facts, resident_bytes
 from ravine._bench.measure import Timing, alternate
-from ravine._bench.steps import Row, time_steps
-from ravine._bench.targets import TARGETS, Target, evaluate
+from ravine._bench.step_times import Row, time_steps
+from ravine._bench.targets import TARGETS, SpeedTarget, evaluate
 from ravine.errors import BackendError, OptionError
 
 SMALL = Case("small", "2 small tensors", ((30, 10), (10,)), rounds=2, streams=False)
 
 
 class Clock:
-    """Time passes only when a contender steps."""
+    """Time passes only when a candidate steps."""
 
     def __init__(self):
         self.now, self.calls = 0.0, []
@@ -30,7 +30,7 @@ class Clock:
     def __call__(self):
         return self.now
 
-    def contender(self, name, *seconds):
+    def candidate(self, name, *seconds):
         """Steps that take these seconds, in turn and over again."""
         taken = itertools.cycle(seconds)
 
@@ -53,9 +53,9 @@ def row(case="20x1M", name="RMSprop", **times):
 # --- measuring --------------------------------------------------------------------------------------------------
 
 
-def test_contenders_alternate_in_every_round():
+def test_candidates_alternate_in_every_round():
     clock = Clock()
-    result = alternate({"a": clock.contender("a", 1.0), "b": clock.contender("b", 2.0)}, 3, clock=clock)
+    result = alternate({"a": clock.candidate("a", 1.0), "b": clock.candidate("b", 2.0)}, 3, clock=clock)
     one_round = ["a", "a", "b", "b"]  # a step that is not timed, and one that is
     assert clock.calls == one_round * (1 + 3)  # the first finds out how many steps make a turn
     assert {name: t.median for name, t in result.items()} == {"a": 1.0, "b": 2.0}
@@ -63,7 +63,7 @@ def test_contenders_alternate_in_every_round():
 
 def test_a_turn_has_as_many_steps_as_fill_it():
     clock = Clock()
-    result = alternate({"fast": clock.contender("fast", 1e-4)}, 2, turn=2e-3, clock=clock)["fast"]
+    result = alternate({"fast": clock.candidate("fast", 1e-4)}, 2, turn=2e-3, clock=clock)["fast"]
     assert result.steps == 32  # 16 doublings of 0.1 ms are 1.6 ms: too short
     assert result.rounds == 2
     assert result.median == pytest.approx(1e-4)
@@ -100,8 +100,8 @@ def test_every_configuration_has_its_own_label_and_is_an_optimizer_of_ours():
     found = configurations()
     assert len({c.label for c in found}) == len(found)
     for c in found:
-        params = contenders.parameters(SMALL, contenders.gradients(SMALL, torch.float32))
-        assert type(contenders.ravine_optimizer(c, params)).__name__ == c.name
+        params = candidates.parameters(SMALL, candidates.gradients(SMALL, torch.float32))
+        assert type(candidates.ravine_optimizer(c, params)).__name__ == c.name
 
 
 def test_names_choose_and_unknown_names_help():
@@ -109,7 +109,7 @@ def test_names_choose_and_unknown_names_help():
     assert [c.name for c in find_cases(["MLP", "20x1m"])] == ["20x1M", "mlp"]
     [keras] = find_configurations(["rmsprop-keras"])  # not timed unless asked for, and torch has no such thing
     assert keras not in configurations()
-    assert contenders.torch_ways(keras) == []
+    assert candidates.torch_ways(keras) == []
     assert find_cases([]) == list(CASES.values())
     with pytest.raises(OptionError, match="Did you mean 'rmsprop'"):
         find_configurations(["rmsporp"])
@@ -118,14 +118,14 @@ def test_names_choose_and_unknown_names_help():
 
 
 def test_torch_steps_in_the_ways_it_has():
-    assert contenders.torch_ways(Configuration("adam", "Adam")) == ["default", "foreach", "fused"]
-    assert contenders.torch_ways(Configuration("rmsprop", "RMSprop")) == ["default", "foreach"]
-    assert contenders.torch_ways(Configuration("none", "NotInTorch")) == []
+    assert candidates.torch_ways(Configuration("adam", "Adam")) == ["default", "foreach", "fused"]
+    assert candidates.torch_ways(Configuration("rmsprop", "RMSprop")) == ["default", "foreach"]
+    assert candidates.torch_ways(Configuration("none", "NotInTorch")) == []
 
 
-def test_contenders_start_alike_and_share_only_gradients():
-    grads = contenders.gradients(SMALL, torch.bfloat16)
-    first, second = (contenders.parameters(SMALL, grads) for _ in range(2))
+def test_candidates_start_alike_and_share_only_gradients():
+    grads = candidates.gradients(SMALL, torch.bfloat16)
+    first, second = (candidates.parameters(SMALL, grads) for _ in range(2))
     for p, q, shape in zip(first, second, SMALL.shapes, strict=True):
         assert p.shape == shape
         assert p.dtype == p.grad.dtype == torch.bfloat16
@@ -135,7 +135,7 @@ def test_contenders_start_alike_and_share_only_gradients():
 
 
 def test_the_stream_reads_and_writes_its_buffer():
-    step, moved = contenders.stream(SMALL, itemsize=4)
+    step, moved = candidates.stream(SMALL, itemsize=4)
     x = step()
     assert x.numel() == 3 * SMALL.elements
     assert moved == 2 * 4 * x.numel()
@@ -182,11 +182,11 @@ def test_memory_that_streams_gives_a_rate():
     assert measured.figures["stream limit"] > 0
 
 
-def test_a_contender_that_fails_is_said_in_the_row(monkeypatch):
+def test_a_candidate_that_fails_is_said_in_the_row(monkeypatch):
     def no_compiler(optimizer):
         raise RuntimeError("no C++ compiler\nat all")
 
-    monkeypatch.setattr(contenders, "compiled_step", no_compiler)
+    monkeypatch.setattr(candidates, "compiled_step", no_compiler)
     measured = time_steps(SMALL, Configuration("sgd", "SGD"), rounds=1, with_compile=True)
     assert measured.failures == {"compile": "RuntimeError: no C++ compiler"}
     assert set(measured.timings) == {"ravine", "default", "foreach", "fused"}
@@ -276,15 +276,15 @@ class Measured:
 @pytest.mark.parametrize(
     ("target", "value", "met"),
     [
-        (Target("c", "f", 1.15, at_most=True), 1.15, True),
-        (Target("c", "f", 1.15, at_most=True), 1.16, False),
-        (Target("c", "f", 2.5), 2.5, True),
-        (Target("c", "f", 2.5), 2.49, False),
-        (Target("c", "f", 1.0, tie=0.03), 0.98, True),
-        (Target("c", "f", 1.0, tie=0.03), 0.96, False),
-        (Target("c", "f", 0.0, at_most=True), -3.0, True),
-        (Target("c", "f", 0.0, at_most=True), 1.0, False),
-        (Target("c", "f", 2.5), math.nan, False),
+        (SpeedTarget("c", "f", 1.15, at_most=True), 1.15, True),
+        (SpeedTarget("c", "f", 1.15, at_most=True), 1.16, False),
+        (SpeedTarget("c", "f", 2.5), 2.5, True),
+        (SpeedTarget("c", "f", 2.5), 2.49, False),
+        (SpeedTarget("c", "f", 1.0, tie=0.03), 0.98, True),
+        (SpeedTarget("c", "f", 1.0, tie=0.03), 0.96, False),
+        (SpeedTarget("c", "f", 0.0, at_most=True), -3.0, True),
+        (SpeedTarget("c", "f", 0.0, at_most=True), 1.0, False),
+        (SpeedTarget("c", "f", 2.5), math.nan, False),
     ],
 )
 def test_met_and_missed(target, value, met):
@@ -294,13 +294,13 @@ def test_met_and_missed(target, value, met):
 
 def test_a_target_holds_for_each_configuration_of_its_classes():
     results = [Measured("c", label, name, {"f": 1.0}) for label, name in [("a", "A"), ("a2", "A"), ("b", "B")]]
-    assert [v.optimizer for v in evaluate(results, [Target("c", "f", 1.0, ("A",))])] == ["a", "a2"]
-    assert [v.optimizer for v in evaluate(results, [Target("c", "f", 1.0)])] == ["a", "a2", "b"]
+    assert [v.optimizer for v in evaluate(results, [SpeedTarget("c", "f", 1.0, ("A",))])] == ["a", "a2"]
+    assert [v.optimizer for v in evaluate(results, [SpeedTarget("c", "f", 1.0)])] == ["a", "a2", "b"]
 
 
 def test_what_was_not_measured_is_neither_met_nor_missed():
-    [elsewhere] = evaluate([Measured("c", "a", "A", {"f": 1.0})], [Target("d", "f", 1.0)])
-    [failed] = evaluate([Measured("c", "a", "A", {"f": None})], [Target("c", "f", 1.0)])
+    [elsewhere] = evaluate([Measured("c", "a", "A", {"f": 1.0})], [SpeedTarget("d", "f", 1.0)])
+    [failed] = evaluate([Measured("c", "a", "A", {"f": None})], [SpeedTarget("c", "f", 1.0)])
     assert elsewhere.met is failed.met is None
     assert (elsewhere.optimizer, failed.optimizer) == (None, "a")
 
@@ -359,10 +359,14 @@ def test_a_busy_machine_and_a_failure_are_said():
 
 
 def test_a_target_that_holds_is_one_line_and_every_miss_has_its_own():
-    targets = [Target("c", "f", 1.15, at_most=True), Target("c", "g", 2.0), Target("c", "h", 1.0, tie=0.03)]
+    targets = [
+        SpeedTarget("c", "f", 1.15, at_most=True),
+        SpeedTarget("c", "g", 2.0),
+        SpeedTarget("c", "h", 1.0, tie=0.03),
+    ]
     figures = [{"f": 1.1, "g": 1.9, "h": 0.98}, {"f": 0.9, "g": 1.8, "h": 1.2}, {"f": 1.0, "g": 2.5, "h": None}]
     results = [Measured("c", label, label, f) for label, f in zip(["one", "two", "three"], figures, strict=True)]
-    shown = render(tables.target_table(evaluate(results, [*targets, Target("d", "f", 1.0)])))
+    shown = render(tables.target_table(evaluate(results, [*targets, SpeedTarget("d", "f", 1.0)])))
     lines = [" ".join(line.split()) for line in shown.splitlines() if line.startswith((" c", " d", "c", "d"))]
     assert lines == [
         "case figure target optimizer measured",

@@ -37,12 +37,12 @@ def test_a_real_run(name):
     assert all(t.median > 0 for t in found.timings.values())
 
 
-def test_contenders_are_what_their_names_say(monkeypatch):
+def test_candidates_are_what_their_names_say(monkeypatch):
     made = {}
 
-    def take(contenders, rounds):
-        made.update(contenders)
-        return {name: timing(1.0) for name in contenders}
+    def take(candidates, rounds):
+        made.update(candidates)
+        return {name: timing(1.0) for name in candidates}
 
     monkeypatch.setattr(watching, "alternate", take)
     [configuration] = find_configurations(["rmsprop"])

@@ -55,7 +55,7 @@ def test_a_comparison_is_one_call():
     assert confirmed.accuracy.between(0.3, 1).all()
     assert table[table.kind == "tune"].accuracy.isna().all(), "test data are not read while tuning"
     assert set(result.seconds) == {"sgd", "rmsprop"}
-    assert all(0 < s.step < 1 and 0 < s.share < 1 for s in result.seconds.values())
+    assert all(0 < s.step < 1 and 0 < s.optimizer_fraction < 1 for s in result.seconds.values())
     assert result.judgement.sentence
 
 

@@ -1,4 +1,4 @@
-"""``fit(..., trace_nan=True)``: the fit ends before the step that would break the model, and says what broke."""
+"""``fit(..., find_nonfinite=True)``: the fit ends before the step that would break the model, and says what broke."""
 
 import copy
 import functools
@@ -78,7 +78,7 @@ def said(learn):
 def test_the_fit_ends_before_the_step(fault, where, others, tmp_path):
     before = Before()
     learn = learner(net(fault), before, *others, folder=tmp_path)
-    learn.fit(2, trace_nan=True)
+    learn.fit(2, find_nonfinite=True)
     assert len(learn.recorder) == 3
     assert learn.state.step == (1 if any(isinstance(c, GradientAccumulation) for c in others) else 2)
     *_, (_, finding), (at, reason) = learn.recorder.notes
@@ -99,7 +99,7 @@ def test_without_a_fault_nothing_changes(tmp_path):
     torch.manual_seed(3)
     plain.fit(2)
     torch.manual_seed(3)
-    traced.fit(2, trace_nan=True)
+    traced.fit(2, find_nonfinite=True)
     mine, other = traced.model.state_dict(), plain.model.state_dict()
     assert all(torch.equal(mine[name], other[name]) for name in mine)
     assert (traced.state.step, said(traced)) == (10, "")
@@ -122,7 +122,7 @@ def test_the_dropout_of_the_broken_batch_is_replayed(tmp_path):
         return x.abs().log()
 
     learn = learner(net(counting), Draws())
-    learn.fit(1, trace_nan=True)
+    learn.fit(1, find_nonfinite=True)
     assert len(counts) == 3  # in training, to find it, and to keep it
     assert len(set(counts)) == 1
     assert f"-inf in {counts[0]} of 64 elements" in said(learn)
@@ -130,7 +130,7 @@ def test_the_dropout_of_the_broken_batch_is_replayed(tmp_path):
 
 def test_one_cycle_takes_it_and_the_random_states_are_left():
     learn = learner(net(), data=batches(4))
-    learn.fit_one_cycle(1, 0.01, trace_nan=True)
+    learn.fit_one_cycle(1, 0.01, find_nonfinite=True)
     assert "module '3' (At)" in said(learn)
 
 
@@ -138,20 +138,20 @@ def test_a_bad_batch_and_a_bad_loss_are_named(tmp_path):
     data = batches()
     data[1][0][5, 1] = float("nan")
     learn = learner(net(call=100), data=data, folder=tmp_path)
-    learn.fit(1, trace_nan=True)
+    learn.fit(1, find_nonfinite=True)
     assert "inputs of the batch: NaN in 1 of 32 elements, first at [5, 1]" in said(learn)
     assert "step 2" in said(learn)
 
     learn = learner(net(call=100), loss=lambda outputs, targets: (outputs * 1e30).square().mean())
-    learn.fit(1, trace_nan=True)
+    learn.fit(1, find_nonfinite=True)
     assert "the loss (<lambda>) gave inf" in said(learn)
 
 
 def test_a_fit_goes_on_after_it():
     learn = learner(net())
-    learn.fit(1, trace_nan=True)
+    learn.fit(1, find_nonfinite=True)
     learn.model[3].function = nn.Identity()
-    learn.fit(1, trace_nan=True)
+    learn.fit(1, find_nonfinite=True)
     assert learn.state.step == 5
     assert all(p.isfinite().all() for p in learn.model.parameters())
 
@@ -165,7 +165,7 @@ def test_a_fault_that_does_not_come_again_still_ends_the_fit():
             return x * float("nan") if first else x
 
     learn = learner(nn.Sequential(nn.Linear(4, 2), Once()))
-    learn.fit(1, trace_nan=True)
+    learn.fit(1, find_nonfinite=True)
     assert "When it was run again, the batch was finite" in said(learn)
     assert learn.state.step == 0
 
@@ -181,7 +181,7 @@ def test_a_model_that_cannot_run_again_does_not_break_the_fit():
             return x.log()
 
     learn = learner(nn.Sequential(nn.Linear(4, 2), Twice()))
-    learn.fit(1, trace_nan=True)
+    learn.fit(1, find_nonfinite=True)
     assert "could not be run again to find where it came from: no more" in said(learn)
 
 
@@ -199,7 +199,7 @@ def test_what_cannot_be_kept_in_a_file_is_said(tmp_path):
             return function(x)
 
     learn = learner(Asks(), folder=tmp_path)
-    learn.fit(1, trace_nan=True)
+    learn.fit(1, find_nonfinite=True)
     assert "module 'inner' (Applies) gave NaN" in said(learn)
     assert "No file reproduces it: " in said(learn)
 
@@ -208,7 +208,7 @@ def test_what_cannot_be_kept_in_a_file_is_said(tmp_path):
 def test_large_gradients_are_finite(factor):
     """Their squares are not."""
     learn = learner(nn.Linear(4, 2), loss=lambda outputs, targets: outputs.mean() * factor)
-    learn.fit(1, lr=1e-35, trace_nan=True)
+    learn.fit(1, lr=1e-35, find_nonfinite=True)
     assert learn.state.step == 5
     assert not said(learn)
 
@@ -227,10 +227,10 @@ def test_complex_sparse_and_empty_gradients_are_looked_at():
     data = [(torch.arange(4), torch.randn(4, 2))] * 2
 
     learn = learner(Kinds(), data=data)
-    learn.fit(1, trace_nan=True)
+    learn.fit(1, find_nonfinite=True)
     assert learn.state.step == 2
     learn = learner(Kinds(), data=data, loss=lambda outputs, targets: (outputs * 0).square().sum().sqrt())
-    learn.fit(1, trace_nan=True)
+    learn.fit(1, find_nonfinite=True)
     assert "the loss (<lambda>): its gradient is not finite" in said(learn)
 
 
@@ -247,7 +247,7 @@ def test_gradients_that_a_scaled_loss_overflows_are_no_fault():
     precision = MixedPrecision(torch.float16)
     precision.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
     learn = learner(net(call=100), precision, Count())
-    learn.fit(1, trace_nan=True)
+    learn.fit(1, find_nonfinite=True)
     assert all(skipped)
     assert (len(skipped), learn.state.step) == (5, 0)
     assert not said(learn)
@@ -256,7 +256,7 @@ def test_gradients_that_a_scaled_loss_overflows_are_no_fault():
 def test_a_loss_that_float16_overflows_is_traced_under_autocast():
     learn = learner(nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2)), MixedPrecision(torch.float16))
     learn.model[0].weight.data *= 1e6
-    learn.fit(1, trace_nan=True)
+    learn.fit(1, find_nonfinite=True)
     assert "float16 ends at 65504" in said(learn)
     assert "'0' (Linear)" in said(learn)
 
@@ -267,7 +267,7 @@ def test_a_batch_in_which_nothing_counts_is_no_fault():
     model = nn.Linear(4, 2)
     accumulation = GradientAccumulation(3, count=lambda inputs, targets: float((targets >= 0).sum()))
     learn = learner(model, accumulation, data=data, loss=cross_entropy)
-    learn.fit(1, trace_nan=True)
+    learn.fit(1, find_nonfinite=True)
     assert learn.state.step == 1
     assert not said(learn)
 
@@ -275,13 +275,13 @@ def test_a_batch_in_which_nothing_counts_is_no_fault():
 def test_a_run_is_resumed_with_it_or_without(tmp_path):
     for traced in (False, True, False):
         learn = learner(net(call=1000), folder=tmp_path)
-        learn.fit(2, checkpoint_every="epoch", trace_nan=traced, resume=True)
+        learn.fit(2, checkpoint_every="epoch", find_nonfinite=traced, resume=True)
     assert len(learn.recorder) == 10
 
 
 def test_an_optimizer_with_a_closure_may_be_traced():
     learn = Learner(net(call=2), (batches(), None), mse_loss, torch.optim.LBFGS, (), quiet=True)
-    learn.fit(1, trace_nan=True)
+    learn.fit(1, find_nonfinite=True)
     assert "'3' (At)" in said(learn) or "parameter" in said(learn)
 
 
@@ -311,7 +311,7 @@ for p in model.parameters():
 inputs[5] = -9  # one row: the share of one process
 data = Batches(inputs, torch.zeros(64, 2), 8, shuffle=False)
 learn = Learner(model, (data, None), mse_loss, lambda p: torch.optim.SGD(p, 0.0), (), folder=sys.argv[1])
-learn.fit(1, trace_nan=True, callbacks=[MixedPrecision(torch.float16)])
+learn.fit(1, find_nonfinite=True, callbacks=[MixedPrecision(torch.float16)])
 # a file each: what two processes print may be mixed
 with open(f"{sys.argv[1]}-{parallel.rank()}.txt", "w") as file:
     print(len(learn.recorder), [text for _, text in learn.recorder.notes], file=file)

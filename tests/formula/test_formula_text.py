@@ -3,7 +3,7 @@
 import torch
 
 from ravine.formula import global_norm, maximum, minimum, norm, sqrt, trace_formula, where
-from ravine.formula._text import formula_lines
+from ravine.formula._plain_text import formula_lines
 from ravine.optim import Optimizer
 
 

@@ -12,7 +12,7 @@ from matplotlib.mathtext import MathTextParser
 
 from ravine.formula import global_norm, minimum, norm, sqrt, tanh, trace_formula, where
 from ravine.formula._latex import Latex, formula_latex
-from ravine.formula._text import formula_lines
+from ravine.formula._plain_text import formula_lines
 from ravine.optim import _registry as registry
 
 VARIANTS = [

@@ -10,8 +10,8 @@ import torch
 
 from ravine.formula import global_norm, minimum, norm, sqrt, trace_formula, where
 from ravine.formula._mathml import formula_mathml
+from ravine.formula._plain_text import formula_lines
 from ravine.formula._symbols import Assignment, apply, buffer, number
-from ravine.formula._text import formula_lines
 from ravine.optim import _registry as registry
 
 CORE = {"math", "mtable", "mtr", "mtd", "mrow", "mi", "mn", "mo", "mtext", "mfrac", "msqrt", "msub", "msup", "msubsup"}

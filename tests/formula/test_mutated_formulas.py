@@ -24,7 +24,7 @@ from ravine.backends.cpu import kernel_source
 from ravine.errors import FormulaError
 from ravine.formula._mathml import formula_mathml
 from ravine.formula._pieces import as_piece
-from ravine.formula._text import formula_lines
+from ravine.formula._plain_text import formula_lines
 from ravine.formula._tracing import hyper_defaults
 from ravine.optim import Optimizer
 

@@ -91,11 +91,11 @@ def model(name: str = "") -> Block:
 def train(made: nn.Module, optimizer: Optimizer, steps: range, rank: int = 0, world: int = 1) -> None:
     """Train on this process's share of each step's batch; the mean of the gradients is that of the whole."""
     dtype = next(made.parameters()).dtype
-    share = BATCH // world
+    local = BATCH // world
     for step in steps:
         generator = torch.Generator().manual_seed(step)
         x = torch.randn(BATCH, 5, generator=generator, dtype=torch.float64).to(dtype)
-        mine = x[rank * share : (rank + 1) * share]
+        mine = x[rank * local : (rank + 1) * local]
         optimizer.zero_grad()
         (made(mine) - mine.sum(1, keepdim=True)).square().mean().backward()
         optimizer.step()

@@ -272,8 +272,8 @@ def tensor_parallel() -> Tensors:
     parallelize_module(made, mesh, plan)
     optimizer = CASES["norm float64"](made.parameters())
     for step in range(STEPS):
-        share = BATCH // 2
-        x = batch(step)[dist.get_rank() * share : (dist.get_rank() + 1) * share]
+        local = BATCH // 2
+        x = batch(step)[dist.get_rank() * local : (dist.get_rank() + 1) * local]
         optimizer.zero_grad()
         made(x).square().mean().backward()
         assert made[0].weight.grad.placements != made[0].weight.placements

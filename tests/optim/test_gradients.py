@@ -1,39 +1,15 @@
-"""Gradients of every kind: missing, zero, huge, sparse, of another shape, scaled for mixed precision."""
+"""Gradients of every kind: missing, zero, huge, sparse, of another shape, shared, of another dtype."""
 
 import math
 
 import pytest
 import torch
+from step_runs import EVERY, PATHS, make, randn, snapshot
 from torch.nn import Parameter
 
 from ravine.errors import BackendError, ParameterError
-from ravine.formula import global_norm, minimum, norm
-from ravine.formula._symbols import walk
-from ravine.optim import SGD, Adam, Optimizer, RMSprop
-from ravine.optim import _registry as registry
-
-PATHS = pytest.mark.parametrize("fused", [None, False])
-EVERY = pytest.mark.parametrize("name", registry.names())
-
-
-def randn(*shape, dtype=torch.float32, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
-
-
-def make(name, params, **kw):
-    named = registry.lookup(name)
-    return named.cls(params, **{"lr": 0.1, **named.options, **kw})
-
-
-def snapshot(optimizer):
-    """Everything that a step may write, bit for bit."""
-
-    def bits(t):
-        return t.detach().clone().contiguous().reshape(-1).view(torch.uint8).tolist() if t.numel() else []
-
-    params = [p for g in optimizer.param_groups for p in g["params"]]
-    return [(bits(p), {n: bits(v) for n, v in optimizer.state.get(p, {}).items()}) for p in params]
-
+from ravine.formula._symbols import postorder
+from ravine.optim import SGD, Adam
 
 # --- none ---------------------------------------------------------------------------------------------------------
 
@@ -151,7 +127,7 @@ def test_what_is_not_finite_stays_where_it_stands(name, fused, bad):
             optimizer.step()
     others = torch.arange(40) != place
     optimizer = both[0]
-    if math.isinf(bad) and any(s.op == "sign" for s in walk(optimizer.program().passes[-1].results)):
+    if math.isinf(bad) and any(s.op == "sign" for s in postorder(optimizer.program().passes[-1].results)):
         kept = [v for n, v in optimizer.state[p].items() if n != "step"]  # the sign of infinity is finite
         assert not all(torch.isfinite(v[place]) for v in kept)
     else:
@@ -318,189 +294,3 @@ def test_a_step_after_an_error_runs_the_formula_of_now(fused):
     optimizer.param_groups[0].update(weight_decay=0.0, fused=fused)
     optimizer.step()
     assert torch.allclose(p.detach(), torch.full((3,), 0.9))
-
-
-# --- mixed precision ------------------------------------------------------------------------------------------------
-
-
-def scaler():
-    return torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=2)
-
-
-@EVERY
-@PATHS
-def test_an_overflow_writes_nothing_also_on_the_first_step(name, fused):
-    """torch's fused SGD leaves uninitialised momentum behind an overflow on the first step."""
-    p, q = Parameter(randn(5)), Parameter(randn(5))
-    ours, plain, s = make(name, [p], fused=fused), make(name, [q], fused=fused), scaler()
-    for k in range(6):
-        ours.zero_grad()
-        overflow = k in (0, 3)
-        before = snapshot(ours)
-        loss = (p**2).sum() * (math.inf if overflow else 1)
-        s.scale(loss).backward()
-        scale = s.get_scale()
-        s.step(ours)
-        s.update()
-        if overflow:
-            assert snapshot(ours) == before
-            assert s.get_scale() == scale / 2
-        else:
-            q.grad = 2 * q.detach()
-            plain.step()
-        # Scales are powers of 2, but a kernel may take them into a product of other numbers.
-        assert torch.allclose(p.detach(), q.detach(), rtol=1e-5, atol=1e-6)
-    assert ours.state[p]["step"] == 4
-
-
-@PATHS
-def test_scaled_steps_are_those_of_torch_with_and_without_clipping(fused):
-    results = []
-    for cls, kw in ((torch.optim.Adam, {}), (Adam, {"fused": fused})):
-        model = torch.nn.Linear(4, 3)
-        with torch.no_grad():
-            for i, p in enumerate(model.parameters()):
-                p.copy_(randn(*p.shape, seed=i))
-        optimizer, s = cls(model.parameters(), lr=0.1, weight_decay=0.1, **kw), scaler()
-        for k in range(10):
-            optimizer.zero_grad()
-            loss = (model(randn(2, 4, seed=k)) ** 2).sum() * (math.inf if k in (0, 5) else 1)
-            s.scale(loss).backward()
-            if k % 3 == 0:
-                s.unscale_(optimizer)
-                torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
-            s.step(optimizer)
-            s.update()
-        results.append([p.detach() for p in model.parameters()])
-    assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(*results, strict=True))
-
-
-@PATHS
-def test_the_scaler_leaves_nothing_behind(fused):
-    p = Parameter(torch.ones(3))
-    optimizer, s = SGD([p], lr=0.1, fused=fused), torch.amp.GradScaler("cpu", init_scale=4.0)
-    s.scale((p * 2).sum()).backward()
-    s.step(optimizer)
-    s.update()
-    assert torch.equal(p.grad, torch.full((3,), 8.0))  # its own formula divides; the gradient is untouched
-    p.grad = torch.ones(3)
-    before = p.detach().clone()
-    optimizer.step()
-    assert torch.allclose(p.detach(), before - 0.1)
-    disabled = torch.amp.GradScaler("cpu", enabled=False)
-    disabled.scale((p * 2).sum()).backward()
-    disabled.step(optimizer)
-    assert torch.allclose(p.detach(), before - 0.4)
-
-
-def test_two_optimizers_under_one_scaler():
-    p, q = Parameter(torch.ones(3)), Parameter(torch.ones(3))
-    a, b, s = SGD([p], lr=0.1), RMSprop([q], lr=0.1), scaler()
-    s.scale((p * 2).sum() + (q * math.inf).sum()).backward()
-    s.step(a)
-    s.step(b)
-    s.update()
-    assert torch.allclose(p.detach(), torch.full((3,), 0.8))
-    assert torch.equal(q.detach(), torch.ones(3))
-    assert not b.state.get(q)
-
-
-# --- norms ----------------------------------------------------------------------------------------------------------
-
-
-def clip(update, *, most):
-    return update * minimum(1.0, most / global_norm(update))
-
-
-def trust(update, *, param):
-    return update * norm(param) / norm(update)
-
-
-def scale_by_all(update, *, param):
-    return update * global_norm(param)
-
-
-def descend(param, *, update, lr):
-    return param - lr * update
-
-
-def tensors():
-    return [randn(300, seed=1), randn(4, 8, seed=2), randn(20_000, seed=3), randn(2, seed=4), torch.zeros(0)]
-
-
-@pytest.mark.parametrize("layout", ["kernel", "torch", "both"])
-@pytest.mark.parametrize("missing", [(), (0,), (2, 3)])
-def test_a_global_norm_joins_groups_backends_and_dtypes(layout, missing):
-    """Clipping in the formula is torch.nn.utils.clip_grad_norm_ before SGD."""
-    params = [Parameter(t.clone()) for t in tensors()]
-    if layout == "both":
-        strided = torch.zeros(4, 16)[:, ::2]
-        params[1] = strided.copy_(tensors()[1]).requires_grad_()
-    params[2] = Parameter(params[2].detach().double())
-    groups = [{"params": params[:2]}, {"params": params[2:], "lr": 0.05}]
-    ours = Optimizer(groups, [clip, descend], lr=0.1, most=1.0, fused=False if layout == "torch" else None)
-    plain = [Parameter(p.detach().clone().double()) for p in params]
-    theirs = torch.optim.SGD([{"params": plain[:2]}, {"params": plain[2:], "lr": 0.05}], lr=0.1)
-    for k in range(3):
-        for i, (p, q) in enumerate(zip(params, plain, strict=True)):
-            p.grad = None if i in missing and k == 1 else torch.cos(p.detach() * (k + 1))
-            q.grad = None if p.grad is None else p.grad.double().clone()
-        torch.nn.utils.clip_grad_norm_(plain, 1.0)
-        ours.step()
-        theirs.step()
-    assert all(
-        torch.allclose(p.detach().double(), q.detach(), rtol=1e-5, atol=1e-6)
-        for p, q in zip(params, plain, strict=True)
-    )
-
-
-@PATHS
-@pytest.mark.parametrize("count", [1, 2, 5])
-def test_a_norm_is_of_each_tensor_alone(fused, count):
-    params = [Parameter(t.clone()) for t in tensors()[:count]]
-    optimizer = Optimizer(params, [trust, descend], lr=0.1, fused=fused)
-    for k in range(2):
-        expected = []
-        for p in params:
-            p.grad = torch.cos(p.detach() * (k + 1))
-            length = p.detach().norm() / p.grad.norm() if p.numel() else 0
-            expected.append(p.detach() - 0.1 * p.grad * length)
-        optimizer.step()
-        assert all(torch.allclose(p.detach(), e, rtol=1e-5, atol=1e-6) for p, e in zip(params, expected, strict=True))
-
-
-@PATHS
-def test_groups_with_other_formulas_do_not_mix_their_norms(fused):
-    class Mixed(Optimizer):
-        def __init__(self, params, lr, most, clipped, fused):
-            super().__init__(params, lr=lr, most=most, clipped=clipped, fused=fused)
-
-        @staticmethod
-        def formula(clipped):
-            return [*([clip] if clipped else []), scale_by_all, descend]
-
-    p, q = Parameter(torch.full((3,), 2.0)), Parameter(torch.full((4,), 3.0))
-    whole = math.sqrt(3 * 4 + 4 * 9)
-    groups = [{"params": [p], "clipped": True}, {"params": [q], "clipped": False}]
-    optimizer = Mixed(groups, lr=1.0, most=1e9, clipped=True, fused=fused)
-    p.grad, q.grad = torch.ones(3), torch.ones(4)
-    optimizer.step()
-    assert torch.allclose(p.detach(), torch.full((3,), 2.0 - whole))
-    assert torch.allclose(q.detach(), torch.full((4,), 3.0 - whole))
-
-
-@PATHS
-def test_a_norm_sees_the_unscaled_gradient_and_not_what_overflowed(fused):
-    p, q = Parameter(torch.ones(3)), Parameter(torch.ones(3))
-    ours = Optimizer([p], [clip, descend], lr=0.1, most=1.0, fused=fused)
-    plain = Optimizer([q], [clip, descend], lr=0.1, most=1.0, fused=fused)
-    s = scaler()
-    for k in range(4):
-        p.grad = None
-        s.scale((p * 2).sum() * (math.inf if k == 1 else 1)).backward()
-        s.step(ours)
-        s.update()
-        if k != 1:
-            q.grad = torch.full((3,), 2.0)
-            plain.step()
-    assert torch.allclose(p.detach(), q.detach(), rtol=1e-6)

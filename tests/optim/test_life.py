@@ -5,9 +5,9 @@ from collections import defaultdict
 
 import pytest
 import torch
+from step_runs import EVERY, PATHS, beside_torch, make, randn, take_steps
 from torch.nn import Parameter
 from torch.optim import lr_scheduler
-from walking import EVERY, PATHS, beside_torch, make, randn, walk
 
 from ravine.errors import OptionError
 from ravine.optim import SGD, Adam, Optimizer, RMSprop
@@ -209,13 +209,13 @@ def test_the_path_may_change_between_steps():
 def test_a_group_that_is_added_keeps_the_states_of_the_others(fused):
     p, q = Parameter(randn(3)), Parameter(randn(4))
     optimizer = Adam([p], lr=0.1, fused=fused)
-    walk(optimizer, 2)
+    take_steps(optimizer, 2)
     kept = {n: v.clone() for n, v in optimizer.state[p].items()}
     theirs = {"params": [q], "lr": 0.3}
     optimizer.add_param_group(theirs)
     assert theirs == {"params": [q], "lr": 0.3}  # torch#51794
     assert all(torch.equal(v, kept[n]) for n, v in optimizer.state[p].items())
-    walk(optimizer, 1, first=2)
+    take_steps(optimizer, 1, first=2)
     assert [optimizer.state[t]["step"] for t in (p, q)] == [3, 1]
 
 
@@ -274,12 +274,12 @@ def test_lr_as_a_tensor_is_as_a_float(fused):
     for lr in (0.25, torch.tensor(0.25), torch.tensor([0.25]), torch.tensor(0.25, requires_grad=True)):
         p = Parameter(randn(3))
         optimizer = Adam([p], lr=lr, fused=fused)
-        walk(optimizer, 2)
+        take_steps(optimizer, 2)
         if isinstance(lr, torch.Tensor):
             lr.detach().fill_(0.5)
         else:
             optimizer.param_groups[0]["lr"] = 0.5
-        walk(optimizer, 2, first=2)
+        take_steps(optimizer, 2, first=2)
         results.append(p.detach())
     assert all(torch.equal(r, results[0]) for r in results)
 
@@ -308,7 +308,7 @@ def test_schedules_of_torch_drive_an_optimizer_through_saving_too(fused, schedul
         optimizer = cls([p], lr=0.1, momentum=0.9, **kw)
         scheduler = schedule(optimizer)
         for k in range(12):
-            walk(optimizer, 1, first=k)
+            take_steps(optimizer, 1, first=k)
             scheduler.step()
             if k == 5 and cls is SGD:
                 saved = copy.deepcopy((optimizer.state_dict(), scheduler.state_dict()))
@@ -348,9 +348,9 @@ def test_what_a_user_does_to_states_counts_as_in_torch(fused, change):
     if change in ("delete one", "delete the last"):  # torch has a KeyError; here the state starts anew
         p = Parameter(torch.ones(4))
         optimizer = Adam([Parameter(torch.ones(4)), p], lr=0.1, fused=fused)
-        walk(optimizer, 2)
+        take_steps(optimizer, 2)
         STATE_CHANGES[change](optimizer, [None, p])
-        walk(optimizer, 1)
+        take_steps(optimizer, 1)
         assert set(optimizer.state[p]) == {"step", "exp_avg", "exp_avg_sq"}
         return
     beside_torch(STATE_CHANGES[change], fused, cls="Adam")
@@ -360,9 +360,9 @@ def test_what_a_user_does_to_states_counts_as_in_torch(fused, change):
 def test_a_state_of_another_dtype_is_kept(fused):
     p = Parameter(torch.ones(4, dtype=torch.bfloat16))
     optimizer = SGD([p], lr=0.1, momentum=0.9, fused=fused)
-    walk(optimizer, 1)
+    take_steps(optimizer, 1)
     optimizer.state[p]["momentum_buffer"] = torch.zeros(4)
-    walk(optimizer, 2)
+    take_steps(optimizer, 2)
     assert optimizer.state[p]["momentum_buffer"].dtype == torch.float32
 
 

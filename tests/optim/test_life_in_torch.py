@@ -9,10 +9,10 @@ import weakref
 
 import pytest
 import torch
+from step_runs import EVERY, PATHS, make, randn, take_steps
 from torch.nn import Parameter
 from torch.optim import lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
-from walking import EVERY, PATHS, make, randn, walk
 
 from ravine.backends.cpu import compiled
 from ravine.formula import sqrt
@@ -183,8 +183,8 @@ def test_a_step_under_autocast():
     p, q = Parameter(randn(300)), Parameter(randn(300))
     a, b = Adam([p], lr=0.1, fused=False), Adam([q], lr=0.1, fused=False)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        walk(a, 3)
-    walk(b, 3)
+        take_steps(a, 3)
+    take_steps(b, 3)
     assert torch.equal(p.detach(), q.detach())
 
 
@@ -265,13 +265,13 @@ COPIES = {
 def test_a_copy_goes_the_same_way_alone(name, fused, duplicate, steps):
     params = [Parameter(randn(5)), Parameter(randn(4, 3, seed=1))]
     optimizer = make(name, params, fused=fused)
-    walk(optimizer, steps)
+    take_steps(optimizer, steps)
     twins, twin = duplicate((params, optimizer))
     assert type(twin) is type(optimizer)
     assert all(a is b for a, b in zip(twin.param_groups[0]["params"], twins, strict=True))
-    walk(twin, 4, first=steps)
+    take_steps(twin, 4, first=steps)
     ahead = [p.detach().clone() for p in twins]
-    walk(optimizer, 4, first=steps)
+    take_steps(optimizer, 4, first=steps)
     assert all(torch.equal(p.detach(), q) for p, q in zip(params, ahead, strict=True))
     assert all(torch.equal(q.detach(), a) for q, a in zip(twins, ahead, strict=True))
 
@@ -280,11 +280,11 @@ def test_a_copy_goes_the_same_way_alone(name, fused, duplicate, steps):
 def test_a_copy_of_an_optimizer_by_formula(duplicate):
     params = [Parameter(randn(5))]
     optimizer = formula_optimizer(params)
-    walk(optimizer, 3)
+    take_steps(optimizer, 3)
     twins, twin = duplicate((params, optimizer))
     twin.add_param_group({"params": [Parameter(randn(2))], "lr": 0.2})
-    walk(twin, 3, first=3)
-    walk(optimizer, 3, first=3)
+    take_steps(twin, 3, first=3)
+    take_steps(optimizer, 3, first=3)
     assert torch.equal(params[0].detach(), twins[0].detach())
     assert repr(twin).startswith("Optimizer (")
 
@@ -294,7 +294,7 @@ def test_a_pickle_grows_with_the_parameters_and_not_with_their_square():
     sizes = []
     for n in (100, 300):
         optimizer = SGD(params[:n], lr=0.1)
-        walk(optimizer, 1)
+        take_steps(optimizer, 1)
         sizes.append(len(pickle.dumps(optimizer)))
     assert sizes[1] < 3.5 * sizes[0]
 
@@ -305,7 +305,7 @@ def test_an_optimizer_that_is_deleted_frees_its_states_at_once():
     gc.disable()
     try:
         optimizer = SGD([p], lr=0.1, momentum=0.9)
-        walk(optimizer, 2)
+        take_steps(optimizer, 2)
         state, itself = weakref.ref(optimizer.state[p]["momentum_buffer"]), weakref.ref(optimizer)
         del optimizer
         assert itself() is None
@@ -318,7 +318,7 @@ def test_gradients_are_not_kept_alive():
     for fused in (None, False):
         p = Parameter(torch.ones(3))
         optimizer = SGD([p], lr=0.1, fused=fused)
-        walk(optimizer, 2)
+        take_steps(optimizer, 2)
         grad = weakref.ref(p.grad)
         optimizer.zero_grad()
         gc.collect()
@@ -332,12 +332,12 @@ def test_gradients_are_not_kept_alive():
 def test_changing_every_hyperparameter_at_every_step_compiles_nothing(fused):
     p = Parameter(randn(5))
     optimizer = Adam([p], lr=0.1, weight_decay=0.1, fused=fused)
-    walk(optimizer, 1)
+    take_steps(optimizer, 1)
     before, plan = compiled(), optimizer._plan
     for k in range(1, 200):
         changes = {"lr": 0.1 / k, "betas": (0.9 - 0.001 * k, 0.99), "eps": 1e-8 * k, "weight_decay": 0.1 / k}
         optimizer.param_groups[0].update(changes)
-        walk(optimizer, 1, first=k)
+        take_steps(optimizer, 1, first=k)
     assert compiled() == before
     assert optimizer._plan is plan
 

@@ -210,15 +210,15 @@ def test_after_raise_the_next_steps_go_on(on_device):
     optimizer = OPTIMIZERS["adam"](params, nonfinite="raise")
     give(params, 0)
     optimizer.step()
-    slots = optimizer._plan.slots
-    for step in range(1, 2 * slots):
-        give(params, step, float("nan") if step % slots == slots - 1 else None)
-        if step % slots == slots - 1:
+    buffer_size = optimizer._plan.buffer_size
+    for step in range(1, 2 * buffer_size):
+        give(params, step, float("nan") if step % buffer_size == buffer_size - 1 else None)
+        if step % buffer_size == buffer_size - 1:
             with pytest.raises(ArithmeticError):
                 optimizer.step()
         else:
             optimizer.step()
-    assert float(optimizer.state[params[1]]["step"]) == 2 * slots - 2
+    assert float(optimizer.state[params[1]]["step"]) == 2 * buffer_size - 2
 
 
 def test_an_overflow_that_gradscaler_found_is_not_raised(on_device):

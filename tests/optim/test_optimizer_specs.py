@@ -49,7 +49,7 @@ def test_the_learning_rate_is_the_specs_then_the_one_for_all_then_the_tasks_then
 
 
 @pytest.mark.parametrize("name", tasks.names())
-def test_every_default_contender_has_a_rate_for_every_task(name):
+def test_every_default_candidate_has_a_rate_for_every_task(name):
     stub = types.SimpleNamespace(name=name)  # nothing else decides a rate, and most tasks read files
     for spec in specs.DEFAULTS:
         assert specs.parse(spec, stub.name).options["lr"] > 0

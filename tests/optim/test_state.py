@@ -36,7 +36,7 @@ def slope(x, k):
     return torch.polar(torch.ones_like(x.abs()), x.abs() * (k + 1)) if x.is_complex() else torch.cos(x * (k + 1))
 
 
-def walk(optimizer, steps, first=0):
+def take_steps(optimizer, steps, first=0):
     for k in range(first, first + steps):
         for group in optimizer.param_groups:
             for i, p in enumerate(group["params"]):
@@ -68,9 +68,9 @@ def test_saved_and_loaded_a_run_continues_bit_for_bit(name, fused, dtype):
     if dtype.is_complex:
         params = [Parameter(torch.complex(p.detach(), p.detach())) for p in params]
     optimizer = make(name, params, fused=fused)
-    walk(optimizer, 3)
+    take_steps(optimizer, 3)
     saved = through_a_file({"params": [p.detach() for p in params], "optimizer": optimizer.state_dict()})
-    walk(optimizer, 3, first=3)
+    take_steps(optimizer, 3, first=3)
     resumed = [Parameter(torch.empty_strided(p.shape, p.stride(), dtype=p.dtype)) for p in params]
     with torch.no_grad():
         for p, value in zip(resumed, saved["params"], strict=True):
@@ -78,7 +78,7 @@ def test_saved_and_loaded_a_run_continues_bit_for_bit(name, fused, dtype):
     fresh = make(name, resumed, fused=fused)
     fresh.load_state_dict(saved["optimizer"])
     equal_states(fresh.state_dict()["state"], saved["optimizer"]["state"])
-    walk(fresh, 3, first=3)
+    take_steps(fresh, 3, first=3)
     assert all(torch.equal(p.detach(), q.detach()) for p, q in zip(params, resumed, strict=True))
     equal_states(fresh.state_dict()["state"], optimizer.state_dict()["state"])
 
@@ -87,15 +87,15 @@ def test_saved_and_loaded_a_run_continues_bit_for_bit(name, fused, dtype):
 def test_going_back_to_what_was_saved_in_mid_run(fused):
     params = parameters()
     optimizer = Adam(params, lr=0.1, fused=fused)
-    walk(optimizer, 2)
+    take_steps(optimizer, 2)
     saved, values = copy.deepcopy(optimizer.state_dict()), [p.detach().clone() for p in params]
-    walk(optimizer, 3, first=2)
+    take_steps(optimizer, 3, first=2)
     ahead = [p.detach().clone() for p in params]
     with torch.no_grad():
         for p, v in zip(params, values, strict=True):
             p.copy_(v)
     optimizer.load_state_dict(saved)
-    walk(optimizer, 3, first=2)
+    take_steps(optimizer, 3, first=2)
     assert all(torch.equal(p.detach(), a) for p, a in zip(params, ahead, strict=True))
 
 
@@ -106,14 +106,14 @@ def test_states_keep_the_dtype_they_were_saved_in(fused, kept, own):
     """torch casts them to the parameter's (#43706)."""
     p = Parameter(randn(5, dtype=own))
     optimizer = Adam([p], lr=0.1, fused=fused)
-    walk(optimizer, 1)
+    take_steps(optimizer, 1)
     saved = copy.deepcopy(optimizer.state_dict())
     exact = randn(5, dtype=kept, seed=9).abs()
     saved["state"][0]["exp_avg_sq"] = exact
     optimizer.load_state_dict(saved)
     assert optimizer.state[p]["exp_avg_sq"].dtype == kept
     assert torch.equal(optimizer.state[p]["exp_avg_sq"], exact)
-    walk(optimizer, 2)
+    take_steps(optimizer, 2)
     assert optimizer.state[p]["exp_avg_sq"].dtype == kept
     assert optimizer.state[p]["exp_avg"].dtype == own
 
@@ -123,13 +123,13 @@ def test_states_keep_the_dtype_they_were_saved_in(fused, kept, own):
 def test_loading_shares_no_memory_and_leaves_the_source_alone(name, fused):
     params = parameters()
     optimizer = make(name, params, fused=fused)
-    walk(optimizer, 2)
+    take_steps(optimizer, 2)
     live = optimizer.state_dict()
     frozen = copy.deepcopy(live)
     twins = [Parameter(p.detach().clone(memory_format=torch.preserve_format)) for p in params]
     other = make(name, twins, fused=fused)
     other.load_state_dict(live)
-    walk(other, 2, first=2)
+    take_steps(other, 2, first=2)
     other.param_groups[0]["lr"] = 7.0
     equal_states(live["state"], frozen["state"])
     assert live["param_groups"] == frozen["param_groups"]
@@ -141,10 +141,10 @@ def test_loading_shares_no_memory_and_leaves_the_source_alone(name, fused):
 def test_a_state_dict_is_live_as_torchs_except_for_step_counts():
     p = Parameter(torch.ones(3))
     optimizer = Adam([p])
-    walk(optimizer, 1)
+    take_steps(optimizer, 1)
     saved = optimizer.state_dict()
     assert saved["state"][0]["exp_avg"] is optimizer.state[p]["exp_avg"]
-    walk(optimizer, 1)
+    take_steps(optimizer, 1)
     assert saved["state"][0]["step"] == 1
     assert saved["state"][0]["step"].untyped_storage().nbytes() == 4
 
@@ -220,23 +220,23 @@ def test_what_is_no_dict_is_a_state_error(nothing):
 def test_what_does_not_fit_is_an_error_at_load_and_nothing_is_loaded(fused, change, message):
     params = parameters()
     optimizer = Adam(params, lr=0.1, fused=fused)
-    walk(optimizer, 2)
+    take_steps(optimizer, 2)
     saved = copy.deepcopy(optimizer.state_dict())
     change(saved)
-    walk(optimizer, 1, first=2)
+    take_steps(optimizer, 1, first=2)
     before = copy.deepcopy(optimizer.state_dict())
     with pytest.raises(StateError, match=message):
         optimizer.load_state_dict(saved)
     after = optimizer.state_dict()
     equal_states(after["state"], before["state"])
     assert after["param_groups"] == before["param_groups"]
-    walk(optimizer, 1, first=3)
+    take_steps(optimizer, 1, first=3)
 
 
 def test_names_in_another_order_are_an_error():
     named = [("a", Parameter(torch.ones(3))), ("b", Parameter(torch.ones(3)))]
     optimizer = SGD(named, lr=0.1, momentum=0.9)
-    walk(optimizer, 1)
+    take_steps(optimizer, 1)
     with pytest.raises(StateError, match=r"'a'.*'b'"):
         SGD(named[::-1], lr=0.1, momentum=0.9).load_state_dict(optimizer.state_dict())
 
@@ -268,7 +268,7 @@ def test_a_formula_of_the_users_own_is_checked_too():
 
     p = Parameter(torch.ones(3))
     source = Optimizer([p], [one], lr=0.1)
-    walk(source, 1)
+    take_steps(source, 1)
     saved = copy.deepcopy(source.state_dict())
     with pytest.raises(StateError, match=r"(?s)formula.*saved.*Here"):
         Optimizer([p], [two], lr=0.1).load_state_dict(saved)
@@ -284,7 +284,7 @@ def test_a_formula_of_the_users_own_is_checked_too():
 def test_an_older_dict_without_a_key_gets_its_default():
     p = Parameter(torch.ones(3))
     optimizer = SGD([p], lr=0.3)
-    walk(optimizer, 1)
+    take_steps(optimizer, 1)
     saved = copy.deepcopy(optimizer.state_dict())
     for key in ("maximize", "nesterov", "dampening", "fused"):
         saved["param_groups"][0].pop(key, None)
@@ -292,7 +292,7 @@ def test_an_older_dict_without_a_key_gets_its_default():
     other.load_state_dict(saved)
     group = other.param_groups[0]
     assert (group["lr"], group["maximize"], group["nesterov"], group["dampening"]) == (0.3, False, False, 0)
-    walk(other, 1)
+    take_steps(other, 1)
 
 
 @CLASSES
@@ -309,7 +309,7 @@ def test_a_torch_dict_of_before_an_option_existed(cls):
             state["step"] = 1  # an int, before torch 1.12
     ours = cls([p])
     ours.load_state_dict(saved)
-    walk(ours, 2)
+    take_steps(ours, 2)
 
 
 @CLASSES
@@ -325,17 +325,17 @@ def test_checkpoints_are_exchanged_with_torch(cls, fused, way):
     first, second = (theirs, cls) if way == "torch to ravine" else (cls, theirs)
     params = parameters()
     one = optimizer(first, params)
-    walk(one, 3)
+    take_steps(one, 3)
     twins = [Parameter(p.detach().clone(memory_format=torch.preserve_format)) for p in params]
     two = optimizer(second, twins)
     two.load_state_dict(through_a_file(one.state_dict()))
-    walk(one, 4, first=3)
-    walk(two, 4, first=3)
+    take_steps(one, 4, first=3)
+    take_steps(two, 4, first=3)
     for p, q in zip(params, twins, strict=True):
         assert torch.allclose(p.detach(), q.detach(), rtol=1e-5, atol=1e-6)
     back = optimizer(first, twins)
     back.load_state_dict(two.state_dict())
-    walk(back, 1)
+    take_steps(back, 1)
 
 
 @PATHS
@@ -358,11 +358,11 @@ def test_an_optimizer_loads_what_it_saved_with_notes_of_the_users_in_its_groups(
     p = Parameter(torch.ones(3))
     optimizer = SGD([{"params": [p], "name": "all"}], lr=0.1, fused=fused)
     optimizer.param_groups[0]["layer"] = 3
-    walk(optimizer, 1)
+    take_steps(optimizer, 1)
     optimizer.load_state_dict(through_a_file(optimizer.state_dict()))
     assert optimizer.param_groups[0]["layer"] == 3
     assert optimizer.param_groups[0]["name"] == "all"
-    walk(optimizer, 1)
+    take_steps(optimizer, 1)
 
 
 @pytest.mark.parametrize("cls", [SGD, torch.optim.SGD])

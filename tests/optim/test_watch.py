@@ -19,7 +19,7 @@ from ravine.optim import SGD, Adam, Optimizer, RMSprop, pieces
 
 PATHS = pytest.mark.parametrize("fused", [None, False], ids=["kernel", "eager"])
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64]
-FIGURES = ("grad_norm", "param_norm", "update_norm", "grad_max", "param_max", "update_max")
+MEASURED = ("grad_norm", "param_norm", "update_norm", "grad_max", "param_max", "update_max")
 
 
 def params_of(shapes, dtype=torch.float32, seed=0):
@@ -54,7 +54,7 @@ def assert_figures(row, before, grad, after, dtype):
     # What float32 rounds away when the parameter is written is part of the true update, and not of the formula's.
     rounding = before.abs().max().item() * torch.finfo(torch.float32).eps if before.numel() else 0.0
     rounding = 0.0 if dtype is torch.float64 else rounding
-    for name in FIGURES:
+    for name in MEASURED:
         slack = rounding * (before.numel() ** 0.5 if name == "update_norm" else 1.0) if "update" in name else 0.0
         assert getattr(row, name) == pytest.approx(wanted[name], rel=1e-5, abs=slack + 1e-12), name
     assert row.nonfinite == 0
@@ -158,7 +158,7 @@ def test_the_same_bits_for_any_number_of_threads(name):
             found.append(optimizer.watch.history.tree())
     finally:
         torch.set_num_threads(before)
-    for name in (*FIGURES, "nonfinite", "steps"):
+    for name in (*MEASURED, "nonfinite", "steps"):
         assert found[0][name].tobytes() == found[1][name].tobytes() == found[2][name].tobytes()
 
 

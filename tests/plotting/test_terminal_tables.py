@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from ravine.plotting import _tables as tables
@@ -20,6 +21,42 @@ def test_a_row_of_full_width_fits_into_80_columns():
     for cell in row:
         assert text.count(cell) >= 2
     assert max(map(len, text.splitlines())) <= 80
+
+
+LABELS = ["sgd", "momentum:momentum=0.9,nesterov=False", "torch-rmsprop:alpha=0.9"]
+HEADS = ["optimizer", "best point", "median steps", "validation loss", "ms per step"]
+ROWS = [[label, "lr 0.00616\nalpha 0.986", "not reached", "0.3568 ± 0.0036\n(2 of 3 runs)", "2"] for label in LABELS]
+
+
+@pytest.mark.parametrize("width", [40, 50, 60, 70, 80, 100, 140])
+def test_no_word_or_number_is_broken_however_narrow_the_terminal(width):
+    text = shown(width, HEADS, ROWS, "digits")
+    assert max(map(len, text.splitlines())) <= width
+    for word in {*["optimizer", "reached", "0.3568", "0.0036", "0.00616", "0.986", "alpha"]} - (
+        {"optimizer"} if width < 60 else set()
+    ):
+        assert text.count(word) >= (1 if word == "optimizer" else 3), word
+    for part in (part for label in LABELS for part in label.replace(":", ":\n").replace(",", ",\n").split("\n")):
+        assert part in text
+    assert text.index("sgd") < text.index("momentum:") < text.index("torch-rmsprop:")
+
+
+def test_where_a_table_does_not_fit_each_row_is_a_block():
+    lines = [line.rstrip() for line in shown(50, HEADS, ROWS[:1], "digits").splitlines()]
+    assert lines == [
+        "digits",
+        "",
+        "sgd",
+        "  best point       lr 0.00616, alpha 0.986",
+        "  median steps     not reached",
+        "  validation loss  0.3568 ± 0.0036 (2 of 3 runs)",
+        "  ms per step      2",
+        "",
+    ]
+
+
+def test_a_table_without_rows_has_its_heads():
+    assert "lr" in shown(80, ["optimizer", "lr"], [])
 
 
 def test_cells_are_text_and_not_markup():

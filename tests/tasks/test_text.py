@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from ravine import tasks
 from ravine.errors import DataError
-from ravine.tasks import _text as text
+from ravine.tasks import _text_task as text
 from ravine.tasks._gpt import GPT, Block
 
 SENTENCE = "Der Fluß fließt schnell durch die tiefe Schlucht. "

@@ -26,7 +26,7 @@ def data(*sizes: int, dtype: torch.dtype = torch.float64) -> list[Batch]:
     return list(zip(inputs.split(sizes), targets.split(sizes), strict=True))
 
 
-def joined(batches: Sequence[Batch]) -> Batch:
+def concatenated(batches: Sequence[Batch]) -> Batch:
     inputs, targets = zip(*batches, strict=True)
     return torch.cat(inputs), torch.cat(targets)
 

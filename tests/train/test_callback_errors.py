@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from callback_runs import SGD, Start, data, joined, model, parameters
+from callback_runs import SGD, Start, concatenated, data, model, parameters
 from torch.nn.functional import cross_entropy, mse_loss
 from torch.optim.lr_scheduler import StepLR
 
@@ -130,7 +130,7 @@ def test_the_display_ends_when_a_callback_raises(monkeypatch):
 
 
 def test_several_callbacks_on_real_batches_work_together(tmp_path):
-    inputs, targets = joined(data(64, dtype=torch.float32))
+    inputs, targets = concatenated(data(64, dtype=torch.float32))
     batches = Batches(inputs, targets, 16)
     learn = Learner(
         model(torch.float32),

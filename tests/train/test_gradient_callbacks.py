@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from callback_runs import OPTIMIZERS, SGD, NoLength, Start, data, equal, joined, model, parameters, trained
+from callback_runs import OPTIMIZERS, SGD, NoLength, Start, concatenated, data, equal, model, parameters, trained
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import StepLR
@@ -42,7 +42,7 @@ nan = math.nan
 def test_accumulated_gradients_are_those_of_the_big_batch(opt, length, sizes, together, groups):
     batches, big, at = data(*sizes), [], 0
     for count in groups:
-        big.append(joined(batches[at : at + count]))
+        big.append(concatenated(batches[at : at + count]))
         at += count
     given = batches if length else NoLength(batches)
     learn = trained(given, OPTIMIZERS[opt], [GradientAccumulation(together)])
@@ -92,7 +92,7 @@ def test_a_loss_that_ignores_padding_counts_what_it_does_not_ignore():
     def big_loss(outputs, targets):
         return cross_entropy(outputs.flatten(0, 1), targets.flatten(), ignore_index=-100)
 
-    big = [joined(batches[:3]), joined(batches[3:])]
+    big = [concatenated(batches[:3]), concatenated(batches[3:])]
     expected = trained(big, SGD, [], loss=big_loss)
     equal(trained(batches, SGD, [GradientAccumulation(3, count=tokens)], loss=loss), expected)
     by_rows = trained([b for b in batches if tokens(*b)], SGD, [GradientAccumulation(3)], loss=loss)
@@ -121,7 +121,7 @@ def test_sparse_gradients_add_up_too():
     generator = torch.Generator().manual_seed(1)
     batches = [(torch.randint(9, (n, 2), generator=generator), torch.randint(3, (n,))) for n in (4, 4, 2)]
     ends = []
-    for given, callbacks in ((batches, [GradientAccumulation(3)]), ([joined(batches)], [])):
+    for given, callbacks in ((batches, [GradientAccumulation(3)]), ([concatenated(batches)], [])):
         torch.manual_seed(0)
         net = nn.Sequential(nn.EmbeddingBag(9, 3, sparse=True).double())
         ends.append(trained(given, torch.optim.SparseAdam, callbacks, start=net))
@@ -140,7 +140,7 @@ def test_a_group_that_a_stop_cuts_off_does_not_reach_into_the_next_fit():
     assert learn.loop.fit.step_skipped
     assert torch.equal(parameters(learn), parameters(Start))
     learn.fit(3, callbacks=[accumulate])
-    equal(learn, trained([joined(batches)], SGD, []))
+    equal(learn, trained([concatenated(batches)], SGD, []))
 
 
 def test_clipping_is_torchs():
@@ -175,7 +175,7 @@ def test_accumulation_and_clipping_clip_the_sum():
     batches = data(8, 8, 3)
     clip = GradientClipping(0.2)
     learn = trained(batches, SGD, [clip, GradientAccumulation(3)])
-    equal(learn, trained([joined(batches)], SGD, [GradientClipping(0.2)]))
+    equal(learn, trained([concatenated(batches)], SGD, [GradientClipping(0.2)]))
     assert len(clip.norms) == 3
 
 

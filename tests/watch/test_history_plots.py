@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb, to_rgba
 from ravine.errors import OptionError
 from ravine.plotting._style import png
 from ravine.watch._history import History
-from ravine.watch._history_plots import FIGURES, draw_heatmap, draw_lines
+from ravine.watch._history_plots import AXIS_TEXTS, draw_heatmap, draw_lines
 
 HOSTILE = ("$x_1$", "_hidden", "<b>", r"$\frac{", "two\nlines\x00", "long." * 30)
 HOSTILE_SHOWN = ["$x_1$", "_hidden", "<b>", r"$\frac{", r"two\nlines\x00", f"{('long.' * 30)[:27]}…g.long.long."]
@@ -62,12 +62,12 @@ def meshes(axes):
 # --- lines -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("figure", AXIS_TEXTS)
 def test_each_parameter_is_a_line_in_the_middle_of_the_steps_of_its_rows(figure):
     run = history(rows=3, every=100, steps=250)
     (axes,) = draw_lines(run, figure).axes
     assert axes.get_yscale() == "log"
-    assert axes.get_ylabel() == FIGURES[figure]
+    assert axes.get_ylabel() == AXIS_TEXTS[figure]
     assert axes.get_xlabel() == "step (a point is 100 steps)"
     assert axes.get_title(loc="left") == "2 parameters, steps 1 to 250"
     assert axes.get_xlim() == (1, 250)
@@ -166,7 +166,7 @@ def test_gradients_that_were_not_finite_are_marked_over_the_picture():
 # --- the map -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("figure", AXIS_TEXTS)
 def test_the_map_has_a_row_for_each_parameter_and_a_column_for_each_row_of_steps(figure):
     run = history(rows=3, names=many(5), every=100, steps=250)
     axes, bar = draw_heatmap(run, figure).axes
@@ -184,7 +184,7 @@ def test_the_map_has_a_row_for_each_parameter_and_a_column_for_each_row_of_steps
     assert axes.get_ylim() == (4.5, -0.5)
     assert axes.get_xlim() == (0.5, 250.5)
     assert axes.get_xlabel() == "step (a column is 100 steps)"
-    assert bar.get_ylabel() == FIGURES[figure] + (" (1e-3: usual)" if figure == "ratio" else "")
+    assert bar.get_ylabel() == AXIS_TEXTS[figure] + (" (1e-3: usual)" if figure == "ratio" else "")
 
 
 @pytest.mark.parametrize("count", [40, 41, 60, 1000])
@@ -244,8 +244,8 @@ SEEN = {
 def lab(linear):
     """CIE L*a*b*, in which a distance of 2 can just be seen."""
     table = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-    share = np.clip(linear, 0, 1) @ table.T / [0.9505, 1.0, 1.089]
-    x, y, z = np.moveaxis(np.where(share > 0.008856, np.cbrt(share), 7.787 * share + 16 / 116), -1, 0)
+    relative = np.clip(linear, 0, 1) @ table.T / [0.9505, 1.0, 1.089]
+    x, y, z = np.moveaxis(np.where(relative > 0.008856, np.cbrt(relative), 7.787 * relative + 16 / 116), -1, 0)
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
 
 

@@ -1,9 +1,10 @@
-"""The record of steps against NumPy over all of them: rows are joined, nothing grows, nothing is lost."""
+"""The record of steps against NumPy over all of them: rows are combined, nothing grows, nothing is lost."""
 
 from __future__ import annotations
 
 import json
 import sys
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from ravine.backends import STATISTICS, statistic
 from ravine.errors import OptionError, RavineError
 from ravine.watch._history import FIGURES, History
 from ravine.watch._record import ROWS, Record
-from ravine.watch._step_table import StepTable
+from ravine.watch._step_table import ParameterRow, StepTable
 
 
 def figures_of(steps, width=3, seed=0):
@@ -46,6 +47,14 @@ def test_rows_are_means_and_largest_values_of_their_steps(steps, batch):
         assert np.allclose(found.update_norm[row], np.sqrt(here[:, 2].mean(0)), rtol=1e-12)
         assert np.array_equal(found.param_max[row], here[:, 4].max(0))
         assert (found.steps[row] == last - first + 1).all()
+
+
+def test_a_history_and_a_row_have_a_field_for_each_statistic():
+    of_history = [f.name for f in fields(History) if f.name not in ("names", "sizes", "first", "last")]
+    assert of_history == list(FIGURES)
+    assert len(FIGURES) == len(STATISTICS)
+    of_row = {f.name for f in fields(ParameterRow)} - {"name", "ratio"}
+    assert of_row == {*FIGURES} - {"steps"}
 
 
 def test_how_the_steps_come_in_changes_no_bit():
@@ -86,9 +95,9 @@ def test_steps_that_are_not_finite_are_counted_and_left_out_of_the_norms():
     assert found.nonfinite[:, 0].tolist() == [0, 0, 5, 0]
     assert found.steps[:, 0].tolist() == [1, 1, 1, 0]
     assert record.first_nonfinite(["p0"]) == {"p0": 3}
-    record._join_neighbours()
-    joined = history(record, 1)
-    assert joined.grad_norm[0, 0] == pytest.approx(figures[:2, 0, 0].mean().sqrt().item())
+    record._combine_neighbours()
+    combined = history(record, 1)
+    assert combined.grad_norm[0, 0] == pytest.approx(figures[:2, 0, 0].mean().sqrt().item())
 
 
 def test_history_as_records_json_and_pandas():

@@ -63,7 +63,7 @@ class Fused:
     """A batch that runs on a kernel; see ``ravine.backends.Batch``.
 
     All tensors have what ``why_not`` asks for, all of one buffer the same dtype, and the states of a parameter
-    its strides. The statistics of ``slots`` steps are kept; of none, the kernel does not make them.
+    its strides. The statistics of ``buffer_size`` steps are kept; of none, the kernel does not make them.
     """
 
     on_device: torch.device | None = None
@@ -74,7 +74,7 @@ class Fused:
         params: Sequence[Tensor],
         states: Sequence[States],
         grad_dtype: torch.dtype,
-        slots: int = 0,
+        buffer_size: int = 0,
     ) -> None:
         self.program, self.params, self.states = program, list(params), list(states)
         self.active: np.ndarray | None = None
@@ -90,7 +90,7 @@ class Fused:
             "grad": grad_dtype.to_real() if grad_dtype.is_complex else grad_dtype,
         }
         dtypes |= {name: _real_dtype(states[0][name]) for name in names}
-        sources = [kernel_source(program, i, dtypes, slots > 0) for i in range(len(program.passes))]
+        sources = [kernel_source(program, i, dtypes, buffer_size > 0) for i in range(len(program.passes))]
         self._kernels = [compile_kernel(source) for source in sources]
 
         sizes = [p.numel() * (2 if p.is_complex() else 1) for p in params]
@@ -103,19 +103,19 @@ class Fused:
         for row, name in enumerate(names, start=2):
             self._addresses[row] = [s[name].data_ptr() for s in states]
         self._kept = [[s[name] for name in names] for s in states]
-        self._look = gather_loop(params, self._kept, self._addresses, grad_dtype)
+        self._gather_loop = gather_loop(params, self._kept, self._addresses, grad_dtype)
         rows = max((len(p.numbers) for p in program.passes), default=0)
         self._one = np.zeros((max(1, rows), 1))  # numbers that all tensors share
         self._flat = self._one[:, 0]
         self._many = np.zeros((max(1, rows), len(params)))  # numbers of each tensor
         self._used: np.ndarray | None = None
         self._sums = np.zeros((max(len(p.reductions) for p in program.passes) or 1, len(cuts)))
-        # Of chunks, which are joined when asked for.
-        self._statistics = np.zeros((max(1, slots), len(CHUNK_STATISTICS), len(cuts)))
+        # Of chunks, which are combined when asked for.
+        self._statistics = np.zeros((max(1, buffer_size), len(CHUNK_STATISTICS), len(cuts)))
         # Of tensors: memory that is used again, since new memory costs more than what is written to it.
-        self._joined = np.zeros((max(1, slots), len(STATISTICS), len(params)))
+        self._combined = np.zeros((max(1, buffer_size), len(STATISTICS), len(params)))
         self._were_active: list[np.ndarray | None] = [None] * len(self._statistics)
-        self._first_slot, self._slot_size = self._statistics.ctypes.data, self._statistics[0].nbytes
+        self._first_buffer, self._buffer_bytes = self._statistics.ctypes.data, self._statistics[0].nbytes
         self._full = [i for i, n in enumerate(sizes) if n]
         self._first_chunk = np.flatnonzero(self._start == 0)  # of each of these
         self._launch = Launch(
@@ -126,7 +126,7 @@ class Fused:
             count=self._count.ctypes.data,
             address=self._addresses.ctypes.data,
             sums=self._sums.ctypes.data,
-            watch=self._first_slot,
+            watch=self._first_buffer,
         )
         self._use(self._one)
         self._task = ctypes.addressof(self._launch)
@@ -134,10 +134,10 @@ class Fused:
     # --- gathering --------------------------------------------------------------------------------------------
 
     def gather(self) -> bool:
-        if self._look is not None:
-            missing = self._look()
+        if self._gather_loop is not None:
+            missing = self._gather_loop()
             if missing >= 0 and not any(p.grad is not None and p.grad.is_neg() for p in self._single):
-                self.active = self._look.present() if missing else None
+                self.active = self._gather_loop.present() if missing else None
                 return True
         return self._gather_each([p.grad for p in self.params])
 
@@ -202,27 +202,27 @@ class Fused:
             result[:, self._full] = sums
         return result
 
-    def statistics(self, slots: int) -> Tensor:
-        result = self._joined[:slots]
+    def statistics(self, steps: int) -> Tensor:
+        result = self._combined[:steps]
         kept = len(CHUNK_STATISTICS)
         result[:, kept] = 1.0  # they were stepped
         if self._chunks == len(self.params) == len(self._full):  # a chunk each
-            result[:, :kept] = self._statistics[:slots]
+            result[:, :kept] = self._statistics[:steps]
         else:
-            # Chunks first: joining is then done for all slots and statistics at once.
-            chunks = np.ascontiguousarray(self._statistics[:slots].transpose(2, 1, 0))
-            joined = np.add.reduceat(chunks, self._first_chunk, axis=0)
-            joined[:, _MAXIMA] = np.maximum.reduceat(chunks[:, _MAXIMA], self._first_chunk, axis=0)
-            result[:, :kept, self._full] = joined.transpose(2, 1, 0)
-        for slot, active in enumerate(self._were_active[:slots]):
+            # Chunks first: combining is then done for all steps and statistics at once.
+            chunks = np.ascontiguousarray(self._statistics[:steps].transpose(2, 1, 0))
+            combined = np.add.reduceat(chunks, self._first_chunk, axis=0)
+            combined[:, _MAXIMA] = np.maximum.reduceat(chunks[:, _MAXIMA], self._first_chunk, axis=0)
+            result[:, :kept, self._full] = combined.transpose(2, 1, 0)
+        for buffer_index, active in enumerate(self._were_active[:steps]):
             if active is not None:  # the chunks of others are of an older step
-                result[slot][:, ~active] = 0.0
+                result[buffer_index][:, ~active] = 0.0
         return torch.from_numpy(result)
 
-    def write(self, numbers: Numbers | None, slot: int = 0, skip: Tensor | None = None) -> None:
+    def write(self, numbers: Numbers | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
         assert skip is None, "on the host a step that is skipped is not written"
-        self._launch.watch = self._first_slot + slot * self._slot_size
-        self._were_active[slot] = self.active
+        self._launch.watch = self._first_buffer + buffer_index * self._buffer_bytes
+        self._were_active[buffer_index] = self.active
         self._run(len(self._kernels) - 1, numbers)
         written = (
             self.params if self.active is None else [p for p, a in zip(self.params, self.active, strict=True) if a]
@@ -233,5 +233,5 @@ class Fused:
 
     def release(self) -> None:
         self._grads = []
-        if self._look is not None:
-            self._look.release()
+        if self._gather_loop is not None:
+            self._gather_loop.release()

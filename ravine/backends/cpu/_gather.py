@@ -25,7 +25,7 @@ _CHANGED = -1
 _CPU = 1  # DLPack's number of the device, whose index is 0
 
 
-class _Look(ctypes.Structure):
+class _GatherTable(ctypes.Structure):
     """What the loop works on: one 64-bit integer for each field; those from ``tensors_of`` on are addresses."""
 
     _fields_ = (
@@ -55,13 +55,13 @@ class _Look(ctypes.Structure):
 # A DLTensor is 48 bytes: address, device, dimensions and dtype, shape, strides, offset.
 _SOURCE = """\
 def kernel(task):
-    look = carray(at_int64(task), {size})
+    table = carray(at_int64(task), {size})
 {fields}
     for i in range(params):
         if held[i] != 0:
             call_void(free, held[i])
             held[i] = 0
-    look[0] = 0
+    table[0] = 0
     if release != 0:
         return
     for i in range(params):
@@ -72,16 +72,16 @@ def kernel(task):
                 held[i] = one
                 address[1, i] = 0
                 if one == none:
-                    look[0] += 1
+                    table[0] += 1
                     continue
                 if one == 0 or carray(at_int64(one), 2)[1] != kind:
                     if one == 0:
                         call_void(clear, 0)
-                    look[0] = {changed}
+                    table[0] = {changed}
                     return
-            if call_int(fill, one, look[{view}]) != 0:
+            if call_int(fill, one, table[{view}]) != 0:
                 call_void(clear, 0)
-                look[0] = {changed}
+                table[0] = {changed}
                 return
             same = view[1] == {cpu} and view[2] == expected[which, i] and view[5] == 0
             if which != 1:
@@ -96,7 +96,7 @@ def kernel(task):
                     if shape_now[d] != n or (stride_now[d] != stride[first + d] and n > 1 and numel[i] > 1):
                         same = False
             if not same:
-                look[0] = {changed}
+                table[0] = {changed}
                 return
             address[which, i] = view[0]
 """
@@ -114,9 +114,9 @@ _ARRAYS = {
 
 
 def _source() -> str:
-    names = [name for name, *_ in _Look._fields_]
+    names = [name for name, *_ in _GatherTable._fields_]
     lines = [
-        f"    {name} = carray(at_int64(look[{i}]), {_ARRAYS[name]})" if name in _ARRAYS else f"    {name} = look[{i}]"
+        f"    {name} = carray(at_int64(table[{i}]), {_ARRAYS[name]})" if name in _ARRAYS else f"    {name} = table[{i}]"
         for i, name in enumerate(names)
         if name != "missing"
     ]
@@ -176,7 +176,7 @@ class GatherLoop:
             "stride": np.array([n for p in params for n in p.stride()] or [0], dtype=np.int64),
             "numel": np.array([p.numel() for p in params], dtype=np.int64),
         }
-        self._look = _Look(
+        self._table = _GatherTable(
             params=len(params),
             buffers=len(addresses),
             fill=_exchange(),
@@ -188,14 +188,14 @@ class GatherLoop:
             kind=id(Tensor),
             **{name: array.ctypes.data for name, array in self._arrays.items()},
         )
-        self._task = ctypes.addressof(self._look)
+        self._task = ctypes.addressof(self._table)
         self._code = compile_kernel(_source())  # lives as long as it may be called
         self._call = self._code.with_gil
 
     def __call__(self) -> int:
         """Read the gradients' addresses; how many are None, or -1 if anything is not as it was."""
         self._call(self._task)
-        return self._look.missing
+        return self._table.missing
 
     def present(self) -> np.ndarray:
         """Which parameters have a gradient."""
@@ -203,9 +203,9 @@ class GatherLoop:
 
     def release(self) -> None:
         """Let go of the gradients."""
-        self._look.release = 1
+        self._table.release = 1
         self._call(self._task)
-        self._look.release = 0
+        self._table.release = 0
 
     def __del__(self) -> None:
         if hasattr(self, "_call"):

@@ -23,7 +23,7 @@ _FAR = 3.0  # times the loss that runs begin with
 class BudgetCurve:
     """The best of k points, for each k of ``points``.
 
-    ``expected`` is its mean over all subsets, ``low`` to ``high`` holds it in at least 80 (``share``) of 100 subsets,
+    ``expected`` is its mean over all subsets, ``low`` to ``high`` holds it in at least 80 (``coverage``) of 100 subsets,
     ``lost`` is the chance that all k diverge, or end far above where runs begin. Such a point counts as ``worst``.
     """
 
@@ -34,7 +34,7 @@ class BudgetCurve:
     high: Array
     lost: Array
     worst: float
-    share: float
+    coverage: float
 
     def __repr__(self) -> str:
         expected = ", ".join(f"{k}: {value:.4g}" for k, value in zip(self.points, self.expected, strict=True))
@@ -58,7 +58,7 @@ def expected_best(
     points: Sequence[int] | None = None,
     *,
     worst: float | None = None,
-    share: float = 0.8,
+    coverage: float = 0.8,
     name: str = "",
 ) -> BudgetCurve:
     """The best score of k of these points, over all subsets.
@@ -68,7 +68,7 @@ def expected_best(
         points: the k asked for; None takes 1, 2, 4, ... and all.
         worst: what a diverged point counts as; None takes the worst of the scores. Pass the worst of *all*
             optimizers where several are shown together.
-        share: how much of all subsets ``low`` to ``high`` has to hold.
+        coverage: how much of all subsets ``low`` to ``high`` has to hold.
 
     Raises:
         ComparisonError: no point, or none that did not diverge while ``worst`` is not given; an impossible k.
@@ -86,7 +86,7 @@ def expected_best(
         raise ComparisonError(f"A budget lies between 1 and the {total} points of the sweep, not {list(asked)}.")
     chances = np.array([_chances(total, k) for k in asked])
     reached = np.cumsum(chances, axis=1)
-    tail, rounding = (1 - share) / 2, 1e-9
+    tail, rounding = (1 - coverage) / 2, 1e-9
     return BudgetCurve(
         name,
         asked,
@@ -95,7 +95,7 @@ def expected_best(
         ordered[np.argmax(reached >= 1 - tail - rounding, axis=1)],
         np.array([np.exp(_log_choose(diverged.sum(), k) - _log_choose(total, k)) for k in asked]),
         worst,
-        share,
+        coverage,
     )
 
 

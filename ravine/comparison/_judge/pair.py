@@ -17,14 +17,23 @@ TOO_MANY = 1000
 
 @dataclass(frozen=True, repr=False)
 class Pair:
-    """What ``first`` is against ``second`` in one metric.
+    """How ``first`` compares with ``second`` in one metric.
 
-    ``difference`` is the mean over ``seeds`` of first minus second, ``low`` to ``high`` its 95% interval (of this
-    pair alone, not corrected), ``spread`` its standard deviation; all on the logarithm if the metric is a ratio.
-    ``p`` is of this pair alone, ``adjusted`` after Holm's correction, and ``kind`` follows from it. ``level`` is what
-    the p-value of a pair not shown has to stay below, and ``power`` the chance that more seeds must have to show
-    ``smallest``, the smallest difference of interest (None: the observed one). ``first_bounded`` and ``second_bounded``
-    count the runs of either that missed the target or diverged, and are counted as ``bound``.
+    Attributes:
+        first, second: the labels of the optimizers.
+        metric: what is compared, and which direction is better.
+        seeds: the fresh seeds that both were trained with.
+        difference: the mean over the seeds of first minus second; of the logarithms if the metric is a ratio.
+        low, high: its 95% interval, of this pair alone and not corrected; on the logarithm if the metric is a ratio.
+        spread: the standard deviation of the differences, on the same scale.
+        p: the p-value of this pair alone.
+        adjusted: the p-value after Holm's correction for all pairs.
+        kind: the verdict on ``first``, from ``adjusted``: ``"better"``, ``"worse"`` or ``"no difference shown"``.
+        level: the p-value that this pair would have to fall below to be shown.
+        power: the probability with which more seeds should show the difference.
+        smallest: the smallest difference of interest; None: the observed one.
+        first_bounded, second_bounded: how many runs of either missed the target or diverged.
+        bound: the value that such a run counts as; None if there is none.
     """
 
     first: str

@@ -48,13 +48,22 @@ class StepsToTarget:
     horizon: float
 
     def __repr__(self) -> str:
-        reached = len(self.steps) - len(self.missed)
-        return f"StepsToTarget({self.name!r}, {reached} of {len(self.steps)} runs, median {self.median:g})"
+        return f"StepsToTarget({self.name!r}, {self.reached_text} runs, median {self.median:g})"
 
     @property
     def missed(self) -> frozenset[int]:
         """The seeds that missed the target, diverged or not."""
         return frozenset(seed for seed, steps in self.steps.items() if np.isnan(steps))
+
+    @property
+    def reached(self) -> list[float]:
+        """The steps of the runs that reached the target, fewest first."""
+        return sorted(steps for steps in self.steps.values() if not np.isnan(steps))
+
+    @property
+    def reached_text(self) -> str:
+        """How many runs reached it: ``4 of 5``."""
+        return f"{len(self.reached)} of {len(self.steps)}"
 
     @property
     def median(self) -> float:
@@ -66,11 +75,11 @@ class StepsToTarget:
         """For :func:`ravine.comparison._judge.compare`: logarithms, a miss bounded by the steps it was given.
 
         A run is only looked at now and then, so its steps are known up to one interval between evaluations: that
-        share of the steps is the resolution.
+        fraction of the steps is the resolution.
         """
         bounded = {s: self.horizon if np.isnan(v) else max(v, 1.0) for s, v in self.steps.items()}
-        shares = [self.spacing[seed] / steps for seed, steps in bounded.items() if seed not in self.missed]
-        resolution = float(np.mean(shares)) if shares else 0.0
+        fractions = [self.spacing[seed] / steps for seed, steps in bounded.items() if seed not in self.missed]
+        resolution = float(np.mean(fractions)) if fractions else 0.0
         return Values({seed: float(np.log(v)) for seed, v in bounded.items()}, self.missed, resolution)
 
     @property

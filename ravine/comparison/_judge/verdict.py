@@ -22,9 +22,16 @@ from ravine.errors import ComparisonError, OptionError, nearest
 class Judgement:
     """All that a comparison says.
 
-    ``target`` and ``steps`` are None and empty where the target told nothing (a warning says why). ``pairs`` has the
-    name of each metric with every optimizer against ``base[metric]``; ``headline`` is the metric that ``sentence`` is
-    about: steps to target, or else the validation loss.
+    Attributes:
+        target: the loss that had to be reached; None if it cannot tell the optimizers apart (a warning says why).
+        steps: how many steps the runs of each optimizer took to the target, by its label; empty without a target.
+        pairs: by the name of the metric, every other optimizer against ``base[metric]``.
+        base: by the name of the metric, the optimizer that the others are compared with: the best, unless one was named.
+        headline: the metric that ``sentence`` is about: steps to target, or the validation loss without a target.
+        budget: the expected best loss against the number of tuning trials, by optimizer.
+        selection_bias: how much better the chosen point scored in tuning than on fresh seeds, by optimizer.
+        warnings: what speaks against the comparison.
+        sentence: the verdict, in one or two sentences.
     """
 
     target: Target | None

@@ -55,8 +55,8 @@ def edges(optimizer: OptimizerRuns, space: Mapping[str, Range], *, margin: float
     for name, values in space.items():
         if name not in chosen.point:
             continue
-        at = values.share(float(chosen.point[name]))
-        tried = {values.share(float(trial.point[name])) for trial in optimizer.trials if name in trial.point}
+        at = values.position(float(chosen.point[name]))
+        tried = {values.position(float(trial.point[name])) for trial in optimizer.trials if name in trial.point}
         enough = len(tried) >= 3
         if values.open("low") and (at <= margin or (enough and at == min(tried))):
             at_edge.append(Edge(optimizer.name, name, "lower", float(chosen.point[name]), at))
@@ -107,15 +107,13 @@ def is_special_case(special: OptimizerRuns, general: OptimizerRuns, special_case
 def diverged(optimizer: OptimizerRuns) -> WarningNote | None:
     """How many tuning points and confirmation runs diverged; None if none did."""
     points, runs = [t.diverged for t in optimizer.sweep], [r.diverged for r in optimizer.runs]
-    shares = [
+    parts = [
         f"{where} {sum(lost)} of {count(len(lost), what)} ({sum(lost) / len(lost):.0%})"
         for lost, where, what in ((points, "at", "tuning point"), (runs, "in", "confirmation run"))
         if any(lost)
     ]
     return (
-        WarningNote("diverged", optimizer.name, f"{optimizer.name} diverged {' and '.join(shares)}.")
-        if shares
-        else None
+        WarningNote("diverged", optimizer.name, f"{optimizer.name} diverged {' and '.join(parts)}.") if parts else None
     )
 
 

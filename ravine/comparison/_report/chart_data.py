@@ -6,10 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from ravine.comparison._judge import Judgement
-from ravine.comparison._report.figure_data import Sensitivity
+from ravine.comparison._report.difference_data import Differences
 from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.report_tables import short
 from ravine.plotting._html import script_style, strong
@@ -27,8 +25,6 @@ _SYMBOLS = (
     "hourglass",
     "triangle-left",
 )
-#: Scores above so many times the ninth decile would press all others together; they stand at the top.
-_ABOVE = 3.0
 
 
 def chart_data(data: ReportData) -> dict[str, Any]:
@@ -41,8 +37,8 @@ def chart_data(data: ReportData) -> dict[str, Any]:
         "curves": [_curve(data, label) for label in labels],
         "sensitivity": {name: _sensitivity(data, name) for name in data.sensitivity},
         "budget": [_budget(judgement, label) for label in labels],
-        "times": _times(judgement, labels),
-        "differences": {name: _differences(judgement, name, labels) for name in judgement.pairs},
+        "times": _times(data),
+        "differences": {name: _differences(one, labels) for name, one in data.differences.items()},
         "watch": _watch(data),
         # the key is the last word of the command
         "command": data.origin.rerun("KEY").removesuffix("KEY"),
@@ -91,36 +87,35 @@ def _budget(judgement: Judgement, label: str) -> dict[str, Any] | None:
 
 def _sensitivity(data: ReportData, name: str) -> dict[str, Any]:
     """The marks of each optimizer, how the values are spread, and above which score they stand at the top."""
-    tried, labels = data.sensitivity[name], data.labels
-    scores = [mark.score for marks in tried.marks.values() for mark in marks if math.isfinite(mark.score)]
-    top = max(scores, default=1.0)
-    if scores and min(scores) > 0:
-        top = min(top, _ABOVE * float(np.quantile(scores, 0.9)))
+    one, labels = data.sensitivity[name], data.labels
     return {
-        "scale": tried.scale,
-        "top": top,
-        "notes": [_note(tried, label) for label in labels],
+        "scale": one.scale,
+        "top": one.top,
+        "notes": [_note(data, name, label) for label in labels],
         "alone": [[r.name for r in entry.searched] == [name] for entry in data.optimizers],
         "marks": [
-            [[m.value, *numbers([m.score]), m.seed, m.chosen] for m in tried.marks[label]]
-            if label in tried.marks
+            [[m.value, *numbers([m.score]), m.seed, m.chosen] for m in one.tried[label].marks]
+            if label in one.tried
             else None
             for label in labels
         ],
     }
 
 
-def _note(tried: Sensitivity, label: str) -> str:
-    return f"chosen {short(tried.chosen(label))}; {tried.diverged.get(label, 0.0):.0%} diverged"
+def _note(data: ReportData, name: str, label: str) -> str:
+    tried = data.sensitivity[name].tried.get(label)
+    if tried is None:
+        return ""
+    return f"chosen {short(tried.chosen)}; {data.result(label).tuning_diverged or 0.0:.0%} diverged"
 
 
-def _times(judgement: Judgement, labels: list[str]) -> dict[str, Any] | None:
+def _times(data: ReportData) -> dict[str, Any] | None:
     """The steps of each run to the target; null is a miss, and the last says whether it diverged."""
-    if not judgement.steps:
+    if not data.judgement.steps:
         return None
-    in_order = [judgement.steps[label] for label in labels]
+    in_order = [data.judgement.steps[label] for label in data.labels]
     return {
-        "horizon": max(taken.horizon for taken in in_order),
+        "horizon": data.horizon,
         "median": numbers(taken.median for taken in in_order),
         "runs": [
             [[seed, *numbers([steps]), seed in taken.diverged] for seed, steps in taken.steps.items()]
@@ -129,21 +124,18 @@ def _times(judgement: Judgement, labels: list[str]) -> dict[str, Any] | None:
     }
 
 
-def _differences(judgement: Judgement, name: str, labels: list[str]) -> dict[str, Any]:
-    pairs = judgement.pairs[name]
-    ratio = bool(pairs) and pairs[0].metric.ratio
-    ends = [(p.difference, p.low, p.high) for p in pairs]
+def _differences(one: Differences, labels: list[str]) -> dict[str, Any]:
     return {
-        "ratio": ratio,
-        "higher": bool(pairs) and pairs[0].metric.higher_is_better,
-        "base": judgement.base[name],
+        "ratio": one.ratio,
+        "higher": one.higher_is_better,
+        "base": one.base,
         "pairs": [
             {
-                "optimizer": labels.index(pair.first),
-                "ends": numbers(np.exp(end) if ratio else end),
-                "kind": pair.kind,
+                "optimizer": labels.index(row.pair.first),
+                "ends": numbers((row.middle, row.low, row.high)),
+                "kind": row.pair.kind,
             }
-            for pair, end in zip(pairs, ends, strict=True)
+            for row in one.rows
         ],
     }
 
@@ -151,6 +143,5 @@ def _differences(judgement: Judgement, name: str, labels: list[str]) -> dict[str
 def _watch(data: ReportData) -> dict[str, Any]:
     """Update over parameter by parameter, in the order of the model, with a place for each optimizer."""
     ratios = data.update_ratios
-    names = list(dict.fromkeys(name for rows in ratios.values() for name in rows))
-    rows = [numbers(ratios.get(label, {}).get(name, math.nan) for label in data.labels) for name in names]
-    return {"names": names, "rows": rows}
+    rows = [numbers(ratios.get(label, {}).get(name, math.nan) for label in data.labels) for name in data.watched]
+    return {"names": data.watched, "rows": rows}

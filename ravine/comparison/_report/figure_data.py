@@ -10,12 +10,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ravine.comparison._judge import LOSS, Judgement, OptimizerRuns
-from ravine.comparison._study.study_spec import TUNING_SEED, StudySpec
+from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial import Trial, TrialResult
 
 Array = NDArray[np.float64]
 
 _FAR = 3.0  # times the loss that trainings begin with
+_ABOVE = 3.0  # times the ninth decile of the scores: those above would press all others together
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Some runs in two numbers.
+
+    Attributes:
+        mean, spread: of their values, the spread being the standard deviation, 0 for one run; NaN without a finite mean.
+        runs: how many there are.
+    """
+
+    mean: float
+    spread: float
+    runs: int
+
+
+def summary(values: Sequence[float]) -> Summary:
+    """Mean and standard deviation of a value for each run."""
+    if not len(values) or not np.isfinite(values).all():
+        return Summary(math.nan, math.nan, len(values))
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return Summary(float(np.mean(values)), spread, len(values))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -75,25 +98,46 @@ class Mark:
 
 
 @dataclass(frozen=True, repr=False)
+class Tried:
+    """What one optimizer tried of one hyperparameter.
+
+    Attributes:
+        marks: all of it, in rising order of the value.
+        low, high: the least and the largest value.
+        values: how many different ones there are.
+        best: the lowest score.
+        chosen, chosen_score: the value of the chosen point, and the mean of its scores below the ceiling; NaN without.
+    """
+
+    marks: Sequence[Mark]
+    low: float
+    high: float
+    values: int
+    best: float
+    chosen: float
+    chosen_score: float
+
+    def __repr__(self) -> str:
+        return f"Tried({len(self.marks)} trials from {self.low:g} to {self.high:g}, chosen {self.chosen:g})"
+
+
+@dataclass(frozen=True, repr=False)
 class Sensitivity:
     """The scores of all tuning trials against one hyperparameter.
 
     Attributes:
-        marks: by optimizer, in rising order of the value; only of those that searched the hyperparameter.
+        tried: by optimizer; only of those that searched the hyperparameter.
         scale: how its range is searched: ``"log"``, ``"linear"`` or ``"complement"``.
-        diverged: by optimizer, the share of the points of the first round that diverged, from 0 to 1.
+        top: the score at which an interactive chart ends, so that a few far above do not press the others together.
     """
 
-    marks: Mapping[str, Sequence[Mark]]
+    tried: Mapping[str, Tried]
     scale: str
-    diverged: Mapping[str, float]
+    top: float
 
     def __repr__(self) -> str:
-        return f"Sensitivity({self.scale}, {len(self.marks)} optimizers, {sum(map(len, self.marks.values()))} trials)"
-
-    def chosen(self, label: str) -> float:
-        """The value of the chosen point of an optimizer; NaN where none was chosen."""
-        return next((mark.value for mark in self.marks.get(label, ()) if mark.chosen), math.nan)
+        trials = sum(len(tried.marks) for tried in self.tried.values())
+        return f"Sensitivity({self.scale}, {len(self.tried)} optimizers, {trials} trials)"
 
 
 def hyperparameters(spec: StudySpec) -> list[str]:
@@ -102,9 +146,11 @@ def hyperparameters(spec: StudySpec) -> list[str]:
     return sorted(names, key=lambda name: name != "lr")
 
 
-def sensitivity(spec: StudySpec, optimizers: Sequence[OptimizerRuns], hyperparameter: str) -> Sensitivity:
+def sensitivity(
+    spec: StudySpec, optimizers: Sequence[OptimizerRuns], hyperparameter: str, ceiling: float
+) -> Sensitivity:
     """The scores of all tuning trials against one hyperparameter, of the optimizers that searched it."""
-    by_label = {}
+    tried = {}
     for each in optimizers:
         marks = [
             Mark(
@@ -117,15 +163,30 @@ def sensitivity(spec: StudySpec, optimizers: Sequence[OptimizerRuns], hyperparam
             if hyperparameter in t.point
         ]
         if marks:
-            by_label[each.name] = sorted(marks, key=lambda m: m.value)
+            tried[each.name] = _tried(sorted(marks, key=lambda m: m.value), ceiling)
     scale = next(config.space[hyperparameter].scale for config in spec.optimizers if hyperparameter in config.space)
-    return Sensitivity(by_label, scale, {label: _diverged_share(marks) for label, marks in by_label.items()})
+    return Sensitivity(tried, scale, _top([m.score for each in tried.values() for m in each.marks]))
 
 
-def _diverged_share(marks: Sequence[Mark]) -> float:
-    """Of the points of the first round, how many diverged; from 0 to 1."""
-    first = [m for m in marks if m.seed == TUNING_SEED]
-    return sum(not math.isfinite(m.score) for m in first) / len(first) if first else 0.0
+def _tried(marks: Sequence[Mark], ceiling: float) -> Tried:
+    """The marks, in rising order of the value, and what is said of them."""
+    chosen = [m for m in marks if m.chosen]
+    scores = [m.score for m in chosen if m.score <= ceiling]
+    return Tried(
+        marks,
+        marks[0].value,
+        marks[-1].value,
+        len({m.value for m in marks}),
+        min(m.score for m in marks),
+        chosen[0].value if chosen else math.nan,
+        float(np.mean(scores)) if scores else math.nan,
+    )
+
+
+def _top(scores: Sequence[float]) -> float:
+    finite = [score for score in scores if math.isfinite(score)]
+    top = max(finite, default=1.0)
+    return min(top, _ABOVE * float(np.quantile(finite, 0.9))) if finite and min(finite) > 0 else top
 
 
 def ceiling(trials: Sequence[tuple[Trial, TrialResult]]) -> float:
@@ -133,6 +194,22 @@ def ceiling(trials: Sequence[tuple[Trial, TrialResult]]) -> float:
     first = [result.losses[0] for _, result in trials if result.losses and not result.diverged]
     usual = float(np.median(first)) if first else math.inf
     return _FAR * usual if usual > 0 else math.inf
+
+
+def curves_ceiling(curves: Mapping[str, Band]) -> float:
+    """Where a picture of the curves ends: far above where the worst of them starts."""
+    starts = [band.median[0] for band in curves.values() if math.isfinite(band.median[0])]
+    return _FAR * max(starts) if starts and max(starts) > 0 else math.inf
+
+
+def budget_points(judgement: Judgement) -> list[int]:
+    """The numbers of trials that any optimizer has an expected best loss for."""
+    return sorted({k for curve in judgement.budget.values() for k in curve.points})
+
+
+def horizon(judgement: Judgement) -> float:
+    """The steps that a run was given to reach the target; NaN without a target."""
+    return max((taken.horizon for taken in judgement.steps.values()), default=math.nan)
 
 
 def update_ratios(trials: Sequence[tuple[Trial, TrialResult]]) -> dict[str, dict[str, float]]:

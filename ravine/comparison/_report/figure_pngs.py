@@ -10,7 +10,7 @@ from ravine.comparison._report.report_data import ReportData
 from ravine.plotting._style import png
 
 #: What draws each figure, by its name.
-FIGURES: Mapping[str, Callable[[ReportData], Any]] = {
+DRAWERS: Mapping[str, Callable[[ReportData], Any]] = {
     "curves": line_figures.curves,
     "target": forest_plots.target,
     "differences": forest_plots.differences,
@@ -22,4 +22,4 @@ FIGURES: Mapping[str, Callable[[ReportData], Any]] = {
 def figure_pngs(data: ReportData) -> Iterator[tuple[str, bytes]]:
     """File name and content of each figure; those for which there are no numbers are left out."""
     for name in data.figures:
-        yield f"{name}.png", png(FIGURES[name](data))
+        yield f"{name}.png", png(DRAWERS[name](data))

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ravine.comparison._judge import LOSS, Pair
+from ravine.comparison._judge import LOSS
+from ravine.comparison._report.difference_data import Differences
 from ravine.comparison._report.figure_style import MarkerStyle, brief, marker_styles, notes
 from ravine.comparison._report.report_data import ReportData
 from ravine.plotting._curves import shortened
 from ravine.plotting._style import blank, tidy
 
 _WIDTH, _ROW, _REST = 9.5, 0.42, 1.3  # inches: of the picture, of a row, of axis and notes
-_BEYOND = 8.0  # an interval so many times as wide as the usual one ends in an arrow
 
 
 def target(data: ReportData) -> Any:
@@ -24,7 +24,7 @@ def target(data: ReportData) -> Any:
     loss = judgement.target.loss if judgement.target else math.nan
     figure = blank(_WIDTH, _REST + _ROW * len(labels))
     axes = figure.add_subplot()
-    horizon = max(taken.horizon for taken in judgement.steps.values())
+    horizon = data.horizon
     missing = any(taken.missed for taken in judgement.steps.values())
     never = 1.07 * horizon
     for row, label in enumerate(labels):
@@ -37,8 +37,7 @@ def target(data: ReportData) -> Any:
         axes.plot(np.full(lost.sum(), never), places[lost], marker="x", **crosses)
         if math.isfinite(taken.median):
             axes.plot([taken.median] * 2, [row - 0.4, row + 0.4], color="black", linewidth=1.6, zorder=6)
-        reached = f"{len(taken.steps) - len(taken.missed)} of {len(taken.steps)}"
-        axes.text(1.01, row, reached, transform=axes.get_yaxis_transform(), va="center", fontsize=9)
+        axes.text(1.01, row, taken.reached_text, transform=axes.get_yaxis_transform(), va="center", fontsize=9)
     axes.set_xlim(0, (1.12 if missing else 1.02) * horizon)
     _rows(axes, labels)
     above = {"transform": axes.get_xaxis_transform(), "va": "bottom", "fontsize": 9, "color": "0.3"}
@@ -57,13 +56,18 @@ def target(data: ReportData) -> Any:
 def differences(data: ReportData) -> Any:
     """Differences to the best with their 95% intervals, in the headline metric and in the validation loss."""
     labels, judgement, styles = data.ranked, data.judgement, marker_styles(data.labels)
-    metrics = [name for name in dict.fromkeys((judgement.headline.name, LOSS.name)) if judgement.pairs.get(name)]
+    metrics = [
+        name
+        for name in dict.fromkeys((judgement.headline.name, LOSS.name))
+        if name in data.differences and data.differences[name].rows
+    ]
     figure = blank(_WIDTH, _REST + 0.25 + _ROW * len(labels))
     panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     for axes, metric in zip(panels, metrics, strict=True):
-        _forest(axes, judgement.pairs[metric], judgement.base[metric], labels, styles)
+        _forest(axes, data.differences[metric], labels, styles)
+        axes.set_xlabel(f"{metric} ({'ratio' if data.differences[metric].ratio else 'difference'})")
         _rows(axes, labels)
-    bases = {name: shortened(judgement.base[name]) for name in metrics}
+    bases = {name: shortened(data.differences[name].base) for name in metrics}
     held = bases[metrics[0]]
     if len(set(bases.values())) > 1:
         held = " and ".join(f"{base} in {name}" for name, base in bases.items())
@@ -74,65 +78,47 @@ def differences(data: ReportData) -> Any:
     return figure
 
 
-def _forest(axes: Any, pairs: Sequence[Pair], base: str, labels: Sequence[str], styles: dict[str, MarkerStyle]) -> None:
-    metric = pairs[0].metric
-    low, high = _limits(pairs)
-    scale = np.exp if metric.ratio else (lambda v: v)
-    for pair in pairs:
+def _forest(axes: Any, one: Differences, labels: Sequence[str], styles: dict[str, MarkerStyle]) -> None:
+    low, high = one.limits
+    for difference in one.rows:
+        pair, middle = difference.pair, difference.middle
         style, row = styles[pair.first], labels.index(pair.first)
         colour = style.line.colour
-        ends = [min(max(v, low), high) for v in (pair.low, pair.high)]
-        middle = min(max(pair.difference, low), high)
-        axes.plot(scale(np.array(ends)), [row, row], color=colour, linewidth=2.2, solid_capstyle="butt", zorder=3)
+        ends = [min(max(end, low), high) for end in (difference.low, difference.high)]
+        axes.plot(ends, [row, row], color=colour, linewidth=2.2, solid_capstyle="butt", zorder=3)
         shown = pair.kind != "no difference shown"
         face = colour if shown else "white"
         mark = {**style.marks(8), "markerfacecolor": face, "markeredgecolor": colour, "markeredgewidth": 1.6}
-        inside = low <= pair.difference <= high
-        if inside:
-            axes.plot(scale(middle), row, **{**mark, "zorder": 5})
+        if low <= middle <= high:
+            axes.plot(middle, row, **{**mark, "zorder": 5})
         else:
-            text = f"{brief(pair.ratio, 2)}×" if metric.ratio else brief(pair.difference, 2)
-            left = middle == low
+            left = middle < low
             axes.annotate(
-                text, (scale(middle), row), xytext=(12 if left else -12, 7), textcoords="offset points",
-                ha="left" if left else "right", fontsize=8.5, color="0.2",
+                f"{brief(middle, 2)}{'×' * one.ratio}", (low if left else high, row), xytext=(12 if left else -12, 7),
+                textcoords="offset points", ha="left" if left else "right", fontsize=8.5, color="0.2",
             )  # fmt: skip
         for end, beyond, arrow in (
-            (ends[0], pair.low < low or pair.second_bounded, "<"),
-            (ends[1], pair.high > high or pair.first_bounded, ">"),
+            (ends[0], difference.low < low or pair.second_bounded, "<"),
+            (ends[1], difference.high > high or pair.first_bounded, ">"),
         ):
             if beyond:
-                axes.plot(scale(end), row, arrow, color=colour, markersize=7, clip_on=False, zorder=4)
-    if base in labels:
-        axes.plot(scale(0.0), labels.index(base), **{**styles[base].marks(8), "markeredgecolor": "black", "zorder": 5})
-    axes.axvline(scale(0.0), color="0.25", linewidth=1, linestyle=(0, (5, 3)), zorder=2)
-    if metric.ratio:
+                axes.plot(end, row, arrow, color=colour, markersize=7, clip_on=False, zorder=4)
+    if one.base in labels:
+        base = {**styles[one.base].marks(8), "markeredgecolor": "black", "zorder": 5}
+        axes.plot(one.no_difference, labels.index(one.base), **base)
+    axes.axvline(one.no_difference, color="0.25", linewidth=1, linestyle=(0, (5, 3)), zorder=2)
+    if one.ratio:
         _ratio_axis(axes, low, high)
     else:
         axes.set_xlim(low, high)
         axes.locator_params(axis="x", nbins=6)
-    axes.set_xlabel(f"{metric.name} ({'ratio' if metric.ratio else 'difference'})")
 
 
-def _limits(pairs: Sequence[Pair]) -> tuple[float, float]:
-    """Room for all intervals but those that diverged runs make, or far wider than usual; 0 is always inside."""
-    sure = [p for p in pairs if p.metric.ratio or not (p.first_bounded or p.second_bounded)] or pairs
-    ends = np.array([[p.low, p.high] for p in sure if math.isfinite(p.low) and math.isfinite(p.high)]).reshape(-1, 2)
-    if not len(ends):
-        ends = np.array([[p.difference, p.difference] for p in sure])
-    reach = np.abs(ends).max(axis=1)
-    within = ends[reach <= _BEYOND * np.median(reach)]
-    low, high = min(0.0, float(within.min())), max(0.0, float(within.max()))
-    room = 0.06 * (high - low) or 0.1
-    return low - room, high + room
-
-
-def _ratio_axis(axes: Any, low: float, high: float) -> None:
+def _ratio_axis(axes: Any, least: float, most: float) -> None:
     from matplotlib.ticker import MaxNLocator, NullLocator
 
     axes.set_xscale("log")
-    axes.set_xlim(math.exp(low), math.exp(high))
-    least, most = math.exp(low), math.exp(high)
+    axes.set_xlim(least, most)
     ticks = [float(t) for t in MaxNLocator(nbins=5, steps=[1, 2, 5, 10]).tick_values(least, most)]
     if most / least > 4:
         ticks = [float(f"{f}e{e}") for e in range(-9, 10) for f in (1, 2, 5)]

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ravine.comparison._report.figure_data import TUNING_SEED, Mark
+from ravine.comparison._report.figure_data import Mark
 from ravine.comparison._report.figure_style import MarkerStyle, brief, drawn, loss_axis, marker_styles, notes
 from ravine.comparison._report.report_data import ReportData
+from ravine.comparison._study.study_spec import TUNING_SEED
 from ravine.plotting._curves import name_lines, shortened
 from ravine.plotting._style import blank, tidy
 
@@ -24,8 +25,7 @@ def curves(data: ReportData) -> Any:
     axes = figure.add_subplot()
     values = [v for band in bands.values() for v in (*band.low, *band.median)]
     values += [judgement.target.loss] if judgement.target else []
-    starts = [band.median[0] for band in bands.values() if math.isfinite(band.median[0])]
-    loss_axis(axes, values, 3 * max(starts) if starts and max(starts) > 0 else math.inf)
+    loss_axis(axes, values, data.curves_ceiling)
     bottom, top = axes.get_ylim()
     ends = []
     for label, band in bands.items():
@@ -44,11 +44,7 @@ def curves(data: ReportData) -> Any:
     if judgement.target:
         _mark_target(axes, judgement.target.loss)
     rows = [data.result(label) for label in data.labels]
-    lost = [
-        f"{shortened(row.label)} {row.runs - len(row.losses)} of {row.runs}"
-        for row in rows
-        if len(row.losses) < row.runs
-    ]
+    lost = [f"{shortened(row.label)} {row.diverged} of {row.runs}" for row in rows if row.diverged]
     about = (
         f"Diverged runs: {'; '.join(lost)}. Of these bands only the lower edge is drawn, as a thin line: the best run."
     )
@@ -78,7 +74,8 @@ def _mark_target(axes: Any, loss: float) -> None:
 def sensitivity(data: ReportData) -> Any:
     """Score against the first hyperparameter that was searched; failures in a strip on top, a row for each optimizer."""
     name = next(iter(data.sensitivity))
-    by_label, most, styles = data.sensitivity[name].marks, data.ceiling, marker_styles(data.labels)
+    tried, most, styles = data.sensitivity[name].tried, data.ceiling, marker_styles(data.labels)
+    by_label = {label: one.marks for label, one in tried.items()}
     alone = {entry.label for entry in data.optimizers if len(entry.searched) == 1}
     failed = [label for label, marks in by_label.items() if any(not m.score <= most for m in marks)]
     figure = blank(SIZE[0], SIZE[1] + 0.2 * len(failed))
@@ -97,11 +94,9 @@ def sensitivity(data: ReportData) -> Any:
             thin = {**style.line.options(), "linewidth": 1.0, "alpha": 0.8}
             axes.plot([m.value for m in first], [m.score for m in first], **thin)
         axes.plot([m.value for m in shown], [m.score for m in shown], **style.marks())
-        chosen = [m for m in shown if m.chosen]
-        if chosen:
+        if math.isfinite(tried[label].chosen_score):
             ring = {"markersize": 9.5, "markeredgecolor": "black", "markeredgewidth": 1.4, "zorder": 7}
-            mean = float(np.mean([m.score for m in chosen]))
-            axes.plot([chosen[0].value], [mean], **{**style.marks(), **ring})
+            axes.plot([tried[label].chosen], [tried[label].chosen_score], **{**style.marks(), **ring})
         axes.plot(
             [], [], **{**style.line.options(), **style.marks(), "linestyle": style.line.dashes}, label=shortened(label)
         )
@@ -167,7 +162,7 @@ def budget(data: ReportData) -> Any:
         options = {**style.line.options(), **style.marks(), "linestyle": style.line.dashes}
         axes.plot(curve.points, expected, **options)
         ends.append((label, _end(expected, top), style.line))
-    ticks = sorted({k for curve in budgets.values() for k in curve.points})
+    ticks = data.budget_points
     axes.set_xscale("log", base=2)
     # the last number is all the points: its neighbour below may be too near to be named
     shown = [k for k, after in zip(ticks, [*ticks[1:], math.inf], strict=True) if after / k > 1.25]
@@ -178,7 +173,7 @@ def budget(data: ReportData) -> Any:
     axes.set_xlabel("tuning trials")
     axes.set_ylabel("expected best validation loss")
     tidy(axes)
-    share = next(iter(budgets.values())).share
-    notes(figure, f"The band covers at least {share:.0%} of all choices of that many trials.")
+    coverage = next(iter(budgets.values())).coverage
+    notes(figure, f"The band covers at least {coverage:.0%} of all choices of that many trials.")
     name_lines(axes, ends)
     return figure

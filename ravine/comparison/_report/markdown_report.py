@@ -9,6 +9,7 @@ from ravine.comparison._judge.number_text import count
 from ravine.comparison._report.declaration import space_rows
 from ravine.comparison._report.explanations import EXPLAINED
 from ravine.comparison._report.markdown_syntax import code, fenced, prose, table
+from ravine.comparison._report.note_sentences import notes
 from ravine.comparison._report.protocol_text import protocol_text
 from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.result_table import result_table
@@ -30,8 +31,7 @@ def markdown_report(data: ReportData) -> str:
     parts = [
         f"# Comparison of optimizers on {code(data.spec.task)}",
         f"**{prose(judgement.sentence, labels)}**",
-        *(["\n".join(f"- ⚠ {prose(w.sentence, labels)}" for w in judgement.warnings)] if judgement.warnings else []),
-        *([prose(judgement.target.sentence, labels)] if judgement.target else []),
+        *(["\n".join(f"- {prose(note, labels)}" for note in beside)] if (beside := notes(data)) else []),
         prose(protocol_text(data), labels),
         "## Results",
         table([prose(head) for head in heads], [[code(line[0]), *line[1:]] for line in lines]),

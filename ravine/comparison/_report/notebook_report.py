@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from ravine.comparison._report.note_sentences import notes
 from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.result_table import result_table
 
@@ -11,11 +12,8 @@ from ravine.comparison._report.result_table import result_table
 def notebook_html(data: ReportData) -> str:
     """A part of a page of HTML; names are text, whatever stands in them."""
     heads, rows = result_table(data)
-    judgement = data.judgement
     head = "".join(f"<th>{escape(name)}</th>" for name in heads)
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    sentences = [judgement.target.sentence] if judgement.target is not None else []
-    sentences += [f"\u26a0 {warning.sentence}" for warning in judgement.warnings]
-    notes = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in notes(data))
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f"<div><p><strong>{escape(judgement.sentence)}</strong></p>{table}<ul>{notes}</ul></div>"
+    return f"<div><p><strong>{escape(data.judgement.sentence)}</strong></p>{table}<ul>{items}</ul></div>"

@@ -10,7 +10,7 @@ import torch
 
 from ravine.comparison._study.study_record import StudyRecord
 from ravine.formula._mathml import formula_mathml
-from ravine.formula._text import formula_lines
+from ravine.formula._plain_text import formula_lines
 from ravine.optim import _registry as registry
 from ravine.optim._optimizer import Optimizer
 from ravine.optim._spec import OptimizerSpec

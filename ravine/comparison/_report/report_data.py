@@ -6,20 +6,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ravine.comparison._judge import Judgement, OptimizerRuns, StepsToTarget
+from ravine.comparison._report.difference_data import Differences, differences
 from ravine.comparison._report.figure_data import (
     Band,
     Sensitivity,
+    Summary,
     bands,
+    budget_points,
     ceiling,
+    curves_ceiling,
     figure_names,
+    horizon,
     hyperparameters,
     ranked,
     sensitivity,
+    summary,
     update_ratios,
 )
 from ravine.comparison._report.optimizer_formulas import Formula, formulas
 from ravine.comparison._study.step_seconds import StepSeconds
-from ravine.comparison._study.study_record import Origin, StudyRecord
+from ravine.comparison._study.study_record import StudyOrigin, StudyRecord
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial import Trial, TrialResult
 from ravine.optim.search import Range
@@ -32,20 +38,21 @@ class ResultRow:
     Attributes:
         label: the optimizer.
         point: the best point of its search space; empty where nothing was searched or chosen.
-        runs: how many fresh runs there are.
+        runs, diverged: how many fresh runs there are, and how many of them diverged.
         steps: how many steps each run took to the target; None without a target.
-        losses: the validation losses at the end, of the runs that did not diverge.
+        loss: the validation loss at the end, of the runs that did not diverge.
         metrics: by name, the numbers on the test data of the same runs.
         seconds: of a step; None where that was not measured.
-        tuning_diverged: the share of the points of the first round that diverged; None where there are none.
+        tuning_diverged: how much of the points of the first round diverged, from 0 to 1; None where there are none.
     """
 
     label: str
     point: Mapping[str, float]
     runs: int
+    diverged: int
     steps: StepsToTarget | None
-    losses: Sequence[float]
-    metrics: Mapping[str, Sequence[float]]
+    loss: Summary
+    metrics: Mapping[str, Summary]
     seconds: StepSeconds | None
     tuning_diverged: float | None
 
@@ -107,20 +114,30 @@ class ReportData:
         curves: the losses of the fresh runs on the way, by optimizer; one whose runs all diverged is left out.
         sensitivity: the scores of tuning by hyperparameter, the learning rate first.
         ceiling: a loss above which a training has failed and stretches no picture.
+        curves_ceiling: the same for a picture of the curves, which show no tuning.
+        horizon: the steps that a run was given to reach the target; NaN without a target.
+        differences: all optimizers against the base, by metric.
+        budget_points: the numbers of trials that any optimizer has an expected best loss for.
         update_ratios: update over parameter, by optimizer and parameter; only of optimizers that are watched.
+        watched: the names of the parameters in them, in the order of the model.
         optimizers: an entry for each, in the order of the spec.
         trials: all trainings that are done, tuning first.
         figures: the names of the figures that there are numbers for.
     """
 
     spec: StudySpec
-    origin: Origin
+    origin: StudyOrigin
     judgement: Judgement
     results: Sequence[ResultRow]
     curves: Mapping[str, Band]
     sensitivity: Mapping[str, Sensitivity]
     ceiling: float
+    curves_ceiling: float
+    horizon: float
+    differences: Mapping[str, Differences]
+    budget_points: Sequence[int]
     update_ratios: Mapping[str, Mapping[str, float]]
+    watched: Sequence[str]
     optimizers: Sequence[OptimizerEntry]
     trials: Sequence[TrialRow]
     figures: Sequence[str]
@@ -152,15 +169,21 @@ def report_data(record: StudyRecord, judgement: Judgement) -> ReportData:
     """
     runs = {each.name: each for each in record.runs}
     searched = hyperparameters(record.spec)
+    curves, most, ratios = bands(record.runs), ceiling(record.trials), update_ratios(record.trials)
     return ReportData(
         spec=record.spec,
         origin=record.origin,
         judgement=judgement,
         results=[_result(runs[label], judgement, record.seconds.get(label)) for label in ranked(judgement)],
-        curves=bands(record.runs),
-        sensitivity={name: sensitivity(record.spec, record.runs, name) for name in searched},
-        ceiling=ceiling(record.trials),
-        update_ratios=update_ratios(record.trials),
+        curves=curves,
+        sensitivity={name: sensitivity(record.spec, record.runs, name, most) for name in searched},
+        ceiling=most,
+        curves_ceiling=curves_ceiling(curves),
+        horizon=horizon(judgement),
+        differences=differences(judgement),
+        budget_points=budget_points(judgement),
+        update_ratios=ratios,
+        watched=list(dict.fromkeys(name for rows in ratios.values() for name in rows)),
         optimizers=_optimizers(record),
         trials=[TrialRow(trial, result, trial.key(record.spec)) for trial, result in record.trials],
         figures=figure_names(judgement, searched),
@@ -175,9 +198,10 @@ def _result(measured: OptimizerRuns, judgement: Judgement, seconds: StepSeconds 
         measured.name,
         measured.point or {},
         len(measured.runs),
+        len(measured.runs) - len(runs),
         judgement.steps.get(measured.name),
-        [run.score for run in runs],
-        {name: [run.metrics[name] for run in runs if name in run.metrics] for name in names},
+        summary([run.score for run in runs]),
+        {name: summary([run.metrics[name] for run in runs if name in run.metrics]) for name in names},
         seconds,
         sum(t.diverged for t in sweep) / len(sweep) if sweep else None,
     )

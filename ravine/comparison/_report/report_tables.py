@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ravine.comparison._judge import Judgement
-from ravine.comparison._judge.number_text import number
+from ravine.comparison._judge.number_text import count, number
 from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.result_table import result_table
 
@@ -39,7 +39,7 @@ def curves(data: ReportData) -> Table:
     for label in data.labels:
         band, row = data.curves.get(label), data.result(label)
         ends = [short(band.median[-1]), short(band.low[-1]), short(band.high[-1])] if band else ["–"] * 3
-        rows.append([label, *ends, f"{row.runs - len(row.losses)} of {row.runs}"])
+        rows.append([label, *ends, f"{row.diverged} of {row.runs}"])
     return Table(
         "Validation loss at the end of the fresh runs; a run that diverged counts as infinite",
         ("optimizer", "median", "best run", "worst run", "diverged runs"),
@@ -49,19 +49,17 @@ def curves(data: ReportData) -> Table:
 
 def sensitivity(data: ReportData, name: str) -> Table:
     """What was tried of one hyperparameter."""
-    tried, rows = data.sensitivity[name], []
-    for label, marks in tried.marks.items():
-        values, scores = [m.value for m in marks], [m.score for m in marks]
-        rows.append(
-            [
-                label,
-                short(tried.chosen(label), 4),
-                f"{short(min(values))} to {short(max(values))}",
-                str(len(set(values))),
-                f"{tried.diverged[label]:.0%}",
-                short(min(scores)),
-            ]
-        )
+    rows = [
+        [
+            label,
+            short(tried.chosen, 4),
+            f"{short(tried.low)} to {short(tried.high)}",
+            str(tried.values),
+            f"{data.result(label).tuning_diverged or 0.0:.0%}",
+            short(tried.best),
+        ]
+        for label, tried in data.sensitivity[name].tried.items()
+    ]
     return Table(
         f"Tuning trials by {name}; see All trials for each of them",
         ("optimizer", f"chosen {name}", "range tried", "values", "diverged", "best loss"),
@@ -69,11 +67,9 @@ def sensitivity(data: ReportData, name: str) -> Table:
     )
 
 
-def budget(judgement: Judgement) -> Table:
+def budget(data: ReportData) -> Table:
     """The expected best loss, and the band around it."""
-    curves = judgement.budget
-    points = sorted({k for curve in curves.values() for k in curve.points})
-    rows = []
+    curves, rows = data.judgement.budget, []
     for label, curve in curves.items():
         cells = dict(
             zip(
@@ -85,11 +81,11 @@ def budget(judgement: Judgement) -> Table:
                 strict=True,
             )
         )
-        rows.append([label, *(cells.get(k, "–") for k in points)])
-    share = next((f"{curve.share:.0%}" for curve in curves.values()), "80%")
+        rows.append([label, *(cells.get(k, "–") for k in data.budget_points)])
+    coverage = next((f"{curve.coverage:.0%}" for curve in curves.values()), "80%")
     return Table(
-        f"Expected best loss after N trials; in brackets the range of {share} of all choices of N trials",
-        ("optimizer", *(f"{k} trial{'s' * (k > 1)}" for k in points)),
+        f"Expected best loss after N trials; in brackets the range of {coverage} of all choices of N trials",
+        ("optimizer", *(count(k, "trial") for k in data.budget_points)),
         rows,
     )
 
@@ -98,10 +94,10 @@ def target(judgement: Judgement) -> Table:
     """How many runs reached the target, and after how many steps."""
     rows = []
     for label, taken in judgement.steps.items():
-        reached = sorted(steps for steps in taken.steps.values() if not math.isnan(steps))
-        ends = f"{short(reached[0])} to {short(reached[-1])}" if reached else "–"
+        fastest_first = taken.reached
+        ends = f"{short(fastest_first[0])} to {short(fastest_first[-1])}" if fastest_first else "–"
         median = short(taken.median) if math.isfinite(taken.median) else "not reached"
-        rows.append([label, median, f"{len(reached)} of {len(taken.steps)}", ends, str(len(taken.diverged))])
+        rows.append([label, median, taken.reached_text, ends, str(len(taken.diverged))])
     return Table(
         "Steps to the target; in the median, runs that missed it rank last",
         ("optimizer", "median steps", "runs that reached it", "fastest to slowest", "diverged"),
@@ -123,20 +119,24 @@ def runs(judgement: Judgement) -> Table:
     return Table("Steps of every run", ("optimizer", *(f"seed {seed}" for seed in seeds)), rows)
 
 
-def differences(judgement: Judgement, name: str) -> Table:
+def differences(data: ReportData, name: str) -> Table:
     """Every optimizer against the base in one measure."""
-    pairs, base = judgement.pairs[name], judgement.base[name]
-    ratio = bool(pairs) and pairs[0].metric.ratio
-    rows = []
-    for p in pairs:
-        middle, low, high = (math.exp(v) if ratio else v for v in (p.difference, p.low, p.high))
-        rows.append(
-            [p.first, short(middle), f"{short(low)} to {short(high)}", _chance(p.p), _chance(p.adjusted), p.kind]
-        )
+    one = data.differences[name]
+    rows = [
+        [
+            row.pair.first,
+            short(row.middle),
+            f"{short(row.low)} to {short(row.high)}",
+            _chance(row.pair.p),
+            _chance(row.pair.adjusted),
+            row.pair.kind,
+        ]
+        for row in one.rows
+    ]
     return Table(
-        f"{name} {'relative to' if ratio else 'minus that of'} {base}; p is adjusted for the number of pairs (Holm), and "
+        f"{name} {'relative to' if one.ratio else 'minus that of'} {one.base}; p is adjusted for the number of pairs (Holm), and "
         "below 0.05 a difference is shown",
-        ("optimizer", "ratio" if ratio else "difference", "95% interval", "p", "adjusted p", "verdict"),
+        ("optimizer", "ratio" if one.ratio else "difference", "95% interval", "p", "adjusted p", "verdict"),
         rows,
     )
 
@@ -148,19 +148,18 @@ def _chance(p: float) -> str:
 def watch(data: ReportData) -> Table:
     """Update over parameter."""
     ratios = data.update_ratios
-    names = list(dict.fromkeys(name for rows in ratios.values() for name in rows))
-    rows = [[name, *(short(ratios[label].get(name, math.nan)) for label in ratios)] for name in names]
+    rows = [[name, *(short(ratios[label].get(name, math.nan)) for label in ratios)] for name in data.watched]
     return Table("Update / parameter, median of the run", ("parameter", *ratios), rows, of_optimizers=False)
 
 
 def seconds(data: ReportData) -> Table:
     """What one step takes."""
     rows = [
-        [label, short(s.step * 1e3), short(s.step * s.share * 1e3), f"{s.share:.0%}"]
+        [label, short(s.step * 1e3), short(s.step * s.optimizer_fraction * 1e3), f"{s.optimizer_fraction:.0%}"]
         for label in data.labels
         if (s := data.result(label).seconds) is not None
     ]
-    return Table("Milliseconds per step", ("optimizer", "whole step", "optimizer's part", "share"), rows)
+    return Table("Milliseconds per step", ("optimizer", "whole step", "optimizer's part", "fraction"), rows)
 
 
 def selection_bias(judgement: Judgement) -> Table:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from ravine.comparison._judge.number_text import number
+from ravine.comparison._report.figure_data import Summary
 from ravine.comparison._report.report_data import ReportData, ResultRow
 
 NOTHING = "–"
@@ -36,28 +35,30 @@ def _cells(row: ResultRow, metrics: Sequence[str]) -> dict[str, str]:
     return {
         "optimizer": row.label,
         "best point": ", ".join(f"{name} {number(value, 3)}" for name, value in row.point.items()) or NOTHING,
-        "reached target": f"{len(steps.steps) - len(steps.missed)} of {len(steps.steps)}" if steps else "",
+        "reached target": steps.reached_text if steps else "",
         "median steps": (number(steps.median, 3) if math.isfinite(steps.median) else "not reached") if steps else "",
-        "validation loss": _over_runs(row.losses, row.runs) if row.losses else "diverged",
-        **{name: _over_runs(row.metrics.get(name, ()), row.runs, name in _PERCENT) for name in metrics},
+        "validation loss": _over_runs(row.loss, row.runs) if row.loss.runs else "diverged",
+        **{
+            name: _over_runs(row.metrics[name], row.runs, name in _PERCENT) if name in row.metrics else NOTHING
+            for name in metrics
+        },
         "ms per step": NOTHING if row.seconds is None else number(1e3 * row.seconds.step, 3),
         "diverged in tuning": NOTHING if lost is None else f"{lost:.0%}",
     }
 
 
-def _over_runs(values: Sequence[float], runs: int, percent: bool = False) -> str:
-    counted = f" ({len(values)} of {runs} runs)" if 0 < len(values) < runs else ""
-    return mean_and_spread(values, percent) + counted
+def _over_runs(summary: Summary, runs: int, percent: bool = False) -> str:
+    counted = f" ({summary.runs} of {runs} runs)" if 0 < summary.runs < runs else ""
+    return mean_and_spread(summary, percent) + counted
 
 
-def mean_and_spread(values: Sequence[float], percent: bool = False) -> str:
+def mean_and_spread(summary: Summary, percent: bool = False) -> str:
     """``0.312 ± 0.011``: the spread with two digits, the mean as far as it is known; or ``97.39 ± 0.60%``."""
-    if not len(values) or not np.isfinite(values).all():
+    mean, spread = summary.mean, summary.spread
+    if not math.isfinite(mean):
         return NOTHING
     if percent:
-        return f"{mean_and_spread([100 * value for value in values])}%"
-    mean = float(np.mean(values))
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+        return f"{mean_and_spread(Summary(100 * mean, 100 * spread, summary.runs))}%"
     if mean and not _LEAST <= max(abs(mean), spread) < _MOST:
         return f"{mean:.3g} ± {spread:.2g}" if spread else f"{mean:.3g}"
     if spread <= 1e-12 * abs(mean):

@@ -39,7 +39,7 @@ def _points(space: tuple[tuple[str, Range], ...], count: int, first: int, seed: 
     if first:
         sequence.fast_forward(first)
     return tuple(
-        {name: values.value(float(share)) for (name, values), share in zip(space, row, strict=True)}
+        {name: values.value(float(position)) for (name, values), position in zip(space, row, strict=True)}
         for row in sequence.random(count)
     )
 

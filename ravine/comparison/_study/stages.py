@@ -156,5 +156,5 @@ def _expanded(spec: StudySpec, tuning: Tuning, at: tuple[str, str] | None) -> Tu
     name, side = at
     beyond = tuning.space[name].beyond("low" if side == "low" else "high")
     more = points({**tuning.space, name: beyond}, spec.extra_points, seed=_seed(tuning.config))
-    space = {**tuning.space, name: tuning.space[name].joined(beyond)}
+    space = {**tuning.space, name: tuning.space[name].union(beyond)}
     return replace(tuning, points=tuning.points + tuple(more), space=space)

@@ -23,11 +23,11 @@ class StepSeconds:
 
     Attributes:
         step: seconds of all of it: batch, forward, backward and the optimizer's step; the median over turns.
-        share: how much of that is the optimizer's step, from 0 to 1.
+        optimizer_fraction: how much of that is the optimizer's step, from 0 to 1.
     """
 
     step: float
-    share: float
+    optimizer_fraction: float
 
 
 def measure_seconds(

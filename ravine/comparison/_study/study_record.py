@@ -31,7 +31,7 @@ HIGHER_IS_BETTER = ("accuracy",)
 
 
 @dataclass(frozen=True, repr=False)
-class Origin:
+class StudyOrigin:
     """Where a study comes from, for those who read of it.
 
     Attributes:
@@ -46,7 +46,7 @@ class Origin:
     machine: str = ""
 
     def __repr__(self) -> str:
-        return f"Origin({self.study!r} in {self.storage!r})"
+        return f"StudyOrigin({self.study!r} in {self.storage!r})"
 
     def rerun(self, key: str) -> str:
         """The command that runs one trial again and compares."""
@@ -68,7 +68,7 @@ class StudyRecord:
     spec: StudySpec
     results: Mapping[str, TrialResult]
     seconds: Mapping[str, StepSeconds] = field(default_factory=dict)
-    origin: Origin = field(default_factory=Origin)
+    origin: StudyOrigin = field(default_factory=StudyOrigin)
     optimizers: Mapping[str, OptimizerSpec] = field(default_factory=dict)
 
     def __repr__(self) -> str:

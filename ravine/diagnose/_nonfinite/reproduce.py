@@ -28,7 +28,7 @@ def reproduce(path: Path | str, model: nn.Module, loss: Loss | None = None) -> F
     Parameters, buffers and random states are the file's; ``model`` only provides the code and is not changed.
 
     Args:
-        path: a file that :func:`ravine.diagnose.find_nonfinite` or ``learn.fit(..., trace_nan=True)`` wrote.
+        path: a file that :func:`ravine.diagnose.find_nonfinite` or ``learn.fit(..., find_nonfinite=True)`` wrote.
         model: the model, with a module of the name, class and shapes that are in the file.
         loss: the loss, where the file is about the loss.
 

@@ -13,38 +13,45 @@ from ravine.backends._eager import Eager
 from ravine.backends._sharded import Sharded, layout, part
 from ravine.backends.cpu import Fused
 from ravine.formula import Program
-from ravine.optim._engine.prepare import Member
+from ravine.optim._engine.prepare import PreparedParam
 
 
 def batches_of(
-    program: Program, members: Sequence[Member], state: Mapping[Tensor, dict[str, Any]], fused: bool | None, slots: int
+    program: Program,
+    prepared: Sequence[PreparedParam],
+    state: Mapping[Tensor, dict[str, Any]],
+    fused: bool | None,
+    buffer_size: int,
 ) -> Iterator[Batch]:
-    """The members of a group as batches; those that are split over processes are one batch."""
-    whole = [Member(m.param, state[m.param], m.reason) for m in members if not layout(m.param)]
-    for _, batch in _by_backend(program, whole, fused, slots):
+    """The parameters of a group as batches; those that are split over processes are one batch."""
+    whole = [PreparedParam(each.param, state[each.param], each.reason) for each in prepared if not layout(each.param)]
+    for _, batch in _by_backend(program, whole, fused, buffer_size):
         yield batch
-    if split := [m for m in members if layout(m.param)]:
-        params, states = [m.param for m in split], [state[m.param] for m in split]
-        here = [Member(part(m.param), {n: part(m.states[n]) for n in program.states}, m.reason) for m in split]
-        parts = list(_by_backend(program, here, fused, slots))
-        yield Sharded(program, params, states, [m.param for m in here], parts)
+    if split := [each for each in prepared if layout(each.param)]:
+        params, states = [each.param for each in split], [state[each.param] for each in split]
+        here = [
+            PreparedParam(part(each.param), {n: part(each.states[n]) for n in program.states}, each.reason)
+            for each in split
+        ]
+        parts = list(_by_backend(program, here, fused, buffer_size))
+        yield Sharded(program, params, states, [each.param for each in here], parts)
 
 
 def _by_backend(
-    program: Program, members: Sequence[Member], fused: bool | None, slots: int
+    program: Program, prepared: Sequence[PreparedParam], fused: bool | None, buffer_size: int
 ) -> Iterator[tuple[list[int], Batch]]:
-    """Batches with the indices of their members: kernels by dtypes and layout, eager by device."""
+    """Batches with the indices of their parameters: kernels by dtypes and layout, eager by device."""
     kernels: dict[Any, list[int]] = defaultdict(list)
     eager: dict[Any, list[int]] = defaultdict(list)
-    for i, m in enumerate(members):
-        p, grad = m.param, m.param.grad
-        if m.reason or fused is False:
+    for i, each in enumerate(prepared):
+        p, grad = each.param, each.param.grad
+        if each.reason or fused is False:
             eager[p.device].append(i)
         else:
-            dtypes = [m.states[n].dtype for n in program.states]
+            dtypes = [each.states[n].dtype for n in program.states]
             kernels[p.dtype if grad is None else grad.dtype, p.dtype, *dtypes, p.is_contiguous()].append(i)
-    params, states = [m.param for m in members], [m.states for m in members]
+    params, states = [each.param for each in prepared], [each.states for each in prepared]
     for key, indices in kernels.items():
-        yield indices, Fused(program, [params[i] for i in indices], [states[i] for i in indices], key[0], slots)
+        yield indices, Fused(program, [params[i] for i in indices], [states[i] for i in indices], key[0], buffer_size)
     for indices in eager.values():
-        yield indices, Eager(program, [params[i] for i in indices], [states[i] for i in indices], slots)
+        yield indices, Eager(program, [params[i] for i in indices], [states[i] for i in indices], buffer_size)

@@ -83,7 +83,7 @@ class Monitor:
 
     def flush(self, plan: Plan | None) -> None:
         """Hand what the plan knows of its steps to the record; waits for no device."""
-        if plan is not None and plan.slot:
+        if plan is not None and plan.buffer_index:
             # What an evaluation in inference mode asks for must stay usable outside of it.
             with torch.inference_mode(False), torch.no_grad():
                 self.record.add(plan.drain(self.columns, len(self._params)))

@@ -23,8 +23,8 @@ from ravine.backends.cpu import CHUNK
 from ravine.formula import Program
 from ravine.optim._engine.batches import batches_of
 from ravine.optim._engine.group import GroupReader
-from ravine.optim._engine.prepare import member, stepped
-from ravine.optim._engine.steps import DeviceSteps, HostSteps, Steps
+from ravine.optim._engine.prepare import prepare, stepped
+from ravine.optim._engine.step_counts import DeviceSteps, HostSteps, Steps
 from ravine.optim._engine.version import TrackedState, TrackedStates, Version
 
 (_GRAD_SQUARE,), (_GRAD_MAX,) = statistic("grad_square"), statistic("grad_max")
@@ -32,7 +32,7 @@ from ravine.optim._engine.version import TrackedState, TrackedStates, Version
 _SLOTS, _FEWEST_SLOTS, _NUMBERS_KEPT = 64, 8, 1 << 18
 
 
-class _Entry(NamedTuple):
+class _PlannedBatch(NamedTuple):
     """A batch, the index of its group, and the step counts of its parameters."""
 
     group: int
@@ -71,24 +71,24 @@ class Plan:
         self.extra = dict(extra)
         self.groups = [reader.plan(g, extra, _where(i)) for i, g in enumerate(groups)]
         # Everything is looked at before anything is kept.
-        members = [
-            [member(p, plan.program, g["fused"], state, describe) for p in stepped(plan.snapshot.params, state)]
+        prepared = [
+            [prepare(p, plan.program, g["fused"], state, describe) for p in stepped(plan.snapshot.params, state)]
             for g, plan in zip(groups, self.groups, strict=True)
         ]
-        for m in chain.from_iterable(members):
-            state[m.param] = TrackedStates(m.states, version, m.param.dtype)
-        params = [m.param for m in chain.from_iterable(members)]
-        self.slots = _slots(params) if watch else 0
-        self.slot = 0
-        self._scales: list[float | Tensor] = [1.0] * self.slots
+        for each in chain.from_iterable(prepared):
+            state[each.param] = TrackedStates(each.states, version, each.param.dtype)
+        params = [each.param for each in chain.from_iterable(prepared)]
+        self.buffer_size = _buffer_size(params) if watch else 0
+        self.buffer_index = 0
+        self._scales: list[float | Tensor] = [1.0] * self.buffer_size
         made = [
             (i, batch)
             for i, plan in enumerate(self.groups)
-            for batch in batches_of(plan.program, members[i], state, groups[i]["fused"], self.slots)
+            for batch in batches_of(plan.program, prepared[i], state, groups[i]["fused"], self.buffer_size)
         ]
         devices = [batch.on_device for _, batch in made]
         self.device = devices[0] if devices and None not in devices else None
-        self._entries = [_Entry(i, batch, self._steps(batch)) for i, batch in made]
+        self._entries = [_PlannedBatch(i, batch, self._steps(batch)) for i, batch in made]
         self._levels = max((len(self.groups[e.group].program.passes) - 1 for e in self._entries), default=0)
         self._stale = True  # whether batches have yet to be given the hyperparameters
         taken = set(map(id, params))
@@ -170,23 +170,23 @@ class Plan:
         for entry, numbers in zip(self._entries, given, strict=True):
             here = None if skip is None else skip.to(entry.batch.on_device, non_blocking=True)
             entry.steps.count(entry.batch.active, here)
-            entry.batch.write(numbers, self.slot, here)
+            entry.batch.write(numbers, self.buffer_index, here)
         self._stale = False
-        if self.slots:
+        if self.buffer_size:
             scale = self.extra.get("grad_scale", 1.0)
             # GradScaler changes its scale in place.
-            self._scales[self.slot] = scale.clone() if isinstance(scale, Tensor) else scale
-            self.slot += 1
+            self._scales[self.buffer_index] = scale.clone() if isinstance(scale, Tensor) else scale
+            self.buffer_index += 1
         return bad, nonfinite
 
-    def _last_numbers(self, entry: _Entry, step: Any, sums: list[Any] | None) -> Numbers | None:
+    def _last_numbers(self, entry: _PlannedBatch, step: Any, sums: list[Any] | None) -> Numbers | None:
         """The numbers of the pass that writes; None if they are those of the step before."""
         program = self.groups[entry.group].program
         if sums is None and not program.uses_step and not self._stale:
             return None
         return program.numbers(len(program.passes) - 1, step, self._hypers(entry), sums or ())
 
-    def _hypers(self, entry: _Entry) -> tuple[Any, ...]:
+    def _hypers(self, entry: _PlannedBatch) -> tuple[Any, ...]:
         """The hyperparameters where the batch's numbers are."""
         hypers = self.groups[entry.group].hypers
         if self.device is None:
@@ -239,7 +239,7 @@ class Plan:
             return total + float(part)
         return total + (part.to(total.device, non_blocking=True) if isinstance(total, Tensor) else part)
 
-    def _near(self, total: Any, entry: _Entry) -> Any:
+    def _near(self, total: Any, entry: _PlannedBatch) -> Any:
         return total.to(entry.batch.on_device, non_blocking=True) if isinstance(total, Tensor) else total
 
     def release(self) -> None:
@@ -252,7 +252,7 @@ class Plan:
     @property
     def full(self) -> bool:
         """Whether there is no room for the statistics of another step."""
-        return self.slot == self.slots > 0
+        return self.buffer_index == self.buffer_size > 0
 
     def drain(self, columns: Mapping[int, int], width: int) -> Tensor:
         """The statistics of the steps since this was last asked, and forget them.
@@ -265,8 +265,8 @@ class Plan:
             float64, shape (steps, len(STATISTICS), width).
         """
         result: Tensor | None = None
-        for entry in self._entries if self.slot else []:
-            part = entry.batch.statistics(self.slot)
+        for entry in self._entries if self.buffer_index else []:
+            part = entry.batch.statistics(self.buffer_index)
             chosen = [columns[id(p)] for p in entry.batch.params]
             first, count = chosen[0], len(chosen)
             together = chosen == list(range(first, first + count))
@@ -274,20 +274,20 @@ class Plan:
                 result = part.clone() if part.device.type != "cpu" else part
                 continue
             if result is None:
-                result = torch.zeros(self.slot, len(STATISTICS), width, dtype=part.dtype, device=part.device)
+                result = torch.zeros(self.buffer_index, len(STATISTICS), width, dtype=part.dtype, device=part.device)
             if together:  # a list of columns would be copied to the device, and wait for it
                 result[:, :, first : first + count] = part.to(result)
             else:
                 result[:, :, chosen] = part.to(result)
         if result is None:
-            result = torch.zeros(self.slot, len(STATISTICS), width, dtype=torch.float64, device="cpu")
+            result = torch.zeros(self.buffer_index, len(STATISTICS), width, dtype=torch.float64, device="cpu")
         self._unscale(result)
-        self.slot = 0
+        self.buffer_index = 0
         return result
 
     def _unscale(self, result: Tensor) -> None:
         """Gradients were as GradScaler had scaled them."""
-        scales = self._scales[: self.slot]
+        scales = self._scales[: self.buffer_index]
         if all(isinstance(s, float) and s == 1.0 for s in scales):
             return
         parts = [torch.as_tensor(s, dtype=result.dtype, device=result.device).reshape(()) for s in scales]
@@ -314,7 +314,7 @@ def _where(group: int) -> str:
     return f" (parameter group {group})"
 
 
-def _slots(params: Sequence[Tensor]) -> int:
-    """For how many steps statistics are kept before they are joined: fewer where they take much memory."""
+def _buffer_size(params: Sequence[Tensor]) -> int:
+    """For how many steps statistics are kept before they are combined: fewer where they take much memory."""
     chunks = sum(-(-p.numel() // CHUNK) for p in params)
     return max(_FEWEST_SLOTS, min(_SLOTS, _NUMBERS_KEPT // (len(STATISTICS) * max(1, chunks))))

@@ -16,12 +16,12 @@ from ravine.backends._sharded import layout, part
 from ravine.backends.cpu import why_not
 from ravine.errors import BackendError, ParameterError
 from ravine.formula import ParamCopy, Program
-from ravine.optim._engine.steps import counter
+from ravine.optim._engine.step_counts import counter
 from ravine.optim._engine.version import TrackedStates
 
 
 @dataclass(frozen=True)
-class Member:
+class PreparedParam:
     """A parameter that a plan steps: its complete states, and why no kernel can take it (empty if one can)."""
 
     param: torch.Tensor
@@ -34,13 +34,13 @@ def stepped(params: Sequence[torch.Tensor], state: Mapping[torch.Tensor, dict[st
     return [p for p in dict.fromkeys(params) if p.grad is not None or (state.get(p) and p.device.type != "meta")]
 
 
-def member(
+def prepare(
     p: torch.Tensor,
     program: Program,
     fused: bool | None,
     state: Mapping[torch.Tensor, dict[str, Any]],
     describe: Callable[[torch.Tensor], str],
-) -> Member:
+) -> PreparedParam:
     """A parameter with its states.
 
     Raises:
@@ -60,7 +60,7 @@ def member(
             f"fused=True, but no kernel can step {describe(p)}: {reason}. Use fused=None to let torch's operations "
             "step such parameters"
         )
-    return Member(p, states, reason)
+    return PreparedParam(p, states, reason)
 
 
 def check_params(params: object, where: str = "") -> None:

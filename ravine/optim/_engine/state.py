@@ -21,9 +21,9 @@ import torch
 from ravine.backends._sharded import layout
 from ravine.errors import OptionError, StateError, kind_of, nearest
 from ravine.formula import ParamCopy, Program
-from ravine.formula._text import formula_lines
+from ravine.formula._plain_text import formula_lines
 from ravine.optim._engine.prepare import split
-from ravine.optim._engine.steps import counter
+from ravine.optim._engine.step_counts import counter
 from ravine.optim._hyperparameters import GROUP_NOTES, TORCH_ONLY, Check, check_group
 
 #: A state dict that was saved without one of these turns it off, with a warning.

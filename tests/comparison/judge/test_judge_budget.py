@@ -15,18 +15,18 @@ scores = st.lists(st.one_of(st.integers(0, 4).map(float), st.floats(0, 9), st.ju
 
 @settings(deadline=None)
 @given(scores.filter(lambda s: not np.isnan(s).all()), st.sampled_from([0.5, 0.8, 0.9]))
-def test_it_is_the_mean_and_the_quantiles_over_all_subsets(given_scores, share):
+def test_it_is_the_mean_and_the_quantiles_over_all_subsets(given_scores, coverage):
     total = len(given_scores)
-    curve = expected_best(given_scores, range(1, total + 1), share=share)
+    curve = expected_best(given_scores, range(1, total + 1), coverage=coverage)
     filled = np.where(np.isnan(given_scores), np.nanmax(given_scores), given_scores)
     for i, k in enumerate(curve.points):
         best = np.array([min(subset) for subset in combinations(filled, k)])
         lost = np.mean([np.isnan(subset).all() for subset in combinations(given_scores, k)])
         assert curve.expected[i] == pytest.approx(best.mean(), abs=1e-9)
         assert curve.lost[i] == pytest.approx(lost, abs=1e-9)
-        assert np.mean((best >= curve.low[i]) & (best <= curve.high[i])) >= share - 1e-9
-        assert np.mean(best < curve.low[i]) <= (1 - share) / 2 + 1e-9
-        assert np.mean(best > curve.high[i]) <= (1 - share) / 2 + 1e-9
+        assert np.mean((best >= curve.low[i]) & (best <= curve.high[i])) >= coverage - 1e-9
+        assert np.mean(best < curve.low[i]) <= (1 - coverage) / 2 + 1e-9
+        assert np.mean(best > curve.high[i]) <= (1 - coverage) / 2 + 1e-9
 
 
 @given(scores.filter(lambda s: not np.isnan(s).all()))

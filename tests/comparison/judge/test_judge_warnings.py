@@ -133,7 +133,7 @@ def test_a_log_range_measures_on_the_logarithm(make_optimizer):
     assert edges(low, {"lr": Range(1e-5, 1.0, "linear", most=1.0)}) == [], "larger values are not possible"
     [edge] = edges(two, {"lr": Range(1e-5, 1.0, "linear")})
     assert edge.side == "lower"
-    assert Range(1e-4, 1.0).share(1e-2) == pytest.approx(0.5)
+    assert Range(1e-4, 1.0).position(1e-2) == pytest.approx(0.5)
 
 
 def test_the_share_that_diverged_is_counted(make_optimizer):

@@ -9,14 +9,14 @@ import numpy as np
 from ravine.comparison._result import Result
 from ravine.comparison._study.stages import stage
 from ravine.comparison._study.step_seconds import StepSeconds
-from ravine.comparison._study.study_record import Origin, StudyRecord
+from ravine.comparison._study.study_record import StudyOrigin, StudyRecord
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
 from ravine.comparison._study.trial import TrialResult
 from ravine.errors import OptionError
 from ravine.optim._spec import parse
 from ravine.optim.search import Range
 
-ORIGIN = Origin(
+ORIGIN = StudyOrigin(
     study="compare-digits",
     storage="ravine-out/compare-digits/study.journal",
     command="ravine compare digits -o sgd -o rmsprop -o adam",

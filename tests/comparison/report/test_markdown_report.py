@@ -9,10 +9,11 @@ from studies import changed, study
 
 from ravine.comparison._report import report_files
 from ravine.comparison._report.explanations import EXPLAINED
+from ravine.comparison._report.figure_data import summary
 from ravine.comparison._report.markdown_report import markdown_report
 from ravine.comparison._report.protocol_text import protocol_text
 from ravine.comparison._report.result_table import mean_and_spread, result_table
-from ravine.comparison._study.study_record import Origin
+from ravine.comparison._study.study_record import StudyOrigin
 
 HOSTILE = ["a|b", "`tick`", "<script>alert(1)</script>", "![x](http://e.org/x.png)", "two\nlines"]
 
@@ -32,8 +33,8 @@ def test_the_verdict_comes_first_and_everything_is_there(found):
     order = [
         "# Comparison of optimizers on `digits`",
         judgement.sentence.replace("sgd", "`sgd`").replace("rmsprop", "`rmsprop`"),
-        "- ⚠ ",
-        "The target is a validation loss of",
+        "- The target is a validation loss of",
+        "- Note: ",
         "Every optimizer was tuned at 8 points",
         "## Results",
         "## Differences",
@@ -78,7 +79,7 @@ def test_the_table_has_the_numbers(found):
     assert list(rows) == result.report.ranked
     name, value = rows["rmsprop"]["best point"].split()
     assert (name, float(value)) == ("lr", pytest.approx(rmsprop.point["lr"], rel=0.01))
-    assert rows["rmsprop"]["validation loss"] == mean_and_spread([run.score for run in rmsprop.runs])
+    assert rows["rmsprop"]["validation loss"] == mean_and_spread(summary([run.score for run in rmsprop.runs]))
     assert rows["rmsprop"]["ms per step"] == "3"
     assert rows["sgd"]["validation loss"].endswith(" (4 of 5 runs)")
     missed = len(judgement.steps["sgd"].missed)
@@ -102,12 +103,12 @@ def test_the_table_has_the_numbers(found):
     ],
 )
 def test_means_are_rounded_to_what_is_known(values, expected):
-    assert mean_and_spread(values) == expected
+    assert mean_and_spread(summary(values)) == expected
 
 
 def test_hostile_labels_are_only_names():
     result = study(dict(zip(HOSTILE, (0.3, 0.31, 0.32, 0.33, 0.34), strict=True)), points=3, seeds=3)
-    about = Origin("a`b", "x|y", "ravine compare `x`\n```\n<b>", "<i>machine</i>")
+    about = StudyOrigin("a`b", "x|y", "ravine compare `x`\n```\n<b>", "<i>machine</i>")
     report = markdown_report(changed(result, origin=about).report)
     tokens = [child for token in parsed(report) for child in (token, *(token.children or []))]
     kinds = {token.type for token in tokens}
@@ -145,7 +146,7 @@ def test_a_widened_space_says_what_was_declared(found):
 
 
 def test_an_empty_origin_is_left_out():
-    result = study({"sgd": 0.3}, points=2, seeds=2, origin=Origin())
+    result = study({"sgd": 0.3}, points=2, seeds=2, origin=StudyOrigin())
     report = markdown_report(result.report)
     assert "Storage" not in report
     assert "```sh" not in report

@@ -9,7 +9,7 @@ import pytest
 from studies import changed, study
 
 from ravine.comparison._report import forest_plots
-from ravine.comparison._report.figure_pngs import FIGURES, figure_pngs
+from ravine.comparison._report.figure_pngs import DRAWERS, figure_pngs
 from ravine.comparison._report.figure_style import marker_styles
 from ravine.comparison._report.report_data import report_data
 from ravine.plotting._curves import shortened
@@ -37,7 +37,7 @@ def two():
 def drawn(result, judgement=None):
     """All figures of the result, by name; of another judgement than its own if one is given."""
     report = result.report if judgement is None else report_data(result.record, judgement)
-    return {name: draw(report) for name, draw in FIGURES.items()}
+    return {name: draw(report) for name, draw in DRAWERS.items()}
 
 
 def texts(figure):

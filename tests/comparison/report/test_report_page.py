@@ -16,7 +16,7 @@ from ravine.comparison._report.chart_data import chart_data, numbers
 from ravine.comparison._report.explanations import EXPLAINED
 from ravine.comparison._report.optimizer_formulas import Formula
 from ravine.comparison._report.report_page import report_page
-from ravine.comparison._study.study_record import Origin
+from ravine.comparison._study.study_record import StudyOrigin
 from ravine.optim.search import Range
 from ravine.plotting._html import strong
 
@@ -152,7 +152,7 @@ def test_the_tables_have_the_numbers_too(whole):
     assert tables.curves(result.report).rows[0][3:] == ["infinite", "1 of 5"]
     assert tables.seconds(result.report).rows[1] == ["rmsprop:alpha=0.9", "3", "0.3", "10%"]
     for name in judgement.pairs:
-        for row, pair in zip(tables.differences(judgement, name).rows, judgement.pairs[name], strict=True):
+        for row, pair in zip(tables.differences(result.report, name).rows, judgement.pairs[name], strict=True):
             assert row[-1] == pair.kind
     assert [row[0] for row in tables.selection_bias(judgement).rows] == list(judgement.selection_bias)
     for bias in judgement.selection_bias.values():
@@ -186,7 +186,7 @@ def test_failures_are_shown_once_with_all_trainings_that_had_them():
 
 
 def test_hostile_names_are_text(monkeypatch):
-    about = Origin(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+    about = StudyOrigin(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
     result = study({HOSTILE: 0.3, "adam": 0.5}, origin=about)
     done = dict(result.trial_results)
     for key, found in done.items():

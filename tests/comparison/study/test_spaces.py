@@ -24,16 +24,16 @@ def test_values_along_each_scale():
 
 
 @given(st.floats(0, 1), st.sampled_from([LR, Range(0.5, 0.999, "complement"), Range(-2, 5, "linear")]))
-def test_share_is_the_inverse_of_value(share, space):
-    assert space.share(space.value(share)) == pytest.approx(share, abs=1e-9)
+def test_position_is_the_inverse_of_value(position, space):
+    assert space.position(space.value(position)) == pytest.approx(position, abs=1e-9)
 
 
 def test_points_fill_a_range_evenly_and_go_on():
     found = [p["lr"] for p in points({"lr": LR}, 16, seed=3)]
-    shares = sorted(LR.share(v) for v in found)
-    assert all(0 <= s <= 1 for s in shares)
+    positions = sorted(LR.position(v) for v in found)
+    assert all(0 <= s <= 1 for s in positions)
     # a quasi-random sequence leaves no hole: 16 uniform draws have a gap over 0.15 in nine cases of ten
-    assert max(np.diff([0, *shares, 1])) < 0.15
+    assert max(np.diff([0, *positions, 1])) < 0.15
     assert points({"lr": LR}, 4, first=12, seed=3) == points({"lr": LR}, 16, seed=3)[12:]
     assert points({"lr": LR}, 4, seed=3) != points({"lr": LR}, 4, seed=4)
 
@@ -54,8 +54,8 @@ def test_widening_adds_a_power_of_ten():
     assert LR.beyond("high") == Range(1.0, 10.0)
     low = LR.beyond("low")
     assert (low.low, low.high) == (pytest.approx(1e-5), 1e-4)
-    joined = LR.joined(low)
-    assert (joined.low, joined.high) == (pytest.approx(1e-5), 1.0)
+    union = LR.union(low)
+    assert (union.low, union.high) == (pytest.approx(1e-5), 1.0)
     assert Range(0.9, 0.99, "complement").beyond("high").high == pytest.approx(0.999)
     assert Range(0.0, 4.0, "linear").beyond("low") == Range(-1.0, 0.0, "linear")
 

@@ -37,7 +37,7 @@ def test_a_step_takes_what_its_parts_take():
     assert list(slow) == ["sgd", "torch-adam"]
     for seconds in slow.values():
         assert 0.01 <= seconds.step < 1
-        assert 0 < seconds.share < 0.5, "the most of it is the forward pass"
+        assert 0 < seconds.optimizer_fraction < 0.5, "the most of it is the forward pass"
 
 
 def test_what_fails_is_not_measured():

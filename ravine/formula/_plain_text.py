@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ravine.formula._notation import ATOM, Assigned, Name, Notation, Rendered
+from ravine.formula._notation import ATOM, Assigned, Notation, Rendered, ShownName
 from ravine.formula._symbols import Symbol
 
 _TIMES = {"": "", "before": "ₜ₋₁", "after": "ₜ"}
@@ -19,7 +19,7 @@ def formula_lines(program: Assigned) -> list[str]:
 class _Text(Notation):
     """Expressions as text."""
 
-    def name(self, name: Name) -> str:
+    def name(self, name: ShownName) -> str:
         return name.text + _TIMES[name.time]
 
     def constant(self, value: float) -> str:

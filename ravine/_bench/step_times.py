@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ravine._bench import contenders
+from ravine._bench import candidates
 from ravine._bench.cases import Case, Configuration
 from ravine._bench.measure import Step, Timing, alternate
 
@@ -23,7 +23,7 @@ class Row:
         case, optimizer, name: the case's name, the configuration's label and its class.
         timings: seconds per step of ``ravine``, of torch's ``default``, ``foreach``, ``fused``, and of
             ``compile``.
-        failures: why a contender has no time, where it has none.
+        failures: why a candidate has no time, where it has none.
         bytes_moved: bytes that one step of ours reads and writes.
         stream_rate: bytes per second that ``mul_`` moved in the same run; None where memory is no limit.
     """
@@ -38,7 +38,7 @@ class Row:
 
     @property
     def steady(self) -> bool:
-        """Whether the machine was quiet: no contender's interquartile range is over 20 % of its median."""
+        """Whether the machine was quiet: no candidate's interquartile range is over 20 % of its median."""
         return all(timing.spread <= 0.20 for timing in self.timings.values())
 
     def _torch_over_ours(self, *ways: str) -> float | None:
@@ -50,7 +50,7 @@ class Row:
         """The figures that targets speak of: two ratios of torch's time to ours, and ours to the limit's."""
         limit = self.bytes_moved / self.stream_rate if self.stream_rate else None
         return {
-            "best of torch": self._torch_over_ours(*contenders.TORCH),
+            "best of torch": self._torch_over_ours(*candidates.TORCH),
             "torch fused": self._torch_over_ours("fused"),
             "stream limit": self.timings["ravine"].median / limit if limit else None,
         }
@@ -72,27 +72,27 @@ def time_steps(
     """Time one optimizer on one case, on torch's number of threads.
 
     Args:
-        case: the parameters; each contender has its own.
+        case: the parameters; each candidate has its own.
         configuration: the optimizer, ours and torch's.
         dtype: of parameters and gradients.
-        rounds: how many rounds the contenders alternate for; the case's own number if None.
+        rounds: how many rounds the candidates alternate for; the case's own number if None.
         with_compile: let torch.compile take part.
     """
     gc.collect()  # tensors of the one before that cycles keep alive
-    grads = contenders.gradients(case, dtype)
-    ours = contenders.ravine_optimizer(configuration, contenders.parameters(case, grads))
+    grads = candidates.gradients(case, dtype)
+    ours = candidates.ravine_optimizer(configuration, candidates.parameters(case, grads))
     steps: dict[str, Step] = {"ravine": ours.step}
     _warm(ours.step)
     failures: dict[str, str] = {}
 
-    ways = contenders.torch_ways(configuration)
-    for way in [*ways, contenders.COMPILE] if with_compile and ways else ways:
-        compiling = way == contenders.COMPILE
+    ways = candidates.torch_ways(configuration)
+    for way in [*ways, candidates.COMPILE] if with_compile and ways else ways:
+        compiling = way == candidates.COMPILE
         try:
-            optimizer = contenders.torch_optimizer(
-                configuration, contenders.parameters(case, grads), "default" if compiling else way
+            optimizer = candidates.torch_optimizer(
+                configuration, candidates.parameters(case, grads), "default" if compiling else way
             )
-            step: Step = contenders.compiled_step(optimizer) if compiling else optimizer.step
+            step: Step = candidates.compiled_step(optimizer) if compiling else optimizer.step
             _warm(step)
         except Exception as error:  # no C++ compiler, a dtype torch has no kernel for: said in the row
             failures[way] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
@@ -101,7 +101,7 @@ def time_steps(
 
     stream_bytes = 0
     if case.streams:
-        steps["stream"], stream_bytes = contenders.stream(case, dtype.itemsize)
+        steps["stream"], stream_bytes = candidates.stream(case, dtype.itemsize)
         _warm(steps["stream"])
 
     timings = alternate(steps, rounds or case.rounds)

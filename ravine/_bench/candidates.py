@@ -22,13 +22,13 @@ STREAM_BUFFERS = 3
 
 
 def gradients(case: Case, dtype: torch.dtype) -> list[Tensor]:
-    """Gradients that stay the same at every step; all contenders read the same ones."""
+    """Gradients that stay the same at every step; all candidates read the same ones."""
     generator = torch.Generator().manual_seed(1)
     return [torch.randn(shape, generator=generator).mul_(0.01).to(dtype) for shape in case.shapes]
 
 
 def parameters(case: Case, grads: Sequence[Tensor]) -> list[torch.nn.Parameter]:
-    """Parameters of one contender's own, with these gradients."""
+    """Parameters of one candidate's own, with these gradients."""
     generator = torch.Generator().manual_seed(0)
     params = []
     for shape, grad in zip(case.shapes, grads, strict=True):

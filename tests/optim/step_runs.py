@@ -1,4 +1,4 @@
-"""Steps along gradients that depend on the parameters alone, shared by the tests of an optimizer's life."""
+"""What the tests of an optimizer's life share: optimizers by name, steps, and all that a step may write."""
 
 import pytest
 import torch
@@ -20,7 +20,17 @@ def make(name, params, **kw):
     return named.cls(params, **{"lr": 0.1, **named.options, **kw})
 
 
-def walk(optimizer, steps, first=0):
+def snapshot(optimizer):
+    """Everything that a step may write, bit for bit."""
+
+    def bits(t):
+        return t.detach().clone().contiguous().reshape(-1).view(torch.uint8).tolist() if t.numel() else []
+
+    params = [p for g in optimizer.param_groups for p in g["params"]]
+    return [(bits(p), {n: bits(v) for n, v in optimizer.state.get(p, {}).items()}) for p in params]
+
+
+def take_steps(optimizer, steps, first=0):
     """Steps along gradients that depend on the parameters alone."""
     for k in range(first, first + steps):
         for group in optimizer.param_groups:

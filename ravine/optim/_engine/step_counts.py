@@ -36,9 +36,9 @@ class HostSteps:
     def __init__(self, states: Sequence[dict[str, Any]]) -> None:
         self._tensor = counter([float(s["step"]) for s in states])
         _show(states, self._tensor)
-        self._look()
+        self._read()
 
-    def _look(self) -> None:
+    def _read(self) -> None:
         self._counts, self._address = self._tensor.numpy(), self._tensor.data_ptr()
         first = self._counts[0] if len(self._counts) else 0
         self._same = int(first) if (self._counts == first).all() else None
@@ -47,7 +47,7 @@ class HostSteps:
     def next(self, active: np.ndarray | None) -> int | np.ndarray:
         # The user wrote to a view, or its memory was moved to share it with other processes.
         if version_of(self._tensor) != self._seen or self._tensor.data_ptr() != self._address:
-            self._look()
+            self._read()
         if self._same is not None and active is None:
             return self._same + 1
         counts = np.maximum(self._counts + (1 if active is None else active), 1.0).astype(np.float64)
@@ -60,7 +60,7 @@ class HostSteps:
                 self._same += 1
         else:
             self._counts += active
-            self._look()
+            self._read()
 
 
 class DeviceSteps:
