@@ -373,7 +373,7 @@ def test_keys_of_the_users_own_are_kept_where_the_live_group_has_none(cls):
     fresh = SGD([p], lr=0.2)
     fresh.load_state_dict(through_a_file(optimizer.state_dict()))
     assert (fresh.param_groups[0]["layer"], fresh.param_groups[0]["lr"]) == (3, 0.1)
-    walk(fresh, 1)
+    take_steps(fresh, 1)
     again = SGD([p])
     again.load_state_dict(fresh.state_dict())
     assert again.param_groups[0]["layer"] == 3

@@ -82,7 +82,7 @@ def test_a_range_is_not_expanded_beyond_what_the_hyperparameter_may_be():
     assert (share.beyond("low").low, share.beyond("low").high) == (0.0, 0.1)
     assert share.beyond("high").high == 1.0
     assert (share.open("low"), share.open("high")) == (True, True)
-    whole = share.joined(share.beyond("low")).joined(share.beyond("high"))
+    whole = share.union(share.beyond("low")).union(share.beyond("high"))
     assert (whole.open("low"), whole.open("high")) == (False, False)
     tried = [{"x": 0.1}, {"x": 0.5}]
     assert edge({"x": whole}, tried, {"x": 0.1}) is None
