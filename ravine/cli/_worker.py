@@ -52,8 +52,7 @@ def command(study: str, storage: str, rerun: str | None, data: Path | None, quie
     optimizers = load_optimizers(spec)  # before a file is run that is not the study's
     task = find(spec.task, data or (None if spec.data is None else Path(spec.data)))
     stop = StopSignal()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         if rerun is not None:
             click.echo(_rerun(StudyRecord(spec, store.results(), optimizers=optimizers), task, rerun))
@@ -64,6 +63,8 @@ def command(study: str, storage: str, rerun: str | None, data: Path | None, quie
         raise SystemExit(130) from None
     finally:
         store.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if not quiet:
         click.echo(f"The study {study} in {without_password(storage)} is complete.")
 

@@ -81,7 +81,9 @@ def test_a_rerun_that_differs_says_so(ravine, monkeypatch):
     key = record.trials[0][0].key(record.spec)
     run = cli.run
     monkeypatch.setattr(cli, "run", lambda *a: dataclasses.replace(run(*a), score=1.5))
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     out = ravine("--study", "mine", "--storage", "ravine-out/mine/study.journal", "--rerun", key, command="worker")[1]
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert "validation loss 1.5, but " in out
 
 

@@ -216,8 +216,15 @@ def check_half(batches, make, callbacks, dtype, tolerance=0.0, **hand):
 
 @pytest.mark.parametrize("opt", OPTIMIZERS)
 def test_bfloat16_is_autocast(opt):
-    learn, _ = check_half(data(16, 16, 5, dtype=torch.float32), OPTIMIZERS[opt], [MixedPrecision()], torch.bfloat16)
-    assert learn.loop.fit.outputs.dtype == torch.bfloat16
+    seen = set()
+
+    class Outputs(Callback):
+        def after_step(self, fit):
+            seen.add(fit.outputs.dtype)
+
+    batches = data(16, 16, 5, dtype=torch.float32)
+    check_half(batches, OPTIMIZERS[opt], [MixedPrecision(), Outputs()], torch.bfloat16)
+    assert seen == {torch.bfloat16}
 
 
 @pytest.mark.parametrize("opt", ["SGD", "our RMSprop", "torch RMSprop"])
