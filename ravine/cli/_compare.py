@@ -22,7 +22,7 @@ _HELP = f"""Find out which optimizer, and which learning rate, is best on TASK.
 
 Every optimizer is tuned with the same number of points from its search space, on validation data. The best point of each
 is then evaluated with fresh seeds, the same for all; only that evaluation reads the test data. The verdict says what these
-runs show, and how many more seeds would settle the rest. Writes report.html, report.md and pictures to
+runs show, and how many more seeds would settle the rest. Writes report.html, report.md, pictures, results.json and results.csv to
 ravine-out/compare-TASK.
 
 TASK is one of those below, or a Python file with a function that returns a Task; default: digits. Without -o, these are

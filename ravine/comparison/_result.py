@@ -6,6 +6,7 @@ import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -89,14 +90,17 @@ class Result:
         return self.record.judge(reference, **options)
 
     def write(self, folder: Path | str | None = None) -> list[Path]:
-        """Write the report: ``report.html``, ``report.md`` and pictures, into ``folder`` or the study's own.
+        """Write the report into ``folder`` or the study's own: ``report.html``, ``report.md``, pictures, and for programs
+        ``results.json`` and ``results.csv``.
 
-        The numbers come first: where a picture fails, the text is there.
+        The numbers come first: where a picture fails, they and the text are there.
 
         Raises:
             OptionError: there is no folder, or it cannot be written.
         """
         # neither pictures nor page are needed by those who only ask for numbers
+        from ravine.comparison._export.results_csv import results_csv
+        from ravine.comparison._export.results_json import results_json
         from ravine.comparison._report.report_files import contents
 
         place = self.folder if folder is None else Path(folder)
@@ -104,7 +108,11 @@ class Result:
             raise OptionError("The study has no folder: say where its report goes, write(folder).")
         place.mkdir(parents=True, exist_ok=True)
         written = []
-        for name, content in contents(self.report):
+        results = [
+            ("results.csv", results_csv(self.record)),
+            ("results.json", results_json(self.record, self.judgement)),
+        ]
+        for name, content in chain(results, contents(self.report)):
             files.write(place / name, content)
             written.append(place / name)
         return written

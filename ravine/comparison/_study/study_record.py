@@ -19,6 +19,7 @@ from ravine.comparison._judge import (
     judge,
 )
 from ravine.comparison._judge.number_text import count
+from ravine.comparison._study.progress import Progress, progress_of
 from ravine.comparison._study.stages import Stage, final_trial, stage
 from ravine.comparison._study.step_seconds import StepSeconds
 from ravine.comparison._study.study_spec import REEVALUATION_SEEDS, TUNING_SEED, StudySpec
@@ -78,6 +79,11 @@ class StudyRecord:
     def stage(self) -> Stage:
         """How far the study is."""
         return stage(self.spec, self.results)
+
+    @property
+    def progress(self) -> Progress:
+        """How many of its trainings are done."""
+        return progress_of(self.spec, self.stage, self.results)
 
     @cached_property
     def trials(self) -> list[tuple[Trial, TrialResult]]:
