@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from ravine.cli._options import DATA, tasks_text
+from ravine.cli._show_result import show_result
 from ravine.comparison._api import compare
-from ravine.comparison._report import terminal_report
 from ravine.comparison._study.declare import PRESETS
 from ravine.optim import _spec as specs
 from ravine.train._schedules.by_text import usage as schedule_forms
@@ -81,13 +80,7 @@ def command(context: click.Context, optimizers: tuple[str, ...], **given: Any) -
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         result = compare(optimizers=optimizers or specs.DEFAULTS, **given)
-        console = Console()
-        console.print(terminal_report.results(result.report))
-        for sentence in (result.judgement.sentence, *terminal_report.notes(result.report)):
-            # on a terminal between words; a file gets a line for each
-            console.print(sentence, markup=False, highlight=False, soft_wrap=not console.is_terminal)
-        for path in result.write():
-            click.echo(f"Wrote {path}")
+        show_result(result)
     except KeyboardInterrupt as interrupt:
         click.echo("\n".join(["Interrupted.", *getattr(interrupt, "__notes__", [])]), err=True)
         context.exit(_INTERRUPTED)

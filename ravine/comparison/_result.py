@@ -42,10 +42,10 @@ class Result:
 
     def __str__(self) -> str:
         """The verdict, the table of results, and what speaks against the comparison."""
-        return terminal_report.text(self.report) if self.record.stage.name == "done" else repr(self)
+        return terminal_report.text(self.report) if self.record.judgeable else repr(self)
 
     def _repr_html_(self) -> str:
-        return notebook_html(self.report) if self.record.stage.name == "done" else html.escape(repr(self))
+        return notebook_html(self.report) if self.record.judgeable else html.escape(repr(self))
 
     @property
     def spec(self) -> StudySpec:
@@ -69,10 +69,10 @@ class Result:
 
     @cached_property
     def judgement(self) -> Judgement:
-        """The judgement as it was declared.
+        """The judgement as it was declared, of a study that still runs by the fresh seeds that all have finished.
 
         Raises:
-            OptionError: the study is not complete.
+            OptionError: there is too little to judge.
         """
         return self.record.judge()
 
@@ -85,7 +85,7 @@ class Result:
         """The judgement with other options: the target is that of ``reference``, or of the spec's.
 
         Raises:
-            OptionError: the study is not complete.
+            OptionError: there is too little to judge.
         """
         return self.record.judge(reference, **options)
 
@@ -93,7 +93,8 @@ class Result:
         """Write the report into ``folder`` or the study's own: ``report.html``, ``report.md``, pictures, and for programs
         ``results.json`` and ``results.csv``.
 
-        The numbers come first: where a picture fails, they and the text are there.
+        The numbers come first: where a picture fails, they and the text are there. Of a study that cannot be judged yet
+        there are only these two.
 
         Raises:
             OptionError: there is no folder, or it cannot be written.
@@ -108,11 +109,9 @@ class Result:
             raise OptionError("The study has no folder: say where its report goes, write(folder).")
         place.mkdir(parents=True, exist_ok=True)
         written = []
-        results = [
-            ("results.csv", results_csv(self.record)),
-            ("results.json", results_json(self.record, self.judgement)),
-        ]
-        for name, content in chain(results, contents(self.report)):
+        judgement = self.judgement if self.record.judgeable else None
+        results = [("results.csv", results_csv(self.record)), ("results.json", results_json(self.record, judgement))]
+        for name, content in chain(results, () if judgement is None else contents(self.report)):
             files.write(place / name, content)
             written.append(place / name)
         return written
