@@ -8,6 +8,7 @@ _api.py       `compare`; _result.py is what it returns, _live_view.py what is se
 _study/       declares, runs and keeps the trials
 _judge/       says what they show: plain numbers in, verdicts and intervals out
 _report/      shows it: page, text, pictures and terminal
+_curves/      reads curves that other programs have logged
 _export/      writes it for other programs: results.json and results.csv
 """
 
