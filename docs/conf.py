@@ -42,6 +42,7 @@ CONTENTS = {
         "docs/train",
         "docs/watch",
         "docs/compare",
+        "docs/results-files",
         "docs/own",
         "docs/contours",
         "docs/experiments",

@@ -27,6 +27,7 @@ LEFT_OUT = {
     "tests/cli/test_compare_command.py": "whole comparisons",
     "tests/cli/test_contour_command.py": "follows and draws whole explorations",
     "tests/cli/test_lr_find_command.py": "whole trainings",
+    "tests/cli/test_report_command.py": "a whole comparison, and pages of others",
     "tests/cli/test_train_command.py": "whole trainings",
     "tests/comparison/report/test_report_figures.py": "draws every figure",
     "tests/comparison/report/test_report_page_in_chromium.py": "starts a browser",

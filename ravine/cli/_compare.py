@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from ravine.cli._options import DATA, tasks_text
+from ravine.cli._show_result import show_result
 from ravine.comparison._api import compare
-from ravine.comparison._report import terminal_report
-from ravine.comparison._report.note_sentences import notes
 from ravine.comparison._study.declare import PRESETS
 from ravine.optim import _spec as specs
 from ravine.train._schedules.by_text import usage as schedule_forms
@@ -23,7 +21,7 @@ _HELP = f"""Find out which optimizer, and which learning rate, is best on TASK.
 
 Every optimizer is tuned with the same number of points from its search space, on validation data. The best point of each
 is then evaluated with fresh seeds, the same for all; only that evaluation reads the test data. The verdict says what these
-runs show, and how many more seeds would settle the rest. Writes report.html, report.md and pictures to
+runs show, and how many more seeds would settle the rest. Writes report.html, report.md, pictures, results.json and results.csv to
 ravine-out/compare-TASK.
 
 TASK is one of those below, or a Python file with a function that returns a Task; default: digits. Without -o, these are
@@ -82,13 +80,7 @@ def command(context: click.Context, optimizers: tuple[str, ...], **given: Any) -
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         result = compare(optimizers=optimizers or specs.DEFAULTS, **given)
-        console = Console()
-        console.print(terminal_report.results(result.report))
-        for sentence in (result.judgement.sentence, *notes(result.report)):
-            # on a terminal between words; a file gets a line for each
-            console.print(sentence, markup=False, highlight=False, soft_wrap=not console.is_terminal)
-        for path in result.write():
-            click.echo(f"Wrote {path}")
+        show_result(result)
     except KeyboardInterrupt as interrupt:
         click.echo("\n".join(["Interrupted.", *getattr(interrupt, "__notes__", [])]), err=True)
         context.exit(_INTERRUPTED)

@@ -8,6 +8,8 @@ _api.py       `compare`; _result.py is what it returns, _live_view.py what is se
 _study/       declares, runs and keeps the trials
 _judge/       says what they show: plain numbers in, verdicts and intervals out
 _report/      shows it: page, text, pictures and terminal
+_curves/      reads curves that other programs have logged
+_export/      writes it for other programs: results.json and results.csv
 """
 
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ from ravine._lazy import lazy
 
 if TYPE_CHECKING:
     from ravine.comparison._api import compare as compare
+    from ravine.comparison._api import load_study as load_study
     from ravine.comparison._judge import Judgement as Judgement
     from ravine.comparison._judge import Pair as Pair
     from ravine.comparison._result import Result as Result
@@ -24,12 +27,12 @@ if TYPE_CHECKING:
     from ravine.optim.search import linear as linear
     from ravine.optim.search import log as log
 
-__all__ = ["Judgement", "Pair", "Range", "Result", "compare", "complement", "linear", "log"]
+__all__ = ["Judgement", "Pair", "Range", "Result", "compare", "complement", "linear", "load_study", "log"]
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        "compare": "ravine.comparison._api",
+        **dict.fromkeys(("compare", "load_study"), "ravine.comparison._api"),
         "Judgement": "ravine.comparison._judge",
         "Pair": "ravine.comparison._judge",
         "Result": "ravine.comparison._result",

@@ -19,6 +19,7 @@ from ravine.comparison._study.stages import Stage, final_results
 from ravine.comparison._study.step_seconds import StepSeconds, measure_seconds
 from ravine.comparison._study.storage_errors import check_storage, without_password
 from ravine.comparison._study.store import Store
+from ravine.comparison._study.stored_study import COMMAND, SECONDS, seconds_of, stored_location, stored_record
 from ravine.comparison._study.study_record import StudyOrigin, StudyRecord
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial_worker import work
@@ -27,8 +28,6 @@ from ravine.optim._spec import DEFAULTS, OptimizerSpec
 from ravine.optim._spec_objects import OptimizerLike, specs_of
 from ravine.tasks import Task, find
 from ravine.tasks._dry_run import dry_run
-
-_SECONDS = "seconds"
 
 
 def compare(
@@ -126,6 +125,8 @@ def compare(
     try:
         store.create(spec)
         command = "" if own else resume_command(spec, where, space, jobs)
+        if command != (store.attribute(COMMAND) or ""):
+            store.set_attribute(COMMAND, command)
         try:
             with LiveView(spec) if not quiet else nullcontext() as view:
                 on_progress = view.update if view is not None else lambda now, results: None
@@ -147,6 +148,33 @@ def compare(
         store.close()
     _check(result)
     return result
+
+
+def load_study(study: str, *, storage: str | None = None, out: str | Path | None = None) -> Result:
+    """What a study has found so far, from its storage: nothing is trained, and the task's data are not needed.
+
+    A study that still runs is judged by the fresh seeds that every optimizer has finished, and a warning says so. Until
+    each has finished two, ``judgement`` raises an error that says what is missing::
+
+        result = ravine.comparison.load_study("mine")
+        print(result.record.progress.sentence)
+        result.write()
+
+    Args:
+        study: its name.
+        storage: where it is kept, as in :func:`compare`; by default the journal file in the folder of the report.
+        out: the folder of the report; by default ``ravine-out/STUDY``.
+
+    Raises:
+        OptionError: there is no such study.
+        DataError: the storage cannot be read, or is damaged.
+    """
+    where = stored_location(study, storage, None if out is None else Path(out))
+    store = Store(where.study, where.storage)
+    try:
+        return Result(stored_record(store), where.folder)
+    finally:
+        store.close()
 
 
 def _only_here(task: str | Path | Task, optimizers: list[OptimizerSpec]) -> str:
@@ -191,7 +219,7 @@ def _seconds(
     store: Store, spec: StudySpec, task: Task, optimizers: Mapping[str, OptimizerSpec], now: Stage
 ) -> tuple[dict[str, StepSeconds], str]:
     """Seconds of a step and the machine they were measured on: kept, so that a report made again says the same."""
-    stored = store.attribute(_SECONDS)
+    stored = store.attribute(SECONDS)
     if stored is None:
         results = store.results()
         sound = {
@@ -204,8 +232,8 @@ def _seconds(
             "machine": _machine(),
             "steps": {label: [s.step, s.optimizer_fraction] for label, s in measured.items()},
         }
-        store.set_attribute(_SECONDS, stored)
-    return {label: StepSeconds(*pair) for label, pair in stored["steps"].items()}, stored["machine"]
+        store.set_attribute(SECONDS, stored)
+    return seconds_of(stored)
 
 
 def _machine() -> str:

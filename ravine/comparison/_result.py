@@ -6,6 +6,7 @@ import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,10 @@ class Result:
 
     def __str__(self) -> str:
         """The verdict, the table of results, and what speaks against the comparison."""
-        return terminal_report.text(self.report) if self.record.stage.name == "done" else repr(self)
+        return terminal_report.text(self.report) if self.record.judgeable else repr(self)
 
     def _repr_html_(self) -> str:
-        return notebook_html(self.report) if self.record.stage.name == "done" else html.escape(repr(self))
+        return notebook_html(self.report) if self.record.judgeable else html.escape(repr(self))
 
     @property
     def spec(self) -> StudySpec:
@@ -68,10 +69,10 @@ class Result:
 
     @cached_property
     def judgement(self) -> Judgement:
-        """The judgement as it was declared.
+        """The judgement as it was declared, of a study that still runs by the fresh seeds that all have finished.
 
         Raises:
-            OptionError: the study is not complete.
+            OptionError: there is too little to judge.
         """
         return self.record.judge()
 
@@ -84,19 +85,23 @@ class Result:
         """The judgement with other options: the target is that of ``reference``, or of the spec's.
 
         Raises:
-            OptionError: the study is not complete.
+            OptionError: there is too little to judge.
         """
         return self.record.judge(reference, **options)
 
     def write(self, folder: Path | str | None = None) -> list[Path]:
-        """Write the report: ``report.html``, ``report.md`` and pictures, into ``folder`` or the study's own.
+        """Write the report into ``folder`` or the study's own: ``report.html``, ``report.md``, pictures, and for programs
+        ``results.json`` and ``results.csv``.
 
-        The numbers come first: where a picture fails, the text is there.
+        The numbers come first: where a picture fails, they and the text are there. Of a study that cannot be judged yet
+        there are only these two.
 
         Raises:
             OptionError: there is no folder, or it cannot be written.
         """
         # neither pictures nor page are needed by those who only ask for numbers
+        from ravine.comparison._export.results_csv import results_csv
+        from ravine.comparison._export.results_json import results_json
         from ravine.comparison._report.report_files import contents
 
         place = self.folder if folder is None else Path(folder)
@@ -104,7 +109,9 @@ class Result:
             raise OptionError("The study has no folder: say where its report goes, write(folder).")
         place.mkdir(parents=True, exist_ok=True)
         written = []
-        for name, content in contents(self.report):
+        judgement = self.judgement if self.record.judgeable else None
+        results = [("results.csv", results_csv(self.record)), ("results.json", results_json(self.record, judgement))]
+        for name, content in chain(results, () if judgement is None else contents(self.report)):
             files.write(place / name, content)
             written.append(place / name)
         return written

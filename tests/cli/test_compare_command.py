@@ -43,7 +43,7 @@ def test_a_comparison_and_everything_it_leaves(ravine, tmp_path):
     assert table.count("of 2") == 2
     folder = tmp_path / "ravine-out" / "compare-breast-cancer"
     written = {path.name for path in folder.iterdir()}
-    assert {"study.journal", "report.html", "report.md", "curves.png"} <= written
+    assert {"study.journal", "report.html", "report.md", "results.json", "results.csv", "curves.png"} <= written
     for name in written - {"study.journal"}:
         assert f"Wrote ravine-out/compare-breast-cancer/{name}" in out
     assert (folder / "report.html").read_text().count("torch-rmsprop:alpha=0.9") > 1

@@ -88,7 +88,7 @@ def test_tables():
 
 
 def test_a_study_that_is_not_complete_is_not_judged():
-    with pytest.raises(OptionError, match=r"not complete: tune, 0 of 24 done"):
+    with pytest.raises(OptionError, match=r"Nothing can be judged yet: 0 of 66 trainings are done.* there are 0\."):
         Result(StudyRecord(SPEC, {})).judge()
     assert Result(StudyRecord(SPEC, {})).rows() == []
 

@@ -86,7 +86,9 @@ def test_the_highest_rate_has_the_name_that_fit_uses():
     assert named.recorder.hyper("lr").tolist() == placed.recorder.hyper("lr").tolist()
     with pytest.raises(OptionError, match=r"fit_one_cycle has no lr_max; the highest rate is lr"):
         learner().fit_one_cycle(2, lr_max=0.1)
-    with pytest.raises(OptionError, match=r"fit_one_cycle needs the highest learning rate: fit_one_cycle\(2, lr=0.01\)"):
+    with pytest.raises(
+        OptionError, match=r"fit_one_cycle needs the highest learning rate: fit_one_cycle\(2, lr=0.01\)"
+    ):
         learner().fit_one_cycle(2)
 
 

@@ -18,7 +18,9 @@ _NONE: Mapping[str, Sequence[str]] = {}
 class WarningNote:
     """Something that the reader of a comparison has to know; ``kind`` for programs, ``sentence`` for people."""
 
-    kind: Literal["target", "seeds", "selection bias", "under-tuned", "edge", "diverged", "failed", "metric"]
+    kind: Literal[
+        "target", "seeds", "selection bias", "under-tuned", "edge", "diverged", "failed", "metric", "unfinished"
+    ]
     optimizer: str
     sentence: str
 

@@ -19,6 +19,7 @@ from ravine.comparison._judge import (
     judge,
 )
 from ravine.comparison._judge.number_text import count
+from ravine.comparison._study.progress import Progress, progress_of
 from ravine.comparison._study.stages import Stage, final_trial, stage
 from ravine.comparison._study.step_seconds import StepSeconds
 from ravine.comparison._study.study_spec import REEVALUATION_SEEDS, TUNING_SEED, StudySpec
@@ -79,6 +80,11 @@ class StudyRecord:
         """How far the study is."""
         return stage(self.spec, self.results)
 
+    @property
+    def progress(self) -> Progress:
+        """How many of its trainings are done."""
+        return progress_of(self.spec, self.stage, self.results)
+
     @cached_property
     def trials(self) -> list[tuple[Trial, TrialResult]]:
         """The trials that are done, tuning first, in the order of the spec."""
@@ -95,14 +101,33 @@ class StudyRecord:
         return done
 
     @cached_property
+    def finished_seeds(self) -> frozenset[int]:
+        """The fresh seeds that every optimizer has finished: what can be compared, also while a study still runs."""
+        seeds: dict[str, set[int]] = {config.label: set() for config in self.spec.optimizers}
+        for trial, _ in self.trials:
+            if trial.kind == "final":
+                seeds[trial.label].add(trial.seed)
+        return frozenset.intersection(*map(frozenset, seeds.values()))
+
+    @property
+    def seeds_to_judge(self) -> int:
+        """How many fresh seeds every optimizer must have finished before anything can be judged."""
+        return min(self.spec.seeds, 2)
+
+    @property
+    def judgeable(self) -> bool:
+        """Whether there is enough to judge."""
+        return len(self.finished_seeds) >= self.seeds_to_judge
+
+    @cached_property
     def runs(self) -> list[OptimizerRuns]:
-        """What was measured of each optimizer."""
+        """What was measured of each optimizer; of the fresh seeds those that all have finished, so that all are paired."""
         tuning: dict[str, list[TuningTrial]] = {config.label: [] for config in self.spec.optimizers}
         final: dict[str, list[ConfirmationRun]] = {label: [] for label in tuning}
         for t, r in self.trials:
             if t.kind == "tune":
                 tuning[t.label].append(TuningTrial(t.point, t.seed, r.score, r.diverged))
-            else:
+            elif t.seed in self.finished_seeds:
                 metrics = _plain(r.metrics)
                 final[t.label].append(ConfirmationRun(t.seed, r.steps, r.losses, r.score, metrics, r.diverged))
         chosen = self.stage.chosen
@@ -116,13 +141,10 @@ class StudyRecord:
         """The judgement; the target is that of ``reference``, or of the spec's.
 
         Raises:
-            OptionError: the study is not complete.
+            OptionError: there is too little to judge.
         """
-        if self.stage.name != "done":
-            done = self.stage.total - len(self.stage.trials)
-            raise OptionError(
-                f"The study is not complete: {self.stage.name}, {done} of {self.stage.total} done. Resume it first."
-            )
+        if not self.judgeable:
+            raise OptionError(f"Nothing can be judged yet: {self.progress.sentence} {self.missing_text}")
         names = dict.fromkeys(name for each in self.runs for run in each.runs for name in run.metrics)
         finished = [run for each in self.runs for run in each.runs if not run.diverged]
         missing = {n: sum(not math.isfinite(run.metrics.get(n, math.nan)) for run in finished) for n in names}
@@ -139,7 +161,21 @@ class StudyRecord:
             spaces={t.config.label: t.space for t in self.stage.tunings},
             **{"special_cases": special_cases(), **options},
         )
-        return replace(judgement, warnings=[*notes, *self._failures(), *judgement.warnings])
+        return replace(judgement, warnings=[*self._unfinished(), *notes, *self._failures(), *judgement.warnings])
+
+    @property
+    def missing_text(self) -> str:
+        """What a study needs before it can be judged, in a sentence."""
+        needed, have = count(self.seeds_to_judge, "fresh seed"), len(self.finished_seeds)
+        return f"A judgement needs {needed} that every optimizer has finished; there {'is' if have == 1 else 'are'} {have}."
+
+    def _unfinished(self) -> list[WarningNote]:
+        """A warning where the study still runs."""
+        if self.stage.name == "done":
+            return []
+        used = count(len(self.finished_seeds), "fresh seed")
+        text = f"The study is not complete: {self.progress.sentence} Judged by the {used} that every optimizer has finished."
+        return [WarningNote("unfinished", "", text)]
 
     def _failures(self) -> list[WarningNote]:
         """A warning for each optimizer with trainings that raised an error."""

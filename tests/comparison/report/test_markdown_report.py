@@ -157,7 +157,8 @@ def test_everything_is_written_the_text_first(found, tmp_path, monkeypatch):
     result, _, report = found
     monkeypatch.setattr(report_files, "report_page", lambda data: b"<!doctype html>")
     paths = result.write(tmp_path)
-    assert [p.name for p in paths] == ["report.md", "report.html", *(f"{n}.png" for n in result.report.figures)]
+    drawn = ["report.md", "report.html", *(f"{n}.png" for n in result.report.figures)]
+    assert [p.name for p in paths] == ["results.csv", "results.json", *drawn]
     assert (tmp_path / "report.md").read_text(encoding="utf-8") == report
     assert (tmp_path / "report.html").read_bytes() == b"<!doctype html>"
     assert {p.name for p in tmp_path.iterdir()} == {p.name for p in paths}

@@ -1,0 +1,42 @@
+"""``ravine report STUDY``: the report of a study as its storage has it, also while the study still runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ravine.cli._show_result import show_result, write_report
+from ravine.comparison._api import load_study
+
+_NOT_YET = 1  # apart from 2, a mistake: a script can wait while it gets this
+
+_HELP = """Draw the report of a study again, from what its storage has. Nothing is trained.
+
+STUDY is the name of a study: what `ravine compare --study` was given, or else the name of its folder in ravine-out. A
+study that still runs is judged by the fresh seeds that every optimizer has finished. The first line says how far it is.
+If nothing can be judged yet, only results.json and results.csv are written, and the exit code is 1.
+"""
+
+
+@click.command(name="report", help=_HELP)
+@click.argument("study")
+@click.option(
+    "--storage",
+    metavar="URL",
+    envvar="RAVINE_STORAGE",
+    help="Where the study is stored: postgresql://..., or a journal file; default: study.journal in the report folder.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Report folder; default: ravine-out/STUDY.")
+@click.pass_context
+def command(context: click.Context, study: str, storage: str | None, out: Path | None) -> None:
+    result = load_study(study, storage=storage, out=out)
+    record = result.record
+    click.echo(record.progress.sentence)
+    if record.judgeable:
+        show_result(result)
+        return
+    write_report(result)
+    resume = f" If nothing trains it now, resume it: {record.origin.command}" if record.origin.command else ""
+    click.echo(f"ravine: Nothing can be judged yet. {record.missing_text}{resume}", err=True)
+    context.exit(_NOT_YET)

@@ -1,0 +1,108 @@
+"""Which column is the optimizer, the run, the step and the value: by the names that people give them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from ravine.errors import DataError, OptionError, nearest
+
+#: What a curve needs, and the names it goes by, compared without case, spaces and punctuation. The first wins over others.
+ALIASES: Mapping[str, Sequence[str]] = {
+    "optimizer": ("optimizer", "optim", "opt", "method", "arm", "config", "configuration", "algorithm"),
+    "run": ("run", "seed", "trial", "replicate", "repetition", "runid"),
+    "step": ("step", "steps", "globalstep", "iteration", "iterations", "iter", "epoch"),
+    "value": ("value", "loss", "valloss", "validloss", "validationloss", "evalloss"),
+}
+_EXAMPLE = "--columns optimizer=method,value=val_loss"
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """``"optimizer=method,value=val_loss"`` as a dict: what a column is, to its name.
+
+    Raises:
+        OptionError: it is not of that form, or names something else than optimizer, run, step and value.
+    """
+    columns: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        role, equals, name = (word.strip() for word in part.partition("="))
+        if not (role and equals and name):
+            raise OptionError(f"{part!r} names no column: write {_EXAMPLE}.")
+        if role in columns:
+            raise OptionError(f"{role} is given twice, as {columns[role]!r} and as {name!r}.")
+        columns[role] = name
+    check_columns(columns)
+    return columns
+
+
+def check_columns(columns: Mapping[str, str]) -> None:
+    """Refuse what is no column of a curve.
+
+    Raises:
+        OptionError: a key is none of optimizer, run, step and value.
+    """
+    for role in columns:
+        if role not in ALIASES:
+            raise OptionError(f"A curve has no {role!r} to name a column for. {nearest(role, ALIASES)}")
+
+
+def find_role(
+    role: str, names: Sequence[str], columns: Mapping[str, str], where: str, what: str = "column"
+) -> str | None:
+    """The one of these names that is the ``role``; None if there is none.
+
+    Args:
+        role: a key of ``ALIASES``.
+        names: all names that there are.
+        columns: names that the user gave, by role.
+        where: the file, for errors.
+        what: what the names are names of.
+
+    Raises:
+        DataError: the name that the user gave is not there, or several names may be meant.
+    """
+    if role in columns:
+        wanted = columns[role]
+        if wanted in names:
+            return wanted
+        found = [name for name in names if _plain(name) == _plain(wanted)]
+        if len(found) != 1:
+            raise DataError(f"{where} has no {what} {wanted!r} for the {role}. {nearest(wanted, names)}")
+        return found[0]
+    taken = {_plain(name) for other, name in columns.items() if other != role}
+    found = [name for name in names if _plain(name) in ALIASES[role] and _plain(name) not in taken]
+    first = [name for name in found if _plain(name) == ALIASES[role][0]]
+    if len(found) > 1 and len(first) != 1:
+        listed = " and ".join(map(repr, found))
+        raise DataError(f"{where}: {listed} may each be the {role}: say which, --columns {role}={found[0]}.")
+    return (first or found)[0] if found else None
+
+
+def find_all(names: Sequence[str], columns: Mapping[str, str], where: str, what: str = "column") -> dict[str, str]:
+    """The name of each role.
+
+    Raises:
+        DataError: one is missing, or several names may be meant.
+    """
+    found = {}
+    for role in ALIASES:
+        name = find_role(role, names, columns, where, what)
+        if name is None:
+            others = f" (or {', '.join(ALIASES[role][1:4])})"
+            raise DataError(
+                f"{where} has no {what} {role!r}{others}. It has {listed_names(names)}: say which it is, as in {_EXAMPLE}."
+            )
+        found[role] = name
+    return found
+
+
+def listed_names(names: Iterable[str], most: int = 12) -> str:
+    """Names for a sentence, not more than a reader looks at."""
+    shown = [repr(name) for name in names]
+    rest = f" and {len(shown) - most} more" if len(shown) > most else ""
+    return (", ".join(shown[:most]) or "none") + rest
+
+
+def _plain(name: str) -> str:
+    """A name without case, spaces and punctuation: ``val/loss``, ``Val Loss`` and ``val_loss`` are one."""
+    return re.sub(r"[\W_]+", "", name.casefold())

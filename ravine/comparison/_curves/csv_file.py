@@ -1,0 +1,61 @@
+"""Tables with a line for each value: ``optimizer,run,step,value``; with commas, semicolons or tabs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ravine.comparison._curves.cells import name_of, step_of, value_of
+from ravine.comparison._curves.column_names import find_all
+from ravine.comparison._curves.curves import CurveRows, Place
+from ravine.comparison._curves.text_file import text_of
+from ravine.errors import DataError
+
+
+def read_csv(path: Path, columns: Mapping[str, str], rows: CurveRows) -> None:
+    """Take the values of a table.
+
+    Raises:
+        DataError: a column is missing, or a cell is not what it should be; the text names the line and the column.
+    """
+    lines = _lines(path)
+    place, heads = next(lines, (Place(str(path), 1), []))
+    if not heads:
+        raise DataError(f"{place} is empty: write the names of the columns there, such as optimizer,run,step,value.")
+    heads = [head.strip() for head in heads]
+    roles = find_all(heads, columns, str(place))
+    for role, name in roles.items():
+        if heads.count(name) > 1:
+            raise DataError(
+                f"{place}: there are {heads.count(name)} columns {name!r}, so which is the {role}? Rename one."
+            )
+    at = {role: heads.index(name) for role, name in roles.items()}
+    for place, cells in lines:
+        if len(cells) != len(heads):
+            raise DataError(
+                f"{place} has {len(cells)} cells, and the first line has {len(heads)}: write a cell for each column, and "
+                "put quotes around text with a separator in it."
+            )
+        optimizer, run = (name_of(cells[at[role]], place, roles[role], role) for role in ("optimizer", "run"))
+        step = step_of(cells[at["step"]], place, roles["step"])
+        rows.add(optimizer, run, step, value_of(cells[at["value"]], place, roles["value"]), place)
+
+
+def _lines(path: Path) -> Iterator[tuple[Place, list[str]]]:
+    """The lines that are not blank, as cells, with their numbers."""
+    text = text_of(path)
+    head = text.lstrip().partition("\n")[0]
+    separator = max(",;\t", key=head.count)  # of equally many the first
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    while True:
+        before = reader.line_num
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise DataError(f"{Place(str(path), before + 1)} is no line of a table: {error}.") from error
+        if cells is None:
+            return
+        if any(cell.strip() for cell in cells):
+            yield Place(str(path), before + 1), cells

@@ -1,0 +1,140 @@
+"""Curves as every reader gives them, and the checks that all of them need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ravine.errors import ComparisonError, DataError
+
+Array = NDArray[np.float64]
+
+
+class Place(NamedTuple):
+    """Where a value was read: a file or another source, and its line, from 1; 0 where there are no lines."""
+
+    source: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.source}, line {self.line}" if self.line else self.source
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Curve:
+    """One run of one optimizer.
+
+    Attributes:
+        optimizer, run: their names; the same name of a run stands for the same seed in all optimizers.
+        steps: where it was measured, at least 0, rising.
+        values: what was measured there; all finite.
+        diverged_at: the step of the first value that was NaN or infinite; what followed it is left out. None: there is none.
+
+    Raises:
+        ComparisonError: steps and values do not fit together.
+    """
+
+    optimizer: str
+    run: str
+    steps: Array
+    values: Array
+    diverged_at: float | None = None
+
+    def __post_init__(self) -> None:
+        where = f"Run {self.run!r} of {self.optimizer!r}"
+        if self.steps.ndim != 1 or self.steps.shape != self.values.shape:
+            raise ComparisonError(
+                f"{where} has steps of shape {self.steps.shape} and values of shape {self.values.shape}."
+            )
+        if not (np.isfinite(self.steps).all() and (self.steps >= 0).all() and (np.diff(self.steps) > 0).all()):
+            raise ComparisonError(f"{where} has steps that do not rise from one value to the next, from at least 0.")
+        if not np.isfinite(self.values).all():
+            raise ComparisonError(f"{where} has values that are not finite: end it there, with diverged_at.")
+        if not self.steps.size and not self.diverged:
+            raise ComparisonError(f"{where} has no values.")
+
+    def __repr__(self) -> str:
+        end = "" if self.diverged_at is None else f", diverged at step {self.diverged_at:g}"
+        return f"Curve({self.optimizer!r}, run {self.run!r}, {self.steps.size} values{end})"
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a value was NaN or infinite."""
+        return self.diverged_at is not None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Curves:
+    """The curves of several optimizers, in the order in which they were read; no two of the same optimizer and run."""
+
+    curves: tuple[Curve, ...]
+
+    def __repr__(self) -> str:
+        return f"Curves({len(self.optimizers)} optimizers, {len(self.curves)} runs)"
+
+    def __iter__(self) -> Iterator[Curve]:
+        return iter(self.curves)
+
+    def __len__(self) -> int:
+        return len(self.curves)
+
+    @property
+    def optimizers(self) -> list[str]:
+        """The names of the optimizers."""
+        return list(dict.fromkeys(curve.optimizer for curve in self.curves))
+
+    def of(self, optimizer: str) -> list[Curve]:
+        """The runs of one optimizer."""
+        return [curve for curve in self.curves if curve.optimizer == optimizer]
+
+
+class CurveRows:
+    """Takes values in any order, from any number of files, and makes curves of them."""
+
+    def __init__(self) -> None:
+        self._runs: dict[tuple[str, str], dict[float, tuple[float, Place]]] = {}
+        self._seen: dict[tuple[str, str], Place] = {}
+
+    def declare(self, optimizer: str, run: str, place: Place) -> None:
+        """Say that there is such a run: one that gets no values is an error."""
+        self._runs.setdefault((optimizer, run), {})
+        self._seen.setdefault((optimizer, run), place)
+
+    def add(self, optimizer: str, run: str, step: float, value: float, place: Place) -> None:
+        """Take a value; NaN or an infinity says that the run diverged there.
+
+        Raises:
+            DataError: the step is no step, or the run has a value there already.
+        """
+        self.declare(optimizer, run, place)
+        if not (math.isfinite(step) and step >= 0):
+            raise DataError(f"{place}: the step {step:g} is not a number of at least 0.")
+        values = self._runs[optimizer, run]
+        if step in values:
+            earlier = values[step][1]
+            raise DataError(
+                f"{place}: run {run!r} of {optimizer!r} has a second value at step {step:g}; the first is in {earlier}. "
+                "Leave one of them out, or give the runs different names."
+            )
+        values[step] = (value, place)
+
+    def curves(self) -> Curves:
+        """The curves of all runs.
+
+        Raises:
+            DataError: a run has no values.
+        """
+        return Curves(tuple(self._curve(optimizer, run) for optimizer, run in self._runs))
+
+    def _curve(self, optimizer: str, run: str) -> Curve:
+        points = sorted((step, value) for step, (value, _) in self._runs[optimizer, run].items())
+        if not points:
+            raise DataError(f"{self._seen[optimizer, run]}: run {run!r} of {optimizer!r} has no values.")
+        end = next((i for i, (_, value) in enumerate(points) if not math.isfinite(value)), len(points))
+        steps, values = (np.array([point[i] for point in points[:end]], dtype=np.float64) for i in (0, 1))
+        return Curve(optimizer, run, steps, values, points[end][0] if end < len(points) else None)

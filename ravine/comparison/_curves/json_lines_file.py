@@ -1,0 +1,55 @@
+"""An object in each line: ``{"optimizer": "adam", "run": 1, "step": 100, "value": 3.2}``.
+
+``null`` is a value that JSON has no number for: the run diverged there. A line without the value's key is left out: logs
+have lines about other things.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ravine.comparison._curves.cells import name_of, step_of, value_of
+from ravine.comparison._curves.column_names import find_all
+from ravine.comparison._curves.curves import CurveRows, Place
+from ravine.comparison._curves.text_file import text_of
+from ravine.errors import DataError
+
+
+def read_json_lines(path: Path, columns: Mapping[str, str], rows: CurveRows) -> None:
+    """Take the values of a file of JSON lines.
+
+    Raises:
+        DataError: a line is no object, or a member is missing or not what it should be; the text names line and key.
+    """
+    objects = [
+        (place, _object(line, place))
+        for number, line in enumerate(text_of(path).split("\n"), 1)
+        if line.strip() and (place := Place(str(path), number))
+    ]
+    names = list(dict.fromkeys(key for _, tree in objects for key in tree))
+    roles = find_all(names, columns, str(path), "key")
+    for place, tree in objects:
+        if roles["value"] not in tree:
+            continue
+        for role in ("optimizer", "run", "step"):
+            if roles[role] not in tree:
+                raise DataError(f"{place} has a {roles['value']!r} and no {roles[role]!r}: write the {role}, too.")
+        optimizer, run = (name_of(tree[roles[role]], place, roles[role], role) for role in ("optimizer", "run"))
+        step = step_of(tree[roles["step"]], place, roles["step"])
+        found = tree[roles["value"]]
+        value = math.nan if found is None else value_of(found, place, roles["value"])
+        rows.add(optimizer, run, step, value, place)
+
+
+def _object(line: str, place: Place) -> dict[str, Any]:
+    try:
+        tree = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{place} is no JSON: {error}. Write one object in each line.") from error
+    if not isinstance(tree, dict):
+        raise DataError(f"{place} is a {type(tree).__name__}: write one object in each line.")
+    return tree

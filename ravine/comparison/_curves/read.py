@@ -1,0 +1,86 @@
+"""``read_curves``: finds out what each path is, and reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ravine.comparison._curves.column_names import check_columns, parse_columns
+from ravine.comparison._curves.csv_file import read_csv
+from ravine.comparison._curves.curves import CurveRows, Curves, Place
+from ravine.comparison._curves.json_lines_file import read_json_lines
+from ravine.comparison._curves.optuna_storage import read_optuna
+from ravine.comparison._curves.tensorboard_folder import has_events, read_tensorboard
+from ravine.errors import DataError, OptionError
+
+_SQLITE = b"SQLite format 3\0"
+_HEAD = 4096  # bytes that tell what a file is
+
+
+def read_curves(
+    paths: Sequence[str | Path], *, columns: Mapping[str, str] | str | None = None, tag: str | None = None
+) -> Curves:
+    """The curves in files, folders and storages, together.
+
+    Args:
+        paths: each a table (CSV with commas, semicolons or tabs), a file of JSON lines, a folder with TensorBoard's event
+            files, or an Optuna storage: the URL of a database, an SQLite file or a journal file. What a file is, its
+            content says, not its name.
+        columns: what a column, a key or an attribute of Optuna's is, to its name, where that is none of the usual ones:
+            ``{"optimizer": "method", "value": "val_loss"}``, or as text, ``"optimizer=method,value=val_loss"``.
+        tag: the scalar of TensorBoard; None takes the only one, or the only one with a name like ``val_loss``.
+
+    Returns:
+        The curves in the order of the paths and of what is in them. A value of NaN or infinity ends a run as diverged.
+
+    Raises:
+        OptionError: an argument is impossible.
+        DataError: a path cannot be read; the text names file, line and column, what was found and what to write.
+        PackageError: TensorBoard is needed and not installed.
+    """
+    if isinstance(paths, str | Path):
+        paths = [paths]
+    if not paths:
+        raise OptionError("There is nothing to read: name at least one file.")
+    names = parse_columns(columns) if isinstance(columns, str) else dict(columns or {})
+    check_columns(names)
+    rows = CurveRows()
+    for path in paths:
+        _read(path, names, tag, rows)
+    curves = rows.curves()
+    if not len(curves):
+        raise DataError(f"There are no values in {', '.join(map(str, paths))}.")
+    return curves
+
+
+def _read(path: str | Path, columns: Mapping[str, str], tag: str | None, rows: CurveRows) -> None:
+    if "://" in str(path):
+        return read_optuna(str(path), columns, rows)
+    file = Path(path)
+    if file.is_dir():
+        if not has_events(file):
+            raise DataError(f"The folder {file} has no event files of TensorBoard: name a file, or a folder with some.")
+        return read_tensorboard(file, tag, rows)
+    if "tfevents" in file.name:
+        raise DataError(f"{file} is an event file of TensorBoard: name its folder, {file.parent}.")
+    head = _head(file)
+    if head.startswith(_SQLITE):
+        return read_optuna(f"sqlite:///{file}", columns, rows)
+    if head.startswith(b'{"op_code":'):
+        return read_optuna(str(file), columns, rows)
+    if b"\0" in head:
+        raise DataError(f"{file} is not text in UTF-8: write the curves as CSV or as JSON lines.")
+    if not head.strip():
+        raise DataError(
+            f"{Place(str(file), 1)} is empty: write a table with the columns optimizer, run, step and value."
+        )
+    read = read_json_lines if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"{", b"[")) else read_csv
+    return read(file, columns, rows)
+
+
+def _head(file: Path) -> bytes:
+    try:
+        with open(file, "rb") as opened:
+            return opened.read(_HEAD)
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}.") from error

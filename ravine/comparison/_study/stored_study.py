@@ -1,0 +1,89 @@
+"""A study as its storage has it: read without the task, its data or the machine that trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ravine import _files as files
+from ravine.comparison._study.code_versions import installed, load_optimizers
+from ravine.comparison._study.location import JOURNAL, Location, default_folder
+from ravine.comparison._study.step_seconds import StepSeconds
+from ravine.comparison._study.storage_errors import check_storage, without_password
+from ravine.comparison._study.store import Store
+from ravine.comparison._study.study_record import StudyOrigin, StudyRecord
+from ravine.comparison._study.study_spec import StudySpec
+from ravine.errors import DataError, OptionError, RavineError, nearest
+from ravine.optim._spec import OptimizerSpec
+
+#: What a storage keeps of a study beside its trials: seconds of a step with their machine, and the command.
+SECONDS, COMMAND = "seconds", "command"
+
+
+def seconds_of(stored: Mapping[str, Any]) -> tuple[dict[str, StepSeconds], str]:
+    """Seconds of a step by optimizer, and the machine, from what is kept under ``SECONDS``."""
+    return {label: StepSeconds(*pair) for label, pair in stored["steps"].items()}, stored["machine"]
+
+
+def stored_location(study: str, storage: str | None, out: Path | None) -> Location:
+    """Where a study is, by the rules of ``choose_location``; nothing is made.
+
+    Without a storage it is the journal in the folder of the report, or, if that has none, in the study's own folder: so a
+    report can be drawn anew in another folder.
+
+    Raises:
+        OptionError: the storage cannot be one, or no study has that name.
+        DataError: there is no such file.
+    """
+    if len(Path(study).parts) > 1 and Path(study).is_dir():
+        name = Path(study).resolve().name
+        raise OptionError(
+            f"{study!r} is a folder, not the name of a study: give the name {name!r} and the folder as --out."
+        )
+    own = default_folder(files.run_name(study))
+    if storage is not None:
+        check_storage(storage)
+        file = Path(storage.removeprefix("sqlite:///"))
+        if ("://" not in storage or storage.startswith("sqlite:///")) and not file.is_file():
+            raise DataError(
+                f"There is no file {file}, so it has no studies: --storage names where `ravine compare` ran."
+            )
+        return Location(study, storage, out or own)
+    if out is not None and (out / JOURNAL).is_file():
+        return Location(study, str(out / JOURNAL), out)
+    if not (own / JOURNAL).is_file():
+        known = [journal.parent.name for journal in own.parent.glob(f"*/{JOURNAL}")]
+        raise OptionError(
+            f"There is no study {study!r} in the folder {own.parent}. {nearest(study, known)} "
+            "If it is elsewhere, name its storage (--storage) or its folder (--out)."
+        )
+    return Location(study, str(own / JOURNAL), out or own)
+
+
+def stored_record(store: Store) -> StudyRecord:
+    """What was declared, and what was measured so far.
+
+    Raises:
+        OptionError: there is no such study; the others are named.
+        DataError: the storage cannot be read, or another version of Ravine wrote the study.
+    """
+    spec = store.spec()
+    stored = store.attribute(SECONDS)
+    seconds, machine = ({}, "") if stored is None else seconds_of(stored)
+    origin = StudyOrigin(store.name, without_password(store.where), store.attribute(COMMAND) or "", machine)
+    return StudyRecord(spec, store.results(), seconds, origin, _formulas_at_hand(spec))
+
+
+def _formulas_at_hand(spec: StudySpec) -> dict[str, OptimizerSpec]:
+    """The optimizers whose code is here as it was: of the others a report shows no formula, and all their numbers."""
+    found: dict[str, OptimizerSpec] = {}
+    for config in spec.optimizers:
+        own = {
+            n: v for n, v in spec.versions.items() if n not in installed() and f"{config.source}:".startswith(f"{n}:")
+        }
+        with suppress(RavineError):
+            found |= load_optimizers(replace(spec, optimizers=(config,), versions=own))
+    return found

@@ -1,0 +1,175 @@
+"""``ravine report``: a study drawn again from its storage, complete or not, on results that are made up."""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ravine
+from ravine.cli import main
+from ravine.comparison import load_study
+from ravine.comparison._report import report_files
+from ravine.comparison._study.stages import stage
+from ravine.comparison._study.store import Store
+from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
+from ravine.comparison._study.trial import TrialResult
+from ravine.errors import DataError, OptionError
+from ravine.optim.search import Range
+
+SPEC = StudySpec(
+    "digits",
+    tuple(OptimizerConfig(name, {"lr": Range(1e-4, 1.0)}, name) for name in ("sgd", "adam")),
+    steps=100,
+    points=4,
+    seeds=4,
+    expansions=0,
+    finalists=2,
+)
+ALL = 2 * 4 + 2 * 2 * 2 + 2 * 4
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+    """Run ``ravine report`` in an empty folder, without drawing pictures: exit code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(report_files, "figure_pngs", lambda data: iter(()))
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ravine", "report", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return ended.value.code or 0, out, err
+
+    return run
+
+
+def made_up(trial):
+    """A loss that is best at a rate of 0.02, and lower for adam; noise by seed."""
+    noise = np.random.default_rng([trial.seed, len(trial.label)]).normal(0, 0.01)
+    level = (0.2 if trial.label == "adam" else 0.5) + 0.1 * abs(math.log10(trial.point["lr"] / 0.02)) + noise
+    losses = tuple(float(level + math.exp(-s / 20)) for s in range(5, 101, 5))
+    metrics = {"accuracy": 1 - level / 10} if trial.kind == "final" else {}
+    return TrialResult(losses[-1], tuple(range(5, 101, 5)), losses, False, metrics, {}, 1e-3)
+
+
+def fill(where, trainings, spec=SPEC, name="mine"):
+    """A study in a storage of which so many trainings are done."""
+    if "://" not in str(where):
+        Path(where).parent.mkdir(parents=True, exist_ok=True)
+    store = Store(name, where)
+    store.create(spec)
+    for _ in range(trainings):
+        trial, claim = store.claim(stage(spec, store.results()).trials, spec)
+        claim.finish(made_up(trial))
+    store.close()
+
+
+def test_a_report_is_drawn_again_to_the_last_byte(call, monkeypatch):
+    small = {"preset": "quick", "points": 3, "seeds": 2, "steps": 8, "jobs": 1, "quiet": True}
+    first = ravine.compare("breast-cancer", ["sgd", "adam"], **small, study="mine")
+    before = {path.name: path.read_bytes() for path in first.write()}
+    for name in before:
+        Path("ravine-out/mine", name).unlink()
+    monkeypatch.setattr("ravine.comparison._study.trial_worker.run", None)  # were it called, that would be an error
+    code, out, err = call("mine")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == f"{len(first.trial_results)} of {len(first.trial_results)} trainings are done."
+    assert "breast-cancer: 2 optimizers, 3 points, 2 fresh seeds, 8 steps" in lines[1]
+    assert first.judgement.sentence in lines
+    assert {path.name: path.read_bytes() for path in Path("ravine-out/mine").iterdir() if path.name in before} == before
+    assert call("mine", "--out", "elsewhere")[0] == 0
+    assert Path("elsewhere/results.json").read_bytes() == before["results.json"]
+    assert not Path("elsewhere/study.journal").exists()
+
+
+@pytest.mark.parametrize("done", [0, 5, ALL - 6, ALL - 5])
+def test_a_study_that_cannot_be_judged_yet(call, done):
+    fill("ravine-out/mine/study.journal", done)
+    code, out, err = call("mine")
+    assert code == 1
+    assert out.splitlines()[0].startswith(f"{done} of {ALL} trainings are done")
+    assert "Nothing can be judged yet. A judgement needs 2 fresh seeds that every optimizer has finished; there" in err
+    assert {path.name for path in Path("ravine-out/mine").iterdir()} == {"study.journal", "results.json", "results.csv"}
+    tree = json.loads(Path("ravine-out/mine/results.json").read_text())
+    assert tree["judgement"] is None
+    assert tree["progress"]["done"] == len(tree["trainings"]) == done
+    with pytest.raises(OptionError, match="Nothing can be judged yet"):
+        load_study("mine").judgement  # noqa: B018
+
+
+def test_a_study_that_still_runs_is_judged_by_what_is_finished(call):
+    fill("ravine-out/mine/study.journal", ALL - 3)  # adam has finished 2 of 4 fresh seeds, sgd 3
+    code, out, err = call("mine")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == f"{ALL - 3} of {ALL} trainings are done."
+    assert "Judged by the 2 fresh seeds that every optimizer has finished." in out
+    tree = json.loads(Path("ravine-out/mine/results.json").read_text())
+    assert {tuple(pair["seeds"]) for pair in tree["judgement"]["pairs"]} == {(1000, 1001)}
+    kinds = [warning["kind"] for warning in tree["warnings"]]
+    assert kinds[0] == "unfinished"
+    assert "seeds" not in kinds, "the third run of sgd has no partner yet, and does not count"
+    assert " of 3" not in out
+    assert "The study is not complete" in Path("ravine-out/mine/report.md").read_text()
+    assert "The study is not complete" in Path("ravine-out/mine/report.html").read_text()
+    fill("ravine-out/mine/study.journal", 3)
+    code, out, _ = call("mine")
+    assert code == 0
+    assert "not complete" not in out
+
+
+def test_a_study_in_a_database(call):
+    fill("sqlite:///studies.db", ALL)
+    code, out, _ = call("mine", "--storage", "sqlite:///studies.db")
+    assert code == 0
+    assert "Wrote ravine-out/mine/report.md" in out
+    assert "It has mine." in call("yours", "--storage", "sqlite:///studies.db")[2]
+
+
+def test_a_study_that_is_not_there(call, tmp_path):
+    code, out, err = call("mine")
+    assert (code, out) == (2, "")
+    assert "There is no study 'mine' in the folder ravine-out. There are none." in err
+    fill("ravine-out/mine/study.journal", 0)
+    assert "There is no study 'mien' in the folder ravine-out. Did you mean 'mine'?" in call("mien")[2]
+    assert "give the name 'mine' and the folder as --out" in call("ravine-out/mine")[2]
+    assert "'no/name' cannot be a name" in call("no/name")[2]
+    journal = "ravine-out/mine/study.journal"
+    assert f"There is no study 'yours' in {journal}. It has mine." in call("yours", "--storage", journal)[2]
+    for storage in ("nowhere.journal", "sqlite:///nowhere.db"):
+        code, _, err = call("mine", "--storage", storage)
+        assert code == 2
+        assert "There is no file nowhere" in err
+    assert not list(tmp_path.glob("nowhere*")), "nothing is made where there is nothing"
+    with pytest.raises(DataError, match="There is no file nowhere"):
+        load_study("mine", storage="nowhere.journal")
+
+
+def test_a_damaged_journal_is_told_with_its_line(call):
+    journal = Path("ravine-out/mine/study.journal")
+    fill(journal, 4)
+    lines = journal.read_bytes().splitlines(keepends=True)
+    at = next(number for number, line in enumerate(lines) if b"ravine result" in line)
+    lines[at] = lines[at].replace(b'"score":0', b'"score":1', 1)
+    journal.write_bytes(b"".join(lines))
+    code, out, err = call("mine")
+    assert (code, out) == (2, "")
+    assert f"study.journal, line {at + 1}, is damaged: its checksum" in err
+    assert "Traceback" not in err
+
+
+def test_own_code_that_is_gone_costs_its_formula_and_no_number(call, tmp_path):
+    arms = (*SPEC.optimizers[:1], OptimizerConfig("rule.py:Mine", {"lr": Range(1e-4, 1.0)}, "rule.py:Mine"))
+    versions = {"torch": "0.0", "rule.py": "0123456789abcdef"}
+    spec = StudySpec("digits", arms, steps=100, points=2, seeds=2, expansions=0, finalists=1, versions=versions)
+    fill("ravine-out/mine/study.journal", 2 * 2 + 2 * 2 + 2 * 2, spec)
+    (tmp_path / "rule.py").write_text("raise SystemError('another file')")
+    code, out, _ = call("mine")
+    assert code == 0
+    assert "rule.py:Mine" in out
+    assert set(load_study("mine").record.optimizers) == {"sgd"}
