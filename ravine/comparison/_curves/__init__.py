@@ -14,7 +14,7 @@ file, line and column, what stands there, and what to write.
 """
 
 from ravine.comparison._curves.column_names import parse_columns
-from ravine.comparison._curves.curves import Curve, Curves
+from ravine.comparison._curves.curves import Curves, RunCurve
 from ravine.comparison._curves.read import read_curves
 
-__all__ = ["Curve", "Curves", "parse_columns", "read_curves"]
+__all__ = ["Curves", "RunCurve", "parse_columns", "read_curves"]

@@ -26,7 +26,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Curve:
+class RunCurve:
     """One run of one optimizer.
 
     Attributes:
@@ -60,7 +60,7 @@ class Curve:
 
     def __repr__(self) -> str:
         end = "" if self.diverged_at is None else f", diverged at step {self.diverged_at:g}"
-        return f"Curve({self.optimizer!r}, run {self.run!r}, {self.steps.size} values{end})"
+        return f"RunCurve({self.optimizer!r}, run {self.run!r}, {self.steps.size} values{end})"
 
     @property
     def diverged(self) -> bool:
@@ -72,12 +72,12 @@ class Curve:
 class Curves:
     """The curves of several optimizers, in the order in which they were read; no two of the same optimizer and run."""
 
-    curves: tuple[Curve, ...]
+    curves: tuple[RunCurve, ...]
 
     def __repr__(self) -> str:
         return f"Curves({len(self.optimizers)} optimizers, {len(self.curves)} runs)"
 
-    def __iter__(self) -> Iterator[Curve]:
+    def __iter__(self) -> Iterator[RunCurve]:
         return iter(self.curves)
 
     def __len__(self) -> int:
@@ -88,7 +88,7 @@ class Curves:
         """The names of the optimizers."""
         return list(dict.fromkeys(curve.optimizer for curve in self.curves))
 
-    def of(self, optimizer: str) -> list[Curve]:
+    def of(self, optimizer: str) -> list[RunCurve]:
         """The runs of one optimizer."""
         return [curve for curve in self.curves if curve.optimizer == optimizer]
 
@@ -131,10 +131,10 @@ class CurveRows:
         """
         return Curves(tuple(self._curve(optimizer, run) for optimizer, run in self._runs))
 
-    def _curve(self, optimizer: str, run: str) -> Curve:
+    def _curve(self, optimizer: str, run: str) -> RunCurve:
         points = sorted((step, value) for step, (value, _) in self._runs[optimizer, run].items())
         if not points:
             raise DataError(f"{self._seen[optimizer, run]}: run {run!r} of {optimizer!r} has no values.")
         end = next((i for i, (_, value) in enumerate(points) if not math.isfinite(value)), len(points))
         steps, values = (np.array([point[i] for point in points[:end]], dtype=np.float64) for i in (0, 1))
-        return Curve(optimizer, run, steps, values, points[end][0] if end < len(points) else None)
+        return RunCurve(optimizer, run, steps, values, points[end][0] if end < len(points) else None)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ravine.comparison._curves.cells import name_of, step_of, value_of
+from ravine.comparison._curves.cell_values import name_of, step_of, value_of
 from ravine.comparison._curves.column_names import find_all
 from ravine.comparison._curves.curves import CurveRows, Place
 from ravine.comparison._curves.text_file import text_of

@@ -15,7 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from ravine.comparison._curves.cells import name_of
+from ravine.comparison._curves.cell_values import name_of
 from ravine.comparison._curves.column_names import find_role
 from ravine.comparison._curves.curves import CurveRows, Place
 from ravine.comparison._study.storage_errors import check_storage, storage_errors, without_password

@@ -19,9 +19,9 @@ from ravine.comparison._judge import (
     judge,
 )
 from ravine.comparison._judge.number_text import count
-from ravine.comparison._study.progress import Progress, progress_of
 from ravine.comparison._study.stages import Stage, final_trial, stage
 from ravine.comparison._study.step_seconds import StepSeconds
+from ravine.comparison._study.study_progress import StudyProgress, progress_of
 from ravine.comparison._study.study_spec import REEVALUATION_SEEDS, TUNING_SEED, StudySpec
 from ravine.comparison._study.trial import Trial, TrialResult
 from ravine.errors import OptionError
@@ -81,7 +81,7 @@ class StudyRecord:
         return stage(self.spec, self.results)
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> StudyProgress:
         """How many of its trainings are done."""
         return progress_of(self.spec, self.stage, self.results)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ravine.comparison._curves import Curve, parse_columns, read_curves
+from ravine.comparison._curves import RunCurve, parse_columns, read_curves
 from ravine.comparison._curves.curves import CurveRows, Place
 from ravine.errors import ComparisonError, DataError, OptionError
 
@@ -49,7 +49,7 @@ def test_a_table():
     assert [c.run for c in curves.of("adam")] == ["1", "2"]
     assert [c.diverged for c in curves] == [False, True, False]
     assert repr(curves) == "Curves(2 optimizers, 3 runs)"
-    assert repr(curves.curves[1]) == "Curve('sgd', run '1', 1 values, diverged at step 125)"
+    assert repr(curves.curves[1]) == "RunCurve('sgd', run '1', 1 values, diverged at step 125)"
 
 
 @pytest.mark.parametrize(
@@ -274,5 +274,5 @@ def test_a_run_that_is_declared_needs_values():
 )
 def test_a_curve_made_by_hand_is_checked(steps, values, told):
     with pytest.raises(ComparisonError, match=f"Run '1' of 'adam' has .*{told}|Run '1' of 'adam' {told}"):
-        Curve("adam", "1", np.array(steps, dtype=float), np.array(values, dtype=float))
-    assert Curve("adam", "1", np.array([]), np.array([]), diverged_at=0.0).diverged
+        RunCurve("adam", "1", np.array(steps, dtype=float), np.array(values, dtype=float))
+    assert RunCurve("adam", "1", np.array([]), np.array([]), diverged_at=0.0).diverged

@@ -47,7 +47,7 @@ def counted(monkeypatch):
 def test_a_report_drawn_four_ways_is_computed_once(counted, tmp_path):
     result = study({"sgd": 0.3, "rmsprop": 0.33}, points=3, seeds=3)
     counted.clear()  # the study was played stage by stage
-    assert len(result.write(tmp_path)) == 7
+    assert len(result.write(tmp_path)) == 9
     assert str(result).startswith(result.judgement.sentence)
     assert result._repr_html_()
     assert counted == {name: 1 for names in COMPUTING.values() for name in names} | SEVERAL

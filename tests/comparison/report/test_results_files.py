@@ -14,8 +14,8 @@ import ravine
 from ravine.comparison._export.results_csv import results_csv
 from ravine.comparison._export.results_json import results_json
 from ravine.comparison._judge import Pair
-from ravine.comparison._study.progress import Progress, progress_of
 from ravine.comparison._study.stages import stage
+from ravine.comparison._study.study_progress import StudyProgress, progress_of
 from ravine.comparison._study.study_record import StudyOrigin, StudyRecord
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
 from ravine.comparison._study.trial import TrialResult
@@ -168,9 +168,9 @@ def test_how_far_a_study_is():
             break
         trial = now.trials[0]
         done[trial.key(spec)] = made_up(spec, trial, 0.2, 0.01, ())
-    assert seen[0] == Progress("tune", 0, 2 * 8 + 2 * 3 * 2 + 2 * 5)
+    assert seen[0] == StudyProgress("tune", 0, 2 * 8 + 2 * 3 * 2 + 2 * 5)
     assert [p.done for p in seen] == list(range(len(done) + 1))
-    assert seen[-1] == Progress("done", len(done), len(done))
+    assert seen[-1] == StudyProgress("done", len(done), len(done))
     totals = [p.total for p in seen if not p.may_grow]
     assert set(totals) == {len(done)}, "exact once the points are chosen"
     assert seen[3].sentence.startswith("3 of 38 trainings are done (more are added")

@@ -9,7 +9,7 @@ from ravine.comparison._study.study_spec import REEVALUATION_SEEDS, StudySpec
 
 
 @dataclass(frozen=True)
-class Progress:
+class StudyProgress:
     """How far a study is.
 
     Attributes:
@@ -34,7 +34,7 @@ class Progress:
         return f"{text} (more are added if a best point lies at an edge of its space)." if self.may_grow else f"{text}."
 
 
-def progress_of(spec: StudySpec, now: Stage, results: Results) -> Progress:
+def progress_of(spec: StudySpec, now: Stage, results: Results) -> StudyProgress:
     """How far a study is that is in this stage with these results."""
     left = len(now.trials)
     if now.name in ("tune", "expand"):
@@ -42,4 +42,4 @@ def progress_of(spec: StudySpec, now: Stage, results: Results) -> Progress:
         left += sum(finalists) * len(REEVALUATION_SEEDS)
     if now.name in ("tune", "expand", "re-evaluate"):
         left += len(now.tunings) * spec.seeds
-    return Progress(now.name, len(results), len(results) + left)
+    return StudyProgress(now.name, len(results), len(results) + left)
