@@ -31,7 +31,6 @@ class Metric:
 
 
 LOSS = Metric("validation loss")
-STEPS = Metric("steps to target", ratio=True)
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,8 @@ class ConfirmationRun:
     """One confirmation run: ``losses[i]`` is the validation loss after ``steps[i]`` steps.
 
     ``score`` is the validation loss at the end, ``metrics`` are the numbers on the test set. A run that diverged may
-    have any of them missing, NaN or infinite: they are not used.
+    have any of them missing, NaN or infinite: they are not used. ``point`` is what was trained: the best of the points
+    that this seed's tuning tried.
     """
 
     seed: int
@@ -69,6 +69,7 @@ class ConfirmationRun:
     score: float
     metrics: Mapping[str, float] = field(default_factory=dict)
     diverged: bool = False
+    point: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         steps, losses = np.asarray(self.steps, dtype=float), np.asarray(self.losses, dtype=float)
@@ -94,6 +95,12 @@ class ConfirmationRun:
         """Steps and losses as arrays."""
         return np.asarray(self.steps), np.asarray(self.losses)
 
+    @property
+    def start(self) -> float:
+        """The loss before the first step; NaN where the curve begins later."""
+        steps, losses = self.curve
+        return float(losses[0]) if steps.size and steps[0] == 0 else np.nan
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class OptimizerRuns:
@@ -101,16 +108,17 @@ class OptimizerRuns:
 
     Args:
         name: how it is called in every sentence.
-        trials: the tuning trials, in any order.
-        runs: the confirmation runs at the chosen point, one for each fresh seed.
-        point: the point that was confirmed; None takes the best of ``trials`` (:attr:`chosen`).
+        trials: the tuning trials; those of one seed are one tuning.
+        runs: the confirmation runs, one for each tuning, in the same order for all optimizers.
+        budget: by number of points, the final loss of a fresh run at the best of so many first points of each tuning;
+            infinite where it diverged.
         kind: which optimizer it is, if the name does not say it: ``adam``.
     """
 
     name: str
     trials: Sequence[TuningTrial] = ()
     runs: Sequence[ConfirmationRun] = ()
-    point: Mapping[str, Any] | None = None
+    budget: Mapping[int, Sequence[float]] = field(default_factory=dict)
     kind: str = ""
 
     def __post_init__(self) -> None:
@@ -130,38 +138,21 @@ class OptimizerRuns:
         return sorted(run.seed for run in self.runs)
 
     @property
-    def sweep(self) -> list[TuningTrial]:
-        """The trials of the first round: those of the seed that most points were tried with."""
-        if not self.trials:
-            return []
-        seed = Counter(trial.seed for trial in self.trials).most_common(1)[0][0]
-        return [trial for trial in self.trials if trial.seed == seed]
-
-    def trials_at(self, key: Key) -> list[TuningTrial]:
-        """The trials of one point."""
-        return [trial for trial in self.trials if trial.key == key]
+    def tuned(self) -> list[float]:
+        """The best score of each tuning, in the order of the trials; infinite where all its points diverged."""
+        best: dict[int, float] = {}
+        for trial in self.trials:
+            score = np.inf if trial.diverged else trial.score
+            best[trial.seed] = min(best.get(trial.seed, np.inf), score)
+        return list(best.values())
 
     @property
-    def chosen(self) -> TuningTrial | None:
-        """The first trial of the point that was confirmed; None without trials, or where all diverged.
-
-        Without ``point`` it is the one of least mean score among those tried with the most seeds; a point with a
-        diverged trial stands behind all others.
-        """
-        if self.point is not None:
-            at_point = self.trials_at(tuple(sorted(self.point.items())))
-            return at_point[0] if at_point else None
-        keys = list(dict.fromkeys(trial.key for trial in self.trials))
-        groups = [self.trials_at(key) for key in keys]
-        if not groups:
-            return None
-        most = max(len(group) for group in groups)
-        means = [
-            np.inf if len(group) < most or any(t.diverged for t in group) else float(np.mean([t.score for t in group]))
-            for group in groups
-        ]
-        best = int(np.argmin(means))
-        return groups[best][0] if np.isfinite(means[best]) else None
+    def typical(self) -> Mapping[str, Any]:
+        """The chosen point in the middle: of the run with the median learning rate. Empty without runs."""
+        if not self.runs:
+            return {}
+        ordered = sorted(self.runs, key=lambda run: [run.point.get("lr", 0.0), *map(str, run.point.values())])
+        return ordered[(len(ordered) - 1) // 2].point
 
 
 def by_name(optimizers: Sequence[OptimizerRuns]) -> dict[str, OptimizerRuns]:

@@ -20,16 +20,16 @@ def ratio_text(ratio: float) -> str:
     return next((text for digits in (2, 3) if (text := number(ratio, digits)) != "1"), number(ratio, 4))
 
 
-def article(name: str) -> str:
-    """``an accuracy``, ``a validation loss``."""
-    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
-
-
 def count(n: int, what: str) -> str:
     """``1 seed``, ``12 seeds``, ``1,200 seeds``."""
     return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
 
+_MANY = 10  # names, of which a sentence has only the first
+
+
 def listed(names: Sequence[str]) -> str:
-    """``A``, ``A and B``, ``A, B and C``."""
+    """``A``, ``A and B``, ``A, B and C``; of very many the first, and how many more there are."""
+    if len(names) > _MANY:
+        return f"{', '.join(names[: _MANY // 2])} and {len(names) - _MANY // 2} more"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,36 +1,39 @@
 """The loss that has to be reached, and how many steps each run took to it.
 
-The target is what a tuned reference reaches: the median over its seeds of the best validation loss, of an even number
-the larger of the two in the middle. So more than half of the reference's runs reach it, and the question "how many
-steps?" has an answer for an optimizer that is about as good.
+The target comes from all optimizers and from their tunings, not from the runs that are judged: of each optimizer the
+median over its tunings of the best score, and of these the middle one, of an even number the higher. So about half of the
+optimizers reach it, and the order in which they are named changes nothing.
+
+A run that misses the target is censored: all that is known is that it takes more than all its steps. Three numbers
+stay true of censored runs, and are given: the share that reached it, the restricted mean (of the steps up to the
+horizon; Royston and Parmar, 2013, https://doi.org/10.1186/1471-2288-13-152), and a rank test, in which a miss is behind
+every number.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median_high
 
 import numpy as np
+from scipy import stats
 
-from ravine.comparison._judge.measurements import ConfirmationRun, OptimizerRuns
+from ravine.comparison._judge.measurements import Array, ConfirmationRun, OptimizerRuns
 from ravine.comparison._judge.number_text import count, number
-from ravine.comparison._judge.values import Values
 from ravine.errors import ComparisonError
 
 
 @dataclass(frozen=True)
 class Target:
-    """A validation loss, and the optimizer it comes from."""
+    """A validation loss, and of how many optimizers it is the middle; 0 if it was given."""
 
     loss: float
-    reference: str
-    seeds: int
+    optimizers: int = 0
 
     @property
     def sentence(self) -> str:
-        return (
-            f"The target is a validation loss of {number(self.loss, 3)}: "
-            f"the lowest that at least half of {count(self.seeds, 'run')} of {self.reference} reached."
-        )
+        text = f"The target is a validation loss of {number(self.loss, 3)}"
+        if self.optimizers < 2:
+            return f"{text}."
+        return f"{text}: the middle one of {self.optimizers} optimizers reaches it in half of its tunings."
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -71,43 +74,54 @@ class StepsToTarget:
         return float(np.median([np.inf if np.isnan(steps) else steps for steps in self.steps.values()]))
 
     @property
-    def values(self) -> Values:
-        """For :func:`ravine.comparison._judge.compare`: logarithms, a miss bounded by the steps it was given.
+    def restricted_mean(self) -> float:
+        """The mean of the steps up to the horizon, where a run that missed the target has taken all of them."""
+        return float(np.mean([self.horizon if np.isnan(steps) else steps for steps in self.steps.values()]))
 
-        A run is only looked at now and then, so its steps are known up to one interval between evaluations: that
-        fraction of the steps is the resolution.
-        """
-        bounded = {s: self.horizon if np.isnan(v) else max(v, 1.0) for s, v in self.steps.items()}
-        fractions = [self.spacing[seed] / steps for seed, steps in bounded.items() if seed not in self.missed]
-        resolution = float(np.mean(fractions)) if fractions else 0.0
-        return Values({seed: float(np.log(v)) for seed, v in bounded.items()}, self.missed, resolution)
+    @property
+    def share_interval(self) -> tuple[float, float]:
+        """The exact 95% interval of the share of runs that reach the target (Clopper and Pearson, 1934)."""
+        share = stats.binomtest(len(self.steps) - len(self.missed), len(self.steps)).proportion_ci(0.95)
+        return float(share.low), float(share.high)
+
+    def rank_p(self, other: "StepsToTarget") -> float:
+        """The p-value of Wilcoxon's signed-rank test against another on the same seeds; a miss is behind every number."""
+        seeds = [seed for seed in self.steps if seed in other.steps]
+        mine, theirs = (
+            np.array([np.inf if np.isnan(each.steps[seed]) else each.steps[seed] for seed in seeds])
+            for each in (self, other)
+        )
+        farthest = 2 * max(self.horizon, other.horizon)
+        difference = np.where(mine == theirs, 0.0, np.minimum(mine, farthest) - np.minimum(theirs, farthest))
+        return _signed_rank_p(difference)
 
     @property
     def sentence(self) -> str:
         n, missed, diverged = len(self.steps), len(self.missed), len(self.diverged)
-        what = f"{self.name} reached the target in {n - missed} of {count(n, 'run')}"
+        what = f"{self.name} reached the target in {n - missed or 'none'} of {count(n, 'run')}"
         if missed < n and np.isfinite(self.median):
             what += f", in a median of {number(self.median, 3)} steps"
-        return what + (f"; {diverged} of the others diverged." if diverged else ".")
+        return what + (f"; {diverged} of the {'others' if missed < n else 'runs'} diverged." if diverged else ".")
 
 
-def target_of(reference: OptimizerRuns) -> Target:
-    """The median over the reference's seeds of the best validation loss of each run; diverged ones stand last.
+def target_of(optimizers: Sequence[OptimizerRuns], tunings: int | None = None) -> Target:
+    """The middle one of the optimizers' median best tuning scores.
+
+    Args:
+        optimizers: with their tuning trials.
+        tunings: how many tunings of each count, so that the target stays when more are added; None is all.
 
     Raises:
-        ComparisonError: it has no runs, or half of them diverged.
+        ComparisonError: there are no tuning trials, or so many diverged that the middle one has no score.
     """
-    if not reference.runs:
-        raise ComparisonError(f"The reference {reference.name} has no confirmation runs to take a target from.")
-    best = [np.inf if run.diverged else run.curve[1].min() for run in reference.runs]
-    loss = float(median_high(best))
+    medians = sorted(float(np.median(each.tuned[:tunings])) for each in optimizers if each.trials)
+    if not medians:
+        raise ComparisonError("No optimizer was tuned, so there is no score to take a target from.")
+    loss = medians[len(medians) // 2]
     if not np.isfinite(loss):
-        lost = int(np.sum(np.isinf(best)))
-        raise ComparisonError(
-            f"{lost} of {len(best)} runs of the reference {reference.name} diverged, so there is no target. "
-            "Choose another reference, or tune this one again."
-        )
-    return Target(loss, reference.name, len(best))
+        lost = sum(not np.isfinite(median) for median in medians)
+        raise ComparisonError(f"{lost} of {len(medians)} optimizers diverged in half of their tunings.")
+    return Target(loss, len(medians))
 
 
 def steps_to(target: Target | float, optimizers: Sequence[OptimizerRuns]) -> dict[str, StepsToTarget]:
@@ -123,7 +137,7 @@ def steps_to(target: Target | float, optimizers: Sequence[OptimizerRuns]) -> dic
     ends = [run.curve[0][-1] for run in runs if run.curve[0].size]
     if not ends:
         raise ComparisonError("There is no run with a curve to look for the target in.")
-    if all(not run.diverged and run.curve[1][0] <= loss for run in runs):
+    if all(not run.diverged and _at_first(run) <= loss for run in runs):
         raise ComparisonError(
             f"The target of {number(loss, 3)} is degenerate: every run meets it at its first evaluation, so it "
             "cannot tell optimizers apart. Train longer, evaluate more often, or choose a harder task."
@@ -139,6 +153,23 @@ def steps_to(target: Target | float, optimizers: Sequence[OptimizerRuns]) -> dic
             float(max(ends)),
         )
     return by_name
+
+
+def _signed_rank_p(difference: Array) -> float:
+    """Exact, with ties (of equal ranks the mean) and zeros (which have a rank but no sign; Pratt, 1959)."""
+    doubled = np.rint(2 * stats.rankdata(np.abs(difference))).astype(int)
+    signed = difference != 0
+    chance = np.ones(1)  # of each sum of the ranks with a plus
+    for rank in doubled[signed]:
+        chance = np.convolve(chance, np.r_[0.5, np.zeros(rank - 1), 0.5])
+    plus = int(doubled[difference > 0].sum())
+    return min(1.0, 2 * float(min(chance[: plus + 1].sum(), chance[plus:].sum())))
+
+
+def _at_first(run: ConfirmationRun) -> float:
+    """The least loss up to the first evaluation that is not at step 0."""
+    steps, losses = run.curve
+    return float(losses[: 2 if steps[0] == 0 else 1].min())
 
 
 def _first(run: ConfirmationRun, loss: float) -> tuple[float, float]:

@@ -1,10 +1,10 @@
 """One number for each confirmation run, with the runs that have none kept as bounds.
 
-A run that diverged has no score, and one that missed the target no steps to it. Leaving them out would flatter the
-optimizer, so each counts as a *bound*, the least that it can be: a diverged run as the worst value that any run of
-the comparison shows, a miss as all the steps it was given (the *restricted* mean of survival analysis: Royston and
-Parmar, 2013, https://doi.org/10.1186/1471-2288-13-152). Means and differences are then those of the bounded values,
-and every sentence about them says so.
+A run that diverged has no loss. Leaving it out would flatter the optimizer; counting it as the worst of all runs would
+make the verdict on two optimizers depend on a third. So it counts as the loss that it began with: as if nothing had been
+trained. A run that ends above where it began has not trained anything either, and counts as that, too.
+
+Runs are paired by seed: run i of one optimizer and run i of another are compared, so they must be of the same seed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,9 @@ import numpy as np
 from ravine.comparison._judge.measurements import LOSS, Array, ConfirmationRun, Metric, OptimizerRuns, by_name
 from ravine.errors import ComparisonError
 
+#: Losses of test functions below this are equal: float32 holds no better minimum.
+LEAST = 1e-16
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Values:
@@ -22,13 +25,11 @@ class Values:
 
     Args:
         numbers: seed to value, on the logarithm if the metric is a ratio.
-        bounded: the seeds whose value is a bound.
-        resolution: how far apart two values must be to be told apart at all; 0 for numbers measured exactly.
+        bounded: the seeds whose run diverged.
     """
 
     numbers: Mapping[int, float]
     bounded: frozenset[int] = frozenset()
-    resolution: float = 0.0
 
     def __repr__(self) -> str:
         return f"Values({len(self.numbers)} seeds, mean {self.mean:.4g}, {len(self.bounded)} bounded)"
@@ -38,9 +39,10 @@ class Values:
         """The mean over all seeds."""
         return float(np.mean(list(self.numbers.values())))
 
-    def at(self, seeds: Sequence[int]) -> Array:
-        """The values of these seeds, in this order."""
-        return np.array([self.numbers[seed] for seed in seeds], dtype=float)
+    @property
+    def array(self) -> Array:
+        """The values in the order of the runs."""
+        return np.array(list(self.numbers.values()), dtype=float)
 
 
 def values_of(optimizers: Sequence[OptimizerRuns], metric: Metric = LOSS) -> dict[str, Values]:
@@ -52,32 +54,72 @@ def values_of(optimizers: Sequence[OptimizerRuns], metric: Metric = LOSS) -> dic
     for optimizer in optimizers:
         if not optimizer.runs:
             raise ComparisonError(f"{optimizer.name} has no confirmation runs to judge.")
-    sign = -1.0 if metric.higher_is_better else 1.0
-    by_seed = {
-        optimizer.name: {r.seed: _value(r, metric, optimizer.name) for r in optimizer.runs if not r.diverged}
-        for optimizer in optimizers
-    }
-    numbers = [value for values in by_seed.values() for value in values.values()]
-    if not numbers:
+    if all(run.diverged for optimizer in optimizers for run in optimizer.runs):
         raise ComparisonError(f"No run of {', '.join(by_name(optimizers))} has a {metric.name}: every one diverged.")
-    worst = sign * max(sign * value for value in numbers)
-    if metric == LOSS:  # a network that diverged is no better than at its first evaluation
-        worst = max(worst, *(run.curve[1][0] for optimizer in optimizers for run in optimizer.runs if not run.diverged))
+    read = _losses(optimizers) if metric.name == LOSS.name else _metric(optimizers, metric)
     return {
         optimizer.name: Values(
-            {run.seed: by_seed[optimizer.name].get(run.seed, worst) for run in optimizer.runs},
+            {run.seed: _scaled(value, metric) for run, value in zip(optimizer.runs, numbers, strict=True)},
             frozenset(run.seed for run in optimizer.runs if run.diverged),
         )
-        for optimizer in optimizers
+        for optimizer, numbers in zip(optimizers, read, strict=True)
     }
 
 
-def _value(run: ConfirmationRun, metric: Metric, name: str) -> float:
-    if metric == LOSS:
-        return float(run.score)
+def _losses(optimizers: Sequence[OptimizerRuns]) -> list[list[float]]:
+    runs = [run for optimizer in optimizers for run in optimizer.runs]
+    known = [run for run in runs if np.isfinite(run.start)]
+    usual = float(np.median([run.start for run in known])) if known else np.nan
+    # Of curves that begin later nobody knows the start: it is no less than what most of them show first.
+    first = [float(run.curve[1][0]) for run in runs if run.curve[1].size and np.isfinite(run.curve[1][0])]
+    shown = float(np.median(first)) if first else np.nan
+
+    def began(run: ConfirmationRun) -> float:
+        if np.isfinite(run.start):
+            return run.start
+        same = [other.start for other in known if other.seed == run.seed]
+        own = float(run.curve[1][0]) if run.curve[1].size else np.nan
+        return float(np.median(same)) if same else usual if known else float(np.nanmax([shown, own]))
+
+    def value(run: ConfirmationRun) -> float:
+        if run.diverged:
+            return began(run)
+        return min(float(run.score), run.start) if np.isfinite(run.start) else float(run.score)
+
+    return [[value(run) for run in optimizer.runs] for optimizer in optimizers]
+
+
+def paired(values: Mapping[str, Values]) -> tuple[dict[str, Array], int]:
+    """The values as arrays in which row i is the same seed for all, and how many runs were left out for that.
+
+    They are as they came where all optimizers began with the same seeds, of whatever number. Otherwise only seeds count
+    that all of them have; where these are fewer than two, runs are paired by nothing but their order.
+    """
+    seeds = [list(each.numbers) for each in values.values()]
+    longest = max(seeds, key=len)
+    common = sorted(set(longest).intersection(*seeds))
+    if all(own == longest[: len(own)] for own in seeds) or len(common) < 2:
+        return {name: each.array for name, each in values.items()}, 0
+    arrays = {name: np.array([each.numbers[seed] for seed in common]) for name, each in values.items()}
+    return arrays, sum(map(len, seeds)) - len(common) * len(seeds)
+
+
+def _metric(optimizers: Sequence[OptimizerRuns], metric: Metric) -> list[list[float]]:
+    """Of the test set; a run that diverged counts as the worst that any optimizer shows, since none is known before training."""
+    sign = -1.0 if metric.higher_is_better else 1.0
+    by_run = [[_of_run(run, metric, each.name) for run in each.runs] for each in optimizers]
+    worst = sign * max(sign * v for values in by_run for v in values if v is not None)
+    return [[worst if v is None else v for v in values] for values in by_run]
+
+
+def _of_run(run: ConfirmationRun, metric: Metric, name: str) -> float | None:
+    if run.diverged:
+        return None
     value = run.metrics.get(metric.name, np.nan)
     if not np.isfinite(value):
         raise ComparisonError(f"The run of {name} with seed {run.seed} has no {metric.name}: {value}.")
-    if metric.ratio and value <= 0:
-        raise ComparisonError(f"{metric.name} of {name} is {value} at seed {run.seed}: no ratio can be taken of it.")
-    return float(np.log(value) if metric.ratio else value)
+    return float(value)
+
+
+def _scaled(value: float, metric: Metric) -> float:
+    return float(np.log(max(value, LEAST))) if metric.ratio else value

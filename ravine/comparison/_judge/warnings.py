@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ravine.comparison._judge.measurements import LOSS, OptimizerRuns
-from ravine.comparison._judge.number_text import count, number
-from ravine.comparison._judge.pairs import compare_pairs
+import numpy as np
+from scipy import stats
+
+from ravine.comparison._judge.measurements import OptimizerRuns
+from ravine.comparison._judge.number_text import count, listed, number, ratio_text
 from ravine.comparison._judge.selection_bias import selection_bias_of
-from ravine.comparison._judge.values import values_of
+from ravine.comparison._judge.values import Values
+from ravine.comparison._judge.with_best import WithBest
 from ravine.optim.search import Range
 
 _NONE: Mapping[str, Sequence[str]] = {}
@@ -19,7 +22,16 @@ class WarningNote:
     """Something that the reader of a comparison has to know; ``kind`` for programs, ``sentence`` for people."""
 
     kind: Literal[
-        "target", "seeds", "selection bias", "under-tuned", "edge", "diverged", "failed", "metric", "unfinished"
+        "target",
+        "seeds",
+        "selection bias",
+        "under-tuned",
+        "edge",
+        "diverged",
+        "spread",
+        "failed",
+        "metric",
+        "unfinished",
     ]
     optimizer: str
     sentence: str
@@ -27,77 +39,96 @@ class WarningNote:
 
 @dataclass(frozen=True)
 class Edge:
-    """A hyperparameter whose best value lies at an end of its range."""
+    """A hyperparameter whose best value lies at an end of its range in most tunings."""
 
     optimizer: str
     hyperparameter: str
     side: Literal["lower", "upper"]
-    value: float
-    position: float
+    tunings: int
+    total: int
 
     @property
     def sentence(self) -> str:
         beyond = "smaller" if self.side == "lower" else "larger"
         return (
-            f"{self.optimizer}: its best {self.hyperparameter}, {number(self.value, 3)}, is at the {self.side} edge of the "
-            f"search space; {beyond} values were not tried and may be better."
+            f"{self.optimizer}: in {self.tunings} of {count(self.total, 'tuning')} the best {self.hyperparameter} is at the "
+            f"{self.side} edge of the search space; {beyond} values were not tried and may be better."
         )
 
 
-def edges(optimizer: OptimizerRuns, space: Mapping[str, Range], *, margin: float = 0.05) -> list[Edge]:
-    """The hyperparameters of the chosen point that lie at an edge of the space.
+def edges(optimizer: OptimizerRuns, space: Mapping[str, Range], *, near: float = 0.05) -> list[Edge]:
+    """The hyperparameters that more than half of the runs have at an edge of the space.
 
-    At an edge is a value with none of the tried ones beyond it (of three or more), or within ``margin`` of the range.
-    Of K tried points 2 are the outermost, so a hyperparameter without any effect is named in 2 of K studies.
+    At an edge is a value within ``near`` of the range's end, or beyond it.
     """
-    chosen = optimizer.chosen
-    if chosen is None:
-        return []
     at_edge = []
     for name, values in space.items():
-        if name not in chosen.point:
-            continue
-        at = values.position(float(chosen.point[name]))
-        tried = {values.position(float(trial.point[name])) for trial in optimizer.trials if name in trial.point}
-        enough = len(tried) >= 3
-        if values.open("low") and (at <= margin or (enough and at == min(tried))):
-            at_edge.append(Edge(optimizer.name, name, "lower", float(chosen.point[name]), at))
-        elif values.open("high") and (at >= 1 - margin or (enough and at == max(tried))):
-            at_edge.append(Edge(optimizer.name, name, "upper", float(chosen.point[name]), at))
+        places = [values.position(float(run.point[name])) for run in optimizer.runs if name in run.point]
+        for side, end in (("lower", "low"), ("upper", "high")):
+            there = sum(place <= near if side == "lower" else place >= 1 - near for place in places)
+            if values.open(end) and 2 * there > len(places):  # type: ignore[arg-type]
+                at_edge.append(Edge(optimizer.name, name, side, there, len(places)))  # type: ignore[arg-type]
     return at_edge
 
 
 def under_tuned(
     optimizers: Sequence[OptimizerRuns],
+    losses: WithBest | None,
     special_cases: Mapping[str, Sequence[str]] = _NONE,
+    spaces: Mapping[str, Mapping[str, Range]] | None = None,
     *,
-    alpha: float = 0.05,
+    ratio: bool = False,
 ) -> list[WarningNote]:
-    """Optimizers that lose, beyond noise, to an optimizer that they could have become.
+    """Optimizers that lose, beyond noise and by more than the margin may be, to an optimizer that they could have become.
 
     ``special_cases`` has for an optimizer those that it becomes at some setting (Choi et al., 2019,
-    https://arxiv.org/abs/1910.05446), by name or by family: ``torch-adam:eps=1e-6`` is an ``adam``. The final validation
-    losses are compared, corrected for the number of such pairs.
+    https://arxiv.org/abs/1910.05446), by name or by family: ``torch-adam:eps=1e-6`` is an ``adam``. One of which nothing
+    but the learning rate was searched could not become anything. The intervals are those of the verdict.
     """
-    family = [
-        (general.name, special.name)
-        for general in optimizers
-        for special in optimizers
-        if general is not special and is_special_case(special, general, special_cases)
-    ]
-    if not family:
+    if losses is None:
         return []
-    return [
-        WarningNote(
-            "under-tuned",
-            pair.first,
-            f"{pair.first} is under-tuned: it loses to its own special case {pair.second} "
-            f"(validation loss {number(pair.difference)} higher). Tune it with more points or a wider search space "
-            "before judging it.",
-        )
-        for pair in compare_pairs(values_of(optimizers), family, LOSS, alpha=alpha)
-        if pair.kind == "worse"
-    ]
+    notes = []
+    for general in optimizers:
+        space = (spaces or {}).get(general.name, {})
+        if spaces is not None and not set(space) - {"lr"}:
+            continue
+        for special in optimizers:
+            if general is special or not is_special_case(special, general, special_cases):
+                continue
+            difference, low, high = losses.pairs[general.name, special.name]
+            if low > 0 and high > losses.margin:
+                gap = (
+                    f"{ratio_text(float(np.exp(difference)))} times as high"
+                    if ratio
+                    else f"{number(difference)} higher"
+                )
+                text = (
+                    f"{general.name} is under-tuned: it loses to its own special case {special.name} (validation loss "
+                    f"{gap}). Tune it with more points or a wider search space before judging it."
+                )
+                notes.append(WarningNote("under-tuned", general.name, text))
+    return notes
+
+
+def unequal_spread(values: Mapping[str, Values], alpha: float = 0.05) -> WarningNote | None:
+    """That the runs of one optimizer vary more than those of another (Brown and Forsythe, 1974); None if not shown.
+
+    A difference of spread is said as that, and is no difference of level. Runs that diverged do not count.
+    """
+    trained = {
+        name: [v for seed, v in each.numbers.items() if seed not in each.bounded] for name, each in values.items()
+    }
+    arrays = {name: np.array(numbers) for name, numbers in trained.items() if len(numbers) > 2}
+    if len(arrays) < 2 or sum(bool(np.ptp(a)) for a in arrays.values()) < 2:
+        return None
+    if stats.levene(*arrays.values(), center="median").pvalue >= alpha:
+        return None
+    spreads = sorted((float(a.std(ddof=1)), name) for name, a in arrays.items() if np.ptp(a))
+    (least, steady), (most, wild) = spreads[0], spreads[-1]
+    if most < 2 * least:
+        return None
+    times = number(most / least)
+    return WarningNote("spread", wild, f"The runs of {wild} vary {times} times as much as those of {steady}.")
 
 
 def is_special_case(special: OptimizerRuns, general: OptimizerRuns, special_cases: Mapping[str, Sequence[str]]) -> bool:
@@ -107,13 +138,16 @@ def is_special_case(special: OptimizerRuns, general: OptimizerRuns, special_case
 
 
 def diverged(optimizer: OptimizerRuns) -> WarningNote | None:
-    """How many tuning points and confirmation runs diverged; None if none did."""
-    points, runs = [t.diverged for t in optimizer.sweep], [r.diverged for r in optimizer.runs]
+    """How many tuning points and confirmation runs diverged, the runs with the exact 95% interval; None if none did."""
+    points, runs = [t.diverged for t in optimizer.trials], [r.diverged for r in optimizer.runs]
     parts = [
         f"{where} {sum(lost)} of {count(len(lost), what)} ({sum(lost) / len(lost):.0%})"
         for lost, where, what in ((points, "at", "tuning point"), (runs, "in", "confirmation run"))
         if any(lost)
     ]
+    if any(runs):
+        share = stats.binomtest(sum(runs), len(runs)).proportion_ci(0.95)
+        parts[-1] = f"{parts[-1][:-1]}, 95% interval {share.low:.0%} to {share.high:.0%})"
     return (
         WarningNote("diverged", optimizer.name, f"{optimizer.name} diverged {' and '.join(parts)}.") if parts else None
     )
@@ -121,19 +155,22 @@ def diverged(optimizer: OptimizerRuns) -> WarningNote | None:
 
 def warnings_of(
     optimizers: Sequence[OptimizerRuns],
+    losses: WithBest | None,
     spaces: Mapping[str, Mapping[str, Range]] | None = None,
     special_cases: Mapping[str, Sequence[str]] = _NONE,
+    *,
+    ratio: bool = False,
 ) -> list[WarningNote]:
     """Everything that a reader of these optimizers must be told; ``spaces`` is optimizer to hyperparameter to range."""
-    notes = (
-        under_tuned(optimizers, special_cases)
-        if any(not run.diverged for optimizer in optimizers for run in optimizer.runs)
-        else []
-    )
+    notes = under_tuned(optimizers, losses, special_cases, spaces, ratio=ratio)
+    biases = [bias for each in optimizers if (bias := selection_bias_of(each)) is not None and bias.shown]
+    if len(biases) == 1:
+        notes.append(WarningNote("selection bias", biases[0].name, biases[0].sentence))
+    elif biases:
+        parts = [f"{number(bias.bias)} of that of {bias.name}" for bias in biases]
+        text = f"Part of the best tuning scores is luck: {listed(parts)}. Quote the scores of fresh runs."
+        notes.append(WarningNote("selection bias", "", text))
     for optimizer in optimizers:
-        bias = selection_bias_of(optimizer)
-        if bias is not None and bias.shown:
-            notes.append(WarningNote("selection bias", optimizer.name, bias.sentence))
         notes += [
             WarningNote("edge", optimizer.name, edge.sentence)
             for edge in edges(optimizer, (spaces or {}).get(optimizer.name, {}))

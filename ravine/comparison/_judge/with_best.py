@@ -13,14 +13,14 @@ All intervals of a study hold together with a chance of 1 - alpha, over all look
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 from scipy import stats
 
-from ravine.comparison._judge.critical_values import critical_values, paired_t
+from ravine.comparison._judge.critical_values import critical_values, critical_values_of_many, paired_t
 from ravine.comparison._judge.measurements import Array
 from ravine.errors import ComparisonError
 
@@ -36,7 +36,7 @@ class Standing:
     Attributes:
         name: the optimizer.
         mean: of its runs.
-        low, high: the interval of its value minus the best of the others'.
+        difference, low, high: its value minus the best of the others', and the interval of that.
         verdict: what follows from it.
         equivalent: whether it is as good as the best, within the margin.
         runs: how many runs it had when it was last looked at.
@@ -44,6 +44,7 @@ class Standing:
 
     name: str
     mean: float
+    difference: float
     low: float
     high: float
     verdict: Verdict
@@ -51,7 +52,7 @@ class Standing:
     runs: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class WithBest:
     """What a study says of all its optimizers, in one quantity.
 
@@ -63,6 +64,7 @@ class WithBest:
         settled: whether more runs could change no verdict: all is known up to the margin.
         more: how many more runs would settle it, with a chance of .8, if spreads and differences are what they look
             like; None if more than 1,000, 0 if it is settled.
+        pairs: first minus second and the ends of its interval, by the two names; all of them hold together, too.
     """
 
     standings: Sequence[Standing]
@@ -71,6 +73,11 @@ class WithBest:
     alpha: float
     settled: bool
     more: int | None
+    pairs: Mapping[tuple[str, str], tuple[float, float, float]]
+
+    def __repr__(self) -> str:
+        state = "settled" if self.settled else "not settled"
+        return f"WithBest({len(self.top)} of {len(self.standings)} may be the best; {self.looks[-1]} runs, {state})"
 
     @property
     def top(self) -> list[str]:
@@ -107,10 +114,10 @@ def with_best(
     arrays = {name: np.asarray(v, dtype=float) for name, v in values.items()}
     plan = tuple(looks) or (min((len(a) for a in arrays.values()), default=0),)
     _check(arrays, plan, margin)
-    names = list(arrays)
+    names = sorted(arrays)
     critical = critical_values(len(names), plan, alpha)
     low = np.full((len(names), len(names)), -np.inf)  # of row minus column
-    high = np.full_like(low, np.inf)
+    middle, high = np.zeros_like(low), np.full_like(low, np.inf)
     candidates, runs, done = list(range(len(names))), [0] * len(names), 0
     for look, n in enumerate(plan):
         if any(len(arrays[names[i]]) < n for i in candidates):
@@ -119,35 +126,84 @@ def with_best(
         difference, error, t = paired_t(np.stack([arrays[names[i]][:n] for i in taking_part], axis=1))
         at = np.ix_(taking_part, taking_part)
         reach = np.where(error > 0, critical[len(names), look] * error, 0.0)
-        low[at], high[at] = difference - reach, difference + reach
+        low[at], middle[at], high[at] = difference - reach, difference, difference + reach
         candidates = _step_down(taking_part, t, critical[:, look])
         for i in taking_part:
             runs[i] = n
-        if len(candidates) == 1 or _bound(high, candidates).max() <= margin:
+        if len(candidates) == 1 or _highest(high, candidates)[candidates].max() <= margin:
             break
     if not done:
         short = min(names, key=lambda name: len(arrays[name]))
         raise ComparisonError(f"{short} has {len(arrays[short])} runs; the first look needs {plan[0]}.")
-    lows, highs = _bound(low, list(range(len(names)))), _bound(high, list(range(len(names))))
+    means = [float(arrays[name][:n].mean()) for name, n in zip(names, runs, strict=True)]
+    found = _read_off(names, means, runs, (low, middle, high), candidates, margin, plan[:done], alpha)
+    if found.settled:
+        return found
+    left = np.stack([arrays[names[i]][: runs[i]] for i in candidates], 1)
+    return replace(found, more=_more(left, margin, critical[len(names), done - 1]))
+
+
+def with_best_unpaired(values: Mapping[str, Array], *, margin: float = 0.0, alpha: float = 0.05) -> WithBest:
+    """The same for runs that are no pairs, and of which there may be more of one optimizer than of another.
+
+    Differences are judged as Welch (1947) does. The critical value is that of many runs, turned into the t of the degrees
+    of freedom that each pair has.
+
+    Raises:
+        ComparisonError: fewer than two optimizers, fewer than two runs of one; a value is not finite.
+    """
+    arrays = {name: np.asarray(v, dtype=float) for name, v in values.items()}
+    names = sorted(arrays)
+    runs = [len(arrays[name]) for name in names]
+    _check(arrays, (min(runs, default=2),), margin)
+    means = np.array([arrays[name].mean() for name in names])
+    parts = np.array([arrays[name].var(ddof=1) / n for name, n in zip(names, runs, strict=True)])
+    square = parts[:, None] + parts
+    weight = parts**2 / (np.array(runs) - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        freedom = np.where(square > 0, square**2 / (weight[:, None] + weight), 1.0)
+    error, middle = np.sqrt(square), means[:, None] - means
+    critical = critical_values_of_many(len(names), alpha)
+    level = stats.norm.sf(critical)
+    reach = np.where(error > 0, stats.t.isf(level[len(names)], freedom) * error, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(middle == 0, 0.0, middle / error)
+    as_normal = np.where(np.isfinite(t), stats.norm.isf(stats.t.sf(t, freedom)), t)
+    candidates = _step_down(list(range(len(names))), as_normal, critical)
+    bounds = (middle - reach, middle, middle + reach)
+    return _read_off(names, list(map(float, means)), runs, bounds, candidates, margin, (min(runs),), alpha)
+
+
+def _read_off(
+    names: Sequence[str],
+    means: Sequence[float],
+    runs: Sequence[int],
+    bounds: tuple[Array, Array, Array],
+    candidates: list[int],
+    margin: float,
+    looks: tuple[int, ...],
+    alpha: float,
+) -> WithBest:
+    """The verdict of the lower ends, differences and upper ends of all pairs, and of those that may be the best."""
+    low, middle, high = bounds
+    lows, middles, highs = _bound(low), _bound(middle), _highest(high, candidates)
     standings = []
     for i, name in enumerate(names):
         out = i not in candidates
         verdict: Verdict = "not the best" if out else "best" if len(candidates) == 1 else "may be the best"
         # Found by stepping down, where its own interval still touches 0: it begins there.
-        least = max(lows[i], 0.0) if out else lows[i]
-        most = min(highs[i], 0.0) if verdict == "best" else highs[i]
-        mean = float(arrays[name][: runs[i]].mean())
-        standings.append(Standing(name, mean, float(least), float(most), verdict, bool(most <= margin), runs[i]))
-    standings.sort(key=lambda s: (s.verdict == "not the best", s.mean))
+        least = max(float(lows[i]), 0.0) if out else float(lows[i])
+        most = min(float(highs[i]), 0.0) if verdict == "best" else float(highs[i])
+        standings.append(Standing(name, means[i], float(middles[i]), least, most, verdict, most <= margin, runs[i]))
+    standings.sort(key=lambda s: (s.verdict == "not the best", s.mean, s.name))
     settled = len(candidates) == 1 or bool(highs[candidates].max() <= margin)
-    more = (
-        0
-        if settled
-        else _more(
-            np.stack([arrays[names[i]][: runs[i]] for i in candidates], 1), margin, critical[len(names), done - 1]
-        )
-    )
-    return WithBest(standings, margin, plan[:done], alpha, settled, more)
+    pairs = {
+        (a, b): (float(middle[i, j]), float(low[i, j]), float(high[i, j]))
+        for i, a in enumerate(names)
+        for j, b in enumerate(names)
+        if i != j
+    }
+    return WithBest(standings, margin, looks, alpha, settled, 0 if settled else None, pairs)
 
 
 def _step_down(names: list[int], t: Array, critical: Array) -> list[int]:
@@ -164,12 +220,29 @@ def _step_down(names: list[int], t: Array, critical: Array) -> list[int]:
     return left
 
 
-def _bound(of_pairs: Array, rows: list[int]) -> Array:
-    """The bound of a value minus the least of the others': the largest of its row."""
+def _bound(of_pairs: Array) -> Array:
+    """The bound of each value minus the least of the others': the largest of its row."""
     of_pairs = of_pairs.copy()
     np.fill_diagonal(of_pairs, -np.inf)
-    bounds: Array = of_pairs[rows].max(1)
+    bounds: Array = of_pairs.max(1)
     return bounds
+
+
+def _highest(high: Array, candidates: list[int]) -> Array:
+    """The upper ends: by the best of the others, which is among those that may be the best (Edwards and Hsu, 1983).
+
+    Only where an optimizer is itself the best of all, the best of the others may be elsewhere, and it lies below 0.
+    """
+    if len(candidates) == 1:
+        of_best = _bound(high)[candidates]
+        highest = high[:, candidates[0]].copy()
+        highest[candidates] = of_best
+        return highest
+    among = np.full_like(high, -np.inf)
+    among[:, candidates] = high[:, candidates]
+    highest = _bound(among)
+    highest[candidates] = np.maximum(highest[candidates], 0.0)
+    return highest
 
 
 def _more(values: Array, margin: float, critical: float) -> int | None:

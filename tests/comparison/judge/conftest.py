@@ -1,4 +1,4 @@
-"""Arms made of numbers, for the tests of the judgement."""
+"""Optimizers made of numbers, for the tests of the judgement."""
 
 import numpy as np
 import pytest
@@ -8,10 +8,10 @@ from ravine.comparison._judge import ConfirmationRun, OptimizerRuns, TuningTrial
 
 @pytest.fixture
 def make_run():
-    """A run whose curve has these losses every 100 steps; the score is the last unless given."""
+    """A run with these losses at steps 0, 100, 200, ...; the score is the last one unless given."""
 
     def make(seed, losses, score=None, **rest):
-        steps = 100 * np.arange(1, len(losses) + 1)
+        steps = 100 * np.arange(len(losses))
         return ConfirmationRun(seed, steps, losses, losses[-1] if score is None else score, **rest)
 
     return make
@@ -19,20 +19,23 @@ def make_run():
 
 @pytest.fixture
 def make_optimizer(make_run):
-    """An optimizer from one curve (or score) per seed, and tuning scores by learning rate; None diverged."""
+    """An optimizer from a curve, or a final loss, for each seed, and the scores of each tuning; None diverged."""
 
-    def make(name, curves=(), tuning=None, point=None, metrics=None):
+    def make(name, curves=(), tunings=(), *, start=2.0, metrics=None, points=None, **rest):
         runs = []
         for seed, curve in enumerate(curves):
+            point = {} if points is None else points[seed]
             if curve is None:
-                runs.append(make_run(seed, [2.0, np.nan], np.nan, diverged=True))
-            else:
-                held = {} if metrics is None else {key: values[seed] for key, values in metrics.items()}
-                runs.append(make_run(seed, np.atleast_1d(curve), metrics=held))
+                runs.append(make_run(seed, [start, np.nan], np.nan, diverged=True, point=point))
+                continue
+            of_run = {} if metrics is None else {key: values[seed] for key, values in metrics.items()}
+            losses = [start, curve] if np.ndim(curve) == 0 else curve
+            runs.append(make_run(seed, losses, metrics=of_run, point=point))
         trials = [
-            TuningTrial({"lr": lr}, 1000, float("nan") if score is None else score, score is None)
-            for lr, score in (tuning or {}).items()
+            TuningTrial({"lr": float(i + 1)}, 1000 + number, np.nan if score is None else score, score is None)
+            for number, scores in enumerate(tunings)
+            for i, score in enumerate(np.atleast_1d(np.array(scores, dtype=object)))
         ]
-        return OptimizerRuns(name, trials, runs, point)
+        return OptimizerRuns(name, trials, runs, **rest)
 
     return make

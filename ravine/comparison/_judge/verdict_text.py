@@ -1,0 +1,85 @@
+"""The first line of everything: who may be the best, who is not, what is equivalent, and what it takes to know more."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ravine.comparison._judge.measurements import Metric
+from ravine.comparison._judge.number_text import count, listed, number, ratio_text
+from ravine.comparison._judge.with_best import WithBest
+
+
+def verdict_text(losses: WithBest, metric: Metric, lost: Sequence[str] = ()) -> str:
+    """The verdict in one to four sentences.
+
+    Args:
+        losses: the comparison with the best.
+        metric: what was compared.
+        lost: optimizers of which every run diverged.
+    """
+    top = [name for name in losses.top if name not in lost]
+    others = [name for name in losses.others if name not in lost]
+    near = [name for name in others if losses.standing(name).equivalent]
+    far = [name for name in others if name not in near]
+    if len(losses.top) == 1 and not others and lost:
+        return f"{losses.top[0]} is the best: {listed(lost)} diverged in every run."
+    if len(losses.top) == 1:
+        sentences = [_best(losses, metric)]
+    elif losses.settled:
+        sentences = [_equivalent(losses, metric), *([f"{_are(far)} worse."] if far else [])]
+    else:
+        sentences = [f"{_either(top)} may be the best{f'; {_are(far)} not' if far else ''}."]
+    if near:
+        sentences.append(f"{_are(near)} worse, but within the margin of {_margin(losses, metric)}.")
+    if lost:
+        sentences.append(f"{listed(lost)} diverged in every run.")
+    if not losses.settled:
+        sentences.append(_more(losses))
+    return " ".join(sentences)
+
+
+def _best(losses: WithBest, metric: Metric) -> str:
+    best = losses.standing(losses.top[0])
+    return f"{best.name} is the best: its {metric.name} is {_gap(-best.high, -best.low, metric)} the next best."
+
+
+def _equivalent(losses: WithBest, metric: Metric) -> str:
+    if not losses.margin:
+        return f"{listed(losses.top)} are equal: their {_plural(metric)} are the same in every run."
+    margin = _margin(losses, metric)
+    return f"{listed(losses.top)} are equivalent: their {_plural(metric)} are within {margin} of each other."
+
+
+def _more(losses: WithBest) -> str:
+    if losses.more is None:
+        return "It would take more than 1,000 more seeds to settle it."
+    return f"About {count(losses.more, 'more seed')} would settle it."
+
+
+def _gap(least: float, most: float, metric: Metric) -> str:
+    """``0.012 to 0.03 lower than``, ``up to 0.03 lower than``, ``0.1 to 0.5 times that of``."""
+    if metric.ratio:
+        low, high = (ratio_text(float(np.exp(-end))) for end in (most, least))
+        return f"{low if low == high else f'{low} to {high}'} times that of"
+    low, high = number(max(least, 0.0)), number(most)
+    side = "higher" if metric.higher_is_better else "lower"
+    return f"{high if low == high else f'{low} to {high}' if least > 0 else f'up to {high}'} {side} than"
+
+
+def _margin(losses: WithBest, metric: Metric) -> str:
+    """The margin in words: ``0.01``, or ``a factor of 1.2``."""
+    return f"a factor of {number(float(np.exp(losses.margin)), 3)}" if metric.ratio else number(losses.margin)
+
+
+def _either(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return names[0]
+    return f"Either {names[0]} or {names[1]}" if len(names) == 2 else f"Any of {listed(names)}"
+
+
+def _are(names: Sequence[str]) -> str:
+    return f"{listed(names)} {'is' if len(names) == 1 else 'are'}"
+
+
+def _plural(metric: Metric) -> str:
+    return f"{metric.name}es" if metric.name.endswith("loss") else f"values of {metric.name}"
