@@ -10,8 +10,8 @@ import click
 
 from ravine.cli._options import DATA, tasks_text
 from ravine.cli._show_result import show_result
-from ravine.comparison._api import compare
-from ravine.comparison._study.declare import PRESETS
+from ravine.comparison._api import compare, estimate
+from ravine.comparison._study.declare import PRESETS, Preset
 from ravine.optim import _spec as specs
 from ravine.train._schedules.by_text import usage as schedule_forms
 
@@ -19,14 +19,19 @@ _INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 _HELP = f"""Find out which optimizer, and which learning rate, is best on TASK.
 
-Every optimizer is tuned with the same number of points from its search space, on validation data. The best point of each
-is then evaluated with fresh seeds, the same for all; only that evaluation reads the test data. The verdict says what these
-runs show, and how many more seeds would settle the rest. Writes report.html, report.md, pictures, results.json and results.csv to
-ravine-out/compare-TASK.
+For every seed each optimizer is tuned anew, with the same number of points from its search space, on validation data, and
+its best point is trained with a fresh seed. Only these fresh runs are judged, and only they read the test data. The verdict
+says who may be the best, who is not, what is equivalent, and how many more seeds would settle the rest. Writes report.html,
+report.md, pictures, results.json and results.csv to ravine-out/compare-TASK.
 
 TASK is one of those below, or a Python file with a function that returns a Task; default: digits. Without -o, these are
 compared: {", ".join(specs.DEFAULTS)}.
 """
+
+
+def _seeds_text(preset: Preset) -> str:
+    looks = preset.looks
+    return f"{looks[0]} seeds" if len(looks) == 1 else f"{looks[0]} to {looks[-1]} seeds, until all is settled"
 
 
 @click.command(name="compare", help=_HELP, epilog=tasks_text())
@@ -46,11 +51,17 @@ compared: {", ".join(specs.DEFAULTS)}.
     show_default=True,
     metavar="|".join(PRESETS),
     help="How much is tried: "
-    + "; ".join(f"{name}, {p.points} points and {p.seeds} fresh seeds" for name, p in PRESETS.items())
+    + "; ".join(f"{name}, {p.points} points and {_seeds_text(p)}" for name, p in PRESETS.items())
     + ". Quick trainings are as short as the task allows.",
 )
-@click.option("--points", type=int, help="Points from each search space.")
-@click.option("--seeds", type=int, help="Fresh seeds of the final evaluation.")
+@click.option("--points", type=int, help="Points from its search space that each tuning tries.")
+@click.option("--seeds", type=int, help="How many seeds. A finished study that is named again goes on with more.")
+@click.option(
+    "--until",
+    type=click.Choice(["settled"]),
+    help="Judge the study after 5, 10, 20, ... seeds, and end it where all is settled. Looking often is paid for.",
+)
+@click.option("--at-most", type=int, help="The largest number of seeds with --until settled; default: 60.")
 @click.option("--steps", type=int, help="Steps of each training.")
 @click.option(
     "--schedule",
@@ -60,8 +71,13 @@ compared: {", ".join(specs.DEFAULTS)}.
 )
 @click.option("--space", type=click.Path(path_type=Path), metavar="FILE", help="A TOML file with search spaces.")
 @click.option(
-    "--reference", default="", metavar="NAME", help="The optimizer whose runs set the target loss; default: the first."
+    "--margin",
+    default="",
+    metavar="0.01|1%",
+    help="The largest difference in the validation loss that does not matter; default: as much as it varies from one tuning "
+    "to the next.",
 )
+@click.option("--study-seed", type=int, default=0, help="Another one repeats the study with other points and seeds.")
 @click.option("--jobs", type=int, help="Trainings at a time, each on one thread; default: one per processor.")
 @click.option("--study", metavar="NAME", help="The study's name, to resume or to share it.")
 @click.option(
@@ -74,12 +90,19 @@ compared: {", ".join(specs.DEFAULTS)}.
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Report folder. If it already holds a study, the study resumes."
 )
+@click.option("--dry-run", is_flag=True, help="Train nothing; say what it will cost, and what it can show.")
 @click.pass_context
-def command(context: click.Context, optimizers: tuple[str, ...], **given: Any) -> None:
+def command(
+    context: click.Context, optimizers: tuple[str, ...], until: str | None, dry_run: bool, **given: Any
+) -> None:
+    if dry_run:
+        declared = {name: value for name, value in given.items() if name not in ("study", "storage", "out")}
+        click.echo("\n".join(estimate(optimizers=optimizers or specs.DEFAULTS, until=until or "", **declared).lines))
+        return
     # as Ctrl-C: workers end, and the message says how to resume
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        result = compare(optimizers=optimizers or specs.DEFAULTS, **given)
+        result = compare(optimizers=optimizers or specs.DEFAULTS, until=until or "", **given)
         show_result(result)
     except KeyboardInterrupt as interrupt:
         click.echo("\n".join(["Interrupted.", *getattr(interrupt, "__notes__", [])]), err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ravine.comparison._study.storage_errors import check_storage, without_passw
 from ravine.comparison._study.store import Store
 from ravine.comparison._study.study_record import StudyRecord
 from ravine.comparison._study.trial import run
-from ravine.comparison._study.trial_worker import StopSignal, work
+from ravine.comparison._study.trial_worker import PARENT, StopSignal, work
 from ravine.errors import DataError, OptionError
 from ravine.tasks import Task, find
 
@@ -47,7 +48,7 @@ def command(study: str, storage: str, rerun: str | None, data: Path | None, quie
     check_storage(storage)
     if "://" not in storage and not Path(storage).is_file():
         raise DataError(f"There is no journal file {storage}; `ravine compare` creates it.")
-    store = Store(study, storage)
+    store = Store(study, storage, wait_to_open=PARENT in os.environ)  # a comparison has just made the study in it
     spec = store.spec()
     optimizers = load_optimizers(spec)  # before a file is run that is not the study's
     task = find(spec.task, data or (None if spec.data is None else Path(spec.data)))

@@ -7,15 +7,16 @@ import shlex
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 from ravine.comparison._judge.number_text import count
 from ravine.comparison._live_view import LiveView
 from ravine.comparison._result import Result
+from ravine.comparison._study.cost import Cost, cost_of
 from ravine.comparison._study.declare import declare
 from ravine.comparison._study.local_workers import processors, run_workers
 from ravine.comparison._study.location import JOURNAL, Location, choose_location, default_folder
 from ravine.comparison._study.spaces import SpacesLike
-from ravine.comparison._study.stages import Stage, final_results
 from ravine.comparison._study.step_seconds import StepSeconds, measure_seconds
 from ravine.comparison._study.storage_errors import check_storage, without_password
 from ravine.comparison._study.store import Store
@@ -37,10 +38,13 @@ def compare(
     preset: str = "standard",
     points: int | None = None,
     seeds: int | None = None,
+    until: str = "",
+    at_most: int | None = None,
     steps: int | None = None,
+    margin: str = "",
     schedule: str = "",
     space: SpacesLike = None,
-    reference: str = "",
+    study_seed: int = 0,
     data: str | Path | None = None,
     jobs: int | None = None,
     study: str | None = None,
@@ -48,11 +52,11 @@ def compare(
     out: str | Path | None = None,
     quiet: bool = False,
 ) -> Result:
-    """Compare optimizers fairly: equal tuning, fresh seeds, paired differences.
+    """Compare optimizers fairly: equal tuning, repeated; fresh seeds; everyone against the best.
 
-    Every optimizer is tuned with the same number of points from its search space; its best points are re-evaluated with
-    more seeds, and the one that is best then is evaluated with fresh seeds, the same for all optimizers. Only that
-    evaluation reads the test data. A study that was stopped resumes if its ``study`` or ``out`` is named again::
+    For every seed each optimizer is tuned anew, with the same number of points from its search space, and its best point is
+    trained once more with a fresh seed. Only these fresh runs are judged, and only they read the test data. A study that
+    was stopped resumes if its ``study`` or ``out`` is named again; named with more ``seeds``, it goes on with them::
 
         ravine.compare("digits", ["sgd", RMSprop, partial(torch.optim.Adam, eps=1e-6)])
         ravine.compare(
@@ -68,13 +72,17 @@ def compare(
             class, or a function from the parameters to an optimizer. The keys of a dict are the labels. Options that
             are given stay fixed; the others are tuned in the search space.
         preset: ``"quick"``, ``"standard"`` or ``"full"``: how many points and seeds, and how long.
-        points: points from each search space, instead of the preset's.
-        seeds: fresh seeds of the final evaluation, instead of the preset's.
+        points: points from the search space that each tuning tries, instead of the preset's.
+        seeds: how many seeds, instead of the preset's.
+        until: ``"settled"``: judge the study after 5, 10, 20, ... seeds, and end it where everything is settled.
+        at_most: the largest number of seeds of a study that goes on until it is settled; 60 by default.
         steps: steps of each training, instead of the task's usual length.
+        margin: the largest difference in the validation loss that does not matter, ``"0.01"`` or ``"1%"``; by default as
+            much as the loss varies from one tuning to the next.
         schedule: how the learning rate changes, the same for all, such as ``"cosine"``; empty: it stays constant.
         space: search spaces, ``{"RMSprop": {"lr": log(1e-5, 0.1), "alpha": complement(0.9, 0.999)}}`` by label, or a TOML
             file with them; those that are not there have the one that their class declares.
-        reference: the label of the optimizer whose runs set the target loss; the first if empty.
+        study_seed: another one has other points and other seeds: an independent repetition of the study.
         data: the folder or file that the task reads.
         jobs: how many trainings run at a time, each on one thread in a process of its own; by default as many as there
             are processors. A Task, and an optimizer that another process cannot import (a lambda, a class of a notebook or
@@ -94,36 +102,31 @@ def compare(
         TrainingError: the task fails with these optimizers.
         KeyboardInterrupt: Ctrl-C. Finished trials are kept, as after any error, and the error's note says how to resume.
     """
-    trained = task if isinstance(task, Task) else find(str(task), None if data is None else Path(data))
     if storage is not None:
         check_storage(storage)
-    if jobs is not None and (not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1):
-        raise OptionError(f"jobs = {shown(jobs)}: give a whole number, at least 1.")
-    parsed = specs_of(optimizers, trained.name)
-    own = _only_here(task, parsed)
-    if own and ((jobs or 1) > 1 or study or storage):
-        what = f"with jobs={jobs}" if (jobs or 1) > 1 else "in a study that is shared or resumed"
-        raise OptionError(f"{own} Until then it cannot run {what}.")
-    spec = declare(
-        trained,
-        trained.name if isinstance(task, Task) else str(task),
-        parsed,
+    spec, trained, by_label, own = _planned(
+        task,
+        optimizers,
+        jobs,
+        data,
         preset=preset,
         points=points,
         seeds=seeds,
+        until=until,
+        at_most=at_most,
         steps=steps,
+        margin=margin,
         schedule=schedule,
         space=space,
-        reference=reference,
-        data=None if data is None else Path(data),
+        study_seed=study_seed,
     )
-    by_label = {one.label: one for one in parsed}
-    for config in spec.optimizers:  # mistakes are reported before a folder is made, and kernels are compiled once
-        dry_run(trained, by_label[config.label].at(config.middle))
+    if own and ((jobs or 1) > 1 or study or storage):
+        what = f"with jobs={jobs}" if (jobs or 1) > 1 else "in a study that is shared or resumed"
+        raise OptionError(f"{own} Until then it cannot run {what}.")
     where = choose_location(trained.name, study, storage, None if out is None else Path(out), may_resume=not own)
     store = Store(where.study, where.storage)
     try:
-        store.create(spec)
+        spec = store.create(spec)
         command = "" if own else resume_command(spec, where, space, jobs)
         if command != (store.attribute(COMMAND) or ""):
             store.set_attribute(COMMAND, command)
@@ -132,15 +135,16 @@ def compare(
                 on_progress = view.update if view is not None else lambda now, results: None
                 workers = 1 if own else jobs or processors()
                 if workers == 1:
-                    stage = work(store, spec, trained, on_progress, optimizers=by_label)
+                    work(store, spec, trained, on_progress, optimizers=by_label)
                 else:
-                    stage = run_workers(store, spec, workers, on_progress, None if data is None else Path(data))
-                seconds, machine = _seconds(store, spec, trained, by_label, stage)
+                    run_workers(store, spec, workers, on_progress, None if data is None else Path(data))
+                seconds, machine = _seconds(store, spec, trained, by_label)
         except (KeyboardInterrupt, RavineError) as stopped:
+            finished = "All that finished is saved."
             with suppress(RavineError):  # the storage may be what failed
-                resume = "" if own else f" Resume: {command or f'make the same call with study={where.study!r}'}"
-                finished = len(store.results())
-                stopped.add_note(f"{count(finished, 'training')} finished and saved.{resume}")
+                finished = f"{count(len(store.results()), 'training')} finished and saved."
+            resume = "" if own else f" Resume: {command or f'make the same call with study={where.study!r}'}"
+            stopped.add_note(finished + resume)
             raise
         origin = StudyOrigin(where.study, without_password(where.storage), command, machine)
         result = Result(StudyRecord(spec, store.results(), seconds, origin, by_label), where.folder)
@@ -150,10 +154,53 @@ def compare(
     return result
 
 
+def estimate(
+    task: str | Path | Task = "digits",
+    optimizers: OptimizerLike = DEFAULTS,
+    *,
+    jobs: int | None = None,
+    data: str | Path | None = None,
+    **declaration: Any,
+) -> Cost:
+    """What a comparison will cost on this machine: trainings, hours, and the smallest difference it can show.
+
+    A few steps of each optimizer are timed; nothing is kept. ``declaration`` are the arguments of :func:`compare` from
+    ``preset`` to ``study_seed``.
+
+    Raises:
+        OptionError: an argument is impossible.
+        DataError: data cannot be used.
+        TrainingError: the task fails with these optimizers.
+    """
+    spec, trained, by_label, own = _planned(task, optimizers, jobs, data, **declaration)
+    return cost_of(spec, trained, by_label, 1 if own else jobs or processors())
+
+
+def _planned(
+    task: str | Path | Task,
+    optimizers: OptimizerLike,
+    jobs: int | None,
+    data: str | Path | None,
+    **declaration: Any,
+) -> tuple[StudySpec, Task, dict[str, OptimizerSpec], str]:
+    """What is declared, its task and optimizers, and what only this process has of them; mistakes are reported here."""
+    if jobs is not None and (not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1):
+        raise OptionError(f"jobs = {shown(jobs)}: give a whole number, at least 1.")
+    path = None if data is None else Path(data)
+    trained = task if isinstance(task, Task) else find(str(task), path)
+    parsed = specs_of(optimizers, trained.name)
+    name = trained.name if isinstance(task, Task) else str(task)
+    spec = declare(trained, name, parsed, data=path, **declaration)
+    by_label = {one.label: one for one in parsed}
+    for config in spec.optimizers:  # before a folder is made; and kernels are compiled once
+        dry_run(trained, by_label[config.label].at(config.middle))
+    return spec, trained, by_label, _only_here(task, parsed)
+
+
 def load_study(study: str, *, storage: str | None = None, out: str | Path | None = None) -> Result:
     """What a study has found so far, from its storage: nothing is trained, and the task's data are not needed.
 
-    A study that still runs is judged by the fresh seeds that every optimizer has finished, and a warning says so. Until
+    A study that still runs is judged by the seeds that every optimizer has finished, and a warning says so. Until
     each has finished two, ``judgement`` raises an error that says what is missing::
 
         result = ravine.comparison.load_study("mine")
@@ -201,10 +248,11 @@ def resume_command(spec: StudySpec, where: Location, space: SpacesLike = None, j
     words = ["ravine", "compare", spec.task]
     for config in spec.optimizers:
         words += ["-o", config.label]
-    words += ["--points", str(spec.points), "--seeds", str(spec.seeds), "--steps", str(spec.steps)]
+    words += ["--points", str(spec.points), *_seeds_words(spec.looks), "--steps", str(spec.steps)]
     given = {
+        "margin": spec.margin,
         "schedule": spec.schedule,
-        "reference": spec.reference,
+        "study-seed": spec.seed or "",
         "data": spec.data,
         "space": space,
         "jobs": jobs,
@@ -215,18 +263,18 @@ def resume_command(spec: StudySpec, where: Location, space: SpacesLike = None, j
     return shlex.join([*words, *(word for name, value in given.items() if value for word in (f"--{name}", str(value)))])
 
 
+def _seeds_words(looks: tuple[int, ...]) -> list[str]:
+    return ["--seeds", str(looks[0])] if len(looks) == 1 else ["--until", "settled", "--at-most", str(looks[-1])]
+
+
 def _seconds(
-    store: Store, spec: StudySpec, task: Task, optimizers: Mapping[str, OptimizerSpec], now: Stage
+    store: Store, spec: StudySpec, task: Task, optimizers: Mapping[str, OptimizerSpec]
 ) -> tuple[dict[str, StepSeconds], str]:
     """Seconds of a step and the machine they were measured on: kept, so that a report made again says the same."""
     stored = store.attribute(SECONDS)
     if stored is None:
-        results = store.results()
-        sound = {
-            label: point
-            for label, point in now.chosen.items()
-            if any(not result.error for result in final_results(spec, label, point, results))
-        }
+        runs = StudyRecord(spec, store.results()).runs
+        sound = {each.name: each.typical for each in runs if any(not run.diverged for run in each.runs)}
         measured = measure_seconds(task, optimizers, sound)
         stored = {
             "machine": _machine(),

@@ -15,8 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ravine.comparison._judge.number_text import count
-from ravine.comparison._study.stages import Results, Stage, StageName
-from ravine.comparison._study.study_spec import REEVALUATION_SEEDS, StudySpec
+from ravine.comparison._study.stages import Stage
+from ravine.comparison._study.study_progress import progress_of
+from ravine.comparison._study.study_spec import StudySpec
+from ravine.comparison._study.tuning import Results, tuning_trial
 from ravine.plotting._tables import table
 
 
@@ -50,33 +52,26 @@ class LiveView:
 
     def shown(self, now: Stage, results: Results, clock: float) -> Group:
         """What is shown at that time, in seconds."""
-        total = max(len(results), expected(self.spec, now))
+        total = progress_of(self.spec, now, results).total
         if self._first is None:
             self._first = clock, len(results)
         since, before = self._first
         left = _left(clock - since, len(results) - before, total - len(results))
         head = Table.grid(padding=(0, 1))
         head.add_row(Text(f"{len(results)} of {total}"), ProgressBar(total, len(results), width=30), Text(left))
-        return Group(Text(doing(self.spec, now.name)), head, table(*_best(self.spec, now, results)))
+        return Group(Text(doing(self.spec, now)), head, table(*_best(self.spec, now, results)))
 
 
-def doing(spec: StudySpec, stage: StageName) -> str:
+def doing(spec: StudySpec, now: Stage) -> str:
     """What a stage does, in one line."""
-    if stage == "tune":
-        return f"Tuning: {count(spec.points, 'point')} for each optimizer"
-    if stage == "re-evaluate":
-        seeds = count(len(REEVALUATION_SEEDS), "more seed")
-        return f"Re-evaluating the best {count(spec.finalists, 'point')} of each optimizer with {seeds}"
-    if stage == "expand":
-        return f"A best point is at an edge: {count(spec.extra_points, 'extra point')} for each optimizer"
-    if stage == "final":
-        return f"Final evaluation: {count(spec.seeds, 'fresh seed')} for each optimizer"
+    seeds = f"{count(now.seeds, 'seed')} of {count(len(now.active), 'optimizer')}"
+    if now.name == "tune":
+        return f"Tuning with {count(spec.points, 'point')}: {seeds}"
+    if now.name == "expand":
+        return f"Best points are at an edge: {count(spec.extra_points, 'extra point')} for each tuning"
+    if now.name == "final":
+        return f"Fresh runs at the best points: {seeds}"
     return "Timing one step (nothing else running)"
-
-
-def expected(spec: StudySpec, now: Stage) -> int:
-    """How many trials the study takes as far as is known: a best point at an edge will add some."""
-    return sum(len(t.points) + min(spec.finalists, len(t.points)) * 2 + spec.seeds for t in now.tunings)
 
 
 def _left(seconds: float, done: int, rest: int) -> str:
@@ -93,7 +88,8 @@ def _best(spec: StudySpec, now: Stage, results: Results) -> tuple[list[str], lis
     """The heads and rows of the table of what is best so far, by single trials; the best optimizer first."""
     rows = []
     for tuning in now.tunings:
-        tried = [(r, p) for p in tuning.points for r in tuning.results(spec, p, results)]
+        trials = [tuning_trial(spec, tuning.config.label, p, n) for n in range(now.seeds) for p in tuning.points(n)]
+        tried = [(results[key], t.point) for t in trials if (key := t.key(spec)) in results]
         score, point = min(((r.score, p) for r, p in tried), key=lambda pair: pair[0], default=(math.inf, {}))
         failed = sum(bool(r.error) for r, _ in tried)
         diverged = sum(r.diverged and not r.error for r, _ in tried)

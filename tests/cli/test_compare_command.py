@@ -36,10 +36,11 @@ def test_a_comparison_and_everything_it_leaves(ravine, tmp_path):
     code, out, err = ravine("breast-cancer", "-o", "sgd", "-o", "torch-rmsprop:alpha=0.9", *SMALL)
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert max(len(line) for line in lines[:9]) <= 80
-    assert "breast-cancer: 2 optimizers, 3 points, 2 fresh seeds, 8 steps" in lines[0]
-    table = "\n".join(lines[:9])
-    assert table.count("%") == 2
+    assert "best" in lines[0], "the verdict"
+    assert max(len(line) for line in lines[3:10]) <= 80
+    assert "breast-cancer: 2 optimizers" in lines[2]
+    table = "\n".join(lines[1:12])
+    assert "%" in table
     assert table.count("of 2") == 2
     folder = tmp_path / "ravine-out" / "compare-breast-cancer"
     written = {path.name for path in folder.iterdir()}
@@ -61,7 +62,7 @@ def test_a_training_of_the_report_can_be_run_again(ravine):
     again = ("--study", "mine", "--storage", journal, "--rerun")
     code, out, _ = ravine(*again, trial.key(record.spec), command="worker")
     assert code == 0
-    assert "seed 1001" in out
+    assert "seed 3" in out
     assert f"validation loss {result.score!r}, the same to the last digit" in out
     code, _, err = ravine(*again, "0123", command="worker")
     assert code == 2
@@ -153,9 +154,9 @@ def test_a_space_file_decides_where_is_looked(ravine, tmp_path):
     (tmp_path / "space.toml").write_text(
         "[sgd]\nlr = { low = 0.1, high = 0.2 }\n[adam]\nbeta2 = { low = 0.9, high = 0.99 }\n"
     )
-    code, out, _ = ravine("breast-cancer", "-o", "sgd", "-o", "adam", *SMALL, "--space", "space.toml")
+    code, _, _ = ravine("breast-cancer", "-o", "sgd", "-o", "adam", *SMALL, "--space", "space.toml")
     assert code == 0
-    assert "beta2" in out
+    assert "beta2" in (tmp_path / "ravine-out" / "compare-breast-cancer" / "report.md").read_text()
     for line, text in [
         ("[sgd]\nlr = { low = 1, high = 0.2 }", "must be below"),
         ("[sgd]\nlr = { low = 1e-6, high = 1.0 }", "more than 4 powers of ten"),
@@ -181,7 +182,7 @@ def test_a_full_disk_is_told_and_what_is_done_is_kept(ravine, monkeypatch, tmp_p
 
     def full(descriptor):
         calls.append(1)
-        if len(calls) > 40:
+        if len(calls) > 30:
             raise OSError(28, "No space left on device")
         sync(descriptor)
 
@@ -198,5 +199,11 @@ def test_help_names_the_tasks_and_presets():
     result = CliRunner().invoke(compare.command, ["--help"])
     assert result.exit_code == 0
     told = " ".join(result.output.split())
-    for word in ("digits", "fashion-mnist", "--optimizer", "quick, 8 points and 5 fresh seeds", "--storage"):
+    for word in (
+        "digits",
+        "fashion-mnist",
+        "--optimizer",
+        "quick, 8 points and 5 to 20 seeds, until all is settled",
+        "--storage",
+    ):
         assert word in told

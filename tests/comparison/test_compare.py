@@ -48,10 +48,11 @@ def test_a_comparison_is_one_call():
     result = ravine.compare("breast-cancer", ["sgd", "rmsprop"], **SMALL)
     table = result.trials()
     confirmed = table[table.kind == "final"]
-    assert sorted(confirmed.optimizer) == ["rmsprop", "rmsprop", "sgd", "sgd"]
-    assert sorted(set(confirmed.seed)) == [1000, 1001], "the same fresh seeds for both"
-    first = table[(table.kind == "tune") & (table.seed == 0)]
-    assert first.groupby("optimizer").size().nunique() == 1, "as many points for both"
+    fresh = confirmed.groupby("optimizer").seed.apply(set)
+    assert fresh["sgd"] == fresh["rmsprop"] == {1, 3}, "the same fresh seeds for both"
+    tuned = table[table.kind == "tune"].groupby(["optimizer", "seed"]).size()
+    assert tuned.nunique() == 1, "as many points for both, in each tuning"
+    assert set(tuned.index.get_level_values("seed")) == {0, 2}
     assert confirmed.accuracy.between(0.3, 1).all()
     assert table[table.kind == "tune"].accuracy.isna().all(), "test data are not read while tuning"
     assert set(result.seconds) == {"sgd", "rmsprop"}
@@ -65,13 +66,24 @@ def test_the_same_study_again_trains_nothing_and_another_spec_is_refused(monkeyp
     again = ravine.compare("breast-cancer", ["sgd"], **SMALL, study="mine")
     assert results(again) == results(first)
     assert again.seconds == first.seconds
-    with pytest.raises(OptionError, match=r"seeds: 2 in the study, 3 now"):
-        ravine.compare("breast-cancer", ["sgd"], **{**SMALL, "seeds": 3}, study="mine")
+    with pytest.raises(OptionError, match=r"points: 3 in the study, 4 now"):
+        ravine.compare("breast-cancer", ["sgd"], **{**SMALL, "points": 4}, study="mine")
+
+
+def test_more_seeds_go_on_where_the_study_ended():
+    first = ravine.compare("breast-cancer", ["sgd", "rmsprop"], **SMALL, study="mine")
+    more = ravine.compare("breast-cancer", ["sgd", "rmsprop"], **{**SMALL, "seeds": 3}, study="mine")
+    assert more.spec.looks == (2, 3), "the look that was had is paid for"
+    assert more.trial_results.keys() > first.trial_results.keys()
+    assert all(more.trial_results[key].losses == result.losses for key, result in first.trial_results.items())
+    assert {len(each.runs) for each in more.record.runs} == {3}
+    again = ravine.compare("breast-cancer", ["sgd", "rmsprop"], **{**SMALL, "seeds": 3}, study="mine")
+    assert again.spec == more.spec
 
 
 def test_the_command_of_a_study_declares_the_same_study():
     result = ravine.compare(
-        "breast-cancer", ["sgd", "torch-adam:eps=1e-6"], **SMALL, schedule="cosine", reference="sgd"
+        "breast-cancer", ["sgd", "torch-adam:eps=1e-6"], **SMALL, schedule="cosine", margin="1%", study_seed=3
     )
     words = shlex.split(result.origin.command)
     assert words[:3] == ["ravine", "compare", "breast-cancer"]
@@ -80,7 +92,7 @@ def test_the_command_of_a_study_declares_the_same_study():
     given = cli.make_context("compare", words[2:]).params
     optimizers, kept = (
         given.pop("optimizers"),
-        {k: given[k] for k in ("points", "seeds", "steps", "schedule", "reference")},
+        {k: given[k] for k in ("points", "seeds", "steps", "schedule", "margin", "study_seed")},
     )
     declared = declare(find("breast-cancer"), "breast-cancer", parse_all(optimizers), preset=given["preset"], **kept)
     assert declared.hash == result.spec.hash
@@ -147,7 +159,7 @@ def test_a_metric_that_is_no_number_is_left_out_and_told():
     strange = {"strange": lambda outputs, targets: torch.tensor(math.nan)}
     task = dataclasses.replace(find("breast-cancer"), metrics=strange)
     judgement = ravine.compare(task, ["sgd", "adam"], **SMALL).judgement
-    assert "strange" not in judgement.pairs
+    assert list(judgement.compared) == ["validation loss", "test loss"]
     assert "strange is not a number in 4 of 4 runs" in next(
         w.sentence for w in judgement.warnings if w.kind == "metric"
     )
@@ -186,7 +198,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch):
         (("digits", ["sgd", "sgd"]), {}, "given twice"),
         (("digits", ["sgd"]), {"jobs": 0}, "jobs = 0"),
         (("digits", ["sgd"]), {"points": 0}, "points = 0"),
-        (("digits", ["sgd"]), {"points": 10**20}, "at most 10,000"),
+        (("digits", ["sgd"]), {"points": 10**20}, "at most 1,000"),
         (("digits", ["sgd"]), {"storage": ""}, "'' is no storage"),
         (("digits", ["sgd"]), {"storage": "http://here"}, "'http://here' is no storage: give postgresql://"),
         (("digits", ["sgd"]), {"steps": 0}, "steps = 0"),
@@ -197,8 +209,8 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch):
         (("digits", ["sgd", "adam"]), {"seeds": 1}, "at least 2 seeds"),
         (
             ("digits", ["sgd", "adam"]),
-            {"reference": "adm"},
-            "reference 'adm' is not among the optimizers. Did you mean 'adam'",
+            {"margin": "1 percent"},
+            "margin = '1 percent': write a difference, such as 0.01, or a share, such as 1%",
         ),
         (("digits", ["sgd"]), {"schedule": "cosin"}, "Did you mean 'cosine'"),
         (("digits", ["sgd"]), {"preset": "ful"}, "Did you mean 'full'"),

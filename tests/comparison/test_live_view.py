@@ -1,10 +1,11 @@
 """What is seen of a study while it runs."""
 
 import io
+from dataclasses import replace
 
 from rich.console import Console
 
-from ravine.comparison._live_view import LiveView, expected
+from ravine.comparison._live_view import LiveView, doing
 from ravine.comparison._study.stages import stage
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
 from ravine.comparison._study.trial import TrialResult
@@ -14,11 +15,11 @@ SPEC = StudySpec(
     "digits",
     (OptimizerConfig("sgd", {"lr": Range(1e-3, 10.0)}), OptimizerConfig("adam", {"lr": Range(1e-5, 0.1)})),
     steps=100,
-    points=8,
-    finalists=3,
-    seeds=5,
+    points=4,
+    looks=(5,),
     expansions=0,
 )
+# 2 optimizers, 5 seeds, 4 points and about 2 fresh runs: 60 trainings
 
 
 def text(view, now, done, clock):
@@ -30,21 +31,21 @@ def text(view, now, done, clock):
 def test_trainings_done_the_time_left_and_the_best_so_far():
     view = LiveView(SPEC)
     first = stage(SPEC, {})
-    assert expected(SPEC, first) == 2 * (8 + 3 * 2 + 5)
-    assert "0 of 38" in text(view, first, {}, 100.0)
+    assert "0 of 60" in text(view, first, {}, 100.0)
     done = {}
-    for number, trial in enumerate(first.trials[:6]):
-        kind = [TrialResult(0.5 + number, (1,), (1.0,), False), TrialResult(), TrialResult(error="Traceback")][
+    of_sgd = [trial for trial in first.trials if trial.label == "sgd"]
+    for number, trial in enumerate(of_sgd[:6]):
+        kind = [TrialResult(0.5 + number, (0, 1), (2.0, 1.0), False), TrialResult(), TrialResult(error="Traceback")][
             number % 3
         ]
         done[trial.key(SPEC)] = kind
     now = stage(SPEC, done)
     shown = text(view, now, done, 112.0)
-    assert "6 of 38" in shown
-    assert "1:04 left" in shown  # 6 in 12 seconds, 32 are left
-    assert "Tuning: 8 points for each optimizer" in shown
+    assert "6 of 60" in shown
+    assert "1:48 left" in shown  # 6 in 12 seconds, 54 are left
+    assert "Tuning with 4 points: 5 seeds of 2 optimizers" in shown
     rows = [line.split() for line in shown.splitlines() if line.strip().startswith(("sgd", "adam"))]
-    assert rows[0] == ["sgd", "0.5", "lr", f"{first.trials[0].point['lr']:.3g}", "6", "2", "2"]
+    assert rows[0] == ["sgd", "0.5", "lr", f"{of_sgd[0].point['lr']:.3g}", "6", "2", "2"]
     assert rows[1] == ["adam", "0"]
 
 
@@ -52,16 +53,27 @@ def test_hours_are_told_as_hours():
     view = LiveView(SPEC)
     first = stage(SPEC, {})
     text(view, first, {}, 0.0)
-    done = {first.trials[0].key(SPEC): TrialResult(0.5, (1,), (1.0,), False)}
-    assert "1:01:40 left" in text(view, stage(SPEC, done), done, 100.0)
+    done = {first.trials[0].key(SPEC): TrialResult(0.5, (0, 1), (2.0, 1.0), False)}
+    assert "1:38:20 left" in text(view, stage(SPEC, done), done, 100.0)  # 59 of 100 seconds
 
 
 def test_going_on_counts_only_what_is_done_now():
     view, first = LiveView(SPEC), stage(SPEC, {})
-    done = {trial.key(SPEC): TrialResult(0.5, (1,), (1.0,), False) for trial in first.trials[:10]}
+    done = {trial.key(SPEC): TrialResult(0.5, (0, 1), (2.0, 1.0), False) for trial in first.trials[:10]}
     assert "left" not in text(view, stage(SPEC, done), done, 0.0)
-    done |= {first.trials[10].key(SPEC): TrialResult(0.5, (1,), (1.0,), False)}
-    assert "4:30 left" in text(view, stage(SPEC, done), done, 10.0)
+    done |= {first.trials[10].key(SPEC): TrialResult(0.5, (0, 1), (2.0, 1.0), False)}
+    assert "8:10 left" in text(view, stage(SPEC, done), done, 10.0)  # 49 of 10 seconds
+
+
+def test_each_stage_says_what_it_does():
+    now = stage(SPEC, {})
+    assert doing(SPEC, now) == "Tuning with 4 points: 5 seeds of 2 optimizers"
+    assert (
+        doing(SPEC, replace(now, name="final", active=("sgd",)))
+        == "Fresh runs at the best points: 5 seeds of 1 optimizer"
+    )
+    assert doing(SPEC, replace(now, name="expand")) == "Best points are at an edge: 1 extra point for each tuning"
+    assert "nothing else running" in doing(SPEC, replace(now, name="done"))
 
 
 def test_nothing_is_shown_where_there_is_no_terminal(capsys):

@@ -231,7 +231,7 @@ def test_a_worker_in_another_folder_says_where_to_start_it(rules, task, tmp_path
 
 def test_a_file_that_changes_while_trials_run_does_not_change_them(rules, task):
     expected_store, spec = study(task)
-    expected = work(expected_store, spec, task).chosen
+    work(expected_store, spec, task)
     expected_results = expected_store.results()
     Path("journal.log").unlink()
     store, spec = study(task)
@@ -239,7 +239,7 @@ def test_a_file_that_changes_while_trials_run_does_not_change_them(rules, task):
     def spoil(*_):
         rules.write_text(RULES.replace("param - lr", "param + lr"))
 
-    assert work(store, spec, task, spoil).chosen == expected
+    assert work(store, spec, task, spoil).name == "done"
     scores = [{**o.to_tree(), "seconds": 0} for o in store.results().values()]
     assert sorted(map(str, scores)) == sorted(str({**o.to_tree(), "seconds": 0}) for o in expected_results.values())
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
+from ravine.comparison._judge import parse_margin
 from ravine.comparison._study.code_versions import versions_of
 from ravine.comparison._study.spaces import SpacesLike, spaces_of
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
@@ -20,19 +21,24 @@ from ravine.train._schedules import by_text as schedules
 
 @dataclass(frozen=True)
 class Preset:
-    """How much is tried: points of each space, fresh seeds, and whether trainings have the task's shortest length."""
+    """How much is tried: points of each tuning, looks at so many seeds, and whether trainings have the task's shortest
+    length."""
 
     points: int
-    seeds: int
+    looks: tuple[int, ...]
     quick: bool = False
 
 
 PRESETS: Mapping[str, Preset] = {
-    "quick": Preset(points=8, seeds=5, quick=True),
-    "standard": Preset(points=16, seeds=10),
-    "full": Preset(points=32, seeds=20),
+    "quick": Preset(points=8, looks=(5, 10, 20), quick=True),
+    "standard": Preset(points=4, looks=(10,)),
+    "full": Preset(points=8, looks=(20,)),
 }
-_MOST = {"points": 10_000, "seeds": 10_000, "steps": 10**9}
+#: Looks of a study that goes on until it is settled: each has about twice the seeds of the one before.
+_FIRST_LOOK, _AT_MOST = 5, 60
+_FEWEST_EVALUATIONS, _MOST_EVALUATIONS = 5, 20
+_MOST_STUDIES = 1_000_000
+_MOST = {"points": 1_000, "seeds": 1_000, "at_most": 1_000, "steps": 10**9}
 
 
 def declare(
@@ -43,10 +49,13 @@ def declare(
     preset: str = "standard",
     points: int | None = None,
     seeds: int | None = None,
+    until: str = "",
+    at_most: int | None = None,
     steps: int | None = None,
+    margin: str = "",
     schedule: str = "",
     space: SpacesLike = None,
-    reference: str = "",
+    study_seed: int = 0,
     data: Path | None = None,
 ) -> StudySpec:
     """The spec of a study.
@@ -55,9 +64,12 @@ def declare(
         task, named: what is trained, and the name it was found by.
         optimizers: those that take part; an option that is given is not searched.
         preset: one of ``PRESETS``; ``points``, ``seeds`` and ``steps`` change what it says.
+        until, at_most: ``"settled"`` judges the study after 5, 10, 20, ... seeds and ends it where everything is settled,
+            or after ``at_most`` (60).
+        margin: the largest difference in the loss that does not matter, ``"0.01"`` or ``"1%"``.
         schedule: how the rate changes, for all; see ``ravine.train._schedules.by_text``.
         space: other search spaces: by label and hyperparameter, or a file.
-        reference: the optimizer whose runs set the target; the first if empty.
+        study_seed: another one gives other points and other seeds.
         data: the folder or file that the task read.
 
     Raises:
@@ -66,7 +78,12 @@ def declare(
     if preset not in PRESETS:
         raise OptionError(f"There is no preset {preset!r}. {nearest(preset, PRESETS)}")
     amount = PRESETS[preset]
-    for name, value in (("points", points), ("seeds", seeds), ("steps", steps)):
+    for name, value in (
+        ("points", points),
+        ("seeds", seeds),
+        ("at_most", at_most),
+        ("steps", steps),
+    ):
         if value is None:
             continue
         if not isinstance(value, int) or isinstance(value, bool):
@@ -79,10 +96,13 @@ def declare(
         raise OptionError(
             "seeds = 1: optimizers are compared on at least 2 seeds; one seed cannot show the noise between seeds."
         )
+    if len(optimizers) > 1 and at_most == 1:
+        raise OptionError("at_most = 1: optimizers are compared on at least 2 seeds.")
     labels = [one.label for one in optimizers]
-    reference = reference.strip()
-    if reference and reference not in labels:
-        raise OptionError(f"The reference {reference!r} is not among the optimizers. {nearest(reference, labels)}")
+    if not isinstance(study_seed, int) or isinstance(study_seed, bool) or not 0 <= study_seed <= _MOST_STUDIES:
+        raise OptionError(f"study_seed = {shown(study_seed)}: give a whole number from 0 to {_MOST_STUDIES:,}.")
+    if margin:
+        parse_margin(margin)
     if schedule:
         schedules.parse(schedule)
     spaces = spaces_of(space, labels)
@@ -93,17 +113,51 @@ def declare(
         check_searched(one, config.space)
     _check_different(optimizers, configs)
     epochs = task.quick_epochs if amount.quick else task.epochs
+    training, valid = validation_split(task, 0)
+    steps = steps or epochs * training.steps_per_epoch
     return StudySpec(
         task=named,
         data=None if data is None else str(data),
         optimizers=configs,
-        steps=steps or epochs * validation_split(task, 0)[0].steps_per_epoch,
+        steps=steps,
         points=points or amount.points,
-        seeds=seeds or amount.seeds,
+        looks=_looks(amount, seeds, until, at_most),
+        evaluations=_MOST_EVALUATIONS
+        if task.surface is not None
+        else _evaluations(len(valid), steps * training.batch_size),
+        margin=margin,
+        ratio=task.surface is not None,
         schedule=schedule,
-        reference=reference,
+        seed=study_seed,
         versions=versions_of(named, optimizers),
     )
+
+
+def _looks(amount: Preset, seeds: int | None, until: str, at_most: int | None) -> tuple[int, ...]:
+    """After how many seeds the study is judged.
+
+    Raises:
+        OptionError: a number of seeds and an end that depends on what is found were both asked for.
+    """
+    if until not in ("", "settled"):
+        raise OptionError(f"until = {until!r}: the only end that depends on what is found is 'settled'.")
+    if not until and at_most is None:
+        return amount.looks if seeds is None else (seeds,)
+    if seeds is not None:
+        raise OptionError(
+            "seeds is how many there are, at_most how many there may be until all is settled: give one of them."
+        )
+    most = at_most or _AT_MOST
+    doubled = [_FIRST_LOOK * 2**i for i in range(8)]
+    return (*(n for n in doubled if n < most), most)
+
+
+def _evaluations(rows: int, trained: int) -> int:
+    """How often a training is evaluated: so that it takes at most about a fifth of the time, as far as rows say.
+
+    Forward and backward take about three times what forward alone takes.
+    """
+    return max(_FEWEST_EVALUATIONS, min(_MOST_EVALUATIONS, int(0.2 * 3 * trained / rows)))
 
 
 def _check_different(optimizers: Sequence[OptimizerSpec], configs: Sequence[OptimizerConfig]) -> None:

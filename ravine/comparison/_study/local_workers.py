@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from ravine.comparison._study.stages import Stage, stage
+from ravine.comparison._study.stages import Stage, stage_after
 from ravine.comparison._study.store import Store
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial_worker import PARENT, ProgressCallback
@@ -52,10 +52,11 @@ def run_workers(
         TrainingError: a worker ended with an error, or all of them were killed. What is done is kept.
         KeyboardInterrupt: Ctrl-C; the workers are ended, and what is done is kept.
     """
+    now: Stage | None = None
     with _workers(store, jobs, data, start, patience) as workers:
         while True:
             results = store.results()
-            now = stage(spec, results)
+            now = stage_after(spec, now, results)
             on_progress(now, results)
             if now.name == "done":
                 return now
@@ -63,7 +64,9 @@ def run_workers(
                 if (worker.process.poll() or 0) > 0:
                     raise TrainingError(f"A worker ended: {worker.last_error_line() or worker.process.returncode}")
             codes = [worker.process.poll() for worker in workers]
-            if None not in codes and stage(spec, store.results()).name != "done":  # one that is left works on alone
+            if (
+                None not in codes and stage_after(spec, now, store.results()).name != "done"
+            ):  # one that is left works on alone
                 signals = sorted({-code for code in codes if code})
                 raise TrainingError(
                     f"All workers were killed (signal {signals[0]}). Is the memory full?"

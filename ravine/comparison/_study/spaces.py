@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ravine.errors import OptionError, nearest
 from ravine.optim._search_space import checked
@@ -20,39 +21,49 @@ Space = Mapping[str, Range]
 
 
 def points(space: Space, count: int, *, first: int = 0, seed: int = 0) -> list[Point]:
-    """Points number ``first`` to ``first + count`` of a scrambled Halton sequence over the space (Owen, 2017).
+    """Points number ``first`` to ``first + count`` of a Halton sequence over the space, moved as a whole by a random shift
+    (Cranley and Patterson, 1976).
 
-    The same ``seed`` gives the same sequence, so later points continue where earlier ones ended.
+    The same ``seed`` gives the same sequence, so later points continue where earlier ones ended. Shifted, every place of
+    the space is as likely as any other: where a range begins does not decide how near a point lies to an optimum.
     """
     # in the order of the names: a space that was written down and read again may have another
     drawn = _points(tuple(sorted(space.items(), key=lambda item: item[0])), count, first, seed)
     return [{name: point[name] for name in space} for point in drawn]
 
 
-@lru_cache(1000)  # whoever asks how far a study is asks for all of them
+@lru_cache(10_000)  # whoever asks how far a study is asks for all of them
 def _points(space: tuple[tuple[str, Range], ...], count: int, first: int, seed: int) -> tuple[Point, ...]:
     if not space:
         return ({},) if first == 0 else ()
-    from scipy.stats import qmc
-
-    sequence = qmc.Halton(len(space), scramble=True, rng=np.random.default_rng(seed))
-    if first:
-        sequence.fast_forward(first)
+    shift = np.random.default_rng(seed).random(len(space))
     return tuple(
-        {name: values.value(float(position)) for (name, values), position in zip(space, row, strict=True)}
-        for row in sequence.random(count)
+        {name: values.value(float(share)) for (name, values), share in zip(space, row, strict=True)}
+        for row in (_halton(len(space), count, first) + shift) % 1.0
     )
 
 
-def edge(space: Space, tried: list[Point], best: Point) -> tuple[str, Literal["low", "high"]] | None:
-    """The hyperparameter whose best value is the least or the largest that was tried, and which of these."""
+@lru_cache(100)  # the same for all seeds
+def _halton(dimensions: int, count: int, first: int) -> NDArray[np.float64]:
+    from scipy.stats import qmc
+
+    sequence = qmc.Halton(dimensions, scramble=False)
+    if first:
+        sequence.fast_forward(first)
+    drawn: NDArray[np.float64] = sequence.random(count)
+    return drawn
+
+
+def edges(space: Space, tried: list[Point], best: Point) -> list[tuple[str, Literal["low", "high"]]]:
+    """The hyperparameters whose best value is the least or the largest that was tried, and which of these."""
+    found: list[tuple[str, Literal["low", "high"]]] = []
     for name in space:
         values = [point[name] for point in tried]
         if len(set(values)) > 1 and best[name] in (min(values), max(values)):
             side: Literal["low", "high"] = "low" if best[name] == min(values) else "high"
             if space[name].open(side):
-                return name, side
-    return None
+                found.append((name, side))
+    return found
 
 
 SpacesLike = str | Path | Mapping[str, Mapping[str, Range]] | None

@@ -1,56 +1,28 @@
-"""Which trials a study still needs, from the results there are: tune, re-evaluate, expand the space, evaluate finally.
+"""Which trials a study still needs, from the results there are.
+
+For every seed each optimizer is tuned anew, with points and a seed of its own, and the best point is trained with a
+fresh seed. So what is repeated, and what the verdict is about, is *tuning with so many points, then training*. After each
+look the optimizers that are clearly not the best drop out, and the study ends where nothing is left to settle.
 
 A pure function of the spec and the results, so every machine that works on a study comes to the same list.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ravine.comparison._study.spaces import Point, Space, edge, points
-from ravine.comparison._study.study_spec import (
-    FRESH_SEED,
-    REEVALUATION_SEEDS,
-    TUNING_SEED,
-    OptimizerConfig,
-    StudySpec,
-)
-from ravine.comparison._study.trial import Trial, TrialResult
+from ravine.comparison._judge import compare_losses
+from ravine.comparison._study.measured import measured_runs
+from ravine.comparison._study.spaces import Point, edges
+from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
+from ravine.comparison._study.trial import Trial
+from ravine.comparison._study.tuning import Draw, Results, Tuning, final_trial, tuning_trial
+from ravine.errors import ComparisonError
 
-Results = Mapping[str, TrialResult]
-"""What the trials gave so far, by their keys."""
-
-StageName = Literal["tune", "re-evaluate", "expand", "final", "done"]
-
-
-@dataclass(frozen=True, repr=False)
-class Tuning:
-    """How far an optimizer's tuning is.
-
-    Attributes:
-        config: the optimizer.
-        points: all points so far, in the order they were declared.
-        space: the space as expanded so far.
-        drawn: how many points of the declared space were drawn.
-    """
-
-    config: OptimizerConfig
-    points: tuple[Point, ...]
-    space: Space
-    drawn: int
-
-    def __repr__(self) -> str:
-        return f"Tuning({self.config.label!r}, {len(self.points)} points)"
-
-    def results(self, spec: StudySpec, point: Point, results: Results) -> list[TrialResult]:
-        """What the trials of one point gave, as far as they are done."""
-        seeds = (TUNING_SEED, *REEVALUATION_SEEDS)
-        keys = [Trial(self.config.label, point, seed, "tune").key(spec) for seed in seeds]
-        return [results[key] for key in keys if key in results]
+StageName = Literal["tune", "expand", "final", "done"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,16 +33,18 @@ class Stage:
         name: which stage it is.
         trials: those of this stage that are not done.
         total: how many it has.
-        tunings: the optimizers with their points.
-        chosen: the best point of each, once it is known.
-        edges: where a best point still lies at the edge of what was tried, in words.
+        tunings: the optimizers with the points that their tunings try.
+        seeds: how many seeds the present look has.
+        active: the labels of the optimizers that still take part.
+        edges: where most best points of an optimizer still lie at the edge of what was tried, in words.
     """
 
     name: StageName
     trials: tuple[Trial, ...]
     total: int
     tunings: tuple[Tuning, ...]
-    chosen: Mapping[str, Point]
+    seeds: int
+    active: tuple[str, ...]
     edges: Mapping[str, str]
 
     def __repr__(self) -> str:
@@ -79,82 +53,106 @@ class Stage:
 
 def stage(spec: StudySpec, results: Results) -> Stage:
     """The stage that a study is in."""
-    tunings = tuple(
-        Tuning(config, tuple(points(config.space, spec.points, seed=_seed(config))), dict(config.space), spec.points)
-        for config in spec.optimizers
-    )
+    tunings = tuple(_declared(spec, config) for config in spec.optimizers)
+    active = tuple(config.label for config in spec.optimizers)
+    first, at_edge = spec.looks[0], dict[str, tuple[str, str]]()
     for expansion in range(spec.expansions + 1):
-        first = [Trial(t.config.label, p, TUNING_SEED, "tune") for t in tunings for p in t.points]
-        missing = _missing(spec, first, results)
-        if missing:
-            return Stage("expand" if expansion else "tune", missing, len(first), tunings, {}, {})
-        finalists = [
-            Trial(t.config.label, p, seed, "tune")
-            for t in tunings
-            for p in _best(spec, t, results)[: spec.finalists]
-            for seed in REEVALUATION_SEEDS
-        ]
-        missing = _missing(spec, finalists, results)
-        if missing:
-            return Stage("re-evaluate", missing, len(finalists), tunings, {}, {})
-        chosen = {t.config.label: _chosen(spec, t, results) for t in tunings}
-        at_edge = {t.config.label: edge(t.space, list(t.points), chosen[t.config.label]) for t in tunings}
-        if not any(at_edge.values()) or expansion == spec.expansions:
+        tried = _tuning_trials(spec, tunings, first)
+        if missing := _missing(spec, tried, results):
+            return Stage("expand" if expansion else "tune", missing, len(tried), tunings, first, active, {})
+        at_edge = {t.config.label: side for t in tunings if (side := _most_at_edge(spec, t, first, results))}
+        if not at_edge or expansion == spec.expansions:
             break
-        tunings = tuple(_expanded(spec, t, at_edge[t.config.label]) for t in tunings)
-    edges = {label: f"the {at[1]} end of {at[0]}" for label, at in at_edge.items() if at}
-    final = [final_trial(label, point, i) for i in range(spec.seeds) for label, point in chosen.items()]
-    missing = _missing(spec, final, results)
-    return Stage("final" if missing else "done", missing, len(final), tunings, chosen, edges)
+        tunings = tuple(_expanded(spec, t, at_edge.get(t.config.label)) for t in tunings)
+    edges = {label: f"the {side} end of {name}" for label, (name, side) in at_edge.items()}
+    now = Stage("done", (), 0, tunings, first, active, edges)
+    for seeds in spec.looks:
+        taking_part = [t for t in tunings if t.config.label in now.active]
+        now = replace(now, seeds=seeds)
+        tried = _tuning_trials(spec, taking_part, seeds)
+        if missing := _missing(spec, tried, results):
+            return replace(now, name="tune", trials=missing, total=len(tried))
+        final = final_trials(spec, taking_part, seeds, results)
+        if missing := _missing(spec, final, results):
+            return replace(now, name="final", trials=missing, total=len(final))
+        now = replace(now, total=len(final))
+        if seeds != spec.looks[-1]:
+            left = _left(spec, tunings, results, seeds)
+            if not left:
+                break
+            now = replace(now, active=left)
+    return now
 
 
-def final_trial(label: str, point: Point, number: int) -> Trial:
-    """The trial of the final evaluation of a point, with the fresh seed of that number, from 0."""
-    return Trial(label, point, FRESH_SEED + number, "final")
+def stage_after(spec: StudySpec, before: Stage | None, results: Results) -> Stage:
+    """The stage that a study is in, told quickly: as long as a trial of the one before is missing, it is that one."""
+    if before is not None and (missing := _missing(spec, before.trials, results)):
+        return replace(before, trials=missing)
+    return stage(spec, results)
 
 
-def final_results(spec: StudySpec, label: str, point: Point, results: Results) -> list[TrialResult]:
-    """What the final evaluation of a point gave, as far as it is done."""
-    keys = [final_trial(label, point, i).key(spec) for i in range(spec.seeds)]
-    return [results[key] for key in keys if key in results]
+def final_trials(spec: StudySpec, tunings: Iterable[Tuning], seeds: int, results: Results) -> list[Trial]:
+    """The fresh runs of so many seeds: at the best of the first 1, 2, 4, ... points of each tuning, and of all."""
+    return [
+        final_trial(spec, t.config.label, point, number)
+        for number in range(seeds)
+        for t in tunings
+        for point in _unique(t.best(spec, number, results, among) for among in (*spec.budgets, None))
+    ]
 
 
-def _seed(config: OptimizerConfig) -> int:
-    """Spaces of the same form get the same points: where two optimizers have one range, they try the same rates."""
-    form = repr(sorted(config.space))
-    return int.from_bytes(hashlib.sha256(form.encode()).digest()[:4], "big")
+def _unique(chosen: Iterable[Point]) -> list[Point]:
+    return [dict(items) for items in dict.fromkeys(tuple(point.items()) for point in chosen)]
 
 
-def _missing(spec: StudySpec, trials: list[Trial], results: Results) -> tuple[Trial, ...]:
+def _left(spec: StudySpec, tunings: Sequence[Tuning], results: Results, seeds: int) -> tuple[str, ...]:
+    """Those that need more seeds after this look; none where everything is settled."""
+    if len(tunings) < 2:
+        return tuple(t.config.label for t in tunings)
+    runs = measured_runs(spec, tunings, results, seeds)
+    try:
+        found = compare_losses(runs, looks=spec.looks, margin=spec.margin, ratio=spec.ratio)
+    except ComparisonError:  # no run has a loss: more seeds may
+        return tuple(t.config.label for t in tunings)
+    return () if found.settled else tuple(t.config.label for t in tunings if t.config.label in found.top)
+
+
+def _declared(spec: StudySpec, config: OptimizerConfig) -> Tuning:
+    return Tuning(config, (Draw(config.space, spec.points),), dict(config.space), spec.seed)
+
+
+def _tuning_trials(spec: StudySpec, tunings: Iterable[Tuning], seeds: int) -> list[Trial]:
+    return [
+        tuning_trial(spec, t.config.label, point, number)
+        for number in range(seeds)
+        for t in tunings
+        for point in t.points(number)
+    ]
+
+
+def _missing(spec: StudySpec, trials: Iterable[Trial], results: Results) -> tuple[Trial, ...]:
     unique = {trial.key(spec): trial for trial in trials}
     return tuple(trial for key, trial in unique.items() if key not in results)
 
 
-def score(spec: StudySpec, tuning: Tuning, point: Point, results: Results) -> float:
-    """The mean validation loss at the end of a point's tuning trials so far; infinite where one diverged."""
-    scores = [result.score for result in tuning.results(spec, point, results)]
-    return math.fsum(scores) / len(scores) if scores and all(map(math.isfinite, scores)) else math.inf
-
-
-def _best(spec: StudySpec, tuning: Tuning, results: Results) -> list[Point]:
-    """The points by the score of the first seed, best first; of equal ones that which was declared first."""
-    label = tuning.config.label
-    return sorted(tuning.points, key=lambda p: results[Trial(label, p, TUNING_SEED, "tune").key(spec)].score)
-
-
-def _chosen(spec: StudySpec, tuning: Tuning, results: Results) -> Point:
-    """The best by the mean over seeds, of those that were tried with all of them."""
-    tried = _best(spec, tuning, results)[: max(1, spec.finalists)]
-    return min(tried, key=lambda p: score(spec, tuning, p, results))
+def _most_at_edge(spec: StudySpec, tuning: Tuning, seeds: int, results: Results) -> tuple[str, str] | None:
+    """The hyperparameter whose best value is the outermost that was tried, on the same side, in most tunings."""
+    sides: dict[tuple[str, str], int] = {}
+    for number in range(seeds):
+        tried = tuning.tried(spec, number, results)
+        point, loss = min(tried, key=lambda pair: pair[1])
+        for at in edges(tuning.space, [p for p, _ in tried], point) if math.isfinite(loss) else ():
+            sides[at] = sides.get(at, 0) + 1
+    most = max(sides, key=lambda at: sides[at], default=None)
+    return most if most is not None and 2 * sides[most] > seeds else None
 
 
 def _expanded(spec: StudySpec, tuning: Tuning, at: tuple[str, str] | None) -> Tuning:
-    """Extra points: in the part that is added where the best point lies at an edge, else in the space as it is."""
+    """Extra points: in the part that is added where most best points lie at an edge, else in the space as it is."""
+    drawn = sum(draw.count for draw in tuning.draws)
     if at is None:
-        more = points(tuning.config.space, spec.extra_points, first=tuning.drawn, seed=_seed(tuning.config))
-        return replace(tuning, points=tuning.points + tuple(more), drawn=tuning.drawn + spec.extra_points)
+        return replace(tuning, draws=(*tuning.draws, Draw(tuning.space, spec.extra_points, drawn)))
     name, side = at
     beyond = tuning.space[name].beyond("low" if side == "low" else "high")
-    more = points({**tuning.space, name: beyond}, spec.extra_points, seed=_seed(tuning.config))
-    space = {**tuning.space, name: tuning.space[name].union(beyond)}
-    return replace(tuning, points=tuning.points + tuple(more), space=space)
+    more = Draw({**tuning.space, name: beyond}, spec.extra_points, drawn)
+    return replace(tuning, draws=(*tuning.draws, more), space={**tuning.space, name: tuning.space[name].union(beyond)})

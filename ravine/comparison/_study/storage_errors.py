@@ -29,6 +29,13 @@ def check_storage(where: str) -> None:
         raise OptionError(f"{without_password(where)!r} is no storage: give {forms} or the path of a journal file.")
 
 
+def reason(error: BaseException) -> str:
+    """What the driver of a database said first: libraries above it only guess."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().partition("\n")[0].rstrip(".")
+
+
 @contextmanager
 def storage_errors(where: str, line: Callable[[], str] = lambda: "") -> Iterator[None]:
     """What a storage raises as an error of ours; ``line`` says where in a journal file it was read last."""
@@ -52,5 +59,4 @@ def storage_errors(where: str, line: Callable[[], str] = lambda: "") -> Iterator
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in _LIBRARIES:
             raise
-        text = str(error).strip().partition("\n")[0]
-        raise DataError(f"The storage {without_password(where)} cannot be reached: {text}") from error
+        raise DataError(f"The storage {without_password(where)} cannot be reached: {reason(error)}.") from error

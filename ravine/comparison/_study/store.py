@@ -2,6 +2,9 @@
 
 A trial is claimed by being in the store as running, and stays claimed as long as its worker shows that it is alive.
 Since a trial is a pure function, one that was claimed twice is only done twice.
+
+A database that cannot be reached is waited for (patience.py). So everything here may be done twice in a row: what was
+written once is written again, and a trial that was claimed by a connection that broke is free after a while.
 """
 
 from __future__ import annotations
@@ -13,14 +16,17 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ravine import _files as files
+from ravine.comparison._study.patience import LIMIT, Patience
 from ravine.comparison._study.storage_errors import storage_errors, without_password
 from ravine.comparison._study.study_journal import StudyJournal
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial import Trial, TrialResult
 from ravine.errors import DataError, OptionError
+
+T = TypeVar("T")
 
 _SPEC, _KEY, _RESULT, _HEARTBEAT = "ravine spec", "ravine key", "ravine result", "ravine heartbeat"
 #: Seconds between two heartbeats of a worker, and after how many without one its trial is taken up by another.
@@ -36,7 +42,12 @@ class Store:
         name: the study's name.
         where: a URL that Optuna knows (``postgresql://...``, ``sqlite:///...``), or the path of a journal file.
         heartbeat, stale, lock: seconds, as above.
+        limit: seconds that a database may be away before an operation fails.
+        wait_to_open: whether it may be away at the first connection, too; else its URL is taken to be wrong.
         clock: tells the time in seconds.
+
+    Attributes:
+        patience: what waits.
 
     Raises:
         OptionError: the name cannot be one.
@@ -51,16 +62,22 @@ class Store:
         heartbeat: float = HEARTBEAT,
         stale: float = STALE,
         lock: int = LOCK,
+        limit: float = LIMIT,
+        wait_to_open: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name, self.where = files.run_name(name), str(where)
         self.heartbeat, self._stale_after, self._clock = heartbeat, stale, clock
         self._journal: StudyJournal | None = None
-        with self._errors():
-            self._storage = self._open(lock)
-        self._study: Any = None
         self._finished: dict[int, tuple[str, TrialResult] | None] = {}  # by number: they do not change any more
         self._beats: dict[int, tuple[Any, float]] = {}  # heartbeats of others, and when this process saw them change
+        # While a database is away nobody's heart can be heard: the silence counts from when it is back.
+        self.patience = Patience(
+            self.where, limit=limit, reset=lambda: self._storage.remove_session(), back=self._beats.clear, clock=clock
+        )
+        self._study: Any = None
+        with self._errors():
+            self._storage = self.patience(lambda: self._open(lock)) if wait_to_open else self._open(lock)
 
     def __repr__(self) -> str:
         return f"Store({self.name!r}, {without_password(self.where)!r})"
@@ -81,28 +98,45 @@ class Store:
         """What the storage raises as an error of ours, with the line of a journal that led to it."""
         return storage_errors(self.where, lambda: "" if self._journal is None else f", line {self._journal.line},")
 
+    def _do(self, operation: Callable[[], T]) -> T:
+        """Do what needs the storage, waiting for a database that is away."""
+        with self._errors():
+            return self.patience(operation)
+
     # --- the spec ------------------------------------------------------------------------------------------------
 
-    def create(self, spec: StudySpec) -> None:
-        """Make the study, or open the one of that name if it has the same spec.
+    def create(self, spec: StudySpec) -> StudySpec:
+        """Make the study, or open the one of that name if it has the same spec, or fewer seeds, which are then more.
+
+        Returns:
+            The spec of the study.
 
         Raises:
             OptionError: there is one with another spec; what differs is said, and nothing is changed.
             DataError: there is one that another version of Ravine wrote.
         """
+        stored = self._do(lambda: self._created(spec))
+        if stored == spec.to_json():
+            return spec
+        before = StudySpec.from_json(stored)
+        joined = spec.joined_to(before)
+        if joined is None:
+            raise OptionError(
+                f"The study {self.name!r} was declared differently: {'; '.join(spec.differences(before))}. Name another study, "
+                "or repeat the original options."
+            )
+        if joined != before:
+            self._do(lambda: self._study.set_user_attr(_SPEC, joined.to_json()))
+        return joined
+
+    def _created(self, spec: StudySpec) -> str:
         import optuna
 
-        with self._errors():
-            self._study = optuna.create_study(study_name=self.name, storage=self._storage, load_if_exists=True)
-            stored = self._study.user_attrs.get(_SPEC)
-            if stored is None:
-                self._study.set_user_attr(_SPEC, spec.to_json())
-                stored = self._study.user_attrs[_SPEC]
-        if stored != spec.to_json():
-            lines = "; ".join(spec.differences(StudySpec.from_json(stored)))
-            raise OptionError(
-                f"The study {self.name!r} was declared differently: {lines}. Name another study, or repeat the original options."
-            )
+        self._study = optuna.create_study(study_name=self.name, storage=self._storage, load_if_exists=True)
+        if _SPEC not in self._study.user_attrs:
+            self._study.set_user_attr(_SPEC, spec.to_json())
+        stored: str = self._study.user_attrs[_SPEC]
+        return stored
 
     def spec(self) -> StudySpec:
         """The spec of the study of that name.
@@ -111,31 +145,31 @@ class Store:
             OptionError: there is no such study.
             DataError: another version of Ravine wrote it.
         """
-        import optuna
-
-        with self._errors():
-            try:
-                self._study = optuna.load_study(study_name=self.name, storage=self._storage)
-            except KeyError:
-                known = sorted(optuna.get_all_study_names(self._storage))
-                raise OptionError(
-                    f"There is no study {self.name!r} in {without_password(self.where)}. "
-                    f"It has {', '.join(known) or 'none'}."
-                ) from None
-            stored = self._study.user_attrs.get(_SPEC)
+        stored = self._do(self._loaded)
         if stored is None:
             raise OptionError(f"The study {self.name!r} was not made by ravine compare.")
         return StudySpec.from_json(stored)
 
+    def _loaded(self) -> str | None:
+        import optuna
+
+        try:
+            self._study = optuna.load_study(study_name=self.name, storage=self._storage)
+        except KeyError:
+            known = sorted(optuna.get_all_study_names(self._storage))
+            raise OptionError(
+                f"There is no study {self.name!r} in {without_password(self.where)}. It has {', '.join(known) or 'none'}."
+            ) from None
+        stored: str | None = self._study.user_attrs.get(_SPEC)
+        return stored
+
     def set_attribute(self, name: str, value: Any) -> None:
         """Keep something about the whole study: what JSON can hold."""
-        with self._errors():
-            self._study.set_user_attr(f"ravine {name}", value)
+        self._do(lambda: self._study.set_user_attr(f"ravine {name}", value))
 
     def attribute(self, name: str) -> Any:
         """What was kept under that name, or None."""
-        with self._errors():
-            return self._study.user_attrs.get(f"ravine {name}")
+        return self._do(lambda: self._study.user_attrs.get(f"ravine {name}"))
 
     def close(self) -> None:
         """Close the connections to a database; a journal file is open only while it is used."""
@@ -171,8 +205,7 @@ class Store:
             raise DataError(f"{without_password(self.where)}, trial {trial.number}: {error}") from error
 
     def _trials(self) -> list[Any]:
-        with self._errors():
-            trials: list[Any] = self._study.get_trials(deepcopy=False)
+        trials: list[Any] = self._do(lambda: self._study.get_trials(deepcopy=False))
         return trials
 
     def claim(self, trials: Iterable[Trial], spec: StudySpec) -> tuple[Trial, Claim] | None:
@@ -192,9 +225,8 @@ class Store:
         free = next((key for key in wanted if key not in taken), None)
         if free is None:
             return None
-        with self._errors():
-            claim = Claim(self, self._started(free, wanted[free], spec))
-            number = self._storage.get_trial_number_from_id(claim.id)
+        claim = Claim(self, self._do(lambda: self._started(free, wanted[free], spec)))
+        number = self._do(lambda: self._storage.get_trial_number_from_id(claim.id))
         if self._claimed_earlier(free, number):
             claim.release()
             return None
@@ -280,11 +312,14 @@ class Claim:
 
     def finish(self, result: TrialResult) -> None:
         """Keep what the trial gave."""
+        self._store._do(lambda: self._keep(result))
+
+    def _keep(self, result: TrialResult) -> None:
         import optuna
 
         states = optuna.trial.TrialState
-        # Given up as dead, perhaps, and done by somebody else.
-        with self._store._errors(), suppress(optuna.exceptions.UpdateFinishedTrialError):
+        # Kept already, when the connection broke; or given up as dead, and done by somebody else.
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):
             self._storage.set_trial_user_attr(self.id, _RESULT, result.to_tree())
             if result.error:
                 self._storage.set_trial_state_values(self.id, states.FAIL)

@@ -9,21 +9,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from ravine.comparison._judge import (
-    ConfirmationRun,
-    Judgement,
-    Metric,
-    OptimizerRuns,
-    TuningTrial,
-    WarningNote,
-    judge,
-)
+from ravine.comparison._judge import Judgement, Metric, OptimizerRuns, WarningNote, judge
 from ravine.comparison._judge.number_text import count
-from ravine.comparison._study.stages import Stage, final_trial, stage
+from ravine.comparison._study.measured import measured_runs
+from ravine.comparison._study.stages import Stage, final_trials, stage
 from ravine.comparison._study.step_seconds import StepSeconds
 from ravine.comparison._study.study_progress import StudyProgress, progress_of
-from ravine.comparison._study.study_spec import REEVALUATION_SEEDS, TUNING_SEED, StudySpec
+from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial import Trial, TrialResult
+from ravine.comparison._study.tuning import Tuning, tuning_trial
 from ravine.errors import OptionError
 from ravine.optim._spec import OptimizerSpec, special_cases
 
@@ -87,66 +81,56 @@ class StudyRecord:
 
     @cached_property
     def trials(self) -> list[tuple[Trial, TrialResult]]:
-        """The trials that are done, tuning first, in the order of the spec."""
+        """The trials that are done, by optimizer in the order of the spec, tuning first."""
         done = []
-        for tuning in self.stage.tunings:
-            label = tuning.config.label
-            wanted = [
-                Trial(label, p, seed, "tune") for p in tuning.points for seed in (TUNING_SEED, *REEVALUATION_SEEDS)
-            ]
-            point = self.stage.chosen.get(label)
-            if point is not None:
-                wanted += [final_trial(label, point, i) for i in range(self.spec.seeds)]
+        for t in self.stage.tunings:
+            label, seeds = t.config.label, range(self.spec.seeds)
+            wanted = [tuning_trial(self.spec, label, p, n) for n in seeds for p in t.points(n)]
+            tuned = next((n for n in seeds if not self._tuned(t, n)), self.spec.seeds)
+            wanted += final_trials(self.spec, [t], tuned, self.results)
             done += [(trial, self.results[key]) for trial in wanted if (key := trial.key(self.spec)) in self.results]
         return done
 
+    def _tuned(self, tuning: Tuning, number: int) -> bool:
+        return len(tuning.tried(self.spec, number, self.results)) == len(tuning.points(number))
+
     @cached_property
-    def finished_seeds(self) -> frozenset[int]:
-        """The fresh seeds that every optimizer has finished: what can be compared, also while a study still runs."""
-        seeds: dict[str, set[int]] = {config.label: set() for config in self.spec.optimizers}
-        for trial, _ in self.trials:
-            if trial.kind == "final":
-                seeds[trial.label].add(trial.seed)
-        return frozenset.intersection(*map(frozenset, seeds.values()))
+    def runs(self) -> list[OptimizerRuns]:
+        """What was measured of each optimizer with the seeds that it has finished."""
+        kinds = {label: spec.name for label, spec in self.optimizers.items()}
+        return measured_runs(self.spec, self.stage.tunings, self.results, self.spec.seeds, kinds)
+
+    @property
+    def finished_seeds(self) -> int:
+        """How many seeds every optimizer has finished."""
+        return min(len(each.runs) for each in self.runs)
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """The looks that the judgement takes: those that were planned; before the first, one at what there is."""
+        return self.spec.looks if self.finished_seeds >= self.spec.looks[0] else (self.finished_seeds,)
 
     @property
     def seeds_to_judge(self) -> int:
-        """How many fresh seeds every optimizer must have finished before anything can be judged."""
+        """How many seeds every optimizer must have finished before anything can be judged."""
         return min(self.spec.seeds, 2)
 
     @property
     def judgeable(self) -> bool:
         """Whether there is enough to judge."""
-        return len(self.finished_seeds) >= self.seeds_to_judge
+        return self.finished_seeds >= self.seeds_to_judge
 
-    @cached_property
-    def runs(self) -> list[OptimizerRuns]:
-        """What was measured of each optimizer; of the fresh seeds those that all have finished, so that all are paired."""
-        tuning: dict[str, list[TuningTrial]] = {config.label: [] for config in self.spec.optimizers}
-        final: dict[str, list[ConfirmationRun]] = {label: [] for label in tuning}
-        for t, r in self.trials:
-            if t.kind == "tune":
-                tuning[t.label].append(TuningTrial(t.point, t.seed, r.score, r.diverged))
-            elif t.seed in self.finished_seeds:
-                metrics = _plain(r.metrics)
-                final[t.label].append(ConfirmationRun(t.seed, r.steps, r.losses, r.score, metrics, r.diverged))
-        chosen = self.stage.chosen
-        kinds = {label: spec.name for label, spec in self.optimizers.items()}
-        return [
-            OptimizerRuns(label, tuning[label], final[label], chosen.get(label), kinds.get(label, ""))
-            for label in tuning
-        ]
-
-    def judge(self, reference: str | None = None, **options: Any) -> Judgement:
-        """The judgement; the target is that of ``reference``, or of the spec's.
+    def judge(self, **options: Any) -> Judgement:
+        """The judgement; ``options`` are those of ``ravine.comparison._judge.judge``.
 
         Raises:
             OptionError: there is too little to judge.
         """
         if not self.judgeable:
             raise OptionError(f"Nothing can be judged yet: {self.progress.sentence} {self.missing_text}")
-        names = dict.fromkeys(name for each in self.runs for run in each.runs for name in run.metrics)
-        finished = [run for each in self.runs for run in each.runs if not run.diverged]
+        runs = self.judged_runs
+        names = dict.fromkeys(name for each in runs for run in each.runs for name in run.metrics)
+        finished = [run for each in runs for run in each.runs if not run.diverged]
         missing = {n: sum(not math.isfinite(run.metrics.get(n, math.nan)) for run in finished) for n in names}
         metrics = [Metric(name, name in HIGHER_IS_BETTER) for name in names if not missing[name]]
         notes = [
@@ -155,26 +139,47 @@ class StudyRecord:
             if n
         ]
         judgement = judge(
-            self.runs,
-            reference=reference or self.spec.reference or self.spec.optimizers[0].label,
+            runs,
+            looks=self.looks,
             metrics=metrics,
             spaces={t.config.label: t.space for t in self.stage.tunings},
-            **{"special_cases": special_cases(), **options},
+            **{
+                "margin": self.spec.margin,
+                "ratio": self.spec.ratio,
+                "special_cases": special_cases(),
+                **options,
+            },
         )
         return replace(judgement, warnings=[*self._unfinished(), *notes, *self._failures(), *judgement.warnings])
+
+    @cached_property
+    def judged_runs(self) -> list[OptimizerRuns]:
+        """The runs up to the last complete look, so that seeds of the next, of which some are done, count for nobody."""
+        if self.stage.name == "done" or self.finished_seeds < self.spec.looks[0]:
+            seeds = self.spec.seeds if self.stage.name == "done" else self.finished_seeds
+        else:
+            active = [len(each.runs) for each in self.runs if each.name in self.stage.active]
+            seeds = max(n for n in self.spec.looks if n <= min(active))
+        return measured_runs(
+            self.spec,
+            self.stage.tunings,
+            self.results,
+            seeds,
+            {label: spec.name for label, spec in self.optimizers.items()},
+        )
 
     @property
     def missing_text(self) -> str:
         """What a study needs before it can be judged, in a sentence."""
-        needed, have = count(self.seeds_to_judge, "fresh seed"), len(self.finished_seeds)
+        needed, have = count(self.seeds_to_judge, "seed"), self.finished_seeds
         return f"A judgement needs {needed} that every optimizer has finished; there {'is' if have == 1 else 'are'} {have}."
 
     def _unfinished(self) -> list[WarningNote]:
         """A warning where the study still runs."""
         if self.stage.name == "done":
             return []
-        used = count(len(self.finished_seeds), "fresh seed")
-        text = f"The study is not complete: {self.progress.sentence} Judged by the {used} that every optimizer has finished."
+        used = count(max(len(each.runs) for each in self.judged_runs), "seed")
+        text = f"The study is not complete: {self.progress.sentence} Judged by the first {used}."
         return [WarningNote("unfinished", "", text)]
 
     def _failures(self) -> list[WarningNote]:
@@ -188,8 +193,3 @@ class StudyRecord:
                 text = f"{trainings} of {config.label} raised an error, which counts as diverged: {last}"
                 notes.append(WarningNote("failed", config.label, text))
         return notes
-
-
-def _plain(metrics: Mapping[str, float]) -> dict[str, float]:
-    """The names of metrics as they stand in sentences."""
-    return {name.replace("_", " "): value for name, value in metrics.items()}

@@ -5,17 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 
 from ravine.errors import DataError
 from ravine.optim.search import Range
 
-#: The seed of the first tuning round, the seeds of the re-evaluation, and the first seed of the final evaluation.
-TUNING_SEED, REEVALUATION_SEEDS, FRESH_SEED = 0, (1, 2), 1000
+#: Seeds of torch that a study can have: studies of different seeds share none.
+_SEEDS_PER_STUDY = 20_000
 
 #: Rises where a stored study means something else than before: an older one is refused.
-FORMAT = 2
+FORMAT = 3
+
+_OF_A_TRAINING = ("format", "task", "data", "steps", "evaluations", "schedule", "versions")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -51,14 +57,16 @@ class StudySpec:
         task, data: what is trained, as ``ravine.tasks.find`` takes it.
         optimizers: those that are compared.
         steps: the length of each training.
-        points: how many points of its space each optimizer is tuned with.
-        finalists: how many of its best points are re-evaluated with ``REEVALUATION_SEEDS``.
-        extra_points: how many more points every optimizer gets each time a best point lies at an edge.
+        points: how many points of its space each tuning tries.
+        looks: after how many seeds the study is judged. A seed is a tuning with points and a seed of its own, and a fresh run
+            at the best of them. After the last look it ends; after one that settles everything it ends early.
+        extra_points: how many more points every tuning tries each time most best points of an optimizer lie at an edge.
         expansions: how often that may happen.
-        seeds: how many fresh seeds there are in the final evaluation.
-        evaluations: how often the validation loss is measured in a training.
+        evaluations: how often the validation loss is measured in a training, after once before it.
+        margin: the largest difference in the loss that does not matter, as text; empty: the spread between tunings.
+        ratio: whether losses are compared by how many times one is the other, as those of test functions are.
         schedule: how the learning rate changes, the same for all, as text; empty: it stays constant.
-        reference: the optimizer whose runs set the target; empty: the first.
+        seed: of the study: another one has other points and other seeds.
         versions: of what decides numbers: the packages, and the user's own code.
     """
 
@@ -66,19 +74,38 @@ class StudySpec:
     optimizers: tuple[OptimizerConfig, ...]
     steps: int
     data: str | None = None
-    points: int = 16
-    finalists: int = 3
-    extra_points: int = 4
+    points: int = 4
+    looks: tuple[int, ...] = (10,)
+    extra_points: int = 1
     expansions: int = 2
-    seeds: int = 10
     evaluations: int = 20
+    margin: str = ""
+    ratio: bool = False
     schedule: str = ""
-    reference: str = ""
+    seed: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         labels = ", ".join(config.label for config in self.optimizers)
         return f"StudySpec({self.task}: {labels}; {self.points} points, {self.seeds} seeds, {self.steps} steps)"
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds there are at most."""
+        return self.looks[-1]
+
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        """The numbers of points of which the best is trained afresh: 1, 2, 4, ... and all."""
+        return tuple(sorted({*(2**i for i in range(self.points.bit_length()) if 2**i <= self.points), self.points}))
+
+    def tuning_seed(self, number: int) -> int:
+        """The seed of the trials of a tuning: the same for all its points and all optimizers."""
+        return self.seed * _SEEDS_PER_STUDY + 2 * number
+
+    def fresh_seed(self, number: int) -> int:
+        """The seed of the run that follows a tuning."""
+        return self.tuning_seed(number) + 1
 
     def config(self, label: str) -> OptimizerConfig:
         """The optimizer of that label."""
@@ -109,19 +136,41 @@ class StudySpec:
             OptimizerConfig(o["label"], {name: Range(**r) for name, r in o["space"].items()}, o["source"])
             for o in tree.pop("optimizers")
         )
-        return cls(optimizers=optimizers, **tree)
+        return cls(optimizers=optimizers, looks=tuple(tree.pop("looks")), **tree)
 
-    @cached_property  # every key of a trial asks for it
+    @cached_property
     def hash(self) -> str:
         """A short name of all of it: another spec has another."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+        return _digest(self.to_json())
+
+    @cached_property  # every key of a trial asks for it
+    def training_hash(self) -> str:
+        """A short name of what decides the numbers of a training, beside its optimizer, point and seed.
+
+        How many points, seeds and optimizers there are is not in it: a study that is extended keeps its trainings.
+        """
+        tree = json.loads(self.to_json())
+        return _digest(json.dumps([tree[n] for n in _OF_A_TRAINING], sort_keys=True))
+
+    def joined_to(self, stored: StudySpec) -> StudySpec | None:
+        """The spec of a stored study of which this asks for as many seeds or more; None if anything else differs.
+
+        The looks that were had stay looks, so that they are paid for.
+        """
+        if replace(self, looks=stored.looks).to_json() != stored.to_json() or self.seeds < stored.seeds:
+            return None
+        return replace(stored, looks=(*stored.looks, *(n for n in self.looks if n > stored.seeds)))
 
     def differences(self, other: StudySpec) -> list[str]:
         """What is not the same in another spec, a line for each."""
         mine, theirs = json.loads(self.to_json()), json.loads(other.to_json())
         configs, others = ({o["label"]: o for o in tree.pop("optimizers")} for tree in (mine, theirs))
         versions, other_versions = mine.pop("versions"), theirs.pop("versions")
-        lines = [
+        looks, planned = (
+            " to ".join(map(str, sorted({tree[0], tree[-1]}))) for tree in (mine.pop("looks"), theirs.pop("looks"))
+        )
+        lines = [f"seeds: {planned} in the study, {looks} now"] if looks != planned else []
+        lines += [
             f"{name}: {theirs[name]!r} in the study, {mine[name]!r} now" for name in mine if mine[name] != theirs[name]
         ]
         for name in dict.fromkeys([*versions, *other_versions]):

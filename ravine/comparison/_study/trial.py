@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ravine._one_thread import one_thread
-from ravine.comparison._study.study_spec import TUNING_SEED, StudySpec
+from ravine.comparison._study.study_spec import StudySpec
 from ravine.errors import DataError
 from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Data, Task
@@ -40,7 +40,8 @@ class Trial:
 
     def key(self, spec: StudySpec) -> str:
         """The name of this trial: the same for the same spec, point and seed."""
-        return _key(spec.hash, self.label, tuple(sorted(self.point.items())), self.seed, self.kind)
+        source = spec.config(self.label).source
+        return _key(spec.training_hash, self.label, source, tuple(sorted(self.point.items())), self.seed, self.kind)
 
 
 @lru_cache(100_000)  # whoever asks how far a study is asks for all of them
@@ -54,7 +55,7 @@ class TrialResult:
 
     Attributes:
         score: the validation loss at the end; infinite if it diverged.
-        steps, losses: the validation losses on the way.
+        steps, losses: the validation losses on the way, the first of them before the first step.
         diverged: whether a loss was not finite.
         metrics: on the test data, by name, and ``test_loss``; empty while tuning.
         watch: the median over the run of the norm of the update over that of the parameter, by parameter.
@@ -175,9 +176,9 @@ def run(spec: StudySpec, task: Task, trial: Trial, optimizer: OptimizerSpec) -> 
 
 
 def _model(task: Task, seed: int) -> nn.Module:
-    """The weights that a seed begins with; for a test function a place in its window, its own start while tuning."""
+    """The weights that a seed begins with; for a test function a place in its window."""
     model = task.start(seed)
-    if task.surface is not None and seed != TUNING_SEED:
+    if task.surface is not None:
         place = torch.tensor(starts(task.surface, 2, seed)[1])
         with torch.no_grad():
             model.get_parameter("point").copy_(place)
@@ -197,18 +198,24 @@ def _update_ratios(learn: Learner) -> dict[str, float]:
 
 
 class _Curve(Callback):
-    """Measures the validation loss now and then, and ends the fit after the spec's steps."""
+    """Measures the validation loss before the first step and now and then, and ends the fit after the spec's steps."""
 
     def __init__(self, valid: Batches, spec: StudySpec) -> None:
         self.valid, self.total = valid, spec.steps
-        self.every = max(1, spec.steps // spec.evaluations)
+        self.every = -(-spec.steps // spec.evaluations)
         self.steps: list[int] = []
         self.losses: list[float] = []
+
+    def before_fit(self, fit: Fit) -> None:
+        self._measure(fit, 0)
+
+    def _measure(self, fit: Fit, step: int) -> None:
+        self.steps.append(step)
+        self.losses.append(fit.evaluate(self.valid)["valid_loss"])
 
     def after_step(self, fit: Fit) -> None:
         step = fit.state.step
         if step % self.every == 0 or step == self.total:
-            self.steps.append(step)
-            self.losses.append(fit.evaluate(self.valid)["valid_loss"])
+            self._measure(fit, step)
         if step == self.total:
             fit.stop("all steps are done")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from ravine.comparison._study.code_versions import load_optimizers
-from ravine.comparison._study.stages import Results, Stage, stage
+from ravine.comparison._study.stages import Results, Stage, stage_after
 from ravine.comparison._study.store import Store
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial import TrialResult, run
@@ -86,10 +86,12 @@ def work(
     stop = stop or StopSignal()
     loaded = load_optimizers(spec) if optimizers is None else optimizers  # else every trial would be kept as a failure
     ready = {label: optimizer.for_task(task.name) for label, optimizer in loaded.items()}
+    store.patience.while_waiting = stop.check
+    now: Stage | None = None
     while True:
         stop.check()
         results = store.results()
-        now = stage(spec, results)
+        now = stage_after(spec, now, results)
         on_progress(now, results)
         if now.name == "done":
             return now

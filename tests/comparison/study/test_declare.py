@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from torch import nn
 
 from ravine.comparison._study.declare import PRESETS, declare
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
@@ -11,7 +13,7 @@ from ravine.optim import _registry as registry
 from ravine.optim._search_space import DECADES, default_space
 from ravine.optim._spec import parse, parse_all, special_cases
 from ravine.optim.search import Range
-from ravine.tasks import find
+from ravine.tasks import Data, Task, find
 
 TASK = find("breast-cancer")
 
@@ -52,15 +54,70 @@ def test_a_space_has_one_order_however_it_is_written():
 
 def test_a_preset_and_what_changes_it():
     quick = declare(TASK, "breast-cancer", parse_all(["sgd", "rmsprop:alpha=0.9"]), preset="quick")
-    assert (quick.points, quick.seeds) == (PRESETS["quick"].points, PRESETS["quick"].seeds)
+    assert (quick.points, quick.looks) == (PRESETS["quick"].points, PRESETS["quick"].looks) == (8, (5, 10, 20))
     assert [config.label for config in quick.optimizers] == ["sgd", "rmsprop:alpha=0.9"]
-    own = declare(TASK, "breast-cancer", parse_all(["sgd"]), points=3, seeds=2, steps=7, schedule="cosine")
-    assert (own.points, own.seeds, own.steps, own.schedule) == (3, 2, 7, "cosine")
+    own = declare(
+        TASK,
+        "breast-cancer",
+        parse_all(["sgd"]),
+        points=3,
+        seeds=2,
+        steps=7,
+        schedule="cosine",
+        margin="1%",
+        study_seed=5,
+    )
+    assert (own.points, own.looks, own.steps, own.schedule) == (3, (2,), 7, "cosine")
+    assert (own.margin, own.seed, own.ratio) == ("1%", 5, False)
     assert own.versions.keys() == {"ravine", "torch"}
     assert StudySpec.from_json(own.to_json()).hash == own.hash
     standard = declare(TASK, "breast-cancer", parse_all(["sgd"]))
     rows = round(len(TASK.train) * 0.8)
     assert standard.steps == TASK.epochs * -(-rows // TASK.batch_size)
+
+
+@pytest.mark.parametrize(
+    ("options", "looks"),
+    [
+        ({}, (10,)),
+        ({"preset": "quick"}, (5, 10, 20)),
+        ({"preset": "full"}, (20,)),
+        ({"preset": "quick", "seeds": 7}, (7,)),
+        ({"until": "settled"}, (5, 10, 20, 40, 60)),
+        ({"until": "settled", "preset": "full", "at_most": 40}, (5, 10, 20, 40)),
+        ({"at_most": 33}, (5, 10, 20, 33)),
+        ({"at_most": 3}, (3,)),
+        ({"until": "settled", "at_most": 1000}, (5, 10, 20, 40, 80, 160, 320, 640, 1000)),
+    ],
+)
+def test_when_a_study_is_looked_at(options, looks):
+    spec = declare(TASK, "breast-cancer", parse_all(["sgd", "adam"]), **options)
+    assert (spec.looks, spec.seeds) == (looks, looks[-1])
+
+
+@pytest.mark.parametrize(
+    ("points", "budgets"), [(1, (1,)), (2, (1, 2)), (4, (1, 2, 4)), (6, (1, 2, 4, 6)), (8, (1, 2, 4, 8))]
+)
+def test_the_best_of_the_first_1_2_4_points_and_of_all_is_trained_afresh(points, budgets):
+    assert declare(TASK, "breast-cancer", parse_all(["sgd"]), points=points).budgets == budgets
+
+
+@pytest.mark.parametrize("rows", [100, 1000])
+@pytest.mark.parametrize("steps", [20, 50, 100, 1000, 10_000])
+def test_evaluations_take_about_a_fifth_of_the_time(rows, steps):
+    """Forward and backward together take about three times what forward takes. At least 5 there are, for a curve."""
+    data = Data(torch.zeros(rows, 1), torch.zeros(rows, 1))
+    task = Task("mine", lambda: nn.Linear(1, 1), data, data, nn.functional.mse_loss, batch_size=8)
+    spec = declare(task, "mine", parse_all(["sgd"]), steps=steps)
+    evaluated, trained = spec.evaluations * 0.2 * rows, 3 * 8 * steps
+    assert 5 <= spec.evaluations <= 20
+    assert spec.evaluations == 5 or evaluated / (trained + evaluated) <= 0.2
+    assert spec.evaluations == 20 or (evaluated + 0.2 * rows) / trained > 0.2, "and no fewer than that allows"
+
+
+def test_a_function_costs_nothing_to_evaluate_and_is_compared_by_ratios():
+    spec = declare(find("rosenbrock"), "rosenbrock", parse_all(["sgd"]), steps=20)
+    assert (spec.evaluations, spec.ratio) == (20, True)
 
 
 def test_a_space_ends_where_the_hyperparameter_does():
@@ -104,10 +161,19 @@ def test_a_space_file_takes_the_place_of_the_usual_one(tmp_path):
         ({"points": 0}, "points = 0"),
         ({"seeds": -1}, "seeds = -1"),
         ({"steps": 0}, "steps = 0"),
+        ({"seeds": 1}, "seeds = 1: optimizers are compared on at least 2 seeds"),
+        ({"at_most": 1}, "at_most = 1: optimizers are compared on at least 2 seeds"),
+        ({"seeds": 5, "at_most": 10}, "give one of them"),
+        ({"seeds": 5, "until": "settled"}, "give one of them"),
+        ({"until": "bored"}, "until = 'bored'"),
+        ({"margin": "much"}, "margin = 'much'"),
+        ({"study_seed": -1}, "study_seed = -1"),
+        ({"study_seed": True}, "study_seed = True"),
+        ({"schedule": "cosin"}, "cosine"),
     ],
 )
 def test_what_cannot_be_declared(options, text):
     with pytest.raises(OptionError, match=text):
-        declare(TASK, "breast-cancer", parse_all(["sgd"]), **options)
+        declare(TASK, "breast-cancer", parse_all(["sgd", "adam"]), **options)
     with pytest.raises(OptionError, match="Did you mean 'adam'"):
         declare(TASK, "breast-cancer", parse_all(["adm"]))

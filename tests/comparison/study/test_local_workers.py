@@ -17,7 +17,7 @@ from ravine.errors import TrainingError
 from ravine.optim.search import Range
 
 CONFIGS = (OptimizerConfig("sgd", {"lr": Range(1e-3, 10.0)}, "sgd"),)
-SPEC = StudySpec("breast-cancer", CONFIGS, steps=40, points=6, finalists=1, expansions=0, seeds=2, evaluations=2)
+SPEC = StudySpec("breast-cancer", CONFIGS, steps=40, points=6, expansions=0, looks=(2,), evaluations=2)
 GATED = """
 import time
 from pathlib import Path
@@ -94,7 +94,7 @@ def test_ctrl_c_ends_the_workers_and_gives_their_trials_back(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gated.py").write_text(GATED)
     (tmp_path / "gate").touch()
-    spec = StudySpec("gated.py", CONFIGS, steps=4, points=3, finalists=1, expansions=0, seeds=2, evaluations=2)
+    spec = StudySpec("gated.py", CONFIGS, steps=4, points=3, expansions=0, looks=(2,), evaluations=2)
     store = created(tmp_path, spec)
 
     def stop(now, results):
@@ -112,7 +112,7 @@ def test_ctrl_c_ends_the_workers_and_gives_their_trials_back(tmp_path, monkeypat
 
 @pytest.mark.slow  # two processes
 def test_workers_end_when_the_process_they_work_for_is_killed(tmp_path):
-    created(tmp_path, StudySpec("breast-cancer", CONFIGS, steps=400, points=200, seeds=2))
+    created(tmp_path, StudySpec("breast-cancer", CONFIGS, steps=400, points=200, looks=(2,)))
     script = tmp_path / "parent.py"
     script.write_text(
         "import sys\nfrom ravine.comparison._study.local_workers import run_workers\n"

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from ravine.comparison._study.spaces import edge, points, spaces_of
+from ravine.comparison._study.spaces import edges, points, spaces_of
+from ravine.comparison._study.stages import stage
+from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
 from ravine.errors import OptionError
 from ravine.optim.search import Range
 
@@ -29,25 +32,67 @@ def test_position_is_the_inverse_of_value(position, space):
 
 
 def test_points_fill_a_range_evenly_and_go_on():
-    found = [p["lr"] for p in points({"lr": LR}, 16, seed=3)]
-    positions = sorted(LR.position(v) for v in found)
-    assert all(0 <= s <= 1 for s in positions)
-    # a quasi-random sequence leaves no hole: 16 uniform draws have a gap over 0.15 in nine cases of ten
-    assert max(np.diff([0, *positions, 1])) < 0.15
-    assert points({"lr": LR}, 4, first=12, seed=3) == points({"lr": LR}, 16, seed=3)[12:]
+    for seed in range(20):
+        found = [p["lr"] for p in points({"lr": LR}, 16, seed=seed)]
+        positions = sorted(LR.position(v) for v in found)
+        assert all(0 <= s <= 1 for s in positions)
+        assert np.diff(positions) == pytest.approx(1 / 16), "a grid, whose place the seed decides"
+        assert points({"lr": LR}, 4, first=12, seed=seed) == points({"lr": LR}, 16, seed=seed)[12:]
     assert points({"lr": LR}, 4, seed=3) != points({"lr": LR}, 4, seed=4)
 
 
-def test_two_optimizers_with_one_range_try_the_same_rates():
-    assert points({"lr": LR}, 5, seed=1) == points({"lr": Range(1e-4, 1.0)}, 5, seed=1)
+SPACE = {"lr": LR, "beta1": Range(0.5, 0.99, "complement")}
+
+
+def positions(seeds, count=4, first=0, space=SPACE):
+    """Where points lie in their space: (seeds, points, hyperparameters)."""
+    drawn = [points(space, count, first=first, seed=seed) for seed in seeds]
+    return np.array([[[space[n].position(v) for n, v in p.items()] for p in some] for some in drawn])
+
+
+@pytest.mark.parametrize("first", [0, 4])
+def test_every_place_is_as_likely_as_any_other(first):
+    """Each point by itself, in each dimension; near the ends of a range, too."""
+    found = positions(range(2000), 5, first)
+    for number in range(5):
+        for dimension in range(2):
+            values = found[:, number, dimension]
+            assert stats.kstest(values, "uniform").pvalue > 1e-3
+            for low, high in ((0.0, 0.02), (0.98, 1.0), (0.49, 0.51)):
+                near = int(((values >= low) & (values < high)).sum())
+                assert stats.binomtest(near, 2000, 0.02).pvalue > 1e-3
+        assert abs(stats.pearsonr(found[:, number, 0], found[:, number, 1]).statistic) < 0.08, "of each other, as well"
+
+
+def tunings(study_seed=0, space=SPACE):
+    configs = tuple(OptimizerConfig(label, space) for label in ("sgd", "adam"))
+    spec = StudySpec("digits", configs, steps=10, looks=(1000,), seed=study_seed)
+    return stage(spec, {}).tunings
+
+
+def test_the_points_of_two_optimizers_and_of_two_seeds_know_nothing_of_each_other():
+    """Were they shared, the luck of a grid would be the same for all seeds of a pair of optimizers."""
+    one, other = [[LR.position(t.points(n)[0]["lr"]) for n in range(2000)] for t in tunings()]
+    assert abs(stats.pearsonr(one, other).statistic) < 0.08
+    assert abs(stats.pearsonr(one[1:], one[:-1]).statistic) < 0.08
+    assert stats.kstest((np.array(one) - other) % 0.25 * 4, "uniform").pvalue > 1e-3, "nor do the grids"
+    assert stats.kstest(np.array(one) % 0.25 * 4, "uniform").pvalue > 1e-3
+    (third, _) = tunings(study_seed=1)
+    again = [LR.position(third.points(n)[0]["lr"]) for n in range(2000)]
+    assert abs(stats.pearsonr(one, again).statistic) < 0.08, "nor another study"
+
+
+def test_nothing_searched_is_one_point():
+    assert points({}, 4) == [{}]
+    assert points({}, 4, first=4) == []
 
 
 def test_an_edge_is_the_least_or_largest_value_that_was_tried():
     tried = [{"lr": v} for v in (1e-3, 1e-2, 1e-1)]
-    assert edge({"lr": LR}, tried, {"lr": 1e-1}) == ("lr", "high")
-    assert edge({"lr": LR}, tried, {"lr": 1e-3}) == ("lr", "low")
-    assert edge({"lr": LR}, tried, {"lr": 1e-2}) is None
-    assert edge({}, [{}], {}) is None
+    assert edges({"lr": LR}, tried, {"lr": 1e-1}) == [("lr", "high")]
+    assert edges({"lr": LR}, tried, {"lr": 1e-3}) == [("lr", "low")]
+    assert edges({"lr": LR}, tried, {"lr": 1e-2}) == []
+    assert edges({}, [{}], {}) == []
 
 
 def test_widening_adds_a_power_of_ten():
@@ -85,8 +130,8 @@ def test_a_range_is_not_expanded_beyond_what_the_hyperparameter_may_be():
     whole = share.union(share.beyond("low")).union(share.beyond("high"))
     assert (whole.open("low"), whole.open("high")) == (False, False)
     tried = [{"x": 0.1}, {"x": 0.5}]
-    assert edge({"x": whole}, tried, {"x": 0.1}) is None
-    assert edge({"x": share}, tried, {"x": 0.1}) == ("x", "low")
+    assert edges({"x": whole}, tried, {"x": 0.1}) == []
+    assert edges({"x": share}, tried, {"x": 0.1}) == [("x", "low")]
     assert Range(0.1, 0.5, "log", most=1.0).beyond("high").high == 1.0
 
 
@@ -137,6 +182,6 @@ def test_points_do_not_depend_on_the_order_in_which_a_space_is_written():
 def test_below_a_momentum_of_0_there_is_nothing_to_widen():
     space = {"momentum": Range(0.0, 0.99, "complement"), "lr": Range(1e-3, 1.0)}
     tried = [{"momentum": m, "lr": lr} for m, lr in ((0.1, 0.1), (0.5, 0.01), (0.9, 0.9))]
-    assert edge(space, tried, tried[0]) is None
-    assert edge(space, tried, tried[2]) == ("momentum", "high")
-    assert edge(space, tried, tried[1]) == ("lr", "low")
+    assert edges(space, tried, tried[0]) == []
+    assert edges(space, tried, tried[2]) == [("momentum", "high"), ("lr", "high")]
+    assert edges(space, tried, tried[1]) == [("lr", "low")]

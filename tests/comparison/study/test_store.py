@@ -8,15 +8,19 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ravine.comparison._study.local_workers import run_workers
 from ravine.comparison._study.stages import stage
 from ravine.comparison._study.storage_errors import without_password
 from ravine.comparison._study.store import Store
+from ravine.comparison._study.study_record import StudyRecord
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
 from ravine.comparison._study.trial import Trial, TrialResult, run
 from ravine.comparison._study.trial_worker import work
@@ -29,9 +33,7 @@ ARMS = (
     OptimizerConfig("sgd", {"lr": Range(1e-3, 10.0)}, "sgd"),
     OptimizerConfig("rmsprop:alpha=0.9", {"lr": Range(1e-5, 0.1)}, "rmsprop:alpha=0.9"),
 )
-SPEC = StudySpec(
-    "breast-cancer", ARMS, steps=20, points=4, finalists=2, extra_points=2, expansions=1, seeds=2, evaluations=4
-)
+SPEC = StudySpec("breast-cancer", ARMS, steps=20, points=4, extra_points=2, expansions=1, looks=(2, 3), evaluations=4)
 
 
 def table(store, spec=SPEC):
@@ -95,6 +97,36 @@ def test_three_workers_of_which_one_is_killed_give_the_same_table(alone, tmp_pat
     killed_of_three(str(tmp_path / "journal.log"), alone)
 
 
+def test_a_finished_study_goes_on_with_more_seeds(alone, tmp_path):
+    path, task = tmp_path / "journal.log", find(SPEC.task)
+    short = replace(SPEC, looks=(2,))
+    store = Store("study", path)
+    assert store.create(short) == short
+    work(store, short, task)
+    before = json.loads(table(store))
+    again = Store("study", path)
+    longer = again.create(replace(SPEC, looks=(3,)))
+    assert longer == SPEC, "that it was looked at after 2 seeds stays known"
+    work(again, longer, task)
+    assert before.items() <= json.loads(table(again)).items(), "all trainings are used again"
+    assert table(again) == alone
+    assert Store("study", path).create(replace(SPEC, looks=(3,))) == SPEC, "the same again changes nothing"
+    with pytest.raises(OptionError, match=r"declared differently: seeds: 2 to 3 in the study, 2 now\. Name another"):
+        Store("study", path).create(short)
+    assert Store("study", path).spec() == SPEC
+
+
+def test_the_same_study_run_twice_and_by_workers_in_another_order_is_the_same(alone, tmp_path, monkeypatch):
+    claim = Store.claim
+    monkeypatch.setattr(Store, "claim", lambda self, trials, spec: claim(self, list(trials)[::-1], spec))
+    store = Store("study", tmp_path / "journal.log")
+    store.create(SPEC)
+    work(store, SPEC, find(SPEC.task))
+    assert table(store) == alone
+    first = min(store._trials(), key=lambda t: t.number)
+    assert first.user_attrs["ravine key"] == stage(SPEC, {}).trials[-1].key(SPEC)
+
+
 def killed_of_three(where, alone):
     store = Store("study", where)
     store.create(SPEC)
@@ -118,48 +150,126 @@ def killed_of_three(where, alone):
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory):
-    """The URL of a PostgreSQL server of this test's own."""
+def postgres():
+    """A PostgreSQL server of this test's own."""
     pytest.importorskip("psycopg")
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     initdb = found[-1] if found else shutil.which("initdb")
     if initdb is None:
         pytest.skip("PostgreSQL is not installed (Debian: apt install postgresql)")
     bin_folder = Path(initdb).parent
-    folder = tmp_path_factory.mktemp("postgres")
+    folder = Path(tempfile.mkdtemp(prefix="ravine-postgres-"))  # not pytest's, which others may not enter
     as_user: list[str] = []
     if os.geteuid() == 0:  # the server refuses to run as root
         shutil.chown(folder, "postgres")
-        for parent in folder.parents:
-            if parent.stat().st_uid == os.geteuid() and parent != Path("/tmp") and parent.parent != parent:
-                parent.chmod(parent.stat().st_mode | 0o011)
         as_user = ["runuser", "-u", "postgres", "--"]
     data = folder / "data"
     subprocess.run(
         [*as_user, str(initdb), "-D", str(data), "-A", "trust", "-U", "ravine"], check=True, capture_output=True
     )
     options = f"-c listen_addresses='' -k {folder} -c fsync=off"
-    start = [
-        *as_user,
-        str(bin_folder / "pg_ctl"),
-        "-D",
-        str(data),
-        "-w",
-        "-o",
-        options,
-        "-l",
-        str(folder / "log"),
-        "start",
-    ]
-    subprocess.run(start, check=True, capture_output=True)
-    yield f"postgresql://ravine@/postgres?host={folder}"
-    stop = [*as_user, str(bin_folder / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"]
-    subprocess.run(stop, check=False, capture_output=True)
+    control = [*as_user, str(bin_folder / "pg_ctl"), "-D", str(data), "-w"]
+    server = Server(f"postgresql://ravine@/postgres?host={folder}", control, [options, str(folder / "log")])
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(folder)
+
+
+class Server:
+    """A database server that can be stopped and started."""
+
+    def __init__(self, url, control, options):
+        self.url, self.control, self.options = url, control, options
+
+    def start(self):
+        options, log = self.options
+        subprocess.run([*self.control, "-o", options, "-l", log, "start"], check=True, capture_output=True)
+
+    def stop(self):
+        """As if it were killed: connections break, and the next start recovers."""
+        subprocess.run([*self.control, "-m", "immediate", "stop"], check=False, capture_output=True)
 
 
 @pytest.mark.slow  # a database server and three worker processes
 def test_three_workers_on_postgresql_of_which_one_is_killed(alone, postgres):
-    killed_of_three(postgres, alone)
+    killed_of_three(postgres.url, alone)
+
+
+@pytest.mark.slow  # a database server and three worker processes
+def test_a_database_that_is_away_for_some_seconds_is_waited_for(alone, postgres, capsys):
+    store = Store("away", postgres.url)
+    store.create(SPEC)
+    away = []
+
+    def stop_and_start(now, results):
+        if len(results) >= 5 and not away:
+            postgres.stop()
+            away.append(threading.Timer(4.0, postgres.start))
+            away[0].start()
+
+    try:
+        last = run_workers(store, SPEC, 3, stop_and_start)
+    finally:
+        for timer in away:
+            timer.join()
+    assert last.name == "done"
+    assert away
+    assert table(store) == alone
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in said] == ["ravine", "ravine"]
+    assert "cannot be reached: " in said[0]
+    assert "Trying again for 120 seconds" in said[0]
+    assert " is back after " in said[1]
+    store.close()
+
+
+@pytest.mark.slow  # a database server
+def test_a_database_that_stays_away_is_an_error_with_its_reason(postgres, capsys):
+    store = Store("gone", postgres.url, limit=0.2)
+    store.create(SPEC)
+    postgres.stop()
+    try:
+        with pytest.raises(
+            DataError, match=r"postgresql://ravine@/postgres\S+ cannot be reached: .*(terminat|connect)"
+        ):
+            store.results()
+        with pytest.raises(DataError, match="cannot be reached: connection"):
+            Store("gone", postgres.url)
+    finally:
+        postgres.start()
+    assert store.results() == {}
+    store.close()
+
+
+@pytest.mark.slow  # a database server
+def test_claims_survive_a_restart(postgres, capsys):
+    now = [0.0]
+    store, other = (Store("claims", postgres.url, clock=lambda: now[0]) for _ in range(2))
+    store.create(SPEC)
+    other.create(SPEC)
+    trials = stage(SPEC, {}).trials[:1]
+    claimed = store.claim(trials, SPEC)
+    assert claimed is not None
+    assert other.claim(trials, SPEC) is None
+    postgres.stop()
+    timer = threading.Timer(2.0, postgres.start)
+    timer.start()
+    now[0] = 60.0  # silent for longer than a worker may be
+    try:
+        assert other.claim(trials, SPEC) is None, "while the database was away nobody could show any life"
+    finally:
+        timer.join()
+    now[0] = 74.0
+    assert other.claim(trials, SPEC) is None, "14 seconds after it came back"
+    now[0] = 76.0
+    again = other.claim(trials, SPEC)
+    assert again is not None
+    for claim in (again[1], claimed[1], again[1]):  # one was given up; the other is kept twice, as after a lost answer
+        claim.finish(TrialResult(score=1.0, diverged=False))
+    assert [r.score for r in store.results().values()] == [1.0]
+    store.close()
+    other.close()
 
 
 def test_a_study_of_another_spec_is_refused_and_left_as_it_is(tmp_path):
@@ -187,7 +297,7 @@ def test_names_and_storages_that_cannot_be(tmp_path):
 
 
 def test_a_trial_whose_task_raises_is_a_failure_with_its_traceback(tmp_path, monkeypatch):
-    spec = StudySpec("breast-cancer", ARMS[1:], steps=5, points=2, finalists=1, expansions=0, seeds=1, evaluations=1)
+    spec = StudySpec("breast-cancer", ARMS[1:], steps=5, points=2, expansions=0, looks=(1,), evaluations=1)
     calls = []
 
     def sometimes(spec, task, trial, optimizer):
@@ -204,7 +314,9 @@ def test_a_trial_whose_task_raises_is_a_failure_with_its_traceback(tmp_path, mon
     failed = [o for o in store.results().values() if o.error]
     assert len(failed) == 1
     assert "ZeroDivisionError: planted" in failed[0].error
-    assert last.chosen["rmsprop:alpha=0.9"] != calls[0].point
+    (runs,) = StudyRecord(spec, store.results()).runs
+    assert runs.runs[0].point != calls[0].point
+    assert "raised an error" in StudyRecord(spec, store.results())._failures()[0].sentence
 
 
 def test_a_training_is_a_pure_function_of_spec_point_and_seed():
@@ -213,7 +325,7 @@ def test_a_training_is_a_pure_function_of_spec_point_and_seed():
     del first["seconds"], second["seconds"]
     assert first == second
     assert set(first["metrics"]) == {"test_loss", "accuracy"}
-    assert first["steps"] == [5, 10, 15, 20]
+    assert first["steps"] == [0, 5, 10, 15, 20]
     assert TrialResult.from_tree(first | {"seconds": 1.0}).score == first["losses"][-1]
 
 
@@ -281,7 +393,7 @@ def test_a_comparison_in_a_database_is_that_in_a_file(postgres, tmp_path, monkey
 
     monkeypatch.chdir(tmp_path)
     options = {"preset": "quick", "points": 3, "seeds": 2, "steps": 8, "quiet": True}
-    shared = ravine.compare("breast-cancer", ["sgd", "adam"], **options, jobs=2, study="both", storage=postgres)
+    shared = ravine.compare("breast-cancer", ["sgd", "adam"], **options, jobs=2, study="both", storage=postgres.url)
     alone = ravine.compare("breast-cancer", ["sgd", "adam"], **options, jobs=1)
     numbers = [{key: {**o.to_tree(), "seconds": 0} for key, o in r.trial_results.items()} for r in (shared, alone)]
     assert numbers[0] == numbers[1]

@@ -19,7 +19,7 @@ from ravine.comparison._study.trial import TrialResult
 from ravine.errors import DataError
 from ravine.optim.search import Range
 
-SPEC = StudySpec("digits", (OptimizerConfig("sgd", {"lr": Range(1e-3, 1.0)}),), steps=10, points=4, seeds=2)
+SPEC = StudySpec("digits", (OptimizerConfig("sgd", {"lr": Range(1e-3, 1.0)}),), steps=10, points=4, looks=(2,))
 
 
 def begun(path):
@@ -172,7 +172,7 @@ def test_a_file_that_is_none_of_ours_is_left_as_it_is(tmp_path):
 def test_a_study_of_an_older_version_is_refused_in_words(tmp_path):
     path = tmp_path / "study.journal"
     begun(path)
-    old = SPEC.to_json().replace('"format":2,', "")
+    old = SPEC.to_json().replace('"format":3,', "")
     assert old != SPEC.to_json()
     lines = [json.loads(line) for line in path.read_bytes().splitlines()]
     for tree in lines:

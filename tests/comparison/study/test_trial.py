@@ -43,14 +43,14 @@ def test_a_training_is_a_plain_torch_loop():
     model = nn.Linear(6, 3)
     optimizer = torch.optim.RMSprop(model.parameters(), lr=0.01, alpha=0.9)
     batches = Batches(training.train.inputs, training.train.targets, 16, seed=7)
-    losses = []
+    losses = [functional.cross_entropy(model(valid.inputs), valid.targets).item()]
     for batch in [pair for _ in range(3) for pair in batches][:8]:
         optimizer.zero_grad()
         functional.cross_entropy(model(batch[0]), batch[1]).backward()
         optimizer.step()
         losses.append(functional.cross_entropy(model(valid.inputs), valid.targets).item())
-    assert found.steps == (2, 4, 6, 8)
-    assert found.losses == pytest.approx(losses[1::2], rel=1e-6)
+    assert found.steps == (0, 2, 4, 6, 8), "the first before the first step"
+    assert found.losses == pytest.approx(losses[::2], rel=1e-6)
     assert found.score == found.losses[-1]
     hits = (model(task.test.inputs).argmax(1) == task.test.targets).double().mean().item()
     expected = functional.cross_entropy(model(task.test.inputs), task.test.targets).item()
@@ -88,7 +88,8 @@ def test_every_optimizer_starts_alike_and_the_global_generator_is_left_alone():
 def test_a_schedule_is_followed():
     task = small()
     held, cosine = (trained(task, "torch-sgd", {"lr": 0.5}, schedule=s) for s in ("", "cosine"))
-    assert held.losses[0] != cosine.losses[0]
+    assert held.losses[0] == cosine.losses[0]
+    assert held.losses[1] != cosine.losses[1]
     with pytest.raises(Exception, match="nothing"):
         trained(task, "torch-sgd", {"lr": 0.5}, schedule="nothing")
 
@@ -108,24 +109,44 @@ def test_a_model_that_breaks_only_in_its_evaluation_has_diverged():
 
 
 def test_every_step_is_measured_where_there_are_few():
-    assert trained(small(), "sgd", {"lr": 0.1}, steps=3, evaluations=20).steps == (1, 2, 3)
-    assert trained(small(), "sgd", {"lr": 0.1}, steps=11, evaluations=4).steps[-1] == 11
+    assert trained(small(), "sgd", {"lr": 0.1}, steps=3, evaluations=20).steps == (0, 1, 2, 3)
 
 
-def test_on_a_function_gradient_descent_goes_down_from_a_start_of_the_seeds_own():
+def test_there_are_no_more_evaluations_than_declared_beside_the_first():
+    for steps in range(1, 40):
+        found = trained(small(), "torch-sgd", {"lr": 0.1}, steps=steps, evaluations=4).steps
+        assert found[0] == 0
+        assert found[-1] == steps
+        assert len(found) <= 1 + 4
+
+
+def test_a_run_that_diverges_says_what_it_began_with():
+    task = dataclasses.replace(small(), loss=lambda out, y: functional.cross_entropy(out, y) / (out.abs().max() < 100))
+    found = trained(task, "torch-sgd", {"lr": 1e4}, steps=8)
+    assert found.diverged
+    assert found.score == math.inf
+    assert found.steps[0] == 0
+    assert found.losses[0] == trained(small(), "torch-sgd", {"lr": 0.1}).losses[0]
+
+
+def test_on_a_function_gradient_descent_goes_down_from_a_place_of_the_seeds_own():
     task, found = find("ravine"), {}
     assert task.surface is not None
-    left, right, _, _ = task.surface.window
-    for seed in (0, 1000, 1001):
+    left, right, bottom, top = task.surface.window
+    for seed in (0, 1, 2):
         trial = Trial("torch-sgd", {"lr": 0.1}, seed, "final")
-        found[seed] = run(
-            StudySpec("ravine", spec("torch-sgd").optimizers, steps=10, evaluations=1), task, trial, parse("torch-sgd")
-        )
-    x = -8 * 0.99**10  # x <- x - lr x / 10, y <- y - lr 10 y: y is 0 after one step
-    assert found[0].score == pytest.approx(x**2 / 20)
-    distances = [math.sqrt(found[seed].score * 20) / 0.99**10 for seed in (1000, 1001)]
-    assert distances[0] != pytest.approx(distances[1])
-    assert all(d <= max(-left, right) for d in distances)
+        declared = StudySpec("ravine", spec("torch-sgd").optimizers, steps=10, evaluations=1)
+        found[seed] = run(declared, task, trial, parse("torch-sgd"))
+    starts = set()
+    for result in found.values():
+        # x <- x - lr x / 10, y <- y - lr 10 y: after one step y is 0, and of x**2 / 20 + 5 y**2 the first part is left
+        x = math.sqrt(20 * result.score) / 0.99**10
+        y = math.sqrt(max(0.0, result.losses[0] - x**2 / 20) / 5)
+        assert abs(x) <= max(-left, right) + 1e-3
+        assert abs(y) <= max(-bottom, top) + 1e-3
+        starts.add((round(x, 3), round(y, 3)))
+        assert result.steps == (0, 10)
+    assert len(starts) == 3
 
 
 def test_updates_are_told_by_the_names_of_the_network():
