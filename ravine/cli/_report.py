@@ -14,7 +14,7 @@ _NOT_YET = 1  # apart from 2, a mistake: a script can wait while it gets this
 _HELP = """Draw the report of a study again, from what its storage has. Nothing is trained.
 
 STUDY is the name of a study: what `ravine compare --study` was given, or else the name of its folder in ravine-out. A
-study that still runs is judged by the fresh seeds that every optimizer has finished. The first line says how far it is.
+study that still runs is judged by the seeds that every optimizer has finished. The first line says how far it is.
 If nothing can be judged yet, only results.json and results.csv are written, and the exit code is 1.
 """
 

@@ -6,17 +6,12 @@ import click
 from rich.console import Console
 
 from ravine.comparison._report import terminal_report
-from ravine.comparison._report.note_sentences import notes
 from ravine.comparison._result import Result
 
 
 def show_result(result: Result) -> None:
-    """Print table, verdict and warnings, write the report, and say where it is."""
-    console = Console()
-    console.print(terminal_report.results(result.report))
-    for sentence in (result.judgement.sentence, *notes(result.report)):
-        # on a terminal between words; a file gets a line for each
-        console.print(sentence, markup=False, highlight=False, soft_wrap=not console.is_terminal)
+    """Print verdict, table and notes, write the report, and say where it is."""
+    terminal_report.show(result.report, Console())
     write_report(result)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -81,13 +81,13 @@ class Result:
         """Everything that the report shows, computed once."""
         return report_data(self.record, self.judgement)
 
-    def judge(self, reference: str | None = None, **options: Any) -> Judgement:
-        """The judgement with other options: the target is that of ``reference``, or of the spec's.
+    def judge(self, **options: Any) -> Judgement:
+        """The judgement with other options: ``margin="1%"``, ``alpha=0.01``, ``target=0.2``.
 
         Raises:
             OptionError: there is too little to judge.
         """
-        return self.record.judge(reference, **options)
+        return self.record.judge(**options)
 
     def write(self, folder: Path | str | None = None) -> list[Path]:
         """Write the report into ``folder`` or the study's own: ``report.html``, ``report.md``, pictures, and for programs
@@ -142,18 +142,31 @@ class Result:
         """
         return frame(self.rows())
 
-    def differences(self) -> Any:
-        """The judgement's pairs as a pandas DataFrame: of ratios the logarithm.
+    def standings(self) -> Any:
+        """Each optimizer against the best of the others, by metric, as a pandas DataFrame: of ratios the logarithm.
 
         Raises:
             PackageError: pandas is not installed.
         """
-        names = ("first", "second", "difference", "low", "high", "p", "adjusted", "kind", "more_seeds", "sentence")
         return frame(
             [
-                {"metric": metric} | {name: getattr(pair, name) for name in names}
-                for metric, pairs in self.judgement.pairs.items()
-                for pair in pairs
+                {"metric": metric} | asdict(standing)
+                for metric, compared in self.judgement.compared.items()
+                for standing in compared.with_best.standings
+            ]
+        )
+
+    def differences(self) -> Any:
+        """Every pair as a pandas DataFrame: first minus second, with intervals that hold together; of ratios the logarithm.
+
+        Raises:
+            PackageError: pandas is not installed.
+        """
+        return frame(
+            [
+                {"metric": metric, "first": first, "second": second, "difference": middle, "low": low, "high": high}
+                for metric, compared in self.judgement.compared.items()
+                for (first, second), (middle, low, high) in compared.with_best.pairs.items()
             ]
         )
 

@@ -29,9 +29,9 @@ class FittedTable:
     title: str = ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        heads = [self.heads[0], *(head.replace(" ", "\n", 1) for head in self.heads[1:])]
-        if any("\n" in head for head in heads):
-            heads[0] = f"\n{heads[0]}"  # beside the second line of the others
+        heads = [self.heads[0], *(head if "\n" in head else head.replace(" ", "\n", 1) for head in self.heads[1:])]
+        lines = max(head.count("\n") for head in heads)
+        heads = ["\n" * (lines - head.count("\n")) + head for head in heads]  # they end on the same line
         broken = [[row[0].replace(":", ":\n").replace(",", ",\n"), *row[1:]] for row in self.rows]
         for rows in (self.rows, broken):
             widths = _widths(heads, rows, options.max_width)
@@ -66,7 +66,9 @@ class FittedTable:
             grid.add_column(overflow="fold")
             for head, cell in zip(self.heads[1:], cells, strict=True):
                 grid.add_row(
-                    Text(_INDENT + head), Text(cell.replace("\n(", " (").replace("\n", ", ")), style=self._style(index)
+                    Text(_INDENT + head.replace("\n", " ")),
+                    Text(cell.replace("\n(", " (").replace("\n", ", ")),
+                    style=self._style(index),
                 )
             yield grid
         yield Text()
@@ -107,5 +109,5 @@ def _wrapped(cell: str, width: int) -> int:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> FittedTable:
-    """A table for ``console.print``, as wide as the terminal at most; heads of two words stand on two lines."""
+    """A table for ``console.print``, as wide as the terminal at most; heads of two words, or with lines, stand on lines."""
     return FittedTable(heads, rows, title)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
-from ravine.comparison._judge import Judgement, Pair
+from ravine.comparison._judge import Compared, Judgement
 
 
 def judgement_tree(judgement: Judgement) -> dict[str, Any]:
-    """What the study shows: the sentence, the target, the steps to it, and every pair with its interval."""
+    """What the study shows: the sentence, every optimizer against the best, all pairs, the target and the steps to it."""
     target = judgement.target
     return {
         "sentence": judgement.sentence,
-        "headline": judgement.headline.name,
-        "target": None
-        if target is None
-        else {"loss": target.loss, "reference": target.reference, "seeds": target.seeds},
+        "ranked": list(judgement.ranked),
+        "compared": [compared_tree(one) for one in judgement.compared.values()],
+        "target": None if target is None else target.loss,
         "steps_to_target": [
             {
                 "optimizer": label,
+                "reached": len(taken.reached),
+                "restricted_mean": taken.restricted_mean,
                 "median": taken.median,
                 "seeds": list(taken.steps),
                 "steps": list(taken.steps.values()),
@@ -26,25 +28,34 @@ def judgement_tree(judgement: Judgement) -> dict[str, Any]:
             }
             for label, taken in judgement.steps.items()
         ],
-        "pairs": [_pair(pair) for pairs in judgement.pairs.values() for pair in pairs],
+        "budget": [
+            {
+                "optimizer": label,
+                "points": list(curve.points),
+                "loss": curve.expected.tolist(),
+                "low": curve.low.tolist(),
+                "high": curve.high.tolist(),
+            }
+            for label, curve in judgement.budget.items()
+        ],
     }
 
 
-def _pair(pair: Pair) -> dict[str, Any]:
+def compared_tree(one: Compared) -> dict[str, Any]:
+    """One metric: every optimizer against the best, and all pairs; where more is better, of the negative values."""
+    found = one.with_best
     return {
-        "metric": pair.metric.name,
-        "higher_is_better": pair.metric.higher_is_better,
-        "logarithm": pair.metric.ratio,
-        "first": pair.first,
-        "second": pair.second,
-        "verdict": pair.kind,
-        "difference": pair.difference,
-        "low": pair.low,
-        "high": pair.high,
-        "spread": pair.spread,
-        "p": pair.p,
-        "adjusted_p": pair.adjusted,
-        "seeds": list(pair.seeds),
-        "more_seeds": pair.more_seeds,
-        "sentence": pair.sentence,
+        "metric": one.metric.name,
+        "higher_is_better": one.metric.higher_is_better,
+        "logarithm": one.metric.ratio,
+        "margin": found.margin,
+        "alpha": found.alpha,
+        "looks": list(found.looks),
+        "settled": found.settled,
+        "more_seeds": found.more,
+        "standings": [asdict(standing) for standing in found.standings],
+        "pairs": [
+            {"first": first, "second": second, "difference": middle, "low": low, "high": high}
+            for (first, second), (middle, low, high) in found.pairs.items()
+        ],
     }

@@ -15,7 +15,7 @@ from ravine.comparison._study.trial import Trial, TrialResult
 from ravine.optim.search import Range
 
 #: Rises where a program that reads the files of before would fail on new ones, or read something else out of them.
-FORMAT = 1
+FORMAT = 2
 
 
 def results_json(record: StudyRecord, judgement: Judgement | None) -> bytes:
@@ -51,6 +51,7 @@ def results_tree(record: StudyRecord, judgement: Judgement | None) -> dict[str, 
 
 def _optimizers(record: StudyRecord) -> list[dict[str, Any]]:
     now, rows = record.stage, []
+    runs = {each.name: each.runs for each in record.runs}
     for tuning in now.tunings:
         label = tuning.config.label
         seconds = record.seconds.get(label)
@@ -60,8 +61,8 @@ def _optimizers(record: StudyRecord) -> list[dict[str, Any]]:
                 "source": tuning.config.source,
                 "space": _space(tuning.config.space),
                 "expanded_space": _space(tuning.space),
-                "points": len(tuning.points),
-                "point": now.chosen.get(label),
+                "points": len(tuning.points(0)),
+                "chosen": [dict(run.point) for run in runs[label]],
                 "edge": now.edges.get(label, ""),
                 "step_seconds": None if seconds is None else seconds.step,
                 "step_share": None if seconds is None else seconds.optimizer_fraction,

@@ -9,7 +9,7 @@ from typing import Any
 from ravine.comparison._judge import Judgement
 from ravine.comparison._report.difference_data import Differences
 from ravine.comparison._report.report_data import ReportData
-from ravine.comparison._report.report_tables import short
+from ravine.comparison._report.report_tables import chosen_text
 from ravine.plotting._html import script_style, strong
 from ravine.plotting._style import line
 
@@ -32,6 +32,7 @@ def chart_data(data: ReportData) -> dict[str, Any]:
     labels, judgement = data.labels, data.judgement
     return {
         "optimizers": [_style(index, label) for index, label in enumerate(labels)],
+        "ranked": [labels.index(label) for label in data.ranked],
         "seconds": numbers(_seconds(data, label) for label in labels),
         "target": judgement.target.loss if judgement.target else None,
         "curves": [_curve(data, label) for label in labels],
@@ -90,9 +91,9 @@ def _sensitivity(data: ReportData, name: str) -> dict[str, Any]:
     one, labels = data.sensitivity[name], data.labels
     return {
         "scale": one.scale,
-        "top": one.top,
+        "bottom": numbers([one.bottom])[0],
+        "top": numbers([one.top])[0],  # rounded as the marks are, so that the highest is not above it
         "notes": [_note(data, name, label) for label in labels],
-        "alone": [[r.name for r in entry.searched] == [name] for entry in data.optimizers],
         "marks": [
             [[m.value, *numbers([m.score]), m.seed, m.chosen] for m in one.tried[label].marks]
             if label in one.tried
@@ -106,7 +107,7 @@ def _note(data: ReportData, name: str, label: str) -> str:
     tried = data.sensitivity[name].tried.get(label)
     if tried is None:
         return ""
-    return f"chosen {short(tried.chosen)}; {data.result(label).tuning_diverged or 0.0:.0%} diverged"
+    return f"chosen {chosen_text(tried.chosen)}; {data.result(label).tuning_diverged or 0.0:.0%} diverged"
 
 
 def _times(data: ReportData) -> dict[str, Any] | None:
@@ -128,12 +129,12 @@ def _differences(one: Differences, labels: list[str]) -> dict[str, Any]:
     return {
         "ratio": one.ratio,
         "higher": one.higher_is_better,
-        "base": one.base,
-        "pairs": [
+        "margin": numbers(one.margin),
+        "rows": [
             {
-                "optimizer": labels.index(row.pair.first),
+                "optimizer": labels.index(row.label),
                 "ends": numbers((row.middle, row.low, row.high)),
-                "kind": row.pair.kind,
+                "verdict": row.verdict,
             }
             for row in one.rows
         ],

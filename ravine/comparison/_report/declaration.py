@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 
-from ravine.comparison._judge.number_text import count, number
+from ravine.comparison._judge.number_text import count, listed, number
 from ravine.comparison._report.report_data import OptimizerEntry, ReportData
-from ravine.comparison._report.report_tables import short
-from ravine.comparison._study.study_spec import REEVALUATION_SEEDS
+from ravine.comparison._report.report_tables import chosen_text, short
 from ravine.optim.search import Range
 
 
@@ -15,21 +14,21 @@ def declaration(data: ReportData) -> list[tuple[str, str]]:
     """The spec as rows of name and value, without its optimizers."""
     spec = data.spec
     return [
-        ("hash", spec.hash),
+        ("hash of the declaration", spec.hash),
         ("task", spec.task),
         ("data", spec.data or "the task's own"),
-        ("optimizers", count(len(spec.optimizers), "optimizer")),
-        ("points per optimizer", str(spec.points)),
-        ("finalists", f"{spec.finalists}, re-evaluated with {count(len(REEVALUATION_SEEDS), 'more seed')}"),
+        ("optimizers", str(len(spec.optimizers))),
+        ("points per tuning", str(spec.points)),
         (
-            "extra points where a best point is at an edge",
-            f"{spec.extra_points}, at most {count(spec.expansions, 'time')}",
+            "extra points per tuning if most best points are at an edge",
+            f"{spec.extra_points}, up to {count(spec.expansions, 'time')}",
         ),
-        ("fresh seeds per optimizer", str(spec.seeds)),
+        ("judged after", f"{listed([str(n) for n in spec.looks])} seeds"),
+        ("margin", spec.margin or "the spread of the loss between tunings"),
         ("steps per training", f"{spec.steps:,}"),
         ("evaluations per training", str(spec.evaluations)),
         ("learning-rate schedule", spec.schedule or "none (constant)"),
-        ("target from", spec.reference or spec.optimizers[0].label),
+        ("seed of the study", str(spec.seed)),
         *((f"version of {name}", version) for name, version in spec.versions.items()),
         ("machine", data.origin.machine or "not recorded"),
         ("study", data.origin.study or "not named"),
@@ -47,7 +46,7 @@ def searched_rows(entry: OptimizerEntry) -> list[tuple[str, str, str, str]]:
     return [
         (
             r.name,
-            "–" if r.chosen is None else short(r.chosen, 4),
+            chosen_text(r.chosen),
             _range(r.declared),
             "" if r.expanded == r.declared else _range(r.expanded),
         )

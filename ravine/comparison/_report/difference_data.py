@@ -1,4 +1,4 @@
-"""The differences between optimizers as a report shows them, computed once by ``report_data``."""
+"""Every optimizer against the best of the others as a report shows it, computed once by ``report_data``."""
 
 from __future__ import annotations
 
@@ -8,72 +8,98 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ravine.comparison._judge import Judgement, Pair
+from ravine.comparison._judge import Compared, Judgement
+from ravine.comparison._judge.number_text import number
 
 _BEYOND = 8.0  # times the usual reach of an interval: a wider one ends in an arrow
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A pair, and its difference as it is read: times for a ratio, else units of the metric; and its 95% interval."""
+    """An optimizer, and its difference to the best of the others as it is read: times for a ratio, else units of the metric.
 
-    pair: Pair
+    Attributes:
+        label: the optimizer.
+        middle, low, high: the difference and its interval; of a metric where more is better, less is worse.
+        verdict: what follows from the interval, in words.
+        ratio: whether it is how many times the best of the others' it is.
+    """
+
+    label: str
     middle: float
     low: float
     high: float
+    verdict: str
+    ratio: bool = False
+
+    def text(self, value: float, digits: int = 2) -> str:
+        """A value of it: ``0.012``, or ``1.2×``."""
+        return number(value, digits) + "×" * self.ratio
+
+    @property
+    def interval_text(self) -> str:
+        """``-0.01 to 0.02``, or ``0.9× to 1.2×``."""
+        return f"{self.text(self.low)} to {self.text(self.high)}"
 
 
 @dataclass(frozen=True, repr=False)
 class Differences:
-    """All optimizers against one, in one metric.
+    """All optimizers, each against the best of the others, in one metric.
 
     Attributes:
-        base: the optimizer that the others are held against.
-        rows: the others; none where there is nothing to compare.
-        ratio, higher_is_better: of the metric; False without rows.
-        limits: from where to where a picture reaches: over all intervals but those far wider than usual, and those that
-            diverged runs make.
+        rows: the optimizers, best first.
+        ratio, higher_is_better: of the metric.
+        limits: from where to where a picture reaches: over all intervals but those far wider than usual.
+        margin: the largest difference that does not matter, on both sides of none.
     """
 
-    base: str
     rows: Sequence[Difference]
     ratio: bool
     higher_is_better: bool
     limits: tuple[float, float]
+    margin: tuple[float, float]
 
     def __repr__(self) -> str:
-        return f"Differences({len(self.rows)} optimizers against {self.base!r})"
+        return f"Differences({len(self.rows)} optimizers)"
 
     @property
     def no_difference(self) -> float:
         """What equal optimizers have."""
         return 1.0 if self.ratio else 0.0
 
+    def row(self, label: str) -> Difference:
+        """The difference of the optimizer of that label."""
+        return next(row for row in self.rows if row.label == label)
+
 
 def differences(judgement: Judgement) -> dict[str, Differences]:
     """The differences in each metric, by its name."""
-    return {name: _differences(pairs, judgement.base[name]) for name, pairs in judgement.pairs.items()}
+    return {name: _differences(compared) for name, compared in judgement.compared.items()}
 
 
-def _differences(pairs: Sequence[Pair], base: str) -> Differences:
-    if not pairs:
-        return Differences(base, [], False, False, (math.nan, math.nan))
-    metric = pairs[0].metric
+def _differences(compared: Compared) -> Differences:
+    metric, found = compared.metric, compared.with_best
+    sign = -1.0 if metric.higher_is_better else 1.0
 
     def read(value: float) -> float:
-        return float(np.exp(value)) if metric.ratio else value
+        return float(np.exp(value)) if metric.ratio else sign * value
 
-    rows = [Difference(p, read(p.difference), read(p.low), read(p.high)) for p in pairs]
-    low, high = _limits(pairs)
-    return Differences(base, rows, metric.ratio, metric.higher_is_better, (read(low), read(high)))
+    rows = []
+    for s in found.standings:
+        low, high = sorted((read(s.low), read(s.high)))
+        verdict = s.verdict
+        words = f"{verdict}, but within the margin" if verdict == "not the best" and s.equivalent else verdict
+        rows.append(Difference(s.name, read(s.difference), low, high, words, metric.ratio))
+    ends = [(s.low, s.high) for s in found.standings]
+    limits, margin = sorted(map(read, _limits(ends))), sorted((read(-found.margin), read(found.margin)))
+    return Differences(rows, metric.ratio, metric.higher_is_better, (limits[0], limits[1]), (margin[0], margin[1]))
 
 
-def _limits(pairs: Sequence[Pair]) -> tuple[float, float]:
-    """Room for all intervals but those that diverged runs make, or far wider than usual; 0 is always inside."""
-    sure = [p for p in pairs if p.metric.ratio or not (p.first_bounded or p.second_bounded)] or pairs
-    ends = np.array([[p.low, p.high] for p in sure if math.isfinite(p.low) and math.isfinite(p.high)]).reshape(-1, 2)
+def _limits(intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Room for all intervals but those far wider than usual; 0 is always inside."""
+    ends = np.array([ends for ends in intervals if math.isfinite(ends[0]) and math.isfinite(ends[1])]).reshape(-1, 2)
     if not len(ends):
-        ends = np.array([[p.difference, p.difference] for p in sure])
+        return -1.0, 1.0
     reach = np.abs(ends).max(axis=1)
     within = ends[reach <= _BEYOND * np.median(reach)]
     low, high = min(0.0, float(within.min())), max(0.0, float(within.max()))

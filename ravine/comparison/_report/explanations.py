@@ -3,27 +3,30 @@
 from collections.abc import Mapping
 
 EXPLAINED: Mapping[str, str] = {
-    "results": "Each optimizer at the best point of its search space, over its fresh seeds, best first; see Differences "
-    "for which pairs are statistically distinguishable.",
+    "results": "One row per optimizer, over its fresh runs: mean ± standard deviation. 'Against the best of the others' is the "
+    "interval of its validation loss minus that of the best other optimizer, over the same seeds; wholly on the worse side of no "
+    "difference means not the best. The typical point is what the tuning with the median learning rate chose.",
     "curves": "Each line is the median validation loss of an optimizer's fresh runs (lower is better); the band spans its "
     "best and its worst run.",
-    "sensitivity": "Each mark is one training at another value of the hyperparameter: a wide valley forgives a bad guess, a "
-    "narrow one does not. Crosses at the top diverged.",
-    "budget": "Expected best loss after tuning with N trials: take the optimizer whose line is lowest at the number of "
-    "trials that you can afford.",
-    "target": "Each mark is one run: the steps it took to reach the target loss (fewer is better). Runs that missed the "
-    "target are marked at the right and counted with all their steps.",
-    "differences": "Each line is the difference to the best optimizer on the same seeds, with its 95% interval. Where the "
-    "interval includes no difference, these runs cannot tell the two apart.",
-    "watch": "How far one step moves a parameter relative to the parameter's own size, as the median over the run. About "
-    "0.001 is typical; parameters that differ a lot learn at different speeds.",
+    "sensitivity": "Each mark is one training of a tuning: the value it tried and the validation loss it ended with. A wide valley "
+    "forgives a bad guess, a narrow one does not. Filled marks are the best of their tuning; crosses at the top diverged.",
+    "budget": "The mean loss of fresh runs when each tuning tries only N points: pick the optimizer whose line is lowest at the "
+    "number of points that you can afford to try. Points that were added at the edge of a search space are not counted.",
+    "target": "Each mark is one fresh run: the number of steps it took to reach the target loss (fewer is better). Runs that "
+    "missed the target are marked at the right.",
+    "differences": "Each line is one optimizer minus the best of the others, over the same seeds, with its interval. An optimizer "
+    "whose interval is wholly on the worse side of the dashed line (no difference) is not the best. If that leaves only one, it is "
+    "the best; otherwise each of those left may be. Differences inside the grey band, the margin, are too small to matter. All "
+    "intervals hold jointly with 95% confidence.",
+    "watch": "How far one step moves a parameter, relative to the size of the parameter (the median over the run). About "
+    "0.001 is typical; parameters with very different values learn at different speeds.",
     "seconds": "Time of one step, measured alone on one thread: the whole step, and the optimizer's part of it.",
     "formulas": "What one step computes for each element of each parameter: θ is the parameter, g its gradient, u the "
-    "update, t the number of the step.",
-    "selection_bias": "The best of many noisy scores is partly luck (the winner's curse). Here the tuning score of the "
-    "chosen point is compared with its mean over fresh seeds; quote only the fresh one.",
+    "update, t the number of the step. Chosen values are the median over the tunings, with the smallest and the largest.",
+    "selection_bias": "The best of many noisy scores is partly luck (the winner's curse). This table compares the tuning scores "
+    "of the chosen points with fresh runs at the same points; quote only the fresh ones.",
     "failures": "Trainings that raised an error; they count as diverged.",
     "spec": "Everything that was declared before the first training: the same declaration gives the same numbers anywhere.",
-    "trials": "Every training of the study: the tuning trials, which chose the hyperparameters, and the final evaluation "
-    "with fresh seeds.",
+    "trials": "Every training of the study. Kind 'tune' is one point of a tuning, kind 'final' is a fresh run at the point that a "
+    "tuning chose, from all of its points or from only the first few (for the budget).",
 }

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ravine.comparison._judge import LOSS, Judgement, OptimizerRuns
+from ravine.comparison._judge import Judgement, OptimizerRuns
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial import Trial, TrialResult
 
 Array = NDArray[np.float64]
 
 _FAR = 3.0  # times the loss that trainings begin with
+_BELOW = 30.0  # times less than the lowest twentieth of the scores: as above
 _ABOVE = 3.0  # times the ninth decile of the scores: those above would press all others together
 
 
@@ -89,7 +90,8 @@ def bands(optimizers: Sequence[OptimizerRuns]) -> dict[str, Band]:
 
 @dataclass(frozen=True)
 class Mark:
-    """One tried point: the value of one hyperparameter, and the score, infinite if the training diverged."""
+    """One tried point: the value of one hyperparameter, the score, infinite if the training diverged, and whether its
+    tuning chose it."""
 
     value: float
     score: float
@@ -106,7 +108,7 @@ class Tried:
         low, high: the least and the largest value.
         values: how many different ones there are.
         best: the lowest score.
-        chosen, chosen_score: the value of the chosen point, and the mean of its scores below the ceiling; NaN without.
+        chosen: the median of the values that tunings chose, and the least and the largest of them; NaN without.
     """
 
     marks: Sequence[Mark]
@@ -114,11 +116,10 @@ class Tried:
     high: float
     values: int
     best: float
-    chosen: float
-    chosen_score: float
+    chosen: tuple[float, float, float]
 
     def __repr__(self) -> str:
-        return f"Tried({len(self.marks)} trials from {self.low:g} to {self.high:g}, chosen {self.chosen:g})"
+        return f"Tried({len(self.marks)} trials from {self.low:g} to {self.high:g}, chosen {self.chosen[0]:g})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -128,11 +129,13 @@ class Sensitivity:
     Attributes:
         tried: by optimizer; only of those that searched the hyperparameter.
         scale: how its range is searched: ``"log"``, ``"linear"`` or ``"complement"``.
-        top: the score at which an interactive chart ends, so that a few far above do not press the others together.
+        bottom, top: between which scores a chart reaches, so that a few far beyond do not press the others together; those
+            far above stretch only the interactive one.
     """
 
     tried: Mapping[str, Tried]
     scale: str
+    bottom: float
     top: float
 
     def __repr__(self) -> str:
@@ -146,47 +149,41 @@ def hyperparameters(spec: StudySpec) -> list[str]:
     return sorted(names, key=lambda name: name != "lr")
 
 
-def sensitivity(
-    spec: StudySpec, optimizers: Sequence[OptimizerRuns], hyperparameter: str, ceiling: float
-) -> Sensitivity:
+def sensitivity(spec: StudySpec, optimizers: Sequence[OptimizerRuns], hyperparameter: str) -> Sensitivity:
     """The scores of all tuning trials against one hyperparameter, of the optimizers that searched it."""
     tried = {}
     for each in optimizers:
+        tunings = dict.fromkeys(t.seed for t in each.trials)  # each is followed by a run
+        chosen = {(seed, tuple(sorted(run.point.items()))) for seed, run in zip(tunings, each.runs, strict=False)}
         marks = [
-            Mark(
-                float(t.point[hyperparameter]),
-                math.inf if t.diverged else t.score,
-                t.seed,
-                each.point is not None and dict(t.point) == dict(each.point),
-            )
+            Mark(float(t.point[hyperparameter]), math.inf if t.diverged else t.score, t.seed, (t.seed, t.key) in chosen)
             for t in each.trials
             if hyperparameter in t.point
         ]
         if marks:
-            tried[each.name] = _tried(sorted(marks, key=lambda m: m.value), ceiling)
+            tried[each.name] = _tried(sorted(marks, key=lambda m: m.value))
     scale = next(config.space[hyperparameter].scale for config in spec.optimizers if hyperparameter in config.space)
-    return Sensitivity(tried, scale, _top([m.score for each in tried.values() for m in each.marks]))
+    scores = [m.score for each in tried.values() for m in each.marks if math.isfinite(m.score)]
+    return Sensitivity(tried, scale, _bottom(scores, spec.ratio), _top(scores))
 
 
-def _tried(marks: Sequence[Mark], ceiling: float) -> Tried:
+def _tried(marks: Sequence[Mark]) -> Tried:
     """The marks, in rising order of the value, and what is said of them."""
-    chosen = [m for m in marks if m.chosen]
-    scores = [m.score for m in chosen if m.score <= ceiling]
-    return Tried(
-        marks,
-        marks[0].value,
-        marks[-1].value,
-        len({m.value for m in marks}),
-        min(m.score for m in marks),
-        chosen[0].value if chosen else math.nan,
-        float(np.mean(scores)) if scores else math.nan,
-    )
+    chosen = [m.value for m in marks if m.chosen]
+    middle = (float(np.median(chosen)), chosen[0], chosen[-1]) if chosen else (math.nan,) * 3
+    values = len({m.value for m in marks})
+    return Tried(marks, marks[0].value, marks[-1].value, values, min(m.score for m in marks), middle)
+
+
+def _bottom(scores: Sequence[float], ratio: bool) -> float:
+    """The lowest score, or one below which only a few lie far away; where ratios matter no score is too low."""
+    low = min(scores, default=0.1)
+    return low if ratio or low <= 0 else max(low, float(np.quantile(scores, 0.05)) / _BELOW)
 
 
 def _top(scores: Sequence[float]) -> float:
-    finite = [score for score in scores if math.isfinite(score)]
-    top = max(finite, default=1.0)
-    return min(top, _ABOVE * float(np.quantile(finite, 0.9))) if finite and min(finite) > 0 else top
+    top = max(scores, default=1.0)
+    return min(top, _ABOVE * float(np.quantile(scores, 0.9))) if scores and min(scores) > 0 else top
 
 
 def ceiling(trials: Sequence[tuple[Trial, TrialResult]]) -> float:
@@ -203,7 +200,7 @@ def curves_ceiling(curves: Mapping[str, Band]) -> float:
 
 
 def budget_points(judgement: Judgement) -> list[int]:
-    """The numbers of trials that any optimizer has an expected best loss for."""
+    """The numbers of points that any optimizer has a loss for."""
     return sorted({k for curve in judgement.budget.values() for k in curve.points})
 
 
@@ -212,23 +209,17 @@ def horizon(judgement: Judgement) -> float:
     return max((taken.horizon for taken in judgement.steps.values()), default=math.nan)
 
 
-def update_ratios(trials: Sequence[tuple[Trial, TrialResult]]) -> dict[str, dict[str, float]]:
-    """Update over parameter, by optimizer and parameter: the median over the fresh runs."""
+def update_ratios(
+    trials: Sequence[tuple[Trial, TrialResult]], optimizers: Sequence[OptimizerRuns]
+) -> dict[str, dict[str, float]]:
+    """Update over parameter, by optimizer and parameter: the median over the fresh runs at the points that were chosen."""
+    compared = {(each.name, run.seed, *sorted(run.point.items())) for each in optimizers for run in each.runs}
     seen: dict[str, dict[str, list[float]]] = {}
     for trial, result in trials:
-        if trial.kind == "final":
+        if trial.kind == "final" and (trial.label, trial.seed, *sorted(trial.point.items())) in compared:
             for name, value in result.watch.items():
                 seen.setdefault(trial.label, {}).setdefault(name, []).append(value)
     return {label: {n: float(np.median(v)) for n, v in rows.items()} for label, rows in seen.items()}
-
-
-def ranked(judgement: Judgement) -> list[str]:
-    """The optimizers, best first, by their mean in the headline metric."""
-    metric = judgement.headline
-    pairs = judgement.pairs[metric.name]
-    sign = -1.0 if metric.higher_is_better else 1.0
-    against = {pair.first: sign * pair.difference for pair in pairs} | {judgement.base[metric.name]: 0.0}
-    return sorted(against, key=lambda name: against[name])
 
 
 def figure_names(judgement: Judgement, searched: Sequence[str]) -> list[str]:
@@ -236,7 +227,7 @@ def figure_names(judgement: Judgement, searched: Sequence[str]) -> list[str]:
     there = {
         "curves": True,
         "target": bool(judgement.target and judgement.steps),
-        "differences": any(judgement.pairs[name] for name in (judgement.headline.name, LOSS.name)),
+        "differences": bool(judgement.compared),
         "sensitivity": bool(searched),
         "budget": bool(judgement.budget),
     }

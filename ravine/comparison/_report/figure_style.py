@@ -14,6 +14,7 @@ from ravine.comparison._judge.number_text import number
 from ravine.plotting._style import Line, line
 
 _MARKERS = "osD^vPp*hd"
+_LARGER = {"*": 1.6, "^": 1.15, "v": 1.15, "P": 1.15, "p": 1.15, "h": 1.15, "d": 1.15}  # they have less of a surface
 _LEAST = 1e-16  # a logarithm needs more than 0
 _NOTE = 125  # characters of a line of notes
 
@@ -29,7 +30,7 @@ class MarkerStyle:
         """Marks without a line, as keyword arguments of matplotlib's ``plot``."""
         return {
             "marker": self.marker,
-            "markersize": size,
+            "markersize": size * _LARGER.get(self.marker, 1.0),
             "color": self.line.colour,
             "linestyle": "",
             "markeredgecolor": "white",

@@ -48,46 +48,37 @@ def target(data: ReportData) -> Any:
         axes.set_xticks([tick for tick in axes.get_xticks() if tick <= horizon])
     axes.set_xlabel(f"steps to a validation loss of {brief(loss)}")
     notes(
-        figure, "Each mark is one run; the bar is the median of all runs, absent where half of them missed the target."
+        figure, "Each mark is one run; the bar is the median of all runs, missing where half of them missed the target."
     )
     return figure
 
 
 def differences(data: ReportData) -> Any:
-    """Differences to the best with their 95% intervals, in the headline metric and in the validation loss."""
-    labels, judgement, styles = data.ranked, data.judgement, marker_styles(data.labels)
-    metrics = [
-        name
-        for name in dict.fromkeys((judgement.headline.name, LOSS.name))
-        if name in data.differences and data.differences[name].rows
-    ]
+    """Each optimizer against the best of the others in the validation loss, with intervals that hold together."""
+    labels, styles = data.ranked, marker_styles(data.labels)
+    one = data.differences[LOSS.name]
     figure = blank(_WIDTH, _REST + 0.25 + _ROW * len(labels))
-    panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
-    for axes, metric in zip(panels, metrics, strict=True):
-        _forest(axes, data.differences[metric], labels, styles)
-        axes.set_xlabel(f"{metric} ({'ratio' if data.differences[metric].ratio else 'difference'})")
-        _rows(axes, labels)
-    bases = {name: shortened(data.differences[name].base) for name in metrics}
-    held = bases[metrics[0]]
-    if len(set(bases.values())) > 1:
-        held = " and ".join(f"{base} in {name}" for name, base in bases.items())
-    about = (
-        f"Black edge: the baseline, {held}. Filled: shown to differ; hollow: within noise. Arrow: the interval extends "
-    )
-    notes(figure, about + "beyond the axis, or its end is only a bound because runs missed the target or diverged.")
+    axes = figure.add_subplot()
+    _forest(axes, one, labels, styles)
+    how = "relative to" if one.ratio else "minus"
+    axes.set_xlabel(f"{LOSS.name} {how} the best of the others' (right of the dashed line: worse)")
+    _rows(axes, labels)
+    wide = any(row.low < one.limits[0] or row.high > one.limits[1] for row in one.rows)
+    arrow = " Arrow: the interval goes on." if wide else ""
+    about = "Filled: may be the best; hollow: not the best. Grey band: too small to matter."
+    notes(figure, f"{about} All intervals hold jointly (95%).{arrow}")
     return figure
 
 
 def _forest(axes: Any, one: Differences, labels: Sequence[str], styles: dict[str, MarkerStyle]) -> None:
     low, high = one.limits
+    axes.axvspan(*one.margin, color="0.9", linewidth=0, zorder=0)
     for difference in one.rows:
-        pair, middle = difference.pair, difference.middle
-        style, row = styles[pair.first], labels.index(pair.first)
-        colour = style.line.colour
+        style, row = styles[difference.label], labels.index(difference.label)
+        colour, middle = style.line.colour, difference.middle
         ends = [min(max(end, low), high) for end in (difference.low, difference.high)]
         axes.plot(ends, [row, row], color=colour, linewidth=2.2, solid_capstyle="butt", zorder=3)
-        shown = pair.kind != "no difference shown"
-        face = colour if shown else "white"
+        face = "white" if difference.verdict.startswith("not") else colour
         mark = {**style.marks(8), "markerfacecolor": face, "markeredgecolor": colour, "markeredgewidth": 1.6}
         if low <= middle <= high:
             axes.plot(middle, row, **{**mark, "zorder": 5})
@@ -97,15 +88,9 @@ def _forest(axes: Any, one: Differences, labels: Sequence[str], styles: dict[str
                 f"{brief(middle, 2)}{'×' * one.ratio}", (low if left else high, row), xytext=(12 if left else -12, 7),
                 textcoords="offset points", ha="left" if left else "right", fontsize=8.5, color="0.2",
             )  # fmt: skip
-        for end, beyond, arrow in (
-            (ends[0], difference.low < low or pair.second_bounded, "<"),
-            (ends[1], difference.high > high or pair.first_bounded, ">"),
-        ):
+        for end, beyond, arrow in ((ends[0], difference.low < low, "<"), (ends[1], difference.high > high, ">")):
             if beyond:
                 axes.plot(end, row, arrow, color=colour, markersize=7, clip_on=False, zorder=4)
-    if one.base in labels:
-        base = {**styles[one.base].marks(8), "markeredgecolor": "black", "zorder": 5}
-        axes.plot(one.no_difference, labels.index(one.base), **base)
     axes.axvline(one.no_difference, color="0.25", linewidth=1, linestyle=(0, (5, 3)), zorder=2)
     if one.ratio:
         _ratio_axis(axes, low, high)

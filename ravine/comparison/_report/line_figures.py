@@ -11,7 +11,6 @@ import numpy as np
 from ravine.comparison._report.figure_data import Mark
 from ravine.comparison._report.figure_style import MarkerStyle, brief, drawn, loss_axis, marker_styles, notes
 from ravine.comparison._report.report_data import ReportData
-from ravine.comparison._study.study_spec import TUNING_SEED
 from ravine.plotting._curves import name_lines, shortened
 from ravine.plotting._style import blank, tidy
 
@@ -23,7 +22,7 @@ def curves(data: ReportData) -> Any:
     bands, judgement, styles = data.curves, data.judgement, marker_styles(data.labels)
     figure = blank(*SIZE)
     axes = figure.add_subplot()
-    values = [v for band in bands.values() for v in (*band.low, *band.median)]
+    values = [v for band in bands.values() for v in (*band.low, *band.median, *(() if band.diverged else band.high))]
     values += [judgement.target.loss] if judgement.target else []
     loss_axis(axes, values, data.curves_ceiling)
     bottom, top = axes.get_ylim()
@@ -75,8 +74,8 @@ def sensitivity(data: ReportData) -> Any:
     """Score against the first hyperparameter that was searched; failures in a strip on top, a row for each optimizer."""
     name = next(iter(data.sensitivity))
     tried, most, styles = data.sensitivity[name].tried, data.ceiling, marker_styles(data.labels)
+    least = data.sensitivity[name].bottom
     by_label = {label: one.marks for label, one in tried.items()}
-    alone = {entry.label for entry in data.optimizers if len(entry.searched) == 1}
     failed = [label for label, marks in by_label.items() if any(not m.score <= most for m in marks)]
     figure = blank(SIZE[0], SIZE[1] + 0.2 * len(failed))
     strip, axes = None, None
@@ -85,33 +84,35 @@ def sensitivity(data: ReportData) -> Any:
         strip, axes = figure.subplots(2, 1, sharex=True, height_ratios=heights)
     else:
         axes = figure.add_subplot()
-    loss_axis(axes, [m.score for marks in by_label.values() for m in marks if m.score <= most])
+    loss_axis(axes, [max(m.score, least) for marks in by_label.values() for m in marks if m.score <= most])
+    handles: list[Any] = []
+    lower = False
     for label, marks in by_label.items():
         style = styles[label]
-        shown = [m for m in marks if m.score <= most]
-        first = [m for m in shown if m.seed == TUNING_SEED]
-        if label in alone:  # with more, neighbours in one differ in the others
-            thin = {**style.line.options(), "linewidth": 1.0, "alpha": 0.8}
-            axes.plot([m.value for m in first], [m.score for m in first], **thin)
-        axes.plot([m.value for m in shown], [m.score for m in shown], **style.marks())
-        if math.isfinite(tried[label].chosen_score):
-            ring = {"markersize": 9.5, "markeredgecolor": "black", "markeredgewidth": 1.4, "zorder": 7}
-            axes.plot([tried[label].chosen], [tried[label].chosen_score], **{**style.marks(), **ring})
-        axes.plot(
-            [], [], **{**style.line.options(), **style.marks(), "linestyle": style.line.dashes}, label=shortened(label)
-        )
+        shown = [m for m in marks if least <= m.score <= most]
+        for chosen in (False, True):
+            some = [m for m in shown if m.chosen == chosen]
+            face = {"markeredgecolor": style.line.colour, **({} if chosen else {"markerfacecolor": "white"})}
+            axes.plot([m.value for m in some], [m.score for m in some], **{**style.marks(), **face})
+        below = [m.value for m in marks if m.score < least]
+        axes.plot(below, [least] * len(below), "v", color=style.line.colour, markersize=8)
+        lower = lower or bool(below)
+        handles += axes.plot([], [], **{**style.line.options(), **style.marks(), "linestyle": style.line.dashes})
     if all(m.value > 0 for marks in by_label.values() for m in marks):
         axes.set_xscale("log")
     axes.set_xlabel("learning rate" if name == "lr" else name, parse_math=False)
-    axes.set_ylabel("validation loss at the end of tuning")
+    axes.set_ylabel("validation loss in tuning")
     tidy(axes)
-    legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9, handlelength=3.2)
-    for text in legend.texts:
+    look = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "frameon": False, "fontsize": 9, "handlelength": 3.2}
+    legend = axes.legend(handles, ["-"] * len(handles), **look)
+    for text, label in zip(legend.texts, by_label, strict=True):
         text.set_parse_math(False)
+        text.set_text(shortened(label))  # as a legend's label it would be hidden if it began with _
     if strip is not None:
         _failures(strip, {label: by_label[label] for label in failed}, most, styles)
-    about = "Each mark is one training; large with a black edge: the chosen point, mean over its seeds. "
+    about = "Each mark is one training; filled: the best of its tuning. "
     about += "At the top: × diverged, △ ended far above the initial loss." if failed else ""
+    about += " At the bottom: ▼ a loss below the scale." if lower else ""
     notes(figure, about)
     return figure
 
@@ -144,7 +145,7 @@ def _failures(
 
 
 def budget(data: ReportData) -> Any:
-    """The expected loss of the best of so many points, with the band that holds most subsets of that size."""
+    """The loss of fresh runs at the best of so many points, with the interval of the mean."""
     from matplotlib.ticker import NullFormatter, NullLocator
 
     budgets, styles = data.judgement.budget, marker_styles(data.labels)
@@ -170,10 +171,9 @@ def budget(data: ReportData) -> Any:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlim(ticks[0], max(ticks[-1], 2))
-    axes.set_xlabel("tuning trials")
-    axes.set_ylabel("expected best validation loss")
+    axes.set_xlabel("points tried per tuning")
+    axes.set_ylabel("validation loss of fresh runs")
     tidy(axes)
-    coverage = next(iter(budgets.values())).coverage
-    notes(figure, f"The band covers at least {coverage:.0%} of all choices of that many trials.")
+    notes(figure, "Mean loss of fresh runs when each tuning tries so many points, and the 95% interval of the mean.")
     name_lines(axes, ends)
     return figure

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ravine.comparison._judge import Judgement
 from ravine.comparison._judge.number_text import count
 from ravine.comparison._report.declaration import space_rows
 from ravine.comparison._report.explanations import EXPLAINED
 from ravine.comparison._report.markdown_syntax import code, fenced, prose, table
-from ravine.comparison._report.note_sentences import notes
+from ravine.comparison._report.note_sentences import warnings
 from ravine.comparison._report.protocol_text import protocol_text
 from ravine.comparison._report.report_data import ReportData
-from ravine.comparison._report.result_table import result_table
+from ravine.comparison._report.report_tables import DIVERGED
+from ravine.comparison._report.result_table import SORTED, result_table
 from ravine.comparison._report.trial_table import last_line
 
 _CAPTIONS = {
     "curves": "Validation loss against step",
     "target": "Steps to target",
-    "differences": "Differences to the best",
+    "differences": "Each against the best of the others",
     "sensitivity": "Validation loss by hyperparameter",
-    "budget": "Expected best loss by number of trials",
+    "budget": "Validation loss of fresh runs by number of points",
 }
 
 
@@ -31,13 +31,18 @@ def markdown_report(data: ReportData) -> str:
     parts = [
         f"# Comparison of optimizers on {code(data.spec.task)}",
         f"**{prose(judgement.sentence, labels)}**",
-        *(["\n".join(f"- {prose(note, labels)}" for note in beside)] if (beside := notes(data)) else []),
+        *(
+            ["\n".join(f"- Note: {prose(one.sentence, labels)}" for one in beside)]
+            if (beside := warnings(data))
+            else []
+        ),
         prose(protocol_text(data), labels),
+        *([prose(judgement.target.sentence, labels)] if judgement.target else []),
         "## Results",
         table([prose(head) for head in heads], [[code(line[0]), *line[1:]] for line in lines]),
-        "Mean ± standard deviation over the fresh seeds. Diverged runs are left out of a mean, which then says how many "
-        "runs it is over.",
-        *_differences(judgement, labels),
+        f"{SORTED}.{f' {DIVERGED}.' if any(row.diverged for row in data.results) else ''}",
+        prose(EXPLAINED["results"]),
+        *_differences(data),
         "## Figures",
         *(f"![{_CAPTIONS[name]}]({name}.png)\n\n{prose(EXPLAINED[name])}" for name in data.figures),
         *_spaces(data),
@@ -48,13 +53,18 @@ def markdown_report(data: ReportData) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _differences(judgement: Judgement, labels: list[str]) -> list[str]:
+def _differences(data: ReportData) -> list[str]:
     parts = []
-    for name, pairs in judgement.pairs.items():
-        if pairs:
-            parts.append(f"**{prose(name[:1].upper() + name[1:])}**, against {code(judgement.base[name])}:")
-            parts.append("\n".join(f"- {prose(pair.sentence, labels)}" for pair in pairs))
-    return ["## Differences", *parts] if parts else []
+    for name, one in data.differences.items():
+        heads = ["optimizer", "ratio" if one.ratio else "difference", "interval", "verdict"]
+        lines = [[code(r.label), r.text(r.middle, 3), r.interval_text, r.verdict] for r in one.rows]
+        how = "relative to" if one.ratio else "minus"
+        parts += [
+            f"**{prose(name[:1].upper() + name[1:])}**, {how} the best of the others':",
+            table(heads, lines, left=(0, 3)),
+        ]
+    intro = "The verdict is read off these intervals. All intervals of a table hold jointly with 95% confidence."
+    return ["## Each against the best of the others", intro, *parts] if parts else []
 
 
 def _spaces(data: ReportData) -> list[str]:

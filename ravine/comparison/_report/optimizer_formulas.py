@@ -32,8 +32,8 @@ class Formula:
 
 
 def formulas(record: StudyRecord) -> dict[str, Formula]:
-    """The formulas of all optimizers at their chosen points, in the order of the spec."""
-    chosen, optimizers = record.stage.chosen, record.optimizers
+    """The formulas of all optimizers at the chosen points of their runs in the middle, in the order of the spec."""
+    chosen, optimizers = {each.name: each.typical for each in record.runs}, record.optimizers
     return {
         config.label: _formula(optimizers[config.label], chosen.get(config.label, {}))
         if config.label in optimizers

@@ -1,10 +1,11 @@
-"""How a study was made, in one paragraph."""
+"""How a study was made, in one paragraph that explains its terms."""
 
 from __future__ import annotations
 
-from ravine.comparison._judge.number_text import count
+import math
+
+from ravine.comparison._judge.number_text import count, listed, number
 from ravine.comparison._report.report_data import ReportData
-from ravine.comparison._study.study_spec import REEVALUATION_SEEDS
 
 
 def protocol_text(data: ReportData) -> str:
@@ -14,14 +15,20 @@ def protocol_text(data: ReportData) -> str:
     sentences = [*_tuning(data, tuned)]
     if max(tuned, default=0) > spec.points:
         sentences.append(
-            f"{count(spec.points, 'point')} were planned; when a best point lay at the edge of its search space, the space "
-            "was expanded and every optimizer got the same number of extra points."
+            f"{count(spec.points, 'point')} were planned; because most best points of an optimizer were at the edge of its "
+            "search space, that space was expanded and every optimizer got the same number of extra points."
         )
     sentences.append(
-        f"The chosen points were then trained with {count(spec.seeds, 'fresh seed')}, the same for all optimizers: the same "
-        "initial weights, validation rows and batches. Only these confirmation runs are compared, and only they read the "
-        "test data."
+        "Only the fresh runs are compared, and only they are evaluated on the test data. With the same seed all optimizers "
+        "start from the same weights and see the same batches and validation split."
     )
+    sentences += _margin(data)
+    if len(spec.looks) > 1:
+        looks = listed([str(n) for n in spec.looks])
+        sentences.append(
+            f"The plan was to judge after {looks} seeds, to drop optimizers that are clearly not the best, and to stop as soon "
+            "as everything is settled."
+        )
     schedule = f"with the schedule {spec.schedule}" if spec.schedule else "at a constant learning rate"
     every = max(1, spec.steps // spec.evaluations)
     sentences.append(
@@ -31,15 +38,33 @@ def protocol_text(data: ReportData) -> str:
 
 
 def _tuning(data: ReportData, tuned: set[int]) -> list[str]:
-    spec = data.spec
-    fixed = [entry.label for entry in data.optimizers if not entry.searched]
+    runs = sorted({row.runs for row in data.results})
+    most = count(runs[-1], "seed")
+    seeds = most if len(runs) == 1 else f"{runs[0]} to {most}"
     if not tuned:
-        return ["Nothing was tuned: all hyperparameters were fixed."]
+        return [f"Nothing was tuned: all hyperparameters were fixed, and each optimizer was trained with {seeds}."]
+    often = f"each of {seeds}" if len(runs) == 1 else f"every seed ({seeds})"
     points = f"{min(tuned)} to {max(tuned)} points" if len(tuned) > 1 else count(max(tuned), "point")
-    who = "Every optimizer with a search space" if fixed else "Every optimizer"
-    sentence = f"{who} was tuned at {points} of its search space with one seed"
-    if spec.finalists and REEVALUATION_SEEDS:
-        best = min(spec.finalists, max(tuned))
-        seeds = count(len(REEVALUATION_SEEDS), "more seed")
-        sentence += f"; its best {best} were re-evaluated with {seeds}"
-    return [sentence + ", and the point with the lowest mean validation loss was chosen."]
+    sentences = [
+        f"Each optimizer was tuned and trained anew with {often}: a tuning tries {points}, that is, combinations of "
+        "hyperparameters, and chooses the one with the lowest validation loss; a fresh run then trains at the chosen point "
+        "with a seed that the tuning has not seen."
+    ]
+    fixed = [entry.label for entry in data.optimizers if not entry.searched]
+    if fixed:
+        verb = "has" if len(fixed) == 1 else "have"
+        sentences.append(f"{listed(fixed)} {verb} nothing to tune and only the fresh runs.")
+    return sentences
+
+
+def _margin(data: ReportData) -> list[str]:
+    losses = data.judgement.losses
+    if losses is None or not losses.margin:
+        return []
+    size = number(losses.margin)
+    if data.spec.ratio:
+        size = f"a factor of {number(math.exp(losses.margin), 3)}"
+    why = (
+        f"declared as {data.spec.margin}" if data.spec.margin else "the spread of the loss from one tuning to the next"
+    )
+    return [f"Differences in validation loss up to the margin, {size} ({why}), are too small to matter."]

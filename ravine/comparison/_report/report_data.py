@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,6 @@ from ravine.comparison._report.figure_data import (
     figure_names,
     horizon,
     hyperparameters,
-    ranked,
     sensitivity,
     summary,
     update_ratios,
@@ -33,17 +33,17 @@ from ravine.optim.search import Range
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ResultRow:
-    """What an optimizer reached at its best point, over its fresh runs.
+    """What an optimizer reached, over its fresh runs, each at the best point of its own tuning.
 
     Attributes:
         label: the optimizer.
-        point: the best point of its search space; empty where nothing was searched or chosen.
+        point: the chosen point of the run in the middle; empty where nothing was searched.
         runs, diverged: how many fresh runs there are, and how many of them diverged.
         steps: how many steps each run took to the target; None without a target.
         loss: the validation loss at the end, of the runs that did not diverge.
         metrics: by name, the numbers on the test data of the same runs.
         seconds: of a step; None where that was not measured.
-        tuning_diverged: how much of the points of the first round diverged, from 0 to 1; None where there are none.
+        tuning_diverged: how much of the tuning points diverged, from 0 to 1; None where there are none.
     """
 
     label: str
@@ -62,12 +62,18 @@ class ResultRow:
 
 @dataclass(frozen=True)
 class SearchedRange:
-    """Where a hyperparameter was looked for: its range as declared and as expanded, and the chosen value, if any."""
+    """Where a hyperparameter was looked for.
+
+    Attributes:
+        name: the hyperparameter.
+        declared, expanded: its range as declared and as expanded.
+        chosen: the median of the values that tunings chose, and the least and the largest of them; NaN without.
+    """
 
     name: str
     declared: Range
     expanded: Range
-    chosen: float | None
+    chosen: tuple[float, float, float]
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,8 +85,8 @@ class OptimizerEntry:
         formula: what one step computes at the chosen point.
         given: options that stand in its label, the same in all trainings.
         searched: a range for each hyperparameter that was searched.
-        points: how many points were tried.
-        edge: where the best point still lies at an edge; empty if it does not.
+        points: how many points each tuning tried.
+        edge: where most best points still lie at an edge; empty if they do not.
     """
 
     label: str
@@ -110,14 +116,14 @@ class ReportData:
     Attributes:
         spec, origin: what was declared, and where the study comes from.
         judgement: what the study shows.
-        results: a row for each optimizer, the best first.
+        results: a row for each optimizer, by validation loss as the verdict has them.
         curves: the losses of the fresh runs on the way, by optimizer; one whose runs all diverged is left out.
         sensitivity: the scores of tuning by hyperparameter, the learning rate first.
         ceiling: a loss above which a training has failed and stretches no picture.
         curves_ceiling: the same for a picture of the curves, which show no tuning.
         horizon: the steps that a run was given to reach the target; NaN without a target.
-        differences: all optimizers against the base, by metric.
-        budget_points: the numbers of trials that any optimizer has an expected best loss for.
+        differences: each optimizer against the best of the others, by metric.
+        budget_points: the numbers of points that any optimizer has a loss for.
         update_ratios: update over parameter, by optimizer and parameter; only of optimizers that are watched.
         watched: the names of the parameters in them, in the order of the model.
         optimizers: an entry for each, in the order of the spec.
@@ -167,24 +173,25 @@ def report_data(record: StudyRecord, judgement: Judgement) -> ReportData:
         record: a complete study.
         judgement: what it says.
     """
-    runs = {each.name: each for each in record.runs}
+    runs = {each.name: each for each in record.judged_runs}
     searched = hyperparameters(record.spec)
-    curves, most, ratios = bands(record.runs), ceiling(record.trials), update_ratios(record.trials)
+    curves, ratios = bands(record.judged_runs), update_ratios(record.trials, record.judged_runs)
+    by_hyper = {name: sensitivity(record.spec, record.judged_runs, name) for name in searched}
     return ReportData(
         spec=record.spec,
         origin=record.origin,
         judgement=judgement,
-        results=[_result(runs[label], judgement, record.seconds.get(label)) for label in ranked(judgement)],
+        results=[_result(runs[label], judgement, record.seconds.get(label)) for label in judgement.ranked],
         curves=curves,
-        sensitivity={name: sensitivity(record.spec, record.runs, name, most) for name in searched},
-        ceiling=most,
+        sensitivity=by_hyper,
+        ceiling=ceiling(record.trials),
         curves_ceiling=curves_ceiling(curves),
         horizon=horizon(judgement),
         differences=differences(judgement),
         budget_points=budget_points(judgement),
         update_ratios=ratios,
         watched=list(dict.fromkeys(name for rows in ratios.values() for name in rows)),
-        optimizers=_optimizers(record),
+        optimizers=_optimizers(record, by_hyper),
         trials=[TrialRow(trial, result, trial.key(record.spec)) for trial, result in record.trials],
         figures=figure_names(judgement, searched),
     )
@@ -193,28 +200,32 @@ def report_data(record: StudyRecord, judgement: Judgement) -> ReportData:
 def _result(measured: OptimizerRuns, judgement: Judgement, seconds: StepSeconds | None) -> ResultRow:
     runs = [run for run in measured.runs if not run.diverged]
     names = dict.fromkeys(name for run in measured.runs for name in run.metrics)
-    sweep = measured.sweep
     return ResultRow(
         measured.name,
-        measured.point or {},
+        measured.typical,
         len(measured.runs),
         len(measured.runs) - len(runs),
         judgement.steps.get(measured.name),
         summary([run.score for run in runs]),
         {name: summary([run.metrics[name] for run in runs if name in run.metrics]) for name in names},
         seconds,
-        sum(t.diverged for t in sweep) / len(sweep) if sweep else None,
+        sum(t.diverged for t in measured.trials) / len(measured.trials) if measured.trials else None,
     )
 
 
-def _optimizers(record: StudyRecord) -> list[OptimizerEntry]:
+def _optimizers(record: StudyRecord, by_hyper: Mapping[str, Sensitivity]) -> list[OptimizerEntry]:
     stage, by_label = record.stage, formulas(record)
     entries = []
     for config, tuning in zip(record.spec.optimizers, stage.tunings, strict=True):
-        point = stage.chosen.get(config.label, {})
-        searched = [SearchedRange(n, r, tuning.space[n], point.get(n)) for n, r in config.space.items()]
-        edge = stage.edges.get(config.label, "")
-        spec = record.optimizers.get(config.label)
+        label = config.label
+        searched = []
+        for name, declared in config.space.items():
+            tried = by_hyper[name].tried.get(label)
+            searched.append(
+                SearchedRange(name, declared, tuning.space[name], tried.chosen if tried else (math.nan,) * 3)
+            )
+        spec = record.optimizers.get(label)
         given = {} if spec is None else {name: str(value) for name, value in spec.given.items()}
-        entries.append(OptimizerEntry(config.label, by_label[config.label], given, searched, len(tuning.points), edge))
+        points, edge = len(tuning.points(0)), stage.edges.get(label, "")
+        entries.append(OptimizerEntry(label, by_label[label], given, searched, points, edge))
     return entries

@@ -7,6 +7,7 @@ from ravine.comparison._report import report_tables as tables
 from ravine.comparison._report.chart_data import chart_data
 from ravine.comparison._report.declaration import declaration, declaration_json, searched_rows
 from ravine.comparison._report.explanations import EXPLAINED
+from ravine.comparison._report.note_sentences import warnings
 from ravine.comparison._report.protocol_text import protocol_text
 from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.trial_table import failures, trial_table
@@ -24,12 +25,13 @@ def report_page(data: ReportData) -> bytes:
         data=chart_data(data),
         explained=EXPLAINED,
         judgement=judgement,
+        warnings=warnings(data),
         protocol=protocol_text(data),
         results=tables.results(data),
         curves=tables.curves(data),
         sensitivity={name: tables.sensitivity(data, name) for name in data.sensitivity},
         budget=tables.budget(data),
-        target=tables.target(judgement),
+        target=tables.target(data),
         runs=tables.runs(judgement),
         differences={name: tables.differences(data, name) for name in data.differences},
         watch=tables.watch(data),

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from ravine.comparison._judge import Judgement
 from ravine.comparison._judge.number_text import count, number
 from ravine.comparison._report.report_data import ReportData
-from ravine.comparison._report.result_table import result_table
+from ravine.comparison._report.result_table import SORTED, result_table
+
+#: What a mean says of diverged runs.
+DIVERGED = (
+    "Diverged runs are left out of a mean, which then says how many runs it is over; the verdict counts them with the loss that "
+    "they began with"
+)
 
 
 @dataclass(frozen=True)
@@ -29,8 +35,9 @@ def short(value: float, digits: int = 3) -> str:
 
 def results(data: ReportData) -> Table:
     """What every optimizer reached, the best first."""
-    heads, rows = result_table(data)
-    return Table("Mean ± standard deviation over the fresh runs that did not diverge", heads, rows)
+    heads, rows = result_table(data, left_out=("median steps",))  # the page has a table of the target
+    lost = any(row.diverged for row in data.results)
+    return Table(SORTED + (f". {DIVERGED}" if lost else ""), heads, rows)
 
 
 def curves(data: ReportData) -> Table:
@@ -52,7 +59,7 @@ def sensitivity(data: ReportData, name: str) -> Table:
     rows = [
         [
             label,
-            short(tried.chosen, 4),
+            chosen_text(tried.chosen),
             f"{short(tried.low)} to {short(tried.high)}",
             str(tried.values),
             f"{data.result(label).tuning_diverged or 0.0:.0%}",
@@ -67,8 +74,14 @@ def sensitivity(data: ReportData, name: str) -> Table:
     )
 
 
+def chosen_text(chosen: tuple[float, float, float]) -> str:
+    """``0.01 (0.003 to 0.02)``: the median of what tunings chose, and the least and the largest."""
+    middle, low, high = (short(value) for value in chosen)
+    return middle if low == high else f"{middle} ({low} to {high})"
+
+
 def budget(data: ReportData) -> Table:
-    """The expected best loss, and the band around it."""
+    """The loss after so many points, and the interval of its mean."""
     curves, rows = data.judgement.budget, []
     for label, curve in curves.items():
         cells = dict(
@@ -82,25 +95,31 @@ def budget(data: ReportData) -> Table:
             )
         )
         rows.append([label, *(cells.get(k, "–") for k in data.budget_points)])
-    coverage = next((f"{curve.coverage:.0%}" for curve in curves.values()), "80%")
     return Table(
-        f"Expected best loss after N trials; in brackets the range of {coverage} of all choices of N trials",
-        ("optimizer", *(count(k, "trial") for k in data.budget_points)),
+        "Mean loss of fresh runs at the best of N points; in brackets its 95% interval",
+        ("optimizer", *(count(k, "point") for k in data.budget_points)),
         rows,
     )
 
 
-def target(judgement: Judgement) -> Table:
-    """How many runs reached the target, and after how many steps."""
-    rows = []
-    for label, taken in judgement.steps.items():
+def target(data: ReportData) -> Table:
+    """How many runs reached the target, and after how many steps; in the order of the results."""
+    rows, first = [], data.ranked[0]
+    best = data.judgement.steps.get(first)
+    for label in data.ranked if best else ():
+        taken = data.judgement.steps[label]
         fastest_first = taken.reached
         ends = f"{short(fastest_first[0])} to {short(fastest_first[-1])}" if fastest_first else "–"
         median = short(taken.median) if math.isfinite(taken.median) else "not reached"
-        rows.append([label, median, taken.reached_text, ends, str(len(taken.diverged))])
+        low, high = taken.share_interval
+        rank = "–" if best is None or taken is best else _chance(taken.rank_p(best))
+        reached = f"{taken.reached_text} ({low:.0%} to {high:.0%})"
+        rows.append([label, reached, short(taken.restricted_mean), median, ends, str(len(taken.diverged)), rank])
     return Table(
-        "Steps to the target; in the median, runs that missed it rank last",
-        ("optimizer", "median steps", "runs that reached it", "fastest to slowest", "diverged"),
+        "Steps to the target; in brackets the 95% interval of the share of runs that reach it. A run that missed it counts with "
+        f"all its steps in the restricted mean, and last in the median. p: Wilcoxon's signed-rank test against {first}, not "
+        "corrected for the number of optimizers",
+        ("optimizer", "runs that reached it", "restricted mean", "median steps", "fastest to slowest", "diverged", "p"),
         rows,
     )
 
@@ -120,23 +139,13 @@ def runs(judgement: Judgement) -> Table:
 
 
 def differences(data: ReportData, name: str) -> Table:
-    """Every optimizer against the base in one measure."""
+    """Every optimizer against the best of the others in one measure."""
     one = data.differences[name]
-    rows = [
-        [
-            row.pair.first,
-            short(row.middle),
-            f"{short(row.low)} to {short(row.high)}",
-            _chance(row.pair.p),
-            _chance(row.pair.adjusted),
-            row.pair.kind,
-        ]
-        for row in one.rows
-    ]
+    rows = [[row.label, row.text(row.middle, 3), row.interval_text, row.verdict] for row in one.rows]
+    how = "relative to" if one.ratio else "minus"
     return Table(
-        f"{name} {'relative to' if one.ratio else 'minus that of'} {one.base}; p is adjusted for the number of pairs (Holm), and "
-        "below 0.05 a difference is shown",
-        ("optimizer", "ratio" if one.ratio else "difference", "95% interval", "p", "adjusted p", "verdict"),
+        f"{name} {how} the best of the others'; all intervals hold jointly with 95% confidence",
+        ("optimizer", "ratio" if one.ratio else "difference", "interval", "verdict"),
         rows,
     )
 
@@ -163,21 +172,13 @@ def seconds(data: ReportData) -> Table:
 
 
 def selection_bias(judgement: Judgement) -> Table:
-    """The score of the chosen point in tuning beside that on fresh seeds."""
+    """The scores of chosen points in tuning beside fresh runs."""
     rows = [
-        [label, str(b.points), short(b.tuning), short(b.fresh), short(b.bias), short(b.expected), short(b.error)]
+        [label, str(b.points), short(b.tuning), short(b.fresh), short(b.bias), f"{short(b.low)} to {short(b.high)}"]
         for label, b in judgement.selection_bias.items()
     ]
     return Table(
-        "Validation loss of the chosen point",
-        (
-            "optimizer",
-            "points",
-            "tuning score",
-            "on fresh seeds",
-            "too good by",
-            "expected bias",
-            "standard error",
-        ),
+        "Validation loss at the chosen points, the mean over tunings",
+        ("optimizer", "points", "tuning score", "fresh run", "too good by", "95% interval"),
         rows,
     )

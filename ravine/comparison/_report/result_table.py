@@ -5,19 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ravine.comparison._judge import LOSS
 from ravine.comparison._judge.number_text import number
+from ravine.comparison._report.difference_data import Difference
 from ravine.comparison._report.figure_data import Summary
 from ravine.comparison._report.report_data import ReportData, ResultRow
 
 NOTHING = "–"
+#: How the rows are sorted; the verdict sorts by the same.
+SORTED = "Sorted by validation loss, which the verdict is about; those that miss the target in most runs stand last"
+#: The head of the column with the interval that the verdict is read off.
+AGAINST = "against the best of the others"
 _LEAST, _MOST = 1e-6, 1e7  # numbers beyond are written with powers of ten
 _PERCENT = ("accuracy",)
 
 
 def result_table(data: ReportData, left_out: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:
-    """The heads and the lines; the first column has the labels. ``left_out`` are heads of columns that are not shown."""
+    """The heads and the lines, best first; the first column has the labels. Columns with the heads ``left_out`` are not shown."""
     metrics = list(dict.fromkeys(name for row in data.results for name in row.metrics))
-    columns = [_cells(row, metrics) for row in data.results]
+    against = data.differences.get(LOSS.name)
+    columns = [_cells(row, metrics, against.row(row.label) if against else None) for row in data.results]
     measured = any(row.seconds is not None for row in data.results)
     heads = [
         head
@@ -25,21 +32,23 @@ def result_table(data: ReportData, left_out: Sequence[str] = ()) -> tuple[list[s
         if head not in left_out
         and (data.judgement.steps or head not in ("reached target", "median steps"))
         and (measured or head != "ms per step")
+        and (against or head != AGAINST)
     ]
     return heads, [[cells[head] for head in heads] for cells in columns]
 
 
-def _cells(row: ResultRow, metrics: Sequence[str]) -> dict[str, str]:
+def _cells(row: ResultRow, metrics: Sequence[str], against: Difference | None) -> dict[str, str]:
     """All cells of a line by the heads of their columns."""
     steps, lost = row.steps, row.tuning_diverged
     return {
         "optimizer": row.label,
-        "best point": ", ".join(f"{name} {number(value, 3)}" for name, value in row.point.items()) or NOTHING,
+        "validation loss": _over_runs(row.loss, row.runs) if row.loss.runs else "diverged",
+        AGAINST: "" if against is None else against.interval_text,
+        "typical point": ", ".join(f"{name} {number(value, 3)}" for name, value in row.point.items()) or NOTHING,
         "reached target": steps.reached_text if steps else "",
         "median steps": (number(steps.median, 3) if math.isfinite(steps.median) else "not reached") if steps else "",
-        "validation loss": _over_runs(row.loss, row.runs) if row.loss.runs else "diverged",
         **{
-            name: _over_runs(row.metrics[name], row.runs, name in _PERCENT) if name in row.metrics else NOTHING
+            name: _over_runs(row.metrics[name], row.loss.runs, name in _PERCENT) if name in row.metrics else NOTHING
             for name in metrics
         },
         "ms per step": NOTHING if row.seconds is None else number(1e3 * row.seconds.step, 3),

@@ -1,4 +1,4 @@
-"""A study in one table and a few sentences, for a terminal."""
+"""A study on a terminal: the verdict, one table, and a few sentences."""
 
 from __future__ import annotations
 
@@ -6,35 +6,59 @@ import io
 
 from rich.console import Console
 
-from ravine.comparison._judge.number_text import count
+from ravine.comparison._judge.number_text import count, listed
 from ravine.comparison._report.note_sentences import notes
 from ravine.comparison._report.report_data import ReportData
-from ravine.comparison._report.result_table import result_table
+from ravine.comparison._report.result_table import AGAINST, result_table
 from ravine.plotting._tables import FittedTable, table
 
-_LEFT_OUT = ("test loss", "diverged in tuning")  # a terminal is narrow, and the sentences say it
+#: A terminal is narrow: these stand in the report only.
+_LEFT_OUT = ("typical point", "median steps", "test loss", "ms per step", "diverged in tuning")
+_LINES = {AGAINST: "against the\nbest of the\nothers"}  # of a head
 
 
-def results(data: ReportData) -> FittedTable:
-    """The table of results, the best first, for ``console.print``."""
-    heads, rows = result_table(data, left_out=_LEFT_OUT)
-    # each number of a best point stands in a line of its own, and so does what a mean is over
-    rows = [[row[0], row[1].replace(", ", "\n"), *(cell.replace(" (", "\n(") for cell in row[2:])] for row in rows]
-    return table(heads, rows, _title(data))
+def show(data: ReportData, console: Console) -> None:
+    """Print the verdict, the table, as wide as the terminal at most, and the notes."""
+    _say(data.judgement.sentence, console)
+    console.print()
+    _say(_title(data), console)
+    console.print(results(data))
+    for sentence in [*_elsewhere(data), *notes(data)]:
+        _say(sentence, console)
 
 
 def text(data: ReportData) -> str:
-    """The verdict, the table, as wide as the terminal at most, and the sentences."""
+    """The same as text."""
     console = Console(file=io.StringIO(), color_system=None)
-    console.print(results(data))
-    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    return "\n".join([data.judgement.sentence, "", *(line.rstrip() for line in lines), *notes(data)])
+    show(data, console)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
+
+
+def results(data: ReportData) -> FittedTable:
+    """The table of results, for ``console.print``."""
+    heads, rows = result_table(data, left_out=_LEFT_OUT)
+    # what a mean is over stands in a line of its own
+    rows = [[row[0], *(cell.replace(" (", "\n(") for cell in row[1:])] for row in rows]
+    return table([_LINES.get(head, head) for head in heads], rows)
 
 
 def _title(data: ReportData) -> str:
     """What was compared, in one line."""
-    spec = data.spec
+    spec, points = data.spec, max(entry.points for entry in data.optimizers)
+    seeds, tuned = count(max(row.runs for row in data.results), "seed"), any(e.searched for e in data.optimizers)
     return (
-        f"{spec.task}: {count(len(spec.optimizers), 'optimizer')}, {count(spec.points, 'point')}, "
-        f"{count(spec.seeds, 'fresh seed')}, {count(spec.steps, 'step')}"
+        f"{spec.task}: {count(len(spec.optimizers), 'optimizer')}, {count(points, 'point') + ', ' if tuned else ''}{seeds}, "
+        f"{count(spec.steps, 'step')}; sorted by validation loss"
     )
+
+
+def _elsewhere(data: ReportData) -> list[str]:
+    """Which columns the report has beside these."""
+    heads, _ = result_table(data)
+    left_out = [head for head in heads if head in _LEFT_OUT]
+    return [f"The report also has: {listed(left_out)}."] if left_out else []
+
+
+def _say(sentence: str, console: Console) -> None:
+    # on a terminal between words; a file gets a line for each
+    console.print(sentence, markup=False, highlight=False, soft_wrap=not console.is_terminal)

@@ -36,21 +36,21 @@ def result(spec, trial, floor, noise, failing):
     shared = np.random.default_rng(trial.seed).normal(0, noise)  # what paired seeds have in common
     level = floor + 0.1 * abs(math.log10(trial.point.get("lr", 0.02) / 0.02)) + shared + rng.normal(0, noise / 5)
     every = max(1, spec.steps // spec.evaluations)
-    steps = tuple(range(every, spec.steps + 1, every))
+    steps = (0, *range(every, spec.steps + 1, every))
     losses = tuple(float(level + math.exp(-5 * s / spec.steps)) for s in steps)
     metrics = {"accuracy": 1 - level / 10, "test_loss": level} if trial.kind == "final" else {}
     watch = {f"{layer}.{part}": 1e-3 * (1 + layer) for layer in (0, 2) for part in ("weight", "bias")}
     return TrialResult(losses[-1], steps, losses, False, metrics, watch, 1e-3)
 
 
-def study(floors, *, noise=0.01, points=8, seeds=5, failing=(), origin=ORIGIN, space=None):
+def study(floors, *, noise=0.01, points=8, seeds=5, failing=(), origin=ORIGIN, space=None, **declared):
     """A complete study of optimizers whose best losses are ``floors``, by label.
 
-    ``failing`` has pairs of label and seed whose trainings raise; ``space`` is that of all.
+    ``failing`` has pairs of label and seed whose trainings raise; ``space`` is that of all; ``declared`` is more of the spec.
     """
     arms = tuple(OptimizerConfig(label, space or {"lr": Range(1e-4, 1.0)}) for label in floors)
     versions = {"ravine": "0.1.0", "torch": "2.13.0"}
-    spec = StudySpec("digits", arms, steps=100, points=points, seeds=seeds, versions=versions)
+    spec = StudySpec("digits", arms, steps=100, points=points, looks=(seeds,), versions=versions, **declared)
     done = {}
     while (now := stage(spec, done)).name != "done":
         done |= {trial.key(spec): result(spec, trial, floors[trial.label], noise, failing) for trial in now.trials}

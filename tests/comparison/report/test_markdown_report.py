@@ -1,26 +1,30 @@
 """report.md: everything that a reader needs, in an order that begins with the verdict, and rounded numbers."""
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
 from markdown_it import MarkdownIt
 from studies import changed, study
 
+from ravine.comparison._judge.number_text import number
 from ravine.comparison._report import report_files
 from ravine.comparison._report.explanations import EXPLAINED
 from ravine.comparison._report.figure_data import summary
 from ravine.comparison._report.markdown_report import markdown_report
+from ravine.comparison._report.note_sentences import warnings
 from ravine.comparison._report.protocol_text import protocol_text
-from ravine.comparison._report.result_table import mean_and_spread, result_table
+from ravine.comparison._report.result_table import AGAINST, mean_and_spread, result_table
 from ravine.comparison._study.study_record import StudyOrigin
+from ravine.optim.search import Range
 
 HOSTILE = ["a|b", "`tick`", "<script>alert(1)</script>", "![x](http://e.org/x.png)", "two\nlines"]
 
 
 @pytest.fixture(scope="module")
 def found():
-    result = study({"sgd": 0.3, "rmsprop": 0.33}, failing=[("sgd", 1001)])
+    result = study({"sgd": 0.3, "rmsprop": 0.33}, failing=[("sgd", 3)])
     return result, result.judgement, markdown_report(result.report)
 
 
@@ -33,15 +37,16 @@ def test_the_verdict_comes_first_and_everything_is_there(found):
     order = [
         "# Comparison of optimizers on `digits`",
         judgement.sentence.replace("sgd", "`sgd`").replace("rmsprop", "`rmsprop`"),
-        "- The target is a validation loss of",
         "- Note: ",
-        "Every optimizer was tuned at 8 points",
+        "a tuning tries 8 points",
+        "The target is a validation loss of",
         "## Results",
-        "## Differences",
+        "Sorted by validation loss, which the verdict is about",
+        "## Each against the best of the others",
         "## Figures",
         "## Search spaces",
         "## Failures",
-        "- `sgd`: 1 training raised `ValueError: <b>made up</b>`",
+        "- `sgd`: 2 trainings raised `ValueError: <b>made up</b>`",
         "## Formulas",
         "θₜ = θₜ₋₁ − lr · g",
         result.spec.hash,
@@ -54,13 +59,28 @@ def test_the_verdict_comes_first_and_everything_is_there(found):
     assert places == sorted(places)
 
 
-def test_every_pair_and_every_warning_is_said(found):
-    _, judgement, report = found
+def test_every_interval_and_every_warning_is_said(found):
+    result, judgement, report = found
     plain = report.replace("`", "").replace("\\", "")
-    for sentence in [pair.sentence for pairs in judgement.pairs.values() for pair in pairs]:
-        assert sentence in plain
+    for name, one in result.report.differences.items():
+        assert len(one.rows) == 2
+        assert f"{name[:1].upper() + name[1:]}**, minus the best of the others'" in plain
+        for row in one.rows:
+            ends = f"{number(row.low)} to {number(row.high)}"
+            assert re.search(rf"\| {row.label} +\| +{number(row.middle, 3)} \| +{ends} \| {row.verdict} +\|", plain)
+    assert len(judgement.warnings) == 3
     for warning in judgement.warnings:
         assert warning.sentence in plain
+
+
+def test_points_that_diverged_in_tuning_only_are_one_note(found):
+    calm = study({"sgd": 0.3, "rmsprop": 0.33, "adam": 0.35}, failing=[("sgd", 3)])
+    lost = [warning.optimizer for warning in calm.judgement.warnings if warning.kind == "diverged"]
+    assert lost == ["sgd", "rmsprop", "adam"]
+    said = [warning.sentence for warning in warnings(calm.report)]
+    assert said[-1] == "Tuning points that diverged: rmsprop 15% and adam 12%."
+    assert said[:-1] == [w.sentence for w in calm.judgement.warnings if w.optimizer == "sgd"]
+    assert warnings(found[0].report) == found[1].warnings, "of a single optimizer it says itself"
 
 
 def test_every_picture_stands_with_its_sentence(found):
@@ -77,11 +97,16 @@ def test_the_table_has_the_numbers(found):
     rows = {line[0]: dict(zip(heads, line, strict=True)) for line in lines}
     rmsprop = next(each for each in result.record.runs if each.name == "rmsprop")
     assert list(rows) == result.report.ranked
-    name, value = rows["rmsprop"]["best point"].split()
-    assert (name, float(value)) == ("lr", pytest.approx(rmsprop.point["lr"], rel=0.01))
+    name, value = rows["rmsprop"]["typical point"].split()
+    chosen = sorted(run.point["lr"] for run in rmsprop.runs)
+    assert (name, float(value)) == ("lr", pytest.approx(chosen[2], rel=0.01)), "of five runs the one in the middle"
+    against = judgement.losses.standing("rmsprop")
+    assert rows["rmsprop"][AGAINST] == f"{number(against.low)} to {number(against.high)}"
+    assert list(rows) == list(judgement.ranked)
     assert rows["rmsprop"]["validation loss"] == mean_and_spread(summary([run.score for run in rmsprop.runs]))
     assert rows["rmsprop"]["ms per step"] == "3"
     assert rows["sgd"]["validation loss"].endswith(" (4 of 5 runs)")
+    assert "runs" not in rows["sgd"]["accuracy"], "the same runs"
     missed = len(judgement.steps["sgd"].missed)
     assert rows["sgd"]["reached target"] == f"{5 - missed} of 5"
     assert rows["sgd"]["diverged in tuning"] == "12%"
@@ -115,34 +140,43 @@ def test_hostile_labels_are_only_names():
     assert not kinds & {"html_block", "html_inline", "link_open"}
     assert sum(token.type == "image" for token in tokens) == 5
     rows = [token.type for token in tokens if token.type in ("tr_open", "td_open", "th_open")]
-    assert rows.count("tr_open") == 2 * 6
+    assert rows.count("tr_open") == 5 * 6  # results, three metrics, and search spaces
     cells = [token.children[0].content for token in tokens if token.type == "inline" and token.level == 4]
     shown = ["a|b", "`tick`", *HOSTILE[2:4], r"two\nlines"]
-    assert [cell for cell in cells if cell in shown][:5] == shown
+    assert [cell for cell in cells if cell in shown][-5:] == shown  # the search spaces, in the order of the spec
 
 
 def test_an_optimizer_of_which_all_runs_diverged_has_no_numbers():
-    result = study({"sgd": 0.3, "adam": 0.31}, points=3, seeds=3, failing=[("adam", 1000 + i) for i in range(3)])
+    result = study({"sgd": 0.3, "adam": 0.31}, points=3, seeds=3, failing=[("adam", 2 * i + 1) for i in range(3)])
     heads, lines = result_table(result.report)
     row = dict(zip(heads, next(line for line in lines if line[0] == "adam"), strict=True))
     assert (row["validation loss"], row["median steps"], row["accuracy"]) == ("diverged", "not reached", "–")
-    assert "3 trainings raised" in markdown_report(result.report)
+    raised = sum(bool(found.error) for _, found in result.record.trials)
+    assert raised >= 3
+    assert f"{raised} trainings raised" in markdown_report(result.report)
 
 
 def test_a_widened_space_says_what_was_declared(found):
-    result, _, report = found
-    assert "declared" not in report
-    tuning = result.record.stage.tunings[0]
-    wider = replace(
-        tuning,
-        space={"lr": replace(tuning.space["lr"], high=10.0)},
-        points=(*tuning.points, *({"lr": 2.0 + i} for i in range(8))),
-    )
-    stage, other = result.record.stage, changed(result)
-    other.record.__dict__["stage"] = replace(stage, tunings=(wider, *stage.tunings[1:]))
-    assert "| 10 (declared 1) |" in markdown_report(other.report)
-    assert "8 to 16 points" in protocol_text(other.report)
+    assert "declared" not in found[2]
+    other = study({"sgd": 0.3, "rmsprop": 0.33}, space={"lr": Range(1e-4, 1e-2)})  # the best rate is 0.02
+    assert "| 1 (declared 0.01) |" in markdown_report(other.report)
+    assert "a tuning tries 10 points" in protocol_text(other.report)
     assert "8 points were planned" in protocol_text(other.report)
+
+
+def test_what_is_fixed_has_nothing_to_tune(found):
+    data = found[0].report
+    fixed = [replace(entry, searched=()) for entry in data.optimizers]
+    assert "rmsprop has nothing to tune" in protocol_text(replace(data, optimizers=[data.optimizers[0], fixed[1]]))
+    assert protocol_text(replace(data, optimizers=fixed)).startswith("Nothing was tuned")
+
+
+def test_a_study_with_several_looks_says_its_plan(found):
+    data = found[0].report
+    said = protocol_text(replace(data, spec=replace(data.spec, looks=(5, 10, 20), margin="1%")))
+    assert "judge after 5, 10 and 20 seeds" in said
+    assert "(declared as 1%)" in said
+    assert "the spread of the loss from one tuning to the next" in protocol_text(data)
 
 
 def test_an_empty_origin_is_left_out():
@@ -150,7 +184,7 @@ def test_an_empty_origin_is_left_out():
     report = markdown_report(result.report)
     assert "Storage" not in report
     assert "```sh" not in report
-    assert "## Differences" not in report
+    assert "## Each against" not in report
 
 
 def test_everything_is_written_the_text_first(found, tmp_path, monkeypatch):

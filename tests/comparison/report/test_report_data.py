@@ -15,7 +15,7 @@ from ravine.comparison._study import study_record
 COMPUTING = {
     report_data: [
         *("bands", "budget_points", "ceiling", "curves_ceiling", "differences", "figure_names", "formulas", "horizon"),
-        *("hyperparameters", "ranked", "update_ratios"),
+        *("hyperparameters", "update_ratios"),
     ],
     study_record: ["judge", "stage"],
 }

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from studies import changed, study
 
-from ravine.comparison._report import forest_plots
+from ravine.comparison._report import difference_data, forest_plots
 from ravine.comparison._report.figure_pngs import DRAWERS, figure_pngs
 from ravine.comparison._report.figure_style import marker_styles
 from ravine.comparison._report.report_data import report_data
@@ -23,7 +23,7 @@ ALL = {"curves.png", "sensitivity.png", "budget.png", "target.png", "differences
 
 @pytest.fixture(scope="module")
 def eight():
-    lost = [("sgd", 1001), *(("rmsprop", 1000 + i) for i in range(5)), ("_hidden", 1000)]
+    lost = [("sgd", 3), *(("rmsprop", 2 * i + 1) for i in range(5)), ("_hidden", 1)]
     result = study(EIGHT, noise=0.004, failing=lost)
     return result, result.judgement
 
@@ -106,10 +106,13 @@ def test_a_diverged_run_has_no_band_and_is_counted(eight):
 
 def test_scores_that_failed_stand_in_a_strip_and_do_not_stretch_the_picture(two):
     result, judgement = two
-    keys = [
-        trial.key(result.spec) for trial, found in result.record.trials if not found.diverged and trial.label == "adam"
+    tried = [
+        (found.score, trial.key(result.spec))
+        for trial, found in result.record.trials
+        if not found.diverged and trial.label == "adam" and trial.kind == "tune"
     ]
-    wild = changed(result, results={**result.trial_results, keys[0]: replace(result.trial_results[keys[0]], score=1e9)})
+    _, worst = max(tried)
+    wild = changed(result, results={**result.trial_results, worst: replace(result.trial_results[worst], score=1e9)})
     strip, axes = drawn(wild, judgement)["sensitivity"].axes
     assert axes.get_ylim()[1] < 1
     assert max(y for line in axes.lines for y in line.get_ydata()) < 1
@@ -120,11 +123,30 @@ def test_scores_that_failed_stand_in_a_strip_and_do_not_stretch_the_picture(two)
     assert [t.get_text() for t in strip.texts] == ["rmsprop", "adam"]
 
 
-def test_the_chosen_point_is_marked(two):
+def test_a_loss_far_below_all_others_does_not_press_them_together(two):
+    result, judgement = two
+    tried = [(found.score, trial.key(result.spec)) for trial, found in result.record.trials if trial.kind == "tune"]
+    best = min(tried)[1]  # it stays the best of its tuning
+    low = changed(result, results={**result.trial_results, best: replace(result.trial_results[best], score=1e-7)})
+    figure = drawn(low, judgement)["sensitivity"]
+    axes = figure.axes[-1]
+    assert axes.get_ylim()[0] > 1e-3
+    (mark,) = [line for line in axes.lines if line.get_marker() == "v" and len(line.get_xdata())]
+    assert mark.get_ydata()[0] > axes.get_ylim()[0]
+    assert "▼ a loss below the scale" in figure.get_suptitle()
+    sums = [sum(len(line.get_xdata()) for line in one.axes[-1].lines) for one in (figure, drawn(result)["sensitivity"])]
+    assert sums[0] == sums[1], "none is left out"
+
+
+def test_the_chosen_points_are_filled_and_all_others_hollow(two):
     result, _ = two
     axes = drawn(result)["sensitivity"].axes[-1]
-    marked = [line.get_xdata()[0] for line in axes.lines if line.get_markeredgecolor() == "black"]
-    assert marked == [result.record.stage.chosen[label]["lr"] for label in ("rmsprop", "adam")]
+    lines = [line for line in axes.lines if len(line.get_xdata())]
+    filled = [line.get_xdata() for line in lines if line.get_markerfacecolor() != "white"]
+    hollow = [line.get_xdata() for line in lines if line.get_markerfacecolor() == "white"]
+    for chosen, others, each in zip(filled, hollow, result.record.runs, strict=True):
+        assert sorted(chosen) == sorted(run.point["lr"] for run in each.runs)
+        assert len(chosen) + len(others) == sum(not trial.diverged for trial in each.trials)
 
 
 def test_the_budget_is_that_of_the_judgement(two):
@@ -149,36 +171,66 @@ def test_every_run_has_a_mark_and_misses_stand_at_the_right(eight):
     assert dict(zip(labels, counts, strict=True)) == {
         shortened(n): f"{5 - len(f.missed)} of 5" for n, f in judgement.steps.items()
     }
-    assert labels[0] == "sgd"
+    assert labels == [shortened(name) for name in judgement.ranked]
 
 
-def test_differences_are_those_of_the_pairs(two):
+def intervals(axes):
+    """The ends of each row's interval, in the order of the rows."""
+    return [line.get_xdata() for line in axes.lines if line.get_linewidth() == 2.2]
+
+
+def test_differences_are_those_of_the_judgement(two):
     result, judgement = two
-    figure = drawn(result)["differences"]
-    left, right = figure.axes
-    said = figure.get_suptitle().replace("\n", " ")
-    assert "the baseline, rmsprop. Filled" in said
-    for axes, name, scale in ((left, "steps to target", np.exp), (right, "validation loss", np.array)):
-        (pair,) = judgement.pairs[name]
-        bars = [line for line in axes.lines if line.get_linewidth() == 2.2]
-        assert np.allclose(bars[0].get_xdata(), scale([pair.low, pair.high]))
-        assert name in axes.get_xlabel()
-        low, high = axes.get_xlim()
-        assert low < scale(0.0) < high
-    assert left.get_xscale() == "log"
+    (axes,) = drawn(result)["differences"].axes
+    standings = judgement.losses.standings
+    assert [label.get_text() for label in axes.get_yticklabels()] == [standing.name for standing in standings]
+    assert np.allclose(intervals(axes), [[standing.low, standing.high] for standing in standings])
+    assert "validation loss minus the best of the others'" in axes.get_xlabel()
+    low, high = axes.get_xlim()
+    assert low < 0 < high
+    band = axes.patches[0].get_extents().transformed(axes.transData.inverted())
+    assert (band.x0, band.x1) == pytest.approx((-judgement.losses.margin, judgement.losses.margin))
 
 
-def test_a_difference_that_only_diverged_runs_make_does_not_stretch_the_picture(eight):
-    result, judgement = eight
-    right = drawn(result)["differences"].axes[1]
-    worst = max(pair.difference for pair in judgement.pairs["validation loss"])
-    assert right.get_xlim()[1] < worst
-    assert any(line.get_marker() == ">" for line in right.lines)
+def test_differences_of_a_ratio_are_how_many_times_one_is_the_other():
+    result = study({"rmsprop": 0.3, "adam": 0.5}, ratio=True)
+    (axes,) = drawn(result)["differences"].axes
+    assert axes.get_xscale() == "log"
+    assert "validation loss relative to the best of the others'" in axes.get_xlabel()
+    standings = result.judgement.losses.standings
+    assert np.allclose(intervals(axes), np.exp([[standing.low, standing.high] for standing in standings]))
+    assert result.report.differences["validation loss"].row("adam").interval_text.count("×") == 2
 
 
-def test_what_each_measure_is_held_against_is_said(eight):
-    said = drawn(eight[0])["differences"].get_suptitle().replace("\n", " ")
-    assert f"the baseline, sgd in steps to target and {shortened(LONG)} in validation loss." in said
+def test_an_interval_far_wider_than_the_others_does_not_stretch_the_picture(two):
+    result, judgement = two
+    losses = judgement.losses
+    wild = replace(losses.standings[0], name="wild", difference=50.0, low=0.0, high=100.0)
+    names = "a", "b", "c"
+    standings = [replace(losses.standings[i % 2], name=name) for i, name in enumerate(names)]
+    found = replace(losses, standings=[*standings, wild])
+    shown = difference_data.differences(
+        replace(
+            judgement, compared={"validation loss": replace(judgement.compared["validation loss"], with_best=found)}
+        )
+    )["validation loss"]
+    assert shown.limits[1] < 1
+    bare = result_of(["a", "b", "c", "wild"], shown, result)
+    figure = forest_plots.differences(bare)
+    (axes,) = figure.axes
+    assert axes.get_xlim()[1] < 1
+    assert [line.get_ydata()[0] for line in axes.lines if line.get_marker() == ">"] == [3]
+    assert "Arrow" in figure.get_suptitle()
+    assert "50" in [text.get_text() for text in axes.texts]
+    assert "Arrow" not in drawn(result)["differences"].get_suptitle()
+
+
+def result_of(labels, shown, result):
+    """The report's data as if its optimizers and their losses were these."""
+    data = result.report
+    entries = [replace(data.optimizers[0], label=label) for label in labels]
+    rows = [replace(data.results[0], label=label) for label in labels]
+    return replace(data, optimizers=entries, results=rows, differences={"validation loss": shown})
 
 
 def test_a_curve_that_rises_far_does_not_stretch_the_picture(two):
@@ -191,15 +243,19 @@ def test_a_curve_that_rises_far_does_not_stretch_the_picture(two):
     assert figure.axes[0].get_ylim()[1] < 5
 
 
-def test_shown_differences_are_filled_and_others_hollow(eight):
-    result, judgement = eight
-    left, right = drawn(result)["differences"].axes
-    rows_of = {label.get_text(): i for i, label in enumerate(left.get_yticklabels())}
-    faces = {line.get_ydata()[0]: line.get_markerfacecolor() for line in right.lines if line.get_markersize() == 8}
-    for pair in judgement.pairs["validation loss"]:
-        row = rows_of[shortened(pair.first)]
-        if row in faces:
-            assert (faces[row] == "white") == (pair.kind == "no difference shown")
+def test_those_that_may_be_the_best_are_filled_and_others_hollow():
+    result = study({"sgd": 0.36, "rmsprop": 0.301, "adam": 0.3})
+    (axes,) = drawn(result)["differences"].axes
+    assert result.judgement.losses.others == ["sgd"]
+    rows_of = {label.get_text(): i for i, label in enumerate(axes.get_yticklabels())}
+    faces = {
+        line.get_ydata()[0]: line.get_markerfacecolor() for line in axes.lines if line.get_marker() in ("o", "s", "D")
+    }
+    assert {name: faces[row] == "white" for name, row in rows_of.items()} == {
+        "sgd": True,
+        "rmsprop": False,
+        "adam": False,
+    }
 
 
 def test_every_optimizer_has_a_look_of_its_own():
@@ -209,8 +265,7 @@ def test_every_optimizer_has_a_look_of_its_own():
 
 def test_without_a_target_and_without_a_search_their_pictures_are_missing(two):
     result, judgement = two
-    losses = judgement.pairs["validation loss"]
-    bare = replace(judgement, target=None, steps={}, headline=losses[0].metric, budget={})
+    bare = replace(judgement, target=None, steps={}, budget={})
     report = report_data(result.record, bare)
     assert {name for name, _ in figure_pngs(report)} == {"curves.png", "differences.png", "sensitivity.png"}
     assert len(forest_plots.differences(report).axes) == 1

@@ -18,6 +18,7 @@ const rows = () => Array.from(by("table").tBodies[0].rows).filter((row) => !row.
 const column = (place) => rows().map((row) => row.cells[place].textContent);
 const heads = Array.from(document.querySelectorAll("#table .sort"));
 const place = (name) => heads.findIndex((head) => head.textContent === name);
+const data = JSON.parse(by("data").textContent);
 const boxes = document.querySelectorAll("input.optimizer");
 """
 ACT = """
@@ -36,8 +37,8 @@ await settled();
 seen.linear = curves.layout.yaxis.type;
 by("log").click();
 const small = await drawn("sensitivity-0");
-seen.valley = small.data[small.data.length - 2].marker.symbol;
-seen.chosen = small.data[small.data.length - 1].x.length;
+seen.valley = small.data[0].marker.symbol;
+seen.chosen = small.data[0].customdata.filter((each) => each[1].endsWith(", chosen")).length;
 seen.first = small.layout.xaxis.title.text;
 seen.note = small.parentElement.querySelector(".note").textContent;
 set("hyperparameter", by("hyperparameter").options[1].value);
@@ -45,11 +46,12 @@ await settled();
 seen.other = [small.layout.xaxis.title.text, small.data[0].x[0], by("hyperparameter").value];
 seen.folded = Array.from(document.querySelectorAll("[data-hyperparameter]"), (box) => box.hidden);
 const times = await drawn("times");
-const runs = times.data.filter((trace) => trace.mode === "markers")[0];
+const runs = times.data.filter((trace) => trace.mode === "markers")[data.ranked.indexOf(0)];
 seen.misses = runs.x.filter((x, i) => runs.marker.symbol[i] === "x");
 seen.labels = times.layout.annotations.map((note) => note.text);
 const differences = await drawn("differences");
-seen.ratio = [differences.layout.xaxis.type, differences.data[0].x[0]];
+seen.loss = [differences.layout.xaxis.type, differences.data[0].x[0], differences.layout.xaxis.title.text];
+seen.margin = [differences.layout.shapes[0].x0, differences.layout.shapes[0].x1];
 set("metric", "accuracy");
 await settled();
 seen.metric = [differences.layout.xaxis.type, differences.data[0].x[0], differences.layout.xaxis.title.text];
@@ -97,7 +99,7 @@ seen.requests = performance.getEntriesByType("resource").map((entry) => entry.na
 
 @pytest.fixture(scope="module")
 def shown():
-    return study(FLOORS, failing={(HOSTILE, 1002)}, space=SPACE)
+    return study(FLOORS, failing={(HOSTILE, 5)}, space=SPACE)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +138,8 @@ def test_every_tuned_point_is_marked_and_another_hyperparameter_can_be_chosen(se
     trials = shown.record.runs[0].trials
     assert len(found["valley"]) == len(trials)
     assert found["valley"].count("x") == sum(t.diverged for t in trials) > 0
-    assert found["chosen"] == 1
+    assert found["chosen"] == 5, "of each tuning one"
+    assert found["valley"].count("circle") == 5, "and these are filled"
     assert "chosen" in found["note"]
     assert found["first"] == "lr", "what the list shows is what is drawn"
     title, first, value = found["other"]
@@ -151,9 +154,12 @@ def test_no_run_is_dropped_and_differences_have_their_metric(seen, shown):
     missed = shown.judgement.steps[HOSTILE].missed
     assert len(found["misses"]) == len(missed) > 0
     assert min(x or 0 for x in found["misses"]) > 100  # beside the steps that a run had
-    assert found["labels"][0].startswith("&lt;/script&gt;")
+    assert found["labels"][-2].startswith("&lt;/script&gt;"), "the worst stands last"
     assert found["labels"][-1] == "missed"
-    assert found["ratio"] == ["log", 1]
+    assert found["loss"][:2] == ["linear", 0]
+    assert "right of 0 is worse" in found["loss"][2]
+    margin = shown.judgement.losses.margin
+    assert found["margin"] == pytest.approx([-margin, margin], rel=1e-5)
     assert found["metric"][:2] == ["linear", 0]
     assert "left of 0 is worse" in found["metric"][2]
     assert found["shown"] == ["accuracy"]

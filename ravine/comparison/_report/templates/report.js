@@ -3,7 +3,7 @@
   {% include "page.js" %}
 
   const everyone = data.optimizers.map((_, place) => place);
-  const state = { shown: new Set(everyone), hyperparameter: by("hyperparameter")?.value, metric: by("metric").value };
+  const state = { shown: new Set(everyone), hyperparameter: by("hyperparameter")?.value, metric: by("metric")?.value };
   const shown = () => everyone.filter((place) => state.shown.has(place));
   const nameOf = (place) => escaped(shortened(data.optimizers[place].label));
   const shortened = (text) => (text.length > 44 ? `${text.slice(0, 28)}…${text.slice(-14)}` : text);
@@ -72,7 +72,7 @@
   by("log").addEventListener("change", () => refresh());
   for (const id of ["by-step", "by-second", "band"]) by(id).addEventListener("change", () => refresh(["curves"]));
   by("budget-band")?.addEventListener("change", () => refresh(["budget"]));
-  by("metric").addEventListener("change", () => {
+  by("metric")?.addEventListener("change", () => {
     state.metric = by("metric").value;
     showOnly("metric", state.metric);
     refresh(["differences"]);

@@ -64,12 +64,12 @@
     for (const place of drawn) {
       traces.push({
         mode: "lines+markers", name: nameOf(place), x: data.budget[place].points, y: data.budget[place].expected, line: stroke(place), marker: mark(place),
-        hovertemplate: "%{fullData.name}<br>after %{x} trials: %{y:.4g} expected<extra></extra>",
+        hovertemplate: "%{fullData.name}<br>best of %{x} points: %{y:.4g}<extra></extra>",
       });
     }
     plot("budget", traces, {
-      margin: { l: 55, r: 15, t: 32, b: 44 }, xaxis: { type: "log", tickvals: ticks, ticktext: ticks.map(String), title: { text: "tuning trials" } },
-      yaxis: lossAxis({ title: { text: "expected best validation loss" } }),
+      margin: { l: 55, r: 15, t: 32, b: 44 }, xaxis: { type: "log", tickvals: ticks, ticktext: ticks.map(String), title: { text: "points tried per tuning" } },
+      yaxis: lossAxis({ title: { text: "validation loss of fresh runs" } }),
     }, true);
   });
   if (!by("budget")) charts.delete("budget");
@@ -77,8 +77,8 @@
   const inSensitivity = (place) => state.shown.has(place) && Boolean(data.sensitivity[state.hyperparameter].marks[place]);
   function sensitivityAxes(tried) {
     const marks = tried.marks.filter(Boolean).flat(), inverted = tried.scale === "complement";
-    const values = marks.map((m) => (inverted ? 1 - m[0] : m[0])), scores = finite(marks.map((m) => m[1]));
-    const low = scores.length ? least(scores) : 0.1, log = by("log").checked;
+    const values = marks.map((m) => (inverted ? 1 - m[0] : m[0]));
+    const low = tried.bottom, log = by("log").checked;
     const place = log ? Math.log10 : (v) => v, back = log ? (v) => 10 ** v : (v) => v;
     const high = Math.max(place(tried.top), place(low) + 1e-9), gap = (high - place(low)) * 0.09 || 0.1;
     const straight = tried.scale === "linear", ends = [least(values), greatest(values)].map(straight ? (v) => v : Math.log10);
@@ -95,24 +95,18 @@
   }
   function drawSensitivity(place) {
     const tried = data.sensitivity[state.hyperparameter];
-    const axes = sensitivityAxes(tried), id = `sensitivity-${place}`;
-    const marks = tried.marks[place], first = least(marks.map((m) => m[2]));
+    const axes = sensitivityAxes(tried), id = `sensitivity-${place}`, marks = tried.marks[place];
     by(id).parentElement.querySelector(".note").textContent = tried.notes[place];
     const over = (m) => m[1] === null || m[1] > tried.top;
-    const height = (m) => (over(m) ? axes.above : m[1]);
+    const under = (m) => !over(m) && m[1] < tried.bottom;
+    const height = (m) => (over(m) ? axes.above : Math.max(m[1], tried.bottom));
     const says = (m) => `${m[1] === null ? "diverged" : Number(m[1].toPrecision(4))}, seed ${m[2]}${m[3] ? ", chosen" : ""}`;
-    const symbol = (m) => (m[1] === null ? "x" : over(m) ? "triangle-up" : m[2] === first ? data.optimizers[place].symbol : `${data.optimizers[place].symbol}-open`);
-    const traces = [];
-    const valley = marks.filter((m) => m[2] === first && !over(m));
-    // with other hyperparameters searched too, neighbours on this axis are not neighbours
-    if (tried.alone[place]) traces.push({ mode: "lines", x: valley.map(axes.value), y: valley.map(height), line: { ...stroke(place), width: 1 }, hoverinfo: "skip" });
-    traces.push({
+    const symbol = (m) => (m[1] === null ? "x" : over(m) ? "triangle-up" : under(m) ? "triangle-down" : m[3] ? data.optimizers[place].symbol : `${data.optimizers[place].symbol}-open`);
+    const traces = [{
       mode: "markers", x: marks.map(axes.value), y: marks.map(height), customdata: marks.map((m) => [m[0], says(m)]),
-      marker: mark(place, { symbol: marks.map(symbol), size: marks.map((m) => (over(m) ? 9 : m[2] === first ? full(place) : full(place) - 2)), line: { width: marks.map((m) => (m[2] === first && !over(m) ? 0.7 : 1)), color: marks.map((m) => (m[2] === first && !over(m) ? theme().paper : colour(data.optimizers[place]))) } }),
+      marker: mark(place, { symbol: marks.map(symbol), size: marks.map((m) => (over(m) ? 9 : full(place) - 1)), line: { width: marks.map((m) => (m[3] && !over(m) ? 0.7 : 1)), color: marks.map((m) => (m[3] && !over(m) ? theme().paper : colour(data.optimizers[place]))) } }),
       hovertemplate: "%{customdata[0]:.4g}: %{customdata[1]}<extra></extra>",
-    });
-    const chosen = marks.filter((m) => m[3] && m[2] === first);
-    traces.push({ mode: "markers", x: chosen.map(axes.value), y: chosen.map(height), marker: { symbol: "circle-open", size: 17, color: theme().ink, line: { width: 2 } }, hoverinfo: "skip" });
+    }];
     plot(id, traces, { margin: { l: 45, r: 8, t: 6, b: 38 }, xaxis: axes.xaxis, yaxis: axes.yaxis });
   }
   if (state.hyperparameter !== undefined) {

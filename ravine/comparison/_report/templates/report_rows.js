@@ -18,7 +18,7 @@
   }
 
   charts.set("times", () => {
-    const drawn = shown(), names = drawn.map(nameOf), end = data.times.horizon;
+    const drawn = data.ranked.filter((place) => state.shown.has(place)), names = drawn.map(nameOf), end = data.times.horizon;
     const traces = [upright(end * 1.03, names, { color: theme().edge })];
     drawn.forEach((place, row) => {
       const runs = data.times.runs[place], middle = data.times.median[place];
@@ -39,22 +39,25 @@
   if (!by("times")) charts.delete("times");
 
   charts.set("differences", () => {
-    const chosen = data.differences[state.metric], pairs = chosen.pairs.filter((p) => state.shown.has(p.optimizer));
-    const names = pairs.map((p) => `${nameOf(p.optimizer)}: ${p.kind}`), tint = theme();
+    const chosen = data.differences[state.metric], drawn = chosen.rows.filter((r) => state.shown.has(r.optimizer));
+    const names = drawn.map((r) => `${nameOf(r.optimizer)}: ${r.verdict}`), tint = theme();
     const traces = [upright(chosen.ratio ? 1 : 0, names, { dash: "dash" })];
-    pairs.forEach((pair, row) => {
-      const [middle, low, high] = pair.ends, sure = pair.kind !== "no difference shown";
+    drawn.forEach((one, row) => {
+      const [middle, low, high] = one.ends, open = one.verdict.startsWith("not") ? "-open" : "";
       traces.push({
-        mode: "lines+markers", x: [low, middle, high], y: [row, row, row].map((y) => y + 0.08), line: stroke(pair.optimizer, { width: 3, dash: "solid" }),
-        marker: mark(pair.optimizer, { symbol: ["line-ns", data.optimizers[pair.optimizer].symbol + (sure ? "" : "-open"), "line-ns"], size: [10, 11, 10], line: { color: colour(data.optimizers[pair.optimizer]), width: 2 } }),
+        mode: "lines+markers", x: [low, middle, high], y: [row, row, row].map((y) => y + 0.08), line: stroke(one.optimizer, { width: 3, dash: "solid" }),
+        marker: mark(one.optimizer, { symbol: ["line-ns", data.optimizers[one.optimizer].symbol + open, "line-ns"], size: [10, 11, 10], line: { color: colour(data.optimizers[one.optimizer]), width: 2 } }),
         text: ["lower end", "difference", "upper end"], hovertemplate: "%{text}: %{x:.4g}<extra></extra>",
       });
     });
-    const base = escaped(shortened(chosen.base)), name = escaped(shortened(state.metric));
+    const name = escaped(shortened(state.metric));
     const side = chosen.ratio ? "right of 1 is worse" : chosen.higher ? "left of 0 is worse" : "right of 0 is worse";
-    const title = { text: chosen.ratio ? `${name} relative to ${base}<br>(${side})` : `${name} minus that of ${base}<br>(${side})`, font: { size: 13, color: tint.ink } };
-    rows("differences", names, traces, { type: chosen.ratio ? "log" : "linear", title, ...(chosen.ratio ? ratioTicks(pairs) : {}) }, { margin: { l: 12, r: 12, t: 14, b: 66 } });
+    const title = { text: `${name} ${chosen.ratio ? "relative to" : "minus"} the best of the others'<br>(${side})`, font: { size: 13, color: tint.ink } };
+    const [from, to] = chosen.margin;
+    const shapes = from < to ? [{ type: "rect", layer: "below", xref: "x", yref: "paper", x0: from, x1: to, y0: 0, y1: 1, fillcolor: tint.edge, opacity: 0.35, line: { width: 0 } }] : [];
+    rows("differences", names, traces, { type: chosen.ratio ? "log" : "linear", title, ...(chosen.ratio ? ratioTicks(drawn) : {}) }, { margin: { l: 12, r: 12, t: 14, b: 66 }, shapes });
   });
+  if (!by("differences")) charts.delete("differences");
   // 1, 2, 5 and so on: plotly's own for a logarithm are too few or too many
   function ratioTicks(pairs) {
     const ends = finite(pairs.flatMap((p) => p.ends)), low = least([...ends, 1]), high = greatest([...ends, 1]);

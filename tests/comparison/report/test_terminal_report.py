@@ -1,0 +1,51 @@
+"""A study on a terminal: the verdict first, one table of whatever width, and what the report has beside it."""
+
+import pytest
+from studies import study
+
+from ravine.comparison._report.note_sentences import notes
+
+EIGHT = ("sgd", "momentum", "nesterov", "rmsprop", "adagrad", "adadelta", "adam", "torch-rmsprop:alpha=0.9")
+
+
+@pytest.fixture(scope="module")
+def eight():
+    return study({name: 0.3 + 0.01 * i for i, name in enumerate(EIGHT)}, points=4, failing=[("adagrad", 3)])
+
+
+def shown(result, columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    return str(result).splitlines()
+
+
+def test_the_verdict_is_the_first_line_and_the_notes_are_the_last(eight, monkeypatch):
+    lines = shown(eight, 100, monkeypatch)
+    assert lines[:2] == [eight.judgement.sentence, ""]
+    assert lines[2] == "digits: 8 optimizers, 4 points, 5 seeds, 100 steps; sorted by validation loss"
+    said = notes(eight.report)
+    assert lines[-len(said) :] == said
+    assert lines[-len(said) - 1] == (
+        "The report also has: typical point, median steps, test loss, ms per step and diverged in tuning."
+    )
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100])
+def test_eight_optimizers_are_one_table(eight, columns, monkeypatch):
+    lines = shown(eight, columns, monkeypatch)
+    head = next(i for i, line in enumerate(lines) if line.lstrip().startswith("optimizer"))
+    rows = lines[head : lines.index("", head)]
+    assert max(map(len, rows)) <= columns
+    assert sum("optimizer" in line for line in rows) == 1
+    order = [each.label for each in eight.report.results]
+    starts = [line.split()[0] for line in rows[2:] if line[1] != " "]
+    assert [name for name in starts if name in order or name == "torch-rmsprop:"] == [
+        name if columns > 60 or ":" not in name else "torch-rmsprop:" for name in order
+    ]
+    if columns == 100:
+        assert len(rows) == 2 + 8 + 1, "only that a mean is over 4 of 5 runs takes a line of its own"
+
+
+def test_one_optimizer_has_nobody_to_stand_against(monkeypatch):
+    text = "\n".join(shown(study({"sgd": 0.3}, points=2, seeds=2), 100, monkeypatch))
+    assert text.startswith("Only sgd took part")
+    assert "against" not in text
