@@ -24,7 +24,7 @@ PUBLIC = {
         main
     """,
     "ravine.comparison": """
-        Judgement Pair Range Result compare complement linear load_study log
+        Judgement LoggedResult Range Result Standing WithBest compare complement judge_files linear load_study log
     """,
     "ravine.contour": """
         Exploration explore

@@ -22,6 +22,7 @@ COMMANDS = {
     "diagnose": "Say what went wrong in a run, and what to try.",
     "compare": "Find out fairly which optimizer, and which learning rate, is best on a task.",
     "report": "Draw the report of a study again, also while the study still runs.",
+    "judge": "Say which optimizer is best by runs that any program has logged.",
     "worker": "Run trials of a study that several machines may share.",
     "contour": "Draw search paths on a function's contour lines.",
     "bench": "Time optimizer steps against torch and the memory's stream limit.",

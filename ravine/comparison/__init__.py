@@ -1,4 +1,4 @@
-"""Fair comparisons: equal tuning, fresh seeds, paired differences, and a report of what the runs show.
+"""Fair comparisons: equal tuning, repeated; fresh seeds; everyone against the best; and a report of what it shows.
 
 from ravine.comparison import compare, complement, log
 
@@ -9,6 +9,7 @@ _study/       declares, runs and keeps the trials
 _judge/       says what they show: plain numbers in, verdicts and intervals out
 _report/      shows it: page, text, pictures and terminal
 _curves/      reads curves that other programs have logged
+_logged.py    judges them
 _export/      writes it for other programs: results.json and results.csv
 """
 
@@ -20,21 +21,39 @@ if TYPE_CHECKING:
     from ravine.comparison._api import compare as compare
     from ravine.comparison._api import load_study as load_study
     from ravine.comparison._judge import Judgement as Judgement
-    from ravine.comparison._judge import Pair as Pair
+    from ravine.comparison._judge import Standing as Standing
+    from ravine.comparison._judge import WithBest as WithBest
+    from ravine.comparison._logged import LoggedResult as LoggedResult
+    from ravine.comparison._logged import judge_files as judge_files
     from ravine.comparison._result import Result as Result
     from ravine.optim.search import Range as Range
     from ravine.optim.search import complement as complement
     from ravine.optim.search import linear as linear
     from ravine.optim.search import log as log
 
-__all__ = ["Judgement", "Pair", "Range", "Result", "compare", "complement", "linear", "load_study", "log"]
+__all__ = [
+    "Judgement",
+    "LoggedResult",
+    "Range",
+    "Result",
+    "Standing",
+    "WithBest",
+    "compare",
+    "complement",
+    "judge_files",
+    "linear",
+    "load_study",
+    "log",
+]
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
         **dict.fromkeys(("compare", "load_study"), "ravine.comparison._api"),
         "Judgement": "ravine.comparison._judge",
-        "Pair": "ravine.comparison._judge",
+        **dict.fromkeys(("LoggedResult", "judge_files"), "ravine.comparison._logged"),
+        "Standing": "ravine.comparison._judge",
+        "WithBest": "ravine.comparison._judge",
         "Result": "ravine.comparison._result",
         **dict.fromkeys(("Range", "complement", "linear", "log"), "ravine.optim.search"),
     },

@@ -1,0 +1,53 @@
+"""``ravine judge FILE...``: the verdict on runs that other programs have logged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from ravine import _files as files
+from ravine.comparison._export.judgement_tree import compared_tree
+from ravine.comparison._export.strict import strict
+from ravine.comparison._judge import Compared
+from ravine.comparison._logged import judge_files
+
+_HELP = """Say which optimizer is best by runs that any program has logged.
+
+FILE is a table (CSV, or JSON lines) with a row for each optimizer, run and step, a folder with TensorBoard's event files, or
+an Optuna storage; several are read together. Compared is the last value of each run. The verdict is that of `ravine
+compare`: who may be the best, who is not.
+"""
+
+
+@click.command(name="judge", help=_HELP)
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True)
+@click.option(
+    "--columns",
+    metavar="optimizer=NAME,value=NAME",
+    help="Which column is what, where the names are none of the usual ones: optimizer, run, step, value.",
+)
+@click.option("--tag", help="The scalar of TensorBoard; default: the only one, or the validation loss.")
+@click.option("--higher", "higher_is_better", is_flag=True, help="More is better, as of an accuracy.")
+@click.option(
+    "--margin", default="", metavar="0.01|1%", help="The largest difference that does not matter; default: 0."
+)
+@click.option(
+    "--target", type=float, help="A value to be reached: say how many runs reach it, and after how many steps."
+)
+@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the verdict here.")
+def command(paths: tuple[str, ...], json_file: Path | None, **given: Any) -> None:
+    result = judge_files(paths, **given)
+    console = Console()
+    console.print(result.sentence, markup=False, highlight=False, soft_wrap=not console.is_terminal)
+    console.print(result.table())
+    for note in result.notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=not console.is_terminal)
+    if json_file is not None:
+        tree = {"format": 1, "sentence": result.sentence, "paired": result.paired, "notes": list(result.notes)}
+        tree["compared"] = compared_tree(Compared(result.metric, result.with_best))
+        files.write(json_file, (json.dumps(strict(tree), indent=1) + "\n").encode())
+        click.echo(f"Wrote {json_file}")

@@ -1,0 +1,119 @@
+"""``judge_files`` and ``ravine judge``: logged runs with a known truth, and what they are told."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ravine.cli import main
+from ravine.comparison import judge_files
+from ravine.comparison._judge.critical_values import critical_values, critical_values_of_many
+from ravine.comparison._judge.with_best import with_best_unpaired
+from ravine.errors import ComparisonError, OptionError
+
+
+def written(path, ends, names=None, steps=(10, 20), column="val_loss"):
+    """A table of runs that end at these values, by optimizer; half way they are 1 higher."""
+    lines = [f"optimizer,run,step,{column}"]
+    for optimizer, values in ends.items():
+        for i, value in enumerate(values):
+            run = i if names is None else names(optimizer, i)
+            lines += [f"{optimizer},{run},{step},{float(value + (step < steps[-1]))!r}" for step in steps]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def ends():
+    rng = np.random.default_rng(0)
+    shared = rng.normal(0, 1, 8)
+    return {"adam": 1 + shared + rng.normal(0, 0.05, 8), "sgd": 2 + shared + rng.normal(0, 0.05, 8)}
+
+
+def test_runs_of_the_same_name_are_pairs(tmp_path, ends):
+    result = judge_files(written(tmp_path / "a.csv", ends))
+    assert result.paired
+    assert result.sentence.startswith("adam is the best")
+    wanted = stats.ttest_rel(ends["sgd"], ends["adam"]).confidence_interval(0.95)
+    standing = result.with_best.standing("sgd")
+    assert (standing.low, standing.high) == pytest.approx((wanted.low, wanted.high))
+
+
+def test_other_names_are_independent_runs(tmp_path, ends):
+    ends = {**ends, "sgd": ends["sgd"][:6]}
+    result = judge_files(written(tmp_path / "a.csv", ends, lambda optimizer, i: f"{optimizer}{i}"))
+    assert not result.paired
+    assert "independent" in result.notes[-1]
+    wanted = stats.ttest_ind(ends["sgd"], ends["adam"], equal_var=False).confidence_interval(0.95)
+    difference, low, high = result.with_best.pairs["sgd", "adam"]
+    assert difference == pytest.approx(ends["sgd"].mean() - ends["adam"].mean())
+    assert (low, high) == pytest.approx((wanted.low, wanted.high))
+
+
+def test_more_may_be_better(tmp_path, ends):
+    file = written(tmp_path / "a.csv", ends, column="accuracy")
+    result = judge_files(file, columns="value=accuracy", higher_is_better=True)
+    assert result.sentence.startswith("sgd is the best")
+    row = next(row for row in result.table().rows if row[0] == "sgd")
+    assert float(row[2]) == pytest.approx(ends["sgd"].mean(), rel=1e-3)
+
+
+def test_steps_to_a_target_and_runs_that_diverge(tmp_path):
+    rows = ["optimizer,run,step,value"]
+    rows += [f"{o},{r},{s},{v}" for o in "ab" for r in range(3) for s, v in ((0, 3), (5, 1.5 + r / 10), (9, 1.0))]
+    rows[-1] = "b,2,9,nan"
+    (tmp_path / "a.csv").write_text("\n".join(rows) + "\n")
+    result = judge_files(tmp_path / "a.csv", target=1.55)
+    assert [result.steps[name].reached_text for name in "ab"] == ["3 of 3", "2 of 3"]
+    assert result.steps["a"].restricted_mean == pytest.approx((5 + 9 + 9) / 3)
+    assert "b diverged in 1 of 3 runs, which count as the value they began with" in " ".join(result.notes)
+    assert result.with_best.standing("b").mean == pytest.approx((1 + 1 + 3) / 3)
+
+
+def test_unpaired_intervals_hold_together():
+    """Groups of unequal size and spread, all equal in truth."""
+    rng, studies = np.random.default_rng(1), 400
+    covered = false = 0
+    for _ in range(studies):
+        groups = {str(n): rng.normal(0, spread, n) for n, spread in ((5, 1.0), (8, 3.0), (20, 1.0), (30, 0.3))}
+        study = with_best_unpaired(groups)
+        covered += all(s.low <= 0 <= s.high for s in study.standings)
+        false += bool(study.others)
+    assert covered / studies >= 0.95 - 0.025
+    assert false / studies <= 0.05 + 0.025
+
+
+@pytest.mark.parametrize("optimizers", [2, 5])
+def test_critical_values_of_many_runs_are_the_limit_of_those_of_some(optimizers):
+    many, some = critical_values_of_many(optimizers), critical_values(optimizers, (200,))[:, 0]
+    assert many == pytest.approx(some, abs=0.05)
+    wanted = stats.studentized_range.ppf(0.95, optimizers, np.inf) / np.sqrt(2)
+    assert many[-1] == pytest.approx(wanted, abs=0.03)
+
+
+def test_what_cannot_be_judged_is_told(tmp_path, ends):
+    with pytest.raises(
+        ComparisonError, match=r"two optimizers with at least two runs each; .* 1 such optimizer, and sgd"
+    ):
+        judge_files(written(tmp_path / "a.csv", {**ends, "sgd": ends["sgd"][:1]}))
+    with pytest.raises(OptionError, match="margin = 'much'"):
+        judge_files(written(tmp_path / "b.csv", ends), margin="much")
+
+
+def test_the_command(tmp_path, ends, monkeypatch, capsys):
+    written(tmp_path / "a.csv", ends)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["ravine", "judge", "a.csv", "--margin", "1%", "--json", "out.json"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].startswith("adam is the best")
+    tree = json.loads((tmp_path / "out.json").read_text())
+    assert tree["sentence"] == out.splitlines()[0]
+    assert [s["name"] for s in tree["compared"]["standings"]] == ["adam", "sgd"]
+    assert tree["compared"]["margin"] == pytest.approx(0.01 * ends["adam"].mean())
