@@ -77,6 +77,18 @@ def claim(folder: Path, force: bool, or_else: str = "") -> Path:
     return folder
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those that it is in, if they are not there.
+
+    Raises:
+        OptionError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(_unwritable(folder, error.strerror)) from error
+
+
 def write(path: Path, content: bytes | Iterable[bytes | memoryview]) -> None:
     """Write a file whole or not at all: a reader sees either the old or the new one.
 

@@ -248,7 +248,7 @@ def resume_command(spec: StudySpec, where: Location, space: SpacesLike = None, j
     words = ["ravine", "compare", spec.task]
     for config in spec.optimizers:
         words += ["-o", config.label]
-    words += ["--points", str(spec.points), *_seeds_words(spec.looks), "--steps", str(spec.steps)]
+    words += ["--points", str(spec.points), *_seeds_words(spec), "--steps", str(spec.steps)]
     given = {
         "margin": spec.margin,
         "schedule": spec.schedule,
@@ -263,8 +263,11 @@ def resume_command(spec: StudySpec, where: Location, space: SpacesLike = None, j
     return shlex.join([*words, *(word for name, value in given.items() if value for word in (f"--{name}", str(value)))])
 
 
-def _seeds_words(looks: tuple[int, ...]) -> list[str]:
-    return ["--seeds", str(looks[0])] if len(looks) == 1 else ["--until", "settled", "--at-most", str(looks[-1])]
+def _seeds_words(spec: StudySpec) -> list[str]:
+    """As many seeds; of a study that was extended, a new one has a single look at all of them."""
+    if spec.extended or len(spec.looks) == 1:
+        return ["--seeds", str(spec.seeds)]
+    return ["--until", "settled", "--at-most", str(spec.seeds)]
 
 
 def _seconds(
@@ -294,7 +297,7 @@ def _machine() -> str:
 
 
 def _check(result: Result) -> None:
-    """Refuse a study in which no confirmation run gave a loss.
+    """Refuse a study in which no fresh run gave a loss.
 
     Raises:
         TrainingError: none did; the last line of a traceback is in the text.

@@ -21,11 +21,11 @@ from ravine.comparison._judge import (
     steps_to,
     with_best,
 )
-from ravine.comparison._judge.measurements import ConfirmationRun, OptimizerRuns
+from ravine.comparison._judge.measurements import FreshRun, OptimizerRuns
 from ravine.comparison._judge.number_text import count, listed, number
 from ravine.comparison._judge.verdict_text import verdict_text
-from ravine.comparison._judge.with_best import with_best_unpaired
-from ravine.errors import ComparisonError
+from ravine.comparison._judge.with_best import check_alpha, with_best_unpaired
+from ravine.errors import ComparisonError, OptionError
 from ravine.plotting._frames import frame
 from ravine.plotting._tables import FittedTable, table
 
@@ -70,7 +70,8 @@ class LoggedResult:
         rows = []
         for s in self.with_best.standings:
             low, high = sorted((sign * s.low, sign * s.high))
-            row = [s.name, str(s.runs), number(sign * s.mean, 4), f"{number(low)} to {number(high)}", s.verdict]
+            verdict = f"{s.verdict}, within the margin" if s.equivalent and self.with_best.margin else s.verdict
+            row = [s.name, str(s.runs), number(sign * s.mean, 4), f"{number(low)} to {number(high)}", verdict]
             if self.steps:
                 row += [self.steps[s.name].reached_text, number(self.steps[s.name].restricted_mean, 3)]
             rows.append(row)
@@ -114,6 +115,9 @@ def judge_files(
         OptionError, DataError, PackageError: see ``read_curves``.
         ComparisonError: fewer than two optimizers have two runs.
     """
+    check_alpha(alpha)
+    if target is not None and not np.isfinite(target):
+        raise OptionError(f"target = {target}: a value to be reached, a finite number.")
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     curves = read_curves(paths, columns=columns, tag=tag)
     by_name = {name: curves.of(name) for name in curves.optimizers}
@@ -129,10 +133,13 @@ def judge_files(
     sign = -1.0 if higher_is_better else 1.0
     names = [{curve.run for curve in runs} for runs in by_name.values()]
     paired = all(each == names[0] for each in names)
-    worst = max(sign * v for runs in by_name.values() for curve in runs for v in curve.values[:1])
+    first = [sign * v for runs in by_name.values() for curve in runs for v in curve.values[:1]]
+    if not first:
+        raise ComparisonError("No run has a value that is a number.")
+    worst = max(first)
     values = {name: np.array([_end(c, sign, worst) for c in _sorted(runs)]) for name, runs in by_name.items()}
     parsed, share = parse_margin(margin) if margin else (0.0, False)
-    width = parsed * min(abs(float(v.mean())) for v in values.values()) if share else parsed
+    width = parsed * abs(min(float(v.mean()) for v in values.values())) if share else parsed
     judged = with_best if paired else with_best_unpaired
     found = judged(values, margin=width, alpha=alpha)
     metric = Metric("value at the end", higher_is_better)
@@ -145,16 +152,16 @@ def judge_files(
     ]
     if not paired:
         notes.append("Runs have other names in other optimizers, so they are judged as independent, not as pairs.")
-    steps = {} if target is None else steps_to(Target(sign * target), _as_runs(by_name, sign))
-    return LoggedResult(_sentence(found, metric, paired), found, metric, paired, steps, notes, curves)
-
-
-def _sentence(found: WithBest, metric: Metric, paired: bool) -> str:
-    text = verdict_text(found, metric)
-    if paired or found.settled:
-        return text
-    # how many more of which optimizer is not told
-    return text.removesuffix("It would take more than 1,000 more seeds to settle it.").rstrip()
+    steps: Mapping[str, StepsToTarget] = {}
+    if target is not None:
+        try:
+            steps = steps_to(Target(sign * target), _as_runs(by_name, sign))
+        except ComparisonError:
+            notes.append(f"Note: every run meets the target of {target:g} at its first value, so it tells nothing.")
+    # how many more of which optimizer would settle it is not told of independent runs
+    lost = [name for name, runs in by_name.items() if all(curve.diverged for curve in runs)]
+    sentence = verdict_text(found, metric, lost, more=paired)
+    return LoggedResult(sentence, found, metric, paired, steps, notes, curves)
 
 
 def _sorted(runs: Sequence[RunCurve]) -> list[RunCurve]:
@@ -183,7 +190,7 @@ def _as_runs(by_name: Mapping[str, Sequence[RunCurve]], sign: float) -> list[Opt
         OptimizerRuns(
             name,
             runs=[
-                ConfirmationRun(seeds[c.run], c.steps, sign * c.values, _end(c, sign, np.inf), {}, c.diverged)
+                FreshRun(seeds[c.run], c.steps, sign * c.values, _end(c, sign, np.inf), {}, c.diverged)
                 for c in _sorted(runs)
             ],
         )

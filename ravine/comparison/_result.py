@@ -107,7 +107,7 @@ class Result:
         place = self.folder if folder is None else Path(folder)
         if place is None:
             raise OptionError("The study has no folder: say where its report goes, write(folder).")
-        place.mkdir(parents=True, exist_ok=True)
+        files.make_folder(place)
         written = []
         judgement = self.judgement if self.record.judgeable else None
         results = [("results.csv", results_csv(self.record)), ("results.json", results_json(self.record, judgement))]

@@ -241,3 +241,15 @@ def test_a_folder_with_other_things_in_it_is_refused(tmp_path):
 def test_a_second_study_without_a_name_gets_a_folder_of_its_own():
     folders = [ravine.compare("breast-cancer", ["sgd"], **SMALL).folder for _ in range(2)]
     assert [str(f) for f in folders] == ["ravine-out/compare-breast-cancer", "ravine-out/compare-breast-cancer-2"]
+
+
+def test_a_verdict_waits_for_the_first_look_and_an_extension_is_told():
+    result = ravine.compare("breast-cancer", ["sgd", "rmsprop"], **{**SMALL, "seeds": 3}, study="mine")
+    record = result.record
+    early = {trial.key(record.spec): found for trial, found in record.trials if trial.seed < record.spec.tuning_seed(2)}
+    judged = dataclasses.replace(record, results=early).judge()
+    assert judged.sentence.startswith("There is no verdict before 3 seeds; 2 seeds are finished")
+    more = ravine.compare("breast-cancer", ["sgd", "rmsprop"], **{**SMALL, "seeds": 4}, study="mine")
+    assert more.spec.extended == 1
+    assert "more likely than 5%" in next(w.sentence for w in more.judgement.warnings if w.kind == "extended")
+    assert "--seeds 4" in more.origin.command

@@ -117,3 +117,12 @@ def test_the_command(tmp_path, ends, monkeypatch, capsys):
     assert tree["sentence"] == out.splitlines()[0]
     assert [s["name"] for s in tree["compared"]["standings"]] == ["adam", "sgd"]
     assert tree["compared"]["margin"] == pytest.approx(0.01 * ends["adam"].mean())
+
+
+def test_equal_numbers_have_no_difference_and_a_target_that_all_meet_is_a_note(tmp_path):
+    same = {"a": [0.1] * 2, "b": [0.1] * 7}
+    result = judge_files(written(tmp_path / "a.csv", same, lambda optimizer, i: f"{optimizer}{i}"), target=5.0)
+    assert sorted(result.with_best.top) == ["a", "b"]
+    assert result.with_best.pairs["a", "b"] == (0, 0, 0)
+    assert result.steps == {}
+    assert "target of 5 at its first value" in " ".join(result.notes)

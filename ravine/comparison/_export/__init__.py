@@ -1,4 +1,4 @@
-"""Writes what a study found for other programs: nothing is rounded, nothing is left out, and names stay what they are.
+"""Writes what a study found for other programs: nothing is rounded, and names stay what they are.
 
 results_json.py    results.json: the spec, every training with its curve, and the judgement
 judgement_tree.py  the judgement's part of it

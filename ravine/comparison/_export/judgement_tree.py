@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ravine.comparison._judge import Compared, Judgement
+from ravine.comparison._judge import Compared, Judgement, StepsToTarget
 
 
 def judgement_tree(judgement: Judgement) -> dict[str, Any]:
@@ -16,18 +17,7 @@ def judgement_tree(judgement: Judgement) -> dict[str, Any]:
         "ranked": list(judgement.ranked),
         "compared": [compared_tree(one) for one in judgement.compared.values()],
         "target": None if target is None else target.loss,
-        "steps_to_target": [
-            {
-                "optimizer": label,
-                "reached": len(taken.reached),
-                "restricted_mean": taken.restricted_mean,
-                "median": taken.median,
-                "seeds": list(taken.steps),
-                "steps": list(taken.steps.values()),
-                "diverged_seeds": sorted(taken.diverged),
-            }
-            for label, taken in judgement.steps.items()
-        ],
+        "steps_to_target": steps_tree(judgement.steps),
         "budget": [
             {
                 "optimizer": label,
@@ -39,6 +29,22 @@ def judgement_tree(judgement: Judgement) -> dict[str, Any]:
             for label, curve in judgement.budget.items()
         ],
     }
+
+
+def steps_tree(steps: Mapping[str, StepsToTarget]) -> list[dict[str, Any]]:
+    """The steps to the target of each optimizer; empty without a target."""
+    return [
+        {
+            "optimizer": label,
+            "reached": len(taken.reached),
+            "restricted_mean": taken.restricted_mean,
+            "median": taken.median,
+            "seeds": list(taken.steps),
+            "steps": list(taken.steps.values()),
+            "diverged_seeds": sorted(taken.diverged),
+        }
+        for label, taken in steps.items()
+    ]
 
 
 def compared_tree(one: Compared) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def _optimizers(record: StudyRecord) -> list[dict[str, Any]]:
                 "chosen": [dict(run.point) for run in runs[label]],
                 "edge": now.edges.get(label, ""),
                 "step_seconds": None if seconds is None else seconds.step,
-                "step_share": None if seconds is None else seconds.optimizer_fraction,
+                "optimizer_fraction": None if seconds is None else seconds.optimizer_fraction,
             }
         )
     return rows

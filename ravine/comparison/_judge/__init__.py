@@ -13,7 +13,7 @@ verdict.py           all of it together; verdict_text.py says it
 
 from ravine.comparison._judge.budget import BudgetCurve, budget_of
 from ravine.comparison._judge.margin import margin_of, parse_margin
-from ravine.comparison._judge.measurements import LOSS, ConfirmationRun, Metric, OptimizerRuns, TuningTrial
+from ravine.comparison._judge.measurements import LOSS, FreshRun, Metric, OptimizerRuns, TuningTrial
 from ravine.comparison._judge.selection_bias import SelectionBias, selection_bias_of
 from ravine.comparison._judge.target import StepsToTarget, Target, steps_to, target_of
 from ravine.comparison._judge.values import Values, values_of
@@ -25,8 +25,8 @@ __all__ = [
     "LOSS",
     "BudgetCurve",
     "Compared",
-    "ConfirmationRun",
     "Edge",
+    "FreshRun",
     "Judgement",
     "Metric",
     "OptimizerRuns",

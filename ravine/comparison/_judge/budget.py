@@ -12,6 +12,7 @@ from scipy import stats
 
 from ravine.comparison._judge.measurements import LOSS, Array, Metric, OptimizerRuns
 from ravine.comparison._judge.number_text import count, number
+from ravine.comparison._judge.values import LEAST
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -52,12 +53,13 @@ def budget_of(optimizers: Sequence[OptimizerRuns], metric: Metric = LOSS) -> dic
     """The curve of each optimizer that was tuned; of a ratio, means and intervals are those of the logarithm."""
     curves = {}
     for optimizer in optimizers:
-        starts = [run.start for run in optimizer.runs if np.isfinite(run.start)]
-        if not optimizer.budget or not starts:
+        starts = np.array([run.start for run in optimizer.runs])
+        if not optimizer.budget or not np.isfinite(starts).any():
             continue
-        worst, points = float(np.median(starts)), tuple(sorted(optimizer.budget))
+        starts = np.where(np.isfinite(starts), starts, np.nanmedian(starts))
+        points = tuple(sorted(optimizer.budget))
         rows = [np.asarray(optimizer.budget[k], dtype=float) for k in points]
-        columns = [_interval(np.minimum(np.where(np.isfinite(row), row, worst), worst), metric) for row in rows]
+        columns = [_interval(np.minimum(np.where(np.isfinite(row), row, starts), starts), metric) for row in rows]
         expected, low, high = np.array(columns).T
         lost = np.array([float(np.mean(~np.isfinite(row))) for row in rows])
         curves[optimizer.name] = BudgetCurve(optimizer.name, points, expected, low, high, lost)
@@ -65,7 +67,7 @@ def budget_of(optimizers: Sequence[OptimizerRuns], metric: Metric = LOSS) -> dic
 
 
 def _interval(losses: Array, metric: Metric) -> tuple[float, float, float]:
-    values = np.log(np.maximum(losses, np.finfo(float).tiny)) if metric.ratio else losses
+    values = np.log(np.maximum(losses, LEAST)) if metric.ratio else losses
     mean, reach = float(values.mean()), 0.0
     if len(values) > 1:
         reach = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))

@@ -40,12 +40,19 @@ def paired_t(values: Array) -> tuple[Array, Array, Array]:
     product = np.swapaxes(centred, -1, -2) @ centred / (runs - 1)
     variance = np.diagonal(product, axis1=-2, axis2=-1)
     of_difference = variance[..., :, None] + variance[..., None, :] - 2 * product
-    # What rounding leaves of equal numbers is neither noise nor a difference.
-    rounding = 1e-12 * (variance[..., :, None] + variance[..., None, :]) + 1e-28 * (mean**2)[..., :, None]
-    of_difference = np.where(of_difference > rounding, of_difference, 0.0)
-    difference = mean[..., :, None] - mean[..., None, :]
-    difference = np.where(np.abs(difference) > 1e-14 * np.abs(mean)[..., :, None], difference, 0.0)
-    error = np.sqrt(of_difference / runs)
+    rounding = 1e-12 * (variance[..., :, None] + variance[..., None, :])
+    return t_statistics(mean, np.where(of_difference > rounding, of_difference, 0.0) / runs)
+
+
+def t_statistics(mean: Array, square: Array) -> tuple[Array, Array, Array]:
+    """Differences of means, their errors and t, from the means and the squares of the errors of all pairs.
+
+    What rounding leaves of equal numbers is neither noise nor a difference.
+    """
+    size = mean[..., :, None]
+    difference = size - mean[..., None, :]
+    difference = np.where(np.abs(difference) > 1e-14 * np.abs(size), difference, 0.0)
+    error = np.sqrt(np.where(square > 1e-28 * size**2, square, 0.0))
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(difference == 0, 0.0, difference / error)
     return difference, error, t

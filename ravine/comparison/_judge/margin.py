@@ -10,7 +10,7 @@ import numpy as np
 
 from ravine.comparison._judge.measurements import Array, Metric, OptimizerRuns
 from ravine.comparison._judge.values import LEAST
-from ravine.errors import OptionError
+from ravine.errors import OptionError, shown
 
 
 def parse_margin(text: str) -> tuple[float, bool]:
@@ -19,6 +19,8 @@ def parse_margin(text: str) -> tuple[float, bool]:
     Raises:
         OptionError: it is neither.
     """
+    if not isinstance(text, str):
+        raise OptionError(f"margin = {shown(text)}: write it as text, '{text}', or as a share, '1%'.")
     try:
         share = text.strip().endswith("%")
         value = float(text.strip().removesuffix("%")) / (100 if share else 1)

@@ -1,4 +1,4 @@
-"""What was measured of each optimizer: its tuning trials and its confirmation runs, as plain numbers.
+"""What was measured of each optimizer: its tuning trials and its fresh runs, as plain numbers.
 
 Everything is checked here, once: what comes after may rely on it. Losses are lower-is-better; a :class:`Metric` says it for every other number.
 """
@@ -55,8 +55,8 @@ class TuningTrial:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ConfirmationRun:
-    """One confirmation run: ``losses[i]`` is the validation loss after ``steps[i]`` steps.
+class FreshRun:
+    """One fresh run: ``losses[i]`` is the validation loss after ``steps[i]`` steps.
 
     ``score`` is the validation loss at the end, ``metrics`` are the numbers on the test set. A run that diverged may
     have any of them missing, NaN or infinite: they are not used. ``point`` is what was trained: the best of the points
@@ -88,7 +88,7 @@ class ConfirmationRun:
             raise ComparisonError(f"{where}, or its score, is not finite, but the run is not marked diverged.")
 
     def __repr__(self) -> str:
-        return f"ConfirmationRun(seed {self.seed}, {'diverged' if self.diverged else f'score {self.score:.4g}'})"
+        return f"FreshRun(seed {self.seed}, {'diverged' if self.diverged else f'score {self.score:.4g}'})"
 
     @property
     def curve(self) -> tuple[Array, Array]:
@@ -109,7 +109,7 @@ class OptimizerRuns:
     Args:
         name: how it is called in every sentence.
         trials: the tuning trials; those of one seed are one tuning.
-        runs: the confirmation runs, one for each tuning, in the same order for all optimizers.
+        runs: the fresh runs, one for each tuning, in the same order for all optimizers.
         budget: by number of points, the final loss of a fresh run at the best of so many first points of each tuning;
             infinite where it diverged.
         kind: which optimizer it is, if the name does not say it: ``adam``.
@@ -117,24 +117,24 @@ class OptimizerRuns:
 
     name: str
     trials: Sequence[TuningTrial] = ()
-    runs: Sequence[ConfirmationRun] = ()
+    runs: Sequence[FreshRun] = ()
     budget: Mapping[int, Sequence[float]] = field(default_factory=dict)
     kind: str = ""
 
     def __post_init__(self) -> None:
         twice = [seed for seed, count in Counter(run.seed for run in self.runs).items() if count > 1]
         if twice:
-            raise ComparisonError(f"{self.name} has more than one confirmation run with seed {twice[0]}.")
+            raise ComparisonError(f"{self.name} has more than one fresh run with seed {twice[0]}.")
         both = [t for t, count in Counter((t.key, t.seed) for t in self.trials).items() if count > 1]
         if both:
             raise ComparisonError(f"{self.name} has the trial {dict(both[0][0])} with seed {both[0][1]} twice.")
 
     def __repr__(self) -> str:
-        return f"OptimizerRuns({self.name!r}, {len(self.trials)} tuning trials, {len(self.runs)} confirmation runs)"
+        return f"OptimizerRuns({self.name!r}, {len(self.trials)} tuning trials, {len(self.runs)} fresh runs)"
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds of the confirmation runs, in rising order."""
+        """The seeds of the fresh runs, in rising order."""
         return sorted(run.seed for run in self.runs)
 
     @property

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from ravine.comparison._judge.measurements import Array, ConfirmationRun, OptimizerRuns
+from ravine.comparison._judge.measurements import Array, FreshRun, OptimizerRuns
 from ravine.comparison._judge.number_text import count, number
 from ravine.errors import ComparisonError
 
@@ -40,13 +40,11 @@ class Target:
 class StepsToTarget:
     """How many steps each run of an optimizer took to the target.
 
-    ``steps`` has NaN for a run that missed it; ``diverged`` are those of the misses that diverged. ``spacing`` is
-    seed to the steps between the evaluation that met the target and the one before it.
+    ``steps`` has NaN for a run that missed it; ``diverged`` are those of the misses that diverged.
     """
 
     name: str
     steps: Mapping[int, float]
-    spacing: Mapping[int, float]
     diverged: frozenset[int]
     horizon: float
 
@@ -144,11 +142,9 @@ def steps_to(target: Target | float, optimizers: Sequence[OptimizerRuns]) -> dic
         )
     by_name: dict[str, StepsToTarget] = {}
     for optimizer in optimizers:
-        met = {run.seed: _first(run, loss) for run in optimizer.runs}
         by_name[optimizer.name] = StepsToTarget(
             optimizer.name,
-            {seed: step for seed, (step, _) in met.items()},
-            {seed: gap for seed, (_, gap) in met.items()},
+            {run.seed: _first(run, loss) for run in optimizer.runs},
             frozenset(run.seed for run in optimizer.runs if run.diverged),
             float(max(ends)),
         )
@@ -166,17 +162,14 @@ def _signed_rank_p(difference: Array) -> float:
     return min(1.0, 2 * float(min(chance[: plus + 1].sum(), chance[plus:].sum())))
 
 
-def _at_first(run: ConfirmationRun) -> float:
+def _at_first(run: FreshRun) -> float:
     """The least loss up to the first evaluation that is not at step 0."""
     steps, losses = run.curve
     return float(losses[: 2 if steps[0] == 0 else 1].min())
 
 
-def _first(run: ConfirmationRun, loss: float) -> tuple[float, float]:
-    """The first step at or below the loss and its distance to the evaluation before; NaN twice for a miss."""
+def _first(run: FreshRun, loss: float) -> float:
+    """The first step at or below the loss; NaN for a miss."""
     steps, losses = run.curve
     hits = np.flatnonzero(losses <= loss)
-    if run.diverged or not hits.size:
-        return np.nan, np.nan
-    at = int(hits[0])
-    return float(steps[at]), float(steps[at] - (steps[at - 1] if at else 0.0))
+    return np.nan if run.diverged or not hits.size else float(steps[hits[0]])

@@ -1,4 +1,4 @@
-"""One number for each confirmation run, with the runs that have none kept as bounds.
+"""One number for each fresh run, with the runs that have none kept as bounds.
 
 A run that diverged has no loss. Leaving it out would flatter the optimizer; counting it as the worst of all runs would
 make the verdict on two optimizers depend on a third. So it counts as the loss that it began with: as if nothing had been
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ravine.comparison._judge.measurements import LOSS, Array, ConfirmationRun, Metric, OptimizerRuns, by_name
+from ravine.comparison._judge.measurements import LOSS, Array, FreshRun, Metric, OptimizerRuns, by_name
 from ravine.errors import ComparisonError
 
 #: Losses of test functions below this are equal: float32 holds no better minimum.
@@ -46,14 +46,14 @@ class Values:
 
 
 def values_of(optimizers: Sequence[OptimizerRuns], metric: Metric = LOSS) -> dict[str, Values]:
-    """The final validation loss, or a metric of the test set, of every confirmation run of these optimizers.
+    """The final validation loss, or a metric of the test set, of every fresh run of these optimizers.
 
     Raises:
         ComparisonError: an optimizer has no runs, a run that did not diverge lacks the metric, or no run has a value.
     """
     for optimizer in optimizers:
         if not optimizer.runs:
-            raise ComparisonError(f"{optimizer.name} has no confirmation runs to judge.")
+            raise ComparisonError(f"{optimizer.name} has no fresh runs to judge.")
     if all(run.diverged for optimizer in optimizers for run in optimizer.runs):
         raise ComparisonError(f"No run of {', '.join(by_name(optimizers))} has a {metric.name}: every one diverged.")
     read = _losses(optimizers) if metric.name == LOSS.name else _metric(optimizers, metric)
@@ -74,14 +74,14 @@ def _losses(optimizers: Sequence[OptimizerRuns]) -> list[list[float]]:
     first = [float(run.curve[1][0]) for run in runs if run.curve[1].size and np.isfinite(run.curve[1][0])]
     shown = float(np.median(first)) if first else np.nan
 
-    def began(run: ConfirmationRun) -> float:
+    def began(run: FreshRun) -> float:
         if np.isfinite(run.start):
             return run.start
         same = [other.start for other in known if other.seed == run.seed]
         own = float(run.curve[1][0]) if run.curve[1].size else np.nan
         return float(np.median(same)) if same else usual if known else float(np.nanmax([shown, own]))
 
-    def value(run: ConfirmationRun) -> float:
+    def value(run: FreshRun) -> float:
         if run.diverged:
             return began(run)
         return min(float(run.score), run.start) if np.isfinite(run.start) else float(run.score)
@@ -112,7 +112,7 @@ def _metric(optimizers: Sequence[OptimizerRuns], metric: Metric) -> list[list[fl
     return [[worst if v is None else v for v in values] for values in by_run]
 
 
-def _of_run(run: ConfirmationRun, metric: Metric, name: str) -> float | None:
+def _of_run(run: FreshRun, metric: Metric, name: str) -> float | None:
     if run.diverged:
         return None
     value = run.metrics.get(metric.name, np.nan)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ravine.comparison._judge.budget import BudgetCurve, budget_of
 from ravine.comparison._judge.margin import margin_of
 from ravine.comparison._judge.measurements import LOSS, Metric, OptimizerRuns, by_name
@@ -12,8 +14,8 @@ from ravine.comparison._judge.target import StepsToTarget, Target, steps_to, tar
 from ravine.comparison._judge.values import paired, values_of
 from ravine.comparison._judge.verdict_text import verdict_text
 from ravine.comparison._judge.warnings import Range, WarningNote, unequal_spread, warnings_of
-from ravine.comparison._judge.with_best import WithBest, with_best
-from ravine.errors import ComparisonError
+from ravine.comparison._judge.with_best import WithBest, check_alpha, with_best
+from ravine.errors import ComparisonError, OptionError
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,9 @@ def judge(
         ComparisonError: the measurements do not fit together.
     """
     by_name(optimizers)
+    check_alpha(alpha)
+    if target is not None and not np.isfinite(target):
+        raise OptionError(f"target = {target}: a loss to be reached, a finite number.")
     first = looks[0] if looks else None
     notes: list[WarningNote] = []
     goal, steps = None, dict[str, StepsToTarget]()
@@ -139,7 +144,7 @@ def judge(
     else:
         ranked = [optimizers[0].name]
         sentence = f"Only {ranked[0]} took part: there is nothing to compare it with."
-    biases = {each.name: bias for each in optimizers if (bias := selection_bias_of(each)) is not None}
+    biases = {} if ratio else {e.name: bias for e in optimizers if (bias := selection_bias_of(e)) is not None}
     judged = compared[loss.name].with_best if compared else None
     warnings = warnings_of(optimizers, judged, spaces, special_cases or {}, ratio=ratio)
     return Judgement(sentence, compared, ranked, goal, steps, budget_of(optimizers, loss), biases, [*notes, *warnings])

@@ -9,13 +9,14 @@ from ravine.comparison._judge.number_text import count, listed, number, ratio_te
 from ravine.comparison._judge.with_best import WithBest
 
 
-def verdict_text(losses: WithBest, metric: Metric, lost: Sequence[str] = ()) -> str:
+def verdict_text(losses: WithBest, metric: Metric, lost: Sequence[str] = (), *, more: bool = True) -> str:
     """The verdict in one to four sentences.
 
     Args:
         losses: the comparison with the best.
         metric: what was compared.
         lost: optimizers of which every run diverged.
+        more: whether to say what more runs would do.
     """
     top = [name for name in losses.top if name not in lost]
     others = [name for name in losses.others if name not in lost]
@@ -33,7 +34,7 @@ def verdict_text(losses: WithBest, metric: Metric, lost: Sequence[str] = ()) -> 
         sentences.append(f"{_are(near)} worse, but within the margin of {_margin(losses, metric)}.")
     if lost:
         sentences.append(f"{listed(lost)} diverged in every run.")
-    if not losses.settled:
+    if more and not losses.settled:
         sentences.append(_more(losses))
     return " ".join(sentences)
 

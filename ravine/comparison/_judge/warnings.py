@@ -32,6 +32,7 @@ class WarningNote:
         "failed",
         "metric",
         "unfinished",
+        "extended",
     ]
     optimizer: str
     sentence: str
@@ -138,11 +139,11 @@ def is_special_case(special: OptimizerRuns, general: OptimizerRuns, special_case
 
 
 def diverged(optimizer: OptimizerRuns) -> WarningNote | None:
-    """How many tuning points and confirmation runs diverged, the runs with the exact 95% interval; None if none did."""
+    """How many tuning points and fresh runs diverged, the runs with the exact 95% interval; None if none did."""
     points, runs = [t.diverged for t in optimizer.trials], [r.diverged for r in optimizer.runs]
     parts = [
         f"{where} {sum(lost)} of {count(len(lost), what)} ({sum(lost) / len(lost):.0%})"
-        for lost, where, what in ((points, "at", "tuning point"), (runs, "in", "confirmation run"))
+        for lost, where, what in ((points, "at", "tuning point"), (runs, "in", "fresh run"))
         if any(lost)
     ]
     if any(runs):
@@ -163,7 +164,9 @@ def warnings_of(
 ) -> list[WarningNote]:
     """Everything that a reader of these optimizers must be told; ``spaces`` is optimizer to hyperparameter to range."""
     notes = under_tuned(optimizers, losses, special_cases, spaces, ratio=ratio)
-    biases = [bias for each in optimizers if (bias := selection_bias_of(each)) is not None and bias.shown]
+    # of losses that are compared as ratios a mean difference says little
+    some = [] if ratio else [selection_bias_of(each) for each in optimizers]
+    biases = [bias for bias in some if bias is not None and bias.shown]
     if len(biases) == 1:
         notes.append(WarningNote("selection bias", biases[0].name, biases[0].sentence))
     elif biases:

@@ -20,11 +20,12 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from ravine.comparison._judge.critical_values import critical_values, critical_values_of_many, paired_t
+from ravine.comparison._judge.critical_values import critical_values, critical_values_of_many, paired_t, t_statistics
 from ravine.comparison._judge.measurements import Array
-from ravine.errors import ComparisonError
+from ravine.errors import ComparisonError, OptionError
 
 Verdict = Literal["best", "may be the best", "not the best"]
+_LEAST_SIZE, _MOST_SIZE = 1e-140, 1e140
 _MOST_MORE = 1000  # runs that are worth talking about
 _GOOD_CHANCE = 0.84  # normal quantile: a chance of .8
 
@@ -102,8 +103,8 @@ def with_best(
     Args:
         values: a number for each run by optimizer, lower is better; run i of all optimizers is a pair. An optimizer
             that is not the best after one look needs no runs for the next.
-        looks: how many runs each look had, planned before the first; () is one look at all runs. A look for which
-            the data are not complete is left out: that it was planned is paid for.
+        looks: how many runs each look had, planned before the first; () is one look at all runs. An optimizer with fewer
+            runs has no part in a look, and a look with fewer than two is left out: that it was planned is paid for.
         margin: the largest difference that does not matter.
         alpha: the chance of any wrong statement, over all optimizers and looks.
 
@@ -115,31 +116,33 @@ def with_best(
     plan = tuple(looks) or (min((len(a) for a in arrays.values()), default=0),)
     _check(arrays, plan, margin)
     names = sorted(arrays)
+    if any(len(a) < plan[0] for a in arrays.values()):
+        short = min(names, key=lambda name: len(arrays[name]))
+        raise ComparisonError(f"{short} has {len(arrays[short])} runs; the first look needs {plan[0]}.")
     critical = critical_values(len(names), plan, alpha)
     low = np.full((len(names), len(names)), -np.inf)  # of row minus column
     middle, high = np.zeros_like(low), np.full_like(low, np.inf)
     candidates, runs, done = list(range(len(names))), [0] * len(names), 0
     for look, n in enumerate(plan):
-        if any(len(arrays[names[i]]) < n for i in candidates):
+        taking_part = [i for i in candidates if len(arrays[names[i]]) >= n]
+        if len(taking_part) < 2:
             break
-        done, taking_part = look + 1, list(candidates)
+        done, absent = look + 1, [i for i in candidates if i not in taking_part]
         difference, error, t = paired_t(np.stack([arrays[names[i]][:n] for i in taking_part], axis=1))
         at = np.ix_(taking_part, taking_part)
         reach = np.where(error > 0, critical[len(names), look] * error, 0.0)
         low[at], middle[at], high[at] = difference - reach, difference, difference + reach
-        candidates = _step_down(taking_part, t, critical[:, look])
+        candidates = sorted([*_step_down(taking_part, t, critical[:, look], len(absent)), *absent])
         for i in taking_part:
             runs[i] = n
         if len(candidates) == 1 or _highest(high, candidates)[candidates].max() <= margin:
             break
-    if not done:
-        short = min(names, key=lambda name: len(arrays[name]))
-        raise ComparisonError(f"{short} has {len(arrays[short])} runs; the first look needs {plan[0]}.")
     means = [float(arrays[name][:n].mean()) for name, n in zip(names, runs, strict=True)]
     found = _read_off(names, means, runs, (low, middle, high), candidates, margin, plan[:done], alpha)
     if found.settled:
         return found
-    left = np.stack([arrays[names[i]][: runs[i]] for i in candidates], 1)
+    same = min(runs[i] for i in candidates)
+    left = np.stack([arrays[names[i]][:same] for i in candidates], 1)
     return replace(found, more=_more(left, margin, critical[len(names), done - 1]))
 
 
@@ -162,12 +165,10 @@ def with_best_unpaired(values: Mapping[str, Array], *, margin: float = 0.0, alph
     weight = parts**2 / (np.array(runs) - 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         freedom = np.where(square > 0, square**2 / (weight[:, None] + weight), 1.0)
-    error, middle = np.sqrt(square), means[:, None] - means
+    middle, error, t = t_statistics(means, square)
     critical = critical_values_of_many(len(names), alpha)
     level = stats.norm.sf(critical)
     reach = np.where(error > 0, stats.t.isf(level[len(names)], freedom) * error, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(middle == 0, 0.0, middle / error)
     as_normal = np.where(np.isfinite(t), stats.norm.isf(stats.t.sf(t, freedom)), t)
     candidates = _step_down(list(range(len(names))), as_normal, critical)
     bounds = (middle - reach, middle, middle + reach)
@@ -206,15 +207,28 @@ def _read_off(
     return WithBest(standings, margin, looks, alpha, settled, 0 if settled else None, pairs)
 
 
-def _step_down(names: list[int], t: Array, critical: Array) -> list[int]:
-    """Those that are left when the worst is removed as long as it is clearly worse than some other."""
+def check_alpha(alpha: float) -> None:
+    """Refuse what is no chance of an error.
+
+    Raises:
+        OptionError: it is not between 0 and .5.
+    """
+    if not 0 < alpha < 0.5:
+        raise OptionError(f"alpha = {alpha}: the chance of a wrong statement, above 0 and below 0.5, such as 0.05.")
+
+
+def _step_down(names: list[int], t: Array, critical: Array, others: int = 0) -> list[int]:
+    """Those that are left when the worst is removed as long as it is clearly worse than some other.
+
+    ``others`` may be the best, too, but have no part in this look.
+    """
     t = t.copy()
     np.fill_diagonal(t, -np.inf)
     worst_first = np.argsort(-t.max(1), kind="stable")
     left = list(names)
     for row in worst_first[:-1]:
         # as many as are left of all, though some have been removed at an earlier look
-        if t[row].max() < critical[len(left)]:
+        if t[row].max() < critical[len(left) + others]:
             break
         left.remove(names[row])
     return left
@@ -272,3 +286,9 @@ def _check(arrays: Mapping[str, Array], looks: tuple[int, ...], margin: float) -
     for name, values in arrays.items():
         if values.ndim != 1 or not np.isfinite(values).all():
             raise ComparisonError(f"The values of {name} are not one finite number for each run.")
+    size = max(float(np.abs(values).max(initial=0.0)) for values in arrays.values())
+    if size and not _LEAST_SIZE < size < _MOST_SIZE:
+        raise ComparisonError(
+            f"The values are about {size:.0e}: their squares are beyond what a number holds. Scale them, or compare their "
+            "logarithms."
+        )

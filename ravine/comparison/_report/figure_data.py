@@ -178,7 +178,7 @@ def _tried(marks: Sequence[Mark]) -> Tried:
 def _bottom(scores: Sequence[float], ratio: bool) -> float:
     """The lowest score, or one below which only a few lie far away; where ratios matter no score is too low."""
     low = min(scores, default=0.1)
-    return low if ratio or low <= 0 else max(low, float(np.quantile(scores, 0.05)) / _BELOW)
+    return low if ratio or low <= 0 or not scores else max(low, float(np.quantile(scores, 0.05)) / _BELOW)
 
 
 def _top(scores: Sequence[float]) -> float:

@@ -135,7 +135,7 @@ def runs(judgement: Judgement) -> Table:
             lost = "diverged" if seed in taken.diverged else "missed" if seed in taken.steps else "–"
             cells.append(lost if math.isnan(steps) else short(steps, 6))
         rows.append([label, *cells])
-    return Table("Steps of every run", ("optimizer", *(f"seed {seed}" for seed in seeds)), rows)
+    return Table("Steps of every run", ("optimizer", *(f"seed {i + 1}" for i in range(len(seeds)))), rows)
 
 
 def differences(data: ReportData, name: str) -> Table:

@@ -101,8 +101,10 @@ def declare(
     labels = [one.label for one in optimizers]
     if not isinstance(study_seed, int) or isinstance(study_seed, bool) or not 0 <= study_seed <= _MOST_STUDIES:
         raise OptionError(f"study_seed = {shown(study_seed)}: give a whole number from 0 to {_MOST_STUDIES:,}.")
-    if margin:
+    if margin != "":
         parse_margin(margin)
+    if not isinstance(schedule, str):
+        raise OptionError(f"schedule = {shown(schedule)}: name one as text, such as 'cosine'.")
     if schedule:
         schedules.parse(schedule)
     spaces = spaces_of(space, labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from ravine.comparison._judge import ConfirmationRun, OptimizerRuns, TuningTrial
+from ravine.comparison._judge import FreshRun, OptimizerRuns, TuningTrial
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.tuning import Results, Tuning, final_trial
 
@@ -30,25 +30,26 @@ def measured_runs(
 def _of_one(spec: StudySpec, tuning: Tuning, results: Results, seeds: int, kind: str) -> OptimizerRuns:
     label = tuning.config.label
     trials: list[TuningTrial] = []
-    runs: list[ConfirmationRun] = []
+    runs: list[FreshRun] = []
     budget: dict[int, list[float]] = {among: [] for among in spec.budgets}
     for number in range(seeds):
         tried = tuning.tried(spec, number, results)
         if len(tried) < len(tuning.points(number)):
             break
         point = tuning.best(spec, number, results)
+        fresh = {among: tuning.best(spec, number, results, among) for among in spec.budgets}
+        after = {among: results.get(final_trial(spec, label, p, number).key(spec)) for among, p in fresh.items()}
         done = results.get(final_trial(spec, label, point, number).key(spec))
-        if done is None:
+        if done is None or None in after.values():
             break
         seed = spec.tuning_seed(number)
         trials += [TuningTrial(p, seed, score, not math.isfinite(score)) for p, score in tried]
         metrics = {name.replace("_", " "): value for name, value in done.metrics.items()}
         runs.append(
-            ConfirmationRun(spec.fresh_seed(number), done.steps, done.losses, done.score, metrics, done.diverged, point)
+            FreshRun(spec.fresh_seed(number), done.steps, done.losses, done.score, metrics, done.diverged, point)
         )
         for among, losses in budget.items():
-            first = tuning.best(spec, number, results, among)
-            after = results.get(final_trial(spec, label, first, number).key(spec))
-            losses.append(math.inf if after is None or after.diverged else after.score)
+            one = after[among]
+            losses.append(math.inf if one is None or one.diverged else one.score)
     tuned = budget if tuning.config.space and runs else {}
     return OptimizerRuns(label, trials, runs, tuned, kind)

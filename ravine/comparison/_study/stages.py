@@ -20,7 +20,6 @@ from ravine.comparison._study.spaces import Point, edges
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
 from ravine.comparison._study.trial import Trial
 from ravine.comparison._study.tuning import Draw, Results, Tuning, final_trial, tuning_trial
-from ravine.errors import ComparisonError
 
 StageName = Literal["tune", "expand", "final", "done"]
 
@@ -110,10 +109,9 @@ def _left(spec: StudySpec, tunings: Sequence[Tuning], results: Results, seeds: i
     if len(tunings) < 2:
         return tuple(t.config.label for t in tunings)
     runs = measured_runs(spec, tunings, results, seeds)
-    try:
-        found = compare_losses(runs, looks=spec.looks, margin=spec.margin, ratio=spec.ratio)
-    except ComparisonError:  # no run has a loss: more seeds may
-        return tuple(t.config.label for t in tunings)
+    if all(run.diverged for each in runs for run in each.runs):
+        return ()  # no run has a loss, and more seeds would have none either
+    found = compare_losses(runs, looks=spec.looks, margin=spec.margin, ratio=spec.ratio)
     return () if found.settled else tuple(t.config.label for t in tunings if t.config.label in found.top)
 
 

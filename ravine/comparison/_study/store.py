@@ -118,16 +118,21 @@ class Store:
         stored = self._do(lambda: self._created(spec))
         if stored == spec.to_json():
             return spec
-        before = StudySpec.from_json(stored)
-        joined = spec.joined_to(before)
-        if joined is None:
-            raise OptionError(
-                f"The study {self.name!r} was declared differently: {'; '.join(spec.differences(before))}. Name another study, "
-                "or repeat the original options."
-            )
-        if joined != before:
-            self._do(lambda: self._study.set_user_attr(_SPEC, joined.to_json()))
-        return joined
+        while True:  # until nobody has extended it meanwhile
+            before = StudySpec.from_json(stored)
+            joined = spec.joined_to(before)
+            if joined is None:
+                raise OptionError(
+                    f"The study {self.name!r} was declared differently: {'; '.join(spec.differences(before))}. Name another "
+                    "study, or repeat the original options."
+                )
+            if joined == before:
+                return before
+            self._extend(joined)
+            stored = self._do(lambda: self._created(spec))
+
+    def _extend(self, spec: StudySpec) -> None:
+        self._do(lambda: self._study.set_user_attr(_SPEC, spec.to_json()))
 
     def _created(self, spec: StudySpec) -> str:
         import optuna

@@ -67,6 +67,7 @@ class StudySpec:
         ratio: whether losses are compared by how many times one is the other, as those of test functions are.
         schedule: how the learning rate changes, the same for all, as text; empty: it stays constant.
         seed: of the study: another one has other points and other seeds.
+        extended: how often seeds were added after the study had been judged.
         versions: of what decides numbers: the packages, and the user's own code.
     """
 
@@ -83,6 +84,7 @@ class StudySpec:
     ratio: bool = False
     schedule: str = ""
     seed: int = 0
+    extended: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -155,11 +157,19 @@ class StudySpec:
     def joined_to(self, stored: StudySpec) -> StudySpec | None:
         """The spec of a stored study of which this asks for as many seeds or more; None if anything else differs.
 
-        The looks that were had stay looks, so that they are paid for.
+        The looks that were had stay looks. What was said at them was said without knowing of more, so their price is higher
+        than what is paid for here: ``extended`` keeps how often.
         """
-        if replace(self, looks=stored.looks).to_json() != stored.to_json() or self.seeds < stored.seeds:
+        by_label = {config.label: config for config in self.optimizers}
+        if by_label.keys() == {config.label for config in stored.optimizers}:  # in another order they are the same
+            self = replace(self, optimizers=tuple(by_label[config.label] for config in stored.optimizers))
+        same = replace(self, looks=stored.looks, extended=stored.extended)
+        if same.to_json() != stored.to_json() or self.seeds < stored.seeds:
             return None
-        return replace(stored, looks=(*stored.looks, *(n for n in self.looks if n > stored.seeds)))
+        if self.seeds == stored.seeds:
+            return stored
+        more = tuple(n for n in self.looks if n > stored.seeds)
+        return replace(stored, looks=(*stored.looks, *more), extended=stored.extended + 1)
 
     def differences(self, other: StudySpec) -> list[str]:
         """What is not the same in another spec, a line for each."""
@@ -169,6 +179,8 @@ class StudySpec:
         looks, planned = (
             " to ".join(map(str, sorted({tree[0], tree[-1]}))) for tree in (mine.pop("looks"), theirs.pop("looks"))
         )
+        for tree in (mine, theirs):
+            tree.pop("extended")
         lines = [f"seeds: {planned} in the study, {looks} now"] if looks != planned else []
         lines += [
             f"{name}: {theirs[name]!r} in the study, {mine[name]!r} now" for name in mine if mine[name] != theirs[name]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ravine.comparison._judge import ConfirmationRun, OptimizerRuns, TuningTrial
+from ravine.comparison._judge import FreshRun, OptimizerRuns, TuningTrial
 
 
 @pytest.fixture
@@ -12,7 +12,7 @@ def make_run():
 
     def make(seed, losses, score=None, **rest):
         steps = 100 * np.arange(len(losses))
-        return ConfirmationRun(seed, steps, losses, losses[-1] if score is None else score, **rest)
+        return FreshRun(seed, steps, losses, losses[-1] if score is None else score, **rest)
 
     return make
 

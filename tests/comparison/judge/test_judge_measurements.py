@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ravine.comparison._judge import ConfirmationRun, OptimizerRuns, TuningTrial
+from ravine.comparison._judge import FreshRun, OptimizerRuns, TuningTrial
 from ravine.comparison._judge.measurements import by_name
 from ravine.errors import ComparisonError
 
@@ -21,11 +21,11 @@ from ravine.errors import ComparisonError
 )
 def test_a_run_that_does_not_fit_is_refused(change, text):
     with pytest.raises(ComparisonError, match=text):
-        ConfirmationRun(**{"seed": 3, "steps": [1, 2], "losses": [1.0, 0.5], "score": 0.5, **change})
+        FreshRun(**{"seed": 3, "steps": [1, 2], "losses": [1.0, 0.5], "score": 0.5, **change})
 
 
 def test_a_diverged_run_needs_no_numbers():
-    run = ConfirmationRun(0, [], [], float("nan"), diverged=True)
+    run = FreshRun(0, [], [], float("nan"), diverged=True)
     assert run.diverged
     assert np.isnan(run.start)
 
@@ -46,7 +46,7 @@ def test_a_seed_or_a_trial_or_a_name_twice_is_refused(make_run):
 
 def test_a_run_starts_at_step_0_or_nobody_knows_where(make_run):
     assert make_run(0, [2.3, 0.5]).start == 2.3
-    assert np.isnan(ConfirmationRun(0, [100, 200], [2.3, 0.5], 0.5).start)
+    assert np.isnan(FreshRun(0, [100, 200], [2.3, 0.5], 0.5).start)
 
 
 def test_a_tuning_is_as_good_as_its_best_point(make_optimizer):

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ravine.comparison._judge import ConfirmationRun, OptimizerRuns, StepsToTarget, Target, steps_to, target_of
+from ravine.comparison._judge import FreshRun, OptimizerRuns, StepsToTarget, Target, steps_to, target_of
 from ravine.errors import ComparisonError
 
 NEVER = float("nan")
 
 
 def _taken(steps, horizon=1000.0, name="a"):
-    return StepsToTarget(name, dict(enumerate(steps)), {}, frozenset(), horizon)
+    return StepsToTarget(name, dict(enumerate(steps)), frozenset(), horizon)
 
 
 class TestTarget:
@@ -50,7 +50,6 @@ class TestSteps:
         assert found.diverged == {3}
         assert found.median == np.inf  # half of them: the middle lies between 200 and never
         assert found.restricted_mean == (100 + 200 + 200 + 200) / 4
-        assert found.spacing[1] == 100
         assert found.sentence == "adam reached the target in 2 of 4 runs; 1 of the others diverged."
 
     def test_the_sentences(self, make_optimizer):
@@ -68,8 +67,8 @@ class TestSteps:
 
     def test_a_run_that_met_the_target_and_then_diverged_is_a_miss(self):
         runs = [
-            ConfirmationRun(0, [0, 1], [0.1, np.nan], np.nan, diverged=True),
-            ConfirmationRun(1, [0, 1], [2, 0.2], 0.2),
+            FreshRun(0, [0, 1], [0.1, np.nan], np.nan, diverged=True),
+            FreshRun(1, [0, 1], [2, 0.2], 0.2),
         ]
         found = steps_to(0.5, [OptimizerRuns("sgd", (), runs)])["sgd"]
         assert found.missed == found.diverged == {0}
@@ -81,7 +80,7 @@ class TestSteps:
     @pytest.mark.parametrize("first", [0, 50])
     def test_a_target_that_all_meet_at_the_first_evaluation_is_refused(self, first):
         def study(*losses):
-            runs = [ConfirmationRun(i, first + 50 * np.arange(len(c)), c, c[-1]) for i, c in enumerate(losses)]
+            runs = [FreshRun(i, first + 50 * np.arange(len(c)), c, c[-1]) for i, c in enumerate(losses)]
             return [OptimizerRuns("a", (), runs)]
 
         before = [2.0] if first == 0 else []  # what was measured before the first step
@@ -96,7 +95,7 @@ class TestSteps:
 
     @given(st.lists(st.lists(st.floats(0, 10), min_size=1, max_size=8), min_size=1, max_size=6), st.floats(0, 10))
     def test_every_run_is_a_hit_or_a_miss_and_a_hit_is_the_first(self, found, target):
-        runs = [ConfirmationRun(i, np.arange(1, len(c) + 1), c, c[-1]) for i, c in enumerate(found)]
+        runs = [FreshRun(i, np.arange(1, len(c) + 1), c, c[-1]) for i, c in enumerate(found)]
         if all(c[0] <= target for c in found):
             with pytest.raises(ComparisonError):
                 steps_to(target, [OptimizerRuns("x", (), runs)])

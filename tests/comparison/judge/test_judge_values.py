@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ravine.comparison._judge import LOSS, ConfirmationRun, Metric, OptimizerRuns, Values, compare_losses, values_of
+from ravine.comparison._judge import LOSS, FreshRun, Metric, OptimizerRuns, Values, compare_losses, values_of
 from ravine.comparison._judge.values import LEAST, paired
 from ravine.errors import ComparisonError
 
@@ -39,20 +39,18 @@ def test_the_interval_of_two_is_the_same_whether_a_third_diverged_or_not(make_op
 
 
 def test_a_run_that_failed_before_it_was_measured_began_as_others_of_its_seed(make_optimizer):
-    failed = OptimizerRuns(
-        "b", (), [ConfirmationRun(1, [], [], np.nan, diverged=True), ConfirmationRun(0, [0], [1], 1.0)]
-    )
+    failed = OptimizerRuns("b", (), [FreshRun(1, [], [], np.nan, diverged=True), FreshRun(0, [0], [1], 1.0)])
     runs = [make_optimizer("a", [[2.3, 0.5], [2.1, 0.4]]), make_optimizer("c", [[2.3, 0.5], [2.1, 0.4]]), failed]
     assert values_of(runs)["b"].numbers == {1: 2.1, 0: 1.0}
-    alone = OptimizerRuns("b", (), [ConfirmationRun(5, [], [], np.nan, diverged=True)])
+    alone = OptimizerRuns("b", (), [FreshRun(5, [], [], np.nan, diverged=True)])
     assert values_of([runs[0], alone])["b"].numbers == {5: pytest.approx(2.2)}  # the median of the starts
 
 
 def test_a_curve_without_step_0_has_no_start_to_be_measured_by():
     """Of logs that others wrote: the first epoch of a good run is no start."""
-    logged = [ConfirmationRun(i, [10, 20], [0.4, 0.45], 0.45) for i in range(3)]
-    slow = [ConfirmationRun(i, [10, 20], [2.0, 1.0], 1.0) for i in range(3)]
-    lost = [ConfirmationRun(i, [10], [0.3], np.nan, diverged=True) for i in range(3)]
+    logged = [FreshRun(i, [10, 20], [0.4, 0.45], 0.45) for i in range(3)]
+    slow = [FreshRun(i, [10, 20], [2.0, 1.0], 1.0) for i in range(3)]
+    lost = [FreshRun(i, [10], [0.3], np.nan, diverged=True) for i in range(3)]
     named = [OptimizerRuns(name, (), runs) for name, runs in (("a", logged), ("b", slow), ("c", lost))]
     found = values_of(named)
     assert list(found["a"].array) == [0.45] * 3
@@ -88,7 +86,7 @@ def test_what_is_missing_is_named(make_optimizer):
         values_of([make_optimizer("a", [1.0])], ACCURACY)
     with pytest.raises(ComparisonError, match="every one diverged"):
         values_of([make_optimizer("a", [None])])
-    with pytest.raises(ComparisonError, match="no confirmation runs"):
+    with pytest.raises(ComparisonError, match="no fresh runs"):
         values_of([make_optimizer("a")])
 
 

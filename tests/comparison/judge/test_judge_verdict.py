@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from ravine.comparison._judge import LOSS, ConfirmationRun, Metric, OptimizerRuns, TuningTrial, compare_losses, judge
+from ravine.comparison._judge import LOSS, FreshRun, Metric, OptimizerRuns, TuningTrial, compare_losses, judge
 from ravine.errors import ComparisonError
 
 ACCURACY = Metric("accuracy", higher_is_better=True)
@@ -29,7 +29,7 @@ def study(rng, rates, *, tunings=10, evaluations=60, noise=0.1):
                 trials.append(TuningTrial({"lr": share}, 1000 + number, score))
             losses = curve(rate, seeds["fresh"][number])
             accuracy = {"accuracy": 1 - losses[-1] / 3}
-            runs.append(ConfirmationRun(number, steps, losses, losses[-1], accuracy, point={"lr": 1.0}))
+            runs.append(FreshRun(number, steps, losses, losses[-1], accuracy, point={"lr": 1.0}))
         optimizers.append(OptimizerRuns(name, trials, runs, {1: [r.score for r in runs]}))
     return optimizers
 
@@ -72,7 +72,7 @@ def test_the_order_of_the_optimizers_changes_nothing():
 
 
 def _lost(run):
-    return ConfirmationRun(run.seed, [0], run.losses[:1], np.nan, diverged=True, point=run.point)
+    return FreshRun(run.seed, [0], run.losses[:1], np.nan, diverged=True, point=run.point)
 
 
 @pytest.mark.parametrize("other", ["far ahead", "diverged"])

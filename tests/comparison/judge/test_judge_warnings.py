@@ -152,7 +152,7 @@ class TestDiverged:
         optimizer = make_optimizer("sgd", [1.0, None, None, 1.0], [[1.0, None], [None, 0.5]])
         low, high = stats.beta.ppf(0.025, 2, 3), stats.beta.ppf(0.975, 3, 2)
         assert diverged(optimizer).sentence == (
-            "sgd diverged at 2 of 4 tuning points (50%) and in 2 of 4 confirmation runs "
+            "sgd diverged at 2 of 4 tuning points (50%) and in 2 of 4 fresh runs "
             f"(50%, 95% interval {low:.0%} to {high:.0%})."
         )
         assert (

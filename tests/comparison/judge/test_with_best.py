@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ravine.comparison._judge.critical_values import critical_values, paired_t
-from ravine.comparison._judge.with_best import WithBest, with_best
-from ravine.errors import ComparisonError
+from ravine.comparison._judge.with_best import WithBest, check_alpha, with_best
+from ravine.errors import ComparisonError, OptionError
 
 SHAPES = {
     "normal": lambda rng, size: rng.standard_normal(size),
@@ -214,3 +214,22 @@ class TestWrongInput:
     def test_is_answered(self, values: dict[str, list[float]], options: dict[str, object], message: str) -> None:
         with pytest.raises(ComparisonError, match=message):
             with_best({name: np.array(v) for name, v in values.items()}, **options)
+
+
+class TestWrongArguments:
+    @pytest.mark.parametrize("alpha", [0.0, 2.0, np.nan, -0.1])
+    def test_a_chance_is_a_chance(self, alpha: float) -> None:
+        with pytest.raises(OptionError, match="chance of a wrong statement"):
+            check_alpha(alpha)
+
+    @pytest.mark.parametrize("size", [1e160, 1e-170])
+    def test_squares_that_no_number_holds_are_refused(self, size: float) -> None:
+        values = size * np.random.default_rng(0).standard_normal((10, 2))
+        with pytest.raises(ComparisonError, match="squares"):
+            _study(values)
+
+    def test_one_without_runs_for_a_look_has_no_part_in_it(self) -> None:
+        values = np.random.default_rng(1).standard_normal((10, 3))
+        study = with_best({"a": values[:, 0], "b": values[:, 1], "c": values[:5, 2]}, looks=(5, 10))
+        assert {s.name: s.runs for s in study.standings} == {"a": 10, "b": 10, "c": 5}
+        assert "c" in study.top
