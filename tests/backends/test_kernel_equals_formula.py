@@ -114,6 +114,7 @@ def evaluate(tree, names):
             "/": lambda: left / (1 + abs(right))}[op]()  # fmt: skip
 
 
+@pytest.mark.slow  # compiles a kernel for each formula
 @settings(max_examples=12, deadline=None)
 @given(first=node, second=node)
 def test_random_formulas(first, second):

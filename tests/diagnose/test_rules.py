@@ -269,6 +269,7 @@ def found(rule):
     return BY_NAME[rule].check(run(next(iter(WITH[rule].values()))))
 
 
+@pytest.mark.slow  # trains runs of many kinds
 def test_what_is_said_has_numbers_steps_and_names():
     assert "first of 0.weight, 0.bias, 2.weight and 1 more at step 71" in found("nonfinite")
     assert "The learning rate was 50." in found("rate_too_high")

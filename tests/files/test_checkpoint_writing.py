@@ -36,6 +36,7 @@ def test_a_checkpoint_is_written_without_a_second_copy_of_its_tensors(tmp_path, 
     assert np.shares_memory(np.asarray(written[1]), weight.numpy())
 
 
+@pytest.mark.slow  # kills processes
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_writer_killed_at_any_moment_leaves_the_previous_or_the_new_checkpoint(tmp_path):

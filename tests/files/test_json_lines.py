@@ -244,6 +244,7 @@ def test_a_disk_that_fills_up_in_a_line_leaves_whole_lines_and_goes_on_when_ther
     assert [r["n"] for r in read(journal.path)] == list(range(n + 1))
 
 
+@pytest.mark.slow  # kills processes
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_killed_writer_leaves_whole_lines_and_the_next_one_goes_on(tmp_path):

@@ -50,6 +50,7 @@ def test_a_study_with_a_known_truth_is_judged_right():
     assert found.budget.keys() == RATES.keys()
 
 
+@pytest.mark.slow  # simulates studies
 def test_equal_optimizers_are_called_equal_through_the_whole_pipeline():
     rng, wrong, repeats = np.random.default_rng(1), 0, 300
     for _ in range(repeats):

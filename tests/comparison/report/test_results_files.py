@@ -162,6 +162,7 @@ def test_what_no_text_can_hold_is_written_all_the_same():
     assert (row["study"], row["error"]) == ("é", r'KeyError: "\udcff", a' + "\0b;")
 
 
+@pytest.mark.slow  # trains a study
 def test_a_study_resumed_or_written_again_gives_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     written = []

@@ -97,6 +97,7 @@ def test_seeds_are_paired_and_none_is_used_for_two_things():
     assert [sorted(seeds) for seeds in kinds] == [list(range(0, 20, 2)), list(range(1, 20, 2))], "fresh"
 
 
+@pytest.mark.slow  # plays whole studies
 def test_another_study_seed_has_no_point_and_no_seed_in_common():
     found = []
     for study_seed in (0, 1, 2):

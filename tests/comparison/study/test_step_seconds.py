@@ -32,6 +32,7 @@ OPTIMIZERS = {label: parse(label) for label in ("sgd", "torch-adam")}
 POINTS = {"sgd": {"lr": 0.1}, "torch-adam": {"lr": 0.01}}
 
 
+@pytest.mark.slow  # measures
 def test_a_step_takes_what_its_parts_take():
     slow = measure_seconds(task(Slow), OPTIMIZERS, POINTS)
     assert list(slow) == ["sgd", "torch-adam"]
