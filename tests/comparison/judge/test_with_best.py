@@ -179,6 +179,16 @@ class TestOneStatement:
         for order in ([4, 3, 2, 1, 0], [2, 0, 4, 1, 3]):
             assert with_best({f"o{i}": named[f"o{i}"] for i in order}, looks=(5, 10), margin=0.3) == wanted
 
+    def test_the_upper_end_is_by_those_that_may_be_the_best(self) -> None:
+        """One that dropped out at an early look, when all intervals were wide, widens none of later looks."""
+        rng = np.random.default_rng(11)
+        tight, noisy = 0.01 * rng.standard_normal(20), 10 * rng.standard_normal(20)
+        study = with_best({"tight": tight, "noisy": noisy, "out": tight[:5] + 1 + 0.001 * noisy[:5]}, looks=(5, 20))
+        assert study.others == ["out"]
+        at_20, at_5 = study.pairs["noisy", "tight"][2], study.pairs["noisy", "out"][2]
+        assert at_5 > at_20
+        assert study.standing("noisy").high == pytest.approx(max(at_20, 0.0))
+
     def test_one_that_is_out_needs_no_more_runs(self) -> None:
         values = np.random.default_rng(9).standard_normal((10, 3)) * 0.1 + np.array([0, 0.01, 5])
         study = with_best({"a": values[:, 0], "b": values[:, 1], "c": values[:5, 2]}, looks=(5, 10))

@@ -1,12 +1,12 @@
 """What a study will cost, said before it is run: counted by hand, and timed with made-up and with real seconds."""
 
 import math
-import time
 
 import pytest
 import torch
 from click.testing import CliRunner
 from scipy import stats
+from slow_model import Slow
 from torch import nn
 
 from ravine.comparison._study.cost import Cost, TrainingSeconds, cost_of, measured_seconds, smallest_difference
@@ -67,18 +67,6 @@ def test_the_smallest_difference_is_that_of_a_paired_t_test():
     assert smallest_difference(8, (10,)) > smallest_difference(2, (10,)), "more optimizers need more"
     assert smallest_difference(2, (5, 10)) > smallest_difference(2, (10,)), "and looks are paid for"
     assert smallest_difference(1, (10,)) is None
-
-
-class Slow(nn.Module):
-    """A model whose forward takes at least a hundredth of a second."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.Linear(1, 1)
-
-    def forward(self, x):
-        time.sleep(0.01)
-        return self.layer(x)
 
 
 def test_a_few_steps_and_an_evaluation_are_timed():

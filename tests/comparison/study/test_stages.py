@@ -88,6 +88,19 @@ def test_every_seed_tunes_anew_and_trains_the_best_of_the_first_1_2_and_4_points
     assert len(done) == len(tune) + len(fresh) == last.total + len(tune)
 
 
+def test_a_seed_counts_when_all_its_fresh_runs_are_there():
+    """Also those at the best of fewer points: one that is not trained yet has not diverged."""
+    last, stages, done = play(SPEC, valley())
+    whole = measured_runs(SPEC, last.tunings, done, 3)
+    assert [len(each.runs) for each in whole] == [3, 3]
+    chosen = {(each.name, run.seed): run.point for each in whole for run in each.runs}
+    extra = next(t for t in stages[-1][1] if t.seed == SPEC.fresh_seed(2) and t.point != chosen[t.label, t.seed])
+    del done[extra.key(SPEC)]
+    part = {each.name: each for each in measured_runs(SPEC, last.tunings, done, 3)}
+    assert len(part[extra.label].runs) == 2
+    assert all(math.isfinite(loss) for losses in part[extra.label].budget.values() for loss in losses)
+
+
 def test_seeds_are_paired_and_none_is_used_for_two_things():
     _, stages, _ = play(replace(SPEC, looks=(5, 10)), valley(size=0.3))
     trials = [t for _, some in stages for t in some]

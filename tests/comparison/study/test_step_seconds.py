@@ -1,26 +1,13 @@
 """StepSeconds of a step: of slow and quick steps, and where a task fails."""
 
-import time
-
 import pytest
 import torch
+from slow_model import Slow
 from torch import nn
 
 from ravine.comparison._study.step_seconds import measure_seconds
 from ravine.optim._spec import parse
 from ravine.tasks import Data, Task
-
-
-class Slow(nn.Module):
-    """A model whose forward takes at least a hundredth of a second."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.Linear(1, 1)
-
-    def forward(self, x):
-        time.sleep(0.01)
-        return self.layer(x)
 
 
 def task(model, loss=nn.functional.mse_loss):
