@@ -200,8 +200,8 @@ def _planned(
 def load_study(study: str, *, storage: str | None = None, out: str | Path | None = None) -> Result:
     """What a study has found so far, from its storage: nothing is trained, and the task's data are not needed.
 
-    A study that still runs is judged by the seeds that every optimizer has finished, and a warning says so. Until
-    each has finished two, ``judgement`` raises an error that says what is missing::
+    A study that still runs is judged at the last look that is complete, and a warning says so. Before the first look there
+    are numbers, and no verdict; until each optimizer has finished two seeds, ``judgement`` raises an error::
 
         result = ravine.comparison.load_study("mine")
         print(result.record.progress.sentence)
