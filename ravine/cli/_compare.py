@@ -59,7 +59,7 @@ def _seeds_text(preset: Preset) -> str:
 @click.option(
     "--until",
     type=click.Choice(["settled"]),
-    help="Judge the study after 5, 10, 20, ... seeds, and end it where all is settled. Looking often is paid for.",
+    help="Judge the study after 8, 11, 14, ... seeds, and end it where all is settled. Looking often is paid for.",
 )
 @click.option("--at-most", type=int, help="The largest number of seeds with --until settled; default: 60.")
 @click.option("--steps", type=int, help="Steps of each training.")

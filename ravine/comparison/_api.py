@@ -74,7 +74,7 @@ def compare(
         preset: ``"quick"``, ``"standard"`` or ``"full"``: how many points and seeds, and how long.
         points: points from the search space that each tuning tries, instead of the preset's.
         seeds: how many seeds, instead of the preset's.
-        until: ``"settled"``: judge the study after 5, 10, 20, ... seeds, and end it where everything is settled.
+        until: ``"settled"``: judge the study after 8, 11, 14, ... seeds, and end it where everything is settled.
         at_most: the largest number of seeds of a study that goes on until it is settled; 60 by default.
         steps: steps of each training, instead of the task's usual length.
         margin: the largest difference in the validation loss that does not matter, ``"0.01"`` or ``"1%"``; by default as

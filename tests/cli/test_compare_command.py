@@ -203,7 +203,7 @@ def test_help_names_the_tasks_and_presets():
         "digits",
         "fashion-mnist",
         "--optimizer",
-        "quick, 8 points and 5 to 20 seeds, until all is settled",
+        "quick, 8 points and 8 to 20 seeds, until all is settled",
         "--storage",
     ):
         assert word in told
