@@ -87,7 +87,10 @@ def test_a_preset_and_what_changes_it():
         ({"until": "settled", "preset": "full", "at_most": 40}, (8, 11, 14, 17, 20, 27, 36, 40)),
         ({"at_most": 33}, (8, 11, 14, 17, 20, 27, 33)),
         ({"at_most": 3}, (3,)),
-        ({"until": "settled", "at_most": 1000}, (8, 11, 14, 17, 20, 27, 36, 48, 64, 85, 113, 151, 201, 268, 357, 476, 635, 847, 1000)),
+        (
+            {"until": "settled", "at_most": 1000},
+            (8, 11, 14, 17, 20, 27, 36, 48, 64, 85, 113, 151, 201, 268, 357, 476, 635, 847, 1000),
+        ),
     ],
 )
 def test_when_a_study_is_looked_at(options, looks):
