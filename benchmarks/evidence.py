@@ -27,14 +27,14 @@ import ravine
 from ravine.comparison import Result
 
 GPT, CNN = "examples/small_gpt.py", "examples/digits_cnn.py"
-_SGD_AND_ADAM = ("sgd", "momentum", "adam")
+_SGD_AND_ADAM, _FULL = ("sgd", "momentum", "adam"), {"preset": "full"}
 _DIALECTS = tuple(f"rmsprop-{name}" for name in ("torch", "tensorflow", "keras", "lasagne"))
 #: By experiment and study: the task, the optimizers, and the other options of ``ravine compare``.
 EXPERIMENTS: Mapping[str, Mapping[str, tuple[str, tuple[str, ...], Mapping[str, Any]]]] = {
     "gap": {
-        "MLP": ("digits", _SGD_AND_ADAM, {}),
-        "CNN": (CNN, _SGD_AND_ADAM, {}),
-        "GPT": (GPT, _SGD_AND_ADAM, {}),
+        "MLP": ("digits", _SGD_AND_ADAM, _FULL),
+        "CNN": (CNN, _SGD_AND_ADAM, _FULL),
+        "GPT": (GPT, _SGD_AND_ADAM, _FULL),
     },
     "budget": {"GPT": (GPT, ("adamw:lr=0.0003", "adamw:lr=0.001", "adamw", "lion"), {"points": 8})},
     "horizon": {
