@@ -84,3 +84,14 @@ def fill_dltensor() -> int:
     if table is None or ctypes.c_uint32.from_address(table).value != 1:  # DLPack's major version
         return 0
     return ctypes.c_int64.from_address(table + 40).value
+
+
+def traced(function: Callable[..., Any], *examples: Any) -> Callable[..., Any]:
+    """The operations that a function of tensors does, as a function that only does them: no autograd, no vmap around.
+
+    They are those of arguments of these shapes; nothing is differentiated through the result.
+    """
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    graph: Callable[..., Any] = make_fx(function)(*examples)
+    return graph
