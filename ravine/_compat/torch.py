@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -86,12 +86,18 @@ def fill_dltensor() -> int:
     return ctypes.c_int64.from_address(table + 40).value
 
 
-def traced(function: Callable[..., Any], *examples: Any) -> Callable[..., Any]:
+def traced(
+    function: Callable[..., Any], *examples: Any, instead: Mapping[Any, Callable[..., Any]] | None = None
+) -> Callable[..., Any]:
     """The operations that a function of tensors does, as a function that only does them: no autograd, no vmap around.
 
     They are those of arguments of these shapes; nothing is differentiated through the result.
+
+    Args:
+        function, examples: the function, and arguments.
+        instead: by operation, a function that is called in its place, and gives NotImplemented to leave it as it is.
     """
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    graph: Callable[..., Any] = make_fx(function)(*examples)
+    graph: Callable[..., Any] = make_fx(function, decomposition_table=dict(instead or {}))(*examples)
     return graph

@@ -30,8 +30,8 @@ class StackedStep:
     """Steps optimizers together.
 
     Args:
-        optimizers: each with its own parameters, that have their gradients: real tensors on the CPU. Gradients stay at
-            their addresses from step to step.
+        optimizers: each with its own parameters, that have their gradients: tensors on the CPU. Gradients stay at their
+            addresses from step to step, and hyperparameters as they are until ``refresh``.
 
     Raises:
         ParameterError, BackendError, OptionError: as the first step of one of the optimizers would.
@@ -62,6 +62,15 @@ class StackedStep:
             if self._alive[i]:
                 self._optimizers[i].step()
 
+    def refresh(self) -> None:
+        """Read the hyperparameters again: somebody has changed them.
+
+        Raises:
+            OptionError: one has an impossible value.
+        """
+        for joined in self._joined:
+            joined.refresh()
+
     def stop(self, index: int) -> None:
         """Make no more steps with this optimizer; what is written to its parameters from now on means nothing."""
         if self._alive[index] and index in self._place:
@@ -88,25 +97,18 @@ class _Member:
         self.group = optimizer.param_groups[0]
         kinds = tuple((p.dtype, p.is_contiguous()) for p in self.params)
         self.key = (plan.program, kinds[0] if len(set(kinds)) == 1 else kinds, optimizer._monitor.watch)
-        self.numbers: tuple[Any, ...] = ()
 
     @property
     def params(self) -> tuple[Tensor, ...]:
         """Its parameters."""
         return self.plan.snapshot.params
 
-    def changed(self) -> bool:
-        """Whether hyperparameters are others than at the step before.
-
-        Raises:
-            OptionError: one has an impossible value.
-        """
-        if self._reader.unchanged(self.group, self.plan.snapshot):
-            return False
-        now = self._reader.plan(self.group, {}, "", self.plan)
-        assert now.program is self.plan.program, "a hyperparameter that changes the formula during a training"
-        self.plan = now
-        return True
+    def refresh(self) -> None:
+        """Read the hyperparameters again."""
+        if not self._reader.unchanged(self.group, self.plan.snapshot):
+            now = self._reader.plan(self.group, {}, "", self.plan)
+            assert now.program is self.plan.program, "a hyperparameter that changes the formula during a training"
+            self.plan = now
 
 
 def _member(index: int, optimizer: torch.optim.Optimizer) -> _Member | None:
@@ -144,9 +146,10 @@ class _Joined:
         assert grad is not None
         self._batch = Fused(self._program, params, states, grad.dtype, self._slots)
         self._steps = HostSteps(states)
-        ends = np.cumsum([0, *(len(m.params) for m in members)]).tolist()
+        self._counts = [len(m.params) for m in members]
+        ends = np.cumsum([0, *self._counts]).tolist()
         self._columns = [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
-        self._numbers: np.ndarray | None = None  # by row and tensor
+        self._stale = True  # whether the kernel has yet to be given the hyperparameters
         self._index, self._made = 0, 0  # steps in the buffer, and in all
         self._stopped: list[int | None] = [None] * len(members)
         for m in members:
@@ -166,20 +169,19 @@ class _Joined:
             if self._index == self._slots:
                 self.flush()
 
-    def _next_numbers(self, step: Any) -> tuple[Any, ...] | None:
+    def _next_numbers(self, step: Any) -> tuple[np.ndarray, ...] | None:
         """The numbers of the pass that writes, each as an array by tensor; None if they are those of the step before."""
-        new = [self._numbers is None or m.changed() or self._program.uses_step for m in self.members]
-        if not any(new):
+        if not (self._stale or self._program.uses_step):
             return None
-        last = len(self._program.passes) - 1
-        for m, columns, is_new in zip(self.members, self._columns, new, strict=True):
-            if not is_new:
-                continue
-            numbers = self._program.numbers(last, step, m.plan.hypers)
-            if self._numbers is None:
-                self._numbers = np.zeros((len(numbers), len(self._batch.params)))
-            self._numbers[:, columns] = np.asarray(numbers, dtype=np.float64)[:, None]
-        return None if self._numbers is None else tuple(self._numbers)
+        self._stale, last = False, len(self._program.passes) - 1
+        by_member = [self._program.numbers(last, step, m.plan.hypers) for m in self.members]
+        return tuple(np.array(by_member, dtype=np.float64).T.repeat(self._counts, axis=1))
+
+    def refresh(self) -> None:
+        """Read the hyperparameters again."""
+        for m in self.members:
+            m.refresh()
+        self._stale = True
 
     def stop(self, at: int) -> None:
         """What follows is no step of this one."""

@@ -32,6 +32,10 @@ from ravine.train._forward import ForwardPass
 from ravine.train._schedules.scheduled import Scheduled
 
 
+#: Rows of each copy that are evaluated at once: so few that what layers make of all copies stays in a processor's cache.
+_EVALUATED = 96
+
+
 def run_block(
     spec: StudySpec, stacked: StackedTask, trials: Sequence[Trial], optimizers: Mapping[str, OptimizerSpec]
 ) -> list[TrialResult]:
@@ -80,7 +84,6 @@ class _Block:
         self._seeds = [trial.seed for trial in trials]
         self._seeds += self._seeds[-1:] * (WIDTH - len(trials))
         self._valid = torch.stack([self._split[seed][1] for seed in self._seeds])
-        self._evaluated_rows = self._task.in_order(self._task.train).batch_size
         self._params = stacked.stack([models[trial.seed] for trial in trials])
         self._gradients = [torch.zeros_like(p) for p in self._params.values()]
         self._copies = [self._copy(i, trial, optimizers[trial.label]) for i, trial in enumerate(trials)]
@@ -90,7 +93,7 @@ class _Block:
         params = [nn.Parameter(p[place]) for p in self._params.values()]
         for p, gradients in zip(params, self._gradients, strict=True):
             p.grad = gradients[place]
-        torch.manual_seed(trial.seed)  # as where it trains alone
+        torch.default_generator.manual_seed(trial.seed)  # as where it trains alone
         made = optimizer.at(trial.point).build(params)
         epochs = -(-self._spec.steps // self._batches)
         schedule = None
@@ -129,9 +132,11 @@ class _Block:
 
     def _train(self, rows: Tensor) -> None:
         """One batch of every copy; a copy whose loss is not finite makes no more steps."""
-        for copy in self._copies:
-            if copy.schedule is not None and copy.alive:
-                copy.schedule.before_batch()
+        if self._spec.schedule:
+            for copy in self._copies:
+                if copy.schedule is not None and copy.alive:
+                    copy.schedule.before_batch()
+            self._step.refresh()
         losses, gradients = self._stacked.step(self._params, *self._stacked.rows(rows))
         finite = losses.isfinite()
         if not finite.all():
@@ -146,7 +151,7 @@ class _Block:
     def _measure(self, step: int) -> None:
         """The validation loss of every copy that still trains."""
         total = torch.zeros(WIDTH, dtype=torch.float64)
-        for rows in self._valid.split(self._evaluated_rows, dim=1):
+        for rows in self._valid.split(_EVALUATED, dim=1):
             total += self._stacked.losses(self._params, *self._stacked.rows(rows)).double() * rows.shape[1]
         for copy, loss in zip(self._copies, (total / self._valid_rows).tolist(), strict=False):
             if copy.alive:
@@ -167,7 +172,7 @@ class _Block:
 
     def _tested(self, place: int) -> dict[str, float]:
         """What one copy's model gives on the test data."""
-        torch.manual_seed(self._copies[place].trial.seed)
+        torch.default_generator.manual_seed(self._copies[place].trial.seed)
         forward = ForwardPass(self._stacked.load(self._params, place))
         measures = {"test_loss": self._task.loss, **self._task.metrics}
         return evaluation.evaluate(forward, measures, self._task.in_order(self._task.test))
