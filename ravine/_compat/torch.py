@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -101,3 +102,14 @@ def traced(
 
     graph: Callable[..., Any] = make_fx(function, decomposition_table=dict(instead or {}))(*examples)
     return graph
+
+
+@contextmanager
+def without_vmap_fallback() -> Iterator[None]:
+    """Inside, ``vmap`` raises RuntimeError for an operation that it would do one copy after the other."""
+    enabled = torch._C._functorch._is_vmap_fallback_enabled()
+    torch._C._functorch._set_vmap_fallback_enabled(False)
+    try:
+        yield
+    finally:
+        torch._C._functorch._set_vmap_fallback_enabled(enabled)

@@ -15,7 +15,7 @@ from torch.func import functional_call, grad_and_value, vmap
 from torch.utils.flop_counter import FlopCounterMode
 
 from ravine import _randomness as randomness
-from ravine._compat.torch import traced
+from ravine._compat.torch import traced, without_vmap_fallback
 from ravine._one_thread import one_thread
 from ravine.comparison._study.trial import first_model
 from ravine.errors import TrainingError
@@ -107,7 +107,8 @@ class StackedTask:
         key = (training, inputs.shape, targets.shape)
         if key not in self._traced:
             self.model.train(training)
-            self._traced[key] = traced(self._function(list(params), training), *arguments, instead=_QUICKER)
+            with without_vmap_fallback():
+                self._traced[key] = traced(self._function(list(params), training), *arguments, instead=_QUICKER)
         with torch.no_grad():
             made: Sequence[Tensor] = self._traced[key](*arguments)
         return made
@@ -168,7 +169,9 @@ def _alone(task: Task, model: nn.Module, rows: Tensor) -> list[Tensor] | None:
     count: Any = FlopCounterMode(display=False)
     with count:
         loss = task.loss(model(task.train.inputs[rows]), task.train.targets[rows])
-        gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+        loss.backward()
+    gradients = [p.grad for p in model.parameters()]
+    model.zero_grad()
     found = [g for g in gradients if g is not None]
     if count.get_total_flops() > _MOST_OPERATIONS or len(found) < len(gradients):
         return None
