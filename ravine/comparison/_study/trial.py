@@ -194,9 +194,9 @@ def first_model(task: Task, seed: int) -> nn.Module:
 def update_ratios(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, float]:
     """The median over the run of update over parameter, by parameter; of optimizers that are watched."""
     watch = getattr(optimizer, "watch", None)
-    if watch is None or not watch.on or not len(watch.history):
+    history = watch.history if watch is not None and watch.on else ()
+    if not len(history):
         return {}
-    history = watch.history
     ratio = torch.from_numpy(history.ratio).nan_to_num(0.0, 0.0, 0.0)
     names = [name for name, p in model.named_parameters() if p.requires_grad]
     fitting = len(names) == len(history.names)  # a user's optimizer may leave some alone
