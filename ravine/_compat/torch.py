@@ -100,8 +100,8 @@ def traced(
     """
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    graph: Callable[..., Any] = make_fx(function, decomposition_table=dict(instead or {}))(*examples)
-    return graph
+    forward: Callable[..., Any] = make_fx(function, decomposition_table=dict(instead or {}))(*examples).forward
+    return forward
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import pytest
 from ravine.comparison._study.local_workers import run_workers
 from ravine.comparison._study.stages import stage
 from ravine.comparison._study.storage_errors import without_password
-from ravine.comparison._study.store import Store
+from ravine.comparison._study.store import Store, heartbeats
 from ravine.comparison._study.study_record import StudyRecord
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
 from ravine.comparison._study.trial import Trial, TrialResult, run
@@ -117,8 +117,10 @@ def test_a_finished_study_goes_on_with_more_seeds(alone, tmp_path):
 
 
 def test_the_same_study_run_twice_and_by_workers_in_another_order_is_the_same(alone, tmp_path, monkeypatch):
-    claim = Store.claim
-    monkeypatch.setattr(Store, "claim", lambda self, trials, spec: claim(self, list(trials)[::-1], spec))
+    claim = Store.claim_block
+    monkeypatch.setattr(
+        Store, "claim_block", lambda self, trials, spec, choose: claim(self, list(trials)[::-1], spec, choose)
+    )
     store = Store("study", tmp_path / "journal.log")
     store.create(SPEC)
     work(store, SPEC, find(SPEC.task))
@@ -306,7 +308,8 @@ def test_a_trial_whose_task_raises_is_a_failure_with_its_traceback(tmp_path, mon
             raise ZeroDivisionError("planted")
         return run(spec, task, trial, optimizer)
 
-    monkeypatch.setattr("ravine.comparison._study.trial_worker.run", sometimes)
+    monkeypatch.setattr("ravine.comparison._study.trial_runner.stacked_task", lambda task: None)
+    monkeypatch.setattr("ravine.comparison._study.trial_runner.run", sometimes)
     store = Store("study", tmp_path / "journal.log")
     store.create(spec)
     last = work(store, spec, find(spec.task))
@@ -381,7 +384,7 @@ def test_heartbeats_come_from_a_thread_while_something_runs(tmp_path):
     assert claimed is not None
     beaten, beat = threading.Event(), claimed[1].beat
     claimed[1].beat = lambda: (beat(), beaten.set())
-    with claimed[1].heartbeats():
+    with heartbeats([claimed[1]]):
         assert beaten.wait(60)
     (trial,) = store._trials()
     assert trial.user_attrs["ravine heartbeat"].startswith(f"{os.getpid()}.")
