@@ -107,9 +107,10 @@ def traced(
 @contextmanager
 def without_vmap_fallback() -> Iterator[None]:
     """Inside, ``vmap`` raises RuntimeError for an operation that it would do one copy after the other."""
-    enabled = torch._C._functorch._is_vmap_fallback_enabled()
-    torch._C._functorch._set_vmap_fallback_enabled(False)
+    functorch: Any = torch._C._functorch
+    enabled = functorch._is_vmap_fallback_enabled()
+    functorch._set_vmap_fallback_enabled(False)
     try:
         yield
     finally:
-        torch._C._functorch._set_vmap_fallback_enabled(enabled)
+        functorch._set_vmap_fallback_enabled(enabled)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -148,7 +149,7 @@ class _Joined:
         self._steps = HostSteps(states)
         self._counts = [len(m.params) for m in members]
         ends = np.cumsum([0, *self._counts]).tolist()
-        self._columns = [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
+        self._columns = [slice(a, b) for a, b in pairwise(ends)]
         self._stale = True  # whether the kernel has yet to be given the hyperparameters
         self._index, self._made = 0, 0  # steps in the buffer, and in all
         self._stopped: list[int | None] = [None] * len(members)
@@ -159,8 +160,8 @@ class _Joined:
         """One step of all of them."""
         made = self._steps.next(None)
         numbers = self._next_numbers(made)
-        gathered = self._batch.gather()
-        assert gathered and self._batch.active is None, "parameters and gradients stay where they are"
+        assert self._batch.gather(), "parameters and gradients stay where they are"
+        assert self._batch.active is None, "every parameter has a gradient"
         self._steps.count(None, None)
         self._batch.write(numbers, self._index)
         self._made += 1

@@ -30,6 +30,7 @@ _MOST_OPERATIONS, _MOST_NUMBERS = 5_000_000, 100_000
 _TRIED = 4  # different models and batches
 _CLOSE = 1e-3  # relative: the same numbers in another order of adding up
 
+
 def _log_softmax(x: Tensor, dim: int, half_to_float: bool) -> Tensor:
     """Over the last dimension, where it is short, torch takes ten times as long as over the one before it."""
     if x.ndim < 2 or dim % x.ndim != x.ndim - 1:
@@ -45,7 +46,7 @@ def _log_softmax_backward(grad: Tensor, output: Tensor, dim: int, dtype: torch.d
     return torch.ops.aten._log_softmax_backward_data.default(*turned, output.ndim - 2, dtype).transpose(-1, -2)
 
 
-_QUICKER = {
+_QUICKER: dict[Any, Callable[..., Any]] = {
     torch.ops.aten._log_softmax.default: _log_softmax,
     torch.ops.aten._log_softmax_backward_data.default: _log_softmax_backward,
 }

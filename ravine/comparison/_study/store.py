@@ -236,7 +236,7 @@ class Store:
                     taken.add(key)
         free = [trial for key, trial in wanted.items() if key not in taken]
         made = [(trial, self._claim(trial, spec)) for trial in (choose(free) if free else ())]
-        numbers = [self._do(lambda c=claim: self._storage.get_trial_number_from_id(c.id)) for _, claim in made]
+        numbers = self._do(lambda: [self._storage.get_trial_number_from_id(claim.id) for _, claim in made])
         first = self._claimed_first({trial.key(spec) for trial, _ in made}) if made else {}
         mine = []
         for (trial, claim), number in zip(made, numbers, strict=True):

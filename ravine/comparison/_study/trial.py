@@ -59,7 +59,7 @@ class TrialResult:
         diverged: whether a loss was not finite.
         metrics: on the test data, by name, and ``test_loss``; empty while tuning.
         watch: the median over the run of the norm of the update over that of the parameter, by parameter.
-        seconds: of one step, all of it.
+        seconds: of one step, all of it; of trials that ran together, an equal share.
         error: the traceback, if the task raised.
     """
 
@@ -194,8 +194,8 @@ def first_model(task: Task, seed: int) -> nn.Module:
 def update_ratios(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, float]:
     """The median over the run of update over parameter, by parameter; of optimizers that are watched."""
     watch = getattr(optimizer, "watch", None)
-    history = watch.history if watch is not None and watch.on else ()
-    if not len(history):
+    history = watch.history if watch is not None and watch.on else None
+    if history is None or not len(history):
         return {}
     ratio = torch.from_numpy(history.ratio).nan_to_num(0.0, 0.0, 0.0)
     names = [name for name, p in model.named_parameters() if p.requires_grad]

@@ -31,7 +31,6 @@ from ravine.train._batches import epoch_order
 from ravine.train._forward import ForwardPass
 from ravine.train._schedules.scheduled import Scheduled
 
-
 #: Rows of each copy that are evaluated at once: so few that what layers make of all copies stays in a processor's cache.
 _EVALUATED = 96
 

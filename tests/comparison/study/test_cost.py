@@ -9,11 +9,19 @@ from scipy import stats
 from slow_model import Slow
 from torch import nn
 
-from ravine.comparison._study.cost import Cost, TrainingSeconds, cost_of, measured_seconds, smallest_difference
+from ravine.comparison._study.cost import (
+    Cost,
+    TrainingSeconds,
+    cost_of,
+    measured_seconds,
+    measured_share,
+    smallest_difference,
+)
+from ravine.comparison._study.stacked_task import stacked_task
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
 from ravine.optim._spec import parse
 from ravine.optim.search import Range
-from ravine.tasks import Data, Task
+from ravine.tasks import Data, Task, find
 
 LR = {"lr": Range(1e-3, 10.0)}
 CONFIGS = (OptimizerConfig("sgd", LR), OptimizerConfig("torch-adam", LR), OptimizerConfig("sgd:lr=0.1", {}))
@@ -34,7 +42,7 @@ def test_trainings_and_seconds_are_counted():
     assert cost.trainings == (5 * (6 + 6 + 2), 20 * (6 + 6 + 2))
     # at most: 2 points more, and the best of 1, 2, 4 and 6 points are 4 others
     assert cost.at_most == 20 * (10 + 10 + 2)
-    seconds = 6 * 110.04 + 6 * 10.04 + 2 * 10.04  # 9 evaluations and one before the first step
+    seconds = 6 * 110.004 + 6 * 10.004 + 2 * 10.004  # 9 evaluations and one before the first step
     assert cost.seconds == (pytest.approx(5 * seconds), pytest.approx(20 * seconds))
     assert "\n".join(cost.lines).startswith(
         f"To the first look, at 5 seeds: about 70 trainings, {5 * seconds / 60:.0f} minutes with 1 job.\n"
@@ -112,3 +120,15 @@ def test_the_command_says_it_and_trains_nothing(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
     refused = CliRunner().invoke(command, ["breast-cancer", "--seeds", "1", "--dry-run"])
     assert "at least 2 seeds" in str(refused.exception)
+
+
+def test_trainings_that_run_together_are_timed_together():
+    task = find("breast-cancer")
+    alone = measured_seconds(task, parse("adam", task.name))
+    stacked = stacked_task(task)
+    shared = measured_share(stacked, parse("adam", task.name))
+    assert 0 < shared.step < alone.step / 2
+    assert shared.begin >= 0
+    assert shared.evaluation >= 0
+    spec = StudySpec(task.name, CONFIGS[:1], steps=100)
+    assert cost_of(spec, task, OPTIMIZERS, 1).seconds[1] < 60 * measured_seconds(task, parse("sgd", task.name)).of(spec)

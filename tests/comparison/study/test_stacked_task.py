@@ -91,9 +91,7 @@ ALONE = {
     "a random loss": task_of(flat(nn.ReLU), loss=scaled),
     "a loss for each row": task_of(flat(nn.ReLU), loss=lambda o, t: functional.cross_entropy(o, t, reduction="none")),
     "a large model": task_of(lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 2000), nn.Linear(2000, 10))),
-    "a slow step": task_of(
-        lambda: nn.Sequential(nn.Conv2d(1, 60, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2160, 10))
-    ),
+    "a slow step": task_of(lambda: nn.Sequential(nn.Conv2d(1, 60, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2160, 10))),
 }
 
 

@@ -402,3 +402,43 @@ def test_a_comparison_in_a_database_is_that_in_a_file(postgres, tmp_path, monkey
     assert numbers[0] == numbers[1]
     assert shared.judgement.sentence == alone.judgement.sentence
     assert not list(tmp_path.rglob("both/study.journal")), "the trials are in the database"
+
+
+def test_a_block_of_trials_is_claimed_shown_alive_and_given_back_at_once(tmp_path):
+    now = [0.0]
+    store, other = (Store("study", tmp_path / "journal.log", stale=15.0, clock=lambda: now[0]) for _ in range(2))
+    store.create(SPEC)
+    other.create(SPEC)
+    trials = stage(SPEC, {}).trials
+    assert store.claim_block(trials, SPEC, lambda free: []) == []
+    mine = store.claim_block(trials, SPEC, lambda free: free[1:4])
+    assert [trial for trial, _ in mine] == list(trials[1:4])
+    theirs = other.claim_block(trials, SPEC, lambda free: free[:4])
+    assert [trial for trial, _ in theirs] == [trials[0], *trials[4:7]], "what is taken is not offered"
+    now[0] = 14.0
+    for _, claim in mine[:2]:
+        claim.beat()
+    assert other.claim_block(trials[1:4], SPEC, lambda free: free) == []
+    now[0] = 16.0
+    taken = other.claim_block(trials[1:4], SPEC, lambda free: free)
+    assert [trial for trial, _ in taken] == [trials[3]], "the one that showed no life"
+    for _, claim in mine[:2]:
+        claim.release()
+    again = other.claim_block(trials[1:4], SPEC, lambda free: free)
+    assert [trial for trial, _ in again] == list(trials[1:3])
+
+
+def test_of_two_who_claim_the_same_at_once_the_first_has_it(tmp_path, monkeypatch):
+    store, other = (Store("study", tmp_path / "journal.log") for _ in range(2))
+    store.create(SPEC)
+    other.create(SPEC)
+    trials = stage(SPEC, {}).trials
+    theirs = []
+
+    def slowly(free):  # the other one is quicker
+        theirs.extend(other.claim_block(trials, SPEC, lambda free: free[2:5]))
+        return free[:4]
+
+    mine = store.claim_block(trials, SPEC, slowly)
+    assert [trial for trial, _ in theirs] == list(trials[2:5])
+    assert [trial for trial, _ in mine] == list(trials[:2])

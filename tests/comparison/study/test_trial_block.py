@@ -86,7 +86,7 @@ def test_a_trial_that_diverges_is_told_as_that_of_a_learner():
             expected.diverged,
             expected.metrics.keys(),
         )
-        assert math.isinf(result.score) == result.diverged == (trial.point["lr"] > 1)
+        assert math.isinf(result.score) == result.diverged == (trial.point["lr"] > 100)
         assert result.losses == pytest.approx(expected.losses, rel=1e-9, nan_ok=True)
         assert result.watch == pytest.approx(expected.watch, rel=1e-9)
 

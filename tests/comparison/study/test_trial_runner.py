@@ -12,8 +12,8 @@ from ravine.comparison._study.stacked_task import WIDTH
 from ravine.comparison._study.stages import stage
 from ravine.comparison._study.trial_runner import TrialRunner
 from ravine.optim import SGD, Adam
-from ravine.optim._spec import parse
 from ravine.optim._spec_objects import specs_of
+from ravine.optim.search import log
 from ravine.tasks import find
 
 
@@ -86,7 +86,7 @@ def test_a_model_that_draws_random_numbers_is_trained_alone():
 
 
 def test_a_failure_is_that_of_its_trial():
-    runner, trials = runner_of({"sgd": SGD, "refusing": Refusing}, space={"refusing": {"lr": (1e-3, 1.0)}})
+    runner, trials = runner_of({"sgd": SGD, "refusing": Refusing}, space={"refusing": {"lr": log(1e-3, 1.0)}})
     some = trials[:WIDTH]
     assert runner.next_block(trials) == some
     results = runner.run(some)
@@ -110,7 +110,7 @@ def test_ctrl_c_is_no_failure(monkeypatch):
 def test_the_task_is_tried_once(monkeypatch):
     tried = []
     monkeypatch.setattr(trial_runner, "stacked_task", lambda task: tried.append(task))
-    runner, trials = runner_of(["sgd", parse("adam")])
+    runner, trials = runner_of(["sgd", "adam"])
     runner.next_block(trials)
     runner.run(trials[:1])
     assert len(tried) == 1
