@@ -38,6 +38,7 @@ from ravine.optim._spec import parse
 from ravine.tasks import find
 
 _SIDE_BY_SIDE = 25  # studies of one process
+_HAIR = 1e-9  # a study refuses two that are the same to the last digit
 
 SAME = (("sgd", "sgd:dampening=0"), ("momentum", "momentum:nesterov=False"), ("adam", "adam:eps=1e-8"))
 
@@ -96,8 +97,9 @@ def verdicts(numbers: Sequence[int], cell: Cell) -> list[tuple[int, bool, int]]:
     task, optimizers = find(cell.task), [parse(label) for label in cell.optimizers]
     space: dict[str, Any] = {}
     wide = default_space(optimizers[1])
-    if "lr" in wide and cell.moved != 1:
-        lr = replace(wide["lr"], low=wide["lr"].low * cell.moved, high=wide["lr"].high * cell.moved)
+    moved = cell.moved * (1 + _HAIR if cell.same else 1)
+    if "lr" in wide and moved != 1:
+        lr = replace(wide["lr"], low=wide["lr"].low * moved, high=wide["lr"].high * moved)
         space = {optimizers[1].label: {**wide, "lr": lr}}
     studies = [
         _Study(declare(task, cell.task, optimizers, preset=cell.preset, study_seed=number, space=space or None))

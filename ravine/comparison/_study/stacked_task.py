@@ -147,16 +147,16 @@ def stacked_task(task: Task) -> StackedTask | None:
 
 
 def _tried(task: Task) -> StackedTask | None:
-    models = [first_model(task, seed) for seed in range(_TRIED)]
-    params = list(models[0].parameters())
-    if any(True for _ in models[0].buffers()) or sum(p.numel() for p in params) > _MOST_NUMBERS:
+    model = first_model(task, 0)
+    params = list(model.parameters())
+    if any(True for _ in model.buffers()) or sum(p.numel() for p in params) > _MOST_NUMBERS:
         return None
     tensors = [*params, task.train.inputs, task.train.targets]
     if not all(type(t) in (Tensor, nn.Parameter) and t.device.type == "cpu" for t in tensors):
         return None
     if not all(p.requires_grad and p.dtype in (torch.float32, torch.float64) for p in params):
         return None
-    stacked = StackedTask(task, first_model(task, 0))
+    stacked, models = StackedTask(task, model), [first_model(task, seed) for seed in range(_TRIED)]
     for size in {min(task.batch_size, len(task.train)), 1}:
         rows = [torch.arange(seed, seed + size) % len(task.train) for seed in range(_TRIED)]
         alone = [_alone(task, model, chosen) for model, chosen in zip(models, rows, strict=True)]

@@ -71,7 +71,8 @@ def worker(where):
     )
 
 
-def test_a_stopped_study_goes_on_where_it_was(alone, tmp_path):
+def test_a_stopped_study_goes_on_where_it_was(alone, tmp_path, monkeypatch):
+    monkeypatch.setattr("ravine.comparison._study.trial_runner.WIDTH", 7)  # a block is a part of a stage
     store = Store("study", tmp_path / "journal.log")
     store.create(SPEC)
 
