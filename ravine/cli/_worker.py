@@ -14,7 +14,7 @@ from ravine.comparison._study.stages import Results, Stage
 from ravine.comparison._study.storage_errors import check_storage, without_password
 from ravine.comparison._study.store import Store
 from ravine.comparison._study.study_record import StudyRecord
-from ravine.comparison._study.trial import run
+from ravine.comparison._study.trial_runner import TrialRunner
 from ravine.comparison._study.trial_worker import PARENT, StopSignal, work
 from ravine.errors import DataError, OptionError
 from ravine.tasks import Task, find
@@ -95,7 +95,8 @@ def _rerun(record: StudyRecord, task: Task, key: str) -> str:
             f"The study has no training {key!r}; the report's table of trials has the keys of all {len(by_key)}."
         )
     trial, kept = by_key[key]
-    now = run(record.spec, task, trial, record.optimizers[trial.label].for_task(task.name))
+    ready = {label: optimizer.for_task(task.name) for label, optimizer in record.optimizers.items()}
+    (now,) = TrialRunner(record.spec, task, ready).run([trial])
     what = ", ".join([trial.label, *(f"{name} {value:g}" for name, value in trial.point.items()), f"seed {trial.seed}"])
     same = [now.score, now.losses, now.metrics] == [kept.score, kept.losses, kept.metrics]
     verdict = "the same to the last digit" if same else f"but {kept.score!r} is stored"

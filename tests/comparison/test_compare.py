@@ -15,6 +15,7 @@ from ravine.comparison._api import resume_command
 from ravine.comparison._study.declare import declare
 from ravine.comparison._study.location import Location
 from ravine.comparison._study.store import Store
+from ravine.comparison._study.trial_runner import TrialRunner
 from ravine.errors import OptionError, RavineError, TrainingError
 from ravine.optim._spec import parse_all
 from ravine.tasks import find
@@ -62,7 +63,7 @@ def test_a_comparison_is_one_call():
 
 def test_the_same_study_again_trains_nothing_and_another_spec_is_refused(monkeypatch):
     first = ravine.compare("breast-cancer", ["sgd"], **SMALL, study="mine")
-    monkeypatch.setattr("ravine.comparison._study.trial_worker.run", None)  # were it called, that would be an error
+    monkeypatch.setattr(TrialRunner, "run", None)  # were it called, that would be an error
     again = ravine.compare("breast-cancer", ["sgd"], **SMALL, study="mine")
     assert results(again) == results(first)
     assert again.seconds == first.seconds
@@ -166,9 +167,9 @@ def test_a_metric_that_is_no_number_is_left_out_and_told():
 
 
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch):
-    from ravine.comparison._study import trial_worker as worker
+    from ravine.comparison._study import trial_runner
 
-    calls, run = [], worker.run
+    calls, run = [], trial_runner.run
 
     def stopped(*arguments):
         calls.append(1)
@@ -176,7 +177,8 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch):
             raise KeyboardInterrupt
         return run(*arguments)
 
-    monkeypatch.setattr(worker, "run", stopped)
+    monkeypatch.setattr(trial_runner, "stacked_task", lambda task: None)  # one training after the other
+    monkeypatch.setattr(trial_runner, "run", stopped)
     with pytest.raises(KeyboardInterrupt) as caught:
         ravine.compare("breast-cancer", ["sgd"], **SMALL)
     (note,) = caught.value.__notes__
@@ -185,7 +187,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch):
     store = Store("compare-breast-cancer", "ravine-out/compare-breast-cancer/study.journal")
     store.spec()
     assert len(store.results()) == 2
-    monkeypatch.setattr(worker, "run", run)
+    monkeypatch.setattr(trial_runner, "run", run)
     assert ravine.compare("breast-cancer", ["sgd"], **SMALL, study="compare-breast-cancer").record.stage.name == "done"
 
 
