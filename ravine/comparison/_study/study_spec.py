@@ -15,7 +15,7 @@ from ravine.optim.search import Range
 _SEEDS_PER_STUDY = 20_000
 
 #: Rises where a stored study means something else than before: an older one is refused.
-FORMAT = 3
+FORMAT = 4
 
 _OF_A_TRAINING = ("format", "task", "data", "steps", "evaluations", "schedule", "versions")
 
