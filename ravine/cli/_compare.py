@@ -12,6 +12,7 @@ from ravine.cli._options import DATA, tasks_text
 from ravine.cli._show_result import show_result
 from ravine.comparison._api import compare, estimate
 from ravine.comparison._study.declare import PRESETS, Preset
+from ravine.comparison._study.schedules import schedules_from_words
 from ravine.optim import _spec as specs
 from ravine.train._schedules.by_text import usage as schedule_forms
 
@@ -65,9 +66,10 @@ def _seeds_text(preset: Preset) -> str:
 @click.option("--steps", type=int, help="Steps of each training.")
 @click.option(
     "--schedule",
-    default="",
-    metavar="NAME:ARGUMENTS",
-    help=f"How the learning rate changes: {', '.join(schedule_forms())}.",
+    multiple=True,
+    metavar="[LABEL=]NAME:ARGUMENTS",
+    help=f"How the learning rate changes: {', '.join(schedule_forms())}. With the label of an optimizer it is only its own; "
+    "repeat it for more.",
 )
 @click.option("--space", type=click.Path(path_type=Path), metavar="FILE", help="A TOML file with search spaces.")
 @click.option(
@@ -93,8 +95,14 @@ def _seeds_text(preset: Preset) -> str:
 @click.option("--dry-run", is_flag=True, help="Train nothing; say what it will cost, and what it can show.")
 @click.pass_context
 def command(
-    context: click.Context, optimizers: tuple[str, ...], until: str | None, dry_run: bool, **given: Any
+    context: click.Context,
+    optimizers: tuple[str, ...],
+    until: str | None,
+    schedule: tuple[str, ...],
+    dry_run: bool,
+    **given: Any,
 ) -> None:
+    given["schedule"] = schedules_from_words(schedule)
     if dry_run:
         declared = {name: value for name, value in given.items() if name not in ("study", "storage", "out")}
         click.echo("\n".join(estimate(optimizers=optimizers or specs.DEFAULTS, until=until or "", **declared).lines))

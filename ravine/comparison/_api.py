@@ -16,6 +16,7 @@ from ravine.comparison._study.cost import Cost, cost_of
 from ravine.comparison._study.declare import declare
 from ravine.comparison._study.local_workers import processors, run_workers
 from ravine.comparison._study.location import JOURNAL, Location, choose_location, default_folder
+from ravine.comparison._study.schedules import SchedulesLike
 from ravine.comparison._study.spaces import SpacesLike
 from ravine.comparison._study.step_seconds import StepSeconds, measure_seconds
 from ravine.comparison._study.storage_errors import check_storage, without_password
@@ -42,7 +43,7 @@ def compare(
     at_most: int | None = None,
     steps: int | None = None,
     margin: str = "",
-    schedule: str = "",
+    schedule: SchedulesLike = "",
     space: SpacesLike = None,
     study_seed: int = 0,
     data: str | Path | None = None,
@@ -79,7 +80,8 @@ def compare(
         steps: steps of each training, instead of the task's usual length.
         margin: the largest difference in the validation loss that does not matter, ``"0.01"`` or ``"1%"``; by default as
             much as the loss varies from one tuning to the next.
-        schedule: how the learning rate changes, the same for all, such as ``"cosine"``; empty: it stays constant.
+        schedule: how the learning rate changes: ``"cosine"`` for all, or by label, ``{"adam": "warmup-cosine:0.1"}``, where
+            ``"*"`` is all others; empty: it stays constant.
         space: search spaces, ``{"RMSprop": {"lr": log(1e-5, 0.1), "alpha": complement(0.9, 0.999)}}`` by label, or a TOML
             file with them; those that are not there have the one that their class declares.
         study_seed: another one has other points and other seeds: an independent repetition of the study.
@@ -248,10 +250,11 @@ def resume_command(spec: StudySpec, where: Location, space: SpacesLike = None, j
     words = ["ravine", "compare", spec.task]
     for config in spec.optimizers:
         words += ["-o", config.label]
+    schedules = [spec.schedule, *(f"{c.label}={c.schedule}" for c in spec.optimizers if c.schedule)]
+    words += [word for text in schedules if text for word in ("--schedule", text)]
     words += ["--points", str(spec.points), *_seeds_words(spec), "--steps", str(spec.steps)]
     given = {
         "margin": spec.margin,
-        "schedule": spec.schedule,
         "study-seed": spec.seed or "",
         "data": spec.data,
         "space": space,
