@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import ravine
-from ravine.comparison._api import resume_command
+from ravine.comparison._run_study import resume_command
 from ravine.comparison._study.declare import declare
 from ravine.comparison._study.location import Location
 from ravine.comparison._study.schedules import schedules_from_words, schedules_of
