@@ -10,10 +10,11 @@ import pytest
 import torch
 
 import ravine
-from ravine.comparison import _api as module
-from ravine.comparison._api import resume_command
+from ravine.comparison import _run_study as module
+from ravine.comparison._run_study import resume_command
 from ravine.comparison._study.declare import declare
 from ravine.comparison._study.location import Location
+from ravine.comparison._study.schedules import schedules_from_words
 from ravine.comparison._study.store import Store
 from ravine.comparison._study.trial_runner import TrialRunner
 from ravine.errors import OptionError, RavineError, TrainingError
@@ -95,6 +96,7 @@ def test_the_command_of_a_study_declares_the_same_study():
         given.pop("optimizers"),
         {k: given[k] for k in ("points", "seeds", "steps", "schedule", "margin", "study_seed")},
     )
+    kept["schedule"] = schedules_from_words(kept["schedule"])
     declared = declare(find("breast-cancer"), "breast-cancer", parse_all(optimizers), preset=given["preset"], **kept)
     assert declared.hash == result.spec.hash
     assert given["study"] == "compare-breast-cancer"

@@ -6,6 +6,7 @@ from schedule_runs import BATCHES, EPOCHS, learner
 from torch import nn
 
 from ravine.errors import OptionError
+from ravine.train._schedules.by_text import parse
 from ravine.train._schedules.scheduled import Scheduled
 
 
@@ -15,7 +16,7 @@ def test_the_rates_are_those_of_a_fit(text):
     learn.fit(EPOCHS, schedule=text)
     model = nn.Linear(2, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
-    schedule, rates = Scheduled(text, optimizer, model, EPOCHS, BATCHES), []
+    schedule, rates = Scheduled(parse(text), optimizer, model, EPOCHS, BATCHES), []
     for _ in range(EPOCHS):
         for _ in range(BATCHES):
             schedule.before_batch()
@@ -29,4 +30,4 @@ def test_the_rates_are_those_of_a_fit(text):
 def test_one_that_waits_for_a_loss_is_refused():
     model = nn.Linear(2, 1)
     with pytest.raises(OptionError, match="valid_loss"):
-        Scheduled("plateau", torch.optim.SGD(model.parameters(), lr=0.1), model, EPOCHS, BATCHES)
+        Scheduled(parse("plateau"), torch.optim.SGD(model.parameters(), lr=0.1), model, EPOCHS, BATCHES)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ravine.comparison._judge import parse_margin
 from ravine.comparison._study.code_versions import versions_of
+from ravine.comparison._study.schedules import SchedulesLike, schedules_of
 from ravine.comparison._study.spaces import SpacesLike, spaces_of
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
 from ravine.comparison._study.trial import validation_split
@@ -16,7 +17,6 @@ from ravine.errors import OptionError, nearest, shown
 from ravine.optim._search_space import bounded, check_searched, default_space
 from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Task
-from ravine.train._schedules import by_text as schedules
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def declare(
     at_most: int | None = None,
     steps: int | None = None,
     margin: str = "",
-    schedule: str = "",
+    schedule: SchedulesLike = "",
     space: SpacesLike = None,
     study_seed: int = 0,
     data: Path | None = None,
@@ -70,7 +70,7 @@ def declare(
         until, at_most: ``"settled"`` judges the study after 8, 11, 14, ... seeds and ends it where everything is settled,
             or after ``at_most`` (60).
         margin: the largest difference in the loss that does not matter, ``"0.01"`` or ``"1%"``.
-        schedule: how the rate changes, for all; see ``ravine.train._schedules.by_text``.
+        schedule: how the rate changes, for all or by label; see ``ravine.train._schedules.by_text``.
         space: other search spaces: by label and hyperparameter, or a file.
         study_seed: another one gives other points and other seeds.
         data: the folder or file that the task read.
@@ -106,13 +106,13 @@ def declare(
         raise OptionError(f"study_seed = {shown(study_seed)}: give a whole number from 0 to {_MOST_STUDIES:,}.")
     if margin != "":
         parse_margin(margin)
-    if not isinstance(schedule, str):
-        raise OptionError(f"schedule = {shown(schedule)}: name one as text, such as 'cosine'.")
-    if schedule:
-        schedules.parse(schedule)
+    common, own = schedules_of(schedule, labels)
     spaces = spaces_of(space, labels)
     searched = {one.label: spaces.get(one.label) or default_space(one) for one in optimizers}
-    configs = tuple(OptimizerConfig(one.label, bounded(one, searched[one.label]), one.text) for one in optimizers)
+    configs = tuple(
+        OptimizerConfig(one.label, bounded(one, searched[one.label]), one.text, own.get(one.label, ""))
+        for one in optimizers
+    )
     for one, config in zip(optimizers, configs, strict=True):
         one.check_complete(config.space)
         check_searched(one, config.space)
@@ -132,7 +132,7 @@ def declare(
         else _evaluations(len(valid), steps * training.batch_size),
         margin=margin,
         ratio=task.surface is not None,
-        schedule=schedule,
+        schedule=common,
         seed=study_seed,
         versions=versions_of(named, optimizers),
     )
@@ -176,6 +176,8 @@ def _check_different(optimizers: Sequence[OptimizerSpec], configs: Sequence[Opti
     """
     for (one, mine), (other, theirs) in combinations(zip(optimizers, configs, strict=True), 2):
         if one.factory is not other.factory or mine.space != theirs.space:
+            continue
+        if mine.schedule != theirs.schedule:
             continue
         fixed = [{n: v for n, v in spec.all_options.items() if n not in mine.space} for spec in (one, other)]
         if fixed[0] == fixed[1]:

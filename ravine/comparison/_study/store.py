@@ -155,6 +155,11 @@ class Store:
             raise OptionError(f"The study {self.name!r} was not made by ravine compare.")
         return StudySpec.from_json(stored)
 
+    def names(self) -> list[str]:
+        """The names of all studies in the storage, in the order in which they were made."""
+        studies = self._do(lambda: self._storage.get_all_studies())
+        return [study.study_name for study in sorted(studies, key=lambda study: study._study_id)]
+
     def _loaded(self) -> str | None:
         import optuna
 

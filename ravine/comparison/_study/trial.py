@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from ravine._one_thread import one_thread
+from ravine.comparison._study.schedules import schedule_of_training
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.errors import DataError
 from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Data, Task
 from ravine.tasks._starts import starts
-from ravine.train import Batches, Callback, Fit, StopOnNaN
+from ravine.train import Batches, Callback, Fit, ReduceOnPlateau, StopOnNaN
 
 _VALIDATION_SHARE = 0.2  # of the rows of the training data
 Kind = Literal["tune", "final"]
@@ -40,8 +41,10 @@ class Trial:
 
     def key(self, spec: StudySpec) -> str:
         """The name of this trial: the same for the same spec, point and seed."""
-        source = spec.config(self.label).source
-        return _key(spec.training_hash, self.label, source, tuple(sorted(self.point.items())), self.seed, self.kind)
+        config = spec.config(self.label)
+        own = [config.schedule] if config.schedule else []  # else all keys of before would be others
+        point = tuple(sorted(self.point.items()))
+        return _key(spec.training_hash, self.label, config.source, point, self.seed, self.kind, *own)
 
 
 @lru_cache(100_000)  # whoever asks how far a study is asks for all of them
@@ -157,11 +160,12 @@ def run(spec: StudySpec, task: Task, trial: Trial, optimizer: OptimizerSpec) -> 
         callbacks=[StopOnNaN(), curve],
         quiet=True,
     )
-    learn.valid = None
+    schedule = schedule_of_training(spec.schedule_of(trial.label), spec.steps)
+    learn.valid = training.in_order(valid) if isinstance(schedule, ReduceOnPlateau) else None
     epochs = -(-spec.steps // training.steps_per_epoch)
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(trial.seed)  # dropout and the like: the same for all optimizers
-        learn.fit(epochs, schedule=spec.schedule or None)
+        learn.fit(epochs, schedule=schedule)
         losses = learn.recorder.losses
         finite = bool(len(losses)) and math.isfinite(losses[-1]) and all(map(math.isfinite, curve.losses))
         finite = finite and bool(curve.losses)

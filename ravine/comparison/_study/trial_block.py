@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ravine._one_thread import one_thread
+from ravine.comparison._study.schedules import schedule_of_training
 from ravine.comparison._study.stacked_task import WIDTH, StackedTask
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial import (
@@ -95,10 +96,9 @@ class _Block:
         torch.default_generator.manual_seed(trial.seed)  # as where it trains alone
         made = optimizer.at(trial.point).build(params)
         epochs = -(-self._spec.steps // self._batches)
-        schedule = None
-        if self._spec.schedule:
-            schedule = Scheduled(self._spec.schedule, made, self._stacked.model, epochs, self._batches)
-        return _Copy(trial, made, schedule)
+        schedule = schedule_of_training(self._spec.schedule_of(trial.label), self._spec.steps)
+        moved = None if schedule is None else Scheduled(schedule, made, self._stacked.model, epochs, self._batches)
+        return _Copy(trial, made, moved)
 
     def run(self) -> list[TrialResult]:
         began = time.perf_counter()
@@ -131,10 +131,10 @@ class _Block:
 
     def _train(self, rows: Tensor) -> None:
         """One batch of every copy; a copy whose loss is not finite makes no more steps."""
-        if self._spec.schedule:
-            for copy in self._copies:
-                if copy.schedule is not None and copy.alive:
-                    copy.schedule.before_batch()
+        moved = [copy.schedule for copy in self._copies if copy.schedule is not None and copy.alive]
+        for schedule in moved:
+            schedule.before_batch()
+        if moved:
             self._step.refresh()
         losses, gradients = self._stacked.step(self._params, *self._stacked.rows(rows))
         finite = losses.isfinite()

@@ -13,6 +13,7 @@ from functools import cached_property
 import torch
 
 from ravine._one_thread import one_thread
+from ravine.comparison._study.schedules import schedule_of_training
 from ravine.comparison._study.stacked_task import WIDTH, StackedTask, stacked_task
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial import Trial, TrialResult, first_model, run
@@ -20,6 +21,7 @@ from ravine.comparison._study.trial_block import run_block
 from ravine.optim import Optimizer
 from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Task
+from ravine.train import ReduceOnPlateau
 from ravine.train._stepping import needs_closure
 
 
@@ -48,8 +50,11 @@ class TrialRunner:
         """Whether trials of this optimizer are run together."""
         if label not in self._shares:
             config = self._spec.config(label)
-            self._shares[label] = self._stacked is not None and can_share(
-                self._task, self._optimizers[label].at(config.middle)
+            schedule = schedule_of_training(self._spec.schedule_of(label), self._spec.steps)
+            self._shares[label] = (
+                self._stacked is not None
+                and not isinstance(schedule, ReduceOnPlateau)  # it waits for the validation loss of an epoch
+                and can_share(self._task, self._optimizers[label].at(config.middle))
             )
         return self._shares[label]
 

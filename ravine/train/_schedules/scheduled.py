@@ -6,25 +6,25 @@ from typing import Any
 
 from torch import nn
 
+from ravine.train._callback import Callback
 from ravine.train._display.base import Display
 from ravine.train._fit import Fit
 from ravine.train._forward import ForwardPass
 from ravine.train._recorder import Recorder
-from ravine.train._schedules.by_text import parse
 
 
 class Scheduled:
     """A schedule and the optimizer that it moves.
 
     Args:
-        text: the schedule, such as ``"cosine"``.
+        schedule: the schedule; not one that waits for a loss, which another loop would have to give.
         optimizer: what it moves.
         model: a model, that is only named.
         epochs, batches: the length of the training, and of one epoch.
     """
 
-    def __init__(self, text: str, optimizer: Any, model: nn.Module, epochs: int, batches: int) -> None:
-        self._schedule = parse(text)
+    def __init__(self, schedule: Callback, optimizer: Any, model: nn.Module, epochs: int, batches: int) -> None:
+        self._schedule = schedule
         length: Any = range(batches)
         self._fit = Fit(
             ForwardPass(model), _no_loss, {}, length, None, optimizer, Recorder(None), Display(), epochs=epochs

@@ -54,7 +54,10 @@ def test_a_trial_is_the_same_beside_any_others(name):
         assert study.block(some) == [expected[id(trial)] for trial in some]
 
 
-@pytest.mark.parametrize("schedule", ["", "cosine", "exponential:0.5", "step:3,0.5"])
+@pytest.mark.parametrize(
+    "schedule",
+    ["", "cosine", "exponential:0.5", "step:3,0.5", "warmup-cosine:0.25", {"*": "cosine", "adam": "linear:0.1"}],
+)
 @pytest.mark.parametrize("name", ["digits", "breast-cancer", "ravine"])
 def test_a_trial_is_up_to_rounding_the_training_of_a_learner(name, schedule):
     study = Study(name, schedule=schedule)

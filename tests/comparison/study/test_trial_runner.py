@@ -114,3 +114,10 @@ def test_the_task_is_tried_once(monkeypatch):
     runner.next_block(trials)
     runner.run(trials[:1])
     assert len(tried) == 1
+
+
+def test_one_with_a_plateau_waits_for_its_own_loss_alone():
+    runner, trials = runner_of(["sgd", "adam"], schedule={"*": "cosine", "adam": "plateau:0,0.5"})
+    assert runner.together("sgd")
+    assert not runner.together("adam")
+    assert {trial.label for trial in runner.next_block(trials)} == {"sgd"}
