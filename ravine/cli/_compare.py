@@ -79,6 +79,11 @@ def _seeds_text(preset: Preset) -> str:
     help="The largest difference in the validation loss that does not matter; default: as much as it varies from one tuning "
     "to the next.",
 )
+@click.option(
+    "--halving",
+    is_flag=True,
+    help="Train the points of a tuning for a quarter of the steps, and only the better half of them for all steps.",
+)
 @click.option("--study-seed", type=int, default=0, help="Another one repeats the study with other points and seeds.")
 @click.option("--jobs", type=int, help="Trainings at a time, each on one thread; default: one per processor.")
 @click.option("--study", metavar="NAME", help="The study's name, to resume or to share it.")

@@ -18,7 +18,7 @@ from ravine.comparison._judge.number_text import count
 from ravine.comparison._study.stages import Stage
 from ravine.comparison._study.study_progress import progress_of
 from ravine.comparison._study.study_spec import StudySpec
-from ravine.comparison._study.tuning import Results, tuning_trial
+from ravine.comparison._study.tuning import Results
 from ravine.plotting._tables import table
 
 
@@ -89,9 +89,10 @@ def _best(spec: StudySpec, now: Stage, results: Results) -> tuple[list[str], lis
     """The heads and rows of the table of what is best so far, by single trials; the best optimizer first."""
     rows = []
     for tuning in now.tunings:
-        trials = [tuning_trial(spec, tuning.config.label, p, n) for n in range(now.seeds) for p in tuning.points(n)]
-        tried = [(results[key], t.point) for t in trials if (key := t.key(spec)) in results]
-        score, point = min(((r.score, p) for r, p in tried), key=lambda pair: pair[0], default=(math.inf, {}))
+        trials = [trial for number in range(now.seeds) for trial in tuning.trials(spec, number, results)]
+        tried = [(results[key], t) for t in trials if (key := t.key(spec)) in results]
+        whole = [(r.score, t.point) for r, t in tried if t.kind == "tune"]
+        score, point = min(whole, key=lambda pair: pair[0], default=(math.inf, {}))
         failed = sum(bool(r.error) for r, _ in tried)
         diverged = sum(r.diverged and not r.error for r, _ in tried)
         best = [f"{score:.4g}", _point(point)] if math.isfinite(score) else ["", ""]

@@ -178,7 +178,13 @@ def resume_command(
         words += ["-o", config.label]
     schedules = [spec.schedule, *(f"{c.label}={c.schedule}" for c in spec.optimizers if c.schedule)]
     words += [word for text in schedules if text for word in ("--schedule", text)]
-    words += ["--points", str(spec.points), *_seeds_words(spec), *(length or ["--steps", str(spec.steps)])]
+    words += [
+        "--points",
+        str(spec.points),
+        *["--halving"] * spec.halving,
+        *_seeds_words(spec),
+        *(length or ["--steps", str(spec.steps)]),
+    ]
     given = {
         "margin": spec.margin,
         "study-seed": spec.seed or "",

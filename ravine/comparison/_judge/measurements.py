@@ -35,12 +35,16 @@ LOSS = Metric("validation loss")
 
 @dataclass(frozen=True)
 class TuningTrial:
-    """One tuning run: the hyperparameters, the seed, and the validation loss (ignored if it diverged)."""
+    """One tuning run: the hyperparameters, the seed, and the validation loss (ignored if it diverged).
+
+    One that was ``stopped`` early has the loss of that moment: it cannot be the best, and is compared with nothing.
+    """
 
     point: Mapping[str, Any]
     seed: int
     score: float
     diverged: bool = False
+    stopped: bool = False
 
     def __post_init__(self) -> None:
         if not self.diverged and not np.isfinite(self.score):
@@ -139,10 +143,10 @@ class OptimizerRuns:
 
     @property
     def tuned(self) -> list[float]:
-        """The best score of each tuning, in the order of the trials; infinite where all its points diverged."""
+        """The best score of each tuning, in the order of the trials; infinite where none of its points has one at the end."""
         best: dict[int, float] = {}
         for trial in self.trials:
-            score = np.inf if trial.diverged else trial.score
+            score = np.inf if trial.diverged or trial.stopped else trial.score
             best[trial.seed] = min(best.get(trial.seed, np.inf), score)
         return list(best.values())
 

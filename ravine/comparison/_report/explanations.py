@@ -27,6 +27,7 @@ EXPLAINED: Mapping[str, str] = {
     "of the chosen points with fresh runs at the same points; quote only the fresh ones.",
     "failures": "Trainings that raised an error; they count as diverged.",
     "spec": "Everything that was declared before the first training: the same declaration gives the same numbers anywhere.",
-    "trials": "Every training of the study. Kind 'tune' is one point of a tuning, kind 'final' is a fresh run at the point that a "
+    "trials": "Every training of the study. Kind 'tune' is one point of a tuning ('short': its first quarter, where points are "
+    "halved), kind 'final' is a fresh run at the point that a "
     "tuning chose, from all of its points or from only the first few (for the budget).",
 }

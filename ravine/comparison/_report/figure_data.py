@@ -150,7 +150,7 @@ def hyperparameters(spec: StudySpec) -> list[str]:
 
 
 def sensitivity(spec: StudySpec, optimizers: Sequence[OptimizerRuns], hyperparameter: str) -> Sensitivity:
-    """The scores of all tuning trials against one hyperparameter, of the optimizers that searched it."""
+    """The scores of the tuning trials that were not stopped against one hyperparameter, of those that searched it."""
     tried = {}
     for each in optimizers:
         tunings = dict.fromkeys(t.seed for t in each.trials)  # each is followed by a run
@@ -158,7 +158,7 @@ def sensitivity(spec: StudySpec, optimizers: Sequence[OptimizerRuns], hyperparam
         marks = [
             Mark(float(t.point[hyperparameter]), math.inf if t.diverged else t.score, t.seed, (t.seed, t.key) in chosen)
             for t in each.trials
-            if hyperparameter in t.point
+            if hyperparameter in t.point and not t.stopped
         ]
         if marks:
             tried[each.name] = _tried(sorted(marks, key=lambda m: m.value))

@@ -52,6 +52,11 @@ def _tuning(data: ReportData, tuned: set[int]) -> list[str]:
         "hyperparameters, and chooses the one with the lowest validation loss; a fresh run then trains at the chosen point "
         "with a seed that the tuning has not seen."
     ]
+    if data.spec.halving:
+        sentences.append(
+            "By successive halving, all points of a tuning were trained for a quarter of the steps and only the better half of "
+            "them for all steps; those that were stopped could not be chosen, and the pictures do not show them."
+        )
     fixed = [entry.label for entry in data.optimizers if not entry.searched]
     if fixed:
         verb = "has" if len(fixed) == 1 else "have"

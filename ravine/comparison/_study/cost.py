@@ -12,10 +12,11 @@ import torch
 from ravine._one_thread import one_thread
 from ravine.comparison._judge.critical_values import critical_values
 from ravine.comparison._judge.number_text import count
+from ravine.comparison._study.halving import PARTS, most_going_on
 from ravine.comparison._study.local_workers import processors
 from ravine.comparison._study.stacked_task import WIDTH, StackedTask, stacked_task
 from ravine.comparison._study.stages import stage
-from ravine.comparison._study.study_progress import trainings_of_seed
+from ravine.comparison._study.study_progress import trainings_of_seed, tuning_of_seed
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
 from ravine.comparison._study.trial import Trial, validation_split
 from ravine.comparison._study.trial_block import run_block
@@ -43,10 +44,10 @@ class TrainingSeconds:
     step: float
     evaluation: float
 
-    def of(self, spec: StudySpec) -> float:
-        """Seconds of a training of the spec."""
-        evaluations = 1 + min(spec.steps, spec.evaluations)
-        return _KEEPING + self.begin + spec.steps * self.step + evaluations * self.evaluation
+    def of(self, spec: StudySpec, share: float = 1.0) -> float:
+        """Seconds of a training of the spec, or of one with that share of its steps."""
+        evaluations = 1 + share * min(spec.steps, spec.evaluations)
+        return _KEEPING + self.begin + share * spec.steps * self.step + evaluations * self.evaluation
 
 
 @dataclass(frozen=True)
@@ -118,12 +119,13 @@ def cost_of(
     at_a_time = min(jobs, processors())
     trainings, seconds = [0.0, 0.0], [0.0, 0.0]
     for label, tuning in tunings.items():
-        of_seed = trainings_of_seed(spec, tuning)
+        of_seed, short = trainings_of_seed(spec, tuning), tuning_of_seed(spec, tuning)[0]
         middle = optimizers[label].for_task(task.name).at(spec.config(label).middle)
-        one = measure(task, middle).of(spec)
+        one = measure(task, middle)
+        seconds_of_seed = short * one.of(spec, 1 / PARTS) + (of_seed - short) * one.of(spec)
         for i, seeds in enumerate((first, last)):
             trainings[i] += seeds * of_seed
-            seconds[i] += seeds * of_seed * one / at_a_time
+            seconds[i] += seeds * seconds_of_seed / at_a_time
     at_most = last * sum(_most_of_seed(spec, searched=bool(config.space)) for config in spec.optimizers)
     return Cost(
         (first, last),
@@ -213,7 +215,11 @@ def _most_of_seed(spec: StudySpec, *, searched: bool) -> int:
     if not searched:
         return 2
     extra = spec.expansions * spec.extra_points
-    return spec.points + extra + len(spec.budgets) + bool(extra)
+    points, fresh = spec.points + extra, len(spec.budgets) + bool(extra)
+    if not spec.halving or points < 2:
+        return points + fresh
+    ends = [spec.points + i * spec.extra_points for i in range(spec.expansions + 1)]
+    return points + most_going_on(points, (*spec.budgets, *ends)) + fresh
 
 
 def _hours(seconds: float) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ravine.comparison._judge import parse_margin
 from ravine.comparison._study.code_versions import versions_of
+from ravine.comparison._study.halving import PARTS
 from ravine.comparison._study.schedules import SchedulesLike, schedules_of
 from ravine.comparison._study.spaces import SpacesLike, spaces_of
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
@@ -58,6 +59,7 @@ def declare(
     margin: str = "",
     schedule: SchedulesLike = "",
     space: SpacesLike = None,
+    halving: bool = False,
     study_seed: int = 0,
     data: Path | None = None,
 ) -> StudySpec:
@@ -72,6 +74,7 @@ def declare(
         margin: the largest difference in the loss that does not matter, ``"0.01"`` or ``"1%"``.
         schedule: how the rate changes, for all or by label; see ``ravine.train._schedules.by_text``.
         space: other search spaces: by label and hyperparameter, or a file.
+        halving: whether only the better half of a tuning's points is trained for more than a quarter of the steps.
         study_seed: another one gives other points and other seeds.
         data: the folder or file that the task read.
 
@@ -104,6 +107,8 @@ def declare(
     labels = [one.label for one in optimizers]
     if not isinstance(study_seed, int) or isinstance(study_seed, bool) or not 0 <= study_seed <= _MOST_STUDIES:
         raise OptionError(f"study_seed = {shown(study_seed)}: give a whole number from 0 to {_MOST_STUDIES:,}.")
+    if not isinstance(halving, bool):
+        raise OptionError(f"halving = {shown(halving)}: give True or False.")
     if margin != "":
         parse_margin(margin)
     common, own = schedules_of(schedule, labels)
@@ -120,12 +125,15 @@ def declare(
     epochs = task.quick_epochs if amount.quick else task.epochs
     training, valid = validation_split(task, 0)
     steps = steps or epochs * training.steps_per_epoch
+    points = points or amount.points
+    if halving:
+        _check_halving(points, steps)
     return StudySpec(
         task=named,
         data=None if data is None else str(data),
         optimizers=configs,
         steps=steps,
-        points=points or amount.points,
+        points=points,
         looks=_looks(amount, seeds, until, at_most),
         evaluations=_MOST_EVALUATIONS
         if task.surface is not None
@@ -133,6 +141,7 @@ def declare(
         margin=margin,
         ratio=task.surface is not None,
         schedule=common,
+        halving=halving,
         seed=study_seed,
         versions=versions_of(named, optimizers),
     )
@@ -158,6 +167,23 @@ def _looks(amount: Preset, seeds: int | None, until: str, at_most: int | None) -
         looks.append(n)
         n = n + _APART if n < 20 else round(n * 4 / 3)
     return (*looks, most)
+
+
+def _check_halving(points: int, steps: int) -> None:
+    """Refuse what cannot be halved.
+
+    Raises:
+        OptionError: there is one point, or no quarter of the steps.
+    """
+    if points < 2:
+        raise OptionError(
+            f"halving with points = {points}: there is no better half. Give at least 2 points, or no halving."
+        )
+    if steps < PARTS:
+        raise OptionError(
+            f"halving with steps = {steps}: points are stopped after a quarter of the steps. Give at least {PARTS} steps, or "
+            "no halving."
+        )
 
 
 def _evaluations(rows: int, trained: int) -> int:

@@ -33,8 +33,7 @@ def _of_one(spec: StudySpec, tuning: Tuning, results: Results, seeds: int, kind:
     runs: list[FreshRun] = []
     budget: dict[int, list[float]] = {among: [] for among in spec.budgets}
     for number in range(seeds):
-        tried = tuning.tried(spec, number, results)
-        if len(tried) < len(tuning.points(number)):
+        if not tuning.complete(spec, number, results):
             break
         point = tuning.best(spec, number, results)
         fresh = {among: tuning.best(spec, number, results, among) for among in spec.budgets}
@@ -43,7 +42,10 @@ def _of_one(spec: StudySpec, tuning: Tuning, results: Results, seeds: int, kind:
         if done is None or None in after.values():
             break
         seed = spec.tuning_seed(number)
-        trials += [TuningTrial(p, seed, score, not math.isfinite(score)) for p, score in tried]
+        trials += [
+            TuningTrial(tried.point, seed, tried.loss, not math.isfinite(tried.loss), tried.stopped)
+            for tried in tuning.tried(spec, number, results)
+        ]
         metrics = {name.replace("_", " "): value for name, value in done.metrics.items()}
         runs.append(
             FreshRun(spec.fresh_seed(number), done.steps, done.losses, done.score, metrics, done.diverged, point)

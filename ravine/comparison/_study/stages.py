@@ -19,7 +19,7 @@ from ravine.comparison._study.measured import measured_runs
 from ravine.comparison._study.spaces import Point, edges
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
 from ravine.comparison._study.trial import Trial
-from ravine.comparison._study.tuning import Draw, Results, Tuning, final_trial, tuning_trial
+from ravine.comparison._study.tuning import Draw, Results, Tuning, final_trial
 
 StageName = Literal["tune", "expand", "final", "done"]
 
@@ -56,7 +56,7 @@ def stage(spec: StudySpec, results: Results) -> Stage:
     active = tuple(config.label for config in spec.optimizers)
     first, at_edge = spec.looks[0], dict[str, tuple[str, str]]()
     for expansion in range(spec.expansions + 1):
-        tried = _tuning_trials(spec, tunings, first)
+        tried = _tuning_trials(spec, tunings, first, results)
         if missing := _missing(spec, tried, results):
             return Stage("expand" if expansion else "tune", missing, len(tried), tunings, first, active, {})
         at_edge = {t.config.label: side for t in tunings if (side := _most_at_edge(spec, t, first, results))}
@@ -68,7 +68,7 @@ def stage(spec: StudySpec, results: Results) -> Stage:
     for seeds in spec.looks:
         taking_part = [t for t in tunings if t.config.label in now.active]
         now = replace(now, seeds=seeds)
-        tried = _tuning_trials(spec, taking_part, seeds)
+        tried = _tuning_trials(spec, taking_part, seeds, results)
         if missing := _missing(spec, tried, results):
             return replace(now, name="tune", trials=missing, total=len(tried))
         final = final_trials(spec, taking_part, seeds, results)
@@ -119,13 +119,11 @@ def _declared(spec: StudySpec, config: OptimizerConfig) -> Tuning:
     return Tuning(config, (Draw(config.space, spec.points),), dict(config.space), spec.seed)
 
 
-def _tuning_trials(spec: StudySpec, tunings: Iterable[Tuning], seeds: int) -> list[Trial]:
-    return [
-        tuning_trial(spec, t.config.label, point, number)
-        for number in range(seeds)
-        for t in tunings
-        for point in t.points(number)
-    ]
+def _tuning_trials(spec: StudySpec, tunings: Sequence[Tuning], seeds: int, results: Results) -> list[Trial]:
+    """All trials of these tunings; where points are halved those of the first quarter, until all of them are done."""
+    trials = [trial for number in range(seeds) for t in tunings for trial in t.trials(spec, number, results)]
+    short = [trial for trial in trials if trial.kind == "short"]
+    return short if _missing(spec, short, results) else trials
 
 
 def _missing(spec: StudySpec, trials: Iterable[Trial], results: Results) -> tuple[Trial, ...]:
@@ -138,8 +136,8 @@ def _most_at_edge(spec: StudySpec, tuning: Tuning, seeds: int, results: Results)
     sides: dict[tuple[str, str], int] = {}
     for number in range(seeds):
         tried = tuning.tried(spec, number, results)
-        point, loss = min(tried, key=lambda pair: pair[1])
-        for at in edges(tuning.space, [p for p, _ in tried], point) if math.isfinite(loss) else ():
+        best = min((one for one in tried if not one.stopped), key=lambda one: one.loss)
+        for at in edges(tuning.space, [one.point for one in tried], best.point) if math.isfinite(best.loss) else ():
             sides[at] = sides.get(at, 0) + 1
     most = max(sides, key=lambda at: sides[at], default=None)
     return most if most is not None and 2 * sides[most] > seeds else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from ravine.comparison._study.halving import expected_going_on
 from ravine.comparison._study.stages import Stage, StageName
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.tuning import Results, Tuning
@@ -40,16 +41,38 @@ def progress_of(spec: StudySpec, now: Stage, results: Results) -> StudyProgress:
     for tuning in now.tunings:
         if tuning.config.label in now.active:
             of_seed = trainings_of_seed(spec, tuning)
-            fresh = 0.0 if now.name == "final" else of_seed - len(tuning.points(0))
-            rest += (now.seeds - looked) * fresh + (spec.seeds - now.seeds) * of_seed
+            rest += (now.seeds - looked) * _later(spec, now, tuning) + (spec.seeds - now.seeds) * of_seed
     return StudyProgress(now.name, len(results), len(results) + round(rest))
 
 
+def _later(spec: StudySpec, now: Stage, tuning: Tuning) -> float:
+    """About how many trainings a seed of the present look still takes after this stage."""
+    if now.name == "final":
+        return 0.0
+    points, full = len(tuning.points(0)), 0.0
+    if any(trial.kind == "short" for trial in now.trials):  # those of all steps come when these are done
+        full = tuning_of_seed(spec, tuning)[1]
+        if now.name == "expand":  # but for those that were there before
+            full -= expected_going_on(points - spec.extra_points, spec.budgets) if tuning.halves(spec) else full
+    return _fresh_of_seed(spec, points) + full
+
+
 def trainings_of_seed(spec: StudySpec, tuning: Tuning) -> float:
-    """About how many trainings a seed of an optimizer takes: its points, and runs at the best of the first 1, 2, 4, ...
+    """About how many trainings a seed of an optimizer takes: those of its points, and the fresh runs."""
+    short, full = tuning_of_seed(spec, tuning)
+    return short + full + _fresh_of_seed(spec, len(tuning.points(0)))
+
+
+def tuning_of_seed(spec: StudySpec, tuning: Tuning) -> tuple[float, float]:
+    """About how many trainings a tuning takes: of a quarter of the steps, and of all."""
+    points = len(tuning.points(0))
+    return (points, expected_going_on(points, spec.budgets)) if tuning.halves(spec) else (0.0, points)
+
+
+def _fresh_of_seed(spec: StudySpec, points: int) -> float:
+    """About how many runs at the best of the first 1, 2, 4, ... points, and of all.
 
     The best of n points is among the first m of them with a chance of m / n, and then needs no run of its own.
     """
-    points = len(tuning.points(0))
     ends = [*(k for k in spec.budgets if k <= points), points]
-    return points + 1 + sum(1 - few / many for few, many in pairwise(ends))
+    return 1 + sum(1 - few / many for few, many in pairwise(ends))

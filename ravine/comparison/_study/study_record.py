@@ -17,7 +17,7 @@ from ravine.comparison._study.step_seconds import StepSeconds
 from ravine.comparison._study.study_progress import StudyProgress, progress_of
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial import Trial, TrialResult
-from ravine.comparison._study.tuning import Tuning, tuning_trial
+from ravine.comparison._study.tuning import short_trial, tuning_trial
 from ravine.errors import OptionError
 from ravine.optim._spec import OptimizerSpec, special_cases
 
@@ -85,14 +85,12 @@ class StudyRecord:
         done = []
         for t in self.stage.tunings:
             label, seeds = t.config.label, range(self.spec.seeds)
-            wanted = [tuning_trial(self.spec, label, p, n) for n in seeds for p in t.points(n)]
-            tuned = next((n for n in seeds if not self._tuned(t, n)), self.spec.seeds)
+            tries = [short_trial, tuning_trial] if self.spec.halving else [tuning_trial]
+            wanted = [try_it(self.spec, label, p, n) for try_it in tries for n in seeds for p in t.points(n)]
+            tuned = next((n for n in seeds if not t.complete(self.spec, n, self.results)), self.spec.seeds)
             wanted += final_trials(self.spec, [t], tuned, self.results)
             done += [(trial, self.results[key]) for trial in wanted if (key := trial.key(self.spec)) in self.results]
         return done
-
-    def _tuned(self, tuning: Tuning, number: int) -> bool:
-        return len(tuning.tried(self.spec, number, self.results)) == len(tuning.points(number))
 
     @cached_property
     def runs(self) -> list[OptimizerRuns]:

@@ -68,6 +68,7 @@ class StudySpec:
         margin: the largest difference in the loss that does not matter, as text; empty: the spread between tunings.
         ratio: whether losses are compared by how many times one is the other, as those of test functions are.
         schedule: how the learning rate changes, as text, of all that have no schedule of their own; empty: it stays.
+        halving: whether only the better half of a tuning's points is trained for more than a quarter of the steps.
         seed: of the study: another one has other points and other seeds.
         extended: how often seeds were added after the study had been judged.
         versions: of what decides numbers: the packages, and the user's own code.
@@ -85,6 +86,7 @@ class StudySpec:
     margin: str = ""
     ratio: bool = False
     schedule: str = ""
+    halving: bool = False
     seed: int = 0
     extended: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -132,6 +134,8 @@ class StudySpec:
             config["space"] = {n: {k: v for k, v in r.items() if v is not None} for n, r in config["space"].items()}
             if not config["schedule"]:
                 del config["schedule"]
+        if not self.halving:
+            del tree["halving"]
         return json.dumps(tree, sort_keys=True, separators=(",", ":"), default=repr)
 
     @classmethod
@@ -197,6 +201,7 @@ class StudySpec:
         )
         for tree in (mine, theirs):
             tree.pop("extended")
+            tree.setdefault("halving", False)
         lines = [f"seeds: {planned} in the study, {looks} now"] if looks != planned else []
         lines += [
             f"{name}: {theirs[name]!r} in the study, {mine[name]!r} now" for name in mine if mine[name] != theirs[name]

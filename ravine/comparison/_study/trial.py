@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ravine._one_thread import one_thread
+from ravine.comparison._study.halving import PARTS
 from ravine.comparison._study.schedules import schedule_of_training
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.errors import DataError
@@ -23,12 +24,15 @@ from ravine.tasks._starts import starts
 from ravine.train import Batches, Callback, Fit, ReduceOnPlateau, StopOnNaN
 
 _VALIDATION_SHARE = 0.2  # of the rows of the training data
-Kind = Literal["tune", "final"]
+Kind = Literal["short", "tune", "final"]
 
 
 @dataclass(frozen=True, repr=False)
 class Trial:
-    """A training: which optimizer, at which point, with which seed; only ``final`` reads the test data."""
+    """A training: which optimizer, at which point, with which seed.
+
+    A ``tune`` is a point of a tuning; ``short`` is the first quarter of it. Only ``final`` reads the test data.
+    """
 
     label: str
     point: Mapping[str, float]
@@ -38,6 +42,10 @@ class Trial:
     def __repr__(self) -> str:
         point = ", ".join(f"{name}={value:.4g}" for name, value in self.point.items())
         return f"Trial({self.label!r}, {self.kind}, seed {self.seed}{', ' * bool(point)}{point})"
+
+    def steps(self, spec: StudySpec) -> int:
+        """After how many steps it ends. Its schedule is that of all steps, so it is where the whole training has been."""
+        return -(-spec.steps // PARTS) if self.kind == "short" else spec.steps
 
     def key(self, spec: StudySpec) -> str:
         """The name of this trial: the same for the same spec, point and seed."""
@@ -57,7 +65,7 @@ class TrialResult:
     """What a trial gave.
 
     Attributes:
-        score: the validation loss at the end; infinite if it diverged.
+        score: the validation loss at its end; infinite if it diverged.
         steps, losses: the validation losses on the way, the first of them before the first step.
         diverged: whether a loss was not finite.
         metrics: on the test data, by name, and ``test_loss``; empty while tuning.
@@ -152,7 +160,7 @@ def run(spec: StudySpec, task: Task, trial: Trial, optimizer: OptimizerSpec) -> 
     Whatever a task or an optimizer raises is raised here, and is the trial's failure.
     """
     training, valid = validation_split(task, trial.seed)
-    curve = _Curve(training.in_order(valid), spec)
+    curve = _Curve(training.in_order(valid), spec, trial.steps(spec))
     learn = training.learner(
         optimizer.at(trial.point).build,
         seed=trial.seed,
@@ -207,16 +215,16 @@ def update_ratios(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[st
     return dict(zip(names if fitting else history.names, ratio.median(0).values.tolist(), strict=True))
 
 
-def is_measured(spec: StudySpec, step: int) -> bool:
-    """Whether the validation loss is measured after so many steps."""
-    return step % -(-spec.steps // spec.evaluations) == 0 or step == spec.steps
+def is_measured(spec: StudySpec, step: int, last: int) -> bool:
+    """Whether the validation loss is measured after so many steps of a training with so many in all."""
+    return step % -(-spec.steps // spec.evaluations) == 0 or step == last
 
 
 class _Curve(Callback):
-    """Measures the validation loss before the first step and now and then, and ends the fit after the spec's steps."""
+    """Measures the validation loss before the first step and now and then, and ends the fit after so many steps."""
 
-    def __init__(self, valid: Batches, spec: StudySpec) -> None:
-        self.valid, self.spec = valid, spec
+    def __init__(self, valid: Batches, spec: StudySpec, last: int) -> None:
+        self.valid, self.spec, self.last = valid, spec, last
         self.steps: list[int] = []
         self.losses: list[float] = []
 
@@ -229,7 +237,7 @@ class _Curve(Callback):
 
     def after_step(self, fit: Fit) -> None:
         step = fit.state.step
-        if is_measured(self.spec, step):
+        if is_measured(self.spec, step, self.last):
             self._measure(fit, step)
-        if step == self.spec.steps:
+        if step == self.last:
             fit.stop("all steps are done")

@@ -43,7 +43,7 @@ def run_block(
 
     Args:
         spec, stacked: the study's, and its task.
-        trials: which.
+        trials: which; all of them end after as many steps.
         optimizers: the spec's by label, made for the task.
 
     Whatever the task or one of the optimizers raises is raised here.
@@ -76,6 +76,7 @@ class _Block:
         optimizers: Mapping[str, OptimizerSpec],
     ) -> None:
         self._spec, self._stacked, self._task = spec, stacked, stacked.task
+        self._last = trials[0].steps(spec)
         seeds = list(dict.fromkeys(trial.seed for trial in trials))
         models = {seed: first_model(self._task, seed) for seed in seeds}
         self._split = {seed: split_rows(self._task, seed) for seed in seeds}
@@ -104,17 +105,17 @@ class _Block:
         began = time.perf_counter()
         self._measure(0)
         step = epoch = 0
-        while step < self._spec.steps and any(copy.alive for copy in self._copies):
+        while step < self._last and any(copy.alive for copy in self._copies):
             rows = self._epoch_rows(epoch)
             for batch in rows.split(self._task.batch_size, dim=1):
                 self._train(batch)
                 step += 1
-                if is_measured(self._spec, step):
+                if is_measured(self._spec, step, self._last):
                     self._measure(step)
                 for copy in self._copies:
                     if copy.schedule is not None and copy.alive:
                         copy.schedule.after_step()
-                if step == self._spec.steps or not any(copy.alive for copy in self._copies):
+                if step == self._last or not any(copy.alive for copy in self._copies):
                     break
             for copy in self._copies:
                 if copy.schedule is not None and copy.alive:

@@ -44,7 +44,8 @@ class TrialRunner:
         """Those of some trials that are to be run next, together: the first, and others that can share its time."""
         if not free or not self.together(free[0].label):
             return free[:1]
-        return [trial for trial in free if self.together(trial.label)][:WIDTH]
+        steps = free[0].steps(self._spec)
+        return [trial for trial in free if trial.steps(self._spec) == steps and self.together(trial.label)][:WIDTH]
 
     def together(self, label: str) -> bool:
         """Whether trials of this optimizer are run together."""
