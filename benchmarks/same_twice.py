@@ -7,7 +7,7 @@ same way, with other names: there, 95% should say so.
 Studies run side by side in a process and fill each other's blocks of trainings; a training's numbers do not depend on that.
 
 Run: ``python benchmarks/same_twice.py [--task breast-cancer] [-o sgd -o sgd:dampening=0] [--moved 1 1.5 3] [--studies 200]
-[--preset quick] [--jobs 2] [--json FILE]``, or ``--list`` for all cells of ``CELLS``. A cell that stands in the JSON file
+[--preset quick] [--halving] [--jobs 2] [--json FILE]``, or ``--list`` for all cells of ``CELLS``. A cell that stands in the JSON file
 already is not run again, so a list that was stopped goes on.
 """
 
@@ -52,9 +52,16 @@ class Cell:
     optimizers: tuple[str, str]
     moved: float
     same: bool
+    halving: bool = False
 
     def __str__(self) -> str:
-        return f"{self.task}, {self.preset}, {' and '.join(self.optimizers)}, moved by {self.moved:g}"
+        halved = ", with halving" if self.halving else ""
+        return f"{self.task}, {self.preset}, {' and '.join(self.optimizers)}, moved by {self.moved:g}{halved}"
+
+    @property
+    def tree(self) -> dict[str, Any]:
+        """For JSON; without halving as it was written before there was any."""
+        return {name: value for name, value in asdict(self).items() if name != "halving" or value}
 
 
 DIFFERENT = (
@@ -102,7 +109,17 @@ def verdicts(numbers: Sequence[int], cell: Cell) -> list[tuple[int, bool, int]]:
         lr = replace(wide["lr"], low=wide["lr"].low * moved, high=wide["lr"].high * moved)
         space = {optimizers[1].label: {**wide, "lr": lr}}
     studies = [
-        _Study(declare(task, cell.task, optimizers, preset=cell.preset, study_seed=number, space=space or None))
+        _Study(
+            declare(
+                task,
+                cell.task,
+                optimizers,
+                preset=cell.preset,
+                halving=cell.halving,
+                study_seed=number,
+                space=space or None,
+            )
+        )
         for number in numbers
     ]
     ready = {one.label: one.for_task(task.name) for one in optimizers}
@@ -128,7 +145,7 @@ def measure(cell: Cell, studies: int, jobs: int, pool: Executor) -> dict[str, An
     different = sum(top == 1 for top, _, _ in found)
     ends = stats.binomtest(different, len(found)).proportion_ci(0.95)
     return {
-        **asdict(cell),
+        **cell.tree,
         "studies": studies,
         "different": different / len(found),
         "low": float(ends.low),
@@ -141,7 +158,7 @@ def measure(cell: Cell, studies: int, jobs: int, pool: Executor) -> dict[str, An
 
 def _done(path: Path | None, cell: Cell, studies: int) -> dict[str, Any] | None:
     """The row of a cell that was measured before."""
-    wanted = json.loads(json.dumps({**asdict(cell), "studies": studies}))
+    wanted = json.loads(json.dumps({**cell.tree, "studies": studies}))
     rows = json.loads(path.read_text()) if path is not None and path.exists() else []
     return next((row for row in rows if wanted.items() <= row.items()), None)
 
@@ -154,13 +171,17 @@ def main() -> None:
     parser.add_argument("--moved", type=float, nargs="+", default=[1.0, 1.5, 3.0])
     parser.add_argument("--studies", type=int, default=200)
     parser.add_argument("--preset", default="quick")
+    parser.add_argument("--halving", action="store_true", help="stop the worse half of the points early")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     first, second = options.labels or SAME[0]
     cells: Sequence[Cell] = CELLS
     if not options.list:
-        cells = [Cell(options.task, options.preset, (first, second), moved, same=True) for moved in options.moved]
+        cells = [
+            Cell(options.task, options.preset, (first, second), moved, same=True, halving=options.halving)
+            for moved in options.moved
+        ]
     print(f"{'called different':>16}{'95% interval':>16}{'settled':>9}{'seeds':>7}{'seconds':>9}")
     with ProcessPoolExecutor(options.jobs) as pool:
         for cell in cells:

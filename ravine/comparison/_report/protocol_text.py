@@ -34,7 +34,7 @@ def protocol_text(data: ReportData) -> str:
     schedule += f" ({listed(own)})" if own else ""
     every = max(1, spec.steps // spec.evaluations)
     sentences.append(
-        f"Every training ran for {count(spec.steps, 'step')} {schedule} and was evaluated every {count(every, 'step')}."
+        f"Every training{' that was not stopped' * spec.halving} ran for {count(spec.steps, 'step')} {schedule} and was evaluated every {count(every, 'step')}."
     )
     return " ".join(sentences)
 
