@@ -88,6 +88,9 @@ def test_it_is_told(halved):
         assert "--halving" in text
     assert "the better half after a quarter" in text, "in the declaration of the page"
     assert "--halving" in halved.record.origin.command
+    for label, tried in halved.report.sensitivity["lr"].tried.items():
+        (each,) = [one for one in halved.record.runs if one.name == label]
+        assert len(tried.marks) == sum(not t.stopped for t in each.trials) < len(each.trials)
     for each in halved.record.runs[:2]:
         for seed, run_ in zip(sorted({t.seed for t in each.trials}), each.runs, strict=True):
             mine = [t for t in each.trials if t.seed == seed]

@@ -70,6 +70,7 @@ def chosen(spec, done):
         ([2.0, 2.0, 2.0], [0, 1]),
         ([4.0, 1.0, 3.0, 2.0], [1, 3]),
         ([math.inf, 5.0, math.inf, math.inf], [1]),
+        ([math.inf, 5.0, 4.0, math.inf], [1, 2]),
         ([math.inf, math.inf], []),
     ],
 )
@@ -192,7 +193,7 @@ def test_what_is_stopped_is_not_the_best_whatever_it_would_have_become():
 def test_a_point_that_is_trained_for_fewer_points_only_is_told_as_stopped():
     found = 0
     last, _, done = play(replace(SPEC, looks=(80,)))
-    for tuning in last.tunings:
+    for tuning, runs in zip(last.tunings, measured_runs(SPEC, last.tunings, done, 80), strict=True):
         for number in range(80):
             short = [luck(Trial(tuning.config.label, p, 2 * number, "short")) for p in tuning.points(number)]
             full = [Trial(tuning.config.label, p, 2 * number, "tune") for p in tuning.points(number)]
@@ -206,6 +207,7 @@ def test_a_point_that_is_trained_for_fewer_points_only_is_told_as_stopped():
                 assert one.loss == (luck(full[place]) if place in among_all else short[place])
             best = min(among_all, key=lambda place: luck(full[place]))
             assert tuning.best(SPEC, number, done) == tuning.points(number)[best]
+            assert runs.tuned[number] == luck(full[best]), "not what a stopped one had after a quarter"
             found += any(luck(full[place]) < luck(full[best]) for place in extra)
     assert found > 3, "some of them end lower than all that were chosen"
 
