@@ -49,6 +49,8 @@ def _kind(p: Tensor) -> tuple[Any, ...]:
 class Eager:
     """A batch that runs on torch operations; see ``ravine.backends.Batch``. All parameters are on one device."""
 
+    makes_numbers = False
+
     def __init__(
         self, program: Program, params: Sequence[Tensor], states: Sequence[States], buffer_size: int = 0
     ) -> None:

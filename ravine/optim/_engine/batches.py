@@ -11,8 +11,9 @@ from torch import Tensor
 from ravine.backends import Batch
 from ravine.backends._eager import Eager
 from ravine.backends._sharded import Sharded, layout, part
-from ravine.backends.cpu import Fused
 from ravine.formula import Program
+from ravine.backends.triton import missing
+from ravine.optim._engine.kernels import kernel_batch, warn_once
 from ravine.optim._engine.prepare import PreparedParam
 
 
@@ -47,11 +48,15 @@ def _by_backend(
         p, grad = each.param, each.param.grad
         if each.reason or fused is False:
             eager[p.device].append(i)
+            if fused is None and p.device.type == "cuda" and missing(p.device):
+                warn_once(f"no kernel can step tensors on {p.device}: {missing(p.device)}")
         else:
             dtypes = [each.states[n].dtype for n in program.states]
-            kernels[p.dtype if grad is None else grad.dtype, p.dtype, *dtypes, p.is_contiguous()].append(i)
+            kind = p.dtype if grad is None else grad.dtype, p.device, p.dtype, *dtypes, p.is_contiguous()
+            kernels[kind].append(i)
     params, states = [each.param for each in prepared], [each.states for each in prepared]
     for key, indices in kernels.items():
-        yield indices, Fused(program, [params[i] for i in indices], [states[i] for i in indices], key[0], buffer_size)
+        chosen = [params[i] for i in indices], [states[i] for i in indices]
+        yield indices, kernel_batch(program, *chosen, key[0], fused, buffer_size)
     for indices in eager.values():
         yield indices, Eager(program, [params[i] for i in indices], [states[i] for i in indices], buffer_size)

@@ -18,13 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ravine.backends import STATISTICS, Batch, Numbers, Sums, number_dtype, statistic
+from ravine.backends import STATISTICS, Batch, Numbers, Staged, Sums, number_dtype, recording, statistic
 from ravine.backends.cpu import CHUNK
 from ravine.formula import Program
 from ravine.optim._engine.batches import batches_of
 from ravine.optim._engine.group import GroupReader
+from ravine.optim._engine.kernels import refuse_recording
 from ravine.optim._engine.prepare import prepare, stepped
-from ravine.optim._engine.step_counts import DeviceSteps, HostSteps, Steps
+from ravine.optim._engine.step_counts import DeviceSteps, HostSteps, StagedSteps, Steps
 from ravine.optim._engine.version import TrackedState, TrackedStates, Version
 
 (_GRAD_SQUARE,), (_GRAD_MAX,) = statistic("grad_square"), statistic("grad_max")
@@ -67,6 +68,7 @@ class Plan:
         describe: Callable[[Tensor], str],
         watch: bool = False,
     ) -> None:
+        refuse_recording()
         self._reader, self._dicts, self._state, self._version = reader, list(groups), state, version
         self.extra = dict(extra)
         self.groups = [reader.plan(g, extra, _where(i)) for i, g in enumerate(groups)]
@@ -99,9 +101,10 @@ class Plan:
         self._made_at = version.number
 
     def _steps(self, batch: Batch) -> Steps:
-        return (
-            DeviceSteps(batch.states, batch.on_device) if self.device and batch.on_device else HostSteps(batch.states)
-        )
+        if self.device is None or batch.on_device is None:
+            return HostSteps(batch.states)
+        kind = StagedSteps if batch.makes_numbers else DeviceSteps
+        return kind(batch.states, batch.on_device)
 
     # --- does it hold? ------------------------------------------------------------------------------------------
 
@@ -172,19 +175,26 @@ class Plan:
             entry.steps.count(entry.batch.active, here)
             entry.batch.write(numbers, self.buffer_index, here)
         self._stale = False
-        if self.buffer_size:
+        # Statistics of a graph's replays would not be counted: nothing of them comes here.
+        if self.buffer_size and not (self.device and recording(self.device)):
             scale = self.extra.get("grad_scale", 1.0)
             # GradScaler changes its scale in place.
             self._scales[self.buffer_index] = scale.clone() if isinstance(scale, Tensor) else scale
             self.buffer_index += 1
         return bad, nonfinite
 
-    def _last_numbers(self, entry: _PlannedBatch, step: Any, sums: list[Any] | None) -> Numbers | None:
+    def _numbers(self, entry: _PlannedBatch, index: int, step: Any, sums: Sequence[Any]) -> Numbers | Staged:
+        """The numbers of a pass, or what they are made of."""
+        if isinstance(entry.steps, StagedSteps):
+            return Staged(step, self._hypers(entry), tuple(sums))
+        return self.groups[entry.group].program.numbers(index, step, self._hypers(entry), sums)
+
+    def _last_numbers(self, entry: _PlannedBatch, step: Any, sums: list[Any] | None) -> Numbers | Staged | None:
         """The numbers of the pass that writes; None if they are those of the step before."""
         program = self.groups[entry.group].program
         if sums is None and not program.uses_step and not self._stale:
             return None
-        return program.numbers(len(program.passes) - 1, step, self._hypers(entry), sums or ())
+        return self._numbers(entry, len(program.passes) - 1, step, sums or ())
 
     def _hypers(self, entry: _PlannedBatch) -> tuple[Any, ...]:
         """The hyperparameters where the batch's numbers are."""
@@ -212,7 +222,7 @@ class Plan:
                 reductions = program.passes[level].reductions
                 if not reductions:
                     continue
-                numbers = program.numbers(level, step, self._hypers(entry), sums[i])
+                numbers = self._numbers(entry, level, step, sums[i])
                 found = self._at_home(entry.batch.reduce(level, numbers))
                 for reduction, row in zip(reductions, found, strict=True):
                     if not reduction.guard:

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from ravine.backends._sharded import layout, part
-from ravine.backends.cpu import why_not
 from ravine.errors import BackendError, ParameterError
 from ravine.formula import ParamCopy, Program
+from ravine.optim._engine.kernels import why_not
 from ravine.optim._engine.step_counts import counter
 from ravine.optim._engine.version import TrackedStates
 
@@ -178,7 +178,7 @@ def _reason(p: torch.Tensor, states: Mapping[str, Any], program: Program) -> str
     grad = p.grad
     if grad is not None and type(grad) is not torch.Tensor:
         return f"its gradient is a {type(grad).__name__}, a tensor subclass"
-    if grad is not None and why_not(torch.empty(0, dtype=grad.dtype, device="cpu")):
+    if grad is not None and why_not(torch.empty(0, dtype=grad.dtype, device=grad.device)):
         return f"its gradient's dtype is {grad.dtype}"
     for prefix, t in [("", p), *((f"state {n}: ", states[n]) for n in program.states)]:
         if reason := why_not(t):

@@ -87,6 +87,16 @@ class DeviceSteps:
         self._tensor += made if skip is None else made * (~skip).to(self._tensor.dtype)
 
 
+class StagedSteps(DeviceSteps):
+    """Counts that a batch's own kernels read and raise (``backends.Staged``)."""
+
+    def next(self, active: np.ndarray | None) -> Tensor:
+        return self._tensor
+
+    def count(self, active: np.ndarray | None, skip: Tensor | None) -> None:
+        """The batch did."""
+
+
 def _show(states: Sequence[dict[str, Any]], counts: Tensor) -> None:
     """The user finds the counts in the states."""
     for state, view in zip(states, counts.unbind(), strict=True):
