@@ -13,6 +13,7 @@ from torch import Tensor
 from ravine._compat.torch import is_zero_tensor
 from ravine.backends import STATISTICS, Numbers, Staged, States, recording, statistic
 from ravine.backends._layout import real_dtype
+from ravine.backends.triton._chunk_tables import Tables, current_stream, span_for, to_device
 from ravine.backends.triton._pass_text import (
     CHUNK_STATISTICS,
     STAGE_WIDTH,
@@ -21,7 +22,6 @@ from ravine.backends.triton._pass_text import (
     stage_source,
     sum_source,
 )
-from ravine.backends.triton._chunk_tables import Tables, current_stream, span_for, to_device
 from ravine.backends.triton._text_compiler import Kernel, kernel
 from ravine.errors import BackendError
 from ravine.formula import Program

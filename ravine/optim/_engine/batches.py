@@ -11,8 +11,8 @@ from torch import Tensor
 from ravine.backends import Batch
 from ravine.backends._eager import Eager
 from ravine.backends._sharded import Sharded, layout, part
-from ravine.formula import Program
 from ravine.backends.triton import missing
+from ravine.formula import Program
 from ravine.optim._engine.kernels import kernel_batch, warn_once
 from ravine.optim._engine.prepare import PreparedParam
 
