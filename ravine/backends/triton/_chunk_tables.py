@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +29,14 @@ def to_device(array: np.ndarray, device: torch.device) -> Tensor:
     return host.clone() if device.type == "cpu" else host.pin_memory().to(device, non_blocking=True)
 
 
+class ChunkGroup(NamedTuple):
+    """Chunks that one launch takes: whether their vectors are 16 bytes, which they are, and how many."""
+
+    aligned: bool
+    place: Tensor
+    count: int
+
+
 class Tables:
     """Where the tensors of a batch are, cut into chunks.
 
@@ -40,11 +49,15 @@ class Tables:
     Attributes:
         size, first_chunk, address: tensors on the device, for kernels.
         chunks: how many there are.
+        grads: the gradients' addresses on the host, 0 for none; whoever writes to it sets ``changed``.
+        launches: after ``take``, the chunks of each launch.
     """
 
     def __init__(self, sizes: Sequence[int], addresses: np.ndarray, span: int, device: torch.device) -> None:
         self._device = device
         self._host = addresses
+        self.grads: np.ndarray = addresses[1]
+        self.changed = True
         counts = -(-np.array(sizes, dtype=np.int64) // span)
         first = np.zeros(len(sizes) + 1, dtype=np.int64)
         np.cumsum(counts, out=first[1:])
@@ -53,50 +66,48 @@ class Tables:
         self._tensor_of, self._place = tensor, ((np.arange(self.chunks) - first[tensor]) << 32) + tensor
         self.size, self.first_chunk = to_device(np.array(sizes, dtype=np.int64), device), to_device(first, device)
         self.address = to_device(addresses, device)
+        self._grad_row, self._host_row = self.address[1], torch.from_numpy(self.grads)
         self._fixed = np.bitwise_or.reduce(np.delete(addresses, 1, axis=0), axis=0)
-        self._places: dict[bytes, list[tuple[bool, Tensor, int]]] = {}
+        self._places: dict[bytes, list[ChunkGroup]] = {}
         self._everything = to_device(self._place, device)
-        self._grads: list[int] = []
-        self.launches: list[tuple[bool, Tensor, int]] = []
+        self.launches: list[ChunkGroup] = []
 
-    def take(self, grads: list[int], recorded: bool) -> Tensor:
-        """The table of addresses with these gradients, 0 for none; they are copied only if they are new.
+    def take(self, recorded: bool) -> Tensor:
+        """The table of addresses with the gradients as they are now; they are copied only if they are new.
 
         While a graph is captured, it gets a table of its own and writes the addresses into that at every replay.
         """
         if recorded:
-            return self._captured(grads)
-        if grads != self._grads:
-            self._host[1] = grads
-            if self._device.type == "cpu":
-                self.address[1] = torch.tensor(grads, dtype=torch.int64)
-            else:
-                self.address[1].copy_(torch.tensor(grads, dtype=torch.int64).pin_memory(), non_blocking=True)
-            self.launches = self._launches_for((self._fixed | self._host[1]) % ALIGNED == 0)
-            self._grads = grads
+            return self._captured()
+        if self.changed:
+            row = self._host_row
+            self._grad_row.copy_(row if self._device.type == "cpu" else row.pin_memory(), non_blocking=True)
+            self.launches = self._launches_for((self._fixed | self.grads) % ALIGNED == 0)
+            self.changed = False
         return self.address
 
-    def _launches_for(self, aligned: np.ndarray) -> list[tuple[bool, Tensor, int]]:
-        """Whether vectors are 16 bytes, the chunks, and how many: tensors at other addresses have their own launch."""
+    def _launches_for(self, aligned: np.ndarray) -> list[ChunkGroup]:
+        """Tensors at addresses that are no multiple of 16 have their own launch."""
         key = aligned.tobytes()
         if key not in self._places:
             if aligned.all() or not aligned.any():
                 groups = [(bool(aligned.all()), self._place)]
             else:
                 groups = [(one, self._place[aligned[self._tensor_of] == one]) for one in (True, False)]
-            whole = [(one, self._everything, len(p)) for one, p in groups if len(p) == self.chunks]
-            self._places[key] = whole or [(one, to_device(p, self._device), len(p)) for one, p in groups if len(p)]
-        return [launch for launch in self._places[key] if launch[2]]
+            whole = [ChunkGroup(one, self._everything, len(p)) for one, p in groups if len(p) == self.chunks]
+            made = whole or [ChunkGroup(one, to_device(p, self._device), len(p)) for one, p in groups]
+            self._places[key] = [group for group in made if group.count]
+        return self._places[key]
 
-    def _captured(self, grads: list[int]) -> Tensor:
+    def _captured(self) -> Tensor:
         address = self.address.clone()
-        poke, stream = kernel(poke_source(), self._device), current_stream(self._device)
+        poke, stream, grads = kernel(poke_source(), self._device), current_stream(self._device), self.grads.tolist()
         for first in range(0, len(grads), POKED):
             some = grads[first : first + POKED]
-            poke.launch((1, 1, 1), stream, address[1, first:], len(some), *some, *[0] * (POKED - len(some)))
-        known = self._places.get(((self._fixed | np.array(grads, dtype=np.int64)) % ALIGNED == 0).tobytes())
-        self.launches = known or [(False, self._everything, self.chunks)]
-        self._grads = []  # the next step outside the graph looks for its own launches
+            poke.bind((1, 1, 1), address[1, first:], len(some), *some, *[0] * (POKED - len(some)))(stream)
+        known = self._places.get(((self._fixed | self.grads) % ALIGNED == 0).tobytes())
+        self.launches = known or [ChunkGroup(False, self._everything, self.chunks)]
+        self.changed = True  # the next step outside the graph looks for its own launches
         return address
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -14,6 +15,7 @@ from ravine._compat.torch import is_zero_tensor
 from ravine.backends import STATISTICS, Numbers, Staged, States, recording, statistic
 from ravine.backends._layout import real_dtype
 from ravine.backends.triton._chunk_tables import Tables, current_stream, span_for, to_device
+from ravine.backends.triton._native_gather import native_gather
 from ravine.backends.triton._pass_text import (
     CHUNK_STATISTICS,
     STAGE_WIDTH,
@@ -22,7 +24,7 @@ from ravine.backends.triton._pass_text import (
     stage_source,
     sum_source,
 )
-from ravine.backends.triton._text_compiler import Kernel, kernel
+from ravine.backends.triton._text_compiler import Kernel, Launch, kernel
 from ravine.errors import BackendError
 from ravine.formula import Program
 
@@ -66,7 +68,8 @@ class DeviceBatch:
         rows += np.array(self._at[len(params) :], dtype=np.int64).reshape(len(program.states), len(params)).tolist()
         n = len(self.params)
         with torch.inference_mode(False), torch.no_grad():
-            self._tables = Tables(sizes, np.array(rows, dtype=np.int64), self._span, self._device)
+            addresses = np.array(rows, dtype=np.int64)
+            self._tables = Tables(sizes, addresses, self._span, self._device)
             chunks = self._tables.chunks
             self._numbers = self._zeros(max(1, *(len(p.numbers) for p in program.passes)), n)
             self._sums = self._zeros(max(len(p.reductions) for p in program.passes) or 1, chunks)
@@ -74,12 +77,14 @@ class DeviceBatch:
             self._figures = self._zeros((buffer_size if self._watched else 0) + 1, len(CHUNK_STATISTICS), chunks)
             self._stepped = self._zeros(len(self._figures), n)
             self._no_skip = torch.zeros(1, dtype=torch.uint8, device=self._device)
+        self._totals = [self._zeros(len(p.reductions), n) for p in program.passes]
+        self._native = native_gather(params, [[s[m] for m in program.states] for s in states], addresses, grad_dtype)
         self._kernels: dict[tuple[int, bool], Kernel] = {}
         self._stages: dict[tuple[Any, ...], Kernel] = {}
+        self._launches: dict[tuple[Any, ...], Launch] = {}
         self._slots = list(zip(self._figures.unbind(), self._stepped.unbind(), strict=True))
         self._last: Numbers | Staged = ()
         self._copies: list[Tensor] = []
-        self._grads: list[int] = []
         try:
             for index in range(len(program.passes)):
                 self._kernel(index, True)
@@ -105,7 +110,7 @@ class DeviceBatch:
         self._strides = list(map(Tensor.stride, params))
         self._layouts = [(p.shape, p.dtype, p.device) for p in params]
         # A lazily negated real tensor is the imaginary part of a conjugate; with one element it counts as contiguous.
-        self._single = [i for i, size in enumerate(self._numels) if size == 1]
+        self._single = [p for p in params if p.numel() == 1]
         self._plain = not params[0].is_complex()
 
     def _laid_out(self, tensors: Sequence[Tensor]) -> bool:
@@ -114,29 +119,53 @@ class DeviceBatch:
         return list(map(Tensor.stride, tensors)) == self._strides
 
     def gather(self) -> bool:
-        # Each of these asks all tensors for one thing without a line of Python for each: some 40 ns, not 400.
-        params = self.params
-        grads = list(map(_grad, params))
-        if (
-            list(map(Tensor.data_ptr, (*params, *self._kept))) != self._at
-            or list(map(Tensor.numel, params)) != self._numels
-            or not self._laid_out(params)
-        ):
+        if self._native is not None:
+            found = self._native()
+            if found >= 0 and not (self._single and any(p.grad is not None and p.grad.is_neg() for p in self._single)):
+                if found & 1:
+                    self._tables.changed = True
+                self.active = self._tables.grads != 0 if found > 1 else None
+                return True
+        grads = list(map(_grad, self.params))
+        if not self._stays():
             return False
-        if (
+        if self._as_ever(grads):
+            addresses = list(map(Tensor.data_ptr, grads))
+            if 0 not in addresses:  # no memory: without elements, or zeros that nobody wrote down
+                self._take(addresses)
+                self.active = None
+                return True
+        return self._gather_each(grads)
+
+    # Each of these asks all tensors for one thing without a line of Python for each: some 40 ns, not 400.
+
+    def _stays(self) -> bool:
+        """Whether parameters and states are as they were."""
+        params = self.params
+        return (
+            list(map(Tensor.data_ptr, (*params, *self._kept))) == self._at
+            and list(map(Tensor.numel, params)) == self._numels
+            and self._laid_out(params)
+        )
+
+    def _as_ever(self, grads: Sequence[Any]) -> bool:
+        """Whether every gradient is one that a kernel reads as it is."""
+        return (
             self._plain
             and list(map(type, grads)) == self._types
             and list(map(_dtype, grads)) == self._grad_dtypes
             and list(map(Tensor.get_device, grads)) == self._devices
             and list(map(Tensor.numel, grads)) == self._numels
             and self._laid_out(grads)
-            and not any(grads[i].is_neg() for i in self._single)
-        ):
-            addresses = list(map(Tensor.data_ptr, grads))
-            if 0 not in addresses:  # no memory: without elements, or zeros that nobody wrote down
-                self._grads, self.active = addresses, None
-                return True
-        return self._gather_each(grads)
+            and not any(p.grad.is_neg() for p in self._single)
+        )
+
+    def _take(self, addresses: list[int]) -> None:
+        """These are the gradients' addresses."""
+        grads = self._tables.grads
+        if grads.tolist() != addresses:
+            grads[:] = addresses
+            self._tables.changed = True
 
     def _gather_each(self, grads: list[Tensor | None]) -> bool:
         """Any gradient may be missing, strided otherwise, or lazily conjugated."""
@@ -158,7 +187,8 @@ class DeviceBatch:
             # One without elements is there, and has no chunk that would read it.
             addresses.append(g.data_ptr() or _ANYWHERE)
         missing = [g is None for g in grads]
-        self._grads, self.active = addresses, ~np.array(missing) if any(missing) else None
+        self._take(addresses)
+        self.active = ~np.array(missing) if any(missing) else None
         return True
 
     def release(self) -> None:
@@ -182,27 +212,30 @@ class DeviceBatch:
             made = self._stages[index, there, counts] = kernel(text, self._device)
         return made
 
-    def _stage(self, index: int, numbers: Numbers | Staged, address: Tensor, skip: Tensor, stepped: Tensor) -> None:
+    def _stage(
+        self, index: int, numbers: Numbers | Staged, address: Tensor, skip: Tensor, stepped: Tensor, key: Any
+    ) -> None:
         """Bring the numbers of a pass into their table; those of the last pass also raise the counts."""
         if not isinstance(numbers, Staged):
             self._write_down(index, numbers, skip, stepped)
             return
-        last = index == len(self.program.passes) - 1
-        if not last and not self.program.passes[index].numbers:
+        if index + 1 < len(self.program.passes) and not self.program.passes[index].numbers:
             return
-        hypers: Sequence[Any] = numbers.hypers
+        counts, hypers, sums = numbers
         if self._device.type == "cpu":  # the interpreter makes float32 of a number
-            hypers = [torch.as_tensor(h, dtype=torch.float64) for h in hypers]
+            hypers = tuple([torch.as_tensor(h, dtype=torch.float64) for h in hypers])
         there = tuple([isinstance(h, Tensor) for h in hypers])
-        n = len(self.params)
-        self._stage_kernel(index, there, numbers.counts.dtype).launch(
-            (-(-n // STAGE_WIDTH), 1, 1),
-            current_stream(self._device),
-            *(numbers.counts, address, skip, self._numbers, stepped, n),
-            *hypers,
-            *numbers.sums,
-        )
+        launch = self._launches.get(key := (index, there, counts.data_ptr(), key))
+        if launch is None:
+            made = self._stage_kernel(index, there, counts.dtype)
+            n = len(self.params)
+            grid = -(-n // STAGE_WIDTH), 1, 1
+            launch = made.bind(grid, counts, address, skip, self._numbers, stepped, n)
+            if key[-1] is not None:
+                self._launches[key] = launch
+        launch(current_stream(self._device), *hypers, *sums)
 
+    @torch.no_grad()
     def _write_down(self, index: int, numbers: Numbers, skip: Tensor, stepped: Tensor) -> None:
         """Numbers that somebody else has made: on the host, or for tensors that are split over processes."""
         for row, value in enumerate(numbers):
@@ -217,47 +250,52 @@ class DeviceBatch:
             if skip is not self._no_skip:
                 stepped.mul_(skip.reshape(()) == 0)
 
-    def _run(self, index: int, address: Tensor, figures: Tensor, skip: Tensor) -> None:
+    def _run(self, index: int, address: Tensor, figures: Tensor, skip: Tensor, key: Any) -> None:
         tables = self._tables
         stream, n = current_stream(self._device), len(self.params)
-        for aligned, place, count in tables.launches:
-            self._kernel(index, aligned).launch(
-                (count, 1, 1),
-                stream,
-                *(place, tables.first_chunk, tables.size, address, self._numbers, figures, skip),
-                *(n, tables.chunks, self._span),
-            )
+        for group in tables.launches:
+            launch = self._launches.get(mine := (index, id(group), key))
+            if launch is None:
+                launch = self._kernel(index, group.aligned).bind(
+                    (group.count, 1, 1),
+                    *(group.place, tables.first_chunk, tables.size, address, self._numbers, figures, skip),
+                    *(n, tables.chunks, self._span),
+                )
+                if key is not None:
+                    self._launches[mine] = launch
+            launch(stream)
 
     def _add_up(self, figures: Tensor, to: Tensor, slots: int, rows: int, tops: Sequence[int] = ()) -> None:
         """The figures of tensors from those of their chunks."""
-        kernel(sum_source(rows, tuple(tops)), self._device).launch(
+        kernel(sum_source(rows, tuple(tops)), self._device).bind(
             (len(self.params), slots, 1),
-            current_stream(self._device),
             *(figures, self._tables.first_chunk, to, self._tables.chunks, len(self.params)),
             *(figures.shape[-2], to.shape[-2]),
-        )
+        )(current_stream(self._device))
 
-    @torch.no_grad()
     def reduce(self, index: int, numbers: Numbers | Staged) -> Tensor:
+        recorded = recording(self._device)
+        key = None if recorded else "sums"  # nothing of a graph's launches is kept
         with _on(self._device):
-            address = self._tables.take(self._grads, recording(self._device))
-            self._stage(index, numbers, address, self._no_skip, self._stepped[-1])
-            self._run(index, address, self._sums, self._no_skip)
-            result = self._zeros(len(self.program.passes[index].reductions), len(self.params))
+            address = self._tables.take(recorded)
+            self._stage(index, numbers, address, self._no_skip, self._stepped[-1], key)
+            self._run(index, address, self._sums, self._no_skip, key)
+            result = self._totals[index]
             self._add_up(self._sums, result, 1, len(result))
         return result
 
-    @torch.no_grad()
     def write(self, numbers: Numbers | Staged | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
         numbers = self._last = self._last if numbers is None else numbers
         recorded = recording(self._device)
-        figures, stepped = self._slots[buffer_index if self._watched and not recorded else -1]
-        mask = self._no_skip if skip is None else skip.reshape(1).view(torch.uint8)
+        slot = buffer_index if self._watched and not recorded else -1
+        figures, stepped = self._slots[slot]
+        mask = self._no_skip if skip is None else skip.detach().reshape(1).view(torch.uint8)
+        key = None if recorded or skip is not None else slot
         index = len(self.program.passes) - 1
         with _on(self._device):
-            address = self._tables.take(self._grads, recorded)
-            self._stage(index, numbers, address, mask, stepped)
-            self._run(index, address, figures, mask)
+            address = self._tables.take(recorded)
+            self._stage(index, numbers, address, mask, stepped, key)
+            self._run(index, address, figures, mask, key)
         active = self.active
         written = self.params if active is None else [p for p, a in zip(self.params, active, strict=True) if a]
         # What autograd saved of these tensors is no longer true; this lets it say so in backward.
@@ -278,11 +316,16 @@ class DeviceBatch:
 _ANYWHERE = 16
 
 
+@cache
+def _many_devices() -> bool:
+    return torch.cuda.device_count() > 1
+
+
 class _on:
     """On this device: Triton launches on the current one."""
 
     def __init__(self, device: torch.device) -> None:
-        other = device.type == "cuda" and torch.cuda.current_device() != device.index
+        other = device.type == "cuda" and _many_devices() and torch.cuda.current_device() != device.index
         self._device = torch.cuda.device(device) if other else None
 
     def __enter__(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -343,6 +344,7 @@ def kernel(figures, first_chunk, totals, chunks, tensors, figure_rows, total_row
 """
 
 
+@cache
 def sum_source(rows: int, tops: Sequence[int] = ()) -> KernelText:
     """The kernel that adds up so many figures over the chunks of each tensor, always in the same order.
 

@@ -9,6 +9,7 @@ import hashlib
 import linecache
 import os
 import re
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -17,6 +18,10 @@ import torch
 from torch import Tensor
 
 from ravine.backends.triton._pass_text import KernelText
+
+
+Grid = tuple[int, int, int]
+Launch = Callable[..., None]
 
 
 def interpreted() -> bool:
@@ -44,9 +49,14 @@ class InterpretedKernel:
     def __init__(self, source: KernelText) -> None:
         self._kernel = _function(source.text)
 
-    def launch(self, grid: tuple[int, int, int], stream: int, *arguments: Any) -> None:
-        with np.errstate(all="ignore"):
-            self._kernel[grid](*arguments)
+    def bind(self, grid: Grid, *arguments: Any) -> Launch:
+        """A launch with these arguments: it is called with the stream, and with what comes after them."""
+
+        def launch(stream: int, *more: Any) -> None:
+            with np.errstate(all="ignore"):
+                self._kernel[grid](*arguments, *more)
+
+        return launch
 
 
 class DeviceKernel:
@@ -57,9 +67,19 @@ class DeviceKernel:
         self._run = self._compiled.run  # loads it on the current device
         self._function, self._metadata = self._compiled.function, self._compiled.packed_metadata
 
-    def launch(self, grid: tuple[int, int, int], stream: int, *arguments: Any) -> None:
-        plain = [a.data_ptr() if isinstance(a, Tensor) else a for a in arguments]
-        self._run(*grid, stream, self._function, self._metadata, None, None, None, *plain)
+    def bind(self, grid: Grid, *arguments: Any) -> Launch:
+        """As of the interpreted one. Tensors are only their addresses: somebody else keeps them."""
+        x, y, z = grid
+        run, function, metadata, plain = self._run, self._function, self._metadata, _addresses(arguments)
+
+        def launch(stream: int, *more: Any) -> None:
+            run(x, y, z, stream, function, metadata, None, None, None, *plain, *_addresses(more))
+
+        return launch
+
+
+def _addresses(arguments: Sequence[Any]) -> list[Any]:
+    return [a.data_ptr() if isinstance(a, Tensor) else a for a in arguments]
 
 
 Kernel = InterpretedKernel | DeviceKernel

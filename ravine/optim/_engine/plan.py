@@ -9,7 +9,6 @@ whether a step is skipped is a truth value there. Otherwise all of it is on the 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
@@ -201,6 +200,8 @@ class Plan:
         hypers = self.groups[entry.group].hypers
         if self.device is None:
             return tuple(h.item() if isinstance(h, Tensor) else h for h in hypers)
+        if not any([isinstance(h, Tensor) for h in hypers]):
+            return hypers
         device = entry.batch.on_device
         assert device is not None
         return tuple(
@@ -215,7 +216,7 @@ class Plan:
         """
         sums: list[list[Any]] = [[] for _ in self._entries]
         for level in range(self._levels):
-            total: dict[str, Any] = defaultdict(float)
+            total: dict[str, Any] = {}
             rows: list[list[tuple[Any, str]]] = [[] for _ in self._entries]
             for i, (entry, step) in enumerate(zip(self._entries, steps, strict=True)):
                 program = self.groups[entry.group].program
@@ -233,7 +234,7 @@ class Plan:
                         bad += [(entry.batch.params[j], int(row[j])) for j in np.flatnonzero(row)]
                 for row, join in rows[i]:
                     if join:
-                        total[join] = self._add(total[join], row.sum())
+                        total[join] = self._add(total[join], row.sum()) if join in total else row.sum()
             if bad:
                 break
             for i, entry in enumerate(self._entries):
