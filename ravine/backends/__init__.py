@@ -48,6 +48,7 @@ __all__ = [
     "on_host",
     "recording",
     "statistic",
+    "to_device",
 ]
 
 
@@ -116,6 +117,13 @@ def on_host(device: torch.device) -> bool:
 def recording(device: torch.device) -> bool:
     """Whether a CUDA graph is captured there: operations are recorded, and nothing runs."""
     return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
+
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A copy of a host's tensor there, without waiting: torch's allocator gives pinned memory out again once it was copied."""
+    if device.type == "cpu":
+        return tensor.clone()
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 def number_dtype(device: torch.device) -> torch.dtype:

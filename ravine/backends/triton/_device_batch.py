@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from ravine._compat.torch import is_zero_tensor
-from ravine.backends import STATISTICS, Numbers, Staged, States, recording, statistic
+from ravine.backends import STATISTICS, Numbers, Staged, States, recording, statistic, to_device
 from ravine.backends._layout import real_dtype
-from ravine.backends.triton._chunk_tables import Tables, current_stream, span_for, to_device
+from ravine.backends.triton._chunk_tables import Tables, current_stream, span_for
 from ravine.backends.triton._native_gather import native_gather
 from ravine.backends.triton._pass_text import (
     CHUNK_STATISTICS,
@@ -29,6 +29,8 @@ from ravine.errors import BackendError
 from ravine.formula import Program
 
 _TOPS = statistic(reduce="max")
+#: With more chunks than this their figures are added up in every step: 200 KB of them are kept for each step before.
+_MANY_CHUNKS = 4096
 _grad, _dtype = attrgetter("grad"), attrgetter("dtype")
 
 
@@ -73,16 +75,21 @@ class DeviceBatch:
             chunks = self._tables.chunks
             self._numbers = self._zeros(max(1, *(len(p.numbers) for p in program.passes)), n)
             self._sums = self._zeros(max(len(p.reductions) for p in program.passes) or 1, chunks)
-            # The last place is that of steps whose statistics nobody asks for.
-            self._figures = self._zeros((buffer_size if self._watched else 0) + 1, len(CHUNK_STATISTICS), chunks)
-            self._stepped = self._zeros(len(self._figures), n)
+            # The last place is that of steps whose statistics nobody asks for. Where there are many chunks, only one
+            # step's figures of them are kept, and added up at once: a launch is nothing there, and memory is not.
+            slots = (buffer_size if self._watched else 0) + 1
+            self._at_once = self._watched and chunks > _MANY_CHUNKS
+            self._figures = self._zeros(1 if self._at_once else slots, len(CHUNK_STATISTICS), chunks)
+            self._combined = self._zeros(slots if self._at_once else 0, len(STATISTICS), n)
+            self._stepped = self._zeros(slots, n)
             self._no_skip = torch.zeros(1, dtype=torch.uint8, device=self._device)
         self._totals = [self._zeros(len(p.reductions), n) for p in program.passes]
         self._native = native_gather(params, [[s[m] for m in program.states] for s in states], addresses, grad_dtype)
         self._kernels: dict[tuple[int, bool], Kernel] = {}
         self._stages: dict[tuple[Any, ...], Kernel] = {}
         self._launches: dict[tuple[Any, ...], Launch] = {}
-        self._slots = list(zip(self._figures.unbind(), self._stepped.unbind(), strict=True))
+        figures = self._figures.expand(slots, -1, -1).unbind()
+        self._slots = list(zip(figures, self._stepped.unbind(), strict=True))
         self._last: Numbers | Staged = ()
         self._copies: list[Tensor] = []
         try:
@@ -242,11 +249,11 @@ class DeviceBatch:
             if isinstance(value, Tensor):
                 self._numbers[row].copy_(value)
             elif isinstance(value, np.ndarray) and value.ndim:
-                self._numbers[row].copy_(to_device(np.asarray(value, dtype=np.float64), self._device))
+                self._numbers[row].copy_(to_device(torch.from_numpy(np.asarray(value, dtype=np.float64)), self._device))
             else:
                 self._numbers[row].fill_(float(value))
         if index == len(self.program.passes) - 1:
-            stepped.fill_(1.0) if self.active is None else stepped.copy_(to_device(self.active * 1.0, self._device))
+            stepped.fill_(1.0) if self.active is None else stepped.copy_(to_device(torch.from_numpy(self.active * 1.0), self._device))
             if skip is not self._no_skip:
                 stepped.mul_(skip.reshape(()) == 0)
 
@@ -296,6 +303,8 @@ class DeviceBatch:
             address = self._tables.take(recorded)
             self._stage(index, numbers, address, mask, stepped, key)
             self._run(index, address, figures, mask, key)
+            if self._at_once and slot >= 0:
+                self._add_up(figures, self._combined[slot], 1, len(CHUNK_STATISTICS), _TOPS)
         active = self.active
         written = self.params if active is None else [p for p, a in zip(self.params, active, strict=True) if a]
         # What autograd saved of these tensors is no longer true; this lets it say so in backward.
@@ -305,8 +314,8 @@ class DeviceBatch:
     @torch.no_grad()
     def statistics(self, steps: int) -> Tensor:
         with torch.inference_mode(False), _on(self._device):
-            result = self._zeros(steps, len(STATISTICS), len(self.params))
-            if steps:
+            result = self._combined[:steps] if self._at_once else self._zeros(steps, len(STATISTICS), len(self.params))
+            if steps and not self._at_once:
                 self._add_up(self._figures, result, steps, len(CHUNK_STATISTICS), _TOPS)
             result[:, len(CHUNK_STATISTICS)] = self._stepped[:steps]
         return result

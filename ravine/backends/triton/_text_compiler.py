@@ -5,12 +5,14 @@ Triton keeps machine code in its own folder (``TRITON_CACHE_DIR``), so that a la
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import linecache
 import os
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,11 +90,57 @@ Kernel = InterpretedKernel | DeviceKernel
 def compile_for(source: KernelText, target: Any) -> Any:
     """Triton's compiled kernel for a ``GPUTarget``; None is the current device."""
     import triton
-    from triton.compiler import ASTSource
 
+    target = target or triton.runtime.driver.active.get_current_target()
+    key = _short_key(source, target)
     # No argument is specialised: neither a count nor a rate compiles anything anew.
-    made = ASTSource(_function(source.text), dict(source.signature), {}, {})
-    return triton.compile(made, target=target, options={"num_warps": source.warps, "enable_fp_fusion": True})
+    made = triton.compiler.ASTSource(_function(source.text), dict(source.signature), {}, {})
+    found = _kept(key, made)
+    if found is None:
+        found = triton.compile(made, target=target, options={"num_warps": source.warps, "enable_fp_fusion": True})
+        with contextlib.suppress(OSError):
+            triton.runtime.cache.get_cache_manager(key).put(found.hash, _KEPT_AS, binary=False)
+    return found
+
+
+# To find a kernel that it has kept, Triton reads all of itself, some hundred megabytes: 0.3 to 1 s of a first step.
+# Here that is a file beside the kernels, which says under which hash Triton keeps one.
+
+_KEPT_AS = "ravine_kernel.txt"
+
+
+def _short_key(source: KernelText, target: Any) -> str:
+    """A hash of what a compiled kernel depends on: the text, what it calls, Triton as installed, its switches."""
+    import triton
+    from triton._C import libtriton
+
+    from ravine.backends.triton import _language
+
+    files = [Path(module.__file__ or "") for module in (libtriton, triton)]
+    parts = [
+        *map(repr, (source, target, triton.__version__, [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files])),
+        Path(_language.__file__).read_text(encoding="utf-8"),
+        *(f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(("TRITON_", "LLVM_"))),
+    ]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _kept(key: str, source: Any) -> Any:
+    """The kernel that Triton keeps; None if there is none, or it keeps them otherwise."""
+    from triton.compiler import CompiledKernel
+    from triton.runtime.cache import get_cache_manager
+
+    if os.environ.get("TRITON_ALWAYS_COMPILE", "0") != "0":
+        return None
+    try:
+        path = get_cache_manager(key).get_file(_KEPT_AS)
+        if path is None:
+            return None
+        known = Path(path).read_text(encoding="utf-8")
+        group = get_cache_manager(known).get_group(f"{source.name}.json")
+        return CompiledKernel(source, group, known) if group else None
+    except Exception:  # a file that is gone or damaged, another form of the cache: Triton looks itself
+        return None
 
 
 @cache

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ravine._compat.torch import version_of
+from ravine import backends
 from ravine.backends import number_dtype
 
 
@@ -67,10 +68,15 @@ class DeviceSteps:
     """Counts on a device: how many steps were skipped is known only there."""
 
     def __init__(self, states: Sequence[dict[str, Any]], device: torch.device) -> None:
-        values = [s["step"] if isinstance(s["step"], Tensor) else float(s["step"]) for s in states]
-        tensors = [v.to(device) if isinstance(v, Tensor) else counter(v, device) for v in values]
+        values = [s["step"] for s in states]
+        known = [isinstance(v, Tensor) and not backends.on_host(v.device) for v in values]
+        host = counter([0.0 if there else float(v) for v, there in zip(values, known, strict=True)])
         with torch.inference_mode(False), torch.no_grad():
-            self._tensor = torch.stack([t.reshape(()).to(counter(0.0).dtype) for t in tensors])
+            self._tensor = backends.to_device(host, device)
+            if any(known):
+                sent = self._tensor.unbind()
+                chosen = [v if there else s for v, s, there in zip(values, sent, known, strict=True)]
+                self._tensor = torch.stack([v.reshape(()).to(device, host.dtype, non_blocking=True) for v in chosen])
         self._device = device
         _show(states, self._tensor)
 
