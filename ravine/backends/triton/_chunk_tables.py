@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,13 +11,15 @@ from torch import Tensor
 
 from ravine._compat.torch import raw_stream
 from ravine.backends import to_device
-from ravine.backends.triton._pass_text import ALIGNED, POKED, poke_source
+from ravine.backends.triton._pass_text import ALIGNED, GRAD, PARAM, POKED, STATE, poke_source
 from ravine.backends.triton._text_compiler import kernel
 
 #: Elements in a chunk, and in one of fewer elements than so many: an H100 measured .97 of its memory's rate and more for
 #: every dtype with 2048, up to a tenth less with 1024 or 8192. It is chosen by the number of elements alone, so that sums
 #: do not depend on the device.
 _SPAN, _SHORT, _FEW = 2048, 1024, 1 << 23
+#: For how many patterns of alignment the chunks are kept.
+_PATTERNS = 64
 
 
 def span_for(elements: int, least: int) -> int:
@@ -25,10 +27,22 @@ def span_for(elements: int, least: int) -> int:
     return max(least, _SHORT if elements < _FEW else _SPAN)
 
 
-class ChunkGroup(NamedTuple):
-    """Chunks that one launch takes: whether their vectors are 16 bytes, which they are, and how many."""
+def _off(addresses: np.ndarray) -> np.ndarray:
+    """1 for those that are no multiple of 16."""
+    return (addresses % ALIGNED != 0).astype(np.int8)
 
-    aligned: bool
+
+@dataclass(frozen=True, eq=False)
+class ChunkGroup:
+    """Chunks that one launch takes.
+
+    Attributes:
+        loose: which of their addresses are no multiple of 16, as ``blocks_for`` has it.
+        place: which they are, a tensor on the device.
+        count: how many.
+    """
+
+    loose: int
     place: Tensor
     count: int
 
@@ -63,7 +77,8 @@ class Tables:
         self.size, self.first_chunk = self._sent(np.array(sizes, dtype=np.int64)), self._sent(first)
         self.address = self._sent(addresses)
         self._grad_row, self._host_row = self.address[1], torch.from_numpy(self.grads)
-        self._fixed = np.bitwise_or.reduce(np.delete(addresses, 1, axis=0), axis=0)
+        states = np.bitwise_or.reduce(addresses[2:], axis=0, initial=0)
+        self._fixed = PARAM * _off(addresses[0]) + STATE * _off(states)
         self._places: dict[bytes, list[ChunkGroup]] = {}
         self._everything = self._sent(self._place)
         self.launches: list[ChunkGroup] = []
@@ -81,21 +96,25 @@ class Tables:
         if self.changed:
             row = self._host_row
             self._grad_row.copy_(row if self._device.type == "cpu" else row.pin_memory(), non_blocking=True)
-            self.launches = self._launches_for((self._fixed | self.grads) % ALIGNED == 0)
+            self.launches = self._launches_for(self._fixed + GRAD * _off(self.grads))
             self.changed = False
         return self.address
 
-    def _launches_for(self, aligned: np.ndarray) -> list[ChunkGroup]:
+    def _launches_for(self, loose: np.ndarray) -> list[ChunkGroup]:
         """Tensors at addresses that are no multiple of 16 have their own launch."""
-        key = aligned.tobytes()
+        key = loose.tobytes()
         if key not in self._places:
-            if aligned.all() or not aligned.any():
-                groups = [(bool(aligned.all()), self._place)]
-            else:
-                groups = [(one, self._place[aligned[self._tensor_of] == one]) for one in (True, False)]
-            whole = [ChunkGroup(one, self._everything, len(p)) for one, p in groups if len(p) == self.chunks]
-            made = whole or [ChunkGroup(one, self._sent(p), len(p)) for one, p in groups]
-            self._places[key] = [group for group in made if group.count]
+            if len(self._places) == _PATTERNS:  # gradients at other places in every step: the tables of long ago
+                self._places.clear()
+            kinds = np.unique(loose).tolist()
+            places = [self._place[loose[self._tensor_of] == kind] if len(kinds) > 1 else None for kind in kinds]
+            groups = [
+                ChunkGroup(kind, self._everything, self.chunks)
+                if p is None
+                else ChunkGroup(kind, self._sent(p), len(p))
+                for kind, p in zip(kinds, places, strict=True)
+            ]
+            self._places[key] = [group for group in groups if group.count]
         return self._places[key]
 
     def _captured(self) -> Tensor:
@@ -104,8 +123,8 @@ class Tables:
         for first in range(0, len(grads), POKED):
             some = grads[first : first + POKED]
             poke.bind((1, 1, 1), address[1, first:], len(some), *some, *[0] * (POKED - len(some)))(stream)
-        known = self._places.get(((self._fixed | self.grads) % ALIGNED == 0).tobytes())
-        self.launches = known or [ChunkGroup(False, self._everything, self.chunks)]
+        known = self._places.get((self._fixed + GRAD * _off(self.grads)).tobytes())
+        self.launches = known or [ChunkGroup(GRAD + PARAM + STATE, self._everything, self.chunks)]
         self.changed = True  # the next step outside the graph looks for its own launches
         return address
 

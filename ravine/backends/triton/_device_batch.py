@@ -31,6 +31,8 @@ from ravine.formula import Program
 _TOPS = statistic(reduce="max")
 #: With more chunks than this their figures are added up in every step: 200 KB of them are kept for each step before.
 _MANY_CHUNKS = 4096
+#: How many launches are kept ready: some of each step whose statistics are kept.
+_LAUNCHES = 1024
 _grad, _dtype = attrgetter("grad"), attrgetter("dtype")
 
 
@@ -61,11 +63,8 @@ class DeviceBatch:
         self._remember()
 
         sizes = [p.numel() * (2 if p.is_complex() else 1) for p in params]
-        wide_waves = torch.version.hip is not None and self._device.type != "cpu"
-        self._blocks = {
-            aligned: blocks_for(self._dtypes, 16 if aligned else 1, wide_waves) for aligned in (True, False)
-        }
-        self._span = span_for(sum(sizes), self._blocks[True].size)
+        self._wide_waves = torch.version.hip is not None and self._device.type != "cpu"
+        self._span = span_for(sum(sizes), blocks_for(self._dtypes, 0, self._wide_waves).size)
         rows = [self._at[: len(params)], [0] * len(params)]
         rows += np.array(self._at[len(params) :], dtype=np.int64).reshape(len(program.states), len(params)).tolist()
         n = len(self.params)
@@ -85,7 +84,7 @@ class DeviceBatch:
             self._no_skip = torch.zeros(1, dtype=torch.uint8, device=self._device)
         self._totals = [self._zeros(len(p.reductions), n) for p in program.passes]
         self._native = native_gather(params, [[s[m] for m in program.states] for s in states], addresses, grad_dtype)
-        self._kernels: dict[tuple[int, bool], Kernel] = {}
+        self._kernels: dict[tuple[int, int], Kernel] = {}
         self._stages: dict[tuple[Any, ...], Kernel] = {}
         self._launches: dict[tuple[Any, ...], Launch] = {}
         figures = self._figures.expand(slots, -1, -1).unbind()
@@ -94,7 +93,7 @@ class DeviceBatch:
         self._copies: list[Tensor] = []
         try:
             for index in range(len(program.passes)):
-                self._kernel(index, True)
+                self._kernel(index, 0)
         except Exception as error:  # no C compiler, a new GPU: known before anything is written
             first = str(error).strip().partition("\n")[0]
             raise BackendError(
@@ -203,12 +202,13 @@ class DeviceBatch:
 
     # --- running ----------------------------------------------------------------------------------------------
 
-    def _kernel(self, index: int, aligned: bool) -> Kernel:
+    def _kernel(self, index: int, loose: int) -> Kernel:
         """That of a pass; printed and compiled once."""
-        made = self._kernels.get((index, aligned))
+        made = self._kernels.get((index, loose))
         if made is None:
-            text = pass_source(self.program, index, self._dtypes, self._watched, self._blocks[aligned])
-            made = self._kernels[index, aligned] = kernel(text, self._device)
+            blocks = blocks_for(self._dtypes, loose, self._wide_waves)
+            text = pass_source(self.program, index, self._dtypes, self._watched, blocks)
+            made = self._kernels[index, loose] = kernel(text, self._device)
         return made
 
     def _stage_kernel(self, index: int, there: tuple[bool, ...], counts: torch.dtype) -> Kernel:
@@ -253,24 +253,30 @@ class DeviceBatch:
             else:
                 self._numbers[row].fill_(float(value))
         if index == len(self.program.passes) - 1:
-            stepped.fill_(1.0) if self.active is None else stepped.copy_(to_device(torch.from_numpy(self.active * 1.0), self._device))
+            stepped.fill_(1.0) if self.active is None else stepped.copy_(
+                to_device(torch.from_numpy(self.active * 1.0), self._device)
+            )
             if skip is not self._no_skip:
                 stepped.mul_(skip.reshape(()) == 0)
 
-    def _run(self, index: int, address: Tensor, figures: Tensor, skip: Tensor, key: Any) -> None:
-        tables = self._tables
-        stream, n = current_stream(self._device), len(self.params)
+    def _bound(self, index: int, address: Tensor, figures: Tensor, skip: Tensor, key: Any) -> list[Launch]:
+        """The launches of a pass; those with a key are kept."""
+        tables, n = self._tables, len(self.params)
+        launches = []
         for group in tables.launches:
-            launch = self._launches.get(mine := (index, id(group), key))
+            launch = self._launches.get(mine := (index, group, key))
             if launch is None:
-                launch = self._kernel(index, group.aligned).bind(
+                launch = self._kernel(index, group.loose).bind(
                     (group.count, 1, 1),
                     *(group.place, tables.first_chunk, tables.size, address, self._numbers, figures, skip),
                     *(n, tables.chunks, self._span),
                 )
                 if key is not None:
+                    if len(self._launches) == _LAUNCHES:
+                        self._launches.clear()
                     self._launches[mine] = launch
-            launch(stream)
+            launches.append(launch)
+        return launches
 
     def _add_up(self, figures: Tensor, to: Tensor, slots: int, rows: int, tops: Sequence[int] = ()) -> None:
         """The figures of tensors from those of their chunks."""
@@ -285,8 +291,10 @@ class DeviceBatch:
         key = None if recorded else "sums"  # nothing of a graph's launches is kept
         with _on(self._device):
             address = self._tables.take(recorded)
+            launches = self._bound(index, address, self._sums, self._no_skip, key)
             self._stage(index, numbers, address, self._no_skip, self._stepped[-1], key)
-            self._run(index, address, self._sums, self._no_skip, key)
+            for launch in launches:
+                launch(current_stream(self._device))
             result = self._totals[index]
             self._add_up(self._sums, result, 1, len(result))
         return result
@@ -301,8 +309,11 @@ class DeviceBatch:
         index = len(self.program.passes) - 1
         with _on(self._device):
             address = self._tables.take(recorded)
+            # What has to be compiled is compiled before anything is written.
+            launches = self._bound(index, address, figures, mask, key)
             self._stage(index, numbers, address, mask, stepped, key)
-            self._run(index, address, figures, mask, key)
+            for launch in launches:
+                launch(current_stream(self._device))
             if self._at_once and slot >= 0:
                 self._add_up(figures, self._combined[slot], 1, len(CHUNK_STATISTICS), _TOPS)
         active = self.active

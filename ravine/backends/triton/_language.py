@@ -134,6 +134,12 @@ def _within(x, vector: tl.constexpr):  # type: ignore[no-untyped-def]
     return _over(tl.reshape(x, [x.shape[0] // vector, vector]), 1)
 
 
+@triton.jit
+def _within_rows(x, rows: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The same where a thread holds one element in each of so many rows."""
+    return _over(tl.reshape(x, [rows, x.shape[0] // rows]), 0)
+
+
 def scope(interpreted: bool) -> dict[str, Any]:
     """What a kernel's text finds under its names."""
     known = {name[1:]: value for name, value in globals().items() if name.startswith("_") and callable(value)}

@@ -189,7 +189,13 @@ class NativeGather:
         pointers = [array.ctypes.data for array in self._arrays]
         pointers[2] += 8  # the number of parameters stands before the first
         self._look = look
-        self._given = tuple(t for row in rows for t in row), Tensor, fill_dltensor(), _device(params[0].device), *pointers
+        self._given = (
+            tuple(t for row in rows for t in row),
+            Tensor,
+            fill_dltensor(),
+            _device(params[0].device),
+            *pointers,
+        )
 
     def __call__(self) -> int:
         """Read the gradients' addresses: 2 for each that is None, 1 more if any is new; -1 if anything else is."""

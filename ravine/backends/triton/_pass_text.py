@@ -21,6 +21,8 @@ from ravine.formula._python import Statements, code_name
 CHUNK_STATISTICS = STATISTICS[:-1]
 #: Vectors are 16 bytes where every address allows it.
 ALIGNED = 16
+#: Which of a tensor's addresses do not: that of its gradient, its own, that of a state.
+GRAD, PARAM, STATE = 1, 2, 4
 #: Tensors that one program of a number stage works on; figures that one of ``sum_source`` adds at a time.
 STAGE_WIDTH, SUM_WIDTH = 128, 2048
 
@@ -45,20 +47,29 @@ class Blocks:
     Attributes:
         size: elements at a time.
         warps: groups of threads that share them.
-        align: what every address is a multiple of, in bytes.
+        align: what addresses are a multiple of, in bytes.
+        loose: the buffers whose addresses are not.
     """
 
     size: int
     warps: int
     align: int
+    loose: tuple[str, ...] = ()
 
 
-def blocks_for(dtypes: Mapping[str, torch.dtype], align: int, wide_waves: bool = False) -> Blocks:
-    """The blocks of a kernel for these dtypes; ``wide_waves``: 64 threads in a wave, as AMD's CDNA has them."""
-    if align < ALIGNED:
+def blocks_for(dtypes: Mapping[str, torch.dtype], loose: int = 0, wide_waves: bool = False) -> Blocks:
+    """The blocks of a kernel.
+
+    Args:
+        dtypes: of every buffer.
+        loose: which addresses are no multiple of 16: the sum of GRAD, PARAM and STATE.
+        wide_waves: 64 threads in a wave, as AMD's CDNA has them.
+    """
+    if loose & ~GRAD:
         return Blocks(512, 4, 1)  # more would take twice the registers
     # Threads of 16-byte vectors: twice as many elements of 16 bits.
-    return Blocks(2048 if wide_waves and min(d.itemsize for d in dtypes.values()) == 2 else 1024, 4, ALIGNED)
+    size = 2048 if wide_waves and min(d.itemsize for d in dtypes.values()) == 2 else 1024
+    return Blocks(size, 4, ALIGNED, ("grad",) if loose else ())
 
 
 _PASS = """\
@@ -132,7 +143,9 @@ class _PassPrinter:
         self.real = _kind(compute_dtype(list(dtypes.values())))
         self.reads = [*p.reads, *(b for b in ("param", "grad") if self.watch and b not in p.reads)]
         self.used = [b for b in program.buffers if b in self.reads or b in p.writes]
-        self.vector = 16 // min(dtypes[b].itemsize for b in self.used)
+        # How many elements of a block a thread holds side by side, or one in each of so many rows.
+        rows = max(1, blocks.size // (32 * blocks.warps))
+        self.together = 16 // min(dtypes[b].itemsize for b in self.used) if blocks.align == ALIGNED else rows
 
     def at(self, buffer: str) -> str:
         return f"{code_name(buffer)}at" if code_name(buffer).endswith("_") else f"{buffer}_at"
@@ -141,7 +154,8 @@ class _PassPrinter:
         """A buffer's elements at ``at``, from its address in the chunk."""
         pointer = f"{self.at(buffer)}.to(tl.pointer_type({_kind(self.dtypes[buffer])}))"
         to = f"{self.at(buffer)}_here"
-        lines = [f"{to} = tl.multiple_of({pointer}, {self.blocks.align}) + at"]
+        align = 1 if buffer in self.blocks.loose else self.blocks.align
+        lines = [f"{to} = tl.multiple_of({pointer}, {align}) + at"]
         if buffer in self.reads:
             lines.append(f"{code_name(buffer)} = widen(tl.load({to}, mask=inside, other=0.0), {self.real})")
         return lines
@@ -180,17 +194,18 @@ class _PassPrinter:
             figures = [f"tl.where(inside, {x} * {x}, 0.0)" for x in results]
         kinds = ["magnitude" if f.startswith("magnitude") else "" for f in figures]
         rows = range(len(figures))
-        zeros = f"(tl.zeros([{self.blocks.size} // {self.vector}], {self.real}))"
+        zeros = f"(tl.zeros([{self.blocks.size} // {self.together}], {self.real}))"
         before = [
             f"{self.at(b)} = tl.load(address + {self.program.buffers.index(b)} * tensors + tensor)" for b in self.used
         ]
         before += [f"{self.at(b)} += {self.dtypes[b].itemsize} * first" for b in self.used]
         before += self.numbers() + [f"total{i} = {kinds[i]}{zeros}" for i in rows]
         again, put = self._again(body, results, given)
+        within = "within" if self.blocks.align == ALIGNED else "within_rows"
         return _PASS.format(
             given=given,
             body=_block(body),
-            figures=_tuple([*(f"within({f}, {self.vector})" for f in figures), "0"]),
+            figures=_tuple([*(f"{within}({f}, {self.together})" for f in figures), "0"]),
             again=again,
             before=_block(before),
             size=self.blocks.size,

@@ -118,7 +118,10 @@ def _short_key(source: KernelText, target: Any) -> str:
 
     files = [Path(module.__file__ or "") for module in (libtriton, triton)]
     parts = [
-        *map(repr, (source, target, triton.__version__, [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files])),
+        *map(
+            repr,
+            (source, target, triton.__version__, [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]),
+        ),
         Path(_language.__file__).read_text(encoding="utf-8"),
         *(f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(("TRITON_", "LLVM_"))),
     ]
