@@ -46,6 +46,10 @@ def _kind(p: Tensor) -> tuple[Any, ...]:
     return p.shape, p.dtype, p.device
 
 
+def _fits(grad: Tensor, param: Tensor) -> bool:
+    return grad.shape == param.shape and grad.layout is torch.strided and grad.device == param.device
+
+
 class Eager:
     """A batch that runs on torch operations; see ``ravine.backends.Batch``. All parameters are on one device."""
 
@@ -69,7 +73,7 @@ class Eager:
     def gather(self) -> bool:
         self._grads = [p.grad for p in self.params]
         for p, g, kind in zip(self.params, self._grads, self._kinds, strict=True):
-            if _kind(p) != kind or (g is not None and (g.shape != p.shape or g.layout is not torch.strided)):
+            if _kind(p) != kind or (g is not None and not _fits(g, p)):
                 return False
         missing = [g is None for g in self._grads]
         self.active = ~np.array(missing) if any(missing) else None

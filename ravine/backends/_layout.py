@@ -22,6 +22,13 @@ def dense(tensor: Tensor) -> bool:
     return True
 
 
+def misaligned(tensor: Tensor) -> bool:
+    """Whether it begins in the middle of an element."""
+    if tensor.layout is not torch.strided:
+        return False
+    return tensor.data_ptr() % real_dtype(tensor.dtype).itemsize != 0
+
+
 def unfit(tensor: Tensor) -> str:
     """Why no kernel of any kind can work on this tensor, in words; empty if one may."""
     if type(tensor) not in (Tensor, torch.nn.Parameter):

@@ -10,7 +10,7 @@ from on_cuda import close, give, kernels_step, make, no_waiting, parameters, sam
 from torch import nn
 from torch.nn import Parameter
 
-from ravine.errors import BackendError
+from ravine.errors import BackendError, ParameterError
 from ravine.optim import SGD, Adam, AdamW, RMSprop
 
 
@@ -270,3 +270,44 @@ def test_resume_is_bit_for_bit():
     two.step()
     for p, q in zip(a, b, strict=True):
         assert torch.equal(p, q)
+
+
+def test_a_parameter_that_moves_takes_its_states_along_and_a_gradient_elsewhere_is_an_error_by_name():
+    p, q = Parameter(torch.ones(100)), Parameter(torch.ones(100))
+    optimizer, plain = Adam([p], lr=0.1), Adam([q], lr=0.1)
+    for step in range(3):
+        if step == 1:
+            p.data = p.data.cuda()  # its gradient is where it was
+            before = p.detach().clone()
+            with pytest.raises(ParameterError, match="parameter 0 .*on cuda:0, and its gradient on cpu"):
+                optimizer.step()
+            assert torch.equal(p, before)
+        p.grad, q.grad = torch.full_like(p, step + 1.0), torch.full_like(q, step + 1.0)
+        optimizer.step()
+        plain.step()
+    close(p.cpu(), q, torch.float32)
+    assert optimizer.state[p]["exp_avg"].is_cuda
+
+
+def test_raising_in_a_graph_is_refused_by_name():
+    params = parameters(torch.float32)
+    optimizer = Adam(params, lr=0.1, nonfinite="raise")
+    give(params, 0)
+    optimizer.step()
+    torch.cuda.synchronize()
+    with pytest.raises(BackendError, match="nonfinite='raise'"), torch.cuda.graph(torch.cuda.CUDAGraph()):
+        optimizer.step()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_scheduler_can_see_that_a_step_was_left_out():
+    p = Parameter(torch.ones(10, device="cuda"))
+    optimizer, scaler = Adam([p], lr=0.1), torch.amp.GradScaler("cuda", init_scale=4.0)
+    seen = []
+    for bad in (0.0, float("inf"), 0.0):
+        scaler.scale((p * (1.0 + bad)).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        seen.append(optimizer.skipped)
+    assert seen == [0, 1, 1]

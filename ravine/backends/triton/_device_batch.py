@@ -130,6 +130,8 @@ class DeviceBatch:
             if found >= 0 and not (self._single and any(p.grad is not None and p.grad.is_neg() for p in self._single)):
                 if found & 1:
                     self._tables.changed = True
+                    if (self._tables.grads % self._grad_dtype.itemsize).any():
+                        return False  # which the next plan says by name
                 self.active = self._tables.grads != 0 if found > 1 else None
                 return True
         grads = list(map(_grad, self.params))

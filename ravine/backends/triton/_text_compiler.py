@@ -21,7 +21,6 @@ from torch import Tensor
 
 from ravine.backends.triton._pass_text import KernelText
 
-
 Grid = tuple[int, int, int]
 Launch = Callable[..., None]
 

@@ -200,7 +200,7 @@ class Plan:
         hypers = self.groups[entry.group].hypers
         if self.device is None:
             return tuple(h.item() if isinstance(h, Tensor) else h for h in hypers)
-        if not any([isinstance(h, Tensor) for h in hypers]):
+        if not any(map(_is_tensor, hypers)):
             return hypers
         device = entry.batch.on_device
         assert device is not None
@@ -319,6 +319,10 @@ def _bytes(program: Program, batch: Batch) -> int:
         sizes |= {n: states[n].element_size() for n in program.states}
         moved += p.numel() * program.traffic(sizes)
     return moved
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor)
 
 
 def _where(group: int) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ravine._compat.torch import version_of
 from ravine import backends
+from ravine._compat.torch import version_of
 from ravine.backends import number_dtype
 
 
