@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -22,8 +23,10 @@ from torch import Tensor
 from ravine._bench.candidates import torch_optimizer, torch_ways
 from ravine._bench.cases import Configuration
 from ravine._bench.measure import Step
+from ravine.backends._foreach import Foreach
 from ravine.errors import BackendError
 from ravine.optim import _registry as registry
+from ravine.optim._engine import batches
 
 #: Milliseconds that one turn lasts at least, and how many turns.
 _TURN, _ROUNDS = 10.0, 7
@@ -158,17 +161,39 @@ def time_steps_on_gpu(
 
 
 def time_clipping(case: str, params: Sequence[torch.nn.Parameter]) -> GpuRow:
-    """AdamW clipped by the norm of all gradients: ours, ours without, and torch's two calls."""
+    """AdamW clipped by the norm of all gradients: ours, ours without, and torch's two calls, with each of its loops."""
     cls = registry.lookup("adamw").cls
     ours, alone = cls(params, lr=1e-6, clip_norm=CLIP), cls(params, lr=1e-6)
-    theirs = torch.optim.AdamW(params, lr=1e-6, fused=True)
 
-    def two_calls() -> None:
-        torch.nn.utils.clip_grad_norm_(params, CLIP)
-        theirs.step()
+    def two_calls(fused: bool | None = None) -> Step:
+        theirs = torch.optim.AdamW(params, lr=1e-6, fused=fused)
 
-    seconds = on_device({"ravine": ours.step, "alone": alone.step, "torch": two_calls})
+        def step() -> None:
+            torch.nn.utils.clip_grad_norm_(params, CLIP)
+            theirs.step()
+
+        return step
+
+    steps = {"ravine": ours.step, "alone": alone.step, "clip + default": two_calls()}
+    seconds = on_device({**steps, "clip + fused": two_calls(fused=True)})
     return GpuRow(case, "adamw", "AdamW", str(params[0].dtype)[6:], seconds)
+
+
+def time_without_triton(case: str, name: str, params: Sequence[torch.nn.Parameter]) -> GpuRow:
+    """What steps where there is no Triton, torch's operations on lists: the formula's, watched or not, and torch's own."""
+    named = registry.lookup(name)
+    options = {**named.options, "lr": 1e-6}
+
+    def listed(program: Any, params: Any, states: Any, grad_dtype: Any, fused: Any, buffer_size: int) -> Foreach:
+        return Foreach(program, params, states, buffer_size)
+
+    plain, watched = named.cls(params, watch=False, **options), named.cls(params, **options)
+    with mock.patch.object(batches, "kernel_batch", listed):
+        plain.step()
+        watched.step()
+    theirs = torch_optimizer(Configuration(name, named.cls.__name__, options), params, "foreach")
+    seconds = on_device({"ravine": plain.step, "watched": watched.step, "foreach": theirs.step})
+    return GpuRow(case, name, named.cls.__name__, str(params[0].dtype)[6:], seconds)
 
 
 def time_watch(case: str, name: str, params: Sequence[torch.nn.Parameter]) -> GpuRow:
@@ -200,7 +225,8 @@ def time_host(case: str, name: str, count: int, elements: int) -> GpuRow:
     """What a step costs the host: addresses that stay, addresses that are new, and torch's ways."""
     cls = registry.lookup(name).cls
     params = parameters([(elements,)] * count, torch.float32)
-    both = [[p.grad for p in params], [p.grad.clone() for p in params if p.grad is not None]]
+    grads: list[Any] = [p.grad for p in params]
+    both = [grads, [g.clone() for g in grads]]
     stay, move = cls(params, lr=1e-6), cls(params, lr=1e-6)
     steps: dict[str, Step] = {"ravine": stay.step}
     configuration = Configuration(name, cls.__name__, {"lr": 1e-6})
@@ -209,8 +235,8 @@ def time_host(case: str, name: str, count: int, elements: int) -> GpuRow:
             steps[way] = torch_optimizer(configuration, params, way).step
     seconds = on_host(steps)
     times = []
-    for turn in range(120):
-        for p, g in zip(params, both[turn % 2], strict=True):
+    for number in range(120):
+        for p, g in zip(params, both[number % 2], strict=True):
             p.grad = g
         torch.cuda.synchronize()
         start = time.perf_counter()

@@ -26,6 +26,7 @@ from ravine.optim._engine.average import in_place_of, pairs_of
 from ravine.optim._engine.formula import check_names, check_options, check_read, formula_of, listed
 from ravine.optim._engine.group import GroupReader, Pieces, group_at, program_of
 from ravine.optim._engine.hooks import with_hooks
+from ravine.optim._engine.kernels import refuse_raising
 from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
 from ravine.optim._engine.prepare import check_param, check_params, make_states
@@ -175,15 +176,10 @@ class Optimizer(torch.optim.Optimizer):
 
     @property
     def skipped(self) -> int:
-        """How many steps were left out and changed nothing: by ``nonfinite="skip"``, and after an overflow by GradScaler.
+        """How many steps were left out: by ``nonfinite="skip"``, and by GradScaler after an overflow.
 
-        Steps on a GPU are counted there: asking waits for it, stepping does not. A scheduler that must not move on when
-        a step was left out compares this with what it was before::
-
-            before = optimizer.skipped
-            scaler.step(optimizer)
-            if optimizer.skipped == before:
-                scheduler.step()
+        Steps on a GPU are counted there: asking waits for it, stepping does not. A scheduler that must not move on
+        without a step steps only if this is what it was before ``scaler.step(optimizer)``.
         """
         self._monitor.read(self._plan)
         return self._monitor.record.skipped + self._monitor.record.overflowed
@@ -299,12 +295,8 @@ class Optimizer(torch.optim.Optimizer):
             plan.release()
             self._monitor.overflowed()
             return loss
-        if plan.device and self._monitor.nonfinite == "raise" and backends.recording(plan.device):
-            plan.release()
-            raise BackendError(
-                "nonfinite='raise' cannot look at gradients while a CUDA graph is captured, nor when it is replayed: use "
-                "nonfinite='skip', and look at optimizer.skipped"
-            )
+        if plan.device and self._monitor.nonfinite == "raise":
+            refuse_raising(plan.device)
         bad, nonfinite = plan.run(found_inf if plan.device else None)
         if plan.full:
             self._monitor.flush(plan)

@@ -9,8 +9,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from ravine import backends
 from ravine.backends import Batch, States, cpu, triton
-from ravine.backends._eager import Eager
+from ravine.backends._foreach import Foreach
 from ravine.errors import BackendError
 from ravine.formula import Program
 
@@ -28,7 +29,7 @@ def kernel_batch(
     fused: bool | None,
     buffer_size: int,
 ) -> Batch:
-    """A batch of tensors that kernels can work on: on a GPU torch's operations take it if nothing can be compiled.
+    """A batch of tensors that kernels can work on: on a GPU torch's operations on lists take it if nothing can be compiled.
 
     Raises:
         BackendError: with ``fused=True`` nothing can be compiled.
@@ -41,7 +42,7 @@ def kernel_batch(
         if fused:
             raise
         warn_once(str(error))
-        return Eager(program, params, states, buffer_size)
+        return Foreach(program, params, states, buffer_size)
 
 
 def refuse_recording() -> None:
@@ -53,7 +54,16 @@ def refuse_recording() -> None:
         )
 
 
+def refuse_raising(device: torch.device) -> None:
+    """Raise BackendError while a CUDA graph is captured there: to raise for a gradient, somebody must look at it."""
+    if backends.recording(device):
+        raise BackendError(
+            "nonfinite='raise' cannot look at gradients while a CUDA graph is captured, nor when it is replayed: use "
+            "nonfinite='skip', and look at optimizer.skipped"
+        )
+
+
 @cache
 def warn_once(why: str) -> None:
     """Say once in a process why a GPU is used less well than it could be."""
-    warnings.warn(f"{why}. Torch's operations step these tensors, which is slower", stacklevel=2)
+    warnings.warn(f"{why}. Torch's operations on lists step these tensors, in several passes", stacklevel=2)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ravine.backends import STATISTICS, Batch, Numbers, Staged, Sums, number_dtype, recording, statistic
+from ravine.backends._foreach import Foreach
 from ravine.backends.cpu import CHUNK
 from ravine.formula import Program
 from ravine.optim._engine.batches import batches_of
@@ -89,7 +90,8 @@ class Plan:
         ]
         devices = [batch.on_device for _, batch in made]
         self.device = devices[0] if devices and None not in devices else None
-        self._entries = [_PlannedBatch(i, batch, self._steps(batch)) for i, batch in made]
+        skips = bool(extra) or reader.guarded
+        self._entries = [_PlannedBatch(i, batch, self._steps(batch, skips)) for i, batch in made]
         self._levels = max((len(self.groups[e.group].program.passes) - 1 for e in self._entries), default=0)
         self._stale = True  # whether batches have yet to be given the hyperparameters
         taken = set(map(id, params))
@@ -99,8 +101,9 @@ class Plan:
         self._storages = [v.untyped_storage() for v in values if type(v) is Tensor]
         self._made_at = version.number
 
-    def _steps(self, batch: Batch) -> Steps:
-        if self.device is None or batch.on_device is None:
+    def _steps(self, batch: Batch, skips: bool) -> Steps:
+        """The step counts of a batch: on its device, where only that knows whether a step was skipped."""
+        if self.device is None or batch.on_device is None or (isinstance(batch, Foreach) and not skips):
             return HostSteps(batch.states)
         kind = StagedSteps if batch.makes_numbers else DeviceSteps
         return kind(batch.states, batch.on_device)

@@ -108,7 +108,7 @@ def _check(p: torch.Tensor, describe: Callable[[torch.Tensor], str]) -> None:
     for tensor, what in (
         ((p, describe(p)), (g, f"the gradient of {describe(p)}")) if not backends.on_host(p.device) else ()
     ):
-        if type(tensor) in (torch.Tensor, torch.nn.Parameter) and misaligned(tensor):
+        if tensor is not None and type(tensor) in (torch.Tensor, torch.nn.Parameter) and misaligned(tensor):
             raise ParameterError(
                 f"{what} begins in the middle of an element (address {tensor.data_ptr():#x}, {tensor.dtype}), which no GPU "
                 "reads: use a copy, tensor.clone()"

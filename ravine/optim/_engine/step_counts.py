@@ -55,6 +55,8 @@ class HostSteps:
         return int(counts[0]) if len(counts) and (counts == counts[0]).all() else counts
 
     def count(self, active: np.ndarray | None, skip: Tensor | None) -> None:
+        if skip is not None and bool(skip):  # waits, where a device knows whether the step was made
+            return
         if active is None:
             self._counts += 1
             if self._same is not None:
