@@ -62,10 +62,10 @@ def gpu(target: str) -> Any:
     return GPUTarget("hip", target, 64 if target.startswith("gfx9") else 32)
 
 
-def kernels(program: Program, dtype: torch.dtype, target: str, loose: int = 0) -> Iterator[tuple[str, KernelText]]:
+def kernels(program: Program, dtype: torch.dtype, target: str) -> Iterator[tuple[str, KernelText]]:
     """The kernels of a step with the watch: their names and sources."""
     dtypes = dict.fromkeys(program.buffers, dtype)
-    blocks = blocks_for(dtypes, loose, target.startswith("gfx9"))
+    blocks = blocks_for(dtypes, 0, target.startswith("gfx9"))
     for i, p in enumerate(program.passes):
         yield "write" if p.writes else "sum", pass_source(program, i, dtypes, True, blocks)
         if p.numbers or p.writes:
