@@ -158,7 +158,8 @@ class _PassPrinter:
         lines = []
         for i, (symbol, name) in enumerate(zip(p.numbers, p.number_names, strict=True)):
             text = f"tl.load(numbers + {i} * tensors + tensor)"
-            lines.append(f"{name} = {text} != 0" if symbol.truth else f"{name} = {text}.to({self.real})")
+            # As a float, the interpreter would spread a truth value to a block of floats.
+            lines.append(f"{name} = {text}.to(tl.int32) != 0" if symbol.truth else f"{name} = {text}.to({self.real})")
         return lines
 
     def text(self) -> str:
@@ -176,7 +177,7 @@ class _PassPrinter:
             # In the order of CHUNK_STATISTICS.
             figures = [*sums, *(f"magnitude({x})" for x in tops)]
         else:
-            figures = [f"tl.where(inside, {x} * {x}, 0.0)" for x in results]
+            figures = [f"tl.where(inside, ({x}) * ({x}), 0.0)" for x in results]
         kinds = ["magnitude" if f.startswith("magnitude") else "" for f in figures]
         rows = range(len(figures))
         zeros = f"(tl.zeros([{self.blocks.size} // {self.vector}], {self.real}))"
@@ -240,7 +241,7 @@ class _PassPrinter:
         if not chosen:
             return "", lines
         squares = [
-            f"tl.sum(tl.where(inside, {results[i]}.to(tl.float64) * {results[i]}.to(tl.float64), 0.0), 0)"
+            f"tl.sum(tl.where(inside, ({results[i]}).to(tl.float64) * ({results[i]}).to(tl.float64), 0.0), 0)"
             for i in chosen
         ]
         again = _AGAIN.format(given=given, body=_block(body), figures=_tuple([*squares, "0"]))
