@@ -81,21 +81,21 @@ class Comparison:
             self.wrong.append(f"{what} is {values[i]}, not within {low[i]} and {high[i]} (nan: {nan[i]}) at {at}")
 
 
-def step_and_compare(seed: int, dtype: torch.dtype, fused: bool, result: Comparison) -> None:
-    """Three steps, the last of special values; before each, all tensors are filled anew."""
+def step_and_compare(seed: int, dtype: torch.dtype, fused: bool, result: Comparison, steps: int) -> None:
+    """So many steps, the last of special values; before each, all tensors are filled anew."""
     trees = formulas(seed)
     params = [torch.nn.Parameter(torch.zeros(size, dtype=dtype)) for size in SIZES]
     groups = [{"params": params[:2], **HYPERS[0]}, {"params": params[2:], **HYPERS[1]}]
     optimizer = Optimizer(groups, [piece(trees)], fused=fused, watch=False, **HYPERS[0])
     random = np.random.default_rng(seed)
     precision = exact.DOUBLE if dtype is torch.float64 else exact.SINGLE
-    for step in (1, 2, 3):
+    for step in range(1, steps + 1):
         tensors: list[Tensor] = []
         for i, p in enumerate(params):
             p.grad = torch.empty_like(p)
             states = {s: optimizer.state[p][s] for s in STATES if s in optimizer.state[p]}
             with torch.no_grad():
-                fill([p, p.grad, *states.values()], random, special=step == 3)
+                fill([p, p.grad, *states.values()], random, special=step == steps)
             start = {s: np.full(p.numel(), 0.25) for s in STATES}
             elements = {**start, **{n: numpy(t) for n, t in {"param": p, "grad": p.grad, **states}.items()}}
             tensors.append(Tensor(elements, {**HYPERS[i // 2], "step": float(step)}, precision, tensors))
@@ -108,11 +108,11 @@ def step_and_compare(seed: int, dtype: torch.dtype, fused: bool, result: Compari
                 result.add(what, numpy(p if name == "param" else optimizer.state[p][name]), wanted, dtype, tensor)
 
 
-def check(seeds: Iterable[int], ways: Sequence[bool] = (True, False)) -> None:
+def check(seeds: Iterable[int], ways: Sequence[bool] = (True, False), steps: int = 3) -> None:
     """Every result of these formulas is one that rounding allows, by kernels (True) and by torch's operations (False)."""
     result = Comparison()
     for seed in seeds:
         for fused in ways:
-            step_and_compare(seed, DTYPES[seed // 4 % 4], fused, result)
+            step_and_compare(seed, DTYPES[seed // 4 % 4], fused, result, steps)
     assert not result.wrong, "\n".join(result.wrong)
     assert result.open < 0.1 * result.results  # else the comparison would say little

@@ -193,10 +193,10 @@ def test_a_compensated_sum_can_be_written(fused: bool, watch: bool) -> None:
     p = torch.nn.Parameter(torch.ones(40))
     p.grad = torch.full((40,), 1e-8)
     optimizer = Optimizer([p], [kahan], fused=fused, watch=watch)
-    for _ in range(2000):
+    for _ in range(50):
         optimizer.step()
     total = p.detach().double() + optimizer.state[p]["lost"].double()
-    assert total.tolist() == pytest.approx([1 + 2e-5] * 40, rel=1e-9)
+    assert total.tolist() == pytest.approx([1 + 5e-7] * 40, rel=1e-9)
 
 
 @pytest.mark.parametrize("size", [1e-40, 1e-36, 1e-25, 1e-12, 1.0, 1e15, 1e25])

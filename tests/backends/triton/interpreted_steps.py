@@ -17,8 +17,8 @@ from ravine.optim import _registry as registry
 
 Context = Callable[[], AbstractContextManager[None]]
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-#: More than a block of 1,024 and an odd rest, less than the 16 of a last vector, one element, none, and no dimension.
-SHAPES = ((1031,), (3, 5), (1,), (0,), ())
+#: More than a block of 1,024 and an odd rest, less than the 16 of a last vector, no element, and no dimension.
+SHAPES = ((1031,), (3, 5), (0,), ())
 
 
 def parameters(dtype: torch.dtype, shapes: Sequence[tuple[int, ...]] = SHAPES) -> list[Parameter]:
@@ -88,6 +88,6 @@ def same_watch(one: Optimizer, other: Optimizer, rtol: float = 1e-5) -> None:
     for a, b in rows:
         for field in FIELDS:
             found, wanted = torch.tensor(float(getattr(a, field))), torch.tensor(float(getattr(b, field)))
-            torch.testing.assert_close(
-                found, wanted, rtol=rtol, atol=1e-30, equal_nan=True, msg=lambda m: f"{field}: {m}"
+            assert torch.allclose(found, wanted, rtol=rtol, atol=1e-30, equal_nan=True), (
+                f"{field} {found}, not {wanted}"
             )

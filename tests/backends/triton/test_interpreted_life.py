@@ -21,7 +21,7 @@ def test_groups_with_rates_and_a_gradient_that_is_missing(interpreting: Context)
         return params, AdamW(groups, lr=0.01, clip_norm=1.0, fused=fused)
 
     (a, ours), (b, eager) = made(None), made(False)
-    for step, missing_ones in enumerate(([1], [], [0, 4], [0, 1, 2, 3, 4])):
+    for step, missing_ones in enumerate(([1], [0, 3], [0, 1, 2, 3])):
         give(a, step, missing_ones)
         give(b, step, missing_ones)
         with interpreting():
@@ -100,12 +100,13 @@ def test_gradscaler_and_an_overflow(clip_norm: float | None, interpreting: Conte
 @pytest.mark.parametrize("scale", [1.0, 1e-25, 1e25, float("nan")], ids=str)
 def test_watch_figures_of_small_large_and_missing_gradients(name: str, scale: float, interpreting: Context) -> None:
     a, b = parameters(torch.float32), parameters(torch.float32)
-    ours, eager = make(name, a), make(name, b, fused=False)
+    lr = 0.01 / max(1.0, scale)  # large parameters are another matter
+    ours, eager = make(name, a, lr=lr), make(name, b, lr=lr, fused=False)
     for step in range(2):
         for params in (a, b):
             give(params, step, [1])
             params[0].grad[7:9] *= scale  # type: ignore[index]
-            params[2].grad *= scale
+            params[3].grad *= scale
         with interpreting():
             ours.step()
         eager.step()

@@ -24,27 +24,28 @@ OPTIONS = [
     {"watch": False, "clip_norm": 1.0},
     {"lr": torch.tensor(0.02)},
 ]
+#: Clipping adds a pass to every formula; what the others change is the same in all.
+WITH_OPTIONS = [(n, OPTIONS[0]) for n in FORMULAS]
+WITH_OPTIONS += [(n, options) for n in ("momentum", "adamw", "rmsprop-centered") for options in OPTIONS[1:]]
 
 
 @pytest.mark.parametrize(("name", "dtype"), CASES, ids=str)
 def test_every_result_is_one_that_rounding_allows(name: str, dtype: torch.dtype, interpreting: Context) -> None:
     params = parameters(dtype)
     optimizer = make(name, params)
-    for step, missing in enumerate(([], [0, 4])):
+    for step, missing in enumerate(([], [0, 3])):
         give(params, step, missing)
         exact_step(optimizer, interpreting)
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=lambda o: "-".join(o))
-@pytest.mark.parametrize("name", FORMULAS)
+@pytest.mark.filterwarnings("ignore:nonfinite='skip'")
+@pytest.mark.parametrize(("name", "options"), WITH_OPTIONS, ids=lambda x: x if isinstance(x, str) else "-".join(x))
 def test_options(name: str, options: dict[str, Any], interpreting: Context) -> None:
     """In double precision rounding decides no sign, and the steps of torch's operations stay together with the kernel's."""
-    if "weight_decay" in options and "weight_decay" not in make(name, parameters(torch.float64)).param_groups[0]:
-        pytest.skip(f"{name} has no weight decay")
     ours, others = parameters(torch.float64), parameters(torch.float64)
     kernels, eager = make(name, ours, **options), make(name, others, fused=False, **options)
     for step in range(2):
-        for optimizer, params in ((kernels, ours), (eager, others)):
+        for params in (ours, others):
             give(params, step)
             if options.get("nonfinite") == "skip" and step == 1:
                 params[0].grad[1030] = float("inf")  # type: ignore[index]
@@ -53,8 +54,8 @@ def test_options(name: str, options: dict[str, Any], interpreting: Context) -> N
         eager.step()
     close(kernels, eager, 1e-12)
     if "nonfinite" in options:
-        with pytest.warns(UserWarning, match="skip"), interpreting():
-            assert kernels.watch.skipped == 1
+        with interpreting():
+            assert kernels.watch.skipped == eager.watch.skipped == 1
     elif options.get("watch", True):
         with interpreting():
             same_watch(kernels, eager)
