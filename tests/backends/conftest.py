@@ -12,6 +12,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from typing import Any
 
 import pytest
 import torch
@@ -35,7 +36,19 @@ WHY_NOT = _why_not()
 if not WHY_NOT:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(_SWITCH, "1")
+        from triton.runtime.interpreter import InterpreterBuilder
+
         from ravine.backends.triton import _language  # noqa: F401
+
+    _SPLAT = InterpreterBuilder.create_splat
+
+
+def _splat(builder: Any, *given: Any) -> Any:
+    """Triton's own makes a block of floats of a truth value that compares floats, and such blocks know no ``|``."""
+    result = _SPLAT(builder, *given)
+    if any(getattr(x, "data", None) is not None and x.data.dtype == bool for x in given):
+        result.data = result.data.astype(bool)
+    return result
 
 
 @contextlib.contextmanager
@@ -43,6 +56,7 @@ def _interpreting() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(_SWITCH, "1")
         patch.setattr(backends, "on_host", lambda device: False)
+        patch.setattr(InterpreterBuilder, "create_splat", _splat)
         _device_check.missing.cache_clear()
         try:
             yield

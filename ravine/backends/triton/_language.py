@@ -74,14 +74,14 @@ def _logical_not(a):  # type: ignore[no-untyped-def]
 @triton.jit
 def _minimum(a, b):  # type: ignore[no-untyped-def]
     if a.dtype == tl.float64:  # there is no such instruction
-        return tl.where(a != a, a, tl.where(a < b, a, b))
+        return tl.where((a < b) | (a != a), a, b)
     return tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL)
 
 
 @triton.jit
 def _maximum(a, b):  # type: ignore[no-untyped-def]
     if a.dtype == tl.float64:
-        return tl.where(a != a, a, tl.where(a > b, a, b))
+        return tl.where((a > b) | (a != a), a, b)
     return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
 
 

@@ -158,8 +158,7 @@ class _PassPrinter:
         lines = []
         for i, (symbol, name) in enumerate(zip(p.numbers, p.number_names, strict=True)):
             text = f"tl.load(numbers + {i} * tensors + tensor)"
-            # As a float, the interpreter would spread a truth value to a block of floats.
-            lines.append(f"{name} = {text}.to(tl.int32) != 0" if symbol.truth else f"{name} = {text}.to({self.real})")
+            lines.append(f"{name} = {text} != 0" if symbol.truth else f"{name} = {text}.to({self.real})")
         return lines
 
     def text(self) -> str:
