@@ -17,8 +17,8 @@ from ravine.optim import _registry as registry
 
 Context = Callable[[], AbstractContextManager[None]]
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-#: More than a block of 1,024 and an odd rest, less than the 16 of a last vector, no element, and no dimension.
-SHAPES = ((1031,), (3, 5), (0,), ())
+#: More than a block of 1,024 and an odd rest, less than a block with an odd rest, no element, and no dimension.
+SHAPES = ((1031,), (5, 5), (0,), ())
 
 
 def parameters(dtype: torch.dtype, shapes: Sequence[tuple[int, ...]] = SHAPES) -> list[Parameter]:
