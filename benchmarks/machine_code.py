@@ -16,6 +16,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -100,8 +101,10 @@ def _made(source: KernelText, target: str) -> tuple[int, int, Counter[str]]:
 
     built = compile_for(source, gpu(target))
     if target.isdigit():
-        cubin = next(file for file in built.metadata_group.values() if str(file).endswith(".cubin"))
-        text = _tool("cuobjdump", "--dump-resource-usage", cubin) + _tool("nvdisasm", "-c", cubin)
+        with tempfile.TemporaryDirectory() as folder:
+            cubin = Path(folder, "kernel.cubin")
+            cubin.write_bytes(built.asm["cubin"])
+            text = _tool("cuobjdump", "--dump-resource-usage", cubin) + _tool("nvdisasm", "-c", cubin)
         used = re.search(r"REG:(\d+) STACK:(\d+)", text)
         found = Counter(re.findall(r"\b(?:LDG|STG|LDL|STL)[.\w]*", text))
     else:
@@ -112,7 +115,7 @@ def _made(source: KernelText, target: str) -> tuple[int, int, Counter[str]]:
     return int(used[1]), int(used[2]), found
 
 
-def _tool(tool: str, how: str, file: str) -> str:
+def _tool(tool: str, how: str, file: Path) -> str:
     import triton
 
     path = os.path.join(triton.__path__[0], "backends", "nvidia", "bin", tool)

@@ -36,7 +36,7 @@ WHY_NOT = _why_not()
 if not WHY_NOT:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(_SWITCH, "1")
-        from triton.runtime.interpreter import InterpreterBuilder
+        from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
         from ravine.backends.triton import _language  # noqa: F401
 
@@ -46,7 +46,7 @@ if not WHY_NOT:
 def _splat(builder: Any, *given: Any) -> Any:
     """Triton's own makes a block of floats of a truth value that compares floats, and such blocks know no ``|``."""
     result = _SPLAT(builder, *given)
-    if any(getattr(x, "data", None) is not None and x.data.dtype == bool for x in given):
+    if any(isinstance(x, TensorHandle) and x.data.dtype == bool for x in given):
         result.data = result.data.astype(bool)
     return result
 
