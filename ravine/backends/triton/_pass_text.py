@@ -191,7 +191,7 @@ class _PassPrinter:
             # In the order of CHUNK_STATISTICS.
             figures = [*sums, *(f"magnitude({x})" for x in tops)]
         else:
-            figures = [f"tl.where(inside, {x} * {x}, 0.0)" for x in results]
+            figures = [f"tl.where(inside, ({x}) * ({x}), 0.0)" for x in results]
         kinds = ["magnitude" if f.startswith("magnitude") else "" for f in figures]
         rows = range(len(figures))
         zeros = f"(tl.zeros([{self.blocks.size} // {self.together}], {self.real}))"
@@ -256,7 +256,7 @@ class _PassPrinter:
         if not chosen:
             return "", lines
         squares = [
-            f"tl.sum(tl.where(inside, {results[i]}.to(tl.float64) * {results[i]}.to(tl.float64), 0.0), 0)"
+            f"tl.sum(tl.where(inside, ({results[i]}).to(tl.float64) * ({results[i]}).to(tl.float64), 0.0), 0)"
             for i in chosen
         ]
         again = _AGAIN.format(given=given, body=_block(body), figures=_tuple([*squares, "0"]))
