@@ -2,55 +2,153 @@
 
 The same optimizer takes part under two names (``sgd`` and ``sgd:dampening=0``), the search space of the second moved by a
 factor. At most 5% of studies may say that one of them is not the best. Two optimizers that do differ are told apart the
-same way, with other names.
+same way, with other names: there, 95% should say so.
+
+Studies run side by side in a process and fill each other's blocks of trainings; a training's numbers do not depend on that.
 
 Run: ``python benchmarks/same_twice.py [--task breast-cancer] [-o sgd -o sgd:dampening=0] [--moved 1 1.5 3] [--studies 200]
-[--preset quick] [--jobs 2] [--json FILE]``
+[--preset quick] [--jobs 2] [--json FILE]``, or ``--list`` for all cells of ``CELLS``. A cell that stands in the JSON file
+already is not run again, so a list that was stopped goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
-from functools import lru_cache, partial
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 from scipy import stats
 
+from ravine import _files as files
 from ravine.comparison._study.declare import declare
-from ravine.comparison._study.stages import stage
+from ravine.comparison._study.stages import Stage, stage, stage_after
 from ravine.comparison._study.study_record import StudyRecord
-from ravine.comparison._study.trial import TrialResult, run
+from ravine.comparison._study.study_spec import StudySpec
+from ravine.comparison._study.trial import Trial, TrialResult
+from ravine.comparison._study.trial_runner import TrialRunner
 from ravine.optim._search_space import default_space
 from ravine.optim._spec import parse
-from ravine.tasks import Task, find
+from ravine.tasks import find
+
+_SIDE_BY_SIDE = 25  # studies of one process
+_HAIR = 1e-9  # a study refuses two that are the same to the last digit
+
+SAME = (("sgd", "sgd:dampening=0"), ("momentum", "momentum:nesterov=False"), ("adam", "adam:eps=1e-8"))
 
 
-@lru_cache(1)
-def _task(name: str) -> Task:
-    return find(name)
+@dataclass(frozen=True)
+class Cell:
+    """Studies that differ in their seed only."""
+
+    task: str
+    preset: str
+    optimizers: tuple[str, str]
+    moved: float
+    same: bool
+
+    def __str__(self) -> str:
+        return f"{self.task}, {self.preset}, {' and '.join(self.optimizers)}, moved by {self.moved:g}"
 
 
-def verdict(number: int, *, task: str, labels: tuple[str, str], moved: float, preset: str) -> tuple[int, bool, int]:
-    """How many may be the best, whether the study is settled, and how many seeds it took."""
-    found, optimizers = _task(task), [parse(label) for label in labels]
+DIFFERENT = (
+    Cell("digits", "quick", ("sgd", "sgd:lr=0.001"), 1.0, same=False),
+    Cell("ravine", "quick", ("sgd", "rmsprop"), 1.0, same=False),
+)
+CELLS = (
+    *DIFFERENT,
+    *(
+        Cell(task, preset, pair, moved, same=True)
+        for task, preset, pair, moved in product(
+            ("breast-cancer", "digits"), ("quick", "standard"), SAME, (1.0, 1.5, 2.0, 3.0)
+        )
+    ),
+)
+
+
+class _Study:
+    """One study of a cell while it runs."""
+
+    def __init__(self, spec: StudySpec) -> None:
+        self.spec, self.results = spec, dict[str, TrialResult]()
+        self.now: Stage = stage(spec, {})
+
+    def keep(self, trials: Iterable[Trial], results: Iterable[TrialResult]) -> None:
+        """Take results, and go on to the next stage where the last ones are in."""
+        self.results |= {trial.key(self.spec): result for trial, result in zip(trials, results, strict=True)}
+        self.now = stage_after(self.spec, self.now, self.results)
+
+    @property
+    def verdict(self) -> tuple[int, bool, int]:
+        """How many may be the best, whether the study is settled, and how many seeds it took."""
+        losses = StudyRecord(self.spec, self.results).judge().losses
+        assert losses is not None
+        return len(losses.top), losses.settled, losses.looks[-1]
+
+
+def verdicts(numbers: Sequence[int], cell: Cell) -> list[tuple[int, bool, int]]:
+    """The verdict of each of these studies, which run side by side."""
+    task, optimizers = find(cell.task), [parse(label) for label in cell.optimizers]
+    space: dict[str, Any] = {}
     wide = default_space(optimizers[1])
-    lr = replace(wide["lr"], low=wide["lr"].low * moved, high=wide["lr"].high * moved)
-    spec = declare(found, task, optimizers, preset=preset, study_seed=number, space={labels[1]: {**wide, "lr": lr}})
-    ready = {one.label: one.for_task(found.name) for one in optimizers}
-    results: dict[str, TrialResult] = {}
-    while (now := stage(spec, results)).name != "done":
-        for trial in now.trials:
-            results[trial.key(spec)] = run(spec, found, trial, ready[trial.label])
-    losses = StudyRecord(spec, results).judge().losses
-    assert losses is not None
-    return len(losses.top), losses.settled, losses.looks[-1]
+    moved = cell.moved * (1 + _HAIR if cell.same else 1)
+    if "lr" in wide and moved != 1:
+        lr = replace(wide["lr"], low=wide["lr"].low * moved, high=wide["lr"].high * moved)
+        space = {optimizers[1].label: {**wide, "lr": lr}}
+    studies = [
+        _Study(declare(task, cell.task, optimizers, preset=cell.preset, study_seed=number, space=space or None))
+        for number in numbers
+    ]
+    ready = {one.label: one.for_task(task.name) for one in optimizers}
+    runner = TrialRunner(studies[0].spec, task, ready)
+    while waiting := [(study, trial) for study in studies for trial in study.now.trials]:
+        # whole blocks as long as there are any: those of the studies that are behind come first
+        waiting.sort(key=lambda pair: len(pair[0].results))
+        chosen = runner.next_block([trial for _, trial in waiting])
+        made = dict(zip(map(id, chosen), runner.run(chosen), strict=True))
+        for study in studies:
+            mine = [trial for trial in study.now.trials if id(trial) in made]
+            if mine:
+                study.keep(mine, [made[id(trial)] for trial in mine])
+    return [study.verdict for study in studies]
+
+
+def measure(cell: Cell, studies: int, jobs: int, pool: Executor) -> dict[str, Any]:
+    """What the studies of a cell end with."""
+    began = time.perf_counter()
+    size = max(1, min(_SIDE_BY_SIDE, -(-studies // jobs)))
+    parts = [range(first, min(first + size, studies)) for first in range(0, studies, size)]
+    found = [one for part in pool.map(partial(verdicts, cell=cell), parts) for one in part]
+    different = sum(top == 1 for top, _, _ in found)
+    ends = stats.binomtest(different, len(found)).proportion_ci(0.95)
+    return {
+        **asdict(cell),
+        "studies": studies,
+        "different": different / len(found),
+        "low": float(ends.low),
+        "high": float(ends.high),
+        "settled": sum(settled for _, settled, _ in found) / len(found),
+        "seeds": sum(seeds for _, _, seeds in found) / len(found),
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+
+
+def _done(path: Path | None, cell: Cell, studies: int) -> dict[str, Any] | None:
+    """The row of a cell that was measured before."""
+    wanted = json.loads(json.dumps({**asdict(cell), "studies": studies}))
+    rows = json.loads(path.read_text()) if path is not None and path.exists() else []
+    return next((row for row in rows if wanted.items() <= row.items()), None)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--list", action="store_true", help="run all cells of CELLS, those that differ first")
     parser.add_argument("--task", default="breast-cancer")
     parser.add_argument("-o", dest="labels", action="append")
     parser.add_argument("--moved", type=float, nargs="+", default=[1.0, 1.5, 3.0])
@@ -59,34 +157,25 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    labels = tuple(options.labels or ("sgd", "sgd:dampening=0"))
-    rows = []
-    print(f"{options.task}, {options.preset}, {' and '.join(labels)}: {options.studies} studies")
-    print(f"{'moved':>6}{'called different':>18}{'95% interval':>16}{'settled':>9}{'seeds':>7}")
-    for moved in options.moved:
-        one = partial(verdict, task=options.task, labels=labels, moved=moved, preset=options.preset)
-        with ProcessPoolExecutor(options.jobs) as pool:
-            found = list(pool.map(one, range(options.studies)))
-        different = sum(top == 1 for top, _, _ in found)
-        ends = stats.binomtest(different, len(found)).proportion_ci(0.95)
-        settled = sum(s for _, s, _ in found) / len(found)
-        seeds = sum(n for _, _, n in found) / len(found)
-        share = different / len(found)
-        print(
-            f"{moved:6g}{share:18.3f}{f'{ends.low:.3f} to {ends.high:.3f}':>16}{settled:9.2f}{seeds:7.1f}", flush=True
-        )
-        rows.append(
-            {"moved": moved, "different": share, "low": ends.low, "high": ends.high, "settled": settled, "seeds": seeds}
-        )
-    if options.json:
-        tree = {
-            "task": options.task,
-            "preset": options.preset,
-            "optimizers": labels,
-            "studies": options.studies,
-            "rows": rows,
-        }
-        options.json.write_text(json.dumps(tree, indent=1) + "\n")
+    first, second = options.labels or SAME[0]
+    cells: Sequence[Cell] = CELLS
+    if not options.list:
+        cells = [Cell(options.task, options.preset, (first, second), moved, same=True) for moved in options.moved]
+    print(f"{'called different':>16}{'95% interval':>16}{'settled':>9}{'seeds':>7}{'seconds':>9}")
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for cell in cells:
+            row = _done(options.json, cell, options.studies)
+            if row is None:
+                row = measure(cell, options.studies, options.jobs, pool)
+                if options.json:
+                    rows = json.loads(options.json.read_text()) if options.json.exists() else []
+                    files.write(options.json, (json.dumps([*rows, row], indent=1) + "\n").encode())
+            interval = f"{row['low']:.3f} to {row['high']:.3f}"
+            print(
+                f"{row['different']:16.3f}{interval:>16}{row['settled']:9.2f}{row['seeds']:7.1f}{row['seconds']:9.1f}"
+                f"  {cell}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

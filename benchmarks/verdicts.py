@@ -22,7 +22,7 @@ runs: where a fifth diverge, five runs have none of them a third of the time. No
 why a verdict says how many runs diverged, with an interval of its own, and why "seen" is a column.
 
 The second table: one optimizer is better than all others by so many standard deviations of a paired difference, and the
-study looks at 5, 10 and 20 runs instead of once at 20. ``found`` is the share of studies that name it the only best (with
+study looks at 8, 11, 14, 17 and 20 runs instead of once at 20. ``found`` is the share of studies that name it the only best (with
 no difference: that call anybody worse, which is the level), ``runs`` the mean number of runs of an optimizer, ``saved``
 the share of the fixed twenty.
 
@@ -48,7 +48,7 @@ from ravine.comparison._judge.with_best import WithBest, with_best
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 OPTIMIZERS, RUNS, DIVERGED = (2, 4, 8), (5, 10, 20), (0.0, 0.2, 0.6)
-LOOKS = (5, 10, 20)
+LOOKS = (8, 11, 14, 17, 20)
 DIFFERENCES = (0.0, 0.5, 1.0, 1.5, 2.0)
 _OUTLIER, _START = 8.0, 10.0
 _LARGEST = 30.0  # difference, in spreads, that is tried
@@ -287,7 +287,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=1000, help="of each truth, in each cell")
     parser.add_argument("--json", type=Path, help="where all figures are written")
-    parser.add_argument("--looks", type=int, nargs="+", default=LOOKS, help="of the second table: 5 10 20")
+    parser.add_argument("--looks", type=int, nargs="+", default=LOOKS, help="of the second table: 8 11 14 17 20")
     options = parser.parse_args()
     count = options.studies
 

@@ -27,7 +27,8 @@ PUBLIC = {
         main
     """,
     "ravine.comparison": """
-        Judgement LoggedResult Range Result Standing WithBest compare complement judge_files linear load_study log
+        Aggregate Judgement LoggedResult Range Result Standing TasksResult WithBest compare complement judge_files linear
+        load_study log
     """,
     "ravine.contour": """
         Exploration explore

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -94,3 +95,32 @@ def fill_dltensor() -> int:
     if table is None or ctypes.c_uint32.from_address(table).value != 1:  # DLPack's major version
         return 0
     return ctypes.c_int64.from_address(table + 40).value
+
+
+def traced(
+    function: Callable[..., Any], *examples: Any, instead: Mapping[Any, Callable[..., Any]] | None = None
+) -> Callable[..., Any]:
+    """The operations that a function of tensors does, as a function that only does them: no autograd, no vmap around.
+
+    They are those of arguments of these shapes; nothing is differentiated through the result.
+
+    Args:
+        function, examples: the function, and arguments.
+        instead: by operation, a function that is called in its place, and gives NotImplemented to leave it as it is.
+    """
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    forward: Callable[..., Any] = make_fx(function, decomposition_table=dict(instead or {}))(*examples).forward
+    return forward
+
+
+@contextmanager
+def without_vmap_fallback() -> Iterator[None]:
+    """Inside, ``vmap`` raises RuntimeError for an operation that it would do one copy after the other."""
+    functorch: Any = torch._C._functorch
+    enabled = functorch._is_vmap_fallback_enabled()
+    functorch._set_vmap_fallback_enabled(False)
+    try:
+        yield
+    finally:
+        functorch._set_vmap_fallback_enabled(enabled)

@@ -12,20 +12,21 @@ from ravine.cli._options import DATA, tasks_text
 from ravine.cli._show_result import show_result
 from ravine.comparison._api import compare, estimate
 from ravine.comparison._study.declare import PRESETS, Preset
+from ravine.comparison._study.schedules import schedules_from_words
 from ravine.optim import _spec as specs
 from ravine.train._schedules.by_text import usage as schedule_forms
 
 _INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
-_HELP = f"""Find out which optimizer, and which learning rate, is best on TASK.
+_HELP = f"""Find out which optimizer, and which learning rate, is best on TASK, or over several of them.
 
 For every seed each optimizer is tuned anew, with the same number of points from its search space, on validation data, and
 its best point is trained with a fresh seed. Only these fresh runs are judged, and only they read the test data. The verdict
 says who may be the best, who is not, what is equivalent, and how many more seeds would settle the rest. Writes report.html,
 report.md, pictures, results.json and results.csv to ravine-out/compare-TASK.
 
-TASK is one of those below, or a Python file with a function that returns a Task; default: digits. Without -o, these are
-compared: {", ".join(specs.DEFAULTS)}.
+TASK is one of those below, or a Python file with a function that returns a Task; default: digits. Several are judged one by
+one and together. Without -o, these are compared: {", ".join(specs.DEFAULTS)}.
 """
 
 
@@ -35,7 +36,7 @@ def _seeds_text(preset: Preset) -> str:
 
 
 @click.command(name="compare", help=_HELP, epilog=tasks_text())
-@click.argument("task", default="digits")
+@click.argument("tasks", metavar="[TASK]...", nargs=-1)
 @click.option(
     "-o",
     "--optimizer",
@@ -59,15 +60,16 @@ def _seeds_text(preset: Preset) -> str:
 @click.option(
     "--until",
     type=click.Choice(["settled"]),
-    help="Judge the study after 5, 10, 20, ... seeds, and end it where all is settled. Looking often is paid for.",
+    help="Judge the study after 8, 11, 14, ... seeds, and end it where all is settled. Looking often is paid for.",
 )
 @click.option("--at-most", type=int, help="The largest number of seeds with --until settled; default: 60.")
 @click.option("--steps", type=int, help="Steps of each training.")
 @click.option(
     "--schedule",
-    default="",
-    metavar="NAME:ARGUMENTS",
-    help=f"How the learning rate changes: {', '.join(schedule_forms())}.",
+    multiple=True,
+    metavar="[LABEL=]NAME:ARGUMENTS",
+    help=f"How the learning rate changes: {', '.join(schedule_forms())}. With the label of an optimizer it is only its own; "
+    "repeat it for more.",
 )
 @click.option("--space", type=click.Path(path_type=Path), metavar="FILE", help="A TOML file with search spaces.")
 @click.option(
@@ -93,11 +95,21 @@ def _seeds_text(preset: Preset) -> str:
 @click.option("--dry-run", is_flag=True, help="Train nothing; say what it will cost, and what it can show.")
 @click.pass_context
 def command(
-    context: click.Context, optimizers: tuple[str, ...], until: str | None, dry_run: bool, **given: Any
+    context: click.Context,
+    tasks: tuple[str, ...],
+    optimizers: tuple[str, ...],
+    until: str | None,
+    schedule: tuple[str, ...],
+    dry_run: bool,
+    **given: Any,
 ) -> None:
+    given["schedule"] = schedules_from_words(schedule)
+    given["task"] = list(tasks) if len(tasks) > 1 else tasks[0] if tasks else "digits"
     if dry_run:
         declared = {name: value for name, value in given.items() if name not in ("study", "storage", "out")}
-        click.echo("\n".join(estimate(optimizers=optimizers or specs.DEFAULTS, until=until or "", **declared).lines))
+        costs = estimate(optimizers=optimizers or specs.DEFAULTS, until=until or "", **declared)
+        for task, cost in costs.items():
+            click.echo("\n".join([*([f"{task}:"] if len(costs) > 1 else []), *cost.lines]))
         return
     # as Ctrl-C: workers end, and the message says how to resume
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)

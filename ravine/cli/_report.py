@@ -8,6 +8,7 @@ import click
 
 from ravine.cli._show_result import show_result, write_report
 from ravine.comparison._api import load_study
+from ravine.comparison._tasks_result import TasksResult
 
 _NOT_YET = 1  # apart from 2, a mistake: a script can wait while it gets this
 
@@ -31,6 +32,14 @@ If nothing can be judged yet, only results.json and results.csv are written, and
 @click.pass_context
 def command(context: click.Context, study: str, storage: str | None, out: Path | None) -> None:
     result = load_study(study, storage=storage, out=out)
+    if isinstance(result, TasksResult):
+        click.echo(result.progress)
+        if result.judgeable:
+            show_result(result)
+            return
+        write_report(result)
+        click.echo("ravine: Nothing can be judged yet: no task has come to its first look.", err=True)
+        context.exit(_NOT_YET)
     record = result.record
     click.echo(record.progress.sentence)
     if record.judgeable:

@@ -7,15 +7,22 @@ from rich.console import Console
 
 from ravine.comparison._report import terminal_report
 from ravine.comparison._result import Result
+from ravine.comparison._tasks_report.tasks_terminal import show_tasks
+from ravine.comparison._tasks_result import TasksResult
 
 
-def show_result(result: Result) -> None:
+def show_result(result: Result | TasksResult) -> None:
     """Print verdict, table and notes, write the report, and say where it is."""
-    terminal_report.show(result.report, Console())
+    if isinstance(result, TasksResult):
+        show_tasks(result.report, Console())
+    else:
+        terminal_report.show(result.report, Console())
     write_report(result)
 
 
-def write_report(result: Result) -> None:
+def write_report(result: Result | TasksResult) -> None:
     """Write the report, or of a study that cannot be judged yet what there is of it."""
     for path in result.write():
         click.echo(f"Wrote {path}")
+    if isinstance(result, TasksResult) and result.folder is not None:
+        click.echo(f"The report of each task is in {', '.join(str(result.folder / task) for task in result.tasks)}")

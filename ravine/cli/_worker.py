@@ -10,11 +10,13 @@ import click
 
 from ravine.cli._options import DATA
 from ravine.comparison._study.code_versions import load_optimizers
+from ravine.comparison._study.location import Location
 from ravine.comparison._study.stages import Results, Stage
 from ravine.comparison._study.storage_errors import check_storage, without_password
 from ravine.comparison._study.store import Store
+from ravine.comparison._study.stored_study import studies_of_tasks
 from ravine.comparison._study.study_record import StudyRecord
-from ravine.comparison._study.trial import run
+from ravine.comparison._study.trial_runner import TrialRunner
 from ravine.comparison._study.trial_worker import PARENT, StopSignal, work
 from ravine.errors import DataError, OptionError
 from ravine.tasks import Task, find
@@ -48,7 +50,19 @@ def command(study: str, storage: str, rerun: str | None, data: Path | None, quie
     check_storage(storage)
     if "://" not in storage and not Path(storage).is_file():
         raise DataError(f"There is no journal file {storage}; `ravine compare` creates it.")
-    store = Store(study, storage, wait_to_open=PARENT in os.environ)  # a comparison has just made the study in it
+    # a comparison that has just made the study in it names the study of one task
+    tasks = {} if PARENT in os.environ else studies_of_tasks(Location(study, storage, Path()))
+    if tasks and rerun is not None:
+        raise OptionError(
+            f"{study} has several tasks; name the study of one: {', '.join(p.study for p in tasks.values())}."
+        )
+    for one in [place.study for place in tasks.values()] or [study]:
+        _work_on(one, storage, rerun, data, quiet)
+
+
+def _work_on(study: str, storage: str, rerun: str | None, data: Path | None, quiet: bool) -> None:
+    """Run the trials of one task's study, or repeat one."""
+    store = Store(study, storage, wait_to_open=PARENT in os.environ)
     spec = store.spec()
     optimizers = load_optimizers(spec)  # before a file is run that is not the study's
     task = find(spec.task, data or (None if spec.data is None else Path(spec.data)))
@@ -95,7 +109,8 @@ def _rerun(record: StudyRecord, task: Task, key: str) -> str:
             f"The study has no training {key!r}; the report's table of trials has the keys of all {len(by_key)}."
         )
     trial, kept = by_key[key]
-    now = run(record.spec, task, trial, record.optimizers[trial.label].for_task(task.name))
+    ready = {label: optimizer.for_task(task.name) for label, optimizer in record.optimizers.items()}
+    (now,) = TrialRunner(record.spec, task, ready).run([trial])
     what = ", ".join([trial.label, *(f"{name} {value:g}" for name, value in trial.point.items()), f"seed {trial.seed}"])
     same = [now.score, now.losses, now.metrics] == [kept.score, kept.losses, kept.metrics]
     verdict = "the same to the last digit" if same else f"but {kept.score!r} is stored"

@@ -27,10 +27,11 @@ class LiveView:
 
     Args:
         spec: the study's.
+        title: stands before what it does, such as the task of several.
     """
 
-    def __init__(self, spec: StudySpec) -> None:
-        self.spec = spec
+    def __init__(self, spec: StudySpec, title: str = "") -> None:
+        self.spec, self.title = spec, f"{title}: " if title else ""
         console = Console(stderr=True)
         self._on = console.is_terminal or console.is_jupyter
         self._live = Live(console=console, transient=True, auto_refresh=False)
@@ -59,7 +60,7 @@ class LiveView:
         left = _left(clock - since, len(results) - before, total - len(results))
         head = Table.grid(padding=(0, 1))
         head.add_row(Text(f"{len(results)} of {total}"), ProgressBar(total, len(results), width=30), Text(left))
-        return Group(Text(doing(self.spec, now)), head, table(*_best(self.spec, now, results)))
+        return Group(Text(self.title + doing(self.spec, now)), head, table(*_best(self.spec, now, results)))
 
 
 def doing(spec: StudySpec, now: Stage) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Literal, TypedDict
 
 from ravine.errors import OptionError
@@ -35,13 +36,24 @@ class Common(TypedDict, total=False):
 _DEFAULTS: dict[str, Any] = {"clip_norm": None, "ema_decay": None, "nonfinite": "propagate", "watch": True}
 
 
+def signature_of(function: Callable[..., Any]) -> inspect.Signature:
+    """What a class or function takes; read once, as reading takes longer than the rest of making a small optimizer."""
+    try:
+        return _signature(function)
+    except TypeError:  # it has no hash, or no signature
+        return inspect.signature(function)
+
+
+_signature = lru_cache(256)(inspect.signature)
+
+
 def parameters_of(cls: type) -> Mapping[str, inspect.Parameter]:
     """The arguments of an optimizer's class by name, with the common options where it passes them on.
 
     A class with a formula and an ``__init__`` that ends with ``**common`` (or another name) passes them on; one without
     an ``__init__`` of its own takes any ``**hyperparameters``.
     """
-    own = inspect.signature(cls).parameters
+    own = signature_of(cls).parameters
     passed_on = next((p for p in own.values() if p.kind is p.VAR_KEYWORD), None)
     if passed_on is None or getattr(cls, "formula", None) is None or passed_on.name == "hyperparameters":
         return own

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from ravine.optim._common import parameters_of
+from ravine.optim._common import parameters_of, signature_of
 
 Factory = Callable[..., Any]
 """A class of optimizers, or a function from the parameters (and options) to an optimizer."""
@@ -17,7 +17,7 @@ BETAS = ("beta1", "beta2")
 
 def option_names(factory: Factory) -> list[str]:
     """The options that it takes by name: all its arguments but the first, the parameters."""
-    parameters = next(iter(inspect.signature(factory).parameters), None)
+    parameters = next(iter(signature_of(factory).parameters), None)
     signature = option_parameters(factory).values()
     named = [p.name for p in signature if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     return [name for name in named if name != parameters]

@@ -89,10 +89,7 @@ class Batches:
             yield inputs[part::parts].clone(), targets[part::parts].clone()
 
     def _order(self, number: int) -> Tensor:
-        # torch's generator takes one number; a seed sequence mixes two so that epoch 1 of seed 0 is not epoch 0 of 1
-        seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-        order = torch.randperm(len(self.inputs), generator=torch.Generator().manual_seed(seed))
-        return order.to(self.inputs.device)
+        return epoch_order(len(self.inputs), self.seed, number).to(self.inputs.device)
 
     def reseeded(self, seed: int) -> Batches:
         """The same rows, shuffled by another seed."""
@@ -101,3 +98,10 @@ class Batches:
     def to(self, device: torch.device | str) -> Batches:
         """The same batches, with the rows on that device."""
         return Batches(self.inputs.to(device), self.targets.to(device), self.batch_size, self.shuffle, seed=self.seed)
+
+
+def epoch_order(rows: int, seed: int, number: int) -> Tensor:
+    """The order of so many rows in epoch ``number``, counted from 0: int64, shape (rows,)."""
+    # torch's generator takes one number; a seed sequence mixes two so that epoch 1 of seed 0 is not epoch 0 of 1
+    mixed = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    return torch.randperm(rows, generator=torch.Generator().manual_seed(mixed))

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from ravine.cli import _compare as compare
 from ravine.cli import main
-from ravine.comparison._study import trial_worker as worker
+from ravine.comparison._study import trial_runner
+from ravine.comparison._study.trial_runner import TrialRunner
 
 SMALL = ("--points", "3", "--seeds", "2", "--steps", "8", "--jobs", "1")
 
@@ -73,15 +74,16 @@ def test_a_rerun_that_differs_says_so(ravine, monkeypatch):
     import dataclasses
 
     assert ravine("breast-cancer", "-o", "sgd", *SMALL, "--study", "mine")[0] == 0
-    from ravine.cli import _worker as cli
     from ravine.comparison._study.store import Store
     from ravine.comparison._study.study_record import StudyRecord
 
     store = Store("mine", "ravine-out/mine/study.journal")
     record = StudyRecord(store.spec(), store.results())
     key = record.trials[0][0].key(record.spec)
-    run = cli.run
-    monkeypatch.setattr(cli, "run", lambda *a: dataclasses.replace(run(*a), score=1.5))
+    run = TrialRunner.run
+    monkeypatch.setattr(
+        TrialRunner, "run", lambda self, trials: [dataclasses.replace(r, score=1.5) for r in run(self, trials)]
+    )
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     out = ravine("--study", "mine", "--storage", "ravine-out/mine/study.journal", "--rerun", key, command="worker")[1]
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
@@ -89,7 +91,7 @@ def test_a_rerun_that_differs_says_so(ravine, monkeypatch):
 
 
 def test_ctrl_c_says_how_to_go_on(ravine, monkeypatch):
-    calls, run = [], worker.run
+    calls, run = [], trial_runner.run
 
     def stopped(*arguments):
         calls.append(1)
@@ -97,13 +99,14 @@ def test_ctrl_c_says_how_to_go_on(ravine, monkeypatch):
             raise KeyboardInterrupt
         return run(*arguments)
 
-    monkeypatch.setattr(worker, "run", stopped)
+    monkeypatch.setattr(trial_runner, "stacked_task", lambda task: None)  # one training after the other
+    monkeypatch.setattr(trial_runner, "run", stopped)
     code, out, err = ravine("breast-cancer", "-o", "sgd", *SMALL)
     assert (code, out) == (130, "")
     assert err.splitlines()[0] == "Interrupted."
     assert "1 training finished and saved. Resume: ravine compare breast-cancer -o sgd" in err
     words = err.splitlines()[1].partition("Resume: ravine compare ")[2].split()
-    monkeypatch.setattr(worker, "run", run)
+    monkeypatch.setattr(trial_runner, "run", run)
     assert ravine(*words)[0] == 0
 
 
@@ -203,7 +206,7 @@ def test_help_names_the_tasks_and_presets():
         "digits",
         "fashion-mnist",
         "--optimizer",
-        "quick, 8 points and 5 to 20 seeds, until all is settled",
+        "quick, 8 points and 8 to 20 seeds, until all is settled",
         "--storage",
     ):
         assert word in told

@@ -16,6 +16,7 @@ from ravine.comparison._study.stages import stage
 from ravine.comparison._study.store import Store
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
 from ravine.comparison._study.trial import TrialResult
+from ravine.comparison._study.trial_runner import TrialRunner
 from ravine.errors import DataError, OptionError
 from ravine.optim.search import Range
 
@@ -84,7 +85,7 @@ def test_a_report_is_drawn_again_to_the_last_byte(call, monkeypatch):
     before = {path.name: path.read_bytes() for path in first.write()}
     for name in before:
         Path("ravine-out/mine", name).unlink()
-    monkeypatch.setattr("ravine.comparison._study.trial_worker.run", None)  # were it called, that would be an error
+    monkeypatch.setattr(TrialRunner, "run", None)  # were it called, that would be an error
     code, out, err = call("mine")
     assert (code, err) == (0, "")
     lines = out.splitlines()

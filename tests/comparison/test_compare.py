@@ -10,11 +10,13 @@ import pytest
 import torch
 
 import ravine
-from ravine.comparison import _api as module
-from ravine.comparison._api import resume_command
+from ravine.comparison import _run_study as module
+from ravine.comparison._run_study import resume_command
 from ravine.comparison._study.declare import declare
 from ravine.comparison._study.location import Location
+from ravine.comparison._study.schedules import schedules_from_words
 from ravine.comparison._study.store import Store
+from ravine.comparison._study.trial_runner import TrialRunner
 from ravine.errors import OptionError, RavineError, TrainingError
 from ravine.optim._spec import parse_all
 from ravine.tasks import find
@@ -62,7 +64,7 @@ def test_a_comparison_is_one_call():
 
 def test_the_same_study_again_trains_nothing_and_another_spec_is_refused(monkeypatch):
     first = ravine.compare("breast-cancer", ["sgd"], **SMALL, study="mine")
-    monkeypatch.setattr("ravine.comparison._study.trial_worker.run", None)  # were it called, that would be an error
+    monkeypatch.setattr(TrialRunner, "run", None)  # were it called, that would be an error
     again = ravine.compare("breast-cancer", ["sgd"], **SMALL, study="mine")
     assert results(again) == results(first)
     assert again.seconds == first.seconds
@@ -94,6 +96,7 @@ def test_the_command_of_a_study_declares_the_same_study():
         given.pop("optimizers"),
         {k: given[k] for k in ("points", "seeds", "steps", "schedule", "margin", "study_seed")},
     )
+    kept["schedule"] = schedules_from_words(kept["schedule"])
     declared = declare(find("breast-cancer"), "breast-cancer", parse_all(optimizers), preset=given["preset"], **kept)
     assert declared.hash == result.spec.hash
     assert given["study"] == "compare-breast-cancer"
@@ -166,9 +169,9 @@ def test_a_metric_that_is_no_number_is_left_out_and_told():
 
 
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch):
-    from ravine.comparison._study import trial_worker as worker
+    from ravine.comparison._study import trial_runner
 
-    calls, run = [], worker.run
+    calls, run = [], trial_runner.run
 
     def stopped(*arguments):
         calls.append(1)
@@ -176,7 +179,8 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch):
             raise KeyboardInterrupt
         return run(*arguments)
 
-    monkeypatch.setattr(worker, "run", stopped)
+    monkeypatch.setattr(trial_runner, "stacked_task", lambda task: None)  # one training after the other
+    monkeypatch.setattr(trial_runner, "run", stopped)
     with pytest.raises(KeyboardInterrupt) as caught:
         ravine.compare("breast-cancer", ["sgd"], **SMALL)
     (note,) = caught.value.__notes__
@@ -185,7 +189,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch):
     store = Store("compare-breast-cancer", "ravine-out/compare-breast-cancer/study.journal")
     store.spec()
     assert len(store.results()) == 2
-    monkeypatch.setattr(worker, "run", run)
+    monkeypatch.setattr(trial_runner, "run", run)
     assert ravine.compare("breast-cancer", ["sgd"], **SMALL, study="compare-breast-cancer").record.stage.name == "done"
 
 

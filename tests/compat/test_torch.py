@@ -125,3 +125,26 @@ def test_a_dispatch_mode_sees_operations():
     with Seeing():
         torch.ones(2) + 1
     assert any("add" in name for name in seen)
+
+
+def test_a_traced_function_does_the_same_operations_without_vmap_around():
+    def loss(w: Tensor, x: Tensor) -> Tensor:
+        return (w @ x).log_softmax(0)[0]
+
+    w, x = torch.randn(3, 4, 5), torch.randn(3, 5)
+    gradients = torch.func.vmap(torch.func.grad(loss))
+    run = compat.traced(gradients, w, x)
+    assert torch.equal(run(w, x), gradients(w, x))
+    assert torch.equal(run(2 * w, x), gradients(2 * w, x))
+    none = compat.traced(gradients, w, x, instead={torch.ops.aten.mv.default: lambda *_: NotImplemented})
+    assert torch.equal(none(w, x), gradients(w, x))
+    ones = compat.traced(lambda t: t.exp(), w, instead={torch.ops.aten.exp.default: torch.ones_like})
+    assert torch.equal(ones(w), torch.ones_like(w))
+
+
+def test_vmap_does_nothing_copy_by_copy_without_its_fallback():
+    layer = torch.nn.TransformerEncoderLayer(4, 1, 4, dropout=0.0, batch_first=True)
+    x = torch.randn(3, 2, 2, 4)
+    with compat.without_vmap_fallback(), pytest.raises(RuntimeError, match="fallback"):
+        torch.func.vmap(layer)(x)
+    assert torch._C._functorch._is_vmap_fallback_enabled()

@@ -43,10 +43,36 @@ def test_schedules_by_text_move_the_rate():
         "cosine:0.02": 0.02 + 0.04 * (1 + np.cos(np.pi * np.arange(STEPS) / STEPS)),
         "linear:0.4": 0.1 * (1 - 0.6 * np.arange(STEPS) / STEPS),
         "exponential:0.5": np.repeat([0.1, 0.05, 0.025, 0.0125], BATCHES),
+        "constant": [0.1] * STEPS,
     }.items():
         learn = learner()
         learn.fit(EPOCHS, 0.1, text)
         assert learn.recorder.hyper("lr") == pytest.approx(np.array(expected)), text
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.25, 0.5, 0.99])
+def test_after_a_warmup_the_rate_stays_or_falls(share):
+    """Against the lines of a usual implementation, counted from the first step, which is not taken with a rate of 0."""
+    warm, step = max(1, round(share * STEPS)), np.arange(STEPS)
+    rising, rest = (step + 1) / warm, (step - warm) / max(1, STEPS - warm)
+    for name, falling in {
+        "warmup": np.ones(STEPS),
+        "warmup-cosine": 0.5 * (1 + np.cos(np.pi * rest)),
+        "warmup-linear": 1 - rest,
+    }.items():
+        learn = learner()
+        learn.fit(EPOCHS, 0.1, f"{name}:{share}")
+        expected = 0.1 * np.where(step < warm, rising, falling)
+        assert learn.recorder.hyper("lr") == pytest.approx(expected, abs=1e-12), name
+
+
+def test_a_schedule_over_a_run_that_ends_within_an_epoch():
+    learn, steps = learner(), STEPS - 2
+    schedule = parse("cosine")
+    learn.fit(EPOCHS, 0.1, schedule.over(steps))
+    expected = 0.05 * (1 + np.cos(np.pi * np.arange(steps) / steps))
+    assert learn.recorder.hyper("lr")[:steps] == pytest.approx(expected, abs=1e-12)
+    assert parse("step:4").over(steps).kwargs == {"step_size": 4, "gamma": 0.1}, "it knows no length"
 
 
 @pytest.mark.parametrize(
@@ -67,6 +93,10 @@ def test_schedules_by_text_move_the_rate():
         ("cosine:inf", "final is inf"),
         ("plateau:-1", "patience is -1; it must be at least 0"),
         ("plateau:5,1.5", "factor is 1.5; it must be below 1"),
+        ("warmup:1", "share is 1; it is a share of the run, between 0 and 1"),
+        ("warmup-cosine:0", "share is 0; it is a share of the run"),
+        ("warmup_cosine:0.1", "no schedule 'warmup_cosine'. Did you mean 'warmup-cosine'"),
+        ("constant:0.1", "has 1 argument; write constant"),
         ("linear:2", "cannot be made: Ending multiplicative factor"),
     ],
 )
@@ -78,8 +108,11 @@ def test_texts_that_are_no_schedule(text, message):
 
 
 def test_every_text_is_listed_and_works():
+    values = {"SIZE": "1", "SHARE": "0.5", "PATIENCE": "0", "FACTOR": "0", "FINAL": "0", "GAMMA": "0"}
     for form in usage():
-        learner(valid=data(1)).fit(1, 0.1, f"{form.partition(':')[0]}:{1 if 'SIZE' in form else 0}")
+        name, _, arguments = form.partition(":")
+        text = f"{name}:{','.join(values[a] for a in arguments.split(','))}" if arguments else name
+        learner(valid=data(1)).fit(1, 0.1, text)
 
 
 @pytest.mark.parametrize(

@@ -10,20 +10,20 @@ from typing import Any
 from ravine.comparison._study.study_record import StudyRecord
 
 
-def results_csv(record: StudyRecord) -> bytes:
-    """The file's content.
+def results_csv(*records: StudyRecord) -> bytes:
+    """The file's content, of the study of one task or of several.
 
     Each hyperparameter and each metric has a column of its own, ``hp.lr`` and ``metric.accuracy``, instead of one with
     all of them as JSON: a spreadsheet, R and ``awk`` can sort and select by them. The prefixes keep the names that tasks
     and formulas choose apart from ours.
     """
-    trials, columns = record.trials, list(header(record))
+    columns = header(*records)
     hypers = [name.removeprefix("hp.") for name in columns if name.startswith("hp.")]
     metrics = [name.removeprefix("metric.") for name in columns if name.startswith("metric.")]
     file = io.StringIO(newline="")
     write = csv.writer(file, lineterminator="\n")
     write.writerow(columns)
-    for trial, result in trials:
+    for record, trial, result in ((r, *each) for r in records for each in r.trials):
         cells = [
             record.origin.study,
             record.spec.task,
@@ -42,10 +42,10 @@ def results_csv(record: StudyRecord) -> bytes:
     return file.getvalue().encode(errors="backslashreplace")  # an error may quote what is no text
 
 
-def header(record: StudyRecord) -> list[str]:
+def header(*records: StudyRecord) -> list[str]:
     """The names of the columns; those of hyperparameters follow from the spec alone."""
-    hypers = dict.fromkeys(name for config in record.spec.optimizers for name in config.space)
-    metrics = sorted({name for _, result in record.trials for name in result.metrics})
+    hypers = dict.fromkeys(name for r in records for config in r.spec.optimizers for name in config.space)
+    metrics = sorted({name for r in records for _, result in r.trials for name in result.metrics})
     return [
         *("study", "task", "optimizer", "kind", "seed"),
         *(f"hp.{name}" for name in hypers),

@@ -25,7 +25,7 @@ def results_json(record: StudyRecord, judgement: Judgement | None) -> bytes:
         record: the study.
         judgement: what it shows; None where there is too little to judge.
     """
-    return _lines(strict(results_tree(record, judgement))).encode()
+    return lines(strict(results_tree(record, judgement))).encode()
 
 
 def results_tree(record: StudyRecord, judgement: Judgement | None) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _training(trial: Trial, result: TrialResult, key: str) -> dict[str, Any]:
     }
 
 
-def _lines(tree: Mapping[str, Any]) -> str:
+def lines(tree: Mapping[str, Any]) -> str:
     """JSON with a line for each entry, and for each item of a list: short, and two files can be compared by line."""
 
     def text(value: Any) -> str:

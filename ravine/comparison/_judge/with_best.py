@@ -165,14 +165,34 @@ def with_best_unpaired(values: Mapping[str, Array], *, margin: float = 0.0, alph
     weight = parts**2 / (np.array(runs) - 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         freedom = np.where(square > 0, square**2 / (weight[:, None] + weight), 1.0)
-    middle, error, t = t_statistics(means, square)
+    of_pairs = (*t_statistics(means, square), freedom)
     critical = critical_values_of_many(len(names), alpha)
+    return with_best_of_pairs(names, means.tolist(), runs, *of_pairs, critical, margin=margin, alpha=alpha)
+
+
+def with_best_of_pairs(
+    names: Sequence[str],
+    means: Sequence[float],
+    runs: Sequence[int],
+    middle: Array,
+    error: Array,
+    t: Array,
+    freedom: Array,
+    critical: Array,
+    *,
+    margin: float,
+    alpha: float,
+) -> WithBest:
+    """The same from the difference of every pair, row minus column, its standard error, their ratio and degrees of freedom.
+
+    ``critical`` has the values that a normal statistic must exceed, by how many may still be the best.
+    """
     level = stats.norm.sf(critical)
     reach = np.where(error > 0, stats.t.isf(level[len(names)], freedom) * error, 0.0)
     as_normal = np.where(np.isfinite(t), stats.norm.isf(stats.t.sf(t, freedom)), t)
     candidates = _step_down(list(range(len(names))), as_normal, critical)
     bounds = (middle - reach, middle, middle + reach)
-    return _read_off(names, list(map(float, means)), runs, bounds, candidates, margin, (min(runs),), alpha)
+    return _read_off(names, means, runs, bounds, candidates, margin, (min(runs),), alpha)
 
 
 def _read_off(

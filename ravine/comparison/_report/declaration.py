@@ -27,7 +27,7 @@ def declaration(data: ReportData) -> list[tuple[str, str]]:
         ("margin", spec.margin or "the spread of the loss between tunings"),
         ("steps per training", f"{spec.steps:,}"),
         ("evaluations per training", str(spec.evaluations)),
-        ("learning-rate schedule", spec.schedule or "none (constant)"),
+        ("learning-rate schedule", spec.schedules_text),
         ("seed of the study", str(spec.seed)),
         *((f"version of {name}", version) for name, version in spec.versions.items()),
         ("machine", data.origin.machine or "not recorded"),

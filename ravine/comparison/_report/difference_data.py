@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ravine.comparison._judge import Compared, Judgement
+from ravine.comparison._judge import Compared
 from ravine.comparison._judge.number_text import number
 
 _BEYOND = 8.0  # times the usual reach of an interval: a wider one ends in an arrow
@@ -72,9 +72,9 @@ class Differences:
         return next(row for row in self.rows if row.label == label)
 
 
-def differences(judgement: Judgement) -> dict[str, Differences]:
+def differences(compared: Mapping[str, Compared]) -> dict[str, Differences]:
     """The differences in each metric, by its name."""
-    return {name: _differences(compared) for name, compared in judgement.compared.items()}
+    return {name: _differences(one) for name, one in compared.items()}
 
 
 def _differences(compared: Compared) -> Differences:

@@ -39,7 +39,7 @@ def target(data: ReportData) -> Any:
             axes.plot([taken.median] * 2, [row - 0.4, row + 0.4], color="black", linewidth=1.6, zorder=6)
         axes.text(1.01, row, taken.reached_text, transform=axes.get_yaxis_transform(), va="center", fontsize=9)
     axes.set_xlim(0, (1.12 if missing else 1.02) * horizon)
-    _rows(axes, labels)
+    name_rows(axes, labels)
     above = {"transform": axes.get_xaxis_transform(), "va": "bottom", "fontsize": 9, "color": "0.3"}
     axes.text(1.01, 1.0, "reached", **{**above, "transform": axes.transAxes})
     if missing:
@@ -59,10 +59,10 @@ def differences(data: ReportData) -> Any:
     one = data.differences[LOSS.name]
     figure = blank(_WIDTH, _REST + 0.25 + _ROW * len(labels))
     axes = figure.add_subplot()
-    _forest(axes, one, labels, styles)
+    forest(axes, one, labels, styles)
     how = "relative to" if one.ratio else "minus"
     axes.set_xlabel(f"{LOSS.name} {how} the best of the others' (right of the dashed line: worse)")
-    _rows(axes, labels)
+    name_rows(axes, labels)
     wide = any(row.low < one.limits[0] or row.high > one.limits[1] for row in one.rows)
     arrow = " Arrow: the interval goes on." if wide else ""
     about = "Filled: may be the best; hollow: not the best. Grey band: too small to matter."
@@ -70,7 +70,8 @@ def differences(data: ReportData) -> Any:
     return figure
 
 
-def _forest(axes: Any, one: Differences, labels: Sequence[str], styles: dict[str, MarkerStyle]) -> None:
+def forest(axes: Any, one: Differences, labels: Sequence[str], styles: dict[str, MarkerStyle]) -> None:
+    """Draw the differences, an interval for each label from the top."""
     low, high = one.limits
     axes.axvspan(*one.margin, color="0.9", linewidth=0, zorder=0)
     for difference in one.rows:
@@ -115,7 +116,8 @@ def _ratio_axis(axes: Any, least: float, most: float) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def _rows(axes: Any, labels: Sequence[str]) -> None:
+def name_rows(axes: Any, labels: Sequence[str]) -> None:
+    """Write a label beside each row, from the top."""
     axes.set_yticks(range(len(labels)), [shortened(label) for label in labels], fontsize=9, parse_math=False)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(labels) - 0.45, -0.55)

@@ -30,6 +30,8 @@ def protocol_text(data: ReportData) -> str:
             "as everything is settled."
         )
     schedule = f"with the schedule {spec.schedule}" if spec.schedule else "at a constant learning rate"
+    own = [f"{config.label} with {config.schedule}" for config in spec.optimizers if config.schedule]
+    schedule += f" ({listed(own)})" if own else ""
     every = max(1, spec.steps // spec.evaluations)
     sentences.append(
         f"Every training ran for {count(spec.steps, 'step')} {schedule} and was evaluated every {count(every, 'step')}."

@@ -187,7 +187,7 @@ def report_data(record: StudyRecord, judgement: Judgement) -> ReportData:
         ceiling=ceiling(record.trials),
         curves_ceiling=curves_ceiling(curves),
         horizon=horizon(judgement),
-        differences=differences(judgement),
+        differences=differences(judgement.compared),
         budget_points=budget_points(judgement),
         update_ratios=ratios,
         watched=list(dict.fromkeys(name for rows in ratios.values() for name in rows)),

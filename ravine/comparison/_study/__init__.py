@@ -1,6 +1,7 @@
 """A comparison as a study: declared before it runs, cut into trials that can run anywhere, kept in a store.
 
 spaces.py         points in search spaces, and the file that declares spaces
+schedules.py      how the learning rate changes: for all, or for one optimizer
 study_spec.py     everything that decides a study, with a hash; declare.py makes it, code_versions.py guards the code
 trial.py          one training: a pure function of (spec, point, seed)
 tuning.py         the points of every tuning, and the best of them

@@ -13,22 +13,25 @@ from ravine._one_thread import one_thread
 from ravine.comparison._judge.critical_values import critical_values
 from ravine.comparison._judge.number_text import count
 from ravine.comparison._study.local_workers import processors
+from ravine.comparison._study.stacked_task import WIDTH, StackedTask, stacked_task
 from ravine.comparison._study.stages import stage
 from ravine.comparison._study.study_progress import trainings_of_seed
-from ravine.comparison._study.study_spec import StudySpec
-from ravine.comparison._study.trial import validation_split
+from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
+from ravine.comparison._study.trial import Trial, validation_split
+from ravine.comparison._study.trial_block import run_block
+from ravine.comparison._study.trial_runner import can_share
 from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Task
 from ravine.train import Batches, Callback, Fit
 
 _STEPS, _COLD = 8, 3  # steps that are timed, and how many of them find cold caches
-_KEEPING = 0.04  # seconds to claim a training and to keep what it gave
+_KEEPING = 0.004  # seconds to claim a training and to keep what it gave
 _GOOD_CHANCE = 0.84  # normal quantile: a chance of .8
 
 
 @dataclass(frozen=True)
 class TrainingSeconds:
-    """What a training takes on one thread.
+    """What a training takes on one thread; of trainings that run together, its share.
 
     Attributes:
         begin: seconds to make model, data and optimizer.
@@ -109,14 +112,15 @@ def cost_of(
         jobs: how many trainings run at a time.
         time_training: times a training with an optimizer.
     """
-    measure = time_training or measured_seconds
+    measure = time_training or _Timer(task)
     tunings = {t.config.label: t for t in stage(spec, {}).tunings}
     first, last = spec.looks[0], spec.seeds
     at_a_time = min(jobs, processors())
     trainings, seconds = [0.0, 0.0], [0.0, 0.0]
     for label, tuning in tunings.items():
         of_seed = trainings_of_seed(spec, tuning)
-        one = measure(task, optimizers[label].for_task(task.name).at(spec.config(label).middle)).of(spec)
+        middle = optimizers[label].for_task(task.name).at(spec.config(label).middle)
+        one = measure(task, middle).of(spec)
         for i, seeds in enumerate((first, last)):
             trainings[i] += seeds * of_seed
             seconds[i] += seeds * of_seed * one / at_a_time
@@ -140,8 +144,41 @@ def smallest_difference(optimizers: int, looks: Sequence[int]) -> float | None:
     return (critical + _GOOD_CHANCE) / math.sqrt(looks[-1])
 
 
+class _Timer:
+    """Times trainings of a task: together with others, if that is how they run."""
+
+    def __init__(self, task: Task) -> None:
+        self._stacked = stacked_task(task)
+
+    def __call__(self, task: Task, optimizer: OptimizerSpec) -> TrainingSeconds:
+        if self._stacked is None or not can_share(task, optimizer):
+            return measured_seconds(task, optimizer)
+        return measured_share(self._stacked, optimizer)
+
+
+def measured_share(stacked: StackedTask, optimizer: OptimizerSpec) -> TrainingSeconds:
+    """The seconds of a training with this optimizer among ``WIDTH`` that run together, on one thread.
+
+    Whatever a task or an optimizer raises is raised here.
+    """
+    trials = [Trial(optimizer.label, {}, seed % 4, "tune") for seed in range(WIDTH)]
+    config = OptimizerConfig(optimizer.label, {})
+    short, longer, evaluated = (
+        StudySpec(stacked.task.name, (config,), steps, evaluations=evaluations)
+        for steps, evaluations in ((1, 1), (1 + _STEPS, 1), (1 + _STEPS, 1 + _STEPS))
+    )
+    seconds = []
+    for spec in (short, short, longer, evaluated):  # the first finds cold caches
+        began = time.perf_counter()
+        run_block(spec, stacked, trials, {optimizer.label: optimizer})
+        seconds.append((time.perf_counter() - began) / WIDTH)
+    _, one, many, each = seconds
+    step, evaluation = (max(0.0, later - before) / _STEPS for before, later in ((one, many), (many, each)))
+    return TrainingSeconds(max(0.0, one - step - 2 * evaluation), step, evaluation)
+
+
 def measured_seconds(task: Task, optimizer: OptimizerSpec) -> TrainingSeconds:
-    """The seconds of a training with this optimizer, on one thread.
+    """The seconds of a training with this optimizer that runs alone, on one thread.
 
     Whatever a task or an optimizer raises is raised here.
     """

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ravine.comparison._judge import parse_margin
 from ravine.comparison._study.code_versions import versions_of
+from ravine.comparison._study.schedules import SchedulesLike, schedules_of
 from ravine.comparison._study.spaces import SpacesLike, spaces_of
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
 from ravine.comparison._study.trial import validation_split
@@ -16,7 +17,6 @@ from ravine.errors import OptionError, nearest, shown
 from ravine.optim._search_space import bounded, check_searched, default_space
 from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Task
-from ravine.train._schedules import by_text as schedules
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,16 @@ class Preset:
     quick: bool = False
 
 
+#: Looks of a study that goes on until it is settled: from 8 seeds on, since fewer can show hardly anything at the price of
+#: several looks; then every 3, and from 20 on a third more each time. Close ones find a difference of one standard deviation
+#: with a tenth fewer seeds than 5, 10 and 20 do (benchmarks/verdicts.py).
+_FIRST_LOOK, _APART, _AT_MOST = 8, 3, 60
+
 PRESETS: Mapping[str, Preset] = {
-    "quick": Preset(points=8, looks=(5, 10, 20), quick=True),
+    "quick": Preset(points=8, looks=(8, 11, 14, 17, 20), quick=True),
     "standard": Preset(points=4, looks=(10,)),
     "full": Preset(points=8, looks=(20,)),
 }
-#: Looks of a study that goes on until it is settled: each has about twice the seeds of the one before.
-_FIRST_LOOK, _AT_MOST = 5, 60
 _FEWEST_EVALUATIONS, _MOST_EVALUATIONS = 5, 20
 _MOST_STUDIES = 1_000_000
 _MOST = {"points": 1_000, "seeds": 1_000, "at_most": 1_000, "steps": 10**9}
@@ -53,7 +56,7 @@ def declare(
     at_most: int | None = None,
     steps: int | None = None,
     margin: str = "",
-    schedule: str = "",
+    schedule: SchedulesLike = "",
     space: SpacesLike = None,
     study_seed: int = 0,
     data: Path | None = None,
@@ -64,10 +67,10 @@ def declare(
         task, named: what is trained, and the name it was found by.
         optimizers: those that take part; an option that is given is not searched.
         preset: one of ``PRESETS``; ``points``, ``seeds`` and ``steps`` change what it says.
-        until, at_most: ``"settled"`` judges the study after 5, 10, 20, ... seeds and ends it where everything is settled,
+        until, at_most: ``"settled"`` judges the study after 8, 11, 14, ... seeds and ends it where everything is settled,
             or after ``at_most`` (60).
         margin: the largest difference in the loss that does not matter, ``"0.01"`` or ``"1%"``.
-        schedule: how the rate changes, for all; see ``ravine.train._schedules.by_text``.
+        schedule: how the rate changes, for all or by label; see ``ravine.train._schedules.by_text``.
         space: other search spaces: by label and hyperparameter, or a file.
         study_seed: another one gives other points and other seeds.
         data: the folder or file that the task read.
@@ -103,13 +106,13 @@ def declare(
         raise OptionError(f"study_seed = {shown(study_seed)}: give a whole number from 0 to {_MOST_STUDIES:,}.")
     if margin != "":
         parse_margin(margin)
-    if not isinstance(schedule, str):
-        raise OptionError(f"schedule = {shown(schedule)}: name one as text, such as 'cosine'.")
-    if schedule:
-        schedules.parse(schedule)
+    common, own = schedules_of(schedule, labels)
     spaces = spaces_of(space, labels)
     searched = {one.label: spaces.get(one.label) or default_space(one) for one in optimizers}
-    configs = tuple(OptimizerConfig(one.label, bounded(one, searched[one.label]), one.text) for one in optimizers)
+    configs = tuple(
+        OptimizerConfig(one.label, bounded(one, searched[one.label]), one.text, own.get(one.label, ""))
+        for one in optimizers
+    )
     for one, config in zip(optimizers, configs, strict=True):
         one.check_complete(config.space)
         check_searched(one, config.space)
@@ -129,7 +132,7 @@ def declare(
         else _evaluations(len(valid), steps * training.batch_size),
         margin=margin,
         ratio=task.surface is not None,
-        schedule=schedule,
+        schedule=common,
         seed=study_seed,
         versions=versions_of(named, optimizers),
     )
@@ -150,8 +153,11 @@ def _looks(amount: Preset, seeds: int | None, until: str, at_most: int | None) -
             "seeds is how many there are, at_most how many there may be until all is settled: give one of them."
         )
     most = at_most or _AT_MOST
-    doubled = [_FIRST_LOOK * 2**i for i in range(8)]
-    return (*(n for n in doubled if n < most), most)
+    looks, n = [], _FIRST_LOOK
+    while n < most:
+        looks.append(n)
+        n = n + _APART if n < 20 else round(n * 4 / 3)
+    return (*looks, most)
 
 
 def _evaluations(rows: int, trained: int) -> int:
@@ -170,6 +176,8 @@ def _check_different(optimizers: Sequence[OptimizerSpec], configs: Sequence[Opti
     """
     for (one, mine), (other, theirs) in combinations(zip(optimizers, configs, strict=True), 2):
         if one.factory is not other.factory or mine.space != theirs.space:
+            continue
+        if mine.schedule != theirs.schedule:
             continue
         fixed = [{n: v for n, v in spec.all_options.items() if n not in mine.space} for spec in (one, other)]
         if fixed[0] == fixed[1]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ravine.errors import OptionError
 
 JOURNAL = "study.journal"
 _OUT = Path("ravine-out")
+_LONGEST = 64  # letters of a name
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,10 @@ class Location:
     storage: str
     folder: Path
 
+    def of_task(self, task: str) -> Location:
+        """The location of one task's study, of a study of several."""
+        return Location(f"{self.study}.{task}", self.storage, self.folder / task)
+
 
 def default_folder(study: str) -> Path:
     """The folder of a study that was given none."""
@@ -27,14 +33,14 @@ def default_folder(study: str) -> Path:
 
 
 def choose_location(
-    task: str, study: str | None, storage: str | None, out: Path | None, may_resume: bool = True
+    tasks: Sequence[str], study: str | None, storage: str | None, out: Path | None, may_resume: bool = True
 ) -> Location:
     """The location of a study, whose folder is made.
 
     A study that is named, by itself or by its folder, is resumed if it is there; without a name it is a new one.
 
     Args:
-        task: the task's name.
+        tasks: the names of the tasks, one or several.
         study: the study's name; its folder is ``ravine-out/NAME``.
         storage: a URL, or the path of a journal file; else the file ``study.journal`` in the folder.
         out: the folder, instead.
@@ -43,7 +49,9 @@ def choose_location(
     Raises:
         OptionError: the folder has other things in it, or a study that may not be resumed, or cannot be written.
     """
-    name = files.run_name(study or f"compare-{task}"[:64])
+    # of several tasks each has a study of its own, whose name is this one, perhaps a number, a dot and the task
+    room = _LONGEST - (max(map(len, tasks)) + len("-9999.") if len(tasks) > 1 else 0)
+    name = files.run_name(study or f"compare-{'-'.join(tasks)}"[: max(1, room)])
     if out is not None:
         folder = out
     elif study is not None or storage is not None:

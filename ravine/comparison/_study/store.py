@@ -13,7 +13,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -155,6 +155,11 @@ class Store:
             raise OptionError(f"The study {self.name!r} was not made by ravine compare.")
         return StudySpec.from_json(stored)
 
+    def names(self) -> list[str]:
+        """The names of all studies in the storage, in the order in which they were made."""
+        studies = self._do(lambda: self._storage.get_all_studies())
+        return [study.study_name for study in sorted(studies, key=lambda study: study._study_id)]
+
     def _loaded(self) -> str | None:
         import optuna
 
@@ -214,7 +219,14 @@ class Store:
         return trials
 
     def claim(self, trials: Iterable[Trial], spec: StudySpec) -> tuple[Trial, Claim] | None:
-        """One of the trials that nobody works on, claimed; None if there is none.
+        """One of the trials that nobody works on, claimed; None if there is none."""
+        return next(iter(self.claim_block(trials, spec, lambda free: free[:1])), None)
+
+    def claim_block(
+        self, trials: Iterable[Trial], spec: StudySpec, choose: Callable[[Sequence[Trial]], Sequence[Trial]]
+    ) -> list[tuple[Trial, Claim]]:
+        """Those that ``choose`` takes of the trials that nobody works on, claimed, but for those that others were quicker
+        to claim.
 
         A trial whose worker has shown no sign of life for ``stale`` seconds is free again.
         """
@@ -227,15 +239,20 @@ class Store:
                     self._give_up(t)
                 else:
                     taken.add(key)
-        free = next((key for key in wanted if key not in taken), None)
-        if free is None:
-            return None
-        claim = Claim(self, self._do(lambda: self._started(free, wanted[free], spec)))
-        number = self._do(lambda: self._storage.get_trial_number_from_id(claim.id))
-        if self._claimed_earlier(free, number):
-            claim.release()
-            return None
-        return wanted[free], claim
+        free = [trial for key, trial in wanted.items() if key not in taken]
+        made = [(trial, self._claim(trial, spec)) for trial in (choose(free) if free else ())]
+        numbers = self._do(lambda: [self._storage.get_trial_number_from_id(claim.id) for _, claim in made])
+        first = self._claimed_first({trial.key(spec) for trial, _ in made}) if made else {}
+        mine = []
+        for (trial, claim), number in zip(made, numbers, strict=True):
+            if first.get(trial.key(spec), number) < number:
+                claim.release()
+            else:
+                mine.append((trial, claim))
+        return mine
+
+    def _claim(self, trial: Trial, spec: StudySpec) -> Claim:
+        return Claim(self, self._do(lambda: self._started(trial.key(spec), trial, spec)))
 
     def _started(self, key: str, trial: Trial, spec: StudySpec) -> int:
         """Optuna's id of a new running trial, made in one write; its point stands where Optuna and its dashboard look."""
@@ -261,10 +278,14 @@ class Store:
         study_id: int = self._storage.get_study_id_from_name(self.name)
         return study_id
 
-    def _claimed_earlier(self, key: str, number: int) -> bool:
-        """Whether another worker has claimed the same trial before."""
-        others = (t for t in self._trials() if t.user_attrs.get(_KEY) == key and t.number < number)
-        return any(_RESULT in t.user_attrs or (t.state.name == "RUNNING" and not self._stale(t)) for t in others)
+    def _claimed_first(self, keys: Collection[str]) -> dict[str, int]:
+        """By key, the number of the first trial that is done, or that somebody works on."""
+        first: dict[str, int] = {}
+        for t in self._trials():
+            key = t.user_attrs.get(_KEY)
+            if key in keys and (_RESULT in t.user_attrs or (t.state.name == "RUNNING" and not self._stale(t))):
+                first[key] = min(first.get(key, t.number), t.number)
+        return first
 
     def _stale(self, trial: Any) -> bool:
         """Whether a trial's worker has been silent for long, by this process's own clock."""
@@ -297,23 +318,10 @@ class Claim:
         self._count += 1
         self._storage.set_trial_user_attr(self.id, _HEARTBEAT, f"{os.getpid()}.{self._count}")
 
-    @contextmanager
-    def heartbeats(self) -> Iterator[None]:
-        """Heartbeats from a thread of their own while something runs."""
-        over = threading.Event()
-
-        def keep_beating() -> None:
-            while not over.wait(self._store.heartbeat):
-                with suppress(Exception):  # a storage that cannot be reached now may be so later
-                    self.beat()
-
-        thread = threading.Thread(target=keep_beating, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+    @property
+    def pause(self) -> float:
+        """Seconds between two heartbeats."""
+        return self._store.heartbeat
 
     def finish(self, result: TrialResult) -> None:
         """Keep what the trial gave."""
@@ -337,3 +345,23 @@ class Claim:
 
         with suppress(Exception):
             self._storage.set_trial_state_values(self.id, optuna.trial.TrialState.PRUNED)
+
+
+@contextmanager
+def heartbeats(claims: Iterable[Claim]) -> Iterator[None]:
+    """Heartbeats of claims from a thread of their own while something runs."""
+    over, beating = threading.Event(), list(claims)
+
+    def keep_beating() -> None:
+        while not over.wait(beating[0].pause):
+            for claim in beating:
+                with suppress(Exception):  # a storage that cannot be reached now may be so later
+                    claim.beat()
+
+    thread = threading.Thread(target=keep_beating, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -21,6 +21,8 @@ from ravine.optim._spec import OptimizerSpec
 
 #: What a storage keeps of a study beside its trials: seconds of a step with their machine, and the command.
 SECONDS, COMMAND = "seconds", "command"
+#: What the first of several tasks' studies keeps: the command that resumes them all.
+TASKS_COMMAND = "command of all tasks"
 
 
 def seconds_of(stored: Mapping[str, Any]) -> tuple[dict[str, StepSeconds], str]:
@@ -61,6 +63,24 @@ def stored_location(study: str, storage: str | None, out: Path | None) -> Locati
             "If it is elsewhere, name its storage (--storage) or its folder (--out)."
         )
     return Location(study, str(own / JOURNAL), out or own)
+
+
+def studies_of_tasks(where: Location) -> dict[str, Location]:
+    """The studies of each task, if that is a study of several: those whose names begin with its own and a dot.
+
+    Empty if there is a study of that very name, or none.
+    """
+    store = Store(where.study, where.storage)
+    try:
+        names = store.names()
+    finally:
+        store.close()
+    if where.study in names:
+        return {}
+    begin = f"{where.study}."
+    return {
+        name.removeprefix(begin): where.of_task(name.removeprefix(begin)) for name in names if name.startswith(begin)
+    }
 
 
 def stored_record(store: Store) -> StudyRecord:

@@ -15,7 +15,7 @@ from ravine.optim.search import Range
 _SEEDS_PER_STUDY = 20_000
 
 #: Rises where a stored study means something else than before: an older one is refused.
-FORMAT = 3
+FORMAT = 4
 
 _OF_A_TRAINING = ("format", "task", "data", "steps", "evaluations", "schedule", "versions")
 
@@ -33,11 +33,13 @@ class OptimizerConfig:
         space: the search space of what is not given, in one order, however it was written: points and edges go
             through the names in it.
         source: what any process reads as the optimizer; empty where only the process has it that declared it.
+        schedule: how its learning rate changes, as text; empty: as the study says for all.
     """
 
     label: str
     space: Mapping[str, Range]
     source: str = ""
+    schedule: str = ""
 
     def __post_init__(self) -> None:
         ordered = dict(sorted(self.space.items(), key=lambda item: (item[0] != "lr", item[0])))
@@ -65,7 +67,7 @@ class StudySpec:
         evaluations: how often the validation loss is measured in a training, after once before it.
         margin: the largest difference in the loss that does not matter, as text; empty: the spread between tunings.
         ratio: whether losses are compared by how many times one is the other, as those of test functions are.
-        schedule: how the learning rate changes, the same for all, as text; empty: it stays constant.
+        schedule: how the learning rate changes, as text, of all that have no schedule of their own; empty: it stays.
         seed: of the study: another one has other points and other seeds.
         extended: how often seeds were added after the study had been judged.
         versions: of what decides numbers: the packages, and the user's own code.
@@ -113,11 +115,23 @@ class StudySpec:
         """The optimizer of that label."""
         return next(config for config in self.optimizers if config.label == label)
 
+    def schedule_of(self, label: str) -> str:
+        """How the learning rate of that optimizer changes, as text; empty: it stays."""
+        return self.config(label).schedule or self.schedule
+
+    @property
+    def schedules_text(self) -> str:
+        """All schedules, as a report names them: ``cosine; adam: warmup:0.1``."""
+        own = [f"{config.label}: {config.schedule}" for config in self.optimizers if config.schedule]
+        return "; ".join([self.schedule or "none (constant)", *own])
+
     def to_json(self) -> str:
         """The spec as text, always in the same order."""
         tree = {"format": FORMAT, **asdict(self)}
         for config in tree["optimizers"]:  # what is not there, as in studies that were made without it
             config["space"] = {n: {k: v for k, v in r.items() if v is not None} for n, r in config["space"].items()}
+            if not config["schedule"]:
+                del config["schedule"]
         return json.dumps(tree, sort_keys=True, separators=(",", ":"), default=repr)
 
     @classmethod
@@ -135,7 +149,9 @@ class StudySpec:
                 f"this version reads format {FORMAT}). Start a new study, or use that version."
             )
         optimizers = tuple(
-            OptimizerConfig(o["label"], {name: Range(**r) for name, r in o["space"].items()}, o["source"])
+            OptimizerConfig(
+                o["label"], {name: Range(**r) for name, r in o["space"].items()}, o["source"], o.get("schedule", "")
+            )
             for o in tree.pop("optimizers")
         )
         return cls(optimizers=optimizers, looks=tuple(tree.pop("looks")), **tree)
@@ -191,7 +207,7 @@ class StudySpec:
         lines += [f"{label} takes part only now" for label in configs if label not in others]
         lines += [f"{label} takes part only in the study" for label in others if label not in configs]
         for label in configs:
-            for name in ("source", "space") if label in others else ():
-                there, here = others[label][name], configs[label][name]
+            for name in ("source", "space", "schedule") if label in others else ():
+                there, here = (config[label].get(name, "that of all") for config in (others, configs))
                 lines += [f"{label}, {name}: {there} in the study, {here} now"] if here != there else []
         return lines

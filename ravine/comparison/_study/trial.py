@@ -11,15 +11,16 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ravine._one_thread import one_thread
+from ravine.comparison._study.schedules import schedule_of_training
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.errors import DataError
 from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Data, Task
 from ravine.tasks._starts import starts
-from ravine.train import Batches, Callback, Fit, Learner, StopOnNaN
+from ravine.train import Batches, Callback, Fit, ReduceOnPlateau, StopOnNaN
 
 _VALIDATION_SHARE = 0.2  # of the rows of the training data
 Kind = Literal["tune", "final"]
@@ -40,8 +41,10 @@ class Trial:
 
     def key(self, spec: StudySpec) -> str:
         """The name of this trial: the same for the same spec, point and seed."""
-        source = spec.config(self.label).source
-        return _key(spec.training_hash, self.label, source, tuple(sorted(self.point.items())), self.seed, self.kind)
+        config = spec.config(self.label)
+        own = [config.schedule] if config.schedule else []  # else all keys of before would be others
+        point = tuple(sorted(self.point.items()))
+        return _key(spec.training_hash, self.label, config.source, point, self.seed, self.kind, *own)
 
 
 @lru_cache(100_000)  # whoever asks how far a study is asks for all of them
@@ -59,7 +62,7 @@ class TrialResult:
         diverged: whether a loss was not finite.
         metrics: on the test data, by name, and ``test_loss``; empty while tuning.
         watch: the median over the run of the norm of the update over that of the parameter, by parameter.
-        seconds: of one step, all of it.
+        seconds: of one step, all of it; of trials that ran together, an equal share.
         error: the traceback, if the task raised.
     """
 
@@ -129,12 +132,18 @@ def validation_split(task: Task, seed: int) -> tuple[Task, Data]:
     """
     if task.surface is not None:
         return task, task.train
+    train, valid = (Data(task.train.inputs[rows], task.train.targets[rows]) for rows in split_rows(task, seed))
+    return replace(task, train=train), valid
+
+
+def split_rows(task: Task, seed: int) -> tuple[Tensor, Tensor]:
+    """The rows of the training data to train on, and those to validate on: int64, in the order they are used."""
+    if task.surface is not None:
+        every = torch.arange(len(task.train))
+        return every, every
     order = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(seed))
     held_out = max(1, round(len(order) * _VALIDATION_SHARE))
-    valid, train = (
-        Data(task.train.inputs[rows], task.train.targets[rows]) for rows in (order[:held_out], order[held_out:])
-    )
-    return replace(task, train=train), valid
+    return order[held_out:], order[:held_out]
 
 
 def run(spec: StudySpec, task: Task, trial: Trial, optimizer: OptimizerSpec) -> TrialResult:
@@ -147,15 +156,16 @@ def run(spec: StudySpec, task: Task, trial: Trial, optimizer: OptimizerSpec) -> 
     learn = training.learner(
         optimizer.at(trial.point).build,
         seed=trial.seed,
-        model=_model(task, trial.seed),
+        model=first_model(task, trial.seed),
         callbacks=[StopOnNaN(), curve],
         quiet=True,
     )
-    learn.valid = None
+    schedule = schedule_of_training(spec.schedule_of(trial.label), spec.steps)
+    learn.valid = training.in_order(valid) if isinstance(schedule, ReduceOnPlateau) else None
     epochs = -(-spec.steps // training.steps_per_epoch)
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(trial.seed)  # dropout and the like: the same for all optimizers
-        learn.fit(epochs, schedule=spec.schedule or None)
+        learn.fit(epochs, schedule=schedule)
         losses = learn.recorder.losses
         finite = bool(len(losses)) and math.isfinite(losses[-1]) and all(map(math.isfinite, curve.losses))
         finite = finite and bool(curve.losses)
@@ -170,12 +180,12 @@ def run(spec: StudySpec, task: Task, trial: Trial, optimizer: OptimizerSpec) -> 
         losses=tuple(curve.losses),
         diverged=not finite,
         metrics=metrics,
-        watch=_update_ratios(learn),
+        watch=update_ratios(learn.optimizer, learn.model),
         seconds=seconds,
     )
 
 
-def _model(task: Task, seed: int) -> nn.Module:
+def first_model(task: Task, seed: int) -> nn.Module:
     """The weights that a seed begins with; for a test function a place in its window."""
     model = task.start(seed)
     if task.surface is not None:
@@ -185,24 +195,28 @@ def _model(task: Task, seed: int) -> nn.Module:
     return model
 
 
-def _update_ratios(learn: Learner) -> dict[str, float]:
+def update_ratios(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, float]:
     """The median over the run of update over parameter, by parameter; of optimizers that are watched."""
-    watch = getattr(learn.optimizer, "watch", None)
-    if watch is None or not watch.on or not len(watch.history):
+    watch = getattr(optimizer, "watch", None)
+    history = watch.history if watch is not None and watch.on else None
+    if history is None or not len(history):
         return {}
-    history = watch.history
     ratio = torch.from_numpy(history.ratio).nan_to_num(0.0, 0.0, 0.0)
-    names = [name for name, p in learn.model.named_parameters() if p.requires_grad]
+    names = [name for name, p in model.named_parameters() if p.requires_grad]
     fitting = len(names) == len(history.names)  # a user's optimizer may leave some alone
     return dict(zip(names if fitting else history.names, ratio.median(0).values.tolist(), strict=True))
+
+
+def is_measured(spec: StudySpec, step: int) -> bool:
+    """Whether the validation loss is measured after so many steps."""
+    return step % -(-spec.steps // spec.evaluations) == 0 or step == spec.steps
 
 
 class _Curve(Callback):
     """Measures the validation loss before the first step and now and then, and ends the fit after the spec's steps."""
 
     def __init__(self, valid: Batches, spec: StudySpec) -> None:
-        self.valid, self.total = valid, spec.steps
-        self.every = -(-spec.steps // spec.evaluations)
+        self.valid, self.spec = valid, spec
         self.steps: list[int] = []
         self.losses: list[float] = []
 
@@ -215,7 +229,7 @@ class _Curve(Callback):
 
     def after_step(self, fit: Fit) -> None:
         step = fit.state.step
-        if step % self.every == 0 or step == self.total:
+        if is_measured(self.spec, step):
             self._measure(fit, step)
-        if step == self.total:
+        if step == self.spec.steps:
             fit.stop("all steps are done")

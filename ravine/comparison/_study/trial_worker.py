@@ -1,19 +1,18 @@
-"""Takes trials from the store and runs them until none is needed: one process, one thread, one trial at a time."""
+"""Takes trials from the store and runs them until none is needed: one process, one thread."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from ravine.comparison._study.code_versions import load_optimizers
 from ravine.comparison._study.stages import Results, Stage, stage_after
-from ravine.comparison._study.store import Store
+from ravine.comparison._study.store import Store, heartbeats
 from ravine.comparison._study.study_spec import StudySpec
-from ravine.comparison._study.trial import TrialResult, run
+from ravine.comparison._study.trial_runner import TrialRunner
 from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Task
 
@@ -27,7 +26,7 @@ ProgressCallback = Callable[[Stage, Results], None]
 
 
 class StopSignal:
-    """A handler of signals that end a worker: at once while it trains, otherwise before its next trial.
+    """A handler of signals that end a worker: at once while it trains, otherwise before its next trials.
 
     An exception in the middle of a write to the store could leave a lock behind.
     """
@@ -81,11 +80,12 @@ def work(
 
     Raises:
         DataError: a file of the user's own is not the one that the study was made with.
-        BaseException: what is no failure of the trial, such as KeyboardInterrupt; the trial is free for others.
+        BaseException: what is no failure of a trial, such as KeyboardInterrupt; its trials are free for others.
     """
     stop = stop or StopSignal()
     loaded = load_optimizers(spec) if optimizers is None else optimizers  # else every trial would be kept as a failure
     ready = {label: optimizer.for_task(task.name) for label, optimizer in loaded.items()}
+    runner = TrialRunner(spec, task, ready)
     store.patience.while_waiting = stop.check
     now: Stage | None = None
     while True:
@@ -95,18 +95,17 @@ def work(
         on_progress(now, results)
         if now.name == "done":
             return now
-        claimed = store.claim(now.trials, spec)
-        if claimed is None:
+        claimed = store.claim_block(now.trials, spec, runner.next_block)
+        if not claimed:
             time.sleep(_WAIT)
             continue
-        trial, claim = claimed
-        with claim.heartbeats():
+        with heartbeats(claim for _, claim in claimed):
             try:
                 with stop.training():
-                    result = run(spec, task, trial, ready[trial.label])
-            except Exception:  # the task's failure is the trial's, and the study goes on
-                result = TrialResult(error=traceback.format_exc())
+                    made = runner.run([trial for trial, _ in claimed])
             except BaseException:
-                claim.release()
+                for _, claim in claimed:
+                    claim.release()
                 raise
-        claim.finish(result)
+        for (_, claim), result in zip(claimed, made, strict=True):
+            claim.finish(result)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-from torch.optim import lr_scheduler
+from torch.optim import Optimizer, lr_scheduler
 
 from ravine.errors import OptionError, nearest
 from ravine.train._callback import Callback
@@ -33,19 +33,60 @@ def _exponential(gamma: float) -> Callback:
     return TorchScheduler(lr_scheduler.ExponentialLR, gamma=gamma, every="epoch")
 
 
+def _constant() -> Callback:
+    return TorchScheduler(lr_scheduler.ConstantLR, factor=1.0)
+
+
+def _stay(optimizer: Optimizer, steps: int) -> lr_scheduler.LRScheduler:
+    return lr_scheduler.ConstantLR(optimizer, factor=1.0)
+
+
+def _cosine_to_zero(optimizer: Optimizer, steps: int) -> lr_scheduler.LRScheduler:
+    return lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
+
+
+def _line_to_zero(optimizer: Optimizer, steps: int) -> lr_scheduler.LRScheduler:
+    return lr_scheduler.LinearLR(optimizer, start_factor=1.0, end_factor=0.0, total_iters=steps)
+
+
+def _warmup_and(then: Callable[[Optimizer, int], lr_scheduler.LRScheduler]) -> Callable[..., Callback]:
+    def make(share: float = 0.1) -> Callback:
+        return TorchScheduler(_after_warmup, share, then, length="steps")
+
+    return make
+
+
+def _after_warmup(
+    optimizer: Optimizer, share: float, then: Callable[[Optimizer, int], lr_scheduler.LRScheduler], *, steps: int
+) -> lr_scheduler.LRScheduler:
+    """Over that share of the steps the rate rises along a line, to all of it at the last of them; then the other begins."""
+    warm = min(max(1, round(share * steps)), steps)
+    rise = lr_scheduler.LinearLR(optimizer, start_factor=1 / warm, total_iters=warm - 1)
+    return lr_scheduler.SequentialLR(optimizer, [rise, then(optimizer, max(1, steps - warm))], [warm])
+
+
 BY_NAME: dict[str, tuple[Callable[..., Callback], tuple[tuple[str, type], ...], str]] = {
     "step": (_step, (("size", int), ("gamma", float)), "times gamma after every so many steps"),
     "plateau": (_plateau, (("patience", int), ("factor", float)), "times factor when valid_loss stops improving"),
     "cosine": (_cosine, (("final", float),), "along a cosine to the final rate over the run"),
     "linear": (_linear, (("final", float),), "along a line to that fraction of the rate over the run"),
     "exponential": (_exponential, (("gamma", float),), "times gamma after every epoch"),
+    "warmup": (_warmup_and(_stay), (("share", float),), "up along a line over that share of the run, then it stays"),
+    "warmup-cosine": (_warmup_and(_cosine_to_zero), (("share", float),), "the same, then along a cosine to 0"),
+    "warmup-linear": (_warmup_and(_line_to_zero), (("share", float),), "the same, then along a line to 0"),
+    "constant": (_constant, (), "it stays"),
 }
 """Schedules that a text can name: how they are made, their arguments, and what they do to the rate."""
 
 
 def usage() -> list[str]:
     """How each of them is written."""
-    return [f"{name}:{','.join(a.upper() for a, _ in arguments)}" for name, (_, arguments, _) in BY_NAME.items()]
+    return [_form(name) for name in BY_NAME]
+
+
+def _form(name: str) -> str:
+    arguments = ",".join(argument.upper() for argument, _ in BY_NAME[name][1])
+    return f"{name}:{arguments}" if arguments else name
 
 
 def parse(text: str) -> Callback:
@@ -59,9 +100,9 @@ def parse(text: str) -> Callback:
         raise OptionError(f"There is no schedule {name!r}. {nearest(name, BY_NAME)} Write {', '.join(usage())}.")
     make, arguments, _ = BY_NAME[name]
     parts = [part.strip() for part in rest.split(",")] if rest.strip() else []
-    form = f"{name}:{','.join(a.upper() for a, _ in arguments)}"
+    form = _form(name)
     if len(parts) > len(arguments):
-        raise OptionError(f"schedule {text!r} has {len(parts)} arguments; write {form}.")
+        raise OptionError(f"schedule {text!r} has {len(parts)} argument{'s' * (len(parts) > 1)}; write {form}.")
     values = {}
     for (argument, kind), part in zip(arguments, parts, strict=False):
         try:
@@ -74,6 +115,8 @@ def parse(text: str) -> Callback:
             raise OptionError(f"schedule {text!r}: {argument} is {part}; it must be at least {low}.")
         if argument == "factor" and values[argument] >= 1:
             raise OptionError(f"schedule {text!r}: {argument} is {part}; it must be below 1, to lower the rate.")
+        if argument == "share" and not 0 < values[argument] < 1:
+            raise OptionError(f"schedule {text!r}: {argument} is {part}; it is a share of the run, between 0 and 1.")
     try:
         return make(**values)
     except TypeError:

@@ -72,6 +72,13 @@ class TorchScheduler(Callback):
         if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
             raise OptionError(f"{self!r} has no loss to go by; write ReduceOnPlateau(patience=5, factor=0.7).")
 
+    def over(self, steps: int) -> TorchScheduler:
+        """The same for a run of so many steps, which may end within an epoch."""
+        if self.length is None or self.every != "step":
+            return self
+        arguments: dict[str, Any] = {**self.kwargs, self.length: steps}
+        return TorchScheduler(self.make, *self.args, **arguments)
+
     def _moves(self, fit: Fit) -> int:
         """How many times the scheduler moves in this fit."""
         if self.every == "epoch":

@@ -209,11 +209,8 @@ def test_an_interval_far_wider_than_the_others_does_not_stretch_the_picture(two)
     names = "a", "b", "c"
     standings = [replace(losses.standings[i % 2], name=name) for i, name in enumerate(names)]
     found = replace(losses, standings=[*standings, wild])
-    shown = difference_data.differences(
-        replace(
-            judgement, compared={"validation loss": replace(judgement.compared["validation loss"], with_best=found)}
-        )
-    )["validation loss"]
+    compared = replace(judgement.compared["validation loss"], with_best=found)
+    shown = difference_data.differences({"validation loss": compared})["validation loss"]
     assert shown.limits[1] < 1
     bare = result_of(["a", "b", "c", "wild"], shown, result)
     figure = forest_plots.differences(bare)

@@ -9,11 +9,19 @@ from scipy import stats
 from slow_model import Slow
 from torch import nn
 
-from ravine.comparison._study.cost import Cost, TrainingSeconds, cost_of, measured_seconds, smallest_difference
+from ravine.comparison._study.cost import (
+    Cost,
+    TrainingSeconds,
+    cost_of,
+    measured_seconds,
+    measured_share,
+    smallest_difference,
+)
+from ravine.comparison._study.stacked_task import stacked_task
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
 from ravine.optim._spec import parse
 from ravine.optim.search import Range
-from ravine.tasks import Data, Task
+from ravine.tasks import Data, Task, find
 
 LR = {"lr": Range(1e-3, 10.0)}
 CONFIGS = (OptimizerConfig("sgd", LR), OptimizerConfig("torch-adam", LR), OptimizerConfig("sgd:lr=0.1", {}))
@@ -34,7 +42,7 @@ def test_trainings_and_seconds_are_counted():
     assert cost.trainings == (5 * (6 + 6 + 2), 20 * (6 + 6 + 2))
     # at most: 2 points more, and the best of 1, 2, 4 and 6 points are 4 others
     assert cost.at_most == 20 * (10 + 10 + 2)
-    seconds = 6 * 110.04 + 6 * 10.04 + 2 * 10.04  # 9 evaluations and one before the first step
+    seconds = 6 * 110.004 + 6 * 10.004 + 2 * 10.004  # 9 evaluations and one before the first step
     assert cost.seconds == (pytest.approx(5 * seconds), pytest.approx(20 * seconds))
     assert "\n".join(cost.lines).startswith(
         f"To the first look, at 5 seeds: about 70 trainings, {5 * seconds / 60:.0f} minutes with 1 job.\n"
@@ -103,12 +111,28 @@ def test_the_command_says_it_and_trains_nothing(tmp_path, monkeypatch):
     said = CliRunner().invoke(command, ["breast-cancer", *options, "--dry-run"])
     assert said.exit_code == 0, said.output
     lines = said.output.splitlines()
-    assert lines[0].startswith("To the first look, at 5 seeds: about 60 trainings, ")
+    assert lines[0].startswith("To the first look, at 8 seeds: about 96 trainings, ")
     assert lines[1].startswith("To the end, at 20 seeds: about 240 trainings, ")
-    smallest = smallest_difference(2, (5, 10, 20))
+    smallest = smallest_difference(2, (8, 11, 14, 17, 20))
     assert lines[3].startswith(
         f"The smallest difference it can show, with a chance of .8: {smallest:.2g} times the spread"
     )
     assert not list(tmp_path.iterdir())
     refused = CliRunner().invoke(command, ["breast-cancer", "--seeds", "1", "--dry-run"])
     assert "at least 2 seeds" in str(refused.exception)
+
+
+def test_trainings_that_run_together_are_timed_together(monkeypatch):
+    monkeypatch.setattr("ravine.comparison._study.cost.measured_seconds", lambda task, one: TrainingSeconds(0, 0, 1e4))
+    spec = StudySpec("breast-cancer", CONFIGS, steps=10, looks=(2,))
+    assert 0 < cost_of(spec, find("breast-cancer"), OPTIMIZERS, 1).seconds[1] < 1e4
+    random = Task("mine", lambda: nn.Sequential(nn.Dropout(), nn.Linear(1, 1)), ROWS, ROWS, TASK.loss, batch_size=2)
+    assert cost_of(spec, random, OPTIMIZERS, 1).seconds[1] > 1e5, "trained one by one"
+
+
+def test_the_share_of_a_training():
+    shared = measured_share(stacked_task(TASK), parse("adam:lr=0.1"))
+    assert shared.begin >= 0
+    assert shared.step >= 0
+    assert shared.evaluation >= 0
+    assert shared.begin + shared.step + shared.evaluation > 0

@@ -54,7 +54,7 @@ def test_a_space_has_one_order_however_it_is_written():
 
 def test_a_preset_and_what_changes_it():
     quick = declare(TASK, "breast-cancer", parse_all(["sgd", "rmsprop:alpha=0.9"]), preset="quick")
-    assert (quick.points, quick.looks) == (PRESETS["quick"].points, PRESETS["quick"].looks) == (8, (5, 10, 20))
+    assert (quick.points, quick.looks) == (PRESETS["quick"].points, PRESETS["quick"].looks) == (8, (8, 11, 14, 17, 20))
     assert [config.label for config in quick.optimizers] == ["sgd", "rmsprop:alpha=0.9"]
     own = declare(
         TASK,
@@ -80,14 +80,17 @@ def test_a_preset_and_what_changes_it():
     ("options", "looks"),
     [
         ({}, (10,)),
-        ({"preset": "quick"}, (5, 10, 20)),
+        ({"preset": "quick"}, (8, 11, 14, 17, 20)),
         ({"preset": "full"}, (20,)),
         ({"preset": "quick", "seeds": 7}, (7,)),
-        ({"until": "settled"}, (5, 10, 20, 40, 60)),
-        ({"until": "settled", "preset": "full", "at_most": 40}, (5, 10, 20, 40)),
-        ({"at_most": 33}, (5, 10, 20, 33)),
+        ({"until": "settled"}, (8, 11, 14, 17, 20, 27, 36, 48, 60)),
+        ({"until": "settled", "preset": "full", "at_most": 40}, (8, 11, 14, 17, 20, 27, 36, 40)),
+        ({"at_most": 33}, (8, 11, 14, 17, 20, 27, 33)),
         ({"at_most": 3}, (3,)),
-        ({"until": "settled", "at_most": 1000}, (5, 10, 20, 40, 80, 160, 320, 640, 1000)),
+        (
+            {"until": "settled", "at_most": 1000},
+            (8, 11, 14, 17, 20, 27, 36, 48, 64, 85, 113, 151, 201, 268, 357, 476, 635, 847, 1000),
+        ),
     ],
 )
 def test_when_a_study_is_looked_at(options, looks):

@@ -28,9 +28,11 @@ made = []
 
 def model():
     made.append(1)
-    while len(made) > 2 and Path("gate").exists():  # the third training waits until the gate is away
+    while len(made) > 3 and Path("gate").exists():  # the third training waits until the gate is away
         time.sleep(0.01)
-    return torch.nn.Linear(1, 1)
+    made_now = torch.nn.Linear(1, 1)
+    made_now.register_buffer("alone", torch.zeros(1))  # trainings run one by one; the first model shows that
+    return made_now
 
 def task():
     rows = Data(torch.linspace(-1, 1, 40)[:, None], torch.linspace(-1, 1, 40)[:, None])

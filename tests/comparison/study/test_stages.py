@@ -15,7 +15,7 @@ from ravine.comparison._study.measured import measured_runs
 from ravine.comparison._study.stages import stage, stage_after
 from ravine.comparison._study.study_progress import progress_of
 from ravine.comparison._study.study_record import StudyRecord
-from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
+from ravine.comparison._study.study_spec import FORMAT, OptimizerConfig, StudySpec
 from ravine.comparison._study.trial import TrialResult
 from ravine.errors import DataError
 from ravine.optim.search import Range
@@ -415,7 +415,7 @@ def test_a_spec_survives_being_written():
     assert (again.hash, again.training_hash) == (SPEC.hash, SPEC.training_hash)
     assert [t.key(SPEC) for t in stage(SPEC, {}).trials] == [t.key(again) for t in stage(again, {}).trials]
     with pytest.raises(DataError, match="written by an older version of Ravine"):
-        StudySpec.from_json(SPEC.to_json().replace('"format":3', '"format":2'))
+        StudySpec.from_json(SPEC.to_json().replace(f'"format":{FORMAT}', f'"format":{FORMAT - 1}'))
 
 
 def test_what_differs_between_specs_is_said():

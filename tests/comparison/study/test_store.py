@@ -19,7 +19,7 @@ import pytest
 from ravine.comparison._study.local_workers import run_workers
 from ravine.comparison._study.stages import stage
 from ravine.comparison._study.storage_errors import without_password
-from ravine.comparison._study.store import Store
+from ravine.comparison._study.store import Store, heartbeats
 from ravine.comparison._study.study_record import StudyRecord
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
 from ravine.comparison._study.trial import Trial, TrialResult, run
@@ -71,7 +71,8 @@ def worker(where):
     )
 
 
-def test_a_stopped_study_goes_on_where_it_was(alone, tmp_path):
+def test_a_stopped_study_goes_on_where_it_was(alone, tmp_path, monkeypatch):
+    monkeypatch.setattr("ravine.comparison._study.trial_runner.WIDTH", 7)  # a block is a part of a stage
     store = Store("study", tmp_path / "journal.log")
     store.create(SPEC)
 
@@ -117,8 +118,10 @@ def test_a_finished_study_goes_on_with_more_seeds(alone, tmp_path):
 
 
 def test_the_same_study_run_twice_and_by_workers_in_another_order_is_the_same(alone, tmp_path, monkeypatch):
-    claim = Store.claim
-    monkeypatch.setattr(Store, "claim", lambda self, trials, spec: claim(self, list(trials)[::-1], spec))
+    claim = Store.claim_block
+    monkeypatch.setattr(
+        Store, "claim_block", lambda self, trials, spec, choose: claim(self, list(trials)[::-1], spec, choose)
+    )
     store = Store("study", tmp_path / "journal.log")
     store.create(SPEC)
     work(store, SPEC, find(SPEC.task))
@@ -306,7 +309,8 @@ def test_a_trial_whose_task_raises_is_a_failure_with_its_traceback(tmp_path, mon
             raise ZeroDivisionError("planted")
         return run(spec, task, trial, optimizer)
 
-    monkeypatch.setattr("ravine.comparison._study.trial_worker.run", sometimes)
+    monkeypatch.setattr("ravine.comparison._study.trial_runner.stacked_task", lambda task: None)
+    monkeypatch.setattr("ravine.comparison._study.trial_runner.run", sometimes)
     store = Store("study", tmp_path / "journal.log")
     store.create(spec)
     last = work(store, spec, find(spec.task))
@@ -381,7 +385,7 @@ def test_heartbeats_come_from_a_thread_while_something_runs(tmp_path):
     assert claimed is not None
     beaten, beat = threading.Event(), claimed[1].beat
     claimed[1].beat = lambda: (beat(), beaten.set())
-    with claimed[1].heartbeats():
+    with heartbeats([claimed[1]]):
         assert beaten.wait(60)
     (trial,) = store._trials()
     assert trial.user_attrs["ravine heartbeat"].startswith(f"{os.getpid()}.")
@@ -399,3 +403,43 @@ def test_a_comparison_in_a_database_is_that_in_a_file(postgres, tmp_path, monkey
     assert numbers[0] == numbers[1]
     assert shared.judgement.sentence == alone.judgement.sentence
     assert not list(tmp_path.rglob("both/study.journal")), "the trials are in the database"
+
+
+def test_a_block_of_trials_is_claimed_shown_alive_and_given_back_at_once(tmp_path):
+    now = [0.0]
+    store, other = (Store("study", tmp_path / "journal.log", stale=15.0, clock=lambda: now[0]) for _ in range(2))
+    store.create(SPEC)
+    other.create(SPEC)
+    trials = stage(SPEC, {}).trials
+    assert store.claim_block(trials, SPEC, lambda free: []) == []
+    mine = store.claim_block(trials, SPEC, lambda free: free[1:4])
+    assert [trial for trial, _ in mine] == list(trials[1:4])
+    theirs = other.claim_block(trials, SPEC, lambda free: free[:4])
+    assert [trial for trial, _ in theirs] == [trials[0], *trials[4:7]], "what is taken is not offered"
+    now[0] = 14.0
+    for _, claim in mine[:2]:
+        claim.beat()
+    assert other.claim_block(trials[1:4], SPEC, lambda free: free) == []
+    now[0] = 16.0
+    taken = other.claim_block(trials[1:4], SPEC, lambda free: free)
+    assert [trial for trial, _ in taken] == [trials[3]], "the one that showed no life"
+    for _, claim in mine[:2]:
+        claim.release()
+    again = other.claim_block(trials[1:4], SPEC, lambda free: free)
+    assert [trial for trial, _ in again] == list(trials[1:3])
+
+
+def test_of_two_who_claim_the_same_at_once_the_first_has_it(tmp_path, monkeypatch):
+    store, other = (Store("study", tmp_path / "journal.log") for _ in range(2))
+    store.create(SPEC)
+    other.create(SPEC)
+    trials = stage(SPEC, {}).trials
+    theirs = []
+
+    def slowly(free):  # the other one is quicker
+        theirs.extend(other.claim_block(trials, SPEC, lambda free: free[2:5]))
+        return free[:4]
+
+    mine = store.claim_block(trials, SPEC, slowly)
+    assert [trial for trial, _ in theirs] == list(trials[2:5])
+    assert [trial for trial, _ in mine] == list(trials[:2])

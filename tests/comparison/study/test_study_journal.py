@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 from ravine.comparison._study import study_journal as journals
 from ravine.comparison._study.stages import stage
 from ravine.comparison._study.store import Store
-from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
+from ravine.comparison._study.study_spec import FORMAT, OptimizerConfig, StudySpec
 from ravine.comparison._study.trial import TrialResult
 from ravine.errors import DataError
 from ravine.optim.search import Range
@@ -172,7 +172,7 @@ def test_a_file_that_is_none_of_ours_is_left_as_it_is(tmp_path):
 def test_a_study_of_an_older_version_is_refused_in_words(tmp_path):
     path = tmp_path / "study.journal"
     begun(path)
-    old = SPEC.to_json().replace('"format":3,', "")
+    old = SPEC.to_json().replace(f'"format":{FORMAT},', "")
     assert old != SPEC.to_json()
     lines = [json.loads(line) for line in path.read_bytes().splitlines()]
     for tree in lines:
