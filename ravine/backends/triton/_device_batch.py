@@ -135,6 +135,7 @@ class DeviceBatch:
                         return False  # which the next plan says by name
                 self.active = self._tables.grads != 0 if found > 1 else None
                 return True
+            self._tables.changed = True  # it wrote down the addresses that it came to
         grads = list(map(_grad, self.params))
         if not self._stays():
             return False

@@ -65,11 +65,11 @@ def blocks_for(dtypes: Mapping[str, torch.dtype], loose: int = 0, wide_waves: bo
         loose: which addresses are no multiple of 16: the sum of GRAD, PARAM and STATE.
         wide_waves: 64 threads in a wave, as AMD's CDNA has them.
     """
-    if loose & ~GRAD:
-        return Blocks(512, 4, 1)  # more would take twice the registers
+    if loose & STATE:  # never where this library made the states
+        return Blocks(1024, 4, 1)
     # Threads of 16-byte vectors: twice as many elements of 16 bits.
     size = 2048 if wide_waves and min(d.itemsize for d in dtypes.values()) == 2 else 1024
-    return Blocks(size, 4, ALIGNED, ("grad",) if loose else ())
+    return Blocks(size, 4, ALIGNED, tuple(n for bit, n in ((GRAD, "grad"), (PARAM, "param")) if loose & bit))
 
 
 _PASS = """\

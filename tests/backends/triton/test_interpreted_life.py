@@ -164,3 +164,19 @@ def test_versions_of_triton(version: str, refused: bool, monkeypatch: pytest.Mon
     missing.cache_clear()
     assert ("too old" in missing(torch.device("cuda"))) is refused
     missing.cache_clear()
+
+
+@pytest.mark.parametrize("shapes", [((37, 41), (), (0,)), ((0,), (5,)), ((1031,), (5, 5))])
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+def test_new_gradients_are_read_at_every_step_beside_tensors_without_elements(interpreter, shapes, clip_norm):
+    ours, eager = parameters(torch.float32, shapes), parameters(torch.float32, shapes)
+    steppers = [
+        Adam(params, lr=0.1, clip_norm=clip_norm, fused=fused) for params, fused in ((ours, True), (eager, False))
+    ]
+    for step in range(3):
+        for params, optimizer in zip((ours, eager), steppers, strict=True):
+            give(params, step)
+            optimizer.step()
+    assert kernels_step(steppers[0])
+    for p, q in zip(ours, eager, strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
