@@ -27,6 +27,7 @@ from typing import Any
 from scipy import stats
 
 from ravine import _files as files
+from ravine.comparison._judge.with_best import WithBest
 from ravine.comparison._study.declare import declare
 from ravine.comparison._study.stages import Stage, stage, stage_after
 from ravine.comparison._study.study_record import StudyRecord
@@ -34,8 +35,8 @@ from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial import Trial, TrialResult
 from ravine.comparison._study.trial_runner import TrialRunner
 from ravine.optim._search_space import default_space
-from ravine.optim._spec import parse
-from ravine.tasks import find
+from ravine.optim._spec import OptimizerSpec, parse
+from ravine.tasks import Task, find
 
 _SIDE_BY_SIDE = 25  # studies of one process
 _HAIR = 1e-9  # a study refuses two that are the same to the last digit
@@ -79,8 +80,8 @@ CELLS = (
 )
 
 
-class _Study:
-    """One study of a cell while it runs."""
+class Study:
+    """One study while it runs."""
 
     def __init__(self, spec: StudySpec) -> None:
         self.spec, self.results = spec, dict[str, TrialResult]()
@@ -92,11 +93,11 @@ class _Study:
         self.now = stage_after(self.spec, self.now, self.results)
 
     @property
-    def verdict(self) -> tuple[int, bool, int]:
-        """How many may be the best, whether the study is settled, and how many seeds it took."""
-        losses = StudyRecord(self.spec, self.results).judge().losses
-        assert losses is not None
-        return len(losses.top), losses.settled, losses.looks[-1]
+    def losses(self) -> WithBest:
+        """What it says of the losses."""
+        found = StudyRecord(self.spec, self.results).judge().losses
+        assert found is not None
+        return found
 
 
 def verdicts(numbers: Sequence[int], cell: Cell) -> list[tuple[int, bool, int]]:
@@ -108,22 +109,26 @@ def verdicts(numbers: Sequence[int], cell: Cell) -> list[tuple[int, bool, int]]:
     if "lr" in wide and moved != 1:
         lr = replace(wide["lr"], low=wide["lr"].low * moved, high=wide["lr"].high * moved)
         space = {optimizers[1].label: {**wide, "lr": lr}}
-    studies = [
-        _Study(
-            declare(
-                task,
-                cell.task,
-                optimizers,
-                preset=cell.preset,
-                halving=cell.halving,
-                study_seed=number,
-                space=space or None,
-            )
+    specs = [
+        declare(
+            task,
+            cell.task,
+            optimizers,
+            preset=cell.preset,
+            halving=cell.halving,
+            study_seed=number,
+            space=space or None,
         )
         for number in numbers
     ]
-    ready = {one.label: one.for_task(task.name) for one in optimizers}
-    runner = TrialRunner(studies[0].spec, task, ready)
+    found = [study.losses for study in side_by_side(specs, task, optimizers)]
+    return [(len(losses.top), losses.settled, losses.looks[-1]) for losses in found]
+
+
+def side_by_side(specs: Sequence[StudySpec], task: Task, optimizers: Sequence[OptimizerSpec]) -> list[Study]:
+    """Studies that differ in their seed only, run to their end."""
+    studies = [Study(spec) for spec in specs]
+    runner = TrialRunner(specs[0], task, {one.label: one.for_task(task.name) for one in optimizers})
     while waiting := [(study, trial) for study in studies for trial in study.now.trials]:
         # whole blocks as long as there are any: those of the studies that are behind come first
         waiting.sort(key=lambda pair: len(pair[0].results))
@@ -133,7 +138,7 @@ def verdicts(numbers: Sequence[int], cell: Cell) -> list[tuple[int, bool, int]]:
             mine = [trial for trial in study.now.trials if id(trial) in made]
             if mine:
                 study.keep(mine, [made[id(trial)] for trial in mine])
-    return [study.verdict for study in studies]
+    return studies
 
 
 def measure(cell: Cell, studies: int, jobs: int, pool: Executor) -> dict[str, Any]:

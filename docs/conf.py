@@ -41,6 +41,7 @@ CONTENTS = {
         "docs/formulas",
         "docs/train",
         "docs/watch",
+        "docs/gpu",
         "docs/compare",
         "docs/results-files",
         "docs/own",
@@ -52,7 +53,7 @@ CONTENTS = {
 }
 root_doc = "README"
 include_patterns = [f"{page}.md" for pages in (["README"], *CONTENTS.values()) for page in pages]
-include_patterns += ["docs/reference/*.md", "docs/results/*/report.md"]
+include_patterns += ["docs/reference/*.md", "docs/results/*/report.md", "docs/results/triton-machine-code.md"]
 exclude_patterns = [".*", "build", "dist", "ravine-out"]
 
 myst_heading_anchors = 4

@@ -14,7 +14,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: more thre
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
-
 #: Tests of which the quick lane runs every case: each is about another file, and takes no time.
 ALL_CASES = ("tests/test_architecture.py",)
 #: Files and folders that the quick lane leaves out, because of what they must do to test what they test.

@@ -15,10 +15,13 @@ PUBLIC = {
         __version__ backends compare comparison contour diagnose errors formula optim tasks train watch
     """,
     "ravine.backends": """
-        STATISTICS Batch Numbers States Statistic Sums compute_dtype number_dtype on_host statistic
+        STATISTICS Batch Numbers Staged States Statistic Sums compute_dtype number_dtype on_host recording statistic
     """,
     "ravine.backends.cpu": """
         CHUNK Fused compiled kernel_source why_not
+    """,
+    "ravine.backends.triton": """
+        DeviceBatch kernels_wanted missing why_no_kernel
     """,
     "ravine.cli": """
         main

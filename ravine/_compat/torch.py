@@ -65,6 +65,16 @@ def current_backward_node() -> Any:
     return torch._C._current_autograd_node()
 
 
+_raw_stream = getattr(torch._C, "_cuda_getCurrentRawStream", None)
+
+
+def raw_stream(device: torch.device) -> int:
+    """The address of the stream that torch runs on there, without an object around it, which costs ten times as much."""
+    if _raw_stream is None:
+        return torch.cuda.current_stream(device).cuda_stream
+    return int(_raw_stream(device.index))
+
+
 def next_sequence_number() -> int:
     """The number that the next node of the graph gets: to tell which nodes a module made."""
     return torch.autograd._get_sequence_nr()

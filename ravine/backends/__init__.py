@@ -14,13 +14,15 @@ one for each of them.
 **Where numbers live.** On the host they are Python floats and NumPy arrays. A batch whose tensors are on a device
 (``on_device``) gets and gives float64 tensors there: sums, step counts, learning rates that are tensors, what
 GradScaler found, and whether the step is skipped. Nothing of a step then waits for the device; statistics come to
-the host when somebody asks.
+the host when somebody asks. A batch that ``makes_numbers`` is given ``Staged`` in their place: what they are made
+of, so that its kernels make them where they are used.
 
 A batch that watches keeps ``STATISTICS`` of its step at ``buffer_index`` until they are asked for.
 
 _eager.py     torch operations: any device, dtype and tensor subclass; the meaning of a formula
 _sharded.py   tensors split over processes, by the backends of their local parts
 cpu/          CPU: one compiled loop, all tensors of a batch in one call
+triton/       GPUs: one kernel, all tensors of a batch in one launch
 """
 
 from __future__ import annotations
@@ -37,13 +39,16 @@ __all__ = [
     "STATISTICS",
     "Batch",
     "Numbers",
+    "Staged",
     "States",
     "Statistic",
     "Sums",
     "compute_dtype",
     "number_dtype",
     "on_host",
+    "recording",
     "statistic",
+    "to_device",
 ]
 
 
@@ -55,6 +60,23 @@ def __dir__() -> list[str]:
 States = dict[str, torch.Tensor]
 #: The numbers of a pass: each a Python number or an array with one per parameter; on a device, tensors.
 Numbers = tuple[Any, ...]
+
+
+class Staged(NamedTuple):
+    """The numbers of a pass on a device, before they are made.
+
+    Attributes:
+        counts: how many steps each parameter has made, a tensor. The pass that writes raises them, but of parameters
+            without a gradient and where a step is skipped.
+        hypers: the values of the program's hyperparameters, numbers or float64 tensors on the device.
+        sums: the sums of the passes before: one number for all parameters, or one for each.
+    """
+
+    counts: torch.Tensor
+    hypers: tuple[Any, ...]
+    sums: tuple[torch.Tensor, ...]
+
+
 #: Sums of a pass: float64, shape (sums, parameters); on a device, a tensor there.
 Sums = np.ndarray | torch.Tensor
 
@@ -92,6 +114,18 @@ def on_host(device: torch.device) -> bool:
     return device.type == "cpu"
 
 
+def recording(device: torch.device) -> bool:
+    """Whether a CUDA graph is captured there: operations are recorded, and nothing runs."""
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
+
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A copy of a host's tensor there, without waiting: torch's allocator gives pinned memory out again once it was copied."""
+    if device.type == "cpu":
+        return tensor.clone()
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
+
+
 def number_dtype(device: torch.device) -> torch.dtype:
     """The dtype of numbers and sums there: double precision, where the device has it."""
     return torch.float32 if device.type == "mps" else torch.float64
@@ -106,6 +140,7 @@ class Batch(Protocol):
         states: what is kept for each of them.
         active: after ``gather``, None if every parameter has a gradient, else one truth value for each.
         on_device: the device where numbers, sums and statistics stay; None: they are on the host.
+        makes_numbers: whether it can be given ``Staged`` for numbers.
     """
 
     program: Program
@@ -113,14 +148,15 @@ class Batch(Protocol):
     states: list[States]
     active: np.ndarray | None
     on_device: torch.device | None
+    makes_numbers: bool
 
     def gather(self) -> bool:
         """Take this step's gradients; False if tensors moved or changed, and the batch must be made anew."""
 
-    def reduce(self, index: int, numbers: Numbers) -> Sums:
+    def reduce(self, index: int, numbers: Numbers | Staged) -> Sums:
         """Sums of pass ``index``, one row for each of its reductions, one column per parameter."""
 
-    def write(self, numbers: Numbers | None, buffer_index: int = 0, skip: torch.Tensor | None = None) -> None:
+    def write(self, numbers: Numbers | Staged | None, buffer_index: int = 0, skip: torch.Tensor | None = None) -> None:
         """Run the last pass.
 
         Args:

@@ -38,7 +38,8 @@ def _function(program: Program, index: int) -> Callable[..., tuple[Any, ...]]:
     return result
 
 
-def _real(tensor: Tensor) -> Tensor:
+def real(tensor: Tensor) -> Tensor:
+    """The numbers that a tensor is made of."""
     return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
@@ -46,8 +47,14 @@ def _kind(p: Tensor) -> tuple[Any, ...]:
     return p.shape, p.dtype, p.device
 
 
+def _fits(grad: Tensor, param: Tensor) -> bool:
+    return grad.shape == param.shape and grad.layout is torch.strided and grad.device == param.device
+
+
 class Eager:
     """A batch that runs on torch operations; see ``ravine.backends.Batch``. All parameters are on one device."""
+
+    makes_numbers = False
 
     def __init__(
         self, program: Program, params: Sequence[Tensor], states: Sequence[States], buffer_size: int = 0
@@ -67,7 +74,7 @@ class Eager:
     def gather(self) -> bool:
         self._grads = [p.grad for p in self.params]
         for p, g, kind in zip(self.params, self._grads, self._kinds, strict=True):
-            if _kind(p) != kind or (g is not None and (g.shape != p.shape or g.layout is not torch.strided)):
+            if _kind(p) != kind or (g is not None and not _fits(g, p)):
                 return False
         missing = [g is None for g in self._grads]
         self.active = ~np.array(missing) if any(missing) else None
@@ -84,7 +91,7 @@ class Eager:
         p = self.program.passes[index]
         tensors: dict[str, Any] = {"param": self.params[i], "grad": self._grads[i]}
         tensors |= {name: self.states[i][name] for name in self.program.states}
-        read = {name: _real(tensors[name].detach()).to(self._dtype(i)) for name in p.reads}
+        read = {name: real(tensors[name].detach()).to(self._dtype(i)) for name in p.reads}
         results = _function(self.program, index)(*read.values(), *(self._number(n, i) for n in numbers))
         # `return update, old_param`: a result that is a tensor itself is taken before the first is written.
         live = [tensor for name, tensor in read.items() if name in p.writes]
@@ -125,18 +132,18 @@ class Eager:
         """New parameter and states of one tensor, and its statistics."""
         last = self.program.passes[-1]
         param = self.params[i].detach()
-        before = _real(param).to(self._dtype(i), copy=True) if row is not None else None
+        before = real(param).to(self._dtype(i), copy=True) if row is not None else None
         results = self._results(i, len(self.program.passes) - 1, self._numbers)
         for name, value in zip(last.writes, results, strict=True):
-            target = _real(param if name == "param" else self.states[i][name])
+            target = real(param if name == "param" else self.states[i][name])
             if skip is not None:
                 value = torch.where(skip, target, value.to(target.dtype) if isinstance(value, Tensor) else value)
             if not isinstance(value, Tensor):  # in double precision, so that one too large for the target is infinite
                 value = torch.full((), value, dtype=backends.number_dtype(target.device), device=target.device)
             target.copy_(value)
         if row is not None and before is not None:
-            after = _real(param).to(before.dtype)
-            row.copy_(_statistics(_real(grad.detach()).to(before.dtype), before, after - before))
+            after = real(param).to(before.dtype)
+            row.copy_(_statistics(real(grad.detach()).to(before.dtype), before, after - before))
             if skip is not None:
                 row.masked_fill_(skip, 0.0)
 

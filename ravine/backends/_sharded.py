@@ -59,6 +59,8 @@ class Sharded:
         batches: the batches of the parts, each with the indices of its parameters.
     """
 
+    makes_numbers = False
+
     def __init__(
         self,
         program: Program,

@@ -32,6 +32,8 @@ _Result = TypeVar("_Result")
 
 
 @click.command()
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="cuda: other cases, on a GPU.")
+@click.option("--elements", type=click.IntRange(min=1 << 16), help="Of the large case on a GPU (1,073,741,824).")
 @click.option("--case", "cases", multiple=True, metavar="NAME", help=f"A case ({', '.join(CASES)}); repeatable.")
 @click.option("-o", "--optimizer", "optimizers", multiple=True, metavar="NAME", help="An optimizer; repeatable.")
 @click.option("--dtype", type=click.Choice(DTYPES), help="Of parameters and gradients (float32).")
@@ -44,6 +46,8 @@ _Result = TypeVar("_Result")
 @click.option("--targets", is_flag=True, help="Hold all this against the targets; exit 1 if one is missed.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here.")
 def command(
+    device: str,
+    elements: int | None,
     cases: tuple[str, ...],
     optimizers: tuple[str, ...],
     dtype: str | None,
@@ -62,6 +66,17 @@ def command(
     stream (``mul_`` in place). With --targets and nothing else chosen, step times, first steps and endurance
     all run.
     """
+    if json_file and not json_file.parent.is_dir():
+        raise OptionError(f"--json {json_file}: there is no folder {json_file.parent}")
+    if device == "cuda":
+        _refuse_on_gpu(
+            case=cases, dtype=dtype, threads=threads, rounds=rounds, compile=with_compile, first_step=first_step,
+            endurance=endurance, watch=watching,
+        )  # fmt: skip
+        _on_gpu(optimizers, elements, targets, json_file)
+        return
+    if elements:
+        raise OptionError("--elements is for --device cuda: leave it out here")
     chosen = find_configurations(optimizers)
     stepping = not (first_step or endurance or watching)
     if targets and stepping:
@@ -73,9 +88,6 @@ def command(
         cases = tuple({target.case: None for target in TARGETS if target.case in CASES})
     found = find_cases(cases)
     dtype = dtype or "float32"
-
-    if json_file and not json_file.parent.is_dir():
-        raise OptionError(f"--json {json_file}: there is no folder {json_file.parent}")
 
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -119,6 +131,25 @@ def command(
         json_file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     if any(verdict.met is False for verdict in verdicts):
         sys.exit(1)
+
+
+def _on_gpu(names: Sequence[str], elements: int | None, targets: bool, json_file: Path | None) -> None:
+    """All cases of a GPU, line by line."""
+    from ravine._bench import gpu_bench
+
+    rows, verdicts = gpu_bench.run(names, elements, lambda text: click.echo(text))
+    for text in gpu_bench.verdict_lines(verdicts):
+        click.echo(text)
+    if json_file:
+        json_file.write_text(json.dumps(gpu_bench.as_json(rows, verdicts), indent=1) + "\n", encoding="utf-8")
+    if targets and any(verdict.met is False for verdict in verdicts):
+        sys.exit(1)
+
+
+def _refuse_on_gpu(**options: object) -> None:
+    for name, value in options.items():
+        if value:
+            raise OptionError(f"--{name.replace('_', '-')} is for --device cpu: leave it out here")
 
 
 def _each(chosen: Sequence[_Thing], measure: Callable[[_Thing], _Result], label: str) -> list[_Result]:

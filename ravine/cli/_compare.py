@@ -25,9 +25,11 @@ its best point is trained with a fresh seed. Only these fresh runs are judged, a
 says who may be the best, who is not, what is equivalent, and how many more seeds would settle the rest. Writes report.html,
 report.md, pictures, results.json and results.csv to ravine-out/compare-TASK.
 
-TASK is one of those below, or a Python file with a function that returns a Task; default: digits. Several are judged one by
-one and together. Without -o, these are compared: {", ".join(specs.DEFAULTS)}.
+TASK is one of those below, or a Python file with a function that returns a Task; several are judged one by one and
+together. Without TASK it is digits, until all is settled: a minute. Without -o, these are compared: {", ".join(specs.DEFAULTS)}.
 """
+
+_PRESET = "standard"
 
 
 def _seeds_text(preset: Preset) -> str:
@@ -48,7 +50,7 @@ def _seeds_text(preset: Preset) -> str:
 )
 @click.option(
     "--preset",
-    default="standard",
+    default=_PRESET,
     show_default=True,
     metavar="|".join(PRESETS),
     help="How much is tried: "
@@ -109,6 +111,8 @@ def command(
     **given: Any,
 ) -> None:
     given["schedule"] = schedules_from_words(schedule)
+    if not tasks and all(given[name] is None for name in ("points", "seeds", "at_most")) and given["preset"] == _PRESET:
+        until = until or "settled"
     given["task"] = list(tasks) if len(tasks) > 1 else tasks[0] if tasks else "digits"
     if dry_run:
         declared = {name: value for name, value in given.items() if name not in ("study", "storage", "out")}

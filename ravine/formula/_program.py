@@ -155,19 +155,20 @@ class Program:
             moved += sum(itemsize[name] for name in p.writes)
         return moved
 
-    def number_source(self, index: int, calls: Collection[str] = ()) -> str:
+    def number_source(self, index: int, calls: Collection[str] = (), constant: Callable[[float], str] = repr) -> str:
         """The Python text of the number stage of a pass, as it is run.
 
         Args:
             index: which pass.
             calls: operations that are written as calls, such as ``{"div", "pow"}``, instead of with their sign.
+            constant: how a number of the formula is written.
         """
         p = self.passes[index]
         known = [r.name for earlier in self.passes[:index] for r in earlier.reductions if not r.guard]
         arguments = ["step", *map(code_name, self.hypers), *known]
         leaves = {s: code_name(s.name) for s in postorder(p.numbers) if s.op == "number"}
         leaves |= {s: r.name for s, r in self._reductions.items() if r.name in known}
-        body = Statements(p.numbers, leaves, calls=calls)
+        body = Statements(p.numbers, leaves, calls=calls, constant=constant)
         lines = [f"def numbers({', '.join(arguments)}):", *(f"    {line}" for line in body.lines)]
         return "\n".join([*lines, f"    return ({''.join(r + ', ' for r in body.results)})"])
 

@@ -169,9 +169,8 @@ def refuse_torch_only(options: Mapping[str, Any]) -> None:
     """Raise OptionError if one of torch's switches for its own loops is set: Ravine has no such loop to choose."""
     remedy = {
         "foreach": "leave it out: one kernel steps all tensors (fused=None), and fused=False runs torch's operations",
-        "capturable": "leave it out: steps are not captured in CUDA graphs; use torch.optim for that",
         "differentiable": "leave it out: a step is not recorded by autograd; use torch.optim for that",
     }
-    for name in TORCH_ONLY:
+    for name, instead in remedy.items():  # capturable: every step on a GPU is
         if options.get(name):
-            raise OptionError(f"{name}={options[name]!r} has no meaning in Ravine: {remedy[name]}")
+            raise OptionError(f"{name}={options[name]!r} has no meaning in Ravine: {instead}")

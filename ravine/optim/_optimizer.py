@@ -16,16 +16,17 @@ from torch import Tensor
 
 from ravine import backends
 from ravine._compat.torch import load_hooks
-from ravine.errors import BackendError, FormulaError, OptionError, ParameterError
+from ravine.errors import BackendError, FormulaError, ParameterError
 from ravine.formula import Piece, Program
 from ravine.formula._plain_text import formula_lines
 from ravine.formula._tracing import hyper_defaults
 from ravine.optim._common import Nonfinite, check_policy
 from ravine.optim._engine import state as states
-from ravine.optim._engine.average import in_place_of
-from ravine.optim._engine.formula import average_in, check_names, check_options, check_read, formula_of, listed
+from ravine.optim._engine.average import in_place_of, pairs_of
+from ravine.optim._engine.formula import check_names, check_options, check_read, formula_of, listed
 from ravine.optim._engine.group import GroupReader, Pieces, group_at, program_of
 from ravine.optim._engine.hooks import with_hooks
+from ravine.optim._engine.kernels import refuse_raising
 from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
 from ravine.optim._engine.prepare import check_param, check_params, make_states
@@ -174,6 +175,16 @@ class Optimizer(torch.optim.Optimizer):
         self._monitor.nonfinite = policy
 
     @property
+    def skipped(self) -> int:
+        """How many steps were left out: by ``nonfinite="skip"``, and by GradScaler after an overflow.
+
+        Steps on a GPU are counted there: asking waits for it, stepping does not. A scheduler that must not move on
+        without a step steps only if this is what it was before ``scaler.step(optimizer)``.
+        """
+        self._monitor.read(self._plan)
+        return self._monitor.record.skipped + self._monitor.record.overflowed
+
+    @property
     def watch(self) -> Watch:
         """What the steps did to every parameter: ``optimizer.watch.last``, ``.history``, ``.plot()``."""
         return self._monitor.view(self.param_groups, lambda: self._monitor.read(self._plan))
@@ -188,22 +199,7 @@ class Optimizer(torch.optim.Optimizer):
             OptionError: the formula keeps no average (``ema_decay=0.999``, or the piece ``ema``).
             ParameterError: a parameter no longer has the shape of its average.
         """
-        pairs = []
-        kept = [(group, average_in(self.program(i))) for i, group in enumerate(self.param_groups)]
-        if not any(name for _, name in kept):
-            raise OptionError(
-                "this formula keeps no average of the parameters: pass ema_decay=0.999, or end your pieces with ema(0.999). "
-                "A state dict of an optimizer without one turns it off"
-            )
-        if self._averaged:
-            raise OptionError(
-                "the parameters are already their averages here: leave out the inner optimizer.averaged()"
-            )
-        for group, name in kept:
-            pairs += [(p, self.state[p][name]) for p in group["params"] if name in self.state.get(p, {})]
-        for p, average in pairs:
-            if p.shape != average.shape:
-                raise ParameterError(f"{self._describe(p)} has an average of shape {tuple(average.shape)}")
+        pairs = pairs_of(self.param_groups, self.program, self.state, self._averaged, self._describe)
         self._averaged = True
         try:
             with in_place_of(pairs):
@@ -299,6 +295,8 @@ class Optimizer(torch.optim.Optimizer):
             plan.release()
             self._monitor.overflowed()
             return loss
+        if plan.device and self._monitor.nonfinite == "raise":
+            refuse_raising(plan.device)
         bad, nonfinite = plan.run(found_inf if plan.device else None)
         if plan.full:
             self._monitor.flush(plan)

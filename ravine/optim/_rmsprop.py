@@ -82,7 +82,8 @@ class RMSprop(Optimizer):
         momentum_first: accumulate the gradient, then divide (fastai).
         decoupled_weight_decay: decay the parameter by ``lr * weight_decay`` before the step (Keras, fastai).
         undamped: sum squares without the factor ``1 - alpha`` (the fastai book).
-        capturable, foreach, differentiable: torch's switches for its own loops; only their defaults have a meaning.
+        capturable: changes nothing: a CUDA graph can capture every step on a GPU.
+        foreach, differentiable: torch's switches for its own loops; only their defaults have a meaning.
 
     The numbers and state dicts are those of ``torch.optim.RMSprop``, but centered gives no NaN for finite input.
     ``RMSprop.dialect(name, params)`` gives another library's numbers and defaults.

@@ -14,7 +14,6 @@ from ravine.formula._operations import INFIX, NORMS, OPERATIONS
 from ravine.optim import Optimizer
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
-both = pytest.mark.parametrize("fused", [True, False], ids=["kernel", "eager"])
 ROWS = [(name, row) for name, op in OPERATIONS.items() for row in op.rows]
 
 
@@ -46,7 +45,6 @@ def same(value: float, wanted: float) -> bool:
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@both
 def test_as_elements(fused: bool, dtype: torch.dtype) -> None:
     filled = [(*map(float, row[:-1]), 0.0, 0.0)[:3] for _, row in ROWS]
     first, second, third = (torch.tensor(column, dtype=dtype) for column in zip(*filled, strict=True))
@@ -64,7 +62,6 @@ def test_as_elements(fused: bool, dtype: torch.dtype) -> None:
     assert not wrong
 
 
-@both
 def test_as_numbers(fused: bool) -> None:
     p = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
     p.grad = torch.zeros(1, dtype=torch.float64)
@@ -84,7 +81,6 @@ def test_as_numbers(fused: bool) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@both
 def test_norms(fused: bool, dtype: torch.dtype) -> None:
     def sizes(param: Any, all_of_them: Any = 0.0, *, grad: Any) -> Any:
         return norm(grad) + 0 * param, global_norm(grad) + 0 * param

@@ -210,3 +210,18 @@ def test_help_names_the_tasks_and_presets():
         "--storage",
     ):
         assert word in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "To the end, at 60 seeds"),
+        (("digits",), "To the end, at 10 seeds"),
+        (("--seeds", "3"), "To the end, at 3 seeds"),
+        (("--preset", "quick"), "To the end, at 20 seeds"),
+    ],
+)
+def test_without_a_task_it_goes_on_until_all_is_settled(ravine, arguments, said):
+    code, out, _ = ravine(*arguments, "--dry-run", "--jobs", "1")
+    assert code == 0
+    assert said in out

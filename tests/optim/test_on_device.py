@@ -6,6 +6,7 @@ Nothing in a step may wait for the device: no number is read on the host. And th
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +18,7 @@ from torch.nn import Parameter
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ravine import backends
-from ravine.errors import OptionError
+from ravine.errors import BackendError, OptionError, ParameterError
 from ravine.optim import Adam, Optimizer, RMSprop, pieces
 from ravine.optim import _registry as registry
 from ravine.optim._engine import prepare
@@ -252,3 +253,66 @@ def test_a_rate_on_the_device_is_followed_where_it_is(on_device, monkeypatch):
     with no_reading(monkeypatch):
         optimizer.step()
     assert all(torch.equal(p, b) for p, b in zip(params, before, strict=True))
+
+
+@pytest.mark.usefixtures("on_device")
+def test_an_address_in_the_middle_of_an_element_is_an_error_by_name():
+    def off(values: Tensor) -> Tensor:
+        return torch.frombuffer(bytearray(4 * len(values) + 4), dtype=torch.float32, offset=1, count=len(values)).copy_(
+            values
+        )
+
+    p = Parameter(off(torch.ones(5)))
+    p.grad = torch.ones(5)
+    with pytest.raises(ParameterError, match="parameter 0 of group 0 .*middle of an element.*clone"):
+        Adam([p]).step()
+    p, q = Parameter(torch.ones(5)), Parameter(torch.ones(5))
+    p.grad, q.grad = torch.ones(5), torch.ones(5)
+    optimizer = Adam([p, q])
+    optimizer.step()
+    before = p.detach().clone()
+    q.grad = off(torch.ones(5))
+    with pytest.raises(ParameterError, match="gradient of parameter 1 .*middle of an element"):
+        optimizer.step()
+    assert torch.equal(p, before)
+
+
+def test_raising_in_a_graph_is_refused_before_anything_is_written(on_device, monkeypatch):
+    p = Parameter(torch.ones(5))
+    p.grad = torch.ones(5)
+    optimizer = Adam([p], nonfinite="raise")
+    optimizer.step()
+    before = p.detach().clone()
+    monkeypatch.setattr(backends, "recording", lambda device: True)
+    with pytest.raises(BackendError, match="nonfinite='raise' .*graph"):
+        optimizer.step()
+    assert torch.equal(p, before)
+
+
+@pytest.mark.parametrize("device", [False, True])
+@pytest.mark.filterwarnings("ignore:nonfinite")
+def test_steps_that_were_left_out_are_counted_for_schedulers(device, monkeypatch):
+    if device:
+        monkeypatch.setattr(backends, "on_host", lambda device: False)
+    p = Parameter(torch.ones(5))
+    optimizer = Adam([p], lr=0.1, nonfinite="skip", watch=False)
+    counts = []
+    for bad in (0.0, math.nan, 0.0, math.inf, math.nan):
+        p.grad = torch.ones(5) + bad
+        optimizer.step()
+        counts.append(optimizer.skipped)
+    optimizer.found_inf = torch.tensor(1.0)
+    p.grad = torch.ones(5)
+    optimizer.step()
+    del optimizer.found_inf
+    assert [*counts, optimizer.skipped] == [0, 1, 1, 2, 3, 4]
+
+
+def test_capturable_is_accepted_and_changes_nothing():
+    results = []
+    for capturable in (False, True):
+        p = Parameter(torch.ones(5))
+        p.grad = torch.ones(5)
+        Adam([p], lr=0.1, capturable=capturable).step()
+        results.append(p.detach())
+    assert torch.equal(*results)

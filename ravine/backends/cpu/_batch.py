@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ravine._compat.torch import is_zero_tensor
 from ravine.backends import STATISTICS, Numbers, States, statistic
+from ravine.backends._layout import real_dtype, unfit
 from ravine.backends.cpu._compiler import compile_kernel, has_float16
 from ravine.backends.cpu._gather import gather_loop
 from ravine.backends.cpu._kernel import CHUNK, CHUNK_STATISTICS, Launch, kernel_source, supported
@@ -25,38 +26,14 @@ _GRAD = 1  # the row of the gradients in the table of addresses
 _MAXIMA = statistic(reduce="max")
 
 
-def _dense(tensor: Tensor) -> bool:
-    """Whether the elements fill one stretch of memory, in any order of dimensions."""
-    expected = 1
-    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
-        if size > 1:
-            if stride != expected:
-                return False
-            expected *= size
-    return True
-
-
-def _real_dtype(tensor: Tensor) -> torch.dtype:
-    return tensor.dtype.to_real() if tensor.is_complex() else tensor.dtype
-
-
 def why_not(tensor: Tensor) -> str:
     """Why no kernel can work on this tensor, in words; empty if one can."""
-    if type(tensor) not in (Tensor, torch.nn.Parameter):
-        return f"it is a {type(tensor).__name__}, a tensor subclass"
     if tensor.device.type != "cpu":
         return f"it is on {tensor.device}, and kernels run on the CPU"
-    if tensor.layout is not torch.strided:
-        return f"its layout is {tensor.layout}"
-    if not supported(_real_dtype(tensor)) or (_real_dtype(tensor) is torch.float16 and not has_float16()):
+    dtype = real_dtype(tensor.dtype)
+    if not supported(dtype) or (dtype is torch.float16 and not has_float16()):
         return f"its dtype is {tensor.dtype}"
-    if tensor.is_conj() or tensor.is_neg():
-        return "it is a lazy conjugate or negative view"
-    if not _dense(tensor):
-        return (
-            f"its elements do not fill one stretch of memory (shape {tuple(tensor.shape)}, strides {tensor.stride()})"
-        )
-    return ""
+    return unfit(tensor)
 
 
 class Fused:
@@ -67,6 +44,7 @@ class Fused:
     """
 
     on_device: torch.device | None = None
+    makes_numbers = False
 
     def __init__(
         self,
@@ -85,11 +63,8 @@ class Fused:
         self._grad_dtype = grad_dtype
         self._grads: list[Tensor | None] = []
 
-        dtypes = {
-            "param": _real_dtype(params[0]),
-            "grad": grad_dtype.to_real() if grad_dtype.is_complex else grad_dtype,
-        }
-        dtypes |= {name: _real_dtype(states[0][name]) for name in names}
+        dtypes = {"param": real_dtype(params[0].dtype), "grad": real_dtype(grad_dtype)}
+        dtypes |= {name: real_dtype(states[0][name].dtype) for name in names}
         sources = [kernel_source(program, i, dtypes, buffer_size > 0) for i in range(len(program.passes))]
         self._kernels = [compile_kernel(source) for source in sources]
 

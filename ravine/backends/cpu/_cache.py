@@ -17,8 +17,6 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-import platformdirs
-
 _CHECKSUM = 32  # bytes of SHA-256 before the code
 
 
@@ -80,7 +78,7 @@ def key(source: str, processor: str) -> str:
 @cache
 def _folder(chosen: str | None) -> Path | None:
     """The folder, made if it is not there; None, with one warning, if it cannot be used."""
-    base = Path(chosen) if chosen else platformdirs.user_cache_path("ravine", appauthor=False)
+    base = Path(chosen) if chosen else _user_cache()
     path = base / "kernels"
     try:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -97,6 +95,12 @@ def _folder(chosen: str | None) -> Path | None:
         )
         return None
     return path
+
+
+def _user_cache() -> Path:
+    import platformdirs  # here: a machine that steps on its GPU alone may not have it
+
+    return platformdirs.user_cache_path("ravine", appauthor=False)
 
 
 def _check_private(path: Path, sticky: bool) -> None:

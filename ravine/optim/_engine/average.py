@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from ravine.errors import OptionError, ParameterError
+from ravine.formula import Program
+from ravine.optim._engine.formula import average_in
 
 
 @contextlib.contextmanager
@@ -25,3 +30,38 @@ def in_place_of(pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterator[None]:
 def _copy(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
     for target, source in pairs:
         target.copy_(source)
+
+
+def pairs_of(
+    groups: Sequence[dict[str, Any]],
+    program: Callable[[int], Program],
+    state: Mapping[Tensor, Mapping[str, Any]],
+    averaged: bool,
+    describe: Callable[[Tensor], str],
+) -> list[tuple[Tensor, Tensor]]:
+    """The parameters of an optimizer's groups, each with its average.
+
+    Args:
+        groups: the groups.
+        program: gives the program of a group by its number.
+        state: the states, by parameter.
+        averaged: whether the parameters are their averages already.
+        describe: names a parameter for errors.
+
+    Raises:
+        OptionError: no formula keeps an average, or ``averaged``.
+        ParameterError: a parameter no longer has the shape of its average.
+    """
+    kept = [(group, average_in(program(i))) for i, group in enumerate(groups)]
+    if not any(name for _, name in kept):
+        raise OptionError(
+            "this formula keeps no average of the parameters: pass ema_decay=0.999, or end your pieces with ema(0.999). "
+            "A state dict of an optimizer without one turns it off"
+        )
+    if averaged:
+        raise OptionError("the parameters are already their averages here: leave out the inner optimizer.averaged()")
+    pairs = [(p, state[p][name]) for group, name in kept for p in group["params"] if name in state.get(p, {})]
+    for p, average in pairs:
+        if p.shape != average.shape:
+            raise ParameterError(f"{describe(p)} has an average of shape {tuple(average.shape)}")
+    return pairs

@@ -6,13 +6,18 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn import Parameter
 
+from ravine import backends
 from ravine.backends import Batch
 from ravine.backends._eager import Eager
+from ravine.backends._foreach import Foreach
 from ravine.backends._sharded import Sharded, layout, part
-from ravine.backends.cpu import Fused
+from ravine.backends.triton import missing
 from ravine.formula import Program
+from ravine.optim._engine.kernels import kernel_batch, warn_once
 from ravine.optim._engine.prepare import PreparedParam
 
 
@@ -40,18 +45,31 @@ def batches_of(
 def _by_backend(
     program: Program, prepared: Sequence[PreparedParam], fused: bool | None, buffer_size: int
 ) -> Iterator[tuple[list[int], Batch]]:
-    """Batches with the indices of their parameters: kernels by dtypes and layout, eager by device."""
+    """Batches with the indices of their parameters: kernels by dtypes and layout, torch's operations by device."""
     kernels: dict[Any, list[int]] = defaultdict(list)
     eager: dict[Any, list[int]] = defaultdict(list)
     for i, each in enumerate(prepared):
         p, grad = each.param, each.param.grad
         if each.reason or fused is False:
-            eager[p.device].append(i)
+            eager[p.device, fused is not False and _listed(each, program)].append(i)
+            if fused is None and p.device.type == "cuda" and missing(p.device):
+                warn_once(f"no kernel can step tensors on {p.device}: {missing(p.device)}")
         else:
             dtypes = [each.states[n].dtype for n in program.states]
-            kernels[p.dtype if grad is None else grad.dtype, p.dtype, *dtypes, p.is_contiguous()].append(i)
+            kind = p.dtype if grad is None else grad.dtype, p.device, p.dtype, *dtypes, p.is_contiguous()
+            kernels[kind].append(i)
     params, states = [each.param for each in prepared], [each.states for each in prepared]
     for key, indices in kernels.items():
-        yield indices, Fused(program, [params[i] for i in indices], [states[i] for i in indices], key[0], buffer_size)
-    for indices in eager.values():
-        yield indices, Eager(program, [params[i] for i in indices], [states[i] for i in indices], buffer_size)
+        chosen = [params[i] for i in indices], [states[i] for i in indices]
+        yield indices, kernel_batch(program, *chosen, key[0], fused, buffer_size)
+    for (_, listed), indices in eager.items():
+        made = Foreach if listed else Eager
+        yield indices, made(program, [params[i] for i in indices], [states[i] for i in indices], buffer_size)
+
+
+def _listed(each: PreparedParam, program: Program) -> bool:
+    """Whether torch's operations on lists take a parameter: on a device, and plain."""
+    tensors = [each.param, *(each.states[name] for name in program.states)]
+    tensors += [each.param.grad] if each.param.grad is not None else []
+    plain = all(type(t) in (Tensor, Parameter) and t.layout is torch.strided for t in tensors)
+    return plain and not backends.on_host(each.param.device)

@@ -98,7 +98,7 @@ class GroupReader:
     def __init__(
         self, keys: Sequence[str], pieces_of: Callable[[dict[str, Any]], Pieces], guarded: bool, check: Check
     ) -> None:
-        self._keys, self._pieces_of, self._guarded, self._check = list(keys), pieces_of, guarded, check
+        self._keys, self._pieces_of, self.guarded, self._check = list(keys), pieces_of, guarded, check
         self._get = operator.itemgetter(*keys)
 
     def snapshot(self, group: dict[str, Any], where: str) -> Snapshot:
@@ -142,7 +142,7 @@ class GroupReader:
             self._warn_misspelt(group, where, 8 if before is None else 7)
         values = {**dict(zip(self._keys, now.values, strict=True)), **extra}
         hypers = {name: v for name, v in values.items() if name != "fused"}
-        program = program_of(self._pieces_of(group), hypers, self._guarded)
+        program = program_of(self._pieces_of(group), hypers, self.guarded)
         return GroupPlan(
             now, program, tuple(_value(values, name) for name in program.hypers), group["fused"], len(group)
         )

@@ -93,10 +93,10 @@ class Monitor:
         self.flush(plan)
         for name, count in self._skips.items():
             made = int(count)
+            count.zero_()  # in place: a CUDA graph goes on counting there
             setattr(self.record, name, getattr(self.record, name) + made)
             if name == "skipped" and made and self.record.skipped == made:
                 _warn_skipped("a gradient had elements that are NaN or infinite")
-        self._skips = {}
 
     def view(self, groups: Sequence[dict[str, Any]], flush: Callable[[], None]) -> Watch:
         """``optimizer.watch``: parameters have the names they were given with, else their places."""
@@ -142,8 +142,11 @@ class Monitor:
         self._count("skipped", nonfinite)
 
     def _count(self, name: str, happened: Tensor) -> None:
-        count = happened.to(torch.int64)
-        self._skips[name] = self._skips[name].to(count.device) + count if name in self._skips else count
+        known = self._skips.get(name)
+        if known is None:
+            with torch.inference_mode(False):
+                known = self._skips[name] = torch.zeros((), dtype=torch.int64, device=happened.device)
+        known += happened.to(known.device)
 
     def bad_gradients(self, bad: Sequence[tuple[Tensor, int]], describe: Callable[[Tensor], str]) -> None:
         """Gradients are not finite, and nothing was written: raise, or count the step.

@@ -9,7 +9,6 @@ whether a step is skipped is a truth value there. Otherwise all of it is on the 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
@@ -18,13 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ravine.backends import STATISTICS, Batch, Numbers, Sums, number_dtype, statistic
+from ravine.backends import STATISTICS, Batch, Numbers, Staged, Sums, number_dtype, recording, statistic
+from ravine.backends._foreach import Foreach
 from ravine.backends.cpu import CHUNK
 from ravine.formula import Program
 from ravine.optim._engine.batches import batches_of
 from ravine.optim._engine.group import GroupReader
+from ravine.optim._engine.kernels import refuse_recording
 from ravine.optim._engine.prepare import prepare, stepped
-from ravine.optim._engine.step_counts import DeviceSteps, HostSteps, Steps
+from ravine.optim._engine.step_counts import DeviceSteps, HostSteps, StagedSteps, Steps
 from ravine.optim._engine.version import TrackedState, TrackedStates, Version
 
 (_GRAD_SQUARE,), (_GRAD_MAX,) = statistic("grad_square"), statistic("grad_max")
@@ -67,6 +68,7 @@ class Plan:
         describe: Callable[[Tensor], str],
         watch: bool = False,
     ) -> None:
+        refuse_recording()
         self._reader, self._dicts, self._state, self._version = reader, list(groups), state, version
         self.extra = dict(extra)
         self.groups = [reader.plan(g, extra, _where(i)) for i, g in enumerate(groups)]
@@ -88,7 +90,8 @@ class Plan:
         ]
         devices = [batch.on_device for _, batch in made]
         self.device = devices[0] if devices and None not in devices else None
-        self._entries = [_PlannedBatch(i, batch, self._steps(batch)) for i, batch in made]
+        skips = bool(extra) or reader.guarded
+        self._entries = [_PlannedBatch(i, batch, self._steps(batch, skips)) for i, batch in made]
         self._levels = max((len(self.groups[e.group].program.passes) - 1 for e in self._entries), default=0)
         self._stale = True  # whether batches have yet to be given the hyperparameters
         taken = set(map(id, params))
@@ -98,10 +101,12 @@ class Plan:
         self._storages = [v.untyped_storage() for v in values if type(v) is Tensor]
         self._made_at = version.number
 
-    def _steps(self, batch: Batch) -> Steps:
-        return (
-            DeviceSteps(batch.states, batch.on_device) if self.device and batch.on_device else HostSteps(batch.states)
-        )
+    def _steps(self, batch: Batch, skips: bool) -> Steps:
+        """The step counts of a batch: on its device, where only that knows whether a step was skipped."""
+        if self.device is None or batch.on_device is None or (isinstance(batch, Foreach) and not skips):
+            return HostSteps(batch.states)
+        kind = StagedSteps if batch.makes_numbers else DeviceSteps
+        return kind(batch.states, batch.on_device)
 
     # --- does it hold? ------------------------------------------------------------------------------------------
 
@@ -172,25 +177,34 @@ class Plan:
             entry.steps.count(entry.batch.active, here)
             entry.batch.write(numbers, self.buffer_index, here)
         self._stale = False
-        if self.buffer_size:
+        # Statistics of a graph's replays would not be counted: nothing of them comes here.
+        if self.buffer_size and not (self.device and recording(self.device)):
             scale = self.extra.get("grad_scale", 1.0)
             # GradScaler changes its scale in place.
             self._scales[self.buffer_index] = scale.clone() if isinstance(scale, Tensor) else scale
             self.buffer_index += 1
         return bad, nonfinite
 
-    def _last_numbers(self, entry: _PlannedBatch, step: Any, sums: list[Any] | None) -> Numbers | None:
+    def _numbers(self, entry: _PlannedBatch, index: int, step: Any, sums: Sequence[Any]) -> Numbers | Staged:
+        """The numbers of a pass, or what they are made of."""
+        if isinstance(entry.steps, StagedSteps):
+            return Staged(step, self._hypers(entry), tuple(sums))
+        return self.groups[entry.group].program.numbers(index, step, self._hypers(entry), sums)
+
+    def _last_numbers(self, entry: _PlannedBatch, step: Any, sums: list[Any] | None) -> Numbers | Staged | None:
         """The numbers of the pass that writes; None if they are those of the step before."""
         program = self.groups[entry.group].program
         if sums is None and not program.uses_step and not self._stale:
             return None
-        return program.numbers(len(program.passes) - 1, step, self._hypers(entry), sums or ())
+        return self._numbers(entry, len(program.passes) - 1, step, sums or ())
 
     def _hypers(self, entry: _PlannedBatch) -> tuple[Any, ...]:
         """The hyperparameters where the batch's numbers are."""
         hypers = self.groups[entry.group].hypers
         if self.device is None:
             return tuple(h.item() if isinstance(h, Tensor) else h for h in hypers)
+        if not any(map(_is_tensor, hypers)):
+            return hypers
         device = entry.batch.on_device
         assert device is not None
         return tuple(
@@ -205,14 +219,14 @@ class Plan:
         """
         sums: list[list[Any]] = [[] for _ in self._entries]
         for level in range(self._levels):
-            total: dict[str, Any] = defaultdict(float)
+            total: dict[str, Any] = {}
             rows: list[list[tuple[Any, str]]] = [[] for _ in self._entries]
             for i, (entry, step) in enumerate(zip(self._entries, steps, strict=True)):
                 program = self.groups[entry.group].program
                 reductions = program.passes[level].reductions
                 if not reductions:
                     continue
-                numbers = program.numbers(level, step, self._hypers(entry), sums[i])
+                numbers = self._numbers(entry, level, step, sums[i])
                 found = self._at_home(entry.batch.reduce(level, numbers))
                 for reduction, row in zip(reductions, found, strict=True):
                     if not reduction.guard:
@@ -223,7 +237,7 @@ class Plan:
                         bad += [(entry.batch.params[j], int(row[j])) for j in np.flatnonzero(row)]
                 for row, join in rows[i]:
                     if join:
-                        total[join] = self._add(total[join], row.sum())
+                        total[join] = self._add(total[join], row.sum()) if join in total else row.sum()
             if bad:
                 break
             for i, entry in enumerate(self._entries):
@@ -308,6 +322,10 @@ def _bytes(program: Program, batch: Batch) -> int:
         sizes |= {n: states[n].element_size() for n in program.states}
         moved += p.numel() * program.traffic(sizes)
     return moved
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor)
 
 
 def _where(group: int) -> str:

@@ -12,10 +12,12 @@ from typing import Any
 
 import torch
 
+from ravine import backends
+from ravine.backends._layout import misaligned
 from ravine.backends._sharded import layout, part
-from ravine.backends.cpu import why_not
 from ravine.errors import BackendError, ParameterError
 from ravine.formula import ParamCopy, Program
+from ravine.optim._engine.kernels import why_not
 from ravine.optim._engine.step_counts import counter
 from ravine.optim._engine.version import TrackedStates
 
@@ -103,8 +105,21 @@ def _check(p: torch.Tensor, describe: Callable[[torch.Tensor], str]) -> None:
             "initialise it, and make the optimizer from the module's new parameters"
         )
     g = p.grad
+    for tensor, what in (
+        ((p, describe(p)), (g, f"the gradient of {describe(p)}")) if not backends.on_host(p.device) else ()
+    ):
+        if tensor is not None and type(tensor) in (torch.Tensor, torch.nn.Parameter) and misaligned(tensor):
+            raise ParameterError(
+                f"{what} begins in the middle of an element (address {tensor.data_ptr():#x}, {tensor.dtype}), which no GPU "
+                "reads: use a copy, tensor.clone()"
+            )
     if g is None:
         return
+    if g.device != p.device:
+        raise ParameterError(
+            f"{describe(p)} is on {p.device}, and its gradient on {g.device}: move the model before backward, or the "
+            "gradient with it, p.grad = p.grad.to(p.device)"
+        )
     if g.layout is not torch.strided:
         raise ParameterError(
             f"{describe(p)} has a sparse gradient ({g.layout}); formulas are for dense ones: use sparse=False in the "
@@ -178,7 +193,7 @@ def _reason(p: torch.Tensor, states: Mapping[str, Any], program: Program) -> str
     grad = p.grad
     if grad is not None and type(grad) is not torch.Tensor:
         return f"its gradient is a {type(grad).__name__}, a tensor subclass"
-    if grad is not None and why_not(torch.empty(0, dtype=grad.dtype, device="cpu")):
+    if grad is not None and why_not(torch.empty(0, dtype=grad.dtype, device=grad.device)):
         return f"its gradient's dtype is {grad.dtype}"
     for prefix, t in [("", p), *((f"state {n}: ", states[n]) for n in program.states)]:
         if reason := why_not(t):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ravine import backends
 from ravine._compat.torch import version_of
 from ravine.backends import number_dtype
 
@@ -54,6 +55,8 @@ class HostSteps:
         return int(counts[0]) if len(counts) and (counts == counts[0]).all() else counts
 
     def count(self, active: np.ndarray | None, skip: Tensor | None) -> None:
+        if skip is not None and bool(skip):  # waits, where a device knows whether the step was made
+            return
         if active is None:
             self._counts += 1
             if self._same is not None:
@@ -67,10 +70,15 @@ class DeviceSteps:
     """Counts on a device: how many steps were skipped is known only there."""
 
     def __init__(self, states: Sequence[dict[str, Any]], device: torch.device) -> None:
-        values = [s["step"] if isinstance(s["step"], Tensor) else float(s["step"]) for s in states]
-        tensors = [v.to(device) if isinstance(v, Tensor) else counter(v, device) for v in values]
+        values = [s["step"] for s in states]
+        known = [isinstance(v, Tensor) and not backends.on_host(v.device) for v in values]
+        host = counter([0.0 if there else float(v) for v, there in zip(values, known, strict=True)])
         with torch.inference_mode(False), torch.no_grad():
-            self._tensor = torch.stack([t.reshape(()).to(counter(0.0).dtype) for t in tensors])
+            self._tensor = backends.to_device(host, device)
+            if any(known):
+                sent = self._tensor.unbind()
+                chosen = [v if there else s for v, s, there in zip(values, sent, known, strict=True)]
+                self._tensor = torch.stack([v.reshape(()).to(device, host.dtype, non_blocking=True) for v in chosen])
         self._device = device
         _show(states, self._tensor)
 
@@ -85,6 +93,16 @@ class DeviceSteps:
     def count(self, active: np.ndarray | None, skip: Tensor | None) -> None:
         made = self._active(active)
         self._tensor += made if skip is None else made * (~skip).to(self._tensor.dtype)
+
+
+class StagedSteps(DeviceSteps):
+    """Counts that a batch's own kernels read and raise (``backends.Staged``)."""
+
+    def next(self, active: np.ndarray | None) -> Tensor:
+        return self._tensor
+
+    def count(self, active: np.ndarray | None, skip: Tensor | None) -> None:
+        """The batch did."""
 
 
 def _show(states: Sequence[dict[str, Any]], counts: Tensor) -> None:

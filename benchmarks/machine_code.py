@@ -1,0 +1,181 @@
+"""The machine code of every named optimizer's kernels, compiled for GPUs that need not be there.
+
+    python benchmarks/machine_code.py                        a table of all of them
+    python benchmarks/machine_code.py --target 90 -o adam    of one optimizer, for one target
+    python benchmarks/machine_code.py --markdown docs/results/triton-machine-code.md
+
+Each optimizer steps with the watch, and again with clip_norm, which reads the gradients once more for their norm. For
+each kernel: registers, spilled bytes, and how many loads and stores of the loop are 16 bytes wide. Nothing runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ravine.backends.triton._pass_text import KernelText, blocks_for, pass_source, stage_source, sum_source
+from ravine.formula import Program
+from ravine.optim import _registry as registry
+
+TARGETS = ("80", "90", "gfx942")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+#: Registers of a thread with which a multiprocessor still holds 16 warps.
+MOST_REGISTERS = 128
+
+
+@dataclass(frozen=True)
+class Code:
+    """What the compiler made of one kernel.
+
+    Attributes:
+        registers: of a thread; on AMD its vector registers.
+        spilled: bytes of a thread's stack; on AMD registers that were spilled.
+        wide: loads and stores of 16 bytes.
+        needed: how many there are in the loop at least, if all of them are so wide.
+        accesses: how many there are of each instruction.
+    """
+
+    optimizer: str
+    dtype: str
+    target: str
+    kernel: str
+    registers: int
+    spilled: int
+    wide: int
+    needed: int
+    accesses: dict[str, int]
+
+    @property
+    def misses(self) -> str:
+        """What is not as it should be, in words."""
+        found = [f"{self.registers} registers"] * (self.target.isdigit() and self.registers > MOST_REGISTERS)
+        found += [f"spills {self.spilled} bytes"] * (self.spilled > 0)
+        return ", ".join(found + ["narrow accesses in the loop"] * (self.wide < self.needed))
+
+
+def program_of(name: str, **options: Any) -> Program:
+    named = registry.lookup(name)
+    return named.cls([torch.nn.Parameter(torch.zeros(1))], **named.options, **options).program()
+
+
+def gpu(target: str) -> Any:
+    from triton.backends.compiler import GPUTarget
+
+    if target.isdigit():
+        return GPUTarget("cuda", int(target), 32)
+    return GPUTarget("hip", target, 64 if target.startswith("gfx9") else 32)
+
+
+def kernels(program: Program, dtype: torch.dtype, target: str) -> Iterator[tuple[str, KernelText, int]]:
+    """The kernels of a step with the watch: their names and sources, and the 16-byte accesses in their loops."""
+    dtypes = dict.fromkeys(program.buffers, dtype)
+    blocks = blocks_for(dtypes, 0, target.startswith("gfx9"))
+    threads = blocks.warps * (64 if target.startswith("gfx9") else 32)
+    for i, p in enumerate(program.passes):
+        reads = {*p.reads, "param", "grad"} if p.writes else {*p.reads}
+        needed = (len(reads) + len(p.writes)) * (blocks.size * dtype.itemsize // (16 * threads))
+        yield "write" if p.writes else "sum", pass_source(program, i, dtypes, True, blocks), needed
+        if p.numbers or p.writes:
+            yield f"numbers {i}", stage_source(program, i, [False] * len(program.hypers), torch.float32), 0
+    yield "add up", sum_source(7, (3, 4, 5)), 0
+
+
+@cache
+def _made(source: KernelText, target: str) -> tuple[int, int, Counter[str]]:
+    """Registers, spills and accesses of a kernel; optimizers of one formula share it."""
+    from ravine.backends.triton._text_compiler import compile_for
+
+    built = compile_for(source, gpu(target))
+    if target.isdigit():
+        with tempfile.TemporaryDirectory() as folder:
+            cubin = Path(folder, "kernel.cubin")
+            cubin.write_bytes(built.asm["cubin"])
+            text = _tool("cuobjdump", "--dump-resource-usage", cubin) + _tool("nvdisasm", "-c", cubin)
+        used = re.search(r"REG:(\d+) STACK:(\d+)", text)
+        found = Counter(re.findall(r"\b(?:LDG|STG|LDL|STL)[.\w]*", text))
+    else:
+        text = built.asm["amdgcn"]
+        used = re.search(r"(?s)\.vgpr_count: +(\d+).*?vgpr_spill_count: +(\d+)", text)
+        found = Counter(re.findall(r"\b(?:global|scratch|flat|buffer)_(?:load|store)_\w+", text))
+    assert used is not None, f"no registers in the code for {target}"
+    return int(used[1]), int(used[2]), found
+
+
+def _tool(tool: str, how: str, file: Path) -> str:
+    import triton
+
+    path = os.path.join(triton.__path__[0], "backends", "nvidia", "bin", tool)
+    return subprocess.run([path, how, file], capture_output=True, text=True, check=True).stdout
+
+
+def all_code(names: Sequence[str], dtypes: Sequence[str], targets: Sequence[str]) -> Iterator[Code]:
+    for name, clip, dtype, target in product(names, (None, 1.0), dtypes, targets):
+        for kernel, source, needed in kernels(program_of(name, clip_norm=clip), DTYPES[dtype], target):
+            registers, spilled, found = _made(source, target)
+            wide = sum(n for access, n in found.items() if ".128" in access or access.endswith(("x4", "b128")))
+            what = f"{kernel}, clipped" if clip and kernel == "write" else kernel
+            yield Code(name, dtype, target, what, registers, spilled, wide, needed, dict(found))
+
+
+def table(codes: Sequence[Code]) -> str:
+    """Markdown: a line for each kernel that reads parameters or gradients, the sums of all optimizers as one."""
+    lines = [
+        "| optimizer | dtype | target | kernel | registers | spilled | 16-byte accesses | needed | misses |",
+        "|---|---|---|---|--:|--:|--:|--:|---|",
+    ]
+    for c in codes:
+        if c.kernel.startswith(("write", "sum")):
+            name = "any, clip_norm" if c.kernel == "sum" else c.optimizer
+            cells = [name, c.dtype, c.target, c.kernel, c.registers, c.spilled, c.wide, c.needed, c.misses]
+            lines.append(f"| {' | '.join(map(str, cells))} |".replace("|  |", "| |"))
+    return "\n".join(dict.fromkeys(lines))
+
+
+def _head() -> str:
+    import triton
+
+    return f"""# Machine code of the GPU kernels
+
+Compiled by Triton {triton.__version__} without a GPU, by
+`python benchmarks/machine_code.py --markdown docs/results/triton-machine-code.md`. All kernels keep the watch's figures.
+Needed are as many 16-byte accesses as the loop has if none is narrower; where the compiler unrolls it there are more. A
+row misses where it spills, where it has fewer than needed, or where a thread has more than {MOST_REGISTERS} registers on sm_80
+and sm_90.
+
+"""
+
+
+def main() -> None:
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        sys.exit("machine_code: TRITON_INTERPRET=1 interprets kernels and compiles none: unset it")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--target", action="append", help=f"of {', '.join(TARGETS)} or another")
+    parser.add_argument("-o", "--optimizer", action="append", help="a name; repeatable")
+    parser.add_argument("--dtype", action="append", choices=DTYPES)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--markdown", type=Path)
+    asked = parser.parse_args()
+    codes = list(all_code(asked.optimizer or registry.names(), asked.dtype or list(DTYPES), asked.target or TARGETS))
+    print(table(codes))
+    if asked.json:
+        asked.json.write_text(json.dumps([asdict(c) for c in codes], indent=1) + "\n", encoding="utf-8")
+    if asked.markdown:
+        asked.markdown.write_text(_head() + table(codes) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

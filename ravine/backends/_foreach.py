@@ -1,0 +1,184 @@
+"""The foreach backend: the program's text over lists of tensors, each operation one call of ``torch._foreach_*``.
+
+For devices that have no kernel here (mps, xpu, CUDA without Triton): what torch's own loops do there, for every formula.
+Tensors are as those of the eager backend, and computed in the same dtype; of 16 bits, they are widened first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ravine import backends
+from ravine.backends import STATISTICS, Numbers, Sums
+from ravine.backends._eager import Eager, real
+from ravine.backends._tensor_lists import PerTensor, TensorList, scope
+from ravine.errors import BackendError
+from ravine.formula import Program
+from ravine.formula._python import Statements, code_name
+
+
+@cache
+def list_function(program: Program, index: int, in_place: bool) -> Callable[..., tuple[Any, ...]]:
+    """The element stage of a pass as a Python function of lists and numbers.
+
+    Args:
+        program: the program.
+        index: which pass.
+        in_place: what it writes is written, as soon as its old value is not read any more.
+    """
+    p = program.passes[index]
+    arguments = [*map(code_name, p.reads), *p.number_names]
+    made = [f"new{i}" for i in range(len(p.results))]
+    body = Statements(
+        p.results, p.leaves(), made, calls={"div", "pow"}, element=lambda n: f"element({n}, {arguments[0]})"
+    )
+    targets = dict(zip(made, map(code_name, p.writes), strict=True)) if p.writes else {}
+    lines = []
+    for i, line in enumerate(body.lines):
+        name, _, text = line.partition(" = ")
+        old = targets.get(name, "")
+        read = any(re.search(rf"\b{old}\b", later) for later in (*body.lines[i + 1 :], *body.results))
+        here = in_place and old in arguments and not read
+        lines.append(f"{name} = put({old}, {text})" if here else f"{name} = kept({text})")
+    source = "\n".join([f"def elements({', '.join(arguments)}):", *(f"    {line}" for line in lines)])
+    source += f"\n    return ({''.join(f'kept({r}), ' for r in body.results)})"
+    known = scope()
+    exec(compile(source, "<elements of lists>", "exec"), known)
+    result: Callable[..., tuple[Any, ...]] = known["elements"]
+    return result
+
+
+class Foreach(Eager):
+    """A batch that runs on torch's operations on lists; see ``ravine.backends.Batch``. All parameters are on one device."""
+
+    def _groups(self) -> list[list[int]]:
+        """The parameters that are stepped, by the dtype that they are computed in."""
+        groups: dict[torch.dtype, list[int]] = defaultdict(list)
+        for i, _ in self._stepped():
+            groups[self._dtype(i)].append(i)
+        return list(groups.values())
+
+    def _read(self, chosen: Sequence[int], index: int) -> dict[str, TensorList]:
+        """What a pass reads of these parameters, as real numbers of one dtype."""
+        dtype = self._dtype(chosen[0])
+
+        def wide(tensor: Any) -> Tensor:
+            return real(tensor.detach()).to(dtype)
+
+        lists: dict[str, TensorList] = {}
+        for name in self.program.passes[index].reads:
+            if name == "param":
+                tensors = [self.params[i] for i in chosen]
+            elif name == "grad":
+                tensors = [self._grads[i] for i in chosen]  # type: ignore[misc]
+            else:
+                tensors = [self.states[i][name] for i in chosen]
+            lists[name] = TensorList([wide(t) for t in tensors], False)
+        return lists
+
+    def _numbers_of(self, chosen: Sequence[int], numbers: Numbers) -> list[Any]:
+        values = []
+        for number in numbers:
+            several = isinstance(number, np.ndarray | Tensor) and number.ndim
+            own = [self._number(number, i) for i in chosen]
+            values.append(PerTensor(own) if several else own[0])
+        return values
+
+    @torch.no_grad()
+    def reduce(self, index: int, numbers: Numbers) -> Sums:
+        device = self.params[0].device
+        double = backends.number_dtype(device)
+        reductions = self.program.passes[index].reductions
+        sums = torch.zeros(len(reductions), len(self.params), dtype=double, device=device)
+        for chosen in self._groups():
+            lists = self._read(chosen, index)
+            results = list_function(self.program, index, False)(*lists.values(), *self._numbers_of(chosen, numbers))
+            for row, (result, reduction) in enumerate(zip(results, reductions, strict=True)):
+                found = _norms(result.tensors, 2, double) ** 2
+                for column, value in zip(chosen, (found.round() if reduction.guard else found).unbind(), strict=True):
+                    sums[row, column] = value
+        return sums if self.on_device else sums.numpy()
+
+    @torch.no_grad()
+    def write(self, numbers: Numbers | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
+        if backends.recording(self.params[0].device):
+            self.release()
+            raise BackendError(
+                "a CUDA graph cannot capture steps that torch's operations make, since their numbers come from the host: "
+                "install Triton, or step outside the graph"
+            )
+        self._numbers = self._numbers if numbers is None else numbers
+        figures = None
+        if self._buffer_size:
+            if self._statistics is None:
+                self._statistics = self._empty_statistics()
+            figures = self._statistics[buffer_index].zero_()
+        index = len(self.program.passes) - 1
+        writes = self.program.passes[index].writes
+        function = list_function(self.program, index, skip is None)
+        for chosen in self._groups():
+            lists = self._read(chosen, index)
+            before = (
+                [t.clone() for t in self._targets(chosen, "param", self._dtype(chosen[0]))]
+                if figures is not None
+                else []
+            )
+            results = function(*lists.values(), *self._numbers_of(chosen, self._numbers))
+            for name, value in zip(writes, results, strict=True):
+                targets = self._targets(chosen, name)
+                if not isinstance(value, TensorList):  # in double precision: one too large for the target is infinite
+                    value = TensorList(
+                        [torch.full_like(t, value, dtype=backends.number_dtype(t.device)) for t in targets]
+                    )
+                made = value.tensors
+                if skip is not None:
+                    made = [torch.where(skip, t, m.to(t.dtype)) for t, m in zip(targets, made, strict=True)]
+                if any(t.data_ptr() != m.data_ptr() or t.dtype != m.dtype for t, m in zip(targets, made, strict=True)):
+                    torch._foreach_copy_(targets, made)
+            if figures is not None:
+                self._note(figures, chosen, before, skip)
+            torch.autograd.graph.increment_version([self.params[i] for i in chosen])
+        self.release()
+
+    def _targets(self, chosen: Sequence[int], name: str, dtype: torch.dtype | None = None) -> list[Tensor]:
+        tensors = [self.params[i].detach() if name == "param" else self.states[i][name] for i in chosen]
+        return [real(t) if dtype is None else real(t).to(dtype) for t in tensors]
+
+    def _note(self, figures: Tensor, chosen: Sequence[int], before: list[Tensor], skip: Tensor | None) -> None:
+        """The statistics of a step."""
+        dtype = before[0].dtype
+        grads = [real(g.detach()).to(dtype) for i in chosen if (g := self._grads[i]) is not None]
+        update = torch._foreach_sub(self._targets(chosen, "param", dtype), before)
+        rows: list[Tensor] = []
+        for s in STATISTICS:
+            of, _, measure = s.name.rpartition("_")
+            tensors = {"grad": grads, "param": before, "update": update}.get(of, grads)
+            if not of:
+                counts = [(~torch.isfinite(g)).sum() if s.name == "nonfinite" else g.new_ones(()) for g in grads]
+                rows.append(torch.stack([c.to(figures.dtype) for c in counts]))
+            elif measure == "square":
+                rows.append(_norms(tensors, 2, figures.dtype) ** 2)
+            else:
+                rows.append(_norms(tensors, float("inf"), figures.dtype))
+        made = torch.stack(rows)
+        if skip is not None:
+            made.masked_fill_(skip, 0.0)
+        for column, values in zip(chosen, made.unbind(1), strict=True):
+            figures[:, column].copy_(values)
+
+
+def _norms(tensors: Sequence[Tensor], order: float, dtype: torch.dtype) -> Tensor:
+    """Of every tensor; 0 without elements."""
+    tensors = [t if t.is_floating_point() else t.to(torch.float32) for t in tensors]
+    if order == 2:
+        return torch.stack(torch._foreach_norm(tensors, 2, dtype))
+    filled = [t if t.numel() else t.new_zeros(1) for t in tensors]
+    return torch.stack(torch._foreach_norm(filled, order)).to(dtype)

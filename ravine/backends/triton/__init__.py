@@ -1,0 +1,20 @@
+"""The Triton backend: a program as one kernel that steps all tensors of a batch on a GPU; nothing waits for the device.
+
+_pass_text.py      prints a pass of a program, and its number stage, as kernels
+_language.py       what a kernel calls; _interpreted.py the same in Triton's interpreter
+_text_compiler.py  compiles and launches them
+_chunk_tables.py    the tables of addresses and chunks that they work from
+_device_batch.py   the batch
+_device_check.py   which devices and tensors it can take
+
+The interpreter runs the same kernels on tensors of the CPU, which tests need; nothing else uses it.
+"""
+
+from ravine.backends.triton._device_batch import DeviceBatch
+from ravine.backends.triton._device_check import kernels_wanted, missing, why_no_kernel
+
+__all__ = ["DeviceBatch", "kernels_wanted", "missing", "why_no_kernel"]
+
+
+def __dir__() -> list[str]:
+    return __all__

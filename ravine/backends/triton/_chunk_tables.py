@@ -1,0 +1,134 @@
+"""The tables on a device that kernels of one batch work from, and what of them is new in a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ravine._compat.torch import raw_stream
+from ravine.backends import to_device
+from ravine.backends.triton._pass_text import ALIGNED, GRAD, PARAM, POKED, STATE, poke_source
+from ravine.backends.triton._text_compiler import kernel
+
+#: Elements in a chunk, and in one of fewer elements than so many: an H100 measured .97 of its memory's rate and more for
+#: every dtype with 2048, up to a tenth less with 1024 or 8192. It is chosen by the number of elements alone, so that sums
+#: do not depend on the device.
+_SPAN, _SHORT, _FEW = 2048, 1024, 1 << 23
+#: For how many patterns of alignment the chunks are kept.
+_PATTERNS = 64
+
+
+def span_for(elements: int, least: int) -> int:
+    """Elements in a chunk, at least so many."""
+    return max(least, _SHORT if elements < _FEW else _SPAN)
+
+
+def _off(addresses: np.ndarray) -> np.ndarray:
+    """1 for those that are no multiple of 16."""
+    return (addresses % ALIGNED != 0).astype(np.int8)
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkGroup:
+    """Chunks that one launch takes.
+
+    Attributes:
+        loose: which of their addresses are no multiple of 16, as ``blocks_for`` has it.
+        place: which they are, a tensor on the device.
+        count: how many.
+    """
+
+    loose: int
+    place: Tensor
+    count: int
+
+
+class Tables:
+    """Where the tensors of a batch are, cut into chunks.
+
+    Args:
+        sizes: elements of each tensor.
+        addresses: of every buffer of every tensor, shape (buffers, tensors); row 1 is the gradients'.
+        span: elements in a chunk.
+        device: where the tables are.
+
+    Attributes:
+        size, first_chunk, address: tensors on the device, for kernels.
+        chunks: how many there are.
+        grads: the gradients' addresses on the host, 0 for none; whoever writes to it sets ``changed``.
+        launches: after ``take``, the chunks of each launch.
+    """
+
+    def __init__(self, sizes: Sequence[int], addresses: np.ndarray, span: int, device: torch.device) -> None:
+        self._device = device
+        self._host = addresses
+        self.grads: np.ndarray = addresses[1]
+        self.changed = True
+        counts = -(-np.array(sizes, dtype=np.int64) // span)
+        first = np.zeros(len(sizes) + 1, dtype=np.int64)
+        np.cumsum(counts, out=first[1:])
+        self.chunks = int(first[-1])
+        tensor = np.repeat(np.arange(len(sizes), dtype=np.int64), counts)
+        self._tensor_of, self._place = tensor, ((np.arange(self.chunks) - first[tensor]) << 32) + tensor
+        self.size, self.first_chunk = self._sent(np.array(sizes, dtype=np.int64)), self._sent(first)
+        self.address = self._sent(addresses)
+        self._grad_row, self._host_row = self.address[1], torch.from_numpy(self.grads)
+        states = np.bitwise_or.reduce(addresses[2:], axis=0, initial=0)
+        self._fixed = PARAM * _off(addresses[0]) + STATE * _off(states)
+        self._places: dict[bytes, list[ChunkGroup]] = {}
+        self._everything = self._sent(self._place)
+        self.launches: list[ChunkGroup] = []
+
+    def _sent(self, array: np.ndarray) -> Tensor:
+        return to_device(torch.from_numpy(array), self._device)
+
+    def take(self, recorded: bool) -> Tensor:
+        """The table of addresses with the gradients as they are now; they are copied only if they are new.
+
+        While a graph is captured, it gets a table of its own and writes the addresses into that at every replay.
+        """
+        if recorded:
+            return self._captured()
+        if self.changed:
+            row = self._host_row
+            self._grad_row.copy_(row if self._device.type == "cpu" else row.pin_memory(), non_blocking=True)
+            self.launches = self._launches_for(self._fixed + GRAD * _off(self.grads))
+            self.changed = False
+        return self.address
+
+    def _launches_for(self, loose: np.ndarray) -> list[ChunkGroup]:
+        """Tensors at addresses that are no multiple of 16 have their own launch."""
+        key = loose.tobytes()
+        if key not in self._places:
+            if len(self._places) == _PATTERNS:  # gradients at other places in every step: the tables of long ago
+                self._places.clear()
+            kinds = np.unique(loose).tolist()
+            places = [self._place[loose[self._tensor_of] == kind] if len(kinds) > 1 else None for kind in kinds]
+            groups = [
+                ChunkGroup(kind, self._everything, self.chunks)
+                if p is None
+                else ChunkGroup(kind, self._sent(p), len(p))
+                for kind, p in zip(kinds, places, strict=True)
+            ]
+            self._places[key] = [group for group in groups if group.count]
+        return self._places[key]
+
+    def _captured(self) -> Tensor:
+        address = self.address.clone()
+        poke, stream, grads = kernel(poke_source(), self._device), current_stream(self._device), self.grads.tolist()
+        for first in range(0, len(grads), POKED):
+            some = grads[first : first + POKED]
+            poke.bind((1, 1, 1), address[1, first:], len(some), *some, *[0] * (POKED - len(some)))(stream)
+        known = self._places.get((self._fixed + GRAD * _off(self.grads)).tobytes())
+        self.launches = known or [ChunkGroup(GRAD + PARAM + STATE, self._everything, self.chunks)]
+        self.changed = True  # the next step outside the graph looks for its own launches
+        return address
+
+
+def current_stream(device: torch.device) -> int:
+    """The stream that torch runs on there, as a number."""
+    return 0 if device.type == "cpu" else raw_stream(device)

@@ -1,0 +1,151 @@
+"""The functions that a printed kernel calls, in Triton; those of the formula language have its names there.
+
+Their values at NaN, infinity and zero are those of ``formula/_operations.py``. In Triton's interpreter,
+``_interpreted.py`` replaces what it cannot do or does otherwise than a GPU.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import triton
+import triton.language as tl
+from triton.language.extra import libdevice
+
+_INF = tl.constexpr(float("inf"))
+
+
+@triton.jit
+def _sqrt(x):  # type: ignore[no-untyped-def]
+    """In float32 ``tl.sqrt`` is approximate, and so is ``/``."""
+    return tl.sqrt(x) if x.dtype == tl.float64 else tl.sqrt_rn(x)
+
+
+@triton.jit
+def _div(a, b):  # type: ignore[no-untyped-def]
+    return a / b if b.dtype == tl.float64 else tl.div_rn(a, b)
+
+
+@triton.jit
+def _pow(a, b):  # type: ignore[no-untyped-def]
+    return libdevice.pow(a, b)
+
+
+@triton.jit
+def _exp(x):  # type: ignore[no-untyped-def]
+    return libdevice.exp(x)
+
+
+@triton.jit
+def _log(x):  # type: ignore[no-untyped-def]
+    return libdevice.log(x)
+
+
+@triton.jit
+def _tanh(x):  # type: ignore[no-untyped-def]
+    return libdevice.tanh(x)
+
+
+@triton.jit
+def _absolute(x):  # type: ignore[no-untyped-def]
+    return tl.abs(x)
+
+
+@triton.jit
+def _sign(x):  # type: ignore[no-untyped-def]
+    return tl.where(x != x, x, (x > 0).to(x.dtype) - (x < 0).to(x.dtype))
+
+
+@triton.jit
+def _isfinite(x):  # type: ignore[no-untyped-def]
+    return tl.abs(x) < _INF
+
+
+@triton.jit
+def _isnan(x):  # type: ignore[no-untyped-def]
+    return x != x
+
+
+@triton.jit
+def _logical_not(a):  # type: ignore[no-untyped-def]
+    return a == 0
+
+
+@triton.jit
+def _minimum(a, b):  # type: ignore[no-untyped-def]
+    if a.dtype == tl.float64:  # there is no such instruction
+        return tl.where((a < b) | (a != a), a, b)
+    return tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def _maximum(a, b):  # type: ignore[no-untyped-def]
+    if a.dtype == tl.float64:
+        return tl.where((a > b) | (a != a), a, b)
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def _where(condition, a, b):  # type: ignore[no-untyped-def]
+    return tl.where(condition, a, b)
+
+
+@triton.jit
+def _widen(x, real: tl.constexpr):  # type: ignore[no-untyped-def]
+    """What a tensor holds, as the type that the kernel computes in."""
+    return x.to(real)
+
+
+@triton.jit
+def _narrow(x, dtype: tl.constexpr):  # type: ignore[no-untyped-def]
+    """What a tensor of that dtype holds of a value, rounded to nearest even."""
+    return x.to(dtype)
+
+
+# A figure is a sum or a largest magnitude. Magnitudes are compared as integers, the bits of a float without its sign, of
+# which NaN is the largest.
+
+
+@triton.jit
+def _magnitude(x):  # type: ignore[no-untyped-def]
+    return tl.abs(x).to(tl.int64 if x.dtype == tl.float64 else tl.int32, bitcast=True)
+
+
+@triton.jit
+def _value(x):  # type: ignore[no-untyped-def]
+    """A figure as a number."""
+    return x.to(tl.float64 if x.dtype == tl.int64 else tl.float32, bitcast=True) if x.dtype.is_int() else x
+
+
+@triton.jit
+def _joined(a, b):  # type: ignore[no-untyped-def]
+    return tl.maximum(a, b) if a.dtype.is_int() else a + b
+
+
+@triton.jit
+def _over(x, axis: tl.constexpr):  # type: ignore[no-untyped-def]
+    """A figure over one axis."""
+    return tl.max(x, axis) if x.dtype.is_int() else tl.sum(x, axis)
+
+
+@triton.jit
+def _within(x, vector: tl.constexpr):  # type: ignore[no-untyped-def]
+    """A figure over the elements that one thread holds; threads meet once for each chunk."""
+    return _over(tl.reshape(x, [x.shape[0] // vector, vector]), 1)
+
+
+@triton.jit
+def _within_rows(x, rows: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The same where a thread holds one element in each of so many rows."""
+    return _over(tl.reshape(x, [rows, x.shape[0] // rows]), 0)
+
+
+def scope(interpreted: bool) -> dict[str, Any]:
+    """What a kernel's text finds under its names."""
+    known = {name[1:]: value for name, value in globals().items() if name.startswith("_") and callable(value)}
+    known["abs"] = known.pop("absolute")
+    if interpreted:
+        from ravine.backends.triton import _interpreted
+
+        known |= _interpreted.scope()
+    return {**known, "tl": tl, "INF": _INF}

@@ -1,0 +1,386 @@
+"""Prints a pass of a program, and its number stage, as Triton kernels: Python text that Triton compiles.
+
+One launch steps all tensors of a batch. A program of the grid takes a chunk of a tensor; tables on the device say which,
+and where its buffers are. All texts are printed whole, with their constants: a text is a kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import torch
+
+from ravine.backends import STATISTICS, compute_dtype
+from ravine.formula import Program
+from ravine.formula._python import Statements, code_name
+
+#: The statistics that a kernel gives for each chunk; whether a tensor was stepped is known without it.
+CHUNK_STATISTICS = STATISTICS[:-1]
+#: Vectors are 16 bytes where every address allows it.
+ALIGNED = 16
+#: Which of a tensor's addresses do not: that of its gradient, its own, that of a state.
+GRAD, PARAM, STATE = 1, 2, 4
+#: Tensors that one program of a number stage works on; figures that one of ``sum_source`` adds at a time.
+STAGE_WIDTH, SUM_WIDTH = 128, 2048
+
+#: Below this the squares of float32 begin to lose digits, and a chunk's sum of them is wrong in the last.
+_TINY, _LEAST = 1e-15, 1e-33
+#: The dtypes of buffers, as Triton names them.
+KINDS = {torch.float32: "fp32", torch.float64: "fp64", torch.bfloat16: "bf16", torch.float16: "fp16"}
+
+
+class KernelText(NamedTuple):
+    """A kernel to be compiled: its text, whose function is ``kernel``, its argument types, and its options."""
+
+    text: str
+    signature: tuple[tuple[str, str], ...]
+    warps: int = 4
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How a kernel goes through a chunk.
+
+    Attributes:
+        size: elements at a time.
+        warps: groups of threads that share them.
+        align: what addresses are a multiple of, in bytes.
+        loose: the buffers whose addresses are not.
+    """
+
+    size: int
+    warps: int
+    align: int
+    loose: tuple[str, ...] = ()
+
+
+def blocks_for(dtypes: Mapping[str, torch.dtype], loose: int = 0, wide_waves: bool = False) -> Blocks:
+    """The blocks of a kernel.
+
+    Args:
+        dtypes: of every buffer.
+        loose: which addresses are no multiple of 16: the sum of GRAD, PARAM and STATE.
+        wide_waves: 64 threads in a wave, as AMD's CDNA has them.
+    """
+    if loose & STATE:  # never where this library made the states
+        return Blocks(1024, 4, 1)
+    # Threads of 16-byte vectors: twice as many elements of 16 bits.
+    size = 2048 if wide_waves and min(d.itemsize for d in dtypes.values()) == 2 else 1024
+    return Blocks(size, 4, ALIGNED, tuple(n for bit, n in ((GRAD, "grad"), (PARAM, "param")) if loose & bit))
+
+
+_PASS = """\
+def part({given}, low, n, BLOCK: tl.constexpr):
+    at = low + tl.arange(0, BLOCK)
+    inside = at < n
+{body}
+    return ({figures})
+
+{again}
+def kernel(place, first_chunk, size, address, numbers, figures, skip, tensors, chunks, span):
+    placed = tl.load(place + tl.program_id(0))
+    tensor = placed & 0xFFFFFFFF
+    first = (placed >> 32) * span
+    chunk = tl.load(first_chunk + tensor) + (placed >> 32)
+    n = tl.minimum(tl.load(size + tensor) - first, span).to(tl.int32)
+    grad_at = tl.load(address + tensors + tensor)
+    n = tl.where((grad_at == 0) | (tl.load(skip) != 0), 0, n)  # no gradient, or a step that changes nothing
+{before}
+    whole = n // 16 * 16  # up to here a mask leaves vectors whole
+    for low in range(0, whole, {size}):
+        got = part({given}, low, whole, {size})
+{inside}
+{after}
+    if n != whole:
+        got = part({given}, whole, n, 16)
+{rest}
+{put}
+"""
+_AGAIN = """\
+def again({given}, low, n, BLOCK: tl.constexpr):
+    at = low + tl.arange(0, BLOCK)
+    inside = at < n
+{body}
+    return ({figures})
+
+"""
+_PASS_SIGNATURE = (
+    *(("place", "*i64"), ("first_chunk", "*i64"), ("size", "*i64"), ("address", "*i64")),
+    *(("numbers", "*fp64"), ("figures", "*fp64"), ("skip", "*u8")),
+    *(("tensors", "i32"), ("chunks", "i32"), ("span", "i32")),
+)
+
+
+def _block(lines: Sequence[str], depth: int = 1) -> str:
+    return "\n".join("    " * depth + line for line in lines or ["pass"])
+
+
+def _kind(dtype: torch.dtype) -> str:
+    return f"tl.{str(dtype)[6:]}"
+
+
+def _constant(real: str, value: float) -> str:
+    text = repr(value)
+    return f"tl.full([], {text if text[-1] not in 'fn' else f'float({text!r})'}, {real})"
+
+
+def _tuple(values: Sequence[str]) -> str:
+    return "".join(f"{value}, " for value in values)
+
+
+class _PassPrinter:
+    """What is printed of one pass."""
+
+    def __init__(
+        self, program: Program, index: int, dtypes: Mapping[str, torch.dtype], watch: bool, blocks: Blocks
+    ) -> None:
+        self.program, self.dtypes, self.blocks = program, dtypes, blocks
+        self.one_pass = p = program.passes[index]
+        self.watch = watch and "param" in p.writes
+        self.real = _kind(compute_dtype(list(dtypes.values())))
+        self.reads = [*p.reads, *(b for b in ("param", "grad") if self.watch and b not in p.reads)]
+        self.used = [b for b in program.buffers if b in self.reads or b in p.writes]
+        # How many elements of a block a thread holds side by side, or one in each of so many rows.
+        rows = max(1, blocks.size // (32 * blocks.warps))
+        self.together = 16 // min(dtypes[b].itemsize for b in self.used) if blocks.align == ALIGNED else rows
+
+    def at(self, buffer: str) -> str:
+        return f"{code_name(buffer)}at" if code_name(buffer).endswith("_") else f"{buffer}_at"
+
+    def load(self, buffer: str) -> list[str]:
+        """A buffer's elements at ``at``, from its address in the chunk."""
+        pointer = f"{self.at(buffer)}.to(tl.pointer_type({_kind(self.dtypes[buffer])}))"
+        to = f"{self.at(buffer)}_here"
+        align = 1 if buffer in self.blocks.loose else self.blocks.align
+        lines = [f"{to} = tl.multiple_of({pointer}, {align}) + at"]
+        if buffer in self.reads:
+            lines.append(f"{code_name(buffer)} = widen(tl.load({to}, mask=inside, other=0.0), {self.real})")
+        return lines
+
+    def elements(self) -> tuple[list[str], list[str]]:
+        """The lines that compute the pass's results, and the results."""
+        p = self.one_pass
+        names = [f"{self.at(b)}_new" for b in p.writes] or None
+        constant = lambda value: _constant(self.real, value)  # noqa: E731
+        made = Statements(p.results, p.leaves(), names, constant=constant, calls={"div", "pow"})
+        return made.lines, made.results
+
+    def numbers(self) -> list[str]:
+        p = self.one_pass
+        lines = []
+        for i, (symbol, name) in enumerate(zip(p.numbers, p.number_names, strict=True)):
+            text = f"tl.load(numbers + {i} * tensors + tensor)"
+            lines.append(f"{name} = {text} != 0" if symbol.truth else f"{name} = {text}.to({self.real})")
+        return lines
+
+    def text(self) -> str:
+        p = self.one_pass
+        given = ", ".join([*map(self.at, self.used), *p.number_names])
+        body = [line for b in self.used for line in self.load(b)]
+        lines, results = self.elements()
+        body += lines
+        if p.writes:
+            stored = {b: f"{self.at(b)}_stored" for b in p.writes}
+            for b, value in zip(p.writes, results, strict=True):
+                body.append(f"{stored[b]} = narrow({value}, {_kind(self.dtypes[b])})")
+                body.append(f"tl.store({self.at(b)}_here, {stored[b]}, mask=inside)")
+            sums, tops = self._watched(body) if self.watch else ([], [])
+            # In the order of CHUNK_STATISTICS.
+            figures = [*sums, *(f"magnitude({x})" for x in tops)]
+        else:
+            figures = [f"tl.where(inside, ({x}) * ({x}), 0.0)" for x in results]
+        kinds = ["magnitude" if f.startswith("magnitude") else "" for f in figures]
+        rows = range(len(figures))
+        zeros = f"(tl.zeros([{self.blocks.size} // {self.together}], {self.real}))"
+        before = [
+            f"{self.at(b)} = tl.load(address + {self.program.buffers.index(b)} * tensors + tensor)" for b in self.used
+        ]
+        before += [f"{self.at(b)} += {self.dtypes[b].itemsize} * first" for b in self.used]
+        before += self.numbers() + [f"total{i} = {kinds[i]}{zeros}" for i in rows]
+        again, put = self._again(body, results, given)
+        within = "within" if self.blocks.align == ALIGNED else "within_rows"
+        return _PASS.format(
+            given=given,
+            body=_block(body),
+            figures=_tuple([*(f"{within}({f}, {self.together})" for f in figures), "0"]),
+            again=again,
+            before=_block(before),
+            size=self.blocks.size,
+            inside=_block([f"total{i} = joined(total{i}, got[{i}])" for i in rows], 2),
+            after=_block([f"total{i} = over(total{i}, 0)" for i in rows]),
+            rest=_block([f"total{i} = joined(total{i}, over(got[{i}], 0))" for i in rows], 2),
+            put=_block(put),
+        )
+
+    def _watched(self, body: list[str]) -> tuple[list[str], list[str]]:
+        """What squares are summed of, and what the largest magnitude is taken of."""
+        body.append(f"moved = tl.where(inside, widen({self.at('param')}_stored, {self.real}) - param, 0.0)")
+        values = ["grad", "param", "moved"]
+        return [f"{x} * {x}" for x in values], values
+
+    def _again(self, body: list[str], results: list[str], given: str) -> tuple[str, list[str]]:
+        """The function that sums in double precision where squares of float32 are too large or small, and what is put."""
+        put = "tl.store(figures + {} * chunks + chunk, {}.to(tl.float64))"
+        loop = "    for low in range(0, n, {}):"
+        size = self.blocks.size
+        if self.watch:
+            row = {s.name: i for i, s in enumerate(CHUNK_STATISTICS)}
+            # Only of the gradient: the parameter is no longer what it was.
+            wide = "grad.to(tl.float64)"
+            again = _AGAIN.format(
+                given=self.at("grad"),
+                body=_block(self.load("grad")),
+                figures=_tuple([f"tl.sum({wide} * {wide}, 0)", "tl.sum(isfinite(grad).to(tl.int32) ^ 1, 0)"]),
+            )
+            names = ["grad", "param", "update"]
+            lines = [put.format(row[f"{name}_square"], f"total{i}") for i, name in enumerate(names)]
+            lines += [put.format(row[f"{name}_max"], f"value(total{i + 3})") for i, name in enumerate(names)]
+            lines += [
+                "nonfinite = tl.zeros([], tl.int32)",
+                "top = value(total3)",
+                f"if (isfinite(total0) == 0) | ((top < {_TINY}) & (top > 0.0)):",
+                "    wide = tl.zeros([], tl.float64)",
+                loop.format(size),
+                f"        got = again({self.at('grad')}, low, n, {size})",
+                "        wide += got[0]",
+                "        nonfinite += got[1]",
+                f"    {put.format(row['grad_square'], 'wide')}",
+                put.format(row["nonfinite"], "nonfinite"),
+            ]
+            return again, lines
+        lines = [put.format(i, f"total{i}") for i in range(len(self.one_pass.reductions))]
+        chosen = [i for i, r in enumerate(self.one_pass.reductions) if self.real == "tl.float32" and not r.guard]
+        if not chosen:
+            return "", lines
+        squares = [
+            f"tl.sum(tl.where(inside, ({results[i]}).to(tl.float64) * ({results[i]}).to(tl.float64), 0.0), 0)"
+            for i in chosen
+        ]
+        again = _AGAIN.format(given=given, body=_block(body), figures=_tuple([*squares, "0"]))
+        fine = " & ".join(f"(total{i} > {_LEAST}) & isfinite(total{i})" for i in chosen)
+        lines += [f"if ({fine}) == 0:", *(f"    wide{i} = tl.zeros([], tl.float64)" for i in chosen), loop.format(size)]
+        lines += [f"        got = again({given}, low, n, {size})"]
+        lines += [f"        wide{i} += got[{k}]" for k, i in enumerate(chosen)]
+        lines += [f"    {put.format(i, f'wide{i}')}" for i in chosen]
+        return again, lines
+
+
+def pass_source(
+    program: Program, index: int, dtypes: Mapping[str, torch.dtype], watch: bool, blocks: Blocks
+) -> KernelText:
+    """The kernel of pass ``index``, for the given dtype of each buffer.
+
+    With ``watch`` the pass that writes also gives the statistics of each chunk. A formula's names end with an underscore,
+    or one and a number (``code_name``), so no other name in the text may.
+    """
+    return KernelText(_PassPrinter(program, index, dtypes, watch, blocks).text(), _PASS_SIGNATURE, blocks.warps)
+
+
+_STAGE = """\
+{numbers}
+
+def kernel({arguments}):
+    tensor = tl.program_id(0) * {width} + tl.arange(0, {width})
+    inside = tensor < tensors
+    active = tl.load(address + tensors + tensor, mask=inside, other=0) != 0
+    count = tl.load(counts + tensor, mask=inside, other=0.0)
+    number = tl.maximum(count + active.to(count.dtype), 1.0).to(tl.float64)
+    made = numbers({given})
+{put}
+"""
+
+
+def stage_source(program: Program, index: int, on_device: Sequence[bool], counts: torch.dtype) -> KernelText:
+    """The kernel that makes the numbers of a pass from step counts, hyperparameters and sums, for every tensor.
+
+    That of the last pass also raises the counts, and notes which tensors are stepped.
+
+    Args:
+        program: the program.
+        index: which pass.
+        on_device: which hyperparameters are tensors on the device.
+        counts: the dtype of the step counts.
+    """
+    known = [r for p in program.passes[:index] for r in p.reductions if not r.guard]
+    real = "tl.float64"
+    signature = [("counts", f"*{KINDS[counts]}"), ("address", "*i64"), ("skip", "*u8")]
+    signature += [("table", "*fp64"), ("stepped", "*fp64"), ("tensors", "i32")]
+    given = ["number"]
+    for i, there in enumerate(on_device):
+        signature.append((f"hyper{i}", "*fp64" if there else "fp64"))
+        given.append(f"tl.load(hyper{i})" if there else f"hyper{i}")
+    for i, reduction in enumerate(known):
+        signature.append((f"total{i}", "*fp64"))
+        rows = "" if reduction.over == "all" else " + tensor, mask=inside, other=0.0"
+        given.append(f"tl.load(total{i}{rows})")
+    put = [
+        f"tl.store(table + {i} * tensors + tensor, tl.broadcast_to(made[{i}].to({real}), [{STAGE_WIDTH}]), mask=inside)"
+        for i in range(len(program.passes[index].numbers))
+    ]
+    if index == len(program.passes) - 1:
+        put += [
+            "go = active & (tl.load(skip) == 0)",
+            "tl.store(counts + tensor, count + go.to(count.dtype), mask=inside)",
+            "tl.store(stepped + tensor, go.to(tl.float64), mask=inside)",
+        ]
+    source = program.number_source(index, {"div", "pow"}, constant=lambda value: _constant(real, value))
+    if not program.passes[index].numbers:
+        source = source.replace("return ()", "return (0, )")
+    text = _STAGE.format(
+        numbers=source,
+        arguments=", ".join(name for name, _ in signature),
+        width=STAGE_WIDTH,
+        given=", ".join(given),
+        put=_block(put),
+    )
+    return KernelText(text, tuple(signature), 4)
+
+
+_SUM = """\
+def kernel(figures, first_chunk, totals, chunks, tensors, figure_rows, total_rows):
+    tensor, slot = tl.program_id(0), tl.program_id(1)
+    row = tl.arange(0, {rows})[:, None]
+    last = tl.load(first_chunk + tensor + 1)
+    total = tl.zeros([{rows}, {width}], tl.float64)
+    top = magnitude(total)
+    here = figures + (slot.to(tl.int64) * figure_rows + row) * chunks
+    for first in range(tl.load(first_chunk + tensor), last, {width}):
+        at = (first + tl.arange(0, {width}))[None, :]
+        x = tl.load(here + at, mask=(at < last) & (row < {used}), other=0.0)
+        total += x
+        top = joined(top, magnitude(x))
+    rows = tl.arange(0, {rows})
+    made = tl.where((rows >= {first_top}) & (rows < {last_top}), value(tl.max(top, 1)), tl.sum(total, 1))
+    to = totals + (slot.to(tl.int64) * total_rows + rows) * tensors + tensor
+    tl.store(to, made, mask=rows < {used})
+"""
+
+
+@cache
+def sum_source(rows: int, tops: Sequence[int] = ()) -> KernelText:
+    """The kernel that adds up so many figures over the chunks of each tensor, always in the same order.
+
+    Args:
+        rows: how many figures.
+        tops: which of them are largest magnitudes.
+    """
+    padded = 1 << (rows - 1).bit_length()
+    first, last = (min(tops), max(tops) + 1) if tops else (0, 0)
+    text = _SUM.format(rows=padded, used=rows, width=SUM_WIDTH // padded, first_top=first, last_top=last)
+    counts = [(name, "i32") for name in ("chunks", "tensors", "figure_rows", "total_rows")]
+    return KernelText(text, (("figures", "*fp64"), ("first_chunk", "*i64"), ("totals", "*fp64"), *counts), 8)
+
+
+#: Addresses that one launch of ``poke_source`` writes.
+POKED = 16
+
+
+def poke_source() -> KernelText:
+    """The kernel that writes addresses that are its arguments: a graph that is replayed has them with it."""
+    names = [f"address{i}" for i in range(POKED)]
+    lines = [f"tl.store(table + {i}, {name}, mask={i} < count)" for i, name in enumerate(names)]
+    text = f"def kernel(table, count, {', '.join(names)}):\n{_block(lines)}\n"
+    return KernelText(text, (("table", "*i64"), ("count", "i32"), *((name, "i64") for name in names)), 1)

@@ -1,0 +1,159 @@
+"""Compiles the text of a kernel with Triton, for the device at hand or for one that is not there.
+
+Triton keeps machine code in its own folder (``TRITON_CACHE_DIR``), so that a later process compiles nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import linecache
+import os
+import re
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ravine.backends.triton._pass_text import KernelText
+
+Grid = tuple[int, int, int]
+Launch = Callable[..., None]
+
+
+def interpreted() -> bool:
+    """Whether Triton interprets kernels on the host, as its own switch says."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def _function(text: str) -> Any:
+    """The kernel of a text, and its helpers, as Triton's functions; inspect finds their lines through linecache."""
+    import triton
+
+    from ravine.backends.triton import _language
+
+    name = f"<ravine kernel {hashlib.sha256(text.encode()).hexdigest()[:16]}>"
+    text = re.sub(r"^def ", "@jit\ndef ", text, flags=re.M)
+    linecache.cache[name] = len(text), None, text.splitlines(True), name
+    scope = {**_language.scope(interpreted()), "jit": triton.jit, "__name__": "ravine_kernels"}
+    exec(compile(text, name, "exec"), scope)
+    return scope["kernel"]
+
+
+class InterpretedKernel:
+    """A kernel that Triton interprets; its arguments are tensors and whole numbers."""
+
+    def __init__(self, source: KernelText) -> None:
+        self._kernel = _function(source.text)
+
+    def bind(self, grid: Grid, *arguments: Any) -> Launch:
+        """A launch with these arguments: it is called with the stream, and with what comes after them."""
+
+        def launch(stream: int, *more: Any) -> None:
+            with np.errstate(all="ignore"):
+                self._kernel[grid](*arguments, *more)
+
+        return launch
+
+
+class DeviceKernel:
+    """A kernel on one device, launched by Triton's low-level function, which costs 2 us and not 15."""
+
+    def __init__(self, source: KernelText) -> None:
+        self._compiled = compile_for(source, None)
+        self._run = self._compiled.run  # loads it on the current device
+        self._function, self._metadata = self._compiled.function, self._compiled.packed_metadata
+
+    def bind(self, grid: Grid, *arguments: Any) -> Launch:
+        """As of the interpreted one. Tensors are only their addresses: somebody else keeps them."""
+        x, y, z = grid
+        run, function, metadata, plain = self._run, self._function, self._metadata, _addresses(arguments)
+
+        def launch(stream: int, *more: Any) -> None:
+            run(x, y, z, stream, function, metadata, None, None, None, *plain, *_addresses(more))
+
+        return launch
+
+
+def _addresses(arguments: Sequence[Any]) -> list[Any]:
+    return [a.data_ptr() if isinstance(a, Tensor) else a for a in arguments]
+
+
+Kernel = InterpretedKernel | DeviceKernel
+
+
+def compile_for(source: KernelText, target: Any) -> Any:
+    """Triton's compiled kernel for a ``GPUTarget``; None is the current device."""
+    import triton
+
+    target = target or triton.runtime.driver.active.get_current_target()
+    key = _short_key(source, target)
+    # No argument is specialised: neither a count nor a rate compiles anything anew.
+    made = triton.compiler.ASTSource(_function(source.text), dict(source.signature), {}, {})
+    found = _kept(key, made)
+    if found is None:
+        found = triton.compile(made, target=target, options={"num_warps": source.warps, "enable_fp_fusion": True})
+        with contextlib.suppress(OSError):
+            triton.runtime.cache.get_cache_manager(key).put(found.hash, _KEPT_AS, binary=False)
+    return found
+
+
+# To find a kernel that it has kept, Triton reads all of itself, some hundred megabytes: 0.3 to 1 s of a first step.
+# Here that is a file beside the kernels, which says under which hash Triton keeps one.
+
+_KEPT_AS = "ravine_kernel.txt"
+
+
+def _short_key(source: KernelText, target: Any) -> str:
+    """A hash of what a compiled kernel depends on: the text, what it calls, Triton as installed, its switches."""
+    import triton
+    from triton._C import libtriton
+
+    from ravine.backends.triton import _language
+
+    files = [Path(module.__file__ or "") for module in (libtriton, triton)]
+    parts = [
+        *map(
+            repr,
+            (source, target, triton.__version__, [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]),
+        ),
+        Path(_language.__file__).read_text(encoding="utf-8"),
+        *(f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(("TRITON_", "LLVM_"))),
+    ]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _kept(key: str, source: Any) -> Any:
+    """The kernel that Triton keeps; None if there is none, or it keeps them otherwise."""
+    from triton.compiler import CompiledKernel
+    from triton.runtime.cache import get_cache_manager
+
+    if os.environ.get("TRITON_ALWAYS_COMPILE", "0") != "0":
+        return None
+    try:
+        path = get_cache_manager(key).get_file(_KEPT_AS)
+        if path is None:
+            return None
+        known = Path(path).read_text(encoding="utf-8")
+        group = get_cache_manager(known).get_group(f"{source.name}.json")
+        return CompiledKernel(source, group, known) if group else None
+    except Exception:  # a file that is gone or damaged, another form of the cache: Triton looks itself
+        return None
+
+
+@cache
+def kernel(source: KernelText, device: torch.device) -> Kernel:
+    """The kernel of a text on a device, compiled once per process."""
+    if device.type == "cpu":
+        return InterpretedKernel(source)
+    with torch.cuda.device(device):
+        return DeviceKernel(source)
+
+
+def compiled_on_devices() -> int:
+    """How many kernels this process has compiled or loaded."""
+    return kernel.cache_info().currsize

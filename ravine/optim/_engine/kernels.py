@@ -1,0 +1,69 @@
+"""Which kernels there are for a tensor: those of the CPU, those of a GPU, or none."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from ravine import backends
+from ravine.backends import Batch, States, cpu, triton
+from ravine.backends._foreach import Foreach
+from ravine.errors import BackendError
+from ravine.formula import Program
+
+
+def why_not(tensor: Tensor) -> str:
+    """Why no kernel can work on this tensor, in words; empty if one can."""
+    return (triton.why_no_kernel if triton.kernels_wanted(tensor.device) else cpu.why_not)(tensor)
+
+
+def kernel_batch(
+    program: Program,
+    params: Sequence[Tensor],
+    states: Sequence[States],
+    grad_dtype: torch.dtype,
+    fused: bool | None,
+    buffer_size: int,
+) -> Batch:
+    """A batch of tensors that kernels can work on: on a GPU torch's operations on lists take it if nothing can be compiled.
+
+    Raises:
+        BackendError: with ``fused=True`` nothing can be compiled.
+    """
+    if not triton.kernels_wanted(params[0].device):
+        return cpu.Fused(program, params, states, grad_dtype, buffer_size)
+    try:
+        return triton.DeviceBatch(program, params, states, grad_dtype, buffer_size)
+    except BackendError as error:
+        if fused:
+            raise
+        warn_once(str(error))
+        return Foreach(program, params, states, buffer_size)
+
+
+def refuse_recording() -> None:
+    """Raise BackendError while a CUDA graph is captured: what a plan makes would be gone with the graph."""
+    if torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing():
+        raise BackendError(
+            "a CUDA graph is captured before these parameters were stepped: make a step before the capture, and let "
+            "gradients and parameters stay where they are (zero_grad(set_to_none=False))"
+        )
+
+
+def refuse_raising(device: torch.device) -> None:
+    """Raise BackendError while a CUDA graph is captured there: to raise for a gradient, somebody must look at it."""
+    if backends.recording(device):
+        raise BackendError(
+            "nonfinite='raise' cannot look at gradients while a CUDA graph is captured, nor when it is replayed: use "
+            "nonfinite='skip', and look at optimizer.skipped"
+        )
+
+
+@cache
+def warn_once(why: str) -> None:
+    """Say once in a process why a GPU is used less well than it could be."""
+    warnings.warn(f"{why}. Torch's operations on lists step these tensors, in several passes", stacklevel=2)

@@ -1,0 +1,87 @@
+"""GPU kernels without a GPU: Triton's interpreter runs them on tensors of the CPU, which then count as a device's.
+
+Triton asks TRITON_INTERPRET both when it is imported, for its own functions, and when a kernel is made. So it is
+imported here with the switch on, and the switch is on again only while a test asks for the fixture ``interpreter``:
+other tests, and the processes that they start, see nothing of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+import torch
+
+from ravine import backends
+from ravine.backends.triton import _device_check
+
+_SWITCH = "TRITON_INTERPRET"
+
+
+def _why_not() -> str:
+    """Why kernels cannot be interpreted in this process, in words; empty if they can."""
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed: pip install 'ravine[triton]'"
+    if torch.cuda.is_available() and os.environ.get(_SWITCH) != "1":
+        return f"with a CUDA device kernels are compiled: {_SWITCH}=1 interprets them instead"
+    return ""
+
+
+WHY_NOT = _why_not()
+if not WHY_NOT:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(_SWITCH, "1")
+        from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
+
+        from ravine.backends.triton import _language  # noqa: F401
+
+    _SPLAT = InterpreterBuilder.create_splat
+
+
+def _splat(builder: Any, *given: Any) -> Any:
+    """Triton's own makes a block of floats of a truth value that compares floats, and such blocks know no ``|``."""
+    result = _SPLAT(builder, *given)
+    if any(isinstance(x, TensorHandle) and x.data.dtype == bool for x in given):
+        result.data = result.data.astype(bool)
+    return result
+
+
+@contextlib.contextmanager
+def _interpreting() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(_SWITCH, "1")
+        patch.setattr(backends, "on_host", lambda device: False)
+        patch.setattr(InterpreterBuilder, "create_splat", _splat)
+        _device_check.missing.cache_clear()
+        try:
+            yield
+        finally:
+            _device_check.missing.cache_clear()
+
+
+@pytest.fixture
+def interpreting() -> Callable[[], AbstractContextManager[None]]:
+    """A context in which optimizers step tensors of the CPU with the kernels of a GPU."""
+    if WHY_NOT:
+        pytest.skip(WHY_NOT)
+    return _interpreting
+
+
+@pytest.fixture
+def interpreter(interpreting: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+    """The whole test in that context."""
+    with interpreting():
+        yield
+
+
+@pytest.fixture(params=["kernel", "eager", "interpreter"])
+def fused(request: pytest.FixtureRequest) -> bool:
+    """Whether kernels step: those of the CPU, none, and those of a GPU in Triton's interpreter."""
+    if request.param == "interpreter":
+        request.getfixturevalue("interpreter")
+    return bool(request.param != "eager")

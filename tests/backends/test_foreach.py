@@ -1,0 +1,166 @@
+"""The foreach backend: the numbers of the eager one for every named optimizer, in as many operations as torch's loops."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import Parameter
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import ravine
+from ravine import backends
+from ravine.backends._eager import Eager
+from ravine.backends._foreach import Foreach
+from ravine.errors import BackendError
+from ravine.optim import Adam, Optimizer, RMSprop
+from ravine.optim import _registry as registry
+from ravine.optim._engine import prepare
+
+SHAPES = ((37, 41), (), (0,), (3,), (1024,), (4, 8, 2))
+TOLERANCE = {torch.float32: 3e-5, torch.float64: 1e-12, torch.bfloat16: 2**-6}
+OPTIONS: list[dict[str, Any]] = [{}, {"clip_norm": 0.5}, {"nonfinite": "skip"}, {"ema_decay": 0.9}]
+FIGURES = ("grad_norm", "param_norm", "update_norm", "grad_max", "param_max", "update_max", "nonfinite")
+
+
+@pytest.fixture(autouse=True)
+def a_device_without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors of the CPU count as those of a device for which there are no kernels."""
+    monkeypatch.setattr(backends, "on_host", lambda device: False)
+    monkeypatch.setattr(prepare, "why_not", lambda tensor: "there are none")
+
+
+def stepped(
+    name: str, dtype: torch.dtype, options: dict[str, Any], fused: bool | None
+) -> tuple[list[Parameter], Optimizer]:
+    generator = torch.Generator().manual_seed(0)
+    params = [Parameter(torch.randn(s, generator=generator).to(dtype)) for s in SHAPES]
+    named = registry.lookup(name)
+    optimizer = named.cls(params, **{"lr": 0.01, **named.options, **options, "fused": fused})
+    for step in range(5):
+        for i, p in enumerate(params):
+            grad = torch.randn(p.shape, generator=generator).to(dtype)
+            p.grad = None if step == 2 and i in (1, 3) else grad
+        if step == 3 and "nonfinite" in options:
+            params[0].grad[3, 3] = math.nan
+        optimizer.step()
+    return params, optimizer
+
+
+def wrong(a: torch.Tensor, b: torch.Tensor, dtype: torch.dtype) -> int:
+    a, b = a.detach().double(), b.detach().double()
+    return int(((a - b).abs() > TOLERANCE[dtype] * (b.abs() + 0.1)).sum())
+
+
+@pytest.mark.filterwarnings("ignore:nonfinite")
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("name", registry.names())
+def test_numbers_and_figures_are_those_of_the_eager_backend(name, dtype, options):
+    (a, ours), (b, eager) = stepped(name, dtype, options, None), stepped(name, dtype, options, False)
+    assert {type(e.batch) for e in ours._plan._entries} == {Foreach}
+    assert {type(e.batch) for e in eager._plan._entries} == {Eager}
+    # Signs, and a variance that is a difference of nearly equal numbers, are decided by a last digit.
+    loose = "lion" in name or "sign" in name or ("centered" in name and dtype is not torch.float64)
+    for p, q in zip(a, b, strict=True):
+        assert ours.state[p].keys() == eager.state[q].keys()
+        pairs = [(p, q), *((ours.state[p][n], eager.state[q][n]) for n in ours.state[p])]
+        if not loose:
+            assert sum(wrong(x, y, dtype) for x, y in pairs) <= (1 if dtype is torch.bfloat16 else 0)
+        assert float(ours.state[p]["step"]) == float(eager.state[q]["step"])
+    for i in map(str, range(len(SHAPES))):
+        one, other = ours.watch.last[i], eager.watch.last[i]
+        for field in FIGURES:
+            if not loose or "update" not in field:
+                assert getattr(one, field) == pytest.approx(getattr(other, field), rel=5e-3, abs=1e-6), (i, field)
+
+
+class Counted(TorchDispatchMode):
+    """The operations on lists, by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, function: Any, kinds: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
+        self.seen.append(str(function))
+        return function(*args, **(kwargs or {}))
+
+
+def operations(optimizer: torch.optim.Optimizer, params: Sequence[Parameter]) -> list[str]:
+    for p in params:
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    with Counted() as counted:
+        optimizer.step()
+    return [
+        name
+        for name in counted.seen
+        if not any(n in name for n in ("detach", "profiler", "_local_scalar", "add_.Tensor"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "more"),
+    [
+        *[("RMSprop", {}, 0), ("SGD", {}, 0), ("SGD", {"momentum": 0.9}, 0), ("Adagrad", {}, 0), ("Adadelta", {}, 0)],
+        # torch's lerp is two operations here: it makes NaN of infinities.
+        *[("Adam", {}, 1), ("AdamW", {}, 1), ("Adam", {"amsgrad": True}, 1)],
+    ],
+    ids=str,
+)
+def test_there_are_as_many_operations_as_in_torchs_loops(name, options, more):
+    a, b = ([Parameter(torch.randn(10)) for _ in range(4)] for _ in range(2))
+    ours = operations(getattr(ravine.optim, name)(a, lr=0.01, watch=False, **options), a)
+    theirs = operations(getattr(torch.optim, name)(b, lr=0.01, foreach=True, **options), b)
+    assert len(ours) <= len(theirs) + more, (ours, theirs)
+
+
+def test_a_graph_is_refused_before_anything_is_written(monkeypatch):
+    p = Parameter(torch.ones(5))
+    p.grad = torch.ones(5)
+    optimizer = RMSprop([p], lr=0.1)
+    optimizer.step()
+    before = p.detach().clone()
+    monkeypatch.setattr(backends, "recording", lambda device: True)
+    with pytest.raises(BackendError, match="graph"):
+        optimizer.step()
+    assert torch.equal(p, before)
+
+
+def test_what_gradscaler_found_is_waited_for_only_where_nothing_else_knows_of_it():
+    p = Parameter(torch.ones(5))
+    optimizer = Adam([p], lr=0.1)
+    for found in (0.0, 1.0, 0.0):
+        p.grad = torch.ones(5)
+        optimizer.found_inf = torch.tensor(found)
+        optimizer.step()
+        del optimizer.found_inf
+    assert float(optimizer.state[p]["step"]) == 2
+    assert optimizer.skipped == 1
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_it_takes_over_where_triton_cannot_compile(monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(backends, "on_host", lambda device: False)
+    from ravine.optim._engine import kernels
+
+    def cannot(*_: Any) -> Any:
+        raise BackendError("Triton cannot compile a kernel for cpu: no C compiler")
+
+    monkeypatch.setattr(kernels.triton, "kernels_wanted", lambda device: True)
+    monkeypatch.setattr(kernels.triton, "why_no_kernel", lambda tensor: "")
+    monkeypatch.setattr(kernels.triton, "DeviceBatch", cannot)
+    kernels.warn_once.cache_clear()
+    p = Parameter(torch.ones(5))
+    p.grad = torch.ones(5)
+    optimizer = Adam([p], lr=0.1)
+    with pytest.warns(UserWarning, match="no C compiler.*lists"):
+        optimizer.step()
+    assert isinstance(optimizer._plan._entries[0].batch, Foreach)
+    with pytest.raises(BackendError, match="no C compiler"):
+        Adam([p], lr=0.1, fused=True).step()

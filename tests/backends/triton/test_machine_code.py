@@ -1,0 +1,34 @@
+"""Kernels compiled for GPUs that are not here: 16-byte loads and stores, nothing spilled, at most 128 registers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+#: The formula with the most states and numbers, in both dtypes.
+CASES = [("rmsprop-centered", "float32", "80"), ("adam-amsgrad", "bfloat16", "90"), ("lion", "bfloat16", "gfx942")]
+
+
+@pytest.mark.slow  # compiles a dozen kernels, in a process whose Triton interprets nothing
+@pytest.mark.parametrize(("name", "dtype", "target"), CASES, ids=str)
+def test_machine_code(name: str, dtype: str, target: str, tmp_path: Path) -> None:
+    pytest.importorskip("triton")
+    command = [sys.executable, "benchmarks/machine_code.py", "-o", name, "--dtype", dtype, "--target", target]
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment |= {"TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": path}
+    subprocess.run(
+        [*command, "--json", str(tmp_path / "codes.json")], cwd=ROOT, env=environment, check=True, timeout=300
+    )
+    codes = json.loads((tmp_path / "codes.json").read_text(encoding="utf-8"))
+    assert {"write", "sum", "write, clipped", "add up"} <= {code["kernel"] for code in codes}
+    for code in codes:
+        assert code["spilled"] == 0, code
+        assert code["wide"] >= code["needed"], code
+        assert target.startswith("gfx") or code["registers"] <= 128, code

@@ -1,0 +1,17 @@
+"""Tests that need a CUDA device: ``pytest -m gpu tests/gpu``. They need torch, Triton, NumPy, pytest and this project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.gpu)
+            item.add_marker(pytest.mark.slow)  # kernels are compiled for each of them
+            if not torch.cuda.is_available():
+                item.add_marker(pytest.mark.skip(reason="there is no CUDA device"))
