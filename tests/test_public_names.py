@@ -16,6 +16,7 @@ PUBLIC = {
     """,
     "ravine.backends": """
         STATISTICS Batch Numbers Staged States Statistic Sums compute_dtype number_dtype on_host recording statistic
+        to_device
     """,
     "ravine.backends.cpu": """
         CHUNK Fused compiled kernel_source why_not

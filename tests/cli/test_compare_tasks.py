@@ -73,7 +73,7 @@ def test_the_same_numbers_as_each_task_alone_and_the_order_changes_nothing(call)
 def test_it_is_resumed_and_gets_more_seeds_and_tasks(call, monkeypatch):
     first = ravine.compare(TASKS, ["sgd", "adam"], **SMALL, study="mine")
     with monkeypatch.context() as patch:
-        patch.setattr("ravine.comparison._study.trial_worker.run", None)  # were it called, that would be an error
+        patch.setattr("ravine.comparison._study.trial_runner.TrialRunner.run", None)  # were it called, that would be an error
         again = ravine.compare(TASKS, ["sgd", "adam"], **SMALL, study="mine")
         assert again.aggregate.sentence == first.aggregate.sentence
         words = shlex.split(first.command)
@@ -86,11 +86,11 @@ def test_it_is_resumed_and_gets_more_seeds_and_tasks(call, monkeypatch):
 
 
 def test_a_worker_finishes_what_was_stopped(call, monkeypatch):
-    def interrupted(spec, task, trial, optimizer):
+    def interrupted(runner, trials):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as stopped:
-        patch.setattr("ravine.comparison._study.trial_worker.run", interrupted)
+        patch.setattr("ravine.comparison._study.trial_runner.TrialRunner.run", interrupted)
         ravine.compare(TASKS, ["sgd", "adam"], **SMALL, study="mine")
     assert "Resume: ravine compare breast-cancer rosenbrock -o sgd -o adam" in stopped.value.__notes__[0]
     code, out, err = call("report", "mine")
