@@ -111,7 +111,8 @@ def command(
     **given: Any,
 ) -> None:
     given["schedule"] = schedules_from_words(schedule)
-    if not tasks and all(given[name] is None for name in ("points", "seeds", "at_most")) and given["preset"] == _PRESET:
+    chosen = any(given[name] is not None for name in ("points", "seeds", "at_most", "study", "out"))
+    if not tasks and not chosen and given["preset"] == _PRESET and len(optimizers) != 1:
         until = until or "settled"
     given["task"] = list(tasks) if len(tasks) > 1 else tasks[0] if tasks else "digits"
     if dry_run:

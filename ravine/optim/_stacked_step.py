@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ravine.backends.cpu import Fused
+from ravine.errors import BackendError
 from ravine.formula import Program
 from ravine.optim._engine.formula import formula_of
 from ravine.optim._engine.group import GroupPlan, GroupReader
@@ -160,8 +161,8 @@ class _Joined:
         """One step of all of them."""
         made = self._steps.next(None)
         numbers = self._next_numbers(made)
-        assert self._batch.gather(), "parameters and gradients stay where they are"
-        assert self._batch.active is None, "every parameter has a gradient"
+        if not self._batch.gather() or self._batch.active is not None:
+            raise BackendError("A parameter or a gradient is not where it was: copies of a model keep theirs.")
         self._steps.count(None, None)
         self._batch.write(numbers, self._index)
         self._made += 1

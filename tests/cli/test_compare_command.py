@@ -219,6 +219,8 @@ def test_help_names_the_tasks_and_presets():
         (("digits",), "To the end, at 10 seeds"),
         (("--seeds", "3"), "To the end, at 3 seeds"),
         (("--preset", "quick"), "To the end, at 20 seeds"),
+        (("-o", "adam"), "To the end, at 10 seeds"),
+        (("--study", "mine"), "To the end, at 10 seeds"),
     ],
 )
 def test_without_a_task_it_goes_on_until_all_is_settled(ravine, arguments, said):

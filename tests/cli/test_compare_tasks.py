@@ -73,7 +73,9 @@ def test_the_same_numbers_as_each_task_alone_and_the_order_changes_nothing(call)
 def test_it_is_resumed_and_gets_more_seeds_and_tasks(call, monkeypatch):
     first = ravine.compare(TASKS, ["sgd", "adam"], **SMALL, study="mine")
     with monkeypatch.context() as patch:
-        patch.setattr("ravine.comparison._study.trial_runner.TrialRunner.run", None)  # were it called, that would be an error
+        patch.setattr(
+            "ravine.comparison._study.trial_runner.TrialRunner.run", None
+        )  # were it called, that would be an error
         again = ravine.compare(TASKS, ["sgd", "adam"], **SMALL, study="mine")
         assert again.aggregate.sentence == first.aggregate.sentence
         words = shlex.split(first.command)

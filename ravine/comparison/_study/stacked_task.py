@@ -6,9 +6,11 @@ then sees the same shapes, so what it computes for a copy cannot depend on how m
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
@@ -27,6 +29,10 @@ WIDTH = 32
 #: What a task may take at most: floating-point operations of a step, and numbers in a model. Above, the overhead that
 #: copies share is small, and copies that are not needed cost too much.
 _MOST_OPERATIONS, _MOST_NUMBERS = 5_000_000, 100_000
+#: Rows of each copy that are evaluated at once: so few that what layers make of all copies stays in a processor's cache.
+EVALUATED = 96
+#: Numbers that all copies may read at once.
+_MOST_READ = 8_000_000
 _TRIED = 4  # different models and batches
 _CLOSE = 1e-3  # relative: the same numbers in another order of adding up
 
@@ -135,13 +141,15 @@ class StackedTask:
 def stacked_task(task: Task) -> StackedTask | None:
     """The task, to be trained in copies; None where its models can only be trained one by one.
 
-    They can be trained together where ``torch.func.vmap`` takes model and loss, they are small, have no buffers and draw no
-    random numbers, all their parameters are trained, and a try shows: loss and gradients are those of the model alone (up
+    They can be trained together where ``torch.func.vmap`` takes model and loss, they and their rows are small, the loss of
+    many rows is the mean of the losses of some, they have no buffers and draw no random numbers, all their parameters are trained, and a try shows: loss and gradients are those of the model alone (up
     to rounding), and not a bit of a copy depends on its place or on the other copies.
     """
     try:
         with randomness.isolated(), one_thread():
             return _tried(task)
+    except MemoryError:
+        raise
     except Exception:  # whatever a model or a loss does not allow
         return None
 
@@ -156,13 +164,38 @@ def _tried(task: Task) -> StackedTask | None:
         return None
     if not all(p.requires_grad and p.dtype in (torch.float32, torch.float64) for p in params):
         return None
+    if not _is_small(task) or not _adds_up(task, model):
+        return None
     stacked, models = StackedTask(task, model), [first_model(task, seed) for seed in range(_TRIED)]
     for size in {min(task.batch_size, len(task.train)), 1}:
         rows = [torch.arange(seed, seed + size) % len(task.train) for seed in range(_TRIED)]
+        drawn = random.getstate(), repr(np.random.get_state())
         alone = [_alone(task, model, chosen) for model, chosen in zip(models, rows, strict=True)]
+        if drawn != (random.getstate(), repr(np.random.get_state())):
+            return None  # a traced model would draw no more
         if None in alone or not _agree(stacked, models, rows, alone):
             return None
     return stacked
+
+
+def _is_small(task: Task) -> bool:
+    """Whether the rows that copies read at once take little memory."""
+    numbers = sum(t[:1].numel() for t in (task.train.inputs, task.train.targets))
+    return WIDTH * max(task.batch_size, EVALUATED) * numbers <= _MOST_READ
+
+
+def _adds_up(task: Task, model: nn.Module) -> bool:
+    """Whether the loss of rows is the mean of the losses of their parts: validation rows are evaluated in parts."""
+    every = torch.linspace(0, len(task.train) - 1, min(len(task.train), 64)).long()
+    cut = max(1, len(every) * 5 // 8)
+    with torch.no_grad():
+        model.eval()
+        whole, first, rest = (
+            task.loss(model(task.train.inputs[rows]), task.train.targets[rows]) if len(rows) else torch.zeros(())
+            for rows in (every, every[:cut], every[cut:])
+        )
+        model.train()
+    return _close((cut * first + (len(every) - cut) * rest) / len(every), whole)
 
 
 def _alone(task: Task, model: nn.Module, rows: Tensor) -> list[Tensor] | None:

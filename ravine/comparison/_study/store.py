@@ -240,9 +240,17 @@ class Store:
                 else:
                     taken.add(key)
         free = [trial for key, trial in wanted.items() if key not in taken]
-        made = [(trial, self._claim(trial, spec)) for trial in (choose(free) if free else ())]
-        numbers = self._do(lambda: [self._storage.get_trial_number_from_id(claim.id) for _, claim in made])
-        first = self._claimed_first({trial.key(spec) for trial, _ in made}) if made else {}
+        made: list[tuple[Trial, Claim]] = []
+        try:
+            for trial in choose(free) if free else ():
+                made.append((trial, self._claim(trial, spec)))
+            numbers = self._do(lambda: [self._storage.get_trial_number_from_id(claim.id) for _, claim in made])
+            first = self._claimed_first({trial.key(spec) for trial, _ in made}) if made else {}
+        except BaseException:
+            with suppress(Exception):  # else they are free when they show no sign of life
+                for _, claim in made:
+                    claim.release()
+            raise
         mine = []
         for (trial, claim), number in zip(made, numbers, strict=True):
             if first.get(trial.key(spec), number) < number:
@@ -355,6 +363,8 @@ def heartbeats(claims: Iterable[Claim]) -> Iterator[None]:
     def keep_beating() -> None:
         while not over.wait(beating[0].pause):
             for claim in beating:
+                if over.is_set():
+                    return
                 with suppress(Exception):  # a storage that cannot be reached now may be so later
                     claim.beat()
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ravine._one_thread import one_thread
 from ravine.comparison._study.schedules import schedule_of_training
-from ravine.comparison._study.stacked_task import WIDTH, StackedTask
+from ravine.comparison._study.stacked_task import EVALUATED, WIDTH, StackedTask
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial import (
     Trial,
@@ -31,9 +31,6 @@ from ravine.train import _evaluate as evaluation
 from ravine.train._batches import epoch_order
 from ravine.train._forward import ForwardPass
 from ravine.train._schedules.scheduled import Scheduled
-
-#: Rows of each copy that are evaluated at once: so few that what layers make of all copies stays in a processor's cache.
-_EVALUATED = 96
 
 
 def run_block(
@@ -151,7 +148,7 @@ class _Block:
     def _measure(self, step: int) -> None:
         """The validation loss of every copy that still trains."""
         total = torch.zeros(WIDTH, dtype=torch.float64)
-        for rows in self._valid.split(_EVALUATED, dim=1):
+        for rows in self._valid.split(EVALUATED, dim=1):
             total += self._stacked.losses(self._params, *self._stacked.rows(rows)).double() * rows.shape[1]
         for copy, loss in zip(self._copies, (total / self._valid_rows).tolist(), strict=False):
             if copy.alive:

@@ -12,6 +12,7 @@ from functools import cached_property
 
 import torch
 
+from ravine._compat.torch import has_step_hooks
 from ravine._one_thread import one_thread
 from ravine.comparison._study.schedules import schedule_of_training
 from ravine.comparison._study.stacked_task import WIDTH, StackedTask, stacked_task
@@ -77,8 +78,8 @@ class TrialRunner:
 
 
 def can_share(task: Task, optimizer: OptimizerSpec) -> bool:
-    """Whether trainings with an optimizer can be done together: it is ours or torch's, so it draws no random numbers, and
-    does not evaluate the batch again."""
+    """Whether trainings with an optimizer can be done together: it is ours or torch's, so it draws no random numbers, does
+    not evaluate the batch again, and nothing else happens around its step."""
     try:
         with one_thread(), torch.random.fork_rng(devices=[]):
             made = optimizer.build(list(first_model(task, 0).parameters()))
@@ -86,4 +87,5 @@ def can_share(task: Task, optimizer: OptimizerSpec) -> bool:
         return False
     ours = isinstance(made, Optimizer) and type(made).step is Optimizer.step
     torchs = type(made).__module__.startswith("torch.optim.")
-    return (ours or torchs) and not needs_closure(made)
+    plain = not has_step_hooks(made) and "step" not in vars(made)
+    return (ours or torchs) and plain and not needs_closure(made)

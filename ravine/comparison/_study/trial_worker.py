@@ -103,9 +103,10 @@ def work(
             try:
                 with stop.training():
                     made = runner.run([trial for trial, _ in claimed])
+                while claimed:
+                    claimed[0][1].finish(made.pop(0))
+                    claimed.pop(0)
             except BaseException:
                 for _, claim in claimed:
                     claim.release()
                 raise
-        for (_, claim), result in zip(claimed, made, strict=True):
-            claim.finish(result)

@@ -1,6 +1,7 @@
 """Who runs together, and that a failure is that of its trial only."""
 
 import dataclasses
+import random
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 
 from ravine.comparison._study import trial_runner
 from ravine.comparison._study.declare import declare
-from ravine.comparison._study.stacked_task import WIDTH
+from ravine.comparison._study.stacked_task import WIDTH, stacked_task
 from ravine.comparison._study.stages import stage
 from ravine.comparison._study.trial_runner import TrialRunner
 from ravine.optim import SGD, Adam
@@ -121,3 +122,35 @@ def test_one_with_a_plateau_waits_for_its_own_loss_alone():
     assert runner.together("sgd")
     assert not runner.together("adam")
     assert {trial.label for trial in runner.next_block(trials)} == {"sgd"}
+
+
+def test_what_happens_around_a_step_happens_where_it_runs_alone():
+    def clipped(params, lr=0.1):
+        made = SGD(params, lr=lr)
+        made.register_step_post_hook(lambda *_: None)
+        return made
+
+    runner, _ = runner_of({"clipped": clipped, "plain": SGD})
+    assert runner.together("plain")
+    assert not runner.together("clipped")
+
+
+def test_only_losses_that_add_up_and_models_without_chance_are_trained_together():
+    digits, network = find("digits"), lambda: nn.Linear(64, 10)
+    weighted = nn.CrossEntropyLoss(weight=torch.arange(1.0, 11.0))
+
+    class Chance(nn.Linear):
+        def forward(self, inputs):
+            return super().forward(inputs) * (random.random() < 2)
+
+    def stacked(**changes):
+        return stacked_task(dataclasses.replace(digits, **{"model": network, **changes}))
+
+    assert stacked() is not None
+    assert stacked(loss=weighted) is None, "the mean over rows weighs them by their classes"
+    assert stacked(loss=lambda a, b: nn.functional.cross_entropy(a, b, reduction="sum")) is None
+    assert stacked(model=lambda: Chance(64, 10)) is None
+    wide = dataclasses.replace(digits.train, inputs=torch.zeros(len(digits.train), 4096))
+    assert stacked(train=wide, model=lambda: nn.Linear(4096, 10)) is None, (
+        "copies would read 12 million numbers at once"
+    )
