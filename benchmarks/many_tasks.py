@@ -11,7 +11,7 @@ the studies:
     worse         one that is the best, or tied with it, is called "not the best": different, all equal
     ranks         every true rank lies in its range
     iqm, better   the intervals of interquartile means and of probabilities of improvement hold the truth, each by itself
-    rliable       the same with the plain percentiles of rliable: n of n runs drawn
+    plain         the same with plain percentiles (Agarwal et al., 2021): n of n runs drawn
     area          the interval of the mean profile holds that of 400,000 seeds
 """
 
@@ -102,7 +102,7 @@ def cell(tasks: int, runs: int, shape: str, studies: int, seed: int = 0) -> dict
         seed = int(rng.integers(2**31))
         for name, resampling in (
             ("", Resampling([[runs]] * tasks, resamples=1000, seed=seed)),
-            ("rliable ", _Percentiles([runs] * tasks, seed)),
+            ("plain ", _Percentiles([runs] * tasks, seed)),
         ):
             for n, e in interquartile_means(study, resampling).items():
                 keep(f"{name}iqm", e.low <= iqm[n] <= e.high)
@@ -110,7 +110,7 @@ def cell(tasks: int, runs: int, shape: str, studies: int, seed: int = 0) -> dict
             e = improvement_of(study, a, b)
             keep("better", e.low <= chance[a, b] <= e.high)
             low, high = _bootstrap(study, a, b, rng)
-            keep("rliable better", low <= chance[a, b] <= high)
+            keep("plain better", low <= chance[a, b] <= high)
         for n, p in profiles_of(steps_of(study)).items():
             keep("area", p.area.low <= area[n] <= p.area.high)
     return {name: float(np.mean(values)) for name, values in kept.items()}
@@ -128,7 +128,7 @@ class _Plain(Resampling):
 
 
 class _Percentiles(Resampling):
-    """As rliable draws: n of n runs, and the percentiles as they are."""
+    """As Agarwal et al. (2021) draw: n of n runs, and the percentiles as they are."""
 
     def __init__(self, runs: list[int], seed: int) -> None:
         rng = np.random.default_rng(seed)
@@ -151,7 +151,7 @@ def _areas(steps: dict[str, Array]) -> dict[str, float]:
 
 
 def _bootstrap(study: list[dict[str, Array]], one: str, other: str, rng: np.random.Generator) -> tuple[float, float]:
-    """The interval of the probability of improvement as rliable has it."""
+    """The interval of the probability of improvement from plain percentiles."""
     total = np.zeros(1000)
     for task in study:
         mine, theirs = task[one], task[other]

@@ -38,7 +38,7 @@ def command(context: click.Context, study: str, storage: str | None, out: Path |
             show_result(result)
             return
         write_report(result)
-        click.echo("ravine: Nothing can be judged yet: no task has come to its first look.", err=True)
+        click.echo(f"ravine: {result.missing_text}", err=True)
         context.exit(_NOT_YET)
     record = result.record
     click.echo(record.progress.sentence)

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, overload
 
+from ravine.comparison._judge.number_text import listed
 from ravine.comparison._result import Result
 from ravine.comparison._run_study import OpenStudy, PlannedStudy, open_study, plan_study, resume_command, run_study
 from ravine.comparison._study.cost import Cost, cost_of
@@ -16,7 +17,14 @@ from ravine.comparison._study.schedules import SchedulesLike
 from ravine.comparison._study.spaces import SpacesLike
 from ravine.comparison._study.storage_errors import check_storage
 from ravine.comparison._study.store import Store
-from ravine.comparison._study.stored_study import TASKS_COMMAND, stored_location, stored_record, studies_of_tasks
+from ravine.comparison._study.stored_study import (
+    TASKS,
+    TASKS_COMMAND,
+    kept_tasks,
+    stored_location,
+    stored_record,
+    studies_of_tasks,
+)
 from ravine.comparison._tasks_result import TasksResult
 from ravine.errors import OptionError, shown
 from ravine.optim._spec import DEFAULTS
@@ -128,16 +136,23 @@ def compare(  # type: ignore[misc]  # the options of both are the keywords here
     place = choose_location(
         [plan.task.name for plan in plans], study, storage, None if out is None else Path(out), may_resume=not own
     )
+    earlier = _earlier([plan.task.name for plan in plans], place) if several else []
     with ExitStack() as stack:
-        opened: list[OpenStudy] = []
-        for plan in plans:  # all of them before any is trained: workers on other machines find them
+        by_name: dict[str, OpenStudy] = {}
+        # all of them before any is trained: workers on other machines find them. First those that are there, so that none is
+        # added that was declared differently
+        for plan in sorted(plans, key=lambda plan: plan.task.name not in earlier):
             where = place.of_task(plan.task.name) if several else place
-            opened.append(open_study(plan, where, space, jobs))
-            stack.callback(opened[-1].store.close)
+            by_name[plan.task.name] = one = open_study(plan, where, space, jobs)
+            stack.callback(one.store.close)
+        opened = [by_name[plan.task.name] for plan in plans]
         if not several:
             return run_study(opened[0], jobs, quiet=quiet)
+        tasks = [*earlier, *(name for name in by_name if name not in earlier)]
+        first = by_name[tasks[0]].store
+        first.set_attribute(TASKS, {"study": place.study, "tasks": tasks})
         command = _command_of_tasks(opened, place, space, jobs, preset, steps)
-        opened[0].store.set_attribute(TASKS_COMMAND, command)
+        first.set_attribute(TASKS_COMMAND, command)
         results = {}
         for index, one in enumerate(opened):
             name = one.plan.task.name
@@ -176,6 +191,22 @@ def _plans(
     if plans[0].spec.seeds < 2:
         raise OptionError("seeds = 1: over several tasks optimizers are compared on at least 2 seeds.")
     return plans
+
+
+def _earlier(names: Sequence[str], place: Location) -> list[str]:
+    """The tasks that the study has already. All must be named: so each is known to be declared as the others are.
+
+    Raises:
+        OptionError: one is not named.
+    """
+    earlier = kept_tasks(place)
+    missing = [name for name in earlier if name not in names]
+    if missing:
+        every = [*earlier, *(name for name in names if name not in earlier)]
+        raise OptionError(
+            f"The study {place.study!r} has {listed(missing)}, too: name all of its tasks, {' '.join(every)}, or another study."
+        )
+    return earlier
 
 
 def _command_of_tasks(

@@ -42,7 +42,7 @@ class TasksResult:
 
     def __str__(self) -> str:
         """The answer, the tables, and what each task says alone."""
-        return tasks_text(self.report) if self.judgeable else repr(self)
+        return tasks_text(self.report) if self.judgeable else f"{self!r}\n{self.missing_text}"
 
     def _repr_html_(self) -> str:
         text = str(self)
@@ -56,16 +56,24 @@ class TasksResult:
 
     @property
     def judgeable(self) -> bool:
-        """Whether any task has come to its first look."""
-        return any(_has_verdict(result) for result in self.tasks.values())
+        """Whether any task has come to its first look, and an optimizer has learned something on it."""
+        return bool(self._scored[0])
+
+    @property
+    def missing_text(self) -> str:
+        """Why nothing can be judged; empty if something can."""
+        if self.judgeable:
+            return ""
+        if not any(_has_verdict(result) for result in self.tasks.values()):
+            return "Nothing can be judged yet: no task has come to its first look."
+        return f"Nothing can be put together: {' '.join(self._scored[1])}"
 
     @cached_property
     def aggregate(self) -> Aggregate:
         """What the tasks say together: of those that have a verdict.
 
         Raises:
-            OptionError: none has.
-            ComparisonError: no optimizer has learned anything on any of them.
+            OptionError: none has, or no optimizer has learned anything on any of them.
         """
         return self.judge()
 
@@ -73,12 +81,18 @@ class TasksResult:
         """The same with another chance of a wrong verdict.
 
         Raises:
-            OptionError, ComparisonError: as of ``aggregate``.
+            OptionError: as of ``aggregate``.
         """
         if not self.judgeable:
-            raise OptionError(f"Nothing can be judged yet. {self.progress}")
+            raise OptionError(f"{self.missing_text} {self.progress}")
+        scores, notes = self._scored
+        return aggregate(scores, notes=notes, alpha=alpha)
+
+    @cached_property
+    def _scored(self) -> tuple[list[TaskScores], list[str]]:
+        """The scores of the tasks that have any, and what is to be said of the others."""
         scores: list[TaskScores] = []
-        notes = []
+        notes: list[str] = []
         for task, result in self.tasks.items():
             record = result.record
             if not _has_verdict(result):
@@ -88,10 +102,13 @@ class TasksResult:
                 notes.append(f"{task} is not complete. {record.progress.sentence}")
             try:
                 spec, runs = record.spec, record.judged_runs
-                scores.append(task_scores(task, runs, result.judgement, ratio=spec.ratio, tunings=spec.looks[0]))
+                judged = result.judgement
+                scores.append(
+                    task_scores(task, runs, judged, ratio=spec.ratio, tunings=spec.looks[0], looks=spec.looks)
+                )
             except ComparisonError as error:
                 notes.append(f"{error} It is left out.")
-        return aggregate(scores, notes=notes, alpha=alpha)
+        return scores, notes
 
     @cached_property
     def report(self) -> TasksData:
@@ -104,7 +121,7 @@ class TasksResult:
     def write(self, folder: Path | str | None = None) -> list[Path]:
         """Write the report into ``folder`` or the study's own, and that of each task into a folder of its name there.
 
-        The tasks come first. Where none has a verdict yet there are only ``results.csv`` and ``results.json``.
+        The tasks come first. Where nothing can be judged there are only ``results.csv`` and ``results.json``.
 
         Raises:
             OptionError: there is no folder, or it cannot be written.
@@ -116,16 +133,17 @@ class TasksResult:
         place = self.folder if folder is None else Path(folder)
         if place is None:
             raise OptionError("The study has no folder: say where its report goes, write(folder).")
+        report = self.report if self.judgeable else None  # what cannot be computed fails before a file is written
         for task, result in self.tasks.items():
             result.write(place / task)
         files.make_folder(place)
         records = {task: result.record for task, result in self.tasks.items()}
-        together, written = self.aggregate if self.judgeable else None, []
+        together, written = None if report is None else self.aggregate, []
         results = [
             ("results.csv", results_csv(*records.values())),
             ("results.json", tasks_json(self.study, records, together)),
         ]
-        for name, content in chain(results, () if together is None else tasks_contents(self.report)):
+        for name, content in chain(results, () if report is None else tasks_contents(report)):
             files.write(place / name, content)
             written.append(place / name)
         return written

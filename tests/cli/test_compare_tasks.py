@@ -85,6 +85,37 @@ def test_it_is_resumed_and_gets_more_seeds_and_tasks(call, monkeypatch):
     assert list(load_study("mine").tasks) == [*TASKS, "beale"]
     assert more.tasks["rosenbrock"].spec.looks == (2, 3)
     assert more.tasks["beale"].spec.looks == (3,)
+    assert shlex.split(load_study("mine").command)[:5] == ["ravine", "compare", *TASKS, "beale"]
+    assert load_study("mine").command == more.command
+
+
+def test_a_task_that_is_added_is_declared_as_the_others(call):
+    ravine.compare(TASKS, ["sgd", "adam"], **SMALL, study="mine")
+    with pytest.raises(
+        OptionError, match=r"has breast-cancer and rosenbrock, too: name all of its tasks, breast-cancer ros"
+    ):
+        ravine.compare(["beale"], ["sgd", "adam"], **SMALL, study="mine")
+    for optimizers, options, what in (
+        (["sgd", "lion"], {}, "lion takes part only now"),
+        (["sgd", "adam"], {"points": 3}, "points: 2 in the study, 3 now"),
+    ):
+        with pytest.raises(OptionError, match=what):
+            ravine.compare(["beale", *TASKS], optimizers, **{**SMALL, **options}, study="mine")
+    assert Store("mine", "ravine-out/mine/study.journal").names() == [f"mine.{task}" for task in TASKS], (
+        "none was added"
+    )
+    ravine.compare(["beale", *TASKS[::-1]], ["sgd", "adam"], **SMALL, study="mine")
+    assert list(load_study("mine").tasks) == [*TASKS, "beale"]
+
+
+def test_a_study_whose_name_begins_like_another_is_not_mixed_with_it(call):
+    where = {"storage": "both.journal"}
+    ravine.compare(TASKS, ["sgd", "adam"], **SMALL, study="exp.v2", **where)
+    ravine.compare([*TASKS, "beale"], ["sgd", "adam"], **SMALL, study="exp", **where)
+    assert list(load_study("exp", **where).tasks) == [*TASKS, "beale"]
+    assert list(load_study("exp.v2", **where).tasks) == TASKS
+    with pytest.raises(OptionError, match="no study 'ex'"):
+        load_study("ex", **where)
 
 
 def test_a_worker_finishes_what_was_stopped(call, monkeypatch):

@@ -27,7 +27,7 @@ class Aggregate:
     """What several tasks say together.
 
     Attributes:
-        sentence: the answer: who may be the best over these tasks, and what to take with few points for a new one.
+        sentence: the answer: who may be the best over these tasks, and what to take on them with few points.
         unseen: what follows for tasks that were not tried.
         tasks: the normalized scores of each task.
         with_best: every optimizer against the best over the tasks; of the negative scores, so that lower is better.
@@ -77,10 +77,11 @@ def aggregate(tasks: Sequence[TaskScores], *, notes: Sequence[str] = (), alpha: 
     scores = [task.scores for task in tasks]
     names, margin = [task.task for task in tasks], float(np.mean([task.margin for task in tasks]))
     negative = [{name: -values for name, values in task.items()} for task in scores]
-    found = with_best_over_tasks(negative, margin=margin, alpha=alpha)
+    looks = max((task.looks for task in tasks), key=len)
+    found = with_best_over_tasks(negative, looks=looks, margin=margin, alpha=alpha)
     resampling = Resampling([[len(values) for values in task.values()] for task in scores])
     budgets = sorted(set(tasks[0].budget).intersection(*(task.budget for task in tasks)))
-    few = few_points_of(names, {k: [task.budget[k] for task in tasks] for k in budgets}, margin, alpha)
+    few = few_points_of(names, {k: [task.budget[k] for task in tasks] for k in budgets}, margin, alpha, looks=looks)
     with_target = [task.steps for task in tasks if task.steps]
     without = [task.task for task in tasks if not task.steps]
     notes = [*notes, *([f"There is no target on {listed(without)}, so profiles leave it out."] if without else [])]
@@ -113,12 +114,12 @@ def _advice(few: Mapping[int, FewPoints]) -> str:
     for points in groups:
         names = sorted(few[points[0]].with_best.top, key=lambda name: -sum(few[k].score(name) for k in points))
         if len(groups) == 1:
-            return f"However few points you can tune on a new task, take {_or(names)}."
+            return f"On these tasks, however few points are tuned: {_or(names)}."
         amount = str(points[0]) if len(points) == 1 else f"{points[0]} to {points[-1]}"
         if points is groups[-1]:
             amount = f"{points[0]} or more"
-        parts.append(f"{amount} point{'s' * (amount != '1')}, {_or(names)}")
-    return f"To take on a new task: with {'; with '.join(parts)}."
+        parts.append(f"with {amount} point{'s' * (amount != '1')}, {_or(names)}")
+    return f"On these tasks, with few points to tune: {'; '.join(parts)}."
 
 
 def _or(names: Sequence[str]) -> str:
@@ -133,16 +134,16 @@ def _unseen(found: WithBest, like_these: WithBest | None, few: Mapping[int, FewP
         return "One task says nothing of others."
     worse = [name for name in found.others if like_these is not None and name in like_these.others]
     if like_these is not None and len(like_these.top) == 1 and like_these.top == found.top:
-        text = f"If other tasks are like these {tasks}, {found.top[0]} is the best on them, too."
+        text = f"If other tasks are like these {tasks}, {found.top[0]} is the best on average over them, too."
     elif worse:
         verb = "is" if len(worse) == 1 else "are"
-        text = f"If other tasks are like these {tasks}, {listed(worse)} {verb} not the best on them."
+        text = f"If other tasks are like these {tasks}, {listed(worse)} {verb} not the best on average over them."
     else:
         text = f"{tasks} tasks are too few to say who is the best on tasks that were not tried."
-    lost = few[max(few)].lost if few else {}
-    if lost:
+    if few and few[max(few)].loses:
+        lost = few[max(few)].lost
         worst = max(lost, key=lambda task: lost[task])
         mean = float(np.mean(list(lost.values())))
-        cost = f"a score of {number(mean)} on average, {number(lost[worst])} on {worst}" if mean > 0 else "nothing"
+        cost = f"a score of {number(mean)} on average, {number(lost[worst])} on {worst}"
         text += f" Choosing by all tasks but one loses {cost} on the one left out."
     return text

@@ -1,6 +1,6 @@
 """The interquartile mean over tasks, with an interval from runs that are drawn again within each task.
 
-It is that of rliable (Agarwal et al., 2021, arXiv:2108.13264), and so is the bootstrap, stratified by task.
+It is that of Agarwal et al. (2021, arXiv:2108.13264), and so is the bootstrap, stratified by task.
 
 The usual percentiles are too narrow for a handful of runs. So of n runs n - 1 are drawn, which makes the variance right (Rao
 and Wu, 1988, https://doi.org/10.1080/01621459.1988.10478591), and the interval is that of Student's t around the value, with

@@ -28,6 +28,7 @@ class TaskScores:
         steps: the steps of each run to the target, infinite for a miss, by optimizer; empty without a target.
         start, best: the losses of the scores 0 and 1; of a test function their logarithms.
         margin: the largest difference of scores that does not matter.
+        looks: after how many runs the study was looked at, as planned; () is one look.
     """
 
     task: str
@@ -37,6 +38,7 @@ class TaskScores:
     start: float = 1.0
     best: float = 0.0
     margin: float = 0.0
+    looks: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
         runs = sorted({len(each) for each in self.scores.values()})
@@ -50,6 +52,7 @@ def task_scores(
     *,
     ratio: bool = False,
     tunings: int | None = None,
+    looks: tuple[int, ...] = (),
 ) -> TaskScores:
     """The normalized scores of a judged study.
 
@@ -59,6 +62,7 @@ def task_scores(
         judgement: for the margin and the steps to the target.
         ratio: whether losses are compared on the logarithm.
         tunings: how many tunings decide ``best``, so that it stays when more are added; None is all.
+        looks: after how many runs the study was looked at, as planned.
 
     Raises:
         ComparisonError: no optimizer has learned anything, so there is no scale.
@@ -93,7 +97,7 @@ def task_scores(
         for name, taken in judgement.steps.items()
     }
     margin = 0.0 if judgement.losses is None else judgement.losses.margin / (start - best)
-    return TaskScores(task, scores, budget, steps, start, best, margin)
+    return TaskScores(task, scores, budget, steps, start, best, margin, looks)
 
 
 def _scaled_losses(optimizer: OptimizerRuns, points: int, ratio: bool) -> Array:

@@ -24,12 +24,16 @@ _MOST_FREEDOM = 199.0  # beyond, critical values hardly change
 _GOOD_CHANCE = 0.84  # normal quantile: a chance of .8
 
 
-def with_best_over_tasks(tasks: Sequence[Mapping[str, Array]], *, margin: float = 0.0, alpha: float = 0.05) -> WithBest:
+def with_best_over_tasks(
+    tasks: Sequence[Mapping[str, Array]], *, looks: Sequence[int] = (), margin: float = 0.0, alpha: float = 0.05
+) -> WithBest:
     """Compare optimizers with the best of them, over these tasks.
 
     Args:
         tasks: of each task a value for each run by optimizer, lower is better; run i of all optimizers is a pair. One with
             fewer runs is compared on those that it has.
+        looks: after how many runs each task was looked at, as planned; () is one look. With several, optimizers drop out of
+            a task by what its data say, so the level is that of a study with as many looks.
         margin: the largest difference that does not matter.
         alpha: the chance of any wrong statement.
 
@@ -62,7 +66,7 @@ def with_best_over_tasks(tasks: Sequence[Mapping[str, Array]], *, margin: float 
     most = [max(len(task[name]) for task in tasks) for name in names]
     # the fewest of all pairs: each is only estimated, and one that came out high would make its interval too narrow
     freedom = np.full_like(freedom, np.clip(freedom[total > 0].min(initial=_MOST_FREEDOM), 1.0, _MOST_FREEDOM))
-    critical = _critical(len(names), float(freedom[0, 0]), alpha)
+    critical = _critical(len(names), float(freedom[0, 0]), tuple(looks), alpha)
     found = with_best_of_pairs(names, means, most, middle, error, t, freedom, critical, margin=margin, alpha=alpha)
     if found.settled:
         return found
@@ -73,15 +77,23 @@ def with_best_over_tasks(tasks: Sequence[Mapping[str, Array]], *, margin: float 
     )
 
 
-def _critical(optimizers: int, freedom: float, alpha: float) -> Array:
+def _critical(optimizers: int, freedom: float, looks: tuple[int, ...], alpha: float) -> Array:
     """What a normal statistic must exceed, by how many may still be the best.
 
     With few degrees of freedom the largest of many t-statistics is larger than a normal one of the same level says, so the
-    level is that of as many paired runs as have such a freedom.
+    level is that of as many paired runs as have such a freedom. Several looks lower it as they do in a study of one task.
     """
-    runs = int(freedom) + 1
-    values: Array = stats.norm.isf(stats.t.sf(critical_values(optimizers, (runs,), alpha)[:, 0], runs - 1))
+    level = _level(optimizers, (int(freedom) + 1,), alpha)
+    if len(looks) > 1:
+        level = level * _level(optimizers, looks, alpha) / _level(optimizers, looks[-1:], alpha)
+    values: Array = stats.norm.isf(level)
     return values
+
+
+def _level(optimizers: int, looks: tuple[int, ...], alpha: float) -> Array:
+    """The one-sided level of the critical values of the last look, by how many may still be the best."""
+    level: Array = stats.t.sf(critical_values(optimizers, looks, alpha)[:, -1], looks[-1] - 1)
+    return level
 
 
 def _more(difference: Array, variance: Array, runs: Array, margin: float, level: float) -> int | None:

@@ -160,6 +160,15 @@ class Store:
         studies = self._do(lambda: self._storage.get_all_studies())
         return [study.study_name for study in sorted(studies, key=lambda study: study._study_id)]
 
+    def attribute_of_all(self, name: str) -> dict[str, Any]:
+        """What was kept under that name, by the names of the studies in the storage that have it, oldest first."""
+        studies = self._do(lambda: self._storage.get_all_studies())
+        return {
+            study.study_name: study.user_attrs[f"ravine {name}"]
+            for study in sorted(studies, key=lambda study: study._study_id)
+            if f"ravine {name}" in study.user_attrs
+        }
+
     def _loaded(self) -> str | None:
         import optuna
 

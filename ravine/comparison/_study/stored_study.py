@@ -21,8 +21,9 @@ from ravine.optim._spec import OptimizerSpec
 
 #: What a storage keeps of a study beside its trials: seconds of a step with their machine, and the command.
 SECONDS, COMMAND = "seconds", "command"
-#: What the first of several tasks' studies keeps: the command that resumes them all.
-TASKS_COMMAND = "command of all tasks"
+#: What the first of several tasks' studies keeps: the name of the study of all with its tasks, and the command that resumes
+#: them all.
+TASKS, TASKS_COMMAND = "all tasks", "command of all tasks"
 
 
 def seconds_of(stored: Mapping[str, Any]) -> tuple[dict[str, StepSeconds], str]:
@@ -66,21 +67,29 @@ def stored_location(study: str, storage: str | None, out: Path | None) -> Locati
 
 
 def studies_of_tasks(where: Location) -> dict[str, Location]:
-    """The studies of each task, if that is a study of several: those whose names begin with its own and a dot.
-
-    Empty if there is a study of that very name, or none.
-    """
+    """The studies of each task, if that is a study of several; empty if there is a study of that very name, or none."""
     store = Store(where.study, where.storage)
     try:
-        names = store.names()
+        return {} if where.study in store.names() else {task: where.of_task(task) for task in _kept(store)}
     finally:
         store.close()
-    if where.study in names:
-        return {}
-    begin = f"{where.study}."
-    return {
-        name.removeprefix(begin): where.of_task(name.removeprefix(begin)) for name in names if name.startswith(begin)
-    }
+
+
+def kept_tasks(where: Location) -> list[str]:
+    """The names of a study's tasks, in the order in which they were added; empty if it has none yet."""
+    store = Store(where.study, where.storage)
+    try:
+        return _kept(store)
+    finally:
+        store.close()
+
+
+def _kept(store: Store) -> list[str]:
+    """A list, as names do not tell: the study ``exp.v2.digits`` is of ``exp.v2``, and not of ``exp``."""
+    for kept in store.attribute_of_all(TASKS).values():
+        if kept["study"] == store.name:
+            return list(kept["tasks"])
+    return []
 
 
 def stored_record(store: Store) -> StudyRecord:

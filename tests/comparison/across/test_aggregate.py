@@ -1,5 +1,7 @@
 """Several tasks together: the scale, the answer, and what to take with few points."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,8 +9,6 @@ from ravine.comparison._across import TaskScores, aggregate, task_scores
 from ravine.comparison._across.few_points import few_points_of
 from ravine.comparison._judge import FreshRun, OptimizerRuns, TuningTrial, judge
 from ravine.errors import ComparisonError
-
-RNG = np.random.default_rng(0)
 
 
 def optimizer(name, ends, tuned, budget=None):
@@ -53,16 +53,17 @@ def test_where_nobody_learns_there_is_no_scale():
         task_scores("t", arms, judge(arms, looks=(2,)))
 
 
-def scores(levels, runs=8, spread=0.01):
-    return {name: level + spread * RNG.normal(size=runs) for name, level in levels.items()}
+def scores(levels, rng, runs=8, spread=0.01):
+    return {name: level + spread * rng.normal(size=runs) for name, level in levels.items()}
 
 
 def tasks_of(*levels, few=None):
+    rng = np.random.default_rng(1)  # the same whichever tests ran before; a few in a hundred, as 0, tell equals apart
     return [
         TaskScores(
             f"task{i}",
-            scores(level),
-            {k: scores(of_k) for k, of_k in (few or {}).items()},
+            scores(level, rng),
+            {k: scores(of_k, rng) for k, of_k in (few or {}).items()},
             {name: np.full(8, 100.0) for name in level},
         )
         for i, level in enumerate(levels)
@@ -73,8 +74,10 @@ def test_the_first_sentence_is_the_answer():
     few = {1: {"a": 0.3, "b": 0.6, "c": 0.1}, 2: {"a": 0.3, "b": 0.6, "c": 0.1}, 4: {"a": 0.9, "b": 0.7, "c": 0.1}}
     found = aggregate(tasks_of(*[{"a": 0.9, "b": 0.7, "c": 0.1}] * 3, few=few))
     assert found.sentence.startswith("Over 3 tasks: a is the best: its normalized score is 0.")
-    assert found.sentence.endswith("To take on a new task: with 1 to 2 points, b; with 4 or more points, a.")
-    assert found.unseen.startswith("If other tasks are like these 3, a is the best on them, too.")
+    assert found.sentence.endswith(
+        "On these tasks, with few points to tune: with 1 to 2 points, b; with 4 or more points, a."
+    )
+    assert found.unseen.startswith("If other tasks are like these 3, a is the best on average over them, too.")
     assert found.ranked == ["a", "b", "c"]
     assert found.ranks == {"a": (1, 1), "b": (2, 2), "c": (3, 3)}
     assert found.improvement["a", "b"].value == 1
@@ -85,7 +88,7 @@ def test_what_is_not_told_apart_is_said():
     same = {1: {"a": 0.5, "b": 0.5, "c": 0.1}, 2: {"a": 0.9, "b": 0.9, "c": 0.1}}
     found = aggregate(tasks_of(*[{"a": 0.9, "b": 0.9, "c": 0.1}] * 2, few=same))
     assert "may be the best; c is not" in found.sentence
-    assert "However few points you can tune on a new task, take " in found.sentence
+    assert "On these tasks, however few points are tuned: " in found.sentence
     assert "may be as good)." in found.sentence
     assert found.unseen.startswith("2 tasks are too few")
 
@@ -107,6 +110,30 @@ def test_what_the_choice_of_all_other_tasks_loses():
     assert few.choice == "a"
     # x: y and z choose a (0.7 and 0.7 tie, the first), which is the best there; y: a, which loses 0.1; z: a
     assert few.lost == pytest.approx({"x": 0.0, "y": 0.1, "z": 0.0})
+    assert few.loses
+
+
+def test_a_loss_within_the_margin_or_its_error_is_not_told():
+    tasks = [{"a": np.full(3, a), "b": np.full(3, b)} for a, b in ((0.9, 0.5), (0.6, 0.7), (0.8, 0.7))]
+    names = ["x", "y", "z"]
+    assert not few_points_of(names, {4: tasks}, 0.2)[4].loses
+    noise = np.array([-0.5, 0.0, 0.5])  # of the difference 0.1 on y the standard error is 0.29
+    noisy = [tasks[0], {"a": tasks[1]["a"] + noise, "b": tasks[1]["b"]}, tasks[2]]
+    assert few_points_of(names, {4: noisy}, 0.0)[4].lost["y"] == pytest.approx(0.1)
+    assert not few_points_of(names, {4: noisy}, 0.0)[4].loses
+    told = [
+        aggregate([TaskScores(n, t, {4: t}, margin=margin) for n, t in zip(names, tasks, strict=True)]).unseen
+        for margin in (0.0, 0.2)
+    ]
+    assert ["Choosing by all tasks but one loses" in text for text in told] == [True, False]
+
+
+def test_the_level_is_that_of_the_tasks_looks():
+    tasks = tasks_of(*[{"a": 0.9, "b": 0.9, "c": 0.9}] * 2, few={1: {"a": 0.9, "b": 0.9, "c": 0.9}})
+    once = aggregate(tasks)
+    often = aggregate([tasks[0], replace(tasks[1], looks=(4, 6, 8))])
+    for one, more in ((once.with_best, often.with_best), (once.few_points[1].with_best, often.few_points[1].with_best)):
+        assert all(more.standing(n).high > one.standing(n).high for n in "abc")
 
 
 def test_a_task_without_a_target_is_in_no_profile():

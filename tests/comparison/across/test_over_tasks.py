@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from ravine.comparison._across import ranks_of, with_best_over_tasks
+from ravine.comparison._judge import with_best
 from ravine.errors import ComparisonError
 
 RNG = np.random.default_rng(0)
@@ -105,3 +106,17 @@ def test_verdicts_and_ranks_are_as_sure_as_they_say(runs):
             )
     most = studies * 0.05 + 3 * np.sqrt(studies * 0.05 * 0.95)
     assert max(wrong.values()) <= most, wrong
+
+
+def test_studies_that_stop_by_looks_are_as_sure_as_they_say():
+    """Five equal optimizers, each task with looks of its own: the level of one look calls too many not the best."""
+    rng, looks, studies = np.random.default_rng(5), (8, 11, 14, 17, 20), 300
+    wrong = {"one look": 0, "looks": 0}
+    for _ in range(studies):
+        tasks = []
+        for _ in range(3):
+            runs = dict(zip("abcde", rng.normal(size=(5, 20)), strict=True))
+            tasks.append({s.name: runs[s.name][: s.runs] for s in with_best(runs, looks=looks).standings})
+        wrong["one look"] += bool(with_best_over_tasks(tasks).others)
+        wrong["looks"] += bool(with_best_over_tasks(tasks, looks=looks).others)
+    assert wrong["looks"] <= 0.05 * studies < wrong["one look"], wrong

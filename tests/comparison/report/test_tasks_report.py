@@ -143,8 +143,32 @@ def test_a_task_without_a_verdict_is_left_out(result, tmp_path):
     assert some.aggregate.unseen == "One task says nothing of others."
     assert some.aggregate.notes[0].startswith("hard has no verdict yet and is left out. 50 of about ")
     none = TasksResult({"hard": begun}, "mine")
-    assert str(none) == repr(none) == "TasksResult(hard; 4 optimizers)"
-    with pytest.raises(OptionError, match="Nothing can be judged yet. hard: 50 of about"):
+    assert str(none) == f"{none!r}\nNothing can be judged yet: no task has come to its first look."
+    with pytest.raises(OptionError, match="no task has come to its first look. hard: 50 of about"):
         none.judge()
     assert {path.name for path in none.write(tmp_path)} == {"results.csv", "results.json"}
     assert json.loads((tmp_path / "results.json").read_text())["aggregate"] is None
+
+
+def test_where_nobody_learns_on_any_task_the_reason_is_given(result, tmp_path):
+    record = result.tasks["hard"].record
+    risen = {key: replace(one, losses=(0.0, *one.losses[1:])) for key, one in record.results.items()}
+    none = TasksResult({"hard": Result(replace(record, results=risen))}, "mine")
+    assert not none.judgeable
+    reason = "Nothing can be put together: On hard no optimizer ends below the loss that it begins with"
+    assert str(none).splitlines()[1].startswith(reason)
+    with pytest.raises(OptionError, match=reason):
+        none.judge()
+    assert {path.name for path in none.write(tmp_path)} == {"results.csv", "results.json"}
+    assert json.loads((tmp_path / "results.json").read_text())["aggregate"] is None
+    assert (tmp_path / "hard" / "report.html").is_file()
+
+
+def test_what_cannot_be_computed_leaves_no_half_report(result, tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise ArithmeticError
+
+    monkeypatch.setattr("ravine.comparison._tasks_result.aggregate", fails)
+    with pytest.raises(ArithmeticError):
+        TasksResult(dict(result.tasks), "mine").write(tmp_path)
+    assert not list(tmp_path.iterdir())
