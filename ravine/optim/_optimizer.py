@@ -26,7 +26,7 @@ from ravine.optim._engine.average import in_place_of, pairs_of
 from ravine.optim._engine.formula import check_names, check_options, check_read, formula_of, listed
 from ravine.optim._engine.group import GroupReader, Pieces, group_at, program_of
 from ravine.optim._engine.hooks import with_hooks
-from ravine.optim._engine.kernels import refuse_raising
+from ravine.optim._engine.kernels import refuse_raising, refuse_recording
 from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
 from ravine.optim._engine.prepare import check_param, check_params, make_states
@@ -308,17 +308,11 @@ class Optimizer(torch.optim.Optimizer):
 
     def _planned(self, extra: dict[str, Any]) -> Plan:
         """A plan that holds for this step."""
-        # A step that fails must not leave half a plan behind.
-        plan, self._plan = self._plan, None
-        if plan is not None:
-            try:
-                if plan.ready(self.param_groups, self.state, extra):
-                    self._plan = plan
-                    return plan
-            except BaseException:
-                self._monitor.flush(plan)  # what is known of the steps before stays known
-                raise
-        self._drop_plan(plan)
+        plan = self._plan
+        if plan is not None and plan.ready(self.param_groups, self.state, extra):
+            return plan
+        refuse_recording(self.param_groups)  # before the old plan is dropped: after the capture it may hold again
+        self._drop_plan()
         self._plan = plan = self._make_plan(extra)
         return plan
 
@@ -336,9 +330,9 @@ class Optimizer(torch.optim.Optimizer):
             raise BackendError("parameters or gradients changed while the step looked at them")
         return plan
 
-    def _drop_plan(self, plan: Plan | None = None) -> None:
+    def _drop_plan(self) -> None:
         """Make the next step plan anew; what the plan knows of its steps is kept."""
-        self._monitor.flush(plan or self._plan)
+        self._monitor.flush(self._plan)
         self._plan = None
 
     # --- keeping ----------------------------------------------------------------------------------------------

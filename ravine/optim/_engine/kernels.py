@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,9 +46,9 @@ def kernel_batch(
         return Foreach(program, params, states, buffer_size)
 
 
-def refuse_recording() -> None:
+def refuse_recording(groups: Sequence[dict[str, Any]]) -> None:
     """Raise BackendError while a CUDA graph is captured: what a plan makes would be gone with the graph."""
-    if torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing():
+    if any(map(backends.recording, {p.device for group in groups for p in group["params"]})):
         raise BackendError(
             "a CUDA graph is captured before these parameters were stepped: make a step before the capture, and let "
             "gradients and parameters stay where they are (zero_grad(set_to_none=False))"

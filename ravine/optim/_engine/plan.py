@@ -23,7 +23,6 @@ from ravine.backends.cpu import CHUNK
 from ravine.formula import Program
 from ravine.optim._engine.batches import batches_of
 from ravine.optim._engine.group import GroupReader
-from ravine.optim._engine.kernels import refuse_recording
 from ravine.optim._engine.prepare import prepare, stepped
 from ravine.optim._engine.step_counts import DeviceSteps, HostSteps, StagedSteps, Steps
 from ravine.optim._engine.version import TrackedState, TrackedStates, Version
@@ -68,7 +67,6 @@ class Plan:
         describe: Callable[[Tensor], str],
         watch: bool = False,
     ) -> None:
-        refuse_recording()
         self._reader, self._dicts, self._state, self._version = reader, list(groups), state, version
         self.extra = dict(extra)
         self.groups = [reader.plan(g, extra, _where(i)) for i, g in enumerate(groups)]
@@ -94,6 +92,7 @@ class Plan:
         self._entries = [_PlannedBatch(i, batch, self._steps(batch, skips)) for i, batch in made]
         self._levels = max((len(self.groups[e.group].program.passes) - 1 for e in self._entries), default=0)
         self._stale = True  # whether batches have yet to be given the hyperparameters
+        self._read = True  # whether all groups were read with the same ``extra``
         taken = set(map(id, params))
         self._idle = [p for plan in self.groups for p in plan.snapshot.params if id(p) not in taken]
         # The memory that addresses stand for lives as long as they are used, whatever becomes of the tensors.
@@ -111,14 +110,20 @@ class Plan:
     # --- does it hold? ------------------------------------------------------------------------------------------
 
     def ready(self, groups: Sequence[dict[str, Any]], state: Mapping[Any, Any], extra: Mapping[str, Any]) -> bool:
-        """Take this step's gradients and hyperparameters; False if the plan does not hold any more. Writes nothing."""
+        """Take this step's gradients and hyperparameters; False if the plan does not hold any more. Writes nothing.
+
+        After False or an error it may be asked again.
+        """
         # Plain loops: this runs at every step, and a generator costs more than what it asks here.
         if self._version.number != self._made_at or state is not self._state or len(extra) != len(self.extra):
             return False
         if len(groups) != len(self._dicts):
             return False
-        same = all(not isinstance(value, Tensor) and value == self.extra.get(name) for name, value in extra.items())
+        same = self._read and all(
+            not isinstance(value, Tensor) and value == self.extra.get(name) for name, value in extra.items()
+        )
         self.extra.update(extra)
+        self._read = False
         for i, group in enumerate(groups):
             if group is not self._dicts[i]:
                 return False
@@ -133,6 +138,7 @@ class Plan:
             if not params or now.program is not before.program or now.fused is not before.fused:
                 return False
             self.groups[i], self._stale = now, True
+        self._read = True
         for p in self._idle:
             if p.grad is not None:
                 return False
