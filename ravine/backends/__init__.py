@@ -116,7 +116,12 @@ def on_host(device: torch.device) -> bool:
 
 def recording(device: torch.device) -> bool:
     """Whether a CUDA graph is captured there: operations are recorded, and nothing runs."""
-    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+    if device.type != "cuda" or not torch.cuda.is_initialized():
+        return False
+    if device.index in (None, torch.cuda.current_device()):
+        return torch.cuda.is_current_stream_capturing()
+    with torch.cuda.device(device):  # torch asks the stream of the current one
+        return torch.cuda.is_current_stream_capturing()
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -141,6 +146,7 @@ class Batch(Protocol):
         active: after ``gather``, None if every parameter has a gradient, else one truth value for each.
         on_device: the device where numbers, sums and statistics stay; None: they are on the host.
         makes_numbers: whether it can be given ``Staged`` for numbers.
+        in_graphs: whether a CUDA graph can capture its steps.
     """
 
     program: Program
@@ -149,6 +155,7 @@ class Batch(Protocol):
     active: np.ndarray | None
     on_device: torch.device | None
     makes_numbers: bool
+    in_graphs: bool
 
     def gather(self) -> bool:
         """Take this step's gradients; False if tensors moved or changed, and the batch must be made anew."""

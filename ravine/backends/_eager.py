@@ -55,6 +55,7 @@ class Eager:
     """A batch that runs on torch operations; see ``ravine.backends.Batch``. All parameters are on one device."""
 
     makes_numbers = False
+    in_graphs = True
 
     def __init__(
         self, program: Program, params: Sequence[Tensor], states: Sequence[States], buffer_size: int = 0

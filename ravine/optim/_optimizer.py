@@ -26,7 +26,7 @@ from ravine.optim._engine.average import in_place_of, pairs_of
 from ravine.optim._engine.formula import check_names, check_options, check_read, formula_of, listed
 from ravine.optim._engine.group import GroupReader, Pieces, group_at, program_of
 from ravine.optim._engine.hooks import with_hooks
-from ravine.optim._engine.kernels import refuse_raising, refuse_recording
+from ravine.optim._engine.kernels import refuse_recording
 from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
 from ravine.optim._engine.prepare import check_param, check_params, make_states
@@ -291,13 +291,12 @@ class Optimizer(torch.optim.Optimizer):
         if self._averaged:
             raise ParameterError("a step inside `with optimizer.averaged():` would change the average; step outside it")
         plan = self._planned({} if grad_scale is None else {"grad_scale": _scale(grad_scale)})
+        recorded = plan.captured(self._monitor.nonfinite == "raise")
         if found_inf is not None and plan.device is None and float(found_inf):
             plan.release()
             self._monitor.overflowed()
             return loss
-        if plan.device and self._monitor.nonfinite == "raise":
-            refuse_raising(plan.device)
-        bad, nonfinite = plan.run(found_inf if plan.device else None)
+        bad, nonfinite = plan.run(found_inf if plan.device else None, recorded)
         if plan.full:
             self._monitor.flush(plan)
         if plan.device:

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ravine import backends
 from ravine._compat.torch import is_zero_tensor
-from ravine.backends import STATISTICS, Numbers, Staged, States, recording, statistic, to_device
+from ravine.backends import STATISTICS, Numbers, Staged, States, statistic, to_device
 from ravine.backends._layout import real_dtype
 from ravine.backends.triton._chunk_tables import Tables, current_stream, span_for
 from ravine.backends.triton._native_gather import native_gather
@@ -43,7 +44,7 @@ class DeviceBatch:
     of a parameter its strides. The statistics of ``buffer_size`` steps are kept; of none, the kernel does not make them.
     """
 
-    makes_numbers = True
+    makes_numbers = in_graphs = True
 
     def __init__(
         self,
@@ -295,7 +296,7 @@ class DeviceBatch:
         )(current_stream(self._device))
 
     def reduce(self, index: int, numbers: Numbers | Staged) -> Tensor:
-        recorded = recording(self._device)
+        recorded = backends.recording(self._device)
         key = None if recorded else "sums"  # nothing of a graph's launches is kept
         with _on(self._device):
             address = self._tables.take(recorded)
@@ -309,7 +310,7 @@ class DeviceBatch:
 
     def write(self, numbers: Numbers | Staged | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
         numbers = self._last = self._last if numbers is None else numbers
-        recorded = recording(self._device)
+        recorded = backends.recording(self._device)
         slot = buffer_index if self._watched and not recorded else -1
         figures, stepped = self._slots[slot]
         mask = self._no_skip if skip is None else skip.detach().reshape(1).view(torch.uint8)

@@ -55,13 +55,40 @@ def refuse_recording(groups: Sequence[dict[str, Any]]) -> None:
         )
 
 
-def refuse_raising(device: torch.device) -> None:
-    """Raise BackendError while a CUDA graph is captured there: to raise for a gradient, somebody must look at it."""
-    if backends.recording(device):
+def captured(batches: Sequence[Batch], raises: bool) -> bool:
+    """Whether a CUDA graph captures a step of these batches.
+
+    Args:
+        batches: all that are stepped.
+        raises: whether gradients that are not finite raise.
+
+    Raises:
+        BackendError: it cannot capture this one whole.
+    """
+    devices = {batch.on_device for batch in batches}
+    if not any(device is not None and backends.recording(device) for device in devices):
+        return False
+    if None in devices:
+        raise BackendError(
+            "a CUDA graph cannot capture a step of parameters on the CPU: give them an optimizer of their own, and step "
+            "it outside the graph"
+        )
+    if len(devices) > 1:
+        raise BackendError(
+            f"a CUDA graph cannot capture a step on several devices ({', '.join(sorted(map(str, devices)))}): make an "
+            "optimizer for each of them"
+        )
+    if not all(batch.in_graphs for batch in batches):
+        raise BackendError(
+            "a CUDA graph cannot capture steps that torch's operations make, since their numbers come from the host: "
+            "install Triton, or step outside the graph"
+        )
+    if raises:  # somebody must look at a gradient
         raise BackendError(
             "nonfinite='raise' cannot look at gradients while a CUDA graph is captured, nor when it is replayed: use "
             "nonfinite='skip', and look at optimizer.skipped"
         )
+    return True
 
 
 @cache

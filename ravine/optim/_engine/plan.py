@@ -17,12 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ravine.backends import STATISTICS, Batch, Numbers, Staged, Sums, number_dtype, recording, statistic
+from ravine.backends import STATISTICS, Batch, Numbers, Staged, Sums, number_dtype, statistic
 from ravine.backends._foreach import Foreach
 from ravine.backends.cpu import CHUNK
+from ravine.errors import BackendError
 from ravine.formula import Program
 from ravine.optim._engine.batches import batches_of
 from ravine.optim._engine.group import GroupReader
+from ravine.optim._engine.kernels import captured
 from ravine.optim._engine.prepare import prepare, stepped
 from ravine.optim._engine.step_counts import DeviceSteps, HostSteps, StagedSteps, Steps
 from ravine.optim._engine.version import TrackedState, TrackedStates, Version
@@ -87,6 +89,7 @@ class Plan:
             for batch in batches_of(plan.program, prepared[i], state, groups[i]["fused"], self.buffer_size)
         ]
         devices = [batch.on_device for _, batch in made]
+        self._any_device = any(device is not None for device in devices)
         self.device = devices[0] if devices and None not in devices else None
         skips = bool(extra) or reader.guarded
         self._entries = [_PlannedBatch(i, batch, self._steps(batch, skips)) for i, batch in made]
@@ -149,11 +152,24 @@ class Plan:
 
     # --- a step -------------------------------------------------------------------------------------------------
 
-    def run(self, found_inf: Tensor | None = None) -> tuple[list[tuple[Tensor, int]], Tensor | None]:
+    def captured(self, raises: bool) -> bool:
+        """Whether a CUDA graph captures this step (``kernels.captured``)."""
+        if not self._any_device:
+            return False
+        try:
+            return captured([e.batch for e in self._entries], raises)
+        except BackendError:
+            self.release()
+            raise
+
+    def run(
+        self, found_inf: Tensor | None = None, recorded: bool = False
+    ) -> tuple[list[tuple[Tensor, int]], Tensor | None]:
         """Write the new parameters and states.
 
         Args:
             found_inf: on a device: not 0 if GradScaler wants this step to change nothing.
+            recorded: whether a CUDA graph captures the step.
 
         Returns:
             The parameters whose gradients are not finite, with the number of such elements, where programs are
@@ -184,7 +200,7 @@ class Plan:
             entry.batch.write(numbers, self.buffer_index, here)
         self._stale = False
         # Statistics of a graph's replays would not be counted: nothing of them comes here.
-        if self.buffer_size and not (self.device and recording(self.device)):
+        if self.buffer_size and not recorded:
             scale = self.extra.get("grad_scale", 1.0)
             # GradScaler changes its scale in place.
             self._scales[self.buffer_index] = scale.clone() if isinstance(scale, Tensor) else scale

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from torch.nn import Parameter
 from ravine import backends
 from ravine.errors import BackendError
 from ravine.optim import Adam, Optimizer
+from ravine.optim._engine.kernels import captured
 
 
 @contextlib.contextmanager
@@ -61,3 +63,61 @@ def test_an_error_while_a_plan_is_asked_leaves_it_to_be_asked_again(interpreter:
     optimizer.step()
     assert optimizer._plan is plan
     assert float(optimizer.state[params[0]]["step"]) == 3
+
+
+class Placed:
+    """A batch, as far as a capture asks: tensors on the CPU cannot be on two devices."""
+
+    in_graphs = True
+
+    def __init__(self, device: str | None) -> None:
+        self.on_device = None if device is None else torch.device(device)
+
+
+@pytest.mark.parametrize(
+    ("devices", "words"),
+    [(("cuda:0", None), "parameters on the CPU"), (("cuda:0", "cuda:1"), r"several devices \(cuda:0, cuda:1\)")],
+)
+def test_a_capture_of_parameters_in_several_places_is_refused(devices: tuple[str | None, ...], words: str) -> None:
+    batches: list[Any] = [Placed(device) for device in devices]
+    assert not captured(batches, False)
+    with capturing():
+        assert captured(batches[:1], False)
+        with pytest.raises(BackendError, match=words):
+            captured(batches, False)
+
+
+def test_a_step_of_parameters_here_and_there_is_refused_before_anything_is_written() -> None:
+    """Of two groups one counts as a device's."""
+    p, q = Parameter(torch.ones(5)), Parameter(torch.ones(5, dtype=torch.float64))
+    optimizer = Adam([p, q], lr=0.1)
+    p.grad, q.grad = torch.ones(5), torch.ones(5, dtype=torch.float64)
+    optimizer.step()
+    plan = optimizer._plan
+    assert plan is not None
+    plan._entries[0].batch.on_device, plan._any_device = torch.device("cpu"), True
+    before = p.detach().clone(), q.detach().clone()
+    with capturing(), pytest.raises(BackendError, match="parameters on the CPU"):
+        optimizer.step()
+    assert torch.equal(p, before[0])
+    assert torch.equal(q, before[1])
+    assert float(optimizer.state[p]["step"]) == 1
+
+
+def test_each_device_is_asked_for_its_own_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if there were two, of which a graph is captured on the second."""
+    current = [0]
+
+    @contextlib.contextmanager
+    def on(device: torch.device) -> Iterator[None]:
+        current[0], before = device.index, current[0]
+        yield
+        current[0] = before
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current[0])
+    monkeypatch.setattr(torch.cuda, "device", on)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: current[0] == 1)
+    asked = [backends.recording(torch.device(name)) for name in ("cpu", "cuda:0", "cuda:1")]
+    assert asked == [False, False, True]
+    assert current == [0]
