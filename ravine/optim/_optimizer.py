@@ -26,7 +26,7 @@ from ravine.optim._engine.average import in_place_of, pairs_of
 from ravine.optim._engine.formula import check_names, check_options, check_read, formula_of, listed
 from ravine.optim._engine.group import GroupReader, Pieces, group_at, program_of
 from ravine.optim._engine.hooks import with_hooks
-from ravine.optim._engine.kernels import refuse_recording
+from ravine.optim._engine.kernels import refuse_recording, warn_captured
 from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
 from ravine.optim._engine.prepare import check_param, check_params, make_states
@@ -108,6 +108,7 @@ class Optimizer(torch.optim.Optimizer):
         hyperparameters = {k: v for k, v in hyperparameters.items() if k not in TORCH_ONLY}
         self._monitor, self._version = Monitor(nonfinite, watch), Version()
         self._plan: Plan | None = None
+        self._captured: list[Plan] = []
         self._averaged = False
         if self._pieces is None:
             check_options(type(self), hyperparameters, Optimizer)
@@ -147,7 +148,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def bytes_moved(self) -> int:
         """Bytes that one step reads and writes, over all parameters that have been stepped or have a gradient."""
-        plan = self._planned({})
+        plan = self._planned({} if self._plan is None else self._plan.extra)
         plan.release()
         return plan.bytes_moved()
 
@@ -332,6 +333,9 @@ class Optimizer(torch.optim.Optimizer):
     def _drop_plan(self) -> None:
         """Make the next step plan anew; what the plan knows of its steps is kept."""
         self._monitor.flush(self._plan)
+        if self._plan is not None and self._plan.recorded:  # a graph that is replayed writes to its memory
+            self._captured.append(self._plan)
+            warn_captured()
         self._plan = None
 
     # --- keeping ----------------------------------------------------------------------------------------------
@@ -382,6 +386,7 @@ class Optimizer(torch.optim.Optimizer):
             self._drop_plan()
         super().__setstate__(state)
         self.defaults.pop("differentiable", None)  # torch adds it; it is no option here
+        self._captured = getattr(self, "_captured", [])
         self._plan, self._version = None, Version()
         self.state = TrackedState(self.state, self._version)
         self._check = checker(hypers_of(type(self)), self.defaults)

@@ -82,6 +82,7 @@ class Tables:
         self._places: dict[bytes, list[ChunkGroup]] = {}
         self._everything = self._sent(self._place)
         self.launches: list[ChunkGroup] = []
+        self._captured_groups: list[ChunkGroup] = []
 
     def _sent(self, array: np.ndarray) -> Tensor:
         return to_device(torch.from_numpy(array), self._device)
@@ -123,8 +124,10 @@ class Tables:
         for first in range(0, len(grads), POKED):
             some = grads[first : first + POKED]
             poke.bind((1, 1, 1), address[1, first:], len(some), *some, *[0] * (POKED - len(some)))(stream)
-        known = self._places.get((self._fixed + GRAD * _off(self.grads)).tobytes())
+        key = (self._fixed + GRAD * _off(self.grads)).tobytes()
+        known = self._places.get(key)
         self.launches = known or [ChunkGroup(GRAD + PARAM + STATE, self._everything, self.chunks)]
+        self._captured_groups += self.launches  # a graph goes on reading their places
         self.changed = True  # the next step outside the graph looks for its own launches
         return address
 

@@ -91,6 +91,15 @@ def captured(batches: Sequence[Batch], raises: bool) -> bool:
     return True
 
 
+def warn_captured() -> None:
+    """Say that a plan was dropped of which a CUDA graph captured steps."""
+    warnings.warn(
+        "CUDA graphs that captured steps of this optimizer no longer hold, since its parameters, states or options "
+        "changed: capture again",
+        stacklevel=4,
+    )
+
+
 @cache
 def warn_once(why: str) -> None:
     """Say once in a process why a GPU is used less well than it could be."""

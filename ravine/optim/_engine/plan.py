@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from ravine.backends import STATISTICS, Batch, Numbers, Staged, Sums, number_dtype, statistic
 from ravine.backends._foreach import Foreach
@@ -53,6 +54,9 @@ class Plan:
         version: what tells this plan that it no longer holds.
         describe: names a parameter for errors.
         watch: whether statistics of the steps are kept.
+
+    Attributes:
+        recorded: whether a CUDA graph captured one of its steps, and needs its memory.
 
     Raises:
         ParameterError, BackendError: a parameter cannot be stepped; the state is as it was.
@@ -101,6 +105,8 @@ class Plan:
         # The memory that addresses stand for lives as long as they are used, whatever becomes of the tensors.
         values = chain.from_iterable(d.values() for d in state.values() if isinstance(d, dict))
         self._storages = [v.untyped_storage() for v in values if type(v) is Tensor]
+        self.recorded = False
+        self._graph_hypers: list[Any] = []
         self._made_at = version.number
 
     def _steps(self, batch: Batch, skips: bool) -> Steps:
@@ -153,14 +159,21 @@ class Plan:
     # --- a step -------------------------------------------------------------------------------------------------
 
     def captured(self, raises: bool) -> bool:
-        """Whether a CUDA graph captures this step (``kernels.captured``)."""
+        """Whether a CUDA graph captures this step (``kernels.captured``): then ``recorded`` stays true."""
         if not self._any_device:
             return False
+        batches = [e.batch for e in self._entries]
         try:
-            return captured([e.batch for e in self._entries], raises)
+            found = captured(batches, raises)
         except BackendError:
             self.release()
             raise
+        if found:  # it is replayed on this memory, whatever becomes of the tensors
+            self.recorded = True
+            params = chain.from_iterable(batch.params for batch in batches)
+            self._storages += [p.untyped_storage() for p in params if type(p) in (Tensor, Parameter)]
+            self._graph_hypers += [plan.hypers for plan in self.groups]
+        return found
 
     def run(
         self, found_inf: Tensor | None = None, recorded: bool = False

@@ -6,7 +6,9 @@ There is no graph: ``recording`` says that there is one, and the step then does 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import gc
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -121,3 +123,89 @@ def test_each_device_is_asked_for_its_own_stream(monkeypatch: pytest.MonkeyPatch
     asked = [backends.recording(torch.device(name)) for name in ("cpu", "cuda:0", "cuda:1")]
     assert asked == [False, False, True]
     assert current == [0]
+
+
+def memory(optimizer: Optimizer) -> list[weakref.ref[Any]]:
+    """What a captured step of it works on."""
+    assert optimizer._plan is not None
+    (entry,) = optimizer._plan._entries
+    batch: Any = entry.batch
+    tables = batch._tables
+    return [
+        weakref.ref(x)
+        for x in (batch._numbers, batch._no_skip, batch._figures, tables.address, tables.size, tables.first_chunk)
+    ] + [weakref.ref(group) for group in tables.launches]
+
+
+def another_group(optimizer: Optimizer, params: list[Parameter]) -> None:
+    optimizer.add_param_group({"params": [Parameter(torch.ones(3))]})
+
+
+def scaled(optimizer: Optimizer, params: list[Parameter]) -> None:
+    optimizer.grad_scale, optimizer.found_inf = torch.tensor(2.0), torch.tensor(0.0)  # type: ignore[attr-defined]
+    optimizer.step()
+
+
+DROPPING: dict[str, Callable[[Optimizer, list[Parameter]], object]] = {
+    "a parameter elsewhere": lambda o, ps: (setattr(ps[0], "data", ps[0].data.clone()), o.step()),
+    "a group": another_group,
+    "a state dict": lambda o, ps: o.load_state_dict(o.state_dict()),
+    "a policy": lambda o, ps: setattr(o, "nonfinite", "skip"),
+    "GradScaler": scaled,
+}
+
+
+@pytest.mark.parametrize("change", DROPPING)
+def test_the_memory_of_a_captured_step_outlives_its_plan_and_a_warning_says_so(
+    change: str, interpreter: None, recwarn: pytest.WarningsRecorder
+) -> None:
+    params, optimizer = stepped()
+    with capturing():
+        optimizer.step()
+    used = memory(optimizer)
+    assert len(used) == 7
+    optimizer.step()
+    assert not recwarn.list
+    DROPPING[change](optimizer, params)
+    (warning,) = recwarn.list
+    assert "capture again" in str(warning.message)
+    gc.collect()
+    assert all(each() is not None for each in used)
+    optimizer.step()
+    assert len(recwarn.list) == 1
+
+
+def test_a_plan_that_no_graph_captured_is_dropped_whole(interpreter: None) -> None:
+    params, optimizer = stepped()
+    used = memory(optimizer)
+    params[0].data = params[0].data.clone()
+    optimizer.step()
+    gc.collect()
+    assert not any(each() is not None for each in used[:-1])
+
+
+def test_bytes_moved_leaves_a_captured_step_as_it_is(interpreter: None) -> None:
+    params, optimizer = stepped()
+    optimizer.grad_scale, optimizer.found_inf = torch.tensor(2.0), torch.tensor(0.0)  # type: ignore[attr-defined]
+    optimizer.step()
+    plan = optimizer._plan
+    del optimizer.grad_scale, optimizer.found_inf  # type: ignore[attr-defined]
+    assert optimizer.bytes_moved() == 28 * sum(p.numel() for p in params)
+    assert optimizer._plan is plan
+    optimizer.step()
+    assert optimizer._plan is not plan
+
+
+def test_groups_of_a_captured_launch_are_kept_when_many_patterns_were_seen(interpreter: None) -> None:
+    _, optimizer = stepped()
+    with capturing():
+        optimizer.step()
+    assert optimizer._plan is not None
+    batch: Any = optimizer._plan._entries[0].batch
+    groups = [weakref.ref(group) for group in batch._tables.launches]
+    optimizer._plan._entries[0].batch._tables._places.clear()  # type: ignore[attr-defined]
+    batch._launches.clear()
+    batch._tables.launches = []
+    gc.collect()
+    assert groups
+    assert all(group() is not None for group in groups)
