@@ -328,6 +328,7 @@ class Optimizer(torch.optim.Optimizer):
         )  # fmt: skip
         if not plan.ready(self.param_groups, self.state, extra):
             raise BackendError("parameters or gradients changed while the step looked at them")
+        self._monitor.count_on(plan.device)
         return plan
 
     def _drop_plan(self) -> None:

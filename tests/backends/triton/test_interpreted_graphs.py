@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import pickle
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -209,3 +210,29 @@ def test_groups_of_a_captured_launch_are_kept_when_many_patterns_were_seen(inter
     gc.collect()
     assert groups
     assert all(group() is not None for group in groups)
+
+
+def test_a_step_of_torchs_operations_in_a_capture_writes_to_no_row_of_the_watch(interpreter: None) -> None:
+    """Its replays would write there again, over the figures of another step."""
+    _, optimizer = stepped({"fused": False})
+    with capturing():
+        optimizer.step()
+    assert optimizer._plan is not None
+    batch: Any = optimizer._plan._entries[0].batch
+    assert batch._statistics[:2].any()
+    assert not batch._statistics[2:].any()
+    assert len(optimizer.watch.history) == 2
+
+
+def test_counters_of_skipped_steps_are_there_before_a_capture_and_are_not_pickled(interpreter: None) -> None:
+    params, optimizer = stepped({"nonfinite": "skip"}, steps=1)
+    kept = dict(optimizer._monitor._skips)
+    assert {name for name, _ in kept} == {"skipped", "overflowed"}
+    params[0].grad[3] = float("nan")  # type: ignore[index]
+    with capturing():
+        optimizer.step()
+    assert all(optimizer._monitor._skips[key] is count for key, count in kept.items())
+    with pytest.warns(UserWarning, match="skip"):
+        copied = pickle.loads(pickle.dumps(optimizer))
+    assert copied.skipped == optimizer.skipped == 1
+    assert copied._monitor._skips == {}
