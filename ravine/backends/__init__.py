@@ -20,7 +20,9 @@ of, so that its kernels make them where they are used.
 A batch that watches keeps ``STATISTICS`` of its step at ``buffer_index`` until they are asked for.
 
 _eager.py     torch operations: any device, dtype and tensor subclass; the meaning of a formula
+_foreach.py   torch operations on lists of tensors (_tensor_lists.py), for devices without kernels
 _sharded.py   tensors split over processes, by the backends of their local parts
+_layout.py    which tensors kernels of any kind can work on
 cpu/          CPU: one compiled loop, all tensors of a batch in one call
 triton/       GPUs: one kernel, all tensors of a batch in one launch
 """
