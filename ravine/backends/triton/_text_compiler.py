@@ -147,7 +147,13 @@ def _short_key(source: KernelText, target: Any, options: dict[str, Any]) -> str:
     parts = [
         *map(
             repr,
-            (source, target, options, triton.__version__, [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]),
+            (
+                source,
+                target,
+                options,
+                triton.__version__,
+                [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files],
+            ),
         ),
         Path(_language.__file__).read_text(encoding="utf-8"),
         *(f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(("TRITON_", "LLVM_"))),

@@ -44,7 +44,8 @@ def test_a_capture_for_which_a_plan_would_have_to_be_made_is_refused_and_loses_n
     params, optimizer = stepped()
     _, other = stepped()
     plan, kept = optimizer._plan, params[0].data
-    assert plan is not None and plan.buffer_index == 2
+    assert plan is not None
+    assert plan.buffer_index == 2
     params[0].data = kept.clone()
     with capturing(), pytest.raises(BackendError, match="before these parameters were stepped"):
         optimizer.step()
