@@ -131,8 +131,8 @@ class DeviceBatch:
         if self._native is not None:
             found = self._native()
             if found >= 0 and not (self._single and self._negated()):
-                if found & 1 and (self._tables.grads % self._grad_dtype.itemsize).any():
-                    return False  # which the next plan says by name
+                if found & 1 and self._misplaced():
+                    return False
                 self.active = self._tables.grads != 0 if found > 1 else None
                 return True
         grads = list(map(_grad, self.params))
@@ -143,8 +143,12 @@ class DeviceBatch:
             if 0 not in addresses:  # no memory: without elements, or zeros that nobody wrote down
                 self._tables.grads[:] = addresses
                 self.active = None
-                return True
+                return not self._misplaced()
         return self._gather_each(grads)
+
+    def _misplaced(self) -> bool:
+        """Whether a gradient begins in the middle of an element, which the next plan says by name."""
+        return bool((self._tables.grads % self._dtypes["grad"].itemsize).any())
 
     def _negated(self) -> bool:
         grads = [self.params[i].grad for i in self._single]
@@ -195,7 +199,7 @@ class DeviceBatch:
         missing = [g is None for g in grads]
         self._tables.grads[:] = addresses
         self.active = ~np.array(missing) if any(missing) else None
-        return True
+        return not self._misplaced()
 
     def release(self) -> None:
         self._copies = []

@@ -143,7 +143,9 @@ class Monitor:
 
     def count_on(self, device: torch.device | None) -> None:
         """Make the counters of a device that are missing: one that is born in a capture would be gone with the graph."""
-        for name in ("skipped", "overflowed") if device is not None else ():
+        if device is None:
+            return
+        for name in ("skipped", "overflowed"):
             if (name, device) not in self._skips:
                 with torch.inference_mode(False):
                     self._skips[name, device] = torch.zeros((), dtype=torch.int64, device=device)

@@ -12,6 +12,7 @@ from interpreted_steps import give, parameters
 from torch.nn import Parameter
 
 from ravine.backends.triton import _chunk_tables, _device_batch
+from ravine.errors import ParameterError
 from ravine.optim import SGD
 
 
@@ -68,3 +69,21 @@ def test_no_more_launches_are_kept_than_so_many(interpreter: None, monkeypatch: 
         give(params, step)
         optimizer.step()
         assert len(batch_of(optimizer)._launches) <= 3
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["C", "Python"])
+@pytest.mark.parametrize("others", [((7,),), ((7,), (0,))], ids=["full", "one empty"])
+def test_a_gradient_in_the_middle_of_an_element_is_an_error_by_name(
+    native: bool, others: tuple[tuple[int, ...], ...], interpreter: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not native:
+        monkeypatch.setattr(_device_batch, "native_gather", lambda *_: None)
+    params = parameters(torch.float32, ((5,), *others))
+    optimizer = SGD(params, lr=0.1)
+    give(params, 0)
+    optimizer.step()
+    before = params[0].detach().clone()
+    params[0].grad = torch.frombuffer(bytearray(24), dtype=torch.float32, offset=1, count=5)
+    with pytest.raises(ParameterError, match="gradient of parameter 0 .*middle of an element"):
+        optimizer.step()
+    assert torch.equal(params[0], before)
