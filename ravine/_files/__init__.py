@@ -1,7 +1,7 @@
 """Folders and files that a run writes: chosen before training, and written whole or not at all.
 
-This file knows no format. checkpoint.py stores trees of tensors, json_lines.py a growing file of records, and code.py
-runs a Python file of the user.
+This file knows no format. checkpoint.py stores trees of tensors, json_lines.py a growing file of records, code.py
+runs a Python file of the user, and private_folder.py tells whether others can write to a folder.
 """
 
 from __future__ import annotations

@@ -20,7 +20,9 @@ of, so that its kernels make them where they are used.
 A batch that watches keeps ``STATISTICS`` of its step at ``buffer_index`` until they are asked for.
 
 _eager.py     torch operations: any device, dtype and tensor subclass; the meaning of a formula
+_foreach.py   torch operations on lists of tensors (_tensor_lists.py), for devices without kernels
 _sharded.py   tensors split over processes, by the backends of their local parts
+_layout.py    which tensors kernels of any kind can work on
 cpu/          CPU: one compiled loop, all tensors of a batch in one call
 triton/       GPUs: one kernel, all tensors of a batch in one launch
 """
@@ -116,7 +118,12 @@ def on_host(device: torch.device) -> bool:
 
 def recording(device: torch.device) -> bool:
     """Whether a CUDA graph is captured there: operations are recorded, and nothing runs."""
-    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+    if device.type != "cuda" or not torch.cuda.is_initialized():
+        return False
+    if device.index in (None, torch.cuda.current_device()):
+        return torch.cuda.is_current_stream_capturing()
+    with torch.cuda.device(device):  # torch asks the stream of the current one
+        return torch.cuda.is_current_stream_capturing()
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -141,6 +148,7 @@ class Batch(Protocol):
         active: after ``gather``, None if every parameter has a gradient, else one truth value for each.
         on_device: the device where numbers, sums and statistics stay; None: they are on the host.
         makes_numbers: whether it can be given ``Staged`` for numbers.
+        in_graphs: whether a CUDA graph can capture its steps.
     """
 
     program: Program
@@ -149,6 +157,7 @@ class Batch(Protocol):
     active: np.ndarray | None
     on_device: torch.device | None
     makes_numbers: bool
+    in_graphs: bool
 
     def gather(self) -> bool:
         """Take this step's gradients; False if tensors moved or changed, and the batch must be made anew."""

@@ -55,6 +55,7 @@ class Eager:
     """A batch that runs on torch operations; see ``ravine.backends.Batch``. All parameters are on one device."""
 
     makes_numbers = False
+    in_graphs = True
 
     def __init__(
         self, program: Program, params: Sequence[Tensor], states: Sequence[States], buffer_size: int = 0
@@ -115,10 +116,12 @@ class Eager:
     @torch.no_grad()
     def write(self, numbers: Numbers | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
         self._numbers = self._numbers if numbers is None else numbers
-        if self._buffer_size and self._statistics is None:
+        # What a graph's replays would write to a row is that of another step.
+        watched = self._buffer_size > 0 and not backends.recording(self.params[0].device)
+        if watched and self._statistics is None:
             self._statistics = self._empty_statistics()
         for i, grad in enumerate(self._grads):
-            row = None if self._statistics is None else self._statistics[buffer_index, :, i]
+            row = self._statistics[buffer_index, :, i] if watched and self._statistics is not None else None
             if grad is not None:
                 self._step(i, grad, row, skip)
             elif row is not None:

@@ -20,7 +20,6 @@ from ravine import backends
 from ravine.backends import STATISTICS, Numbers, Sums
 from ravine.backends._eager import Eager, real
 from ravine.backends._tensor_lists import PerTensor, TensorList, scope
-from ravine.errors import BackendError
 from ravine.formula import Program
 from ravine.formula._python import Statements, code_name
 
@@ -58,6 +57,8 @@ def list_function(program: Program, index: int, in_place: bool) -> Callable[...,
 
 class Foreach(Eager):
     """A batch that runs on torch's operations on lists; see ``ravine.backends.Batch``. All parameters are on one device."""
+
+    in_graphs = False  # numbers come from the host
 
     def _groups(self) -> list[list[int]]:
         """The parameters that are stepped, by the dtype that they are computed in."""
@@ -109,12 +110,6 @@ class Foreach(Eager):
 
     @torch.no_grad()
     def write(self, numbers: Numbers | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
-        if backends.recording(self.params[0].device):
-            self.release()
-            raise BackendError(
-                "a CUDA graph cannot capture steps that torch's operations make, since their numbers come from the host: "
-                "install Triton, or step outside the graph"
-            )
         self._numbers = self._numbers if numbers is None else numbers
         figures = None
         if self._buffer_size:

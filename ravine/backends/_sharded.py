@@ -75,6 +75,7 @@ class Sharded:
         self._exchanged: list[tuple[Any, Tensor, Tensor]] = []
         self._columns = _columns(params)
         self.on_device = self._batches[0][1].on_device
+        self.in_graphs = all(batch.in_graphs for _, batch in self._batches)
 
     @torch.no_grad()
     def gather(self) -> bool:

@@ -36,7 +36,8 @@ class Adadelta(Optimizer):
         maximize: ascend.
         fused: the kernel where it can (None), always (True) or never (False).
         common: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim.Common``.
-        capturable: changes nothing: a CUDA graph can capture every step on a GPU.
+        capturable: changes nothing: a CUDA graph can capture a step on one GPU, but not with ``nonfinite="raise"``, nor
+            where torch's operations on lists step (no Triton), nor of parameters on the CPU and a GPU together.
         foreach, differentiable: torch's switches for its own loops; only their defaults have a meaning.
 
     The numbers and state dicts are those of ``torch.optim.Adadelta``.

@@ -59,7 +59,8 @@ class Adam(Optimizer):
         fused: the kernel where it can (None), always (True) or never (False).
         common: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim.Common``.
         decoupled_weight_decay: decay the parameter by ``lr * weight_decay`` apart from the gradient, as AdamW.
-        capturable: changes nothing: a CUDA graph can capture every step on a GPU.
+        capturable: changes nothing: a CUDA graph can capture a step on one GPU, but not with ``nonfinite="raise"``, nor
+            where torch's operations on lists step (no Triton), nor of parameters on the CPU and a GPU together.
         foreach, differentiable: torch's switches for its own loops; only their defaults have a meaning.
 
     The numbers and state dicts are those of ``torch.optim.Adam``.

@@ -26,7 +26,7 @@ from ravine.optim._engine.average import in_place_of, pairs_of
 from ravine.optim._engine.formula import check_names, check_options, check_read, formula_of, listed
 from ravine.optim._engine.group import GroupReader, Pieces, group_at, program_of
 from ravine.optim._engine.hooks import with_hooks
-from ravine.optim._engine.kernels import refuse_raising
+from ravine.optim._engine.kernels import refuse_recording, warn_captured
 from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
 from ravine.optim._engine.prepare import check_param, check_params, make_states
@@ -108,6 +108,7 @@ class Optimizer(torch.optim.Optimizer):
         hyperparameters = {k: v for k, v in hyperparameters.items() if k not in TORCH_ONLY}
         self._monitor, self._version = Monitor(nonfinite, watch), Version()
         self._plan: Plan | None = None
+        self._captured: list[Plan] = []
         self._averaged = False
         if self._pieces is None:
             check_options(type(self), hyperparameters, Optimizer)
@@ -147,7 +148,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def bytes_moved(self) -> int:
         """Bytes that one step reads and writes, over all parameters that have been stepped or have a gradient."""
-        plan = self._planned({})
+        plan = self._planned({} if self._plan is None else self._plan.extra)
         plan.release()
         return plan.bytes_moved()
 
@@ -291,13 +292,12 @@ class Optimizer(torch.optim.Optimizer):
         if self._averaged:
             raise ParameterError("a step inside `with optimizer.averaged():` would change the average; step outside it")
         plan = self._planned({} if grad_scale is None else {"grad_scale": _scale(grad_scale)})
+        recorded = plan.captured(self._monitor.nonfinite == "raise")
         if found_inf is not None and plan.device is None and float(found_inf):
             plan.release()
             self._monitor.overflowed()
             return loss
-        if plan.device and self._monitor.nonfinite == "raise":
-            refuse_raising(plan.device)
-        bad, nonfinite = plan.run(found_inf if plan.device else None)
+        bad, nonfinite = plan.run(found_inf if plan.device else None, recorded)
         if plan.full:
             self._monitor.flush(plan)
         if plan.device:
@@ -308,17 +308,11 @@ class Optimizer(torch.optim.Optimizer):
 
     def _planned(self, extra: dict[str, Any]) -> Plan:
         """A plan that holds for this step."""
-        # A step that fails must not leave half a plan behind.
-        plan, self._plan = self._plan, None
-        if plan is not None:
-            try:
-                if plan.ready(self.param_groups, self.state, extra):
-                    self._plan = plan
-                    return plan
-            except BaseException:
-                self._monitor.flush(plan)  # what is known of the steps before stays known
-                raise
-        self._drop_plan(plan)
+        plan = self._plan
+        if plan is not None and plan.ready(self.param_groups, self.state, extra):
+            return plan
+        refuse_recording(self.param_groups)  # before the old plan is dropped: after the capture it may hold again
+        self._drop_plan()
         self._plan = plan = self._make_plan(extra)
         return plan
 
@@ -334,11 +328,15 @@ class Optimizer(torch.optim.Optimizer):
         )  # fmt: skip
         if not plan.ready(self.param_groups, self.state, extra):
             raise BackendError("parameters or gradients changed while the step looked at them")
+        self._monitor.count_on(plan.device)
         return plan
 
-    def _drop_plan(self, plan: Plan | None = None) -> None:
+    def _drop_plan(self) -> None:
         """Make the next step plan anew; what the plan knows of its steps is kept."""
-        self._monitor.flush(plan or self._plan)
+        self._monitor.flush(self._plan)
+        if self._plan is not None and self._plan.recorded:  # a graph that is replayed writes to its memory
+            self._captured.append(self._plan)
+            warn_captured()
         self._plan = None
 
     # --- keeping ----------------------------------------------------------------------------------------------
@@ -389,6 +387,7 @@ class Optimizer(torch.optim.Optimizer):
             self._drop_plan()
         super().__setstate__(state)
         self.defaults.pop("differentiable", None)  # torch adds it; it is no option here
+        self._captured = getattr(self, "_captured", [])
         self._plan, self._version = None, Version()
         self.state = TrackedState(self.state, self._version)
         self._check = checker(hypers_of(type(self)), self.defaults)

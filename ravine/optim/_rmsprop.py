@@ -82,7 +82,8 @@ class RMSprop(Optimizer):
         momentum_first: accumulate the gradient, then divide (fastai).
         decoupled_weight_decay: decay the parameter by ``lr * weight_decay`` before the step (Keras, fastai).
         undamped: sum squares without the factor ``1 - alpha`` (the fastai book).
-        capturable: changes nothing: a CUDA graph can capture every step on a GPU.
+        capturable: changes nothing: a CUDA graph can capture a step on one GPU, but not with ``nonfinite="raise"``, nor
+            where torch's operations on lists step (no Triton), nor of parameters on the CPU and a GPU together.
         foreach, differentiable: torch's switches for its own loops; only their defaults have a meaning.
 
     The numbers and state dicts are those of ``torch.optim.RMSprop``, but centered gives no NaN for finite input.

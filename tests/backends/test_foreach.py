@@ -129,6 +129,7 @@ def test_a_graph_is_refused_before_anything_is_written(monkeypatch):
     with pytest.raises(BackendError, match="graph"):
         optimizer.step()
     assert torch.equal(p, before)
+    assert float(optimizer.state[p]["step"]) == 1
 
 
 def test_what_gradscaler_found_is_waited_for_only_where_nothing_else_knows_of_it():

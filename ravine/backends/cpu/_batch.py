@@ -45,6 +45,7 @@ class Fused:
 
     on_device: torch.device | None = None
     makes_numbers = False
+    in_graphs = False
 
     def __init__(
         self,

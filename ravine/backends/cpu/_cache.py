@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import stat
 import tempfile
 import threading
 import warnings
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+
+from ravine._files.private_folder import check_private
 
 _CHECKSUM = 32  # bytes of SHA-256 before the code
 
@@ -83,9 +84,7 @@ def _folder(chosen: str | None) -> Path | None:
     try:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.mkdir(mode=0o700, exist_ok=True)
-        _check_private(path, sticky=False)
-        # Who can rename the folder can put another one in its place; a sticky bit, as of /tmp, forbids that.
-        _check_private(base, sticky=True)
+        check_private(path)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
@@ -101,17 +100,6 @@ def _user_cache() -> Path:
     import platformdirs  # here: a machine that steps on its GPU alone may not have it
 
     return platformdirs.user_cache_path("ravine", appauthor=False)
-
-
-def _check_private(path: Path, sticky: bool) -> None:
-    if os.name != "posix":
-        return
-    status = path.stat()
-    mode = stat.S_IMODE(status.st_mode)
-    if status.st_uid not in ((os.geteuid(), 0) if sticky else (os.geteuid(),)):
-        raise PermissionError(f"the folder {path} belongs to another user")
-    if mode & 0o022 and not (sticky and mode & stat.S_ISVTX):
-        raise PermissionError(f"others can write to the folder {path} (mode {mode:o})")
 
 
 def _warn(message: str) -> None:

@@ -3,7 +3,8 @@
 _pass_text.py      prints a pass of a program, and its number stage, as kernels
 _language.py       what a kernel calls; _interpreted.py the same in Triton's interpreter
 _text_compiler.py  compiles and launches them
-_chunk_tables.py    the tables of addresses and chunks that they work from
+_chunk_tables.py   the tables of addresses and chunks that they work from
+_native_gather.py  looks at the tensors of a batch in C
 _device_batch.py   the batch
 _device_check.py   which devices and tensors it can take
 

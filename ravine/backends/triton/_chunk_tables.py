@@ -59,15 +59,16 @@ class Tables:
     Attributes:
         size, first_chunk, address: tensors on the device, for kernels.
         chunks: how many there are.
-        grads: the gradients' addresses on the host, 0 for none; whoever writes to it sets ``changed``.
+        grads: the gradients' addresses on the host, 0 for none; the batch writes them.
         launches: after ``take``, the chunks of each launch.
+        forgotten: how often the chunks of all patterns were let go of; launches that are kept hold them.
     """
 
     def __init__(self, sizes: Sequence[int], addresses: np.ndarray, span: int, device: torch.device) -> None:
         self._device = device
         self._host = addresses
         self.grads: np.ndarray = addresses[1]
-        self.changed = True
+        self._taken = b""  # the gradients' addresses that the device has
         counts = -(-np.array(sizes, dtype=np.int64) // span)
         first = np.zeros(len(sizes) + 1, dtype=np.int64)
         np.cumsum(counts, out=first[1:])
@@ -82,6 +83,8 @@ class Tables:
         self._places: dict[bytes, list[ChunkGroup]] = {}
         self._everything = self._sent(self._place)
         self.launches: list[ChunkGroup] = []
+        self.forgotten = 0
+        self._captured_groups: list[ChunkGroup] = []
 
     def _sent(self, array: np.ndarray) -> Tensor:
         return to_device(torch.from_numpy(array), self._device)
@@ -93,11 +96,12 @@ class Tables:
         """
         if recorded:
             return self._captured()
-        if self.changed:
+        addresses = self.grads.tobytes()
+        if addresses != self._taken:
             row = self._host_row
             self._grad_row.copy_(row if self._device.type == "cpu" else row.pin_memory(), non_blocking=True)
             self.launches = self._launches_for(self._fixed + GRAD * _off(self.grads))
-            self.changed = False
+            self._taken = addresses
         return self.address
 
     def _launches_for(self, loose: np.ndarray) -> list[ChunkGroup]:
@@ -106,6 +110,7 @@ class Tables:
         if key not in self._places:
             if len(self._places) == _PATTERNS:  # gradients at other places in every step: the tables of long ago
                 self._places.clear()
+                self.forgotten += 1
             kinds = np.unique(loose).tolist()
             places = [self._place[loose[self._tensor_of] == kind] if len(kinds) > 1 else None for kind in kinds]
             groups = [
@@ -125,7 +130,8 @@ class Tables:
             poke.bind((1, 1, 1), address[1, first:], len(some), *some, *[0] * (POKED - len(some)))(stream)
         known = self._places.get((self._fixed + GRAD * _off(self.grads)).tobytes())
         self.launches = known or [ChunkGroup(GRAD + PARAM + STATE, self._everything, self.chunks)]
-        self.changed = True  # the next step outside the graph looks for its own launches
+        self._captured_groups += self.launches  # a graph goes on reading their places
+        self._taken = b""  # the next step outside the graph looks for its own launches
         return address
 
 

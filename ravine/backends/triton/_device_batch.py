@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ravine import backends
 from ravine._compat.torch import is_zero_tensor
-from ravine.backends import STATISTICS, Numbers, Staged, States, recording, statistic, to_device
+from ravine.backends import STATISTICS, Numbers, Staged, States, statistic, to_device
 from ravine.backends._layout import real_dtype
 from ravine.backends.triton._chunk_tables import Tables, current_stream, span_for
 from ravine.backends.triton._native_gather import native_gather
@@ -39,11 +40,11 @@ _grad, _dtype = attrgetter("grad"), attrgetter("dtype")
 class DeviceBatch:
     """A batch that runs on Triton's kernels; see ``ravine.backends.Batch``.
 
-    All tensors have what ``why_not`` asks for and are on one device, all of one buffer have the same dtype, and the states
+    All tensors have what ``why_no_kernel`` asks for and are on one device, all of one buffer have the same dtype, and the states
     of a parameter its strides. The statistics of ``buffer_size`` steps are kept; of none, the kernel does not make them.
     """
 
-    makes_numbers = True
+    makes_numbers = in_graphs = True
 
     def __init__(
         self,
@@ -88,6 +89,7 @@ class DeviceBatch:
         self._kernels: dict[tuple[int, int], Kernel] = {}
         self._stages: dict[tuple[Any, ...], Kernel] = {}
         self._launches: dict[tuple[Any, ...], Launch] = {}
+        self._forgotten = 0  # what the tables had forgotten when these launches were made
         figures = self._figures.expand(slots, -1, -1).unbind()
         self._slots = list(zip(figures, self._stepped.unbind(), strict=True))
         self._last: Numbers | Staged = ()
@@ -129,23 +131,24 @@ class DeviceBatch:
         if self._native is not None:
             found = self._native()
             if found >= 0 and not (self._single and self._negated()):
-                if found & 1:
-                    self._tables.changed = True
-                    if (self._tables.grads % self._grad_dtype.itemsize).any():
-                        return False  # which the next plan says by name
+                if found & 1 and self._misplaced():
+                    return False
                 self.active = self._tables.grads != 0 if found > 1 else None
                 return True
-            self._tables.changed = True  # it wrote down the addresses that it came to
         grads = list(map(_grad, self.params))
         if not self._stays():
             return False
         if self._as_ever(grads):
             addresses = list(map(Tensor.data_ptr, grads))
             if 0 not in addresses:  # no memory: without elements, or zeros that nobody wrote down
-                self._take(addresses)
+                self._tables.grads[:] = addresses
                 self.active = None
-                return True
+                return not self._misplaced()
         return self._gather_each(grads)
+
+    def _misplaced(self) -> bool:
+        """Whether a gradient begins in the middle of an element, which the next plan says by name."""
+        return bool((self._tables.grads % self._dtypes["grad"].itemsize).any())
 
     def _negated(self) -> bool:
         grads = [self.params[i].grad for i in self._single]
@@ -174,13 +177,6 @@ class DeviceBatch:
             and not any(grads[i].is_neg() for i in self._single)
         )
 
-    def _take(self, addresses: list[int]) -> None:
-        """These are the gradients' addresses."""
-        grads = self._tables.grads
-        if grads.tolist() != addresses:
-            grads[:] = addresses
-            self._tables.changed = True
-
     def _gather_each(self, grads: list[Tensor | None]) -> bool:
         """Any gradient may be missing, strided otherwise, or lazily conjugated."""
         addresses = []
@@ -201,9 +197,9 @@ class DeviceBatch:
             # One without elements is there, and has no chunk that would read it.
             addresses.append(g.data_ptr() or _ANYWHERE)
         missing = [g is None for g in grads]
-        self._take(addresses)
+        self._tables.grads[:] = addresses
         self.active = ~np.array(missing) if any(missing) else None
-        return True
+        return not self._misplaced()
 
     def release(self) -> None:
         self._copies = []
@@ -247,7 +243,7 @@ class DeviceBatch:
             grid = -(-n // STAGE_WIDTH), 1, 1
             launch = made.bind(grid, counts, address, skip, self._numbers, stepped, n)
             if key[-1] is not None:
-                self._launches[key] = launch
+                self._keep(key, launch)
         launch(current_stream(self._device), *hypers, *sums)
 
     @torch.no_grad()
@@ -280,11 +276,16 @@ class DeviceBatch:
                     *(n, tables.chunks, self._span),
                 )
                 if key is not None:
-                    if len(self._launches) == _LAUNCHES:
-                        self._launches.clear()
-                    self._launches[mine] = launch
+                    self._keep(mine, launch)
             launches.append(launch)
         return launches
+
+    def _keep(self, key: tuple[Any, ...], launch: Launch) -> None:
+        """Keep a launch ready; all are let go of when there are too many, or the tables let go of their chunks."""
+        if len(self._launches) >= _LAUNCHES or self._forgotten != self._tables.forgotten:
+            self._launches.clear()
+            self._forgotten = self._tables.forgotten
+        self._launches[key] = launch
 
     def _add_up(self, figures: Tensor, to: Tensor, slots: int, rows: int, tops: Sequence[int] = ()) -> None:
         """The figures of tensors from those of their chunks."""
@@ -295,7 +296,7 @@ class DeviceBatch:
         )(current_stream(self._device))
 
     def reduce(self, index: int, numbers: Numbers | Staged) -> Tensor:
-        recorded = recording(self._device)
+        recorded = backends.recording(self._device)
         key = None if recorded else "sums"  # nothing of a graph's launches is kept
         with _on(self._device):
             address = self._tables.take(recorded)
@@ -309,7 +310,7 @@ class DeviceBatch:
 
     def write(self, numbers: Numbers | Staged | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
         numbers = self._last = self._last if numbers is None else numbers
-        recorded = recording(self._device)
+        recorded = backends.recording(self._device)
         slot = buffer_index if self._watched and not recorded else -1
         figures, stepped = self._slots[slot]
         mask = self._no_skip if skip is None else skip.detach().reshape(1).view(torch.uint8)

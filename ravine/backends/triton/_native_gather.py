@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ravine._compat.torch import fill_dltensor
+from ravine.backends.triton._text_compiler import kept_privately
 
 #: DLPack's numbers of devices.
 _CPU, _CUDA, _ROCM = 1, 2, 10
@@ -132,7 +133,9 @@ PyMODINIT_FUNC PyInit_ravine_gather(void)
 
 @cache
 def _look() -> Callable[..., int] | None:
-    """The compiled function; None where there is no compiler, or Triton compiles nothing for others."""
+    """The compiled function; None where there is no compiler, or others can write to Triton's folder."""
+    if not kept_privately():
+        return None
     try:
         from triton.runtime.build import compile_module_from_src
 

@@ -1,6 +1,7 @@
 """Compiles the text of a kernel with Triton, for the device at hand or for one that is not there.
 
 Triton keeps machine code in its own folder (``TRITON_CACHE_DIR``), so that a later process compiles nothing.
+Nothing of this module's own is read from that folder if others can write to it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ravine._files.private_folder import check_private
 from ravine.backends.triton._pass_text import KernelText
 
 Grid = tuple[int, int, int]
@@ -91,14 +93,17 @@ def compile_for(source: KernelText, target: Any) -> Any:
     import triton
 
     target = target or triton.runtime.driver.active.get_current_target()
-    key = _short_key(source, target)
+    options = {"num_warps": source.warps, "enable_fp_fusion": True}
+    key = _short_key(source, target, options)
     # No argument is specialised: neither a count nor a rate compiles anything anew.
     made = triton.compiler.ASTSource(_function(source.text), dict(source.signature), {}, {})
-    found = _kept(key, made)
+    private = kept_privately()
+    found = _kept(key, made) if private else None
     if found is None:
-        found = triton.compile(made, target=target, options={"num_warps": source.warps, "enable_fp_fusion": True})
-        with contextlib.suppress(OSError):
-            triton.runtime.cache.get_cache_manager(key).put(found.hash, _KEPT_AS, binary=False)
+        found = triton.compile(made, target=target, options=options)
+        if private:
+            with contextlib.suppress(OSError):
+                triton.runtime.cache.get_cache_manager(key).put(found.hash, _KEPT_AS, binary=False)
     return found
 
 
@@ -108,8 +113,31 @@ def compile_for(source: KernelText, target: Any) -> Any:
 _KEPT_AS = "ravine_kernel.txt"
 
 
-def _short_key(source: KernelText, target: Any) -> str:
-    """A hash of what a compiled kernel depends on: the text, what it calls, Triton as installed, its switches."""
+def kept_privately() -> bool:
+    """Whether nobody else can write to Triton's folder: what lies there is run."""
+    if "TRITON_CACHE_MANAGER" in os.environ:  # it is kept elsewhere
+        return False
+    try:
+        folder = _folder()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_private(folder)
+    except (OSError, TypeError):  # Triton was told to keep nothing
+        return False
+    return True
+
+
+def _folder() -> Path:
+    """Where Triton keeps what it compiles."""
+    try:
+        from triton import knobs
+    except ImportError:  # 3.3
+        home = os.environ.get("TRITON_HOME") or Path.home()
+        return Path(os.environ.get("TRITON_CACHE_DIR") or Path(home) / ".triton" / "cache")
+    return Path(knobs.cache.dir)
+
+
+def _short_key(source: KernelText, target: Any, options: dict[str, Any]) -> str:
+    """A hash of what a compiled kernel depends on: the text, what it calls, options, Triton as installed, its switches."""
     import triton
     from triton._C import libtriton
 
@@ -119,7 +147,13 @@ def _short_key(source: KernelText, target: Any) -> str:
     parts = [
         *map(
             repr,
-            (source, target, triton.__version__, [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]),
+            (
+                source,
+                target,
+                options,
+                triton.__version__,
+                [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files],
+            ),
         ),
         Path(_language.__file__).read_text(encoding="utf-8"),
         *(f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(("TRITON_", "LLVM_"))),
@@ -139,6 +173,8 @@ def _kept(key: str, source: Any) -> Any:
         if path is None:
             return None
         known = Path(path).read_text(encoding="utf-8")
+        if not known.isalnum():  # a hash, and no path to elsewhere
+            return None
         group = get_cache_manager(known).get_group(f"{source.name}.json")
         return CompiledKernel(source, group, known) if group else None
     except Exception:  # a file that is gone or damaged, another form of the cache: Triton looks itself

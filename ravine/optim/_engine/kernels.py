@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,22 +46,58 @@ def kernel_batch(
         return Foreach(program, params, states, buffer_size)
 
 
-def refuse_recording() -> None:
+def refuse_recording(groups: Sequence[dict[str, Any]]) -> None:
     """Raise BackendError while a CUDA graph is captured: what a plan makes would be gone with the graph."""
-    if torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing():
+    if any(map(backends.recording, {p.device for group in groups for p in group["params"]})):
         raise BackendError(
             "a CUDA graph is captured before these parameters were stepped: make a step before the capture, and let "
             "gradients and parameters stay where they are (zero_grad(set_to_none=False))"
         )
 
 
-def refuse_raising(device: torch.device) -> None:
-    """Raise BackendError while a CUDA graph is captured there: to raise for a gradient, somebody must look at it."""
-    if backends.recording(device):
+def captured(batches: Sequence[Batch], raises: bool) -> bool:
+    """Whether a CUDA graph captures a step of these batches.
+
+    Args:
+        batches: all that are stepped.
+        raises: whether gradients that are not finite raise.
+
+    Raises:
+        BackendError: it cannot capture this one whole.
+    """
+    devices = {batch.on_device for batch in batches}
+    if not any(device is not None and backends.recording(device) for device in devices):
+        return False
+    if None in devices:
+        raise BackendError(
+            "a CUDA graph cannot capture a step of parameters on the CPU: give them an optimizer of their own, and step "
+            "it outside the graph"
+        )
+    if len(devices) > 1:
+        raise BackendError(
+            f"a CUDA graph cannot capture a step on several devices ({', '.join(sorted(map(str, devices)))}): make an "
+            "optimizer for each of them"
+        )
+    if not all(batch.in_graphs for batch in batches):
+        raise BackendError(
+            "a CUDA graph cannot capture steps that torch's operations make, since their numbers come from the host: "
+            "install Triton, or step outside the graph"
+        )
+    if raises:  # somebody must look at a gradient
         raise BackendError(
             "nonfinite='raise' cannot look at gradients while a CUDA graph is captured, nor when it is replayed: use "
             "nonfinite='skip', and look at optimizer.skipped"
         )
+    return True
+
+
+def warn_captured() -> None:
+    """Say that a plan was dropped of which a CUDA graph captured steps."""
+    warnings.warn(
+        "CUDA graphs that captured steps of this optimizer no longer hold, since its parameters, states or options "
+        "changed: capture again",
+        stacklevel=4,
+    )
 
 
 @cache

@@ -38,7 +38,7 @@ class Monitor:
         self.columns: dict[int, int] = {}
         self._params: list[weakref.ref[Tensor]] = []  # by column
         self._shapes: list[torch.Size] = []
-        self._skips: dict[str, Tensor] = {}  # counted on a device, until somebody asks
+        self._skips: dict[tuple[str, torch.device], Tensor] = {}  # counted on a device, until somebody asks
 
     @property
     def guarded(self) -> bool:
@@ -73,11 +73,11 @@ class Monitor:
 
     def __getstate__(self) -> dict[str, Any]:
         kept = {name: value for name, value in vars(self).items() if name not in ("columns", "_params", "_shapes")}
-        return {**kept, "by_column": self._by_column()}
+        return {**kept, "_skips": {}, "by_column": self._by_column()}  # they were read just before
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         params = list(state.pop("columns", ())) or state.pop("by_column", [])  # columns: version 0.1
-        vars(self).update(state)
+        vars(self).update(state, _skips={})
         self.columns = {id(p): i for i, p in enumerate(params)}
         self._params, self._shapes = [weakref.ref(p) for p in params], [p.shape for p in params]
 
@@ -91,7 +91,7 @@ class Monitor:
     def read(self, plan: Plan | None) -> None:
         """Flush, and bring the counts of skipped steps to the host."""
         self.flush(plan)
-        for name, count in self._skips.items():
+        for (name, _), count in self._skips.items():
             made = int(count)
             count.zero_()  # in place: a CUDA graph goes on counting there
             setattr(self.record, name, getattr(self.record, name) + made)
@@ -141,12 +141,19 @@ class Monitor:
             self.bad_gradients([(p, n) for p, n in counts if n], describe)
         self._count("skipped", nonfinite)
 
+    def count_on(self, device: torch.device | None) -> None:
+        """Make the counters of a device that are missing: one that is born in a capture would be gone with the graph."""
+        if device is None:
+            return
+        for name in ("skipped", "overflowed"):
+            if (name, device) not in self._skips:
+                with torch.inference_mode(False):
+                    self._skips[name, device] = torch.zeros((), dtype=torch.int64, device=device)
+
     def _count(self, name: str, happened: Tensor) -> None:
-        known = self._skips.get(name)
-        if known is None:
-            with torch.inference_mode(False):
-                known = self._skips[name] = torch.zeros((), dtype=torch.int64, device=happened.device)
-        known += happened.to(known.device)
+        self.count_on(happened.device)
+        known = self._skips[name, happened.device]
+        known += happened
 
     def bad_gradients(self, bad: Sequence[tuple[Tensor, int]], describe: Callable[[Tensor], str]) -> None:
         """Gradients are not finite, and nothing was written: raise, or count the step.

@@ -16,14 +16,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
-from ravine.backends import STATISTICS, Batch, Numbers, Staged, Sums, number_dtype, recording, statistic
+from ravine.backends import STATISTICS, Batch, Numbers, Staged, Sums, number_dtype, statistic
 from ravine.backends._foreach import Foreach
 from ravine.backends.cpu import CHUNK
+from ravine.errors import BackendError
 from ravine.formula import Program
 from ravine.optim._engine.batches import batches_of
 from ravine.optim._engine.group import GroupReader
-from ravine.optim._engine.kernels import refuse_recording
+from ravine.optim._engine.kernels import captured
 from ravine.optim._engine.prepare import prepare, stepped
 from ravine.optim._engine.step_counts import DeviceSteps, HostSteps, StagedSteps, Steps
 from ravine.optim._engine.version import TrackedState, TrackedStates, Version
@@ -53,6 +55,9 @@ class Plan:
         describe: names a parameter for errors.
         watch: whether statistics of the steps are kept.
 
+    Attributes:
+        recorded: whether a CUDA graph captured one of its steps, and needs its memory.
+
     Raises:
         ParameterError, BackendError: a parameter cannot be stepped; the state is as it was.
         OptionError, FormulaError: a group is wrong.
@@ -68,7 +73,6 @@ class Plan:
         describe: Callable[[Tensor], str],
         watch: bool = False,
     ) -> None:
-        refuse_recording()
         self._reader, self._dicts, self._state, self._version = reader, list(groups), state, version
         self.extra = dict(extra)
         self.groups = [reader.plan(g, extra, _where(i)) for i, g in enumerate(groups)]
@@ -89,16 +93,20 @@ class Plan:
             for batch in batches_of(plan.program, prepared[i], state, groups[i]["fused"], self.buffer_size)
         ]
         devices = [batch.on_device for _, batch in made]
+        self._any_device = any(device is not None for device in devices)
         self.device = devices[0] if devices and None not in devices else None
         skips = bool(extra) or reader.guarded
         self._entries = [_PlannedBatch(i, batch, self._steps(batch, skips)) for i, batch in made]
         self._levels = max((len(self.groups[e.group].program.passes) - 1 for e in self._entries), default=0)
         self._stale = True  # whether batches have yet to be given the hyperparameters
+        self._read = True  # whether all groups were read with the same ``extra``
         taken = set(map(id, params))
         self._idle = [p for plan in self.groups for p in plan.snapshot.params if id(p) not in taken]
         # The memory that addresses stand for lives as long as they are used, whatever becomes of the tensors.
         values = chain.from_iterable(d.values() for d in state.values() if isinstance(d, dict))
         self._storages = [v.untyped_storage() for v in values if type(v) is Tensor]
+        self.recorded = False
+        self._graph_hypers: list[Any] = []
         self._made_at = version.number
 
     def _steps(self, batch: Batch, skips: bool) -> Steps:
@@ -111,14 +119,20 @@ class Plan:
     # --- does it hold? ------------------------------------------------------------------------------------------
 
     def ready(self, groups: Sequence[dict[str, Any]], state: Mapping[Any, Any], extra: Mapping[str, Any]) -> bool:
-        """Take this step's gradients and hyperparameters; False if the plan does not hold any more. Writes nothing."""
+        """Take this step's gradients and hyperparameters; False if the plan does not hold any more. Writes nothing.
+
+        After False or an error it may be asked again.
+        """
         # Plain loops: this runs at every step, and a generator costs more than what it asks here.
         if self._version.number != self._made_at or state is not self._state or len(extra) != len(self.extra):
             return False
         if len(groups) != len(self._dicts):
             return False
-        same = all(not isinstance(value, Tensor) and value == self.extra.get(name) for name, value in extra.items())
+        same = self._read and all(
+            not isinstance(value, Tensor) and value == self.extra.get(name) for name, value in extra.items()
+        )
         self.extra.update(extra)
+        self._read = False
         for i, group in enumerate(groups):
             if group is not self._dicts[i]:
                 return False
@@ -133,6 +147,7 @@ class Plan:
             if not params or now.program is not before.program or now.fused is not before.fused:
                 return False
             self.groups[i], self._stale = now, True
+        self._read = True
         for p in self._idle:
             if p.grad is not None:
                 return False
@@ -143,11 +158,31 @@ class Plan:
 
     # --- a step -------------------------------------------------------------------------------------------------
 
-    def run(self, found_inf: Tensor | None = None) -> tuple[list[tuple[Tensor, int]], Tensor | None]:
+    def captured(self, raises: bool) -> bool:
+        """Whether a CUDA graph captures this step (``kernels.captured``): then ``recorded`` stays true."""
+        if not self._any_device:
+            return False
+        batches = [e.batch for e in self._entries]
+        try:
+            found = captured(batches, raises)
+        except BackendError:
+            self.release()
+            raise
+        if found:  # it is replayed on this memory, whatever becomes of the tensors
+            self.recorded = True
+            params = chain.from_iterable(batch.params for batch in batches)
+            self._storages += [p.untyped_storage() for p in params if type(p) in (Tensor, Parameter)]
+            self._graph_hypers += [plan.hypers for plan in self.groups]
+        return found
+
+    def run(
+        self, found_inf: Tensor | None = None, recorded: bool = False
+    ) -> tuple[list[tuple[Tensor, int]], Tensor | None]:
         """Write the new parameters and states.
 
         Args:
             found_inf: on a device: not 0 if GradScaler wants this step to change nothing.
+            recorded: whether a CUDA graph captures the step.
 
         Returns:
             The parameters whose gradients are not finite, with the number of such elements, where programs are
@@ -178,7 +213,7 @@ class Plan:
             entry.batch.write(numbers, self.buffer_index, here)
         self._stale = False
         # Statistics of a graph's replays would not be counted: nothing of them comes here.
-        if self.buffer_size and not (self.device and recording(self.device)):
+        if self.buffer_size and not recorded:
             scale = self.extra.get("grad_scale", 1.0)
             # GradScaler changes its scale in place.
             self._scales[self.buffer_index] = scale.clone() if isinstance(scale, Tensor) else scale

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from ravine.backends.triton import _native_gather, _text_compiler
+from ravine.backends.triton._pass_text import sum_source
+
 _CODE = """
 import sys, torch
 from triton.backends.compiler import GPUTarget
@@ -39,3 +42,43 @@ def test_a_later_process_finds_a_kernel_and_a_damaged_note_is_passed_over(tmp_pa
     assert run("kept").returncode != 0  # Triton has to look for itself
     assert run("new").stdout == first.stdout
     assert run("kept").stdout == first.stdout
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Triton's folder of one test."""
+    pytest.importorskip("triton")
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "triton"))
+    return tmp_path / "triton"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of folders")
+def test_a_folder_that_others_can_write_to_gives_no_native_gather(folder: Path) -> None:
+    assert _text_compiler.kept_privately()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)
+    assert not _text_compiler.kept_privately()
+    assert _native_gather._look.__wrapped__() is None
+    folder.chmod(0o700)
+    folder.parent.chmod(0o777)  # and they could put another in its place
+    assert not _text_compiler.kept_privately()
+    folder.parent.chmod(0o1777)
+    assert _text_compiler.kept_privately()
+
+
+@pytest.mark.parametrize("note", ["../../elsewhere", "a b", ""])
+def test_a_note_that_is_no_hash_is_not_followed(note: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from triton.runtime import cache
+
+    cache.get_cache_manager("0" * 64).put(note, _text_compiler._KEPT_AS, binary=False)
+    asked = []
+    ask = cache.get_cache_manager
+    monkeypatch.setattr(cache, "get_cache_manager", lambda key: asked.append(key) or ask(key))
+    assert _text_compiler._kept("0" * 64, None) is None
+    assert asked == ["0" * 64]
+
+
+def test_options_are_part_of_what_a_note_is_found_by() -> None:
+    pytest.importorskip("triton")
+    keys = {_text_compiler._short_key(sum_source(3), "a target", {"enable_fp_fusion": on}) for on in (False, True)}
+    assert len(keys) == 2
