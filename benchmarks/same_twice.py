@@ -73,8 +73,8 @@ CELLS = (
     *DIFFERENT,
     *(
         Cell(task, preset, pair, moved, same=True)
-        for task, preset, pair, moved in product(
-            ("breast-cancer", "digits"), ("quick", "standard"), SAME, (1.0, 1.5, 2.0, 3.0)
+        for preset, moved, task, pair in product(
+            ("quick", "standard"), (1.0, 3.0, 1.5, 2.0), ("breast-cancer", "digits"), SAME
         )
     ),
 )
