@@ -67,7 +67,7 @@ PUBLIC = {
         LRFind Learner MixedPrecision OneCycle Recorder ReduceOnPlateau StopOnNaN TensorBoard TorchScheduler accuracy
     """,
     "ravine.watch": """
-        History ParameterRow StepTable Watch
+        History ParameterRow StepTable Watch diagnose
     """,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -27,6 +28,15 @@ def command(run: Path) -> None:
         show(diagnosis, console)
     else:
         click.echo(str(diagnosis))
+
+
+def first_finding(diagnosis: Diagnosis, folder: Path) -> str:
+    """The most serious problem in a line or two, and where the rest is; empty without any."""
+    if not len(diagnosis):
+        return ""
+    first = diagnosis[0]
+    rest = f" ({len(diagnosis) - 1} more)" if len(diagnosis) > 1 else ""
+    return f"{first.title}{rest}: {first.evidence}\nWhat to try: ravine diagnose {shlex.quote(str(folder))}"
 
 
 def show(diagnosis: Diagnosis, console: Console) -> None:

@@ -16,7 +16,9 @@ from click.core import ParameterSource
 
 import ravine
 from ravine import _files as files
+from ravine.cli._diagnose import first_finding
 from ravine.cli._options import DATA, ONE_OPTIMIZER, OUT, SEED, one_optimizer, tasks_text
+from ravine.diagnose import diagnose
 from ravine.errors import OptionError, RavineError
 from ravine.optim import _spec as specs
 from ravine.tasks import Task, find
@@ -178,6 +180,8 @@ def _show(learn: Learner, task: Task, label: str, folder: Path) -> None:
         written.append("schedule.png")
     names = ("metrics.jsonl", "config.json", "checkpoint.safetensors", "watch.safetensors")
     click.echo(f"Wrote {', '.join([*(n for n in names if (folder / n).exists()), *written])} to {folder}")
+    if parallel.size() == 1 and (finding := first_finding(diagnose(learn), folder)):
+        click.echo(finding)
 
 
 def _label(task: str) -> str:

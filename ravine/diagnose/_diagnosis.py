@@ -88,11 +88,12 @@ def diagnose(run: Any) -> Diagnosis:
     """What is wrong with a run, by the rules in ``ravine.diagnose._rules.RULES``.
 
     Args:
-        run: a Learner, the folder of a run, an ``Evidence``, or anything with a method ``evidence()`` that gives one.
+        run: an optimizer of ``ravine.optim``, a Learner, the folder of a run, an ``Evidence``, or anything with a method
+            ``evidence()`` that gives one. With an optimizer, losses are those of ``optimizer.watch.loss(loss)``.
 
     Raises:
         DataError: the folder has no evidence of a run, or it is damaged.
-        OptionError: ``run`` is something else.
+        OptionError: ``run`` is something else, or an optimizer that was made with ``watch=False``.
     """
     evidence = _evidence(run)
     by_rule = {}
@@ -102,7 +103,7 @@ def diagnose(run: Any) -> Diagnosis:
             by_rule[rule.name] = (rule, Symptom(rule.name, rule.title, _printable(text), rule.advice))
     explained = {name for rule, _ in by_rule.values() for name in rule.explains}
     symptoms = [symptom for name, (_, symptom) in by_rule.items() if name not in explained]
-    return Diagnosis(symptoms, len(evidence.losses), _examined(evidence))
+    return Diagnosis(symptoms, evidence.steps, _examined(evidence))
 
 
 def _printable(text: str) -> str:
@@ -116,12 +117,19 @@ def _evidence(run: Any) -> Evidence:
     given = run.evidence() if callable(getattr(run, "evidence", None)) else run
     if isinstance(given, Evidence):
         return given
-    from ravine.diagnose._learner_evidence import evidence_of  # not needed to diagnose a folder
+    import torch  # not needed to diagnose a folder
+
+    if isinstance(run, torch.optim.Optimizer):
+        from ravine.diagnose._optimizer_evidence import evidence_of_optimizer
+
+        return evidence_of_optimizer(run)
+    from ravine.diagnose._learner_evidence import evidence_of
     from ravine.train._learner import Learner
 
     if not isinstance(run, Learner):
         raise OptionError(
-            f"diagnose({type(run).__name__}): give a Learner, the folder of a run, or a ravine.diagnose.Evidence."
+            f"diagnose({type(run).__name__}): give an optimizer of ravine.optim, a Learner, the folder of a run, or a "
+            "ravine.diagnose.Evidence."
         )
     return evidence_of(run)
 

@@ -37,6 +37,9 @@ class Evidence:
             every row of a batch. The first layer's inputs are data, so it is left out.
         skipped: how many steps were left out because gradients were not finite.
         first_nonfinite: the first step in which a parameter's gradient was not finite, by parameter name.
+        shapes: of the outputs and the targets of a batch, where both are tensors of numbers that are compared one by one.
+        left_out: the parameters that require a gradient and are in no group of the optimizer.
+        traces: the files in the run's folder that reproduce what was not finite.
     """
 
     optimizer: str = ""
@@ -50,6 +53,9 @@ class Evidence:
     dead_units: dict[str, tuple[int, int]] = field(default_factory=dict)
     skipped: int = 0
     first_nonfinite: dict[str, int] = field(default_factory=dict)
+    shapes: tuple[tuple[int, ...], ...] = ()
+    left_out: tuple[str, ...] = ()
+    traces: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Evidence({self.optimizer or 'unknown optimizer'}, {len(self.losses):,} losses, {self.history!r})"
@@ -58,7 +64,7 @@ class Evidence:
         """Numbers become arrays; what is not known of parameters gets the usual values."""
         losses = _array(self.losses, "losses").reshape(-1)
         hypers = {name: _array(value, f"hypers[{name!r}]") for name, value in self.hypers.items()}
-        hypers = {name: np.full(len(losses), v) if v.ndim == 0 else v for name, v in hypers.items()}
+        hypers = {name: np.full(max(len(losses), 1), v) if v.ndim == 0 else v for name, v in hypers.items()}
         names = self.history.names
         usual = {
             # a guess by the name, which tells a bias from a weight
@@ -66,6 +72,9 @@ class Evidence:
             "dtypes": ("float32",) * len(names),
             "trained": (True,) * len(names),
         }
+        for attribute in ("left_out", "traces"):
+            object.__setattr__(self, attribute, tuple(getattr(self, attribute)))
+        object.__setattr__(self, "shapes", tuple(tuple(shape) for shape in self.shapes))
         for attribute, value in {"losses": losses, "hypers": hypers}.items():
             object.__setattr__(self, attribute, value)
         for attribute, guess in usual.items():
@@ -78,6 +87,11 @@ class Evidence:
         """Write ``watch.safetensors`` into the folder, whole or not at all."""
         tree = {f.name: getattr(self, f.name) for f in fields(self)} | {"history": self.history.tree()}
         checkpoint.save(folder / FILE, {"evidence": tree})
+
+    @property
+    def steps(self) -> int:
+        """How many steps are known: by their losses, or by what they did to the parameters."""
+        return max(len(self.losses), int(self.history.last[-1]) if len(self.history) else 0)
 
     @classmethod
     def load(cls, run: Path | str) -> Evidence:
@@ -99,9 +113,18 @@ class Evidence:
             raise DataError(f"{path} is not the evidence of a run.")
         values = tree["evidence"]
         try:
-            return cls(**{**values, "history": History.of_tree(values["history"])})
+            history = History.of_tree(values["history"])
+            return cls(**{**values, "history": history, "traces": traces_in(path.parent)})
         except (TypeError, KeyError, AttributeError, OptionError) as error:
             raise DataError(f"{path} is not the evidence of a run that this Ravine can read: {error}.") from error
+
+
+def traces_in(folder: Path | None) -> tuple[str, ...]:
+    """The files of a folder that reproduce what was not finite (``FindNonFinite`` writes them), the newest first."""
+    if folder is None:
+        return ()
+    found = sorted(folder.glob("nan-*.safetensors"), key=lambda path: (-path.stat().st_mtime, path.name))
+    return tuple(str(path) for path in found)
 
 
 def _array(value: Any, what: str) -> np.ndarray:

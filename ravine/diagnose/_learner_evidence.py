@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ravine import _randomness as randomness
-from ravine.diagnose._evidence import Evidence
-from ravine.optim import Optimizer
+from ravine.diagnose._evidence import Evidence, traces_in
+from ravine.diagnose._optimizer_evidence import watched
 from ravine.train import _parallel as parallel
 from ravine.train._batches import Batches
 from ravine.train._callback import Callback
@@ -30,6 +31,8 @@ class EvidenceObserver(Callback):
 
     Attributes:
         dead_units: when the last epoch ended.
+        shapes: of outputs and targets in the first batch of a fit.
+        left_out: the parameters that require a gradient and that the optimizer does not have, when a fit began to train.
     """
 
     order: ClassVar[int] = -1000  # after an epoch before a checkpoint is written, and after a fit as the last one
@@ -37,6 +40,21 @@ class EvidenceObserver(Callback):
 
     def __init__(self) -> None:
         self.dead_units: DeadUnits = {}
+        self.shapes: tuple[tuple[int, ...], ...] = ()
+        self.left_out: tuple[str, ...] = ()
+        self._looked = False
+
+    def before_fit(self, fit: Fit) -> None:
+        self._looked = False
+
+    def before_step(self, fit: Fit) -> bool | None:
+        if not self._looked:
+            self._looked = True
+            self.shapes = _compared(fit.outputs, fit.targets)
+            taken = {id(p) for group in fit.optimizer.param_groups for p in group["params"]}
+            named = fit.model.named_parameters()
+            self.left_out = tuple(name for name, p in named if p.requires_grad and id(p) not in taken)
+        return None
 
     def after_epoch(self, fit: Fit) -> None:
         self.dead_units = count_dead_units(fit, self.dead_units)
@@ -49,7 +67,7 @@ class EvidenceObserver(Callback):
     def _write(self, fit: Fit) -> None:
         if fit.folder is None:
             return
-        evidence = _evidence(fit.recorder, fit.optimizer, self.dead_units)
+        evidence = _evidence(fit.recorder, fit.optimizer, self, fit.folder)
         if fit.is_main:
             evidence.save(fit.folder)
 
@@ -57,27 +75,30 @@ class EvidenceObserver(Callback):
 def evidence_of(learn: Learner) -> Evidence:
     """The evidence of a Learner as it is now; where parameters are split over processes, all must ask."""
     observer = next((c for c in learn.observers if isinstance(c, EvidenceObserver)), EvidenceObserver())
-    return _evidence(learn.recorder, learn.optimizer, observer.dead_units)
+    return _evidence(learn.recorder, learn.optimizer, observer, learn.folder)
 
 
-def _evidence(recorder: Recorder, optimizer: torch.optim.Optimizer, dead_units: DeadUnits) -> Evidence:
+def _evidence(
+    recorder: Recorder, optimizer: torch.optim.Optimizer, observer: EvidenceObserver, folder: Path | None
+) -> Evidence:
     known: dict[str, Any] = {
         "optimizer": type(optimizer).__name__,
         "losses": recorder.losses,
         "epochs": list(recorder.epochs),
         "hypers": {name: recorder.hyper(name) for name in recorder.hyper_names},
-        "dead_units": dead_units,
+        "dead_units": observer.dead_units,
+        "shapes": observer.shapes,
+        "left_out": observer.left_out,
+        "traces": traces_in(folder),
     }
-    if isinstance(optimizer, Optimizer):
-        watch = optimizer.watch
-        known["skipped"] = watch.skipped
-        if watch.on:
-            known["history"] = watch.history
-            known["first_nonfinite"] = watch.first_nonfinite
-            known["dims"] = tuple(p.ndim for p in watch.params)
-            known["dtypes"] = tuple(str(p.dtype).removeprefix("torch.") for p in watch.params)
-            known["trained"] = tuple(p.requires_grad for p in watch.params)
-    return Evidence(**known)
+    return Evidence(**known, **watched(optimizer))
+
+
+def _compared(outputs: Any, targets: Any) -> tuple[tuple[int, ...], ...]:
+    """The shapes of both, if a loss could take them element by element."""
+    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor):
+        return ()
+    return (tuple(outputs.shape), tuple(targets.shape)) if targets.is_floating_point() else ()
 
 
 @torch.no_grad()

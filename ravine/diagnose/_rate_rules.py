@@ -10,6 +10,7 @@ import numpy as np
 
 from ravine.diagnose._evidence import Evidence
 from ravine.diagnose._readings import FEWEST_STEPS, Curve, counted, curve, listed, median_of, number, ratios, step_range
+from ravine.watch._history import USUAL_TEXT
 
 # --- gradients that are not finite ----------------------------------------------------------------------------------
 
@@ -45,8 +46,43 @@ def nonfinite(evidence: Evidence) -> str | None:
             f"the loss was not finite in {counted(len(bad_losses), 'step')}, first at step {bad_losses[0] + 1:,}"
         )
     if skipped:
-        clauses.append(f"{counted(skipped, 'step')} of {len(evidence.losses):,} were skipped")
+        clauses.append(f"{counted(skipped, 'step')} of {evidence.steps:,} were skipped")
+    if evidence.traces:
+        clauses.append(
+            f"{evidence.traces[0]} has the module that it came from: ravine.diagnose.reproduce runs it again"
+        )
     return _sentence(clauses)
+
+
+FACTORS = ("alpha", "rho", "betas", "beta1", "beta2", "momentum", "ema_decay")
+"""The weight of the past in an average, by every name that an optimizer of this project has for it."""
+
+
+def outside_range(evidence: Evidence) -> str | None:
+    """A weight of the past that is 1 or more: what should average or fade grows, or never changes."""
+    for name, values in evidence.hypers.items():
+        base = name.partition("/")[0]
+        high = values[np.isfinite(values)].max(initial=0.0)
+        if base in FACTORS and high >= 1:
+            what = "grows with every step" if high > 1 else "never changes" if base != "momentum" else "never fades"
+            return (
+                f"{base} was {number(high)}. It is the weight of the past: with {number(high)} what it averages {what}."
+            )
+    return None
+
+
+def nonfinite_validation(evidence: Evidence) -> str | None:
+    """Validation losses that are not finite, where those of training are."""
+    if not np.isfinite(evidence.losses).all():
+        return None
+    rows = [row for row in evidence.epochs if "valid_loss" in row]
+    bad = [row.get("epoch", i) for i, row in enumerate(rows, start=1) if not np.isfinite(row["valid_loss"])]
+    if not bad:
+        return None
+    return (
+        f"The validation loss was NaN or infinite in {counted(len(bad), 'epoch')} of {len(rows)}, first in epoch {bad[0]}, "
+        f"while every training loss was finite."
+    )
 
 
 # --- the learning rate ----------------------------------------------------------------------------------------------
@@ -73,6 +109,10 @@ LOST = 0.5
 LOW_RATIO = 1e-4
 STILL_FALLING = 0.2
 """Fraction of the improvement in the last 30 % of a run: 0.3 for a straight line; 0.13 or less in healthy runs."""
+VANISHED = 1e-5
+"""Fraction of the highest rate. A cosine is below it in its last thousandth, one cycle in its last hundredth."""
+VANISHED_SHARE = 0.15
+FEWEST_VANISHED = 20
 HARDLY_FALLEN = 0.95
 RISEN = 1.2
 """Fractions of the initial loss. A run that ends above the second has another problem than small steps."""
@@ -96,7 +136,7 @@ def rate_too_high(evidence: Evidence) -> str | None:
     later = f" and {number(late)} times in the second half" if late >= USUAL_RATIO else ""
     return (
         f"{what}. The norm of an update was up to {number(highest)} times that of its weight ({where}; median over the weights)"
-        f"{later}, where 0.001 is usual. {_used(evidence, 'lr', 'The learning rate')}."
+        f"{later}, where {USUAL_TEXT} is usual. {_used(evidence, 'lr', 'The learning rate')}."
     )
 
 
@@ -140,8 +180,25 @@ def rate_too_low(evidence: Evidence) -> str | None:
     else:
         return None
     return (
-        f"{what}. The norm of an update was {number(usual)} times that of its weight (median), where 0.001 is usual. "
+        f"{what}. The norm of an update was {number(usual)} times that of its weight (median), where {USUAL_TEXT} is usual. "
         f"{_used(evidence, 'lr', 'The learning rate')}."
+    )
+
+
+def rate_vanished(evidence: Evidence) -> str | None:
+    """A rate that fell to next to nothing long before the end: the rest of the run changed nothing."""
+    rate = evidence.hypers.get("lr")
+    if rate is None or rate.ndim != 1 or not np.isfinite(rate).all() or len(rate) < FEWEST_VANISHED:
+        return None
+    high = float(rate.max(initial=0.0))
+    gone = rate <= VANISHED * high
+    # the last steps in a row; a schedule that ends at 0 has few of them
+    last = len(rate) if gone.all() else int(np.argmin(gone[::-1]))
+    if high <= 0 or last < max(FEWEST_VANISHED, VANISHED_SHARE * len(rate)):
+        return None
+    return (
+        f"The learning rate fell from {number(high)} to {number(float(rate[-1]))}. In the last {counted(last, 'step')} of "
+        f"{len(rate):,} it was less than a hundred-thousandth of what it had been: they changed nothing."
     )
 
 

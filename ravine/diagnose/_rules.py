@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ravine.diagnose import _curve_rules as curve
+from ravine.diagnose import _data_rules as data
 from ravine.diagnose import _layer_rules as layer
 from ravine.diagnose import _rate_rules as rate
 from ravine.diagnose._evidence import Evidence
@@ -33,12 +34,41 @@ class Rule:
 
 RULES = (
     Rule(
+        "outside_range",
+        "A hyperparameter outside its range",
+        rate.outside_range,
+        "Choose a number below 1, such as 0.9 for momentum and the first beta and 0.99 or 0.999 for the others.",
+        explains=("nonfinite", "nonfinite_validation", "rate_too_high", "overshooting", "spikes", "plateau"),
+    ),
+    Rule(
+        "broadcast",
+        "Outputs and targets are broadcast against each other",
+        data.broadcast,
+        "Give both the same shape: targets.unsqueeze(-1), or outputs.squeeze(-1).",
+        explains=("plateau", "rate_too_low"),
+    ),
+    Rule(
         "nonfinite",
         "Gradients or losses were not finite",
         rate.nonfinite,
         "Start at the first parameter and step named here: a logarithm or root of 0, a division by 0, NaN in the data, or "
         "numbers too large for 16 bits. If the loss rose before that, the learning rate is too high. Gradient clipping "
         "does not help against NaN. `ravine train --find-nonfinite` names the module.",
+    ),
+    Rule(
+        "nonfinite_validation",
+        "The validation loss was not finite",
+        rate.nonfinite_validation,
+        "Look at the validation data: NaN in it, an empty batch, classes that training has not, numbers that only a layer in "
+        "eval mode meets, such as running statistics of BatchNorm that are not finite. "
+        "ravine.diagnose.find_nonfinite(model, batch, loss) names the module.",
+    ),
+    Rule(
+        "left_out",
+        "Trainable parameters that the optimizer does not have",
+        data.left_out,
+        "They never change. Give them to the optimizer (optimizer.add_param_group({'params': ...})), make it after everything "
+        "is unfrozen, or set requires_grad=False.",
     ),
     Rule(
         "rate_too_high",
@@ -107,6 +137,14 @@ RULES = (
         curve.spikes,
         "Check the batches of these steps for wrong or extreme data. Gradient clipping, a lower learning rate or a smaller "
         "second beta (0.95) make training robust to them.",
+    ),
+    Rule(
+        "rate_vanished",
+        "The learning rate decayed to nothing",
+        rate.rate_vanished,
+        "Let the schedule end with the run: its steps are counted in batches or in epochs, whichever it is stepped by. Or stop "
+        "where it ends.",
+        explains=("rate_too_low", "plateau"),
     ),
     Rule(
         "rate_too_low",

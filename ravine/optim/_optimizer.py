@@ -188,7 +188,7 @@ class Optimizer(torch.optim.Optimizer):
     @property
     def watch(self) -> Watch:
         """What the steps did to every parameter: ``optimizer.watch.last``, ``.history``, ``.plot()``."""
-        return self._monitor.view(self.param_groups, lambda: self._monitor.read(self._plan))
+        return self._monitor.view(self.param_groups, self.defaults, lambda: self._monitor.read(self._plan))
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:

@@ -15,10 +15,10 @@ from torch import Tensor
 from ravine._files.json_lines import Journal, read
 from ravine.errors import DataError, OptionError, nearest
 from ravine.train._display.notebook import html_table
-from ravine.train._hyper_log import HyperLog, Value
 from ravine.train._hyper_plot import changed, columns, draw_hypers
 from ravine.train._loss_plot import LossCurve, draw_losses
 from ravine.train._lr_find.lr_find_result import LRFind
+from ravine.watch._hyper_log import HyperLog, Value
 
 METRICS = "metrics.jsonl"
 """The file of a run's folder that has the numbers."""
@@ -78,7 +78,7 @@ class Recorder:
 
     def hypers(self, optimizer: torch.optim.Optimizer) -> None:
         """Record the hyperparameters that the coming step uses."""
-        self._hypers.observe(len(self), optimizer)
+        self._hypers.observe(len(self), optimizer.param_groups, optimizer.defaults)
 
     def flush(self) -> None:
         """Fetch the losses of the last batches; on a GPU this waits until they are computed."""

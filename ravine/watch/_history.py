@@ -18,6 +18,12 @@ FIGURES = tuple(s.name.replace("_square", "_norm") for s in STATISTICS)
 NORMS = tuple(name for name in FIGURES if name.endswith("_norm"))
 
 
+#: The median of update over parameter in healthy runs of this project's small models (``benchmarks/update_ratios.py``).
+#: A transformer of a usual size has less, about 1e-3.
+USUAL = (1e-3, 3e-2)
+USUAL_TEXT = "0.001 to 0.03"
+
+
 @dataclass(frozen=True)
 class History:
     """What the steps did to every parameter, in rows of equally many steps.
@@ -57,7 +63,7 @@ class History:
 
     @property
     def ratio(self) -> np.ndarray:
-        """The norm of the update over that of the parameter, shape (rows, parameters); often near 1e-3."""
+        """The norm of the update over that of the parameter, shape (rows, parameters); usually 1e-3 to 3e-2."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.update_norm / self.param_norm
 

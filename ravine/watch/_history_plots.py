@@ -13,7 +13,7 @@ from ravine import _files as files
 from ravine.errors import OptionError, nearest
 from ravine.plotting._curves import name_lines, shortened
 from ravine.plotting._style import Line, blank, centred_text, encoded, tidy
-from ravine.watch._history import NORMS
+from ravine.watch._history import NORMS, USUAL
 
 _WORDS = {"grad": "gradient", "param": "parameter", "update": "update"}
 #: The figures that can be drawn, and what the axis calls them.
@@ -21,7 +21,7 @@ AXIS_TEXTS = {
     **{name: f"norm of {_WORDS[name.removesuffix('_norm')]}" for name in NORMS},
     "ratio": "norm of update / norm of parameter",
 }
-USUAL = 1e-3  # of the ratio, a rule of thumb
+_USUAL = "1e-3 to 3e-2"
 _FEW = 8  # lines that can be named at their ends
 _NAMED = 40  # rows of a map that can be named, and colours of a bar beside lines
 _DECADES = 10  # that an axis goes to each side of its middle value
@@ -74,7 +74,7 @@ def draw_lines(
     columns = _columns(history, figure, names)
     values = _positive(getattr(history, figure))[:, columns]
     labels = [shortened(history.names[column]) for column in columns]
-    low, high, note = _limits(values, [USUAL] if figure == "ratio" else [])
+    low, high, note = _limits(values, list(USUAL) if figure == "ratio" else [])
     places = (history.first + history.last) / 2
     picture = blank(9.5, 5.6)
     axes = picture.add_subplot()
@@ -145,7 +145,7 @@ def draw_heatmap(history: Rows, figure: str = "ratio", *, path: Path | str | Non
     below, above = bool((shown < low).any()), bool((shown > high).any())
     extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
     bar = picture.colorbar(cells, ax=axes, extend=extend, pad=0.015, aspect=30)
-    usual = " (1e-3: usual)" if figure == "ratio" else ""
+    usual = f" (usual: {_USUAL})" if figure == "ratio" else ""
     bar.set_label(AXIS_TEXTS[figure] + usual)
     missing = (np.isnan(values) & ~bad).any()
     _head(axes, history, columns, [("Hatched: there is no value.", _GREY)] if missing else [], "red: ")
@@ -222,11 +222,13 @@ def _steps_axis(axes: Any, history: Rows, room: float, part: str) -> None:
 
 
 def _mark_usual(axes: Any) -> None:
-    axes.axhline(USUAL, color="white", linewidth=2.5, alpha=0.85, zorder=4)  # visible among many lines
-    axes.axhline(USUAL, color="black", linewidth=1, linestyle=(0, (4, 3)), zorder=4)
+    axes.axhspan(*USUAL, color="0.94", linewidth=0, zorder=0)
+    for edge in USUAL:
+        axes.axhline(edge, color="white", linewidth=2.5, alpha=0.85, zorder=4)  # visible among many lines
+        axes.axhline(edge, color="black", linewidth=0.8, linestyle=(0, (4, 3)), zorder=4)
     box = {"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
     place = {"xycoords": axes.get_yaxis_transform(), "xytext": (0, 4), "textcoords": "offset points"}
-    axes.annotate("1e-3: usual", (0.008, USUAL), **place, fontsize=8.5, color=_GREY, bbox=box, zorder=6)
+    axes.annotate(f"usual: {_USUAL}", (0.008, USUAL[0]), **place, fontsize=8.5, color=_GREY, bbox=box, zorder=6)
 
 
 def _head(axes: Any, history: Rows, columns: Sequence[int], notes: list[tuple[str, str]], mark: str = "") -> None:

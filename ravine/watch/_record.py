@@ -16,6 +16,7 @@ from torch import Tensor
 from ravine import backends
 from ravine.backends import STATISTICS, statistic
 from ravine.watch._history import History
+from ravine.watch._losses import Losses
 
 ROWS = 256
 _OF = tuple(s.name.removesuffix("_max") for s in STATISTICS if s.reduce == "max")
@@ -38,11 +39,13 @@ class Record:
         every: how many steps one row has.
         skipped: how many steps were left out because gradients were not finite.
         overflowed: how many a GradScaler left out.
+        losses: those that a training loop has noted.
     """
 
     def __init__(self) -> None:
         self.steps, self.every = 0, 1
         self.skipped = self.overflowed = 0
+        self.losses = Losses()
         self.last: Tensor | None = None  # the figures of the last step, shape (len(STATISTICS), parameters)
         self._tables: dict[str, Tensor] = {}
 
@@ -180,6 +183,7 @@ class Record:
             "every": self.every,
             "skipped": self.skipped,
             "overflowed": self.overflowed,
+            "losses": self.losses.state_dict(),
             "last": self.last,
             "tables": dict(self._tables),
         }
@@ -188,6 +192,7 @@ class Record:
         """Be the record that gave ``state``."""
         self.steps, self.every = state["steps"], state["every"]
         self.skipped, self.overflowed = state["skipped"], state["overflowed"]
+        self.losses.load_state_dict(state.get("losses"))  # version 0.1 has none
         self.last = None if state["last"] is None else state["last"].clone()
         self._tables = {name: table.clone() for name, table in state["tables"].items()}
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,10 +39,13 @@ class Watch:
         params: Sequence[Tensor],
         join: Join,
         flush: Callable[[], None],
+        groups: Sequence[dict[str, Any]] = (),
+        defaults: Mapping[str, Any] | None = None,
     ) -> None:
         self._record, self.on, self._names, self.params, self._join = record, on, list(names), list(params), join
         self._sizes = [p.numel() for p in params]
         self._flush = flush
+        self._groups, self._defaults = groups, defaults or {}
 
     def _ready(self) -> Record:
         if not self.on:
@@ -84,6 +88,27 @@ class Watch:
             OptionError: the optimizer was made with ``watch=False``.
         """
         return self._ready().history(self._names, self._sizes, self._join)
+
+    def loss(self, loss: Tensor | float) -> None:
+        """Note the training loss of the step that comes next, for :func:`ravine.watch.diagnose`.
+
+        Call it once before every ``step()``, in a loop of your own; a Learner notes its losses itself. The learning rate
+        and the other hyperparameters of the step are noted with it. A loss on a GPU stays there until somebody reads.
+
+        Raises:
+            OptionError: it is not one number.
+        """
+        self._record.losses.add(loss, self._groups, self._defaults)
+
+    @property
+    def losses(self) -> np.ndarray:
+        """The losses that were noted, float64, shape (steps,)."""
+        return self._record.losses.values
+
+    @property
+    def hypers(self) -> dict[str, np.ndarray]:
+        """By name, the hyperparameters of the steps whose losses were noted, shape (steps,), or (steps, 2) for betas."""
+        return self._record.losses.used()
 
     @property
     def first_nonfinite(self) -> dict[str, int]:

@@ -259,6 +259,16 @@ def test_a_task_that_cannot_be_trained_is_explained_in_a_line(ravine, tmp_path, 
     assert not (tmp_path / "ravine-out").exists()
 
 
+def test_it_ends_with_the_first_finding_of_the_diagnosis(ravine, tmp_path):
+    code, out, _ = ravine("digits", "-o", "momentum:lr=5", "--epochs", "2", "--out", "far off")
+    assert code == 0
+    first, last = out.splitlines()[-2:]
+    assert first.startswith("Learning rate too high (1 more): The loss rose from")
+    assert last == "What to try: ravine diagnose 'far off'"
+    healthy = ravine("digits", "--epochs", "2")[1].splitlines()
+    assert healthy[-1].startswith("Wrote ")
+
+
 def test_a_loss_that_breaks_ends_the_run_and_is_no_success(ravine, tmp_path):
     (tmp_path / "mine.py").write_text(OWN.replace("MODEL", "torch.nn.Linear(4, 1)"))
     code, out, err = ravine("mine.py", "-o", "sgd", "--lr", "1e30", "--epochs", "50")

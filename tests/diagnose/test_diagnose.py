@@ -162,9 +162,9 @@ def test_what_is_no_run(tmp_path):
     (tmp_path / "watch.safetensors").write_bytes(b"nothing")
     with pytest.raises(DataError):
         diagnose(tmp_path)
-    with pytest.raises(OptionError, match="give a Learner"):
+    with pytest.raises(OptionError, match=r"give an optimizer of ravine\.optim, a Learner"):
         diagnose(nn.Linear(1, 1))
-    with pytest.raises(OptionError, match="give a Learner"):
+    with pytest.raises(OptionError, match=r"give an optimizer of ravine\.optim, a Learner"):
         diagnose(None)
 
 

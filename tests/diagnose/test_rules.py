@@ -1,6 +1,8 @@
 """Each rule against real small trainings: one that has the fault, and its twin that has not."""
 
 import dataclasses
+import math
+import warnings
 from functools import cache, partial
 
 import numpy as np
@@ -10,10 +12,11 @@ from tiny_runs import digits, mlp, on_digits, train
 from torch import nn
 from torch.nn import functional
 
-from ravine.diagnose import Evidence, diagnose
+from ravine.diagnose import Evidence, diagnose, evidence_of
 from ravine.diagnose._rules import RULES
 from ravine.optim import SGD, Adam, RMSprop
 from ravine.tasks import find
+from ravine.train import Batches, Learner
 
 SMALL = partial(mlp, 64, 50, 10)
 BY_NAME = {rule.name: rule for rule in RULES}
@@ -115,8 +118,67 @@ def falls_at(when):
     return each_step
 
 
+def divide(optimizer, now):
+    if now:
+        optimizer.param_groups[0]["lr"] /= 10
+
+
+def divided_every(steps):
+    """A schedule that is stepped by batch where epochs were meant."""
+    return lambda optimizer, step: divide(optimizer, step and step % steps == 0)
+
+
+def cosine(steps):
+    def each_step(optimizer, step):
+        optimizer.param_groups[0]["lr"] = 0.025 * (1 + math.cos(math.pi * step / (steps - 1)))
+
+    return each_step
+
+
+def with_nan_row():
+    inputs, targets = digits()[1]
+    return torch.cat([inputs, torch.full((1, 64), math.nan)]), torch.cat([targets, targets[:1]])
+
+
+def in_a_learner(targets=lambda x: x.sum(1, keepdim=True), outputs=1, unfrozen=False):
+    """Evidence of a Learner, whose model is a line with a frozen layer before it."""
+    torch.manual_seed(0)
+    x = torch.randn(200, 4)
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, outputs))
+    net[0].requires_grad_(not unfrozen)
+    data = Batches(x, targets(x), 20)
+
+    def opt_func(_):
+        return Adam([p for p in net.parameters() if p.requires_grad])
+
+    learn = Learner(net, (data, None), lambda o, t: (o - t).square().mean(), opt_func, quiet=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        learn.fit(1, 1e-2)
+        net.requires_grad_(True)
+        learn.fit(2, 1e-2)
+    return evidence_of(learn)
+
+
 #: By rule: runs that have the fault, and those that have not. Every run is made once.
 WITH = {
+    "outside_range": {
+        "alpha 9": lambda: on_digits(SMALL, partial(torch.optim.RMSprop, lr=2e-3, alpha=9.0)),
+        "momentum 1.1": lambda: on_digits(SMALL, partial(torch.optim.SGD, lr=1e-3, momentum=1.1), epochs=2),
+    },
+    "broadcast": {"a column of outputs, a row of targets": lambda: in_a_learner(lambda x: x.sum(1))},
+    "left_out": {"a layer that was unfrozen late": lambda: in_a_learner(unfrozen=True)},
+    "nonfinite_validation": {
+        "a row of NaN": lambda: on_digits(SMALL, partial(Adam, lr=1e-3), valid=with_nan_row(), epochs=2),
+    },
+    "rate_vanished": {
+        "a schedule that fell early": lambda: on_digits(
+            SMALL, partial(SGD, lr=0.05), each_step=falls_at(70), epochs=12
+        ),
+        "divided by 10 every 5 steps": lambda: on_digits(
+            SMALL, partial(Adam, lr=1e-3), each_step=divided_every(5), epochs=4
+        ),
+    },
     "nonfinite": {
         "a batch of NaN": lambda: on_digits(SMALL, partial(RMSprop, lr=2e-3), change=nan_batch),
     },
@@ -180,6 +242,21 @@ WITH = {
     },
 }
 WITHOUT = {
+    "outside_range": {
+        "the largest that average": lambda: on_digits(
+            SMALL, partial(RMSprop, lr=1e-4, alpha=0.9999, momentum=0.999), epochs=1
+        ),
+    },
+    "broadcast": {
+        "columns of both": lambda: in_a_learner(),
+        "one target for all": lambda: in_a_learner(lambda x: x.sum(1, keepdim=True)[:, :1], outputs=4),
+    },
+    "left_out": {"all are given": lambda: in_a_learner()},
+    "nonfinite_validation": {"the same data": lambda: on_digits(SMALL, partial(Adam, lr=1e-3), epochs=2)},
+    "rate_vanished": {
+        "a cosine to 0": lambda: on_digits(SMALL, partial(SGD, lr=0.05), each_step=cosine(138)),
+        "a tenth": lambda: on_digits(SMALL, partial(SGD, lr=0.05), each_step=lambda opt, step: divide(opt, step == 70)),
+    },
     "nonfinite": {"the same data": lambda: on_digits(SMALL, partial(RMSprop, lr=2e-3))},
     "rate_too_high": {
         "large first steps": lambda: on_digits(SMALL, partial(RMSprop, lr=1e-2)),
@@ -271,6 +348,16 @@ def found(rule):
 
 @pytest.mark.slow  # trains runs of many kinds
 def test_what_is_said_has_numbers_steps_and_names():
+    assert found("outside_range").startswith("alpha was 9. It is the weight of the past: with 9 what it averages grows")
+    assert "outputs have the shape (20, 1) and its targets (20,)" in found("broadcast")
+    assert "that is (20, 20)" in found("broadcast")
+    assert found("left_out").startswith("0.weight and 0.bias require a gradient and are in no group")
+    assert found("nonfinite_validation").startswith(
+        "The validation loss was NaN or infinite in 2 epochs of 2, first in"
+    )
+    assert found("rate_vanished").startswith(
+        "The learning rate fell from 0.05 to 5e-08. In the last 206 steps of 276 it"
+    )
     assert "first of 0.weight, 0.bias, 2.weight and 1 more at step 71" in found("nonfinite")
     assert "The learning rate was 50." in found("rate_too_high")
     assert "steps 1 to 3" in found("rate_too_high")

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from ravine.diagnose._evidence import Evidence
 from ravine.train import Batches
-from ravine.train._hyper_log import HyperLog
 from ravine.watch._history import FIGURES, History
+from ravine.watch._hyper_log import HyperLog
 
 MOST_ROWS = 64
 
@@ -42,7 +42,7 @@ def train(model, data, loss_func, optimizer, epochs, *, valid=None, each_step=No
             loss.backward()
             if each_step:
                 each_step(optimizer, len(losses))
-            hypers.observe(len(losses), optimizer)
+            hypers.observe(len(losses), optimizer.param_groups, optimizer.defaults)
             before = [p.detach().double().clone() for p in named.values()]
             optimizer.step()
             rows.append([figures(p, b) for p, b in zip(named.values(), before, strict=True)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -98,7 +98,7 @@ class Monitor:
             if name == "skipped" and made and self.record.skipped == made:
                 _warn_skipped("a gradient had elements that are NaN or infinite")
 
-    def view(self, groups: Sequence[dict[str, Any]], flush: Callable[[], None]) -> Watch:
+    def view(self, groups: Sequence[dict[str, Any]], defaults: Mapping[str, Any], flush: Callable[[], None]) -> Watch:
         """``optimizer.watch``: parameters have the names they were given with, else their places."""
         self.place(groups)
         names: dict[Tensor, str] = {}
@@ -108,7 +108,8 @@ class Monitor:
             names.update(zip(group["params"], named, strict=True))
         params = self._by_column()
         shown = [names.get(p, f"removed {i}") for i, p in enumerate(params)]
-        return Watch(self.record, self.watch, shown, params, functools.partial(join_statistics, params=params), flush)
+        join = functools.partial(join_statistics, params=params)
+        return Watch(self.record, self.watch, shown, params, join, flush, groups, defaults)
 
     def overflowed(self) -> None:
         """GradScaler found an overflow, and nothing was written."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -31,16 +31,15 @@ class HyperLog:
         self._forget_optimizer()
 
     def _forget_optimizer(self) -> None:
-        self._optimizer: torch.optim.Optimizer | None = None
+        self._groups: Sequence[dict[str, Any]] | None = None
         self._getters: list[tuple[Callable[[Any], tuple[Any, ...]], list[str]]] = []
         self._last: list[tuple[Any, ...] | None] = []
 
-    def observe(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        """Note the values that step number ``step``, from 0, is about to use."""
-        groups = optimizer.param_groups
-        if optimizer is not self._optimizer or len(groups) != len(self._getters):
-            self._getters = [(_getter(keys), keys) for keys in (_numeric(g, optimizer.defaults) for g in groups)]
-            self._last, self._optimizer = [None] * len(groups), optimizer
+    def observe(self, step: int, groups: Sequence[dict[str, Any]], defaults: Mapping[str, Any]) -> None:
+        """Note the values that step number ``step``, from 0, is about to use: ``param_groups`` and ``defaults``."""
+        if groups is not self._groups or len(groups) != len(self._getters):
+            self._getters = [(_getter(keys), keys) for keys in (_numeric(g, defaults) for g in groups)]
+            self._last, self._groups = [None] * len(groups), groups
         for number, group in enumerate(groups):
             values = self._getters[number][0](group)
             if values != self._last[number]:

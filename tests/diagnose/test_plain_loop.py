@@ -1,0 +1,136 @@
+"""``ravine.watch.diagnose(optimizer)`` in a loop without a Learner."""
+
+import copy
+import pickle
+import warnings
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from tiny_runs import digits, mlp, on_digits
+from torch.nn import functional
+
+from ravine import diagnose, optim, watch
+from ravine.errors import OptionError
+
+
+def loop(optimizer, steps, tell=True, change=None, model=None):
+    """Train on digits; returns the optimizer and the losses."""
+    torch.manual_seed(0)
+    model = model or mlp(64, 50, 10)
+    made = optimizer(model.named_parameters())
+    losses, batches = [], [batch for _ in range(-(-steps // 22)) for batch in digits()[0]][:steps]
+    for step, (inputs, targets) in enumerate(batches):
+        made.zero_grad()
+        loss = functional.cross_entropy(model(change(inputs, step) if change else inputs), targets)
+        loss.backward()
+        if tell:
+            made.watch.loss(loss)
+        made.step()
+        losses.append(loss.item())
+    return made, losses
+
+
+def rules(optimizer):
+    return [symptom.rule for symptom in watch.diagnose(optimizer)]
+
+
+def test_losses_and_rates_are_those_of_the_steps():
+    model = mlp(64, 50, 10)
+    torch.manual_seed(0)
+    made = optim.SGD(model.parameters(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.StepLR(made, 3, 0.5)
+    told = [1.5, torch.tensor([2.5]), torch.tensor(3.5, requires_grad=True), np.float32(4.5)]
+    for value in told:
+        made.watch.loss(value)
+        made.step()
+        schedule.step()
+    np.testing.assert_array_equal(made.watch.losses, [1.5, 2.5, 3.5, 4.5])
+    np.testing.assert_allclose(made.watch.hypers["lr"], [0.1, 0.1, 0.1, 0.05])
+
+
+def test_a_loss_that_is_added_to_later_stays_what_it_was():
+    made = optim.SGD(mlp(4, 2).parameters(), lr=0.1)
+    total = torch.zeros(())
+    for _ in range(3):
+        total += 1
+        made.watch.loss(total)
+    assert made.watch.losses.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("wrong", ["much", torch.ones(3), None])
+def test_what_is_no_loss(wrong):
+    made = optim.SGD(mlp(4, 2).parameters(), lr=0.1)
+    with pytest.raises(OptionError, match=r"watch\.loss"):
+        made.watch.loss(wrong)
+    assert not len(made.watch.losses)
+
+
+def test_a_healthy_loop_and_one_whose_rate_is_too_high():
+    healthy, _ = loop(partial(optim.RMSprop, lr=2e-3), 138)
+    found = watch.diagnose(healthy)
+    assert not found
+    assert found.headline == "No problem found in 138 steps"
+    assert "the loss of 138 steps, the history of 4 parameters" in found.examined
+    wild, _ = loop(partial(optim.SGD, lr=50.0), 138)
+    assert rules(wild)[0] == "rate_too_high"
+    assert "The learning rate was 50" in watch.diagnose(wild)[0].evidence
+
+
+def test_the_same_as_what_a_learner_or_torch_has_seen():
+    """The evidence of a loop says what one that is computed beside it with torch's operations says."""
+    made, _ = loop(partial(optim.SGD, lr=1e-7), 138)
+    beside = on_digits(partial(mlp, 64, 50, 10), partial(torch.optim.SGD, lr=1e-7))
+    assert rules(made) == [s.rule for s in diagnose.diagnose(beside)] == ["rate_too_low"]
+
+
+def test_without_losses_it_says_what_it_can():
+    def nan_at_3(inputs, step):
+        return inputs * float("nan") if step == 2 else inputs
+
+    made, _ = loop(partial(optim.Adam, lr=1e-3), 40, tell=False, change=nan_at_3)
+    found = watch.diagnose(made)
+    assert [s.rule for s in found] == ["nonfinite"]
+    assert "at step 3" in found[0].evidence
+    assert found.headline == "1 problem found in 40 steps"
+    assert "Not available: losses" in found.examined
+
+
+def test_a_factor_outside_its_range_is_named_and_not_a_logarithm():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made, _ = loop(partial(optim.RMSprop, lr=1e-3, alpha=9.0), 60)
+    found = watch.diagnose(made)
+    assert found[0].rule == "outside_range"
+    assert "alpha was 9" in found[0].evidence
+    assert "logarithm" not in str(found)
+
+
+def test_losses_are_kept_with_the_watch():
+    made, losses = loop(partial(optim.SGD, lr=0.1), 30)
+    for other in (pickle.loads(pickle.dumps(made)), copy.deepcopy(made)):
+        np.testing.assert_allclose(other.watch.losses, losses)
+    fresh = optim.SGD(mlp(64, 50, 10).parameters(), lr=0.1)
+    fresh.watch.load_state_dict(made.watch.state_dict())
+    np.testing.assert_allclose(fresh.watch.losses, losses)
+    np.testing.assert_allclose(fresh.watch.hypers["lr"], 0.1)
+    fresh.watch.loss(1.0)
+    assert len(made.watch.losses) == 30
+    assert len(fresh.watch.losses) == 31
+
+
+def test_who_records_nothing_is_told_what_to_do():
+    params = list(mlp(4, 2).parameters())
+    with pytest.raises(OptionError, match=r"Make it with ravine\.optim"):
+        watch.diagnose(torch.optim.SGD(params, lr=0.1))
+    with pytest.raises(OptionError, match="Leave watch=False out"):
+        watch.diagnose(optim.SGD(params, lr=0.1, watch=False))
+    with pytest.raises(OptionError, match=r"give an optimizer of ravine\.optim, a Learner, the folder"):
+        watch.diagnose(3)
+
+
+def test_before_the_first_step_nothing_is_found():
+    found = watch.diagnose(optim.SGD(mlp(4, 2).parameters(), lr=0.1))
+    assert not found
+    assert found.headline == "No problem found in 0 steps"
