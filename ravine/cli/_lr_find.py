@@ -69,5 +69,5 @@ def command(
     versions = {"ravine": ravine.__version__, "torch": torch.__version__}
     run_folder.write_config(folder, {**config, "data": None if data is None else str(data.resolve()), **versions})
     files.write(folder / "lr_find.json", json.dumps(result.to_dict(), allow_nan=False).encode() + b"\n")
-    result.plot(folder / "lr_find.png")
+    result.plot(folder / "lr_find.png", f"{chosen.name}: {optimizer.label}, learning-rate finder")
     click.echo(f"Wrote lr_find.png, lr_find.json, config.json to {folder}")

@@ -173,10 +173,12 @@ def _show(learn: Learner, task: Task, label: str, folder: Path) -> None:
         return
     positive = bool((learn.recorder.losses > 0).all())
     scale: Literal["linear", "log"] = "log" if positive else "linear"
-    learn.recorder.plot_loss(label=label, scale=scale, title=task.name, path=folder / "loss.png")
+    learn.recorder.plot_loss(label=label, scale=scale, title=f"{task.name}: loss", path=folder / "loss.png")
     written = ["loss.png"]
     if any(len(set(map(str, learn.recorder.hyper(name).tolist()))) > 1 for name in learn.recorder.hyper_names):
-        learn.recorder.plot_schedule(path=folder / "schedule.png")
+        learn.recorder.plot_schedule(
+            title=f"{task.name}: {label}, hyperparameters of each step", path=folder / "schedule.png"
+        )
         written.append("schedule.png")
     names = ("metrics.jsonl", "config.json", "checkpoint.safetensors", "watch.safetensors")
     click.echo(f"Wrote {', '.join([*(n for n in names if (folder / n).exists()), *written])} to {folder}")

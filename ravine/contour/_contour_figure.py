@@ -67,9 +67,11 @@ def _named(data: PlotData, entry: PlotEntry) -> NamedTrajectory:
 
 def _losses(axes: Any, data: PlotData) -> None:
     """Loss against step: bold from the function's own start, thin from the others, as the trajectories are."""
+    # what counts as equal needs no room: one path that lands exactly would press all others together
+    least = max(data.least, data.floor / 10)
     for entry, style in zip(data.entries, styles(data.entries), strict=True):
         for number, trajectory in reversed(list(enumerate(entry.trajectories[entry.best]))):
-            losses = np.maximum(trajectory.values, data.least)
+            losses = np.maximum(trajectory.values, least)
             if number == 0 and entry.reference:
                 every = max(1, len(losses) // _MARKS)
                 axes.plot(losses, ".", color="black", markersize=4, markevery=every, zorder=style.order)

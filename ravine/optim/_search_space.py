@@ -9,7 +9,7 @@ from dataclasses import replace
 from ravine.errors import OptionError, nearest
 from ravine.optim import _registry as registry
 from ravine.optim._hyperparameters import Hyper, hypers_of
-from ravine.optim._signature import BETAS, option_names, searchable, takes
+from ravine.optim._signature import beta_parts, option_names, searchable, takes
 from ravine.optim._spec import OptimizerSpec
 from ravine.optim.search import Range
 
@@ -23,7 +23,7 @@ def default_space(spec: OptimizerSpec) -> dict[str, Range]:
     Raises:
         OptionError: a class of the user's own declares what it does not have, or no range.
     """
-    given = {*spec.given, *(BETAS if "betas" in spec.given else ())}
+    given = {*spec.given, *(beta_parts(spec.factory) if "betas" in spec.given else ())}
     return {name: values for name, values in _declared(spec).items() if name not in given}
 
 
@@ -77,7 +77,7 @@ def bounded(spec: OptimizerSpec, space: Mapping[str, Range]) -> dict[str, Range]
 
 
 def _bounded(spec: OptimizerSpec, name: str, values: Range, hypers: Mapping[str, Hyper]) -> Range:
-    hyper = hypers.get("betas" if name in BETAS else name)
+    hyper = hypers.get("betas" if name in beta_parts(spec.factory) else name)
     if hyper is None:
         return values
     if values.low < hyper.low or values.high > hyper.high:
@@ -103,5 +103,5 @@ def check_searched(spec: OptimizerSpec, space: Mapping[str, Range]) -> None:
         open_to_any = takes(spec.factory, name) and name not in option_names(spec.factory)
         if name not in known and not open_to_any:
             raise OptionError(f"{spec.label} has no {name!r} to search. {nearest(name, known)}")
-        if name in spec.given or (name in BETAS and "betas" in spec.given):
+        if name in spec.given or (name in beta_parts(spec.factory) and "betas" in spec.given):
             raise OptionError(f"{spec.label}: {name} is both set and searched; leave one out.")

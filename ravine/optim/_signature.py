@@ -12,7 +12,7 @@ Factory = Callable[..., Any]
 """A class of optimizers, or a function from the parameters (and options) to an optimizer."""
 
 BETAS = ("beta1", "beta2")
-"""The names under which the two numbers of ``betas`` are searched."""
+"""The names under which the two numbers of ``betas`` are searched (``beta_parts``)."""
 
 
 def option_names(factory: Factory) -> list[str]:
@@ -42,7 +42,13 @@ def searchable(factory: Factory) -> list[str]:
         if name in names
         and (p.default is p.empty or (isinstance(p.default, int | float) and not isinstance(p.default, bool)))
     ]
-    return [*numbers, *(BETAS if "betas" in names else ())]
+    return [*numbers, *beta_parts(factory)]
+
+
+def beta_parts(factory: Factory) -> tuple[str, ...]:
+    """Of ``BETAS`` those that stand for a part of ``betas``: not those that are options of their own."""
+    names = option_names(factory)
+    return tuple(name for name in BETAS if "betas" in names and name not in names)
 
 
 def defaults(factory: Factory) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from ravine.optim import _optimizer_file as optimizer_file
 from ravine.optim import _optimizer_module as optimizer_module
 from ravine.optim import _registry as registry
 from ravine.optim._options_text import parse_options
-from ravine.optim._signature import BETAS, Factory, defaults, option_names, option_parameters, takes
+from ravine.optim._signature import BETAS, Factory, beta_parts, defaults, option_names, option_parameters, takes
 
 DEFAULTS = ("sgd", "momentum", "adagrad", "rmsprop", "adam")
 """What is compared unless the user says otherwise: one of each kind, since every name more makes the others harder to tell apart."""
@@ -146,8 +146,9 @@ class OptimizerSpec:
 
     def at(self, point: Mapping[str, float]) -> OptimizerSpec:
         """The same with the hyperparameters of a point of its search space."""
-        tuned: dict[str, Any] = {name: value for name, value in point.items() if name not in BETAS}
-        if any(name in point for name in BETAS):
+        parts = beta_parts(self.factory)
+        tuned: dict[str, Any] = {name: value for name, value in point.items() if name not in parts}
+        if any(name in point for name in parts):
             betas = self.options.get("betas", option_parameters(self.factory)["betas"].default)
             tuned["betas"] = tuple(point.get(name, beta) for name, beta in zip(BETAS, betas, strict=True))
         return replace(self, tuned=tuned)

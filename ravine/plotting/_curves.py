@@ -12,15 +12,19 @@ _LONGEST = 40  # characters of a name
 
 
 def smoothed(losses: Sequence[float] | np.ndarray, window: int) -> np.ndarray:
-    """The mean of the last ``window`` losses at every step (of fewer, as long as there are fewer)."""
+    """The mean of the last ``window`` losses at every step; at first of the last quarter of them.
+
+    A window that filled up would hold the high first losses, and drop them all at once.
+    """
     values = np.asarray(losses, dtype=np.float64)
     if window <= 1 or not len(values):
         return values
+    ends = np.arange(1, len(values) + 1)
+    counts = np.minimum(np.maximum(ends // 4, 1), window)
     # each window is summed afresh: one loss of 1e300 must not stay in a running sum
-    padded = np.concatenate([np.zeros(window - 1), values])
-    counts = np.minimum(np.arange(1, len(values) + 1), window)
+    edges = np.column_stack([ends - counts, ends]).ravel()
     with np.errstate(invalid="ignore", over="ignore"):
-        sums: np.ndarray = np.lib.stride_tricks.sliding_window_view(padded, window).sum(axis=1)
+        sums: np.ndarray = np.add.reduceat(np.append(values, 0.0), edges)[::2]
     return sums / counts
 
 

@@ -18,6 +18,6 @@ def frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = Non
         import pandas
     except ImportError as error:
         raise PackageError(
-            "A table as a DataFrame needs pandas: pip install 'ravine[pandas]'", name="pandas"
+            "A table as a DataFrame needs pandas: pip install pandas", name="pandas"
         ) from error
     return pandas.DataFrame.from_records(list(rows), columns=columns, index=index)

@@ -17,6 +17,7 @@ _COLOURS = (
     "#999999",
     "#009988",
 )
+_SIGNATURE = 0.12  # inches
 _DASHES: tuple[Any, ...] = ("-", (0, (6, 1.5)), (0, (6, 1.5, 1.5, 1.5)))
 
 
@@ -46,12 +47,20 @@ def line(index: int, reference: bool) -> Line:
 
 
 def blank(width: float, height: float) -> Any:
-    """An empty matplotlib figure, width and height in inches, that a notebook shows as a picture."""
+    """An empty matplotlib figure, width and height in inches, that a notebook shows as a picture.
+
+    Below it says, small, which version made it.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    from ravine import __version__
+
     figure: Any = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
+    strip = _SIGNATURE / height
+    figure.get_layout_engine().set(rect=(0, strip, 1, 1 - strip))
+    figure.text(0.997, 0.2 * strip, f"ravine {__version__}", fontsize=6, color="0.55", ha="right", va="bottom")
     figure._repr_png_ = lambda: png(figure)  # what pyplot would do for its own figures
     return figure
 

@@ -295,10 +295,10 @@ class Recorder:
         curves = [LossCurve.of_run(name, one.losses, one.epochs, one.seconds) for name, one in runs.items()]
         return draw_losses(curves, scale=scale, x=x, window=window, title=title, path=path)
 
-    def plot_schedule(self, *names: str, path: Path | str | None = None) -> Any:
+    def plot_schedule(self, *names: str, title: str = "", path: Path | str | None = None) -> Any:
         """The values of hyperparameters that were used, those named or all that changed, as a matplotlib figure."""
         values = {name: self.hyper(name) for name in names or self.hyper_names}
-        return draw_hypers(columns(values) if names else changed(values), path=path)
+        return draw_hypers(columns(values) if names else changed(values), title, path=path)
 
     def plot_lr_find(self, path: Path | str | None = None) -> Any:
         """The last ``learn.lr_find()`` as a matplotlib figure.

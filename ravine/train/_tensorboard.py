@@ -1,4 +1,4 @@
-"""Writes the recorder's numbers for TensorBoard. Needs ``ravine[tensorboard]``."""
+"""Writes the recorder's numbers for TensorBoard. Needs the package ``tensorboard``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TensorBoard(Callback):
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise PackageError(
-                "TensorBoard is not installed: pip install 'ravine[tensorboard]'", name="tensorboard"
+                "TensorBoard is not installed: pip install tensorboard", name="tensorboard"
             ) from error
         if fit.is_main:
             self._writer = SummaryWriter(str(folder))

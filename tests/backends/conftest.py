@@ -26,7 +26,7 @@ _SWITCH = "TRITON_INTERPRET"
 def _why_not() -> str:
     """Why kernels cannot be interpreted in this process, in words; empty if they can."""
     if importlib.util.find_spec("triton") is None:
-        return "Triton is not installed: pip install 'ravine[triton]'"
+        return "Triton is not installed: pip install triton"
     if torch.cuda.is_available() and os.environ.get(_SWITCH) != "1":
         return f"with a CUDA device kernels are compiled: {_SWITCH}=1 interprets them instead"
     return ""

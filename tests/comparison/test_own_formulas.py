@@ -25,8 +25,8 @@ from ravine.tasks._dry_run import dry_run
 
 RULES = """\
 import torch
-from ravine.optim import Hyper, Optimizer
-from ravine.optim.search import log
+from ravine.optim import Adam, Hyper, Optimizer
+from ravine.optim.search import complement, log
 
 def heavy(param, buffer=0.0, *, grad, lr, momentum):
     buffer = momentum * buffer + grad
@@ -63,6 +63,11 @@ class Wide(Heavy):
 
 class Text(Heavy):
     hypers = {"lr": "all"}
+
+class Named(Adam):
+    hypers = {"lr": Hyper(search=log(1e-3, 0.1)), "beta1": Hyper(search=complement(0.5, 0.99))}
+    def __init__(self, params, lr=0.01, beta1=0.9, beta2=0.99):
+        super().__init__(params, lr=lr, betas=(beta1, beta2))
 """
 SLIP_LINE = 1 + RULES[: RULES.index("return undefined_name")].count("\n")
 TASK = "breast-cancer"
@@ -90,6 +95,16 @@ def test_a_trial_has_the_losses_of_torchs_sgd(rules, task, label):
     assert ours.losses == pytest.approx(torchs.losses, rel=1e-5)
     assert ours.losses[-1] < ours.losses[0]
     assert ours.metrics["test_loss"] == pytest.approx(torchs.metrics["test_loss"], rel=1e-5)
+
+
+def test_beta1_and_beta2_may_be_hyperparameters_of_their_own(rules, task):
+    label = "rules.py:Named"
+    assert list(default_space(parse(label))) == ["lr", "beta1"]
+    spec = declare(task, TASK, parse_all([label, "torch-adam"]), points=1, seeds=2, steps=30)
+    point = {"lr": 0.02, "beta1": 0.6, "beta2": 0.8}
+    ours, torchs = (run(spec, task, Trial(name, point, 3, "final"), parse(name)) for name in (label, "torch-adam"))
+    assert ours.losses == pytest.approx(torchs.losses, rel=1e-5)
+    assert ours.losses[-1] < ours.losses[0]
 
 
 def test_the_label_stays_and_options_are_read(rules, task):

@@ -11,10 +11,15 @@ from ravine.plotting import _style as style
 
 def test_smoothing_is_the_mean_of_the_last_steps():
     losses = np.random.default_rng(0).random(30)
-    expected = [losses[max(0, i - 6) : i + 1].mean() for i in range(30)]
+    expected = [losses[i - min(7, max(1, i // 4)) : i].mean() for i in range(1, 31)]
     assert np.allclose(curves.smoothed(losses, 7), expected)
     assert np.array_equal(curves.smoothed(losses, 1), losses)
-    assert np.allclose(curves.smoothed(losses[:3], 7), [losses[: i + 1].mean() for i in range(3)])
+    assert np.array_equal(curves.smoothed(losses[:3], 7), losses[:3])
+
+
+def test_high_first_losses_are_not_held_until_the_window_is_full():
+    losses = 1 + 1000 * np.exp(-np.arange(500.0))
+    assert (curves.smoothed(losses, 50) < 2 * losses + 1)[20:].all()
 
 
 def test_smoothing_is_not_spoilt_by_what_came_long_before():

@@ -26,7 +26,7 @@ def missing(device: torch.device) -> str:
     if device.type != "cuda":
         return f"there are kernels for CUDA and ROCm, and none for {device.type}"
     if importlib.util.find_spec("triton") is None:
-        return "Triton is not installed: it comes with torch's CUDA and ROCm builds, or pip install 'ravine[triton]'"
+        return "Triton is not installed: it comes with torch's CUDA and ROCm builds, or pip install triton"
     try:
         found = version("triton")
     except PackageNotFoundError:  # of another name, as pytorch-triton-rocm

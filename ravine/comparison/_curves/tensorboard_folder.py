@@ -1,4 +1,4 @@
-"""Folders of TensorBoard's event files, named ``OPTIMIZER/RUN``. Needs ``ravine[tensorboard]``."""
+"""Folders of TensorBoard's event files, named ``OPTIMIZER/RUN``. Needs the package ``tensorboard``."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _scalars(folder: Path) -> dict[str, list[tuple[float, float]]]:
         from tensorboard.util.tensor_util import make_ndarray
     except ImportError as error:
         raise PackageError(
-            "Event files need TensorBoard: pip install 'ravine[tensorboard]'", name="tensorboard"
+            "Event files need TensorBoard: pip install tensorboard", name="tensorboard"
         ) from error
     events: Any = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})  # 0: all of them
     try:

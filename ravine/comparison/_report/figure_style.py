@@ -86,8 +86,7 @@ def loss_axis(axes: Any, values: Iterable[float], most: float = math.inf) -> Non
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def notes(figure: Any, *lines: str) -> None:
-    """Sentences above the picture."""
-    text = "\n".join(part for line in lines for part in textwrap.wrap(line, _NOTE))
-    if text:
-        figure.suptitle(text, x=0.01, ha="left", fontsize=9, color="0.3", parse_math=False)
+def head(figure: Any, title: str, note: str = "") -> None:
+    """The title above the picture, and a sentence or two below it."""
+    text = "\n".join(part for line in (title, note) for part in textwrap.wrap(line, _NOTE))
+    figure.suptitle(text, x=0.01, ha="left", fontsize=9.5, color="0.2", parse_math=False)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ravine.comparison._judge import LOSS
 from ravine.comparison._report.difference_data import Differences
-from ravine.comparison._report.figure_style import MarkerStyle, brief, marker_styles, notes
+from ravine.comparison._report.figure_style import MarkerStyle, brief, head, marker_styles
 from ravine.comparison._report.report_data import ReportData
 from ravine.plotting._curves import shortened
 from ravine.plotting._style import blank, tidy
@@ -47,8 +47,10 @@ def target(data: ReportData) -> Any:
         axes.text(never, 1.0, "missed", ha="center", **above)
         axes.set_xticks([tick for tick in axes.get_xticks() if tick <= horizon])
     axes.set_xlabel(f"steps to a validation loss of {brief(loss)}")
-    notes(
-        figure, "Each mark is one run; the bar is the median of all runs, missing where half of them missed the target."
+    head(
+        figure,
+        f"{data.spec.task}: steps to the target",
+        "Each mark is one run; the bar is the median of all runs, missing where half of them missed the target.",
     )
     return figure
 
@@ -66,7 +68,8 @@ def differences(data: ReportData) -> Any:
     wide = any(row.low < one.limits[0] or row.high > one.limits[1] for row in one.rows)
     arrow = " Arrow: the interval goes on." if wide else ""
     about = "Filled: may be the best; hollow: not the best. Grey band: too small to matter."
-    notes(figure, f"{about} All intervals hold jointly (95%).{arrow}")
+    title = f"{data.spec.task}: {LOSS.name} against the best of the others"
+    head(figure, title, f"{about} All intervals hold jointly (95%).{arrow}")
     return figure
 
 

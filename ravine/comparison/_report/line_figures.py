@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ravine.comparison._report.figure_data import Mark
-from ravine.comparison._report.figure_style import MarkerStyle, brief, drawn, loss_axis, marker_styles, notes
+from ravine.comparison._report.figure_style import MarkerStyle, brief, drawn, head, loss_axis, marker_styles
 from ravine.comparison._report.report_data import ReportData
 from ravine.plotting._curves import name_lines, shortened
 from ravine.plotting._style import blank, tidy
@@ -47,7 +47,7 @@ def curves(data: ReportData) -> Any:
     about = (
         f"Diverged runs: {'; '.join(lost)}. Of these bands only the lower edge is drawn, as a thin line: the best run."
     )
-    notes(figure, about if lost else "")
+    head(figure, f"{data.spec.task}: validation loss, median and range of fresh runs", about if lost else "")
     name_lines(axes, ends)
     return figure
 
@@ -111,9 +111,9 @@ def sensitivity(data: ReportData) -> Any:
     if strip is not None:
         _failures(strip, {label: by_label[label] for label in failed}, most, styles)
     about = "Each mark is one training; filled: the best of its tuning. "
-    about += "At the top: × diverged, △ ended far above the initial loss." if failed else ""
+    about += f"At the top: × diverged, △ ended above {brief(most)}." if failed else ""
     about += " At the bottom: ▼ a loss below the scale." if lower else ""
-    notes(figure, about)
+    head(figure, f"{data.spec.task}: validation loss in tuning", about)
     return figure
 
 
@@ -174,6 +174,10 @@ def budget(data: ReportData) -> Any:
     axes.set_xlabel("points tried per tuning")
     axes.set_ylabel("validation loss of fresh runs")
     tidy(axes)
-    notes(figure, "Mean loss of fresh runs when each tuning tries so many points, and the 95% interval of the mean.")
+    head(
+        figure,
+        f"{data.spec.task}: validation loss by the size of the tuning",
+        "Mean loss of fresh runs when each tuning tries so many points, and the 95% interval of the mean.",
+    )
     name_lines(axes, ends)
     return figure

@@ -46,7 +46,7 @@ def storage_errors(where: str, line: Callable[[], str] = lambda: "") -> Iterator
     except ImportError as error:
         raise DataError(
             f"The storage {without_password(where)} needs a database driver that is not installed; for PostgreSQL "
-            "pip install 'ravine[postgresql]'."
+            "pip install 'psycopg[binary]'."
         ) from error
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
         # what Optuna's reader raises for lines that it can read, but not obey

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ravine.comparison._across.profiles import MOST
-from ravine.comparison._report.figure_style import marker_styles, notes
+from ravine.comparison._report.figure_style import head, marker_styles
 from ravine.comparison._report.forest_plots import forest, name_rows
 from ravine.comparison._tasks_report.tasks_data import TasksData
 from ravine.plotting._curves import name_lines
@@ -16,6 +16,10 @@ from ravine.plotting._style import blank, png, tidy
 
 _SIZE = 9.5, 4.6  # inches
 _WIDTH, _ROW, _REST = 9.5, 0.42, 1.6
+
+
+def _title(data: TasksData, what: str) -> str:
+    return f"{', '.join(data.judgements)}: {what}"
 
 
 def over_tasks(data: TasksData) -> Any:
@@ -27,7 +31,7 @@ def over_tasks(data: TasksData) -> Any:
     axes.set_xlabel("normalized score minus that of the best of the others (left of the dashed line: worse)")
     name_rows(axes, labels)
     about = "Filled: may be the best; hollow: not the best. Grey band: too small to matter."
-    notes(figure, f"{about} All intervals hold jointly (95%), for these tasks.")
+    head(figure, _title(data, "scores"), f"{about} All intervals hold jointly (95%), for these tasks.")
     return figure
 
 
@@ -47,8 +51,9 @@ def profiles(data: TasksData) -> Any:
     axes.set_xlabel("steps to the target, as a multiple of the fastest optimizer's with the same seed")
     axes.set_ylabel("share of runs")
     tidy(axes)
-    notes(
+    head(
         figure,
+        _title(data, "performance profiles"),
         "Higher is better: at the left the share of runs that are the fastest, at the right those that are not too slow.",
     )
     name_lines(axes, ends)
@@ -74,8 +79,10 @@ def few_points(data: TasksData) -> Any:
     axes.set_xlabel("points tried per tuning")
     axes.set_ylabel("mean normalized score")
     tidy(axes)
-    notes(
-        figure, "Fresh runs at the best of the first N points of each tuning: 1 is the best tuning, 0 nothing learned."
+    head(
+        figure,
+        _title(data, "scores by the size of the tuning"),
+        "Fresh runs at the best of the first N points of each tuning: 1 is the best tuning, 0 nothing learned.",
     )
     name_lines(axes, ends)
     return figure

@@ -54,7 +54,7 @@ class LRFind:
             raise OptionError(f"There is no learning rate to suggest. {self._refusals()}")
         return self._recommended.lr
 
-    def plot(self, path: str | Path | None = None) -> Any:
+    def plot(self, path: str | Path | None = None, title: str = "learning-rate finder") -> Any:
         """A matplotlib figure of the sweeps and the suggestions; with ``path`` also written there as PNG."""
         from ravine.plotting._style import png
         from ravine.train._lr_find.lr_plot import draw_lr_find
@@ -63,7 +63,7 @@ class LRFind:
             self.rates,
             self.losses,
             [(s.rule, s.lr, s.low, s.high) for s in self.suggestions.values()],
-            title="learning-rate finder",
+            title=title,
             reason="" if self.answered else self._refusals(),
         )
         if path is not None:
