@@ -19,6 +19,7 @@ from ravine._bench.first_step import FirstStep
 from ravine._bench.step_times import Row
 from ravine._bench.targets import Verdict
 from ravine._bench.watching import Watching
+from ravine._bench.whole_step import WholeStep
 
 
 def duration(seconds: float | None) -> str:
@@ -43,6 +44,19 @@ def _table(title: str, *headers: str, words: int = 1, caption: str | None = None
     table.title_justify = table.caption_justify = "left"
     for index, header in enumerate(headers):
         table.add_column(header, justify="right" if index >= words else "left", no_wrap=True)
+    return table
+
+
+def whole_step_table(found: WholeStep) -> Table:
+    """A training step in its parts: who steps, a line each."""
+    parts = list(next(iter(found.seconds.values())))
+    threads = f"{found.threads} thread{'s' * (found.threads != 1)}"
+    title = f"a batch of {found.task}: {found.parameters:,} parameters in {found.tensors} tensors, {threads}"
+    table = _table(title, "", *parts, "whole", "gain")
+    for who, seconds in found.seconds.items():
+        name = who if who == "ravine" else f"torch, {who}"
+        gain = "" if who == "ravine" else _times(found.gain(who))
+        table.add_row(name, *(duration(seconds[part]) for part in parts), duration(found.whole(who)), gain)
     return table
 
 

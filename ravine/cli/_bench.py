@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -23,7 +24,11 @@ from ravine._bench.machine import facts
 from ravine._bench.step_times import Row, time_steps
 from ravine._bench.targets import TARGETS, THREADS, evaluate
 from ravine._bench.watching import Watching, time_fit, time_watching
+from ravine._bench.whole_step import time_whole_steps
 from ravine.errors import OptionError
+from ravine.optim._spec import parse
+from ravine.tasks import find
+from ravine.tasks._dry_run import dry_run, threads_for
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 
@@ -32,6 +37,7 @@ _Result = TypeVar("_Result")
 
 
 @click.command()
+@click.argument("task", required=False)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="cuda: other cases, on a GPU.")
 @click.option("--elements", type=click.IntRange(min=1 << 16), help="Of the large case on a GPU (1,073,741,824).")
 @click.option("--case", "cases", multiple=True, metavar="NAME", help=f"A case ({', '.join(CASES)}); repeatable.")
@@ -46,6 +52,7 @@ _Result = TypeVar("_Result")
 @click.option("--targets", is_flag=True, help="Hold all this against the targets; exit 1 if one is missed.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here.")
 def command(
+    task: str | None,
     device: str,
     elements: int | None,
     cases: tuple[str, ...],
@@ -62,12 +69,22 @@ def command(
 ) -> None:
     """Time optimizer steps against torch and the memory's stream limit.
 
+    With a TASK (a name, or a file of your own), whole training steps of it instead: the share of the optimizer, and what
+    another optimizer's step changes, on this machine.
+
     The candidates take turns in one run: ravine, torch's default, foreach and fused steps, and the memory
     stream (``mul_`` in place). With --targets and nothing else chosen, step times, first steps and endurance
     all run.
     """
     if json_file and not json_file.parent.is_dir():
         raise OptionError(f"--json {json_file}: there is no folder {json_file.parent}")
+    if task:
+        _refuse_with_task(
+            device=device != "cpu", elements=elements, case=cases, dtype=dtype, compile=with_compile,
+            first_step=first_step, endurance=endurance, watch=watching, targets=targets,
+        )  # fmt: skip
+        _of_task(task, optimizers, threads, rounds, json_file)
+        return
     if device == "cuda":
         _refuse_on_gpu(
             case=cases, dtype=dtype, threads=threads, rounds=rounds, compile=with_compile, first_step=first_step,
@@ -131,6 +148,29 @@ def command(
         json_file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     if any(verdict.met is False for verdict in verdicts):
         sys.exit(1)
+
+
+def _of_task(name: str, labels: Sequence[str], threads: int | None, rounds: int | None, json_file: Path | None) -> None:
+    """The optimizer's share of a training step."""
+    task = find(name)
+    specs = [parse(label, task.name) for label in labels or ("rmsprop",)]
+    console = Console(highlight=False)
+    found = []
+    for spec in specs:
+        operations = dry_run(task, spec)
+        with _threads(threads or threads_for(operations)):
+            found.append(time_whole_steps(task, spec, rounds=rounds))
+        click.echo(found[-1].sentence)
+        console.print(tables.whole_step_table(found[-1]))
+    if json_file:
+        rows = [asdict(one) | {"share": {who: one.share(who) for who in one.seconds}} for one in found]
+        json_file.write_text(json.dumps({"machine": facts(), "tasks": rows}, indent=1) + "\n", encoding="utf-8")
+
+
+def _refuse_with_task(**options: object) -> None:
+    for name, value in options.items():
+        if value:
+            raise OptionError(f"--{name.replace('_', '-')} does not go with a task: leave one of them out")
 
 
 def _on_gpu(names: Sequence[str], elements: int | None, targets: bool, json_file: Path | None) -> None:

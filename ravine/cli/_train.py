@@ -22,7 +22,7 @@ from ravine.diagnose import diagnose
 from ravine.errors import OptionError, RavineError
 from ravine.optim import _spec as specs
 from ravine.tasks import Task, find
-from ravine.tasks._dry_run import dry_run
+from ravine.tasks._dry_run import dry_run, threads_for
 from ravine.train import StopOnNaN
 from ravine.train import _parallel as parallel
 from ravine.train import _run_folder as run_folder
@@ -30,11 +30,6 @@ from ravine.train._learner import Learner
 from ravine.train._schedules.by_text import parse as parse_schedule
 from ravine.train._schedules.by_text import usage as schedule_forms
 
-_SMALL = 300e6
-"""Floating-point operations of a step, below which one thread is faster than several.
-
-They are counted and not timed, so that a run always has the same number of threads, and so the same result.
-"""
 _INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 _NOT_STORED = {"out", "resume", "find_nonfinite"}
 
@@ -116,7 +111,7 @@ def _train(given: dict[str, Any], named: set[str]) -> bool:
     if given["schedule"]:
         parse_schedule(given["schedule"])
     operations = dry_run(task, optimizer)
-    torch.set_num_threads(given["threads"] or (1 if operations < _SMALL else torch.get_num_threads()))
+    torch.set_num_threads(given["threads"] or threads_for(operations))
     epochs = given["epochs"] or task.epochs
     if not given["resume"]:
         folder = parallel.broadcast(lambda: files.claim(given["out"], False) if given["out"] else files.fresh(wanted))

@@ -17,7 +17,5 @@ def frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = Non
     try:
         import pandas
     except ImportError as error:
-        raise PackageError(
-            "A table as a DataFrame needs pandas: pip install pandas", name="pandas"
-        ) from error
+        raise PackageError("A table as a DataFrame needs pandas: pip install pandas", name="pandas") from error
     return pandas.DataFrame.from_records(list(rows), columns=columns, index=index)

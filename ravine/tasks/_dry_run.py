@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ravine import _randomness as randomness
 from ravine.errors import RavineError, TrainingError
 from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Task
+
+_SMALL = 300e6
+"""Floating-point operations of a step, below which one thread is faster than several.
+
+They are counted and not timed, so that a run always has the same number of threads, and so the same result.
+"""
 
 
 def dry_run(task: Task, optimizer: OptimizerSpec) -> int:
@@ -37,3 +44,8 @@ def dry_run(task: Task, optimizer: OptimizerSpec) -> int:
         ) from error
     operations: int = count.get_total_flops()
     return operations
+
+
+def threads_for(operations: int) -> int:
+    """On how many threads steps of so many floating-point operations are trained: 1, where more would slow them down."""
+    return 1 if operations < _SMALL else torch.get_num_threads()

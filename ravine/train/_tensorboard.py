@@ -37,9 +37,7 @@ class TensorBoard(Callback):
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise PackageError(
-                "TensorBoard is not installed: pip install tensorboard", name="tensorboard"
-            ) from error
+            raise PackageError("TensorBoard is not installed: pip install tensorboard", name="tensorboard") from error
         if fit.is_main:
             self._writer = SummaryWriter(str(folder))
 

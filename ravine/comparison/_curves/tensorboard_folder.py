@@ -84,9 +84,7 @@ def _scalars(folder: Path) -> dict[str, list[tuple[float, float]]]:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
         from tensorboard.util.tensor_util import make_ndarray
     except ImportError as error:
-        raise PackageError(
-            "Event files need TensorBoard: pip install tensorboard", name="tensorboard"
-        ) from error
+        raise PackageError("Event files need TensorBoard: pip install tensorboard", name="tensorboard") from error
     events: Any = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})  # 0: all of them
     try:
         events.Reload()
