@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ravine.errors import OptionError, kind_of, shown
-from ravine.train import _stepping as stepping
+from ravine.train import _rates as rates
+from ravine.train._batches import Batches
 from ravine.train._callback import Callback
 from ravine.train._fit import length
 
@@ -35,8 +36,19 @@ def trainable(given: nn.Module) -> None:
         )
 
 
-def data(given: Any) -> tuple[Iterable[Any], Iterable[Any] | None]:
-    """The pair (train, valid)."""
+def steps_per_epoch(given: Any, data: Any) -> int | None:
+    """A number of batches, or none."""
+    if given is None:
+        return None
+    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
+        raise OptionError(f"steps_per_epoch {shown(given)}: an epoch has a whole number of batches, at least 1.")
+    if isinstance(data, tuple | list) and data and isinstance(data[0], Batches):
+        raise OptionError(f"steps_per_epoch {given}: Batches have a length, {len(data[0])}; leave it out.")
+    return given
+
+
+def data(given: Any, streamed: bool = False) -> tuple[Iterable[Any], Iterable[Any] | None]:
+    """The pair (train, valid); ``streamed``: the training data need not begin anew at every epoch."""
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise OptionError(
             f"The data is a {kind_of(given)}; give a pair (train, valid), with None for valid if there is none."
@@ -48,10 +60,12 @@ def data(given: Any) -> tuple[Iterable[Any], Iterable[Any] | None]:
             raise OptionError(
                 f"The {name} data is a {kind_of(part)}; give Batches(inputs, targets, batch_size) or a DataLoader."
             )
-        if isinstance(part, Iterator):  # asked without iter(), for which a DataLoader draws a random number
+        if isinstance(part, Iterator) and not (
+            streamed and name == "training"
+        ):  # asked without iter(), for which a DataLoader draws a random number
             raise OptionError(
                 f"The {name} data is a {kind_of(part)} that can be gone through once only; every epoch needs it again. "
-                "Give Batches, a DataLoader or a list."
+                f"Give Batches, a DataLoader or a list{', or say steps_per_epoch' if name == 'training' else ''}."
             )
         if length(part) == 0:
             raise OptionError(
@@ -108,7 +122,7 @@ class FitOptions:
     """The checked arguments of a fit."""
 
     epochs: int
-    lr: float | None
+    lr: rates.Rates | None
     checkpoint_every: int | str | None
     resume: bool
     folder: Path | None
@@ -116,7 +130,7 @@ class FitOptions:
 
 def fit_options(
     epochs: int,
-    lr: float | None,
+    lr: Any,
     checkpoint_every: int | str | None,
     resume: bool,
     folder: Path | None,
@@ -125,7 +139,7 @@ def fit_options(
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
         raise OptionError(f"epochs {shown(epochs)}: train for a whole number of epochs, at least 1.")
     if lr is not None:
-        lr = stepping.checked_rate(lr)
+        lr = rates.checked_rates(lr)
     counts = isinstance(checkpoint_every, int) and not isinstance(checkpoint_every, bool) and checkpoint_every >= 1
     if checkpoint_every is not None and checkpoint_every != "epoch" and not counts:
         raise OptionError(

@@ -57,6 +57,7 @@ class Fit:
         train, valid: the batches; ``valid`` may be None.
         optimizer, recorder, display: what steps, what is measured, what is shown.
         folder: where files are written; None for nowhere.
+        steps_per_epoch: how many batches an epoch has, where the user said so.
         state: the progress of the fit.
         inputs, targets: of the current batch; ``before_batch`` may replace them.
         outputs: of the model, for these inputs. After the fit all three are None.
@@ -82,10 +83,12 @@ class Fit:
         *,
         epochs: int,
         folder: Path | None = None,
+        steps_per_epoch: int | None = None,
     ) -> None:
         self.forward, self.loss_func, self.metrics = forward, loss_func, metrics
         self.train, self.valid = train, valid
         self.optimizer, self.recorder, self.display, self.folder = optimizer, recorder, display, folder
+        self.steps_per_epoch = steps_per_epoch
         self.state = FitState(epochs=epochs)
         self.inputs: Any = None
         self.targets: Any = None
@@ -118,7 +121,7 @@ class Fit:
     @property
     def batches(self) -> int | None:
         """How many batches an epoch has; None if that is not known."""
-        return length(self.train)
+        return length(self.train) if self.steps_per_epoch is None else self.steps_per_epoch
 
     @property
     def progress(self) -> float:
@@ -131,7 +134,7 @@ class Fit:
         if batches is None:
             raise OptionError(
                 "A schedule over the whole run needs to know its length, but the training data has no len(). "
-                "Use a schedule by steps or epochs, or data with a length."
+                "Say it: Learner(..., steps_per_epoch=500). Or use a schedule by steps or epochs."
             )
         return (self.state.epoch - 1 + self.state.batch / batches) / self.state.epochs
 
