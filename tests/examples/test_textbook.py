@@ -59,7 +59,7 @@ def adam(p, g, k, t, lr, decay=1 - 1e-8):
     b1_t = b1 * decay ** (t - 1)
     k["m"] = b1_t * k.get("m", 0) + (1 - b1_t) * g
     k["v"] = b2 * k.get("v", 0) + (1 - b2) * g**2
-    return p - lr * (k["m"] / (1 - b1**t)) / (np.sqrt(k["v"] / (1 - b2**t)) + 1e-8)
+    return p - lr * (k["m"] / (1 - b1**t)) / (np.sqrt(k["v"] / (1 - b2**t)) + 1e-6)
 
 
 def fastai_rmsprop(p, g, k, t, lr):

@@ -62,10 +62,24 @@ _NO_STATE = {
 }
 
 
+#: What other libraries and books call the longest norm of the gradients.
+CLIPPING = ("c", "clip", "clipnorm", "clip_norms", "clip_grad", "clip_grad_norm", "grad_clip", "max_grad_norm")
+#: What readers of other libraries call the gradients of all parameters.
+_LISTS = ("gs", "grads", "gradients")
+
+
 def check_names(pieces: Sequence[Any]) -> None:
     """Raise FormulaError if a piece calls a state or hyperparameter what an optimizer already calls something else."""
     for piece in map(as_piece, pieces):
         changes, reads = piece.signature()
+        for n in (*changes, *reads):
+            if n.name in _LISTS:
+                raise FormulaError(
+                    f"piece {piece.place} takes {n.argument!r}, a list of all gradients, but a piece is for one parameter at a "
+                    "time. The norm of all gradients together is global_norm(grad): "
+                    "def clip(grad, *, longest): return grad * minimum(1, longest / global_norm(grad)), with longest=50; "
+                    "or leave the piece out and pass clip_norm=50"
+                )
         # unscale is ours, and reads the scale of GradScaler.
         taken = _TAKEN if piece.function is unscale else {**_TAKEN, "grad_scale": _NO_STATE["grad_scale"]}
         for names, known, kind in ((changes, _NO_STATE, "keeps the state"), (reads, taken, "reads")):
@@ -87,7 +101,9 @@ def check_read(pieces: Sequence[Any], given: Mapping[str, Any]) -> None:
                     f"{name!r} stands before the star, where a piece names the tensors that it changes: put it after the "
                     f"star, def piece(param, *, {name})"
                 )
-            raise OptionError(f"no piece reads the hyperparameter {name!r}. {nearest(name, read)}")
+            clips = name in CLIPPING
+            hint = " Gradients are shortened by clip_norm=..., or by global_norm(grad) in a piece." if clips else ""
+            raise OptionError(f"no piece reads the hyperparameter {name!r}. {nearest(name, read)}{hint}")
 
 
 def check_options(cls: type, given: Mapping[str, Any], base: type) -> None:
