@@ -31,6 +31,26 @@ def look_ahead(update: Value, momentum_buffer: Value = 0.0, *, momentum: Value) 
     return update + momentum * momentum_buffer, momentum_buffer
 
 
+_MOMENTUM_RATES = {
+    "digits": 0.05,
+    "fashion-mnist": 0.01,
+    "breast-cancer": 0.2,
+    "rosenbrock": 0.001,
+    "beale": 0.002,
+    "ravine": 0.02,
+}
+
+
+_NESTEROV_RATES = {
+    "digits": 0.05,
+    "fashion-mnist": 0.02,
+    "breast-cancer": 0.2,
+    "rosenbrock": 0.001,
+    "beale": 0.002,
+    "ravine": 0.02,
+}
+
+
 class SGD(Optimizer):
     """Stochastic gradient descent: ``param -= lr * grad``, optionally with momentum.
 
@@ -68,31 +88,19 @@ class SGD(Optimizer):
         "momentum": Variant(
             {"momentum": 0.9},
             search={"momentum": complement(0.0, 0.99)},
-            rates={
-                "digits": 0.05,
-                "fashion-mnist": 0.01,
-                "breast-cancer": 0.2,
-                "rosenbrock": 0.001,
-                "beale": 0.002,
-                "ravine": 0.02,
-            },
+            rates=_MOMENTUM_RATES,
             becomes=("sgd",),
             timed=True,
         ),
         "nesterov": Variant(
             {"momentum": 0.9, "nesterov": True},
             search={"momentum": complement(0.0, 0.99)},
-            rates={
-                "digits": 0.05,
-                "fashion-mnist": 0.02,
-                "breast-cancer": 0.2,
-                "rosenbrock": 0.001,
-                "beale": 0.002,
-                "ravine": 0.02,
-            },
+            rates=_NESTEROV_RATES,
             becomes=("sgd",),
         ),
-        "momentum-theano-book": Variant({"momentum": 0.9, "lr_in_momentum": True}, source=THEANO_BOOK),
+        "momentum-theano-book": Variant(
+            {"momentum": 0.9, "lr_in_momentum": True}, source=THEANO_BOOK, rates=_MOMENTUM_RATES
+        ),
         "nesterov-theano-book": Variant(
             {"momentum": 0.9, "nesterov": True, "lr_in_momentum": True}, source=THEANO_BOOK
         ),

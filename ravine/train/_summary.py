@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ravine.train import _evaluate as evaluation
 from ravine.train._callback import Callback
 from ravine.train._display.cells import duration
@@ -31,6 +33,23 @@ def summary_of(fit: Fit, callbacks: Sequence[Callback]) -> str:
     return f"{epochs_text(len(rows))} in {duration(sum(row['time'] for row in rows))}" + (
         f"; {best}{where}" if best else ""
     )
+
+
+def test_line(measured: Mapping[str, float], targets: Any) -> str:
+    """What a model does on its test set: ``Test set: Average loss: 0.1573, Accuracy: 9475/10000 (95%)``.
+
+    Args:
+        measured: what ``learn.validate`` gives.
+        targets: those of the test set, shape (rows, ...), for the number of right ones.
+    """
+    parts = [f"Average loss: {measured[evaluation.LOSS]:.4f}"]
+    for name, value in measured.items():
+        if name == "accuracy" and isinstance(targets, Tensor):
+            count = targets.numel()
+            parts.append(f"Accuracy: {round(value * count)}/{count} ({100 * value:.0f}%)")
+        elif name != evaluation.LOSS:
+            parts.append(f"{name}: {value:.5g}")
+    return f"Test set: {', '.join(parts)}"
 
 
 def _best(rows: Sequence[Mapping[str, Any]]) -> str:
