@@ -91,11 +91,8 @@ def _labels(paths: list[Path], configs: list[dict[str, Any]]) -> list[str]:
         if len({repr(config.get(key)) for config in configs}) > 1:
             for part, config in zip(parts, configs, strict=True):
                 part.extend(_text(key, config.get(key)))
-        labels = [
-            " ".join(part) or ("" if config else str(path))
-            for part, config, path in zip(parts, configs, paths, strict=True)
-        ]
-        if len(set(labels)) == len(labels) and all(labels):
+        labels = [" ".join(part) for part in parts]
+        if len(set(labels)) == len(labels) and all(labels) and all(configs):
             return labels
     return [str(path) for path in paths]
 

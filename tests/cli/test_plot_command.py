@@ -63,7 +63,7 @@ def test_runs_lie_over_each_other_under_what_differs(ravine, runs):
 
 def test_names_can_be_given_and_are_needed_where_runs_do_not_differ(ravine):
     assert [c.label for c in ravine("short=alpha-0.9", "long=alpha-0.999")[3][0][0]] == ["short", "long"]
-    assert [c.label for c in ravine("alpha-0.9", "bare")[3][-1][0]] == ["rmsprop:alpha=0.9", "bare"]
+    assert [c.label for c in ravine("alpha-0.9", "bare")[3][-1][0]] == ["alpha-0.9", "bare"]
     code, _, err, _ = ravine("alpha-0.9", "alpha-0.9")
     assert code == 2
     assert "name them: first=alpha-0.9" in err
