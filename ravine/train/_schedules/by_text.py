@@ -144,7 +144,7 @@ def parse(text: str) -> Callback:
         raise OptionError(f"schedule {text!r}: an argument is missing; write {form}.") from None
 
 
-def as_callbacks(schedule: Callback | str | None, lr: float | None) -> Iterator[Callback]:
+def as_callbacks(schedule: Callback | str | None, lr: Any) -> Iterator[Callback]:
     """The schedule of a fit as callbacks: none or one.
 
     Raises:
