@@ -199,9 +199,9 @@ class Recorder:
 
     def mean_loss(self, batches: int) -> float:
         """The mean loss of the rows of the last so many batches; NaN if there are none."""
-        losses, rows = self.losses[-batches:] if batches else [], np.array(self._rows[-batches:])
-        if not len(losses):
+        if not (batches and len(self._rows)):
             return math.nan
+        losses, rows = self.losses[-batches:], np.array(self._rows[-batches:])
         return float(np.average(losses, weights=rows if rows.any() else None))
 
     def column(self, name: str) -> np.ndarray:
