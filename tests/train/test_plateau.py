@@ -74,6 +74,13 @@ def test_any_number_that_a_step_records(monitor):
         assert learn.recorder.hyper("lr")[-1] < 0.1
 
 
+def test_a_number_of_the_last_step_may_be_watched_by_epochs():
+    learn = learner(partial(SGD, lr=1e-6), train=noisy())  # so low that the parameters stay what they are
+    learn.fit(4, schedule="plateau:0,0.5,monitor=param_norm")
+    assert learn.recorder.hyper("lr").tolist() == np.repeat([1e-6, 1e-6, 5e-7, 2.5e-7], 6).tolist()
+    assert learn.recorder.notes[0][1].startswith("epoch 2: param_norm has not improved for 1 epoch")
+
+
 def test_any_column_of_the_table():
     learn = learner(valid=data(1))
     learn.fit(5, 0.01, "plateau:1,0.5,monitor=train_loss", callbacks=[FakeLosses([1, 1, 1, 1, 1], "train_loss")])

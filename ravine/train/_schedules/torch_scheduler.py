@@ -114,8 +114,8 @@ class ReduceOnPlateau(Callback):
     Args:
         patience: so many epochs (or steps) may pass without improvement; the next one lowers the rate. 10, as in torch.
         factor: what the rate is multiplied by; 0.1, as in torch.
-        monitor: what is watched. None: ``valid_loss``, and by steps ``train_loss``. After an epoch it is a column of the
-            table; after a step ``train_loss`` (the loss of the batch), ``smooth_loss`` (what the progress bar shows) or,
+        monitor: what is watched. None: ``valid_loss``, and by steps ``train_loss``, the loss of the batch. After an epoch
+            it may be any column of the table, and then as after a step ``smooth_loss`` (what the progress bar shows) or,
             of an optimizer of ours, ``grad_norm``, ``param_norm`` or ``update_norm``, of all parameters together. Losses
             and norms improve by falling, anything else by rising, unless ``mode`` says.
         every: when it looks: after every ``"epoch"``, or after every ``"step"``.
@@ -155,9 +155,9 @@ class ReduceOnPlateau(Callback):
         return f"ReduceOnPlateau({', '.join(arguments)})"
 
     def before_fit(self, fit: Fit) -> None:
-        if self.every == "epoch":
+        if self.every == "epoch" and self.monitor not in _BY_STEP:
             check_column(self, fit, self.monitor)
-        elif self.monitor.endswith("_norm") and not getattr(getattr(fit.optimizer, "watch", None), "on", False):
+        if self.monitor in _NORMS and not getattr(getattr(fit.optimizer, "watch", None), "on", False):
             raise OptionError(
                 f"{self!r} watches what an optimizer of ravine.optim records, and this one records nothing."
             )
@@ -170,7 +170,8 @@ class ReduceOnPlateau(Callback):
 
     def after_epoch(self, fit: Fit) -> None:
         if self.every == "epoch":
-            self._look(fit, float(fit.row[self.monitor]), f"epoch {fit.state.epoch}")
+            value = fit.row[self.monitor] if self.monitor in fit.row else _BY_STEP[self.monitor](fit)
+            self._look(fit, float(value), f"epoch {fit.state.epoch}")
 
     def _look(self, fit: Fit, value: float, when: str) -> None:
         scheduler, best = self.scheduler, self.scheduler.best
@@ -196,12 +197,13 @@ class ReduceOnPlateau(Callback):
         load_scheduler(self.scheduler, state)
 
 
+_NORMS = ("grad_norm", "param_norm", "update_norm")
 _BY_STEP: dict[str, Callable[[Fit], float]] = {
     "train_loss": lambda fit: float(fit.loss),
     "smooth_loss": lambda fit: fit.recorder.smooth_loss,
     **{
         name: lambda fit, name=name: float(getattr(fit.optimizer.watch.last, name))  # type: ignore[misc]
-        for name in ("grad_norm", "param_norm", "update_norm")
+        for name in _NORMS
     },
 }
 """What ``ReduceOnPlateau`` can watch after a step. A loss on a GPU is waited for."""
