@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from ravine.errors import OptionError, kind_of, shown
 from ravine.train import _rates as rates
-from ravine.train._batches import Batches
 from ravine.train._callback import Callback
 from ravine.train._fit import length
 
@@ -36,19 +35,8 @@ def trainable(given: nn.Module) -> None:
         )
 
 
-def steps_per_epoch(given: Any, data: Any) -> int | None:
-    """A number of batches, or none."""
-    if given is None:
-        return None
-    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
-        raise OptionError(f"steps_per_epoch {shown(given)}: an epoch has a whole number of batches, at least 1.")
-    if isinstance(data, tuple | list) and data and isinstance(data[0], Batches):
-        raise OptionError(f"steps_per_epoch {given}: Batches have a length, {len(data[0])}; leave it out.")
-    return given
-
-
-def data(given: Any, streamed: bool = False) -> tuple[Iterable[Any], Iterable[Any] | None]:
-    """The pair (train, valid); ``streamed``: the training data need not begin anew at every epoch."""
+def data(given: Any) -> tuple[Iterable[Any], Iterable[Any] | None]:
+    """The pair (train, valid)."""
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise OptionError(
             f"The data is a {kind_of(given)}; give a pair (train, valid), with None for valid if there is none."
@@ -60,12 +48,10 @@ def data(given: Any, streamed: bool = False) -> tuple[Iterable[Any], Iterable[An
             raise OptionError(
                 f"The {name} data is a {kind_of(part)}; give Batches(inputs, targets, batch_size) or a DataLoader."
             )
-        if isinstance(part, Iterator) and not (
-            streamed and name == "training"
-        ):  # asked without iter(), for which a DataLoader draws a random number
+        if isinstance(part, Iterator):  # asked without iter(), for which a DataLoader draws a random number
             raise OptionError(
                 f"The {name} data is a {kind_of(part)} that can be gone through once only; every epoch needs it again. "
-                f"Give Batches, a DataLoader or a list{', or say steps_per_epoch' if name == 'training' else ''}."
+                "Give Batches, a DataLoader or a list."
             )
         if length(part) == 0:
             raise OptionError(

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from ravine import _randomness as randomness
-from ravine.errors import OptionError
 from ravine.train import _parallel as parallel
 from ravine.train._batches import Batches
+from ravine.train._stream import Stream
 
 
 class DataOrder:
@@ -24,41 +24,21 @@ class DataOrder:
     Attributes:
         epochs: how many epochs are done; the number of the next one's order.
         epoch_start: the random states that the running epoch began with; None where ``Batches`` need none.
-        steps: how many batches of a stream an epoch has; None: an epoch is all that the data gives.
     """
 
-    def __init__(self, epochs: int = 0, steps: int | None = None) -> None:
-        self.epochs, self.steps = epochs, steps
+    def __init__(self, epochs: int = 0) -> None:
+        self.epochs = epochs
         self.epoch_start: dict[str, Any] | None = None
-        self._stream: Iterator[Any] | None = None
-        self._served = 0
 
     def batches(self, data: Iterable[Any], first: int) -> Iterator[Any]:
         """This epoch's batches from number ``first`` on; of several processes, this one's part of each."""
         if isinstance(data, Batches):
             return data.epoch(self.epochs, first, part=parallel.rank(), parts=parallel.size())
-        if self.steps is not None:
-            return self._next_of(data, self.epochs * self.steps + first, self.steps - first)
+        if isinstance(data, Stream):
+            return data.epoch(self.epochs, first)
         if first == 0:
             self.epoch_start = random_states(data)
         return self._from(data, first)
-
-    def _next_of(self, data: Iterable[Any], place: int, count: int) -> Iterator[Any]:
-        """So many batches of a stream from number ``place`` on; a resumed run fetches those before again."""
-        if self._stream is None or self._served > place:
-            if isinstance(data, Iterator) and self._stream is not None:
-                raise OptionError("The training data can be gone through once only; it cannot go back for another run.")
-            self._stream, self._served = _again_and_again(data), 0
-        while self._served < place + count:
-            batch = next(self._stream, None)
-            if batch is None:
-                raise OptionError(
-                    f"The training data ended after {self._served} batches, and cannot begin anew. Give what can be iterated "
-                    "over again, such as a DataLoader, or fewer epochs or steps_per_epoch."
-                )
-            self._served += 1
-            if self._served > place:
-                yield batch
 
     def _from(self, loader: Iterable[Any], first: int) -> Iterator[Any]:
         """The batches before ``first`` are fetched again and dropped; the current random states are restored."""
@@ -77,29 +57,19 @@ class DataOrder:
         return batches
 
 
-def _again_and_again(data: Iterable[Any]) -> Iterator[Any]:
-    """The batches of the data without end, if it can be gone through again."""
-    given = True
-    while given:
-        given = False
-        for batch in data:
-            given = True
-            yield batch
-
-
 def random_states(*loaders: Any) -> dict[str, Any]:
     """The random states that decide in which order these loaders will give their batches."""
-    return {"random": randomness.state(), "generators": [g.get_state() for g in _generators(loaders)]}
+    return {"random": randomness.state(), "generators": [g.get_state() for g in generators(loaders)]}
 
 
 def restore(states: dict[str, Any], *loaders: Any) -> None:
     """Restore what :func:`random_states` gave."""
     randomness.restore(states["random"])
-    for generator, state in zip(_generators(loaders), states["generators"], strict=False):
+    for generator, state in zip(generators(loaders), states["generators"], strict=False):
         generator.set_state(state)
 
 
-def _generators(loaders: Iterable[Any]) -> list[torch.Generator]:
+def generators(loaders: Iterable[Any]) -> list[torch.Generator]:
     """The random generators that DataLoaders and their samplers have of their own."""
     holders = [h for one in loaders for h in (one, getattr(one, "sampler", None), getattr(one, "batch_sampler", None))]
     generators = [getattr(holder, "generator", None) for holder in holders]

@@ -57,7 +57,6 @@ class Fit:
         train, valid: the batches; ``valid`` may be None.
         optimizer, recorder, display: what steps, what is measured, what is shown.
         folder: where files are written; None for nowhere.
-        steps_per_epoch: how many batches an epoch has, where the user said so.
         state: the progress of the fit.
         inputs, targets: of the current batch; ``before_batch`` may replace them.
         outputs: of the model, for these inputs. After the fit all three are None.
@@ -83,12 +82,10 @@ class Fit:
         *,
         epochs: int,
         folder: Path | None = None,
-        steps_per_epoch: int | None = None,
     ) -> None:
         self.forward, self.loss_func, self.metrics = forward, loss_func, metrics
         self.train, self.valid = train, valid
         self.optimizer, self.recorder, self.display, self.folder = optimizer, recorder, display, folder
-        self.steps_per_epoch = steps_per_epoch
         self.state = FitState(epochs=epochs)
         self.inputs: Any = None
         self.targets: Any = None
@@ -121,7 +118,7 @@ class Fit:
     @property
     def batches(self) -> int | None:
         """How many batches an epoch has; None if that is not known."""
-        return length(self.train) if self.steps_per_epoch is None else self.steps_per_epoch
+        return length(self.train)
 
     @property
     def progress(self) -> float:

@@ -34,6 +34,7 @@ from ravine.train._recorder import METRICS, Recorder, epochs_text
 from ravine.train._schedules.by_text import as_callbacks
 from ravine.train._schedules.hyper_schedule import HyperSchedule
 from ravine.train._schedules.one_cycle import OneCycle
+from ravine.train._stream import Stream
 from ravine.train._summary import summary_of
 from ravine.train._training_state import TrainingState
 
@@ -59,8 +60,8 @@ class Learner:
         callbacks: what else happens in every fit (see ``ravine.train.Callback``).
         folder: where ``metrics.jsonl`` and checkpoints are written; None writes nothing.
         quiet: show nothing.
-        steps_per_epoch: how many batches an epoch has, for training data without a length: a stream, which then goes on
-            from epoch to epoch and begins anew where it ends. None: all that the data gives.
+        steps_per_epoch: how many batches an epoch has, for training data without a length: each epoch then takes the next
+            so many, and where the data end they begin again. None: an epoch is all that the data give.
 
     Attributes:
         recorder: what was measured, over all fits.
@@ -93,14 +94,15 @@ class Learner:
     ) -> None:
         check.model(model)
         self.model, self.loss_func, self.opt_func = model, check.loss(loss), check.opt_func(opt_func)
-        self.steps_per_epoch = check.steps_per_epoch(steps_per_epoch, data)
-        self.train, self.valid = check.data(data, streamed=steps_per_epoch is not None)
+        self.train, self.valid = check.data(data)
+        if steps_per_epoch is not None:
+            self.train = Stream(self.train, steps_per_epoch)
         self.metrics = None if metrics is None else named(metrics)
         self.callbacks = check.callbacks(callbacks)
         self.folder = check.folder(folder)
         self.quiet = quiet or not parallel.is_main()
         self.recorder = Recorder(self.folder / METRICS if self.folder is not None and parallel.is_main() else None)
-        self.order = DataOrder(steps=steps_per_epoch)
+        self.order = DataOrder()
         self.loop: Loop | None = None
         self.observers: list[Callback] = [extensions.callback("evidence")]
         self._training_model = parallel.data_parallel(model)
@@ -329,7 +331,6 @@ class Learner:
             display,
             epochs=epochs,
             folder=self.folder,
-            steps_per_epoch=self.steps_per_epoch,
         )
         return Loop(fit, callbacks, self.order)
 
