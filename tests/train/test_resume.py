@@ -422,6 +422,7 @@ def test_a_checkpoint_saved_by_hand_is_no_fit_to_go_on_with(tmp_path):
 
 def test_more_epochs_go_on_to_what_they_would_have_been_from_the_start(tmp_path):
     def fit(folder, epochs, schedule=None, resume=True):
+        torch.manual_seed(0)
         learn = simple(folder=folder, data=Batches(*rows(), 15))
         learn.fit(epochs, 0.01, schedule, checkpoint_every="epoch", resume=resume)
         return learn
