@@ -90,6 +90,13 @@ def toward_slow(p, lr, slow, **kwargs):
     p.data = p.data - (lr * (p.data - slow) + lr * torch.sign(p.grad))
 
 
+def half(p, grad_avg=None, **kwargs):
+    one = torch.ones_like(p.grad)  # made, but not what the state starts as
+    if grad_avg is None:
+        grad_avg = torch.full_like(p.grad, 2.0)
+    return {"grad_avg": 0.5 * grad_avg + p.grad * one}
+
+
 def by_hand(functions, hypers, gradients, start):
     """The parameter after each step, by a loop that calls the functions as fastai does."""
     p = torch.nn.Parameter(start.clone())
@@ -117,6 +124,7 @@ CASES = {
         {"lr": 0.1, "mom": 0.9, "sqr_mom": 0.99, "eps": 1e-6},
     ),
     "l2 and partial": ([partial(l2_reg, wd=0.1), average_grad, momentum_step], {"lr": 0.1, "mom": 0.9}),
+    "a start that is not made first": ([half, momentum_step], {"lr": 0.1}),
     "a copy of the parameter": ([slow_weights, toward_slow], {"lr": 0.1, "pull": 0.3}),
 }
 
@@ -197,6 +205,13 @@ def begins_with_the_gradient(p, mom, grad_avg=None, **kwargs):
     return {"grad_avg": mom * grad_avg + p.grad.data}
 
 
+def begins_with_a_gradient_beside_zeros(p, grad_avg=None, **kwargs):
+    zeros = torch.zeros_like(p.grad)
+    if grad_avg is None:
+        grad_avg = p.grad
+    return {"grad_avg": 0.5 * grad_avg + zeros}
+
+
 def nothing(p, lr, **kwargs):
     return lr
 
@@ -215,6 +230,7 @@ def nothing(p, lr, **kwargs):
             "does not start as a number",
             "def begins_with_the_gradient(grad_avg=0.0, *, grad, mom)",
         ),
+        (begins_with_a_gradient_beside_zeros, "does not start as a number", "def begins_with_a_gradient_beside_zeros("),
         (nothing, "changes nothing", "def nothing(param, *, grad, lr)"),
     ],
 )
