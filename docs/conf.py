@@ -5,6 +5,7 @@ round. The home page is the README. `scripts/docs` runs this.
 """
 
 import inspect
+import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -48,6 +49,7 @@ CONTENTS = {
         "docs/contours",
         "docs/experiments",
     ],
+    "Notebooks": [f"docs/notebooks/{path.stem}" for path in sorted(Path(__file__).parent.glob("notebooks/*.ipynb"))],
     "Reference": ["docs/reference/index"],
     "Project": ["benchmarks/README", "ARCHITECTURE", "CONTRIBUTING", "SECURITY", "CHANGELOG"],
 }
@@ -109,6 +111,18 @@ def write_reference(app: Sphinx) -> None:
         path = folder / f"{name}.md"
         if not path.exists() or path.read_text(encoding="utf-8") != text:  # Sphinx reads again only what is new
             path.write_text(text, encoding="utf-8")
+
+
+def write_notebooks(app: Sphinx) -> None:
+    """A page for each notebook: its text and its code; `tests/docs` runs them."""
+    for path in Path(app.srcdir, "docs", "notebooks").glob("*.ipynb"):
+        parts = []
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            text = "".join(cell["source"])
+            parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+        text, page = "\n\n".join(parts) + "\n", path.with_suffix(".md")
+        if not page.exists() or page.read_text(encoding="utf-8") != text:
+            page.write_text(text, encoding="utf-8")
 
 
 def menu() -> str:
@@ -212,6 +226,7 @@ def home(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> None:
     """Connect the functions above to Sphinx."""
     app.connect("builder-inited", write_reference)
+    app.connect("builder-inited", write_notebooks)
     app.connect("source-read", complete)
     app.connect("autodoc-skip-member", hide_repeated)
     app.connect("autodoc-process-docstring", before_napoleon, priority=400)

@@ -93,7 +93,7 @@ TEXTBOOK = {
     "adagrad": ([adagrad], {"lr": 0.5, "eps": 1e-6}),
     "adadelta": ([adadelta], {"lr": 1.0, "rho": 0.95, "eps": 1e-6}),
     "rmsprop": ([rmsprop], {"lr": 0.05, "rho": 0.9, "eps": 1e-6}),
-    "adam": ([adam], {"lr": 0.1, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "beta1_decay": 1 - 1e-8}),
+    "adam": ([adam], {"lr": 0.1, "beta1": 0.9, "beta2": 0.999, "eps": 1e-6, "beta1_decay": 1 - 1e-8}),
     "fastai rmsprop": ([average_sqr_grad, rms_prop_step], {"lr": 0.05, "sqr_mom": 0.99, "eps": 1e-8}),
 }
 

@@ -87,6 +87,7 @@ _OTHER_WORDS = {
     "mom": "momentum", "sqr_mom": "alpha", "rho": "alpha", "decay": "alpha", "beta_1": "betas", "beta_2": "betas",
     "beta1": "betas", "beta2": "betas", "b1": "betas", "b2": "betas", "clipnorm": "clip_norm",
     "global_clipnorm": "clip_norm", "grad_clip": "clip_norm", "max_grad_norm": "clip_norm",
+    "clip_norms": "clip_norm", "clip_grad_norm": "clip_norm", "gradient_clip_val": "clip_norm", "c": "clip_norm",
 }  # fmt: skip
 _LONGEST = 200  # characters of a value in an error
 _MANY = 12  # names that nobody reads to the end
@@ -95,7 +96,8 @@ _MANY = 12  # names that nobody reads to the end
 def nearest(name: str, known: Iterable[str]) -> str:
     """A sentence that helps with a name that is not known: the nearest one, or all there are."""
     known = sorted(known)
-    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    close = [k for k in known if k.lower() == str(name).lower()]
+    close = close or difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     if (word := _OTHER_WORDS.get(str(name))) in known:
         close = [str(word)]
     guess = f"Did you mean {close[0]!r}? " if close else ""

@@ -43,7 +43,7 @@ PUBLIC = {
     """,
     "ravine.formula": """
         ParamCopy Piece Program exp global_norm isfinite isnan log logical_not maximum minimum norm param_copy rename
-        sign sqrt start tanh trace_formula where
+        sign sqrt start stats_and_steppers tanh trace_formula where
     """,
     # and the named optimizers, which the registry finds
     "ravine.optim": """

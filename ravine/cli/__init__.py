@@ -19,6 +19,7 @@ COMMANDS = {
     "show": "Print an optimizer's formula, state, bytes moved and kernel.",
     "train": "Train a task, show every epoch, stop and resume.",
     "lr-find": "Find a learning rate for a task.",
+    "plot": "Draw the losses of one or more runs in one picture.",
     "diagnose": "Say what went wrong in a run, and what to try.",
     "compare": "Find out fairly which optimizer, and which learning rate, is best on a task.",
     "report": "Draw the report of a study again, also while the study still runs.",

@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -18,25 +19,28 @@ import ravine
 from ravine import _files as files
 from ravine.cli._diagnose import first_finding
 from ravine.cli._options import DATA, ONE_OPTIMIZER, OUT, SEED, one_optimizer, tasks_text
+from ravine.comparison._study.trial import validation_split
 from ravine.diagnose import diagnose
 from ravine.errors import OptionError, RavineError
 from ravine.optim import _spec as specs
 from ravine.tasks import Task, find
 from ravine.tasks._dry_run import dry_run, threads_for
-from ravine.train import StopOnNaN
+from ravine.train import BestCheckpoint, StopOnNaN
 from ravine.train import _parallel as parallel
 from ravine.train import _run_folder as run_folder
 from ravine.train._learner import Learner
 from ravine.train._schedules.by_text import parse as parse_schedule
 from ravine.train._schedules.by_text import usage as schedule_forms
+from ravine.train._summary import test_line
 
 _INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 _NOT_STORED = {"out", "resume", "find_nonfinite"}
 
 _HELP = """Train TASK and show every epoch.
 
-TASK is one of those below, or a Python file with a function that returns a Task. Writes metrics.jsonl, config.json,
-checkpoint.safetensors and loss.png to the folder ravine-out/train-TASK.
+TASK is one of those below, or a Python file with a function that returns a Task. A fifth of its training rows is held
+out to validate on, and the test set is read once, at the end. Writes metrics.jsonl, config.json, checkpoint.safetensors,
+best.safetensors and loss.png to the folder ravine-out/train-TASK.
 
 With torchrun, several processes each train on a part of every batch:
 torchrun --nproc-per-node 2 -m ravine train TASK
@@ -63,7 +67,7 @@ torchrun --nproc-per-node 2 -m ravine train TASK
 @click.option(
     "--resume",
     is_flag=True,
-    help="Resume the run in --out, or the task's last one. The options are stored with the run.",
+    help="Resume the run in --out, or the task's last one. The options are stored with the run; more --epochs go on.",
 )
 @click.option(
     "--find-nonfinite",
@@ -116,10 +120,12 @@ def _train(given: dict[str, Any], named: set[str]) -> bool:
     if not given["resume"]:
         folder = parallel.broadcast(lambda: files.claim(given["out"], False) if given["out"] else files.fresh(wanted))
     opt_func = partial(optimizer.factory, **options)
-    learn = task.learner(opt_func, seed=given["seed"], folder=folder, callbacks=[StopOnNaN()])
+    training, held_out = validation_split(task, given["seed"])
+    callbacks = [StopOnNaN(), BestCheckpoint(restore=False)]
+    learn = replace(training, test=held_out).learner(opt_func, seed=given["seed"], folder=folder, callbacks=callbacks)
     torch.manual_seed(given["seed"] + parallel.rank())  # dropout and the like, in each process its own
+    versions = {"ravine": ravine.__version__, "torch": torch.__version__, "processes": parallel.size()}
     if not given["resume"] and parallel.is_main():
-        versions = {"ravine": ravine.__version__, "torch": torch.__version__, "processes": parallel.size()}
         run_folder.write_config(folder, {**config, **versions})
     how = {
         "checkpoint_every": given["checkpoint_every"] or "epoch",
@@ -135,8 +141,22 @@ def _train(given: dict[str, Any], named: set[str]) -> bool:
         with contextlib.suppress(RavineError):  # the error that ended the run is the one to show
             _show(learn, task, optimizer.label, folder)
         raise
-    _show(learn, task, optimizer.label, folder)
-    return not len(learn.recorder) or math.isfinite(learn.recorder.losses[-1])
+    finally:
+        if given["resume"] and len(learn.recorder) and parallel.is_main():  # with the number of epochs that it now has
+            run_folder.write_config(folder, {**config, **versions})
+    finite = not len(learn.recorder) or math.isfinite(learn.recorder.losses[-1])
+    tested = _tested(learn, task) if finite and task.surface is None else ""
+    _show(learn, task, optimizer.label, folder, tested)
+    return finite
+
+
+def _tested(learn: Learner, task: Task) -> str:
+    """Read the test set, and record what the model does on it: that line."""
+    line = test_line(learn.validate(task.in_order(task.test)), task.test.targets)
+    # a complete run that is resumed is tested again
+    if parallel.is_main() and line not in (text for _, text in learn.recorder.notes):
+        learn.recorder.note(line)
+    return line
 
 
 def _named(context: click.Context) -> set[str]:
@@ -149,7 +169,8 @@ def _resumed(given: Mapping[str, Any], named: set[str], config: Mapping[str, Any
     """The options of the run that is resumed; those on the command line must be the same."""
     for name in sorted(named - _NOT_STORED):
         now, then = _plain(given[name]), config.get(name)
-        if now != then:
+        longer = name == "epochs" and now > (then or 0)  # what it needs to go on is checked where its schedule is known
+        if now != then and not longer:
             option = {"optimizer": "-o", "task": "the task"}.get(name, "--" + name.replace("_", "-"))
             differs = f"has {option} {then}, not {now}" if then is not None else f"was started without {option}"
             raise OptionError(f"The run in {folder} {differs}. Leave it out to resume that run.")
@@ -158,12 +179,14 @@ def _resumed(given: Mapping[str, Any], named: set[str], config: Mapping[str, Any
             f"The run in {folder} was trained by {config.get('processes', 1)} processes, not {parallel.size()}."
         )
     stored = {name: config.get(name, value) for name, value in given.items() if name not in _NOT_STORED}
+    if "epochs" in named:
+        stored["epochs"] = given["epochs"]
     stored["data"] = None if stored["data"] is None else Path(stored["data"])
     return {**given, **stored}
 
 
-def _show(learn: Learner, task: Task, label: str, folder: Path) -> None:
-    """Write the plots, and say where everything is."""
+def _show(learn: Learner, task: Task, label: str, folder: Path, tested: str = "") -> None:
+    """Write the plots, and say what the test gave and where everything is."""
     if not parallel.is_main() or not len(learn.recorder):
         return
     positive = bool((learn.recorder.losses > 0).all())
@@ -175,7 +198,9 @@ def _show(learn: Learner, task: Task, label: str, folder: Path) -> None:
             title=f"{task.name}: {label}, hyperparameters of each step", path=folder / "schedule.png"
         )
         written.append("schedule.png")
-    names = ("metrics.jsonl", "config.json", "checkpoint.safetensors", "watch.safetensors")
+    names = ("metrics.jsonl", "config.json", "checkpoint.safetensors", "best.safetensors", "watch.safetensors")
+    if tested:
+        click.echo(tested)
     click.echo(f"Wrote {', '.join([*(n for n in names if (folder / n).exists()), *written])} to {folder}")
     if parallel.size() == 1 and (finding := first_finding(diagnose(learn), folder)):
         click.echo(finding)

@@ -27,6 +27,7 @@ from ravine.formula._functions import (
 )
 from ravine.formula._pieces import ParamCopy, Piece, param_copy, rename, start
 from ravine.formula._program import Program
+from ravine.formula._stats_and_steppers import stats_and_steppers
 from ravine.formula._tracing import trace_formula
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "sign",
     "sqrt",
     "start",
+    "stats_and_steppers",
     "tanh",
     "trace_formula",
     "where",

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from ravine.errors import FormulaError, nearest
+from ravine.formula._fastai_text import is_of_fastai, written_out
 
 RESERVED = ("param", "grad", "update", "step")
 #: Names that could not be passed to an optimizer, and what to do instead.
@@ -99,6 +100,11 @@ class Piece:
         reads: list[PieceName] = []
         for p in parameters:
             if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+                if is_of_fastai(self.function):
+                    raise FormulaError(
+                        f"piece {self.place}: this is a fastai stepper. ravine.formula.stats_and_steppers({self.title}, ...) makes "
+                        f"pieces of such functions, or write it so:\n\n{written_out(self.function)}\n"
+                    )
                 raise FormulaError(f"piece {self.place}: *{p.name} is not possible: every tensor and number is named")
             name = PieceName(p.name, renamed.get(p.name, p.name), started.get(p.name, p.default))
             if name.name in _IMPOSSIBLE:

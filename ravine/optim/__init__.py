@@ -4,6 +4,9 @@ An optimizer is added by one file beside ``_rmsprop.py`` and its name here; test
 and ``ravine bench`` find it by that.
 """
 
+from typing import NoReturn
+
+from ravine.errors import nearest
 from ravine.optim import pieces, search
 from ravine.optim._adadelta import Adadelta
 from ravine.optim._adagrad import Adagrad
@@ -38,3 +41,7 @@ __all__ = [
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}. {nearest(name, __all__)}")

@@ -7,9 +7,11 @@ from typing import Any, ClassVar, Unpack
 from ravine.formula import sqrt
 from ravine.optim import pieces
 from ravine.optim._common import Common
+from ravine.optim._dialects import THEANO_BOOK
 from ravine.optim._engine.group import Pieces
 from ravine.optim._hyperparameters import Hyper
 from ravine.optim._optimizer import Optimizer, Params
+from ravine.optim._variant import Variant
 from ravine.optim.pieces import Value
 from ravine.optim.search import log
 
@@ -56,6 +58,7 @@ class Adadelta(Optimizer):
         "beale": 1,
         "ravine": 10,
     }
+    variants: ClassVar = {"adadelta-theano-book": Variant({"rho": 0.95, "eps": 1e-6}, source=THEANO_BOOK)}
 
     def __init__(
         self,

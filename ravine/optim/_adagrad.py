@@ -7,9 +7,11 @@ from typing import Any, ClassVar, Unpack
 from ravine.formula import sqrt, start
 from ravine.optim import pieces
 from ravine.optim._common import Common
+from ravine.optim._dialects import THEANO_BOOK
 from ravine.optim._engine.group import Pieces
 from ravine.optim._hyperparameters import Hyper
 from ravine.optim._optimizer import Optimizer, Params
+from ravine.optim._variant import Variant
 from ravine.optim.pieces import Value
 from ravine.optim.search import log
 
@@ -18,6 +20,12 @@ def adagrad(update: Value, sum: Value = 0.0, *, eps: Value) -> tuple[Value, Valu
     """Divide by the root of the sum of all squared gradients (Duchi et al., 2011, eq. 1, diagonal)."""
     sum = sum + update**2
     return update / (sqrt(sum) + eps), sum
+
+
+def adagrad_eps_inside(update: Value, sum: Value = 0.0, *, eps: Value) -> tuple[Value, Value]:
+    """The same with eps inside the root."""
+    sum = sum + update**2
+    return update / sqrt(sum + eps), sum
 
 
 def decay_lr(update: Value, *, lr_decay: Value, step: Value) -> Value:
@@ -38,6 +46,7 @@ class Adagrad(Optimizer):
         maximize: ascend.
         fused: the kernel where it can (None), always (True) or never (False).
         common: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim.Common``.
+        eps_inside_root: ``sqrt(sum + eps)`` (Theano's books, Lasagne).
         foreach, differentiable: torch's switches for its own loops; only their defaults have a meaning.
 
     The numbers and state dicts are those of ``torch.optim.Adagrad``; as there, states exist from the start.
@@ -57,6 +66,7 @@ class Adagrad(Optimizer):
         "beale": 0.5,
         "ravine": 1,
     }
+    variants: ClassVar = {"adagrad-theano-book": Variant({"eps": 1e-6, "eps_inside_root": True}, source=THEANO_BOOK)}
     states_at_once: ClassVar = True
 
     def __init__(
@@ -72,6 +82,7 @@ class Adagrad(Optimizer):
         maximize: bool = False,
         differentiable: bool = False,
         fused: bool | None = None,
+        eps_inside_root: bool = False,
         **common: Unpack[Common],
     ) -> None:
         super().__init__(
@@ -85,14 +96,17 @@ class Adagrad(Optimizer):
             maximize=maximize,
             differentiable=differentiable,
             fused=fused,
+            eps_inside_root=eps_inside_root,
             **common,
         )
 
     @staticmethod
-    def formula(weight_decay: float, lr_decay: float, initial_accumulator_value: float) -> Pieces:
+    def formula(
+        weight_decay: float, lr_decay: float, initial_accumulator_value: float, eps_inside_root: bool
+    ) -> Pieces:
         return [
             *([pieces.decay_weights] if weight_decay else []),
-            start(adagrad, sum=initial_accumulator_value),
+            start(adagrad_eps_inside if eps_inside_root else adagrad, sum=initial_accumulator_value),
             *([decay_lr] if lr_decay else []),
             pieces.descend,
         ]

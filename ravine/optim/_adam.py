@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Unpack
 
+from ravine.errors import OptionError
 from ravine.formula import maximum, sqrt
 from ravine.optim import pieces
 from ravine.optim._common import Common
+from ravine.optim._dialects import THEANO_BOOK
 from ravine.optim._engine.group import Pieces
 from ravine.optim._hyperparameters import Hyper
 from ravine.optim._optimizer import Optimizer, Params
@@ -45,6 +47,25 @@ def adam_amsgrad(
     return exp_avg / (1 - beta1**step) / denominator, exp_avg, exp_avg_sq, max_exp_avg_sq
 
 
+def adam_falling_beta1(
+    update: Value,
+    exp_avg: Value = 0.0,
+    exp_avg_sq: Value = 0.0,
+    *,
+    betas: Value,
+    beta1_decay: Value,
+    eps: Value,
+    step: Value,
+) -> tuple[Value, Value, Value]:
+    """Adam whose beta1 falls step by step (Kingma and Ba, 2014, arXiv:1412.6980v1, algorithm 1); unbiased by beta1 itself."""
+    beta1, beta2 = betas
+    beta1_now = beta1 * beta1_decay ** (step - 1)
+    exp_avg = beta1_now * exp_avg + (1 - beta1_now) * update
+    exp_avg_sq = beta2 * exp_avg_sq + (1 - beta2) * update**2
+    denominator = sqrt(exp_avg_sq) / sqrt(1 - beta2**step) + eps
+    return exp_avg / (1 - beta1**step) / denominator, exp_avg, exp_avg_sq
+
+
 class Adam(Optimizer):
     """Adam: momentum and RMSProp together, both averages corrected for starting at 0.
 
@@ -59,6 +80,7 @@ class Adam(Optimizer):
         fused: the kernel where it can (None), always (True) or never (False).
         common: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim.Common``.
         decoupled_weight_decay: decay the parameter by ``lr * weight_decay`` apart from the gradient, as AdamW.
+        beta1_decay: beta1 is multiplied by it at every step (the first version of the paper: 1 - 1e-8); not with amsgrad.
         capturable: changes nothing: a CUDA graph can capture a step on one GPU, but not with ``nonfinite="raise"``, nor
             where torch's operations on lists step (no Triton), nor of parameters on the CPU and a GPU together.
         foreach, differentiable: torch's switches for its own loops; only their defaults have a meaning.
@@ -70,6 +92,7 @@ class Adam(Optimizer):
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),
+        "beta1_decay": Hyper(low=0, high=1),
     }
     rates: ClassVar = {
         "digits": 0.005,
@@ -80,7 +103,10 @@ class Adam(Optimizer):
         "ravine": 0.2,
     }
     becomes: ClassVar[tuple[str, ...]] = ("rmsprop",)
-    variants: ClassVar = {"adam-amsgrad": Variant({"amsgrad": True}, timed=True)}
+    variants: ClassVar = {
+        "adam-amsgrad": Variant({"amsgrad": True}, timed=True),
+        "adam-theano-book": Variant({"eps": 1e-6, "beta1_decay": 1 - 1e-8}, source=THEANO_BOOK),
+    }
 
     def __init__(
         self,
@@ -97,6 +123,7 @@ class Adam(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
+        beta1_decay: float = 1.0,
         **common: Unpack[Common],
     ) -> None:
         super().__init__(
@@ -112,13 +139,17 @@ class Adam(Optimizer):
             differentiable=differentiable,
             fused=fused,
             decoupled_weight_decay=decoupled_weight_decay,
+            beta1_decay=beta1_decay,
             **common,
         )
 
     @staticmethod
-    def formula(weight_decay: float, decoupled_weight_decay: bool, amsgrad: bool) -> Pieces:
+    def formula(weight_decay: float, decoupled_weight_decay: bool, amsgrad: bool, beta1_decay: float) -> Pieces:
+        if amsgrad and beta1_decay != 1:
+            raise OptionError(f"amsgrad=True and beta1_decay={beta1_decay} are not to be had together; leave out one.")
         decay = pieces.decay_weights_decoupled if decoupled_weight_decay else pieces.decay_weights
-        return [*([decay] if weight_decay else []), adam_amsgrad if amsgrad else adam, pieces.descend]
+        rule = adam_amsgrad if amsgrad else adam if beta1_decay == 1 else adam_falling_beta1
+        return [*([decay] if weight_decay else []), rule, pieces.descend]
 
 
 class AdamW(Adam):

@@ -15,6 +15,9 @@ class Dialect:
     options: Mapping[str, Any]
 
 
+THEANO_BOOK = "the book Deep Learning with Theano (Bourez, 2017)"
+"""Where the variants ``...-theano-book`` come from: its six rules."""
+
 DIALECTS: Mapping[str, Dialect] = {
     "torch": Dialect("PyTorch, torch.optim.RMSprop", {"lr": 1e-2, "alpha": 0.99, "eps": 1e-8}),
     "tensorflow": Dialect(

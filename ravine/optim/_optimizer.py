@@ -23,7 +23,7 @@ from ravine.formula._tracing import hyper_defaults
 from ravine.optim._common import Nonfinite, check_policy
 from ravine.optim._engine import state as states
 from ravine.optim._engine.average import in_place_of, pairs_of
-from ravine.optim._engine.formula import check_names, check_options, check_read, formula_of, listed
+from ravine.optim._engine.formula import check_names, check_options, check_read, formula_of, listed, refuse_cbs
 from ravine.optim._engine.group import GroupReader, Pieces, group_at, program_of
 from ravine.optim._engine.hooks import with_hooks
 from ravine.optim._engine.kernels import refuse_recording, warn_captured
@@ -102,6 +102,7 @@ class Optimizer(torch.optim.Optimizer):
         **hyperparameters: Any,
     ) -> None:
         check_params(params)
+        refuse_cbs(hyperparameters)
         self._pieces = listed(pieces)
         check_policy(nonfinite, watch)
         refuse_torch_only(hyperparameters)

@@ -8,6 +8,7 @@ from ravine.errors import OptionError
 from ravine.formula import where
 from ravine.optim import pieces
 from ravine.optim._common import Common
+from ravine.optim._dialects import THEANO_BOOK
 from ravine.optim._engine.group import Pieces
 from ravine.optim._hyperparameters import Hyper
 from ravine.optim._optimizer import Optimizer, Params
@@ -30,6 +31,26 @@ def look_ahead(update: Value, momentum_buffer: Value = 0.0, *, momentum: Value) 
     return update + momentum * momentum_buffer, momentum_buffer
 
 
+_MOMENTUM_RATES = {
+    "digits": 0.05,
+    "fashion-mnist": 0.01,
+    "breast-cancer": 0.2,
+    "rosenbrock": 0.001,
+    "beale": 0.002,
+    "ravine": 0.02,
+}
+
+
+_NESTEROV_RATES = {
+    "digits": 0.05,
+    "fashion-mnist": 0.02,
+    "breast-cancer": 0.2,
+    "rosenbrock": 0.001,
+    "beale": 0.002,
+    "ravine": 0.02,
+}
+
+
 class SGD(Optimizer):
     """Stochastic gradient descent: ``param -= lr * grad``, optionally with momentum.
 
@@ -43,6 +64,7 @@ class SGD(Optimizer):
         maximize: ascend.
         fused: the kernel where it can (None), always (True) or never (False).
         common: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim.Common``.
+        lr_in_momentum: the momentum sums ``lr * update``, so a later rate leaves it alone (Theano's books, TensorFlow, Keras).
         foreach, differentiable: torch's switches for its own loops; only their defaults have a meaning.
 
     The numbers and state dicts are those of ``torch.optim.SGD``; Ravine also counts ``step``.
@@ -66,29 +88,21 @@ class SGD(Optimizer):
         "momentum": Variant(
             {"momentum": 0.9},
             search={"momentum": complement(0.0, 0.99)},
-            rates={
-                "digits": 0.05,
-                "fashion-mnist": 0.01,
-                "breast-cancer": 0.2,
-                "rosenbrock": 0.001,
-                "beale": 0.002,
-                "ravine": 0.02,
-            },
+            rates=_MOMENTUM_RATES,
             becomes=("sgd",),
             timed=True,
         ),
         "nesterov": Variant(
             {"momentum": 0.9, "nesterov": True},
             search={"momentum": complement(0.0, 0.99)},
-            rates={
-                "digits": 0.05,
-                "fashion-mnist": 0.02,
-                "breast-cancer": 0.2,
-                "rosenbrock": 0.001,
-                "beale": 0.002,
-                "ravine": 0.02,
-            },
+            rates=_NESTEROV_RATES,
             becomes=("sgd",),
+        ),
+        "momentum-theano-book": Variant(
+            {"momentum": 0.9, "lr_in_momentum": True}, source=THEANO_BOOK, rates=_MOMENTUM_RATES
+        ),
+        "nesterov-theano-book": Variant(
+            {"momentum": 0.9, "nesterov": True, "lr_in_momentum": True}, source=THEANO_BOOK
         ),
     }
     not_in_torch: ClassVar = {"step": 1.0}
@@ -106,6 +120,7 @@ class SGD(Optimizer):
         foreach: bool | None = None,
         differentiable: bool = False,
         fused: bool | None = None,
+        lr_in_momentum: bool = False,
         **common: Unpack[Common],
     ) -> None:
         super().__init__(
@@ -119,16 +134,18 @@ class SGD(Optimizer):
             foreach=foreach,
             differentiable=differentiable,
             fused=fused,
+            lr_in_momentum=lr_in_momentum,
             **common,
         )
 
     @staticmethod
-    def formula(weight_decay: float, momentum: float, dampening: float, nesterov: bool) -> Pieces:
+    def formula(weight_decay: float, momentum: float, dampening: float, nesterov: bool, lr_in_momentum: bool) -> Pieces:
         if nesterov and (momentum <= 0 or dampening != 0):
             raise OptionError("Nesterov momentum requires a momentum and zero dampening")
         heavy_ball = look_ahead if nesterov else damped_momentum if dampening else pieces.momentum
         return [
             *([pieces.decay_weights] if weight_decay else []),
+            *([pieces.scale_by_lr] if lr_in_momentum else []),
             *([heavy_ball] if momentum else []),
-            pieces.descend,
+            pieces.subtract if lr_in_momentum else pieces.descend,
         ]

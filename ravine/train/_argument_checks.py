@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ravine.errors import OptionError, kind_of, shown
-from ravine.train import _stepping as stepping
+from ravine.train import _rates as rates
 from ravine.train._callback import Callback
 from ravine.train._fit import length
 
@@ -108,7 +108,7 @@ class FitOptions:
     """The checked arguments of a fit."""
 
     epochs: int
-    lr: float | None
+    lr: rates.Rates | None
     checkpoint_every: int | str | None
     resume: bool
     folder: Path | None
@@ -116,7 +116,7 @@ class FitOptions:
 
 def fit_options(
     epochs: int,
-    lr: float | None,
+    lr: Any,
     checkpoint_every: int | str | None,
     resume: bool,
     folder: Path | None,
@@ -125,7 +125,7 @@ def fit_options(
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
         raise OptionError(f"epochs {shown(epochs)}: train for a whole number of epochs, at least 1.")
     if lr is not None:
-        lr = stepping.checked_rate(lr)
+        lr = rates.checked_rates(lr)
     counts = isinstance(checkpoint_every, int) and not isinstance(checkpoint_every, bool) and checkpoint_every >= 1
     if checkpoint_every is not None and checkpoint_every != "epoch" and not counts:
         raise OptionError(

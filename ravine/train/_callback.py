@@ -66,6 +66,8 @@ class Callback:
     order: ClassVar[int] = 0
     #: Whether it changes nothing of the training: a run may be resumed with it or without.
     passive: ClassVar[bool] = False
+    #: Whether it depends on how long the fit is, so that a fit that ended cannot go on for more epochs.
+    over_the_run: ClassVar[bool] = False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"  # without an address: a run that is resumed compares it

@@ -93,11 +93,12 @@ class Checkpointer:
         kept = checkpoint.load(self.path).get("fit")
         if kept is None:
             raise StateError(f"{self.path} was not written by a fit; load it with learn.load.")
-        self._check_fit(kept)
+        longer = self._check_fit(kept)
         self.training.load(self.path, rewind=True)
         for callback, (_, state) in zip(self._acting(), kept["callbacks"], strict=True):
             callback.load_state_dict(state)
         fit.state.load_state_dict(kept["state"])
+        fit.state.epochs = max(fit.state.epochs, longer)
         self.loop.order.epoch_start = parallel.local(kept["epoch_start"])
         reason = fit.state.stop_reason
         complete = fit.state.batch == 0 and bool(reason or fit.state.epoch >= fit.state.epochs)
@@ -106,15 +107,28 @@ class Checkpointer:
             fit.display.say(f"The run in {self.options.folder} is complete: {reason or 'all epochs are done'}.")
         return complete
 
-    def _check_fit(self, kept: Mapping[str, Any]) -> None:
+    def _check_fit(self, kept: Mapping[str, Any]) -> int:
+        """Refuse the checkpoint of another fit; how many epochs this one has, which may be more."""
         differences = []
+        longer = [repr(c) for c in self._acting() if c.over_the_run]
         for name, here in self._description().items():
             there = kept[name]
+            if name == "epochs" and here > there and not longer:
+                continue
+            if name == "epochs" and here > there:
+                raise OptionError(
+                    f"{self.path} is of a fit over {there} epochs, and {longer[0]} depends on that: it cannot become one "
+                    f"over {here}. To train the model further: learn.load({str(self.path)!r}), then learn.fit({here - there})."
+                )
             if there != here:
                 what = {"names": "callbacks and schedule", "batches": "batches in an epoch"}.get(name, name)
                 differences.append(f"{what} {there!r} there, {here!r} here")
         if differences:
-            raise OptionError(f"{self.path} is of another fit: {'; '.join(differences)}. Use the same to resume it.")
+            raise OptionError(
+                f"{self.path} is of another fit: {'; '.join(differences)}. Use the same to resume it, or begin another fit "
+                "from it: learn.load(path)."
+            )
+        return self.options.epochs
 
     def _say_reason(self) -> None:
         """Say why a callback stopped the fit, unless that is already recorded."""

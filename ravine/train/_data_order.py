@@ -15,6 +15,7 @@ import torch
 from ravine import _randomness as randomness
 from ravine.train import _parallel as parallel
 from ravine.train._batches import Batches
+from ravine.train._stream import Stream
 
 
 class DataOrder:
@@ -33,6 +34,8 @@ class DataOrder:
         """This epoch's batches from number ``first`` on; of several processes, this one's part of each."""
         if isinstance(data, Batches):
             return data.epoch(self.epochs, first, part=parallel.rank(), parts=parallel.size())
+        if isinstance(data, Stream):
+            return data.epoch(self.epochs, first)
         if first == 0:
             self.epoch_start = random_states(data)
         return self._from(data, first)
@@ -56,17 +59,17 @@ class DataOrder:
 
 def random_states(*loaders: Any) -> dict[str, Any]:
     """The random states that decide in which order these loaders will give their batches."""
-    return {"random": randomness.state(), "generators": [g.get_state() for g in _generators(loaders)]}
+    return {"random": randomness.state(), "generators": [g.get_state() for g in generators(loaders)]}
 
 
 def restore(states: dict[str, Any], *loaders: Any) -> None:
     """Restore what :func:`random_states` gave."""
     randomness.restore(states["random"])
-    for generator, state in zip(_generators(loaders), states["generators"], strict=False):
+    for generator, state in zip(generators(loaders), states["generators"], strict=False):
         generator.set_state(state)
 
 
-def _generators(loaders: Iterable[Any]) -> list[torch.Generator]:
+def generators(loaders: Iterable[Any]) -> list[torch.Generator]:
     """The random generators that DataLoaders and their samplers have of their own."""
     holders = [h for one in loaders for h in (one, getattr(one, "sampler", None), getattr(one, "batch_sampler", None))]
     generators = [getattr(holder, "generator", None) for holder in holders]

@@ -131,7 +131,7 @@ class Fit:
         if batches is None:
             raise OptionError(
                 "A schedule over the whole run needs to know its length, but the training data has no len(). "
-                "Use a schedule by steps or epochs, or data with a length."
+                "Say it: Learner(..., steps_per_epoch=500). Or use a schedule by steps or epochs."
             )
         return (self.state.epoch - 1 + self.state.batch / batches) / self.state.epochs
 

@@ -16,6 +16,7 @@ from ravine.optim import RMSprop
 from ravine.train import _argument_checks as check
 from ravine.train import _evaluate as evaluation
 from ravine.train import _parallel as parallel
+from ravine.train import _rates as rates
 from ravine.train import _stepping as stepping
 from ravine.train._batches import Batches
 from ravine.train._callback import Callback, argument_text, forward_contexts
@@ -31,7 +32,10 @@ from ravine.train._lr_find.lr_find_result import LRFind
 from ravine.train._metrics import Measure, default_metrics, named
 from ravine.train._recorder import METRICS, Recorder, epochs_text
 from ravine.train._schedules.by_text import as_callbacks
+from ravine.train._schedules.hyper_schedule import HyperSchedule
 from ravine.train._schedules.one_cycle import OneCycle
+from ravine.train._stream import Stream
+from ravine.train._summary import summary_of
 from ravine.train._training_state import TrainingState
 
 Loader = Iterable[Any]
@@ -56,6 +60,8 @@ class Learner:
         callbacks: what else happens in every fit (see ``ravine.train.Callback``).
         folder: where ``metrics.jsonl`` and checkpoints are written; None writes nothing.
         quiet: show nothing.
+        steps_per_epoch: how many batches an epoch has, for training data without a length: each epoch then takes the next
+            so many, and where the data end they begin again. None: an epoch is all that the data give.
 
     Attributes:
         recorder: what was measured, over all fits.
@@ -84,10 +90,13 @@ class Learner:
         callbacks: Sequence[Callback] = (),
         folder: Path | str | None = None,
         quiet: bool = False,
+        steps_per_epoch: int | None = None,
     ) -> None:
         check.model(model)
         self.model, self.loss_func, self.opt_func = model, check.loss(loss), check.opt_func(opt_func)
         self.train, self.valid = check.data(data)
+        if steps_per_epoch is not None:
+            self.train = Stream(self.train, steps_per_epoch)
         self.metrics = None if metrics is None else named(metrics)
         self.callbacks = check.callbacks(callbacks)
         self.folder = check.folder(folder)
@@ -108,8 +117,12 @@ class Learner:
     @property
     def optimizer(self) -> torch.optim.Optimizer:
         """The optimizer, made by ``opt_func`` when it is first needed; it stays the same in every fit."""
+        return self._made_optimizer(None)
+
+    def _made_optimizer(self, lr: rates.Rates | None) -> torch.optim.Optimizer:
+        """The optimizer; made with this rate if it is made now, needs one, and ``opt_func`` has none."""
         if self._optimizer is None:
-            self._optimizer = stepping.make_optimizer(self.opt_func, self.model)
+            self._optimizer = stepping.make_optimizer(self.opt_func, self.model, lr)
         return self._optimizer
 
     @property
@@ -122,7 +135,7 @@ class Learner:
     def fit(
         self,
         epochs: int,
-        lr: float | None = None,
+        lr: float | Sequence[float] | None = None,
         schedule: Schedule = None,
         *,
         callbacks: Sequence[Callback] = (),
@@ -134,14 +147,16 @@ class Learner:
 
         Args:
             epochs: at least 1.
-            lr: the learning rate of all parameter groups; None leaves what the optimizer has.
+            lr: the learning rate of all parameter groups, or a list with one for each; None leaves what the optimizer
+                has, and says what that is.
             schedule: how hyperparameters change: one of ``ravine.train``'s schedules, or its text, such as
                 ``"step:800,0.9"``, ``"plateau:5,0.7"`` or ``"cosine"``.
             callbacks: for this fit only, in addition to those of the Learner.
             checkpoint_every: write ``folder/checkpoint.safetensors`` after so many steps, or ``"epoch"`` for after
                 every epoch. Ctrl-C then writes one, too.
             resume: continue from the folder's checkpoint, as if the run had never been stopped; without a
-                checkpoint, begin.
+                checkpoint, begin. A run that is complete goes on if ``epochs`` is now more, where nothing in it
+                depends on how long it is.
             find_nonfinite: end the fit at the first loss or gradient that is not finite, before that step, and say which
                 module it came from (see ``ravine.diagnose.FindNonFinite``).
 
@@ -153,18 +168,20 @@ class Learner:
         """
         options = check.fit_options(epochs, lr, checkpoint_every, resume, self.folder)
         check.trainable(self.model)
+        schedules = list(as_callbacks(schedule, lr))
+        self._made_optimizer(options.lr or _top_of(schedules))
         checkpointer = Checkpointer(self._training_state(), options)
         active = [
             *self.observers,
             *self.callbacks,
             *check.callbacks(callbacks),
-            *as_callbacks(schedule, lr),
+            *schedules,
             *([extensions.callback("find_nonfinite")] if find_nonfinite else ()),
             *checkpointer.callbacks,
         ]
-        if options.lr is not None:
-            stepping.set_rate(self.optimizer, options.lr)
         self.loop = loop = self._new_loop(epochs, active, display_for(quiet=self.quiet))
+        scheduled = any(isinstance(one, HyperSchedule) and "lr" in one.functions for one in schedules)
+        said = rates.begin_with(options.lr, self.optimizer, self.opt_func, scheduled, len(self.recorder) > 0)
         checkpointer.attach(loop)
         fit = loop.fit
         try:
@@ -172,11 +189,15 @@ class Learner:
             if resume and checkpointer.resume():
                 return
             self._try_validation(fit)
+            if said:
+                fit.display.say(said)
             with deferred(parallel.size() == 1) as interrupt:
                 fit.display.begin(fit.columns, epochs, fit.state.epoch if fit.state.batch else fit.state.epoch + 1)
                 loop.run(interrupt)
                 if not interrupt.pressed:
                     loop.say_if_lost()
+                    if summary := summary_of(fit, active):
+                        fit.display.say(summary)
                 checkpointer.ended(interrupt.pressed)
         finally:
             loop.finish()
@@ -184,7 +205,7 @@ class Learner:
     def fit_one_cycle(
         self,
         epochs: int,
-        lr: float | None = None,
+        lr: float | Sequence[float] | None = None,
         *,
         div: float = 25.0,
         div_final: float = 1e5,
@@ -194,9 +215,12 @@ class Learner:
     ) -> None:
         """Train with one cycle: the rate rises and falls along cosines while momentum falls and rises.
 
+        Afterwards rate and momentum are what they were before it.
+
         Args:
             epochs: at least 1.
-            lr: the highest learning rate, which must be given (fastai calls it ``lr_max``); ``lr_find`` suggests one.
+            lr: the highest learning rate, which must be given (fastai calls it ``lr_max``), or a list with one for each
+                parameter group; ``lr_find`` suggests one.
             div: the rate begins at ``lr / div``.
             div_final: it ends at ``lr / div_final``.
             pct_start: the share of the run in which it rises.
@@ -216,7 +240,7 @@ class Learner:
             raise OptionError(
                 f"fit_one_cycle needs the highest learning rate: fit_one_cycle({epochs!r}, lr=0.01). learn.lr_find() suggests one."
             )
-        cycle = OneCycle(stepping.checked_rate(lr), div=div, div_final=div_final, pct_start=pct_start, moms=moms)
+        cycle = OneCycle(lr, div=div, div_final=div_final, pct_start=pct_start, moms=moms)
         self.fit(epochs, schedule=cycle, **options)
 
     def lr_find(self, start: float = 1e-7, end: float = 10.0, steps: int = 100, orders: int = 3) -> LRFind:
@@ -235,7 +259,7 @@ class Learner:
         check.trainable(self.model)
         self.recorder.lr_find = find(
             self.model,
-            self.optimizer,
+            self._optimizer or stepping.make_optimizer(self.opt_func, self.model, start),
             self.loss_func,
             self.train,
             self.callbacks,
@@ -252,6 +276,7 @@ class Learner:
 
         It changes model and optimizer: use a Learner that is discarded afterwards.
         """
+        self._made_optimizer(1e-3)
         next(self._new_loop(1, self.callbacks, Display()).by_batch())
 
     # --- evaluation ----------------------------------------------------------------------------------------------
@@ -332,3 +357,8 @@ class Learner:
         if isinstance(fit.valid, Batches) and parallel.size() == 1:
             with randomness.isolated():
                 fit.evaluate([next(fit.valid.epoch(0))])
+
+
+def _top_of(schedules: Sequence[Callback]) -> rates.Rates | None:
+    """The highest rate of a one-cycle, which the optimizer is made with where nothing else gives it one."""
+    return next((one.rates for one in schedules if isinstance(one, OneCycle)), None)

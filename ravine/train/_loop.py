@@ -144,7 +144,7 @@ class Loop:
     def _end_epoch(self, began: float) -> None:
         """Validate, show and record the row, and let callbacks act on it."""
         fit, state = self.fit, self.fit.state
-        fit.row = {"epoch": state.epoch, "train_loss": fit.recorder.smooth_loss}
+        fit.row = {"epoch": state.epoch, "train_loss": fit.recorder.mean_loss(state.batch)}
         failed: Exception | None = None
         if fit.valid is not None:
             fit.display.validating()
@@ -180,7 +180,7 @@ class Loop:
         fit.epoch_ends = fit.state.batch + 1 == fit.batches
         self._take_step()
         fit.state.batch += 1
-        fit.recorder.batch(fit.loss, (began, fetched, forwarded, backed, clock()))
+        fit.recorder.batch(fit.loss, (began, fetched, forwarded, backed, clock()), row_count(fit.targets))
 
     def _forward(self) -> None:
         """Outputs and loss of the batch, and what callbacks make of it."""

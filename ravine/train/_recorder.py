@@ -54,6 +54,7 @@ class Recorder:
         self.notes: list[tuple[int, str]] = []
         self.lr_find: LRFind | None = None
         self._loss, self._smooth = array("d"), array("d")
+        self._rows = array("q")  # how many rows each batch had
         self._seconds = {part: array("d") for part in PARTS}
         self._hypers = HyperLog()
         self._average = 0.0
@@ -63,9 +64,10 @@ class Recorder:
 
     # --- writing --------------------------------------------------------------------------------------------
 
-    def batch(self, loss: Tensor, moments: Sequence[float]) -> None:
-        """Record a batch: its loss, a tensor of one element, and the five times that bound its four parts."""
+    def batch(self, loss: Tensor, moments: Sequence[float], rows: int = 1) -> None:
+        """Record a batch: its loss, a tensor of one element, the five times that bound its four parts, and its rows."""
         self._pending.append(loss)
+        self._rows.append(rows)
         began, fetched, forwarded, backed, stepped = moments
         seconds = self._seconds
         seconds["data"].append(fetched - began)
@@ -106,6 +108,7 @@ class Recorder:
                 self._write_again()
                 return
             line = {"kind": "steps", "first": first, "loss": list(self._loss[first:last])}
+            line["rows"] = list(self._rows[first:last])
             line |= {part: [round(s, 7) for s in values[first:last]] for part, values in self._seconds.items()}
             # a change that the next batch uses waits for it
             self.journal.append({**line, "hypers": [change for change in self._hypers.pending if change[0] < last]})
@@ -162,7 +165,7 @@ class Recorder:
 
     @property
     def smoothed(self) -> np.ndarray:
-        """The loss as the table shows it: an exponential moving average over the batches, shape (steps,)."""
+        """The loss as the progress bar shows it: an exponential moving average over the batches, shape (steps,)."""
         self.flush()
         return np.array(self._smooth)
 
@@ -194,6 +197,13 @@ class Recorder:
         """The hyperparameters of the last step, by name."""
         return {name: changes[-1][1] for name, changes in self._hypers.changes.items()}
 
+    def mean_loss(self, batches: int) -> float:
+        """The mean loss of the rows of the last so many batches; NaN if there are none."""
+        if not (batches and len(self._rows)):
+            return math.nan
+        losses, rows = self.losses[-batches:], np.array(self._rows[-batches:])
+        return float(np.average(losses, weights=rows if rows.any() else None))
+
     def column(self, name: str) -> np.ndarray:
         """A column of the table of epochs, such as ``valid_loss``, shape (epochs,); NaN where a row has none.
 
@@ -213,6 +223,7 @@ class Recorder:
         return {
             "loss": torch.tensor(self._loss, dtype=torch.float64),
             "smooth": torch.tensor(self._smooth, dtype=torch.float64),
+            "rows": torch.tensor(self._rows, dtype=torch.int64),
             "seconds": {part: torch.tensor(v, dtype=torch.float64) for part, v in self._seconds.items()},
             "hypers": self._hypers.state_dict(),
             "average": self._average,
@@ -224,6 +235,7 @@ class Recorder:
     def load_state_dict(self, state: dict[str, Any], rewind: bool = False) -> None:
         """Become the recorder that gave ``state``; with ``rewind`` the file loses what was written after that."""
         self._loss, self._smooth = array("d", state["loss"].tolist()), array("d", state["smooth"].tolist())
+        self._rows = array("q", state["rows"].tolist() if "rows" in state else [1] * len(self._loss))
         self._seconds = {part: array("d", v.tolist()) for part, v in state["seconds"].items()}
         self._hypers.load_state_dict(state["hypers"])
         self._average, self.epochs = state["average"], list(state["epochs"])
@@ -263,6 +275,7 @@ class Recorder:
     def _add(self, line: dict[str, Any]) -> None:
         for part in PARTS:
             self._seconds[part].extend(line[part])
+        self._rows.extend(line.get("rows") or [1] * len(line["loss"]))
         self._hypers.add(line["hypers"])
         self._pending = [torch.tensor(loss, dtype=torch.float64) for loss in line["loss"]]
         self.flush()

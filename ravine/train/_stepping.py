@@ -6,14 +6,14 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ravine.errors import OptionError, kind_of, shown
+from ravine.errors import OptionError, kind_of
 from ravine.optim import Optimizer
+from ravine.train import _rates as rates
 from ravine.train._callback import Callback
 from ravine.train._fit import Fit
 
@@ -21,11 +21,31 @@ Step = Callable[[], Any]
 """Makes a step; returns False if it did not."""
 
 
-def make_optimizer(make: Callable[..., torch.optim.Optimizer], model: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer of the model's parameters; ours also get their names."""
+def make_optimizer(
+    make: Callable[..., torch.optim.Optimizer], model: nn.Module, lr: rates.Rates | None = None
+) -> torch.optim.Optimizer:
+    """The optimizer of the model's parameters; ours also get their names.
+
+    Args:
+        make: makes it.
+        model: whose parameters it steps.
+        lr: what the optimizer is made with where it needs a rate and ``make`` has none.
+    """
     inner = make.func if isinstance(make, functools.partial) else make
     ours = isinstance(inner, type) and issubclass(inner, Optimizer)
-    optimizer = make(model.named_parameters() if ours else model.parameters())
+
+    def made(**options: Any) -> torch.optim.Optimizer:
+        return make(model.named_parameters() if ours else model.parameters(), **options)
+
+    try:
+        optimizer = made()
+    except (TypeError, ValueError) as error:
+        if lr is None or rates.is_given(make):
+            raise
+        try:
+            optimizer = made(lr=rates.listed(lr)[0])
+        except (TypeError, ValueError):
+            raise error from None
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise OptionError(f"opt_func gave a {kind_of(optimizer)}; it must give a torch.optim.Optimizer.")
     ids = {id(p) for p in model.parameters()}
@@ -34,26 +54,6 @@ def make_optimizer(make: Callable[..., torch.optim.Optimizer], model: nn.Module)
             "opt_func gave an optimizer of other parameters than the model's; it gets the model's as its argument."
         )
     return optimizer
-
-
-def checked_rate(lr: Any) -> float:
-    """A learning rate as a float, if it is finite and above 0."""
-    if isinstance(lr, Tensor) and lr.numel() == 1:
-        lr = lr.item()
-    if not isinstance(lr, Real) or isinstance(lr, bool) or not math.isfinite(lr) or lr <= 0:
-        raise OptionError(f"lr {shown(lr)}: a learning rate is a finite number above 0.")
-    return float(lr)
-
-
-def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Make it the rate of every parameter group."""
-    for group in optimizer.param_groups:
-        if "lr" not in group:
-            raise OptionError(f"{type(optimizer).__name__} has no learning rate; leave out lr.")
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(lr)
-        else:
-            group["lr"] = lr
 
 
 def rate_of(optimizer: torch.optim.Optimizer) -> float:

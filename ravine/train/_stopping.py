@@ -105,6 +105,8 @@ class BestCheckpoint(_BestValue):
     """
 
     order: ClassVar[int] = 10
+    #: The file that it writes in the Learner's folder.
+    FILE: ClassVar[str] = "best.safetensors"
 
     def __init__(self, monitor: str = "valid_loss", *, mode: str | None = None, restore: bool = True) -> None:
         super().__init__(monitor, mode)
@@ -121,10 +123,12 @@ class BestCheckpoint(_BestValue):
     def after_epoch(self, fit: Fit) -> None:
         if not self.improved(fit):
             return
-        self._weights = {name: value.detach().clone() for name, value in fit.model.state_dict().items()}
+        weights = {name: value.detach() for name, value in fit.model.state_dict().items()}
+        if self.restore:
+            self._weights = {name: value.clone() for name, value in weights.items()}
         if fit.folder is not None and fit.is_main:
-            kept = {"epoch": fit.state.epoch, self.monitor: self.best, "model": self._weights}
-            checkpoint.save(Path(fit.folder) / "best.safetensors", kept)
+            kept = {"epoch": fit.state.epoch, self.monitor: self.best, "model": weights}
+            checkpoint.save(Path(fit.folder) / self.FILE, kept)
 
     def after_fit(self, fit: Fit) -> None:
         if self.restore and self._weights:

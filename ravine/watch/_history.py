@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ravine.backends import STATISTICS
-from ravine.errors import OptionError
+from ravine.errors import OptionError, nearest
 from ravine.plotting._frames import frame
 
 #: The figures of a history that have a value for each row and parameter: of a sum of squares its root, the norm.
@@ -66,6 +66,20 @@ class History:
         """The norm of the update over that of the parameter, shape (rows, parameters); usually 1e-3 to 3e-2."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.update_norm / self.param_norm
+
+    def total(self, figure: str) -> np.ndarray:
+        """The norm of all parameters together in each row, shape (rows,); parameters without one are left out.
+
+        Args:
+            figure: ``"grad_norm"``, ``"param_norm"`` or ``"update_norm"``.
+
+        Raises:
+            OptionError: it is none of these.
+        """
+        if figure not in NORMS:
+            raise OptionError(f"The history has no total of {figure!r}. {nearest(figure, NORMS)}")
+        squares: np.ndarray = np.sqrt(np.nansum(getattr(self, figure) ** 2, axis=1))
+        return squares
 
     def column(self, name: str) -> int:
         """The column of the parameter of that name.

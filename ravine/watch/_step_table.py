@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from html import escape
@@ -12,6 +13,7 @@ from ravine.plotting._frames import frame
 from ravine.watch._history import FIGURES, NORMS, History
 
 _SHOWN = (*NORMS, "ratio", "grad_max", "nonfinite")
+_CALL_BACKWARD = "no parameter had a gradient: call backward before step"
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,27 @@ class StepTable:
     @property
     def grad_norm(self) -> float:
         """The norm of all gradients together, before clipping."""
-        return sum(r.grad_norm**2 for r in self.rows if r.grad_norm == r.grad_norm or r.nonfinite) ** 0.5
+        return self._total("grad_norm")
+
+    @property
+    def param_norm(self) -> float:
+        """The norm of all parameters together that were stepped, before the step."""
+        return self._total("param_norm")
+
+    @property
+    def update_norm(self) -> float:
+        """The norm of all that the step added, together."""
+        return self._total("update_norm")
+
+    @property
+    def ratio(self) -> float:
+        """``update_norm`` over ``param_norm``."""
+        return self.update_norm / self.param_norm if self.param_norm else math.nan
+
+    def _total(self, figure: str) -> float:
+        """The norm of all rows together; parameters that were not stepped have none."""
+        norms = [getattr(r, figure) for r in self.rows if r.grad_norm == r.grad_norm or r.nonfinite]
+        return math.hypot(*norms)
 
     @property
     def nonfinite(self) -> int:
@@ -97,14 +119,22 @@ class StepTable:
         steps = "1 step was" if self.skipped == 1 else f"{self.skipped:,} steps were"
         return f"no step yet: {steps} skipped, because gradients were not finite"
 
+    @property
+    def _no_gradients(self) -> bool:
+        return all(r.grad_norm != r.grad_norm and not r.nonfinite for r in self.rows)
+
     def __repr__(self) -> str:
         if not self.rows:
             return f"StepTable({self._nothing})"
+        if self._no_gradients:
+            return f"StepTable(step {self.step:,}: {_CALL_BACKWARD})"
         return f"StepTable(step {self.step:,}, {len(self.rows)} parameters, grad_norm {self.grad_norm:.3g})"
 
     def __str__(self) -> str:
         if not self.rows:
             return f"{self._nothing[:1].upper()}{self._nothing[1:]}."
+        if self._no_gradients:
+            return f"Step {self.step:,}: {_CALL_BACKWARD}."
         return "\n".join([f"step {self.step:,}", *self._lines()])
 
     def _repr_html_(self) -> str:
@@ -114,6 +144,10 @@ class StepTable:
         cells: list[tuple[str, ...]] = [("parameter", *_SHOWN)]
         for r in self.rows:
             cells.append((r.name, *(f"{getattr(r, figure):.3g}" for figure in _SHOWN[:-1]), f"{r.nonfinite:,}"))
+        if len(self.rows) > 1:
+            totals = [getattr(self, figure) for figure in (*NORMS, "ratio")]
+            largest = max((r.grad_max for r in self.rows if r.grad_max == r.grad_max), default=math.nan)
+            cells.append(("all together", *(f"{value:.3g}" for value in (*totals, largest)), f"{self.nonfinite:,}"))
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         return [
             "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from click.testing import CliRunner
 from ravine._files import checkpoint
 from ravine.cli import main
 from ravine.cli._train import command
-from ravine.train import Recorder
+from ravine.tasks import find
+from ravine.train import Learner, Recorder
 
-FILES = {"watch.safetensors", "metrics.jsonl", "config.json", "checkpoint.safetensors", "loss.png"}
+FILES = {"best.safetensors", "watch.safetensors", "metrics.jsonl", "config.json", "checkpoint.safetensors", "loss.png"}
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -53,12 +55,14 @@ def same_runs(a, b):
 def test_a_run_shows_its_epochs_and_writes_a_folder(ravine, tmp_path):
     code, out, err = ravine("digits", "-o", "rmsprop:alpha=0.9", "--lr", "2e-3", "--epochs", "3")
     assert (code, err) == (0, "")
-    head, *rows, last = out.splitlines()
+    head, *rows, summary, tested, last = out.splitlines()
     assert head.split() == ["epoch", "train_loss", "valid_loss", "accuracy", "time"]
     assert [int(row.split()[0]) for row in rows] == [1, 2, 3]
     accuracies = [float(row.split()[3]) for row in rows]
     assert accuracies[-1] > 0.93
     assert "\x1b" not in out
+    assert summary.startswith("3 epochs in ")
+    assert summary.endswith("after epoch 3, kept in ravine-out/train-digits/best.safetensors")
     folder = tmp_path / "ravine-out" / "train-digits"
     assert {path.name for path in folder.iterdir()} == FILES
     assert last.startswith("Wrote ")
@@ -75,7 +79,62 @@ def test_a_run_shows_its_epochs_and_writes_a_folder(ravine, tmp_path):
     assert recorder.column("accuracy") == pytest.approx(accuracies, abs=1e-5)
     assert (recorder.hyper("lr") == 2e-3).all()
     assert (recorder.hyper("alpha") == 0.9).all()
+    assert recorder.notes == [(54, tested)]
     assert (folder / "loss.png").read_bytes().startswith(PNG)
+
+
+def test_the_test_set_is_read_once_at_the_end_and_decides_nothing(ravine, tmp_path, monkeypatch):
+    """Validation has a fifth of the training rows; the last line's numbers are those of the test set by hand."""
+    seen = []
+    real = Learner.validate
+
+    def validate(self, data=None):
+        seen.append(data)
+        return real(self, data)
+
+    monkeypatch.setattr(Learner, "validate", validate)
+    # the dry run validates, too, on a copy that is not trained
+    monkeypatch.setattr("ravine.cli._train.dry_run", lambda *_: 0)
+    code, out, _ = ravine("digits", "--epochs", "2", "--seed", "3", "--out", "run", "--schedule", "plateau:0,0.5")
+    assert code == 0
+    assert len(seen) == 1
+    digits = find("digits")
+    order = torch.randperm(len(digits.train), generator=torch.Generator().manual_seed(3))
+    held_out = order[: round(len(order) / 5)]
+    model = digits.start(3)
+    model.load_state_dict(checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")["model"])
+    model.eval()
+    with torch.no_grad():
+        outputs = model(digits.train.inputs[held_out])
+        valid = torch.nn.functional.cross_entropy(outputs, digits.train.targets[held_out]).item()
+        outputs = model(digits.test.inputs)
+        loss = torch.nn.functional.cross_entropy(outputs, digits.test.targets).item()
+        right = int((outputs.argmax(1) == digits.test.targets).sum())
+    assert Recorder.load("run").column("valid_loss")[-1] == pytest.approx(valid, rel=1e-5)
+    share = f"{100 * right / 360:.0f}"
+    assert out.splitlines()[-2] == f"Test set: Average loss: {loss:.4f}, Accuracy: {right}/360 ({share}%)"
+
+
+def test_a_complete_run_goes_on_for_more_epochs(ravine):
+    options = ["digits", "-o", "rmsprop:alpha=0.9", "--threads", "1"]
+    assert ravine(*options, "--epochs", "2", "--out", "longer")[0] == 0
+    code, out, err = ravine("digits", "--resume", "--epochs", "4", "--out", "longer")
+    assert (code, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()[1:3]] == ["3", "4"]
+    assert ravine(*options, "--epochs", "4", "--out", "whole")[0] == 0
+    assert np.array_equal(Recorder.load("longer").losses, Recorder.load("whole").losses)
+    assert json.loads(Path("longer/config.json").read_text())["epochs"] == 4
+    assert "is complete" in ravine("digits", "--resume", "--out", "longer")[1]
+    code, _, err = ravine("digits", "--resume", "--epochs", "3", "--out", "longer")
+    assert code == 2
+    assert "has --epochs 4, not 3" in err
+
+
+def test_the_books_six_rules_have_names(ravine):
+    for name in ("momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "adam"):
+        code, out, err = ravine("digits", "-o", f"{name}-theano-book", "--epochs", "1", "--out", name)
+        assert (code, err) == (0, "")
+        assert float(out.splitlines()[1].split()[3]) > 0.5, f"{name} learned something"
 
 
 def test_two_runs_get_two_folders_and_are_the_same(ravine, tmp_path):
@@ -88,7 +147,7 @@ def test_two_runs_get_two_folders_and_are_the_same(ravine, tmp_path):
 
 def test_schedules_change_the_rate_that_was_used(ravine, tmp_path):
     assert ravine("digits", "--epochs", "2", "--lr", "1e-3", "--schedule", "step:20,0.5", "--out", "a")[0] == 0
-    assert Recorder.load("a").hyper("lr").tolist() == [1e-3 * 0.5 ** (step // 20) for step in range(46)]
+    assert Recorder.load("a").hyper("lr").tolist() == [1e-3 * 0.5 ** (step // 20) for step in range(36)]
     assert (tmp_path / "a" / "schedule.png").read_bytes().startswith(PNG)
     assert ravine("digits", "-o", "adam", "--epochs", "2", "--lr", "4e-3", "--one-cycle", "--out", "b")[0] == 0
     rates, betas = Recorder.load("b").hyper("lr"), Recorder.load("b").hyper("betas")
@@ -101,8 +160,8 @@ def test_schedules_change_the_rate_that_was_used(ravine, tmp_path):
     low = ["-o", "sgd", "--lr", "1e-6"]
     assert ravine("digits", "--epochs", "4", *low, "--schedule", "plateau:0,0.5", "--out", "c")[0] == 0
     recorder = Recorder.load("c")
-    assert recorder.hyper("lr").tolist() == np.repeat([1e-6, 1e-6, 5e-7, 2.5e-7], 23).tolist()
-    assert [text for _, text in recorder.notes] == [
+    assert recorder.hyper("lr").tolist() == np.repeat([1e-6, 1e-6, 5e-7, 2.5e-7], 18).tolist()
+    assert [text for _, text in recorder.notes[:-1]] == [
         f"epoch {epoch}: valid_loss has not improved for 1 epoch: lr {before:.4g} -> {before / 2:.4g}"
         for epoch, before in ((2, 1e-6), (3, 5e-7), (4, 2.5e-7))
     ]
@@ -135,7 +194,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(ravine, whole, tmp_path,
     if how == "interrupt":
         assert "Interrupted in epoch" in out.decode()
         assert (tmp_path / "stopped" / "loss.png").exists()
-    assert len(Recorder.load("stopped")) < 20 * 23
+    assert len(Recorder.load("stopped")) < 20 * 18
     code, _, err = ravine("digits", "--resume", "--out", "stopped")
     assert (code, err) == (0, "")
     same_runs(whole, tmp_path / "stopped")
@@ -292,9 +351,9 @@ def test_two_processes_train_as_one_with_the_joined_batch(ravine, tmp_path):
         timeout=120,
     )
     assert both.returncode == 0, both.stderr
-    assert len(both.stdout.splitlines()) == 4  # one process speaks
+    assert len(both.stdout.splitlines()) == 6  # one process speaks
     one, two = Recorder.load("one"), Recorder.load("two")
-    assert len(one) == len(two) == 46
+    assert len(one) == len(two) == 36
     assert np.allclose(one.losses, two.losses, rtol=1e-4)
     for name in ("valid_loss", "accuracy"):
         assert np.allclose(one.column(name), two.column(name), rtol=1e-4)

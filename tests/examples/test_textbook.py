@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from ravine.errors import OptionError
+from ravine.optim import _spec as specs
+
 PATH = Path(__file__).parents[2] / "examples" / "textbook.py"
 
 
@@ -59,7 +62,7 @@ def adam(p, g, k, t, lr, decay=1 - 1e-8):
     b1_t = b1 * decay ** (t - 1)
     k["m"] = b1_t * k.get("m", 0) + (1 - b1_t) * g
     k["v"] = b2 * k.get("v", 0) + (1 - b2) * g**2
-    return p - lr * (k["m"] / (1 - b1**t)) / (np.sqrt(k["v"] / (1 - b2**t)) + 1e-8)
+    return p - lr * (k["m"] / (1 - b1**t)) / (np.sqrt(k["v"] / (1 - b2**t)) + 1e-6)
 
 
 def fastai_rmsprop(p, g, k, t, lr):
@@ -102,6 +105,20 @@ def test_every_form_is_tested(textbook):
 def test_the_lines_of_the_book(textbook, name, fused):
     p = torch.nn.Parameter(torch.randn(3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
     assert_follows(textbook.make(name, [p], fused=fused), p, LINES[name])
+
+
+@each_path
+@pytest.mark.parametrize("name", [name for name in LINES if name != "fastai rmsprop"])
+def test_the_books_six_rules_by_their_names(name, fused):
+    """As the command line has them: -o momentum-theano-book."""
+    p = torch.nn.Parameter(torch.randn(3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
+    spec = specs.parse(f"{name}-theano-book:fused={fused}", lr=0.02)
+    assert_follows(spec.build([p]), p, LINES[name])
+
+
+def test_the_books_adam_is_not_to_be_had_with_amsgrad():
+    with pytest.raises(OptionError, match="leave out one"):
+        specs.parse("adam-theano-book:amsgrad=True", lr=0.02).build([torch.zeros(1, requires_grad=True)])
 
 
 @each_path

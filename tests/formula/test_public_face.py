@@ -6,7 +6,18 @@ from ravine import formula
 
 PUBLIC = {
     *("exp", "isfinite", "isnan", "log", "logical_not", "maximum", "minimum", "sign", "sqrt", "tanh", "where"),
-    *("norm", "global_norm", "param_copy", "rename", "start", "trace_formula", "ParamCopy", "Piece", "Program"),
+    *(
+        "norm",
+        "global_norm",
+        "param_copy",
+        "rename",
+        "start",
+        "stats_and_steppers",
+        "trace_formula",
+        "ParamCopy",
+        "Piece",
+        "Program",
+    ),
 }
 
 

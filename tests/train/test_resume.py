@@ -353,7 +353,7 @@ class Quiet(Callback):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": 4}, "epochs 2 there, 4 here"),
+        ({"epochs": 1}, "epochs 2 there, 1 here"),
         ({"lr": 0.02}, r"lr 0\.01 there, 0\.02 here"),
         ({"schedule": "step:3,0.9"}, r"gamma=0\.5.*there.*gamma=0\.9.*here"),
         ({"schedule": None}, r"StepLR.*there, \[\] here"),
@@ -418,3 +418,20 @@ def test_a_checkpoint_saved_by_hand_is_no_fit_to_go_on_with(tmp_path):
     learn.save(tmp_path / "checkpoint.safetensors")
     with pytest.raises(StateError, match=r"load it with learn\.load"):
         simple(folder=tmp_path).fit(1, 0.01, resume=True)
+
+
+def test_more_epochs_go_on_to_what_they_would_have_been_from_the_start(tmp_path):
+    def fit(folder, epochs, schedule=None, resume=True):
+        torch.manual_seed(0)
+        learn = simple(folder=folder, data=Batches(*rows(), 15))
+        learn.fit(epochs, 0.01, schedule, checkpoint_every="epoch", resume=resume)
+        return learn
+
+    whole = fit(tmp_path / "whole", 4)
+    fit(tmp_path / "longer", 2)
+    longer = fit(tmp_path / "longer", 4)
+    assert longer.recorder.losses.tolist() == whole.recorder.losses.tolist()
+    assert longer.recorder.column("epoch").tolist() == [1, 2, 3, 4]
+    fit(tmp_path / "cosine", 2, "cosine")
+    with pytest.raises(OptionError, match=r"over 2 epochs, and TorchScheduler.*learn.load\(.*\), then learn.fit\(2\)"):
+        fit(tmp_path / "cosine", 4, "cosine")

@@ -194,7 +194,7 @@ def test_the_sentence_of_a_plateau(capsys):
     learn.fit(7, 0.01, ReduceOnPlateau(patience=4, factor=0.7), callbacks=[FakeLosses(values)])
     sentence = "epoch 7: valid_loss has not improved for 5 epochs: lr 0.01 -> 0.007"
     assert learn.recorder.notes == [(7 * BATCHES, sentence)]
-    assert capsys.readouterr().out.splitlines()[-1] == sentence
+    assert capsys.readouterr().out.splitlines()[-2] == sentence
 
 
 def test_a_plateau_goes_by_the_real_validation_losses():

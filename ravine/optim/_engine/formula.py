@@ -12,7 +12,9 @@ import torch
 import ravine
 from ravine.errors import FormulaError, OptionError, nearest
 from ravine.formula import ParamCopy, Piece, Program
+from ravine.formula._fastai_text import is_of_fastai, title_of
 from ravine.formula._pieces import as_piece
+from ravine.formula._stats_and_steppers import answer_to
 from ravine.optim._common import parameters_of
 from ravine.optim._engine.group import Pieces
 from ravine.optim._hyperparameters import TORCH_ONLY
@@ -30,6 +32,10 @@ def listed(pieces: Any) -> tuple[Callable[..., Any] | Piece, ...] | None:
         raise FormulaError(f"a formula is a list of pieces (functions); got {pieces!r}") from None
     for piece in many:
         _refuse_optimizer(piece)
+    if theirs := [one for one in many if not isinstance(one, Piece) and is_of_fastai(one)]:
+        raise FormulaError(
+            f"{', '.join(map(title_of, theirs))}: this is a fastai stepper, not a piece. {answer_to(theirs)}"
+        )
     if not many:
         raise FormulaError("the list of pieces is empty: Optimizer(params, [piece, ...], lr=...)")
     check_names(many)
@@ -62,10 +68,24 @@ _NO_STATE = {
 }
 
 
+#: What other libraries and books call the longest norm of the gradients.
+CLIPPING = ("c", "clip", "clipnorm", "clip_norms", "clip_grad", "clip_grad_norm", "grad_clip", "max_grad_norm")
+#: What readers of other libraries call the gradients of all parameters.
+_LISTS = ("gs", "grads", "gradients")
+
+
 def check_names(pieces: Sequence[Any]) -> None:
     """Raise FormulaError if a piece calls a state or hyperparameter what an optimizer already calls something else."""
     for piece in map(as_piece, pieces):
         changes, reads = piece.signature()
+        for n in (*changes, *reads):
+            if n.name in _LISTS:
+                raise FormulaError(
+                    f"piece {piece.place} takes {n.argument!r}, a list of all gradients, but a piece is for one parameter at a "
+                    "time. The norm of all gradients together is global_norm(grad): "
+                    "def clip(grad, *, longest): return grad * minimum(1, longest / global_norm(grad)), with longest=50; "
+                    "or leave the piece out and pass clip_norm=50"
+                )
         # unscale is ours, and reads the scale of GradScaler.
         taken = _TAKEN if piece.function is unscale else {**_TAKEN, "grad_scale": _NO_STATE["grad_scale"]}
         for names, known, kind in ((changes, _NO_STATE, "keeps the state"), (reads, taken, "reads")):
@@ -75,6 +95,20 @@ def check_names(pieces: Sequence[Any]) -> None:
                         f"piece {piece.place} {kind} {n.name!r}, and that is {known[n.name]}: give it another name in the "
                         f"function, or write rename({piece.title}, {n.argument}='another_name')"
                     )
+
+
+def refuse_cbs(given: Mapping[str, Any]) -> None:
+    """Raise FormulaError for fastai's ``cbs``, with what to write."""
+    if "cbs" not in given:
+        return
+    many = given["cbs"] if isinstance(given["cbs"], Sequence) else [given["cbs"]]
+    names = ", ".join(title_of(one) for one in many)
+    rest = "".join(f", {name}={value!r}" for name, value in given.items() if name != "cbs")
+    raise FormulaError(
+        f"cbs is fastai's name for what are pieces here: write Optimizer(params, stats_and_steppers({names}){rest}), with "
+        f"from ravine.formula import stats_and_steppers; before the parameters are known partial(Optimizer, "
+        f"pieces=stats_and_steppers({names}){rest})"
+    )
 
 
 def check_read(pieces: Sequence[Any], given: Mapping[str, Any]) -> None:
@@ -87,7 +121,9 @@ def check_read(pieces: Sequence[Any], given: Mapping[str, Any]) -> None:
                     f"{name!r} stands before the star, where a piece names the tensors that it changes: put it after the "
                     f"star, def piece(param, *, {name})"
                 )
-            raise OptionError(f"no piece reads the hyperparameter {name!r}. {nearest(name, read)}")
+            clips = name in CLIPPING
+            hint = " Gradients are shortened by clip_norm=..., or by global_norm(grad) in a piece." if clips else ""
+            raise OptionError(f"no piece reads the hyperparameter {name!r}. {nearest(name, read)}{hint}")
 
 
 def check_options(cls: type, given: Mapping[str, Any], base: type) -> None:

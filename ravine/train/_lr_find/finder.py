@@ -24,6 +24,7 @@ from ravine.train._lr_find.lr_find_result import LRFind
 from ravine.train._lr_find.sweep import rates as rates_between
 from ravine.train._lr_find.sweep import sweep
 from ravine.train._metrics import Measure
+from ravine.train._rates import set_rate
 from ravine.train._recorder import Recorder
 from ravine.train._schedules.hyper_schedule import HyperSchedule
 
@@ -96,7 +97,7 @@ def _stepper(loop: Loop, advance: Callable[[], Any]) -> Callable[[float], float]
     batches = loop.by_batch()
 
     def step(rate: float) -> float:
-        stepping.set_rate(loop.fit.optimizer, rate)
+        set_rate(loop.fit.optimizer, rate)
         next(batches)
         advance()
         return float(loop.fit.loss)

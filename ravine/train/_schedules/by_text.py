@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 from torch.optim import Optimizer, lr_scheduler
 
@@ -17,8 +18,13 @@ def _step(size: int, gamma: float = 0.1) -> Callback:
     return TorchScheduler(lr_scheduler.StepLR, step_size=size, gamma=gamma)
 
 
-def _plateau(patience: int = PATIENCE, factor: float = FACTOR) -> Callback:
-    return ReduceOnPlateau(patience, factor)
+def _plateau(
+    patience: int = PATIENCE,
+    factor: float = FACTOR,
+    every: Literal["step", "epoch"] = "epoch",
+    monitor: str | None = None,
+) -> Callback:
+    return ReduceOnPlateau(patience, factor, monitor, every=every)
 
 
 def _cosine(final: float = 0.0) -> Callback:
@@ -67,7 +73,11 @@ def _after_warmup(
 
 BY_NAME: dict[str, tuple[Callable[..., Callback], tuple[tuple[str, type], ...], str]] = {
     "step": (_step, (("size", int), ("gamma", float)), "times gamma after every so many steps"),
-    "plateau": (_plateau, (("patience", int), ("factor", float)), "times factor when valid_loss stops improving"),
+    "plateau": (
+        _plateau,
+        (("patience", int), ("factor", float)),
+        "times factor when valid_loss stops improving; every=step: train_loss; monitor=NAME: another number",
+    ),
     "cosine": (_cosine, (("final", float),), "along a cosine to the final rate over the run"),
     "linear": (_linear, (("final", float),), "along a line to that fraction of the rate over the run"),
     "exponential": (_exponential, (("gamma", float),), "times gamma after every epoch"),
@@ -77,6 +87,9 @@ BY_NAME: dict[str, tuple[Callable[..., Callback], tuple[tuple[str, type], ...], 
     "constant": (_constant, (), "it stays"),
 }
 """Schedules that a text can name: how they are made, their arguments, and what they do to the rate."""
+
+_SETTINGS = {"plateau": ("every", "monitor")}
+"""What may follow the arguments as ``name=value``: ``plateau:200,0.7,every=step``."""
 
 
 def usage() -> list[str]:
@@ -101,9 +114,17 @@ def parse(text: str) -> Callback:
     make, arguments, _ = BY_NAME[name]
     parts = [part.strip() for part in rest.split(",")] if rest.strip() else []
     form = _form(name)
+    settings = {}
+    while parts and "=" in parts[-1]:
+        key, _, value = (piece.strip() for piece in parts.pop().partition("="))
+        if key not in _SETTINGS.get(name, ()):
+            raise OptionError(
+                f"schedule {text!r} has no setting {key!r}. {nearest(key, _SETTINGS.get(name, ()))} Write {form}."
+            )
+        settings[key] = value
     if len(parts) > len(arguments):
         raise OptionError(f"schedule {text!r} has {len(parts)} argument{'s' * (len(parts) > 1)}; write {form}.")
-    values = {}
+    values: dict[str, Any] = {}
     for (argument, kind), part in zip(arguments, parts, strict=False):
         try:
             values[argument] = kind(part)
@@ -118,12 +139,12 @@ def parse(text: str) -> Callback:
         if argument == "share" and not 0 < values[argument] < 1:
             raise OptionError(f"schedule {text!r}: {argument} is {part}; it is a share of the run, between 0 and 1.")
     try:
-        return make(**values)
+        return make(**values, **settings)
     except TypeError:
         raise OptionError(f"schedule {text!r}: an argument is missing; write {form}.") from None
 
 
-def as_callbacks(schedule: Callback | str | None, lr: float | None) -> Iterator[Callback]:
+def as_callbacks(schedule: Callback | str | None, lr: Any) -> Iterator[Callback]:
     """The schedule of a fit as callbacks: none or one.
 
     Raises:

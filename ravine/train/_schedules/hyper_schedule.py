@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -16,9 +16,11 @@ from ravine.train._fit import Fit
 class HyperSchedule(Callback):
     """Hyperparameters as functions of progress, which goes from 0 to 1 over the fit.
 
+    After the fit they are what they were before it.
+
     Args:
         functions: by the hyperparameter's name, which may be one of a tuple: ``{"betas[0]": ...}``. Each is asked
-            before every step and gives the value to use.
+            before every step and gives the value to use; a list has one for each parameter group.
         more: the same as keywords.
 
     Raises:
@@ -29,12 +31,15 @@ class HyperSchedule(Callback):
         learn.fit(5, schedule=HyperSchedule(lr=lambda p: 1e-2 * (1 - p), momentum=lambda p: 0.85 + 0.1 * p))
     """
 
+    over_the_run: ClassVar[bool] = True
+
     def __init__(self, functions: Mapping[str, Callable[[float], Any]] | None = None, **more: Any) -> None:
         self.functions = {**(functions or {}), **more}
         if not self.functions:
             raise OptionError(
                 "HyperSchedule needs a function of progress: HyperSchedule(lr=lambda progress: 0.1 * (1 - progress))."
             )
+        self._before: list[dict[str, Any]] = []
         for name, function in self.functions.items():
             if not callable(function):
                 raise OptionError(
@@ -47,16 +52,49 @@ class HyperSchedule(Callback):
 
     def before_fit(self, fit: Fit) -> None:
         _ = fit.progress if fit.batches is None else None  # says what is missing before anything is trained
-        for group in fit.optimizer.param_groups:
-            for name in self.functions:
-                get_hyper(group, name)
+        self._before = [
+            {name: _plain(get_hyper(group, name)) for name in self.functions} for group in fit.optimizer.param_groups
+        ]
 
     def before_batch(self, fit: Fit) -> None:
         progress = fit.progress
         values = {name: function(progress) for name, function in self.functions.items()}
-        for group in fit.optimizer.param_groups:
+        groups = fit.optimizer.param_groups
+        for number, group in enumerate(groups):
+            for name, value in values.items():
+                if isinstance(value, list):
+                    check_length(name, value, len(groups))
+                    value = value[number]
+                _set_hyper(group, name, value)
+
+    def after_epoch(self, fit: Fit) -> None:
+        if fit.state.epoch >= fit.state.epochs or fit.state.stop_reason:  # before the last checkpoint is written
+            self.after_fit(fit)
+
+    def after_fit(self, fit: Fit) -> None:
+        for group, values in zip(fit.optimizer.param_groups, self._before, strict=False):
             for name, value in values.items():
                 _set_hyper(group, name, value)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"before": self._before}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._before = state.get("before", self._before)
+
+
+def check_length(name: str, values: list[Any], groups: int) -> None:
+    """Refuse another number of values than there are groups."""
+    if len(values) != groups:
+        raise OptionError(
+            f"{name} has {len(values)} values, and the optimizer {groups} parameter group{'s' * (groups != 1)}: give one "
+            "for each, or a single number for all."
+        )
+
+
+def _plain(value: Any) -> Any:
+    """A value that stays what it is when the group's changes."""
+    return value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
 
 
 def has_hyper(group: Mapping[str, Any], name: str) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ravine.errors import OptionError
 from ravine.train._fit import Fit
-from ravine.train._schedules.hyper_schedule import HyperSchedule, has_hyper
-from ravine.train._stepping import checked_rate
+from ravine.train._rates import checked_rates, listed
+from ravine.train._schedules.hyper_schedule import HyperSchedule, check_length, has_hyper
 
 _MOMENTA = ("momentum", "betas[0]", "alpha", "rho")
 """What a cycle of momentum moves: the first of these that an optimizer has and that is on."""
@@ -20,14 +20,14 @@ class OneCycle(HyperSchedule):
 
     def __init__(
         self,
-        lr: float,
+        lr: float | Sequence[float],
         *,
         div: float = 25.0,
         div_final: float = 1e5,
         pct_start: float = 0.25,
         moms: tuple[float, float, float] | None = (0.95, 0.85, 0.95),
     ) -> None:
-        lr = checked_rate(lr)
+        rates = checked_rates(lr)
         for name, value in (("div", div), ("div_final", div_final)):
             if not (_is_number(value) and 0 < value < math.inf):
                 raise OptionError(f"{name} {value!r}: the highest rate is divided by it; give a number above 0.")
@@ -36,9 +36,11 @@ class OneCycle(HyperSchedule):
         three = isinstance(moms, tuple | list) and len(moms) == 3
         if moms is not None and not (three and all(_is_number(m) and 0 <= m < 1 for m in moms)):
             raise OptionError(f"moms {moms!r}: give three numbers from 0 up to 1, at the start, the top and the end.")
-        super().__init__(lr=_cosines(pct_start, lr / div, lr, lr / div_final))
+        each = [_cosines(pct_start, rate / div, rate, rate / div_final) for rate in listed(rates)]
+        super().__init__(lr=each[0] if isinstance(rates, float) else lambda progress: [one(progress) for one in each])
+        self.rates = rates
         self._momentum = _cosines(pct_start, *moms) if moms else None
-        self._arguments = f"lr={lr}, div={div}, div_final={div_final}, pct_start={pct_start}, moms={moms}"
+        self._arguments = f"lr={rates}, div={div}, div_final={div_final}, pct_start={pct_start}, moms={moms}"
 
     def __repr__(self) -> str:
         return f"OneCycle({self._arguments})"
@@ -48,6 +50,8 @@ class OneCycle(HyperSchedule):
         name = next((n for n in _MOMENTA if has_hyper(fit.optimizer.param_groups[0], n)), None)
         if self._momentum is not None and name is not None:
             self.functions[name] = self._momentum
+        if isinstance(self.rates, list):
+            check_length("lr", self.rates, len(fit.optimizer.param_groups))
         super().before_fit(fit)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from torch.optim import lr_scheduler
 
-from ravine.errors import OptionError
+from ravine.errors import OptionError, nearest
 from ravine.train._callback import Callback, argument_text, check_column
 from ravine.train._fit import Fit
 
@@ -72,6 +72,10 @@ class TorchScheduler(Callback):
         if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
             raise OptionError(f"{self!r} has no loss to go by; write ReduceOnPlateau(patience=5, factor=0.7).")
 
+    @property
+    def over_the_run(self) -> bool:  # type: ignore[override]
+        return self.length is not None
+
     def over(self, steps: int) -> TorchScheduler:
         """The same for a run of so many steps, which may end within an epoch."""
         if self.length is None or self.every != "step":
@@ -84,7 +88,9 @@ class TorchScheduler(Callback):
         if self.every == "epoch":
             return fit.state.epochs
         if fit.batches is None:
-            raise OptionError(f"{self!r} needs the number of steps, but the training data has no len().")
+            raise OptionError(
+                f"{self!r} needs the number of steps, but the training data has no len(): Learner(..., steps_per_epoch=500)."
+            )
         return fit.state.epochs * math.ceil(fit.batches / (fit.batches_per_step or 1))
 
     def after_step(self, fit: Fit) -> None:
@@ -106,38 +112,82 @@ class ReduceOnPlateau(Callback):
     """Lowers the learning rate when a loss or metric stops improving, and says so.
 
     Args:
-        patience: so many epochs may pass without improvement; the next one lowers the rate. 10, as in torch.
+        patience: so many epochs (or steps) may pass without improvement; the next one lowers the rate. 10, as in torch.
         factor: what the rate is multiplied by; 0.1, as in torch.
-        monitor: a column of the table. A loss improves by falling, anything else by rising, unless ``mode`` says.
-        kwargs: other arguments of ``torch.optim.lr_scheduler.ReduceLROnPlateau``.
+        monitor: what is watched. None: ``valid_loss``, and by steps ``train_loss``, the loss of the batch. After an epoch
+            it may be any column of the table, and then as after a step ``smooth_loss`` (what the progress bar shows) or,
+            of an optimizer of ours, ``grad_norm``, ``param_norm`` or ``update_norm``, of all parameters together. Losses
+            and norms improve by falling, anything else by rising, unless ``mode`` says.
+        every: when it looks: after every ``"epoch"``, or after every ``"step"``.
+        kwargs: other arguments of ``torch.optim.lr_scheduler.ReduceLROnPlateau``. A ``threshold`` in its mode ``rel`` is a
+            share of the best value's magnitude, which for losses below 0 differs from torch: there standing still would
+            be an improvement.
+
+    Raises:
+        OptionError: ``every`` is something else, or there is no such number to watch.
     """
 
     def __init__(
-        self, patience: int = PATIENCE, factor: float = FACTOR, monitor: str = "valid_loss", **kwargs: Any
+        self,
+        patience: int = PATIENCE,
+        factor: float = FACTOR,
+        monitor: str | None = None,
+        *,
+        every: Literal["step", "epoch"] = "epoch",
+        **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("mode", "min" if monitor.endswith("loss") else "max")
-        self.monitor, self.kwargs = monitor, {"patience": patience, "factor": factor, **kwargs}
+        if every not in ("step", "epoch"):
+            raise OptionError(f"every {every!r}: ReduceOnPlateau looks after every 'step' or after every 'epoch'.")
+        self.every, self.monitor = every, monitor or ("train_loss" if every == "step" else "valid_loss")
+        if every == "step" and self.monitor not in _BY_STEP:
+            raise OptionError(
+                f"ReduceOnPlateau by steps cannot watch {self.monitor!r}. {nearest(self.monitor, _BY_STEP)}"
+            )
+        kwargs.setdefault("mode", "min" if self.monitor.endswith(("loss", "norm")) else "max")
+        self.kwargs = {"patience": patience, "factor": factor, **kwargs}
         self.scheduler: Any = None
+        self._threshold = 0.0
 
     def __repr__(self) -> str:
         arguments = [f"{name}={argument_text(value)}" for name, value in self.kwargs.items()]
-        return f"ReduceOnPlateau({', '.join(arguments)}, monitor={self.monitor!r})"
+        arguments.append(f"monitor={self.monitor!r}")
+        arguments += ["every='step'"] if self.every == "step" else []
+        return f"ReduceOnPlateau({', '.join(arguments)})"
 
     def before_fit(self, fit: Fit) -> None:
-        check_column(self, fit, self.monitor)
+        if self.every == "epoch" and self.monitor not in _BY_STEP:
+            check_column(self, fit, self.monitor)
+        if self.monitor in _NORMS and not getattr(getattr(fit.optimizer, "watch", None), "on", False):
+            raise OptionError(
+                f"{self!r} watches what an optimizer of ravine.optim records, and this one records nothing."
+            )
         self.scheduler = make_scheduler(self, lr_scheduler.ReduceLROnPlateau, fit, **self.kwargs)
+        self._threshold = self.scheduler.threshold
+
+    def after_batch(self, fit: Fit) -> None:
+        if self.every == "step" and not fit.step_skipped:
+            self._look(fit, _BY_STEP[self.monitor](fit), f"step {len(fit.recorder):,}")
 
     def after_epoch(self, fit: Fit) -> None:
-        value = float(fit.row[self.monitor])
+        if self.every == "epoch":
+            value = fit.row[self.monitor] if self.monitor in fit.row else _BY_STEP[self.monitor](fit)
+            self._look(fit, float(value), f"epoch {fit.state.epoch}")
+
+    def _look(self, fit: Fit, value: float, when: str) -> None:
+        scheduler, best = self.scheduler, self.scheduler.best
+        if self.kwargs.get("threshold_mode", "rel") == "rel":
+            below = -math.inf < best < 0  # torch takes best * (1 - threshold), which is then above best
+            scheduler.threshold_mode = "abs" if below else "rel"
+            scheduler.threshold = self._threshold * -best if below else self._threshold
         before = [float(group["lr"]) for group in fit.optimizer.param_groups]
-        self.scheduler.step(value)
+        scheduler.step(value)
         after = [float(group["lr"]) for group in fit.optimizer.param_groups]
         if after != before:
-            waited = self.scheduler.patience + 1
+            waited = scheduler.patience + 1
             changes = dict.fromkeys(f"{b:.4g} -> {a:.4g}" for b, a in zip(before, after, strict=True))
             fit.say(
-                f"epoch {fit.state.epoch}: {self.monitor} has not improved for {waited} "
-                f"{'epoch' if waited == 1 else 'epochs'}: lr {', '.join(changes)}"
+                f"{when}: {self.monitor} has not improved for {waited:,} {self.every}{'s' * (waited != 1)}: "
+                f"lr {', '.join(changes)}"
             )
 
     def state_dict(self) -> dict[str, Any]:
@@ -145,6 +195,18 @@ class ReduceOnPlateau(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         load_scheduler(self.scheduler, state)
+
+
+_NORMS = ("grad_norm", "param_norm", "update_norm")
+_BY_STEP: dict[str, Callable[[Fit], float]] = {
+    "train_loss": lambda fit: float(fit.loss),
+    "smooth_loss": lambda fit: fit.recorder.smooth_loss,
+    **{
+        name: lambda fit, name=name: float(getattr(fit.optimizer.watch.last, name))  # type: ignore[misc]
+        for name in _NORMS
+    },
+}
+"""What ``ReduceOnPlateau`` can watch after a step. A loss on a GPU is waited for."""
 
 
 def make_scheduler(schedule: Callback, make: Callable[..., Any], fit: Fit, *args: Any, **kwargs: Any) -> Any:

@@ -1,0 +1,103 @@
+"""``ravine plot RUN RUN``: the losses of runs in one picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from ravine.errors import DataError, OptionError
+from ravine.train import Recorder
+from ravine.train import _run_folder as run_folder
+
+_HELP = """Draw the losses of one or more runs in one picture.
+
+RUN is the folder of a run, such as ravine-out/train-digits, or its metrics.jsonl; NAME=RUN names it in the picture.
+Without names, runs are called after what differs in their options. Training losses are lines, validation losses lines
+with dots.
+"""
+
+
+@click.command(help=_HELP)
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option(
+    "--scale", type=click.Choice(["log", "linear"]), help="Of the losses. Default: log, where all are above 0."
+)
+@click.option(
+    "--x", type=click.Choice(["step", "epoch", "seconds"]), default="step", show_default=True, help="What lies across."
+)
+@click.option("--window", type=click.IntRange(min=1), help="A point is the mean of so many steps. Default: a fiftieth.")
+@click.option("--title", help="The line over the picture. Default: the task, if all have the same.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default="loss.png", show_default=True, help="The PNG file to write."
+)
+def command(
+    runs: tuple[str, ...],
+    scale: Literal["linear", "log"] | None,
+    x: Literal["step", "epoch", "seconds"],
+    window: int | None,
+    title: str | None,
+    out: Path,
+) -> None:
+    given = [_split(run) for run in runs]
+    recorders = [Recorder.load(path) for _, path in given]
+    configs = [_config(path) for _, path in given]
+    names = [name or label for (name, _), label in zip(given, _labels([p for _, p in given], configs), strict=True)]
+    if len(set(names)) < len(names):
+        raise OptionError(f"Two runs have the name {max(names, key=names.count)!r}; name them: first={runs[0]}.")
+    if scale is None:
+        measured = [
+            losses for r in recorders for losses in (r.losses, *([r.column("valid_loss")] if _valid(r) else []))
+        ]
+        scale = "log" if all((losses[losses == losses] > 0).all() for losses in measured) else "linear"
+    tasks = {str(config["task"]) for config in configs if "task" in config}
+    title = title if title is not None else tasks.pop() if len(tasks) == 1 else ""
+    first, *others = recorders
+    first.plot_loss(
+        dict(zip(names[1:], others, strict=True)),
+        label=names[0],
+        scale=scale,
+        x=x,
+        window=window,
+        title=title,
+        path=out,
+    )
+    click.echo(f"Wrote {out}")
+
+
+def _split(run: str) -> tuple[str, Path]:
+    """The name and the path of ``NAME=RUN``; a path that exists is one, whatever stands in it."""
+    name, sign, path = run.partition("=")
+    return (name, Path(path)) if sign and name and not Path(run).exists() else ("", Path(run))
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """The options of the run; none, where the folder does not say."""
+    try:
+        return run_folder.read_config(path if path.is_dir() else path.parent)
+    except DataError:
+        return {}
+
+
+def _valid(recorder: Recorder) -> bool:
+    return any("valid_loss" in row for row in recorder.epochs)
+
+
+def _labels(paths: list[Path], configs: list[dict[str, Any]]) -> list[str]:
+    """What tells runs apart: as many of the options in which they differ as that takes; else their folders."""
+    parts: list[list[str]] = [[] for _ in configs]
+    for key in ("task", "optimizer", "lr", "schedule", "one_cycle", "seed", "epochs"):
+        if len({repr(config.get(key)) for config in configs}) > 1:
+            for part, config in zip(parts, configs, strict=True):
+                part.extend(_text(key, config.get(key)))
+        labels = [" ".join(part) for part in parts]
+        if len(set(labels)) == len(labels) and all(labels) and all(configs):
+            return labels
+    return [str(path) for path in paths]
+
+
+def _text(key: str, value: Any) -> list[str]:
+    if value is None or value is False:
+        return []
+    return [str(value)] if key in ("task", "optimizer") else [f"{key.replace('_', '-')} {value}"]
