@@ -15,7 +15,17 @@ from ravine.train import Callback
 
 PACKAGE = Path(__file__).parent.parent / "ravine"
 #: What every folder may import: errors, and the few private helpers that know nothing themselves.
-EVERYBODY = {"errors", "_files", "_randomness", "_one_thread", "_lazy", "_compat", "__version__", "_extensions"}
+EVERYBODY = {
+    "errors",
+    "_files",
+    "_randomness",
+    "_one_thread",
+    "_whole_numbers",
+    "_lazy",
+    "_compat",
+    "__version__",
+    "_extensions",
+}
 
 
 def rooms() -> dict[str, set[str]]:

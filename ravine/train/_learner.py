@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ravine import _extensions as extensions
 from ravine import _randomness as randomness
@@ -29,6 +29,7 @@ from ravine.train._loop import Loop
 from ravine.train._lr_find.finder import find
 from ravine.train._lr_find.lr_find_result import LRFind
 from ravine.train._metrics import Measure, default_metrics, named
+from ravine.train._predict import predict
 from ravine.train._recorder import METRICS, Recorder, epochs_text
 from ravine.train._schedules.by_text import as_callbacks
 from ravine.train._schedules.one_cycle import OneCycle
@@ -266,15 +267,21 @@ class Learner:
         measures = {evaluation.LOSS: self.loss_func, **self._metrics_for(chosen)}
         return evaluation.evaluate(self._forward(), measures, chosen)
 
-    def predict(self, data: Loader | Tensor | None = None) -> Tensor:
+    def predict(self, data: Any = None, *, stack: bool = True) -> Any:
         """The model's outputs for all rows of ``data``, or of the validation data, on the CPU.
 
         Args:
-            data: batches as in :meth:`validate`, or a tensor of inputs, shape (rows, ...).
+            data: batches, with targets or without; or inputs in memory: a tensor or array of shape (rows, ...), or a tuple
+                or dict of them for a model of several inputs.
+            stack: False gives a list with the outputs of each batch, of any form: those of padded texts differ in length.
+
+        Raises:
+            OptionError: there is no such data, or no batch in it.
+            TrainingError: the outputs are not tensors of one shape, and ``stack`` is not False.
         """
         chosen = self._data_or_valid(data, "predict")
         rows = self.valid.batch_size if isinstance(self.valid, Batches) else _PREDICTED_ROWS
-        return evaluation.predict(self._forward(), chosen, rows)
+        return predict(self._forward(), chosen, rows, stack=stack)
 
     # --- files ---------------------------------------------------------------------------------------------------
 

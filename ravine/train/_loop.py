@@ -186,7 +186,7 @@ class Loop:
         """Outputs and loss of the batch, and what callbacks make of it."""
         fit = self.fit
         with fit.forward.context():
-            fit.outputs = call(fit.forward.training_model, fit.inputs)
+            fit.outputs = call(fit.forward.training_model, fit.inputs, row_count(fit.targets))
             loss = fit.loss_func(fit.outputs, fit.targets)
         loss = checked_loss(loss)
         fit.backward_loss, fit.loss = loss, loss.detach()
