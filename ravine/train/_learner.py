@@ -11,12 +11,13 @@ from torch import nn
 
 from ravine import _extensions as extensions
 from ravine import _randomness as randomness
-from ravine.errors import OptionError
+from ravine.errors import OptionError, TrainingError
 from ravine.optim import RMSprop
 from ravine.train import _argument_checks as check
 from ravine.train import _evaluate as evaluation
 from ravine.train import _parallel as parallel
 from ravine.train import _stepping as stepping
+from ravine.train import _untrained as untrained
 from ravine.train._batches import Batches
 from ravine.train._callback import Callback, argument_text, forward_contexts
 from ravine.train._checkpointer import Checkpointer
@@ -110,7 +111,7 @@ class Learner:
     def optimizer(self) -> torch.optim.Optimizer:
         """The optimizer, made by ``opt_func`` when it is first needed; it stays the same in every fit."""
         if self._optimizer is None:
-            self._optimizer = stepping.make_optimizer(self.opt_func, self.model)
+            self._optimizer = stepping.make_optimizer(self.opt_func, self.model, self.loss_func)
         return self._optimizer
 
     @property
@@ -154,6 +155,8 @@ class Learner:
         """
         options = check.fit_options(epochs, lr, checkpoint_every, resume, self.folder)
         check.trainable(self.model)
+        named = [*self.model.named_parameters(), *untrained.own_parameters(self.loss_func, self.model)]
+        untrained.warn_of_parameters(named, self.optimizer)
         checkpointer = Checkpointer(self._training_state(), options)
         active = [
             *self.observers,
@@ -264,6 +267,7 @@ class Learner:
             OptionError: there is no such data, or no batch in it.
         """
         chosen = self._data_or_valid(data, "validate")
+        self._move_loss()
         measures = {evaluation.LOSS: self.loss_func, **self._metrics_for(chosen)}
         return evaluation.evaluate(self._forward(), measures, chosen)
 
@@ -302,6 +306,7 @@ class Learner:
 
     def _new_loop(self, epochs: int, callbacks: Sequence[Callback], display: Display) -> Loop:
         forward = ForwardPass(self.model, forward_contexts(callbacks), self._training_model)
+        self._move_loss()
         fit = Fit(
             forward,
             self.loss_func,
@@ -317,12 +322,19 @@ class Learner:
         return Loop(fit, callbacks, self.order)
 
     def _training_state(self) -> TrainingState:
-        return TrainingState(self.model, self.optimizer, self.recorder, self.order, self.train, self.valid)
+        return TrainingState(
+            self.model, self.optimizer, self.recorder, self.order, self.train, self.valid, self.loss_func
+        )
 
     def _forward(self) -> ForwardPass:
         """Inside a fit with what its callbacks ask for, else with what those of the Learner do."""
         callbacks = self.loop.callbacks if self.loop is not None and self.loop.running else self.callbacks
         return ForwardPass(self.model, forward_contexts(callbacks))
+
+    def _move_loss(self) -> None:
+        """A loss with weights of classes, or with parameters, goes where the model is."""
+        if isinstance(self.loss_func, nn.Module):
+            self.loss_func.to(next(self.model.parameters()).device)
 
     def _metrics_for(self, data: Loader) -> dict[str, Measure]:
         return default_metrics(data) if self.metrics is None else dict(self.metrics)
@@ -338,4 +350,7 @@ class Learner:
         """A first batch of validation, so that a metric that cannot work is found before anything is trained."""
         if isinstance(fit.valid, Batches) and parallel.size() == 1:
             with randomness.isolated():
-                fit.evaluate([next(fit.valid.epoch(0))])
+                try:
+                    fit.evaluate([next(fit.valid.epoch(0))])
+                except TrainingError:  # an AUC needs rows of both classes, which a batch may not have
+                    fit.evaluate(fit.valid)

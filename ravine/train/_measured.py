@@ -15,7 +15,7 @@ from ravine.train import _parallel as parallel
 from ravine.train._all_rows import AllRows, stacked
 from ravine.train._forward import row_count
 from ravine.train._mean_weights import weighed
-from ravine.train._metrics import Measure, accuracy, collects
+from ravine.train._metrics import accuracy, collects
 
 _SAME = 1e-5  # relative: the same number, added up in another order in float32
 
@@ -32,10 +32,10 @@ class Measured:
         is_known: whether what it is the mean over is known, so that no row has to be kept.
     """
 
-    def __init__(self, what: str, measure: Measure, device: torch.device) -> None:
+    def __init__(self, what: str, measure: Any, device: torch.device) -> None:
         self.what, self._device = what, device
-        self.measure: Any = measure
-        self._object: Any = measure if collects(measure) else None
+        self.measure = measure
+        self._object = self.measure if collects(measure) else None
         self.is_known = self._object is not None or measure is accuracy
         self._by_rows, self._rows = torch.zeros((), dtype=torch.float64, device=device), 0
         self._by_weights, self._weights = torch.zeros_like(self._by_rows), torch.zeros_like(self._by_rows)

@@ -6,6 +6,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from itertools import chain
 from numbers import Real
 from typing import Any
 
@@ -14,18 +15,28 @@ from torch import Tensor, nn
 
 from ravine.errors import OptionError, kind_of, shown
 from ravine.optim import Optimizer
+from ravine.train import _parallel as parallel
 from ravine.train._callback import Callback
 from ravine.train._fit import Fit
+from ravine.train._untrained import own_parameters
 
 Step = Callable[[], Any]
 """Makes a step; returns False if it did not."""
 
 
-def make_optimizer(make: Callable[..., torch.optim.Optimizer], model: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer of the model's parameters; ours also get their names."""
+def make_optimizer(
+    make: Callable[..., torch.optim.Optimizer], model: nn.Module, loss: Any = None
+) -> torch.optim.Optimizer:
+    """The optimizer of the parameters of the model, and of a loss that has some to learn; ours also get their names."""
+    own = own_parameters(loss, model)
+    if own and parallel.size() > 1:
+        raise OptionError(
+            f"The loss has parameters to train ({own[0][0]}, ...), whose gradients are not averaged over several processes. Make "
+            "them parameters of the model."
+        )
     inner = make.func if isinstance(make, functools.partial) else make
     ours = isinstance(inner, type) and issubclass(inner, Optimizer)
-    optimizer = make(model.named_parameters() if ours else model.parameters())
+    optimizer = make(chain(model.named_parameters(), own) if ours else chain(model.parameters(), (p for _, p in own)))
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise OptionError(f"opt_func gave a {kind_of(optimizer)}; it must give a torch.optim.Optimizer.")
     ids = {id(p) for p in model.parameters()}

@@ -11,6 +11,7 @@ from torch import Tensor
 from ravine._files import checkpoint
 from ravine.errors import OptionError
 from ravine.train._callback import Callback, check_column
+from ravine.train._data_content import nonfinite_in_batch
 from ravine.train._fit import Fit
 
 
@@ -87,7 +88,9 @@ class StopOnNaN(Callback):
     def after_loss(self, fit: Fit) -> None:
         value = float(fit.loss)
         if not math.isfinite(value):
-            fit.stop(f"epoch {fit.state.epoch}, step {len(fit.recorder) + 1}: the loss is {value}: stopped")
+            in_data = nonfinite_in_batch(fit.inputs, fit.targets)
+            cause = f", and the batch has NaN or infinity in its {in_data}: the data are the reason" if in_data else ""
+            fit.stop(f"epoch {fit.state.epoch}, step {len(fit.recorder) + 1}: the loss is {value}{cause}: stopped")
 
     def before_step(self, fit: Fit) -> bool | None:
         return None if math.isfinite(float(fit.loss)) else False

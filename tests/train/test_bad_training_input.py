@@ -255,10 +255,16 @@ def test_a_loss_that_is_not_a_number_is_recorded_and_shown():
     assert math.isnan(learn.loop.fit.row["valid_loss"])
     ((step, sentence),) = learn.recorder.notes
     assert step == 3
-    assert sentence.startswith(
-        "the loss is nan since step 1: the model has learned nothing since. Lower the learning rate"
-    )
-    assert "trace_nan=True" in sentence
+    assert sentence.startswith("the loss is nan since step 1: the training data have NaN or infinity in the inputs")
+    assert "rate does not help" in sentence
+
+
+def test_a_loss_that_is_lost_by_a_rate_says_to_lower_it():
+    learn = learner(opt_func=torch.optim.SGD)
+    learn.fit(8, 1e30)
+    sentence = learn.recorder.notes[-1][1]
+    assert "the model has learned nothing since. Lower the learning rate" in sentence
+    assert "fit(find_nonfinite=True)" in sentence
 
 
 def test_a_fit_says_since_when_its_loss_is_lost():
