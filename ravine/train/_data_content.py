@@ -16,6 +16,12 @@ from ravine import _randomness as randomness
 from ravine.train import _rows as rows
 from ravine.train._batches import Batches
 
+#: What to do where data are others than they were.
+NOT_THE_SAME = (
+    "If they are drawn or split at random, give a seed: torch.manual_seed(0), numpy.random.default_rng(0), "
+    "train_test_split(..., random_state=0). If they were replaced, bring them back, or begin anew."
+)
+
 _PROBED = 8  # rows of a dataset that is not in memory
 _MOST_NAMES = 4
 

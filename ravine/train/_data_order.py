@@ -15,6 +15,7 @@ import torch
 from ravine import _randomness as randomness
 from ravine.train import _parallel as parallel
 from ravine.train._batches import Batches
+from ravine.train._stream import Stream
 
 
 class DataOrder:
@@ -33,6 +34,8 @@ class DataOrder:
         """This epoch's batches from number ``first`` on; of several processes, this one's part of each."""
         if isinstance(data, Batches):
             return data.epoch(self.epochs, first, part=parallel.rank(), parts=parallel.size())
+        if isinstance(data, Stream):
+            return data.epoch(self.epochs, first)
         if first == 0:
             self.epoch_start = random_states(data)
         return self._from(data, first)

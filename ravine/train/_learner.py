@@ -154,6 +154,7 @@ class Learner:
             KeyboardInterrupt: Ctrl-C was pressed; the step was finished and what was measured is kept.
         """
         options = check.fit_options(epochs, lr, checkpoint_every, resume, self.folder)
+        epochs = options.epochs
         check.trainable(self.model)
         named = [*self.model.named_parameters(), *untrained.own_parameters(self.loss_func, self.model)]
         untrained.warn_of_parameters(named, self.optimizer)

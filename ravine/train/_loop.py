@@ -171,11 +171,15 @@ class Loop:
         self.order.epochs += 1
         state.batch = 0
         fit.recorder.epoch(fit.row)
-        fit.display.row([fit.row.get(column, float("nan")) for column in fit.columns])
+        fit.hold_sentences()
+        try:
+            for hook in self._hooks.after_epoch if failed is None else ():
+                hook(fit)
+                fit.recorder.amend(fit.row)  # before the next one, which may write a checkpoint
+        finally:
+            fit.show_row()
         if failed is not None:
             raise failed
-        for hook in self._hooks.after_epoch:
-            hook(fit)
 
     # --- a batch -------------------------------------------------------------------------------------------------
 

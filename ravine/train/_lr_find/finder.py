@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ravine._whole_numbers import whole
 from ravine.errors import DataError, OptionError, TrainingError
 from ravine.train import _parallel as parallel
 from ravine.train import _stepping as stepping
@@ -47,8 +48,10 @@ def find(
     quiet: bool,
 ) -> LRFind:
     """Sweep once for each order of the data, and leave everything as it was. See :meth:`Learner.lr_find`."""
-    if not isinstance(orders, int) or orders < 1:
+    number = whole(orders)
+    if number is None or number < 1:
         raise OptionError(f"orders {orders!r}: sweep over a whole number of orders of the data, at least 1.")
+    orders = number
     if stepping.needs_closure(optimizer):
         raise OptionError(
             f"lr_find takes one step at each rate, but {type(optimizer).__name__} evaluates a batch many times "
