@@ -60,6 +60,15 @@ def nonfinite(data: Any) -> str:
     return " and ".join(found[:_MOST_NAMES]) + more
 
 
+def nonfinite_rows(data: Any) -> list[int]:
+    """The numbers of the rows that have NaN or infinity."""
+    found: set[int] = set()
+    for _, tensor in _tensors(data, probe=False):
+        if tensor.ndim and tensor.numel():
+            found |= set((~torch.isfinite(tensor)).reshape(len(tensor), -1).any(1).nonzero().flatten().tolist())
+    return sorted(found)
+
+
 def nonfinite_in_batch(inputs: Any, targets: Any) -> str:
     """What of a batch has NaN or infinity, such as ``inputs (1 of 64 rows)``; empty if nothing has."""
     said = nonfinite((inputs, targets))

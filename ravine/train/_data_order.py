@@ -59,17 +59,17 @@ class DataOrder:
 
 def random_states(*loaders: Any) -> dict[str, Any]:
     """The random states that decide in which order these loaders will give their batches."""
-    return {"random": randomness.state(), "generators": [g.get_state() for g in _generators(loaders)]}
+    return {"random": randomness.state(), "generators": [g.get_state() for g in generators(loaders)]}
 
 
 def restore(states: dict[str, Any], *loaders: Any) -> None:
     """Restore what :func:`random_states` gave."""
     randomness.restore(states["random"])
-    for generator, state in zip(_generators(loaders), states["generators"], strict=False):
+    for generator, state in zip(generators(loaders), states["generators"], strict=False):
         generator.set_state(state)
 
 
-def _generators(loaders: Iterable[Any]) -> list[torch.Generator]:
+def generators(loaders: Iterable[Any]) -> list[torch.Generator]:
     """The random generators that DataLoaders and their samplers have of their own."""
     holders = [h for one in loaders for h in (one, getattr(one, "sampler", None), getattr(one, "batch_sampler", None))]
     generators = [getattr(holder, "generator", None) for holder in holders]

@@ -12,6 +12,7 @@ from ravine.train._batches import Batches
 from ravine.train._forward import ForwardPass, pair, row_count
 from ravine.train._measured import Measured
 from ravine.train._metrics import Measure
+from ravine.train._stream import Stream
 
 LOSS = "valid_loss"
 """The name of the loss among the measures."""
@@ -60,4 +61,6 @@ def _what(name: str) -> str:
 
 def _in_order(data: Iterable[Any], part: int = 0, parts: int = 1) -> Iterable[Any]:
     """Rows in the order of the data, so that the first output is that of the first row; or a part of them."""
-    return data.in_order(part, parts) if isinstance(data, Batches) else data
+    if isinstance(data, Batches):
+        return data.in_order(part, parts)
+    return data.epoch(0) if isinstance(data, Stream) else data

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import BatchSampler, DataLoader
 
 from ravine import _randomness as randomness
@@ -16,6 +15,8 @@ from ravine.train import _parallel as parallel
 from ravine.train._batches import Batches
 from ravine.train._forward import ForwardPass, call, pair
 
+_NORMALIZING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
 
 def check(forward: ForwardPass, data: Any) -> None:
     """Try a batch of one row, if an epoch ends with one and the model normalizes over the batch; nothing is changed.
@@ -23,7 +24,7 @@ def check(forward: ForwardPass, data: Any) -> None:
     Raises:
         TrainingError: the model cannot train on it.
     """
-    normalizing = any(isinstance(module, _BatchNorm) and module.training for module in forward.model.modules())
+    normalizing = any(isinstance(module, _NORMALIZING) and module.training for module in forward.model.modules())
     if not normalizing or parallel.size() > 1 or not _is_left_over(data):
         return
     kept = {name: value.clone() for name, value in forward.model.named_buffers()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 
 
 class TrainingMode:
@@ -27,7 +26,9 @@ class TrainingMode:
 def _frozen(model: nn.Module) -> list[nn.Module]:
     found: dict[nn.Module, None] = {}
     for module in model.modules():
-        if not module.training and (isinstance(module, _NormBase) or _has_only_frozen_parameters(module)):
+        if not module.training and (
+            getattr(module, "running_mean", None) is not None or _has_only_frozen_parameters(module)
+        ):
             found |= dict.fromkeys(inner for inner in module.modules() if not inner.training)
     return list(found)
 

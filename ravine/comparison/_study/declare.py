@@ -18,6 +18,7 @@ from ravine.errors import OptionError, nearest, shown
 from ravine.optim._search_space import bounded, check_searched, default_space
 from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Task
+from ravine.tasks._task_data import row_number
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def declare(
         looks=_looks(amount, seeds, until, at_most),
         evaluations=_MOST_EVALUATIONS
         if task.surface is not None
-        else _evaluations(len(valid), steps * training.batch_size),
+        else _evaluations(row_number(valid), steps * training.batch_size),
         margin=margin,
         ratio=task.surface is not None,
         schedule=common,

@@ -21,7 +21,8 @@ from ravine._compat.torch import traced, without_vmap_fallback
 from ravine._one_thread import one_thread
 from ravine.comparison._study.trial import first_model
 from ravine.errors import TrainingError
-from ravine.tasks import Task
+from ravine.tasks import Data, Task
+from ravine.train._untrained import own_parameters
 
 #: How many copies there are: whole vectors of any processor, so that no operation ends with single elements, which some
 #: functions compute in another way. The copies' layers stay in a processor's cache.
@@ -141,7 +142,7 @@ class StackedTask:
 def stacked_task(task: Task) -> StackedTask | None:
     """The task, to be trained in copies; None where its models can only be trained one by one.
 
-    They can be trained together where ``torch.func.vmap`` takes model and loss, they and their rows are small, the loss of
+    They can be trained together where ``torch.func.vmap`` takes model and loss, they and their rows are small and one tensor, the loss of
     many rows is the mean of the losses of some, they have no buffers and draw no random numbers, all their parameters are trained, and a try shows: loss and gradients are those of the model alone (up
     to rounding), and not a bit of a copy depends on its place or on the other copies.
     """
@@ -157,6 +158,8 @@ def stacked_task(task: Task) -> StackedTask | None:
 def _tried(task: Task) -> StackedTask | None:
     model = first_model(task, 0)
     params = list(model.parameters())
+    if type(task.train) is not Data or task.drop_last or task.valid is not None or own_parameters(task.loss, model):
+        return None
     if any(True for _ in model.buffers()) or sum(p.numel() for p in params) > _MOST_NUMBERS:
         return None
     tensors = [*params, task.train.inputs, task.train.targets]
