@@ -11,7 +11,14 @@ from ravine.errors import TrainingError, kind_of
 from ravine.train import _rows as rows
 
 #: What torch says where dtypes differ.
-_OF_DTYPES = ("dtype", "scalar type", "same type", '_cpu" not implemented for', '_cuda" not implemented for')
+_OF_DTYPES = (
+    "dtype",
+    "scalar type",
+    "result type",
+    "should be the same",
+    '_cpu" not implemented for',
+    '_cuda" not implemented for',
+)
 ONE_ROW = "Expected more than 1 value per channel when training"
 
 
@@ -28,6 +35,10 @@ def of_model(error: Exception, model: nn.Module, inputs: Any) -> TrainingError |
         )
     if ONE_ROW in said:
         return one_row(error)
+    if "for argument #1 'indices'" in said:
+        return TrainingError(
+            f"The rows that an Embedding is asked for are int64: give it inputs.long(). torch says: {said}"
+        )
     if any(words in said for words in _OF_DTYPES):
         wanted = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
         others = _others(inputs, wanted)

@@ -134,7 +134,7 @@ class Measured:
 
     def _number(self, given: Any) -> Tensor:
         try:
-            value = torch.as_tensor(given)
+            value = torch.as_tensor(given, dtype=torch.float64 if isinstance(given, float) else None)
         except (TypeError, ValueError, RuntimeError):
             raise TrainingError(f"The {self.what} is a {type(given).__name__}; it must be one number.") from None
         if value.numel() != 1:
