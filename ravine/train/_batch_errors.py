@@ -51,12 +51,14 @@ def of_model(error: Exception, model: nn.Module, inputs: Any) -> TrainingError |
 
 
 def one_row(error: Exception | None = None) -> TrainingError:
-    """A layer that normalizes over the batch was given a single row."""
+    """A layer that normalizes over the batch was given a single row: foreseen, or by what torch says."""
+    what = "The last batch of an epoch has 1 row left over" if error is None else "A batch has 1 row"
+    where = "" if error is None else "If it is 1 row left over at the end of an epoch: "
+    leave = "Leave" if error is None else "leave"
     said = "" if error is None else f" torch says: {error}"
     return TrainingError(
-        "The last batch of an epoch has 1 row left over, and batch normalization cannot train on a batch of one row. "
-        "Leave it out, Batches(..., drop_last=True), Task(..., drop_last=True) or DataLoader(..., drop_last=True), or "
-        f"choose another batch_size.{said}"
+        f"{what}, and batch normalization cannot train on a batch of one row. {where}{leave} it out, Batches(..., drop_last=True), "
+        f"Task(..., drop_last=True) or DataLoader(..., drop_last=True), or choose another batch_size.{said}"
     )
 
 

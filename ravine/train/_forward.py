@@ -134,7 +134,9 @@ def _are_named_arguments(model: nn.Module, inputs: Mapping[str, Any]) -> bool:
 def pair(batch: Any, device: torch.device) -> tuple[Any, Any]:
     """The batch's inputs and targets, on the model's device; NumPy's arrays become tensors."""
     if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise OptionError(f"A batch of the data is a {kind_of(batch)}; it must be a pair (inputs, targets).")
+        several = isinstance(batch, tuple | list) and len(batch) > 2
+        hint = " Several inputs are one of the two: ((first, second), targets), by a DataLoader's collate_fn." * several
+        raise OptionError(f"A batch of the data is a {kind_of(batch)}; it must be a pair (inputs, targets).{hint}")
     inputs, targets = batch
     if type(inputs) is Tensor and type(targets) is Tensor:
         if inputs.device == device and targets.device == device:

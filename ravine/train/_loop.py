@@ -99,7 +99,12 @@ class Loop:
     def say_if_lost(self) -> None:
         """Say so if the loss ended as NaN or infinity, unless the fit was stopped with a reason."""
         fit, losses = self.fit, self.fit.recorder.losses
-        if not len(losses) or math.isfinite(losses[-1]) or fit.state.stop_reason:
+        if not len(losses) or fit.state.stop_reason:
+            return
+        if math.isfinite(losses[-1]):
+            validated = fit.row.get("valid_loss", 0.0)
+            if not math.isfinite(validated) and (in_data := nonfinite(fit.valid)):
+                fit.say(f"valid_loss is {validated}: the validation data have NaN or infinity in the {in_data}")
             return
         finite = np.flatnonzero(np.isfinite(losses))
         first = int(finite[-1]) + 2 if len(finite) else 1

@@ -59,8 +59,11 @@ def _divisor(func: Any, given: Mapping[str, Any]) -> Weight:
         return float(math.prod(torch.broadcast_shapes(input.shape, target.shape)))
     if target.is_floating_point():  # probabilities: every place counts as much
         return input.numel() / input.shape[1 if input.ndim > 1 else 0]
-    counted = target[target != given.get("ignore_index", -100)]
-    return float(counted.numel()) if weight is None else weight[counted].double().sum()
+    counted = target != given.get("ignore_index", -100)  # nothing is indexed by it: that would wait for a GPU
+    if weight is None:
+        return counted.sum()
+    weights = weight.double()[target.clamp(0, len(weight) - 1).long()]
+    return torch.where(counted, weights, torch.zeros_like(weights)).sum()
 
 
 _OF_CLASSES = {F.cross_entropy, F.nll_loss}

@@ -99,6 +99,11 @@ def test_a_training_says_that_the_data_are_the_reason():
     learn.fit(1, 0.1)
     ((_, sentence),) = learn.recorder.notes
     assert "training data have NaN or infinity in the inputs of rows 7, 12" in sentence
+    learn = Learner(nn.Linear(3, 2), (Batches(INPUTS, CLASSES, 4), data), cross_entropy, SGD, quiet=True)
+    learn.fit(1, 0.1)
+    assert learn.recorder.notes[0][1].startswith(
+        "valid_loss is nan: the validation data have NaN or infinity in the inputs"
+    )
     with pytest.raises(DataError, match=r"because the training data have NaN or infinity: a batch in its inputs"):
         learn = Learner(nn.Linear(3, 2), (data, None), cross_entropy, SGD, quiet=True)
         learn.lr_find()
