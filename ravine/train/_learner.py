@@ -17,7 +17,6 @@ from ravine.train import _argument_checks as check
 from ravine.train import _evaluate as evaluation
 from ravine.train import _parallel as parallel
 from ravine.train import _stepping as stepping
-from ravine.train import _untrained as untrained
 from ravine.train._batches import Batches
 from ravine.train._callback import Callback, argument_text, forward_contexts
 from ravine.train._checkpointer import Checkpointer
@@ -156,8 +155,6 @@ class Learner:
         options = check.fit_options(epochs, lr, checkpoint_every, resume, self.folder)
         epochs = options.epochs
         check.trainable(self.model)
-        named = [*self.model.named_parameters(), *untrained.own_parameters(self.loss_func, self.model)]
-        untrained.warn_of_parameters(named, self.optimizer)
         checkpointer = Checkpointer(self._training_state(), options)
         active = [
             *self.observers,

@@ -53,6 +53,7 @@ class Loop:
         self._device = fit.device
         self._mode = TrainingMode(fit.model)
         self._first = len(fit.recorder)
+        self._untrained: set[str] = set()
         self._step: stepping.Step = fit.optimizer.step
 
     def begin(self) -> None:
@@ -74,6 +75,7 @@ class Loop:
                 state.seconds = 0.0
                 for hook in self._hooks.before_epoch:
                     hook(fit)
+                untrained.warn_of_parameters(fit.model, fit.loss_func, fit.optimizer, self._untrained)
             began = self._clock() - state.seconds
             fit.display.epoch_begins(state.epoch, fit.batches)
             if not (state.batch and state.stop_reason):  # else a stopped run is resumed before its epoch's end

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,17 +21,20 @@ def own_parameters(loss: Any, model: nn.Module) -> list[tuple[str, nn.Parameter]
     return [(f"loss.{name}", p) for name, p in loss.named_parameters() if p.requires_grad and id(p) not in known]
 
 
-def warn_of_parameters(named: Iterable[tuple[str, nn.Parameter]], optimizer: torch.optim.Optimizer) -> None:
-    """Warn of parameters that require a gradient and are in no group of the optimizer."""
+def warn_of_parameters(model: nn.Module, loss: Any, optimizer: torch.optim.Optimizer, said: set[str]) -> None:
+    """Warn of parameters that require a gradient and are in no group of the optimizer, unless all of them were ``said``."""
     stepped = _stepped(optimizer)
+    named = [*model.named_parameters(), *own_parameters(loss, model)]
     names = [name for name, p in named if p.requires_grad and id(p) not in stepped]
-    if names:
-        warnings.warn(
-            f"{_listed(names)} {'is' if len(names) == 1 else 'are'} trainable, but in no parameter group of the optimizer, so "
-            "the training leaves them as they are. Add them, optimizer.add_param_group({'params': ...}), or freeze them, "
-            "requires_grad_(False).",
-            stacklevel=3,
-        )
+    if said >= set(names):
+        return
+    said.update(names)
+    warnings.warn(
+        f"{_listed(names)} {'is' if len(names) == 1 else 'are'} trainable, but in no parameter group of the optimizer, so the "
+        "training leaves them as they are. Add them, optimizer.add_param_group({'params': ...}), or freeze them, "
+        "requires_grad_(False).",
+        stacklevel=3,
+    )
 
 
 def warn_of_leaves(loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer, batch: Any) -> None:

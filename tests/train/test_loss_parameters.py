@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from ravine import optim
 from ravine.errors import StateError
-from ravine.train import Batches, Learner
+from ravine.train import Batches, Callback, Learner
 
 INPUTS = torch.randn(32, 2, generator=torch.Generator().manual_seed(0))
 CLASSES = (INPUTS[:, 0] > 0).long()
@@ -115,6 +115,10 @@ def test_parameters_in_no_group_are_named():
     assert sentence.startswith("0.weight, 0.bias are trainable, but in no parameter group of the optimizer")
     learn.optimizer.add_param_group({"params": list(model[0].parameters())})
     assert said_by(learn) == []
+    model[0].requires_grad_(False)
+    unfreezes = type("Unfreezes", (Callback,), {"before_epoch": lambda self, fit: fit.model[0].requires_grad_(True)})
+    again = Learner(model, (data(), None), cross_entropy, head, quiet=True, callbacks=[unfreezes()])
+    assert [sentence.split(" are")[0] for sentence in said_by(again)] == ["0.weight, 0.bias"]
     own = Learner(net(), (data(), None), Weighted(), lambda ps: optim.Adam(net_of.parameters()), quiet=True)
     net_of = own.model
     assert said_by(own)[0].startswith("loss.log_scale is trainable")
