@@ -85,7 +85,7 @@ def _tensors(data: Any, *, probe: bool = True) -> Iterator[tuple[str, Tensor]]:
         for name, part in zip(("inputs", "targets"), data, strict=True):
             for where, leaf in rows.leaves(part):
                 yield f"{name}{where}", leaf
-    elif isinstance(data, list):
+    elif type(data) is list:  # one of a class of its own may do anything where it is iterated over
         for number, batch in enumerate(data):
             if isinstance(batch, tuple | list) and len(batch) == 2:
                 for name, leaf in _tensors(tuple(batch)):
