@@ -33,6 +33,13 @@ def restore(kept: dict[str, Any]) -> None:
         torch.cuda.set_rng_state(one, device)
 
 
+def seed(number: int) -> None:
+    """Begin all of them anew."""
+    torch.manual_seed(number)
+    random.seed(number)
+    np.random.seed(number % 2**32)
+
+
 @contextmanager
 def isolated() -> Iterator[None]:
     """What is drawn inside does not change the random states outside."""

@@ -64,7 +64,7 @@ PUBLIC = {
     """,
     "ravine.train": """
         Batches BestCheckpoint Callback EarlyStopping Fit FitState GradientAccumulation GradientClipping HyperSchedule
-        LRFind Learner MixedPrecision OneCycle Recorder ReduceOnPlateau StopOnNaN TensorBoard TorchScheduler accuracy
+        LRFind Learner MixedPrecision OneCycle Recorder ReduceOnPlateau StopOnNaN Stream TensorBoard TorchScheduler accuracy
     """,
     "ravine.watch": """
         History ParameterRow StepTable Watch diagnose

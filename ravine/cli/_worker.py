@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from ravine.cli._options import DATA
-from ravine.comparison._study.code_versions import load_optimizers
+from ravine.comparison._study.code_versions import check_content, load_optimizers
 from ravine.comparison._study.location import Location
 from ravine.comparison._study.stages import Results, Stage
 from ravine.comparison._study.storage_errors import check_storage, without_password
@@ -66,6 +66,7 @@ def _work_on(study: str, storage: str, rerun: str | None, data: Path | None, qui
     spec = store.spec()
     optimizers = load_optimizers(spec)  # before a file is run that is not the study's
     task = find(spec.task, data or (None if spec.data is None else Path(spec.data)))
+    check_content(spec, task)
     stop = StopSignal()
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

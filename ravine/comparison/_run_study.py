@@ -23,11 +23,14 @@ from ravine.comparison._study.store import Store
 from ravine.comparison._study.stored_study import COMMAND, SECONDS, seconds_of
 from ravine.comparison._study.study_record import StudyOrigin, StudyRecord
 from ravine.comparison._study.study_spec import StudySpec
+from ravine.comparison._study.trial import validation_split
 from ravine.comparison._study.trial_worker import work
 from ravine.errors import OptionError, RavineError, TrainingError, shown
 from ravine.optim._spec import OptimizerSpec
 from ravine.optim._spec_objects import OptimizerLike, specs_of
-from ravine.tasks import Task, find
+from ravine.tasks import Task
+from ravine.tasks._data_check import check_numbers, find_same
+from ravine.tasks._data_check import content as content_of
 from ravine.tasks._dry_run import dry_run
 
 
@@ -76,13 +79,15 @@ def plan_study(
     if jobs is not None and (not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1):
         raise OptionError(f"jobs = {shown(jobs)}: give a whole number, at least 1.")
     path = None if data is None else Path(data)
-    trained = task if isinstance(task, Task) else find(str(task), path)
+    trained, content = (task, content_of(task)) if isinstance(task, Task) else find_same(str(task), path)
     parsed = specs_of(optimizers, trained.name)
     name = trained.name if isinstance(task, Task) else str(task)
-    spec = declare(trained, name, parsed, data=path, **declaration)
+    spec = replace(declare(trained, name, parsed, data=path, **declaration), content=content)
     by_label = {one.label: one for one in parsed}
+    training, _ = validation_split(trained, 0)  # with as many rows as there will be
     for config in spec.optimizers:  # before a folder is made; and kernels are compiled once
-        dry_run(trained, by_label[config.label].at(config.middle))
+        dry_run(training, by_label[config.label].at(config.middle))
+    check_numbers(trained)
     return PlannedStudy(spec, trained, by_label, _only_here(task, parsed), path)
 
 

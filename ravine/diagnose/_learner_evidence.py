@@ -15,7 +15,7 @@ from ravine.train import _parallel as parallel
 from ravine.train._batches import Batches
 from ravine.train._callback import Callback
 from ravine.train._fit import Fit
-from ravine.train._forward import pair
+from ravine.train._forward import pair, row_count
 from ravine.train._learner import Learner
 from ravine.train._recorder import Recorder
 
@@ -127,7 +127,8 @@ def count_dead_units(fit: Fit, before: DeadUnits) -> DeadUnits:
         return before
     try:
         with randomness.isolated(), fit.forward.eval_mode():
-            fit.forward.outputs(pair(batch, fit.device)[0])
+            inputs, targets = pair(batch, fit.device)
+            fit.forward.outputs(inputs, row_count(targets))
     except Exception:  # a model need not be able to be run once more, and must not fail by it
         return before
     finally:

@@ -4,6 +4,7 @@ A test function of two variables is a task, too: its model is a point, and its d
 So one training loop serves every task. Knows how to train it, by a Learner; no comparison and no command line.
 """
 
+import copy
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,51 +14,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ravine._whole_numbers import whole
 from ravine.errors import OptionError
 from ravine.optim import RMSprop
-from ravine.train import Batches, Learner
+from ravine.tasks._task_data import (
+    Data,
+    TaskData,
+    batch_size_of,
+    is_data,
+    row_number,
+    to_measure_on,
+    to_train_on,
+)
+from ravine.train import Learner
 from ravine.train._metrics import Measure, named
+from ravine.train._untrained import own_parameters
 
 DEFAULT_NAME = "task"
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 # for fields that a Task needs: the name before them has a default, so they must have one, too
 _NEEDED: Any = None
-# large enough to be fast, small enough for any memory, even if a layer makes 64 numbers of each input
-_EVALUATION_ROWS = 4096
-_EVALUATION_NUMBERS = 2**17
-
-
-@dataclass(frozen=True, repr=False)
-class Data:
-    """Rows in memory: ``inputs`` of shape (rows, ...) and ``targets`` of shape (rows, ...).
-
-    Raises:
-        OptionError: one of them is not a tensor or has no rows, or their numbers of rows differ.
-    """
-
-    inputs: Tensor
-    targets: Tensor
-
-    def __post_init__(self) -> None:
-        for name, value in (("inputs", self.inputs), ("targets", self.targets)):
-            if not isinstance(value, Tensor):
-                raise OptionError(
-                    f"Data: {name} is a {type(value).__name__}; it must be a tensor with a row for each example. "
-                    "Convert a NumPy array or a list by torch.as_tensor."
-                )
-            if not value.ndim or not len(value):
-                raise OptionError(f"Data: {name} has shape {tuple(value.shape)}; it needs at least one row.")
-        if len(self.inputs) != len(self.targets):
-            raise OptionError(f"Data: there are {len(self.inputs)} rows of inputs, but {len(self.targets)} of targets.")
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    def __repr__(self) -> str:
-        inputs, targets = (
-            f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in (self.inputs, self.targets)
-        )
-        return f"Data(inputs {inputs}, targets {targets})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -88,12 +64,16 @@ class Task:
     Attributes:
         name: used for folders: 1 to 64 letters, digits, dots, hyphens and underscores, not beginning with a dot.
         model: makes the model with new random weights from torch's global generator.
-        train, test: the rows to train and to test on.
+        train, test: the rows to train and to test on: ``Data``, or a DataLoader, whose augmentation is then done anew in
+            every epoch. Data without a length is a ``ravine.train.Stream``.
         loss: from outputs and targets to one number, their mean over the rows.
-        batch_size: rows in a batch.
+        batch_size: rows in a batch; not needed where ``train`` is a DataLoader, which has it.
         epochs: the usual length of a training.
         quick_epochs: the shortest length that still ranks optimizers sensibly.
         metrics: functions like ``loss`` that are only reported, by name.
+        valid: what trainings are validated on; None holds out rows of ``train``, as a comparison does.
+        drop_last: leave out the rows of an epoch that do not fill a batch, such as the single one that batch normalization
+            cannot train on.
         surface: of a test function of two variables, whose model has its point as the parameter ``point``, shape (2,).
 
     Raises:
@@ -103,16 +83,20 @@ class Task:
 
     name: str = DEFAULT_NAME
     model: Callable[[], nn.Module] = _NEEDED
-    train: Data = _NEEDED
-    test: Data = _NEEDED
+    train: Any = _NEEDED
+    test: Any = _NEEDED
     loss: Measure = _NEEDED
     batch_size: int = _NEEDED
     epochs: int = 5
     quick_epochs: int = 1
     metrics: Mapping[str, Measure] = field(default_factory=dict)
     surface: Surface | None = None
+    valid: Any = None
+    drop_last: bool = False
 
     def __post_init__(self) -> None:
+        if self.batch_size is None and (size := batch_size_of(self.train)):
+            object.__setattr__(self, "batch_size", size)
         missing = [name for name in ("model", "train", "test", "loss", "batch_size") if getattr(self, name) is None]
         if missing:
             raise OptionError(f"A Task also needs {', '.join(missing)}.")
@@ -129,14 +113,26 @@ class Task:
         for name in ("model", "loss"):
             if not callable(getattr(self, name)):
                 raise OptionError(f"The Task's {name} is {getattr(self, name)!r}; it must be a function.")
-        for name in ("train", "test"):
-            if not isinstance(getattr(self, name), Data):
-                kind = type(getattr(self, name)).__name__
-                raise OptionError(f"The Task's {name} is a {kind}; it must be Data(inputs, targets).")
+        for name in ("train", "test", "valid"):
+            part = getattr(self, name)
+            if not is_data(part) and not (name == "valid" and part is None):
+                kind = type(part).__name__
+                raise OptionError(f"The Task's {name} is a {kind}; it must be Data(inputs, targets) or a DataLoader.")
         for name in ("batch_size", "epochs", "quick_epochs"):
-            number = getattr(self, name)
-            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-                raise OptionError(f"The Task's {name} is {number!r}; it must be a whole number, at least 1.")
+            number = whole(getattr(self, name))
+            if number is None or number < 1:
+                raise OptionError(
+                    f"The Task's {name} is {getattr(self, name)!r}; it must be a whole number, at least 1."
+                )
+            object.__setattr__(self, name, number)
+        loaded = batch_size_of(self.train)
+        if loaded not in (None, self.batch_size):
+            raise OptionError(
+                f"The Task's batch_size is {self.batch_size}, but its train is a DataLoader with batches of {loaded}: leave "
+                "batch_size out."
+            )
+        if not isinstance(self.drop_last, bool):
+            raise OptionError(f"The Task's drop_last is {self.drop_last!r}; it must be True or False.")
         if not isinstance(self.metrics, Mapping):
             kind = type(self.metrics).__name__
             raise OptionError(f"The Task's metrics is a {kind}; it must map names to functions: {{name: function}}.")
@@ -146,13 +142,15 @@ class Task:
             raise OptionError(f"The Task's surface is a {kind}; it must be a Surface, or left out.")
 
     def __repr__(self) -> str:
-        rows = f"{len(self.train):,} rows to train on, {len(self.test):,} to test on"
+        rows = f"{row_number(self.train):,} rows to train on, {row_number(self.test):,} to test on"
         return f"Task({self.name}: {rows}, batches of {self.batch_size}, {self.epochs} epochs)"
 
     @property
     def steps_per_epoch(self) -> int:
         """How many batches, and so optimizer steps, one epoch has."""
-        return -(-len(self.train) // self.batch_size)
+        if not isinstance(self.train, Data):
+            return len(to_train_on(self.train, self.batch_size, 0, drop_last=self.drop_last))
+        return len(self.train) // self.batch_size if self.drop_last else -(-len(self.train) // self.batch_size)
 
     def start(self, seed: int = 0) -> nn.Module:
         """A new model whose random weights depend on ``seed``; torch's global generator is not changed."""
@@ -160,16 +158,14 @@ class Task:
             torch.manual_seed(seed)
             return self.model()
 
-    def batches(self, seed: int = 0) -> tuple[Batches, Batches]:
+    def batches(self, seed: int = 0) -> tuple[Any, Any]:
         """Batches to train on, shuffled by ``seed``, and batches to test on."""
-        train = Batches(self.train.inputs, self.train.targets, self.batch_size, seed=seed)
+        train = to_train_on(self.train, self.batch_size, seed, drop_last=self.drop_last)
         return train, self.in_order(self.test)
 
-    def in_order(self, data: Data) -> Batches:
+    def in_order(self, data: TaskData) -> Any:
         """All rows of ``data`` in large batches, to measure a model on."""
-        rows = _EVALUATION_NUMBERS // max(data.inputs[0].numel(), 1)
-        size = max(self.batch_size, min(_EVALUATION_ROWS, rows))
-        return Batches(data.inputs, data.targets, size, shuffle=False)
+        return to_measure_on(data, self.batch_size)
 
     def learner(
         self,
@@ -188,7 +184,8 @@ class Task:
             options: others of :class:`ravine.train.Learner`.
         """
         model = self.start(seed) if model is None else model
-        return Learner(model, self.batches(seed), self.loss, opt_func, self.metrics, **options)
+        loss = copy.deepcopy(self.loss) if own_parameters(self.loss, model) else self.loss  # each training begins anew
+        return Learner(model, self.batches(seed), loss, opt_func, self.metrics, **options)
 
 
 def mlp(*widths: int) -> nn.Sequential:

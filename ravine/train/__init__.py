@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ravine.train._schedules.one_cycle import OneCycle
     from ravine.train._schedules.torch_scheduler import ReduceOnPlateau, TorchScheduler
     from ravine.train._stopping import BestCheckpoint, EarlyStopping, StopOnNaN
+    from ravine.train._stream import Stream
     from ravine.train._tensorboard import TensorBoard
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Recorder",
     "ReduceOnPlateau",
     "StopOnNaN",
+    "Stream",
     "TensorBoard",
     "TorchScheduler",
     "accuracy",
@@ -63,6 +65,7 @@ __getattr__, __dir__ = lazy(
         "Recorder": "ravine.train._recorder",
         "ReduceOnPlateau": "ravine.train._schedules.torch_scheduler",
         "StopOnNaN": "ravine.train._stopping",
+        "Stream": "ravine.train._stream",
         "TensorBoard": "ravine.train._tensorboard",
         "TorchScheduler": "ravine.train._schedules.torch_scheduler",
         "accuracy": "ravine.train._metrics",

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ravine._whole_numbers import whole
 from ravine.errors import OptionError, kind_of, shown
 from ravine.train import _rates as rates
 from ravine.train._callback import Callback
@@ -122,11 +123,13 @@ def fit_options(
     folder: Path | None,
 ) -> FitOptions:
     """The arguments of a fit, checked."""
-    if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
+    number = whole(epochs)
+    if number is None or number < 1:
         raise OptionError(f"epochs {shown(epochs)}: train for a whole number of epochs, at least 1.")
     if lr is not None:
         lr = rates.checked_rates(lr)
-    counts = isinstance(checkpoint_every, int) and not isinstance(checkpoint_every, bool) and checkpoint_every >= 1
+    every = checkpoint_every if isinstance(checkpoint_every, str | None) else whole(checkpoint_every)
+    counts = isinstance(every, int) and every >= 1
     if checkpoint_every is not None and checkpoint_every != "epoch" and not counts:
         raise OptionError(
             f"checkpoint_every {shown(checkpoint_every)}: give a number of steps, at least 1, or 'epoch' for every epoch."
@@ -134,4 +137,4 @@ def fit_options(
     if (checkpoint_every or resume) and folder is None:
         what = "resume" if resume else "checkpoint_every"
         raise OptionError(f"{what} needs a folder for the checkpoint: Learner(..., folder='runs/first').")
-    return FitOptions(epochs, lr, checkpoint_every, resume, folder)
+    return FitOptions(number, lr, every, resume, folder)

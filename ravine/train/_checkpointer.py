@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 
 from ravine import _files as files
 from ravine._files import checkpoint
-from ravine.errors import OptionError, StateError
+from ravine.errors import DataError, OptionError, StateError
 from ravine.train import _parallel as parallel
 from ravine.train._argument_checks import FitOptions
 from ravine.train._callback import Callback
+from ravine.train._data_content import NOT_THE_SAME, fingerprint
 from ravine.train._fit import Fit
 from ravine.train._loop import Loop
 from ravine.train._training_state import TrainingState
@@ -36,6 +37,8 @@ class Checkpointer:
         if options.checkpoint_every:
             self.callbacks.append(PeriodicCheckpoint(self.write, options.checkpoint_every))
         self._loop: Loop | None = None
+        kept = bool(options.checkpoint_every or options.resume)
+        self._data = fingerprint(training.train) if kept else ""
         if options.folder is not None and parallel.is_main():
             files.claim(options.folder, force=True)
         journal = training.recorder.journal
@@ -80,6 +83,7 @@ class Checkpointer:
             "batch size": getattr(train, "batch_size", None),
             "seed": getattr(train, "seed", None),
             "names": [repr(c) for c in self._acting()],
+            "data": self._data,
         }
 
     def resume(self) -> bool:
@@ -112,7 +116,12 @@ class Checkpointer:
         differences = []
         longer = [repr(c) for c in self._acting() if c.over_the_run]
         for name, here in self._description().items():
-            there = kept[name]
+            there = kept.get(name, here)  # checkpoints of earlier versions know nothing of their data
+            if there != here and name == "data":
+                raise DataError(
+                    f"{self.path} was written with other training data: their content is {there or 'not known'} there, "
+                    f"{here or 'not known'} here. {NOT_THE_SAME}"
+                )
             if name == "epochs" and here > there and not longer:
                 continue
             if name == "epochs" and here > there:

@@ -93,6 +93,8 @@ class Fit:
         self.loss = self.backward_loss = torch.tensor(float("nan"))
         self.step_skipped = self.epoch_ends = False
         self.row: dict[str, Any] = {}
+        self._added: list[str] = []
+        self._held: list[str] | None = None
         self.batches_per_step: int | None = None
         self.loss_is_scaled = False
 
@@ -139,7 +141,7 @@ class Fit:
     def columns(self) -> list[str]:
         """The columns of the table of epochs."""
         measured = [evaluation.LOSS, *self.metrics] if self.valid is not None else []
-        return ["epoch", "train_loss", *measured, "time"]
+        return ["epoch", "train_loss", *measured, *self._added, "time"]
 
     def evaluate(self, data: Iterable[Any]) -> dict[str, float]:
         """The mean loss (``valid_loss``) and metrics of the model over all rows of ``data``."""
@@ -157,7 +159,25 @@ class Fit:
     def say(self, sentence: str) -> None:
         """Show a sentence between the rows of the table, and record it."""
         self.recorder.note(sentence)
-        self.display.say(sentence)
+        if self._held is None:
+            self.display.say(sentence)
+        else:
+            self._held.append(sentence)
+
+    def hold_sentences(self) -> None:
+        """Show what is said from now on below the row of this epoch."""
+        self._held = []
+
+    def show_row(self) -> None:
+        """Show the epoch's row, with the columns that callbacks have added to it, and what was said meanwhile."""
+        added = [name for name in self.row if name not in self.columns]
+        if added:
+            self._added += added
+            self.display.columns(self.columns)
+        self.display.row([self.row.get(column, float("nan")) for column in self.columns])
+        held, self._held = self._held or [], None
+        for sentence in held:
+            self.display.say(sentence)
 
 
 def length(loader: Any) -> int | None:

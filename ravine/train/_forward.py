@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ravine.errors import OptionError, TrainingError, kind_of
+from ravine.train import _batch_errors as batch_errors
+from ravine.train._rows import from_numpy
 
 Context = Callable[[nn.Module], AbstractContextManager[Any] | None]
 """Gives what a forward pass of that model runs in, or None for nothing special."""
@@ -48,10 +53,10 @@ class ForwardPass:
                 stack.enter_context(context)
         return stack
 
-    def outputs(self, inputs: Any) -> Any:
-        """The model's outputs for a batch's inputs, without training on it."""
+    def outputs(self, inputs: Any, rows: int | None = None) -> Any:
+        """The model's outputs for a batch's inputs, of so many rows, without training on it."""
         with self.context():
-            return call(self.model, inputs)
+            return call(self.model, inputs, rows)
 
     @contextlib.contextmanager
     def eval_mode(self) -> Iterator[None]:
@@ -66,26 +71,89 @@ class ForwardPass:
                 module.training = True
 
 
-def call(model: nn.Module, inputs: Any) -> Any:
-    """The model's outputs: a tuple of inputs becomes its arguments, a dict its named arguments."""
-    if isinstance(inputs, tuple | list):
-        return model(*inputs)
-    if isinstance(inputs, Mapping):
-        return model(**inputs)
-    return model(inputs)
+def call(model: nn.Module, inputs: Any, rows: int | None = None) -> Any:
+    """The model's outputs: a tuple of inputs becomes its arguments, a dict its named arguments.
+
+    A list of tensors, one for each of the ``rows``, is one argument, as for models that detect things in pictures; and so is
+    whatever a model whose ``forward`` has one argument could not take otherwise.
+
+    Raises:
+        TrainingError: the inputs do not fit the model's arguments, or its dtype.
+    """
+    try:
+        if isinstance(inputs, tuple | list):
+            return model(*inputs) if _are_arguments(model, inputs, rows) else model(inputs)
+        if isinstance(inputs, Mapping):
+            return model(**inputs) if _are_named_arguments(model, inputs) else model(inputs)
+        return model(inputs)
+    except (TypeError, ValueError, RuntimeError) as error:
+        if (explained := batch_errors.of_model(error, model, inputs)) is None:
+            raise
+        raise explained from error
+
+
+def _parameters(model: nn.Module) -> list[inspect.Parameter]:
+    """Those of the model's ``forward``; of a model in a wrapper that hands on whatever it is given, the model's own."""
+    inner = getattr(model, "_orig_mod", None)
+    if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
+        inner = model.module
+    try:
+        return list(inspect.signature((inner if isinstance(inner, nn.Module) else model).forward).parameters.values())
+    except (TypeError, ValueError):
+        return [inspect.Parameter("inputs", inspect.Parameter.VAR_POSITIONAL)]
+
+
+def positional_arguments(model: nn.Module) -> tuple[int, float]:
+    """How many arguments without a name the model needs, and how many it can take."""
+    parameters = _parameters(model)
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    endless = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    return sum(p.default is p.empty for p in named), math.inf if endless else len(named)
+
+
+def _are_arguments(model: nn.Module, inputs: Sequence[Any], rows: int | None) -> bool:
+    """Whether a tuple or list of inputs is the model's arguments, and not one argument."""
+    needed, most = positional_arguments(model)
+    if needed >= 2:
+        return True
+    if len(inputs) > most:
+        return False
+    lengths = {len(x) if x.ndim else 0 for x in inputs if isinstance(x, Tensor)}
+    if not inputs or not all(isinstance(x, Tensor) for x in inputs):
+        return bool(inputs)
+    return len(lengths) == 1 if rows is None else len(inputs) != rows or lengths == {rows}
+
+
+def _are_named_arguments(model: nn.Module, inputs: Mapping[str, Any]) -> bool:
+    parameters = _parameters(model)
+    names = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    takes_any = any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters)
+    return takes_any or bool(names & inputs.keys()) or positional_arguments(model) != (1, 1)
 
 
 def pair(batch: Any, device: torch.device) -> tuple[Any, Any]:
-    """The batch's inputs and targets, on the model's device."""
+    """The batch's inputs and targets, on the model's device; NumPy's arrays become tensors."""
     if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise OptionError(f"A batch of the data is a {kind_of(batch)}; it must be a pair (inputs, targets).")
+        several = isinstance(batch, tuple | list) and len(batch) > 2
+        hint = " Several inputs are one of the two: ((first, second), targets), by a DataLoader's collate_fn." * several
+        raise OptionError(f"A batch of the data is a {kind_of(batch)}; it must be a pair (inputs, targets).{hint}")
     inputs, targets = batch
     if type(inputs) is Tensor and type(targets) is Tensor:
         if inputs.device == device and targets.device == device:
             return inputs, targets
         return inputs.to(device, non_blocking=True), targets.to(device, non_blocking=True)
-    moved: tuple[Any, Any] = pytree.tree_map_only(Tensor, lambda t: t.to(device, non_blocking=True), (inputs, targets))
-    return moved
+    return on_device(inputs, device), on_device(targets, device, targets=True)
+
+
+def on_device(tree: Any, device: torch.device, *, targets: bool = False) -> Any:
+    """All tensors and arrays in it as tensors there."""
+
+    def moved(leaf: Any) -> Any:
+        if isinstance(leaf, np.ndarray | np.generic):
+            leaf = from_numpy(leaf, targets=targets)
+        return leaf.to(device, non_blocking=True) if isinstance(leaf, Tensor) else leaf
+
+    return pytree.tree_map(moved, tree)
 
 
 def checked_loss(value: Any) -> Tensor:
@@ -105,9 +173,15 @@ def checked_loss(value: Any) -> Tensor:
 
 
 def row_count(targets: Any) -> int:
-    """How many rows a batch has: the length of its first tensor that has one."""
+    """How many rows a batch has: the length of its first tensor that has one, or of a list with a target for each row."""
     if type(targets) is Tensor and targets.ndim:
         return len(targets)
+    if isinstance(targets, list | tuple) and targets:
+        if all(isinstance(row, Mapping) for row in targets):
+            return len(targets)
+        lengths = {len(row) for row in targets if isinstance(row, Tensor) and row.ndim}
+        if len(lengths) > 1 and all(isinstance(row, Tensor) for row in targets):
+            return len(targets)
     for leaf in pytree.tree_leaves(targets):
         if isinstance(leaf, Tensor) and leaf.ndim:
             return len(leaf)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from ravine._whole_numbers import whole
 from ravine.errors import OptionError
 from ravine.train._callback import Callback
 from ravine.train._fit import Fit
@@ -30,9 +31,10 @@ class GradientAccumulation(Callback):
     order: ClassVar[int] = -20  # a step that is skipped must not be clipped or unscaled
 
     def __init__(self, batches: int, count: Callable[[Any, Any], float] | None = None) -> None:
-        if not isinstance(batches, int) or isinstance(batches, bool) or batches < 1:
+        number = whole(batches)
+        if number is None or number < 1:
             raise OptionError(f"GradientAccumulation({batches!r}): give a whole number of batches, at least 1.")
-        self.batches = batches
+        self.batches = number
         self.count = count or (lambda inputs, targets: row_count(targets))
         self._taken, self._items, self._expected = 0, 0.0, 1.0
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ravine import _extensions as extensions
 from ravine import _randomness as randomness
-from ravine.errors import OptionError
+from ravine.errors import OptionError, TrainingError
 from ravine.optim import RMSprop
 from ravine.train import _argument_checks as check
 from ravine.train import _evaluate as evaluation
@@ -30,6 +30,7 @@ from ravine.train._loop import Loop
 from ravine.train._lr_find.finder import find
 from ravine.train._lr_find.lr_find_result import LRFind
 from ravine.train._metrics import Measure, default_metrics, named
+from ravine.train._predict import predict
 from ravine.train._recorder import METRICS, Recorder, epochs_text
 from ravine.train._schedules.by_text import as_callbacks
 from ravine.train._schedules.hyper_schedule import HyperSchedule
@@ -122,7 +123,7 @@ class Learner:
     def _made_optimizer(self, lr: rates.Rates | None) -> torch.optim.Optimizer:
         """The optimizer; made with this rate if it is made now, needs one, and ``opt_func`` has none."""
         if self._optimizer is None:
-            self._optimizer = stepping.make_optimizer(self.opt_func, self.model, lr)
+            self._optimizer = stepping.make_optimizer(self.opt_func, self.model, lr, self.loss_func)
         return self._optimizer
 
     @property
@@ -167,6 +168,7 @@ class Learner:
             KeyboardInterrupt: Ctrl-C was pressed; the step was finished and what was measured is kept.
         """
         options = check.fit_options(epochs, lr, checkpoint_every, resume, self.folder)
+        epochs = options.epochs
         check.trainable(self.model)
         schedules = list(as_callbacks(schedule, lr))
         self._made_optimizer(options.lr or _top_of(schedules))
@@ -259,7 +261,7 @@ class Learner:
         check.trainable(self.model)
         self.recorder.lr_find = find(
             self.model,
-            self._optimizer or stepping.make_optimizer(self.opt_func, self.model, start),
+            self._optimizer or stepping.make_optimizer(self.opt_func, self.model, start, self.loss_func),
             self.loss_func,
             self.train,
             self.callbacks,
@@ -288,18 +290,25 @@ class Learner:
             OptionError: there is no such data, or no batch in it.
         """
         chosen = self._data_or_valid(data, "validate")
+        self._move_loss()
         measures = {evaluation.LOSS: self.loss_func, **self._metrics_for(chosen)}
         return evaluation.evaluate(self._forward(), measures, chosen)
 
-    def predict(self, data: Loader | Tensor | None = None) -> Tensor:
+    def predict(self, data: Any = None, *, stack: bool = True) -> Any:
         """The model's outputs for all rows of ``data``, or of the validation data, on the CPU.
 
         Args:
-            data: batches as in :meth:`validate`, or a tensor of inputs, shape (rows, ...).
+            data: batches, with targets or without; or inputs in memory: a tensor or array of shape (rows, ...), or a tuple
+                or dict of them for a model of several inputs.
+            stack: False gives a list with the outputs of each batch, of any form: those of padded texts differ in length.
+
+        Raises:
+            OptionError: there is no such data, or no batch in it.
+            TrainingError: the outputs are not tensors of one shape, and ``stack`` is not False.
         """
         chosen = self._data_or_valid(data, "predict")
         rows = self.valid.batch_size if isinstance(self.valid, Batches) else _PREDICTED_ROWS
-        return evaluation.predict(self._forward(), chosen, rows)
+        return predict(self._forward(), chosen, rows, stack=stack)
 
     # --- files ---------------------------------------------------------------------------------------------------
 
@@ -320,6 +329,7 @@ class Learner:
 
     def _new_loop(self, epochs: int, callbacks: Sequence[Callback], display: Display) -> Loop:
         forward = ForwardPass(self.model, forward_contexts(callbacks), self._training_model)
+        self._move_loss()
         fit = Fit(
             forward,
             self.loss_func,
@@ -335,12 +345,19 @@ class Learner:
         return Loop(fit, callbacks, self.order)
 
     def _training_state(self) -> TrainingState:
-        return TrainingState(self.model, self.optimizer, self.recorder, self.order, self.train, self.valid)
+        return TrainingState(
+            self.model, self.optimizer, self.recorder, self.order, self.train, self.valid, self.loss_func
+        )
 
     def _forward(self) -> ForwardPass:
         """Inside a fit with what its callbacks ask for, else with what those of the Learner do."""
         callbacks = self.loop.callbacks if self.loop is not None and self.loop.running else self.callbacks
         return ForwardPass(self.model, forward_contexts(callbacks))
+
+    def _move_loss(self) -> None:
+        """A loss with weights of classes, or with parameters, goes where the model is."""
+        if isinstance(self.loss_func, nn.Module):
+            self.loss_func.to(next(self.model.parameters()).device)
 
     def _metrics_for(self, data: Loader) -> dict[str, Measure]:
         return default_metrics(data) if self.metrics is None else dict(self.metrics)
@@ -356,7 +373,10 @@ class Learner:
         """A first batch of validation, so that a metric that cannot work is found before anything is trained."""
         if isinstance(fit.valid, Batches) and parallel.size() == 1:
             with randomness.isolated():
-                fit.evaluate([next(fit.valid.epoch(0))])
+                try:
+                    fit.evaluate([next(fit.valid.epoch(0))])
+                except TrainingError:  # an AUC needs rows of both classes, which a batch may not have
+                    fit.evaluate(fit.valid)
 
 
 def _top_of(schedules: Sequence[Callback]) -> rates.Rates | None:

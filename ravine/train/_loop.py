@@ -16,13 +16,18 @@ import numpy as np
 from torch import Tensor
 
 from ravine.errors import OptionError
+from ravine.train import _batch_errors as batch_errors
+from ravine.train import _left_over_row as left_over_row
 from ravine.train import _parallel as parallel
 from ravine.train import _stepping as stepping
+from ravine.train import _untrained as untrained
 from ravine.train._callback import Callback, Hooks
+from ravine.train._data_content import nonfinite
 from ravine.train._data_order import DataOrder
 from ravine.train._fit import Fit
 from ravine.train._forward import call, checked_loss, pair, row_count
 from ravine.train._interrupt import Interrupt
+from ravine.train._training_mode import TrainingMode
 
 
 class Loop:
@@ -46,6 +51,9 @@ class Loop:
         order.epoch_start = None
         self._hooks, self._clock = Hooks(self.callbacks), clock
         self._device = fit.device
+        self._mode = TrainingMode(fit.model)
+        self._first = len(fit.recorder)
+        self._untrained: set[str] = set()
         self._step: stepping.Step = fit.optimizer.step
 
     def begin(self) -> None:
@@ -53,17 +61,21 @@ class Loop:
         self.running = True
         for hook in self._hooks.before_fit:
             hook(self.fit)
+        self._mode = TrainingMode(self.fit.model)
+        left_over_row.check(self.fit.forward, self.fit.train)
         self._step = stepping.step_of(self.callbacks, self.fit) or self._own_step()
 
     def run(self, interrupt: Interrupt) -> None:
         """Epochs until all are done, a callback stops the fit, or Ctrl-C is pressed."""
         fit, state = self.fit, self.fit.state
         while not interrupt.pressed and (state.batch or (state.epoch < state.epochs and not state.stop_reason)):
+            self._mode.set()  # before the hooks, which may put modules to evaluation mode
             if state.batch == 0:
                 state.epoch += 1
                 state.seconds = 0.0
                 for hook in self._hooks.before_epoch:
                     hook(fit)
+                untrained.warn_of_parameters(fit.model, fit.loss_func, fit.optimizer, self._untrained)
             began = self._clock() - state.seconds
             fit.display.epoch_begins(state.epoch, fit.batches)
             if not (state.batch and state.stop_reason):  # else a stopped run is resumed before its epoch's end
@@ -76,7 +88,7 @@ class Loop:
         """Begin, and train on one more batch each time this is asked, epoch after epoch, without end."""
         state = self.fit.state
         self.begin()
-        self.fit.model.train()
+        self._mode.set()
         while True:
             state.epoch, state.batch = state.epoch + 1, 0
             for batch in self.order.batches(self.fit.train, 0):
@@ -89,13 +101,24 @@ class Loop:
     def say_if_lost(self) -> None:
         """Say so if the loss ended as NaN or infinity, unless the fit was stopped with a reason."""
         fit, losses = self.fit, self.fit.recorder.losses
-        if not len(losses) or math.isfinite(losses[-1]) or fit.state.stop_reason:
+        if not len(losses) or fit.state.stop_reason:
+            return
+        if math.isfinite(losses[-1]):
+            validated = fit.row.get("valid_loss", 0.0)
+            if not math.isfinite(validated) and (in_data := nonfinite(fit.valid)):
+                fit.say(f"valid_loss is {validated}: the validation data have NaN or infinity in the {in_data}")
             return
         finite = np.flatnonzero(np.isfinite(losses))
         first = int(finite[-1]) + 2 if len(finite) else 1
+        if in_data := nonfinite(fit.train):
+            fit.say(
+                f"the loss is {losses[-1]} since step {first:,}: the training data have NaN or infinity in the {in_data}. Fill or "
+                "remove them: another learning rate does not help"
+            )
+            return
         fit.say(
             f"the loss is {losses[-1]} since step {first:,}: the model has learned nothing since. Lower the learning rate, or "
-            "find the module it came from with fit(trace_nan=True)"
+            "find the module it came from with fit(find_nonfinite=True)"
         )
 
     def finish(self) -> None:
@@ -109,7 +132,6 @@ class Loop:
     def _train_epoch(self, interrupt: Interrupt, began: float) -> None:
         """One epoch of training, from the batch after ``state.batch`` on."""
         fit, state = self.fit, self.fit.state
-        fit.model.train()
         self._device = fit.device  # to ask the model takes longer than the rest of what stands around a batch
         moment = self._clock()
         for batch in self._fetched(interrupt):
@@ -156,11 +178,15 @@ class Loop:
         self.order.epochs += 1
         state.batch = 0
         fit.recorder.epoch(fit.row)
-        fit.display.row([fit.row.get(column, float("nan")) for column in fit.columns])
+        fit.hold_sentences()
+        try:
+            for hook in self._hooks.after_epoch if failed is None else ():
+                hook(fit)
+                fit.recorder.amend(fit.row)  # before the next one, which may write a checkpoint
+        finally:
+            fit.show_row()
         if failed is not None:
             raise failed
-        for hook in self._hooks.after_epoch:
-            hook(fit)
 
     # --- a batch -------------------------------------------------------------------------------------------------
 
@@ -173,9 +199,16 @@ class Loop:
         for hook in self._hooks.before_batch:
             hook(fit)
         fetched = clock()
-        self._forward()
-        forwarded = clock()
-        fit.backward_loss.backward()
+        try:
+            self._forward()
+            forwarded = clock()
+            if len(fit.recorder) == self._first and parallel.size() == 1:
+                untrained.warn_of_leaves(fit.backward_loss, fit.model, fit.optimizer, (fit.inputs, fit.targets))
+            fit.backward_loss.backward()
+        except (RuntimeError, ValueError) as error:
+            if (explained := batch_errors.of_loss(error, fit.outputs, fit.targets)) is None:
+                raise
+            raise explained from error
         backed = clock()
         fit.epoch_ends = fit.state.batch + 1 == fit.batches
         self._take_step()
@@ -186,7 +219,7 @@ class Loop:
         """Outputs and loss of the batch, and what callbacks make of it."""
         fit = self.fit
         with fit.forward.context():
-            fit.outputs = call(fit.forward.training_model, fit.inputs)
+            fit.outputs = call(fit.forward.training_model, fit.inputs, row_count(fit.targets))
             loss = fit.loss_func(fit.outputs, fit.targets)
         loss = checked_loss(loss)
         fit.backward_loss, fit.loss = loss, loss.detach()

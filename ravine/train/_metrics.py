@@ -1,4 +1,4 @@
-"""Metrics: functions from a model's outputs and targets to one number, a mean over their rows."""
+"""Metrics: functions from a model's outputs and targets to one number, or objects that collect them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,14 @@ from ravine.train._data_order import random_states, restore
 
 Measure = Callable[[Tensor, Tensor], Tensor]
 """From outputs and targets to one number, the mean over the rows."""
+
+
+def collects(metric: Any) -> bool:
+    """Whether it is an object that collects batches and computes its number at the end, as those of torchmetrics do."""
+    return not isinstance(metric, type) and all(
+        callable(getattr(metric, name, None)) for name in ("reset", "update", "compute")
+    )
+
 
 TABLE_COLUMNS = ("epoch", "train_loss", "valid_loss", "time")
 
@@ -50,12 +58,15 @@ def named(metrics: Mapping[str, Measure] | Sequence[Measure]) -> dict[str, Measu
             raise OptionError(f"metrics is {shown(metrics)}; give a list of functions, or {{name: function, ...}}.")
         by_name = {}
         for metric in metrics:
-            name = getattr(metric, "__name__", None) or type(metric).__name__
+            name = getattr(metric, "__name__", None)
+            name = name if isinstance(name, str) and name else type(metric).__name__
             if name in by_name:
                 raise OptionError(f"Two metrics have the name {name!r}; give them as {{name: function, ...}}.")
             by_name[name] = metric
     for name, metric in by_name.items():
-        if not callable(metric):
+        if isinstance(metric, type) and hasattr(metric, "compute"):
+            raise OptionError(f"The metric {name!r} is a class; make an instance: {metric.__name__}(...).")
+        if not callable(metric) and not collects(metric):
             raise OptionError(f"The metric {name!r} is {shown(metric)}; a metric is a function of outputs and targets.")
         if name in TABLE_COLUMNS:
             raise OptionError(f"A metric cannot have the name {name!r}: it is a column of its own.")

@@ -38,6 +38,13 @@ def epochs_text(number: int) -> str:
     return f"{number} epoch{'s' * (number != 1)}"
 
 
+def _plain(value: Any) -> Any:
+    """A value of the table as a file can have it."""
+    if isinstance(value, Tensor | np.ndarray | np.generic) and math.prod(value.shape) == 1:
+        value = value.item()
+    return value if isinstance(value, str | int | float | None) else str(value)
+
+
 class Recorder:
     """The numbers of a training, over all calls of ``fit``.
 
@@ -131,6 +138,13 @@ class Recorder:
         self.write()
         self.epochs.append({**row, "step": len(self)})
         self._append({"kind": "epoch", **self.epochs[-1]})
+
+    def amend(self, row: Mapping[str, Any]) -> None:
+        """Record what callbacks have added to the last epoch's row, or changed in it."""
+        amended = {name: _plain(value) for name, value in row.items()} | {"step": len(self)}
+        if repr(amended) != repr(self.epochs[-1]):  # NaN is not equal to itself
+            self.epochs[-1] = amended
+            self._append({"kind": "epoch", **amended})
 
     def note(self, sentence: str) -> None:
         """Record a sentence that was shown at this step."""
@@ -261,7 +275,10 @@ class Recorder:
                 if kind == "steps":
                     recorder._add(line)
                 elif kind == "epoch":
-                    recorder.epochs.append({**line, "step": int(line["step"])})
+                    row = {**line, "step": int(line["step"])}
+                    if recorder.epochs and recorder.epochs[-1]["step"] == row["step"]:
+                        recorder.epochs.pop()  # it was amended
+                    recorder.epochs.append(row)
                 elif kind == "note":
                     recorder.notes.append((line["step"], line["text"]))
                 elif kind == "start":

@@ -6,6 +6,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -13,29 +14,39 @@ from torch import Tensor, nn
 
 from ravine.errors import OptionError, kind_of
 from ravine.optim import Optimizer
+from ravine.train import _parallel as parallel
 from ravine.train import _rates as rates
 from ravine.train._callback import Callback
 from ravine.train._fit import Fit
+from ravine.train._untrained import own_parameters
 
 Step = Callable[[], Any]
 """Makes a step; returns False if it did not."""
 
 
 def make_optimizer(
-    make: Callable[..., torch.optim.Optimizer], model: nn.Module, lr: rates.Rates | None = None
+    make: Callable[..., torch.optim.Optimizer], model: nn.Module, lr: rates.Rates | None = None, loss: Any = None
 ) -> torch.optim.Optimizer:
-    """The optimizer of the model's parameters; ours also get their names.
+    """The optimizer of the parameters of the model, and of a loss that has some to learn; ours also get their names.
 
     Args:
         make: makes it.
         model: whose parameters it steps.
         lr: what the optimizer is made with where it needs a rate and ``make`` has none.
+        loss: may have parameters of its own.
     """
+    own = own_parameters(loss, model)
+    if own and parallel.size() > 1:
+        raise OptionError(
+            f"The loss has parameters to train ({own[0][0]}, ...), whose gradients are not averaged over several processes. Make "
+            "them parameters of the model."
+        )
     inner = make.func if isinstance(make, functools.partial) else make
     ours = isinstance(inner, type) and issubclass(inner, Optimizer)
 
     def made(**options: Any) -> torch.optim.Optimizer:
-        return make(model.named_parameters() if ours else model.parameters(), **options)
+        named = chain(model.named_parameters(), own)
+        return make(named if ours else chain(model.parameters(), (p for _, p in own)), **options)
 
     try:
         optimizer = made()

@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from ravine._files import checkpoint
+from ravine._whole_numbers import whole
 from ravine.errors import OptionError
 from ravine.train._callback import Callback, check_column
+from ravine.train._data_content import nonfinite_in_batch
 from ravine.train._fit import Fit
 
 
@@ -59,12 +61,13 @@ class EarlyStopping(_BestValue):
     def __init__(
         self, patience: int = 3, monitor: str = "valid_loss", *, min_delta: float = 0.0, mode: str | None = None
     ) -> None:
-        if not isinstance(patience, int) or isinstance(patience, bool) or patience < 1:
+        epochs = whole(patience)
+        if epochs is None or epochs < 1:
             raise OptionError(f"EarlyStopping: patience {patience!r} is not a number of epochs, at least 1.")
         if not isinstance(min_delta, int | float) or not 0 <= min_delta < math.inf:
             raise OptionError(f"EarlyStopping: min_delta {min_delta!r} is not a number, 0 or above.")
         super().__init__(monitor, mode)
-        self.patience, self.min_delta = patience, min_delta
+        self.patience, self.min_delta = epochs, min_delta
 
     def __repr__(self) -> str:
         return f"EarlyStopping({self.patience}, {self.monitor!r})"
@@ -87,7 +90,9 @@ class StopOnNaN(Callback):
     def after_loss(self, fit: Fit) -> None:
         value = float(fit.loss)
         if not math.isfinite(value):
-            fit.stop(f"epoch {fit.state.epoch}, step {len(fit.recorder) + 1}: the loss is {value}: stopped")
+            in_data = nonfinite_in_batch(fit.inputs, fit.targets)
+            cause = f". The data are the reason: this batch has NaN or infinity in its {in_data}" if in_data else ""
+            fit.stop(f"epoch {fit.state.epoch}, step {len(fit.recorder) + 1}: the loss is {value}: stopped{cause}")
 
     def before_step(self, fit: Fit) -> bool | None:
         return None if math.isfinite(float(fit.loss)) else False

@@ -17,6 +17,7 @@ from ravine.optim import Optimizer
 from ravine.train import _parallel as parallel
 from ravine.train._data_order import DataOrder, random_states, restore
 from ravine.train._recorder import Recorder
+from ravine.train._untrained import own_parameters
 
 _MOST_NAMES = 6
 
@@ -31,6 +32,7 @@ class TrainingState:
     order: DataOrder
     train: Iterable[Any]
     valid: Iterable[Any] | None
+    loss: Any = None
 
     def save(self, path: Path, fit: Mapping[str, Any] | None = None) -> None:
         """Write it to one file, whole or not at all; ``fit`` is what is known of a fit that runs."""
@@ -38,6 +40,7 @@ class TrainingState:
             "ravine": ravine.__version__,
             "torch": torch.__version__,
             "model": dict(self.model.state_dict()),
+            **({"loss": dict(self.loss.state_dict())} if self._trains_loss() else {}),
             "optimizer_name": type(self.optimizer).__name__,
             "optimizer": self.optimizer.state_dict(),
             "watch": parallel.all_gather(self._watch()),
@@ -64,6 +67,8 @@ class TrainingState:
         if not isinstance(tree, dict) or not {"model", "optimizer", "random", "recorder"} <= tree.keys():
             raise StateError(f"{path} is not a Learner's checkpoint; learn.save writes those.")
         _check_model(self.model.state_dict(), tree["model"], path)
+        if self._trains_loss():
+            _check_model(self.loss.state_dict(), tree.get("loss", {}), path, "loss")
         here, there = type(self.optimizer).__name__, tree["optimizer_name"]
         if here != there:  # torch's optimizers would take each other's states, and break at the next step
             raise StateError(f"{path} is of the optimizer {there}, and this Learner has {here}. Nothing was loaded.")
@@ -74,6 +79,8 @@ class TrainingState:
         except (ValueError, KeyError) as error:
             raise StateError(f"{path} does not fit the optimizer {here}: {error}") from error
         self.model.load_state_dict(tree["model"])
+        if self._trains_loss():
+            self.loss.load_state_dict(tree["loss"])
         restore(parallel.local(tree["random"]), self.train, self.valid)
         self.recorder.load_state_dict(tree["recorder"], rewind)
         watch = parallel.local(tree.get("watch") or [None])
@@ -81,18 +88,21 @@ class TrainingState:
             self.optimizer.watch.load_state_dict(watch)
         self.order.epochs = tree["trained_epochs"]
 
+    def _trains_loss(self) -> bool:
+        return bool(own_parameters(self.loss, self.model))
+
     def _watch(self) -> dict[str, Any] | None:
         """What an optimizer of ours knows of its steps."""
         return self.optimizer.watch.state_dict() if isinstance(self.optimizer, Optimizer) else None
 
 
-def _check_model(here: Mapping[str, Any], there: Mapping[str, Any], path: Path) -> None:
+def _check_model(here: Mapping[str, Any], there: Mapping[str, Any], path: Path, what: str = "model") -> None:
     """The same names and shapes, or an error that names what differs."""
     differences = [
-        *(f"only in the model: {n}" for n in here.keys() - there.keys()),
+        *(f"only in the {what}: {n}" for n in here.keys() - there.keys()),
         *(f"only in the file: {n}" for n in there.keys() - here.keys()),
         *(
-            f"{n}: {_shape(there[n])} in the file, {_shape(here[n])} in the model"
+            f"{n}: {_shape(there[n])} in the file, {_shape(here[n])} in the {what}"
             for n in here
             if n in there and _shape(here[n]) != _shape(there[n])
         ),
@@ -101,7 +111,7 @@ def _check_model(here: Mapping[str, Any], there: Mapping[str, Any], path: Path) 
         differences = sorted(differences)
         more = f" and {len(differences) - _MOST_NAMES} more" if len(differences) > _MOST_NAMES else ""
         raise StateError(
-            f"{path} is of another model. {'; '.join(differences[:_MOST_NAMES])}{more}. Nothing was loaded."
+            f"{path} is of another {what}. {'; '.join(differences[:_MOST_NAMES])}{more}. Nothing was loaded."
         )
 
 

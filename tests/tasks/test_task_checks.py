@@ -68,10 +68,10 @@ def test_other_names_are_refused(name):
 @pytest.mark.parametrize(
     ("inputs", "targets", "message"),
     [
-        (np.ones((3, 2)), torch.ones(3), r"inputs is a ndarray; .*torch\.as_tensor"),
-        (torch.ones(3), [1, 2, 3], "targets is a list"),
-        (torch.ones(0, 2), torch.ones(0), r"inputs has shape \(0, 2\); it needs at least one row"),
-        (torch.ones(3), torch.tensor(1.0), r"targets has shape \(\)"),
+        (np.array(["a", "b"]), torch.ones(2), "Data: An array of dtype <U1 has no numbers"),
+        (torch.ones(3), [1, 2, 3], r"targets are a list of 3; .*torch\.as_tensor"),
+        (torch.ones(0, 2), torch.ones(0), "Data: There are no rows"),
+        (torch.ones(3), torch.tensor(1.0), "targets are one number"),
         (torch.ones(3, 2), torch.ones(2), "3 rows of inputs, but 2 of targets"),
     ],
 )

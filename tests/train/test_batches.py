@@ -123,9 +123,10 @@ def test_another_seed_or_device_and_nothing_else():
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        (([1, 2], torch.ones(2), 1), {}, "takes two tensors"),
-        ((torch.ones(2), np.ones(2), 1), {}, "takes two tensors"),
-        ((torch.tensor(1.0), torch.ones(1), 1), {}, "a row for each example"),
+        (([1, 2], torch.ones(2), 1), {}, "a list of 2; Batches and Data take tensors or NumPy arrays"),
+        (((torch.ones(2), torch.ones(3)), torch.ones(2), 1), {}, "a tuple of 2 with different numbers of rows: 2, 3"),
+        ((torch.ones(2), torch.ones(2), 3), {"drop_last": True}, "batch_size 3: there are only 2 rows"),
+        ((torch.tensor(1.0), torch.ones(1), 1), {}, "with a row for each example"),
         ((torch.ones(3, 2), torch.ones(2), 1), {}, "3 rows of inputs, but 2 of targets"),
         ((torch.ones(0, 2), torch.ones(0), 1), {}, "no rows"),
         ((torch.ones(2), torch.ones(2), 0), {}, "batch_size 0: a batch has at least 1 row"),

@@ -158,6 +158,7 @@ def test_clipping_is_torchs():
     assert all(torch.equal(a, b) for a, b in zip(learn.model.parameters(), hand.parameters(), strict=True))
 
 
+@pytest.mark.filterwarnings("ignore:.* are trainable, but in no parameter group")
 def test_only_what_is_stepped_counts_in_the_norm():
     """Gradients of parameters that no optimizer has are never set to zero: they add up for nothing."""
     net = model()

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, TensorDataset
 
 from ravine import optim
-from ravine.errors import OptionError, TrainingError
+from ravine.errors import DataError, OptionError, TrainingError
 from ravine.tasks import find
 from ravine.train import Batches, Callback, GradientAccumulation, GradientClipping, HyperSchedule, Learner, StopOnNaN
 
@@ -60,6 +60,9 @@ OPTIMIZERS = {
     "torch": functools.partial(torch.optim.Adam, lr=3e-3),
     "groups": lambda p: torch.optim.SGD([{"params": list(p)[:2]}, {"params": []}], lr=0.1, momentum=0.9),
 }
+
+#: For optimizers of some of the parameters.
+LEFT_OUT = pytest.mark.filterwarnings("ignore:.* are trainable, but in no parameter group")
 
 
 def learner(data="batches", opt="ours", **options):
@@ -122,6 +125,7 @@ def noisy(learn):
     return learn
 
 
+@LEFT_OUT
 @pytest.mark.parametrize(
     ("data", "opt"), [*((data, "ours") for data in DATA), ("batches", "torch"), ("loader", "groups")]
 )
@@ -214,6 +218,7 @@ def test_the_same_result_twice_and_orders_that_differ(data):
         assert not np.array_equal(*first.losses[:, :3])
 
 
+@LEFT_OUT
 def test_an_optimizer_of_chosen_parameters_trains_those_of_the_copy():
     """opt_func may take parameters from the model itself and not from its argument."""
     model = network()
@@ -284,10 +289,13 @@ def test_divergence_at_once_and_nan():
         _ = found.lr
     nan = [(x * math.nan, y) for x, y in DATA["list"]()]
     for callbacks in ([], [StopOnNaN()]):
-        found = learner(nan, callbacks=callbacks).lr_find(**FEW)
-        assert np.isnan(found.losses).all()
-        with pytest.raises(OptionError, match="The loss of sweep 1 of 2 was nan at the first rate"):
-            _ = found.lr
+        with pytest.raises(DataError, match="The loss is nan because the training data have NaN or infinity"):
+            learner(nan, callbacks=callbacks).lr_find(**FEW)
+    lost = Learner(network(), (DATA["list"](), None), lambda o, t: o.sum() * math.nan, quiet=True)
+    found = lost.lr_find(**FEW)
+    assert np.isnan(found.losses).all()
+    with pytest.raises(OptionError, match="The loss of sweep 1 of 2 was nan at the first rate"):
+        _ = found.lr
 
 
 def test_what_cannot_be_copied_is_said():

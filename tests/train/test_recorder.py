@@ -164,6 +164,7 @@ def test_every_group_has_its_own(tmp_path):
     same_in_the_file(learn)
 
 
+@pytest.mark.filterwarnings("ignore:The loss depends on 1 tensor of shape")  # as it is not in the optimizer yet
 def test_a_group_that_is_added_later_has_no_values_before(tmp_path):
     extra = torch.nn.Parameter(torch.ones(3))
     learn = learner(folder=tmp_path, loss=lambda outputs, targets: cross_entropy(outputs * extra, targets))

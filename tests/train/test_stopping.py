@@ -68,7 +68,9 @@ def test_stop_on_nan_comes_before_the_step(bad, callbacks):
     assert torch.equal(parameters(learn), parameters(good))
     state, expected = learn.optimizer.state_dict()["state"], good.optimizer.state_dict()["state"]
     assert all(torch.equal(state[i]["momentum_buffer"], expected[i]["momentum_buffer"]) for i in expected)
-    assert learn.recorder.notes == [(3, "epoch 1, step 3: the loss is nan: stopped")]
+    (note,) = learn.recorder.notes
+    cause = "The data are the reason: this batch has NaN or infinity in its inputs, rows 0, 1, 2, 3 (4 of 4 rows)"
+    assert note == (3, f"epoch 1, step 3: the loss is nan: stopped. {cause}")
     assert learn.recorder.losses[:2].tolist() == good.recorder.losses.tolist()
     assert len(learn.recorder.epochs) == 1
     learn.train = batches

@@ -14,6 +14,9 @@ from ravine.errors import DataError
 from ravine.optim import _optimizer_file as optimizer_file
 from ravine.optim import _optimizer_module as optimizer_module
 from ravine.optim._spec import OptimizerSpec, parse
+from ravine.tasks import Task
+from ravine.tasks._data_check import content
+from ravine.train._data_content import NOT_THE_SAME
 
 
 def installed() -> dict[str, str]:
@@ -62,6 +65,20 @@ def load_optimizers(spec: StudySpec) -> dict[str, OptimizerSpec]:
         elif name not in installed():
             _check_module(name, version)
     return {c.label: parse(c.source, versions=spec.versions, label=c.label) for c in spec.optimizers}
+
+
+def check_content(spec: StudySpec, task: Task) -> None:
+    """Refuse a task whose data are not those that the study was made with.
+
+    Raises:
+        DataError: they are others.
+    """
+    here = content(task) if spec.content else ""
+    if here != spec.content:
+        raise DataError(
+            f"The data of {spec.task} are not those that the study was made with: their content is {here or 'not known'} here, "
+            f"{spec.content} in the study. {NOT_THE_SAME}"
+        )
 
 
 def _check_file(file: str, version: str) -> None:

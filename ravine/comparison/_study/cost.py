@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -23,7 +24,7 @@ from ravine.comparison._study.trial_block import run_block
 from ravine.comparison._study.trial_runner import can_share
 from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Task
-from ravine.train import Batches, Callback, Fit
+from ravine.train import Callback, Fit
 
 _STEPS, _COLD = 8, 3  # steps that are timed, and how many of them find cold caches
 _KEEPING = 0.004  # seconds to claim a training and to keep what it gave
@@ -199,7 +200,7 @@ def measured_seconds(task: Task, optimizer: OptimizerSpec) -> TrainingSeconds:
 class _Timed(Callback):
     """Ends the fit after a few steps, and times an evaluation."""
 
-    def __init__(self, valid: Batches) -> None:
+    def __init__(self, valid: Any) -> None:
         self.valid, self.evaluation = valid, math.nan
 
     def after_step(self, fit: Fit) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
+from ravine._whole_numbers import whole
 from ravine.comparison._judge import parse_margin
 from ravine.comparison._study.code_versions import versions_of
 from ravine.comparison._study.halving import PARTS
@@ -18,6 +19,7 @@ from ravine.errors import OptionError, nearest, shown
 from ravine.optim._search_space import bounded, check_searched, default_space
 from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Task
+from ravine.tasks._task_data import row_number
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,11 @@ def declare(
     ):
         if value is None:
             continue
-        if not isinstance(value, int) or isinstance(value, bool):
+        if whole(value) is None:
             raise OptionError(f"{name} = {shown(value)}: give a whole number.")
         if not 1 <= value <= _MOST[name]:
             raise OptionError(f"{name} = {value}: a comparison needs at least 1 and at most {_MOST[name]:,}.")
+    points, seeds, at_most, steps = map(whole, (points, seeds, at_most, steps))
     if not optimizers:
         raise OptionError("There is nothing to compare: name at least one optimizer.")
     if len(optimizers) > 1 and seeds == 1:
@@ -105,7 +108,8 @@ def declare(
     if len(optimizers) > 1 and at_most == 1:
         raise OptionError("at_most = 1: optimizers are compared on at least 2 seeds.")
     labels = [one.label for one in optimizers]
-    if not isinstance(study_seed, int) or isinstance(study_seed, bool) or not 0 <= study_seed <= _MOST_STUDIES:
+    seed = whole(study_seed)
+    if seed is None or not 0 <= seed <= _MOST_STUDIES:
         raise OptionError(f"study_seed = {shown(study_seed)}: give a whole number from 0 to {_MOST_STUDIES:,}.")
     if not isinstance(halving, bool):
         raise OptionError(f"halving = {shown(halving)}: give True or False.")
@@ -137,12 +141,12 @@ def declare(
         looks=_looks(amount, seeds, until, at_most),
         evaluations=_MOST_EVALUATIONS
         if task.surface is not None
-        else _evaluations(len(valid), steps * training.batch_size),
+        else _evaluations(row_number(valid), steps * training.batch_size),
         margin=margin,
         ratio=task.surface is not None,
         schedule=common,
         halving=halving,
-        seed=study_seed,
+        seed=seed,
         versions=versions_of(named, optimizers),
     )
 

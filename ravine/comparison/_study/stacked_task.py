@@ -21,7 +21,9 @@ from ravine._compat.torch import traced, without_vmap_fallback
 from ravine._one_thread import one_thread
 from ravine.comparison._study.trial import first_model
 from ravine.errors import TrainingError
-from ravine.tasks import Task
+from ravine.tasks import Data, Task
+from ravine.train._mean_weights import weighed
+from ravine.train._untrained import own_parameters
 
 #: How many copies there are: whole vectors of any processor, so that no operation ends with single elements, which some
 #: functions compute in another way. The copies' layers stay in a processor's cache.
@@ -35,6 +37,7 @@ EVALUATED = 96
 _MOST_READ = 8_000_000
 _TRIED = 4  # different models and batches
 _CLOSE = 1e-3  # relative: the same numbers in another order of adding up
+_LOOKED_AT, _SAME = 1024, 1e-4  # rows whose losses are added up, and how near the mean of their parts must be
 
 
 def _log_softmax(x: Tensor, dim: int, half_to_float: bool) -> Tensor:
@@ -141,7 +144,7 @@ class StackedTask:
 def stacked_task(task: Task) -> StackedTask | None:
     """The task, to be trained in copies; None where its models can only be trained one by one.
 
-    They can be trained together where ``torch.func.vmap`` takes model and loss, they and their rows are small, the loss of
+    They can be trained together where ``torch.func.vmap`` takes model and loss, they and their rows are small and one tensor, the loss of
     many rows is the mean of the losses of some, they have no buffers and draw no random numbers, all their parameters are trained, and a try shows: loss and gradients are those of the model alone (up
     to rounding), and not a bit of a copy depends on its place or on the other copies.
     """
@@ -157,6 +160,8 @@ def stacked_task(task: Task) -> StackedTask | None:
 def _tried(task: Task) -> StackedTask | None:
     model = first_model(task, 0)
     params = list(model.parameters())
+    if type(task.train) is not Data or task.drop_last or task.valid is not None or own_parameters(task.loss, model):
+        return None
     if any(True for _ in model.buffers()) or sum(p.numel() for p in params) > _MOST_NUMBERS:
         return None
     tensors = [*params, task.train.inputs, task.train.targets]
@@ -185,17 +190,31 @@ def _is_small(task: Task) -> bool:
 
 
 def _adds_up(task: Task, model: nn.Module) -> bool:
-    """Whether the loss of rows is the mean of the losses of their parts: validation rows are evaluated in parts."""
-    every = torch.linspace(0, len(task.train) - 1, min(len(task.train), 64)).long()
-    cut = max(1, len(every) * 5 // 8)
+    """Whether the loss of rows is the mean of the losses of their parts: validation rows are evaluated in parts.
+
+    Weights of classes, and targets that are ignored, may happen to give the same loss: they are looked at themselves.
+    """
+    every = torch.linspace(0, len(task.train) - 1, min(len(task.train), _LOOKED_AT)).long()
+    model.eval()
+    whole, weight = _loss_of(task, model, every)
+    for cut in {max(1, len(every) * 5 // 8), max(1, len(every) // 3)}:
+        first, rest = every[:cut], every[cut:]
+        (loss, mine), (other, _) = _loss_of(task, model, first), _loss_of(task, model, rest)
+        if not _close((cut * loss + len(rest) * other) / len(every), whole, _SAME):
+            return False
+        if weight is not None and (mine is None or abs(mine / weight - cut / len(every)) > _SAME):
+            return False
+    model.train()
+    return True
+
+
+def _loss_of(task: Task, model: nn.Module, rows: Tensor) -> tuple[Tensor, float | None]:
+    """The loss of some rows, and what it is the mean over, if that is known."""
+    if not len(rows):
+        return torch.zeros(()), None
     with torch.no_grad():
-        model.eval()
-        whole, first, rest = (
-            task.loss(model(task.train.inputs[rows]), task.train.targets[rows]) if len(rows) else torch.zeros(())
-            for rows in (every, every[:cut], every[cut:])
-        )
-        model.train()
-    return _close((cut * first + (len(every) - cut) * rest) / len(every), whole)
+        loss, weight = weighed(task.loss, model(task.train.inputs[rows]), task.train.targets[rows])
+    return loss, None if weight is None else float(weight)
 
 
 def _alone(task: Task, model: nn.Module, rows: Tensor) -> list[Tensor] | None:
@@ -239,7 +258,9 @@ def _agree(
     return True
 
 
-def _close(one: Tensor, other: Tensor) -> bool:
+def _close(one: Tensor, other: Tensor, tolerance: float = _CLOSE) -> bool:
     """Whether two tensors are the same up to rounding."""
     scale = float(other.abs().max()) if other.numel() else 0.0
-    return bool(torch.isfinite(one).all()) and torch.allclose(one, other, rtol=_CLOSE, atol=_CLOSE * max(scale, 1e-6))
+    return bool(torch.isfinite(one).all()) and torch.allclose(
+        one, other, rtol=tolerance, atol=tolerance * max(scale, 1e-6)
+    )

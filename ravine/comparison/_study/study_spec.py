@@ -10,6 +10,7 @@ from functools import cached_property
 
 from ravine.errors import DataError
 from ravine.optim.search import Range
+from ravine.train._data_content import NOT_THE_SAME
 
 #: Seeds of torch that a study can have: studies of different seeds share none.
 _SEEDS_PER_STUDY = 20_000
@@ -70,6 +71,7 @@ class StudySpec:
         schedule: how the learning rate changes, as text, of all that have no schedule of their own; empty: it stays.
         halving: whether only the better half of a tuning's points is trained for more than a quarter of the steps.
         seed: of the study: another one has other points and other seeds.
+        content: a short name of the data's content; empty: it was not known, as in studies of earlier versions.
         extended: how often seeds were added after the study had been judged.
         versions: of what decides numbers: the packages, and the user's own code.
     """
@@ -89,6 +91,7 @@ class StudySpec:
     halving: bool = False
     seed: int = 0
     extended: int = 0
+    content: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -136,6 +139,8 @@ class StudySpec:
                 del config["schedule"]
         if not self.halving:
             del tree["halving"]
+        if not self.content:
+            del tree["content"]
         return json.dumps(tree, sort_keys=True, separators=(",", ":"), default=repr)
 
     @classmethod
@@ -183,7 +188,8 @@ class StudySpec:
         by_label = {config.label: config for config in self.optimizers}
         if by_label.keys() == {config.label for config in stored.optimizers}:  # in another order they are the same
             self = replace(self, optimizers=tuple(by_label[config.label] for config in stored.optimizers))
-        same = replace(self, looks=stored.looks, extended=stored.extended)
+        content = self.content if stored.content else ""  # of a study that was begun without it nothing is known
+        same = replace(self, looks=stored.looks, extended=stored.extended, content=content)
         if same.to_json() != stored.to_json() or self.seeds < stored.seeds:
             return None
         if self.seeds == stored.seeds:
@@ -199,6 +205,7 @@ class StudySpec:
         looks, planned = (
             " to ".join(map(str, sorted({tree[0], tree[-1]}))) for tree in (mine.pop("looks"), theirs.pop("looks"))
         )
+        here, there = (tree.pop("content", "") for tree in (mine, theirs))
         for tree in (mine, theirs):
             tree.pop("extended")
             tree.setdefault("halving", False)
@@ -206,6 +213,8 @@ class StudySpec:
         lines += [
             f"{name}: {theirs[name]!r} in the study, {mine[name]!r} now" for name in mine if mine[name] != theirs[name]
         ]
+        if there and here != there:
+            lines.append(f"the content of the data: {there} in the study, {here or 'not known'} now. {NOT_THE_SAME}")
         for name in dict.fromkeys([*versions, *other_versions]):
             here, there = versions.get(name, "none"), other_versions.get(name, "none")
             lines += [f"{name}: {there} in the study, {here} now"] if here != there else []

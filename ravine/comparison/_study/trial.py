@@ -13,15 +13,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ravine import _randomness as randomness
 from ravine._one_thread import one_thread
 from ravine.comparison._study.halving import PARTS
 from ravine.comparison._study.schedules import schedule_of_training
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.errors import DataError
 from ravine.optim._spec import OptimizerSpec
-from ravine.tasks import Data, Task
+from ravine.tasks import Task
 from ravine.tasks._starts import starts
-from ravine.train import Batches, Callback, Fit, ReduceOnPlateau, StopOnNaN
+from ravine.tasks._task_data import TaskData, row_number, take
+from ravine.train import Callback, Fit, ReduceOnPlateau, StopOnNaN
 
 _VALIDATION_SHARE = 0.2  # of the rows of the training data
 Kind = Literal["short", "tune", "final"]
@@ -131,8 +133,9 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def validation_split(task: Task, seed: int) -> tuple[Task, Data]:
-    """The task without a fifth of its training rows, and those rows. A test function has no rows to hold out.
+def validation_split(task: Task, seed: int) -> tuple[Task, TaskData]:
+    """The task without a fifth of its training rows, and those rows. A test function has no rows to hold out, and a task
+    with ``valid`` has others.
 
     Which rows is decided by the seed: how good an optimizer seems depends on the choice of the data as much as on the
     first weights, so the noise between seeds has to cover it (Bouthillier et al., 2021,
@@ -140,16 +143,18 @@ def validation_split(task: Task, seed: int) -> tuple[Task, Data]:
     """
     if task.surface is not None:
         return task, task.train
-    train, valid = (Data(task.train.inputs[rows], task.train.targets[rows]) for rows in split_rows(task, seed))
+    if task.valid is not None:
+        return task, task.valid
+    train, valid = (take(task.train, rows) for rows in split_rows(task, seed))
     return replace(task, train=train), valid
 
 
 def split_rows(task: Task, seed: int) -> tuple[Tensor, Tensor]:
     """The rows of the training data to train on, and those to validate on: int64, in the order they are used."""
     if task.surface is not None:
-        every = torch.arange(len(task.train))
+        every = torch.arange(row_number(task.train))
         return every, every
-    order = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(row_number(task.train), generator=torch.Generator().manual_seed(seed))
     held_out = max(1, round(len(order) * _VALIDATION_SHARE))
     return order[held_out:], order[:held_out]
 
@@ -171,8 +176,8 @@ def run(spec: StudySpec, task: Task, trial: Trial, optimizer: OptimizerSpec) -> 
     schedule = schedule_of_training(spec.schedule_of(trial.label), spec.steps)
     learn.valid = training.in_order(valid) if isinstance(schedule, ReduceOnPlateau) else None
     epochs = -(-spec.steps // training.steps_per_epoch)
-    with one_thread(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(trial.seed)  # dropout and the like: the same for all optimizers
+    with one_thread(), randomness.isolated():
+        randomness.seed(trial.seed)  # dropout and augmentation: the same for all optimizers
         learn.fit(epochs, schedule=schedule)
         losses = learn.recorder.losses
         finite = bool(len(losses)) and math.isfinite(losses[-1]) and all(map(math.isfinite, curve.losses))
@@ -223,7 +228,7 @@ def is_measured(spec: StudySpec, step: int, last: int) -> bool:
 class _Curve(Callback):
     """Measures the validation loss before the first step and now and then, and ends the fit after so many steps."""
 
-    def __init__(self, valid: Batches, spec: StudySpec, last: int) -> None:
+    def __init__(self, valid: Any, spec: StudySpec, last: int) -> None:
         self.valid, self.spec, self.last = valid, spec, last
         self.steps: list[int] = []
         self.losses: list[float] = []

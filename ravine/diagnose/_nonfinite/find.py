@@ -22,7 +22,7 @@ from ravine.diagnose._nonfinite.origins import Frame, Origin, Recording, join
 from ravine.diagnose._nonfinite.reproduction import Reproduction, Taken, write
 from ravine.diagnose._nonfinite.value_range import finite, value_range
 from ravine.errors import OptionError, RavineError
-from ravine.train._forward import call
+from ravine.train._forward import call, row_count
 
 Loss = Callable[[Any, Any], Any]
 
@@ -139,7 +139,7 @@ def _run(
 ) -> tuple[Any, Tensor | None]:
     """Forward, loss and, if that is finite, backward."""
     with torch.set_grad_enabled(loss is not None or torch.is_grad_enabled()):
-        outputs = call(model, inputs)
+        outputs = call(model, inputs, None if loss is None else row_count(targets))
         if loss is None:
             return outputs, None
         return outputs, run_loss(loss, outputs, targets, recording)

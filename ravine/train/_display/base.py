@@ -46,6 +46,9 @@ class Display:
     def validating(self) -> None:
         """The epoch's batches are done, and the model is being validated."""
 
+    def columns(self, columns: Sequence[str]) -> None:
+        """From here on the table has these columns: a callback has added one."""
+
     def row(self, cells: Sequence[object]) -> None:
         """An epoch is done: one cell for each column, seconds under ``time``."""
 

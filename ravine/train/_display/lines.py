@@ -17,7 +17,11 @@ class Lines(Display):
         self._failed = False
 
     def begin(self, columns: Sequence[str], epochs: int, first: int = 1) -> None:
-        self._layout = Layout(columns, epochs)
+        self._epochs = epochs
+        self.columns(columns)
+
+    def columns(self, columns: Sequence[str]) -> None:
+        self._layout = Layout(columns, self._epochs)
         self._write(self._layout.header())
 
     def row(self, cells: Sequence[object]) -> None:

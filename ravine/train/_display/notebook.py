@@ -39,12 +39,15 @@ class Notebook(Redrawn):
 
     def begin(self, columns: Sequence[str], epochs: int, first: int = 1) -> None:
         super().begin(columns, epochs, first)
-        self._layout = Layout(columns, epochs)
+        self.columns(columns)
+        self._running = True
+        self._draw()
+
+    def columns(self, columns: Sequence[str]) -> None:
+        self._layout = Layout(columns, self._progress.epochs)
         self._columns = columns
         self._text += self._layout.header()
         self._html.append(_head(columns))
-        self._running = True
-        self._draw()
 
     def count(self, title: str, total: int) -> None:
         super().count(title, total)

@@ -42,9 +42,12 @@ class Terminal(Redrawn):
 
     def begin(self, columns: Sequence[str], epochs: int, first: int = 1) -> None:
         super().begin(columns, epochs, first)
-        self._layout = Layout(columns, epochs, self._console.width)
-        self._try(lambda: self._print(self._layout.header(), "bold"))
+        self.columns(columns)
         self._start_above_others()
+
+    def columns(self, columns: Sequence[str]) -> None:
+        self._layout = Layout(columns, self._progress.epochs, self._console.width)
+        self._try(lambda: self._print(self._layout.header(), "bold"))
 
     def count(self, title: str, total: int) -> None:
         super().count(title, total)

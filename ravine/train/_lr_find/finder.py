@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -10,11 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from ravine.errors import OptionError, TrainingError
+from ravine._whole_numbers import whole
+from ravine.errors import DataError, OptionError, TrainingError
 from ravine.train import _parallel as parallel
 from ravine.train import _stepping as stepping
 from ravine.train._batches import Batches
 from ravine.train._callback import Callback, forward_contexts
+from ravine.train._data_content import nonfinite_in_batch
 from ravine.train._data_order import DataOrder, random_states, restore
 from ravine.train._display import Display, bar
 from ravine.train._fit import Fit
@@ -46,8 +49,10 @@ def find(
     quiet: bool,
 ) -> LRFind:
     """Sweep once for each order of the data, and leave everything as it was. See :meth:`Learner.lr_find`."""
-    if not isinstance(orders, int) or orders < 1:
+    number = whole(orders)
+    if number is None or number < 1:
         raise OptionError(f"orders {orders!r}: sweep over a whole number of orders of the data, at least 1.")
+    orders = number
     if stepping.needs_closure(optimizer):
         raise OptionError(
             f"lr_find takes one step at each rate, but {type(optimizer).__name__} evaluates a batch many times "
@@ -100,6 +105,11 @@ def _stepper(loop: Loop, advance: Callable[[], Any]) -> Callable[[float], float]
         set_rate(loop.fit.optimizer, rate)
         next(batches)
         advance()
-        return float(loop.fit.loss)
+        loss = float(loop.fit.loss)
+        if not math.isfinite(loss) and (in_data := nonfinite_in_batch(loop.fit.inputs, loop.fit.targets)):
+            raise DataError(
+                f"The loss is {loss} because the training data have NaN or infinity: a batch in its {in_data}. Fill or remove them."
+            )
+        return loss
 
     return step

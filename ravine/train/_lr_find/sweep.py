@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from numbers import Real
 
 import numpy as np
 
+from ravine._whole_numbers import whole
 from ravine.errors import OptionError
 from ravine.train._lr_find.lr_rules import LEAST, RECENT
 
@@ -21,13 +23,14 @@ def rates(start: float = 1e-7, end: float = 10.0, steps: int = 100) -> np.ndarra
         OptionError: a start that is not above 0, an end not above the start, or fewer than 10 steps.
     """
     for name, value in (("start", start), ("end", end)):
-        if not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        if not isinstance(value, Real) or isinstance(value, bool) or not 0 < value < math.inf:
             raise OptionError(f"{name} {value!r}: a learning rate to try is a finite number above 0.")
     if not end > start:
         raise OptionError(f"end {end!r} is not above start {start!r}: rates are tried from low to high.")
-    if not isinstance(steps, int) or steps < LEAST:
+    number = whole(steps)
+    if number is None or number < LEAST:
         raise OptionError(f"steps {steps!r}: at least {LEAST} rates are needed to see the shape of the curve.")
-    grid = np.geomspace(start, end, steps)
+    grid = np.geomspace(start, end, number)
     if not (np.diff(grid) > 0).all():
         raise OptionError(f"start {start!r} and end {end!r} are too near for {steps} different rates between them.")
     return grid
