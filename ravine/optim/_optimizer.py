@@ -25,13 +25,23 @@ from ravine.optim._engine import state as states
 from ravine.optim._engine.average import in_place_of, pairs_of
 from ravine.optim._engine.formula import check_names, check_options, check_read, formula_of, listed
 from ravine.optim._engine.group import GroupReader, Pieces, group_at, program_of
+from ravine.optim._engine.group_keys import leave_out, neutral_of, switches_of, warn_misspelt
 from ravine.optim._engine.hooks import with_hooks
 from ravine.optim._engine.kernels import refuse_recording, warn_captured
 from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
 from ravine.optim._engine.prepare import check_param, check_params, make_states
 from ravine.optim._engine.version import TrackedState, Version
-from ravine.optim._hyperparameters import TORCH_ONLY, Hyper, check_group, checker, hypers_of, refuse_torch_only
+from ravine.optim._hyperparameters import (
+    TORCH_ONLY,
+    WHOLE,
+    Hyper,
+    as_python,
+    check_group,
+    checker,
+    hypers_of,
+    refuse_differentiable,
+)
 from ravine.optim._variant import Variant
 from ravine.optim.pieces import HYPERS
 from ravine.watch._watch import Watch
@@ -69,8 +79,6 @@ class Optimizer(torch.optim.Optimizer):
         optimizer = Optimizer(model.parameters(), [rms, descend], lr=1e-2, alpha=0.99, eps=1e-8)
     """
 
-    #: GradScaler hands its scale and what it found over instead of unscaling in a pass of its own.
-    _step_supports_amp_scaling = True
     #: The paper, with its year and equation.
     reference: ClassVar[str] = ""
     #: What each hyperparameter may be, and where a comparison searches it.
@@ -104,9 +112,10 @@ class Optimizer(torch.optim.Optimizer):
         check_params(params)
         self._pieces = listed(pieces)
         check_policy(nonfinite, watch)
-        refuse_torch_only(hyperparameters)
-        hyperparameters = {k: v for k, v in hyperparameters.items() if k not in TORCH_ONLY}
-        self._monitor, self._version = Monitor(nonfinite, watch), Version()
+        refuse_differentiable(hyperparameters)
+        self._switches = switches_of(type(self), hyperparameters)
+        hyperparameters = {k: as_python(v) for k, v in hyperparameters.items() if k not in TORCH_ONLY}
+        self._monitor, self._version = Monitor(nonfinite, bool(watch)), Version()
         self._plan: Plan | None = None
         self._captured: list[Plan] = []
         self._averaged = False
@@ -118,9 +127,19 @@ class Optimizer(torch.optim.Optimizer):
         given = {"clip_norm": clip_norm, "ema_decay": ema_decay}
         # A piece of the user's own may have a default for the same name.
         common = {name: value for name, value in given.items() if value is not None or name not in hyperparameters}
-        defaults = {**hyperparameters, "maximize": maximize, "fused": fused, **common}
-        self._check = checker(hypers_of(type(self)), defaults)
+        defaults = {**hyperparameters, "maximize": as_python(maximize), "fused": as_python(fused), **common}
+        self._check, self._told = checker(hypers_of(type(self)), defaults), set()
+        self._neutral = neutral_of(type(self), defaults)
         super().__init__(params, defaults)
+        self._flag_scaling()
+
+    def _flag_scaling(self) -> None:
+        """As torch's classes: only of ``fused=True`` GradScaler asks that it unscales; elsewhere the scaler does it.
+
+        Trainers that clip gradients between the two (Lightning) refuse an optimizer that unscales.
+        """
+        if self.defaults["fused"]:
+            self._step_supports_amp_scaling = True
 
     #: The pieces of a named optimizer, from those of a group's options that are named as arguments.
     formula: ClassVar[Callable[..., Pieces] | None] = None
@@ -129,7 +148,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def pieces(self, group: dict[str, Any]) -> list[Callable[..., Any] | Piece]:
         """The formula of a group, as it is run: the optimizer's pieces and what comes before and after them."""
-        return formula_of(self._pieces, type(self).formula, group)
+        return formula_of(self._pieces, type(self).formula, {**self._neutral, **group})
 
     def program(self, group: int = 0) -> Program:
         """The program of a group's formula.
@@ -137,9 +156,11 @@ class Optimizer(torch.optim.Optimizer):
         Raises:
             OptionError: there is no such group, or an option was taken out of it.
         """
-        return self._program(group_at(self.param_groups, group, self.defaults))
+        needed = [name for name in self.defaults if name not in self._neutral]
+        return self._program(group_at(self.param_groups, group, needed))
 
     def _program(self, group: dict[str, Any]) -> Program:
+        group = {**self._neutral, **group}
         hypers = {n: group[n] for n in self.defaults if n != "fused"}
         try:
             return program_of(self.pieces(group), hypers, self._monitor.guarded)
@@ -158,7 +179,7 @@ class Optimizer(torch.optim.Optimizer):
             size = sum(p.numel() for p in group["params"])
             lines.append(f"Parameter Group {i}: {size:,} numbers in {len(group['params'])} tensors")
             lines += [f"    {line}" for line in formula_lines(self.program(i))]
-            shown = {k: v for k, v in sorted(group.items()) if k not in ("params", "param_names")}
+            shown = {k: v for k, v in sorted(group.items()) if k not in ("params", "param_names", *TORCH_ONLY)}
             lines.append("    " + ", ".join(f"{k}={v}" for k, v in shown.items()))
         return "\n".join([*lines, ")"])
 
@@ -228,17 +249,18 @@ class Optimizer(torch.optim.Optimizer):
         """
         group = dict(param_group) if isinstance(param_group, dict) else param_group
         if isinstance(group, dict):
-            for name, value in self.defaults.items():
-                group.setdefault(name, value)
-            refuse_torch_only(group)
-            group = {k: v for k, v in group.items() if k not in TORCH_ONLY}
+            refuse_differentiable(group)
+            for name, value in {**self.defaults, **self._switches}.items():
+                group[name] = as_python(group.get(name, value))
             where = f" (parameter group {len(self.param_groups)})"
             check_params(group.get("params"), where)
             check_group(group, self.defaults, self._check, where)
+            warn_misspelt(group, self.defaults, where, self._told)
             check_names(self.pieces(group))
             self._program(group)  # a mistake in the formula is found here, before the first step
         super().add_param_group(group)
         added = self.param_groups[-1]
+        leave_out(added, self._neutral)
         try:
             for p in added["params"]:
                 check_param(p, self._describe)
@@ -311,25 +333,42 @@ class Optimizer(torch.optim.Optimizer):
         plan = self._plan
         if plan is not None and plan.ready(self.param_groups, self.state, extra):
             return plan
+        self._take_policies()
         refuse_recording(self.param_groups)  # before the old plan is dropped: after the capture it may hold again
         self._drop_plan()
         self._plan = plan = self._make_plan(extra)
         return plan
 
+    def _reader(self, scaled: bool = False) -> GroupReader:
+        """What reads the groups; ``scaled``: gradients come scaled by GradScaler."""
+        # No method of this object: a plan that kept one would keep the optimizer alive in a cycle.
+        pieces_of = functools.partial(formula_of, self._pieces, type(self).formula, scaled=scaled)
+        return GroupReader(
+            list(self.defaults), self._neutral, pieces_of, self._monitor.guarded, self._check, self._told
+        )
+
     def _make_plan(self, extra: dict[str, Any]) -> Plan:
         self._monitor.place(self.param_groups)
         if not isinstance(self.state, TrackedState):
             self.state = TrackedState(self.state, self._version)
-        # No method of this object: a plan that kept one would keep the optimizer alive in a cycle.
-        pieces_of = functools.partial(formula_of, self._pieces, type(self).formula, scaled=bool(extra))
-        reader = GroupReader(list(self.defaults), pieces_of, self._monitor.guarded, self._check)
+        state, watch = self.state, self._monitor.watch
         plan = Plan(
-            reader, self.param_groups, extra, self.state, self._version, self._describe, self._monitor.watch
+            self._reader(bool(extra)), self.param_groups, extra, state, self._version, self._describe, watch
         )  # fmt: skip
         if not plan.ready(self.param_groups, self.state, extra):
             raise BackendError("parameters or gradients changed while the step looked at them")
         self._monitor.count_on(plan.device)
         return plan
+
+    def _take_policies(self) -> None:
+        """Options of the whole optimizer that somebody wrote into a group, as skorch's ``set_params`` does with every option."""
+        for group in self.param_groups:
+            for name in WHOLE.intersection(group):
+                chosen = {"nonfinite": self._monitor.nonfinite, "watch": self._monitor.watch, name: group[name]}
+                check_policy(chosen["nonfinite"], chosen["watch"])
+                self._drop_plan()
+                self._monitor.nonfinite, self._monitor.watch = chosen["nonfinite"], bool(chosen["watch"])
+                del group[name]
 
     def _drop_plan(self) -> None:
         """Make the next step plan anew; what the plan knows of its steps is kept."""
@@ -362,7 +401,13 @@ class Optimizer(torch.optim.Optimizer):
             if replaced is not None:
                 state_dict = replaced
         receiver = states.Receiver(
-            self.param_groups, self.defaults, self._check, self._program, self._describe, type(self).not_in_torch
+            self.param_groups,
+            self.defaults,
+            self._neutral,
+            self._check,
+            self._program,
+            self._describe,
+            type(self).not_in_torch,
         )
         self.__setstate__(states.load(receiver, state_dict))
         for post_hook in after:
@@ -380,7 +425,8 @@ class Optimizer(torch.optim.Optimizer):
         kept["state"] = states.own_steps(self.state)
         self._monitor.read(self._plan)
         # A copy that is made inside ``averaged()`` has the averages as its parameters, and is not inside.
-        return {**kept, "_pieces": self._pieces, "_monitor": self._monitor, "_averaged": False}
+        mine = {"_pieces": self._pieces, "_switches": self._switches, "_monitor": self._monitor}
+        return {**kept, **mine, "_averaged": False}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if getattr(self, "_plan", None) is not None:
@@ -390,7 +436,10 @@ class Optimizer(torch.optim.Optimizer):
         self._captured = getattr(self, "_captured", [])
         self._plan, self._version = None, Version()
         self.state = TrackedState(self.state, self._version)
-        self._check = checker(hypers_of(type(self)), self.defaults)
+        self._check, self._told = checker(hypers_of(type(self)), self.defaults), set()
+        self._neutral = neutral_of(type(self), self.defaults)
+        self._switches = getattr(self, "_switches", {})
+        self._flag_scaling()
 
 
 def _scale(grad_scale: Tensor) -> Any:

@@ -19,7 +19,6 @@ from torch import Tensor
 from ravine.backends.cpu import Fused
 from ravine.errors import BackendError
 from ravine.formula import Program
-from ravine.optim._engine.formula import formula_of
 from ravine.optim._engine.group import GroupPlan, GroupReader
 from ravine.optim._engine.prepare import prepare
 from ravine.optim._engine.step_counts import HostSteps
@@ -118,15 +117,14 @@ def _member(index: int, optimizer: torch.optim.Optimizer) -> _Member | None:
     if not isinstance(optimizer, Optimizer) or type(optimizer).step is not Optimizer.step:
         return None
     group, monitor = optimizer.param_groups[0], optimizer._monitor
-    if len(optimizer.param_groups) > 1 or monitor.guarded or group["fused"] is False:
+    if len(optimizer.param_groups) > 1 or monitor.guarded or group.get("fused") is False:
         return None
-    pieces_of = lambda g: formula_of(optimizer._pieces, type(optimizer).formula, g)  # noqa: E731
-    reader = GroupReader(list(optimizer.defaults), pieces_of, False, optimizer._check)
+    reader = optimizer._reader()
     plan = reader.plan(group, {}, "")
     whole_tensor = len(plan.program.passes) > 1
     if whole_tensor or any(isinstance(h, Tensor) for h in plan.hypers) or not plan.snapshot.params:
         return None
-    prepared = [prepare(p, plan.program, group["fused"], optimizer.state, optimizer._describe) for p in group["params"]]
+    prepared = [prepare(p, plan.program, plan.fused, optimizer.state, optimizer._describe) for p in group["params"]]
     dtypes = {(p.dtype, p.is_contiguous(), None if p.grad is None else p.grad.dtype) for p in group["params"]}
     if len(dtypes) > 1 or any(each.reason or each.param.grad is None for each in prepared):
         return None

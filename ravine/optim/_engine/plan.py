@@ -29,6 +29,7 @@ from ravine.optim._engine.kernels import captured
 from ravine.optim._engine.prepare import prepare, stepped
 from ravine.optim._engine.step_counts import DeviceSteps, HostSteps, StagedSteps, Steps
 from ravine.optim._engine.version import TrackedState, TrackedStates, Version
+from ravine.optim._hyperparameters import WHOLE
 
 (_GRAD_SQUARE,), (_GRAD_MAX,) = statistic("grad_square"), statistic("grad_max")
 #: Steps whose statistics are kept as the kernel gave them: so many numbers that they stay in a cache.
@@ -78,8 +79,8 @@ class Plan:
         self.groups = [reader.plan(g, extra, _where(i)) for i, g in enumerate(groups)]
         # Everything is looked at before anything is kept.
         prepared = [
-            [prepare(p, plan.program, g["fused"], state, describe) for p in stepped(plan.snapshot.params, state)]
-            for g, plan in zip(groups, self.groups, strict=True)
+            [prepare(p, plan.program, plan.fused, state, describe) for p in stepped(plan.snapshot.params, state)]
+            for plan in self.groups
         ]
         for each in chain.from_iterable(prepared):
             state[each.param] = TrackedStates(each.states, version, each.param.dtype)
@@ -90,7 +91,7 @@ class Plan:
         made = [
             (i, batch)
             for i, plan in enumerate(self.groups)
-            for batch in batches_of(plan.program, prepared[i], state, groups[i]["fused"], self.buffer_size)
+            for batch in batches_of(plan.program, prepared[i], state, plan.fused, self.buffer_size)
         ]
         devices = [batch.on_device for _, batch in made]
         self._any_device = any(device is not None for device in devices)
@@ -138,6 +139,8 @@ class Plan:
                 return False
             if same and self._reader.unchanged(group, self.groups[i].snapshot):
                 continue
+            if not WHOLE.isdisjoint(group):
+                return False
             before, now = self.groups[i], self._reader.plan(group, extra, _where(i), self.groups[i])
             if now is before:
                 continue

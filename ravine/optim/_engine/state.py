@@ -22,6 +22,7 @@ from ravine.backends._sharded import layout
 from ravine.errors import OptionError, StateError, kind_of, nearest
 from ravine.formula import ParamCopy, Program
 from ravine.formula._plain_text import formula_lines
+from ravine.optim._engine.group_keys import leave_out
 from ravine.optim._engine.prepare import split
 from ravine.optim._engine.step_counts import counter
 from ravine.optim._hyperparameters import GROUP_NOTES, TORCH_ONLY, Check, check_group
@@ -39,6 +40,7 @@ class Receiver:
     Attributes:
         groups: its parameter groups.
         defaults: the options that every group has.
+        neutral: those that a group is without while they have this value.
         check: raises OptionError for a value that an option cannot have.
         program_of: the program of a group.
         describe: names a parameter for errors.
@@ -47,6 +49,7 @@ class Receiver:
 
     groups: Sequence[dict[str, Any]]
     defaults: Mapping[str, Any]
+    neutral: Mapping[str, Any]
     check: Check
     program_of: Callable[[dict[str, Any]], Program]
     describe: Callable[[torch.Tensor], str]
@@ -190,7 +193,9 @@ def _options_of_torch() -> frozenset[str]:
 def _group(receiver: Receiver, index: int, group: dict[str, Any], new: dict[str, Any], ours: bool) -> dict[str, Any]:
     # How a step is run (fused and torch's kin) is this optimizer's own business, not the checkpoint's.
     skip = ("params", "fused", *TORCH_ONLY)
-    known = {k: group[k] for k in (*receiver.defaults, *GROUP_NOTES) if k in group}
+    # Of a dict of ours, what a group does not say is neutral; a dict of torch knows nothing of it.
+    kept = [k for k in receiver.defaults if k == "fused" or not ours or k not in receiver.neutral]
+    known = {k: group[k] for k in (*kept, *GROUP_NOTES, *TORCH_ONLY) if k in group}
     names, saved_names = group.get("param_names"), new.get("param_names")
     if names and saved_names and names != saved_names:
         first = next(i for i, (a, b) in enumerate(zip(names, saved_names, strict=True)) if a != b)
@@ -216,13 +221,14 @@ def _group(receiver: Receiver, index: int, group: dict[str, Any], new: dict[str,
         )
     try:
         check_group(
-            {k: v for k, v in merged.items() if k in receiver.defaults or k in GROUP_NOTES},
+            {**receiver.defaults, **receiver.neutral, **merged},
             receiver.defaults,
             receiver.check,
             f" (parameter group {index} of the state dict)",
         )
     except OptionError as error:
         raise StateError(f"the state dict is of another optimizer: {error}") from None
+    leave_out(merged, receiver.neutral)
     return merged
 
 
