@@ -95,7 +95,8 @@ _MANY = 12  # names that nobody reads to the end
 def nearest(name: str, known: Iterable[str]) -> str:
     """A sentence that helps with a name that is not known: the nearest one, or all there are."""
     known = sorted(known)
-    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    close = [k for k in known if k.lower() == str(name).lower()]
+    close = close or difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     if (word := _OTHER_WORDS.get(str(name))) in known:
         close = [str(word)]
     guess = f"Did you mean {close[0]!r}? " if close else ""

@@ -1,10 +1,13 @@
 """Optimizers with the face of ``torch.optim``: write a formula with ``Optimizer``, or take a named one.
 
 An optimizer is added by one file beside ``_rmsprop.py`` and its name here; tests, ``ravine show``, ``ravine compare``
-and ``ravine bench`` find it by that.
+and ``ravine bench`` find it by that. What torch.optim has beside these (``lr_scheduler``, ``swa_utils``, ``LBFGS``, ...)
+is found here too, and is torch's own.
 """
 
-from ravine.optim import pieces, search
+from typing import Any
+
+from ravine.optim import _others_of_torch, pieces, search
 from ravine.optim._adadelta import Adadelta
 from ravine.optim._adagrad import Adagrad
 from ravine.optim._adam import Adam, AdamW
@@ -38,3 +41,7 @@ __all__ = [
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def __getattr__(name: str) -> Any:
+    return _others_of_torch.find(name, __all__)

@@ -153,10 +153,10 @@ def length_of(value: object) -> int:
 
 
 def as_python(value: Any) -> Any:
-    """A flag of NumPy's as Python's, and several numbers as a tuple; a list stays one, since its owner may write to it."""
+    """A flag of NumPy's as Python's, and several numbers as a tuple, as torch keeps them."""
     if isinstance(value, np.bool_):
         return bool(value)
-    if isinstance(value, tuple | list | torch.Tensor):
+    if isinstance(value, tuple | torch.Tensor):
         return value
     return value if (numbers := several(value)) is None else numbers
 

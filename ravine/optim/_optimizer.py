@@ -128,7 +128,8 @@ class Optimizer(torch.optim.Optimizer):
         # A piece of the user's own may have a default for the same name.
         common = {name: value for name, value in given.items() if value is not None or name not in hyperparameters}
         defaults = {**hyperparameters, "maximize": as_python(maximize), "fused": as_python(fused), **common}
-        self._check, self._told = checker(hypers_of(type(self)), defaults), set()
+        self._check = checker(hypers_of(type(self)), defaults)
+        self._told: set[str] = set()
         self._neutral = neutral_of(type(self), defaults)
         super().__init__(params, defaults)
         self._flag_scaling()
