@@ -49,7 +49,12 @@ class StackedStep:
                 self._alone.append(i)
             else:
                 members[member.key].append(member)
-        self._joined = [_Joined(some) for some in members.values()]
+        self._joined: list[_Joined] = []
+        for some in members.values():
+            try:
+                self._joined.append(_Joined(some))
+            except BackendError:  # no kernel can be compiled
+                self._alone += [m.index for m in some]
         self._place = {m.index: (joined, at) for joined in self._joined for at, m in enumerate(joined.members)}
 
     def __repr__(self) -> str:
