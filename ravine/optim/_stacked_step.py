@@ -21,7 +21,7 @@ from ravine.errors import BackendError
 from ravine.formula import Program
 from ravine.optim._engine.group import GroupPlan, GroupReader
 from ravine.optim._engine.prepare import prepare
-from ravine.optim._engine.step_counts import HostSteps
+from ravine.optim._engine.step_counts import host_steps
 from ravine.optim._optimizer import Optimizer
 
 _SLOTS = 64  # steps whose statistics are kept as the kernel gave them
@@ -150,7 +150,7 @@ class _Joined:
         grad = params[0].grad
         assert grad is not None
         self._batch = Fused(self._program, params, states, grad.dtype, self._slots)
-        self._steps = HostSteps(states)
+        self._steps = host_steps(states)
         self._counts = [len(m.params) for m in members]
         ends = np.cumsum([0, *self._counts]).tolist()
         self._columns = [slice(a, b) for a, b in pairwise(ends)]

@@ -27,7 +27,7 @@ from ravine.optim._engine.batches import batches_of
 from ravine.optim._engine.group import GroupReader
 from ravine.optim._engine.kernels import captured
 from ravine.optim._engine.prepare import prepare, stepped
-from ravine.optim._engine.step_counts import DeviceSteps, HostSteps, StagedSteps, Steps
+from ravine.optim._engine.step_counts import DeviceSteps, StagedSteps, Steps, host_steps
 from ravine.optim._engine.version import TrackedState, TrackedStates, Version
 from ravine.optim._hyperparameters import WHOLE
 
@@ -113,7 +113,7 @@ class Plan:
     def _steps(self, batch: Batch, skips: bool) -> Steps:
         """The step counts of a batch: on its device, where only that knows whether a step was skipped."""
         if self.device is None or batch.on_device is None or (isinstance(batch, Foreach) and not skips):
-            return HostSteps(batch.states)
+            return host_steps(batch.states)
         kind = StagedSteps if batch.makes_numbers else DeviceSteps
         return kind(batch.states, batch.on_device)
 

@@ -24,7 +24,7 @@ from ravine.formula import ParamCopy, Program
 from ravine.formula._plain_text import formula_lines
 from ravine.optim._engine.group_keys import leave_out
 from ravine.optim._engine.prepare import split
-from ravine.optim._engine.step_counts import counter
+from ravine.optim._engine.step_counts import counter, shared
 from ravine.optim._hyperparameters import GROUP_NOTES, TORCH_ONLY, Check, check_group
 
 #: A state dict that was saved without one of these turns it off, with a warning.
@@ -67,16 +67,23 @@ def dump(state_dict: dict[str, Any], name: str, programs: Sequence[Program]) -> 
 
 
 def own_steps(state: Mapping[Any, Any]) -> defaultdict[Any, Any]:
-    """The state with step counts that have memory of their own; the live ones are views of one tensor."""
+    """The state with step counts that have memory of their own; the live ones are views of one tensor.
+
+    Those that processes share stay: a copy that is sent to another process counts with them.
+    """
     return defaultdict(
         dict,
         {
-            key: {n: v.clone() if n == "step" and isinstance(v, torch.Tensor) else v for n, v in value.items()}
+            key: {n: _own(v) if n == "step" and isinstance(v, torch.Tensor) else v for n, v in value.items()}
             if isinstance(value, dict)
             else value
             for key, value in state.items()
         },
     )
+
+
+def _own(step: torch.Tensor) -> torch.Tensor:
+    return step if shared(step) else step.clone()
 
 
 def load(receiver: Receiver, state_dict: dict[str, Any]) -> dict[str, Any]:
