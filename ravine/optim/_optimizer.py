@@ -323,7 +323,7 @@ class Optimizer(torch.optim.Optimizer):
         bad, nonfinite = plan.run(found_inf if plan.device else None, recorded)
         if plan.full:
             self._monitor.flush(plan)
-        if plan.device:
+        if plan.device and not plan.fake:
             self._monitor.skipped_on_device(found_inf, nonfinite, self.param_groups, self._describe)
         if bad:
             self._monitor.bad_gradients(bad, self._describe)
@@ -358,7 +358,7 @@ class Optimizer(torch.optim.Optimizer):
         )  # fmt: skip
         if not plan.ready(self.param_groups, self.state, extra):
             raise BackendError("parameters or gradients changed while the step looked at them")
-        self._monitor.count_on(plan.device)
+        self._monitor.count_on(None if plan.fake else plan.device)
         return plan
 
     def _take_policies(self) -> None:

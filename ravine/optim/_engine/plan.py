@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from ravine._compat.torch import is_fake
 from ravine.backends import STATISTICS, Batch, Numbers, Staged, Sums, number_dtype, statistic
 from ravine.backends._foreach import Foreach
 from ravine.backends.cpu import CHUNK
@@ -58,6 +59,7 @@ class Plan:
 
     Attributes:
         recorded: whether a CUDA graph captured one of its steps, and needs its memory.
+        fake: whether tensors have no values (``FakeTensorMode``): steps are made as on a device, and nothing is counted.
 
     Raises:
         ParameterError, BackendError: a parameter cannot be stepped; the state is as it was.
@@ -85,7 +87,8 @@ class Plan:
         for each in chain.from_iterable(prepared):
             state[each.param] = TrackedStates(each.states, version, each.param.dtype)
         params = [each.param for each in chain.from_iterable(prepared)]
-        self.buffer_size = _buffer_size(params) if watch else 0
+        self.fake = any(map(is_fake, params))
+        self.buffer_size = _buffer_size(params) if watch and not self.fake else 0
         self.buffer_index = 0
         self._scales: list[float | Tensor] = [1.0] * self.buffer_size
         made = [

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from ravine._compat.torch import is_fake
 from ravine.backends._sharded import layout
 from ravine.errors import OptionError, StateError, kind_of, nearest
 from ravine.formula import ParamCopy, Program
@@ -298,6 +299,8 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
 
 def _count(step: Any, where: str) -> float:
     """The number of steps made, of a saved ``step``."""
+    if isinstance(step, torch.Tensor) and is_fake(step):
+        return 0.0
     try:
         count = float(step)
     except (TypeError, ValueError, RuntimeError, OverflowError):

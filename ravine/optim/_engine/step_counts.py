@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ravine import backends
-from ravine._compat.torch import version_of
+from ravine._compat.torch import is_fake, version_of
 from ravine.backends import number_dtype
 
 
@@ -108,7 +108,7 @@ class DeviceSteps:
 
     def __init__(self, states: Sequence[dict[str, Any]], device: torch.device) -> None:
         values = [s["step"] for s in states]
-        known = [isinstance(v, Tensor) and not backends.on_host(v.device) for v in values]
+        known = [isinstance(v, Tensor) and (not backends.on_host(v.device) or is_fake(v)) for v in values]
         host = counter([0.0 if there else float(v) for v, there in zip(values, known, strict=True)])
         with torch.inference_mode(False), torch.no_grad():
             self._tensor = backends.to_device(host, device)
