@@ -245,7 +245,9 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
         raise StateError(
             f"the state dict must have a dict of states for {receiver.describe(p)}; it has {_shown(saved)}: it is damaged"
         )
-    saved = {name: value for name, value in saved.items() if value is not None}
+    # torch.distributed.checkpoint has an empty dict for the step that torch's SGD does not keep.
+    known = ("step", *program.states)
+    saved = {name: value for name, value in saved.items() if value is not None and not (name in known and _is_empty(value))}
     if not saved:
         return {}
     for name in saved:
@@ -295,6 +297,10 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
         else:
             result[name] = value.detach().to(p.device, copy=True)
     return result
+
+
+def _is_empty(value: object) -> bool:
+    return isinstance(value, Mapping) and not value
 
 
 def _count(step: Any, where: str) -> float:
