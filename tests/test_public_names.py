@@ -48,7 +48,7 @@ PUBLIC = {
     """,
     # and the named optimizers, which the registry finds
     "ravine.optim": """
-        Common Hyper Optimizer Params Pieces Variant pieces search
+        Common Hyper Optimizer Params Pieces Variant pieces search unwrap
     """,
     "ravine.optim.pieces": """
         HYPERS adaptive_clip ascend clip_global_norm clip_norm clip_value decay_weights decay_weights_decoupled

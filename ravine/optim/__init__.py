@@ -18,6 +18,7 @@ from ravine.optim._lion import Lion
 from ravine.optim._optimizer import Optimizer, Params
 from ravine.optim._rmsprop import RMSprop
 from ravine.optim._sgd import SGD
+from ravine.optim._unwrap import unwrap
 from ravine.optim._variant import Variant
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Variant",
     "pieces",
     "search",
+    "unwrap",
 ]
 
 

@@ -18,30 +18,21 @@ from ravine import backends
 from ravine._compat.torch import load_hooks
 from ravine.errors import BackendError, FormulaError, ParameterError
 from ravine.formula import Piece, Program
-from ravine.formula._plain_text import formula_lines
 from ravine.formula._tracing import hyper_defaults
 from ravine.optim._common import Nonfinite, check_policy
 from ravine.optim._engine import state as states
 from ravine.optim._engine.average import in_place_of, pairs_of
+from ravine.optim._engine.describe import describe, optimizer_text
 from ravine.optim._engine.formula import check_names, check_options, check_read, formula_of, listed
-from ravine.optim._engine.group import GroupReader, Pieces, group_at, program_of
-from ravine.optim._engine.group_keys import leave_out, neutral_of, switches_of, warn_misspelt
+from ravine.optim._engine.group import GroupReader, Pieces, group_at, number_of, program_of
+from ravine.optim._engine.group_keys import complete, flag_scaling, leave_out, neutral_of, switches_of
 from ravine.optim._engine.hooks import with_hooks
 from ravine.optim._engine.kernels import refuse_recording, warn_captured
 from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
 from ravine.optim._engine.prepare import check_param, check_params, make_states
 from ravine.optim._engine.version import TrackedState, Version
-from ravine.optim._hyperparameters import (
-    TORCH_ONLY,
-    WHOLE,
-    Hyper,
-    as_python,
-    check_group,
-    checker,
-    hypers_of,
-    refuse_differentiable,
-)
+from ravine.optim._hyperparameters import TORCH_ONLY, Hyper, as_python, checker, hypers_of
 from ravine.optim._variant import Variant
 from ravine.optim.pieces import HYPERS
 from ravine.watch._watch import Watch
@@ -112,7 +103,6 @@ class Optimizer(torch.optim.Optimizer):
         check_params(params)
         self._pieces = listed(pieces)
         check_policy(nonfinite, watch)
-        refuse_differentiable(hyperparameters)
         self._switches = switches_of(type(self), hyperparameters)
         hyperparameters = {k: as_python(v) for k, v in hyperparameters.items() if k not in TORCH_ONLY}
         self._monitor, self._version = Monitor(nonfinite, bool(watch)), Version()
@@ -132,15 +122,7 @@ class Optimizer(torch.optim.Optimizer):
         self._told: set[str] = set()
         self._neutral = neutral_of(type(self), defaults)
         super().__init__(params, defaults)
-        self._flag_scaling()
-
-    def _flag_scaling(self) -> None:
-        """As torch's classes: only of ``fused=True`` GradScaler asks that it unscales; elsewhere the scaler does it.
-
-        Trainers that clip gradients between the two (Lightning) refuse an optimizer that unscales.
-        """
-        if self.defaults["fused"]:
-            self._step_supports_amp_scaling = True
+        flag_scaling(self)
 
     #: The pieces of a named optimizer, from those of a group's options that are named as arguments.
     formula: ClassVar[Callable[..., Pieces] | None] = None
@@ -175,14 +157,7 @@ class Optimizer(torch.optim.Optimizer):
         return plan.bytes_moved()
 
     def __repr__(self) -> str:
-        lines = [f"{type(self).__name__} ("]
-        for i, group in enumerate(self.param_groups):
-            size = sum(p.numel() for p in group["params"])
-            lines.append(f"Parameter Group {i}: {size:,} numbers in {len(group['params'])} tensors")
-            lines += [f"    {line}" for line in formula_lines(self.program(i))]
-            shown = {k: v for k, v in sorted(group.items()) if k not in ("params", "param_names", *TORCH_ONLY)}
-            lines.append("    " + ", ".join(f"{k}={v}" for k, v in shown.items()))
-        return "\n".join([*lines, ")"])
+        return optimizer_text(type(self).__name__, self.param_groups, self.program)
 
     # --- what it knows of its steps ---------------------------------------------------------------------------
 
@@ -212,6 +187,14 @@ class Optimizer(torch.optim.Optimizer):
         """What the steps did to every parameter: ``optimizer.watch.last``, ``.history``, ``.plot()``."""
         return self._monitor.view(self.param_groups, lambda: self._monitor.read(self._plan))
 
+    def name_parameters(self, named: torch.nn.Module | Iterable[tuple[str, Tensor]]) -> int:
+        """Name the parameters for ``watch`` and errors, where a trainer passed them without; groups and state dicts stay.
+
+        ``named`` is the model, or pairs of a name and a parameter. Returns how many of this optimizer's parameters have a
+        name by that: 0 where the trainer steps copies of them.
+        """
+        return self._monitor.name(self.param_groups, named)
+
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
         """Inside ``with optimizer.averaged():`` the parameters are their averages, to evaluate or save the model with.
@@ -231,12 +214,7 @@ class Optimizer(torch.optim.Optimizer):
             self._averaged = False
 
     def _describe(self, p: Tensor) -> str:
-        for g, group in enumerate(self.param_groups):
-            for i, q in enumerate(group["params"]):
-                if q is p:
-                    name = repr(group["param_names"][i]) if "param_names" in group else f"{i} of group {g}"
-                    return f"parameter {name} (shape {tuple(p.shape)})"
-        return f"a parameter of shape {tuple(p.shape)}"
+        return describe(p, self.param_groups, self._monitor.name_of(p))
 
     # --- groups -----------------------------------------------------------------------------------------------
 
@@ -244,19 +222,15 @@ class Optimizer(torch.optim.Optimizer):
         """Add a group, as torch does; the dict that is passed stays as it is.
 
         Raises:
-            OptionError: an unknown key, or a value out of its range.
+            OptionError: a value out of its range.
             TypeError, ValueError: as torch, for things that are not parameters.
             ParameterError: a parameter that cannot be written element by element.
         """
         group = dict(param_group) if isinstance(param_group, dict) else param_group
         if isinstance(group, dict):
-            refuse_differentiable(group)
-            for name, value in {**self.defaults, **self._switches}.items():
-                group[name] = as_python(group.get(name, value))
             where = f" (parameter group {len(self.param_groups)})"
             check_params(group.get("params"), where)
-            check_group(group, self.defaults, self._check, where)
-            warn_misspelt(group, self.defaults, where, self._told)
+            complete(group, self.defaults, self._switches, self._check, self._told, where)
             check_names(self.pieces(group))
             self._program(group)  # a mistake in the formula is found here, before the first step
         super().add_param_group(group)
@@ -314,7 +288,7 @@ class Optimizer(torch.optim.Optimizer):
             return loss
         if self._averaged:
             raise ParameterError("a step inside `with optimizer.averaged():` would change the average; step outside it")
-        plan = self._planned({} if grad_scale is None else {"grad_scale": _scale(grad_scale)})
+        plan = self._planned({} if grad_scale is None else {"grad_scale": number_of(grad_scale)})
         recorded = plan.captured(self._monitor.nonfinite == "raise")
         if found_inf is not None and plan.device is None and float(found_inf):
             plan.release()
@@ -334,7 +308,7 @@ class Optimizer(torch.optim.Optimizer):
         plan = self._plan
         if plan is not None and plan.ready(self.param_groups, self.state, extra):
             return plan
-        self._take_policies()
+        self._monitor.take_policies(self.param_groups, self._plan)
         refuse_recording(self.param_groups)  # before the old plan is dropped: after the capture it may hold again
         self._drop_plan()
         self._plan = plan = self._make_plan(extra)
@@ -344,32 +318,19 @@ class Optimizer(torch.optim.Optimizer):
         """What reads the groups; ``scaled``: gradients come scaled by GradScaler."""
         # No method of this object: a plan that kept one would keep the optimizer alive in a cycle.
         pieces_of = functools.partial(formula_of, self._pieces, type(self).formula, scaled=scaled)
-        return GroupReader(
-            list(self.defaults), self._neutral, pieces_of, self._monitor.guarded, self._check, self._told
-        )
+        guarded = self._monitor.guarded
+        return GroupReader(list(self.defaults), self._neutral, pieces_of, guarded, self._check, self._told)
 
     def _make_plan(self, extra: dict[str, Any]) -> Plan:
         self._monitor.place(self.param_groups)
         if not isinstance(self.state, TrackedState):
             self.state = TrackedState(self.state, self._version)
-        state, watch = self.state, self._monitor.watch
-        plan = Plan(
-            self._reader(bool(extra)), self.param_groups, extra, state, self._version, self._describe, watch
-        )  # fmt: skip
+        reader, watch = self._reader(bool(extra)), self._monitor.watch
+        plan = Plan(reader, self.param_groups, extra, self.state, self._version, self._describe, watch)
         if not plan.ready(self.param_groups, self.state, extra):
             raise BackendError("parameters or gradients changed while the step looked at them")
         self._monitor.count_on(None if plan.fake else plan.device)
         return plan
-
-    def _take_policies(self) -> None:
-        """Options of the whole optimizer that somebody wrote into a group, as skorch's ``set_params`` does with every option."""
-        for group in self.param_groups:
-            for name in WHOLE.intersection(group):
-                chosen = {"nonfinite": self._monitor.nonfinite, "watch": self._monitor.watch, name: group[name]}
-                check_policy(chosen["nonfinite"], chosen["watch"])
-                self._drop_plan()
-                self._monitor.nonfinite, self._monitor.watch = chosen["nonfinite"], bool(chosen["watch"])
-                del group[name]
 
     def _drop_plan(self) -> None:
         """Make the next step plan anew; what the plan knows of its steps is kept."""
@@ -401,14 +362,9 @@ class Optimizer(torch.optim.Optimizer):
             replaced = pre_hook(self, state_dict)
             if replaced is not None:
                 state_dict = replaced
+        groups, rare = self.param_groups, type(self).not_in_torch
         receiver = states.Receiver(
-            self.param_groups,
-            self.defaults,
-            self._neutral,
-            self._check,
-            self._program,
-            self._describe,
-            type(self).not_in_torch,
+            groups, self.defaults, self._neutral, self._check, self._program, self._describe, rare
         )
         self.__setstate__(states.load(receiver, state_dict))
         for post_hook in after:
@@ -440,8 +396,4 @@ class Optimizer(torch.optim.Optimizer):
         self._check, self._told = checker(hypers_of(type(self)), self.defaults), set()
         self._neutral = neutral_of(type(self), self.defaults)
         self._switches = getattr(self, "_switches", {})
-        self._flag_scaling()
-
-
-def _scale(grad_scale: Tensor) -> Any:
-    return float(grad_scale) if backends.on_host(grad_scale.device) else grad_scale.detach()
+        flag_scaling(self)

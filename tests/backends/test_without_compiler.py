@@ -61,7 +61,11 @@ def absent(folder):
 
 
 UNUSABLE = {
-    "NumPy is too new": (stub("raise ImportError('Numba needs NumPy 2.3 or less')"), {}, "Numba needs NumPy 2.3 or less"),
+    "NumPy is too new": (
+        stub("raise ImportError('Numba needs NumPy 2.3 or less')"),
+        {},
+        "Numba needs NumPy 2.3 or less",
+    ),
     "NumPy lacks a name": (stub("raise AttributeError('numpy has no x')"), {}, "numpy has no x"),
     "switched off": (lambda folder: None, {"NUMBA_DISABLE_JIT": "1"}, "NUMBA_DISABLE_JIT is set"),
     "not installed": (absent, {}, "numba cannot be imported"),

@@ -33,7 +33,9 @@ def test_a_state_dict_goes_over_and_training_goes_on(cls, way, flat):
     source, target = ({"torch": theirs_of(cls), "ravine": cls}[name] for name in way.split(" to "))
     options, how = OPTIONS.get(cls.__name__, {}), StateDictOptions(flatten_optimizer_state_dict=flat)
     model = net()
-    optimizer = source([{"params": model[0].parameters(), "lr": 0.02}, {"params": model[2].parameters()}], lr=0.05, **options)
+    optimizer = source(
+        [{"params": model[0].parameters(), "lr": 0.02}, {"params": model[2].parameters()}], lr=0.05, **options
+    )
     step(model, optimizer, 3)
     saved = copy.deepcopy(get_optimizer_state_dict(model, optimizer, options=how))
     other = net()

@@ -52,7 +52,9 @@ def test_modules_of_torch_are_imported_by_name():
 
 @pytest.mark.parametrize(("wrong", "right"), [("RMSProp", "RMSprop"), ("rmsprop", "RMSprop"), ("LFBGS", "LBFGS")])
 def test_a_name_of_neither_is_answered_with_the_nearest(wrong, right):
-    with pytest.raises(AttributeError, match=f"no '{wrong}', and torch.optim has none. Did you mean '{right}'") as caught:
+    with pytest.raises(
+        AttributeError, match=f"no '{wrong}', and torch.optim has none. Did you mean '{right}'"
+    ) as caught:
         getattr(optim, wrong)
     assert caught.value.name is None  # else Python adds a guess of its own
     assert not hasattr(optim, "_functional")
@@ -136,7 +138,9 @@ def test_keys_of_the_users_own_are_kept_saved_and_loaded_as_by_torch(cls):
             optimizer.step()
             optimizer.param_groups[1]["counters"][0] += 1
             optimizer.add_param_group({"params": [Parameter(torch.ones(1))], "name": "late", "scale": 3})
-            fresh = kind([{"params": params[:1]}, {"params": params[1:]}, {"params": optimizer.param_groups[2]["params"]}])
+            fresh = kind(
+                [{"params": params[:1]}, {"params": params[1:]}, {"params": optimizer.param_groups[2]["params"]}]
+            )
             fresh.load_state_dict(through_a_file(optimizer.state_dict()))
             fresh.step()
         results.append([{k: v for k, v in g.items() if k != "params"} for g in fresh.param_groups])
@@ -158,7 +162,9 @@ SLIPS = {
 @pytest.mark.parametrize(("key", "meant"), SLIPS.items())
 def test_a_key_that_is_one_typing_mistake_away_is_kept_with_one_warning(key, meant):
     p = Parameter(torch.ones(2))
-    with pytest.warns(UserWarning, match=rf"key '{key}' \(parameter group 0\) is no option.*Did you mean '{meant}'") as caught:
+    with pytest.warns(
+        UserWarning, match=rf"key '{key}' \(parameter group 0\) is no option.*Did you mean '{meant}'"
+    ) as caught:
         optimizer = SGD([{"params": [p], key: 0.1}], lr=0.1)
         p.grad = torch.ones(2)
         optimizer.step()
@@ -167,7 +173,9 @@ def test_a_key_that_is_one_typing_mistake_away_is_kept_with_one_warning(key, mea
     assert optimizer.param_groups[0][key] == 0.1
 
 
-@pytest.mark.parametrize("key", ["lr0", "lr_scale", "l2", "layer", "decay", "mult", "stamp", "initial_lr", "nesterov_from", 3])
+@pytest.mark.parametrize(
+    "key", ["lr0", "lr_scale", "l2", "layer", "decay", "mult", "stamp", "initial_lr", "nesterov_from", 3]
+)
 def test_a_key_that_is_far_from_any_option_gives_no_warning(key):
     SGD([{"params": [Parameter(torch.ones(2))], key: 0.1}], lr=0.1)
 
@@ -210,7 +218,8 @@ class Hydra(UserList):
 
 
 @pytest.mark.parametrize(
-    "betas", [[0.5, 0.75], Hydra([0.5, 0.75]), np.array([0.5, 0.75]), torch.tensor([0.5, 0.75]), (np.float32(0.5), 0.75)]
+    "betas",
+    [[0.5, 0.75], Hydra([0.5, 0.75]), np.array([0.5, 0.75]), torch.tensor([0.5, 0.75]), (np.float32(0.5), 0.75)],
 )
 def test_several_numbers_come_in_any_sequence(betas):
     runs = []

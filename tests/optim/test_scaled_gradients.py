@@ -12,7 +12,6 @@ from torch.nn import Parameter
 from ravine.formula import global_norm, minimum
 from ravine.optim import SGD, Adam, Optimizer, RMSprop
 
-
 EACH_FUSED = pytest.mark.parametrize("fused", [None, False, True])
 
 

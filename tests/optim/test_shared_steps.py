@@ -45,7 +45,11 @@ def in_processes(start, params, optimizer, plan=(2, 1, 3)):
 
 @pytest.mark.parametrize(
     ("start", "shape", "fused"),
-    [("fork", (), None), ("fork", (1,), False), pytest.param("spawn", (), None, marks=pytest.mark.slow)],  # imports torch
+    [
+        ("fork", (), None),
+        ("fork", (1,), False),
+        pytest.param("spawn", (), None, marks=pytest.mark.slow),
+    ],  # imports torch
 )
 def test_workers_share_the_count_and_so_the_numbers_of_torch(start, shape, fused):
     runs = []
@@ -87,7 +91,9 @@ def test_copies_of_shared_counts_go_their_own_way_as_torchs():
 
 
 @pytest.mark.parametrize(
-    "count", [4, 4.0, np.int64(4), np.float32(4), torch.tensor(4), torch.tensor([4.0]), torch.tensor(4.0).double()], ids=repr
+    "count",
+    [4, 4.0, np.int64(4), np.float32(4), torch.tensor(4), torch.tensor([4.0]), torch.tensor(4.0).double()],
+    ids=repr,
 )
 @pytest.mark.parametrize("fused", [None, False])
 def test_a_count_set_by_hand_is_the_number_of_steps_made(count, fused):

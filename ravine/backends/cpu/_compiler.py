@@ -67,7 +67,7 @@ def _why_no_compiler() -> str:
         import numba
     except Exception as error:  # what it raises where NumPy is too new for it is not only ImportError
         return f"numba cannot be imported ({type(error).__name__}: {error})"
-    return "NUMBA_DISABLE_JIT is set, so numba compiles nothing" if numba.config.DISABLE_JIT else ""
+    return "NUMBA_DISABLE_JIT is set, so numba compiles nothing" if getattr(numba.config, "DISABLE_JIT", False) else ""
 
 
 _failed: dict[str, str] = {}  # texts that could not be compiled, and why: not tried again

@@ -28,9 +28,7 @@ def _program(pieces: tuple[Any, ...], shape: tuple[tuple[str, int], ...], guarde
 def program_of(pieces: Pieces, hypers: Mapping[str, Any], guarded: bool = False) -> Program:
     """The program of a list of pieces; the same object for the same pieces."""
     # A flag is no number: it chooses pieces, where the list of them is made. None stands for a piece left out.
-    shape = tuple(
-        (n, length_of(v)) for n, v in hypers.items() if v is not None and not isinstance(v, bool | np.bool_)
-    )
+    shape = tuple((n, length_of(v)) for n, v in hypers.items() if v is not None and not isinstance(v, bool | np.bool_))
     return _program(tuple(pieces), shape, guarded)
 
 
@@ -185,6 +183,11 @@ def _same(now: Snapshot, before: Snapshot) -> bool:
 def _value(values: Mapping[str, Any], name: str) -> Any:
     base, _, index = name.partition("[")
     return values[base][int(index[:-1])] if index else values[base]
+
+
+def number_of(scale: Tensor) -> Any:
+    """GradScaler's scale as a number of a program: on a device it stays there."""
+    return float(scale) if backends.on_host(scale.device) else scale.detach()
 
 
 def _numbers(value: Any) -> bool:

@@ -19,7 +19,14 @@ import torch
 
 import ravine
 from ravine.optim._common import parameters_of
-from ravine.optim._hyperparameters import GROUP_NOTES, TORCH_ONLY
+from ravine.optim._hyperparameters import (
+    GROUP_NOTES,
+    TORCH_ONLY,
+    Check,
+    as_python,
+    check_group,
+    refuse_differentiable,
+)
 
 #: What every optimizer has and torch's have not.
 _COMMON = ("clip_norm", "ema_decay")
@@ -61,10 +68,35 @@ def neutral_of(cls: type, defaults: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def switches_of(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """torch's switches for its own loops, for the groups of a class that torch has too: they change nothing here."""
+    """torch's switches for its own loops, for the groups of a class that torch has too: they change nothing here.
+
+    Raises:
+        OptionError: ``differentiable=True``, which would change something.
+    """
+    refuse_differentiable(given)
     twin = twin_of(cls)
     theirs = frozenset() if twin is None else _keys_in_torch(twin.__name__)
     return {name: given.get(name, None if name == "foreach" else False) for name in TORCH_ONLY if name in theirs}
+
+
+def complete(
+    group: dict[str, Any],
+    defaults: Mapping[str, Any],
+    switches: Mapping[str, Any],
+    check: Check,
+    told: set[str],
+    where: str,
+) -> None:
+    """Give a new group the options that it does not have, and look at those that it has.
+
+    Raises:
+        OptionError: one has an impossible value.
+    """
+    refuse_differentiable(group)
+    for name, value in {**defaults, **switches}.items():
+        group[name] = as_python(group.get(name, value))
+    check_group(group, defaults, check, where)
+    warn_misspelt(group, defaults, where, told)
 
 
 def leave_out(group: dict[str, Any], neutral: Mapping[str, Any]) -> None:
@@ -72,6 +104,15 @@ def leave_out(group: dict[str, Any], neutral: Mapping[str, Any]) -> None:
     for name, value in neutral.items():
         if name in group and type(group[name]) is type(value) and group[name] == value:
             del group[name]
+
+
+def flag_scaling(optimizer: torch.optim.Optimizer) -> None:
+    """As torch's classes: only with ``fused=True`` GradScaler leaves unscaling to the optimizer.
+
+    Trainers that clip between the two, as Lightning does, refuse an optimizer that says that it unscales.
+    """
+    if optimizer.defaults["fused"]:
+        optimizer._step_supports_amp_scaling = True  # type: ignore[attr-defined]
 
 
 # --- keys that were meant to be another --------------------------------------------------------------------------

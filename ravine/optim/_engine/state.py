@@ -247,7 +247,9 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
         )
     # torch.distributed.checkpoint has an empty dict for the step that torch's SGD does not keep.
     known = ("step", *program.states)
-    saved = {name: value for name, value in saved.items() if value is not None and not (name in known and _is_empty(value))}
+    saved = {
+        name: value for name, value in saved.items() if value is not None and not (name in known and _is_empty(value))
+    }
     if not saved:
         return {}
     for name in saved:
