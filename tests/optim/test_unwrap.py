@@ -140,6 +140,7 @@ def test_names_are_in_errors_and_leave_others_their_places():
     assert optimizer.name_parameters([("other", Parameter(torch.ones(1)))]) == 0
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.jit, inside torch
 def test_torchs_wrapper_that_shards_states():
     import torch.distributed as dist
     from torch.distributed.optim import ZeroRedundancyOptimizer

@@ -132,10 +132,10 @@ class Plan:
             return False
         if len(groups) != len(self._dicts):
             return False
-        same = self._read and all(
-            not isinstance(value, Tensor) and value == self.extra.get(name) for name, value in extra.items()
-        )
-        self.extra.update(extra)
+        same = self._read
+        if extra:
+            same = same and all(not isinstance(v, Tensor) and v == self.extra.get(n) for n, v in extra.items())
+            self.extra.update(extra)
         self._read = False
         for i, group in enumerate(groups):
             if group is not self._dicts[i]:
