@@ -43,7 +43,8 @@ class SGD(Optimizer):
         maximize: ascend.
         fused: the kernel where it can (None), always (True) or never (False).
         common: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim.Common``.
-        foreach, differentiable: torch's switches for its own loops; only their defaults have a meaning.
+        foreach: changes nothing: it chooses between torch's own loops.
+        differentiable: only False: a step is not recorded by autograd.
 
     The numbers and state dicts are those of ``torch.optim.SGD``; Ravine also counts ``step``.
     """
