@@ -25,7 +25,7 @@ from ravine.optim._engine.average import in_place_of, pairs_of
 from ravine.optim._engine.describe import describe, optimizer_text
 from ravine.optim._engine.formula import check_names, check_options, check_read, formula_of, listed
 from ravine.optim._engine.group import GroupReader, Pieces, group_at, number_of, program_of
-from ravine.optim._engine.group_keys import complete, flag_scaling, leave_out, neutral_of, switches_of
+from ravine.optim._engine.group_keys import complete, flag_scaling, leave_out, neutral_of, switches_of, twin_of
 from ravine.optim._engine.hooks import with_hooks
 from ravine.optim._engine.kernels import refuse_recording, warn_captured
 from ravine.optim._engine.monitor import Monitor
@@ -362,9 +362,9 @@ class Optimizer(torch.optim.Optimizer):
             replaced = pre_hook(self, state_dict)
             if replaced is not None:
                 state_dict = replaced
-        groups, rare = self.param_groups, type(self).not_in_torch
+        groups, rare, own = self.param_groups, type(self).not_in_torch, twin_of(type(self)) is None
         receiver = states.Receiver(
-            groups, self.defaults, self._neutral, self._check, self._program, self._describe, rare
+            groups, self.defaults, self._neutral, self._check, self._program, self._describe, rare, own
         )
         self.__setstate__(states.load(receiver, state_dict))
         for post_hook in after:

@@ -297,6 +297,7 @@ SCHEDULES = {
 
 
 @PATHS
+@pytest.mark.filterwarnings("ignore:The epoch parameter")  # torch 2.6's SequentialLR uses it itself
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 def test_schedules_of_torch_drive_an_optimizer_through_saving_too(fused, schedule):
     results = []

@@ -46,6 +46,8 @@ class Receiver:
         program_of: the program of a group.
         describe: names a parameter for errors.
         not_in_torch: states that torch's class of the same name does not keep, and what they stand for there.
+        own: the formula is the user's own, so that what else a dict of torch has tells less: options that are off, and
+            numbers beside the states (``mu_product`` of NAdam), belong to formulas that can be written without.
     """
 
     groups: Sequence[dict[str, Any]]
@@ -55,6 +57,7 @@ class Receiver:
     program_of: Callable[[dict[str, Any]], Program]
     describe: Callable[[torch.Tensor], str]
     not_in_torch: Mapping[str, float]
+    own: bool
 
 
 def dump(state_dict: dict[str, Any], name: str, programs: Sequence[Program]) -> dict[str, Any]:
@@ -222,6 +225,7 @@ def _group(receiver: Receiver, index: int, group: dict[str, Any], new: dict[str,
     # What the user's own keys are is kept. Of ours the formula says whether it is of this optimizer; torch's dicts do
     # not say which optimizer they are of, but an option that this one does not have does.
     foreign = [k for k in merged if k not in receiver.defaults and k not in group and k in _options_of_torch()]
+    foreign = [k for k in foreign if merged[k] or not receiver.own]
     if foreign and not ours:
         raise StateError(
             f"the state dict is of another optimizer: its parameter group {index} has {foreign[0]!r}, and this optimizer "
@@ -253,7 +257,8 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
     if not saved:
         return {}
     for name in saved:
-        if name != "step" and name not in program.states and not ours:
+        number = not isinstance(saved[name], torch.Tensor) or (saved[name].dim() == 0 and p.dim() > 0)
+        if name != "step" and name not in program.states and not ours and not (receiver.own and number):
             raise StateError(
                 f"the state dict keeps {name!r} for {receiver.describe(p)}, and this formula keeps "
                 f"{', '.join(program.states) or 'no state'}: it is of another optimizer or has other options. "
@@ -283,6 +288,10 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
                     f"has {_shown(value)}: it is damaged"
                 )
             result[name] = copy.deepcopy(value)
+        elif name in program.states and receiver.own and not ours and value.dim() == 0:  # one number for all elements
+            result[name] = torch.full_like(p.detach(), value.item())
+        elif name not in program.states and receiver.own and value.dim() == 0:
+            result[name] = value.detach().clone()
         elif value.shape != p.shape:
             raise StateError(
                 f"the state {name} of {receiver.describe(p)} has shape {tuple(value.shape)} in the state dict: "
