@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 
 import pytest
+import torch
 
 import ravine
 from ravine.optim import _registry as registry
@@ -47,7 +48,7 @@ PUBLIC = {
     """,
     # and the named optimizers, which the registry finds
     "ravine.optim": """
-        Common Hyper Optimizer Params Pieces Variant pieces search
+        Common Hyper Optimizer Params Pieces Variant pieces search unwrap
     """,
     "ravine.optim.pieces": """
         HYPERS adaptive_clip ascend clip_global_norm clip_norm clip_value decay_weights decay_weights_decoupled
@@ -84,8 +85,19 @@ def public_modules() -> list[str]:
     return ["ravine", *(n for n in found if not any(part.startswith("_") for part in n.split(".")[1:]))]
 
 
+#: Names for modules of torch.
+TORCHS = {"ravine.optim.lr_scheduler": torch.optim.lr_scheduler, "ravine.optim.swa_utils": torch.optim.swa_utils}
+
+
 def test_every_public_module_is_listed():
-    assert set(public_modules()) == set(PUBLIC)
+    assert set(public_modules()) == {*PUBLIC, *TORCHS}
+
+
+@pytest.mark.parametrize("name", TORCHS)
+def test_a_module_of_torch_is_torchs_own(name):
+    assert importlib.import_module(name) is TORCHS[name]
+    package, _, last = name.rpartition(".")
+    assert getattr(importlib.import_module(package), last) is TORCHS[name]
 
 
 @pytest.mark.parametrize("name", PUBLIC)

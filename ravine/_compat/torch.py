@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -23,6 +24,12 @@ def version_of(tensor: Tensor) -> int:
 def is_zero_tensor(tensor: Tensor) -> bool:
     """Whether a tensor is zeros without memory, as some backward functions give."""
     return bool(tensor._is_zerotensor())
+
+
+def is_fake(tensor: Tensor) -> bool:
+    """Whether a tensor has a shape and no values, as under ``FakeTensorMode``: nothing of it can be read."""
+    module = sys.modules.get("torch._subclasses.fake_tensor")  # who has such a tensor has imported it
+    return module is not None and isinstance(tensor, module.FakeTensor)
 
 
 def outside_compile(function: _F) -> _F:

@@ -6,6 +6,8 @@ layout of memory and tensor subclass that torch's operations take. On a device n
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -13,8 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from ravine import backends
+from ravine._compat.torch import is_fake
 from ravine.backends import STATISTICS, Numbers, States, Sums, compute_dtype
 from ravine.formula import Program
 from ravine.formula import _functions as functions
@@ -63,7 +67,8 @@ class Eager:
         self.program, self.params, self.states = program, list(params), list(states)
         self.active: np.ndarray | None = None
         device = self.params[0].device
-        self.on_device = None if backends.on_host(device) else device
+        readable = backends.on_host(device) and not any(map(is_fake, self.params))
+        self.on_device = None if readable else device
         self._buffer_size = buffer_size
         self._statistics: Tensor | None = (
             None  # of each buffered step, on the parameters' device until they are asked for
@@ -71,15 +76,41 @@ class Eager:
         self._kinds = [_kind(p) for p in self.params]
         self._grads: list[Tensor | None] = []
         self._numbers: Numbers = ()
+        # Subclasses do not all have every operation. Where one is missing, that is to be found before anything is written.
+        self._to_try = {i for i, p in enumerate(self.params) if type(p) not in (Tensor, Parameter)}
 
     def gather(self) -> bool:
         self._grads = [p.grad for p in self.params]
         for p, g, kind in zip(self.params, self._grads, self._kinds, strict=True):
             if _kind(p) != kind or (g is not None and not _fits(g, p)):
                 return False
+        for i in [i for i in self._to_try if self._grads[i] is not None]:
+            self._try(i)
+            self._to_try.remove(i)
         missing = [g is None for g in self._grads]
         self.active = ~np.array(missing) if any(missing) else None
         return True
+
+    @torch.no_grad()
+    def _try(self, i: int) -> None:
+        """Do all that a step does with a parameter, on copies and with numbers of 1; raises what that raises."""
+        for index, p in enumerate(self.program.passes):
+            results = self._results(i, index, (1.0,) * len(p.number_names))
+        param, grad = self.params[i].detach(), self._grads[i]
+        for name, value in zip(self.program.passes[-1].writes, results, strict=True):
+            self._put(real((param if name == "param" else self.states[i][name]).clone()), value)
+        if self._buffer_size and grad is not None:
+            before = real(param).to(self._dtype(i))
+            try:
+                _statistics(real(grad.detach()).to(before.dtype), before, before - before)
+            except Exception as error:
+                _warn_unwatched(type(param).__name__, f"{type(error).__name__}: {error}")
+
+    @staticmethod
+    def _put(target: Tensor, value: Any) -> None:
+        if not isinstance(value, Tensor):  # in double precision, so that one too large for the target is infinite
+            value = torch.full((), value, dtype=backends.number_dtype(target.device), device=target.device)
+        target.copy_(value)
 
     def _stepped(self) -> list[tuple[int, Tensor]]:
         return [(i, grad) for i, grad in enumerate(self._grads) if grad is not None]
@@ -141,12 +172,13 @@ class Eager:
             target = real(param if name == "param" else self.states[i][name])
             if skip is not None:
                 value = torch.where(skip, target, value.to(target.dtype) if isinstance(value, Tensor) else value)
-            if not isinstance(value, Tensor):  # in double precision, so that one too large for the target is infinite
-                value = torch.full((), value, dtype=backends.number_dtype(target.device), device=target.device)
-            target.copy_(value)
+            self._put(target, value)
         if row is not None and before is not None:
-            after = real(param).to(before.dtype)
-            row.copy_(_statistics(real(grad.detach()).to(before.dtype), before, after - before))
+            try:
+                after = real(param).to(before.dtype)
+                row.copy_(_statistics(real(grad.detach()).to(before.dtype), before, after - before))
+            except Exception:  # the step is made, and a caller who tries again would make it twice
+                row.copy_(torch.tensor([_UNKNOWN.get(s.name, math.nan) for s in STATISTICS]))
             if skip is not None:
                 row.masked_fill_(skip, 0.0)
 
@@ -160,6 +192,16 @@ class Eager:
     def statistics(self, steps: int) -> Tensor:
         assert self._statistics is not None  # there was a step
         return self._statistics[:steps]
+
+
+#: Statistics that are counts, of a step whose figures cannot be had; the others are NaN.
+_UNKNOWN = {"nonfinite": 0.0, "steps": 1.0}
+
+
+@cache
+def _warn_unwatched(kind: str, why: str) -> None:
+    """Say once in a process that figures of a kind of tensor cannot be had."""
+    warnings.warn(f"the watch has no figures of parameters that are a {kind} ({why}): they are NaN", stacklevel=2)
 
 
 def _square(x: Tensor) -> Tensor:

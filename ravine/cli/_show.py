@@ -90,8 +90,8 @@ def _print_hyperparameters(console: Console, optimizer: Optimizer, program: Prog
     read = {name.partition("[")[0] for name in program.hypers}
     formula = type(optimizer).formula or type(optimizer)
     choosing = {*inspect.signature(formula).parameters, "maximize", "clip_norm", "ema_decay"}
-    for name, value in optimizer.param_groups[0].items():
-        if name not in ("params", "fused"):
+    for name, value in {**optimizer.defaults, **optimizer.param_groups[0]}.items():
+        if name in optimizer.defaults and name != "fused":
             symbol = "β₁, β₂" if name == "betas" else display_name(name)
             role = "chooses the formula" if name in choosing else "not in this formula"
             table.add_row(name, symbol if name in read else role, str(value))

@@ -1,13 +1,13 @@
 """Optimizers with the face of ``torch.optim``: write a formula with ``Optimizer``, or take a named one.
 
 An optimizer is added by one file beside ``_rmsprop.py`` and its name here; tests, ``ravine show``, ``ravine compare``
-and ``ravine bench`` find it by that.
+and ``ravine bench`` find it by that. What torch.optim has beside these (``lr_scheduler``, ``swa_utils``, ``LBFGS``, ...)
+is found here too, and is torch's own.
 """
 
-from typing import NoReturn
+from typing import Any
 
-from ravine.errors import nearest
-from ravine.optim import pieces, search
+from ravine.optim import _others_of_torch, pieces, search
 from ravine.optim._adadelta import Adadelta
 from ravine.optim._adagrad import Adagrad
 from ravine.optim._adam import Adam, AdamW
@@ -18,6 +18,7 @@ from ravine.optim._lion import Lion
 from ravine.optim._optimizer import Optimizer, Params
 from ravine.optim._rmsprop import RMSprop
 from ravine.optim._sgd import SGD
+from ravine.optim._unwrap import unwrap
 from ravine.optim._variant import Variant
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Variant",
     "pieces",
     "search",
+    "unwrap",
 ]
 
 
@@ -43,5 +45,5 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def __getattr__(name: str) -> NoReturn:
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}. {nearest(name, __all__)}")
+def __getattr__(name: str) -> Any:
+    return _others_of_torch.find(name, __all__)

@@ -47,7 +47,8 @@ class Adagrad(Optimizer):
         fused: the kernel where it can (None), always (True) or never (False).
         common: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim.Common``.
         eps_inside_root: ``sqrt(sum + eps)`` (Theano's books, Lasagne).
-        foreach, differentiable: torch's switches for its own loops; only their defaults have a meaning.
+        foreach: changes nothing: it chooses between torch's own loops.
+        differentiable: only False: a step is not recorded by autograd.
 
     The numbers and state dicts are those of ``torch.optim.Adagrad``; as there, states exist from the start.
     """

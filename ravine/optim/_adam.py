@@ -83,7 +83,8 @@ class Adam(Optimizer):
         beta1_decay: beta1 is multiplied by it at every step (the first version of the paper: 1 - 1e-8); not with amsgrad.
         capturable: changes nothing: a CUDA graph can capture a step on one GPU, but not with ``nonfinite="raise"``, nor
             where torch's operations on lists step (no Triton), nor of parameters on the CPU and a GPU together.
-        foreach, differentiable: torch's switches for its own loops; only their defaults have a meaning.
+        foreach: changes nothing: it chooses between torch's own loops.
+        differentiable: only False: a step is not recorded by autograd.
 
     The numbers and state dicts are those of ``torch.optim.Adam``.
     """

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Literal, TypedDict
 
+import numpy as np
+
 from ravine.errors import OptionError
 
 #: What happens where a gradient has a NaN or infinity.
@@ -66,5 +68,5 @@ def check_policy(nonfinite: object, watch: object) -> None:
     """Raise OptionError for a value that the two options of a whole optimizer cannot have."""
     if nonfinite not in ("propagate", "skip", "raise"):
         raise OptionError(f"nonfinite={nonfinite!r}: it is 'propagate', 'skip' or 'raise'")
-    if not isinstance(watch, bool):
+    if not isinstance(watch, bool | np.bool_):
         raise OptionError(f"watch={watch!r}: it is True or False")

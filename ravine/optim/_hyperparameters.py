@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from ravine.errors import OptionError, nearest
+from ravine.errors import OptionError
 from ravine.optim.search import Range
 
 #: Raises OptionError if an option cannot have this value; the last argument says in which group it stands.
@@ -29,8 +29,10 @@ GROUP_NOTES = (
     "max_momentum",
     "swa_lr",
 )
-#: How torch is to run its own code: in its state dicts, and without a meaning here.
+#: How torch is to run its own code: in its groups and state dicts, and without a meaning here.
 TORCH_ONLY = ("foreach", "capturable", "differentiable")
+#: Options of the whole optimizer. Where a trainer writes one into a group, the next step takes it from there.
+WHOLE = frozenset(("nonfinite", "watch"))
 
 
 @dataclass(frozen=True)
@@ -124,12 +126,13 @@ def checker(hypers: Mapping[str, Hyper], defaults: Mapping[str, Any]) -> Check:
         elif value is None and hyper.optional:
             pass
         elif name not in hypers and isinstance(default, bool):
-            if not isinstance(value, bool):
+            if not isinstance(value, bool | np.bool_):
                 raise OptionError(f"{name}={value!r}{where}: it is True or False")
-        elif length := hyper.length or (0 if name in hypers else _length(default)):
-            if not isinstance(value, tuple | list) or len(value) != length:
+        elif length := hyper.length or (0 if name in hypers else length_of(default)):
+            numbers = several(value)
+            if numbers is None or len(numbers) != length:
                 raise OptionError(f"{name}={value!r}{where}: it is a tuple of {length} numbers")
-            for i, v in enumerate(value):
+            for i, v in enumerate(numbers):
                 _check_number(hyper, f"{name}[{i}]", v, where)
         else:
             _check_number(hyper, name, value, where)
@@ -137,8 +140,25 @@ def checker(hypers: Mapping[str, Hyper], defaults: Mapping[str, Any]) -> Check:
     return check
 
 
-def _length(default: Any) -> int:
-    return len(default) if isinstance(default, tuple | list) else 0
+def several(value: object) -> tuple[Any, ...] | None:
+    """The numbers of an option that is several, such as betas, from whatever holds them; None if it is none of these."""
+    if isinstance(value, np.ndarray | torch.Tensor):
+        return None if math.prod(value.shape) == 1 else tuple(value.reshape(-1).tolist())
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else None
+
+
+def length_of(value: object) -> int:
+    """How many numbers an option is, if it is several; else 0."""
+    return len(several(value) or ())
+
+
+def as_python(value: Any) -> Any:
+    """A flag of NumPy's as Python's, and several numbers as a tuple, as torch keeps them."""
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, tuple | torch.Tensor):
+        return value
+    return value if (numbers := several(value)) is None else numbers
 
 
 def _check_number(hyper: Hyper, shown: str, value: Any, where: str) -> None:
@@ -157,20 +177,15 @@ def _text(value: object) -> str:
 
 
 def check_group(group: Mapping[str, Any], defaults: Mapping[str, Any], check: Check, where: str) -> None:
-    """Check every key and value of a parameter group."""
-    for key in group:
-        if key not in defaults and key not in GROUP_NOTES:
-            raise OptionError(f"unknown key {key!r}{where}. {nearest(key, [*defaults, 'params', 'name'])}")
+    """Check the options of a parameter group. Other keys are the user's own."""
     for name in defaults:
         check(name, group[name], where)
 
 
-def refuse_torch_only(options: Mapping[str, Any]) -> None:
-    """Raise OptionError if one of torch's switches for its own loops is set: Ravine has no such loop to choose."""
-    remedy = {
-        "foreach": "leave it out: one kernel steps all tensors (fused=None), and fused=False runs torch's operations",
-        "differentiable": "leave it out: a step is not recorded by autograd; use torch.optim for that",
-    }
-    for name, instead in remedy.items():  # capturable: every step on a GPU is
-        if options.get(name):
-            raise OptionError(f"{name}={options[name]!r} has no meaning in Ravine: {instead}")
+def refuse_differentiable(options: Mapping[str, Any]) -> None:
+    """Raise OptionError for the one of torch's switches that is more than a way to compute the same numbers."""
+    if options.get("differentiable"):
+        raise OptionError(
+            f"differentiable={options['differentiable']!r} has no meaning in Ravine: a step is not recorded by autograd. "
+            "Leave it out, or use torch.optim where a step is differentiated"
+        )

@@ -18,20 +18,21 @@ from ravine import backends
 from ravine._compat.torch import load_hooks
 from ravine.errors import BackendError, FormulaError, ParameterError
 from ravine.formula import Piece, Program
-from ravine.formula._plain_text import formula_lines
 from ravine.formula._tracing import hyper_defaults
 from ravine.optim._common import Nonfinite, check_policy
 from ravine.optim._engine import state as states
 from ravine.optim._engine.average import in_place_of, pairs_of
+from ravine.optim._engine.describe import describe, optimizer_text
 from ravine.optim._engine.formula import check_names, check_options, check_read, formula_of, listed, refuse_cbs
-from ravine.optim._engine.group import GroupReader, Pieces, group_at, program_of
+from ravine.optim._engine.group import GroupReader, Pieces, group_at, number_of, program_of
+from ravine.optim._engine.group_keys import complete, flag_scaling, leave_out, neutral_of, switches_of, twin_of
 from ravine.optim._engine.hooks import with_hooks
 from ravine.optim._engine.kernels import refuse_recording, warn_captured
 from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
 from ravine.optim._engine.prepare import check_param, check_params, make_states
 from ravine.optim._engine.version import TrackedState, Version
-from ravine.optim._hyperparameters import TORCH_ONLY, Hyper, check_group, checker, hypers_of, refuse_torch_only
+from ravine.optim._hyperparameters import TORCH_ONLY, Hyper, as_python, checker, hypers_of
 from ravine.optim._variant import Variant
 from ravine.optim.pieces import HYPERS
 from ravine.watch._watch import Watch
@@ -69,8 +70,6 @@ class Optimizer(torch.optim.Optimizer):
         optimizer = Optimizer(model.parameters(), [rms, descend], lr=1e-2, alpha=0.99, eps=1e-8)
     """
 
-    #: GradScaler hands its scale and what it found over instead of unscaling in a pass of its own.
-    _step_supports_amp_scaling = True
     #: The paper, with its year and equation.
     reference: ClassVar[str] = ""
     #: What each hyperparameter may be, and where a comparison searches it.
@@ -105,9 +104,9 @@ class Optimizer(torch.optim.Optimizer):
         refuse_cbs(hyperparameters)
         self._pieces = listed(pieces)
         check_policy(nonfinite, watch)
-        refuse_torch_only(hyperparameters)
-        hyperparameters = {k: v for k, v in hyperparameters.items() if k not in TORCH_ONLY}
-        self._monitor, self._version = Monitor(nonfinite, watch), Version()
+        self._switches = switches_of(type(self), hyperparameters)
+        hyperparameters = {k: as_python(v) for k, v in hyperparameters.items() if k not in TORCH_ONLY}
+        self._monitor, self._version = Monitor(nonfinite, bool(watch)), Version()
         self._plan: Plan | None = None
         self._captured: list[Plan] = []
         self._averaged = False
@@ -119,9 +118,12 @@ class Optimizer(torch.optim.Optimizer):
         given = {"clip_norm": clip_norm, "ema_decay": ema_decay}
         # A piece of the user's own may have a default for the same name.
         common = {name: value for name, value in given.items() if value is not None or name not in hyperparameters}
-        defaults = {**hyperparameters, "maximize": maximize, "fused": fused, **common}
+        defaults = {**hyperparameters, "maximize": as_python(maximize), "fused": as_python(fused), **common}
         self._check = checker(hypers_of(type(self)), defaults)
+        self._told: set[str] = set()
+        self._neutral = neutral_of(type(self), defaults)
         super().__init__(params, defaults)
+        flag_scaling(self)
 
     #: The pieces of a named optimizer, from those of a group's options that are named as arguments.
     formula: ClassVar[Callable[..., Pieces] | None] = None
@@ -130,7 +132,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def pieces(self, group: dict[str, Any]) -> list[Callable[..., Any] | Piece]:
         """The formula of a group, as it is run: the optimizer's pieces and what comes before and after them."""
-        return formula_of(self._pieces, type(self).formula, group)
+        return formula_of(self._pieces, type(self).formula, {**self._neutral, **group})
 
     def program(self, group: int = 0) -> Program:
         """The program of a group's formula.
@@ -138,9 +140,11 @@ class Optimizer(torch.optim.Optimizer):
         Raises:
             OptionError: there is no such group, or an option was taken out of it.
         """
-        return self._program(group_at(self.param_groups, group, self.defaults))
+        needed = [name for name in self.defaults if name not in self._neutral]
+        return self._program(group_at(self.param_groups, group, needed))
 
     def _program(self, group: dict[str, Any]) -> Program:
+        group = {**self._neutral, **group}
         hypers = {n: group[n] for n in self.defaults if n != "fused"}
         try:
             return program_of(self.pieces(group), hypers, self._monitor.guarded)
@@ -154,14 +158,7 @@ class Optimizer(torch.optim.Optimizer):
         return plan.bytes_moved()
 
     def __repr__(self) -> str:
-        lines = [f"{type(self).__name__} ("]
-        for i, group in enumerate(self.param_groups):
-            size = sum(p.numel() for p in group["params"])
-            lines.append(f"Parameter Group {i}: {size:,} numbers in {len(group['params'])} tensors")
-            lines += [f"    {line}" for line in formula_lines(self.program(i))]
-            shown = {k: v for k, v in sorted(group.items()) if k not in ("params", "param_names")}
-            lines.append("    " + ", ".join(f"{k}={v}" for k, v in shown.items()))
-        return "\n".join([*lines, ")"])
+        return optimizer_text(type(self).__name__, self.param_groups, self.program)
 
     # --- what it knows of its steps ---------------------------------------------------------------------------
 
@@ -191,6 +188,14 @@ class Optimizer(torch.optim.Optimizer):
         """What the steps did to every parameter: ``optimizer.watch.last``, ``.history``, ``.plot()``."""
         return self._monitor.view(self.param_groups, self.defaults, lambda: self._monitor.read(self._plan))
 
+    def name_parameters(self, named: torch.nn.Module | Iterable[tuple[str, Tensor]]) -> int:
+        """Name the parameters for ``watch`` and errors, where a trainer passed them without; groups and state dicts stay.
+
+        ``named`` is the model, or pairs of a name and a parameter. Returns how many of this optimizer's parameters have a
+        name by that: 0 where the trainer steps copies of them.
+        """
+        return self._monitor.name(self.param_groups, named)
+
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
         """Inside ``with optimizer.averaged():`` the parameters are their averages, to evaluate or save the model with.
@@ -210,12 +215,7 @@ class Optimizer(torch.optim.Optimizer):
             self._averaged = False
 
     def _describe(self, p: Tensor) -> str:
-        for g, group in enumerate(self.param_groups):
-            for i, q in enumerate(group["params"]):
-                if q is p:
-                    name = repr(group["param_names"][i]) if "param_names" in group else f"{i} of group {g}"
-                    return f"parameter {name} (shape {tuple(p.shape)})"
-        return f"a parameter of shape {tuple(p.shape)}"
+        return describe(p, self.param_groups, self._monitor.name_of(p))
 
     # --- groups -----------------------------------------------------------------------------------------------
 
@@ -223,23 +223,20 @@ class Optimizer(torch.optim.Optimizer):
         """Add a group, as torch does; the dict that is passed stays as it is.
 
         Raises:
-            OptionError: an unknown key, or a value out of its range.
+            OptionError: a value out of its range.
             TypeError, ValueError: as torch, for things that are not parameters.
             ParameterError: a parameter that cannot be written element by element.
         """
         group = dict(param_group) if isinstance(param_group, dict) else param_group
         if isinstance(group, dict):
-            for name, value in self.defaults.items():
-                group.setdefault(name, value)
-            refuse_torch_only(group)
-            group = {k: v for k, v in group.items() if k not in TORCH_ONLY}
             where = f" (parameter group {len(self.param_groups)})"
             check_params(group.get("params"), where)
-            check_group(group, self.defaults, self._check, where)
+            complete(group, self.defaults, self._switches, self._check, self._told, where)
             check_names(self.pieces(group))
             self._program(group)  # a mistake in the formula is found here, before the first step
         super().add_param_group(group)
         added = self.param_groups[-1]
+        leave_out(added, self._neutral)
         try:
             for p in added["params"]:
                 check_param(p, self._describe)
@@ -292,7 +289,7 @@ class Optimizer(torch.optim.Optimizer):
             return loss
         if self._averaged:
             raise ParameterError("a step inside `with optimizer.averaged():` would change the average; step outside it")
-        plan = self._planned({} if grad_scale is None else {"grad_scale": _scale(grad_scale)})
+        plan = self._planned({} if grad_scale is None else {"grad_scale": number_of(grad_scale)})
         recorded = plan.captured(self._monitor.nonfinite == "raise")
         if found_inf is not None and plan.device is None and float(found_inf):
             plan.release()
@@ -301,7 +298,7 @@ class Optimizer(torch.optim.Optimizer):
         bad, nonfinite = plan.run(found_inf if plan.device else None, recorded)
         if plan.full:
             self._monitor.flush(plan)
-        if plan.device:
+        if plan.device and not plan.fake:
             self._monitor.skipped_on_device(found_inf, nonfinite, self.param_groups, self._describe)
         if bad:
             self._monitor.bad_gradients(bad, self._describe)
@@ -312,24 +309,28 @@ class Optimizer(torch.optim.Optimizer):
         plan = self._plan
         if plan is not None and plan.ready(self.param_groups, self.state, extra):
             return plan
+        self._monitor.take_policies(self.param_groups, self._plan)
         refuse_recording(self.param_groups)  # before the old plan is dropped: after the capture it may hold again
         self._drop_plan()
         self._plan = plan = self._make_plan(extra)
         return plan
 
+    def _reader(self, scaled: bool = False) -> GroupReader:
+        """What reads the groups; ``scaled``: gradients come scaled by GradScaler."""
+        # No method of this object: a plan that kept one would keep the optimizer alive in a cycle.
+        pieces_of = functools.partial(formula_of, self._pieces, type(self).formula, scaled=scaled)
+        guarded = self._monitor.guarded
+        return GroupReader(list(self.defaults), self._neutral, pieces_of, guarded, self._check, self._told)
+
     def _make_plan(self, extra: dict[str, Any]) -> Plan:
         self._monitor.place(self.param_groups)
         if not isinstance(self.state, TrackedState):
             self.state = TrackedState(self.state, self._version)
-        # No method of this object: a plan that kept one would keep the optimizer alive in a cycle.
-        pieces_of = functools.partial(formula_of, self._pieces, type(self).formula, scaled=bool(extra))
-        reader = GroupReader(list(self.defaults), pieces_of, self._monitor.guarded, self._check)
-        plan = Plan(
-            reader, self.param_groups, extra, self.state, self._version, self._describe, self._monitor.watch
-        )  # fmt: skip
+        reader, watch = self._reader(bool(extra)), self._monitor.watch
+        plan = Plan(reader, self.param_groups, extra, self.state, self._version, self._describe, watch)
         if not plan.ready(self.param_groups, self.state, extra):
             raise BackendError("parameters or gradients changed while the step looked at them")
-        self._monitor.count_on(plan.device)
+        self._monitor.count_on(None if plan.fake else plan.device)
         return plan
 
     def _drop_plan(self) -> None:
@@ -362,8 +363,9 @@ class Optimizer(torch.optim.Optimizer):
             replaced = pre_hook(self, state_dict)
             if replaced is not None:
                 state_dict = replaced
+        groups, rare, own = self.param_groups, type(self).not_in_torch, twin_of(type(self)) is None
         receiver = states.Receiver(
-            self.param_groups, self.defaults, self._check, self._program, self._describe, type(self).not_in_torch
+            groups, self.defaults, self._neutral, self._check, self._program, self._describe, rare, own
         )
         self.__setstate__(states.load(receiver, state_dict))
         for post_hook in after:
@@ -381,7 +383,8 @@ class Optimizer(torch.optim.Optimizer):
         kept["state"] = states.own_steps(self.state)
         self._monitor.read(self._plan)
         # A copy that is made inside ``averaged()`` has the averages as its parameters, and is not inside.
-        return {**kept, "_pieces": self._pieces, "_monitor": self._monitor, "_averaged": False}
+        mine = {"_pieces": self._pieces, "_switches": self._switches, "_monitor": self._monitor}
+        return {**kept, **mine, "_averaged": False}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if getattr(self, "_plan", None) is not None:
@@ -391,8 +394,7 @@ class Optimizer(torch.optim.Optimizer):
         self._captured = getattr(self, "_captured", [])
         self._plan, self._version = None, Version()
         self.state = TrackedState(self.state, self._version)
-        self._check = checker(hypers_of(type(self)), self.defaults)
-
-
-def _scale(grad_scale: Tensor) -> Any:
-    return float(grad_scale) if backends.on_host(grad_scale.device) else grad_scale.detach()
+        self._check, self._told = checker(hypers_of(type(self)), self.defaults), set()
+        self._neutral = neutral_of(type(self), self.defaults)
+        self._switches = getattr(self, "_switches", {})
+        flag_scaling(self)

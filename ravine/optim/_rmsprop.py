@@ -84,7 +84,8 @@ class RMSprop(Optimizer):
         undamped: sum squares without the factor ``1 - alpha`` (the fastai book).
         capturable: changes nothing: a CUDA graph can capture a step on one GPU, but not with ``nonfinite="raise"``, nor
             where torch's operations on lists step (no Triton), nor of parameters on the CPU and a GPU together.
-        foreach, differentiable: torch's switches for its own loops; only their defaults have a meaning.
+        foreach: changes nothing: it chooses between torch's own loops.
+        differentiable: only False: a step is not recorded by autograd.
 
     The numbers and state dicts are those of ``torch.optim.RMSprop``, but centered gives no NaN for finite input.
     ``RMSprop.dialect(name, params)`` gives another library's numbers and defaults.

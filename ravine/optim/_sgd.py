@@ -65,7 +65,8 @@ class SGD(Optimizer):
         fused: the kernel where it can (None), always (True) or never (False).
         common: ``clip_norm``, ``ema_decay``, ``nonfinite``, ``watch``: see ``ravine.optim.Common``.
         lr_in_momentum: the momentum sums ``lr * update``, so a later rate leaves it alone (Theano's books, TensorFlow, Keras).
-        foreach, differentiable: torch's switches for its own loops; only their defaults have a meaning.
+        foreach: changes nothing: it chooses between torch's own loops.
+        differentiable: only False: a step is not recorded by autograd.
 
     The numbers and state dicts are those of ``torch.optim.SGD``; Ravine also counts ``step``.
     """

@@ -19,10 +19,9 @@ from torch import Tensor
 from ravine.backends.cpu import Fused
 from ravine.errors import BackendError
 from ravine.formula import Program
-from ravine.optim._engine.formula import formula_of
 from ravine.optim._engine.group import GroupPlan, GroupReader
 from ravine.optim._engine.prepare import prepare
-from ravine.optim._engine.step_counts import HostSteps
+from ravine.optim._engine.step_counts import host_steps
 from ravine.optim._optimizer import Optimizer
 
 _SLOTS = 64  # steps whose statistics are kept as the kernel gave them
@@ -50,7 +49,12 @@ class StackedStep:
                 self._alone.append(i)
             else:
                 members[member.key].append(member)
-        self._joined = [_Joined(some) for some in members.values()]
+        self._joined: list[_Joined] = []
+        for some in members.values():
+            try:
+                self._joined.append(_Joined(some))
+            except BackendError:  # no kernel can be compiled
+                self._alone += [m.index for m in some]
         self._place = {m.index: (joined, at) for joined in self._joined for at, m in enumerate(joined.members)}
 
     def __repr__(self) -> str:
@@ -118,15 +122,14 @@ def _member(index: int, optimizer: torch.optim.Optimizer) -> _Member | None:
     if not isinstance(optimizer, Optimizer) or type(optimizer).step is not Optimizer.step:
         return None
     group, monitor = optimizer.param_groups[0], optimizer._monitor
-    if len(optimizer.param_groups) > 1 or monitor.guarded or group["fused"] is False:
+    if len(optimizer.param_groups) > 1 or monitor.guarded or group.get("fused") is False:
         return None
-    pieces_of = lambda g: formula_of(optimizer._pieces, type(optimizer).formula, g)  # noqa: E731
-    reader = GroupReader(list(optimizer.defaults), pieces_of, False, optimizer._check)
+    reader = optimizer._reader()
     plan = reader.plan(group, {}, "")
     whole_tensor = len(plan.program.passes) > 1
     if whole_tensor or any(isinstance(h, Tensor) for h in plan.hypers) or not plan.snapshot.params:
         return None
-    prepared = [prepare(p, plan.program, group["fused"], optimizer.state, optimizer._describe) for p in group["params"]]
+    prepared = [prepare(p, plan.program, plan.fused, optimizer.state, optimizer._describe) for p in group["params"]]
     dtypes = {(p.dtype, p.is_contiguous(), None if p.grad is None else p.grad.dtype) for p in group["params"]}
     if len(dtypes) > 1 or any(each.reason or each.param.grad is None for each in prepared):
         return None
@@ -147,7 +150,7 @@ class _Joined:
         grad = params[0].grad
         assert grad is not None
         self._batch = Fused(self._program, params, states, grad.dtype, self._slots)
-        self._steps = HostSteps(states)
+        self._steps = host_steps(states)
         self._counts = [len(m.params) for m in members]
         ends = np.cumsum([0, *self._counts]).tolist()
         self._columns = [slice(a, b) for a, b in pairwise(ends)]

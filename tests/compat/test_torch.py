@@ -100,12 +100,12 @@ def test_the_node_whose_backward_runs_is_known():
 
         @staticmethod
         def backward(context, grad):
-            seen.append(compat.current_backward_node())
+            seen.append(compat.current_backward_node().name())  # in torch 2.6 a node has a name no longer than this
             return grad
 
     assert compat.current_backward_node() is None
     Seen.apply(torch.ones(1, requires_grad=True)).backward()
-    assert "Seen" in seen[0].name()
+    assert "Seen" in seen[0]
 
 
 def test_numbers_of_nodes_rise_with_operations():
@@ -148,3 +148,13 @@ def test_vmap_does_nothing_copy_by_copy_without_its_fallback():
     with compat.without_vmap_fallback(), pytest.raises(RuntimeError, match="fallback"):
         torch.func.vmap(layer)(x)
     assert torch._C._functorch._is_vmap_fallback_enabled()
+
+
+def test_tensors_without_values_are_known():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    assert not compat.is_fake(torch.ones(1))
+    with FakeTensorMode():
+        assert compat.is_fake(torch.ones(1))
+        assert compat.is_fake(torch.nn.Parameter(torch.ones(1)))
+    assert not compat.is_fake(torch.ones(1, device="meta"))

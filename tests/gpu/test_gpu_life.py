@@ -59,7 +59,8 @@ def test_sums_are_the_same_every_time():
 @pytest.mark.parametrize("clip", [None, 1.0])
 def test_gradscaler_does_not_wait_and_an_overflow_changes_nothing(clip):
     params, others = parameters(torch.float32), parameters(torch.float32)
-    optimizer, plain = Adam(params, lr=0.01, clip_norm=clip), Adam(others, lr=0.01, clip_norm=clip)
+    # fused=True: as with torch's classes, only then the scaler leaves unscaling to the optimizer.
+    optimizer, plain = Adam(params, lr=0.01, clip_norm=clip, fused=True), Adam(others, lr=0.01, clip_norm=clip)
     scaler = torch.amp.GradScaler("cuda", init_scale=1024.0)
     for step in range(6):
         give(params, step)
@@ -301,7 +302,7 @@ def test_raising_in_a_graph_is_refused_by_name():
 @pytest.mark.filterwarnings("ignore")
 def test_a_scheduler_can_see_that_a_step_was_left_out():
     p = Parameter(torch.ones(10, device="cuda"))
-    optimizer, scaler = Adam([p], lr=0.1), torch.amp.GradScaler("cuda", init_scale=4.0)
+    optimizer, scaler = Adam([p], lr=0.1, fused=True), torch.amp.GradScaler("cuda", init_scale=4.0)
     seen = []
     for bad in (0.0, float("inf"), 0.0):
         scaler.scale((p * (1.0 + bad)).sum()).backward()

@@ -1,13 +1,18 @@
 """Gradients that a GradScaler has scaled: steps are those of torch, and an overflow writes nothing."""
 
+import copy
 import math
+import pickle
 
+import pytest
 import torch
-from step_runs import EVERY, PATHS, make, randn, snapshot
+from step_runs import EVERY, make, randn, snapshot
 from torch.nn import Parameter
 
 from ravine.formula import global_norm, minimum
 from ravine.optim import SGD, Adam, Optimizer, RMSprop
+
+EACH_FUSED = pytest.mark.parametrize("fused", [None, False, True])
 
 
 def scaler():
@@ -15,7 +20,7 @@ def scaler():
 
 
 @EVERY
-@PATHS
+@EACH_FUSED
 def test_an_overflow_writes_nothing_also_on_the_first_step(name, fused):
     """torch's fused SGD leaves uninitialised momentum behind an overflow on the first step."""
     p, q = Parameter(randn(5)), Parameter(randn(5))
@@ -40,7 +45,7 @@ def test_an_overflow_writes_nothing_also_on_the_first_step(name, fused):
     assert ours.state[p]["step"] == 4
 
 
-@PATHS
+@EACH_FUSED
 def test_scaled_steps_are_those_of_torch_with_and_without_clipping(fused):
     results = []
     for cls, kw in ((torch.optim.Adam, {}), (Adam, {"fused": fused})):
@@ -62,14 +67,27 @@ def test_scaled_steps_are_those_of_torch_with_and_without_clipping(fused):
     assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(*results, strict=True))
 
 
-@PATHS
+@EACH_FUSED
+def test_says_to_trainers_what_torchs_class_says(fused):
+    """Lightning refuses to clip where the flag is true: gradients would be scaled still."""
+    for cls in (SGD, Adam):
+        theirs = getattr(torch.optim, cls.__name__)([Parameter(torch.ones(3))], fused=fused)
+        ours = cls([Parameter(torch.ones(3))], fused=fused)
+        for optimizer in (ours, pickle.loads(pickle.dumps(ours)), copy.copy(ours)):
+            flag = getattr(optimizer, "_step_supports_amp_scaling", False)
+            assert flag == getattr(theirs, "_step_supports_amp_scaling", False) == bool(fused)
+        assert hasattr(cls, "_step_supports_amp_scaling") == hasattr(type(theirs), "_step_supports_amp_scaling")
+
+
+@EACH_FUSED
 def test_the_scaler_leaves_nothing_behind(fused):
     p = Parameter(torch.ones(3))
     optimizer, s = SGD([p], lr=0.1, fused=fused), torch.amp.GradScaler("cpu", init_scale=4.0)
     s.scale((p * 2).sum()).backward()
     s.step(optimizer)
     s.update()
-    assert torch.equal(p.grad, torch.full((3,), 8.0))  # its own formula divides; the gradient is untouched
+    # With fused=True its own formula divides, and the gradient is untouched; else the scaler has divided it.
+    assert torch.equal(p.grad, torch.full((3,), 8.0 if fused else 2.0))
     p.grad = torch.ones(3)
     before = p.detach().clone()
     optimizer.step()
@@ -100,7 +118,7 @@ def descend(param, *, update, lr):
     return param - lr * update
 
 
-@PATHS
+@EACH_FUSED
 def test_a_norm_sees_the_unscaled_gradient_and_not_what_overflowed(fused):
     p, q = Parameter(torch.ones(3)), Parameter(torch.ones(3))
     ours = Optimizer([p], [clip, descend], lr=0.1, most=1.0, fused=fused)

@@ -387,7 +387,7 @@ def test_a_checkpoint_does_not_choose_the_path():
     assert other.param_groups[0]["fused"] is True
     theirs = torch.optim.SGD([p], foreach=True).state_dict()
     other.load_state_dict(theirs)
-    assert "foreach" not in other.param_groups[0]
+    assert other.param_groups[0]["foreach"] is None
 
 
 def test_a_lr_that_is_a_tensor_is_saved_and_not_shared():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch_pairs import CLASSES, OPTIONS, Gradients, assert_close, each_path, make_params, theirs_of, twins
+from torch_pairs import CLASSES, OPTIONS, Gradients, assert_close, each_path, in_torch, make_params, theirs_of, twins
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -19,7 +19,9 @@ shapes = st.lists(st.integers(0, 5), max_size=3).map(tuple)
 def runs(draw: Any) -> tuple[type, list[dict[str, Any]], list[list[tuple[int, ...]]], list[list[bool]]]:
     """A class, options of each group, shapes of each group's parameters, and which have a gradient at each step."""
     cls = draw(st.sampled_from(CLASSES))
-    groups = draw(st.lists(st.sampled_from(OPTIONS[cls.__name__]), min_size=1, max_size=3))
+    groups = draw(
+        st.lists(st.sampled_from([o for o in OPTIONS[cls.__name__] if in_torch(cls, o)]), min_size=1, max_size=3)
+    )
     members = [draw(st.lists(shapes, min_size=1, max_size=3)) for _ in groups]
     count = sum(map(len, members))
     present = draw(st.lists(st.lists(st.booleans(), min_size=count, max_size=count), min_size=1, max_size=5))

@@ -261,7 +261,7 @@ def test_gradients_are_those_without_the_loss_scale(fused):
 
 def test_a_step_that_the_scaler_leaves_out_is_counted_and_not_watched():
     params = params_of([(4,)])
-    optimizer = SGD(params, lr=0.1)
+    optimizer = SGD(params, lr=0.1, fused=True)
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
     params[0].grad = torch.full((4,), float("inf"))
     scaler.scale(torch.ones(()))

@@ -5,6 +5,7 @@ The classes are found. A class that torch.optim has too needs a row in ``OPTIONS
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
@@ -70,10 +71,25 @@ def option_id(options: dict[str, Any]) -> str:
     return ",".join(k if v is True else f"{k}={v}" for k, v in options.items()).replace(" ", "") or "defaults"
 
 
+def theirs_of(cls: type[Optimizer]) -> type[torch.optim.Optimizer]:
+    """torch's class of the same name."""
+    return getattr(torch.optim, cls.__name__)
+
+
+def in_torch(cls: type[Optimizer], options: dict[str, Any]) -> bool:
+    """Whether this torch has these options (before 2.7, Adam had no ``decoupled_weight_decay``)."""
+    return options.keys() <= inspect.signature(theirs_of(cls)).parameters.keys()
+
+
 def cases(classes: list[type[Optimizer]] = CLASSES) -> list[Any]:
     """Every class with each of its options, as pytest's parameters."""
     return [
-        pytest.param(c, options, id=f"{c.__name__}-{option_id(options)}")
+        pytest.param(
+            c,
+            options,
+            id=f"{c.__name__}-{option_id(options)}",
+            marks=[] if in_torch(c, options) else pytest.mark.skip(reason="this torch has no such option"),
+        )
         for c in classes
         for options in OPTIONS.get(c.__name__, [])
     ]
@@ -81,11 +97,6 @@ def cases(classes: list[type[Optimizer]] = CLASSES) -> list[Any]:
 
 each_case = pytest.mark.parametrize(("cls", "options"), cases())
 each_path = pytest.mark.parametrize("fused", [False, True], ids=["eager", "fused"])
-
-
-def theirs_of(cls: type[Optimizer]) -> type[torch.optim.Optimizer]:
-    """torch's class of the same name."""
-    return getattr(torch.optim, cls.__name__)
 
 
 def need_kernel(dtype: torch.dtype, fused: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ravine.backends.cpu import _cache as kept
 from ravine.backends.cpu._threads import Runner
+from ravine.errors import BackendError
 
 # A product and the sum that it goes into may be rounded once, as one instruction; everything else is exact.
 # Sums over elements may be reordered, and say so themselves (``add_square``).
@@ -52,16 +53,49 @@ def _processor() -> str:
 @cache
 def has_float16() -> bool:
     """Whether this processor converts float16 by itself (else a kernel would call a function that is not there)."""
-    processor = _processor()
+    try:
+        processor = _processor()
+    except Exception:
+        return True  # nothing can be compiled at all, which is said where that is tried
     return "+f16c" in processor or "aarch64" in processor or "arm64" in processor
 
 
 @cache
+def _why_no_compiler() -> str:
+    """Why nothing can be compiled here, in words; empty if something can."""
+    try:
+        import numba
+    except Exception as error:  # what it raises where NumPy is too new for it is not only ImportError
+        return f"numba cannot be imported ({type(error).__name__}: {error})"
+    return "NUMBA_DISABLE_JIT is set, so numba compiles nothing" if getattr(numba.config, "DISABLE_JIT", False) else ""
+
+
+_failed: dict[str, str] = {}  # texts that could not be compiled, and why: not tried again
+
+
+@cache
 def compile_kernel(source: str) -> Runner:
-    """The kernel of that text, ready to be called."""
+    """The kernel of that text, ready to be called.
+
+    Raises:
+        BackendError: it cannot be compiled here.
+    """
+    if source in _failed:
+        raise BackendError(_failed[source])
+    try:
+        return _kernel(source)
+    except Exception as error:
+        why = _why_no_compiler() or f"numba cannot compile a kernel ({type(error).__name__}: {error})"
+        _failed[source] = f"no kernel can be had: {why}"
+        raise BackendError(_failed[source]) from error
+
+
+def _kernel(source: str) -> Runner:
     key = kept.key(source, _processor())
     code = kept.load(key)
     if code is None:
+        if why := _why_no_compiler():
+            raise ImportError(why)
         function = _compile(source)
         code = _machine_code(function.inspect_llvm())
         if code is None:

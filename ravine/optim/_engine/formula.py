@@ -26,6 +26,11 @@ def listed(pieces: Any) -> tuple[Callable[..., Any] | Piece, ...] | None:
     if pieces is None:
         return None
     _refuse_optimizer(pieces)
+    if isinstance(pieces, Mapping):
+        raise FormulaError(
+            "a formula is a list of pieces (functions); got a dict of defaults, as torch's optimizers take: an optimizer "
+            "with a step of its own is to derive from torch.optim.Optimizer"
+        )
     try:
         many = (pieces,) if callable(pieces) or isinstance(pieces, Piece) else tuple(pieces)
     except TypeError:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import operator
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from operator import is_
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +15,8 @@ from torch import Tensor
 from ravine import backends
 from ravine.errors import OptionError
 from ravine.formula import Piece, Program, trace_formula
-from ravine.optim._hyperparameters import GROUP_NOTES, Check
+from ravine.optim._engine.group_keys import warn_misspelt
+from ravine.optim._hyperparameters import WHOLE, Check, length_of, several
 
 Pieces = Sequence[Callable[..., Any] | Piece]
 
@@ -29,11 +29,7 @@ def _program(pieces: tuple[Any, ...], shape: tuple[tuple[str, int], ...], guarde
 def program_of(pieces: Pieces, hypers: Mapping[str, Any], guarded: bool = False) -> Program:
     """The program of a list of pieces; the same object for the same pieces."""
     # A flag is no number: it chooses pieces, where the list of them is made. None stands for a piece left out.
-    shape = tuple(
-        (n, len(v) if isinstance(v, tuple | list) else 0)
-        for n, v in hypers.items()
-        if v is not None and not isinstance(v, bool)
-    )
+    shape = tuple((n, length_of(v)) for n, v in hypers.items() if v is not None and not isinstance(v, bool | np.bool_))
     return _program(tuple(pieces), shape, guarded)
 
 
@@ -66,12 +62,16 @@ class Snapshot(NamedTuple):
 
     Attributes:
         params: its parameters.
-        raw: the values as they stand in the group, if they are plain numbers and compare as such; else None.
-        values: the values as numbers; a tensor on a device stays one.
+        get: gives the values of the options that stand in the group.
+        raw: these values, if they are plain numbers and compare as such; else None.
+        absent: what must not stand in it: options that it is without, and those of the whole optimizer.
+        values: the values of all options as numbers; a tensor on a device stays one.
     """
 
     params: tuple[Tensor, ...]
+    get: Callable[[dict[str, Any]], tuple[Any, ...]]
     raw: tuple[Any, ...] | None
+    absent: frozenset[str]
     values: tuple[Any, ...]
 
 
@@ -90,30 +90,49 @@ class GroupReader:
 
     Args:
         keys: the options that every group has.
+        neutral: those that a group need not have, and what they are if it has not.
         pieces_of: gives the formula of a group.
         guarded: whether gradients are looked at for NaN and infinity before anything is written.
         check: raises OptionError for a value that an option cannot have.
+        told: the keys of groups that were warned of.
     """
 
     def __init__(
-        self, keys: Sequence[str], pieces_of: Callable[[dict[str, Any]], Pieces], guarded: bool, check: Check
+        self,
+        keys: Sequence[str],
+        neutral: Mapping[str, Any],
+        pieces_of: Callable[[Mapping[str, Any]], Pieces],
+        guarded: bool,
+        check: Check,
+        told: set[str],
     ) -> None:
-        self._keys, self._pieces_of, self.guarded, self._check = list(keys), pieces_of, guarded, check
-        self._get = operator.itemgetter(*keys)
+        self._keys, self._neutral, self._pieces_of, self.guarded = list(keys), neutral, pieces_of, guarded
+        self._needed = [name for name in keys if name not in neutral]
+        self._check, self._told = check, told
 
     def snapshot(self, group: dict[str, Any], where: str) -> Snapshot:
-        check_complete(group, self._keys, where)
-        raw = self._get(group)
+        check_complete(group, self._needed, where)
+        present = tuple(name for name in self._keys if name in group)
+        get = _getter(present)
+        # The owner of a list may write to it.
+        raw = tuple(v.copy() if type(v) is list else v for v in get(group))
         plain = all(isinstance(v, float | int | None) or _numbers(v) for v in raw)
-        return Snapshot(tuple(group["params"]), raw if plain else None, tuple(_plain(v) for v in raw))
+        absent = WHOLE.union(name for name in self._neutral if name not in group)
+        values = {**self._neutral, **dict(zip(present, raw, strict=True))}
+        return Snapshot(
+            tuple(group["params"]), get, raw if plain else None, absent, tuple(_plain(values[n]) for n in self._keys)
+        )
 
     def unchanged(self, group: dict[str, Any], snapshot: Snapshot) -> bool:
         """Whether a group is what it was; the quick way, for plain numbers."""
+        # This runs at every step: names that are looked up once, and nothing written in Python that C does.
+        known, get, raw, absent, _ = snapshot
         params = group["params"]
-        if len(params) != len(snapshot.params) or not all(map(operator.is_, params, snapshot.params)):
+        if raw is None or len(params) != len(known) or not all(map(is_, params, known)):
             return False
         try:
-            return snapshot.raw is not None and bool(self._get(group) == snapshot.raw)
+            same: bool = get(group) == raw
+            return same and absent.isdisjoint(group)
         except (RuntimeError, ValueError, KeyError):
             return False  # a tensor of several elements stands where a number was, or nothing does
 
@@ -136,33 +155,27 @@ class GroupReader:
             return before
         known = before.snapshot.values if before else (self,) * len(now.values)
         for name, value, was in zip(self._keys, now.values, known, strict=True):
-            if value is not was and not isinstance(value, Tensor):
+            if value is not was and not isinstance(value, Tensor) and name in group:
                 self._check(name, group[name], where)
         if before is None or len(group) != before.size:
-            self._warn_misspelt(group, where, 8 if before is None else 7)
+            warn_misspelt(group, self._keys, where, self._told)
         values = {**dict(zip(self._keys, now.values, strict=True)), **extra}
         hypers = {name: v for name, v in values.items() if name != "fused"}
-        program = program_of(self._pieces_of(group), hypers, self.guarded)
+        program = program_of(self._pieces_of({**self._neutral, **group}), hypers, self.guarded)
         return GroupPlan(
-            now, program, tuple(_value(values, name) for name in program.hypers), group["fused"], len(group)
+            now, program, tuple(_value(values, name) for name in program.hypers), values["fused"], len(group)
         )
 
-    def _warn_misspelt(self, group: Mapping[str, Any], where: str, depth: int) -> None:
-        """Users keep keys of their own in a group; one that is almost an option was meant to be that."""
-        for key in group:
-            if key in self._keys or key in GROUP_NOTES or not isinstance(key, str):
-                continue
-            close = difflib.get_close_matches(key, self._keys, n=1, cutoff=0.8)
-            if close and abs(len(close[0]) - len(key)) <= 2:
-                warnings.warn(
-                    f"the key {key!r}{where} is no option of this optimizer, so it changes nothing. Did you mean {close[0]!r}?",
-                    stacklevel=depth,  # where the user steps,
-                )
+
+@lru_cache(maxsize=256)
+def _getter(names: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    """Gives these values of a group, as a tuple."""
+    return operator.itemgetter(*names) if len(names) > 1 else lambda group: tuple(group[n] for n in names)
 
 
 def _same(now: Snapshot, before: Snapshot) -> bool:
     """Whether parameters and values are the same; a tensor on a device may have changed in place."""
-    if len(now.params) != len(before.params) or not all(map(operator.is_, now.params, before.params)):
+    if len(now.params) != len(before.params) or not all(map(is_, now.params, before.params)):
         return False
     return not any(isinstance(v, Tensor) for v in now.values) and now.values == before.values
 
@@ -172,18 +185,24 @@ def _value(values: Mapping[str, Any], name: str) -> Any:
     return values[base][int(index[:-1])] if index else values[base]
 
 
+def number_of(scale: Tensor) -> Any:
+    """GradScaler's scale as a number of a program: on a device it stays there."""
+    return float(scale) if backends.on_host(scale.device) else scale.detach()
+
+
 def _numbers(value: Any) -> bool:
-    return type(value) is tuple and all(isinstance(v, float | int) for v in value)
+    return type(value) in (tuple, list) and all(isinstance(v, float | int) for v in value)
 
 
 def _plain(value: Any) -> Any:
     """Numbers for tensors of one element, NumPy scalars and tuples of them; what is on a device stays there."""
-    if isinstance(value, tuple | list):
-        return tuple(_plain(v) for v in value)
+    if isinstance(value, float | int | str | None):
+        return value
     if isinstance(value, Tensor) and not backends.on_host(value.device):
         # Several elements are no number, which the check will say.
         return value.detach().reshape(()) if value.numel() == 1 else tuple(value.reshape(-1).tolist())
-    if isinstance(value, Tensor | np.generic | np.ndarray):
-        # Several elements are no number, which the check will say.
-        return value.item() if math.prod(value.shape) == 1 else tuple(value.reshape(-1).tolist())
-    return value
+    if isinstance(value, Tensor | np.generic | np.ndarray) and math.prod(value.shape) == 1:
+        return value.item()
+    # Where one number is meant, the check will say that it is several.
+    numbers = several(value)
+    return value if numbers is None else tuple(_plain(v) for v in numbers)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ravine import backends
 from ravine.backends import Batch, States, cpu, triton
+from ravine.backends._eager import Eager
 from ravine.backends._foreach import Foreach
 from ravine.errors import BackendError
 from ravine.formula import Program
@@ -30,20 +31,21 @@ def kernel_batch(
     fused: bool | None,
     buffer_size: int,
 ) -> Batch:
-    """A batch of tensors that kernels can work on: on a GPU torch's operations on lists take it if nothing can be compiled.
+    """A batch of tensors that kernels can work on: torch's operations take it if nothing can be compiled.
 
     Raises:
         BackendError: with ``fused=True`` nothing can be compiled.
     """
-    if not triton.kernels_wanted(params[0].device):
-        return cpu.Fused(program, params, states, grad_dtype, buffer_size)
+    on_gpu = triton.kernels_wanted(params[0].device)
     try:
-        return triton.DeviceBatch(program, params, states, grad_dtype, buffer_size)
+        if on_gpu:
+            return triton.DeviceBatch(program, params, states, grad_dtype, buffer_size)
+        return cpu.Fused(program, params, states, grad_dtype, buffer_size)
     except BackendError as error:
         if fused:
             raise
-        warn_once(str(error))
-        return Foreach(program, params, states, buffer_size)
+        warn_once(str(error), "on lists " if on_gpu else "")
+        return (Foreach if on_gpu else Eager)(program, params, states, buffer_size)
 
 
 def refuse_recording(groups: Sequence[dict[str, Any]]) -> None:
@@ -101,6 +103,6 @@ def warn_captured() -> None:
 
 
 @cache
-def warn_once(why: str) -> None:
-    """Say once in a process why a GPU is used less well than it could be."""
-    warnings.warn(f"{why}. Torch's operations on lists step these tensors, in several passes", stacklevel=2)
+def warn_once(why: str, how: str = "on lists ") -> None:
+    """Say once in a process why a machine is used less well than it could be."""
+    warnings.warn(f"{why}. Torch's operations {how}step these tensors, in several passes", stacklevel=2)

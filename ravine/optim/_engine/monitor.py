@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import re
 import warnings
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,12 +14,16 @@ from torch import Tensor
 
 from ravine.backends._sharded import join_statistics
 from ravine.errors import NonFiniteError
+from ravine.optim._common import check_policy
+from ravine.optim._hyperparameters import WHOLE
 from ravine.watch._record import Record
 from ravine.watch._watch import Watch
 
 if TYPE_CHECKING:
     from ravine.optim._common import Nonfinite
     from ravine.optim._engine.plan import Plan
+
+_WRAPPED = re.compile(r"^(module\.|_orig_mod\.)+")
 
 
 class Monitor:
@@ -30,12 +35,14 @@ class Monitor:
         record: what is known of the steps.
         columns: where each parameter stands in the record, by its id; one that leaves the groups keeps its place, and
             may be freed.
+        names: of those that were named since they were passed, by column.
     """
 
     def __init__(self, nonfinite: Nonfinite, watch: bool) -> None:
         self.nonfinite, self.watch = nonfinite, watch
         self.record = Record()
         self.columns: dict[int, int] = {}
+        self.names: dict[int, str] = {}
         self._params: list[weakref.ref[Tensor]] = []  # by column
         self._shapes: list[torch.Size] = []
         self._skips: dict[tuple[str, torch.device], Tensor] = {}  # counted on a device, until somebody asks
@@ -44,6 +51,35 @@ class Monitor:
     def guarded(self) -> bool:
         """Whether gradients are looked at before anything is written."""
         return self.nonfinite != "propagate"
+
+    def take_policies(self, groups: Sequence[dict[str, Any]], plan: Plan | None) -> None:
+        """Take the options of the whole optimizer that somebody wrote into a group, as skorch's ``set_params`` does.
+
+        Raises:
+            OptionError: one has an impossible value.
+        """
+        for group in groups:
+            for name in WHOLE.intersection(group):
+                chosen = {"nonfinite": self.nonfinite, "watch": self.watch, name: group[name]}
+                check_policy(**chosen)
+                self.flush(plan)
+                self.nonfinite, self.watch = chosen["nonfinite"], bool(chosen["watch"])
+                del group[name]
+
+    def name(self, groups: Sequence[dict[str, Any]], named: torch.nn.Module | Iterable[tuple[str, Tensor]]) -> int:
+        """Name parameters; how many of the groups' have a name by that."""
+        self.place(groups)
+        pairs = named.named_parameters() if isinstance(named, torch.nn.Module) else named
+        here = {id(p) for group in groups for p in group["params"]}
+        found = {self.columns[id(p)]: name for name, p in pairs if id(p) in here}
+        # What DistributedDataParallel and torch.compile put around a model is no part of a parameter's name.
+        self.names |= {column: _WRAPPED.sub("", name) for column, name in found.items()}
+        return len(found)
+
+    def name_of(self, p: Tensor) -> str | None:
+        """The name that a parameter was given since it was passed."""
+        column = self.columns.get(id(p), -1)
+        return self.names.get(column) if column >= 0 and self._params[column]() is p else None
 
     def place(self, groups: Sequence[dict[str, Any]]) -> None:
         """Give every parameter its column."""
@@ -69,6 +105,7 @@ class Monitor:
         made = Monitor(self.nonfinite, self.watch)
         made.record.load_state_dict(self.record.state_dict())
         made.columns, made._params, made._shapes = dict(self.columns), list(self._params), list(self._shapes)
+        made.names = dict(self.names)
         return made
 
     def __getstate__(self) -> dict[str, Any]:
@@ -77,7 +114,7 @@ class Monitor:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         params = list(state.pop("columns", ())) or state.pop("by_column", [])  # columns: version 0.1
-        vars(self).update(state, _skips={})
+        vars(self).update({"names": {}, **state}, _skips={})
         self.columns = {id(p): i for i, p in enumerate(params)}
         self._params, self._shapes = [weakref.ref(p) for p in params], [p.shape for p in params]
 
@@ -99,7 +136,7 @@ class Monitor:
                 _warn_skipped("a gradient had elements that are NaN or infinite")
 
     def view(self, groups: Sequence[dict[str, Any]], defaults: Mapping[str, Any], flush: Callable[[], None]) -> Watch:
-        """``optimizer.watch``: parameters have the names they were given with, else their places."""
+        """``optimizer.watch``: parameters have the names they were given with or since, else their places."""
         self.place(groups)
         names: dict[Tensor, str] = {}
         for i, group in enumerate(groups):
@@ -107,6 +144,7 @@ class Monitor:
             named = group.get("param_names") or [f"{place}{k}" for k in range(len(group["params"]))]
             names.update(zip(group["params"], named, strict=True))
         params = self._by_column()
+        names.update((params[column], name) for column, name in self.names.items() if params[column] in names)
         shown = [names.get(p, f"removed {i}") for i, p in enumerate(params)]
         join = functools.partial(join_statistics, params=params)
         return Watch(self.record, self.watch, shown, params, join, flush, groups, defaults)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from ravine._compat.torch import is_fake
 from ravine.backends import STATISTICS, Batch, Numbers, Staged, Sums, number_dtype, statistic
 from ravine.backends._foreach import Foreach
 from ravine.backends.cpu import CHUNK
@@ -27,8 +28,9 @@ from ravine.optim._engine.batches import batches_of
 from ravine.optim._engine.group import GroupReader
 from ravine.optim._engine.kernels import captured
 from ravine.optim._engine.prepare import prepare, stepped
-from ravine.optim._engine.step_counts import DeviceSteps, HostSteps, StagedSteps, Steps
+from ravine.optim._engine.step_counts import DeviceSteps, StagedSteps, Steps, host_steps
 from ravine.optim._engine.version import TrackedState, TrackedStates, Version
+from ravine.optim._hyperparameters import WHOLE
 
 (_GRAD_SQUARE,), (_GRAD_MAX,) = statistic("grad_square"), statistic("grad_max")
 #: Steps whose statistics are kept as the kernel gave them: so many numbers that they stay in a cache.
@@ -57,6 +59,7 @@ class Plan:
 
     Attributes:
         recorded: whether a CUDA graph captured one of its steps, and needs its memory.
+        fake: whether tensors have no values (``FakeTensorMode``): steps are made as on a device, and nothing is counted.
 
     Raises:
         ParameterError, BackendError: a parameter cannot be stepped; the state is as it was.
@@ -78,19 +81,20 @@ class Plan:
         self.groups = [reader.plan(g, extra, _where(i)) for i, g in enumerate(groups)]
         # Everything is looked at before anything is kept.
         prepared = [
-            [prepare(p, plan.program, g["fused"], state, describe) for p in stepped(plan.snapshot.params, state)]
-            for g, plan in zip(groups, self.groups, strict=True)
+            [prepare(p, plan.program, plan.fused, state, describe) for p in stepped(plan.snapshot.params, state)]
+            for plan in self.groups
         ]
         for each in chain.from_iterable(prepared):
             state[each.param] = TrackedStates(each.states, version, each.param.dtype)
         params = [each.param for each in chain.from_iterable(prepared)]
-        self.buffer_size = _buffer_size(params) if watch else 0
+        self.fake = any(map(is_fake, params))
+        self.buffer_size = _buffer_size(params) if watch and not self.fake else 0
         self.buffer_index = 0
         self._scales: list[float | Tensor] = [1.0] * self.buffer_size
         made = [
             (i, batch)
             for i, plan in enumerate(self.groups)
-            for batch in batches_of(plan.program, prepared[i], state, groups[i]["fused"], self.buffer_size)
+            for batch in batches_of(plan.program, prepared[i], state, plan.fused, self.buffer_size)
         ]
         devices = [batch.on_device for _, batch in made]
         self._any_device = any(device is not None for device in devices)
@@ -112,7 +116,7 @@ class Plan:
     def _steps(self, batch: Batch, skips: bool) -> Steps:
         """The step counts of a batch: on its device, where only that knows whether a step was skipped."""
         if self.device is None or batch.on_device is None or (isinstance(batch, Foreach) and not skips):
-            return HostSteps(batch.states)
+            return host_steps(batch.states)
         kind = StagedSteps if batch.makes_numbers else DeviceSteps
         return kind(batch.states, batch.on_device)
 
@@ -128,16 +132,18 @@ class Plan:
             return False
         if len(groups) != len(self._dicts):
             return False
-        same = self._read and all(
-            not isinstance(value, Tensor) and value == self.extra.get(name) for name, value in extra.items()
-        )
-        self.extra.update(extra)
+        same = self._read
+        if extra:
+            same = same and all(not isinstance(v, Tensor) and v == self.extra.get(n) for n, v in extra.items())
+            self.extra.update(extra)
         self._read = False
         for i, group in enumerate(groups):
             if group is not self._dicts[i]:
                 return False
             if same and self._reader.unchanged(group, self.groups[i].snapshot):
                 continue
+            if not WHOLE.isdisjoint(group):
+                return False
             before, now = self.groups[i], self._reader.plan(group, extra, _where(i), self.groups[i])
             if now is before:
                 continue

@@ -18,12 +18,14 @@ from typing import Any
 
 import torch
 
+from ravine._compat.torch import is_fake
 from ravine.backends._sharded import layout
 from ravine.errors import OptionError, StateError, kind_of, nearest
 from ravine.formula import ParamCopy, Program
 from ravine.formula._plain_text import formula_lines
+from ravine.optim._engine.group_keys import leave_out
 from ravine.optim._engine.prepare import split
-from ravine.optim._engine.step_counts import counter
+from ravine.optim._engine.step_counts import counter, shared
 from ravine.optim._hyperparameters import GROUP_NOTES, TORCH_ONLY, Check, check_group
 
 #: A state dict that was saved without one of these turns it off, with a warning.
@@ -39,18 +41,23 @@ class Receiver:
     Attributes:
         groups: its parameter groups.
         defaults: the options that every group has.
+        neutral: those that a group is without while they have this value.
         check: raises OptionError for a value that an option cannot have.
         program_of: the program of a group.
         describe: names a parameter for errors.
         not_in_torch: states that torch's class of the same name does not keep, and what they stand for there.
+        own: the formula is the user's own, so that what else a dict of torch has tells less: options that are off, and
+            numbers beside the states (``mu_product`` of NAdam), belong to formulas that can be written without.
     """
 
     groups: Sequence[dict[str, Any]]
     defaults: Mapping[str, Any]
+    neutral: Mapping[str, Any]
     check: Check
     program_of: Callable[[dict[str, Any]], Program]
     describe: Callable[[torch.Tensor], str]
     not_in_torch: Mapping[str, float]
+    own: bool
 
 
 def dump(state_dict: dict[str, Any], name: str, programs: Sequence[Program]) -> dict[str, Any]:
@@ -64,16 +71,23 @@ def dump(state_dict: dict[str, Any], name: str, programs: Sequence[Program]) -> 
 
 
 def own_steps(state: Mapping[Any, Any]) -> defaultdict[Any, Any]:
-    """The state with step counts that have memory of their own; the live ones are views of one tensor."""
+    """The state with step counts that have memory of their own; the live ones are views of one tensor.
+
+    Those that processes share stay: a copy that is sent to another process counts with them.
+    """
     return defaultdict(
         dict,
         {
-            key: {n: v.clone() if n == "step" and isinstance(v, torch.Tensor) else v for n, v in value.items()}
+            key: {n: _own(v) if n == "step" and isinstance(v, torch.Tensor) else v for n, v in value.items()}
             if isinstance(value, dict)
             else value
             for key, value in state.items()
         },
     )
+
+
+def _own(step: torch.Tensor) -> torch.Tensor:
+    return step if shared(step) else step.clone()
 
 
 def load(receiver: Receiver, state_dict: dict[str, Any]) -> dict[str, Any]:
@@ -190,7 +204,9 @@ def _options_of_torch() -> frozenset[str]:
 def _group(receiver: Receiver, index: int, group: dict[str, Any], new: dict[str, Any], ours: bool) -> dict[str, Any]:
     # How a step is run (fused and torch's kin) is this optimizer's own business, not the checkpoint's.
     skip = ("params", "fused", *TORCH_ONLY)
-    known = {k: group[k] for k in (*receiver.defaults, *GROUP_NOTES) if k in group}
+    # Of a dict of ours, what a group does not say is neutral; a dict of torch knows nothing of it.
+    kept = [k for k in receiver.defaults if k == "fused" or not ours or k not in receiver.neutral]
+    known = {k: group[k] for k in (*kept, *GROUP_NOTES, *TORCH_ONLY) if k in group}
     names, saved_names = group.get("param_names"), new.get("param_names")
     if names and saved_names and names != saved_names:
         first = next(i for i, (a, b) in enumerate(zip(names, saved_names, strict=True)) if a != b)
@@ -209,6 +225,7 @@ def _group(receiver: Receiver, index: int, group: dict[str, Any], new: dict[str,
     # What the user's own keys are is kept. Of ours the formula says whether it is of this optimizer; torch's dicts do
     # not say which optimizer they are of, but an option that this one does not have does.
     foreign = [k for k in merged if k not in receiver.defaults and k not in group and k in _options_of_torch()]
+    foreign = [k for k in foreign if merged[k] or not receiver.own]
     if foreign and not ours:
         raise StateError(
             f"the state dict is of another optimizer: its parameter group {index} has {foreign[0]!r}, and this optimizer "
@@ -216,13 +233,14 @@ def _group(receiver: Receiver, index: int, group: dict[str, Any], new: dict[str,
         )
     try:
         check_group(
-            {k: v for k, v in merged.items() if k in receiver.defaults or k in GROUP_NOTES},
+            {**receiver.defaults, **receiver.neutral, **merged},
             receiver.defaults,
             receiver.check,
             f" (parameter group {index} of the state dict)",
         )
     except OptionError as error:
         raise StateError(f"the state dict is of another optimizer: {error}") from None
+    leave_out(merged, receiver.neutral)
     return merged
 
 
@@ -231,11 +249,16 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
         raise StateError(
             f"the state dict must have a dict of states for {receiver.describe(p)}; it has {_shown(saved)}: it is damaged"
         )
-    saved = {name: value for name, value in saved.items() if value is not None}
+    # torch.distributed.checkpoint has an empty dict for the step that torch's SGD does not keep.
+    known = ("step", *program.states)
+    saved = {
+        name: value for name, value in saved.items() if value is not None and not (name in known and _is_empty(value))
+    }
     if not saved:
         return {}
     for name in saved:
-        if name != "step" and name not in program.states and not ours:
+        number = not isinstance(saved[name], torch.Tensor) or (saved[name].dim() == 0 and p.dim() > 0)
+        if name != "step" and name not in program.states and not ours and not (receiver.own and number):
             raise StateError(
                 f"the state dict keeps {name!r} for {receiver.describe(p)}, and this formula keeps "
                 f"{', '.join(program.states) or 'no state'}: it is of another optimizer or has other options. "
@@ -265,6 +288,10 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
                     f"has {_shown(value)}: it is damaged"
                 )
             result[name] = copy.deepcopy(value)
+        elif name in program.states and receiver.own and not ours and value.dim() == 0:  # one number for all elements
+            result[name] = torch.full_like(p.detach(), value.item())
+        elif name not in program.states and receiver.own and value.dim() == 0:
+            result[name] = value.detach().clone()
         elif value.shape != p.shape:
             raise StateError(
                 f"the state {name} of {receiver.describe(p)} has shape {tuple(value.shape)} in the state dict: "
@@ -283,8 +310,14 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
     return result
 
 
+def _is_empty(value: object) -> bool:
+    return isinstance(value, Mapping) and not value
+
+
 def _count(step: Any, where: str) -> float:
     """The number of steps made, of a saved ``step``."""
+    if isinstance(step, torch.Tensor) and is_fake(step):
+        return 0.0
     try:
         count = float(step)
     except (TypeError, ValueError, RuntimeError, OverflowError):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ravine import backends
-from ravine._compat.torch import version_of
+from ravine._compat.torch import is_fake, version_of
 from ravine.backends import number_dtype
 
 
@@ -31,6 +31,16 @@ class Steps(Protocol):
         """That step was made, but where ``skip`` is true."""
 
 
+def shared(step: object) -> bool:
+    """Whether a step count lies in memory that other processes see, as asynchronous trainers have it."""
+    return isinstance(step, Tensor) and backends.on_host(step.device) and step.is_shared()
+
+
+def host_steps(states: Sequence[dict[str, Any]]) -> Steps:
+    """The counts of a batch on the host: those that processes share stay where they are."""
+    return SharedSteps(states) if any(shared(s["step"]) for s in states) else HostSteps(states)
+
+
 class HostSteps:
     """Counts on the host: views of one CPU tensor."""
 
@@ -41,13 +51,14 @@ class HostSteps:
 
     def _read(self) -> None:
         self._counts, self._address = self._tensor.numpy(), self._tensor.data_ptr()
+        self._shared = self._tensor.is_shared()
         first = self._counts[0] if len(self._counts) else 0
         self._same = int(first) if (self._counts == first).all() else None
         self._seen = version_of(self._tensor)
 
     def next(self, active: np.ndarray | None) -> int | np.ndarray:
-        # The user wrote to a view, or its memory was moved to share it with other processes.
-        if version_of(self._tensor) != self._seen or self._tensor.data_ptr() != self._address:
+        # The user wrote to a view, or its memory was moved to share it with other processes, which write to it.
+        if self._shared or version_of(self._tensor) != self._seen or self._tensor.data_ptr() != self._address:
             self._read()
         if self._same is not None and active is None:
             return self._same + 1
@@ -66,12 +77,38 @@ class HostSteps:
             self._read()
 
 
+class SharedSteps:
+    """Counts each of which is a tensor of the user's own: other processes see what is counted here, and count there too.
+
+    As with torch's loops nobody waits for the others: two that count at the same moment may count one step.
+    """
+
+    def __init__(self, states: Sequence[dict[str, Any]]) -> None:
+        for s in states:
+            if not isinstance(s["step"], Tensor):
+                s["step"] = counter(float(s["step"]))
+        self._tensors: list[Tensor] = [s["step"].detach() for s in states]
+
+    def next(self, active: np.ndarray | None) -> int | np.ndarray:
+        counts = np.array([t.item() for t in self._tensors], dtype=np.float64)
+        counts = np.maximum(counts + (1 if active is None else active), 1.0)
+        return int(counts[0]) if len(counts) and (counts == counts[0]).all() else counts
+
+    @torch.no_grad()
+    def count(self, active: np.ndarray | None, skip: Tensor | None) -> None:
+        if skip is not None and bool(skip):
+            return
+        for i, tensor in enumerate(self._tensors):
+            if active is None or active[i]:
+                tensor.add_(1)
+
+
 class DeviceSteps:
     """Counts on a device: how many steps were skipped is known only there."""
 
     def __init__(self, states: Sequence[dict[str, Any]], device: torch.device) -> None:
         values = [s["step"] for s in states]
-        known = [isinstance(v, Tensor) and not backends.on_host(v.device) for v in values]
+        known = [isinstance(v, Tensor) and (not backends.on_host(v.device) or is_fake(v)) for v in values]
         host = counter([0.0 if there else float(v) for v, there in zip(values, known, strict=True)])
         with torch.inference_mode(False), torch.no_grad():
             self._tensor = backends.to_device(host, device)

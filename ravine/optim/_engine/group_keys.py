@@ -1,0 +1,166 @@
+"""What stands in a parameter group: the keys of torch's class of the same name, what is set beside them, and notes.
+
+A group of ``RMSprop`` has the keys that one of ``torch.optim.RMSprop`` has. Trainers, wrappers and
+``torch.distributed.checkpoint`` look keys up by name in both directions. What only Ravine has (``clip_norm``,
+``eps_inside_root``) stands in a group while it is more than its default. Other keys are the user's own and are kept.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Mapping
+from functools import cache
+from itertools import count
+from typing import Any
+
+import torch
+
+import ravine
+from ravine.optim._common import parameters_of
+from ravine.optim._hyperparameters import (
+    GROUP_NOTES,
+    TORCH_ONLY,
+    Check,
+    as_python,
+    check_group,
+    refuse_differentiable,
+)
+
+#: What every optimizer has and torch's have not.
+_COMMON = ("clip_norm", "ema_decay")
+_OURS = os.path.dirname(os.path.abspath(ravine.__file__)) + os.sep
+_THEIRS = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep
+
+
+def twin_of(cls: type) -> type | None:
+    """The optimizer of ours that a class is or derives from and that torch.optim has too; None if there is none."""
+    for c in cls.__mro__:
+        if c.__module__.startswith("ravine.optim.") and c.__name__ != "Optimizer" and hasattr(torch.optim, c.__name__):
+            return c
+    return None
+
+
+@cache
+def _keys_in_torch(name: str) -> frozenset[str]:
+    """The options that groups of torch's class have."""
+    return frozenset(getattr(torch.optim, name)([torch.zeros(1)]).defaults)
+
+
+def neutral_of(cls: type, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that a group is without while they have this value.
+
+    Args:
+        cls: the optimizer's class.
+        defaults: its options, and what they are for groups that do not say.
+    """
+    twin = twin_of(cls)
+    if twin is None:
+        return {name: None for name in _COMMON if name in defaults}
+    theirs, ours = _keys_in_torch(twin.__name__), parameters_of(twin)
+    settled = {name for c in twin.__mro__ if c.__module__.startswith("ravine.optim.") for name in parameters_of(c)}
+    return {
+        name: ours[name].default if name in ours else defaults[name]
+        for name in defaults
+        if name not in theirs and (name in settled or name in _COMMON)
+    }
+
+
+def switches_of(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """torch's switches for its own loops, for the groups of a class that torch has too: they change nothing here.
+
+    Raises:
+        OptionError: ``differentiable=True``, which would change something.
+    """
+    refuse_differentiable(given)
+    twin = twin_of(cls)
+    theirs = frozenset() if twin is None else _keys_in_torch(twin.__name__)
+    return {name: given.get(name, None if name == "foreach" else False) for name in TORCH_ONLY if name in theirs}
+
+
+def complete(
+    group: dict[str, Any],
+    defaults: Mapping[str, Any],
+    switches: Mapping[str, Any],
+    check: Check,
+    told: set[str],
+    where: str,
+) -> None:
+    """Give a new group the options that it does not have, and look at those that it has.
+
+    Raises:
+        OptionError: one has an impossible value.
+    """
+    refuse_differentiable(group)
+    for name, value in {**defaults, **switches}.items():
+        group[name] = as_python(group.get(name, value))
+    check_group(group, defaults, check, where)
+    warn_misspelt(group, defaults, where, told)
+
+
+def leave_out(group: dict[str, Any], neutral: Mapping[str, Any]) -> None:
+    """Take out of a group what it need not say."""
+    for name, value in neutral.items():
+        if name in group and type(group[name]) is type(value) and group[name] == value:
+            del group[name]
+
+
+def flag_scaling(optimizer: torch.optim.Optimizer) -> None:
+    """As torch's classes: only with ``fused=True`` GradScaler leaves unscaling to the optimizer.
+
+    Trainers that clip between the two, as Lightning does, refuse an optimizer that says that it unscales.
+    """
+    if optimizer.defaults["fused"]:
+        optimizer._step_supports_amp_scaling = True  # type: ignore[attr-defined]
+
+
+# --- keys that were meant to be another --------------------------------------------------------------------------
+
+
+def warn_misspelt(group: Mapping[str, Any], options: Iterable[str], where: str, told: set[str]) -> None:
+    """Warn once of each key that is one typing mistake away from an option and so was meant to be that.
+
+    Args:
+        group: the group.
+        options: what may stand in it.
+        where: names the group.
+        told: the keys that were warned of before.
+    """
+    for key in group:
+        if key in options or key in GROUP_NOTES or key in TORCH_ONLY or key in told or not isinstance(key, str):
+            continue
+        meant = next((name for name in options if one_mistake(key, name)), None)
+        if meant is not None:
+            told.add(key)
+            warnings.warn(
+                f"the key {key!r}{where} is no option of this optimizer, so it changes nothing. Did you mean {meant!r}?",
+                stacklevel=_level_of_user(),
+            )
+
+
+def one_mistake(written: str, meant: str) -> bool:
+    """Whether a word is another with one letter too many, missing, wrong, in the other case, or changed with its neighbour.
+
+    A digit is no slip: ``lr0`` is a name of its own.
+    """
+    a, b = written.lower(), meant.lower()
+    if a == b:
+        return written != meant
+    same = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    a, b = a[same:], b[same:]
+    if (a[:1] + b[:1]).strip("0123456789") != a[:1] + b[:1]:
+        return False
+    return a[1:] == b or a == b[1:] or a[1:] == b[1:] or (a[:2] == b[1::-1] and a[2:] == b[2:])
+
+
+def _level_of_user() -> int:
+    """The ``stacklevel``, for ``warnings.warn`` in the function that calls this, of the first line that is not ours."""
+    for level in count(1):
+        try:
+            file = sys._getframe(level).f_code.co_filename
+        except ValueError:
+            return 2
+        if not file.startswith((_OURS, _THEIRS)):
+            return level
+    raise AssertionError
