@@ -351,7 +351,7 @@ def test_a_study_that_is_not_complete_prints_in_one_line(finished):
 def test_pandas_that_is_absent_is_told_how_to_install(monkeypatch, finished):
     monkeypatch.setitem(sys.modules, "pandas", None)
     for table in (finished.trials, finished.curves, finished.differences):
-        with pytest.raises(ImportError, match=r"pip install 'ravine\[pandas\]'"):
+        with pytest.raises(ImportError, match=r"pip install pandas"):
             table()
 
 
