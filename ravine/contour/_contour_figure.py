@@ -81,9 +81,9 @@ def _losses(axes: Any, data: PlotData) -> None:
                 axes.plot(losses, color=style.colour, linewidth=0.6, alpha=0.45, zorder=2)
             if trajectory.diverged_at:
                 axes.plot(len(losses) - 1, losses[-1], "x", color=style.colour, markersize=7 if number == 0 else 4)
-    axes.set_yscale("log")
     if not any((t.values > least).any() for entry in data.entries for t in entry.trajectories[entry.best]):
         axes.set_ylim(least / 10, least * 10)  # they never left the minimum
+    axes.set_yscale("log")
     axes.set_xlim(0, data.steps)
     axes.set_xlabel("step")
     axes.set_ylabel(data.quantity, parse_math=False)
