@@ -36,6 +36,7 @@ from ravine.formula._program import Program
 from ravine.formula._stats_and_steppers import stats_and_steppers
 from ravine.formula._tracing import trace_formula
 
+# Without sum: a star import leaves Python its own.
 __all__ = [
     "ParamCopy",
     "Piece",
@@ -60,7 +61,6 @@ __all__ = [
     "sqrt",
     "start",
     "stats_and_steppers",
-    "sum",
     "tanh",
     "trace_formula",
     "where",

@@ -96,7 +96,7 @@ FUNCTIONS = {name: operation.arity for name, operation in OPERATIONS.items() if 
 
 
 @dataclass(frozen=True)
-class Sum:
+class WholeSum:
     """A sum over the elements of a tensor, of its group's tensors, or of all that the optimizer steps.
 
     Attributes:
@@ -109,11 +109,11 @@ class Sum:
 
 
 #: Whole-tensor numbers: each level of them costs a pass over memory before the pass that writes.
-REDUCTIONS: Mapping[str, Sum] = {
-    "sum_of_squares": Sum("tensor", True),
-    "group_sum_of_squares": Sum("group", True),
-    "global_sum_of_squares": Sum("all", True),
-    "sum": Sum("tensor", False),
-    "group_sum": Sum("group", False),
-    "global_sum": Sum("all", False),
+REDUCTIONS: Mapping[str, WholeSum] = {
+    "sum_of_squares": WholeSum("tensor", True),
+    "group_sum_of_squares": WholeSum("group", True),
+    "global_sum_of_squares": WholeSum("all", True),
+    "sum": WholeSum("tensor", False),
+    "group_sum": WholeSum("group", False),
+    "global_sum": WholeSum("all", False),
 }

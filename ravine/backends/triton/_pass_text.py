@@ -256,9 +256,9 @@ class _PassPrinter:
         chosen = [i for i, r in enumerate(self.one_pass.reductions) if self.real == "tl.float32" and not r.guard]
         if not chosen:
             return "", lines
-        reductions, wide = self.one_pass.reductions, {i: f"({results[i]}).to(tl.float64)" for i in chosen}
+        reductions, values = self.one_pass.reductions, {i: f"({results[i]}).to(tl.float64)" for i in chosen}
         sums = [
-            f"tl.sum(tl.where(inside, {f'{wide[i]} * {wide[i]}' if reductions[i].squares else wide[i]}, 0.0), 0)"
+            f"tl.sum(tl.where(inside, {f'{values[i]} * {values[i]}' if reductions[i].squares else values[i]}, 0.0), 0)"
             for i in chosen
         ]
         again = _AGAIN.format(given=given, body=_block(body), figures=_tuple([*sums, "0"]))
