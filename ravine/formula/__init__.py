@@ -27,9 +27,11 @@ from ravine.formula._functions import (
     rms,
     sign,
     sqrt,
-    sum,
     tanh,
     where,
+)
+from ravine.formula._functions import (
+    sum as sum,
 )
 from ravine.formula._pieces import ParamCopy, Piece, param_copy, rename, start
 from ravine.formula._program import Program
