@@ -245,7 +245,7 @@ def _where(p: Precision, condition: Truth, a: Interval | Truth, b: Interval | Tr
 
 OPERATIONS: dict[str, Callable[..., object]] = {
     "add": _add, "sub": _sub, "mul": _mul, "div": _div, "pow": _pow, "sqrt": _sqrt, "abs": _abs, "sign": _sign,
-    "exp": _monotone(np.exp), "log": _monotone(np.log, 0.0), "tanh": _monotone(np.tanh),
+    "exp": _monotone(np.exp), "log": _monotone(np.log, 0.0), "tanh": _monotone(np.tanh), "floor": _monotone(np.floor),
     "minimum": _extreme(np.minimum), "maximum": _extreme(np.maximum), "where": _where,
     "lt": lambda p, a, b: _less(a, b, False), "le": lambda p, a, b: _less(a, b, True),
     "gt": lambda p, a, b: _less(b, a, False), "ge": lambda p, a, b: _less(b, a, True),

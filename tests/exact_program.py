@@ -128,7 +128,7 @@ def within(result: torch.Tensor, possible: Interval) -> np.ndarray:
 
 
 #: Operations that jump: a rounding error before one becomes a difference of any size after it.
-JUMPS = {"sign", "lt", "le", "gt", "ge", "eq", "ne"}
+JUMPS = {"sign", "floor", "lt", "le", "gt", "ge", "eq", "ne"}
 
 
 def jumps(program: Program) -> bool:

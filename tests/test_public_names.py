@@ -43,8 +43,8 @@ PUBLIC = {
         RavineError StateError TrainingError
     """,
     "ravine.formula": """
-        ParamCopy Piece Program exp global_norm isfinite isnan log logical_not maximum minimum norm param_copy rename
-        sign sqrt start stats_and_steppers tanh trace_formula where
+        ParamCopy Piece Program dot exp floor global_norm isfinite isnan log logical_not maximum mean minimum norm numel
+        param_copy rename rms sign sqrt start stats_and_steppers tanh trace_formula where
     """,
     # and the named optimizers, which the registry finds
     "ravine.optim": """

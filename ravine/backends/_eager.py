@@ -141,7 +141,8 @@ class Eager:
         shape = len(self.program.passes[index].reductions), len(self.params)
         sums = torch.zeros(shape, dtype=backends.number_dtype(device), device=device)
         for i, _ in self._stepped():
-            sums[:, i] = torch.stack([_square(x) for x in self._results(i, index, numbers)])
+            results = zip(self._results(i, index, numbers), self.program.passes[index].reductions, strict=True)
+            sums[:, i] = torch.stack([_square(x) if r.squares else _sum(x) for x, r in results])
         return sums if self.on_device else sums.numpy()
 
     @torch.no_grad()
@@ -208,6 +209,10 @@ def _square(x: Tensor) -> Tensor:
     """The sum of squares."""
     wide = x.to(backends.number_dtype(x.device))
     return (wide * wide).sum()
+
+
+def _sum(x: Tensor) -> Tensor:
+    return x.to(backends.number_dtype(x.device)).sum()
 
 
 def _max(x: Tensor) -> Tensor:

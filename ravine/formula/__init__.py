@@ -11,40 +11,54 @@ Knows nothing of optimizers, devices or files. ``_pieces.py`` says what a piece 
 """
 
 from ravine.formula._functions import (
+    dot,
     exp,
+    floor,
     global_norm,
     isfinite,
     isnan,
     log,
     logical_not,
     maximum,
+    mean,
     minimum,
     norm,
+    numel,
+    rms,
     sign,
     sqrt,
     tanh,
     where,
+)
+from ravine.formula._functions import (
+    sum as sum,
 )
 from ravine.formula._pieces import ParamCopy, Piece, param_copy, rename, start
 from ravine.formula._program import Program
 from ravine.formula._stats_and_steppers import stats_and_steppers
 from ravine.formula._tracing import trace_formula
 
+# Without sum: a star import leaves Python its own.
 __all__ = [
     "ParamCopy",
     "Piece",
     "Program",
+    "dot",
     "exp",
+    "floor",
     "global_norm",
     "isfinite",
     "isnan",
     "log",
     "logical_not",
     "maximum",
+    "mean",
     "minimum",
     "norm",
+    "numel",
     "param_copy",
     "rename",
+    "rms",
     "sign",
     "sqrt",
     "start",

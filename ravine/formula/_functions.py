@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from ravine.formula._symbols import Symbol, apply
+from ravine.errors import FormulaError
+from ravine.formula._symbols import Symbol, apply, numel_of
 
 #: Constants of a formula, by the names that Python prints for them.
 inf, nan = math.inf, math.nan
 
+#: What a sum runs over.
+Over = Literal["tensor", "group", "all"]
 #: What a formula computes with: a symbol while it is traced; later a number, an array or a tensor.
 Value = Any
 
@@ -40,6 +43,7 @@ _NUMBER: dict[str, Callable[..., Any]] = {
     "exp": _total(math.exp, math.inf),
     "log": lambda x: -math.inf if x == 0 else _total(math.log, math.nan)(x),
     "tanh": math.tanh,
+    "floor": lambda x: float(math.floor(x)) if x and math.isfinite(x) else x,
     "isfinite": math.isfinite,
     "isnan": math.isnan,
     "logical_not": lambda a: not a,
@@ -156,6 +160,11 @@ def tanh(x: Value) -> Value:
     return _call("tanh", x)
 
 
+def floor(x: Value) -> Value:
+    """The largest whole number that is not above x. ``a // b`` is ``floor(a / b)``, and ``a % b`` is ``a - a // b * b``."""
+    return _call("floor", x)
+
+
 def isfinite(x: Value) -> Value:
     """True where x is neither NaN nor infinite."""
     return _call("isfinite", x)
@@ -186,19 +195,53 @@ def where(condition: Value, a: Value, b: Value) -> Value:
     return _call("where", condition, a, b)
 
 
-def norm(x: Value) -> Value:
-    """Euclidean norm of x over this tensor: one number per parameter. It costs one more pass over memory."""
+def _summed(kind: str, x: Value, over: str) -> Value:
+    """A sum of a traced tensor; ``over`` names what it runs over."""
+    ops = {"tensor": kind, "group": f"group_{kind}", "all": f"global_{kind}"}
+    if over not in ops:
+        raise FormulaError(f"over={over!r} is not known: a sum runs over 'tensor' (this one), 'group' or 'all'")
+    return apply(ops[over], x)
+
+
+def sum(x: Value, over: Over = "tensor") -> Value:
+    """The sum of the elements of x: one number per parameter. It costs one more pass over memory, as all that follow.
+
+    Args:
+        x: a tensor: ``grad``, ``param``, ``update``, a state, or what is computed from them.
+        over: ``"tensor"``, this one; ``"group"``, all of its parameter group; ``"all"``, every tensor that the optimizer
+            steps. Where groups have different formulas, it runs over the groups that have the piece. Called by hand it
+            sees one tensor only.
+    """
+    return _summed("sum", x, over) if isinstance(x, Symbol | int | float) else x.sum()
+
+
+def dot(a: Value, b: Value, over: Over = "tensor") -> Value:
+    """The sum of a * b; ``over`` as for :func:`sum`."""
+    return sum(a * b, over)
+
+
+def norm(x: Value, over: Over = "tensor") -> Value:
+    """Euclidean norm of x; ``over`` as for :func:`sum`."""
     if isinstance(x, Symbol | int | float):
-        return apply("sqrt", apply("sum_of_squares", x))
+        return apply("sqrt", _summed("sum_of_squares", x, over))
     return sqrt((x * x).sum())
 
 
 def global_norm(x: Value) -> Value:
-    """Euclidean norm of x over every tensor that the optimizer steps, in all groups.
+    """Euclidean norm of x over every tensor that the optimizer steps, in all groups: ``norm(x, over="all")``."""
+    return norm(x, "all")
 
-    Where groups have different formulas, a piece's norm runs over the groups that have the piece. Called by hand it
-    sees one tensor only, and is ``norm``.
-    """
-    if isinstance(x, Symbol | int | float):
-        return apply("sqrt", apply("global_sum_of_squares", x))
-    return norm(x)
+
+def numel(x: Value) -> Value:
+    """How many elements the tensor has, a number; those of complex tensors count twice. It costs no pass."""
+    return numel_of(x) if isinstance(x, Symbol | int | float) else float(math.prod(x.shape))
+
+
+def mean(x: Value) -> Value:
+    """The mean of the elements of x over this tensor."""
+    return sum(x) / numel(x)
+
+
+def rms(x: Value) -> Value:
+    """The root of the mean of the squares of x over this tensor."""
+    return norm(x) / sqrt(numel(x))

@@ -69,8 +69,11 @@ class Latex(Notation):
     def root(self, of: Symbol) -> str:
         return rf"\sqrt{{{self.rendered(of)[0]}}}"
 
-    def norm(self, of: str, everywhere: bool) -> str:
-        return rf"\left\| {of} \right\|" + (r"_{\mathrm{all\ tensors}}" if everywhere else "")
+    def norm(self, of: str, over: str) -> str:
+        return rf"\left\| {of} \right\|" + _below(over)
+
+    def total(self, of: str, over: str) -> str:
+        return rf"\mathrm{{sum}}{_below(over)}{self.parenthesized(of)}"
 
     def absolute(self, of: str) -> str:
         return rf"\left| {of} \right|"
@@ -95,6 +98,12 @@ def _parts(name: ShownName) -> tuple[str, str]:
     letter = _LETTERS.get(word) or rf"\mathrm{{{_escaped(word)}}}"
     below = [index[0].translate(_DIGITS)] if index else []
     return letter, ",".join([*below, *([_TIMES[name.time]] if name.time else [])])
+
+
+def _below(over: str) -> str:
+    """The tensors that a norm or sum runs over."""
+    words = over.replace(" ", r"\ ")
+    return rf"_{{\mathrm{{{words}}}}}" if over else ""
 
 
 def _escaped(text: str) -> str:

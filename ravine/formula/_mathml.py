@@ -79,10 +79,12 @@ class _MathML(Notation):
     def root(self, of: Symbol) -> str:
         return f"<msqrt>{self.rendered(of)[0]}</msqrt>"
 
-    def norm(self, of: str, everywhere: bool) -> str:
-        return (
-            f"<msub>{_fenced('‖', of, '‖')}<mtext>all tensors</mtext></msub>" if everywhere else _fenced("‖", of, "‖")
-        )
+    def norm(self, of: str, over: str) -> str:
+        return f"<msub>{_fenced('‖', of, '‖')}<mtext>{over}</mtext></msub>" if over else _fenced("‖", of, "‖")
+
+    def total(self, of: str, over: str) -> str:
+        name = f"<msub><mi>sum</mi><mtext>{over}</mtext></msub>" if over else "<mi>sum</mi>"
+        return _row(name, "<mo>\u2061</mo>", self.parenthesized(of))
 
     def absolute(self, of: str) -> str:
         return _fenced("|", of, "|")

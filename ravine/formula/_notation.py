@@ -44,6 +44,10 @@ class Assigned(Protocol):
         """The lines, in the order of the pieces."""
 
 
+#: The tensors that a sum runs over, in words.
+_OVER = {"tensor": "", "group": "the group", "all": "all tensors"}
+
+
 @dataclass(frozen=True)
 class ShownName:
     """A name in a formula, as mathematics writes it, and the time of a state: before or after the step."""
@@ -119,6 +123,8 @@ class Notation(ABC):
             return self.names[id(symbol)]
         if symbol.op == "number":
             return ShownName(display_name(symbol.name))
+        if symbol.op == "numel":
+            return ShownName("n")
         if symbol.op == "buffer":
             return ShownName(display_name(symbol.name), "" if symbol.name == "grad" else "before")
         return None
@@ -138,8 +144,10 @@ class Notation(ABC):
     def function(self, symbol: Symbol) -> Rendered:
         """A root, a norm, an absolute value, cases, or a name with arguments."""
         op, first = symbol.op, symbol.args[0]
-        if op == "sqrt" and first.op in REDUCTIONS and not self.name_of(first):
-            return self.norm(self.rendered(first.args[0])[0], first.op == "global_sum_of_squares"), ATOM
+        if op in REDUCTIONS:
+            return self.total(self.rendered(first)[0], _OVER[REDUCTIONS[op].over]), ATOM
+        if op == "sqrt" and first.op in REDUCTIONS and REDUCTIONS[first.op].squares and not self.name_of(first):
+            return self.norm(self.rendered(first.args[0])[0], _OVER[REDUCTIONS[first.op].over]), ATOM
         if op == "sqrt":
             return self.root(first), ATOM
         if op == "abs":
@@ -204,8 +212,12 @@ class Notation(ABC):
         """A square root."""
 
     @abstractmethod
-    def norm(self, of: str, everywhere: bool) -> str:
-        """A norm over one tensor, or over all of them."""
+    def norm(self, of: str, over: str) -> str:
+        """A norm over one tensor, or over those that ``over`` names."""
+
+    @abstractmethod
+    def total(self, of: str, over: str) -> str:
+        """A sum over one tensor, or over those that ``over`` names."""
 
     @abstractmethod
     def absolute(self, of: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf, nan
+from typing import Literal
 
 #: Arguments, and behind them the value.
 Row = tuple[float, ...]
@@ -71,6 +72,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "exp": Operation(1, ((0.0, 1.0), (1000.0, inf), (-1000.0, 0.0), (inf, inf), (-inf, 0.0), (nan, nan))),
     "log": Operation(1, ((0.0, -inf), (-0.0, -inf), (-1.0, nan), (inf, inf), (-inf, nan), (nan, nan))),
     "tanh": Operation(1, ((0.0, 0.0), (inf, 1.0), (-inf, -1.0), (nan, nan))),
+    "floor": Operation(1, ((1.5, 1.0), (-1.5, -2.0), (-0.0, -0.0), (inf, inf), (-inf, -inf), (nan, nan))),
     "isfinite": Operation(1, ((1.0, True), (inf, False), (-inf, False), (nan, False)), truth=True),
     "isnan": Operation(1, ((1.0, False), (inf, False), (nan, True)), truth=True),
     "minimum": Operation(2, ((inf, 1.0, 1.0), (-inf, 1.0, -inf), (nan, 1.0, nan), (1.0, nan, nan))),
@@ -91,5 +93,27 @@ NORMS: tuple[tuple[Row, float], ...] = (
 #: Operations that are written between their two arguments, with the sign; those that are functions, with their arity.
 INFIX = {name: operation.sign for name, operation in OPERATIONS.items() if operation.sign}
 FUNCTIONS = {name: operation.arity for name, operation in OPERATIONS.items() if not operation.sign}
-#: Whole-tensor numbers: each costs a pass over memory before the pass that writes.
-REDUCTIONS = ("sum_of_squares", "global_sum_of_squares")
+
+
+@dataclass(frozen=True)
+class WholeSum:
+    """A sum over the elements of a tensor, of its group's tensors, or of all that the optimizer steps.
+
+    Attributes:
+        over: what it runs over.
+        squares: whether squares are summed.
+    """
+
+    over: Literal["tensor", "group", "all"]
+    squares: bool
+
+
+#: Whole-tensor numbers: each level of them costs a pass over memory before the pass that writes.
+REDUCTIONS: Mapping[str, WholeSum] = {
+    "sum_of_squares": WholeSum("tensor", True),
+    "group_sum_of_squares": WholeSum("group", True),
+    "global_sum_of_squares": WholeSum("all", True),
+    "sum": WholeSum("tensor", False),
+    "group_sum": WholeSum("group", False),
+    "global_sum": WholeSum("all", False),
+}

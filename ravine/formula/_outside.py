@@ -9,13 +9,16 @@ from ravine.errors import FormulaError, nearest
 from ravine.formula._operations import FUNCTIONS
 
 #: What a user calls; abs is Python's own, and ~ stands for logical_not.
-PUBLIC = ["abs", *(name for name in FUNCTIONS if name not in ("abs", "logical_not")), "norm", "global_norm"]
+WHOLE = ("sum", "mean", "dot", "norm", "global_norm", "rms", "numel")
+PUBLIC = ["abs", *(name for name in FUNCTIONS if name not in ("abs", "logical_not")), *WHOLE]
 #: What users write of other libraries, and what is written here instead.
-_WHOLE = "a formula says what happens to every element alike, and has of a whole tensor norm(x) and global_norm(x) only"
+_WHOLE = f"a formula says what happens to every element alike, and has of a whole tensor {', '.join(WHOLE)}"
 _INSTEAD = {
-    **dict.fromkeys(
-        ("mean", "sum", "std", "var", "median", "prod", "dot", "matmul", "numel", "size", "shape", "item"), _WHOLE
-    ),
+    **{name: f"write {name}({'a, b' if name == 'dot' else 'x'}) with {name} from ravine.formula" for name in WHOLE},
+    **dict.fromkeys(("median", "prod", "matmul", "size", "shape", "item"), _WHOLE),
+    "var": "write mean((x - mean(x))**2)",
+    "std": "write sqrt(mean((x - mean(x))**2))",
+    **dict.fromkeys(("fmod", "remainder"), "write a % b"),
     **dict.fromkeys(("clamp", "clip"), "write minimum(maximum(x, low), high)"),
     **dict.fromkeys(("max", "amax"), "write maximum(a, b), element by element"),
     **dict.fromkeys(("min", "amin"), "write minimum(a, b), element by element"),

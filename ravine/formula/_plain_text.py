@@ -40,8 +40,11 @@ class _Text(Notation):
     def root(self, of: Symbol) -> str:
         return "√" + self.atom(of)
 
-    def norm(self, of: str, everywhere: bool) -> str:
-        return f"‖{of} of all tensors‖" if everywhere else f"‖{of}‖"
+    def norm(self, of: str, over: str) -> str:
+        return f"‖{of} of {over}‖" if over else f"‖{of}‖"
+
+    def total(self, of: str, over: str) -> str:
+        return f"sum({of} of {over})" if over else f"sum({of})"
 
     def absolute(self, of: str) -> str:
         return f"|{of}|"

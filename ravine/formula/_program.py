@@ -31,15 +31,21 @@ class Reduction:
 
     Attributes:
         name: the number's name in the program.
-        over: one tensor, or every tensor of the optimizer.
-        join: for ``over="all"``, under which name the sums of different programs are added up.
+        over: one tensor, every tensor of a parameter group, or every tensor of the optimizer.
+        join: if it runs over several tensors, under which name the sums of different programs are added up.
         guard: whether it counts bad elements, for ``nonfinite=``; no formula reads it.
+        squares: whether squares are summed, or the elements themselves.
     """
 
     name: str
-    over: Literal["tensor", "all"] = "tensor"
+    over: Literal["tensor", "group", "all"] = "tensor"
     join: str = ""
     guard: bool = False
+    squares: bool = True
+
+
+#: How many elements a tensor has: known before the first pass, and handed over as the sums are.
+NUMEL = Reduction("numel")
 
 
 class Pass:
@@ -48,7 +54,7 @@ class Pass:
     Attributes:
         results: what it computes per element: the new value of each written buffer, or the argument of each sum.
         writes: for the last pass, the buffer that each result is written to; empty for a pass that sums.
-        reductions: for a pass that sums, what the squares of each result are summed for; empty for the last pass.
+        reductions: for a pass that sums, what each result, or its square, is summed for; empty for the last pass.
         reads: the buffers it reads.
         numbers: the numbers that its elements use, in the order in which ``Program.numbers`` gives them.
     """
@@ -90,6 +96,7 @@ class Program:
         states: initial value (a number or ``param_copy``) of each state, by name, in the order of the formula.
         hypers: the hyperparameters it uses, by name; one element of a tuple is ``"betas[0]"``.
         uses_step: True if it depends on the number of the step.
+        uses_numel: True if it depends on how many elements a tensor has.
         assignments: the formula line by line, for those who print it.
         passes: the passes over memory, in order; the last one writes.
         guarded: whether the first pass also counts the elements of the gradient that are not finite.
@@ -111,9 +118,10 @@ class Program:
         leaves = [s.name for s in everything if s.op == "number"]
         self.hypers = tuple(n for n in leaves if n != "step")
         self.uses_step = "step" in leaves
+        self.uses_numel = any(s.op == "numel" for s in everything)
         sums = [s for s in everything if s.op in REDUCTIONS]
         self._reductions: dict[Symbol, Reduction] = {
-            s: Reduction(f"sum{i}", "all" if s.op == "global_sum_of_squares" else "tensor", s.name)
+            s: Reduction(f"sum{i}", REDUCTIONS[s.op].over, s.name, squares=REDUCTIONS[s.op].squares)
             for i, s in enumerate(sums)
         }
         self.guarded = guarded
@@ -155,6 +163,11 @@ class Program:
             moved += sum(itemsize[name] for name in p.writes)
         return moved
 
+    def known(self, index: int) -> list[Reduction]:
+        """What is known of whole tensors before pass ``index``, in the order in which ``numbers`` takes it."""
+        made = [r for p in self.passes[:index] for r in p.reductions if not r.guard]
+        return [NUMEL, *made] if self.uses_numel else made
+
     def number_source(self, index: int, calls: Collection[str] = (), constant: Callable[[float], str] = repr) -> str:
         """The Python text of the number stage of a pass, as it is run.
 
@@ -164,10 +177,11 @@ class Program:
             constant: how a number of the formula is written.
         """
         p = self.passes[index]
-        known = [r.name for earlier in self.passes[:index] for r in earlier.reductions if not r.guard]
+        known = [r.name for r in self.known(index)]
         arguments = ["step", *map(code_name, self.hypers), *known]
         leaves = {s: code_name(s.name) for s in postorder(p.numbers) if s.op == "number"}
         leaves |= {s: r.name for s, r in self._reductions.items() if r.name in known}
+        leaves |= {s: NUMEL.name for s in postorder(p.numbers) if s.op == "numel"}
         body = Statements(p.numbers, leaves, calls=calls, constant=constant)
         lines = [f"def numbers({', '.join(arguments)}):", *(f"    {line}" for line in body.lines)]
         return "\n".join([*lines, f"    return ({''.join(r + ', ' for r in body.results)})"])
@@ -193,7 +207,7 @@ class Program:
             index: which pass.
             step: the number of this step, from 1.
             hypers: values of ``self.hypers``, in that order.
-            sums: values of the sums of the passes before.
+            sums: values of what is :meth:`known`: ``numel`` if it is used, and the sums of the passes before.
         """
         values = [v if type(v) is float else _double(v) for v in (step, *hypers, *sums)]
         if self._quick[index] and all(type(v) is float for v in values):

@@ -36,7 +36,7 @@ class Symbol:
     Attributes:
         op: an operation of ``_operations.py``, or ``"buffer"``, ``"number"`` (named leaves), ``"constant"``.
         args: the argument symbols; empty for a leaf.
-        name: the name of a named leaf; of a global sum, which piece asked for it (see ``_tracing.py``).
+        name: the name of a named leaf; of a sum over several tensors, which piece asked for it (see ``_tracing.py``).
         value: the value of a constant.
         element: True if it is a value per element, False if it is a number.
         truth: True if it is a truth value.
@@ -174,9 +174,20 @@ class Symbol:
             "; a formula says what happens to every element alike" if self.element else f"; {self!r} is one number",
         )
 
-    __matmul__ = __rmatmul__ = refused("@", "; of a whole tensor a formula has norm(x) and global_norm(x)")
-    __mod__ = __rmod__ = refused("%")
-    __floordiv__ = __rfloordiv__ = refused("//", "; divide with /")
+    __matmul__ = __rmatmul__ = refused("@", "; of a whole tensor a formula has sum, mean, dot, norm, rms and numel")
+
+    def __floordiv__(self, other: object) -> Symbol:
+        return apply("floor", apply("div", self, other))
+
+    def __rfloordiv__(self, other: object) -> Symbol:
+        return apply("floor", apply("div", other, self))
+
+    def __mod__(self, other: object) -> Symbol:
+        return apply("sub", self, apply("mul", self // other, other))
+
+    def __rmod__(self, other: object) -> Symbol:
+        return apply("sub", other, apply("mul", other // self, self))
+
     __divmod__ = __rdivmod__ = refused("divmod")
     __iter__ = refused("a loop over a tensor or number, or taking it apart")
     __len__ = refused("len")
@@ -228,6 +239,13 @@ def buffer(name: str) -> Symbol:
 def number(name: str) -> Symbol:
     """A number leaf: a hyperparameter or ``step``."""
     return Symbol("number", name=name)
+
+
+def numel_of(value: object) -> Symbol:
+    """How many elements a tensor has: a number leaf, as all tensors of a formula have the parameter's shape."""
+    if not lift(value).element:
+        raise FormulaError("numel takes a tensor (grad, param, update or a state); it got a number")
+    return Symbol("numel", name="numel")
 
 
 def lift(value: object) -> Symbol:
@@ -286,10 +304,10 @@ def apply(op: str, *args: object) -> Symbol:
         if symbols[1].truth != symbols[2].truth:
             raise FormulaError("where chooses between two numbers or between two truth values, not between one of each")
     elif any(s.truth for s in symbols):
-        shown = "a norm" if op in REDUCTIONS else INFIX.get(op, op)
+        shown = "a sum" if op in REDUCTIONS else INFIX.get(op, op)
         raise FormulaError(f"a truth value cannot be used as a number in {shown}: write where(condition, 1, 0)")
     if op in REDUCTIONS and not symbols[0].element:
-        raise FormulaError("norm and global_norm take a tensor (grad, param, update or a state); they got a number")
+        raise FormulaError("a sum or norm takes a tensor (grad, param, update or a state); it got a number")
     return Symbol(op, symbols)
 
 

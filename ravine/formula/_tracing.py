@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ravine.errors import FormulaError, nearest
+from ravine.formula._operations import REDUCTIONS
 from ravine.formula._pieces import RESERVED, Initial, ParamCopy, Piece, PieceName, as_piece, check_initial
 from ravine.formula._program import Program
 from ravine.formula._symbols import Assignment, Symbol, buffer, lift, number, postorder
@@ -123,9 +124,9 @@ class _Tracer:
             self.assign(piece, n.name, result)
 
     def name_sums(self, piece: Piece, results: tuple[Any, ...]) -> None:
-        """Name each global norm by its piece: groups with different formulas join the norms of the same piece."""
+        """Name each sum over several tensors by its piece: different formulas join the sums of the same piece."""
         for symbol in postorder([r for r in results if isinstance(r, Symbol)]):
-            if symbol.op == "global_sum_of_squares" and not symbol.name:
+            if symbol.op in REDUCTIONS and REDUCTIONS[symbol.op].over != "tensor" and not symbol.name:
                 self.sums[piece.title] += 1
                 symbol.name = f"{piece.title}.{self.sums[piece.title]}"
 

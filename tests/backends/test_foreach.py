@@ -16,6 +16,7 @@ from ravine import backends
 from ravine.backends._eager import Eager
 from ravine.backends._foreach import Foreach
 from ravine.errors import BackendError
+from ravine.formula import dot, mean, norm, numel, where
 from ravine.optim import Adam, Optimizer, RMSprop
 from ravine.optim import _registry as registry
 from ravine.optim._engine import prepare
@@ -165,3 +166,25 @@ def test_it_takes_over_where_triton_cannot_compile(monkeypatch):
     assert isinstance(optimizer._plan._entries[0].batch, Foreach)
     with pytest.raises(BackendError, match="no C compiler"):
         Adam([p], lr=0.1, fused=True).step()
+
+
+def test_sums_of_formulas_are_those_of_the_eager_backend() -> None:
+    def summed(param: Any, average: Any = 0.0, *, grad: Any, lr: Any, step: Any) -> Any:
+        average = 0.9 * average + grad
+        share = mean(where(average * grad > 0, 1, 0)) / numel(grad)
+        return param - lr * (share + dot(average, param, "group") / (1 + norm(grad, "all")) + step % 3), average
+
+    found = []
+    for fused in (None, False):
+        generator = torch.Generator().manual_seed(0)
+        params = [Parameter(torch.randn(s, generator=generator, dtype=torch.float64)) for s in SHAPES if 0 not in s]
+        optimizer = Optimizer([{"params": params[:2]}, {"params": params[2:]}], summed, lr=0.01, fused=fused)
+        for _ in range(4):
+            for p in params:
+                p.grad = torch.randn(p.shape, generator=generator, dtype=torch.float64)
+            optimizer.step()
+        assert optimizer._plan is not None
+        assert {type(entry.batch) for entry in optimizer._plan._entries} == {Foreach if fused is None else Eager}
+        found.append(params)
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)

@@ -7,7 +7,12 @@ from ravine import formula
 PUBLIC = {
     *("exp", "isfinite", "isnan", "log", "logical_not", "maximum", "minimum", "sign", "sqrt", "tanh", "where"),
     *(
+        "dot",
+        "floor",
+        "mean",
         "norm",
+        "numel",
+        "rms",
         "global_norm",
         "param_copy",
         "rename",

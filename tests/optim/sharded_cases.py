@@ -13,7 +13,7 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 from torch.distributed.tensor import DTensor
 
-from ravine.formula import global_norm, maximum, norm, param_copy, where
+from ravine.formula import dot, global_norm, maximum, mean, norm, param_copy, where
 from ravine.optim import Adam, Optimizer, RMSprop, pieces
 from ravine.optim import _registry as registry
 from ravine.watch._history import FIGURES
@@ -33,6 +33,11 @@ def trust(update, *, param):
     """A whole-tensor number of each tensor, of its parameter and of its update."""
     size, length = norm(param), norm(update)
     return update * where(size > 0, where(length > 0, size / length, 1.0), 1.0)
+
+
+def agree(update, *, grad, param):
+    """Sums of each tensor, of a group and of all."""
+    return update * mean(where(update * grad > 0, 1, 0)) / (1 + abs(dot(param, grad, "group")) + norm(param, "all"))
 
 
 def pull_to_start(param, anchor=param_copy, *, pull):
@@ -57,6 +62,7 @@ CASES: dict[str, Callable[[Any], Optimizer]] = {
         params, [clip, pieces.momentum, pieces.descend], lr=0.1, momentum=0.9, limit=0.1
     ),
     "norm": lambda params: Optimizer(params, [pieces.momentum, trust, pieces.descend], lr=0.02, momentum=0.9),
+    "sums": lambda params: Optimizer(params, [pieces.momentum, agree, pieces.descend], lr=0.1, momentum=0.9),
     "param_copy": lambda params: Optimizer(params, [pieces.descend, pull_to_start], lr=0.1, pull=0.1),
     "float64": lambda params: Adam(params, lr=0.01),
     "norm float64": lambda params: Optimizer(params, [clip, trust, pieces.descend], lr=0.02, limit=0.1),

@@ -145,6 +145,16 @@ def add_square(context: Any, total: Any, value: Any) -> Any:
     return total(total, total), generate
 
 
+@intrinsic
+def add_value(context: Any, total: Any, value: Any) -> Any:
+    """total + value; the compiler may reorder this sum, as that of ``add_square``."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fadd(args[0], args[1], flags=("reassoc",))
+
+    return total(total, total), generate
+
+
 def _compare_with_infinity(how: str) -> Any:
     """A test of a float by its bits, so that the compiler cannot decide it by the rules of real numbers."""
 
@@ -175,6 +185,16 @@ def sign(context: Any, x: Any) -> Any:
         rest = builder.select(builder.fcmp_unordered("uno", args[0], args[0]), args[0], zero)
         rest = builder.select(builder.fcmp_ordered("<", args[0], zero), less, rest)
         return builder.select(builder.fcmp_ordered(">", args[0], zero), one, rest)
+
+    return x(x), generate
+
+
+@intrinsic
+def floor(context: Any, x: Any) -> Any:
+    """The largest whole number that is not above x, as a float: math's gives an integer."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.call(builder.module.declare_intrinsic("llvm.floor", [args[0].type]), args)
 
     return x(x), generate
 

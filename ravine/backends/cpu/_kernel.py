@@ -14,6 +14,7 @@ import torch
 
 from ravine.backends import STATISTICS, compute_dtype
 from ravine.formula import Program
+from ravine.formula._program import Reduction
 from ravine.formula._python import Statements, code_name
 
 #: Elements in a chunk: 64 KiB of float32, so that a few buffers of it fit in a core's cache.
@@ -130,8 +131,7 @@ def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype
             lines += before
             loop += inside
     else:
-        again = [i for i, reduction in enumerate(p.reductions) if real == "float32" and not reduction.guard]
-        before, inside, after = _summing(real, body.results, again, loop)
+        before, inside, after = _summing(real, body.results, p.reductions, loop)
         lines += before
         loop += inside
     head = _head(
@@ -157,21 +157,24 @@ def _store(dtype: torch.dtype, value: str) -> str:
 
 
 def _summing(
-    real: str, values: Sequence[str], again: Sequence[int], loop: Sequence[str]
+    real: str, values: Sequence[str], reductions: Sequence[Reduction], loop: Sequence[str]
 ) -> tuple[list[str], list[str], list[str]]:
-    """The lines before, in and after the loop that sum squares.
+    """The lines before, in and after the loop that sum values or their squares.
 
-    Those of the sums in ``again`` that float32 cannot hold, because squares are too large or too small, are summed
-    once more in double precision; ``loop`` computes the values.
+    Sums that float32 cannot hold, because they or squares are too large or squares too small, are made once more in
+    double precision; ``loop`` computes the values.
     """
+    add = ["add_square" if reduction.squares else "add_value" for reduction in reductions]
     before = [f"total{i} = {real}(0)" for i in range(len(values))]
-    inside = [f"total{i} = add_square(total{i}, {value})" for i, value in enumerate(values)]
+    inside = [f"total{i} = {add[i]}(total{i}, {value})" for i, value in enumerate(values)]
     after = [f"sums[{i}, chunk] = total{i}" for i in range(len(values))]
+    again = [i for i, reduction in enumerate(reductions) if real == "float32" and not reduction.guard]
     if again:
-        after.append(f"if not ({' and '.join(f'{_LEAST} < total{i} and isfinite(total{i})' for i in again)}):")
+        fine = [f"{f'{_LEAST} < total{i} and ' * reductions[i].squares}isfinite(total{i})" for i in again]
+        after.append(f"if not ({' and '.join(fine)}):")
         after += [f"    wide{i} = 0.0" for i in again]
         after += ["    for i in range(n):", *(f"        {line}" for line in loop)]
-        after += [f"        wide{i} = add_square(wide{i}, float64({values[i]}))" for i in again]
+        after += [f"        wide{i} = {add[i]}(wide{i}, float64({values[i]}))" for i in again]
         after += [f"    sums[{i}, chunk] = wide{i}" for i in again]
     return before, inside, after
 

@@ -57,6 +57,11 @@ def _sign(x):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
+def _floor(x):  # type: ignore[no-untyped-def]
+    return tl.floor(x)
+
+
+@triton.jit
 def _isfinite(x):  # type: ignore[no-untyped-def]
     return tl.abs(x) < _INF
 

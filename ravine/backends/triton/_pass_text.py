@@ -191,7 +191,8 @@ class _PassPrinter:
             # In the order of CHUNK_STATISTICS.
             figures = [*sums, *(f"magnitude({x})" for x in tops)]
         else:
-            figures = [f"tl.where(inside, ({x}) * ({x}), 0.0)" for x in results]
+            summed = zip(results, p.reductions, strict=True)
+            figures = [f"tl.where(inside, {f'({x}) * ({x})' if r.squares else x}, 0.0)" for x, r in summed]
         kinds = ["magnitude" if f.startswith("magnitude") else "" for f in figures]
         rows = range(len(figures))
         zeros = f"(tl.zeros([{self.blocks.size} // {self.together}], {self.real}))"
@@ -255,12 +256,14 @@ class _PassPrinter:
         chosen = [i for i, r in enumerate(self.one_pass.reductions) if self.real == "tl.float32" and not r.guard]
         if not chosen:
             return "", lines
-        squares = [
-            f"tl.sum(tl.where(inside, ({results[i]}).to(tl.float64) * ({results[i]}).to(tl.float64), 0.0), 0)"
+        reductions, values = self.one_pass.reductions, {i: f"({results[i]}).to(tl.float64)" for i in chosen}
+        sums = [
+            f"tl.sum(tl.where(inside, {f'{values[i]} * {values[i]}' if reductions[i].squares else values[i]}, 0.0), 0)"
             for i in chosen
         ]
-        again = _AGAIN.format(given=given, body=_block(body), figures=_tuple([*squares, "0"]))
-        fine = " & ".join(f"(total{i} > {_LEAST}) & isfinite(total{i})" for i in chosen)
+        again = _AGAIN.format(given=given, body=_block(body), figures=_tuple([*sums, "0"]))
+        large = {i: f"(total{i} > {_LEAST}) & " if reductions[i].squares else "" for i in chosen}
+        fine = " & ".join(f"{large[i]}isfinite(total{i})" for i in chosen)
         lines += [f"if ({fine}) == 0:", *(f"    wide{i} = tl.zeros([], tl.float64)" for i in chosen), loop.format(size)]
         lines += [f"        got = again({given}, low, n, {size})"]
         lines += [f"        wide{i} += got[{k}]" for k, i in enumerate(chosen)]
@@ -304,7 +307,7 @@ def stage_source(program: Program, index: int, on_device: Sequence[bool], counts
         on_device: which hyperparameters are tensors on the device.
         counts: the dtype of the step counts.
     """
-    known = [r for p in program.passes[:index] for r in p.reductions if not r.guard]
+    known = program.known(index)
     real = "tl.float64"
     signature = [("counts", f"*{KINDS[counts]}"), ("address", "*i64"), ("skip", "*u8")]
     signature += [("table", "*fp64"), ("stepped", "*fp64"), ("tensors", "i32")]
@@ -314,7 +317,7 @@ def stage_source(program: Program, index: int, on_device: Sequence[bool], counts
         given.append(f"tl.load(hyper{i})" if there else f"hyper{i}")
     for i, reduction in enumerate(known):
         signature.append((f"total{i}", "*fp64"))
-        rows = "" if reduction.over == "all" else " + tensor, mask=inside, other=0.0"
+        rows = "" if reduction.over != "tensor" else " + tensor, mask=inside, other=0.0"
         given.append(f"tl.load(total{i}{rows})")
     put = [
         f"tl.store(table + {i} * tensors + tensor, tl.broadcast_to(made[{i}].to({real}), [{STAGE_WIDTH}]), mask=inside)"

@@ -19,11 +19,12 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from ravine._compat.torch import is_fake
-from ravine.backends import STATISTICS, Batch, Numbers, Staged, Sums, number_dtype, statistic
+from ravine.backends import STATISTICS, Batch, Numbers, Staged, Sums, number_dtype, statistic, to_device
 from ravine.backends._foreach import Foreach
 from ravine.backends.cpu import CHUNK
 from ravine.errors import BackendError
 from ravine.formula import Program
+from ravine.formula._program import Reduction
 from ravine.optim._engine.batches import batches_of
 from ravine.optim._engine.group import GroupReader
 from ravine.optim._engine.kernels import captured
@@ -102,6 +103,8 @@ class Plan:
         skips = bool(extra) or reader.guarded
         self._entries = [_PlannedBatch(i, batch, self._steps(batch, skips)) for i, batch in made]
         self._levels = max((len(self.groups[e.group].program.passes) - 1 for e in self._entries), default=0)
+        self._numels = [self._numel(e) if self.groups[e.group].program.uses_numel else None for e in self._entries]
+        self._whole_tensor = self._levels > 0 or any(numel is not None for numel in self._numels)
         self._stale = True  # whether batches have yet to be given the hyperparameters
         self._read = True  # whether all groups were read with the same ``extra``
         taken = set(map(id, params))
@@ -119,6 +122,14 @@ class Plan:
             return host_steps(batch.states)
         kind = StagedSteps if batch.makes_numbers else DeviceSteps
         return kind(batch.states, batch.on_device)
+
+    def _numel(self, entry: _PlannedBatch) -> Any:
+        """How many numbers each tensor of a batch is made of, where the plan's numbers are."""
+        sizes = [float(p.numel() * (2 if p.is_complex() else 1)) for p in entry.batch.params]
+        if self.device is None:
+            return np.array(sizes)
+        assert entry.batch.on_device is not None
+        return to_device(torch.tensor(sizes, dtype=number_dtype(entry.batch.on_device)), entry.batch.on_device)
 
     # --- does it hold? ------------------------------------------------------------------------------------------
 
@@ -198,7 +209,7 @@ class Plan:
         steps = [e.steps.next(e.batch.active) for e in self._entries]
         bad: list[tuple[Tensor, int]] = []
         guards: list[Tensor] = []
-        sums = self._reduce(steps, bad, guards) if self._levels else None
+        sums = self._reduce(steps, bad, guards) if self._whole_tensor else None
         if bad:
             self.release()
             return bad, None
@@ -258,7 +269,7 @@ class Plan:
         On the host it stops after the first level where gradients turn out to be ``bad``; on a device ``guards`` say
         whether there are such.
         """
-        sums: list[list[Any]] = [[] for _ in self._entries]
+        sums: list[list[Any]] = [[] if numel is None else [numel] for numel in self._numels]
         for level in range(self._levels):
             total: dict[str, Any] = {}
             rows: list[list[tuple[Any, str]]] = [[] for _ in self._entries]
@@ -271,7 +282,7 @@ class Plan:
                 found = self._at_home(entry.batch.reduce(level, numbers))
                 for reduction, row in zip(reductions, found, strict=True):
                     if not reduction.guard:
-                        rows[i].append((row, reduction.join if reduction.over == "all" else ""))
+                        rows[i].append((row, _joined(reduction, entry.group)))
                     elif isinstance(row, Tensor):
                         guards.append((row != 0).any())
                     else:
@@ -363,6 +374,11 @@ def _bytes(program: Program, batch: Batch) -> int:
         sizes |= {n: states[n].element_size() for n in program.states}
         moved += p.numel() * program.traffic(sizes)
     return moved
+
+
+def _joined(reduction: Reduction, group: int) -> str:
+    """Under which name a sum is added to those of other batches; empty if it is of one tensor."""
+    return {"tensor": "", "group": f"{reduction.join} of group {group}", "all": reduction.join}[reduction.over]
 
 
 def _is_tensor(value: Any) -> bool:
