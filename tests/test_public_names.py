@@ -51,8 +51,8 @@ PUBLIC = {
         Common Hyper Optimizer Params Pieces Variant pieces search unwrap
     """,
     "ravine.optim.pieces": """
-        HYPERS adaptive_clip ascend clip_global_norm clip_norm clip_value decay_weights decay_weights_decoupled
-        descend ema momentum scale_by_lr subtract unscale
+        HYPERS adaptive_clip ascend cautious clip_global_norm clip_norm clip_value decay_weights decay_weights_decoupled
+        descend ema lookahead momentum scale_by_lr subtract unscale
     """,
     "ravine.optim.search": """
         Range complement linear log

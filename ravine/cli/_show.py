@@ -87,9 +87,11 @@ def _print_hyperparameters(console: Console, optimizer: Optimizer, program: Prog
     )
     for heading in ("name", "in the formula", values):
         table.add_column(heading)
+    from ravine.optim._common import OF_GROUPS
+
     read = {name.partition("[")[0] for name in program.hypers}
     formula = type(optimizer).formula or type(optimizer)
-    choosing = {*inspect.signature(formula).parameters, "maximize", "clip_norm", "ema_decay"}
+    choosing = {*inspect.signature(formula).parameters, "maximize", *OF_GROUPS}
     for name, value in {**optimizer.defaults, **optimizer.param_groups[0]}.items():
         if name in optimizer.defaults and name != "fused":
             symbol = "β₁, β₂" if name == "betas" else display_name(name)

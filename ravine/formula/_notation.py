@@ -17,7 +17,7 @@ from ravine.formula._symbols import Assignment, Symbol, postorder
 
 _GREEK = {
     "param": "θ", "grad": "g", "update": "u", "step": "t", "alpha": "α", "rho": "ρ", "eps": "ε", "momentum": "μ",
-    "weight_decay": "λ", "dampening": "τ", "betas[0]": "β₁", "betas[1]": "β₂", "beta1": "β₁", "beta2": "β₂", "beta": "β",
+    "weight_decay": "λ", "dampening": "τ", "betas[0]": "β₁", "betas[1]": "β₂", "beta1": "β₁", "beta2": "β₂", "beta": "β", "lookahead[0]": "k",
 }  # fmt: skip
 #: What stands between the arguments of an operation.
 _SIGNS = {

@@ -23,6 +23,10 @@ class Common(TypedDict, total=False):
             ``torch.nn.utils.clip_grad_norm_``, inside the step; None leaves them. Of a group: the groups that have
             it are clipped together.
         ema_decay: keep a decaying average of the parameters, for ``with optimizer.averaged():``; None keeps none.
+        cautious: leave out the elements whose update points against their gradient, and lengthen the others by as much
+            (Liang et al., 2024, Cautious Optimizers, algorithm 1). It costs one more pass over memory.
+        lookahead: ``(k, alpha)``: every k steps the parameters become slow ones that went ``alpha`` of the way to them
+            (Zhang et al., 2019, algorithm 1); None leaves it.
         nonfinite: where a gradient has a NaN or infinity: ``"propagate"`` writes what the formula gives, as torch;
             ``"skip"`` leaves the step out and counts it; ``"raise"`` names the parameter and writes nothing. Looking
             for them costs one more read of the gradients.
@@ -31,11 +35,15 @@ class Common(TypedDict, total=False):
 
     clip_norm: float | None
     ema_decay: float | None
+    cautious: bool
+    lookahead: tuple[int, float] | None
     nonfinite: Nonfinite
     watch: bool
 
 
-_DEFAULTS: dict[str, Any] = {"clip_norm": None, "ema_decay": None, "nonfinite": "propagate", "watch": True}
+#: Those that may differ from group to group, and what they are where they are off.
+OF_GROUPS: dict[str, Any] = {"clip_norm": None, "ema_decay": None, "cautious": False, "lookahead": None}
+_DEFAULTS: dict[str, Any] = {**OF_GROUPS, "nonfinite": "propagate", "watch": True}
 
 
 def signature_of(function: Callable[..., Any]) -> inspect.Signature:

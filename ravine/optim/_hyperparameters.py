@@ -123,6 +123,11 @@ def checker(hypers: Mapping[str, Hyper], defaults: Mapping[str, Any]) -> Check:
         if name == "fused":
             if value not in (None, True, False):
                 raise OptionError(f"fused={value!r}{where}: it is None (the kernel where it can), True or False")
+        elif name == "cautious":
+            if not isinstance(value, bool | np.bool_):
+                raise OptionError(f"cautious={value!r}{where}: it is True or False")
+        elif name == "lookahead":
+            _check_lookahead(value, where)
         elif value is None and hyper.optional:
             pass
         elif name not in hypers and isinstance(default, bool):
@@ -138,6 +143,18 @@ def checker(hypers: Mapping[str, Hyper], defaults: Mapping[str, Any]) -> Check:
             _check_number(hyper, name, value, where)
 
     return check
+
+
+def _check_lookahead(value: object, where: str) -> None:
+    if value is None:
+        return
+    numbers = several(value)
+    whole = numbers is not None and len(numbers) == 2 and Hyper(low=1).allows(numbers[0]) and numbers[0] % 1 == 0
+    if not whole or numbers is None or not Hyper(low=0, high=1, zero=False).allows(numbers[1]):
+        raise OptionError(
+            f"lookahead={value!r}{where}: it is (k, alpha), such as (5, 0.5): a whole number of steps, and the share of the "
+            "way that the slow parameters go, above 0 and at most 1; or None"
+        )
 
 
 def several(value: object) -> tuple[Any, ...] | None:

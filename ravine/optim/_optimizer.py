@@ -19,7 +19,7 @@ from ravine._compat.torch import load_hooks
 from ravine.errors import BackendError, FormulaError, ParameterError
 from ravine.formula import Piece, Program
 from ravine.formula._tracing import hyper_defaults
-from ravine.optim._common import Nonfinite, check_policy
+from ravine.optim._common import OF_GROUPS, Nonfinite, check_policy
 from ravine.optim._engine import state as states
 from ravine.optim._engine.average import in_place_of, pairs_of
 from ravine.optim._engine.describe import describe, optimizer_text
@@ -51,23 +51,14 @@ class Optimizer(torch.optim.Optimizer):
         maximize: ascend instead of descending.
         fused: None takes the kernel for every tensor that it can take and torch's operations for the others; True
             insists on the kernel; False takes torch's operations.
-        clip_norm, ema_decay, nonfinite, watch: what every optimizer has; see ``ravine.optim.Common``.
+        clip_norm, ema_decay, cautious, lookahead, nonfinite, watch: what every optimizer has; see ``ravine.optim.Common``.
         hyperparameters: numbers, tuples of numbers or tensors of one element that the pieces read, such as ``lr``.
 
     Raises:
         FormulaError: the pieces are not a formula.
         OptionError: a hyperparameter is missing, not known, or has an impossible value.
 
-    Example::
-
-        def rms(update, square_avg=0.0, *, alpha, eps):
-            square_avg = alpha * square_avg + (1 - alpha) * update**2
-            return update / (sqrt(square_avg) + eps), square_avg
-
-        def descend(param, *, update, lr):
-            return param - lr * update
-
-        optimizer = Optimizer(model.parameters(), [rms, descend], lr=1e-2, alpha=0.99, eps=1e-8)
+    Example: ``Optimizer(model.parameters(), [pieces.momentum, pieces.descend], lr=1e-2, momentum=0.9)``.
     """
 
     #: The paper, with its year and equation.
@@ -96,6 +87,8 @@ class Optimizer(torch.optim.Optimizer):
         fused: bool | None = None,
         clip_norm: float | None = None,
         ema_decay: float | None = None,
+        cautious: bool = False,
+        lookahead: tuple[int, float] | None = None,
         nonfinite: Nonfinite = "propagate",
         watch: bool = True,
         **hyperparameters: Any,
@@ -115,9 +108,14 @@ class Optimizer(torch.optim.Optimizer):
         else:
             check_read(self._pieces, hyperparameters)
             hyperparameters = {**hyper_defaults(self._pieces), **hyperparameters}
-        given = {"clip_norm": clip_norm, "ema_decay": ema_decay}
+        given = {
+            "clip_norm": clip_norm,
+            "ema_decay": ema_decay,
+            "cautious": cautious,
+            "lookahead": as_python(lookahead),
+        }
         # A piece of the user's own may have a default for the same name.
-        common = {name: value for name, value in given.items() if value is not None or name not in hyperparameters}
+        common = {name: value for name, value in given.items() if value or name not in hyperparameters}
         defaults = {**hyperparameters, "maximize": as_python(maximize), "fused": as_python(fused), **common}
         self._check = checker(hypers_of(type(self)), defaults)
         self._told: set[str] = set()
@@ -391,6 +389,7 @@ class Optimizer(torch.optim.Optimizer):
             self._drop_plan()
         super().__setstate__(state)
         self.defaults.pop("differentiable", None)  # torch adds it; it is no option here
+        self.defaults.update({name: off for name, off in OF_GROUPS.items() if name not in self.defaults})  # version 0.1
         self._captured = getattr(self, "_captured", [])
         self._plan, self._version = None, Version()
         self.state = TrackedState(self.state, self._version)

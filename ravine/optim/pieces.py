@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from ravine.formula import ParamCopy, Piece, global_norm, maximum, minimum, norm
+from ravine.formula import ParamCopy, Piece, global_norm, maximum, mean, minimum, norm, where
 from ravine.optim._hyperparameters import Hyper
 from ravine.optim.search import log
 
@@ -14,6 +14,7 @@ __all__ = [
     "HYPERS",
     "adaptive_clip",
     "ascend",
+    "cautious",
     "clip_global_norm",
     "clip_norm",
     "clip_value",
@@ -21,6 +22,7 @@ __all__ = [
     "decay_weights_decoupled",
     "descend",
     "ema",
+    "lookahead",
     "momentum",
     "scale_by_lr",
     "subtract",
@@ -40,11 +42,14 @@ HYPERS: Mapping[str, Hyper] = {
     "momentum": Hyper(low=0),
     "clip_norm": Hyper(low=0, zero=False, optional=True),
     "ema_decay": Hyper(low=0, high=1, below=True, optional=True),
+    "lookahead": Hyper(low=0, zero=False, length=2, optional=True),
     "max_norm": Hyper(low=0),
     "max_value": Hyper(low=0),
     "clip_factor": Hyper(low=0),
     "least_norm": Hyper(low=0),
 }
+
+_COPY = ParamCopy(wide=True)
 
 # A piece computes with symbols while it is traced, and with numbers or tensors when it is called by hand.
 Value = Any
@@ -96,6 +101,25 @@ def decay_weights(update: Value, *, param: Value, weight_decay: Value) -> Value:
 def decay_weights_decoupled(param: Value, *, lr: Value, weight_decay: Value) -> Value:
     """Weight decay apart from the gradient (Loshchilov and Hutter, 2019, Decoupled Weight Decay Regularization)."""
     return param * (1 - lr * weight_decay)
+
+
+def cautious(update: Value, *, grad: Value) -> Value:
+    """Leave out what points against the gradient, and lengthen the rest (put before the step by ``cautious=True``).
+
+    Liang et al., 2024, Cautious Optimizers, algorithm 1. Where update and gradient are at right angles (their product is
+    0) the paper keeps the element; here, as in its authors' code, it is left out, and the share that is kept counts as at
+    least 0.001.
+    """
+    agrees = where(update * grad > 0, 1, 0)
+    return update * agrees / maximum(mean(agrees), 1e-3)
+
+
+def lookahead(param: Value, slow_param: Value = _COPY, *, lookahead: Value, step: Value) -> tuple[Value, Value]:
+    """Every k steps go ``alpha`` of the way from the slow parameters, and begin there (Zhang et al., 2019, algorithm 1)."""
+    k, alpha = lookahead
+    now = step % k == 0
+    moved = slow_param + alpha * (param - slow_param)
+    return where(now, moved, param), where(now, moved, slow_param)
 
 
 def momentum(update: Value, momentum_buffer: Value = 0.0, *, momentum: Value) -> tuple[Value, Value]:

@@ -15,10 +15,10 @@ from ravine.formula import ParamCopy, Piece, Program
 from ravine.formula._fastai_text import is_of_fastai, title_of
 from ravine.formula._pieces import as_piece
 from ravine.formula._stats_and_steppers import answer_to
-from ravine.optim._common import parameters_of
+from ravine.optim._common import OF_GROUPS, parameters_of
 from ravine.optim._engine.group import Pieces
 from ravine.optim._hyperparameters import TORCH_ONLY
-from ravine.optim.pieces import ascend, clip_global_norm, ema, unscale
+from ravine.optim.pieces import ascend, cautious, clip_global_norm, ema, lookahead, unscale
 
 
 def listed(pieces: Any) -> tuple[Callable[..., Any] | Piece, ...] | None:
@@ -68,7 +68,7 @@ _TAKEN = {
 }
 _NO_STATE = {
     **_TAKEN,
-    **dict.fromkeys(("clip_norm", "ema_decay"), "an option of every optimizer"),
+    **dict.fromkeys(OF_GROUPS, "an option of every optimizer"),
     "grad_scale": "the scale of GradScaler",
 }
 
@@ -172,8 +172,21 @@ def formula_of(
     first: list[Any] = [unscale] if scaled else []
     first += [ascend] if group["maximize"] else []
     first += [clip_global_norm] if group["clip_norm"] is not None and not _reads(pieces, "clip_norm") else []
-    last = [ema()] if group["ema_decay"] is not None and not _reads(pieces, "ema_decay") else []
-    return [*first, *pieces, *last]
+    last: list[Any] = [lookahead] if group["lookahead"] is not None and not _reads(pieces, "lookahead") else []
+    last += [ema()] if group["ema_decay"] is not None and not _reads(pieces, "ema_decay") else []
+    return [*first, *(_made_cautious(pieces) if group["cautious"] is True else pieces), *last]
+
+
+def _made_cautious(pieces: Pieces) -> list[Callable[..., Any] | Piece]:
+    """The pieces, with the mask before the one that steps."""
+    for place, piece in reversed(list(enumerate(pieces))):
+        changes, reads = as_piece(piece).signature()
+        if "param" in (n.name for n in changes) and "update" in (n.name for n in reads):
+            return [*pieces[:place], cautious, *pieces[place:]]
+    raise FormulaError(
+        "cautious=True compares the update with the gradient, and this formula has no update: no piece takes param before "
+        "the star and update after it. End it with pieces.descend: def descend(param, *, update, lr)"
+    )
 
 
 def average_in(program: Program) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 import ravine
-from ravine.optim._common import parameters_of
+from ravine.optim._common import OF_GROUPS, parameters_of
 from ravine.optim._hyperparameters import (
     GROUP_NOTES,
     TORCH_ONLY,
@@ -28,8 +28,6 @@ from ravine.optim._hyperparameters import (
     refuse_differentiable,
 )
 
-#: What every optimizer has and torch's have not.
-_COMMON = ("clip_norm", "ema_decay")
 _OURS = os.path.dirname(os.path.abspath(ravine.__file__)) + os.sep
 _THEIRS = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep
 
@@ -57,13 +55,13 @@ def neutral_of(cls: type, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """
     twin = twin_of(cls)
     if twin is None:
-        return {name: None for name in _COMMON if name in defaults}
+        return {name: off for name, off in OF_GROUPS.items() if name in defaults}
     theirs, ours = _keys_in_torch(twin.__name__), parameters_of(twin)
     settled = {name for c in twin.__mro__ if c.__module__.startswith("ravine.optim.") for name in parameters_of(c)}
     return {
         name: ours[name].default if name in ours else defaults[name]
         for name in defaults
-        if name not in theirs and (name in settled or name in _COMMON)
+        if name not in theirs and (name in settled or name in OF_GROUPS)
     }
 
 

@@ -23,13 +23,14 @@ from ravine.backends._sharded import layout
 from ravine.errors import OptionError, StateError, kind_of, nearest
 from ravine.formula import ParamCopy, Program
 from ravine.formula._plain_text import formula_lines
+from ravine.optim._common import OF_GROUPS
 from ravine.optim._engine.group_keys import leave_out
 from ravine.optim._engine.prepare import split
 from ravine.optim._engine.step_counts import counter, shared
 from ravine.optim._hyperparameters import GROUP_NOTES, TORCH_ONLY, Check, check_group
 
 #: A state dict that was saved without one of these turns it off, with a warning.
-_OFF = ("clip_norm", "ema_decay")
+_OFF = tuple(OF_GROUPS)
 _COMMON = ("maximize", "fused", *_OFF)
 VERSION = 1
 
@@ -215,7 +216,7 @@ def _group(receiver: Receiver, index: int, group: dict[str, Any], new: dict[str,
             f"{saved_names[first]!r} in the state dict and {names[first]!r} here"
         )
     merged = {**known, **{k: v for k, v in new.items() if k not in skip}}
-    off = [f"{k}={group[k]!r}" for k in _OFF if group.get(k) is not None and merged.get(k) is None]
+    off = [f"{k}={group[k]!r}" for k in _OFF if group.get(k) and not merged.get(k)]
     if off:
         warnings.warn(
             f"the state dict's parameter group {index} was saved without {' and '.join(off)}, which is off from now on: "
