@@ -33,7 +33,9 @@ class Target:
         text = f"The target is a validation loss of {number(self.loss, 3)}"
         if self.optimizers < 2:
             return f"{text}."
-        return f"{text}: the middle one of {self.optimizers} optimizers reaches it in half of its tunings."
+        return (
+            f"{text}, the best that the median of {self.optimizers} optimizers reaches in at least half of its tunings."
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
