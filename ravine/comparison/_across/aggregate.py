@@ -73,7 +73,7 @@ def aggregate(tasks: Sequence[TaskScores], *, notes: Sequence[str] = (), alpha: 
         ComparisonError: there is no task, or tasks have other optimizers, or fewer than two.
     """
     if not tasks:
-        raise ComparisonError("No task has anything to put together.")
+        raise ComparisonError("No task has a verdict to combine yet.")
     scores = [task.scores for task in tasks]
     names, margin = [task.task for task in tasks], float(np.mean([task.margin for task in tasks]))
     negative = [{name: -values for name, values in task.items()} for task in scores]

@@ -178,7 +178,7 @@ def budget(data: ReportData) -> Any:
     head(
         figure,
         f"{data.spec.task}: validation loss by the size of the tuning",
-        "Mean loss of fresh runs when each tuning tries so many points, and its 95% interval, cut off far from the lines.",
+        "Mean loss of fresh runs if each tuning tries this many points, and its 95% interval, cut off far from the lines.",
     )
     name_lines(axes, ends)
     return figure

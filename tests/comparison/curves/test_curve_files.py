@@ -133,7 +133,7 @@ def test_lines_in_any_order_and_in_several_files():
         ("optimizer,run,step,value\nadam,1,2\n", "a.csv, line 2 has 3 cells, and the first line has 4"),
         ("optimizer,run,step,value\nadam,1,2,3,4\n", "a.csv, line 2 has 5 cells"),
         ("optimizer,run,step,value,value\nadam,1,2,3,4\n", "may each be the value"),
-        ('optimizer,run,step,value\n\n"adam\n,1,2,3\n', "a.csv, line 3 is no line of a table"),
+        ('optimizer,run,step,value\n\n"adam\n,1,2,3\n', "a.csv, line 3 is not a line of a table"),
         ('optimizer,run,step,value\n"a\nb",1,2,3\nadam,1,2,x\n', "a.csv, line 4, column 'value'"),
         ("optimizer,run,step,value\nadam\u2028,1,2,x\n", "a.csv, line 2, column 'value'"),
         ("optimizer,run,step,value\nadam,1,2,\0\n", "a.csv is not text in UTF-8"),
