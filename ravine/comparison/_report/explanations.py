@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 EXPLAINED: Mapping[str, str] = {
     "results": "One row per optimizer: mean ± standard deviation over its fresh runs. 'Against the best of the others' is the "
-    "interval of its validation loss minus that of the best other optimizer, over the same seeds. An interval entirely above no "
-    "difference means not the best. The typical point is the one chosen by the tuning with the median learning rate.",
+    "interval of its validation loss minus that of the best other optimizer, over the same seeds. If the interval lies entirely "
+    "on the worse side of no difference, the optimizer is not the best. The typical point is the one chosen by the tuning with "
+    "the median learning rate.",
     "curves": "Each line is the median validation loss of an optimizer's fresh runs (lower is better); the band spans its "
     "best and its worst run.",
     "sensitivity": "Each mark is one training of a tuning: the value it tried and the validation loss at its end. A wide valley "

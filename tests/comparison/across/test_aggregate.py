@@ -143,5 +143,5 @@ def test_a_task_without_a_target_is_in_no_profile():
     assert found.notes == ["There is no target on odd, so profiles leave it out."]
     assert found.profiles["a"].reached.value == 1
     assert aggregate([without]).profiles == {}
-    with pytest.raises(ComparisonError, match="No task has anything to put together"):
+    with pytest.raises(ComparisonError, match="No task has a verdict to combine"):
         aggregate([])
