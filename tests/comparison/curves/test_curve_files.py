@@ -157,7 +157,7 @@ def test_paths_that_are_no_curves(tmp_path):
     (tmp_path / "latin.csv").write_bytes(LOG.replace("sgd", "sgdé").encode("latin-1"))
     with pytest.raises(DataError, match=r"latin.csv, line 4 is not UTF-8 \(byte 0xe9\)"):
         read_curves(["latin.csv"])
-    with pytest.raises(OptionError, match="is no storage: give postgresql"):
+    with pytest.raises(OptionError, match="is not a storage: give postgresql"):
         read_curves(["https://host/log.csv"])
 
 
@@ -183,7 +183,7 @@ def test_json_lines():
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("{", "a.jsonl, line 2 is no JSON"),
+        ("{", "a.jsonl, line 2 is not JSON"),
         ("[1]", "a.jsonl, line 2 is a list: write one object in each line"),
         (
             '{"optimizer": "a", "run": 1, "value": 2}',

@@ -82,7 +82,7 @@ def test_what_is_no_journal_is_refused(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(
         DataError,
-        match=r"study\.journal, line \d,? .*(no journal of trials|no line of a journal of trials), or it is damaged",
+        match=r"study\.journal, line \d,? .*(not a journal of trials|not a line of a journal of trials), or it is damaged",
     ):
         begun(path)
 
