@@ -48,6 +48,7 @@ CONTENTS = {
         "docs/own",
         "docs/contours",
         "docs/experiments",
+        "docs/glossary",
     ],
     "Notebooks": [f"docs/notebooks/{path.stem}" for path in sorted(Path(__file__).parent.glob("notebooks/*.ipynb"))],
     "Reference": ["docs/reference/index"],
@@ -148,8 +149,8 @@ def defaults(cls: type) -> str:
 
 def optimizer_table() -> str:
     """A row for every optimizer in the registry: a new one has its row as soon as `ravine.optim` exports it."""
-    rows = ["| name | class and paper | defaults | what a comparison searches |", "|---|---|---|---|"]
-    special = ["| name | is | what a comparison searches |", "|---|---|---|"]
+    rows = ["| name | class and paper | defaults | range in a comparison |", "|---|---|---|---|"]
+    special = ["| name | is | range in a comparison |", "|---|---|---|"]
     for name in registry.names():
         named = registry.lookup(name)
         cls = f"[{named.cls.__name__}](#ravine.optim.{named.cls.__name__})"

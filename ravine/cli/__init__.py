@@ -17,16 +17,16 @@ __all__ = ["main"]
 
 COMMANDS = {
     "show": "Print an optimizer's formula, state, bytes moved and kernel.",
-    "train": "Train a task, show every epoch, stop and resume.",
+    "train": "Train a task and see every epoch. You can stop and resume.",
     "lr-find": "Find a learning rate for a task.",
     "plot": "Draw the losses of one or more runs in one picture.",
     "diagnose": "Say what went wrong in a run, and what to try.",
-    "compare": "Find out fairly which optimizer, and which learning rate, is best on a task.",
-    "report": "Draw the report of a study again, also while the study still runs.",
-    "judge": "Say which optimizer is best by runs that any program has logged.",
-    "worker": "Run trials of a study that several machines may share.",
+    "compare": "Find out which optimizer is best on a task, with equal tuning and fresh seeds.",
+    "report": "Redraw the report of a study, even while the study is running.",
+    "judge": "Say which optimizer is best from runs that any program logged.",
+    "worker": "Run trials of a study, alone or together with other machines.",
     "contour": "Draw search paths on a function's contour lines.",
-    "bench": "Time optimizer steps against torch and the memory's stream limit.",
+    "bench": "Time optimizer steps against torch and the memory limit.",
 }
 
 

@@ -38,18 +38,39 @@ _Result = TypeVar("_Result")
 
 @click.command()
 @click.argument("task", required=False)
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="cuda: other cases, on a GPU.")
-@click.option("--elements", type=click.IntRange(min=1 << 16), help="Of the large case on a GPU (1,073,741,824).")
-@click.option("--case", "cases", multiple=True, metavar="NAME", help=f"A case ({', '.join(CASES)}); repeatable.")
-@click.option("-o", "--optimizer", "optimizers", multiple=True, metavar="NAME", help="An optimizer; repeatable.")
-@click.option("--dtype", type=click.Choice(DTYPES), help="Of parameters and gradients (float32).")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads to step on (torch's number).")
-@click.option("--rounds", type=click.IntRange(min=1), help="Rounds of turns; of processes with --first-step.")
-@click.option("--compile", "with_compile", is_flag=True, help="Let torch.compile take part (compiles for long).")
+@click.option(
+    "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where to step; cuda has cases of its own."
+)
+@click.option(
+    "--elements", type=click.IntRange(min=1 << 16), help="Elements of the large case on a GPU; default: 1,073,741,824."
+)
+@click.option(
+    "--case",
+    "cases",
+    multiple=True,
+    metavar="NAME",
+    help=f"Time only this case ({', '.join(CASES)}); repeat it for more.",
+)
+@click.option(
+    "-o",
+    "--optimizer",
+    "optimizers",
+    multiple=True,
+    metavar="NAME",
+    help="Time only this optimizer; repeat it for more.",
+)
+@click.option("--dtype", type=click.Choice(DTYPES), help="Of parameters and gradients; default: float32.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of a step; default: torch's number.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    help="How often the candidates take turns; with --first-step, how many processes start.",
+)
+@click.option("--compile", "with_compile", is_flag=True, help="Also time torch.compile, which takes long to compile.")
 @click.option("--first-step", is_flag=True, help="Time the first step of fresh processes instead.")
-@click.option("--endurance", is_flag=True, help="Make 10,000 steps with a new learning rate at each instead.")
-@click.option("--watch", "watching", is_flag=True, help="Time what watching and clipping cost instead.")
-@click.option("--targets", is_flag=True, help="Hold all this against the targets; exit 1 if one is missed.")
+@click.option("--endurance", is_flag=True, help="Make 10,000 steps instead, each with a new learning rate.")
+@click.option("--watch", "watching", is_flag=True, help="Time the cost of watching and clipping instead.")
+@click.option("--targets", is_flag=True, help="Compare the figures with the targets; exit with 1 if one is missed.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here.")
 def command(
     task: str | None,
@@ -67,13 +88,13 @@ def command(
     targets: bool,
     json_file: Path | None,
 ) -> None:
-    """Time optimizer steps against torch and the memory's stream limit.
+    """Time optimizer steps against torch and the memory limit.
 
-    With a TASK (a name, or a file of your own), whole training steps of it instead: the share of the optimizer, and what
-    another optimizer's step changes, on this machine.
+    With a TASK (a name, or a file of your own), time whole training steps instead: the optimizer's share of a step on this
+    machine, and how much faster or slower torch's optimizer would make it.
 
-    The candidates take turns in one run: ravine, torch's default, foreach and fused steps, and the memory
-    stream (``mul_`` in place). With --targets and nothing else chosen, step times, first steps and endurance
+    The candidates take turns in one run: Ravine's step, torch's default, foreach and fused steps, and the memory
+    limit (``mul_`` in place). With --targets and nothing else chosen, step times, first steps and endurance
     all run.
     """
     if json_file and not json_file.parent.is_dir():

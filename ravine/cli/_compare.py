@@ -18,15 +18,15 @@ from ravine.train._schedules.by_text import usage as schedule_forms
 
 _INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
-_HELP = f"""Find out which optimizer, and which learning rate, is best on TASK, or over several of them.
+_HELP = f"""Find out which optimizer is best on TASK, or over several tasks, and at which learning rate.
 
-For every seed each optimizer is tuned anew, with the same number of points from its search space, on validation data, and
-its best point is trained with a fresh seed. Only these fresh runs are judged, and only they read the test data. The verdict
-says who may be the best, who is not, what is equivalent, and how many more seeds would settle the rest. Writes report.html,
-report.md, pictures, results.json and results.csv to ravine-out/compare-TASK.
+For every seed, each optimizer is tuned with the same number of points from its search space, on validation data. Its best
+point is then trained with a fresh seed. Only these fresh runs are judged, and only they read the test data. The verdict
+says which optimizers may be the best, which are not, which are equivalent, and how many more seeds would settle the rest.
+Writes report.html, report.md, pictures, results.json and results.csv to ravine-out/compare-TASK.
 
-TASK is one of those below, or a Python file with a function that returns a Task; several are judged one by one and
-together. Without TASK it is digits, until all is settled: a minute. Without -o, these are compared: {", ".join(specs.DEFAULTS)}.
+TASK is one of those below, or a Python file with a function that returns a Task. Several tasks are judged one by one and
+together. Without TASK, digits is compared until all is settled, in one to two minutes. Without -o, these are compared: {", ".join(specs.DEFAULTS)}.
 """
 
 _PRESET = "standard"
@@ -53,24 +53,24 @@ def _seeds_text(preset: Preset) -> str:
     default=_PRESET,
     show_default=True,
     metavar="|".join(PRESETS),
-    help="How much is tried: "
+    help="Size of the study: "
     + "; ".join(f"{name}, {p.points} points and {_seeds_text(p)}" for name, p in PRESETS.items())
     + ". Quick trainings are as short as the task allows.",
 )
-@click.option("--points", type=int, help="Points from its search space that each tuning tries.")
-@click.option("--seeds", type=int, help="How many seeds. A finished study that is named again goes on with more.")
+@click.option("--points", type=int, help="Points of the search space that each tuning tries.")
+@click.option("--seeds", type=int, help="Number of seeds. To extend a finished study, name it again with more.")
 @click.option(
     "--until",
     type=click.Choice(["settled"]),
-    help="Judge the study after 8, 11, 14, ... seeds, and end it where all is settled. Looking often is paid for.",
+    help="Judge the study after 8, 11, 14, ... seeds, and stop when all is settled. Repeated looks widen the intervals.",
 )
-@click.option("--at-most", type=int, help="The largest number of seeds with --until settled; default: 60.")
+@click.option("--at-most", type=int, help="Largest number of seeds with --until settled; default: 60.")
 @click.option("--steps", type=int, help="Steps of each training.")
 @click.option(
     "--schedule",
     multiple=True,
     metavar="[LABEL=]NAME:ARGUMENTS",
-    help=f"How the learning rate changes: {', '.join(schedule_forms())}. With the label of an optimizer it is only its own; "
+    help=f"How the learning rate changes: {', '.join(schedule_forms())}. With a LABEL only for that optimizer; "
     "repeat it for more.",
 )
 @click.option("--space", type=click.Path(path_type=Path), metavar="FILE", help="A TOML file with search spaces.")
@@ -78,17 +78,19 @@ def _seeds_text(preset: Preset) -> str:
     "--margin",
     default="",
     metavar="0.01|1%",
-    help="The largest difference in the validation loss that does not matter; default: as much as it varies from one tuning "
+    help="The largest difference in validation loss that does not matter; default: the spread of the loss from one tuning "
     "to the next.",
 )
 @click.option(
     "--halving",
     is_flag=True,
-    help="Train the points of a tuning for a quarter of the steps, and only the better half of them for all steps.",
+    help="Train all points of a tuning for a quarter of the steps, then only the best half of them for all steps.",
 )
-@click.option("--study-seed", type=int, default=0, help="Another one repeats the study with other points and seeds.")
-@click.option("--jobs", type=int, help="Trainings at a time, each on one thread; default: one per processor.")
-@click.option("--study", metavar="NAME", help="The study's name, to resume or to share it.")
+@click.option(
+    "--study-seed", type=int, default=0, help="Use another one to repeat the study with other points and seeds."
+)
+@click.option("--jobs", type=int, help="Trainings that run at a time, each on one thread; default: one per processor.")
+@click.option("--study", metavar="NAME", help="Name of the study, so that you can resume or share it.")
 @click.option(
     "--storage",
     metavar="URL",
@@ -99,7 +101,7 @@ def _seeds_text(preset: Preset) -> str:
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Report folder. If it already holds a study, the study resumes."
 )
-@click.option("--dry-run", is_flag=True, help="Train nothing; say what it will cost, and what it can show.")
+@click.option("--dry-run", is_flag=True, help="Train nothing; say what the study will cost and what it can show.")
 @click.pass_context
 def command(
     context: click.Context,

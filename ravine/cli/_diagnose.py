@@ -14,8 +14,8 @@ from ravine.diagnose import Diagnosis, diagnose
 
 _HELP = """Say in plain words what went wrong in a run.
 
-RUN is the folder of a run, such as ravine-out/train-digits. Each problem is shown with its evidence and with what to
-try, the most serious first. The exit code is 0 whether a problem is found or not.
+RUN is the folder of a run, such as ravine-out/train-digits. Each problem comes with its evidence and with what to
+try, the most serious first. The exit code is 0 whether or not a problem is found.
 """
 
 

@@ -15,11 +15,11 @@ from ravine.comparison._export.strict import strict
 from ravine.comparison._judge import Compared
 from ravine.comparison._logged import judge_files
 
-_HELP = """Say which optimizer is best by runs that any program has logged.
+_HELP = """Say which optimizer is best from runs that any program logged.
 
 FILE is a table (CSV, or JSON lines) with a row for each optimizer, run and step, a folder with TensorBoard's event files, or
-an Optuna storage; several are read together. Compared is the last value of each run. The verdict is that of `ravine
-compare`: who may be the best, who is not.
+an Optuna storage; several are read together. The last value of each run is compared. The verdict is that of `ravine
+compare`: which optimizers may be the best, and which are not.
 """
 
 
@@ -28,15 +28,15 @@ compare`: who may be the best, who is not.
 @click.option(
     "--columns",
     metavar="optimizer=NAME,value=NAME",
-    help="Which column is what, where the names are none of the usual ones: optimizer, run, step, value.",
+    help="What the columns are called, if not optimizer, run, step and value.",
 )
-@click.option("--tag", help="The scalar of TensorBoard; default: the only one, or the validation loss.")
-@click.option("--higher", "higher_is_better", is_flag=True, help="More is better, as of an accuracy.")
+@click.option("--tag", help="Scalar of TensorBoard to read; default: the only one, or the validation loss.")
+@click.option("--higher", "higher_is_better", is_flag=True, help="Higher is better, as for an accuracy.")
 @click.option(
     "--margin", default="", metavar="0.01|1%", help="The largest difference that does not matter; default: 0."
 )
 @click.option(
-    "--target", type=float, help="A value to be reached: say how many runs reach it, and after how many steps."
+    "--target", type=float, help="A value to reach: also say how many runs reach it, and after how many steps."
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the verdict here.")
 def command(paths: tuple[str, ...], json_file: Path | None, **given: Any) -> None:

@@ -19,8 +19,8 @@ from ravine.train import _run_folder as run_folder
 
 _HELP = """Find a learning rate for TASK.
 
-Trains while the rate rises at every step, several times with the data in different orders, and suggests rates from how
-the loss falls. TASK is one of those below, or a Python file with a function that returns a Task. Writes lr_find.png,
+Trains with a learning rate that rises at every step, several times with the data in different orders, and suggests
+rates from the fall of the loss. TASK is one of those below, or a Python file with a function that returns a Task. Writes lr_find.png,
 lr_find.json and config.json to the folder ravine-out/lr-find-TASK.
 """
 
@@ -28,11 +28,15 @@ lr_find.json and config.json to the folder ravine-out/lr-find-TASK.
 @click.command(name="lr-find", help=_HELP, epilog=tasks_text())
 @click.argument("task")
 @ONE_OPTIMIZER
-@click.option("--start", type=float, default=1e-7, show_default=True, help="Lowest rate.")
-@click.option("--end", type=float, default=10.0, show_default=True, help="Highest rate.")
-@click.option("--steps", type=int, default=100, show_default=True, help="Number of rates.")
+@click.option("--start", type=float, default=1e-7, show_default=True, help="Lowest learning rate.")
+@click.option("--end", type=float, default=10.0, show_default=True, help="Highest learning rate.")
+@click.option("--steps", type=int, default=100, show_default=True, help="Number of learning rates.")
 @click.option(
-    "--orders", type=click.IntRange(min=1), default=3, show_default=True, help="Number of orders of the data."
+    "--orders",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Number of sweeps, each with another order of the data.",
 )
 @SEED
 @DATA

@@ -14,21 +14,21 @@ from ravine.train import _run_folder as run_folder
 _HELP = """Draw the losses of one or more runs in one picture.
 
 RUN is the folder of a run, such as ravine-out/train-digits, or its metrics.jsonl; NAME=RUN names it in the picture.
-Without names, runs are called after what differs in their options. Training losses are lines, validation losses lines
-with dots.
+Without names, runs are named by the options in which they differ. Training losses are plain lines, validation losses
+lines with dots.
 """
 
 
 @click.command(help=_HELP)
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option(
-    "--scale", type=click.Choice(["log", "linear"]), help="Of the losses. Default: log, where all are above 0."
+    "--scale", type=click.Choice(["log", "linear"]), help="Axis of the losses. Default: log, if all are above 0."
 )
 @click.option(
-    "--x", type=click.Choice(["step", "epoch", "seconds"]), default="step", show_default=True, help="What lies across."
+    "--x", type=click.Choice(["step", "epoch", "seconds"]), default="step", show_default=True, help="Horizontal axis."
 )
-@click.option("--window", type=click.IntRange(min=1), help="A point is the mean of so many steps. Default: a fiftieth.")
-@click.option("--title", help="The line over the picture. Default: the task, if all have the same.")
+@click.option("--window", type=click.IntRange(min=1), help="Smooth over this many steps. Default: a fiftieth of them.")
+@click.option("--title", help="Title of the picture. Default: the task, if all runs have the same.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default="loss.png", show_default=True, help="The PNG file to write."
 )

@@ -12,10 +12,10 @@ from ravine.comparison._tasks_result import TasksResult
 
 _NOT_YET = 1  # apart from 2, a mistake: a script can wait while it gets this
 
-_HELP = """Draw the report of a study again, from what its storage has. Nothing is trained.
+_HELP = """Redraw the report of a study from its storage. Nothing is trained.
 
 STUDY is the name of a study: what `ravine compare --study` was given, or else the name of its folder in ravine-out. A
-study that still runs is judged by the seeds that every optimizer has finished. The first line says how far it is.
+study that is still running is judged by the seeds that every optimizer has finished. The first line shows its progress.
 If nothing can be judged yet, only results.json and results.csv are written, and the exit code is 1.
 """
 

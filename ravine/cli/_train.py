@@ -39,7 +39,7 @@ _NOT_STORED = {"out", "resume", "find_nonfinite"}
 _HELP = """Train TASK and show every epoch.
 
 TASK is one of those below, or a Python file with a function that returns a Task. A fifth of its training rows is held
-out to validate on, and the test set is read once, at the end. Writes metrics.jsonl, config.json, checkpoint.safetensors,
+out for validation, and the test set is read once, at the end. Writes metrics.jsonl, config.json, checkpoint.safetensors,
 best.safetensors and loss.png to the folder ravine-out/train-TASK.
 
 With torchrun, several processes each train on a part of every batch:
@@ -50,24 +50,24 @@ torchrun --nproc-per-node 2 -m ravine train TASK
 @click.command(name="train", help=_HELP, epilog=tasks_text())
 @click.argument("task")
 @ONE_OPTIMIZER
-@click.option("--lr", type=float, help="Learning rate; with --one-cycle the highest. Default: the task's.")
+@click.option("--lr", type=float, help="Learning rate; with --one-cycle the highest one. Default: the task's.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs. Default: the task's.")
 @click.option("--one-cycle", is_flag=True, help="One cycle: the rate rises and falls while momentum falls and rises.")
 @click.option(
     "--schedule",
     metavar="NAME:ARGUMENTS",
-    help=f"How the rate changes: {', '.join(schedule_forms())}.",
+    help=f"How the learning rate changes: {', '.join(schedule_forms())}.",
 )
 @click.option(
     "--checkpoint-every",
     type=click.IntRange(min=1),
     metavar="STEPS",
-    help="Write a checkpoint after every so many steps, not only after every epoch.",
+    help="Write a checkpoint every STEPS steps, not only after every epoch.",
 )
 @click.option(
     "--resume",
     is_flag=True,
-    help="Resume the run in --out, or the task's last one. The options are stored with the run; more --epochs go on.",
+    help="Resume the run in --out, or the task's last one. The options are stored with the run; with more --epochs it trains longer.",
 )
 @click.option(
     "--find-nonfinite",
@@ -78,7 +78,7 @@ torchrun --nproc-per-node 2 -m ravine train TASK
 @click.option(
     "--threads",
     type=click.IntRange(1, max(64, os.cpu_count() or 1)),
-    help="CPU threads. Default: 1 for a model so small that more would slow it down.",
+    help="CPU threads. Default: 1 for a model so small that more threads would slow it down.",
 )
 @DATA
 @OUT
@@ -152,7 +152,7 @@ def _train(given: dict[str, Any], named: set[str]) -> bool:
 
 def _tested(learn: Learner, task: Task) -> str:
     """Read the test set, and record what the model does on it: that line."""
-    line = test_line(learn.validate(task.in_order(task.test)), task.test.targets)
+    line = test_line(learn.validate(task.in_order(task.test)), getattr(task.test, "targets", None))
     # a complete run that is resumed is tested again
     if parallel.is_main() and line not in (text for _, text in learn.recorder.notes):
         learn.recorder.note(line)

@@ -31,7 +31,7 @@ file.
 
 
 @click.command(name="worker", help=_HELP)
-@click.option("--study", required=True, metavar="NAME", help="The study's name.")
+@click.option("--study", required=True, metavar="NAME", help="Name of the study.")
 @click.option(
     "--storage",
     required=True,

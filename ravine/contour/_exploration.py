@@ -220,7 +220,7 @@ def _swept(sweep: Mapping[str, Sequence[Any]]) -> tuple[str | None, list[Any]]:
         raise OptionError(f"One hyperparameter can be swept at a time, not {', '.join(sweep)}.")
     ((key, values),) = sweep.items()
     if key == "lr":
-        raise OptionError("A sweep is for one more hyperparameter; learning rates are swept by the number of rates.")
+        raise OptionError("A sweep is for a hyperparameter other than lr; the number of rates sets the learning rates.")
     if not len(values):
         raise OptionError(f"The sweep of {key} has no values.")
     if len(set(map(repr, values))) < len(values):

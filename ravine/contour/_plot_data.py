@@ -95,13 +95,13 @@ class PlotData:
         """How it was made, in sentences."""
         rates, starts = self.rates, len(self.starts)
         decades = np.log10(rates[-1] / rates[0])
-        tried = f"Every optimizer: the same {len(rates)} learning rates from {rates[0]:g} to {rates[-1]:g} "
+        tried = f"Every optimizer gets the same {len(rates)} learning rates from {rates[0]:g} to {rates[-1]:g} "
         tried += f"({decades:.2g} decades, evenly spaced on a log scale), the same {starts} starting "
-        tried += f"point{'s' * (starts > 1)}, {self.steps} steps each (seed {self.seed})."
+        tried += f"point{'s' * (starts > 1)} and {self.steps} steps (seed {self.seed})."
         rule = (
             "The best rate has the fewest diverged starts, then the lowest geometric mean of final values (those below "
         )
-        rule += f"{self.floor:.2g} count as equal). Paths are drawn for as many steps as the rate was chosen for."
+        rule += f"{self.floor:.2g} count as equal). Paths are drawn with all steps."
         sentences = [tried, rule]
         if self.swept:
             sentences.append(f"Each value of {self.swept} has a best rate of its own.")

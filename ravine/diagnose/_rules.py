@@ -59,7 +59,7 @@ RULES = (
         "nonfinite_validation",
         "The validation loss was not finite",
         rate.nonfinite_validation,
-        "Look at the validation data: NaN in it, an empty batch, classes that training has not, numbers that only a layer in "
+        "Look at the validation data: NaN in it, an empty batch, classes that the training data do not have, numbers that only a layer in "
         "eval mode meets, such as running statistics of BatchNorm that are not finite. "
         "ravine.diagnose.find_nonfinite(model, batch, loss) names the module.",
     ),

@@ -61,11 +61,11 @@ def trace_formula(
 
 def _remedy(error: Exception) -> str:
     if isinstance(error, NameError):
-        return ". What a piece reads stands after the star of its signature: def piece(update, *, lr)"
+        return ". Arguments that a piece only reads come after * in its signature: def piece(update, *, lr)"
     if isinstance(error, TypeError) and "tuple" in str(error):
         return ". A hyperparameter of several numbers is taken apart before it is used: beta1, beta2 = betas"
     if isinstance(error, ArithmeticError):
-        return ". Numbers that stand in a formula are computed by Python: write math.inf or math.nan if that is meant"
+        return ". Python computes the plain numbers of a formula: write math.inf or math.nan if you mean that"
     return ""
 
 
@@ -97,7 +97,7 @@ class _Tracer:
     def call(self, piece: Piece) -> None:
         changes, reads = piece.signature()
         if not changes:
-            raise FormulaError(f"piece {piece.place} changes nothing: what it changes stands before the star")
+            raise FormulaError(f"piece {piece.place} changes nothing: put the arguments that it updates before *")
         arguments = [self.changed(piece, n) for n in changes]
         read = {n.argument: self.read(piece, n) for n in reads}
         try:
@@ -148,13 +148,13 @@ class _Tracer:
         if name == "update":
             return self.now["grad"] if self.update is None else self.update
         if name == "step":
-            raise FormulaError(f"piece {piece.place}: step is counted for you; read it after the star")
+            raise FormulaError(f"piece {piece.place}: step is counted for you; put it after *")
         if name in RESERVED:
             return self.now[name]
         if name in self.owner:
             raise FormulaError(
                 f"pieces {self.owner[name].place} and {piece.place} would both keep the state {name!r}: to use two, "
-                f"write rename({piece.title}, {n.argument}='another_name'); to read the first one's, put {n.argument} after the star"
+                f"write rename({piece.title}, {n.argument}='another_name'); to read the first one's, put {n.argument} after *"
             )
         if name in self.readers:
             raise FormulaError(

@@ -147,7 +147,7 @@ class Adam(Optimizer):
     @staticmethod
     def formula(weight_decay: float, decoupled_weight_decay: bool, amsgrad: bool, beta1_decay: float) -> Pieces:
         if amsgrad and beta1_decay != 1:
-            raise OptionError(f"amsgrad=True and beta1_decay={beta1_decay} are not to be had together; leave out one.")
+            raise OptionError(f"amsgrad=True and beta1_decay={beta1_decay} cannot be combined; leave one out.")
         decay = pieces.decay_weights_decoupled if decoupled_weight_decay else pieces.decay_weights
         rule = adam_amsgrad if amsgrad else adam if beta1_decay == 1 else adam_falling_beta1
         return [*([decay] if weight_decay else []), rule, pieces.descend]

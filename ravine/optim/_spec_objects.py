@@ -43,7 +43,7 @@ def specs_of(
         labelled = [(label, value) for label, value in optimizers.items()]
         for label, _ in labelled:
             if not isinstance(label, str) or not label.strip():
-                raise OptionError(f"The label {label!r} is no text; write {{'a name': optimizer}}.")
+                raise OptionError(f"The label {label!r} is not text; write {{'a name': optimizer}}.")
         return [spec_of(value, label.strip()).for_task(task, lr) for label, value in labelled]
     if isinstance(optimizers, str) or callable(optimizers) or not isinstance(optimizers, Iterable):
         optimizers = [optimizers]

@@ -19,7 +19,7 @@ from ravine.train._batches import Batches
 #: What to do where data are others than they were.
 NOT_THE_SAME = (
     "If they are drawn or split at random, give a seed: torch.manual_seed(0), numpy.random.default_rng(0), "
-    "train_test_split(..., random_state=0). If they were replaced, bring them back, or begin anew."
+    "train_test_split(..., random_state=0). If they were replaced, bring them back, or start a new run."
 )
 
 _PROBED = 8  # rows of a dataset that is not in memory

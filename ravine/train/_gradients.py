@@ -44,7 +44,9 @@ class GradientAccumulation(Callback):
     def before_fit(self, fit: Fit) -> None:
         refuse_closure(self, fit.optimizer)
         if fit.batches_per_step is not None:
-            raise OptionError("Two GradientAccumulation are in this fit; give one, with the product of their batches.")
+            raise OptionError(
+                "This fit has two GradientAccumulation callbacks; give one, with the product of their batches."
+            )
         fit.batches_per_step = self.batches
         self._taken = 0
 

@@ -110,7 +110,7 @@ class Measured:
         return mean if not failed and _same(mean, value) else value
 
     def _warn_of_batches(self, kept: AllRows) -> None:
-        """Say so if it is no mean over rows, and there was no memory for all rows."""
+        """Say so if it is not a mean over rows, and there was no memory for all rows."""
         both = stacked(kept.sample) if len(kept.sample) == 2 else None
         if both is None:
             return
@@ -119,7 +119,7 @@ class Measured:
         mean = sum(v * n for v, n in zip(values, rows, strict=True)) / sum(rows)
         if not _same(mean, float(self._number(self.measure(*both)))):
             warnings.warn(
-                f"The {self.what} is no mean over rows, and the model's outputs for all rows take too much memory to keep: it is "
+                f"The {self.what} is not a mean over rows, and the model's outputs for all rows take too much memory to keep: it is "
                 "shown as the mean of the batches' values. Give an object with update, compute and reset, as torchmetrics "
                 "has them.",
                 stacklevel=2,

@@ -12,7 +12,7 @@ import numpy as np
 from ravine import _files as files
 from ravine.errors import OptionError, nearest
 from ravine.plotting._curves import name_lines, shortened
-from ravine.plotting._style import Line, blank, centred_text, encoded, tidy
+from ravine.plotting._style import Line, blank, centred_text, encoded, line, tidy
 from ravine.watch._history import NORMS, USUAL
 
 _WORDS = {"grad": "gradient", "param": "parameter", "update": "update"}
@@ -57,7 +57,7 @@ def draw_lines(
 ) -> Any:
     """A matplotlib figure with a line for each parameter over the steps, on a logarithmic axis.
 
-    Colours go from the first parameter to the last. A value lies in the middle of the steps that its row covers.
+    More than 8 lines have colours that go from the first parameter to the last. A value lies in the middle of the steps that its row covers.
     NaN and infinity leave a gap, and 0 lies on the lower edge. Triangles at the top mark rows in which gradients of
     these parameters were not finite.
 
@@ -200,9 +200,11 @@ def _colour_limits(values: np.ndarray) -> tuple[float, float]:
 
 
 def _colours(count: int) -> list[Any]:
-    """From dark violet to green: yellow would not be visible on white."""
+    """A few are told apart; many go from dark violet to green, in the order of the network: yellow is not seen on white."""
     from matplotlib import colormaps
 
+    if count <= _FEW:
+        return [line(index, False).colour for index in range(count)]
     return [tuple(colour) for colour in colormaps["viridis"](np.linspace(0.0, 0.87, count))]
 
 

@@ -109,7 +109,7 @@ def test_a_best_rate_at_the_end_of_the_range_is_told(ravine):
         (["ravine", "-o", "rmsprop", "--sweep", "alpha"], "is not KEY=VALUE,VALUE"),
         (["ravine", "-o", "rmsprop", "--sweep", "alpha=x"], "is not KEY=VALUE,VALUE"),
         (["ravine", "-o", "rmsprop", "--sweep", "alpha=0.5,0.5"], "a value twice"),
-        (["ravine", "-o", "rmsprop", "--sweep", "lr=0.5,0.5"], "learning rates are swept by the number of rates"),
+        (["ravine", "-o", "rmsprop", "--sweep", "lr=0.5,0.5"], "the number of rates sets the learning rates"),
         (["ravine", "-o", "rmsprop:alpha=0.9", "--sweep", "alpha=0.5"], "alpha is swept; leave it out here"),
         (["ravine", "-o", "rmsprop", "--sweep", "alpha=-1"], "rmsprop:alpha=-1"),
         (["ravine", "--lowest", "1e-6"], "4 decades"),

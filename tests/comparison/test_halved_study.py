@@ -86,7 +86,7 @@ def test_it_is_told(halved):
         text = (halved.folder / name).read_text()
         assert "By successive halving" in text
         assert "--halving" in text
-    assert "the better half after a quarter" in text, "in the declaration of the page"
+    assert "the best half after a quarter" in text, "in the declaration of the page"
     assert "--halving" in halved.record.origin.command
     for label, tried in halved.report.sensitivity["lr"].tried.items():
         (each,) = [one for one in halved.record.runs if one.name == label]

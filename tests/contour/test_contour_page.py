@@ -122,7 +122,7 @@ def test_where_there_is_too_much_the_best_rate_stays_fine_and_the_page_says_so(m
     assert counts[1] == 21
     assert counts[0] < 21
     assert data["moves"] < 150
-    assert f"less than 1/{data['moves']}" in text
+    assert f"shorter than 1/{data['moves']}" in text
 
 
 def test_an_envelope_keeps_peaks_and_ends():

@@ -211,7 +211,7 @@ def test_python_if_on_a_tensor_says_where():
         (lambda step: step, r"step is counted for you"),
         (lambda update, average="x": (update, average), r"cannot start as 'x'"),
         (lambda update: 1 / 0, r"failed while its formula was read: ZeroDivisionError.*write math.inf"),
-        (lambda update: update * unknown, r"NameError: name 'unknown' is not defined.*stands after the star"),  # noqa: F821
+        (lambda update: update * unknown, r"NameError: name 'unknown' is not defined.*come after \* in its signature"),  # noqa: F821
         (lambda update: update * 10**400, r"too large for a double"),
         (lambda update: update + torch.ones(()), r"pass it as a hyperparameter"),
         (lambda update: divmod(update, 2), r"not in the language"),

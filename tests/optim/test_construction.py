@@ -53,7 +53,7 @@ def test_a_forgotten_star_is_said_so():
     def forgot(param, grad, lr):
         return param - lr * grad
 
-    with pytest.raises(OptionError, match="'lr' stands before the star"):
+    with pytest.raises(OptionError, match="'lr' comes before"):
         Optimizer(params(), forgot, lr=0.1)
 
 
@@ -175,7 +175,7 @@ def test_a_key_that_is_almost_an_option_is_said_when_groups_are_read_again():
     p.grad = torch.ones(3)
     optimizer.param_groups[0]["alhpa"] = 0.5
     with pytest.warns(
-        UserWarning, match=r"key 'alhpa' \(parameter group 0\) is no option.*Did you mean 'alpha'"
+        UserWarning, match=r"key 'alhpa' \(parameter group 0\) is not an option.*Did you mean 'alpha'"
     ) as caught:
         optimizer.step()
     if sys.version_info >= (3, 12):  # before, a list comprehension is a frame of its own

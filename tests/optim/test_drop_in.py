@@ -163,7 +163,7 @@ SLIPS = {
 def test_a_key_that_is_one_typing_mistake_away_is_kept_with_one_warning(key, meant):
     p = Parameter(torch.ones(2))
     with pytest.warns(
-        UserWarning, match=rf"key '{key}' \(parameter group 0\) is no option.*Did you mean '{meant}'"
+        UserWarning, match=rf"key '{key}' \(parameter group 0\) is not an option.*Did you mean '{meant}'"
     ) as caught:
         optimizer = SGD([{"params": [p], key: 0.1}], lr=0.1)
         p.grad = torch.ones(2)

@@ -145,7 +145,7 @@ def test_texts_of_unequal_length_with_padding_that_is_ignored():
 def test_outputs_that_need_too_much_memory_are_said_to_be_measured_by_batches(monkeypatch):
     monkeypatch.setattr(all_rows, "_MOST_NUMBERS", 100)
     rmse = REGRESSION["rmse"]
-    with pytest.warns(UserWarning, match="metric 'rmse' is no mean over rows, .* mean of the batches' values"):
+    with pytest.warns(UserWarning, match="metric 'rmse' is not a mean over rows, .* mean of the batches' values"):
         found = measured(F.mse_loss, NUMBERS, 1, {"rmse": rmse})["rmse"]
     with torch.no_grad():
         values = [float(rmse(model(1)(x), y)) * len(x) for x, y in zip(INPUTS.split(8), NUMBERS.split(8), strict=True)]

@@ -334,7 +334,7 @@ def test_the_last_batch_may_be_smaller(given):
     learn = learner(data=(given(), given()), opt_func=torch.optim.SGD, metrics={"rows": lambda o, t: len(t)})
     learn.fit(2, 0.1)
     assert len(learn.recorder) == 6
-    assert learn.loop.fit.row["rows"] == 12  # it is no mean over rows, so it is that of all rows
+    assert learn.loop.fit.row["rows"] == 12  # it is not a mean over rows, so it is that of all rows
 
 
 # --- metrics ---------------------------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ def test_a_column_that_will_not_be_there_is_said_before_training(make):
 
 def test_two_accumulations_are_refused():
     learn = Learner(model(), (data(4), None), cross_entropy, SGD, (), quiet=True)
-    with pytest.raises(OptionError, match="Two GradientAccumulation"):
+    with pytest.raises(OptionError, match="two GradientAccumulation"):
         learn.fit(1, callbacks=[GradientAccumulation(2), GradientAccumulation(3)])
 
 

@@ -94,7 +94,7 @@ def test_a_run_that_is_resumed_gets_the_batches_that_come_next(tmp_path):
 
 @pytest.mark.parametrize(
     ("data", "steps", "message"),
-    [(Short(), 0, "steps_per_epoch 0"), (Short(), 1.5, r"steps_per_epoch 1\.5"), (iter([]), 2, "begins anew")],
+    [(Short(), 0, "steps_per_epoch 0"), (Short(), 1.5, r"steps_per_epoch 1\.5"), (iter([]), 2, "starts over")],
 )
 def test_what_is_no_stream(data, steps, message):
     with pytest.raises(OptionError, match=message):

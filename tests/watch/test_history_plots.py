@@ -9,6 +9,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_rgb, to_rgba
 
 from ravine.errors import OptionError
+from ravine.plotting import _style
 from ravine.plotting._style import png
 from ravine.watch._history import History
 from ravine.watch._history_plots import AXIS_TEXTS, draw_heatmap, draw_lines
@@ -93,6 +94,9 @@ def test_the_usual_ratio_is_marked_and_always_in_the_picture():
 def test_up_to_8_lines_are_named_at_their_ends_and_more_by_a_bar_of_their_colours():
     (axes,) = draw_lines(history(names=many(8))).axes
     assert set(texts(axes)) == set(many(8))
+    assert [one.get_color() for one in drawn(axes)] == [
+        _style.line(index, False).colour for index in range(8)
+    ]  # no order
     axes, bar = draw_lines(history(names=many(30))).axes
     assert texts(axes) == []
     assert tick_names(bar) == many(30)

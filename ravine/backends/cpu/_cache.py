@@ -32,11 +32,11 @@ def load(key: str) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        _warn(f"the kernel in {path} could not be read ({error}): compiling it anew")
+        _warn(f"the kernel in {path} could not be read ({error}): compiling it again")
         return None
     checksum, code = content[:_CHECKSUM], content[_CHECKSUM:]
     if _checksum(key, code) != checksum:
-        _warn(f"the kernel in {path} is damaged: compiling it anew")
+        _warn(f"the kernel in {path} is damaged: compiling it again")
         return None
     return code
 
@@ -89,7 +89,7 @@ def _folder(chosen: str | None) -> Path | None:
             pass
     except OSError as error:
         _warn(
-            f"kernels are not kept between runs, so each run compiles them anew: {error}. "
+            f"kernels are not kept between runs, so each run compiles them again: {error}. "
             "Set RAVINE_CACHE_DIR to a folder that is yours alone."
         )
         return None

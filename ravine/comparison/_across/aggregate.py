@@ -73,7 +73,7 @@ def aggregate(tasks: Sequence[TaskScores], *, notes: Sequence[str] = (), alpha: 
         ComparisonError: there is no task, or tasks have other optimizers, or fewer than two.
     """
     if not tasks:
-        raise ComparisonError("No task has anything to put together.")
+        raise ComparisonError("No task has a verdict to combine yet.")
     scores = [task.scores for task in tasks]
     names, margin = [task.task for task in tasks], float(np.mean([task.margin for task in tasks]))
     negative = [{name: -values for name, values in task.items()} for task in scores]
@@ -114,7 +114,7 @@ def _advice(few: Mapping[int, FewPoints]) -> str:
     for points in groups:
         names = sorted(few[points[0]].with_best.top, key=lambda name: -sum(few[k].score(name) for k in points))
         if len(groups) == 1:
-            return f"On these tasks, however few points are tuned: {_or(names)}."
+            return f"On these tasks, for any number of points per tuning: {_or(names)}."
         amount = str(points[0]) if len(points) == 1 else f"{points[0]} to {points[-1]}"
         if points is groups[-1]:
             amount = f"{points[0]} or more"
@@ -131,7 +131,7 @@ def _or(names: Sequence[str]) -> str:
 def _unseen(found: WithBest, like_these: WithBest | None, few: Mapping[int, FewPoints], tasks: int) -> str:
     """What these tasks say of others; nothing that they do not say of themselves."""
     if tasks == 1:
-        return "One task says nothing of others."
+        return "One task says nothing about others."
     worse = [name for name in found.others if like_these is not None and name in like_these.others]
     if like_these is not None and len(like_these.top) == 1 and like_these.top == found.top:
         text = f"If other tasks are like these {tasks}, {found.top[0]} is the best on average over them, too."
@@ -139,7 +139,7 @@ def _unseen(found: WithBest, like_these: WithBest | None, few: Mapping[int, FewP
         verb = "is" if len(worse) == 1 else "are"
         text = f"If other tasks are like these {tasks}, {listed(worse)} {verb} not the best on average over them."
     else:
-        text = f"{tasks} tasks are too few to say who is the best on tasks that were not tried."
+        text = f"{tasks} tasks are too few to say which optimizer is the best on tasks that were not tried."
     if few and few[max(few)].loses:
         lost = few[max(few)].lost
         worst = max(lost, key=lambda task: lost[task])

@@ -54,7 +54,7 @@ def _lines(path: Path) -> Iterator[tuple[Place, list[str]]]:
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            raise DataError(f"{Place(str(path), before + 1)} is no line of a table: {error}.") from error
+            raise DataError(f"{Place(str(path), before + 1)} is not a line of a table: {error}.") from error
         if cells is None:
             return
         if any(cell.strip() for cell in cells):

@@ -49,7 +49,7 @@ def _object(line: str, place: Place) -> dict[str, Any]:
     try:
         tree = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{place} is no JSON: {error}. Write one object in each line.") from error
+        raise DataError(f"{place} is not JSON: {error}. Write one object in each line.") from error
     if not isinstance(tree, dict):
         raise DataError(f"{place} is a {type(tree).__name__}: write one object in each line.")
     return tree

@@ -33,7 +33,8 @@ class Target:
         text = f"The target is a validation loss of {number(self.loss, 3)}"
         if self.optimizers < 2:
             return f"{text}."
-        return f"{text}: the middle one of {self.optimizers} optimizers reaches it in half of its tunings."
+        who = "both optimizers" if self.optimizers == 2 else f"most of the {self.optimizers} optimizers"
+        return f"{text}, which {who} reach in at least half of their tunings."
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from ravine.comparison._judge import Judgement
+import numpy as np
+
 from ravine.comparison._report.difference_data import Differences
 from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.report_tables import chosen_text
@@ -37,7 +38,7 @@ def chart_data(data: ReportData) -> dict[str, Any]:
         "target": judgement.target.loss if judgement.target else None,
         "curves": [_curve(data, label) for label in labels],
         "sensitivity": {name: _sensitivity(data, name) for name in data.sensitivity},
-        "budget": [_budget(judgement, label) for label in labels],
+        "budget": [_budget(data, label) for label in labels],
         "times": _times(data),
         "differences": {name: _differences(one, labels) for name, one in data.differences.items()},
         "watch": _watch(data),
@@ -74,15 +75,15 @@ def _curve(data: ReportData, label: str) -> dict[str, list[float | None]] | None
     }
 
 
-def _budget(judgement: Judgement, label: str) -> dict[str, Any] | None:
-    curve = judgement.budget.get(label)
+def _budget(data: ReportData, label: str) -> dict[str, Any] | None:
+    curve = data.judgement.budget.get(label)
     if curve is None:
         return None
     return {
         "points": list(curve.points),
         "expected": numbers(curve.expected),
-        "low": numbers(curve.low),
-        "high": numbers(curve.high),
+        "low": numbers(np.clip(curve.low, *data.budget_limits)),
+        "high": numbers(np.clip(curve.high, *data.budget_limits)),
     }
 
 

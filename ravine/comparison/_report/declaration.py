@@ -19,7 +19,7 @@ def declaration(data: ReportData) -> list[tuple[str, str]]:
         ("data", spec.data or "the task's own"),
         ("optimizers", str(len(spec.optimizers))),
         ("points per tuning", str(spec.points)),
-        ("points that are trained for all steps", "the better half after a quarter" if spec.halving else "all"),
+        ("points that are trained for all steps", "the best half after a quarter" if spec.halving else "all"),
         (
             "extra points per tuning if most best points are at an edge",
             f"{spec.extra_points}, up to {count(spec.expansions, 'time')}",

@@ -19,6 +19,8 @@ _FAR = 3.0  # times the loss that trainings begin with
 _BELOW = 30.0  # times less than the lowest twentieth of the scores: as above
 _ABOVE = 3.0  # times the ninth decile of the scores: those above would press all others together
 
+_BEYOND = 0.25  # of the height of the budgets' lines, above and below them
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -202,6 +204,20 @@ def curves_ceiling(curves: Mapping[str, Band]) -> float:
 def budget_points(judgement: Judgement) -> list[int]:
     """The numbers of points that any optimizer has a loss for."""
     return sorted({k for curve in judgement.budget.values() for k in curve.points})
+
+
+def budget_limits(judgement: Judgement) -> tuple[float, float]:
+    """Between which losses a picture of the budgets reaches: a little beyond its lines.
+
+    The intervals of a few runs are far wider, and go below 0 where no loss can be.
+    """
+    means = [float(v) for curve in judgement.budget.values() for v in curve.expected if math.isfinite(v)]
+    low, high = min(means, default=0.1), max(means, default=1.0)
+    if low > 0:
+        room = max((high / low) ** _BEYOND, 1.05)
+        return low / room, high * room
+    room = _BEYOND * (high - low) or 0.1
+    return (low - room if low < 0 else 0.0), high + room
 
 
 def horizon(judgement: Judgement) -> float:

@@ -66,7 +66,7 @@ def differences(data: ReportData) -> Any:
     axes.set_xlabel(f"{LOSS.name} {how} the best of the others' (right of the dashed line: worse)")
     name_rows(axes, labels)
     wide = any(row.low < one.limits[0] or row.high > one.limits[1] for row in one.rows)
-    arrow = " Arrow: the interval goes on." if wide else ""
+    arrow = " Arrow: the interval extends beyond the picture." if wide else ""
     about = "Filled: may be the best; hollow: not the best. Grey band: too small to matter."
     title = f"{data.spec.task}: {LOSS.name} against the best of the others"
     head(figure, title, f"{about} All intervals hold jointly (95%).{arrow}")

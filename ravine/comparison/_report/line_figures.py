@@ -151,14 +151,15 @@ def budget(data: ReportData) -> Any:
     budgets, styles = data.judgement.budget, marker_styles(data.labels)
     figure = blank(*SIZE)
     axes = figure.add_subplot()
-    loss_axis(axes, [v for curve in budgets.values() for v in (*curve.low, *curve.expected)], data.ceiling)
+    limits = data.budget_limits
+    seen = [v for curve in budgets.values() for v in (*np.clip(curve.low, *limits), *curve.expected)]
+    loss_axis(axes, seen, data.ceiling)
     bottom, top = axes.get_ylim()
     ends = []
     for label, curve in budgets.items():
         style = styles[label]
-        axes.fill_between(
-            curve.points, curve.low, curve.high, color=style.line.colour, alpha=_band(budgets), linewidth=0
-        )
+        low = np.where(curve.low < limits[0], bottom, curve.low)
+        axes.fill_between(curve.points, low, curve.high, color=style.line.colour, alpha=_band(budgets), linewidth=0)
         expected = np.maximum(curve.expected, bottom)
         options = {**style.line.options(), **style.marks(), "linestyle": style.line.dashes}
         axes.plot(curve.points, expected, **options)
@@ -177,7 +178,7 @@ def budget(data: ReportData) -> Any:
     head(
         figure,
         f"{data.spec.task}: validation loss by the size of the tuning",
-        "Mean loss of fresh runs when each tuning tries so many points, and the 95% interval of the mean.",
+        "Mean loss of fresh runs if each tuning tries this many points, and its 95% interval, cut off far from the lines.",
     )
     name_lines(axes, ends)
     return figure

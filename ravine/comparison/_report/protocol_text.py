@@ -19,7 +19,7 @@ def protocol_text(data: ReportData) -> str:
             "search space, that space was expanded and every optimizer got the same number of extra points."
         )
     sentences.append(
-        "Only the fresh runs are compared, and only they are evaluated on the test data. With the same seed all optimizers "
+        "Only the fresh runs are compared, and only they are evaluated on the test data. For the same seed, all optimizers "
         "start from the same weights and see the same batches and validation split."
     )
     sentences += _margin(data)
@@ -48,19 +48,19 @@ def _tuning(data: ReportData, tuned: set[int]) -> list[str]:
     often = f"each of {seeds}" if len(runs) == 1 else f"every seed ({seeds})"
     points = f"{min(tuned)} to {max(tuned)} points" if len(tuned) > 1 else count(max(tuned), "point")
     sentences = [
-        f"Each optimizer was tuned and trained anew with {often}: a tuning tries {points}, that is, combinations of "
-        "hyperparameters, and chooses the one with the lowest validation loss; a fresh run then trains at the chosen point "
+        f"Each optimizer was tuned and then trained with {often}. A tuning tries {points}, that is, combinations of "
+        "hyperparameters, and chooses the one with the lowest validation loss. A fresh run then trains at the chosen point "
         "with a seed that the tuning has not seen."
     ]
     if data.spec.halving:
         sentences.append(
-            "By successive halving, all points of a tuning were trained for a quarter of the steps and only the better half of "
-            "them for all steps; those that were stopped could not be chosen, and the pictures do not show them."
+            "By successive halving, all points of a tuning were trained for a quarter of the steps, and only the best half of "
+            "them for all steps. Stopped points could not be chosen, and the pictures do not show them."
         )
     fixed = [entry.label for entry in data.optimizers if not entry.searched]
     if fixed:
         verb = "has" if len(fixed) == 1 else "have"
-        sentences.append(f"{listed(fixed)} {verb} nothing to tune and only the fresh runs.")
+        sentences.append(f"{listed(fixed)} {verb} nothing to tune, so there are only fresh runs.")
     return sentences
 
 

@@ -13,6 +13,7 @@ from ravine.comparison._report.figure_data import (
     Sensitivity,
     Summary,
     bands,
+    budget_limits,
     budget_points,
     ceiling,
     curves_ceiling,
@@ -123,6 +124,7 @@ class ReportData:
         curves_ceiling: the same for a picture of the curves, which show no tuning.
         horizon: the steps that a run was given to reach the target; NaN without a target.
         differences: each optimizer against the best of the others, by metric.
+        budget_limits: between which losses a picture of the budgets reaches.
         budget_points: the numbers of points that any optimizer has a loss for.
         update_ratios: update over parameter, by optimizer and parameter; only of optimizers that are watched.
         watched: the names of the parameters in them, in the order of the model.
@@ -141,6 +143,7 @@ class ReportData:
     curves_ceiling: float
     horizon: float
     differences: Mapping[str, Differences]
+    budget_limits: tuple[float, float]
     budget_points: Sequence[int]
     update_ratios: Mapping[str, Mapping[str, float]]
     watched: Sequence[str]
@@ -188,6 +191,7 @@ def report_data(record: StudyRecord, judgement: Judgement) -> ReportData:
         curves_ceiling=curves_ceiling(curves),
         horizon=horizon(judgement),
         differences=differences(judgement.compared),
+        budget_limits=budget_limits(judgement),
         budget_points=budget_points(judgement),
         update_ratios=ratios,
         watched=list(dict.fromkeys(name for rows in ratios.values() for name in rows)),

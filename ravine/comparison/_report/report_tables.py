@@ -13,8 +13,8 @@ from ravine.comparison._report.result_table import SORTED, result_table
 
 #: What a mean says of diverged runs.
 DIVERGED = (
-    "Diverged runs are left out of a mean, which then says how many runs it is over; the verdict counts them with the loss that "
-    "they began with"
+    "Means leave out diverged runs and say how many runs are left; the verdict counts a diverged run as the loss that it "
+    "started with"
 )
 
 
@@ -116,8 +116,8 @@ def target(data: ReportData) -> Table:
         reached = f"{taken.reached_text} ({low:.0%} to {high:.0%})"
         rows.append([label, reached, short(taken.restricted_mean), median, ends, str(len(taken.diverged)), rank])
     return Table(
-        "Steps to the target; in brackets the 95% interval of the share of runs that reach it. A run that missed it counts with "
-        f"all its steps in the restricted mean, and last in the median. p: Wilcoxon's signed-rank test against {first}, not "
+        "Steps to the target; in brackets the 95% interval of the share of runs that reach it. A run that missed it counts as "
+        f"all its steps in the restricted mean, and comes last in the median. p: Wilcoxon's signed-rank test against {first}, not "
         "corrected for the number of optimizers",
         ("optimizer", "runs that reached it", "restricted mean", "median steps", "fastest to slowest", "diverged", "p"),
         rows,

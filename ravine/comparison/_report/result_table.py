@@ -13,7 +13,7 @@ from ravine.comparison._report.report_data import ReportData, ResultRow
 
 NOTHING = "–"
 #: How the rows are sorted; the verdict sorts by the same.
-SORTED = "Sorted by validation loss, which the verdict is about; those that miss the target in most runs stand last"
+SORTED = "Sorted by validation loss, which the verdict is about; those that miss the target in most runs come last"
 #: The head of the column with the interval that the verdict is read off.
 AGAINST = "against the best of the others"
 _LEAST, _MOST = 1e-6, 1e7  # numbers beyond are written with powers of ten

@@ -158,7 +158,7 @@ def _looks(amount: Preset, seeds: int | None, until: str, at_most: int | None) -
         OptionError: a number of seeds and an end that depends on what is found were both asked for.
     """
     if until not in ("", "settled"):
-        raise OptionError(f"until = {until!r}: the only end that depends on what is found is 'settled'.")
+        raise OptionError(f"until = {until!r}: it can only be 'settled'.")
     if not until and at_most is None:
         return amount.looks if seeds is None else (seeds,)
     if seeds is not None:
@@ -181,7 +181,7 @@ def _check_halving(points: int, steps: int) -> None:
     """
     if points < 2:
         raise OptionError(
-            f"halving with points = {points}: there is no better half. Give at least 2 points, or no halving."
+            f"halving with points = {points}: one point cannot be halved. Give at least 2 points, or leave halving out."
         )
     if steps < PARTS:
         raise OptionError(

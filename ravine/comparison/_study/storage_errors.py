@@ -26,7 +26,7 @@ def check_storage(where: str) -> None:
     """
     if not where or ("://" in where and not where.startswith(_DATABASES)):
         forms = ", ".join(f"{name}..." for name in _DATABASES)
-        raise OptionError(f"{without_password(where)!r} is no storage: give {forms} or the path of a journal file.")
+        raise OptionError(f"{without_password(where)!r} is not a storage: give {forms} or the path of a journal file.")
 
 
 def reason(error: BaseException) -> str:
@@ -51,7 +51,7 @@ def storage_errors(where: str, line: Callable[[], str] = lambda: "") -> Iterator
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
         # what Optuna's reader raises for lines that it can read, but not obey
         raise DataError(
-            f"The storage {without_password(where)}{line()} is no journal of trials, or it is damaged: "
+            f"The storage {without_password(where)}{line()} is not a journal of trials, or it is damaged: "
             f"{type(error).__name__}: {error}. Name another."
         ) from error
     except OSError as error:

@@ -70,7 +70,7 @@ class StudyJournal(BaseJournalBackend):
         """The object in a line.
 
         Raises:
-            DataError: the checksum is another, or it is no JSON object.
+            DataError: the checksum is another, or it is not JSON object.
         """
         if any(trace in line for trace in _TRACES):
             match = _CHECKSUM.search(line)
@@ -79,9 +79,9 @@ class StudyJournal(BaseJournalBackend):
         try:
             tree = json.loads(line)
         except ValueError as error:
-            raise DataError(f"{self.where} is no line of a journal of trials, or it is damaged: {error}.") from error
+            raise DataError(f"{self.where} is not a line of a journal of trials, or it is damaged: {error}.") from error
         if not isinstance(tree, dict) or not isinstance(tree.get("op_code"), int):
-            raise DataError(f"{self.where} is no line of a journal of trials, or it is damaged: it has no op_code.")
+            raise DataError(f"{self.where} is not a line of a journal of trials, or it is damaged: it has no op_code.")
         return tree
 
     @property
@@ -120,7 +120,7 @@ class StudyJournal(BaseJournalBackend):
         file.seek(end)
         rest = file.read(len(_HEAD))
         if end == 0 and not _HEAD.startswith(rest):
-            raise DataError(f"{self.path} is no journal of trials. Name another file.")
+            raise DataError(f"{self.path} is not a journal of trials. Name another file.")
 
 
 def checksum(content: bytes) -> bytes:

@@ -137,7 +137,7 @@ def few_points(data: TasksData) -> Table:
         for name in data.together.ranked
     ]
     return Table(
-        "Mean normalized score of fresh runs at the best of the first N points of each tuning; ✓ may be the best with so many "
+        "Mean normalized score of fresh runs at the best of the first N points of each tuning; ✓ may be the best with that many "
         "points, at 95% confidence for each N. Points that were added at the edge of a search space are not counted",
         ("optimizer", *(count(k, "point") for k in few)),
         rows,

@@ -123,8 +123,8 @@ def check_read(pieces: Sequence[Any], given: Mapping[str, Any]) -> None:
         if name not in read:
             if any(n.name == name for piece in pieces for n in as_piece(piece).signature()[0]):
                 raise OptionError(
-                    f"{name!r} stands before the star, where a piece names the tensors that it changes: put it after the "
-                    f"star, def piece(param, *, {name})"
+                    f"{name!r} comes before *, where a piece names the tensors that it changes: put it after it, "
+                    f"def piece(param, *, {name})"
                 )
             clips = name in CLIPPING
             hint = " Gradients are shortened by clip_norm=..., or by global_norm(grad) in a piece." if clips else ""

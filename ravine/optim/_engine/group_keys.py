@@ -132,7 +132,7 @@ def warn_misspelt(group: Mapping[str, Any], options: Iterable[str], where: str, 
         if meant is not None:
             told.add(key)
             warnings.warn(
-                f"the key {key!r}{where} is no option of this optimizer, so it changes nothing. Did you mean {meant!r}?",
+                f"the key {key!r}{where} is not an option of this optimizer, so it changes nothing. Did you mean {meant!r}?",
                 stacklevel=_level_of_user(),
             )
 

@@ -173,7 +173,7 @@ def _follow(
     if state.shape != p.shape:
         raise ParameterError(
             f"{describe(p)} has a state {name} of shape {tuple(state.shape)}: its data was replaced by another shape. "
-            "Delete the state (del optimizer.state[p]) to start it anew"
+            "Delete the state (del optimizer.state[p]) to start over"
         )
     if layout(state) != layout(p):
         raise ParameterError(

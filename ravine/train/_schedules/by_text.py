@@ -72,7 +72,7 @@ def _after_warmup(
 
 
 BY_NAME: dict[str, tuple[Callable[..., Callback], tuple[tuple[str, type], ...], str]] = {
-    "step": (_step, (("size", int), ("gamma", float)), "times gamma after every so many steps"),
+    "step": (_step, (("size", int), ("gamma", float)), "times gamma after every SIZE steps"),
     "plateau": (
         _plateau,
         (("patience", int), ("factor", float)),

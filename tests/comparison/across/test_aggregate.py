@@ -88,7 +88,7 @@ def test_what_is_not_told_apart_is_said():
     same = {1: {"a": 0.5, "b": 0.5, "c": 0.1}, 2: {"a": 0.9, "b": 0.9, "c": 0.1}}
     found = aggregate(tasks_of(*[{"a": 0.9, "b": 0.9, "c": 0.1}] * 2, few=same))
     assert "may be the best; c is not" in found.sentence
-    assert "On these tasks, however few points are tuned: " in found.sentence
+    assert "On these tasks, for any number of points per tuning: " in found.sentence
     assert "may be as good)." in found.sentence
     assert found.unseen.startswith("2 tasks are too few")
 
@@ -100,7 +100,7 @@ def test_tasks_that_disagree_say_nothing_of_others():
     assert len(found.like_these.top) == 2
     assert "3 tasks are too few" in found.unseen
     one = aggregate(tasks_of({"a": 0.9, "b": 0.5}))
-    assert one.unseen == "One task says nothing of others."
+    assert one.unseen == "One task says nothing about others."
     assert "point" not in one.sentence, "nothing was tuned"
 
 
@@ -143,5 +143,5 @@ def test_a_task_without_a_target_is_in_no_profile():
     assert found.notes == ["There is no target on odd, so profiles leave it out."]
     assert found.profiles["a"].reached.value == 1
     assert aggregate([without]).profiles == {}
-    with pytest.raises(ComparisonError, match="No task has anything to put together"):
+    with pytest.raises(ComparisonError, match="No task has a verdict to combine"):
         aggregate([])

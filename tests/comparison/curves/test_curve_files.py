@@ -133,7 +133,7 @@ def test_lines_in_any_order_and_in_several_files():
         ("optimizer,run,step,value\nadam,1,2\n", "a.csv, line 2 has 3 cells, and the first line has 4"),
         ("optimizer,run,step,value\nadam,1,2,3,4\n", "a.csv, line 2 has 5 cells"),
         ("optimizer,run,step,value,value\nadam,1,2,3,4\n", "may each be the value"),
-        ('optimizer,run,step,value\n\n"adam\n,1,2,3\n', "a.csv, line 3 is no line of a table"),
+        ('optimizer,run,step,value\n\n"adam\n,1,2,3\n', "a.csv, line 3 is not a line of a table"),
         ('optimizer,run,step,value\n"a\nb",1,2,3\nadam,1,2,x\n', "a.csv, line 4, column 'value'"),
         ("optimizer,run,step,value\nadam\u2028,1,2,x\n", "a.csv, line 2, column 'value'"),
         ("optimizer,run,step,value\nadam,1,2,\0\n", "a.csv is not text in UTF-8"),
@@ -157,7 +157,7 @@ def test_paths_that_are_no_curves(tmp_path):
     (tmp_path / "latin.csv").write_bytes(LOG.replace("sgd", "sgdé").encode("latin-1"))
     with pytest.raises(DataError, match=r"latin.csv, line 4 is not UTF-8 \(byte 0xe9\)"):
         read_curves(["latin.csv"])
-    with pytest.raises(OptionError, match="is no storage: give postgresql"):
+    with pytest.raises(OptionError, match="is not a storage: give postgresql"):
         read_curves(["https://host/log.csv"])
 
 
@@ -183,7 +183,7 @@ def test_json_lines():
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("{", "a.jsonl, line 2 is no JSON"),
+        ("{", "a.jsonl, line 2 is not JSON"),
         ("[1]", "a.jsonl, line 2 is a list: write one object in each line"),
         (
             '{"optimizer": "a", "run": 1, "value": 2}',

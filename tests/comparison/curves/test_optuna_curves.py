@@ -113,7 +113,7 @@ def test_storages_that_are_none(tmp_path):
     study("a.journal")
     with open("a.journal", "a", encoding="utf-8") as file:
         file.write("{}\n")
-    with pytest.raises(DataError, match=r"a.journal, line \d+, is no line of a journal"):
+    with pytest.raises(DataError, match=r"a.journal, line \d+, is not a line of a journal"):
         read_curves(["a.journal"])
 
 

@@ -26,7 +26,7 @@ class TestTarget:
         assert target_of(optimizers, tunings=1) == Target(0.4, 3)
         assert target_of(optimizers[:2]).loss == 0.5  # of two the one that both can reach
         assert target_of(optimizers).sentence == (
-            "The target is a validation loss of 0.5: the middle one of 3 optimizers reaches it in half of its tunings."
+            "The target is a validation loss of 0.5, which most of the 3 optimizers reach in at least half of their tunings."
         )
         assert Target(0.25).sentence == "The target is a validation loss of 0.25."
 

@@ -38,7 +38,7 @@ def test_the_verdict_comes_first_and_everything_is_there(found):
         "# Comparison of optimizers on `digits`",
         judgement.sentence.replace("sgd", "`sgd`").replace("rmsprop", "`rmsprop`"),
         "- Note: ",
-        "a tuning tries 8 points",
+        "A tuning tries 8 points",
         "The target is a validation loss of",
         "## Results",
         "Sorted by validation loss, which the verdict is about",
@@ -160,7 +160,7 @@ def test_a_widened_space_says_what_was_declared(found):
     assert "declared" not in found[2]
     other = study({"sgd": 0.3, "rmsprop": 0.33}, space={"lr": Range(1e-4, 1e-2)})  # the best rate is 0.02
     assert "| 1 (declared 0.01) |" in markdown_report(other.report)
-    assert "a tuning tries 10 points" in protocol_text(other.report)
+    assert "A tuning tries 10 points" in protocol_text(other.report)
     assert "8 points were planned" in protocol_text(other.report)
 
 

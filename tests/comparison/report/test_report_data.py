@@ -14,7 +14,17 @@ from ravine.comparison._study import study_record
 #: What computes, by the module that calls it: of each one call for a whole report.
 COMPUTING = {
     report_data: [
-        *("bands", "budget_points", "ceiling", "curves_ceiling", "differences", "figure_names", "formulas", "horizon"),
+        *(
+            "bands",
+            "budget_limits",
+            "budget_points",
+            "ceiling",
+            "curves_ceiling",
+            "differences",
+            "figure_names",
+            "formulas",
+            "horizon",
+        ),
         *("hyperparameters", "update_ratios"),
     ],
     study_record: ["judge", "stage"],

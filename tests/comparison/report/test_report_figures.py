@@ -9,6 +9,7 @@ import pytest
 from studies import changed, study
 
 from ravine.comparison._report import difference_data, forest_plots
+from ravine.comparison._report.chart_data import chart_data
 from ravine.comparison._report.figure_pngs import DRAWERS, figure_pngs
 from ravine.comparison._report.figure_style import marker_styles
 from ravine.comparison._report.report_data import report_data
@@ -154,6 +155,20 @@ def test_the_budget_is_that_of_the_judgement(two):
     (axes,) = drawn(result)["budget"].axes
     assert np.allclose(axes.lines[0].get_ydata(), judgement.budget["rmsprop"].expected)
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "4", "8"]
+
+
+def test_the_intervals_of_few_runs_do_not_stretch_the_budget_below_any_loss(two):
+    result, judgement = two
+    wide = {
+        name: replace(curve, low=curve.expected - 5, high=curve.expected + 5)
+        for name, curve in judgement.budget.items()
+    }
+    (axes,) = drawn(result, replace(judgement, budget=wide))["budget"].axes
+    means = [value for curve in wide.values() for value in curve.expected]
+    assert min(means) / 1.5 < axes.get_ylim()[0] < min(means) < max(means) < axes.get_ylim()[1] < 1.5 * max(means)
+    assert axes.get_yscale() == "log"
+    data = chart_data(report_data(result.record, replace(judgement, budget=wide)))["budget"]
+    assert min(value for curve in data for value in curve["low"]) > 0  # so the page can have logarithmic axes
 
 
 def test_every_run_has_a_mark_and_misses_stand_at_the_right(eight):

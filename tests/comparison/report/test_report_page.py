@@ -86,7 +86,7 @@ def test_the_verdict_comes_first_and_every_warning_has_a_mark(whole):
         assert f"{warning.kind} {warning.sentence}" in reader.texts["warnings"]
     assert reader.texts["warnings"].count("⚠") == len(shown) == 3
     assert reader.texts["target"] == judgement.target.sentence
-    for part in ("8 points", "5 seeds", "a fresh run then", "the margin", "100 steps", "constant learning rate"):
+    for part in ("8 points", "5 seeds", "A fresh run then", "the margin", "100 steps", "constant learning rate"):
         assert part in reader.texts["protocol"]
     places = [
         text.index(f'id="{name}"')
@@ -251,8 +251,8 @@ def test_what_was_not_measured_is_said():
     unwatched = {key: dataclasses.replace(o, watch={}) for key, o in result.trial_results.items()}
     result = changed(result, seconds={}, results=unwatched)
     text, reader, data = read(result)
-    assert "It was not measured." in reader.texts["time"]
-    assert "not measured for any" in reader.texts["updates"]
+    assert "The time per step was not measured." in reader.texts["time"]
+    assert "do not record this" in reader.texts["updates"]
     assert data["seconds"] == [None]
     assert "Only sgd took part" in reader.texts["verdict"]
     assert 'id="re-evaluate"' not in text

@@ -170,8 +170,8 @@ def test_the_checkboxes_rule_charts_legends_and_the_table(seen, shown):
     toggled, rest = found["toggled"], list(FLOORS)[1:]
     assert toggled["curves"] == toggled["optimizers"] == toggled["legend"] == rest
     assert toggled["times"] == 3
-    assert found["watch"] == [4, 4]
-    assert toggled["watch"] == 3
+    assert found["watch"] == [5, 4]  # two lines of what is usual, and a trace for each that is watched
+    assert toggled["watch"] == 4
     assert toggled["small"]
     total = len(shown.trial_results)
     kept = sum(trial.label in rest for trial, _ in shown.record.trials)

@@ -140,7 +140,7 @@ def test_a_task_without_a_verdict_is_left_out(result, tmp_path):
     begun = Result(replace(record, results={key: record.results[key] for key in keys[:50]}))
     some = TasksResult({"easy": result.tasks["easy"], "hard": begun}, "mine")
     assert some.aggregate.sentence.startswith("Over 1 task: ")
-    assert some.aggregate.unseen == "One task says nothing of others."
+    assert some.aggregate.unseen == "One task says nothing about others."
     assert some.aggregate.notes[0].startswith("hard has no verdict yet and is left out. 50 of about ")
     none = TasksResult({"hard": begun}, "mine")
     assert str(none) == f"{none!r}\nNothing can be judged yet: no task has come to its first look."

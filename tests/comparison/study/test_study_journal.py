@@ -82,7 +82,7 @@ def test_what_is_no_journal_is_refused(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(
         DataError,
-        match=r"study\.journal, line \d,? .*(no journal of trials|no line of a journal of trials), or it is damaged",
+        match=r"study\.journal, line \d,? .*(not a journal of trials|not a line of a journal of trials), or it is damaged",
     ):
         begun(path)
 
@@ -164,7 +164,7 @@ def test_optuna_and_its_dashboard_read_the_journal_and_may_write_to_it(tmp_path)
 def test_a_file_that_is_none_of_ours_is_left_as_it_is(tmp_path):
     path = tmp_path / "thesis.txt"
     path.write_bytes(b"All of my work, in one line")
-    with pytest.raises(DataError, match=r"thesis\.txt is no journal of trials"):
+    with pytest.raises(DataError, match=r"thesis\.txt is not a journal of trials"):
         begun(path)
     assert path.read_bytes() == b"All of my work, in one line"
 
