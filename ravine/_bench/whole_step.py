@@ -13,6 +13,7 @@ import torch
 
 from ravine._bench.candidates import TORCH
 from ravine._bench.measure import alternate
+from ravine.optim._common import parameters_of
 from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Task
 from ravine.train import Callback, Fit, Learner
@@ -118,7 +119,7 @@ def _torch_ways(ours: torch.optim.Optimizer) -> dict[str, Callable[..., torch.op
     if cls is None:
         return {}
     known = inspect.signature(cls).parameters
-    usual = {name: p.default for name, p in inspect.signature(type(ours)).parameters.items()}
+    usual = {name: p.default for name, p in parameters_of(type(ours)).items()}
     said = {name: value for name, value in ours.defaults.items() if name != "fused" and value != usual.get(name)}
     if not all(name in known for name in said):
         return {}

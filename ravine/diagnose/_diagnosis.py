@@ -56,6 +56,8 @@ class Diagnosis(Sequence[Symptom]):
     @property
     def headline(self) -> str:
         """The result in a line."""
+        if not self.symptoms and not self.steps:
+            return "Nothing to diagnose yet: no step was made"
         if not self.symptoms:
             return f"No problem found in {counted(self.steps, 'step')}"
         many = ", the most serious first" if len(self) > 1 else ""

@@ -86,12 +86,16 @@ def dead_units(evidence: Evidence) -> str | None:
 
 
 def no_gradient(evidence: Evidence) -> str | None:
-    """Parameters that require a gradient and never had one, while others had."""
+    """Parameters that require a gradient and never had one: all of them, or some while others had."""
     history = evidence.history
     trained = was_trained(evidence)
-    if not trained.any():
-        return None
     requires = np.array(evidence.trained, dtype=bool)
+    if not trained.any():
+        if not len(history) or not requires.any():
+            return None
+        return (
+            f"No parameter had a gradient in any of {counted(evidence.steps, 'step')}: call backward() before step()."
+        )
     names = [history.names[i] for i in np.flatnonzero(requires & ~trained)]
     if not names:
         return None

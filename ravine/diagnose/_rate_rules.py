@@ -9,7 +9,18 @@ from __future__ import annotations
 import numpy as np
 
 from ravine.diagnose._evidence import Evidence
-from ravine.diagnose._readings import FEWEST_STEPS, Curve, counted, curve, listed, median_of, number, ratios, step_range
+from ravine.diagnose._readings import (
+    FEWEST_STEPS,
+    Curve,
+    counted,
+    curve,
+    listed,
+    median_of,
+    number,
+    ratios,
+    step_range,
+    was_trained,
+)
 from ravine.watch._history import USUAL_TEXT
 
 # --- gradients that are not finite ----------------------------------------------------------------------------------
@@ -181,6 +192,20 @@ def rate_too_low(evidence: Evidence) -> str | None:
         return None
     return (
         f"{what}. The norm of an update was {number(usual)} times that of its weight (median), where {USUAL_TEXT} is usual. "
+        f"{_used(evidence, 'lr', 'The learning rate')}."
+    )
+
+
+def no_update(evidence: Evidence) -> str | None:
+    """Gradients, and updates that are exactly 0 in every step."""
+    history, trained = evidence.history, was_trained(evidence)
+    if not len(history) or not trained.any() or history.nonfinite.any():
+        return None
+    updates, gradients = history.update_max[:, trained], history.grad_max[:, trained]
+    if not (np.nan_to_num(updates) == 0).all() or not (np.nan_to_num(gradients) > 0).any():
+        return None
+    return (
+        f"Every update of every parameter was 0 in {counted(evidence.steps, 'step')}, though there were gradients. "
         f"{_used(evidence, 'lr', 'The learning rate')}."
     )
 

@@ -114,7 +114,7 @@ RULES = (
         layer.zero_gradient,
         "Check what they are multiplied by: activations that are always 0 or saturated, weights that start at 0, a mask, or "
         "gradients too small for 16 bits.",
-        explains=("plateau",),
+        explains=("no_update", "rate_too_low", "plateau"),
     ),
     Rule(
         "eps_dominates",
@@ -137,6 +137,13 @@ RULES = (
         curve.spikes,
         "Check the batches of these steps for wrong or extreme data. Gradient clipping, a lower learning rate or a smaller "
         "second beta (0.95) make training robust to them.",
+    ),
+    Rule(
+        "no_update",
+        "No step changed anything",
+        rate.no_update,
+        "Set a learning rate above 0, or a much higher one: what is added to a weight and is less than its last digit is lost.",
+        explains=("rate_too_low", "plateau"),
     ),
     Rule(
         "rate_vanished",

@@ -232,16 +232,24 @@ def global_norm(x: Value) -> Value:
     return norm(x, "all")
 
 
-def numel(x: Value) -> Value:
-    """How many elements the tensor has, a number; those of complex tensors count twice. It costs no pass."""
-    return numel_of(x) if isinstance(x, Symbol | int | float) else float(math.prod(x.shape))
+def numel(x: Value, over: Over = "tensor") -> Value:
+    """How many elements there are; those of complex tensors count twice. Over this tensor it costs no pass."""
+    if not isinstance(x, Symbol | int | float):
+        return float(math.prod(x.shape))
+    # a sum of ones, so that it is of the tensors that a sum over several is of: those with a gradient
+    return numel_of(x) if over == "tensor" else sum(_one(x), over)
 
 
-def mean(x: Value) -> Value:
-    """The mean of the elements of x over this tensor."""
-    return sum(x) / numel(x)
+def _one(x: Value) -> Symbol:
+    """1 for every element."""
+    return apply("where", apply("eq", x, x), 1.0, 1.0)
 
 
-def rms(x: Value) -> Value:
-    """The root of the mean of the squares of x over this tensor."""
-    return norm(x) / sqrt(numel(x))
+def mean(x: Value, over: Over = "tensor") -> Value:
+    """The mean of the elements of x; ``over`` as for :func:`sum`."""
+    return sum(x, over) / numel(x, over)
+
+
+def rms(x: Value, over: Over = "tensor") -> Value:
+    """The root of the mean of the squares of x; ``over`` as for :func:`sum`."""
+    return norm(x, over) / sqrt(numel(x, over))

@@ -141,7 +141,7 @@ def test_the_text_of_a_healthy_run_says_what_was_looked_at():
 def test_the_text_says_what_was_not_known():
     text = str(diagnose(ravine.diagnose.Evidence(losses=healthy().losses)))
     assert "Not available: a history, units, validation." in text
-    assert str(diagnose(ravine.diagnose.Evidence())).startswith("No problem found in 0 steps")
+    assert str(diagnose(ravine.diagnose.Evidence())).startswith("Nothing to diagnose yet: no step was made")
 
 
 def test_a_run_is_evidence_its_folder_or_what_gives_it(tmp_path):

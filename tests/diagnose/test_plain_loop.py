@@ -130,7 +130,21 @@ def test_who_records_nothing_is_told_what_to_do():
         watch.diagnose(3)
 
 
+def test_steps_that_change_nothing_are_found():
+    params = [torch.nn.Parameter(torch.ones(3))]
+    forgotten, still = optim.Adam(params), optim.SGD(params, lr=0.0)
+    for _ in range(50):
+        forgotten.step()
+    for _ in range(50):
+        params[0].grad = torch.ones(3)
+        still.step()
+    (found,) = watch.diagnose(forgotten)
+    assert found.evidence == "No parameter had a gradient in any of 50 steps: call backward() before step()."
+    assert rules(still) == ["no_update"]
+    assert watch.diagnose(still)[0].evidence.endswith("though there were gradients. The learning rate was 0.")
+
+
 def test_before_the_first_step_nothing_is_found():
     found = watch.diagnose(optim.SGD(mlp(4, 2).parameters(), lr=0.1))
     assert not found
-    assert found.headline == "No problem found in 0 steps"
+    assert found.headline == "Nothing to diagnose yet: no step was made"

@@ -171,6 +171,7 @@ WITH = {
     "nonfinite_validation": {
         "a row of NaN": lambda: on_digits(SMALL, partial(Adam, lr=1e-3), valid=with_nan_row(), epochs=2),
     },
+    "no_update": {"a rate of 0": lambda: on_digits(SMALL, partial(SGD, lr=0.0), epochs=3)},
     "rate_vanished": {
         "a schedule that fell early": lambda: on_digits(
             SMALL, partial(SGD, lr=0.05), each_step=falls_at(70), epochs=12
@@ -253,6 +254,7 @@ WITHOUT = {
     },
     "left_out": {"all are given": lambda: in_a_learner()},
     "nonfinite_validation": {"the same data": lambda: on_digits(SMALL, partial(Adam, lr=1e-3), epochs=2)},
+    "no_update": {"a low rate": lambda: on_digits(SMALL, partial(SGD, lr=1e-6), epochs=3)},
     "rate_vanished": {
         "a cosine to 0": lambda: on_digits(SMALL, partial(SGD, lr=0.05), each_step=cosine(138)),
         "a tenth": lambda: on_digits(SMALL, partial(SGD, lr=0.05), each_step=lambda opt, step: divide(opt, step == 70)),

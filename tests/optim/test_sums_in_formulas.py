@@ -20,7 +20,7 @@ def everything(param, average=0.0, *, grad, lr, step):
     agreed = mean(where(average * grad > 0, 1, 0))
     scale = dot(average, grad) / (1 + sum(abs(param), over="group")) + norm(average, over="all") / 1000
     change = agreed * average + (scale + rms(grad) + sum(grad) / (numel(grad) + 1)) * (step % 3)
-    return param - lr * change, average
+    return param - lr * (change + mean(grad, over="group") + rms(param, over="all")), average
 
 
 def by_numpy(params, averages, grads, groups, rates, step):
@@ -33,7 +33,11 @@ def by_numpy(params, averages, grads, groups, rates, step):
         scale = (a * g).sum() / (1 + of_group) + length / 1000
         size = np.sqrt((g**2).mean()) if g.size else 0.0
         change = ((a * g > 0).mean() if g.size else 0.0) * a
-        made.append(p - lr * (change + (scale + size + g.sum() / (g.size + 1)) * (step % 3)))
+        mean_of_group = np.sum([h.sum() for h, k in zip(grads, groups, strict=True) if k == group])
+        mean_of_group /= np.sum([h.size for h, k in zip(grads, groups, strict=True) if k == group])
+        all_of_it = math.sqrt(np.sum([(q**2).sum() for q in params]) / np.sum([q.size for q in params]))
+        change = change + (scale + size + g.sum() / (g.size + 1)) * (step % 3)
+        made.append(p - lr * (change + mean_of_group + all_of_it))
     return made, averages
 
 
