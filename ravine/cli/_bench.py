@@ -25,6 +25,7 @@ from ravine._bench.step_times import Row, time_steps
 from ravine._bench.targets import TARGETS, THREADS, evaluate
 from ravine._bench.watching import Watching, time_fit, time_watching
 from ravine._bench.whole_step import time_whole_steps
+from ravine.cli._screen import say
 from ravine.errors import OptionError
 from ravine.optim._spec import parse
 from ravine.tasks import find
@@ -160,7 +161,7 @@ def _of_task(name: str, labels: Sequence[str], threads: int | None, rounds: int 
         operations = dry_run(task, spec)
         with _threads(threads or threads_for(operations)):
             found.append(time_whole_steps(task, spec, rounds=rounds))
-        click.echo(found[-1].sentence)
+        say(found[-1].sentence)
         console.print(tables.whole_step_table(found[-1]))
     if json_file:
         rows = [asdict(one) | {"share": {who: one.share(who) for who in one.seconds}} for one in found]
@@ -177,9 +178,9 @@ def _on_gpu(names: Sequence[str], elements: int | None, targets: bool, json_file
     """All cases of a GPU, line by line."""
     from ravine._bench import gpu_bench
 
-    rows, verdicts = gpu_bench.run(names, elements, lambda text: click.echo(text))
+    rows, verdicts = gpu_bench.run(names, elements, lambda text: say(text))
     for text in gpu_bench.verdict_lines(verdicts):
-        click.echo(text)
+        say(text)
     if json_file:
         json_file.write_text(json.dumps(gpu_bench.as_json(rows, verdicts), indent=1) + "\n", encoding="utf-8")
     if targets and any(verdict.met is False for verdict in verdicts):

@@ -13,13 +13,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ravine import _files as files
 from ravine.cli._options import OUT
+from ravine.cli._screen import say
 from ravine.contour._exploration import DEFAULTS, Exploration, ExplorationPlan, plan
 from ravine.contour._trajectories import DECADES
 from ravine.errors import OptionError
 from ravine.plotting import _tables as tables
 from ravine.tasks import _surfaces as surfaces
 
-_INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 _OR_ELSE = ", or add --force to replace earlier pictures in it"
 
 _HELP = f"""Draw the paths of optimizers on the contour lines of FUNCTION.
@@ -61,9 +61,7 @@ rate, the page all of them. Writes contour.png, contour.html and paths.json to r
 )
 @OUT
 @click.option("--force", is_flag=True, help="Replace earlier pictures in --out.")
-@click.pass_context
 def command(
-    context: click.Context,
     function: str,
     specs: tuple[str, ...],
     sweep: str | None,
@@ -78,32 +76,28 @@ def command(
 ) -> None:
     if force and out is None:
         raise click.UsageError("--force is for the folder that --out names; without --out a new one is made.")
+    planned = plan(
+        function,
+        specs or DEFAULTS,
+        sweep=_sweep(sweep),
+        rates=rates,
+        lowest=lowest,
+        highest=highest,
+        starts=starts,
+        steps=steps,
+        seed=seed,
+    )
+    wanted = Path("ravine-out") / _folder(planned.record.name)
+    folder = files.claim(out, force, _OR_ELSE) if out else files.fresh(wanted)
     try:
-        planned = plan(
-            function,
-            specs or DEFAULTS,
-            sweep=_sweep(sweep),
-            rates=rates,
-            lowest=lowest,
-            highest=highest,
-            starts=starts,
-            steps=steps,
-            seed=seed,
-        )
-        wanted = Path("ravine-out") / _folder(planned.record.name)
-        folder = files.claim(out, force, _OR_ELSE) if out else files.fresh(wanted)
-        try:
-            explored = _run(planned)
-        except BaseException:
-            if not any(folder.iterdir()):
-                folder.rmdir()
-            raise
-        _show(explored)
-        for path in explored.write(folder):
-            click.echo(f"Wrote {path}")
-    except KeyboardInterrupt:
-        click.echo("Interrupted.", err=True)
-        context.exit(_INTERRUPTED)
+        explored = _run(planned)
+    except BaseException:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+    _show(explored)
+    for path in explored.write(folder):
+        say(f"Wrote {path}")
 
 
 def _folder(name: str) -> str:
@@ -142,7 +136,7 @@ def _show(explored: Exploration) -> None:
     title = f"{record.name}, best of {len(record.rates)} rates, {len(record.starts)} starts, {record.steps} steps"
     Console().print(tables.table(*explored.table(), title))
     if record.lowest:
-        click.echo(f"Values are shown above {record.lowest:.7g}, the lowest known value.")
+        say(f"Values are shown above {record.lowest:.7g}, the lowest known value.")
     for entry in explored.plot_data.entries:
         if end := explored.plot_data.at_the_end(entry):
-            click.echo(f"{entry.label}: the best rate is {end}; a better one may lie outside.")
+            say(f"{entry.label}: the best rate is {end}; a better one may lie outside.")
