@@ -26,8 +26,10 @@ from ravine._bench.targets import TARGETS, THREADS, evaluate
 from ravine._bench.watching import Watching, time_fit, time_watching
 from ravine._bench.whole_step import time_whole_steps
 from ravine.cli._screen import say
+from ravine.comparison._judge.number_text import count
 from ravine.errors import OptionError
 from ravine.optim._spec import parse
+from ravine.plotting._progress_lines import ProgressLines
 from ravine.tasks import find
 from ravine.tasks._dry_run import dry_run, threads_for
 
@@ -118,7 +120,7 @@ def command(
     watched: list[Watching] = []
     with _threads(threads):
         machine = facts()
-        console.print(f"{machine['cpu']}, {machine['threads']} threads, torch {machine['torch']}")
+        console.print(f"{machine['cpu']}, {count(machine['threads'], 'thread')}, torch {machine['torch']}")
         for case in found if stepping else []:
             time_one = partial(time_steps, case, dtype=getattr(torch, dtype), rounds=rounds, with_compile=with_compile)
             timed = _each(chosen, time_one, f"{case.title}: {{}}")
@@ -143,7 +145,7 @@ def command(
     if targets:
         console.print(tables.target_table(verdicts))
         if machine["threads"] != THREADS:
-            console.print(f"The targets are for {THREADS} threads; this was {machine['threads']}.")
+            console.print(f"The targets are for {count(THREADS, 'thread')}; this was {machine['threads']}.")
     if json_file:
         figures = tables.as_json(machine, dtype, rows, first, long, watched, verdicts)
         json_file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
@@ -194,13 +196,17 @@ def _refuse_on_gpu(**options: object) -> None:
 
 
 def _each(chosen: Sequence[_Thing], measure: Callable[[_Thing], _Result], label: str) -> list[_Result]:
-    """Measure one after the other, with a progress bar on standard error if that is a terminal."""
+    """Measure one after the other, with a progress bar on standard error, or now and then a line if that is no terminal."""
     console = Console(stderr=True)
-    results = []
+    results, lines = [], ProgressLines()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(chosen))
         for configuration in chosen:
-            progress.update(task, description=label.format(getattr(configuration, "label", "")))
+            title = label.format(getattr(configuration, "label", ""))
+            progress.update(task, description=title)
+            if not console.is_terminal and lines.due():
+                say(f"{title} ({len(results) + 1} of {len(chosen)})", err=True)
+                lines.written()
             results.append(measure(configuration))
             progress.advance(task)
     return results

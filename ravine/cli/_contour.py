@@ -13,11 +13,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ravine import _files as files
 from ravine.cli._options import OUT
+from ravine.cli._out_folder import say_written
 from ravine.cli._screen import say
+from ravine.comparison._judge.number_text import count
 from ravine.contour._exploration import DEFAULTS, Exploration, ExplorationPlan, plan
 from ravine.contour._trajectories import DECADES
 from ravine.errors import OptionError
 from ravine.plotting import _tables as tables
+from ravine.plotting._progress_lines import ProgressLines
 from ravine.tasks import _surfaces as surfaces
 
 _OR_ELSE = ", or add --force to replace earlier pictures in it"
@@ -96,8 +99,7 @@ def command(
             folder.rmdir()
         raise
     _show(explored)
-    for path in explored.write(folder):
-        say(f"Wrote {path}")
+    say_written([path.name for path in explored.write(folder)], folder, "contour.html")
 
 
 def _folder(name: str) -> str:
@@ -121,19 +123,30 @@ def _sweep(text: str | None) -> dict[str, tuple[Any, ...]] | None:
 
 
 def _run(planned: ExplorationPlan) -> Exploration:
-    """Follow every optimizer; progress shows on a terminal only."""
+    """Follow every optimizer."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     record = planned.record
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         total = bar.add_task("", total=record.steps * len(record.entries))
-        return planned.run(lambda label: bar.update(total, advance=1, description=label))
+        lines, done = ProgressLines(), 0
+
+        def step(label: str) -> None:
+            nonlocal done
+            done += 1
+            if console.is_terminal:
+                bar.update(total, advance=1, description=label)
+            elif lines.due():
+                say(f"{done:,} of {record.steps * len(record.entries):,} steps, {label}", err=True)
+                lines.written()
+
+        return planned.run(step)
 
 
 def _show(explored: Exploration) -> None:
     """The table, and what stands beside it."""
     record = explored.record
-    title = f"{record.name}, best of {len(record.rates)} rates, {len(record.starts)} starts, {record.steps} steps"
+    title = f"{record.name}, best of {count(len(record.rates), 'rate')}, {count(len(record.starts), 'start')}, {count(record.steps, 'step')}"
     Console().print(tables.table(*explored.table(), title))
     if record.lowest:
         say(f"Values are shown above {record.lowest:.7g}, the lowest known value.")

@@ -22,21 +22,23 @@ def fit_encoding() -> None:
             reconfigure(errors=FALLBACK)
 
 
-def say(text: str, *, err: bool = False, wrap: bool = True) -> None:
+def say(text: str, *, err: bool = False, wrap: bool = True, indent: int = 0) -> None:
     """Write lines to standard output, or to standard error.
 
     Args:
         text: what to say; on a terminal its lines are broken between words.
         err: to standard error.
+        indent: how far the rest of a broken line is moved to the right.
         wrap: False leaves lines as they are, for what will be copied, such as a command.
     """
     stream = sys.stderr if err else sys.stdout
     if stream is None:  # a program without a console
         return
     if wrap and is_terminal(stream):
+        rest = " " * indent
         width = shutil.get_terminal_size().columns
         wrapped = (
-            textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]
+            textwrap.wrap(line, width, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False) or [""]
             for line in text.splitlines()
         )
         text = "\n".join(part for parts in wrapped for part in parts)

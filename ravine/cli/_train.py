@@ -19,8 +19,9 @@ from click.core import ParameterSource
 from ravine import _files as files
 from ravine.cli._diagnose import first_finding
 from ravine.cli._options import DATA, ONE_OPTIMIZER, OUT, SEED, one_optimizer, tasks_text
+from ravine.cli._out_folder import say_written
 from ravine.cli._screen import say
-from ravine.cli._train_head import CONSTANT, ONE_CYCLE, Setup
+from ravine.cli._train_head import CONSTANT, INDENT, ONE_CYCLE, Setup
 from ravine.comparison._study.trial import validation_split
 from ravine.diagnose import diagnose
 from ravine.errors import OptionError, RavineError
@@ -132,7 +133,7 @@ def _train(given: dict[str, Any], named: set[str]) -> bool:
     if parallel.is_main():
         if not given["resume"]:
             run_folder.write_config(folder, setup.config(config))
-        say(setup.text())
+        say(setup.text(), indent=INDENT)
     how = {
         "checkpoint_every": given["checkpoint_every"] or "epoch",
         "resume": given["resume"],
@@ -213,8 +214,7 @@ def _show(learn: Learner, task: Task, label: str, folder: Path, tested: str = ""
     names = ("metrics.jsonl", "config.json", "checkpoint.safetensors", "best.safetensors", "watch.safetensors")
     if tested:
         say(tested)
-    say(f"Wrote {', '.join([*(n for n in names if (folder / n).exists()), *written])} to {folder}")
-    say(f"Open {folder / 'loss.png'}")
+    say_written([*(n for n in names if (folder / n).exists()), *written], folder, "loss.png")
     if parallel.size() == 1 and (finding := first_finding(diagnose(learn), folder)):
         say(finding)
 

@@ -19,6 +19,7 @@ from ravine.train import _parallel as parallel
 from ravine.train._learner import Learner
 
 CONSTANT, ONE_CYCLE = "constant", "one-cycle"
+INDENT = len("Optimizer  ")  # of what stands behind the names
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Setup:
         """A line for each."""
         names = ("Task", "Model", "Optimizer", "Training", "Device", "Resumes" if self.resumes else "Folder")
         lines = (self._task(), self._model(), self._optimizer(), self._training(), self._device(), str(self.folder))
-        return "\n".join(f"{name:<{max(map(len, names))}}  {line}" for name, line in zip(names, lines, strict=True))
+        return "\n".join(f"{name:<{INDENT}}{line}" for name, line in zip(names, lines, strict=True))
 
     def config(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The values that are used, for config.json: what was given, and what stands for what was not."""
