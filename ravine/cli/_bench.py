@@ -120,7 +120,7 @@ def command(
     watched: list[Watching] = []
     with _threads(threads):
         machine = facts()
-        console.print(f"{machine['cpu']}, {count(machine['threads'], 'thread')}, torch {machine['torch']}")
+        console.print(f"{machine['cpu']}, {count(torch.get_num_threads(), 'thread')}, torch {machine['torch']}")
         for case in found if stepping else []:
             time_one = partial(time_steps, case, dtype=getattr(torch, dtype), rounds=rounds, with_compile=with_compile)
             timed = _each(chosen, time_one, f"{case.title}: {{}}")
@@ -198,7 +198,8 @@ def _refuse_on_gpu(**options: object) -> None:
 def _each(chosen: Sequence[_Thing], measure: Callable[[_Thing], _Result], label: str) -> list[_Result]:
     """Measure one after the other, with a progress bar on standard error, or now and then a line if that is no terminal."""
     console = Console(stderr=True)
-    results, lines = [], ProgressLines()
+    results: list[_Result] = []
+    lines = ProgressLines()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(chosen))
         for configuration in chosen:

@@ -19,13 +19,15 @@ def families() -> dict[str, list[str]]:
             wanted = {alias.name for alias in node.names}
             if file.is_file():  # not a folder
                 classes = ast.parse(file.read_text(encoding="utf-8")).body
-                found.update({c.name.lower(): names for c in classes if (names := _names(c, wanted)) is not None})
+                for one in classes:
+                    if isinstance(one, ast.ClassDef) and (names := _names(one, wanted)) is not None:
+                        found[one.name.lower()] = names
     return found
 
 
-def _names(node: ast.stmt, wanted: set[str]) -> list[str] | None:
+def _names(node: ast.ClassDef, wanted: set[str]) -> list[str] | None:
     """The variants of an optimizer class; None if it is something else. Only optimizers name a paper as ``reference``."""
-    if not isinstance(node, ast.ClassDef) or node.name not in wanted or node.name == "Optimizer":
+    if node.name not in wanted or node.name == "Optimizer":
         return None
     assigned = {
         n.target.id: n.value for n in node.body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)

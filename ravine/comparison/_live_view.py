@@ -38,7 +38,7 @@ class LiveView:
         self._on = console.is_terminal or console.is_jupyter
         self._live = Live(console=console, transient=True, auto_refresh=False)
         self._console, self._lines = console, ProgressLines() if lines is None else lines
-        self._first: tuple[float, int] | None = None  # when this began, and how many were done then
+        self._first: tuple[float, int] | None = None
 
     def __enter__(self) -> Self:
         if self._on:
@@ -51,9 +51,10 @@ class LiveView:
 
     def update(self, now: Stage, results: Results) -> None:
         """Show how far the study is."""
+        self._begun(results, time.monotonic())
         if self._on:
             self._live.update(self.shown(now, results, time.monotonic()), refresh=True)
-        elif self._first is None or self._lines.due():
+        elif self._lines.due():
             line = self.line(now, results, time.monotonic())
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
             self._lines.written()
@@ -68,16 +69,21 @@ class LiveView:
     def line(self, now: Stage, results: Results, clock: float) -> str:
         """The same in a line, without what is best so far."""
         total, left = self._total_and_left(now, results, clock)
-        done = f"{len(results)} of about {count(total, 'training')}"
+        since, _ = self._begun(results, clock)
+        done = f"{len(results)} of about {count(total, 'training')} after {_minutes(clock - since)}"
         return f"{self.title}{', '.join(filter(None, [done, left]))}. {doing(self.spec, now)}"
 
     def _total_and_left(self, now: Stage, results: Results, clock: float) -> tuple[int, str]:
         """About how many trainings there are, and the time that the rest takes."""
         total = progress_of(self.spec, now, results).total
+        since, before = self._begun(results, clock)
+        return total, _left(clock - since, len(results) - before, total - len(results))
+
+    def _begun(self, results: Results, clock: float) -> tuple[float, int]:
+        """When this began, and how many were done then."""
         if self._first is None:
             self._first = clock, len(results)
-        since, before = self._first
-        return total, _left(clock - since, len(results) - before, total - len(results))
+        return self._first
 
 
 def doing(spec: StudySpec, now: Stage) -> str:
@@ -96,10 +102,15 @@ def _left(seconds: float, done: int, rest: int) -> str:
     """The time that the rest takes if it goes on as before."""
     if not done or not rest:
         return ""
-    left = round(seconds / done * rest)
-    minutes = f"{left // 60 % 60:02}" if left >= 3600 else f"{left // 60}"
-    hours = f"{left // 3600}:" if left >= 3600 else ""
-    return f"{hours}{minutes}:{left % 60:02} left"
+    return f"{_minutes(seconds / done * rest)} left"
+
+
+def _minutes(seconds: float) -> str:
+    """``0:07``, ``12:30``, ``1:02:03``."""
+    whole = round(seconds)
+    minutes = f"{whole // 60 % 60:02}" if whole >= 3600 else f"{whole // 60}"
+    hours = f"{whole // 3600}:" if whole >= 3600 else ""
+    return f"{hours}{minutes}:{whole % 60:02}"
 
 
 def _best(spec: StudySpec, now: Stage, results: Results) -> tuple[list[str], list[list[str]]]:

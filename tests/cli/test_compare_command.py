@@ -46,8 +46,11 @@ def test_a_comparison_and_everything_it_leaves(ravine, tmp_path):
     folder = tmp_path / "ravine-out" / "compare-breast-cancer"
     written = {path.name for path in folder.iterdir()}
     assert {"study.journal", "report.html", "report.md", "results.json", "results.csv", "curves.png"} <= written
-    for name in written - {"study.journal"}:
-        assert f"Wrote ravine-out/compare-breast-cancer/{name}" in out
+    wrote, last = lines[-2:]
+    assert set(wrote.removesuffix(" to ravine-out/compare-breast-cancer")[6:].split(", ")) == written - {
+        "study.journal"
+    }
+    assert last == "Open ravine-out/compare-breast-cancer/report.html"
     assert (folder / "report.html").read_text().count("torch-rmsprop:alpha=0.9") > 1
 
 
@@ -103,7 +106,7 @@ def test_ctrl_c_says_how_to_go_on(ravine, monkeypatch):
     monkeypatch.setattr(trial_runner, "run", stopped)
     code, out, err = ravine("breast-cancer", "-o", "sgd", *SMALL)
     assert (code, out) == (130, "")
-    assert err.splitlines()[0] == "Interrupted."
+    assert err.splitlines()[0] == "ravine: Interrupted."
     assert "1 training finished and saved. Resume: ravine compare breast-cancer -o sgd" in err
     words = err.splitlines()[1].partition("Resume: ravine compare ")[2].split()
     monkeypatch.setattr(trial_runner, "run", run)

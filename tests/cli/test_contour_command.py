@@ -1,6 +1,7 @@
 """``ravine contour`` from the outside: what it prints, writes, refuses and returns."""
 
 import json
+import shlex
 import sys
 
 import pytest
@@ -36,8 +37,8 @@ def test_three_files_and_a_table_and_the_same_numbers_again(ravine, tmp_path):
         assert (code, err) == (0, "")
         where = tmp_path / "ravine-out" / folder
         assert {path.name for path in where.iterdir()} == {"contour.png", "contour.html", "paths.json"}
-        for name in ("contour.png", "contour.html", "paths.json"):
-            assert f"Wrote ravine-out/{folder}/{name}" in out
+        assert f"Wrote paths.json, contour.png, contour.html to ravine-out/{folder}\n" in out
+        assert out.endswith(f"\nOpen ravine-out/{folder}/contour.html\n")
         assert (where / "contour.png").read_bytes().startswith(b"\x89PNG")
         assert (where / "contour.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
         documents.append((where / "paths.json").read_text())
@@ -145,7 +146,11 @@ def test_ctrl_c_leaves_nothing(ravine, tmp_path, monkeypatch):
 
     monkeypatch.setattr(contour, "_run", interrupted)
     code, out, err = ravine("ravine", *SHORT)
-    assert (code, out, err) == (130, "", "Interrupted.\n")
+    assert (code, out, err) == (
+        130,
+        "",
+        f"ravine: Interrupted.\nNothing is kept. Start again: {shlex.join(['ravine', 'contour', 'ravine', *SHORT])}\n",
+    )
     assert not any((tmp_path / "ravine-out").iterdir())
 
 

@@ -93,7 +93,7 @@ def test_control_characters_and_what_cannot_be_encoded_are_replaced():
     display.begin(["epoch", "\x1b[2Jé"], 1)
     display.say("rate → 1\nnext")
     display.end()
-    assert file.buffer.getvalue() == b"epoch       ?[2J?\nrate ? 1\nnext\n"
+    assert file.buffer.getvalue() == b"epoch       ?[2Je\nrate -> 1\nnext\n"
 
 
 def test_a_full_disk_ends_no_training():
