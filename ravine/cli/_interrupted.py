@@ -23,4 +23,4 @@ def say_interrupted(interrupt: BaseException, words: Sequence[str]) -> None:
 
 def again(words: Sequence[str]) -> str:
     """What to do if nothing is kept."""
-    return f"Nothing is kept. Start again: {shlex.join(['ravine', *words])}"
+    return f"Nothing new is kept. Start again: {shlex.join(['ravine', *words])}"

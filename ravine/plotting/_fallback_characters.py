@@ -13,30 +13,39 @@ FALLBACK = "ravine-fallback"
 _INSTEAD = {
     "±": "+-", "×": "x", "÷": "/", "·": "*", "⋅": "*", "−": "-", "–": "-", "—": "-", "‖": "||", "│": "|", "┃": "|",
     "─": "-", "━": "-", "╸": "-", "╺": "-", "═": "=", "┌": "+", "┐": "+", "└": "+", "┘": "+", "├": "+", "┤": "+",
-    "┼": "+", "←": "<-", "→": "->", "▶": ">", "•": "*", "≤": "<=", "≥": ">=", "≠": "!=", "≈": "~", "√": "sqrt", "∇": "grad ",
+    "┼": "+", "←": "<-", "→": "->", "▶": ">", "•": "*", "≤": "<=", "≥": ">=", "≠": "!=", "≈": "~", "√": "sqrt ", "∇": "grad ",
     "Σ": "sum", "∑": "sum", "∞": "inf", "…": "...", "“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "µ": "u",
-    "✓": "ok", "✗": "x", "⊙": "*", "ℓ": "l", "∂": "d",
+    "✓": "*", "✗": "x", "⊙": "*", "ℓ": "l", "∂": "d",
 }  # fmt: skip
 
 
-def plain_character(character: str) -> str:
-    """One character in ASCII: what means the same, a Greek letter's name, a letter without its accent, or ``?``."""
+def plain(text: str) -> str:
+    """Text in ASCII: what means the same, a Greek letter's name, a letter without its accent, ``x_t-1``, ``x^2``, or ``?``."""
+    made, before = [], ""
+    for character in text:
+        name = unicodedata.name(character, "")
+        raised = "^" if name.startswith("SUPERSCRIPT ") else "_" if "SUBSCRIPT " in name else ""
+        made.append((raised if raised != before else "") + _plain_character(character, name))
+        before = raised
+    return "".join(made)
+
+
+def _plain_character(character: str, name: str) -> str:
+    if character.isascii():
+        return character
     if character in _INSTEAD:
         return _INSTEAD[character]
-    name = unicodedata.name(character, "")
     if name.startswith("GREEK ") and " LETTER " in name:
         word = name.partition(" LETTER ")[2].partition(" WITH ")[0]
         return word.split()[-1].replace("LAMDA", "LAMBDA").lower()
-    if name.startswith("BRAILLE PATTERN"):
-        return "*"
-    letters = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
-    return letters or ("" if unicodedata.combining(character) else "?")
+    letters = "".join(_INSTEAD.get(c, c) for c in unicodedata.normalize("NFKD", character))
+    return letters.encode("ascii", "ignore").decode() or ("" if unicodedata.combining(character) else "?")
 
 
 def _handle(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    return "".join(map(plain_character, error.object[error.start : error.end])), error.end
+    return plain(error.object[error.start : error.end]), error.end
 
 
 codecs.register_error(FALLBACK, _handle)

@@ -149,7 +149,7 @@ def test_ctrl_c_leaves_nothing(ravine, tmp_path, monkeypatch):
     assert (code, out, err) == (
         130,
         "",
-        f"ravine: Interrupted.\nNothing is kept. Start again: {shlex.join(['ravine', 'contour', 'ravine', *SHORT])}\n",
+        f"ravine: Interrupted.\nNothing new is kept. Start again: {shlex.join(['ravine', 'contour', 'ravine', *SHORT])}\n",
     )
     assert not any((tmp_path / "ravine-out").iterdir())
 
