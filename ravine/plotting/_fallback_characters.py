@@ -24,7 +24,9 @@ def plain(text: str) -> str:
     made, before = [], ""
     for character in text:
         name = unicodedata.name(character, "")
-        raised = "^" if name.startswith("SUPERSCRIPT ") else "_" if "SUBSCRIPT " in name else ""
+        raised = (
+            "^" if name.startswith(("SUPERSCRIPT ", "MODIFIER LETTER SMALL ")) else "_" if "SUBSCRIPT " in name else ""
+        )
         made.append((raised if raised != before else "") + _plain_character(character, name))
         before = raised
     return "".join(made)
