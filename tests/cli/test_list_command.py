@@ -52,7 +52,7 @@ def test_tasks_and_optimizers_are_listed_and_what_to_begin_with(out):
     assert result.exit_code == 0
     for name, line in describe().items():
         assert any(row.split(maxsplit=1) == [name, line] for row in result.output.splitlines())
-    assert "rmsprop   rmsprop-centered" in result.output
+    assert "rmsprop   rmsprop-centered, rmsprop-torch" in result.output
     assert result.output.endswith("Begin with one: ravine train digits\n")
 
 

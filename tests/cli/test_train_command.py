@@ -93,6 +93,76 @@ def test_a_run_shows_its_epochs_and_writes_a_folder(ravine, tmp_path):
     assert (folder / "loss.png").read_bytes().startswith(PNG)
 
 
+def test_the_configuration_has_the_values_that_were_used(ravine, tmp_path):
+    assert ravine("digits", "--epochs", "1", "--schedule", "cosine")[0] == 0
+    config = json.loads((tmp_path / "ravine-out" / "train-digits" / "config.json").read_text())
+    assert None not in config.values()
+    assert {
+        "task": "digits",
+        "optimizer": "rmsprop",
+        "lr": 0.002,
+        "epochs": 1,
+        "schedule": "cosine",
+        "checkpoint_every": "epoch",
+        "seed": 0,
+        "threads": 1,
+        "batch_size": 64,
+        "steps_per_epoch": 18,
+        "model": "Sequential",
+        "parameters": 64 * 100 + 100 + 100 * 10 + 10,
+        "device": "cpu",
+    }.items() <= config.items()
+    assert config["hyperparameters"] | {"lr": 0.002, "alpha": 0.99, "eps": 1e-8} == config["hyperparameters"]
+
+
+@pytest.mark.parametrize("rate", [(), ("--schedule", "constant"), ("--one-cycle",)])
+def test_what_stood_for_an_option_may_be_named_when_it_goes_on(ravine, tmp_path, rate):
+    assert ravine("digits", "--epochs", "1", *rate)[0] == 0
+    kept = (tmp_path / "ravine-out" / "train-digits" / "config.json").read_text()
+    same = ["--lr", "0.002", "--threads", "1", "--seed", "0", "--epochs", "1", *rate]
+    code, out, err = ravine("digits", "--resume", *same)
+    assert (code, err) == (0, "")
+    assert "Resumes    ravine-out/train-digits\n" in out
+    assert "is complete: all epochs are done" in out
+    assert (tmp_path / "ravine-out" / "train-digits" / "config.json").read_text() == kept
+    code, _, err = ravine("digits", "--resume", "--lr", "0.02")
+    assert (code, err) == (
+        2,
+        "ravine: The run in ravine-out/train-digits has --lr 0.002, not 0.02. Leave it out to resume that run.\n",
+    )
+
+
+def test_a_run_of_an_earlier_version_goes_on(ravine, tmp_path):
+    assert ravine("digits", "--epochs", "2")[0] == 0
+    file = tmp_path / "ravine-out" / "train-digits" / "config.json"
+    new = json.loads(file.read_text())
+    old = {"lr": None, "schedule": None, "checkpoint_every": None, "threads": None, "data": None, "one_cycle": False}
+    file.write_text(json.dumps({name: new[name] for name in ("task", "optimizer", "seed", "epochs")} | old))
+    assert ravine("digits", "--resume", "--epochs", "3")[0] == 0
+    assert json.loads(file.read_text()) == new | {"epochs": 3}
+
+
+def test_ctrl_c_says_the_command_that_goes_on(ravine, monkeypatch):
+    steps, backward = [], torch.Tensor.backward
+
+    def interrupted(*arguments, **options):
+        steps.append(1)
+        if len(steps) == 25:
+            signal.raise_signal(signal.SIGINT)
+        return backward(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.Tensor, "backward", interrupted)
+        code, out, err = ravine("digits", "--epochs", "3")
+    assert code == 130
+    assert "Interrupted in epoch 2" in out
+    command = "ravine train digits --resume --out ravine-out/train-digits"
+    assert err == f"ravine: Interrupted.\nResume: {command}\n"
+    code, out, err = ravine(*command.split()[2:])
+    assert (code, err) == (0, "")
+    assert "3 epochs in " in out
+
+
 def test_the_test_set_is_read_once_at_the_end_and_decides_nothing(ravine, tmp_path, monkeypatch):
     """Validation has a fifth of the training rows; the last line's numbers are those of the test set by hand."""
     seen = []
