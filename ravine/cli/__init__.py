@@ -14,7 +14,7 @@ import click
 
 import ravine
 from ravine.cli._interrupted import INTERRUPTED, say_interrupted
-from ravine.cli._screen import fit_encoding, say
+from ravine.cli._screen import fit_encoding, is_terminal, say
 from ravine.errors import OptionError, RavineError, nearest
 
 __all__ = ["main"]
@@ -64,8 +64,8 @@ class _Commands(click.Group):
         name, *rest = args
         if name not in COMMANDS and not name.startswith("-"):
             raise OptionError(f"There is no command {name!r}. {nearest(name, COMMANDS)}")
-        if name in _FIRST and not {"--help", "--quiet", *_HELP["help_option_names"]} & set(rest):
-            _say_first(_FIRST[name])
+        if name != "list" and not {"--quiet", *_HELP["help_option_names"]} & set(rest):
+            _say_first(name)
         return super().resolve_command(context, args)
 
     def invoke(self, context: click.Context) -> Any:
@@ -125,10 +125,10 @@ def _text_of(error: click.ClickException) -> str:
     return f"{text} See `{context.command_path} --help`." if context is not None else text
 
 
-def _say_first(text: str) -> None:
-    """Something on the screen at once: importing torch takes seconds."""
-    if "torch" not in sys.modules and _speaks():
-        say(f"{text} ...", err=True)
+def _say_first(name: str) -> None:
+    """Something on the screen at once: importing torch takes seconds. Where nobody looks, only what takes long says so."""
+    if "torch" not in sys.modules and _speaks() and (name in _FIRST or is_terminal(sys.stderr)):
+        say(f"{_FIRST.get(name, 'Loading PyTorch')} ...", err=True)
 
 
 def _speaks() -> bool:

@@ -14,7 +14,9 @@ from typing import TypeVar
 import click
 import torch
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import Progress
+from rich.table import Table
 
 from ravine._bench import tables
 from ravine._bench.cases import CASES, find_cases, find_configurations
@@ -30,6 +32,7 @@ from ravine.comparison._judge.number_text import count
 from ravine.errors import OptionError
 from ravine.optim._spec import parse
 from ravine.plotting._progress_lines import ProgressLines
+from ravine.plotting._tables import table
 from ravine.tasks import find
 from ravine.tasks._dry_run import dry_run, threads_for
 
@@ -125,25 +128,25 @@ def command(
             time_one = partial(time_steps, case, dtype=getattr(torch, dtype), rounds=rounds, with_compile=with_compile)
             timed = _each(chosen, time_one, f"{case.title}: {{}}")
             rows += timed
-            console.print(tables.step_table(timed))
+            _print(console, tables.step_table(timed))
         if rows:
             console.print(tables.STEP_LEGEND)
         if first_step:
             # Each round of these takes seconds: the rounds of step times are not theirs.
             processes = 1 if stepping else rounds or 1
             first = _each(chosen, partial(time_first_step, rounds=processes), "first step: {}")
-            console.print(tables.first_step_table(first))
+            _print(console, tables.first_step_table(first))
         if endurance:
             long = _each(chosen, endure, "endurance: {}")
-            console.print(tables.endurance_table(long))
+            _print(console, tables.endurance_table(long))
         if watching:
             for case in found:
                 watched += _each(chosen, partial(time_watching, case, rounds=rounds), f"watch, {case.title}: {{}}")
             watched += _each([None], lambda _: time_fit(rounds=rounds), "watch, fit")
-            console.print(tables.watching_table(watched))
+            _print(console, tables.watching_table(watched))
     verdicts = evaluate([*rows, *first, *long, *watched]) if targets else []
     if targets:
-        console.print(tables.target_table(verdicts))
+        _print(console, tables.target_table(verdicts))
         if machine["threads"] != THREADS:
             console.print(f"The targets are for {count(THREADS, 'thread')}; this was {machine['threads']}.")
     if json_file:
@@ -164,10 +167,23 @@ def _of_task(name: str, labels: Sequence[str], threads: int | None, rounds: int 
         with _threads(threads or threads_for(operations)):
             found.append(time_whole_steps(task, spec, rounds=rounds))
         say(found[-1].sentence)
-        console.print(tables.whole_step_table(found[-1]))
+        _print(console, tables.whole_step_table(found[-1]))
     if json_file:
         rows = [asdict(one) | {"share": {who: one.share(who) for who in one.seconds}} for one in found]
         json_file.write_text(json.dumps({"machine": facts(), "tasks": rows}, indent=1) + "\n", encoding="utf-8")
+
+
+def _print(console: Console, made: Table) -> None:
+    """A table; where the terminal is too narrow for it, with its cells broken between words, or below each other."""
+    needed = Measurement.get(console, console.options.update(max_width=1000), made).maximum
+    if needed <= console.width:
+        console.print(made)
+        return
+    rows = [[str(cell) for cell in cells] for cells in zip(*(column.cells for column in made.columns), strict=True)]
+    heads = [str(column.header) for column in made.columns]
+    console.print(table(heads, rows, str(made.title or ""), best_first=False))
+    if made.caption:
+        console.print(made.caption)
 
 
 def _refuse_with_task(**options: object) -> None:

@@ -46,8 +46,8 @@ def say(text: str, *, err: bool = False, wrap: bool = True, indent: int = 0) -> 
     stream.flush()
 
 
-def is_terminal(stream: TextIO) -> bool:
-    """Whether the stream is a terminal; a closed one is not."""
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether the stream is a terminal; a closed one, or none, is not."""
     with suppress(ValueError):
-        return stream.isatty()
+        return stream is not None and stream.isatty()
     return False

@@ -118,13 +118,14 @@ def test_the_configuration_has_the_values_that_were_used(ravine, tmp_path):
 @pytest.mark.parametrize("rate", [(), ("--schedule", "constant"), ("--one-cycle",)])
 def test_what_stood_for_an_option_may_be_named_when_it_goes_on(ravine, tmp_path, rate):
     assert ravine("digits", "--epochs", "1", *rate)[0] == 0
-    kept = (tmp_path / "ravine-out" / "train-digits" / "config.json").read_text()
+    file = tmp_path / "ravine-out" / "train-digits" / "config.json"
+    kept = json.loads(file.read_text())
     same = ["--lr", "0.002", "--threads", "1", "--seed", "0", "--epochs", "1", *rate]
     code, out, err = ravine("digits", "--resume", *same)
     assert (code, err) == (0, "")
     assert "Resumes    ravine-out/train-digits\n" in out
     assert "is complete: all epochs are done" in out
-    assert (tmp_path / "ravine-out" / "train-digits" / "config.json").read_text() == kept
+    assert json.loads(file.read_text()) == kept
     code, _, err = ravine("digits", "--resume", "--lr", "0.02")
     assert (code, err) == (
         2,
