@@ -78,6 +78,7 @@ def _work_on(study: str, storage: str, rerun: str | None, data: Path | None, qui
         work(store, spec, task, _ProgressLines(quiet), stop, optimizers)
     except KeyboardInterrupt as interrupt:
         words = ["ravine", "worker", "--study", study, "--storage", without_password(storage)]
+        words += [] if data is None else ["--data", str(data)]
         interrupt.add_note(f"Finished trials are saved. Go on: {shlex.join(words)}")
         raise
     finally:

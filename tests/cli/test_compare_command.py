@@ -73,6 +73,22 @@ def test_a_training_of_the_report_can_be_run_again(ravine):
     assert "no training '0123'" in err
 
 
+def test_ctrl_c_of_a_worker_says_how_to_go_on(ravine, monkeypatch):
+    from ravine.cli import _worker
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    assert ravine("breast-cancer", "-o", "sgd", *SMALL, "--study", "mine")[0] == 0
+    arguments = ("--study", "mine", "--storage", "ravine-out/mine/study.journal")
+    with monkeypatch.context() as patch:
+        patch.setattr(_worker, "work", stopped)
+        code, out, err = ravine(*arguments, command="worker")
+    assert (code, out) == (130, "")
+    assert err == f"ravine: Interrupted.\nFinished trials are saved. Go on: ravine worker {' '.join(arguments)}\n"
+    assert "is complete" in ravine(*arguments, command="worker")[1]
+
+
 def test_a_rerun_that_differs_says_so(ravine, monkeypatch):
     import dataclasses
 

@@ -1,6 +1,7 @@
 """``ravine contour`` from the outside: what it prints, writes, refuses and returns."""
 
 import json
+import re
 import shlex
 import sys
 
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 
 from ravine.cli import _contour as contour
 from ravine.cli import main
+from ravine.plotting._progress_lines import ProgressLines
 
 SHORT = ("--rates", "3", "--starts", "2", "--steps", "20")
 BOWL = "def f(point):\n    x, y = point.unbind(-1)\n    return x**2 + 3 * y**2\n"
@@ -158,3 +160,17 @@ def test_the_help_says_what_it_makes():
     text = CliRunner().invoke(contour.command, ["--help"]).output
     for word in ("rosenbrock", "contour.html", "--sweep", "4 decades", "paths.json"):
         assert word in " ".join(text.split())
+
+
+def test_without_a_terminal_there_is_a_line_now_and_then(ravine, monkeypatch):
+    now = 0.0
+
+    def clock():
+        nonlocal now
+        now += 1.0
+        return now
+
+    monkeypatch.setattr(contour, "ProgressLines", lambda: ProgressLines(clock))
+    code, _, err = ravine("ravine", *SHORT)
+    assert code == 0
+    assert re.fullmatch(r"([\d,]+ of [\d,]+ steps, .+\n)+", err)
