@@ -432,7 +432,7 @@ def test_two_processes_train_as_one_with_the_joined_batch(ravine, tmp_path):
         timeout=120,
     )
     assert both.returncode == 0, both.stderr
-    assert len(both.stdout.splitlines()) == 6  # one process speaks
+    assert len(both.stdout.splitlines()) == 13  # one process speaks
     one, two = Recorder.load("one"), Recorder.load("two")
     assert len(one) == len(two) == 36
     assert np.allclose(one.losses, two.losses, rtol=1e-4)
