@@ -133,7 +133,8 @@ def _train(given: dict[str, Any], named: set[str]) -> bool:
     if parallel.is_main():
         if not given["resume"]:
             run_folder.write_config(folder, setup.config(config))
-        say(setup.text(), indent=INDENT)
+        with contextlib.suppress(OSError):  # a training goes on where it cannot be shown; the table of epochs warns
+            say(setup.text(), indent=INDENT)
     how = {
         "checkpoint_every": given["checkpoint_every"] or "epoch",
         "resume": given["resume"],
