@@ -14,7 +14,9 @@ from typing import TypeVar
 import click
 import torch
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import Progress
+from rich.table import Table
 
 from ravine._bench import tables
 from ravine._bench.cases import CASES, find_cases, find_configurations
@@ -25,8 +27,12 @@ from ravine._bench.step_times import Row, time_steps
 from ravine._bench.targets import TARGETS, THREADS, evaluate
 from ravine._bench.watching import Watching, time_fit, time_watching
 from ravine._bench.whole_step import time_whole_steps
+from ravine.cli._screen import say
+from ravine.comparison._judge.number_text import count
 from ravine.errors import OptionError
 from ravine.optim._spec import parse
+from ravine.plotting._progress_lines import ProgressLines
+from ravine.plotting._tables import table
 from ravine.tasks import find
 from ravine.tasks._dry_run import dry_run, threads_for
 
@@ -138,32 +144,32 @@ def command(
     watched: list[Watching] = []
     with _threads(threads):
         machine = facts()
-        console.print(f"{machine['cpu']}, {machine['threads']} threads, torch {machine['torch']}")
+        console.print(f"{machine['cpu']}, {count(torch.get_num_threads(), 'thread')}, torch {machine['torch']}")
         for case in found if stepping else []:
             time_one = partial(time_steps, case, dtype=getattr(torch, dtype), rounds=rounds, with_compile=with_compile)
             timed = _each(chosen, time_one, f"{case.title}: {{}}")
             rows += timed
-            console.print(tables.step_table(timed))
+            _print(console, tables.step_table(timed))
         if rows:
             console.print(tables.STEP_LEGEND)
         if first_step:
             # Each round of these takes seconds: the rounds of step times are not theirs.
             processes = 1 if stepping else rounds or 1
             first = _each(chosen, partial(time_first_step, rounds=processes), "first step: {}")
-            console.print(tables.first_step_table(first))
+            _print(console, tables.first_step_table(first))
         if endurance:
             long = _each(chosen, endure, "endurance: {}")
-            console.print(tables.endurance_table(long))
+            _print(console, tables.endurance_table(long))
         if watching:
             for case in found:
                 watched += _each(chosen, partial(time_watching, case, rounds=rounds), f"watch, {case.title}: {{}}")
             watched += _each([None], lambda _: time_fit(rounds=rounds), "watch, fit")
-            console.print(tables.watching_table(watched))
+            _print(console, tables.watching_table(watched))
     verdicts = evaluate([*rows, *first, *long, *watched]) if targets else []
     if targets:
-        console.print(tables.target_table(verdicts))
+        _print(console, tables.target_table(verdicts))
         if machine["threads"] != THREADS:
-            console.print(f"The targets are for {THREADS} threads; this was {machine['threads']}.")
+            console.print(f"The targets are for {count(THREADS, 'thread')}; this was {machine['threads']}.")
     if json_file:
         figures = tables.as_json(machine, dtype, rows, first, long, watched, verdicts)
         json_file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
@@ -181,11 +187,24 @@ def _of_task(name: str, labels: Sequence[str], threads: int | None, rounds: int 
         operations = dry_run(task, spec)
         with _threads(threads or threads_for(operations)):
             found.append(time_whole_steps(task, spec, rounds=rounds))
-        click.echo(found[-1].sentence)
-        console.print(tables.whole_step_table(found[-1]))
+        say(found[-1].sentence)
+        _print(console, tables.whole_step_table(found[-1]))
     if json_file:
         rows = [asdict(one) | {"share": {who: one.share(who) for who in one.seconds}} for one in found]
         json_file.write_text(json.dumps({"machine": facts(), "tasks": rows}, indent=1) + "\n", encoding="utf-8")
+
+
+def _print(console: Console, made: Table) -> None:
+    """A table; where the terminal is too narrow for it, with its cells broken between words, or below each other."""
+    needed = Measurement.get(console, console.options.update(max_width=1000), made).maximum
+    if needed <= console.width:
+        console.print(made)
+        return
+    rows = [[str(cell) for cell in cells] for cells in zip(*(column.cells for column in made.columns), strict=True)]
+    heads = [str(column.header) for column in made.columns]
+    console.print(table(heads, rows, str(made.title or ""), best_first=False))
+    if made.caption:
+        console.print(made.caption)
 
 
 def _refuse_with_task(**options: object) -> None:
@@ -198,9 +217,9 @@ def _on_gpu(names: Sequence[str], elements: int | None, targets: bool, json_file
     """All cases of a GPU, line by line."""
     from ravine._bench import gpu_bench
 
-    rows, verdicts = gpu_bench.run(names, elements, lambda text: click.echo(text))
+    rows, verdicts = gpu_bench.run(names, elements, lambda text: say(text))
     for text in gpu_bench.verdict_lines(verdicts):
-        click.echo(text)
+        say(text)
     if json_file:
         json_file.write_text(json.dumps(gpu_bench.as_json(rows, verdicts), indent=1) + "\n", encoding="utf-8")
     if targets and any(verdict.met is False for verdict in verdicts):
@@ -214,13 +233,18 @@ def _refuse_on_gpu(**options: object) -> None:
 
 
 def _each(chosen: Sequence[_Thing], measure: Callable[[_Thing], _Result], label: str) -> list[_Result]:
-    """Measure one after the other, with a progress bar on standard error if that is a terminal."""
+    """Measure one after the other, with a progress bar on standard error, or now and then a line if that is no terminal."""
     console = Console(stderr=True)
-    results = []
+    results: list[_Result] = []
+    lines = ProgressLines()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(chosen))
         for configuration in chosen:
-            progress.update(task, description=label.format(getattr(configuration, "label", "")))
+            title = label.format(getattr(configuration, "label", ""))
+            progress.update(task, description=title)
+            if not console.is_terminal and lines.due():
+                say(f"{title} ({len(results) + 1} of {len(chosen)})", err=True)
+                lines.written()
             results.append(measure(configuration))
             progress.advance(task)
     return results

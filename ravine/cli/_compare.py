@@ -9,14 +9,13 @@ from typing import Any
 import click
 
 from ravine.cli._options import DATA, tasks_text
+from ravine.cli._screen import say
 from ravine.cli._show_result import show_result
 from ravine.comparison._api import compare, estimate
 from ravine.comparison._study.declare import PRESETS, Preset
 from ravine.comparison._study.schedules import schedules_from_words
 from ravine.optim import _spec as specs
 from ravine.train._schedules.by_text import usage as schedule_forms
-
-_INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 _HELP = f"""Find out which optimizer is best on TASK, or over several tasks, and at which learning rate.
 
@@ -102,9 +101,7 @@ def _seeds_text(preset: Preset) -> str:
     "--out", type=click.Path(path_type=Path), help="Report folder. If it already holds a study, the study resumes."
 )
 @click.option("--dry-run", is_flag=True, help="Train nothing; say what the study will cost and what it can show.")
-@click.pass_context
 def command(
-    context: click.Context,
     tasks: tuple[str, ...],
     optimizers: tuple[str, ...],
     until: str | None,
@@ -121,15 +118,12 @@ def command(
         declared = {name: value for name, value in given.items() if name not in ("study", "storage", "out")}
         costs = estimate(optimizers=optimizers or specs.DEFAULTS, until=until or "", **declared)
         for task, cost in costs.items():
-            click.echo("\n".join([*([f"{task}:"] if len(costs) > 1 else []), *cost.lines]))
+            say("\n".join([*([f"{task}:"] if len(costs) > 1 else []), *cost.lines]))
         return
     # as Ctrl-C: workers end, and the message says how to resume
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         result = compare(optimizers=optimizers or specs.DEFAULTS, until=until or "", **given)
         show_result(result)
-    except KeyboardInterrupt as interrupt:
-        click.echo("\n".join(["Interrupted.", *getattr(interrupt, "__notes__", [])]), err=True)
-        context.exit(_INTERRUPTED)
     finally:
         signal.signal(signal.SIGTERM, before)

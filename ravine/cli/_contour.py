@@ -13,13 +13,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ravine import _files as files
 from ravine.cli._options import OUT
+from ravine.cli._out_folder import say_written
+from ravine.cli._screen import say
+from ravine.comparison._judge.number_text import count
 from ravine.contour._exploration import DEFAULTS, Exploration, ExplorationPlan, plan
 from ravine.contour._trajectories import DECADES
 from ravine.errors import OptionError
 from ravine.plotting import _tables as tables
+from ravine.plotting._progress_lines import ProgressLines
 from ravine.tasks import _surfaces as surfaces
 
-_INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 _OR_ELSE = ", or add --force to replace earlier pictures in it"
 
 _HELP = f"""Draw the paths of optimizers on the contour lines of FUNCTION.
@@ -61,9 +64,7 @@ rate, the page all of them. Writes contour.png, contour.html and paths.json to r
 )
 @OUT
 @click.option("--force", is_flag=True, help="Replace earlier pictures in --out.")
-@click.pass_context
 def command(
-    context: click.Context,
     function: str,
     specs: tuple[str, ...],
     sweep: str | None,
@@ -78,32 +79,27 @@ def command(
 ) -> None:
     if force and out is None:
         raise click.UsageError("--force is for the folder that --out names; without --out a new one is made.")
+    planned = plan(
+        function,
+        specs or DEFAULTS,
+        sweep=_sweep(sweep),
+        rates=rates,
+        lowest=lowest,
+        highest=highest,
+        starts=starts,
+        steps=steps,
+        seed=seed,
+    )
+    wanted = Path("ravine-out") / _folder(planned.record.name)
+    folder = files.claim(out, force, _OR_ELSE) if out else files.fresh(wanted)
     try:
-        planned = plan(
-            function,
-            specs or DEFAULTS,
-            sweep=_sweep(sweep),
-            rates=rates,
-            lowest=lowest,
-            highest=highest,
-            starts=starts,
-            steps=steps,
-            seed=seed,
-        )
-        wanted = Path("ravine-out") / _folder(planned.record.name)
-        folder = files.claim(out, force, _OR_ELSE) if out else files.fresh(wanted)
-        try:
-            explored = _run(planned)
-        except BaseException:
-            if not any(folder.iterdir()):
-                folder.rmdir()
-            raise
-        _show(explored)
-        for path in explored.write(folder):
-            click.echo(f"Wrote {path}")
-    except KeyboardInterrupt:
-        click.echo("Interrupted.", err=True)
-        context.exit(_INTERRUPTED)
+        explored = _run(planned)
+    except BaseException:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+    _show(explored)
+    say_written([path.name for path in explored.write(folder)], folder, "contour.html")
 
 
 def _folder(name: str) -> str:
@@ -127,22 +123,33 @@ def _sweep(text: str | None) -> dict[str, tuple[Any, ...]] | None:
 
 
 def _run(planned: ExplorationPlan) -> Exploration:
-    """Follow every optimizer; progress shows on a terminal only."""
+    """Follow every optimizer."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     record = planned.record
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         total = bar.add_task("", total=record.steps * len(record.entries))
-        return planned.run(lambda label: bar.update(total, advance=1, description=label))
+        lines, done = ProgressLines(), 0
+
+        def step(label: str) -> None:
+            nonlocal done
+            done += 1
+            if console.is_terminal:
+                bar.update(total, advance=1, description=label)
+            elif lines.due():
+                say(f"{done:,} of {record.steps * len(record.entries):,} steps, {label}", err=True)
+                lines.written()
+
+        return planned.run(step)
 
 
 def _show(explored: Exploration) -> None:
     """The table, and what stands beside it."""
     record = explored.record
-    title = f"{record.name}, best of {len(record.rates)} rates, {len(record.starts)} starts, {record.steps} steps"
+    title = f"{record.name}, best of {count(len(record.rates), 'rate')}, {count(len(record.starts), 'start')}, {count(record.steps, 'step')}"
     Console().print(tables.table(*explored.table(), title))
     if record.lowest:
-        click.echo(f"Values are shown above {record.lowest:.7g}, the lowest known value.")
+        say(f"Values are shown above {record.lowest:.7g}, the lowest known value.")
     for entry in explored.plot_data.entries:
         if end := explored.plot_data.at_the_end(entry):
-            click.echo(f"{entry.label}: the best rate is {end}; a better one may lie outside.")
+            say(f"{entry.label}: the best rate is {end}; a better one may lie outside.")

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from ravine.cli._screen import say
 from ravine.diagnose import Diagnosis, diagnose
 
 _HELP = """Say in plain words what went wrong in a run.
@@ -27,7 +28,7 @@ def command(run: Path) -> None:
     if console.is_terminal:
         show(diagnosis, console)
     else:
-        click.echo(str(diagnosis))
+        say(str(diagnosis))
 
 
 def first_finding(diagnosis: Diagnosis, folder: Path) -> str:

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from ravine import _files as files
+from ravine.cli._screen import say
 from ravine.comparison._export.judgement_tree import compared_tree, steps_tree
 from ravine.comparison._export.strict import strict
 from ravine.comparison._judge import Compared
@@ -51,4 +52,4 @@ def command(paths: tuple[str, ...], json_file: Path | None, **given: Any) -> Non
         tree["compared"] = compared_tree(Compared(result.metric, result.with_best))
         tree["steps_to_target"] = steps_tree(result.steps)
         files.write(json_file, (json.dumps(strict(tree), indent=1) + "\n").encode())
-        click.echo(f"Wrote {json_file}")
+        say(f"Wrote {json_file}")

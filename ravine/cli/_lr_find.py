@@ -12,6 +12,8 @@ import torch
 import ravine
 from ravine import _files as files
 from ravine.cli._options import DATA, ONE_OPTIMIZER, OUT, SEED, one_optimizer, tasks_text
+from ravine.cli._out_folder import say_written
+from ravine.cli._screen import say
 from ravine.optim._spec import parse
 from ravine.tasks import find
 from ravine.tasks._dry_run import dry_run
@@ -60,7 +62,7 @@ def command(
     torch.manual_seed(seed)
     result = learn.lr_find(start, end, steps, orders)
     folder = files.claim(out, False) if out else files.fresh(Path("ravine-out") / f"lr-find-{Path(task).stem}")
-    click.echo(str(result))
+    say(str(result))
     config = {
         "task": task,
         "optimizer": spec,
@@ -74,4 +76,4 @@ def command(
     run_folder.write_config(folder, {**config, "data": None if data is None else str(data.resolve()), **versions})
     files.write(folder / "lr_find.json", json.dumps(result.to_dict(), allow_nan=False).encode() + b"\n")
     result.plot(folder / "lr_find.png", f"{chosen.name}: {optimizer.label}, learning-rate finder")
-    click.echo(f"Wrote lr_find.png, lr_find.json, config.json to {folder}")
+    say_written(["lr_find.png", "lr_find.json", "config.json"], folder, "lr_find.png")

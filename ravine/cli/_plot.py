@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import click
 
+from ravine.cli._screen import say
 from ravine.errors import DataError, OptionError
 from ravine.train import Recorder
 from ravine.train import _run_folder as run_folder
@@ -63,7 +64,7 @@ def command(
         title=title,
         path=out,
     )
-    click.echo(f"Wrote {out}")
+    say(f"Wrote {out}")
 
 
 def _split(run: str) -> tuple[str, Path]:

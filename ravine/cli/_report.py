@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ravine.cli._screen import say
 from ravine.cli._show_result import show_result, write_report
 from ravine.comparison._api import load_study
 from ravine.comparison._tasks_result import TasksResult
@@ -33,19 +34,19 @@ If nothing can be judged yet, only results.json and results.csv are written, and
 def command(context: click.Context, study: str, storage: str | None, out: Path | None) -> None:
     result = load_study(study, storage=storage, out=out)
     if isinstance(result, TasksResult):
-        click.echo(result.progress)
+        say(result.progress)
         if result.judgeable:
             show_result(result)
             return
         write_report(result)
-        click.echo(f"ravine: {result.missing_text}", err=True)
+        say(f"ravine: {result.missing_text}", err=True)
         context.exit(_NOT_YET)
     record = result.record
-    click.echo(record.progress.sentence)
+    say(record.progress.sentence)
     if record.judgeable:
         show_result(result)
         return
     write_report(result)
     resume = f" If nothing trains it now, resume it: {record.origin.command}" if record.origin.command else ""
-    click.echo(f"ravine: Nothing can be judged yet. {record.missing_text}{resume}", err=True)
+    say(f"ravine: Nothing can be judged yet. {record.missing_text}{resume}", err=True)
     context.exit(_NOT_YET)

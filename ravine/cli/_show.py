@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from ravine.errors import OptionError
 
@@ -39,8 +41,8 @@ def command(name: str, kernel: bool) -> None:
     cls = type(optimizer)
     place = spec.code or f"{cls.__module__}.{cls.__qualname__}"
     source = cls.reference if spec.code else registry.lookup(spec.name).source
-    console.print(f"[bold]{cls.__name__ if spec.code else spec.name}[/]  ({place})", soft_wrap=True)
-    console.print(f"Source: {source or 'no paper is named'}\n", soft_wrap=True, markup=False)
+    console.print(f"[bold]{cls.__name__ if spec.code else spec.name}[/]  ({place})", soft_wrap=not console.is_terminal)
+    console.print(f"Source: {source or 'no paper is named'}\n", soft_wrap=not console.is_terminal, markup=False)
     _print_formula(console, program)
     _print_hyperparameters(console, optimizer, program, "value" if spec.given else "default")
     _print_memory(console, program)
@@ -69,9 +71,12 @@ def _print_formula(console: Console, program: Program) -> None:
     from ravine.formula._plain_text import formula_lines
 
     legend = "θ parameter, g gradient, u update, t step; all operations per element"
-    console.print(f"[bold]Formula[/]  {legend}", soft_wrap=True)
+    console.print(f"[bold]Formula[/]  {legend}", soft_wrap=not console.is_terminal)
     for line in formula_lines(program):
-        console.print(f"    {line}", markup=False, soft_wrap=True)
+        console.print(
+            Padding(Text(line), (0, 0, 0, 4)) if console.is_terminal else Text(f"    {line}"),
+            soft_wrap=not console.is_terminal,
+        )
 
 
 def _print_hyperparameters(console: Console, optimizer: Optimizer, program: Program, values: str) -> None:
@@ -107,13 +112,16 @@ def _print_memory(console: Console, program: Program) -> None:
         for name, value in program.states.items()
     )
     size = f"{4 * len(program.states)} bytes per float32 parameter"
-    console.print(f"\n[bold]State[/]  {states or 'none'}: {size}", soft_wrap=True)
+    console.print(f"\n[bold]State[/]  {states or 'none'}: {size}", soft_wrap=not console.is_terminal)
     moved = program.traffic(dict.fromkeys(program.buffers, 4))
     final = program.passes[-1]
     detail = f"reads {', '.join(final.reads)}; writes {', '.join(final.writes)}"
     reading = len(program.passes) - 1
     extra = f", after {reading} reading pass{'es' * (reading > 1)} for norms" if reading else ""
-    console.print(f"[bold]Memory[/]  {moved} bytes moved per float32 element and step: {detail}{extra}", soft_wrap=True)
+    console.print(
+        f"[bold]Memory[/]  {moved} bytes moved per float32 element and step: {detail}{extra}",
+        soft_wrap=not console.is_terminal,
+    )
 
 
 def _print_kernels(console: Console, program: Program) -> None:

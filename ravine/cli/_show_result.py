@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import click
 from rich.console import Console
 
+from ravine.cli._out_folder import say_written
+from ravine.cli._screen import say
 from ravine.comparison._report import terminal_report
 from ravine.comparison._result import Result
 from ravine.comparison._tasks_report.tasks_terminal import show_tasks
@@ -22,7 +23,9 @@ def show_result(result: Result | TasksResult) -> None:
 
 def write_report(result: Result | TasksResult) -> None:
     """Write the report, or of a study that cannot be judged yet what there is of it."""
-    for path in result.write():
-        click.echo(f"Wrote {path}")
+    written = [path.name for path in result.write()]
     if isinstance(result, TasksResult) and result.folder is not None:
-        click.echo(f"The report of each task is in {', '.join(str(result.folder / task) for task in result.tasks)}")
+        say(f"The report of each task is in {', '.join(str(result.folder / task) for task in result.tasks)}")
+    to_open = next((name for name in ("report.html", "results.json") if name in written), written[0])
+    if result.folder is not None:
+        say_written(written, result.folder, to_open)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -15,10 +16,12 @@ import click
 import torch
 from click.core import ParameterSource
 
-import ravine
 from ravine import _files as files
 from ravine.cli._diagnose import first_finding
 from ravine.cli._options import DATA, ONE_OPTIMIZER, OUT, SEED, one_optimizer, tasks_text
+from ravine.cli._out_folder import say_written
+from ravine.cli._screen import say
+from ravine.cli._train_head import CONSTANT, INDENT, ONE_CYCLE, Setup
 from ravine.comparison._study.trial import validation_split
 from ravine.diagnose import diagnose
 from ravine.errors import OptionError, RavineError
@@ -33,7 +36,6 @@ from ravine.train._schedules.by_text import parse as parse_schedule
 from ravine.train._schedules.by_text import usage as schedule_forms
 from ravine.train._summary import test_line
 
-_INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 _NOT_STORED = {"out", "resume", "find_nonfinite"}
 
 _HELP = """Train TASK and show every epoch.
@@ -90,8 +92,6 @@ def command(context: click.Context, **given: Any) -> None:
     try:
         parallel.start()
         finite = _train(given, _named(context))
-    except KeyboardInterrupt:
-        context.exit(_INTERRUPTED)
     finally:
         parallel.leave()
     if not finite:
@@ -106,14 +106,16 @@ def _train(given: dict[str, Any], named: set[str]) -> bool:
         given = _resumed(given, named, run_folder.read_config(folder), folder)
     config = {name: _plain(value) for name, value in given.items() if name not in _NOT_STORED}
     task = find(given["task"], given["data"])
-    optimizer = specs.parse(given["optimizer"], task.name, _rate(given["lr"]))
+    lr = _rate(given["lr"])
+    if given["resume"] and "lr" not in specs.parse(given["optimizer"], task.name).all_options:
+        lr = None  # it has a rate that nobody can give
+    optimizer = specs.parse(given["optimizer"], task.name, lr)
     options = dict(optimizer.options)
-    if given["lr"] is not None and options["lr"] != given["lr"]:
-        raise OptionError(
-            f"{optimizer.label} and --lr {given['lr']:g} both set the learning rate; leave out one of them."
-        )
+    if lr is not None and options["lr"] != lr:
+        raise OptionError(f"{optimizer.label} and --lr {lr:g} both set the learning rate; leave out one of them.")
     if given["schedule"]:
         parse_schedule(given["schedule"])
+    schedule = None if given["schedule"] == CONSTANT else given["schedule"]
     operations = dry_run(task, optimizer)
     torch.set_num_threads(given["threads"] or threads_for(operations))
     epochs = given["epochs"] or task.epochs
@@ -124,9 +126,15 @@ def _train(given: dict[str, Any], named: set[str]) -> bool:
     callbacks = [StopOnNaN(), BestCheckpoint(restore=False)]
     learn = replace(training, test=held_out).learner(opt_func, seed=given["seed"], folder=folder, callbacks=callbacks)
     torch.manual_seed(given["seed"] + parallel.rank())  # dropout and the like, in each process its own
-    versions = {"ravine": ravine.__version__, "torch": torch.__version__, "processes": parallel.size()}
-    if not given["resume"] and parallel.is_main():
-        run_folder.write_config(folder, {**config, **versions})
+    how_rate_changes = ONE_CYCLE if given["one_cycle"] else schedule or CONSTANT
+    setup = Setup(
+        task, learn, optimizer, held_out, epochs, how_rate_changes, given["seed"], folder, resumes=given["resume"]
+    )
+    if parallel.is_main():
+        if not given["resume"]:
+            run_folder.write_config(folder, setup.config(config))
+        with contextlib.suppress(OSError):  # a training goes on where it cannot be shown; the table of epochs warns
+            say(setup.text(), indent=INDENT)
     how = {
         "checkpoint_every": given["checkpoint_every"] or "epoch",
         "resume": given["resume"],
@@ -136,14 +144,18 @@ def _train(given: dict[str, Any], named: set[str]) -> bool:
         if given["one_cycle"]:
             learn.fit_one_cycle(epochs, _top(options, optimizer.label), **how)
         else:
-            learn.fit(epochs, schedule=given["schedule"], **how)
-    except BaseException:
+            learn.fit(epochs, schedule=schedule, **how)
+    except BaseException as error:
         with contextlib.suppress(RavineError):  # the error that ended the run is the one to show
             _show(learn, task, optimizer.label, folder)
+        if isinstance(error, KeyboardInterrupt):
+            error.add_note(
+                f"Resume: {shlex.join(['ravine', 'train', given['task'], '--resume', '--out', str(folder)])}"
+            )
         raise
     finally:
         if given["resume"] and len(learn.recorder) and parallel.is_main():  # with the number of epochs that it now has
-            run_folder.write_config(folder, {**config, **versions})
+            run_folder.write_config(folder, setup.config(config))
     finite = not len(learn.recorder) or math.isfinite(learn.recorder.losses[-1])
     tested = _tested(learn, task) if finite and task.surface is None else ""
     _show(learn, task, optimizer.label, folder, tested)
@@ -182,6 +194,8 @@ def _resumed(given: Mapping[str, Any], named: set[str], config: Mapping[str, Any
     if "epochs" in named:
         stored["epochs"] = given["epochs"]
     stored["data"] = None if stored["data"] is None else Path(stored["data"])
+    for name, standing in (("schedule", ONE_CYCLE), ("checkpoint_every", "epoch")):
+        stored[name] = None if stored[name] == standing else stored[name]
     return {**given, **stored}
 
 
@@ -200,10 +214,10 @@ def _show(learn: Learner, task: Task, label: str, folder: Path, tested: str = ""
         written.append("schedule.png")
     names = ("metrics.jsonl", "config.json", "checkpoint.safetensors", "best.safetensors", "watch.safetensors")
     if tested:
-        click.echo(tested)
-    click.echo(f"Wrote {', '.join([*(n for n in names if (folder / n).exists()), *written])} to {folder}")
+        say(tested)
+    say_written([*(n for n in names if (folder / n).exists()), *written], folder, "loss.png")
     if parallel.size() == 1 and (finding := first_finding(diagnose(learn), folder)):
-        click.echo(finding)
+        say(finding)
 
 
 def _label(task: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 from pathlib import Path
 
 import click
 
 from ravine.cli._options import DATA
+from ravine.cli._screen import say
 from ravine.comparison._study.code_versions import check_content, load_optimizers
 from ravine.comparison._study.location import Location
 from ravine.comparison._study.stages import Results, Stage
@@ -71,18 +73,20 @@ def _work_on(study: str, storage: str, rerun: str | None, data: Path | None, qui
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         if rerun is not None:
-            click.echo(_rerun(StudyRecord(spec, store.results(), optimizers=optimizers), task, rerun))
+            say(_rerun(StudyRecord(spec, store.results(), optimizers=optimizers), task, rerun))
             return
         work(store, spec, task, _ProgressLines(quiet), stop, optimizers)
-    except KeyboardInterrupt:
-        click.echo("Interrupted. Finished trials are saved.", err=True)
-        raise SystemExit(130) from None
+    except KeyboardInterrupt as interrupt:
+        words = ["ravine", "worker", "--study", study, "--storage", without_password(storage)]
+        words += [] if data is None else ["--data", str(data)]
+        interrupt.add_note(f"Finished trials are saved. Go on: {shlex.join(words)}")
+        raise
     finally:
         store.close()
         for number, handler in before.items():
             signal.signal(number, handler)
     if not quiet:
-        click.echo(f"The study {study} in {without_password(storage)} is complete.")
+        say(f"The study {study} in {without_password(storage)} is complete.")
 
 
 class _ProgressLines:
@@ -94,7 +98,7 @@ class _ProgressLines:
     def __call__(self, now: Stage, results: Results) -> None:
         line = f"{now.name}: {now.total - len(now.trials)} of {now.total}"
         if not self.quiet and line != self.last:
-            click.echo(line)
+            say(line)
         self.last = line
 
 

@@ -19,23 +19,26 @@ from ravine.comparison._study.stages import Stage
 from ravine.comparison._study.study_progress import progress_of
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.tuning import Results
+from ravine.plotting._progress_lines import ProgressLines
 from ravine.plotting._tables import table
 
 
 class LiveView:
-    """A display on standard error that is redrawn; nothing where that is no terminal.
+    """A display on standard error that is redrawn; where that is no terminal, a line now and then.
 
     Args:
         spec: the study's.
         title: stands before what it does, such as the task of several.
+        lines: when a line is due.
     """
 
-    def __init__(self, spec: StudySpec, title: str = "") -> None:
+    def __init__(self, spec: StudySpec, title: str = "", lines: ProgressLines | None = None) -> None:
         self.spec, self.title = spec, f"{title}: " if title else ""
         console = Console(stderr=True)
         self._on = console.is_terminal or console.is_jupyter
         self._live = Live(console=console, transient=True, auto_refresh=False)
-        self._first: tuple[float, int] | None = None  # when this began, and how many were done then
+        self._console, self._lines = console, ProgressLines() if lines is None else lines
+        self._first: tuple[float, int] | None = None
 
     def __enter__(self) -> Self:
         if self._on:
@@ -48,19 +51,39 @@ class LiveView:
 
     def update(self, now: Stage, results: Results) -> None:
         """Show how far the study is."""
+        self._begun(results, time.monotonic())
         if self._on:
             self._live.update(self.shown(now, results, time.monotonic()), refresh=True)
+        elif self._lines.due():
+            line = self.line(now, results, time.monotonic())
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._lines.written()
 
     def shown(self, now: Stage, results: Results, clock: float) -> Group:
         """What is shown at that time, in seconds."""
-        total = progress_of(self.spec, now, results).total
-        if self._first is None:
-            self._first = clock, len(results)
-        since, before = self._first
-        left = _left(clock - since, len(results) - before, total - len(results))
+        total, left = self._total_and_left(now, results, clock)
         head = Table.grid(padding=(0, 1))
         head.add_row(Text(f"{len(results)} of {total}"), ProgressBar(total, len(results), width=30), Text(left))
         return Group(Text(self.title + doing(self.spec, now)), head, table(*_best(self.spec, now, results)))
+
+    def line(self, now: Stage, results: Results, clock: float) -> str:
+        """The same in a line, without what is best so far."""
+        total, left = self._total_and_left(now, results, clock)
+        since, _ = self._begun(results, clock)
+        done = f"{len(results)} of about {count(total, 'training')} after {_minutes(clock - since)}"
+        return f"{self.title}{', '.join(filter(None, [done, left]))}. {doing(self.spec, now)}"
+
+    def _total_and_left(self, now: Stage, results: Results, clock: float) -> tuple[int, str]:
+        """About how many trainings there are, and the time that the rest takes."""
+        total = progress_of(self.spec, now, results).total
+        since, before = self._begun(results, clock)
+        return total, _left(clock - since, len(results) - before, total - len(results))
+
+    def _begun(self, results: Results, clock: float) -> tuple[float, int]:
+        """When this began, and how many were done then."""
+        if self._first is None:
+            self._first = clock, len(results)
+        return self._first
 
 
 def doing(spec: StudySpec, now: Stage) -> str:
@@ -79,10 +102,15 @@ def _left(seconds: float, done: int, rest: int) -> str:
     """The time that the rest takes if it goes on as before."""
     if not done or not rest:
         return ""
-    left = round(seconds / done * rest)
-    minutes = f"{left // 60 % 60:02}" if left >= 3600 else f"{left // 60}"
-    hours = f"{left // 3600}:" if left >= 3600 else ""
-    return f"{hours}{minutes}:{left % 60:02} left"
+    return f"{_minutes(seconds / done * rest)} left"
+
+
+def _minutes(seconds: float) -> str:
+    """``0:07``, ``12:30``, ``1:02:03``."""
+    whole = round(seconds)
+    minutes = f"{whole // 60 % 60:02}" if whole >= 3600 else f"{whole // 60}"
+    hours = f"{whole // 3600}:" if whole >= 3600 else ""
+    return f"{hours}{minutes}:{whole % 60:02}"
 
 
 def _best(spec: StudySpec, now: Stage, results: Results) -> tuple[list[str], list[list[str]]]:

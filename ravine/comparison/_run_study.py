@@ -233,7 +233,7 @@ def _machine() -> str:
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
-    return f"{name}, {processors()} threads, {platform.system()}, Python {platform.python_version()}"
+    return f"{name}, {count(processors(), 'thread')}, {platform.system()}, Python {platform.python_version()}"
 
 
 def _check(result: Result) -> None:

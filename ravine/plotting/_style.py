@@ -1,6 +1,9 @@
 """How lines are told apart: colours safe for the colour-blind, with a dash pattern each, and how files are made."""
 
 import io
+import os
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +54,7 @@ def blank(width: float, height: float) -> Any:
 
     Below it says, small, which version made it.
     """
+    _import_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -63,6 +67,24 @@ def blank(width: float, height: float) -> Any:
     figure.text(0.997, 0.2 * strip, f"ravine {__version__}", fontsize=6, color="0.55", ha="right", va="bottom")
     figure._repr_png_ = lambda: png(figure)  # what pyplot would do for its own figures
     return figure
+
+
+def _import_matplotlib() -> None:
+    """Import matplotlib also where MPLBACKEND, which a notebook sets for itself and its shell commands, names none that is here.
+
+    Pictures are drawn without any backend, and matplotlib's import would fail. What ``pyplot`` will use stays as it was named.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    named = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if named is not None:
+            os.environ["MPLBACKEND"] = named
+    if named:
+        with suppress(ValueError):
+            matplotlib.rcParams["backend"] = named
 
 
 def tidy(axes: Any) -> None:

@@ -17,7 +17,7 @@ _INDENT = "  "
 
 @dataclass(frozen=True)
 class FittedTable:
-    """A table whose first column is text and whose others are numbers, the first row the best one.
+    """A table whose first column is text and whose others are numbers; the first row is the best one, unless ``best_first`` is False.
 
     Where the terminal is too narrow, cells are broken between words, then the texts of the first column after ``:`` and
     ``,``. Where even that does not fit, each row becomes a block with a line for each cell. Cells are plain text: no
@@ -27,6 +27,7 @@ class FittedTable:
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
     title: str = ""
+    best_first: bool = True
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         heads = [self.heads[0], *(head if "\n" in head else head.replace(" ", "\n", 1) for head in self.heads[1:])]
@@ -74,7 +75,7 @@ class FittedTable:
         yield Text()
 
     def _style(self, index: int) -> str:
-        return "bold" if index == 0 and len(self.rows) > 1 else ""
+        return "bold" if self.best_first and index == 0 and len(self.rows) > 1 else ""
 
 
 def _widths(heads: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> list[int] | None:
@@ -108,6 +109,6 @@ def _wrapped(cell: str, width: int) -> int:
     return widest
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> FittedTable:
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", best_first: bool = True) -> FittedTable:
     """A table for ``console.print``, as wide as the terminal at most; heads of two words, or with lines, stand on lines."""
-    return FittedTable(heads, rows, title)
+    return FittedTable(heads, rows, title, best_first)

@@ -3,67 +3,83 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ravine.errors import OptionError, nearest
-from ravine.tasks import _cancer as cancer
-from ravine.tasks import _digits as digits
-from ravine.tasks import _imagenette as imagenette
-from ravine.tasks import _mnist as mnist
-from ravine.tasks import _test_functions as test_functions
-from ravine.tasks import _text_task as text
-from ravine.tasks import _user_task as user_task
-from ravine.tasks._resnet import resnet
-from ravine.tasks._task import Task
+
+if TYPE_CHECKING:
+    from ravine.tasks._task import Task
 
 
 @dataclass(frozen=True)
 class _CatalogEntry:
-    """A task in one line, and the function that makes it from its name, with ``data=`` if it reads files."""
+    """A task in one line, and what makes it. Its module is imported only then: the lines are known without torch.
+
+    Attributes:
+        line: the model, the data and their sizes.
+        module: the module of this package whose function ``task`` makes it from its name.
+        options: from the module to the other arguments of ``task``.
+        reads: whether ``task`` has ``data=``, files that it reads.
+    """
 
     line: str
-    make: Callable[..., Task]
+    module: str
+    options: Callable[[Any], dict[str, Any]] = lambda module: {}
     reads: bool = True
 
+    def maker(self) -> Callable[..., "Task"]:
+        """From the name, and perhaps ``data=``, to the task."""
+        module = import_module(f"ravine.tasks.{self.module}")
+        return partial(module.task, **self.options(module))
 
-_RESNET_18, _RESNET_34 = (2, 2, 2, 2), (3, 4, 6, 3)
-_grey_resnet = partial(resnet, _RESNET_18, channels=1, small=True)
 
 _ENTRIES: dict[str, _CatalogEntry] = {
-    "digits": _CatalogEntry("64-100-10 MLP on scikit-learn's 1,797 digits of 8 x 8 pixels", digits.task, reads=False),
-    "breast-cancer": _CatalogEntry("logistic regression on 30 measurements of 569 tumours", cancer.task, reads=False),
+    "digits": _CatalogEntry("64-100-10 MLP on scikit-learn's 1,797 digits of 8 x 8 pixels", "_digits", reads=False),
+    "breast-cancer": _CatalogEntry("logistic regression on 30 measurements of 569 tumours", "_cancer", reads=False),
     "fashion-mnist": _CatalogEntry(
         "784-200-10 MLP on Fashion-MNIST, 70,000 clothes of 28 x 28 pixels",
-        partial(mnist.task, source="fashion-mnist"),
+        "_mnist",
+        lambda mnist: {"source": "fashion-mnist"},
     ),
     "fashion-mnist-cnn": _CatalogEntry(
-        "CNN of 8,778 parameters on Fashion-MNIST", partial(mnist.task, source="fashion-mnist", model=mnist.cnn)
+        "CNN of 8,778 parameters on Fashion-MNIST",
+        "_mnist",
+        lambda mnist: {"source": "fashion-mnist", "model": mnist.cnn},
     ),
     "fashion-mnist-resnet-small": _CatalogEntry(
         "ResNet-18 with an eighth of the channels, 176,258 parameters, on Fashion-MNIST",
-        partial(mnist.task, source="fashion-mnist", model=partial(_grey_resnet, width=8)),
+        "_mnist",
+        lambda mnist: {"source": "fashion-mnist", "model": partial(mnist.grey_resnet, width=8)},
     ),
     "fashion-mnist-resnet18": _CatalogEntry(
         "ResNet-18, 11.2 million parameters, on Fashion-MNIST",
-        partial(mnist.task, source="fashion-mnist", model=_grey_resnet),
+        "_mnist",
+        lambda mnist: {"source": "fashion-mnist", "model": mnist.grey_resnet},
     ),
     "mnist": _CatalogEntry(
-        "784-200-10 MLP on MNIST, 70,000 digits of 28 x 28 pixels", partial(mnist.task, source="mnist")
+        "784-200-10 MLP on MNIST, 70,000 digits of 28 x 28 pixels", "_mnist", lambda mnist: {"source": "mnist"}
     ),
     "imagenette-resnet18": _CatalogEntry(
         "ResNet-18, 11.2 million parameters, on Imagenette, 13,394 pictures of 160 x 160 pixels, 1 GB",
-        partial(imagenette.task, layers=_RESNET_18),
+        "_imagenette",
+        lambda imagenette: {"layers": (2, 2, 2, 2)},
     ),
     "imagenette-resnet34": _CatalogEntry(
-        "ResNet-34, 21.3 million parameters, on Imagenette", partial(imagenette.task, layers=_RESNET_34)
+        "ResNet-34, 21.3 million parameters, on Imagenette", "_imagenette", lambda imagenette: {"layers": (3, 4, 6, 3)}
     ),
     "text-gpt": _CatalogEntry(
         "GPT of 170,560 parameters on a text, byte by byte: a file, the King James Bible or Python's documentation",
-        text.task,
+        "_text_task",
     ),
     **{
-        name: _CatalogEntry(f"{line}, a function of two variables", test_functions.task, reads=False)
-        for name, line in test_functions.LINES.items()
+        name: _CatalogEntry(f"{line}, a function of two variables", "_test_functions", reads=False)
+        for name, line in {
+            "rosenbrock": "a curved valley with a flat floor",
+            "beale": "plateaus and steep corners",
+            "ravine": "a valley a hundred times steeper across than along",
+        }.items()
     },
 }
 
@@ -78,7 +94,7 @@ def describe() -> dict[str, str]:
     return {name: entry.line for name, entry in _ENTRIES.items()}
 
 
-def find(name: str, data: Path | None = None) -> Task:
+def find(name: str, data: Path | None = None) -> "Task":
     """The task of that name, or the user's own from a Python file; only its data is read.
 
     Args:
@@ -98,6 +114,8 @@ def find(name: str, data: Path | None = None) -> Task:
             f"({type(name).__name__})."
         )
     if name.endswith(".py"):
+        from ravine.tasks import _user_task as user_task
+
         return user_task.load(Path(name), data)
     entry = _ENTRIES.get(name)
     if entry is None:
@@ -105,8 +123,8 @@ def find(name: str, data: Path | None = None) -> Task:
             f"There is no task {name!r}. {nearest(name, names())} A task of your own is a file that ends in .py."
         )
     if entry.reads:
-        return entry.make(name, data=data)
+        return entry.maker()(name, data=data)
     if data is not None:
         reading = ", ".join(other for other, one in _ENTRIES.items() if one.reads)
         raise OptionError(f"The task {name!r} reads no files, so leave out its data; these tasks read some: {reading}.")
-    return entry.make(name)
+    return entry.maker()(name)

@@ -14,6 +14,7 @@ from torch.nn import functional
 from ravine.errors import DataError
 from ravine.tasks import _download as download
 from ravine.tasks import _idx as idx
+from ravine.tasks._resnet import resnet
 from ravine.tasks._task import Data, Task, mlp, standardize
 from ravine.train import accuracy
 
@@ -72,6 +73,11 @@ def cnn() -> nn.Module:
         # pooling before ReLU gives the same numbers as after it, with a quarter of the work
         layers += [nn.Conv2d(before, after, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(32 * 3 * 3, _CLASSES))
+
+
+def grey_resnet(width: int = 64) -> nn.Module:
+    """ResNet-18 for pictures (rows, 1, 28, 28); ``width`` channels in the first of its four stages."""
+    return resnet(channels=1, width=width, small=True)
 
 
 def task(name: str, source: str, model: Callable[[], nn.Module] = perceptron, data: Path | None = None) -> Task:

@@ -40,11 +40,6 @@ SURFACES: dict[str, Surface] = {
     "ravine": Surface(ravine, start=(-8.0, 1.5), minimum=(0.0, 0.0), window=(-10.0, 4.0, -2.5, 2.5)),
 }
 
-LINES = {
-    "rosenbrock": "a curved valley with a flat floor",
-    "beale": "plateaus and steep corners",
-    "ravine": "a valley a hundred times steeper across than along",
-}
 _EPOCHS = {"rosenbrock": 20, "beale": 10, "ravine": 3}
 
 

@@ -121,13 +121,13 @@ def draw_heatmap(history: Rows, figure: str = "ratio", *, path: Path | str | Non
     Raises:
         OptionError: an unknown figure or format, nothing to draw yet, or a path that cannot be written.
     """
-    from matplotlib.colors import ListedColormap, LogNorm
-
     columns = _columns(history, figure, ())
     values = _positive(getattr(history, figure)).T
     bad = np.asarray(history.nonfinite).T > 0
     low, high = _colour_limits(values)
     picture = blank(9.5, 2.2 + 0.145 * min(max(len(columns), 12), _NAMED))
+    from matplotlib.colors import ListedColormap, LogNorm  # which blank can import, whatever backend is named
+
     axes = picture.add_subplot()
     # visible wherever there is no cell; differs from every colour in black and white, too
     axes.patch.set(facecolor="white", edgecolor="0.75", hatch="/////", linewidth=0)

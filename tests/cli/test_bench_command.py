@@ -1,15 +1,19 @@
 """``ravine bench`` as it is called."""
 
+import io
 import json
 
 import pytest
 import torch
 from click.testing import CliRunner
+from rich.console import Console
+from rich.table import Table
 
 from ravine._bench.endurance import Endurance
 from ravine._bench.first_step import FirstStep
 from ravine.cli import _bench as bench
 from ravine.errors import OptionError
+from ravine.plotting._progress_lines import ProgressLines
 
 
 def run(*arguments):
@@ -99,3 +103,31 @@ def test_targets_alone_run_all_parts(long_parts, monkeypatch):
 def test_what_cannot_be_done_is_said_before_anything_runs(arguments, message):
     with pytest.raises(OptionError, match=message):
         run(*arguments)
+
+
+def test_a_table_fits_a_narrow_terminal_without_breaking_a_word():
+    made = Table(title="62 tensors")
+    rows = ["sgd", "42.0 µs", "1,132 µs", "558 µs"], ["adam", "52.0 µs", "2,132 µs", "658 µs"]
+    for head in ("optimizer", "ravine", "default", "foreach"):
+        made.add_column(head, no_wrap=True)
+    for row in rows:
+        made.add_row(*row)
+    for width in (100, 60, 30, 14):
+        console = Console(file=io.StringIO(), width=width)
+        bench._print(console, made)
+        text = console.file.getvalue()
+        assert max(map(len, text.splitlines())) <= width
+        assert all(word in text for row in rows for cell in row for word in cell.split())
+
+
+def test_without_a_terminal_there_is_a_line_now_and_then(capsys, monkeypatch):
+    now = 0.0
+
+    def measure(configuration):
+        nonlocal now
+        now += 6.0
+        return configuration
+
+    monkeypatch.setattr(bench, "ProgressLines", lambda: ProgressLines(lambda: now))
+    assert bench._each(["a", "b", "c", "d"], measure, "step times: {}") == ["a", "b", "c", "d"]
+    assert capsys.readouterr() == ("", "step times:  (3 of 4)\n")

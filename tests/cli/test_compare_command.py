@@ -46,8 +46,11 @@ def test_a_comparison_and_everything_it_leaves(ravine, tmp_path):
     folder = tmp_path / "ravine-out" / "compare-breast-cancer"
     written = {path.name for path in folder.iterdir()}
     assert {"study.journal", "report.html", "report.md", "results.json", "results.csv", "curves.png"} <= written
-    for name in written - {"study.journal"}:
-        assert f"Wrote ravine-out/compare-breast-cancer/{name}" in out
+    wrote, last = lines[-2:]
+    assert set(wrote.removesuffix(" to ravine-out/compare-breast-cancer")[6:].split(", ")) == written - {
+        "study.journal"
+    }
+    assert last == "Open ravine-out/compare-breast-cancer/report.html"
     assert (folder / "report.html").read_text().count("torch-rmsprop:alpha=0.9") > 1
 
 
@@ -68,6 +71,22 @@ def test_a_training_of_the_report_can_be_run_again(ravine):
     code, _, err = ravine(*again, "0123", command="worker")
     assert code == 2
     assert "no training '0123'" in err
+
+
+def test_ctrl_c_of_a_worker_says_how_to_go_on(ravine, monkeypatch):
+    from ravine.cli import _worker
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    assert ravine("breast-cancer", "-o", "sgd", *SMALL, "--study", "mine")[0] == 0
+    arguments = ("--study", "mine", "--storage", "ravine-out/mine/study.journal")
+    with monkeypatch.context() as patch:
+        patch.setattr(_worker, "work", stopped)
+        code, out, err = ravine(*arguments, command="worker")
+    assert (code, out) == (130, "")
+    assert err == f"ravine: Interrupted.\nFinished trials are saved. Go on: ravine worker {' '.join(arguments)}\n"
+    assert "is complete" in ravine(*arguments, command="worker")[1]
 
 
 def test_a_rerun_that_differs_says_so(ravine, monkeypatch):
@@ -103,7 +122,7 @@ def test_ctrl_c_says_how_to_go_on(ravine, monkeypatch):
     monkeypatch.setattr(trial_runner, "run", stopped)
     code, out, err = ravine("breast-cancer", "-o", "sgd", *SMALL)
     assert (code, out) == (130, "")
-    assert err.splitlines()[0] == "Interrupted."
+    assert err.splitlines()[0] == "ravine: Interrupted."
     assert "1 training finished and saved. Resume: ravine compare breast-cancer -o sgd" in err
     words = err.splitlines()[1].partition("Resume: ravine compare ")[2].split()
     monkeypatch.setattr(trial_runner, "run", run)

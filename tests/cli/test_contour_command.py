@@ -1,6 +1,8 @@
 """``ravine contour`` from the outside: what it prints, writes, refuses and returns."""
 
 import json
+import re
+import shlex
 import sys
 
 import pytest
@@ -8,6 +10,7 @@ from click.testing import CliRunner
 
 from ravine.cli import _contour as contour
 from ravine.cli import main
+from ravine.plotting._progress_lines import ProgressLines
 
 SHORT = ("--rates", "3", "--starts", "2", "--steps", "20")
 BOWL = "def f(point):\n    x, y = point.unbind(-1)\n    return x**2 + 3 * y**2\n"
@@ -36,8 +39,8 @@ def test_three_files_and_a_table_and_the_same_numbers_again(ravine, tmp_path):
         assert (code, err) == (0, "")
         where = tmp_path / "ravine-out" / folder
         assert {path.name for path in where.iterdir()} == {"contour.png", "contour.html", "paths.json"}
-        for name in ("contour.png", "contour.html", "paths.json"):
-            assert f"Wrote ravine-out/{folder}/{name}" in out
+        assert f"Wrote paths.json, contour.png, contour.html to ravine-out/{folder}\n" in out
+        assert out.endswith(f"\nOpen ravine-out/{folder}/contour.html\n")
         assert (where / "contour.png").read_bytes().startswith(b"\x89PNG")
         assert (where / "contour.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
         documents.append((where / "paths.json").read_text())
@@ -145,7 +148,11 @@ def test_ctrl_c_leaves_nothing(ravine, tmp_path, monkeypatch):
 
     monkeypatch.setattr(contour, "_run", interrupted)
     code, out, err = ravine("ravine", *SHORT)
-    assert (code, out, err) == (130, "", "Interrupted.\n")
+    assert (code, out, err) == (
+        130,
+        "",
+        f"ravine: Interrupted.\nNothing new is kept. Start again: {shlex.join(['ravine', 'contour', 'ravine', *SHORT])}\n",
+    )
     assert not any((tmp_path / "ravine-out").iterdir())
 
 
@@ -153,3 +160,17 @@ def test_the_help_says_what_it_makes():
     text = CliRunner().invoke(contour.command, ["--help"]).output
     for word in ("rosenbrock", "contour.html", "--sweep", "4 decades", "paths.json"):
         assert word in " ".join(text.split())
+
+
+def test_without_a_terminal_there_is_a_line_now_and_then(ravine, monkeypatch):
+    now = 0.0
+
+    def clock():
+        nonlocal now
+        now += 1.0
+        return now
+
+    monkeypatch.setattr(contour, "ProgressLines", lambda: ProgressLines(clock))
+    code, _, err = ravine("ravine", *SHORT)
+    assert code == 0
+    assert re.fullmatch(r"([\d,]+ of [\d,]+ steps, .+\n)+", err)

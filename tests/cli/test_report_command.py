@@ -143,7 +143,7 @@ def test_a_study_in_a_database(call):
     fill("sqlite:///studies.db", ALL)
     code, out, _ = call("mine", "--storage", "sqlite:///studies.db")
     assert code == 0
-    assert "Wrote ravine-out/mine/report.md" in out
+    assert out.endswith("\nOpen ravine-out/mine/report.html\n")
     assert "It has mine." in call("yours", "--storage", "sqlite:///studies.db")[2]
 
 

@@ -55,7 +55,8 @@ def same_runs(a, b):
 def test_a_run_shows_its_epochs_and_writes_a_folder(ravine, tmp_path):
     code, out, err = ravine("digits", "-o", "rmsprop:alpha=0.9", "--lr", "2e-3", "--epochs", "3")
     assert (code, err) == (0, "")
-    head, *rows, summary, tested, last = out.splitlines()
+    *setup, head, row, second, third, summary, tested, wrote, last = out.splitlines()
+    rows = [row, second, third]
     assert head.split() == ["epoch", "train_loss", "valid_loss", "accuracy", "time"]
     assert [int(row.split()[0]) for row in rows] == [1, 2, 3]
     accuracies = [float(row.split()[3]) for row in rows]
@@ -65,9 +66,18 @@ def test_a_run_shows_its_epochs_and_writes_a_folder(ravine, tmp_path):
     assert summary.endswith("after epoch 3, kept in ravine-out/train-digits/best.safetensors")
     folder = tmp_path / "ravine-out" / "train-digits"
     assert {path.name for path in folder.iterdir()} == FILES
-    assert last.startswith("Wrote ")
-    assert last.endswith(" to ravine-out/train-digits")
-    assert all(name in last for name in FILES)
+    assert wrote.startswith("Wrote ")
+    assert wrote.endswith(" to ravine-out/train-digits")
+    assert all(name in wrote for name in FILES)
+    assert last == "Open ravine-out/train-digits/loss.png"
+    assert setup == [
+        "Task       digits: 1,150 rows to train on, 287 held out, 360 to test on",
+        "Model      Sequential, 7,510 parameters",
+        "Optimizer  rmsprop:alpha=0.9: lr 0.002, alpha 0.9, eps 1e-08",
+        "Training   3 epochs of 18 steps, batch 64, seed 0",
+        "Device     cpu, 1 thread",
+        "Folder     ravine-out/train-digits",
+    ]
     config = json.loads((folder / "config.json").read_text())
     assert (config["task"], config["optimizer"], config["lr"], config["epochs"]) == (
         "digits",
@@ -81,6 +91,77 @@ def test_a_run_shows_its_epochs_and_writes_a_folder(ravine, tmp_path):
     assert (recorder.hyper("alpha") == 0.9).all()
     assert recorder.notes == [(54, tested)]
     assert (folder / "loss.png").read_bytes().startswith(PNG)
+
+
+def test_the_configuration_has_the_values_that_were_used(ravine, tmp_path):
+    assert ravine("digits", "--epochs", "1", "--schedule", "cosine")[0] == 0
+    config = json.loads((tmp_path / "ravine-out" / "train-digits" / "config.json").read_text())
+    assert None not in config.values()
+    assert {
+        "task": "digits",
+        "optimizer": "rmsprop",
+        "lr": 0.002,
+        "epochs": 1,
+        "schedule": "cosine",
+        "checkpoint_every": "epoch",
+        "seed": 0,
+        "threads": 1,
+        "batch_size": 64,
+        "steps_per_epoch": 18,
+        "model": "Sequential",
+        "parameters": 64 * 100 + 100 + 100 * 10 + 10,
+        "device": "cpu",
+    }.items() <= config.items()
+    assert config["hyperparameters"] | {"lr": 0.002, "alpha": 0.99, "eps": 1e-8} == config["hyperparameters"]
+
+
+@pytest.mark.parametrize("rate", [(), ("--schedule", "constant"), ("--one-cycle",)])
+def test_what_stood_for_an_option_may_be_named_when_it_goes_on(ravine, tmp_path, rate):
+    assert ravine("digits", "--epochs", "1", *rate)[0] == 0
+    file = tmp_path / "ravine-out" / "train-digits" / "config.json"
+    kept = json.loads(file.read_text())
+    same = ["--lr", "0.002", "--threads", "1", "--seed", "0", "--epochs", "1", *rate]
+    code, out, err = ravine("digits", "--resume", *same)
+    assert (code, err) == (0, "")
+    assert "Resumes    ravine-out/train-digits\n" in out
+    assert "is complete: all epochs are done" in out
+    assert json.loads(file.read_text()) == kept
+    code, _, err = ravine("digits", "--resume", "--lr", "0.02")
+    assert (code, err) == (
+        2,
+        "ravine: The run in ravine-out/train-digits has --lr 0.002, not 0.02. Leave it out to resume that run.\n",
+    )
+
+
+def test_a_run_of_an_earlier_version_goes_on(ravine, tmp_path):
+    assert ravine("digits", "--epochs", "2")[0] == 0
+    file = tmp_path / "ravine-out" / "train-digits" / "config.json"
+    new = json.loads(file.read_text())
+    old = {"lr": None, "schedule": None, "checkpoint_every": None, "threads": None, "data": None, "one_cycle": False}
+    file.write_text(json.dumps({name: new[name] for name in ("task", "optimizer", "seed", "epochs")} | old))
+    assert ravine("digits", "--resume", "--epochs", "3")[0] == 0
+    assert json.loads(file.read_text()) == new | {"epochs": 3}
+
+
+def test_ctrl_c_says_the_command_that_goes_on(ravine, monkeypatch):
+    steps, backward = [], torch.Tensor.backward
+
+    def interrupted(*arguments, **options):
+        steps.append(1)
+        if len(steps) == 25:
+            signal.raise_signal(signal.SIGINT)
+        return backward(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.Tensor, "backward", interrupted)
+        code, out, err = ravine("digits", "--epochs", "3")
+    assert code == 130
+    assert "Interrupted in epoch 2" in out
+    command = "ravine train digits --resume --out ravine-out/train-digits"
+    assert err == f"ravine: Interrupted.\nResume: {command}\n"
+    code, out, err = ravine(*command.split()[2:])
+    assert (code, err) == (0, "")
+    assert "3 epochs in " in out
 
 
 def test_the_test_set_is_read_once_at_the_end_and_decides_nothing(ravine, tmp_path, monkeypatch):
@@ -112,7 +193,7 @@ def test_the_test_set_is_read_once_at_the_end_and_decides_nothing(ravine, tmp_pa
         right = int((outputs.argmax(1) == digits.test.targets).sum())
     assert Recorder.load("run").column("valid_loss")[-1] == pytest.approx(valid, rel=1e-5)
     share = f"{100 * right / 360:.0f}"
-    assert out.splitlines()[-2] == f"Test set: Average loss: {loss:.4f}, Accuracy: {right}/360 ({share}%)"
+    assert out.splitlines()[-3] == f"Test set: Average loss: {loss:.4f}, Accuracy: {right}/360 ({share}%)"
 
 
 def test_a_complete_run_goes_on_for_more_epochs(ravine):
@@ -120,7 +201,7 @@ def test_a_complete_run_goes_on_for_more_epochs(ravine):
     assert ravine(*options, "--epochs", "2", "--out", "longer")[0] == 0
     code, out, err = ravine("digits", "--resume", "--epochs", "4", "--out", "longer")
     assert (code, err) == (0, "")
-    assert [line.split()[0] for line in out.splitlines()[1:3]] == ["3", "4"]
+    assert [line.split()[0] for line in out.splitlines()[7:9]] == ["3", "4"]
     assert ravine(*options, "--epochs", "4", "--out", "whole")[0] == 0
     assert np.array_equal(Recorder.load("longer").losses, Recorder.load("whole").losses)
     assert json.loads(Path("longer/config.json").read_text())["epochs"] == 4
@@ -134,7 +215,7 @@ def test_the_books_six_rules_have_names(ravine):
     for name in ("momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "adam"):
         code, out, err = ravine("digits", "-o", f"{name}-theano-book", "--epochs", "1", "--out", name)
         assert (code, err) == (0, "")
-        assert float(out.splitlines()[1].split()[3]) > 0.5, f"{name} learned something"
+        assert float(out.splitlines()[7].split()[3]) > 0.5, f"{name} learned something"
 
 
 def test_two_runs_get_two_folders_and_are_the_same(ravine, tmp_path):
@@ -210,7 +291,7 @@ def test_going_on_knows_what_the_run_was_told(ravine):
     assert "--lr 0.001, not 0.002" in err
     code, _, err = ravine("digits", "--resume", "--schedule", "cosine")
     assert code == 2
-    assert "was started without --schedule" in err
+    assert "has --schedule constant, not cosine" in err
     code, _, err = ravine("breast-cancer", "--resume", "--out", "ravine-out/train-digits")
     assert code == 2
     assert "the task digits, not breast-cancer" in err
@@ -325,7 +406,7 @@ def test_it_ends_with_the_first_finding_of_the_diagnosis(ravine, tmp_path):
     assert first.startswith("Learning rate too high (1 more): The loss rose from")
     assert last == "What to try: ravine diagnose 'far off'"
     healthy = ravine("digits", "--epochs", "2")[1].splitlines()
-    assert healthy[-1].startswith("Wrote ")
+    assert healthy[-1] == "Open ravine-out/train-digits/loss.png"
 
 
 def test_a_loss_that_breaks_ends_the_run_and_is_no_success(ravine, tmp_path):
@@ -351,7 +432,7 @@ def test_two_processes_train_as_one_with_the_joined_batch(ravine, tmp_path):
         timeout=120,
     )
     assert both.returncode == 0, both.stderr
-    assert len(both.stdout.splitlines()) == 6  # one process speaks
+    assert len(both.stdout.splitlines()) == 13  # one process speaks
     one, two = Recorder.load("one"), Recorder.load("two")
     assert len(one) == len(two) == 36
     assert np.allclose(one.losses, two.losses, rtol=1e-4)

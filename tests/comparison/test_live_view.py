@@ -10,6 +10,7 @@ from ravine.comparison._study.stages import stage
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
 from ravine.comparison._study.trial import TrialResult
 from ravine.optim.search import Range
+from ravine.plotting._progress_lines import ProgressLines
 
 SPEC = StudySpec(
     "digits",
@@ -76,7 +77,18 @@ def test_each_stage_says_what_it_does():
     assert "nothing else running" in doing(SPEC, replace(now, name="done"))
 
 
-def test_nothing_is_shown_where_there_is_no_terminal(capsys):
-    with LiveView(SPEC) as view:
-        view.update(stage(SPEC, {}), {})
-    assert capsys.readouterr() == ("", "")
+def test_without_a_terminal_there_is_a_line_now_and_then(capsys):
+    now = 0.0
+    first = stage(SPEC, {})
+    done = {trial.key(SPEC): TrialResult(0.5, (0, 1), (2.0, 1.0), False) for trial in first.trials[:10]}
+    with LiveView(SPEC, lines=ProgressLines(lambda: now)) as view:
+        view.update(first, {})
+        assert capsys.readouterr() == ("", "")  # what takes a few seconds has none
+        now = 10.0
+        view.update(stage(SPEC, done), done)
+        view.update(stage(SPEC, done), done)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("10 of about 60 trainings after 0:0")
+    assert err.endswith("left. Tuning with 4 points: 5 seeds of 2 optimizers\n")

@@ -41,7 +41,7 @@ def test_every_task_has_a_name_and_a_line_and_can_be_made_of_both():
         assert 20 < len(line) <= 110
         assert "\n" not in line
         entry = catalog._ENTRIES[name]  # the arguments fit, also where no file is at hand
-        inspect.signature(entry.make).bind(name, **({"data": None} if entry.reads else {}))
+        inspect.signature(entry.maker()).bind(name, **({"data": None} if entry.reads else {}))
 
 
 @pytest.mark.parametrize("name", WITHOUT_FILES)

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from ravine.plotting._progress_lines import ProgressLines
 from ravine.train._display import Display, bar, display_for
 from ravine.train._display.lines import Lines
 
@@ -93,7 +94,7 @@ def test_control_characters_and_what_cannot_be_encoded_are_replaced():
     display.begin(["epoch", "\x1b[2Jé"], 1)
     display.say("rate → 1\nnext")
     display.end()
-    assert file.buffer.getvalue() == b"epoch       ?[2J?\nrate ? 1\nnext\n"
+    assert file.buffer.getvalue() == b"epoch       ?[2Je\nrate -> 1\nnext\n"
 
 
 def test_a_full_disk_ends_no_training():
@@ -106,3 +107,49 @@ def test_a_full_disk_ends_no_training():
         display.begin(["epoch"], 1)
     display.row([1])  # a second warning would be an error
     display.end()
+
+
+def test_a_long_epoch_has_lines_of_progress():
+    now = 0.0
+    file = io.StringIO()
+    display = Lines(file, ProgressLines(lambda: now))
+    display.begin(["epoch", "loss"], 2)
+    display.epoch_begins(1, 5000)
+    assert not display.wants()
+    now = 10.0
+    assert display.wants()
+    display.progress(400, 0.5, 0.01)
+    assert not display.wants()
+    display.row([1, 0.25])
+    display.end()
+    head, progress, row = file.getvalue().splitlines()
+    assert head.split() == ["epoch", "loss"]
+    assert progress.startswith("epoch 1/2   400/5000".replace("   ", "  "))
+    assert "loss 0.5" in progress
+    assert row.split() == ["1", "0.25000"]
+
+
+def test_a_bar_has_lines_of_progress_too():
+    now = 0.0
+    file = io.StringIO()
+    display = Lines(file, ProgressLines(lambda: now))
+    display.count("lr_find", 300)
+    now = 10.0
+    assert display.wants()
+    display.progress(30)
+    assert file.getvalue() == "lr_find  30/300\n"
+
+
+@pytest.mark.parametrize(("epochs", "most"), [(1000, 1001), (5000, 503), (100_000, 1003)])
+def test_of_thousands_of_epochs_not_each_has_a_line(epochs, most):
+    file = io.StringIO()
+    display = Lines(file)
+    display.begin(["epoch", "loss"], epochs)
+    for epoch in range(1, epochs):  # a callback stops the last but one
+        display.row([epoch, 0.5])
+    display.say("stopped")
+    display.end()
+    lines = file.getvalue().splitlines()
+    assert most - 3 <= len(lines) - 1 <= most
+    assert lines[-1] == "stopped"
+    assert lines[-2].split() == [str(epochs - 1), "0.50000"]

@@ -9,6 +9,8 @@ import math
 import textwrap
 from collections.abc import Sequence
 
+from ravine.plotting._fallback_characters import FALLBACK
+
 _EXPONENT_FROM = 6  # from a million on, and below a thousandth, numbers are written with an exponent
 
 
@@ -63,7 +65,7 @@ def cell(column: str, value: object, digits: int = 5) -> str:
 def plain(text: str, encoding: str | None = None) -> str:
     """The text without what would move a cursor (control characters, line ends) and what cannot be encoded."""
     clean = "".join(c if c.isprintable() else "?" for c in text)
-    return clean.encode(encoding, "replace").decode(encoding) if encoding else clean
+    return clean.encode(encoding, FALLBACK).decode(encoding) if encoding else clean
 
 
 class Layout:

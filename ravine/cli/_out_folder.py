@@ -1,0 +1,126 @@
+"""What lies in ravine-out: runs and studies with their state, read from their files without torch; and when it is full."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ravine.cli._screen import say
+
+OUT = Path("ravine-out")
+_MANY = 20  # folders, of which nobody knows what they were
+_TAIL = 1 << 18  # bytes at the end of metrics.jsonl, in which the last epoch stands
+_COMPLETE = re.compile(rb'"op_code":6,[^}]*"state":1\b')
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A folder.
+
+    Attributes:
+        path: where it is.
+        state: how far it is, in words.
+        what: its task and optimizers.
+    """
+
+    path: Path
+    state: str
+    what: str
+
+
+def kept(out: Path = OUT) -> list[Kept]:
+    """The runs and studies in a folder, the newest first; a damaged one is named as that."""
+    folders = sorted(_folders(out), key=lambda f: f.stat().st_mtime, reverse=True)
+    return [one for folder in folders if (one := _read(folder)) is not None]
+
+
+def many(out: Path = OUT) -> str:
+    """A sentence where many runs lie in a folder; else empty."""
+    number = sum(1 for _ in _folders(out))
+    if number < _MANY:
+        return ""
+    return f"{out} has {number} runs and studies: `ravine list` shows them. Delete the folders that you do not need."
+
+
+def size_text(out: Path = OUT) -> str:
+    """How much room the folder takes: ``12 MB``."""
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"
+
+
+def _folders(out: Path) -> Iterator[Path]:
+    with suppress(OSError):
+        yield from (path for path in out.iterdir() if path.is_dir())
+
+
+def _read(folder: Path) -> Kept | None:
+    """None where the folder is not one of ours."""
+    try:
+        if (folder / "study.journal").is_file() or (folder / "results.json").is_file():
+            return _study(folder)
+        config = _json(folder / "config.json")
+        what = ", ".join(str(config[name]) for name in ("task", "optimizer") if name in config)
+        if (folder / "lr_find.json").is_file():
+            return Kept(folder, "done", f"learning rates of {what}")
+        if config:
+            return Kept(folder, _epochs(folder, config), what)
+        paths = folder / "paths.json"
+        return Kept(folder, "done", "search paths") if paths.is_file() else None
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):
+        return Kept(folder, "damaged", "its files cannot be read")
+
+
+def _epochs(folder: Path, config: Mapping[str, Any]) -> str:
+    """How many of its epochs a run has."""
+    done, wanted = 0, config.get("epochs")
+    with suppress(FileNotFoundError), (folder / "metrics.jsonl").open("rb") as file:
+        file.seek(max(0, file.seek(0, 2) - _TAIL))
+        seen = re.findall(rb'"kind":"epoch","epoch":(\d+)', file.read())
+        done = int(seen[-1]) if seen else 0
+    if wanted is None or done >= wanted:
+        return f"done, {_count(done, 'epoch')}"
+    return f"stopped after {done} of {_count(wanted, 'epoch')}"
+
+
+def _study(folder: Path) -> Kept:
+    journal, results = folder / "study.journal", folder / "results.json"
+    if not results.is_file() or (journal.is_file() and journal.stat().st_mtime > results.stat().st_mtime + 1):
+        trainings = len(_COMPLETE.findall(journal.read_bytes()))
+        return Kept(folder, f"not finished, {_count(trainings, 'training')}", f"resume or report: {folder.name}")
+    tree = _json(results)
+    parts = tree.get("tasks", [tree])
+    done, total = (sum(part["progress"][name] for part in parts) for name in ("done", "total"))
+    complete = all(part["progress"]["stage"] == "done" for part in parts)
+    state = (
+        f"done, {_count(done, 'training')}"
+        if complete
+        else f"stopped after {done:,} of about {_count(total, 'training')}"
+    )
+    labels = [one["label"] for one in tree.get("spec", {}).get("optimizers", [])]
+    return Kept(folder, state, ", ".join([*(part["task"] for part in parts), *labels]))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    with suppress(FileNotFoundError):
+        tree = json.loads(path.read_bytes())
+        if isinstance(tree, dict):
+            return tree
+        raise ValueError(f"{path} is no object")
+    return {}
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def say_written(names: Sequence[str], folder: Path, to_open: str) -> None:
+    """Say what was written to a folder, and in the last line what to open."""
+    if folder.parent == OUT and (crowd := many()):
+        say(crowd)
+    say(f"Wrote {', '.join(names)} to {folder}")
+    say(f"Open {folder / to_open}")
