@@ -11,12 +11,15 @@ from ravine.optim import _others_of_torch, pieces, search
 from ravine.optim._adadelta import Adadelta
 from ravine.optim._adagrad import Adagrad
 from ravine.optim._adam import Adam, AdamW
+from ravine.optim._adamax import Adamax
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
 from ravine.optim._hyperparameters import Hyper
 from ravine.optim._lion import Lion
 from ravine.optim._optimizer import Optimizer, Params
+from ravine.optim._radam import RAdam
 from ravine.optim._rmsprop import RMSprop
+from ravine.optim._rprop import Rprop
 from ravine.optim._sgd import SGD
 from ravine.optim._unwrap import unwrap
 from ravine.optim._variant import Variant
@@ -27,13 +30,16 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
     "Common",
     "Hyper",
     "Lion",
     "Optimizer",
     "Params",
     "Pieces",
+    "RAdam",
     "RMSprop",
+    "Rprop",
     "Variant",
     "pieces",
     "search",
