@@ -52,7 +52,9 @@ class Rprop(Optimizer):
     back (Igel and Hüsken, 2000, iRprop-).
     """
 
-    reference: ClassVar = "Riedmiller and Braun, 1993, RPROP, eq. 4-7; Igel and Hüsken, 2000, Improving the Rprop Learning Algorithm"
+    reference: ClassVar = (
+        "Riedmiller and Braun, 1993, RPROP, eq. 4-7; Igel and Hüsken, 2000, Improving the Rprop Learning Algorithm"
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "etas": Hyper(low=0, zero=False, length=2),
