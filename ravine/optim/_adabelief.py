@@ -48,6 +48,7 @@ class AdaBelief(Optimizer):
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),
     }
+    rates: ClassVar = {"digits": 0.02, "breast-cancer": 0.05, "rosenbrock": 0.1, "beale": 0.1, "ravine": 0.1}
 
     def __init__(
         self,

@@ -46,6 +46,7 @@ class Adamax(Optimizer):
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),
     }
+    rates: ClassVar = {"digits": 0.05, "breast-cancer": 0.2, "rosenbrock": 1, "beale": 1, "ravine": 0.2}
 
     def __init__(
         self,

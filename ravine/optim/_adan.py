@@ -64,6 +64,7 @@ class Adan(Optimizer):
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "betas": Hyper(low=0, high=1, below=True, length=3, search=(complement(0.0, 0.99), None, None)),
     }
+    rates: ClassVar = {"digits": 0.05, "breast-cancer": 0.2, "rosenbrock": 0.005, "beale": 0.05, "ravine": 1}
 
     def __init__(
         self,

@@ -79,6 +79,7 @@ class AdEMAMix(Optimizer):
         "alpha": Hyper(low=0),
         "warmup": Hyper(low=0, zero=False, optional=True),
     }
+    rates: ClassVar = {"digits": 0.02, "breast-cancer": 0.05, "rosenbrock": 0.1, "beale": 0.5, "ravine": 5}
 
     def __init__(
         self,

@@ -57,6 +57,7 @@ class ADOPT(Optimizer):
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),
     }
+    rates: ClassVar = {"digits": 0.01, "breast-cancer": 0.2, "rosenbrock": 2, "beale": 2, "ravine": 1}
 
     def __init__(
         self,

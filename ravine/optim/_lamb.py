@@ -49,6 +49,7 @@ class LAMB(Optimizer):
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),
     }
+    rates: ClassVar = {"digits": 0.005, "breast-cancer": 0.01, "rosenbrock": 0.02, "beale": 0.005, "ravine": 0.1}
 
     def __init__(
         self,

@@ -43,6 +43,7 @@ class LARS(Optimizer):
         "momentum": Hyper(low=0, search=complement(0.0, 0.99)),
         "trust_coefficient": Hyper(low=0),
     }
+    rates: ClassVar = {"digits": 2, "breast-cancer": 2, "rosenbrock": 2, "beale": 10, "ravine": 5}
 
     def __init__(
         self,

@@ -52,9 +52,10 @@ class MADGRAD(Optimizer):
 
     reference: ClassVar = "Defazio and Jelassi, 2021, Adaptivity without Compromise: MADGRAD, algorithm 1"
     hypers: ClassVar = {
-        "lr": Hyper(low=0, search=log(1e-5, 1.0)),
+        "lr": Hyper(low=0, search=log(1e-4, 1.0)),
         "momentum": Hyper(low=0, high=1, below=True, search=complement(0.0, 0.99)),
     }
+    rates: ClassVar = {"digits": 0.02, "breast-cancer": 0.1, "rosenbrock": 0.005, "beale": 0.01, "ravine": 0.1}
 
     def __init__(
         self,

@@ -62,6 +62,7 @@ class MARS(Optimizer):
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),
         "gamma": Hyper(low=0),
     }
+    rates: ClassVar = {"digits": 0.02, "breast-cancer": 0.1, "rosenbrock": 0.002, "beale": 0.01, "ravine": 1}
 
     def __init__(
         self,

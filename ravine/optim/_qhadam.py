@@ -56,6 +56,7 @@ class QHAdam(Optimizer):
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),
         "nus": Hyper(low=0, high=1, length=2, search=(linear(0.0, 1.0), None)),
     }
+    rates: ClassVar = {"digits": 0.02, "breast-cancer": 0.02, "rosenbrock": 1, "beale": 0.5, "ravine": 2}
     becomes: ClassVar[tuple[str, ...]] = ("adam", "rmsprop")
 
     def __init__(

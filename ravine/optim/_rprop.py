@@ -60,6 +60,7 @@ class Rprop(Optimizer):
         "etas": Hyper(low=0, zero=False, length=2),
         "step_sizes": Hyper(low=0, length=2),
     }
+    rates: ClassVar = {"digits": 0.005, "breast-cancer": 0.1, "rosenbrock": 0.5, "beale": 0.01, "ravine": 0.01}
 
     def __init__(
         self,

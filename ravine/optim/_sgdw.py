@@ -34,6 +34,7 @@ class SGDW(Optimizer):
         "lr": Hyper(low=0, search=log(1e-3, 10.0)),
         "momentum": Hyper(low=0, search=complement(0.0, 0.99)),
     }
+    rates: ClassVar = {"digits": 0.1, "breast-cancer": 0.2, "rosenbrock": 0.001, "beale": 0.002, "ravine": 0.05}
     becomes: ClassVar[tuple[str, ...]] = ("momentum", "sgd")
 
     def __init__(

@@ -39,6 +39,7 @@ class Signum(Optimizer):
         "lr": Hyper(low=0, search=log(1e-6, 1e-2)),
         "momentum": Hyper(low=0, high=1, below=True, search=complement(0.0, 0.99)),
     }
+    rates: ClassVar = {"digits": 0.001, "breast-cancer": 0.01, "rosenbrock": 0.002, "beale": 0.01, "ravine": 0.05}
 
     def __init__(
         self,

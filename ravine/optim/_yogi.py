@@ -48,6 +48,7 @@ class Yogi(Optimizer):
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),
         "initial_accumulator_value": Hyper(low=0),
     }
+    rates: ClassVar = {"digits": 0.01, "breast-cancer": 0.05, "rosenbrock": 0.2, "beale": 0.1, "ravine": 0.1}
 
     def __init__(
         self,
