@@ -205,7 +205,7 @@ def compare(cls, equations, options, starts, gradients, fused):
 
 
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "eager"])
-@pytest.mark.parametrize(("name", "equations", "options"), CASES, ids=str)
+@pytest.mark.parametrize(("name", "equations", "options"), CASES, ids=[f"{n}-{','.join(o)}" for n, _, o in CASES])
 def test_steps_and_states_are_those_of_the_paper(name, equations, options, fused):
     random = np.random.default_rng(0)
     starts = [random.standard_normal(s) for s in SHAPES]
@@ -215,7 +215,7 @@ def test_steps_and_states_are_those_of_the_paper(name, equations, options, fused
 
 
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "eager"])
-@pytest.mark.parametrize(("name", "equations"), [("LARS", lars), ("LAMB", lamb)])
+@pytest.mark.parametrize(("name", "equations"), [("LARS", lars), ("LAMB", lamb)], ids=["LARS", "LAMB"])
 def test_a_norm_of_0_leaves_the_step_unscaled(name, equations, fused):
     starts = [np.zeros(3), np.ones(3)]
     gradients = [[np.arange(1.0, 4.0), np.zeros(3)]] * 2
