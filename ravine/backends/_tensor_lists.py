@@ -183,7 +183,19 @@ def each(function: Callable[..., Any], *values: Any) -> TensorList:
     lists = [v.now() if isinstance(v, _Value) else v for v in values]
     count = next(len(v.tensors) for v in lists if isinstance(v, TensorList))
     columns = [_argument(v) if isinstance(v, TensorList | PerTensor) else [v] * count for v in lists]
-    return TensorList([function(*row) for row in zip(*columns, strict=True)])
+    rows = list(zip(*columns, strict=True))
+    made = [_as_large(function(*row), row) for row in rows]
+    # ``where`` of a number gives one of its arguments as it is, which others may still read.
+    return TensorList(made, not any(m is x for m, row in zip(made, rows, strict=True) for x in row))
+
+
+def _as_large(value: Any, row: Sequence[Any]) -> Tensor:
+    """A result as a tensor of its list: ``where`` of a number may have chosen a number."""
+    like = max((x for x in row if isinstance(x, Tensor)), key=lambda x: (x.ndim, x.is_floating_point()))
+    if isinstance(value, Tensor) and value.ndim == like.ndim:
+        return value
+    dtype = value.dtype if isinstance(value, Tensor) else like.dtype
+    return torch.as_tensor(value, dtype=dtype, device=like.device).expand_as(like).clone()
 
 
 def div(a: Any, b: Any) -> Any:

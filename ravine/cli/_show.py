@@ -94,14 +94,15 @@ def _print_hyperparameters(console: Console, optimizer: Optimizer, program: Prog
         table.add_column(heading)
     from ravine.optim._common import OF_GROUPS
 
-    read = {name.partition("[")[0] for name in program.hypers}
+    read: dict[str, list[str]] = {}
+    for each in sorted(program.hypers):
+        read.setdefault(each.partition("[")[0], []).append(display_name(each))
     formula = type(optimizer).formula or type(optimizer)
     choosing = {*inspect.signature(formula).parameters, "maximize", *OF_GROUPS}
     for name, value in {**optimizer.defaults, **optimizer.param_groups[0]}.items():
         if name in optimizer.defaults and name != "fused":
-            symbol = "β₁, β₂" if name == "betas" else display_name(name)
             role = "chooses the formula" if name in choosing else "not in this formula"
-            table.add_row(name, symbol if name in read else role, str(value))
+            table.add_row(name, ", ".join(read.get(name, [role])), str(value))
     console.print()
     console.print(table)
 

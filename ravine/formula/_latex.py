@@ -10,7 +10,7 @@ from ravine.formula._symbols import Symbol
 
 _LETTERS = {
     "θ": r"\theta", "α": r"\alpha", "ρ": r"\rho", "ε": r"\epsilon", "μ": r"\mu", "λ": r"\lambda", "τ": r"\tau",
-    "β": r"\beta", "g": "g", "u": "u", "t": "t", "x": "x",
+    "β": r"\beta", "γ": r"\gamma", "ν": r"\nu", "η": r"\eta", "g": "g", "u": "u", "t": "t", "x": "x",
 }  # fmt: skip
 _SIGNS = {
     "·": r" \cdot ", "−": " - ", "≤": r" \leq ", "≥": r" \geq ", "≠": r" \neq ", "∧": r" \wedge ", "∨": r" \vee ",

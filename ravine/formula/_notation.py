@@ -17,7 +17,8 @@ from ravine.formula._symbols import Assignment, Symbol, postorder
 
 _GREEK = {
     "param": "θ", "grad": "g", "update": "u", "step": "t", "alpha": "α", "rho": "ρ", "eps": "ε", "momentum": "μ",
-    "weight_decay": "λ", "dampening": "τ", "betas[0]": "β₁", "betas[1]": "β₂", "beta1": "β₁", "beta2": "β₂", "beta": "β", "lookahead[0]": "k",
+    "weight_decay": "λ", "dampening": "τ", "beta1": "β₁", "beta2": "β₂", "beta": "β", "gamma": "γ", "betas": "β", "nus": "ν",
+    "etas": "η",
 }  # fmt: skip
 #: What stands between the arguments of an operation.
 _SIGNS = {
@@ -57,7 +58,10 @@ class ShownName:
 
 
 def display_name(name: str) -> str:
-    """A name of the formula as mathematics writes it, in one line: ``alpha`` is α."""
+    """A name of the formula as mathematics writes it, in one line: ``alpha`` is α, ``betas[0]`` is β₁."""
+    base, bracket, index = name.partition("[")
+    if bracket and index[:-1].isdecimal():
+        return display_name(base) + str(int(index[:-1]) + 1).translate(_SUBSCRIPTS)
     return _GREEK.get(name) or "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
 
 

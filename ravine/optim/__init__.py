@@ -8,33 +8,65 @@ is found here too, and is torch's own.
 from typing import Any
 
 from ravine.optim import _others_of_torch, pieces, search
+from ravine.optim._adabelief import AdaBelief
 from ravine.optim._adadelta import Adadelta
 from ravine.optim._adagrad import Adagrad
 from ravine.optim._adam import Adam, AdamW
+from ravine.optim._adamax import Adamax
+from ravine.optim._adan import Adan
+from ravine.optim._ademamix import AdEMAMix
+from ravine.optim._adopt import ADOPT
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
 from ravine.optim._hyperparameters import Hyper
+from ravine.optim._lamb import LAMB
+from ravine.optim._laprop import LaProp
+from ravine.optim._lars import LARS
 from ravine.optim._lion import Lion
+from ravine.optim._madgrad import MADGRAD
+from ravine.optim._mars import MARS
 from ravine.optim._optimizer import Optimizer, Params
+from ravine.optim._qhadam import QHAdam
+from ravine.optim._radam import RAdam
 from ravine.optim._rmsprop import RMSprop
+from ravine.optim._rprop import Rprop
 from ravine.optim._sgd import SGD
+from ravine.optim._sgdw import SGDW
+from ravine.optim._signum import Signum
 from ravine.optim._unwrap import unwrap
 from ravine.optim._variant import Variant
+from ravine.optim._yogi import Yogi
 
 __all__ = [
+    "ADOPT",
+    "LAMB",
+    "LARS",
+    "MADGRAD",
+    "MARS",
     "SGD",
+    "SGDW",
+    "AdEMAMix",
+    "AdaBelief",
     "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
+    "Adan",
     "Common",
     "Hyper",
+    "LaProp",
     "Lion",
     "Optimizer",
     "Params",
     "Pieces",
+    "QHAdam",
+    "RAdam",
     "RMSprop",
+    "Rprop",
+    "Signum",
     "Variant",
+    "Yogi",
     "pieces",
     "search",
     "unwrap",

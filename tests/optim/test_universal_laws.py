@@ -20,7 +20,7 @@ CASES += [(n, d) for n in NAMES if "-" not in n for d in (torch.bfloat16, torch.
 def make(name, dtype=torch.float32, **options):
     torch.manual_seed(0)
     named = registry.lookup(name)
-    params = [torch.randn(s).to(dtype).requires_grad_() for s in ((33, 7), (20_000,), (), (0,))]
+    params = [torch.randn(s).to(dtype).requires_grad_() for s in ((33, 7), (16_500,), (), (0,))]
     return params, named.cls(params, **{"lr": 0.01, **named.options, **options})
 
 
@@ -75,7 +75,7 @@ CANCELS = {("rmsprop-centered", torch.float32)}
 def test_the_kernel_equals_the_eager_formula(name, dtype):
     """One step from the same state: both compute in float32 or wider and round once."""
     (p1, fused), (p2, eager) = make(name, dtype, fused=True), make(name, dtype, fused=False)
-    for step in range(5):
+    for step in range(3):
         set_grads(p1, step)
         set_grads(p2, step)
         apart = step_and_compare(fused, p1, eager, p2, dtype)
@@ -145,12 +145,13 @@ def test_neither_a_second_step_nor_a_new_rate_compiles_again(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_goes_down_hill_and_up_hill(name):
-    """Not a proof of anything but signs: the first step lowers or raises a bowl's value."""
+    """Not a proof of anything but signs: two steps lower or raise a bowl's value; ADOPT's first one only looks."""
     for maximize, sign in ((False, -1), (True, 1)):
         params, optimizer = make(name, maximize=maximize, lr=1e-3)
         for p in params:
             p.grad = p.detach().clone()
         before = sum(float((p.detach() ** 2).sum()) for p in params)
+        optimizer.step()
         optimizer.step()
         after = sum(float((p.detach() ** 2).sum()) for p in params)
         assert sign * (after - before) > 0

@@ -51,6 +51,21 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
         {"lr": 0.02, "weight_decay": 0.2, "amsgrad": True, "maximize": True},
         {"weight_decay": 0},
     ],
+    "Adamax": [
+        {},
+        {"lr": 0.02, "betas": (0.7, 0.95), "eps": 1e-3},
+        {"lr": 0.02, "weight_decay": 0.1, "maximize": True},
+    ],
+    "RAdam": [
+        {},
+        {"lr": 0.02, "betas": (0.7, 0.95), "eps": 1e-3, "maximize": True},
+        {"lr": 0.02, "weight_decay": 0.1},
+        {"lr": 0.02, "weight_decay": 0.1, "decoupled_weight_decay": True},
+    ],
+    "Rprop": [
+        {},
+        {"lr": 0.03, "etas": (0.4, 1.5), "step_sizes": (0.01, 0.1), "maximize": True},
+    ],
     "RMSprop": [
         {},
         {"lr": 0.02, "alpha": 0.8, "eps": 1e-3},
