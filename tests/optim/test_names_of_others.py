@@ -14,7 +14,7 @@ from ravine.optim import SGD, Optimizer, RMSprop
     [("RMSProp", "RMSprop"), ("ADAM", "Adam"), ("Sgd", "SGD"), ("AdaGrad", "Adagrad"), ("Adamw", "AdamW")],
 )
 def test_the_nearest_optimizer_is_named(name, nearest):
-    with pytest.raises(AttributeError, match=f"has no attribute '{name}'. Did you mean '{nearest}'"):
+    with pytest.raises(AttributeError, match=f"has no '{name}', .* Did you mean '{nearest}'"):
         getattr(ravine.optim, name)
     assert not hasattr(ravine.optim, name)
     with pytest.raises(ImportError):
