@@ -115,7 +115,8 @@ class Optimizer(torch.optim.Optimizer):
             "lookahead": as_python(lookahead),
         }
         # A piece of the user's own may have a default for the same name.
-        common = {name: value for name, value in given.items() if value or name not in hyperparameters}
+        off = (None, False)
+        common = {n: v for n, v in given.items() if not any(v is o for o in off) or n not in hyperparameters}
         defaults = {**hyperparameters, "maximize": as_python(maximize), "fused": as_python(fused), **common}
         self._check = checker(hypers_of(type(self)), defaults)
         self._told: set[str] = set()

@@ -36,7 +36,7 @@ def test_a_rate_is_found_shown_and_written(ravine, tmp_path):
     assert 2e-4 < valley["lr"] < 2e-2  # 2e-3 trains digits best
     assert valley["low"] <= valley["lr"] <= valley["high"]
     assert "valley" in out
-    assert out.splitlines()[-1].endswith("to ravine-out/lr-find-digits")
+    assert out.splitlines()[-1] == "Open ravine-out/lr-find-digits/lr_find.png"
 
 
 def test_where_there_is_no_answer_it_is_said_and_the_picture_is_there(ravine, tmp_path):

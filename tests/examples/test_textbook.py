@@ -117,7 +117,7 @@ def test_the_books_six_rules_by_their_names(name, fused):
 
 
 def test_the_books_adam_is_not_to_be_had_with_amsgrad():
-    with pytest.raises(OptionError, match="leave out one"):
+    with pytest.raises(OptionError, match="leave one out"):
         specs.parse("adam-theano-book:amsgrad=True", lr=0.02).build([torch.zeros(1, requires_grad=True)])
 
 

@@ -137,8 +137,8 @@ def test_hyperparameters_are_those_that_each_step_really_had(opt_func, schedule,
     assert len(really.found) == len(learn.recorder) == 16
     numbers = {
         name
-        for name, value in learn.optimizer.defaults.items()
-        if isinstance(value, int | float | tuple) and not isinstance(value, bool)
+        for name, value in learn.optimizer.param_groups[0].items()
+        if name in learn.optimizer.defaults and isinstance(value, int | float | tuple) and not isinstance(value, bool)
     }
     assert set(learn.recorder.hyper_names) == numbers
     for name in numbers:

@@ -112,7 +112,7 @@ def test_a_diagnosis_and_a_finding(learn: Learner) -> None:
     assert repr(hostile) == "Diagnosis(rule in 3 steps)"
     cells = Cells(hostile._repr_html_()).cells
     assert cells == ["1 problem found in 3 steps", "<b>", "<script>", "Try: &", "</p>"]
-    assert Cells(diagnose(Evidence())._repr_html_()).cells[0] == "No problem found in 0 steps"
+    assert Cells(diagnose(Evidence())._repr_html_()).cells[0] == "Nothing to diagnose yet: no step was made"
 
     class Log(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
