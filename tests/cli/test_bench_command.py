@@ -112,7 +112,7 @@ def test_a_table_fits_a_narrow_terminal_without_breaking_a_word():
         made.add_column(head, no_wrap=True)
     for row in rows:
         made.add_row(*row)
-    for width in (100, 60, 30, 14):
+    for width in (100, 60, 30, 20):
         console = Console(file=io.StringIO(), width=width)
         bench._print(console, made)
         text = console.file.getvalue()
