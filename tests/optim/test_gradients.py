@@ -132,7 +132,7 @@ def test_what_is_not_finite_stays_where_it_stands(name, fused, bad):
             optimizer.step()
     others = torch.arange(40) != place
     optimizer = both[0]
-    if len(optimizer.program().passes) > 1:  # a norm of the tensor carries it to all its elements, and to no other tensor
+    if len(optimizer.program().passes) > 1:  # a norm carries it to all elements of the tensor, and to no other
         others = others & False
     if name in ("adopt", "rprop") and math.isinf(bad):
         pass  # ADOPT clips, and of Rprop's gradient only the sign counts
