@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -88,7 +87,7 @@ def time_whole_steps(task: Task, optimizer: OptimizerSpec, *, rounds: int | None
     for learn in learners.values():  # kernels are compiled, states made, memory touched
         learn.fit(1)
         learn.recorder = type(learn.recorder)()
-    alternate({who: partial(_fit, learn) for who, learn in learners.items()}, rounds or _ROUNDS)
+    alternate({who: partial(learn.fit, 1) for who, learn in learners.items()}, rounds or _ROUNDS)
     params = [p for p in first.model.parameters() if p.requires_grad]
     return WholeStep(
         task.name,
@@ -109,10 +108,6 @@ def _learner(task: Task, opt_func: Callable[..., torch.optim.Optimizer]) -> Lear
     return learn
 
 
-def _fit(learn: Learner) -> None:
-    learn.fit(1)
-
-
 def _torch_ways(ours: torch.optim.Optimizer) -> dict[str, Callable[..., torch.optim.Optimizer]]:
     """torch's class of the same name with the options that were changed, in each of its ways; none if it lacks one."""
     cls = getattr(torch.optim, type(ours).__name__, None)
@@ -124,11 +119,7 @@ def _torch_ways(ours: torch.optim.Optimizer) -> dict[str, Callable[..., torch.op
     if not all(name in known for name in said):
         return {}
     return {
-        way: partial(_rebuilt, cls, said | options)
+        way: partial(cls, **(said | options))
         for way, options in TORCH.items()
         if all(option in known for option in options)
     }
-
-
-def _rebuilt(cls: type[torch.optim.Optimizer], options: dict[str, Any], params: Any) -> torch.optim.Optimizer:
-    return cls(params, **options)

@@ -15,11 +15,6 @@ from ravine.optim.pieces import Value
 from ravine.optim.search import complement, log
 
 
-def decay_update(update: Value, *, param: Value, weight_decay: Value) -> Value:
-    """Weight decay apart from Adam's averages, within what the norm is taken of."""
-    return update + weight_decay * param
-
-
 def trust(update: Value, *, param: Value) -> Value:
     """Scale to the norm of the parameter; where one of the two is 0, leave it (algorithm 2; phi is the identity)."""
     of_param, of_update = norm(param), norm(update)
@@ -78,4 +73,4 @@ class LAMB(Optimizer):
 
     @staticmethod
     def formula(weight_decay: float, adapt: bool) -> Pieces:
-        return [adam, *([decay_update] if weight_decay else []), *([trust] if adapt else []), pieces.descend]
+        return [adam, *([pieces.decay_weights] if weight_decay else []), *([trust] if adapt else []), pieces.descend]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Unpack
 
-from ravine.formula import minimum, norm, sqrt, where
+from ravine.formula import minimum, norm, where
 from ravine.optim import pieces
+from ravine.optim._adam import adam
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
 from ravine.optim._hyperparameters import Hyper
@@ -23,17 +24,6 @@ def correct(update: Value, last_grad: Value = 0.0, *, betas: Value, gamma: Value
 def shorten(update: Value) -> Value:
     """Shorten each tensor to a norm of 1 (algorithm 2)."""
     return update * minimum(1.0, 1 / norm(update))
-
-
-def mars(
-    update: Value, exp_avg: Value = 0.0, exp_avg_sq: Value = 0.0, *, betas: Value, eps: Value, step: Value
-) -> tuple[Value, Value, Value]:
-    """Adam of the corrected gradient (algorithm 2)."""
-    beta1, beta2 = betas
-    exp_avg = beta1 * exp_avg + (1 - beta1) * update
-    exp_avg_sq = beta2 * exp_avg_sq + (1 - beta2) * update**2
-    denominator = sqrt(exp_avg_sq) / sqrt(1 - beta2**step) + eps
-    return exp_avg / (1 - beta1**step) / denominator, exp_avg, exp_avg_sq
 
 
 class MARS(Optimizer):
@@ -91,4 +81,4 @@ class MARS(Optimizer):
 
     @staticmethod
     def formula(weight_decay: float) -> Pieces:
-        return [*([pieces.decay_weights_decoupled] if weight_decay else []), correct, shorten, mars, pieces.descend]
+        return [*([pieces.decay_weights_decoupled] if weight_decay else []), correct, shorten, adam, pieces.descend]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -119,9 +118,7 @@ def _probed(dataset: Any, places: list[int]) -> list[tuple[str, Tensor]]:
     """Some rows of a dataset, drawn with random states that are the same each time."""
     try:
         with randomness.isolated():
-            torch.manual_seed(0)
-            np.random.seed(0)
-            random.seed(0)
+            randomness.seed(0)
             return [(f"row {p}{name}", leaf.clone()) for p in places for name, leaf in rows.leaves(dataset[p])]
     except Exception:  # it is raised again where the data is used
         return []

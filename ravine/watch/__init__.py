@@ -5,7 +5,7 @@ _record.py         sums up the figures of steps
 _history.py        the run in at most 256 rows; _history_plots.py draws it
 _step_table.py     one step as a table
 _losses.py         losses that a loop notes; _hyper_log.py, the hyperparameters of every step
-_diagnose.py       what is wrong, by the rules of ``ravine.diagnose``
+_diagnosis_door.py  what is wrong, by the rules of ``ravine.diagnose``
 """
 
 from typing import TYPE_CHECKING

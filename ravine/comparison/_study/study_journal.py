@@ -70,7 +70,7 @@ class StudyJournal(BaseJournalBackend):
         """The object in a line.
 
         Raises:
-            DataError: the checksum is another, or it is not JSON object.
+            DataError: the checksum is another, or it is not a JSON object.
         """
         if any(trace in line for trace in _TRACES):
             match = _CHECKSUM.search(line)
