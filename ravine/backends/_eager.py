@@ -142,7 +142,7 @@ class Eager:
         sums = torch.zeros(shape, dtype=backends.number_dtype(device), device=device)
         for i, _ in self._stepped():
             results = zip(self._results(i, index, numbers), self.program.passes[index].reductions, strict=True)
-            sums[:, i] = torch.stack([_square(x) if r.squares else _sum(x) for x, r in results])
+            sums[:, i] = torch.stack([WHOLE[r.kind](x).to(sums.dtype) for x, r in results])
         return sums if self.on_device else sums.numpy()
 
     @torch.no_grad()
@@ -221,6 +221,8 @@ def _max(x: Tensor) -> Tensor:
 
 
 _MEASURES = {"square": _square, "max": _max}
+#: Whole-tensor numbers, by the kind of a reduction.
+WHOLE = {"squares": _square, "sum": _sum, "top": _max}
 
 
 def _statistics(grad: Tensor, param: Tensor, update: Tensor) -> Tensor:

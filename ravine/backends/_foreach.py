@@ -103,8 +103,10 @@ class Foreach(Eager):
             lists = self._read(chosen, index)
             results = list_function(self.program, index, False)(*lists.values(), *self._numbers_of(chosen, numbers))
             for row, (result, reduction) in enumerate(zip(results, reductions, strict=True)):
-                if reduction.squares:
+                if reduction.kind == "squares":
                     found = _norms(result.tensors, 2, double) ** 2
+                elif reduction.kind == "top":
+                    found = _norms(result.tensors, float("inf"), double)
                 else:
                     found = torch.stack([t.to(double).sum() for t in result.tensors])
                 for column, value in zip(chosen, (found.round() if reduction.guard else found).unbind(), strict=True):

@@ -113,8 +113,16 @@ class Sharded:
         sums = torch.zeros(shape, dtype=torch.float64, device=self.on_device or "cpu")
         for indices, batch in self._batches:
             sums[:, indices] = torch.as_tensor(batch.reduce(index, _of(numbers, indices)), dtype=sums.dtype)
+        reductions = self.program.passes[index].reductions
+        tops = [i for i, r in enumerate(reductions) if r.kind == "top"]
+        added = list(range(len(reductions) - len(tops)))  # tops are the last
         for (mesh, split), indices in self._columns.items():
-            sums[:, indices] = _over(mesh, split, sums[:, indices]).to(sums.device)
+            for rows, largest in ((added, False), (tops, True)):
+                if rows:
+                    here = sums[rows[0] : rows[-1] + 1, indices]
+                    # The largest of numbers is not defined where one is NaN: it is carried as infinity.
+                    here = here.nan_to_num(torch.inf, torch.inf) if largest else here
+                    sums[rows[0] : rows[-1] + 1, indices] = _over(mesh, split, here, largest).to(sums.device)
         return sums if self.on_device else sums.numpy()
 
     def statistics(self, steps: int) -> Tensor:

@@ -11,6 +11,7 @@ Knows nothing of optimizers, devices or files. ``_pieces.py`` says what a piece 
 """
 
 from ravine.formula._functions import (
+    amax,
     dot,
     exp,
     floor,
@@ -33,7 +34,7 @@ from ravine.formula._functions import (
 from ravine.formula._functions import (
     sum as sum,
 )
-from ravine.formula._pieces import ParamCopy, Piece, param_copy, rename, start
+from ravine.formula._pieces import ParamCopy, Piece, param_copy, rename, scalar, start
 from ravine.formula._program import Program
 from ravine.formula._stats_and_steppers import stats_and_steppers
 from ravine.formula._tracing import trace_formula
@@ -43,6 +44,7 @@ __all__ = [
     "ParamCopy",
     "Piece",
     "Program",
+    "amax",
     "dot",
     "exp",
     "floor",
@@ -59,6 +61,7 @@ __all__ = [
     "param_copy",
     "rename",
     "rms",
+    "scalar",
     "sign",
     "sqrt",
     "start",

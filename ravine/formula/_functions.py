@@ -227,6 +227,11 @@ def norm(x: Value, over: Over = "tensor") -> Value:
     return sqrt((x * x).sum())
 
 
+def amax(x: Value, over: Over = "tensor") -> Value:
+    """The largest magnitude of the elements of x, NaN if one is NaN; ``over`` as for :func:`sum`."""
+    return _summed("amax", x, over) if isinstance(x, Symbol | int | float) else abs(x).max()
+
+
 def global_norm(x: Value) -> Value:
     """Euclidean norm of x over every tensor that the optimizer steps, in all groups: ``norm(x, over="all")``."""
     return norm(x, "all")

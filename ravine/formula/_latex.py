@@ -69,8 +69,8 @@ class Latex(Notation):
     def root(self, of: Symbol) -> str:
         return rf"\sqrt{{{self.rendered(of)[0]}}}"
 
-    def norm(self, of: str, over: str) -> str:
-        return rf"\left\| {of} \right\|" + _below(over)
+    def norm(self, of: str, over: str, order: str = "") -> str:
+        return rf"\left\| {of} \right\|" + _below(over, order.replace("∞", r"\infty"))
 
     def total(self, of: str, over: str) -> str:
         return rf"\mathrm{{sum}}{_below(over)}{self.parenthesized(of)}"
@@ -100,10 +100,11 @@ def _parts(name: ShownName) -> tuple[str, str]:
     return letter, ",".join([*below, *([_TIMES[name.time]] if name.time else [])])
 
 
-def _below(over: str) -> str:
-    """The tensors that a norm or sum runs over."""
+def _below(over: str, order: str = "") -> str:
+    """The order of a norm, and the tensors that a norm or sum runs over."""
     words = over.replace(" ", r"\ ")
-    return rf"_{{\mathrm{{{words}}}}}" if over else ""
+    below = ",".join([*[order] * bool(order), *[rf"\mathrm{{{words}}}"] * bool(over)])
+    return f"_{{{below}}}" if below else ""
 
 
 def _escaped(text: str) -> str:

@@ -79,8 +79,9 @@ class _MathML(Notation):
     def root(self, of: Symbol) -> str:
         return f"<msqrt>{self.rendered(of)[0]}</msqrt>"
 
-    def norm(self, of: str, over: str) -> str:
-        return f"<msub>{_fenced('‖', of, '‖')}<mtext>{over}</mtext></msub>" if over else _fenced("‖", of, "‖")
+    def norm(self, of: str, over: str, order: str = "") -> str:
+        below = [f"<mi>{order}</mi>"] * bool(order) + [f"<mtext>{over}</mtext>"] * bool(over)
+        return f"<msub>{_fenced('‖', of, '‖')}{_row(*below)}</msub>" if below else _fenced("‖", of, "‖")
 
     def total(self, of: str, over: str) -> str:
         name = f"<msub><mi>sum</mi><mtext>{over}</mtext></msub>" if over else "<mi>sum</mi>"

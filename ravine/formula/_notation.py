@@ -129,6 +129,8 @@ class Notation(ABC):
             return ShownName(display_name(symbol.name))
         if symbol.op == "numel":
             return ShownName("n")
+        if symbol.op == "kept":
+            return ShownName(display_name(symbol.name), "before")
         if symbol.op == "buffer":
             return ShownName(display_name(symbol.name), "" if symbol.name == "grad" else "before")
         return None
@@ -148,9 +150,12 @@ class Notation(ABC):
     def function(self, symbol: Symbol) -> Rendered:
         """A root, a norm, an absolute value, cases, or a name with arguments."""
         op, first = symbol.op, symbol.args[0]
+        if op in REDUCTIONS and REDUCTIONS[op].kind == "top":
+            return self.norm(self.rendered(first)[0], _OVER[REDUCTIONS[op].over], "∞"), ATOM
         if op in REDUCTIONS:
             return self.total(self.rendered(first)[0], _OVER[REDUCTIONS[op].over]), ATOM
-        if op == "sqrt" and first.op in REDUCTIONS and REDUCTIONS[first.op].squares and not self.name_of(first):
+        of_squares = first.op in REDUCTIONS and REDUCTIONS[first.op].kind == "squares"
+        if op == "sqrt" and of_squares and not self.name_of(first):
             return self.norm(self.rendered(first.args[0])[0], _OVER[REDUCTIONS[first.op].over]), ATOM
         if op == "sqrt":
             return self.root(first), ATOM
@@ -216,8 +221,8 @@ class Notation(ABC):
         """A square root."""
 
     @abstractmethod
-    def norm(self, of: str, over: str) -> str:
-        """A norm over one tensor, or over those that ``over`` names."""
+    def norm(self, of: str, over: str, order: str = "") -> str:
+        """A norm over one tensor, or over those that ``over`` names; Euclidean, or of an order."""
 
     @abstractmethod
     def total(self, of: str, over: str) -> str:

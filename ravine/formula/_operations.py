@@ -95,25 +95,26 @@ INFIX = {name: operation.sign for name, operation in OPERATIONS.items() if opera
 FUNCTIONS = {name: operation.arity for name, operation in OPERATIONS.items() if not operation.sign}
 
 
+#: What a whole-tensor number is of the elements: their sum, that of their squares, or the largest magnitude.
+Kind = Literal["sum", "squares", "top"]
+
+
 @dataclass(frozen=True)
-class WholeSum:
-    """A sum over the elements of a tensor, of its group's tensors, or of all that the optimizer steps.
+class WholeNumber:
+    """A number made of the elements of a tensor, of its group's tensors, or of all that the optimizer steps.
 
     Attributes:
         over: what it runs over.
-        squares: whether squares are summed.
+        kind: what it is of them.
     """
 
     over: Literal["tensor", "group", "all"]
-    squares: bool
+    kind: Kind
 
 
+_OVER: tuple[tuple[Literal["tensor", "group", "all"], str], ...] = (("tensor", ""), ("group", "group_"), ("all", "global_"))
+_KINDS: tuple[tuple[Kind, str], ...] = (("squares", "sum_of_squares"), ("sum", "sum"), ("top", "amax"))
 #: Whole-tensor numbers: each level of them costs a pass over memory before the pass that writes.
-REDUCTIONS: Mapping[str, WholeSum] = {
-    "sum_of_squares": WholeSum("tensor", True),
-    "group_sum_of_squares": WholeSum("group", True),
-    "global_sum_of_squares": WholeSum("all", True),
-    "sum": WholeSum("tensor", False),
-    "group_sum": WholeSum("group", False),
-    "global_sum": WholeSum("all", False),
+REDUCTIONS: Mapping[str, WholeNumber] = {
+    f"{prefix}{name}": WholeNumber(over, kind) for kind, name in _KINDS for over, prefix in _OVER
 }

@@ -9,7 +9,7 @@ from ravine.errors import FormulaError, nearest
 from ravine.formula._operations import FUNCTIONS
 
 #: What a user calls; abs is Python's own, and ~ stands for logical_not.
-WHOLE = ("sum", "mean", "dot", "norm", "global_norm", "rms", "numel")
+WHOLE = ("sum", "mean", "dot", "norm", "global_norm", "rms", "amax", "numel")
 PUBLIC = ["abs", *(name for name in FUNCTIONS if name not in ("abs", "logical_not")), *WHOLE]
 #: What users write of other libraries, and what is written here instead.
 _WHOLE = f"a formula says what happens to every element alike, and has of a whole tensor {', '.join(WHOLE)}"
@@ -20,7 +20,7 @@ _INSTEAD = {
     "std": "write sqrt(mean((x - mean(x))**2))",
     **dict.fromkeys(("fmod", "remainder"), "write a % b"),
     **dict.fromkeys(("clamp", "clip"), "write minimum(maximum(x, low), high)"),
-    **dict.fromkeys(("max", "amax"), "write maximum(a, b), element by element"),
+    "max": "write maximum(a, b), element by element, or amax(x), the largest magnitude of the tensor",
     **dict.fromkeys(("min", "amin"), "write minimum(a, b), element by element"),
     **dict.fromkeys(("square", "pow", "power"), "write x**2"),
     "rsqrt": "write 1 / sqrt(x)",

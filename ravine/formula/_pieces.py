@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from ravine.errors import FormulaError, nearest
 from ravine.formula._fastai_text import is_of_fastai, written_out
@@ -44,8 +44,41 @@ class ParamCopy:
 #: Default of a state that starts as a copy of the parameter: ``def average(slow=param_copy, *, param, decay)``.
 param_copy = ParamCopy()
 
+
+@dataclass(frozen=True)
+class Scalar:
+    """The initial value of a state that is one number. Made by :func:`scalar`."""
+
+    initial: float
+    per: Literal["tensor", "group"] = "tensor"
+
+    def __repr__(self) -> str:
+        return f"scalar({self.initial!r}{', per=' + repr(self.per) if self.per != 'tensor' else ''})"
+
+
+def scalar(initial: float, per: Literal["tensor", "group"] = "tensor") -> Scalar:
+    """Default of a state that is one number: ``def nadam(update, mu_product=scalar(1.0), *, beta1)``.
+
+    It is computed in double precision, once a step. Its new value is made of numbers: hyperparameters, ``step``, ``norm(x)``
+    and their kind, other kept numbers.
+
+    Args:
+        initial: what it is before the first step.
+        per: ``"tensor"``: each parameter has its own, a float64 tensor of no dimensions in ``state[p]``; ``"group"``: a
+            parameter group has one, among its options, and it is made of what is the same for all of the group.
+
+    Raises:
+        FormulaError: ``initial`` is no number, or ``per`` is another word.
+    """
+    if not isinstance(initial, int | float) or isinstance(initial, bool):
+        raise FormulaError(f"scalar({initial!r}): a kept number starts as a number, such as scalar(1.0)")
+    if per not in ("tensor", "group"):
+        raise FormulaError(f"scalar({initial!r}, per={per!r}): it is 'tensor' (one for each parameter) or 'group'")
+    return Scalar(float(initial), per)
+
+
 #: What a state can start as.
-Initial = float | ParamCopy
+Initial = float | ParamCopy | Scalar
 
 
 @dataclass(frozen=True)
@@ -126,7 +159,7 @@ def as_piece(piece: Callable[..., Any] | Piece) -> Piece:
 
 def check_initial(where: str, state: str, value: object) -> None:
     """Raise FormulaError if a state cannot start as a value."""
-    if isinstance(value, ParamCopy):
+    if isinstance(value, ParamCopy | Scalar):
         return
     if (
         not isinstance(value, int | float)
@@ -134,7 +167,7 @@ def check_initial(where: str, state: str, value: object) -> None:
         or (isinstance(value, int) and abs(value) > 2**1023)
     ):
         raise FormulaError(
-            f"{where}: the state {state!r} cannot start as {reprlib.repr(value)}: write a number or param_copy"
+            f"{where}: the state {state!r} cannot start as {reprlib.repr(value)}: write a number, param_copy, or scalar(1.0) for one number"
         )
 
 
@@ -173,7 +206,7 @@ def start(piece: Callable[..., Any] | Piece, **values: Initial) -> Piece:
 
     Args:
         piece: the piece.
-        values: initial value of a state, a number or ``param_copy``, by its name in the function.
+        values: initial value of a state, a number, ``param_copy`` or ``scalar(1.0)``, by its name in the function.
 
     Raises:
         FormulaError: the piece keeps no such state, or it cannot start as that.

@@ -40,8 +40,8 @@ class _Text(Notation):
     def root(self, of: Symbol) -> str:
         return "√" + self.atom(of)
 
-    def norm(self, of: str, over: str) -> str:
-        return f"‖{of} of {over}‖" if over else f"‖{of}‖"
+    def norm(self, of: str, over: str, order: str = "") -> str:
+        return (f"‖{of} of {over}‖" if over else f"‖{of}‖") + order
 
     def total(self, of: str, over: str) -> str:
         return f"sum({of} of {over})" if over else f"sum({of})"

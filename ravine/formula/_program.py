@@ -17,7 +17,8 @@ import numpy as np
 
 from ravine.formula import _functions as functions
 from ravine.formula._latex import formula_latex
-from ravine.formula._operations import REDUCTIONS
+from ravine.formula._operations import REDUCTIONS, Kind
+from ravine.formula._pieces import Scalar
 from ravine.formula._python import Statements, code_name
 from ravine.formula._symbols import Assignment, Symbol, apply, buffer, postorder
 
@@ -34,14 +35,14 @@ class Reduction:
         over: one tensor, every tensor of a parameter group, or every tensor of the optimizer.
         join: if it runs over several tensors, under which name the sums of different programs are added up.
         guard: whether it counts bad elements, for ``nonfinite=``; no formula reads it.
-        squares: whether squares are summed, or the elements themselves.
+        kind: what it is of the elements: their sum, that of their squares, or the largest magnitude.
     """
 
     name: str
     over: Literal["tensor", "group", "all"] = "tensor"
     join: str = ""
     guard: bool = False
-    squares: bool = True
+    kind: Kind = "squares"
 
 
 #: How many elements a tensor has: known before the first pass, and handed over as the sums are.
@@ -77,8 +78,8 @@ class Pass:
 
     @cached_property
     def number_names(self) -> tuple[str, ...]:
-        """A name in generated code for each of ``numbers``: a hyperparameter keeps its own."""
-        return tuple(code_name(s.name) if s.op == "number" else f"n{i}" for i, s in enumerate(self.numbers))
+        """A name in generated code for each of ``numbers``: a hyperparameter and a kept number keep their own."""
+        return tuple(code_name(s.name) if s.op in ("number", "kept") else f"n{i}" for i, s in enumerate(self.numbers))
 
     def leaves(self) -> dict[Symbol, str]:
         """What the element stage starts from: the symbols of buffers and numbers, with their names in code."""
@@ -94,6 +95,7 @@ class Program:
 
     Attributes:
         states: initial value (a number or ``param_copy``) of each state, by name, in the order of the formula.
+        kept: the same of each state that is one number.
         hypers: the hyperparameters it uses, by name; one element of a tuple is ``"betas[0]"``.
         uses_step: True if it depends on the number of the step.
         uses_numel: True if it depends on how many elements a tensor has.
@@ -108,20 +110,22 @@ class Program:
         states: Mapping[str, Any],
         assignments: Sequence[Assignment],
         guarded: bool = False,
+        kept: Mapping[str, Scalar] | None = None,
     ) -> None:
         shown, unique = _Unique(), _Unique(reciprocals=True)
         self.assignments = tuple(Assignment(a.piece, a.name, shown(a.value)) for a in assignments)
-        self.states = dict(states)
-        written = {name: unique(value) for name, value in new.items()}
-        written = {n: v for n, v in written.items() if not (v.op == "buffer" and v.name == n)}
-        everything = list(postorder(written.values()))
+        self.states, self.kept = dict(states), dict(kept or {})
+        given = {name: unique(value) for name, value in new.items()}
+        self._new_kept = [given.pop(name) for name in self.kept]
+        written = {n: v for n, v in given.items() if not (v.op == "buffer" and v.name == n)}
+        everything = list(postorder([*written.values(), *self._new_kept]))
         leaves = [s.name for s in everything if s.op == "number"]
         self.hypers = tuple(n for n in leaves if n != "step")
         self.uses_step = "step" in leaves
         self.uses_numel = any(s.op == "numel" for s in everything)
         sums = [s for s in everything if s.op in REDUCTIONS]
         self._reductions: dict[Symbol, Reduction] = {
-            s: Reduction(f"sum{i}", REDUCTIONS[s.op].over, s.name, squares=REDUCTIONS[s.op].squares)
+            s: Reduction(f"sum{i}", REDUCTIONS[s.op].over, s.name, kind=REDUCTIONS[s.op].kind)
             for i, s in enumerate(sums)
         }
         self.guarded = guarded
@@ -131,6 +135,7 @@ class Program:
         passes = []
         for level in range(1, max((s.level for s in self._reductions), default=0) + 1):
             here = [s for s in self._reductions if s.level == level]
+            here.sort(key=lambda s: self._reductions[s].kind == "top")  # so that backends find them side by side
             passes.append(Pass([s.args[0] for s in here], reductions=[self._reductions[s] for s in here]))
         self.passes = (*passes, Pass(list(written.values()), writes=list(written)))
         self._functions = [self._number_function(i) for i in range(len(self.passes))]
@@ -176,28 +181,45 @@ class Program:
             calls: operations that are written as calls, such as ``{"div", "pow"}``, instead of with their sign.
             constant: how a number of the formula is written.
         """
-        p = self.passes[index]
-        known = [r.name for r in self.known(index)]
-        arguments = ["step", *map(code_name, self.hypers), *known]
-        leaves = {s: code_name(s.name) for s in postorder(p.numbers) if s.op == "number"}
+        return self._number_text(self.passes[index].numbers, self.known(index), calls, constant)
+
+    def _number_text(
+        self,
+        numbers: Sequence[Symbol],
+        sums: Sequence[Reduction],
+        calls: Collection[str] = (),
+        constant: Callable[[float], str] = repr,
+    ) -> str:
+        known = [r.name for r in sums]
+        arguments = ["step", *map(code_name, self.hypers), *map(code_name, self.kept), *known]
+        leaves = {s: code_name(s.name) for s in postorder(numbers) if s.op in ("number", "kept")}
         leaves |= {s: r.name for s, r in self._reductions.items() if r.name in known}
-        leaves |= {s: NUMEL.name for s in postorder(p.numbers) if s.op == "numel"}
-        body = Statements(p.numbers, leaves, calls=calls, constant=constant)
+        leaves |= {s: NUMEL.name for s in postorder(numbers) if s.op == "numel"}
+        body = Statements(numbers, leaves, calls=calls, constant=constant)
         lines = [f"def numbers({', '.join(arguments)}):", *(f"    {line}" for line in body.lines)]
         return "\n".join([*lines, f"    return ({''.join(r + ', ' for r in body.results)})"])
 
     def _number_function(self, index: int, calls: Collection[str] = ()) -> Callable[..., tuple[Any, ...]]:
-        scope = {**vars(functions), "where": functions.where_number}
-        exec(compile(self.number_source(index, calls), "<numbers>", "exec"), scope)
-        function: Callable[..., tuple[Any, ...]] = scope["numbers"]
-        return function
+        return _compiled(self.number_source(index, calls))
+
+    def new_kept(self, step: Any, hypers: Sequence[Any], sums: Sequence[Any], kept: Sequence[Any]) -> tuple[Any, ...]:
+        """What the kept numbers are after the step, in the order of ``self.kept``; arguments as of ``numbers``."""
+        values = map(_double, (step, *hypers, *kept, *sums))
+        with np.errstate(all="ignore"):
+            return self._new_kept_function(*values)
+
+    @cached_property
+    def _new_kept_function(self) -> Callable[..., tuple[Any, ...]]:
+        return _compiled(self._number_text(self._new_kept, self.known(len(self.passes) - 1), {"div", "pow"}))
 
     @cached_property
     def _total_functions(self) -> list[Callable[..., tuple[Any, ...]]]:
         """The number stages as text in which no operation raises; each has IEEE arithmetic's value."""
         return [self._number_function(i, {"div", "pow"}) for i in range(len(self.passes))]
 
-    def numbers(self, index: int, step: Any, hypers: Sequence[Any], sums: Sequence[Any] = ()) -> tuple[Any, ...]:
+    def numbers(
+        self, index: int, step: Any, hypers: Sequence[Any], sums: Sequence[Any] = (), kept: Sequence[Any] = ()
+    ) -> tuple[Any, ...]:
         """The numbers that pass ``index`` reads, in double precision.
 
         Nothing raises: a division by zero and a power too large are infinite, the root of a negative number is NaN.
@@ -208,8 +230,9 @@ class Program:
             step: the number of this step, from 1.
             hypers: values of ``self.hypers``, in that order.
             sums: values of what is :meth:`known`: ``numel`` if it is used, and the sums of the passes before.
+            kept: the kept numbers before the step, in the order of ``self.kept``.
         """
-        values = [v if type(v) is float else _double(v) for v in (step, *hypers, *sums)]
+        values = [v if type(v) is float else _double(v) for v in (step, *hypers, *kept, *sums)]
         if self._quick[index] and all(type(v) is float for v in values):
             try:
                 return self._functions[index](*values)
@@ -223,13 +246,22 @@ class Program:
         """A hash of what the program computes: the same for the same formula, however its functions are called."""
         final = self.passes[-1]
         index: dict[int, int] = {}
-        text = [repr(sorted(self.states.items())), *final.writes]
-        for symbol in postorder(final.results):
+        text = [repr(sorted(self.states.items())), *final.writes, *map(repr, self.kept.items())]
+        results = [*final.results, *self._new_kept]
+        for symbol in postorder(results):
             index[id(symbol)] = len(index)
             args = [index[id(a)] for a in symbol.args]
             text.append(f"{index[id(symbol)]} {symbol.op} {args} {symbol.name} {symbol.value!r}")
-        text += [str(index[id(symbol)]) for symbol in final.results]
+        text += [str(index[id(symbol)]) for symbol in results]
         return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]
+
+
+def _compiled(source: str) -> Callable[..., tuple[Any, ...]]:
+    """The function of the text of a number stage."""
+    scope = {**vars(functions), "where": functions.where_number}
+    exec(compile(source, "<numbers>", "exec"), scope)
+    function: Callable[..., tuple[Any, ...]] = scope["numbers"]
+    return function
 
 
 def _double(value: Any) -> Any:

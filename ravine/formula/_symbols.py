@@ -3,8 +3,8 @@
 A symbol is a node of an expression: an operation and its arguments. It records; it computes nothing. Three
 kinds of value exist, and the kind decides where a backend computes it:
 
-- a *number* is one value for the whole optimizer or for one tensor (a hyperparameter, ``step``, ``norm(x)``),
-  computed outside the loop in double precision;
+- a *number* is one value for the whole optimizer or for one tensor (a hyperparameter, ``step``, ``norm(x)``, a kept
+  number), computed outside the loop in double precision;
 - an *element* is a value per element of a tensor (``param``, ``grad``, a state), computed inside the loop;
 - either may be a *truth value* (``update > 0``), made for ``where``.
 """
@@ -34,7 +34,7 @@ class Symbol:
     """A node of a formula: ``op`` applied to ``args``; a leaf has a name or a constant value instead.
 
     Attributes:
-        op: an operation of ``_operations.py``, or ``"buffer"``, ``"number"`` (named leaves), ``"constant"``.
+        op: an operation of ``_operations.py``, or ``"buffer"``, ``"number"``, ``"kept"`` (named leaves), ``"constant"``.
         args: the argument symbols; empty for a leaf.
         name: the name of a named leaf; of a sum over several tensors, which piece asked for it (see ``_tracing.py``).
         value: the value of a constant.
@@ -174,7 +174,7 @@ class Symbol:
             "; a formula says what happens to every element alike" if self.element else f"; {self!r} is one number",
         )
 
-    __matmul__ = __rmatmul__ = refused("@", "; of a whole tensor a formula has sum, mean, dot, norm, rms and numel")
+    __matmul__ = __rmatmul__ = refused("@", "; of a whole tensor a formula has sum, mean, dot, norm, rms, amax and numel")
 
     def __floordiv__(self, other: object) -> Symbol:
         return apply("floor", apply("div", self, other))
@@ -239,6 +239,11 @@ def buffer(name: str) -> Symbol:
 def number(name: str) -> Symbol:
     """A number leaf: a hyperparameter or ``step``."""
     return Symbol("number", name=name)
+
+
+def kept(name: str) -> Symbol:
+    """A number leaf: a state that is one number, as it was before the step."""
+    return Symbol("kept", name=name)
 
 
 def numel_of(value: object) -> Symbol:

@@ -11,9 +11,9 @@ from typing import Any
 
 from ravine.errors import FormulaError, nearest
 from ravine.formula._operations import REDUCTIONS
-from ravine.formula._pieces import RESERVED, Initial, ParamCopy, Piece, PieceName, as_piece, check_initial
+from ravine.formula._pieces import RESERVED, ParamCopy, Piece, PieceName, Scalar, as_piece, check_initial
 from ravine.formula._program import Program
-from ravine.formula._symbols import Assignment, Symbol, buffer, lift, number, postorder
+from ravine.formula._symbols import Assignment, Symbol, buffer, kept, lift, number, postorder
 
 
 def hyper_defaults(pieces: Sequence[Callable[..., Any] | Piece]) -> dict[str, Any]:
@@ -77,7 +77,8 @@ class _Tracer:
         gradient = buffer("grad")
         self.now: dict[str, Any] = {"param": buffer("param"), "grad": gradient, "step": number("step")}
         self.update: Symbol | None = None  # None: still the gradient
-        self.states: dict[str, Initial] = {}
+        self.states: dict[str, float | ParamCopy] = {}
+        self.kept: dict[str, Scalar] = {}
         self.owner: dict[str, Piece] = {}
         self.readers: dict[str, Piece] = {}
         self.assignments: list[Assignment] = []
@@ -86,13 +87,16 @@ class _Tracer:
     def run(self, pieces: list[Piece], guarded: bool = False) -> Program:
         for piece in pieces:
             self.call(piece)
-        new = {"param": self.now["param"], **{name: self.now[name] for name in self.states}}
+        new = {"param": self.now["param"], **{name: self.now[name] for name in (*self.states, *self.kept)}}
+        for name, one in self.kept.items():
+            if one.per == "group":
+                self.check_same_for_group(name, new[name])
         if self.now["param"].op == "buffer" and self.now["param"].name == "param":
             raise FormulaError(
                 "no piece changes param, so the optimizer would do nothing: end the list with a piece such as "
                 "`def descend(param, *, update, lr): return param - lr * update`"
             )
-        return Program(new, self.states, self.assignments, guarded)
+        return Program(new, self.states, self.assignments, guarded, self.kept)
 
     def call(self, piece: Piece) -> None:
         changes, reads = piece.signature()
@@ -137,11 +141,33 @@ class _Tracer:
             raise FormulaError(f"piece {piece.place}: the new {name}: {error}") from None
         if value.truth:
             raise FormulaError(f"piece {piece.place}: the new {name} is a truth value; write where(condition, 1, 0)")
+        if name in self.kept and value.element:
+            raise FormulaError(
+                f"piece {piece.place}: the new {name} is a value for every element, and {name} is one number "
+                f"({self.kept[name]!r}): write mean(...), norm(...) or another number of the tensor, or keep a tensor, {name}=0.0"
+            )
         if name == "update":
             self.update = value
         else:
             self.now[name] = value
         self.assignments.append(Assignment(piece.title, name, value))
+
+    def check_same_for_group(self, name: str, value: Symbol) -> None:
+        """Raise FormulaError if the new value of a group's number is another for each parameter."""
+        for symbol in postorder([value], into=lambda s: s.op not in REDUCTIONS):
+            of_tensor = symbol.op in REDUCTIONS and REDUCTIONS[symbol.op].over == "tensor"
+            if symbol.op == "number" and symbol.name == "step":
+                found, instead = "step", "count in the formula, k=scalar(0, per='group') and k = k + 1"
+            elif symbol.op == "numel" or of_tensor:
+                found, instead = "a number of one tensor", "write over='group', as in norm(grad, over='group')"
+            elif symbol.op == "kept" and self.kept[symbol.name].per == "tensor":
+                found, instead = f"{symbol.name}, which each parameter has", f"keep it with scalar(..., per='group') too"
+            else:
+                continue
+            raise FormulaError(
+                f"piece {self.owner[name].place}: {name} is one number for the group, and its new value depends on {found}: "
+                f"{instead}; or leave out per='group'"
+            )
 
     def changed(self, piece: Piece, n: PieceName) -> Any:
         name = n.name
@@ -168,6 +194,9 @@ class _Tracer:
         initial = n.default if n.has_default else 0.0
         check_initial(f"piece {piece.place}", name, initial)
         self.owner[name] = piece
+        if isinstance(initial, Scalar):
+            self.kept[name], self.now[name] = initial, kept(name)
+            return self.now[name]
         self.states[name] = initial if isinstance(initial, ParamCopy) else float(initial)
         self.now[name] = buffer(name)
         return self.now[name]
@@ -179,7 +208,7 @@ class _Tracer:
         if name in self.now:
             return self.now[name]
         if name not in self.hypers:
-            known = [*RESERVED, *self.states, *self.hypers]
+            known = [*RESERVED, *self.states, *self.kept, *self.hypers]
             raise FormulaError(
                 f"piece {piece.place} reads {name!r}, but no earlier piece keeps a state of that name and no hyperparameter "
                 f"{name}=... was given. {nearest(name, known)}"

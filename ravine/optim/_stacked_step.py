@@ -126,8 +126,8 @@ def _member(index: int, optimizer: torch.optim.Optimizer) -> _Member | None:
         return None
     reader = optimizer._reader()
     plan = reader.plan(group, {}, "")
-    whole_tensor = len(plan.program.passes) > 1 or plan.program.uses_numel
-    if whole_tensor or any(isinstance(h, Tensor) for h in plan.hypers) or not plan.snapshot.params:
+    own_numbers = len(plan.program.passes) > 1 or plan.program.uses_numel or plan.program.kept
+    if own_numbers or any(isinstance(h, Tensor) for h in plan.hypers) or not plan.snapshot.params:
         return None
     prepared = [prepare(p, plan.program, plan.fused, optimizer.state, optimizer._describe) for p in group["params"]]
     dtypes = {(p.dtype, p.is_contiguous(), None if p.grad is None else p.grad.dtype) for p in group["params"]}

@@ -169,10 +169,14 @@ class Fused:
         if self.active is not None:
             self._sums.fill(0.0)  # chunks of tensors without a gradient are not visited
         self._run(index, numbers)
-        rows = len(self.program.passes[index].reductions)
+        reductions = self.program.passes[index].reductions
+        rows = len(reductions)
         result = np.zeros((rows, len(self.params)))
         if self._full:
             sums: np.ndarray = np.add.reduceat(self._sums[:rows], self._first_chunk, axis=1)
+            if reductions[-1].kind == "top":  # they are the last
+                tops = [i for i, r in enumerate(reductions) if r.kind == "top"]
+                sums[tops] = np.maximum.reduceat(self._sums[tops], self._first_chunk, axis=1)
             if len(self._full) == len(self.params):
                 return sums
             result[:, self._full] = sums

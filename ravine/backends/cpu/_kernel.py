@@ -159,18 +159,26 @@ def _store(dtype: torch.dtype, value: str) -> str:
 def _summing(
     real: str, values: Sequence[str], reductions: Sequence[Reduction], loop: Sequence[str]
 ) -> tuple[list[str], list[str], list[str]]:
-    """The lines before, in and after the loop that sum values or their squares.
+    """The lines before, in and after the loop that sum values or their squares, or keep the largest magnitude.
 
     Sums that float32 cannot hold, because they or squares are too large or squares too small, are made once more in
     double precision; ``loop`` computes the values.
     """
-    add = ["add_square" if reduction.squares else "add_value" for reduction in reductions]
-    before = [f"total{i} = {real}(0)" for i in range(len(values))]
-    inside = [f"total{i} = {add[i]}(total{i}, {value})" for i, value in enumerate(values)]
-    after = [f"sums[{i}, chunk] = total{i}" for i in range(len(values))]
-    again = [i for i, reduction in enumerate(reductions) if real == "float32" and not reduction.guard]
+    add = [{"squares": "add_square", "sum": "add_value", "top": "larger"}[reduction.kind] for reduction in reductions]
+    top = [reduction.kind == "top" for reduction in reductions]
+    before = [f"total{i} = {f'magnitude({real}(0))' if top[i] else f'{real}(0)'}" for i in range(len(values))]
+    inside = [
+        f"total{i} = {add[i]}(total{i}, {f'magnitude({real}({value}))' if top[i] else value})"
+        for i, value in enumerate(values)
+    ]
+    after = [
+        f"sums[{i}, chunk] = {f'from_magnitude(total{i})' if top[i] else f'total{i}'}" for i in range(len(values))
+    ]
+    again = [i for i, r in enumerate(reductions) if real == "float32" and not r.guard and r.kind != "top"]
     if again:
-        fine = [f"{f'{_LEAST} < total{i} and ' * reductions[i].squares}isfinite(total{i})" for i in again]
+        fine = [
+            f"{f'{_LEAST} < total{i} and ' * (reductions[i].kind == 'squares')}isfinite(total{i})" for i in again
+        ]
         after.append(f"if not ({' and '.join(fine)}):")
         after += [f"    wide{i} = 0.0" for i in again]
         after += ["    for i in range(n):", *(f"        {line}" for line in loop)]

@@ -305,7 +305,8 @@ class DeviceBatch:
             for launch in launches:
                 launch(current_stream(self._device))
             result = self._totals[index]
-            self._add_up(self._sums, result, 1, len(result))
+            tops = [i for i, r in enumerate(self.program.passes[index].reductions) if r.kind == "top"]
+            self._add_up(self._sums, result, 1, len(result), tops)
         return result
 
     def write(self, numbers: Numbers | Staged | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:

@@ -15,6 +15,7 @@ import torch
 
 from ravine.backends import STATISTICS, compute_dtype
 from ravine.formula import Program
+from ravine.formula._operations import Kind
 from ravine.formula._python import Statements, code_name
 
 #: The statistics that a kernel gives for each chunk; whether a tensor was stepped is known without it.
@@ -131,6 +132,13 @@ def _tuple(values: Sequence[str]) -> str:
     return "".join(f"{value}, " for value in values)
 
 
+def _figure(value: str, kind: Kind) -> str:
+    """What is added up, or compared, of a value."""
+    of = f"({value}) * ({value})" if kind == "squares" else value
+    inside = f"tl.where(inside, {of}, 0.0)"
+    return f"magnitude({inside})" if kind == "top" else inside
+
+
 class _PassPrinter:
     """What is printed of one pass."""
 
@@ -192,7 +200,7 @@ class _PassPrinter:
             figures = [*sums, *(f"magnitude({x})" for x in tops)]
         else:
             summed = zip(results, p.reductions, strict=True)
-            figures = [f"tl.where(inside, {f'({x}) * ({x})' if r.squares else x}, 0.0)" for x, r in summed]
+            figures = [_figure(x, r.kind) for x, r in summed]
         kinds = ["magnitude" if f.startswith("magnitude") else "" for f in figures]
         rows = range(len(figures))
         zeros = f"(tl.zeros([{self.blocks.size} // {self.together}], {self.real}))"
@@ -252,17 +260,15 @@ class _PassPrinter:
                 put.format(row["nonfinite"], "nonfinite"),
             ]
             return again, lines
-        lines = [put.format(i, f"total{i}") for i in range(len(self.one_pass.reductions))]
-        chosen = [i for i, r in enumerate(self.one_pass.reductions) if self.real == "tl.float32" and not r.guard]
+        reductions = self.one_pass.reductions
+        lines = [put.format(i, f"value(total{i})" if r.kind == "top" else f"total{i}") for i, r in enumerate(reductions)]
+        narrow = self.real == "tl.float32"
+        chosen = [i for i, r in enumerate(reductions) if narrow and not r.guard and r.kind != "top"]
         if not chosen:
             return "", lines
-        reductions, values = self.one_pass.reductions, {i: f"({results[i]}).to(tl.float64)" for i in chosen}
-        sums = [
-            f"tl.sum(tl.where(inside, {f'{values[i]} * {values[i]}' if reductions[i].squares else values[i]}, 0.0), 0)"
-            for i in chosen
-        ]
+        sums = [f"tl.sum({_figure(f'({results[i]}).to(tl.float64)', reductions[i].kind)}, 0)" for i in chosen]
         again = _AGAIN.format(given=given, body=_block(body), figures=_tuple([*sums, "0"]))
-        large = {i: f"(total{i} > {_LEAST}) & " if reductions[i].squares else "" for i in chosen}
+        large = {i: f"(total{i} > {_LEAST}) & " if reductions[i].kind == "squares" else "" for i in chosen}
         fine = " & ".join(f"{large[i]}isfinite(total{i})" for i in chosen)
         lines += [f"if ({fine}) == 0:", *(f"    wide{i} = tl.zeros([], tl.float64)" for i in chosen), loop.format(size)]
         lines += [f"        got = again({given}, low, n, {size})"]

@@ -157,11 +157,11 @@ class GroupReader:
         for name, value, was in zip(self._keys, now.values, known, strict=True):
             if value is not was and not isinstance(value, Tensor) and name in group:
                 self._check(name, group[name], where)
-        if before is None or len(group) != before.size:
-            warn_misspelt(group, self._keys, where, self._told)
         values = {**dict(zip(self._keys, now.values, strict=True)), **extra}
         hypers = {name: v for name, v in values.items() if name != "fused"}
         program = program_of(self._pieces_of({**self._neutral, **group}), hypers, self.guarded)
+        if before is None or len(group) != before.size:
+            warn_misspelt(group, [*self._keys, *program.kept], where, self._told)
         return GroupPlan(
             now, program, tuple(_value(values, name) for name in program.hypers), values["fused"], len(group)
         )

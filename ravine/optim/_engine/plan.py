@@ -27,6 +27,7 @@ from ravine.formula import Program
 from ravine.formula._program import Reduction
 from ravine.optim._engine.batches import batches_of
 from ravine.optim._engine.group import GroupReader
+from ravine.optim._engine.kept_numbers import KeptNumbers
 from ravine.optim._engine.kernels import captured
 from ravine.optim._engine.prepare import prepare, stepped
 from ravine.optim._engine.step_counts import DeviceSteps, StagedSteps, Steps, host_steps
@@ -39,11 +40,12 @@ _SLOTS, _FEWEST_SLOTS, _NUMBERS_KEPT = 64, 8, 1 << 18
 
 
 class _PlannedBatch(NamedTuple):
-    """A batch, the index of its group, and the step counts of its parameters."""
+    """A batch, the index of its group, and the step counts and kept numbers of its parameters."""
 
     group: int
     batch: Batch
     steps: Steps
+    kept: KeptNumbers
 
 
 class Plan:
@@ -101,7 +103,9 @@ class Plan:
         self._any_device = any(device is not None for device in devices)
         self.device = devices[0] if devices and None not in devices else None
         skips = bool(extra) or reader.guarded
-        self._entries = [_PlannedBatch(i, batch, self._steps(batch, skips)) for i, batch in made]
+        self._entries = [
+            _PlannedBatch(i, batch, self._steps(batch, skips), self._kept(batch, self._dicts[i])) for i, batch in made
+        ]
         self._levels = max((len(self.groups[e.group].program.passes) - 1 for e in self._entries), default=0)
         self._numels = [self._numel(e) if self.groups[e.group].program.uses_numel else None for e in self._entries]
         self._whole_tensor = self._levels > 0 or any(numel is not None for numel in self._numels)
@@ -120,8 +124,12 @@ class Plan:
         """The step counts of a batch: on its device, where only that knows whether a step was skipped."""
         if self.device is None or batch.on_device is None or (isinstance(batch, Foreach) and not skips):
             return host_steps(batch.states)
-        kind = StagedSteps if batch.makes_numbers else DeviceSteps
+        kind = StagedSteps if batch.makes_numbers and not batch.program.kept else DeviceSteps
         return kind(batch.states, batch.on_device)
+
+    def _kept(self, batch: Batch, group: dict[str, Any]) -> KeptNumbers:
+        """The kept numbers of a batch, where the plan's numbers are."""
+        return KeptNumbers(batch.program, batch.states, group, None if self.device is None else batch.on_device)
 
     def _numel(self, entry: _PlannedBatch) -> Any:
         """How many numbers each tensor of a batch is made of, where the plan's numbers are."""
@@ -224,10 +232,18 @@ class Plan:
             self._last_numbers(e, step, sums[i] if sums else None)
             for i, (e, step) in enumerate(zip(self._entries, steps, strict=True))
         ]
+        kept = [
+            (e, self._new_kept(e, step, sums[i] if sums else ()))
+            for i, (e, step) in enumerate(zip(self._entries, steps, strict=True))
+            if e.kept
+        ]
         for entry, numbers in zip(self._entries, given, strict=True):
             here = None if skip is None else skip.to(entry.batch.on_device, non_blocking=True)
             entry.steps.count(entry.batch.active, here)
             entry.batch.write(numbers, self.buffer_index, here)
+        for entry, values in kept:
+            here = None if skip is None else skip.to(entry.batch.on_device, non_blocking=True)
+            entry.kept.put(values, entry.batch.active, here)
         self._stale = False
         # Statistics of a graph's replays would not be counted: nothing of them comes here.
         if self.buffer_size and not recorded:
@@ -241,12 +257,17 @@ class Plan:
         """The numbers of a pass, or what they are made of."""
         if isinstance(entry.steps, StagedSteps):
             return Staged(step, self._hypers(entry), tuple(sums))
-        return self.groups[entry.group].program.numbers(index, step, self._hypers(entry), sums)
+        program = self.groups[entry.group].program
+        return program.numbers(index, step, self._hypers(entry), sums, entry.kept.now() if entry.kept else ())
+
+    def _new_kept(self, entry: _PlannedBatch, step: Any, sums: Sequence[Any]) -> tuple[Any, ...]:
+        """The kept numbers after the step."""
+        return self.groups[entry.group].program.new_kept(step, self._hypers(entry), sums, entry.kept.now())
 
     def _last_numbers(self, entry: _PlannedBatch, step: Any, sums: list[Any] | None) -> Numbers | Staged | None:
         """The numbers of the pass that writes; None if they are those of the step before."""
         program = self.groups[entry.group].program
-        if sums is None and not program.uses_step and not self._stale:
+        if sums is None and not program.uses_step and not entry.kept and not self._stale:
             return None
         return self._numbers(entry, len(program.passes) - 1, step, sums or ())
 
@@ -272,7 +293,7 @@ class Plan:
         sums: list[list[Any]] = [[] if numel is None else [numel] for numel in self._numels]
         for level in range(self._levels):
             total: dict[str, Any] = {}
-            rows: list[list[tuple[Any, str]]] = [[] for _ in self._entries]
+            rows: list[list[tuple[Any, str, bool]]] = [[] for _ in self._entries]
             for i, (entry, step) in enumerate(zip(self._entries, steps, strict=True)):
                 program = self.groups[entry.group].program
                 reductions = program.passes[level].reductions
@@ -282,28 +303,33 @@ class Plan:
                 found = self._at_home(entry.batch.reduce(level, numbers))
                 for reduction, row in zip(reductions, found, strict=True):
                     if not reduction.guard:
-                        rows[i].append((row, _joined(reduction, entry.group)))
+                        rows[i].append((row, _joined(reduction, entry.group), reduction.kind == "top"))
                     elif isinstance(row, Tensor):
                         guards.append((row != 0).any())
                     else:
                         bad += [(entry.batch.params[j], int(row[j])) for j in np.flatnonzero(row)]
-                for row, join in rows[i]:
+                for row, join, top in rows[i]:
                     if join:
-                        total[join] = self._add(total[join], row.sum()) if join in total else row.sum()
+                        total[join] = self._joined_to(total.get(join), row, top)
             if bad:
                 break
             for i, entry in enumerate(self._entries):
-                sums[i] += [self._near(total[join], entry) if join else row for row, join in rows[i]]
+                sums[i] += [self._near(total[join], entry) if join else row for row, join, _ in rows[i]]
         return sums
 
     def _at_home(self, sums: Sums) -> Sums:
         """Sums where this plan's numbers are."""
         return sums.cpu().numpy() if self.device is None and isinstance(sums, Tensor) else sums
 
-    def _add(self, total: Any, part: Any) -> Any:
-        if not isinstance(part, Tensor):
-            return total + float(part)
-        return total + (part.to(total.device, non_blocking=True) if isinstance(total, Tensor) else part)
+    def _joined_to(self, total: Any, row: Any, top: bool) -> Any:
+        """The number of several batches, with what another has for each tensor: added up, or the largest."""
+        part = row.max() if top else row.sum()
+        if total is None:
+            return part
+        if isinstance(part, Tensor):
+            part = part.to(total.device, non_blocking=True)
+            return torch.maximum(total, part) if top else total + part
+        return np.maximum(total, part) if top else total + float(part)
 
     def _near(self, total: Any, entry: _PlannedBatch) -> Any:
         return total.to(entry.batch.on_device, non_blocking=True) if isinstance(total, Tensor) else total

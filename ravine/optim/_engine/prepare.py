@@ -18,6 +18,7 @@ from ravine.backends._layout import misaligned
 from ravine.backends._sharded import layout, part
 from ravine.errors import BackendError, ParameterError
 from ravine.formula import ParamCopy, Program
+from ravine.optim._engine.kept_numbers import starting
 from ravine.optim._engine.kernels import why_not
 from ravine.optim._engine.step_counts import counter
 from ravine.optim._engine.version import TrackedStates
@@ -148,6 +149,9 @@ def make_states(p: torch.Tensor, states: dict[str, Any], program: Program) -> No
     """Make the states of a parameter that it does not have yet."""
     if "step" not in states:
         states["step"] = counter(0.0)
+    for name, one in program.kept.items():
+        if one.per == "tensor" and states.get(name) is None:
+            states[name] = starting(one)
     with torch.inference_mode(False):
         for name, initial in program.states.items():
             if states.get(name) is not None:

@@ -72,14 +72,14 @@ def dump(state_dict: dict[str, Any], name: str, programs: Sequence[Program]) -> 
 
 
 def own_steps(state: Mapping[Any, Any]) -> defaultdict[Any, Any]:
-    """The state with step counts that have memory of their own; the live ones are views of one tensor.
+    """The state with step counts and kept numbers that have memory of their own; the live ones are views of one tensor.
 
-    Those that processes share stay: a copy that is sent to another process counts with them.
+    Counts that processes share stay: a copy that is sent to another process counts with them.
     """
     return defaultdict(
         dict,
         {
-            key: {n: _own(v) if n == "step" and isinstance(v, torch.Tensor) else v for n, v in value.items()}
+            key: {n: _own(v) if isinstance(v, torch.Tensor) and v.dim() == 0 else v for n, v in value.items()}
             if isinstance(value, dict)
             else value
             for key, value in state.items()
@@ -87,8 +87,8 @@ def own_steps(state: Mapping[Any, Any]) -> defaultdict[Any, Any]:
     )
 
 
-def _own(step: torch.Tensor) -> torch.Tensor:
-    return step if shared(step) else step.clone()
+def _own(number: torch.Tensor) -> torch.Tensor:
+    return number if shared(number) or number._base is None else number.clone()
 
 
 def load(receiver: Receiver, state_dict: dict[str, Any]) -> dict[str, Any]:
@@ -225,7 +225,9 @@ def _group(receiver: Receiver, index: int, group: dict[str, Any], new: dict[str,
         )
     # What the user's own keys are is kept. Of ours the formula says whether it is of this optimizer; torch's dicts do
     # not say which optimizer they are of, but an option that this one does not have does.
+    kept = receiver.program_of(group).kept
     foreign = [k for k in merged if k not in receiver.defaults and k not in group and k in _options_of_torch()]
+    foreign = [k for k in foreign if k not in kept]
     foreign = [k for k in foreign if merged[k] or not receiver.own]
     if foreign and not ours:
         raise StateError(
@@ -251,7 +253,9 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
             f"the state dict must have a dict of states for {receiver.describe(p)}; it has {_shown(saved)}: it is damaged"
         )
     # torch.distributed.checkpoint has an empty dict for the step that torch's SGD does not keep.
-    known = ("step", *program.states)
+    numbers = [name for name, one in program.kept.items() if one.per == "tensor"]
+    own = (*program.states, *numbers)
+    known = ("step", *own)
     saved = {
         name: value for name, value in saved.items() if value is not None and not (name in known and _is_empty(value))
     }
@@ -259,15 +263,15 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
         return {}
     for name in saved:
         number = not isinstance(saved[name], torch.Tensor) or (saved[name].dim() == 0 and p.dim() > 0)
-        if name != "step" and name not in program.states and not ours and not (receiver.own and number):
+        if name not in known and not ours and not (receiver.own and number):
             raise StateError(
                 f"the state dict keeps {name!r} for {receiver.describe(p)}, and this formula keeps "
-                f"{', '.join(program.states) or 'no state'}: it is of another optimizer or has other options. "
-                f"{nearest(name, program.states)}"
+                f"{', '.join(own) or 'no state'}: it is of another optimizer or has other options. "
+                f"{nearest(name, own)}"
             )
-    for name in program.states:
+    for name in own:
         # Ours may have a state that its next step was to make; an average begins anew as the parameter.
-        initial = program.states[name]
+        initial = program.states.get(name)
         if name not in saved and not ours and not (isinstance(initial, ParamCopy) and initial.average):
             raise StateError(
                 f"the state dict keeps no {name!r} for {receiver.describe(p)}, and this formula needs it: it was saved "
@@ -282,7 +286,9 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
     for name, value in saved.items():
         if name == "step":
             continue
-        if not isinstance(value, torch.Tensor):
+        if name in numbers:
+            result[name] = _number(value, name, receiver.describe(p))
+        elif not isinstance(value, torch.Tensor):
             if name in program.states:
                 raise StateError(
                     f"the state {name} of {receiver.describe(p)} must be a tensor of shape {tuple(p.shape)}; the state dict "
@@ -313,6 +319,15 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
 
 def _is_empty(value: object) -> bool:
     return isinstance(value, Mapping) and not value
+
+
+def _number(value: Any, name: str, where: str) -> torch.Tensor:
+    """A saved number as one that is kept."""
+    if isinstance(value, torch.Tensor) and value.numel() == 1 and not value.is_complex():
+        return value.detach().to(torch.float64, copy=True).reshape(())
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return torch.tensor(float(value), dtype=torch.float64)
+    raise StateError(f"{name!r} of {where} is one number; the state dict has {_shown(value)}")
 
 
 def _count(step: Any, where: str) -> float:

@@ -1,0 +1,135 @@
+"""The numbers that a formula keeps (``scalar``): those of each parameter in its state, those of a group in its dict.
+
+They are double precision, and where a batch's other numbers are: on the host, or on its device, where only that knows
+whether a step is skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ravine._compat.torch import is_fake, version_of
+from ravine.backends import number_dtype
+from ravine.errors import OptionError
+from ravine.formula import Program
+from ravine.formula._pieces import Scalar
+
+
+class KeptNumbers:
+    """Those of the parameters of one batch.
+
+    Args:
+        program: says which there are.
+        states: of each parameter; they show what is kept here.
+        group: the parameter group.
+        device: where the numbers are; None: on the host.
+    """
+
+    def __init__(
+        self, program: Program, states: Sequence[dict[str, Any]], group: dict[str, Any], device: torch.device | None
+    ) -> None:
+        self._group = group
+        kind = _OnHost if device is None else _OnDevice
+        self._rows: dict[str, _OnHost | _OnDevice | None] = {}
+        for name, one in program.kept.items():
+            if one.per == "tensor":
+                self._rows[name] = kind(name, states, device)
+                continue
+            self._rows[name] = None
+            group.setdefault(name, one.initial)
+            if device is not None and not (isinstance(group[name], Tensor) and group[name].device == device):
+                group[name] = torch.as_tensor(group[name], dtype=number_dtype(device)).reshape(()).to(device)
+
+    def __bool__(self) -> bool:
+        return bool(self._rows)
+
+    def now(self) -> tuple[Any, ...]:
+        """The numbers before the step, in the order of the program: one for all parameters, or one for each."""
+        return tuple(self._of_group(name) if row is None else row.now() for name, row in self._rows.items())
+
+    def _of_group(self, name: str) -> Any:
+        value = self._group.get(name)
+        if isinstance(value, Tensor) and value.numel() == 1:
+            return value.item() if value.device.type == "cpu" and not is_fake(value) else value
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise OptionError(
+                f"the parameter group's {name!r}, which the formula keeps, must be a number; it is {value!r}"
+            )
+        return value
+
+    def put(self, values: Sequence[Any], active: np.ndarray | None, skip: Tensor | None) -> None:
+        """Keep the numbers after the step: of the parameters that are stepped, and where ``skip`` is not true."""
+        if active is not None and not active.any():
+            return
+        for (name, row), value in zip(self._rows.items(), values, strict=True):
+            if row is not None:
+                row.put(value, active, skip)
+            elif isinstance(self._group[name], Tensor) and self._group[name].device.type != "cpu":
+                old = self._group[name]
+                new = torch.as_tensor(value, dtype=old.dtype, device=old.device)
+                old.copy_(new if skip is None else torch.where(skip, old, new))
+            else:
+                self._group[name] = float(value)
+
+
+class _OnHost:
+    """One number for each parameter: views of one CPU tensor."""
+
+    def __init__(self, name: str, states: Sequence[dict[str, Any]], device: None) -> None:
+        with torch.inference_mode(False):
+            self._tensor = torch.tensor([float(s[name]) for s in states], dtype=torch.float64)
+        for state, view in zip(states, self._tensor.unbind(), strict=True):
+            state[name] = view
+        self._read()
+
+    def _read(self) -> None:
+        self._array = self._tensor.numpy()
+        first = float(self._array[0])
+        self._same = first if (self._array == first).all() else None
+        self._seen = version_of(self._tensor)
+
+    def now(self) -> Any:
+        if version_of(self._tensor) != self._seen:  # the user wrote to a view
+            self._read()
+        return self._array.copy() if self._same is None else self._same
+
+    def put(self, value: Any, active: np.ndarray | None, skip: Tensor | None) -> None:
+        assert skip is None, "on the host a step that is skipped is not made"
+        self._array[:] = value if active is None else np.where(active, value, self._array)
+        alike = isinstance(value, float) and active is None
+        self._same = value if alike else None
+        if not alike:
+            self._read()
+
+
+class _OnDevice:
+    """One number for each parameter, on a device."""
+
+    def __init__(self, name: str, states: Sequence[dict[str, Any]], device: torch.device) -> None:
+        with torch.inference_mode(False), torch.no_grad():
+            values = [torch.as_tensor(s[name], dtype=number_dtype(device)).reshape(()) for s in states]
+            self._tensor = torch.stack([v.to(device, non_blocking=True) for v in values])
+        for state, view in zip(states, self._tensor.unbind(), strict=True):
+            state[name] = view
+
+    def now(self) -> Tensor:
+        return self._tensor.clone()  # it is written before everybody has read it
+
+    @torch.no_grad()
+    def put(self, value: Any, active: np.ndarray | None, skip: Tensor | None) -> None:
+        old = self._tensor
+        new = torch.as_tensor(value, dtype=old.dtype, device=old.device).expand_as(old)
+        if active is not None:
+            new = torch.where(torch.from_numpy(active).to(old.device, non_blocking=True), new, old)
+        old.copy_(new if skip is None else torch.where(skip, old, new))
+
+
+def starting(one: Scalar) -> Tensor:
+    """A number of a parameter before its first step."""
+    with torch.inference_mode(False):
+        return torch.tensor(one.initial, dtype=torch.float64)
