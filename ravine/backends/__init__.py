@@ -4,8 +4,9 @@ A *batch* is a set of parameters that one backend steps together with one progra
 alike::
 
     for every batch:  gather()                      look at the gradients; nothing is written yet
-    for every pass that sums:
-        for every batch:  reduce(index, numbers)    sums over each tensor
+    for every pass that sums or computes for functions of whole tensors:
+        for every batch:  reduce(index, numbers)    sums over each tensor; temporaries
+        for every batch:  call(index, numbers)      functions of whole tensors
     for every batch:  write(numbers, buffer_index, skip)    new parameters and states
 
 ``numbers`` are what ``Program.numbers`` gave for that pass: each is one number for all parameters of the batch, or
@@ -19,6 +20,7 @@ of, so that its kernels make them where they are used.
 
 A batch that watches keeps ``STATISTICS`` of its step at ``buffer_index`` until they are asked for.
 
+_calls.py     functions of whole tensors, between two passes
 _eager.py     torch operations: any device, dtype and tensor subclass; the meaning of a formula
 _foreach.py   torch operations on lists of tensors (_tensor_lists.py), for devices without kernels
 _sharded.py   tensors split over processes, by the backends of their local parts
@@ -164,6 +166,13 @@ class Batch(Protocol):
 
     def reduce(self, index: int, numbers: Numbers | Staged) -> Sums:
         """Sums of pass ``index``, one row for each of its reductions, one column per parameter."""
+
+    def call(self, index: int, numbers: Numbers | Staged) -> None:
+        """Run the functions of whole tensors that come after pass ``index``, which has run.
+
+        Raises:
+            BackendError: one gave a tensor of another shape or dtype than it should.
+        """
 
     def write(self, numbers: Numbers | Staged | None, buffer_index: int = 0, skip: torch.Tensor | None = None) -> None:
         """Run the last pass.

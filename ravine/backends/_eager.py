@@ -20,6 +20,7 @@ from torch.nn import Parameter
 from ravine import backends
 from ravine._compat.torch import is_fake
 from ravine.backends import STATISTICS, Numbers, States, Sums, compute_dtype
+from ravine.backends._calls import Calls
 from ravine.formula import Program
 from ravine.formula import _functions as functions
 from ravine.formula._python import Statements, code_name
@@ -76,6 +77,7 @@ class Eager:
         self._kinds = [_kind(p) for p in self.params]
         self._grads: list[Tensor | None] = []
         self._numbers: Numbers = ()
+        self._calls = Calls(program, self.params, self.states)
         # Subclasses do not all have every operation. Where one is missing, that is to be found before anything is written.
         self._to_try = {i for i, p in enumerate(self.params) if type(p) not in (Tensor, Parameter)}
 
@@ -96,6 +98,9 @@ class Eager:
         """Do all that a step does with a parameter, on copies and with numbers of 1; raises what that raises."""
         for index, p in enumerate(self.program.passes):
             results = self._results(i, index, (1.0,) * len(p.number_names))
+            self._keep(i, index, results)
+            self._calls.run(index, [i], self._dtype, lambda _, __: 1.0)
+        self._calls.release()
         param, grad = self.params[i].detach(), self._grads[i]
         for name, value in zip(self.program.passes[-1].writes, results, strict=True):
             self._put(real((param if name == "param" else self.states[i][name]).clone()), value)
@@ -123,6 +128,7 @@ class Eager:
         p = self.program.passes[index]
         tensors: dict[str, Any] = {"param": self.params[i], "grad": self._grads[i]}
         tensors |= {name: self.states[i][name] for name in self.program.states}
+        tensors |= self._calls.made[i]
         read = {name: real(tensors[name].detach()).to(self._dtype(i)) for name in p.reads}
         results = _function(self.program, index)(*read.values(), *(self._number(n, i) for n in numbers))
         # `return update, old_param`: a result that is a tensor itself is taken before the first is written.
@@ -138,12 +144,31 @@ class Eager:
     @torch.no_grad()
     def reduce(self, index: int, numbers: Numbers) -> Sums:
         device = self.params[0].device
-        shape = len(self.program.passes[index].reductions), len(self.params)
-        sums = torch.zeros(shape, dtype=backends.number_dtype(device), device=device)
+        reductions = self.program.passes[index].reductions
+        sums = torch.zeros((len(reductions), len(self.params)), dtype=backends.number_dtype(device), device=device)
         for i, _ in self._stepped():
-            results = zip(self._results(i, index, numbers), self.program.passes[index].reductions, strict=True)
-            sums[:, i] = torch.stack([WHOLE[r.kind](x).to(sums.dtype) for x, r in results])
+            results = self._results(i, index, numbers)
+            if reductions:
+                made = [WHOLE[r.kind](x).to(sums.dtype) for x, r in zip(results, reductions, strict=False)]
+                sums[:, i] = torch.stack(made)
+            self._keep(i, index, results)
         return sums if self.on_device else sums.numpy()
+
+    def _keep(self, i: int, index: int, results: Sequence[Any]) -> None:
+        """Keep the temporaries among the results of a pass before the last."""
+        p = self.program.passes[index]
+        if p is self.program.passes[-1]:
+            return
+        for name, value in zip(p.writes, results[len(p.reductions) :], strict=True):
+            like = self.params[i].detach()
+            value = (
+                value if isinstance(value, Tensor) else torch.full((), value, dtype=self._dtype(i), device=like.device)
+            )
+            self._calls.made[i][name] = value.expand(like.shape)
+
+    def call(self, index: int, numbers: Numbers) -> None:
+        stepped = [i for i, _ in self._stepped()]
+        self._calls.run(index, stepped, self._dtype, lambda which, i: self._number(numbers[which], i))
 
     @torch.no_grad()
     def write(self, numbers: Numbers | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
@@ -158,10 +183,12 @@ class Eager:
                 self._step(i, grad, row, skip)
             elif row is not None:
                 row.zero_()
+        self._calls.write(skip)
         self.release()
 
     def release(self) -> None:
         self._grads = []
+        self._calls.release()
 
     def _step(self, i: int, grad: Tensor, row: Tensor | None, skip: Tensor | None) -> None:
         """New parameter and states of one tensor, and its statistics."""

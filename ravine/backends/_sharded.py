@@ -125,6 +125,9 @@ class Sharded:
                     sums[rows[0] : rows[-1] + 1, indices] = _over(mesh, split, here, largest).to(sums.device)
         return sums if self.on_device else sums.numpy()
 
+    def call(self, index: int, numbers: Numbers) -> None:
+        raise NotImplementedError("whole tensors are stepped by Whole, which has them on every process")
+
     def statistics(self, steps: int) -> Tensor:
         """Of this process's parts: they are combined where somebody asks for them (``join_statistics``)."""
         result = torch.zeros(steps, len(STATISTICS), len(self.params), dtype=torch.float64, device="cpu")

@@ -34,9 +34,10 @@ from ravine.formula._functions import (
 from ravine.formula._functions import (
     sum as sum,
 )
-from ravine.formula._pieces import ParamCopy, Piece, param_copy, rename, scalar, start
+from ravine.formula._pieces import ParamCopy, Piece, param_copy, reduced, rename, scalar, start, tensor_state
 from ravine.formula._program import Program
 from ravine.formula._stats_and_steppers import stats_and_steppers
+from ravine.formula._tensor_functions import tensor_function
 from ravine.formula._tracing import trace_formula
 
 # Without sum: a star import leaves Python its own.
@@ -59,6 +60,7 @@ __all__ = [
     "norm",
     "numel",
     "param_copy",
+    "reduced",
     "rename",
     "rms",
     "scalar",
@@ -67,6 +69,8 @@ __all__ = [
     "start",
     "stats_and_steppers",
     "tanh",
+    "tensor_function",
+    "tensor_state",
     "trace_formula",
     "where",
 ]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ravine.errors import FormulaError
-from ravine.formula._symbols import Symbol, apply, numel_of
+from ravine.formula._symbols import Symbol, along, apply, numel_of, size_of
 
 #: Constants of a formula, by the names that Python prints for them.
 inf, nan = math.inf, math.nan
@@ -195,15 +195,32 @@ def where(condition: Value, a: Value, b: Value) -> Value:
     return _call("where", condition, a, b)
 
 
-def _summed(kind: str, x: Value, over: str) -> Value:
+#: The dimension of the matrices that a tensor is made of, the last two, that a sum runs along.
+Dim = Literal[-1, -2]
+
+
+def _summed(kind: str, x: Value, over: str, dim: int | None = None) -> Value:
     """A sum of a traced tensor; ``over`` names what it runs over."""
+    if dim is not None:
+        if dim not in (-1, -2) or isinstance(dim, bool):
+            raise FormulaError(f"dim={dim!r}: it is -1 (one value for each row) or -2 (one for each column)")
+        if over != "tensor":
+            raise FormulaError(
+                f"over={over!r} and dim={dim}: a row or column is of one tensor, so leave out one of them"
+            )
+        prefix = "rows" if dim == -1 else "columns"
+        return along(f"{prefix}_sum", x * x) if kind == "sum_of_squares" else along(f"{prefix}_{kind}", x)
     ops = {"tensor": kind, "group": f"group_{kind}", "all": f"global_{kind}"}
     if over not in ops:
         raise FormulaError(f"over={over!r} is not known: a sum runs over 'tensor' (this one), 'group' or 'all'")
     return apply(ops[over], x)
 
 
-def sum(x: Value, over: Over = "tensor") -> Value:
+def _traced(x: Value) -> bool:
+    return isinstance(x, Symbol | int | float)
+
+
+def sum(x: Value, over: Over = "tensor", dim: Dim | None = None) -> Value:
     """The sum of the elements of x: one number per parameter. It costs one more pass over memory, as all that follow.
 
     Args:
@@ -211,25 +228,31 @@ def sum(x: Value, over: Over = "tensor") -> Value:
         over: ``"tensor"``, this one; ``"group"``, all of its parameter group; ``"all"``, every tensor that the optimizer
             steps. Where groups have different formulas, it runs over the groups that have the piece. Called by hand it
             sees one tensor only.
+        dim: -1: along the last dimension, one value for each row, of shape ``(..., 1)``; -2: one for each column, of shape
+            ``(..., 1, n)``. Such a value stands for all elements of its row or column.
     """
-    return _summed("sum", x, over) if isinstance(x, Symbol | int | float) else x.sum()
+    if _traced(x):
+        return _summed("sum", x, over, dim)
+    return x.sum() if dim is None else _along(x, dim, "sum")
 
 
-def dot(a: Value, b: Value, over: Over = "tensor") -> Value:
-    """The sum of a * b; ``over`` as for :func:`sum`."""
-    return sum(a * b, over)
+def dot(a: Value, b: Value, over: Over = "tensor", dim: Dim | None = None) -> Value:
+    """The sum of a * b; ``over`` and ``dim`` as for :func:`sum`."""
+    return sum(a * b, over, dim)
 
 
-def norm(x: Value, over: Over = "tensor") -> Value:
-    """Euclidean norm of x; ``over`` as for :func:`sum`."""
-    if isinstance(x, Symbol | int | float):
-        return apply("sqrt", _summed("sum_of_squares", x, over))
-    return sqrt((x * x).sum())
+def norm(x: Value, over: Over = "tensor", dim: Dim | None = None) -> Value:
+    """Euclidean norm of x; ``over`` and ``dim`` as for :func:`sum`."""
+    if _traced(x):
+        return apply("sqrt", _summed("sum_of_squares", x, over, dim))
+    return sqrt(sum(x * x, over, dim))
 
 
-def amax(x: Value, over: Over = "tensor") -> Value:
-    """The largest magnitude of the elements of x, NaN if one is NaN; ``over`` as for :func:`sum`."""
-    return _summed("amax", x, over) if isinstance(x, Symbol | int | float) else abs(x).max()
+def amax(x: Value, over: Over = "tensor", dim: Dim | None = None) -> Value:
+    """The largest magnitude of the elements of x, NaN if one is NaN; ``over`` and ``dim`` as for :func:`sum`."""
+    if _traced(x):
+        return _summed("amax", x, over, dim)
+    return abs(x).max() if dim is None else _along(abs(x), dim, "amax")
 
 
 def global_norm(x: Value) -> Value:
@@ -237,10 +260,16 @@ def global_norm(x: Value) -> Value:
     return norm(x, "all")
 
 
-def numel(x: Value, over: Over = "tensor") -> Value:
-    """How many elements there are; those of complex tensors count twice. Over this tensor it costs no pass."""
-    if not isinstance(x, Symbol | int | float):
-        return float(math.prod(x.shape))
+def numel(x: Value, over: Over = "tensor", dim: Dim | None = None) -> Value:
+    """How many elements there are; those of complex tensors count twice. Over this tensor it costs no pass.
+
+    With ``dim`` how many there are in a row (-1) or column (-2).
+    """
+    if not _traced(x):
+        return float(math.prod(x.shape) if dim is None else x.shape[dim])
+    if dim is not None:
+        _summed("sum", x, over, dim)  # its errors
+        return size_of(dim)
     # a sum of ones, so that it is of the tensors that a sum over several is of: those with a gradient
     return numel_of(x) if over == "tensor" else sum(_one(x), over)
 
@@ -250,11 +279,37 @@ def _one(x: Value) -> Symbol:
     return apply("where", apply("eq", x, x), 1.0, 1.0)
 
 
-def mean(x: Value, over: Over = "tensor") -> Value:
-    """The mean of the elements of x; ``over`` as for :func:`sum`."""
-    return sum(x, over) / numel(x, over)
+def mean(x: Value, over: Over = "tensor", dim: Dim | None = None) -> Value:
+    """The mean of the elements of x; ``over`` and ``dim`` as for :func:`sum`."""
+    return sum(x, over, dim) / numel(x, over, dim)
 
 
-def rms(x: Value, over: Over = "tensor") -> Value:
-    """The root of the mean of the squares of x; ``over`` as for :func:`sum`."""
-    return norm(x, over) / sqrt(numel(x, over))
+def rms(x: Value, over: Over = "tensor", dim: Dim | None = None) -> Value:
+    """The root of the mean of the squares of x; ``over`` and ``dim`` as for :func:`sum`."""
+    return norm(x, over, dim) / sqrt(numel(x, over, dim))
+
+
+def _along(x: Value, dim: int, how: str) -> Value:
+    """The sum or largest of each row or column of an array or tensor."""
+    if isinstance(x, np.ndarray):
+        return x.sum(axis=dim, keepdims=True) if how == "sum" else x.max(axis=dim, keepdims=True)
+    if how == "amax" and not x.shape[dim]:  # as of a whole tensor without elements
+        return x.sum(dim, keepdim=True)
+    return getattr(x, how)(dim, keepdim=True)
+
+
+def rows_sum(x: Value) -> Value:
+    """``sum(x, dim=-1)``, as generated code has it; its kin follow."""
+    return _along(x, -1, "sum")
+
+
+def columns_sum(x: Value) -> Value:
+    return _along(x, -2, "sum")
+
+
+def rows_amax(x: Value) -> Value:
+    return _along(abs(x), -1, "amax")
+
+
+def columns_amax(x: Value) -> Value:
+    return _along(abs(x), -2, "amax")

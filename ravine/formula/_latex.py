@@ -72,8 +72,11 @@ class Latex(Notation):
     def norm(self, of: str, over: str, order: str = "") -> str:
         return rf"\left\| {of} \right\|" + _below(over, order.replace("∞", r"\infty"))
 
-    def total(self, of: str, over: str) -> str:
-        return rf"\mathrm{{sum}}{_below(over)}{self.parenthesized(of)}"
+    def option(self, text: str) -> str:
+        return rf"\mathrm{{{_escaped(text)}}}"
+
+    def total(self, of: str, over: str, what: str = "sum") -> str:
+        return rf"\mathrm{{{what}}}{_below(over)}{self.parenthesized(of)}"
 
     def absolute(self, of: str) -> str:
         return rf"\left| {of} \right|"

@@ -83,8 +83,11 @@ class _MathML(Notation):
         below = [f"<mi>{order}</mi>"] * bool(order) + [f"<mtext>{over}</mtext>"] * bool(over)
         return f"<msub>{_fenced('‖', of, '‖')}{_row(*below)}</msub>" if below else _fenced("‖", of, "‖")
 
-    def total(self, of: str, over: str) -> str:
-        name = f"<msub><mi>sum</mi><mtext>{over}</mtext></msub>" if over else "<mi>sum</mi>"
+    def option(self, text: str) -> str:
+        return f"<mtext>{html.escape(text)}</mtext>"
+
+    def total(self, of: str, over: str, what: str = "sum") -> str:
+        name = f"<msub><mi>{what}</mi><mtext>{over}</mtext></msub>" if over else f"<mi>{what}</mi>"
         return _row(name, "<mo>\u2061</mo>", self.parenthesized(of))
 
     def absolute(self, of: str) -> str:

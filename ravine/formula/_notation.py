@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from ravine.formula._operations import OPERATIONS, REDUCTIONS
+from ravine.formula._operations import ALONG, OPERATIONS, REDUCTIONS
 from ravine.formula._symbols import Assignment, Symbol, postorder
 
 _GREEK = {
@@ -31,6 +31,8 @@ _CALLS = {"minimum": "min", "maximum": "max", "isfinite": "finite", "isnan": "na
 CASES, PRODUCT, FRACTION, POWER, ATOM = 0, 5, 6, 8, 9
 #: Operations and names in an expression, above which a part of it gets a line of its own.
 _LARGEST = 100
+#: The words of sums and largest magnitudes of rows and columns.
+_ALONG = {op: "sum" if op.endswith("sum") else "max" for op in ALONG}
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 #: A text, and how tightly it binds.
@@ -101,7 +103,7 @@ class Notation(ABC):
                 continue
             power = self._product_of_one(part)
             sizes[id(part)] = 1 + (sizes[id(power[0])] if power else sum(sizes[id(a)] for a in part.args))
-            if sizes[id(part)] > _LARGEST and part is not value and part.op not in REDUCTIONS:
+            if sizes[id(part)] > _LARGEST and part is not value and part.op not in (*REDUCTIONS, "call"):
                 yield part
                 sizes[id(part)] = 1
 
@@ -128,8 +130,8 @@ class Notation(ABC):
         if symbol.op == "number":
             return ShownName(display_name(symbol.name))
         if symbol.op == "numel":
-            return ShownName("n")
-        if symbol.op == "kept":
+            return ShownName({"numel": "n", "rows": "rows", "columns": "columns"}[symbol.name])
+        if symbol.op in ("kept", "tensor"):
             return ShownName(display_name(symbol.name), "before")
         if symbol.op == "buffer":
             return ShownName(display_name(symbol.name), "" if symbol.name == "grad" else "before")
@@ -157,6 +159,12 @@ class Notation(ABC):
         of_squares = first.op in REDUCTIONS and REDUCTIONS[first.op].kind == "squares"
         if op == "sqrt" and of_squares and not self.name_of(first):
             return self.norm(self.rendered(first.args[0])[0], _OVER[REDUCTIONS[first.op].over]), ATOM
+        if op in ALONG:
+            return self.total(
+                self.rendered(first)[0], "each row" if ALONG[op] == -1 else "each column", _ALONG[op]
+            ), ATOM
+        if op == "result":
+            return self._given(symbol), ATOM
         if op == "sqrt":
             return self.root(first), ATOM
         if op == "abs":
@@ -164,6 +172,17 @@ class Notation(ABC):
         if op == "where":
             return self.cases(symbol)
         return self.call(_CALLS.get(op, op), [self.rendered(a)[0] for a in symbol.args]), ATOM
+
+    def _given(self, result: Symbol) -> str:
+        """What a function of whole tensors gives."""
+        call = result.args[0]
+        options = [f"{name}={value!r}" for name, value in call.value.options]
+        name = call.value.title + str(result.value + 1).translate(_SUBSCRIPTS) * (call.value.returns > 1)
+        return self.call(name, [*(self.rendered(a)[0] for a in call.args), *map(self.option, options)])
+
+    def option(self, text: str) -> str:
+        """What a function is given beside tensors and numbers of the formula."""
+        return text
 
     def atom(self, symbol: Symbol) -> str:
         """An expression that can stand under a root or an exponent: in parentheses, unless it is an atom."""
@@ -225,8 +244,8 @@ class Notation(ABC):
         """A norm over one tensor, or over those that ``over`` names; Euclidean, or of an order."""
 
     @abstractmethod
-    def total(self, of: str, over: str) -> str:
-        """A sum over one tensor, or over those that ``over`` names."""
+    def total(self, of: str, over: str, what: str = "sum") -> str:
+        """A sum over one tensor, or over what ``over`` names; or the largest magnitude there."""
 
     @abstractmethod
     def absolute(self, of: str) -> str:

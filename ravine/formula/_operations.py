@@ -112,7 +112,19 @@ class WholeNumber:
     kind: Kind
 
 
-_OVER: tuple[tuple[Literal["tensor", "group", "all"], str], ...] = (("tensor", ""), ("group", "group_"), ("all", "global_"))
+#: The sums and largest magnitudes of the rows (``dim=-1``) or columns (``dim=-2``) of a tensor: values that stand for all
+#: elements of a row or column.
+ALONG: Mapping[str, int] = {"rows_sum": -1, "rows_amax": -1, "columns_sum": -2, "columns_amax": -2}
+#: Along which dimensions a value differs, as bits that are joined by ``|``: from matrix to matrix (of the dimensions before the
+#: last two), from row to row, from column to column. 0 is a number.
+OF_MATRIX, OF_ROW, OF_COLUMN = 1, 2, 4
+ROWS, COLUMNS, FULL = OF_MATRIX | OF_ROW, OF_MATRIX | OF_COLUMN, OF_MATRIX | OF_ROW | OF_COLUMN
+
+_OVER: tuple[tuple[Literal["tensor", "group", "all"], str], ...] = (
+    ("tensor", ""),
+    ("group", "group_"),
+    ("all", "global_"),
+)
 _KINDS: tuple[tuple[Kind, str], ...] = (("squares", "sum_of_squares"), ("sum", "sum"), ("top", "amax"))
 #: Whole-tensor numbers: each level of them costs a pass over memory before the pass that writes.
 REDUCTIONS: Mapping[str, WholeNumber] = {

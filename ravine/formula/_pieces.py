@@ -9,13 +9,14 @@ from __future__ import annotations
 import inspect
 import reprlib
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
 from ravine.errors import FormulaError, nearest
 from ravine.formula._fastai_text import is_of_fastai, written_out
+from ravine.formula._operations import COLUMNS, ROWS
 
 RESERVED = ("param", "grad", "update", "step")
 #: Names that could not be passed to an optimizer, and what to do instead.
@@ -77,8 +78,83 @@ def scalar(initial: float, per: Literal["tensor", "group"] = "tensor") -> Scalar
     return Scalar(float(initial), per)
 
 
+@dataclass(frozen=True)
+class Reduced:
+    """The initial value of a state with one value for each row or column. Made by :func:`reduced`."""
+
+    initial: float
+    dim: Literal[-1, -2]
+
+    def __repr__(self) -> str:
+        return f"reduced({self.initial!r}, dim={self.dim})"
+
+    @property
+    def axes(self) -> int:
+        """Along which dimensions it differs."""
+        return ROWS if self.dim == -1 else COLUMNS
+
+    def shape(self, of: Sequence[int]) -> tuple[int, ...]:
+        """The state's shape, for that of the parameter."""
+        return (*of[:-1], 1) if self.dim == -1 else (*of[:-2], 1, of[-1])
+
+
+def reduced(initial: float, dim: Literal[-1, -2]) -> Reduced:
+    """Default of a state with one value for each row or column: ``def factored(update, row_avg=reduced(0.0, dim=-1), ...)``.
+
+    Args:
+        initial: what it starts as.
+        dim: the dimension that it does not have: -1, one value for each row, of shape ``(..., 1)``; -2, one for each
+            column, of shape ``(..., 1, n)``: those of ``mean(x, dim=dim)``.
+
+    Raises:
+        FormulaError: ``initial`` is no number, or ``dim`` is another number.
+    """
+    if not isinstance(initial, int | float) or isinstance(initial, bool):
+        raise FormulaError(
+            f"reduced({initial!r}, dim={dim!r}): a state starts as a number, such as reduced(0.0, dim=-1)"
+        )
+    if dim not in (-1, -2) or isinstance(dim, bool):
+        raise FormulaError(
+            f"reduced({initial!r}, dim={dim!r}): dim is -1 (one value for each row) or -2 (for each column)"
+        )
+    return Reduced(float(initial), dim)
+
+
+@dataclass(frozen=True)
+class TensorState:
+    """The initial value of a state with a shape of its own. Made by :func:`tensor_state`."""
+
+    shape: Callable[[tuple[int, ...]], Sequence[int]]
+    initial: float = 0.0
+
+    def __repr__(self) -> str:
+        return f"tensor_state({getattr(self.shape, '__qualname__', 'function')}, {self.initial!r})"
+
+
+def tensor_state(shape: Callable[[tuple[int, ...]], Sequence[int]], initial: float = 0.0) -> TensorState:
+    """Default of a state with a shape of its own, which only functions of whole tensors read and give.
+
+    ``def shampoo(update, left=tensor_state(lambda shape: (shape[0], shape[0])), *, step)``. Its dtype is the parameter's, or
+    float32 for a parameter of 16 bits.
+
+    Args:
+        shape: gives its shape from that of the parameter.
+        initial: what all its elements start as.
+
+    Raises:
+        FormulaError: ``shape`` is no function, or ``initial`` is no number.
+    """
+    if not callable(shape):
+        raise FormulaError(
+            f"tensor_state({shape!r}): it takes a function of the parameter's shape, such as lambda shape: (shape[0], shape[0])"
+        )
+    if not isinstance(initial, int | float) or isinstance(initial, bool):
+        raise FormulaError(f"tensor_state(..., initial={initial!r}): a state starts as a number")
+    return TensorState(shape, float(initial))
+
+
 #: What a state can start as.
-Initial = float | ParamCopy | Scalar
+Initial = float | ParamCopy | Scalar | Reduced | TensorState
 
 
 @dataclass(frozen=True)
@@ -159,7 +235,7 @@ def as_piece(piece: Callable[..., Any] | Piece) -> Piece:
 
 def check_initial(where: str, state: str, value: object) -> None:
     """Raise FormulaError if a state cannot start as a value."""
-    if isinstance(value, ParamCopy | Scalar):
+    if isinstance(value, ParamCopy | Scalar | Reduced | TensorState):
         return
     if (
         not isinstance(value, int | float)

@@ -43,8 +43,8 @@ class _Text(Notation):
     def norm(self, of: str, over: str, order: str = "") -> str:
         return (f"‖{of} of {over}‖" if over else f"‖{of}‖") + order
 
-    def total(self, of: str, over: str) -> str:
-        return f"sum({of} of {over})" if over else f"sum({of})"
+    def total(self, of: str, over: str, what: str = "sum") -> str:
+        return f"{what}({of} of {over})" if over else f"{what}({of})"
 
     def absolute(self, of: str) -> str:
         return f"|{of}|"

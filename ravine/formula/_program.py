@@ -1,104 +1,46 @@
 """The program: what a list of pieces becomes when it is traced, and the only thing that backends know.
 
 A program is a graph of elementwise operations cut into *passes* over memory. A formula without ``norm`` has one
-pass. Each level of ``norm`` adds one before it that reads and sums but writes nothing. A pass has two stages:
-numbers, computed once in double precision, and elements, computed for every element of a tensor.
+pass. Each level of ``norm`` adds one before it that reads and sums but writes nothing, and each level of functions of whole
+tensors one that computes what they are given. A pass has two stages: numbers, computed once in double precision, and
+elements, computed for every element of a tensor.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ravine.formula import _functions as functions
 from ravine.formula._latex import formula_latex
-from ravine.formula._operations import REDUCTIONS, Kind
-from ravine.formula._pieces import Scalar
+from ravine.formula._operations import ALONG, FULL, REDUCTIONS
+from ravine.formula._passes import SIZES, Argument, Call, Pass, Reduction
+from ravine.formula._pieces import Reduced, Scalar, TensorState
 from ravine.formula._python import Statements, code_name
 from ravine.formula._symbols import Assignment, Symbol, apply, buffer, postorder
+from ravine.formula._tensor_functions import CallOf
 
 #: The name of the sum that counts the elements of a gradient that are not finite.
 _NONFINITE_COUNT = "nonfinite"
-
-
-@dataclass(frozen=True)
-class Reduction:
-    """A number that a pass makes of a whole tensor.
-
-    Attributes:
-        name: the number's name in the program.
-        over: one tensor, every tensor of a parameter group, or every tensor of the optimizer.
-        join: if it runs over several tensors, under which name the sums of different programs are added up.
-        guard: whether it counts bad elements, for ``nonfinite=``; no formula reads it.
-        kind: what it is of the elements: their sum, that of their squares, or the largest magnitude.
-    """
-
-    name: str
-    over: Literal["tensor", "group", "all"] = "tensor"
-    join: str = ""
-    guard: bool = False
-    kind: Kind = "squares"
-
-
-#: How many elements a tensor has: known before the first pass, and handed over as the sums are.
-NUMEL = Reduction("numel")
-
-
-class Pass:
-    """One pass over memory.
-
-    Attributes:
-        results: what it computes per element: the new value of each written buffer, or the argument of each sum.
-        writes: for the last pass, the buffer that each result is written to; empty for a pass that sums.
-        reductions: for a pass that sums, what each result, or its square, is summed for; empty for the last pass.
-        reads: the buffers it reads.
-        numbers: the numbers that its elements use, in the order in which ``Program.numbers`` gives them.
-    """
-
-    def __init__(
-        self, results: Sequence[Symbol], *, writes: Sequence[str] = (), reductions: Sequence[Reduction] = ()
-    ) -> None:
-        self.results, self.writes, self.reductions = tuple(results), tuple(writes), tuple(reductions)
-        elements, numbers = [], []
-        for symbol in postorder(results, into=lambda s: s.element):
-            if symbol.op == "buffer":
-                elements.append(symbol)
-            elif not symbol.element and symbol.op != "constant":
-                numbers.append(symbol)
-        self.reads = tuple(s.name for s in elements)
-        self.numbers = tuple(numbers)
-        if not all(r.element for r in results):
-            # A formula may set a tensor to a number (param = 0 * lr); the elements then only copy it.
-            self.numbers += tuple(r for r in results if not r.element and r.op != "constant" and r not in _Set(numbers))
-
-    @cached_property
-    def number_names(self) -> tuple[str, ...]:
-        """A name in generated code for each of ``numbers``: a hyperparameter and a kept number keep their own."""
-        return tuple(code_name(s.name) if s.op in ("number", "kept") else f"n{i}" for i, s in enumerate(self.numbers))
-
-    def leaves(self) -> dict[Symbol, str]:
-        """What the element stage starts from: the symbols of buffers and numbers, with their names in code."""
-        named = dict(zip(self.numbers, self.number_names, strict=True))
-        for symbol in postorder(self.results, into=lambda s: s.element):
-            if symbol.op == "buffer":
-                named[symbol] = code_name(symbol.name)
-        return named
 
 
 class Program:
     """A traced formula. Made by ``ravine.formula.trace_formula``.
 
     Attributes:
-        states: initial value (a number or ``param_copy``) of each state, by name, in the order of the formula.
+        states: initial value (a number, ``param_copy`` or ``reduced``) of each state, by name, in the order of the formula.
         kept: the same of each state that is one number.
+        tensors: the same of each state with a shape of its own.
+        temporaries: what one pass writes, or a function of whole tensors gives, for later passes of the step.
         hypers: the hyperparameters it uses, by name; one element of a tuple is ``"betas[0]"``.
         uses_step: True if it depends on the number of the step.
-        uses_numel: True if it depends on how many elements a tensor has.
+        sizes: which of ``numel``, ``rows`` and ``columns`` of a tensor it depends on.
+        along: True if it has values of rows or columns.
         assignments: the formula line by line, for those who print it.
         passes: the passes over memory, in order; the last one writes.
         guarded: whether the first pass also counts the elements of the gradient that are not finite.
@@ -111,18 +53,24 @@ class Program:
         assignments: Sequence[Assignment],
         guarded: bool = False,
         kept: Mapping[str, Scalar] | None = None,
+        tensors: Mapping[str, TensorState] | None = None,
     ) -> None:
         shown, unique = _Unique(), _Unique(reciprocals=True)
         self.assignments = tuple(Assignment(a.piece, a.name, shown(a.value)) for a in assignments)
-        self.states, self.kept = dict(states), dict(kept or {})
+        self.states, self.kept, self.tensors = dict(states), dict(kept or {}), dict(tensors or {})
         given = {name: unique(value) for name, value in new.items()}
         self._new_kept = [given.pop(name) for name in self.kept]
+        replaced = {name: given.pop(name) for name in self.tensors}
         written = {n: v for n, v in given.items() if not (v.op == "buffer" and v.name == n)}
-        everything = list(postorder([*written.values(), *self._new_kept]))
+        self._all_new = [*written.values(), *self._new_kept, *(v for v in replaced.values() if v.op == "result")]
+        everything = list(postorder(self._all_new))
         leaves = [s.name for s in everything if s.op == "number"]
         self.hypers = tuple(n for n in leaves if n != "step")
         self.uses_step = "step" in leaves
-        self.uses_numel = any(s.op == "numel" for s in everything)
+        used = {s.name for s in everything if s.op == "numel"}
+        self.sizes = tuple(name for name in SIZES if name in used)
+        reduced = any(isinstance(initial, Reduced) for initial in self.states.values())
+        self.along = reduced or any(s.op in ALONG for s in everything)
         sums = [s for s in everything if s.op in REDUCTIONS]
         self._reductions: dict[Symbol, Reduction] = {
             s: Reduction(f"sum{i}", REDUCTIONS[s.op].over, s.name, kind=REDUCTIONS[s.op].kind)
@@ -132,12 +80,25 @@ class Program:
         if guarded:  # what is counted is 1, and its square too
             bad = apply("where", apply("isfinite", buffer("grad")), 0.0, 1.0)
             self._reductions[unique(apply("sum_of_squares", bad))] = Reduction(_NONFINITE_COUNT, guard=True)
+        called = [s for s in everything if s.op == "call"]
+        names, given_to, self.temporaries = _temporaries(everything, called, written)
         passes = []
-        for level in range(1, max((s.level for s in self._reductions), default=0) + 1):
+        for level in range(1, max((s.level for s in (*self._reductions, *called)), default=0) + 1):
             here = [s for s in self._reductions if s.level == level]
             here.sort(key=lambda s: self._reductions[s].kind == "top")  # so that backends find them side by side
-            passes.append(Pass([s.args[0] for s in here], reductions=[self._reductions[s] for s in here]))
-        self.passes = (*passes, Pass(list(written.values()), writes=list(written)))
+            calls = [s for s in called if s.level == level]
+            made = {given_to[a]: a for s in calls for a in s.args if a in given_to}
+            numbers = [a for s in calls for a in s.args if not (a.element or a.op in ("tensor", "constant"))]
+            one = Pass(
+                [*(s.args[0] for s in here), *made.values()],
+                writes=list(made),
+                reductions=[self._reductions[s] for s in here],
+                names=names,
+                given=numbers,
+            )
+            one.calls = tuple(_call(s, one, names, given_to, replaced) for s in calls)
+            passes.append(one)
+        self.passes = (*passes, Pass(list(written.values()), writes=list(written), names=names))
         self._functions = [self._number_function(i) for i in range(len(self.passes))]
         self._quick = [not any(map(_may_be_complex, postorder(p.numbers, into=_outside_sums))) for p in self.passes]
 
@@ -152,8 +113,13 @@ class Program:
 
     @property
     def buffers(self) -> tuple[str, ...]:
-        """The tensors per parameter: ``param``, ``grad`` and the states."""
-        return ("param", "grad", *self.states)
+        """The tensors per parameter that passes read and write: ``param``, ``grad``, the states, and temporaries."""
+        return ("param", "grad", *self.states, *self.temporaries)
+
+    def axes(self, name: str) -> int:
+        """Along which dimensions a buffer differs (``_operations.py``)."""
+        initial = self.states.get(name)
+        return initial.axes if isinstance(initial, Reduced) else FULL
 
     @property
     def sums(self) -> tuple[str, ...]:
@@ -164,14 +130,13 @@ class Program:
         """Bytes that a step moves per element, over all passes, for the given bytes per element of each buffer."""
         moved = 0
         for p in self.passes:
-            moved += sum(itemsize[name] for name in p.reads)
-            moved += sum(itemsize[name] for name in p.writes)
+            moved += sum(itemsize[name] for name in (*p.reads, *p.writes) if self.axes(name) == FULL)
         return moved
 
     def known(self, index: int) -> list[Reduction]:
         """What is known of whole tensors before pass ``index``, in the order in which ``numbers`` takes it."""
         made = [r for p in self.passes[:index] for r in p.reductions if not r.guard]
-        return [NUMEL, *made] if self.uses_numel else made
+        return [*(SIZES[name] for name in self.sizes), *made]
 
     def number_source(self, index: int, calls: Collection[str] = (), constant: Callable[[float], str] = repr) -> str:
         """The Python text of the number stage of a pass, as it is run.
@@ -194,7 +159,7 @@ class Program:
         arguments = ["step", *map(code_name, self.hypers), *map(code_name, self.kept), *known]
         leaves = {s: code_name(s.name) for s in postorder(numbers) if s.op in ("number", "kept")}
         leaves |= {s: r.name for s, r in self._reductions.items() if r.name in known}
-        leaves |= {s: NUMEL.name for s in postorder(numbers) if s.op == "numel"}
+        leaves |= {s: s.name for s in postorder(numbers) if s.op == "numel"}
         body = Statements(numbers, leaves, calls=calls, constant=constant)
         lines = [f"def numbers({', '.join(arguments)}):", *(f"    {line}" for line in body.lines)]
         return "\n".join([*lines, f"    return ({''.join(r + ', ' for r in body.results)})"])
@@ -246,8 +211,13 @@ class Program:
         """A hash of what the program computes: the same for the same formula, however its functions are called."""
         final = self.passes[-1]
         index: dict[int, int] = {}
-        text = [repr(sorted(self.states.items())), *final.writes, *map(repr, self.kept.items())]
-        results = [*final.results, *self._new_kept]
+        text = [
+            repr(sorted(self.states.items())),
+            *final.writes,
+            *map(repr, self.kept.items()),
+            *map(repr, self.tensors.items()),
+        ]
+        results = self._all_new
         for symbol in postorder(results):
             index[id(symbol)] = len(index)
             args = [index[id(a)] for a in symbol.args]
@@ -282,6 +252,51 @@ def _may_be_complex(symbol: Symbol) -> bool:
     return not whole and not (exponent.op == "number" and exponent.name == "step")
 
 
+def _differs_less(a: Symbol, b: Symbol) -> bool:
+    """Whether a is the same along a dimension along which b differs, and differs along none along which b is the same."""
+    return a.axes != b.axes and a.axes | b.axes == b.axes
+
+
+def _temporaries(
+    everything: Sequence[Symbol], called: Sequence[Symbol], written: Mapping[str, Symbol]
+) -> tuple[dict[Symbol, str], dict[Symbol, str], tuple[str, ...]]:
+    """The tensors that live for one step: names of what calls give to passes, and of what passes make for calls; all names."""
+    read = [a for s in everything if s.op not in ("call", "result") for a in s.args]
+    read += [*written.values(), *(a for s in called for a in s.args)]
+    names = {s: f"result.{i}" for i, s in enumerate(dict.fromkeys(s for s in read if s.op == "result"))}
+    made = dict.fromkeys(a for s in called for a in s.args if a.element and a.op not in ("buffer", "result"))
+    given_to = {a: f"argument.{i}" for i, a in enumerate(made)}
+    return names, given_to, (*names.values(), *given_to.values())
+
+
+def _call(
+    symbol: Symbol,
+    one: Pass,
+    names: Mapping[Symbol, str],
+    given_to: Mapping[Symbol, str],
+    replaced: Mapping[str, Symbol],
+) -> Call:
+    """What torch runs for the symbol of a call, after its pass."""
+
+    def argument(a: Symbol) -> Argument:
+        if a.op == "constant":
+            return Argument(constant=a.value)
+        if a.element or a.op == "tensor":
+            return Argument(given_to.get(a) or names.get(a) or a.name)
+        return Argument(number=next(i for i, n in enumerate(one.numbers) if n is a))
+
+    of: CallOf = symbol.value
+    results: dict[int, str] = {s.value: name for s, name in names.items() if s.args[0] is symbol}
+    states = defaultdict(str, {v.value: n for n, v in replaced.items() if v.op == "result" and v.args[0] is symbol})
+    places = range(of.returns)
+    return Call(
+        of,
+        tuple(map(argument, symbol.args)),
+        tuple(results.get(i, "") for i in places),
+        tuple(states[i] for i in places),
+    )
+
+
 class _Unique:
     """Makes equal expressions the same object, so that each is computed once.
 
@@ -304,18 +319,9 @@ class _Unique:
 
     def _make(self, symbol: Symbol) -> Symbol:
         """The one object that stands for a symbol; those of its arguments are known."""
-        if self._reciprocals and symbol.op == "div" and symbol.args[0].element and not symbol.args[1].element:
+        if self._reciprocals and symbol.op == "div" and symbol.args[0].element and _differs_less(*symbol.args[::-1]):
             return self(apply("mul", symbol.args[0], apply("div", 1.0, symbol.args[1])))
         args = tuple(self._done[id(a)] for a in symbol.args)
-        key = (symbol.op, symbol.name, repr(symbol.value), *map(id, args))
-        return self._nodes.setdefault(key, Symbol(symbol.op, args, symbol.name, symbol.value))
-
-
-class _Set:
-    """Membership by identity: ``==`` of symbols makes a symbol."""
-
-    def __init__(self, symbols: Iterable[Symbol]) -> None:
-        self._ids = {id(s) for s in symbols}
-
-    def __contains__(self, symbol: Symbol) -> bool:
-        return id(symbol) in self._ids
+        value = symbol.value if symbol.op in ("call", "result") else repr(symbol.value)
+        key = (symbol.op, symbol.name, value, symbol.axes, *map(id, args))
+        return self._nodes.setdefault(key, Symbol(symbol.op, args, symbol.name, symbol.value, symbol.axes))

@@ -24,6 +24,8 @@ def code_name(name: str) -> str:
     """
     if name in ("param", "grad", "step"):
         return name  # words of the language: no formula can mean something else by them
+    if "." in name:
+        return name.replace(".", "")  # a temporary
     base, bracket, index = name.partition("[")
     return f"{base}_{index[:-1]}" if bracket else f"{name}_"
 
@@ -34,7 +36,7 @@ class Statements:
     Args:
         roots: the symbols.
         leaves: the names of what is known.
-        result_names: names for the roots.
+        result_names: names for the roots; empty: none of its own.
         constant: how a number of the formula is written.
         calls: operations that are written as calls of a function of their name instead of with their sign.
         element: how a number is written that elements are chosen from, where nothing else says of what type they are.

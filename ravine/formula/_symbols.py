@@ -20,7 +20,18 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ravine.errors import FormulaError
-from ravine.formula._operations import INFIX, OPERATIONS, REDUCTIONS
+from ravine.formula._operations import (
+    ALONG,
+    COLUMNS,
+    FULL,
+    INFIX,
+    OF_COLUMN,
+    OF_MATRIX,
+    OF_ROW,
+    OPERATIONS,
+    REDUCTIONS,
+    ROWS,
+)
 from ravine.formula._outside import PUBLIC, foreign, outside, refused
 
 #: What Python's operators call if a NumPy number stands on their left.
@@ -34,21 +45,26 @@ class Symbol:
     """A node of a formula: ``op`` applied to ``args``; a leaf has a name or a constant value instead.
 
     Attributes:
-        op: an operation of ``_operations.py``, or ``"buffer"``, ``"number"``, ``"kept"`` (named leaves), ``"constant"``.
+        op: an operation of ``_operations.py``, or ``"buffer"``, ``"number"``, ``"kept"``, ``"tensor"`` (named leaves), ``"constant"``,
+            ``"call"`` of a function of whole tensors and ``"result"``, one that it gave.
         args: the argument symbols; empty for a leaf.
         name: the name of a named leaf; of a sum over several tensors, which piece asked for it (see ``_tracing.py``).
-        value: the value of a constant.
-        element: True if it is a value per element, False if it is a number.
+        value: the value of a constant; which function is called, or which result it is.
+        axes: along which dimensions it differs, as ``_operations.py`` has them; 0 for a number.
+        element: True if it is a value per element, row or column, False if it is a number.
         truth: True if it is a truth value.
         level: how many passes over memory must be done before it can be computed (0 without ``norm``).
     """
 
-    __slots__ = ("args", "element", "level", "name", "op", "truth", "value")
+    __slots__ = ("args", "axes", "element", "level", "name", "op", "truth", "value")
 
-    def __init__(self, op: str, args: tuple[Symbol, ...] = (), name: str = "", value: float = 0.0) -> None:
+    def __init__(
+        self, op: str, args: tuple[Symbol, ...] = (), name: str = "", value: Any = 0.0, axes: int | None = None
+    ) -> None:
         self.op, self.args, self.name, self.value = op, args, name, value
-        reduction = op in REDUCTIONS
-        self.element: bool = op == "buffer" or (not reduction and any(a.element for a in args))
+        reduction = op in REDUCTIONS or op == "call"
+        self.axes = _axes(op, args) if axes is None else axes
+        self.element: bool = self.axes > 0
         self.truth: bool = (op in OPERATIONS and OPERATIONS[op].truth) or (op == "where" and args[1].truth)
         self.level: int = max((a.level for a in args), default=0) + reduction
 
@@ -174,7 +190,9 @@ class Symbol:
             "; a formula says what happens to every element alike" if self.element else f"; {self!r} is one number",
         )
 
-    __matmul__ = __rmatmul__ = refused("@", "; of a whole tensor a formula has sum, mean, dot, norm, rms, amax and numel")
+    __matmul__ = __rmatmul__ = refused(
+        "@", "; of a whole tensor a formula has sum, mean, dot, norm, rms, amax and numel"
+    )
 
     def __floordiv__(self, other: object) -> Symbol:
         return apply("floor", apply("div", self, other))
@@ -226,14 +244,31 @@ class Assignment:
     value: Symbol
 
 
+def _axes(op: str, args: tuple[Symbol, ...]) -> int:
+    """Along which dimensions an operation's value differs."""
+    if op in REDUCTIONS or op == "call":
+        return 0
+    axes = FULL if op in ("buffer", "result") else 0
+    for a in args:
+        axes |= a.axes
+    if op in ALONG:
+        return (axes | OF_MATRIX) & ~(OF_COLUMN if ALONG[op] == -1 else OF_ROW)
+    return FULL if op == "result" else axes
+
+
 def constant(value: float) -> Symbol:
     """A number that is written in the formula."""
     return Symbol("constant", value=float(value))
 
 
-def buffer(name: str) -> Symbol:
-    """An element leaf: the tensor of that name."""
-    return Symbol("buffer", name=name)
+def buffer(name: str, axes: int = FULL) -> Symbol:
+    """An element leaf: the tensor of that name, with a value for each element, or for each row or column."""
+    return Symbol("buffer", name=name, axes=axes)
+
+
+def whole(name: str) -> Symbol:
+    """A leaf that only functions of whole tensors read: a state with a shape of its own."""
+    return Symbol("tensor", name=name)
 
 
 def number(name: str) -> Symbol:
@@ -247,10 +282,35 @@ def kept(name: str) -> Symbol:
 
 
 def numel_of(value: object) -> Symbol:
-    """How many elements a tensor has: a number leaf, as all tensors of a formula have the parameter's shape."""
-    if not lift(value).element:
+    """How many values a tensor has: numbers that are known of the parameter, whose shape decides it."""
+    axes = lift(value).axes
+    if not axes:
         raise FormulaError("numel takes a tensor (grad, param, update or a state); it got a number")
-    return Symbol("numel", name="numel")
+    count = Symbol("numel", name="numel")
+    for axis, size in ((OF_ROW, "rows"), (OF_COLUMN, "columns")):
+        count = count if axes & axis else apply("div", count, Symbol("numel", name=size))
+    return count
+
+
+def size_of(dim: int) -> Symbol:
+    """How many elements a row (``dim=-1``) or a column has."""
+    return Symbol("numel", name="columns" if dim == -1 else "rows")
+
+
+def along(op: str, value: object) -> Symbol:
+    """The sum or largest magnitude of each row or column."""
+    symbol = lift(value)
+    what = "row" if ALONG[op] == -1 else "column"
+    if not symbol.axes & (OF_COLUMN if ALONG[op] == -1 else OF_ROW):
+        kind = (
+            "a number" if not symbol.axes else f"one value for each {what}" if symbol.axes != OF_MATRIX else "one value"
+        )
+        raise FormulaError(f"dim={ALONG[op]} takes what has several values in a {what}; it got {kind} already")
+    return apply(op, symbol)
+
+
+#: What a value is for, by its axes.
+SHAPES = {ROWS: "each row", COLUMNS: "each column", OF_MATRIX: "each matrix", FULL: "every element"}
 
 
 def lift(value: object) -> Symbol:
@@ -300,6 +360,11 @@ def apply(op: str, *args: object) -> Symbol:
         symbols = (_truth(args[0]), *map(_truth if truths else lift, args[1:]))
     else:
         symbols = tuple(map(lift, args))
+    if whole_tensor := next((s for s in symbols if s.op == "tensor"), None):
+        raise FormulaError(
+            f"{whole_tensor.name} is a tensor of a shape of its own: only a function that is marked @tensor_function takes "
+            "it, and gives tensors of the parameter's shape"
+        )
     if op in ("and", "or", "logical_not"):
         if not all(s.truth for s in symbols):
             raise FormulaError("& | ~ combine truth values such as (update > 0); they got a number")
@@ -309,7 +374,7 @@ def apply(op: str, *args: object) -> Symbol:
         if symbols[1].truth != symbols[2].truth:
             raise FormulaError("where chooses between two numbers or between two truth values, not between one of each")
     elif any(s.truth for s in symbols):
-        shown = "a sum" if op in REDUCTIONS else INFIX.get(op, op)
+        shown = "a sum" if op in REDUCTIONS or op in ALONG else INFIX.get(op, op)
         raise FormulaError(f"a truth value cannot be used as a number in {shown}: write where(condition, 1, 0)")
     if op in REDUCTIONS and not symbols[0].element:
         raise FormulaError("a sum or norm takes a tensor (grad, param, update or a state); it got a number")

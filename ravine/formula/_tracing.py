@@ -10,10 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ravine.errors import FormulaError, nearest
-from ravine.formula._operations import REDUCTIONS
-from ravine.formula._pieces import RESERVED, ParamCopy, Piece, PieceName, Scalar, as_piece, check_initial
+from ravine.formula._operations import FULL, REDUCTIONS
+from ravine.formula._pieces import (
+    RESERVED,
+    ParamCopy,
+    Piece,
+    PieceName,
+    Reduced,
+    Scalar,
+    TensorState,
+    as_piece,
+    check_initial,
+)
 from ravine.formula._program import Program
-from ravine.formula._symbols import Assignment, Symbol, buffer, kept, lift, number, postorder
+from ravine.formula._symbols import SHAPES, Assignment, Symbol, buffer, kept, lift, number, postorder, whole
 
 
 def hyper_defaults(pieces: Sequence[Callable[..., Any] | Piece]) -> dict[str, Any]:
@@ -77,7 +87,8 @@ class _Tracer:
         gradient = buffer("grad")
         self.now: dict[str, Any] = {"param": buffer("param"), "grad": gradient, "step": number("step")}
         self.update: Symbol | None = None  # None: still the gradient
-        self.states: dict[str, float | ParamCopy] = {}
+        self.states: dict[str, float | ParamCopy | Reduced] = {}
+        self.tensors: dict[str, TensorState] = {}
         self.kept: dict[str, Scalar] = {}
         self.owner: dict[str, Piece] = {}
         self.readers: dict[str, Piece] = {}
@@ -87,7 +98,10 @@ class _Tracer:
     def run(self, pieces: list[Piece], guarded: bool = False) -> Program:
         for piece in pieces:
             self.call(piece)
-        new = {"param": self.now["param"], **{name: self.now[name] for name in (*self.states, *self.kept)}}
+        new = {
+            "param": self.now["param"],
+            **{name: self.now[name] for name in (*self.states, *self.kept, *self.tensors)},
+        }
         for name, one in self.kept.items():
             if one.per == "group":
                 self.check_same_for_group(name, new[name])
@@ -96,7 +110,7 @@ class _Tracer:
                 "no piece changes param, so the optimizer would do nothing: end the list with a piece such as "
                 "`def descend(param, *, update, lr): return param - lr * update`"
             )
-        return Program(new, self.states, self.assignments, guarded, self.kept)
+        return Program(new, self.states, self.assignments, guarded, self.kept, self.tensors)
 
     def call(self, piece: Piece) -> None:
         changes, reads = piece.signature()
@@ -141,27 +155,61 @@ class _Tracer:
             raise FormulaError(f"piece {piece.place}: the new {name}: {error}") from None
         if value.truth:
             raise FormulaError(f"piece {piece.place}: the new {name} is a truth value; write where(condition, 1, 0)")
-        if name in self.kept and value.element:
-            raise FormulaError(
-                f"piece {piece.place}: the new {name} is a value for every element, and {name} is one number "
-                f"({self.kept[name]!r}): write mean(...), norm(...) or another number of the tensor, or keep a tensor, {name}=0.0"
-            )
+        self.check_shape(piece, name, value)
         if name == "update":
             self.update = value
         else:
             self.now[name] = value
         self.assignments.append(Assignment(piece.title, name, value))
 
+    def check_shape(self, piece: Piece, name: str, value: Symbol) -> None:
+        """Raise FormulaError if a name cannot have a value of that shape."""
+        if value.op == "tensor" and name not in self.tensors:
+            raise FormulaError(
+                f"piece {piece.place}: the new {name} is {value.name}, a tensor of a shape of its own: only a function that "
+                "is marked @tensor_function takes it"
+            )
+        if name in self.tensors:
+            if value.op not in ("tensor", "result"):
+                raise FormulaError(
+                    f"piece {piece.place}: {name} is a tensor of a shape of its own: its new value is what a function gives "
+                    "that is marked @tensor_function"
+                )
+            return
+        if name in self.kept:
+            if value.element:
+                raise FormulaError(
+                    f"piece {piece.place}: the new {name} is a value for {SHAPES[value.axes]}, and {name} is one number "
+                    f"({self.kept[name]!r}): write mean(...), norm(...) or another number of the tensor, or keep a tensor, "
+                    f"{name}=0.0"
+                )
+            return
+        initial = self.states.get(name)
+        if isinstance(initial, Reduced):
+            if value.axes & ~initial.axes:
+                raise FormulaError(
+                    f"piece {piece.place}: the new {name} has one value for {SHAPES[value.axes]}, and {name} ({initial!r}) has "
+                    f"one for {SHAPES[initial.axes]}: write mean(..., dim={initial.dim}) or another value of a "
+                    f"{'row' if initial.dim == -1 else 'column'}"
+                )
+        elif value.axes not in (0, FULL) and name != "update":
+            raise FormulaError(
+                f"piece {piece.place}: the new {name} has one value for {SHAPES[value.axes]}, and {name} has one for every "
+                "element: a value of a row or column only scales what has one for every element"
+            )
+
     def check_same_for_group(self, name: str, value: Symbol) -> None:
         """Raise FormulaError if the new value of a group's number is another for each parameter."""
         for symbol in postorder([value], into=lambda s: s.op not in REDUCTIONS):
+            if symbol.op == "tensor" or symbol.element:
+                continue
             of_tensor = symbol.op in REDUCTIONS and REDUCTIONS[symbol.op].over == "tensor"
             if symbol.op == "number" and symbol.name == "step":
                 found, instead = "step", "count in the formula, k=scalar(0, per='group') and k = k + 1"
             elif symbol.op == "numel" or of_tensor:
                 found, instead = "a number of one tensor", "write over='group', as in norm(grad, over='group')"
             elif symbol.op == "kept" and self.kept[symbol.name].per == "tensor":
-                found, instead = f"{symbol.name}, which each parameter has", f"keep it with scalar(..., per='group') too"
+                found, instead = f"{symbol.name}, which each parameter has", "keep it with scalar(..., per='group') too"
             else:
                 continue
             raise FormulaError(
@@ -197,8 +245,11 @@ class _Tracer:
         if isinstance(initial, Scalar):
             self.kept[name], self.now[name] = initial, kept(name)
             return self.now[name]
-        self.states[name] = initial if isinstance(initial, ParamCopy) else float(initial)
-        self.now[name] = buffer(name)
+        if isinstance(initial, TensorState):
+            self.tensors[name], self.now[name] = initial, whole(name)
+            return self.now[name]
+        self.states[name] = initial if isinstance(initial, ParamCopy | Reduced) else float(initial)
+        self.now[name] = buffer(name, initial.axes) if isinstance(initial, Reduced) else buffer(name)
         return self.now[name]
 
     def read(self, piece: Piece, n: PieceName) -> Any:
@@ -208,7 +259,7 @@ class _Tracer:
         if name in self.now:
             return self.now[name]
         if name not in self.hypers:
-            known = [*RESERVED, *self.states, *self.kept, *self.hypers]
+            known = [*RESERVED, *self.states, *self.kept, *self.tensors, *self.hypers]
             raise FormulaError(
                 f"piece {piece.place} reads {name!r}, but no earlier piece keeps a state of that name and no hyperparameter "
                 f"{name}=... was given. {nearest(name, known)}"

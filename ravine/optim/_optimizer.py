@@ -7,7 +7,6 @@ torch's; a step runs the formula.
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Self
 
@@ -23,8 +22,16 @@ from ravine.optim._common import OF_GROUPS, Nonfinite, check_policy
 from ravine.optim._engine import state as states
 from ravine.optim._engine.average import in_place_of, pairs_of
 from ravine.optim._engine.describe import describe, optimizer_text
-from ravine.optim._engine.formula import check_names, check_options, check_read, formula_of, listed, refuse_cbs
-from ravine.optim._engine.group import GroupReader, Pieces, group_at, number_of, program_of
+from ravine.optim._engine.formula import (
+    asks_ndim,
+    check_names,
+    check_options,
+    check_read,
+    formula_of,
+    listed,
+    refuse_cbs,
+)
+from ravine.optim._engine.group import GroupReader, Pieces, group_at, ndims_of, number_of, program_of
 from ravine.optim._engine.group_keys import complete, flag_scaling, leave_out, neutral_of, switches_of, twin_of
 from ravine.optim._engine.hooks import with_hooks
 from ravine.optim._engine.kernels import refuse_recording, warn_captured
@@ -129,24 +136,40 @@ class Optimizer(torch.optim.Optimizer):
 
     # --- the formula ------------------------------------------------------------------------------------------
 
-    def pieces(self, group: dict[str, Any]) -> list[Callable[..., Any] | Piece]:
-        """The formula of a group, as it is run: the optimizer's pieces and what comes before and after them."""
-        return formula_of(self._pieces, type(self).formula, {**self._neutral, **group})
+    def pieces(self, group: dict[str, Any], ndim: int | None = None) -> list[Callable[..., Any] | Piece]:
+        """The formula of a group, as it is run: the optimizer's pieces and what comes before and after them.
 
-    def program(self, group: int = 0) -> Program:
+        ``ndim``: for parameters of so many dimensions, where that changes the formula; the most that are in the group.
+        """
+        if ndim is None:
+            ndim = ndims_of(group, asks_ndim(type(self).formula))[0]
+        return formula_of(self._pieces, type(self).formula, {**self._neutral, **group}, ndim=ndim)
+
+    def program(self, group: int = 0, ndim: int | None = None) -> Program:
         """The program of a group's formula.
+
+        Args:
+            group: the number of the group.
+            ndim: as for :meth:`pieces`.
 
         Raises:
             OptionError: there is no such group, or an option was taken out of it.
         """
         needed = [name for name in self.defaults if name not in self._neutral]
-        return self._program(group_at(self.param_groups, group, needed))
+        chosen = group_at(self.param_groups, group, needed)
+        if ndim is not None:
+            return self._program(chosen, ndim)
+        return next(iter(self._programs(chosen).values()))
 
-    def _program(self, group: dict[str, Any]) -> Program:
+    def _programs(self, group: dict[str, Any]) -> dict[int | None, Program]:
+        """Those of a group, by the number of dimensions of its parameters; None: one for all."""
+        return {n: self._program(group, n) for n in ndims_of(group, asks_ndim(type(self).formula))}
+
+    def _program(self, group: dict[str, Any], ndim: int | None = None) -> Program:
         group = {**self._neutral, **group}
         hypers = {n: group[n] for n in self.defaults if n != "fused"}
         try:
-            return program_of(self.pieces(group), hypers, self._monitor.guarded)
+            return program_of(self.pieces(group, ndim), hypers, self._monitor.guarded)
         except TypeError as error:  # something in the list that has no hash
             raise FormulaError(f"a formula is a list of functions: {error}") from error
 
@@ -157,7 +180,7 @@ class Optimizer(torch.optim.Optimizer):
         return plan.bytes_moved()
 
     def __repr__(self) -> str:
-        return optimizer_text(type(self).__name__, self.param_groups, self.program)
+        return optimizer_text(type(self).__name__, self.param_groups, self._programs)
 
     # --- what it knows of its steps ---------------------------------------------------------------------------
 
@@ -232,7 +255,7 @@ class Optimizer(torch.optim.Optimizer):
             check_params(group.get("params"), where)
             complete(group, self.defaults, self._switches, self._check, self._told, where)
             check_names(self.pieces(group))
-            self._program(group)  # a mistake in the formula is found here, before the first step
+            self._programs(group)  # a mistake in the formula is found here, before the first step
         super().add_param_group(group)
         added = self.param_groups[-1]
         leave_out(added, self._neutral)
@@ -256,9 +279,9 @@ class Optimizer(torch.optim.Optimizer):
             self._make_states(i)
 
     def _make_states(self, group: int) -> None:
-        program = self.program(group)
+        programs = self._programs(self.param_groups[group])
         for p in self.param_groups[group]["params"]:
-            make_states(p, self.state[p], program)
+            make_states(p, self.state[p], programs[None] if None in programs else programs[p.ndim])
 
     # --- stepping ---------------------------------------------------------------------------------------------
 
@@ -317,9 +340,13 @@ class Optimizer(torch.optim.Optimizer):
     def _reader(self, scaled: bool = False) -> GroupReader:
         """What reads the groups; ``scaled``: gradients come scaled by GradScaler."""
         # No method of this object: a plan that kept one would keep the optimizer alive in a cycle.
-        pieces_of = functools.partial(formula_of, self._pieces, type(self).formula, scaled=scaled)
-        guarded = self._monitor.guarded
-        return GroupReader(list(self.defaults), self._neutral, pieces_of, guarded, self._check, self._told)
+        mine, formula, guarded = self._pieces, type(self).formula, self._monitor.guarded
+
+        def pieces_of(group: Mapping[str, Any], ndim: int | None) -> Pieces:
+            return formula_of(mine, formula, group, scaled, ndim)
+
+        keys, by_ndim = list(self.defaults), asks_ndim(formula)
+        return GroupReader(keys, self._neutral, pieces_of, by_ndim, guarded, self._check, self._told)
 
     def _make_plan(self, extra: dict[str, Any]) -> Plan:
         self._monitor.place(self.param_groups)
@@ -344,7 +371,8 @@ class Optimizer(torch.optim.Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """The state as torch's class of the same name gives it, and what formula it belongs to under ``"ravine"``."""
-        programs = [self.program(i) for i in range(len(self.param_groups))]
+        needed = [name for name in self.defaults if name not in self._neutral]
+        programs = [self._programs(group_at(self.param_groups, i, needed)) for i in range(len(self.param_groups))]
         return states.dump(super().state_dict(), type(self).__name__, programs)
 
     @torch.no_grad()
@@ -364,7 +392,7 @@ class Optimizer(torch.optim.Optimizer):
                 state_dict = replaced
         groups, rare, own = self.param_groups, type(self).not_in_torch, twin_of(type(self)) is None
         receiver = states.Receiver(
-            groups, self.defaults, self._neutral, self._check, self._program, self._describe, rare, own
+            groups, self.defaults, self._neutral, self._check, self._programs, self._describe, rare, own
         )
         self.__setstate__(states.load(receiver, state_dict))
         for post_hook in after:

@@ -102,7 +102,7 @@ class _Member:
         self.index, self.optimizer, self._reader, self.plan = index, optimizer, reader, plan
         self.group = optimizer.param_groups[0]
         kinds = tuple((p.dtype, p.is_contiguous()) for p in self.params)
-        self.key = (plan.program, kinds[0] if len(set(kinds)) == 1 else kinds, optimizer._monitor.watch)
+        self.key = (plan.programs[None], kinds[0] if len(set(kinds)) == 1 else kinds, optimizer._monitor.watch)
 
     @property
     def params(self) -> tuple[Tensor, ...]:
@@ -113,7 +113,7 @@ class _Member:
         """Read the hyperparameters again."""
         if not self._reader.unchanged(self.group, self.plan.snapshot):
             now = self._reader.plan(self.group, {}, "", self.plan)
-            assert now.program is self.plan.program, "a hyperparameter that changes the formula during a training"
+            assert now.programs == self.plan.programs, "a hyperparameter that changes the formula during a training"
             self.plan = now
 
 
@@ -126,10 +126,13 @@ def _member(index: int, optimizer: torch.optim.Optimizer) -> _Member | None:
         return None
     reader = optimizer._reader()
     plan = reader.plan(group, {}, "")
-    own_numbers = len(plan.program.passes) > 1 or plan.program.uses_numel or plan.program.kept
-    if own_numbers or any(isinstance(h, Tensor) for h in plan.hypers) or not plan.snapshot.params:
+    if None not in plan.programs:
         return None
-    prepared = [prepare(p, plan.program, plan.fused, optimizer.state, optimizer._describe) for p in group["params"]]
+    program = plan.programs[None]
+    own_numbers = len(program.passes) > 1 or program.sizes or program.kept or program.along
+    if own_numbers or any(isinstance(h, Tensor) for h in plan.hypers[program]) or not plan.snapshot.params:
+        return None
+    prepared = [prepare(p, program, plan.fused, optimizer.state, optimizer._describe) for p in group["params"]]
     dtypes = {(p.dtype, p.is_contiguous(), None if p.grad is None else p.grad.dtype) for p in group["params"]}
     if len(dtypes) > 1 or any(each.reason or each.param.grad is None for each in prepared):
         return None
@@ -143,7 +146,7 @@ class _Joined:
 
     def __init__(self, members: Sequence[_Member]) -> None:
         self.members = list(members)
-        self._program: Program = members[0].plan.program
+        self._program: Program = members[0].plan.programs[None]
         params = [p for m in members for p in m.params]
         states = [m.optimizer.state[p] for m in members for p in m.params]
         self._slots = _SLOTS if members[0].optimizer._monitor.watch else 0
@@ -179,7 +182,7 @@ class _Joined:
         if not (self._stale or self._program.uses_step):
             return None
         self._stale, last = False, len(self._program.passes) - 1
-        by_member = [self._program.numbers(last, step, m.plan.hypers) for m in self.members]
+        by_member = [self._program.numbers(last, step, m.plan.hypers[self._program]) for m in self.members]
         return tuple(np.array(by_member, dtype=np.float64).T.repeat(self._counts, axis=1))
 
     def refresh(self) -> None:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from ravine._compat.torch import is_zero_tensor
-from ravine.backends import STATISTICS, Numbers, States, statistic
+from ravine.backends import STATISTICS, Numbers, States, compute_dtype, statistic
+from ravine.backends._calls import Calls
 from ravine.backends._layout import real_dtype, unfit
 from ravine.backends.cpu._compiler import compile_kernel, has_float16
 from ravine.backends.cpu._gather import gather_loop
@@ -66,8 +67,13 @@ class Fused:
 
         dtypes = {"param": real_dtype(params[0].dtype), "grad": real_dtype(grad_dtype)}
         dtypes |= {name: real_dtype(states[0][name].dtype) for name in names}
+        self._dtype = compute_dtype(list(dtypes.values()))
+        dtypes |= dict.fromkeys(program.temporaries, self._dtype)
         sources = [kernel_source(program, i, dtypes, buffer_size > 0) for i in range(len(program.passes))]
-        self._kernels = [compile_kernel(source) for source in sources]
+        # A pass that computes nothing is there for the functions of whole tensors that come after it.
+        self._kernels = [
+            compile_kernel(source) if p.results else None for source, p in zip(sources, program.passes, strict=True)
+        ]
 
         sizes = [p.numel() * (2 if p.is_complex() else 1) for p in params]
         self.elements = sum(sizes)
@@ -79,7 +85,13 @@ class Fused:
         for row, name in enumerate(names, start=2):
             self._addresses[row] = [s[name].data_ptr() for s in states]
         self._kept = [[s[name] for name in names] for s in states]
-        self._gather_loop = gather_loop(params, self._kept, self._addresses, grad_dtype)
+        self._calls = Calls(program, params, states)
+        for row, name in enumerate(program.buffers):
+            if name in program.temporaries and not name.startswith("result."):
+                for i, p in enumerate(params):
+                    made = self._calls.made[i][name] = torch.empty_like(p.detach(), dtype=self._dtype)
+                    self._addresses[row, i] = made.data_ptr()
+        self._gather_loop = gather_loop(params, self._kept, self._addresses[: 2 + len(names)], grad_dtype)
         rows = max((len(p.numbers) for p in program.passes), default=0)
         self._one = np.zeros((max(1, rows), 1))  # numbers that all tensors share
         self._flat = self._one[:, 0]
@@ -123,7 +135,7 @@ class Fused:
             return False
         if any(
             [t.data_ptr() for t in kept] != a
-            for kept, a in zip(self._kept, self._addresses[2:].T.tolist(), strict=True)
+            for kept, a in zip(self._kept, self._addresses[2 : 2 + len(self.program.states)].T.tolist(), strict=True)
         ):
             return False
         active = np.ones(len(grads), dtype=bool)
@@ -163,7 +175,8 @@ class Fused:
                     self._many[row] = values
                 self._use(self._many)
         self._launch.next_chunk = 0
-        self._kernels[index](self._task, self.elements, self._chunks)
+        if kernel := self._kernels[index]:
+            kernel(self._task, self.elements, self._chunks)
 
     def reduce(self, index: int, numbers: Numbers) -> np.ndarray:
         if self.active is not None:
@@ -174,13 +187,28 @@ class Fused:
         result = np.zeros((rows, len(self.params)))
         if self._full:
             sums: np.ndarray = np.add.reduceat(self._sums[:rows], self._first_chunk, axis=1)
-            if reductions[-1].kind == "top":  # they are the last
+            if reductions and reductions[-1].kind == "top":  # they are the last
                 tops = [i for i, r in enumerate(reductions) if r.kind == "top"]
                 sums[tops] = np.maximum.reduceat(self._sums[tops], self._first_chunk, axis=1)
             if len(self._full) == len(self.params):
                 return sums
             result[:, self._full] = sums
         return result
+
+    def call(self, index: int, numbers: Numbers) -> None:
+        stepped = [i for i in range(len(self.params)) if self.active is None or self.active[i]]
+
+        def number(which: int, i: int) -> float:
+            return float(np.broadcast_to(numbers[which], len(self.params))[i])
+
+        self._calls.run(index, stepped, lambda _: self._dtype, number)
+        for name in [name for call in self.program.passes[index].calls for name in call.results if name]:
+            row = self.program.buffers.index(name)
+            for i in stepped:
+                p, result = self.params[i].detach(), self._calls.made[i][name]
+                if result.stride() != p.stride() or result.is_conj() or result.is_neg():
+                    result = self._calls.made[i][name] = torch.empty_like(p, dtype=self._dtype).copy_(result)
+                self._addresses[row, i] = result.data_ptr()
 
     def statistics(self, steps: int) -> Tensor:
         result = self._combined[:steps]
@@ -204,6 +232,7 @@ class Fused:
         self._launch.watch = self._first_buffer + buffer_index * self._buffer_bytes
         self._were_active[buffer_index] = self.active
         self._run(len(self._kernels) - 1, numbers)
+        self._calls.write()
         written = (
             self.params if self.active is None else [p for p, a in zip(self.params, self.active, strict=True) if a]
         )
@@ -213,5 +242,6 @@ class Fused:
 
     def release(self) -> None:
         self._grads = []
+        self._calls.release()
         if self._gather_loop is not None:
             self._gather_loop.release()

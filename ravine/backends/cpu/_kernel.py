@@ -110,28 +110,30 @@ def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype
     for row, b in enumerate(program.buffers):
         if b in reads or b in p.writes:
             at = f"{_POINTER[dtypes[b]]}(address[{row}, tensor] + {_ITEMSIZE[dtypes[b]]} * first)"
-            lines.append(f"{b}_array = carray({at}, n)")
-    element = {b: _load(dtypes[b], f"{b}_array[i]") for b in reads}
+            lines.append(f"{_word(b)}_array = carray({at}, n)")
+    element = {b: _load(dtypes[b], f"{_word(b)}_array[i]") for b in reads}
     loop = [f"{code_name(b)} = {element[b]}" for b in reads]
     # Constants have the type that the loop computes in, so that nothing is widened.
     body = Statements(
         p.results,
         p.leaves(),
-        [f"{b}_new" for b in p.writes] or None,
+        [*[""] * len(p.reductions), *(f"{_word(b)}_new" for b in p.writes)],
         constant=lambda value: f"{real}({value!r})",
     )
     loop += body.lines
     after: list[str] = []
+    summed, written = body.results[: len(p.reductions)], body.results[len(p.reductions) :]
+    computed = list(loop)
     if p.writes:
-        stored = {b: _store(dtypes[b], f"{real}({value})") for b, value in zip(p.writes, body.results, strict=True)}
-        loop += [f"{b}_array[i] = {value}" for b, value in stored.items()]
+        stored = {b: _store(dtypes[b], f"{real}({value})") for b, value in zip(p.writes, written, strict=True)}
+        loop += [f"{_word(b)}_array[i] = {value}" for b, value in stored.items()]
         if watch:
             moved = f"{real}({_load(dtypes['param'], stored['param'])}) - param"
             before, inside, after = _watching(real, moved, element["grad"])
             lines += before
             loop += inside
-    else:
-        before, inside, after = _summing(real, body.results, p.reductions, loop)
+    if p.reductions:
+        before, inside, after = _summing(real, summed, p.reductions, computed)
         lines += before
         loop += inside
     head = _head(
@@ -144,6 +146,11 @@ def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype
     result += [f"            {line}" for line in loop]
     result += [f"        {line}" for line in after]
     return "\n".join(result) + "\n"
+
+
+def _word(buffer: str) -> str:
+    """What the names of a buffer begin with."""
+    return buffer.replace(".", "")
 
 
 def _load(dtype: torch.dtype, stored: str) -> str:
@@ -171,14 +178,10 @@ def _summing(
         f"total{i} = {add[i]}(total{i}, {f'magnitude({real}({value}))' if top[i] else value})"
         for i, value in enumerate(values)
     ]
-    after = [
-        f"sums[{i}, chunk] = {f'from_magnitude(total{i})' if top[i] else f'total{i}'}" for i in range(len(values))
-    ]
+    after = [f"sums[{i}, chunk] = {f'from_magnitude(total{i})' if top[i] else f'total{i}'}" for i in range(len(values))]
     again = [i for i, r in enumerate(reductions) if real == "float32" and not r.guard and r.kind != "top"]
     if again:
-        fine = [
-            f"{f'{_LEAST} < total{i} and ' * (reductions[i].kind == 'squares')}isfinite(total{i})" for i in again
-        ]
+        fine = [f"{f'{_LEAST} < total{i} and ' * (reductions[i].kind == 'squares')}isfinite(total{i})" for i in again]
         after.append(f"if not ({' and '.join(fine)}):")
         after += [f"    wide{i} = 0.0" for i in again]
         after += ["    for i in range(n):", *(f"        {line}" for line in loop)]

@@ -309,6 +309,9 @@ class DeviceBatch:
             self._add_up(self._sums, result, 1, len(result), tops)
         return result
 
+    def call(self, index: int, numbers: Numbers | Staged) -> None:
+        """Formulas with functions of whole tensors are not stepped here (``why_no_kernel``)."""
+
     def write(self, numbers: Numbers | Staged | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
         numbers = self._last = self._last if numbers is None else numbers
         recorded = backends.recording(self._device)

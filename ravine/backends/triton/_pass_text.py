@@ -261,7 +261,9 @@ class _PassPrinter:
             ]
             return again, lines
         reductions = self.one_pass.reductions
-        lines = [put.format(i, f"value(total{i})" if r.kind == "top" else f"total{i}") for i, r in enumerate(reductions)]
+        lines = [
+            put.format(i, f"value(total{i})" if r.kind == "top" else f"total{i}") for i, r in enumerate(reductions)
+        ]
         narrow = self.real == "tl.float32"
         chosen = [i for i, r in enumerate(reductions) if narrow and not r.guard and r.kind != "top"]
         if not chosen:

@@ -72,4 +72,5 @@ def _listed(each: PreparedParam, program: Program) -> bool:
     tensors = [each.param, *(each.states[name] for name in program.states)]
     tensors += [each.param.grad] if each.param.grad is not None else []
     plain = all(type(t) in (Tensor, Parameter) and t.layout is torch.strided for t in tensors)
-    return plain and not backends.on_host(each.param.device)
+    whole = program.along or any(p.calls for p in program.passes)
+    return plain and not whole and not backends.on_host(each.param.device)

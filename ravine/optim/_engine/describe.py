@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -30,13 +30,18 @@ def describe(p: Tensor, groups: Sequence[dict[str, Any]], given: str | None) -> 
     return f"a parameter of shape {tuple(p.shape)}"
 
 
-def optimizer_text(name: str, groups: Sequence[dict[str, Any]], program: Callable[[int], Program]) -> str:
+def optimizer_text(
+    name: str, groups: Sequence[dict[str, Any]], programs: Callable[[dict[str, Any]], Mapping[int | None, Program]]
+) -> str:
     """An optimizer: the size, formula and options of each group."""
     lines = [f"{name} ("]
     for i, group in enumerate(groups):
         size = sum(p.numel() for p in group["params"])
         lines.append(f"Parameter Group {i}: {size:,} numbers in {len(group['params'])} tensors")
-        lines += [f"    {line}" for line in formula_lines(program(i))]
+        for ndim, program in (some := programs(group)).items():
+            if len(some) > 1:
+                lines.append(f"  Parameters of {ndim} dimension{'s' * (ndim != 1)}:")
+            lines += [f"    {line}" for line in formula_lines(program)]
         shown = {k: v for k, v in sorted(group.items()) if k not in ("params", "param_names", *TORCH_ONLY)}
         lines.append("    " + ", ".join(f"{k}={v}" for k, v in shown.items()))
     return "\n".join([*lines, ")"])

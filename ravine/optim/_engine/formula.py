@@ -156,7 +156,11 @@ def check_options(cls: type, given: Mapping[str, Any], base: type) -> None:
 
 
 def formula_of(
-    pieces: Pieces | None, formula: Callable[..., Pieces] | None, group: Mapping[str, Any], scaled: bool = False
+    pieces: Pieces | None,
+    formula: Callable[..., Pieces] | None,
+    group: Mapping[str, Any],
+    scaled: bool = False,
+    ndim: int | None = None,
 ) -> list[Callable[..., Any] | Piece]:
     """The pieces of a group as they are run.
 
@@ -165,16 +169,22 @@ def formula_of(
         formula: gives the pieces, from those of the group's options that are named as its arguments.
         group: the group.
         scaled: gradients come scaled by GradScaler.
+        ndim: how many dimensions the parameters have, for a formula that has it as an argument.
     """
     if pieces is None:
         assert formula is not None
-        pieces = formula(**{name: group[name] for name in _arguments(formula)})
+        pieces = formula(**{name: ndim if name == "ndim" else group[name] for name in _arguments(formula)})
     first: list[Any] = [unscale] if scaled else []
     first += [ascend] if group["maximize"] else []
     first += [clip_global_norm] if group["clip_norm"] is not None and not _reads(pieces, "clip_norm") else []
     last: list[Any] = [lookahead] if group["lookahead"] is not None and not _reads(pieces, "lookahead") else []
     last += [ema()] if group["ema_decay"] is not None and not _reads(pieces, "ema_decay") else []
     return [*first, *(_made_cautious(pieces) if group["cautious"] is True else pieces), *last]
+
+
+def asks_ndim(formula: Callable[..., Pieces] | None) -> bool:
+    """Whether a formula is another for parameters with another number of dimensions."""
+    return formula is not None and "ndim" in _arguments(formula)
 
 
 def _made_cautious(pieces: Pieces) -> list[Callable[..., Any] | Piece]:

@@ -76,13 +76,21 @@ class Snapshot(NamedTuple):
 
 
 class GroupPlan(NamedTuple):
-    """A group's program, with the values of the hyperparameters that it uses, in the program's order; how many keys."""
+    """A group's programs, with the values of the hyperparameters that each uses, in its order; how many keys.
+
+    There is one program for each number of dimensions of its parameters where the formula asks for that (``ndim``); else one,
+    under None.
+    """
 
     snapshot: Snapshot
-    program: Program
-    hypers: tuple[Any, ...]
+    programs: dict[int | None, Program]
+    hypers: dict[Program, tuple[Any, ...]]
     fused: bool | None
     size: int
+
+    def program_of(self, p: Tensor) -> Program:
+        """The program that steps a parameter."""
+        return self.programs[None] if None in self.programs else self.programs[p.ndim]
 
 
 class GroupReader:
@@ -91,7 +99,8 @@ class GroupReader:
     Args:
         keys: the options that every group has.
         neutral: those that a group need not have, and what they are if it has not.
-        pieces_of: gives the formula of a group.
+        pieces_of: gives the formula of a group, for a number of dimensions.
+        by_ndim: whether it asks for that.
         guarded: whether gradients are looked at for NaN and infinity before anything is written.
         check: raises OptionError for a value that an option cannot have.
         told: the keys of groups that were warned of.
@@ -101,12 +110,14 @@ class GroupReader:
         self,
         keys: Sequence[str],
         neutral: Mapping[str, Any],
-        pieces_of: Callable[[Mapping[str, Any]], Pieces],
+        pieces_of: Callable[[Mapping[str, Any], int | None], Pieces],
+        by_ndim: bool,
         guarded: bool,
         check: Check,
         told: set[str],
     ) -> None:
         self._keys, self._neutral, self._pieces_of, self.guarded = list(keys), neutral, pieces_of, guarded
+        self._by_ndim = by_ndim
         self._needed = [name for name in keys if name not in neutral]
         self._check, self._told = check, told
 
@@ -159,12 +170,20 @@ class GroupReader:
                 self._check(name, group[name], where)
         values = {**dict(zip(self._keys, now.values, strict=True)), **extra}
         hypers = {name: v for name, v in values.items() if name != "fused"}
-        program = program_of(self._pieces_of({**self._neutral, **group}), hypers, self.guarded)
+        programs = {
+            ndim: program_of(self._pieces_of({**self._neutral, **group}, ndim), hypers, self.guarded)
+            for ndim in ndims_of(group, self._by_ndim)
+        }
         if before is None or len(group) != before.size:
-            warn_misspelt(group, [*self._keys, *program.kept], where, self._told)
-        return GroupPlan(
-            now, program, tuple(_value(values, name) for name in program.hypers), values["fused"], len(group)
-        )
+            kept = [name for program in programs.values() for name in program.kept]
+            warn_misspelt(group, [*self._keys, *kept], where, self._told)
+        numbers = {each: tuple(_value(values, name) for name in each.hypers) for each in programs.values()}
+        return GroupPlan(now, programs, numbers, values["fused"], len(group))
+
+
+def ndims_of(group: Mapping[str, Any], by_ndim: bool) -> list[int | None]:
+    """For which numbers of dimensions a group has a formula, the largest first; None: one for all."""
+    return sorted({p.ndim for p in group["params"]}, reverse=True) or [2] if by_ndim else [None]
 
 
 @lru_cache(maxsize=256)

@@ -34,11 +34,10 @@ class KeptNumbers:
         self, program: Program, states: Sequence[dict[str, Any]], group: dict[str, Any], device: torch.device | None
     ) -> None:
         self._group = group
-        kind = _OnHost if device is None else _OnDevice
         self._rows: dict[str, _OnHost | _OnDevice | None] = {}
         for name, one in program.kept.items():
             if one.per == "tensor":
-                self._rows[name] = kind(name, states, device)
+                self._rows[name] = _OnHost(name, states) if device is None else _OnDevice(name, states, device)
                 continue
             self._rows[name] = None
             group.setdefault(name, one.initial)
@@ -80,7 +79,7 @@ class KeptNumbers:
 class _OnHost:
     """One number for each parameter: views of one CPU tensor."""
 
-    def __init__(self, name: str, states: Sequence[dict[str, Any]], device: None) -> None:
+    def __init__(self, name: str, states: Sequence[dict[str, Any]]) -> None:
         with torch.inference_mode(False):
             self._tensor = torch.tensor([float(s[name]) for s in states], dtype=torch.float64)
         for state, view in zip(states, self._tensor.unbind(), strict=True):

@@ -11,41 +11,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
 from ravine._compat.torch import is_fake
-from ravine.backends import STATISTICS, Batch, Numbers, Staged, Sums, number_dtype, statistic, to_device
+from ravine.backends import STATISTICS, Batch, compute_dtype, statistic
 from ravine.backends._foreach import Foreach
 from ravine.backends.cpu import CHUNK
 from ravine.errors import BackendError
 from ravine.formula import Program
-from ravine.formula._program import Reduction
 from ravine.optim._engine.batches import batches_of
-from ravine.optim._engine.group import GroupReader
+from ravine.optim._engine.group import GroupPlan, GroupReader
 from ravine.optim._engine.kept_numbers import KeptNumbers
 from ravine.optim._engine.kernels import captured
-from ravine.optim._engine.prepare import prepare, stepped
+from ravine.optim._engine.prepare import PreparedParam, prepare, stepped
 from ravine.optim._engine.step_counts import DeviceSteps, StagedSteps, Steps, host_steps
+from ravine.optim._engine.step_numbers import PlannedBatch, StepNumbers
 from ravine.optim._engine.version import TrackedState, TrackedStates, Version
 from ravine.optim._hyperparameters import WHOLE
 
 (_GRAD_SQUARE,), (_GRAD_MAX,) = statistic("grad_square"), statistic("grad_max")
 #: Steps whose statistics are kept as the kernel gave them: so many numbers that they stay in a cache.
 _SLOTS, _FEWEST_SLOTS, _NUMBERS_KEPT = 64, 8, 1 << 18
-
-
-class _PlannedBatch(NamedTuple):
-    """A batch, the index of its group, and the step counts and kept numbers of its parameters."""
-
-    group: int
-    batch: Batch
-    steps: Steps
-    kept: KeptNumbers
 
 
 class Plan:
@@ -84,7 +74,7 @@ class Plan:
         self.groups = [reader.plan(g, extra, _where(i)) for i, g in enumerate(groups)]
         # Everything is looked at before anything is kept.
         prepared = [
-            [prepare(p, plan.program, plan.fused, state, describe) for p in stepped(plan.snapshot.params, state)]
+            [prepare(p, plan.program_of(p), plan.fused, state, describe) for p in stepped(plan.snapshot.params, state)]
             for plan in self.groups
         ]
         for each in chain.from_iterable(prepared):
@@ -97,18 +87,17 @@ class Plan:
         made = [
             (i, batch)
             for i, plan in enumerate(self.groups)
-            for batch in batches_of(plan.program, prepared[i], state, plan.fused, self.buffer_size)
+            for program, some in _by_program(plan, prepared[i]).items()
+            for batch in batches_of(program, some, state, plan.fused, self.buffer_size)
         ]
         devices = [batch.on_device for _, batch in made]
         self._any_device = any(device is not None for device in devices)
         self.device = devices[0] if devices and None not in devices else None
         skips = bool(extra) or reader.guarded
         self._entries = [
-            _PlannedBatch(i, batch, self._steps(batch, skips), self._kept(batch, self._dicts[i])) for i, batch in made
+            PlannedBatch(i, batch, self._steps(batch, skips), self._kept(batch, self._dicts[i])) for i, batch in made
         ]
-        self._levels = max((len(self.groups[e.group].program.passes) - 1 for e in self._entries), default=0)
-        self._numels = [self._numel(e) if self.groups[e.group].program.uses_numel else None for e in self._entries]
-        self._whole_tensor = self._levels > 0 or any(numel is not None for numel in self._numels)
+        self._numbers = StepNumbers(self._entries, self.groups, self.device)
         self._stale = True  # whether batches have yet to be given the hyperparameters
         self._read = True  # whether all groups were read with the same ``extra``
         taken = set(map(id, params))
@@ -130,14 +119,6 @@ class Plan:
     def _kept(self, batch: Batch, group: dict[str, Any]) -> KeptNumbers:
         """The kept numbers of a batch, where the plan's numbers are."""
         return KeptNumbers(batch.program, batch.states, group, None if self.device is None else batch.on_device)
-
-    def _numel(self, entry: _PlannedBatch) -> Any:
-        """How many numbers each tensor of a batch is made of, where the plan's numbers are."""
-        sizes = [float(p.numel() * (2 if p.is_complex() else 1)) for p in entry.batch.params]
-        if self.device is None:
-            return np.array(sizes)
-        assert entry.batch.on_device is not None
-        return to_device(torch.tensor(sizes, dtype=number_dtype(entry.batch.on_device)), entry.batch.on_device)
 
     # --- does it hold? ------------------------------------------------------------------------------------------
 
@@ -169,7 +150,7 @@ class Plan:
             params = len(now.snapshot.params) == len(before.snapshot.params) and all(
                 a is b for a, b in zip(now.snapshot.params, before.snapshot.params, strict=True)
             )
-            if not params or now.program is not before.program or now.fused is not before.fused:
+            if not params or now.programs != before.programs or now.fused is not before.fused:
                 return False
             self.groups[i], self._stale = now, True
         self._read = True
@@ -217,7 +198,7 @@ class Plan:
         steps = [e.steps.next(e.batch.active) for e in self._entries]
         bad: list[tuple[Tensor, int]] = []
         guards: list[Tensor] = []
-        sums = self._reduce(steps, bad, guards) if self._whole_tensor else None
+        sums = self._numbers.before_writing(steps, bad, guards) if self._numbers.whole_tensor else None
         if bad:
             self.release()
             return bad, None
@@ -229,11 +210,11 @@ class Plan:
             skip = found_inf.reshape(()) != 0 if skip is None else skip | (found_inf.reshape(()) != 0).to(skip.device)
         # All numbers first: what fails, fails before anything is written.
         given = [
-            self._last_numbers(e, step, sums[i] if sums else None)
+            self._numbers.last(e, step, sums[i] if sums else None, self._stale)
             for i, (e, step) in enumerate(zip(self._entries, steps, strict=True))
         ]
         kept = [
-            (e, self._new_kept(e, step, sums[i] if sums else ()))
+            (e, self._numbers.new_kept(e, step, sums[i] if sums else ()))
             for i, (e, step) in enumerate(zip(self._entries, steps, strict=True))
             if e.kept
         ]
@@ -252,87 +233,6 @@ class Plan:
             self._scales[self.buffer_index] = scale.clone() if isinstance(scale, Tensor) else scale
             self.buffer_index += 1
         return bad, nonfinite
-
-    def _numbers(self, entry: _PlannedBatch, index: int, step: Any, sums: Sequence[Any]) -> Numbers | Staged:
-        """The numbers of a pass, or what they are made of."""
-        if isinstance(entry.steps, StagedSteps):
-            return Staged(step, self._hypers(entry), tuple(sums))
-        program = self.groups[entry.group].program
-        return program.numbers(index, step, self._hypers(entry), sums, entry.kept.now() if entry.kept else ())
-
-    def _new_kept(self, entry: _PlannedBatch, step: Any, sums: Sequence[Any]) -> tuple[Any, ...]:
-        """The kept numbers after the step."""
-        return self.groups[entry.group].program.new_kept(step, self._hypers(entry), sums, entry.kept.now())
-
-    def _last_numbers(self, entry: _PlannedBatch, step: Any, sums: list[Any] | None) -> Numbers | Staged | None:
-        """The numbers of the pass that writes; None if they are those of the step before."""
-        program = self.groups[entry.group].program
-        if sums is None and not program.uses_step and not entry.kept and not self._stale:
-            return None
-        return self._numbers(entry, len(program.passes) - 1, step, sums or ())
-
-    def _hypers(self, entry: _PlannedBatch) -> tuple[Any, ...]:
-        """The hyperparameters where the batch's numbers are."""
-        hypers = self.groups[entry.group].hypers
-        if self.device is None:
-            return tuple(h.item() if isinstance(h, Tensor) else h for h in hypers)
-        if not any(map(_is_tensor, hypers)):
-            return hypers
-        device = entry.batch.on_device
-        assert device is not None
-        return tuple(
-            h.to(device, number_dtype(device), non_blocking=True) if isinstance(h, Tensor) else h for h in hypers
-        )
-
-    def _reduce(self, steps: Sequence[Any], bad: list[tuple[Tensor, int]], guards: list[Tensor]) -> list[list[Any]]:
-        """The whole-tensor sums of every batch, level by level; a global sum joins all batches that have its piece.
-
-        On the host it stops after the first level where gradients turn out to be ``bad``; on a device ``guards`` say
-        whether there are such.
-        """
-        sums: list[list[Any]] = [[] if numel is None else [numel] for numel in self._numels]
-        for level in range(self._levels):
-            total: dict[str, Any] = {}
-            rows: list[list[tuple[Any, str, bool]]] = [[] for _ in self._entries]
-            for i, (entry, step) in enumerate(zip(self._entries, steps, strict=True)):
-                program = self.groups[entry.group].program
-                reductions = program.passes[level].reductions
-                if not reductions:
-                    continue
-                numbers = self._numbers(entry, level, step, sums[i])
-                found = self._at_home(entry.batch.reduce(level, numbers))
-                for reduction, row in zip(reductions, found, strict=True):
-                    if not reduction.guard:
-                        rows[i].append((row, _joined(reduction, entry.group), reduction.kind == "top"))
-                    elif isinstance(row, Tensor):
-                        guards.append((row != 0).any())
-                    else:
-                        bad += [(entry.batch.params[j], int(row[j])) for j in np.flatnonzero(row)]
-                for row, join, top in rows[i]:
-                    if join:
-                        total[join] = self._joined_to(total.get(join), row, top)
-            if bad:
-                break
-            for i, entry in enumerate(self._entries):
-                sums[i] += [self._near(total[join], entry) if join else row for row, join, _ in rows[i]]
-        return sums
-
-    def _at_home(self, sums: Sums) -> Sums:
-        """Sums where this plan's numbers are."""
-        return sums.cpu().numpy() if self.device is None and isinstance(sums, Tensor) else sums
-
-    def _joined_to(self, total: Any, row: Any, top: bool) -> Any:
-        """The number of several batches, with what another has for each tensor: added up, or the largest."""
-        part = row.max() if top else row.sum()
-        if total is None:
-            return part
-        if isinstance(part, Tensor):
-            part = part.to(total.device, non_blocking=True)
-            return torch.maximum(total, part) if top else total + part
-        return np.maximum(total, part) if top else total + float(part)
-
-    def _near(self, total: Any, entry: _PlannedBatch) -> Any:
-        return total.to(entry.batch.on_device, non_blocking=True) if isinstance(total, Tensor) else total
 
     def release(self) -> None:
         """Let go of the gradients of a step that is not made."""
@@ -390,25 +290,25 @@ class Plan:
 
     def bytes_moved(self) -> int:
         """Bytes that one step reads and writes over all parameters that have a state."""
-        return sum(_bytes(self.groups[e.group].program, e.batch) for e in self._entries)
+        return sum(_bytes(e.batch) for e in self._entries)
 
 
-def _bytes(program: Program, batch: Batch) -> int:
-    moved = 0
+def _by_program(plan: GroupPlan, prepared: Sequence[PreparedParam]) -> dict[Program, list[PreparedParam]]:
+    """The parameters of a group by the program that steps them."""
+    some: dict[Program, list[PreparedParam]] = {program: [] for program in plan.programs.values()}
+    for each in prepared:
+        some[plan.program_of(each.param)].append(each)
+    return some
+
+
+def _bytes(batch: Batch) -> int:
+    moved, program = 0, batch.program
     for p, states in zip(batch.params, batch.states, strict=True):
         sizes = {"param": p.element_size(), "grad": p.element_size()}
         sizes |= {n: states[n].element_size() for n in program.states}
+        sizes |= dict.fromkeys(program.temporaries, compute_dtype([p.dtype]).itemsize)
         moved += p.numel() * program.traffic(sizes)
     return moved
-
-
-def _joined(reduction: Reduction, group: int) -> str:
-    """Under which name a sum is added to those of other batches; empty if it is of one tensor."""
-    return {"tensor": "", "group": f"{reduction.join} of group {group}", "all": reduction.join}[reduction.over]
-
-
-def _is_tensor(value: Any) -> bool:
-    return isinstance(value, Tensor)
 
 
 def _where(group: int) -> str:

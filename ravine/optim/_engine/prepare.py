@@ -18,6 +18,7 @@ from ravine.backends._layout import misaligned
 from ravine.backends._sharded import layout, part
 from ravine.errors import BackendError, ParameterError
 from ravine.formula import ParamCopy, Program
+from ravine.formula._pieces import Reduced
 from ravine.optim._engine.kept_numbers import starting
 from ravine.optim._engine.kernels import why_not
 from ravine.optim._engine.step_counts import counter
@@ -52,12 +53,13 @@ def prepare(
         BackendError: it has no data, or ``fused=True`` and no kernel can take it.
     """
     _check(p, describe)
+    _check_shape(p, program, describe)
     known = state.get(p, {})
     before = known.dtype if isinstance(known, TrackedStates) else None
     states = dict(known)
     make_states(p, states, program)
-    for name in program.states:
-        states[name] = _follow(p, name, states[name], describe, before)
+    for name in (*program.states, *program.tensors):
+        states[name] = _follow(p, name, states[name], describe, before, shape_of(program, name, p))
     reason = _reason(part(p), {n: part(states[n]) for n in program.states}, program)
     if reason and fused and not is_fake(p):  # a step of fake tensors computes nothing, whoever makes it
         raise BackendError(
@@ -139,6 +141,29 @@ def _check(p: torch.Tensor, describe: Callable[[torch.Tensor], str]) -> None:
         )
 
 
+def shape_of(program: Program, name: str, p: torch.Tensor) -> torch.Size:
+    """The shape of a state of a parameter."""
+    if name in program.tensors:
+        return torch.Size(program.tensors[name].shape(tuple(p.shape)))
+    initial = program.states[name]
+    return torch.Size(initial.shape(p.shape)) if isinstance(initial, Reduced) else p.shape
+
+
+def _check_shape(p: torch.Tensor, program: Program, describe: Callable[[torch.Tensor], str]) -> None:
+    """Raise ParameterError if the formula asks for what the parameter has not: rows, or matrices of real numbers."""
+    if program.along and p.dim() < 2:
+        raise ParameterError(
+            f"{describe(p)} has {p.dim()} dimension{'s' * (p.dim() != 1)}, so it has no rows and columns, which the formula "
+            "takes sums of (dim=-1, dim=-2): let the formula have ndim as an argument, def formula(ndim), and give other "
+            "pieces for such parameters"
+        )
+    if p.is_complex() and (program.along or program.temporaries or program.tensors):
+        raise ParameterError(
+            f"{describe(p)} is complex, and the formula takes rows or whole tensors, which are of real numbers here: use "
+            "torch.view_as_real(p) as the parameter"
+        )
+
+
 def split(tensor: torch.Tensor) -> str:
     """How a tensor is split over processes, in words."""
     return "split over {} as {}".format(*layout(tensor)) if layout(tensor) else "not split over processes"
@@ -153,8 +178,17 @@ def make_states(p: torch.Tensor, states: dict[str, Any], program: Program) -> No
         if one.per == "tensor" and states.get(name) is None:
             states[name] = starting(one)
     with torch.inference_mode(False):
+        for name, tensor_state in program.tensors.items():
+            if states.get(name) is None:
+                wide = torch.float32 if p.dtype in (torch.bfloat16, torch.float16) else p.dtype
+                shape = shape_of(program, name, p)
+                states[name] = torch.full(shape, tensor_state.initial, dtype=wide, device=p.device)
         for name, initial in program.states.items():
             if states.get(name) is not None:
+                continue
+            if isinstance(initial, Reduced):
+                shape = shape_of(program, name, p)
+                states[name] = torch.full(shape, initial.initial, dtype=p.dtype, device=p.device)
                 continue
             if isinstance(initial, ParamCopy):
                 wide = torch.float32 if initial.wide and p.dtype in (torch.bfloat16, torch.float16) else p.dtype
@@ -172,14 +206,15 @@ def _follow(
     state: torch.Tensor,
     describe: Callable[[torch.Tensor], str],
     before: torch.dtype | None,
+    shape: torch.Size,
 ) -> torch.Tensor:
     """A state that follows its parameter where that was cast, moved or laid out anew since the last plan."""
-    if state.shape != p.shape:
+    if state.shape != shape:
         raise ParameterError(
             f"{describe(p)} has a state {name} of shape {tuple(state.shape)}: its data was replaced by another shape. "
             "Delete the state (del optimizer.state[p]) to start over"
         )
-    if layout(state) != layout(p):
+    if layout(state) != layout(p) and shape == p.shape:
         raise ParameterError(
             f"{describe(p)} is {split(p)}, and its state {name} is {split(state)}: load states with "
             "torch.distributed.checkpoint.state_dict.set_optimizer_state_dict, which splits them as their parameters"
@@ -188,13 +223,17 @@ def _follow(
         state = state.to(p.dtype)
     if state.device != p.device:
         state = state.to(p.device)
-    if not why_not(p) and not why_not(state) and state.stride() != p.stride() and p.numel() > 1:
+    if shape == p.shape and not why_not(p) and not why_not(state) and state.stride() != p.stride() and p.numel() > 1:
         state = torch.empty_like(p.detach(), dtype=state.dtype).copy_(state)
     return state
 
 
 def _reason(p: torch.Tensor, states: Mapping[str, Any], program: Program) -> str:
     """Why no kernel can take the parameter; empty if one can."""
+    if program.along:
+        return "its formula has values of rows or columns"
+    if program.temporaries and p.device.type != "cpu":
+        return "its formula has functions of whole tensors"
     grad = p.grad
     if grad is not None and type(grad) is not torch.Tensor:
         return f"its gradient is a {type(grad).__name__}, a tensor subclass"

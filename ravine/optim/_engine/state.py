@@ -25,7 +25,7 @@ from ravine.formula import ParamCopy, Program
 from ravine.formula._plain_text import formula_lines
 from ravine.optim._common import OF_GROUPS
 from ravine.optim._engine.group_keys import leave_out
-from ravine.optim._engine.prepare import split
+from ravine.optim._engine.prepare import shape_of, split
 from ravine.optim._engine.step_counts import counter, shared
 from ravine.optim._hyperparameters import GROUP_NOTES, TORCH_ONLY, Check, check_group
 
@@ -44,7 +44,7 @@ class Receiver:
         defaults: the options that every group has.
         neutral: those that a group is without while they have this value.
         check: raises OptionError for a value that an option cannot have.
-        program_of: the program of a group.
+        programs_of: the programs of a group, by the number of dimensions of its parameters (None: one for all).
         describe: names a parameter for errors.
         not_in_torch: states that torch's class of the same name does not keep, and what they stand for there.
         own: the formula is the user's own, so that what else a dict of torch has tells less: options that are off, and
@@ -55,20 +55,29 @@ class Receiver:
     defaults: Mapping[str, Any]
     neutral: Mapping[str, Any]
     check: Check
-    program_of: Callable[[dict[str, Any]], Program]
+    programs_of: Callable[[dict[str, Any]], dict[int | None, Program]]
     describe: Callable[[torch.Tensor], str]
     not_in_torch: Mapping[str, float]
     own: bool
 
 
-def dump(state_dict: dict[str, Any], name: str, programs: Sequence[Program]) -> dict[str, Any]:
+def dump(state_dict: dict[str, Any], name: str, programs: Sequence[Mapping[Any, Program]]) -> dict[str, Any]:
     """Complete torch's state dict of an optimizer; a hook may have made something else of it, which stays so."""
     if "state" not in state_dict:
         return state_dict
     state = dict(own_steps(state_dict["state"]))
-    formulas = [{"hash": p.fingerprint, "text": "; ".join(formula_lines(p))} for p in programs]
+    formulas = [{"hash": _hash(some), "text": _text(some)} for some in programs]
     about = {"version": VERSION, "name": name, "formulas": formulas}
     return {**state_dict, "state": state, "ravine": about}
+
+
+def _hash(programs: Mapping[Any, Program]) -> str:
+    """Of the formulas of one group."""
+    return "+".join(dict.fromkeys(p.fingerprint for p in programs.values()))
+
+
+def _text(programs: Mapping[Any, Program]) -> str:
+    return " | ".join(dict.fromkeys("; ".join(formula_lines(p)) for p in programs.values()))
 
 
 def own_steps(state: Mapping[Any, Any]) -> defaultdict[Any, Any]:
@@ -112,13 +121,13 @@ def load(receiver: Receiver, state_dict: dict[str, Any]) -> dict[str, Any]:
             )
         new_groups.append(_group(receiver, i, group, new, ours=about is not None))
         params.update(zip(new["params"], ((p, i) for p in group["params"]), strict=True))
-    programs = []
+    programs: list[dict[int | None, Program]] = []
     for i, group in enumerate(new_groups):
-        programs.append(receiver.program_of(group))
-        if about is not None and about["formulas"][i]["hash"] != programs[i].fingerprint:
+        programs.append(receiver.programs_of({**group, "params": groups[i]["params"]}))
+        if about is not None and about["formulas"][i]["hash"] != _hash(programs[i]):
             raise StateError(
                 f"the state dict is of another formula. Parameter group {i}, saved: {about['formulas'][i]['text']}. "
-                f"Here: {'; '.join(formula_lines(programs[i]))}"
+                f"Here: {_text(programs[i])}"
             )
     state: defaultdict[Any, Any] = defaultdict(dict)
     for key, value in state_dict["state"].items():
@@ -126,7 +135,8 @@ def load(receiver: Receiver, state_dict: dict[str, Any]) -> dict[str, Any]:
             state[key] = value
             continue
         p, i = params[key]
-        state[p] = _states(receiver, p, value, programs[i], ours=about is not None)
+        program = programs[i][None] if None in programs[i] else programs[i][p.ndim]
+        state[p] = _states(receiver, p, value, program, ours=about is not None)
     return {"state": state, "param_groups": new_groups}
 
 
@@ -225,9 +235,9 @@ def _group(receiver: Receiver, index: int, group: dict[str, Any], new: dict[str,
         )
     # What the user's own keys are is kept. Of ours the formula says whether it is of this optimizer; torch's dicts do
     # not say which optimizer they are of, but an option that this one does not have does.
-    kept = receiver.program_of(group).kept
+    own = {name for program in receiver.programs_of(group).values() for name in program.kept}
     foreign = [k for k in merged if k not in receiver.defaults and k not in group and k in _options_of_torch()]
-    foreign = [k for k in foreign if k not in kept]
+    foreign = [k for k in foreign if k not in own]
     foreign = [k for k in foreign if merged[k] or not receiver.own]
     if foreign and not ours:
         raise StateError(
@@ -254,7 +264,8 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
         )
     # torch.distributed.checkpoint has an empty dict for the step that torch's SGD does not keep.
     numbers = [name for name, one in program.kept.items() if one.per == "tensor"]
-    own = (*program.states, *numbers)
+    tensors = (*program.states, *program.tensors)
+    own = (*tensors, *numbers)
     known = ("step", *own)
     saved = {
         name: value for name, value in saved.items() if value is not None and not (name in known and _is_empty(value))
@@ -289,21 +300,24 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
         if name in numbers:
             result[name] = _number(value, name, receiver.describe(p))
         elif not isinstance(value, torch.Tensor):
-            if name in program.states:
+            if name in tensors:
                 raise StateError(
-                    f"the state {name} of {receiver.describe(p)} must be a tensor of shape {tuple(p.shape)}; the state dict "
+                    f"the state {name} of {receiver.describe(p)} must be a tensor of shape "
+                    f"{tuple(shape_of(program, name, p))}; the state dict "
                     f"has {_shown(value)}: it is damaged"
                 )
             result[name] = copy.deepcopy(value)
         elif name in program.states and receiver.own and not ours and value.dim() == 0:  # one number for all elements
             result[name] = torch.full_like(p.detach(), value.item())
-        elif name not in program.states and receiver.own and value.dim() == 0:
+        elif name not in tensors and receiver.own and value.dim() == 0:
             result[name] = value.detach().clone()
-        elif value.shape != p.shape:
+        elif value.shape != (shape := shape_of(program, name, p) if name in tensors else p.shape):
             raise StateError(
                 f"the state {name} of {receiver.describe(p)} has shape {tuple(value.shape)} in the state dict: "
                 "parameters are in another order, or the model is another"
             )
+        elif shape != p.shape:
+            result[name] = value.detach().to(p.device, copy=True)
         elif layout(value) != layout(p):
             raise StateError(
                 f"the state {name} of {receiver.describe(p)} is {split(value)} in the state dict, and the parameter is "
