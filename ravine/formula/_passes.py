@@ -90,14 +90,15 @@ class Pass:
                 elements.append(symbol)
             elif not symbol.element and symbol.op != "constant":
                 numbers.append(symbol)
-        self.reads = tuple(self._name(s) for s in elements)
+        self.reads = tuple(self.name_of(s) for s in elements)
         self.numbers = tuple(numbers)
         if not all(r.element for r in results):
             # A formula may set a tensor to a number (param = 0 * lr); the elements then only copy it.
             self.numbers += tuple(r for r in results if not r.element and r.op != "constant" and r not in _Set(numbers))
         self.numbers += tuple(n for n in given if n not in _Set(self.numbers))
 
-    def _name(self, symbol: Symbol) -> str:
+    def name_of(self, symbol: Symbol) -> str:
+        """The name of the buffer that a symbol stands for."""
         return symbol.name or self._names[symbol]
 
     @cached_property
@@ -110,7 +111,7 @@ class Pass:
         named = dict(zip(self.numbers, self.number_names, strict=True))
         for symbol in postorder(self.results, into=_computed):
             if symbol.op in ("buffer", "result"):
-                named[symbol] = code_name(self._name(symbol))
+                named[symbol] = code_name(self.name_of(symbol))
         return named
 
 

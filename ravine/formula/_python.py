@@ -60,7 +60,7 @@ class Statements:
         # The text of every symbol, and how tightly it binds.
         self._texts = {id(symbol): (name, _ATOM) for symbol, name in leaves.items()}
         self._temporaries = 0
-        wanted = dict(zip(map(id, roots), result_names, strict=True)) if result_names else {}
+        wanted = {id(s): name for s, name in zip(roots, result_names, strict=True) if name} if result_names else {}
         order = list(postorder(roots, into=lambda symbol: id(symbol) not in self._texts))
         uses = Counter(id(symbol) for symbol in roots)
         uses.update(id(a) for symbol in order if id(symbol) not in self._texts for a in symbol.args)

@@ -5,14 +5,16 @@ _intrinsics.py  what a kernel calls
 _compiler.py    compiles it; _cache.py keeps it between runs
 _threads.py     runs it on torch's threads
 _batch.py       the tables of addresses that it works on
+_matrix_kernel.py, _matrix_batch.py  the same for formulas with values of rows and columns
 _gather.py      looks at parameters and gradients, compiled
 """
 
 from ravine.backends.cpu._batch import Fused, why_not
 from ravine.backends.cpu._compiler import compiled
 from ravine.backends.cpu._kernel import CHUNK, kernel_source
+from ravine.backends.cpu._matrix_batch import MatrixFused
 
-__all__ = ["CHUNK", "Fused", "compiled", "kernel_source", "why_not"]
+__all__ = ["CHUNK", "Fused", "MatrixFused", "compiled", "kernel_source", "why_not"]
 
 
 def __dir__() -> list[str]:

@@ -8,7 +8,7 @@ not to tensors.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -21,7 +21,9 @@ from ravine.backends._layout import real_dtype, unfit
 from ravine.backends.cpu._compiler import compile_kernel, has_float16
 from ravine.backends.cpu._gather import gather_loop
 from ravine.backends.cpu._kernel import CHUNK, CHUNK_STATISTICS, Launch, kernel_source, supported
+from ravine.backends.cpu._threads import Runner
 from ravine.formula import Program
+from ravine.formula._passes import Reduction
 
 _GRAD = 1  # the row of the gradients in the table of addresses
 _MAXIMA = statistic(reduce="max")
@@ -69,15 +71,11 @@ class Fused:
         dtypes |= {name: real_dtype(states[0][name].dtype) for name in names}
         self._dtype = compute_dtype(list(dtypes.values()))
         dtypes |= dict.fromkeys(program.temporaries, self._dtype)
-        sources = [kernel_source(program, i, dtypes, buffer_size > 0) for i in range(len(program.passes))]
-        # A pass that computes nothing is there for the functions of whole tensors that come after it.
-        self._kernels = [
-            compile_kernel(source) if p.results else None for source, p in zip(sources, program.passes, strict=True)
-        ]
+        self._kernels = self._compiled(dtypes, buffer_size > 0)
 
         sizes = [p.numel() * (2 if p.is_complex() else 1) for p in params]
         self.elements = sum(sizes)
-        cuts = [(i, o, min(CHUNK, n - o)) for i, n in enumerate(sizes) for o in range(0, n, CHUNK)]
+        cuts = self._cuts(sizes)
         self._chunks = len(cuts)
         self._tensor_of, self._start, self._count = np.array(cuts, dtype=np.int64).reshape(-1, 3).T.copy()
         self._addresses = np.zeros((len(program.buffers), len(params)), dtype=np.int64)
@@ -106,7 +104,7 @@ class Fused:
         self._first_buffer, self._buffer_bytes = self._statistics.ctypes.data, self._statistics[0].nbytes
         self._full = [i for i, n in enumerate(sizes) if n]
         self._first_chunk = np.flatnonzero(self._start == 0)  # of each of these
-        self._launch = Launch(
+        self._launch = self._table(
             chunks=len(cuts),
             tensors=len(params),
             tensor_of=self._tensor_of.ctypes.data,
@@ -118,6 +116,21 @@ class Fused:
         )
         self._use(self._one)
         self._task = ctypes.addressof(self._launch)
+
+    # What another kind of kernel does otherwise (``_matrix_batch.py``).
+
+    def _compiled(self, dtypes: Mapping[str, torch.dtype], watch: bool) -> list[Runner | None]:
+        """The kernel of each pass; none for one that computes nothing, before a function of whole tensors."""
+        passes = enumerate(self.program.passes)
+        return [compile_kernel(kernel_source(self.program, i, dtypes, watch)) if p.results else None for i, p in passes]
+
+    def _cuts(self, sizes: Sequence[int]) -> list[tuple[int, int, int]]:
+        """The chunks: the tensor of each, its first element, and how many there are."""
+        return [(i, o, min(CHUNK, n - o)) for i, n in enumerate(sizes) for o in range(0, n, CHUNK)]
+
+    def _table(self, **fields: int) -> ctypes.Structure:
+        """What kernels work on."""
+        return Launch(**fields)
 
     # --- gathering --------------------------------------------------------------------------------------------
 
@@ -165,7 +178,8 @@ class Fused:
             self._launch.rows, self._launch.numbers = numbers.shape[1], numbers.ctypes.data
             self._used = numbers
 
-    def _run(self, index: int, numbers: Numbers | None) -> None:
+    def _set_numbers(self, numbers: Numbers | None) -> None:
+        """Bring the numbers of a pass to where kernels read them."""
         if numbers:
             try:
                 self._flat[: len(numbers)] = numbers
@@ -174,6 +188,9 @@ class Fused:
                 for row, values in enumerate(numbers):
                     self._many[row] = values
                 self._use(self._many)
+
+    def _run(self, index: int, numbers: Numbers | None) -> None:
+        self._set_numbers(numbers)
         self._launch.next_chunk = 0
         if kernel := self._kernels[index]:
             kernel(self._task, self.elements, self._chunks)
@@ -182,7 +199,10 @@ class Fused:
         if self.active is not None:
             self._sums.fill(0.0)  # chunks of tensors without a gradient are not visited
         self._run(index, numbers)
-        reductions = self.program.passes[index].reductions
+        return self._of_tensors(self.program.passes[index].reductions)
+
+    def _of_tensors(self, reductions: Sequence[Reduction]) -> np.ndarray:
+        """The sums of tensors from those of their chunks."""
         rows = len(reductions)
         result = np.zeros((rows, len(self.params)))
         if self._full:
@@ -231,7 +251,7 @@ class Fused:
         assert skip is None, "on the host a step that is skipped is not written"
         self._launch.watch = self._first_buffer + buffer_index * self._buffer_bytes
         self._were_active[buffer_index] = self.active
-        self._run(len(self._kernels) - 1, numbers)
+        self._run(len(self.program.passes) - 1, numbers)
         self._calls.write()
         written = (
             self.params if self.active is None else [p for p, a in zip(self.params, self.active, strict=True) if a]

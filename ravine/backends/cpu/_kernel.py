@@ -42,7 +42,7 @@ class Launch(ctypes.Structure):
 
 
 #: The fields that are addresses: the type of what lies there, and its shape.
-_ARRAYS = {
+ARRAYS: Mapping[str, tuple[str, str]] = {
     "tensor_of": ("int64", "chunks"),
     "start": ("int64", "chunks"),
     "count": ("int64", "chunks"),
@@ -53,9 +53,9 @@ _ARRAYS = {
 }
 
 #: Below this the squares of float32 begin to lose digits, and a chunk's sum of them is wrong in the last.
-_TINY, _LEAST = 1e-15, 1e-33
-_ITEMSIZE = {torch.float32: 4, torch.float64: 8, torch.bfloat16: 2, torch.float16: 2}
-_POINTER = {
+_TINY, LEAST = 1e-15, 1e-33
+ITEMSIZE = {torch.float32: 4, torch.float64: 8, torch.bfloat16: 2, torch.float16: 2}
+POINTER = {
     torch.float32: "at_float32", torch.float64: "at_float64", torch.bfloat16: "at_uint16", torch.float16: "at_uint16",
 }  # fmt: skip
 _LOAD = {torch.bfloat16: "from_bfloat16({})", torch.float16: "from_float16({})"}
@@ -76,21 +76,21 @@ def kernel(task):
         first, n = start[chunk], count[chunk]"""
 
 
-def _head(**sizes: int) -> str:
-    """The first lines of a kernel: the fields of ``Launch`` under their names, and the next chunk."""
+def head(table: type[ctypes.Structure], arrays: Mapping[str, tuple[str, str]], **sizes: int) -> str:
+    """The first lines of a kernel: the fields of its table under their names, and the next chunk."""
     lines = []
-    for i, (name, *_) in enumerate(Launch._fields_):
-        if name in _ARRAYS:
-            kind, shape = _ARRAYS[name]
+    for i, (name, *_) in enumerate(table._fields_):
+        if name in arrays:
+            kind, shape = arrays[name]
             lines.append(f"    {name} = carray(at_{kind}(launch[{i}]), {shape.format(**sizes)})")
         elif name != "next_chunk":
             lines.append(f"    {name} = launch[{i}]")
-    return _HEAD.format(size=len(Launch._fields_), fields="\n".join(lines))
+    return _HEAD.format(size=len(table._fields_), fields="\n".join(lines))
 
 
 def supported(dtype: torch.dtype) -> bool:
     """Whether a kernel can hold tensors of this (real) dtype."""
-    return dtype in _ITEMSIZE
+    return dtype in ITEMSIZE
 
 
 def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype], watch: bool = False) -> str:
@@ -109,15 +109,15 @@ def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype
         lines.append(f"{name} = {text} != 0.0" if symbol.truth else f"{name} = {real}({text})")
     for row, b in enumerate(program.buffers):
         if b in reads or b in p.writes:
-            at = f"{_POINTER[dtypes[b]]}(address[{row}, tensor] + {_ITEMSIZE[dtypes[b]]} * first)"
-            lines.append(f"{_word(b)}_array = carray({at}, n)")
-    element = {b: _load(dtypes[b], f"{_word(b)}_array[i]") for b in reads}
+            at = f"{POINTER[dtypes[b]]}(address[{row}, tensor] + {ITEMSIZE[dtypes[b]]} * first)"
+            lines.append(f"{word(b)}_array = carray({at}, n)")
+    element = {b: load(dtypes[b], f"{word(b)}_array[i]") for b in reads}
     loop = [f"{code_name(b)} = {element[b]}" for b in reads]
     # Constants have the type that the loop computes in, so that nothing is widened.
     body = Statements(
         p.results,
         p.leaves(),
-        [*[""] * len(p.reductions), *(f"{_word(b)}_new" for b in p.writes)],
+        [*[""] * len(p.reductions), *(f"{word(b)}_new" for b in p.writes)],
         constant=lambda value: f"{real}({value!r})",
     )
     loop += body.lines
@@ -125,40 +125,42 @@ def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype
     summed, written = body.results[: len(p.reductions)], body.results[len(p.reductions) :]
     computed = list(loop)
     if p.writes:
-        stored = {b: _store(dtypes[b], f"{real}({value})") for b, value in zip(p.writes, written, strict=True)}
-        loop += [f"{_word(b)}_array[i] = {value}" for b, value in stored.items()]
+        stored = {b: store(dtypes[b], f"{real}({value})") for b, value in zip(p.writes, written, strict=True)}
+        loop += [f"{word(b)}_array[i] = {value}" for b, value in stored.items()]
         if watch:
-            moved = f"{real}({_load(dtypes['param'], stored['param'])}) - param"
-            before, inside, after = _watching(real, moved, element["grad"])
+            moved = f"{real}({load(dtypes['param'], stored['param'])}) - param"
+            before, inside, after = watching(real, moved, element["grad"])
             lines += before
             loop += inside
     if p.reductions:
         before, inside, after = _summing(real, summed, p.reductions, computed)
         lines += before
         loop += inside
-    head = _head(
+    first = head(
+        Launch,
+        ARRAYS,
         buffers=len(program.buffers),
         numbers=max(1, len(p.numbers)),
         sums=max(1, len(p.reductions)),
         statistics=len(CHUNK_STATISTICS),
     )
-    result = [head, *(f"        {line}" for line in lines), "        for i in range(n):"]
+    result = [first, *(f"        {line}" for line in lines), "        for i in range(n):"]
     result += [f"            {line}" for line in loop]
     result += [f"        {line}" for line in after]
     return "\n".join(result) + "\n"
 
 
-def _word(buffer: str) -> str:
+def word(buffer: str) -> str:
     """What the names of a buffer begin with."""
     return buffer.replace(".", "")
 
 
-def _load(dtype: torch.dtype, stored: str) -> str:
+def load(dtype: torch.dtype, stored: str) -> str:
     """The value of what a tensor holds."""
     return _LOAD.get(dtype, "{}").format(stored)
 
 
-def _store(dtype: torch.dtype, value: str) -> str:
+def store(dtype: torch.dtype, value: str) -> str:
     """What a tensor of that dtype holds of a value."""
     return _STORE.get(dtype, "{}").format(value)
 
@@ -181,7 +183,7 @@ def _summing(
     after = [f"sums[{i}, chunk] = {f'from_magnitude(total{i})' if top[i] else f'total{i}'}" for i in range(len(values))]
     again = [i for i, r in enumerate(reductions) if real == "float32" and not r.guard and r.kind != "top"]
     if again:
-        fine = [f"{f'{_LEAST} < total{i} and ' * (reductions[i].kind == 'squares')}isfinite(total{i})" for i in again]
+        fine = [f"{f'{LEAST} < total{i} and ' * (reductions[i].kind == 'squares')}isfinite(total{i})" for i in again]
         after.append(f"if not ({' and '.join(fine)}):")
         after += [f"    wide{i} = 0.0" for i in again]
         after += ["    for i in range(n):", *(f"        {line}" for line in loop)]
@@ -190,7 +192,7 @@ def _summing(
     return before, inside, after
 
 
-def _watching(real: str, moved: str, grad: str) -> tuple[list[str], list[str], list[str]]:
+def watching(real: str, moved: str, grad: str) -> tuple[list[str], list[str], list[str]]:
     """The lines before, in and after the loop that give a chunk's statistics.
 
     Magnitudes are compared as integers, the bits of a float without its sign, of which NaN is the largest: comparing

@@ -40,7 +40,8 @@ def kernel_batch(
     try:
         if on_gpu:
             return triton.DeviceBatch(program, params, states, grad_dtype, buffer_size)
-        return cpu.Fused(program, params, states, grad_dtype, buffer_size)
+        made = cpu.MatrixFused if program.along else cpu.Fused
+        return made(program, params, states, grad_dtype, buffer_size)
     except BackendError as error:
         if fused:
             raise

@@ -230,8 +230,10 @@ def _follow(
 
 def _reason(p: torch.Tensor, states: Mapping[str, Any], program: Program) -> str:
     """Why no kernel can take the parameter; empty if one can."""
-    if program.along:
+    if program.along and p.device.type != "cpu":
         return "its formula has values of rows or columns"
+    if program.along and not p.is_contiguous():
+        return "its formula has values of rows or columns, and it is not contiguous"
     if program.temporaries and p.device.type != "cpu":
         return "its formula has functions of whole tensors"
     grad = p.grad
@@ -242,6 +244,9 @@ def _reason(p: torch.Tensor, states: Mapping[str, Any], program: Program) -> str
     for prefix, t in [("", p), *((f"state {n}: ", states[n]) for n in program.states)]:
         if reason := why_not(t):
             return prefix + reason
-        if t.is_complex() != p.is_complex() or (t.numel() > 1 and t.stride() != p.stride()):
+        alike = (
+            t.shape != p.shape or t.numel() <= 1 or t.stride() == p.stride()
+        )  # of one value for each row: contiguous
+        if t.is_complex() != p.is_complex() or not alike:
             return f"{prefix}it is not laid out as the parameter"
     return ""
