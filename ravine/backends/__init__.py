@@ -23,6 +23,8 @@ A batch that watches keeps ``STATISTICS`` of its step at ``buffer_index`` until 
 _calls.py     functions of whole tensors, between two passes
 _eager.py     torch operations: any device, dtype and tensor subclass; the meaning of a formula
 _foreach.py   torch operations on lists of tensors (_tensor_lists.py), for devices without kernels
+_whole.py     the same where a formula needs them whole
+_sparse_rows.py  the rows that sparse gradients name
 _sharded.py   tensors split over processes, by the backends of their local parts
 _layout.py    which tensors kernels of any kind can work on
 cpu/          CPU: one compiled loop, all tensors of a batch in one call

@@ -126,7 +126,7 @@ class Sharded:
         return sums if self.on_device else sums.numpy()
 
     def call(self, index: int, numbers: Numbers) -> None:
-        raise NotImplementedError("whole tensors are stepped by Whole, which has them on every process")
+        raise AssertionError("formulas that need whole tensors are stepped by Whole")
 
     def statistics(self, steps: int) -> Tensor:
         """Of this process's parts: they are combined where somebody asks for them (``join_statistics``)."""

@@ -11,13 +11,15 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from ravine import backends
-from ravine.backends import Batch
+from ravine.backends import Batch, States
 from ravine.backends._eager import Eager
 from ravine.backends._foreach import Foreach
 from ravine.backends._sharded import Sharded, layout, part
+from ravine.backends._sparse_rows import is_sparse
+from ravine.backends._whole import Whole
 from ravine.backends.triton import missing
 from ravine.formula import Program
-from ravine.optim._engine.kernels import kernel_batch, warn_once
+from ravine.optim._engine.kernels import kernel_batch, sparse_batch, warn_once
 from ravine.optim._engine.prepare import PreparedParam
 
 
@@ -34,6 +36,14 @@ def batches_of(
         yield batch
     if split := [each for each in prepared if layout(each.param)]:
         params, states = [each.param for each in split], [state[each.param] for each in split]
+        if needs_whole(program):
+
+            def make(copies: Sequence[Tensor], copied: Sequence[States]) -> list[tuple[list[int], Batch]]:
+                whole = [PreparedParam(p, s, e.reason) for p, s, e in zip(copies, copied, split, strict=True)]
+                return list(_by_backend(program, whole, fused, buffer_size))
+
+            yield Whole(program, params, states, make)
+            return
         here = [
             PreparedParam(part(each.param), {n: part(each.states[n]) for n in program.states}, each.reason)
             for each in split
@@ -47,10 +57,15 @@ def _by_backend(
 ) -> Iterator[tuple[list[int], Batch]]:
     """Batches with the indices of their parameters: kernels by dtypes and layout, torch's operations by device."""
     kernels: dict[Any, list[int]] = defaultdict(list)
+    sparse: dict[Any, list[int]] = defaultdict(list)
     eager: dict[Any, list[int]] = defaultdict(list)
     for i, each in enumerate(prepared):
         p, grad = each.param, each.param.grad
-        if each.reason or fused is False:
+        if grad is not None and is_sparse(grad):
+            kernel = not (each.reason or fused is False) and backends.on_host(p.device)
+            states = [each.states[n].dtype for n in program.states]
+            sparse[kernel, p.device, grad.dtype, p.dtype, *states].append(i)
+        elif each.reason or fused is False:
             eager[p.device, fused is not False and _listed(each, program)].append(i)
             if fused is None and p.device.type == "cuda" and missing(p.device):
                 warn_once(f"no kernel can step tensors on {p.device}: {missing(p.device)}")
@@ -59,6 +74,9 @@ def _by_backend(
             kind = p.dtype if grad is None else grad.dtype, p.device, p.dtype, *dtypes, p.is_contiguous()
             kernels[kind].append(i)
     params, states = [each.param for each in prepared], [each.states for each in prepared]
+    for key, indices in sparse.items():
+        chosen = [params[i] for i in indices], [states[i] for i in indices]
+        yield indices, sparse_batch(program, *chosen, key[2] if key[0] else None, fused, buffer_size)
     for key, indices in kernels.items():
         chosen = [params[i] for i in indices], [states[i] for i in indices]
         yield indices, kernel_batch(program, *chosen, key[0], fused, buffer_size)
@@ -67,10 +85,14 @@ def _by_backend(
         yield indices, made(program, [params[i] for i in indices], [states[i] for i in indices], buffer_size)
 
 
+def needs_whole(program: Program) -> bool:
+    """Whether a formula cannot be run on a part of a tensor."""
+    return program.along or bool(program.tensors) or any(p.calls for p in program.passes)
+
+
 def _listed(each: PreparedParam, program: Program) -> bool:
     """Whether torch's operations on lists take a parameter: on a device, and plain."""
     tensors = [each.param, *(each.states[name] for name in program.states)]
     tensors += [each.param.grad] if each.param.grad is not None else []
     plain = all(type(t) in (Tensor, Parameter) and t.layout is torch.strided for t in tensors)
-    whole = program.along or any(p.calls for p in program.passes)
-    return plain and not whole and not backends.on_host(each.param.device)
+    return plain and not needs_whole(program) and not backends.on_host(each.param.device)

@@ -14,6 +14,7 @@ from ravine import backends
 from ravine.backends import Batch, States, cpu, triton
 from ravine.backends._eager import Eager
 from ravine.backends._foreach import Foreach
+from ravine.backends._sparse_rows import SparseRows
 from ravine.errors import BackendError
 from ravine.formula import Program
 
@@ -47,6 +48,29 @@ def kernel_batch(
             raise
         warn_once(str(error), "on lists " if on_gpu else "")
         return (Foreach if on_gpu else Eager)(program, params, states, buffer_size)
+
+
+def sparse_batch(
+    program: Program,
+    params: Sequence[Tensor],
+    states: Sequence[States],
+    grad_dtype: torch.dtype | None,
+    fused: bool | None,
+    buffer_size: int,
+) -> Batch:
+    """A batch of parameters with sparse gradients; ``grad_dtype`` None: torch's operations step them.
+
+    Raises:
+        BackendError: with ``fused=True`` nothing can be compiled.
+    """
+    if grad_dtype is not None:
+        try:
+            return cpu.SparseFused(program, params, states, grad_dtype, buffer_size)
+        except BackendError as error:
+            if fused:
+                raise
+            warn_once(str(error), "")
+    return SparseRows(program, params, states, buffer_size)
 
 
 def refuse_recording(groups: Sequence[dict[str, Any]]) -> None:

@@ -16,6 +16,7 @@ from ravine import backends
 from ravine._compat.torch import is_fake
 from ravine.backends._layout import misaligned
 from ravine.backends._sharded import layout, part
+from ravine.backends._sparse_rows import is_sparse, why_no_rows
 from ravine.errors import BackendError, ParameterError
 from ravine.formula import ParamCopy, Program
 from ravine.formula._pieces import Reduced
@@ -52,7 +53,7 @@ def prepare(
         ParameterError: its gradient or a state does not fit it.
         BackendError: it has no data, or ``fused=True`` and no kernel can take it.
     """
-    _check(p, describe)
+    _check(p, program, describe)
     _check_shape(p, program, describe)
     known = state.get(p, {})
     before = known.dtype if isinstance(known, TrackedStates) else None
@@ -102,7 +103,7 @@ def check_param(p: torch.Tensor, describe: Callable[[torch.Tensor], str]) -> Non
         )
 
 
-def _check(p: torch.Tensor, describe: Callable[[torch.Tensor], str]) -> None:
+def _check(p: torch.Tensor, program: Program, describe: Callable[[torch.Tensor], str]) -> None:
     if p.device.type == "meta":
         raise BackendError(
             f"{describe(p)} is on the meta device and has no data: call module.to_empty(device=...), "
@@ -124,10 +125,12 @@ def _check(p: torch.Tensor, describe: Callable[[torch.Tensor], str]) -> None:
             f"{describe(p)} is on {p.device}, and its gradient on {g.device}: move the model before backward, or the "
             "gradient with it, p.grad = p.grad.to(p.device)"
         )
-    if g.layout is not torch.strided:
+    if is_sparse(g):
+        _check_rows(p, g, program, describe)
+    elif g.layout is not torch.strided:
         raise ParameterError(
-            f"{describe(p)} has a sparse gradient ({g.layout}); formulas are for dense ones: use sparse=False in the "
-            "module, or set p.grad = p.grad.to_dense()"
+            f"{describe(p)} has a gradient of layout {g.layout}; formulas are for dense ones, and for rows "
+            "(torch.sparse_coo): set p.grad = p.grad.to_dense()"
         )
     if g.shape != p.shape:
         raise ParameterError(
@@ -139,6 +142,20 @@ def _check(p: torch.Tensor, describe: Callable[[torch.Tensor], str]) -> None:
             f"{describe(p)} is {split(p)}, and its gradient is {split(g)}: a gradient is split over the processes "
             "of its parameter, as backward makes it"
         )
+
+
+def _check_rows(p: torch.Tensor, g: torch.Tensor, program: Program, describe: Callable[[torch.Tensor], str]) -> None:
+    """Raise ParameterError if a formula cannot run on the rows of a sparse gradient alone."""
+    instead = "use sparse=False in the module, or set p.grad = p.grad.to_dense()"
+    if why := why_no_rows(program):
+        raise ParameterError(
+            f"{describe(p)} has a sparse gradient, whose rows alone the formula cannot step: {why}. Take an optimizer that "
+            f"works row by row (SparseAdam, Adagrad, SGD), or {instead}"
+        )
+    if layout(p) or g.sparse_dim() == 0 or p.is_complex() or not p.is_contiguous():
+        what = "split over processes" if layout(p) else "complex" if p.is_complex() else "not contiguous"
+        what = "without sparse dimensions" if g.sparse_dim() == 0 else what
+        raise ParameterError(f"{describe(p)} has a sparse gradient, and is {what}, which has no rows here: {instead}")
 
 
 def shape_of(program: Program, name: str, p: torch.Tensor) -> torch.Size:

@@ -1,0 +1,150 @@
+"""Tensors split over processes whose formula needs them whole: every process puts them together and steps all of them.
+
+For formulas with functions of whole tensors or sums of rows and columns. Each process computes the same, and keeps its own
+part of parameters and states; states with shapes of their own are whole on every process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ravine.backends import STATISTICS, Batch, Numbers, States, Sums, statistic
+from ravine.backends._sharded import layout
+from ravine.errors import BackendError
+from ravine.formula import Program
+
+#: Makes batches of whole tensors and their states, each with the indices of its parameters.
+Make = Callable[[Sequence[Tensor], Sequence[States]], Sequence[tuple[list[int], Batch]]]
+
+
+class Whole:
+    """A batch of split parameters, over batches of whole copies; see ``ravine.backends.Batch``.
+
+    Args:
+        program: what is run.
+        params: the parameters.
+        states: what is kept for each of them.
+        make: makes the batches of the copies.
+    """
+
+    makes_numbers = in_graphs = False
+
+    def __init__(self, program: Program, params: Sequence[Tensor], states: Sequence[States], make: Make) -> None:
+        self.program, self.params, self.states = program, list(params), list(states)
+        self.active: np.ndarray | None = None
+        self._copies: list[Tensor] = [torch.empty(p.shape, dtype=p.dtype, device=p.to_local().device) for p in params]  # type: ignore[attr-defined]
+        self._copied: list[States] = []
+        for p, kept in zip(params, states, strict=True):
+            copies = {}
+            for name, state in kept.items():
+                copies[name] = state
+                if isinstance(state, Tensor) and layout(state):
+                    copies[name] = torch.empty(p.shape, dtype=state.dtype, device=state.to_local().device)  # type: ignore[attr-defined]
+            self._copied.append(copies)
+        for p, copy in zip(params, self._copies, strict=True):
+            if p.grad is not None:  # what a batch asks for when it is made
+                copy.grad = torch.zeros_like(copy, dtype=p.grad.dtype)
+        self._batches = list(make(self._copies, self._copied))
+        self.on_device = self._batches[0][1].on_device
+        self._together = False
+
+    @torch.no_grad()
+    def gather(self) -> bool:
+        """Look only: a process may have to gather again when the others do not, and must not talk alone."""
+        for p in self.params:
+            if p.grad is not None and (p.grad.shape != p.shape or layout(p.grad)[:1] != layout(p)[:1]):
+                return False
+        missing = [p.grad is None for p in self.params]
+        self.active = ~np.array(missing) if any(missing) else None
+        self._together = False
+        return True
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        """Bring the parts of all processes together."""
+        if self._together:
+            return
+        for p, states, copy, copies in zip(self.params, self.states, self._copies, self._copied, strict=True):
+            grad: Any = p.grad
+            copy.grad = None
+            if grad is None:
+                continue
+            copy.copy_(p.full_tensor())  # type: ignore[attr-defined]
+            copy.grad = grad.full_tensor().to(copy.dtype)
+            for name, state in states.items():
+                if copies[name] is not state:
+                    copies[name].copy_(state.full_tensor())  # type: ignore[attr-defined]
+        for _, batch in self._batches:
+            if not batch.gather():
+                raise BackendError(
+                    "gradients of split parameters changed their dtype between two steps: make the optimizer anew"
+                )
+        self._together = True
+
+    @torch.no_grad()
+    def reduce(self, index: int, numbers: Numbers) -> Sums:
+        self._exchange()
+        shape = len(self.program.passes[index].reductions), len(self.params)
+        sums = torch.zeros(shape, dtype=torch.float64, device=self.on_device or "cpu")
+        for indices, batch in self._batches:
+            sums[:, indices] = torch.as_tensor(batch.reduce(index, _of(numbers, indices)), dtype=sums.dtype)
+        return sums if self.on_device else sums.numpy()
+
+    def call(self, index: int, numbers: Numbers) -> None:
+        self._exchange()
+        for indices, batch in self._batches:
+            batch.call(index, _of(numbers, indices))
+
+    @torch.no_grad()
+    def write(self, numbers: Numbers | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
+        self._exchange()
+        for indices, batch in self._batches:
+            batch.write(None if numbers is None else _of(numbers, indices), buffer_index, skip)
+        for p, states, copy, copies in zip(self.params, self.states, self._copies, self._copied, strict=True):
+            if p.grad is None:
+                continue
+            _take(p, copy)
+            for name, state in states.items():
+                if copies[name] is not state:
+                    _take(state, copies[name])
+        torch.autograd.graph.increment_version([p for p in self.params if p.grad is not None])
+        self.release()
+
+    def release(self) -> None:
+        self._together = False
+        for _, batch in self._batches:
+            batch.release()
+
+    def statistics(self, steps: int) -> Tensor:
+        """A share of each sum, since those who ask add up over the processes (``join_statistics``)."""
+        result = torch.zeros(steps, len(STATISTICS), len(self.params), dtype=torch.float64, device="cpu")
+        for indices, batch in self._batches:
+            here = batch.statistics(steps)
+            result = result.to(here.device)
+            result[:, :, indices] = here.to(result.dtype)
+        sums = [i for i in statistic(reduce="sum") if STATISTICS[i].name != "steps"]
+        for i, p in enumerate(self.params):
+            mesh, placements = layout(p)
+            for d, placement in enumerate(placements):
+                if not placement.is_replicate():
+                    result[:, sums, i] /= mesh.size(d)
+        return result
+
+
+def _take(split: Any, whole: Tensor) -> None:
+    """This process's part of a whole tensor, to where its part of a split one is."""
+    from torch.distributed.tensor import DTensor, Replicate
+
+    mesh, placements = layout(split)
+    everywhere = DTensor.from_local(whole, mesh, [Replicate()] * len(placements), run_check=False)
+    split.to_local().copy_(everywhere.redistribute(mesh, placements).to_local())
+
+
+def _of(numbers: Numbers, indices: list[int]) -> Numbers:
+    """The numbers of some of the parameters."""
+    return tuple(n[indices] if isinstance(n, np.ndarray | Tensor) and n.ndim else n for n in numbers)
