@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ravine.errors import FormulaError
-from ravine.formula._symbols import Symbol, along, apply, numel_of, size_of
+from ravine.formula._symbols import Symbol, along, apply, numel_of, resolution_of, size_of
 
 #: Constants of a formula, by the names that Python prints for them.
 inf, nan = math.inf, math.nan
@@ -282,6 +282,15 @@ def _one(x: Value) -> Symbol:
 def mean(x: Value, over: Over = "tensor", dim: Dim | None = None) -> Value:
     """The mean of the elements of x; ``over`` and ``dim`` as for :func:`sum`."""
     return sum(x, over, dim) / numel(x, over, dim)
+
+
+def resolution(x: Value) -> Value:
+    """The distance from 1 to the next number of the parameter's dtype, as ``torch.finfo(dtype).eps``: one number, no pass."""
+    if _traced(x):
+        return resolution_of(x)
+    import torch
+
+    return torch.finfo(x.dtype).eps if isinstance(x, torch.Tensor) else float(np.finfo(x.dtype).eps)
 
 
 def rms(x: Value, over: Over = "tensor", dim: Dim | None = None) -> Value:

@@ -130,7 +130,7 @@ class Notation(ABC):
         if symbol.op == "number":
             return ShownName(display_name(symbol.name))
         if symbol.op == "numel":
-            return ShownName({"numel": "n", "rows": "rows", "columns": "columns"}[symbol.name])
+            return ShownName({"numel": "n"}.get(symbol.name, symbol.name))
         if symbol.op in ("kept", "tensor"):
             return ShownName(display_name(symbol.name), "before")
         if symbol.op == "buffer":

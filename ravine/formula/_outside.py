@@ -9,7 +9,7 @@ from ravine.errors import FormulaError, nearest
 from ravine.formula._operations import FUNCTIONS
 
 #: What a user calls; abs is Python's own, and ~ stands for logical_not.
-WHOLE = ("sum", "mean", "dot", "norm", "global_norm", "rms", "amax", "numel")
+WHOLE = ("sum", "mean", "dot", "norm", "global_norm", "rms", "amax", "numel", "resolution")
 PUBLIC = ["abs", *(name for name in FUNCTIONS if name not in ("abs", "logical_not")), *WHOLE]
 #: What users write of other libraries, and what is written here instead.
 _WHOLE = f"a formula says what happens to every element alike, and has of a whole tensor {', '.join(WHOLE)}"

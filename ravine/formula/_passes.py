@@ -32,8 +32,9 @@ class Reduction:
     kind: Kind = "squares"
 
 
-#: How many elements, rows and columns a tensor has: known before the first pass, and handed over as the sums are.
-SIZES = {name: Reduction(name) for name in ("numel", "rows", "columns")}
+#: How many elements, rows and columns a tensor has, and the resolution of its dtype: known before the first pass, and handed
+#: over as the sums are.
+SIZES = {name: Reduction(name) for name in ("numel", "rows", "columns", "resolution")}
 
 
 class Argument(NamedTuple):

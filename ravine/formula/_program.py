@@ -39,7 +39,7 @@ class Program:
         temporaries: what one pass writes, or a function of whole tensors gives, for later passes of the step.
         hypers: the hyperparameters it uses, by name; one element of a tuple is ``"betas[0]"``.
         uses_step: True if it depends on the number of the step.
-        sizes: which of ``numel``, ``rows`` and ``columns`` of a tensor it depends on.
+        sizes: which of ``numel``, ``rows``, ``columns`` and ``resolution`` of a tensor it depends on.
         along: True if it has values of rows or columns.
         assignments: the formula line by line, for those who print it.
         passes: the passes over memory, in order; the last one writes.

@@ -297,6 +297,13 @@ def size_of(dim: int) -> Symbol:
     return Symbol("numel", name="columns" if dim == -1 else "rows")
 
 
+def resolution_of(value: object) -> Symbol:
+    """The distance from 1 to the next number of the parameter's dtype."""
+    if not lift(value).element:
+        raise FormulaError("resolution takes a tensor (grad, param, update or a state); it got a number")
+    return Symbol("numel", name="resolution")
+
+
 def along(op: str, value: object) -> Symbol:
     """The sum or largest magnitude of each row or column."""
     symbol = lift(value)

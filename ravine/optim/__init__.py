@@ -10,6 +10,7 @@ from typing import Any
 from ravine.optim import _others_of_torch, pieces, search
 from ravine.optim._adabelief import AdaBelief
 from ravine.optim._adadelta import Adadelta
+from ravine.optim._adafactor import Adafactor
 from ravine.optim._adagrad import Adagrad
 from ravine.optim._adam import Adam, AdamW
 from ravine.optim._adamax import Adamax
@@ -25,6 +26,7 @@ from ravine.optim._lars import LARS
 from ravine.optim._lion import Lion
 from ravine.optim._madgrad import MADGRAD
 from ravine.optim._mars import MARS
+from ravine.optim._muon import Muon
 from ravine.optim._optimizer import Optimizer, Params
 from ravine.optim._qhadam import QHAdam
 from ravine.optim._radam import RAdam
@@ -48,6 +50,7 @@ __all__ = [
     "AdEMAMix",
     "AdaBelief",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
@@ -57,6 +60,7 @@ __all__ = [
     "Hyper",
     "LaProp",
     "Lion",
+    "Muon",
     "Optimizer",
     "Params",
     "Pieces",

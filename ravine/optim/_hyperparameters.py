@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ravine.errors import OptionError
+from ravine.errors import OptionError, nearest
 from ravine.optim.search import Range
 
 #: Raises OptionError if an option cannot have this value; the last argument says in which group it stands.
@@ -47,8 +47,10 @@ class Hyper:
         high: its largest value.
         below: ``high`` itself is not allowed.
         length: how many numbers it is: 2 for ``betas``.
-        optional: None leaves out the piece that reads it.
+        optional: None leaves out the piece that reads it; of several numbers, each may be None.
         zero: 0 is allowed.
+        default: what it is, of one that the constructor takes under another name.
+        choices: it is one of these texts, and not a number.
         search: the range of a comparison; of several numbers, one for each, or None.
     """
 
@@ -58,6 +60,8 @@ class Hyper:
     length: int = 0
     optional: bool = False
     zero: bool = True
+    choices: tuple[str, ...] = ()
+    default: Any = None
     search: Range | tuple[Range | None, ...] | None = None
 
     @property
@@ -130,6 +134,11 @@ def checker(hypers: Mapping[str, Hyper], defaults: Mapping[str, Any]) -> Check:
             _check_lookahead(value, where)
         elif value is None and hyper.optional:
             pass
+        elif hyper.choices:
+            if value not in hyper.choices:
+                known = ", ".join(map(repr, hyper.choices))
+                none = " or None" if hyper.optional else ""
+                raise OptionError(f"{name}={value!r}{where}: it is {known}{none}. {nearest(str(value), hyper.choices)}")
         elif name not in hypers and isinstance(default, bool):
             if not isinstance(value, bool | np.bool_):
                 raise OptionError(f"{name}={value!r}{where}: it is True or False")
@@ -138,7 +147,8 @@ def checker(hypers: Mapping[str, Hyper], defaults: Mapping[str, Any]) -> Check:
             if numbers is None or len(numbers) != length:
                 raise OptionError(f"{name}={value!r}{where}: it is a tuple of {length} numbers")
             for i, v in enumerate(numbers):
-                _check_number(hyper, f"{name}[{i}]", v, where)
+                if v is not None or not hyper.optional:
+                    _check_number(hyper, f"{name}[{i}]", v, where)
         else:
             _check_number(hyper, name, value, where)
 

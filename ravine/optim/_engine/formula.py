@@ -148,6 +148,7 @@ def check_options(cls: type, given: Mapping[str, Any], base: type) -> None:
         return  # it has no signature of its own, and the formula says what is read
     # A class derived from a named one passes on what it has settled: AdamW is Adam with decoupled_weight_decay.
     settled = {name for c in cls.__mro__[1:] if issubclass(c, base) for name in parameters_of(c)}
+    settled |= {name for c in cls.__mro__ if c is not base for name in vars(c).get("hypers", ())}
     for name in given:
         if name not in known and name not in settled:
             raise TypeError(

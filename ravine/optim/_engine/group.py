@@ -127,7 +127,7 @@ class GroupReader:
         get = _getter(present)
         # The owner of a list may write to it.
         raw = tuple(v.copy() if type(v) is list else v for v in get(group))
-        plain = all(isinstance(v, float | int | None) or _numbers(v) for v in raw)
+        plain = all(isinstance(v, float | int | str | None) or _numbers(v) for v in raw)
         absent = WHOLE.union(name for name in self._neutral if name not in group)
         values = {**self._neutral, **dict(zip(present, raw, strict=True))}
         return Snapshot(
@@ -210,7 +210,7 @@ def number_of(scale: Tensor) -> Any:
 
 
 def _numbers(value: Any) -> bool:
-    return type(value) in (tuple, list) and all(isinstance(v, float | int) for v in value)
+    return type(value) in (tuple, list) and all(isinstance(v, float | int | None) for v in value)
 
 
 def _plain(value: Any) -> Any:

@@ -25,6 +25,7 @@ from ravine.optim._hyperparameters import (
     Check,
     as_python,
     check_group,
+    hypers_of,
     refuse_differentiable,
 )
 
@@ -43,7 +44,7 @@ def twin_of(cls: type) -> type | None:
 @cache
 def _keys_in_torch(name: str) -> frozenset[str]:
     """The options that groups of torch's class have."""
-    return frozenset(getattr(torch.optim, name)([torch.zeros(1)]).defaults)
+    return frozenset(getattr(torch.optim, name)([torch.zeros(1, 1)]).defaults)
 
 
 def neutral_of(cls: type, defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,9 +58,11 @@ def neutral_of(cls: type, defaults: Mapping[str, Any]) -> dict[str, Any]:
     if twin is None:
         return {name: off for name, off in OF_GROUPS.items() if name in defaults}
     theirs, ours = _keys_in_torch(twin.__name__), parameters_of(twin)
-    settled = {name for c in twin.__mro__ if c.__module__.startswith("ravine.optim.") for name in parameters_of(c)}
+    declared = hypers_of(twin)
+    classes = [c for c in twin.__mro__ if c.__module__.startswith("ravine.optim.")]
+    settled = {name for c in classes for name in (*parameters_of(c), *vars(c).get("hypers", ()))}
     return {
-        name: ours[name].default if name in ours else defaults[name]
+        name: ours[name].default if name in ours else declared[name].default if name in declared else defaults[name]
         for name in defaults
         if name not in theirs and (name in settled or name in OF_GROUPS)
     }

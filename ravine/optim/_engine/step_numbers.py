@@ -157,6 +157,8 @@ class StepNumbers:
 def _size(p: Tensor, name: str) -> float:
     if name == "numel":
         return float(p.numel() * (2 if p.is_complex() else 1))
+    if name == "resolution":
+        return torch.finfo(p.dtype).eps
     return float(p.shape[-2 if name == "rows" else -1]) if p.ndim > 1 else math.nan
 
 

@@ -1,0 +1,254 @@
+"""Muon: matrices step along their momentum made orthogonal; what is no matrix is left to AdamW."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, ClassVar, Unpack
+
+import torch
+from torch import Tensor
+
+from ravine.errors import OptionError, ParameterError, nearest
+from ravine.formula import Piece, maximum, numel, sqrt, tensor_function
+from ravine.optim import pieces
+from ravine.optim._common import Common
+from ravine.optim._engine.group import Pieces
+from ravine.optim._hyperparameters import Hyper
+from ravine.optim._optimizer import Optimizer, Params
+from ravine.optim.pieces import Value
+from ravine.optim.search import complement, log
+
+#: The coefficients of the iteration, and the options of AdamW for what is no matrix, each with its default.
+COEFFICIENTS = (3.4445, -4.775, 2.0315)
+OTHERS: Mapping[str, Any] = {"lr": None, "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": None}
+
+
+@tensor_function(batched=True)
+def orthogonalize(x: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:
+    """About U V of the singular value decomposition U S V of a matrix, by Newton and Schulz's iteration in bfloat16."""
+    a, b, c = coefficients
+    tall = x.size(-2) > x.size(-1)
+    y = x.bfloat16()
+    y = y.mT if tall else y
+    y = y / y.norm(dim=(-2, -1), keepdim=True).clamp(min=eps)
+    one = y.ndim == 2
+    y = y[None] if one else y
+    for _ in range(steps):
+        gram = torch.bmm(y, y.mT)
+        y = torch.baddbmm(y, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), y, beta=a)
+    y = y[0] if one else y
+    return (y.mT if tall else y).to(x.dtype)
+
+
+@cache
+def orthogonal(coefficients: tuple[float, float, float], steps: int, eps: float) -> Piece:
+    """The piece that makes the update orthogonal; the numbers of its iteration are part of the formula."""
+
+    def newton_schulz(update: Value) -> Value:
+        return orthogonalize(update, coefficients=coefficients, steps=steps, eps=eps)
+
+    return Piece(newton_schulz)
+
+
+def averaged_momentum(update: Value, momentum_buffer: Value = 0.0, *, momentum: Value) -> tuple[Value, Value]:
+    """A decaying average of the gradients."""
+    momentum_buffer = momentum_buffer + (1 - momentum) * (update - momentum_buffer)
+    return momentum_buffer, momentum_buffer
+
+
+def averaged_nesterov(update: Value, momentum_buffer: Value = 0.0, *, momentum: Value) -> tuple[Value, Value]:
+    """The average, and the gradient once more."""
+    momentum_buffer = momentum_buffer + (1 - momentum) * (update - momentum_buffer)
+    return update + momentum * (momentum_buffer - update), momentum_buffer
+
+
+def tall_are_longer(update: Value) -> Value:
+    """Lengthen the update of a matrix with more rows than columns (Jordan et al., 2024)."""
+    return update * sqrt(maximum(1.0, numel(update, dim=-2) / numel(update, dim=-1)))
+
+
+def as_long_as_adamw(update: Value) -> Value:
+    """Lengthen the update to the usual size of AdamW's, so that its rates can be kept (Liu et al., 2025, eq. 4)."""
+    return update * (0.2 * sqrt(maximum(numel(update, dim=-2), numel(update, dim=-1))))
+
+
+def others_adamw(
+    param: Value,
+    exp_avg: Value = 0.0,
+    exp_avg_sq: Value = 0.0,
+    *,
+    update: Value,
+    lr: Value,
+    others_lr_ratio: Value,
+    others_betas: Value,
+    others_eps: Value,
+    others_weight_decay: Value,
+    step: Value,
+) -> tuple[Value, Value, Value]:
+    """A step of AdamW with options of its own; its rate keeps its ratio to ``lr``, whatever schedules do."""
+    beta1, beta2 = others_betas
+    rate = lr * others_lr_ratio
+    exp_avg = beta1 * exp_avg + (1 - beta1) * update
+    exp_avg_sq = beta2 * exp_avg_sq + (1 - beta2) * update**2
+    denominator = sqrt(exp_avg_sq) / sqrt(1 - beta2**step) + others_eps
+    moved = param * (1 - rate * others_weight_decay) - rate / (1 - beta1**step) * exp_avg / denominator
+    return moved, exp_avg, exp_avg_sq
+
+
+def flat_others(others: Mapping[str, Any] | bool, lr: Any, weight_decay: float) -> dict[str, Any]:
+    """The options of AdamW for what is no matrix, as a group has them.
+
+    Raises:
+        OptionError: an option that AdamW does not have here.
+    """
+    if not isinstance(others, Mapping | bool):
+        raise OptionError(f"others={others!r}: it is a dict of AdamW's options, such as {{'lr': 3e-4}}, True or False")
+    given = dict(others) if isinstance(others, Mapping) else {}
+    for name in given:
+        if name not in OTHERS:
+            raise OptionError(f"others has no option {name!r}. {nearest(name, OTHERS)}")
+    made = {**OTHERS, **given}
+    rate = lr if made["lr"] is None else made["lr"]
+    return {
+        "others": others is not False,
+        "others_lr_ratio": float(rate) / float(lr) if float(lr) else 1.0,
+        "others_betas": made["betas"],
+        "others_eps": made["eps"],
+        "others_weight_decay": weight_decay if made["weight_decay"] is None else made["weight_decay"],
+    }
+
+
+def with_flat_others(group: Any, defaults: Mapping[str, Any]) -> Any:
+    """A group as it is given, with the options of AdamW as a group has them."""
+    if not isinstance(group, dict) or not isinstance(group.get("others"), Mapping):
+        return group
+    known = {**defaults, **group}
+    return {**group, **flat_others(group["others"], known["lr"], known["weight_decay"])}
+
+
+def refuse_others(optimizer: Optimizer) -> None:
+    """Take the last group away again if it has parameters that are no matrices, and none may be.
+
+    Raises:
+        ParameterError: it has.
+    """
+    group = optimizer.param_groups[-1]
+    wrong = next((p for p in group["params"] if p.ndim != 2), None)
+    if wrong is not None and not {**optimizer.defaults, **group}["others"]:
+        name = optimizer._describe(wrong)
+        optimizer.param_groups.pop()
+        raise ParameterError(
+            f"{name} has {wrong.ndim} dimensions, and {type(optimizer).__name__} steps matrices: leave out others=False, and "
+            "AdamW steps it, or give it to another optimizer"
+        )
+
+
+#: What Muon and its kin declare of the options for what is no matrix.
+OTHERS_HYPERS: Mapping[str, Hyper] = {
+    "others_lr_ratio": Hyper(low=0, default=1.0),
+    "others_betas": Hyper(low=0, high=1, below=True, length=2, default=OTHERS["betas"]),
+    "others_eps": Hyper(low=0, default=OTHERS["eps"]),
+    "others_weight_decay": Hyper(low=0, default=0.1),
+}
+
+
+class Muon(Optimizer):
+    """Muon: the momentum of every matrix made orthogonal, so that all its directions are stepped alike; AdamW for the rest.
+
+    Args:
+        params: parameters, named parameters or groups.
+        lr: learning rate of the matrices.
+        weight_decay: shrinks the matrices by ``lr * weight_decay``.
+        momentum: decay of the average of gradients.
+        nesterov: look ahead along it.
+        ns_coefficients: of the iteration that makes a matrix orthogonal.
+        eps: the least norm that it divides by.
+        ns_steps: how often it is repeated.
+        adjust_lr_fn: ``"original"`` (or None) lengthens steps of tall matrices; ``"match_rms_adamw"`` makes them as long as
+            AdamW's, so that its learning rate can be kept.
+        others: options of AdamW for parameters that have not two dimensions: ``{"lr": 3e-4, "betas": (0.9, 0.95), "eps": 1e-8,
+            "weight_decay": 0.0}``, each if it is not that of the matrices (betas and eps: as here); a schedule moves both rates.
+            False: such parameters are an error, as in ``torch.optim.Muon``.
+        orthogonalize: of a group: False leaves its matrices to AdamW too, as is wanted of embeddings and the last layer.
+        maximize: ascend.
+        fused, common: as every optimizer; see ``Optimizer`` and ``Common``.
+
+    With ``others=False`` the numbers and state dicts are those of ``torch.optim.Muon``; Ravine also counts ``step``.
+    """
+
+    reference: ClassVar = (
+        "Jordan et al., 2024, Muon: An optimizer for hidden layers in neural networks; adjust_lr_fn: Liu et al., 2025, Muon is "
+        "Scalable for LLM Training, eq. 4"
+    )
+    hypers: ClassVar = {
+        "lr": Hyper(low=0, search=log(1e-4, 1.0)),
+        "momentum": Hyper(low=0, high=1, below=True, search=complement(0.5, 0.99)),
+        "ns_coefficients": Hyper(length=3),
+        "ns_steps": Hyper(low=0, high=99),
+        "adjust_lr_fn": Hyper(choices=("original", "match_rms_adamw"), optional=True),
+        **OTHERS_HYPERS,
+    }
+    rates: ClassVar = {"digits": 0.02, "breast-cancer": 0.05, "rosenbrock": 0.002, "beale": 0.01, "ravine": 0.1}
+    not_in_torch: ClassVar = {"step": 1.0}
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Any = 1e-3,
+        weight_decay: float = 0.1,
+        momentum: float = 0.95,
+        nesterov: bool = True,
+        ns_coefficients: tuple[float, float, float] = COEFFICIENTS,
+        eps: float = 1e-7,
+        ns_steps: int = 5,
+        adjust_lr_fn: str | None = None,
+        *,
+        others: Mapping[str, Any] | bool = True,
+        orthogonalize: bool = True,
+        maximize: bool = False,
+        fused: bool | None = None,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(
+            params,
+            lr=lr,
+            weight_decay=weight_decay,
+            momentum=momentum,
+            nesterov=nesterov,
+            ns_coefficients=ns_coefficients,
+            eps=eps,
+            ns_steps=ns_steps,
+            adjust_lr_fn=adjust_lr_fn,
+            **flat_others(others, lr, weight_decay),
+            orthogonalize=orthogonalize,
+            maximize=maximize,
+            fused=fused,
+            **common,
+        )
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, as every optimizer; with ``others=False`` its parameters have two dimensions."""
+        super().add_param_group(with_flat_others(param_group, self.defaults))
+        refuse_others(self)
+
+    @staticmethod
+    def formula(
+        nesterov: bool,
+        ns_coefficients: tuple[float, float, float],
+        eps: float,
+        ns_steps: int,
+        adjust_lr_fn: str | None,
+        weight_decay: float,
+        orthogonalize: bool,
+        ndim: int,
+    ) -> Pieces:
+        if ndim != 2 or not orthogonalize:
+            return [others_adamw]
+        return [
+            averaged_nesterov if nesterov else averaged_momentum,
+            orthogonal(ns_coefficients, ns_steps, eps),
+            as_long_as_adamw if adjust_lr_fn == "match_rms_adamw" else tall_are_longer,
+            *([pieces.decay_weights_decoupled] if weight_decay else []),
+            pieces.descend,
+        ]
