@@ -1,14 +1,15 @@
-"""What torch says where a batch does not fit a model, in the words of whoever has made the batch."""
+"""What torch says where a batch does not fit a model, in the words of whoever has made it. For losses: _loss_errors.py."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ravine.errors import TrainingError, kind_of
 from ravine.train import _rows as rows
+from ravine.train._loss_errors import method
 
 #: What torch says where dtypes differ.
 _OF_DTYPES = (
@@ -45,7 +46,7 @@ def of_model(error: Exception, model: nn.Module, inputs: Any) -> TrainingError |
         if others:
             return TrainingError(
                 f"The inputs are {others}, and the parameters of {type(model).__name__} {_name(wanted)}: give "
-                f"{_name(wanted)} inputs, inputs.{_method(wanted)}(). torch says: {said}"
+                f"{_name(wanted)} inputs, inputs{method(wanted)}. torch says: {said}"
             )
     return None
 
@@ -62,26 +63,6 @@ def one_row(error: Exception | None = None) -> TrainingError:
     )
 
 
-def of_loss(error: Exception, outputs: Any, targets: Any) -> TrainingError | None:
-    """Why the loss could not be computed or differentiated; None where torch's own words are as good."""
-    if isinstance(error, TrainingError) or not any(words in str(error) for words in _OF_DTYPES):
-        return None
-    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor) or outputs.dtype == targets.dtype:
-        return None
-    classes = targets.shape == outputs.shape[:1] + outputs.shape[2:]
-    if targets.is_floating_point() and not classes:
-        advice = f"give {_name(outputs.dtype)} targets, targets.{_method(outputs.dtype)}()"
-    else:
-        advice = (
-            "classes, as cross_entropy takes them, are int64, targets.long(); numbers, as mse_loss takes them, "
-            f"{_name(outputs.dtype)}, targets.{_method(outputs.dtype)}()"
-        )
-    return TrainingError(
-        f"The targets are {_name(targets.dtype)}, and the model's outputs {_name(outputs.dtype)}: {advice}. "
-        f"torch says: {error}"
-    )
-
-
 def _others(inputs: Any, wanted: torch.dtype | None) -> str:
     """The first dtype among the inputs' that is another float than the model's."""
     for name, leaf in rows.leaves(inputs):
@@ -92,7 +73,3 @@ def _others(inputs: Any, wanted: torch.dtype | None) -> str:
 
 def _name(dtype: torch.dtype | None) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _method(dtype: torch.dtype | None) -> str:
-    return {torch.float32: "float", torch.float64: "double", torch.float16: "half"}.get(dtype, "bfloat16")  # type: ignore[arg-type]

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from ravine.errors import RavineError, TrainingError
-from ravine.train import _batch_errors as batch_errors
+from ravine.train import _loss_errors as loss_errors
 from ravine.train import _parallel as parallel
 from ravine.train._all_rows import AllRows, stacked
 from ravine.train._forward import row_count
 from ravine.train._mean_weights import weighed
-from ravine.train._metrics import accuracy, collects
+from ravine.train._metrics import accuracy, collects, default_accuracy
 
+_MEANS_OVER_ROWS = (accuracy, default_accuracy)
 _SAME = 1e-5  # relative: the same number, added up in another order in float32
 
 
@@ -36,7 +37,7 @@ class Measured:
         self.what, self._device = what, device
         self.measure = measure
         self._object = self.measure if collects(measure) else None
-        self.is_known = self._object is not None or measure is accuracy
+        self.is_known = self._object is not None or measure in _MEANS_OVER_ROWS
         self._by_rows, self._rows = torch.zeros((), dtype=torch.float64, device=device), 0
         self._by_weights, self._weights = torch.zeros_like(self._by_rows), torch.zeros_like(self._by_rows)
         self._failure: Exception | None = None
@@ -57,14 +58,16 @@ class Measured:
             value = self._number(given)
         except Exception as error:
             failure = self._explained(error, outputs, targets)
-            if self.is_known and (self._object is not None or self.measure is accuracy):
+            if self._object is not None:
                 raise failure from error
+            if self.measure is default_accuracy and not isinstance(outputs, Tensor):
+                warnings.warn(f"No accuracy is shown: {failure}", stacklevel=2)
             self._failure = self._failure or failure
             self._failure.__cause__ = self._failure.__cause__ or (error if failure is not error else None)
             self.is_known = False
             return
         self._by_rows += value * rows
-        if self.measure is accuracy:
+        if self.measure in _MEANS_OVER_ROWS:
             weight = rows
         if not self._begun:
             self.is_known, self._begun = weight is not None, True
@@ -75,8 +78,10 @@ class Measured:
             self._by_weights += torch.where(weight == 0, torch.zeros_like(value), value * weight)
             self._weights += weight
 
-    def result(self, whole: tuple[Any, Any] | None, kept: AllRows) -> float:
+    def result(self, whole: tuple[Any, Any] | None, kept: AllRows) -> float | None:
         """The measure over all rows of all processes; ``whole`` has outputs and targets of all, if they were kept.
+
+        None if it is an accuracy that nobody asked for, and there is none.
 
         Raises:
             TrainingError: it raised, or gave something other than a number.
@@ -94,6 +99,8 @@ class Measured:
             ],
             self._device,
         )
+        if failed and self.measure is default_accuracy:
+            return None
         mean = by_rows / rows
         if not unknown:
             weighted = by_weights / weights if weights else math.nan
@@ -128,7 +135,8 @@ class Measured:
     def _explained(self, error: Exception, outputs: Any, targets: Any) -> Exception:
         if isinstance(error, RavineError):
             return error
-        return batch_errors.of_loss(error, outputs, targets) or TrainingError(
+        given = self.measure if self.what == "loss" else self.what
+        return loss_errors.of_loss(error, given, outputs, targets) or TrainingError(
             f"The {self.what} raised {type(error).__name__}: {error}"
         )
 

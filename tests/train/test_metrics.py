@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -97,6 +98,64 @@ def test_no_metrics_where_the_first_batch_cannot_be_had() -> None:
 def test_accuracy_says_when_it_cannot_be_computed() -> None:
     assert accuracy(torch.eye(3), torch.tensor([0, 1, 1])) == pytest.approx(2 / 3)
     assert accuracy(torch.eye(3)[None].repeat(2, 1, 1), torch.tensor([[0, 1, 2], [0, 0, 0]])) == pytest.approx(4 / 6)
-    for outputs, targets in [((5, 1), (5, 1)), ((5,), (5,)), ((5, 3), (5, 3)), ((5, 3), (4,))]:
+    for outputs, targets in [((5,), (5,)), ((5, 3), (5, 3)), ((5, 3), (4,))]:
         with pytest.raises(TrainingError, match=r"accuracy compares .* Choose other metrics"):
             accuracy(torch.zeros(outputs), torch.zeros(targets))
+    with pytest.raises(TrainingError, match="For one logit in each row"):
+        accuracy(torch.zeros(5, 1), torch.zeros(5))
+
+
+class Two(nn.Module):
+    """Gives its logits for two classes, and seven other numbers, in some form."""
+
+    def __init__(self, form: Callable[[Tensor, Tensor], Any]) -> None:
+        super().__init__()
+        self.logits, self.hidden, self.form = nn.Linear(4, 2), nn.Linear(4, 7), form
+
+    def forward(self, inputs: Tensor) -> Any:
+        return self.form(self.logits(inputs), self.hidden(inputs))
+
+
+@pytest.mark.parametrize(
+    ("form", "take"),
+    [
+        (lambda logits, hidden: {"hidden": hidden, "logits": logits}, lambda outputs: outputs["logits"]),
+        (lambda logits, hidden: {"loss": hidden.sum(), "scores": logits}, lambda outputs: outputs["scores"]),
+        (lambda logits, hidden: (logits, hidden.sum()), lambda outputs: outputs[0]),
+        (lambda logits, hidden: SimpleNamespace(hidden=hidden, logits=logits), lambda outputs: outputs.logits),
+    ],
+)
+def test_the_accuracy_of_a_model_with_several_outputs(form: Any, take: Any) -> None:
+    torch.manual_seed(0)
+    data = Batches(INPUTS, CLASSES, 7)
+    model = Two(form)
+    learn = Learner(model, (data, data), lambda o, t: cross_entropy(take(o), t), quiet=True)
+    learn.fit(1, 1e-3)
+    right = (take(model(INPUTS)).argmax(1) == CLASSES).double().mean().item()
+    assert learn.recorder.epochs[-1]["accuracy"] == pytest.approx(right)
+
+
+def test_an_accuracy_that_nobody_asked_for_is_left_out_where_several_outputs_may_be_meant() -> None:
+    data = Batches(INPUTS, CLASSES, 8)
+    learn = Learner(Two(lambda a, b: (a, b)), (data, data), lambda o, t: cross_entropy(o[0], t), quiet=True)
+    with pytest.warns(UserWarning, match=r"No accuracy is shown: .* a tuple of 2 \(\[0\], \[1\]\)") as caught:
+        learn.fit(1, 1e-3)
+    assert "accuracy" not in learn.recorder.epochs[-1]
+    said = 'metrics={"accuracy": lambda outputs, targets: accuracy(outputs[0], targets)}'
+    assert said in str(caught[0].message)
+    learn.metrics = eval(said.removeprefix("metrics="), {"accuracy": accuracy})
+    assert 0 <= learn.validate()["accuracy"] <= 1
+    learn.metrics = {"accuracy": accuracy}
+    with pytest.raises(TrainingError, match="several may be meant"):
+        learn.validate()
+
+
+@pytest.mark.parametrize("name", ["Batches", "list", "DataLoader"])
+def test_whole_numbers_as_targets_of_a_regression(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    data = LOADERS[name](CLASSES[:, None])
+    learn = Learner(nn.Linear(4, 1), (data, data), mse_loss)
+    learn.fit(2, 1e-3)
+    assert set(learn.recorder.epochs[-1]) == {"epoch", "train_loss", "valid_loss", "time", "step"}
+    assert [row for row in capsys.readouterr().out.splitlines() if row.startswith("epoch")][-1].split() == [
+        "epoch", "train_loss", "valid_loss", "time",
+    ]  # fmt: skip
