@@ -19,18 +19,20 @@ from ravine._compat.torch import load_hooks
 from ravine.errors import BackendError, FormulaError, ParameterError
 from ravine.formula import Piece, Program
 from ravine.formula._tracing import hyper_defaults
-from ravine.optim._common import OF_GROUPS, Nonfinite, check_policy
+from ravine.optim import _given_parameters as given_parameters
+from ravine.optim import _words_of_others as words_of_others
+from ravine.optim._common import OF_GROUPS, Nonfinite, check_policy, switches_in
 from ravine.optim._engine import state as states
 from ravine.optim._engine.average import in_place_of, pairs_of
 from ravine.optim._engine.describe import describe, optimizer_text
-from ravine.optim._engine.formula import check_names, check_options, check_read, formula_of, listed, refuse_cbs
+from ravine.optim._engine.formula import check_names, check_read, formula_of, listed, refuse_cbs
 from ravine.optim._engine.group import GroupReader, Pieces, group_at, number_of, program_of
 from ravine.optim._engine.group_keys import complete, flag_scaling, leave_out, neutral_of, switches_of, twin_of
 from ravine.optim._engine.hooks import with_hooks
 from ravine.optim._engine.kernels import refuse_recording, warn_captured
 from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
-from ravine.optim._engine.prepare import check_param, check_params, make_states
+from ravine.optim._engine.prepare import check_param, make_states
 from ravine.optim._engine.version import TrackedState, Version
 from ravine.optim._hyperparameters import TORCH_ONLY, Hyper, as_python, checker, hypers_of
 from ravine.optim._variant import Variant
@@ -93,7 +95,7 @@ class Optimizer(torch.optim.Optimizer):
         watch: bool = True,
         **hyperparameters: Any,
     ) -> None:
-        check_params(params)
+        params = given_parameters.listed(params, type(self).__name__)
         refuse_cbs(hyperparameters)
         self._pieces = listed(pieces)
         check_policy(nonfinite, watch)
@@ -104,21 +106,17 @@ class Optimizer(torch.optim.Optimizer):
         self._captured: list[Plan] = []
         self._averaged = False
         if self._pieces is None:
-            check_options(type(self), hyperparameters, Optimizer)
+            words_of_others.check_options(type(self), hyperparameters, Optimizer)
         else:
             check_read(self._pieces, hyperparameters)
             hyperparameters = {**hyper_defaults(self._pieces), **hyperparameters}
-        given = {
-            "clip_norm": clip_norm,
-            "ema_decay": ema_decay,
-            "cautious": cautious,
-            "lookahead": as_python(lookahead),
-        }
+        slow = as_python(lookahead)
+        given = {"clip_norm": clip_norm, "ema_decay": ema_decay, "cautious": cautious, "lookahead": slow}
         # A piece of the user's own may have a default for the same name.
         off = (None, False)
         common = {n: v for n, v in given.items() if not any(v is o for o in off) or n not in hyperparameters}
         defaults = {**hyperparameters, "maximize": as_python(maximize), "fused": as_python(fused), **common}
-        self._check = checker(hypers_of(type(self)), defaults)
+        self._check = checker(hypers_of(type(self)), {**defaults, **switches_in(type(self))})
         self._told: set[str] = set()
         self._neutral = neutral_of(type(self), defaults)
         super().__init__(params, defaults)
@@ -229,7 +227,7 @@ class Optimizer(torch.optim.Optimizer):
         group = dict(param_group) if isinstance(param_group, dict) else param_group
         if isinstance(group, dict):
             where = f" (parameter group {len(self.param_groups)})"
-            check_params(group.get("params"), where)
+            given_parameters.check_group(group, self.defaults, where, self._told)
             complete(group, self.defaults, self._switches, self._check, self._told, where)
             check_names(self.pieces(group))
             self._program(group)  # a mistake in the formula is found here, before the first step
