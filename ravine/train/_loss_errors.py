@@ -203,9 +203,7 @@ def _are_whole(targets: Tensor) -> bool:
 
 
 def _the(loss: Any) -> str:
-    """The loss, or metric, as the sentence's subject, with its name where it has one."""
-    if isinstance(loss, str):
-        return f"The {loss}"
+    """The loss as the sentence's subject, with its name where it has one."""
     inner = loss.func if isinstance(loss, functools.partial) else loss
     name = type(inner).__name__ if isinstance(inner, nn.Module) else getattr(inner, "__name__", "")
     return f"The loss {name}" if name and name != "<lambda>" else "The loss"

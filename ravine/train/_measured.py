@@ -16,6 +16,7 @@ from ravine.train._all_rows import AllRows, stacked
 from ravine.train._forward import row_count
 from ravine.train._mean_weights import weighed
 from ravine.train._metrics import accuracy, collects, default_accuracy
+from ravine.train._outputs import described, logits_in, tensors_in
 
 _MEANS_OVER_ROWS = (accuracy, default_accuracy)
 _SAME = 1e-5  # relative: the same number, added up in another order in float32
@@ -52,7 +53,7 @@ class Measured:
         self._rows += rows
         try:
             if self._object is not None:
-                self._object.update(outputs, targets)
+                self._object.update(_for_object(outputs), targets)
                 return
             given, weight = weighed(self.measure, outputs, targets)
             value = self._number(given)
@@ -135,21 +136,32 @@ class Measured:
     def _explained(self, error: Exception, outputs: Any, targets: Any) -> Exception:
         if isinstance(error, RavineError):
             return error
-        given = self.measure if self.what == "loss" else self.what
-        return loss_errors.of_loss(error, given, outputs, targets) or TrainingError(
-            f"The {self.what} raised {type(error).__name__}: {error}"
+        explained = loss_errors.of_loss(error, self.measure, outputs, targets) if self.what == "loss" else None
+        hint = (
+            ""
+            if self.what == "loss" or isinstance(outputs, Tensor)
+            else f" The model's outputs are {described(outputs)}."
         )
+        return explained or TrainingError(f"The {self.what} raised {type(error).__name__}: {error}{hint}")
 
     def _number(self, given: Any) -> Tensor:
         try:
             value = torch.as_tensor(given, dtype=torch.float64 if isinstance(given, float) else None)
         except (TypeError, ValueError, RuntimeError):
-            raise TrainingError(f"The {self.what} is a {type(given).__name__}; it must be one number.") from None
+            raise TrainingError(f"The {self.what} is {described(given)}; it must be one number.") from None
         if value.numel() != 1:
             raise TrainingError(
                 f"The {self.what} has shape {tuple(value.shape)}; it must be one number, a mean over rows."
             )
         return value.detach().to(self._device).double().reshape(())
+
+
+def _for_object(outputs: Any) -> Any:
+    """What an object's ``update`` is given of a model's outputs: of several those called logits, if there are any."""
+    if isinstance(outputs, Tensor):
+        return outputs
+    tensors = tensors_in(outputs)
+    return outputs if (written := logits_in(tensors)) is None else tensors[written]
 
 
 def _same(one: float, other: float) -> bool:

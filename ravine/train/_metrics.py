@@ -79,23 +79,24 @@ def _logits(outputs: Any, targets: Any) -> Tensor:
 
 
 def named(metrics: Mapping[str, Measure] | Sequence[Measure]) -> dict[str, Measure]:
-    """Metrics by name: a mapping as it is, functions by their own names.
+    """Metrics by name: a mapping as it is, functions by their own names, and a collection as torchmetrics has it by its names.
 
     Raises:
         OptionError: it is not a sequence, something in it cannot be called, or two have the same name.
     """
+    by_name: dict[str, Measure] = {}
     if isinstance(metrics, Mapping):
-        by_name = dict(metrics)
+        for name, metric in metrics.items():
+            by_name |= {f"{name}_{part}": one for part, one in _collected(metric).items()} or {name: metric}
     else:
-        if isinstance(metrics, str) or not isinstance(metrics, Sequence):
+        given: Any = [metrics] if _collected(metrics) else metrics
+        if isinstance(given, str) or not isinstance(given, Sequence):
             raise OptionError(f"metrics is {shown(metrics)}; give a list of functions, or {{name: function, ...}}.")
-        by_name = {}
-        for metric in metrics:
-            name = getattr(metric, "__name__", None)
-            name = name if isinstance(name, str) and name else type(metric).__name__
-            if name in by_name:
-                raise OptionError(f"Two metrics have the name {name!r}; give them as {{name: function, ...}}.")
-            by_name[name] = metric
+        for metric in given:
+            for name, one in (_collected(metric) or {_name_of(metric): metric}).items():
+                if name in by_name:
+                    raise OptionError(f"Two metrics have the name {name!r}; give them as {{name: function, ...}}.")
+                by_name[name] = one
     for name, metric in by_name.items():
         if isinstance(metric, type) and hasattr(metric, "compute"):
             raise OptionError(f"The metric {name!r} is a class; make an instance: {metric.__name__}(...).")
@@ -104,6 +105,18 @@ def named(metrics: Mapping[str, Measure] | Sequence[Measure]) -> dict[str, Measu
         if name in TABLE_COLUMNS:
             raise OptionError(f"A metric cannot have the name {name!r}: it is a column of its own.")
     return by_name
+
+
+def _name_of(metric: Any) -> str:
+    name = getattr(metric, "__name__", None)
+    return name if isinstance(name, str) and name else type(metric).__name__
+
+
+def _collected(metric: Any) -> dict[str, Measure]:
+    """The metrics of a collection, by name; none of anything else."""
+    if isinstance(metric, type | Mapping) or not collects(metric) or not callable(getattr(metric, "items", None)):
+        return {}
+    return dict(metric.items())
 
 
 def default_metrics(data: Iterable[Any]) -> dict[str, Measure]:
