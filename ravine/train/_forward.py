@@ -88,7 +88,7 @@ def call(model: nn.Module, inputs: Any, rows: int | None = None) -> Any:
         if isinstance(inputs, Mapping):
             return model(**inputs) if _are_named_arguments(model, inputs) else model(inputs)
         return model(inputs)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, IndexError) as error:
         if (explained := batch_errors.of_model(error, model, inputs)) is None:
             raise
         raise explained from error

@@ -90,6 +90,8 @@ def _advice(said: str, outputs: Tensor, targets: Tensor) -> str:
     if "elements of target should be between 0 and 1" in said:
         low, high = _range(targets)
         return f"the targets of a binary cross entropy are 0 to 1, and these {low} to {high}"
+    if "softmax" in said and "Long" in said and outputs.is_floating_point():
+        return "a loss is called with the outputs first, loss(outputs, targets), and here the two seem to be exchanged"
     if any(words in said for words in _WANTS_CLASSES):
         return _of_classes(outputs, targets)
     if any(words in said for words in _SIZES_DIFFER):
