@@ -7,6 +7,7 @@ torch's; a step runs the formula.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Self
 
@@ -18,26 +19,20 @@ from ravine._compat.torch import load_hooks
 from ravine.errors import BackendError, ParameterError
 from ravine.formula import Piece, Program
 from ravine.formula._tracing import hyper_defaults
-from ravine.optim._common import OF_GROUPS, Nonfinite, check_policy
+from ravine.optim import _given_parameters as given_parameters
+from ravine.optim import _words_of_others as words_of_others
+from ravine.optim._common import OF_GROUPS, Nonfinite, check_policy, switches_in
 from ravine.optim._engine import state as states
 from ravine.optim._engine.average import in_place_of, pairs_of
 from ravine.optim._engine.describe import describe, optimizer_text
-from ravine.optim._engine.formula import (
-    asks_ndim,
-    check_names,
-    check_options,
-    check_read,
-    formula_of,
-    listed,
-    refuse_cbs,
-)
+from ravine.optim._engine.formula import asks_ndim, check_names, check_read, formula_of, listed, refuse_cbs
 from ravine.optim._engine.group import GroupReader, Pieces, group_at, ndims_of, number_of
 from ravine.optim._engine.group_keys import complete, flag_scaling, leave_out, neutral_of, switches_of, twin_of
 from ravine.optim._engine.hooks import with_hooks
 from ravine.optim._engine.kernels import refuse_recording, warn_captured
 from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
-from ravine.optim._engine.prepare import check_param, check_params, make_states
+from ravine.optim._engine.prepare import check_param, make_states
 from ravine.optim._engine.version import TrackedState, Version
 from ravine.optim._hyperparameters import TORCH_ONLY, Hyper, as_python, checker, hypers_of
 from ravine.optim._variant import Variant
@@ -100,7 +95,7 @@ class Optimizer(torch.optim.Optimizer):
         watch: bool = True,
         **hyperparameters: Any,
     ) -> None:
-        check_params(params)
+        params = given_parameters.listed(params, type(self).__name__)
         refuse_cbs(hyperparameters)
         self._pieces = listed(pieces)
         check_policy(nonfinite, watch)
@@ -111,21 +106,17 @@ class Optimizer(torch.optim.Optimizer):
         self._captured: list[Plan] = []
         self._averaged = False
         if self._pieces is None:
-            check_options(type(self), hyperparameters, Optimizer)
+            words_of_others.check_options(type(self), hyperparameters, Optimizer)
         else:
             check_read(self._pieces, hyperparameters)
             hyperparameters = {**hyper_defaults(self._pieces), **hyperparameters}
-        given = {
-            "clip_norm": clip_norm,
-            "ema_decay": ema_decay,
-            "cautious": cautious,
-            "lookahead": as_python(lookahead),
-        }
+        slow = as_python(lookahead)
+        given = {"clip_norm": clip_norm, "ema_decay": ema_decay, "cautious": cautious, "lookahead": slow}
         # A piece of the user's own may have a default for the same name.
         off = (None, False)
         common = {n: v for n, v in given.items() if not any(v is o for o in off) or n not in hyperparameters}
         defaults = {**hyperparameters, "maximize": as_python(maximize), "fused": as_python(fused), **common}
-        self._check = checker(hypers_of(type(self)), defaults)
+        self._check = checker(hypers_of(type(self)), {**defaults, **switches_in(type(self))})
         self._told: set[str] = set()
         self._neutral = neutral_of(type(self), defaults)
         super().__init__(params, defaults)
@@ -146,11 +137,7 @@ class Optimizer(torch.optim.Optimizer):
         return formula_of(self._pieces, type(self).formula, {**self._neutral, **group}, ndim=ndim)
 
     def program(self, group: int = 0, ndim: int | None = None) -> Program:
-        """The program of a group's formula.
-
-        Args:
-            group: the number of the group.
-            ndim: as for :meth:`pieces`.
+        """The program of a group's formula, by the group's number; ``ndim`` as for :meth:`pieces`.
 
         Raises:
             OptionError: there is no such group, or an option was taken out of it.
@@ -241,9 +228,7 @@ class Optimizer(torch.optim.Optimizer):
         group = dict(param_group) if isinstance(param_group, dict) else param_group
         if isinstance(group, dict):
             where = f" (parameter group {len(self.param_groups)})"
-            check_params(group.get("params"), where)
-            if isinstance(group.get("params"), Iterator):  # it is looked at here, and torch goes through it too
-                group["params"] = list(group["params"])
+            given_parameters.check_group(group, self.defaults, where, self._told)
             complete(group, self.defaults, self._switches, self._check, self._told, where)
             check_names(self.pieces(group))
             self._programs(group)  # a mistake in the formula is found here, before the first step
@@ -331,11 +316,8 @@ class Optimizer(torch.optim.Optimizer):
     def _reader(self, scaled: bool = False) -> GroupReader:
         """What reads the groups; ``scaled``: gradients come scaled by GradScaler."""
         # No method of this object: a plan that kept one would keep the optimizer alive in a cycle.
-        mine, formula, guarded = self._pieces, type(self).formula, self._monitor.guarded
-
-        def pieces_of(group: Mapping[str, Any], ndim: int | None) -> Pieces:
-            return formula_of(mine, formula, group, scaled, ndim)
-
+        formula, guarded = type(self).formula, self._monitor.guarded
+        pieces_of = functools.partial(formula_of, self._pieces, formula, scaled=scaled)
         keys, by_ndim = list(self.defaults), asks_ndim(formula)
         return GroupReader(keys, self._neutral, pieces_of, by_ndim, guarded, self._check, self._told)
 
