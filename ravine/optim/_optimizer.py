@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
@@ -33,6 +33,7 @@ from ravine.optim._engine.kernels import refuse_recording, warn_captured
 from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
 from ravine.optim._engine.prepare import check_param, make_states
+from ravine.optim._engine.state_by_name import arranged
 from ravine.optim._engine.version import TrackedState, Version
 from ravine.optim._hyperparameters import TORCH_ONLY, Hyper, as_python, checker, hypers_of
 from ravine.optim._variant import Variant
@@ -187,10 +188,9 @@ class Optimizer(torch.optim.Optimizer):
         return self._monitor.view(self.param_groups, self.defaults, lambda: self._monitor.read(self._plan))
 
     def name_parameters(self, named: torch.nn.Module | Iterable[tuple[str, Tensor]]) -> int:
-        """Name the parameters for ``watch`` and errors, where a trainer passed them without; groups and state dicts stay.
+        """Name parameters for ``watch`` and errors by the model, or pairs of name and parameter; groups and state dicts stay.
 
-        ``named`` is the model, or pairs of a name and a parameter. Returns how many of this optimizer's parameters have a
-        name by that: 0 where the trainer steps copies of them.
+        Returns how many of this optimizer's have a name by that: 0 where a trainer steps copies of them.
         """
         return self._monitor.name(self.param_groups, named)
 
@@ -200,9 +200,8 @@ class Optimizer(torch.optim.Optimizer):
 
         Outside they are what they were before; what is written to them inside is lost.
 
-        Raises:
-            OptionError: the formula keeps no average (``ema_decay=0.999``, or the piece ``ema``).
-            ParameterError: a parameter no longer has the shape of its average.
+        Raises OptionError if the formula keeps no average (``ema_decay=0.999``, or the piece ``ema``), ParameterError if a
+        parameter no longer has the shape of its average.
         """
         pairs = pairs_of(self.param_groups, self.program, self.state, self._averaged, self._describe)
         self._averaged = True
@@ -348,10 +347,11 @@ class Optimizer(torch.optim.Optimizer):
         return states.dump(super().state_dict(), type(self).__name__, programs)
 
     @torch.no_grad()
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any], match: Literal["order", "name"] = "order") -> None:
         """Load a state dict of this class or of torch's class of the same name.
 
-        States keep the dtype they were saved in and share no memory with ``state_dict``.
+        States keep the dtype they were saved in and share no memory with ``state_dict``. With ``match="name"`` parameters are
+        found by their names, in whatever order and groups they are; what has no partner is told in one warning.
 
         Raises:
             StateError: groups, names, shapes, states or the formula differ; nothing was loaded.
@@ -366,7 +366,7 @@ class Optimizer(torch.optim.Optimizer):
         receiver = states.Receiver(
             groups, self.defaults, self._neutral, self._check, self._programs, self._describe, rare, own
         )
-        self.__setstate__(states.load(receiver, state_dict))
+        self.__setstate__(states.load(receiver, arranged(receiver, self._monitor.name_of, state_dict, match)))
         for post_hook in after:
             post_hook(self)
 
