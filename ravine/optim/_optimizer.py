@@ -66,10 +66,11 @@ class Optimizer(torch.optim.Optimizer):
 
     #: The paper, with its year and equation.
     reference: ClassVar[str] = ""
+    #: When to take it, and why its defaults are what they are.
+    advice: ClassVar[str] = ""
     #: What each hyperparameter may be, and where a comparison searches it.
     hypers: ClassVar[Mapping[str, Hyper]] = HYPERS
-    #: A learning rate for a first look at each task, from a coarse grid (1, 2, 5 times a power of ten): of the two or
-    #: three with the least training loss, the smallest. It is no tuning; ``ravine lr-find`` looks for one.
+    #: For a first look at each task, of a grid of 1, 2, 5 times powers of ten: of the best two or three the smallest.
     rates: ClassVar[Mapping[str, float]] = {}
     #: The names of optimizers that it becomes at some setting (Choi et al., 2019): tuned, it must not lose to them.
     becomes: ClassVar[tuple[str, ...]] = ()
@@ -104,8 +105,7 @@ class Optimizer(torch.optim.Optimizer):
         hyperparameters = {k: as_python(v) for k, v in hyperparameters.items() if k not in TORCH_ONLY}
         self._monitor, self._version = Monitor(nonfinite, bool(watch)), Version()
         self._plan: Plan | None = None
-        self._captured: list[Plan] = []
-        self._averaged = False
+        self._captured, self._averaged = list[Plan](), False
         if self._pieces is None:
             words_of_others.check_options(type(self), hyperparameters, Optimizer)
         else:
