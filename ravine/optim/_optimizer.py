@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ravine import backends
-from ravine._compat.torch import load_hooks
+from ravine._compat.torch import load_hooks, without_compiler
 from ravine.errors import BackendError, FormulaError, ParameterError
 from ravine.formula import Piece, Program
 from ravine.formula._tracing import hyper_defaults
@@ -108,12 +108,8 @@ class Optimizer(torch.optim.Optimizer):
         else:
             check_read(self._pieces, hyperparameters)
             hyperparameters = {**hyper_defaults(self._pieces), **hyperparameters}
-        given = {
-            "clip_norm": clip_norm,
-            "ema_decay": ema_decay,
-            "cautious": cautious,
-            "lookahead": as_python(lookahead),
-        }
+        options = {"ema_decay": ema_decay, "cautious": cautious, "lookahead": as_python(lookahead)}
+        given = {"clip_norm": clip_norm, **options}
         # A piece of the user's own may have a default for the same name.
         off = (None, False)
         common = {n: v for n, v in given.items() if not any(v is o for o in off) or n not in hyperparameters}
@@ -233,7 +229,7 @@ class Optimizer(torch.optim.Optimizer):
             complete(group, self.defaults, self._switches, self._check, self._told, where)
             check_names(self.pieces(group))
             self._program(group)  # a mistake in the formula is found here, before the first step
-        super().add_param_group(group)
+        without_compiler(super().add_param_group, group)
         added = self.param_groups[-1]
         leave_out(added, self._neutral)
         try:
@@ -245,6 +241,10 @@ class Optimizer(torch.optim.Optimizer):
         self._drop_plan()
         if self.states_at_once:
             self._make_states(len(self.param_groups) - 1)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients; ``set_to_none=False`` fills them with zeros instead."""
+        without_compiler(super().zero_grad, set_to_none)
 
     def init_state(self) -> None:
         """Make the states of every parameter now, as its first step would.
@@ -345,7 +345,7 @@ class Optimizer(torch.optim.Optimizer):
     def state_dict(self) -> dict[str, Any]:
         """The state as torch's class of the same name gives it, and what formula it belongs to under ``"ravine"``."""
         programs = [self.program(i) for i in range(len(self.param_groups))]
-        return states.dump(super().state_dict(), type(self).__name__, programs)
+        return states.dump(without_compiler(super().state_dict), type(self).__name__, programs)
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
