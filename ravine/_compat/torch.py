@@ -12,7 +12,6 @@ import torch
 import torch.optim.optimizer as torch_optimizer
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode  # sees every operation
-from torch.utils.flop_counter import flop_registry
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -52,7 +51,7 @@ def without_compiler(method: Callable[..., Any], *args: Any) -> Any:
     function = getattr(method, "__func__", None)
     if "torch._dynamo" in sys.modules or getattr(function, "__code__", None) is not _MARKED:
         return method(*args)
-    return function.__wrapped__(method.__self__, *args)  # type: ignore[union-attr]
+    return function.__wrapped__(method.__self__, *args)  # type: ignore[union-attr, attr-defined]
 
 
 def defaults_in_torch(name: str) -> dict[str, Any]:
@@ -76,15 +75,17 @@ class OperationCount(TorchDispatchMode):
     supports_higher_order_operators = True
 
     def __init__(self) -> None:
+        from torch.utils.flop_counter import flop_registry  # not above: it imports Triton
+
         super().__init__()
-        self.total = 0
+        self.total, self._counts = 0, flop_registry
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # else torch imports the compiler, to be told that this is not to be compiled
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs, count = kwargs or {}, flop_registry.get(getattr(function, "_overloadpacket", None))
+        kwargs, count = kwargs or {}, self._counts.get(getattr(function, "_overloadpacket", None))
         if count is None and isinstance(function, torch._ops.OpOverload):
             with self:  # an operation that consists of others
                 result = function.decompose(*args, **kwargs)
