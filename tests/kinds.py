@@ -17,6 +17,7 @@ from ravine.formula._symbols import postorder
 from ravine.optim import _registry as registry
 
 T = TypeVar("T")
+NAMES = registry.names()
 #: Operations that every formula has, in one order or another.
 _ARITHMETIC = {"add", "sub", "mul", "div", "sqrt", "abs", "maximum", "minimum", "buffer", "number", "constant"}
 
@@ -44,3 +45,13 @@ def each_with_another(names: Sequence[str], others: Sequence[T]) -> list[tuple[s
     return turns + [
         case for name in one_of_each_kind(names) for other in others if (case := (name, other)) not in turns
     ]
+
+
+def dtype_cases() -> list[tuple[str, torch.dtype]]:
+    """Every optimizer in single precision, and all but the dialects in one other dtype.
+
+    How a dtype is read and written does not depend on the formula, and each is a kernel to compile, which takes half a
+    second. Tests that go through these cases share the kernels.
+    """
+    others = each_with_another([n for n in NAMES if "-" not in n], [torch.float64, torch.bfloat16, torch.float16])
+    return [(n, torch.float32) for n in NAMES] + others

@@ -288,7 +288,9 @@ def test_centered_is_never_nan(dtype, alpha, inside, fused):
 @pytest.mark.parametrize("alpha", [0.9, 0.99])
 def test_centered_torch_is_nan_where_ours_is_not(alpha):
     """What the test above is about does happen."""
-    assert run_constant(torch.optim.RMSprop, torch.float32, MANY, STEPS[torch.float32, alpha], alpha=alpha).isnan().any()
+    assert (
+        run_constant(torch.optim.RMSprop, torch.float32, MANY, STEPS[torch.float32, alpha], alpha=alpha).isnan().any()
+    )
 
 
 @each_path

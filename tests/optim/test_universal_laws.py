@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from exact_program import Expected, decided, jumps, within
-from kinds import each_with_another, one_of_each_kind
+from kinds import dtype_cases, one_of_each_kind
 
 from ravine import formula
 from ravine.backends.cpu import compiled
@@ -13,10 +13,7 @@ from ravine.optim import Optimizer
 from ravine.optim import _registry as registry
 
 NAMES = registry.names()
-#: Every optimizer in single precision, and all but the dialects in one other dtype: each is a kernel to compile, which
-#: takes half a second, and how a dtype is read and written does not depend on the formula.
-CASES = [(n, torch.float32) for n in NAMES] + [("rmsprop-centered", torch.float64)]
-CASES += each_with_another([n for n in NAMES if "-" not in n], [torch.float64, torch.bfloat16, torch.float16])
+CASES = [*dtype_cases(), ("rmsprop-centered", torch.float64)]
 
 
 def make(name, dtype=torch.float32, **options):
