@@ -29,6 +29,7 @@ from ravine.optim._madgrad import MADGRAD
 from ravine.optim._mars import MARS
 from ravine.optim._muon import Muon
 from ravine.optim._nadam import NAdam
+from ravine.optim._novograd import NovoGrad
 from ravine.optim._optimizer import Optimizer, Params
 from ravine.optim._qhadam import QHAdam
 from ravine.optim._radam import RAdam
@@ -38,6 +39,7 @@ from ravine.optim._sgd import SGD
 from ravine.optim._sgdw import SGDW
 from ravine.optim._signum import Signum
 from ravine.optim._sparseadam import SparseAdam
+from ravine.optim._stableadamw import StableAdamW
 from ravine.optim._unwrap import unwrap
 from ravine.optim._variant import Variant
 from ravine.optim._yogi import Yogi
@@ -66,6 +68,7 @@ __all__ = [
     "Lion",
     "Muon",
     "NAdam",
+    "NovoGrad",
     "Optimizer",
     "Params",
     "Pieces",
@@ -75,6 +78,7 @@ __all__ = [
     "Rprop",
     "Signum",
     "SparseAdam",
+    "StableAdamW",
     "Variant",
     "Yogi",
     "pieces",
