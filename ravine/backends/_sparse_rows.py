@@ -39,7 +39,7 @@ def why_no_rows(program: Program) -> str:
     return ""
 
 
-class Rows(NamedTuple):
+class TouchedRows(NamedTuple):
     """The rows that a sparse gradient names.
 
     Attributes:
@@ -52,14 +52,14 @@ class Rows(NamedTuple):
 
 
 @torch.no_grad()
-def rows_of(grad: Tensor) -> Rows:
+def rows_of(grad: Tensor) -> TouchedRows:
     """Those of a gradient, each once."""
     grad = grad.detach().coalesce()
     indices, dims = grad.indices(), grad.sparse_dim()
     index = indices[0]
     for d in range(1, dims):
         index = index * grad.shape[d] + indices[d]
-    return Rows(index, grad.values().reshape(len(index), -1).contiguous())
+    return TouchedRows(index, grad.values().reshape(len(index), -1).contiguous())
 
 
 def as_rows(tensor: Tensor, grad: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ class SparseRows:
         )
         self._numbers: Numbers = ()
         self._step: Eager | None = None
-        self._rows: list[Rows] = []
+        self._rows: list[TouchedRows] = []
 
     def gather(self) -> bool:
         grads = [p.grad for p in self.params]

@@ -49,7 +49,12 @@ class Whole:
         for p, copy in zip(params, self._copies, strict=True):
             if p.grad is not None:  # what a batch asks for when it is made
                 copy.grad = torch.zeros_like(copy, dtype=p.grad.dtype)
+        self._split = [[n for n, s in kept.items() if isinstance(s, Tensor) and layout(s)] for kept in states]
         self._batches = list(make(self._copies, self._copied))
+        for kept, copies, split in zip(states, self._copied, self._split, strict=True):
+            kept.update(
+                {name: value for name, value in copies.items() if name not in split}
+            )  # views of what a batch keeps
         self.on_device = self._batches[0][1].on_device
         self._together = False
 
@@ -69,16 +74,16 @@ class Whole:
         """Bring the parts of all processes together."""
         if self._together:
             return
-        for p, states, copy, copies in zip(self.params, self.states, self._copies, self._copied, strict=True):
+        rows = zip(self.params, self.states, self._copies, self._copied, self._split, strict=True)
+        for p, states, copy, copies, split in rows:
             grad: Any = p.grad
             copy.grad = None
             if grad is None:
                 continue
             copy.copy_(p.full_tensor())  # type: ignore[attr-defined]
             copy.grad = grad.full_tensor().to(copy.dtype)
-            for name, state in states.items():
-                if copies[name] is not state:
-                    copies[name].copy_(state.full_tensor())  # type: ignore[attr-defined]
+            for name in split:
+                copies[name].copy_(states[name].full_tensor())  # type: ignore[attr-defined]
         for _, batch in self._batches:
             if not batch.gather():
                 raise BackendError(
@@ -105,13 +110,13 @@ class Whole:
         self._exchange()
         for indices, batch in self._batches:
             batch.write(None if numbers is None else _of(numbers, indices), buffer_index, skip)
-        for p, states, copy, copies in zip(self.params, self.states, self._copies, self._copied, strict=True):
+        rows = zip(self.params, self.states, self._copies, self._copied, self._split, strict=True)
+        for p, states, copy, copies, split in rows:
             if p.grad is None:
                 continue
             _take(p, copy)
-            for name, state in states.items():
-                if copies[name] is not state:
-                    _take(state, copies[name])
+            for name in split:
+                _take(states[name], copies[name])
         torch.autograd.graph.increment_version([p for p in self.params if p.grad is not None])
         self.release()
 

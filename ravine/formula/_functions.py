@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ravine.errors import FormulaError
-from ravine.formula._symbols import Symbol, along, apply, numel_of, resolution_of, size_of
+from ravine.formula._sizes import along, numel_of, resolution_of, size_of
+from ravine.formula._symbols import Symbol, apply
 
 #: Constants of a formula, by the names that Python prints for them.
 inf, nan = math.inf, math.nan

@@ -23,7 +23,8 @@ from ravine.formula._pieces import (
     check_initial,
 )
 from ravine.formula._program import Program
-from ravine.formula._symbols import SHAPES, Assignment, Symbol, buffer, kept, lift, number, postorder, whole
+from ravine.formula._sizes import SHAPES
+from ravine.formula._symbols import Assignment, Symbol, buffer, kept, lift, number, postorder, whole
 
 
 def hyper_defaults(pieces: Sequence[Callable[..., Any] | Piece]) -> dict[str, Any]:

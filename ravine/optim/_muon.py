@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ravine.errors import OptionError, ParameterError, nearest
-from ravine.formula import Piece, maximum, numel, sqrt, tensor_function
+from ravine.formula import Piece, maximum, numel, rename, sqrt, tensor_function
 from ravine.optim import pieces
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
@@ -96,7 +96,12 @@ def others_adamw(
     return moved, exp_avg, exp_avg_sq
 
 
-def flat_others(others: Mapping[str, Any] | bool, lr: Any, weight_decay: float) -> dict[str, Any]:
+def others_of(weight_decay: float | None) -> Any:
+    """The piece of what is no matrix; without a decay of its own it has that of the matrices."""
+    return others_adamw if weight_decay is not None else rename(others_adamw, others_weight_decay="weight_decay")
+
+
+def flat_others(others: Mapping[str, Any] | bool, lr: Any) -> dict[str, Any]:
     """The options of AdamW for what is no matrix, as a group has them.
 
     Raises:
@@ -115,7 +120,7 @@ def flat_others(others: Mapping[str, Any] | bool, lr: Any, weight_decay: float) 
         "others_lr_ratio": float(rate) / float(lr) if float(lr) else 1.0,
         "others_betas": made["betas"],
         "others_eps": made["eps"],
-        "others_weight_decay": weight_decay if made["weight_decay"] is None else made["weight_decay"],
+        "others_weight_decay": made["weight_decay"],
     }
 
 
@@ -124,7 +129,7 @@ def with_flat_others(group: Any, defaults: Mapping[str, Any]) -> Any:
     if not isinstance(group, dict) or not isinstance(group.get("others"), Mapping):
         return group
     known = {**defaults, **group}
-    return {**group, **flat_others(group["others"], known["lr"], known["weight_decay"])}
+    return {**group, **flat_others(group["others"], known["lr"])}
 
 
 def refuse_others(optimizer: Optimizer) -> None:
@@ -149,7 +154,7 @@ OTHERS_HYPERS: Mapping[str, Hyper] = {
     "others_lr_ratio": Hyper(low=0, default=1.0),
     "others_betas": Hyper(low=0, high=1, below=True, length=2, default=OTHERS["betas"]),
     "others_eps": Hyper(low=0, default=OTHERS["eps"]),
-    "others_weight_decay": Hyper(low=0, default=0.1),
+    "others_weight_decay": Hyper(low=0, optional=True),
 }
 
 
@@ -220,7 +225,7 @@ class Muon(Optimizer):
             eps=eps,
             ns_steps=ns_steps,
             adjust_lr_fn=adjust_lr_fn,
-            **flat_others(others, lr, weight_decay),
+            **flat_others(others, lr),
             orthogonalize=orthogonalize,
             maximize=maximize,
             fused=fused,
@@ -241,10 +246,11 @@ class Muon(Optimizer):
         adjust_lr_fn: str | None,
         weight_decay: float,
         orthogonalize: bool,
+        others_weight_decay: float | None,
         ndim: int,
     ) -> Pieces:
         if ndim != 2 or not orthogonalize:
-            return [others_adamw]
+            return [others_of(others_weight_decay)]
         return [
             averaged_nesterov if nesterov else averaged_momentum,
             orthogonal(ns_coefficients, ns_steps, eps),

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ravine import backends
 from ravine._compat.torch import load_hooks
-from ravine.errors import BackendError, FormulaError, ParameterError
+from ravine.errors import BackendError, ParameterError
 from ravine.formula import Piece, Program
 from ravine.formula._tracing import hyper_defaults
 from ravine.optim._common import OF_GROUPS, Nonfinite, check_policy
@@ -31,7 +31,7 @@ from ravine.optim._engine.formula import (
     listed,
     refuse_cbs,
 )
-from ravine.optim._engine.group import GroupReader, Pieces, group_at, ndims_of, number_of, program_of
+from ravine.optim._engine.group import GroupReader, Pieces, group_at, ndims_of, number_of
 from ravine.optim._engine.group_keys import complete, flag_scaling, leave_out, neutral_of, switches_of, twin_of
 from ravine.optim._engine.hooks import with_hooks
 from ravine.optim._engine.kernels import refuse_recording, warn_captured
@@ -155,23 +155,12 @@ class Optimizer(torch.optim.Optimizer):
         Raises:
             OptionError: there is no such group, or an option was taken out of it.
         """
-        needed = [name for name in self.defaults if name not in self._neutral]
-        chosen = group_at(self.param_groups, group, needed)
-        if ndim is not None:
-            return self._program(chosen, ndim)
-        return next(iter(self._programs(chosen).values()))
+        programs = self._reader().programs(group_at(self.param_groups, group), f" (parameter group {group})", ndim)
+        return next(iter(programs.values()))
 
-    def _programs(self, group: dict[str, Any]) -> dict[int | None, Program]:
+    def _programs(self, group: dict[str, Any], where: str = "") -> dict[int | None, Program]:
         """Those of a group, by the number of dimensions of its parameters; None: one for all."""
-        return {n: self._program(group, n) for n in ndims_of(group, asks_ndim(type(self).formula))}
-
-    def _program(self, group: dict[str, Any], ndim: int | None = None) -> Program:
-        group = {**self._neutral, **group}
-        hypers = {n: group[n] for n in self.defaults if n != "fused"}
-        try:
-            return program_of(self.pieces(group, ndim), hypers, self._monitor.guarded)
-        except TypeError as error:  # something in the list that has no hash
-            raise FormulaError(f"a formula is a list of functions: {error}") from error
+        return self._reader().programs(group, where)
 
     def bytes_moved(self) -> int:
         """Bytes that one step reads and writes, over all parameters that have been stepped or have a gradient."""
@@ -253,6 +242,8 @@ class Optimizer(torch.optim.Optimizer):
         if isinstance(group, dict):
             where = f" (parameter group {len(self.param_groups)})"
             check_params(group.get("params"), where)
+            if isinstance(group.get("params"), Iterator):  # it is looked at here, and torch goes through it too
+                group["params"] = list(group["params"])
             complete(group, self.defaults, self._switches, self._check, self._told, where)
             check_names(self.pieces(group))
             self._programs(group)  # a mistake in the formula is found here, before the first step
@@ -281,7 +272,7 @@ class Optimizer(torch.optim.Optimizer):
     def _make_states(self, group: int) -> None:
         programs = self._programs(self.param_groups[group])
         for p in self.param_groups[group]["params"]:
-            make_states(p, self.state[p], programs[None] if None in programs else programs[p.ndim])
+            make_states(p, self.state[p], programs.get(None) or programs[p.ndim])
 
     # --- stepping ---------------------------------------------------------------------------------------------
 
@@ -371,8 +362,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """The state as torch's class of the same name gives it, and what formula it belongs to under ``"ravine"``."""
-        needed = [name for name in self.defaults if name not in self._neutral]
-        programs = [self._programs(group_at(self.param_groups, i, needed)) for i in range(len(self.param_groups))]
+        programs = [self._programs(group, f" (parameter group {i})") for i, group in enumerate(self.param_groups)]
         return states.dump(super().state_dict(), type(self).__name__, programs)
 
     @torch.no_grad()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.nn import Parameter
-from torch_pairs import CLASSES
+from torch_pairs import CLASSES, fit
 
 from ravine.errors import OptionError
 from ravine.optim import SGD, Adam, Optimizer, RMSprop, pieces
@@ -14,9 +14,9 @@ PATHS = pytest.mark.parametrize("fused", [None, False], ids=["kernel", "eager"])
 SHAPES = [(40, 30), (), (0,), (20_000,), (7,)]
 
 
-def twins(dtype=torch.float64):
+def twins(dtype=torch.float64, shapes=SHAPES):
     generator = torch.Generator().manual_seed(0)
-    ours = [Parameter(torch.randn(s, generator=generator, dtype=torch.float64).to(dtype)) for s in SHAPES]
+    ours = [Parameter(torch.randn(s, generator=generator, dtype=torch.float64).to(dtype)) for s in shapes]
     return ours, [Parameter(p.detach().clone()) for p in ours]
 
 
@@ -36,7 +36,7 @@ def assert_same(ours, theirs, tolerance=1e-12):
 @pytest.mark.usefixtures("numbers_in_double")
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.__name__)
 def test_clip_norm_is_torchs_clipping_and_torchs_step(cls, fused):
-    ours, theirs = twins()
+    ours, theirs = twins(shapes=fit(cls, SHAPES))
     mine, other = cls(ours, lr=0.01, clip_norm=2.0, fused=fused), getattr(torch.optim, cls.__name__)(theirs, lr=0.01)
     for step in range(20):
         give(ours, theirs, step, scale=0.001 if step % 3 == 0 else 1.0)  # the first of three is shorter than the limit
@@ -46,7 +46,7 @@ def test_clip_norm_is_torchs_clipping_and_torchs_step(cls, fused):
         other.step()
         assert mine.watch.last.grad_norm == pytest.approx(wanted, rel=1e-6)
         assert all(torch.equal(p.grad, b) for p, b in zip(ours, before, strict=True)), "the gradients are left alone"
-    assert_same(ours, theirs)
+    assert_same(ours, theirs, 1e-3 if cls.__name__ == "Muon" else 1e-12)  # it rounds to bfloat16 on the way
 
 
 @PATHS

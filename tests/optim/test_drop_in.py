@@ -14,7 +14,7 @@ import pytest
 import torch
 from step_runs import PATHS
 from torch.nn import Parameter
-from torch_pairs import CLASSES, Gradients, assert_close, make_params, theirs_of, twins
+from torch_pairs import CLASSES, Gradients, assert_close, fit, make_params, theirs_of, twins
 
 import ravine.optim as optim
 from ravine.errors import FormulaError, OptionError
@@ -128,7 +128,7 @@ def test_keys_of_the_users_own_are_kept_saved_and_loaded_as_by_torch(cls):
     own = [{"lr_scale": 0.5, "tag": "block0", "use_muon": False}, {"counters": [1, {"n": 2}], "moe": True, "l2": 0.1}]
     results = []
     for kind in (cls, theirs_of(cls)):
-        params = make_params([(3, 2), (4,)], torch.float64)
+        params = make_params(fit(cls, [(3, 2), (4,)]), torch.float64)
         groups = [{"params": [p], **keys} for p, keys in zip(params, copy.deepcopy(own), strict=True)]
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -137,7 +137,7 @@ def test_keys_of_the_users_own_are_kept_saved_and_loaded_as_by_torch(cls):
                 p.grad = torch.ones_like(p)
             optimizer.step()
             optimizer.param_groups[1]["counters"][0] += 1
-            optimizer.add_param_group({"params": [Parameter(torch.ones(1))], "name": "late", "scale": 3})
+            optimizer.add_param_group({"params": [Parameter(torch.ones(1, 1))], "name": "late", "scale": 3})
             fresh = kind(
                 [{"params": params[:1]}, {"params": params[1:]}, {"params": optimizer.param_groups[2]["params"]}]
             )
@@ -187,9 +187,9 @@ def test_a_key_that_is_far_from_any_option_gives_no_warning(key):
 @pytest.mark.usefixtures("numbers_in_double")
 def test_torchs_switches_are_taken_where_they_change_nothing(cls):
     theirs = theirs_of(cls)
-    params = make_params([(3, 2), (4,)], torch.float64)
+    params = make_params(fit(cls, [(3, 2), (4,)]), torch.float64)
     for name in ("foreach", "capturable", "differentiable"):
-        if name not in theirs([Parameter(torch.ones(1))]).defaults:
+        if name not in theirs([Parameter(torch.ones(1, 1))]).defaults:
             continue
         for value in (None, False, True):
             if name == "differentiable" and value:

@@ -158,7 +158,8 @@ def test_gradients_of_1e30_are_the_same_on_both_paths(name):
             optimizer.step()
         results.append(p.detach())
     assert torch.allclose(*results, rtol=1e-5, equal_nan=True)
-    assert torch.isfinite(results[0][1])
+    if len(optimizer.program().passes) == 1:  # a norm would carry it to all elements of the tensor
+        assert torch.isfinite(results[0][1])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])

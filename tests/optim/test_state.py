@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import Parameter
 from torch_pairs import CLASSES as CLASSES_OF_TORCH
+from torch_pairs import REAL_ONLY, fit
 
 from ravine.errors import StateError
 from ravine.optim import SGD, Adam, Optimizer, RMSprop
@@ -25,6 +26,11 @@ def randn(*shape, dtype=torch.float32, seed=0):
 def make(name, params, **kw):
     named = registry.lookup(name)
     return named.cls(params, **{"lr": 0.1, **named.options, **kw})
+
+
+def takes_complex(name):
+    """Whether matrices of complex numbers are stepped: there are no rows of them."""
+    return registry.lookup(name).cls.__name__ not in REAL_ONLY
 
 
 def parameters(dtype=torch.float32):
@@ -68,7 +74,7 @@ def equal_states(a, b):
 def test_saved_and_loaded_a_run_continues_bit_for_bit(name, fused, dtype):
     params = parameters(dtype.to_real() if dtype.is_complex else dtype)
     if dtype.is_complex:
-        params = [Parameter(torch.complex(p.detach(), p.detach())) for p in params]
+        params = [Parameter(torch.complex(p.detach(), p.detach())) for p in params if p.ndim < 2 or takes_complex(name)]
     optimizer = make(name, params, fused=fused)
     take_steps(optimizer, 3)
     saved = through_a_file({"params": [p.detach() for p in params], "optimizer": optimizer.state_dict()})
@@ -299,9 +305,9 @@ def test_an_older_dict_without_a_key_gets_its_default():
 
 @CLASSES
 def test_a_torch_dict_of_before_an_option_existed(cls):
-    p = Parameter(torch.ones(3))
+    p = Parameter(torch.ones(3, 1))
     theirs = getattr(torch.optim, cls.__name__)([p])
-    p.grad = torch.ones(3)
+    p.grad = torch.ones(3, 1)
     theirs.step()
     saved = copy.deepcopy(theirs.state_dict())
     for key in ("maximize", "foreach", "capturable", "differentiable", "fused", "decoupled_weight_decay"):
@@ -326,7 +332,7 @@ def test_checkpoints_are_exchanged_with_torch(cls, fused, way):
         return c(params, lr=0.05, **extra, **({"fused": fused} if c is cls else {}))
 
     first, second = (theirs, cls) if way == "torch to ravine" else (cls, theirs)
-    params = parameters()
+    params = [p for p in parameters() if p.shape in fit(cls, [p.shape])]
     one = optimizer(first, params)
     take_steps(one, 3)
     twins = [Parameter(p.detach().clone(memory_format=torch.preserve_format)) for p in params]
@@ -335,7 +341,7 @@ def test_checkpoints_are_exchanged_with_torch(cls, fused, way):
     take_steps(one, 4, first=3)
     take_steps(two, 4, first=3)
     for p, q in zip(params, twins, strict=True):
-        assert torch.allclose(p.detach(), q.detach(), rtol=1e-5, atol=1e-6)
+        assert torch.allclose(p.detach(), q.detach(), rtol=1e-5, atol=1e-3 if cls.__name__ == "Muon" else 1e-6)
     back = optimizer(first, twins)
     back.load_state_dict(two.state_dict())
     take_steps(back, 1)

@@ -7,7 +7,7 @@ import inspect
 import pytest
 import torch
 from torch.optim import lr_scheduler
-from torch_pairs import CLASSES, assert_close, each_path, make_params, theirs_of, twins
+from torch_pairs import CLASSES, assert_close, each_path, fit, make_params, theirs_of, twins
 
 pytestmark = pytest.mark.usefixtures("one_thread", "numbers_in_double")
 
@@ -33,7 +33,7 @@ def groups(cls, params):
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.__name__)
 def test_same_trajectory(cls, scheduler, fused):
-    params = make_params([(4, 3), (5,)], torch.float64)
+    params = make_params(fit(cls, [(4, 3), (5,)]), torch.float64)
     others = twins(params)
     momentum = {"momentum": 0.9} if "momentum" in inspect.signature(cls).parameters else {}
     pair = [
@@ -41,7 +41,7 @@ def test_same_trajectory(cls, scheduler, fused):
         theirs_of(cls)(groups(cls, others), **momentum),
     ]
     schedulers = [SCHEDULERS[scheduler](o) for o in pair]
-    targets = make_params([(4, 3), (5,)], torch.float64, seed=7)
+    targets = make_params(fit(cls, [(4, 3), (5,)]), torch.float64, seed=7)
     rates = []
     for step in range(STEPS - 1):
         for optimizer, mine, schedule in zip(pair, (params, others), schedulers, strict=True):

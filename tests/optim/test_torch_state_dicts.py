@@ -7,7 +7,7 @@ import io
 
 import pytest
 import torch
-from torch_pairs import CLASSES, Gradients, assert_close, each_case, each_path, make_params, theirs_of, twins
+from torch_pairs import CLASSES, Gradients, assert_close, each_case, each_path, fit, make_params, theirs_of, twins
 
 pytestmark = pytest.mark.usefixtures("one_thread", "numbers_in_double")
 
@@ -37,7 +37,7 @@ def run(gradients, steps, *sides):
 @pytest.mark.parametrize("steps", [0, 5], ids=["new", "after5"])
 def test_from_torch(cls, options, steps, through_file, fused):
     """torch runs, ours takes over: five more steps are those that torch goes on with."""
-    others = make_params(SHAPES, torch.float64)
+    others = make_params(fit(cls, SHAPES), torch.float64)
     theirs, gradients = theirs_of(cls)(others, **options), Gradients()
     run(gradients, steps, (theirs, others))
     params = twins(others)
@@ -55,7 +55,7 @@ def test_from_torch(cls, options, steps, through_file, fused):
 @pytest.mark.parametrize("steps", [0, 5], ids=["new", "after5"])
 def test_to_torch(cls, options, steps, through_file, fused):
     """Ours runs, torch takes over."""
-    params = make_params(SHAPES, torch.float64)
+    params = make_params(fit(cls, SHAPES), torch.float64)
     ours, gradients = cls(params, **options, fused=fused), Gradients()
     run(gradients, steps, (ours, params))
     others = twins(params)
@@ -82,7 +82,7 @@ def test_to_ours_goes_on_bit_for_bit(cls, options, fused):
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.__name__)
 def test_loading_leaves_the_state_dict_alone_and_shares_nothing(cls):
-    others = make_params(SHAPES, torch.float64)
+    others = make_params(fit(cls, SHAPES), torch.float64)
     theirs, gradients = theirs_of(cls)(others), Gradients()
     run(gradients, 2, (theirs, others))
     given = theirs.state_dict()

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from ravine import backends
-from ravine.errors import OptionError
+from ravine.errors import FormulaError, OptionError
 from ravine.formula import Piece, Program, trace_formula
 from ravine.optim._engine.group_keys import warn_misspelt
 from ravine.optim._hyperparameters import WHOLE, Check, length_of, several
@@ -42,18 +42,17 @@ def check_complete(group: Mapping[str, Any], keys: Iterable[str], where: str) ->
             )
 
 
-def group_at(groups: Sequence[dict[str, Any]], index: int, keys: Iterable[str]) -> dict[str, Any]:
-    """The parameter group of that number, with all its options.
+def group_at(groups: Sequence[dict[str, Any]], index: int) -> dict[str, Any]:
+    """The parameter group of that number.
 
     Raises:
-        OptionError: there is no such group, or an option was taken out of it.
+        OptionError: there is no such group.
     """
     if not isinstance(index, int) or not -len(groups) <= index < len(groups):
         known = (
             "this optimizer has one, program(0)" if len(groups) == 1 else f"program(0) to program({len(groups) - 1})"
         )
         raise OptionError(f"there is no parameter group {index!r}: {known}")
-    check_complete(groups[index], keys, f" (parameter group {index})")
     return groups[index]
 
 
@@ -147,6 +146,25 @@ class GroupReader:
         except (RuntimeError, ValueError, KeyError):
             return False  # a tensor of several elements stands where a number was, or nothing does
 
+    def programs(self, group: dict[str, Any], where: str, ndim: int | None = None) -> dict[int | None, Program]:
+        """The programs of a group, as a plan has them; of one number of dimensions, if that is given.
+
+        Raises:
+            OptionError, FormulaError: an option was taken out of the group, or the formula is wrong.
+        """
+        check_complete(group, self._needed, where)
+        values = {**self._neutral, **group}
+        hypers = {name: values[name] for name in self._keys if name != "fused"}
+        ndims = ndims_of(group, self._by_ndim) if ndim is None or not self._by_ndim else [ndim]
+        return {n: self._program(group, hypers, n) for n in ndims}
+
+    def _program(self, group: Mapping[str, Any], hypers: Mapping[str, Any], ndim: int | None) -> Program:
+        pieces = self._pieces_of({**self._neutral, **group}, ndim)
+        try:
+            return program_of(pieces, hypers, self.guarded)
+        except TypeError as error:  # something in the list that has no hash
+            raise FormulaError(f"a formula is a list of functions: {error}") from error
+
     def plan(
         self, group: dict[str, Any], extra: Mapping[str, Any], where: str, before: GroupPlan | None = None
     ) -> GroupPlan:
@@ -170,10 +188,7 @@ class GroupReader:
                 self._check(name, group[name], where)
         values = {**dict(zip(self._keys, now.values, strict=True)), **extra}
         hypers = {name: v for name, v in values.items() if name != "fused"}
-        programs = {
-            ndim: program_of(self._pieces_of({**self._neutral, **group}, ndim), hypers, self.guarded)
-            for ndim in ndims_of(group, self._by_ndim)
-        }
+        programs = {ndim: self._program(group, hypers, ndim) for ndim in ndims_of(group, self._by_ndim)}
         if before is None or len(group) != before.size:
             kept = [name for program in programs.values() for name in program.kept]
             warn_misspelt(group, [*self._keys, *kept], where, self._told)
@@ -183,7 +198,13 @@ class GroupReader:
 
 def ndims_of(group: Mapping[str, Any], by_ndim: bool) -> list[int | None]:
     """For which numbers of dimensions a group has a formula, the largest first; None: one for all."""
-    return sorted({p.ndim for p in group["params"]}, reverse=True) or [2] if by_ndim else [None]
+    if not by_ndim:
+        return [None]
+    params = [
+        p[1] if isinstance(p, tuple) else p for p in group["params"]
+    ]  # with their names, before torch takes them apart
+    found: list[int | None] = [*sorted({p.ndim for p in params if isinstance(p, Tensor)}, reverse=True)]
+    return found or [2]
 
 
 @lru_cache(maxsize=256)

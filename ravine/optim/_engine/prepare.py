@@ -60,7 +60,8 @@ def prepare(
     states = dict(known)
     make_states(p, states, program)
     for name in (*program.states, *program.tensors):
-        states[name] = _follow(p, name, states[name], describe, before, shape_of(program, name, p))
+        shape = shape_of(program, name, p) if of_own_shape(program, name) else None
+        states[name] = _follow(p, name, states[name], describe, before, shape)
     reason = _reason(part(p), {n: part(states[n]) for n in program.states}, program)
     if reason and fused and not is_fake(p):  # a step of fake tensors computes nothing, whoever makes it
         raise BackendError(
@@ -158,6 +159,11 @@ def _check_rows(p: torch.Tensor, g: torch.Tensor, program: Program, describe: Ca
         raise ParameterError(f"{describe(p)} has a sparse gradient, and is {what}, which has no rows here: {instead}")
 
 
+def of_own_shape(program: Program, name: str) -> bool:
+    """Whether a state has another shape than its parameter: it is whole on every process."""
+    return name in program.tensors or isinstance(program.states.get(name), Reduced)
+
+
 def shape_of(program: Program, name: str, p: torch.Tensor) -> torch.Size:
     """The shape of a state of a parameter."""
     if name in program.tensors:
@@ -223,15 +229,15 @@ def _follow(
     state: torch.Tensor,
     describe: Callable[[torch.Tensor], str],
     before: torch.dtype | None,
-    shape: torch.Size,
+    own_shape: torch.Size | None,
 ) -> torch.Tensor:
     """A state that follows its parameter where that was cast, moved or laid out anew since the last plan."""
-    if state.shape != shape:
+    if state.shape != (own_shape or p.shape):
         raise ParameterError(
             f"{describe(p)} has a state {name} of shape {tuple(state.shape)}: its data was replaced by another shape. "
             "Delete the state (del optimizer.state[p]) to start over"
         )
-    if layout(state) != layout(p) and shape == p.shape:
+    if layout(state) != layout(p) and own_shape is None:
         raise ParameterError(
             f"{describe(p)} is {split(p)}, and its state {name} is {split(state)}: load states with "
             "torch.distributed.checkpoint.state_dict.set_optimizer_state_dict, which splits them as their parameters"
@@ -240,7 +246,7 @@ def _follow(
         state = state.to(p.dtype)
     if state.device != p.device:
         state = state.to(p.device)
-    if shape == p.shape and not why_not(p) and not why_not(state) and state.stride() != p.stride() and p.numel() > 1:
+    if own_shape is None and not why_not(p) and not why_not(state) and state.stride() != p.stride() and p.numel() > 1:
         state = torch.empty_like(p.detach(), dtype=state.dtype).copy_(state)
     return state
 

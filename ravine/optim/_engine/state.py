@@ -25,7 +25,7 @@ from ravine.formula import ParamCopy, Program
 from ravine.formula._plain_text import formula_lines
 from ravine.optim._common import OF_GROUPS
 from ravine.optim._engine.group_keys import leave_out
-from ravine.optim._engine.prepare import shape_of, split
+from ravine.optim._engine.prepare import of_own_shape, shape_of, split
 from ravine.optim._engine.step_counts import counter, shared
 from ravine.optim._hyperparameters import GROUP_NOTES, TORCH_ONLY, Check, check_group
 
@@ -311,12 +311,12 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
             result[name] = torch.full_like(p.detach(), value.item())
         elif name not in tensors and receiver.own and value.dim() == 0:
             result[name] = value.detach().clone()
-        elif value.shape != (shape := shape_of(program, name, p) if name in tensors else p.shape):
+        elif value.shape != (shape_of(program, name, p) if name in tensors else p.shape):
             raise StateError(
                 f"the state {name} of {receiver.describe(p)} has shape {tuple(value.shape)} in the state dict: "
                 "parameters are in another order, or the model is another"
             )
-        elif shape != p.shape:
+        elif name in tensors and of_own_shape(program, name):
             result[name] = value.detach().to(p.device, copy=True)
         elif layout(value) != layout(p):
             raise StateError(
