@@ -92,6 +92,15 @@ def kernel_cache(tmp_path_factory):
         os.environ["RAVINE_CACHE_DIR"] = str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache")
 
 
+@pytest.fixture
+def numbers_in_double():
+    """torch keeps the numbers of a parameter (``mu_product``, ``eta``) in the default dtype, and Ravine in double precision."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c():
     """Ctrl-C as a program has it by default: a shell starts what runs in the background without it."""

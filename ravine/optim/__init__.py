@@ -17,6 +17,7 @@ from ravine.optim._adamax import Adamax
 from ravine.optim._adan import Adan
 from ravine.optim._ademamix import AdEMAMix
 from ravine.optim._adopt import ADOPT
+from ravine.optim._asgd import ASGD
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
 from ravine.optim._hyperparameters import Hyper
@@ -27,7 +28,10 @@ from ravine.optim._lion import Lion
 from ravine.optim._madgrad import MADGRAD
 from ravine.optim._mars import MARS
 from ravine.optim._muon import Muon
+from ravine.optim._nadam import NAdam
+from ravine.optim._novograd import NovoGrad
 from ravine.optim._optimizer import Optimizer, Params
+from ravine.optim._prodigy import Prodigy
 from ravine.optim._qhadam import QHAdam
 from ravine.optim._radam import RAdam
 from ravine.optim._rmsprop import RMSprop
@@ -35,12 +39,15 @@ from ravine.optim._rprop import Rprop
 from ravine.optim._sgd import SGD
 from ravine.optim._sgdw import SGDW
 from ravine.optim._signum import Signum
+from ravine.optim._sparseadam import SparseAdam
+from ravine.optim._stableadamw import StableAdamW
 from ravine.optim._unwrap import unwrap
 from ravine.optim._variant import Variant
 from ravine.optim._yogi import Yogi
 
 __all__ = [
     "ADOPT",
+    "ASGD",
     "LAMB",
     "LARS",
     "MADGRAD",
@@ -61,14 +68,19 @@ __all__ = [
     "LaProp",
     "Lion",
     "Muon",
+    "NAdam",
+    "NovoGrad",
     "Optimizer",
     "Params",
     "Pieces",
+    "Prodigy",
     "QHAdam",
     "RAdam",
     "RMSprop",
     "Rprop",
     "Signum",
+    "SparseAdam",
+    "StableAdamW",
     "Variant",
     "Yogi",
     "pieces",

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch_pairs import (
     CLASSES,
+    IN_TORCH,
     OPTIONS,
     REAL_ONLY,
     SHAPES,
@@ -24,6 +25,7 @@ from torch_pairs import (
     fit,
     make_params,
     need_kernel,
+    numbers,
     pairs,
     tensors,
     theirs_of,
@@ -34,6 +36,7 @@ from torch_pairs import (
 from ravine.errors import ParameterError
 from ravine.optim import SGD
 
+pytestmark = pytest.mark.usefixtures("numbers_in_double")
 one_thread = pytest.mark.usefixtures("one_thread")
 each_class = pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.__name__)
 
@@ -47,7 +50,7 @@ def test_every_class_that_torch_has_too_is_compared(cls):
     assert set().union(*options) >= known, "an option of torch's class is compared nowhere"
 
 
-@each_class
+@pytest.mark.parametrize("cls", IN_TORCH, ids=lambda c: c.__name__)
 def test_signature_starts_with_torchs(cls):
     ours = list(inspect.signature(cls).parameters.values())
     theirs = list(inspect.signature(theirs_of(cls)).parameters.values())
@@ -78,7 +81,7 @@ def copy_over(ours, theirs, params, others):
     """Give torch's side our parameters and states, in its own dtype."""
     with torch.no_grad():
         for p, q in zip(params, others, strict=True):
-            mine, other = tensors(ours, p), tensors(theirs, q)
+            mine, other = tensors(ours, p) | numbers(ours, p), tensors(theirs, q) | numbers(theirs, q)
             for name, tensor in mine.items():
                 if name in other:
                     other[name].copy_(tensor)

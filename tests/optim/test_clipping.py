@@ -33,6 +33,7 @@ def assert_same(ours, theirs, tolerance=1e-12):
 
 
 @PATHS
+@pytest.mark.usefixtures("numbers_in_double")
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.__name__)
 def test_clip_norm_is_torchs_clipping_and_torchs_step(cls, fused):
     ours, theirs = twins(shapes=fit(cls, SHAPES))

@@ -27,6 +27,7 @@ def step(model, optimizer, times=1):
         optimizer.step()
 
 
+@pytest.mark.usefixtures("numbers_in_double")
 @pytest.mark.parametrize("flat", [False, True], ids=["nested", "flattened"])
 @pytest.mark.parametrize("way", ["torch to ravine", "ravine to torch", "ravine to ravine"])
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.__name__)

@@ -184,6 +184,7 @@ def test_a_key_that_is_far_from_any_option_gives_no_warning(key):
 
 
 @EACH
+@pytest.mark.usefixtures("numbers_in_double")
 def test_torchs_switches_are_taken_where_they_change_nothing(cls):
     theirs = theirs_of(cls)
     params = make_params(fit(cls, [(3, 2), (4,)]), torch.float64)

@@ -82,7 +82,7 @@ def test_zero_gradients_leave_parameters_alone(name, fused, dtype):
     p = Parameter(randn(9, dtype=dtype))
     optimizer = make(name, [p], fused=fused)
     for group in optimizer.param_groups:  # some decay the weights by default
-        group |= {"weight_decay": 0.0} if "weight_decay" in optimizer.defaults else {}
+        group |= {n: 0.0 for n in ("weight_decay", "lambd") if n in optimizer.defaults}
     before = p.detach().clone()
     for _ in range(3):
         p.grad = torch.zeros(9, dtype=dtype)

@@ -74,6 +74,28 @@ def adopt(x, gs, lr, betas=(0.9, 0.9999), eps=1e-6, weight_decay=0.0):
     return x, {"exp_avg": m, "exp_avg_sq": v}
 
 
+def stableadamw(x, gs, lr, betas=(0.9, 0.99), eps=1e-8, weight_decay=1e-2):
+    v, u = np.zeros_like(x), np.zeros_like(x)
+    for t, g in enumerate(gs, 1):
+        b1, b2 = (b * (1 - b ** (t - 1)) / (1 - b**t) for b in betas)
+        v = b1 * v + (1 - b1) * g
+        u = b2 * u + (1 - b2) * g * g
+        rate = lr / max(1.0, np.sqrt((g * g / np.maximum(u, eps * eps)).mean()))
+        x = x - rate * weight_decay * x - rate * v / (np.sqrt(u) + eps)
+    return x, {"exp_avg": v, "exp_avg_sq": u}
+
+
+def novograd(x, gs, lr, betas=(0.95, 0.98), eps=1e-8, weight_decay=0.0):
+    v = (gs[0] ** 2).sum()
+    m = gs[0] / (np.sqrt(v) + eps) + weight_decay * x
+    x = x - lr * m
+    for g in gs[1:]:
+        v = betas[1] * v + (1 - betas[1]) * (g * g).sum()
+        m = betas[0] * m + (g / (np.sqrt(v) + eps) + weight_decay * x)
+        x = x - lr * m
+    return x, {"exp_avg": m, "exp_avg_sq": v}
+
+
 def ademamix(x, gs, lr, betas=(0.9, 0.999, 0.9999), alpha=5.0, eps=1e-8, weight_decay=0.0, warmup=None):
     b1, b2, b3 = betas
     m1, m2, v = np.zeros_like(x), np.zeros_like(x), np.zeros_like(x)
@@ -169,6 +191,10 @@ CASES = [
     ("Adan", adan, {"lr": 0.01, "betas": (0.9, 0.8, 0.95), "eps": 1e-3, "weight_decay": 0.3}),
     ("ADOPT", adopt, {"lr": 0.01}),
     ("ADOPT", adopt, {"lr": 0.01, "betas": (0.7, 0.95), "eps": 0.5, "weight_decay": 0.3}),
+    ("StableAdamW", stableadamw, {"lr": 0.01}),
+    ("StableAdamW", stableadamw, {"lr": 0.01, "betas": (0.7, 0.95), "eps": 1e-3, "weight_decay": 0.3}),
+    ("NovoGrad", novograd, {"lr": 0.01}),
+    ("NovoGrad", novograd, {"lr": 0.01, "betas": (0.7, 0.9), "eps": 1e-3, "weight_decay": 0.3}),
     ("AdEMAMix", ademamix, {"lr": 0.01}),
     ("AdEMAMix", ademamix, {"lr": 0.01, "betas": (0.8, 0.95, 0.99), "alpha": 3.0, "weight_decay": 0.3, "warmup": 20}),
     ("LaProp", laprop, {"lr": 0.01}),

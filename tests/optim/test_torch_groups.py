@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch_pairs import CLASSES, OPTIONS, Gradients, assert_close, each_path, in_torch, make_params, theirs_of, twins
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "numbers_in_double")
 
 shapes = st.lists(st.integers(0, 5), max_size=3).map(tuple)
 

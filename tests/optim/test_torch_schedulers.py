@@ -9,7 +9,7 @@ import torch
 from torch.optim import lr_scheduler
 from torch_pairs import CLASSES, assert_close, each_path, fit, make_params, theirs_of, twins
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "numbers_in_double")
 
 STEPS = 24
 #: A loss that stops falling twice: ReduceLROnPlateau lowers the rate both times.

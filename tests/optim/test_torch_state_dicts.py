@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch_pairs import CLASSES, Gradients, assert_close, each_case, each_path, fit, make_params, theirs_of, twins
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "numbers_in_double")
 
 SHAPES = [(4, 3), (5,), ()]
 each_way = pytest.mark.parametrize("through_file", [False, True], ids=["memory", "file"])

@@ -52,6 +52,17 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
         {"lr": 0.02, "weight_decay": 0.2, "amsgrad": True, "maximize": True},
         {"weight_decay": 0},
     ],
+    "ASGD": [
+        {},
+        {"lr": 0.05, "lambd": 0.02, "alpha": 0.6, "t0": 3.0},
+        {"lr": 0.05, "weight_decay": 0.1, "t0": 0.0, "maximize": True},
+    ],
+    "NAdam": [
+        {},
+        {"lr": 0.02, "betas": (0.7, 0.95), "eps": 1e-3, "momentum_decay": 0.1, "maximize": True},
+        {"lr": 0.02, "weight_decay": 0.1},
+        {"lr": 0.02, "weight_decay": 0.1, "decoupled_weight_decay": True},
+    ],
     "Adamax": [
         {},
         {"lr": 0.02, "betas": (0.7, 0.95), "eps": 1e-3},
@@ -96,16 +107,32 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
 #: More than one chunk of 16,384 elements with a ragged tail, and the shapes that are easily forgotten.
 SHAPES = [(129, 131), (37,), (1,), (), (2, 0)]
 
-CLASSES = [c for c in registry.classes() if hasattr(torch.optim, c.__name__)]
 
-
-def option_id(options: dict[str, Any]) -> str:
-    return ",".join(k if v is True else f"{k}={v}" for k, v in options.items()).replace(" ", "") or "defaults"
+def takes_dense(cls: type[Optimizer]) -> bool:
+    """Whether torch's class of the same name steps dense gradients (SparseAdam: tests/optim/test_sparse_gradients.py)."""
+    p = torch.nn.Parameter(torch.zeros(1, 1))
+    p.grad = torch.zeros(1, 1)
+    try:
+        theirs_of(cls)([p]).step()
+    except RuntimeError:
+        return False
+    return True
 
 
 def theirs_of(cls: type[Optimizer]) -> type[torch.optim.Optimizer]:
     """torch's class of the same name."""
     return getattr(torch.optim, cls.__name__)
+
+
+IN_TORCH = [c for c in registry.classes() if hasattr(torch.optim, c.__name__)]
+CLASSES = [c for c in IN_TORCH if takes_dense(c)]
+
+#: The numbers that formulas keep for a parameter, by name.
+KEPT = {name for c in IN_TORCH for name in c([torch.nn.Parameter(torch.zeros(1, 1))]).program().kept}
+
+
+def option_id(options: dict[str, Any]) -> str:
+    return ",".join(k if v is True else f"{k}={v}" for k, v in options.items()).replace(" ", "") or "defaults"
 
 
 def in_torch(cls: type[Optimizer], options: dict[str, Any]) -> bool:
@@ -178,9 +205,14 @@ class Gradients:
 
 
 def tensors(optimizer: torch.optim.Optimizer, p: torch.nn.Parameter) -> dict[str, torch.Tensor]:
-    """The parameter and its states by name, without the count of steps."""
+    """The parameter and its states by name, without numbers and the count of steps."""
     states = optimizer.state.get(p, {}).items()
-    return {"param": p.detach(), **{n: v for n, v in states if isinstance(v, torch.Tensor) and n != "step"}}
+    return {"param": p.detach(), **{n: v for n, v in states if n != "step" and n not in KEPT}}
+
+
+def numbers(optimizer: torch.optim.Optimizer, p: torch.nn.Parameter) -> dict[str, torch.Tensor]:
+    """The numbers that are kept for a parameter, by name."""
+    return {n: v for n, v in optimizer.state.get(p, {}).items() if n in KEPT}
 
 
 def pairs(
@@ -196,6 +228,11 @@ def pairs(
         assert mine.keys() == other.keys(), f"parameter {i}"
         if "step" in theirs.state.get(q, {}) and "step" not in getattr(ours, "not_in_torch", {}):
             assert float(ours.state[p]["step"]) == float(theirs.state[q]["step"]), f"parameter {i}"
+        kept, given = numbers(ours, p), numbers(theirs, q)
+        assert kept.keys() == given.keys(), f"parameter {i}"
+        for name, value in kept.items():
+            assert value.shape == given[name].shape == ()
+            assert float(value) == pytest.approx(float(given[name]), rel=1e-12), f"{name} of parameter {i}"
         result += [(f"{name} of parameter {i}, shape {tuple(p.shape)}", mine[name], other[name]) for name in mine]
     return result
 
