@@ -31,6 +31,7 @@ from ravine.optim._muon import Muon
 from ravine.optim._nadam import NAdam
 from ravine.optim._novograd import NovoGrad
 from ravine.optim._optimizer import Optimizer, Params
+from ravine.optim._prodigy import Prodigy
 from ravine.optim._qhadam import QHAdam
 from ravine.optim._radam import RAdam
 from ravine.optim._rmsprop import RMSprop
@@ -72,6 +73,7 @@ __all__ = [
     "Optimizer",
     "Params",
     "Pieces",
+    "Prodigy",
     "QHAdam",
     "RAdam",
     "RMSprop",

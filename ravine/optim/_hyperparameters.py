@@ -49,6 +49,7 @@ class Hyper:
         length: how many numbers it is: 2 for ``betas``.
         optional: None leaves out the piece that reads it; of several numbers, each may be None.
         zero: 0 is allowed.
+        infinite: so is infinity.
         default: what it is, of one that the constructor takes under another name.
         choices: it is one of these texts, and not a number.
         search: the range of a comparison; of several numbers, one for each, or None.
@@ -60,6 +61,7 @@ class Hyper:
     length: int = 0
     optional: bool = False
     zero: bool = True
+    infinite: bool = False
     choices: tuple[str, ...] = ()
     default: Any = None
     search: Range | tuple[Range | None, ...] | None = None
@@ -67,7 +69,7 @@ class Hyper:
     @property
     def wanted(self) -> str:
         """What a value must be, in words."""
-        words = "a finite number"
+        words = "a number" if self.infinite else "a finite number"
         if self.low > -math.inf:
             words += f" of at least {self.low:g}" if self.zero or self.low != 0 else " above 0"
         if self.high < math.inf:
@@ -78,6 +80,8 @@ class Hyper:
         """Whether it may have this value, which is one number."""
         if not isinstance(value, int | float) or isinstance(value, bool):
             return False
+        if self.infinite and value == math.inf:
+            return True
         if (isinstance(value, int) and abs(value) > sys.float_info.max) or not math.isfinite(value):
             return False  # Python's whole numbers go beyond what a double holds
         inside = self.low <= value < self.high if self.below else self.low <= value <= self.high

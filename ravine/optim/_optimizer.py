@@ -246,7 +246,8 @@ class Optimizer(torch.optim.Optimizer):
                 group["params"] = list(group["params"])
             complete(group, self.defaults, self._switches, self._check, self._told, where)
             check_names(self.pieces(group))
-            self._programs(group)  # a mistake in the formula is found here, before the first step
+            for program in self._programs(group).values():  # a mistake in the formula is found before the first step
+                group = {**{n: one.initial for n, one in program.kept.items() if one.per == "group"}, **group}
         super().add_param_group(group)
         added = self.param_groups[-1]
         leave_out(added, self._neutral)

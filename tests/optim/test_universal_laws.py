@@ -152,7 +152,7 @@ def test_neither_a_second_step_nor_a_new_rate_compiles_again(name):
 def test_it_goes_down_hill_and_up_hill(name):
     """Not a proof of anything but signs: two steps lower or raise a bowl's value; ADOPT's first one only looks."""
     for maximize, sign in ((False, -1), (True, 1)):
-        params, optimizer = make(name, maximize=maximize, lr=1e-3)
+        params, optimizer = make(name, torch.float64, maximize=maximize, lr=1e-3)  # Prodigy begins with steps of 1e-9
         for p in params:
             p.grad = p.detach().clone()
         before = sum(float((p.detach() ** 2).sum()) for p in params)
