@@ -20,7 +20,7 @@ PUBLIC = {
         to_device
     """,
     "ravine.backends.cpu": """
-        CHUNK Fused compiled kernel_source why_not
+        CHUNK Fused MatrixFused SparseFused compiled kernel_source why_not
     """,
     "ravine.backends.triton": """
         DeviceBatch kernels_wanted missing why_no_kernel
@@ -43,8 +43,9 @@ PUBLIC = {
         RavineError StateError TrainingError
     """,
     "ravine.formula": """
-        ParamCopy Piece Program dot exp floor global_norm isfinite isnan log logical_not maximum mean minimum norm numel
-        param_copy rename rms sign sqrt start stats_and_steppers tanh trace_formula where
+        ParamCopy Piece Program amax dot exp floor global_norm isfinite isnan log logical_not maximum mean minimum norm numel
+        param_copy reduced rename resolution rms scalar sign sqrt start stats_and_steppers tanh tensor_function tensor_state
+        trace_formula where
     """,
     # and the named optimizers, which the registry finds
     "ravine.optim": """

@@ -8,6 +8,8 @@ from __future__ import annotations
 from ravine.diagnose._evidence import Evidence
 from ravine.diagnose._readings import counted, listed
 
+_FEW_STEPS = 5
+
 
 def broadcast(evidence: Evidence) -> str | None:
     """Outputs and targets of different shapes that broadcasting makes into more elements than either has."""
@@ -28,6 +30,14 @@ def broadcast(evidence: Evidence) -> str | None:
         f"A batch's outputs have the shape {outputs} and its targets {targets}: compared element by element that is "
         f"{joined}, every output with every target. The model then learns the mean of the targets."
     )
+
+
+def loss_of_zero(evidence: Evidence) -> str | None:
+    """A loss that is 0 from the first step on: nothing is left to learn, or nothing was ever asked."""
+    losses = evidence.losses
+    if len(losses) < _FEW_STEPS or losses.any():
+        return None
+    return f"The training loss was 0 in each of {counted(len(losses), 'step')}, from the first on."
 
 
 def left_out(evidence: Evidence) -> str | None:

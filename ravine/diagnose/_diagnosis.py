@@ -90,7 +90,7 @@ def diagnose(run: Any) -> Diagnosis:
     """What is wrong with a run, by the rules in ``ravine.diagnose._rules.RULES``.
 
     Args:
-        run: an optimizer of ``ravine.optim``, a Learner, the folder of a run, an ``Evidence``, or anything with a method
+        run: an optimizer of ``ravine.optim``, also in a trainer or a wrapper, a Learner, the folder of a run, an ``Evidence``, or anything with a method
             ``evidence()`` that gives one. With an optimizer, losses are those of ``optimizer.watch.loss(loss)``.
 
     Raises:
@@ -121,14 +121,17 @@ def _evidence(run: Any) -> Evidence:
         return given
     import torch  # not needed to diagnose a folder
 
-    if isinstance(run, torch.optim.Optimizer):
-        from ravine.diagnose._optimizer_evidence import evidence_of_optimizer
-
-        return evidence_of_optimizer(run)
     from ravine.diagnose._learner_evidence import evidence_of
+    from ravine.diagnose._optimizer_evidence import evidence_of_optimizer
+    from ravine.optim import unwrap
     from ravine.train._learner import Learner
 
     if not isinstance(run, Learner):
+        try:
+            return evidence_of_optimizer(unwrap(run))
+        except OptionError:
+            if isinstance(run, torch.optim.Optimizer):
+                return evidence_of_optimizer(run)  # which says what is wrong with it
         raise OptionError(
             f"diagnose({type(run).__name__}): give an optimizer of ravine.optim, a Learner, the folder of a run, or a "
             "ravine.diagnose.Evidence."

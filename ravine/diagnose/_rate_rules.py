@@ -21,7 +21,7 @@ from ravine.diagnose._readings import (
     step_range,
     was_trained,
 )
-from ravine.watch._history import USUAL_TEXT
+from ravine.plotting._usual_ratios import USUAL_TEXT
 
 # --- gradients that are not finite ----------------------------------------------------------------------------------
 

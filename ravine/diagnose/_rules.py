@@ -48,6 +48,14 @@ RULES = (
         explains=("plateau", "rate_too_low"),
     ),
     Rule(
+        "loss_of_zero",
+        "The loss is 0 whatever the model gives",
+        data.loss_of_zero,
+        "A cross entropy over one output is always 0: for two classes take binary_cross_entropy_with_logits, or give the last "
+        "layer an output for each class. Otherwise look at the targets: all may be left out by ignore_index or a weight of 0.",
+        explains=("no_update", "rate_too_low", "plateau"),
+    ),
+    Rule(
         "nonfinite",
         "Gradients or losses were not finite",
         rate.nonfinite,

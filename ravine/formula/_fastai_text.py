@@ -6,10 +6,14 @@ import inspect
 from collections.abc import Callable, Collection
 from typing import Any
 
-#: Those of fastai's library that look at the value of a number, which a formula does not know while it is read.
+#: Those of fastai's library that take the value of a number, which a formula does not know while it is read.
 _KNOWN = {
-    "weight_decay": "def weight_decay(param, *, lr, wd):\n    return param * (1 - lr * wd)",
-    "l2_reg": "def l2_reg(grad, *, param, wd):\n    return grad + wd * param",
+    "radam_step": """def radam_step(param, *, lr, mom, sqr_mom, step, grad_avg, sqr_avg, eps):
+    r_inf = 2 / (1 - sqr_mom) - 1
+    r = r_inf - 2 * step * sqr_mom**step / (1 - sqr_mom**step)
+    v = sqrt((r - 4) * (r - 2) * r_inf / ((r_inf - 4) * (r_inf - 2) * r))
+    denom = sqrt(sqr_avg / (1 - sqr_mom**step)) + eps
+    return param - lr * where(r > 5, v * grad_avg / denom, grad_avg) / (1 - mom**step)""",
 }
 
 

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ravine.errors import FormulaError
-from ravine.formula._functions import exp, log, maximum, minimum, norm, sign, sqrt, tanh, where
+from ravine.formula._branches import Made
+from ravine.formula._functions import exp, log, maximum, minimum, sign, sqrt, tanh, where
 from ravine.formula._pieces import param_copy
+from ravine.formula._stand_in_sums import SUMS
 from ravine.formula._symbols import Symbol
 
 Value = Any
@@ -56,7 +58,6 @@ _METHODS: dict[str, Callable[..., Value]] = {
     "exp": exp,
     "log": log,
     "tanh": tanh,
-    "norm": norm,
     "addcmul": _with_value(lambda x, y: x * y),
     "addcdiv": _with_value(lambda x, y: x / y),
     "lerp": lambda a, b, weight: a + weight * (b - a),
@@ -66,12 +67,11 @@ _METHODS: dict[str, Callable[..., Value]] = {
     "clamp_max": minimum,
     "maximum": maximum,
     "minimum": minimum,
-    "max": maximum,
-    "min": minimum,
     "copy": lambda a, b: b,
     "zero": lambda a: 0.0,
     "fill": lambda a, value: value,
     "detach": lambda a: a,
+    **SUMS,
 }
 """Methods of tensors by their names without the underscore of those that work in place."""
 
@@ -83,11 +83,11 @@ class StandIn:
 
     Args:
         value: what it stands for: a symbol, a number or a tensor.
-        made: where the values are noted that a function makes to begin a state with.
+        made: where the values are noted that a function makes to begin a state with, and what decides for it.
         grad: of a parameter, what stands for its gradient.
     """
 
-    def __init__(self, value: Value, made: list[Value], grad: StandIn | None = None) -> None:
+    def __init__(self, value: Value, made: Made, grad: StandIn | None = None) -> None:
         self.value, self.made, self.grad = value, made, grad
 
     @property
@@ -137,8 +137,11 @@ class StandIn:
         result: StandIn = getattr(first, name)(*args[1:], **(kwargs or {}))
         return result
 
-    def __bool__(self) -> NoReturn:
-        raise FormulaError("it decides by the value of a number, which is not known while a formula is read")
+    def __bool__(self) -> bool:
+        return self.made.decide(self.value)
+
+    def __float__(self) -> NoReturn:
+        raise FormulaError("it takes the value of a number, as math.sqrt and float do; a formula has sqrt, exp and log")
 
     def __neg__(self) -> StandIn:
         return StandIn(-self.value, self.made)
@@ -175,6 +178,12 @@ class StandIn:
 
     def __rtruediv__(self, other: Value) -> StandIn:
         return StandIn(other / self.value, self.made)
+
+    def __mod__(self, other: Value) -> StandIn:
+        return StandIn(self.value % plain(other), self.made)
+
+    def __floordiv__(self, other: Value) -> StandIn:
+        return StandIn(self.value // plain(other), self.made)
 
     def __iadd__(self, other: Value) -> StandIn:
         self.value = self.value + plain(other)

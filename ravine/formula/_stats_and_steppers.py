@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ravine.errors import FormulaError
+from ravine.formula._branches import Made, all_ways, same
 from ravine.formula._fastai_text import named_arguments, title_of, written_out
 from ravine.formula._pieces import ParamCopy, Piece
 from ravine.formula._python import Statements
@@ -26,7 +27,8 @@ def stats_and_steppers(*functions: Callable[..., Any], **switches: Any) -> list[
 
     A stat is ``def average_grad(p, mom, grad_avg=None, **kwargs)`` and returns a dict of the states that it keeps; a
     stepper is ``def momentum_step(p, lr, grad_avg, **kwargs)`` and changes ``p.data`` or ``p.grad.data`` in place. What
-    they read beside these are hyperparameters. A stat that only counts ``step`` is left out: that is counted anyway.
+    they read beside these are hyperparameters. Where one decides by a number, ``if wd != 0:`` or ``min(lr, local_lr)``, the
+    piece has both ways, and ``where``. A stat that only counts ``step`` is left out: that is counted anyway.
 
     Args:
         functions: in the order in which they are called; ``functools.partial`` of such functions, too.
@@ -99,10 +101,8 @@ class StatOrStepper:
 
     def __call__(self, *changed: Any, **read: Any) -> Any:
         values = {**dict(zip(self.changes, changed, strict=True)), **read}
-        made: list[Any] = []
-        given, results = _called(self.function, values, dict(self.switches), made)
-        new = [given.value if name == "param" else given.grad.value for name in self.own]
-        new += [plain(results[name]) for name, _ in self.states]
+        results = _called(self.function, values, dict(self.switches), [])
+        new = [results[name] for name in self.changes]
         return new[0] if len(new) == 1 else tuple(new)
 
 
@@ -138,15 +138,20 @@ def _text(read: StatOrStepper) -> str:
 
 def _called(
     function: Callable[..., Any], values: Mapping[str, Any], switches: Mapping[str, Any], made: list[Any]
-) -> tuple[Any, Mapping[str, Any]]:
-    """Call it; what stood for the parameter, and the states it returned."""
+) -> Mapping[str, Any]:
+    """Call it; the parameter and the gradient afterwards, and the states it returned, by name."""
     param, grad = (values.get(name, buffer(name)) for name in _OWN)
-    given = StandIn(param, made, StandIn(grad, made))
-    arguments = {
-        name: value if value is None else StandIn(value, made) for name, value in values.items() if name not in _OWN
-    }
-    result = function(given, **{**arguments, **switches})
-    return given, result if isinstance(result, Mapping) else {}
+
+    def one_way(made: Made) -> Mapping[str, Any]:
+        given = StandIn(param, made, StandIn(grad, made))
+        arguments = {
+            name: value if value is None else StandIn(value, made) for name, value in values.items() if name not in _OWN
+        }
+        result = function(given, **{**arguments, **switches})
+        states = {name: plain(state) for name, state in result.items()} if isinstance(result, Mapping) else {}
+        return {**states, "param": given.value, "grad": plain(given.grad)}
+
+    return all_ways(one_way, made)
 
 
 def _read(function: Callable[..., Any], kept: set[str], switches: Mapping[str, Any]) -> StatOrStepper:
@@ -172,17 +177,17 @@ def _read(function: Callable[..., Any], kept: set[str], switches: Mapping[str, A
             values[a.name] = number(a.name)
 
     made: list[Any] = []
-    stand_in, returned = _called(function, values, given, made)
+    returned = _called(function, values, given, made)
     counts = _COUNTED in returned
-    if counts and plain(returned[_COUNTED]) != 1:
+    if counts and not same(lift(returned[_COUNTED]), lift(1)):
         raise FormulaError("it counts step otherwise than by 1; a formula counts it by itself")
     states: list[tuple[str, float | ParamCopy]] = []
-    for name in (n for n in returned if n != _COUNTED):
+    for name in (n for n in returned if n not in (_COUNTED, *_OWN)):
         if name in kept:
             raise FormulaError(f"it keeps {name!r}, as one before it does")
         if name in absent:
             del given[name]
-            first = lift(plain(returned[name]))
+            first = lift(returned[name])
             states.append((name, _start(function, name, values, given, made, first)))
             values[name] = buffer(name)
         else:
@@ -190,13 +195,12 @@ def _read(function: Callable[..., Any], kept: set[str], switches: Mapping[str, A
             if name in values:
                 values[name] = buffer(name)
     if states:
-        stand_in, returned = _called(function, values, given, [])
-    new = {"param": stand_in.value, "grad": stand_in.grad.value}
-    own = tuple(name for name in _OWN if new[name] is not values[name])
+        returned = _called(function, values, given, [])
+    own = tuple(name for name in _OWN if returned[name] is not values[name])
     if not (own or states or counts):
         raise FormulaError("it changes nothing: neither p.data nor what it returns as a dict")
     keeps = {name for name, _ in states}
-    results = [lift(value) for value in (*(new[name] for name in own), *(plain(returned[name]) for name in keeps))]
+    results = [lift(returned[name]) for name in (*own, *keeps)]
     used = {symbol.name for symbol in postorder(results)}
     reads = [(name, inspect.Parameter.empty) for name in _OWN if name not in own and name in used]
     for name in (a.name for a in arguments if a.name in values and a.name not in keeps):
@@ -218,17 +222,10 @@ def _start(
     """What a state starts as that is None at first: of what the function made, that from which it becomes ``first``."""
     for start in dict.fromkeys(made):
         begun = buffer("param") if isinstance(start, ParamCopy) else float(start)
-        _, returned = _called(function, {**values, name: begun}, given, [])
-        if _same(lift(plain(returned[name])), first):
+        returned = _called(function, {**values, name: begun}, given, [])
+        if same(lift(returned[name]), first):
             return start
     raise FormulaError(f"{name} does not start as a number or as a copy of the parameter")
-
-
-def _same(a: Symbol, b: Symbol) -> bool:
-    """Whether two symbols say the same."""
-    if (a.op, a.name, a.value, len(a.args)) != (b.op, b.name, b.value, len(b.args)):
-        return False
-    return all(_same(x, y) for x, y in zip(a.args, b.args, strict=True))
 
 
 def _is_number(value: object) -> bool:

@@ -72,6 +72,11 @@ def parameters_of(cls: type) -> Mapping[str, inspect.Parameter]:
     return {**common, **named}
 
 
+def switches_in(cls: type) -> dict[str, bool]:
+    """The options of an optimizer's class that are switched on or off, with their defaults."""
+    return {name: p.default for name, p in parameters_of(cls).items() if isinstance(p.default, bool)}
+
+
 def check_policy(nonfinite: object, watch: object) -> None:
     """Raise OptionError for a value that the two options of a whole optimizer cannot have."""
     if nonfinite not in ("propagate", "skip", "raise"):

@@ -144,8 +144,8 @@ def checker(hypers: Mapping[str, Hyper], defaults: Mapping[str, Any]) -> Check:
                 none = " or None" if hyper.optional else ""
                 raise OptionError(f"{name}={value!r}{where}: it is {known}{none}. {nearest(str(value), hyper.choices)}")
         elif name not in hypers and isinstance(default, bool):
-            if not isinstance(value, bool | np.bool_):
-                raise OptionError(f"{name}={value!r}{where}: it is True or False")
+            if not isinstance(value, bool | np.bool_) and not (type(value) is int and value in (0, 1)):
+                raise OptionError(f"{name}={value!r}{where}: it is a switch, True or False")
         elif length := hyper.length or (0 if name in hypers else length_of(default)):
             numbers = several(value)
             if numbers is None or len(numbers) != length:

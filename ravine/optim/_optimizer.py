@@ -7,37 +7,33 @@ torch's; a step runs the formula.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
 
 from ravine import backends
-from ravine._compat.torch import load_hooks
+from ravine._compat.torch import load_hooks, without_compiler
 from ravine.errors import BackendError, ParameterError
 from ravine.formula import Piece, Program
 from ravine.formula._tracing import hyper_defaults
-from ravine.optim._common import OF_GROUPS, Nonfinite, check_policy
+from ravine.optim import _given_parameters as given_parameters
+from ravine.optim import _words_of_others as words_of_others
+from ravine.optim._common import OF_GROUPS, Nonfinite, check_policy, switches_in
 from ravine.optim._engine import state as states
 from ravine.optim._engine.average import in_place_of, pairs_of
 from ravine.optim._engine.describe import describe, optimizer_text
-from ravine.optim._engine.formula import (
-    asks_ndim,
-    check_names,
-    check_options,
-    check_read,
-    formula_of,
-    listed,
-    refuse_cbs,
-)
+from ravine.optim._engine.formula import asks_ndim, check_names, check_read, formula_of, listed, refuse_cbs
 from ravine.optim._engine.group import GroupReader, Pieces, group_at, ndims_of, number_of
 from ravine.optim._engine.group_keys import complete, flag_scaling, leave_out, neutral_of, switches_of, twin_of
-from ravine.optim._engine.hooks import with_hooks
+from ravine.optim._engine.hooks import changed_by, with_hooks
 from ravine.optim._engine.kernels import refuse_recording, warn_captured
 from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
-from ravine.optim._engine.prepare import check_param, check_params, make_states
+from ravine.optim._engine.prepare import check_param, make_states
+from ravine.optim._engine.state_by_name import arranged
 from ravine.optim._engine.version import TrackedState, Version
 from ravine.optim._hyperparameters import TORCH_ONLY, Hyper, as_python, checker, hypers_of
 from ravine.optim._variant import Variant
@@ -70,10 +66,11 @@ class Optimizer(torch.optim.Optimizer):
 
     #: The paper, with its year and equation.
     reference: ClassVar[str] = ""
+    #: When to take it, and why its defaults are what they are.
+    advice: ClassVar[str] = ""
     #: What each hyperparameter may be, and where a comparison searches it.
     hypers: ClassVar[Mapping[str, Hyper]] = HYPERS
-    #: A learning rate for a first look at each task, from a coarse grid (1, 2, 5 times a power of ten): of the two or
-    #: three with the least training loss, the smallest. It is no tuning; ``ravine lr-find`` looks for one.
+    #: For a first look at each task, of a grid of 1, 2, 5 times powers of ten: of the best two or three the smallest.
     rates: ClassVar[Mapping[str, float]] = {}
     #: The names of optimizers that it becomes at some setting (Choi et al., 2019): tuned, it must not lose to them.
     becomes: ClassVar[tuple[str, ...]] = ()
@@ -100,7 +97,7 @@ class Optimizer(torch.optim.Optimizer):
         watch: bool = True,
         **hyperparameters: Any,
     ) -> None:
-        check_params(params)
+        params = given_parameters.listed(params, type(self).__name__)
         refuse_cbs(hyperparameters)
         self._pieces = listed(pieces)
         check_policy(nonfinite, watch)
@@ -108,24 +105,19 @@ class Optimizer(torch.optim.Optimizer):
         hyperparameters = {k: as_python(v) for k, v in hyperparameters.items() if k not in TORCH_ONLY}
         self._monitor, self._version = Monitor(nonfinite, bool(watch)), Version()
         self._plan: Plan | None = None
-        self._captured: list[Plan] = []
-        self._averaged = False
+        self._captured, self._averaged = list[Plan](), False
         if self._pieces is None:
-            check_options(type(self), hyperparameters, Optimizer)
+            words_of_others.check_options(type(self), hyperparameters, Optimizer)
         else:
             check_read(self._pieces, hyperparameters)
             hyperparameters = {**hyper_defaults(self._pieces), **hyperparameters}
-        given = {
-            "clip_norm": clip_norm,
-            "ema_decay": ema_decay,
-            "cautious": cautious,
-            "lookahead": as_python(lookahead),
-        }
+        slow = as_python(lookahead)
+        given = {"clip_norm": clip_norm, "ema_decay": ema_decay, "cautious": cautious, "lookahead": slow}
         # A piece of the user's own may have a default for the same name.
         off = (None, False)
         common = {n: v for n, v in given.items() if not any(v is o for o in off) or n not in hyperparameters}
         defaults = {**hyperparameters, "maximize": as_python(maximize), "fused": as_python(fused), **common}
-        self._check = checker(hypers_of(type(self)), defaults)
+        self._check = checker(hypers_of(type(self)), {**defaults, **switches_in(type(self))})
         self._told: set[str] = set()
         self._neutral = neutral_of(type(self), defaults)
         super().__init__(params, defaults)
@@ -146,11 +138,7 @@ class Optimizer(torch.optim.Optimizer):
         return formula_of(self._pieces, type(self).formula, {**self._neutral, **group}, ndim=ndim)
 
     def program(self, group: int = 0, ndim: int | None = None) -> Program:
-        """The program of a group's formula.
-
-        Args:
-            group: the number of the group.
-            ndim: as for :meth:`pieces`.
+        """The program of a group's formula, by the group's number; ``ndim`` as for :meth:`pieces`.
 
         Raises:
             OptionError: there is no such group, or an option was taken out of it.
@@ -200,10 +188,9 @@ class Optimizer(torch.optim.Optimizer):
         return self._monitor.view(self.param_groups, self.defaults, lambda: self._monitor.read(self._plan))
 
     def name_parameters(self, named: torch.nn.Module | Iterable[tuple[str, Tensor]]) -> int:
-        """Name the parameters for ``watch`` and errors, where a trainer passed them without; groups and state dicts stay.
+        """Name parameters for ``watch`` and errors by the model, or pairs of name and parameter; groups and state dicts stay.
 
-        ``named`` is the model, or pairs of a name and a parameter. Returns how many of this optimizer's parameters have a
-        name by that: 0 where the trainer steps copies of them.
+        Returns how many of this optimizer's have a name by that: 0 where a trainer steps copies of them.
         """
         return self._monitor.name(self.param_groups, named)
 
@@ -213,9 +200,8 @@ class Optimizer(torch.optim.Optimizer):
 
         Outside they are what they were before; what is written to them inside is lost.
 
-        Raises:
-            OptionError: the formula keeps no average (``ema_decay=0.999``, or the piece ``ema``).
-            ParameterError: a parameter no longer has the shape of its average.
+        Raises OptionError if the formula keeps no average (``ema_decay=0.999``, or the piece ``ema``), ParameterError if a
+        parameter no longer has the shape of its average.
         """
         pairs = pairs_of(self.param_groups, self.program, self.state, self._averaged, self._describe)
         self._averaged = True
@@ -241,14 +227,12 @@ class Optimizer(torch.optim.Optimizer):
         group = dict(param_group) if isinstance(param_group, dict) else param_group
         if isinstance(group, dict):
             where = f" (parameter group {len(self.param_groups)})"
-            check_params(group.get("params"), where)
-            if isinstance(group.get("params"), Iterator):  # it is looked at here, and torch goes through it too
-                group["params"] = list(group["params"])
+            given_parameters.check_group(group, self.defaults, where, self._told)
             complete(group, self.defaults, self._switches, self._check, self._told, where)
             check_names(self.pieces(group))
             for program in self._programs(group).values():  # a mistake in the formula is found before the first step
                 group = {**{n: one.initial for n, one in program.kept.items() if one.per == "group"}, **group}
-        super().add_param_group(group)
+        without_compiler(super().add_param_group, group)
         added = self.param_groups[-1]
         leave_out(added, self._neutral)
         try:
@@ -260,6 +244,10 @@ class Optimizer(torch.optim.Optimizer):
         self._drop_plan()
         if self.states_at_once:
             self._make_states(len(self.param_groups) - 1)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients; ``set_to_none=False`` fills them with zeros instead."""
+        without_compiler(super().zero_grad, set_to_none)
 
     def init_state(self) -> None:
         """Make the states of every parameter now, as its first step would.
@@ -332,11 +320,8 @@ class Optimizer(torch.optim.Optimizer):
     def _reader(self, scaled: bool = False) -> GroupReader:
         """What reads the groups; ``scaled``: gradients come scaled by GradScaler."""
         # No method of this object: a plan that kept one would keep the optimizer alive in a cycle.
-        mine, formula, guarded = self._pieces, type(self).formula, self._monitor.guarded
-
-        def pieces_of(group: Mapping[str, Any], ndim: int | None) -> Pieces:
-            return formula_of(mine, formula, group, scaled, ndim)
-
+        formula, guarded = type(self).formula, self._monitor.guarded
+        pieces_of = functools.partial(formula_of, self._pieces, formula, scaled=scaled)
         keys, by_ndim = list(self.defaults), asks_ndim(formula)
         return GroupReader(keys, self._neutral, pieces_of, by_ndim, guarded, self._check, self._told)
 
@@ -364,28 +349,25 @@ class Optimizer(torch.optim.Optimizer):
     def state_dict(self) -> dict[str, Any]:
         """The state as torch's class of the same name gives it, and what formula it belongs to under ``"ravine"``."""
         programs = [self._programs(group, f" (parameter group {i})") for i, group in enumerate(self.param_groups)]
-        return states.dump(super().state_dict(), type(self).__name__, programs)
+        return states.dump(without_compiler(super().state_dict), type(self).__name__, programs)
 
     @torch.no_grad()
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any], match: Literal["order", "name"] = "order") -> None:
         """Load a state dict of this class or of torch's class of the same name.
 
-        States keep the dtype they were saved in and share no memory with ``state_dict``.
+        States keep the dtype they were saved in and share no memory with ``state_dict``. With ``match="name"`` parameters are
+        found by their names, in whatever order and groups they are; what has no partner is told in one warning.
 
         Raises:
             StateError: groups, names, shapes, states or the formula differ; nothing was loaded.
         """
-        state_dict = states.own_dict(state_dict)  # hooks may change it
         before, after = load_hooks(self)
-        for pre_hook in before:
-            replaced = pre_hook(self, state_dict)
-            if replaced is not None:
-                state_dict = replaced
+        state_dict = changed_by(before, self, states.own_dict(state_dict))
         groups, rare, own = self.param_groups, type(self).not_in_torch, twin_of(type(self)) is None
         receiver = states.Receiver(
             groups, self.defaults, self._neutral, self._check, self._programs, self._describe, rare, own
         )
-        self.__setstate__(states.load(receiver, state_dict))
+        self.__setstate__(states.load(receiver, arranged(receiver, self._monitor.name_of, state_dict, match)))
         for post_hook in after:
             post_hook(self)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ravine.errors import nearest
+from ravine.optim._words_of_others import name_here
 
 #: Modules that may also be imported by their names.
 MODULES = ("lr_scheduler", "swa_utils")
@@ -30,5 +30,17 @@ def find(name: str, ours: Sequence[str]) -> Any:
     if name in theirs:
         return getattr(torch.optim, name)
     # Python would add a guess of its own where it is told the name.
-    message = f"ravine.optim has no {name!r}, and torch.optim has none. {nearest(name, {*ours, *theirs})}"
+    inside = next((m for m in MODULES if name in dir(getattr(torch.optim, m)) and name[0].isupper()), None)
+    hint = f"It is in {inside}: ravine.optim.{inside}.{name}." if inside else name_here(name, {*ours, *theirs})
+    message = f"ravine.optim has no {name!r}, and torch.optim has none. {hint or _all(ours, theirs)}"
     raise AttributeError(message, name=None, obj=None)
+
+
+def _all(ours: Sequence[str], theirs: Sequence[str]) -> str:
+    """The optimizers that there are."""
+    module = import_module("ravine.optim")
+    found = {name: getattr(module, name) for name in {*ours, *theirs}}
+    names = sorted(
+        (n for n, v in found.items() if isinstance(v, type) and issubclass(v, torch.optim.Optimizer)), key=str.lower
+    )
+    return f"Known: {', '.join(names)}."

@@ -1,15 +1,25 @@
-"""What torch says where a batch does not fit a model, in the words of whoever has made the batch."""
+"""What torch says where a batch does not fit a model, in the words of whoever has made it. For losses: _loss_errors.py."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ravine.errors import TrainingError, kind_of
 from ravine.train import _rows as rows
+from ravine.train._loss_errors import method
 
+#: What torch says where a layer takes inputs of another shape.
+_OF_SHAPES = (
+    "shapes cannot be multiplied",
+    "channels, but got",
+    "size mismatch",
+    "Expected 3D",
+    "Expected 4D",
+    "Expected 2D",
+)
 #: What torch says where dtypes differ.
 _OF_DTYPES = (
     "dtype",
@@ -39,13 +49,22 @@ def of_model(error: Exception, model: nn.Module, inputs: Any) -> TrainingError |
         return TrainingError(
             f"The rows that an Embedding is asked for are int64: give it inputs.long(). torch says: {said}"
         )
+    if "index out of range in self" in said:
+        return TrainingError(
+            f"The inputs of a batch are {_shapes(inputs)}, and the model's Embedding has fewer rows than they ask for: count from 0, "
+            f"or give it more, num_embeddings=largest + 1. torch says: {said}"
+        )
+    if any(words in said for words in _OF_SHAPES):
+        return TrainingError(
+            f"The inputs of a batch are {_shapes(inputs)}, and {_layer(error, model, inputs)}. torch says: {said}"
+        )
     if any(words in said for words in _OF_DTYPES):
         wanted = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
         others = _others(inputs, wanted)
         if others:
             return TrainingError(
                 f"The inputs are {others}, and the parameters of {type(model).__name__} {_name(wanted)}: give "
-                f"{_name(wanted)} inputs, inputs.{_method(wanted)}(). torch says: {said}"
+                f"{_name(wanted)} inputs, inputs{method(wanted)}. torch says: {said}"
             )
     return None
 
@@ -62,37 +81,55 @@ def one_row(error: Exception | None = None) -> TrainingError:
     )
 
 
-def of_loss(error: Exception, outputs: Any, targets: Any) -> TrainingError | None:
-    """Why the loss could not be computed or differentiated; None where torch's own words are as good."""
-    if isinstance(error, TrainingError) or not any(words in str(error) for words in _OF_DTYPES):
-        return None
-    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor) or outputs.dtype == targets.dtype:
-        return None
-    classes = targets.shape == outputs.shape[:1] + outputs.shape[2:]
-    if targets.is_floating_point() and not classes:
-        advice = f"give {_name(outputs.dtype)} targets, targets.{_method(outputs.dtype)}()"
-    else:
-        advice = (
-            "classes, as cross_entropy takes them, are int64, targets.long(); numbers, as mse_loss takes them, "
-            f"{_name(outputs.dtype)}, targets.{_method(outputs.dtype)}()"
-        )
-    return TrainingError(
-        f"The targets are {_name(targets.dtype)}, and the model's outputs {_name(outputs.dtype)}: {advice}. "
-        f"torch says: {error}"
-    )
+def _shapes(inputs: Any) -> str:
+    """The shapes of the inputs, and from where to where whole numbers go."""
+    texts = []
+    for name, leaf in rows.leaves(inputs):
+        ends = f" ({leaf.min().item()} to {leaf.max().item()})" if _is_whole(leaf) and leaf.numel() else ""
+        texts.append(f"{_name(leaf.dtype)} of shape {tuple(leaf.shape)}{ends}{f' at {name}' * bool(name)}")
+    return " and ".join(texts) or f"a {kind_of(inputs)}"
+
+
+def _is_whole(leaf: torch.Tensor) -> bool:
+    return not leaf.is_floating_point() and not leaf.is_complex() and leaf.dtype != torch.bool
+
+
+def _layer(error: Exception, model: nn.Module, inputs: Any) -> str:
+    """What the layer that failed takes: found by where the error was raised."""
+    failed, trace = model, error.__traceback__
+    while trace is not None:
+        module = trace.tb_frame.f_locals.get("self")
+        failed = module if isinstance(module, nn.Module) else failed
+        trace = trace.tb_next
+    name = next((name for name, module in model.named_modules() if module is failed), "")
+    where = f"the model's layer {name}, {failed}," if name else f"the model, {type(failed).__name__},"
+    first = next((leaf for _, leaf in rows.leaves(inputs)), None)
+    if isinstance(failed, nn.Linear):
+        flat = first is not None and first.ndim > 2 and first[0].numel() == failed.in_features
+        hint = "begin the model with torch.nn.Flatten()" if flat else "in_features is the length of a row there"
+        return f"{where} takes rows of {failed.in_features} numbers: {hint}"
+    if isinstance(failed, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        wanted = "(rows, channels, ...)"
+        last = first is not None and first.ndim > 2 and first.shape[-1] == failed.in_channels
+        hint = "; channels are last here: inputs.movedim(-1, 1)" if last else ""
+        return f"{where} takes {wanted} with {failed.in_channels} channel{'s' * (failed.in_channels > 1)}{hint}"
+    return f"{where} cannot take what comes to it"
 
 
 def _others(inputs: Any, wanted: torch.dtype | None) -> str:
     """The first dtype among the inputs' that is another float than the model's."""
     for name, leaf in rows.leaves(inputs):
-        if (leaf.is_floating_point() and leaf.dtype != wanted) or leaf.dtype in (torch.uint8, torch.int32, torch.int64):
+        if (leaf.is_floating_point() and leaf.dtype != wanted) or leaf.dtype in (
+            torch.bool,
+            torch.uint8,
+            torch.int8,
+            torch.int16,
+            torch.int32,
+            torch.int64,
+        ):
             return f"{_name(leaf.dtype)}{f' (at {name})' * bool(name)}"
     return ""
 
 
 def _name(dtype: torch.dtype | None) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _method(dtype: torch.dtype | None) -> str:
-    return {torch.float32: "float", torch.float64: "double", torch.float16: "half"}.get(dtype, "bfloat16")  # type: ignore[arg-type]

@@ -52,7 +52,8 @@ def evaluate(forward: ForwardPass, measures: Mapping[str, Measure], data: Iterab
             raise OptionError("The validation data gave no batch. Is it empty?")
         unknown = parallel.sums([0.0, *(float(not each.is_known) for each in measured)], device)[1:]
         whole = kept.together(everywhere[0], device) if any(unknown) and everywhere[1] > 1 else None
-        return {name: each.result(whole, kept) for name, each in zip(measures, measured, strict=True)}
+        results = {name: each.result(whole, kept) for name, each in zip(measures, measured, strict=True)}
+        return {name: value for name, value in results.items() if value is not None}
 
 
 def _what(name: str) -> str:

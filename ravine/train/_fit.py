@@ -94,6 +94,7 @@ class Fit:
         self.step_skipped = self.epoch_ends = False
         self.row: dict[str, Any] = {}
         self._added: list[str] = []
+        self._shown: list[str] = []
         self._held: list[str] | None = None
         self.batches_per_step: int | None = None
         self.loss_is_scaled = False
@@ -144,8 +145,13 @@ class Fit:
         return ["epoch", "train_loss", *measured, *self._added, "time"]
 
     def evaluate(self, data: Iterable[Any]) -> dict[str, float]:
-        """The mean loss (``valid_loss``) and metrics of the model over all rows of ``data``."""
-        return evaluation.evaluate(self.forward, {evaluation.LOSS: self.loss_func, **self.metrics}, data)
+        """The mean loss (``valid_loss``) and metrics of the model over all rows of ``data``.
+
+        An accuracy that nobody asked for is a metric no longer once it cannot be had.
+        """
+        found = evaluation.evaluate(self.forward, {evaluation.LOSS: self.loss_func, **self.metrics}, data)
+        self.metrics = {name: metric for name, metric in self.metrics.items() if name in found}
+        return found
 
     def stop(self, reason: str) -> None:
         """End the fit after this batch, or this epoch if its batches are done; the reason is shown and recorded."""
@@ -168,12 +174,17 @@ class Fit:
         """Show what is said from now on below the row of this epoch."""
         self._held = []
 
+    def begin_table(self) -> None:
+        """Show the head of the table of epochs."""
+        self._shown = self.columns
+        self.display.begin(self._shown, self.state.epochs, self.state.epoch + (self.state.batch == 0))
+
     def show_row(self) -> None:
-        """Show the epoch's row, with the columns that callbacks have added to it, and what was said meanwhile."""
-        added = [name for name in self.row if name not in self.columns]
-        if added:
-            self._added += added
-            self.display.columns(self.columns)
+        """Show the epoch's row, with the head again where columns have come or gone, and what was said meanwhile."""
+        self._added += [name for name in self.row if name not in self.columns]
+        if self.columns != self._shown:
+            self._shown = self.columns
+            self.display.columns(self._shown)
         self.display.row([self.row.get(column, float("nan")) for column in self.columns])
         held, self._held = self._held or [], None
         for sentence in held:

@@ -21,6 +21,8 @@ from ravine.train._rows import from_numpy
 Context = Callable[[nn.Module], AbstractContextManager[Any] | None]
 """Gives what a forward pass of that model runs in, or None for nothing special."""
 
+_TARGETS = ("labels", "label", "targets", "target", "y")
+
 
 class ForwardPass:
     """Runs a model the way callbacks ask for it, such as under autocast.
@@ -86,7 +88,7 @@ def call(model: nn.Module, inputs: Any, rows: int | None = None) -> Any:
         if isinstance(inputs, Mapping):
             return model(**inputs) if _are_named_arguments(model, inputs) else model(inputs)
         return model(inputs)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, IndexError) as error:
         if (explained := batch_errors.of_model(error, model, inputs)) is None:
             raise
         raise explained from error
@@ -136,6 +138,12 @@ def pair(batch: Any, device: torch.device) -> tuple[Any, Any]:
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         several = isinstance(batch, tuple | list) and len(batch) > 2
         hint = " Several inputs are one of the two: ((first, second), targets), by a DataLoader's collate_fn." * several
+        if isinstance(batch, Mapping):
+            name = next((key for key in batch if str(key).lower() in _TARGETS), "targets")
+            hint = (
+                " One with its targets in it becomes a pair by a DataLoader's collate_fn: lambda rows: (batch := "
+                f'torch.utils.data.default_collate(rows), batch["{name}"]).'
+            )
         raise OptionError(f"A batch of the data is a {kind_of(batch)}; it must be a pair (inputs, targets).{hint}")
     inputs, targets = batch
     if type(inputs) is Tensor and type(targets) is Tensor:

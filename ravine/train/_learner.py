@@ -57,7 +57,8 @@ class Learner:
         opt_func: makes the optimizer from the parameters: a class of ``ravine.optim`` or ``torch.optim``, a
             ``functools.partial`` of one, or any function.
         metrics: functions like ``loss`` that are only shown, or such functions by name. None: the accuracy where
-            the targets are class indices (int64, as for ``cross_entropy``), else nothing.
+            the targets are class indices (int64, as for ``cross_entropy``) and the outputs have a number for each
+            class, else nothing.
         callbacks: what else happens in every fit (see ``ravine.train.Callback``).
         folder: where ``metrics.jsonl`` and checkpoints are written; None writes nothing.
         quiet: show nothing.
@@ -194,7 +195,7 @@ class Learner:
             if said:
                 fit.display.say(said)
             with deferred(parallel.size() == 1) as interrupt:
-                fit.display.begin(fit.columns, epochs, fit.state.epoch if fit.state.batch else fit.state.epoch + 1)
+                fit.begin_table()
                 loop.run(interrupt)
                 if not interrupt.pressed:
                     loop.say_if_lost()

@@ -16,8 +16,8 @@ import numpy as np
 from torch import Tensor
 
 from ravine.errors import OptionError
-from ravine.train import _batch_errors as batch_errors
 from ravine.train import _left_over_row as left_over_row
+from ravine.train import _loss_errors as loss_errors
 from ravine.train import _parallel as parallel
 from ravine.train import _stepping as stepping
 from ravine.train import _untrained as untrained
@@ -199,16 +199,15 @@ class Loop:
         for hook in self._hooks.before_batch:
             hook(fit)
         fetched = clock()
+        self._forward()
+        forwarded = clock()
+        if len(fit.recorder) == self._first and parallel.size() == 1:
+            untrained.warn_of_leaves(fit.backward_loss, fit.model, fit.optimizer, (fit.inputs, fit.targets))
         try:
-            self._forward()
-            forwarded = clock()
-            if len(fit.recorder) == self._first and parallel.size() == 1:
-                untrained.warn_of_leaves(fit.backward_loss, fit.model, fit.optimizer, (fit.inputs, fit.targets))
             fit.backward_loss.backward()
         except (RuntimeError, ValueError) as error:
-            if (explained := batch_errors.of_loss(error, fit.outputs, fit.targets)) is None:
-                raise
-            raise explained from error
+            self._explain(error)
+            raise
         backed = clock()
         fit.epoch_ends = fit.state.batch + 1 == fit.batches
         self._take_step()
@@ -220,13 +219,23 @@ class Loop:
         fit = self.fit
         with fit.forward.context():
             fit.outputs = call(fit.forward.training_model, fit.inputs, row_count(fit.targets))
-            loss = fit.loss_func(fit.outputs, fit.targets)
+            try:
+                loss = fit.loss_func(fit.outputs, fit.targets)
+            except Exception as error:
+                self._explain(error)
+                raise
         loss = checked_loss(loss)
         fit.backward_loss, fit.loss = loss, loss.detach()
         if parallel.size() > 1:
             fit.backward_loss, fit.loss = parallel.global_loss(loss, fit.outputs, row_count(fit.targets))
         for hook in self._hooks.after_loss:
             hook(fit)
+
+    def _explain(self, error: Exception) -> None:
+        """Raise what is wrong between outputs, targets and loss in the user's terms, if that is known."""
+        fit = self.fit
+        if (explained := loss_errors.of_loss(error, fit.loss_func, fit.outputs, fit.targets)) is not None:
+            raise explained from error
 
     def _take_step(self) -> None:
         """The optimizer's step, unless a callback skips it or the stepper leaves it out."""

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from ravine.errors import RavineError, TrainingError
-from ravine.train import _batch_errors as batch_errors
+from ravine.train import _loss_errors as loss_errors
 from ravine.train import _parallel as parallel
 from ravine.train._all_rows import AllRows, stacked
 from ravine.train._forward import row_count
 from ravine.train._mean_weights import weighed
-from ravine.train._metrics import accuracy, collects
+from ravine.train._metrics import accuracy, collects, default_accuracy
+from ravine.train._outputs import described, logits_in, tensors_in
 
+_MEANS_OVER_ROWS = (accuracy, default_accuracy)
 _SAME = 1e-5  # relative: the same number, added up in another order in float32
 
 
@@ -36,7 +38,7 @@ class Measured:
         self.what, self._device = what, device
         self.measure = measure
         self._object = self.measure if collects(measure) else None
-        self.is_known = self._object is not None or measure is accuracy
+        self.is_known = self._object is not None or measure in _MEANS_OVER_ROWS
         self._by_rows, self._rows = torch.zeros((), dtype=torch.float64, device=device), 0
         self._by_weights, self._weights = torch.zeros_like(self._by_rows), torch.zeros_like(self._by_rows)
         self._failure: Exception | None = None
@@ -51,20 +53,22 @@ class Measured:
         self._rows += rows
         try:
             if self._object is not None:
-                self._object.update(outputs, targets)
+                self._object.update(_for_object(outputs), targets)
                 return
             given, weight = weighed(self.measure, outputs, targets)
             value = self._number(given)
         except Exception as error:
             failure = self._explained(error, outputs, targets)
-            if self.is_known and (self._object is not None or self.measure is accuracy):
+            if self._object is not None:
                 raise failure from error
+            if self.measure is default_accuracy and not isinstance(outputs, Tensor):
+                warnings.warn(f"No accuracy is shown: {failure}", stacklevel=2)
             self._failure = self._failure or failure
             self._failure.__cause__ = self._failure.__cause__ or (error if failure is not error else None)
             self.is_known = False
             return
         self._by_rows += value * rows
-        if self.measure is accuracy:
+        if self.measure in _MEANS_OVER_ROWS:
             weight = rows
         if not self._begun:
             self.is_known, self._begun = weight is not None, True
@@ -75,8 +79,10 @@ class Measured:
             self._by_weights += torch.where(weight == 0, torch.zeros_like(value), value * weight)
             self._weights += weight
 
-    def result(self, whole: tuple[Any, Any] | None, kept: AllRows) -> float:
+    def result(self, whole: tuple[Any, Any] | None, kept: AllRows) -> float | None:
         """The measure over all rows of all processes; ``whole`` has outputs and targets of all, if they were kept.
+
+        None if it is an accuracy that nobody asked for, and there is none.
 
         Raises:
             TrainingError: it raised, or gave something other than a number.
@@ -94,6 +100,8 @@ class Measured:
             ],
             self._device,
         )
+        if failed and self.measure is default_accuracy:
+            return None
         mean = by_rows / rows
         if not unknown:
             weighted = by_weights / weights if weights else math.nan
@@ -128,20 +136,32 @@ class Measured:
     def _explained(self, error: Exception, outputs: Any, targets: Any) -> Exception:
         if isinstance(error, RavineError):
             return error
-        return batch_errors.of_loss(error, outputs, targets) or TrainingError(
-            f"The {self.what} raised {type(error).__name__}: {error}"
+        explained = loss_errors.of_loss(error, self.measure, outputs, targets) if self.what == "loss" else None
+        hint = (
+            ""
+            if self.what == "loss" or isinstance(outputs, Tensor)
+            else f" The model's outputs are {described(outputs)}."
         )
+        return explained or TrainingError(f"The {self.what} raised {type(error).__name__}: {error}{hint}")
 
     def _number(self, given: Any) -> Tensor:
         try:
             value = torch.as_tensor(given, dtype=torch.float64 if isinstance(given, float) else None)
         except (TypeError, ValueError, RuntimeError):
-            raise TrainingError(f"The {self.what} is a {type(given).__name__}; it must be one number.") from None
+            raise TrainingError(f"The {self.what} is {described(given)}; it must be one number.") from None
         if value.numel() != 1:
             raise TrainingError(
                 f"The {self.what} has shape {tuple(value.shape)}; it must be one number, a mean over rows."
             )
         return value.detach().to(self._device).double().reshape(())
+
+
+def _for_object(outputs: Any) -> Any:
+    """What an object's ``update`` is given of a model's outputs: of several those called logits, if there are any."""
+    if isinstance(outputs, Tensor):
+        return outputs
+    tensors = tensors_in(outputs)
+    return outputs if (written := logits_in(tensors)) is None else tensors[written]
 
 
 def _same(one: float, other: float) -> bool:

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from ravine import _randomness as randomness
-from ravine.errors import OptionError, TrainingError, shown
+from ravine.errors import OptionError, TrainingError, kind_of, shown
 from ravine.train._batches import Batches
 from ravine.train._data_order import random_states, restore
+from ravine.train._outputs import described, logits_in, tensors_in
 
 Measure = Callable[[Tensor, Tensor], Tensor]
 """From outputs and targets to one number, the mean over the rows."""
@@ -29,40 +30,73 @@ def collects(metric: Any) -> bool:
 TABLE_COLUMNS = ("epoch", "train_loss", "valid_loss", "time")
 
 
-def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+def accuracy(outputs: Any, targets: Tensor) -> Tensor:
     """The fraction of predictions that are right: the largest output along dimension 1 is the target class's.
 
-    ``outputs`` has shape (rows, classes, ...), ``targets`` (rows, ...) as for ``cross_entropy``.
+    ``outputs`` has shape (rows, classes, ...), ``targets`` (rows, ...) as for ``cross_entropy``. Of a dict, a tuple or an
+    object of outputs it takes what is called ``logits``, or else the only tensor that has such a shape.
 
     Raises:
-        TrainingError: these shapes do not fit each other.
+        TrainingError: these shapes do not fit each other, there is only one class, or several tensors of the outputs do.
     """
-    if outputs.ndim < 2 or outputs.shape[:1] + outputs.shape[2:] != targets.shape:
+    if not isinstance(outputs, Tensor):
+        outputs = _logits(outputs, targets)
+    if not isinstance(targets, Tensor) or not _fit(outputs, targets):
+        have = str(tuple(targets.shape)) if isinstance(targets, Tensor) else f"a {kind_of(targets)}"
+        one = outputs.ndim > 1 and outputs.shape[1] == 1
+        hint = " For one logit in each row: lambda outputs, targets: (outputs.flatten() > 0).eq(targets.flatten()).float().mean()."
         raise TrainingError(
             f"accuracy compares outputs of shape (rows, classes, ...) with classes of shape (rows, ...), but these are "
-            f"{tuple(outputs.shape)} and {tuple(targets.shape)}. Choose other metrics: Learner(..., metrics=[])."
+            f"{tuple(outputs.shape)} and {have}. Choose other metrics: Learner(..., metrics=[]).{hint * one}"
         )
     return (outputs.argmax(dim=1) == targets).float().mean()
 
 
+def default_accuracy(outputs: Any, targets: Any) -> Tensor:
+    """The accuracy where nobody asked for metrics: it is left out where outputs and targets have no such shapes."""
+    return accuracy(outputs, targets)
+
+
+def _fit(outputs: Tensor, targets: Tensor) -> bool:
+    return outputs.ndim >= 2 and outputs.shape[1] > 1 and outputs.shape[:1] + outputs.shape[2:] == targets.shape
+
+
+def _logits(outputs: Any, targets: Any) -> Tensor:
+    """The tensor among a model's outputs that has a number for each class."""
+    tensors = tensors_in(outputs)
+    if (written := logits_in(tensors)) is not None:
+        return tensors[written]
+    fitting = [written for written, tensor in tensors.items() if isinstance(targets, Tensor) and _fit(tensor, targets)]
+    if len(fitting) == 1:
+        return tensors[fitting[0]]
+    example = fitting[0] if fitting else next(iter(tensors), "[...]")
+    raise TrainingError(
+        f"accuracy compares a tensor of shape (rows, classes, ...) with the classes, and the model's outputs are "
+        f"{described(outputs)}, where {'several' if fitting else 'none'} may be meant. Say which: Learner(..., "
+        f'metrics={{"accuracy": lambda outputs, targets: accuracy(outputs{example}, targets)}}), with '
+        "ravine.train.accuracy; or metrics=[] for none."
+    )
+
+
 def named(metrics: Mapping[str, Measure] | Sequence[Measure]) -> dict[str, Measure]:
-    """Metrics by name: a mapping as it is, functions by their own names.
+    """Metrics by name: a mapping as it is, functions by their own names, and a collection as torchmetrics has it by its names.
 
     Raises:
         OptionError: it is not a sequence, something in it cannot be called, or two have the same name.
     """
+    by_name: dict[str, Measure] = {}
     if isinstance(metrics, Mapping):
-        by_name = dict(metrics)
+        for name, metric in metrics.items():
+            by_name |= {f"{name}_{part}": one for part, one in _collected(metric).items()} or {name: metric}
     else:
-        if isinstance(metrics, str) or not isinstance(metrics, Sequence):
+        given: Any = [metrics] if _collected(metrics) else metrics
+        if isinstance(given, str) or not isinstance(given, Sequence):
             raise OptionError(f"metrics is {shown(metrics)}; give a list of functions, or {{name: function, ...}}.")
-        by_name = {}
-        for metric in metrics:
-            name = getattr(metric, "__name__", None)
-            name = name if isinstance(name, str) and name else type(metric).__name__
-            if name in by_name:
-                raise OptionError(f"Two metrics have the name {name!r}; give them as {{name: function, ...}}.")
-            by_name[name] = metric
+        for metric in given:
+            for name, one in (_collected(metric) or {_name_of(metric): metric}).items():
+                if name in by_name:
+                    raise OptionError(f"Two metrics have the name {name!r}; give them as {{name: function, ...}}.")
+                by_name[name] = one
     for name, metric in by_name.items():
         if isinstance(metric, type) and hasattr(metric, "compute"):
             raise OptionError(f"The metric {name!r} is a class; make an instance: {metric.__name__}(...).")
@@ -71,6 +105,18 @@ def named(metrics: Mapping[str, Measure] | Sequence[Measure]) -> dict[str, Measu
         if name in TABLE_COLUMNS:
             raise OptionError(f"A metric cannot have the name {name!r}: it is a column of its own.")
     return by_name
+
+
+def _name_of(metric: Any) -> str:
+    name = getattr(metric, "__name__", None)
+    return name if isinstance(name, str) and name else type(metric).__name__
+
+
+def _collected(metric: Any) -> dict[str, Measure]:
+    """The metrics of a collection, by name; none of anything else."""
+    if isinstance(metric, type | Mapping) or not collects(metric) or not callable(getattr(metric, "items", None)):
+        return {}
+    return dict(metric.items())
 
 
 def default_metrics(data: Iterable[Any]) -> dict[str, Measure]:
@@ -86,7 +132,7 @@ def default_metrics(data: Iterable[Any]) -> dict[str, Measure]:
         return {}
     finally:
         restore(states, data)
-    return {"accuracy": accuracy} if _are_class_indices(targets) else {}
+    return {"accuracy": default_accuracy} if _are_class_indices(targets) else {}
 
 
 def _first_targets(data: Iterable[Any]) -> Any:

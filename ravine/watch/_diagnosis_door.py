@@ -22,7 +22,7 @@ def diagnose(run: Any) -> Sequence[Any]:
         print(ravine.watch.diagnose(optimizer))
 
     Args:
-        run: an optimizer of ``ravine.optim``, a Learner, or the folder of a run.
+        run: an optimizer of ``ravine.optim``, also in a trainer's wrapper, a Learner, or the folder of a run.
 
     Returns:
         A :class:`ravine.diagnose.Diagnosis`, a sequence of symptoms.

@@ -18,12 +18,6 @@ FIGURES = tuple(s.name.replace("_square", "_norm") for s in STATISTICS)
 NORMS = tuple(name for name in FIGURES if name.endswith("_norm"))
 
 
-#: The median of update over parameter in healthy runs of this project's small models (``benchmarks/update_ratios.py``).
-#: A transformer of a usual size has less, about 1e-3.
-USUAL = (1e-3, 3e-2)
-USUAL_TEXT = "0.001 to 0.03"
-
-
 @dataclass(frozen=True)
 class History:
     """What the steps did to every parameter, in rows of equally many steps.
@@ -63,7 +57,7 @@ class History:
 
     @property
     def ratio(self) -> np.ndarray:
-        """The norm of the update over that of the parameter, shape (rows, parameters); usually 1e-3 to 3e-2."""
+        """The norm of the update over that of the parameter, shape (rows, parameters); ``_usual_ratios.py`` has what is usual."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.update_norm / self.param_norm
 

@@ -13,7 +13,8 @@ from ravine import _files as files
 from ravine.errors import OptionError, nearest
 from ravine.plotting._curves import name_lines, shortened
 from ravine.plotting._style import Line, blank, centred_text, encoded, line, tidy
-from ravine.watch._history import NORMS, USUAL
+from ravine.plotting._usual_ratios import USUAL, USUAL_TEXT
+from ravine.watch._history import NORMS
 
 _WORDS = {"grad": "gradient", "param": "parameter", "update": "update"}
 #: The figures that can be drawn, and what the axis calls them.
@@ -21,7 +22,6 @@ AXIS_TEXTS = {
     **{name: f"norm of {_WORDS[name.removesuffix('_norm')]}" for name in NORMS},
     "ratio": "norm of update / norm of parameter",
 }
-_USUAL = "1e-3 to 3e-2"
 _FEW = 8  # lines that can be named at their ends
 _NAMED = 40  # rows of a map that can be named, and colours of a bar beside lines
 _DECADES = 10  # that an axis goes to each side of its middle value
@@ -145,7 +145,7 @@ def draw_heatmap(history: Rows, figure: str = "ratio", *, path: Path | str | Non
     below, above = bool((shown < low).any()), bool((shown > high).any())
     extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
     bar = picture.colorbar(cells, ax=axes, extend=extend, pad=0.015, aspect=30)
-    usual = f" (usual: {_USUAL})" if figure == "ratio" else ""
+    usual = f" (usual: {USUAL_TEXT})" if figure == "ratio" else ""
     bar.set_label(AXIS_TEXTS[figure] + usual)
     missing = (np.isnan(values) & ~bad).any()
     _head(axes, history, columns, [("Hatched: there is no value.", _GREY)] if missing else [], "red: ")
@@ -230,7 +230,7 @@ def _mark_usual(axes: Any) -> None:
         axes.axhline(edge, color="black", linewidth=0.8, linestyle=(0, (4, 3)), zorder=4)
     box = {"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
     place = {"xycoords": axes.get_yaxis_transform(), "xytext": (0, 4), "textcoords": "offset points"}
-    axes.annotate(f"usual: {_USUAL}", (0.008, USUAL[0]), **place, fontsize=8.5, color=_GREY, bbox=box, zorder=6)
+    axes.annotate(f"usual: {USUAL_TEXT}", (0.008, USUAL[0]), **place, fontsize=8.5, color=_GREY, bbox=box, zorder=6)
 
 
 def _head(axes: Any, history: Rows, columns: Sequence[int], notes: list[tuple[str, str]], mark: str = "") -> None:

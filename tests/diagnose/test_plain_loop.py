@@ -148,3 +148,25 @@ def test_before_the_first_step_nothing_is_found():
     found = watch.diagnose(optim.SGD(mlp(4, 2).parameters(), lr=0.1))
     assert not found
     assert found.headline == "Nothing to diagnose yet: no step was made"
+
+
+@pytest.mark.parametrize("place", ["optimizer", "opt", "optim", "optimizers"])
+def test_the_optimizer_in_a_trainers_wrapper_is_found(place):
+    made, _ = loop(partial(optim.SGD, lr=1e4), 60)
+
+    class Wrapper:
+        pass
+
+    wrapper = Wrapper()
+    setattr(wrapper, place, [made] if place == "optimizers" else made)
+    assert rules(wrapper) == rules(made) != []
+
+
+def test_a_wrapper_without_an_optimizer_of_ours_is_refused():
+    class Wrapper:
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+
+    with pytest.raises(OptionError, match=r"diagnose\(Wrapper\): give an optimizer of ravine.optim"):
+        watch.diagnose(Wrapper())
+    with pytest.raises(OptionError, match="is torch's and records nothing"):
+        watch.diagnose(Wrapper.optimizer)

@@ -160,6 +160,15 @@ def in_a_learner(targets=lambda x: x.sum(1, keepdim=True), outputs=1, unfrozen=F
     return evidence_of(learn)
 
 
+def over_one_output(loss):
+    """Evidence of a Learner with one output for each row, and classes of 0 and 1 as floats."""
+    torch.manual_seed(0)
+    x = torch.randn(200, 4)
+    learn = Learner(nn.Linear(4, 1), (Batches(x, (x[:, :1] > 0).float(), 20), None), loss, Adam, quiet=True)
+    learn.fit(1, 1e-2)
+    return evidence_of(learn)
+
+
 #: By rule: runs that have the fault, and those that have not. Every run is made once.
 WITH = {
     "outside_range": {
@@ -167,6 +176,7 @@ WITH = {
         "momentum 1.1": lambda: on_digits(SMALL, partial(torch.optim.SGD, lr=1e-3, momentum=1.1), epochs=2),
     },
     "broadcast": {"a column of outputs, a row of targets": lambda: in_a_learner(lambda x: x.sum(1))},
+    "loss_of_zero": {"a cross entropy over one output": lambda: over_one_output(functional.cross_entropy)},
     "left_out": {"a layer that was unfrozen late": lambda: in_a_learner(unfrozen=True)},
     "nonfinite_validation": {
         "a row of NaN": lambda: on_digits(SMALL, partial(Adam, lr=1e-3), valid=with_nan_row(), epochs=2),
@@ -251,6 +261,10 @@ WITHOUT = {
     "broadcast": {
         "columns of both": lambda: in_a_learner(),
         "one target for all": lambda: in_a_learner(lambda x: x.sum(1, keepdim=True)[:, :1], outputs=4),
+    },
+    "loss_of_zero": {
+        "two classes in one logit": lambda: over_one_output(functional.binary_cross_entropy_with_logits),
+        "learned": lambda: in_a_learner(lambda x: 0 * x[:, :1]),
     },
     "left_out": {"all are given": lambda: in_a_learner()},
     "nonfinite_validation": {"the same data": lambda: on_digits(SMALL, partial(Adam, lr=1e-3), epochs=2)},

@@ -7,7 +7,13 @@ from ravine import formula
 PUBLIC = {
     *("exp", "isfinite", "isnan", "log", "logical_not", "maximum", "minimum", "sign", "sqrt", "tanh", "where"),
     *(
+        "amax",
         "dot",
+        "reduced",
+        "resolution",
+        "scalar",
+        "tensor_function",
+        "tensor_state",
         "floor",
         "mean",
         "norm",

@@ -1,6 +1,7 @@
 """Stats and steppers of fastai's kind: their pieces step as they themselves do on torch's tensors."""
 
 import copy
+import math
 import pickle
 import re
 from functools import partial
@@ -90,6 +91,41 @@ def toward_slow(p, lr, slow, **kwargs):
     p.data = p.data - (lr * (p.data - slow) + lr * torch.sign(p.grad))
 
 
+def trust_step(p, lr, grad_avg, eps, **kwargs):
+    size = p.data.pow(2).mean().sqrt()
+    move = grad_avg / (torch.std(grad_avg) + eps)
+    ratio = 1 if size == 0 or torch.norm(move, p=1) == 0 else min(size / move.norm(), 0.5)
+    p.data.add_(move, alpha=-lr * ratio)
+
+
+def layer_rate(p, lr, wd, trust_coeff, clip=True, **kwargs):
+    local = lr * trust_coeff * torch.norm(p.data) / (p.grad.data.norm(2) + wd * p.data.norm())
+    return {"local_lr": min(lr, local) if clip else local}
+
+
+def layer_step(p, local_lr, grad_avg=None, **kwargs):
+    p.data.add_(p.grad.data if grad_avg is None else grad_avg, alpha=-local_lr)
+
+
+def centred(p, **kwargs):
+    p.grad.data = p.grad.data - p.grad.data.mean()
+
+
+def by_the_count(p, lr, step, **kwargs):
+    if step > 3:
+        if step % 2 == 0:
+            p.data.sub_(lr * p.grad.data.sum() / p.grad.numel())
+        else:
+            p.data.mul_(0.9)
+    elif lr:
+        p.data.add_(torch.nn.functional.softplus(p.grad, beta=2).sigmoid(), alpha=-lr)
+
+
+def weight_decay(p, lr, wd, do_wd=True, **kwargs):
+    if do_wd and wd != 0:
+        p.data.mul_(1 - lr * wd)
+
+
 def half(p, grad_avg=None, **kwargs):
     one = torch.ones_like(p.grad)  # made, but not what the state starts as
     if grad_avg is None:
@@ -125,6 +161,14 @@ CASES = {
     ),
     "l2 and partial": ([partial(l2_reg, wd=0.1), average_grad, momentum_step], {"lr": 0.1, "mom": 0.9}),
     "a start that is not made first": ([half, momentum_step], {"lr": 0.1}),
+    "a trust ratio": ([average_grad, trust_step], {"lr": 0.1, "mom": 0.9, "eps": 1e-3}),
+    "a rate of each layer": (
+        [average_grad, layer_rate, layer_step],
+        {"lr": 0.1, "mom": 0.9, "wd": 0.1, "trust_coeff": 2.0},
+    ),
+    "means and weight decay": ([centred, weight_decay, sgd_step], {"lr": 0.1, "wd": 0.3}),
+    "no weight decay": ([weight_decay, sgd_step], {"lr": 0.1, "wd": 0.0}),
+    "by the count": ([step_stat, by_the_count], {"lr": 0.1}),
     "a copy of the parameter": ([slow_weights, toward_slow], {"lr": 0.1, "pull": 0.3}),
 }
 
@@ -190,9 +234,35 @@ def test_the_same_functions_are_one_formula_and_can_be_kept():
 # --- what cannot be read ------------------------------------------------------------------------------------------
 
 
-def weight_decay(p, lr, wd, do_wd=True, **kwargs):
-    if do_wd and wd != 0:
-        p.data.mul_(1 - lr * wd)
+def smallest(p, lr, **kwargs):
+    p.data.sub_(lr * p.grad.data / p.grad.data.min())
+
+
+def along_rows(p, lr, **kwargs):
+    p.data.sub_(lr * torch.max(p.grad.data, 0)[0])
+
+
+def mean_of_rows(p, lr, **kwargs):
+    p.data.sub_(lr * p.grad.data.mean(dim=1, keepdim=True))
+
+
+def pythons_root(p, lr, **kwargs):
+    p.data.sub_(lr * p.grad.data / math.sqrt(p.grad.norm()))
+
+
+def of_each_element(p, lr, **kwargs):
+    if p.grad > 0:
+        p.data.sub_(lr)
+
+
+def radam_step(p, lr, mom, step, sqr_mom, grad_avg, sqr_avg, eps, **kwargs):
+    length = 2 / (1 - sqr_mom) - 1
+    rho = length - 2 * step * sqr_mom**step / (1 - sqr_mom**step)
+    move = grad_avg
+    if rho > 5:
+        factor = math.sqrt((rho - 4) * (rho - 2) * length / ((length - 4) * (length - 2) * rho))
+        move = factor * grad_avg / ((sqr_avg / (1 - sqr_mom**step)).sqrt() + eps)
+    p.data.add_(move, alpha=-lr / (1 - mom**step))
 
 
 def clip_by_median(p, lr, **kwargs):
@@ -219,11 +289,11 @@ def nothing(p, lr, **kwargs):
 @pytest.mark.parametrize(
     ("function", "reason", "piece"),
     [
-        (
-            weight_decay,
-            "decides by the value of a number",
-            "def weight_decay(param, *, lr, wd):\n    return param * (1 - ",
-        ),
+        (smallest, r"uses .min of the elements of a tensor", "def smallest(param, *, grad, lr)"),
+        (along_rows, r"uses .max of the elements of a tensor", "def along_rows(param, *, grad, lr)"),
+        (mean_of_rows, r"uses .mean along a dimension; mean\(x\)", "def mean_of_rows(param, *, grad, lr)"),
+        (pythons_root, r"as math.sqrt and float do; a formula has sqrt", "def pythons_root(param, *, grad, lr)"),
+        (of_each_element, r"a value of each element", "def of_each_element(param, *, grad, lr)"),
         (clip_by_median, r"it uses .median", "def clip_by_median(param, *, grad, lr):\n    return param - "),
         (
             begins_with_the_gradient,
@@ -260,6 +330,21 @@ def test_functions_given_as_pieces_are_answered_with_pieces_that_work():
     pieces = written(raised.value)
     order = [pieces[name] for name in ("damped_grad", "damped_sqr_grad", "adam_step")]
     optimizer = Optimizer([p], order, **hypers)
+    for gradient in gradients:
+        p.grad = gradient.clone()
+        optimizer.step()
+    torch.testing.assert_close(p.data, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_the_piece_printed_for_radam_steps_as_it_does():
+    start, gradients = torch.randn(4, dtype=torch.float64), torch.randn(9, 4, dtype=torch.float64)
+    stats = [step_stat, partial(damped_grad, dampening=True), damped_sqr_grad]
+    hypers = {"lr": 0.1, "mom": 0.9, "sqr_mom": 0.99, "eps": 1e-6}
+    expected = by_hand([*stats, radam_step], hypers, gradients, start)[-1]
+    with pytest.raises(FormulaError, match="as math.sqrt and float do") as raised:
+        stats_and_steppers(*stats, radam_step)
+    p = torch.nn.Parameter(start.clone())
+    optimizer = Optimizer([p], [*stats_and_steppers(*stats), written(raised.value)["radam_step"]], **hypers)
     for gradient in gradients:
         p.grad = gradient.clone()
         optimizer.step()

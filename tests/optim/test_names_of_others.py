@@ -6,7 +6,7 @@ import torch
 import ravine.optim
 from ravine.errors import FormulaError, OptionError
 from ravine.formula import global_norm, minimum
-from ravine.optim import SGD, Optimizer, RMSprop
+from ravine.optim import SGD, Adam, Optimizer, RMSprop
 
 
 @pytest.mark.parametrize(
@@ -113,3 +113,77 @@ def test_totals_leave_out_what_was_not_stepped_and_show_a_nan():
     last = optimizer.watch.last
     assert last.grad_norm != last.grad_norm
     assert last.nonfinite == 1
+
+
+# --- other libraries' names and options -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("FusedAdam", "Did you mean 'Adam'. Its step is one kernel already"),
+        ("FusedSGD", "Did you mean 'SGD'"),
+        ("FusedLAMB", "Did you mean 'LAMB'"),
+        ("DeepSpeedCPUAdam", "Did you mean 'Adam'"),
+        ("AdamW_hf", "Did you mean 'AdamW'"),
+        ("adamw_torch", "Did you mean 'AdamW'"),
+        ("adamw_torch_fused", "Did you mean 'AdamW'"),
+        ("adamw_8bit", "Did you mean 'AdamW'"),
+        ("PagedLion8bit", "Did you mean 'Lion'"),
+        ("Momentum", r"Write SGD\(params, lr=0.01, momentum=0.9\)"),
+        ("Lookahead", r"Write lookahead=\(k, alpha\)"),
+        ("StepLR", "It is in lr_scheduler: ravine.optim.lr_scheduler.StepLR"),
+        ("AveragedModel", "ravine.optim.swa_utils.AveragedModel"),
+        ("Adamm", "Did you mean 'Adam'"),
+        ("Prodigy", "torch.optim has none. Known: AdaBelief, .* Yogi.$"),
+    ],
+)
+def test_names_of_other_libraries(name, message):
+    with pytest.raises(AttributeError, match=message):
+        getattr(ravine.optim, name)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "options", "line"),
+    [
+        (Adam, {"learning_rate": 0.1}, "Adam(params, lr=0.1)"),
+        (
+            Adam,
+            {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.99, "epsilon": 1e-7},
+            "Adam(params, lr=0.1, betas=(0.8, 0.99), eps=1e-07)",
+        ),
+        (Adam, {"beta_1": 0.8}, "Adam(params, betas=(0.8, 0.999))"),
+        (Adam, {"lr": 0.1, "global_clipnorm": 1.0}, "Adam(params, lr=0.1, clip_norm=1.0)"),
+        (Adam, {"lr": 0.1, "clipnorm": 1.0}, "Adam(params, lr=0.1). Keras clips each tensor by its own norm"),
+        (Adam, {"lr": 0.1, "adam_w_mode": True, "set_grad_none": True}, "Adam(params, lr=0.1, decoupled_weight_decay=True)"),
+        (Adam, {"lr": 0.1, "mom": 0.8, "sqr_mom": 0.99, "wd": 0.1}, "Adam(params, lr=0.1, betas=(0.8, 0.99), weight_decay=0.1)"),
+        (Adam, {"use_ema": True, "ema_momentum": 0.99}, "Adam(params, ema_decay=0.99)"),
+        (SGD, {"learning_rate": 0.1, "momentum": 0.9, "nesterov": True}, "SGD(params, lr=0.1, momentum=0.9, nesterov=True)"),
+    ],
+)  # fmt: skip
+def test_options_of_other_libraries_are_answered_with_the_line_to_write(optimizer, options, line):
+    with pytest.raises(TypeError, match="has no option") as error:
+        optimizer(one(), **options)
+    assert f"Write {line}" in str(error.value)
+    call = str(error.value).partition("Write ")[2]
+    eval(
+        call[: call.rindex(")") + 1] if "Keras" not in call else call.partition(". ")[0],
+        {"params": one(), **vars(ravine.optim)},
+    )
+
+
+def test_the_line_for_keras_rmsprop_steps_as_keras_does():
+    """Keras 3: v = rho v + (1 - rho) g^2; p = p - m, m = momentum m + lr g / sqrt(v + epsilon)."""
+    with pytest.raises(TypeError) as error:
+        RMSprop(one(), learning_rate=0.1, rho=0.8, momentum=0.5, epsilon=1e-3)
+    call = str(error.value).partition("Write ")[2].partition(". ")[0]
+    p = torch.tensor([1.0, -2.0], dtype=torch.float64, requires_grad=True)
+    optimizer = eval(call, {"params": [p], "RMSprop": RMSprop})
+    expected, v, m = p.detach().clone(), torch.zeros(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+    for gradient in torch.randn(5, 2, dtype=torch.float64):
+        p.grad = gradient.clone()
+        optimizer.step()
+        v = 0.8 * v + 0.2 * gradient**2
+        m = 0.5 * m + 0.1 * gradient / torch.sqrt(v + 1e-3)
+        expected -= m
+    torch.testing.assert_close(p.detach(), expected, rtol=1e-12, atol=1e-14)

@@ -6,6 +6,7 @@ import io
 
 import pytest
 import torch
+from step_runs import EVERY, PATHS, every_dtype
 from torch.nn import Parameter
 from torch_pairs import CLASSES as CLASSES_OF_TORCH
 from torch_pairs import REAL_ONLY, fit
@@ -14,8 +15,6 @@ from ravine.errors import StateError
 from ravine.optim import SGD, Adam, Optimizer, RMSprop
 from ravine.optim import _registry as registry
 
-PATHS = pytest.mark.parametrize("fused", [None, False])
-EVERY = pytest.mark.parametrize("name", registry.names())
 CLASSES = pytest.mark.parametrize("cls", CLASSES_OF_TORCH)
 
 
@@ -68,9 +67,7 @@ def equal_states(a, b):
             assert v.dtype == b[key][n].dtype
 
 
-@EVERY
-@PATHS
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64, torch.complex64])
+@every_dtype(torch.float32, torch.bfloat16, torch.float64, torch.complex64)
 def test_saved_and_loaded_a_run_continues_bit_for_bit(name, fused, dtype):
     params = parameters(dtype.to_real() if dtype.is_complex else dtype)
     if dtype.is_complex:

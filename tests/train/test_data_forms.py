@@ -198,12 +198,17 @@ def test_whole_numbers_of_numpy() -> None:
             cross_entropy,
             r"inputs are float64, .* Linear float32: give float32 inputs, inputs.float\(\)",
         ),
-        (SIZE, CLASS.int(), cross_entropy, r"targets are int32, .* float32: classes, .* int64, targets.long\(\)"),
+        (
+            SIZE,
+            CLASS.int(),
+            cross_entropy,
+            r"targets that are int32 .* float32 .*: class indices are int64, targets.long\(\)",
+        ),
         (
             SIZE,
             CLASS[:, None].expand(-1, 2),
             bce,
-            r"targets are int64, .* mse_loss takes them, float32, targets.float\(\)",
+            r"targets that are int64 .* give float32 targets, targets.float\(\)",
         ),
     ],
 )

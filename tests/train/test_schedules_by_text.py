@@ -1,5 +1,7 @@
 """Schedules by text, and what is refused as a schedule."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -108,11 +110,55 @@ def test_texts_that_are_no_schedule(text, message):
 
 
 def test_every_text_is_listed_and_works():
-    values = {"SIZE": "1", "SHARE": "0.5", "PATIENCE": "0", "FACTOR": "0", "FINAL": "0", "GAMMA": "0"}
+    values = {"SIZE": "1", "SHARE": "0.5", "PATIENCE": "0", "FACTOR": "0.5", "FINAL": "0", "GAMMA": "0.5"}
     for form in usage():
         name, _, arguments = form.partition(":")
         text = f"{name}:{','.join(values[a] for a in arguments.split(','))}" if arguments else name
         learner(valid=data(1)).fit(1, 0.1, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("exponential:0", "gamma is 0; it must be above 0: a rate of 0 trains nothing"),
+        ("step:2,0", "gamma is 0; it must be above 0"),
+        ("plateau:2,0", "factor is 0; it must be above 0"),
+        ("exponential:inf", "gamma is inf; it must be a finite number"),
+        ("linear:2", "final is 2; it is a fraction of the rate that the run begins with, at most 1"),
+        ("cosine:0.5", "final is 0.5, and the rate begins at 0.1; final is the rate at the end, not a fraction"),
+        ("one-cycle", r"it is learn.fit_one_cycle\(epochs, lr\), or schedule=OneCycle\(lr\)"),
+        ("one_cycle:0.1", "fit_one_cycle"),
+    ],
+)
+def test_texts_that_leave_no_rate_or_mean_another(text, message):
+    learn = learner(valid=data(1))
+    with pytest.raises(OptionError, match=message):
+        learn.fit(1, 0.1, text)
+    assert len(learn.recorder) == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: TorchScheduler(lr_scheduler.StepLR, 0),
+            "StepLR: step_size is 0; it must be a whole number, at least 1",
+        ),
+        (lambda: TorchScheduler(lr_scheduler.StepLR, 2.5), "step_size is 2.5"),
+        (lambda: TorchScheduler(lr_scheduler.StepLR, 2, 0), "StepLR: gamma is 0; .* the rate is multiplied by it"),
+        (lambda: TorchScheduler(lr_scheduler.ExponentialLR, gamma=-0.5), "ExponentialLR: gamma is -0.5"),
+        (lambda: TorchScheduler(lr_scheduler.MultiStepLR, [2], gamma=math.nan), "gamma is nan"),
+        (lambda: TorchScheduler(lr_scheduler.CosineAnnealingLR, T_max=0), "T_max is 0"),
+        (lambda: ReduceOnPlateau(-1), "ReduceOnPlateau: patience is -1; it must be a whole number, at least 0"),
+        (lambda: ReduceOnPlateau("2"), "patience is '2'"),
+        (lambda: ReduceOnPlateau(True), "patience is True"),
+        (lambda: ReduceOnPlateau(2, 0.0), "factor is 0.0"),
+        (lambda: ReduceOnPlateau(2, -0.1), "factor is -0.1"),
+    ],
+)
+def test_schedulers_of_impossible_values(make, message):
+    with pytest.raises(OptionError, match=message):
+        make()
 
 
 @pytest.mark.parametrize(

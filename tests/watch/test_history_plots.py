@@ -80,7 +80,7 @@ def test_each_parameter_is_a_line_in_the_middle_of_the_steps_of_its_rows(figure)
     assert low < getattr(run, figure).min()
     assert high > getattr(run, figure).max()
     assert {"0.weight", "0.bias"} <= set(texts(axes))
-    assert ("usual: 1e-3 to 3e-2" in texts(axes)) == (figure == "ratio")
+    assert ("usual: 0.001 to 0.03" in texts(axes)) == (figure == "ratio")
     assert not marks(axes)
 
 
@@ -188,7 +188,7 @@ def test_the_map_has_a_row_for_each_parameter_and_a_column_for_each_row_of_steps
     assert axes.get_ylim() == (4.5, -0.5)
     assert axes.get_xlim() == (0.5, 250.5)
     assert axes.get_xlabel() == "step (a column is 100 steps)"
-    assert bar.get_ylabel() == AXIS_TEXTS[figure] + (" (usual: 1e-3 to 3e-2)" if figure == "ratio" else "")
+    assert bar.get_ylabel() == AXIS_TEXTS[figure] + (" (usual: 0.001 to 0.03)" if figure == "ratio" else "")
 
 
 @pytest.mark.parametrize("count", [40, 41, 60, 1000])

@@ -13,6 +13,7 @@ from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.report_tables import chosen_text
 from ravine.plotting._html import script_style, strong
 from ravine.plotting._style import line
+from ravine.plotting._usual_ratios import USUAL
 
 #: None of them is a cross: that marks what diverged or missed.
 _SYMBOLS = (
@@ -146,4 +147,4 @@ def _watch(data: ReportData) -> dict[str, Any]:
     """Update over parameter by parameter, in the order of the model, with a place for each optimizer."""
     ratios = data.update_ratios
     rows = [numbers(ratios.get(label, {}).get(name, math.nan) for label in data.labels) for name in data.watched]
-    return {"names": data.watched, "rows": rows}
+    return {"names": data.watched, "rows": rows, "usual": list(USUAL)}

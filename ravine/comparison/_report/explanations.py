@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from ravine.plotting._usual_ratios import USUAL_TEXT
+
 EXPLAINED: Mapping[str, str] = {
     "results": "One row per optimizer: mean ± standard deviation over its fresh runs. 'Against the best of the others' is the "
     "interval of its validation loss minus that of the best other optimizer, over the same seeds. If the interval lies entirely "
@@ -19,8 +21,8 @@ EXPLAINED: Mapping[str, str] = {
     "whose interval is entirely on the worse side of the dashed line (no difference) is not the best. If only one is left, it is "
     "the best; otherwise each of those left may be. Differences inside the grey band, the margin, are too small to matter. All "
     "intervals hold jointly with 95% confidence.",
-    "watch": "How far one step moves a parameter, relative to the size of the parameter (the median over the run). 0.001 to "
-    "0.03 is usual; parameters with very different values learn at different speeds.",
+    "watch": "How far one step moves a parameter, relative to the size of the parameter (the median over the run). "
+    f"{USUAL_TEXT} is usual; parameters with very different values learn at different speeds.",
     "seconds": "Time of one step on one thread, with nothing else running: the whole step, and the optimizer's part of it.",
     "formulas": "What one step computes for each element of each parameter: θ is the parameter, g its gradient, u the "
     "update, t the number of the step. Chosen values are the median over the tunings, with the smallest and the largest in brackets.",

@@ -31,14 +31,14 @@ def describe(p: Tensor, groups: Sequence[dict[str, Any]], given: str | None) -> 
 
 
 def optimizer_text(
-    name: str, groups: Sequence[dict[str, Any]], programs: Callable[[dict[str, Any]], Mapping[int | None, Program]]
+    name: str, groups: Sequence[dict[str, Any]], programs: Callable[[dict[str, Any], str], Mapping[int | None, Program]]
 ) -> str:
     """An optimizer: the size, formula and options of each group."""
     lines = [f"{name} ("]
     for i, group in enumerate(groups):
         size = sum(p.numel() for p in group["params"])
         lines.append(f"Parameter Group {i}: {size:,} numbers in {len(group['params'])} tensors")
-        for ndim, program in (some := programs(group)).items():
+        for ndim, program in (some := programs(group, f" (parameter group {i})")).items():
             if len(some) > 1:
                 lines.append(f"  Parameters of {ndim} dimension{'s' * (ndim != 1)}:")
             lines += [f"    {line}" for line in formula_lines(program)]

@@ -160,8 +160,9 @@ def formula_of(
     pieces: Pieces | None,
     formula: Callable[..., Pieces] | None,
     group: Mapping[str, Any],
-    scaled: bool = False,
     ndim: int | None = None,
+    *,
+    scaled: bool = False,
 ) -> list[Callable[..., Any] | Piece]:
     """The pieces of a group as they are run.
 

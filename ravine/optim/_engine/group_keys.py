@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 import ravine
+from ravine._compat.torch import defaults_in_torch
 from ravine.optim._common import OF_GROUPS, parameters_of
 from ravine.optim._hyperparameters import (
     GROUP_NOTES,
@@ -44,7 +45,7 @@ def twin_of(cls: type) -> type | None:
 @cache
 def _keys_in_torch(name: str) -> frozenset[str]:
     """The options that groups of torch's class have."""
-    return frozenset(getattr(torch.optim, name)([torch.zeros(1, 1)]).defaults)
+    return frozenset(defaults_in_torch(name))
 
 
 def neutral_of(cls: type, defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,14 +59,15 @@ def neutral_of(cls: type, defaults: Mapping[str, Any]) -> dict[str, Any]:
     if twin is None:
         return {name: off for name, off in OF_GROUPS.items() if name in defaults}
     theirs, ours = _keys_in_torch(twin.__name__), parameters_of(twin)
-    declared = hypers_of(twin)
-    classes = [c for c in twin.__mro__ if c.__module__.startswith("ravine.optim.")]
-    settled = {name for c in classes for name in (*parameters_of(c), *vars(c).get("hypers", ()))}
-    return {
-        name: ours[name].default if name in ours else declared[name].default if name in declared else defaults[name]
-        for name in defaults
-        if name not in theirs and (name in settled or name in OF_GROUPS)
-    }
+    # Of one that only hypers declare, the constructor takes another form: Muon's others.
+    known = {name: defaults[name] for c in twin.__mro__ if _is_ours(c) for name in parameters_of(c) if name in defaults}
+    known |= {name: h.default for name, h in hypers_of(twin).items() if name in defaults and name not in known}
+    known |= {name: p.default for name, p in ours.items() if name in defaults}
+    return {n: known.get(n, defaults[n]) for n in defaults if n not in theirs and (n in known or n in OF_GROUPS)}
+
+
+def _is_ours(cls: type) -> bool:
+    return cls.__module__.startswith("ravine.optim.")
 
 
 def switches_of(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:

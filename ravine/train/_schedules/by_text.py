@@ -109,6 +109,10 @@ def parse(text: str) -> Callback:
         OptionError: there is none of that name, or it has other arguments.
     """
     name, _, rest = text.strip().partition(":")
+    if name.lower().replace("-", "").replace("_", "") == "onecycle":
+        raise OptionError(
+            f"There is no schedule {name!r} by text: it is learn.fit_one_cycle(epochs, lr), or schedule=OneCycle(lr)."
+        )
     if name not in BY_NAME:
         raise OptionError(f"There is no schedule {name!r}. {nearest(name, BY_NAME)} Write {', '.join(usage())}.")
     make, arguments, _ = BY_NAME[name]
@@ -131,17 +135,39 @@ def parse(text: str) -> Callback:
         except ValueError:
             what = "a whole number" if kind is int else "a number"
             raise OptionError(f"schedule {text!r}: {argument} is {part!r}, not {what}; write {form}.") from None
-        low = 1 if kind is int and name == "step" else 0
-        if not math.isfinite(values[argument]) or values[argument] < low:
-            raise OptionError(f"schedule {text!r}: {argument} is {part}; it must be at least {low}.")
-        if argument == "factor" and values[argument] >= 1:
-            raise OptionError(f"schedule {text!r}: {argument} is {part}; it must be below 1, to lower the rate.")
-        if argument == "share" and not 0 < values[argument] < 1:
-            raise OptionError(f"schedule {text!r}: {argument} is {part}; it is a share of the run, between 0 and 1.")
+        if said := _impossible(name, argument, values[argument]):
+            raise OptionError(f"schedule {text!r}: {argument} is {part}; {said}.")
     try:
         return make(**values, **settings)
     except TypeError:
         raise OptionError(f"schedule {text!r}: an argument is missing; write {form}.") from None
+
+
+def _impossible(name: str, argument: str, value: float) -> str:
+    """What is wrong with a schedule's argument; empty if nothing is."""
+    if argument == "share":
+        return "" if 0 < value < 1 else "it is a share of the run, between 0 and 1"
+    low = 1 if argument == "size" else 0
+    if not math.isfinite(value) or value < low:
+        return f"it must be {'a finite number of ' * (not math.isfinite(value))}at least {low}"
+    if argument in ("gamma", "factor") and value == 0:
+        return "it must be above 0: a rate of 0 trains nothing"
+    if argument == "factor" and value >= 1:
+        return "it must be below 1, to lower the rate"
+    if name == "linear" and value > 1:
+        return "it is a fraction of the rate that the run begins with, at most 1"
+    return ""
+
+
+def _check_final(text: str, schedule: Callback, lr: Any) -> None:
+    """A cosine goes down: the rate that it ends at is below that which it begins with, where that is known."""
+    if not isinstance(schedule, TorchScheduler) or (final := schedule.kwargs.get("eta_min")) is None:
+        return
+    rates = [lr] if isinstance(lr, int | float) else list(lr or ())
+    if any(final > rate for rate in rates):
+        raise OptionError(
+            f"schedule {text!r}: final is {final:g}, and the rate begins at {min(rates):g}; final is the rate at the end, not a fraction."
+        )
 
 
 def as_callbacks(schedule: Callback | str | None, lr: Any) -> Iterator[Callback]:
@@ -153,7 +179,9 @@ def as_callbacks(schedule: Callback | str | None, lr: Any) -> Iterator[Callback]
     if lr is not None and isinstance(schedule, HyperSchedule) and "lr" in schedule.functions:
         raise OptionError(f"lr={lr!r} has no effect, because {schedule!r} sets lr at every step: leave it out.")
     if isinstance(schedule, str):
-        yield parse(schedule)
+        made = parse(schedule)
+        _check_final(schedule, made, lr)
+        yield made
     elif isinstance(schedule, Callback):
         yield schedule
     elif isinstance(schedule, lr_scheduler.LRScheduler) or (

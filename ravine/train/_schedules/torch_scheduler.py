@@ -14,6 +14,7 @@ from torch.optim import lr_scheduler
 from ravine.errors import OptionError, nearest
 from ravine.train._callback import Callback, argument_text, check_column
 from ravine.train._fit import Fit
+from ravine.train._schedules import _ranges as ranges
 
 PATIENCE, FACTOR = 10, 0.1
 """The defaults of ``torch.optim.lr_scheduler.ReduceLROnPlateau``."""
@@ -56,6 +57,7 @@ class TorchScheduler(Callback):
             )
         if every not in ("step", "epoch"):
             raise OptionError(f"every {every!r}: a scheduler moves after every 'step' or after every 'epoch'.")
+        ranges.check(argument_text(scheduler), scheduler, args, kwargs)
         self.make, self.args, self.kwargs = scheduler, args, kwargs
         self.every, self.length = every, length
         self.scheduler: Any = None
@@ -124,7 +126,7 @@ class ReduceOnPlateau(Callback):
             be an improvement.
 
     Raises:
-        OptionError: ``every`` is something else, or there is no such number to watch.
+        OptionError: ``patience``, ``factor`` or ``every`` is something else, or there is no such number to watch.
     """
 
     def __init__(
@@ -145,6 +147,7 @@ class ReduceOnPlateau(Callback):
             )
         kwargs.setdefault("mode", "min" if self.monitor.endswith(("loss", "norm")) else "max")
         self.kwargs = {"patience": patience, "factor": factor, **kwargs}
+        ranges.check("ReduceOnPlateau", lr_scheduler.ReduceLROnPlateau, (), self.kwargs)
         self.scheduler: Any = None
         self._threshold = 0.0
 

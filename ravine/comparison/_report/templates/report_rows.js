@@ -69,7 +69,7 @@
 
   charts.set("watch", () => {
     const names = data.watch.names.map((name) => escaped(shortened(name))), drawn = shown();
-    const usual = [1e-3, 3e-2], traces = usual.map((ratio) => upright(ratio, names, { dash: "dot" }));
+    const { usual } = data.watch, traces = usual.map((ratio) => upright(ratio, names, { dash: "dot" }));
     for (const place of drawn) {
       const height = 0.08 + (drawn.length > 1 ? (drawn.indexOf(place) / (drawn.length - 1) - 0.5) * 0.3 : 0);
       traces.push({
@@ -81,6 +81,6 @@
     const ends = [least(seen), greatest(seen)].map(Math.log10);
     // at least a power of ten, so that what is nearly equal looks so
     const range = [Math.min(ends[0], ends[1] - 1) - 0.15, Math.max(ends[1], ends[0] + 1) + 0.15];
-    rows("watch", names, traces, { type: "log", exponentformat: "power", dtick: 1, range, title: { text: "update / parameter (dotted: 0.001 and 0.03)" } });
+    rows("watch", names, traces, { type: "log", exponentformat: "power", dtick: 1, range, title: { text: `update / parameter (dotted: ${usual.join(" and ")})` } });
   });
   if (!by("watch")) charts.delete("watch");
