@@ -140,7 +140,8 @@ def test_what_is_not_finite_stays_where_it_stands(name, fused, bad):
     else:
         assert not torch.isfinite(p.detach()[place])
     assert torch.equal(p.detach()[others], q.detach()[others])
-    assert torch.isfinite(r).all()
+    joined = any(one.over != "tensor" for each in optimizer.program().passes for one in each.reductions)
+    assert joined or torch.isfinite(r).all()  # a sum over all tensors carries it to all of them
 
 
 @EVERY

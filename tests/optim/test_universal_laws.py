@@ -156,10 +156,10 @@ def test_it_goes_down_hill_and_up_hill(name):
         params, optimizer = make(name, maximize=maximize, lr=1e-3, fused=fused)
         for p in params:
             p.grad = p.detach().clone()
-        before = sum(float((p.detach() ** 2).sum()) for p in params)
+        before = sum(float((p.detach().double() ** 2).sum()) for p in params)
         optimizer.step()
         optimizer.step()
-        after = sum(float((p.detach() ** 2).sum()) for p in params)
+        after = sum(float((p.detach().double() ** 2).sum()) for p in params)
         assert sign * (after - before) > 0
 
 
