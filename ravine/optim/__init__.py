@@ -14,9 +14,11 @@ from ravine.optim._adafactor import Adafactor
 from ravine.optim._adagrad import Adagrad
 from ravine.optim._adam import Adam, AdamW
 from ravine.optim._adamax import Adamax
+from ravine.optim._adammini import AdamMini
 from ravine.optim._adan import Adan
 from ravine.optim._ademamix import AdEMAMix
 from ravine.optim._adopt import ADOPT
+from ravine.optim._came import CAME
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
 from ravine.optim._hyperparameters import Hyper
@@ -27,32 +29,39 @@ from ravine.optim._lion import Lion
 from ravine.optim._madgrad import MADGRAD
 from ravine.optim._mars import MARS
 from ravine.optim._muon import Muon
+from ravine.optim._normuon import NorMuon
 from ravine.optim._optimizer import Optimizer, Params
+from ravine.optim._psgdkron import PSGDKron
 from ravine.optim._qhadam import QHAdam
 from ravine.optim._radam import RAdam
 from ravine.optim._rmsprop import RMSprop
 from ravine.optim._rprop import Rprop
 from ravine.optim._sgd import SGD
 from ravine.optim._sgdw import SGDW
+from ravine.optim._shampoo import Shampoo
 from ravine.optim._signum import Signum
+from ravine.optim._soap import SOAP
 from ravine.optim._unwrap import unwrap
 from ravine.optim._variant import Variant
 from ravine.optim._yogi import Yogi
 
 __all__ = [
     "ADOPT",
+    "CAME",
     "LAMB",
     "LARS",
     "MADGRAD",
     "MARS",
     "SGD",
     "SGDW",
+    "SOAP",
     "AdEMAMix",
     "AdaBelief",
     "Adadelta",
     "Adafactor",
     "Adagrad",
     "Adam",
+    "AdamMini",
     "AdamW",
     "Adamax",
     "Adan",
@@ -61,13 +70,16 @@ __all__ = [
     "LaProp",
     "Lion",
     "Muon",
+    "NorMuon",
     "Optimizer",
+    "PSGDKron",
     "Params",
     "Pieces",
     "QHAdam",
     "RAdam",
     "RMSprop",
     "Rprop",
+    "Shampoo",
     "Signum",
     "Variant",
     "Yogi",
