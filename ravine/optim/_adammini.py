@@ -61,6 +61,10 @@ class AdamMini(Optimizer):
     """
 
     reference: ClassVar = "Zhang et al., 2024, Adam-mini: Use Fewer Learning Rates To Gain More, algorithms 1 and 3"
+    advice: ClassVar = (
+        "In AdamW's place where memory counts: one rate for each row, so half of the state. AdamW's rates and "
+        "decay can be kept."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-5, 1.0)),
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.5, 0.99), None)),

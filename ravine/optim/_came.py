@@ -94,6 +94,10 @@ class CAME(Optimizer):
         "Luo et al., 2023, CAME: Confidence-guided Adaptive Memory Efficient Optimization, algorithm 2; vectors: its "
         "authors' code"
     )
+    advice: ClassVar = (
+        "In Adafactor's place for language models in large batches: it also damps steps that do not agree "
+        "with their average. Its rates are near AdamW's, without Adafactor's scaling."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "betas": Hyper(low=0, high=1, below=True, length=3, search=(complement(0.5, 0.99), None, None)),

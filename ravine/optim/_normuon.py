@@ -51,6 +51,10 @@ class NorMuon(Optimizer):
     reference: ClassVar = (
         "Li et al., 2025, NorMuon: Making Muon more efficient and scalable, algorithm 1; nesterov: its authors' code"
     )
+    advice: ClassVar = (
+        "Muon where some rows of a matrix move far more than others: each row gets the same size of step. One "
+        "more number for each row; rates as Muon's."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-4, 1.0)),
         "momentum": Hyper(low=0, high=1, below=True, search=complement(0.5, 0.99)),

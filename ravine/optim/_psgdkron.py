@@ -166,6 +166,10 @@ class PSGDKron(Optimizer):
         "Li, 2015, Preconditioned Stochastic Gradient Descent; Li, 2024, Stochastic Hessian Fittings with Lie Groups, table I, "
         "the Kronecker product"
     )
+    advice: ClassVar = (
+        "Where gradients are strongly correlated between rows or columns, as in recurrent networks and "
+        "transformers, and matrices are not too large. Its preconditioner needs some hundred steps to fit."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "momentum": Hyper(low=0, high=1, below=True, search=complement(0.0, 0.99)),

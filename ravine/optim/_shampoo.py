@@ -110,6 +110,10 @@ class Shampoo(Optimizer):
     """
 
     reference: ClassVar = "Gupta et al., 2018, Shampoo: Preconditioned Stochastic Tensor Optimization, algorithm 1"
+    advice: ClassVar = (
+        "The root of the second-order optimizers for matrices: as a baseline for SOAP and Muon, on matrices "
+        "that are not too large. Roots are taken anew at every interval."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-4, 1.0)),
         "eps": Hyper(low=0, zero=False),

@@ -136,6 +136,11 @@ class SOAP(Optimizer):
         "Vyas et al., 2024, SOAP: Improving and Stabilizing Shampoo using Adam, algorithms 3 and 4; order and first step: its "
         "authors' code"
     )
+    advice: ClassVar = (
+        "For transformers where AdamW's steps are too many and matrices are not too large: it keeps two "
+        "square matrices for each. It takes AdamW's rates; eigenvectors are brought up to date at every "
+        "preconditioning interval."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),
