@@ -15,6 +15,7 @@ from torch_pairs import (
     CLASSES,
     OPTIONS,
     SHAPES,
+    UNCHUNKED,
     Gradients,
     assert_close,
     cases,
@@ -59,7 +60,7 @@ def test_signature_starts_with_torchs(cls):
 @each_path
 @each_case
 def test_float64_over_100_steps(cls, options, fused):
-    params = make_params(SHAPES, torch.float64)
+    params = make_params(SHAPES if fused else UNCHUNKED, torch.float64)
     others = twins(params)
     ours, theirs = cls(params, **options, fused=fused), theirs_of(cls)(others, **options)
     gradients = Gradients()
@@ -118,7 +119,7 @@ LOWER = [
 @pytest.mark.parametrize(("cls", "options", "dtype", "fused"), LOWER)
 def test_lower_precision_one_step_at_a_time(cls, options, dtype, fused):
     need_kernel(dtype, fused)
-    params = make_params(SHAPES, dtype)
+    params = make_params(SHAPES if fused else UNCHUNKED, dtype)
     others, wide = twins(params), twins(params, torch.float64)
     ours = cls(params, **options, fused=fused)
     theirs, exact = theirs_of(cls)(others, **options), theirs_of(cls)(wide, **options)
