@@ -25,6 +25,8 @@ def test_states_follow_a_module_that_is_cast(name, fused, dtype):
     model.to(dtype)
     other = copy.deepcopy(model)
     reference = make(name, other.named_parameters(), fused=fused)
+    kept = [n for n, one in optimizer.program().kept.items() if one.per == "group"]
+    reference.param_groups[0].update({n: optimizer.param_groups[0][n] for n in kept})
     for p, q in zip(model.parameters(), other.parameters(), strict=True):
         p.grad, q.grad = torch.ones_like(p), torch.ones_like(q)
         reference.state[q] = {n: v.to(dtype) if v.dim() else v.clone() for n, v in before[p].items()}
