@@ -36,6 +36,7 @@ from ravine.optim._qhadam import QHAdam
 from ravine.optim._radam import RAdam
 from ravine.optim._rmsprop import RMSprop
 from ravine.optim._rprop import Rprop
+from ravine.optim._schedule_free import AdamWScheduleFree, SGDScheduleFree
 from ravine.optim._sgd import SGD
 from ravine.optim._sgdw import SGDW
 from ravine.optim._signum import Signum
@@ -61,6 +62,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "AdamWScheduleFree",
     "Adamax",
     "Adan",
     "Common",
@@ -78,6 +80,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "SGDScheduleFree",
     "Signum",
     "SparseAdam",
     "StableAdamW",

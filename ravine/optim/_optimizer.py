@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -23,12 +23,13 @@ from ravine.optim import _given_parameters as given_parameters
 from ravine.optim import _words_of_others as words_of_others
 from ravine.optim._common import OF_GROUPS, Nonfinite, check_policy, switches_in
 from ravine.optim._engine import state as states
-from ravine.optim._engine.average import in_place_of, pairs_of
+from ravine.optim._engine.average import averaged_inside, pairs_of
 from ravine.optim._engine.describe import describe, optimizer_text
 from ravine.optim._engine.formula import asks_ndim, check_names, check_read, formula_of, listed, refuse_cbs
 from ravine.optim._engine.group import GroupReader, Pieces, group_at, ndims_of, number_of
 from ravine.optim._engine.group_keys import complete, flag_scaling, leave_out, neutral_of, switches_of, twin_of
 from ravine.optim._engine.hooks import changed_by, with_hooks
+from ravine.optim._engine.kept_numbers import with_kept
 from ravine.optim._engine.kernels import refuse_recording, warn_captured
 from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
@@ -194,8 +195,7 @@ class Optimizer(torch.optim.Optimizer):
         """
         return self._monitor.name(self.param_groups, named)
 
-    @contextlib.contextmanager
-    def averaged(self) -> Iterator[None]:
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
         """Inside ``with optimizer.averaged():`` the parameters are their averages, to evaluate or save the model with.
 
         Outside they are what they were before; what is written to them inside is lost.
@@ -203,13 +203,9 @@ class Optimizer(torch.optim.Optimizer):
         Raises OptionError if the formula keeps no average (``ema_decay=0.999``, or the piece ``ema``), ParameterError if a
         parameter no longer has the shape of its average.
         """
-        pairs = pairs_of(self.param_groups, self.program, self.state, self._averaged, self._describe)
-        self._averaged = True
-        try:
-            with in_place_of(pairs):
-                yield
-        finally:
-            self._averaged = False
+        return averaged_inside(
+            self, lambda: pairs_of(self.param_groups, self.program, self.state, self._averaged, self._describe)
+        )
 
     def _describe(self, p: Tensor) -> str:
         return describe(p, self.param_groups, self._monitor.name_of(p))
@@ -230,8 +226,9 @@ class Optimizer(torch.optim.Optimizer):
             given_parameters.check_group(group, self.defaults, where, self._told)
             complete(group, self.defaults, self._switches, self._check, self._told, where)
             check_names(self.pieces(group))
-            for program in self._programs(group).values():  # a mistake in the formula is found before the first step
-                group = {**{n: one.initial for n, one in program.kept.items() if one.per == "group"}, **group}
+            group = with_kept(
+                group, self._programs(group)
+            )  # a mistake in the formula is found here, before the first step
         without_compiler(super().add_param_group, group)
         added = self.param_groups[-1]
         leave_out(added, self._neutral)

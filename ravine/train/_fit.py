@@ -14,6 +14,7 @@ from ravine.errors import OptionError
 from ravine.train import _evaluate as evaluation
 from ravine.train import _parallel as parallel
 from ravine.train._display.base import Display
+from ravine.train._evaluation_weights import evaluation_weights
 from ravine.train._forward import ForwardPass
 from ravine.train._metrics import Measure
 from ravine.train._recorder import Recorder
@@ -149,7 +150,8 @@ class Fit:
 
         An accuracy that nobody asked for is a metric no longer once it cannot be had.
         """
-        found = evaluation.evaluate(self.forward, {evaluation.LOSS: self.loss_func, **self.metrics}, data)
+        with evaluation_weights(self.optimizer):
+            found = evaluation.evaluate(self.forward, {evaluation.LOSS: self.loss_func, **self.metrics}, data)
         self.metrics = {name: metric for name, metric in self.metrics.items() if name in found}
         return found
 

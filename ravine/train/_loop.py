@@ -24,6 +24,7 @@ from ravine.train import _untrained as untrained
 from ravine.train._callback import Callback, Hooks
 from ravine.train._data_content import nonfinite
 from ravine.train._data_order import DataOrder
+from ravine.train._evaluation_weights import hold_weights
 from ravine.train._fit import Fit
 from ravine.train._forward import call, checked_loss, pair, row_count
 from ravine.train._interrupt import Interrupt
@@ -64,6 +65,7 @@ class Loop:
         self._mode = TrainingMode(self.fit.model)
         left_over_row.check(self.fit.forward, self.fit.train)
         self._step = stepping.step_of(self.callbacks, self.fit) or self._own_step()
+        hold_weights(self.fit.optimizer, True)
 
     def run(self, interrupt: Interrupt) -> None:
         """Epochs until all are done, a callback stops the fit, or Ctrl-C is pressed."""
@@ -132,6 +134,7 @@ class Loop:
     def _train_epoch(self, interrupt: Interrupt, began: float) -> None:
         """One epoch of training, from the batch after ``state.batch`` on."""
         fit, state = self.fit, self.fit.state
+        hold_weights(fit.optimizer, True)
         self._device = fit.device  # to ask the model takes longer than the rest of what stands around a batch
         moment = self._clock()
         for batch in self._fetched(interrupt):
@@ -166,6 +169,7 @@ class Loop:
     def _end_epoch(self, began: float) -> None:
         """Validate, show and record the row, and let callbacks act on it."""
         fit, state = self.fit, self.fit.state
+        hold_weights(fit.optimizer, False)
         fit.row = {"epoch": state.epoch, "train_loss": fit.recorder.mean_loss(state.batch)}
         failed: Exception | None = None
         if fit.valid is not None:

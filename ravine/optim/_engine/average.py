@@ -26,6 +26,18 @@ def in_place_of(pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterator[None]:
         _copy(own)
 
 
+@contextlib.contextmanager
+def averaged_inside(optimizer: Any, pairs: Callable[[], Iterable[tuple[Tensor, Tensor]]]) -> Iterator[None]:
+    """``in_place_of`` for the parameters of an optimizer, which makes no step meanwhile (``_averaged``)."""
+    found = pairs()
+    optimizer._averaged = True
+    try:
+        with in_place_of(found):
+            yield
+    finally:
+        optimizer._averaged = False
+
+
 @torch.no_grad()
 def _copy(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
     for target, source in pairs:

@@ -6,7 +6,7 @@ whether a step is skipped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,12 @@ from ravine.backends import number_dtype
 from ravine.errors import OptionError
 from ravine.formula import Program
 from ravine.formula._pieces import Scalar
+
+
+def with_kept(group: dict[str, Any], programs: Mapping[Any, Program]) -> dict[str, Any]:
+    """A new group with the numbers that its formulas keep for it, where it has none of them yet."""
+    kept = [pair for program in programs.values() for pair in program.kept.items()]
+    return {**{name: one.initial for name, one in kept if one.per == "group"}, **group}
 
 
 class KeptNumbers:
