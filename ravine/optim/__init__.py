@@ -14,10 +14,12 @@ from ravine.optim._adafactor import Adafactor
 from ravine.optim._adagrad import Adagrad
 from ravine.optim._adam import Adam, AdamW
 from ravine.optim._adamax import Adamax
+from ravine.optim._adammini import AdamMini
 from ravine.optim._adan import Adan
 from ravine.optim._ademamix import AdEMAMix
 from ravine.optim._adopt import ADOPT
 from ravine.optim._asgd import ASGD
+from ravine.optim._came import CAME
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
 from ravine.optim._hyperparameters import Hyper
@@ -29,9 +31,11 @@ from ravine.optim._madgrad import MADGRAD
 from ravine.optim._mars import MARS
 from ravine.optim._muon import Muon
 from ravine.optim._nadam import NAdam
+from ravine.optim._normuon import NorMuon
 from ravine.optim._novograd import NovoGrad
 from ravine.optim._optimizer import Optimizer, Params
 from ravine.optim._prodigy import Prodigy
+from ravine.optim._psgdkron import PSGDKron
 from ravine.optim._qhadam import QHAdam
 from ravine.optim._radam import RAdam
 from ravine.optim._rmsprop import RMSprop
@@ -39,7 +43,9 @@ from ravine.optim._rprop import Rprop
 from ravine.optim._schedule_free import AdamWScheduleFree, SGDScheduleFree
 from ravine.optim._sgd import SGD
 from ravine.optim._sgdw import SGDW
+from ravine.optim._shampoo import Shampoo
 from ravine.optim._signum import Signum
+from ravine.optim._soap import SOAP
 from ravine.optim._sparseadam import SparseAdam
 from ravine.optim._stableadamw import StableAdamW
 from ravine.optim._unwrap import unwrap
@@ -49,18 +55,21 @@ from ravine.optim._yogi import Yogi
 __all__ = [
     "ADOPT",
     "ASGD",
+    "CAME",
     "LAMB",
     "LARS",
     "MADGRAD",
     "MARS",
     "SGD",
     "SGDW",
+    "SOAP",
     "AdEMAMix",
     "AdaBelief",
     "Adadelta",
     "Adafactor",
     "Adagrad",
     "Adam",
+    "AdamMini",
     "AdamW",
     "AdamWScheduleFree",
     "Adamax",
@@ -71,8 +80,10 @@ __all__ = [
     "Lion",
     "Muon",
     "NAdam",
+    "NorMuon",
     "NovoGrad",
     "Optimizer",
+    "PSGDKron",
     "Params",
     "Pieces",
     "Prodigy",
@@ -81,6 +92,7 @@ __all__ = [
     "RMSprop",
     "Rprop",
     "SGDScheduleFree",
+    "Shampoo",
     "Signum",
     "SparseAdam",
     "StableAdamW",

@@ -62,6 +62,11 @@ class ASGD(Optimizer):
         "Polyak and Juditsky, 1992, Acceleration of Stochastic Approximation by Averaging, eq. 2; rates: Bottou, 2012, "
         "Stochastic Gradient Descent Tricks, section 5"
     )
+    advice: ClassVar = (
+        "For convex problems, where the mean of the points is better than the last: evaluate inside "
+        "optimizer.averaged(). Rates fall as 1/t^alpha; t0=1e6 begins to average late, so set it to the steps "
+        "after which the training is near its end."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-3, 10.0)),
         "lambd": Hyper(low=0),

@@ -9,19 +9,18 @@ from typing import Any, ClassVar, Unpack
 import torch
 from torch import Tensor
 
-from ravine.errors import OptionError, ParameterError, nearest
-from ravine.formula import Piece, maximum, numel, rename, sqrt, tensor_function
+from ravine.formula import Piece, maximum, numel, sqrt, tensor_function
 from ravine.optim import pieces
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
 from ravine.optim._hyperparameters import Hyper
 from ravine.optim._optimizer import Optimizer, Params
+from ravine.optim._others import OTHERS_HYPERS, flat_others, others_of, refuse_others, with_flat_others
 from ravine.optim.pieces import Value
 from ravine.optim.search import complement, log
 
-#: The coefficients of the iteration, and the options of AdamW for what is no matrix, each with its default.
+#: The coefficients of the iteration.
 COEFFICIENTS = (3.4445, -4.775, 2.0315)
-OTHERS: Mapping[str, Any] = {"lr": None, "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": None}
 
 
 @tensor_function(batched=True)
@@ -71,91 +70,6 @@ def tall_are_longer(update: Value) -> Value:
 def as_long_as_adamw(update: Value) -> Value:
     """Lengthen the update to the usual size of AdamW's, so that its rates can be kept (Liu et al., 2025, eq. 4)."""
     return update * (0.2 * sqrt(maximum(numel(update, dim=-2), numel(update, dim=-1))))
-
-
-def others_adamw(
-    param: Value,
-    exp_avg: Value = 0.0,
-    exp_avg_sq: Value = 0.0,
-    *,
-    update: Value,
-    lr: Value,
-    others_lr_ratio: Value,
-    others_betas: Value,
-    others_eps: Value,
-    others_weight_decay: Value,
-    step: Value,
-) -> tuple[Value, Value, Value]:
-    """A step of AdamW with options of its own; its rate keeps its ratio to ``lr``, whatever schedules do."""
-    beta1, beta2 = others_betas
-    rate = lr * others_lr_ratio
-    exp_avg = beta1 * exp_avg + (1 - beta1) * update
-    exp_avg_sq = beta2 * exp_avg_sq + (1 - beta2) * update**2
-    denominator = sqrt(exp_avg_sq) / sqrt(1 - beta2**step) + others_eps
-    moved = param * (1 - rate * others_weight_decay) - rate / (1 - beta1**step) * exp_avg / denominator
-    return moved, exp_avg, exp_avg_sq
-
-
-def others_of(weight_decay: float | None) -> Any:
-    """The piece of what is no matrix; without a decay of its own it has that of the matrices."""
-    return others_adamw if weight_decay is not None else rename(others_adamw, others_weight_decay="weight_decay")
-
-
-def flat_others(others: Mapping[str, Any] | bool, lr: Any) -> dict[str, Any]:
-    """The options of AdamW for what is no matrix, as a group has them.
-
-    Raises:
-        OptionError: an option that AdamW does not have here.
-    """
-    if not isinstance(others, Mapping | bool):
-        raise OptionError(f"others={others!r}: it is a dict of AdamW's options, such as {{'lr': 3e-4}}, True or False")
-    given = dict(others) if isinstance(others, Mapping) else {}
-    for name in given:
-        if name not in OTHERS:
-            raise OptionError(f"others has no option {name!r}. {nearest(name, OTHERS)}")
-    made = {**OTHERS, **given}
-    rate = lr if made["lr"] is None else made["lr"]
-    return {
-        "others": others is not False,
-        "others_lr_ratio": float(rate) / float(lr) if float(lr) else 1.0,
-        "others_betas": made["betas"],
-        "others_eps": made["eps"],
-        "others_weight_decay": made["weight_decay"],
-    }
-
-
-def with_flat_others(group: Any, defaults: Mapping[str, Any]) -> Any:
-    """A group as it is given, with the options of AdamW as a group has them."""
-    if not isinstance(group, dict) or not isinstance(group.get("others"), Mapping):
-        return group
-    known = {**defaults, **group}
-    return {**group, **flat_others(group["others"], known["lr"])}
-
-
-def refuse_others(optimizer: Optimizer) -> None:
-    """Take the last group away again if it has parameters that are no matrices, and none may be.
-
-    Raises:
-        ParameterError: it has.
-    """
-    group = optimizer.param_groups[-1]
-    wrong = next((p for p in group["params"] if p.ndim != 2), None)
-    if wrong is not None and not {**optimizer.defaults, **group}["others"]:
-        name = optimizer._describe(wrong)
-        optimizer.param_groups.pop()
-        raise ParameterError(
-            f"{name} has {wrong.ndim} dimensions, and {type(optimizer).__name__} steps matrices: leave out others=False, and "
-            "AdamW steps it, or give it to another optimizer"
-        )
-
-
-#: What Muon and its kin declare of the options for what is no matrix.
-OTHERS_HYPERS: Mapping[str, Hyper] = {
-    "others_lr_ratio": Hyper(low=0, default=1.0),
-    "others_betas": Hyper(low=0, high=1, below=True, length=2, default=OTHERS["betas"]),
-    "others_eps": Hyper(low=0, default=OTHERS["eps"]),
-    "others_weight_decay": Hyper(low=0, optional=True),
-}
 
 
 class Muon(Optimizer):

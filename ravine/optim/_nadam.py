@@ -59,6 +59,10 @@ class NAdam(Optimizer):
     """
 
     reference: ClassVar = "Dozat, 2016, Incorporating Nesterov Momentum into Adam, algorithm 2 and section 3"
+    advice: ClassVar = (
+        "Adam with Nesterov's look ahead: often a little faster in the first epochs, and never far from Adam. "
+        "It takes Adam's rates."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),

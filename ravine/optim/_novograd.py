@@ -49,6 +49,10 @@ class NovoGrad(Optimizer):
         "Ginsburg et al., 2019, Stochastic Gradient Methods with Layer-wise Adaptive Moments for Training of Deep Networks, "
         "algorithm 1"
     )
+    advice: ClassVar = (
+        "For speech and vision models in large batches, with Adam's ease and less state: one number for each "
+        "tensor in place of squares for every element. Its rates are larger than Adam's."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),

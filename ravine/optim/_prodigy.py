@@ -92,6 +92,10 @@ class Prodigy(Optimizer):
     reference: ClassVar = (
         "Mishchenko and Defazio, 2024, Prodigy: An Expeditiously Adaptive Parameter-Free Learner, algorithm 4"
     )
+    advice: ClassVar = (
+        "Where nobody wants to tune a rate: leave lr at 1 and give it a cosine schedule. d_coef of 0.5 or 2 "
+        "is what to try if the estimate is too large or small; safeguard_warmup where a schedule warms up."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0),
         "betas": Hyper(low=0, high=1, below=True, length=2),

@@ -42,6 +42,10 @@ class SparseAdam(Optimizer):
     """
 
     reference: ClassVar = "Kingma and Ba, 2015, Adam: A Method for Stochastic Optimization, section 2"
+    advice: ClassVar = (
+        "For embeddings with sparse=True in recommenders and language models with large vocabularies: "
+        "averages of a row move when the row is touched. Rates as Adam's."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),

@@ -48,6 +48,10 @@ class StableAdamW(Optimizer):
     reference: ClassVar = (
         "Wortsman et al., 2023, Stable and low-precision training for large-scale vision-language models, algorithm 2"
     )
+    advice: ClassVar = (
+        "AdamW without spikes of the loss, in place of clipping: a tensor's step is shortened while its "
+        "squares lag behind its gradients. It takes AdamW's rates."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),

@@ -129,7 +129,9 @@ def test_dtypes_and_shapes_stay_and_gradients_are_untouched(name, dtype):
                 if key == "step" or key in optimizer.program(ndim=p.ndim).kept:
                     assert value.shape == ()
                     continue
-                assert value.dtype == dtype
+                # of another shape it is computed on by itself, at least in single precision
+                wide = key in optimizer.program(ndim=p.ndim).tensors and dtype.itemsize == 2
+                assert value.dtype == (torch.float32 if wide else dtype)
                 assert value.shape == shape_of(optimizer.program(ndim=p.ndim), key, p)
             assert float(optimizer.state[p]["step"]) == step + 1
 
