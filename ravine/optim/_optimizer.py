@@ -23,7 +23,7 @@ from ravine.optim import _given_parameters as given_parameters
 from ravine.optim import _words_of_others as words_of_others
 from ravine.optim._common import OF_GROUPS, Nonfinite, check_policy, switches_in
 from ravine.optim._engine import state as states
-from ravine.optim._engine.average import averaged_inside, pairs_of
+from ravine.optim._engine.average import NO_STEP, averaged_inside, pairs_of
 from ravine.optim._engine.describe import describe, optimizer_text
 from ravine.optim._engine.formula import asks_ndim, check_names, check_read, formula_of, listed, refuse_cbs
 from ravine.optim._engine.group import GroupReader, Pieces, group_at, ndims_of, number_of
@@ -287,7 +287,7 @@ class Optimizer(torch.optim.Optimizer):
             self._monitor.overflowed()
             return loss
         if self._averaged:
-            raise ParameterError("a step inside `with optimizer.averaged():` would change the average; step outside it")
+            raise ParameterError(NO_STEP)
         plan = self._planned({} if grad_scale is None else {"grad_scale": number_of(grad_scale)})
         recorded = plan.captured(self._monitor.nonfinite == "raise")
         if found_inf is not None and plan.device is None and float(found_inf):

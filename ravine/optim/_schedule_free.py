@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor
 
-from ravine.errors import ParameterError
-from ravine.formula import maximum, param_copy, scalar, sqrt, where
+from ravine.formula import maximum, minimum, param_copy, scalar, sqrt, where
 from ravine.optim import pieces
 from ravine.optim._common import Common
 from ravine.optim._engine.average import averaged_inside
@@ -21,10 +20,14 @@ from ravine.optim.pieces import Value
 from ravine.optim.search import complement, log
 
 
+def count(k: Value = scalar(0.0, per="group")) -> Value:
+    """The number of this step of the group."""
+    return k + 1
+
+
 def averaging(
     param: Value,
     z: Value = param_copy,
-    k: Value = scalar(0.0, per="group"),
     weight_sum: Value = scalar(0.0, per="group"),
     lr_max: Value = scalar(-1.0, per="group"),
     *,
@@ -34,23 +37,45 @@ def averaging(
     warmup_steps: Value,
     r: Value,
     weight_lr_power: Value,
-) -> tuple[Value, ...]:
+    k: Value,
+) -> tuple[Value, Value, Value, Value]:
     """Step z, and move the point of the gradients between z and the average of all z (Defazio et al., 2024, eq. 8-10)."""
-    rate = lr * where(k < warmup_steps, (k + 1) / warmup_steps, 1.0)
+    rate = lr * minimum(1.0, k / warmup_steps)
     lr_max = maximum(rate, lr_max)
-    weight = (k + 1) ** r * lr_max**weight_lr_power
+    weight = k**r * lr_max**weight_lr_power
     weight_sum = weight_sum + weight
     share = where(weight_sum > 0, weight / weight_sum, 0.0)
     param = param + share * (z - param) - rate * (1 - momentum * (1 - share)) * update
-    return param, z - rate * update, k + 1, weight_sum, lr_max
+    return param, z - rate * update, weight_sum, lr_max
+
+
+def averaging_of_betas(
+    param: Value,
+    z: Value = param_copy,
+    weight_sum: Value = scalar(0.0, per="group"),
+    lr_max: Value = scalar(-1.0, per="group"),
+    *,
+    update: Value,
+    lr: Value,
+    betas: Value,
+    warmup_steps: Value,
+    r: Value,
+    weight_lr_power: Value,
+    k: Value,
+) -> tuple[Value, Value, Value, Value]:
+    """``averaging`` with the first beta for the momentum (algorithm 1)."""
+    return averaging(
+        param, z, weight_sum, lr_max, update=update, lr=lr, momentum=betas[0], warmup_steps=warmup_steps, r=r,
+        weight_lr_power=weight_lr_power, k=k,
+    )  # fmt: skip
 
 
 def root_of_squares(
-    update: Value, exp_avg_sq: Value = 0.0, *, beta2: Value, eps: Value, k: Value
+    update: Value, exp_avg_sq: Value = 0.0, *, betas: Value, eps: Value, k: Value
 ) -> tuple[Value, Value]:
     """The gradient over the root of the average of squares, unbiased."""
-    exp_avg_sq = beta2 * exp_avg_sq + (1 - beta2) * update**2
-    return update / (sqrt(exp_avg_sq / (1 - beta2 ** (k + 1))) + eps), exp_avg_sq
+    exp_avg_sq = betas[1] * exp_avg_sq + (1 - betas[1]) * update**2
+    return update / (sqrt(exp_avg_sq) / sqrt(1 - betas[1] ** k) + eps), exp_avg_sq
 
 
 class _ScheduleFree(Optimizer):
@@ -78,7 +103,8 @@ class _ScheduleFree(Optimizer):
                 for p in self._started(group):
                     share = 1 - momentum if training else 1 - 1 / momentum
                     p.lerp_(self.state[p]["z"].to(p.dtype), share)
-                group["train_mode"] = training
+        self._mark(training)
+        self._averaged = not training
 
     @staticmethod
     def _momentum_of(group: dict[str, Any]) -> float:
@@ -88,24 +114,29 @@ class _ScheduleFree(Optimizer):
     def _started(self, group: dict[str, Any]) -> list[Tensor]:
         return [p for p in group["params"] if "z" in self.state.get(p, {})]
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step, as every optimizer.
-
-        Raises:
-            ParameterError: the parameters are the averages.
-        """
-        if not all(group["train_mode"] for group in self.param_groups):
-            raise ParameterError(
-                "the parameters are the averages, which gradients are not taken at: call optimizer.train() before the forward pass, "
-                "also after loading a checkpoint that was saved after optimizer.eval()"
-            )
-        return super().step(closure)
-
-    def averaged(self) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
         """Inside ``with optimizer.averaged():`` the parameters are the averages, as after ``eval``; outside what they were."""
-        if not all(group["train_mode"] for group in self.param_groups):
-            return contextlib.nullcontext()
-        return averaged_inside(self, self._pairs)
+        if self._averaged:
+            yield
+            return
+        with averaged_inside(self, self._pairs):
+            self._mark(False)
+            try:
+                yield
+            finally:
+                self._mark(True)
+
+    def _mark(self, training: bool) -> None:
+        """Note in the groups which weights the parameters hold: a state dict tells by it which it goes with."""
+        for group in self.param_groups:
+            group["train_mode"] = training
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            group.setdefault("train_mode", True)
+        self._averaged = not all(group["train_mode"] for group in self.param_groups)
 
     @torch.no_grad()
     def _pairs(self) -> list[tuple[Tensor, Tensor]]:
@@ -180,34 +211,7 @@ class SGDScheduleFree(_ScheduleFree):
 
     @staticmethod
     def formula(weight_decay: float) -> Pieces:
-        return [*([pieces.decay_weights] if weight_decay else []), averaging]
-
-
-def averaging_of_betas(
-    param: Value,
-    z: Value = param_copy,
-    exp_avg_sq: Value = 0.0,
-    k: Value = scalar(0.0, per="group"),
-    weight_sum: Value = scalar(0.0, per="group"),
-    lr_max: Value = scalar(-1.0, per="group"),
-    *,
-    update: Value,
-    lr: Value,
-    betas: Value,
-    eps: Value,
-    weight_decay: Value,
-    warmup_steps: Value,
-    r: Value,
-    weight_lr_power: Value,
-) -> tuple[Value, ...]:
-    """``averaging`` of AdamW's steps without momentum (algorithm 1); weights decay at the point of the gradients."""
-    momentum, beta2 = betas
-    update, exp_avg_sq = root_of_squares(update, exp_avg_sq, beta2=beta2, eps=eps, k=k)
-    param, z, k, weight_sum, lr_max = averaging(
-        param, z, k, weight_sum, lr_max, update=update + weight_decay * param, lr=lr, momentum=momentum,
-        warmup_steps=warmup_steps, r=r, weight_lr_power=weight_lr_power,
-    )  # fmt: skip
-    return param, z, exp_avg_sq, k, weight_sum, lr_max
+        return [count, *([pieces.decay_weights] if weight_decay else []), averaging]
 
 
 class AdamWScheduleFree(_ScheduleFree):
@@ -272,5 +276,5 @@ class AdamWScheduleFree(_ScheduleFree):
         )
 
     @staticmethod
-    def formula() -> Pieces:
-        return [averaging_of_betas]
+    def formula(weight_decay: float) -> Pieces:
+        return [count, root_of_squares, *([pieces.decay_weights] if weight_decay else []), averaging_of_betas]

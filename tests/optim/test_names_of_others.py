@@ -135,7 +135,7 @@ def test_totals_leave_out_what_was_not_stepped_and_show_a_nan():
         ("StepLR", "It is in lr_scheduler: ravine.optim.lr_scheduler.StepLR"),
         ("AveragedModel", "ravine.optim.swa_utils.AveragedModel"),
         ("Adamm", "Did you mean 'Adam'"),
-        ("Prodigy", "torch.optim has none. Known: AdaBelief, .* Yogi.$"),
+        ("SophiaG", "torch.optim has none. Known: AdaBelief, .* Yogi.$"),
     ],
 )
 def test_names_of_other_libraries(name, message):

@@ -13,6 +13,12 @@ from ravine.errors import OptionError, ParameterError
 from ravine.formula import Program
 from ravine.optim._engine.formula import average_in
 
+NO_STEP = (
+    "the parameters are their averages, where no step is made: step outside `with optimizer.averaged():`. Of an optimizer with "
+    "train() and eval(), call optimizer.train() before the forward pass, also after loading a checkpoint that was saved "
+    "after optimizer.eval()"
+)
+
 
 @contextlib.contextmanager
 def in_place_of(pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterator[None]:
