@@ -384,7 +384,7 @@ def test_a_frozen_parameter_has_no_state_while_it_is_frozen(name, fused):
             assert not frozen or (optimizer.states_at_once and frozen["step"] == 0)
         else:
             assert frozen["step"] == k - 1
-            # adopt rests in its first step, rprop where the sign of a gradient has changed
-            rests = name in ("adopt", "rprop")
+            # adopt and soap rest in their first step, rprop where the sign of a gradient has changed
+            rests = name in ("adopt", "rprop", "soap")
             assert rests or not torch.equal(model[0].weight.detach(), last)
     assert not torch.equal(model[0].weight.detach(), before)
