@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import torch
 
+from ravine.optim import Optimizer
+
 
 def hold_weights(optimizer: torch.optim.Optimizer, training: bool) -> None:
     """Let the parameters be where gradients are taken, or where the model is evaluated, of an optimizer that has two places."""
@@ -16,7 +18,11 @@ def hold_weights(optimizer: torch.optim.Optimizer, training: bool) -> None:
 
 @contextlib.contextmanager
 def evaluation_weights(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Inside, the parameters are where the model is evaluated; afterwards where they were."""
+    """Inside, the parameters are where the model is evaluated; afterwards where they were: those of ours bit for bit."""
+    if isinstance(optimizer, Optimizer) and has_two_places(optimizer):
+        with optimizer.averaged():
+            yield
+        return
     training = any(group.get("train_mode") for group in optimizer.param_groups)
     hold_weights(optimizer, False)
     try:

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, WeightedRandomSampler
 
-from ravine.optim import SGD, Adam, AdamW, RMSprop
+from ravine.optim import SGD, Adam, AdamW, AdamWScheduleFree, RMSprop
 from ravine.train import (
     Batches,
     BestCheckpoint,
@@ -184,6 +184,7 @@ SCENARIOS = {
         lambda: "linear:0.1",
         list,
     ),
+    "weights of two places, best": (batches, AdamWScheduleFree, lambda: None, lambda: [BestCheckpoint()]),
     "stopped by a callback, rows validated in any order": (batches, RMSprop, lambda: None, lambda: [Stopper()]),
 }
 

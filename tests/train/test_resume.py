@@ -90,6 +90,17 @@ def test_a_run_stopped_at_any_moments_ends_as_if_it_had_never_been_stopped(name,
     assert b'"start"' not in (folder / "metrics.jsonl").read_bytes()  # it went on, and was not told again
 
 
+def test_weights_of_two_places_are_looked_at_and_left_where_they_are(tmp_path):
+    """A resumed fit tries the validation first; going there and back would round."""
+    expected, moments = reference("weights of two places, best")
+    for moment in range(moments // 3, moments, moments // 6):
+        folder = tmp_path / str(moment)
+        assert not stopped("weights of two places, best", folder, moment, 1)[0]
+        done, learn = stopped("weights of two places, best", folder, None, 1)
+        assert done
+        assert differences(expected, everything(learn)) == []
+
+
 @pytest.mark.parametrize("name", SCHEDULED)
 def test_every_kind_of_schedule_goes_on(name, tmp_path):
     expected, moments = reference(name)
