@@ -8,6 +8,7 @@ import inspect
 import json
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,9 @@ from ravine.optim import Optimizer
 from ravine.optim import _registry as registry
 from ravine.optim._hyperparameters import hypers_of
 from ravine.optim.search import Range
+
+sys.path.insert(0, str(Path(__file__).parent))
+from optimizer_pages import write_pages
 
 project = "Ravine"
 author = "The Ravine authors"
@@ -56,7 +60,7 @@ CONTENTS = {
 }
 root_doc = "README"
 include_patterns = [f"{page}.md" for pages in (["README"], *CONTENTS.values()) for page in pages]
-include_patterns += ["docs/reference/*.md", "docs/results/*/report.md", "docs/results/triton-machine-code.md"]
+include_patterns += ["docs/optimizers/*.md", "docs/reference/*.md", "docs/results/*/report.md", "docs/results/triton-machine-code.md"]
 exclude_patterns = [".*", "build", "dist", "ravine-out"]
 
 myst_heading_anchors = 4
@@ -114,6 +118,11 @@ def write_reference(app: Sphinx) -> None:
             path.write_text(text, encoding="utf-8")
 
 
+def write_optimizers(app: Sphinx) -> None:
+    """A page for each named optimizer."""
+    write_pages(Path(app.srcdir) / "docs" / "optimizers")
+
+
 def write_notebooks(app: Sphinx) -> None:
     """A page for each notebook: its text and its code; `tests/docs` runs them."""
     for path in Path(app.srcdir, "docs", "notebooks").glob("*.ipynb"):
@@ -153,7 +162,7 @@ def optimizer_table() -> str:
     special = ["| name | is | range in a comparison |", "|---|---|---|"]
     for name in registry.names():
         named = registry.lookup(name)
-        cls = f"[{named.cls.__name__}](#ravine.optim.{named.cls.__name__})"
+        cls = f"[{named.cls.__name__}](optimizers/{named.cls.__name__.lower()}.md)"
         if not named.options:
             paper = f"{cls}<br>{named.source}"
             rows.append(f"| `{name}` | {paper} | {defaults(named.cls)} | {text_of(named.search)} |")
@@ -167,7 +176,7 @@ def complete(app: Sphinx, name: str, source: list[str]) -> None:
     """Put what is generated where a page asks for it."""
     if name == root_doc:
         source[0] += menu()
-    if name.startswith("docs/results/"):  # reached by a link, not by the menu
+    if name.startswith(("docs/results/", "docs/optimizers/")):  # reached by a link, not by the menu
         source[0] = f"---\norphan: true\n---\n\n{source[0]}"
     if name == "docs/optimizers":
         marker = "<!-- the table of all optimizers -->"
@@ -176,7 +185,7 @@ def complete(app: Sphinx, name: str, source: list[str]) -> None:
 
 
 #: What every optimizer declares of itself: documented once, in `Optimizer`.
-DECLARATIONS = ("reference", "hypers", "rates", "becomes", "variants", "not_in_torch")
+DECLARATIONS = ("reference", "advice", "hypers", "rates", "becomes", "variants", "not_in_torch")
 
 
 def hide_repeated(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
@@ -227,6 +236,7 @@ def home(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> None:
     """Connect the functions above to Sphinx."""
     app.connect("builder-inited", write_reference)
+    app.connect("builder-inited", write_optimizers)
     app.connect("builder-inited", write_notebooks)
     app.connect("source-read", complete)
     app.connect("autodoc-skip-member", hide_repeated)

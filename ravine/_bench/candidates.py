@@ -12,6 +12,7 @@ from torch import Tensor
 from ravine._bench.cases import Case, Configuration
 from ravine._bench.measure import Step
 from ravine.optim import _registry as registry
+from ravine.optim._muon import COEFFICIENTS, orthogonalize
 
 #: torch's own ways. Its default on a CPU is the for-loop, which is therefore not timed again.
 TORCH: dict[str, dict[str, Any]] = {"default": {}, "foreach": {"foreach": True}, "fused": {"fused": True}}
@@ -24,7 +25,16 @@ STREAM_BUFFERS = 3
 def gradients(case: Case, dtype: torch.dtype) -> list[Tensor]:
     """Gradients that stay the same at every step; all candidates read the same ones."""
     generator = torch.Generator().manual_seed(1)
+    if case.touched:
+        return [_rows(shape, case.touched, dtype, generator) for shape in case.shapes]
     return [torch.randn(shape, generator=generator).mul_(0.01).to(dtype) for shape in case.shapes]
+
+
+def _rows(shape: tuple[int, ...], touched: int, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
+    """A gradient of some rows, as an embedding has it."""
+    rows = torch.randperm(shape[0], generator=generator)[:touched].sort().values
+    values = torch.randn(touched, *shape[1:], generator=generator).mul_(0.01).to(dtype)
+    return torch.sparse_coo_tensor(rows[None], values, shape, is_coalesced=True, check_invariants=False)
 
 
 def parameters(case: Case, grads: Sequence[Tensor]) -> list[torch.nn.Parameter]:
@@ -38,9 +48,25 @@ def parameters(case: Case, grads: Sequence[Tensor]) -> list[torch.nn.Parameter]:
     return params
 
 
-def ravine_optimizer(configuration: Configuration, params: Sequence[Tensor]) -> torch.optim.Optimizer:
+def ravine_optimizer(
+    configuration: Configuration, params: Sequence[Tensor], case: Case | None = None
+) -> torch.optim.Optimizer:
     """Our optimizer as a user gets it: nothing said about kernels."""
-    return registry.lookup(configuration.name).cls(params, **configuration.options)
+    cls = registry.lookup(configuration.name).cls
+    given: Any = params
+    if case is not None and case.others and "orthogonalize" in inspect.signature(cls).parameters:
+        matrices, others = _apart(params, case)
+        given = [{"params": matrices}, {"params": others, "orthogonalize": False}]
+    return cls(given, **configuration.options)
+
+
+def _apart(params: Sequence[Tensor], case: Case | None) -> tuple[list[Tensor], list[Tensor]]:
+    """The matrices, and what an optimizer of matrices leaves to AdamW."""
+    of_case = case.others if case is not None else frozenset()
+    other = [i in of_case or p.ndim != 2 for i, p in enumerate(params)]
+    return [p for p, o in zip(params, other, strict=True) if not o], [
+        p for p, o in zip(params, other, strict=True) if o
+    ]
 
 
 def torch_ways(configuration: Configuration) -> list[str]:
@@ -52,19 +78,37 @@ def torch_ways(configuration: Configuration) -> list[str]:
     return [way for way, options in TORCH.items() if all(option in known for option in options)]
 
 
-def torch_optimizer(configuration: Configuration, params: Sequence[Tensor], way: str) -> torch.optim.Optimizer:
-    """torch's optimizer, stepping in one of the ``TORCH`` ways."""
+def torch_step(configuration: Configuration, params: Sequence[Tensor], way: str, case: Case | None = None) -> Step:
+    """The step of torch's optimizer, in one of the ``TORCH`` ways; of two, where its Muon takes matrices only."""
     cls: type[torch.optim.Optimizer] = getattr(torch.optim, configuration.name)
-    return cls(params, **configuration.options, **TORCH[way])
+    if configuration.name == "Muon":
+        matrices, others = _apart(params, case)
+        made = [cls(matrices, **configuration.options, **TORCH[way])] if matrices else []
+        made += [torch.optim.AdamW(others, lr=1e-3)] if others else []
+        return lambda: [optimizer.step() for optimizer in made]
+    return cls(params, **configuration.options, **TORCH[way]).step
 
 
-def compiled_step(optimizer: torch.optim.Optimizer) -> Step:
+def matrix_products(case: Case, params: Sequence[Tensor]) -> Step:
+    """What orthogonalizing the matrices alone takes: Newton and Schulz's iteration on stacks of one shape."""
+    matrices, _ = _apart(params, case)
+    shapes = dict.fromkeys(tuple(p.shape) for p in matrices)
+    stacks = [torch.stack([p.detach() for p in matrices if p.shape == shape]) for shape in shapes]
+
+    def step() -> None:
+        for stack in stacks:
+            orthogonalize(stack, coefficients=COEFFICIENTS, steps=5, eps=1e-7)
+
+    return step
+
+
+def compiled_step(plain: Step) -> Step:
     """torch's step as torch.compile runs it; it compiles at the first calls."""
     # Compiled code is kept per function, and after a few versions of one torch quietly stops compiling it.
     torch.compiler.reset()
 
     def step() -> None:
-        optimizer.step()
+        plain()
 
     return torch.compile(step)
 

@@ -20,7 +20,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from ravine._bench.candidates import torch_optimizer, torch_ways
+from ravine._bench.candidates import torch_step, torch_ways
 from ravine._bench.cases import Configuration
 from ravine._bench.measure import Step
 from ravine.backends._foreach import Foreach
@@ -141,9 +141,8 @@ def time_steps_on_gpu(
         if way == "default":
             continue  # on a GPU that is foreach
         try:
-            optimizer = torch_optimizer(configuration, params, way)
-            optimizer.step()
-            steps[way] = optimizer.step
+            steps[way] = torch_step(configuration, params, way)
+            steps[way]()
         except Exception as error:  # a dtype or an option that torch has no kernel for: said in the row
             failures[way] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
     seconds = measure(steps)
@@ -191,8 +190,8 @@ def time_without_triton(case: str, name: str, params: Sequence[torch.nn.Paramete
     with mock.patch.object(batches, "kernel_batch", listed):
         plain.step()
         watched.step()
-    theirs = torch_optimizer(Configuration(name, named.cls.__name__, options), params, "foreach")
-    seconds = on_device({"ravine": plain.step, "watched": watched.step, "foreach": theirs.step})
+    theirs = torch_step(Configuration(name, named.cls.__name__, options), params, "foreach")
+    seconds = on_device({"ravine": plain.step, "watched": watched.step, "foreach": theirs})
     return GpuRow(case, name, named.cls.__name__, str(params[0].dtype)[6:], seconds)
 
 
@@ -232,7 +231,7 @@ def time_host(case: str, name: str, count: int, elements: int) -> GpuRow:
     configuration = Configuration(name, cls.__name__, {"lr": 1e-6})
     for way in torch_ways(configuration):
         if way != "default":
-            steps[way] = torch_optimizer(configuration, params, way).step
+            steps[way] = torch_step(configuration, params, way)
     seconds = on_host(steps)
     times = []
     for number in range(120):

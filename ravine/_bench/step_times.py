@@ -13,6 +13,7 @@ from ravine._bench.measure import Step, Timing, alternate
 
 #: Steps before anything is timed: kernels are compiled, states made, memory touched.
 WARM_UP = 5
+PRODUCTS, DENSE = "matrix products", "dense step"
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Row:
         timings: seconds per step of ``ravine``, of torch's ``default``, ``foreach``, ``fused``, and of
             ``compile``.
         failures: why a candidate has no time, where it has none.
+        beside: seconds of what is no candidate: ``PRODUCTS``, the matrix products in a step, ``DENSE``, the same step on a
+            whole gradient.
         bytes_moved: bytes that one step of ours reads and writes.
         stream_rate: bytes per second that ``mul_`` moved in the same run; None where memory is no limit.
     """
@@ -35,6 +38,7 @@ class Row:
     bytes_moved: int
     stream_rate: float | None
     failures: dict[str, str] = field(default_factory=dict)
+    beside: dict[str, Timing] = field(default_factory=dict)
 
     @property
     def steady(self) -> bool:
@@ -45,6 +49,13 @@ class Row:
         times = [self.timings[way].median for way in ways if way in self.timings]
         return min(times) / self.timings["ravine"].median if times else None
 
+    def _share(self, name: str, of_it: bool) -> float | None:
+        """The share of something in our time, or of our time in it."""
+        if name not in self.beside:
+            return None
+        ours, other = self.timings["ravine"].median, self.beside[name].median
+        return other / ours if of_it else ours / other
+
     @property
     def figures(self) -> dict[str, float | None]:
         """The figures that targets speak of: two ratios of torch's time to ours, and ours to the limit's."""
@@ -53,6 +64,8 @@ class Row:
             "best of torch": self._torch_over_ours(*candidates.TORCH),
             "torch fused": self._torch_over_ours("fused"),
             "stream limit": self.timings["ravine"].median / limit if limit else None,
+            "matrix products": self._share(PRODUCTS, of_it=True),
+            "share of the dense step": self._share(DENSE, of_it=False),
         }
 
 
@@ -80,7 +93,8 @@ def time_steps(
     """
     gc.collect()  # tensors of the one before that cycles keep alive
     grads = candidates.gradients(case, dtype)
-    ours = candidates.ravine_optimizer(configuration, candidates.parameters(case, grads))
+    mine = candidates.parameters(case, grads)
+    ours = candidates.ravine_optimizer(configuration, mine, case)
     steps: dict[str, Step] = {"ravine": ours.step}
     _warm(ours.step)
     failures: dict[str, str] = {}
@@ -89,22 +103,28 @@ def time_steps(
     for way in [*ways, candidates.COMPILE] if with_compile and ways else ways:
         compiling = way == candidates.COMPILE
         try:
-            optimizer = candidates.torch_optimizer(
-                configuration, candidates.parameters(case, grads), "default" if compiling else way
-            )
-            step: Step = candidates.compiled_step(optimizer) if compiling else optimizer.step
+            theirs = candidates.parameters(case, grads)
+            step = candidates.torch_step(configuration, theirs, "default" if compiling else way, case)
+            step = candidates.compiled_step(step) if compiling else step
             _warm(step)
         except Exception as error:  # no C++ compiler, a dtype torch has no kernel for: said in the row
             failures[way] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         else:
             steps[way] = step
 
+    if configuration.name == "Muon" and any(p.ndim == 2 for p in mine):
+        steps[PRODUCTS] = candidates.matrix_products(case, mine)
+    if case.touched:  # the same step on a whole gradient
+        whole = [torch.zeros(shape, dtype=dtype) for shape in case.shapes]
+        steps[DENSE] = candidates.ravine_optimizer(configuration, candidates.parameters(case, whole), case).step
+        _warm(steps[DENSE])
     stream_bytes = 0
     if case.streams:
         steps["stream"], stream_bytes = candidates.stream(case, dtype.itemsize)
         _warm(steps["stream"])
 
     timings = alternate(steps, rounds or case.rounds)
+    beside = {name: timings.pop(name) for name in (PRODUCTS, DENSE) if name in timings}
     stream = timings.pop("stream", None)
     return Row(
         case=case.name,
@@ -114,4 +134,5 @@ def time_steps(
         bytes_moved=ours.bytes_moved(),  # type: ignore[attr-defined]
         stream_rate=stream_bytes / stream.median if stream else None,
         failures=failures,
+        beside=beside,
     )

@@ -68,6 +68,11 @@ def step_table(rows: Sequence[Row]) -> Table:
     lines = [f"{row.optimizer}, {way}: {why}" for row in rows for way, why in row.failures.items()]
     if rates:
         lines.insert(0, f"memory stream: {statistics.median(rates) / 1e9:.1f} GB/s")
+    for row in rows:
+        if (products := row.figures["matrix products"]) is not None:
+            lines.append(f"{row.optimizer}: matrix products are {products:.0%} of the step")
+        if (share := row.figures["share of the dense step"]) is not None:
+            lines.append(f"{row.optimizer}: {share:.2%} of the time that a step on a whole gradient takes")
     restless = [row.optimizer for row in rows if not row.steady]
     if restless:
         lines.append(f"the machine was busy, and these are not to be relied on: {', '.join(restless)}")

@@ -63,7 +63,7 @@ def time_watching(case: Case, configuration: Configuration, *, rounds: int | Non
     steps: dict[str, Step] = {"on": ours(), "off": ours(watch=False), "clip": ours(clip_norm=CLIP)}
     for way in candidates.torch_ways(configuration):
         params = candidates.parameters(case, grads)
-        steps[f"torch {way}"] = partial(_clip_and_step, params, candidates.torch_optimizer(configuration, params, way))
+        steps[f"torch {way}"] = partial(_clip_and_step, params, candidates.torch_step(configuration, params, way, case))
     for step in steps.values():
         for _ in range(_WARM_UP):
             step()
@@ -74,9 +74,9 @@ def time_watching(case: Case, configuration: Configuration, *, rounds: int | Non
     return Watching(case.name, configuration.label, configuration.name, timings)
 
 
-def _clip_and_step(params: Sequence[Tensor], optimizer: torch.optim.Optimizer) -> None:
+def _clip_and_step(params: Sequence[Tensor], step: Step) -> None:
     torch.nn.utils.clip_grad_norm_(params, CLIP)
-    optimizer.step()
+    step()
 
 
 class _Deaf(Recorder):

@@ -37,6 +37,66 @@ def outside_compile(function: _F) -> _F:
     return torch._disable_dynamo(function)  # type: ignore[return-value]
 
 
+_MARKED = torch._disable_dynamo(lambda: None).__code__  # of every function that torch.compile leaves alone
+
+
+def without_compiler(method: Callable[..., Any], *args: Any) -> Any:
+    """Calls a method of torch's optimizer, without importing ``torch._dynamo``, which takes a second, if nobody has yet.
+
+    torch marks some as methods that ``torch.compile`` leaves alone, and the mark imports the compiler at the first call.
+    As long as nobody has imported it, nothing is compiled.
+    """
+    if torch.compiler.is_compiling():
+        return method(*args)
+    function = getattr(method, "__func__", None)
+    if "torch._dynamo" in sys.modules or getattr(function, "__code__", None) is not _MARKED:
+        return method(*args)
+    return function.__wrapped__(method.__self__, *args)  # type: ignore[union-attr, attr-defined]
+
+
+def defaults_in_torch(name: str) -> dict[str, Any]:
+    """The options of torch's optimizer of that name, and what they are by default."""
+    cls: type[torch.optim.Optimizer] = getattr(torch.optim, name)
+
+    class Made(cls):  # type: ignore[misc, valid-type]
+        def add_param_group(self, param_group: dict[str, Any]) -> None:
+            without_compiler(super().add_param_group, param_group)
+
+    defaults: dict[str, Any] = Made([torch.zeros(1, 1)]).defaults
+    return defaults
+
+
+class OperationCount(TorchDispatchMode):
+    """Inside it, the floating-point operations of products of matrices and of convolutions are counted.
+
+    They are those of torch's ``FlopCounterMode``, which imports ``torch._dynamo`` and tells modules apart.
+    """
+
+    supports_higher_order_operators = True
+
+    def __init__(self) -> None:
+        from torch.utils.flop_counter import flop_registry  # not above: it imports Triton
+
+        super().__init__()
+        self.total, self._counts = 0, flop_registry
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch imports the compiler, to be told that this is not to be compiled
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs, count = kwargs or {}, self._counts.get(getattr(function, "_overloadpacket", None))
+        if count is None and isinstance(function, torch._ops.OpOverload):
+            with self:  # an operation that consists of others
+                result = function.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        result = function(*args, **kwargs)
+        if count is not None:
+            self.total += count(*args, **kwargs, out_val=result)
+        return result
+
+
 def has_step_hooks(optimizer: torch.optim.Optimizer) -> bool:
     """Whether something has to happen around a step: hooks of this optimizer, of all, or a profiler."""
     return bool(

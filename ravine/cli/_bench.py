@@ -19,7 +19,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from ravine._bench import tables
-from ravine._bench.cases import CASES, find_cases, find_configurations
+from ravine._bench.cases import CASES, find_cases, find_configurations, takes
 from ravine._bench.endurance import Endurance, endure
 from ravine._bench.first_step import FirstStep, time_first_step
 from ravine._bench.machine import facts
@@ -65,6 +65,7 @@ _Result = TypeVar("_Result")
     metavar="NAME",
     help="Time only this optimizer; repeat it for more.",
 )
+@click.option("--all", "every", is_flag=True, help="Every optimizer and every case, also those that must be asked for.")
 @click.option("--dtype", type=click.Choice(DTYPES), help="Of parameters and gradients; default: float32.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of a step; default: torch's number.")
 @click.option(
@@ -84,6 +85,7 @@ def command(
     elements: int | None,
     cases: tuple[str, ...],
     optimizers: tuple[str, ...],
+    every: bool,
     dtype: str | None,
     threads: int | None,
     rounds: int | None,
@@ -121,7 +123,7 @@ def command(
         return
     if elements:
         raise OptionError("--elements is for --device cuda: leave it out here")
-    chosen = find_configurations(optimizers)
+    chosen = find_configurations(optimizers, every)
     stepping = not (first_step or endurance or watching)
     if targets and stepping:
         first_step = endurance = watching = True
@@ -130,7 +132,7 @@ def command(
         raise OptionError(f"the targets are for float32, not {dtype}: leave out --targets or --dtype")
     if (targets or watching) and not cases:
         cases = tuple({target.case: None for target in TARGETS if target.case in CASES})
-    found = find_cases(cases)
+    found = find_cases(cases, every)
     dtype = dtype or "float32"
 
     console = Console(highlight=False)
@@ -147,7 +149,11 @@ def command(
         console.print(f"{machine['cpu']}, {count(torch.get_num_threads(), 'thread')}, torch {machine['torch']}")
         for case in found if stepping else []:
             time_one = partial(time_steps, case, dtype=getattr(torch, dtype), rounds=rounds, with_compile=with_compile)
-            timed = _each(chosen, time_one, f"{case.title}: {{}}")
+            fitting = [one for one in chosen if takes(one, case)]
+            if not fitting:
+                console.print(f"{case.title}: none of these optimizers steps rows alone")
+                continue
+            timed = _each(fitting, time_one, f"{case.title}: {{}}")
             rows += timed
             _print(console, tables.step_table(timed))
         if rows:

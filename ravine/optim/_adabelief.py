@@ -44,6 +44,10 @@ class AdaBelief(Optimizer):
     reference: ClassVar = (
         "Zhuang et al., 2020, AdaBelief Optimizer: Adapting Stepsizes by the Belief in Observed Gradients, algorithm 2"
     )
+    advice: ClassVar = (
+        "In Adam's place where gradients agree for long, as at the end of a training: there its steps are "
+        "longer. Its eps is inside the average and much smaller than Adam's."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),

@@ -47,6 +47,10 @@ class Adadelta(Optimizer):
     """
 
     reference: ClassVar = "Zeiler, 2012, ADADELTA: An Adaptive Learning Rate Method, algorithm 1"
+    advice: ClassVar = (
+        "Where no rate can be tuned: its steps are made of earlier steps. The first ones are as small as eps "
+        "lets them be, so it starts slowly; a rate of 1 leaves the paper's steps as they are."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-2, 100.0)),
         "rho": Hyper(low=0, high=1),

@@ -93,6 +93,11 @@ class Adafactor(Optimizer):
     reference: ClassVar = (
         "Shazeer and Stern, 2018, Adafactor: Adaptive Learning Rates with Sublinear Memory Cost, algorithms 4-6"
     )
+    advice: ClassVar = (
+        "For models whose second moments do not fit in memory, as large embeddings. Steps are relative to the "
+        "size of each parameter and fall with the root of the step's number, so the default needs no "
+        "schedule."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-4, 1.0)),
         "beta2_decay": Hyper(high=0),

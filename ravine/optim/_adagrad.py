@@ -54,6 +54,10 @@ class Adagrad(Optimizer):
     """
 
     reference: ClassVar = "Duchi, Hazan and Singer, 2011, Adaptive Subgradient Methods, eq. 1 (diagonal)"
+    advice: ClassVar = (
+        "For sparse features and convex problems, also on sparse gradients. Its rates only fall, which long "
+        "trainings of networks do not want. At the first step every element moves by about the rate."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-3, 10.0)),
         "lr_decay": Hyper(low=0),

@@ -90,6 +90,10 @@ class Adam(Optimizer):
     """
 
     reference: ClassVar = "Kingma and Ba, 2015, Adam: A Method for Stochastic Optimization, algorithm 1"
+    advice: ClassVar = (
+        "The first choice where nothing is known of a problem: a rate near 1e-3 fits many networks. betas "
+        "look back ten and a thousand steps; transformers often take 0.95 or 0.98 for the second."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),
@@ -160,6 +164,10 @@ class AdamW(Adam):
     """
 
     reference: ClassVar = "Loshchilov and Hutter, 2019, Decoupled Weight Decay Regularization, algorithm 2"
+    advice: ClassVar = (
+        "Adam wherever weights are decayed, above all for transformers: the decay does not depend on the size "
+        "of gradients. A schedule of the rate is one of the decay too."
+    )
     becomes: ClassVar[tuple[str, ...]] = ("adam", "rmsprop")
     variants: ClassVar = {}
 

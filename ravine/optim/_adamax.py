@@ -42,6 +42,10 @@ class Adamax(Optimizer):
     """
 
     reference: ClassVar = "Kingma and Ba, 2015, Adam: A Method for Stochastic Optimization, algorithm 2"
+    advice: ClassVar = (
+        "Where a few gradients are far larger than the others, as those of rare words: the largest bounds the "
+        "steps after it. A maximum is larger than a root of a mean, so the rate may be twice Adam's."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),

@@ -60,6 +60,11 @@ class Adan(Optimizer):
     reference: ClassVar = (
         "Xie et al., 2022, Adan: Adaptive Nesterov Momentum Algorithm for Faster Optimizing Deep Models, algorithm 1"
     )
+    advice: ClassVar = (
+        "For vision and language models trained with large batches, at rates above AdamW's. It keeps three "
+        "averages and the last gradient, twice the state of Adam. Its betas are decays here, 1 minus the "
+        "paper's."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "betas": Hyper(low=0, high=1, below=True, length=3, search=(complement(0.0, 0.99), None, None)),

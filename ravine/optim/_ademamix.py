@@ -73,6 +73,10 @@ class AdEMAMix(Optimizer):
     """
 
     reference: ClassVar = "Pagliardini et al., 2024, The AdEMAMix Optimizer: Better, Faster, Older, algorithm 1"
+    advice: ClassVar = (
+        "For long trainings of language models: a second average looks back ten thousand steps. In trainings "
+        "shorter than that give alpha and the slow beta their schedules."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=ranges.log(1e-5, 0.1)),
         "betas": Hyper(low=0, high=1, below=True, length=3, search=(ranges.complement(0.0, 0.99), None, None)),

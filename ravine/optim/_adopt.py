@@ -53,6 +53,10 @@ class ADOPT(Optimizer):
     reference: ClassVar = (
         "Taniguchi et al., 2024, ADOPT: Modified Adam Can Converge with Any beta2 with the Optimal Rate, algorithm 2"
     )
+    advice: ClassVar = (
+        "In Adam's place where beta2 must be far below 0.999 or gradients are heavy-tailed: it divides by "
+        "squares that the gradient is not in. The first gradient only starts these."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),

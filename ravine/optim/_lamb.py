@@ -40,6 +40,10 @@ class LAMB(Optimizer):
     reference: ClassVar = (
         "You et al., 2020, Large Batch Optimization for Deep Learning: Training BERT in 76 minutes, algorithm 2"
     )
+    advice: ClassVar = (
+        "For transformers in batches of thousands of examples. Biases and the scales of normalization layers "
+        "go into a group with adapt=False."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),

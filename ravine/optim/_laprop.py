@@ -43,6 +43,10 @@ class LaProp(Optimizer):
     """
 
     reference: ClassVar = "Ziyin et al., 2020, LaProp: Separating Momentum and Adaptivity in Adam, algorithm 1"
+    advice: ClassVar = (
+        "In Adam's place where beta1 and beta2 are far apart, as in noisy problems with a short beta2: "
+        "dividing comes before the momentum."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),

@@ -38,6 +38,10 @@ class LARS(Optimizer):
     """
 
     reference: ClassVar = "You et al., 2017, Large Batch Training of Convolutional Networks, algorithm 1"
+    advice: ClassVar = (
+        "For convolutional networks in batches of thousands of examples. Biases and the scales of "
+        "normalization layers go into a group with adapt=False."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-2, 1e2)),
         "momentum": Hyper(low=0, search=complement(0.0, 0.99)),

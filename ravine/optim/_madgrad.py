@@ -51,6 +51,10 @@ class MADGRAD(Optimizer):
     """
 
     reference: ClassVar = "Defazio and Jelassi, 2021, Adaptivity without Compromise: MADGRAD, algorithm 1"
+    advice: ClassVar = (
+        "Where SGD with momentum is better than Adam, as on pictures, with less search for a rate. It begins "
+        "from where it started, so weight decay should be lower than elsewhere, often 0."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-4, 1.0)),
         "momentum": Hyper(low=0, high=1, below=True, search=complement(0.0, 0.99)),

@@ -47,6 +47,10 @@ class MARS(Optimizer):
     reference: ClassVar = (
         "Yuan et al., 2024, MARS: Unleashing the Power of Variance Reduction for Training Large Models, algorithm 2"
     )
+    advice: ClassVar = (
+        "AdamW for language models, with a correction by the gradient before; it keeps one more buffer. "
+        "gamma=0.025 is the authors'."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),

@@ -100,6 +100,11 @@ class Muon(Optimizer):
         "Jordan et al., 2024, Muon: An optimizer for hidden layers in neural networks; adjust_lr_fn: Liu et al., 2025, Muon is "
         "Scalable for LLM Training, eq. 4"
     )
+    advice: ClassVar = (
+        "For the hidden matrices of transformers and multilayer perceptrons, where a step's matrix products "
+        "are cheap beside the backward pass. Put embeddings and the last layer into a group with "
+        'orthogonalize=False. With adjust_lr_fn="match_rms_adamw" AdamW\'s rates and decay can be kept.'
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-4, 1.0)),
         "momentum": Hyper(low=0, high=1, below=True, search=complement(0.5, 0.99)),

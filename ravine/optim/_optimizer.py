@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ravine import backends
-from ravine._compat.torch import load_hooks
+from ravine._compat.torch import load_hooks, without_compiler
 from ravine.errors import BackendError, ParameterError
 from ravine.formula import Piece, Program
 from ravine.formula._tracing import hyper_defaults
@@ -28,7 +28,7 @@ from ravine.optim._engine.describe import describe, optimizer_text
 from ravine.optim._engine.formula import asks_ndim, check_names, check_read, formula_of, listed, refuse_cbs
 from ravine.optim._engine.group import GroupReader, Pieces, group_at, ndims_of, number_of
 from ravine.optim._engine.group_keys import complete, flag_scaling, leave_out, neutral_of, switches_of, twin_of
-from ravine.optim._engine.hooks import with_hooks
+from ravine.optim._engine.hooks import changed_by, with_hooks
 from ravine.optim._engine.kernels import refuse_recording, warn_captured
 from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
@@ -66,10 +66,11 @@ class Optimizer(torch.optim.Optimizer):
 
     #: The paper, with its year and equation.
     reference: ClassVar[str] = ""
+    #: When to take it, and why its defaults are what they are.
+    advice: ClassVar[str] = ""
     #: What each hyperparameter may be, and where a comparison searches it.
     hypers: ClassVar[Mapping[str, Hyper]] = HYPERS
-    #: A learning rate for a first look at each task, from a coarse grid (1, 2, 5 times a power of ten): of the two or
-    #: three with the least training loss, the smallest. It is no tuning; ``ravine lr-find`` looks for one.
+    #: For a first look at each task, of a grid of 1, 2, 5 times powers of ten: of the best two or three the smallest.
     rates: ClassVar[Mapping[str, float]] = {}
     #: The names of optimizers that it becomes at some setting (Choi et al., 2019): tuned, it must not lose to them.
     becomes: ClassVar[tuple[str, ...]] = ()
@@ -104,8 +105,7 @@ class Optimizer(torch.optim.Optimizer):
         hyperparameters = {k: as_python(v) for k, v in hyperparameters.items() if k not in TORCH_ONLY}
         self._monitor, self._version = Monitor(nonfinite, bool(watch)), Version()
         self._plan: Plan | None = None
-        self._captured: list[Plan] = []
-        self._averaged = False
+        self._captured, self._averaged = list[Plan](), False
         if self._pieces is None:
             words_of_others.check_options(type(self), hyperparameters, Optimizer)
         else:
@@ -231,7 +231,7 @@ class Optimizer(torch.optim.Optimizer):
             complete(group, self.defaults, self._switches, self._check, self._told, where)
             check_names(self.pieces(group))
             self._programs(group)  # a mistake in the formula is found here, before the first step
-        super().add_param_group(group)
+        without_compiler(super().add_param_group, group)
         added = self.param_groups[-1]
         leave_out(added, self._neutral)
         try:
@@ -243,6 +243,10 @@ class Optimizer(torch.optim.Optimizer):
         self._drop_plan()
         if self.states_at_once:
             self._make_states(len(self.param_groups) - 1)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients; ``set_to_none=False`` fills them with zeros instead."""
+        without_compiler(super().zero_grad, set_to_none)
 
     def init_state(self) -> None:
         """Make the states of every parameter now, as its first step would.
@@ -344,7 +348,7 @@ class Optimizer(torch.optim.Optimizer):
     def state_dict(self) -> dict[str, Any]:
         """The state as torch's class of the same name gives it, and what formula it belongs to under ``"ravine"``."""
         programs = [self._programs(group, f" (parameter group {i})") for i, group in enumerate(self.param_groups)]
-        return states.dump(super().state_dict(), type(self).__name__, programs)
+        return states.dump(without_compiler(super().state_dict), type(self).__name__, programs)
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any], match: Literal["order", "name"] = "order") -> None:
@@ -356,12 +360,8 @@ class Optimizer(torch.optim.Optimizer):
         Raises:
             StateError: groups, names, shapes, states or the formula differ; nothing was loaded.
         """
-        state_dict = states.own_dict(state_dict)  # hooks may change it
         before, after = load_hooks(self)
-        for pre_hook in before:
-            replaced = pre_hook(self, state_dict)
-            if replaced is not None:
-                state_dict = replaced
+        state_dict = changed_by(before, self, states.own_dict(state_dict))
         groups, rare, own = self.param_groups, type(self).not_in_torch, twin_of(type(self)) is None
         receiver = states.Receiver(
             groups, self.defaults, self._neutral, self._check, self._programs, self._describe, rare, own

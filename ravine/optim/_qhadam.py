@@ -51,6 +51,10 @@ class QHAdam(Optimizer):
     """
 
     reference: ClassVar = "Ma and Yarats, 2019, Quasi-hyperbolic momentum and Adam for deep learning, section 4"
+    advice: ClassVar = (
+        "Adam with two more shares, of the gradient of the moment and of its square; with nus of 1 it is "
+        "Adam. The defaults are the authors' recommendation."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),

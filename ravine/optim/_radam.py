@@ -49,6 +49,10 @@ class RAdam(Optimizer):
     """
 
     reference: ClassVar = "Liu et al., 2020, On the Variance of the Adaptive Learning Rate and Beyond, algorithm 2"
+    advice: ClassVar = (
+        "Adam without a warm-up of the rate: while the average of squares has few gradients in it, steps are "
+        "those of momentum."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),

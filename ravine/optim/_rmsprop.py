@@ -92,6 +92,11 @@ class RMSprop(Optimizer):
     """
 
     reference: ClassVar = "Tieleman and Hinton, 2012, Lecture 6.5; centered: Graves, 2013, eq. 38-45"
+    advice: ClassVar = (
+        "For reinforcement learning and recurrent networks, where the scale of gradients changes within tens "
+        "of steps. alpha=0.99 looks back a hundred steps; libraries differ in it and in where eps stands, and "
+        "those settings have names of their own."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "alpha": Hyper(low=0, search=complement(0.9, 0.999)),

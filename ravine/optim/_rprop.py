@@ -55,6 +55,10 @@ class Rprop(Optimizer):
     reference: ClassVar = (
         "Riedmiller and Braun, 1993, RPROP, eq. 4-7; Igel and Hüsken, 2000, Improving the Rprop Learning Algorithm"
     )
+    advice: ClassVar = (
+        "For gradients of all the data at once, as of small networks and of fits; with batches the sign "
+        "changes by chance. Step sizes grow by a fifth and are halved, as in the first papers."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-5, 0.1)),
         "etas": Hyper(low=0, zero=False, length=2),

@@ -72,6 +72,11 @@ class SGD(Optimizer):
     """
 
     reference: ClassVar = "Robbins and Monro, 1951; momentum: Polyak, 1964; nesterov: Sutskever et al., 2013, eq. 3-4"
+    advice: ClassVar = (
+        "Take it with momentum 0.9 for convolutional networks, where a tuned rate is known, and where memory "
+        "counts. Its rate has the unit of parameter over gradient, so the default is only a beginning: "
+        "`ravine lr-find` looks for one."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-3, 10.0)),
         "momentum": Hyper(low=0),

@@ -30,6 +30,10 @@ class SGDW(Optimizer):
     """
 
     reference: ClassVar = "Loshchilov and Hutter, 2019, Decoupled Weight Decay Regularization, algorithm 1"
+    advice: ClassVar = (
+        "As SGD with momentum, where weights are decayed: the decay does not go through the momentum, so its "
+        "best value does not move with the rate."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-3, 10.0)),
         "momentum": Hyper(low=0, search=complement(0.0, 0.99)),

@@ -35,6 +35,10 @@ class Signum(Optimizer):
     reference: ClassVar = (
         "Bernstein et al., 2018, signSGD: Compressed Optimisation for Non-Convex Problems, algorithm 2"
     )
+    advice: ClassVar = (
+        "The simplest of the sign methods, for comparisons with Lion and Adam, and where gradients are sent "
+        "as signs. Every element moves by the rate."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-6, 1e-2)),
         "momentum": Hyper(low=0, high=1, below=True, search=complement(0.0, 0.99)),

@@ -43,6 +43,10 @@ class Yogi(Optimizer):
     """
 
     reference: ClassVar = "Zaheer et al., 2018, Adaptive Methods for Nonconvex Optimization, algorithm 2"
+    advice: ClassVar = (
+        "In Adam's place where gradients are rare or change their size by much: the average of squares moves "
+        "by a bounded amount, so rates do not jump. eps is large, as in the paper."
+    )
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-4, 1.0)),
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),

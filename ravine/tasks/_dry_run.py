@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from ravine import _randomness as randomness
+from ravine._compat.torch import OperationCount
 from ravine.errors import RavineError, TrainingError
 from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Task
@@ -29,7 +27,7 @@ def dry_run(task: Task, optimizer: OptimizerSpec) -> int:
         TrainingError: model, loss, data and optimizer do not fit each other.
         OptionError: the optimizer cannot be made.
     """
-    count: Any = FlopCounterMode(display=False)
+    count = OperationCount()
     try:
         with randomness.isolated():
             learn = task.learner(optimizer.build, quiet=True)
@@ -42,8 +40,7 @@ def dry_run(task: Task, optimizer: OptimizerSpec) -> int:
         raise TrainingError(
             f"A first step of {optimizer.label} on {task.name} fails: {type(error).__name__}: {optimizer.error_text(error)}"
         ) from error
-    operations: int = count.get_total_flops()
-    return operations
+    return count.total
 
 
 def threads_for(operations: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from kinds import each_with_another
 from torch.nn import Parameter
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -24,6 +25,10 @@ from ravine.optim._engine import prepare
 SHAPES = ((37, 41), (), (0,), (3,), (1024,), (4, 8, 2))
 TOLERANCE = {torch.float32: 3e-5, torch.float64: 1e-12, torch.bfloat16: 2**-6}
 OPTIONS: list[dict[str, Any]] = [{}, {"clip_norm": 0.5}, {"nonfinite": "skip"}, {"ema_decay": 0.9}]
+#: Every optimizer in single precision without options; with each, one dtype and option in turn, and one of each kind all.
+OTHERS = [(d, o) for d in TOLERANCE for o in OPTIONS if o or d is not torch.float32]
+CASES = [(n, torch.float32, {}) for n in registry.names()]
+CASES += [(n, d, o) for n, (d, o) in each_with_another(registry.names(), OTHERS)]
 FIGURES = ("grad_norm", "param_norm", "update_norm", "grad_max", "param_max", "update_max", "nonfinite")
 
 
@@ -57,9 +62,7 @@ def wrong(a: torch.Tensor, b: torch.Tensor, dtype: torch.dtype) -> int:
 
 
 @pytest.mark.filterwarnings("ignore:nonfinite")
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize(("name", "dtype", "options"), CASES, ids=str)
 def test_numbers_and_figures_are_those_of_the_eager_backend(name, dtype, options):
     (a, ours), (b, eager) = stepped(name, dtype, options, None), stepped(name, dtype, options, False)
     assert {type(e.batch) for e in ours._plan._entries} == {Foreach}

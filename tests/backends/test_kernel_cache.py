@@ -1,5 +1,6 @@
 """The kernel cache: kept for the next run, never trusted blindly, never necessary."""
 
+import functools
 import os
 import stat
 import subprocess
@@ -23,15 +24,15 @@ posix = pytest.mark.skipif(os.name != "posix", reason="folders have no such mode
 STEP = """
 import sys
 import numpy as np, torch
-from ravine.optim import Adam
+from ravine.optim import SGD
 
 p = torch.nn.Parameter(torch.linspace(-1, 1, 40_000))
-optimizer = Adam([p], lr=0.1)
+optimizer = SGD([p], lr=0.1)
 p.grad = torch.linspace(1, -2, 40_000)
 optimizer.step()
 optimizer.step()
 q = torch.nn.Parameter(torch.linspace(-1, 1, 40_000))
-other = Adam([q], lr=0.1, fused=False)
+other = SGD([q], lr=0.1, fused=False)
 q.grad = p.grad
 other.step()
 other.step()
@@ -60,9 +61,14 @@ def finish(process):
     return out.strip(), err
 
 
+#: What numba makes of a text is the same in every test; the machine code of it is made, kept and loaded each time.
+by_numba = functools.cache(compiler._compile)
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A cache folder of this test alone, and kernels that are looked up in it anew."""
+    monkeypatch.setattr(compiler, "_compile", by_numba)
     monkeypatch.setenv("RAVINE_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(batch, "compile_kernel", compiler.compile_kernel.__wrapped__)
     return tmp_path / "cache"

@@ -239,23 +239,36 @@ OWN += ["v0", "x0", "new_param", "param_", "count_user", "at_float32", "float32"
 OWN += ["param_new", "grad_array", "n0", "h_", "h_0", "total0", "inf", "float", "abs", "div", "element", "_", "é"]
 
 
-@pytest.mark.parametrize("name", OWN)
-def test_a_formula_may_use_any_name(name):
+def three_and_three(states, hypers):
+    """A piece of three states and three hyperparameters with these names, and what it is called with."""
+    lines = [f"def piece(param, {', '.join(f'{s}=0.0' for s in states)}, *, grad, {', '.join(hypers)}):"]
+    lines += [f"    {s} = {0.25 * (i + 1)} * {s} + grad" for i, s in enumerate(states)]
+    moves = " - ".join(f"{h} * {s}" for h, s in zip(hypers, states, strict=True))
+    scope = {}
+    exec("\n".join([*lines, f"    return param - {moves}, {', '.join(states)}"]), scope)
+    return scope["piece"], dict(zip(hypers, (0.1, 0.2, 0.4), strict=True))
+
+
+#: By three, since each kernel costs half a second: every name is a state of one and a hyperparameter of another.
+THREES = [OWN[i : i + 3] for i in range(0, len(OWN), 3)]
+
+
+@pytest.mark.parametrize("i", range(len(THREES)), ids=["-".join(names) for names in THREES])
+def test_a_formula_may_use_any_name(i):
     """Its states and hyperparameters are never mixed up with the kernel's own variables."""
 
-    def run(state, hyper, fused):
-        source = f"def piece(param, {state}=0.0, *, grad, {hyper}):\n    {state} = 0.5 * {state} + grad\n"
-        scope = {}
-        exec(source + f"    return param - {hyper} * {state}, {state}\n", scope)
+    def run(states, hypers, fused):
+        piece, values = three_and_three(states, hypers)
         p = torch.nn.Parameter(torch.linspace(-1, 1, 20_000))
-        optimizer = Optimizer([p], [scope["piece"]], fused=fused, **{hyper: 0.1})
+        optimizer = Optimizer([p], [piece], fused=fused, **values)
         for step in range(3):
             p.grad = torch.full_like(p, 0.1 * step + 0.1)
             optimizer.step()
         row = optimizer.watch.last["0"]
-        return torch.cat([p.detach(), torch.tensor([row.grad_norm, row.param_norm, row.update_norm, row.update_max])])
+        kept = [optimizer.state[p][s][:1] for s in states]
+        rows = torch.tensor([row.grad_norm, row.param_norm, row.update_norm, row.update_max])
+        return torch.cat([p.detach(), *kept, rows])
 
-    wanted = run("s", "h", False)
-    for state, hyper in ((name, "h"), ("s", name)):
-        for fused in (True, False):
-            assert torch.allclose(run(state, hyper, fused), wanted, rtol=1e-4, atol=1e-6)
+    wanted = run(["s", "t", "u"], ["g", "h", "k"], False)
+    for fused in (True, False):
+        assert torch.allclose(run(THREES[i], THREES[i - 1], fused), wanted, rtol=1e-4, atol=1e-6)

@@ -11,12 +11,22 @@ import pytest
 import torch
 
 from ravine._bench import candidates, endurance, first_step, tables, watching
-from ravine._bench.cases import CASES, MLP, Case, Configuration, configurations, find_cases, find_configurations
+from ravine._bench.cases import (
+    CASES,
+    MLP,
+    Case,
+    Configuration,
+    configurations,
+    find_cases,
+    find_configurations,
+    takes,
+)
 from ravine._bench.machine import facts, resident_bytes
 from ravine._bench.measure import Timing, alternate
 from ravine._bench.step_times import Row, time_steps
 from ravine._bench.targets import TARGETS, SpeedTarget, evaluate
 from ravine.errors import BackendError, OptionError
+from ravine.optim import _registry as registry
 
 SMALL = Case("small", "2 small tensors", ((30, 10), (10,)), rounds=2, streams=False)
 
@@ -110,11 +120,42 @@ def test_names_choose_and_unknown_names_help():
     [keras] = find_configurations(["rmsprop-keras"])  # not timed unless asked for, and torch has no such thing
     assert keras not in configurations()
     assert candidates.torch_ways(keras) == []
-    assert find_cases([]) == list(CASES.values())
+    assert find_cases([]) == [case for case in CASES.values() if not case.asked]
+    assert find_cases([], every=True) == list(CASES.values())
+    assert {c.name for c in find_configurations([], every=True)} == {cls.__name__ for cls in registry.classes()}
+    assert all(c.label == "adam-amsgrad" or hasattr(torch.optim, c.name) for c in configurations())
     with pytest.raises(OptionError, match="Did you mean 'rmsprop'"):
         find_configurations(["rmsporp"])
     with pytest.raises(OptionError, match=r"'mpl'.*Did you mean 'mlp'.*20x1M"):
         find_cases(["mpl"])
+
+
+def test_a_gradient_of_rows_and_who_can_step_it():
+    case = Case("rows", "rows", ((50, 4),), 1, False, touched=6)
+    (grad,) = candidates.gradients(case, torch.float32)
+    assert grad.layout is torch.sparse_coo
+    assert grad.coalesce().indices().unique().numel() == 6
+    assert [takes(Configuration(n.lower(), n), case) for n in ("Adam", "Adagrad", "LAMB", "Muon", "Adafactor")] == [
+        True, True, False, False, False,
+    ]  # fmt: skip
+    row = time_steps(case, Configuration("adagrad", "Adagrad"), rounds=1)
+    assert {*row.timings, *row.failures} == {"ravine", *candidates.TORCH}
+    assert row.figures["share of the dense step"] > 0
+
+
+def test_muon_is_timed_beside_torchs_two_optimizers_and_its_own_matrix_products():
+    case = Case("gpt", "gpt", ((8, 4), (4, 4), (6, 4), (5,)), 1, False, others=frozenset((0,)))
+    configuration = Configuration("muon", "Muon")
+    params = candidates.parameters(case, candidates.gradients(case, torch.float32))
+    twins = candidates.parameters(case, candidates.gradients(case, torch.float32))
+    ours = candidates.ravine_optimizer(configuration, params, case)
+    ours.step()
+    candidates.torch_step(configuration, twins, "default", case)()
+    assert ["momentum_buffer" in ours.state[p] for p in params] == [False, True, True, False]
+    for p, q in zip(params[1:3], twins[1:3], strict=True):
+        torch.testing.assert_close(p, q, rtol=0, atol=1e-4)
+    row = time_steps(case, configuration, rounds=1)
+    assert 0 < row.figures["matrix products"] < 2
 
 
 def test_torch_steps_in_the_ways_it_has():

@@ -129,10 +129,10 @@ def test_ctrl_c_says_how_to_go_on(ravine, monkeypatch):
     assert ravine(*words)[0] == 0
 
 
-@pytest.mark.slow  # a command with worker processes
+@pytest.mark.slow  # a command with worker processes, each of which imports torch
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_real_ctrl_c_while_it_trains(tmp_path, jobs):
-    arguments = ["digits", "-o", "sgd", "-o", "adam", "--study", "mine", "--jobs", jobs]
+    arguments = ["digits", "-o", "sgd", "-o", "adam", "--study", "mine", "--jobs", jobs, "--steps", "60"]
     command = [sys.executable, "-m", "ravine", "compare", *arguments]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
     journal = tmp_path / "ravine-out" / "mine" / "study.journal"

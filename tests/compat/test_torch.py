@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+import subprocess
+import sys
+import types
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.utils.flop_counter import FlopCounterMode
 
 from ravine._compat import torch as compat
+from ravine.optim import Adam
 
 
 def test_a_write_in_place_raises_the_version():
@@ -158,3 +164,59 @@ def test_tensors_without_values_are_known():
         assert compat.is_fake(torch.ones(1))
         assert compat.is_fake(torch.nn.Parameter(torch.ones(1)))
     assert not compat.is_fake(torch.ones(1, device="meta"))
+
+
+@pytest.mark.parametrize(("module", "shape"), [(nn.Linear(6, 3), (7, 6)), (nn.Conv2d(2, 4, 3, groups=2), (3, 2, 8, 8))])
+def test_operations_are_counted_as_torch_counts_them(module, shape):
+    inputs, ours, theirs = torch.randn(shape), compat.OperationCount(), FlopCounterMode(display=False)
+    for counter in (ours, theirs):
+        with counter:
+            module(inputs).sum().backward()
+    assert ours.total == theirs.get_total_flops() > 0
+
+
+TRAINING = """
+import sys
+import torch
+from ravine.optim import Adam
+from ravine.optim._spec import parse
+from ravine.tasks import find
+from ravine.tasks._dry_run import dry_run
+
+p = torch.nn.Parameter(torch.ones(3))
+optimizer = Adam([p], lr=0.1, fused=False)
+p.grad = torch.ones(3)
+optimizer.step()
+optimizer.zero_grad()
+assert p.grad is None
+copied = optimizer.state_dict()
+optimizer.load_state_dict(copied)
+assert dry_run(find("digits"), parse("adam", "digits")) > 0
+print("torch._dynamo" in sys.modules)
+compiled = torch.compile(lambda: (optimizer.zero_grad(), optimizer.state_dict()), backend="eager")
+assert compiled()[1]["state"][0]["step"] == 1
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_a_training_does_not_import_the_compiler_which_takes_a_second():
+    done = subprocess.run([sys.executable, "-c", TRAINING], capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "True"], done.stderr
+
+
+def test_a_method_that_somebody_has_wrapped_is_called_as_it_is(monkeypatch):
+    seen = []
+    theirs = torch.optim.Optimizer.zero_grad
+
+    @functools.wraps(theirs)
+    def zero_grad(self, *args, **kwargs):
+        seen.append(args)
+        return theirs(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.Optimizer, "zero_grad", zero_grad)
+    monkeypatch.setattr(compat, "sys", types.SimpleNamespace(modules={}))  # as if nothing were compiled here
+    p = torch.nn.Parameter(torch.ones(3))
+    p.grad = torch.ones(3)
+    Adam([p]).zero_grad()
+    assert seen == [(True,)]
+    assert p.grad is None

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.distributed.checkpoint as dcp
+from kinds import one_of_each_kind
 from torch import nn
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 from torch.distributed.tensor import DTensor
@@ -18,8 +19,9 @@ from ravine.optim import Adam, Optimizer, RMSprop, pieces
 from ravine.optim import _registry as registry
 from ravine.watch._history import FIGURES
 
-STEPS = 20
+STEPS = 10
 BATCH = 6
+KINDS = one_of_each_kind(name for name in registry.names() if name != "rmsprop-centered")
 #: What goes through checkpoints: states that start at 0, at 1 and as a copy, and sums over whole tensors.
 KEPT = ("rmsprop-timm", "amsgrad", "param_copy", "global_norm")
 
@@ -50,9 +52,9 @@ def named(name: str, params: Any) -> Optimizer:
     return found.cls(params, **{**found.options, "lr": 0.01})
 
 
-#: Every optimizer that has a name, the options that make other formulas of it, and formulas of whole-tensor numbers.
+#: An optimizer of each kind, the options that make other formulas of it, and formulas of whole-tensor numbers.
 CASES: dict[str, Callable[[Any], Optimizer]] = {
-    **{name: functools.partial(named, name) for name in registry.names() if name != "rmsprop-centered"},
+    **{name: functools.partial(named, name) for name in dict.fromkeys((*KINDS, "adam", "rmsprop-timm"))},
     # In single precision the gradients of two processes differ in digits that a small variance makes large.
     "rmsprop-centered float64": functools.partial(named, "rmsprop-centered"),
     "rmsprop centered": lambda params: RMSprop(params, centered=True, momentum=0.5),

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from kinds import dtype_cases, one_of_each_kind
 from torch.nn import Parameter
 
 import ravine.optim
@@ -9,6 +10,19 @@ from ravine.optim import _registry as registry
 
 PATHS = pytest.mark.parametrize("fused", [None, False])
 EVERY = pytest.mark.parametrize("name", registry.names())
+#: What does not depend on the formula: all by torch's operations, and one of each kind by a kernel of its own.
+KERNEL_OF_EACH_KIND = pytest.mark.parametrize(
+    ("name", "fused"),
+    [(n, False) for n in registry.names()] + [(n, f) for n in one_of_each_kind(registry.names()) for f in (None, True)],
+)
+
+
+def every_dtype(*dtypes):
+    """All in these dtypes by torch's operations, and by kernels as ``dtype_cases`` has them."""
+    eager = [(n, False, d) for d in dtypes for n in registry.names()]
+    kernels = [(n, None, d) for n, d in dtype_cases() if d in dtypes]
+    kernels += [(n, None, d) for n in one_of_each_kind(registry.names()) for d in dtypes if d.is_complex]
+    return pytest.mark.parametrize(("name", "fused", "dtype"), eager + kernels, ids=str)
 
 
 def randn(*shape, dtype=torch.float32, seed=0):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from step_runs import EVERY, PATHS, make, randn, snapshot
+from step_runs import EVERY, KERNEL_OF_EACH_KIND, PATHS, every_dtype, make, randn, snapshot
 from torch.nn import Parameter
 
 from ravine.errors import BackendError, ParameterError
@@ -76,9 +76,7 @@ def test_a_step_before_any_gradient_does_nothing(fused):
 # --- values -------------------------------------------------------------------------------------------------------
 
 
-@EVERY
-@PATHS
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+@every_dtype(torch.float32, torch.float16, torch.bfloat16, torch.float64)
 def test_zero_gradients_leave_parameters_alone(name, fused, dtype):
     """In float16 torch gives NaN where eps underflows."""
     p = Parameter(randn(9, dtype=dtype))
@@ -194,8 +192,7 @@ def test_lazily_negated_and_conjugated_gradients_count_with_their_sign(fused):
     assert torch.equal(z.detach(), torch.full((4,), -2 + 4j))
 
 
-@EVERY
-@pytest.mark.parametrize("fused", [None, True, False])
+@KERNEL_OF_EACH_KIND
 def test_a_step_leaves_the_gradient_as_it_was(name, fused):
     params = [Parameter(randn(3, 4)), Parameter(randn(5, dtype=torch.float64)), Parameter(randn(40000))]
     optimizer = make(name, params, fused=fused, maximize=True)

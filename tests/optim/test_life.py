@@ -5,7 +5,7 @@ from collections import defaultdict
 
 import pytest
 import torch
-from step_runs import EVERY, PATHS, beside_torch, make, randn, take_steps
+from step_runs import EVERY, PATHS, beside_torch, every_dtype, make, randn, take_steps
 from torch.nn import Parameter
 from torch.optim import lr_scheduler
 
@@ -15,9 +15,7 @@ from ravine.optim import SGD, Adam, Optimizer, RMSprop
 # --- the memory of parameters -------------------------------------------------------------------------------------
 
 
-@EVERY
-@PATHS
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@every_dtype(torch.float64, torch.bfloat16)
 def test_states_follow_a_module_that_is_cast(name, fused, dtype):
     model = torch.nn.Linear(3, 2)
     optimizer = make(name, model.named_parameters(), fused=fused)

@@ -343,7 +343,7 @@ def test_changing_every_hyperparameter_at_every_step_compiles_nothing(fused):
 
 
 @PATHS
-def test_memory_is_flat_over_10_000_steps_and_nothing_is_compiled(fused):
+def test_memory_is_flat_over_thousands_of_steps_and_nothing_is_compiled(fused):
     params = [Parameter(randn(5)), Parameter(randn(3))]
     optimizer = RMSprop(params, lr=0.1, momentum=0.9, fused=fused)
     for p in params:
@@ -368,7 +368,8 @@ def test_memory_is_flat_over_10_000_steps_and_nothing_is_compiled(fused):
         grown = tracemalloc.get_traced_memory()[0] - first
     finally:
         tracemalloc.stop()
-    steps(6500)
+    more = 6500 if fused is None else 0  # torch's operations take ten times as long, and compile nothing
+    steps(more)
     assert grown < 20_000
     assert compiled() == before
-    assert optimizer.state[params[0]]["step"] == 10_000
+    assert optimizer.state[params[0]]["step"] == 3500 + more

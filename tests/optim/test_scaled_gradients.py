@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 import torch
-from step_runs import EVERY, make, randn, snapshot
+from step_runs import KERNEL_OF_EACH_KIND, make, randn, snapshot
 from torch.nn import Parameter
 
 from ravine.formula import global_norm, minimum
@@ -19,8 +19,7 @@ def scaler():
     return torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=2)
 
 
-@EVERY
-@EACH_FUSED
+@KERNEL_OF_EACH_KIND
 def test_an_overflow_writes_nothing_also_on_the_first_step(name, fused):
     """torch's fused SGD leaves uninitialised momentum behind an overflow on the first step."""
     p, q = Parameter(randn(5)), Parameter(randn(5))

@@ -6,6 +6,7 @@ import io
 
 import pytest
 import torch
+from step_runs import EVERY, PATHS, every_dtype
 from torch.nn import Parameter
 from torch_pairs import REAL_ONLY, fit
 
@@ -13,8 +14,6 @@ from ravine.errors import StateError
 from ravine.optim import SGD, Adam, Optimizer, RMSprop
 from ravine.optim import _registry as registry
 
-PATHS = pytest.mark.parametrize("fused", [None, False])
-EVERY = pytest.mark.parametrize("name", registry.names())
 CLASSES = pytest.mark.parametrize("cls", [c for c in registry.classes() if hasattr(torch.optim, c.__name__)])
 
 
@@ -67,9 +66,7 @@ def equal_states(a, b):
             assert v.dtype == b[key][n].dtype
 
 
-@EVERY
-@PATHS
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64, torch.complex64])
+@every_dtype(torch.float32, torch.bfloat16, torch.float64, torch.complex64)
 def test_saved_and_loaded_a_run_continues_bit_for_bit(name, fused, dtype):
     params = parameters(dtype.to_real() if dtype.is_complex else dtype)
     if dtype.is_complex:

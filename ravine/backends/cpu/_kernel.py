@@ -61,14 +61,17 @@ POINTER = {
 _LOAD = {torch.bfloat16: "from_bfloat16({})", torch.float16: "from_float16({})"}
 _STORE = {torch.bfloat16: "to_bfloat16({})", torch.float16: "to_float16({})"}
 
-_HEAD = """\
-def kernel(task):
-    launch = carray(at_int64(task), {size})
-{fields}
+_TAKE = """\
     while True:
         chunk = take_next(task)
         if chunk >= chunks:
             break
+"""
+_HEAD = f"""\
+def kernel(task):
+    launch = carray(at_int64(task), {{size}})
+{{fields}}
+{_TAKE}\
         tensor = tensor_of[chunk]
         if address[1, tensor] == 0:  # no gradient in this step
             continue
@@ -93,9 +96,12 @@ def supported(dtype: torch.dtype) -> bool:
     return dtype in ITEMSIZE
 
 
-def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype], watch: bool = False) -> str:
+def kernel_source(
+    program: Program, index: int, dtypes: Mapping[str, torch.dtype], watch: bool = False, together: int = 1
+) -> str:
     """The text of the kernel of pass ``index``, for the given dtype of each buffer.
 
+    ``together``: a thread takes so many chunks at a time; more than one where chunks are small.
     With ``watch`` the pass that writes also gives the statistics of each chunk. A formula's names end with an
     underscore (``code_name``), so no other name here may; ``_array`` and ``_new`` are the endings of buffers.
     """
@@ -147,7 +153,23 @@ def kernel_source(program: Program, index: int, dtypes: Mapping[str, torch.dtype
     result = [first, *(f"        {line}" for line in lines), "        for i in range(n):"]
     result += [f"            {line}" for line in loop]
     result += [f"        {line}" for line in after]
-    return "\n".join(result) + "\n"
+    text = "\n".join(result) + "\n"
+    if together == 1:
+        return text
+    return _in_blocks(text, together)
+
+
+def _in_blocks(text: str, together: int) -> str:
+    """A kernel whose threads take several chunks at a time: they share a counter, and cache lines of what they write."""
+    before, _, body = text.partition(_TAKE)
+    loop = f"""\
+    while True:
+        block = take_next(task) * {together}
+        if block >= chunks:
+            break
+        for chunk in range(block, min(block + {together}, chunks)):
+"""
+    return before + loop + "".join(f"    {line}\n" for line in body.splitlines())
 
 
 def word(buffer: str) -> str:

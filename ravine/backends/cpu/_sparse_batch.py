@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,9 @@ from ravine.backends.cpu._kernel import CHUNK, CHUNK_STATISTICS, Launch, kernel_
 from ravine.formula import Program
 
 _MAXIMA = statistic(reduce="max")
+_ADDED = [i for i in range(len(CHUNK_STATISTICS)) if i not in _MAXIMA]
+#: Rows that a thread takes at a time.
+_TOGETHER = 64
 
 
 class SparseFused:
@@ -47,12 +49,13 @@ class SparseFused:
         dtypes = {"param": params[0].dtype, "grad": grad_dtype, **{n: states[0][n].dtype for n in program.states}}
         self._sizes = [d.itemsize for d in dtypes.values() if d is not None]
         self._real = compute_dtype([real_dtype(d) for d in dtypes.values()])
-        sources = [kernel_source(program, i, dtypes, buffer_size > 0) for i in range(len(program.passes))]
+        watch, passes = buffer_size > 0, range(len(program.passes))
+        sources = [kernel_source(program, i, dtypes, watch, _TOGETHER) for i in passes]
         self._kernels = [compile_kernel(source) for source in sources]
         self._combined = np.zeros((max(1, buffer_size), len(STATISTICS), len(params)))
         self._watched = buffer_size > 0
         self._numbers: Numbers = ()
-        self._arrays: dict[str, np.ndarray] = {}
+        self._watch = np.zeros((len(CHUNK_STATISTICS), 0))
         self._ready = False
         self._grads: list[Any] = []
         self._held: list[Tensor] = []
@@ -114,7 +117,11 @@ class SparseFused:
         self._look()
         chunks = len(self._start)
         sums = np.zeros((max(1, rows_of_sums), chunks))
-        watch = np.zeros((len(CHUNK_STATISTICS), chunks))
+        if (
+            self._watch.shape[1] != chunks
+        ):  # memory that is used again: new memory costs more than what is written to it
+            self._watch = np.zeros((len(CHUNK_STATISTICS), chunks))
+        watch = self._watch
         several = any(isinstance(n, np.ndarray) and n.ndim for n in numbers)
         table = np.zeros((max(1, len(numbers)), self._total if several else 1))
         for row, value in enumerate(numbers):
@@ -138,10 +145,11 @@ class SparseFused:
     def _of_params(self, chunks: np.ndarray, top: bool) -> np.ndarray:
         """Figures of parameters from those of chunks, shape (figures, parameters)."""
         result = np.zeros((len(chunks), len(self.params)))
-        bounds = np.searchsorted(self._param_of, np.arange(len(self.params) + 1))
-        for i, (low, high) in enumerate(pairwise(bounds.tolist())):
-            if high > low:
-                result[:, i] = chunks[:, low:high].max(axis=1) if top else chunks[:, low:high].sum(axis=1)
+        bounds = np.searchsorted(self._param_of, np.arange(len(self.params)))
+        full = np.flatnonzero(self._rows)
+        if len(full):
+            reduce = np.maximum.reduceat if top else np.add.reduceat
+            result[:, full] = reduce(chunks, bounds[full], axis=1)
         return result
 
     def reduce(self, index: int, numbers: Numbers) -> np.ndarray:
@@ -163,7 +171,7 @@ class SparseFused:
         stepped = np.array([g is not None for g in self._grads])
         if self._watched:
             kept, here = len(CHUNK_STATISTICS), self._combined[buffer_index]
-            here[:kept] = self._of_params(watch, top=False)
+            here[_ADDED] = self._of_params(watch[_ADDED], top=False)
             here[_MAXIMA] = self._of_params(watch[_MAXIMA], top=True)
             here[kept] = stepped
         torch.autograd.graph.increment_version([p for p, made in zip(self.params, stepped, strict=True) if made])

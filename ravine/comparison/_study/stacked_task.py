@@ -14,10 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
-from torch.utils.flop_counter import FlopCounterMode
 
 from ravine import _randomness as randomness
-from ravine._compat.torch import traced, without_vmap_fallback
+from ravine._compat.torch import OperationCount, traced, without_vmap_fallback
 from ravine._one_thread import one_thread
 from ravine.comparison._study.trial import first_model
 from ravine.errors import TrainingError
@@ -219,14 +218,13 @@ def _loss_of(task: Task, model: nn.Module, rows: Tensor) -> tuple[Tensor, float 
 
 def _alone(task: Task, model: nn.Module, rows: Tensor) -> list[Tensor] | None:
     """Loss and gradients of one model; None if it takes too much, or a parameter has no part in the loss."""
-    count: Any = FlopCounterMode(display=False)
-    with count:
+    with OperationCount() as count:
         loss = task.loss(model(task.train.inputs[rows]), task.train.targets[rows])
         loss.backward()
     gradients = [p.grad for p in model.parameters()]
     model.zero_grad()
     found = [g for g in gradients if g is not None]
-    if count.get_total_flops() > _MOST_OPERATIONS or len(found) < len(gradients):
+    if count.total > _MOST_OPERATIONS or len(found) < len(gradients):
         return None
     return [loss.detach().reshape(()), *found]
 

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 import ravine
+from ravine._compat.torch import defaults_in_torch
 from ravine.optim._common import OF_GROUPS, parameters_of
 from ravine.optim._hyperparameters import (
     GROUP_NOTES,
@@ -44,7 +45,7 @@ def twin_of(cls: type) -> type | None:
 @cache
 def _keys_in_torch(name: str) -> frozenset[str]:
     """The options that groups of torch's class have."""
-    return frozenset(getattr(torch.optim, name)([torch.zeros(1, 1)]).defaults)
+    return frozenset(defaults_in_torch(name))
 
 
 def neutral_of(cls: type, defaults: Mapping[str, Any]) -> dict[str, Any]:

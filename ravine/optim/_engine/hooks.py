@@ -1,9 +1,9 @@
-"""torch's hooks around a step."""
+"""torch's hooks around a step, and before a state dict is loaded."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -27,3 +27,14 @@ def with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
 
     wrapper.hooked = True  # type: ignore[attr-defined]  # tells torch that the hooks are taken care of
     return wrapper
+
+
+def changed_by(
+    hooks: Iterable[Callable[..., Any]], optimizer: torch.optim.Optimizer, state_dict: dict[str, Any]
+) -> dict[str, Any]:
+    """A state dict as the hooks leave it: one may change it, or return another."""
+    for hook in hooks:
+        replaced = hook(optimizer, state_dict)
+        if replaced is not None:
+            state_dict = replaced
+    return state_dict

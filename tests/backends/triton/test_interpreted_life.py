@@ -133,19 +133,20 @@ OWN = ["tl", "place", "size", "inside", "at", "n", "first", "chunk", "tensor", "
 OWN += ["BLOCK", "grad_at", "widen", "moved", "param_at_new", "made", "count", "active", "div"]
 
 
-@pytest.mark.parametrize("name", OWN)
-def test_a_formula_may_use_any_name(name: str, interpreting: Context) -> None:
-    for state, hyper in ((name, "h"), ("s", name)):
-        source = f"def piece(param, {state}=0.0, *, grad, {hyper}, step):\n    {state} = 0.5 * {state} + grad / step\n"
-        scope: dict[str, object] = {}
-        exec(source + f"    return param - {hyper} * {state}, {state}\n", scope)
-        params = [Parameter(torch.ones(20, dtype=torch.float64))]
-        optimizer = Optimizer(params, [scope["piece"]], **{hyper: 0.25})  # type: ignore[list-item, arg-type]
-        params[0].grad = torch.full((20,), 2.0, dtype=torch.float64)
-        with interpreting():
-            optimizer.step()
-            optimizer.step()
-        assert params[0].tolist() == [1 - 0.25 * 2 - 0.25 * 2] * 20
+@pytest.mark.parametrize("i", range(len(OWN)), ids=OWN)
+def test_a_formula_may_use_any_name(i: int, interpreting: Context) -> None:
+    """Each is a state of one formula and a hyperparameter of another."""
+    state, hyper = OWN[i], OWN[i - 1]
+    source = f"def piece(param, {state}=0.0, *, grad, {hyper}, step):\n    {state} = 0.5 * {state} + grad / step\n"
+    scope: dict[str, object] = {}
+    exec(source + f"    return param - {hyper} * {state}, {state}\n", scope)
+    params = [Parameter(torch.ones(20, dtype=torch.float64))]
+    optimizer = Optimizer(params, [scope["piece"]], **{hyper: 0.25})  # type: ignore[list-item, arg-type]
+    params[0].grad = torch.full((20,), 2.0, dtype=torch.float64)
+    with interpreting():
+        optimizer.step()
+        optimizer.step()
+    assert params[0].tolist() == [1 - 0.25 * 2 - 0.25 * 2] * 20
 
 
 def test_without_triton_a_gpu_has_no_kernels_and_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from interpreted_steps import DTYPES, Context, close, exact_step, give, make, parameters, same_watch
+from kinds import each_with_another, one_of_each_kind
 
 from ravine.optim import _registry as registry
 
@@ -14,7 +15,8 @@ NAMES = registry.names()
 #: Optimizers by formula: the dialects of RMSprop have other defaults of the same pieces.
 FORMULAS = [n for n in NAMES if not n.startswith("rmsprop-") or n == "rmsprop-centered"]
 RTOL = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2**-7, torch.float16: 2**-9}
-CASES = [(n, d) for n in NAMES for d in DTYPES if n in FORMULAS or d is torch.float32]
+#: All in single precision. How a dtype is read and written does not depend on the formula: one other dtype for each.
+CASES = [(n, torch.float32) for n in NAMES] + each_with_another(FORMULAS, [d for d in DTYPES if d is not torch.float32])
 OPTIONS = [
     {"clip_norm": 0.5},
     {"maximize": True},
@@ -24,8 +26,8 @@ OPTIONS = [
     {"watch": False, "clip_norm": 1.0},
     {"lr": torch.tensor(0.02)},
 ]
-#: Clipping adds a pass to every formula; what the others change is the same in all.
-WITH_OPTIONS = [(n, OPTIONS[0]) for n in FORMULAS]
+#: Clipping adds a pass to a formula of each kind; what the others change is the same in all.
+WITH_OPTIONS = [(n, OPTIONS[0]) for n in one_of_each_kind(FORMULAS)]
 WITH_OPTIONS += [(n, options) for n in ("momentum", "adamw", "rmsprop-centered") for options in OPTIONS[1:]]
 
 

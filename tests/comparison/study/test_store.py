@@ -95,7 +95,7 @@ def test_a_stopped_study_goes_on_where_it_was(alone, tmp_path, monkeypatch):
 
 @pytest.mark.slow  # three worker processes
 def test_three_workers_of_which_one_is_killed_give_the_same_table(alone, tmp_path):
-    killed_of_three(str(tmp_path / "journal.log"), alone)
+    one_is_killed(str(tmp_path / "journal.log"), alone, 3)
 
 
 def test_a_finished_study_goes_on_with_more_seeds(alone, tmp_path):
@@ -130,10 +130,10 @@ def test_the_same_study_run_twice_and_by_workers_in_another_order_is_the_same(al
     assert first.user_attrs["ravine key"] == stage(SPEC, {}).trials[-1].key(SPEC)
 
 
-def killed_of_three(where, alone):
+def one_is_killed(where, alone, number):
     store = Store("study", where)
     store.create(SPEC)
-    workers = [worker(where) for _ in range(3)]
+    workers = [worker(where) for _ in range(number)]
     try:
         assert workers[0].stdout is not None
         for line in workers[0].stdout:  # killed as soon as it looks for a trial
@@ -194,12 +194,12 @@ class Server:
         subprocess.run([*self.control, "-m", "immediate", "stop"], check=False, capture_output=True)
 
 
-@pytest.mark.slow  # a database server and three worker processes
-def test_three_workers_on_postgresql_of_which_one_is_killed(alone, postgres):
-    killed_of_three(postgres.url, alone)
+@pytest.mark.slow  # a database server and two worker processes
+def test_two_workers_on_postgresql_of_which_one_is_killed(alone, postgres):
+    one_is_killed(postgres.url, alone, 2)
 
 
-@pytest.mark.slow  # a database server and three worker processes
+@pytest.mark.slow  # a database server and two worker processes
 def test_a_database_that_is_away_for_some_seconds_is_waited_for(alone, postgres, capsys):
     store = Store("away", postgres.url)
     store.create(SPEC)
@@ -212,7 +212,7 @@ def test_a_database_that_is_away_for_some_seconds_is_waited_for(alone, postgres,
             away[0].start()
 
     try:
-        last = run_workers(store, SPEC, 3, stop_and_start)
+        last = run_workers(store, SPEC, 2, stop_and_start)
     finally:
         for timer in away:
             timer.join()
