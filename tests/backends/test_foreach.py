@@ -21,6 +21,7 @@ from ravine.formula import dot, mean, norm, numel, where
 from ravine.optim import Adam, Optimizer, RMSprop
 from ravine.optim import _registry as registry
 from ravine.optim._engine import prepare
+from ravine.optim._engine.batches import needs_whole
 
 SHAPES = ((37, 41), (), (0,), (3,), (1024,), (4, 8, 2))
 TOLERANCE = {torch.float32: 3e-5, torch.float64: 1e-12, torch.bfloat16: 2**-6}
@@ -65,10 +66,11 @@ def wrong(a: torch.Tensor, b: torch.Tensor, dtype: torch.dtype) -> int:
 @pytest.mark.parametrize(("name", "dtype", "options"), CASES, ids=str)
 def test_numbers_and_figures_are_those_of_the_eager_backend(name, dtype, options):
     (a, ours), (b, eager) = stepped(name, dtype, options, None), stepped(name, dtype, options, False)
-    assert {type(e.batch) for e in ours._plan._entries} == {Foreach}
+    for entry in ours._plan._entries:  # what needs whole tensors is stepped one by one
+        assert type(entry.batch) is (Eager if needs_whole(entry.program) else Foreach)
     assert {type(e.batch) for e in eager._plan._entries} == {Eager}
-    # Signs, and a variance that is a difference of nearly equal numbers, are decided by a last digit.
-    loose = "lion" in name or "sign" in name or ("centered" in name and dtype is not torch.float64)
+    # Signs, eigenvectors, and a variance that is a difference of nearly equal numbers, are decided by a last digit.
+    loose = ours.program().tensors or "lion" in name or "sign" in name or ("centered" in name and dtype is not torch.float64)
     for p, q in zip(a, b, strict=True):
         assert ours.state[p].keys() == eager.state[q].keys()
         pairs = [(p, q), *((ours.state[p][n], eager.state[q][n]) for n in ours.state[p])]

@@ -111,7 +111,10 @@ class Plan:
 
     def _steps(self, batch: Batch, skips: bool) -> Steps:
         """The step counts of a batch: on its device, where only that knows whether a step was skipped."""
-        if self.device is None or batch.on_device is None or (isinstance(batch, Foreach) and not skips):
+        program = batch.program
+        on_device = program.kept or program.sizes or len(program.passes) > 1  # other numbers are tensors there
+        lists = isinstance(batch, Foreach) and not skips and not on_device
+        if self.device is None or batch.on_device is None or lists:
             return host_steps(batch.states)
         kind = StagedSteps if batch.makes_numbers and not batch.program.kept else DeviceSteps
         return kind(batch.states, batch.on_device)
