@@ -11,6 +11,7 @@ import torch
 from exact import DOUBLE, SINGLE, Interval, Truth, operate
 
 from ravine.formula import ParamCopy, Program
+from ravine.formula._operations import OPERATIONS
 from ravine.formula._symbols import postorder
 from ravine.optim import Optimizer
 
@@ -55,7 +56,7 @@ class Tensor:
     def _value(self, symbol: Any) -> Interval | Truth:
         if symbol.op == "constant":
             return exact.exact(symbol.value)
-        if symbol.op == "number":
+        if symbol.op in ("number", "kept"):
             return exact.exact(self.numbers[symbol.name])
         if symbol.op == "buffer":
             return exact.exact(self.buffers[symbol.name])
@@ -68,6 +69,13 @@ class Tensor:
         if symbol.element:
             return operate(symbol.op, self.precision, *map(self.element, symbol.args))
         return operate(symbol.op, DOUBLE, *map(self.value, symbol.args))
+
+
+def can_be_exact(program: Program) -> bool:
+    """Whether a formula is of what is evaluated exactly here: elements, numbers and norms."""
+    sums = {s.op for p in program.passes for s in postorder([*p.results, *p.numbers])}
+    known = {"constant", "number", "kept", "buffer", "sum_of_squares", "global_sum_of_squares", *OPERATIONS}
+    return sums <= known and not (program.along or program.tensors or program.temporaries)
 
 
 def numpy(tensor: torch.Tensor) -> np.ndarray:
@@ -97,7 +105,10 @@ class Expected:
                 states = {n: kept.get(n, start) for n, start in initial.items()}
                 buffers = {"param": p, "grad": p.grad, **states}
                 double = any(t.dtype in (torch.float64, torch.complex128) for t in buffers.values())
-                tensor = Tensor(buffers, _numbers(self.program, group, float(kept.get("step", 0)) + 1), double, others)
+                numbers = _numbers(self.program, group, float(kept.get("step", 0)) + 1)
+                held = {"tensor": kept, "group": group}
+                numbers |= {n: float(held[one.per].get(n, one.initial)) for n, one in self.program.kept.items()}
+                tensor = Tensor(buffers, numbers, double, others)
                 self._tensors[p] = tensor
                 others.append(tensor)
 

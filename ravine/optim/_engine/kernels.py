@@ -24,6 +24,11 @@ def why_not(tensor: Tensor) -> str:
     return (triton.why_no_kernel if triton.kernels_wanted(tensor.device) else cpu.why_not)(tensor)
 
 
+def on_gpu(tensor: Tensor) -> bool:
+    """Whether its kernels are those of a GPU."""
+    return triton.kernels_wanted(tensor.device)
+
+
 def kernel_batch(
     program: Program,
     params: Sequence[Tensor],
@@ -37,17 +42,17 @@ def kernel_batch(
     Raises:
         BackendError: with ``fused=True`` nothing can be compiled.
     """
-    on_gpu = triton.kernels_wanted(params[0].device)
+    gpu = on_gpu(params[0])
     try:
-        if on_gpu:
+        if gpu:
             return triton.DeviceBatch(program, params, states, grad_dtype, buffer_size)
         made = cpu.MatrixFused if program.along else cpu.Fused
         return made(program, params, states, grad_dtype, buffer_size)
     except BackendError as error:
         if fused:
             raise
-        warn_once(str(error), "on lists " if on_gpu else "")
-        return (Foreach if on_gpu else Eager)(program, params, states, buffer_size)
+        warn_once(str(error), "on lists " if gpu else "")
+        return (Foreach if gpu else Eager)(program, params, states, buffer_size)
 
 
 def sparse_batch(
