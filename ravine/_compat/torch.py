@@ -58,11 +58,11 @@ def defaults_in_torch(name: str) -> dict[str, Any]:
     """The options of torch's optimizer of that name, and what they are by default."""
     cls: type[torch.optim.Optimizer] = getattr(torch.optim, name)
 
-    class Made(cls):  # type: ignore[misc, valid-type]
+    class _Quiet(cls):  # type: ignore[misc, valid-type]
         def add_param_group(self, param_group: dict[str, Any]) -> None:
             without_compiler(super().add_param_group, param_group)
 
-    defaults: dict[str, Any] = Made([torch.zeros(1, 1)]).defaults
+    defaults: dict[str, Any] = _Quiet([torch.zeros(1, 1)]).defaults
     return defaults
 
 

@@ -60,14 +60,16 @@ def run(make, sizes=RAGGED, steps=3, dtype=torch.float32, **kw):
     return b"".join(t.contiguous().view(-1).view(torch.uint8).numpy().tobytes() for t in tensors if t.numel())
 
 
-@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("adam", torch.float32), ("adam", torch.bfloat16), ("norms", torch.float32), ("norms", torch.float64)],
+)
 @pytest.mark.parametrize("fused", [None, False])
-def test_any_number_of_threads_gives_the_same_bits(make, dtype, fused, thread_count):
+def test_any_number_of_threads_gives_the_same_bits(name, dtype, fused, thread_count):
     results = []
     for n in (1, 2, 4, 3):
         thread_count(n)
-        results.append(run(make, dtype=dtype, fused=fused))
+        results.append(run(MAKERS[name], dtype=dtype, fused=fused))
     assert all(r == results[0] for r in results)
 
 
@@ -98,14 +100,14 @@ def test_torchs_own_threads_run_the_kernels():
 
 def test_two_threads_with_an_optimizer_each(thread_count):
     thread_count(2)
-    expected = {name: run(make, steps=40) for name, make in MAKERS.items()}
+    expected = {name: run(make, steps=20) for name, make in MAKERS.items()}
     got, errors = {name: [] for name in MAKERS}, []
 
     def work(name):
         try:
             torch.set_num_threads(2)  # counted per thread
             for _ in range(4):
-                got[name].append(run(MAKERS[name], steps=40))
+                got[name].append(run(MAKERS[name], steps=20))
         except BaseException as error:
             errors.append(error)
 

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from ravine.cli import _compare as compare
 from ravine.cli import main
 from ravine.comparison._study import trial_runner
+from ravine.comparison._study.cost import TrainingSeconds
 from ravine.comparison._study.trial_runner import TrialRunner
 
 SMALL = ("--points", "3", "--seeds", "2", "--steps", "8", "--jobs", "1")
@@ -242,7 +243,9 @@ def test_help_names_the_tasks_and_presets():
         (("--study", "mine"), "To the end, at 10 seeds"),
     ],
 )
-def test_without_a_task_it_goes_on_until_all_is_settled(ravine, arguments, said):
+def test_without_a_task_it_goes_on_until_all_is_settled(ravine, arguments, said, monkeypatch):
+    # Of what the dry run says, the seeds are asked for; trainings that are timed take seconds.
+    monkeypatch.setattr("ravine.comparison._study.cost.measured_share", lambda *_: TrainingSeconds(1e-4, 1e-4, 1e-4))
     code, out, _ = ravine(*arguments, "--dry-run", "--jobs", "1")
     assert code == 0
     assert said in out

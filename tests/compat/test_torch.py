@@ -193,15 +193,12 @@ copied = optimizer.state_dict()
 optimizer.load_state_dict(copied)
 assert dry_run(find("digits"), parse("adam", "digits")) > 0
 print("torch._dynamo" in sys.modules)
-compiled = torch.compile(lambda: (optimizer.zero_grad(), optimizer.state_dict()), backend="eager")
-assert compiled()[1]["state"][0]["step"] == 1
-print("torch._dynamo" in sys.modules)
 """
 
 
 def test_a_training_does_not_import_the_compiler_which_takes_a_second():
     done = subprocess.run([sys.executable, "-c", TRAINING], capture_output=True, text=True)
-    assert done.stdout.split() == ["False", "True"], done.stderr
+    assert done.stdout.split() == ["False"], done.stderr
 
 
 def test_a_method_that_somebody_has_wrapped_is_called_as_it_is(monkeypatch):

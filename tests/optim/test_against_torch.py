@@ -17,6 +17,7 @@ from torch_pairs import (
     OPTIONS,
     REAL_ONLY,
     SHAPES,
+    UNCHUNKED,
     Gradients,
     assert_close,
     cases,
@@ -65,7 +66,7 @@ def test_signature_starts_with_torchs(cls):
 @each_path
 @each_case
 def test_float64_over_100_steps(cls, options, fused):
-    params = make_params(fit(cls, SHAPES), torch.float64)
+    params = make_params(fit(cls, SHAPES if fused else UNCHUNKED), torch.float64)
     others = twins(params)
     ours, theirs = cls(params, **options, fused=fused), theirs_of(cls)(others, **options)
     gradients = Gradients()
@@ -124,7 +125,7 @@ LOWER = [
 @pytest.mark.parametrize(("cls", "options", "dtype", "fused"), LOWER)
 def test_lower_precision_one_step_at_a_time(cls, options, dtype, fused):
     need_kernel(dtype, fused)
-    params = make_params(fit(cls, SHAPES), dtype)
+    params = make_params(fit(cls, SHAPES if fused else UNCHUNKED), dtype)
     others, wide = twins(params), twins(params, torch.float64)
     ours = cls(params, **options, fused=fused)
     theirs, exact = theirs_of(cls)(others, **options), theirs_of(cls)(wide, **options)

@@ -363,7 +363,7 @@ def test_memory_is_flat_over_thousands_of_steps_and_nothing_is_compiled(fused):
         steps(500)
         gc.collect()
         first = tracemalloc.get_traced_memory()[0]
-        steps(2000)
+        steps(2000)  # slow: every piece of memory is counted
         gc.collect()
         grown = tracemalloc.get_traced_memory()[0] - first
     finally:

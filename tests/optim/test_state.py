@@ -9,7 +9,7 @@ import torch
 from step_runs import EVERY, PATHS, every_dtype
 from torch.nn import Parameter
 from torch_pairs import CLASSES as CLASSES_OF_TORCH
-from torch_pairs import REAL_ONLY, fit
+from torch_pairs import fit
 
 from ravine.errors import StateError
 from ravine.optim import SGD, Adam, Optimizer, RMSprop
@@ -29,7 +29,8 @@ def make(name, params, **kw):
 
 def takes_complex(name):
     """Whether matrices of complex numbers are stepped: there are no rows of them."""
-    return registry.lookup(name).cls.__name__ not in REAL_ONLY
+    program = make(name, [Parameter(torch.zeros(2, 2))]).program()
+    return not (program.along or program.tensors or program.temporaries)
 
 
 def parameters(dtype=torch.float32):
