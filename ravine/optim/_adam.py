@@ -202,3 +202,9 @@ class AdamW(Adam):
             decoupled_weight_decay=True,
             **common,
         )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:  # as torch's: what is loaded into it, Adam's too, is its own from here
+            if "decoupled_weight_decay" in group:
+                group["decoupled_weight_decay"] = True

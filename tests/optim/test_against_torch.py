@@ -232,11 +232,15 @@ def test_betas_as_tensors_are_their_numbers(cls, fused):
     betas = (torch.tensor(0.8, dtype=torch.float64), torch.tensor(0.95, dtype=torch.float64))
     ours, theirs = cls(params, betas=betas, fused=fused), theirs_of(cls)(others, betas=(0.8, 0.95))
     gradients = Gradients()
-    for _ in range(3):
+    for step in range(4):
         gradients(params, others)
         ours.step()
         theirs.step()
+        if step == 1:  # in place, as schedules change them
+            betas[0].fill_(0.7)
+            theirs.param_groups[0]["betas"] = (0.7, 0.95)
     assert_close(ours, theirs, params, others)
+    assert ours.param_groups[0]["betas"][0] is betas[0]
 
 
 @each_path

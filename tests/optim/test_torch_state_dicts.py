@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch_pairs import CLASSES, Gradients, assert_close, each_case, each_path, fit, make_params, theirs_of, twins
 
+from ravine.optim import Adam, AdamW
+
 pytestmark = pytest.mark.usefixtures("one_thread", "numbers_in_double")
 
 SHAPES = [(4, 3), (5,), ()]
@@ -78,6 +80,27 @@ def test_to_ours_goes_on_bit_for_bit(cls, options, fused):
     second.load_state_dict(passed_on(first.state_dict(), through_file=True))
     run(gradients, 5, (first, params), (second, again))
     assert_close(second, first, again, params, relative=0)
+
+
+@pytest.mark.parametrize("other", [Adam, torch.optim.Adam], ids=["ours", "torch"])
+def test_adamw_stays_adamw_with_what_adam_saved(other):
+    """And goes on from there as torch's: its weights decay apart from the gradient."""
+    params = make_params(SHAPES, torch.float64)
+    first, gradients = other(params, lr=0.02, weight_decay=0.1), Gradients()
+    run(gradients, 3, (first, params))
+    sides = []
+    for cls in (AdamW, torch.optim.AdamW):
+        own = twins(params)
+        optimizer = cls(own)
+        optimizer.load_state_dict(passed_on(first.state_dict(), through_file=True))
+        assert optimizer.param_groups[0]["decoupled_weight_decay"] is True
+        sides.append((optimizer, own))
+    run(gradients, 3, *sides)
+    (ours, mine), (theirs, others) = sides
+    assert_close(ours, theirs, mine, others)
+    again = AdamW(twins(mine))
+    again.load_state_dict(ours.state_dict())
+    assert again.param_groups == [{**ours.param_groups[0], "params": again.param_groups[0]["params"]}]
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.__name__)
