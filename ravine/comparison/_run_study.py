@@ -20,7 +20,7 @@ from ravine.comparison._study.spaces import SpacesLike
 from ravine.comparison._study.step_seconds import StepSeconds, measure_seconds
 from ravine.comparison._study.storage_errors import without_password
 from ravine.comparison._study.store import Store
-from ravine.comparison._study.stored_study import COMMAND, SECONDS, seconds_of
+from ravine.comparison._study.stored_study import BROADCAST, COMMAND, SECONDS, seconds_of
 from ravine.comparison._study.study_record import StudyOrigin, StudyRecord
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial import validation_split
@@ -29,7 +29,7 @@ from ravine.errors import OptionError, RavineError, TrainingError, shown
 from ravine.optim._spec import OptimizerSpec
 from ravine.optim._spec_objects import OptimizerLike, specs_of
 from ravine.tasks import Task
-from ravine.tasks._data_check import check_numbers, find_same
+from ravine.tasks._data_check import broadcasting, check_numbers, find_same
 from ravine.tasks._data_check import content as content_of
 from ravine.tasks._dry_run import dry_run
 
@@ -43,6 +43,7 @@ class PlannedStudy:
         optimizers: by label.
         only_here: what only this process has of them, in a sentence with what to do; empty if any process can run the trials.
         data: the folder or file that the task reads.
+        broadcast: that the task's loss broadcasts outputs against targets, in a sentence; empty if it does not.
     """
 
     spec: StudySpec
@@ -50,6 +51,7 @@ class PlannedStudy:
     optimizers: Mapping[str, OptimizerSpec]
     only_here: str
     data: Path | None = None
+    broadcast: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def plan_study(
     for config in spec.optimizers:  # before a folder is made; and kernels are compiled once
         dry_run(training, by_label[config.label].at(config.middle))
     check_numbers(trained)
-    return PlannedStudy(spec, trained, by_label, _only_here(task, parsed), path)
+    return PlannedStudy(spec, trained, by_label, _only_here(task, parsed), path, broadcasting(training))
 
 
 def open_study(plan: PlannedStudy, where: Location, space: SpacesLike, jobs: int | None) -> OpenStudy:
@@ -104,6 +106,8 @@ def open_study(plan: PlannedStudy, where: Location, space: SpacesLike, jobs: int
         command = "" if plan.only_here else resume_command(spec, where, space, jobs)
         if command != (store.attribute(COMMAND) or ""):
             store.set_attribute(COMMAND, command)
+        if plan.broadcast:
+            store.set_attribute(BROADCAST, plan.broadcast)
     except BaseException:
         store.close()
         raise
@@ -143,7 +147,7 @@ def run_study(study: OpenStudy, jobs: int | None, *, quiet: bool, resume: str = 
         stopped.add_note(finished + ("" if plan.only_here else f" Resume: {how}"))
         raise
     origin = StudyOrigin(where.study, without_password(where.storage), study.command, machine)
-    result = Result(StudyRecord(spec, store.results(), seconds, origin, by_label), where.folder)
+    result = Result(StudyRecord(spec, store.results(), seconds, origin, by_label, plan.broadcast), where.folder)
     _check(result)
     return result
 

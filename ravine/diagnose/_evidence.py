@@ -37,7 +37,7 @@ class Evidence:
             every row of a batch. The first layer's inputs are data, so it is left out.
         skipped: how many steps were left out because gradients were not finite.
         first_nonfinite: the first step in which a parameter's gradient was not finite, by parameter name.
-        shapes: of the outputs and the targets of a batch, where both are tensors of numbers that are compared one by one.
+        shapes: of the outputs and the targets of a batch, if the loss broadcasts them against each other.
         left_out: the parameters that require a gradient and are in no group of the optimizer.
         traces: the files in the run's folder that reproduce what was not finite.
     """

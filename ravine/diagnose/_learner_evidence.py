@@ -31,7 +31,7 @@ class EvidenceObserver(Callback):
 
     Attributes:
         dead_units: when the last epoch ended.
-        shapes: of outputs and targets in the first batch of a fit.
+        shapes: of outputs and targets in the first batch of a fit, if the loss broadcasts them.
         left_out: the parameters that require a gradient and that the optimizer does not have, when a fit began to train.
     """
 
@@ -50,7 +50,7 @@ class EvidenceObserver(Callback):
     def before_step(self, fit: Fit) -> bool | None:
         if not self._looked:
             self._looked = True
-            self.shapes = _compared(fit.outputs, fit.targets)
+            self.shapes = fit.broadcast
             taken = {id(p) for group in fit.optimizer.param_groups for p in group["params"]}
             named = fit.model.named_parameters()
             self.left_out = tuple(name for name, p in named if p.requires_grad and id(p) not in taken)
@@ -92,13 +92,6 @@ def _evidence(
         "traces": traces_in(folder),
     }
     return Evidence(**known, **watched(optimizer))
-
-
-def _compared(outputs: Any, targets: Any) -> tuple[tuple[int, ...], ...]:
-    """The shapes of both, if a loss could take them element by element."""
-    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor):
-        return ()
-    return (tuple(outputs.shape), tuple(targets.shape)) if targets.is_floating_point() else ()
 
 
 @torch.no_grad()

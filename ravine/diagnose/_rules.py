@@ -10,6 +10,7 @@ from ravine.diagnose import _data_rules as data
 from ravine.diagnose import _layer_rules as layer
 from ravine.diagnose import _rate_rules as rate
 from ravine.diagnose._evidence import Evidence
+from ravine.train._broadcasting import ADVICE
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ RULES = (
         "broadcast",
         "Outputs and targets are broadcast against each other",
         data.broadcast,
-        "Give both the same shape: targets.unsqueeze(-1), or outputs.squeeze(-1).",
+        ADVICE,
         explains=("plateau", "rate_too_low"),
     ),
     Rule(

@@ -13,6 +13,7 @@ from ravine.tasks._catalog import find
 from ravine.tasks._task import Task
 from ravine.tasks._task_data import TaskData, take
 from ravine.train import _evaluate as evaluation
+from ravine.train._broadcasting import ADVICE, sentence, shapes_of
 from ravine.train._data_content import NOT_THE_SAME, fingerprint, nonfinite, nonfinite_rows
 from ravine.train._forward import ForwardPass
 
@@ -54,6 +55,19 @@ def check_numbers(task: Task) -> None:
                 f"The {name} data of {task.name} have NaN or infinity in the {said}, and the loss there is {loss} with any "
                 "weights. Fill or remove them: no optimizer is at fault."
             )
+
+
+def broadcasting(task: Task) -> str:
+    """That the loss broadcasts outputs against targets, in a sentence with what to write; empty if it does not."""
+    try:
+        with randomness.isolated():
+            learn = task.learner(quiet=True)
+            inputs, targets = next(iter(learn.train))
+            outputs = learn.predict([(inputs, targets)])
+        shapes = shapes_of(learn.loss_func, outputs, targets)
+    except Exception:  # it is raised again where the task is tried
+        return ""
+    return f"{sentence(*shapes)} {ADVICE}" if shapes else ""
 
 
 def _loss_on(task: Task, part: TaskData) -> float:

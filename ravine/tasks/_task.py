@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ravine._whole_numbers import whole
 from ravine.errors import OptionError
 from ravine.optim import RMSprop
+from ravine.tasks._new_weights import check_new
 from ravine.tasks._task_data import (
     Data,
     TaskData,
@@ -153,10 +154,16 @@ class Task:
         return len(self.train) // self.batch_size if self.drop_last else -(-len(self.train) // self.batch_size)
 
     def start(self, seed: int = 0) -> nn.Module:
-        """A new model whose random weights depend on ``seed``; torch's global generator is not changed."""
+        """A new model whose random weights depend on ``seed``; torch's global generator is not changed.
+
+        Raises:
+            OptionError: the Task's ``model`` gives weights that it has given before, and that may be trained by now.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return self.model()
+            model = self.model()
+        check_new(self.model, model)
+        return model
 
     def batches(self, seed: int = 0) -> tuple[Any, Any]:
         """Batches to train on, shuffled by ``seed``, and batches to test on."""

@@ -68,6 +68,7 @@ class Fit:
         row: the last epoch's row of the table, by column.
         batches_per_step: how many batches ``GradientAccumulation`` makes one step of; None without it.
         loss_is_scaled: whether the loss is scaled for float16, so that gradients may overflow on purpose.
+        broadcast: the shapes of outputs and targets of the first batch, if the loss broadcasts them against each other.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Fit:
         self._held: list[str] | None = None
         self.batches_per_step: int | None = None
         self.loss_is_scaled = False
+        self.broadcast: tuple[tuple[int, ...], ...] = ()
 
     def __repr__(self) -> str:
         state = self.state

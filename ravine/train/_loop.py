@@ -16,6 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from ravine.errors import OptionError
+from ravine.train import _broadcasting as broadcasting
 from ravine.train import _left_over_row as left_over_row
 from ravine.train import _loss_errors as loss_errors
 from ravine.train import _parallel as parallel
@@ -205,6 +206,10 @@ class Loop:
         fetched = clock()
         self._forward()
         forwarded = clock()
+        if len(fit.recorder) == self._first and fit.is_main:
+            fit.broadcast = broadcasting.shapes_of(fit.loss_func, fit.outputs, fit.targets)
+            if fit.broadcast:
+                fit.say(f"{broadcasting.sentence(*fit.broadcast)} {broadcasting.ADVICE}")
         if len(fit.recorder) == self._first and parallel.size() == 1:
             untrained.warn_of_leaves(fit.backward_loss, fit.model, fit.optimizer, (fit.inputs, fit.targets))
         try:

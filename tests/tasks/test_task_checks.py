@@ -1,5 +1,6 @@
 """What a Task and its Data refuse, in whose terms."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+from ravine.comparison import compare
 from ravine.errors import OptionError
 from ravine.tasks import Data, Task
 
@@ -82,3 +84,28 @@ def test_data_that_do_not_fit_are_refused(inputs, targets, message):
 
 def test_rows_without_numbers_are_rows():
     assert len(Data(torch.empty(7, 0), torch.empty(7, 0))) == 7
+
+
+def test_the_same_model_each_time_is_refused():
+    """``lambda: net`` would go on with trained weights; a copy of them, or of what is frozen, would not."""
+    net, shared = nn.Linear(2, 1), nn.Linear(2, 2)
+    task = Task(**{**GIVEN, "model": lambda: net})
+    task.start(0)
+    with pytest.raises(OptionError, match=r"the same weights each time .*model=lambda: copy\.deepcopy\(net\)"):
+        dataclasses.replace(task, epochs=2).start(1)
+    head = Task(**{**GIVEN, "model": lambda: nn.Sequential(shared, nn.Linear(2, 1))})
+    kept = head.start(0)
+    with pytest.raises(OptionError, match=r"share 0\.weight, 0\.bias, so a second training"):
+        head.start(0)
+    shared.requires_grad_(False)
+    assert head.start(0)[0] is kept[0]
+    copied = Task(**{**GIVEN, "model": lambda: copy.deepcopy(net)})
+    assert torch.equal(copied.start(0).weight, copied.start(0).weight)
+
+
+def test_a_comparison_refuses_the_same_model_each_time(tmp_path):
+    net = nn.Linear(2, 1)
+    task = Task(**{**GIVEN, "model": lambda: net})
+    with pytest.raises(OptionError, match="the same weights each time"):
+        compare(task, ["sgd", "adam"], steps=4, seeds=2, points=1, out=tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out").exists()

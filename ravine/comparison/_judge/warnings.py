@@ -31,6 +31,7 @@ class WarningNote:
         "spread",
         "failed",
         "metric",
+        "broadcast",
         "unfinished",
         "extended",
     ]

@@ -21,6 +21,8 @@ from ravine.optim._spec import OptimizerSpec
 
 #: What a storage keeps of a study beside its trials: seconds of a step with their machine, and the command.
 SECONDS, COMMAND = "seconds", "command"
+#: And that the task's loss broadcasts outputs against targets, in a sentence.
+BROADCAST = "broadcast"
 #: What the first of several tasks' studies keeps: the name of the study of all with its tasks, and the command that resumes
 #: them all.
 TASKS, TASKS_COMMAND = "all tasks", "command of all tasks"
@@ -103,7 +105,8 @@ def stored_record(store: Store) -> StudyRecord:
     stored = store.attribute(SECONDS)
     seconds, machine = ({}, "") if stored is None else seconds_of(stored)
     origin = StudyOrigin(store.name, without_password(store.where), store.attribute(COMMAND) or "", machine)
-    return StudyRecord(spec, store.results(), seconds, origin, _formulas_at_hand(spec))
+    broadcast = store.attribute(BROADCAST) or ""
+    return StudyRecord(spec, store.results(), seconds, origin, _formulas_at_hand(spec), broadcast)
 
 
 def _formulas_at_hand(spec: StudySpec) -> dict[str, OptimizerSpec]:

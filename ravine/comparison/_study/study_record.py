@@ -58,6 +58,7 @@ class StudyRecord:
         seconds: of a step, measured alone, by optimizer; empty where that was not done.
         origin: where it comes from.
         optimizers: the spec's by label, parsed; what is not here has no formula in a report.
+        broadcast: that the task's loss broadcasts outputs against targets, in a sentence; empty if it does not.
     """
 
     spec: StudySpec
@@ -65,6 +66,7 @@ class StudyRecord:
     seconds: Mapping[str, StepSeconds] = field(default_factory=dict)
     origin: StudyOrigin = field(default_factory=StudyOrigin)
     optimizers: Mapping[str, OptimizerSpec] = field(default_factory=dict)
+    broadcast: str = ""
 
     def __repr__(self) -> str:
         return f"StudyRecord({self.spec!r}, {len(self.results)} results)"
@@ -150,7 +152,8 @@ class StudyRecord:
         )
         before = self.finished_seeds < self.spec.looks[0]
         sentence = self._no_verdict(judgement.ranked[0]) if before and len(runs) > 1 else judgement.sentence
-        warnings = [*self._unfinished(), *self._extended(), *notes, *self._failures(), *judgement.warnings]
+        seen = [WarningNote("broadcast", "", self.broadcast)] if self.broadcast else []
+        warnings = [*seen, *self._unfinished(), *self._extended(), *notes, *self._failures(), *judgement.warnings]
         return replace(judgement, sentence=sentence, warnings=warnings)
 
     def _no_verdict(self, lowest: str) -> str:

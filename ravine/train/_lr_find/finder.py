@@ -59,16 +59,18 @@ def find(
             "in a step and searches for its length itself."
         )
     rates = rates_between(start, end, steps)
-    losses = []
+    losses: list[Any] = []
+    notes: dict[str, None] = {}  # of all sweeps, each once
     before = random_states(train)
     try:
         with bar(f"trying {len(rates)} learning rates", orders * len(rates), quiet=quiet) as advance:
             for order in range(orders):
                 loop = _copy(model, optimizer, loss_func, _in_order(train, order), callbacks)
                 losses.append(sweep(_stepper(loop, advance), rates))
+                notes |= dict.fromkeys(text for _, text in loop.fit.recorder.notes)
     finally:
         restore(before, train)
-    return LRFind(rates, np.stack(losses))
+    return LRFind(rates, np.stack(losses), notes=tuple(notes))
 
 
 def _in_order(train: Iterable[Any], order: int) -> Iterable[Any]:

@@ -25,11 +25,20 @@ class LRFind:
         rates: the learning rates tried, ascending, shape (steps,).
         losses: shape (orders, steps), one row for each order of the batches, NaN from where a sweep ended.
 
+        notes: what else was seen in the sweeps, such as a loss that broadcasts outputs against targets.
+
     Raises:
         OptionError: shapes that do not fit each other, or rates that are not positive and ascending.
     """
 
-    def __init__(self, rates: Sequence[float] | np.ndarray, losses: Sequence[Sequence[float]] | np.ndarray) -> None:
+    def __init__(
+        self,
+        rates: Sequence[float] | np.ndarray,
+        losses: Sequence[Sequence[float]] | np.ndarray,
+        *,
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.notes = tuple(notes)
         self.rates, self.losses = np.asarray(rates, dtype=np.float64), np.asarray(losses, dtype=np.float64)
         self.suggestions = suggest(self.rates, self.losses)
         """By rule, in the order of preference."""
@@ -74,7 +83,12 @@ class LRFind:
         """Rates, losses and suggestions in JSON's types, with None where there is no number."""
         suggestions = {rule: {k: _json(v) for k, v in vars(s).items()} for rule, s in self.suggestions.items()}
         losses = [[_json(loss) for loss in row] for row in self.losses.tolist()]
-        return {"rates": self.rates.tolist(), "losses": losses, "suggestions": suggestions}
+        return {
+            "rates": self.rates.tolist(),
+            "losses": losses,
+            "suggestions": suggestions,
+            "notes": list(self.notes),
+        }
 
     def _refusals(self) -> str:
         """Why rules have no answer: each reason once, after the names of its rules."""
@@ -98,6 +112,8 @@ class LRFind:
             lines = ["There is no learning rate to suggest."]
         for line in filter(None, self._refusals().splitlines()):
             lines += textwrap.wrap(line, 79, subsequent_indent="  " if self.answered else "")
+        for note in self.notes:
+            lines += textwrap.wrap(f"Note: {note}", 79, subsequent_indent="  ")
         return "\n".join(lines)
 
     def __repr__(self) -> str:

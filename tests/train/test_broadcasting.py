@@ -1,0 +1,110 @@
+"""A loss that compares every output with every target is said wherever it is trained, tuned or compared."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ravine.comparison import compare, load_study
+from ravine.diagnose import diagnose
+from ravine.optim import Adam
+from ravine.tasks import Data, Task
+from ravine.train import Batches, Learner
+from ravine.train._broadcasting import joined_shape, shapes_of
+
+SAID = r"outputs have the shape (16, 1) and its targets (16,)"
+
+
+def mean_square(outputs, targets):
+    return (outputs - targets).square().mean()
+
+
+def rows():
+    x = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+    return x, x.sum(1)
+
+
+def learner(loss=mean_square, **options):
+    torch.manual_seed(0)
+    x, y = rows()
+    return Learner(nn.Linear(3, 1), (Batches(x, y, 16), None), loss, Adam, **options)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "targets"), [((4, 1), (4,)), ((4,), (4, 1)), ((4, 1), (1, 5)), ((2, 1, 3), (1, 5, 3))]
+)
+def test_the_joined_shape_is_numpys(outputs, targets):
+    assert joined_shape(outputs, targets) == np.broadcast_shapes(outputs, targets)
+
+
+@pytest.mark.parametrize(("outputs", "targets"), [((4, 1), (4, 1)), ((4, 5), (4, 1)), ((4, 5), (4,)), ((0, 1), (0,))])
+def test_shapes_that_are_not_broadcast_both_ways(outputs, targets):
+    assert joined_shape(outputs, targets) is None
+
+
+@pytest.mark.parametrize(
+    ("loss", "broadcasts"),
+    [
+        (mean_square, True),
+        (lambda o, t: (o - t).abs().mean(), True),
+        (lambda o, t: mean_square(o.squeeze(-1), t), False),
+        (lambda o, t: mean_square(o[:, 0], t), False),
+        (lambda o, t: mean_square(o, t.unsqueeze(-1)), False),
+        (lambda o, t: functional.binary_cross_entropy_with_logits(o.view_as(t), t), False),
+    ],
+)
+def test_only_a_loss_that_does_so_is_named(loss, broadcasts):
+    x, y = rows()
+    assert bool(shapes_of(loss, x[:, :1], y)) is broadcasts
+
+
+def test_outputs_that_are_all_alike_do_not_hide_it():
+    _, y = rows()
+    zeros = torch.zeros(64, 1)
+    assert shapes_of(mean_square, zeros, y)
+    assert not shapes_of(lambda o, t: mean_square(o[:, 0], t), zeros, y)
+
+
+def test_a_fit_says_it_once(capsys):
+    learn = learner()
+    learn.fit(2, 1e-2)
+    said = capsys.readouterr().out
+    assert said.replace("\n", " ").count(SAID) == 1
+    assert sum(SAID in text for _, text in learn.recorder.notes) == 1
+    assert "broadcast" in [symptom.rule for symptom in diagnose(learn)]
+
+
+def test_a_loss_that_squeezes_the_outputs_itself_is_no_fault(capsys):
+    learn = learner(lambda outputs, targets: mean_square(outputs.squeeze(-1), targets))
+    learn.fit(2, 1e-2)
+    assert "shape" not in capsys.readouterr().out
+    assert "broadcast" not in [symptom.rule for symptom in diagnose(learn)]
+
+
+def test_the_rate_finder_says_it():
+    found = learner(quiet=True).lr_find(steps=20, orders=2)
+    assert len(found.notes) == 1
+    assert SAID in found.notes[0]
+    assert " ".join(str(found).split()).count(SAID) == 1
+    assert found.to_dict()["notes"] == list(found.notes)
+    sound = learner(lambda o, t: mean_square(o.squeeze(-1), t), quiet=True)
+    assert sound.lr_find(steps=20, orders=1).notes == ()
+
+
+@pytest.mark.slow  # two optimizers are tuned and compared
+def test_a_comparison_notes_it_and_its_report_has_it(tmp_path):
+    x, y = rows()
+    task = Task(
+        model=lambda: nn.Linear(3, 1), train=Data(x, y), test=Data(x, y), loss=mean_square, batch_size=16, epochs=1
+    )
+    result = compare(task, ["sgd", "adam"], points=1, seeds=2, steps=8, out=tmp_path / "mine", quiet=True)
+    assert SAID in " ".join(str(result).split())
+    assert [w.kind for w in result.judgement.warnings].count("broadcast") == 1
+    result.write()
+    written = json.loads((tmp_path / "mine" / "results.json").read_text())
+    assert "broadcast" in [w["kind"] for w in written["warnings"]]
+    again = load_study(result.origin.study, storage=result.origin.storage, out=tmp_path / "other")
+    assert SAID in " ".join(str(again).split())
