@@ -43,6 +43,7 @@ extensions = [
 CONTENTS = {
     "Guide": [
         "docs/optimizers",
+        "docs/how-to-choose",
         "docs/formulas",
         "docs/train",
         "docs/watch",
