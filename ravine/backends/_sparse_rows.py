@@ -59,12 +59,14 @@ def rows_of(grad: Tensor) -> TouchedRows:
     index = indices[0]
     for d in range(1, dims):
         index = index * grad.shape[d] + indices[d]
-    return TouchedRows(index, grad.values().reshape(len(index), -1).contiguous())
+    width = grad.shape[dims:].numel()  # not -1: where there are no rows, that could be anything
+    return TouchedRows(index, grad.values().reshape(len(index), width).contiguous())
 
 
 def as_rows(tensor: Tensor, grad: Tensor) -> Tensor:
     """A parameter or a state as the rows of its gradient, in the same memory."""
-    return tensor.detach().view(grad.shape[: grad.sparse_dim()].numel(), -1)
+    dims = grad.sparse_dim()
+    return tensor.detach().view(grad.shape[:dims].numel(), grad.shape[dims:].numel())
 
 
 def fits(grad: Tensor, param: Tensor) -> bool:

@@ -65,6 +65,14 @@ class SparseAdam(Optimizer):
     ) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, maximize=maximize, fused=fused, **common)
 
+    def state_dict(self) -> dict[str, Any]:
+        """As every optimizer's; torch's class counts steps in Python's whole numbers, and computes with them in double."""
+        saved = super().state_dict()
+        for states in saved.get("state", {}).values():
+            if "step" in states:
+                states["step"] = int(states["step"])
+        return saved
+
     @staticmethod
     def formula() -> Pieces:
         return [adam_of_rows, pieces.descend]
