@@ -117,6 +117,13 @@ HARDLY_LEARNED = 0.1
 one epoch or more end below 0.3."""
 LOST = 0.5
 """Fraction of the improvement that is lost again; healthy runs lose less than 0.02 to noise."""
+BEYOND_NOISE = 5.0
+"""Times the deviation of what is compared, by which a fall and a rise must exceed the noise of the batches. Where nothing can
+be learned, the lowest of 20 levels lies 2 deviations below the last, up to 4 in one run of a thousand."""
+JUMP_BEYOND_NOISE = 10.0
+"""The same for the highest loss: 27 and more where the rate is too high, 6 at most for targets with very heavy tails."""
+FAR_UNSTEADY = 0.5
+"""An update of half the weight in the second half of a run. RMSprop wanders with 0.2 where nothing can be learned."""
 LOW_RATIO = 1e-4
 STILL_FALLING = 0.2
 """Fraction of the improvement in the last 30 % of a run: 0.3 for a straight line; 0.13 or less in healthy runs."""
@@ -157,7 +164,8 @@ def _lost(course: Curve, late: float, highest: float) -> str | None:
     last = course.losses[-3:]
     if not course.whole and last.max() >= 10 * first:
         return f"The loss rose from {number(first)} to {number(last.max())} and then became NaN or infinite"
-    jumped, unsteady = jump >= THROWN_BACK * first, late >= HIGH_RATIO
+    jumped = jump >= THROWN_BACK * first + JUMP_BEYOND_NOISE * course.noise
+    unsteady = late >= HIGH_RATIO
     few = len(course.losses) < FEWEST_STEPS
     if few and highest < WHOLE_RATIO:
         return None
@@ -165,11 +173,14 @@ def _lost(course: Curve, late: float, highest: float) -> str | None:
         return f"The loss rose from {number(first)} to {number(jump)} and ended at {number(end)}"
     if few:
         return None
-    if end >= NOT_LEARNED * first and unsteady:
+    risen = end >= RISEN * first + BEYOND_NOISE * course.noise  # the first loss is that of a single batch
+    if end >= NOT_LEARNED * first and unsteady and (risen or late >= FAR_UNSTEADY):
         return f"The loss did not fall: {number(first)} before the first step, {number(end)} at the end"
     if end >= HARDLY_LEARNED * first and jump >= THROWN_FAR * first:
         return f"The loss jumped from {number(first)} to {number(jump)} and came back only to {number(end)}"
-    if course.gain > 0 and end - course.best >= LOST * course.gain and (jumped or late >= USUAL_RATIO):
+    fallen = course.gain > BEYOND_NOISE * course.noise
+    lost = end - course.best >= max(LOST * course.gain, BEYOND_NOISE * course.level_noise)
+    if fallen and lost and (jumped or late >= USUAL_RATIO):
         return f"The loss fell from {number(first)} to {number(course.best)}, but ended at {number(end)}"
     return None
 

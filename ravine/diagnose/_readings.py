@@ -29,6 +29,7 @@ class Curve:
         end: the level of the last tenth of the run.
         best: the lowest level.
         jump: the highest loss that three of five consecutive steps reached.
+        noise: the standard deviation of a step's loss in a part of the run: the median of all parts.
     """
 
     losses: np.ndarray
@@ -38,11 +39,18 @@ class Curve:
     end: float
     best: float
     jump: float
+    noise: float
 
     @property
     def gain(self) -> float:
         """How far the loss fell at its best; 0 or less if it did not fall."""
         return self.first - self.best
+
+    @property
+    def level_noise(self) -> float:
+        """The standard deviation of the difference of two levels that only noise tells apart."""
+        part, last = len(self.losses) / len(self.levels), max(len(self.losses) // 10, 2)
+        return self.noise * float(1 / part + 1 / last) ** 0.5
 
 
 def curve(evidence: Evidence, least: int) -> Curve | None:
@@ -55,11 +63,16 @@ def curve(evidence: Evidence, least: int) -> Curve | None:
     losses = evidence.losses[:count]
     if count < max(least, 2) or losses.min() < 0 or losses[0] == 0:
         return None
-    levels = np.array([_level(part) for part in np.array_split(losses, min(BLOCKS, count // 2))])
+    parts = np.array_split(losses, min(BLOCKS, count // 2))
+    levels = np.array([_level(part) for part in parts])
+    last = losses[-max(count // 10, 2) :]
     window = min(5, count)
     jump = float(np.median(sliding_window_view(losses, window), axis=-1).max())
-    end = _level(losses[-max(count // 10, 2) :])
-    return Curve(losses, count == len(finite), float(losses[0]), levels, end, float(min(levels.min(), end)), jump)
+    end = _level(last)
+    noise = float(np.median([part.std(ddof=1) for part in parts]))
+    return Curve(
+        losses, count == len(finite), float(losses[0]), levels, end, float(min(levels.min(), end)), jump, noise
+    )
 
 
 def _level(losses: np.ndarray) -> float:

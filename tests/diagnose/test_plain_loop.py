@@ -170,3 +170,47 @@ def test_a_wrapper_without_an_optimizer_of_ours_is_refused():
         watch.diagnose(Wrapper())
     with pytest.raises(OptionError, match="is torch's and records nothing"):
         watch.diagnose(Wrapper.optimizer)
+
+
+def nothing_to_learn(kind, seed, steps=300):
+    """A loop at a usual rate whose loss cannot fall: only the noise of its batches moves it."""
+    torch.manual_seed(seed)
+    model = torch.nn.Sequential(torch.nn.Linear(20, 32), torch.nn.ReLU(), torch.nn.Linear(32, 2))
+    made = optim.Adam(model.named_parameters(), lr=1e-2)
+    inputs = torch.randn(256, 20)
+    targets = 3 * inputs[:, 0] + 2 * inputs[:, 1] - 3 * inputs[:, 2]
+    for _ in range(steps):
+        rows = torch.randint(256, (64,))
+        made.zero_grad()
+        outputs = model(inputs[rows])
+        if kind == "random labels":
+            loss = functional.cross_entropy(outputs, torch.randint(2, (64,)))
+        elif kind == "noise":
+            loss = (outputs[:, 0] - torch.randn(64)).square().mean()
+        elif kind == "heavy tails":
+            loss = (outputs[:, 0] - torch.distributions.StudentT(4.0).sample((64,))).square().mean()
+        else:
+            loss = (outputs[:, :1] - targets[rows]).square().mean()
+        loss.backward()
+        made.watch.loss(loss)
+        made.step()
+    return made
+
+
+@pytest.mark.parametrize("kind", ["broadcast", "noise", "random labels", "heavy tails"])
+def test_the_noise_of_batches_is_no_rise(kind):
+    """Of 12 runs none; before noise was looked at, it was most of them."""
+    assert not [seed for seed in range(12) if "rate_too_high" in rules(nothing_to_learn(kind, seed))]
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_a_rise_beyond_the_noise_is_found(seed):
+    """A rate that grows until it undoes what was learned, without a jump."""
+
+    def grow(optimizer, step):
+        optimizer.param_groups[0]["lr"] = 1e-3 * 500 ** (step / 184)
+
+    model = partial(mlp, 64, 50, 10)
+    found = diagnose.diagnose(on_digits(model, partial(optim.Adam, lr=1e-3), epochs=8, seed=seed, each_step=grow))
+    assert found[0].rule == "rate_too_high"
+    assert "The loss fell from" in found[0].evidence
