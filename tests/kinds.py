@@ -34,6 +34,14 @@ def kind(name: str) -> Hashable:
     return len(program.passes), rare, sums, bool(program.states), copies
 
 
+def gives_eigenvectors(name: str) -> bool:
+    """Whether a function of whole tensors turns them: of equal eigenvalues rounding decides which vectors there are."""
+    named = registry.lookup(name)
+    program = named.cls([torch.nn.Parameter(torch.ones(2, 2))], **{"lr": 0.01, **named.options}).program()
+    functions = [call.of.function for each in program.passes for call in each.calls]
+    return any("eigenvectors" in function.__code__.co_names for function in functions)
+
+
 def one_of_each_kind(names: Iterable[str]) -> list[str]:
     """The first optimizer of each kind."""
     return list({kind(name): name for name in reversed(list(names))}.values())[::-1]

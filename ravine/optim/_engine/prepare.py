@@ -61,7 +61,8 @@ def prepare(
     make_states(p, states, program)
     for name in (*program.states, *program.tensors):
         shape = shape_of(program, name, p) if of_own_shape(program, name) else None
-        states[name] = _follow(p, name, states[name], describe, before, shape)
+        dtypes = before and ((wide(before), wide(p.dtype)) if name in program.tensors else (before, p.dtype))
+        states[name] = _follow(p, name, states[name], describe, dtypes, shape)
     reason = _reason(part(p), {n: part(states[n]) for n in program.states}, program)
     if reason and fused and not is_fake(p):  # a step of fake tensors computes nothing, whoever makes it
         raise BackendError(
@@ -187,6 +188,11 @@ def _check_shape(p: torch.Tensor, program: Program, describe: Callable[[torch.Te
         )
 
 
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """Single precision for 16 bits; any other dtype as it is."""
+    return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
+
+
 def split(tensor: torch.Tensor) -> str:
     """How a tensor is split over processes, in words."""
     return "split over {} as {}".format(*layout(tensor)) if layout(tensor) else "not split over processes"
@@ -203,9 +209,8 @@ def make_states(p: torch.Tensor, states: dict[str, Any], program: Program) -> No
     with torch.inference_mode(False):
         for name, tensor_state in program.tensors.items():
             if states.get(name) is None:
-                wide = torch.float32 if p.dtype in (torch.bfloat16, torch.float16) else p.dtype
                 shape = shape_of(program, name, p)
-                states[name] = torch.full(shape, tensor_state.initial, dtype=wide, device=p.device)
+                states[name] = torch.full(shape, tensor_state.initial, dtype=wide(p.dtype), device=p.device)
         for name, initial in program.states.items():
             if states.get(name) is not None:
                 continue
@@ -214,8 +219,8 @@ def make_states(p: torch.Tensor, states: dict[str, Any], program: Program) -> No
                 states[name] = torch.full(shape, initial.initial, dtype=p.dtype, device=p.device)
                 continue
             if isinstance(initial, ParamCopy):
-                wide = torch.float32 if initial.wide and p.dtype in (torch.bfloat16, torch.float16) else p.dtype
-                states[name] = p.detach().to(wide, copy=True, memory_format=torch.preserve_format)
+                dtype = wide(p.dtype) if initial.wide else p.dtype
+                states[name] = p.detach().to(dtype, copy=True, memory_format=torch.preserve_format)
                 continue
             states[name] = torch.zeros_like(p.detach(), memory_format=torch.preserve_format)
             if initial:
@@ -228,10 +233,13 @@ def _follow(
     name: str,
     state: torch.Tensor,
     describe: Callable[[torch.Tensor], str],
-    before: torch.dtype | None,
+    dtypes: tuple[torch.dtype, torch.dtype] | None,
     own_shape: torch.Size | None,
 ) -> torch.Tensor:
-    """A state that follows its parameter where that was cast, moved or laid out anew since the last plan."""
+    """A state that follows its parameter where that was cast, moved or laid out anew since the last plan.
+
+    ``dtypes``: those that a new state would have had then, and now; None: that is not known.
+    """
     if state.shape != (own_shape or p.shape):
         raise ParameterError(
             f"{describe(p)} has a state {name} of shape {tuple(state.shape)}: its data was replaced by another shape. "
@@ -242,8 +250,8 @@ def _follow(
             f"{describe(p)} is {split(p)}, and its state {name} is {split(state)}: load states with "
             "torch.distributed.checkpoint.state_dict.set_optimizer_state_dict, which splits them as their parameters"
         )
-    if before and before != p.dtype and state.dtype == before:
-        state = state.to(p.dtype)
+    if dtypes and state.dtype == dtypes[0]:
+        state = state.to(dtypes[1])
     if state.device != p.device:
         state = state.to(p.device)
     if own_shape is None and not why_not(p) and not why_not(state) and state.stride() != p.stride() and p.numel() > 1:
