@@ -61,7 +61,8 @@ def prepare(
     make_states(p, states, program)
     for name in (*program.states, *program.tensors):
         shape = shape_of(program, name, p) if of_own_shape(program, name) else None
-        dtypes = before and ((wide(before), wide(p.dtype)) if name in program.tensors else (before, p.dtype))
+        kind = wide if name in program.tensors else _as_it_is
+        dtypes = None if before is None else (kind(before), kind(p.dtype))
         states[name] = _follow(p, name, states[name], describe, dtypes, shape)
     reason = _reason(part(p), {n: part(states[n]) for n in program.states}, program)
     if reason and fused and not is_fake(p):  # a step of fake tensors computes nothing, whoever makes it
@@ -191,6 +192,10 @@ def _check_shape(p: torch.Tensor, program: Program, describe: Callable[[torch.Te
 def wide(dtype: torch.dtype) -> torch.dtype:
     """Single precision for 16 bits; any other dtype as it is."""
     return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
+
+
+def _as_it_is(dtype: torch.dtype) -> torch.dtype:
+    return dtype
 
 
 def split(tensor: torch.Tensor) -> str:
