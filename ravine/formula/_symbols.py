@@ -326,7 +326,7 @@ def apply(op: str, *args: object) -> Symbol:
         symbols = (_truth(args[0]), *map(_truth if truths else lift, args[1:]))
     else:
         symbols = tuple(map(lift, args))
-    if whole_tensor := next((s for s in symbols if s.op == "tensor"), None):
+    if (whole_tensor := next((s for s in symbols if s.op == "tensor"), None)) is not None:
         raise FormulaError(
             f"{whole_tensor.name} is a tensor of a shape of its own: only a function that is marked @tensor_function takes "
             "it, and gives tensors of the parameter's shape"

@@ -52,7 +52,7 @@ class TensorFunction:
         if not symbols and not any(isinstance(a, Symbol) for a in args):
             return self.function(*args, **options)
         given = [lift(value) for value in (*args, *symbols.values())]
-        if truth := next((s for s in given if s.truth), None):
+        if (truth := next((s for s in given if s.truth), None)) is not None:
             raise FormulaError(
                 f"{self.title} takes tensors and numbers; {truth!r} is a truth value: write where(x, 1, 0)"
             )
