@@ -112,7 +112,7 @@ class Sharded:
         shape = len(self.program.passes[index].reductions), len(self.params)
         sums = torch.zeros(shape, dtype=torch.float64, device=self.on_device or "cpu")
         for indices, batch in self._batches:
-            sums[:, indices] = torch.as_tensor(batch.reduce(index, _of(numbers, indices)), dtype=sums.dtype)
+            sums[:, indices] = torch.as_tensor(batch.reduce(index, numbers_of(numbers, indices)), dtype=sums.dtype)
         reductions = self.program.passes[index].reductions
         tops = [i for i, r in enumerate(reductions) if r.kind == "top"]
         added = list(range(len(reductions) - len(tops)))  # tops are the last
@@ -141,7 +141,7 @@ class Sharded:
     def write(self, numbers: Numbers | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
         self._exchange()
         for indices, batch in self._batches:
-            batch.write(None if numbers is None else _of(numbers, indices), buffer_index, skip)
+            batch.write(None if numbers is None else numbers_of(numbers, indices), buffer_index, skip)
         torch.autograd.graph.increment_version([p for p in self.params if p.grad is not None])
         self.release()
 
@@ -192,6 +192,6 @@ def join_statistics(figures: Tensor, params: Sequence[Tensor]) -> Tensor:
     return figures
 
 
-def _of(numbers: Numbers, indices: list[int]) -> Numbers:
+def numbers_of(numbers: Numbers, indices: list[int]) -> Numbers:
     """The numbers of some of the parameters."""
     return tuple(n[indices] if isinstance(n, np.ndarray | Tensor) and n.ndim else n for n in numbers)

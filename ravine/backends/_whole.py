@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ravine.backends import STATISTICS, Batch, Numbers, States, Sums, statistic
-from ravine.backends._sharded import layout
+from ravine.backends._sharded import layout, numbers_of
 from ravine.errors import BackendError
 from ravine.formula import Program
 
@@ -97,19 +97,19 @@ class Whole:
         shape = len(self.program.passes[index].reductions), len(self.params)
         sums = torch.zeros(shape, dtype=torch.float64, device=self.on_device or "cpu")
         for indices, batch in self._batches:
-            sums[:, indices] = torch.as_tensor(batch.reduce(index, _of(numbers, indices)), dtype=sums.dtype)
+            sums[:, indices] = torch.as_tensor(batch.reduce(index, numbers_of(numbers, indices)), dtype=sums.dtype)
         return sums if self.on_device else sums.numpy()
 
     def call(self, index: int, numbers: Numbers) -> None:
         self._exchange()
         for indices, batch in self._batches:
-            batch.call(index, _of(numbers, indices))
+            batch.call(index, numbers_of(numbers, indices))
 
     @torch.no_grad()
     def write(self, numbers: Numbers | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
         self._exchange()
         for indices, batch in self._batches:
-            batch.write(None if numbers is None else _of(numbers, indices), buffer_index, skip)
+            batch.write(None if numbers is None else numbers_of(numbers, indices), buffer_index, skip)
         rows = zip(self.params, self.states, self._copies, self._copied, self._split, strict=True)
         for p, states, copy, copies, split in rows:
             if p.grad is None:
@@ -148,8 +148,3 @@ def _take(split: Any, whole: Tensor) -> None:
     mesh, placements = layout(split)
     everywhere = DTensor.from_local(whole, mesh, [Replicate()] * len(placements), run_check=False)
     split.to_local().copy_(everywhere.redistribute(mesh, placements).to_local())
-
-
-def _of(numbers: Numbers, indices: list[int]) -> Numbers:
-    """The numbers of some of the parameters."""
-    return tuple(n[indices] if isinstance(n, np.ndarray | Tensor) and n.ndim else n for n in numbers)
