@@ -102,7 +102,9 @@ def _of_tensors(op: str, *xs: Value) -> Value:
     if op == "where":
         condition, *values = xs
         if isinstance(condition, bool):
-            return values[0] if condition else values[1]
+            chosen, other = values if condition else reversed(values)
+            either = isinstance(chosen, torch.Tensor) or not isinstance(other, torch.Tensor)
+            return chosen if either else torch.full_like(other, chosen)  # a sum of it is one of as many elements
         known = next((x for x in values if isinstance(x, torch.Tensor)), None)
         if known is not None:
             values = [element(x, known) for x in values]

@@ -42,15 +42,15 @@ def adam_of_distance(d0: float, beta3: float, corrected: bool, safeguarded: bool
         d_coef: Value,
         growth_rate: Value,
     ) -> tuple[Value, ...]:
-        moves = where(lr > 0, 1.0, 0.0)  # without a rate, as a warm-up begins, nothing is learned of the distance
-        beta1, beta2, kept = (1 - moves * (1 - beta) for beta in (*betas, beta3))
+        # Without a rate, as a warm-up begins, nothing is learned of the distance.
+        beta1, beta2, kept = (where(lr > 0, beta, 1.0) for beta in (*betas, beta3))
         rate = d * sqrt(1 - betas[1] ** (k + 1)) / (1 - betas[0] ** (k + 1)) if corrected else d
-        weight = moves * d / d0 * (d if safeguarded else rate * lr)
+        weight = where(lr > 0, d / d0 * (d if safeguarded else rate * lr), 0.0)
         exp_avg = beta1 * exp_avg + d * (1 - beta1) * update
         exp_avg_sq = beta2 * exp_avg_sq + d**2 * (1 - beta2) * update**2
         s = kept * s + weight * update
         numerator = beta3 * d_numerator + dot(d / d0 * rate * lr * update, p0 - param, over="all")
-        length = sum(abs(moves * s), over="all")
+        length = sum(abs(where(lr > 0, s, 0.0)), over="all")
         known = length > 0  # else all gradients have been 0
         d_hat = where(known, d_coef * numerator / length, d)
         d_max = maximum(d_max, d_hat)
