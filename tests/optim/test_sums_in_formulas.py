@@ -42,6 +42,20 @@ def by_numpy(params, averages, grads, groups, rates, step):
 
 
 @PATHS
+def test_a_sum_of_what_a_number_chooses_is_of_as_many_elements(fused):
+    def descend_if(param, *, grad, lr):
+        return param - sum(where(lr > 0, grad, 2.0)) - 0 * sum(where(lr > 0, 1.0, param))
+
+    p = Parameter(torch.ones(7))
+    optimizer = Optimizer([p], [descend_if], lr=0.1, fused=fused)
+    for lr, expected in ((0.1, 7 * 3.0), (0.0, 7 * 2.0)):
+        optimizer.param_groups[0]["lr"] = lr
+        before, p.grad = p.detach().clone(), torch.full((7,), 3.0)
+        optimizer.step()
+        assert torch.equal(p, before - expected)
+
+
+@PATHS
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-12), (torch.float32, 2e-5)])
 def test_sums_are_those_of_numpy(fused, dtype, rtol):
     params = [Parameter(randn(*shape, dtype=dtype, seed=i)) for i, shape in enumerate(SHAPES)]
