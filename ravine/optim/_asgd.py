@@ -73,7 +73,7 @@ class ASGD(Optimizer):
         "alpha": Hyper(low=0),
         "t0": Hyper(low=0),
     }
-    rates: ClassVar = {}
+    rates: ClassVar = {"digits": 0.5, "breast-cancer": 0.5, "rosenbrock": 0.002, "beale": 0.01, "ravine": 0.1}
 
     def __init__(
         self,

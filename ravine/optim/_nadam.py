@@ -68,7 +68,7 @@ class NAdam(Optimizer):
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),
         "momentum_decay": Hyper(low=0),
     }
-    rates: ClassVar = {}
+    rates: ClassVar = {"digits": 0.02, "breast-cancer": 0.02, "rosenbrock": 0.02, "beale": 0.1, "ravine": 0.2}
 
     def __init__(
         self,

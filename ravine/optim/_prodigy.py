@@ -104,7 +104,7 @@ class Prodigy(Optimizer):
         "d_coef": Hyper(low=0, zero=False, search=log(0.1, 10.0)),
         "growth_rate": Hyper(low=1, infinite=True),
     }
-    rates: ClassVar = {}
+    rates: ClassVar = {"digits": 0.5, "breast-cancer": 0.2, "rosenbrock": 0.05, "beale": 0.1, "ravine": 0.5}
 
     def __init__(
         self,
