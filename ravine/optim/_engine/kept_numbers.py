@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ravine import backends
 from ravine._compat.torch import is_fake, version_of
 from ravine.backends import number_dtype
 from ravine.errors import OptionError
@@ -60,7 +61,7 @@ class KeptNumbers:
     def _of_group(self, name: str) -> Any:
         value = self._group.get(name)
         if isinstance(value, Tensor) and value.numel() == 1:
-            return value.item() if value.device.type == "cpu" and not is_fake(value) else value
+            return value.item() if backends.on_host(value.device) and not is_fake(value) else value
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise OptionError(
                 f"the parameter group's {name!r}, which the formula keeps, must be a number; it is {value!r}"
@@ -74,7 +75,7 @@ class KeptNumbers:
         for (name, row), value in zip(self._rows.items(), values, strict=True):
             if row is not None:
                 row.put(value, active, skip)
-            elif isinstance(self._group[name], Tensor) and self._group[name].device.type != "cpu":
+            elif isinstance(self._group[name], Tensor) and not backends.on_host(self._group[name].device):
                 old = self._group[name]
                 new = torch.as_tensor(value, dtype=old.dtype, device=old.device)
                 old.copy_(new if skip is None else torch.where(skip, old, new))
