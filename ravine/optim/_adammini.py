@@ -66,7 +66,7 @@ class AdamMini(Optimizer):
         "decay can be kept."
     )
     hypers: ClassVar = {
-        "lr": Hyper(low=0, search=log(1e-5, 1.0)),
+        "lr": Hyper(low=0, search=log(1e-4, 1.0)),
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.5, 0.99), None)),
     }
     rates: ClassVar = {}
