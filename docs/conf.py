@@ -61,7 +61,12 @@ CONTENTS = {
 }
 root_doc = "README"
 include_patterns = [f"{page}.md" for pages in (["README"], *CONTENTS.values()) for page in pages]
-include_patterns += ["docs/optimizers/*.md", "docs/reference/*.md", "docs/results/*/report.md", "docs/results/triton-machine-code.md"]
+include_patterns += [
+    "docs/optimizers/*.md",
+    "docs/reference/*.md",
+    "docs/results/*/report.md",
+    "docs/results/triton-machine-code.md",
+]
 exclude_patterns = [".*", "build", "dist", "ravine-out"]
 
 myst_heading_anchors = 4

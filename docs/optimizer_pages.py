@@ -45,8 +45,20 @@ def page(cls: type[Optimizer], picture: str) -> str:
     lines += ["## State", "", _states(programs), ""]
     lines += ["## Down the ravine", "", f"![The path of {cls.__name__} down the ravine]({picture})", ""]
     lines += [f"`ravine contour ravine -o {name}` follows it from other starts and at other rates.", ""]
-    lines += ["## Signature", "", f"`ravine show {name}` prints it on a terminal, with the kernel if you ask for it.", ""]
-    lines += ["```{eval-rst}", f".. autoclass:: ravine.optim.{cls.__name__}", "   :no-members:", "   :no-index:", "```", ""]
+    lines += [
+        "## Signature",
+        "",
+        f"`ravine show {name}` prints it on a terminal, with the kernel if you ask for it.",
+        "",
+    ]
+    lines += [
+        "```{eval-rst}",
+        f".. autoclass:: ravine.optim.{cls.__name__}",
+        "   :no-members:",
+        "   :no-index:",
+        "```",
+        "",
+    ]
     return "\n".join(lines)
 
 
@@ -61,7 +73,9 @@ def _states(programs: dict[int | None, Program]) -> str:
     for ndim, program in programs.items():
         each = [name for name, initial in program.states.items() if not isinstance(initial, Reduced)]
         lines = [name for name in program.states if name not in each]
-        text = f"{4 * len(each)} bytes for each float32 element" + (f" ({', '.join(f'`{n}`' for n in each)})" if each else "")
+        text = f"{4 * len(each)} bytes for each float32 element" + (
+            f" ({', '.join(f'`{n}`' for n in each)})" if each else ""
+        )
         if lines:
             text += f"; a number for each row or column: {', '.join(f'`{n}`' for n in lines)}"
         if program.tensors:
