@@ -375,6 +375,7 @@ def test_a_state_of_another_dtype_is_kept(fused):
 @EVERY
 @PATHS
 def test_a_frozen_parameter_has_no_state_while_it_is_frozen(name, fused):
+    torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 2))
     model[0].requires_grad_(False)
     optimizer = make(name, model.parameters(), fused=fused)

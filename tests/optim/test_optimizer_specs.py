@@ -45,7 +45,7 @@ def test_the_learning_rate_is_the_specs_then_the_one_for_all_then_the_tasks_then
     assert rate("sgd", lr=0.25) == 0.25
     assert rate("rmsprop") == rate("torch-rmsprop:alpha=0.9") == rate("rmsprop-keras") == 0.1
     assert rate("rmsprop-keras", lr=0.25) == 0.25
-    assert rate("torch-nadam") == torch.optim.NAdam([torch.nn.Parameter(torch.ones(1))]).defaults["lr"]
+    assert rate("torch-lbfgs") == torch.optim.LBFGS([torch.nn.Parameter(torch.ones(1))]).defaults["lr"]
 
 
 @pytest.mark.parametrize("name", tasks.names())
