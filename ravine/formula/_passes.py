@@ -38,7 +38,7 @@ SIZES = {name: Reduction(name) for name in ("numel", "rows", "columns", "resolut
 
 
 class Argument(NamedTuple):
-    """What a function of whole tensors is given: a tensor of a parameter by its name, or the number of that index."""
+    """What a function of whole tensors is given: a tensor of a parameter by its name, the number of that index, or a constant."""
 
     tensor: str = ""
     number: int = -1

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ravine.errors import OptionError, kind_of, shown
-from ravine.optim._engine.group_keys import _level_of_user
+from ravine.optim._engine.group_keys import level_of_user
 from ravine.optim._engine.prepare import check_params
 from ravine.optim._words_of_others import OF_GROUPS
 
@@ -80,7 +80,7 @@ def check_group(group: dict[str, Any], options: Mapping[str, Any], where: str, t
             warnings.warn(
                 f"the params{where} are a {kind_of(given)} that gives nothing, so the group is empty: it has been used up before, or "
                 "no parameter passes its filter",
-                stacklevel=_level_of_user(),
+                stacklevel=level_of_user(),
             )
     if isinstance(group["params"], list | tuple):
         _look_into(group["params"], where)
@@ -90,7 +90,7 @@ def check_group(group: dict[str, Any], options: Mapping[str, Any], where: str, t
             told.add(key)
             warnings.warn(
                 f"the key {key!r}{where} is not an option of this optimizer, so it changes nothing. Did you mean {meant!r}?",
-                stacklevel=_level_of_user(),
+                stacklevel=level_of_user(),
             )
 
 

@@ -26,7 +26,7 @@ from ravine.optim._engine import state as states
 from ravine.optim._engine.average import NO_STEP, averaged_inside, pairs_of
 from ravine.optim._engine.describe import describe, optimizer_text
 from ravine.optim._engine.formula import asks_ndim, check_names, check_read, formula_of, listed, refuse_cbs
-from ravine.optim._engine.group import GroupReader, Pieces, group_at, ndims_of, number_of
+from ravine.optim._engine.group import GroupReader, Pieces, group_at, ndims_of, number_of, program_for
 from ravine.optim._engine.group_keys import complete, flag_scaling, leave_out, neutral_of, switches_of, twin_of
 from ravine.optim._engine.hooks import changed_by, with_hooks
 from ravine.optim._engine.kept_numbers import with_kept
@@ -258,7 +258,7 @@ class Optimizer(torch.optim.Optimizer):
     def _make_states(self, group: int) -> None:
         programs = self._programs(self.param_groups[group])
         for p in self.param_groups[group]["params"]:
-            make_states(p, self.state[p], programs.get(None) or programs[p.ndim])
+            make_states(p, self.state[p], program_for(p, programs))
 
     # --- stepping ---------------------------------------------------------------------------------------------
 

@@ -116,14 +116,14 @@ def kernel_source(
     for row, b in enumerate(program.buffers):
         if b in reads or b in p.writes:
             at = f"{POINTER[dtypes[b]]}(address[{row}, tensor] + {ITEMSIZE[dtypes[b]]} * first)"
-            lines.append(f"{word(b)}_array = carray({at}, n)")
-    element = {b: load(dtypes[b], f"{word(b)}_array[i]") for b in reads}
+            lines.append(f"{code_name(b)}_array = carray({at}, n)")
+    element = {b: load(dtypes[b], f"{code_name(b)}_array[i]") for b in reads}
     loop = [f"{code_name(b)} = {element[b]}" for b in reads]
     # Constants have the type that the loop computes in, so that nothing is widened.
     body = Statements(
         p.results,
         p.leaves(),
-        [*[""] * len(p.reductions), *(f"{word(b)}_new" for b in p.writes)],
+        [*[""] * len(p.reductions), *(f"{code_name(b)}_new" for b in p.writes)],
         constant=lambda value: f"{real}({value!r})",
     )
     loop += body.lines
@@ -132,7 +132,7 @@ def kernel_source(
     computed = list(loop)
     if p.writes:
         stored = {b: store(dtypes[b], f"{real}({value})") for b, value in zip(p.writes, written, strict=True)}
-        loop += [f"{word(b)}_array[i] = {value}" for b, value in stored.items()]
+        loop += [f"{code_name(b)}_array[i] = {value}" for b, value in stored.items()]
         if watch:
             moved = f"{real}({load(dtypes['param'], stored['param'])}) - param"
             before, inside, after = watching(real, moved, element["grad"])
@@ -170,11 +170,6 @@ def _in_blocks(text: str, together: int) -> str:
         for chunk in range(block, min(block + {together}, chunks)):
 """
     return before + loop + "".join(f"    {line}\n" for line in body.splitlines())
-
-
-def word(buffer: str) -> str:
-    """What the names of a buffer begin with."""
-    return buffer.replace(".", "")
 
 
 def load(dtype: torch.dtype, stored: str) -> str:

@@ -149,8 +149,11 @@ class MatrixFused(Fused):
                 for states, view, tensor in zip(self.states, views, here, strict=True):
                     states[name] = view.view(tensor.shape)
                 self._state_values[name] = flat
-        most = max((len(job.along) for jobs in self._jobs for job, _ in jobs), default=0)
-        self._vectors, self._made = np.zeros(64, dtype=np.int64), np.zeros(max(1, most), dtype=np.int64)
+        jobs = [job for of_pass in self._jobs for job, _ in of_pass]
+        self._vectors, self._made = (
+            np.zeros(max(map(len, lists), default=0) or 1, dtype=np.int64)
+            for lists in ([job.vectors for job in jobs], [job.along for job in jobs])
+        )
         names = ("matrices", "lines", "matrix_at", "row_at", "column_at", "part_at")
         places = {name: row.ctypes.data for name, row in zip(names, self._places, strict=True)}
         self._values: dict[Symbol, Any] = {}  # of this step
@@ -238,7 +241,7 @@ class MatrixFused(Fused):
         return compute(*values)
 
     def _lifted(self, symbol: Symbol, axes: int) -> Any:
-        """A value as one for each row, column or matrix."""
+        """A known value as one for each row, column or matrix."""
         value = self._values[symbol]
         if symbol.axes == axes or not isinstance(value, Tensor) or not value.ndim:
             return value
@@ -263,18 +266,17 @@ class MatrixFused(Fused):
     def write(self, numbers: Numbers | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
         super().write(numbers, buffer_index, skip)
         p = self.program.passes[-1]
-        new = {b: self._value(s) for s, b in zip(p.results, p.writes, strict=True) if self.program.axes(b) != FULL}
-        axes = {b: s.axes for s, b in zip(p.results, p.writes, strict=True)}
-        lifted = {b: self._of_axes(value, axes[b], self.program.axes(b)) for b, value in new.items()}
-        for name, value in lifted.items():
+        new: dict[str, Any] = {}
+        for symbol, name in zip(p.results, p.writes, strict=True):
+            if (axes := self.program.axes(name)) != FULL:
+                self._value(symbol)
+                value = self._lifted(symbol, axes)
+                # A state that becomes another is taken before that is written.
+                new[name] = value.clone() if symbol.op == "buffer" else value
+        for name, value in new.items():
             state = self._state_values[name]
             if self.active is not None:
                 stepped = torch.from_numpy(self.active)[self._tensors_of[self.program.axes(name)]]
                 value = torch.where(stepped, torch.as_tensor(value, dtype=state.dtype), state)
             state.copy_(value) if isinstance(value, Tensor) else state.fill_(value)
         self._values = {}
-
-    def _of_axes(self, value: Any, axes: int, to: int) -> Any:
-        if axes == to or not isinstance(value, Tensor) or not value.ndim:
-            return value
-        return value[self._matrix_of[to] if axes else self._tensors_of[to]]

@@ -25,7 +25,6 @@ from ravine.backends.cpu._kernel import (
     load,
     store,
     watching,
-    word,
 )
 from ravine.formula import Program
 from ravine.formula._operations import ALONG, FULL, OF_MATRIX, ROWS
@@ -115,7 +114,7 @@ class _JobPrinter:
         self.vectors = {
             s: f"{'m' if s.axes == OF_MATRIX else 'r' if s.axes == ROWS else 'c'}{i}" for i, s in enumerate(job.vectors)
         }
-        self.element = {b: load(dtypes[b], f"{word(b)}_array[i]") for b in self.reads}
+        self.element = {b: load(dtypes[b], f"{code_name(b)}_array[i]") for b in self.reads}
 
     def text(self) -> str:
         job, real = self.job, self.real
@@ -129,7 +128,7 @@ class _JobPrinter:
         for row, b in enumerate(self.program.buffers):
             if b in self.reads or b in job.writes:
                 at = f"{POINTER[self.dtypes[b]]}(address[{row}, tensor] + {ITEMSIZE[self.dtypes[b]]} * first)"
-                lines.append(f"{word(b)}_array = carray({at}, n)")
+                lines.append(f"{code_name(b)}_array = carray({at}, n)")
         place = {"m": ("matrix_at", "many"), "r": ("row_at", "many * per"), "c": ("column_at", "many * columns")}
         for i, name in enumerate(self.vectors.values()):
             first, count = place[name[0]]
@@ -141,7 +140,7 @@ class _JobPrinter:
                 lines += [f"for j in range({count}):", f"    made{i}[j] = {real}(0)"]
         buffers = {s: code_name(name) for s, name in job.names.items() if s.axes == FULL}
         inner = [f"{code_name(b)} = {self.element[b]}" for b in self.reads]
-        wanted = [*[""] * (len(job.along) + len(job.reductions)), *(f"{word(b)}_new" for b in job.writes)]
+        wanted = [*[""] * (len(job.along) + len(job.reductions)), *(f"{code_name(b)}_new" for b in job.writes)]
         constant = lambda value: f"{real}({value!r})"  # noqa: E731
         body = Statements(job.roots, {**names, **buffers}, wanted, constant=constant)
         inner += body.lines
@@ -165,7 +164,7 @@ class _JobPrinter:
             written = body.results[len(along) + len(summed) :]
             for b, value in zip(job.writes, written, strict=True):
                 stored = store(self.dtypes[b], f"{real}({value})")
-                inner.append(f"{word(b)}_array[i] = {stored}")
+                inner.append(f"{code_name(b)}_array[i] = {stored}")
                 if self.watch and b == "param":
                     moved = f"{real}({load(self.dtypes[b], stored)}) - param"
             if self.watch:

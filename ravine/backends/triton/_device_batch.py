@@ -310,7 +310,7 @@ class DeviceBatch:
         return result
 
     def call(self, index: int, numbers: Numbers | Staged) -> None:
-        """Formulas with functions of whole tensors are not stepped here (``why_no_kernel``)."""
+        raise AssertionError("formulas with functions of whole tensors are stepped by torch's operations (prepare.py)")
 
     def write(self, numbers: Numbers | Staged | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
         numbers = self._last = self._last if numbers is None else numbers

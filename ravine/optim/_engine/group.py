@@ -89,7 +89,12 @@ class GroupPlan(NamedTuple):
 
     def program_of(self, p: Tensor) -> Program:
         """The program that steps a parameter."""
-        return self.programs[None] if None in self.programs else self.programs[p.ndim]
+        return program_for(p, self.programs)
+
+
+def program_for(p: Tensor, programs: Mapping[int | None, Program]) -> Program:
+    """The program that steps a parameter, of those of its group."""
+    return programs[None] if None in programs else programs[p.ndim]
 
 
 class GroupReader:

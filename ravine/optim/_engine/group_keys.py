@@ -138,7 +138,7 @@ def warn_misspelt(group: Mapping[str, Any], options: Iterable[str], where: str, 
             told.add(key)
             warnings.warn(
                 f"the key {key!r}{where} is not an option of this optimizer, so it changes nothing. Did you mean {meant!r}?",
-                stacklevel=_level_of_user(),
+                stacklevel=level_of_user(),
             )
 
 
@@ -157,7 +157,7 @@ def one_mistake(written: str, meant: str) -> bool:
     return a[1:] == b or a == b[1:] or a[1:] == b[1:] or (a[:2] == b[1::-1] and a[2:] == b[2:])
 
 
-def _level_of_user() -> int:
+def level_of_user() -> int:
     """The ``stacklevel``, for ``warnings.warn`` in the function that calls this, of the first line that is not ours."""
     for level in count(1):
         try:

@@ -24,6 +24,7 @@ from ravine.errors import OptionError, StateError, kind_of, nearest
 from ravine.formula import ParamCopy, Program
 from ravine.formula._plain_text import formula_lines
 from ravine.optim._common import OF_GROUPS
+from ravine.optim._engine.group import program_for
 from ravine.optim._engine.group_keys import leave_out
 from ravine.optim._engine.prepare import of_own_shape, shape_of, split
 from ravine.optim._engine.step_counts import counter, shared
@@ -143,8 +144,7 @@ def load(receiver: Receiver, state_dict: dict[str, Any]) -> dict[str, Any]:
             state[key] = value
             continue
         p, i = params[key]
-        program = programs[i][None] if None in programs[i] else programs[i][p.ndim]
-        state[p] = _states(receiver, p, value, program, ours=about is not None)
+        state[p] = _states(receiver, p, value, program_for(p, programs[i]), ours=about is not None)
     return {"state": state, "param_groups": new_groups}
 
 

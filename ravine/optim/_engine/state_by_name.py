@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ravine.errors import OptionError, StateError
+from ravine.optim._engine.group_keys import level_of_user
 from ravine.optim._engine.state import Receiver, check_form, formulas_of
 
 
@@ -121,7 +122,9 @@ def _tell(new: list[str], gone: list[str]) -> None:
     ]
     width = max(len(name) for name, _ in rows)
     table = "\n".join(f"  {name:<{width}}  {what}" for name, what in rows)
-    warnings.warn(f"load_state_dict(match='name'): {len(rows)} parameters have no partner\n{table}", stacklevel=5)
+    warnings.warn(
+        f"load_state_dict(match='name'): {len(rows)} parameters have no partner\n{table}", stacklevel=level_of_user()
+    )
 
 
 def names_of(groups: Sequence[Mapping[str, Any]], given: Callable[[torch.Tensor], str | None]) -> list[list[str]]:

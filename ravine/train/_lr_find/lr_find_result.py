@@ -24,7 +24,6 @@ class LRFind:
     Args:
         rates: the learning rates tried, ascending, shape (steps,).
         losses: shape (orders, steps), one row for each order of the batches, NaN from where a sweep ended.
-
         notes: what else was seen in the sweeps, such as a loss that broadcasts outputs against targets.
 
     Raises:
