@@ -1,19 +1,18 @@
 """Prints kernels of formulas with values of rows and columns: a loop over the rows of a chunk, and in it one over a row.
 
-A tensor is its matrices, the last two dimensions of each. A chunk is whole rows: some of one matrix, or all of several. Values
-of rows, columns and matrices lie one behind the other for all tensors of a batch; what a kernel reads of them was computed
-before it, and sums of rows and columns that it makes are read by what comes after it (``_matrix_batch.py``).
+A kernel does one job (``_jobs.py``). A chunk is whole rows: some of one matrix, or all of several. Values of rows, columns and
+matrices lie one behind the other for all tensors of a batch.
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 
 from ravine.backends import compute_dtype
+from ravine.backends._jobs import Job
 from ravine.backends.cpu._kernel import (
     ARRAYS,
     CHUNK_STATISTICS,
@@ -28,9 +27,7 @@ from ravine.backends.cpu._kernel import (
 )
 from ravine.formula import Program
 from ravine.formula._operations import ALONG, FULL, OF_MATRIX, ROWS
-from ravine.formula._passes import Reduction
 from ravine.formula._python import Statements, code_name
-from ravine.formula._symbols import Symbol, postorder
 
 _I64 = ctypes.c_int64
 
@@ -61,43 +58,6 @@ _MATRIX_ARRAYS = {
 }
 
 
-class Job(NamedTuple):
-    """What one kernel does.
-
-    Attributes:
-        along: the sums of rows and columns that it makes.
-        results: what is computed of every element: arguments of the reductions, and then new values.
-        reductions: what the first results are summed for, with the row of each in the table of sums.
-        writes: the buffers that the others are written to.
-        numbers: the numbers that it reads, by their index in the table.
-        vectors: the values of rows, columns and matrices that it reads.
-        names: the names of numbers and of buffers.
-    """
-
-    along: tuple[Symbol, ...]
-    results: tuple[Symbol, ...]
-    reductions: tuple[tuple[int, Reduction], ...]
-    writes: tuple[str, ...]
-    numbers: tuple[tuple[int, Symbol], ...]
-    vectors: tuple[Symbol, ...]
-    names: Mapping[Symbol, str]
-
-    @property
-    def roots(self) -> list[Symbol]:
-        """Everything that is computed for every element."""
-        return [*(s.args[0] for s in self.along), *self.results]
-
-
-def of_elements(symbol: Symbol) -> bool:
-    """Whether a kernel computes it from its arguments, for every element."""
-    return symbol.axes == FULL and symbol.op not in ("buffer", "result")
-
-
-def vectors_of(roots: Sequence[Symbol]) -> tuple[Symbol, ...]:
-    """The values of rows, columns and matrices that elements are computed from."""
-    return tuple(s for s in postorder(roots, into=of_elements) if s.axes not in (0, FULL))
-
-
 def matrix_source(program: Program, job: Job, dtypes: Mapping[str, torch.dtype], watch: bool = False) -> str:
     """The text of a job's kernel, for the given dtype of each buffer."""
     return _JobPrinter(program, job, dtypes, watch and "param" in job.writes).text()
@@ -109,8 +69,7 @@ class _JobPrinter:
     def __init__(self, program: Program, job: Job, dtypes: Mapping[str, torch.dtype], watch: bool) -> None:
         self.program, self.job, self.dtypes, self.watch = program, job, dtypes, watch
         self.real = "float64" if compute_dtype(list(dtypes.values())) is torch.float64 else "float32"
-        found = [job.names[s] for s in postorder(job.roots, into=of_elements) if s in job.names and s.axes == FULL]
-        self.reads = [*dict.fromkeys(found), *(b for b in ("param", "grad") if watch and b not in found)]
+        self.reads = job.reads(watch)
         self.vectors = {
             s: f"{'m' if s.axes == OF_MATRIX else 'r' if s.axes == ROWS else 'c'}{i}" for i, s in enumerate(job.vectors)
         }
