@@ -9,10 +9,11 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ravine.backends import States
+from ravine.backends import States, to_device
 from ravine.formula import Program
 from ravine.formula import _functions as functions
 from ravine.formula._operations import ALONG, COLUMNS, FULL, OF_MATRIX, ROWS
@@ -112,10 +113,16 @@ class LineValues:
             return value
         return value[self._matrix_of[axes] if symbol.axes else self._tensor_of[axes]]
 
-    def of_tensors(self, symbol: Symbol, kind: str) -> Tensor:
-        """What a reduction is of values of rows, columns or matrices, for each tensor: in double precision."""
+    def of_tensors(self, symbol: Symbol, kind: str, active: np.ndarray | None) -> Tensor:
+        """What a reduction is of values of rows, columns or matrices, for each tensor: in double precision.
+
+        It is 0 of tensors that are not ``active``.
+        """
         values = self.flat(symbol).double()
-        return self._total(values * values if kind == "squares" else values, symbol.axes, True, kind == "top")
+        made = self._total(values * values if kind == "squares" else values, symbol.axes, True, kind == "top")
+        if active is None:
+            return made
+        return torch.where(to_device(torch.from_numpy(active), self.device), made, 0.0)
 
     def _total(self, values: Tensor, axes: int, of_tensors: bool, top: bool) -> Tensor:
         """The sum, or largest magnitude, of the values of each matrix, or of each tensor."""

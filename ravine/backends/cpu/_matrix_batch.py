@@ -135,7 +135,7 @@ class MatrixFused(Fused):
         p = self.program.passes[index]
         for row, (reduction, symbol) in enumerate(zip(p.reductions, p.results, strict=False)):
             if symbol.axes != FULL:
-                result[row] = self._lines.of_tensors(symbol, reduction.kind).numpy()
+                result[row] = self._lines.of_tensors(symbol, reduction.kind, self.active).numpy()
         return result
 
     def write(self, numbers: Numbers | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:

@@ -5,7 +5,10 @@ _language.py       what a kernel calls; _interpreted.py the same in Triton's int
 _text_compiler.py  compiles and launches them
 _chunk_tables.py   the tables of addresses and chunks that they work from
 _native_gather.py  looks at the tensors of a batch in C
+_device_gather.py  the same, and what it does where there is no C compiler
+_temporaries.py    what functions of whole tensors are given, and give
 _device_batch.py   the batch
+_tile_text.py, _matrix_batch.py  the same for formulas with values of rows and columns
 _device_check.py   which devices and tensors it can take
 
 The interpreter runs the same kernels on tensors of the CPU, which tests need; nothing else uses it.
@@ -13,8 +16,9 @@ The interpreter runs the same kernels on tensors of the CPU, which tests need; n
 
 from ravine.backends.triton._device_batch import DeviceBatch
 from ravine.backends.triton._device_check import kernels_wanted, missing, why_no_kernel
+from ravine.backends.triton._matrix_batch import MatrixDeviceBatch
 
-__all__ = ["DeviceBatch", "kernels_wanted", "missing", "why_no_kernel"]
+__all__ = ["DeviceBatch", "MatrixDeviceBatch", "kernels_wanted", "missing", "why_no_kernel"]
 
 
 def __dir__() -> list[str]:

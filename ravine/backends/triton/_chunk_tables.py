@@ -29,7 +29,7 @@ def span_for(elements: int, least: int) -> int:
 
 def _off(addresses: np.ndarray) -> np.ndarray:
     """1 for those that are no multiple of 16."""
-    return (addresses % ALIGNED != 0).astype(np.int8)
+    return (addresses % ALIGNED != 0).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +37,13 @@ class ChunkGroup:
     """Chunks that one launch takes.
 
     Attributes:
-        loose: which of their addresses are no multiple of 16, as ``blocks_for`` has it.
+        kind: which of their addresses are no multiple of 16, as ``blocks_for`` has it, and in the bits above what else tells
+            kernels apart.
         place: which they are, a tensor on the device.
         count: how many.
     """
 
-    loose: int
+    kind: int
     place: Tensor
     count: int
 
@@ -52,9 +53,10 @@ class Tables:
 
     Args:
         sizes: elements of each tensor.
+        counts: chunks of each tensor.
         addresses: of every buffer of every tensor, shape (buffers, tensors); row 1 is the gradients'.
-        span: elements in a chunk.
         device: where the tables are.
+        kinds: what kernel each tensor needs, but for addresses; None: all the same.
 
     Attributes:
         size, first_chunk, address: tensors on the device, for kernels.
@@ -64,12 +66,18 @@ class Tables:
         forgotten: how often the chunks of all patterns were let go of; launches that are kept hold them.
     """
 
-    def __init__(self, sizes: Sequence[int], addresses: np.ndarray, span: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        counts: np.ndarray,
+        addresses: np.ndarray,
+        device: torch.device,
+        kinds: np.ndarray | None = None,
+    ) -> None:
         self._device = device
         self._host = addresses
         self.grads: np.ndarray = addresses[1]
         self._taken = b""  # the gradients' addresses that the device has
-        counts = -(-np.array(sizes, dtype=np.int64) // span)
         first = np.zeros(len(sizes) + 1, dtype=np.int64)
         np.cumsum(counts, out=first[1:])
         self.chunks = int(first[-1])
@@ -79,9 +87,12 @@ class Tables:
         self.address = self._sent(addresses)
         self._grad_row, self._host_row = self.address[1], torch.from_numpy(self.grads)
         states = np.bitwise_or.reduce(addresses[2:], axis=0, initial=0)
-        self._fixed = PARAM * _off(addresses[0]) + STATE * _off(states)
+        self._fixed = PARAM * _off(addresses[0]) | STATE * _off(states)
+        self._fixed = self._fixed if kinds is None else self._fixed | kinds
         self._places: dict[bytes, list[ChunkGroup]] = {}
         self._everything = self._sent(self._place)
+        unknown = np.full(len(sizes), GRAD + PARAM + STATE) | (0 if kinds is None else kinds)
+        self._unaligned = self._grouped(unknown)  # what a graph has whose gradients are at addresses of a new pattern
         self.launches: list[ChunkGroup] = []
         self.forgotten = 0
         self._captured_groups: list[ChunkGroup] = []
@@ -100,7 +111,7 @@ class Tables:
         if addresses != self._taken:
             row = self._host_row
             self._grad_row.copy_(row if self._device.type == "cpu" else row.pin_memory(), non_blocking=True)
-            self.launches = self._launches_for(self._fixed + GRAD * _off(self.grads))
+            self.launches = self._launches_for(self._fixed | GRAD * _off(self.grads))
             self._taken = addresses
         return self.address
 
@@ -111,16 +122,17 @@ class Tables:
             if len(self._places) == _PATTERNS:  # gradients at other places in every step: the tables of long ago
                 self._places.clear()
                 self.forgotten += 1
-            kinds = np.unique(loose).tolist()
-            places = [self._place[loose[self._tensor_of] == kind] if len(kinds) > 1 else None for kind in kinds]
-            groups = [
-                ChunkGroup(kind, self._everything, self.chunks)
-                if p is None
-                else ChunkGroup(kind, self._sent(p), len(p))
-                for kind, p in zip(kinds, places, strict=True)
-            ]
-            self._places[key] = [group for group in groups if group.count]
+            self._places[key] = self._grouped(loose)
         return self._places[key]
+
+    def _grouped(self, kinds_of: np.ndarray) -> list[ChunkGroup]:
+        kinds = np.unique(kinds_of).tolist()
+        places = [self._place[kinds_of[self._tensor_of] == kind] if len(kinds) > 1 else None for kind in kinds]
+        groups = [
+            ChunkGroup(kind, self._everything, self.chunks) if p is None else ChunkGroup(kind, self._sent(p), len(p))
+            for kind, p in zip(kinds, places, strict=True)
+        ]
+        return [group for group in groups if group.count]
 
     def _captured(self) -> Tensor:
         address = self.address.clone()
@@ -128,8 +140,8 @@ class Tables:
         for first in range(0, len(grads), POKED):
             some = grads[first : first + POKED]
             poke.bind((1, 1, 1), address[1, first:], len(some), *some, *[0] * (POKED - len(some)))(stream)
-        known = self._places.get((self._fixed + GRAD * _off(self.grads)).tobytes())
-        self.launches = known or [ChunkGroup(GRAD + PARAM + STATE, self._everything, self.chunks)]
+        known = self._places.get((self._fixed | GRAD * _off(self.grads)).tobytes())
+        self.launches = known or self._unaligned
         self._captured_groups += self.launches  # a graph goes on reading their places
         self._taken = b""  # the next step outside the graph looks for its own launches
         return address

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -12,19 +11,20 @@ import torch
 from torch import Tensor
 
 from ravine import backends
-from ravine._compat.torch import is_zero_tensor
-from ravine.backends import STATISTICS, Numbers, Staged, States, statistic, to_device
+from ravine.backends import STATISTICS, Numbers, Staged, States, compute_dtype, statistic, to_device
 from ravine.backends._layout import real_dtype
 from ravine.backends.triton._chunk_tables import Tables, current_stream, span_for
-from ravine.backends.triton._native_gather import native_gather
+from ravine.backends.triton._device_gather import DeviceGather
 from ravine.backends.triton._pass_text import (
     CHUNK_STATISTICS,
     STAGE_WIDTH,
+    address_rows,
     blocks_for,
     pass_source,
     stage_source,
     sum_source,
 )
+from ravine.backends.triton._temporaries import Temporaries
 from ravine.backends.triton._text_compiler import Kernel, Launch, kernel
 from ravine.errors import BackendError
 from ravine.formula import Program
@@ -34,7 +34,6 @@ _TOPS = statistic(reduce="max")
 _MANY_CHUNKS = 4096
 #: How many launches are kept ready: some of each step whose statistics are kept.
 _LAUNCHES = 1024
-_grad, _dtype = attrgetter("grad"), attrgetter("dtype")
 
 
 class DeviceBatch:
@@ -58,22 +57,24 @@ class DeviceBatch:
         self.active: np.ndarray | None = None
         self._device = self.params[0].device
         self.on_device: torch.device | None = self._device
-        self._grad_dtype, self._watched = grad_dtype, buffer_size > 0
+        self._watched = buffer_size > 0
         kinds = {"param": params[0], **{name: states[0][name] for name in program.states}}
         self._dtypes = {name: real_dtype(t.dtype) for name, t in kinds.items()} | {"grad": real_dtype(grad_dtype)}
-        self._kept = [s[name] for name in program.states for s in states]
-        self._remember()
-
-        sizes = [p.numel() * (2 if p.is_complex() else 1) for p in params]
+        self._real = compute_dtype(list(self._dtypes.values()))
+        self._dtypes |= dict.fromkeys(program.temporaries, self._real)
         self._wide_waves = torch.version.hip is not None and self._device.type != "cpu"
-        self._span = span_for(sum(sizes), blocks_for(self._dtypes, 0, self._wide_waves).size)
-        rows = [self._at[: len(params)], [0] * len(params)]
-        rows += np.array(self._at[len(params) :], dtype=np.int64).reshape(len(program.states), len(params)).tolist()
+        self._prepare()
+        rows = address_rows(program)
+        kept = [[s[name] for name in list(rows)[2:]] for s in states]
+        others = [s[name] for s in states for name in program.states if name not in rows]
+        self._gather = DeviceGather(params, kept, others, grad_dtype)
+
+        self._sizes = [p.numel() * (2 if p.is_complex() else 1) for p in params]
         n = len(self.params)
         with torch.inference_mode(False), torch.no_grad():
-            addresses = np.array(rows, dtype=np.int64)
-            self._tables = Tables(sizes, addresses, self._span, self._device)
+            self._tables = self._cut()
             chunks = self._tables.chunks
+            self._temporaries = Temporaries(program, params, states, self._real)
             self._numbers = self._zeros(max(1, *(len(p.numbers) for p in program.passes)), n)
             self._sums = self._zeros(max(len(p.reductions) for p in program.passes) or 1, chunks)
             # The last place is that of steps whose statistics nobody asks for. Where there are many chunks, only one
@@ -85,7 +86,6 @@ class DeviceBatch:
             self._stepped = self._zeros(slots, n)
             self._no_skip = torch.zeros(1, dtype=torch.uint8, device=self._device)
         self._totals = [self._zeros(len(p.reductions), n) for p in program.passes]
-        self._native = native_gather(params, [[s[m] for m in program.states] for s in states], addresses, grad_dtype)
         self._kernels: dict[tuple[int, int], Kernel] = {}
         self._stages: dict[tuple[Any, ...], Kernel] = {}
         self._launches: dict[tuple[Any, ...], Launch] = {}
@@ -93,116 +93,45 @@ class DeviceBatch:
         figures = self._figures.expand(slots, -1, -1).unbind()
         self._slots = list(zip(figures, self._stepped.unbind(), strict=True))
         self._last: Numbers | Staged = ()
-        self._copies: list[Tensor] = []
         try:
-            for index in range(len(program.passes)):
-                self._kernel(index, 0)
+            self._compile()
         except Exception as error:  # no C compiler, a new GPU: known before anything is written
             first = str(error).strip().partition("\n")[0]
             raise BackendError(
                 f"Triton cannot compile a kernel for {self._device}: {type(error).__name__}: {first}"
             ) from error
 
+    # What another kind of kernel does otherwise (``_matrix_batch.py``).
+
+    def _written(self, stepped: Tensor, all_are: bool) -> None:
+        """After the last pass, which gave each tensor a 1 or 0 in ``stepped``."""
+
+    def _prepare(self) -> None:
+        """Make what tensors are seen as."""
+
+    def _cut(self) -> Tables:
+        """The tables of the tensors cut into chunks."""
+        self._span = span_for(sum(self._sizes), blocks_for(self._dtypes, 0, self._wide_waves).size)
+        counts = -(-np.array(self._sizes, dtype=np.int64) // self._span)
+        return Tables(self._sizes, counts, self._gather.addresses, self._device)
+
+    def _compile(self) -> None:
+        """Compile the kernels that every step needs."""
+        for index, one in enumerate(self.program.passes):
+            if one.results:
+                self._kernel(index, 0)
+
     def _zeros(self, *shape: int) -> Tensor:
         return torch.zeros(shape, dtype=torch.float64, device=self._device)
 
-    # --- gathering --------------------------------------------------------------------------------------------
-
-    def _remember(self) -> None:
-        """What must be as it is when a step gathers."""
-        params, n = self.params, len(self.params)
-        self._types, self._numels = [Tensor] * n, list(map(Tensor.numel, params))
-        self._at = [t.data_ptr() for t in (*params, *self._kept)]
-        self._grad_dtypes = [self._grad_dtype] * n
-        self._devices = [self._device.index if self._device.type == "cuda" else -1] * n
-        self._contiguous = all(map(Tensor.is_contiguous, params))
-        self._strides = list(map(Tensor.stride, params))
-        self._layouts = [(p.shape, p.dtype, p.device) for p in params]
-        # A lazily negated real tensor is the imaginary part of a conjugate; with one element it counts as contiguous.
-        self._single = [i for i, size in enumerate(self._numels) if size == 1]
-        self._plain = not params[0].is_complex()
-
-    def _laid_out(self, tensors: Sequence[Tensor]) -> bool:
-        if self._contiguous:
-            return all(map(Tensor.is_contiguous, tensors))
-        return list(map(Tensor.stride, tensors)) == self._strides
-
     def gather(self) -> bool:
-        if self._native is not None:
-            found = self._native()
-            if found >= 0 and not (self._single and self._negated()):
-                if found & 1 and self._misplaced():
-                    return False
-                self.active = self._tables.grads != 0 if found > 1 else None
-                return True
-        grads = list(map(_grad, self.params))
-        if not self._stays():
-            return False
-        if self._as_ever(grads):
-            addresses = list(map(Tensor.data_ptr, grads))
-            if 0 not in addresses:  # no memory: without elements, or zeros that nobody wrote down
-                self._tables.grads[:] = addresses
-                self.active = None
-                return not self._misplaced()
-        return self._gather_each(grads)
-
-    def _misplaced(self) -> bool:
-        """Whether a gradient begins in the middle of an element, which the next plan says by name."""
-        return bool((self._tables.grads % self._dtypes["grad"].itemsize).any())
-
-    def _negated(self) -> bool:
-        grads = [self.params[i].grad for i in self._single]
-        return any(g is not None and g.is_neg() for g in grads)
-
-    # Each of these asks all tensors for one thing without a line of Python for each: some 40 ns, not 400.
-
-    def _stays(self) -> bool:
-        """Whether parameters and states are as they were."""
-        params = self.params
-        return (
-            list(map(Tensor.data_ptr, (*params, *self._kept))) == self._at
-            and list(map(Tensor.numel, params)) == self._numels
-            and self._laid_out(params)
-        )
-
-    def _as_ever(self, grads: Sequence[Any]) -> bool:
-        """Whether every gradient is one that a kernel reads as it is."""
-        return (
-            self._plain
-            and list(map(type, grads)) == self._types
-            and list(map(_dtype, grads)) == self._grad_dtypes
-            and list(map(Tensor.get_device, grads)) == self._devices
-            and list(map(Tensor.numel, grads)) == self._numels
-            and self._laid_out(grads)
-            and not any(grads[i].is_neg() for i in self._single)
-        )
-
-    def _gather_each(self, grads: list[Tensor | None]) -> bool:
-        """Any gradient may be missing, strided otherwise, or lazily conjugated."""
-        addresses = []
-        self._copies = []
-        for p, g, layout in zip(self.params, grads, self._layouts, strict=True):
-            if (p.shape, p.dtype, p.device) != layout:
-                return False
-            if g is None:
-                addresses.append(0)
-                continue
-            same = g.dtype == self._grad_dtype and g.shape == p.shape and g.device == p.device
-            if not same or g.layout is not torch.strided or type(g) is not Tensor:
-                return False
-            if is_zero_tensor(g) or g.is_conj() or g.is_neg() or (g.stride() != p.stride() and g.numel() > 1):
-                # preserve_format gives the parameter's strides, in the gradient's dtype
-                g = torch.empty_like(p, dtype=g.dtype, requires_grad=False).copy_(g.detach())
-                self._copies.append(g)
-            # One without elements is there, and has no chunk that would read it.
-            addresses.append(g.data_ptr() or _ANYWHERE)
-        missing = [g is None for g in grads]
-        self._tables.grads[:] = addresses
-        self.active = ~np.array(missing) if any(missing) else None
-        return not self._misplaced()
+        looked = self._gather.look()
+        self.active = self._gather.active
+        return looked
 
     def release(self) -> None:
-        self._copies = []
+        self._gather.release()
+        self._temporaries.release()
 
     # --- running ----------------------------------------------------------------------------------------------
 
@@ -264,16 +193,16 @@ class DeviceBatch:
                 stepped.mul_(skip.reshape(()) == 0)
 
     def _bound(self, index: int, address: Tensor, figures: Tensor, skip: Tensor, key: Any) -> list[Launch]:
-        """The launches of a pass; those with a key are kept."""
+        """The launches of a pass, which are called with the stream and the memory of temporaries; those with a key are kept."""
         tables, n = self._tables, len(self.params)
         launches = []
         for group in tables.launches:
             launch = self._launches.get(mine := (index, group, key))
             if launch is None:
-                launch = self._kernel(index, group.loose).bind(
+                launch = self._kernel(index, group.kind).bind(
                     (group.count, 1, 1),
                     *(group.place, tables.first_chunk, tables.size, address, self._numbers, figures, skip),
-                    *(n, tables.chunks, self._span),
+                    *(n, tables.chunks, self._span, *self._temporaries.offset),
                 )
                 if key is not None:
                     self._keep(mine, launch)
@@ -295,22 +224,48 @@ class DeviceBatch:
             *(figures.shape[-2], to.shape[-2]),
         )(current_stream(self._device))
 
-    def reduce(self, index: int, numbers: Numbers | Staged) -> Tensor:
+    def _run(
+        self, index: int, numbers: Numbers | Staged, figures: Tensor, skip: Tensor, stepped: Tensor, key: Any
+    ) -> None:
+        """A pass; ``key`` names it among those whose launches are kept."""
         recorded = backends.recording(self._device)
-        key = None if recorded else "sums"  # nothing of a graph's launches is kept
-        with _on(self._device):
-            address = self._tables.take(recorded)
-            launches = self._bound(index, address, self._sums, self._no_skip, key)
-            self._stage(index, numbers, address, self._no_skip, self._stepped[-1], key)
-            for launch in launches:
-                launch(current_stream(self._device))
-            result = self._totals[index]
-            tops = [i for i, r in enumerate(self.program.passes[index].reductions) if r.kind == "top"]
-            self._add_up(self._sums, result, 1, len(result), tops)
+        key = None if recorded else key  # nothing of a graph's launches is kept
+        address = self._tables.take(recorded)
+        # What has to be compiled is compiled before anything is written.
+        launches = self._bound(index, address, figures, skip, key) if self.program.passes[index].results else []
+        self._stage(index, numbers, address, skip, stepped, key)
+        memory = self._temporaries.addresses(index)
+        for launch in launches:
+            launch(current_stream(self._device), *memory)
+
+    def reduce(self, index: int, numbers: Numbers | Staged) -> Tensor:
+        result = self._totals[index]
+        with on_device(self._device):
+            self._temporaries.make(index)
+            self._run(index, numbers, self._sums, self._no_skip, self._stepped[-1], "sums")
+            if len(result):
+                tops = [i for i, r in enumerate(self.program.passes[index].reductions) if r.kind == "top"]
+                self._add_up(self._sums, result, 1, len(result), tops)
         return result
 
     def call(self, index: int, numbers: Numbers | Staged) -> None:
-        raise AssertionError("formulas with functions of whole tensors are stepped by torch's operations (prepare.py)")
+        p = self.program.passes[index]
+        with on_device(self._device):
+            if not p.results and p.numbers:  # no kernel ran that needed them
+                self._run(index, numbers, self._sums, self._no_skip, self._stepped[-1], "sums")
+            active = range(len(self.params)) if self.active is None else np.flatnonzero(self.active).tolist()
+            self._temporaries.call(index, active, self._given(index, numbers))
+
+    def _given(self, index: int, numbers: Numbers | Staged) -> list[Any]:
+        """The numbers of a pass as functions of whole tensors are given them: those that all tensors share as one."""
+        if not isinstance(numbers, Staged):
+            return list(numbers)
+        hypers = dict(zip(self.program.hypers, numbers.hypers, strict=True))
+        of = self.program.passes[index].numbers
+        return [
+            hypers[s.name] if s.op == "number" and s.name in hypers else row
+            for s, row in zip(of, self._numbers, strict=False)
+        ]
 
     def write(self, numbers: Numbers | Staged | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
         numbers = self._last = self._last if numbers is None else numbers
@@ -318,17 +273,12 @@ class DeviceBatch:
         slot = buffer_index if self._watched and not recorded else -1
         figures, stepped = self._slots[slot]
         mask = self._no_skip if skip is None else skip.detach().reshape(1).view(torch.uint8)
-        key = None if recorded or skip is not None else slot
-        index = len(self.program.passes) - 1
-        with _on(self._device):
-            address = self._tables.take(recorded)
-            # What has to be compiled is compiled before anything is written.
-            launches = self._bound(index, address, figures, mask, key)
-            self._stage(index, numbers, address, mask, stepped, key)
-            for launch in launches:
-                launch(current_stream(self._device))
+        with on_device(self._device):
+            self._run(len(self.program.passes) - 1, numbers, figures, mask, stepped, None if skip is not None else slot)
             if self._at_once and slot >= 0:
                 self._add_up(figures, self._combined[slot], 1, len(CHUNK_STATISTICS), _TOPS)
+            self._temporaries.write(skip)
+            self._written(stepped, skip is None and self.active is None)
         active = self.active
         written = self.params if active is None else [p for p, a in zip(self.params, active, strict=True) if a]
         # What autograd saved of these tensors is no longer true; this lets it say so in backward.
@@ -337,7 +287,7 @@ class DeviceBatch:
 
     @torch.no_grad()
     def statistics(self, steps: int) -> Tensor:
-        with torch.inference_mode(False), _on(self._device):
+        with torch.inference_mode(False), on_device(self._device):
             result = self._combined[:steps] if self._at_once else self._zeros(steps, len(STATISTICS), len(self.params))
             if steps and not self._at_once:
                 self._add_up(self._figures, result, steps, len(CHUNK_STATISTICS), _TOPS)
@@ -345,16 +295,12 @@ class DeviceBatch:
         return result
 
 
-#: An address for a gradient without elements.
-_ANYWHERE = 16
-
-
 @cache
 def _many_devices() -> bool:
     return torch.cuda.device_count() > 1
 
 
-class _on:
+class on_device:
     """On this device: Triton launches on the current one."""
 
     def __init__(self, device: torch.device) -> None:

@@ -15,7 +15,7 @@ import torch
 
 from ravine.backends import STATISTICS, compute_dtype
 from ravine.formula import Program
-from ravine.formula._operations import Kind
+from ravine.formula._operations import FULL, Kind
 from ravine.formula._python import Statements, code_name
 
 #: The statistics that a kernel gives for each chunk; whether a tensor was stepped is known without it.
@@ -28,7 +28,7 @@ GRAD, PARAM, STATE = 1, 2, 4
 STAGE_WIDTH, SUM_WIDTH = 128, 2048
 
 #: Below this the squares of float32 begin to lose digits, and a chunk's sum of them is wrong in the last.
-_TINY, _LEAST = 1e-15, 1e-33
+TINY, LEAST = 1e-15, 1e-33
 #: The dtypes of buffers, as Triton names them.
 KINDS = {torch.float32: "fp32", torch.float64: "fp64", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
@@ -81,7 +81,7 @@ def part({given}, low, n, BLOCK: tl.constexpr):
     return ({figures})
 
 {again}
-def kernel(place, first_chunk, size, address, numbers, figures, skip, tensors, chunks, span):
+def kernel({arguments}):
     placed = tl.load(place + tl.program_id(0))
     tensor = placed & 0xFFFFFFFF
     first = (placed >> 32) * span
@@ -108,22 +108,41 @@ def again({given}, low, n, BLOCK: tl.constexpr):
     return ({figures})
 
 """
-_PASS_SIGNATURE = (
+BATCH_SIGNATURE = (
     *(("place", "*i64"), ("first_chunk", "*i64"), ("size", "*i64"), ("address", "*i64")),
     *(("numbers", "*fp64"), ("figures", "*fp64"), ("skip", "*u8")),
-    *(("tensors", "i32"), ("chunks", "i32"), ("span", "i32")),
+    *(("tensors", "i32"), ("chunks", "i32")),
 )
 
 
-def _block(lines: Sequence[str], depth: int = 1) -> str:
+def address_rows(program: Program) -> dict[str, int]:
+    """The rows of a batch's table of addresses: what is laid out as a parameter, and lives longer than a step."""
+    states = [name for name in program.states if program.axes(name) == FULL]
+    return {name: row for row, name in enumerate(("param", "grad", *states))}
+
+
+def temporaries_of(program: Program, index: int) -> list[str]:
+    """The temporaries that a pass uses."""
+    p = program.passes[index]
+    return [name for name in program.temporaries if name in p.reads or name in p.writes]
+
+
+def temporary_arguments(program: Program, index: int) -> tuple[tuple[str, str], ...]:
+    """What a pass's kernel is given of temporaries: where in their memory each tensor is, and where that begins."""
+    if not program.temporaries:
+        return ()
+    return ("offset", "*i64"), *((f"memory{i}", "i64") for i in range(len(temporaries_of(program, index))))
+
+
+def block(lines: Sequence[str], depth: int = 1) -> str:
     return "\n".join("    " * depth + line for line in lines or ["pass"])
 
 
-def _kind(dtype: torch.dtype) -> str:
+def kind_of(dtype: torch.dtype) -> str:
     return f"tl.{str(dtype)[6:]}"
 
 
-def _constant(real: str, value: float) -> str:
+def constant_text(real: str, value: float) -> str:
     text = repr(value)
     return f"tl.full([], {text if text[-1] not in 'fn' else f'float({text!r})'}, {real})"
 
@@ -132,7 +151,7 @@ def _tuple(values: Sequence[str]) -> str:
     return "".join(f"{value}, " for value in values)
 
 
-def _figure(value: str, kind: Kind) -> str:
+def figure(value: str, kind: Kind) -> str:
     """What is added up, or compared, of a value."""
     of = f"({value}) * ({value})" if kind == "squares" else value
     inside = f"tl.where(inside, {of}, 0.0)"
@@ -145,10 +164,10 @@ class _PassPrinter:
     def __init__(
         self, program: Program, index: int, dtypes: Mapping[str, torch.dtype], watch: bool, blocks: Blocks
     ) -> None:
-        self.program, self.dtypes, self.blocks = program, dtypes, blocks
+        self.program, self.index, self.dtypes, self.blocks = program, index, dtypes, blocks
         self.one_pass = p = program.passes[index]
         self.watch = watch and "param" in p.writes
-        self.real = _kind(compute_dtype(list(dtypes.values())))
+        self.real = kind_of(compute_dtype(list(dtypes.values())))
         self.reads = [*p.reads, *(b for b in ("param", "grad") if self.watch and b not in p.reads)]
         self.used = [b for b in program.buffers if b in self.reads or b in p.writes]
         # How many elements of a block a thread holds side by side, or one in each of so many rows.
@@ -156,11 +175,12 @@ class _PassPrinter:
         self.together = 16 // min(dtypes[b].itemsize for b in self.used) if blocks.align == ALIGNED else rows
 
     def at(self, buffer: str) -> str:
-        return f"{code_name(buffer)}at" if code_name(buffer).endswith("_") else f"{buffer}_at"
+        code = code_name(buffer)
+        return f"{code}at" if code.endswith("_") or code != buffer else f"{code}_at"
 
     def load(self, buffer: str) -> list[str]:
         """A buffer's elements at ``at``, from its address in the chunk."""
-        pointer = f"{self.at(buffer)}.to(tl.pointer_type({_kind(self.dtypes[buffer])}))"
+        pointer = f"{self.at(buffer)}.to(tl.pointer_type({kind_of(self.dtypes[buffer])}))"
         to = f"{self.at(buffer)}_here"
         align = 1 if buffer in self.blocks.loose else self.blocks.align
         lines = [f"{to} = tl.multiple_of({pointer}, {align}) + at"]
@@ -171,8 +191,8 @@ class _PassPrinter:
     def elements(self) -> tuple[list[str], list[str]]:
         """The lines that compute the pass's results, and the results."""
         p = self.one_pass
-        names = [f"{self.at(b)}_new" for b in p.writes] or None
-        constant = lambda value: _constant(self.real, value)  # noqa: E731
+        names = [*[""] * len(p.reductions), *(f"{self.at(b)}_new" for b in p.writes)]
+        constant = lambda value: constant_text(self.real, value)  # noqa: E731
         made = Statements(p.results, p.leaves(), names, constant=constant, calls={"div", "pow"})
         return made.lines, made.results
 
@@ -190,38 +210,41 @@ class _PassPrinter:
         body = [line for b in self.used for line in self.load(b)]
         lines, results = self.elements()
         body += lines
-        if p.writes:
-            stored = {b: f"{self.at(b)}_stored" for b in p.writes}
-            for b, value in zip(p.writes, results, strict=True):
-                body.append(f"{stored[b]} = narrow({value}, {_kind(self.dtypes[b])})")
-                body.append(f"tl.store({self.at(b)}_here, {stored[b]}, mask=inside)")
-            sums, tops = self._watched(body) if self.watch else ([], [])
+        computed = list(body)
+        for b, value in zip(p.writes, results[len(p.reductions) :], strict=True):
+            body.append(f"{self.at(b)}_stored = narrow({value}, {kind_of(self.dtypes[b])})")
+            body.append(f"tl.store({self.at(b)}_here, {self.at(b)}_stored, mask=inside)")
+        figures = [figure(x, r.kind) for x, r in zip(results, p.reductions, strict=False)]
+        if self.watch:
+            sums, tops = self._watched(body)
             # In the order of CHUNK_STATISTICS.
             figures = [*sums, *(f"magnitude({x})" for x in tops)]
-        else:
-            summed = zip(results, p.reductions, strict=True)
-            figures = [_figure(x, r.kind) for x, r in summed]
         kinds = ["magnitude" if f.startswith("magnitude") else "" for f in figures]
-        rows = range(len(figures))
+        places = range(len(figures))
         zeros = f"(tl.zeros([{self.blocks.size} // {self.together}], {self.real}))"
-        before = [
-            f"{self.at(b)} = tl.load(address + {self.program.buffers.index(b)} * tensors + tensor)" for b in self.used
+        rows, memory = address_rows(self.program), temporaries_of(self.program, self.index)
+        before = [f"{self.at(b)} = tl.load(address + {rows[b]} * tensors + tensor)" for b in self.used if b in rows]
+        before += [
+            f"{self.at(b)} = memory{memory.index(b)} + {self.dtypes[b].itemsize} * tl.load(offset + tensor)"
+            for b in self.used
+            if b not in rows
         ]
         before += [f"{self.at(b)} += {self.dtypes[b].itemsize} * first" for b in self.used]
-        before += self.numbers() + [f"total{i} = {kinds[i]}{zeros}" for i in rows]
-        again, put = self._again(body, results, given)
+        before += self.numbers() + [f"total{i} = {kinds[i]}{zeros}" for i in places]
+        again, put = self._again(computed, results, given)
         within = "within" if self.blocks.align == ALIGNED else "within_rows"
         return _PASS.format(
+            arguments=", ".join(name for name, _ in _signature(self.program, self.index)),
             given=given,
-            body=_block(body),
+            body=block(body),
             figures=_tuple([*(f"{within}({f}, {self.together})" for f in figures), "0"]),
             again=again,
-            before=_block(before),
+            before=block(before),
             size=self.blocks.size,
-            inside=_block([f"total{i} = joined(total{i}, got[{i}])" for i in rows], 2),
-            after=_block([f"total{i} = over(total{i}, 0)" for i in rows]),
-            rest=_block([f"total{i} = joined(total{i}, over(got[{i}], 0))" for i in rows], 2),
-            put=_block(put),
+            inside=block([f"total{i} = joined(total{i}, got[{i}])" for i in places], 2),
+            after=block([f"total{i} = over(total{i}, 0)" for i in places]),
+            rest=block([f"total{i} = joined(total{i}, over(got[{i}], 0))" for i in places], 2),
+            put=block(put),
         )
 
     def _watched(self, body: list[str]) -> tuple[list[str], list[str]]:
@@ -241,7 +264,7 @@ class _PassPrinter:
             wide = "grad.to(tl.float64)"
             again = _AGAIN.format(
                 given=self.at("grad"),
-                body=_block(self.load("grad")),
+                body=block(self.load("grad")),
                 figures=_tuple([f"tl.sum({wide} * {wide}, 0)", "tl.sum(isfinite(grad).to(tl.int32) ^ 1, 0)"]),
             )
             names = ["grad", "param", "update"]
@@ -250,7 +273,7 @@ class _PassPrinter:
             lines += [
                 "nonfinite = tl.zeros([], tl.int32)",
                 "top = value(total3)",
-                f"if (isfinite(total0) == 0) | ((top < {_TINY}) & (top > 0.0)):",
+                f"if (isfinite(total0) == 0) | ((top < {TINY}) & (top > 0.0)):",
                 "    wide = tl.zeros([], tl.float64)",
                 loop.format(size),
                 f"        got = again({self.at('grad')}, low, n, {size})",
@@ -268,9 +291,9 @@ class _PassPrinter:
         chosen = [i for i, r in enumerate(reductions) if narrow and not r.guard and r.kind != "top"]
         if not chosen:
             return "", lines
-        sums = [f"tl.sum({_figure(f'({results[i]}).to(tl.float64)', reductions[i].kind)}, 0)" for i in chosen]
-        again = _AGAIN.format(given=given, body=_block(body), figures=_tuple([*sums, "0"]))
-        large = {i: f"(total{i} > {_LEAST}) & " if reductions[i].kind == "squares" else "" for i in chosen}
+        sums = [f"tl.sum({figure(f'({results[i]}).to(tl.float64)', reductions[i].kind)}, 0)" for i in chosen]
+        again = _AGAIN.format(given=given, body=block(body), figures=_tuple([*sums, "0"]))
+        large = {i: f"(total{i} > {LEAST}) & " if reductions[i].kind == "squares" else "" for i in chosen}
         fine = " & ".join(f"{large[i]}isfinite(total{i})" for i in chosen)
         lines += [f"if ({fine}) == 0:", *(f"    wide{i} = tl.zeros([], tl.float64)" for i in chosen), loop.format(size)]
         lines += [f"        got = again({given}, low, n, {size})"]
@@ -287,7 +310,12 @@ def pass_source(
     With ``watch`` the pass that writes also gives the statistics of each chunk. A formula's names end with an underscore,
     or one and a number (``code_name``), so no other name in the text may.
     """
-    return KernelText(_PassPrinter(program, index, dtypes, watch, blocks).text(), _PASS_SIGNATURE, blocks.warps)
+    text = _PassPrinter(program, index, dtypes, watch, blocks).text()
+    return KernelText(text, _signature(program, index), blocks.warps)
+
+
+def _signature(program: Program, index: int) -> tuple[tuple[str, str], ...]:
+    return (*BATCH_SIGNATURE, ("span", "i32"), *temporary_arguments(program, index))
 
 
 _STAGE = """\
@@ -337,7 +365,7 @@ def stage_source(program: Program, index: int, on_device: Sequence[bool], counts
             "tl.store(counts + tensor, count + go.to(count.dtype), mask=inside)",
             "tl.store(stepped + tensor, go.to(tl.float64), mask=inside)",
         ]
-    source = program.number_source(index, {"div", "pow"}, constant=lambda value: _constant(real, value))
+    source = program.number_source(index, {"div", "pow"}, constant=lambda value: constant_text(real, value))
     if not program.passes[index].numbers:
         source = source.replace("return ()", "return (0, )")
     text = _STAGE.format(
@@ -345,7 +373,7 @@ def stage_source(program: Program, index: int, on_device: Sequence[bool], counts
         arguments=", ".join(name for name, _ in signature),
         width=STAGE_WIDTH,
         given=", ".join(given),
-        put=_block(put),
+        put=block(put),
     )
     return KernelText(text, tuple(signature), 4)
 
@@ -393,5 +421,5 @@ def poke_source() -> KernelText:
     """The kernel that writes addresses that are its arguments: a graph that is replayed has them with it."""
     names = [f"address{i}" for i in range(POKED)]
     lines = [f"tl.store(table + {i}, {name}, mask={i} < count)" for i, name in enumerate(names)]
-    text = f"def kernel(table, count, {', '.join(names)}):\n{_block(lines)}\n"
+    text = f"def kernel(table, count, {', '.join(names)}):\n{block(lines)}\n"
     return KernelText(text, (("table", "*i64"), ("count", "i32"), *((name, "i64") for name in names)), 1)

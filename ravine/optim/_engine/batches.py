@@ -19,7 +19,7 @@ from ravine.backends._sparse_rows import is_sparse
 from ravine.backends._whole import Whole
 from ravine.backends.triton import missing
 from ravine.formula import Program
-from ravine.optim._engine.kernels import kernel_batch, sparse_batch, warn_once
+from ravine.optim._engine.kernels import kernel_batch, needs_whole, sparse_batch, warn_once
 from ravine.optim._engine.prepare import PreparedParam
 
 
@@ -83,11 +83,6 @@ def _by_backend(
     for (_, listed), indices in eager.items():
         made = Foreach if listed else Eager
         yield indices, made(program, [params[i] for i in indices], [states[i] for i in indices], buffer_size)
-
-
-def needs_whole(program: Program) -> bool:
-    """Whether a formula cannot be run on a part of a tensor."""
-    return program.along or bool(program.tensors) or any(p.calls for p in program.passes)
 
 
 def _listed(each: PreparedParam, program: Program) -> bool:

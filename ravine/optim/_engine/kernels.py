@@ -29,6 +29,11 @@ def on_gpu(tensor: Tensor) -> bool:
     return triton.kernels_wanted(tensor.device)
 
 
+def needs_whole(program: Program) -> bool:
+    """Whether a formula cannot be run on a part of a tensor."""
+    return program.along or bool(program.tensors) or any(p.calls for p in program.passes)
+
+
 def kernel_batch(
     program: Program,
     params: Sequence[Tensor],
@@ -45,14 +50,16 @@ def kernel_batch(
     gpu = on_gpu(params[0])
     try:
         if gpu:
-            return triton.DeviceBatch(program, params, states, grad_dtype, buffer_size)
+            on_device = triton.MatrixDeviceBatch if program.along else triton.DeviceBatch
+            return on_device(program, params, states, grad_dtype, buffer_size)
         made = cpu.MatrixFused if program.along else cpu.Fused
         return made(program, params, states, grad_dtype, buffer_size)
     except BackendError as error:
         if fused:
             raise
-        warn_once(str(error), "on lists " if gpu else "")
-        return (Foreach if gpu else Eager)(program, params, states, buffer_size)
+        listed = gpu and not needs_whole(program)
+        warn_once(str(error), "on lists " if listed else "")
+        return (Foreach if listed else Eager)(program, params, states, buffer_size)
 
 
 def sparse_batch(

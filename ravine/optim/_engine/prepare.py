@@ -21,7 +21,7 @@ from ravine.errors import BackendError, ParameterError
 from ravine.formula import ParamCopy, Program
 from ravine.formula._pieces import Reduced
 from ravine.optim._engine.kept_numbers import starting
-from ravine.optim._engine.kernels import on_gpu, why_not
+from ravine.optim._engine.kernels import why_not
 from ravine.optim._engine.step_counts import counter
 from ravine.optim._engine.version import TrackedStates
 
@@ -266,10 +266,8 @@ def _follow(
 
 def _reason(p: torch.Tensor, states: Mapping[str, Any], program: Program) -> str:
     """Why no kernel can take the parameter; empty if one can."""
-    if program.along and (on_gpu(p) or not p.is_contiguous()):
-        return f"its formula has values of rows or columns{'' if on_gpu(p) else ', and it is not contiguous'}"
-    if on_gpu(p) and any(one.calls for one in program.passes):
-        return "its formula has functions of whole tensors"
+    if program.along and not p.is_contiguous():
+        return "its formula has values of rows or columns, and it is not contiguous"
     grad = p.grad
     if grad is not None and type(grad) is not torch.Tensor:
         return f"its gradient is a {type(grad).__name__}, a tensor subclass"

@@ -1,0 +1,216 @@
+"""GPU kernels of formulas with rows, columns and functions of whole tensors, in Triton's interpreter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from interpreted_steps import Context, close, give, make, of, same_watch
+from torch.nn import Parameter
+
+from ravine.backends.triton import DeviceBatch, MatrixDeviceBatch
+from ravine.backends.triton._tile_text import TILES, tile_for
+from ravine.formula import amax, global_norm, mean, norm, numel, reduced, sqrt, sum, tensor_function, where
+from ravine.optim import Optimizer, pieces
+
+#: One tile and several, in both directions; rows of 16 elements and others; small matrices in one tile; none.
+SHAPES = ((37, 41), (32, 144), (130, 16), (2, 1030), (700, 3), (5, 7, 3, 3), (3, 20, 48), (1, 1), (0, 4), (2, 0))
+
+
+def matrices(dtype: torch.dtype, shapes: Any = SHAPES) -> list[Parameter]:
+    generator = torch.Generator().manual_seed(0)
+    return [Parameter(torch.randn(s, generator=generator).to(dtype)) for s in shapes]
+
+
+def row_rms(update, row=reduced(0.0, dim=-1), column=reduced(0.0, dim=-2), *, decay):
+    row = decay * row + (1 - decay) * mean(update**2, dim=-1)
+    column = decay * column + (1 - decay) * mean(update**2, dim=-2)
+    update = update / sqrt(row / mean(row, dim=-2) * column + 1e-8)
+    return update / (1 + norm(update) / sqrt(numel(update)) + sum(row) / numel(row)), row, column
+
+
+def rows_of_rows(update, top=reduced(0.5, dim=-1)):
+    """Sums whose arguments are sums; the largest magnitudes; a truth value of rows; a sum of everything."""
+    centred = update - mean(update, dim=-1)
+    again = centred / (amax(centred, dim=-2) + 0.1)
+    update = where(amax(again, dim=-1) > 0.9, again + top, again - top)
+    return update * (1 + global_norm(update)), amax(again, dim=-1)
+
+
+def swapped(update, one=reduced(1.0, dim=-1), two=reduced(2.0, dim=-1)):
+    return (one - two) * update, two, one + mean(update, dim=-1)
+
+
+@tensor_function(batched=True, returns=2)
+def halves(x, y):
+    """The second comes back laid out otherwise than the parameter."""
+    return x @ y.mT @ x, (x.mT * 0.5).contiguous().mT
+
+
+def called(update, kept=0.0):
+    one, two = halves(2 * update, update * 0.1)
+    kept = 0.9 * kept + one
+    return kept / (1 + norm(kept)) + two + mean(update), kept
+
+
+def called_by_rows(update, row=reduced(0.0, dim=-1)):
+    one, two = halves(update, update * 0.1)
+    row = 0.9 * row + mean(one**2, dim=-1)
+    return two / sqrt(row + 1), row
+
+
+FORMULAS = {f.__name__: f for f in (row_rms, rows_of_rows, swapped, called, called_by_rows)}
+
+
+def optimizer_of(name: str, params: Any, **options: Any) -> Optimizer:
+    hypers = {"decay": 0.9} if name == "row_rms" else {}
+    return Optimizer(params, [FORMULAS[name], pieces.descend], lr=0.01, **hypers, **options)
+
+
+def together(kernels: Optimizer, eager: Optimizer, interpreting: Context, missing: Any = ()) -> None:
+    for step in range(3):
+        for optimizer in (kernels, eager):
+            give(of(optimizer), step, missing if step == 1 else ())
+        with interpreting():
+            kernels.step()
+        eager.step()
+
+
+def batches(optimizer: Optimizer) -> set[type]:
+    assert optimizer._plan is not None
+    return {type(entry.batch) for entry in optimizer._plan._entries}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_kernels_are_torchs_operations(name: str, interpreting: Context) -> None:
+    ours, others = matrices(torch.float64), matrices(torch.float64)
+    kernels, eager = optimizer_of(name, ours), optimizer_of(name, others, fused=False)
+    together(kernels, eager, interpreting, missing=[1, 3])
+    assert batches(kernels) == {DeviceBatch if name == "called" else MatrixDeviceBatch}
+    close(kernels, eager, 1e-11)
+    with interpreting():
+        same_watch(kernels, eager)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_dtypes(dtype: torch.dtype, interpreting: Context) -> None:
+    """All is computed in single precision; states of rows have the parameter's dtype."""
+    ours, others = matrices(dtype), matrices(dtype)
+    kernels, eager = optimizer_of("row_rms", ours), optimizer_of("row_rms", others, fused=False)
+    together(kernels, eager, interpreting)
+    close(kernels, eager, {torch.float32: 1e-5, torch.bfloat16: 2**-7, torch.float16: 2**-9}[dtype])
+
+
+@pytest.mark.filterwarnings("ignore:nonfinite='skip'")
+@pytest.mark.parametrize("name", ["row_rms", "called_by_rows"])
+@pytest.mark.parametrize(
+    "options", [{"clip_norm": 0.5}, {"nonfinite": "skip"}, {"ema_decay": 0.9}, {"watch": False}], ids=str
+)
+def test_options(name: str, options: dict[str, Any], interpreting: Context) -> None:
+    ours, others = matrices(torch.float64), matrices(torch.float64)
+    kernels, eager = optimizer_of(name, ours, **options), optimizer_of(name, others, fused=False, **options)
+    for step in range(3):
+        for params in (ours, others):
+            give(params, step)
+            if "nonfinite" in options and step == 1:
+                params[0].grad[36, 40] = float("inf")  # type: ignore[index]
+        before = [t.clone() for p in ours for t in (p.detach(), *kernels.state[p].values())]
+        with interpreting():
+            kernels.step()
+        eager.step()
+        if "nonfinite" in options and step == 1:
+            now = [t for p in ours for t in (p.detach(), *kernels.state[p].values())]
+            for a, b in zip(now, before, strict=True):  # the means of no elements are NaN
+                torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
+    close(kernels, eager, 1e-11)
+
+
+@pytest.mark.parametrize("name", ["adafactor", "adammini", "came", "muon", "normuon", "psgdkron", "shampoo", "soap"])
+def test_optimizers(name: str, interpreting: Context) -> None:
+    shapes = ((24, 16), (24, 16), (7, 33), (5,))
+    ours, others = matrices(torch.float64, shapes), matrices(torch.float64, shapes)
+    kernels, eager = make(name, ours), make(name, others, fused=False)
+    together(kernels, eager, interpreting, missing=[1])
+    assert batches(kernels) <= {DeviceBatch, MatrixDeviceBatch}
+    # Muon's iteration is in bfloat16: the last bit of what it is given can flip a bit of those.
+    close(kernels, eager, 0.02 if name in ("muon", "normuon") else 1e-8)
+
+
+def test_against_numpy(interpreting: Context) -> None:
+    """Two steps of ``row_rms`` in lines of NumPy."""
+    (p,) = params = matrices(torch.float64, [(37, 200)])
+    optimizer = optimizer_of("row_rms", params)
+    x, row, column = p.detach().numpy().copy(), 0.0, 0.0
+    for step in range(2):
+        give(params, step)
+        g = p.grad.numpy()  # type: ignore[union-attr]
+        row = 0.9 * row + 0.1 * (g**2).mean(1, keepdims=True)
+        column = 0.9 * column + 0.1 * (g**2).mean(0, keepdims=True)
+        u = g / np.sqrt(row / row.mean() * column + 1e-8)
+        x = x - 0.01 * u / (1 + np.sqrt((u**2).mean()) + row.mean())
+        with interpreting():
+            optimizer.step()
+    np.testing.assert_allclose(p.detach().numpy(), x, rtol=1e-13)
+    np.testing.assert_allclose(optimizer.state[p]["row"].numpy(), row, rtol=1e-13)
+    np.testing.assert_allclose(optimizer.state[p]["column"].numpy(), column, rtol=1e-13)
+
+
+def test_addresses_that_are_no_multiple_of_16(interpreting: Context) -> None:
+    base = torch.randn(32 * 48 + 1, generator=torch.Generator().manual_seed(1))
+    ours, others = [Parameter(base[1:].view(32, 48))], [Parameter(base[1:].clone().view(32, 48))]
+    assert ours[0].data_ptr() % 16
+    kernels, eager = optimizer_of("row_rms", ours), optimizer_of("row_rms", others, fused=False)
+    together(kernels, eager, interpreting)
+    close(kernels, eager, 1e-5)
+
+
+def test_sums_that_float32_cannot_hold_are_made_again(interpreting: Context) -> None:
+    def rule(update: Any) -> Any:
+        return update / norm(update) * where(mean(update, dim=-1) > 0, 1, 1)
+
+    for size in (3e25, 1e-25):
+        p = Parameter(torch.zeros(40, 30))
+        p.grad = torch.full((40, 30), size)
+        optimizer = Optimizer([p], [rule, pieces.descend], lr=1.0)
+        with interpreting():
+            optimizer.step()
+            found = float(optimizer.watch.last["0"].grad_norm)
+        torch.testing.assert_close(p.detach(), torch.full((40, 30), -1 / 1200**0.5))
+        assert found == pytest.approx(size * 1200**0.5, rel=1e-6)
+
+
+def test_every_shape_has_a_tile_that_holds_it_or_is_the_longest() -> None:
+    for rows in (1, 3, 4, 5, 16, 17, 500, 10_000):
+        for columns in (1, 4, 5, 16, 17, 128, 10_000):
+            tile = TILES[tile_for(rows, columns)]
+            assert tile.matrices * tile.rows * tile.columns == 2048
+            assert tile.columns >= min(columns, 128)
+            assert tile.rows >= min(rows, 2048 // tile.columns)
+
+
+def test_the_launches_of_a_step_do_not_grow_with_tensors(
+    interpreting: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One launch for each job and form of tile, whatever the number of tensors."""
+    from ravine.backends.triton import _text_compiler
+
+    seen: list[Any] = []
+    bind = _text_compiler.InterpretedKernel.bind
+
+    def counted(self: Any, grid: Any, *given: Any) -> Any:
+        launch = bind(self, grid, *given)
+        return lambda *more: (seen.append(grid), launch(*more))
+
+    monkeypatch.setattr(_text_compiler.InterpretedKernel, "bind", counted)
+    launches = []
+    for count in (1, 5):
+        params = matrices(torch.float32, [(20, 32)] * count)
+        optimizer = optimizer_of("row_rms", params)
+        give(params, 0)
+        seen.clear()
+        with interpreting():
+            optimizer.step()
+        launches.append(len(seen))
+    assert launches[0] == launches[1]
