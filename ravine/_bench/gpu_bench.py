@@ -29,6 +29,8 @@ GPU_TARGETS = (
     # Both of torch's calls as a user writes them. With its fused loop it can be no more than 1.4: the bytes say so.
     SpeedTarget("clipping", "clip + default / ours", 2.0),
     SpeedTarget("clipping", "alone / ours", 0.8),
+    SpeedTarget("matrices", "foreach / ours", 1.0, ("Adafactor",)),
+    SpeedTarget("gpt", "torch / ours", 1.0, ("Adafactor", "Muon")),
     SpeedTarget("no Triton", "foreach / ours", 1.0, ("RMSprop", "SGD"), tie=0.03),
     SpeedTarget("watch", "off / ours", 1 / 1.05),
     SpeedTarget("addresses", "unaligned / ours", 1.1, at_most=True),
@@ -76,8 +78,21 @@ def run(names: Sequence[str], elements: int | None, say: Callable[[str], None]) 
     return rows, evaluate([_Named(row) for row in rows], GPU_TARGETS)
 
 
+#: Timed where there are matrices: on long rows of numbers they are AdamW, or something near it.
+_MATRICES = ("adafactor", "adammini", "came", "muon", "normuon")
+_ELSEWHERE = (*_MATRICES, "psgdkron", "shampoo", "soap", "sparseadam")
+
+
+def _gpt2() -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """The matrices of twelve transformer blocks of width 768, and two embeddings."""
+    width = 768
+    block: list[tuple[int, ...]] = [(3 * width, width), (width, width), (4 * width, width), (width, 4 * width)]
+    return block * 12, [(50_304, width), (1024, width)]
+
+
 def _configurations(names: Sequence[str]) -> list[Configuration]:
-    chosen = names or [name for name in registry.names() if registry.lookup(name).timed]
+    timed = [name for name in registry.names() if registry.lookup(name).timed and name not in _ELSEWHERE]
+    chosen = names or timed
     found = [(name, registry.lookup(name)) for name in chosen]
     return [Configuration(name, named.cls.__name__, dict(named.options)) for name, named in found]
 
@@ -102,6 +117,14 @@ def _rows(names: Sequence[str], count: int, stream: float) -> Iterator[GpuRow]:
         del params
     if names:
         return
+    side = int((count // _TENSORS) ** 0.5) // 128 * 128
+    matrices = times.parameters([(side, side)] * _TENSORS, torch.float32)
+    for name in ("adafactor", "adammini", "came"):
+        configuration = Configuration(name, registry.lookup(name).cls.__name__, {"lr": 1e-7})
+        yield times.time_steps_on_gpu("matrices", configuration, matrices, stream)
+    del matrices
+    for name in ("adafactor", "muon", "normuon"):
+        yield times.time_matrices("gpt", name, *_gpt2())
     yield times.time_addresses("addresses", "rmsprop", count // 4, 16)
     small = times.parameters([(1000,)] * 300, torch.float32)
     for label in ("rmsprop", "adamw"):

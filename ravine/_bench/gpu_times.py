@@ -6,6 +6,7 @@ Candidates of one row step the same parameters and gradients, so that a thousand
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 import statistics
 import subprocess
@@ -157,6 +158,24 @@ def time_steps_on_gpu(
         stream,
         failures,
     )
+
+
+def time_matrices(
+    case: str, label: str, matrices: Sequence[tuple[int, ...]], embeddings: Sequence[tuple[int, ...]]
+) -> GpuRow:
+    """An optimizer of matrices on those of a transformer, AdamW on its embeddings: ours, and torch's two."""
+    cls = registry.lookup(label).cls
+    params = parameters([*matrices, *embeddings], torch.float32)
+    first, rest = params[: len(matrices)], params[len(matrices) :]
+    apart = "orthogonalize" in inspect.signature(cls).parameters
+    given: Any = [{"params": first}, {"params": rest, "orthogonalize": False}] if apart else params
+    ours = cls(given, lr=1e-7)
+    steps: dict[str, Step] = {"ravine": ours.step}
+    if (theirs := getattr(torch.optim, cls.__name__, None)) is not None:
+        made = [theirs(first if apart else params, lr=1e-7)]
+        made += [torch.optim.AdamW(rest, lr=1e-7)] if apart else []
+        steps["torch"] = lambda: [one.step() for one in made]
+    return GpuRow(case, label, cls.__name__, "float32", on_device(steps))
 
 
 def time_clipping(case: str, params: Sequence[torch.nn.Parameter]) -> GpuRow:

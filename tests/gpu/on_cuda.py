@@ -14,6 +14,8 @@ from ravine.optim import Optimizer
 from ravine.optim import _registry as registry
 
 SHAPES = ((37, 41), (), (0,), (3,), (1024,), (65_537,), (4, 8, 2))
+#: Optimizers whose formula has functions of whole tensors: what rounding does to them depends on the function.
+MATRICES = ("muon", "normuon", "psgdkron", "shampoo", "soap")
 RTOL = {torch.float64: 1e-12, torch.float32: 2e-5, torch.bfloat16: 2**-7, torch.float16: 2**-9}
 
 

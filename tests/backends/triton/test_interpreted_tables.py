@@ -11,7 +11,7 @@ import torch
 from interpreted_steps import give, parameters
 from torch.nn import Parameter
 
-from ravine.backends.triton import _chunk_tables, _device_batch
+from ravine.backends.triton import _chunk_tables, _device_batch, _device_gather
 from ravine.errors import ParameterError
 from ravine.optim import SGD
 
@@ -77,7 +77,7 @@ def test_a_gradient_in_the_middle_of_an_element_is_an_error_by_name(
     native: bool, others: tuple[tuple[int, ...], ...], interpreter: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not native:
-        monkeypatch.setattr(_device_batch, "native_gather", lambda *_: None)
+        monkeypatch.setattr(_device_gather, "native_gather", lambda *_: None)
     params = parameters(torch.float32, ((5,), *others))
     optimizer = SGD(params, lr=0.1)
     give(params, 0)
