@@ -34,6 +34,7 @@ triton/       GPUs: one kernel, all tensors of a batch in one launch
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -52,6 +53,7 @@ __all__ = [
     "compute_dtype",
     "number_dtype",
     "on_host",
+    "only_device",
     "recording",
     "statistic",
     "to_device",
@@ -120,11 +122,17 @@ def on_host(device: torch.device) -> bool:
     return device.type == "cpu"
 
 
+@cache
+def only_device() -> bool:
+    """Whether there is one CUDA device, which is then the current one: asking which costs a microsecond."""
+    return torch.cuda.device_count() == 1
+
+
 def recording(device: torch.device) -> bool:
     """Whether a CUDA graph is captured there: operations are recorded, and nothing runs."""
     if device.type != "cuda" or not torch.cuda.is_initialized():
         return False
-    if device.index in (None, torch.cuda.current_device()):
+    if device.index is None or only_device() or device.index == torch.cuda.current_device():
         return torch.cuda.is_current_stream_capturing()
     with torch.cuda.device(device):  # torch asks the stream of the current one
         return torch.cuda.is_current_stream_capturing()

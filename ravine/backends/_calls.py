@@ -85,10 +85,7 @@ class Calls:
     def _call(self, call: Call, members: Sequence[int], given: Sequence[Sequence[Any]], dtype: torch.dtype) -> None:
         together = len(members) > 1
         rows = zip(*given, strict=True)
-        values = [
-            torch.stack(list(row)) if together and isinstance(row[0], Tensor) and row[0].ndim else row[0]
-            for row in rows
-        ]
+        values = [stacked(row) if together and isinstance(row[0], Tensor) and row[0].ndim else row[0] for row in rows]
         of = call.of
         positional = values[: len(values) - len(of.keywords)]
         named = dict(zip(of.keywords, values[len(positional) :], strict=True), **dict(of.options))
@@ -156,6 +153,25 @@ class Calls:
             states.clear()
             for name in [n for n in made if n.startswith("result.")]:
                 del made[name]
+
+
+def stacked(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors of one shape as one with one more dimension: without a copy where they lie in one memory at equal distances."""
+    seen = adjacent(tensors)
+    return torch.stack(list(tensors)) if seen is None else seen
+
+
+def adjacent(tensors: Sequence[Tensor]) -> Tensor | None:
+    """The view that has all tensors as its rows; None if there is none."""
+    first, second = tensors[0], tensors[min(1, len(tensors) - 1)]
+    step = second.storage_offset() - first.storage_offset()
+    memory, start, strides = first.untyped_storage().data_ptr(), first.storage_offset(), first.stride()
+    for i, t in enumerate(tensors):
+        if t.storage_offset() != start + i * step or t.stride() != strides or t.untyped_storage().data_ptr() != memory:
+            return None
+    if len(tensors) > 1 and step <= 0:
+        return None
+    return first.as_strided((len(tensors), *first.shape), (step, *strides))
 
 
 def _kind(values: Sequence[Any]) -> tuple[Any, ...]:

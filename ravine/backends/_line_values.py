@@ -63,7 +63,6 @@ class LineValues:
         matrix_of = {OF_MATRIX: index, ROWS: index.repeat_interleave(rows[of_matrix])}
         matrix_of[COLUMNS] = index.repeat_interleave(columns[of_matrix])
         self.counts = {axes: len(found) for axes, found in matrix_of.items()}
-        self._on_host = {axes: (found, of_matrix[found]) for axes, found in matrix_of.items()}
         self._matrix_of = {axes: found.to(self.device) for axes, found in matrix_of.items()}
         self._tensor_of = {axes: of_matrix[found].to(self.device) for axes, found in matrix_of.items()}
         self._states: dict[str, Tensor] = {}

@@ -13,5 +13,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.gpu)
             item.add_marker(pytest.mark.slow)  # kernels are compiled for each of them
+            for said in ("Synchronization debug mode is a prototype", "The CUDA Graph is empty"):
+                item.add_marker(pytest.mark.filterwarnings(f"ignore:{said}"))
             if not torch.cuda.is_available():
                 item.add_marker(pytest.mark.skip(reason="there is no CUDA device"))

@@ -63,8 +63,8 @@ def same(one: Optimizer, other: Optimizer, dtype: torch.dtype, but: float = 0.0)
 def no_waiting() -> Iterator[None]:
     """What waits for the device raises."""
     torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         yield
     finally:
         torch.cuda.set_sync_debug_mode("default")

@@ -12,12 +12,14 @@ from torch import Tensor
 from ravine._compat.torch import raw_stream
 from ravine.backends import to_device
 from ravine.backends.triton._pass_text import ALIGNED, GRAD, PARAM, POKED, STATE, poke_source
-from ravine.backends.triton._text_compiler import kernel
+from ravine.backends.triton._text_compiler import Kernel, kernel
 
 #: Elements in a chunk, and in one of fewer elements than so many: an H100 measured .97 of its memory's rate and more for
 #: every dtype with 2048, up to a tenth less with 1024 or 8192. It is chosen by the number of elements alone, so that sums
 #: do not depend on the device.
 _SPAN, _SHORT, _FEW = 2048, 1024, 1 << 23
+#: Of so many tensors the gradients' addresses are arguments of a launch or two: a third of what a copy costs the host.
+_FEW_TENSORS = 2 * POKED
 #: For how many patterns of alignment the chunks are kept.
 _PATTERNS = 64
 
@@ -96,6 +98,7 @@ class Tables:
         self.launches: list[ChunkGroup] = []
         self.forgotten = 0
         self._captured_groups: list[ChunkGroup] = []
+        self._poker: Kernel | None = None
 
     def _sent(self, array: np.ndarray) -> Tensor:
         return to_device(torch.from_numpy(array), self._device)
@@ -109,11 +112,31 @@ class Tables:
             return self._captured()
         addresses = self.grads.tobytes()
         if addresses != self._taken:
-            row = self._host_row
-            self._grad_row.copy_(row if self._device.type == "cpu" else row.pin_memory(), non_blocking=True)
-            self.launches = self._launches_for(self._fixed | GRAD * _off(self.grads))
+            if len(self.grads) <= _FEW_TENSORS:
+                self._poke(self.address)
+            else:
+                row = self._host_row
+                self._grad_row.copy_(row if self._device.type == "cpu" else row.pin_memory(), non_blocking=True)
+            self.launches = self._launches_for(self._loose())
             self._taken = addresses
         return self.address
+
+    def _loose(self) -> np.ndarray:
+        """What kernel each tensor needs, with its gradient where it is now."""
+        if int(np.bitwise_or.reduce(self.grads)) % ALIGNED == 0:  # of all together: one call of NumPy, not six
+            return self._fixed
+        return self._fixed | GRAD * _off(self.grads)
+
+    def _poke(self, address: Tensor) -> None:
+        """Write the gradients' addresses to a table on the device, as arguments of a kernel."""
+        stream, grads = current_stream(self._device), self.grads.tolist()
+        if self._poker is None:
+            self._poker = kernel(poke_source(), self._device)
+        for first in range(0, len(grads), POKED):
+            some = grads[first : first + POKED]
+            self._poker.bind((1, 1, 1), address, len(grads) + first, len(some), *some, *[0] * (POKED - len(some)))(
+                stream
+            )
 
     def _launches_for(self, loose: np.ndarray) -> list[ChunkGroup]:
         """Tensors at addresses that are no multiple of 16 have their own launch."""
@@ -136,11 +159,8 @@ class Tables:
 
     def _captured(self) -> Tensor:
         address = self.address.clone()
-        poke, stream, grads = kernel(poke_source(), self._device), current_stream(self._device), self.grads.tolist()
-        for first in range(0, len(grads), POKED):
-            some = grads[first : first + POKED]
-            poke.bind((1, 1, 1), address[1, first:], len(some), *some, *[0] * (POKED - len(some)))(stream)
-        known = self._places.get((self._fixed | GRAD * _off(self.grads)).tobytes())
+        self._poke(address)
+        known = self._places.get(self._loose().tobytes())
         self.launches = known or self._unaligned
         self._captured_groups += self.launches  # a graph goes on reading their places
         self._taken = b""  # the next step outside the graph looks for its own launches

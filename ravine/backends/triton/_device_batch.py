@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -234,9 +234,9 @@ class DeviceBatch:
         # What has to be compiled is compiled before anything is written.
         launches = self._bound(index, address, figures, skip, key) if self.program.passes[index].results else []
         self._stage(index, numbers, address, skip, stepped, key)
-        memory = self._temporaries.addresses(index)
+        memory, stream = self._temporaries.addresses(index), current_stream(self._device)
         for launch in launches:
-            launch(current_stream(self._device), *memory)
+            launch(stream, *memory)
 
     def reduce(self, index: int, numbers: Numbers | Staged) -> Tensor:
         result = self._totals[index]
@@ -295,22 +295,11 @@ class DeviceBatch:
         return result
 
 
-@cache
-def _many_devices() -> bool:
-    return torch.cuda.device_count() > 1
+_HERE = nullcontext()
 
 
-class on_device:
+def on_device(device: torch.device) -> AbstractContextManager[Any]:
     """On this device: Triton launches on the current one."""
-
-    def __init__(self, device: torch.device) -> None:
-        other = device.type == "cuda" and _many_devices() and torch.cuda.current_device() != device.index
-        self._device = torch.cuda.device(device) if other else None
-
-    def __enter__(self) -> None:
-        if self._device is not None:
-            self._device.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        if self._device is not None:
-            self._device.__exit__(*error)
+    if device.type != "cuda" or backends.only_device() or torch.cuda.current_device() == device.index:
+        return _HERE
+    return torch.cuda.device(device)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ravine._compat.torch import is_zero_tensor
+from ravine.backends._layout import real_dtype
 from ravine.backends.triton._native_gather import native_gather
 
 _grad, _dtype = attrgetter("grad"), attrgetter("dtype")
@@ -55,6 +56,7 @@ class DeviceGather:
         # A lazily negated real tensor is the imaginary part of a conjugate; with one element it counts as contiguous.
         self._single = [i for i, size in enumerate(self._numels) if size == 1]
         self._plain = not params[0].is_complex()
+        self._itemsize = real_dtype(grad_dtype).itemsize
         rows = [self._at[:n], [0] * n, *np.array(self._at[n:], dtype=np.int64).reshape(-1, n).tolist()]
         self.addresses = np.array(rows, dtype=np.int64)
         self._grads: np.ndarray = self.addresses[1]
@@ -90,7 +92,7 @@ class DeviceGather:
 
     def _misplaced(self) -> bool:
         """Whether a gradient begins in the middle of an element, which the next plan says by name."""
-        return bool((self._grads % max(1, self._grad_dtype.itemsize // (1 if self._plain else 2))).any())
+        return int(np.bitwise_or.reduce(self._grads)) % self._itemsize != 0
 
     def _negated(self) -> bool:
         grads = [self._params[i].grad for i in self._single]

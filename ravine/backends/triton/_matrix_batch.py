@@ -21,7 +21,7 @@ from ravine.backends.triton._chunk_tables import Tables, current_stream
 from ravine.backends.triton._device_batch import DeviceBatch, on_device
 from ravine.backends.triton._pass_text import GRAD, PARAM, STATE, kind_of, sum_source
 from ravine.backends.triton._text_compiler import Kernel, Launch, kernel
-from ravine.backends.triton._tile_text import JOINED, TILES, joined_source, tile_for, tile_source
+from ravine.backends.triton._tile_text import JOINED, STEPS, TILES, joined_source, tile_for, tile_source
 from ravine.formula._operations import ALONG, COLUMNS, FULL, OF_MATRIX, ROWS
 
 #: What tells alignments apart stands in the bits below the number of a tile.
@@ -76,7 +76,7 @@ class MatrixDeviceBatch(DeviceBatch):
         shapes = np.array(self._lines.shapes, dtype=np.int64).reshape(-1, 3)
         many, rows, columns = shapes.T
         which = np.array([tile_for(r, c) for r, c in shapes[:, 1:].tolist()])
-        tiles = np.array(TILES, dtype=np.int64)[which]
+        tiles = (np.array(TILES, dtype=np.int64) * (1, STEPS, 1))[which]
         deep, down, across = (-(-shapes // tiles)).T
         # In this order in ``_tile_text.py``: sizes, then where the values of each tensor begin, and those of its tiles.
         begins = [many, many * rows, many * columns, many * rows * across, many * columns * down]
@@ -91,8 +91,8 @@ class MatrixDeviceBatch(DeviceBatch):
         return tables
 
     def _join(self, axes: int, tiles: np.ndarray) -> tuple[Tensor, ...] | None:
-        """The tables of what adds up the sums of tiles; None if no tensor has several."""
-        if len(tiles) == 0 or tiles.max() <= 1:
+        """The tables of what adds up the sums of tiles; None if every line is in one tile."""
+        if (tiles == 1).all():
             return None
         lines = self._table[0] * self._table[1 if axes == ROWS else 2]
         blocks = -(-lines // JOINED)

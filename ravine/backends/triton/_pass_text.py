@@ -414,12 +414,13 @@ def sum_source(rows: int, tops: Sequence[int] = ()) -> KernelText:
 
 
 #: Addresses that one launch of ``poke_source`` writes.
-POKED = 16
+POKED = 64
 
 
 def poke_source() -> KernelText:
     """The kernel that writes addresses that are its arguments: a graph that is replayed has them with it."""
     names = [f"address{i}" for i in range(POKED)]
-    lines = [f"tl.store(table + {i}, {name}, mask={i} < count)" for i, name in enumerate(names)]
-    text = f"def kernel(table, count, {', '.join(names)}):\n{block(lines)}\n"
-    return KernelText(text, (("table", "*i64"), ("count", "i32"), *((name, "i64") for name in names)), 1)
+    lines = [f"tl.store(table + first + {i}, {name}, mask={i} < count)" for i, name in enumerate(names)]
+    text = f"def kernel(table, first, count, {', '.join(names)}):\n{block(lines)}\n"
+    counts = (("first", "i32"), ("count", "i32"))
+    return KernelText(text, (("table", "*i64"), *counts, *((name, "i64") for name in names)), 1)

@@ -1,11 +1,12 @@
 """What passes give to functions of whole tensors, and what these give back: tensors that live for one step.
 
-Each temporary is one piece of memory for all tensors of a batch. A kernel is given where it begins, and a table says where in
-it each tensor is.
+Each temporary is one piece of memory for all tensors of a batch, those of one shape beside each other, so that functions are
+given many as one. A kernel is given where it begins, and a table says where in it each tensor is.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ravine.backends import States, to_device
-from ravine.backends._calls import Calls
+from ravine.backends._calls import Calls, adjacent
 from ravine.backends.triton._pass_text import temporaries_of
 from ravine.formula import Program
 
@@ -44,8 +45,12 @@ class Temporaries:
         self._memory: dict[str, Tensor] = {}
         self.offset: tuple[Tensor, ...] = ()
         if program.temporaries:
-            ends = np.cumsum([-(-p.numel() // _STEP) * _STEP for p in params])
-            self._size, self._starts = int(ends[-1]), [0, *ends[:-1].tolist()]
+            shapes = list(dict.fromkeys(p.shape for p in params))
+            order = sorted(range(len(params)), key=lambda i: shapes.index(params[i].shape))
+            ends = np.cumsum([-(-params[i].numel() // _STEP) * _STEP for i in order])
+            self._size, self._starts = int(ends[-1]), [0] * len(params)
+            for i, start in zip(order, [0, *ends[:-1].tolist()], strict=True):
+                self._starts[i] = start
             self.offset = (to_device(torch.tensor(self._starts, device="cpu"), params[0].device),)
 
     def _views(self, memory: Tensor) -> list[Tensor]:
@@ -88,11 +93,22 @@ class Temporaries:
         for call in self._program.passes[index].calls:
             for name in filter(None, call.results):
                 views = self._made(name)
-                results = [self._calls.made[i][name] for i in active]
-                if results:
-                    torch._foreach_copy_([views[i] for i in active], results)
+                alike: dict[Any, list[int]] = defaultdict(list)
+                for i in active:
+                    alike[self._params[i].shape].append(i)
+                for members in alike.values():
+                    self._copy([views[i] for i in members], [self._calls.made[i][name] for i in members])
                 for i in active:
                     self._calls.made[i][name] = views[i]
+
+    @staticmethod
+    def _copy(to: list[Tensor], results: list[Tensor]) -> None:
+        """Tensors of one shape: all at once where they lie beside each other."""
+        target, source = adjacent(to), adjacent(results)
+        if target is None or source is None:
+            torch._foreach_copy_(to, results)
+        else:
+            target.copy_(source)
 
     def write(self, skip: Tensor | None) -> None:
         """Give the states with shapes of their own their new values, but where ``skip`` is true."""

@@ -1,7 +1,7 @@
 """Prints a job of a formula with values of rows and columns (``ravine/backends/_jobs.py``) as a Triton kernel.
 
-A program of the grid takes a tile: some matrices, or some rows and columns of one. Sums of rows and columns are those of a
-tile; ``joined_source`` adds up those of a matrix.
+A program of the grid takes a tile: some matrices, or some rows and columns of one, from above to below in a few steps. Sums
+of rows and columns are those of a tile; ``joined_source`` adds up those of a matrix.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ from ravine.backends.triton._pass_text import (
 from ravine.formula import Program
 from ravine.formula._operations import ALONG, FULL, OF_MATRIX, ROWS
 from ravine.formula._python import Statements, code_name
+from ravine.formula._symbols import Symbol
 
-#: Elements in a tile.
-_ELEMENTS = 2048
+#: Elements that a program works on at a time, and how often it goes on to the rows below.
+_ELEMENTS, STEPS = 2048, 4
 
 
 class Tile(NamedTuple):
-    """So many matrices, and rows and columns of each; powers of two."""
+    """So many matrices, and rows and columns of each that are stepped at a time; powers of two."""
 
     matrices: int
     rows: int
@@ -73,30 +74,46 @@ def kernel({arguments}):
     tensor = placed & 0xFFFFFFFF
     tile = (placed >> 32).to(tl.int32)
     chunk = tl.load(first_chunk + tensor) + tile
-    many = tl.load(size + tensor).to(tl.int32)
+    every = tl.load(size + tensor).to(tl.int32)
     rows = tl.load(size + tensors + tensor).to(tl.int32)
     columns = tl.multiple_of(tl.load(size + 2 * tensors + tensor).to(tl.int32), {multiple})
-    across, down = (columns + {last_column}) // {columns}, (rows + {last_row}) // {rows}
+    across, down = (columns + {last_column}) // {columns}, (rows + {last_row}) // {deep}
     tile_across, tile_down = tile % across, tile // across % down
-    first_b, first_r, first_c = tile // across // down * {matrices}, tile_down * {rows}, tile_across * {columns}
+    first_b, start, first_c = tile // across // down * {matrices}, tile_down * {deep}, tile_across * {columns}
+    end = tl.minimum(rows, start + {deep})
     grad_at = tl.load(address + tensors + tensor)
-    many = tl.where((grad_at == 0) | (tl.load(skip) != 0), 0, many)  # no gradient, or a step that changes nothing
+    many = tl.where((grad_at == 0) | (tl.load(skip) != 0), 0, every)  # no gradient, or a step that changes nothing
     b = tl.arange(0, {matrices})[:, None, None]
     r = tl.arange(0, {rows})[None, :, None]
     c = tl.arange(0, {columns})[None, None, :]
-    inside_b, inside_r, inside_c = b < many - first_b, r < rows - first_r, c < columns - first_c
-    inside = inside_b & inside_r & inside_c
-    at = (b * rows + r) * columns + c
-    first = (first_b.to(tl.int64) * rows + first_r) * columns + first_c
-    line = (first_b + b).to(tl.int64) * rows + first_r + r
+    inside_b, inside_c = b < many - first_b, c < columns - first_c
+    there_b = b < every - first_b  # sums are written without a gradient too
+    first = (first_b.to(tl.int64) * rows + start) * columns + first_c
     column = (first_b + b).to(tl.int64) * columns + first_c + c
+{before}
+    for low in range(start, end, {rows}):
+        inside_r = r < rows - low
+        inside = inside_b & inside_r & inside_c
+        at = (b * rows + low - start + r).to(tl.int64) * columns + c
+        line = (first_b + b).to(tl.int64) * rows + low + r
+{inside}
+{after}
+"""
+_AGAIN = """\
+if {condition}:
+    {wide} = tl.zeros([], tl.float64)
+    for low in range(start, end, {rows}):
+        inside = inside_b & (r < rows - low) & inside_c
+        at = (b * rows + low - start + r).to(tl.int64) * columns + c
+        line = (first_b + b).to(tl.int64) * rows + low + r
+        inside_r = r < rows - low
 {body}
 """
 _TABLES = {"m": 3, "r": 4, "c": 5, "row parts": 6, "column parts": 7}
 
 
 class _TilePrinter:
-    """What is printed of one job."""
+    """What is printed of one job: lines before the loop over the tile's rows, in it, and after it."""
 
     def __init__(
         self,
@@ -109,20 +126,25 @@ class _TilePrinter:
         aligned: bool,
     ) -> None:
         self.program, self.index, self.job, self.dtypes = program, index, job, dtypes
-        self.watch, self.tile, self.align = watch, tile, ALIGNED if aligned else 1
+        self.watch, self.align = watch, ALIGNED if aligned else 1
+        # Without vectors each element has an address of its own, in registers: half as many at a time.
+        self.deep, self.tile = tile.rows * STEPS, tile if aligned else tile._replace(rows=tile.rows // 2)
         self.real = kind_of(compute_dtype(list(dtypes.values())))
         self.reads = job.reads(watch)
-        self.body: list[str] = []
+        self.before: list[str] = []
+        self.inside: list[str] = []
+        self.after: list[str] = []
 
     def text(self) -> str:
-        names = self._known()
-        values = self._elements(names)
-        count, summed = len(self.job.along), len(self.job.reductions)
+        values = self._elements()
+        computed = list(self.inside)
+        self._store(values)
+        count = len(self.job.along)
         self._lines(values[:count])
         if self.watch:
             self._watched()
         else:
-            self._sums(values[count : count + summed])
+            self._sums(values[count : count + len(self.job.reductions)], computed)
         t = self.tile
         return _TILE.format(
             arguments=", ".join(name for name, _ in tile_signature(self.program, self.index, self.job, self.real)),
@@ -130,109 +152,134 @@ class _TilePrinter:
             matrices=t.matrices,
             rows=t.rows,
             columns=t.columns,
-            last_row=t.rows - 1,
+            deep=self.deep,
+            last_row=self.deep - 1,
             last_column=t.columns - 1,
-            body=block(self.body),
+            before=block(self.before),
+            inside=block(self.inside, 2),
+            after=block(self.after),
         )
 
-    def _known(self) -> dict[object, str]:
+    def _known(self) -> dict[Symbol, str]:
         """The names of numbers and of values of rows, columns and matrices, which are loaded."""
-        names: dict[object, str] = {}
+        names: dict[Symbol, str] = {}
         for i, symbol in self.job.numbers:
             names[symbol] = name = self.job.names.get(symbol) or f"n{i}"
             text = f"tl.load(numbers + {i} * tensors + tensor)"
-            self.body.append(f"{name} = {text} != 0" if symbol.truth else f"{name} = {text}.to({self.real})")
-        places = {"m": ("first_b + b", "inside_b"), "r": ("line", "inside_b & inside_r")}
-        places["c"] = "column", "inside_b & inside_c"
+            self.before.append(f"{name} = {text} != 0" if symbol.truth else f"{name} = {text}.to({self.real})")
         for i, symbol in enumerate(self.job.vectors):
             of = "m" if symbol.axes == OF_MATRIX else "r" if symbol.axes == ROWS else "c"
-            place, mask = places[of]
-            first = f"tl.load(size + {_TABLES[of]} * tensors + tensor)"
-            text = f"tl.load(vector{i} + {first} + {place}, mask={mask}, other=0.0)"
+            place = {"m": "first_b + b", "r": "line", "c": "column"}[of]
+            mask = {"m": "inside_b", "r": "inside_b & inside_r", "c": "inside_b & inside_c"}[of]
+            self.before.append(f"vector{i} += tl.load(size + {_TABLES[of]} * tensors + tensor)")
+            text = f"tl.load(vector{i} + {place}, mask={mask}, other=0.0)"
             names[symbol] = name = f"value{i}"
-            self.body.append(f"{name} = {text} != 0" if symbol.truth else f"{name} = {text}")
+            lines = self.inside if of == "r" else self.before
+            lines.append(f"{name} = {text} != 0" if symbol.truth else f"{name} = {text}")
         return names
 
-    def _elements(self, names: dict[object, str]) -> list[str]:
-        """Load, compute and store the elements; gives what is computed."""
+    def _elements(self) -> list[str]:
+        """Load and compute the elements; gives what is computed."""
         job, rows, memory = self.job, address_rows(self.program), temporaries_of(self.program, self.index)
+        names = self._known()
         for b in dict.fromkeys([*self.reads, *job.writes]):
             start = f"tl.load(address + {rows[b]} * tensors + tensor)" if b in rows else ""
             start = start or f"memory{memory.index(b)} + {self.dtypes[b].itemsize} * tl.load(offset + tensor)"
             pointer = f"({start} + {self.dtypes[b].itemsize} * first).to(tl.pointer_type({kind_of(self.dtypes[b])}))"
-            self.body.append(f"{code_name(b)}at = tl.multiple_of({pointer}, {self.align}) + at")
+            self.before.append(f"{code_name(b)}at = tl.multiple_of({pointer}, {self.align})")
         for b in self.reads:
-            self.body.append(f"{code_name(b)} = widen(tl.load({code_name(b)}at, mask=inside, other=0.0), {self.real})")
+            text = f"tl.load({code_name(b)}at + at, mask=inside, other=0.0)"
+            self.inside.append(f"{code_name(b)} = widen({text}, {self.real})")
         buffers = {s: code_name(name) for s, name in job.names.items() if s.axes == FULL}
-        wanted = [*[""] * (len(job.along) + len(job.reductions)), *(f"{code_name(b)}new" for b in job.writes)]
         made = Statements(
             job.roots,
-            {**names, **buffers},  # type: ignore[dict-item]
-            wanted,
+            {**names, **buffers},
+            [*[""] * (len(job.along) + len(job.reductions)), *(f"{code_name(b)}new" for b in job.writes)],
             constant=lambda value: constant_text(self.real, value),
             calls={"div", "pow"},
         )
-        self.body += made.lines
-        written = made.results[len(job.along) + len(job.reductions) :]
-        for b, value in zip(job.writes, written, strict=True):
-            self.body.append(f"{code_name(b)}stored = narrow({value}, {kind_of(self.dtypes[b])})")
-            self.body.append(f"tl.store({code_name(b)}at, {code_name(b)}stored, mask=inside)")
+        self.inside += made.lines
         return made.results
+
+    def _store(self, values: list[str]) -> None:
+        written = values[len(values) - len(self.job.writes) :] if self.job.writes else []
+        for b, value in zip(self.job.writes, written, strict=True):
+            self.inside.append(f"{code_name(b)}stored = narrow({value}, {kind_of(self.dtypes[b])})")
+            self.inside.append(f"tl.store({code_name(b)}at + at, {code_name(b)}stored, mask=inside)")
 
     def _lines(self, values: list[str]) -> None:
         """The tile's part of sums of rows and columns, to their places."""
+        t = self.tile
         for i, (symbol, value) in enumerate(zip(self.job.along, values, strict=True)):
-            of_rows = ALONG[symbol.op] == -1
             total = figure(value, "sum" if symbol.op.endswith("sum") else "top")
-            self.body.append(f"along{i} = value(over({total}, {2 if of_rows else 1}))")
-            part, tiles, per, line = (
-                ("row parts", "tile_across", "rows", "line")
-                if of_rows
-                else ("column parts", "tile_down", "columns", "column")
+            put = "tl.store(made{} + {}, tl.expand_dims(value({}), {}), mask={})"
+            if ALONG[symbol.op] == -1:
+                parts = f"tile_across.to(tl.int64) * every * rows + tl.load(size + {_TABLES['row parts']} * tensors + tensor)"
+                self.before.append(f"made{i} += {parts}")
+                self.inside.append(put.format(i, "line", f"over({total}, 2)", 2, "there_b & inside_r"))
+                continue
+            parts = f"tile_down.to(tl.int64) * every * columns + tl.load(size + {_TABLES['column parts']} * tensors + tensor)"
+            self.before.append(f"made{i} += {parts}")
+            self.before.append(
+                f"along{i} = {_kind(total)}(tl.zeros([{t.matrices}, {t.rows}, {t.columns}], {self.real}))"
             )
-            mask = "inside_b & inside_r" if of_rows else "inside_b & inside_c"
-            there = (
-                "b < tl.load(size + tensor).to(tl.int32) - first_b"  # also without a gradient, so that all is written
-            )
-            mask = mask.replace("inside_b", f"({there})")
-            first = f"tl.load(size + {_TABLES[part]} * tensors + tensor)"
-            every = f"{tiles}.to(tl.int64) * tl.load(size + tensor) * {per}"
-            axis = 2 if of_rows else 1
-            self.body.append(
-                f"tl.store(made{i} + {first} + {every} + {line}, tl.expand_dims(along{i}, {axis}), mask={mask})"
-            )
+            self.inside.append(f"along{i} = joined(along{i}, {total})")
+            self.after.append(put.format(i, "column", f"over(along{i}, 1)", 1, "there_b & inside_c"))
+
+    def _total(self, name: str, value: str) -> None:
+        """A figure that is added up over the tile, thread by thread, and then over its threads."""
+        t = self.tile
+        together = min(4, t.columns)
+        shape = f"{t.matrices}, {t.rows}, {t.columns // together}"
+        self.before.append(f"{name} = {_kind(value)}(tl.zeros([{shape}], {self.real}))")
+        # Neighbours are one thread's where it reads vectors; else it has an element here and there.
+        split, axis = (
+            (f"{shape}, {together}", 3)
+            if self.align > 1
+            else (f"{t.matrices}, {t.rows}, {together}, {shape.rpartition(' ')[2]}", 2)
+        )
+        self.inside.append(f"{name} = joined({name}, over(tl.reshape({value}, [{split}]), {axis}))")
+        self.after.append(f"{name} = {_whole(name)}")
 
     def _watched(self) -> None:
         """The statistics of the tile, in the order of CHUNK_STATISTICS."""
-        self.body.append(
-            f"moved = tl.where(inside, widen({code_name('param')}stored, {self.real}) - {code_name('param')}, 0.0)"
-        )
+        self.inside.append(f"moved = tl.where(inside, widen(paramstored, {self.real}) - param, 0.0)")
         row = {s.name: i for i, s in enumerate(CHUNK_STATISTICS)}
         for name, value in (("grad", "grad"), ("param", "param"), ("update", "moved")):
-            self.body.append(f"{name}_square = {_whole(f'{value} * {value}')}")
-            self.body.append(f"{name}_top = value({_whole(f'magnitude({value})')})")
-            self.body += [_put(row[f"{name}_square"], f"{name}_square"), _put(row[f"{name}_max"], f"{name}_top")]
-        self.body += [
-            "nonfinite = tl.zeros([], tl.int32)",
-            f"if (isfinite(grad_square) == 0) | ((grad_top < {TINY}) & (grad_top > 0.0)):",
-            "    wide = grad.to(tl.float64)",
-            f"    {_put(row['grad_square'], _whole('wide * wide'))}",
-            f"    nonfinite = {_whole('isfinite(grad).to(tl.int32) ^ 1', add=True)}",
-            _put(row["nonfinite"], "nonfinite"),
-        ]
+            self._total(f"{name}_square", f"{value} * {value}")
+            self._total(f"{name}_top", f"magnitude({value})")
+            self.after += [
+                _put(row[f"{name}_square"], f"{name}_square"),
+                _put(row[f"{name}_max"], f"value({name}_top)"),
+            ]
+        load = f"grad = widen(tl.load(gradat + at, mask=inside, other=0.0), {self.real})"
+        wide = [load, "wide += " + _whole("grad.to(tl.float64) * grad.to(tl.float64)")]
+        wide.append("nonfinite += " + _whole("isfinite(grad).to(tl.int32) ^ 1", add=True))
+        self.after += ["nonfinite = tl.zeros([], tl.int32)", "top = value(grad_top)"]
+        self._again(f"(isfinite(grad_square) == 0) | ((top < {TINY}) & (top > 0.0))", "wide", wide, row["grad_square"])
+        self.after.append(_put(row["nonfinite"], "nonfinite"))
 
-    def _sums(self, values: list[str]) -> None:
+    def _sums(self, values: list[str], computed: list[str]) -> None:
         """The tile's part of sums of whole tensors; those that float32 cannot hold are made again."""
         for k, ((row, reduction), value) in enumerate(zip(self.job.reductions, values, strict=True)):
-            self.body.append(f"total{k} = {_whole(figure(value, reduction.kind))}")
+            self._total(f"total{k}", figure(value, reduction.kind))
             if reduction.kind == "top":
-                self.body.append(_put(row, f"value(total{k})"))
+                self.after.append(_put(row, f"value(total{k})"))
                 continue
-            self.body.append(_put(row, f"total{k}"))
+            self.after.append(_put(row, f"total{k}"))
             if self.real == "tl.float32" and not reduction.guard:
                 fine = f"(total{k} > {LEAST}) & " if reduction.kind == "squares" else ""
-                self.body.append(f"if ({fine}isfinite(total{k})) == 0:")
-                self.body.append(f"    {_put(row, _whole(figure(f'({value}).to(tl.float64)', reduction.kind)))}")
+                again = [*computed, f"wide{k} += " + _whole(figure(f"({value}).to(tl.float64)", reduction.kind))]
+                self._again(f"({fine}isfinite(total{k})) == 0", f"wide{k}", again, row)
+
+    def _again(self, condition: str, wide: str, body: list[str], row: int) -> None:
+        text = _AGAIN.format(condition=condition, wide=wide, rows=self.tile.rows, body=block(body, 2))
+        self.after += [*text.rstrip().splitlines(), f"    {_put(row, wide)}"]
+
+
+def _kind(value: str) -> str:
+    """How the zeros of a figure begin that are to be compared, not added."""
+    return "magnitude" if value.startswith("magnitude") else ""
 
 
 def _whole(value: str, add: bool = False) -> str:

@@ -16,7 +16,19 @@ from ravine.formula import amax, global_norm, mean, norm, numel, reduced, sqrt, 
 from ravine.optim import Optimizer, pieces
 
 #: One tile and several, in both directions; rows of 16 elements and others; small matrices in one tile; none.
-SHAPES = ((37, 41), (32, 144), (130, 16), (2, 1030), (700, 3), (5, 7, 3, 3), (3, 20, 48), (1, 1), (0, 4), (2, 0))
+SHAPES = (
+    (37, 41),
+    (32, 144),
+    (150, 304),
+    (130, 16),
+    (2, 1030),
+    (2100, 3),
+    (5, 7, 3, 3),
+    (3, 20, 48),
+    (1, 1),
+    (0, 4),
+    (2, 0),
+)
 
 
 def matrices(dtype: torch.dtype, shapes: Any = SHAPES) -> list[Parameter]:
@@ -214,3 +226,26 @@ def test_the_launches_of_a_step_do_not_grow_with_tensors(
             optimizer.step()
         launches.append(len(seen))
     assert launches[0] == launches[1]
+
+
+def test_matrices_of_one_shape_are_given_to_a_function_without_a_copy(interpreting: Context) -> None:
+    given: list[Any] = []
+
+    @tensor_function(batched=True)
+    def seen(x: Any) -> Any:
+        given.append((tuple(x.shape), x.stride(0)))
+        return x + 0
+
+    def rule(update: Any) -> Any:
+        return seen(2 * update)
+
+    params = matrices(torch.float32, [(4, 3), (2, 5), (4, 3)])
+    optimizer = Optimizer(params, [rule, pieces.descend], lr=0.5)
+    give(params, 0)
+    before = [p.detach().clone() for p in params]
+    with interpreting():
+        optimizer.step()
+    # Each begins at a multiple of 16 elements, which a copy of both would not leave between them.
+    assert sorted(given) == [((2, 4, 3), 16), ((2, 5), 5)]
+    for p, b in zip(params, before, strict=True):
+        torch.testing.assert_close(p.detach(), b - p.grad)

@@ -87,3 +87,18 @@ def test_a_gradient_in_the_middle_of_an_element_is_an_error_by_name(
     with pytest.raises(ParameterError, match="gradient of parameter 0 .*middle of an element"):
         optimizer.step()
     assert torch.equal(params[0], before)
+
+
+@pytest.mark.parametrize("few", [0, 100], ids=["copied", "arguments"])
+def test_gradients_at_new_addresses_in_every_step(few: int, interpreter: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their addresses are copied to the device, or handed over as arguments of a launch: more than one has."""
+    monkeypatch.setattr(_chunk_tables, "_FEW_TENSORS", few)
+    params = [Parameter(torch.zeros(3)) for _ in range(70)]
+    optimizer = SGD(params, lr=1.0)
+    kept = []
+    for step in range(1, 4):
+        for i, p in enumerate(params):
+            p.grad = torch.full((3,), float(step * i))
+            kept.append(p.grad)  # so that the next is elsewhere
+        optimizer.step()
+    assert [p[0].item() for p in params] == [-6.0 * i for i in range(70)]
