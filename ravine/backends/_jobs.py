@@ -55,6 +55,12 @@ def jobs_of(program: Program) -> list[list[Job]]:
     return [_jobs_of_pass(program, index, done) for index in range(len(program.passes))]
 
 
+def traffic_of_jobs(program: Program, itemsize: Mapping[str, int]) -> int:
+    """Bytes that a step moves per element, for the given bytes per element of each buffer; rows and columns are not counted."""
+    jobs = [job for of_pass in jobs_of(program) for job in of_pass]
+    return sum(itemsize[b] for job in jobs for b in (*job.reads(), *job.writes))
+
+
 def _jobs_of_pass(program: Program, index: int, done: set[Symbol]) -> list[Job]:
     p = program.passes[index]
     names: dict[Symbol, str] = {}

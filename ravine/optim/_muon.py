@@ -37,7 +37,8 @@ def orthogonalize(x: Tensor, coefficients: tuple[float, float, float], steps: in
         gram = torch.bmm(y, y.mT)
         y = torch.baddbmm(y, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), y, beta=a)
     y = y[0] if one else y
-    return (y.mT if tall else y).to(x.dtype)
+    # Contiguous, so that whoever takes it does not copy it once more.
+    return (y.mT if tall else y).to(x.dtype, memory_format=torch.contiguous_format)
 
 
 @cache

@@ -55,6 +55,7 @@ class DeviceBatch:
     ) -> None:
         self.program, self.params, self.states = program, list(params), list(states)
         self.active: np.ndarray | None = None
+        self._recorded = False  # whether a CUDA graph captures this step
         self._device = self.params[0].device
         self.on_device: torch.device | None = self._device
         self._watched = buffer_size > 0
@@ -127,6 +128,7 @@ class DeviceBatch:
     def gather(self) -> bool:
         looked = self._gather.look()
         self.active = self._gather.active
+        self._recorded = backends.recording(self._device)
         return looked
 
     def release(self) -> None:
@@ -228,9 +230,8 @@ class DeviceBatch:
         self, index: int, numbers: Numbers | Staged, figures: Tensor, skip: Tensor, stepped: Tensor, key: Any
     ) -> None:
         """A pass; ``key`` names it among those whose launches are kept."""
-        recorded = backends.recording(self._device)
-        key = None if recorded else key  # nothing of a graph's launches is kept
-        address = self._tables.take(recorded)
+        key = None if self._recorded else key  # nothing of a graph's launches is kept
+        address = self._tables.take(self._recorded)
         # What has to be compiled is compiled before anything is written.
         launches = self._bound(index, address, figures, skip, key) if self.program.passes[index].results else []
         self._stage(index, numbers, address, skip, stepped, key)
@@ -269,8 +270,7 @@ class DeviceBatch:
 
     def write(self, numbers: Numbers | Staged | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
         numbers = self._last = self._last if numbers is None else numbers
-        recorded = backends.recording(self._device)
-        slot = buffer_index if self._watched and not recorded else -1
+        slot = buffer_index if self._watched and not self._recorded else -1
         figures, stepped = self._slots[slot]
         mask = self._no_skip if skip is None else skip.detach().reshape(1).view(torch.uint8)
         with on_device(self._device):

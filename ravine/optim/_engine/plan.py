@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from ravine._compat.torch import is_fake
-from ravine.backends import STATISTICS, Batch, compute_dtype, statistic
+from ravine.backends import STATISTICS, Batch, compute_dtype, recording, statistic, to_device
 from ravine.backends._foreach import Foreach
+from ravine.backends._jobs import traffic_of_jobs
 from ravine.backends.cpu import CHUNK
 from ravine.errors import BackendError
 from ravine.formula import Program
@@ -169,7 +170,7 @@ class Plan:
 
     def captured(self, raises: bool) -> bool:
         """Whether a CUDA graph captures this step (``kernels.captured``): then ``recorded`` stays true."""
-        if not self._any_device:
+        if not self._any_device or (self.device is not None and not recording(self.device)):
             return False
         batches = [e.batch for e in self._entries]
         try:
@@ -270,10 +271,11 @@ class Plan:
                 continue
             if result is None:
                 result = torch.zeros(self.buffer_index, len(STATISTICS), width, dtype=part.dtype, device=part.device)
-            if together:  # a list of columns would be copied to the device, and wait for it
+            if together:
                 result[:, :, first : first + count] = part.to(result)
-            else:
-                result[:, :, chosen] = part.to(result)
+            else:  # a list of columns would be copied to the device by waiting for it
+                places = to_device(torch.tensor(chosen, device="cpu"), result.device)
+                result.index_copy_(2, places, part.to(result))
         if result is None:
             result = torch.zeros(self.buffer_index, len(STATISTICS), width, dtype=torch.float64, device="cpu")
         self._unscale(result)
@@ -306,11 +308,12 @@ def _by_program(plan: GroupPlan, prepared: Sequence[PreparedParam]) -> dict[Prog
 
 def _bytes(batch: Batch) -> int:
     moved, program = 0, batch.program
+    traffic = traffic_of_jobs if program.along else Program.traffic
     for p, states in zip(batch.params, batch.states, strict=True):
         sizes = {"param": p.element_size(), "grad": p.element_size()}
         sizes |= {n: states[n].element_size() for n in program.states}
         sizes |= dict.fromkeys(program.temporaries, compute_dtype([p.dtype]).itemsize)
-        moved += p.numel() * program.traffic(sizes)
+        moved += p.numel() * traffic(program, sizes)
     return moved
 
 
