@@ -16,14 +16,14 @@ PUBLIC = {
         __version__ backends compare comparison contour diagnose errors formula optim tasks train watch
     """,
     "ravine.backends": """
-        STATISTICS Batch Numbers Staged States Statistic Sums compute_dtype number_dtype on_host recording statistic
+        STATISTICS Batch Numbers Staged States Statistic Sums compute_dtype number_dtype on_host only_device recording statistic
         to_device
     """,
     "ravine.backends.cpu": """
         CHUNK Fused MatrixFused SparseFused compiled kernel_source why_not
     """,
     "ravine.backends.triton": """
-        DeviceBatch kernels_wanted missing why_no_kernel
+        DeviceBatch MatrixDeviceBatch kernels_wanted missing why_no_kernel
     """,
     "ravine.cli": """
         main

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from ravine import backends
 from ravine._compat.torch import is_fake
-from ravine.backends import STATISTICS, Batch, compute_dtype, recording, statistic, to_device
+from ravine.backends import STATISTICS, Batch, compute_dtype, statistic, to_device
 from ravine.backends._foreach import Foreach
 from ravine.backends._jobs import traffic_of_jobs
 from ravine.backends.cpu import CHUNK
@@ -170,7 +171,7 @@ class Plan:
 
     def captured(self, raises: bool) -> bool:
         """Whether a CUDA graph captures this step (``kernels.captured``): then ``recorded`` stays true."""
-        if not self._any_device or (self.device is not None and not recording(self.device)):
+        if not self._any_device or (self.device is not None and not backends.recording(self.device)):
             return False
         batches = [e.batch for e in self._entries]
         try:
