@@ -18,16 +18,18 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ravine.backends._jobs import jobs_of
 from ravine.backends.triton._pass_text import KernelText, blocks_for, pass_source, stage_source, sum_source
+from ravine.backends.triton._tile_text import TILES, joined_source, tile_source
 from ravine.formula import Program
 from ravine.optim import _registry as registry
 
@@ -67,9 +69,11 @@ class Code:
         return ", ".join(found + ["narrow accesses in the loop"] * (self.wide < self.needed))
 
 
-def program_of(name: str, **options: Any) -> Program:
+def programs_of(name: str, **options: Any) -> list[Program]:
+    """Those of a vector and of a matrix, where they differ."""
     named = registry.lookup(name)
-    return named.cls([torch.nn.Parameter(torch.zeros(1))], **named.options, **options).program()
+    made = (named.cls([torch.nn.Parameter(torch.zeros(s))], **named.options, **options) for s in ((1,), (1, 1)))
+    return list(dict.fromkeys(optimizer.program() for optimizer in made))
 
 
 def gpu(target: str) -> Any:
@@ -82,16 +86,42 @@ def gpu(target: str) -> Any:
 
 def kernels(program: Program, dtype: torch.dtype, target: str) -> Iterator[tuple[str, KernelText, int]]:
     """The kernels of a step with the watch: their names and sources, and the 16-byte accesses in their loops."""
-    dtypes = dict.fromkeys(program.buffers, dtype)
+    dtypes = dict.fromkeys(program.buffers, dtype) | dict.fromkeys(program.temporaries, torch.float32)
+    if program.along:
+        yield from tile_kernels(program, dtypes, target.startswith("gfx9"))
+        return
     blocks = blocks_for(dtypes, 0, target.startswith("gfx9"))
     threads = blocks.warps * (64 if target.startswith("gfx9") else 32)
     for i, p in enumerate(program.passes):
-        reads = {*p.reads, "param", "grad"} if p.writes else {*p.reads}
-        needed = (len(reads) + len(p.writes)) * (blocks.size * dtype.itemsize // (16 * threads))
-        yield "write" if p.writes else "sum", pass_source(program, i, dtypes, True, blocks), needed
+        if not p.results:
+            continue
+        reads = {*p.reads, "param", "grad"} if "param" in p.writes else {*p.reads}
+        needed = sum(blocks.size * dtypes[b].itemsize // (16 * threads) for b in (*reads, *p.writes))
+        last = "param" in p.writes
+        yield (
+            "write" if last else "temporary" if p.writes else "sum",
+            pass_source(program, i, dtypes, True, blocks),
+            needed,
+        )
         if p.numbers or p.writes:
             yield f"numbers {i}", stage_source(program, i, [False] * len(program.hypers), torch.float32), 0
     yield "add up", sum_source(7, (3, 4, 5)), 0
+
+
+def tile_kernels(
+    program: Program, dtypes: Mapping[str, torch.dtype], wide_waves: bool
+) -> Iterator[tuple[str, KernelText, int]]:
+    """Those of a formula with values of rows and columns, of rows that begin at 16 bytes: in large tiles."""
+    tile = TILES[-1]
+    for index, jobs in enumerate(jobs_of(program)):
+        for job in jobs:
+            source = tile_source(program, index, job, dtypes, True, tile, True, wide_waves)
+            elements = tile.matrices * tile.rows * tile.columns // ((64 if wide_waves else 32) * source.warps)
+            used = [*job.reads(watch="param" in job.writes), *job.writes]
+            needed = sum(max(1, elements * dtypes[b].itemsize // 16) for b in used)
+            yield "write" if "param" in job.writes else "lines" if job.along else "sum of tiles", source, needed
+    for top in (False, True):
+        yield "join tiles", joined_source("tl.float32", top), 0
 
 
 @cache
@@ -124,7 +154,8 @@ def _tool(tool: str, how: str, file: Path) -> str:
 
 def all_code(names: Sequence[str], dtypes: Sequence[str], targets: Sequence[str]) -> Iterator[Code]:
     for name, clip, dtype, target in product(names, (None, 1.0), dtypes, targets):
-        for kernel, source, needed in kernels(program_of(name, clip_norm=clip), DTYPES[dtype], target):
+        programs = programs_of(name, clip_norm=clip)
+        for kernel, source, needed in chain.from_iterable(kernels(p, DTYPES[dtype], target) for p in programs):
             registers, spilled, found = _made(source, target)
             wide = sum(n for access, n in found.items() if ".128" in access or access.endswith(("x4", "b128")))
             what = f"{kernel}, clipped" if clip and kernel == "write" else kernel
@@ -138,7 +169,7 @@ def table(codes: Sequence[Code]) -> str:
         "|---|---|---|---|--:|--:|--:|--:|---|",
     ]
     for c in codes:
-        if c.kernel.startswith(("write", "sum")):
+        if c.needed:
             name = "any, clip_norm" if c.kernel == "sum" else c.optimizer
             cells = [name, c.dtype, c.target, c.kernel, c.registers, c.spilled, c.wide, c.needed, c.misses]
             lines.append(f"| {' | '.join(map(str, cells))} |".replace("|  |", "| |"))

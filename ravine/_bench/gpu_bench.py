@@ -38,6 +38,7 @@ GPU_TARGETS = (
     SpeedTarget("host 62", "ours, us", 60, at_most=True),
     SpeedTarget("host 62", "upload, us", 80, at_most=True),
     SpeedTarget("host 500", "ours, us", 350, at_most=True),
+    SpeedTarget("graph 62", "foreach / ours", 1.0),
     SpeedTarget("first step", "ours, us", 3e6, at_most=True),
     SpeedTarget("first step", "warm, us", 0.3e6, at_most=True),
 )
@@ -133,6 +134,8 @@ def _rows(names: Sequence[str], count: int, stream: float) -> Iterator[GpuRow]:
     for tensors in (62, 500):
         for label in ("rmsprop", "adamw"):
             yield times.time_host(f"host {tensors}", label, tensors, 100)
+    for label in ("rmsprop", "adamw"):
+        yield times.time_graph("graph 62", label, 62, 100)
     for label in ("adamw", "rmsprop"):
         yield times.time_first_step_on_gpu(label)
 

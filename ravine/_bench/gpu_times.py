@@ -221,6 +221,27 @@ def time_watch(case: str, name: str, params: Sequence[torch.nn.Parameter]) -> Gp
     return GpuRow(case, name, cls.__name__, str(params[0].dtype)[6:], on_device(steps))
 
 
+def time_graph(case: str, name: str, count: int, elements: int) -> GpuRow:
+    """A step that a CUDA graph replays: ours, and torch's ways."""
+    cls = registry.lookup(name).cls
+    params = parameters([(elements,)] * count, torch.float32)
+    made: dict[str, torch.optim.Optimizer] = {"ravine": cls(params, lr=1e-6)}
+    made["foreach"] = getattr(torch.optim, cls.__name__)(params, lr=1e-6, capturable=True, foreach=True)
+    if "fused" in torch_ways(Configuration(name, cls.__name__, {})):
+        made["fused"] = getattr(torch.optim, cls.__name__)(params, lr=1e-6, capturable=True, fused=True)
+    steps: dict[str, Step] = {}
+    for way, optimizer in made.items():
+        for _ in range(3):
+            optimizer.step()
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            optimizer.step()
+        steps[way] = graph.replay
+    steps["no graph"] = made["ravine"].step
+    return GpuRow(case, name, cls.__name__, "float32", on_device(steps))
+
+
 def time_addresses(case: str, name: str, elements: int, tensors: int) -> GpuRow:
     """Tensors anywhere in flat buffers, and gradients half of which are 0, against aligned ones."""
     cls, sizes = registry.lookup(name).cls, [elements // tensors] * tensors

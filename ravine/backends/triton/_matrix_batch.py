@@ -115,7 +115,8 @@ class MatrixDeviceBatch(DeviceBatch):
         made = self._tile_kernels.get(key)
         if made is None:
             tile, program = TILES[number], self.program
-            text = tile_source(program, index, job, self._dtypes, self._watched, tile, loose == 0)
+            kind_of_tile = tile, loose == 0, self._wide_waves
+            text = tile_source(program, index, job, self._dtypes, self._watched, *kind_of_tile)
             made = self._tile_kernels[key] = kernel(text, self._device)
         return made
 

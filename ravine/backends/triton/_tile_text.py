@@ -307,14 +307,15 @@ def tile_source(
     watch: bool,
     tile: Tile,
     aligned: bool,
+    wide_waves: bool = False,
 ) -> KernelText:
     """The kernel of a job of pass ``index``, for the given dtype of each buffer.
 
     With ``watch`` the job that writes the parameter also gives the statistics of each tile. ``aligned``: every row of every
-    tensor begins at a multiple of 16 bytes and of 16 elements.
+    tensor begins at a multiple of 16 bytes and of 16 elements; ``wide_waves``: 64 threads in a wave.
     """
     printer = _TilePrinter(program, index, job, dtypes, watch and "param" in job.writes, tile, aligned)
-    return KernelText(printer.text(), tile_signature(program, index, job, printer.real), 8)
+    return KernelText(printer.text(), tile_signature(program, index, job, printer.real), 4 if wide_waves else 8)
 
 
 #: Lines that one program of ``joined_source`` adds up, and parts at a time.
