@@ -181,6 +181,11 @@ def _of_dtypes(outputs: Tensor, targets: Tensor) -> str:
     classes = targets.shape == outputs.shape[:1] + outputs.shape[2:]
     if targets.is_floating_point() and not classes:
         return f"give {_name(outputs.dtype)} targets, targets{method(outputs.dtype)}"
+    if classes and targets.dtype == torch.int64:
+        return (
+            f"targets of that dtype are what a loss of classes takes, so it holds something that is not {_name(outputs.dtype)}, most likely "
+            f"class weights: give it weight{method(outputs.dtype)}. Tensors made of NumPy's numbers are float64"
+        )
     return (
         "classes, as cross_entropy takes them, are int64, targets.long(); numbers, as mse_loss takes them, "
         f"{_name(outputs.dtype)}, targets{method(outputs.dtype)}"
