@@ -18,6 +18,7 @@ from ravine.train import _evaluate as evaluation
 from ravine.train import _parallel as parallel
 from ravine.train import _rates as rates
 from ravine.train import _stepping as stepping
+from ravine.train._arguments_of_others import answers
 from ravine.train._batches import Batches
 from ravine.train._callback import Callback, argument_text, forward_contexts
 from ravine.train._checkpointer import Checkpointer
@@ -81,6 +82,7 @@ class Learner:
         learn.fit(5, lr=1e-3)
     """
 
+    @answers
     def __init__(
         self,
         model: nn.Module,
@@ -134,6 +136,7 @@ class Learner:
 
     # --- training ------------------------------------------------------------------------------------------------
 
+    @answers
     def fit(
         self,
         epochs: int,
@@ -205,6 +208,7 @@ class Learner:
         finally:
             loop.finish()
 
+    @answers
     def fit_one_cycle(
         self,
         epochs: int,
@@ -237,8 +241,6 @@ class Learner:
 
         Smith and Topin, Super-convergence (2018), with the cosines and defaults of fastai.
         """
-        if "lr_max" in options:
-            raise OptionError("fit_one_cycle has no lr_max; the highest rate is lr: fit_one_cycle(3, lr=0.01).")
         if lr is None:
             raise OptionError(
                 f"fit_one_cycle needs the highest learning rate: fit_one_cycle({epochs!r}, lr=0.01). learn.lr_find() suggests one."
