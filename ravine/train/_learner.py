@@ -35,7 +35,7 @@ from ravine.train._predict import predict
 from ravine.train._recorder import METRICS, Recorder, epochs_text
 from ravine.train._schedules.by_text import as_callbacks
 from ravine.train._schedules.hyper_schedule import HyperSchedule
-from ravine.train._schedules.one_cycle import OneCycle
+from ravine.train._schedules.one_cycle import MOMS, OneCycle
 from ravine.train._stream import Stream
 from ravine.train._summary import summary_of
 from ravine.train._training_state import TrainingState
@@ -217,7 +217,7 @@ class Learner:
         div: float = 25.0,
         div_final: float = 1e5,
         pct_start: float = 0.25,
-        moms: tuple[float, float, float] | None = (0.95, 0.85, 0.95),
+        moms: tuple[float, float, float] | None = MOMS,
         **options: Any,
     ) -> None:
         """Train with one cycle: the rate rises and falls along cosines while momentum falls and rises.
@@ -232,8 +232,8 @@ class Learner:
             div_final: it ends at ``lr / div_final``.
             pct_start: the share of the run in which it rises.
             moms: momentum at the beginning, at the highest rate and at the end, for whichever the optimizer has:
-                ``momentum`` (if it is on), the first of ``betas``, or the coefficient of its running average
-                (``alpha``, ``rho``); None leaves that alone.
+                ``momentum`` (if it is on), the first of ``betas``, ``beta1``, ``mom``, or the coefficient of its running
+                average (``alpha``, ``rho``); None leaves that alone. Given where there is none of these, it is an error.
             options: as for :meth:`fit`.
 
         Raises:

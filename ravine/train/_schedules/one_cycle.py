@@ -11,8 +11,11 @@ from ravine.train._fit import Fit
 from ravine.train._rates import checked_rates, listed
 from ravine.train._schedules.hyper_schedule import HyperSchedule, check_length, has_hyper
 
-_MOMENTA = ("momentum", "betas[0]", "alpha", "rho")
+_MOMENTA = ("momentum", "betas[0]", "beta1", "mom", "alpha", "rho")
 """What a cycle of momentum moves: the first of these that an optimizer has and that is on."""
+
+MOMS = (0.95, 0.85, 0.95)
+"""The default of ``moms``; this very tuple, so that the same numbers can be told from it where they are given."""
 
 
 class OneCycle(HyperSchedule):
@@ -25,7 +28,7 @@ class OneCycle(HyperSchedule):
         div: float = 25.0,
         div_final: float = 1e5,
         pct_start: float = 0.25,
-        moms: tuple[float, float, float] | None = (0.95, 0.85, 0.95),
+        moms: tuple[float, float, float] | None = MOMS,
     ) -> None:
         rates = checked_rates(lr)
         for name, value in (("div", div), ("div_final", div_final)):
@@ -38,7 +41,7 @@ class OneCycle(HyperSchedule):
             raise OptionError(f"moms {moms!r}: give three numbers from 0 up to 1, at the start, the top and the end.")
         each = [_cosines(pct_start, rate / div, rate, rate / div_final) for rate in listed(rates)]
         super().__init__(lr=each[0] if isinstance(rates, float) else lambda progress: [one(progress) for one in each])
-        self.rates = rates
+        self.rates, self._moms_given = rates, moms is not None and moms is not MOMS
         self._momentum = _cosines(pct_start, *moms) if moms else None
         self._arguments = f"lr={rates}, div={div}, div_final={div_final}, pct_start={pct_start}, moms={moms}"
 
@@ -50,6 +53,16 @@ class OneCycle(HyperSchedule):
         name = next((n for n in _MOMENTA if has_hyper(fit.optimizer.param_groups[0], n)), None)
         if self._momentum is not None and name is not None:
             self.functions[name] = self._momentum
+        elif self._moms_given:
+            name, off = type(fit.optimizer).__name__, "momentum" in fit.optimizer.param_groups[0]
+            raise OptionError(
+                f"moms: {name} has {'its momentum switched off' if off else 'no momentum'}, so there is nothing to move. Leave moms out, "
+                + (
+                    f"or make it with momentum: {name}(params, lr, momentum=0.9)."
+                    if off
+                    else f"or move a hyperparameter of another name by schedule=HyperSchedule(NAME=function); moms moves {', '.join(_MOMENTA)}."
+                )
+            )
         if isinstance(self.rates, list):
             check_length("lr", self.rates, len(fit.optimizer.param_groups))
         super().before_fit(fit)
