@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+
 from ravine.errors import OptionError
 from ravine.train._fit import Fit
 from ravine.train._rates import checked_rates, listed
@@ -54,18 +56,22 @@ class OneCycle(HyperSchedule):
         if self._momentum is not None and name is not None:
             self.functions[name] = self._momentum
         elif self._moms_given:
-            name, off = type(fit.optimizer).__name__, "momentum" in fit.optimizer.param_groups[0]
-            raise OptionError(
-                f"moms: {name} has {'its momentum switched off' if off else 'no momentum'}, so there is nothing to move. Leave moms out, "
-                + (
-                    f"or make it with momentum: {name}(params, lr, momentum=0.9)."
-                    if off
-                    else f"or move a hyperparameter of another name by schedule=HyperSchedule(NAME=function); moms moves {', '.join(_MOMENTA)}."
-                )
-            )
+            raise OptionError(_nothing_to_move(fit.optimizer))
         if isinstance(self.rates, list):
             check_length("lr", self.rates, len(fit.optimizer.param_groups))
         super().before_fit(fit)
+
+
+def _nothing_to_move(optimizer: torch.optim.Optimizer) -> str:
+    name = type(optimizer).__name__
+    if "momentum" in optimizer.param_groups[0]:
+        why, instead = "its momentum switched off", f"or make it with momentum: {name}(params, lr, momentum=0.9)"
+    else:
+        why, instead = (
+            "no momentum",
+            "or move a hyperparameter of another name by schedule=HyperSchedule(NAME=function)",
+        )
+    return f"moms: {name} has {why}, so there is nothing to move. Leave moms out, {instead}."
 
 
 def _is_number(value: Any) -> bool:
