@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ravine.errors import RavineError, TrainingError
+from ravine.errors import RavineError, TrainingError, shown
 from ravine.train._outputs import described, logits_in, tensors_in
+from ravine.train._rows import NAMES_OF_CLASSES
 
 #: What torch says where a loss wants class indices.
 _WANTS_CLASSES = (
@@ -55,7 +56,9 @@ def of_loss(error: Exception, loss: Any, outputs: Any, targets: Any) -> Training
             "others is wrapped in a function of these two."
         )
     if not isinstance(targets, Tensor):
-        return None
+        texts = isinstance(targets, tuple | list) and any(isinstance(one, str) for one in targets)
+        said = f"{_the(loss)} cannot take targets that are texts, {shown(targets)}.{NAMES_OF_CLASSES}"
+        return TrainingError(said) if texts else None
     advice = _advice(said, outputs, targets)
     if not advice:
         return None

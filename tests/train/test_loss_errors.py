@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ravine import optim
-from ravine.errors import TrainingError
+from ravine.errors import OptionError, TrainingError
 from ravine.train import Batches, Learner
 
 INPUTS = torch.randn(12, 4, generator=torch.Generator().manual_seed(0))
@@ -121,6 +121,23 @@ def test_class_weights_of_another_dtype_are_not_blamed_on_the_targets(loss: Any,
     assert "weight.float()" in str(caught.value)
     assert "targets.long()" not in str(caught.value)
     trained(CLASSES, loss(weight.float()), validated=validated)
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_targets_that_are_texts_are_to_be_numbered(validated: bool) -> None:
+    labels = ["cat", "dog", "emu"] * 4
+    written = "names, targets = numpy.unique(labels, return_inverse=True)"
+    loader = torch.utils.data.DataLoader(list(zip(INPUTS, labels, strict=True)), batch_size=4)
+    learn = Learner(nn.Linear(4, 3), (loader, loader if validated else None), nn.CrossEntropyLoss(), quiet=True)
+    with pytest.raises(TrainingError, match="CrossEntropyLoss cannot take targets that are texts") as caught:
+        learn.fit(1, 0.01)
+    assert written in str(caught.value)
+    for texts in (labels, np.array(labels), np.array(labels, dtype=object)):
+        with pytest.raises(OptionError, match=re.escape(written)):
+            Batches(INPUTS, texts, 4)
+    names, targets = np.unique(labels, return_inverse=True)
+    assert names[targets].tolist() == labels
+    trained(torch.from_numpy(targets), nn.CrossEntropyLoss(), validated=validated)
 
 
 def test_a_class_that_only_the_first_batch_has_is_not_passed_over() -> None:
