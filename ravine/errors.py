@@ -88,6 +88,7 @@ _OTHER_WORDS = {
     "beta1": "betas", "beta2": "betas", "b1": "betas", "b2": "betas", "clipnorm": "clip_norm",
     "global_clipnorm": "clip_norm", "grad_clip": "clip_norm", "max_grad_norm": "clip_norm",
     "clip_norms": "clip_norm", "clip_grad_norm": "clip_norm", "gradient_clip_val": "clip_norm", "c": "clip_norm",
+    "g": "grad", "gradient": "grad", "dw": "grad", "p": "param", "w": "param", "theta": "param",
 }  # fmt: skip
 _LONGEST = 200  # characters of a value in an error
 _MANY = 12  # names that nobody reads to the end

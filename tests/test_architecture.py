@@ -25,6 +25,7 @@ EVERYBODY = {
     "_compat",
     "__version__",
     "_extensions",
+    "_fallback_characters",
 }
 
 

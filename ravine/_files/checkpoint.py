@@ -31,6 +31,7 @@ _VERSION = "1"
 _DEEPEST = 100  # levels; Python's and JSON's own limits lie far beyond
 _LONGEST_INT = 4096  # bits: JSON's readers stop at 4300 digits
 _LARGEST_HEADER = 100_000_000  # bytes; safetensors reads no larger one
+_OF_TORCH = (b"PK\x03\x04", b"\x80\x02\x8a\n")  # how a file of torch.save begins, today's and the old form
 _CODES = {
     torch.float64: "F64",
     torch.float32: "F32",
@@ -89,10 +90,19 @@ def _read(path: Path) -> Any:
     try:
         if not path.is_file():
             raise DataError(f"There is no checkpoint {path}.")
+        with path.open("rb") as raw:
+            if raw.read(4) in _OF_TORCH:
+                raise DataError(
+                    f"{path} was written by torch.save, not by Ravine. A model's state dict is loaded by "
+                    f"model.load_state_dict(torch.load({str(path)!r}))."
+                )
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != _FORMAT:
-                raise DataError(f"{path} is not a checkpoint that Ravine wrote.")
+                raise DataError(
+                    f"{path} is not a checkpoint that Ravine wrote. A model's weights are loaded by "
+                    f"model.load_state_dict(safetensors.torch.load_file({str(path)!r}))."
+                )
             if metadata.get("version") != _VERSION:
                 raise DataError(
                     f"{path} is a checkpoint of version {metadata.get('version')!r}; this Ravine reads {_VERSION}. "

@@ -14,6 +14,7 @@ import click
 
 import ravine
 from ravine.cli._interrupted import INTERRUPTED, say_interrupted
+from ravine.cli._option_names import answer
 from ravine.cli._screen import fit_encoding, is_terminal, say
 from ravine.errors import OptionError, RavineError, nearest
 
@@ -120,8 +121,8 @@ def _text_of(error: click.ClickException) -> str:
     text = " ".join(error.format_message().split())
     context = getattr(error, "ctx", None)
     if isinstance(error, click.NoSuchOption) and context is not None:
-        known = [name for option in context.command.get_params(context) for name in option.opts if name[:2] == "--"]
-        text = f"There is no option {error.option_name!r}. {nearest(error.option_name, known)}"
+        known = [name for option in context.command.get_params(context) for name in option.opts]
+        text = f"There is no option {error.option_name!r}. {answer(error.option_name, known)}"
     return f"{text} See `{context.command_path} --help`." if context is not None else text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ravine.cli._screen import say
+from ravine.errors import OptionError
 
 OUT = Path("ravine-out")
 _MANY = 20  # folders, of which nobody knows what they were
 _TAIL = 1 << 18  # bytes at the end of metrics.jsonl, in which the last epoch stands
+_NAMED = re.compile(rb'"op_code":0,[^}]*"study_name":"([^"]+)"')
 _COMPLETE = re.compile(rb'"op_code":6,[^}]*"state":1\b')
 
 
@@ -51,6 +54,22 @@ def size_text(out: Path = OUT) -> str:
     """How much room the folder takes: ``12 MB``."""
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"
+
+
+def refuse_study(folder: Path) -> None:
+    """Raise OptionError for the folder of a study where that of one run is meant."""
+    if (folder / "study.journal").is_file() or (folder / "results.json").is_file():
+        raise OptionError(f"{folder} is a study of many trainings, not a run. What it shows: {_report_command(folder)}")
+
+
+def _report_command(folder: Path) -> str:
+    """What draws the report of the study in a folder; from Python a study may be called otherwise than its folder."""
+    with suppress(OSError):
+        names = set(_NAMED.findall((folder / "study.journal").read_bytes()))
+        name = names.pop().decode() if len(names) == 1 else folder.name
+        if (name, folder.parent) != (folder.name, OUT):
+            return f"ravine report {shlex.quote(name)} --out {shlex.quote(str(folder))}"
+    return f"ravine report {shlex.quote(folder.name)}"
 
 
 def _folders(out: Path) -> Iterator[Path]:
@@ -91,7 +110,7 @@ def _study(folder: Path) -> Kept:
     journal, results = folder / "study.journal", folder / "results.json"
     if not results.is_file() or (journal.is_file() and journal.stat().st_mtime > results.stat().st_mtime + 1):
         trainings = len(_COMPLETE.findall(journal.read_bytes()))
-        return Kept(folder, f"not finished, {_count(trainings, 'training')}", f"resume or report: {folder.name}")
+        return Kept(folder, f"{_count(trainings, 'training')}, no report of them yet", _report_command(folder))
     tree = _json(results)
     parts = tree.get("tasks", [tree])
     done, total = (sum(part["progress"][name] for part in parts) for name in ("done", "total"))

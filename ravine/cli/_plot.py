@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import click
 
+from ravine.cli._out_folder import refuse_study
 from ravine.cli._screen import say
 from ravine.errors import DataError, OptionError
 from ravine.train import Recorder
@@ -42,6 +43,8 @@ def command(
     out: Path,
 ) -> None:
     given = [_split(run) for run in runs]
+    for _, path in given:
+        refuse_study(path)
     recorders = [Recorder.load(path) for _, path in given]
     configs = [_config(path) for _, path in given]
     names = [name or label for (name, _), label in zip(given, _labels([p for _, p in given], configs), strict=True)]

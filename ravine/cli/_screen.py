@@ -11,7 +11,7 @@ import textwrap
 from contextlib import suppress
 from typing import TextIO
 
-from ravine.plotting._fallback_characters import FALLBACK
+from ravine._fallback_characters import FALLBACK
 
 
 def fit_encoding() -> None:

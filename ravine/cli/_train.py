@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -140,26 +140,34 @@ def _train(given: dict[str, Any], named: set[str]) -> bool:
         "resume": given["resume"],
         "find_nonfinite": given["find_nonfinite"],
     }
-    try:
-        if given["one_cycle"]:
-            learn.fit_one_cycle(epochs, _top(options, optimizer.label), **how)
-        else:
-            learn.fit(epochs, schedule=schedule, **how)
-    except BaseException as error:
-        with contextlib.suppress(RavineError):  # the error that ended the run is the one to show
-            _show(learn, task, optimizer.label, folder)
-        if isinstance(error, KeyboardInterrupt):
-            error.add_note(
-                f"Resume: {shlex.join(['ravine', 'train', given['task'], '--resume', '--out', str(folder)])}"
-            )
-        raise
-    finally:
-        if given["resume"] and len(learn.recorder) and parallel.is_main():  # with the number of epochs that it now has
-            run_folder.write_config(folder, setup.config(config))
-    finite = not len(learn.recorder) or math.isfinite(learn.recorder.losses[-1])
-    tested = _tested(learn, task) if finite and task.surface is None else ""
-    _show(learn, task, optimizer.label, folder, tested)
+    with _resumable(given["task"], folder):
+        try:
+            if given["one_cycle"]:
+                learn.fit_one_cycle(epochs, _top(options, optimizer.label), **how)
+            else:
+                learn.fit(epochs, schedule=schedule, **how)
+        except BaseException:
+            # what ended the run is what is shown, also where the picture fails, or a second Ctrl-C comes while it is drawn
+            with contextlib.suppress(RavineError, KeyboardInterrupt):
+                _show(learn, task, optimizer.label, folder)
+            raise
+        finally:
+            if given["resume"] and len(learn.recorder) and parallel.is_main():  # with the epochs that it now has
+                run_folder.write_config(folder, setup.config(config))
+        finite = not len(learn.recorder) or math.isfinite(learn.recorder.losses[-1])
+        tested = _tested(learn, task) if finite and task.surface is None else ""
+        _show(learn, task, optimizer.label, folder, tested)
     return finite
+
+
+@contextlib.contextmanager
+def _resumable(task: str, folder: Path) -> Iterator[None]:
+    """Whatever Ctrl-C ends here, it is said how the run goes on."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        error.add_note(f"Resume: {shlex.join(['ravine', 'train', task, '--resume', '--out', str(folder)])}")
+        raise
 
 
 def _tested(learn: Learner, task: Task) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from ravine._fallback_characters import printable
 from ravine.comparison._curves import Curves, RunCurve, read_curves
 from ravine.comparison._judge import (
     Metric,
@@ -60,7 +61,7 @@ class LoggedResult:
         console = Console(file=io.StringIO(), color_system=None)
         console.print(self.table())
         lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-        return "\n".join([self.sentence, "", *(line.rstrip() for line in lines), *self.notes])
+        return printable("\n".join([self.sentence, "", *(line.rstrip() for line in lines), *self.notes]))
 
     def table(self) -> FittedTable:
         """A row for each optimizer, best first, for ``console.print``."""

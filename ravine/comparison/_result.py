@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ravine import _files as files
+from ravine._fallback_characters import printable
 from ravine.comparison._judge import Judgement
 from ravine.comparison._report import terminal_report
 from ravine.comparison._report.notebook_report import notebook_html
@@ -42,7 +43,7 @@ class Result:
 
     def __str__(self) -> str:
         """The verdict, the table of results, and what speaks against the comparison."""
-        return terminal_report.text(self.report) if self.record.judgeable else repr(self)
+        return printable(terminal_report.text(self.report)) if self.record.judgeable else repr(self)
 
     def _repr_html_(self) -> str:
         return notebook_html(self.report) if self.record.judgeable else html.escape(repr(self))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
@@ -81,6 +82,13 @@ def plan_study(
     if jobs is not None and (not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1):
         raise OptionError(f"jobs = {shown(jobs)}: give a whole number, at least 1.")
     path = None if data is None else Path(data)
+    if not isinstance(task, Task | str | os.PathLike):
+        name = getattr(task, "__name__", "")
+        called = f": {name}()" if callable(task) and name.isidentifier() else ""
+        raise OptionError(
+            f"A task is its name, the path of a .py file with one, or a ravine.tasks.Task; got {shown(task)}."
+            + f" Call the function that makes it{called}." * callable(task)
+        )
     trained, content = (task, content_of(task)) if isinstance(task, Task) else find_same(str(task), path)
     parsed = specs_of(optimizers, trained.name)
     name = trained.name if isinstance(task, Task) else str(task)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ravine import _files as files
+from ravine._fallback_characters import printable
 from ravine.comparison._across import Aggregate, TaskScores, aggregate, task_scores
 from ravine.comparison._judge.number_text import count
 from ravine.comparison._result import Result
@@ -42,7 +43,7 @@ class TasksResult:
 
     def __str__(self) -> str:
         """The answer, the tables, and what each task says alone."""
-        return tasks_text(self.report) if self.judgeable else f"{self!r}\n{self.missing_text}"
+        return printable(tasks_text(self.report)) if self.judgeable else f"{self!r}\n{self.missing_text}"
 
     def _repr_html_(self) -> str:
         text = str(self)

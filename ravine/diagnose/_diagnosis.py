@@ -159,4 +159,6 @@ def _examined(evidence: Evidence) -> str:
     text += f" ({evidence.optimizer})." if evidence.optimizer else "."
     if missing:
         text += f" Not available: {', '.join(missing)}."
+    if len(evidence.losses) and not len(history):
+        text += " Every optimizer of ravine.optim records a history."
     return _printable(text)

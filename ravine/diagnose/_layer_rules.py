@@ -94,7 +94,8 @@ def no_gradient(evidence: Evidence) -> str | None:
         if not len(history) or not requires.any():
             return None
         return (
-            f"No parameter had a gradient in any of {counted(evidence.steps, 'step')}: call backward() before step()."
+            f"No parameter had a gradient in any of {counted(evidence.steps, 'step')}: call backward() before step(), "
+            "and zero_grad() not between the two."
         )
     names = [history.names[i] for i in np.flatnonzero(requires & ~trained)]
     if not names:
@@ -114,8 +115,24 @@ def zero_gradient(evidence: Evidence) -> str | None:
     names = [history.names[i] for i in np.flatnonzero(zero)]
     if not names:
         return None
-    whom = "every parameter" if zero.sum() == trained.sum() else listed(names)
-    return f"The gradient of {whom} was exactly 0 in all of {counted(int(steps[zero].max()), 'step')}."
+    every = bool(zero.sum() == trained.sum())
+    whom = "every parameter" if every else listed(names)
+    cleared = " Is zero_grad() called between backward() and step()?" * every
+    return f"The gradient of {whom} was exactly 0 in all of {counted(int(steps[zero].max()), 'step')}.{cleared}"
+
+
+def zero_weights(evidence: Evidence) -> str | None:
+    """Weights that were 0 throughout and had gradients of exactly 0: nothing can come through them, nor go back."""
+    history, columns = evidence.history, weights(evidence)
+    if not len(history) or not len(columns):
+        return None
+    columns = columns[history.steps.sum(axis=0)[columns] >= FEWEST_STEPS]
+    known = history.steps[:, columns] > 0
+    zero = (((history.param_norm == 0) & (history.grad_max == 0))[:, columns] | ~known).all(axis=0)
+    names = [history.names[i] for i in columns[zero]]
+    if not names:
+        return None
+    return f"Every number of {listed(names)} was 0 from the first step to the last, and so was every gradient."
 
 
 def eps_dominates(evidence: Evidence) -> str | None:

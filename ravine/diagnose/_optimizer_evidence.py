@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+import ravine.optim
 from ravine.diagnose._evidence import Evidence
 from ravine.errors import OptionError
 from ravine.optim import Optimizer
@@ -20,10 +21,7 @@ def evidence_of_optimizer(optimizer: torch.optim.Optimizer) -> Evidence:
     """
     name = type(optimizer).__name__
     if not isinstance(optimizer, Optimizer):
-        raise OptionError(
-            f"diagnose({name}): this optimizer is torch's and records nothing of its steps. Make it with ravine.optim: "
-            f"the classes have torch's names and arguments."
-        )
+        raise OptionError(f"diagnose({name}): {_of_torch(optimizer)}")
     watch = optimizer.watch
     if not watch.on:
         raise OptionError(f"diagnose({name}): it was made with watch=False and records nothing. Leave watch=False out.")
@@ -35,6 +33,21 @@ def evidence_of_optimizer(optimizer: torch.optim.Optimizer) -> Evidence:
         log.observe(0, optimizer.param_groups, optimizer.defaults)
         hypers = {name: log.values(name, max(watch.steps, 1)) for name in log.changes}
     return Evidence(optimizer=name, losses=losses, hypers=hypers, **known)
+
+
+def _of_torch(optimizer: torch.optim.Optimizer) -> str:
+    """What can be said of a run with an optimizer that is not ours, and how to know more."""
+    cls = type(optimizer)
+    here, of_torch = getattr(ravine.optim, cls.__name__, None), cls.__module__.startswith("torch.optim")
+    whose, instead = cls.__name__, "ravine.optim, where there is such an optimizer"
+    if of_torch:
+        whose = f"torch.optim.{cls.__name__} is torch's and"
+    if of_torch and isinstance(here, type) and issubclass(here, Optimizer):
+        instead = f"ravine.optim.{cls.__name__}(...), which takes the same arguments and makes the same steps"
+    return (
+        f"{whose} records nothing of its steps, so nothing is known of norms, updates and gradients. Make it with {instead}. Or diagnose(learn), "
+        "a ravine.train.Learner that has trained with it: of any optimizer's run that examines losses, rates, units and validation."
+    )
 
 
 def watched(optimizer: torch.optim.Optimizer) -> dict[str, Any]:

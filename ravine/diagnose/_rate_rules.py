@@ -139,8 +139,11 @@ RISEN = 1.2
 def rate_too_high(evidence: Evidence) -> str | None:
     """Updates that are large relative to the weights, and a loss that jumped, does not fall, or rose again."""
     course, ratio = curve(evidence, 3), ratios(evidence)
-    if course is None or not np.isfinite(ratio).any():
+    if course is None:
         return None
+    if not np.isfinite(ratio).any():  # an optimizer that is not ours tells nothing of its updates
+        what = _thrown_far(course)
+        return what and f"{what}. {_used(evidence, 'lr', 'The learning rate')}."
     highest = float(np.nanmax(ratio))
     late = median_of(ratio[len(ratio) // 2 :])
     if highest < HIGH_RATIO:
@@ -156,6 +159,21 @@ def rate_too_high(evidence: Evidence) -> str | None:
         f"{what}. The norm of an update was up to {number(highest)} times that of its weight ({where}; median over the weights)"
         f"{later}, where {USUAL_TEXT} is usual. {_used(evidence, 'lr', 'The learning rate')}."
     )
+
+
+def _thrown_far(course: Curve) -> str | None:
+    """What losses alone prove: they rose by a factor of 100, and are still far above the start or broke."""
+    first, last = course.first, course.losses[-3:]
+    if not course.whole:
+        far = last.max() >= THROWN_FAR * first
+        return (
+            f"The loss rose from {number(first)} to {number(last.max())} and then became NaN or infinite"
+            if far
+            else None
+        )
+    if course.jump < THROWN_FAR * first + JUMP_BEYOND_NOISE * course.noise or course.end < THROWN_BACK * first:
+        return None
+    return f"The loss rose from {number(first)} to {number(course.jump)} and ended at {number(course.end)}"
 
 
 def _lost(course: Curve, late: float, highest: float) -> str | None:

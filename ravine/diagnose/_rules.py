@@ -103,6 +103,14 @@ RULES = (
         explains=("rate_too_low", "plateau"),
     ),
     Rule(
+        "zero_weights",
+        "Weights that began at 0 and stay there",
+        layer.zero_weights,
+        "Let weights begin at random, as torch's layers do by themselves, or by torch.nn.init.kaiming_normal_; only biases, and a "
+        "layer whose inputs are not 0, may begin at 0.",
+        explains=("dead_units", "zero_gradient", "no_update", "rate_too_low", "plateau"),
+    ),
+    Rule(
         "dead_units",
         "Dead units",
         layer.dead_units,

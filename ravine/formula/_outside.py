@@ -13,13 +13,16 @@ WHOLE = ("sum", "mean", "dot", "norm", "global_norm", "rms", "amax", "numel", "r
 PUBLIC = ["abs", *(name for name in FUNCTIONS if name not in ("abs", "logical_not")), *WHOLE]
 #: What users write of other libraries, and what is written here instead.
 _WHOLE = f"a formula says what happens to every element alike, and has of a whole tensor {', '.join(WHOLE)}"
-_INSTEAD = {
+INSTEAD = {
     **{name: f"write {name}({'a, b' if name == 'dot' else 'x'}) with {name} from ravine.formula" for name in WHOLE},
     **dict.fromkeys(("median", "prod", "matmul", "size", "shape", "item"), _WHOLE),
     "var": "write mean((x - mean(x))**2)",
     "std": "write sqrt(mean((x - mean(x))**2))",
     **dict.fromkeys(("fmod", "remainder"), "write a % b"),
     **dict.fromkeys(("clamp", "clip"), "write minimum(maximum(x, low), high)"),
+    "clamp_min": "write maximum(x, low)",
+    "clamp_max": "write minimum(x, high)",
+    "hardtanh": "write minimum(maximum(x, -1), 1)",
     "max": "write maximum(a, b), element by element, or amax(x), the largest magnitude of the tensor",
     **dict.fromkeys(("min", "amin"), "write minimum(a, b), element by element"),
     **dict.fromkeys(("square", "pow", "power"), "write x**2"),
@@ -50,9 +53,10 @@ def refused(what: str, instead: str = "") -> Callable[..., NoReturn]:
 def foreign(what: str, name: str) -> NoReturn:
     """Raise FormulaError for a function of another library."""
     base = name.rstrip("_")
-    instead = _INSTEAD.get(base)
+    instead = INSTEAD.get(base)
     if name != base:
-        instead = "a piece changes nothing in place; it returns the new values"
+        said = f": {instead}" if instead else ""
+        instead = f"a piece changes nothing in place; it returns the new values{said}"
     if instead is None:
         instead = f"use abs or a function of ravine.formula. {nearest(name, PUBLIC)}"
     raise FormulaError(f"{what} is not in the language of formulas; {instead}")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ravine.errors import FormulaError
+from ravine.errors import FormulaError, kind_of
 from ravine.formula._branches import Made, all_ways, same
 from ravine.formula._fastai_text import named_arguments, title_of, written_out
 from ravine.formula._pieces import ParamCopy, Piece
@@ -43,6 +43,11 @@ def stats_and_steppers(*functions: Callable[..., Any], **switches: Any) -> list[
     """
     kept: set[str] = set()
     pieces: list[Piece] = []
+    if len(functions) == 1 and isinstance(functions[0], list | tuple):
+        names = ", ".join(title_of(one) for one in functions[0])
+        raise FormulaError(
+            f"stats_and_steppers takes functions, not a {kind_of(functions[0])}: stats_and_steppers({names})"
+        )
     for function in functions:
         try:
             read = _read(function, kept, switches)

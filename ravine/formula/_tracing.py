@@ -11,6 +11,7 @@ from typing import Any
 
 from ravine.errors import FormulaError, nearest
 from ravine.formula._operations import FULL, REDUCTIONS
+from ravine.formula._outside import INSTEAD
 from ravine.formula._pieces import (
     RESERVED,
     ParamCopy,
@@ -71,6 +72,8 @@ def trace_formula(
 
 
 def _remedy(error: Exception) -> str:
+    if isinstance(error, NameError) and (instead := INSTEAD.get(error.name or "")):
+        return f". It is not in the language of formulas; {instead}"
     if isinstance(error, NameError):
         return ". Arguments that a piece only reads come after * in its signature: def piece(update, *, lr)"
     if isinstance(error, TypeError) and "tuple" in str(error):
@@ -78,6 +81,11 @@ def _remedy(error: Exception) -> str:
     if isinstance(error, ArithmeticError):
         return ". Python computes the plain numbers of a formula: write math.inf or math.nan if you mean that"
     return ""
+
+
+def _moved_before(pieces: Sequence[Piece], moved: Piece, place: Piece) -> list[Piece]:
+    rest = [piece for piece in pieces if piece is not moved]
+    return [*rest[: rest.index(place)], moved, *rest[rest.index(place) :]]
 
 
 class _Tracer:
@@ -93,10 +101,12 @@ class _Tracer:
         self.kept: dict[str, Scalar] = {}
         self.owner: dict[str, Piece] = {}
         self.readers: dict[str, Piece] = {}
+        self.pieces: list[Piece] = []
         self.assignments: list[Assignment] = []
         self.sums = Counter[str]()
 
     def run(self, pieces: list[Piece], guarded: bool = False) -> Program:
+        self.pieces = pieces
         for piece in pieces:
             self.call(piece)
         new = {
@@ -260,6 +270,12 @@ class _Tracer:
         if name in self.now:
             return self.now[name]
         if name not in self.hypers:
+            later = [one for one in self.pieces if any(c.name == name for c in one.signature()[0])]
+            if later:
+                raise FormulaError(
+                    f"piece {piece.place} reads {name!r}, which piece {later[0].place} keeps after it: put that piece first, "
+                    f"[{', '.join(one.title for one in _moved_before(self.pieces, later[0], piece))}]"
+                )
             known = [*RESERVED, *self.states, *self.kept, *self.tensors, *self.hypers]
             raise FormulaError(
                 f"piece {piece.place} reads {name!r}, but no earlier piece keeps a state of that name and no hyperparameter "

@@ -94,6 +94,21 @@ def tidy(axes: Any) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def plain_ticks(axes: Any) -> None:
+    """Plain numbers at a logarithmic vertical axis that has its limits, where powers of ten alone would leave it bare."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+
+    low, high = axes.get_ylim()
+    if high / low >= 40:
+        return
+    ticks = list(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]).tick_values(low, high))
+    if high / low > 4:
+        ticks = [float(f"{f}e{e}") for e in range(-17, 300) for f in (1, 2, 3, 5)]
+    axes.set_yticks([t for t in ticks if low <= t <= high])
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.6g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
 def centred_text(axes: Any, text: str) -> None:
     """A sentence in the middle of an empty picture."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="0.35", parse_math=False)

@@ -11,6 +11,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from ravine._fallback_characters import printable
+
 _EDGE, _GAP = 1, 2  # columns left and right of a table, and between two of its columns
 _INDENT = "  "
 
@@ -111,4 +113,6 @@ def _wrapped(cell: str, width: int) -> int:
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", best_first: bool = True) -> FittedTable:
     """A table for ``console.print``, as wide as the terminal at most; heads of two words, or with lines, stand on lines."""
-    return FittedTable(heads, rows, title, best_first)
+    # what standard output cannot write is replaced before widths are measured: +- is wider than ±
+    cells = [list(map(printable, row)) for row in rows]
+    return FittedTable(list(map(printable, heads)), cells, printable(title), best_first)

@@ -13,6 +13,7 @@ from torch import Tensor
 from ravine._whole_numbers import whole
 from ravine.errors import OptionError, shown
 from ravine.train import _rows as rows
+from ravine.train._arguments_of_others import answers
 
 
 class Batches:
@@ -41,6 +42,7 @@ class Batches:
             ...
     """
 
+    @answers
     def __init__(
         self,
         inputs: Any,

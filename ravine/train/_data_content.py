@@ -68,10 +68,14 @@ def nonfinite_rows(data: Any) -> list[int]:
     return sorted(found)
 
 
-def nonfinite_in_batch(inputs: Any, targets: Any) -> str:
-    """What of a batch has NaN or infinity, such as ``inputs (1 of 64 rows)``; empty if nothing has."""
-    said = nonfinite((inputs, targets))
-    return said.replace(" of row ", ", row ").replace(" of rows ", ", rows ")
+def nonfinite_in_batch(inputs: Any, targets: Any, data: Any) -> str:
+    """What of a batch has NaN or infinity, such as ``inputs, row 3 (1 of 64 rows)``; empty if nothing has.
+
+    Where the data that it is of are in memory, their rows are named, too: a shuffled batch has other numbers.
+    """
+    said = nonfinite((inputs, targets)).replace(" of row ", ", row ").replace(" of rows ", ", rows ")
+    everywhere = nonfinite(data) if said and type(data) is not list else ""
+    return f"{said}; in all training data the {everywhere}" if everywhere else said
 
 
 def _tensors(data: Any, *, probe: bool = True) -> Iterator[tuple[str, Tensor]]:

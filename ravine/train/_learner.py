@@ -18,6 +18,7 @@ from ravine.train import _evaluate as evaluation
 from ravine.train import _parallel as parallel
 from ravine.train import _rates as rates
 from ravine.train import _stepping as stepping
+from ravine.train._arguments_of_others import answers
 from ravine.train._batches import Batches
 from ravine.train._callback import Callback, argument_text, forward_contexts
 from ravine.train._checkpointer import Checkpointer
@@ -34,7 +35,7 @@ from ravine.train._predict import predict
 from ravine.train._recorder import METRICS, Recorder, epochs_text
 from ravine.train._schedules.by_text import as_callbacks
 from ravine.train._schedules.hyper_schedule import HyperSchedule
-from ravine.train._schedules.one_cycle import OneCycle
+from ravine.train._schedules.one_cycle import MOMS, OneCycle
 from ravine.train._stream import Stream
 from ravine.train._summary import summary_of
 from ravine.train._training_state import TrainingState
@@ -81,6 +82,7 @@ class Learner:
         learn.fit(5, lr=1e-3)
     """
 
+    @answers
     def __init__(
         self,
         model: nn.Module,
@@ -134,6 +136,7 @@ class Learner:
 
     # --- training ------------------------------------------------------------------------------------------------
 
+    @answers
     def fit(
         self,
         epochs: int,
@@ -205,6 +208,7 @@ class Learner:
         finally:
             loop.finish()
 
+    @answers
     def fit_one_cycle(
         self,
         epochs: int,
@@ -213,7 +217,7 @@ class Learner:
         div: float = 25.0,
         div_final: float = 1e5,
         pct_start: float = 0.25,
-        moms: tuple[float, float, float] | None = (0.95, 0.85, 0.95),
+        moms: tuple[float, float, float] | None = MOMS,
         **options: Any,
     ) -> None:
         """Train with one cycle: the rate rises and falls along cosines while momentum falls and rises.
@@ -228,8 +232,8 @@ class Learner:
             div_final: it ends at ``lr / div_final``.
             pct_start: the share of the run in which it rises.
             moms: momentum at the beginning, at the highest rate and at the end, for whichever the optimizer has:
-                ``momentum`` (if it is on), the first of ``betas``, or the coefficient of its running average
-                (``alpha``, ``rho``); None leaves that alone.
+                ``momentum`` (if it is on), the first of ``betas``, ``beta1``, ``mom``, or the coefficient of its running
+                average (``alpha``, ``rho``); None leaves that alone. Given where there is none of these, it is an error.
             options: as for :meth:`fit`.
 
         Raises:
@@ -237,8 +241,6 @@ class Learner:
 
         Smith and Topin, Super-convergence (2018), with the cosines and defaults of fastai.
         """
-        if "lr_max" in options:
-            raise OptionError("fit_one_cycle has no lr_max; the highest rate is lr: fit_one_cycle(3, lr=0.01).")
         if lr is None:
             raise OptionError(
                 f"fit_one_cycle needs the highest learning rate: fit_one_cycle({epochs!r}, lr=0.01). learn.lr_find() suggests one."

@@ -29,6 +29,7 @@ from ravine.train._evaluation_weights import hold_weights
 from ravine.train._fit import Fit
 from ravine.train._forward import call, checked_loss, pair, row_count
 from ravine.train._interrupt import Interrupt
+from ravine.train._mean_weights import SUMS, adds_up
 from ravine.train._training_mode import TrainingMode
 
 
@@ -210,6 +211,8 @@ class Loop:
             fit.broadcast = broadcasting.shapes_of(fit.loss_func, fit.outputs, fit.targets)
             if fit.broadcast:
                 fit.say(f"{broadcasting.sentence(*fit.broadcast)} {broadcasting.ADVICE}")
+            if adds_up(fit.loss_func):
+                fit.say(SUMS)
         if len(fit.recorder) == self._first and parallel.size() == 1:
             untrained.warn_of_leaves(fit.backward_loss, fit.model, fit.optimizer, (fit.inputs, fit.targets))
         try:

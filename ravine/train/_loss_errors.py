@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ravine.errors import RavineError, TrainingError
+from ravine.errors import RavineError, TrainingError, shown
 from ravine.train._outputs import described, logits_in, tensors_in
+from ravine.train._rows import NAMES_OF_CLASSES
 
 #: What torch says where a loss wants class indices.
 _WANTS_CLASSES = (
@@ -55,7 +56,9 @@ def of_loss(error: Exception, loss: Any, outputs: Any, targets: Any) -> Training
             "others is wrapped in a function of these two."
         )
     if not isinstance(targets, Tensor):
-        return None
+        texts = isinstance(targets, tuple | list) and any(isinstance(one, str) for one in targets)
+        said = f"{_the(loss)} cannot take targets that are texts, {shown(targets)}.{NAMES_OF_CLASSES}"
+        return TrainingError(said) if texts else None
     advice = _advice(said, outputs, targets)
     if not advice:
         return None
@@ -181,6 +184,11 @@ def _of_dtypes(outputs: Tensor, targets: Tensor) -> str:
     classes = targets.shape == outputs.shape[:1] + outputs.shape[2:]
     if targets.is_floating_point() and not classes:
         return f"give {_name(outputs.dtype)} targets, targets{method(outputs.dtype)}"
+    if classes and targets.dtype == torch.int64:
+        return (
+            f"targets of that dtype are what a loss of classes takes, so it holds something that is not {_name(outputs.dtype)}, most likely "
+            f"class weights: give it weight{method(outputs.dtype)}. Tensors made of NumPy's numbers are float64"
+        )
     return (
         "classes, as cross_entropy takes them, are int64, targets.long(); numbers, as mse_loss takes them, "
         f"{_name(outputs.dtype)}, targets{method(outputs.dtype)}"

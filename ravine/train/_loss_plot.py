@@ -16,7 +16,7 @@ import numpy as np
 from ravine import _files as files
 from ravine.errors import OptionError
 from ravine.plotting._curves import name_lines, smoothed
-from ravine.plotting._style import Line, blank, centred_text, line, png, tidy
+from ravine.plotting._style import Line, blank, centred_text, line, plain_ticks, png, tidy
 
 _LEAST, _MOST = 1e-16, 1e100  # a logarithm needs more than 0, and matplotlib room above
 
@@ -105,6 +105,8 @@ def draw_losses(
     axes.set_yscale(scale)
     axes.set_xlim(0, 1.012 * longest / unit or 1.0)  # room for the last dot
     _limit(axes, drawn)
+    if scale == "log":
+        plain_ticks(axes)
     axes.set_xlabel(name)
     axes.set_ylabel("loss" if window == 1 else f"loss (training: mean of the last {window} steps)")
     axes.set_title(title, loc="left", parse_math=False)

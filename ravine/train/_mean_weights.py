@@ -30,6 +30,17 @@ def weighed(measure: Callable[[Any, Any], Any], outputs: Any, targets: Any) -> t
     return value, None
 
 
+def adds_up(loss: Any) -> bool:
+    """Whether the loss says that it is the sum over rows: a module or a partial with ``reduction="sum"``."""
+    return "sum" in (getattr(loss, "reduction", None), (getattr(loss, "keywords", None) or {}).get("reduction"))
+
+
+SUMS = (
+    "The loss is a sum over rows (reduction='sum'): train_loss is the sum of a batch and valid_loss that of all rows, so they cannot be "
+    "compared, and the best learning rate depends on the batch size. For means: reduction='mean'."
+)
+
+
 class _Observer(TorchFunctionMode):
     """Sees the calls of torch's losses: what each gave, and what it is the mean over."""
 

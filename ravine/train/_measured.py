@@ -71,7 +71,7 @@ class Measured:
         if self.measure in _MEANS_OVER_ROWS:
             weight = rows
         if not self._begun:
-            self.is_known, self._begun = weight is not None, True
+            self.is_known, self._begun = weight is not None and self._failure is None, True
         elif weight is None:
             self.is_known = False
         if weight is not None:

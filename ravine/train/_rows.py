@@ -16,6 +16,9 @@ from torch.utils import _pytree as pytree
 
 from ravine.errors import OptionError, kind_of
 
+#: What to do with targets that are texts, in a sentence after another.
+NAMES_OF_CLASSES = " Number the classes: names, targets = numpy.unique(labels, return_inverse=True)."
+
 Rows = Tensor | tuple[Any, ...] | dict[str, Any] | list[Any]
 
 
@@ -31,7 +34,10 @@ def from_numpy(array: Any, *, targets: bool = False) -> Tensor:
     array = np.asarray(array)
     kind, size = array.dtype.kind, array.dtype.itemsize
     if kind not in "fiubc":
-        raise OptionError(f"An array of dtype {array.dtype} has no numbers that a model can take; convert it first.")
+        raise OptionError(
+            f"An array of dtype {array.dtype} has no numbers that a model can take; convert it first."
+            + NAMES_OF_CLASSES * (targets and array.size > 0 and isinstance(array.reshape(-1)[0], str))
+        )
     if kind == "f" and size >= 8:
         wanted = torch.empty(0, dtype=torch.get_default_dtype()).numpy().dtype
     elif kind in "iu" and (targets or array.dtype != np.uint8):
@@ -153,6 +159,8 @@ def _possible(name: str, value: Any) -> set[int]:
         if rows:
             lengths = {len(part) for part in parts}
             return {len(value)} | (lengths if len(parts) == len(value) and len(lengths) == 1 else set())
+    if name == "targets" and isinstance(value, list) and value and isinstance(value[0], str):
+        raise OptionError(f"The targets are a {kind_of(value)} with texts.{NAMES_OF_CLASSES}")
     raise OptionError(
         f"The {name} are a {kind_of(value)}; Batches and Data take tensors or NumPy arrays with a row for each example, a "
         "tuple or dict of them for a model of several inputs, or a list with a tensor for each row. Convert a list of "

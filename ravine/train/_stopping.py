@@ -12,7 +12,7 @@ from ravine._files import checkpoint
 from ravine._whole_numbers import whole
 from ravine.errors import OptionError
 from ravine.train._callback import Callback, check_column
-from ravine.train._data_content import nonfinite_in_batch
+from ravine.train._data_content import nonfinite, nonfinite_in_batch
 from ravine.train._fit import Fit
 
 
@@ -78,8 +78,11 @@ class EarlyStopping(_BestValue):
         waited = fit.state.epoch - self.best_epoch
         if waited >= self.patience:
             best = f"; the best was {self.best:.6g} in epoch {self.best_epoch}" if self.best_epoch else ""
+            nan = math.isnan(float(fit.row[self.monitor]))
+            if nan and (in_data := nonfinite(fit.valid)):
+                best += f". The validation data have NaN or infinity in the {in_data}"
             fit.stop(
-                f"epoch {fit.state.epoch}: {self.monitor} has not improved for {waited} "
+                f"epoch {fit.state.epoch}: {self.monitor} {'is nan and ' * nan}has not improved for {waited} "
                 f"{'epoch' if waited == 1 else 'epochs'}: stopped{best}"
             )
 
@@ -90,7 +93,7 @@ class StopOnNaN(Callback):
     def after_loss(self, fit: Fit) -> None:
         value = float(fit.loss)
         if not math.isfinite(value):
-            in_data = nonfinite_in_batch(fit.inputs, fit.targets)
+            in_data = nonfinite_in_batch(fit.inputs, fit.targets, fit.train)
             cause = f". The data are the reason: this batch has NaN or infinity in its {in_data}" if in_data else ""
             fit.stop(f"epoch {fit.state.epoch}, step {len(fit.recorder) + 1}: the loss is {value}: stopped{cause}")
 

@@ -13,7 +13,7 @@ from ravine.plotting._frames import frame
 from ravine.watch._history import FIGURES, NORMS, History
 
 _SHOWN = (*NORMS, "ratio", "grad_max", "nonfinite")
-_CALL_BACKWARD = "no parameter had a gradient: call backward before step"
+_CALL_BACKWARD = "no parameter had a gradient: call backward before step, and zero_grad not between the two"
 
 
 @dataclass(frozen=True)

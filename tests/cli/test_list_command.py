@@ -1,5 +1,6 @@
 """``ravine list``: quick, complete, and true about runs and studies."""
 
+import importlib
 import json
 import re
 import subprocess
@@ -12,6 +13,7 @@ from ravine.cli import _out_folder
 from ravine.cli._list import command
 from ravine.cli._optimizer_names import families
 from ravine.cli._out_folder import Kept, kept, many, say_written
+from ravine.errors import OptionError
 from ravine.optim import _registry as registry
 from ravine.tasks import describe
 
@@ -87,10 +89,12 @@ def test_studies_say_how_far_they_are(out):
     folder_of(out, "two", results__json=json.dumps({"tasks": [done, part]}))
     trial = '{"op_code":6,"worker_id":"x","trial_id":0,"state":%d,"values":[1.0]}\n'
     folder_of(out, "three", study__journal=trial % 1 + trial % 3 + trial % 1)
+    folder_of(out, "four", study__journal='{"op_code":0,"worker_id":"x","study_name":"mine"}\n' + trial % 1)
     assert {(one.path.name, one.state, one.what) for one in kept()} == {
         ("one", "done, 45 trainings", "digits, sgd, adam"),
         ("two", "stopped after 50 of about 90 trainings", "digits, breast-cancer"),
-        ("three", "not finished, 2 trainings", "resume or report: three"),
+        ("three", "2 trainings, no report of them yet", "ravine report three"),
+        ("four", "1 training, no report of them yet", "ravine report mine --out ravine-out/four"),
     }
 
 
@@ -125,3 +129,13 @@ def test_it_imports_no_torch(tmp_path):
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("\nFalse\n")
+
+
+@pytest.mark.parametrize("name", ["plot", "diagnose"])
+def test_a_study_is_not_taken_for_a_run(out, name):
+    folder = folder_of(out, "mine", study__journal='{"op_code":0,"worker_id":"x","study_name":"first"}\n')
+    called = importlib.import_module(f"ravine.cli._{name}").command
+    error = CliRunner().invoke(called, [str(folder)]).exception
+    assert isinstance(error, OptionError)
+    assert "is a study of many trainings, not a run" in str(error)
+    assert str(error).endswith("ravine report first --out ravine-out/mine")

@@ -33,7 +33,7 @@ def test_options_change_the_formula_and_the_kernel_is_shown():
     text = show("rmsprop:centered=True,momentum=0.9", "--kernel")
     assert "grad_avgₜ²" in text
     assert "def kernel(task):" in text
-    assert "momentum_buffer_new = " in text
+    assert "momentum_buffer__new = " in text
     assert "def numbers(" in text
 
 

@@ -164,6 +164,17 @@ def test_ctrl_c_says_the_command_that_goes_on(ravine, monkeypatch):
     assert "3 epochs in " in out
 
 
+@pytest.mark.parametrize("when", ["while the picture of the stopped run is drawn", "after the last epoch"])
+def test_ctrl_c_after_the_training_says_how_to_go_on_too(ravine, monkeypatch, when):
+    if "stopped" in when:
+        monkeypatch.setattr(Learner, "fit", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    with monkeypatch.context() as patch:
+        patch.setattr("ravine.cli._train._show", lambda *_: signal.raise_signal(signal.SIGINT))
+        code, _, err = ravine("digits", "--epochs", "1")
+    assert code == 130
+    assert err == "ravine: Interrupted.\nResume: ravine train digits --resume --out ravine-out/train-digits\n"
+
+
 def test_the_test_set_is_read_once_at_the_end_and_decides_nothing(ravine, tmp_path, monkeypatch):
     """Validation has a fifth of the training rows; the last line's numbers are those of the test set by hand."""
     seen = []

@@ -363,3 +363,13 @@ def test_wrapped_functions_keep_their_options():
     assert spec_of(partial(wrapped, lr=0.3), "w").given == {"lr": 0.3}
     assert isinstance(spec_of(wrapped, "w").build([torch.nn.Parameter(torch.zeros(1))]), torch.optim.SGD)
     assert not issubclass(Plain, Optimizer)
+
+
+def test_a_task_that_is_a_function_is_to_be_called():
+    def my_task():
+        return ravine.tasks.find("digits")
+
+    with pytest.raises(OptionError, match=r"Call the function that makes it: my_task\(\)\.$"):
+        ravine.compare(my_task, ["sgd", "adam"])
+    with pytest.raises(OptionError, match="A task is its name, the path of a .py file with one, or a .*; got 7"):
+        ravine.compare(["digits", 7], ["sgd", "adam"])

@@ -124,6 +124,16 @@ def test_who_records_nothing_is_told_what_to_do():
     params = list(mlp(4, 2).parameters())
     with pytest.raises(OptionError, match=r"Make it with ravine\.optim"):
         watch.diagnose(torch.optim.SGD(params, lr=0.1))
+    with pytest.raises(
+        OptionError,
+        match=r"torch\.optim\.SGD is torch's.*Make it with ravine\.optim\.SGD\(\.\.\.\), which.*diagnose\(learn\)",
+    ):
+        watch.diagnose(torch.optim.SGD(params, lr=0.1))
+    with pytest.raises(
+        OptionError,
+        match=r"torch\.optim\.LBFGS is torch's.*Make it with ravine\.optim, where there is such an optimizer\. Or diagnose\(learn\)",
+    ):
+        watch.diagnose(torch.optim.LBFGS(params))
     with pytest.raises(OptionError, match="Leave watch=False out"):
         watch.diagnose(optim.SGD(params, lr=0.1, watch=False))
     with pytest.raises(OptionError, match=r"give an optimizer of ravine\.optim, a Learner, the folder"):
@@ -139,9 +149,27 @@ def test_steps_that_change_nothing_are_found():
         params[0].grad = torch.ones(3)
         still.step()
     (found,) = watch.diagnose(forgotten)
-    assert found.evidence == "No parameter had a gradient in any of 50 steps: call backward() before step()."
+    assert (
+        found.evidence
+        == "No parameter had a gradient in any of 50 steps: call backward() before step(), and zero_grad() not between the two."
+    )
     assert rules(still) == ["no_update"]
     assert watch.diagnose(still)[0].evidence.endswith("though there were gradients. The learning rate was 0.")
+
+
+def test_gradients_that_are_cleared_before_the_step_are_told_of_zero_grad():
+    model = mlp(4, 8, 2)
+    for to_none, rule in ((True, "no_gradient"), (False, "zero_gradient")):
+        optimizer = optim.Adam(model.parameters())
+        for _ in range(30):
+            model(torch.ones(5, 4)).square().mean().backward()
+            optimizer.zero_grad(set_to_none=to_none)
+            optimizer.step()
+        (found,) = watch.diagnose(optimizer)
+        assert found.rule == rule
+        assert "zero_grad()" in found.evidence
+        if to_none:
+            assert "zero_grad not between the two" in str(optimizer.watch.last)
 
 
 def test_before_the_first_step_nothing_is_found():

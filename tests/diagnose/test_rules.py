@@ -59,6 +59,13 @@ def with_bias(value):
     return model
 
 
+def of_zeros(model):
+    """Its weights and biases begin at 0."""
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    return model
+
+
 def deep(activation, factor=1.0, width=32, layers=12):
     return scaled(mlp(64, *[width] * (layers - 1), 10, activation=activation), factor)
 
@@ -91,6 +98,11 @@ def of_tumours(optimizer):
 
 def nan_batch(inputs, number):
     return inputs * float("nan") if number == 70 else inputs
+
+
+def losses_alone(evidence):
+    """As of an optimizer that is not ours, which records nothing."""
+    return Evidence(evidence.optimizer, losses=evidence.losses, hypers=evidence.hypers)
 
 
 def extreme_batches(inputs, number):
@@ -198,6 +210,8 @@ WITH = {
         "rmsprop 100 times": lambda: on_digits(SMALL, partial(RMSprop, lr=0.3)),
         "adam 200 times": lambda: on_digits(SMALL, partial(Adam, lr=1.0)),
         "momentum in few steps": lambda: on_digits(SMALL, partial(SGD, lr=5.0, momentum=0.9), epochs=1),
+        "losses alone": lambda: losses_alone(on_digits(SMALL, partial(Adam, lr=50.0))),
+        "losses alone, to infinity": lambda: losses_alone(in_a_bowl(partial(SGD, lr=1e6), 12)),
         "to infinity in few steps": lambda: in_a_bowl(partial(SGD, lr=1e6), 12),
     },
     "rate_too_low": {
@@ -213,6 +227,10 @@ WITH = {
     "vanishing": {
         "12 layers of sigmoid": lambda: on_digits(partial(deep, nn.Sigmoid), partial(SGD, lr=0.1), epochs=4),
         "the same with Adam": lambda: on_digits(partial(deep, nn.Sigmoid), partial(Adam, lr=1e-3), epochs=4),
+    },
+    "zero_weights": {
+        "three layers": lambda: on_digits(lambda: of_zeros(mlp(64, 50, 50, 10)), partial(Adam, lr=1e-3), epochs=2),
+        "two layers": lambda: on_digits(lambda: of_zeros(SMALL()), partial(SGD, lr=0.1), epochs=2),
     },
     "dead_units": {
         "bias -30": lambda: on_digits(partial(with_bias, -30.0), partial(SGD, lr=0.1)),
@@ -276,6 +294,7 @@ WITHOUT = {
     "nonfinite": {"the same data": lambda: on_digits(SMALL, partial(RMSprop, lr=2e-3))},
     "rate_too_high": {
         "large first steps": lambda: on_digits(SMALL, partial(RMSprop, lr=1e-2)),
+        "losses alone": lambda: losses_alone(on_digits(SMALL, partial(RMSprop, lr=0.05), epochs=14)),
         "few large first steps": lambda: on_digits(SMALL, partial(RMSprop, lr=1e-2), epochs=1),
         "extreme batches": WITH["spikes"]["three extreme batches, SGD"],
         "thrown, and back again": lambda: on_digits(SMALL, partial(RMSprop, lr=0.05), epochs=14),
@@ -297,6 +316,12 @@ WITHOUT = {
         "two layers of sigmoid": lambda: on_digits(
             partial(mlp, 64, 32, 10, activation=nn.Sigmoid), partial(SGD, lr=0.5)
         )
+    },
+    "zero_weights": {
+        "logistic regression": lambda: on_digits(lambda: of_zeros(mlp(64, 10)), partial(SGD, lr=0.1), epochs=2),
+        "the last layer only": lambda: on_digits(
+            lambda: nn.Sequential(*SMALL()[:2], of_zeros(nn.Linear(50, 10))), partial(SGD, lr=0.1), epochs=2
+        ),
     },
     "dead_units": {"bias 0": lambda: on_digits(partial(with_bias, 0.0), partial(SGD, lr=0.1))},
     "no_gradient": {"the layer is used": lambda: on_digits(partial(WithMore, 1.0), partial(RMSprop, lr=2e-3))},

@@ -7,7 +7,19 @@ import pytest
 import torch
 
 from ravine.errors import FormulaError
-from ravine.formula import global_norm, isfinite, minimum, norm, param_copy, rename, sqrt, start, trace_formula, where
+from ravine.formula import (
+    global_norm,
+    isfinite,
+    maximum,
+    minimum,
+    norm,
+    param_copy,
+    rename,
+    sqrt,
+    start,
+    trace_formula,
+    where,
+)
 from ravine.formula._tracing import hyper_defaults
 from ravine.optim import Optimizer
 
@@ -39,6 +51,47 @@ def test_names_are_the_wiring():
     assert set(final.reads) == {"param", "grad", "square_avg", "momentum_buffer"}
     assert set(final.writes) == {"param", "square_avg", "momentum_buffer"}
     assert program.traffic(dict.fromkeys(program.buffers, 4)) == 28
+
+
+def test_a_state_that_a_later_piece_keeps_is_told_the_order():
+    def average(avg, *, grad):
+        return 0.9 * avg + grad
+
+    def step(param, *, avg, lr):
+        return param - lr * avg
+
+    with pytest.raises(
+        FormulaError, match=r"reads 'avg', which piece average .* keeps after it.*\[rms, average, step\]"
+    ):
+        trace_formula([rms, step, average], HYPERS)
+    trace_formula([rms, average, step], HYPERS)
+
+
+@pytest.mark.parametrize("name", ["g", "gradient"])
+def test_the_gradient_by_another_name(name):
+    piece = eval(f"lambda param, *, {name}, lr: param - lr * {name}")
+    with pytest.raises(FormulaError, match="Did you mean 'grad'"):
+        trace_formula([piece], HYPERS)
+
+
+@pytest.mark.parametrize(
+    ("line", "write", "meant"),
+    [
+        ("update.clamp(-1, 1)", "minimum(maximum(x, low), high)", lambda x: np.clip(x, -1, 1)),
+        ("torch.clamp(update, -1, 1)", "minimum(maximum(x, low), high)", lambda x: np.clip(x, -1, 1)),
+        ("update.clamp_(-1, 1)", "minimum(maximum(x, low), high)", lambda x: np.clip(x, -1, 1)),
+        ("clamp(update, -1, 1)", "minimum(maximum(x, low), high)", lambda x: np.clip(x, -1, 1)),
+        ("update.clamp_min(-1)", "maximum(x, low)", lambda x: np.maximum(x, -1)),
+        ("torch.clamp_max(update, 1)", "minimum(x, high)", lambda x: np.minimum(x, 1)),
+    ],
+)
+def test_clamp_is_answered_with_what_to_write(line, write, meant):
+    with pytest.raises(FormulaError) as raised:
+        trace_formula([eval(f"lambda update: {line}", {"torch": torch}), descend], HYPERS)
+    assert f"write {write}" in str(raised.value)
+    written = eval(f"lambda x, low, high: {write}", {"minimum": minimum, "maximum": maximum})
+    x = np.array([-3.0, 0.5, 2.0])
+    assert np.array_equal(written(x, -1, 1), meant(x))
 
 
 def test_what_no_piece_uses_is_neither_kept_nor_moved():

@@ -370,3 +370,21 @@ def test_a_piece_with_other_keywords_is_told_what_it_was_told_before():
 
     with pytest.raises(FormulaError, match=r"\*more is not possible"):
         Optimizer([torch.zeros(2, requires_grad=True)], [piece], lr=0.1)
+
+
+def test_cbs_with_pieces_is_answered_with_pieces():
+    def descend(param, *, grad, lr):
+        return param - lr * grad
+
+    with pytest.raises(FormulaError) as raised:
+        Optimizer([torch.zeros(2, requires_grad=True)], cbs=[descend], lr=0.1)
+    assert "partial(Optimizer, pieces=[descend], lr=0.1)" in str(raised.value)
+    assert "stats_and_steppers" not in str(raised.value)
+
+
+def test_a_list_of_stats_and_steppers_is_answered_with_the_call():
+    for given in ([average_sqr_grad, rms_prop_step], (average_sqr_grad, rms_prop_step)):
+        with pytest.raises(FormulaError, match="takes functions, not a") as raised:
+            stats_and_steppers(given)
+        call = str(raised.value).partition(": ")[2]
+        assert [piece.title for piece in eval(call)] == ["average_sqr_grad", "rms_prop_step"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 
@@ -11,7 +12,7 @@ import torch
 from torch.nn import Parameter
 
 from ravine.errors import FormulaError, OptionError, ParameterError
-from ravine.formula import rename
+from ravine.formula import rename, where
 from ravine.optim import Adagrad, Adam, Hyper, Optimizer, RMSprop
 from ravine.optim import _registry as registry
 from ravine.optim._common import parameters_of
@@ -299,3 +300,35 @@ def test_an_empty_parameter_of_numpy_is_taken():
     optimizer = Adam([empty, zero], lr=0.1)
     empty.grad, zero.grad = torch.zeros(0, 3), torch.zeros(0, 3)
     optimizer.step()
+
+
+@pytest.mark.parametrize("given", [params(), iter(params()), [("weight", params()[0])], [{"params": params()}]])
+def test_pieces_that_took_the_place_of_the_parameters_are_told_their_name(given):
+    written = r"partial\(Optimizer, pieces=\[piece, ...\], lr=...\)"
+    with pytest.raises(FormulaError, match=written) as raised:
+        functools.partial(Optimizer, [descend])(given, lr=0.1)
+    assert len(str(raised.value)) < 400
+    functools.partial(Optimizer, pieces=[descend], lr=0.1)(params())
+
+
+def test_a_piece_that_is_no_function_is_shown():
+    with pytest.raises(FormulaError, match="one of them is 7"):
+        Optimizer(params(), [descend, 7], lr=0.1)
+
+
+def test_a_truth_value_that_a_piece_reads_is_told_how_to_be_written():
+    def given(param, *, grad, lr, flag):
+        return param - lr * grad if flag else param
+
+    def default(param, *, grad, lr, flag=True):
+        return given(param, grad=grad, lr=lr, flag=flag)
+
+    def number(param, *, grad, lr, flag):
+        return where(flag != 0, param - lr * grad, param)
+
+    for piece, options in ((given, {"flag": np.True_}), (given, {"flag": True}), (default, {})):
+        optimizer = None
+        with pytest.raises(FormulaError, match="reads flag=True.* Give flag=1 and write where"):
+            optimizer = Optimizer(params(), [piece], lr=0.1, **options)
+        assert optimizer is None
+    Optimizer(params(), [number], lr=0.1, flag=1)

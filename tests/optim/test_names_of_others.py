@@ -69,7 +69,7 @@ def test_a_step_without_a_backward_says_what_is_missing():
     before = [p.clone() for p in net.parameters()]
     optimizer.step()  # as torch: nothing happens
     assert all(torch.equal(p, q) for p, q in zip(net.parameters(), before, strict=True))
-    said = "no parameter had a gradient: call backward before step"
+    said = "no parameter had a gradient: call backward before step, and zero_grad not between the two"
     assert str(optimizer.watch.last) == f"Step 1: {said}."
     assert said in repr(optimizer.watch.last)
     net(torch.ones(1, 3)).sum().backward()

@@ -1,6 +1,7 @@
 """The table on a terminal."""
 
 import io
+import sys
 
 import pytest
 from rich.console import Console
@@ -61,3 +62,16 @@ def test_a_table_without_rows_has_its_heads():
 
 def test_cells_are_text_and_not_markup():
     assert "[red]x[/red]" in shown(80, ["optimizer", "a"], [["[red]x[/red]", "[bold]"]])
+
+
+def test_columns_stand_below_each_other_where_characters_are_replaced(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    made = tables.table(["optimizer", "loss", "β"], [["sgd", "0.15 ± 0.11", "1"], ["adam", "0.3", "2"]])
+    monkeypatch.undo()
+    console = Console(file=io.TextIOWrapper(io.BytesIO(), encoding="ascii"), width=60)
+    console.print(made)
+    console.file.flush()
+    lines = console.file.buffer.getvalue().decode("ascii").splitlines()
+    assert any("0.15 +- 0.11" in line for line in lines)
+    assert any("beta" in line for line in lines)
+    assert len({len(line) for line in lines if line.strip()}) == 1

@@ -154,6 +154,17 @@ def test_outputs_that_need_too_much_memory_are_said_to_be_measured_by_batches(mo
     assert measured(F.mse_loss, NUMBERS, 1, {"error": error})["error"] == pytest.approx(whole(error, NUMBERS, 1))
 
 
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [(nn.CrossEntropyLoss(reduction="sum"), 1), (functools.partial(F.cross_entropy, reduction="sum"), 1), (F.cross_entropy, 0)],
+)  # fmt: skip
+def test_a_loss_that_is_a_sum_is_said_once(loss, said):
+    data = Batches(INPUTS, CLASSES, SIZE)
+    learn = Learner(model(3), (data, None), loss, quiet=True)
+    learn.fit(2, 1e-3)
+    assert sum("train_loss is the sum of a batch" in text for _, text in learn.recorder.notes) == said
+
+
 def test_a_metric_that_fails_on_all_rows_too_is_named():
     with pytest.raises(TrainingError, match="The metric 'bad' raised ZeroDivisionError"):
         measured(F.mse_loss, NUMBERS, 1, {"bad": lambda o, t: 1 / 0})

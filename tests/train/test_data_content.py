@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from ravine.errors import DataError
 from ravine.optim import SGD
-from ravine.train import Batches, Learner, StopOnNaN
+from ravine.train import Batches, EarlyStopping, Learner, StopOnNaN
 from ravine.train._data_content import fingerprint, nonfinite, nonfinite_rows
 
 INPUTS = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
@@ -110,6 +110,30 @@ def test_a_training_says_that_the_data_are_the_reason():
     learn = Learner(nn.Linear(3, 2), (DataLoader(Read(broken()), 4), None), cross_entropy, SGD, quiet=True)
     learn.fit(1, 0.1, callbacks=[StopOnNaN()])
     assert "The data are the reason: this batch has NaN or infinity in its inputs, row" in learn.recorder.notes[0][1]
+
+
+def test_rows_of_a_shuffled_batch_have_their_numbers_in_the_data():
+    inputs = INPUTS.clone()
+    inputs[12] = math.nan
+    data = Batches(inputs, CLASSES, 4, shuffle=True)
+    learn = Learner(nn.Linear(3, 2), (data, None), cross_entropy, SGD, quiet=True)
+    learn.fit(1, 0.1, callbacks=[StopOnNaN()])
+    assert f"in all training data the inputs of row 12 (1 of {len(inputs)} rows)" in learn.recorder.notes[0][1]
+    with pytest.raises(DataError, match="in all training data the inputs of row 12"):
+        Learner(nn.Linear(3, 2), (data, None), cross_entropy, SGD, quiet=True).lr_find()
+
+
+def test_early_stopping_at_a_validation_loss_that_is_nan_says_so():
+    inputs = INPUTS.clone()
+    inputs[3] = math.nan
+    valid = Batches(inputs, CLASSES, 4, shuffle=False)
+    learn = Learner(nn.Linear(3, 2), (Batches(INPUTS, CLASSES, 4), valid), cross_entropy, SGD, quiet=True)
+    learn.fit(5, 0.1, callbacks=[EarlyStopping(2)])
+    assert len(learn.recorder.epochs) == 2
+    assert learn.state.stop_reason == (
+        "epoch 2: valid_loss is nan and has not improved for 2 epochs: stopped. The validation data have NaN or infinity in the "
+        f"inputs of row 3 (1 of {len(inputs)} rows)"
+    )
 
 
 @pytest.mark.parametrize("kind", ["Batches", "DataLoader"])

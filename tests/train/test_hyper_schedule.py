@@ -98,6 +98,34 @@ def test_momentum_may_be_left_alone():
     assert set(learn.recorder.hyper("momentum")) == {0.9}
 
 
+def average(param, avg=0.0, *, grad, lr, mom):
+    avg = mom * avg + grad
+    return param - lr * avg, avg
+
+
+def test_the_cycle_moves_the_momentum_of_a_formula_of_ones_own():
+    """fastai's Optimizer has ``mom``, and its fit_one_cycle moves that."""
+    learn = learner(functools.partial(optim.Optimizer, pieces=[average], mom=0.9))
+    learn.fit_one_cycle(EPOCHS, 0.1, moms=(0.9, 0.7, 0.8))
+    np.testing.assert_allclose(learn.recorder.hyper("mom"), fastai(0.25, 0.9, 0.7, 0.8, STEPS), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (
+            optim.Adagrad,
+            "moms: Adagrad has no momentum, so there is nothing to move. Leave moms out, or .*HyperSchedule",
+        ),
+        (optim.SGD, r"SGD has its momentum switched off.*SGD\(params, lr, momentum=0.9\)"),
+    ],
+)
+def test_momenta_that_are_given_and_cannot_be_used(made, message):
+    with pytest.raises(OptionError, match=message):
+        learner(made).fit_one_cycle(1, 0.1, moms=(0.95, 0.85, 0.95))
+    learner(made).fit_one_cycle(1, 0.1)
+
+
 def test_fits_after_a_cycle():
     learn = learner()
     learn.fit_one_cycle(EPOCHS, 0.1)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import namedtuple
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ravine import optim
-from ravine.errors import TrainingError
+from ravine.errors import OptionError, TrainingError
 from ravine.train import Batches, Learner
 
 INPUTS = torch.randn(12, 4, generator=torch.Generator().manual_seed(0))
@@ -101,6 +103,50 @@ def test_other_misfits_are_said(loss: Any, targets: Tensor, model: Any, message:
     for validated in (True, False):
         with pytest.raises(TrainingError, match=message):
             trained(targets, loss, model and model(), validated=validated)
+
+
+@pytest.mark.parametrize("validated", [True, False])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda weight: nn.CrossEntropyLoss(weight=weight),
+        lambda weight: functools.partial(F.cross_entropy, weight=weight),
+        lambda weight: lambda outputs, targets: F.nll_loss(F.log_softmax(outputs, 1), targets, weight),
+    ],
+)
+def test_class_weights_of_another_dtype_are_not_blamed_on_the_targets(loss: Any, validated: bool) -> None:
+    weight = torch.from_numpy(np.array([1.0, 2.0, 3.0]))
+    with pytest.raises(TrainingError, match="float64") as caught:
+        trained(CLASSES, loss(weight), validated=validated)
+    assert "weight.float()" in str(caught.value)
+    assert "targets.long()" not in str(caught.value)
+    trained(CLASSES, loss(weight.float()), validated=validated)
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_targets_that_are_texts_are_to_be_numbered(validated: bool) -> None:
+    labels = ["cat", "dog", "emu"] * 4
+    written = "names, targets = numpy.unique(labels, return_inverse=True)"
+    loader = torch.utils.data.DataLoader(list(zip(INPUTS, labels, strict=True)), batch_size=4)
+    learn = Learner(nn.Linear(4, 3), (loader, loader if validated else None), nn.CrossEntropyLoss(), quiet=True)
+    with pytest.raises(TrainingError, match="CrossEntropyLoss cannot take targets that are texts") as caught:
+        learn.fit(1, 0.01)
+    assert written in str(caught.value)
+    for texts in (labels, np.array(labels), np.array(labels, dtype=object)):
+        with pytest.raises(OptionError, match=re.escape(written)):
+            Batches(INPUTS, texts, 4)
+    names, targets = np.unique(labels, return_inverse=True)
+    assert names[targets].tolist() == labels
+    trained(torch.from_numpy(targets), nn.CrossEntropyLoss(), validated=validated)
+
+
+def test_a_class_that_only_the_first_batch_has_is_not_passed_over() -> None:
+    targets = CLASSES.clone()
+    targets[1] = 7
+    valid = Batches(INPUTS, targets, 4, shuffle=False)
+    learn = Learner(nn.Linear(4, 3), (Batches(INPUTS, CLASSES, 4), valid), F.cross_entropy, quiet=True)
+    with pytest.raises(TrainingError, match=r"for the classes 0 to 2, and in this batch they are \d to 7.*at least 8"):
+        learn.validate()
 
 
 def test_classes_of_pixels_and_of_words() -> None:

@@ -39,6 +39,22 @@ def test_a_run_is_drawn_with_its_steps_means_and_validation():
     assert texts(axes) == {"adam"}
 
 
+@pytest.mark.parametrize("last", [1.9, 1.0, 0.3, 1e-3])
+def test_a_logarithmic_axis_has_ticks_that_can_be_read(last):
+    figure = draw_losses([LossCurve("a", np.geomspace(2, last, 40))], scale="log")
+    png(figure)
+    (axes,) = figure.axes
+    low, high = axes.get_ylim()
+    ticks = [t for t in axes.yaxis.get_major_ticks() if low <= t.get_loc() <= high]
+    assert len(ticks) >= 3
+    for tick in ticks:
+        text = tick.label1.get_text()
+        if last > 0.1:
+            assert float(text) == pytest.approx(tick.get_loc())
+        assert r"\times" not in text
+    assert not any(r"\times" in tick.label1.get_text() for tick in axes.yaxis.get_minor_ticks())
+
+
 def test_several_runs_share_a_picture_without_their_raw_losses():
     runs = [LossCurve(f"run {i}", np.linspace(2, i, 200), [(200, i)]) for i in range(4)]
     (axes,) = draw_losses(runs).axes

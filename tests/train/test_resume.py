@@ -10,6 +10,7 @@ from pathlib import Path
 import interrupted_runs
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -339,7 +340,14 @@ def test_best_weights_are_no_checkpoint(tmp_path):
         model(), (batches(), batches()), cross_entropy, callbacks=[BestCheckpoint()], folder=tmp_path, quiet=True
     )
     learn.fit(1, 0.01)
-    refused(simple(), tmp_path / "best.safetensors", StateError, "best.safetensors is not a Learner's checkpoint")
+    said = refused(
+        simple(), tmp_path / "best.safetensors", StateError, "best.safetensors is not a Learner's checkpoint"
+    )
+    fresh = model()
+    line = said[said.index("model.load_state_dict") :].removesuffix(".")
+    eval(line, {"model": fresh, "safetensors": safetensors})
+    for mine, best in zip(fresh.parameters(), learn.model.parameters(), strict=True):
+        assert torch.equal(mine, best)
 
 
 @pytest.mark.parametrize("at", [0.1, 0.5, 0.9])

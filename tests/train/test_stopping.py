@@ -44,7 +44,10 @@ def test_early_stopping_waits_so_many_epochs(values, options, epochs, best):
         assert learn.recorder.notes == []
     else:
         waited = options["patience"]
-        expected = f"epoch {epochs}: valid_loss has not improved for {waited} epoch{'s' * (waited > 1)}: stopped"
+        is_nan = "is nan and " if math.isnan(values[epochs - 1]) else ""
+        expected = (
+            f"epoch {epochs}: valid_loss {is_nan}has not improved for {waited} epoch{'s' * (waited > 1)}: stopped"
+        )
         assert [text for _, text in learn.recorder.notes] == [expected + (f"; the best was {best}" if best else "")]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ravine.comparison._judge.number_text import number
-from ravine.plotting._style import Line, line
+from ravine.plotting._style import Line, line, plain_ticks
 
 _MARKERS = "osD^vPp*hd"
 _LARGER = {"*": 1.6, "^": 1.15, "v": 1.15, "P": 1.15, "p": 1.15, "h": 1.15, "d": 1.15}  # they have less of a surface
@@ -59,7 +59,7 @@ def brief(value: float, digits: int = 3) -> str:
 
 def loss_axis(axes: Any, values: Iterable[float], most: float = math.inf) -> None:
     """Scale and limits for these losses: logarithmic if none is negative, with ticks that are plain numbers."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+    from matplotlib.ticker import NullFormatter
 
     losses = np.array([v for v in values if math.isfinite(v)])
     if not len(losses):
@@ -76,13 +76,7 @@ def loss_axis(axes: Any, values: Iterable[float], most: float = math.inf) -> Non
     room = (high / low) ** 0.04
     axes.set_yscale("log", nonpositive="clip")
     axes.set_ylim(low / room, high * room)
-    if high / low < 30:  # within a decade the powers of ten alone would leave the axis bare
-        ticks = list(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]).tick_values(low / room, high * room))
-        if high / low > 4:
-            ticks = [float(f"{f}e{e}") for e in range(-17, 300) for f in (1, 2, 3, 5)]
-        axes.set_yticks([t for t in ticks if low / room <= t <= high * room])
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.6g}"))
-        axes.yaxis.set_minor_locator(NullLocator())
+    plain_ticks(axes)
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 

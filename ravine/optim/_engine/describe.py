@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ravine._fallback_characters import printable
 from ravine.formula import Program
 from ravine.formula._plain_text import formula_lines
 from ravine.optim._hyperparameters import TORCH_ONLY
@@ -44,4 +45,4 @@ def optimizer_text(
             lines += [f"    {line}" for line in formula_lines(program)]
         shown = {k: v for k, v in sorted(group.items()) if k not in ("params", "param_names", *TORCH_ONLY)}
         lines.append("    " + ", ".join(f"{k}={v}" for k, v in shown.items()))
-    return "\n".join([*lines, ")"])
+    return printable("\n".join([*lines, ")"]))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 import ravine
-from ravine.errors import FormulaError, OptionError, nearest
+from ravine.errors import FormulaError, OptionError, nearest, shown
 from ravine.formula import ParamCopy, Piece, Program
 from ravine.formula._fastai_text import is_of_fastai, title_of
 from ravine.formula._pieces import as_piece
@@ -37,6 +37,7 @@ def listed(pieces: Any) -> tuple[Callable[..., Any] | Piece, ...] | None:
         raise FormulaError(f"a formula is a list of pieces (functions); got {pieces!r}") from None
     for piece in many:
         _refuse_optimizer(piece)
+        _refuse_parameters(piece)
     if theirs := [one for one in many if not isinstance(one, Piece) and is_of_fastai(one)]:
         raise FormulaError(
             f"{', '.join(map(title_of, theirs))}: this is a fastai stepper, not a piece. {answer_to(theirs)}"
@@ -57,6 +58,19 @@ def _refuse_optimizer(piece: object) -> None:
         raise FormulaError(
             f"a formula is a list of pieces (functions); {piece.__name__} is an optimizer: write {piece.__name__}(params, ...)"
         )
+
+
+def _refuse_parameters(piece: object) -> None:
+    """Raise FormulaError for parameters where a piece is meant: ``partial(Optimizer, pieces)`` puts them there."""
+    if (callable(piece) and not isinstance(piece, torch.nn.Module)) or isinstance(piece, Piece):
+        return
+    inner = piece[-1] if isinstance(piece, tuple) and piece else piece
+    if isinstance(inner, torch.Tensor | torch.nn.Module | Mapping):
+        raise FormulaError(
+            "a formula is a list of pieces (functions), and these are parameters: they come first, Optimizer(params, [piece, ...], "
+            "lr=...). Before they are known pieces need their name: partial(Optimizer, pieces=[piece, ...], lr=...)"
+        )
+    raise FormulaError(f"a formula is a list of pieces (functions); one of them is {shown(piece)}")
 
 
 #: What a group holds that is no number of a formula, by name; clip_norm and ema_decay are numbers that a piece may read.
@@ -107,12 +121,17 @@ def refuse_cbs(given: Mapping[str, Any]) -> None:
     if "cbs" not in given:
         return
     many = given["cbs"] if isinstance(given["cbs"], Sequence) else [given["cbs"]]
-    names = ", ".join(title_of(one) for one in many)
+    names = ", ".join(map(title_of, many))
+    fastais = any(callable(one) and not isinstance(one, Piece) and is_of_fastai(one) for one in many)
+    pieces, imported = (
+        (f"stats_and_steppers({names})", ", with from ravine.formula import stats_and_steppers")
+        if fastais
+        else (f"[{names}]", "")
+    )
     rest = "".join(f", {name}={value!r}" for name, value in given.items() if name != "cbs")
     raise FormulaError(
-        f"cbs is fastai's name for what are pieces here: write Optimizer(params, stats_and_steppers({names}){rest}), with "
-        f"from ravine.formula import stats_and_steppers; before the parameters are known partial(Optimizer, "
-        f"pieces=stats_and_steppers({names}){rest})"
+        f"cbs is fastai's name for what are pieces here: write Optimizer(params, {pieces}{rest}){imported}; before "
+        f"the parameters are known partial(Optimizer, pieces={pieces}{rest})"
     )
 
 

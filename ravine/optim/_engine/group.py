@@ -15,6 +15,7 @@ from torch import Tensor
 from ravine import backends
 from ravine.errors import FormulaError, OptionError
 from ravine.formula import Piece, Program, trace_formula
+from ravine.formula._pieces import as_piece
 from ravine.optim._engine.group_keys import warn_misspelt
 from ravine.optim._hyperparameters import WHOLE, Check, length_of, several
 
@@ -30,7 +31,22 @@ def program_of(pieces: Pieces, hypers: Mapping[str, Any], guarded: bool = False)
     """The program of a list of pieces; the same object for the same pieces."""
     # A flag is no number: it chooses pieces, where the list of them is made. None stands for a piece left out.
     shape = tuple((n, length_of(v)) for n, v in hypers.items() if v is not None and not isinstance(v, bool | np.bool_))
-    return _program(tuple(pieces), shape, guarded)
+    try:
+        return _program(tuple(pieces), shape, guarded)
+    except FormulaError:
+        _refuse_switches(pieces, hypers)
+        raise
+
+
+def _refuse_switches(pieces: Pieces, hypers: Mapping[str, Any]) -> None:
+    """Raise FormulaError for a truth value that a piece reads: that is why there is no number of that name."""
+    for piece in map(as_piece, pieces):
+        for n in piece.signature()[1]:
+            if isinstance(value := hypers.get(n.name), bool | np.bool_):
+                raise FormulaError(
+                    f"piece {piece.place} reads {n.name}={value}, and a hyperparameter of a piece is a number. Give {n.name}={int(value)} "
+                    f"and write where({n.argument} != 0, a, b) in the piece; or let Python choose the piece: [one if {n.name} else other]"
+                ) from None
 
 
 def check_complete(group: Mapping[str, Any], keys: Iterable[str], where: str) -> None:

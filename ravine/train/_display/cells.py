@@ -9,7 +9,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 
-from ravine.plotting._fallback_characters import FALLBACK
+from ravine._fallback_characters import FALLBACK
 
 _EXPONENT_FROM = 6  # from a million on, and below a thousandth, numbers are written with an exponent
 

@@ -108,7 +108,9 @@ def _stepper(loop: Loop, advance: Callable[[], Any]) -> Callable[[float], float]
         next(batches)
         advance()
         loss = float(loop.fit.loss)
-        if not math.isfinite(loss) and (in_data := nonfinite_in_batch(loop.fit.inputs, loop.fit.targets)):
+        if not math.isfinite(loss) and (
+            in_data := nonfinite_in_batch(loop.fit.inputs, loop.fit.targets, loop.fit.train)
+        ):
             raise DataError(
                 f"The loss is {loss} because the training data have NaN or infinity: a batch in its {in_data}. Fill or remove them."
             )

@@ -6,13 +6,18 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+
 from ravine.errors import OptionError
 from ravine.train._fit import Fit
 from ravine.train._rates import checked_rates, listed
 from ravine.train._schedules.hyper_schedule import HyperSchedule, check_length, has_hyper
 
-_MOMENTA = ("momentum", "betas[0]", "alpha", "rho")
+_MOMENTA = ("momentum", "betas[0]", "beta1", "mom", "alpha", "rho")
 """What a cycle of momentum moves: the first of these that an optimizer has and that is on."""
+
+MOMS = (0.95, 0.85, 0.95)
+"""The default of ``moms``; this very tuple, so that the same numbers can be told from it where they are given."""
 
 
 class OneCycle(HyperSchedule):
@@ -25,7 +30,7 @@ class OneCycle(HyperSchedule):
         div: float = 25.0,
         div_final: float = 1e5,
         pct_start: float = 0.25,
-        moms: tuple[float, float, float] | None = (0.95, 0.85, 0.95),
+        moms: tuple[float, float, float] | None = MOMS,
     ) -> None:
         rates = checked_rates(lr)
         for name, value in (("div", div), ("div_final", div_final)):
@@ -38,7 +43,7 @@ class OneCycle(HyperSchedule):
             raise OptionError(f"moms {moms!r}: give three numbers from 0 up to 1, at the start, the top and the end.")
         each = [_cosines(pct_start, rate / div, rate, rate / div_final) for rate in listed(rates)]
         super().__init__(lr=each[0] if isinstance(rates, float) else lambda progress: [one(progress) for one in each])
-        self.rates = rates
+        self.rates, self._moms_given = rates, moms is not None and moms is not MOMS
         self._momentum = _cosines(pct_start, *moms) if moms else None
         self._arguments = f"lr={rates}, div={div}, div_final={div_final}, pct_start={pct_start}, moms={moms}"
 
@@ -50,9 +55,23 @@ class OneCycle(HyperSchedule):
         name = next((n for n in _MOMENTA if has_hyper(fit.optimizer.param_groups[0], n)), None)
         if self._momentum is not None and name is not None:
             self.functions[name] = self._momentum
+        elif self._moms_given:
+            raise OptionError(_nothing_to_move(fit.optimizer))
         if isinstance(self.rates, list):
             check_length("lr", self.rates, len(fit.optimizer.param_groups))
         super().before_fit(fit)
+
+
+def _nothing_to_move(optimizer: torch.optim.Optimizer) -> str:
+    name = type(optimizer).__name__
+    if "momentum" in optimizer.param_groups[0]:
+        why, instead = "its momentum switched off", f"or make it with momentum: {name}(params, lr, momentum=0.9)"
+    else:
+        why, instead = (
+            "no momentum",
+            "or move a hyperparameter of another name by schedule=HyperSchedule(NAME=function)",
+        )
+    return f"moms: {name} has {why}, so there is nothing to move. Leave moms out, {instead}."
 
 
 def _is_number(value: Any) -> bool:

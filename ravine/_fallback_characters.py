@@ -1,11 +1,13 @@
 """What stands for a character that a terminal's encoding does not have: ``+-`` for ±, ``theta`` for θ.
 
-An error handler of Python's codecs, ``errors=FALLBACK``: registered when this file is imported.
+An error handler of Python's codecs, ``errors=FALLBACK``: registered when this file is imported. ``printable`` is for text that
+users print themselves.
 """
 
 from __future__ import annotations
 
 import codecs
+import sys
 import unicodedata
 
 FALLBACK = "ravine-fallback"
@@ -17,6 +19,15 @@ _INSTEAD = {
     "Σ": "sum", "∑": "sum", "∞": "inf", "…": "...", "“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "µ": "u",
     "✓": "*", "✗": "x", "⊙": "*", "ℓ": "l", "∂": "d",
 }  # fmt: skip
+
+
+def printable(text: str) -> str:
+    """The text in characters that standard output has; where it has all of them, or there is none, as it is."""
+    encoding = getattr(sys.stdout, "encoding", None)
+    try:
+        return text.encode(encoding, FALLBACK).decode(encoding) if encoding else text
+    except (LookupError, UnicodeError):  # an encoding that Python does not know, or a lone surrogate
+        return text
 
 
 def plain(text: str) -> str:

@@ -1,0 +1,62 @@
+"""Arguments that other libraries call otherwise, answered with what is written here."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from ravine.errors import OptionError
+
+_Given = ParamSpec("_Given")
+_Returned = TypeVar("_Returned")
+
+_CALLED = {
+    "loss_func": "loss", "loss_fn": "loss", "criterion": "loss",
+    "cbs": "callbacks", "dls": "data", "dataloaders": "data",
+    "opt": "opt_func", "optim": "opt_func", "optimizer": "opt_func",
+    "path": "folder", "model_dir": "folder", "log_dir": "folder", "default_root_dir": "folder",
+    "bs": "batch_size", "n_epoch": "epochs", "n_epochs": "epochs", "num_epochs": "epochs", "max_epochs": "epochs",
+    "learning_rate": "lr", "max_lr": "lr", "verbose": "quiet",
+}  # fmt: skip
+"""What is only called otherwise, for every function that has such an argument."""
+
+_WEIGHT_DECAY = "it is the optimizer's: opt_func=functools.partial(AdamW, weight_decay=0.01)"
+_DEVICE = "training runs where the model is: model.to('cuda')"
+_ELSEWHERE = {
+    "lr_max": "the highest rate is lr: fit_one_cycle(3, lr=0.01)",
+    "lr": "the rate is given to the fit: learn.fit(3, lr=0.01)",
+    "epochs": "they are given to the fit: learn.fit(3, lr=0.01)",
+    "moms": "they are given to the cycle: learn.fit_one_cycle(3, lr=0.01, moms=(0.95, 0.85, 0.95))",
+    "batch_size": "it is that of the data: Batches(inputs, targets, batch_size=64)",
+    "bs": "it is that of the data: Batches(inputs, targets, batch_size=64)",
+    "wd": _WEIGHT_DECAY,
+    "weight_decay": _WEIGHT_DECAY,
+    "device": _DEVICE,
+    "accelerator": _DEVICE,
+}
+"""What is said somewhere else here."""
+
+
+def answers(function: Callable[_Given, _Returned]) -> Callable[_Given, _Returned]:
+    """The function, which answers arguments that other libraries call otherwise, and leaves the rest to Python.
+
+    Raises:
+        OptionError: it was called with one of them.
+    """
+    known = inspect.signature(function).parameters
+    name = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+
+    @functools.wraps(function)
+    def answering(*args: _Given.args, **options: _Given.kwargs) -> _Returned:
+        for word in options:
+            if word in known:
+                continue
+            if _CALLED.get(word) in known:
+                raise OptionError(f"{name} has no {word}; it is called {_CALLED[word]} here.")
+            if word in _ELSEWHERE:
+                raise OptionError(f"{name} has no {word}; {_ELSEWHERE[word]}.")
+        return function(*args, **options)
+
+    return answering

@@ -1,0 +1,46 @@
+"""Arguments as fastai, Keras or Lightning call them: the error says what they are called here, or where they belong."""
+
+import inspect
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ravine.errors import OptionError
+from ravine.optim import Adam
+from ravine.train import Batches, Learner
+
+X, Y = torch.zeros(8, 2), torch.zeros(8, dtype=torch.int64)
+
+
+def learner() -> Learner:
+    return Learner(nn.Linear(2, 2), (Batches(X, Y, 4), None), F.cross_entropy, Adam, quiet=True)
+
+
+DATA = (Batches(X, Y, 4), None)
+CALLS = [
+    (lambda: Learner(nn.Linear(2, 2), DATA, loss_func=F.cross_entropy), "Learner has no loss_func; it is called loss here"),
+    (lambda: Learner(nn.Linear(2, 2), DATA, F.cross_entropy, cbs=[]), "Learner has no cbs; it is called callbacks here"),
+    (lambda: Learner(dls=DATA, model=nn.Linear(2, 2), loss=F.cross_entropy), "no dls; it is called data here"),
+    (lambda: Learner(nn.Linear(2, 2), DATA, F.cross_entropy, lr=0.1), r"no lr; the rate is given to the fit: learn.fit\(3, lr="),
+    (lambda: Learner(nn.Linear(2, 2), DATA, F.cross_entropy, bs=4), r"no bs; it is that of the data: Batches\("),
+    (lambda: Batches(X, Y, bs=4), "Batches has no bs; it is called batch_size here"),
+    (lambda: learner().fit(n_epoch=1), "fit has no n_epoch; it is called epochs here"),
+    (lambda: learner().fit(1, 0.1, cbs=[]), "fit has no cbs; it is called callbacks here"),
+    (lambda: learner().fit(1, 0.1, wd=0.1), r"fit has no wd; it is the optimizer's: opt_func=functools.partial\(AdamW"),
+    (lambda: learner().fit_one_cycle(1, 0.1, cbs=[]), "has no cbs; it is called callbacks here"),
+    (lambda: learner().fit_one_cycle(n_epoch=1, lr=0.1), "fit_one_cycle has no n_epoch; it is called epochs here"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "message"), CALLS)
+def test_the_error_says_what_to_write(call, message):
+    with pytest.raises(OptionError, match=message):
+        call()
+
+
+def test_what_nobody_calls_so_is_left_to_python():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'suffle'"):
+        Batches(X, Y, 4, suffle=True)
+    assert list(inspect.signature(Batches).parameters)[:3] == ["inputs", "targets", "batch_size"]
