@@ -61,7 +61,7 @@ class NorMuon(StepsMatrices):
         "beta2": Hyper(low=0, high=1, below=True),
         "ns_steps": Hyper(low=0, high=99),
     }
-    rates: ClassVar = {}
+    rates: ClassVar = {"digits": 0.005, "breast-cancer": 0.01, "rosenbrock": 0.002, "beale": 0.005, "ravine": 0.05}
 
     def __init__(
         self,

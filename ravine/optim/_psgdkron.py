@@ -177,7 +177,7 @@ class PSGDKron(StepsMatrices):
         "least_share": Hyper(low=0, high=1, zero=False),
         "max_size_triangular": Hyper(low=0),
     }
-    rates: ClassVar = {}
+    rates: ClassVar = {"digits": 0.002, "breast-cancer": 0.01, "rosenbrock": 0.002, "beale": 0.005, "ravine": 0.1}
 
     def __init__(
         self,

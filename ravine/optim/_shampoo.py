@@ -121,7 +121,7 @@ class Shampoo(StepsMatrices):
         "precondition_frequency": Hyper(low=1),
         "max_precondition_dim": Hyper(low=0),
     }
-    rates: ClassVar = {}
+    rates: ClassVar = {"digits": 0.02, "breast-cancer": 0.05, "rosenbrock": 0.002, "beale": 0.005, "ravine": 0.1}
 
     def __init__(
         self,

@@ -148,7 +148,7 @@ class SOAP(StepsMatrices):
         "precondition_frequency": Hyper(low=1),
         "max_precondition_dim": Hyper(low=0),
     }
-    rates: ClassVar = {}
+    rates: ClassVar = {"digits": 0.005, "breast-cancer": 0.02, "rosenbrock": 0.002, "beale": 0.005, "ravine": 0.05}
 
     def __init__(
         self,
