@@ -278,3 +278,26 @@ def sum_of_squares(x: Interval, p: Precision) -> Interval:
     if x.empty.any():
         return NOTHING
     return exact(high) if low == high in (0.0, INF) and not size.nan.any() else result
+
+
+def sum_along(x: Interval, axis: int, p: Precision) -> Interval:
+    """Along one axis, which is kept, added up in any order in the elements' precision or a wider one."""
+    with np.errstate(all="ignore"):
+        low, high, nan = np.broadcast_arrays(x.low, x.high, x.nan)
+        x = Interval(low, high, nan)
+        size = np.where(x.empty, 0.0, _abs(DOUBLE, x).high).sum(axis, keepdims=True)
+        error = (low.shape[axis] + 8) * p.unit * size + p.smallest
+        result = Interval(low.sum(axis, keepdims=True), high.sum(axis, keepdims=True), nan.any(axis, keepdims=True))
+        result = Interval(result.low - error, result.high + error, result.nan)
+        result = choose(size < p.largest, result, anything(True))  # in some order it may overflow
+        known = x.point.all(axis, keepdims=True) & np.isinf(x.value).any(axis, keepdims=True)
+        result = choose(known, exact(x.value.sum(axis, keepdims=True)), result)
+    return choose(x.empty.any(axis, keepdims=True), NOTHING, result)
+
+
+def largest_along(x: Interval, axis: int) -> Interval:
+    """The largest magnitude along one axis, which is kept."""
+    low, high, nan = np.broadcast_arrays(x.low, x.high, x.nan)
+    size = _abs(DOUBLE, Interval(low, high, nan))
+    result = Interval(*(of.max(axis, keepdims=True) for of in (size.low, size.high)), nan.any(axis, keepdims=True))
+    return choose((low > high).any(axis, keepdims=True), NOTHING, result)

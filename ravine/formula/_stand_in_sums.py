@@ -7,8 +7,10 @@ from typing import Any, NoReturn
 
 from ravine.errors import FormulaError
 from ravine.formula._functions import (
+    amax,
     dot,
     exp,
+    inf,
     isfinite,
     isnan,
     log,
@@ -27,41 +29,89 @@ Value = Any
 _THRESHOLD = 20  # from there on softplus is the identity, as in torch
 
 
-def _of_all(name: str, function: Callable[[Value], Value]) -> Callable[..., Value]:
-    """A sum over all elements; along a dimension it is refused."""
+def _along(name: str, dim: Value, keepdim: bool) -> Any:
+    """The dimension of a formula, or None: all elements.
+
+    Raises:
+        FormulaError: a formula does not have it.
+    """
+    if dim is None or dim == ():
+        return None
+    (dim,) = dim if isinstance(dim, tuple | list) and len(dim) == 1 else (dim,)
+    if dim not in (-1, -2):
+        raise FormulaError(
+            f"it uses .{name} along dimension {dim!r}, and a formula does not know how many a tensor has: dim=-1 gives one value "
+            "for each row, and dim=-2 for each column"
+        )
+    if not keepdim:
+        raise FormulaError(
+            f"it uses .{name}(dim={dim}) without keepdim=True; a formula keeps the dimension, as {name}(x, dim={dim}) does"
+        )
+    return dim
+
+
+def _of_all(name: str, function: Callable[..., Value]) -> Callable[..., Value]:
+    """A sum over all elements, or over each row or column."""
 
     def method(a: Value, dim: Value = None, keepdim: bool = False, **options: Value) -> Value:
-        if dim is not None and dim != ():
-            raise FormulaError(f"it uses .{name} along a dimension; {name}(x) of a formula is that of all elements")
-        return function(a)
+        return function(a, dim=_along(name, dim, keepdim))
 
     return method
 
 
-def _norm(a: Value, p: Value = 2, dim: Value = None, **options: Value) -> Value:
-    if dim is not None:
-        raise FormulaError("it uses .norm along a dimension; norm(x) of a formula is that of all elements")
-    if p in (2, "fro", None):
-        return norm(a)
-    if p == 1:
-        return sum(abs(a))
-    raise FormulaError(f"it uses the norm of order {p!r}; a formula has norm(x), of order 2, and sum(abs(x))")
+def _norm(a: Value, p: Value = 2, dim: Value = None, keepdim: bool = False, ord: Value = 2, **options: Value) -> Value:
+    order, along = (ord if p == 2 else p), _along("norm", dim, keepdim)
+    if order in (2, "fro", None):
+        return norm(a, dim=along)
+    if order == 1:
+        return sum(abs(a), dim=along)
+    if order == inf:
+        return amax(a, dim=along)
+    raise FormulaError(
+        f"it uses the norm of order {order!r}; a formula has norm(x), of order 2, sum(abs(x)), of order 1, and amax(x)"
+    )
+
+
+def _linalg_norm(a: Value, ord: Value = None, dim: Value = None, keepdim: bool = False, **options: Value) -> Value:
+    if ord not in (None, "fro") and not isinstance(dim, int):
+        raise FormulaError(
+            f"it uses torch.linalg.norm of order {ord!r}, which is another one of matrices than of vectors; "
+            "torch.linalg.vector_norm is the same of all"
+        )
+    return _norm(a, ord, dim, keepdim)
+
+
+def _is_abs(a: Value) -> bool:
+    return isinstance(a, Symbol) and a.op == "abs"
 
 
 def _extreme(name: str, of_two: Callable[[Value, Value], Value]) -> Callable[..., Value]:
-    def method(a: Value, *others: Value, **options: Value) -> Value:
-        if len(others) == 1 and not options and isinstance(others[0], Symbol | float):
-            return of_two(a, others[0])
+    def method(a: Value, *given: Value, **options: Value) -> Value:
+        if len(given) == 1 and not options and isinstance(given[0], Symbol | float):
+            return of_two(a, given[0])
+        if name == "max" and not given and not options and _is_abs(a):
+            return amax(a)
         raise FormulaError(
-            f"it uses .{name} of the elements of a tensor, which a formula does not have; {name}imum(a, b) is that of two tensors"
+            f"it uses .{name} of the elements of a tensor; of these a formula has amax(x), the largest magnitude, and "
+            f"{name}imum(a, b) is that of two tensors"
         )
 
     return method
 
 
-def _var(a: Value, correction: Value = 1, unbiased: bool = True) -> Value:
-    away = a - mean(a)
-    return dot(away, away) / (numel(a) - (correction if unbiased else 0))
+def _amax(a: Value, dim: Value = None, keepdim: bool = False) -> Value:
+    if _is_abs(a):
+        return amax(a, dim=_along("amax", dim, keepdim))
+    raise FormulaError("it uses .amax of elements with their signs; amax(x) of a formula is the largest magnitude")
+
+
+def _var(
+    a: Value, dim: Value = None, unbiased: bool = True, keepdim: bool = False, correction: Value = 1, name: str = "var"
+) -> Value:
+    dim, unbiased = (None, dim) if isinstance(dim, bool) else (dim, unbiased)  # torch takes var(False)
+    along = _along(name, dim, keepdim)
+    away = a - mean(a, dim=along)
+    return dot(away, away, dim=along) / (numel(a, dim=along) - (correction if unbiased else 0))
 
 
 def _softplus(x: Value, beta: Value = 1, threshold: Value = _THRESHOLD) -> Value:
@@ -81,15 +131,17 @@ SUMS: dict[str, Callable[..., Value]] = {
     "norm": _norm,
     "vector_norm": _norm,
     "linalg_vector_norm": _norm,
-    "linalg_norm": _norm,
+    "linalg_norm": _linalg_norm,
     "dot": dot,
     "numel": numel,
     "var": _var,
-    "std": lambda a, correction=1, unbiased=True: sqrt(_var(a, correction, unbiased)),
+    "std": lambda a, dim=None, unbiased=True, keepdim=False, correction=1: sqrt(
+        _var(a, dim, unbiased, keepdim, correction, "std")
+    ),
     "max": _extreme("max", maximum),
     "min": _extreme("min", minimum),
-    "amax": _extreme("max", maximum),
-    "amin": _extreme("min", minimum),
+    "amax": _amax,
+    "amin": _not_had("amin", "amax(x), the largest magnitude, and minimum(a, b)"),
     "item": lambda a: a,
     "relu": lambda a: maximum(a, 0.0),
     "sigmoid": lambda a: 1 / (1 + exp(-a)),

@@ -104,7 +104,7 @@ class CAME(Optimizer):
         "eps": Hyper(low=0, length=2),
         "clip_threshold": Hyper(low=0, zero=False),
     }
-    rates: ClassVar = {}
+    rates: ClassVar = {"digits": 0.0002, "breast-cancer": 0.0005, "rosenbrock": 0.1, "beale": 0.5, "ravine": 0.2}
 
     def __init__(
         self,

@@ -14,8 +14,8 @@ from ravine.optim import pieces
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
 from ravine.optim._hyperparameters import Hyper
-from ravine.optim._optimizer import Optimizer, Params
-from ravine.optim._others import OTHERS_HYPERS, flat_others, others_of, refuse_others, with_flat_others
+from ravine.optim._optimizer import Params
+from ravine.optim._others import StepsMatrices, flat_others, others_of
 from ravine.optim.pieces import Value
 from ravine.optim.search import complement, log
 
@@ -73,7 +73,7 @@ def as_long_as_adamw(update: Value) -> Value:
     return update * (0.2 * sqrt(maximum(numel(update, dim=-2), numel(update, dim=-1))))
 
 
-class Muon(Optimizer):
+class Muon(StepsMatrices):
     """Muon: the momentum of every matrix made orthogonal, so that all its directions are stepped alike; AdamW for the rest.
 
     Args:
@@ -112,7 +112,6 @@ class Muon(Optimizer):
         "ns_coefficients": Hyper(length=3),
         "ns_steps": Hyper(low=0, high=99),
         "adjust_lr_fn": Hyper(choices=("original", "match_rms_adamw"), optional=True),
-        **OTHERS_HYPERS,
     }
     rates: ClassVar = {"digits": 0.02, "breast-cancer": 0.05, "rosenbrock": 0.002, "beale": 0.01, "ravine": 0.1}
     not_in_torch: ClassVar = {"step": 1.0}
@@ -151,11 +150,6 @@ class Muon(Optimizer):
             fused=fused,
             **common,
         )
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, as every optimizer; with ``others=False`` its parameters have two dimensions."""
-        super().add_param_group(with_flat_others(param_group, self.defaults))
-        refuse_others(self)
 
     @staticmethod
     def formula(

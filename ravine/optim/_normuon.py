@@ -11,8 +11,8 @@ from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
 from ravine.optim._hyperparameters import Hyper
 from ravine.optim._muon import COEFFICIENTS, averaged_momentum, averaged_nesterov, orthogonal
-from ravine.optim._optimizer import Optimizer, Params
-from ravine.optim._others import OTHERS_HYPERS, flat_others, others_of, refuse_others, with_flat_others
+from ravine.optim._optimizer import Params
+from ravine.optim._others import StepsMatrices, flat_others, others_of
 from ravine.optim.pieces import Value
 from ravine.optim.search import complement, log
 
@@ -26,7 +26,7 @@ def even_rows(
     return update * (0.2 * sqrt(numel(update)) / (norm(update) + eps)), second_momentum_buffer
 
 
-class NorMuon(Optimizer):
+class NorMuon(StepsMatrices):
     """NorMuon: Muon, and then every row of the orthogonal update over a decaying root of its mean square; AdamW for the rest.
 
     Args:
@@ -60,9 +60,8 @@ class NorMuon(Optimizer):
         "momentum": Hyper(low=0, high=1, below=True, search=complement(0.5, 0.99)),
         "beta2": Hyper(low=0, high=1, below=True),
         "ns_steps": Hyper(low=0, high=99),
-        **OTHERS_HYPERS,
     }
-    rates: ClassVar = {}
+    rates: ClassVar = {"digits": 0.005, "breast-cancer": 0.01, "rosenbrock": 0.002, "beale": 0.005, "ravine": 0.05}
 
     def __init__(
         self,
@@ -96,11 +95,6 @@ class NorMuon(Optimizer):
             fused=fused,
             **common,
         )
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, as every optimizer; with ``others=False`` its parameters have two dimensions."""
-        super().add_param_group(with_flat_others(param_group, self.defaults))
-        refuse_others(self)
 
     @staticmethod
     def formula(

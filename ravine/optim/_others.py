@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from ravine.errors import OptionError, ParameterError, nearest
 from ravine.formula import rename, sqrt
@@ -66,35 +66,36 @@ def flat_others(others: Mapping[str, Any] | bool, lr: Any) -> dict[str, Any]:
     }
 
 
-def with_flat_others(group: Any, defaults: Mapping[str, Any]) -> Any:
-    """A group as it is given, with the options of AdamW as a group has them."""
-    if not isinstance(group, dict) or not isinstance(group.get("others"), Mapping):
-        return group
-    known = {**defaults, **group}
-    return {**group, **flat_others(group["others"], known["lr"])}
+class StepsMatrices(Optimizer):
+    """What optimizers of matrices have in common: in its groups the options of AdamW stand flat, beside their own."""
 
+    hypers: ClassVar = {
+        "others_lr_ratio": Hyper(low=0, default=1.0),
+        "others_betas": Hyper(low=0, high=1, below=True, length=2, default=OTHERS["betas"]),
+        "others_eps": Hyper(low=0, default=OTHERS["eps"]),
+        "others_weight_decay": Hyper(low=0, optional=True),
+    }
 
-def refuse_others(optimizer: Optimizer) -> None:
-    """Take the last group away again if it has parameters that are no matrices, and none may be.
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, as every optimizer; with ``others=False`` its parameters have two dimensions."""
+        if isinstance(param_group, dict) and isinstance(param_group.get("others"), Mapping):
+            known = {**self.defaults, **param_group}
+            param_group = {**param_group, **flat_others(known["others"], known["lr"])}
+        super().add_param_group(param_group)
+        self._refuse_others()
 
-    Raises:
-        ParameterError: it has.
-    """
-    group = optimizer.param_groups[-1]
-    wrong = next((p for p in group["params"] if p.ndim != 2), None)
-    if wrong is not None and not {**optimizer.defaults, **group}["others"]:
-        name = optimizer._describe(wrong)
-        optimizer.param_groups.pop()
-        raise ParameterError(
-            f"{name} has {wrong.ndim} dimensions, and {type(optimizer).__name__} steps matrices: leave out others=False, and "
-            "AdamW steps it, or give it to another optimizer"
-        )
+    def _refuse_others(self) -> None:
+        """Take the last group away again if it has parameters that are no matrices, and none may be.
 
-
-#: What such a class declares of these options.
-OTHERS_HYPERS: Mapping[str, Hyper] = {
-    "others_lr_ratio": Hyper(low=0, default=1.0),
-    "others_betas": Hyper(low=0, high=1, below=True, length=2, default=OTHERS["betas"]),
-    "others_eps": Hyper(low=0, default=OTHERS["eps"]),
-    "others_weight_decay": Hyper(low=0, optional=True),
-}
+        Raises:
+            ParameterError: it has.
+        """
+        group = self.param_groups[-1]
+        wrong = next((p for p in group["params"] if p.ndim != 2), None)
+        if wrong is not None and not group.get("others", True):  # as everywhere, a group without it has the usual value
+            name = self._describe(wrong)
+            self.param_groups.pop()
+            raise ParameterError(
+                f"{name} has {wrong.ndim} dimension{'s' * (wrong.ndim != 1)}, and {type(self).__name__} steps matrices: leave out "
+                "others=False, and AdamW steps it, or give it to another optimizer"
+            )

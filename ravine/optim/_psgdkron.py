@@ -15,8 +15,8 @@ from ravine.optim import pieces
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
 from ravine.optim._hyperparameters import Hyper
-from ravine.optim._optimizer import Optimizer, Params
-from ravine.optim._others import OTHERS_HYPERS, flat_others, others_of, refuse_others, with_flat_others
+from ravine.optim._optimizer import Params
+from ravine.optim._others import StepsMatrices, flat_others, others_of
 from ravine.optim._shampoo import is_due
 from ravine.optim.pieces import Value
 from ravine.optim.search import complement, log
@@ -139,7 +139,7 @@ def kron(largest: int) -> Piece:
     return Piece(whitened)
 
 
-class PSGDKron(Optimizer):
+class PSGDKron(StepsMatrices):
     """PSGD-Kron: a matrix is stepped by its whitened momentum, ``P_l M P_r``, with P_l and P_r fitted so that it is white.
 
     Args:
@@ -176,9 +176,8 @@ class PSGDKron(Optimizer):
         "precondition_lr": Hyper(low=0, high=1),
         "least_share": Hyper(low=0, high=1, zero=False),
         "max_size_triangular": Hyper(low=0),
-        **OTHERS_HYPERS,
     }
-    rates: ClassVar = {}
+    rates: ClassVar = {"digits": 0.002, "breast-cancer": 0.01, "rosenbrock": 0.002, "beale": 0.005, "ravine": 0.1}
 
     def __init__(
         self,
@@ -210,11 +209,6 @@ class PSGDKron(Optimizer):
             fused=fused,
             **common,
         )
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, as every optimizer; with ``others=False`` its parameters have two dimensions."""
-        super().add_param_group(with_flat_others(param_group, self.defaults))
-        refuse_others(self)
 
     @staticmethod
     def formula(

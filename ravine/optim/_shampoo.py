@@ -15,8 +15,8 @@ from ravine.optim import pieces
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
 from ravine.optim._hyperparameters import Hyper
-from ravine.optim._optimizer import Optimizer, Params
-from ravine.optim._others import OTHERS_HYPERS, flat_others, others_of, refuse_others, with_flat_others
+from ravine.optim._optimizer import Params
+from ravine.optim._others import StepsMatrices, flat_others, others_of
 from ravine.optim.pieces import Value
 from ravine.optim.search import log
 
@@ -87,7 +87,7 @@ def shampoo(largest: int) -> Piece:
     return Piece(preconditioned)
 
 
-class Shampoo(Optimizer):
+class Shampoo(StepsMatrices):
     """Shampoo: a matrix is stepped by ``L^(-1/4) G R^(-1/4)``, with L and R the sums of G G' and G' G so far; AdamW for the rest.
 
     Args:
@@ -120,9 +120,8 @@ class Shampoo(Optimizer):
         "momentum": Hyper(low=0, high=1, below=True),
         "precondition_frequency": Hyper(low=1),
         "max_precondition_dim": Hyper(low=0),
-        **OTHERS_HYPERS,
     }
-    rates: ClassVar = {}
+    rates: ClassVar = {"digits": 0.02, "breast-cancer": 0.05, "rosenbrock": 0.002, "beale": 0.005, "ravine": 0.1}
 
     def __init__(
         self,
@@ -154,11 +153,6 @@ class Shampoo(Optimizer):
             fused=fused,
             **common,
         )
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, as every optimizer; with ``others=False`` its parameters have two dimensions."""
-        super().add_param_group(with_flat_others(param_group, self.defaults))
-        refuse_others(self)
 
     @staticmethod
     def formula(

@@ -13,8 +13,8 @@ from ravine.formula import Piece, maximum, sqrt, tensor_function, tensor_state, 
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
 from ravine.optim._hyperparameters import Hyper
-from ravine.optim._optimizer import Optimizer, Params
-from ravine.optim._others import OTHERS_HYPERS, flat_others, others_of, refuse_others, with_flat_others
+from ravine.optim._optimizer import Params
+from ravine.optim._others import StepsMatrices, flat_others, others_of
 from ravine.optim._shampoo import eigenvectors, is_due, square
 from ravine.optim.pieces import Value
 from ravine.optim.search import complement, log
@@ -109,7 +109,7 @@ def after_the_first(param: Value, *, update: Value, lr: Value, weight_decay: Val
     return where(step > 1, (param - lr * update) * (1 - lr * weight_decay), param)
 
 
-class SOAP(Optimizer):
+class SOAP(StepsMatrices):
     """SOAP: Adam in the eigenbasis of Shampoo's matrices L and R, which changes slowly; AdamW for what is no matrix.
 
     Args:
@@ -147,9 +147,8 @@ class SOAP(Optimizer):
         "shampoo_beta": Hyper(low=0, high=1, below=True),
         "precondition_frequency": Hyper(low=1),
         "max_precondition_dim": Hyper(low=0),
-        **OTHERS_HYPERS,
     }
-    rates: ClassVar = {}
+    rates: ClassVar = {"digits": 0.005, "breast-cancer": 0.02, "rosenbrock": 0.002, "beale": 0.005, "ravine": 0.05}
 
     def __init__(
         self,
@@ -183,11 +182,6 @@ class SOAP(Optimizer):
             fused=fused,
             **common,
         )
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, as every optimizer; with ``others=False`` its parameters have two dimensions."""
-        super().add_param_group(with_flat_others(param_group, self.defaults))
-        refuse_others(self)
 
     @staticmethod
     def formula(max_precondition_dim: int, precondition: bool, others_weight_decay: float | None, ndim: int) -> Pieces:

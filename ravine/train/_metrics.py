@@ -136,12 +136,13 @@ def default_metrics(data: Iterable[Any]) -> dict[str, Measure]:
 
 
 def _first_targets(data: Iterable[Any]) -> Any:
-    """Targets of the first batch or, where a DataLoader would start processes for it, of the first row."""
+    """Targets of the first batch or, where a DataLoader would start processes for it, of the first row, put together."""
     if isinstance(data, Batches):
         return data.targets
     if isinstance(data, DataLoader):
         rows: Any = data.dataset
-        _, targets = next(iter(rows)) if isinstance(rows, IterableDataset) else rows[0]
+        row = next(iter(rows)) if isinstance(rows, IterableDataset) else rows[0]
+        _, targets = data.collate_fn([row] if data.batch_sampler is not None else row)
     else:
         _, targets = next(iter(data))
     return targets

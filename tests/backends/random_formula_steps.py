@@ -25,17 +25,28 @@ STATES = tuple(f"s{i}" for i in range(9))
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 HYPERS = ({"a": 0.7, "b": -1.5}, {"a": 2.0, "b": 0.0})
 SIZES = ((40,), (5, 7), (), (3,))
+#: With values of rows and columns: states of rows and columns beside others, and matrices; the last is two chunks.
+REDUCED = {"r0": -1, "r1": -1, "c0": -2}
+ROW_STATES = ("s0", "s1", "s2", "s3", *REDUCED)
+MATRICES = ((5, 7), (2, 3, 4), (1, 6), (2100, 8))
 
 
-def formulas(seed: int) -> dict[str, Tree]:
+def formulas(seed: int, rows: bool = False) -> dict[str, Tree]:
     """The new values of the parameter and of each state."""
-    generator = Generator(seed, STATES, norms=2 if seed % 4 == 3 else 0)  # each level costs a pass, and a kernel
-    trees = {name: generator.element(3 + seed % 2) for name in ("param", *STATES)}
+    states = ROW_STATES if rows else STATES
+    generator = Generator(
+        seed, states, norms=2 if seed % 4 == 3 else 0, rows=rows
+    )  # each level costs a pass, and a kernel
+    depth = 3 + seed % 2
+    trees = {
+        n: generator.along(depth, REDUCED[n]) if n in REDUCED else generator.element(depth) for n in ("param", *states)
+    }
     return {**trees, "param": ("add", "param", trees["param"]) if trees["param"] == "param" else trees["param"]}
 
 
 def piece(trees: dict[str, Tree]) -> Any:
-    source = f"def piece(param, {', '.join(f'{s}=0.25' for s in STATES)}, *, grad, a, b, step):\n"
+    starts = [f"{s}=reduced(0.25, dim={REDUCED[s]})" if s in REDUCED else f"{s}=0.25" for s in trees if s != "param"]
+    source = f"def piece(param, {', '.join(starts)}, *, grad, a, b, step):\n"
     scope: dict[str, Any] = {**vars(formula)}
     exec(f"{source}    return {', '.join(map(text, trees.values()))}", scope)
     return scope["piece"]
@@ -50,7 +61,7 @@ def fill(tensors: list[torch.Tensor], random: np.random.Generator, special: bool
 
 
 def numpy(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().double().reshape(-1).numpy().copy()
+    return tensor.detach().double().numpy().copy()
 
 
 def outside(values: np.ndarray, wanted: exact.Interval, dtype: torch.dtype) -> np.ndarray:
@@ -77,14 +88,18 @@ class Comparison:
         self.results += values.size
         self.open += int(np.count_nonzero(~narrow & ~wanted.point))
         for i in np.flatnonzero(bad)[:1]:
+            values, low, high, nan = (x.reshape(-1) for x in (values, low, high, nan))
             at = {name: float(x.flat[i % x.size]) for name, x in tensor.elements.items()} | dict(tensor.numbers)
             self.wrong.append(f"{what} is {values[i]}, not within {low[i]} and {high[i]} (nan: {nan[i]}) at {at}")
 
 
-def step_and_compare(seed: int, dtype: torch.dtype, fused: bool, result: Comparison, steps: int) -> None:
+def step_and_compare(
+    seed: int, dtype: torch.dtype, fused: bool, result: Comparison, steps: int, rows: bool = False
+) -> None:
     """So many steps, the last of special values; before each, all tensors are filled anew."""
-    trees = formulas(seed)
-    params = [torch.nn.Parameter(torch.zeros(size, dtype=dtype)) for size in SIZES]
+    trees = formulas(seed, rows)
+    states_of = [name for name in trees if name != "param"]
+    params = [torch.nn.Parameter(torch.zeros(size, dtype=dtype)) for size in (MATRICES if rows else SIZES)]
     groups = [{"params": params[:2], **HYPERS[0]}, {"params": params[2:], **HYPERS[1]}]
     optimizer = Optimizer(groups, [piece(trees)], fused=fused, watch=False, **HYPERS[0])
     random = np.random.default_rng(seed)
@@ -93,10 +108,10 @@ def step_and_compare(seed: int, dtype: torch.dtype, fused: bool, result: Compari
         tensors: list[Tensor] = []
         for i, p in enumerate(params):
             p.grad = torch.empty_like(p)
-            states = {s: optimizer.state[p][s] for s in STATES if s in optimizer.state[p]}
+            states = {s: optimizer.state[p][s] for s in states_of if s in optimizer.state[p]}
             with torch.no_grad():
                 fill([p, p.grad, *states.values()], random, special=step == steps)
-            start = {s: np.full(p.numel(), 0.25) for s in STATES}
+            start = {s: np.full(shape_of(s, p), 0.25) for s in states_of}
             elements = {**start, **{n: numpy(t) for n, t in {"param": p, "grad": p.grad, **states}.items()}}
             tensors.append(Tensor(elements, {**HYPERS[i // 2], "step": float(step)}, precision, tensors))
         optimizer.step()
@@ -105,14 +120,23 @@ def step_and_compare(seed: int, dtype: torch.dtype, fused: bool, result: Compari
                 wanted = tensor.of(tree, as_element=True)
                 assert isinstance(wanted, exact.Interval)
                 what = f"seed {seed}, {dtype}, fused={fused}, step {step}: {name} = {text(tree)}"
-                result.add(what, numpy(p if name == "param" else optimizer.state[p][name]), wanted, dtype, tensor)
+                new = p if name == "param" else optimizer.state[p][name]
+                result.add(what, numpy(new), wanted, new.dtype, tensor)
 
 
-def check(seeds: Iterable[int], ways: Sequence[bool] = (True, False), steps: int = 3) -> None:
+def shape_of(state: str, p: torch.Tensor) -> tuple[int, ...]:
+    """The shape of a state of a parameter."""
+    shape = list(p.shape)
+    if state in REDUCED:
+        shape[REDUCED[state]] = 1
+    return tuple(shape)
+
+
+def check(seeds: Iterable[int], ways: Sequence[bool] = (True, False), steps: int = 3, rows: bool = False) -> None:
     """Every result of these formulas is one that rounding allows, by kernels (True) and by torch's operations (False)."""
     result = Comparison()
     for seed in seeds:
         for fused in ways:
-            step_and_compare(seed, DTYPES[seed // 4 % 4], fused, result, steps)
+            step_and_compare(seed, DTYPES[seed // 4 % 4], fused, result, steps, rows)
     assert not result.wrong, "\n".join(result.wrong)
     assert result.open < 0.1 * result.results  # else the comparison would say little

@@ -14,3 +14,13 @@ def test_eighty_random_formulas() -> None:
 @pytest.mark.parametrize("part", range(3))
 def test_a_hundred_and_twenty_more(part: int) -> None:
     check(range(20 + part, 70, 13))  # of every dtype, and with norms
+
+
+def test_sixteen_formulas_of_rows_and_columns() -> None:
+    check((3, 8), rows=True)
+
+
+@pytest.mark.slow  # seconds for each formula: a kernel for each level of sums of rows and columns
+@pytest.mark.parametrize("part", range(4))
+def test_a_hundred_and_twenty_eight_of_rows_and_columns(part: int) -> None:
+    check(range(20 + part, 64, 11), rows=True)  # of every dtype, and with norms

@@ -92,18 +92,59 @@ def test_against_numpy():
     def rule(update, row=reduced(0.0, dim=-1), top=scalar(1.0), *, param):
         row = row + mean(update**2, dim=-1)
         top = maximum(top, amax(param))
-        return update / sqrt(row) * amax(param, dim=-2) / top + numel(update, dim=-1) * numel(row) * 0, row, top
+        return update / sqrt(row) * amax(param, dim=-2) / top + numel(update, dim=-1) * numel(row), row, top
 
     optimizer = Optimizer([p], [rule, pieces.descend], lr=0.1)
     before = p.detach().numpy().copy()
     p.grad = torch.from_numpy(g)
     optimizer.step()
     row = (g * g).mean(1, keepdims=True)
-    wanted = before - 0.1 * g / np.sqrt(row) * np.abs(before).max(0, keepdims=True) / 4.0
+    wanted = before - 0.1 * (g / np.sqrt(row) * np.abs(before).max(0, keepdims=True) / 4.0 + 3 * 2)
     np.testing.assert_allclose(p.detach().numpy(), wanted, rtol=1e-14)
     np.testing.assert_allclose(optimizer.state[p]["row"].numpy(), row, rtol=1e-14)
     assert optimizer.state[p]["top"].shape == ()
     assert float(optimizer.state[p]["top"]) == 4.0
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_states_that_swap_or_keep_what_another_was(fused):
+    def rule(
+        update,
+        one=reduced(1.0, dim=-1),
+        other=reduced(2.0, dim=-1),
+        columns=reduced(0.0, dim=-2),
+        columns_before=reduced(0.5, dim=-2),
+    ):
+        new = columns / 2 + mean(update, dim=-2)
+        return update * one + columns_before, other, one + amax(update, dim=-1), new, columns
+
+    params = [Parameter(torch.zeros(s, dtype=torch.float64)) for s in ((3, 4), (2, 2, 5))]
+    optimizer = Optimizer(params, [rule, pieces.descend], lr=0.1, fused=fused)
+    generator = np.random.default_rng(0)
+    states = [
+        [np.full((*p.shape[:-1], 1), x) for x in (1.0, 2.0)]
+        + [np.full((*p.shape[:-2], 1, p.shape[-1]), x) for x in (0, 0.5)]
+        for p in params
+    ]
+    wanted = [np.zeros(p.shape) for p in params]
+    for _ in range(5):
+        for i, p in enumerate(params):
+            g = generator.standard_normal(p.shape)
+            p.grad = torch.from_numpy(g)
+            one, other, columns, before = states[i]
+            wanted[i] = wanted[i] - 0.1 * (g * one + before)
+            states[i] = [
+                other,
+                one + np.abs(g).max(-1, keepdims=True),
+                columns / 2 + g.mean(-2, keepdims=True),
+                columns,
+            ]
+        optimizer.step()
+        for p, values, w in zip(params, states, wanted, strict=True):
+            np.testing.assert_allclose(p.detach().numpy(), w, rtol=1e-12, atol=1e-14)
+            kept = [optimizer.state[p][name] for name in ("one", "other", "columns", "columns_before")]
+            for ours, value in zip(kept, values, strict=True):
+                np.testing.assert_allclose(ours.numpy(), value, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("fused", [None, False])
@@ -179,6 +220,27 @@ def test_a_function_gets_what_the_pass_before_made_and_the_next_reads_what_it_ga
         torch.testing.assert_close(
             p.double(), b, rtol=0.05 if dtype is torch.bfloat16 else 1e-5, atol=0.1 if dtype is torch.bfloat16 else 1e-5
         )
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_states_named_as_what_a_function_gives_and_takes_are_other_values(fused):
+    def rule(update, result0=3.0, argument0=2.0, argument0_new=1.0):
+        result0 = 0.5 * result0 + update
+        argument0 = argument0 + turned(2 * result0, by=3)
+        return turned(update, by=argument0_new) * argument0, result0, argument0, argument0_new
+
+    p = Parameter(torch.zeros(2, 3, dtype=torch.float64))
+    optimizer = Optimizer([p], [rule, pieces.descend], lr=0.1, fused=fused)
+    result0, argument0, wanted = torch.full((2, 3), 3.0), torch.full((2, 3), 2.0), torch.zeros(2, 3)
+    for k in range(3):
+        p.grad = torch.arange(6.0, dtype=torch.float64).view(2, 3) - k
+        optimizer.step()
+        result0 = 0.5 * result0 + p.grad
+        argument0 = argument0 + 6 * result0.flip(-1)
+        wanted = wanted - 0.1 * p.grad.flip(-1) * argument0
+        torch.testing.assert_close(p.detach(), wanted)
+        torch.testing.assert_close(optimizer.state[p]["result0"], result0)
+        torch.testing.assert_close(optimizer.state[p]["argument0"], argument0)
 
 
 def test_parameters_of_one_shape_are_one_call():

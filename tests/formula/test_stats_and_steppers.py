@@ -126,6 +126,20 @@ def weight_decay(p, lr, wd, do_wd=True, **kwargs):
         p.data.mul_(1 - lr * wd)
 
 
+def of_rows(p, lr, **kwargs):
+    g = p.grad.data
+    rows, columns = g.norm(dim=-1, keepdim=True), torch.linalg.vector_norm(g, ord=1, dim=-2, keepdim=True)
+    spread = g.std(-1, keepdim=True) + g.var(dim=(-2,), keepdim=True, unbiased=False)
+    move = g * columns / (rows + g.mean(-1, True).abs() + g.pow(2).sum(dim=-2, keepdim=True) + spread)
+    p.data.sub_(lr * move / (g.abs().amax(-1, keepdim=True) + p.data.abs().max() + torch.linalg.norm(g)))
+
+
+def of_other_norms(p, lr, **kwargs):
+    g = p.grad.data
+    size = torch.linalg.vector_norm(g, ord=1) + torch.linalg.vector_norm(g, 1) + g.norm(math.inf) + g.var(False)
+    p.data.sub_(lr * g / (size + torch.linalg.norm(g, ord=1, dim=-1, keepdim=True)))
+
+
 def half(p, grad_avg=None, **kwargs):
     one = torch.ones_like(p.grad)  # made, but not what the state starts as
     if grad_avg is None:
@@ -169,6 +183,8 @@ CASES = {
     "means and weight decay": ([centred, weight_decay, sgd_step], {"lr": 0.1, "wd": 0.3}),
     "no weight decay": ([weight_decay, sgd_step], {"lr": 0.1, "wd": 0.0}),
     "by the count": ([step_stat, by_the_count], {"lr": 0.1}),
+    "rows and columns": ([of_rows], {"lr": 0.1}),
+    "norms of other orders": ([of_other_norms], {"lr": 0.1}),
     "a copy of the parameter": ([slow_weights, toward_slow], {"lr": 0.1, "pull": 0.3}),
 }
 
@@ -246,6 +262,18 @@ def mean_of_rows(p, lr, **kwargs):
     p.data.sub_(lr * p.grad.data.mean(dim=1, keepdim=True))
 
 
+def rows_as_a_vector(p, lr, **kwargs):
+    p.data.sub_(lr * (p.grad.data / p.grad.data.norm(dim=-1)))
+
+
+def largest_with_its_sign(p, lr, **kwargs):
+    p.data.sub_(lr * p.grad.data.amax(-1, keepdim=True))
+
+
+def norm_of_matrices(p, lr, **kwargs):
+    p.data.sub_(lr * p.grad.data / torch.linalg.norm(p.grad.data, ord=1))
+
+
 def pythons_root(p, lr, **kwargs):
     p.data.sub_(lr * p.grad.data / math.sqrt(p.grad.norm()))
 
@@ -289,9 +317,36 @@ def nothing(p, lr, **kwargs):
 @pytest.mark.parametrize(
     ("function", "reason", "piece"),
     [
-        (smallest, r"uses .min of the elements of a tensor", "def smallest(param, *, grad, lr)"),
-        (along_rows, r"uses .max of the elements of a tensor", "def along_rows(param, *, grad, lr)"),
-        (mean_of_rows, r"uses .mean along a dimension; mean\(x\)", "def mean_of_rows(param, *, grad, lr)"),
+        (
+            smallest,
+            r"uses .min of the elements of a tensor; of these a formula has amax\(x\)",
+            "def smallest(param, *, grad, lr)",
+        ),
+        (
+            along_rows,
+            r"uses .max of the elements of a tensor; of these a formula has amax\(x\)",
+            "def along_rows(param, *, grad, lr)",
+        ),
+        (
+            mean_of_rows,
+            "uses .mean along dimension 1, .* does not know how many a tensor has: dim=-1 gives one value for each row",
+            "def mean_of_rows(param, *, grad, lr)",
+        ),
+        (
+            rows_as_a_vector,
+            r"uses .norm\(dim=-1\) without keepdim=True; .* keeps the dimension, as norm\(x, dim=-1\)",
+            "def rows_as_a_vector(param, *, grad, lr)",
+        ),
+        (
+            largest_with_its_sign,
+            "uses .amax of elements with their signs",
+            "def largest_with_its_sign(param, *, grad, lr)",
+        ),
+        (
+            norm_of_matrices,
+            "uses torch.linalg.norm of order 1, .*vector_norm",
+            "def norm_of_matrices(param, *, grad, lr)",
+        ),
         (pythons_root, r"as math.sqrt and float do; a formula has sqrt", "def pythons_root(param, *, grad, lr)"),
         (of_each_element, r"a value of each element", "def of_each_element(param, *, grad, lr)"),
         (clip_by_median, r"it uses .median", "def clip_by_median(param, *, grad, lr):\n    return param - "),

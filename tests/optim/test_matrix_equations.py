@@ -130,6 +130,46 @@ def test_soap_is_adam_in_the_basis_of_eigenvectors(fused):
 
 
 @PATHS
+@pytest.mark.parametrize("largest", [6, 5], ids=["triangular", "rows diagonal"])
+def test_psgd_steps_its_factors_until_gradients_are_as_white_as_noise(largest, fused):
+    """Q -= mu * triu(A A' - B B') / bound(A A' + B B') * Q; of a side with a diagonal factor only the diagonals count."""
+    left, right, m = np.eye(6), np.eye(4), np.zeros((6, 4))
+
+    def bound(x):
+        longest = x[:, np.argmax((x * x).sum(0))]
+        direction = x @ longest / np.linalg.norm(x @ longest)
+        return np.linalg.norm(x @ direction)
+
+    def fitted(q, a, b):
+        one, other = a @ a.T, b @ b.T
+        if len(q) > largest:
+            one, other = np.diag(np.diag(one)), np.diag(np.diag(other))
+            return q - 0.1 * (one - other) / np.max(one + other) @ q
+        return q - 0.1 * np.triu(one - other) / bound(one + other) @ q
+
+    def lines(p, g, t):
+        nonlocal left, right, m
+        m = 0.6 * m + 0.4 * g
+        unbiased = m / (1 - 0.6**t)
+        v = torch.randn(6, 4, generator=torch.Generator().manual_seed(t), dtype=torch.float64).numpy()
+        a = left @ unbiased @ right.T
+        b = np.linalg.inv(left).T @ v @ np.linalg.inv(right)
+        left, right = fitted(left, a, b), fitted(right, a.T, b.T)
+        step = left.T @ left @ unbiased @ right.T @ right
+        size = np.sqrt(np.mean(step * step))
+        shortened.append(size > 1.1)
+        return p * (1 - 0.05 * 0.1) - 0.05 * step * min(1.0, 1.1 / (size + 1e-6))
+
+    def make(ps, **k):
+        return PSGDKron(ps, lr=0.05, momentum=0.6, weight_decay=0.1, max_size_triangular=largest, **k)
+
+    shortened: list[bool] = []
+    run(make, lines, fused)
+    assert any(shortened)
+    assert not all(shortened)
+
+
+@PATHS
 def test_the_factors_of_psgd_whiten_what_is_correlated(fused):
     """Gradients A Z B' with Z white: what is stepped by has nearly white rows and columns after some hundred steps."""
     generator = torch.Generator().manual_seed(0)

@@ -56,8 +56,9 @@ def test_new_parameters_begin_anew_and_those_that_are_gone_are_told_in_one_table
     optimizer = trained(model, lambda m: Adam(m.named_parameters(), lr=0.02))
     fresh = Adam(larger.named_parameters(), lr=0.5)
     told = r"2 parameters have no partner\n  middle.weight  begins anew: not in the state dict\n  middle.bias    begins anew"
-    with pytest.warns(UserWarning, match=told):
+    with pytest.warns(UserWarning, match=told) as warned:
         fresh.load_state_dict(optimizer.state_dict(), match="name")
+    assert {w.filename for w in warned} == {__file__}
     assert larger["middle"].weight not in fresh.state
     assert torch.equal(fresh.state[larger["last"].weight]["exp_avg"], optimizer.state[model["last"].weight]["exp_avg"])
     step(larger, fresh, 0)

@@ -243,6 +243,8 @@ def test_a_batch_that_is_a_dict_is_told_how_to_become_a_pair() -> None:
         learn.fit(1, 1e-3)
     written = str(error.value).partition("collate_fn: ")[2].removesuffix(".")
     data = DataLoader(rows, 8, collate_fn=eval(written, {"torch": torch}))  # type: ignore[arg-type]
-    learn = Learner(OfDicts(4, 2), (data, data), cross_entropy, quiet=True)
+    model = OfDicts(4, 2)
+    learn = Learner(model, (data, data), cross_entropy, quiet=True)
     learn.fit(1, 1e-3)
-    assert "accuracy" in learn.recorder.epochs[-1] or "valid_loss" in learn.recorder.epochs[-1]
+    right = (model({"inputs": INPUTS}).argmax(1) == CLASSES).double().mean().item()
+    assert learn.recorder.epochs[-1]["accuracy"] == pytest.approx(right)
