@@ -20,6 +20,11 @@ def test_sixteen_formulas_of_rows_and_columns() -> None:
     check((3, 8), rows=True)
 
 
+@pytest.mark.slow  # they mix truth values of numbers with those of rows
+def test_truth_values_of_numbers_and_of_rows() -> None:
+    check((0, 14, 15, 18, 25, 41, 49), rows=True)
+
+
 @pytest.mark.slow  # seconds for each formula: a kernel for each level of sums of rows and columns
 @pytest.mark.parametrize("part", range(4))
 def test_a_hundred_and_twenty_eight_of_rows_and_columns(part: int) -> None:

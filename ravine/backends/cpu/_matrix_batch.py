@@ -105,8 +105,9 @@ class MatrixFused(Fused):
             self._last = numbers
         self._set_numbers(numbers)
         for symbol, value in zip(p.numbers, numbers, strict=True):
+            number, dtype = (bool, torch.bool) if symbol.truth else (float, self._dtype)
             several = isinstance(value, np.ndarray) and value.ndim
-            lines.known[symbol] = torch.from_numpy(value).to(self._dtype) if several else float(value)
+            lines.known[symbol] = torch.from_numpy(value).to(dtype) if several else number(value)
         for job, kernel in self._jobs[index]:
             held = [lines.flat(symbol) for symbol in job.vectors]
             self._vectors[: len(held)] = [t.data_ptr() for t in held]
