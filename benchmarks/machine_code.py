@@ -28,7 +28,9 @@ from typing import Any
 import torch
 
 from ravine.backends._jobs import jobs_of
-from ravine.backends.triton._pass_text import KernelText, blocks_for, pass_source, stage_source, sum_source
+from ravine.backends.triton._kernel_text import KernelText
+from ravine.backends.triton._pass_text import blocks_for, pass_source
+from ravine.backends.triton._stage_text import stage_source, sum_source
 from ravine.backends.triton._tile_text import TILES, joined_source, tile_source
 from ravine.formula import Program
 from ravine.optim import _registry as registry

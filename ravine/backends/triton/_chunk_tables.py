@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ravine._compat.torch import raw_stream
 from ravine.backends import to_device
-from ravine.backends.triton._pass_text import ALIGNED, GRAD, PARAM, POKED, STATE, poke_source
+from ravine.backends.triton._kernel_text import ALIGNED, GRAD, PARAM, STATE
+from ravine.backends.triton._stage_text import POKED, poke_source
 from ravine.backends.triton._text_compiler import Kernel, kernel
 
 #: Elements in a chunk, and in one of fewer elements than so many: an H100 measured .97 of its memory's rate and more for

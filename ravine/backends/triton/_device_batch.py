@@ -15,15 +15,9 @@ from ravine.backends import STATISTICS, Numbers, Staged, States, compute_dtype, 
 from ravine.backends._layout import real_dtype
 from ravine.backends.triton._chunk_tables import Tables, current_stream, span_for
 from ravine.backends.triton._device_gather import DeviceGather
-from ravine.backends.triton._pass_text import (
-    CHUNK_STATISTICS,
-    STAGE_WIDTH,
-    address_rows,
-    blocks_for,
-    pass_source,
-    stage_source,
-    sum_source,
-)
+from ravine.backends.triton._kernel_text import CHUNK_STATISTICS, address_rows
+from ravine.backends.triton._pass_text import blocks_for, pass_source
+from ravine.backends.triton._stage_text import STAGE_WIDTH, stage_source, sum_source
 from ravine.backends.triton._temporaries import Temporaries
 from ravine.backends.triton._text_compiler import Kernel, Launch, kernel
 from ravine.errors import BackendError
@@ -102,7 +96,7 @@ class DeviceBatch:
                 f"Triton cannot compile a kernel for {self._device}: {type(error).__name__}: {first}"
             ) from error
 
-    # What another kind of kernel does otherwise (``_matrix_batch.py``).
+    # What another kind of kernel does otherwise (``_tile_batch.py``).
 
     def _written(self, stepped: Tensor, all_are: bool) -> None:
         """After the last pass, which gave each tensor a 1 or 0 in ``stepped``."""

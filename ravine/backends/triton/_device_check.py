@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ravine import backends
 from ravine.backends._layout import real_dtype, unfit
-from ravine.backends.triton._pass_text import KINDS
+from ravine.backends.triton._kernel_text import KINDS
 
 #: torch 2.7 comes with it; the one before launches kernels in another way.
 _OLDEST = (3, 3)

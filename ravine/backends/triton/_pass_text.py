@@ -1,4 +1,4 @@
-"""Prints a pass of a program, and its number stage, as Triton kernels: Python text that Triton compiles.
+"""Prints a pass of a program as a Triton kernel: Python text that Triton compiles.
 
 One launch steps all tensors of a batch. A program of the grid takes a chunk of a tensor; tables on the device say which,
 and where its buffers are. All texts are printed whole, with their constants: a text is a kernel.
@@ -8,37 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import NamedTuple
 
 import torch
 
-from ravine.backends import STATISTICS, compute_dtype
+from ravine.backends import compute_dtype
+from ravine.backends.triton._kernel_text import (
+    ALIGNED,
+    BATCH_SIGNATURE,
+    CHUNK_STATISTICS,
+    GRAD,
+    LEAST,
+    PARAM,
+    STATE,
+    TINY,
+    KernelText,
+    address_rows,
+    block,
+    constant_text,
+    figure,
+    kind_of,
+    temporaries_of,
+    temporary_arguments,
+)
 from ravine.formula import Program
-from ravine.formula._operations import FULL, Kind
 from ravine.formula._python import Statements, code_name
-
-#: The statistics that a kernel gives for each chunk; whether a tensor was stepped is known without it.
-CHUNK_STATISTICS = STATISTICS[:-1]
-#: Vectors are 16 bytes where every address allows it.
-ALIGNED = 16
-#: Which of a tensor's addresses do not: that of its gradient, its own, that of a state.
-GRAD, PARAM, STATE = 1, 2, 4
-#: Tensors that one program of a number stage works on; figures that one of ``sum_source`` adds at a time.
-STAGE_WIDTH, SUM_WIDTH = 128, 2048
-
-#: Below this the squares of float32 begin to lose digits, and a chunk's sum of them is wrong in the last.
-TINY, LEAST = 1e-15, 1e-33
-#: The dtypes of buffers, as Triton names them.
-KINDS = {torch.float32: "fp32", torch.float64: "fp64", torch.bfloat16: "bf16", torch.float16: "fp16"}
-
-
-class KernelText(NamedTuple):
-    """A kernel to be compiled: its text, whose function is ``kernel``, its argument types, and its options."""
-
-    text: str
-    signature: tuple[tuple[str, str], ...]
-    warps: int = 4
 
 
 @dataclass(frozen=True)
@@ -108,54 +101,10 @@ def again({given}, low, n, BLOCK: tl.constexpr):
     return ({figures})
 
 """
-BATCH_SIGNATURE = (
-    *(("place", "*i64"), ("first_chunk", "*i64"), ("size", "*i64"), ("address", "*i64")),
-    *(("numbers", "*fp64"), ("figures", "*fp64"), ("skip", "*u8")),
-    *(("tensors", "i32"), ("chunks", "i32")),
-)
-
-
-def address_rows(program: Program) -> dict[str, int]:
-    """The rows of a batch's table of addresses: what is laid out as a parameter, and lives longer than a step."""
-    states = [name for name in program.states if program.axes(name) == FULL]
-    return {name: row for row, name in enumerate(("param", "grad", *states))}
-
-
-def temporaries_of(program: Program, index: int) -> list[str]:
-    """The temporaries that a pass uses."""
-    p = program.passes[index]
-    return [name for name in program.temporaries if name in p.reads or name in p.writes]
-
-
-def temporary_arguments(program: Program, index: int) -> tuple[tuple[str, str], ...]:
-    """What a pass's kernel is given of temporaries: where in their memory each tensor is, and where that begins."""
-    if not program.temporaries:
-        return ()
-    return ("offset", "*i64"), *((f"memory{i}", "i64") for i in range(len(temporaries_of(program, index))))
-
-
-def block(lines: Sequence[str], depth: int = 1) -> str:
-    return "\n".join("    " * depth + line for line in lines or ["pass"])
-
-
-def kind_of(dtype: torch.dtype) -> str:
-    return f"tl.{str(dtype)[6:]}"
-
-
-def constant_text(real: str, value: float) -> str:
-    text = repr(value)
-    return f"tl.full([], {text if text[-1] not in 'fn' else f'float({text!r})'}, {real})"
 
 
 def _tuple(values: Sequence[str]) -> str:
     return "".join(f"{value}, " for value in values)
-
-
-def figure(value: str, kind: Kind) -> str:
-    """What is added up, or compared, of a value."""
-    of = f"({value}) * ({value})" if kind == "squares" else value
-    inside = f"tl.where(inside, {of}, 0.0)"
-    return f"magnitude({inside})" if kind == "top" else inside
 
 
 class _PassPrinter:
@@ -316,111 +265,3 @@ def pass_source(
 
 def _signature(program: Program, index: int) -> tuple[tuple[str, str], ...]:
     return (*BATCH_SIGNATURE, ("span", "i32"), *temporary_arguments(program, index))
-
-
-_STAGE = """\
-{numbers}
-
-def kernel({arguments}):
-    tensor = tl.program_id(0) * {width} + tl.arange(0, {width})
-    inside = tensor < tensors
-    active = tl.load(address + tensors + tensor, mask=inside, other=0) != 0
-    count = tl.load(counts + tensor, mask=inside, other=0.0)
-    number = tl.maximum(count + active.to(count.dtype), 1.0).to(tl.float64)
-    made = numbers({given})
-{put}
-"""
-
-
-def stage_source(program: Program, index: int, on_device: Sequence[bool], counts: torch.dtype) -> KernelText:
-    """The kernel that makes the numbers of a pass from step counts, hyperparameters and sums, for every tensor.
-
-    That of the last pass also raises the counts, and notes which tensors are stepped.
-
-    Args:
-        program: the program.
-        index: which pass.
-        on_device: which hyperparameters are tensors on the device.
-        counts: the dtype of the step counts.
-    """
-    known = program.known(index)
-    real = "tl.float64"
-    signature = [("counts", f"*{KINDS[counts]}"), ("address", "*i64"), ("skip", "*u8")]
-    signature += [("table", "*fp64"), ("stepped", "*fp64"), ("tensors", "i32")]
-    given = ["number"]
-    for i, there in enumerate(on_device):
-        signature.append((f"hyper{i}", "*fp64" if there else "fp64"))
-        given.append(f"tl.load(hyper{i})" if there else f"hyper{i}")
-    for i, reduction in enumerate(known):
-        signature.append((f"total{i}", "*fp64"))
-        rows = "" if reduction.over != "tensor" else " + tensor, mask=inside, other=0.0"
-        given.append(f"tl.load(total{i}{rows})")
-    put = [
-        f"tl.store(table + {i} * tensors + tensor, tl.broadcast_to(made[{i}].to({real}), [{STAGE_WIDTH}]), mask=inside)"
-        for i in range(len(program.passes[index].numbers))
-    ]
-    if index == len(program.passes) - 1:
-        put += [
-            "go = active & (tl.load(skip) == 0)",
-            "tl.store(counts + tensor, count + go.to(count.dtype), mask=inside)",
-            "tl.store(stepped + tensor, go.to(tl.float64), mask=inside)",
-        ]
-    source = program.number_source(index, {"div", "pow"}, constant=lambda value: constant_text(real, value))
-    if not program.passes[index].numbers:
-        source = source.replace("return ()", "return (0, )")
-    text = _STAGE.format(
-        numbers=source,
-        arguments=", ".join(name for name, _ in signature),
-        width=STAGE_WIDTH,
-        given=", ".join(given),
-        put=block(put),
-    )
-    return KernelText(text, tuple(signature), 4)
-
-
-_SUM = """\
-def kernel(figures, first_chunk, totals, chunks, tensors, figure_rows, total_rows):
-    tensor, slot = tl.program_id(0), tl.program_id(1)
-    row = tl.arange(0, {rows})[:, None]
-    last = tl.load(first_chunk + tensor + 1)
-    total = tl.zeros([{rows}, {width}], tl.float64)
-    top = magnitude(total)
-    here = figures + (slot.to(tl.int64) * figure_rows + row) * chunks
-    for first in range(tl.load(first_chunk + tensor), last, {width}):
-        at = (first + tl.arange(0, {width}))[None, :]
-        x = tl.load(here + at, mask=(at < last) & (row < {used}), other=0.0)
-        total += x
-        top = joined(top, magnitude(x))
-    rows = tl.arange(0, {rows})
-    made = tl.where((rows >= {first_top}) & (rows < {last_top}), value(tl.max(top, 1)), tl.sum(total, 1))
-    to = totals + (slot.to(tl.int64) * total_rows + rows) * tensors + tensor
-    tl.store(to, made, mask=rows < {used})
-"""
-
-
-@cache
-def sum_source(rows: int, tops: Sequence[int] = ()) -> KernelText:
-    """The kernel that adds up so many figures over the chunks of each tensor, always in the same order.
-
-    Args:
-        rows: how many figures.
-        tops: which of them are largest magnitudes.
-    """
-    padded = 1 << (rows - 1).bit_length()
-    first, last = (min(tops), max(tops) + 1) if tops else (0, 0)
-    text = _SUM.format(rows=padded, used=rows, width=SUM_WIDTH // padded, first_top=first, last_top=last)
-    counts = [(name, "i32") for name in ("chunks", "tensors", "figure_rows", "total_rows")]
-    return KernelText(text, (("figures", "*fp64"), ("first_chunk", "*i64"), ("totals", "*fp64"), *counts), 8)
-
-
-#: Addresses that one launch of ``poke_source`` writes.
-POKED = 64
-
-
-def poke_source() -> KernelText:
-    """The kernel that writes addresses that are its arguments: a graph that is replayed has them with it."""
-    names = [f"address{i}" for i in range(POKED)]
-    lines = [f"tl.store(table + first + {i}, {name}, mask={i} < count)" for i, name in enumerate(names)]
-    text = f"def kernel(table, first, count, {', '.join(names)}):\n{block(lines)}\n"
-    counts = (("first", "i32"), ("count", "i32"))
-    return KernelText(text, (("table", "*i64"), *counts, *((name, "i64") for name in names)), 1)

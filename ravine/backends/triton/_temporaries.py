@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ravine.backends import States, to_device
 from ravine.backends._calls import Calls, adjacent
-from ravine.backends.triton._pass_text import temporaries_of
+from ravine.backends.triton._kernel_text import temporaries_of
 from ravine.formula import Program
 
 #: Every tensor begins at a multiple of so many elements, so that its address is one of 16 bytes.

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ravine._files.private_folder import check_private
-from ravine.backends.triton._pass_text import KernelText
+from ravine.backends.triton._kernel_text import KernelText
 
 Grid = tuple[int, int, int]
 Launch = Callable[..., None]

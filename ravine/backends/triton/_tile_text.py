@@ -14,7 +14,7 @@ import torch
 
 from ravine.backends import compute_dtype
 from ravine.backends._jobs import Job
-from ravine.backends.triton._pass_text import (
+from ravine.backends.triton._kernel_text import (
     ALIGNED,
     BATCH_SIGNATURE,
     CHUNK_STATISTICS,

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from ravine.backends.triton import _native_gather, _text_compiler
-from ravine.backends.triton._pass_text import sum_source
+from ravine.backends.triton._stage_text import sum_source
 
 _CODE = """
 import sys, torch
 from triton.backends.compiler import GPUTarget
 from triton.runtime import cache
 from ravine.backends.triton import _text_compiler
-from ravine.backends.triton._pass_text import sum_source
+from ravine.backends.triton._stage_text import sum_source
 if sys.argv[1] == "kept":
     def raises(*_, **__):
         raise AssertionError("Triton compiles")

@@ -19,7 +19,8 @@ from ravine.backends._jobs import Job, jobs_of
 from ravine.backends._line_values import LineValues
 from ravine.backends.triton._chunk_tables import Tables, current_stream
 from ravine.backends.triton._device_batch import DeviceBatch, on_device
-from ravine.backends.triton._pass_text import GRAD, PARAM, STATE, kind_of, sum_source
+from ravine.backends.triton._kernel_text import GRAD, PARAM, STATE, kind_of
+from ravine.backends.triton._stage_text import sum_source
 from ravine.backends.triton._text_compiler import Kernel, Launch, kernel
 from ravine.backends.triton._tile_text import JOINED, STEPS, TILES, joined_source, tile_for, tile_source
 from ravine.formula._operations import ALONG, COLUMNS, FULL, OF_MATRIX, ROWS
