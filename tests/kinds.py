@@ -18,20 +18,21 @@ from ravine.optim import _registry as registry
 
 T = TypeVar("T")
 NAMES = registry.names()
-#: Operations that every formula has, in one order or another.
-_ARITHMETIC = {"add", "sub", "mul", "div", "sqrt", "abs", "maximum", "minimum", "buffer", "number", "constant"}
 
 
 @cache
 def kind(name: str) -> Hashable:
-    """What sets a program apart: its passes, its states, sums, and operations on elements that few formulas have."""
+    """What sets a program apart: its passes, its states, its sums, and whether functions of whole tensors are in it.
+
+    Not the operations on single elements: each is run by every backend in every dtype in ``tests/backends``
+    (``test_operations_in_a_step.py``, ``test_special_values.py``, random formulas), and every optimizer in two.
+    """
     named = registry.lookup(name)
     program = named.cls([torch.nn.Parameter(torch.ones(2, 2))], **{"lr": 0.01, **named.options}).program()
     symbols = [s for each in program.passes for s in postorder(each.results)]
-    rare = frozenset(s.op for s in symbols if s.element and s.op not in _ARITHMETIC)
-    sums = frozenset(s.op for s in symbols if "sum" in s.op)
+    whole = frozenset(s.op for s in symbols if "sum" in s.op or s.op == "result")
     copies = any(isinstance(start, ParamCopy) for start in program.states.values())
-    return len(program.passes), rare, sums, bool(program.states), copies
+    return len(program.passes), whole, bool(program.states), copies
 
 
 def gives_eigenvectors(name: str) -> bool:

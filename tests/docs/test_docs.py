@@ -44,8 +44,9 @@ def command(line, skip):
     found = ravine.cli._ravine.get_command(None, name)
     found.make_context(name, list(arguments))
     if not skip:
-        if name == "compare" and "--steps" not in arguments:  # the same tables and files, after shorter trainings
-            arguments += ["--steps", "20"]
+        if name == "compare":  # the same tables and files, after fewer and shorter trainings
+            for option, value in (("--steps", "20"), ("--points", "4")):
+                arguments += [] if option in arguments else [option, value]
         result = CliRunner().invoke(found, arguments, catch_exceptions=False)
         assert result.exit_code == 0, f"{line}: {result.output}"
 

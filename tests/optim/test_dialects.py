@@ -274,7 +274,7 @@ MANY = [*CONSTANTS, *np.random.default_rng(0).normal(size=100)]
 
 #: Steps until the variance is only rounding, alpha**steps, and some more.
 STEPS = {(torch.float32, 0.9): 400, (torch.float64, 0.9): 600, (torch.bfloat16, 0.9): 200}
-STEPS |= {(torch.float32, 0.99): 3000, (torch.float64, 0.99): 5000, (torch.bfloat16, 0.99): 500}
+STEPS |= {(torch.float32, 0.99): 2000, (torch.float64, 0.99): 4000, (torch.bfloat16, 0.99): 500}
 
 
 @each_path

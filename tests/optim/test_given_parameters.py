@@ -112,7 +112,7 @@ def test_a_switch_is_named_as_one(optimizer, name):
 @pytest.mark.parametrize("on", [1, np.True_])
 def test_whole_numbers_and_numpys_flags_switch(optimizer, name, on):
     """As with torch, 1 is on and 0 off; the step is that of True and False."""
-    others = {"momentum": 0.9} if optimizer is SGD else {}
+    others = {"fused": False} | ({"momentum": 0.9} if optimizer is SGD else {})  # kernels come of the same formula
     for given, meant in ((on, True), (type(on)(0), False)):
         ends = []
         for value in (given, meant):

@@ -12,6 +12,7 @@ import io
 import numpy as np
 import pytest
 import torch
+from kinds import one_of_each_kind
 from torch import nn
 from torch.nn import Parameter
 
@@ -128,14 +129,18 @@ def test_those_that_step_rows_are_known():
     assert not {"lamb", "lars", "adafactor", "muon", "prodigy", "stableadamw"} & set(BY_ROWS)
 
 
-@pytest.mark.parametrize("name", BY_ROWS)
-def test_every_formula_of_elements_is_its_dense_step_on_these_rows(name):
+#: A kernel of rows is that of elements, which every formula has, with other addresses: one of each kind.
+EACH_BY_ROWS = [(n, False) for n in BY_ROWS] + [(n, True) for n in one_of_each_kind(BY_ROWS)]
+
+
+@pytest.mark.parametrize(("name", "fused"), EACH_BY_ROWS)
+def test_every_formula_of_elements_is_its_dense_step_on_these_rows(name, fused):
     """Step counts and kept numbers are of the parameter, whichever rows it had gradients for."""
     named = registry.lookup(name)
     (p,) = params = [table(13, 6)]
     (q,) = others = twin(params)
     options = {"lr": 0.01, **named.options}
-    ours, dense = named.cls(params, **options), named.cls(others, **options, fused=False)
+    ours, dense = named.cls(params, **options, fused=fused), named.cls(others, **options, fused=False)
     for step in range(6):
         g = sparse((13, 6), 1, 6, step)
         p.grad, q.grad = g, g.to_dense()

@@ -104,11 +104,8 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     ],
 }
 
-#: More than one chunk of 16,384 elements with a ragged tail, and the shapes that are easily forgotten.
-SHAPES = [(129, 131), (37,), (1,), (), (2, 0)]
-
-#: Without chunks: torch's operations know of none.
-UNCHUNKED = [(17, 31), *SHAPES[1:]]
+#: Vectors with a ragged tail, and the shapes that are easily forgotten.
+SHAPES = [(17, 31), (37,), (1,), (), (2, 0)]
 
 
 def takes_dense(cls: type[Optimizer]) -> bool:

@@ -12,7 +12,7 @@ their middle all the same: 95% are about 90% there (as measured by ``benchmarks/
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from ravine.comparison._across.shares import Estimate
 from ravine.comparison._judge.measurements import Array
@@ -46,7 +46,7 @@ class Resampling:
 
     def estimate(self, values: Array, alpha: float = 0.05) -> Estimate:
         """The value of the runs as they are, the first, and the interval that the others give."""
-        reach = float(stats.t.isf(alpha / 2, self.freedom) * values[1:].std())
+        reach = float(scipy.stats.t.isf(alpha / 2, self.freedom) * values[1:].std())
         return Estimate(float(values[0]), float(values[0]) - reach, float(values[0]) + reach)
 
 

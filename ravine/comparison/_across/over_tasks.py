@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from ravine.comparison._judge.critical_values import critical_values
 from ravine.comparison._judge.measurements import Array
@@ -73,7 +73,8 @@ def with_best_over_tasks(
     left = [names.index(name) for name in found.top]
     at = np.ix_(range(len(tasks)), left, left)
     return replace(
-        found, more=_more(difference[at], (square * runs)[at], runs[at], margin, float(stats.norm.sf(critical[-1])))
+        found,
+        more=_more(difference[at], (square * runs)[at], runs[at], margin, float(scipy.stats.norm.sf(critical[-1]))),
     )
 
 
@@ -86,13 +87,13 @@ def _critical(optimizers: int, freedom: float, looks: tuple[int, ...], alpha: fl
     level = _level(optimizers, (int(freedom) + 1,), alpha)
     if len(looks) > 1:
         level = level * _level(optimizers, looks, alpha) / _level(optimizers, looks[-1:], alpha)
-    values: Array = stats.norm.isf(level)
+    values: Array = scipy.stats.norm.isf(level)
     return values
 
 
 def _level(optimizers: int, looks: tuple[int, ...], alpha: float) -> Array:
     """The one-sided level of the critical values of the last look, by how many may still be the best."""
-    level: Array = stats.t.sf(critical_values(optimizers, looks, alpha)[:, -1], looks[-1] - 1)
+    level: Array = scipy.stats.t.sf(critical_values(optimizers, looks, alpha)[:, -1], looks[-1] - 1)
     return level
 
 
@@ -106,7 +107,7 @@ def _more(difference: Array, variance: Array, runs: Array, margin: float, level:
     total = parts.sum(0)
     with np.errstate(divide="ignore", invalid="ignore"):
         freedom = np.where(total > 0, total**2 / (parts**2 / (then - 1)).sum(0), 1.0)
-    reach = (stats.t.isf(level, freedom) + _GOOD_CHANCE) * np.sqrt(total) / len(runs)
+    reach = (scipy.stats.t.isf(level, freedom) + _GOOD_CHANCE) * np.sqrt(total) / len(runs)
     settles = np.all((gap[:, None] > reach) | (gap[:, None] + reach <= margin), axis=0)
     return int(settles.argmax()) + 1 if settles.any() else None
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+import scipy
 
 from ravine.comparison._judge.measurements import Array
 
@@ -64,15 +64,15 @@ def improvement_of(tasks: Sequence[Mapping[str, Array]], one: str, other: str, a
 
 def _score_interval(value: float, variance: Callable[[float], float], alpha: float) -> Estimate:
     """All p for which the value is not further away than the p itself would let it be."""
-    z = float(stats.norm.isf(alpha / 2))
+    z = float(scipy.stats.norm.isf(alpha / 2))
 
     def beyond(p: float) -> float:
         return (p - value) ** 2 - z**2 * variance(p)
 
     # at 0 and at 1 nothing varies, which is no end of the interval
     within = min(max(value, _LEAST), 1 - _LEAST)
-    low = 0.0 if value <= 0 else float(optimize.brentq(beyond, 0.0, within))
-    high = 1.0 if value >= 1 else float(optimize.brentq(beyond, within, 1.0))
+    low = 0.0 if value <= 0 else float(scipy.optimize.brentq(beyond, 0.0, within))
+    high = 1.0 if value >= 1 else float(scipy.optimize.brentq(beyond, within, 1.0))
     return Estimate(value, low, high)
 
 

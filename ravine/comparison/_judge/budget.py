@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from ravine.comparison._judge.measurements import LOSS, Array, Metric, OptimizerRuns
 from ravine.comparison._judge.number_text import count, number
@@ -70,6 +70,6 @@ def _interval(losses: Array, metric: Metric) -> tuple[float, float, float]:
     values = np.log(np.maximum(losses, LEAST)) if metric.ratio else losses
     mean, reach = float(values.mean()), 0.0
     if len(values) > 1:
-        reach = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+        reach = float(scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
     middle, low, high = mean, mean - reach, mean + reach
     return (float(np.exp(middle)), float(np.exp(low)), float(np.exp(high))) if metric.ratio else (middle, low, high)

@@ -17,7 +17,7 @@ the chance that any of them errs is alpha. Looks depend on each other, and the s
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from ravine.comparison._judge.measurements import Array
 
@@ -68,7 +68,7 @@ def critical_values(optimizers: int, looks: tuple[int, ...], alpha: float = 0.05
         alpha: the chance of any error, over all sets and looks.
     """
     if optimizers == 2 and len(looks) == 1:  # a paired t-test, exactly
-        one, two = (float(stats.t.ppf(1 - alpha / sides, looks[0] - 1)) for sides in (1, 2))
+        one, two = (float(scipy.stats.t.ppf(1 - alpha / sides, looks[0] - 1)) for sides in (1, 2))
         return np.array([[one], [one], [two]])
     largest = _largest(optimizers, looks)
     studies = largest.shape[-1]
@@ -87,7 +87,7 @@ def critical_values(optimizers: int, looks: tuple[int, ...], alpha: float = 0.05
 def critical_values_of_many(optimizers: int, alpha: float = 0.05) -> Array:
     """The same for one look at so many runs that a t-statistic is a normal one, by how many may still be the best."""
     if optimizers == 2:
-        one, two = (float(stats.norm.isf(alpha / sides)) for sides in (1, 2))
+        one, two = (float(scipy.stats.norm.isf(alpha / sides)) for sides in (1, 2))
         return np.array([one, one, two])
     z = np.random.default_rng(0).standard_normal((_STUDIES, optimizers))
     ordered = np.sort(z, axis=1)

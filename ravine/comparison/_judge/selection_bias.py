@@ -8,7 +8,7 @@ seeds are easy or hard at random, so their effect is in the interval and not in 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from ravine.comparison._judge.measurements import OptimizerRuns
 from ravine.comparison._judge.number_text import count, number
@@ -67,7 +67,7 @@ def selection_bias_of(optimizer: OptimizerRuns) -> SelectionBias | None:
         return None
     before, after = np.array(pairs).T
     difference = after - before
-    reach = stats.t.ppf(0.975, len(pairs) - 1) * difference.std(ddof=1) / np.sqrt(len(pairs))
+    reach = scipy.stats.t.ppf(0.975, len(pairs) - 1) * difference.std(ddof=1) / np.sqrt(len(pairs))
     middle = float(difference.mean())
     return SelectionBias(
         optimizer.name,

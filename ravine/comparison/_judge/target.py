@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from ravine.comparison._judge.measurements import Array, FreshRun, OptimizerRuns
 from ravine.comparison._judge.number_text import count, number
@@ -80,7 +80,7 @@ class StepsToTarget:
     @property
     def share_interval(self) -> tuple[float, float]:
         """The exact 95% interval of the share of runs that reach the target (Clopper and Pearson, 1934)."""
-        share = stats.binomtest(len(self.steps) - len(self.missed), len(self.steps)).proportion_ci(0.95)
+        share = scipy.stats.binomtest(len(self.steps) - len(self.missed), len(self.steps)).proportion_ci(0.95)
         return float(share.low), float(share.high)
 
     def rank_p(self, other: "StepsToTarget") -> float:
@@ -154,7 +154,7 @@ def steps_to(target: Target | float, optimizers: Sequence[OptimizerRuns]) -> dic
 
 def _signed_rank_p(difference: Array) -> float:
     """Exact, with ties (of equal ranks the mean) and zeros (which have a rank but no sign; Pratt, 1959)."""
-    doubled = np.rint(2 * stats.rankdata(np.abs(difference))).astype(int)
+    doubled = np.rint(2 * scipy.stats.rankdata(np.abs(difference))).astype(int)
     signed = difference != 0
     chance = np.ones(1)  # of each sum of the ranks with a plus
     for rank in doubled[signed]:

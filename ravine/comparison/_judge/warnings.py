@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from ravine.comparison._judge.measurements import OptimizerRuns
 from ravine.comparison._judge.number_text import count, listed, number, ratio_text
@@ -123,7 +123,7 @@ def unequal_spread(values: Mapping[str, Values], alpha: float = 0.05) -> Warning
     arrays = {name: np.array(numbers) for name, numbers in trained.items() if len(numbers) > 2}
     if len(arrays) < 2 or sum(bool(np.ptp(a)) for a in arrays.values()) < 2:
         return None
-    if stats.levene(*arrays.values(), center="median").pvalue >= alpha:
+    if scipy.stats.levene(*arrays.values(), center="median").pvalue >= alpha:
         return None
     spreads = sorted((float(a.std(ddof=1)), name) for name, a in arrays.items() if np.ptp(a))
     (least, steady), (most, wild) = spreads[0], spreads[-1]
@@ -148,7 +148,7 @@ def diverged(optimizer: OptimizerRuns) -> WarningNote | None:
         if any(lost)
     ]
     if any(runs):
-        share = stats.binomtest(sum(runs), len(runs)).proportion_ci(0.95)
+        share = scipy.stats.binomtest(sum(runs), len(runs)).proportion_ci(0.95)
         parts[-1] = f"{parts[-1][:-1]}, 95% interval {share.low:.0%} to {share.high:.0%})"
     return (
         WarningNote("diverged", optimizer.name, f"{optimizer.name} diverged {' and '.join(parts)}.") if parts else None

@@ -14,11 +14,12 @@ All intervals of a study hold together with a chance of 1 - alpha, over all look
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from ravine.comparison._judge.critical_values import critical_values, critical_values_of_many, paired_t, t_statistics
 from ravine.comparison._judge.measurements import Array
@@ -187,9 +188,9 @@ def with_best_of_pairs(
 
     ``critical`` has the values that a normal statistic must exceed, by how many may still be the best.
     """
-    level = stats.norm.sf(critical)
-    reach = np.where(error > 0, stats.t.isf(level[len(names)], freedom) * error, 0.0)
-    as_normal = np.where(np.isfinite(t), stats.norm.isf(stats.t.sf(t, freedom)), t)
+    level = scipy.stats.norm.sf(critical)
+    reach = np.where(error > 0, scipy.stats.t.isf(level[len(names)], freedom) * error, 0.0)
+    as_normal = np.where(np.isfinite(t), scipy.stats.norm.isf(scipy.stats.t.sf(t, freedom)), t)
     candidates = _step_down(list(range(len(names))), as_normal, critical)
     bounds = (middle - reach, middle, middle + reach)
     return _read_off(names, means, runs, bounds, candidates, margin, (min(runs),), alpha)
@@ -285,15 +286,22 @@ def _more(values: Array, margin: float, critical: float) -> int | None:
     The critical value of other numbers of runs is that of a t-test at the level that this one has now.
     """
     now = len(values)
-    level = stats.t.sf(critical, now - 1)
     difference, error, _ = paired_t(values)
     best = int(values.mean(0).argmin())
     others = [j for j in range(values.shape[1]) if j != best]
     gap, spread = np.abs(difference[best, others]), error[best, others] * np.sqrt(now)
-    then = now + np.arange(1, _MOST_MORE + 1)
-    reach = np.outer((stats.t.isf(level, then - 1) + _GOOD_CHANCE) / np.sqrt(then), spread)
+    reach = np.outer(_reach_of_more(critical, now), spread)
     settles = np.all((gap > reach) | (gap + reach <= margin), axis=1)
     return int(settles.argmax()) + 1 if settles.any() else None
+
+
+@lru_cache(maxsize=64)
+def _reach_of_more(critical: float, now: int) -> Array:
+    """How far an interval would reach with 1, 2, ... more runs, where the spread of a difference is 1."""
+    level = scipy.stats.t.sf(critical, now - 1)
+    then = now + np.arange(1, _MOST_MORE + 1)
+    reach: Array = (scipy.stats.t.isf(level, then - 1) + _GOOD_CHANCE) / np.sqrt(then)
+    return reach
 
 
 def _check(arrays: Mapping[str, Array], looks: tuple[int, ...], margin: float) -> None:
