@@ -78,11 +78,13 @@ class Staged(NamedTuple):
             without a gradient and where a step is skipped.
         hypers: the values of the program's hyperparameters, numbers or float64 tensors on the device.
         sums: the sums of the passes before: one number for all parameters, or one for each.
+        together: whether all parameters are known to have made as many steps.
     """
 
     counts: torch.Tensor
     hypers: tuple[Any, ...]
     sums: tuple[torch.Tensor, ...]
+    together: bool = False
 
 
 #: Sums of a pass: float64, shape (sums, parameters); on a device, a tensor there.
@@ -177,8 +179,13 @@ class Batch(Protocol):
     def reduce(self, index: int, numbers: Numbers | Staged) -> Sums:
         """Sums of pass ``index``, one row for each of its reductions, one column per parameter."""
 
-    def call(self, index: int, numbers: Numbers | Staged) -> None:
+    def call(self, index: int, numbers: Numbers | Staged, bad: torch.Tensor | None = None) -> None:
         """Run the functions of whole tensors that come after pass ``index``, which has run.
+
+        Args:
+            index: which pass.
+            numbers: those of the pass.
+            bad: on a device, a truth value: where it is true the step will change nothing, and functions are given zeros.
 
         Raises:
             BackendError: one gave a tensor of another shape or dtype than it should.

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
-from ravine._compat.torch import version_of
+from ravine._compat.torch import is_fake, version_of
 from ravine.backends import States
 from ravine.errors import BackendError
 from ravine.formula import Program
@@ -29,12 +30,15 @@ class Calls:
 
     Attributes:
         made: the temporaries of each parameter, by name.
+        kept: the names of those that outlive a step.
     """
 
     def __init__(self, program: Program, params: Sequence[Tensor], states: Sequence[States]) -> None:
         self._program, self._params, self._states = program, list(params), list(states)
         self._any = any(p.calls for p in program.passes)
+        self._memory: set[int] = set()  # of parameters and states
         self.made: list[dict[str, Tensor]] = [{} for _ in params]
+        self.kept: frozenset[str] = frozenset()
         self._replaced: list[dict[str, Tensor]] = [{} for _ in params]
 
     @torch.no_grad()
@@ -44,6 +48,7 @@ class Calls:
         stepped: Sequence[int],
         dtype: Callable[[int], torch.dtype],
         number: Callable[[int, int], Any],
+        bad: Tensor | None = None,
     ) -> None:
         """Run what is called after pass ``index``.
 
@@ -52,23 +57,28 @@ class Calls:
             stepped: the parameters that have a gradient.
             dtype: in which dtype a parameter is computed.
             number: the number of an index, of a parameter.
+            bad: on a device, a truth value: where it is true the step will change nothing, and functions, which may fail at
+                what is not finite, are given zeros.
 
         Raises:
             BackendError: a function gave something else than it should, or wrote to what it was given.
         """
         for call in self._program.passes[index].calls:
-            given = {i: self._given(call, i, dtype(i), number) for i in stepped}
+            given = {i: self._given(call, i, dtype(i), number, bad) for i in stepped}
             alike: dict[Any, list[int]] = defaultdict(list)
             for i, values in given.items():
                 alike[_kind(values) if call.of.batched else i].append(i)
             for members in alike.values():
                 self._call(call, members, [given[i] for i in members], dtype(members[0]))
 
-    def _given(self, call: Call, i: int, dtype: torch.dtype, number: Callable[[int, int], Any]) -> list[Any]:
+    def _given(
+        self, call: Call, i: int, dtype: torch.dtype, number: Callable[[int, int], Any], bad: Tensor | None
+    ) -> list[Any]:
         values: list[Any] = []
         for argument in call.args:
             if argument.tensor:
-                values.append(self._tensor(i, argument.tensor).detach().to(dtype))
+                tensor = self._tensor(i, argument.tensor).detach().to(dtype)
+                values.append(tensor if bad is None else tensor.masked_fill(bad, 0.0))
             else:
                 values.append(argument.constant if argument.number < 0 else number(argument.number, i))
         return values
@@ -89,9 +99,9 @@ class Calls:
         of = call.of
         positional = values[: len(values) - len(of.keywords)]
         named = dict(zip(of.keywords, values[len(positional) :], strict=True), **dict(of.options))
-        before = [version_of(v) for v in values if isinstance(v, Tensor)]
+        before = _versions(values)
         results = of.function(*positional, **named)
-        if before != [version_of(v) for v in values if isinstance(v, Tensor)]:
+        if before != _versions(values):
             raise BackendError(
                 f"the tensor function {of.title} writes to what it is given, and that may be a parameter or a state: let it "
                 "compute new tensors (x = x * 2, not x.mul_(2))"
@@ -105,6 +115,13 @@ class Calls:
         for place, (result, name, state) in enumerate(zip(results, call.results, call.states, strict=True)):
             if not (name or state):
                 continue
+            if together and isinstance(result, Tensor) and result.ndim and len(result) != len(members):
+                raise BackendError(
+                    f"the tensor function {of.title} was given {len(members)} tensors as one, and gave one of shape "
+                    f"{tuple(result.shape)}: what is marked @tensor_function(batched=True) keeps the first dimension"
+                )
+            if isinstance(result, Tensor) and self._is_written(result):  # maybe before it is read
+                result = result.clone()
             for row, i in enumerate(members):
                 shape = self._states[i][state].shape if state else self._params[i].shape
                 one = result[row] if together and isinstance(result, Tensor) and result.ndim else result
@@ -119,6 +136,15 @@ class Calls:
                     self.made[i][name] = one
                 if state:
                     self._replaced[i][state] = one
+
+    def _is_written(self, result: Tensor) -> bool:
+        """Whether its memory is that of a parameter or of a state."""
+        if is_fake(result) or type(result) not in (Tensor, Parameter):
+            return False
+        if not self._memory:
+            known = [*self._params, *(s for states in self._states for s in states.values())]
+            self._memory = {t.untyped_storage().data_ptr() for t in known if type(t) in (Tensor, Parameter)}
+        return result.untyped_storage().data_ptr() in self._memory
 
     @staticmethod
     def _check(one: Any, shape: Sequence[int], dtype: torch.dtype, title: str, which: str, whose: str) -> None:
@@ -151,8 +177,13 @@ class Calls:
             return
         for made, states in zip(self.made, self._replaced, strict=True):
             states.clear()
-            for name in [n for n in made if n.startswith("result.")]:
+            for name in [n for n in made if n not in self.kept]:
                 del made[name]
+
+
+def _versions(values: Sequence[Any]) -> list[int]:
+    """How often each tensor was written; those of inference mode do not know."""
+    return [version_of(v) for v in values if isinstance(v, Tensor) and not v.is_inference()]
 
 
 def stacked(tensors: Sequence[Tensor]) -> Tensor:
@@ -163,6 +194,8 @@ def stacked(tensors: Sequence[Tensor]) -> Tensor:
 
 def adjacent(tensors: Sequence[Tensor]) -> Tensor | None:
     """The view that has all tensors as its rows; None if there is none."""
+    if any(is_fake(t) or type(t) is not Tensor for t in tensors):
+        return None
     first, second = tensors[0], tensors[min(1, len(tensors) - 1)]
     step = second.storage_offset() - first.storage_offset()
     memory, start, strides = first.untyped_storage().data_ptr(), first.storage_offset(), first.stride()

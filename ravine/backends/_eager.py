@@ -166,9 +166,9 @@ class Eager:
             )
             self._calls.made[i][name] = value.expand(like.shape)
 
-    def call(self, index: int, numbers: Numbers) -> None:
+    def call(self, index: int, numbers: Numbers, bad: Tensor | None = None) -> None:
         stepped = [i for i, _ in self._stepped()]
-        self._calls.run(index, stepped, self._dtype, lambda which, i: self._number(numbers[which], i))
+        self._calls.run(index, stepped, self._dtype, lambda which, i: self._number(numbers[which], i), bad)
 
     @torch.no_grad()
     def write(self, numbers: Numbers | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:

@@ -9,11 +9,10 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ravine.backends import States, to_device
+from ravine.backends import States
 from ravine.formula import Program
 from ravine.formula import _functions as functions
 from ravine.formula._operations import ALONG, COLUMNS, FULL, OF_MATRIX, ROWS
@@ -56,6 +55,8 @@ class LineValues:
         self, program: Program, params: Sequence[Tensor], states: Sequence[States], dtype: torch.dtype
     ) -> None:
         self.program, self.dtype, self.device = program, dtype, params[0].device
+        self.known: dict[Symbol, Any] = {}
+        self._new: dict[str, Any] = {}
         self.shapes = [(p.shape[:-2].numel(), *p.shape[-2:]) for p in params]
         many, rows, columns = (torch.tensor(each, device="cpu") for each in zip(*self.shapes, strict=True))
         of_matrix = torch.arange(len(params), device="cpu").repeat_interleave(many)
@@ -66,14 +67,18 @@ class LineValues:
         self._matrix_of = {axes: found.to(self.device) for axes, found in matrix_of.items()}
         self._tensor_of = {axes: of_matrix[found].to(self.device) for axes, found in matrix_of.items()}
         self._states: dict[str, Tensor] = {}
-        for name, initial in program.states.items():
-            if isinstance(initial, Reduced):
-                here = [s[name] for s in states]
-                flat = torch.cat([t.detach().reshape(-1) for t in here])
-                for kept, view, tensor in zip(states, flat.split([t.numel() for t in here]), here, strict=True):
-                    kept[name] = view.view(tensor.shape)
-                self._states[name] = flat
-        self.known: dict[Symbol, Any] = {}
+        with torch.inference_mode(False), torch.no_grad():
+            for name, initial in program.states.items():
+                if isinstance(initial, Reduced):
+                    here = [s[name] for s in states]
+                    flat = torch.cat([t.detach().reshape(-1) for t in here])
+                    for kept, view, tensor in zip(states, flat.split([t.numel() for t in here]), here, strict=True):
+                        kept[name] = view.view(tensor.shape)
+                    self._states[name] = flat
+
+    def start(self) -> None:
+        """Forget the values of the step before."""
+        self.known, self._new = {}, {}
 
     def flat(self, symbol: Symbol) -> Tensor:
         """What a kernel reads of rows, columns or matrices."""
@@ -100,8 +105,10 @@ class LineValues:
         first = symbol.args[0]
         if op in ALONG:  # of what is one for each row or column already
             values = self._lifted(first, first.axes)
-            return self._total(values, first.axes, False, not op.endswith("sum")).to(self.dtype)
+            return self._of_matrices(values, first.axes, top=not op.endswith("sum")).to(self.dtype)
         values = [self._lifted(a, symbol.axes) for a in symbol.args]
+        if op == "where" and not isinstance(values[1], Tensor):  # of two numbers torch makes single precision
+            values[1] = torch.full((), float(values[1]), dtype=self.dtype, device=self.device)
         compute: Any = _OPERATORS.get(op) or getattr(functions, op)
         return compute(*values)
 
@@ -112,41 +119,42 @@ class LineValues:
             return value
         return value[self._matrix_of[axes] if symbol.axes else self._tensor_of[axes]]
 
-    def of_tensors(self, symbol: Symbol, kind: str, active: np.ndarray | None) -> Tensor:
+    def of_tensors(self, symbol: Symbol, kind: str, active: Tensor | None) -> Tensor:
         """What a reduction is of values of rows, columns or matrices, for each tensor: in double precision.
 
         It is 0 of tensors that are not ``active``.
         """
         values = self.flat(symbol).double()
-        made = self._total(values * values if kind == "squares" else values, symbol.axes, True, kind == "top")
-        if active is None:
-            return made
-        return torch.where(to_device(torch.from_numpy(active), self.device), made, 0.0)
+        values = values * values if kind == "squares" else values
+        made = self._total(values, symbol.axes, self._tensor_of[symbol.axes], len(self.shapes), kind == "top")
+        return made if active is None else torch.where(active, made, 0.0)
 
-    def _total(self, values: Tensor, axes: int, of_tensors: bool, top: bool) -> Tensor:
-        """The sum, or largest magnitude, of the values of each matrix, or of each tensor."""
-        to = (self._tensor_of if of_tensors else self._matrix_of)[axes]
-        made = torch.zeros(
-            len(self.shapes) if of_tensors else self.counts[OF_MATRIX], dtype=values.dtype, device=values.device
-        )
-        values = values.expand(len(to))
+    def _of_matrices(self, values: Tensor, axes: int, top: bool) -> Tensor:
+        """The sum, or largest magnitude, of the rows or columns of each matrix: in double precision."""
+        values = values.expand(self.counts[axes]).double()
+        return self._total(values, axes, self._matrix_of[axes], self.counts[OF_MATRIX], top)
+
+    def _total(self, values: Tensor, axes: int, to: Tensor, count: int, top: bool) -> Tensor:
+        """What is added up, or the largest, of the values that go to each of so many places."""
+        made = torch.zeros(count, dtype=values.dtype, device=values.device)
         return made.scatter_reduce_(0, to, values.abs(), "amax") if top else made.index_add_(0, to, values)
 
-    def write(self, last: Pass, stepped: Tensor | None) -> None:
-        """Give states of rows and columns their new values.
-
-        Args:
-            last: the pass that writes.
-            stepped: which tensors are stepped, truth values; None: all.
-        """
-        new: dict[str, Any] = {}
+    def make_new(self, last: Pass) -> None:
+        """Compute the new values of states of rows and columns, once, before anything is written."""
         for symbol, name in zip(last.results, last.writes, strict=True):
-            if (axes := self.program.axes(name)) != FULL:
+            if name not in self._new and (axes := self.program.axes(name)) != FULL:
                 self.of(symbol)
                 value = self._lifted(symbol, axes)
                 # A state that becomes another is taken before that is written.
-                new[name] = value.clone() if symbol.op == "buffer" else value
-        for name, value in new.items():
+                self._new[name] = value.clone() if symbol.op == "buffer" else value
+
+    def write(self, stepped: Tensor | None) -> None:
+        """Give states of rows and columns their new values.
+
+        Args:
+            stepped: which tensors are stepped, truth values; None: all.
+        """
+        for name, value in self._new.items():
             state = self._states[name]
             if stepped is not None:
                 chosen = stepped[self._tensor_of[self.program.axes(name)]]
@@ -154,4 +162,4 @@ class LineValues:
                     value = torch.full((), float(value), dtype=state.dtype, device=state.device)
                 value = torch.where(chosen, value.to(state.dtype), state)
             state.copy_(value) if isinstance(value, Tensor) else state.fill_(value)
-        self.known = {}
+        self.start()

@@ -125,7 +125,7 @@ class Sharded:
                     sums[rows[0] : rows[-1] + 1, indices] = _over(mesh, split, here, largest).to(sums.device)
         return sums if self.on_device else sums.numpy()
 
-    def call(self, index: int, numbers: Numbers) -> None:
+    def call(self, index: int, numbers: Numbers, bad: Tensor | None = None) -> None:
         raise AssertionError("formulas that need whole tensors are stepped by Whole")
 
     def statistics(self, steps: int) -> Tensor:

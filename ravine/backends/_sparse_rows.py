@@ -134,7 +134,7 @@ class SparseRows:
             sums[:, self._stepped] = torch.as_tensor(eager.reduce(index, self._of(numbers)), dtype=sums.dtype)
         return sums if self.on_device else sums.numpy()
 
-    def call(self, index: int, numbers: Numbers) -> None:
+    def call(self, index: int, numbers: Numbers, bad: Tensor | None = None) -> None:
         raise AssertionError("functions of whole tensors have no rows (why_no_rows)")
 
     @torch.no_grad()

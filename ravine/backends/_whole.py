@@ -100,10 +100,10 @@ class Whole:
             sums[:, indices] = torch.as_tensor(batch.reduce(index, numbers_of(numbers, indices)), dtype=sums.dtype)
         return sums if self.on_device else sums.numpy()
 
-    def call(self, index: int, numbers: Numbers) -> None:
+    def call(self, index: int, numbers: Numbers, bad: Tensor | None = None) -> None:
         self._exchange()
         for indices, batch in self._batches:
-            batch.call(index, numbers_of(numbers, indices))
+            batch.call(index, numbers_of(numbers, indices), bad)
 
     @torch.no_grad()
     def write(self, numbers: Numbers | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:

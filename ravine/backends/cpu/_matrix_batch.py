@@ -93,7 +93,7 @@ class MatrixFused(Fused):
     # --- running ----------------------------------------------------------------------------------------------
 
     def gather(self) -> bool:
-        self._lines.known = {}  # of the step before
+        self._lines.start()
         return super().gather()
 
     def _run(self, index: int, numbers: Numbers | None) -> None:
@@ -108,7 +108,10 @@ class MatrixFused(Fused):
             number, dtype = (bool, torch.bool) if symbol.truth else (float, self._dtype)
             several = isinstance(value, np.ndarray) and value.ndim
             lines.known[symbol] = torch.from_numpy(value).to(dtype) if several else number(value)
+        last = p is self.program.passes[-1]
         for job, kernel in self._jobs[index]:
+            if last and job.writes:
+                lines.make_new(p)
             held = [lines.flat(symbol) for symbol in job.vectors]
             self._vectors[: len(held)] = [t.data_ptr() for t in held]
             made = [
@@ -121,6 +124,8 @@ class MatrixFused(Fused):
             for symbol, values in zip(job.along, made, strict=True):
                 joined = values if ALONG[symbol.op] == -1 else self._joined(values, symbol.op.endswith("sum"))
                 lines.known[symbol] = joined
+        if last:  # where no kernel wrote
+            lines.make_new(p)
 
     _last: Numbers = ()
 
@@ -134,12 +139,13 @@ class MatrixFused(Fused):
     def reduce(self, index: int, numbers: Numbers) -> np.ndarray:
         result = super().reduce(index, numbers)
         p = self.program.passes[index]
+        active = None if self.active is None else torch.from_numpy(self.active)
         for row, (reduction, symbol) in enumerate(zip(p.reductions, p.results, strict=False)):
             if symbol.axes != FULL:
-                result[row] = self._lines.of_tensors(symbol, reduction.kind, self.active).numpy()
+                result[row] = self._lines.of_tensors(symbol, reduction.kind, active).numpy()
         return result
 
     def write(self, numbers: Numbers | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
         active = self.active
         super().write(numbers, buffer_index, skip)
-        self._lines.write(self.program.passes[-1], None if active is None else torch.from_numpy(active))
+        self._lines.write(None if active is None else torch.from_numpy(active))

@@ -161,7 +161,7 @@ class SparseFused:
                 result[row] = self._of_params(sums[row : row + 1], top=True)[0]
         return result
 
-    def call(self, index: int, numbers: Numbers) -> None:
+    def call(self, index: int, numbers: Numbers, bad: Tensor | None = None) -> None:
         raise AssertionError("functions of whole tensors have no rows (why_no_rows)")
 
     def write(self, numbers: Numbers | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:

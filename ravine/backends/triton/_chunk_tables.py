@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +54,7 @@ class Tables:
     """Where the tensors of a batch are, cut into chunks.
 
     Args:
-        sizes: elements of each tensor.
+        sizes: what kernels are told of each tensor's size: its elements, or several rows of numbers.
         counts: chunks of each tensor.
         addresses: of every buffer of every tensor, shape (buffers, tensors); row 1 is the gradients'.
         device: where the tables are.
@@ -71,7 +70,7 @@ class Tables:
 
     def __init__(
         self,
-        sizes: Sequence[int],
+        sizes: np.ndarray,
         counts: np.ndarray,
         addresses: np.ndarray,
         device: torch.device,
@@ -81,12 +80,12 @@ class Tables:
         self._host = addresses
         self.grads: np.ndarray = addresses[1]
         self._taken = b""  # the gradients' addresses that the device has
-        first = np.zeros(len(sizes) + 1, dtype=np.int64)
+        first = np.zeros(len(counts) + 1, dtype=np.int64)
         np.cumsum(counts, out=first[1:])
         self.chunks = int(first[-1])
-        tensor = np.repeat(np.arange(len(sizes), dtype=np.int64), counts)
+        tensor = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
         self._tensor_of, self._place = tensor, ((np.arange(self.chunks) - first[tensor]) << 32) + tensor
-        self.size, self.first_chunk = self._sent(np.array(sizes, dtype=np.int64)), self._sent(first)
+        self.size, self.first_chunk = self._sent(np.ascontiguousarray(sizes, dtype=np.int64)), self._sent(first)
         self.address = self._sent(addresses)
         self._grad_row, self._host_row = self.address[1], torch.from_numpy(self.grads)
         states = np.bitwise_or.reduce(addresses[2:], axis=0, initial=0)
@@ -94,7 +93,7 @@ class Tables:
         self._fixed = self._fixed if kinds is None else self._fixed | kinds
         self._places: dict[bytes, list[ChunkGroup]] = {}
         self._everything = self._sent(self._place)
-        unknown = np.full(len(sizes), GRAD + PARAM + STATE) | (0 if kinds is None else kinds)
+        unknown = np.full(len(counts), GRAD + PARAM + STATE) | (0 if kinds is None else kinds)
         self._unaligned = self._grouped(unknown)  # what a graph has whose gradients are at addresses of a new pattern
         self.launches: list[ChunkGroup] = []
         self.forgotten = 0
@@ -103,6 +102,11 @@ class Tables:
 
     def _sent(self, array: np.ndarray) -> Tensor:
         return to_device(torch.from_numpy(array), self._device)
+
+    def forms(self) -> list[int]:
+        """The kinds of kernel that tensors need, but for where gradients are."""
+        found: list[int] = np.unique(self._fixed).tolist()
+        return found
 
     def take(self, recorded: bool) -> Tensor:
         """The table of addresses with the gradients as they are now; they are copied only if they are new.

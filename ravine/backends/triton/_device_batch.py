@@ -22,6 +22,8 @@ from ravine.backends.triton._temporaries import Temporaries
 from ravine.backends.triton._text_compiler import Kernel, Launch, kernel
 from ravine.errors import BackendError
 from ravine.formula import Program
+from ravine.formula._operations import REDUCTIONS
+from ravine.formula._symbols import Symbol, postorder
 
 _TOPS = statistic(reduce="max")
 #: With more chunks than this their figures are added up in every step: 200 KB of them are kept for each step before.
@@ -107,8 +109,8 @@ class DeviceBatch:
     def _cut(self) -> Tables:
         """The tables of the tensors cut into chunks."""
         self._span = span_for(sum(self._sizes), blocks_for(self._dtypes, 0, self._wide_waves).size)
-        counts = -(-np.array(self._sizes, dtype=np.int64) // self._span)
-        return Tables(self._sizes, counts, self._gather.addresses, self._device)
+        sizes = np.array(self._sizes, dtype=np.int64)
+        return Tables(sizes, -(-sizes // self._span), self._gather.addresses, self._device)
 
     def _compile(self) -> None:
         """Compile the kernels that every step needs."""
@@ -157,7 +159,7 @@ class DeviceBatch:
             return
         if index + 1 < len(self.program.passes) and not self.program.passes[index].numbers:
             return
-        counts, hypers, sums = numbers
+        counts, hypers, sums, _ = numbers
         if self._device.type == "cpu":  # the interpreter makes float32 of a number
             hypers = tuple([torch.as_tensor(h, dtype=torch.float64) for h in hypers])
         there = tuple([isinstance(h, Tensor) for h in hypers])
@@ -225,7 +227,7 @@ class DeviceBatch:
     ) -> None:
         """A pass; ``key`` names it among those whose launches are kept."""
         key = None if self._recorded else key  # nothing of a graph's launches is kept
-        address = self._tables.take(self._recorded)
+        address = self._address = self._tables.take(self._recorded)
         # What has to be compiled is compiled before anything is written.
         launches = self._bound(index, address, figures, skip, key) if self.program.passes[index].results else []
         self._stage(index, numbers, address, skip, stepped, key)
@@ -243,24 +245,26 @@ class DeviceBatch:
                 self._add_up(self._sums, result, 1, len(result), tops)
         return result
 
-    def call(self, index: int, numbers: Numbers | Staged) -> None:
+    def call(self, index: int, numbers: Numbers | Staged, bad: Tensor | None = None) -> None:
         p = self.program.passes[index]
         with on_device(self._device):
             if not p.results and p.numbers:  # no kernel ran that needed them
                 self._run(index, numbers, self._sums, self._no_skip, self._stepped[-1], "sums")
             active = range(len(self.params)) if self.active is None else np.flatnonzero(self.active).tolist()
-            self._temporaries.call(index, active, self._given(index, numbers))
+            self._temporaries.call(index, active, self._given(index, numbers), bad)
 
     def _given(self, index: int, numbers: Numbers | Staged) -> list[Any]:
-        """The numbers of a pass as functions of whole tensors are given them: those that all tensors share as one."""
+        """The numbers of a pass as functions of whole tensors are given them: those that all tensors share as one object."""
         if not isinstance(numbers, Staged):
             return list(numbers)
         hypers = dict(zip(self.program.hypers, numbers.hypers, strict=True))
-        of = self.program.passes[index].numbers
-        return [
-            hypers[s.name] if s.op == "number" and s.name in hypers else row
-            for s, row in zip(of, self._numbers, strict=False)
-        ]
+        given: list[Any] = []
+        for symbol, row in zip(self.program.passes[index].numbers, self._numbers, strict=False):
+            if symbol.op == "number" and symbol.name in hypers:
+                given.append(hypers[symbol.name])
+            else:
+                given.append(row[0] if _shared(symbol, numbers.together) else row)
+        return given
 
     def write(self, numbers: Numbers | Staged | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
         numbers = self._last = self._last if numbers is None else numbers
@@ -287,6 +291,15 @@ class DeviceBatch:
                 self._add_up(self._figures, result, steps, len(CHUNK_STATISTICS), _TOPS)
             result[:, len(CHUNK_STATISTICS)] = self._stepped[:steps]
         return result
+
+
+def _shared(number: Symbol, together: bool) -> bool:
+    """Whether a number is the same for all tensors; ``together``: all have made as many steps."""
+    for s in postorder([number]):
+        of_one = s.op in REDUCTIONS and REDUCTIONS[s.op].over == "tensor"
+        if of_one or s.op == "numel" or (s.op == "number" and s.name == "step" and not together):
+            return False
+    return True
 
 
 _HERE = nullcontext()

@@ -76,20 +76,21 @@ class Temporaries:
         return [self._memory[name].data_ptr() for name in temporaries_of(self._program, index)]
 
     @torch.no_grad()
-    def call(self, index: int, active: Sequence[int], numbers: Sequence[Any]) -> None:
+    def call(self, index: int, active: Sequence[int], numbers: Sequence[Any], bad: Tensor | None) -> None:
         """Run the functions after a pass.
 
         Args:
             index: which pass.
             active: the parameters that are stepped.
             numbers: those of the pass; of each parameter where one has dimensions.
+            bad: as ``Calls.run`` takes it.
         """
 
         def number(which: int, i: int) -> Any:
             value = numbers[which]
             return value[i] if isinstance(value, Tensor | np.ndarray) and value.ndim else value
 
-        self._calls.run(index, active, lambda _: self._dtype, number)
+        self._calls.run(index, active, lambda _: self._dtype, number, bad)
         for call in self._program.passes[index].calls:
             for name in filter(None, call.results):
                 views = self._made(name)

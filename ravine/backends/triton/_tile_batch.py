@@ -22,8 +22,9 @@ from ravine.backends.triton._device_batch import DeviceBatch, on_device
 from ravine.backends.triton._kernel_text import GRAD, PARAM, STATE, kind_of
 from ravine.backends.triton._stage_text import sum_source
 from ravine.backends.triton._text_compiler import Kernel, Launch, kernel
-from ravine.backends.triton._tile_text import JOINED, STEPS, TILES, joined_source, tile_for, tile_source
-from ravine.formula._operations import ALONG, COLUMNS, FULL, OF_MATRIX, ROWS
+from ravine.backends.triton._tile_text import JOINED, STEPS, TILES, Row, joined_source, tile_for, tile_source
+from ravine.formula._operations import ALONG, COLUMNS, FULL, ROWS
+from ravine.formula._passes import Pass
 
 #: What tells alignments apart stands in the bits below the number of a tile.
 _LOOSE = GRAD + PARAM + STATE
@@ -33,34 +34,25 @@ _TILE = _LOOSE + 1
 class DeviceLineValues(LineValues):
     """Those of a batch on a device: sums are always added in the same order."""
 
-    def _total(self, values: Tensor, axes: int, of_tensors: bool, top: bool) -> Tensor:
-        first, count = self._first(axes, of_tensors)
-        values = values.expand(self.counts[axes]).double().contiguous()
-        made = torch.zeros(count, dtype=torch.float64, device=self.device)
-        add_up = kernel(sum_source(1, (0,) if top else ()), self.device)
-        add_up.bind((count, 1, 1), values, first, made, len(values), count, 1, 1)(current_stream(self.device))
-        return made.to(values.dtype)
-
-    def _first(self, axes: int, of_tensors: bool) -> tuple[Tensor, int]:
-        """Where the values of each matrix or tensor begin, and how many matrices or tensors there are."""
-        key = axes, of_tensors
-        if key not in self._begin:
-            each = [
-                many if axes == OF_MATRIX else many * n for many, *sizes in self.shapes for n in self._one(axes, sizes)
-            ]
-            if not of_tensors:
-                each = [n for many, *sizes in self.shapes for n in self._one(axes, sizes) * many]
-            ends = np.cumsum([0, *each], dtype=np.int64)
-            self._begin[key] = to_device(torch.from_numpy(ends), self.device), len(each)
-        return self._begin[key]
-
-    @staticmethod
-    def _one(axes: int, sizes: Sequence[int]) -> list[int]:
-        return [1 if axes == OF_MATRIX else sizes[axes == COLUMNS]]
-
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self._begin: dict[tuple[int, bool], tuple[Tensor, int]] = {}
+        self._begins: dict[tuple[int, bool], Tensor] = {}
+
+    def _total(self, values: Tensor, axes: int, to: Tensor, count: int, top: bool) -> Tensor:
+        made = torch.zeros(count, dtype=torch.float64, device=self.device)
+        add_up = kernel(sum_source(1, (0,) if top else ()), self.device)
+        begins = self._where(axes, to, count)
+        add_up.bind((count, 1, 1), values.contiguous(), begins, made, len(values), count, 1, 1)(
+            current_stream(self.device)
+        )
+        return made
+
+    def _where(self, axes: int, to: Tensor, count: int) -> Tensor:
+        """Where the values of each place begin: those of one stand together."""
+        key = axes, to is self._tensor_of[axes]
+        if key not in self._begins:
+            self._begins[key] = torch.searchsorted(to, torch.arange(count + 1, device=self.device))
+        return self._begins[key]
 
 
 class MatrixDeviceBatch(DeviceBatch):
@@ -79,35 +71,33 @@ class MatrixDeviceBatch(DeviceBatch):
         which = np.array([tile_for(r, c) for r, c in shapes[:, 1:].tolist()])
         tiles = (np.array(TILES, dtype=np.int64) * (1, STEPS, 1))[which]
         deep, down, across = (-(-shapes // tiles)).T
-        # In this order in ``_tile_text.py``: sizes, then where the values of each tensor begin, and those of its tiles.
-        begins = [many, many * rows, many * columns, many * rows * across, many * columns * down]
-        self._table = np.stack([many, rows, columns, *(np.cumsum(each) - each for each in begins)])
-        self._parts = {ROWS: int(begins[3].sum()), COLUMNS: int(begins[4].sum())}
+        # In the order of ``Row``: sizes, then where the values of each tensor begin, and those of its tiles.
+        lengths = [many, many * rows, many * columns, many * rows * across, many * columns * down]
+        self._table = np.stack([many, rows, columns, *(np.cumsum(each) - each for each in lengths)])
+        self._parts = {ROWS: int(lengths[3].sum()), COLUMNS: int(lengths[4].sum())}
         self._joins = {ROWS: self._join(ROWS, across), COLUMNS: self._join(COLUMNS, down)}
         # Rows that do not all begin at 16 bytes are as loose as addresses can be.
         kinds = which * _TILE + _LOOSE * (columns % 16 != 0)
         counts = np.where((shapes > 0).all(axis=1), deep * down * across, 0)
-        tables = Tables([1] * len(shapes), counts, self._gather.addresses, self._device, kinds)
-        tables.size = to_device(torch.from_numpy(self._table), self._device)
-        return tables
+        return Tables(self._table, counts, self._gather.addresses, self._device, kinds)
 
     def _join(self, axes: int, tiles: np.ndarray) -> tuple[Tensor, ...] | None:
         """The tables of what adds up the sums of tiles; None if every line is in one tile."""
         if (tiles == 1).all():
             return None
-        lines = self._table[0] * self._table[1 if axes == ROWS else 2]
+        lines = self._table[Row.MANY] * self._table[Row.ROWS if axes == ROWS else Row.COLUMNS]
         blocks = -(-lines // JOINED)
         tensor = np.repeat(np.arange(len(lines)), blocks)
         place = ((np.arange(len(tensor)) - (np.cumsum(blocks) - blocks)[tensor]) << 32) + tensor
-        at = (6, 4) if axes == ROWS else (7, 5)
-        tables = place, lines, self._table[at[0]], self._table[at[1]], tiles
+        parts_at, lines_at = (Row.ROW_PARTS, Row.ROW) if axes == ROWS else (Row.COLUMN_PARTS, Row.COLUMN)
+        tables = place, lines, self._table[parts_at], self._table[lines_at], tiles
         return tuple(to_device(torch.from_numpy(np.ascontiguousarray(t, dtype=np.int64)), self._device) for t in tables)
 
     def _compile(self) -> None:
         for index, jobs in enumerate(self._jobs):
             for which, job in enumerate(jobs):
-                for group in self._tables._grouped(self._tables._fixed):
-                    self._tile_kernel(index, which, job, group.kind)
+                for kind in self._tables.forms():
+                    self._tile_kernel(index, which, job, kind)
 
     def _tile_kernel(self, index: int, which: int, job: Job, kind: int) -> Kernel:
         """That of a job; printed and compiled once for each form of tile."""
@@ -124,12 +114,13 @@ class MatrixDeviceBatch(DeviceBatch):
     # --- running ----------------------------------------------------------------------------------------------
 
     def gather(self) -> bool:
-        self._lines.known = {}  # of the step before
+        self._lines.start()
         return super().gather()
 
     def _bound(self, index: int, address: Tensor, figures: Tensor, skip: Tensor, key: Any) -> list[Launch]:
         launches: list[Launch] = [partial(self._take_numbers, index)]
         tables, n = self._tables, len(self.params)
+        last = self.program.passes[index] if index == len(self._jobs) - 1 else None
         for which, job in enumerate(self._jobs[index]):
             bound = []
             for group in tables.launches:
@@ -143,13 +134,19 @@ class MatrixDeviceBatch(DeviceBatch):
                     if key is not None:
                         self._keep(mine, launch)
                 bound.append(launch)
+            if last and job.writes:
+                launches.append(partial(self._make_new, last))
             launches.append(partial(self._run_job, job, bound))
-        return launches
+        return [*launches, partial(self._make_new, last)] if last else launches
 
     def _take_numbers(self, index: int, stream: int, *memory: int) -> None:
         """The numbers of a pass, which are in their table now, for values of rows and columns."""
         for symbol, row in zip(self.program.passes[index].numbers, self._numbers, strict=False):
             self._lines.known[symbol] = row != 0 if symbol.truth else row.to(self._real, copy=True)
+
+    @torch.no_grad()
+    def _make_new(self, last: Pass, stream: int, *memory: int) -> None:
+        self._lines.make_new(last)
 
     @torch.no_grad()
     def _run_job(self, job: Job, launches: Sequence[Launch], stream: int, *memory: int) -> None:
@@ -181,8 +178,10 @@ class MatrixDeviceBatch(DeviceBatch):
         for row, (reduction, symbol) in enumerate(zip(p.reductions, p.results, strict=False)):
             if symbol.axes != FULL:
                 with on_device(self._device):
-                    result[row] = self._lines.of_tensors(symbol, reduction.kind, self.active)
+                    # From the table on the device: in a graph a copy from the host would be read again at every replay.
+                    active = None if self.active is None else self._address[1] != 0
+                    result[row] = self._lines.of_tensors(symbol, reduction.kind, active)
         return result
 
     def _written(self, stepped: Tensor, all_are: bool) -> None:
-        self._lines.write(self.program.passes[-1], None if all_are else stepped != 0)
+        self._lines.write(None if all_are else stepped != 0)

@@ -7,6 +7,7 @@ of rows and columns are those of a tile; ``joined_source`` adds up those of a ma
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import IntEnum
 from functools import cache
 from typing import NamedTuple
 
@@ -92,24 +93,32 @@ def kernel({arguments}):
     column = (first_b + b).to(tl.int64) * columns + first_c + c
 {before}
     for low in range(start, end, {rows}):
-        inside_r = r < rows - low
-        inside = inside_b & inside_r & inside_c
-        at = (b * rows + low - start + r).to(tl.int64) * columns + c
-        line = (first_b + b).to(tl.int64) * rows + low + r
+{where}
 {inside}
 {after}
 """
+#: Where the elements of a step are, and which lines they are in.
+_WHERE = """\
+        inside_r = r < rows - low
+        inside = inside_b & inside_r & inside_c
+        at = (b * rows + low - start + r).to(tl.int64) * columns + c
+        line = (first_b + b).to(tl.int64) * rows + low + r"""
 _AGAIN = """\
 if {condition}:
     {wide} = tl.zeros([], tl.float64)
     for low in range(start, end, {rows}):
-        inside = inside_b & (r < rows - low) & inside_c
-        at = (b * rows + low - start + r).to(tl.int64) * columns + c
-        line = (first_b + b).to(tl.int64) * rows + low + r
-        inside_r = r < rows - low
+{where}
 {body}
 """
-_TABLES = {"m": 3, "r": 4, "c": 5, "row parts": 6, "column parts": 7}
+
+
+class Row(IntEnum):
+    """The rows of the table of sizes: of each tensor its matrices, rows and columns, and where its values begin."""
+
+    MANY, ROWS, COLUMNS, MATRIX, ROW, COLUMN, ROW_PARTS, COLUMN_PARTS = range(8)
+
+
+_BEGINS = {"m": Row.MATRIX, "r": Row.ROW, "c": Row.COLUMN}
 
 
 class _TilePrinter:
@@ -156,6 +165,7 @@ class _TilePrinter:
             last_row=self.deep - 1,
             last_column=t.columns - 1,
             before=block(self.before),
+            where=_WHERE,
             inside=block(self.inside, 2),
             after=block(self.after),
         )
@@ -171,7 +181,7 @@ class _TilePrinter:
             of = "m" if symbol.axes == OF_MATRIX else "r" if symbol.axes == ROWS else "c"
             place = {"m": "first_b + b", "r": "line", "c": "column"}[of]
             mask = {"m": "inside_b", "r": "inside_b & inside_r", "c": "inside_b & inside_c"}[of]
-            self.before.append(f"vector{i} += tl.load(size + {_TABLES[of]} * tensors + tensor)")
+            self.before.append(f"vector{i} += tl.load(size + {_BEGINS[of].value} * tensors + tensor)")
             text = f"tl.load(vector{i} + {place}, mask={mask}, other=0.0)"
             names[symbol] = name = f"value{i}"
             lines = self.inside if of == "r" else self.before
@@ -214,11 +224,11 @@ class _TilePrinter:
             total = figure(value, "sum" if symbol.op.endswith("sum") else "top")
             put = "tl.store(made{} + {}, tl.expand_dims(value({}), {}), mask={})"
             if ALONG[symbol.op] == -1:
-                parts = f"tile_across.to(tl.int64) * every * rows + tl.load(size + {_TABLES['row parts']} * tensors + tensor)"
+                parts = f"tile_across.to(tl.int64) * every * rows + tl.load(size + {Row.ROW_PARTS.value} * tensors + tensor)"
                 self.before.append(f"made{i} += {parts}")
                 self.inside.append(put.format(i, "line", f"over({total}, 2)", 2, "there_b & inside_r"))
                 continue
-            parts = f"tile_down.to(tl.int64) * every * columns + tl.load(size + {_TABLES['column parts']} * tensors + tensor)"
+            parts = f"tile_down.to(tl.int64) * every * columns + tl.load(size + {Row.COLUMN_PARTS.value} * tensors + tensor)"
             self.before.append(f"made{i} += {parts}")
             self.before.append(
                 f"along{i} = {_kind(total)}(tl.zeros([{t.matrices}, {t.rows}, {t.columns}], {self.real}))"
@@ -273,7 +283,7 @@ class _TilePrinter:
                 self._again(f"({fine}isfinite(total{k})) == 0", f"wide{k}", again, row)
 
     def _again(self, condition: str, wide: str, body: list[str], row: int) -> None:
-        text = _AGAIN.format(condition=condition, wide=wide, rows=self.tile.rows, body=block(body, 2))
+        text = _AGAIN.format(condition=condition, wide=wide, rows=self.tile.rows, where=_WHERE, body=block(body, 2))
         self.after += [*text.rstrip().splitlines(), f"    {_put(row, wide)}"]
 
 

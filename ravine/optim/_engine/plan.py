@@ -31,7 +31,7 @@ from ravine.optim._engine.kept_numbers import KeptNumbers
 from ravine.optim._engine.kernels import captured
 from ravine.optim._engine.prepare import PreparedParam, prepare, stepped
 from ravine.optim._engine.step_counts import DeviceSteps, StagedSteps, Steps, host_steps
-from ravine.optim._engine.step_numbers import PlannedBatch, StepNumbers
+from ravine.optim._engine.step_numbers import PlannedBatch, StepNumbers, any_of
 from ravine.optim._engine.version import TrackedState, TrackedStates, Version
 from ravine.optim._hyperparameters import WHOLE
 
@@ -118,8 +118,12 @@ class Plan:
         lists = isinstance(batch, Foreach) and not skips and not on_device
         if self.device is None or batch.on_device is None or lists:
             return host_steps(batch.states)
-        kind = StagedSteps if batch.makes_numbers and not batch.program.kept else DeviceSteps
-        return kind(batch.states, batch.on_device)
+        if not batch.makes_numbers or program.kept:
+            return DeviceSteps(batch.states, batch.on_device)
+        staged = StagedSteps(batch.states, batch.on_device)
+        if any(one.calls for one in program.passes):  # functions that are given a number of all get tensors together
+            staged.compare()
+        return staged
 
     def _kept(self, batch: Batch, group: dict[str, Any]) -> KeptNumbers:
         """The kept numbers of a batch, where the plan's numbers are."""
@@ -179,6 +183,13 @@ class Plan:
         except BackendError:
             self.release()
             raise
+        counted = [e for e in self._entries if e.batch.active is not None and not isinstance(e.steps, StagedSteps)]
+        if found and counted:
+            self.release()
+            raise BackendError(
+                "a CUDA graph cannot capture a step in which parameters have no gradient and the formula keeps numbers: they are "
+                "counted on the host. Give such parameters an optimizer of their own, or zeros as gradients"
+            )
         if found:  # it is replayed on this memory, whatever becomes of the tensors
             self.recorded = True
             params = chain.from_iterable(batch.params for batch in batches)
@@ -203,16 +214,17 @@ class Plan:
         steps = [e.steps.next(e.batch.active) for e in self._entries]
         bad: list[tuple[Tensor, int]] = []
         guards: list[Tensor] = []
-        sums = self._numbers.before_writing(steps, bad, guards) if self._numbers.whole_tensor else None
+        overflowed = [] if found_inf is None else [found_inf.reshape(()) != 0]
+        try:
+            whole = self._numbers.whole_tensor
+            sums = self._numbers.before_writing(steps, bad, guards, overflowed) if whole else None
+        except BaseException:  # of a function of whole tensors
+            self.release()
+            raise
         if bad:
             self.release()
             return bad, None
-        nonfinite = None
-        for guard in guards:
-            nonfinite = guard if nonfinite is None else nonfinite | guard.to(nonfinite.device, non_blocking=True)
-        skip = nonfinite
-        if found_inf is not None:
-            skip = found_inf.reshape(()) != 0 if skip is None else skip | (found_inf.reshape(()) != 0).to(skip.device)
+        nonfinite, skip = any_of(guards), any_of([*guards, *overflowed])
         # All numbers first: what fails, fails before anything is written.
         given = [
             self._numbers.last(e, step, sums[i] if sums else None, self._stale)

@@ -133,9 +133,20 @@ class DeviceSteps:
 
 
 class StagedSteps(DeviceSteps):
-    """Counts that a batch's own kernels read and raise (``backends.Staged``)."""
+    """Counts that a batch's own kernels read and raise (``backends.Staged``).
+
+    Attributes:
+        together: whether all are known to be equal.
+    """
+
+    together = False
+
+    def compare(self) -> None:
+        """See whether all are equal; they stay so as long as every parameter has a gradient. Waits for the device."""
+        self.together = not is_fake(self._tensor) and bool((self._tensor == self._tensor[:1]).all())
 
     def next(self, active: np.ndarray | None) -> Tensor:
+        self.together = self.together and active is None
         return self._tensor
 
     def count(self, active: np.ndarray | None, skip: Tensor | None) -> None:

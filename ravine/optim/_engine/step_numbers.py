@@ -66,7 +66,7 @@ class StepNumbers:
     def of_pass(self, entry: PlannedBatch, index: int, step: Any, sums: Sequence[Any]) -> Numbers | Staged:
         """The numbers of a pass, or what they are made of."""
         if isinstance(entry.steps, StagedSteps):
-            return Staged(step, self._hypers(entry), tuple(sums))
+            return Staged(step, self._hypers(entry), tuple(sums), entry.steps.together)
         return entry.program.numbers(index, step, self._hypers(entry), sums, entry.kept.now() if entry.kept else ())
 
     def new_kept(self, entry: PlannedBatch, step: Any, sums: Sequence[Any]) -> tuple[Any, ...]:
@@ -96,12 +96,16 @@ class StepNumbers:
         )
 
     def before_writing(
-        self, steps: Sequence[Any], bad: list[tuple[Tensor, int]], guards: list[Tensor]
+        self,
+        steps: Sequence[Any],
+        bad: list[tuple[Tensor, int]],
+        guards: list[Tensor],
+        overflowed: Sequence[Tensor] = (),
     ) -> list[list[Any]]:
         """Run every pass but the last, level by level, and what torch runs between them: the sums of every batch.
 
         A global sum joins all batches that have its piece. On the host it stops after the first level where gradients turn
-        out to be ``bad``; on a device ``guards`` say whether there are such.
+        out to be ``bad``; on a device ``guards`` say whether there are such, and ``overflowed`` what GradScaler found.
         """
         sums: list[list[Any]] = [list(sizes) for sizes in self._sizes]
         for level in range(self._levels):
@@ -130,8 +134,9 @@ class StepNumbers:
                         total[join] = self._joined_to(total.get(join), row, top)
             if bad:
                 break
+            nothing = any_of([*guards, *overflowed])
             for entry, numbers in called:
-                entry.batch.call(level, numbers)
+                entry.batch.call(level, numbers, None if nothing is None else self._near(nothing, entry))
             for i, entry in enumerate(self._entries):
                 sums[i] += [self._near(total[join], entry) if join else row for row, join, _ in rows[i]]
         return sums
@@ -152,6 +157,14 @@ class StepNumbers:
 
     def _near(self, total: Any, entry: PlannedBatch) -> Any:
         return total.to(entry.batch.on_device, non_blocking=True) if isinstance(total, Tensor) else total
+
+
+def any_of(truths: Sequence[Tensor]) -> Tensor | None:
+    """Whether any of these truth values on devices is true, on the first one's; None if there are none."""
+    found: Tensor | None = None
+    for truth in truths:
+        found = truth if found is None else found | truth.to(found.device, non_blocking=True)
+    return found
 
 
 def _size(p: Tensor, name: str) -> float:
