@@ -19,7 +19,8 @@ from torch.nn import Parameter
 
 from ravine import backends
 from ravine.errors import BackendError
-from ravine.optim import Adam, Optimizer
+from ravine.formula import amax, maximum, mean, norm, scalar
+from ravine.optim import Adam, Optimizer, pieces
 from ravine.optim._engine.kernels import captured
 
 
@@ -237,3 +238,41 @@ def test_counters_of_skipped_steps_are_there_before_a_capture_and_are_not_pickle
         copied = pickle.loads(pickle.dumps(optimizer))
     assert copied.skipped == optimizer.skipped == 1
     assert copied._monitor._skips == {}
+
+
+def test_kept_numbers_are_not_captured_where_a_gradient_is_missing(interpreter: None) -> None:
+    """Which parameters count the step would be copied from the host, once."""
+
+    def rule(update: Any, largest: Any = scalar(0.0)) -> Any:
+        largest = maximum(largest, amax(update))
+        return update / largest, largest
+
+    params = parameters(torch.float32)
+    optimizer = Optimizer(params, [rule, pieces.descend], lr=0.01)
+    for step in range(2):
+        give(params, step)
+        optimizer.step()
+    before = [p.detach().clone() for p in params]
+    params[0].grad = None
+    with capturing(), pytest.raises(BackendError, match="no gradient and the formula keeps numbers"):
+        optimizer.step()
+    assert all(torch.equal(p, b) for p, b in zip(params, before, strict=True))
+    give(params, 3)
+    with capturing():
+        optimizer.step()
+
+
+def test_sums_of_rows_do_not_read_the_host_in_a_capture(interpreter: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a gradient is missing: a copy would be read again at every replay."""
+
+    def rule(update: Any) -> Any:
+        return update / (1 + norm(mean(update, dim=-1)))
+
+    params = parameters(torch.float32, ((3, 4), (5, 2)))
+    optimizer = Optimizer(params, [rule, pieces.descend], lr=0.01)
+    for step in range(2):
+        give(params, step, [1] if step else [])
+        optimizer.step()
+    monkeypatch.setattr(torch, "from_numpy", lambda array: pytest.fail("it reads the host"))
+    with capturing():
+        optimizer.step()
