@@ -142,8 +142,9 @@ def time_steps_on_gpu(
         if way == "default":
             continue  # on a GPU that is foreach
         try:
-            steps[way] = torch_step(configuration, params, way)
-            steps[way]()
+            step = torch_step(configuration, params, way)
+            step()
+            steps[way] = step
         except Exception as error:  # a dtype or an option that torch has no kernel for: said in the row
             failures[way] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
     seconds = measure(steps)
