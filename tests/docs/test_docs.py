@@ -45,7 +45,7 @@ def command(line, skip):
     found.make_context(name, list(arguments))
     if not skip:
         if name == "compare":  # the same tables and files, after fewer and shorter trainings
-            for option, value in (("--steps", "20"), ("--points", "4")):
+            for option, value in (("--steps", "20"), ("--points", "4"), ("--seeds", "3")):
                 arguments += [] if option in arguments else [option, value]
         result = CliRunner().invoke(found, arguments, catch_exceptions=False)
         assert result.exit_code == 0, f"{line}: {result.output}"
