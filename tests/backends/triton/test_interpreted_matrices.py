@@ -108,6 +108,7 @@ def test_kernels_are_torchs_operations(name: str, interpreting: Context) -> None
         same_watch(kernels, eager)
 
 
+@pytest.mark.slow  # seconds in the interpreter
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 def test_dtypes(dtype: torch.dtype, interpreting: Context) -> None:
     """All is computed in single precision; states of rows have the parameter's dtype."""
