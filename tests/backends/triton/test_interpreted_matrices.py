@@ -118,6 +118,7 @@ def test_dtypes(dtype: torch.dtype, interpreting: Context) -> None:
     close(kernels, eager, {torch.float32: 1e-5, torch.bfloat16: 2**-7, torch.float16: 2**-9}[dtype])
 
 
+@pytest.mark.slow  # seconds in the interpreter
 @pytest.mark.filterwarnings("ignore:nonfinite='skip'")
 @pytest.mark.parametrize("name", ["row_rms", "called_by_rows"])
 @pytest.mark.parametrize(
