@@ -23,6 +23,7 @@ LEFT_OUT = {
     "tests/backends/test_kernel_cache.py": "fresh processes that compile with an empty cache",
     "tests/backends/test_random_formulas.py": "compiles a kernel for each of its formulas",
     "tests/backends/test_threads.py": "forked processes, and threads that race",
+    "tests/backends/triton/test_interpreted_random_formulas.py": "a second for each formula in the interpreter",
     "tests/bench/": "measures",
     "tests/cli/test_bench_command.py": "measures, in fresh processes",
     "tests/cli/test_compare_command.py": "whole comparisons",

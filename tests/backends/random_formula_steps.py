@@ -21,6 +21,7 @@ from ravine import formula
 from ravine.optim import Optimizer
 
 SPECIAL = [math.nan, math.inf, -math.inf, 0.0, -0.0, 1.0, -1.0, 2.0, -3.0, 0.5, 1e30, -1e-30, 1e-12, 300.0]
+Shapes = Sequence[tuple[int, ...]]
 STATES = tuple(f"s{i}" for i in range(9))
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 HYPERS = ({"a": 0.7, "b": -1.5}, {"a": 2.0, "b": 0.0})
@@ -29,6 +30,8 @@ SIZES = ((40,), (5, 7), (), (3,))
 REDUCED = {"r0": -1, "r1": -1, "c0": -2}
 ROW_STATES = ("s0", "s1", "s2", "s3", *REDUCED)
 MATRICES = ((5, 7), (2, 3, 4), (1, 6), (2100, 8))
+#: The last is two tiles of a GPU's kernel.
+TILED = (*MATRICES[:3], (520, 8))
 
 
 def formulas(seed: int, rows: bool = False) -> dict[str, Tree]:
@@ -94,12 +97,12 @@ class Comparison:
 
 
 def step_and_compare(
-    seed: int, dtype: torch.dtype, fused: bool, result: Comparison, steps: int, rows: bool = False
+    seed: int, dtype: torch.dtype, fused: bool, result: Comparison, steps: int, rows: Shapes = ()
 ) -> None:
     """So many steps, the last of special values; before each, all tensors are filled anew."""
-    trees = formulas(seed, rows)
+    trees = formulas(seed, bool(rows))
     states_of = [name for name in trees if name != "param"]
-    params = [torch.nn.Parameter(torch.zeros(size, dtype=dtype)) for size in (MATRICES if rows else SIZES)]
+    params = [torch.nn.Parameter(torch.zeros(size, dtype=dtype)) for size in rows or SIZES]
     groups = [{"params": params[:2], **HYPERS[0]}, {"params": params[2:], **HYPERS[1]}]
     optimizer = Optimizer(groups, [piece(trees)], fused=fused, watch=False, **HYPERS[0])
     random = np.random.default_rng(seed)
@@ -132,8 +135,12 @@ def shape_of(state: str, p: torch.Tensor) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def check(seeds: Iterable[int], ways: Sequence[bool] = (True, False), steps: int = 3, rows: bool = False) -> None:
-    """Every result of these formulas is one that rounding allows, by kernels (True) and by torch's operations (False)."""
+def check(seeds: Iterable[int], ways: Sequence[bool] = (True, False), steps: int = 3, rows: Shapes = ()) -> None:
+    """Every result of these formulas is one that rounding allows, by kernels (True) and by torch's operations (False).
+
+    Args:
+        rows: the formulas have values of rows and columns, of matrices of these shapes.
+    """
     result = Comparison()
     for seed in seeds:
         for fused in ways:

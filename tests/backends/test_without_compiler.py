@@ -72,6 +72,7 @@ UNUSABLE = {
 }
 
 
+@pytest.mark.slow  # a fresh process, which imports torch
 @pytest.mark.parametrize(("place", "variables", "reason"), UNUSABLE.values(), ids=UNUSABLE)
 def test_steps_are_those_of_torchs_operations(place, variables, reason, tmp_path, monkeypatch):
     place(tmp_path)

@@ -34,6 +34,13 @@ def call(tmp_path, monkeypatch, capsys):
     return run
 
 
+@pytest.fixture
+def simply(monkeypatch):
+    """Trainings that are not stacked, and no figures for papers: both take longer than the few trainings."""
+    monkeypatch.setattr("ravine.comparison._study.trial_runner.stacked_task", lambda task: None)
+    monkeypatch.setattr("ravine.comparison._report.report_files.figure_pngs", lambda data: iter(()))
+
+
 def test_several_tasks_are_judged_one_by_one_and_together(call):
     code, out, err = call("compare", *TASKS, "-o", "sgd", "-o", "adam", *WORDS)
     assert (code, err) == (0, "")
@@ -57,7 +64,8 @@ def test_several_tasks_are_judged_one_by_one_and_together(call):
     assert f"name the study of one: {folder.name}.breast-cancer, {folder.name}.rosenbrock" in err
 
 
-def test_the_same_numbers_as_each_task_alone_and_the_order_changes_nothing(call):
+def test_the_same_numbers_as_each_task_alone_and_the_order_changes_nothing(call, monkeypatch):
+    monkeypatch.setattr("ravine.comparison._report.report_files.figure_pngs", lambda data: iter(()))
     both = ravine.compare(TASKS, ["sgd", "adam"], **SMALL)
     other = ravine.compare(TASKS[::-1], ["adam", "sgd"], **SMALL)
     for task in TASKS:
@@ -70,7 +78,7 @@ def test_the_same_numbers_as_each_task_alone_and_the_order_changes_nothing(call)
     assert both.aggregate.improvement == other.aggregate.improvement
 
 
-def test_it_is_resumed_and_gets_more_seeds_and_tasks(call, monkeypatch):
+def test_it_is_resumed_and_gets_more_seeds_and_tasks(simply, call, monkeypatch):
     first = ravine.compare(TASKS, ["sgd", "adam"], **SMALL, study="mine")
     with monkeypatch.context() as patch:
         patch.setattr(
@@ -89,7 +97,7 @@ def test_it_is_resumed_and_gets_more_seeds_and_tasks(call, monkeypatch):
     assert load_study("mine").command == more.command
 
 
-def test_a_task_that_is_added_is_declared_as_the_others(call):
+def test_a_task_that_is_added_is_declared_as_the_others(simply, call):
     ravine.compare(TASKS, ["sgd", "adam"], **SMALL, study="mine")
     with pytest.raises(
         OptionError, match=r"has breast-cancer and rosenbrock, too: name all of its tasks, breast-cancer ros"
@@ -108,7 +116,7 @@ def test_a_task_that_is_added_is_declared_as_the_others(call):
     assert list(load_study("mine").tasks) == [*TASKS, "beale"]
 
 
-def test_a_study_whose_name_begins_like_another_is_not_mixed_with_it(call):
+def test_a_study_whose_name_begins_like_another_is_not_mixed_with_it(simply, call):
     where = {"storage": "both.journal"}
     ravine.compare(TASKS, ["sgd", "adam"], **SMALL, study="exp.v2", **where)
     ravine.compare([*TASKS, "beale"], ["sgd", "adam"], **SMALL, study="exp", **where)
@@ -118,7 +126,7 @@ def test_a_study_whose_name_begins_like_another_is_not_mixed_with_it(call):
         load_study("ex", **where)
 
 
-def test_a_worker_finishes_what_was_stopped(call, monkeypatch):
+def test_a_worker_finishes_what_was_stopped(simply, call, monkeypatch):
     def interrupted(runner, trials):
         raise KeyboardInterrupt
 
@@ -139,7 +147,7 @@ def test_a_worker_finishes_what_was_stopped(call, monkeypatch):
     assert load_study("mine").aggregate.sentence == whole.aggregate.sentence
 
 
-def test_looks_and_the_study_seed_are_those_of_every_task(call):
+def test_looks_and_the_study_seed_are_those_of_every_task(simply, call):
     options = {**SMALL, "until": "settled", "at_most": 3, "study_seed": 2}
     del options["seeds"]
     result = ravine.compare(TASKS, ["sgd", "adam"], **options)
@@ -170,7 +178,7 @@ def test_what_cannot_be_put_together(tasks, options, message, tmp_path, monkeypa
     assert not Path("ravine-out").exists()
 
 
-def test_a_study_of_one_task_may_have_the_same_name(call):
+def test_a_study_of_one_task_may_have_the_same_name(simply, call):
     ravine.compare("beale", ["sgd", "adam"], **SMALL, study="mine")
     ravine.compare(TASKS, ["sgd", "adam"], **SMALL, study="mine")
     assert not isinstance(load_study("mine"), TasksResult), "what has just that name"

@@ -244,6 +244,7 @@ def test_a_worker_in_another_folder_says_where_to_start_it(rules, task, tmp_path
     assert work(store, spec, task).name == "done"
 
 
+@pytest.mark.slow  # whole comparisons
 def test_a_file_that_changes_while_trials_run_does_not_change_them(rules, task):
     expected_store, spec = study(task)
     work(expected_store, spec, task)

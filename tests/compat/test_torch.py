@@ -196,6 +196,7 @@ print("torch._dynamo" in sys.modules)
 """
 
 
+@pytest.mark.slow  # fresh processes, which import torch
 def test_a_training_does_not_import_the_compiler_which_takes_a_second():
     done = subprocess.run([sys.executable, "-c", TRAINING], capture_output=True, text=True)
     assert done.stdout.split() == ["False"], done.stderr

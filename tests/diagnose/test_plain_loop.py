@@ -225,6 +225,7 @@ def nothing_to_learn(kind, seed, steps=300):
     return made
 
 
+@pytest.mark.slow  # trains for seconds
 @pytest.mark.parametrize("kind", ["broadcast", "noise", "random labels", "heavy tails"])
 def test_the_noise_of_batches_is_no_rise(kind):
     """Of 12 runs none; before noise was looked at, it was most of them."""

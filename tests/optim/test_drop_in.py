@@ -40,6 +40,7 @@ def test_every_public_name_of_torch_is_found():
             assert found is getattr(torch.optim, name), name
 
 
+@pytest.mark.slow  # a fresh process, which imports torch
 def test_modules_of_torch_are_imported_by_name():
     code = (
         "import torch, ravine.optim.lr_scheduler as s; from ravine.optim.lr_scheduler import StepLR;"

@@ -5,10 +5,23 @@ import pytest
 from scipy import stats
 
 from ravine.comparison._across import ranks_of, with_best_over_tasks
+from ravine.comparison._judge import critical_values as simulation
 from ravine.comparison._judge import with_best
 from ravine.errors import ComparisonError
 
 RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def short_simulations(monkeypatch):
+    """Critical values from a sixth of the studies: each freedom that is met here needs values of its own."""
+    kept = (simulation.critical_values, simulation.critical_values_of_many, simulation._largest)
+    monkeypatch.setattr(simulation, "_STUDIES", 10_000)
+    for function in kept:
+        function.cache_clear()
+    yield
+    for function in kept:
+        function.cache_clear()
 
 
 def test_on_one_task_it_is_a_paired_t_test():
@@ -82,6 +95,7 @@ def test_one_that_is_not_the_best_has_no_first_rank():
     assert all((ranks_of(f)[n][0] == 1) <= (n in f.top) for f in found for n in "abc")
 
 
+@pytest.mark.usefixtures("short_simulations")
 @pytest.mark.parametrize("runs", [5, 20])
 def test_verdicts_and_ranks_are_as_sure_as_they_say(runs):
     """Three tasks of very unequal noise, four optimizers of which two are tied; in full in benchmarks/many_tasks.py."""
@@ -108,6 +122,7 @@ def test_verdicts_and_ranks_are_as_sure_as_they_say(runs):
     assert max(wrong.values()) <= most, wrong
 
 
+@pytest.mark.usefixtures("short_simulations")
 def test_studies_that_stop_by_looks_are_as_sure_as_they_say():
     """Five equal optimizers, each task with looks of its own: the level of one look calls too many not the best."""
     rng, looks, studies = np.random.default_rng(5), (8, 11, 14, 17, 20), 300

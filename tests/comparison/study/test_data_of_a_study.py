@@ -120,6 +120,7 @@ def test_the_row_that_is_left_over_when_a_fifth_is_held_out(tmp_path):
     planned(replace(broken, drop_last=True))
 
 
+@pytest.mark.slow  # whole comparisons
 def test_tasks_of_loaders_and_of_several_inputs_are_compared(tmp_path):
     from torch.utils.data import DataLoader, TensorDataset
 

@@ -13,8 +13,10 @@ import pytest
 from ravine.comparison._study.local_workers import run_workers
 from ravine.comparison._study.store import Store
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
+from ravine.comparison._study.trial_worker import work
 from ravine.errors import TrainingError
 from ravine.optim.search import Range
+from ravine.tasks import find
 
 CONFIGS = (OptimizerConfig("sgd", {"lr": Range(1e-3, 10.0)}, "sgd"),)
 SPEC = StudySpec("breast-cancer", CONFIGS, steps=40, points=6, expansions=0, looks=(2,), evaluations=2)
@@ -91,7 +93,7 @@ def test_a_killed_worker_is_missed_by_nobody_and_all_of_them_are(tmp_path, start
         )
 
 
-@pytest.mark.slow  # two worker processes one after the other
+@pytest.mark.slow  # a worker process
 def test_ctrl_c_ends_the_workers_and_gives_their_trials_back(tmp_path, monkeypatch, started):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gated.py").write_text(GATED)
@@ -109,7 +111,7 @@ def test_ctrl_c_ends_the_workers_and_gives_their_trials_back(tmp_path, monkeypat
     assert worker.returncode == 128 + signal.SIGTERM
     assert [t.state.name for t in store._trials()] == ["COMPLETE", "COMPLETE", "PRUNED"], "its trial is free at once"
     (tmp_path / "gate").unlink()
-    assert run_workers(store, spec, 1, silent, start=started).name == "done"
+    assert work(store, spec, find(spec.task)).name == "done"
 
 
 @pytest.mark.slow  # two processes

@@ -199,7 +199,7 @@ def test_two_workers_on_postgresql_of_which_one_is_killed(alone, postgres):
     one_is_killed(postgres.url, alone, 2)
 
 
-@pytest.mark.slow  # a database server and two worker processes
+@pytest.mark.slow  # a database server and a worker process
 def test_a_database_that_is_away_for_some_seconds_is_waited_for(alone, postgres, capsys):
     store = Store("away", postgres.url)
     store.create(SPEC)
@@ -212,7 +212,7 @@ def test_a_database_that_is_away_for_some_seconds_is_waited_for(alone, postgres,
             away[0].start()
 
     try:
-        last = run_workers(store, SPEC, 2, stop_and_start)
+        last = run_workers(store, SPEC, 1, stop_and_start)
     finally:
         for timer in away:
             timer.join()
@@ -391,13 +391,13 @@ def test_heartbeats_come_from_a_thread_while_something_runs(tmp_path):
     assert trial.user_attrs["ravine heartbeat"].startswith(f"{os.getpid()}.")
 
 
-@pytest.mark.slow  # a database server and two worker processes
+@pytest.mark.slow  # a database server
 def test_a_comparison_in_a_database_is_that_in_a_file(postgres, tmp_path, monkeypatch):
     import ravine
 
     monkeypatch.chdir(tmp_path)
     options = {"preset": "quick", "points": 3, "seeds": 2, "steps": 8, "quiet": True}
-    shared = ravine.compare("breast-cancer", ["sgd", "adam"], **options, jobs=2, study="both", storage=postgres.url)
+    shared = ravine.compare("breast-cancer", ["sgd", "adam"], **options, jobs=1, study="both", storage=postgres.url)
     alone = ravine.compare("breast-cancer", ["sgd", "adam"], **options, jobs=1)
     numbers = [{key: {**o.to_tree(), "seconds": 0} for key, o in r.trial_results.items()} for r in (shared, alone)]
     assert numbers[0] == numbers[1]
