@@ -105,7 +105,7 @@ def kernels(program: Program, dtype: torch.dtype, target: str) -> Iterator[tuple
             pass_source(program, i, dtypes, True, blocks),
             needed,
         )
-        if p.numbers or p.writes:
+        if (p.numbers or p.writes) and not program.kept:  # where numbers are kept, torch makes them
             yield f"numbers {i}", stage_source(program, i, [False] * len(program.hypers), torch.float32), 0
     yield "add up", sum_source(7, (3, 4, 5)), 0
 

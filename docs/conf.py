@@ -49,6 +49,7 @@ CONTENTS = {
         "docs/watch",
         "docs/gpu",
         "docs/compare",
+        "docs/evidence",
         "docs/results-files",
         "docs/own",
         "docs/contours",
