@@ -16,6 +16,7 @@ from ravine.train import _parallel as parallel
 from ravine.train._display.base import Display
 from ravine.train._evaluation_weights import evaluation_weights
 from ravine.train._forward import ForwardPass
+from ravine.train._mean_weights import Weight
 from ravine.train._metrics import Measure
 from ravine.train._recorder import Recorder
 
@@ -63,6 +64,8 @@ class Fit:
         outputs: of the model, for these inputs. After the fit all three are None.
         loss: the batch's loss, detached; with several processes that of the whole batch.
         backward_loss: what ``backward`` is called on; ``after_loss`` may replace it.
+        loss_weight: what the loss is the mean over, such as its rows or the sum of its class weights; None where it is
+            not known, or no ``GradientAccumulation`` asks for it.
         step_skipped: whether a callback skipped the last step.
         epoch_ends: whether this is the epoch's last batch.
         row: the last epoch's row of the table, by column.
@@ -93,6 +96,7 @@ class Fit:
         self.targets: Any = None
         self.outputs: Any = None
         self.loss = self.backward_loss = torch.tensor(float("nan"))
+        self.loss_weight: Weight = None
         self.step_skipped = self.epoch_ends = False
         self.row: dict[str, Any] = {}
         self._added: list[str] = []
