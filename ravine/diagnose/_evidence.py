@@ -39,6 +39,7 @@ class Evidence:
         first_nonfinite: the first step in which a parameter's gradient was not finite, by parameter name.
         shapes: of the outputs and the targets of a batch, if the loss broadcasts them against each other.
         left_out: the parameters that require a gradient and are in no group of the optimizer.
+        bad_data: which data have NaN or infinity, and in which rows; looked for where a loss was not finite.
         traces: the files in the run's folder that reproduce what was not finite.
     """
 
@@ -55,6 +56,7 @@ class Evidence:
     first_nonfinite: dict[str, int] = field(default_factory=dict)
     shapes: tuple[tuple[int, ...], ...] = ()
     left_out: tuple[str, ...] = ()
+    bad_data: str = ""
     traces: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
