@@ -176,6 +176,12 @@ def test_a_study_with_several_looks_says_its_plan(found):
     said = protocol_text(replace(data, spec=replace(data.spec, looks=(5, 10, 20), margin="1%")))
     assert "judge after 5, 10 and 20 seeds" in said
     assert "(declared as 1%)" in said
+    added = protocol_text(replace(data, spec=replace(data.spec, looks=(3, 5), extended=1)))
+    assert "plan was" not in added
+    assert (
+        "Seeds were added 1 time after a verdict, which was not planned: the study was judged after 3 and 5 seeds"
+        in added
+    )
     assert "the spread of the loss from one tuning to the next" in protocol_text(data)
 
 
