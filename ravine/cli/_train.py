@@ -172,7 +172,8 @@ def _resumable(task: str, folder: Path) -> Iterator[None]:
 
 def _tested(learn: Learner, task: Task) -> str:
     """Read the test set, and record what the model does on it: that line."""
-    line = test_line(learn.validate(task.in_order(task.test)), getattr(task.test, "targets", None))
+    measured = learn.validate(task.in_order(task.test))
+    line = test_line(measured, getattr(task.test, "targets", None), learn.state.epoch)
     # a complete run that is resumed is tested again
     if parallel.is_main() and line not in (text for _, text in learn.recorder.notes):
         learn.recorder.note(line)

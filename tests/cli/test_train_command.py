@@ -204,7 +204,7 @@ def test_the_test_set_is_read_once_at_the_end_and_decides_nothing(ravine, tmp_pa
         right = int((outputs.argmax(1) == digits.test.targets).sum())
     assert Recorder.load("run").column("valid_loss")[-1] == pytest.approx(valid, rel=1e-5)
     share = f"{100 * right / 360:.0f}"
-    assert out.splitlines()[-3] == f"Test set: Average loss: {loss:.4f}, Accuracy: {right}/360 ({share}%)"
+    assert out.splitlines()[-3] == f"Test set after epoch 2: Average loss: {loss:.4f}, Accuracy: {right}/360 ({share}%)"
 
 
 def test_a_complete_run_goes_on_for_more_epochs(ravine):
