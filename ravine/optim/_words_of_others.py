@@ -81,6 +81,9 @@ _NOT_HAD = {
     "clipvalue": "Clip values before the step: torch.nn.utils.clip_grad_value_(parameters, ...).",
 }
 
+#: Options of RMSprop by which a call has another library's form than Keras's.
+_OF_DIALECTS = ("eps_inside_root", "momentum_first", "undamped")
+
 
 def line_here(optimizer: str, known: Iterable[str], defaults: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     """The call to write in place of one with options of another library; empty where one of them is not known.
@@ -91,7 +94,7 @@ def line_here(optimizer: str, known: Iterable[str], defaults: Mapping[str, Any],
         defaults: those with a default.
         given: what was given.
     """
-    known = set(known)
+    known, translated = set(known), {"lr"}
     options: dict[str, Any] = {}
     said = [_NOT_HAD[name] for name in given if name in _NOT_HAD]
     numbers = list(defaults.get("betas", ())) if "betas" in known else []
@@ -104,13 +107,15 @@ def line_here(optimizer: str, known: Iterable[str], defaults: Mapping[str, Any],
         elif numbers and name in (*_FIRST, *_SECOND):
             numbers[name in _SECOND] = value
             options["betas"] = tuple(numbers)
+            translated.add("betas")
         elif meant is not None and not (
             meant in ("betas", "decoupled_weight_decay") and isinstance(value, int | float) != (meant != "betas")
         ):
             options[meant] = value
+            translated.add(meant)
         else:
             return " ".join(said)
-    if optimizer == "RMSprop" and "rho" in given:
+    if optimizer == "RMSprop" and "rho" in given and not any(given.get(name) for name in _OF_DIALECTS):
         same = {
             n: v
             for n, v in DIALECTS["keras"].options.items()
@@ -118,7 +123,8 @@ def line_here(optimizer: str, known: Iterable[str], defaults: Mapping[str, Any],
         }
         options |= same
         said.append("With the last two it steps as Keras's does.")
-    options = {n: v for n, v in options.items() if n not in defaults or v != defaults[n]}
+    # Of others nothing says whether they were given: a constructor hands on its defaults, too.
+    options = {n: v for n, v in options.items() if n in translated or n not in defaults or v != defaults[n]}
     written = ", ".join(["params", *(f"{name}={value!r}" for name, value in options.items())])
     return " ".join([f"Write {optimizer}({written}).", *said])
 
