@@ -106,6 +106,11 @@ class Evidence:
         if not path.exists():
             raise DataError(f"There is no run {path}; name its folder, such as ravine-out/train-digits.")
         path = path / FILE if path.is_dir() else path
+        if path.is_file() and path.suffix != Path(FILE).suffix:
+            raise DataError(
+                f"{path} is not the evidence of a run: that is {FILE} in the run's folder. Name the folder"
+                + (f", {path.parent}." if (path.parent / FILE).is_file() else ", such as ravine-out/train-digits.")
+            )
         if not path.is_file():
             raise DataError(
                 f"There is no {path}. It is written after each epoch of `ravine train`, or of a Learner with a folder."
