@@ -58,11 +58,6 @@ _SAME: dict[str, tuple[str, ...]] = {
     "grad_clip": ("clip_norm",), "adam_w_mode": ("decoupled_weight_decay",), "weight_decouple": ("decoupled_weight_decay",),
     "ema_momentum": ("ema_decay",),
 }  # fmt: skip
-#: Those that nobody has in a parameter group for something else.
-OF_GROUPS = {
-    "learning_rate": "lr", "epsilon": "eps", "wd": "weight_decay", "weight_decay_rate": "weight_decay", "beta_1": "betas",
-    "beta_2": "betas", "global_clipnorm": "clip_norm", "max_grad_norm": "clip_norm",
-}  # fmt: skip
 #: What says only how a library computes, or what is so here anyway.
 _LEFT_OUT = {
     "name", "jit_compile", "set_grad_none", "no_deprecation_warning", "optim_bits", "is_paged", "block_wise", "min_8bit_size",
