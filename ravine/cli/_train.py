@@ -194,7 +194,8 @@ def _resumed(given: Mapping[str, Any], named: set[str], config: Mapping[str, Any
         if now != then and not longer:
             option = {"optimizer": "-o", "task": "the task"}.get(name, "--" + name.replace("_", "-"))
             differs = f"has {option} {then}, not {now}" if then is not None else f"was started without {option}"
-            raise OptionError(f"The run in {folder} {differs}. Leave it out to resume that run.")
+            instead = f"Write ravine train {shlex.quote(str(then))} --resume" if name == "task" else "Leave it out"
+            raise OptionError(f"The run in {folder} {differs}. {instead} to resume that run.")
     if config.get("processes", 1) != parallel.size():
         raise OptionError(
             f"The run in {folder} was trained by {config.get('processes', 1)} processes, not {parallel.size()}."

@@ -131,6 +131,9 @@ def test_what_stood_for_an_option_may_be_named_when_it_goes_on(ravine, tmp_path,
         2,
         "ravine: The run in ravine-out/train-digits has --lr 0.002, not 0.02. Leave it out to resume that run.\n",
     )
+    code, _, err = ravine("ravine", "--resume", "--out", "ravine-out/train-digits")
+    assert code == 2
+    assert err.endswith("has the task digits, not ravine. Write ravine train digits --resume to resume that run.\n")
 
 
 def test_a_run_of_an_earlier_version_goes_on(ravine, tmp_path):
