@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ravine._whole_numbers import whole
 from ravine.errors import OptionError
+from ravine.train._arguments_of_others import answers
 from ravine.train._callback import Callback
 from ravine.train._fit import Fit
 from ravine.train._forward import row_count
@@ -31,6 +32,7 @@ class GradientAccumulation(Callback):
 
     order: ClassVar[int] = -20  # a step that is skipped must not be clipped or unscaled
 
+    @answers
     def __init__(self, batches: int, count: Callable[[Any, Any], float] | None = None) -> None:
         number = whole(batches)
         if number is None or number < 1:
@@ -104,6 +106,7 @@ class GradientClipping(Callback):
         norms: the norm before clipping at every step so far.
     """
 
+    @answers
     def __init__(self, norm: float) -> None:
         if not isinstance(norm, int | float) or not norm > 0:
             raise OptionError(f"GradientClipping({norm!r}): give the largest norm, a number above 0.")

@@ -248,6 +248,7 @@ class Learner:
         cycle = OneCycle(lr, div=div, div_final=div_final, pct_start=pct_start, moms=moms)
         self.fit(epochs, schedule=cycle, **options)
 
+    @answers
     def lr_find(self, start: float = 1e-7, end: float = 10.0, steps: int = 100, orders: int = 3) -> LRFind:
         """Train a copy with a rate that rises at every step, and suggest a learning rate from its losses.
 
