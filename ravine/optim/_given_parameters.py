@@ -29,6 +29,9 @@ def listed(params: Any, optimizer: str) -> Any:
         ValueError: it is a generator that gives nothing.
         OptionError: a group has no ``params``.
     """
+    if isinstance(params, Tensor) and not params.is_leaf:
+        example = f"{optimizer}(model.parameters(), lr=0.01), then loss.backward() and step() for each batch"
+        raise TypeError(f"params is a tensor that was computed, such as a loss: the parameters come first, {example}")
     check_params(params)
     if isinstance(params, Tensor):
         return params  # torch says it

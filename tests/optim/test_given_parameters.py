@@ -42,6 +42,7 @@ def test_a_group_without_params(optimizer, group, message):
         (lambda m: m.state_dict(), TypeError, r"a dict, .* model.parameters\(\) .* tensors of a state_dict have no gradients"),
         (lambda m: dict(m.named_parameters()), TypeError, r"a dict, with names as keys: pass model.parameters\(\) or, .*named_parameters\(\)$"),
         (lambda m: Adam(m.parameters()).state_dict(), TypeError, "state dict of an optimizer.*load_state_dict"),
+        (lambda m: m(torch.ones(1, m.in_features)).sum(), TypeError, r"such as a loss: the parameters come first, \w+\(model.parameters\(\)"),
         (lambda m: Adam(m.parameters()), TypeError, "params is an optimizer: pass its param_groups"),
         (lambda m: [m], TypeError, r"params\[0\] is a module \(Linear\): pass its parameters"),
         (lambda m: [[m.weight], [m.bias]], TypeError, r"params\[0\] is a list of 1: give one list, \[\*first, \*second\], or groups"),

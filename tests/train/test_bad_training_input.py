@@ -75,6 +75,11 @@ def loader(*args, **options):
         ({"metrics": rows(999)[0]}, r"metrics is a Tensor of shape \(999, 4\); give"),
         ({"callbacks": [rows(999)[0]]}, r"a Tensor of shape \(999, 4\) is not a ravine.train.Callback"),
         ({"folder": [0] * 999}, r"folder \[0, 0, [0, ]{,300}\.\.\. \(list of 999\): give the path"),
+        (
+            {"model": (pairs(), None)},
+            r"The model is a tuple of 2; .* The model comes first: Learner\(model, \(train, valid\), loss\)",
+        ),
+        ({"loss": (pairs(), None)}, r"The data come before it: Learner\(model, \(train, valid\), loss\)"),
         ({"loss": nn.CrossEntropyLoss}, r"Make an instance: CrossEntropyLoss\(\)"),
         ({"data": pairs()}, r"The data is a list of 3; give a pair \(train, valid\), with None for valid"),
         ({"data": Batches(*rows(), 4)}, r"The data is a Batches; give a pair"),
@@ -146,6 +151,7 @@ def test_a_rate_is_a_finite_number_above_0(lr):
     before = learn.optimizer.param_groups[0]["lr"]
     refused(learn, OptionError, "lr .*: a learning rate is a finite number above 0", 1, lr)
     assert learn.optimizer.param_groups[0]["lr"] == before
+    refused(learn, OptionError, r"above 0\. Write it without quotes: lr=1e-3\.$", 1, "1e-3")
 
 
 @pytest.mark.parametrize("every", [0, -3, 1.5, True, "epochs", "step"])
