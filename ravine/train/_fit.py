@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -71,6 +72,7 @@ class Fit:
         row: the last epoch's row of the table, by column.
         batches_per_step: how many batches ``GradientAccumulation`` makes one step of; None without it.
         loss_is_scaled: whether the loss is scaled for float16, so that gradients may overflow on purpose.
+        quiet: whether the user has asked that nothing is shown.
         broadcast: the shapes of outputs and targets of the first batch, if the loss broadcasts them against each other.
     """
 
@@ -104,6 +106,7 @@ class Fit:
         self._held: list[str] | None = None
         self.batches_per_step: int | None = None
         self.loss_is_scaled = False
+        self.quiet = False
         self.broadcast: tuple[tuple[int, ...], ...] = ()
 
     def __repr__(self) -> str:
@@ -177,6 +180,12 @@ class Fit:
             self.display.say(sentence)
         else:
             self._held.append(sentence)
+
+    def warn(self, sentence: str) -> None:
+        """Say what makes the training worthless; where nothing is shown (``quiet=True``) it is a warning."""
+        self.say(sentence)
+        if self.quiet and self.is_main:
+            warnings.warn(sentence, stacklevel=2)
 
     def hold_sentences(self) -> None:
         """Show what is said from now on below the row of this epoch."""

@@ -190,6 +190,7 @@ class Learner:
         said = rates.begin_with(options.lr, self.optimizer, self.opt_func, scheduled, len(self.recorder) > 0)
         checkpointer.attach(loop)
         fit = loop.fit
+        fit.quiet = self.quiet
         try:
             loop.begin()
             if resume and checkpointer.resume():

@@ -110,12 +110,12 @@ class Loop:
         if math.isfinite(losses[-1]):
             validated = fit.row.get("valid_loss", 0.0)
             if not math.isfinite(validated) and (in_data := nonfinite(fit.valid)):
-                fit.say(f"valid_loss is {validated}: the validation data have NaN or infinity in the {in_data}")
+                fit.warn(f"valid_loss is {validated}: the validation data have NaN or infinity in the {in_data}")
             return
         finite = np.flatnonzero(np.isfinite(losses))
         first = int(finite[-1]) + 2 if len(finite) else 1
         if in_data := nonfinite(fit.train):
-            fit.say(
+            fit.warn(
                 f"the loss is {losses[-1]} since step {first:,}: the training data have NaN or infinity in the {in_data}. Fill or "
                 "remove them: another learning rate does not help"
             )
@@ -210,7 +210,7 @@ class Loop:
         if len(fit.recorder) == self._first and fit.is_main:
             fit.broadcast = broadcasting.shapes_of(fit.loss_func, fit.outputs, fit.targets)
             if fit.broadcast:
-                fit.say(f"{broadcasting.sentence(*fit.broadcast)} {broadcasting.ADVICE}")
+                fit.warn(f"{broadcasting.sentence(*fit.broadcast)} {broadcasting.ADVICE}")
             if adds_up(fit.loss_func):
                 fit.say(SUMS)
         if len(fit.recorder) == self._first and parallel.size() == 1:

@@ -256,7 +256,8 @@ def test_a_loss_that_breaks_later_keeps_what_was_trained():
 def test_a_loss_that_is_not_a_number_is_recorded_and_shown():
     broken = [(x * math.nan, y) for x, y in pairs()]
     learn = learner(data=(broken, broken))
-    learn.fit(1)
+    with pytest.warns(UserWarning, match="the training data have NaN or infinity in the inputs"):
+        learn.fit(1)
     assert np.isnan(learn.recorder.losses).all()
     assert math.isnan(learn.loop.fit.row["valid_loss"])
     ((step, sentence),) = learn.recorder.notes
@@ -276,7 +277,8 @@ def test_a_loss_that_is_lost_by_a_rate_says_to_lower_it():
 def test_a_fit_says_since_when_its_loss_is_lost():
     inputs, targets = pairs()[1]
     learn = learner(data=([pairs()[0], (inputs * math.nan, targets), pairs()[2]], None))
-    learn.fit(1)
+    with pytest.warns(UserWarning, match="since step 2: the training data have NaN"):
+        learn.fit(1)
     assert learn.recorder.notes[0][1].startswith("the loss is nan since step 2:")
     stopped = learner(data=(learn.train, None), callbacks=[StopOnNaN()])
     stopped.fit(1)

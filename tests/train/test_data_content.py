@@ -102,11 +102,13 @@ def test_rows_of_a_part_have_their_numbers_in_the_whole():
 def test_a_training_says_that_the_data_are_the_reason():
     data = Batches(broken(), CLASSES, 4)
     learn = Learner(nn.Linear(3, 2), (data, None), cross_entropy, SGD, quiet=True)
-    learn.fit(1, 0.1)
+    with pytest.warns(UserWarning, match="training data have NaN or infinity in the inputs of rows 7, 12"):
+        learn.fit(1, 0.1)
     ((_, sentence),) = learn.recorder.notes
     assert "training data have NaN or infinity in the inputs of rows 7, 12" in sentence
     learn = Learner(nn.Linear(3, 2), (Batches(INPUTS, CLASSES, 4), data), cross_entropy, SGD, quiet=True)
-    learn.fit(1, 0.1)
+    with pytest.warns(UserWarning, match="validation data have NaN or infinity in the inputs of rows 7, 12"):
+        learn.fit(1, 0.1)
     assert learn.recorder.notes[0][1].startswith(
         "valid_loss is nan: the validation data have NaN or infinity in the inputs"
     )
