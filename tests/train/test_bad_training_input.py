@@ -438,6 +438,8 @@ def test_a_hook_that_does_not_exist_is_refused_where_it_is_written():
         type("Norms", (Callback,), {"befor_step": lambda self, learn: None})
     with pytest.raises(OptionError, match="'after_pred', which is not a hook"):
         type("Norms", (Callback,), {"after_pred": lambda self, learn: None})
+    with pytest.raises(OptionError, match=r"Norms.before_batch takes only self; .*: def before_batch\(self, fit\)"):
+        type("Norms", (Callback,), {"before_batch": lambda self: None})
     type("Norms", (Callback,), {"summary": lambda self: None, "_before_all": lambda self: None})
 
 

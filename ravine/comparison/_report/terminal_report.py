@@ -47,8 +47,9 @@ def _title(data: ReportData) -> str:
     """What was compared, in one line."""
     spec, points = data.spec, max(entry.points for entry in data.optimizers)
     seeds, tuned = count(max(row.runs for row in data.results), "seed"), any(e.searched for e in data.optimizers)
+    more = f" and {points - spec.points} more at the edge" * (points > spec.points)
     return (
-        f"{spec.task}: {count(len(spec.optimizers), 'optimizer')}, {count(points, 'point') + ', ' if tuned else ''}{seeds}, "
+        f"{spec.task}: {count(len(spec.optimizers), 'optimizer')}, {count(spec.points, 'point') + more + ', ' if tuned else ''}{seeds}, "
         f"{count(spec.steps, 'step')}; sorted by validation loss{_MISSING_LAST * missing_last(data)}"
     )
 

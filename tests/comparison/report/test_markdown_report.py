@@ -162,6 +162,7 @@ def test_a_widened_space_says_what_was_declared(found):
     assert "| 1 (declared 0.01) |" in markdown_report(other.report)
     assert "A tuning tries 10 points" in protocol_text(other.report)
     assert "8 points were planned" in protocol_text(other.report)
+    assert "8 points and 2 more at the edge" in str(other)
 
 
 def test_what_is_fixed_has_nothing_to_tune(found):
