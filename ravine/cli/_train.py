@@ -172,7 +172,8 @@ def _resumable(task: str, folder: Path) -> Iterator[None]:
 
 def _tested(learn: Learner, task: Task) -> str:
     """Read the test set, and record what the model does on it: that line."""
-    line = test_line(learn.validate(task.in_order(task.test)), getattr(task.test, "targets", None))
+    measured = learn.validate(task.in_order(task.test))
+    line = test_line(measured, getattr(task.test, "targets", None), learn.state.epoch)
     # a complete run that is resumed is tested again
     if parallel.is_main() and line not in (text for _, text in learn.recorder.notes):
         learn.recorder.note(line)
@@ -193,7 +194,8 @@ def _resumed(given: Mapping[str, Any], named: set[str], config: Mapping[str, Any
         if now != then and not longer:
             option = {"optimizer": "-o", "task": "the task"}.get(name, "--" + name.replace("_", "-"))
             differs = f"has {option} {then}, not {now}" if then is not None else f"was started without {option}"
-            raise OptionError(f"The run in {folder} {differs}. Leave it out to resume that run.")
+            instead = f"Write ravine train {shlex.quote(str(then))} --resume" if name == "task" else "Leave it out"
+            raise OptionError(f"The run in {folder} {differs}. {instead} to resume that run.")
     if config.get("processes", 1) != parallel.size():
         raise OptionError(
             f"The run in {folder} was trained by {config.get('processes', 1)} processes, not {parallel.size()}."

@@ -94,7 +94,8 @@ class Setup:
     def _optimizer(self) -> str:
         numbers = _numbers(self.learn.optimizer)
         shown = ", ".join(f"{name} {_shown(value)}" for name, value in numbers.items() if value not in (0, False, None))
-        return f"{self.optimizer.label}: {shown}" if shown else self.optimizer.label
+        averaged = "; measured are the weights, not their average" * bool(numbers.get("ema_decay"))
+        return (f"{self.optimizer.label}: {shown}" if shown else self.optimizer.label) + averaged
 
     def _training(self) -> str:
         steps = self._steps()

@@ -30,6 +30,7 @@ from ravine.errors import OptionError, shown
 from ravine.optim._spec import DEFAULTS
 from ravine.optim._spec_objects import OptimizerLike
 from ravine.tasks import Task
+from ravine.train._arguments_of_others import answers
 
 TaskLike = str | Path | Task
 Tasks = list[TaskLike] | list[str] | tuple[TaskLike, ...]
@@ -43,7 +44,8 @@ def compare(task: TaskLike = ..., optimizers: OptimizerLike = ..., **options: An
 def compare(task: Tasks, optimizers: OptimizerLike = ..., **options: Any) -> TasksResult: ...
 
 
-def compare(  # type: ignore[misc]  # the options of both are the keywords here
+@answers  # type: ignore[misc]  # the options of both are the keywords here
+def compare(
     task: TaskLike | Tasks = "digits",
     optimizers: OptimizerLike = DEFAULTS,
     *,

@@ -118,11 +118,16 @@ class Result:
         return written
 
     def rows(self) -> list[dict[str, Any]]:
-        """A dict for each trial that is done: what a table of trials has in its lines."""
+        """A dict for each trial that is done: what a table of trials has in its lines.
+
+        ``judged`` is true of the fresh runs that the judgement compares. Other ``final`` runs are at the best of the first
+        1, 2, 4, ... points of a tuning, to show what fewer points would give.
+        """
         return [
             {
                 "optimizer": t.label,
                 "kind": t.kind,
+                "judged": t.key(self.spec) in self.record.judged_keys,
                 "seed": t.seed,
                 **dict(t.point),
                 "score": r.score,

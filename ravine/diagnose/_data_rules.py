@@ -17,6 +17,11 @@ def broadcast(evidence: Evidence) -> str | None:
     return broadcasting.sentence(*evidence.shapes) or None if len(evidence.shapes) == 2 else None
 
 
+def bad_data(evidence: Evidence) -> str | None:
+    """NaN or infinity in the data, where a loss was not finite."""
+    return f"{evidence.bad_data[0].upper()}{evidence.bad_data[1:]}." if evidence.bad_data else None
+
+
 def loss_of_zero(evidence: Evidence) -> str | None:
     """A loss that is 0 from the first step on: nothing is left to learn, or nothing was ever asked."""
     losses = evidence.losses

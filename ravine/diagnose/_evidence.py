@@ -39,6 +39,7 @@ class Evidence:
         first_nonfinite: the first step in which a parameter's gradient was not finite, by parameter name.
         shapes: of the outputs and the targets of a batch, if the loss broadcasts them against each other.
         left_out: the parameters that require a gradient and are in no group of the optimizer.
+        bad_data: which data have NaN or infinity, and in which rows; looked for where a loss was not finite.
         traces: the files in the run's folder that reproduce what was not finite.
     """
 
@@ -55,6 +56,7 @@ class Evidence:
     first_nonfinite: dict[str, int] = field(default_factory=dict)
     shapes: tuple[tuple[int, ...], ...] = ()
     left_out: tuple[str, ...] = ()
+    bad_data: str = ""
     traces: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -104,6 +106,11 @@ class Evidence:
         if not path.exists():
             raise DataError(f"There is no run {path}; name its folder, such as ravine-out/train-digits.")
         path = path / FILE if path.is_dir() else path
+        if path.is_file() and path.suffix != Path(FILE).suffix:
+            raise DataError(
+                f"{path} is not the evidence of a run: that is {FILE} in the run's folder. Name the folder"
+                + (f", {path.parent}." if (path.parent / FILE).is_file() else ", such as ravine-out/train-digits.")
+            )
         if not path.is_file():
             raise DataError(
                 f"There is no {path}. It is written after each epoch of `ravine train`, or of a Learner with a folder."

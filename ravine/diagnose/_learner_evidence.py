@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from ravine.diagnose._optimizer_evidence import watched
 from ravine.train import _parallel as parallel
 from ravine.train._batches import Batches
 from ravine.train._callback import Callback
+from ravine.train._data_content import nonfinite
 from ravine.train._fit import Fit
 from ravine.train._forward import pair, row_count
 from ravine.train._learner import Learner
@@ -33,6 +35,7 @@ class EvidenceObserver(Callback):
         dead_units: when the last epoch ended.
         shapes: of outputs and targets in the first batch of a fit, if the loss broadcasts them.
         left_out: the parameters that require a gradient and that the optimizer does not have, when a fit began to train.
+        bad_data: which data have NaN or infinity, in a fit with a loss that was not finite.
     """
 
     order: ClassVar[int] = -1000  # after an epoch before a checkpoint is written, and after a fit as the last one
@@ -42,6 +45,7 @@ class EvidenceObserver(Callback):
         self.dead_units: DeadUnits = {}
         self.shapes: tuple[tuple[int, ...], ...] = ()
         self.left_out: tuple[str, ...] = ()
+        self.bad_data = ""
         self._looked = False
 
     def before_fit(self, fit: Fit) -> None:
@@ -58,11 +62,23 @@ class EvidenceObserver(Callback):
 
     def after_epoch(self, fit: Fit) -> None:
         self.dead_units = count_dead_units(fit, self.dead_units)
+        self._look_at_data(fit)
         self._write(fit)
 
     def after_fit(self, fit: Fit) -> None:
+        self._look_at_data(fit)
         if len(fit.recorder) and parallel.size() == 1:  # one process may fail alone, and must not wait for others
             self._write(fit)
+
+    def _look_at_data(self, fit: Fit) -> None:
+        """Once, where a loss was not finite, which is when the data are worth a look."""
+        if self.bad_data or not len(fit.recorder):
+            return
+        losses = {"training": fit.recorder.losses[-1], "validation": fit.row.get("valid_loss", 0.0)}
+        for name, data in (("training", fit.train), ("validation", fit.valid)):
+            if not math.isfinite(losses[name]) and (rows := nonfinite(data)):
+                self.bad_data = f"the {name} data have NaN or infinity in the {rows}"
+                return
 
     def _write(self, fit: Fit) -> None:
         if fit.folder is None:
@@ -89,6 +105,7 @@ def _evidence(
         "dead_units": observer.dead_units,
         "shapes": observer.shapes,
         "left_out": observer.left_out,
+        "bad_data": observer.bad_data,
         "traces": traces_in(folder),
     }
     return Evidence(**known, **watched(optimizer))

@@ -57,6 +57,13 @@ RULES = (
         explains=("no_update", "rate_too_low", "plateau"),
     ),
     Rule(
+        "bad_data",
+        "NaN or infinity in the data",
+        data.bad_data,
+        "Fill or remove these rows; another learning rate or gradient clipping does not help.",
+        explains=("nonfinite", "nonfinite_validation"),
+    ),
+    Rule(
         "nonfinite",
         "Gradients or losses were not finite",
         rate.nonfinite,

@@ -215,7 +215,10 @@ def _summed(kind: str, x: Value, over: str, dim: int | None = None) -> Value:
         return along(f"{prefix}_sum", x * x) if kind == "sum_of_squares" else along(f"{prefix}_{kind}", x)
     ops = {"tensor": kind, "group": f"group_{kind}", "all": f"global_{kind}"}
     if over not in ops:
-        raise FormulaError(f"over={over!r} is not known: a sum runs over 'tensor' (this one), 'group' or 'all'")
+        along_it = f". Along a dimension it is dim={over}" if over in (-1, -2) else ""
+        raise FormulaError(
+            f"over={over!r} is not known: a sum runs over 'tensor' (this one), 'group' or 'all'{along_it}"
+        )
     return apply(ops[over], x)
 
 

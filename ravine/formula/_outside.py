@@ -13,9 +13,16 @@ WHOLE = ("sum", "mean", "dot", "norm", "global_norm", "rms", "amax", "numel", "r
 PUBLIC = ["abs", *(name for name in FUNCTIONS if name not in ("abs", "logical_not")), *WHOLE]
 #: What users write of other libraries, and what is written here instead.
 _WHOLE = f"a formula says what happens to every element alike, and has of a whole tensor {', '.join(WHOLE)}"
+#: What a formula does not say, and a function of whole tensors does.
+OF_TENSORS = "products and shapes of matrices belong in a function of tensors that is marked @tensor_function, and called in the piece"
 INSTEAD = {
     **{name: f"write {name}({'a, b' if name == 'dot' else 'x'}) with {name} from ravine.formula" for name in WHOLE},
-    **dict.fromkeys(("median", "prod", "matmul", "size", "shape", "item"), _WHOLE),
+    **dict.fromkeys(("median", "prod", "size", "shape", "item"), _WHOLE),
+    **dict.fromkeys(
+        ("matmul", "mm", "bmm", "mT", "T", "t", "transpose", "reshape", "view", "flatten", "unsqueeze", "squeeze"),
+        OF_TENSORS,
+    ),
+    "grad": "take the gradient as an argument, update or grad",
     "var": "write mean((x - mean(x))**2)",
     "std": "write sqrt(mean((x - mean(x))**2))",
     **dict.fromkeys(("fmod", "remainder"), "write a % b"),

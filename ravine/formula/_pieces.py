@@ -242,8 +242,9 @@ def check_initial(where: str, state: str, value: object) -> None:
         or isinstance(value, bool)
         or (isinstance(value, int) and abs(value) > 2**1023)
     ):
+        own = ", or tensor_state(lambda shape: ...) for one with a shape of its own" * hasattr(value, "shape")
         raise FormulaError(
-            f"{where}: the state {state!r} cannot start as {reprlib.repr(value)}: write a number, param_copy, or scalar(1.0) for one number"
+            f"{where}: the state {state!r} cannot start as {reprlib.repr(value)}: write a number, param_copy, or scalar(1.0) for one number{own}"
         )
 
 

@@ -30,7 +30,7 @@ from ravine.formula._operations import (
     OPERATIONS,
     REDUCTIONS,
 )
-from ravine.formula._outside import PUBLIC, foreign, outside, refused
+from ravine.formula._outside import OF_TENSORS, PUBLIC, foreign, outside, refused
 
 #: What Python's operators call if a NumPy number stands on their left.
 _UFUNCS = {
@@ -158,7 +158,7 @@ class Symbol:
 
     def __bool__(self) -> NoReturn:
         instead = (
-            "write where(condition, a, b)"
+            "write where(condition, a, b), or maximum(a, b) and minimum(a, b) of ravine.formula"
             if self.element
             else "write where(condition, a, b), or choose the piece in Python where the list of pieces is made"
         )
@@ -189,7 +189,7 @@ class Symbol:
         )
 
     __matmul__ = __rmatmul__ = refused(
-        "@", "; of a whole tensor a formula has sum, mean, dot, norm, rms, amax and numel"
+        "@", f"; {OF_TENSORS}. Of a whole tensor a formula has sum, mean, dot, norm, rms, amax and numel"
     )
 
     def __floordiv__(self, other: object) -> Symbol:
@@ -205,7 +205,10 @@ class Symbol:
         return apply("sub", other, apply("mul", other // self, self))
 
     __divmod__ = __rdivmod__ = refused("divmod")
-    __iter__ = refused("a loop over a tensor or number, or taking it apart")
+    __iter__ = refused(
+        "a loop over a tensor or number, or taking it apart",
+        "; Python's sum is one, and the sum of all elements is sum of ravine.formula",
+    )
     __len__ = refused("len")
     __setitem__ = refused("x[...] = ...", "; a piece returns the new values")
     __contains__ = refused("in")

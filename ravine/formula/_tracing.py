@@ -76,6 +76,8 @@ def _remedy(error: Exception) -> str:
         return f". It is not in the language of formulas; {instead}"
     if isinstance(error, NameError):
         return ". Arguments that a piece only reads come after * in its signature: def piece(update, *, lr)"
+    if isinstance(error, TypeError) and ("'keepdim'" in str(error) or "'axis'" in str(error)):
+        return ". A formula's sum, mean, norm, rms and amax take dim=-1 or dim=-2, and always keep the dimension: mean(x, dim=-1)"
     if isinstance(error, TypeError) and "tuple" in str(error):
         return ". A hyperparameter of several numbers is taken apart before it is used: beta1, beta2 = betas"
     if isinstance(error, ArithmeticError):

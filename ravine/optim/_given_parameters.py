@@ -12,7 +12,6 @@ from torch import Tensor
 from ravine.errors import OptionError, kind_of, shown
 from ravine.optim._engine.group_keys import level_of_user
 from ravine.optim._engine.prepare import check_params
-from ravine.optim._words_of_others import OF_GROUPS
 
 _LISTED = "model.parameters() or, with their names, model.named_parameters()"
 _OTHER_KEYS = ("param", "parameters", "parameter", "weights", "variables", "tensors", "p")
@@ -30,6 +29,9 @@ def listed(params: Any, optimizer: str) -> Any:
         ValueError: it is a generator that gives nothing.
         OptionError: a group has no ``params``.
     """
+    if isinstance(params, Tensor) and not params.is_leaf:
+        example = f"{optimizer}(model.parameters(), lr=0.01), then loss.backward() and step() for each batch"
+        raise TypeError(f"params is a tensor that was computed, such as a loss: the parameters come first, {example}")
     check_params(params)
     if isinstance(params, Tensor):
         return params  # torch says it
@@ -53,11 +55,10 @@ def listed(params: Any, optimizer: str) -> Any:
     return params
 
 
-def check_group(group: dict[str, Any], options: Mapping[str, Any], where: str, told: set[str]) -> None:
+def check_group(group: dict[str, Any], where: str) -> None:
     """Look at what stands as the parameters of a new group, and make a list of a generator.
 
-    A key that is another library's word for an option, such as ``learning_rate``, is warned of once (``told``); so is a
-    generator that gives nothing.
+    A generator that gives nothing is warned of.
 
     Raises:
         OptionError: it has no ``params``.
@@ -84,14 +85,6 @@ def check_group(group: dict[str, Any], options: Mapping[str, Any], where: str, t
             )
     if isinstance(group["params"], list | tuple):
         _look_into(group["params"], where)
-    for key in group:
-        meant = OF_GROUPS.get(key) if isinstance(key, str) and key not in (*options, *told) else None
-        if meant in options:
-            told.add(key)
-            warnings.warn(
-                f"the key {key!r}{where} is not an option of this optimizer, so it changes nothing. Did you mean {meant!r}?",
-                stacklevel=level_of_user(),
-            )
 
 
 def _of_mapping(given: Mapping[Any, Any]) -> str:

@@ -88,7 +88,8 @@ class Muon(StepsMatrices):
         adjust_lr_fn: ``"original"`` (or None) lengthens steps of tall matrices; ``"match_rms_adamw"`` makes them as long as
             AdamW's, so that its learning rate can be kept.
         others: options of AdamW for parameters that have not two dimensions: ``{"lr": 3e-4, "betas": (0.9, 0.95), "eps": 1e-8,
-            "weight_decay": 0.0}``, each if it is not that of the matrices (betas and eps: as here); a schedule moves both rates.
+            "weight_decay": 0.0}``. Without them betas and eps are as here, and lr and weight_decay those of the matrices, of which lr is
+            high for AdamW; a schedule moves both rates.
             False: such parameters are an error, as in ``torch.optim.Muon``.
         orthogonalize: of a group: False leaves its matrices to AdamW too, as is wanted of embeddings and the last layer.
         maximize: ascend.

@@ -223,7 +223,7 @@ class Optimizer(torch.optim.Optimizer):
         group = dict(param_group) if isinstance(param_group, dict) else param_group
         if isinstance(group, dict):
             where = f" (parameter group {len(self.param_groups)})"
-            given_parameters.check_group(group, self.defaults, where, self._told)
+            given_parameters.check_group(group, where)
             complete(group, self.defaults, self._switches, self._check, self._told, where)
             check_names(self.pieces(group))
             group = with_kept(

@@ -189,7 +189,9 @@ def parse_all(
     seen: set[str] = set()
     for spec in specs:
         if spec.label in seen:
-            raise OptionError(f"The optimizer {spec.label!r} is given twice.")
+            raise OptionError(
+                f"The optimizer {spec.label!r} is given twice: leave one out, or give one of them options of its own."
+            )
         seen.add(spec.label)
     return specs
 
@@ -233,6 +235,10 @@ def parse(
         if ours := canonical_name(factory):
             name, source, version, path = ours, "", "", ""
     else:
+        several = name.split(",")
+        if len(several) > 1 and all(one.strip().lower() in names() for one in several):
+            each = " ".join(f"-o {one.strip()}" for one in several)
+            raise OptionError(f"{text!r} are {len(several)} optimizers: give each by itself, {each}.")
         raise OptionError(f"There is no optimizer {name.lower()!r}. {nearest(name.lower(), names())}")
     given = parse_options(written, text) if written.strip() else {}
     check_given(text, name, factory, given)
@@ -240,13 +246,16 @@ def parse(
     return spec.for_task(task, lr)
 
 
-def check_given(where: str, name: str, factory: Factory, given: Iterable[str]) -> None:
+def check_given(where: str, name: str, factory: Factory, given: Mapping[str, Any]) -> None:
     """Refuse options that it does not take.
 
     Raises:
         OptionError: one of them, with the nearest that it takes.
     """
     for key in given:
+        if key in beta_parts(factory) and not takes(factory, key):
+            betas = tuple(given.get(part, usual) for part, usual in zip(BETAS, defaults(factory)["betas"], strict=True))
+            raise OptionError(f"{where}: {name} has no option {key!r}: give both, betas={betas}.")
         if not takes(factory, key):
             raise OptionError(f"{where}: {name} has no option {key!r}. {nearest(key, option_names(factory))}")
 

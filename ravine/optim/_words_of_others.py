@@ -58,11 +58,6 @@ _SAME: dict[str, tuple[str, ...]] = {
     "grad_clip": ("clip_norm",), "adam_w_mode": ("decoupled_weight_decay",), "weight_decouple": ("decoupled_weight_decay",),
     "ema_momentum": ("ema_decay",),
 }  # fmt: skip
-#: Those that nobody has in a parameter group for something else.
-OF_GROUPS = {
-    "learning_rate": "lr", "epsilon": "eps", "wd": "weight_decay", "weight_decay_rate": "weight_decay", "beta_1": "betas",
-    "beta_2": "betas", "global_clipnorm": "clip_norm", "max_grad_norm": "clip_norm",
-}  # fmt: skip
 #: What says only how a library computes, or what is so here anyway.
 _LEFT_OUT = {
     "name", "jit_compile", "set_grad_none", "no_deprecation_warning", "optim_bits", "is_paged", "block_wise", "min_8bit_size",
@@ -81,6 +76,9 @@ _NOT_HAD = {
     "clipvalue": "Clip values before the step: torch.nn.utils.clip_grad_value_(parameters, ...).",
 }
 
+#: Options of RMSprop by which a call has another library's form than Keras's.
+_OF_DIALECTS = ("eps_inside_root", "momentum_first", "undamped")
+
 
 def line_here(optimizer: str, known: Iterable[str], defaults: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     """The call to write in place of one with options of another library; empty where one of them is not known.
@@ -91,7 +89,7 @@ def line_here(optimizer: str, known: Iterable[str], defaults: Mapping[str, Any],
         defaults: those with a default.
         given: what was given.
     """
-    known = set(known)
+    known, translated = set(known), {"lr"}
     options: dict[str, Any] = {}
     said = [_NOT_HAD[name] for name in given if name in _NOT_HAD]
     numbers = list(defaults.get("betas", ())) if "betas" in known else []
@@ -104,13 +102,15 @@ def line_here(optimizer: str, known: Iterable[str], defaults: Mapping[str, Any],
         elif numbers and name in (*_FIRST, *_SECOND):
             numbers[name in _SECOND] = value
             options["betas"] = tuple(numbers)
+            translated.add("betas")
         elif meant is not None and not (
             meant in ("betas", "decoupled_weight_decay") and isinstance(value, int | float) != (meant != "betas")
         ):
             options[meant] = value
+            translated.add(meant)
         else:
             return " ".join(said)
-    if optimizer == "RMSprop" and "rho" in given:
+    if optimizer == "RMSprop" and "rho" in given and not any(given.get(name) for name in _OF_DIALECTS):
         same = {
             n: v
             for n, v in DIALECTS["keras"].options.items()
@@ -118,7 +118,8 @@ def line_here(optimizer: str, known: Iterable[str], defaults: Mapping[str, Any],
         }
         options |= same
         said.append("With the last two it steps as Keras's does.")
-    options = {n: v for n, v in options.items() if n not in defaults or v != defaults[n]}
+    # Of others nothing says whether they were given: a constructor hands on its defaults, too.
+    options = {n: v for n, v in options.items() if n in translated or n not in defaults or v != defaults[n]}
     written = ", ".join(["params", *(f"{name}={value!r}" for name, value in options.items())])
     return " ".join([f"Write {optimizer}({written}).", *said])
 

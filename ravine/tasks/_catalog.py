@@ -94,6 +94,12 @@ def describe() -> dict[str, str]:
     return {name: entry.line for name, entry in _ENTRIES.items()}
 
 
+def _is_optimizer(name: str) -> bool:
+    from ravine.optim import _spec as specs  # which needs torch
+
+    return name.partition(":")[0].lower() in specs.names()
+
+
 def find(name: str, data: Path | None = None) -> "Task":
     """The task of that name, or the user's own from a Python file; only its data is read.
 
@@ -119,6 +125,14 @@ def find(name: str, data: Path | None = None) -> "Task":
         return user_task.load(Path(name), data)
     entry = _ENTRIES.get(name)
     if entry is None:
+        if Path(f"{name}.py").is_file():
+            raise OptionError(
+                f"There is no task {name!r}, but a file {name}.py: a task of your own is named with its .py."
+            )
+        if _is_optimizer(name):
+            raise OptionError(
+                f"There is no task {name!r}; it is an optimizer, and each has an -o of its own: -o {name}."
+            )
         raise OptionError(
             f"There is no task {name!r}. {nearest(name, names())} A task of your own is a file that ends in .py."
         )

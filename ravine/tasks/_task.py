@@ -28,6 +28,7 @@ from ravine.tasks._task_data import (
     to_train_on,
 )
 from ravine.train import Learner
+from ravine.train._arguments_of_others import answers
 from ravine.train._metrics import Measure, named
 from ravine.train._untrained import own_parameters
 
@@ -193,6 +194,9 @@ class Task:
         model = self.start(seed) if model is None else model
         loss = copy.deepcopy(self.loss) if own_parameters(self.loss, model) else self.loss  # each training begins anew
         return Learner(model, self.batches(seed), loss, opt_func, self.metrics, **options)
+
+
+Task.__init__ = answers(Task.__init__)  # type: ignore[method-assign]
 
 
 def mlp(*widths: int) -> nn.Sequential:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ class Data:
     Attributes:
         inputs: shape (rows, ...); or a tuple or dict of such tensors, or a list with a tensor for each row.
         targets: the same forms.
+        row_numbers: of rows that were taken from other data, their numbers there; None otherwise.
 
     Raises:
         OptionError: one of them cannot be rows or has none, or their numbers of rows differ.
@@ -33,6 +34,7 @@ class Data:
 
     inputs: Any
     targets: Any
+    row_numbers: Tensor | None = field(default=None, init=False, compare=False)
 
     def __post_init__(self) -> None:
         try:
@@ -50,7 +52,9 @@ class Data:
 
     def take(self, chosen: Tensor) -> Data:
         """The rows of these numbers (int64), in this order."""
-        return Data(rows.take(self.inputs, chosen), rows.take(self.targets, chosen))
+        taken = Data(rows.take(self.inputs, chosen), rows.take(self.targets, chosen))
+        object.__setattr__(taken, "row_numbers", chosen if self.row_numbers is None else self.row_numbers[chosen])
+        return taken
 
 
 TaskData = Data | DataLoader[Any] | Stream
@@ -102,7 +106,7 @@ def take(part: TaskData, chosen: Tensor) -> TaskData:
 def to_train_on(part: TaskData, batch_size: int, seed: int, *, drop_last: bool) -> Any:
     """Its batches, shuffled by a seed."""
     if isinstance(part, Data):
-        return Batches(part.inputs, part.targets, batch_size, seed=seed, drop_last=drop_last)
+        return _numbered(Batches(part.inputs, part.targets, batch_size, seed=seed, drop_last=drop_last), part)
     if isinstance(part, Stream):
         return Stream(part.data, part.steps_per_epoch)
     seeded = torch.Generator().manual_seed(seed)
@@ -118,10 +122,15 @@ def to_measure_on(part: TaskData, batch_size: int) -> Any:
     if isinstance(part, Data):
         numbers = sum(leaf.numel() for _, leaf in rows.leaves(part.inputs)) // max(len(part), 1)
         size = max(batch_size, min(_EVALUATION_ROWS, _EVALUATION_NUMBERS // max(numbers, 1)))
-        return Batches(part.inputs, part.targets, size, shuffle=False)
+        return _numbered(Batches(part.inputs, part.targets, size, shuffle=False), part)
     if isinstance(part, Stream) or not _is_plain(part):
         return part
     return _rebuilt(part, part.dataset, part.generator, in_order=True)
+
+
+def _numbered(batches: Batches, part: Data) -> Batches:
+    batches.row_numbers = part.row_numbers
+    return batches
 
 
 def _is_plain(loader: DataLoader[Any]) -> bool:

@@ -22,7 +22,8 @@ from ravine.train._fit import length
 def model(given: nn.Module) -> None:
     """A module with parameters."""
     if not isinstance(given, nn.Module):
-        raise OptionError(f"The model is a {kind_of(given)}; a Learner trains a torch.nn.Module.")
+        order = " The model comes first: Learner(model, (train, valid), loss)." * isinstance(given, tuple | list)
+        raise OptionError(f"The model is a {kind_of(given)}; a Learner trains a torch.nn.Module.{order}")
     if next(given.parameters(), None) is None:
         raise OptionError(f"The model {type(given).__name__} has no parameters, so there is nothing to train.")
 
@@ -76,6 +77,8 @@ def loss(given: Any) -> Callable[..., Any]:
     """A loss that can be called."""
     if isinstance(given, type) or not callable(given):
         hint = f" Make an instance: {given.__name__}()." if isinstance(given, type) else ""
+        if isinstance(given, tuple | list):
+            hint = " The data come before it: Learner(model, (train, valid), loss)."
         if isinstance(given, Tensor):
             hint = " Data is one argument: Learner(model, (Batches(inputs, targets, 64), None), loss)."
         raise OptionError(f"The loss is {shown(given)}; it must be a function of outputs and targets.{hint}")

@@ -19,12 +19,15 @@ _CALLED = {
     "path": "folder", "model_dir": "folder", "log_dir": "folder", "default_root_dir": "folder",
     "bs": "batch_size", "n_epoch": "epochs", "n_epochs": "epochs", "num_epochs": "epochs", "max_epochs": "epochs",
     "learning_rate": "lr", "max_lr": "lr", "verbose": "quiet",
+    "n_acc": "batches", "accumulate_grad_batches": "batches", "accumulation_steps": "batches", "max_norm": "norm",
+    "batchsize": "batch_size", "n_points": "points", "spaces": "space",
 }  # fmt: skip
 """What is only called otherwise, for every function that has such an argument."""
 
 _WEIGHT_DECAY = "it is the optimizer's: opt_func=functools.partial(AdamW, weight_decay=0.01)"
 _DEVICE = "training runs where the model is: model.to('cuda')"
 _ELSEWHERE = {
+    "suggest_funcs": "it suggests by every rule: learn.lr_find().suggestions",
     "lr_max": "the highest rate is lr: fit_one_cycle(3, lr=0.01)",
     "lr": "the rate is given to the fit: learn.fit(3, lr=0.01)",
     "epochs": "they are given to the fit: learn.fit(3, lr=0.01)",
@@ -36,7 +39,7 @@ _ELSEWHERE = {
     "device": _DEVICE,
     "accelerator": _DEVICE,
 }
-"""What is said somewhere else here."""
+"""What of a training is said somewhere else here."""
 
 
 def answers(function: Callable[_Given, _Returned]) -> Callable[_Given, _Returned]:
@@ -46,6 +49,7 @@ def answers(function: Callable[_Given, _Returned]) -> Callable[_Given, _Returned
         OptionError: it was called with one of them.
     """
     known = inspect.signature(function).parameters
+    elsewhere = _ELSEWHERE if function.__module__.startswith("ravine.train.") else {}
     name = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
 
     @functools.wraps(function)
@@ -55,8 +59,8 @@ def answers(function: Callable[_Given, _Returned]) -> Callable[_Given, _Returned
                 continue
             if _CALLED.get(word) in known:
                 raise OptionError(f"{name} has no {word}; it is called {_CALLED[word]} here.")
-            if word in _ELSEWHERE:
-                raise OptionError(f"{name} has no {word}; {_ELSEWHERE[word]}.")
+            if word in elsewhere:
+                raise OptionError(f"{name} has no {word}; {elsewhere[word]}.")
         return function(*args, **options)
 
     return answering

@@ -32,6 +32,10 @@ class Batches:
         seed: decides these orders.
         drop_last: leave out the rows at the end of an epoch that do not fill a batch.
 
+    Attributes:
+        row_numbers: of rows that were taken from other data, their numbers there, by which messages name them; None
+            otherwise.
+
     Raises:
         OptionError: no rows, different numbers of inputs and targets, or a batch size below 1.
 
@@ -64,6 +68,7 @@ class Batches:
                 f"drop_last with batch_size {size}: there are only {self._rows} rows, so no batch is left."
             )
         self.batch_size, self.shuffle, self.seed, self.drop_last = size, shuffle, number, bool(drop_last)
+        self.row_numbers: Tensor | None = None
         self._passes = 0
 
     def __repr__(self) -> str:
@@ -114,18 +119,16 @@ class Batches:
 
     def reseeded(self, seed: int) -> Batches:
         """The same rows, shuffled by another seed."""
-        return Batches(self.inputs, self.targets, self.batch_size, self.shuffle, seed=seed, drop_last=self.drop_last)
+        return self._with(self.inputs, self.targets, seed)
 
     def to(self, device: torch.device | str) -> Batches:
         """The same batches, with the rows on that device."""
-        return Batches(
-            rows.to(self.inputs, device),
-            rows.to(self.targets, device),
-            self.batch_size,
-            self.shuffle,
-            seed=self.seed,
-            drop_last=self.drop_last,
-        )
+        return self._with(rows.to(self.inputs, device), rows.to(self.targets, device), self.seed)
+
+    def _with(self, inputs: Any, targets: Any, seed: int) -> Batches:
+        made = Batches(inputs, targets, self.batch_size, self.shuffle, seed=seed, drop_last=self.drop_last)
+        made.row_numbers = self.row_numbers
+        return made
 
 
 def epoch_order(number_of_rows: int, seed: int, number: int) -> Tensor:

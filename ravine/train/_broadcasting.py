@@ -14,6 +14,9 @@ from ravine import _randomness as randomness
 
 Shape = tuple[int, ...]
 
+OPENING = "A batch's outputs have the shape"
+"""How what is said of such a loss begins."""
+
 
 def joined_shape(outputs: Shape, targets: Shape) -> Shape | None:
     """The shape that both are broadcast to, if it has more elements than either; else None."""
@@ -35,7 +38,7 @@ def sentence(outputs: Shape, targets: Shape) -> str:
     if joined is None:
         return ""
     return (
-        f"A batch's outputs have the shape {outputs} and its targets {targets}: compared element by element that is "
+        f"{OPENING} {outputs} and its targets {targets}: compared element by element that is "
         f"{joined}, every output with every target. The model then learns the mean of the targets."
     )
 

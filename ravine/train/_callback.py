@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from difflib import get_close_matches
+from inspect import isfunction, signature
 from typing import Any, ClassVar
 
 from torch import nn
@@ -49,12 +50,18 @@ class Callback:
     """
 
     def __init_subclass__(cls) -> None:
-        """Refuse a hook that does not exist: it would never be called.
+        """Refuse a hook that does not exist: it would never be called; and one that cannot be given the Fit.
 
         Raises:
-            OptionError: a method has the name of a hook that does not exist.
+            OptionError: a method has the name of a hook that does not exist, or takes nothing but ``self``.
         """
         super().__init_subclass__()
+        for name in HOOKS:
+            if isfunction(hook := vars(cls).get(name)) and list(signature(hook).parameters) == ["self"]:
+                raise OptionError(
+                    f"{cls.__name__}.{name} takes only self; a hook is given the fit: def {name}(self, fit). What fastai has as "
+                    "self.learn or self.model is fit.model, fit.optimizer, fit.loss, ..."
+                )
         for name in vars(cls):
             known = name in vars(Callback) or name.startswith("_")
             if not known and (name.startswith(("before_", "after_")) or get_close_matches(name, HOOKS, 1, 0.85)):

@@ -42,8 +42,11 @@ def fingerprint(*data: Any) -> str:
 
 
 def nonfinite(data: Any) -> str:
-    """Which rows have NaN or infinity, such as ``inputs of row 7 (1 of 240 rows)``; empty if none has, or it is not in memory."""
-    found = []
+    """Which rows have NaN or infinity, such as ``inputs of row 7 (1 of 240 rows)``; empty if none has, or it is not in memory.
+
+    Rows that were held out of other data, or are in a ``Subset`` of it, are named by their numbers there.
+    """
+    found, named = [], _row_numbers(data)
     for name, tensor in _tensors(data, probe=False):
         if not (tensor.is_floating_point() or tensor.is_complex()) or not tensor.numel():
             continue
@@ -51,12 +54,21 @@ def nonfinite(data: Any) -> str:
             (~torch.isfinite(tensor)).reshape(len(tensor), -1).any(1) if tensor.ndim else ~torch.isfinite(tensor)[None]
         )
         if bad.any():
-            numbers = bad.nonzero().flatten().tolist()
+            places = bad.nonzero().flatten()
+            numbers = (places if named is None else named[places.cpu()].sort().values).tolist()
             shown = ", ".join(map(str, numbers[:_MOST_NAMES])) + ", ..." * (len(numbers) > _MOST_NAMES)
             plural = "s" * (len(numbers) > 1)
             found.append(f"{name} of row{plural} {shown} ({len(numbers)} of {len(bad)} rows)")
     more = f" and {len(found) - _MOST_NAMES} more" if len(found) > _MOST_NAMES else ""
     return " and ".join(found[:_MOST_NAMES]) + more
+
+
+def _row_numbers(data: Any) -> Tensor | None:
+    """Of rows that are a part of other data, their numbers there; None of rows that are all there are."""
+    if isinstance(data, DataLoader):
+        return _all_of_subsets(data.dataset)[1]
+    numbers = getattr(data, "row_numbers", None)
+    return numbers if isinstance(numbers, Tensor) else None
 
 
 def nonfinite_rows(data: Any) -> list[int]:
@@ -96,11 +108,7 @@ def _tensors(data: Any, *, probe: bool = True) -> Iterator[tuple[str, Tensor]]:
 
 
 def _of_dataset(dataset: Any, *, probe: bool) -> Iterator[tuple[str, Tensor]]:
-    chosen = None
-    while isinstance(dataset, Subset):
-        here = torch.as_tensor(np.asarray(dataset.indices))
-        chosen = here if chosen is None else here[chosen]
-        dataset = dataset.dataset
+    dataset, chosen = _all_of_subsets(dataset)
     if isinstance(dataset, TensorDataset):
         names = (
             ["inputs", "targets"] if len(dataset.tensors) == 2 else [f"tensor {i}" for i in range(len(dataset.tensors))]
@@ -116,6 +124,16 @@ def _of_dataset(dataset: Any, *, probe: bool) -> Iterator[tuple[str, Tensor]]:
     first, again = (_probed(dataset, [p if chosen is None else int(chosen[p]) for p in places]) for _ in range(2))
     if len(first) == len(again) and all(torch.equal(a, b) for (_, a), (_, b) in zip(first, again, strict=True)):
         yield from first
+
+
+def _all_of_subsets(dataset: Any) -> tuple[Any, Tensor | None]:
+    """What a dataset is a subset of, and which rows of it; the dataset itself and None if it is no subset."""
+    chosen = None
+    while isinstance(dataset, Subset):
+        here = torch.as_tensor(np.asarray(dataset.indices))
+        chosen = here if chosen is None else here[chosen]
+        dataset = dataset.dataset
+    return dataset, chosen
 
 
 def _probed(dataset: Any, places: list[int]) -> list[tuple[str, Tensor]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -16,6 +17,7 @@ from ravine.train import _parallel as parallel
 from ravine.train._display.base import Display
 from ravine.train._evaluation_weights import evaluation_weights
 from ravine.train._forward import ForwardPass
+from ravine.train._mean_weights import Weight
 from ravine.train._metrics import Measure
 from ravine.train._recorder import Recorder
 
@@ -63,11 +65,14 @@ class Fit:
         outputs: of the model, for these inputs. After the fit all three are None.
         loss: the batch's loss, detached; with several processes that of the whole batch.
         backward_loss: what ``backward`` is called on; ``after_loss`` may replace it.
+        loss_weight: what the loss is the mean over, such as its rows or the sum of its class weights; None where it is
+            not known, or no ``GradientAccumulation`` asks for it.
         step_skipped: whether a callback skipped the last step.
         epoch_ends: whether this is the epoch's last batch.
         row: the last epoch's row of the table, by column.
         batches_per_step: how many batches ``GradientAccumulation`` makes one step of; None without it.
         loss_is_scaled: whether the loss is scaled for float16, so that gradients may overflow on purpose.
+        quiet: whether the user has asked that nothing is shown.
         broadcast: the shapes of outputs and targets of the first batch, if the loss broadcasts them against each other.
     """
 
@@ -93,6 +98,7 @@ class Fit:
         self.targets: Any = None
         self.outputs: Any = None
         self.loss = self.backward_loss = torch.tensor(float("nan"))
+        self.loss_weight: Weight = None
         self.step_skipped = self.epoch_ends = False
         self.row: dict[str, Any] = {}
         self._added: list[str] = []
@@ -100,6 +106,7 @@ class Fit:
         self._held: list[str] | None = None
         self.batches_per_step: int | None = None
         self.loss_is_scaled = False
+        self.quiet = False
         self.broadcast: tuple[tuple[int, ...], ...] = ()
 
     def __repr__(self) -> str:
@@ -173,6 +180,12 @@ class Fit:
             self.display.say(sentence)
         else:
             self._held.append(sentence)
+
+    def warn(self, sentence: str) -> None:
+        """Say what makes the training worthless; where nothing is shown (``quiet=True``) it is a warning."""
+        self.say(sentence)
+        if self.quiet and self.is_main:
+            warnings.warn(sentence, stacklevel=2)
 
     def hold_sentences(self) -> None:
         """Show what is said from now on below the row of this epoch."""

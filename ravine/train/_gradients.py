@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ravine._whole_numbers import whole
 from ravine.errors import OptionError
+from ravine.train._arguments_of_others import answers
 from ravine.train._callback import Callback
 from ravine.train._fit import Fit
 from ravine.train._forward import row_count
@@ -24,19 +25,23 @@ class GradientAccumulation(Callback):
 
     Args:
         batches: how many batches make one step, at least 1.
-        count: from a batch's inputs and targets to how many items its loss is the mean of; None counts rows. A
-            language model that ignores padding counts the other tokens.
+        count: from a batch's inputs and targets to how many items its loss is the mean of. None: torch's losses say it
+            themselves, with class weights and ``ignore_index``; of other losses rows are counted. A loss of your own that
+            ignores padding counts the other tokens.
     """
 
     order: ClassVar[int] = -20  # a step that is skipped must not be clipped or unscaled
 
+    @answers
     def __init__(self, batches: int, count: Callable[[Any, Any], float] | None = None) -> None:
         number = whole(batches)
         if number is None or number < 1:
             raise OptionError(f"GradientAccumulation({batches!r}): give a whole number of batches, at least 1.")
         self.batches = number
-        self.count = count or (lambda inputs, targets: row_count(targets))
-        self._taken, self._items, self._expected = 0, 0.0, 1.0
+        self.count = count
+        self._taken = 0
+        self._items: Tensor | float = 0.0
+        self._expected: Tensor | float = 1.0
 
     def __repr__(self) -> str:
         return f"GradientAccumulation({self.batches})"
@@ -51,26 +56,44 @@ class GradientAccumulation(Callback):
         self._taken = 0
 
     def after_loss(self, fit: Fit) -> None:
-        items = float(self.count(fit.inputs, fit.targets))
+        items = self._count(fit)
         if self._taken == 0:
             # an estimate of the total, so that gradients have their final size from the start (float16 has little room)
-            self._items, self._expected = 0.0, max(items, 1.0) * self.batches
+            self._items, self._expected = 0.0, _at_least_one(items) * self.batches
         self._taken += 1
-        self._items += items
-        if items:
+        self._items = self._items + items
+        if isinstance(items, Tensor):  # on the device, where no truth value is asked for: that would wait for a GPU
+            share = (items / self._expected).to(fit.backward_loss.dtype)
+            fit.backward_loss = torch.where(items == 0, 0.0, fit.backward_loss * share)
+        elif items:
             fit.backward_loss = fit.backward_loss * (items / self._expected)
         else:  # a mean over nothing is NaN, and must not reach the sum
             fit.backward_loss = fit.loss.new_zeros((), requires_grad=True)
 
+    def _count(self, fit: Fit) -> Tensor | float:
+        """How many items the batch's loss is the mean of; a tensor where the loss counts them on the device."""
+        if self.count is not None:
+            return float(self.count(fit.inputs, fit.targets))
+        weight = fit.loss_weight
+        if weight is None:
+            return float(row_count(fit.targets))
+        return weight.double() if isinstance(weight, Tensor) else weight
+
     def before_step(self, fit: Fit) -> bool | None:
         if self._taken < self.batches and not fit.epoch_ends:
             return False
-        if self._items and self._items != self._expected:
+        items, expected = self._items, self._expected
+        if isinstance(items, Tensor) or (items and items != expected):
+            rest = torch.where(items == 0, 1.0, expected / items) if isinstance(items, Tensor) else expected / items
             for parameter in stepped_parameters(fit.optimizer):
                 if parameter.grad is not None:
-                    parameter.grad.mul_(self._expected / self._items)
+                    parameter.grad.mul_(rest)
         self._taken = 0
         return None
+
+
+def _at_least_one(items: Tensor | float) -> Tensor | float:
+    return items.clamp(min=1) if isinstance(items, Tensor) else max(items, 1.0)
 
 
 class GradientClipping(Callback):
@@ -83,11 +106,12 @@ class GradientClipping(Callback):
         norms: the norm before clipping at every step so far.
     """
 
+    @answers
     def __init__(self, norm: float) -> None:
         if not isinstance(norm, int | float) or not norm > 0:
             raise OptionError(f"GradientClipping({norm!r}): give the largest norm, a number above 0.")
         self.norm = float(norm)
-        self._norms: list[torch.Tensor] = []
+        self._norms: list[Tensor] = []
 
     def __repr__(self) -> str:
         return f"GradientClipping({self.norm})"

@@ -190,6 +190,7 @@ class Learner:
         said = rates.begin_with(options.lr, self.optimizer, self.opt_func, scheduled, len(self.recorder) > 0)
         checkpointer.attach(loop)
         fit = loop.fit
+        fit.quiet = self.quiet
         try:
             loop.begin()
             if resume and checkpointer.resume():
@@ -248,6 +249,7 @@ class Learner:
         cycle = OneCycle(lr, div=div, div_final=div_final, pct_start=pct_start, moms=moms)
         self.fit(epochs, schedule=cycle, **options)
 
+    @answers
     def lr_find(self, start: float = 1e-7, end: float = 10.0, steps: int = 100, orders: int = 3) -> LRFind:
         """Train a copy with a rate that rises at every step, and suggest a learning rate from its losses.
 

@@ -29,7 +29,7 @@ from ravine.train._evaluation_weights import hold_weights
 from ravine.train._fit import Fit
 from ravine.train._forward import call, checked_loss, pair, row_count
 from ravine.train._interrupt import Interrupt
-from ravine.train._mean_weights import SUMS, adds_up
+from ravine.train._mean_weights import SUMS, Weight, adds_up, weighed
 from ravine.train._training_mode import TrainingMode
 
 
@@ -110,12 +110,12 @@ class Loop:
         if math.isfinite(losses[-1]):
             validated = fit.row.get("valid_loss", 0.0)
             if not math.isfinite(validated) and (in_data := nonfinite(fit.valid)):
-                fit.say(f"valid_loss is {validated}: the validation data have NaN or infinity in the {in_data}")
+                fit.warn(f"valid_loss is {validated}: the validation data have NaN or infinity in the {in_data}")
             return
         finite = np.flatnonzero(np.isfinite(losses))
         first = int(finite[-1]) + 2 if len(finite) else 1
         if in_data := nonfinite(fit.train):
-            fit.say(
+            fit.warn(
                 f"the loss is {losses[-1]} since step {first:,}: the training data have NaN or infinity in the {in_data}. Fill or "
                 "remove them: another learning rate does not help"
             )
@@ -210,7 +210,7 @@ class Loop:
         if len(fit.recorder) == self._first and fit.is_main:
             fit.broadcast = broadcasting.shapes_of(fit.loss_func, fit.outputs, fit.targets)
             if fit.broadcast:
-                fit.say(f"{broadcasting.sentence(*fit.broadcast)} {broadcasting.ADVICE}")
+                fit.warn(f"{broadcasting.sentence(*fit.broadcast)} {broadcasting.ADVICE}")
             if adds_up(fit.loss_func):
                 fit.say(SUMS)
         if len(fit.recorder) == self._first and parallel.size() == 1:
@@ -232,7 +232,7 @@ class Loop:
         with fit.forward.context():
             fit.outputs = call(fit.forward.training_model, fit.inputs, row_count(fit.targets))
             try:
-                loss = fit.loss_func(fit.outputs, fit.targets)
+                loss, fit.loss_weight = self._loss()
             except Exception as error:
                 self._explain(error)
                 raise
@@ -242,6 +242,13 @@ class Loop:
             fit.backward_loss, fit.loss = parallel.global_loss(loss, fit.outputs, row_count(fit.targets))
         for hook in self._hooks.after_loss:
             hook(fit)
+
+    def _loss(self) -> tuple[Any, Weight]:
+        """The loss, and what it is the mean over, where that is asked for and known."""
+        fit = self.fit
+        if fit.batches_per_step is None or parallel.size() > 1:  # processes are weighed by their rows
+            return fit.loss_func(fit.outputs, fit.targets), None
+        return weighed(fit.loss_func, fit.outputs, fit.targets)
 
     def _explain(self, error: Exception) -> None:
         """Raise what is wrong between outputs, targets and loss in the user's terms, if that is known."""

@@ -114,7 +114,9 @@ def _of_classes(outputs: Tensor, targets: Tensor) -> str:
     if targets.shape == per_row:
         if targets.is_floating_point() and not _are_whole(targets):
             return "class indices are whole numbers, and these are not. For a regression the loss is mse_loss"
-        return "class indices are int64, targets.long()"
+        return (
+            "class indices are int64, targets.long(), or of NumPy and pandas targets.astype('int64') before the Batches"
+        )
     if targets.ndim == outputs.ndim and targets.shape[1] == 1 and targets.shape[:1] + targets.shape[2:] == per_row:
         return f"classes have one dimension less than the outputs, targets.squeeze(1){to_long}"
     if targets.shape == outputs.shape:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import RandomSampler, SubsetRandomSampler, WeightedRandomSampler
 
 from ravine.errors import OptionError, TrainingError, kind_of
 from ravine.train import _rows as rows_in_memory
@@ -63,6 +65,12 @@ def _inputs(forward: ForwardPass, data: Any, rows: int) -> Iterator[tuple[Any, i
         return
     if not isinstance(data, Iterable) or isinstance(data, str):
         raise OptionError(f"predict takes inputs or batches, not a {kind_of(data)}: a tensor, Batches or a DataLoader.")
+    if isinstance(getattr(data, "sampler", None), RandomSampler | WeightedRandomSampler | SubsetRandomSampler):
+        warnings.warn(
+            "predict gives rows in the order of this DataLoader, which is drawn at random, so nothing says which row is which. "
+            "Give it one with shuffle=False.",
+            stacklevel=4,
+        )
     for batch in data.in_order() if isinstance(data, Batches) else data:
         yield _without_targets(forward, batch)
 

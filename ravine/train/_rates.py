@@ -17,12 +17,20 @@ Rates = float | list[float]
 """One learning rate for all parameter groups, or one for each."""
 
 
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
 def checked_rate(lr: Any) -> float:
     """A learning rate as a float, if it is finite and above 0."""
     if isinstance(lr, Tensor) and lr.numel() == 1:
         lr = lr.item()
     if not isinstance(lr, Real) or isinstance(lr, bool) or not math.isfinite(lr) or lr <= 0:
-        raise OptionError(f"lr {shown(lr)}: a learning rate is a finite number above 0.")
+        quotes = f" Write it without quotes: lr={lr.strip()}." if isinstance(lr, str) and _is_number(lr) else ""
+        raise OptionError(f"lr {shown(lr)}: a learning rate is a finite number above 0.{quotes}")
     return float(lr)
 
 

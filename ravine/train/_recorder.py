@@ -268,6 +268,8 @@ class Recorder:
         """
         path = Path(path)
         path = path / METRICS if path.is_dir() else path
+        if path.is_file() and path.suffix != Path(METRICS).suffix:
+            raise DataError(f"{path} is not what a run recorded: name the run's folder, or the {METRICS} in it.")
         recorder = cls()
         for number, line in enumerate(read(path), 1):
             try:

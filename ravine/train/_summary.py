@@ -35,11 +35,12 @@ def summary_of(fit: Fit, callbacks: Sequence[Callback]) -> str:
     )
 
 
-def test_line(measured: Mapping[str, float], targets: Any) -> str:
-    """What a model does on its test set: ``Test set: Average loss: 0.1573, Accuracy: 9475/10000 (95%)``.
+def test_line(measured: Mapping[str, float], targets: Any, epoch: int) -> str:
+    """What a model does on its test set: ``Test set after epoch 3: Average loss: 0.1573, Accuracy: 9475/10000 (95%)``.
 
     Args:
         measured: what ``learn.validate`` gives.
+        epoch: after which the model has the weights that were measured: the best epoch's are others.
         targets: those of the test set, shape (rows, ...), for the number of right ones.
     """
     parts = [f"Average loss: {measured[evaluation.LOSS]:.4f}"]
@@ -49,7 +50,7 @@ def test_line(measured: Mapping[str, float], targets: Any) -> str:
             parts.append(f"Accuracy: {round(value * count)}/{count} ({100 * value:.0f}%)")
         elif name != evaluation.LOSS:
             parts.append(f"{name}: {value:.5g}")
-    return f"Test set: {', '.join(parts)}"
+    return f"Test set after epoch {epoch}: {', '.join(parts)}"
 
 
 def _best(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -80,7 +80,9 @@ class StepTable:
         return self.update_norm / self.param_norm if self.param_norm else math.nan
 
     def _total(self, figure: str) -> float:
-        """The norm of all rows together; parameters that were not stepped have none."""
+        """The norm of all rows together; parameters that were not stepped have none. NaN before the first step."""
+        if not self.rows:
+            return math.nan
         norms = [getattr(r, figure) for r in self.rows if r.grad_norm == r.grad_norm or r.nonfinite]
         return math.hypot(*norms)
 

@@ -131,6 +131,9 @@ def test_what_stood_for_an_option_may_be_named_when_it_goes_on(ravine, tmp_path,
         2,
         "ravine: The run in ravine-out/train-digits has --lr 0.002, not 0.02. Leave it out to resume that run.\n",
     )
+    code, _, err = ravine("ravine", "--resume", "--out", "ravine-out/train-digits")
+    assert code == 2
+    assert err.endswith("has the task digits, not ravine. Write ravine train digits --resume to resume that run.\n")
 
 
 def test_a_run_of_an_earlier_version_goes_on(ravine, tmp_path):
@@ -204,7 +207,7 @@ def test_the_test_set_is_read_once_at_the_end_and_decides_nothing(ravine, tmp_pa
         right = int((outputs.argmax(1) == digits.test.targets).sum())
     assert Recorder.load("run").column("valid_loss")[-1] == pytest.approx(valid, rel=1e-5)
     share = f"{100 * right / 360:.0f}"
-    assert out.splitlines()[-3] == f"Test set: Average loss: {loss:.4f}, Accuracy: {right}/360 ({share}%)"
+    assert out.splitlines()[-3] == f"Test set after epoch 2: Average loss: {loss:.4f}, Accuracy: {right}/360 ({share}%)"
 
 
 def test_a_complete_run_goes_on_for_more_epochs(ravine):

@@ -167,3 +167,10 @@ def test_files_that_are_no_evidence(tmp_path):
     learn.save(tmp_path / "watch.safetensors")
     with pytest.raises(DataError, match="is not the evidence of a run"):
         Evidence.load(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text("{}\n")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "my_task.py").write_text("import torch\n")
+    with pytest.raises(DataError, match=rf"metrics\.jsonl is not the evidence.*Name the folder, {tmp_path}\.$"):
+        Evidence.load(tmp_path / "metrics.jsonl")
+    with pytest.raises(DataError, match=r"my_task\.py is not the evidence.*Name the folder, such as"):
+        Evidence.load(tmp_path / "other" / "my_task.py")

@@ -152,7 +152,7 @@ def with_nan_row():
     return torch.cat([inputs, torch.full((1, 64), math.nan)]), torch.cat([targets, targets[:1]])
 
 
-def in_a_learner(targets=lambda x: x.sum(1, keepdim=True), outputs=1, unfrozen=False):
+def in_a_learner(targets=lambda x: x.sum(1, keepdim=True), outputs=1, unfrozen=False, bad_row=None):
     """Evidence of a Learner, whose model is a line with a frozen layer before it."""
     torch.manual_seed(0)
     x = torch.randn(200, 4)
@@ -163,6 +163,8 @@ def in_a_learner(targets=lambda x: x.sum(1, keepdim=True), outputs=1, unfrozen=F
     def opt_func(_):
         return Adam([p for p in net.parameters() if p.requires_grad])
 
+    if bad_row is not None:
+        data.inputs[bad_row] = math.nan
     learn = Learner(net, (data, None), lambda o, t: (o - t).square().mean(), opt_func, quiet=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -190,6 +192,7 @@ WITH = {
     "broadcast": {"a column of outputs, a row of targets": lambda: in_a_learner(lambda x: x.sum(1))},
     "loss_of_zero": {"a cross entropy over one output": lambda: over_one_output(functional.cross_entropy)},
     "left_out": {"a layer that was unfrozen late": lambda: in_a_learner(unfrozen=True)},
+    "bad_data": {"a row of NaN to train on": lambda: in_a_learner(bad_row=77)},
     "nonfinite_validation": {
         "a row of NaN": lambda: on_digits(SMALL, partial(Adam, lr=1e-3), valid=with_nan_row(), epochs=2),
     },
@@ -285,6 +288,10 @@ WITHOUT = {
         "learned": lambda: in_a_learner(lambda x: 0 * x[:, :1]),
     },
     "left_out": {"all are given": lambda: in_a_learner()},
+    "bad_data": {
+        "the same data": lambda: in_a_learner(),
+        "numbers that overflow": lambda: in_a_bowl(partial(SGD, lr=1e6), 12),
+    },
     "nonfinite_validation": {"the same data": lambda: on_digits(SMALL, partial(Adam, lr=1e-3), epochs=2)},
     "no_update": {"a low rate": lambda: on_digits(SMALL, partial(SGD, lr=1e-6), epochs=3)},
     "rate_vanished": {
@@ -393,6 +400,9 @@ def test_what_is_said_has_numbers_steps_and_names():
     assert "outputs have the shape (20, 1) and its targets (20,)" in found("broadcast")
     assert "that is (20, 20)" in found("broadcast")
     assert found("left_out").startswith("0.weight and 0.bias require a gradient and are in no group")
+    assert found("bad_data") == "The training data have NaN or infinity in the inputs of row 77 (1 of 200 rows)."
+    (only,) = diagnose(run(WITH["bad_data"]["a row of NaN to train on"]))
+    assert only.rule == "bad_data", "it explains losses and gradients that are not finite"
     assert found("nonfinite_validation").startswith(
         "The validation loss was NaN or infinite in 2 epochs of 2, first in"
     )

@@ -11,6 +11,7 @@ from ravine.formula import (
     global_norm,
     isfinite,
     maximum,
+    mean,
     minimum,
     norm,
     param_copy,
@@ -221,6 +222,9 @@ def test_a_piece_can_be_called_by_hand(kind):
 # --- mistakes ---------------------------------------------------------------------------------------------------
 
 
+ZEROS = torch.zeros(3)
+
+
 def fails(piece, match, hypers=HYPERS, last=descend):
     with pytest.raises(FormulaError, match=match):
         trace_formula([piece, last], hypers)
@@ -288,6 +292,18 @@ def test_what_is_not_in_the_language(piece, match):
     [
         (lambda update: update << 2, r"<< is not in the language of formulas\. It has \+ -"),
         (lambda update: update @ update, r"@ is not in .*sum, mean, dot, norm"),
+        (lambda update: update @ update, r"@ is not in .*marked @tensor_function"),
+        (lambda update: update.mT, r"\.mT is not in .*marked @tensor_function"),
+        (lambda update: sum(update), r"Python's sum is one, and the sum of all elements is sum of ravine\.formula"),
+        (lambda update: max(update, 0), r"write where\(condition, a, b\), or maximum\(a, b\)"),
+        (lambda update, *, param: update + param.grad, r"\.grad is not in .*take the gradient as an argument"),
+        (
+            lambda update, kept=ZEROS: (update, kept),
+            r"cannot start as .*, or tensor_state\(lambda shape: \.\.\.\)",
+        ),
+        (lambda update: mean(update, dim=-1, keepdim=True), r"always keep the dimension: mean\(x, dim=-1\)"),
+        (lambda update: mean(update, axis=-1), r"take dim=-1 or dim=-2"),
+        (lambda update: mean(update, -1), r"Along a dimension it is dim=-1"),
         (lambda update: update ^ 2, r"\^ is not in .*a power is written \*\*"),
         (lambda update: update[0], r"grad\[0\] is not in .*every element alike"),
         (lambda update: update * (update + 1)(2), r"a call of a tensor.*missing"),

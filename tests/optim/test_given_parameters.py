@@ -42,6 +42,7 @@ def test_a_group_without_params(optimizer, group, message):
         (lambda m: m.state_dict(), TypeError, r"a dict, .* model.parameters\(\) .* tensors of a state_dict have no gradients"),
         (lambda m: dict(m.named_parameters()), TypeError, r"a dict, with names as keys: pass model.parameters\(\) or, .*named_parameters\(\)$"),
         (lambda m: Adam(m.parameters()).state_dict(), TypeError, "state dict of an optimizer.*load_state_dict"),
+        (lambda m: m(torch.ones(1, m.in_features)).sum(), TypeError, r"such as a loss: the parameters come first, \w+\(model.parameters\(\)"),
         (lambda m: Adam(m.parameters()), TypeError, "params is an optimizer: pass its param_groups"),
         (lambda m: [m], TypeError, r"params\[0\] is a module \(Linear\): pass its parameters"),
         (lambda m: [[m.weight], [m.bias]], TypeError, r"params\[0\] is a list of 1: give one list, \[\*first, \*second\], or groups"),
@@ -84,11 +85,21 @@ def test_what_torch_takes_is_taken_without_a_word():
             torch.optim.Adam(params if not hasattr(params, "__next__") else m.parameters())
 
 
-@pytest.mark.parametrize("key", ["learning_rate", "beta_1", "wd", "epsilon"])
+@pytest.mark.parametrize("key", ["learning_rate", "beta_1", "beta1", "wd", "epsilon"])
 def test_another_librarys_word_in_a_group_is_warned_of(key):
     with pytest.warns(UserWarning, match=rf"the key '{key}' \(parameter group 0\) is not an option"):
         optimizer = Adam([{"params": model().parameters(), key: 0.1}])
     assert optimizer.param_groups[0][key] == 0.1
+
+
+def test_another_librarys_word_is_warned_of_where_a_group_is_looked_at_anew():
+    m = model()
+    optimizer = Adam(m.parameters())
+    m(torch.ones(1, m.in_features)).sum().backward()
+    optimizer.step()
+    optimizer.param_groups[0] |= {"learning_rate": 0.1, "lr": 0.01}
+    with pytest.warns(UserWarning, match="the key 'learning_rate' .* Did you mean 'lr'"):
+        optimizer.step()
 
 
 SWITCHES = [

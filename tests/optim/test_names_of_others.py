@@ -6,7 +6,7 @@ import torch
 import ravine.optim
 from ravine.errors import FormulaError, OptionError
 from ravine.formula import global_norm, minimum
-from ravine.optim import SGD, Adam, Optimizer, RMSprop
+from ravine.optim import SGD, Adam, Lion, Optimizer, RMSprop
 
 
 @pytest.mark.parametrize(
@@ -152,13 +152,15 @@ def test_names_of_other_libraries(name, message):
             {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.99, "epsilon": 1e-7},
             "Adam(params, lr=0.1, betas=(0.8, 0.99), eps=1e-07)",
         ),
-        (Adam, {"beta_1": 0.8}, "Adam(params, betas=(0.8, 0.999))"),
+        (Adam, {"beta_1": 0.8}, "Adam(params, lr=0.001, betas=(0.8, 0.999))"),
         (Adam, {"lr": 0.1, "global_clipnorm": 1.0}, "Adam(params, lr=0.1, clip_norm=1.0)"),
         (Adam, {"lr": 0.1, "clipnorm": 1.0}, "Adam(params, lr=0.1). Keras clips each tensor by its own norm"),
         (Adam, {"lr": 0.1, "adam_w_mode": True, "set_grad_none": True}, "Adam(params, lr=0.1, decoupled_weight_decay=True)"),
         (Adam, {"lr": 0.1, "mom": 0.8, "sqr_mom": 0.99, "wd": 0.1}, "Adam(params, lr=0.1, betas=(0.8, 0.99), weight_decay=0.1)"),
-        (Adam, {"use_ema": True, "ema_momentum": 0.99}, "Adam(params, ema_decay=0.99)"),
+        (Adam, {"use_ema": True, "ema_momentum": 0.99}, "Adam(params, lr=0.001, ema_decay=0.99)"),
         (SGD, {"learning_rate": 0.1, "momentum": 0.9, "nesterov": True}, "SGD(params, lr=0.1, momentum=0.9, nesterov=True)"),
+        # numbers that are the defaults: an answer without them looks as if they were lost
+        (Lion, {"lr": 1e-4, "beta1": 0.9, "beta2": 0.99}, "Lion(params, lr=0.0001, betas=(0.9, 0.99))"),
     ],
 )  # fmt: skip
 def test_options_of_other_libraries_are_answered_with_the_line_to_write(optimizer, options, line):
@@ -170,6 +172,22 @@ def test_options_of_other_libraries_are_answered_with_the_line_to_write(optimize
         call[: call.rindex(")") + 1] if "Keras" not in call else call.partition(". ")[0],
         {"params": one(), **vars(ravine.optim)},
     )
+
+
+def test_the_line_for_a_dialect_keeps_its_form():
+    """Lasagne: accu = rho accu + (1 - rho) g^2; p = p - lr g / sqrt(accu + epsilon)."""
+    with pytest.raises(TypeError) as error:
+        RMSprop.dialect("lasagne", one(), learning_rate=0.01, rho=0.8, epsilon=1e-3)
+    assert "Keras" not in str(error.value)
+    p = torch.tensor([1.0, -2.0], dtype=torch.float64, requires_grad=True)
+    optimizer = eval(str(error.value).partition("Write ")[2].removesuffix("."), {"params": [p], "RMSprop": RMSprop})
+    expected, accu = p.detach().clone(), torch.zeros(2, dtype=torch.float64)
+    for gradient in torch.randn(5, 2, dtype=torch.float64):
+        p.grad = gradient.clone()
+        optimizer.step()
+        accu = 0.8 * accu + 0.2 * gradient**2
+        expected -= 0.01 * gradient / torch.sqrt(accu + 1e-3)
+    torch.testing.assert_close(p.detach(), expected, rtol=1e-12, atol=1e-14)
 
 
 def test_the_line_for_keras_rmsprop_steps_as_keras_does():

@@ -232,6 +232,7 @@ def test_what_the_kernel_cannot_square_is_what_the_docs_say(size, norm):
 def test_before_the_first_step():
     optimizer = RMSprop(params_of([(4,)]))
     assert str(optimizer.watch.last) == "No step yet."
+    assert math.isnan(optimizer.watch.last.grad_norm), "no number, where 0 would say that nothing is learned"
     with pytest.raises(OptionError, match="no row for '0': no step yet"):
         optimizer.watch.last["0"]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import re
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from ravine.optim import SGD
 from ravine.tasks import Data, Task
 from ravine.tasks._data_check import check_numbers, content
 from ravine.train import Batches, Stream
+from ravine.train._data_content import nonfinite
 
 INPUTS = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
 CLASSES = (INPUTS[:, 0] > 0).long()
@@ -56,6 +59,17 @@ def test_the_order_of_a_loader_is_decided_by_the_seed():
     orders = [torch.cat([x for x, _ in task.batches(seed)[0]]) for seed in (1, 1, 2)]
     assert torch.equal(orders[0], orders[1])
     assert not torch.equal(orders[0], orders[2])
+
+
+@pytest.mark.parametrize("kind", [Data, lambda x, y: DataLoader(TensorDataset(x, y), 8, shuffle=True)])
+def test_rows_that_are_no_numbers_have_their_numbers_in_the_data_of_the_task(kind):
+    inputs = INPUTS.clone()
+    inputs[[7, 33]] = math.nan
+    task = Task(**GIVEN, train=kind(inputs, CLASSES), test=Data(INPUTS, CLASSES), batch_size=8)
+    training, held_out = validation_split(task, 3)
+    found = nonfinite(training.batches(0)[0].reseeded(1) if kind is Data else training.batches(0)[0])
+    found += nonfinite(training.in_order(held_out))
+    assert {int(number) for number in re.findall(r"\d+(?=,| \()", found)} == {7, 33}
 
 
 @pytest.mark.parametrize("kind", ["Data", "DataLoader", "augmented"])

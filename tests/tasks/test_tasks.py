@@ -25,6 +25,15 @@ def test_an_unknown_task_names_the_nearest():
         tasks.find("xyzzy")
 
 
+def test_what_is_no_task_is_named_as_what_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("")
+    with pytest.raises(OptionError, match="no task 'mine', but a file mine.py"):
+        tasks.find("mine")
+    with pytest.raises(OptionError, match=r"no task 'sgd'; it is an optimizer.* -o sgd\.$"):
+        tasks.find("sgd")
+
+
 def test_a_data_folder_for_a_task_without_files_is_refused(tmp_path):
     for name in ("digits", "rosenbrock"):
         with pytest.raises(OptionError, match="reads no files"):

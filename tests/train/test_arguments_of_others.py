@@ -7,9 +7,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ravine.comparison import compare
 from ravine.errors import OptionError
 from ravine.optim import Adam
-from ravine.train import Batches, Learner
+from ravine.tasks import Task
+from ravine.train import Batches, GradientAccumulation, GradientClipping, Learner
 
 X, Y = torch.zeros(8, 2), torch.zeros(8, dtype=torch.int64)
 
@@ -30,6 +32,12 @@ CALLS = [
     (lambda: learner().fit(1, 0.1, cbs=[]), "fit has no cbs; it is called callbacks here"),
     (lambda: learner().fit(1, 0.1, wd=0.1), r"fit has no wd; it is the optimizer's: opt_func=functools.partial\(AdamW"),
     (lambda: learner().fit_one_cycle(1, 0.1, cbs=[]), "has no cbs; it is called callbacks here"),
+    (lambda: learner().lr_find(suggest_funcs=()), r"no suggest_funcs; it suggests by every rule: learn.lr_find\(\).suggestions"),
+    (lambda: GradientAccumulation(n_acc=4), "GradientAccumulation has no n_acc; it is called batches here"),
+    (lambda: GradientClipping(max_norm=1.0), "GradientClipping has no max_norm; it is called norm here"),
+    (lambda: Task(model=nn.Linear, batchsize=4), "Task has no batchsize; it is called batch_size here"),
+    (lambda: compare("digits", n_points=2), "compare has no n_points; it is called points here"),
+    (lambda: compare("digits", spaces={}), "compare has no spaces; it is called space here"),
     (lambda: learner().fit_one_cycle(n_epoch=1, lr=0.1), "fit_one_cycle has no n_epoch; it is called epochs here"),
 ]  # fmt: skip
 

@@ -75,6 +75,11 @@ def loader(*args, **options):
         ({"metrics": rows(999)[0]}, r"metrics is a Tensor of shape \(999, 4\); give"),
         ({"callbacks": [rows(999)[0]]}, r"a Tensor of shape \(999, 4\) is not a ravine.train.Callback"),
         ({"folder": [0] * 999}, r"folder \[0, 0, [0, ]{,300}\.\.\. \(list of 999\): give the path"),
+        (
+            {"model": (pairs(), None)},
+            r"The model is a tuple of 2; .* The model comes first: Learner\(model, \(train, valid\), loss\)",
+        ),
+        ({"loss": (pairs(), None)}, r"The data come before it: Learner\(model, \(train, valid\), loss\)"),
         ({"loss": nn.CrossEntropyLoss}, r"Make an instance: CrossEntropyLoss\(\)"),
         ({"data": pairs()}, r"The data is a list of 3; give a pair \(train, valid\), with None for valid"),
         ({"data": Batches(*rows(), 4)}, r"The data is a Batches; give a pair"),
@@ -146,6 +151,7 @@ def test_a_rate_is_a_finite_number_above_0(lr):
     before = learn.optimizer.param_groups[0]["lr"]
     refused(learn, OptionError, "lr .*: a learning rate is a finite number above 0", 1, lr)
     assert learn.optimizer.param_groups[0]["lr"] == before
+    refused(learn, OptionError, r"above 0\. Write it without quotes: lr=1e-3\.$", 1, "1e-3")
 
 
 @pytest.mark.parametrize("every", [0, -3, 1.5, True, "epochs", "step"])
@@ -250,7 +256,8 @@ def test_a_loss_that_breaks_later_keeps_what_was_trained():
 def test_a_loss_that_is_not_a_number_is_recorded_and_shown():
     broken = [(x * math.nan, y) for x, y in pairs()]
     learn = learner(data=(broken, broken))
-    learn.fit(1)
+    with pytest.warns(UserWarning, match="the training data have NaN or infinity in the inputs"):
+        learn.fit(1)
     assert np.isnan(learn.recorder.losses).all()
     assert math.isnan(learn.loop.fit.row["valid_loss"])
     ((step, sentence),) = learn.recorder.notes
@@ -270,7 +277,8 @@ def test_a_loss_that_is_lost_by_a_rate_says_to_lower_it():
 def test_a_fit_says_since_when_its_loss_is_lost():
     inputs, targets = pairs()[1]
     learn = learner(data=([pairs()[0], (inputs * math.nan, targets), pairs()[2]], None))
-    learn.fit(1)
+    with pytest.warns(UserWarning, match="since step 2: the training data have NaN"):
+        learn.fit(1)
     assert learn.recorder.notes[0][1].startswith("the loss is nan since step 2:")
     stopped = learner(data=(learn.train, None), callbacks=[StopOnNaN()])
     stopped.fit(1)
@@ -430,6 +438,8 @@ def test_a_hook_that_does_not_exist_is_refused_where_it_is_written():
         type("Norms", (Callback,), {"befor_step": lambda self, learn: None})
     with pytest.raises(OptionError, match="'after_pred', which is not a hook"):
         type("Norms", (Callback,), {"after_pred": lambda self, learn: None})
+    with pytest.raises(OptionError, match=r"Norms.before_batch takes only self; .*: def before_batch\(self, fit\)"):
+        type("Norms", (Callback,), {"before_batch": lambda self: None})
     type("Norms", (Callback,), {"summary": lambda self: None, "_before_all": lambda self: None})
 
 

@@ -13,7 +13,7 @@ from ravine.diagnose import diagnose
 from ravine.optim import Adam
 from ravine.tasks import Data, Task
 from ravine.train import Batches, Learner
-from ravine.train._broadcasting import joined_shape, shapes_of
+from ravine.train._broadcasting import OPENING, joined_shape, shapes_of
 
 SAID = r"outputs have the shape (16, 1) and its targets (16,)"
 
@@ -75,6 +75,12 @@ def test_a_fit_says_it_once(capsys):
     assert said.replace("\n", " ").count(SAID) == 1
     assert sum(SAID in text for _, text in learn.recorder.notes) == 1
     assert "broadcast" in [symptom.rule for symptom in diagnose(learn)]
+
+
+def test_a_fit_that_shows_nothing_warns_of_it():
+    with pytest.warns(UserWarning, match=OPENING) as seen:
+        learner(quiet=True).fit(2, 1e-2)
+    assert len(seen) == 1
 
 
 def test_a_loss_that_squeezes_the_outputs_itself_is_no_fault(capsys):

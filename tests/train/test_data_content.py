@@ -93,14 +93,22 @@ def test_rows_that_are_no_numbers_are_named():
     assert nonfinite(Batches(INPUTS, CLASSES, 4)) == ""
 
 
+def test_rows_of_a_part_have_their_numbers_in_the_whole():
+    everything = TensorDataset(broken(), CLASSES)
+    part = Subset(Subset(everything, range(5, 20)), range(14, -1, -1))  # the numbers 19, 18, ..., 5
+    assert nonfinite(DataLoader(part, 4)) == "inputs of rows 7, 12 (2 of 15 rows)"
+
+
 def test_a_training_says_that_the_data_are_the_reason():
     data = Batches(broken(), CLASSES, 4)
     learn = Learner(nn.Linear(3, 2), (data, None), cross_entropy, SGD, quiet=True)
-    learn.fit(1, 0.1)
+    with pytest.warns(UserWarning, match="training data have NaN or infinity in the inputs of rows 7, 12"):
+        learn.fit(1, 0.1)
     ((_, sentence),) = learn.recorder.notes
     assert "training data have NaN or infinity in the inputs of rows 7, 12" in sentence
     learn = Learner(nn.Linear(3, 2), (Batches(INPUTS, CLASSES, 4), data), cross_entropy, SGD, quiet=True)
-    learn.fit(1, 0.1)
+    with pytest.warns(UserWarning, match="validation data have NaN or infinity in the inputs of rows 7, 12"):
+        learn.fit(1, 0.1)
     assert learn.recorder.notes[0][1].startswith(
         "valid_loss is nan: the validation data have NaN or infinity in the inputs"
     )

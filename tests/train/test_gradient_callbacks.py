@@ -99,6 +99,16 @@ def test_a_loss_that_ignores_padding_counts_what_it_does_not_ignore():
     assert (parameters(by_rows) - parameters(expected)).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("options", [{"weight": torch.tensor([1.0, 6.0, 0.5]).double()}, {"ignore_index": 1}])
+def test_a_loss_of_torch_says_what_it_is_the_mean_over(options):
+    """``cross_entropy`` divides by the weights of the targets that count, and so does the one large batch."""
+    loss = nn.CrossEntropyLoss(**options)
+    batches = data(8, 8, 3, 8, 8)
+    batches[3] = (batches[3][0], torch.ones_like(batches[3][1]))  # for ignore_index a batch in which nothing counts
+    big = [concatenated(batches[:4]), batches[4]]
+    equal(trained(batches, SGD, [GradientAccumulation(4)], loss=loss), trained(big, SGD, [], loss=loss))
+
+
 def test_a_group_without_items_makes_no_change():
     start = parameters(Start)
     learn = trained(data(4, 4), torch.optim.SGD, [GradientAccumulation(2, count=lambda x, y: 0)])

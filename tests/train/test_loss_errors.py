@@ -53,6 +53,7 @@ def one() -> nn.Module:
 #: loss, targets, the model, and what the error says. The targets are replaced by what it says, and the loss takes them.
 CASES = [
     (nn.CrossEntropyLoss(), CLASSES.float(), None, "CrossEntropyLoss", "targets.long()"),
+    (nn.CrossEntropyLoss(), CLASSES.float().numpy(), None, "CrossEntropyLoss", "targets.astype('int64')"),
     (F.cross_entropy, CLASSES.double(), None, "cross_entropy", "targets.long()"),
     (nn.CrossEntropyLoss(), CLASSES.int(), None, "CrossEntropyLoss", "targets.long()"),
     (nn.NLLLoss(), CLASSES.float(), None, "NLLLoss", "targets.long()"),

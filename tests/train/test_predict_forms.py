@@ -44,6 +44,12 @@ def test_inputs_alone(data):
         torch.testing.assert_close(learner(net).predict(data()), net(INPUTS))
 
 
+def test_rows_that_are_shuffled_are_warned_of():
+    shuffled = DataLoader(TensorDataset(INPUTS, CLASSES), 8, shuffle=True)
+    with pytest.warns(UserWarning, match="in the order of this DataLoader.*shuffle=False"):
+        assert learner(Named(3, 2)).predict(shuffled).shape == (20, 2)
+
+
 class Sum(nn.Linear):
     def forward(self, one, other):
         return super().forward(one + other)

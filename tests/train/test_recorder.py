@@ -368,6 +368,9 @@ def test_a_file_that_is_not_there_or_is_damaged(tmp_path):
     path.write_bytes(b"{" + content)
     with pytest.raises(DataError, match="line 1 is damaged"):
         Recorder.load(path)
+    (tmp_path / "my_task.py").write_text("import torch\n")
+    with pytest.raises(DataError, match=r"my_task\.py is not what a run recorded: name the run's folder"):
+        Recorder.load(tmp_path / "my_task.py")
     for line in (b'{"kind":"note","text":"a"}', b'{"kind":"steps","loss":1}', b'{"kind":"stepz"}', b'{"a":1}'):
         path.write_bytes(line + b"\n" + content)  # as an older version might have written it, damaged
         with pytest.raises(DataError, match=r"metrics\.jsonl, line 1 is not a recorder's line"):

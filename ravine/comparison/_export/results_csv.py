@@ -29,6 +29,7 @@ def results_csv(*records: StudyRecord) -> bytes:
             record.spec.task,
             trial.label,
             trial.kind,
+            trial.key(record.spec) in record.judged_keys,
             trial.seed,
             *(trial.point.get(name) for name in hypers),
             result.score,
@@ -47,7 +48,7 @@ def header(*records: StudyRecord) -> list[str]:
     hypers = dict.fromkeys(name for r in records for config in r.spec.optimizers for name in config.space)
     metrics = sorted({name for r in records for _, result in r.trials for name in result.metrics})
     return [
-        *("study", "task", "optimizer", "kind", "seed"),
+        *("study", "task", "optimizer", "kind", "judged", "seed"),
         *(f"hp.{name}" for name in hypers),
         *("score", "diverged"),
         *(f"metric.{name}" for name in metrics),

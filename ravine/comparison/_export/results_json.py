@@ -45,7 +45,11 @@ def results_tree(record: StudyRecord, judgement: Judgement | None) -> dict[str, 
             for note in ([] if judgement is None else judgement.warnings)
         ],
         "machine": record.origin.machine,
-        "trainings": [_training(trial, result, trial.key(spec)) for trial, result in record.trials],
+        "trainings": [
+            _training(trial, result, key, judged=key in record.judged_keys)
+            for trial, result in record.trials
+            if (key := trial.key(spec))
+        ],
     }
 
 
@@ -75,11 +79,12 @@ def _space(space: Mapping[str, Range]) -> dict[str, Any]:
     return {name: asdict(values) for name, values in space.items()}
 
 
-def _training(trial: Trial, result: TrialResult, key: str) -> dict[str, Any]:
+def _training(trial: Trial, result: TrialResult, key: str, *, judged: bool) -> dict[str, Any]:
     return {
         "key": key,
         "optimizer": trial.label,
         "kind": trial.kind,
+        "judged": judged,
         "seed": trial.seed,
         "point": dict(trial.point),
         "score": result.score,

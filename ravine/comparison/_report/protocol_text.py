@@ -26,8 +26,11 @@ def protocol_text(data: ReportData) -> str:
     if len(spec.looks) > 1:
         looks = listed([str(n) for n in spec.looks])
         sentences.append(
-            f"The plan was to judge after {looks} seeds, to drop optimizers that are clearly not the best, and to stop as soon "
-            "as everything is settled."
+            f"Seeds were added {count(spec.extended, 'time')} after a verdict, which was not planned: the study was judged after "
+            f"{looks} seeds, and each time optimizers that were clearly not the best were dropped."
+            if spec.extended
+            else f"The plan was to judge after {looks} seeds, to drop optimizers that are clearly not the best, and to stop as "
+            "soon as everything is settled."
         )
     schedule = f"with the schedule {spec.schedule}" if spec.schedule else "at a constant learning rate"
     own = [f"{config.label} with {config.schedule}" for config in spec.optimizers if config.schedule]

@@ -37,6 +37,12 @@ def result_table(data: ReportData, left_out: Sequence[str] = ()) -> tuple[list[s
     return heads, [[cells[head] for head in heads] for cells in columns]
 
 
+def missing_last(data: ReportData) -> bool:
+    """Whether an optimizer stands behind others for the target that it misses, though its loss is lower."""
+    losses = data.judgement.losses
+    return losses is not None and [one.name for one in losses.standings] != list(data.judgement.ranked)
+
+
 def _cells(row: ResultRow, metrics: Sequence[str], against: Difference | None) -> dict[str, str]:
     """All cells of a line by the heads of their columns."""
     steps, lost = row.steps, row.tuning_diverged

@@ -9,11 +9,12 @@ from rich.console import Console
 from ravine.comparison._judge.number_text import count, listed
 from ravine.comparison._report.note_sentences import notes
 from ravine.comparison._report.report_data import ReportData
-from ravine.comparison._report.result_table import AGAINST, result_table
+from ravine.comparison._report.result_table import AGAINST, missing_last, result_table
 from ravine.plotting._tables import FittedTable, table
 
 #: A terminal is narrow: these stand in the report only.
 _LEFT_OUT = ("typical point", "median steps", "test loss", "ms per step", "diverged in tuning")
+_MISSING_LAST = ", those that miss the target in most runs last"
 _LINES = {AGAINST: "against the\nbest of the\nothers"}  # of a head
 
 
@@ -46,9 +47,10 @@ def _title(data: ReportData) -> str:
     """What was compared, in one line."""
     spec, points = data.spec, max(entry.points for entry in data.optimizers)
     seeds, tuned = count(max(row.runs for row in data.results), "seed"), any(e.searched for e in data.optimizers)
+    more = f" and {points - spec.points} more at the edge" * (points > spec.points)
     return (
-        f"{spec.task}: {count(len(spec.optimizers), 'optimizer')}, {count(points, 'point') + ', ' if tuned else ''}{seeds}, "
-        f"{count(spec.steps, 'step')}; sorted by validation loss"
+        f"{spec.task}: {count(len(spec.optimizers), 'optimizer')}, {count(spec.points, 'point') + more + ', ' if tuned else ''}{seeds}, "
+        f"{count(spec.steps, 'step')}; sorted by validation loss{_MISSING_LAST * missing_last(data)}"
     )
 
 

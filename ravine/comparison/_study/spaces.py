@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -121,17 +123,28 @@ def _read(path: Path, labels: Sequence[str]) -> dict[str, dict[str, Range]]:
     except OSError as error:
         raise OptionError(f"The space file {path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OptionError(f"The space file {path} is not TOML: {error}.") from error
+        raise OptionError(f"The space file {path} is not TOML: {error}. {_tables(labels)}") from error
     spaces: dict[str, dict[str, Range]] = {}
     for name, rows in content.items():
         if isinstance(rows, dict) and {"low", "high"} & rows.keys() and name not in labels:
-            raise OptionError(f"{path}: {name} is outside any table; write [{labels[0]}] above it.")
+            raise OptionError(f"{path}: {name} is outside any table; write {_table(labels[0])} above it.")
         if name not in labels:
-            raise OptionError(f"{path}: {name!r} is not among the optimizers. {nearest(name, labels)}")
+            raise OptionError(
+                f"{path}: {name!r} is not among the optimizers. {nearest(name, labels)} {_tables(labels)}"
+            )
         if not isinstance(rows, dict) or not rows:
             raise OptionError(f"{path}: [{name}] is empty; give at least lr = {{ low = 1e-4, high = 1.0 }}.")
         spaces[name] = {hyper: _range(value, f"{path}: [{name}] {hyper}") for hyper, value in rows.items()}
     return spaces
+
+
+def _table(label: str) -> str:
+    """The head of an optimizer's table: TOML takes letters, digits, _ and - as they are, and all else in quotes."""
+    return f"[{label}]" if re.fullmatch(r"[A-Za-z0-9_-]+", label) else f"[{json.dumps(label)}]"
+
+
+def _tables(labels: Sequence[str]) -> str:
+    return f"Its tables are {', '.join(map(_table, labels))}."
 
 
 def _range(value: Any, where: str) -> Range:

@@ -190,6 +190,15 @@ class StudyRecord:
             {label: spec.name for label, spec in self.optimizers.items()},
         )
 
+    @cached_property
+    def judged_keys(self) -> frozenset[str]:
+        """The keys of the fresh runs that the judgement compares: those at the points that whole tunings chose."""
+        return frozenset(
+            Trial(each.name, run.point, run.seed, "final").key(self.spec)
+            for each in self.judged_runs
+            for run in each.runs
+        )
+
     @property
     def missing_text(self) -> str:
         """What a study needs before it can be judged, in a sentence."""

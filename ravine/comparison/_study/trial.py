@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -24,6 +25,7 @@ from ravine.tasks import Task
 from ravine.tasks._starts import starts
 from ravine.tasks._task_data import TaskData, row_number, take
 from ravine.train import Callback, Fit, ReduceOnPlateau, StopOnNaN
+from ravine.train._broadcasting import OPENING
 
 _VALIDATION_SHARE = 0.2  # of the rows of the training data
 Kind = Literal["short", "tune", "final"]
@@ -176,7 +178,8 @@ def run(spec: StudySpec, task: Task, trial: Trial, optimizer: OptimizerSpec) -> 
     schedule = schedule_of_training(spec.schedule_of(trial.label), spec.steps)
     learn.valid = training.in_order(valid) if isinstance(schedule, ReduceOnPlateau) else None
     epochs = -(-spec.steps // training.steps_per_epoch)
-    with one_thread(), randomness.isolated():
+    with one_thread(), randomness.isolated(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", OPENING)  # the report says it once
         randomness.seed(trial.seed)  # dropout and augmentation: the same for all optimizers
         learn.fit(epochs, schedule=schedule)
         losses = learn.recorder.losses

@@ -120,9 +120,15 @@ def flag_scaling(optimizer: torch.optim.Optimizer) -> None:
 
 # --- keys that were meant to be another --------------------------------------------------------------------------
 
+#: Other libraries' words for an option, of those that nobody has in a parameter group for something else.
+_WORDS_OF_OTHERS = {
+    "learning_rate": "lr", "epsilon": "eps", "wd": "weight_decay", "weight_decay_rate": "weight_decay", "beta_1": "betas",
+    "beta_2": "betas", "beta1": "betas", "beta2": "betas", "global_clipnorm": "clip_norm", "max_grad_norm": "clip_norm",
+}  # fmt: skip
+
 
 def warn_misspelt(group: Mapping[str, Any], options: Iterable[str], where: str, told: set[str]) -> None:
-    """Warn once of each key that is one typing mistake away from an option and so was meant to be that.
+    """Warn once of each key that is one typing mistake away from an option, or another library's word for it.
 
     Args:
         group: the group.
@@ -133,8 +139,8 @@ def warn_misspelt(group: Mapping[str, Any], options: Iterable[str], where: str, 
     for key in group:
         if key in options or key in GROUP_NOTES or key in TORCH_ONLY or key in told or not isinstance(key, str):
             continue
-        meant = next((name for name in options if one_mistake(key, name)), None)
-        if meant is not None:
+        meant = next((name for name in options if one_mistake(key, name)), _WORDS_OF_OTHERS.get(key, ""))
+        if meant in options:
             told.add(key)
             warnings.warn(
                 f"the key {key!r}{where} is not an option of this optimizer, so it changes nothing. Did you mean {meant!r}?",

@@ -162,6 +162,7 @@ def test_a_widened_space_says_what_was_declared(found):
     assert "| 1 (declared 0.01) |" in markdown_report(other.report)
     assert "A tuning tries 10 points" in protocol_text(other.report)
     assert "8 points were planned" in protocol_text(other.report)
+    assert "8 points and 2 more at the edge" in str(other)
 
 
 def test_what_is_fixed_has_nothing_to_tune(found):
@@ -176,6 +177,12 @@ def test_a_study_with_several_looks_says_its_plan(found):
     said = protocol_text(replace(data, spec=replace(data.spec, looks=(5, 10, 20), margin="1%")))
     assert "judge after 5, 10 and 20 seeds" in said
     assert "(declared as 1%)" in said
+    added = protocol_text(replace(data, spec=replace(data.spec, looks=(3, 5), extended=1)))
+    assert "plan was" not in added
+    assert (
+        "Seeds were added 1 time after a verdict, which was not planned: the study was judged after 3 and 5 seeds"
+        in added
+    )
     assert "the spread of the loss from one tuning to the next" in protocol_text(data)
 
 

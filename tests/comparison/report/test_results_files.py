@@ -109,7 +109,7 @@ def test_json_has_the_judgement(whole):
 def test_csv_has_a_row_for_each_training_exactly(whole):
     rows = read_csv(whole)
     assert list(rows[0]) == [
-        *("study", "task", "optimizer", "kind", "seed", "hp.lr", "hp.beta1", "score", "diverged"),
+        *("study", "task", "optimizer", "kind", "judged", "seed", "hp.lr", "hp.beta1", "score", "diverged"),
         *("metric.accuracy", "metric.test_loss", "seconds_per_step", "error", "key"),
     ]
     for row, (trial, result) in zip(rows, whole.record.trials, strict=True):
@@ -122,6 +122,18 @@ def test_csv_has_a_row_for_each_training_exactly(whole):
         assert read == result.metrics
         assert row["error"] == ("ValueError: <b>made up</b>" if result.error else "")
         assert row["key"] == trial.key(whole.spec)
+
+
+def test_the_rows_that_are_judged_have_the_means_of_the_verdict(whole):
+    """Other fresh runs are at the best of fewer points: a mean over all of them ranks differently from the verdict."""
+    runs = [row for row in read_csv(whole) if row["judged"] == "true"]
+    assert {row["kind"] for row in runs} == {"final"}
+    assert len(runs) < sum(row["kind"] == "final" for row in read_csv(whole))
+    assert [row["seed"] for row in runs] == ["1", "3", "5", "7", "9"] * 2, "one for each seed"
+    scores = [float(row["score"]) for row in runs if row["optimizer"] == ODD[0]]  # a run of the other raised
+    assert sum(scores) / 5 == pytest.approx(whole.judgement.losses.standing(ODD[0]).mean, rel=1e-12)
+    judged = {t["key"] for t in read_json(whole)["trainings"] if t["judged"]}
+    assert judged == {row["key"] for row in runs} == {row["key"] for row in whole.rows() if row["judged"]}
 
 
 def test_a_hyperparameter_of_one_optimizer_is_empty_in_the_rows_of_the_others():

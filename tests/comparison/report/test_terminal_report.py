@@ -1,9 +1,12 @@
 """A study on a terminal: the verdict first, one table of whatever width, and what the report has beside it."""
 
+from dataclasses import replace
+
 import pytest
 from studies import study
 
 from ravine.comparison._report.note_sentences import notes
+from ravine.comparison._report.terminal_report import text
 
 EIGHT = ("sgd", "momentum", "nesterov", "rmsprop", "adagrad", "adadelta", "adam", "torch-rmsprop:alpha=0.9")
 
@@ -29,6 +32,12 @@ def test_the_verdict_is_the_first_line_and_the_notes_are_the_last(eight, monkeyp
     )
 
 
+def test_an_optimizer_behind_others_with_higher_losses_is_explained(eight, monkeypatch):
+    first, *others = eight.judgement.ranked
+    moved = replace(eight.report, judgement=replace(eight.judgement, ranked=[*others, first]))
+    assert "sorted by validation loss, those that miss the target in most runs last" in text(moved)
+
+
 @pytest.mark.parametrize("columns", [60, 80, 100])
 def test_eight_optimizers_are_one_table(eight, columns, monkeypatch):
     lines = shown(eight, columns, monkeypatch)
@@ -46,6 +55,6 @@ def test_eight_optimizers_are_one_table(eight, columns, monkeypatch):
 
 
 def test_one_optimizer_has_nobody_to_stand_against(monkeypatch):
-    text = "\n".join(shown(study({"sgd": 0.3}, points=2, seeds=2), 100, monkeypatch))
-    assert text.startswith("Only sgd took part")
-    assert "against" not in text
+    said = "\n".join(shown(study({"sgd": 0.3}, points=2, seeds=2), 100, monkeypatch))
+    assert said.startswith("Only sgd took part")
+    assert "against" not in said

@@ -172,6 +172,18 @@ def test_space_files_that_are_none(text, wanted, tmp_path):
         spaces_of(str(tmp_path / "none.toml"), ["sgd"])
 
 
+def test_the_table_of_an_optimizer_of_ones_own_is_named_in_quotes(tmp_path):
+    path, label = tmp_path / "space.toml", "my_opt.py:MyAdam"
+    row = "lr = { low = 1e-3, high = 1 }"
+    for written in ("[MyAdam]\n", f"[{label}]\n", ""):
+        path.write_text(written + row)
+        with pytest.raises(OptionError) as error:
+            spaces_of(path, [label, "sgd"])
+        head = str(error.value)[str(error.value).index('["') :].partition("]")[0] + "]"
+        path.write_text(f"{head}\n{row}")
+        assert spaces_of(path, [label, "sgd"]) == {label: {"lr": Range(1e-3, 1)}}, "what it says to write is right"
+
+
 def test_points_do_not_depend_on_the_order_in_which_a_space_is_written():
     lr, beta = Range(1e-4, 1.0), Range(0.9, 0.99, "complement")
     one, other = points({"lr": lr, "beta1": beta}, 5, seed=3), points({"beta1": beta, "lr": lr}, 5, seed=3)
