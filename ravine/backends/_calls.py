@@ -100,7 +100,15 @@ class Calls:
         positional = values[: len(values) - len(of.keywords)]
         named = dict(zip(of.keywords, values[len(positional) :], strict=True), **dict(of.options))
         before = _versions(values)
-        results = of.function(*positional, **named)
+        try:
+            results = of.function(*positional, **named)
+        except Exception as error:
+            shapes = ", ".join(str(tuple(v.shape)) for v in values if isinstance(v, Tensor) and v.ndim)
+            error.add_note(
+                f"It came from the tensor function {of.title}, given tensors of shape {shapes or '()'}. Other parameters can have "
+                "other pieces: def formula(ndim)"
+            )
+            raise
         if before != _versions(values):
             raise BackendError(
                 f"the tensor function {of.title} writes to what it is given, and that may be a parameter or a state: let it "

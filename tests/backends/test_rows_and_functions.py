@@ -164,6 +164,22 @@ def test_a_function_of_many_that_gives_fewer_is_an_error_and_nothing_is_written(
     assert not any(p.any() for p in params)
 
 
+def test_a_function_that_fails_is_named_with_what_it_was_given(fused: bool) -> None:
+    @tensor_function
+    def whitening(x: Any) -> Any:
+        return x @ x.mT @ x
+
+    def rule(update: Any) -> Any:
+        return whitening(2 * update)
+
+    p = Parameter(torch.zeros(7))
+    p.grad = torch.ones(7)
+    with pytest.raises(RuntimeError) as caught:
+        Optimizer([p], [rule, pieces.descend], lr=0.1, fused=None if fused else False).step()
+    assert "tensor function whitening, given tensors of shape (7,)" in caught.value.__notes__[0]
+    assert not p.any()
+
+
 def test_many_rows_are_added_in_double_precision() -> None:
     """One sum in single precision stops at 2**24."""
 

@@ -22,7 +22,7 @@ from ravine.backends.triton._device_batch import DeviceBatch, on_device
 from ravine.backends.triton._kernel_text import GRAD, PARAM, STATE, kind_of
 from ravine.backends.triton._stage_text import sum_source
 from ravine.backends.triton._text_compiler import Kernel, Launch, kernel
-from ravine.backends.triton._tile_text import JOINED, STEPS, TILES, Row, joined_source, tile_for, tile_source
+from ravine.backends.triton._tile_text import JOINED, STEPS, TILES, SizeRow, joined_source, tile_for, tile_source
 from ravine.formula._operations import ALONG, COLUMNS, FULL, ROWS
 from ravine.formula._passes import Pass
 
@@ -71,7 +71,7 @@ class MatrixDeviceBatch(DeviceBatch):
         which = np.array([tile_for(r, c) for r, c in shapes[:, 1:].tolist()])
         tiles = (np.array(TILES, dtype=np.int64) * (1, STEPS, 1))[which]
         deep, down, across = (-(-shapes // tiles)).T
-        # In the order of ``Row``: sizes, then where the values of each tensor begin, and those of its tiles.
+        # In the order of ``SizeRow``: sizes, then where the values of each tensor begin, and those of its tiles.
         lengths = [many, many * rows, many * columns, many * rows * across, many * columns * down]
         self._table = np.stack([many, rows, columns, *(np.cumsum(each) - each for each in lengths)])
         self._parts = {ROWS: int(lengths[3].sum()), COLUMNS: int(lengths[4].sum())}
@@ -85,11 +85,13 @@ class MatrixDeviceBatch(DeviceBatch):
         """The tables of what adds up the sums of tiles; None if every line is in one tile."""
         if (tiles == 1).all():
             return None
-        lines = self._table[Row.MANY] * self._table[Row.ROWS if axes == ROWS else Row.COLUMNS]
+        lines = self._table[SizeRow.MANY] * self._table[SizeRow.ROWS if axes == ROWS else SizeRow.COLUMNS]
         blocks = -(-lines // JOINED)
         tensor = np.repeat(np.arange(len(lines)), blocks)
         place = ((np.arange(len(tensor)) - (np.cumsum(blocks) - blocks)[tensor]) << 32) + tensor
-        parts_at, lines_at = (Row.ROW_PARTS, Row.ROW) if axes == ROWS else (Row.COLUMN_PARTS, Row.COLUMN)
+        parts_at, lines_at = (
+            (SizeRow.ROW_PARTS, SizeRow.ROW) if axes == ROWS else (SizeRow.COLUMN_PARTS, SizeRow.COLUMN)
+        )
         tables = place, lines, self._table[parts_at], self._table[lines_at], tiles
         return tuple(to_device(torch.from_numpy(np.ascontiguousarray(t, dtype=np.int64)), self._device) for t in tables)
 

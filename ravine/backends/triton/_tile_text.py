@@ -112,13 +112,13 @@ if {condition}:
 """
 
 
-class Row(IntEnum):
+class SizeRow(IntEnum):
     """The rows of the table of sizes: of each tensor its matrices, rows and columns, and where its values begin."""
 
     MANY, ROWS, COLUMNS, MATRIX, ROW, COLUMN, ROW_PARTS, COLUMN_PARTS = range(8)
 
 
-_BEGINS = {"m": Row.MATRIX, "r": Row.ROW, "c": Row.COLUMN}
+_BEGINS = {"m": SizeRow.MATRIX, "r": SizeRow.ROW, "c": SizeRow.COLUMN}
 
 
 class _TilePrinter:
@@ -224,11 +224,11 @@ class _TilePrinter:
             total = figure(value, "sum" if symbol.op.endswith("sum") else "top")
             put = "tl.store(made{} + {}, tl.expand_dims(value({}), {}), mask={})"
             if ALONG[symbol.op] == -1:
-                parts = f"tile_across.to(tl.int64) * every * rows + tl.load(size + {Row.ROW_PARTS.value} * tensors + tensor)"
+                parts = f"tile_across.to(tl.int64) * every * rows + tl.load(size + {SizeRow.ROW_PARTS.value} * tensors + tensor)"
                 self.before.append(f"made{i} += {parts}")
                 self.inside.append(put.format(i, "line", f"over({total}, 2)", 2, "there_b & inside_r"))
                 continue
-            parts = f"tile_down.to(tl.int64) * every * columns + tl.load(size + {Row.COLUMN_PARTS.value} * tensors + tensor)"
+            parts = f"tile_down.to(tl.int64) * every * columns + tl.load(size + {SizeRow.COLUMN_PARTS.value} * tensors + tensor)"
             self.before.append(f"made{i} += {parts}")
             self.before.append(
                 f"along{i} = {_kind(total)}(tl.zeros([{t.matrices}, {t.rows}, {t.columns}], {self.real}))"
