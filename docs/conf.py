@@ -67,6 +67,7 @@ include_patterns += [
     "docs/reference/*.md",
     "docs/results/*/report.md",
     "docs/results/triton-machine-code.md",
+    "docs/results/triton-machine-code-matrices.md",
 ]
 exclude_patterns = [".*", "build", "dist", "ravine-out"]
 
