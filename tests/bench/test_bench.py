@@ -156,7 +156,7 @@ def test_muon_is_timed_beside_torchs_two_optimizers_and_its_own_matrix_products(
         torch.testing.assert_close(p, q, rtol=0, atol=1e-4)
     row = time_steps(case, configuration, rounds=1)
     products = row.beside["matrix products"].median
-    assert 0 < products
+    assert products > 0
     assert row.figures["matrix products"] == pytest.approx(products / row.timings["ravine"].median)
 
 
