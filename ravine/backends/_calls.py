@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
 from ravine._compat.torch import is_fake, version_of
 from ravine.backends import States
@@ -36,7 +35,6 @@ class Calls:
     def __init__(self, program: Program, params: Sequence[Tensor], states: Sequence[States]) -> None:
         self._program, self._params, self._states = program, list(params), list(states)
         self._any = any(p.calls for p in program.passes)
-        self._memory: set[int] = set()  # of parameters and states
         self.made: list[dict[str, Tensor]] = [{} for _ in params]
         self.kept: frozenset[str] = frozenset()
         self._replaced: list[dict[str, Tensor]] = [{} for _ in params]
@@ -128,7 +126,8 @@ class Calls:
                     f"the tensor function {of.title} was given {len(members)} tensors as one, and gave one of shape "
                     f"{tuple(result.shape)}: what is marked @tensor_function(batched=True) keeps the first dimension"
                 )
-            if isinstance(result, Tensor) and self._is_written(result):  # maybe before it is read
+            # What it was given may be a parameter or a state, and written before the result is read.
+            if isinstance(result, Tensor) and _is_of(result, values):
                 result = result.clone()
             for row, i in enumerate(members):
                 shape = self._states[i][state].shape if state else self._params[i].shape
@@ -144,15 +143,6 @@ class Calls:
                     self.made[i][name] = one
                 if state:
                     self._replaced[i][state] = one
-
-    def _is_written(self, result: Tensor) -> bool:
-        """Whether its memory is that of a parameter or of a state."""
-        if is_fake(result) or type(result) not in (Tensor, Parameter):
-            return False
-        if not self._memory:
-            known = [*self._params, *(s for states in self._states for s in states.values())]
-            self._memory = {t.untyped_storage().data_ptr() for t in known if type(t) in (Tensor, Parameter)}
-        return result.untyped_storage().data_ptr() in self._memory
 
     @staticmethod
     def _check(one: Any, shape: Sequence[int], dtype: torch.dtype, title: str, which: str, whose: str) -> None:
@@ -192,6 +182,15 @@ class Calls:
 def _versions(values: Sequence[Any]) -> list[int]:
     """How often each tensor was written; those of inference mode do not know."""
     return [version_of(v) for v in values if isinstance(v, Tensor) and not v.is_inference()]
+
+
+def _is_of(result: Tensor, values: Sequence[Any]) -> bool:
+    """Whether a result lies in the memory of what the function was given."""
+    tensors = [result, *(v for v in values if isinstance(v, Tensor))]
+    if any(is_fake(t) or type(t) is not Tensor for t in tensors):
+        return any(result is t for t in tensors[1:])
+    first, *given = (t.untyped_storage().data_ptr() for t in tensors)
+    return first in given
 
 
 def stacked(tensors: Sequence[Tensor]) -> Tensor:

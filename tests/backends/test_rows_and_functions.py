@@ -78,6 +78,18 @@ def test_a_function_can_swap_two_states(fused: bool) -> None:
     assert (float(optimizer.state[p]["a"][0, 0]), float(optimizer.state[p]["b"][0, 0])) == (2.0, 1.0)
 
 
+def test_a_function_that_gives_back_a_parameter_whose_data_was_replaced_gives_the_old_one(fused: bool) -> None:
+    def rule(update: Any, previous: Any = tensor_state(lambda shape: shape), *, param: Any) -> Any:
+        return update, same(param)
+
+    p, optimizer = stepped(rule, fused)
+    optimizer.step()
+    p.data = p.detach() + 1
+    before = p.detach().clone()
+    optimizer.step()
+    assert torch.equal(optimizer.state[p]["previous"], before)
+
+
 @tensor_function(returns=2)
 def whitened(grad: Any, left: Any) -> Any:
     """As in docs/formulas.md."""
