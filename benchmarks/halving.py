@@ -67,8 +67,9 @@ class _Sweep:
 
     def train(self, trials: Iterable[Trial]) -> float:
         """Train those that are not done yet; the seconds of the processor that it took."""
-        todo, began = {t.key(self.full): t for t in trials}, time.process_time()
-        left = [trial for key, trial in todo.items() if key not in self.results]
+        began = time.process_time()
+        wanted = {t.key(self.full): t for t in trials}
+        left = [trial for key, trial in wanted.items() if key not in self.results]
         while left:
             block = list(self.runner.next_block(left))
             self.results |= {t.key(self.full): r for t, r in zip(block, self.runner.run(block), strict=True)}

@@ -11,7 +11,7 @@ from torch.nn import Parameter
 
 from ravine.errors import BackendError, NonFiniteError
 from ravine.formula import mean, norm, reduced, tensor_function, tensor_state, where
-from ravine.optim import Optimizer, pieces
+from ravine.optim import AdamMini, Optimizer, pieces
 
 
 def stepped(rule: Any, fused: bool, **options: Any) -> tuple[Parameter, Optimizer]:
@@ -145,6 +145,32 @@ def test_functions_that_are_given_a_number_of_all_are_given_tensors_together(fus
     for _ in range(2):
         optimizer.step()
     assert shapes[1:] == [(4, 3, 2)]
+
+
+def test_a_number_that_differs_from_tensor_to_tensor_is_its_own(fused: bool) -> None:
+    @tensor_function(batched=True)
+    def scaled(x: Any, n: Any) -> Any:
+        return x * n
+
+    def rule(update: Any, *, step: Any) -> Any:
+        return scaled(2 * update, step)
+
+    params = [Parameter(torch.zeros(3, 2)) for _ in range(3)]
+    optimizer = Optimizer(params, [rule, pieces.descend], lr=1.0, fused=None if fused else False)
+    for step in range(3):
+        for i, p in enumerate(params):
+            p.grad = None if (i, step) == (1, 1) else torch.ones(3, 2)
+        optimizer.step()
+    assert [float(p.detach()[0, 0]) for p in params] == [-12.0, -6.0, -12.0]  # 2 (1 + 2 + 3), and 2 (1 + 2)
+
+
+def test_bytes_moved_are_those_of_every_kernel() -> None:
+    """The gradient for the sums; then the parameter, the gradient and a state are read, and two of them written."""
+    p = Parameter(torch.zeros(64, 32))
+    p.grad = torch.ones(64, 32)
+    optimizer = AdamMini([p], lr=0.1)
+    optimizer.step()
+    assert optimizer.bytes_moved() == (1 + 3 + 2) * 4 * p.numel()
 
 
 def test_what_passes_made_for_functions_is_let_go_of_after_the_step(fused: bool) -> None:
