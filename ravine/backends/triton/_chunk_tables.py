@@ -12,7 +12,7 @@ from ravine._compat.torch import raw_stream
 from ravine.backends import to_device
 from ravine.backends.triton._kernel_text import ALIGNED, GRAD, PARAM, STATE
 from ravine.backends.triton._stage_text import POKED, poke_source
-from ravine.backends.triton._text_compiler import Kernel, kernel
+from ravine.backends.triton._text_compiler import Launch, kernel
 
 #: Elements in a chunk, and in one of fewer elements than so many: an H100 measured .97 of its memory's rate and more for
 #: every dtype with 2048, up to a tenth less with 1024 or 8192. It is chosen by the number of elements alone, so that sums
@@ -98,7 +98,7 @@ class Tables:
         self.launches: list[ChunkGroup] = []
         self.forgotten = 0
         self._captured_groups: list[ChunkGroup] = []
-        self._poker: Kernel | None = None
+        self._pokes: list[Launch] = []  # those of the table that lasts
 
     def _sent(self, array: np.ndarray) -> Tensor:
         return to_device(torch.from_numpy(array), self._device)
@@ -135,13 +135,16 @@ class Tables:
     def _poke(self, address: Tensor) -> None:
         """Write the gradients' addresses to a table on the device, as arguments of a kernel."""
         stream, grads = current_stream(self._device), self.grads.tolist()
-        if self._poker is None:
-            self._poker = kernel(poke_source(), self._device)
-        for first in range(0, len(grads), POKED):
+        parts = range(0, len(grads), POKED)
+        pokes = self._pokes if address is self.address else []
+        if not pokes:
+            poker = kernel(poke_source(), self._device)
+            pokes += [
+                poker.bind((1, 1, 1), address, len(grads) + first, min(POKED, len(grads) - first)) for first in parts
+            ]
+        for first, poke in zip(parts, pokes, strict=True):
             some = grads[first : first + POKED]
-            self._poker.bind((1, 1, 1), address, len(grads) + first, len(some), *some, *[0] * (POKED - len(some)))(
-                stream
-            )
+            poke(stream, *some, *[0] * (POKED - len(some)))
 
     def _launches_for(self, loose: np.ndarray) -> list[ChunkGroup]:
         """Tensors at addresses that are no multiple of 16 have their own launch."""
