@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ravine._compat.torch import fill_dltensor
-from ravine.backends.triton._text_compiler import kept_privately
+from ravine.backends.triton._triton_folder import kept_privately
 
 #: DLPack's numbers of devices.
 _CPU, _CUDA, _ROCM = 1, 2, 10

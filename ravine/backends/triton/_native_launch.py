@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ravine.backends.triton._text_compiler import kept_privately
+from ravine.backends.triton._triton_folder import kept_privately
 
 #: What an argument is to the C function; other types are left to Triton.
 _INTEGER, _REAL = 0, 1

@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ravine._files.private_folder import check_private
 from ravine.backends.triton._kernel_text import KernelText
+from ravine.backends.triton._native_launch import native_launch
+from ravine.backends.triton._triton_folder import kept_privately
 
 Grid = tuple[int, int, int]
 Launch = Callable[..., None]
@@ -66,8 +67,6 @@ class DeviceKernel:
     """A kernel on one device, launched by C (``_native_launch.py``), or by Triton's low-level function, which costs more."""
 
     def __init__(self, source: KernelText) -> None:
-        from ravine.backends.triton._native_launch import native_launch
-
         self._compiled = compile_for(source, None)
         self._run = self._compiled.run  # loads it on the current device
         self._function, self._metadata = self._compiled.function, self._compiled.packed_metadata
@@ -123,29 +122,6 @@ def compile_for(source: KernelText, target: Any) -> Any:
 # Here that is a file beside the kernels, which says under which hash Triton keeps one.
 
 _KEPT_AS = "ravine_kernel.txt"
-
-
-def kept_privately() -> bool:
-    """Whether nobody else can write to Triton's folder: what lies there is run."""
-    if "TRITON_CACHE_MANAGER" in os.environ:  # it is kept elsewhere
-        return False
-    try:
-        folder = _folder()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        check_private(folder)
-    except (OSError, TypeError):  # Triton was told to keep nothing
-        return False
-    return True
-
-
-def _folder() -> Path:
-    """Where Triton keeps what it compiles."""
-    try:
-        from triton import knobs
-    except ImportError:  # 3.3
-        home = os.environ.get("TRITON_HOME") or Path.home()
-        return Path(os.environ.get("TRITON_CACHE_DIR") or Path(home) / ".triton" / "cache")
-    return Path(knobs.cache.dir)
 
 
 def _short_key(source: KernelText, target: Any, options: dict[str, Any]) -> str:

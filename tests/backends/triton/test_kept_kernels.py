@@ -17,7 +17,7 @@ import sys, torch
 from pathlib import Path
 from triton.backends.compiler import GPUTarget
 from triton.runtime import cache
-from ravine.backends.triton import _text_compiler
+from ravine.backends.triton import _text_compiler, _triton_folder
 from ravine.backends.triton._stage_text import sum_source
 
 def raises(*_, **__):
@@ -66,16 +66,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of folders")
 def test_a_folder_that_others_can_write_to_gives_no_native_gather(folder: Path) -> None:
-    assert _text_compiler.kept_privately()
+    assert _triton_folder.kept_privately()
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.chmod(0o777)
-    assert not _text_compiler.kept_privately()
+    assert not _triton_folder.kept_privately()
     assert _native_gather._look.__wrapped__() is None
     folder.chmod(0o700)
     folder.parent.chmod(0o777)  # and they could put another in its place
-    assert not _text_compiler.kept_privately()
+    assert not _triton_folder.kept_privately()
     folder.parent.chmod(0o1777)
-    assert _text_compiler.kept_privately()
+    assert _triton_folder.kept_privately()
 
 
 @pytest.mark.parametrize("note", ["../../elsewhere", "a b", ""])
