@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ravine.backends.triton import _native_gather, _text_compiler
+from ravine.backends.triton import _native_gather, _text_compiler, _triton_folder
 from ravine.backends.triton._stage_text import sum_source
 
 _CODE = """
