@@ -79,12 +79,15 @@ class Staged(NamedTuple):
         hypers: the values of the program's hyperparameters, numbers or float64 tensors on the device.
         sums: the sums of the passes before: one number for all parameters, or one for each.
         together: whether all parameters are known to have made as many steps.
+        kept: the numbers that the formula keeps, float64, one for each parameter. The pass that writes brings them up to
+            date where it raises the counts.
     """
 
     counts: torch.Tensor
     hypers: tuple[Any, ...]
     sums: tuple[torch.Tensor, ...]
     together: bool = False
+    kept: tuple[torch.Tensor, ...] = ()
 
 
 #: Sums of a pass: float64, shape (sums, parameters); on a device, a tensor there.

@@ -138,15 +138,19 @@ class Program:
         made = [r for p in self.passes[:index] for r in p.reductions if not r.guard]
         return [*(SIZES[name] for name in self.sizes), *made]
 
-    def number_source(self, index: int, calls: Collection[str] = (), constant: Callable[[float], str] = repr) -> str:
+    def number_source(
+        self, index: int, calls: Collection[str] = (), constant: Callable[[float], str] = repr, kept: bool = False
+    ) -> str:
         """The Python text of the number stage of a pass, as it is run.
 
         Args:
             index: which pass.
             calls: operations that are written as calls, such as ``{"div", "pow"}``, instead of with their sign.
             constant: how a number of the formula is written.
+            kept: whether it also gives what ``new_kept`` does, after the numbers.
         """
-        return self._number_text(self.passes[index].numbers, self.known(index), calls, constant)
+        numbers = [*self.passes[index].numbers, *(self._new_kept if kept else ())]
+        return self._number_text(numbers, self.known(index), calls, constant)
 
     def _number_text(
         self,

@@ -38,7 +38,8 @@ class Statements:
         leaves: the names of what is known.
         result_names: names for the roots; empty: none of its own.
         constant: how a number of the formula is written.
-        calls: operations that are written as calls of a function of their name instead of with their sign.
+        calls: operations that are written as calls of a function of their name instead of with their sign; with
+            ``cube_root`` among them a power of a third is a call of that.
         element: how a number is written that elements are chosen from, where nothing else says of what type they are.
 
     Attributes:
@@ -86,6 +87,8 @@ class Statements:
         if symbol.op == "constant":
             return self._constant(symbol.value), _ATOM if symbol.value >= 0 else OPERATIONS["mul"].binding
         parts = [self._texts[id(a)] for a in symbol.args]
+        if symbol.op == "pow" and "cube_root" in self._calls and symbol.args[1].value == 1 / 3:
+            return f"cube_root({parts[0][0]})", _ATOM
         if symbol.op in INFIX and symbol.op not in self._calls:
             binding = OPERATIONS[symbol.op].binding
             (left, left_binding), (right, right_binding) = parts

@@ -159,7 +159,7 @@ class DeviceBatch:
             return
         if index + 1 < len(self.program.passes) and not self.program.passes[index].numbers:
             return
-        counts, hypers, sums, _ = numbers
+        counts, hypers, sums, _, kept = numbers
         if self._device.type == "cpu":  # the interpreter makes float32 of a number
             hypers = tuple([torch.as_tensor(h, dtype=torch.float64) for h in hypers])
         there = tuple([isinstance(h, Tensor) for h in hypers])
@@ -168,7 +168,7 @@ class DeviceBatch:
             made = self._stage_kernel(index, there, counts.dtype)
             n = len(self.params)
             grid = -(-n // STAGE_WIDTH), 1, 1
-            launch = made.bind(grid, counts, address, skip, self._numbers, stepped, n)
+            launch = made.bind(grid, counts, address, skip, self._numbers, stepped, n, *kept)
             if key[-1] is not None:
                 self._keep(key, launch)
         launch(current_stream(self._device), *hypers, *sums)
@@ -297,7 +297,7 @@ def _shared(number: Symbol, together: bool) -> bool:
     """Whether a number is the same for all tensors; ``together``: all have made as many steps."""
     for s in postorder([number]):
         of_one = s.op in REDUCTIONS and REDUCTIONS[s.op].over == "tensor"
-        if of_one or s.op == "numel" or (s.op == "number" and s.name == "step" and not together):
+        if of_one or s.op in ("numel", "kept") or (s.op == "number" and s.name == "step" and not together):
             return False
     return True
 

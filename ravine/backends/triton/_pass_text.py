@@ -142,7 +142,7 @@ class _PassPrinter:
         p = self.one_pass
         names = [*[""] * len(p.reductions), *(f"{self.at(b)}_new" for b in p.writes)]
         constant = lambda value: constant_text(self.real, value)  # noqa: E731
-        made = Statements(p.results, p.leaves(), names, constant=constant, calls={"div", "pow"})
+        made = Statements(p.results, p.leaves(), names, constant=constant, calls={"div", "pow", "cube_root"})
         return made.lines, made.results
 
     def numbers(self) -> list[str]:

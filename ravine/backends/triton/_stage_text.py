@@ -22,6 +22,7 @@ def kernel({arguments}):
     active = tl.load(address + tensors + tensor, mask=inside, other=0) != 0
     count = tl.load(counts + tensor, mask=inside, other=0.0)
     number = tl.maximum(count + active.to(count.dtype), 1.0).to(tl.float64)
+{kept}
     made = numbers({given})
 {put}
 """
@@ -30,7 +31,7 @@ def kernel({arguments}):
 def stage_source(program: Program, index: int, on_device: Sequence[bool], counts: torch.dtype) -> KernelText:
     """The kernel that makes the numbers of a pass from step counts, hyperparameters and sums, for every tensor.
 
-    That of the last pass also raises the counts, and notes which tensors are stepped.
+    That of the last pass also raises the counts, brings kept numbers up to date, and notes which tensors are stepped.
 
     Args:
         program: the program.
@@ -42,35 +43,51 @@ def stage_source(program: Program, index: int, on_device: Sequence[bool], counts
     real = "tl.float64"
     signature = [("counts", f"*{KINDS[counts]}"), ("address", "*i64"), ("skip", "*u8")]
     signature += [("table", "*fp64"), ("stepped", "*fp64"), ("tensors", "i32")]
+    signature += [(f"kept{i}", "*fp64") for i in range(len(program.kept))]
+    last = index == len(program.passes) - 1
     given = ["number"]
     for i, there in enumerate(on_device):
         signature.append((f"hyper{i}", "*fp64" if there else "fp64"))
         given.append(f"tl.load(hyper{i})" if there else f"hyper{i}")
+    given += [f"old{i}" for i in range(len(program.kept))]
     for i, reduction in enumerate(known):
         signature.append((f"total{i}", "*fp64"))
         rows = "" if reduction.over != "tensor" else " + tensor, mask=inside, other=0.0"
         given.append(f"tl.load(total{i}{rows})")
     put = [
-        f"tl.store(table + {i} * tensors + tensor, tl.broadcast_to(made[{i}].to({real}), [{STAGE_WIDTH}]), mask=inside)"
+        f"tl.store(table + {i} * tensors + tensor, {_of_each(f'made[{i}]')}, mask=inside)"
         for i in range(len(program.passes[index].numbers))
     ]
-    if index == len(program.passes) - 1:
+    if last:
+        first = len(program.passes[index].numbers)
         put += [
             "go = active & (tl.load(skip) == 0)",
             "tl.store(counts + tensor, count + go.to(count.dtype), mask=inside)",
             "tl.store(stepped + tensor, go.to(tl.float64), mask=inside)",
+            *(
+                f"tl.store(kept{i} + tensor, {_of_each(f'made[{first + i}]')}, mask=inside & go)"
+                for i in range(len(program.kept))
+            ),
         ]
-    source = program.number_source(index, {"div", "pow"}, constant=lambda value: constant_text(real, value))
-    if not program.passes[index].numbers:
+    source = program.number_source(index, {"div", "pow"}, lambda value: constant_text(real, value), kept=last)
+    if not program.passes[index].numbers and not (last and program.kept):
         source = source.replace("return ()", "return (0, )")
     text = _STAGE.format(
         numbers=source,
         arguments=", ".join(name for name, _ in signature),
         width=STAGE_WIDTH,
         given=", ".join(given),
+        kept=block(
+            [f"old{i} = tl.load(kept{i} + tensor, mask=inside, other=0.0)" for i in range(len(program.kept))] or [""]
+        ),
         put=block(put),
     )
     return KernelText(text, tuple(signature), 4)
+
+
+def _of_each(value: str) -> str:
+    """A number that may be the same for all tensors, as one of each."""
+    return f"tl.broadcast_to({value}.to(tl.float64), [{STAGE_WIDTH}])"
 
 
 _SUM = """\

@@ -206,7 +206,7 @@ class _TilePrinter:
             {**names, **buffers},
             [*[""] * (len(job.along) + len(job.reductions)), *(f"{code_name(b)}new" for b in job.writes)],
             constant=lambda value: constant_text(self.real, value),
-            calls={"div", "pow"},
+            calls={"div", "pow", "cube_root"},
         )
         self.inside += made.lines
         return made.results

@@ -58,6 +58,10 @@ class KeptNumbers:
         """The numbers before the step, in the order of the program: one for all parameters, or one for each."""
         return tuple(self._of_group(name) if row is None else row.now() for name, row in self._rows.items())
 
+    def on_device(self) -> tuple[Tensor, ...]:
+        """The tensors that hold the numbers of the parameters, where a batch's own kernels read and write them."""
+        return tuple(row.tensor for row in self._rows.values() if isinstance(row, _OnDevice))
+
     def _of_group(self, name: str) -> Any:
         value = self._group.get(name)
         if isinstance(value, Tensor) and value.numel() == 1:
@@ -119,16 +123,16 @@ class _OnDevice:
     def __init__(self, name: str, states: Sequence[dict[str, Any]], device: torch.device) -> None:
         with torch.inference_mode(False), torch.no_grad():
             values = [torch.as_tensor(s[name], dtype=number_dtype(device)).reshape(()) for s in states]
-            self._tensor = torch.stack([v.to(device, non_blocking=True) for v in values])
-        for state, view in zip(states, self._tensor.unbind(), strict=True):
+            self.tensor = torch.stack([v.to(device, non_blocking=True) for v in values])
+        for state, view in zip(states, self.tensor.unbind(), strict=True):
             state[name] = view
 
     def now(self) -> Tensor:
-        return self._tensor.clone()  # it is written before everybody has read it
+        return self.tensor.clone()  # it is written before everybody has read it
 
     @torch.no_grad()
     def put(self, value: Any, active: np.ndarray | None, skip: Tensor | None) -> None:
-        old = self._tensor
+        old = self.tensor
         new = torch.as_tensor(value, dtype=old.dtype, device=old.device).expand_as(old)
         if active is not None:
             new = torch.where(torch.from_numpy(active).to(old.device, non_blocking=True), new, old)

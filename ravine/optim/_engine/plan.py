@@ -36,8 +36,9 @@ from ravine.optim._engine.version import TrackedState, TrackedStates, Version
 from ravine.optim._hyperparameters import WHOLE
 
 (_GRAD_SQUARE,), (_GRAD_MAX,) = statistic("grad_square"), statistic("grad_max")
-#: Steps whose statistics are kept as the kernel gave them: so many numbers that they stay in a cache.
-_SLOTS, _FEWEST_SLOTS, _NUMBERS_KEPT = 64, 8, 1 << 18
+#: Steps whose statistics are kept as the kernel gave them: so many numbers that they stay in a cache. To combine them costs
+#: some forty launches on a device, so it is done more seldom there.
+_SLOTS, _SLOTS_ON_DEVICE, _FEWEST_SLOTS, _NUMBERS_KEPT = 64, 256, 8, 1 << 18
 
 
 class Plan:
@@ -118,7 +119,7 @@ class Plan:
         lists = isinstance(batch, Foreach) and not skips and not on_device
         if self.device is None or batch.on_device is None or lists:
             return host_steps(batch.states)
-        if not batch.makes_numbers or program.kept:
+        if not batch.makes_numbers or any(one.per == "group" for one in program.kept.values()):
             return DeviceSteps(batch.states, batch.on_device)
         staged = StagedSteps(batch.states, batch.on_device)
         if any(one.calls for one in program.passes):  # functions that are given a number of all get tensors together
@@ -233,7 +234,7 @@ class Plan:
         kept = [
             (e, self._numbers.new_kept(e, step, sums[i] if sums else ()))
             for i, (e, step) in enumerate(zip(self._entries, steps, strict=True))
-            if e.kept
+            if e.kept and not isinstance(e.steps, StagedSteps)
         ]
         for entry, numbers in zip(self._entries, given, strict=True):
             here = None if skip is None else skip.to(entry.batch.on_device, non_blocking=True)
@@ -337,4 +338,5 @@ def _where(group: int) -> str:
 def _buffer_size(params: Sequence[Tensor]) -> int:
     """For how many steps statistics are kept before they are combined: fewer where they take much memory."""
     chunks = sum(-(-p.numel() // CHUNK) for p in params)
-    return max(_FEWEST_SLOTS, min(_SLOTS, _NUMBERS_KEPT // (len(STATISTICS) * max(1, chunks))))
+    slots = _SLOTS if all(backends.on_host(p.device) for p in params) else _SLOTS_ON_DEVICE
+    return max(_FEWEST_SLOTS, min(slots, _NUMBERS_KEPT // (len(STATISTICS) * max(1, chunks))))

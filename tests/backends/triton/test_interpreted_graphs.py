@@ -10,7 +10,8 @@ import gc
 import pickle
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from ravine.errors import BackendError
 from ravine.formula import amax, maximum, mean, norm, scalar
 from ravine.optim import Adam, Optimizer, pieces
 from ravine.optim._engine.kernels import captured
+from ravine.optim._engine.step_counts import StagedSteps
 
 
 @contextlib.contextmanager
@@ -240,15 +242,18 @@ def test_counters_of_skipped_steps_are_there_before_a_capture_and_are_not_pickle
     assert copied._monitor._skips == {}
 
 
-def test_kept_numbers_are_not_captured_where_a_gradient_is_missing(interpreter: None) -> None:
-    """Which parameters count the step would be copied from the host, once."""
-
-    def rule(update: Any, largest: Any = scalar(0.0)) -> Any:
-        largest = maximum(largest, amax(update))
+def _scaled(per: Literal["tensor", "group"]) -> Callable[..., Any]:
+    def rule(update: Any, largest: Any = scalar(0.0, per=per)) -> Any:
+        largest = maximum(largest, amax(update, over=per))
         return update / largest, largest
 
+    return rule
+
+
+def test_numbers_kept_for_a_group_are_not_captured_where_a_gradient_is_missing(interpreter: None) -> None:
+    """Which parameters count the step would be copied from the host, once."""
     params = parameters(torch.float32)
-    optimizer = Optimizer(params, [rule, pieces.descend], lr=0.01)
+    optimizer = Optimizer(params, [_scaled("group"), pieces.descend], lr=0.01)
     for step in range(2):
         give(params, step)
         optimizer.step()
@@ -260,6 +265,31 @@ def test_kept_numbers_are_not_captured_where_a_gradient_is_missing(interpreter: 
     give(params, 3)
     with capturing():
         optimizer.step()
+
+
+def test_numbers_kept_for_a_parameter_are_those_of_eager_also_where_a_gradient_is_missing(
+    interpreting: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """A captured step too: the batch's own kernel reads and writes them."""
+    found = []
+    for fused in (None, False):
+        params = parameters(torch.float32)
+        with interpreting():
+            optimizer = Optimizer(params, [_scaled("tensor"), pieces.descend], lr=0.01, fused=fused)
+            for step in range(5):
+                give(params, step, [0] if step > 2 else [])
+                with capturing() if step == 4 and fused is None else nullcontext():
+                    optimizer.step()
+            if fused is None:
+                assert optimizer._plan is not None
+                assert isinstance(optimizer._plan._entries[0].steps, StagedSteps)
+        kept = [(float(optimizer.state[p]["largest"]), float(optimizer.state[p]["step"])) for p in params]
+        found.append((kept, [p.detach().clone() for p in params]))
+    (kernel, stepped_by_kernel), (eager, stepped_by_eager) = found
+    assert kernel == eager
+    assert [steps for _, steps in kernel] == [3.0, *[5.0] * (len(kernel) - 1)]
+    for one, other in zip(stepped_by_kernel, stepped_by_eager, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_sums_of_rows_do_not_read_the_host_in_a_capture(interpreter: None, monkeypatch: pytest.MonkeyPatch) -> None:
