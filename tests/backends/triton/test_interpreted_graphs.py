@@ -244,7 +244,7 @@ def test_counters_of_skipped_steps_are_there_before_a_capture_and_are_not_pickle
 
 def _scaled(per: Literal["tensor", "group"]) -> Callable[..., Any]:
     def rule(update: Any, largest: Any = scalar(0.0, per=per)) -> Any:
-        largest = maximum(largest, amax(update, over=per))
+        largest = maximum(0.9 * largest, amax(update, over=per))
         return update / largest, largest
 
     return rule
