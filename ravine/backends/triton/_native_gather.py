@@ -1,148 +1,23 @@
 """Looks at every parameter, gradient and state in one C loop, in place of some ten calls of Python for each.
 
 torch gives the address, shape, strides, dtype and device of a tensor through a C function (DLPack's exchange API, torch
-2.10 or newer). Triton compiles its own launcher with a C compiler; the loop is compiled in the same way and kept in the
-same folder. Where one of them is missing, ``native_gather`` gives None and the batch looks at its tensors in Python.
+2.10 or newer). Where that or the compiled loop is missing, ``native_gather`` gives None and the batch looks at its tensors in
+Python.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ravine._compat.torch import fill_dltensor
-from ravine.backends.triton._triton_folder import kept_privately
+from ravine.backends.triton._native import native
 
 #: DLPack's numbers of devices.
 _CPU, _CUDA, _ROCM = 1, 2, 10
-
-_SOURCE = r"""
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <stdint.h>
-#include <string.h>
-
-typedef struct {
-    void *data;
-    int64_t device;              /* kind, and index in the upper half */
-    int64_t kind;                /* dimensions, and dtype in the upper half */
-    int64_t *shape, *stride;
-    uint64_t offset;
-} View;
-typedef int (*Fill)(PyObject *, View *);
-
-static PyObject *grad;
-
-/* Whether a tensor is what it was: all but its address. */
-static int same(const View *view, int64_t device, int64_t kind, const int64_t *shape, const int64_t *stride, int64_t count)
-{
-    if (view->device != device || view->kind != kind || view->offset != 0) return 0;
-    int dims = (int)(kind & 0x7fffffff);
-    for (int d = 0; d < dims; d++) {
-        if (view->shape[d] != shape[d]) return 0;
-        if (view->stride[d] != stride[d] && shape[d] > 1 && count > 1) return 0;
-    }
-    return 1;
-}
-
-/* look(tensors, plain, fill, device, address, kind, first, shape, stride, count)
- *
- * tensors: a tuple of the parameters, then the first state of each, and so on. plain: the class of gradients. All others
- * are addresses, of arrays of 64-bit integers: address and kind have a row for parameters, one for gradients, one for each
- * state. Gives 2 for every gradient that is None, and 1 more if the address of a gradient is new; -1 if anything else is.
- */
-static PyObject *look(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    if (count != 10 || !PyTuple_Check(args[0])) {
-        PyErr_SetString(PyExc_TypeError, "look takes a tuple and nine more arguments");
-        return NULL;
-    }
-    int64_t given[8];
-    for (int i = 0; i < 8; i++) {
-        given[i] = PyLong_AsLongLong(args[i + 2]);
-        if (given[i] == -1 && PyErr_Occurred()) return NULL;
-    }
-    Fill fill = (Fill)(intptr_t)given[0];
-    int64_t device = given[1], *address = (int64_t *)(intptr_t)given[2];
-    const int64_t *kind = (const int64_t *)(intptr_t)given[3], *first = (const int64_t *)(intptr_t)given[4];
-    const int64_t *shape = (const int64_t *)(intptr_t)given[5], *stride = (const int64_t *)(intptr_t)given[6];
-    const int64_t *numel = (const int64_t *)(intptr_t)given[7];
-    PyObject *tensors = args[0];
-    /* first ends with the number of dimensions of all parameters, and after that the number of parameters */
-    Py_ssize_t n = (Py_ssize_t)first[-1], rows = PyTuple_GET_SIZE(tensors) / n + 1;
-    long answer = 0;
-    View view;
-    for (Py_ssize_t row = 0; row < rows; row++) {
-        for (Py_ssize_t i = 0; i < n; i++) {
-            int64_t *at = address + row * n + i;
-            PyObject *one;
-            if (row == 1) {
-                one = PyObject_GetAttr(PyTuple_GET_ITEM(tensors, i), grad);
-                if (one == NULL) return NULL;
-                if (one == Py_None) {
-                    Py_DECREF(one);
-                    if (*at != 0) answer |= 1;
-                    *at = 0;
-                    answer += 2;
-                    continue;
-                }
-                if ((PyObject *)Py_TYPE(one) != args[1]) {
-                    Py_DECREF(one);
-                    return PyLong_FromLong(-1);
-                }
-            } else {
-                one = PyTuple_GET_ITEM(tensors, row > 1 ? (row - 1) * n + i : i);
-                Py_INCREF(one);
-            }
-            int failed = fill(one, &view);
-            Py_DECREF(one); /* its parameter, or the tuple, holds it */
-            if (failed) {
-                PyErr_Clear();
-                return PyLong_FromLong(-1);
-            }
-            int64_t now = (int64_t)(intptr_t)view.data;
-            if (!same(&view, device, kind[row * n + i], shape + first[i], stride + first[i], numel[i]))
-                return PyLong_FromLong(-1);
-            if (row == 1) {
-                if (now == 0) return PyLong_FromLong(-1);
-                if (*at != now) answer |= 1;
-                *at = now;
-            } else if (*at != now) {
-                return PyLong_FromLong(-1);
-            }
-        }
-    }
-    return PyLong_FromLong(answer);
-}
-
-static PyMethodDef methods[] = {{"look", (PyCFunction)(void (*)(void))look, METH_FASTCALL, NULL}, {NULL, NULL, 0, NULL}};
-static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "ravine_gather", NULL, -1, methods, NULL, NULL, NULL, NULL};
-
-PyMODINIT_FUNC PyInit_ravine_gather(void)
-{
-    grad = PyUnicode_InternFromString("grad");
-    return grad == NULL ? NULL : PyModule_Create(&module);
-}
-"""
-
-
-@cache
-def _look() -> Callable[..., int] | None:
-    """The compiled function; None where there is no compiler, or others can write to Triton's folder."""
-    if not kept_privately():
-        return None
-    try:
-        from triton.runtime.build import compile_module_from_src
-
-        made: Callable[..., int] = compile_module_from_src(src=_SOURCE, name="ravine_gather").look
-        return made
-    except Exception:  # without it the batch does the same, more slowly
-        return None
 
 
 def _kind(tensor: Tensor, dtype: torch.dtype) -> int:
@@ -211,5 +86,5 @@ def native_gather(
     """The loop for these tensors; None where it cannot be had."""
     if grad_dtype.is_complex or any(p.is_complex() for p in params) or not fill_dltensor():
         return None
-    look: Any = _look()
-    return None if look is None else NativeGather(look, params, states, addresses, grad_dtype)
+    made = native()
+    return None if made is None else NativeGather(made.look, params, states, addresses, grad_dtype)

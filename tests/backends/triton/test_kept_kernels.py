@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ravine.backends.triton import _native_gather, _text_compiler, _triton_folder
+from ravine.backends.triton import _native, _text_compiler, _triton_folder
 from ravine.backends.triton._stage_text import sum_source
 
 _CODE = """
@@ -65,12 +65,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of folders")
-def test_a_folder_that_others_can_write_to_gives_no_native_gather(folder: Path) -> None:
+def test_a_folder_that_others_can_write_to_gives_nothing_native(folder: Path) -> None:
     assert _triton_folder.kept_privately()
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.chmod(0o777)
     assert not _triton_folder.kept_privately()
-    assert _native_gather._look.__wrapped__() is None
+    assert _native.native.__wrapped__() is None
     folder.chmod(0o700)
     folder.parent.chmod(0o777)  # and they could put another in its place
     assert not _triton_folder.kept_privately()

@@ -79,6 +79,6 @@ def test_nothing_is_held_and_nothing_is_lost():
 
 
 def test_without_a_compiler_there_is_no_loop(monkeypatch):
-    monkeypatch.setattr(_native_gather, "_look", lambda: None)
+    monkeypatch.setattr(_native_gather, "native", lambda: None)
     p = Parameter(torch.ones(3))
     assert native_gather([p], [[]], np.zeros((2, 1), dtype=np.int64), torch.float32) is None

@@ -11,6 +11,7 @@ import torch
 
 from ravine.backends.triton import _native_launch, _text_compiler
 from ravine.backends.triton._kernel_text import KernelText
+from ravine.backends.triton._native import native
 from ravine.backends.triton._native_launch import native_launch
 
 TYPES = ("*fp32", "i32", "fp64", "i64", "fp64", "*fp64")
@@ -53,7 +54,7 @@ def compiled(**about: Any) -> Any:
 
 
 def kernel(monkeypatch: pytest.MonkeyPatch, made: Any) -> _text_compiler.DeviceKernel:
-    if _native_launch._launch() is None:
+    if native() is None:
         pytest.skip("there is no C compiler here")
     monkeypatch.setattr(_text_compiler, "compile_for", lambda source, target: made)
     return _text_compiler.DeviceKernel(KernelText("", SIGNATURE))
