@@ -36,9 +36,8 @@ from ravine.optim._engine.version import TrackedState, TrackedStates, Version
 from ravine.optim._hyperparameters import WHOLE
 
 (_GRAD_SQUARE,), (_GRAD_MAX,) = statistic("grad_square"), statistic("grad_max")
-#: Steps whose statistics are kept as the kernel gave them: so many numbers that they stay in a cache. To combine them costs
-#: some forty launches on a device, so it is done more seldom there.
-_SLOTS, _SLOTS_ON_DEVICE, _FEWEST_SLOTS, _NUMBERS_KEPT = 64, 256, 8, 1 << 18
+#: Steps whose statistics are kept as the kernel gave them: so many numbers that they stay in a cache.
+_SLOTS, _FEWEST_SLOTS, _NUMBERS_KEPT = 64, 8, 1 << 18
 
 
 class Plan:
@@ -338,5 +337,4 @@ def _where(group: int) -> str:
 def _buffer_size(params: Sequence[Tensor]) -> int:
     """For how many steps statistics are kept before they are combined: fewer where they take much memory."""
     chunks = sum(-(-p.numel() // CHUNK) for p in params)
-    slots = _SLOTS if all(backends.on_host(p.device) for p in params) else _SLOTS_ON_DEVICE
-    return max(_FEWEST_SLOTS, min(slots, _NUMBERS_KEPT // (len(STATISTICS) * max(1, chunks))))
+    return max(_FEWEST_SLOTS, min(_SLOTS, _NUMBERS_KEPT // (len(STATISTICS) * max(1, chunks))))
