@@ -7,8 +7,8 @@ same way, with other names: there, 95% should say so.
 Studies run side by side in a process and fill each other's blocks of trainings; a training's numbers do not depend on that.
 
 Run: ``python benchmarks/same_twice.py [--task breast-cancer] [-o sgd -o sgd:dampening=0] [--moved 1 1.5 3] [--studies 200]
-[--preset quick] [--halving] [--jobs 2] [--json FILE]``, or ``--list`` for all cells of ``CELLS``. A cell that stands in the JSON file
-already is not run again, so a list that was stopped goes on.
+[--preset quick] [--halving] [--jobs 2] [--json FILE]``, or ``--all`` for all cells of ``CELLS``. A cell that stands in the JSON file
+already is not run again, so what was stopped goes on.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def _done(path: Path | None, cell: Cell, studies: int) -> dict[str, Any] | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--list", action="store_true", help="run all cells of CELLS, those that differ first")
+    parser.add_argument("--all", action="store_true", help="run all cells of CELLS, those that differ first")
     parser.add_argument("--task", default="breast-cancer")
     parser.add_argument("-o", dest="labels", action="append")
     parser.add_argument("--moved", type=float, nargs="+", default=[1.0, 1.5, 3.0])
@@ -182,7 +182,7 @@ def main() -> None:
     options = parser.parse_args()
     first, second = options.labels or SAME[0]
     cells: Sequence[Cell] = CELLS
-    if not options.list:
+    if not options.all:
         cells = [
             Cell(options.task, options.preset, (first, second), moved, same=True, halving=options.halving)
             for moved in options.moved
