@@ -81,6 +81,7 @@ class Staged(NamedTuple):
         together: whether all parameters are known to have made as many steps.
         kept: the numbers that the formula keeps, float64, one for each parameter. The pass that writes brings them up to
             date where it raises the counts.
+        number: the number of the step, where the host knows it and it is the same for all parameters.
     """
 
     counts: torch.Tensor
@@ -88,6 +89,7 @@ class Staged(NamedTuple):
     sums: tuple[torch.Tensor, ...]
     together: bool = False
     kept: tuple[torch.Tensor, ...] = ()
+    number: int | None = None
 
 
 #: Sums of a pass: float64, shape (sums, parameters); on a device, a tensor there.

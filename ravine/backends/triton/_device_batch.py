@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -159,7 +160,7 @@ class DeviceBatch:
             return
         if index + 1 < len(self.program.passes) and not self.program.passes[index].numbers:
             return
-        counts, hypers, sums, _, kept = numbers
+        counts, hypers, sums, _, kept, _ = numbers
         if self._device.type == "cpu":  # the interpreter makes float32 of a number
             hypers = tuple([torch.as_tensor(h, dtype=torch.float64) for h in hypers])
         there = tuple([isinstance(h, Tensor) for h in hypers])
@@ -258,13 +259,32 @@ class DeviceBatch:
         if not isinstance(numbers, Staged):
             return list(numbers)
         hypers = dict(zip(self.program.hypers, numbers.hypers, strict=True))
+        on_host = self._on_host(index, numbers)
         given: list[Any] = []
-        for symbol, row in zip(self.program.passes[index].numbers, self._numbers, strict=False):
+        for i, (symbol, row) in enumerate(zip(self.program.passes[index].numbers, self._numbers, strict=False)):
             if symbol.op == "number" and symbol.name in hypers:
                 given.append(hypers[symbol.name])
+            elif i in on_host:  # a function that decides by it does not wait
+                given.append(on_host[i])
             else:
                 given.append(row[0] if _shared(symbol, numbers.together) else row)
         return given
+
+    def _on_host(self, index: int, numbers: Staged) -> dict[int, float]:
+        """The numbers of a pass, by their places, that follow from the number of the step and numbers on the host."""
+        if numbers.number is None:
+            return {}
+        program = self.program
+        known = {"step"} | {n for n, h in zip(program.hypers, numbers.hypers, strict=True) if not isinstance(h, Tensor)}
+        hypers = [math.nan if isinstance(h, Tensor) else h for h in numbers.hypers]
+        sums, kept = [math.nan] * len(program.known(index)), [math.nan] * len(program.kept)
+        values = program.numbers(index, float(numbers.number), hypers, sums, kept)
+        return {
+            i: value
+            for i, (symbol, value) in enumerate(zip(program.passes[index].numbers, values, strict=True))
+            if all(s.args or s.op == "constant" or (s.op == "number" and s.name in known) for s in postorder([symbol]))
+            and not any(s.op in REDUCTIONS for s in postorder([symbol]))
+        }
 
     def write(self, numbers: Numbers | Staged | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
         numbers = self._last = self._last if numbers is None else numbers

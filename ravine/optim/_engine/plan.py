@@ -192,6 +192,9 @@ class Plan:
             )
         if found:  # it is replayed on this memory, whatever becomes of the tensors
             self.recorded = True
+            for entry in self._entries:
+                if isinstance(entry.steps, StagedSteps):
+                    entry.steps.forget()
             params = chain.from_iterable(batch.params for batch in batches)
             self._storages += [p.untyped_storage() for p in params if type(p) in (Tensor, Parameter)]
             self._graph_hypers += [plan.hypers for plan in self.groups]
@@ -237,8 +240,8 @@ class Plan:
         ]
         for entry, numbers in zip(self._entries, given, strict=True):
             here = None if skip is None else skip.to(entry.batch.on_device, non_blocking=True)
-            entry.steps.count(entry.batch.active, here)
             entry.batch.write(numbers, self.buffer_index, here)
+            entry.steps.count(entry.batch.active, here)
         for entry, values in kept:
             here = None if skip is None else skip.to(entry.batch.on_device, non_blocking=True)
             entry.kept.put(values, entry.batch.active, here)

@@ -137,20 +137,33 @@ class StagedSteps(DeviceSteps):
 
     Attributes:
         together: whether all are known to be equal.
+        number: the number of the step that all are about to make, where the host knows it.
     """
 
     together = False
+    number: int | None = None
 
     def compare(self) -> None:
         """See whether all are equal; they stay so as long as every parameter has a gradient. Waits for the device."""
         self.together = not is_fake(self._tensor) and bool((self._tensor == self._tensor[:1]).all())
+        self.number = int(self._tensor[0]) + 1 if self.together else None
+        self._seen = version_of(self._tensor)
+
+    def forget(self) -> None:
+        """From here only the device knows: a CUDA graph counts there whenever it is replayed."""
+        self.number = None
 
     def next(self, active: np.ndarray | None) -> Tensor:
-        self.together = self.together and active is None
+        if self.number is not None and version_of(self._tensor) != self._seen:  # the user wrote to a view
+            self.compare()
+        if active is not None:
+            self.together, self.number = False, None
         return self._tensor
 
     def count(self, active: np.ndarray | None, skip: Tensor | None) -> None:
-        """The batch did."""
+        """The batch did, and where it may have skipped the step only the device knows."""
+        if self.number is not None:
+            self.number = self.number + 1 if skip is None else None
 
 
 def _show(states: Sequence[dict[str, Any]], counts: Tensor) -> None:

@@ -66,7 +66,10 @@ class StepNumbers:
     def of_pass(self, entry: PlannedBatch, index: int, step: Any, sums: Sequence[Any]) -> Numbers | Staged:
         """The numbers of a pass, or what they are made of."""
         if isinstance(entry.steps, StagedSteps):
-            return Staged(step, self._hypers(entry), tuple(sums), entry.steps.together, entry.kept.on_device())
+            counts = entry.steps
+            return Staged(
+                step, self._hypers(entry), tuple(sums), counts.together, entry.kept.on_device(), counts.number
+            )
         return entry.program.numbers(index, step, self._hypers(entry), sums, entry.kept.now() if entry.kept else ())
 
     def new_kept(self, entry: PlannedBatch, step: Any, sums: Sequence[Any]) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from interpreted_steps import Context, close, give, make, of, same_watch
 from torch.nn import Parameter
+from torch.overrides import TorchFunctionMode
 
 from ravine.backends.triton import DeviceBatch, MatrixDeviceBatch
 from ravine.backends.triton._tile_text import TILES, tile_for
@@ -253,3 +254,44 @@ def test_matrices_of_one_shape_are_given_to_a_function_without_a_copy(interpreti
     assert sorted(given) == [((2, 4, 3), 16), ((2, 5), 5)]
     for p, b in zip(params, before, strict=True):
         torch.testing.assert_close(p.detach(), b - p.grad)
+
+
+class _Waits(TorchFunctionMode):
+    """Notes what makes a number on the host of a tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if (name := getattr(function, "__name__", "")) in ("__bool__", "__float__", "__int__", "item", "tolist"):
+            self.names.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["shampoo", "soap"])
+def test_whether_a_basis_is_due_is_known_on_the_host(name: str, interpreting: Context) -> None:
+    """As long as all counts are equal and no step can have been skipped; otherwise somebody has to look at the device."""
+    ours, others = matrices(torch.float64, [(8, 6), (8, 6)]), matrices(torch.float64, [(8, 6), (8, 6)])
+    kernels, eager = (
+        make(name, params, precondition_frequency=3, **options)
+        for params, options in ((ours, {}), (others, {"fused": False}))
+    )
+    waits = []
+    for step in range(12):
+        give(ours, step, [1] if step == 9 else [])
+        give(others, step, [1] if step == 9 else [])
+        if step == 6:  # by the user: not due in the next step
+            for optimizer, params in ((kernels, ours), (eager, others)):
+                for p in params:
+                    optimizer.state[p]["step"].fill_(7)
+        with interpreting():
+            if step in (0, 6):  # a new plan, and counts that the user wrote
+                kernels.step()
+            else:
+                with _Waits() as mode:
+                    kernels.step()
+                waits.append(bool(mode.names))
+        eager.step()
+        close(kernels, eager, 1e-8)
+    assert waits == [False] * 7 + [True] * 3  # from step 9 on the counts differ
