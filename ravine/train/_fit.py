@@ -19,6 +19,7 @@ from ravine.train._evaluation_weights import evaluation_weights
 from ravine.train._forward import ForwardPass
 from ravine.train._mean_weights import Weight
 from ravine.train._metrics import Measure
+from ravine.train._names_of_others import OF_FIT, NamesOfOthers
 from ravine.train._recorder import Recorder
 
 
@@ -52,7 +53,7 @@ class FitState:
             setattr(self, field.name, state[field.name])
 
 
-class Fit:
+class Fit(NamesOfOthers):
     """What callbacks read, and what they may change.
 
     Attributes:
@@ -75,6 +76,8 @@ class Fit:
         quiet: whether the user has asked that nothing is shown.
         broadcast: the shapes of outputs and targets of the first batch, if the loss broadcasts them against each other.
     """
+
+    _of_others = OF_FIT
 
     def __init__(
         self,
