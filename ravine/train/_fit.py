@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ravine._line_of_user import level_of_user
 from ravine.errors import OptionError
 from ravine.train import _evaluate as evaluation
 from ravine.train import _parallel as parallel
@@ -188,7 +189,7 @@ class Fit(NamesOfOthers):
         """Say what makes the training worthless; where nothing is shown (``quiet=True``) it is a warning."""
         self.say(sentence)
         if self.quiet and self.is_main:
-            warnings.warn(sentence, stacklevel=2)
+            warnings.warn(sentence, stacklevel=level_of_user())
 
     def hold_sentences(self) -> None:
         """Show what is said from now on below the row of this epoch."""

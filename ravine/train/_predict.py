@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import RandomSampler, SubsetRandomSampler, WeightedRandomSampler
 
+from ravine._line_of_user import level_of_user
 from ravine.errors import OptionError, TrainingError, kind_of
 from ravine.train import _rows as rows_in_memory
 from ravine.train._batches import Batches
@@ -69,7 +70,7 @@ def _inputs(forward: ForwardPass, data: Any, rows: int) -> Iterator[tuple[Any, i
         warnings.warn(
             "predict gives rows in the order of this DataLoader, which is drawn at random, so nothing says which row is which. "
             "Give it one with shuffle=False.",
-            stacklevel=4,
+            stacklevel=level_of_user(),
         )
     for batch in data.in_order() if isinstance(data, Batches) else data:
         yield _without_targets(forward, batch)
