@@ -136,7 +136,8 @@ def write(path: Path, content: bytes | Iterable[bytes | memoryview]) -> None:
         os.replace(temporary, path)
         temporary = None
     except OSError as error:
-        raise OptionError(f"{path} cannot be written: {error.strerror}.") from error
+        reason = "it is a folder. Name a file" if path.is_dir() else error.strerror
+        raise OptionError(f"{path} cannot be written: {reason}.") from error
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)

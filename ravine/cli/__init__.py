@@ -127,6 +127,7 @@ def _text_of(error: click.ClickException) -> str:
     if isinstance(error, click.NoSuchOption) and context is not None:
         known = [name for option in context.command.get_params(context) for name in option.opts]
         text = f"There is no option {error.option_name!r}. {answer(error.option_name, known)}"
+    text = text if text.endswith((".", "?")) else f"{text}."
     return f"{text} See `{context.command_path} --help`." if context is not None else text
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import click
 
 from ravine import _files as files
-from ravine.cli._out_folder import OUT, refuse_study
+from ravine.cli._out_folder import OUT, refuse_missing, refuse_study
 from ravine.cli._screen import say
 from ravine.errors import DataError, OptionError
 from ravine.plotting._style import png
@@ -52,6 +52,7 @@ def command(
         _check_picture(out)
     given = [_split(run) for run in runs]
     for _, path in given:
+        refuse_missing(path)
         refuse_study(path)
     recorders = [Recorder.load(path) for _, path in given]
     configs = [_config(path) for _, path in given]

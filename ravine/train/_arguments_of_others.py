@@ -17,7 +17,7 @@ _CALLED = {
     "cbs": "callbacks", "dls": "data", "dataloaders": "data",
     "opt": "opt_func", "optim": "opt_func", "optimizer": "opt_func",
     "path": "folder", "model_dir": "folder", "log_dir": "folder", "default_root_dir": "folder",
-    "bs": "batch_size", "n_epoch": "epochs", "n_epochs": "epochs", "num_epochs": "epochs", "max_epochs": "epochs",
+    "bs": "batch_size", "n_epoch": "epochs", "epoch": "epochs", "n_epochs": "epochs", "num_epochs": "epochs", "max_epochs": "epochs",
     "learning_rate": "lr", "max_lr": "lr", "verbose": "quiet",
     "n_acc": "batches", "accumulate_grad_batches": "batches", "accumulation_steps": "batches", "max_norm": "norm",
     "dl": "data", "test_dl": "data", "start_lr": "start", "min_lr": "start", "end_lr": "end", "num_it": "steps", "num_iter": "steps",

@@ -33,7 +33,15 @@ def predict(forward: ForwardPass, data: Any, rows: int, *, stack: bool = True) -
     outputs: list[Any] = []
     with forward.eval_mode():
         for inputs, number in _inputs(forward, data, rows):
-            given = forward.outputs(on_device(inputs, forward.device), number)
+            try:
+                given = forward.outputs(on_device(inputs, forward.device), number)
+            except (TypeError, AttributeError) as error:
+                if _is_tuple_of_inputs(data) and len(data) > positional_arguments(forward.model)[1]:
+                    raise OptionError(
+                        f"predict was given a tuple of {len(data)} tensors, and the model takes one. Of inputs and targets give "
+                        "the inputs alone, or Batches(inputs, targets, 64)."
+                    ) from error
+                raise
             if stack:
                 _check_stacks(outputs, given)
             outputs.append(on_device(given, torch.device("cpu")))

@@ -113,6 +113,16 @@ def test_options_are_those_of_the_picture(ravine):
     }
 
 
+def test_a_run_that_is_not_there_is_answered_with_the_one_that_was_meant(ravine, runs, monkeypatch):
+    (runs / "ravine-out").mkdir(exist_ok=True)
+    (runs / "ravine-out" / "train-digits").symlink_to(runs / "alpha-0.9")
+    for wrong in ("digits", "train-digit", "ravine-out/train-digit"):
+        code, _, err, _ = ravine(wrong)
+        assert code == 2
+        assert f"There is no run {wrong}. Did you mean ravine-out/train-digits?" in err
+    assert "ravine-out has many runs. `ravine list` shows" in ravine("ravine-out")[2]
+
+
 def test_what_is_no_run_is_named(ravine):
     code, _, err, _ = ravine("nothing-here")
     assert code == 2

@@ -29,6 +29,7 @@ CALLS = [
     (lambda: Learner(nn.Linear(2, 2), DATA, F.cross_entropy, bs=4), r"no bs; it is that of the data: Batches\("),
     (lambda: Batches(X, Y, bs=4), "Batches has no bs; it is called batch_size here"),
     (lambda: learner().fit(n_epoch=1), "fit has no n_epoch; it is called epochs here"),
+    (lambda: learner().fit(epoch=1), "fit has no epoch; it is called epochs here"),
     (lambda: learner().fit(1, 0.1, cbs=[]), "fit has no cbs; it is called callbacks here"),
     (lambda: learner().fit(1, 0.1, wd=0.1), r"fit has no wd; it is the optimizer's: opt_func=functools.partial\(AdamW"),
     (lambda: learner().fit_one_cycle(1, 0.1, cbs=[]), "has no cbs; it is called callbacks here"),
