@@ -34,7 +34,7 @@ lines with dots.
     "--x", type=click.Choice(["step", "epoch", "seconds"]), default="step", show_default=True, help="Horizontal axis."
 )
 @click.option("--window", type=click.IntRange(min=1), help="Smooth over this many steps. Default: a fiftieth of them.")
-@click.option("--title", help="Title of the picture. Default: the task, if all runs have the same.")
+@click.option("--title", help="Title of the picture. Default: what it shows, and the task, if all runs have the same.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -73,7 +73,7 @@ def command(
         scale=scale,
         x=x,
         window=window,
-        title=task if title is None else title,
+        title=title if title is not None else f"{task}: loss" if task else "loss",
     )
     replaced = out is not None and out.exists()
     path = out or files.fresh_file(OUT / f"plot-{Path(task).stem or 'runs'}.png")

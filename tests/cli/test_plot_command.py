@@ -90,7 +90,7 @@ def test_runs_lie_over_each_other_under_what_differs(ravine, runs):
         kept = Recorder.load(folder)
         assert curve.train.tolist() == kept.losses.tolist()
         assert [value for _, value in curve.valid] == kept.column("valid_loss").tolist()
-    assert (options["scale"], options["title"], options["x"]) == ("log", "digits", "step")
+    assert (options["scale"], options["title"], options["x"]) == ("log", "digits: loss", "step")
 
 
 def test_names_can_be_given_and_are_needed_where_runs_do_not_differ(ravine):
