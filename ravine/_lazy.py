@@ -30,6 +30,20 @@ def lazy(
             return getattr(import_module(names[name]), name)
         if name in submodules:
             return import_module(f"{package}.{name}")
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        raise AttributeError(f"module {package!r} has no attribute {name!r}{_where(name, package, listed)}")
 
     return get, lambda: list(listed)
+
+
+_ROOMS = ("train", "watch", "diagnose", "tasks", "comparison", "contour", "errors", "formula", "optim")
+
+
+def _where(name: str, package: str, listed: list[str]) -> str:
+    """What helps with a name that a package does not have: the one that has it, or the nearest name."""
+    if name.startswith("_"):  # a protocol that somebody probes for
+        return ""
+    for room in _ROOMS:
+        if name in import_module(f"ravine.{room}").__all__:
+            return f"; ravine.{room} has it: from ravine.{room} import {name}"
+    nearest = import_module("ravine.errors").nearest  # which takes a hundredth of a second to import
+    return f". {nearest(name, listed)}".rstrip(". ")

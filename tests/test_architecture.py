@@ -21,6 +21,7 @@ EVERYBODY = {
     "_randomness",
     "_one_thread",
     "_whole_numbers",
+    "_line_of_user",
     "_lazy",
     "_compat",
     "__version__",

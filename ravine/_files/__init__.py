@@ -57,6 +57,27 @@ def fresh(wanted: Path) -> Path:
     )
 
 
+def fresh_file(wanted: Path) -> Path:
+    """Make the empty file ``wanted``, or if it is there ``NAME-2``, ``NAME-3`` and so on, and return it; folders are made.
+
+    Raises:
+        OptionError: no file can be made there.
+    """
+    make_folder(wanted.parent)
+    for number in range(1, _MOST_SIBLINGS):
+        path = wanted if number == 1 else wanted.with_stem(f"{wanted.stem}-{number}")
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise OptionError(f"{path} cannot be written: {error.strerror}.") from error
+        return path
+    raise OptionError(
+        f"{wanted} and {_MOST_SIBLINGS - 2} numbered siblings exist; remove some, or name another (--out)."
+    )
+
+
 def claim(folder: Path, force: bool, or_else: str = "") -> Path:
     """Check that exactly ``folder`` can be written, and return it; ``or_else`` ends the advice if it is not empty.
 
@@ -115,7 +136,8 @@ def write(path: Path, content: bytes | Iterable[bytes | memoryview]) -> None:
         os.replace(temporary, path)
         temporary = None
     except OSError as error:
-        raise OptionError(f"{path} cannot be written: {error.strerror}.") from error
+        reason = "it is a folder. Name a file" if path.is_dir() else error.strerror
+        raise OptionError(f"{path} cannot be written: {reason}.") from error
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from torch.nn import Parameter
 
 from ravine import backends
 from ravine._compat.torch import is_fake
+from ravine._line_of_user import level_of_user
 from ravine.backends import STATISTICS, Numbers, States, Sums, compute_dtype
 from ravine.backends._calls import Calls
 from ravine.formula import Program
@@ -229,7 +230,9 @@ _UNKNOWN = {"nonfinite": 0.0, "steps": 1.0}
 @cache
 def _warn_unwatched(kind: str, why: str) -> None:
     """Say once in a process that figures of a kind of tensor cannot be had."""
-    warnings.warn(f"the watch has no figures of parameters that are a {kind} ({why}): they are NaN", stacklevel=2)
+    warnings.warn(
+        f"the watch has no figures of parameters that are a {kind} ({why}): they are NaN", stacklevel=level_of_user()
+    )
 
 
 def _square(x: Tensor) -> Tensor:

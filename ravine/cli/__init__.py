@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 import ravine
+from ravine.cli._help_text import LaidOut
 from ravine.cli._interrupted import INTERRUPTED, say_interrupted
 from ravine.cli._option_names import answer
 from ravine.cli._screen import fit_encoding, is_terminal, say
@@ -50,6 +51,8 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 class _Commands(click.Group):
     """Looks a subcommand up by its name: ``ravine.cli._NAME`` has a click command ``command``."""
 
+    context_class = LaidOut
+
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -57,6 +60,7 @@ class _Commands(click.Group):
         if name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"ravine.cli._{name.replace('-', '_')}").command
+        command.context_class = LaidOut
         return command
 
     def resolve_command(
@@ -123,6 +127,7 @@ def _text_of(error: click.ClickException) -> str:
     if isinstance(error, click.NoSuchOption) and context is not None:
         known = [name for option in context.command.get_params(context) for name in option.opts]
         text = f"There is no option {error.option_name!r}. {answer(error.option_name, known)}"
+    text = text if text.endswith((".", "?")) else f"{text}."
     return f"{text} See `{context.command_path} --help`." if context is not None else text
 
 

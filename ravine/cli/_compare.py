@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ravine.cli._options import DATA, tasks_text
+from ravine.cli._options import DATA, WithTasks
 from ravine.cli._screen import say
 from ravine.cli._show_result import show_result
 from ravine.comparison._api import compare, estimate
@@ -36,7 +36,7 @@ def _seeds_text(preset: Preset) -> str:
     return f"{looks[0]} seeds" if len(looks) == 1 else f"{looks[0]} to {looks[-1]} seeds, until all is settled"
 
 
-@click.command(name="compare", help=_HELP, epilog=tasks_text())
+@click.command(name="compare", help=_HELP, cls=WithTasks)
 @click.argument("tasks", metavar="[TASK]...", nargs=-1)
 @click.option(
     "-o",

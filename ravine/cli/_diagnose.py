@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from ravine.cli._out_folder import refuse_study
+from ravine.cli._out_folder import refuse_missing, refuse_study
 from ravine.cli._screen import say
 from ravine.diagnose import Diagnosis, diagnose
 
@@ -24,6 +24,7 @@ try, the most serious first. The exit code is 0 whether or not a problem is foun
 @click.command(name="diagnose", help=_HELP)
 @click.argument("run", type=click.Path(path_type=Path))
 def command(run: Path) -> None:
+    refuse_missing(run)
     refuse_study(run)
     diagnosis = diagnose(run)
     console = Console(highlight=False)

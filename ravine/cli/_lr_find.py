@@ -11,7 +11,7 @@ import torch
 
 import ravine
 from ravine import _files as files
-from ravine.cli._options import DATA, ONE_OPTIMIZER, OUT, SEED, one_optimizer, tasks_text
+from ravine.cli._options import DATA, ONE_OPTIMIZER, OUT, SEED, WithTasks, one_optimizer
 from ravine.cli._out_folder import say_written
 from ravine.cli._screen import say
 from ravine.optim._spec import parse
@@ -27,7 +27,7 @@ lr_find.json and config.json to the folder ravine-out/lr-find-TASK.
 """
 
 
-@click.command(name="lr-find", help=_HELP, epilog=tasks_text())
+@click.command(name="lr-find", help=_HELP, cls=WithTasks)
 @click.argument("task")
 @ONE_OPTIMIZER
 @click.option("--start", type=float, default=1e-7, show_default=True, help="Lowest learning rate.")

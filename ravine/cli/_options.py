@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 
 import click
@@ -30,10 +29,13 @@ DATA = click.option("--data", type=click.Path(path_type=Path), help="Folder or f
 OUT = click.option("--out", type=click.Path(path_type=Path), help="Folder to write to.")
 
 
-def tasks_text() -> str:
-    """A line for each task, for the end of a help text."""
-    lines = (textwrap.fill(f"{name}: {line}", 76, subsequent_indent="    ") for name, line in describe().items())
-    return "\b\nTasks:\n" + textwrap.indent("\n".join(lines), "  ")
+class WithTasks(click.Command):
+    """A command whose help ends with the tasks that it takes."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the tasks, a line for each."""
+        with formatter.section("Tasks"):
+            formatter.write_dl(list(describe().items()))
 
 
 def one_optimizer(specs: tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import shlex
@@ -60,6 +61,21 @@ def refuse_study(folder: Path) -> None:
     """Raise OptionError for the folder of a study where that of one run is meant."""
     if (folder / "study.journal").is_file() or (folder / "results.json").is_file():
         raise OptionError(f"{folder} is a study of many trainings, not a run. What it shows: {_report_command(folder)}")
+
+
+def refuse_missing(run: Path) -> None:
+    """Raise OptionError for a run that is not there, with the run in ravine-out that was meant, if one has such a name."""
+    if run.exists() and run.resolve() != OUT.resolve():
+        return
+    runs = {one.path.name: str(one.path) for one in kept() if (one.path / "metrics.jsonl").is_file()}
+    what = f"{run} has many runs." if run.exists() else f"There is no run {run}."
+    meant = [f"train-{run.name}"] if f"train-{run.name}" in runs else difflib.get_close_matches(run.name, runs, 1)
+    hint = (
+        f"Did you mean {runs[meant[0]]}? `ravine list` shows all."
+        if meant
+        else "`ravine list` shows those in ravine-out."
+    )
+    raise OptionError(f"{what} {hint}")
 
 
 def _report_command(folder: Path) -> str:

@@ -7,11 +7,15 @@ from typing import Any, Literal
 
 import click
 
-from ravine.cli._out_folder import refuse_study
+from ravine import _files as files
+from ravine.cli._out_folder import OUT, refuse_missing, refuse_study
 from ravine.cli._screen import say
 from ravine.errors import DataError, OptionError
+from ravine.plotting._style import png
 from ravine.train import Recorder
 from ravine.train import _run_folder as run_folder
+
+PNG = b"\x89PNG\r\n\x1a\n"  # how such a file begins
 
 _HELP = """Draw the losses of one or more runs in one picture.
 
@@ -30,9 +34,11 @@ lines with dots.
     "--x", type=click.Choice(["step", "epoch", "seconds"]), default="step", show_default=True, help="Horizontal axis."
 )
 @click.option("--window", type=click.IntRange(min=1), help="Smooth over this many steps. Default: a fiftieth of them.")
-@click.option("--title", help="Title of the picture. Default: the task, if all runs have the same.")
+@click.option("--title", help="Title of the picture. Default: what it shows, and the task, if all runs have the same.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), default="loss.png", show_default=True, help="The PNG file to write."
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The PNG file to write, also over an older picture. Default: a new file, ravine-out/plot-TASK.png.",
 )
 def command(
     runs: tuple[str, ...],
@@ -40,10 +46,13 @@ def command(
     x: Literal["step", "epoch", "seconds"],
     window: int | None,
     title: str | None,
-    out: Path,
+    out: Path | None,
 ) -> None:
+    if out is not None:
+        _check_picture(out)
     given = [_split(run) for run in runs]
     for _, path in given:
+        refuse_missing(path)
         refuse_study(path)
     recorders = [Recorder.load(path) for _, path in given]
     configs = [_config(path) for _, path in given]
@@ -56,18 +65,31 @@ def command(
         ]
         scale = "log" if all((losses[losses == losses] > 0).all() for losses in measured) else "linear"
     tasks = {str(config["task"]) for config in configs if "task" in config}
-    title = title if title is not None else tasks.pop() if len(tasks) == 1 else ""
+    task = tasks.pop() if len(tasks) == 1 else ""
     first, *others = recorders
-    first.plot_loss(
+    figure = first.plot_loss(
         dict(zip(names[1:], others, strict=True)),
         label=names[0],
         scale=scale,
         x=x,
         window=window,
-        title=title,
-        path=out,
+        title=title if title is not None else f"{task}: loss" if task else "loss",
     )
-    say(f"Wrote {out}")
+    replaced = out is not None and out.exists()
+    path = out or files.fresh_file(OUT / f"plot-{Path(task).stem or 'runs'}.png")
+    files.make_folder(path.parent)
+    files.write(path, png(figure))
+    say(f"Replaced the older {path}" if replaced else f"Wrote {path}")
+
+
+def _check_picture(out: Path) -> None:
+    """Raise OptionError where the picture would have a misleading name, or something else would be lost."""
+    if out.is_dir():
+        raise OptionError(f"--out {out} is a folder; name the picture: --out {out / 'plot.png'}")
+    if out.suffix.lower() != ".png":
+        raise OptionError(f"--out {out}: the picture is a PNG file; name it so: --out {out.with_suffix('.png')}")
+    if out.exists() and not out.read_bytes().startswith(PNG):
+        raise OptionError(f"--out {out} is there and is no PNG file: it is left as it is. Name another file.")
 
 
 def _split(run: str) -> tuple[str, Path]:

@@ -18,7 +18,7 @@ from click.core import ParameterSource
 
 from ravine import _files as files
 from ravine.cli._diagnose import first_finding
-from ravine.cli._options import DATA, ONE_OPTIMIZER, OUT, SEED, one_optimizer, tasks_text
+from ravine.cli._options import DATA, ONE_OPTIMIZER, OUT, SEED, WithTasks, one_optimizer
 from ravine.cli._out_folder import say_written
 from ravine.cli._screen import say
 from ravine.cli._train_head import CONSTANT, INDENT, ONE_CYCLE, Setup
@@ -49,7 +49,7 @@ torchrun --nproc-per-node 2 -m ravine train TASK
 """
 
 
-@click.command(name="train", help=_HELP, epilog=tasks_text())
+@click.command(name="train", help=_HELP, cls=WithTasks)
 @click.argument("task")
 @ONE_OPTIMIZER
 @click.option("--lr", type=float, help="Learning rate; with --one-cycle the highest one. Default: the task's.")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ravine.diagnose._evidence import Evidence
     from ravine.diagnose._learner_evidence import evidence_of
     from ravine.diagnose._nonfinite.find import find_nonfinite
-    from ravine.diagnose._nonfinite.finding import Finding
+    from ravine.diagnose._nonfinite.finding import Finding, NothingFound
     from ravine.diagnose._nonfinite.reproduce import reproduce
     from ravine.diagnose._nonfinite_callback import FindNonFinite
 
@@ -25,6 +25,7 @@ __all__ = [
     "Evidence",
     "FindNonFinite",
     "Finding",
+    "NothingFound",
     "Symptom",
     "diagnose",
     "evidence_of",
@@ -39,6 +40,7 @@ __getattr__, __dir__ = lazy(
         "Evidence": "ravine.diagnose._evidence",
         "FindNonFinite": "ravine.diagnose._nonfinite_callback",
         "Finding": "ravine.diagnose._nonfinite.finding",
+        "NothingFound": "ravine.diagnose._nonfinite.finding",
         "Symptom": "ravine.diagnose._diagnosis",
         "diagnose": "ravine.diagnose._diagnosis",
         "evidence_of": "ravine.diagnose._learner_evidence",

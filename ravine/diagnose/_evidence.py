@@ -35,6 +35,8 @@ class Evidence:
         trained: whether each requires a gradient.
         dead_units: by layer, in the order of the calls: how many input units it has, and how many of them were 0 for
             every row of a batch. The first layer's inputs are data, so it is left out.
+        magnitudes: by layer, in the order of the calls: the mean magnitude of what came into it in the first batch that was
+            trained on. The first layer is left out here, too.
         skipped: how many steps were left out because gradients were not finite.
         first_nonfinite: the first step in which a parameter's gradient was not finite, by parameter name.
         shapes: of the outputs and the targets of a batch, if the loss broadcasts them against each other.
@@ -52,6 +54,7 @@ class Evidence:
     dtypes: tuple[str, ...] = ()
     trained: tuple[bool, ...] = ()
     dead_units: dict[str, tuple[int, int]] = field(default_factory=dict)
+    magnitudes: dict[str, float] = field(default_factory=dict)
     skipped: int = 0
     first_nonfinite: dict[str, int] = field(default_factory=dict)
     shapes: tuple[tuple[int, ...], ...] = ()

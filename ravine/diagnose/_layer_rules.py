@@ -45,8 +45,34 @@ def vanishing(evidence: Evidence) -> str | None:
     return _through_layers(evidence, 1)
 
 
+def growing_activations(evidence: Evidence) -> str | None:
+    """What comes into the layers grows from the first to the last."""
+    layers = {name: value for name, value in evidence.magnitudes.items() if 0 < value < np.inf}
+    names, values = list(layers), np.array(list(layers.values()))
+    if len(names) < FEWEST_LAYERS or (trend := _trend(values, 1)) is None:
+        return None
+    return (
+        f"In the first batch the mean magnitude of what comes into a layer is {number(values[0])} at {names[0]} and "
+        f"{number(values[-1])} at {names[-1]}, a factor of {number(10 ** (trend / (len(names) - 1)))} from layer to layer."
+    )
+
+
+def _trend(values: np.ndarray, direction: int) -> float | None:
+    """By how many orders of magnitude values rise (1) or fall (-1) from the first to the last; None if there is no trend.
+
+    Args:
+        values: above 0, one for each layer, at least two.
+    """
+    logs = np.log10(values)
+    early, late = np.triu_indices(len(logs), k=1)
+    slopes = (logs[late] - logs[early]) / (late - early)
+    # the median of all slopes between two layers (Theil and Sen): robust against a single odd layer
+    decades = float(np.median(slopes)) * direction * (len(logs) - 1)
+    return None if decades < DECADES or float(np.sign(slopes).mean()) * direction < SAME_DIRECTION else decades
+
+
 def _through_layers(evidence: Evidence, direction: int) -> str | None:
-    """A trend from the first weights to the last, upwards (1) or downwards (-1)."""
+    """A trend of the gradients from the first weights to the last, upwards (1) or downwards (-1)."""
     columns = weights(evidence)
     if len(columns) < FEWEST_LAYERS or not all(evidence.dims[i] >= 2 for i in columns):
         return None
@@ -56,18 +82,14 @@ def _through_layers(evidence: Evidence, direction: int) -> str | None:
     columns, middles = columns[middles > 0], middles[middles > 0]
     if len(columns) < FEWEST_LAYERS:
         return None
-    logs = np.log10(middles)
-    early, late = np.triu_indices(len(logs), k=1)
-    slopes = (logs[late] - logs[early]) / (late - early)
-    # the median of all slopes between two layers (Theil and Sen): robust against a single odd layer
-    slope = float(np.median(slopes)) * direction
-    decades = slope * (len(logs) - 1)
-    if decades < DECADES or float(np.sign(slopes).mean()) * direction < SAME_DIRECTION:
+    decades = _trend(middles, direction)
+    if decades is None:
         return None
     first, last = (evidence.history.names[i] for i in (columns[0], columns[-1]))
     return (
         f"The root mean square of the gradient is {number(middles[0])} in {first} and {number(middles[-1])} in {last} (median "
-        f"over the run): {decades:.1f} orders of magnitude over {len(logs)} layers, a factor of {number(10**slope)} from "
+        f"over the run): {decades:.1f} orders of magnitude over {len(middles)} layers, a factor of "
+        f"{number(10 ** (decades / (len(middles) - 1)))} from "
         "layer to layer."
     )
 

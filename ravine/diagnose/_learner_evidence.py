@@ -33,6 +33,7 @@ class EvidenceObserver(Callback):
 
     Attributes:
         dead_units: when the last epoch ended.
+        magnitudes: of what came into the layers in the first batch.
         shapes: of outputs and targets in the first batch of a fit, if the loss broadcasts them.
         left_out: the parameters that require a gradient and that the optimizer does not have, when a fit began to train.
         bad_data: which data have NaN or infinity, in a fit with a loss that was not finite.
@@ -43,13 +44,22 @@ class EvidenceObserver(Callback):
 
     def __init__(self) -> None:
         self.dead_units: DeadUnits = {}
+        self.magnitudes: dict[str, float] = {}
         self.shapes: tuple[tuple[int, ...], ...] = ()
         self.left_out: tuple[str, ...] = ()
         self.bad_data = ""
         self._looked = False
+        self._inputs = _Magnitudes()
 
     def before_fit(self, fit: Fit) -> None:
         self._looked = False
+
+    def before_batch(self, fit: Fit) -> None:
+        if not self._looked and not self.magnitudes and parallel.size() == 1:
+            self._inputs.begin(fit.model)
+
+    def after_loss(self, fit: Fit) -> None:
+        self.magnitudes = self._inputs.end() or self.magnitudes
 
     def before_step(self, fit: Fit) -> bool | None:
         if not self._looked:
@@ -66,6 +76,7 @@ class EvidenceObserver(Callback):
         self._write(fit)
 
     def after_fit(self, fit: Fit) -> None:
+        self._inputs.end()  # the first forward pass may have failed
         self._look_at_data(fit)
         if len(fit.recorder) and parallel.size() == 1:  # one process may fail alone, and must not wait for others
             self._write(fit)
@@ -103,12 +114,43 @@ def _evidence(
         "epochs": list(recorder.epochs),
         "hypers": {name: recorder.hyper(name) for name in recorder.hyper_names},
         "dead_units": observer.dead_units,
+        "magnitudes": observer.magnitudes,
         "shapes": observer.shapes,
         "left_out": observer.left_out,
         "bad_data": observer.bad_data,
         "traces": traces_in(folder),
     }
     return Evidence(**known, **watched(optimizer))
+
+
+class _Magnitudes:
+    """Reads the mean magnitude of what comes into each layer, in a forward pass that is made anyway."""
+
+    def __init__(self) -> None:
+        self._hooks: list[Any] = []
+        self._seen: dict[str, Tensor] = {}
+
+    def begin(self, model: nn.Module) -> None:
+        """Look at the passes from now on; a compiled model is left alone, which hooks would have compiled again."""
+        self.end()
+        kinds: tuple[type[nn.Module], ...] = tuple(_LAYERS)
+        layers = [(name, m) for name, m in model.named_modules() if isinstance(m, kinds)]
+        if not any(hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) for m in model.modules()):
+            self._hooks = [m.register_forward_pre_hook(lambda _, x, n=n: self._see(n, x)) for n, m in layers]
+
+    def end(self) -> dict[str, float]:
+        """Look no longer; what was seen in the first call of each layer, without the first layer, whose inputs are data."""
+        for hook in self._hooks:
+            hook.remove()
+        seen, self._hooks, self._seen = list(self._seen.items())[1:], [], {}
+        values = torch.stack([value for _, value in seen]).tolist() if seen else []
+        return dict(zip((name for name, _ in seen), values, strict=True))
+
+    def _see(self, name: str, inputs: tuple[Any, ...]) -> None:
+        x = inputs[0] if inputs else None
+        if name not in self._seen and isinstance(x, Tensor) and x.is_floating_point() and x.numel():
+            # float32, because a sum in float16 overflows
+            self._seen[name] = x.detach().abs().mean(dtype=torch.float32)
 
 
 @torch.no_grad()

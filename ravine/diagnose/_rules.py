@@ -64,6 +64,14 @@ RULES = (
         explains=("nonfinite", "nonfinite_validation"),
     ),
     Rule(
+        "growing_activations",
+        "Activations grow from layer to layer",
+        layer.growing_activations,
+        "Use an initialisation that fits the activation (Kaiming for ReLU, Xavier for tanh) or normalisation between the layers: "
+        "the outputs are far too large before the first step. A lower learning rate does not help.",
+        explains=("rate_too_high", "spikes", "plateau"),
+    ),
+    Rule(
         "nonfinite",
         "Gradients or losses were not finite",
         rate.nonfinite,

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ravine._line_of_user import level_of_user
 from ravine.errors import OptionError, kind_of, shown
-from ravine.optim._engine.group_keys import level_of_user
 from ravine.optim._engine.prepare import check_params
 
 _LISTED = "model.parameters() or, with their names, model.named_parameters()"

@@ -65,7 +65,9 @@ def data(given: Any) -> tuple[Iterable[Any], Iterable[Any] | None]:
 def callbacks(given: Sequence[Callback]) -> list[Callback]:
     """A sequence of callbacks."""
     if isinstance(given, Callback) or not isinstance(given, Sequence):
-        raise OptionError(f"callbacks is a {kind_of(given)}; give a list of callbacks.")
+        what = f"the class {given.__name__}" if isinstance(given, type) else f"a {kind_of(given)}"
+        one = f": callbacks=[{given.__name__}(...)]" if isinstance(given, type) else ""
+        raise OptionError(f"callbacks is {what}; give a list of callbacks{one}.")
     for callback in given:
         if not isinstance(callback, Callback):
             hint = f" Make an instance: {callback.__name__}(...)." if isinstance(callback, type) else ""
@@ -89,9 +91,10 @@ def loss(given: Any) -> Callable[..., Any]:
 def opt_func(given: Any) -> Callable[..., torch.optim.Optimizer]:
     """A function that makes an optimizer."""
     if isinstance(given, torch.optim.Optimizer) or not callable(given):
+        ready = isinstance(given, torch.optim.Optimizer)
+        what = f"an optimizer that is made already ({type(given).__name__})" if ready else shown(given)
         raise OptionError(
-            f"opt_func is a {kind_of(given)}; give what makes the optimizer, such as RMSprop or "
-            "functools.partial(RMSprop, alpha=0.9)."
+            f"opt_func is {what}; give what makes the optimizer, such as RMSprop or functools.partial(RMSprop, alpha=0.9)."
         )
     inner = given.func if isinstance(given, functools.partial) else given
     if isinstance(inner, type) and not issubclass(inner, torch.optim.Optimizer):

@@ -17,10 +17,11 @@ _CALLED = {
     "cbs": "callbacks", "dls": "data", "dataloaders": "data",
     "opt": "opt_func", "optim": "opt_func", "optimizer": "opt_func",
     "path": "folder", "model_dir": "folder", "log_dir": "folder", "default_root_dir": "folder",
-    "bs": "batch_size", "n_epoch": "epochs", "n_epochs": "epochs", "num_epochs": "epochs", "max_epochs": "epochs",
+    "bs": "batch_size", "n_epoch": "epochs", "epoch": "epochs", "n_epochs": "epochs", "num_epochs": "epochs", "max_epochs": "epochs",
     "learning_rate": "lr", "max_lr": "lr", "verbose": "quiet",
     "n_acc": "batches", "accumulate_grad_batches": "batches", "accumulation_steps": "batches", "max_norm": "norm",
-    "batchsize": "batch_size", "n_points": "points", "spaces": "space",
+    "dl": "data", "test_dl": "data", "start_lr": "start", "min_lr": "start", "end_lr": "end", "num_it": "steps", "num_iter": "steps",
+    "num_training": "steps", "batchsize": "batch_size", "n_points": "points", "spaces": "space",
 }  # fmt: skip
 """What is only called otherwise, for every function that has such an argument."""
 
@@ -28,6 +29,11 @@ _WEIGHT_DECAY = "it is the optimizer's: opt_func=functools.partial(AdamW, weight
 _DEVICE = "training runs where the model is: model.to('cuda')"
 _ELSEWHERE = {
     "suggest_funcs": "it suggests by every rule: learn.lr_find().suggestions",
+    "show_plot": "its picture: learn.lr_find().plot()",
+    "skip_start": "all steps are drawn; to smooth them: learn.recorder.plot_loss(window=20)",
+    "with_valid": "the validation loss is drawn where there is one: learn.recorder.plot_loss()",
+    "keys": "names come one after another: learn.recorder.plot_schedule('lr', 'momentum')",
+    "ds_idx": "data is given itself: learn.predict(learn.train)",
     "lr_max": "the highest rate is lr: fit_one_cycle(3, lr=0.01)",
     "lr": "the rate is given to the fit: learn.fit(3, lr=0.01)",
     "epochs": "they are given to the fit: learn.fit(3, lr=0.01)",

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ravine._line_of_user import level_of_user
 from ravine.errors import OptionError
 from ravine.train import _evaluate as evaluation
 from ravine.train import _parallel as parallel
@@ -19,6 +20,7 @@ from ravine.train._evaluation_weights import evaluation_weights
 from ravine.train._forward import ForwardPass
 from ravine.train._mean_weights import Weight
 from ravine.train._metrics import Measure
+from ravine.train._names_of_others import OF_FIT, NamesOfOthers
 from ravine.train._recorder import Recorder
 
 
@@ -52,7 +54,7 @@ class FitState:
             setattr(self, field.name, state[field.name])
 
 
-class Fit:
+class Fit(NamesOfOthers):
     """What callbacks read, and what they may change.
 
     Attributes:
@@ -75,6 +77,8 @@ class Fit:
         quiet: whether the user has asked that nothing is shown.
         broadcast: the shapes of outputs and targets of the first batch, if the loss broadcasts them against each other.
     """
+
+    _of_others = OF_FIT
 
     def __init__(
         self,
@@ -185,7 +189,7 @@ class Fit:
         """Say what makes the training worthless; where nothing is shown (``quiet=True``) it is a warning."""
         self.say(sentence)
         if self.quiet and self.is_main:
-            warnings.warn(sentence, stacklevel=2)
+            warnings.warn(sentence, stacklevel=level_of_user())
 
     def hold_sentences(self) -> None:
         """Show what is said from now on below the row of this epoch."""

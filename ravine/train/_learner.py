@@ -31,6 +31,7 @@ from ravine.train._loop import Loop
 from ravine.train._lr_find.finder import find
 from ravine.train._lr_find.lr_find_result import LRFind
 from ravine.train._metrics import Measure, default_metrics, named
+from ravine.train._names_of_others import OF_LEARNER, NamesOfOthers
 from ravine.train._predict import predict
 from ravine.train._recorder import METRICS, Recorder, epochs_text
 from ravine.train._schedules.by_text import as_callbacks
@@ -46,7 +47,7 @@ Schedule = Callback | str | None
 _PREDICTED_ROWS = 1024  # of a tensor at once, where no validation data says how many
 
 
-class Learner:
+class Learner(NamesOfOthers):
     """Trains a model and shows how it goes.
 
     Args:
@@ -81,6 +82,8 @@ class Learner:
         learn.lr_find().plot("lr.png")
         learn.fit(5, lr=1e-3)
     """
+
+    _of_others = OF_LEARNER
 
     @answers
     def __init__(
@@ -288,6 +291,7 @@ class Learner:
 
     # --- evaluation ----------------------------------------------------------------------------------------------
 
+    @answers
     def validate(self, data: Loader | None = None) -> dict[str, float]:
         """The mean loss (``valid_loss``) and metrics over all rows of ``data``, or of the validation data.
 
@@ -299,6 +303,7 @@ class Learner:
         measures = {evaluation.LOSS: self.loss_func, **self._metrics_for(chosen)}
         return evaluation.evaluate(self._forward(), measures, chosen)
 
+    @answers
     def predict(self, data: Any = None, *, stack: bool = True) -> Any:
         """The model's outputs for all rows of ``data``, or of the validation data, on the CPU.
 

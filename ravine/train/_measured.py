@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ravine._line_of_user import level_of_user
 from ravine.errors import RavineError, TrainingError
 from ravine.train import _loss_errors as loss_errors
 from ravine.train import _parallel as parallel
@@ -62,7 +63,7 @@ class Measured:
             if self._object is not None:
                 raise failure from error
             if self.measure is default_accuracy and not isinstance(outputs, Tensor):
-                warnings.warn(f"No accuracy is shown: {failure}", stacklevel=2)
+                warnings.warn(f"No accuracy is shown: {failure}", stacklevel=level_of_user())
             self._failure = self._failure or failure
             self._failure.__cause__ = self._failure.__cause__ or (error if failure is not error else None)
             self.is_known = False
@@ -130,7 +131,7 @@ class Measured:
                 f"The {self.what} is not a mean over rows, and the model's outputs for all rows take too much memory to keep: it is "
                 "shown as the mean of the batches' values. Give an object with update, compute and reset, as torchmetrics "
                 "has them.",
-                stacklevel=2,
+                stacklevel=level_of_user(),
             )
 
     def _explained(self, error: Exception, outputs: Any, targets: Any) -> Exception:

@@ -91,7 +91,8 @@ def named(metrics: Mapping[str, Measure] | Sequence[Measure]) -> dict[str, Measu
     else:
         given: Any = [metrics] if _collected(metrics) else metrics
         if isinstance(given, str) or not isinstance(given, Sequence):
-            raise OptionError(f"metrics is {shown(metrics)}; give a list of functions, or {{name: function, ...}}.")
+            one = getattr(metrics, "__name__", "accuracy")
+            raise OptionError(f"metrics is {shown(metrics)}; give a list, metrics=[{one}], or {{name: function, ...}}.")
         for metric in given:
             for name, one in (_collected(metric) or {_name_of(metric): metric}).items():
                 if name in by_name:
@@ -100,6 +101,10 @@ def named(metrics: Mapping[str, Measure] | Sequence[Measure]) -> dict[str, Measu
     for name, metric in by_name.items():
         if isinstance(metric, type) and hasattr(metric, "compute"):
             raise OptionError(f"The metric {name!r} is a class; make an instance: {metric.__name__}(...).")
+        if isinstance(metric, str):
+            raise OptionError(
+                f"The metric {metric!r} is a text; a metric is a function of outputs and targets, such as ravine.train.accuracy."
+            )
         if not callable(metric) and not collects(metric):
             raise OptionError(f"The metric {name!r} is {shown(metric)}; a metric is a function of outputs and targets.")
         if name in TABLE_COLUMNS:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import RandomSampler, SubsetRandomSampler, WeightedRandomSampler
 
+from ravine._line_of_user import level_of_user
 from ravine.errors import OptionError, TrainingError, kind_of
 from ravine.train import _rows as rows_in_memory
 from ravine.train._batches import Batches
@@ -32,7 +33,15 @@ def predict(forward: ForwardPass, data: Any, rows: int, *, stack: bool = True) -
     outputs: list[Any] = []
     with forward.eval_mode():
         for inputs, number in _inputs(forward, data, rows):
-            given = forward.outputs(on_device(inputs, forward.device), number)
+            try:
+                given = forward.outputs(on_device(inputs, forward.device), number)
+            except (TypeError, AttributeError) as error:
+                if _is_tuple_of_inputs(data) and len(data) > positional_arguments(forward.model)[1]:
+                    raise OptionError(
+                        f"predict was given a tuple of {len(data)} tensors, and the model takes one. Of inputs and targets give "
+                        "the inputs alone, or Batches(inputs, targets, 64)."
+                    ) from error
+                raise
             if stack:
                 _check_stacks(outputs, given)
             outputs.append(on_device(given, torch.device("cpu")))
@@ -69,7 +78,7 @@ def _inputs(forward: ForwardPass, data: Any, rows: int) -> Iterator[tuple[Any, i
         warnings.warn(
             "predict gives rows in the order of this DataLoader, which is drawn at random, so nothing says which row is which. "
             "Give it one with shuffle=False.",
-            stacklevel=4,
+            stacklevel=level_of_user(),
         )
     for batch in data.in_order() if isinstance(data, Batches) else data:
         yield _without_targets(forward, batch)

@@ -14,10 +14,12 @@ from torch import Tensor
 
 from ravine._files.json_lines import Journal, read
 from ravine.errors import DataError, OptionError, nearest
+from ravine.train._arguments_of_others import answers
 from ravine.train._display.notebook import html_table
 from ravine.train._hyper_plot import changed, columns, draw_hypers
 from ravine.train._loss_plot import LossCurve, draw_losses
 from ravine.train._lr_find.lr_find_result import LRFind
+from ravine.train._names_of_others import OF_RECORDER, NamesOfOthers
 from ravine.watch._hyper_log import HyperLog, Value
 
 METRICS = "metrics.jsonl"
@@ -45,7 +47,7 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | None) else str(value)
 
 
-class Recorder:
+class Recorder(NamesOfOthers):
     """The numbers of a training, over all calls of ``fit``.
 
     A *step* here is one batch: row ``i`` of every array belongs to the ``i``-th batch that was trained on.
@@ -54,6 +56,8 @@ class Recorder:
     Args:
         path: a file to which everything is also appended while training, as lines of JSON.
     """
+
+    _of_others = OF_RECORDER
 
     def __init__(self, path: Path | None = None) -> None:
         self.journal = Journal(path) if path is not None else None
@@ -301,6 +305,7 @@ class Recorder:
 
     # --- pictures ------------------------------------------------------------------------------------------------
 
+    @answers
     def plot_loss(
         self,
         others: Mapping[str, Recorder] | None = None,
@@ -327,6 +332,7 @@ class Recorder:
         curves = [LossCurve.of_run(name, one.losses, one.epochs, one.seconds) for name, one in runs.items()]
         return draw_losses(curves, scale=scale, x=x, window=window, title=title, path=path)
 
+    @answers
     def plot_schedule(self, *names: str, title: str = "", path: Path | str | None = None) -> Any:
         """The values of hyperparameters that were used, those named or all that changed, as a matplotlib figure."""
         values = {name: self.hyper(name) for name in names or self.hyper_names}

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from ravine._line_of_user import level_of_user
+
 _MOST_NAMES = 6
 
 
@@ -33,7 +35,7 @@ def warn_of_parameters(model: nn.Module, loss: Any, optimizer: torch.optim.Optim
         f"{_listed(names)} {'is' if len(names) == 1 else 'are'} trainable, but in no parameter group of the optimizer, so the "
         "training leaves them as they are. Add them, optimizer.add_param_group({'params': ...}), or freeze them, "
         "requires_grad_(False).",
-        stacklevel=3,
+        stacklevel=level_of_user(),
     )
 
 
@@ -48,7 +50,7 @@ def warn_of_leaves(loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimi
             f"The loss depends on {len(others)} tensor{'s' * (len(others) > 1)} of shape {shapes} that require a gradient, but "
             "neither the model nor the optimizer has them, so the training leaves them as they are. Make the loss a "
             "torch.nn.Module that has them as parameters: they are then trained, too.",
-            stacklevel=3,
+            stacklevel=level_of_user(),
         )
 
 

@@ -48,6 +48,38 @@ def ravine(runs, monkeypatch, capsys):
     return call
 
 
+def test_the_picture_is_a_new_file_and_an_older_one_is_replaced_only_where_it_is_named(ravine, runs):
+    mine = runs / "loss.png"
+    mine.write_text("mine")
+    assert ravine("alpha-0.9")[1] == "Wrote ravine-out/plot-digits.png\n"
+    assert ravine("alpha-0.9")[1] == "Wrote ravine-out/plot-digits-2.png\n"
+    assert ravine("bare")[1] == "Wrote ravine-out/plot-runs.png\n"
+    assert mine.read_text() == "mine"
+    for name in ("digits", "digits-2", "runs"):
+        assert (runs / "ravine-out" / f"plot-{name}.png").read_bytes().startswith(PNG)
+    assert ravine("alpha-0.9", "--out", "new/one.png")[1] == "Wrote new/one.png\n"
+    assert ravine("alpha-0.9", "--out", "new/one.png")[1] == "Replaced the older new/one.png\n"
+
+
+@pytest.mark.parametrize(
+    ("out", "text"),
+    [
+        ("alpha-0.9/metrics.jsonl", "the picture is a PNG file; name it so: --out alpha-0.9/metrics.png"),
+        ("picture", "the picture is a PNG file; name it so: --out picture.png"),
+        ("alpha-0.9", "is a folder; name the picture: --out alpha-0.9/plot.png"),
+        ("text.png", "is there and is no PNG file: it is left as it is"),
+    ],
+)
+def test_nothing_else_is_written_over(ravine, runs, out, text):
+    (runs / "text.png").write_text("no picture")
+    before = (runs / "alpha-0.9" / "metrics.jsonl").read_bytes()
+    code, _, err, drawn = ravine("alpha-0.9", "--out", out)
+    assert (code, drawn) == (2, [])
+    assert text in err
+    assert (runs / "alpha-0.9" / "metrics.jsonl").read_bytes() == before
+    assert (runs / "text.png").read_text() == "no picture"
+
+
 def test_runs_lie_over_each_other_under_what_differs(ravine, runs):
     code, out, err, drawn = ravine("alpha-0.9", "alpha-0.999", "--out", "both.png")
     assert (code, out, err) == (0, "Wrote both.png\n", "")
@@ -58,7 +90,7 @@ def test_runs_lie_over_each_other_under_what_differs(ravine, runs):
         kept = Recorder.load(folder)
         assert curve.train.tolist() == kept.losses.tolist()
         assert [value for _, value in curve.valid] == kept.column("valid_loss").tolist()
-    assert (options["scale"], options["title"], options["x"]) == ("log", "digits", "step")
+    assert (options["scale"], options["title"], options["x"]) == ("log", "digits: loss", "step")
 
 
 def test_names_can_be_given_and_are_needed_where_runs_do_not_differ(ravine):
@@ -79,6 +111,16 @@ def test_options_are_those_of_the_picture(ravine):
         "title": "mine",
         "path": None,
     }
+
+
+def test_a_run_that_is_not_there_is_answered_with_the_one_that_was_meant(ravine, runs, monkeypatch):
+    (runs / "ravine-out").mkdir(exist_ok=True)
+    (runs / "ravine-out" / "train-digits").symlink_to(runs / "alpha-0.9")
+    for wrong in ("digits", "train-digit", "ravine-out/train-digit"):
+        code, _, err, _ = ravine(wrong)
+        assert code == 2
+        assert f"There is no run {wrong}. Did you mean ravine-out/train-digits?" in err
+    assert "ravine-out has many runs. `ravine list` shows" in ravine("ravine-out")[2]
 
 
 def test_what_is_no_run_is_named(ravine):

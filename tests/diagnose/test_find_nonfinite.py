@@ -115,13 +115,16 @@ def test_a_planted_fault_is_found_and_found_again(name, tmp_path):
 @pytest.mark.parametrize("loss", [mse_loss, None], ids=["loss", "no loss"])
 def test_an_attention_mask_of_minus_infinity_is_no_fault(mask, module, loss):
     given = batch() if loss else batch()[0]
-    assert find_nonfinite(net(Attention(mask, module)), given, loss) is None
+    assert not find_nonfinite(net(Attention(mask, module)), given, loss)
 
 
 def test_what_is_infinite_on_the_way_and_comes_to_nothing_is_no_fault():
     chosen = net(lambda x: torch.where(x > 1e9, with_zero(x.detach()).abs().log(), x))
-    assert find_nonfinite(chosen, batch(), mse_loss) is None
-    assert find_nonfinite(net(nn.ReLU()), batch(), mse_loss) is None
+    assert not find_nonfinite(chosen, batch(), mse_loss)
+    found = find_nonfinite(net(nn.ReLU()), batch(), mse_loss)
+    assert not found
+    assert repr(found) == str(found) == "Nothing found: outputs, loss and gradients are finite."
+    assert repr(find_nonfinite(net(nn.ReLU()), batch()[0])) == "Nothing found: the outputs are finite."
 
 
 def test_an_infinity_that_is_intended_is_named_where_it_reaches_the_loss():

@@ -62,7 +62,7 @@ def test_outputs_may_be_tuples_and_dicts(tmp_path):
 )
 def test_tensors_of_all_kinds(inputs):
     model = Does(lambda x: x)
-    assert find_nonfinite(model, inputs) is None
+    assert not find_nonfinite(model, inputs)
     finding = find_nonfinite(Does(lambda x: 1 / x), torch.tensor(0.0))
     assert (finding.module, finding.output.inf, finding.input.low) == ("", 1, 0.0)
     assert str(finding).startswith("the model (Does) gave inf in 1 of 1 element")
@@ -116,7 +116,7 @@ def test_memory_that_nobody_wrote_is_no_origin_of_its_own():
         room.copy_(x)
         return room
 
-    assert find_nonfinite(net(fills), batch(), mse_loss) is None
+    assert not find_nonfinite(net(fills), batch(), mse_loss)
 
 
 def test_ranges():
@@ -154,7 +154,7 @@ def test_in_inference_mode_gradients_are_looked_at_too():
 
     with torch.inference_mode():
         finding = find_nonfinite(Root(), (torch.ones(1, 2), torch.zeros(1, 2)), nn.functional.mse_loss)
-    assert finding is None or finding.backward
+    assert not finding or finding.backward
 
 
 def test_what_cannot_be_watched_says_so():

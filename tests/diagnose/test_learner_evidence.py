@@ -67,6 +67,25 @@ def test_units_that_never_answer_are_counted():
     assert layers["4"][0] == 5
 
 
+def test_magnitudes_are_those_of_the_first_forward_pass():
+    model = nn.Sequential(nn.Linear(6, 10), nn.ReLU(), nn.Linear(10, 5), nn.Tanh(), nn.Linear(5, 2))
+    learn = learner(model=model)
+    first = next(learn.train.epoch(0))[0]
+    with torch.no_grad():
+        wanted = {at: model[: int(at)](first).double().abs().mean().item() for at in ("2", "4")}
+    learn.fit(1, lr=1e-2)
+    learn.fit(1, lr=1e-2)
+    assert evidence_of(learn).magnitudes == pytest.approx(wanted, rel=1e-6)
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+def test_no_hook_is_left_where_the_first_forward_pass_fails():
+    model = nn.Sequential(nn.Linear(6, 10), nn.Linear(9, 2))
+    with pytest.raises(Exception, match="mat1 and mat2|9"):
+        learner(model=model).fit(1, lr=1e-2)
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
 def test_units_of_channels_and_of_functions_in_forward():
     class Net(nn.Module):
         def __init__(self):

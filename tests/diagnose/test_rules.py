@@ -183,6 +183,15 @@ def over_one_output(loss):
     return evidence_of(learn)
 
 
+def learned(model):
+    """Evidence of a Learner that has trained the model on digits for an epoch."""
+    torch.manual_seed(0)
+    learn = Learner(model(), digits(), functional.cross_entropy, partial(RMSprop, lr=1e-3), quiet=True)
+    learn.valid = None
+    learn.fit(1)
+    return evidence_of(learn)
+
+
 #: By rule: runs that have the fault, and those that have not. Every run is made once.
 WITH = {
     "outside_range": {
@@ -192,6 +201,10 @@ WITH = {
     "broadcast": {"a column of outputs, a row of targets": lambda: in_a_learner(lambda x: x.sum(1))},
     "loss_of_zero": {"a cross entropy over one output": lambda: over_one_output(functional.cross_entropy)},
     "left_out": {"a layer that was unfrozen late": lambda: in_a_learner(unfrozen=True)},
+    "growing_activations": {
+        "20 linear layers": lambda: learned(partial(deep, nn.Identity, 4, layers=20)),
+        "8 layers of ReLU": lambda: learned(partial(deep, nn.ReLU, 20, layers=8)),
+    },
     "bad_data": {"a row of NaN to train on": lambda: in_a_learner(bad_row=77)},
     "nonfinite_validation": {
         "a row of NaN": lambda: on_digits(SMALL, partial(Adam, lr=1e-3), valid=with_nan_row(), epochs=2),
@@ -288,6 +301,10 @@ WITHOUT = {
         "learned": lambda: in_a_learner(lambda x: 0 * x[:, :1]),
     },
     "left_out": {"all are given": lambda: in_a_learner()},
+    "growing_activations": {
+        "20 layers of ReLU": lambda: learned(partial(deep, nn.ReLU, 6**0.5, layers=20)),
+        "normalised": lambda: learned(lambda: scaled(normalised(), 20)),
+    },
     "bad_data": {
         "the same data": lambda: in_a_learner(),
         "numbers that overflow": lambda: in_a_bowl(partial(SGD, lr=1e6), 12),

@@ -99,7 +99,7 @@ def test_a_folder_that_is_none_or_a_file_that_is_a_folder_is_an_error(tmp_path):
         with pytest.raises(OptionError, match=f"x cannot be written: {reason}"):
             files.write(path, b"")
     (tmp_path / "folder" / "in").mkdir(parents=True)
-    with pytest.raises(OptionError, match="folder cannot be written: Is a directory"):
+    with pytest.raises(OptionError, match="folder cannot be written: it is a folder. Name a file."):
         files.write(tmp_path / "folder", b"")
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
 
@@ -179,3 +179,13 @@ def test_a_name_that_is_one(name):
 def test_a_name_that_is_none(name):
     with pytest.raises(OptionError, match="cannot be a name: use 1 to 64 of"):
         files.run_name(name)
+
+
+def test_a_fresh_file_is_a_new_one(tmp_path):
+    wanted = tmp_path / "new" / "plot.png"
+    assert files.fresh_file(wanted) == wanted
+    assert files.fresh_file(wanted) == tmp_path / "new" / "plot-2.png"
+    assert files.fresh_file(wanted) == tmp_path / "new" / "plot-3.png"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OptionError, match="cannot be written"):
+        files.fresh_file(tmp_path / "file" / "plot.png")

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from ravine.errors import TrainingError
+from ravine.errors import OptionError, TrainingError
 from ravine.train import Batches, Learner
 
 INPUTS = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
@@ -90,3 +90,8 @@ def test_outputs_that_are_several():
 
     found = learner(Pair(3, 2)).predict(INPUTS, stack=False)
     assert torch.equal(torch.cat([extra["x"] for _, extra in found]), INPUTS)
+
+
+def test_inputs_and_targets_are_not_two_inputs():
+    with pytest.raises(OptionError, match="a tuple of 2 tensors, and the model takes one. .*give the inputs alone"):
+        learner(nn.Sequential(nn.Linear(3, 2))).predict((INPUTS, CLASSES))

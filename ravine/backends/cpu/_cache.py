@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ravine._files.private_folder import check_private
+from ravine._line_of_user import level_of_user
 
 _CHECKSUM = 32  # bytes of SHA-256 before the code
 
@@ -103,4 +104,4 @@ def _user_cache() -> Path:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, RuntimeWarning, stacklevel=4)
+    warnings.warn(message, RuntimeWarning, stacklevel=level_of_user())

@@ -28,6 +28,7 @@ from ravine.train import Callback, Fit
 
 _STEPS, _COLD = 8, 3  # steps that are timed, and how many of them find cold caches
 _KEEPING = 0.004  # seconds to claim a training and to keep what it gave
+_SHORT = 600  # seconds of training, beside which the rest of a study counts: 13 s of CPU time on two cores
 _GOOD_CHANCE = 0.84  # normal quantile: a chance of .8
 
 
@@ -59,7 +60,7 @@ class Cost:
         looks: the seeds at the first and at the last look.
         trainings: about how many trainings there are up to the first look, and to the end if no optimizer drops out.
         at_most: how many there can be, if search spaces have to be expanded, too.
-        seconds: what ``trainings`` take with so many jobs.
+        seconds: what ``trainings`` take with so many jobs; starting and reporting are not in it.
         jobs: how many trainings run at a time.
         smallest: the smallest difference that the study can show with a chance of .8, in standard deviations of the
             paired differences between seeds; None with one optimizer.
@@ -83,12 +84,17 @@ class Cost:
         if first < last:
             lines.append(
                 f"To the first look, at {count(first, 'seed')}: about {count(self.trainings[0], 'training')}, "
-                f"{_hours(self.seconds[0])} {jobs}."
+                f"{_hours(self.seconds[0])} of training {jobs}."
             )
         lines.append(
             f"To the end, at {count(last, 'seed')}: about {count(self.trainings[1], 'training')}, "
-            f"{_hours(self.seconds[1])} {jobs}{more}."
+            f"{_hours(self.seconds[1])} of training {jobs}{more}."
         )
+        if self.seconds[0] < _SHORT:
+            lines.append(
+                "Starting the processes, timing single steps and drawing the report add 10 to 30 seconds, however short "
+                "the trainings are."
+            )
         if first < last:
             lines.append("It ends sooner where all is settled, and an optimizer that is out is trained no more.")
         if self.smallest is not None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ravine.diagnose._nonfinite.finding import Finding
+from ravine.diagnose._nonfinite.finding import Finding, NothingFound
 from ravine.diagnose._nonfinite.isolation import device_of, isolated_run
 from ravine.diagnose._nonfinite.origins import Frame, Origin, Recording, join
 from ravine.diagnose._nonfinite.reproduction import Reproduction, Taken, write
@@ -29,8 +29,8 @@ Loss = Callable[[Any, Any], Any]
 
 def find_nonfinite(
     model: nn.Module, batch: Any, loss: Loss | None = None, *, path: Path | str | None = None
-) -> Finding | None:
-    """Find where the first value that is not finite comes from; None where outputs, loss and gradients are finite.
+) -> Finding | NothingFound:
+    """Find where the first value that is not finite comes from.
 
     The model runs as it is, in training mode or not; its buffers, gradients and the random states are restored.
     Infinite values that are intended, such as an attention mask of -inf, are ignored unless a NaN comes of them.
@@ -42,6 +42,10 @@ def find_nonfinite(
         loss: from outputs and targets to one number; with it, the backward pass is searched, too.
         path: also write what reproduces it with that module alone: to this file, if it ends in ``.safetensors``, else
             to a file ``nan-MODULE.safetensors`` in this folder. ``ravine.diagnose.reproduce`` reads it.
+
+    Returns:
+        A ``Finding``; printing it says where, by which numbers, and what to try. Where outputs, loss and gradients are
+        finite, a ``NothingFound``, which is false.
 
     Raises:
         OptionError: the batch is not a pair, the loss is not one number, or the file cannot be written.
@@ -59,8 +63,10 @@ def find_nonfinite(
             f"The batch cannot be run while its operations are observed: {type(error).__name__}: {error}. If the model "
             "runs otherwise: torch.func.vmap and scripted or compiled modules cannot be observed."
         ) from error
-    if reproduction is None or path is None:
-        return None if reproduction is None else reproduction.finding
+    if reproduction is None:
+        return NothingFound("the outputs" if loss is None else "outputs, loss and gradients")
+    if path is None:
+        return reproduction.finding
     return replace(reproduction.finding, path=write(reproduction, Path(path)))
 
 

@@ -61,6 +61,23 @@ _WHERE = " torch.where after it does not help, because 0 times infinity is NaN: 
 
 
 @dataclass(frozen=True, repr=False)
+class NothingFound:
+    """That all values were finite. It is false: ``if finding:`` asks whether there is one.
+
+    Attributes:
+        searched: what was looked at.
+    """
+
+    searched: str
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return f"Nothing found: {self.searched} are finite."
+
+
+@dataclass(frozen=True, repr=False)
 class Finding:
     """Where values that are not finite came from; printing it says so in words.
 

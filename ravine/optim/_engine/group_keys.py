@@ -7,18 +7,15 @@ A group of ``RMSprop`` has the keys that one of ``torch.optim.RMSprop`` has. Tra
 
 from __future__ import annotations
 
-import os
-import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from functools import cache
-from itertools import count
 from typing import Any
 
 import torch
 
-import ravine
 from ravine._compat.torch import defaults_in_torch
+from ravine._line_of_user import level_of_user
 from ravine.optim._common import OF_GROUPS, parameters_of
 from ravine.optim._hyperparameters import (
     GROUP_NOTES,
@@ -29,9 +26,6 @@ from ravine.optim._hyperparameters import (
     hypers_of,
     refuse_differentiable,
 )
-
-_OURS = os.path.dirname(os.path.abspath(ravine.__file__)) + os.sep
-_THEIRS = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep
 
 
 def twin_of(cls: type) -> type | None:
@@ -161,15 +155,3 @@ def one_mistake(written: str, meant: str) -> bool:
     if (a[:1] + b[:1]).strip("0123456789") != a[:1] + b[:1]:
         return False
     return a[1:] == b or a == b[1:] or a[1:] == b[1:] or (a[:2] == b[1::-1] and a[2:] == b[2:])
-
-
-def level_of_user() -> int:
-    """The ``stacklevel``, for ``warnings.warn`` in the function that calls this, of the first line that is not ours."""
-    for level in count(1):
-        try:
-            file = sys._getframe(level).f_code.co_filename
-        except ValueError:
-            return 2
-        if not file.startswith((_OURS, _THEIRS)):
-            return level
-    raise AssertionError

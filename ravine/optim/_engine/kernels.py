@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ravine import backends
+from ravine._line_of_user import level_of_user
 from ravine.backends import Batch, States, cpu, triton
 from ravine.backends._eager import Eager
 from ravine.backends._foreach import Foreach
@@ -135,11 +136,11 @@ def warn_captured() -> None:
     warnings.warn(
         "CUDA graphs that captured steps of this optimizer no longer hold, since its parameters, states or options "
         "changed: capture again",
-        stacklevel=4,
+        stacklevel=level_of_user(),
     )
 
 
 @cache
 def warn_once(why: str, how: str = "on lists ") -> None:
     """Say once in a process why a machine is used less well than it could be."""
-    warnings.warn(f"{why}. Torch's operations {how}step these tensors, in several passes", stacklevel=2)
+    warnings.warn(f"{why}. Torch's operations {how}step these tensors, in several passes", stacklevel=level_of_user())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ravine._line_of_user import level_of_user
 from ravine.backends._sharded import join_statistics
 from ravine.errors import NonFiniteError
 from ravine.optim._common import check_policy
@@ -216,5 +217,5 @@ def _warn_skipped(what: str) -> None:
     warnings.warn(
         f"nonfinite='skip': {what}. This step is skipped, and so are others like it, without another warning; "
         "optimizer.watch.skipped counts them",
-        stacklevel=5,
+        stacklevel=level_of_user(),
     )

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from ravine._compat.torch import is_fake
+from ravine._line_of_user import level_of_user
 from ravine.backends._sharded import layout
 from ravine.errors import OptionError, StateError, kind_of, nearest
 from ravine.formula import ParamCopy, Program
@@ -239,7 +240,7 @@ def _group(receiver: Receiver, index: int, group: dict[str, Any], new: dict[str,
         warnings.warn(
             f"the state dict's parameter group {index} was saved without {' and '.join(off)}, which is off from now on: "
             "set it again in optimizer.param_groups if it is wanted",
-            stacklevel=5,
+            stacklevel=level_of_user(),
         )
     # What the user's own keys are is kept. Of ours the formula says whether it is of this optimizer; torch's dicts do
     # not say which optimizer they are of, but an option that this one does not have does.

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from ravine._line_of_user import level_of_user
 from ravine.errors import OptionError, StateError
-from ravine.optim._engine.group_keys import level_of_user
 from ravine.optim._engine.state import Receiver, check_form, formulas_of
 
 

@@ -8,10 +8,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
+from ravine._line_of_user import level_of_user
+
 
 def warn_failed(error: OSError) -> None:
     """Warn that the output cannot be written: no reason to end a long training."""
-    warnings.warn(f"The training continues, but can no longer be shown: {error}.", RuntimeWarning, stacklevel=2)
+    warnings.warn(
+        f"The training continues, but can no longer be shown: {error}.", RuntimeWarning, stacklevel=level_of_user()
+    )
 
 
 class Display:

@@ -9,16 +9,17 @@ import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from ravine import _files as files
 from ravine.errors import OptionError
 from ravine.train._lr_find.lr_rules import Suggestion, short, suggest
+from ravine.train._names_of_others import OF_LR_FIND, NamesOfOthers
 
 
-class LRFind:
+class LRFind(NamesOfOthers):
     """The result of a learning-rate search: the sweeps, and what each rule suggests. Printing it shows the suggestions.
 
     Args:
@@ -29,6 +30,8 @@ class LRFind:
     Raises:
         OptionError: shapes that do not fit each other, or rates that are not positive and ascending.
     """
+
+    _of_others = OF_LR_FIND
 
     def __init__(
         self,
@@ -119,6 +122,14 @@ class LRFind:
         tried = f"{len(self.rates)} rates from {short(self.rates[0])} to {short(self.rates[-1])}"
         suggestion = f"lr={short(self.lr)}" if self.answered else "no suggestion"
         return f"LRFind({suggestion}; {len(self.losses)} sweeps over {tried})"
+
+    def __iter__(self) -> NoReturn:
+        """Refuses ``lr_min, lr_steep = learn.lr_find()``: the rules have names.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError("an LRFind is not several rates: found.lr is the one to use, found.suggestions has one by rule")
 
     def _repr_png_(self) -> bytes:
         from ravine.plotting._style import png

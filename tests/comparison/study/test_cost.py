@@ -45,8 +45,8 @@ def test_trainings_and_seconds_are_counted():
     seconds = 6 * 110.004 + 6 * 10.004 + 2 * 10.004  # 9 evaluations and one before the first step
     assert cost.seconds == (pytest.approx(5 * seconds), pytest.approx(20 * seconds))
     assert "\n".join(cost.lines).startswith(
-        f"To the first look, at 5 seeds: about 70 trainings, {5 * seconds / 60:.0f} minutes with 1 job.\n"
-        f"To the end, at 20 seeds: about 280 trainings, {20 * seconds / 3600:.1f} hours with 1 job; at most 440 trainings"
+        f"To the first look, at 5 seeds: about 70 trainings, {5 * seconds / 60:.0f} minutes of training with 1 job.\n"
+        f"To the end, at 20 seeds: about 280 trainings, {20 * seconds / 3600:.1f} hours of training with 1 job; at most 440 trainings"
     )
 
 
@@ -54,7 +54,14 @@ def test_a_study_with_one_look_and_one_optimizer():
     spec = StudySpec("mine", CONFIGS[:1], steps=10, points=1, looks=(3,), expansions=0)
     cost = cost_of(spec, TASK, OPTIMIZERS, 1, time_training=slow)
     assert (cost.trainings, cost.at_most, cost.smallest) == ((6, 6), 6, None)
-    assert cost.lines == ["To the end, at 3 seeds: about 6 trainings, 66 seconds with 1 job."]
+    first, beside = cost.lines
+    assert first == "To the end, at 3 seeds: about 6 trainings, 66 seconds of training with 1 job."
+    assert beside.endswith("add 10 to 30 seconds, however short the trainings are.")
+
+
+def test_what_a_long_study_needs_beside_training_is_not_said():
+    spec = StudySpec("mine", CONFIGS, steps=1000, points=4, looks=(20,))
+    assert "report add" not in "\n".join(cost_of(spec, TASK, OPTIMIZERS, 1, time_training=slow).lines)
 
 
 def test_jobs_share_the_trainings_as_far_as_there_are_processors(monkeypatch):
@@ -114,7 +121,8 @@ def test_the_command_says_it_and_trains_nothing(tmp_path, monkeypatch):
     assert lines[0].startswith("To the first look, at 8 seeds: about 96 trainings, ")
     assert lines[1].startswith("To the end, at 20 seeds: about 240 trainings, ")
     smallest = smallest_difference(2, (8, 11, 14, 17, 20))
-    assert lines[3].startswith(
+    assert lines[2].startswith("Starting the processes, ")
+    assert lines[4].startswith(
         f"The smallest difference it can show, with a chance of .8: {smallest:.2g} times the spread"
     )
     assert not list(tmp_path.iterdir())
