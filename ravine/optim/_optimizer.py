@@ -21,7 +21,7 @@ from ravine.formula import Piece, Program
 from ravine.formula._tracing import hyper_defaults
 from ravine.optim import _given_parameters as given_parameters
 from ravine.optim import _words_of_others as words_of_others
-from ravine.optim._common import OF_GROUPS, Nonfinite, check_policy, switches_in
+from ravine.optim._common import OF_GROUPS, Nonfinite, check_policy, parameters_of, switches_in
 from ravine.optim._engine import state as states
 from ravine.optim._engine.average import NO_STEP, averaged_inside, pairs_of
 from ravine.optim._engine.describe import describe, optimizer_text
@@ -118,7 +118,7 @@ class Optimizer(torch.optim.Optimizer):
         off = (None, False)
         common = {n: v for n, v in given.items() if not any(v is o for o in off) or n not in hyperparameters}
         defaults = {**hyperparameters, "maximize": as_python(maximize), "fused": as_python(fused), **common}
-        self._check = checker(hypers_of(type(self)), {**defaults, **switches_in(type(self))})
+        self._check = checker(hypers_of(type(self)), {**defaults, **switches_in(type(self))}, parameters_of(type(self)))
         self._told: set[str] = set()
         self._neutral = neutral_of(type(self), defaults)
         super().__init__(params, defaults)
@@ -392,7 +392,7 @@ class Optimizer(torch.optim.Optimizer):
         self._captured = getattr(self, "_captured", [])
         self._plan, self._version = None, Version()
         self.state = TrackedState(self.state, self._version)
-        self._check, self._told = checker(hypers_of(type(self)), self.defaults), set()
+        self._check, self._told = checker(hypers_of(type(self)), self.defaults, parameters_of(type(self))), set()
         self._neutral = neutral_of(type(self), self.defaults)
         self._switches = getattr(self, "_switches", {})
         flag_scaling(self)
