@@ -21,6 +21,7 @@ from ravine import backends
 from ravine._compat.torch import is_fake
 from ravine.backends import STATISTICS, Numbers, States, Sums, compute_dtype
 from ravine.backends._calls import Calls
+from ravine.errors import an
 from ravine.formula import Program
 from ravine.formula import _functions as functions
 from ravine.formula._python import Statements, code_name
@@ -229,7 +230,7 @@ _UNKNOWN = {"nonfinite": 0.0, "steps": 1.0}
 @cache
 def _warn_unwatched(kind: str, why: str) -> None:
     """Say once in a process that figures of a kind of tensor cannot be had."""
-    warnings.warn(f"the watch has no figures of parameters that are a {kind} ({why}): they are NaN", stacklevel=2)
+    warnings.warn(f"the watch has no figures of parameters that are {an(kind)} ({why}): they are NaN", stacklevel=2)
 
 
 def _square(x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from ravine.errors import FormulaError
+from ravine.errors import FormulaError, an
 from ravine.formula._outside import PUBLIC, WHOLE
 from ravine.formula._python import Statements
 from ravine.formula._symbols import Symbol
@@ -143,5 +143,5 @@ def refuse_state(name: str, value: object) -> None:
     """Raise FormulaError for what a stat keeps and no formula can."""
     if value is None or isinstance(value, list | tuple | dict | str):
         raise FormulaError(
-            f"it keeps {name!r}, a {type(value).__name__}; a state of a formula is one tensor or one number"
+            f"it keeps {name!r}, {an(type(value).__name__)}; a state of a formula is one tensor or one number"
         )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from ravine.errors import FormulaError, kind_of
+from ravine.errors import FormulaError, an, kind_of
 from ravine.formula._branches import Made, all_ways, chosen, same
 from ravine.formula._fastai_text import (
     PieceText,
@@ -59,7 +59,7 @@ def stats_and_steppers(*functions: Callable[..., Any], **switches: Any) -> list[
     if len(functions) == 1 and isinstance(functions[0], list | tuple):
         names = ", ".join(call_of(one) for one in functions[0])
         raise FormulaError(
-            f"stats_and_steppers takes functions, not a {kind_of(functions[0])}: stats_and_steppers({names})"
+            f"stats_and_steppers takes functions, not {an(kind_of(functions[0]))}: stats_and_steppers({names})"
         )
     for function in functions:
         try:
