@@ -227,7 +227,7 @@ def itself():
     [
         ({"schedule": {"lr_lambdas": [len]}}, r"^schedule\.lr_lambdas\[0\] is a builtin_function_or_method, which"),
         ({"a b": {3: ({1},)}}, r"^\['a b'\]\[3\]\[0\] is a set"),
-        (object(), "^The tree is a object"),
+        (object(), "^The tree is an object"),
         ({"a": {(1, 2): 0}}, r"^a is a dict with the key \(1, 2\).* a key is text or an integer"),
         ({True: 0}, "^The tree is a dict with the key True"),
         ({"a": 1j}, "^a is a complex"),

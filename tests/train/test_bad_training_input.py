@@ -85,7 +85,7 @@ def loader(*args, **options):
         ({"data": Batches(*rows(), 4)}, r"The data is a Batches; give a pair"),
         ({"data": (None, None)}, "The training data is a NoneType; give Batches"),
         ({"data": (rows()[0], None)}, "The training data is a Tensor; give Batches"),
-        ({"data": (pairs(), 3)}, "The validation data is a int; give Batches"),
+        ({"data": (pairs(), 3)}, "The validation data is an int; give Batches"),
         (
             {"data": ((pair for pair in pairs()), None)},
             "training data is a generator that can be gone through once only",
@@ -94,7 +94,7 @@ def loader(*args, **options):
         ({"data": ([], None)}, "The training data has no batches. Is it empty, or drop_last on"),
         ({"data": (pairs(), [])}, "The validation data has no batches"),
         ({"data": (loader(64, drop_last=True), None)}, "drop_last on with a batch larger than the data"),
-        ({"opt_func": torch.optim.SGD(network().parameters())}, "opt_func is a SGD; give what makes the optimizer"),
+        ({"opt_func": torch.optim.SGD(network().parameters())}, "opt_func is an SGD; give what makes the optimizer"),
         ({"opt_func": "adam"}, "opt_func is a str; give what makes"),
         ({"opt_func": nn.Linear}, "opt_func is the class Linear, which is not a torch.optim.Optimizer"),
         ({"opt_func": functools.partial(nn.Linear, 3)}, "opt_func is the class Linear"),
