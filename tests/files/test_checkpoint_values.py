@@ -237,7 +237,7 @@ def itself():
         ({"a": np.ones(1, ">f4")}, "^a is an array of >f4"),
         ({"a": torch.eye(2).to_sparse()}, "^a is a Tensor of layout torch.sparse_coo"),
         ({"a": torch.ones(1, device="meta")}, "^a is a Tensor of layout torch.strided on meta"),
-        ({"a": torch.ones(1).as_subclass(type("Other", (torch.Tensor,), {}))}, "^a is a Other"),
+        ({"a": torch.ones(1).as_subclass(type("Other", (torch.Tensor,), {}))}, "^a is an Other"),
         ({"a": torch.ones(1).to(torch.float8_e5m2fnuz)}, "^a is a tensor of torch.float8_e5m2fnuz"),
         ({"a": 1 << 5000}, "^a is an integer of 5001 bits"),
         (itself(), r"^a\[0\]\.a.* or contains itself"),
