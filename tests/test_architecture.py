@@ -21,6 +21,7 @@ EVERYBODY = {
     "_randomness",
     "_one_thread",
     "_whole_numbers",
+    "_written_alike",
     "_lazy",
     "_compat",
     "__version__",

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ravine._written_alike import alike
 from ravine.errors import FormulaError, nearest
 from ravine.formula._operations import FULL, REDUCTIONS
 from ravine.formula._outside import INSTEAD
@@ -37,20 +38,13 @@ def hyper_defaults(pieces: Sequence[Callable[..., Any] | Piece]) -> dict[str, An
         for n in piece.signature()[1]:
             if not n.has_default or n.name in states or n.name in RESERVED:
                 continue
-            if _differ(defaults.setdefault(n.name, n.default), n.default):
+            if not alike(defaults.setdefault(n.name, n.default), n.default):
                 raise FormulaError(
                     f"{n.name} is {defaults[n.name]!r} by default in piece {owner[n.name].place} but {n.default!r} in "
                     f"piece {piece.place}: give it one default, or rename one of them"
                 )
             owner.setdefault(n.name, piece)
     return defaults
-
-
-def _differ(a: object, b: object) -> bool:
-    try:
-        return a is not b and bool(a != b)
-    except (TypeError, ValueError):  # arrays
-        return True
 
 
 def trace_formula(
