@@ -153,6 +153,10 @@ def checker(
             form, meant = "Write", meant_by((meant[0], *(several(usual) or ())[1:]))
         elif value is None:
             form, meant = "Write", meant_by(usual)
+        if not length and isinstance(value, tuple | list) and len(value) > 1:
+            return f"A value for each group stands in the group: [{{'params': ..., {name!r}: {value[0]!r}}}, ...]"
+        if callable(value):
+            return "What changes from step to step is set by a scheduler, such as torch.optim.lr_scheduler.LambdaLR"
         if meant is None:
             return ""
         try:

@@ -34,6 +34,7 @@ from ravine.optim._engine.kernels import refuse_recording, warn_captured
 from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
 from ravine.optim._engine.prepare import check_param, make_states
+from ravine.optim._engine.slips import check_closure, check_is_group, warn_of_attribute
 from ravine.optim._engine.state_by_name import arranged
 from ravine.optim._engine.version import TrackedState, Version
 from ravine.optim._hyperparameters import TORCH_ONLY, Hyper, as_python, checker, hypers_of
@@ -220,15 +221,13 @@ class Optimizer(torch.optim.Optimizer):
             TypeError, ValueError: as torch, for things that are not parameters.
             ParameterError: a parameter that cannot be written element by element.
         """
-        group = dict(param_group) if isinstance(param_group, dict) else param_group
-        if isinstance(group, dict):
-            where = f" (parameter group {len(self.param_groups)})"
-            given_parameters.check_group(group, where)
-            complete(group, self.defaults, self._switches, self._check, self._told, where)
-            check_names(self.pieces(group))
-            group = with_kept(
-                group, self._programs(group)
-            )  # a mistake in the formula is found here, before the first step
+        check_is_group(param_group)
+        group, where = dict(param_group), f" (parameter group {len(self.param_groups)})"
+        given_parameters.check_group(group, where)
+        complete(group, self.defaults, self._switches, self._check, self._told, where)
+        check_names(self.pieces(group))
+        # a mistake in the formula is found here, before the first step
+        group = with_kept(group, self._programs(group))
         without_compiler(super().add_param_group, group)
         added = self.param_groups[-1]
         leave_out(added, self._neutral)
@@ -278,6 +277,7 @@ class Optimizer(torch.optim.Optimizer):
         """
         loss = None
         if closure is not None:
+            check_closure(closure)
             with torch.enable_grad():
                 loss = closure()
         # GradScaler sets these for the time of one step, and asks whether they are there.
@@ -367,6 +367,10 @@ class Optimizer(torch.optim.Optimizer):
         self.__setstate__(states.load(receiver, arranged(receiver, self._monitor.name_of, state_dict, match)))
         for post_hook in after:
             post_hook(self)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        warn_of_attribute(self, name, self.__dict__.get("defaults", {}))
+        super().__setattr__(name, value)
 
     def __copy__(self) -> Self:
         """Of the same groups and states, as torch's; what it knows of its steps is its own from here."""

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ravine.errors import OptionError, ParameterError
-from ravine.optim import Adam, Optimizer, RMSprop, pieces
+from ravine.optim import SGD, Adam, Optimizer, RMSprop, pieces
 from ravine.optim import _registry as registry
 
 
@@ -180,3 +180,54 @@ def test_something_else_in_the_place_of_the_parameters_is_named(other):
     optimizer.param_groups[1]["params"] = other
     with pytest.raises(ParameterError, match=r"params \(parameter group 1\) is to be a list of tensors"):
         optimizer.step()
+
+
+# --- on the optimizer itself ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        (lambda o: o.step(torch.tensor(1.0)), "given a Tensor: call loss.backward() and then step() without it"),
+        (lambda o: o.step(3), "given an int: call step()"),
+        (
+            lambda o: o.add_param_group([matrix()]),
+            "got a list of 1: add_param_group({'params': parameters, 'lr': 0.01})",
+        ),
+    ],
+)
+def test_something_else_than_is_taken_is_answered_with_the_call(act, said):
+    optimizer = RMSprop([matrix()])
+    with pytest.raises(TypeError, match=re.escape(said)):
+        act(optimizer)
+    assert len(optimizer.param_groups) == 1
+
+
+def test_an_option_that_is_set_on_the_optimizer_is_warned_of():
+    optimizer = Adam([matrix()])
+    with pytest.warns(UserWarning, match=r"optimizer.lr = ... changes nothing: .* group\['lr'\] = ..."):
+        optimizer.lr = 0.1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        optimizer.nonfinite = "skip"
+        optimizer.found_inf = torch.tensor(0.0)
+        optimizer.tag = 1
+
+
+def test_nesterov_without_momentum_says_what_to_write():
+    with pytest.raises(
+        ValueError, match=r"it has momentum=0, dampening=0: write momentum=0.9, dampening=0, nesterov=True"
+    ):
+        SGD([matrix()], lr=0.1, nesterov=True)
+
+
+@pytest.mark.parametrize(
+    ("lr", "said"),
+    [
+        ([0.1, 0.01], r"A value for each group stands in the group: [{'params': ..., 'lr': 0.1}, ...]"),
+        (lambda step: 0.1, "is set by a scheduler, such as torch.optim.lr_scheduler.LambdaLR"),
+    ],
+)
+def test_several_rates_and_a_function_are_answered(lr, said):
+    with pytest.raises(OptionError, match=re.escape(said)):
+        Adam([matrix()], lr=lr)
