@@ -231,3 +231,10 @@ def test_nesterov_without_momentum_says_what_to_write():
 def test_several_rates_and_a_function_are_answered(lr, said):
     with pytest.raises(OptionError, match=re.escape(said)):
         Adam([matrix()], lr=lr)
+
+
+def test_a_text_or_the_result_of_a_piece_in_the_place_of_pieces():
+    with pytest.raises(ValueError, match=r"write the functions themselves, \[piece, ...\]$"):
+        Optimizer([matrix()], "param - lr * grad", lr=0.1)
+    with pytest.raises(ValueError, match="Write a piece's name without brackets"):
+        Optimizer([matrix()], [pieces.momentum(1.0, momentum=0.9)], lr=0.1)

@@ -52,7 +52,11 @@ def _refuse_optimizer(piece: object) -> None:
     """Raise FormulaError for the name or the class of an optimizer where a piece is meant."""
     if isinstance(piece, str):
         named = [name for name in ravine.optim.__all__ if name.lower() == piece.lower()]
-        instead = f"from ravine.optim import {named[0]}; {named[0]}(params, ...)" if named else "pass the functions"
+        instead = (
+            f"from ravine.optim import {named[0]}; {named[0]}(params, ...)"
+            if named
+            else "the functions themselves, [piece, ...]"
+        )
         raise FormulaError(f"a formula is a list of pieces (functions); got the text {piece!r}: write {instead}")
     if isinstance(piece, type) and issubclass(piece, torch.optim.Optimizer):
         raise FormulaError(
@@ -70,7 +74,10 @@ def _refuse_parameters(piece: object) -> None:
             "a formula is a list of pieces (functions), and these are parameters: they come first, Optimizer(params, [piece, ...], "
             "lr=...). Before they are known pieces need their name: partial(Optimizer, pieces=[piece, ...], lr=...)"
         )
-    raise FormulaError(f"a formula is a list of pieces (functions); one of them is {shown(piece)}")
+    called = " Write a piece's name without brackets: it is called when the formula is read" * isinstance(
+        piece, tuple | float
+    )
+    raise FormulaError(f"a formula is a list of pieces (functions); one of them is {shown(piece)}.{called}".rstrip("."))
 
 
 #: What a group holds that is no number of a formula, by name; clip_norm and ema_decay are numbers that a piece may read.
