@@ -34,7 +34,7 @@ from ravine.optim._engine.kernels import refuse_recording, warn_captured
 from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
 from ravine.optim._engine.prepare import check_param, make_states
-from ravine.optim._engine.slips import check_closure, check_is_group, warn_of_attribute
+from ravine.optim._engine.slips import as_group, check_closure, warn_of_attribute
 from ravine.optim._engine.state_by_name import arranged
 from ravine.optim._engine.version import TrackedState, Version
 from ravine.optim._hyperparameters import TORCH_ONLY, Hyper, as_python, checker, hypers_of
@@ -221,13 +221,11 @@ class Optimizer(torch.optim.Optimizer):
             TypeError, ValueError: as torch, for things that are not parameters.
             ParameterError: a parameter that cannot be written element by element.
         """
-        check_is_group(param_group)
-        group, where = dict(param_group), f" (parameter group {len(self.param_groups)})"
+        group, where = as_group(param_group), f" (parameter group {len(self.param_groups)})"
         given_parameters.check_group(group, where)
         complete(group, self.defaults, self._switches, self._check, self._told, where)
         check_names(self.pieces(group))
-        # a mistake in the formula is found here, before the first step
-        group = with_kept(group, self._programs(group))
+        group = with_kept(group, self._programs(group))  # finds mistakes of the formula before the first step
         without_compiler(super().add_param_group, group)
         added = self.param_groups[-1]
         leave_out(added, self._neutral)

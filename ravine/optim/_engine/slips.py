@@ -22,12 +22,17 @@ def check_closure(closure: object) -> None:
     )
 
 
-def check_is_group(group: object) -> None:
-    """Raise TypeError for parameters where a group of them is meant."""
+def as_group(group: Any) -> dict[str, Any]:
+    """A copy of a group's dict.
+
+    Raises:
+        TypeError: it is something else, such as parameters.
+    """
     if not isinstance(group, dict):
         raise TypeError(
             f"param_group must be a dict, but got {an(kind_of(group))}: add_param_group({{'params': parameters, 'lr': 0.01}})"
         )
+    return dict(group)
 
 
 def warn_of_attribute(optimizer: object, name: str, defaults: Mapping[str, Any]) -> None:
