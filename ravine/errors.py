@@ -16,6 +16,7 @@ Each is also the built-in error that torch raises in the same place, so code tha
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Mapping
 
 __all__ = [
@@ -111,11 +112,11 @@ def shown(value: object) -> str:
     """A value in an error: as Python shows it, but a tensor by its shape, and nothing that fills a screen."""
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple) and math.prod(shape) != 1:
-        return f"a {type(value).__name__} of shape {tuple(shape)}"
+        return f"{an(type(value).__name__)} of shape {tuple(shape)}"
     try:
         text = repr(value)
     except ValueError:  # Python writes no whole number of many thousand digits
-        text = f"a {type(value).__name__}"
+        text = f"{an(type(value).__name__)}"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({kind_of(value)})"
 
 
@@ -124,3 +125,28 @@ def kind_of(value: object) -> str:
     if isinstance(value, Mapping | tuple | list):
         return f"{type(value).__name__} of {len(value)}"
     return type(value).__name__
+
+
+#: Letters whose names begin with a vowel: an SGD, a GPU.
+_SPELLED_WITH_AN = "AEFHILMNORSX"
+#: Capitals that are read as a word, and small letters that are spelled.
+_READ, _SPELLED = (
+    ("LAMB", "LARS", "MADGRAD", "MARS", "SOAP", "SAM"),
+    ("lr", "ndarray", "nn", "mlp", "rnn", "lstm", "sgd", "html"),
+)
+
+
+def an(name: str) -> str:
+    """A name after its article, as it is read: ``"an Adam"``, ``"a list of 2"``, ``"an SGD"``, ``"a UserDict"``."""
+    word = (re.match(r"[^A-Za-z0-9]*([A-Za-z0-9]*)", name) or [name, name])[1]
+    lower = word.lower()
+    spelled = (len(word) > 1 and word[0].isupper() and not word[1].islower() and not word.startswith(_READ)) or any(
+        re.fullmatch(f"{one}s?", lower) for one in _SPELLED
+    )
+    if spelled:
+        vowel = word[:1].upper() in _SPELLED_WITH_AN
+    else:
+        vowel = lower[:1] in tuple("aeiou") and not lower.startswith(
+            ("eu", "one", "ubi", "uint", "unet", "uni", "use", "uti")
+        )
+    return f"{'an' if vowel or lower[:1] == '8' else 'a'} {name}"

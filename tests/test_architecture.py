@@ -22,6 +22,7 @@ EVERYBODY = {
     "_one_thread",
     "_whole_numbers",
     "_line_of_user",
+    "_written_alike",
     "_lazy",
     "_compat",
     "__version__",

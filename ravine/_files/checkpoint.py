@@ -24,7 +24,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ravine import _files as files
-from ravine.errors import DataError, StateError
+from ravine.errors import DataError, StateError, an
 
 _FORMAT = "ravine checkpoint"
 _VERSION = "1"
@@ -169,7 +169,7 @@ def _encode(value: Any, place: str, depth: int, tensors: dict[str, Tensor]) -> A
         return items if isinstance(value, list) else {"tuple": items}
     if isinstance(value, Mapping):
         return {"dict": [[k, _encode(v, _place(place, k), depth + 1, tensors)] for k, v in value.items()]}
-    raise _unfit(place, f"a {type(value).__qualname__}")
+    raise _unfit(place, f"{an(type(value).__qualname__)}")
 
 
 def _place(place: str, key: object) -> str:
@@ -189,7 +189,7 @@ def _unfit(
 
 def _encode_tensor(value: Tensor, place: str, tensors: dict[str, Tensor]) -> dict[str, str]:
     if type(value) not in (Tensor, torch.nn.Parameter) or value.layout != torch.strided or value.device.type == "meta":
-        raise _unfit(place, f"a {type(value).__name__} of layout {value.layout} on {value.device}")
+        raise _unfit(place, f"{an(type(value).__name__)} of layout {value.layout} on {value.device}")
     name, value = place or "tree", value.detach()
     tag, value = ("complex", torch.view_as_real(value.resolve_conj())) if value.is_complex() else ("tensor", value)
     if value.dtype not in _CODES:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ravine import _files as files
-from ravine.errors import DataError, OptionError, StateError
+from ravine.errors import DataError, OptionError, StateError, an
 
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _BLOCK = 4096  # bytes that are read at once to search for the end of the last line
@@ -188,7 +188,7 @@ def _strict(value: Any, place: str) -> Any:
         return [_strict(item, f"{place}[{i}]") for i, item in enumerate(value)]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {key: _strict(item, f"{place}[{key!r}]") for key, item in value.items()}
-    what = "a dict with keys that are not text" if isinstance(value, dict) else f"a {type(value).__qualname__}"
+    what = "a dict with keys that are not text" if isinstance(value, dict) else f"{an(type(value).__qualname__)}"
     raise StateError(f"{place} is {what}; a journal stores text, numbers, None, and lists and dicts of them.")
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ravine._compat.torch import is_fake, version_of
 from ravine.backends import States
-from ravine.errors import BackendError
+from ravine.errors import BackendError, an
 from ravine.formula import Program
 from ravine.formula._passes import Call
 
@@ -148,7 +148,7 @@ class Calls:
     def _check(one: Any, shape: Sequence[int], dtype: torch.dtype, title: str, which: str, whose: str) -> None:
         if not isinstance(one, Tensor):
             raise BackendError(
-                f"the tensor function {title}: {which} is {one!r} (a {type(one).__name__}), not a tensor"
+                f"the tensor function {title}: {which} is {one!r} ({an(type(one).__name__)}), not a tensor"
             )
         if one.shape != shape:
             raise BackendError(

@@ -22,6 +22,7 @@ from ravine._compat.torch import is_fake
 from ravine._line_of_user import level_of_user
 from ravine.backends import STATISTICS, Numbers, States, Sums, compute_dtype
 from ravine.backends._calls import Calls
+from ravine.errors import an
 from ravine.formula import Program
 from ravine.formula import _functions as functions
 from ravine.formula._python import Statements, code_name
@@ -231,7 +232,7 @@ _UNKNOWN = {"nonfinite": 0.0, "steps": 1.0}
 def _warn_unwatched(kind: str, why: str) -> None:
     """Say once in a process that figures of a kind of tensor cannot be had."""
     warnings.warn(
-        f"the watch has no figures of parameters that are a {kind} ({why}): they are NaN", stacklevel=level_of_user()
+        f"the watch has no figures of parameters that are {an(kind)} ({why}): they are NaN", stacklevel=level_of_user()
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ravine.errors import an
+
 
 def real_dtype(dtype: torch.dtype) -> torch.dtype:
     """The dtype of the numbers that a tensor is made of: a complex number is two of them."""
@@ -32,7 +34,7 @@ def misaligned(tensor: Tensor) -> bool:
 def unfit(tensor: Tensor) -> str:
     """Why no kernel of any kind can work on this tensor, in words; empty if one may."""
     if type(tensor) not in (Tensor, torch.nn.Parameter):
-        return f"it is a {type(tensor).__name__}, a tensor subclass"
+        return f"it is {an(type(tensor).__name__)}, a tensor subclass"
     if tensor.layout is not torch.strided:
         return f"its layout is {tensor.layout}"
     if tensor.is_conj() or tensor.is_neg():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import operator
 import os
 import shlex
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ import torch
 from click.core import ParameterSource
 
 from ravine import _files as files
+from ravine._written_alike import alike
 from ravine.cli._diagnose import first_finding
 from ravine.cli._options import DATA, ONE_OPTIMIZER, OUT, SEED, WithTasks, one_optimizer
 from ravine.cli._out_folder import say_written
@@ -186,12 +188,24 @@ def _named(context: click.Context) -> set[str]:
     return {"optimizer" if name == "specs" else name for name in names}
 
 
+def _same_optimizer(now: str, then: str | None) -> bool:
+    """Whether two texts name one optimizer with the same options."""
+    if then is None or now == then:
+        return now == then
+    try:
+        one, other = specs.parse(now), specs.parse(then)
+    except RavineError:
+        return False
+    return one.factory is other.factory and alike(one.all_options, other.all_options)
+
+
 def _resumed(given: Mapping[str, Any], named: set[str], config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The options of the run that is resumed; those on the command line must be the same."""
     for name in sorted(named - _NOT_STORED):
         now, then = _plain(given[name]), config.get(name)
         longer = name == "epochs" and now > (then or 0)  # what it needs to go on is checked where its schedule is known
-        if now != then and not longer:
+        same = _same_optimizer if name == "optimizer" else operator.eq if name in ("task", "data") else alike
+        if not same(now, then) and not longer:
             option = {"optimizer": "-o", "task": "the task"}.get(name, "--" + name.replace("_", "-"))
             differs = f"has {option} {then}, not {now}" if then is not None else f"was started without {option}"
             instead = f"Write ravine train {shlex.quote(str(then))} --resume" if name == "task" else "Leave it out"

@@ -58,11 +58,12 @@ def all_ways(call: Callable[[Made], Values], made: list[Any], way: tuple[bool, .
         if other.keys() != values.keys():
             raise FormulaError("it returns a dict with other names where it decides otherwise")
         condition = taken.conditions[number]
-        values = {name: _chosen(condition, value, other[name]) for name, value in values.items()}
+        values = {name: chosen(condition, value, other[name]) for name, value in values.items()}
     return values
 
 
-def _chosen(condition: Symbol, a: Any, b: Any) -> Any:
+def chosen(condition: Symbol, a: Any, b: Any) -> Any:
+    """One of two values, by a condition; without one where they say the same."""
     return a if a is b or same(lift(a), lift(b)) else where(condition, a, b)
 
 

@@ -1,6 +1,6 @@
 """Prints a formula as MathML: the lines of ``_plain_text.py`` as browsers and word processors set formulas.
 
-Only elements of MathML Core are used, and no style but the alignment of the lines.
+Only elements of MathML Core are used, and no style but the font and the alignment of the lines.
 """
 
 from __future__ import annotations
@@ -18,6 +18,12 @@ _DIGITS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _TIMES = {"before": "<mrow><mi>t</mi><mo>−</mo><mn>1</mn></mrow>", "after": "<mi>t</mi>"}
 # Chromium aligns formulas in cells only by its own words
 _RIGHT, _LEFT = "text-align: right; text-align: -webkit-right", "text-align: left; text-align: -webkit-left"
+#: Only a font with a table for mathematics has roots and brackets that grow and subscripts that lie below. Chromium's own word
+#: for one is the first that is named here, and where that is not installed it takes a font without.
+_FONTS = (
+    "'Latin Modern Math', 'STIX Two Math', 'Cambria Math', 'TeX Gyre Termes Math', 'DejaVu Math TeX Gyre', 'Noto Sans Math', "
+    "'XITS Math', 'Libertinus Math', 'Asana Math', math, serif"
+)
 _SAYS = {"finite": "is finite", "nan": "is not a number"}
 
 
@@ -29,7 +35,8 @@ def formula_mathml(program: Assigned) -> str:
         for left, right in _MathML().lines(program)
     )
     text = html.escape("; ".join(formula_lines(program)))
-    return f'<math display="block" alttext="{text}"><mtable displaystyle="true">{rows}</mtable></math>'
+    style = f'style="font-family: {_FONTS}"'
+    return f'<math display="block" {style} alttext="{text}"><mtable displaystyle="true">{rows}</mtable></math>'
 
 
 class _MathML(Notation):
@@ -99,7 +106,9 @@ class _MathML(Notation):
         cells = "".join(
             f'<mtr><mtd style="{_LEFT}">{value}</mtd><mtd style="{_LEFT}">{when}</mtd></mtr>' for value, when in rows
         )
-        return _row('<mo form="prefix" fence="true" stretchy="true">{</mo>', f"<mtable>{cells}</mtable>"), CASES
+        return _row(
+            '<mo form="prefix" fence="true" stretchy="true">{</mo>', f'<mtable displaystyle="true">{cells}</mtable>'
+        ), CASES
 
     def call(self, function: str, arguments: Sequence[str]) -> str:
         if function in _SAYS:

@@ -22,6 +22,24 @@ INSTEAD = {
         ("matmul", "mm", "bmm", "mT", "T", "t", "transpose", "reshape", "view", "flatten", "unsqueeze", "squeeze"),
         OF_TENSORS,
     ),
+    **dict.fromkeys(
+        (
+            "float",
+            "double",
+            "half",
+            "to",
+            "type",
+            "astype",
+            "detach",
+            "clone",
+            "copy",
+            "data",
+            "contiguous",
+            "cpu",
+            "cuda",
+        ),
+        "leave it out: a formula is computed in the precision of the parameter, on its device, and without autograd",
+    ),
     "grad": "take the gradient as an argument, update or grad",
     "var": "write mean((x - mean(x))**2)",
     "std": "write sqrt(mean((x - mean(x))**2))",
@@ -61,6 +79,8 @@ def foreign(what: str, name: str) -> NoReturn:
     """Raise FormulaError for a function of another library."""
     base = name.rstrip("_")
     instead = INSTEAD.get(base)
+    if instead is None and base in PUBLIC:
+        instead = "write Python's own abs(x)" if base == "abs" else f"write {base} with {base} from ravine.formula"
     if name != base:
         said = f": {instead}" if instead else ""
         instead = f"a piece changes nothing in place; it returns the new values{said}"

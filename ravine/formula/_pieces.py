@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
-from ravine.errors import FormulaError, nearest
+from ravine.errors import FormulaError, an, nearest
 from ravine.formula._fastai_text import is_of_fastai, written_out
 from ravine.formula._operations import COLUMNS, ROWS
 
@@ -229,7 +229,7 @@ def as_piece(piece: Callable[..., Any] | Piece) -> Piece:
     if isinstance(piece, Piece):
         return piece
     if not callable(piece):
-        raise FormulaError(f"a piece is a Python function; got {piece!r} (a {type(piece).__name__})")
+        raise FormulaError(f"a piece is a Python function; got {piece!r} ({an(type(piece).__name__)})")
     return Piece(piece)
 
 

@@ -55,7 +55,7 @@ class Program:
         kept: Mapping[str, Scalar] | None = None,
         tensors: Mapping[str, TensorState] | None = None,
     ) -> None:
-        shown, unique = _Unique(), _Unique(reciprocals=True)
+        shown, unique = Unique(), Unique(reciprocals=True)
         self.assignments = tuple(Assignment(a.piece, a.name, shown(a.value)) for a in assignments)
         self.states, self.kept, self.tensors = dict(states), dict(kept or {}), dict(tensors or {})
         given = {name: unique(value) for name, value in new.items()}
@@ -301,7 +301,7 @@ def _call(
     )
 
 
-class _Unique:
+class Unique:
     """Makes equal expressions the same object, so that each is computed once.
 
     With ``reciprocals``, dividing a tensor by a number becomes multiplying it by the number's reciprocal: a division

@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 
 from ravine.errors import FormulaError
 from ravine.formula._branches import Made
-from ravine.formula._functions import exp, log, maximum, minimum, sign, sqrt, tanh, where
+from ravine.formula._functions import exp, floor, log, maximum, minimum, sign, sqrt, tanh, where
+from ravine.formula._outside import INSTEAD
 from ravine.formula._pieces import param_copy
 from ravine.formula._stand_in_sums import SUMS
 from ravine.formula._symbols import Symbol
@@ -41,6 +42,11 @@ def _clamp(a: Value, min: Value = None, max: Value = None) -> Value:
     return a if max is None else minimum(a, max)
 
 
+def _as_number(a: Value) -> Value:
+    """A truth value as 0 or 1."""
+    return where(a, 1.0, 0.0) if isinstance(a, Symbol) and a.truth else a
+
+
 _METHODS: dict[str, Callable[..., Value]] = {
     "add": _add,
     "sub": lambda a, b, alpha=1: a - _times(alpha, b),
@@ -58,6 +64,7 @@ _METHODS: dict[str, Callable[..., Value]] = {
     "exp": exp,
     "log": log,
     "tanh": tanh,
+    "floor": floor,
     "addcmul": _with_value(lambda x, y: x * y),
     "addcdiv": _with_value(lambda x, y: x / y),
     "lerp": lambda a, b, weight: a + weight * (b - a),
@@ -71,11 +78,29 @@ _METHODS: dict[str, Callable[..., Value]] = {
     "zero": lambda a: 0.0,
     "fill": lambda a, value: value,
     "detach": lambda a: a,
+    "contiguous": lambda a: a,
+    "masked_fill": lambda a, mask, value: where(mask, value, a),
+    # Every tensor of a formula is computed in the precision of the parameter.
+    **dict.fromkeys(("to", "type_as", "float", "double"), lambda a, *_, **__: _as_number(a)),
     **SUMS,
 }
 """Methods of tensors by their names without the underscore of those that work in place."""
 
 _FILLED = {"zeros_like": 0.0, "ones_like": 1.0}
+_RANDOM = "a formula has no random numbers"
+_SHAPE = (
+    "a formula is one for parameters of every shape. A state begins with torch.zeros_like(p); by the number of dimensions, "
+    "pieces are chosen in a class with def formula(ndim)"
+)
+#: What is said of methods that a formula has not; of others what `_outside.py` says.
+_NOT_HAD = {
+    **dict.fromkeys(("shape", "size", "dim", "ndim", "ndimension", "new_zeros", "new_ones", "new_full"), _SHAPE),
+    **dict.fromkeys(
+        ("randn_like", "rand_like", "normal", "normal_", "uniform", "uniform_", "bernoulli", "bernoulli_"), _RANDOM
+    ),
+    "log1p": "a formula has log(1 + x)",
+    "nan_to_num": "a formula has where(isfinite(x), x, 0.0)",
+}
 
 
 class StandIn:
@@ -86,6 +111,10 @@ class StandIn:
         made: where the values are noted that a function makes to begin a state with, and what decides for it.
         grad: of a parameter, what stands for its gradient.
     """
+
+    requires_grad = True
+    is_sparse = False
+    dtype = device = None  # whatever it is converted to
 
     def __init__(self, value: Value, made: Made, grad: StandIn | None = None) -> None:
         self.value, self.made, self.grad = value, made, grad
@@ -110,7 +139,7 @@ class StandIn:
         if method is None or name.startswith("__"):
             if name.startswith("__"):
                 raise AttributeError(name)
-            raise FormulaError(f"it uses .{name}")
+            raise FormulaError(f"it uses .{name}{_said(name)}")
 
         def call(*given: Value, **options: Value) -> StandIn:
             value = method(self.value, *map(plain, given), **{key: plain(o) for key, o in options.items()})
@@ -132,16 +161,40 @@ class StandIn:
         if name == "where":
             return cls(where(*map(plain, args)), made)
         if name.removesuffix("_") not in _METHODS:
-            raise FormulaError(f"it uses torch.{name}")
+            raise FormulaError(f"it uses torch.{name}{_said(name)}")
         first = args[0] if isinstance(args[0], cls) else cls(args[0], made)
         result: StandIn = getattr(first, name)(*args[1:], **(kwargs or {}))
         return result
+
+    def __setitem__(self, mask: Value, value: Value) -> None:
+        condition = plain(mask)
+        if not (isinstance(condition, Symbol) and condition.truth):
+            raise FormulaError(
+                "it writes to some of the elements; a formula chooses them by a condition, where(condition, a, b)"
+            )
+        self.value = where(condition, plain(value), self.value)
+
+    def __getitem__(self, index: Value) -> NoReturn:
+        raise FormulaError(
+            "it takes some of the elements; a formula says what happens to every element alike, and where(condition, a, b) "
+            "chooses for each"
+        )
+
+    def __format__(self, form: str) -> NoReturn:
+        raise FormulaError(
+            "it prints a value, and while a formula is read there is none; optimizer.watch has norms of each step"
+        )
 
     def __bool__(self) -> bool:
         return self.made.decide(self.value)
 
     def __float__(self) -> NoReturn:
-        raise FormulaError("it takes the value of a number, as math.sqrt and float do; a formula has sqrt, exp and log")
+        raise FormulaError(
+            "it takes the value of a number, as float, int and math.cos do: leave float and int out; of math a formula has sqrt, "
+            "exp, log, tanh and floor"
+        )
+
+    __int__ = __index__ = __float__
 
     def __neg__(self) -> StandIn:
         return StandIn(-self.value, self.made)
@@ -223,5 +276,12 @@ class StandIn:
 
 
 def plain(x: Value) -> Value:
-    """What a stand-in stands for; anything else as it is."""
+    """What a stand-in stands for, and the number of a tensor that is one; anything else as it is."""
+    if not isinstance(x, StandIn | Symbol) and getattr(x, "ndim", None) == 0:
+        return x.item()
     return x.value if isinstance(x, StandIn) else x
+
+
+def _said(name: str) -> str:
+    said = _NOT_HAD.get(name) or INSTEAD.get(name.removesuffix("_"), "")
+    return f"; {said}" if said else ""

@@ -118,6 +118,10 @@ def _softplus(x: Value, beta: Value = 1, threshold: Value = _THRESHOLD) -> Value
     return where(x * beta > threshold, x, log(1 + exp(x * beta)) / beta)
 
 
+def _normalize(x: Value, p: Value = 2, dim: Value = 1, eps: Value = 1e-12, out: None = None) -> Value:
+    return x / maximum(_norm(x, p, dim, True), eps)
+
+
 def _not_had(name: str, instead: str) -> Callable[..., NoReturn]:
     def method(*_: Value, **__: Value) -> NoReturn:
         raise FormulaError(f"it uses .{name}; a formula has {instead}")
@@ -132,6 +136,7 @@ SUMS: dict[str, Callable[..., Value]] = {
     "vector_norm": _norm,
     "linalg_vector_norm": _norm,
     "linalg_norm": _linalg_norm,
+    "normalize": _normalize,
     "dot": dot,
     "numel": numel,
     "var": _var,

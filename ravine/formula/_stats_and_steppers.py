@@ -6,17 +6,30 @@ Each is called with stand-ins for tensors (``_stand_in.py``), once to see what i
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from ravine.errors import FormulaError, kind_of
-from ravine.formula._branches import Made, all_ways, same
-from ravine.formula._fastai_text import named_arguments, title_of, written_out
+from ravine.errors import FormulaError, an, kind_of
+from ravine.formula._branches import Made, all_ways, chosen, same
+from ravine.formula._fastai_text import (
+    PieceText,
+    call_of,
+    code_of,
+    defaults_of,
+    imported_by,
+    line_of,
+    named_arguments,
+    refuse_state,
+    title_of,
+    written_out,
+)
+from ravine.formula._own_math import with_own_math
 from ravine.formula._pieces import ParamCopy, Piece
-from ravine.formula._python import Statements
+from ravine.formula._program import Unique
 from ravine.formula._stand_in import StandIn, plain
-from ravine.formula._symbols import Symbol, buffer, lift, number, postorder
+from ravine.formula._symbols import buffer, lift, number, postorder
 
 _COUNTED = "step"  # what the formula counts by itself
 _OWN = ("param", "grad")
@@ -41,26 +54,36 @@ def stats_and_steppers(*functions: Callable[..., Any], **switches: Any) -> list[
 
         opt_func = partial(Optimizer, pieces=stats_and_steppers(average_sqr_grad, rms_prop_step), sqr_mom=0.99, eps=1e-7)
     """
-    kept: set[str] = set()
+    earlier: set[str] = set()
     pieces: list[Piece] = []
     if len(functions) == 1 and isinstance(functions[0], list | tuple):
-        names = ", ".join(title_of(one) for one in functions[0])
+        names = ", ".join(call_of(one) for one in functions[0])
         raise FormulaError(
-            f"stats_and_steppers takes functions, not a {kind_of(functions[0])}: stats_and_steppers({names})"
+            f"stats_and_steppers takes functions, not {an(kind_of(functions[0]))}: stats_and_steppers({names})"
         )
     for function in functions:
         try:
-            read = _read(function, kept, switches)
+            read = _read(function, earlier, switches)
         except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
+            piece = written_out(function, earlier)
             raise FormulaError(
-                f"{title_of(function)} is a fastai stepper that cannot be read as a formula: {reason}. This is a piece, write "
-                f"it so:\n\n{written_out(function, kept)}\n"
+                f"{title_of(function)} is a fastai stepper that cannot be read as a formula:{line_of(error, function)} "
+                f"{_reason(error)}. This is a piece, write it so:\n\n{imported_by(piece)}{piece}\n"
             ) from error
-        kept |= {state for state, _ in read.states} | ({_COUNTED} if read.counts else set())
+        earlier |= read.left
         if read.changes:
             pieces.append(Piece(read))
     return pieces
+
+
+def _reason(error: Exception) -> str:
+    """What an error says of the function, without the names of what it is read with."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, KeyError):
+        return f"it reads {text}, which is not among its arguments: give it an argument of that name"
+    if isinstance(error, FormulaError) or StandIn.__name__ not in text:
+        return text
+    return "it needs the values of a tensor or number, and while a formula is read there are none"
 
 
 @dataclass(frozen=True)
@@ -73,6 +96,7 @@ class StatOrStepper:
         states: what it keeps, and what each starts as.
         reads: what it only reads, by name, with the default of a hyperparameter where it has one.
         switches: what it is given besides.
+        begun: what it keeps that is None at its first step, and is not made from a start as later.
         counts: whether it counts the steps.
     """
 
@@ -81,7 +105,13 @@ class StatOrStepper:
     states: tuple[tuple[str, float | ParamCopy], ...]
     reads: tuple[tuple[str, Any], ...]
     switches: tuple[tuple[str, Any], ...]
+    begun: tuple[str, ...]
     counts: bool
+
+    @property
+    def left(self) -> set[str]:
+        """The names that later ones find changed."""
+        return {*self.changes, *((_COUNTED,) if self.counts else ())}
 
     @property
     def changes(self) -> tuple[str, ...]:
@@ -94,7 +124,7 @@ class StatOrStepper:
 
     @property
     def __code__(self) -> Any:
-        return getattr(self.function, "func", self.function).__code__
+        return code_of(self.function)
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -106,39 +136,63 @@ class StatOrStepper:
 
     def __call__(self, *changed: Any, **read: Any) -> Any:
         values = {**dict(zip(self.changes, changed, strict=True)), **read}
-        results = _called(self.function, values, dict(self.switches), [])
+        results = _stepped(self.function, values, dict(self.switches), self.begun)
         new = [results[name] for name in self.changes]
         return new[0] if len(new) == 1 else tuple(new)
 
 
 def answer_to(functions: Sequence[Callable[..., Any]]) -> str:
     """What to write where stats and steppers themselves are given as pieces: the call, and the pieces in full."""
-    names, texts, kept = ", ".join(map(title_of, functions)), [], set[str]()
+    names, texts, earlier = ", ".join(map(call_of, functions)), [], set[str]()
     for function in functions:
         try:
-            read = _read(function, kept, {})
+            read = _read(function, earlier, {})
         except Exception:  # what could not be read is written out as far as its arguments say
-            texts.append(written_out(function, kept))
+            texts.append(written_out(function, earlier))
             continue
-        texts += [_text(read)] if read.changes else []
-        kept |= {state for state, _ in read.states} | ({_COUNTED} if read.counts else set())
+        texts += [_text(read, earlier)] if read.changes else []
+        earlier |= read.left
     pieces = "\n\n".join(texts)
-    return f"ravine.formula.stats_and_steppers({names}) makes pieces of them. As pieces, write it so:\n\n{pieces}\n"
+    return (
+        f"ravine.formula.stats_and_steppers({names}) makes pieces of them. As pieces, write it so:\n\n"
+        f"{imported_by(pieces)}{pieces}\n"
+    )
 
 
-def _text(read: StatOrStepper) -> str:
-    """The piece as Python."""
-    leaves = {name: buffer(name) for name in (*read.changes, *_OWN)}
-    leaves |= {name: leaves.get(name, number(name)) for name, _ in read.reads}
+def _text(read: StatOrStepper, earlier: Set[str]) -> str:
+    """The piece as Python; ``earlier`` are the names that earlier ones keep."""
+    reads = dict(read.reads)
+    tensors = [
+        name for name in (*read.changes, *reads) if name in read.changes or name in _OWN or name in earlier - {_COUNTED}
+    ]
+    leaves = {name: buffer(name) for name in tensors}
+    leaves |= {name: number(name) for name in reads if name not in leaves}
     changed = [leaves[name] for name in read.changes]
-    results = read(*changed, **{name: leaves[name] for name, _ in read.reads})
+    results = read(*changed, **{name: leaves[name] for name in reads})
     results = results if isinstance(results, tuple) else (results,)
-    code = Statements([lift(result) for result in results], {symbol: name for name, symbol in leaves.items()})
+    once = Unique()
+    known = {once(symbol): name for name, symbol in leaves.items()}
+    code = PieceText([once(lift(result)) for result in results], known)
     starts = dict(read.states)
     before = [f"{name}={starts[name]!r}" if name in starts else name for name in read.changes]
     after = [name if default is inspect.Parameter.empty else f"{name}={default!r}" for name, default in read.reads]
     lines = [*code.lines, f"return {', '.join(code.results)}"]
-    return "\n    ".join([f"def {read.__name__}({', '.join([*before, '*', *after])}):", *lines])
+    return "\n    ".join([f"def {read.__name__}({', '.join([*before, *(['*'] if after else []), *after])}):", *lines])
+
+
+def _stepped(
+    function: Callable[..., Any], values: Mapping[str, Any], switches: Mapping[str, Any], begun: Sequence[str]
+) -> Mapping[str, Any]:
+    """What one step gives, by name: at the first what it gives where ``begun`` are None."""
+    if not begun:
+        return _called(function, values, switches, [])
+    first_step = values[_COUNTED] == 1
+    if _COUNTED not in (a.name for a in named_arguments(function)):
+        values = {name: value for name, value in values.items() if name != _COUNTED}
+    later = _called(function, values, switches, [])
+    others = {name: value for name, value in values.items() if name not in begun}
+    first = _called(function, others, {**switches, **dict.fromkeys(begun)}, [])
+    return {name: chosen(first_step, first[name], value) for name, value in later.items()}
 
 
 def _called(
@@ -154,16 +208,18 @@ def _called(
         }
         result = function(given, **{**arguments, **switches})
         states = {name: plain(state) for name, state in result.items()} if isinstance(result, Mapping) else {}
+        for name, state in states.items():
+            refuse_state(name, state)
         return {**states, "param": given.value, "grad": plain(given.grad)}
 
+    function = with_own_math(function)
     return all_ways(one_way, made)
 
 
-def _read(function: Callable[..., Any], kept: set[str], switches: Mapping[str, Any]) -> StatOrStepper:
-    """Find out what it keeps, changes and reads."""
-    arguments = named_arguments(function)
-    defaults = {a.name: a.default for a in arguments if a.default is not inspect.Parameter.empty}
-    defaults |= getattr(getattr(function, "func", function), "defaults", {})
+def _read(function: Callable[..., Any], earlier: Set[str], switches: Mapping[str, Any]) -> StatOrStepper:
+    """Find out what it keeps, changes and reads; ``earlier`` are the names that earlier ones change or count."""
+    arguments, defaults = named_arguments(function), defaults_of(function)
+    kept = earlier - set(_OWN)
     given = {a.name: switches[a.name] for a in arguments if a.name in switches}
     values: dict[str, Any] = {"param": buffer("param"), "grad": buffer("grad")}
     absent: list[str] = []
@@ -182,55 +238,59 @@ def _read(function: Callable[..., Any], kept: set[str], switches: Mapping[str, A
             values[a.name] = number(a.name)
 
     made: list[Any] = []
-    returned = _called(function, values, given, made)
-    counts = _COUNTED in returned
-    if counts and not same(lift(returned[_COUNTED]), lift(1)):
+    first = _called(function, values, given, made)
+    counts = _COUNTED in first
+    if counts and not same(lift(first[_COUNTED]), lift(1)):
         raise FormulaError("it counts step otherwise than by 1; a formula counts it by itself")
-    states: list[tuple[str, float | ParamCopy]] = []
-    for name in (n for n in returned if n not in (_COUNTED, *_OWN)):
-        if name in kept:
-            raise FormulaError(f"it keeps {name!r}, as one before it does")
-        if name in absent:
-            del given[name]
-            first = lift(returned[name])
-            states.append((name, _start(function, name, values, given, made, first)))
-            values[name] = buffer(name)
-        else:
-            states.append((name, float(defaults[name]) if _is_number(defaults.get(name)) else 0.0))
-            if name in values:
-                values[name] = buffer(name)
-    if states:
-        returned = _called(function, values, given, [])
+    names = [name for name in first if name not in (_COUNTED, *_OWN)]
+    if again := next((name for name in names if name in kept), None):
+        raise FormulaError(f"it keeps {again!r}, as one before it does")
+    none = [name for name in names if name in absent]
+    given = {name: value for name, value in given.items() if name not in none}
+    values |= {name: buffer(name) for name in names if name in values or name in none}
+    starts = {name: float(defaults[name]) if _is_number(defaults.get(name)) else 0.0 for name in names}
+    # A copy is of the parameter as it is before the step, and an earlier one may have changed it.
+    candidates = [start for start in dict.fromkeys(made) if not (isinstance(start, ParamCopy) and "param" in earlier)]
+    found = _starts(function, none, values, given, candidates, first)
+    begun = () if found is not None else tuple(none)
+    states = [(name, {**starts, **(found or {})}[name]) for name in names]
+    if begun:
+        values.setdefault(_COUNTED, number(_COUNTED))
+    returned = _stepped(function, values, given, begun)
     own = tuple(name for name in _OWN if returned[name] is not values[name])
-    if not (own or states or counts):
-        raise FormulaError("it changes nothing: neither p.data nor what it returns as a dict")
-    keeps = {name for name, _ in states}
-    results = [lift(returned[name]) for name in (*own, *keeps)]
-    used = {symbol.name for symbol in postorder(results)}
+    if not (own or names or counts):
+        if not any(isinstance(value, bool) for value in given.values()):
+            raise FormulaError("it changes nothing: neither p.data nor what it returns as a dict")
+        own = ("param",)  # it is switched off, and its numbers may be given all the same
+    used = {symbol.name for symbol in postorder([lift(returned[name]) for name in (*own, *names)])}
     reads = [(name, inspect.Parameter.empty) for name in _OWN if name not in own and name in used]
-    for name in (a.name for a in arguments if a.name in values and a.name not in keeps):
+    for name in (a.name for a in arguments if a.name in values and a.name not in names):
         is_hyper = name not in kept and name != _COUNTED
         default = defaults.get(name, inspect.Parameter.empty)
         reads.append((name, default if is_hyper and _is_number(default) else inspect.Parameter.empty))
-    frozen = tuple(given.items())
-    return StatOrStepper(function, own, tuple(states), tuple(reads), frozen, counts)
+    if begun and _COUNTED not in dict(reads):
+        reads.append((_COUNTED, inspect.Parameter.empty))
+    return StatOrStepper(function, own, tuple(states), tuple(reads), tuple(given.items()), begun, counts)
 
 
-def _start(
+def _starts(
     function: Callable[..., Any],
-    name: str,
+    names: Sequence[str],
     values: Mapping[str, Any],
     given: Mapping[str, Any],
-    made: Sequence[Any],
-    first: Symbol,
-) -> float | ParamCopy:
-    """What a state starts as that is None at first: of what the function made, that from which it becomes ``first``."""
-    for start in dict.fromkeys(made):
-        begun = buffer("param") if isinstance(start, ParamCopy) else float(start)
-        returned = _called(function, {**values, name: begun}, given, [])
-        if same(lift(returned[name]), first):
-            return start
-    raise FormulaError(f"{name} does not start as a number or as a copy of the parameter")
+    candidates: Sequence[Any],
+    first: Mapping[str, Any],
+) -> dict[str, float | ParamCopy] | None:
+    """What states start as that are None at first: of what the function makes, that from which the first step is ``first``.
+
+    None if it is another function at the first step.
+    """
+    for starts in itertools.product(candidates, repeat=len(names)):
+        begun = [buffer("param") if isinstance(start, ParamCopy) else float(start) for start in starts]
+        returned = _called(function, {**values, **dict(zip(names, begun, strict=True))}, given, [])
+        if first.keys() == returned.keys() and all(same(lift(returned[name]), lift(first[name])) for name in first):
+            return dict(zip(names, starts, strict=True))
+    return None
 
 
 def _is_number(value: object) -> bool:

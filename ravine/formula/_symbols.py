@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ravine.errors import FormulaError
+from ravine.errors import FormulaError, an
 from ravine.formula._operations import (
     ALONG,
     FULL,
@@ -309,7 +309,7 @@ def lift(value: object) -> Symbol:
         )
     raise FormulaError(
         f"a formula is made of its arguments and of numbers, but it uses {reprlib.repr(value)} "
-        f"(a {type(value).__name__}); pass it as a hyperparameter or as a number"
+        f"({an(type(value).__name__)}); pass it as a hyperparameter or as a number"
     )
 
 

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ravine.errors import FormulaError, nearest
+from ravine._written_alike import alike
+from ravine.errors import FormulaError, an, kind_of, nearest
 from ravine.formula._operations import FULL, REDUCTIONS
 from ravine.formula._outside import INSTEAD
 from ravine.formula._pieces import (
@@ -27,6 +28,9 @@ from ravine.formula._program import Program
 from ravine.formula._sizes import SHAPES
 from ravine.formula._symbols import Assignment, Symbol, buffer, kept, lift, number, postorder, whole
 
+#: What other texts call the parameter.
+_PARAM = ("p", "w", "x", "theta", "weight", "weights", "params", "parameter")
+
 
 def hyper_defaults(pieces: Sequence[Callable[..., Any] | Piece]) -> dict[str, Any]:
     """The defaults that the signatures of the pieces give to hyperparameters, by name in the formula."""
@@ -37,20 +41,13 @@ def hyper_defaults(pieces: Sequence[Callable[..., Any] | Piece]) -> dict[str, An
         for n in piece.signature()[1]:
             if not n.has_default or n.name in states or n.name in RESERVED:
                 continue
-            if _differ(defaults.setdefault(n.name, n.default), n.default):
+            if not alike(defaults.setdefault(n.name, n.default), n.default):
                 raise FormulaError(
                     f"{n.name} is {defaults[n.name]!r} by default in piece {owner[n.name].place} but {n.default!r} in "
                     f"piece {piece.place}: give it one default, or rename one of them"
                 )
             owner.setdefault(n.name, piece)
     return defaults
-
-
-def _differ(a: object, b: object) -> bool:
-    try:
-        return a is not b and bool(a != b)
-    except (TypeError, ValueError):  # arrays
-        return True
 
 
 def trace_formula(
@@ -85,6 +82,14 @@ def _remedy(error: Exception) -> str:
     return ""
 
 
+def _got(results: tuple[Any, ...]) -> str:
+    """What a piece returned, in words."""
+    if len(results) == 1 and isinstance(results[0], list | dict):
+        return f"{an(kind_of(results[0]))}: write them with commas between them, return a, b"
+    nothing = len(results) == 1 and results[0] is None
+    return "nothing" if nothing else f"{len(results)} value{'s' * (len(results) != 1)}"
+
+
 def _moved_before(pieces: Sequence[Piece], moved: Piece, place: Piece) -> list[Piece]:
     rest = [piece for piece in pieces if piece is not moved]
     return [*rest[: rest.index(place)], moved, *rest[rest.index(place) :]]
@@ -106,6 +111,9 @@ class _Tracer:
         self.pieces: list[Piece] = []
         self.assignments: list[Assignment] = []
         self.sums = Counter[str]()
+        self.unread: dict[
+            str, Piece
+        ] = {}  # which piece that changes nothing else gave grad and update a value that nobody has read yet
 
     def run(self, pieces: list[Piece], guarded: bool = False) -> Program:
         self.pieces = pieces
@@ -121,9 +129,19 @@ class _Tracer:
         if self.now["param"].op == "buffer" and self.now["param"].name == "param":
             raise FormulaError(
                 "no piece changes param, so the optimizer would do nothing: end the list with a piece such as "
-                "`def descend(param, *, update, lr): return param - lr * update`"
+                f"`def descend(param, *, update, lr): return param - lr * update`{self.meant_as_param()}"
+            )
+        for name, piece in self.unread.items():
+            raise FormulaError(
+                f"piece {piece.place} changes {name}, and no piece after it reads {name}, so that it would do nothing: put it before "
+                "the piece that it is for"
             )
         return Program(new, self.states, self.assignments, guarded, self.kept, self.tensors)
+
+    def meant_as_param(self) -> str:
+        """A sentence for a state that is called what other texts call the parameter; empty if there is none."""
+        name = next((name for name in self.states if name.lower() in _PARAM), None)
+        return "" if name is None else f". {name} is a state here, which starts at 0; the parameter is called param"
 
     def call(self, piece: Piece) -> None:
         changes, reads = piece.signature()
@@ -142,13 +160,8 @@ class _Tracer:
         results = results if isinstance(results, tuple) else (results,)
         if len(results) != len(changes) or any(r is None for r in results):
             names = ", ".join(n.argument for n in changes)
-            got = (
-                "nothing"
-                if results[0] is None and len(results) == 1
-                else f"{len(results)} value{'s' * (len(results) != 1)}"
-            )
             raise FormulaError(
-                f"piece {piece.place} must return the new values of ({names}), in that order; it returned {got}"
+                f"piece {piece.place} must return the new values of ({names}), in that order; it returned {_got(results)}"
             )
         self.name_sums(piece, results)
         for n, result in zip(changes, results, strict=True):
@@ -169,6 +182,9 @@ class _Tracer:
         if value.truth:
             raise FormulaError(f"piece {piece.place}: the new {name} is a truth value; write where(condition, 1, 0)")
         self.check_shape(piece, name, value)
+        before = self.read_of(name) if name in ("update", "grad") else value
+        if before is not value and all(n.name in ("update", "grad") for n in piece.signature()[0]):
+            self.unread[name] = piece  # one that keeps a state may be there for that
         if name == "update":
             self.update = value
         else:
@@ -230,10 +246,19 @@ class _Tracer:
                 f"{instead}; or leave out per='group'"
             )
 
+    def read_of(self, name: str) -> Any:
+        """The value of update or grad at this place; update is the gradient at first."""
+        return self.now["grad"] if name == "grad" or self.update is None else self.update
+
+    def noted(self, name: str) -> Any:
+        """The same, and that it was read."""
+        self.unread.pop("grad" if name == "update" and self.update is None else name, None)
+        return self.read_of(name)
+
     def changed(self, piece: Piece, n: PieceName) -> Any:
         name = n.name
-        if name == "update":
-            return self.now["grad"] if self.update is None else self.update
+        if name in ("update", "grad"):
+            return self.noted(name)
         if name == "step":
             raise FormulaError(f"piece {piece.place}: step is counted for you; put it after *")
         if name in RESERVED:
@@ -267,8 +292,8 @@ class _Tracer:
 
     def read(self, piece: Piece, n: PieceName) -> Any:
         name = n.name
-        if name == "update":
-            return self.now["grad"] if self.update is None else self.update
+        if name in ("update", "grad"):
+            return self.noted(name)
         if name in self.now:
             return self.now[name]
         if name not in self.hypers:

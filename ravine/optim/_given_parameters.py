@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ravine._line_of_user import level_of_user
-from ravine.errors import OptionError, kind_of, shown
+from ravine.errors import OptionError, an, kind_of, shown
 from ravine.optim._engine.prepare import check_params
 
 _LISTED = "model.parameters() or, with their names, model.named_parameters()"
@@ -46,7 +46,7 @@ def listed(params: Any, optimizer: str) -> Any:
         given = list(params)
         if not given:
             raise ValueError(
-                f"params is a {kind_of(params)} that gives nothing: it has been used up before, or no parameter passes its filter. "
+                f"params is {an(kind_of(params))} that gives nothing: it has been used up before, or no parameter passes its filter. "
                 "Make it again where it is needed, model.parameters(), or keep a list of it"
             )
         params = given
@@ -79,7 +79,7 @@ def check_group(group: dict[str, Any], where: str) -> None:
         group["params"] = list(given)
         if not group["params"]:
             warnings.warn(
-                f"the params{where} are a {kind_of(given)} that gives nothing, so the group is empty: it has been used up before, or "
+                f"the params{where} are {an(kind_of(given))} that gives nothing, so the group is empty: it has been used up before, or "
                 "no parameter passes its filter",
                 stacklevel=level_of_user(),
             )
@@ -107,6 +107,6 @@ def _look_into(given: Iterable[Any], where: str = "") -> None:
         pair = isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
         if not pair and isinstance(item, list | tuple | Iterator):
             raise TypeError(
-                f"params[{i}]{where} is a {kind_of(item)}: give one list, [*first, *second], or groups, "
+                f"params[{i}]{where} is {an(kind_of(item))}: give one list, [*first, *second], or groups, "
                 "[{'params': first}, {'params': second, 'lr': 0.01}]"
             )

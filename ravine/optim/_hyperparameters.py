@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -9,9 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from ravine.errors import OptionError, nearest
+from ravine.optim._number_forms import form_of, meant_by
 from ravine.optim.search import Range
 
 #: Raises OptionError if an option cannot have this value; the last argument says in which group it stands.
@@ -123,10 +125,47 @@ def search_of(hypers: Mapping[str, Hyper]) -> dict[str, Range]:
     return ranges
 
 
-def checker(hypers: Mapping[str, Hyper], defaults: Mapping[str, Any]) -> Check:
-    """The check of one optimizer's options; one that is not declared may be any finite number."""
+def checker(
+    hypers: Mapping[str, Hyper], defaults: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]
+) -> Check:
+    """The check of one optimizer's options; one that is not declared may be any finite number.
+
+    Args:
+        hypers: what its class declares.
+        defaults: its options.
+        parameters: those of its class, whose defaults show what to write.
+    """
 
     def check(name: str, value: Any, where: str) -> None:
+        try:
+            look(name, value, where)
+        except OptionError as error:
+            written = _written(name, value)
+            raise (OptionError(f"{error}. {written}") if written else error) from None
+
+    def _written(name: str, value: Any) -> str:
+        """What to write for a value that would do in another form; empty if there is none."""
+        hyper, usual = hypers.get(name, Hyper()), parameters[name].default if name in parameters else None
+        usual = None if usual is inspect.Parameter.empty else usual
+        length = 0 if hyper.choices else hyper.length or length_of(usual)
+        meant, form = meant_by(value), form_of(value)
+        if length and meant is not None and isinstance(meant[0], int | float) and length_of(usual) == length:
+            form, meant = "Write", meant_by((meant[0], *(several(usual) or ())[1:]))
+        elif value is None:
+            form, meant = "Write", meant_by(usual)
+        if not length and isinstance(value, tuple | list) and len(value) > 1:
+            return f"A value for each group stands in the group: [{{'params': ..., {name!r}: {value[0]!r}}}, ...]"
+        if callable(value):
+            return "What changes from step to step is set by a scheduler, such as torch.optim.lr_scheduler.LambdaLR"
+        if meant is None:
+            return ""
+        try:
+            look(name, meant[0], "")
+        except OptionError:
+            return ""
+        return f"{form}: {name}={meant[1]}"
+
+    def look(name: str, value: Any, where: str) -> None:
         hyper, default = hypers.get(name, Hyper()), defaults.get(name)
         if name == "fused":
             if value not in (None, True, False):
@@ -173,7 +212,7 @@ def _check_lookahead(value: object, where: str) -> None:
 
 def several(value: object) -> tuple[Any, ...] | None:
     """The numbers of an option that is several, such as betas, from whatever holds them; None if it is none of these."""
-    if isinstance(value, np.ndarray | torch.Tensor):
+    if isinstance(value, np.ndarray | Tensor):
         return None if math.prod(value.shape) == 1 else tuple(value.reshape(-1).tolist())
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else None
 
@@ -187,13 +226,13 @@ def as_python(value: Any) -> Any:
     """A flag of NumPy's as Python's, and several numbers as a tuple, as torch keeps them."""
     if isinstance(value, np.bool_):
         return bool(value)
-    if isinstance(value, tuple | torch.Tensor):
+    if isinstance(value, tuple | Tensor):
         return value
     return value if (numbers := several(value)) is None else numbers
 
 
 def _check_number(hyper: Hyper, shown: str, value: Any, where: str) -> None:
-    if isinstance(value, torch.Tensor | np.generic | np.ndarray) and math.prod(value.shape) == 1:
+    if isinstance(value, Tensor | np.generic | np.ndarray) and math.prod(value.shape) == 1:
         value = value.item()
     if not hyper.allows(value):
         none = ", or None" if hyper.optional else ""

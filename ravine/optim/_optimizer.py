@@ -21,7 +21,7 @@ from ravine.formula import Piece, Program
 from ravine.formula._tracing import hyper_defaults
 from ravine.optim import _given_parameters as given_parameters
 from ravine.optim import _words_of_others as words_of_others
-from ravine.optim._common import OF_GROUPS, Nonfinite, check_policy, switches_in
+from ravine.optim._common import OF_GROUPS, Nonfinite, check_policy, parameters_of, switches_in
 from ravine.optim._engine import state as states
 from ravine.optim._engine.average import NO_STEP, averaged_inside, pairs_of
 from ravine.optim._engine.describe import describe, optimizer_text
@@ -34,6 +34,7 @@ from ravine.optim._engine.kernels import refuse_recording, warn_captured
 from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
 from ravine.optim._engine.prepare import check_param, make_states
+from ravine.optim._engine.slips import as_group, check_closure, warn_of_attribute
 from ravine.optim._engine.state_by_name import arranged
 from ravine.optim._engine.version import TrackedState, Version
 from ravine.optim._hyperparameters import TORCH_ONLY, Hyper, as_python, checker, hypers_of
@@ -118,7 +119,7 @@ class Optimizer(torch.optim.Optimizer):
         off = (None, False)
         common = {n: v for n, v in given.items() if not any(v is o for o in off) or n not in hyperparameters}
         defaults = {**hyperparameters, "maximize": as_python(maximize), "fused": as_python(fused), **common}
-        self._check = checker(hypers_of(type(self)), {**defaults, **switches_in(type(self))})
+        self._check = checker(hypers_of(type(self)), {**defaults, **switches_in(type(self))}, parameters_of(type(self)))
         self._told: set[str] = set()
         self._neutral = neutral_of(type(self), defaults)
         super().__init__(params, defaults)
@@ -220,15 +221,11 @@ class Optimizer(torch.optim.Optimizer):
             TypeError, ValueError: as torch, for things that are not parameters.
             ParameterError: a parameter that cannot be written element by element.
         """
-        group = dict(param_group) if isinstance(param_group, dict) else param_group
-        if isinstance(group, dict):
-            where = f" (parameter group {len(self.param_groups)})"
-            given_parameters.check_group(group, where)
-            complete(group, self.defaults, self._switches, self._check, self._told, where)
-            check_names(self.pieces(group))
-            group = with_kept(
-                group, self._programs(group)
-            )  # a mistake in the formula is found here, before the first step
+        group, where = as_group(param_group), f" (parameter group {len(self.param_groups)})"
+        given_parameters.check_group(group, where)
+        complete(group, self.defaults, self._switches, self._check, self._told, where)
+        check_names(self.pieces(group))
+        group = with_kept(group, self._programs(group))  # finds mistakes of the formula before the first step
         without_compiler(super().add_param_group, group)
         added = self.param_groups[-1]
         leave_out(added, self._neutral)
@@ -278,6 +275,7 @@ class Optimizer(torch.optim.Optimizer):
         """
         loss = None
         if closure is not None:
+            check_closure(closure)
             with torch.enable_grad():
                 loss = closure()
         # GradScaler sets these for the time of one step, and asks whether they are there.
@@ -368,6 +366,10 @@ class Optimizer(torch.optim.Optimizer):
         for post_hook in after:
             post_hook(self)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        warn_of_attribute(self, name, self.__dict__.get("defaults", {}))
+        super().__setattr__(name, value)
+
     def __copy__(self) -> Self:
         """Of the same groups and states, as torch's; what it knows of its steps is its own from here."""
         made = type(self).__new__(type(self))
@@ -392,7 +394,7 @@ class Optimizer(torch.optim.Optimizer):
         self._captured = getattr(self, "_captured", [])
         self._plan, self._version = None, Version()
         self.state = TrackedState(self.state, self._version)
-        self._check, self._told = checker(hypers_of(type(self)), self.defaults), set()
+        self._check, self._told = checker(hypers_of(type(self)), self.defaults, parameters_of(type(self))), set()
         self._neutral = neutral_of(type(self), self.defaults)
         self._switches = getattr(self, "_switches", {})
         flag_scaling(self)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ravine._files import code
-from ravine.errors import DataError, OptionError
+from ravine.errors import DataError, OptionError, an
 
 _INSTALLED = ("ravine", "torch")  # packages whose versions are known anyway
 
@@ -47,7 +47,9 @@ def load(module: str, name: str = "") -> Any:
             raise OptionError(f"The module {module} has no {name!r}.")
         value = getattr(value, part)
     if name and not callable(value):
-        raise OptionError(f"{name} in {module} is a {type(value).__name__}: name a class of optimizers, or a function.")
+        raise OptionError(
+            f"{name} in {module} is {an(type(value).__name__)}: name a class of optimizers, or a function."
+        )
     return value
 
 

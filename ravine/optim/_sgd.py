@@ -147,7 +147,10 @@ class SGD(Optimizer):
     @staticmethod
     def formula(weight_decay: float, momentum: float, dampening: float, nesterov: bool, lr_in_momentum: bool) -> Pieces:
         if nesterov and (momentum <= 0 or dampening != 0):
-            raise OptionError("Nesterov momentum requires a momentum and zero dampening")
+            raise OptionError(
+                f"Nesterov momentum requires a momentum and zero dampening; it has momentum={momentum!r}, dampening={dampening!r}: "
+                "write momentum=0.9, dampening=0, nesterov=True"
+            )
         heavy_ball = look_ahead if nesterov else damped_momentum if dampening else pieces.momentum
         return [
             *([pieces.decay_weights] if weight_decay else []),

@@ -131,6 +131,8 @@ def check_options(cls: type, given: Mapping[str, Any], base: type) -> None:
     except TypeError as error:
         found = parameters_of(cls)
         defaults = {name: p.default for name, p in found.items() if p.default is not p.empty}
+        settled = formula.settled_by(cls, base) - {*found}
+        given = {name: value for name, value in given.items() if name not in settled}
         line = line_here(cls.__name__, [name for name in found if name != "params"], defaults, given)
         if not line:
             raise

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ravine._files import code
-from ravine.errors import DataError, OptionError, nearest
+from ravine.errors import DataError, OptionError, an, nearest
 from ravine.tasks._task import Surface
 from ravine.tasks._test_functions import SURFACES
 
@@ -85,7 +85,7 @@ def _function(module: ModuleType, path: Path) -> Callable[..., Any]:
     members = vars(module)
     if "f" in members:
         if not callable(members["f"]):
-            raise OptionError(f"`f` in {path} is a {type(members['f']).__name__}; it must be a function: {_FORM}")
+            raise OptionError(f"`f` in {path} is {an(type(members['f']).__name__)}; it must be a function: {_FORM}")
         function: Callable[..., Any] = members["f"]
         if not _takes_one(function):
             raise OptionError(f"f{inspect.signature(function)} in {path} must take one argument, the point: {_FORM}")
@@ -144,7 +144,7 @@ def _check(function: Callable[..., Any], window: Any, start: Any, minimum: Any, 
     with code.explained(path):
         values, again = function(few.clone()), function(few.clone())
     if not isinstance(values, Tensor):
-        raise OptionError(f"{name} returned a {type(values).__name__}; it must return a tensor: {_FORM}")
+        raise OptionError(f"{name} returned {an(type(values).__name__)}; it must return a tensor: {_FORM}")
     if not values.is_floating_point() or values.shape != few.shape[:-1]:
         raise OptionError(
             f"{name} made {values.dtype} of shape {tuple(values.shape)} from points of shape {tuple(few.shape)}; it "

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ravine._whole_numbers import whole
-from ravine.errors import OptionError
+from ravine.errors import OptionError, an
 from ravine.optim import RMSprop
 from ravine.tasks._new_weights import check_new
 from ravine.tasks._task_data import (
@@ -119,7 +119,7 @@ class Task:
             part = getattr(self, name)
             if not is_data(part) and not (name == "valid" and part is None):
                 kind = type(part).__name__
-                raise OptionError(f"The Task's {name} is a {kind}; it must be Data(inputs, targets) or a DataLoader.")
+                raise OptionError(f"The Task's {name} is {an(kind)}; it must be Data(inputs, targets) or a DataLoader.")
         for name in ("batch_size", "epochs", "quick_epochs"):
             number = whole(getattr(self, name))
             if number is None or number < 1:
@@ -137,11 +137,11 @@ class Task:
             raise OptionError(f"The Task's drop_last is {self.drop_last!r}; it must be True or False.")
         if not isinstance(self.metrics, Mapping):
             kind = type(self.metrics).__name__
-            raise OptionError(f"The Task's metrics is a {kind}; it must map names to functions: {{name: function}}.")
+            raise OptionError(f"The Task's metrics is {an(kind)}; it must map names to functions: {{name: function}}.")
         named(self.metrics)
         if self.surface is not None and not isinstance(self.surface, Surface):
             kind = type(self.surface).__name__
-            raise OptionError(f"The Task's surface is a {kind}; it must be a Surface, or left out.")
+            raise OptionError(f"The Task's surface is {an(kind)}; it must be a Surface, or left out.")
 
     def __repr__(self) -> str:
         rows = f"{row_number(self.train):,} rows to train on, {row_number(self.test):,} to test on"

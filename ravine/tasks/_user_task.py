@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from ravine._files import code
-from ravine.errors import DataError, OptionError
+from ravine.errors import DataError, OptionError, an
 from ravine.tasks._task import DEFAULT_NAME, Task
 
 _DATA = "data"
@@ -46,7 +46,7 @@ def load(path: Path, data: Path | None = None) -> Task:
         with code.explained(path):
             made = function(**{_DATA: data}) if takes_data else function()
         if not isinstance(made, Task):
-            what = "nothing: is `return` missing?" if made is None else f"a {type(made).__name__}."
+            what = "nothing: is `return` missing?" if made is None else f"{an(type(made).__name__)}."
             raise OptionError(f"{function.__name__}() in {path} must return a ravine.tasks.Task; it returned {what}")
     if made.name != DEFAULT_NAME:
         return made
@@ -62,7 +62,7 @@ def _function(module: ModuleType, path: Path) -> Callable[..., Any]:
         task = members["task"]
         if not callable(task):
             raise OptionError(
-                f"`task` in {path} is a {type(task).__name__}; it must be a function that returns a Task: def task()."
+                f"`task` in {path} is {an(type(task).__name__)}; it must be a function that returns a Task: def task()."
             )
         if not _needs_nothing(task):
             raise OptionError(f"task{inspect.signature(task)} in {path} needs arguments; it may take only `data`.")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ravine._whole_numbers import whole
-from ravine.errors import OptionError, kind_of, shown
+from ravine.errors import OptionError, an, kind_of, shown
 from ravine.train import _rates as rates
 from ravine.train._callback import Callback
 from ravine.train._fit import length
@@ -23,7 +23,7 @@ def model(given: nn.Module) -> None:
     """A module with parameters."""
     if not isinstance(given, nn.Module):
         order = " The model comes first: Learner(model, (train, valid), loss)." * isinstance(given, tuple | list)
-        raise OptionError(f"The model is a {kind_of(given)}; a Learner trains a torch.nn.Module.{order}")
+        raise OptionError(f"The model is {an(kind_of(given))}; a Learner trains a torch.nn.Module.{order}")
     if next(given.parameters(), None) is None:
         raise OptionError(f"The model {type(given).__name__} has no parameters, so there is nothing to train.")
 
@@ -41,18 +41,18 @@ def data(given: Any) -> tuple[Iterable[Any], Iterable[Any] | None]:
     """The pair (train, valid)."""
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise OptionError(
-            f"The data is a {kind_of(given)}; give a pair (train, valid), with None for valid if there is none."
+            f"The data is {an(kind_of(given))}; give a pair (train, valid), with None for valid if there is none."
         )
     for name, part in zip(("training", "validation"), given, strict=True):
         if part is None and name == "validation":
             continue
         if isinstance(part, Tensor) or not isinstance(part, Iterable):
             raise OptionError(
-                f"The {name} data is a {kind_of(part)}; give Batches(inputs, targets, batch_size) or a DataLoader."
+                f"The {name} data is {an(kind_of(part))}; give Batches(inputs, targets, batch_size) or a DataLoader."
             )
         if isinstance(part, Iterator):  # asked without iter(), for which a DataLoader draws a random number
             raise OptionError(
-                f"The {name} data is a {kind_of(part)} that can be gone through once only; every epoch needs it again. "
+                f"The {name} data is {an(kind_of(part))} that can be gone through once only; every epoch needs it again. "
                 "Give Batches, a DataLoader or a list."
             )
         if length(part) == 0:
@@ -65,7 +65,7 @@ def data(given: Any) -> tuple[Iterable[Any], Iterable[Any] | None]:
 def callbacks(given: Sequence[Callback]) -> list[Callback]:
     """A sequence of callbacks."""
     if isinstance(given, Callback) or not isinstance(given, Sequence):
-        what = f"the class {given.__name__}" if isinstance(given, type) else f"a {kind_of(given)}"
+        what = f"the class {given.__name__}" if isinstance(given, type) else an(kind_of(given))
         one = f": callbacks=[{given.__name__}(...)]" if isinstance(given, type) else ""
         raise OptionError(f"callbacks is {what}; give a list of callbacks{one}.")
     for callback in given:

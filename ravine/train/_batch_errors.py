@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ravine.errors import TrainingError, kind_of
+from ravine.errors import TrainingError, an, kind_of
 from ravine.train import _rows as rows
 from ravine.train._loss_errors import method
 
@@ -39,7 +39,7 @@ def of_model(error: Exception, model: nn.Module, inputs: Any) -> TrainingError |
     said = str(error)
     if isinstance(error, TypeError) and "forward() " in said and "argument" in said:
         return TrainingError(
-            f"The inputs of a batch, a {kind_of(inputs)}, do not fit the arguments of {type(model).__name__}: {said}. A tuple "
+            f"The inputs of a batch, {an(kind_of(inputs))}, do not fit the arguments of {type(model).__name__}: {said}. A tuple "
             "of inputs becomes the model's arguments, a dict its named arguments; a list that is one argument is the "
             "only element of a tuple: ([picture, picture],)."
         )
@@ -87,7 +87,7 @@ def _shapes(inputs: Any) -> str:
     for name, leaf in rows.leaves(inputs):
         ends = f" ({leaf.min().item()} to {leaf.max().item()})" if _is_whole(leaf) and leaf.numel() else ""
         texts.append(f"{_name(leaf.dtype)} of shape {tuple(leaf.shape)}{ends}{f' at {name}' * bool(name)}")
-    return " and ".join(texts) or f"a {kind_of(inputs)}"
+    return " and ".join(texts) or f"{an(kind_of(inputs))}"
 
 
 def _is_whole(leaf: torch.Tensor) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from ravine import _files as files
 from ravine._files import checkpoint
+from ravine._written_alike import alike
 from ravine.errors import DataError, OptionError, StateError
 from ravine.train import _parallel as parallel
 from ravine.train._argument_checks import FitOptions
@@ -129,7 +130,7 @@ class Checkpointer:
                     f"{self.path} is of a fit over {there} epochs, and {longer[0]} depends on that: it cannot become one "
                     f"over {here}. To train the model further: learn.load({str(self.path)!r}), then learn.fit({here - there})."
                 )
-            if there != here:
+            if not alike(there, here):
                 what = {"names": "callbacks and schedule", "batches": "batches in an epoch"}.get(name, name)
                 differences.append(f"{what} {there!r} there, {here!r} here")
         if differences:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ravine.errors import OptionError, TrainingError, kind_of
+from ravine.errors import OptionError, TrainingError, an, kind_of
 from ravine.train import _batch_errors as batch_errors
 from ravine.train._rows import from_numpy
 
@@ -144,7 +144,7 @@ def pair(batch: Any, device: torch.device) -> tuple[Any, Any]:
                 " One with its targets in it becomes a pair by a DataLoader's collate_fn: lambda rows: (batch := "
                 f'torch.utils.data.default_collate(rows), batch["{name}"]).'
             )
-        raise OptionError(f"A batch of the data is a {kind_of(batch)}; it must be a pair (inputs, targets).{hint}")
+        raise OptionError(f"A batch of the data is {an(kind_of(batch))}; it must be a pair (inputs, targets).{hint}")
     inputs, targets = batch
     if type(inputs) is Tensor and type(targets) is Tensor:
         if inputs.device == device and targets.device == device:
@@ -167,7 +167,7 @@ def on_device(tree: Any, device: torch.device, *, targets: bool = False) -> Any:
 def checked_loss(value: Any) -> Tensor:
     """A loss that can be differentiated, as a tensor without dimensions."""
     if not isinstance(value, Tensor):
-        raise TrainingError(f"The loss is a {kind_of(value)}; it must be a tensor of one number, computed by torch.")
+        raise TrainingError(f"The loss is {an(kind_of(value))}; it must be a tensor of one number, computed by torch.")
     if value.ndim and value.numel() != 1:
         raise TrainingError(
             f"The loss has shape {tuple(value.shape)}; it must be one number. Take its mean: reduction='mean'."

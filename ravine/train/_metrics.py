@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from ravine import _randomness as randomness
-from ravine.errors import OptionError, TrainingError, kind_of, shown
+from ravine.errors import OptionError, TrainingError, an, kind_of, shown
 from ravine.train._batches import Batches
 from ravine.train._data_order import random_states, restore
 from ravine.train._outputs import described, logits_in, tensors_in
@@ -42,7 +42,7 @@ def accuracy(outputs: Any, targets: Tensor) -> Tensor:
     if not isinstance(outputs, Tensor):
         outputs = _logits(outputs, targets)
     if not isinstance(targets, Tensor) or not _fit(outputs, targets):
-        have = str(tuple(targets.shape)) if isinstance(targets, Tensor) else f"a {kind_of(targets)}"
+        have = str(tuple(targets.shape)) if isinstance(targets, Tensor) else f"{an(kind_of(targets))}"
         one = outputs.ndim > 1 and outputs.shape[1] == 1
         hint = " For one logit in each row: lambda outputs, targets: (outputs.flatten() > 0).eq(targets.flatten()).float().mean()."
         raise TrainingError(

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import RandomSampler, SubsetRandomSampler, WeightedRandomSampler
 
 from ravine._line_of_user import level_of_user
-from ravine.errors import OptionError, TrainingError, kind_of
+from ravine.errors import OptionError, TrainingError, an, kind_of
 from ravine.train import _rows as rows_in_memory
 from ravine.train._batches import Batches
 from ravine.train._forward import ForwardPass, on_device, positional_arguments, row_count
@@ -53,7 +53,7 @@ def predict(forward: ForwardPass, data: Any, rows: int, *, stack: bool = True) -
 def _check_stacks(before: list[Tensor], given: Any) -> None:
     if not isinstance(given, Tensor):
         raise TrainingError(
-            f"The model's output is a {kind_of(given)}; predict stacks tensors of rows. predict(data, stack=False) gives a "
+            f"The model's output is {an(kind_of(given))}; predict stacks tensors of rows. predict(data, stack=False) gives a "
             "list with the outputs of each batch."
         )
     if not given.ndim or (before and before[0].shape[1:] != given.shape[1:]):
@@ -73,7 +73,9 @@ def _inputs(forward: ForwardPass, data: Any, rows: int) -> Iterator[tuple[Any, i
             yield rows_in_memory.cut(kept, at, last), last - at
         return
     if not isinstance(data, Iterable) or isinstance(data, str):
-        raise OptionError(f"predict takes inputs or batches, not a {kind_of(data)}: a tensor, Batches or a DataLoader.")
+        raise OptionError(
+            f"predict takes inputs or batches, not {an(kind_of(data))}: a tensor, Batches or a DataLoader."
+        )
     if isinstance(getattr(data, "sampler", None), RandomSampler | WeightedRandomSampler | SubsetRandomSampler):
         warnings.warn(
             "predict gives rows in the order of this DataLoader, which is drawn at random, so nothing says which row is which. "

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from ravine.errors import OptionError, kind_of
+from ravine.errors import OptionError, an, kind_of
 
 #: What to do with targets that are texts, in a sentence after another.
 NAMES_OF_CLASSES = " Number the classes: names, targets = numpy.unique(labels, return_inverse=True)."
@@ -151,7 +151,7 @@ def _possible(name: str, value: Any) -> set[int]:
         common = set.intersection(*(_possible(name, part) for part in parts))
         if not common:
             numbers = ", ".join(str(max(_possible(name, part))) for part in parts)
-            raise OptionError(f"The {name} are a {kind_of(value)} with different numbers of rows: {numbers}.")
+            raise OptionError(f"The {name} are {an(kind_of(value))} with different numbers of rows: {numbers}.")
         return common
     if isinstance(value, list) and value:
         rows = all(isinstance(row, Tensor | Mapping | tuple) or _is_array(row) for row in value)
@@ -160,9 +160,9 @@ def _possible(name: str, value: Any) -> set[int]:
             lengths = {len(part) for part in parts}
             return {len(value)} | (lengths if len(parts) == len(value) and len(lengths) == 1 else set())
     if name == "targets" and isinstance(value, list) and value and isinstance(value[0], str):
-        raise OptionError(f"The targets are a {kind_of(value)} with texts.{NAMES_OF_CLASSES}")
+        raise OptionError(f"The targets are {an(kind_of(value))} with texts.{NAMES_OF_CLASSES}")
     raise OptionError(
-        f"The {name} are a {kind_of(value)}; Batches and Data take tensors or NumPy arrays with a row for each example, a "
+        f"The {name} are {an(kind_of(value))}; Batches and Data take tensors or NumPy arrays with a row for each example, a "
         "tuple or dict of them for a model of several inputs, or a list with a tensor for each row. Convert a list of "
         "numbers by torch.as_tensor."
     )

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ravine.errors import OptionError, kind_of
+from ravine.errors import OptionError, an, kind_of
 from ravine.optim import Optimizer
 from ravine.train import _parallel as parallel
 from ravine.train import _rates as rates
@@ -58,7 +58,7 @@ def make_optimizer(
         except (TypeError, ValueError):
             raise error from None
     if not isinstance(optimizer, torch.optim.Optimizer):
-        raise OptionError(f"opt_func gave a {kind_of(optimizer)}; it must give a torch.optim.Optimizer.")
+        raise OptionError(f"opt_func gave {an(kind_of(optimizer))}; it must give a torch.optim.Optimizer.")
     ids = {id(p) for p in model.parameters()}
     if not any(id(p) in ids for group in optimizer.param_groups for p in group["params"]):
         raise OptionError(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ravine._whole_numbers import whole
-from ravine.errors import OptionError, kind_of, shown
+from ravine.errors import OptionError, an, kind_of, shown
 
 
 class Stream:
@@ -31,7 +31,7 @@ class Stream:
     def __init__(self, data: Iterable[Any], steps_per_epoch: int) -> None:
         if not isinstance(data, Iterable) or isinstance(data, Iterator):
             raise OptionError(
-                f"Stream: the data are a {kind_of(data)}; give something that starts over each time it is iterated over, such as a DataLoader "
+                f"Stream: the data are {an(kind_of(data))}; give something that starts over each time it is iterated over, such as a DataLoader "
                 "or a class with __iter__."
             )
         steps = whole(steps_per_epoch)

@@ -115,6 +115,17 @@ def test_the_configuration_has_the_values_that_were_used(ravine, tmp_path):
     assert config["hyperparameters"] | {"lr": 0.002, "alpha": 0.99, "eps": 1e-8} == config["hyperparameters"]
 
 
+def test_what_is_only_written_otherwise_may_be_named_when_it_goes_on(ravine):
+    assert ravine("digits", "--epochs", "1", "-o", "adam:betas=(0.9, 0.99)", "--schedule", "step:20,0.5")[0] == 0
+    same = ["-o", "adam:eps=1e-8,betas=[.9,.990]", "--schedule", "step:20, 0.50"]
+    code, out, err = ravine("digits", "--resume", *same)
+    assert (code, err) == (0, "")
+    assert "is complete: all epochs are done" in out
+    code, _, err = ravine("digits", "--resume", "-o", "adam:betas=(0.9, 0.98)")
+    assert code == 2
+    assert "has -o adam:betas=(0.9, 0.99), not adam:betas=(0.9, 0.98)" in err
+
+
 @pytest.mark.parametrize("rate", [(), ("--schedule", "constant"), ("--one-cycle",)])
 def test_what_stood_for_an_option_may_be_named_when_it_goes_on(ravine, tmp_path, rate):
     assert ravine("digits", "--epochs", "1", *rate)[0] == 0

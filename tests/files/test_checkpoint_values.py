@@ -227,7 +227,7 @@ def itself():
     [
         ({"schedule": {"lr_lambdas": [len]}}, r"^schedule\.lr_lambdas\[0\] is a builtin_function_or_method, which"),
         ({"a b": {3: ({1},)}}, r"^\['a b'\]\[3\]\[0\] is a set"),
-        (object(), "^The tree is a object"),
+        (object(), "^The tree is an object"),
         ({"a": {(1, 2): 0}}, r"^a is a dict with the key \(1, 2\).* a key is text or an integer"),
         ({True: 0}, "^The tree is a dict with the key True"),
         ({"a": 1j}, "^a is a complex"),
@@ -237,7 +237,7 @@ def itself():
         ({"a": np.ones(1, ">f4")}, "^a is an array of >f4"),
         ({"a": torch.eye(2).to_sparse()}, "^a is a Tensor of layout torch.sparse_coo"),
         ({"a": torch.ones(1, device="meta")}, "^a is a Tensor of layout torch.strided on meta"),
-        ({"a": torch.ones(1).as_subclass(type("Other", (torch.Tensor,), {}))}, "^a is a Other"),
+        ({"a": torch.ones(1).as_subclass(type("Other", (torch.Tensor,), {}))}, "^a is an Other"),
         ({"a": torch.ones(1).to(torch.float8_e5m2fnuz)}, "^a is a tensor of torch.float8_e5m2fnuz"),
         ({"a": 1 << 5000}, "^a is an integer of 5001 bits"),
         (itself(), r"^a\[0\]\.a.* or contains itself"),

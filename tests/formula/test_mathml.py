@@ -149,3 +149,17 @@ def test_a_state_whose_name_has_a_number_has_number_and_time_below():
         return update + beta1, beta1 + update**2
 
     assert flattened([piece, descend])[0] == "β_(1,t)=β_(1,t−1)+g^(2)"
+
+
+def test_it_asks_for_fonts_of_mathematics():
+    """With another font Chromium's roots do not cover what stands in them, and subscripts lie on the line."""
+    tree = ElementTree.fromstring(formula_mathml(named("adam", {})))
+    fonts = [name.strip(" '") for name in tree.get("style").removeprefix("font-family:").split(",")]
+    assert {"Latin Modern Math", "STIX Two Math", "Cambria Math"} < set(fonts)
+    assert fonts[-2:] == ["math", "serif"]
+
+
+def test_fractions_in_cases_are_set_as_large_as_others():
+    tree = ElementTree.fromstring(formula_mathml(named("lamb", {})))
+    assert all(table.get("displaystyle") == "true" for table in tree.iter("mtable"))
+    assert sum(1 for _ in tree.iter("mtable")) > 1

@@ -252,8 +252,15 @@ def test_python_if_on_a_tensor_says_where():
     [
         (lambda update: update.clamp(1), r"\.clamp is not in the language"),
         (lambda update: math.sqrt(update), r"ravine\.formula"),
-        (lambda update: np.sqrt(update), r"numpy\.sqrt is not in the language.*Did you mean 'sqrt'"),
-        (lambda update: torch.sqrt(update), r"torch\.sqrt is not in the language.*Did you mean 'sqrt'"),
+        (lambda update: update.float(), r"\.float is not in the language of formulas; leave it out"),
+        (
+            lambda update: np.sqrt(update),
+            r"numpy\.sqrt is not in the language.*write sqrt with sqrt from ravine.formula",
+        ),
+        (
+            lambda update: torch.sqrt(update),
+            r"torch\.sqrt is not in the language.*write sqrt with sqrt from ravine.formula",
+        ),
         (lambda update: update @ update, r"not in the language"),
         (lambda update: update[0], r"not in the language"),
         (lambda update: sum(update), r"not in the language"),
@@ -406,3 +413,39 @@ def test_a_parameter_may_become_another_tensor():
         Optimizer([p], [last_gradient], fused=fused).step()
         assert p.tolist() == [0.0, 1.0, 2.0]
         assert p.grad.tolist() == [0.0, 1.0, 2.0]
+
+
+def decay(grad, *, param, alpha):
+    return grad + alpha * param
+
+
+def test_a_piece_whose_gradient_nobody_reads_afterwards_is_an_error():
+    def by_grad(param, *, grad, lr):
+        return param - lr * grad
+
+    with pytest.raises(FormulaError, match=r"decay .* changes grad, and no piece after it reads grad.* put it before"):
+        trace_formula([by_grad, decay], HYPERS)
+    with pytest.raises(FormulaError, match=r"doubled .* changes update, and no piece after it reads update"):
+        trace_formula([doubled, by_grad], HYPERS)
+    trace_formula([decay, by_grad], HYPERS)
+    trace_formula([decay, doubled, descend], HYPERS)
+
+
+def doubled(update):
+    return 2 * update
+
+
+@pytest.mark.parametrize("kind", [list, dict])
+def test_results_in_a_list_or_a_dict(kind):
+    def piece(update, average, *, alpha):
+        return [update, average] if kind is list else {"update": update, "average": average}
+
+    fails(piece, rf"returned a {kind.__name__} of 2: write them with commas between them")
+
+
+def test_a_parameter_under_another_name_is_a_state():
+    def step(theta, *, grad, lr):
+        return theta - lr * grad
+
+    with pytest.raises(FormulaError, match="theta is a state here, which starts at 0; the parameter is called param"):
+        trace_formula([step], HYPERS)

@@ -6,7 +6,7 @@ import torch
 import ravine.optim
 from ravine.errors import FormulaError, OptionError
 from ravine.formula import global_norm, minimum
-from ravine.optim import SGD, Adam, Lion, Optimizer, RMSprop
+from ravine.optim import SGD, Adam, AdamW, Lion, Optimizer, RMSprop
 
 
 @pytest.mark.parametrize(
@@ -156,6 +156,7 @@ def test_names_of_other_libraries(name, message):
         (Adam, {"lr": 0.1, "global_clipnorm": 1.0}, "Adam(params, lr=0.1, clip_norm=1.0)"),
         (Adam, {"lr": 0.1, "clipnorm": 1.0}, "Adam(params, lr=0.1). Keras clips each tensor by its own norm"),
         (Adam, {"lr": 0.1, "adam_w_mode": True, "set_grad_none": True}, "Adam(params, lr=0.1, decoupled_weight_decay=True)"),
+        (AdamW, {"lr": 0.1, "wd": 0.01}, "AdamW(params, lr=0.1, weight_decay=0.01)"),
         (Adam, {"lr": 0.1, "mom": 0.8, "sqr_mom": 0.99, "wd": 0.1}, "Adam(params, lr=0.1, betas=(0.8, 0.99), weight_decay=0.1)"),
         (Adam, {"use_ema": True, "ema_momentum": 0.99}, "Adam(params, lr=0.001, ema_decay=0.99)"),
         (SGD, {"learning_rate": 0.1, "momentum": 0.9, "nesterov": True}, "SGD(params, lr=0.1, momentum=0.9, nesterov=True)"),

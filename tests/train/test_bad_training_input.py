@@ -85,7 +85,7 @@ def loader(*args, **options):
         ({"data": Batches(*rows(), 4)}, r"The data is a Batches; give a pair"),
         ({"data": (None, None)}, "The training data is a NoneType; give Batches"),
         ({"data": (rows()[0], None)}, "The training data is a Tensor; give Batches"),
-        ({"data": (pairs(), 3)}, "The validation data is a int; give Batches"),
+        ({"data": (pairs(), 3)}, "The validation data is an int; give Batches"),
         (
             {"data": ((pair for pair in pairs()), None)},
             "training data is a generator that can be gone through once only",

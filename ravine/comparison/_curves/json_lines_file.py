@@ -16,7 +16,7 @@ from ravine.comparison._curves.cell_values import name_of, step_of, value_of
 from ravine.comparison._curves.column_names import find_all
 from ravine.comparison._curves.curves import CurveRows, Place
 from ravine.comparison._curves.text_file import text_of
-from ravine.errors import DataError
+from ravine.errors import DataError, an
 
 
 def read_json_lines(path: Path, columns: Mapping[str, str], rows: CurveRows) -> None:
@@ -37,7 +37,9 @@ def read_json_lines(path: Path, columns: Mapping[str, str], rows: CurveRows) -> 
             continue
         for role in ("optimizer", "run", "step"):
             if roles[role] not in tree:
-                raise DataError(f"{place} has a {roles['value']!r} and no {roles[role]!r}: write the {role}, too.")
+                raise DataError(
+                    f"{place} has {an(repr(roles['value']))} and no {roles[role]!r}: write the {role}, too."
+                )
         optimizer, run = (name_of(tree[roles[role]], place, roles[role], role) for role in ("optimizer", "run"))
         step = step_of(tree[roles["step"]], place, roles["step"])
         found = tree[roles["value"]]
@@ -51,5 +53,5 @@ def _object(line: str, place: Place) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise DataError(f"{place} is not JSON: {error}. Write one object in each line.") from error
     if not isinstance(tree, dict):
-        raise DataError(f"{place} is a {type(tree).__name__}: write one object in each line.")
+        raise DataError(f"{place} is {an(type(tree).__name__)}: write one object in each line.")
     return tree

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ravine.comparison._judge.measurements import LOSS, Array, FreshRun, Metric, OptimizerRuns, by_name
-from ravine.errors import ComparisonError
+from ravine.errors import ComparisonError, an
 
 #: Losses of test functions below this are equal: float32 holds no better minimum.
 LEAST = 1e-16
@@ -55,7 +55,7 @@ def values_of(optimizers: Sequence[OptimizerRuns], metric: Metric = LOSS) -> dic
         if not optimizer.runs:
             raise ComparisonError(f"{optimizer.name} has no fresh runs to judge.")
     if all(run.diverged for optimizer in optimizers for run in optimizer.runs):
-        raise ComparisonError(f"No run of {', '.join(by_name(optimizers))} has a {metric.name}: every one diverged.")
+        raise ComparisonError(f"No run of {', '.join(by_name(optimizers))} has {an(metric.name)}: every one diverged.")
     read = _losses(optimizers) if metric.name == LOSS.name else _metric(optimizers, metric)
     return {
         optimizer.name: Values(

@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path
 
 from ravine._whole_numbers import whole
+from ravine._written_alike import alike
 from ravine.comparison._judge import parse_margin
 from ravine.comparison._study.code_versions import versions_of
 from ravine.comparison._study.halving import PARTS
@@ -207,10 +208,10 @@ def _check_different(optimizers: Sequence[OptimizerSpec], configs: Sequence[Opti
     for (one, mine), (other, theirs) in combinations(zip(optimizers, configs, strict=True), 2):
         if one.factory is not other.factory or mine.space != theirs.space:
             continue
-        if mine.schedule != theirs.schedule:
+        if not alike(mine.schedule, theirs.schedule):
             continue
         fixed = [{n: v for n, v in spec.all_options.items() if n not in mine.space} for spec in (one, other)]
-        if fixed[0] == fixed[1]:
+        if alike(*fixed):
             raise OptionError(
                 f"{one.label!r} and {other.label!r} are the same optimizer with the same options and the same search "
                 "space: leave one out, or give one of them another space."

@@ -7,7 +7,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
+from ravine._written_alike import alike
 from ravine.errors import DataError
 from ravine.optim.search import Range
 from ravine.train._data_content import NOT_THE_SAME
@@ -23,6 +25,10 @@ _OF_A_TRAINING = ("format", "task", "data", "steps", "evaluations", "schedule", 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+#: What is no number and no option: names of files, and versions.
+_EXACT = ("task", "data", "content", "versions")
 
 
 @dataclass(frozen=True)
@@ -190,7 +196,7 @@ class StudySpec:
             self = replace(self, optimizers=tuple(by_label[config.label] for config in stored.optimizers))
         content = self.content if stored.content else ""  # of a study that was begun without it nothing is known
         same = replace(self, looks=stored.looks, extended=stored.extended, content=content)
-        if same.to_json() != stored.to_json() or self.seeds < stored.seeds:
+        if not _same(json.loads(same.to_json()), json.loads(stored.to_json())) or self.seeds < stored.seeds:
             return None
         if self.seeds == stored.seeds:
             return stored
@@ -202,26 +208,46 @@ class StudySpec:
         mine, theirs = json.loads(self.to_json()), json.loads(other.to_json())
         configs, others = ({o["label"]: o for o in tree.pop("optimizers")} for tree in (mine, theirs))
         versions, other_versions = mine.pop("versions"), theirs.pop("versions")
-        looks, planned = (
-            " to ".join(map(str, sorted({tree[0], tree[-1]}))) for tree in (mine.pop("looks"), theirs.pop("looks"))
-        )
+        mine_at, theirs_at = mine.pop("looks"), theirs.pop("looks")
+        looks, planned = (" to ".join(map(str, sorted({tree[0], tree[-1]}))) for tree in (mine_at, theirs_at))
+        if looks == planned and mine_at != theirs_at:
+            looks, planned = (", ".join(map(str, tree)) for tree in (mine_at, theirs_at))
         here, there = (tree.pop("content", "") for tree in (mine, theirs))
         for tree in (mine, theirs):
             tree.pop("extended")
             tree.setdefault("halving", False)
         lines = [f"seeds: {planned} in the study, {looks} now"] if looks != planned else []
         lines += [
-            f"{name}: {theirs[name]!r} in the study, {mine[name]!r} now" for name in mine if mine[name] != theirs[name]
+            f"{name}: {theirs[name]!r} in the study, {mine[name]!r} now"
+            for name in mine
+            if not _same_value(name, mine[name], theirs[name])
         ]
         if there and here != there:
             lines.append(f"the content of the data: {there} in the study, {here or 'not known'} now. {NOT_THE_SAME}")
         for name in dict.fromkeys([*versions, *other_versions]):
             here, there = versions.get(name, "none"), other_versions.get(name, "none")
             lines += [f"{name}: {there} in the study, {here} now"] if here != there else []
-        lines += [f"{label} takes part only now" for label in configs if label not in others]
-        lines += [f"{label} takes part only in the study" for label in others if label not in configs]
+        only, left = (
+            [label for label in one if label not in other] for one, other in ((configs, others), (others, configs))
+        )
+        for label in tuple(only):
+            if "=" in label and (same := next((one for one in left if alike(one, label)), None)) is not None:
+                lines.append(f"{same} in the study is written {label} now: write {same}")
+                only.remove(label)
+                left.remove(same)
+        lines += [f"{label} takes part only now" for label in only]
+        lines += [f"{label} takes part only in the study" for label in left]
         for label in configs:
             for name in ("source", "space", "schedule") if label in others else ():
                 there, here = (config[label].get(name, "that of all") for config in (others, configs))
-                lines += [f"{label}, {name}: {there} in the study, {here} now"] if here != there else []
+                lines += [] if alike(here, there) else [f"{label}, {name}: {there} in the study, {here} now"]
         return lines
+
+
+def _same_value(name: str, mine: Any, theirs: Any) -> bool:
+    return mine == theirs if name in _EXACT else alike(mine, theirs)
+
+
+def _same(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Whether two specs are one, as trees."""
+    return mine.keys() == theirs.keys() and all(_same_value(name, mine[name], theirs[name]) for name in mine)

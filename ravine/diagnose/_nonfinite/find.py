@@ -21,7 +21,7 @@ from ravine.diagnose._nonfinite.isolation import device_of, isolated_run
 from ravine.diagnose._nonfinite.origins import Frame, Origin, Recording, join
 from ravine.diagnose._nonfinite.reproduction import Reproduction, Taken, write
 from ravine.diagnose._nonfinite.value_range import finite, value_range
-from ravine.errors import OptionError, RavineError
+from ravine.errors import OptionError, RavineError, an
 from ravine.train._forward import call, row_count
 
 Loss = Callable[[Any, Any], Any]
@@ -74,7 +74,7 @@ def _parts(model: nn.Module, batch: Any, loss: Loss | None) -> tuple[Any, Any]:
     pair = isinstance(batch, tuple | list) and len(batch) == 2
     if loss is not None:
         if not pair:
-            raise OptionError(f"The batch is a {type(batch).__name__}; with a loss it is a pair (inputs, targets).")
+            raise OptionError(f"The batch is {an(type(batch).__name__)}; with a loss it is a pair (inputs, targets).")
         return batch[0], batch[1]
     if pair:
         try:

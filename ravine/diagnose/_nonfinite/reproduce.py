@@ -19,7 +19,7 @@ from ravine.diagnose._nonfinite.finding import Finding
 from ravine.diagnose._nonfinite.isolation import device_of, isolated_run
 from ravine.diagnose._nonfinite.origins import Origin, Recording
 from ravine.diagnose._nonfinite.value_range import ValueRange, tensors, value_range
-from ravine.errors import DataError, OptionError, nearest
+from ravine.errors import DataError, OptionError, an, nearest
 
 
 def reproduce(path: Path | str, model: nn.Module, loss: Loss | None = None) -> Finding | None:
@@ -67,7 +67,7 @@ def _module(path: Path, saved: dict[str, Any], model: nn.Module) -> nn.Module:
         raise DataError(f"{path} is about {what}, which this model does not have. {nearest(name, modules)}")
     module = modules[name]
     if type(module).__name__ != saved["kind"]:
-        raise DataError(f"{path} is about {what}, there a {saved['kind']}, and here a {type(module).__name__}.")
+        raise DataError(f"{path} is about {what}, there {an(saved['kind'])}, and here {an(type(module).__name__)}.")
     for what_of, mine in (("parameters", module.named_parameters()), ("buffers", module.named_buffers())):
         here = {n: tuple(t.shape) for n, t in mine}
         there = {n: tuple(t.shape) for n, t in saved[what_of].items()}

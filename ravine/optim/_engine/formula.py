@@ -12,7 +12,7 @@ import torch
 import ravine
 from ravine.errors import FormulaError, OptionError, nearest, shown
 from ravine.formula import ParamCopy, Piece, Program
-from ravine.formula._fastai_text import is_of_fastai, title_of
+from ravine.formula._fastai_text import call_of, is_of_fastai, named_arguments, title_of
 from ravine.formula._pieces import as_piece
 from ravine.formula._stats_and_steppers import answer_to
 from ravine.optim._common import OF_GROUPS, parameters_of
@@ -52,7 +52,11 @@ def _refuse_optimizer(piece: object) -> None:
     """Raise FormulaError for the name or the class of an optimizer where a piece is meant."""
     if isinstance(piece, str):
         named = [name for name in ravine.optim.__all__ if name.lower() == piece.lower()]
-        instead = f"from ravine.optim import {named[0]}; {named[0]}(params, ...)" if named else "pass the functions"
+        instead = (
+            f"from ravine.optim import {named[0]}; {named[0]}(params, ...)"
+            if named
+            else "the functions themselves, [piece, ...]"
+        )
         raise FormulaError(f"a formula is a list of pieces (functions); got the text {piece!r}: write {instead}")
     if isinstance(piece, type) and issubclass(piece, torch.optim.Optimizer):
         raise FormulaError(
@@ -70,7 +74,10 @@ def _refuse_parameters(piece: object) -> None:
             "a formula is a list of pieces (functions), and these are parameters: they come first, Optimizer(params, [piece, ...], "
             "lr=...). Before they are known pieces need their name: partial(Optimizer, pieces=[piece, ...], lr=...)"
         )
-    raise FormulaError(f"a formula is a list of pieces (functions); one of them is {shown(piece)}")
+    called = " Write a piece's name without brackets: it is called when the formula is read" * isinstance(
+        piece, tuple | float
+    )
+    raise FormulaError(f"a formula is a list of pieces (functions); one of them is {shown(piece)}.{called}".rstrip("."))
 
 
 #: What a group holds that is no number of a formula, by name; clip_norm and ema_decay are numbers that a piece may read.
@@ -121,14 +128,18 @@ def refuse_cbs(given: Mapping[str, Any]) -> None:
     if "cbs" not in given:
         return
     many = given["cbs"] if isinstance(given["cbs"], Sequence) else [given["cbs"]]
-    names = ", ".join(map(title_of, many))
-    fastais = any(callable(one) and not isinstance(one, Piece) and is_of_fastai(one) for one in many)
+    names = [call_of(one) for one in many]
+    theirs = [one for one in many if callable(one) and not isinstance(one, Piece) and is_of_fastai(one)]
+    # What decides in Python belongs to the adapter: an optimizer's hyperparameters are numbers.
+    taken = {a.name for one in theirs for a in named_arguments(one)}
+    switches = [name for name, value in given.items() if isinstance(value, bool | str) and name in taken]
+    inside = ", ".join([*names, *(f"{name}={given[name]!r}" for name in switches)])
     pieces, imported = (
-        (f"stats_and_steppers({names})", ", with from ravine.formula import stats_and_steppers")
-        if fastais
-        else (f"[{names}]", "")
+        (f"stats_and_steppers({inside})", ", with from ravine.formula import stats_and_steppers")
+        if theirs
+        else (f"[{inside}]", "")
     )
-    rest = "".join(f", {name}={value!r}" for name, value in given.items() if name != "cbs")
+    rest = "".join(f", {name}={value!r}" for name, value in given.items() if name != "cbs" and name not in switches)
     raise FormulaError(
         f"cbs is fastai's name for what are pieces here: write Optimizer(params, {pieces}{rest}){imported}; before "
         f"the parameters are known partial(Optimizer, pieces={pieces}{rest})"
@@ -165,14 +176,18 @@ def check_options(cls: type, given: Mapping[str, Any], base: type) -> None:
     known = parameters_of(cls)
     if any(p.kind is p.VAR_KEYWORD for p in known.values()):
         return  # it has no signature of its own, and the formula says what is read
-    # A class derived from a named one passes on what it has settled: AdamW is Adam with decoupled_weight_decay.
-    settled = {name for c in cls.__mro__[1:] if issubclass(c, base) for name in parameters_of(c)}
-    settled |= {name for c in cls.__mro__ if c is not base for name in vars(c).get("hypers", ())}
+    settled = settled_by(cls, base)
     for name in given:
         if name not in known and name not in settled:
             raise TypeError(
                 f"{cls.__name__} has no option {name!r}. {nearest(name, [n for n in known if n != 'params'])}"
             )
+
+
+def settled_by(cls: type, base: type) -> set[str]:
+    """The options that a class derived from a named one passes on: AdamW is Adam with ``decoupled_weight_decay``."""
+    settled = {name for c in cls.__mro__[1:] if issubclass(c, base) for name in parameters_of(c)}
+    return settled | {name for c in cls.__mro__ if c is not base for name in vars(c).get("hypers", ())}
 
 
 def formula_of(

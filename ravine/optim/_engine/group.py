@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from ravine import backends
-from ravine.errors import FormulaError, OptionError
+from ravine.errors import FormulaError, OptionError, ParameterError, shown
 from ravine.formula import Piece, Program, trace_formula
 from ravine.formula._pieces import as_piece
 from ravine.optim._engine.group_keys import warn_misspelt
@@ -58,6 +58,19 @@ def check_complete(group: Mapping[str, Any], keys: Iterable[str], where: str) ->
             )
 
 
+def check_listed(group: Mapping[str, Any], where: str) -> None:
+    """Raise ParameterError if somebody put something else in the place of a group's parameters."""
+    params = group.get("params")
+    if not isinstance(params, list | tuple) or not all(isinstance(p, Tensor) for p in params):
+        other = (
+            next((p for p in params if not isinstance(p, Tensor)), None) if isinstance(params, list | tuple) else params
+        )
+        raise ParameterError(
+            f"params{where} is to be a list of tensors, and {'holds' if other is not params else 'is'} {shown(other)}: set "
+            "group['params'] = [parameter, ...] again in optimizer.param_groups"
+        )
+
+
 def group_at(groups: Sequence[dict[str, Any]], index: int) -> dict[str, Any]:
     """The parameter group of that number.
 
@@ -80,6 +93,7 @@ class Snapshot(NamedTuple):
         get: gives the values of the options that stand in the group.
         raw: these values, if they are plain numbers and compare as such; else None.
         absent: what must not stand in it: options that it is without, and those of the whole optimizer.
+        size: how many keys it has: of one more, somebody may have misspelt an option.
         values: the values of all options as numbers; a tensor on a device stays one.
     """
 
@@ -87,11 +101,12 @@ class Snapshot(NamedTuple):
     get: Callable[[dict[str, Any]], tuple[Any, ...]]
     raw: tuple[Any, ...] | None
     absent: frozenset[str]
+    size: int
     values: tuple[Any, ...]
 
 
 class GroupPlan(NamedTuple):
-    """A group's programs, with the values of the hyperparameters that each uses, in its order; how many keys.
+    """A group's programs, with the values of the hyperparameters that each uses, in its order.
 
     There is one program for each number of dimensions of its parameters where the formula asks for that (``ndim``); else one,
     under None.
@@ -101,7 +116,6 @@ class GroupPlan(NamedTuple):
     programs: dict[int | None, Program]
     hypers: dict[Program, tuple[Any, ...]]
     fused: bool | None
-    size: int
 
     def program_of(self, p: Tensor) -> Program:
         """The program that steps a parameter."""
@@ -142,6 +156,7 @@ class GroupReader:
         self._check, self._told = check, told
 
     def snapshot(self, group: dict[str, Any], where: str) -> Snapshot:
+        check_listed(group, where)
         check_complete(group, self._needed, where)
         present = tuple(name for name in self._keys if name in group)
         get = _getter(present)
@@ -150,21 +165,20 @@ class GroupReader:
         plain = all(isinstance(v, float | int | str | None) or _numbers(v) for v in raw)
         absent = WHOLE.union(name for name in self._neutral if name not in group)
         values = {**self._neutral, **dict(zip(present, raw, strict=True))}
-        return Snapshot(
-            tuple(group["params"]), get, raw if plain else None, absent, tuple(_plain(values[n]) for n in self._keys)
-        )
+        plain_values = tuple(_plain(values[n]) for n in self._keys)
+        return Snapshot(tuple(group["params"]), get, raw if plain else None, absent, len(group), plain_values)
 
     def unchanged(self, group: dict[str, Any], snapshot: Snapshot) -> bool:
         """Whether a group is what it was; the quick way, for plain numbers."""
         # This runs at every step: names that are looked up once, and nothing written in Python that C does.
-        known, get, raw, absent, _ = snapshot
-        params = group["params"]
-        if raw is None or len(params) != len(known) or not all(map(is_, params, known)):
-            return False
+        known, get, raw, absent, size, _ = snapshot
         try:
+            params = group["params"]
+            if raw is None or len(params) != len(known) or not all(map(is_, params, known)):
+                return False
             same: bool = get(group) == raw
-            return same and absent.isdisjoint(group)
-        except (RuntimeError, ValueError, KeyError):
+            return same and len(group) == size and absent.isdisjoint(group)
+        except (RuntimeError, ValueError, KeyError, TypeError):
             return False  # a tensor of several elements stands where a number was, or nothing does
 
     def programs(self, group: dict[str, Any], where: str, ndim: int | None = None) -> dict[int | None, Program]:
@@ -202,7 +216,10 @@ class GroupReader:
         """
         now = self.snapshot(group, where)
         if before and not extra and _same(now, before.snapshot):
-            return before
+            if now.size == before.snapshot.size:
+                return before
+            self._warn_misspelt(group, before.programs, where)
+            return before._replace(snapshot=now)
         known = before.snapshot.values if before else (self,) * len(now.values)
         for name, value, was in zip(self._keys, now.values, known, strict=True):
             if value is not was and not isinstance(value, Tensor) and name in group:
@@ -210,11 +227,14 @@ class GroupReader:
         values = {**dict(zip(self._keys, now.values, strict=True)), **extra}
         hypers = {name: v for name, v in values.items() if name != "fused"}
         programs = {ndim: self._program(group, hypers, ndim) for ndim in ndims_of(group, self._by_ndim)}
-        if before is None or len(group) != before.size:
-            kept = [name for program in programs.values() for name in program.kept]
-            warn_misspelt(group, [*self._keys, *kept], where, self._told)
+        if before is None or now.size != before.snapshot.size:
+            self._warn_misspelt(group, programs, where)
         numbers = {each: tuple(_value(values, name) for name in each.hypers) for each in programs.values()}
-        return GroupPlan(now, programs, numbers, values["fused"], len(group))
+        return GroupPlan(now, programs, numbers, values["fused"])
+
+    def _warn_misspelt(self, group: dict[str, Any], programs: Mapping[int | None, Program], where: str) -> None:
+        kept = [name for program in programs.values() for name in program.kept]
+        warn_misspelt(group, [*self._keys, *kept], where, self._told)
 
 
 def ndims_of(group: Mapping[str, Any], by_ndim: bool) -> list[int | None]:

@@ -17,7 +17,7 @@ from ravine._compat.torch import is_fake
 from ravine.backends._layout import misaligned
 from ravine.backends._sharded import layout, part
 from ravine.backends._sparse_rows import is_sparse, why_no_rows
-from ravine.errors import BackendError, ParameterError
+from ravine.errors import BackendError, ParameterError, an
 from ravine.formula import ParamCopy, Program
 from ravine.formula._pieces import Reduced
 from ravine.optim._engine.kept_numbers import starting
@@ -270,7 +270,7 @@ def _reason(p: torch.Tensor, states: Mapping[str, Any], program: Program) -> str
         return "its formula has values of rows or columns, and it is not contiguous"
     grad = p.grad
     if grad is not None and type(grad) is not torch.Tensor:
-        return f"its gradient is a {type(grad).__name__}, a tensor subclass"
+        return f"its gradient is {an(type(grad).__name__)}, a tensor subclass"
     if grad is not None and why_not(torch.empty(0, dtype=grad.dtype, device=grad.device)):
         return f"its gradient's dtype is {grad.dtype}"
     for prefix, t in [("", p), *((f"state {n}: ", states[n]) for n in program.states)]:

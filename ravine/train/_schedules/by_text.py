@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch.optim import Optimizer, lr_scheduler
 
-from ravine.errors import OptionError, nearest
+from ravine.errors import OptionError, an, nearest
 from ravine.train._callback import Callback
 from ravine.train._schedules.hyper_schedule import HyperSchedule
 from ravine.train._schedules.torch_scheduler import FACTOR, PATIENCE, ReduceOnPlateau, TorchScheduler
@@ -194,6 +194,6 @@ def as_callbacks(schedule: Callback | str | None, lr: Any) -> Iterator[Callback]
         )
     elif schedule is not None:
         raise OptionError(
-            f"The schedule is a {type(schedule).__name__}; give a TorchScheduler, ReduceOnPlateau, HyperSchedule or "
+            f"The schedule is {an(type(schedule).__name__)}; give a TorchScheduler, ReduceOnPlateau, HyperSchedule or "
             f"OneCycle, or a text such as {usage()[0]!r}."
         )

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from torch.optim import lr_scheduler
 
-from ravine.errors import OptionError, nearest
+from ravine.errors import OptionError, an, nearest
 from ravine.train._callback import Callback, argument_text, check_column
 from ravine.train._fit import Fit
 from ravine.train._schedules import _ranges as ranges
@@ -221,7 +221,7 @@ def make_scheduler(schedule: Callback, make: Callable[..., Any], fit: Fit, *args
     except (TypeError, ValueError, KeyError) as error:
         raise OptionError(f"{schedule!r} cannot be made: {error}") from error
     if not isinstance(scheduler, lr_scheduler.LRScheduler):
-        raise OptionError(f"{schedule!r} made a {type(scheduler).__name__}, which is not a scheduler of torch.")
+        raise OptionError(f"{schedule!r} made {an(type(scheduler).__name__)}, which is not a scheduler of torch.")
     return scheduler
 
 

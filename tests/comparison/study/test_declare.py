@@ -180,3 +180,14 @@ def test_what_cannot_be_declared(options, text):
         declare(TASK, "breast-cancer", parse_all(["sgd", "adam"]), **options)
     with pytest.raises(OptionError, match="Did you mean 'adam'"):
         declare(TASK, "breast-cancer", parse_all(["adm"]))
+
+
+def test_one_optimizer_written_in_two_ways_is_one():
+    for pair in (
+        ["adam:betas=(0.9, 0.99)", "adam:betas=[.9, .990]"],
+        ["rmsprop:lr=1e-3,eps=1e-8", "rmsprop:eps=0.00000001,lr=0.001"],
+        ["adam:lr=0.1", "adam:lr=0.1,clip_norm=None"],
+    ):
+        with pytest.raises(OptionError, match="are the same optimizer with the same options"):
+            declare(TASK, "breast-cancer", parse_all(pair))
+    assert declare(TASK, "breast-cancer", parse_all(["adam:betas=(0.9, 0.99)", "adam:betas=(0.9, 0.98)"]))

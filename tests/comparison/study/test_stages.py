@@ -456,3 +456,31 @@ def test_those_that_are_out_are_no_longer_counted():
     now = stage(spec, at_first)
     assert progress_of(spec, now, at_first).total == len(at_first) + 2 * 15 * 6
     assert progress_of(spec, now, at_first).total == pytest.approx(len(done), rel=0.05)
+
+
+def test_what_is_only_written_otherwise_is_no_difference():
+    """Numbers as text, whole numbers for others, spaces: it is the study that there is."""
+    one = replace(
+        SPEC,
+        margin="0.010",
+        schedule="step:5, 0.5",
+        optimizers=(OptimizerConfig("a", {"lr": Range(1.0, 10.0)}, "sgd:lr=1e-3"), ADAM),
+    )
+    other = replace(
+        one,
+        margin="1e-2",
+        schedule="step:5,.5",
+        optimizers=(OptimizerConfig("a", {"lr": Range(1, 10)}, "sgd:lr=0.001"), ADAM),
+    )
+    assert other.joined_to(one) == one
+    assert other.differences(one) == []
+    exact = replace(one, versions={"torch": "2.10"}, task="v1.0/task.py")
+    for name, value in (("versions", {"torch": "2.1"}), ("task", "v1/task.py")):
+        assert replace(exact, **{name: value}).joined_to(exact) is None
+        assert len(replace(exact, **{name: value}).differences(exact)) == 1
+    looked = replace(SPEC, looks=(2, 4, 5))
+    assert looked.differences(replace(SPEC, looks=(2, 3, 5))) == ["seeds: 2, 3, 5 in the study, 2, 4, 5 now"]
+    sgd = [
+        replace(SPEC, optimizers=(OptimizerConfig(label, SGD.space), ADAM)) for label in ("sgd:lr=1e-3", "sgd:lr=0.001")
+    ]
+    assert sgd[1].differences(sgd[0]) == ["sgd:lr=1e-3 in the study is written sgd:lr=0.001 now: write sgd:lr=1e-3"]
