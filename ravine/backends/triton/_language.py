@@ -39,6 +39,12 @@ def _cube_root(x):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
+def _cube_root_by_pow(x):  # type: ignore[no-untyped-def]
+    """The same for AMD, whose libdevice has no cube root in Triton."""
+    return libdevice.pow(x, tl.full([], 0.3333333333333333, x.dtype))
+
+
+@triton.jit
 def _exp(x):  # type: ignore[no-untyped-def]
     return libdevice.exp(x)
 
@@ -152,10 +158,13 @@ def _within_rows(x, rows: tl.constexpr):  # type: ignore[no-untyped-def]
     return _over(tl.reshape(x, [rows, x.shape[0] // rows]), 0)
 
 
-def scope(interpreted: bool) -> dict[str, Any]:
-    """What a kernel's text finds under its names."""
+def scope(interpreted: bool, amd: bool) -> dict[str, Any]:
+    """What a kernel's text finds under its names, in the interpreter or on a device."""
     known = {name[1:]: value for name, value in globals().items() if name.startswith("_") and callable(value)}
     known["abs"] = known.pop("absolute")
+    by_pow = known.pop("cube_root_by_pow")
+    if amd:
+        known["cube_root"] = by_pow
     if interpreted:
         from ravine.backends.triton import _interpreted
 

@@ -33,7 +33,7 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def _function(text: str) -> Any:
+def _function(text: str, amd: bool = False) -> Any:
     """The kernel of a text, and its helpers, as Triton's functions; inspect finds their lines through linecache."""
     import triton
 
@@ -42,7 +42,7 @@ def _function(text: str) -> Any:
     name = f"<ravine kernel {hashlib.sha256(text.encode()).hexdigest()[:16]}>"
     text = re.sub(r"^def ", "@jit\ndef ", text, flags=re.M)
     linecache.cache[name] = len(text), None, text.splitlines(True), name
-    scope = {**_language.scope(interpreted()), "jit": triton.jit, "__name__": "ravine_kernels"}
+    scope = {**_language.scope(interpreted(), amd), "jit": triton.jit, "__name__": "ravine_kernels"}
     exec(compile(text, name, "exec"), scope)
     return scope["kernel"]
 
@@ -107,7 +107,7 @@ def compile_for(source: KernelText, target: Any) -> Any:
     options = {"num_warps": source.warps, "enable_fp_fusion": True}
     key = _short_key(source, target, options)
     # No argument is specialised: neither a count nor a rate compiles anything anew.
-    made = triton.compiler.ASTSource(_function(source.text), dict(source.signature), {}, {})
+    made = triton.compiler.ASTSource(_function(source.text, target.backend == "hip"), dict(source.signature), {}, {})
     private = kept_privately()
     found = _kept(key, made) if private else None
     if found is None:
