@@ -142,19 +142,21 @@ class StagedSteps(DeviceSteps):
 
     together = False
     number: int | None = None
+    _captured = False
 
     def compare(self) -> None:
         """See whether all are equal; they stay so as long as every parameter has a gradient. Waits for the device."""
         self.together = not is_fake(self._tensor) and bool((self._tensor == self._tensor[:1]).all())
-        self.number = int(self._tensor[0]) + 1 if self.together else None
+        self.number = int(self._tensor[0]) + 1 if self.together and not self._captured else None
         self._seen = version_of(self._tensor)
 
     def forget(self) -> None:
-        """From here only the device knows: a CUDA graph counts there whenever it is replayed."""
-        self.number = None
+        """From here only the device knows the number: a CUDA graph counts there whenever it is replayed."""
+        self._captured, self.number = True, None
+        self.together = self.together and version_of(self._tensor) == self._seen  # a capture cannot wait to compare
 
     def next(self, active: np.ndarray | None) -> Tensor:
-        if self.number is not None and version_of(self._tensor) != self._seen:  # the user wrote to a view
+        if self.together and version_of(self._tensor) != self._seen:  # the user wrote to a view
             self.compare()
         if active is not None:
             self.together, self.number = False, None
