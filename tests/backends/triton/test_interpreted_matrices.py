@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from ravine import backends
 from ravine.backends.triton import DeviceBatch, MatrixDeviceBatch
 from ravine.backends.triton._tile_text import TILES, tile_for
-from ravine.formula import amax, global_norm, mean, norm, numel, reduced, sqrt, sum, tensor_function, where
+from ravine.formula import amax, global_norm, mean, norm, numel, reduced, scalar, sqrt, sum, tensor_function, where
 from ravine.optim import Optimizer, pieces
 
 #: One tile and several, in both directions; rows of 16 elements and others; small matrices in one tile; none.
@@ -334,3 +335,27 @@ def test_counts_that_the_user_writes_are_seen_where_the_host_does_not_know_them(
     made = {None: 1 + 2 + 3 + 4, 1: 1 + 11 + 12 + 13, 2: 1 + 2 + 11 + 12}
     for i, p in enumerate(params):
         assert float(p.detach()[0, 0]) == -2.0 * made[written if i in which else None]
+
+
+def test_functions_are_given_what_only_the_device_knows(interpreting: Context) -> None:
+    """A rate that is a tensor, a number kept for each parameter and a norm, none of which follows from the step on the host."""
+
+    @tensor_function(batched=True)
+    def scaled(x: Any, *numbers: Any) -> Any:
+        return x * math.prod(numbers)
+
+    def rule(update: Any, before: Any = scalar(0.5), *, rate: Any, step: Any) -> Any:
+        return scaled(2 * update, step, rate * step, 1 + before * step, norm(update) * step), amax(update)
+
+    one, other = matrices(torch.float64, [(3, 2)] * 3), matrices(torch.float64, [(3, 2)] * 3)
+    kernels, eager = (
+        Optimizer(params, [rule, pieces.descend], lr=0.1, rate=torch.tensor(0.3), fused=fused)
+        for params, fused in ((one, None), (other, False))
+    )
+    for step in range(3):
+        give(one, step)
+        give(other, step)
+        with interpreting():
+            kernels.step()
+        eager.step()
+        close(kernels, eager, 1e-12)
