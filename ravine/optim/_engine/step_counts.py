@@ -156,14 +156,18 @@ class StagedSteps(DeviceSteps):
         self.together = self.together and version_of(self._tensor) == self._seen  # a capture cannot wait to compare
 
     def next(self, active: np.ndarray | None) -> Tensor:
-        if self.together and version_of(self._tensor) != self._seen:  # the user wrote to a view
+        if (
+            self.together and version_of(self._tensor) != self._seen
+        ):  # the user wrote to a view, or a step was broken off
             self.compare()
         if active is not None:
             self.together, self.number = False, None
+        self._seen = -1  # until the step is counted: it may fail before or after its kernel has counted it
         return self._tensor
 
     def count(self, active: np.ndarray | None, skip: Tensor | None) -> None:
         """The batch did, and where it may have skipped the step only the device knows."""
+        self._seen = version_of(self._tensor)
         if self.number is not None:
             self.number = self.number + 1 if skip is None else None
 

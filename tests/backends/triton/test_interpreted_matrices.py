@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from ravine import backends
 from ravine.backends.triton import DeviceBatch, MatrixDeviceBatch
+from ravine.backends.triton._temporaries import Temporaries
 from ravine.backends.triton._tile_text import TILES, tile_for
 from ravine.formula import amax, global_norm, mean, norm, numel, reduced, scalar, sqrt, sum, tensor_function, where
 from ravine.optim import Optimizer, pieces
@@ -359,3 +360,34 @@ def test_functions_are_given_what_only_the_device_knows(interpreting: Context) -
             kernels.step()
         eager.step()
         close(kernels, eager, 1e-12)
+
+
+def test_a_step_that_is_broken_off_after_its_kernel_has_counted_it(
+    interpreter: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host, which did not count it, asks the device before it says which step is next."""
+    given = []
+
+    @tensor_function
+    def noted(x: Any, n: Any) -> Any:
+        given.append(n)
+        return x * n
+
+    def rule(update: Any, *, step: Any) -> Any:
+        return noted(update, step)
+
+    p = Parameter(torch.zeros(3, 2))
+    p.grad = torch.ones(3, 2)
+    optimizer = Optimizer([p], [rule, pieces.descend], lr=1.0)
+    optimizer.step()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Temporaries, "write", _interrupt)
+        optimizer.step()
+    assert float(optimizer.state[p]["step"]) == 2
+    optimizer.step()
+    optimizer.step()
+    assert given == [1.0, 2.0, 3.0, 4.0]
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
