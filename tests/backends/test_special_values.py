@@ -160,6 +160,20 @@ def test_a_negative_number_to_a_fractional_power_is_nan(fused: bool) -> None:
     assert same(result, [NAN, 0.5, NAN])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+def test_a_cube_root_is_a_power(fused: bool, dtype: torch.dtype) -> None:
+    """Kernels of GPUs have a function for it: of -0 it gives -0, and of negative numbers something."""
+
+    def root(param: Any, *, grad: Any) -> Any:
+        return grad ** (1 / 3)
+
+    def inverse(param: Any, *, grad: Any) -> Any:
+        return 1 / grad ** (1 / 3)
+
+    assert same(step(root, fused, [8.0, 27.0, INF, -INF, -8.0, NAN], dtype=dtype), [2.0, 3.0, INF, INF, NAN, NAN])
+    assert same(step(inverse, fused, [0.125, 0.0, -0.0], dtype=dtype), [2.0, INF, INF])
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_nothing_is_folded_that_has_another_value(fused: bool, dtype: torch.dtype) -> None:
     """Of real numbers these are x**3, 0, x and x; of floats they are not."""

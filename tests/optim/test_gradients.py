@@ -307,3 +307,20 @@ def test_a_step_after_an_error_runs_the_formula_of_now(fused):
     optimizer.param_groups[0].update(weight_decay=0.0, fused=fused)
     optimizer.step()
     assert torch.allclose(p.detach(), torch.full((3,), 0.9))
+
+
+@PATHS
+def test_a_step_that_fails_where_it_is_written_is_not_counted(fused, monkeypatch):
+    def fails(*_, **__):
+        raise MemoryError
+
+    p = Parameter(torch.ones(3))
+    optimizer = SGD([p], lr=0.1, fused=fused)
+    p.grad = torch.ones(3)
+    optimizer.step()
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(type(optimizer._plan._entries[0].batch), "write", fails)
+        optimizer.step()
+    assert float(optimizer.state[p]["step"]) == 1
+    optimizer.step()
+    assert float(optimizer.state[p]["step"]) == 2

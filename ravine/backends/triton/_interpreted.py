@@ -47,7 +47,7 @@ def scope() -> dict[str, Any]:
     return {
         # Of one exponent for all, 0.5, NumPy takes a square root, which is NaN at minus infinity.
         "pow": _by_numpy(lambda a, b: np.power(*(np.ascontiguousarray(x) for x in np.broadcast_arrays(a, b)))),
-        "cube_root": _by_numpy(lambda x: np.where(x < 0, np.where(np.isinf(x), np.inf, np.nan), np.cbrt(x))),
+        "cube_root": _by_numpy(lambda x: np.where(x < 0, np.where(np.isinf(x), np.inf, np.nan), np.cbrt(np.abs(x)))),
         "exp": _by_numpy(np.exp),
         "log": _by_numpy(np.log),
         "tanh": _by_numpy(np.tanh),

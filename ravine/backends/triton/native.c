@@ -134,6 +134,7 @@ static PyObject *launch(PyObject *self, PyObject *const *args, Py_ssize_t given)
         PyObject *one = args[2 + i - fixed];
         if (real[i]) {
             double number = PyFloat_AsDouble(one);
+            if (number == -1 && PyErr_Occurred()) return NULL;
             memcpy(values + i, &number, sizeof(double));
         } else if (PyLong_Check(one)) {
             values[i] = PyLong_AsLongLong(one);

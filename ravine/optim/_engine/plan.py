@@ -187,8 +187,9 @@ class Plan:
         if found and counted:
             self.release()
             raise BackendError(
-                "a CUDA graph cannot capture a step in which parameters have no gradient and the formula keeps numbers: they are "
-                "counted on the host. Give such parameters an optimizer of their own, or zeros as gradients"
+                "a CUDA graph cannot capture a step in which parameters have no gradient, if torch's operations make it or the "
+                "formula keeps a number for a group: the host says which parameters are counted. Give those without a gradient "
+                "an optimizer of their own, or zeros as gradients"
             )
         if found:  # it is replayed on this memory, whatever becomes of the tensors
             self.recorded = True

@@ -142,26 +142,32 @@ class StagedSteps(DeviceSteps):
 
     together = False
     number: int | None = None
+    _captured = False
 
     def compare(self) -> None:
         """See whether all are equal; they stay so as long as every parameter has a gradient. Waits for the device."""
         self.together = not is_fake(self._tensor) and bool((self._tensor == self._tensor[:1]).all())
-        self.number = int(self._tensor[0]) + 1 if self.together else None
+        self.number = int(self._tensor[0]) + 1 if self.together and not self._captured else None
         self._seen = version_of(self._tensor)
 
     def forget(self) -> None:
-        """From here only the device knows: a CUDA graph counts there whenever it is replayed."""
-        self.number = None
+        """From here only the device knows the number: a CUDA graph counts there whenever it is replayed."""
+        self._captured, self.number = True, None
+        self.together = self.together and version_of(self._tensor) == self._seen  # a capture cannot wait to compare
 
     def next(self, active: np.ndarray | None) -> Tensor:
-        if self.number is not None and version_of(self._tensor) != self._seen:  # the user wrote to a view
+        if (
+            self.together and version_of(self._tensor) != self._seen
+        ):  # the user wrote to a view, or a step was broken off
             self.compare()
         if active is not None:
             self.together, self.number = False, None
+        self._seen = -1  # until the step is counted: it may fail before or after its kernel has counted it
         return self._tensor
 
     def count(self, active: np.ndarray | None, skip: Tensor | None) -> None:
         """The batch did, and where it may have skipped the step only the device knows."""
+        self._seen = version_of(self._tensor)
         if self.number is not None:
             self.number = self.number + 1 if skip is None else None
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import pickle
 import weakref
 from collections.abc import Callable, Iterator
@@ -250,16 +251,21 @@ def _scaled(per: Literal["tensor", "group"]) -> Callable[..., Any]:
     return rule
 
 
-def test_numbers_kept_for_a_group_are_not_captured_where_a_gradient_is_missing(interpreter: None) -> None:
+@pytest.mark.parametrize("kept", [True, False], ids=["a number kept for a group", "torch's operations"])
+def test_a_missing_gradient_that_the_host_counts_is_not_captured(kept: bool, interpreter: None) -> None:
     """Which parameters count the step would be copied from the host, once."""
     params = parameters(torch.float32)
-    optimizer = Optimizer(params, [_scaled("group"), pieces.descend], lr=0.01)
+    rules = [_scaled("group"), pieces.descend] if kept else [pieces.descend]
+    optimizer = Optimizer(params, rules, lr=0.01, fused=None if kept else False)
     for step in range(2):
         give(params, step)
         optimizer.step()
     before = [p.detach().clone() for p in params]
     params[0].grad = None
-    with capturing(), pytest.raises(BackendError, match="no gradient and the formula keeps numbers"):
+    with (
+        capturing(),
+        pytest.raises(BackendError, match="no gradient, if torch's operations make it or the formula keeps"),
+    ):
         optimizer.step()
     assert all(torch.equal(p, b) for p, b in zip(params, before, strict=True))
     give(params, 3)
@@ -270,14 +276,17 @@ def test_numbers_kept_for_a_group_are_not_captured_where_a_gradient_is_missing(i
 def test_numbers_kept_for_a_parameter_are_those_of_eager_also_where_a_gradient_is_missing(
     interpreting: Callable[[], AbstractContextManager[None]],
 ) -> None:
-    """A captured step too: the batch's own kernel reads and writes them."""
+    """A captured step and one that is skipped too: the batch's own kernel reads and writes them."""
     found = []
     for fused in (None, False):
         params = parameters(torch.float32)
         with interpreting():
-            optimizer = Optimizer(params, [_scaled("tensor"), pieces.descend], lr=0.01, fused=fused)
-            for step in range(5):
+            rules = [_scaled("tensor"), pieces.descend]
+            optimizer = Optimizer(params, rules, lr=0.01, fused=fused, nonfinite="skip")
+            for step in range(6):
                 give(params, step, [0] if step > 2 else [])
+                if step == 5:
+                    params[1].grad[:] = torch.inf
                 with capturing() if step == 4 and fused is None else nullcontext():
                     optimizer.step()
             if fused is None:
@@ -287,6 +296,7 @@ def test_numbers_kept_for_a_parameter_are_those_of_eager_also_where_a_gradient_i
         found.append((kept, [p.detach().clone() for p in params]))
     (kernel, stepped_by_kernel), (eager, stepped_by_eager) = found
     assert kernel == eager
+    assert all(math.isfinite(number) for number, _ in kernel)
     assert [steps for _, steps in kernel] == [3.0, *[5.0] * (len(kernel) - 1)]
     for one, other in zip(stepped_by_kernel, stepped_by_eager, strict=True):
         torch.testing.assert_close(one, other)

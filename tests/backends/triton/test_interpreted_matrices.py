@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,11 @@ from interpreted_steps import Context, close, give, make, of, same_watch
 from torch.nn import Parameter
 from torch.overrides import TorchFunctionMode
 
+from ravine import backends
 from ravine.backends.triton import DeviceBatch, MatrixDeviceBatch
+from ravine.backends.triton._temporaries import Temporaries
 from ravine.backends.triton._tile_text import TILES, tile_for
-from ravine.formula import amax, global_norm, mean, norm, numel, reduced, sqrt, sum, tensor_function, where
+from ravine.formula import amax, global_norm, mean, norm, numel, reduced, scalar, sqrt, sum, tensor_function, where
 from ravine.optim import Optimizer, pieces
 
 #: One tile and several, in both directions; rows of 16 elements and others; small matrices in one tile; none.
@@ -295,3 +298,96 @@ def test_whether_a_basis_is_due_is_known_on_the_host(name: str, interpreting: Co
         eager.step()
         close(kernels, eager, 1e-8)
     assert waits == [False] * 7 + [True] * 3  # from step 9 on the counts differ
+
+
+@pytest.mark.parametrize(
+    ("unknown", "written", "which"),
+    [("skipped", 2, [1]), ("captured", 2, [1]), ("captured", 1, [1]), ("captured", 2, [0, 1])],
+)
+def test_counts_that_the_user_writes_are_seen_where_the_host_does_not_know_them(
+    unknown: str, written: int, which: list[int], interpreter: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a step that may be skipped, and of the second here, which a CUDA graph captures: it is made again when replayed."""
+    kinds = []
+
+    @tensor_function(batched=True)
+    def scaled(x: Any, n: Any) -> Any:
+        kinds.append(type(n))
+        return x * n
+
+    def rule(update: Any, *, step: Any) -> Any:
+        return scaled(2 * update, step)
+
+    params = [Parameter(torch.zeros(3, 2)) for _ in range(2)]
+    nonfinite: Any = "skip" if unknown == "skipped" else "propagate"
+    optimizer = Optimizer(params, [rule, pieces.descend], lr=1.0, nonfinite=nonfinite)
+    for step in range(4):
+        for p in params:
+            p.grad = torch.ones(3, 2)
+        if step == written:
+            for i in which:
+                optimizer.state[params[i]]["step"].fill_(10)
+        with monkeypatch.context() as patch, _Waits() as mode:
+            if unknown == "captured" and step == 1:
+                patch.setattr(backends, "recording", lambda device: True)
+            optimizer.step()
+        assert step != 1 or not mode.names  # a capture cannot wait
+        assert step == 0 or kinds[-1] is torch.Tensor  # and what is captured cannot be a number of the host
+    made = {None: 1 + 2 + 3 + 4, 1: 1 + 11 + 12 + 13, 2: 1 + 2 + 11 + 12}
+    for i, p in enumerate(params):
+        assert float(p.detach()[0, 0]) == -2.0 * made[written if i in which else None]
+
+
+def test_functions_are_given_what_only_the_device_knows(interpreting: Context) -> None:
+    """A rate that is a tensor, a number kept for each parameter and a norm, none of which follows from the step on the host."""
+
+    @tensor_function(batched=True)
+    def scaled(x: Any, *numbers: Any) -> Any:
+        return x * math.prod(numbers)
+
+    def rule(update: Any, before: Any = scalar(0.5), *, rate: Any, step: Any) -> Any:
+        return scaled(2 * update, step, rate * step, 1 + before * step, norm(update) * step), amax(update)
+
+    one, other = matrices(torch.float64, [(3, 2)] * 3), matrices(torch.float64, [(3, 2)] * 3)
+    kernels, eager = (
+        Optimizer(params, [rule, pieces.descend], lr=0.1, rate=torch.tensor(0.3), fused=fused)
+        for params, fused in ((one, None), (other, False))
+    )
+    for step in range(3):
+        give(one, step)
+        give(other, step)
+        with interpreting():
+            kernels.step()
+        eager.step()
+        close(kernels, eager, 1e-12)
+
+
+def test_a_step_that_is_broken_off_after_its_kernel_has_counted_it(
+    interpreter: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host, which did not count it, asks the device before it says which step is next."""
+    given = []
+
+    @tensor_function
+    def noted(x: Any, n: Any) -> Any:
+        given.append(n)
+        return x * n
+
+    def rule(update: Any, *, step: Any) -> Any:
+        return noted(update, step)
+
+    p = Parameter(torch.zeros(3, 2))
+    p.grad = torch.ones(3, 2)
+    optimizer = Optimizer([p], [rule, pieces.descend], lr=1.0)
+    optimizer.step()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Temporaries, "write", _interrupt)
+        optimizer.step()
+    assert float(optimizer.state[p]["step"]) == 2
+    optimizer.step()
+    optimizer.step()
+    assert given == [1.0, 2.0, 3.0, 4.0]
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt

@@ -91,7 +91,12 @@ def test_an_empty_grid_is_not_launched(monkeypatch):
 
 @pytest.mark.parametrize(
     ("more", "says"),
-    [((1, 2.0), "was given 2 after 3"), ((1, 2.0, 3, 4), "was given 4 after 3"), ((1, "2", 3), "real number")],
+    [
+        ((1, 2.0), "was given 2 after 3"),
+        ((1, 2.0, 3, 4), "was given 4 after 3"),
+        ((1, "2", 3), "real number"),
+        ((1, "2", torch.ones(1)), "real number"),
+    ],
 )
 def test_wrong_arguments_are_errors(monkeypatch, more, says):
     driver = Driver(monkeypatch)
@@ -103,13 +108,33 @@ def test_wrong_arguments_are_errors(monkeypatch, more, says):
 
 @pytest.mark.parametrize(
     "about",
-    [{"num_ctas": 2}, {"launch_cooperative_grid": True}, {"launch_pdl": True}, {"global_scratch_size": 16}],
+    [
+        {"num_ctas": 2},
+        {"launch_cooperative_grid": True},
+        {"launch_pdl": True},
+        {"global_scratch_size": 16},
+        {"profile_scratch_size": 16},
+    ],
     ids=str,
 )
 def test_more_than_a_plain_launch_is_left_to_triton(monkeypatch, about):
     Driver(monkeypatch)
     assert native_launch(compiled(**about), TYPES) is None
+
+
+def test_what_is_not_known_here_is_left_to_triton(monkeypatch):
+    """An argument of another type, or too many; a Triton that says nothing of its memory, as 3.3; one that watches memory."""
+    if (module := native()) is None:
+        pytest.skip("there is no C compiler here")
+    Driver(monkeypatch)
+    assert native_launch(compiled(), ["i64"] * module.MOST_ARGUMENTS) is not None
+    assert native_launch(compiled(), ["i64"] * (module.MOST_ARGUMENTS + 1)) is None
     assert native_launch(compiled(), (*TYPES, "fp32")) is None
+    older, watching = compiled(), compiled()
+    del older.metadata.profile_scratch_size
+    assert native_launch(older, TYPES) is None
+    watching.run.gsan_enabled = True
+    assert native_launch(watching, TYPES) is None
 
 
 def test_without_a_driver_triton_launches(monkeypatch):
