@@ -33,7 +33,7 @@ def _pow(a, b):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _cube_root(x):  # type: ignore[no-untyped-def]
-    """``x ** (1 / 3)`` by a third of the instructions; closer to the root than that with a third rounded to float32."""
+    """``x ** (1 / 3)`` by fewer instructions; closer to the root than that with a third rounded to float32."""
     # Of a magnitude, since a power of -0 is 0. A constant NaN would be another one at every compilation.
     return tl.where(x < 0, tl.where(x == -_INF, _INF, x * _INF + _INF), libdevice.cbrt(tl.abs(x)))
 
