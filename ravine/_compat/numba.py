@@ -1,4 +1,4 @@
-"""The compiler of numba, and only those parts of it that a kernel needs: two thirds of the time of ``numba.cfunc``."""
+"""The compiler of numba, and only those parts of it that a kernel needs: three quarters of the time of ``numba.cfunc``."""
 
 from __future__ import annotations
 
