@@ -23,6 +23,7 @@ LEFT_OUT = {
     "tests/backends/test_kernel_cache.py": "fresh processes that compile with an empty cache",
     "tests/backends/test_random_formulas.py": "compiles a kernel for each of its formulas",
     "tests/backends/test_threads.py": "forked processes, and threads that race",
+    "tests/backends/triton/test_interpreted_matrices.py": "seconds for each formula in the interpreter",
     "tests/backends/triton/test_interpreted_random_formulas.py": "a second for each formula in the interpreter",
     "tests/bench/": "measures",
     "tests/cli/test_bench_command.py": "measures, in fresh processes",
@@ -38,8 +39,12 @@ LEFT_OUT = {
     "tests/comparison/report/test_report_figures.py": "draws every figure",
     "tests/comparison/report/test_tasks_report.py": "draws every figure, and starts a browser",
     "tests/comparison/report/test_report_page_in_chromium.py": "starts a browser",
+    "tests/comparison/study/test_cost.py": "measures trainings",
     "tests/comparison/study/test_store.py": "whole studies, in files and databases",
+    "tests/comparison/study/test_trial_block.py": "trains dozens of models, together and alone",
     "tests/comparison/test_compare.py": "whole comparisons, with processes that work for them",
+    "tests/comparison/test_halved_study.py": "whole comparisons",
+    "tests/comparison/test_python_optimizers.py": "whole comparisons",
     "tests/contour/test_contour_figure.py": "draws every figure",
     "tests/contour/test_contour_page_in_chromium.py": "starts a browser",
     "tests/docs/": "runs the code of every page",
@@ -67,11 +72,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[object]:
-    """Without a search for cycles among the objects of thousands of tests, which stay: it takes four of seventeen seconds."""
+    """Without a search for cycles among the objects of thousands of tests, which stay: it takes four of seventeen seconds.
+
+    Nor are they looked at later: then each ``gc.collect()`` of a test would take a second.
+    """
     gc.disable()
     try:
         return (yield)
     finally:
+        gc.freeze()
         gc.enable()
 
 

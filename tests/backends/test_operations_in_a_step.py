@@ -62,21 +62,32 @@ def test_as_elements(fused: bool, dtype: torch.dtype) -> None:
     assert not wrong
 
 
-def test_as_numbers(fused: bool) -> None:
-    p = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
-    p.grad = torch.zeros(1, dtype=torch.float64)
+@pytest.mark.parametrize("together", [True, False], ids=["together", "alone"])
+def test_as_numbers(request: pytest.FixtureRequest, fused: bool, together: bool) -> None:
+    """The numbers of one group, which the host computes in Python, and those of many groups, which are arrays."""
+    alone = [[row] for row in ROWS]
+    if request.node.callspec.params["fused"] == "interpreter":
+        alone = alone[::20]  # a device computes numbers of one group and of many in the same way
     # Infinite and NaN numbers come of finite hyperparameters: an option must be a finite number.
     source = "a, b, c = (where(abs(v) > 1e300, v * 1e300, where(v == 1e299, (v - v) / (v - v), v)) for v in (x, y, z))"
-    optimizer = Optimizer([p], [all_operations(source)], fused=fused, watch=False, x=0.0, y=0.0, z=0.0)
-    wrong = []
-    for name, row in ROWS:
-        finite = [1e299 if math.isnan(v) else max(-1e301, min(v, 1e301)) for v in map(float, row[:-1])]
-        for values in ((7.0, 7.0, 7.0), (*finite, 0.0, 0.0)):  # of 0 and -0 alone no change would be seen
-            optimizer.param_groups[0].update(zip("xyz", values, strict=False))
+    piece, wrong = all_operations(source), []
+    for rows in [ROWS] if together else alone:
+        groups = []
+        for _ in rows:
+            p = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+            p.grad = torch.zeros(1, dtype=torch.float64)
+            groups.append({"params": [p]})
+        optimizer = Optimizer(groups, [piece], fused=fused, watch=False, x=0.0, y=0.0, z=0.0)
+        for change in (True, False):  # of 0 and -0 alone no change would be seen
+            for group, (_, row) in zip(optimizer.param_groups, rows, strict=True):
+                finite = [1e299 if math.isnan(v) else max(-1e301, min(v, 1e301)) for v in map(float, row[:-1])]
+                values = (7.0, 7.0, 7.0) if change else (*finite, 0.0, 0.0)
+                group.update(zip("xyz", values, strict=False))
             optimizer.step()
-        value = float(optimizer.state[p][f"of_{name}"])
-        if not same(value, float(row[-1])):
-            wrong.append(f"{name}{row[:-1]} is {row[-1]}, but {value}")
+        for group, (name, row) in zip(optimizer.param_groups, rows, strict=True):
+            value = float(optimizer.state[group["params"][0]][f"of_{name}"])
+            if not same(value, float(row[-1])):
+                wrong.append(f"{name}{row[:-1]} is {row[-1]}, but {value}")
     assert not wrong
 
 

@@ -55,7 +55,7 @@ def test_a_comparison_and_everything_it_leaves(ravine, tmp_path):
     assert (folder / "report.html").read_text().count("torch-rmsprop:alpha=0.9") > 1
 
 
-def test_a_training_of_the_report_can_be_run_again(ravine):
+def test_a_training_of_the_report_can_be_run_again(simply, ravine):
     assert ravine("breast-cancer", "-o", "sgd", *SMALL, "--study", "mine")[0] == 0
     journal = "ravine-out/mine/study.journal"
     from ravine.comparison._study.store import Store
@@ -74,7 +74,7 @@ def test_a_training_of_the_report_can_be_run_again(ravine):
     assert "no training '0123'" in err
 
 
-def test_ctrl_c_of_a_worker_says_how_to_go_on(ravine, monkeypatch):
+def test_ctrl_c_of_a_worker_says_how_to_go_on(simply, ravine, monkeypatch):
     from ravine.cli import _worker
 
     def stopped(*_):
@@ -90,7 +90,7 @@ def test_ctrl_c_of_a_worker_says_how_to_go_on(ravine, monkeypatch):
     assert "is complete" in ravine(*arguments, command="worker")[1]
 
 
-def test_a_rerun_that_differs_says_so(ravine, monkeypatch):
+def test_a_rerun_that_differs_says_so(simply, ravine, monkeypatch):
     import dataclasses
 
     assert ravine("breast-cancer", "-o", "sgd", *SMALL, "--study", "mine")[0] == 0
@@ -110,7 +110,7 @@ def test_a_rerun_that_differs_says_so(ravine, monkeypatch):
     assert "validation loss 1.5, but " in out
 
 
-def test_ctrl_c_says_how_to_go_on(ravine, monkeypatch):
+def test_ctrl_c_says_how_to_go_on(simply, ravine, monkeypatch):
     calls, run = [], trial_runner.run
 
     def stopped(*arguments):
@@ -119,7 +119,6 @@ def test_ctrl_c_says_how_to_go_on(ravine, monkeypatch):
             raise KeyboardInterrupt
         return run(*arguments)
 
-    monkeypatch.setattr(trial_runner, "stacked_task", lambda task: None)  # one training after the other
     monkeypatch.setattr(trial_runner, "run", stopped)
     code, out, err = ravine("breast-cancer", "-o", "sgd", *SMALL)
     assert (code, out) == (130, "")
@@ -133,7 +132,7 @@ def test_ctrl_c_says_how_to_go_on(ravine, monkeypatch):
 @pytest.mark.slow  # a command with worker processes, each of which imports torch
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_real_ctrl_c_while_it_trains(tmp_path, jobs):
-    arguments = ["digits", "-o", "sgd", "-o", "adam", "--study", "mine", "--jobs", jobs, "--steps", "60"]
+    arguments = ["rosenbrock", "-o", "sgd", "-o", "adam", "--study", "mine", "--jobs", jobs, "--steps", "200"]
     command = [sys.executable, "-m", "ravine", "compare", *arguments]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
     journal = tmp_path / "ravine-out" / "mine" / "study.journal"
@@ -143,7 +142,7 @@ def test_a_real_ctrl_c_while_it_trains(tmp_path, jobs):
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all processes in front
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "finished and saved. Resume: ravine compare digits" in err
+    assert "finished and saved. Resume: ravine compare rosenbrock" in err
     assert "Traceback" not in err
 
 
@@ -173,7 +172,7 @@ def test_a_mistake_is_told_with_exit_code_2(ravine, tmp_path, arguments, text):
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_a_space_file_decides_where_is_looked(ravine, tmp_path):
+def test_a_space_file_decides_where_is_looked(simply, ravine, tmp_path):
     (tmp_path / "space.toml").write_text(
         "[sgd]\nlr = { low = 0.1, high = 0.2 }\n[adam]\nbeta2 = { low = 0.9, high = 0.99 }\n"
     )
@@ -196,7 +195,7 @@ def test_a_space_file_decides_where_is_looked(ravine, tmp_path):
     assert "is both set and searched" in ravine("ravine", "-o", "sgd:lr=0.1", "--space", "space.toml")[2]
 
 
-def test_a_full_disk_is_told_and_what_is_done_is_kept(ravine, monkeypatch, tmp_path):
+def test_a_full_disk_is_told_and_what_is_done_is_kept(simply, ravine, monkeypatch, tmp_path):
     from ravine.comparison._study import store
     from ravine.comparison._study import study_journal as journal
 

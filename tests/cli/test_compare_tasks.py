@@ -34,13 +34,6 @@ def call(tmp_path, monkeypatch, capsys):
     return run
 
 
-@pytest.fixture
-def simply(monkeypatch):
-    """Trainings that are not stacked, and no figures for papers: both take longer than the few trainings."""
-    monkeypatch.setattr("ravine.comparison._study.trial_runner.stacked_task", lambda task: None)
-    monkeypatch.setattr("ravine.comparison._report.report_files.figure_pngs", lambda data: iter(()))
-
-
 def test_several_tasks_are_judged_one_by_one_and_together(call):
     code, out, err = call("compare", *TASKS, "-o", "sgd", "-o", "adam", *WORDS)
     assert (code, err) == (0, "")
@@ -65,7 +58,9 @@ def test_several_tasks_are_judged_one_by_one_and_together(call):
 
 
 def test_the_same_numbers_as_each_task_alone_and_the_order_changes_nothing(call, monkeypatch):
+    """Also of trainings that run together."""
     monkeypatch.setattr("ravine.comparison._report.report_files.figure_pngs", lambda data: iter(()))
+    monkeypatch.setattr("ravine.comparison._run_study.measure_seconds", lambda *_: {})
     both = ravine.compare(TASKS, ["sgd", "adam"], **SMALL)
     other = ravine.compare(TASKS[::-1], ["adam", "sgd"], **SMALL)
     for task in TASKS:

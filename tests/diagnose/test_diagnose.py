@@ -88,7 +88,7 @@ def healthy():
     return HEALTHY["mlp, adam, two epochs"](0)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("name", HEALTHY)
 def test_a_healthy_run_yields_nothing(name, seed):
     diagnosis = diagnose(HEALTHY[name](seed))

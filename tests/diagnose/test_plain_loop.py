@@ -228,8 +228,8 @@ def nothing_to_learn(kind, seed, steps=300):
 @pytest.mark.slow  # trains for seconds
 @pytest.mark.parametrize("kind", ["broadcast", "noise", "random labels", "heavy tails"])
 def test_the_noise_of_batches_is_no_rise(kind):
-    """Of 12 runs none; before noise was looked at, it was most of them."""
-    assert not [seed for seed in range(12) if "rate_too_high" in rules(nothing_to_learn(kind, seed))]
+    """Of 6 runs none; before noise was looked at, it was most of them."""
+    assert not [seed for seed in range(6) if "rate_too_high" in rules(nothing_to_learn(kind, seed))]
 
 
 @pytest.mark.parametrize("seed", [0, 2])

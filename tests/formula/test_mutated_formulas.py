@@ -165,7 +165,7 @@ def test_good_formulas_are_right() -> None:
 
 
 @pytest.mark.parametrize("change", [words_changed, parts_changed])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_mutated_formula_is_refused_or_right(change: Callable[[str, random.Random], str], seed: int) -> None:
     chance = random.Random(seed)
     formulas = refused = 0

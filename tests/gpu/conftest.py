@@ -9,8 +9,9 @@ import torch
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if item.path.parent == here:
             item.add_marker(pytest.mark.gpu)
             item.add_marker(pytest.mark.slow)  # kernels are compiled for each of them
             for said in ("Synchronization debug mode is a prototype", "The CUDA Graph is empty"):

@@ -54,6 +54,7 @@ def counted(monkeypatch):
     return calls
 
 
+@pytest.mark.slow  # draws every figure
 def test_a_report_drawn_four_ways_is_computed_once(counted, tmp_path):
     result = study({"sgd": 0.3, "rmsprop": 0.33}, points=3, seeds=3)
     counted.clear()  # the study was played stage by stage

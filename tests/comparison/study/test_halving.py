@@ -97,6 +97,7 @@ def test_how_many_go_on_is_the_mean_over_all_orders():
 # --- trainings ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # trains each twice
 @pytest.mark.parametrize("schedule", ["", "cosine"])
 @pytest.mark.parametrize("together", [True, False])
 @pytest.mark.parametrize("evaluations", [24, 5])
@@ -125,6 +126,7 @@ def test_a_stopped_training_is_the_beginning_of_the_whole_one(schedule, together
         assert begun.score == full.losses[6], "what a study without halving has measured there"
 
 
+@pytest.mark.slow  # trains some dozen
 def test_trainings_of_another_length_are_not_put_into_one_block():
     task, optimizers = find("breast-cancer"), parse_all(["sgd"])
     spec = declare(task, "breast-cancer", optimizers, steps=20, halving=True)

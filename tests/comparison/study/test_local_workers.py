@@ -19,7 +19,7 @@ from ravine.optim.search import Range
 from ravine.tasks import find
 
 CONFIGS = (OptimizerConfig("sgd", {"lr": Range(1e-3, 10.0)}, "sgd"),)
-SPEC = StudySpec("breast-cancer", CONFIGS, steps=40, points=6, expansions=0, looks=(2,), evaluations=2)
+SPEC = StudySpec("rosenbrock", CONFIGS, steps=40, points=6, expansions=0, looks=(2,), evaluations=2)
 GATED = """
 import time
 from pathlib import Path
@@ -116,7 +116,7 @@ def test_ctrl_c_ends_the_workers_and_gives_their_trials_back(tmp_path, monkeypat
 
 @pytest.mark.slow  # two processes
 def test_workers_end_when_the_process_they_work_for_is_killed(tmp_path):
-    created(tmp_path, StudySpec("breast-cancer", CONFIGS, steps=400, points=200, looks=(2,)))
+    created(tmp_path, StudySpec("rosenbrock", CONFIGS, steps=400, points=200, looks=(2,)))
     script = tmp_path / "parent.py"
     script.write_text(
         "import sys\nfrom ravine.comparison._study.local_workers import run_workers\n"

@@ -117,6 +117,7 @@ def test_what_is_no_schedule_of_a_comparison(schedule, message):
         spec_with(schedule)
 
 
+@pytest.mark.slow  # a whole comparison
 def test_the_same_optimizer_with_another_schedule_is_another_and_the_report_says_so(tmp_path):
     result = ravine.compare(
         "breast-cancer",

@@ -40,17 +40,17 @@ def told(result):
     return repr({**result.to_tree(), "seconds": 0})
 
 
-@pytest.mark.parametrize("name", ["ravine", "breast-cancer", "digits"])
-def test_a_trial_is_the_same_beside_any_others(name):
+@pytest.mark.parametrize(("name", "count"), [("ravine", 24), ("breast-cancer", 6), ("digits", 6)])
+def test_a_trial_is_the_same_beside_any_others(name, count):
     study, draw = Study(name), random.Random(0)
-    trials = draw.sample(study.trials, 24)
+    trials = draw.sample(study.trials, count)
     trials += [dataclasses.replace(trial, kind="final") for trial in trials[:6]]
     trials += [Trial("sgd", {"lr": 1e35}, seed, "tune") for seed in (0, 2)]  # neighbours that diverge
     trials += [Trial("momentum:fused=False", {"lr": 1e35}, 4, "tune")]
     expected = {id(trial): study.block([trial])[0] for trial in trials}
     assert len(set(expected.values())) == len(trials)
     for size in (2, 3, 7, 16, 31, WIDTH):
-        some = draw.sample(trials, size)
+        some = draw.sample(trials, min(size, len(trials)))
         assert study.block(some) == [expected[id(trial)] for trial in some]
 
 
@@ -63,7 +63,7 @@ SCHEDULED += [(name, each) for name in ("digits", "ravine") for each in (SCHEDUL
 @pytest.mark.parametrize(("name", "schedule"), SCHEDULED)
 def test_a_trial_is_up_to_rounding_the_training_of_a_learner(name, schedule):
     study = Study(name, schedule=schedule)
-    trials = [Trial(label, {"lr": 0.01}, seed, "final") for label in LABELS for seed in (0, 3)]
+    trials = [Trial(label, {"lr": 0.01}, (0, 3)[i % 2], "final") for i, label in enumerate(LABELS)]
     for trial, result in zip(trials, run_block(study.spec, study.stacked, trials, study.ready), strict=True):
         expected = study.alone(trial)
         assert (result.steps, result.diverged, result.error) == (expected.steps, False, "")
