@@ -444,7 +444,7 @@ def test_validate_and_predict_of_nothing():
 def test_a_hook_that_does_not_exist_is_refused_where_it_is_written():
     with pytest.raises(OptionError, match="'befor_step', which is not a hook. Did you mean 'before_step'"):
         type("Norms", (Callback,), {"befor_step": lambda self, learn: None})
-    with pytest.raises(OptionError, match="'after_pred', which is not a hook"):
+    with pytest.raises(OptionError, match="'after_pred', which another library calls"):
         type("Norms", (Callback,), {"after_pred": lambda self, learn: None})
     with pytest.raises(OptionError, match=r"Norms.before_batch takes only self; .*: def before_batch\(self, fit\)"):
         type("Norms", (Callback,), {"before_batch": lambda self: None})
