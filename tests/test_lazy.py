@@ -3,6 +3,8 @@
 import pytest
 
 import ravine
+import ravine.optim
+import ravine.train
 from ravine import watch
 
 
@@ -23,3 +25,25 @@ def test_or_the_nearest():
 def test_protocols_are_left_alone():
     with pytest.raises(AttributeError, match="has no attribute '__path_to__'$"):
         _ = watch.__path_to__
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("from ravine.optim import RMSProp", r"Did you mean 'RMSprop'\?$"),
+        ("from ravine.optim import Adam, FusedAdamW", r"Did you mean 'AdamW'\? Its step is one kernel already"),
+        ("from ravine import RMSprop", "ravine.optim has it: from ravine.optim import RMSprop$"),
+        ("from ravine.train import ModelCheckpoint", "; write: BestCheckpoint()"),
+        ("def f():\n    from ravine.watch import Histroy\nf()", r"Did you mean 'History'\?"),
+    ],
+)
+def test_an_import_says_what_the_attribute_says(line, said):
+    """Python would replace an AttributeError by "cannot import name"."""
+    with pytest.raises(ImportError, match=said):
+        exec(line, {})
+
+
+def test_what_probes_for_a_name_finds_none():
+    assert not hasattr(ravine.optim, "RMSProp")
+    assert not hasattr(ravine.train, "CSVLogger")
+    assert getattr(ravine, "RMSprop", None) is None

@@ -36,7 +36,7 @@ PUBLIC = {
         Exploration explore
     """,
     "ravine.diagnose": """
-        Diagnosis Evidence FindNonFinite Finding Symptom diagnose evidence_of find_nonfinite reproduce
+        Diagnosis Evidence FindNonFinite Finding NothingFound Symptom diagnose evidence_of find_nonfinite reproduce
     """,
     "ravine.errors": """
         BackendError ComparisonError DataError FormulaError NonFiniteError OptionError PackageError ParameterError

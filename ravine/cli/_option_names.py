@@ -17,7 +17,12 @@ _CALLED = {
 _BATCH_SIZE = "The batch size is the task's: in a task of your own, my_task.py, Task(..., batch_size=64)."
 _DEVICE = "A command runs where the task's model is: in a task of your own, my_task.py, Task(model=lambda: Net().to('cuda'), ...)."
 _OF_OPTIMIZER = "Numbers of an optimizer stand behind its name: -o rmsprop:lr=0.01,weight_decay=0.001."
+_RESUMES = "A study goes on by itself: run the same command again, with the same --study if it had one."
+_OF_TASK = "It is the task's: in a task of your own, my_task.py, Task(..., loss=..., metrics={...}, model=...)."
+_CLIPPING = "Every optimizer of Ravine's clips by the norm of all gradients: -o rmsprop:clip_norm=1.0."
 _ELSEWHERE = {
+    **dict.fromkeys(("loss", "loss-fn", "criterion", "metric", "metrics", "model", "arch"), _OF_TASK),
+    **dict.fromkeys(("clip", "clip-norm", "clipnorm", "grad-clip", "max-grad-norm", "gradient-clip-val", "clip-grad-norm"), _CLIPPING),
     **dict.fromkeys(("batch-size", "bs", "batch", "batchsize"), _BATCH_SIZE),
     **dict.fromkeys(("device", "gpu", "cuda", "accelerator", "gpus", "use-cuda", "no-cuda"), _DEVICE),
     **dict.fromkeys(
@@ -39,6 +44,8 @@ def answer(option: str, known: Iterable[str]) -> str:
     meant = name if name in names else _CALLED.get(name, "")
     if meant in names:
         return f"Did you mean {names[meant]!r}?"
+    if name in ("resume", "continue") and "study" in names:
+        return _RESUMES
     if name in _ELSEWHERE and "optimizer" in names:  # it steps
         return _ELSEWHERE[name]
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.65)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from ravine._fallback_characters import printable
-from ravine.comparison._curves import Curves, RunCurve, read_curves
+from ravine.comparison._curves import Curves, RunCurve, parse_columns, read_curves
 from ravine.comparison._judge import (
     Metric,
     StepsToTarget,
@@ -119,6 +120,8 @@ def judge_files(
     check_alpha(alpha)
     if target is not None and not np.isfinite(target):
         raise OptionError(f"target = {target}: a value to be reached, a finite number.")
+    if not higher_is_better:
+        _refuse_higher(columns, tag)
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     curves = read_curves(paths, columns=columns, tag=tag)
     by_name = {name: curves.of(name) for name in curves.optimizers}
@@ -163,6 +166,44 @@ def judge_files(
     lost = [name for name, runs in by_name.items() if all(curve.diverged for curve in runs)]
     sentence = verdict_text(found, metric, lost, more=paired)
     return LoggedResult(sentence, found, metric, paired, steps, notes, curves)
+
+
+_HIGHER = [
+    "accuracy",
+    "acc",
+    "top1",
+    "top5",
+    "auc",
+    "auroc",
+    "auprc",
+    "f1",
+    "r2",
+    "precision",
+    "recall",
+    "reward",
+    "bleu",
+    "rouge",
+    "miou",
+    "iou",
+    "dice",
+    "psnr",
+    "ssim",
+]
+
+
+def _refuse_higher(columns: Mapping[str, str] | str | None, tag: str | None) -> None:
+    """Refuse to look for the lowest accuracy.
+
+    Raises:
+        OptionError: by its name, the value is better if it is higher.
+    """
+    named = parse_columns(columns) if isinstance(columns, str) else dict(columns or {})
+    for name in filter(None, (named.get("value"), tag)):
+        if any(word in _HIGHER for word in re.split("[^a-z0-9]+", str(name).replace("_", " ").lower())):
+            raise OptionError(
+                f"{name!r} is better if it is higher, and the lowest value would be called the best: say so by --higher "
+                "(higher_is_better=True)."
+            )
 
 
 def _sorted(runs: Sequence[RunCurve]) -> list[RunCurve]:

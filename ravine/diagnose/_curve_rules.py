@@ -1,4 +1,4 @@
-"""Rules about the loss curve: spikes, oscillation, a plateau, and a validation loss that rises.
+"""Rules about the loss curve: spikes, oscillation, a fall without end, a plateau, and the validation loss.
 
 Each is a function from the evidence to a sentence, or None. The figures of healthy runs are given beside thresholds.
 """
@@ -147,6 +147,44 @@ STANDSTILL = 0.02
 RISE_OF_VALIDATION = 0.2
 """Fraction of its lowest value by which the validation loss must have risen; healthy runs vary by up to 0.12."""
 LATE_EPOCHS = 3
+FAR_BELOW = -30.0
+"""Times the size of the first loss, or 1 if that is less."""
+LATE_FALL = 0.27
+"""Fraction of a fall that lies in the last fifth of the run: 0.2 for a straight line, less where a density is learned."""
+UNLIKE = 1.5
+"""Times the loss before the first step, by which the validation loss is above it in every epoch; healthy runs are below it."""
+LEARNED = 0.5
+"""Fraction of that loss, below which the training loss ended."""
+
+
+def endless(evidence: Evidence) -> str | None:
+    """A loss far below 0 that falls ever faster: what is learned slows down, a loss without a lower bound does not."""
+    finite = np.isfinite(evidence.losses)
+    losses = evidence.losses if finite.all() else evidence.losses[: int(np.argmin(finite))]
+    if len(losses) < FEWEST_STEPS or losses[-1] >= 0:
+        return None
+    smooth = running_median(losses, 5)
+    first, before, last = float(losses[0]), float(smooth[-(len(smooth) // 5)]), float(smooth[-1])
+    if last > FAR_BELOW * max(abs(first), 1.0) or before - last < LATE_FALL * (first - last):
+        return None
+    return (
+        f"The loss fell from {number(first)} to {number(last)}, and {(before - last) / (first - last):.0%} of its fall was in the last "
+        f"fifth of {counted(len(losses), 'step')}: it falls ever faster."
+    )
+
+
+def unlike_validation(evidence: Evidence) -> str | None:
+    """A validation loss that is worse than before the first step in every epoch, while the training loss fell."""
+    course = curve(evidence, FEWEST_STEPS)
+    losses = [row["valid_loss"] for row in evidence.epochs if "valid_loss" in row]
+    if course is None or not course.whole or len(losses) < 2 or not np.isfinite(losses).all():
+        return None
+    if course.end >= LEARNED * course.first or min(losses) < UNLIKE * course.first + course.noise:
+        return None
+    return (
+        f"The training loss fell from {number(course.first)} to {number(course.end)}, but the validation loss was {number(min(losses))} at "
+        f"its best, in {counted(len(losses), 'epoch')}: worse than before the first step."
+    )
 
 
 def plateau(evidence: Evidence) -> str | None:

@@ -110,6 +110,9 @@ THROWN_BACK = 3.0
 """Times the initial loss, in three of five consecutive steps. Healthy runs have less than 1.1, and 12 where RMSprop's
 first steps are ten times as long as the later ones."""
 THROWN_FAR = 100.0
+THROWN_AWAY = 1e4
+"""Times the initial loss, in three of five consecutive steps: this is said whatever the loss came back to. A model whose units
+have all died ends at the loss of a constant, which may be far below that of its first step."""
 NOT_LEARNED = 0.8
 HALF_LEARNED = 0.5
 HARDLY_LEARNED = 0.1
@@ -191,6 +194,11 @@ def _lost(course: Curve, late: float, highest: float) -> str | None:
         return f"The loss rose from {number(first)} to {number(jump)} and ended at {number(end)}"
     if few:
         return None
+    # thrown so far that the noise, too, is that of the height: not one step of the second half is near the start
+    if highest >= WHOLE_RATIO and course.losses[len(course.losses) // 2 :].min() >= THROWN_BACK * first:
+        return f"The loss rose from {number(first)} to {number(course.losses.max())} and ended at {number(end)}"
+    if jump >= THROWN_AWAY * first:
+        return f"The loss jumped from {number(first)} to {number(jump)} and ended at {number(end)}"
     risen = end >= RISEN * first + BEYOND_NOISE * course.noise  # the first loss is that of a single batch
     if end >= NOT_LEARNED * first and unsteady and (risen or late >= FAR_UNSTEADY):
         return f"The loss did not fall: {number(first)} before the first step, {number(end)} at the end"

@@ -72,12 +72,22 @@ RULES = (
         explains=("rate_too_high", "spikes", "plateau"),
     ),
     Rule(
+        "endless",
+        "The loss falls without end",
+        curve.endless,
+        "Nothing bounds this loss from below, so training makes numbers large and learns nothing. nll_loss takes logarithms of "
+        "probabilities: give it log_softmax(outputs, dim=1), or cross_entropy the outputs as they are. Otherwise look for a wrong sign, or "
+        "for a variance or distance that may go to 0.",
+        explains=("nonfinite", "nonfinite_validation", "spikes"),
+    ),
+    Rule(
         "nonfinite",
         "Gradients or losses were not finite",
         rate.nonfinite,
         "Start at the first parameter and step named here: a logarithm or root of 0, a division by 0, NaN in the data, or "
         "numbers too large for 16 bits. If the loss rose before that, the learning rate is too high. Gradient clipping "
-        "does not help against NaN. `ravine train --find-nonfinite` names the module.",
+        "does not help against NaN. ravine.diagnose.find_nonfinite(model, batch, loss) names the module, and so does "
+        "`ravine train --find-nonfinite`.",
     ),
     Rule(
         "nonfinite_validation",
@@ -99,7 +109,7 @@ RULES = (
         "Learning rate too high",
         rate.rate_too_high,
         "Divide the learning rate by 10, or find one with lr_find. If only the first steps are unstable: warm-up or gradient "
-        "clipping.",
+        "clipping. Large inputs or targets, such as pixels from 0 to 255, are scaled first.",
         explains=("spikes", "plateau"),
     ),
     Rule(
@@ -155,6 +165,14 @@ RULES = (
         "Use a smaller eps, such as 1e-8, or do not scale the loss down: now gradients are divided by eps and not by their "
         "own size.",
         explains=("rate_too_low", "plateau"),
+    ),
+    Rule(
+        "unlike_validation",
+        "Validation data unlike the training data",
+        curve.unlike_validation,
+        "Compare a batch of each: inputs must be scaled by the same numbers, and classes numbered in the same way. If they agree, look "
+        "at layers that differ in eval mode, such as BatchNorm after few steps, and at how the data were split.",
+        explains=("overconfident",),
     ),
     Rule(
         "overshooting",

@@ -34,7 +34,7 @@ from ravine.optim._engine.kernels import refuse_recording, warn_captured
 from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
 from ravine.optim._engine.prepare import check_param, make_states
-from ravine.optim._engine.slips import as_group, check_closure, warn_of_attribute
+from ravine.optim._engine.slips import AnswersNames, as_group, check_closure
 from ravine.optim._engine.state_by_name import arranged
 from ravine.optim._engine.version import TrackedState, Version
 from ravine.optim._hyperparameters import TORCH_ONLY, Hyper, as_python, checker, hypers_of
@@ -45,7 +45,7 @@ from ravine.watch._watch import Watch
 Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 
 
-class Optimizer(torch.optim.Optimizer):
+class Optimizer(AnswersNames, torch.optim.Optimizer):
     r"""Steps parameters by a formula: a list of pieces.
 
     Args:
@@ -365,10 +365,6 @@ class Optimizer(torch.optim.Optimizer):
         self.__setstate__(states.load(receiver, arranged(receiver, self._monitor.name_of, state_dict, match)))
         for post_hook in after:
             post_hook(self)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        warn_of_attribute(self, name, self.__dict__.get("defaults", {}))
-        super().__setattr__(name, value)
 
     def __copy__(self) -> Self:
         """Of the same groups and states, as torch's; what it knows of its steps is its own from here."""

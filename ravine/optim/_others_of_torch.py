@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ravine._lazy import missing
 from ravine.optim._words_of_others import name_here
 
 #: Modules that may also be imported by their names.
@@ -22,18 +23,17 @@ def find(name: str, ours: Sequence[str]) -> Any:
         ours: the public names of ``ravine.optim``.
 
     Raises:
-        AttributeError: torch has none either; the nearest name is said.
+        AttributeError: torch has none either; the nearest name is said. An ImportError where it was imported.
     """
     theirs = [n for n in dir(torch.optim) if not n.startswith("_")]
     if name in MODULES:
         return import_module(f"ravine.optim.{name}")
     if name in theirs:
         return getattr(torch.optim, name)
-    # Python would add a guess of its own where it is told the name.
     inside = next((m for m in MODULES if name in dir(getattr(torch.optim, m)) and name[0].isupper()), None)
     hint = f"It is in {inside}: ravine.optim.{inside}.{name}." if inside else name_here(name, {*ours, *theirs})
     message = f"ravine.optim has no {name!r}, and torch.optim has none. {hint or _all(ours, theirs)}"
-    raise AttributeError(message, name=None, obj=None)
+    raise missing("ravine.optim", message)
 
 
 def _all(ours: Sequence[str], theirs: Sequence[str]) -> str:

@@ -239,6 +239,11 @@ def parse(
         if len(several) > 1 and all(one.strip().lower() in names() for one in several):
             each = " ".join(f"-o {one.strip()}" for one in several)
             raise OptionError(f"{text!r} are {len(several)} optimizers: give each by itself, {each}.")
+        if Path(f"{name}.py").is_file():
+            raise OptionError(
+                f"There is no optimizer {name!r}, but a file {name}.py: one of your own is named with its .py, "
+                f"-o {name}.py{text[len(name) :] or ':MyRule'}."
+            )
         raise OptionError(f"There is no optimizer {name.lower()!r}. {nearest(name.lower(), names())}")
     given = parse_options(written, text) if written.strip() else {}
     check_given(text, name, factory, given)

@@ -129,6 +129,14 @@ def find(name: str, data: Path | None = None) -> "Task":
             raise OptionError(
                 f"There is no task {name!r}, but a file {name}.py: a task of your own is named with its .py."
             )
+        file, colon, _ = name.rpartition(":")
+        if colon and file.endswith(".py"):
+            raise OptionError(f"There is no task {name!r}: a task is named by its file alone, {file}.")
+        if Path(name).is_file():
+            raise OptionError(
+                f"There is no task {name!r}. It is a file, but no Python: a task of your own is a file such as my_task.py, with a function "
+                "that reads the data and returns a ravine.tasks.Task."
+            )
         if _is_optimizer(name):
             raise OptionError(
                 f"There is no task {name!r}; it is an optimizer, and each has an -o of its own: -o {name}."

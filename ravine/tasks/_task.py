@@ -29,7 +29,7 @@ from ravine.tasks._task_data import (
 )
 from ravine.train import Learner
 from ravine.train._arguments_of_others import answers
-from ravine.train._metrics import Measure, named
+from ravine.train._metrics import Measure, named, refuse_swapped
 from ravine.train._untrained import own_parameters
 
 DEFAULT_NAME = "task"
@@ -115,6 +115,7 @@ class Task:
         for name in ("model", "loss"):
             if not callable(getattr(self, name)):
                 raise OptionError(f"The Task's {name} is {getattr(self, name)!r}; it must be a function.")
+        refuse_swapped(self.loss, "The Task's loss", "loss=")
         for name in ("train", "test", "valid"):
             part = getattr(self, name)
             if not is_data(part) and not (name == "valid" and part is None):
@@ -181,6 +182,7 @@ class Task:
         *,
         seed: int = 0,
         model: nn.Module | None = None,
+        metrics: Any = None,
         **options: Any,
     ) -> Learner:
         """A Learner of this task.
@@ -189,11 +191,13 @@ class Task:
             opt_func: makes the optimizer from the model's parameters.
             seed: decides the initial weights and the order of the data.
             model: train this one and not a new one.
+            metrics: others than those of the task.
             options: others of :class:`ravine.train.Learner`.
         """
         model = self.start(seed) if model is None else model
         loss = copy.deepcopy(self.loss) if own_parameters(self.loss, model) else self.loss  # each training begins anew
-        return Learner(model, self.batches(seed), loss, opt_func, self.metrics, **options)
+        metrics = self.metrics if metrics is None else metrics
+        return Learner(model, self.batches(seed), loss, opt_func, metrics, **options)
 
 
 Task.__init__ = answers(Task.__init__)  # type: ignore[method-assign]

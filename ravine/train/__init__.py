@@ -70,4 +70,5 @@ __getattr__, __dir__ = lazy(
         "TorchScheduler": "ravine.train._schedules.torch_scheduler",
         "accuracy": "ravine.train._metrics",
     },
+    of_others="ravine.train._names_of_others",
 )

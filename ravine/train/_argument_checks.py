@@ -9,21 +9,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from ravine._whole_numbers import whole
 from ravine.errors import OptionError, an, kind_of, shown
+from ravine.train import _metrics as metrics
 from ravine.train import _rates as rates
-from ravine.train._callback import Callback
+from ravine.train._batches import Batches
+from ravine.train._callback import HOOKS, Callback
 from ravine.train._fit import length
 
 
 def model(given: nn.Module) -> None:
     """A module with parameters."""
     if not isinstance(given, nn.Module):
-        order = " The model comes first: Learner(model, (train, valid), loss)." * isinstance(given, tuple | list)
-        raise OptionError(f"The model is {an(kind_of(given))}; a Learner trains a torch.nn.Module.{order}")
+        hint = " The model comes first: Learner(model, (train, valid), loss)." * isinstance(given, tuple | list)
+        what = an(kind_of(given))
+        if isinstance(given, type):
+            what, hint = f"the class {given.__name__}", f" Make an instance: {given.__name__}(...)."
+        raise OptionError(f"The model is {what}; a Learner trains a torch.nn.Module.{hint}")
     if next(given.parameters(), None) is None:
         raise OptionError(f"The model {type(given).__name__} has no parameters, so there is nothing to train.")
 
@@ -46,6 +53,14 @@ def data(given: Any) -> tuple[Iterable[Any], Iterable[Any] | None]:
     for name, part in zip(("training", "validation"), given, strict=True):
         if part is None and name == "validation":
             continue
+        if isinstance(part, tuple) and len(part) == 2 and all(isinstance(x, Tensor | np.ndarray) for x in part):
+            raise OptionError(
+                f"The {name} data is a pair of arrays, and not of batches: give Batches(inputs, targets, batch_size)."
+            )
+        if isinstance(part, Dataset):
+            raise OptionError(
+                f"The {name} data is a dataset, {kind_of(part)}: give batches of it, torch.utils.data.DataLoader(dataset, 64, shuffle=True)."
+            )
         if isinstance(part, Tensor) or not isinstance(part, Iterable):
             raise OptionError(
                 f"The {name} data is {an(kind_of(part))}; give Batches(inputs, targets, batch_size) or a DataLoader."
@@ -64,14 +79,23 @@ def data(given: Any) -> tuple[Iterable[Any], Iterable[Any] | None]:
 
 def callbacks(given: Sequence[Callback]) -> list[Callback]:
     """A sequence of callbacks."""
-    if isinstance(given, Callback) or not isinstance(given, Sequence):
+    if isinstance(given, Callback | str) or not isinstance(given, Sequence):
         what = f"the class {given.__name__}" if isinstance(given, type) else an(kind_of(given))
+        what = shown(given) if isinstance(given, str) else what
         one = f": callbacks=[{given.__name__}(...)]" if isinstance(given, type) else ""
         raise OptionError(f"callbacks is {what}; give a list of callbacks{one}.")
     for callback in given:
         if not isinstance(callback, Callback):
-            hint = f" Make an instance: {callback.__name__}(...)." if isinstance(callback, type) else ""
-            raise OptionError(f"{shown(callback)} is not a ravine.train.Callback.{hint}")
+            if isinstance(callback, type):
+                raise OptionError(
+                    f"{shown(callback)} is not a ravine.train.Callback. Make an instance: {callback.__name__}(...)."
+                )
+            name = type(callback).__name__
+            if any(hasattr(callback, hook) for hook in HOOKS):
+                raise OptionError(
+                    f"{an(name)} is not a ravine.train.Callback: write class {name}(ravine.train.Callback)."
+                )
+            raise OptionError(f"{shown(callback)} is not a ravine.train.Callback.")
     return list(given)
 
 
@@ -79,11 +103,12 @@ def loss(given: Any) -> Callable[..., Any]:
     """A loss that can be called."""
     if isinstance(given, type) or not callable(given):
         hint = f" Make an instance: {given.__name__}()." if isinstance(given, type) else ""
-        if isinstance(given, tuple | list):
+        if isinstance(given, tuple | list | Batches | DataLoader):
             hint = " The data come before it: Learner(model, (train, valid), loss)."
         if isinstance(given, Tensor):
             hint = " Data is one argument: Learner(model, (Batches(inputs, targets, 64), None), loss)."
         raise OptionError(f"The loss is {shown(given)}; it must be a function of outputs and targets.{hint}")
+    metrics.refuse_swapped(given, "The loss", "loss=")
     function: Callable[..., Any] = given
     return function
 

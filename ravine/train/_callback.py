@@ -13,6 +13,7 @@ from torch import nn
 from ravine.errors import OptionError, nearest
 from ravine.train._fit import Fit
 from ravine.train._forward import Context
+from ravine.train._names_of_others import OF_HOOKS
 
 HOOKS = (
     "before_fit",
@@ -64,6 +65,11 @@ class Callback:
                 )
         for name in vars(cls):
             known = name in vars(Callback) or name.startswith("_")
+            if not known and name in OF_HOOKS and isfunction(vars(cls)[name]):
+                raise OptionError(
+                    f"{cls.__name__} has the method {name!r}, which another library calls and Ravine does not. Write "
+                    f"def {OF_HOOKS[name]}(self, fit), the hook that is nearest; help(ravine.train.Callback) has them all."
+                )
             if not known and (name.startswith(("before_", "after_")) or get_close_matches(name, HOOKS, 1, 0.85)):
                 raise OptionError(
                     f"{cls.__name__} has the method {name!r}, which is not a hook. {nearest(name, HOOKS)}"

@@ -83,6 +83,8 @@ def _of_outputs(error: Exception, loss: Any, outputs: Any) -> TrainingError | No
 
 def _advice(said: str, outputs: Tensor, targets: Tensor) -> str:
     """What to write; empty where that is not known."""
+    if "argument 'weight'" in said:
+        return "its weights are no tensor, as the targets are: weight=torch.tensor([1.0, 3.0]), a number for each class"
     if "out of bounds" in said:
         return _of_bounds(outputs, targets)
     if "elements of input should be between 0 and 1" in said:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from ravine import _randomness as randomness
@@ -94,6 +97,7 @@ def named(metrics: Mapping[str, Measure] | Sequence[Measure]) -> dict[str, Measu
             one = getattr(metrics, "__name__", "accuracy")
             raise OptionError(f"metrics is {shown(metrics)}; give a list, metrics=[{one}], or {{name: function, ...}}.")
         for metric in given:
+            _refuse_text(metric)
             for name, one in (_collected(metric) or {_name_of(metric): metric}).items():
                 if name in by_name:
                     raise OptionError(f"Two metrics have the name {name!r}; give them as {{name: function, ...}}.")
@@ -101,15 +105,62 @@ def named(metrics: Mapping[str, Measure] | Sequence[Measure]) -> dict[str, Measu
     for name, metric in by_name.items():
         if isinstance(metric, type) and hasattr(metric, "compute"):
             raise OptionError(f"The metric {name!r} is a class; make an instance: {metric.__name__}(...).")
-        if isinstance(metric, str):
-            raise OptionError(
-                f"The metric {metric!r} is a text; a metric is a function of outputs and targets, such as ravine.train.accuracy."
-            )
+        _refuse_text(metric)
         if not callable(metric) and not collects(metric):
             raise OptionError(f"The metric {name!r} is {shown(metric)}; a metric is a function of outputs and targets.")
+        refuse_swapped(metric, f"The metric {name!r}", f"metrics={{{name!r}: ", "}")
         if name in TABLE_COLUMNS:
             raise OptionError(f"A metric cannot have the name {name!r}: it is a column of its own.")
     return by_name
+
+
+_LOWER = ["err", "mape", "perplexity", "ppl", "nll", "bce", "brier", "wer", "cer", "deviance", "divergence", "distance"]
+
+
+def lower_is_better(name: str) -> bool:
+    """Whether a number of this name is better if it is lower: a loss or an error; anything else is better if it is higher."""
+    words = re.split("[^a-z]+", name.lower())
+    return any(word in _LOWER or word.endswith(("loss", "error", "errors", "mse", "mae")) for word in words)
+
+
+def _refuse_text(metric: object) -> None:
+    if isinstance(metric, str):
+        raise OptionError(
+            f"The metric {metric!r} is a text; a metric is a function of outputs and targets, such as ravine.train.accuracy."
+        )
+
+
+_TRUE = ("y_true", "true", "target", "targets", "label", "labels", "truth", "ground_truth")
+_FOUND = (
+    "y_pred", "y_score", "y_prob", "y_proba", "y_hat", "pred", "preds", "prediction", "predictions", "predicted", "output", "outputs",
+    "logits", "probas_pred",
+)  # fmt: skip
+"""What the first two arguments are called by those who put the targets first, as scikit-learn and Keras do."""
+
+
+def refuse_swapped(function: object, what: str, before: str = "", after: str = "") -> None:
+    """Refuse a metric or a loss that takes targets before outputs: it would be given them the other way round.
+
+    Raises:
+        OptionError: by the names of its arguments it does.
+    """
+    if isinstance(function, type) or collects(function):
+        return
+    function = function.forward if isinstance(function, nn.Module) else function
+    try:
+        first, second, *_ = inspect.signature(function).parameters  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # too few arguments, or a function that does not tell
+        return
+    if first.lower() not in _TRUE or second.lower() not in _FOUND:
+        return
+    inner = function.func if isinstance(function, functools.partial) else function
+    name = getattr(inner, "__name__", type(inner).__name__)
+    name = "f" if name in ("<lambda>", "forward") else name
+    of_classes = " Functions of scikit-learn want classes or probabilities: outputs.argmax(1) or outputs.softmax(1)."
+    raise OptionError(
+        f"{what} takes ({first}, {second}), and Ravine gives outputs first: write {before}lambda outputs, targets: "
+        f"{name}(targets, outputs){after}.{of_classes * bool(after)}"
+    )
 
 
 def _name_of(metric: Any) -> str:

@@ -91,9 +91,52 @@ OF_FIT = _by_name({
     "fit.progress": "pct_train",
     "fit.train, fit.valid": "dls dl",
     "fit.model.training": "training",
-    "fit.stop('why it ends here')": "should_stop stop_training cancel_fit",
+    "fit.stop('why it ends here')":
+        "should_stop stop_training cancel_fit CancelFitException CancelEpochException CancelTrainException",
+    "fit.optimizer.param_groups[0]['lr']": "lr learning_rate hypers",
 })  # fmt: skip
 """By the name that callbacks elsewhere read, the line in a hook here."""
+
+
+OF_HOOKS = _by_name({
+    "before_fit": "begin_fit after_create on_train_begin on_fit_start on_train_start on_init_end",
+    "before_epoch": "begin_epoch before_train begin_train on_epoch_begin on_epoch_start on_train_epoch_start",
+    "before_batch": "begin_batch on_batch_begin on_batch_start on_train_batch_begin on_train_batch_start on_step_begin",
+    "after_loss": "before_loss after_pred before_backward on_before_backward on_loss_begin on_backward_begin",
+    "before_step": "after_backward on_after_backward on_backward_end on_before_optimizer_step on_pre_optimizer_step",
+    "after_step": "on_optimizer_step on_substep_end before_zero_grad on_before_zero_grad",
+    "after_batch": "on_batch_end on_train_batch_end on_step_end after_cancel_batch after_cancel_step after_cancel_backward",
+    "after_epoch": "after_train before_validate begin_validate after_validate on_epoch_end on_train_epoch_end on_validation_start "
+        "on_validation_end on_validation_epoch_start on_validation_epoch_end on_evaluate on_test_begin on_test_end on_log "
+        "on_test_batch_begin on_test_batch_end on_validation_batch_start on_validation_batch_end after_cancel_epoch after_cancel_train "
+        "after_cancel_validate",
+    "after_fit": "on_train_end on_fit_end after_cancel_fit on_exception",
+})  # fmt: skip
+"""By the name of a hook elsewhere, the hook here that is called nearest to that moment."""
+
+OF_PACKAGE = _by_name({
+    "fit.stop('why it ends here')  # in a hook, which is given the fit; nothing is raised":
+        "CancelFitException CancelEpochException CancelTrainException CancelBatchException CancelStepException",
+    "metrics={'error_rate': lambda outputs, targets: 1 - accuracy(outputs, targets)}": "error_rate",
+    "Learner(model, (train, valid), loss, opt_func)":
+        "vision_learner cnn_learner unet_learner tabular_learner text_classifier_learner language_model_learner Trainer LightningModule",
+    "Batches(inputs, targets, batch_size)  # or (train, valid), two of torch.utils.data.DataLoader": "DataLoaders DataBunch DataBlock DataLoader",
+    "torch.utils.data.TensorDataset(inputs, targets)": "Dataset TensorDataset",
+    "torch.nn.Sequential(...)": "Sequential Model",
+    "pandas.DataFrame(learn.recorder.epochs).to_csv('log.csv')  # Learner(..., folder='runs/first') writes metrics.jsonl":
+        "CSVLogger",
+    "class MyCallback(Callback)  # with the hooks that it needs, such as def after_epoch(self, fit)": "LambdaCallback",
+    "learn.fit(3, schedule=HyperSchedule(lr=lambda progress: 0.01 * (1 - progress)))": "LearningRateScheduler LambdaLR",
+    "BestCheckpoint()  # the weights of the best epoch": "ModelCheckpoint SaveModelCallback SaveModel",
+    "ReduceOnPlateau(patience=5, factor=0.7)": "ReduceLROnPlateau",
+    "TorchScheduler(StepLR, step_size=10)  # and so any of torch.optim.lr_scheduler": "StepLR MultiStepLR ExponentialLR CosineAnnealingLR OneCycleLR",
+    "StopOnNaN()": "TerminateOnNaN TerminateOnNaNCallback",
+    "EarlyStopping(patience=3)": "EarlyStoppingCallback",
+    "MixedPrecision()": "NativeMixedPrecision",
+    "GradientClipping(1.0)": "GradientClip",
+    "TensorBoard()": "TensorBoardCallback TensorBoardLogger SummaryWriter",
+})  # fmt: skip
+"""By the name that a package for training elsewhere has, the line here."""
 
 
 class NamesOfOthers:

@@ -11,9 +11,11 @@ from torch import Tensor
 from ravine._files import checkpoint
 from ravine._whole_numbers import whole
 from ravine.errors import OptionError
+from ravine.train._arguments_of_others import answers
 from ravine.train._callback import Callback, check_column
 from ravine.train._data_content import nonfinite, nonfinite_in_batch
 from ravine.train._fit import Fit
+from ravine.train._metrics import lower_is_better
 
 
 class _BestValue(Callback):
@@ -23,7 +25,7 @@ class _BestValue(Callback):
         if mode not in (None, "min", "max"):
             raise OptionError(f"{type(self).__name__}: mode {mode!r} is neither 'min' nor 'max'.")
         self.monitor = monitor
-        self.mode = mode or ("min" if monitor.endswith("loss") else "max")
+        self.mode = mode or ("min" if lower_is_better(monitor) else "max")
         self._start()
 
     def _start(self) -> None:
@@ -55,9 +57,10 @@ class EarlyStopping(_BestValue):
         patience: how many epochs in a row without improvement end the fit, at least 1.
         monitor: a column of the table.
         min_delta: what an improvement must exceed.
-        mode: ``"min"`` or ``"max"``; None takes min for a loss and max for anything else.
+        mode: ``"min"`` or ``"max"``; None takes min for a loss or an error and max for anything else.
     """
 
+    @answers
     def __init__(
         self, patience: int = 3, monitor: str = "valid_loss", *, min_delta: float = 0.0, mode: str | None = None
     ) -> None:
@@ -108,7 +111,7 @@ class BestCheckpoint(_BestValue):
 
     Args:
         monitor: a column of the table.
-        mode: ``"min"`` or ``"max"``; None takes min for a loss and max for anything else.
+        mode: ``"min"`` or ``"max"``; None takes min for a loss or an error and max for anything else.
         restore: whether the model gets the best weights after the fit; else it has the last ones.
     """
 
@@ -116,6 +119,7 @@ class BestCheckpoint(_BestValue):
     #: The file that it writes in the Learner's folder.
     FILE: ClassVar[str] = "best.safetensors"
 
+    @answers
     def __init__(self, monitor: str = "valid_loss", *, mode: str | None = None, restore: bool = True) -> None:
         super().__init__(monitor, mode)
         self.restore = restore

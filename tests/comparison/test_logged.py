@@ -13,7 +13,7 @@ from ravine.cli import main
 from ravine.comparison import judge_files
 from ravine.comparison._judge.critical_values import critical_values, critical_values_of_many
 from ravine.comparison._judge.with_best import with_best_unpaired
-from ravine.errors import ComparisonError, OptionError
+from ravine.errors import ComparisonError, DataError, OptionError
 
 
 def written(path, ends, names=None, steps=(10, 20), column="val_loss"):
@@ -126,3 +126,36 @@ def test_equal_numbers_have_no_difference_and_a_target_that_all_meet_is_a_note(t
     assert result.with_best.pairs["a", "b"] == (0, 0, 0)
     assert result.steps == {}
     assert "target of 5 at its first value" in " ".join(result.notes)
+
+
+def of_one_value(path, ends, separator="\n"):
+    rows = [
+        {"optimizer": name, "seed": i, "loss": value} for name, values in ends.items() for i, value in enumerate(values)
+    ]
+    if path.suffix == ".csv":
+        return path.write_text("\n".join(["optimizer,seed,loss", *(",".join(map(str, row.values())) for row in rows)]))
+    return path.write_text("\n".join(map(json.dumps, rows)))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_runs_of_one_value_need_no_step(tmp_path, ends, name):
+    of_one_value(tmp_path / name, ends)
+    found = judge_files(tmp_path / name)
+    assert found.sentence == judge_files(written(tmp_path / "steps.csv", ends)).sentence
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_runs_of_several_values_do(tmp_path, ends, name):
+    of_one_value(tmp_path / name, ends)
+    lines = (tmp_path / name).read_text()
+    (tmp_path / name).write_text(lines + "\n" + lines.splitlines()[-1])
+    with pytest.raises(DataError, match="has no (column|key) 'step' .*, which a run with several values needs"):
+        judge_files(tmp_path / name)
+
+
+@pytest.mark.parametrize("column", ["accuracy", "val_acc", "test/F1"])
+def test_the_lowest_accuracy_is_not_called_the_best(tmp_path, ends, column):
+    path = written(tmp_path / "a.csv", ends, column=column)
+    with pytest.raises(OptionError, match="is better if it is higher, .*--higher"):
+        judge_files(path, columns=f"value={column}")
+    assert judge_files(path, columns={"value": column}, higher_is_better=True).sentence.startswith("sgd is the best")

@@ -243,3 +243,56 @@ def test_a_rise_beyond_the_noise_is_found(seed):
     found = diagnose.diagnose(on_digits(model, partial(optim.Adam, lr=1e-3), epochs=8, seed=seed, each_step=grow))
     assert found[0].rule == "rate_too_high"
     assert "The loss fell from" in found[0].evidence
+
+
+def fit_of(optimizer, model, loss=functional.cross_entropy, scale=1.0, steps=80):
+    """Train on digits whose pixels are multiplied, and tell the losses."""
+    torch.manual_seed(0)
+    made = optimizer(model.parameters())
+    batches = [batch for _ in range(-(-steps // 22)) for batch in digits()[0]][:steps]
+    for inputs, targets in batches:
+        made.zero_grad()
+        value = loss(model(scale * inputs), targets)
+        made.watch.loss(value)
+        value.backward()
+        made.step()
+    return made
+
+
+def test_a_loss_that_is_thrown_up_and_stays_there_is_found_though_it_is_as_noisy_as_it_is_high():
+    found = [rules(fit_of(partial(optim.SGD, lr=rate), mlp(64, 50, 10))) for rate in (30.0, 50.0, 80.0)]
+    assert all(each[0] == "rate_too_high" for each in found), found
+
+
+def test_a_loss_that_is_thrown_away_is_found_though_it_ends_below_its_start():
+    made = fit_of(partial(optim.SGD, lr=0.1), mlp(64, 50, 10), scale=4080.0)
+    assert made.watch.losses[-10:].mean() < made.watch.losses[0] / 10  # the units have died: it is that of a constant
+    assert rules(made)[0] == "rate_too_high"
+
+
+def negative(outputs, targets):
+    return -functional.cross_entropy(outputs, targets)
+
+
+@pytest.mark.parametrize("loss", [functional.nll_loss, negative])
+@pytest.mark.parametrize("optimizer", [partial(optim.SGD, lr=0.1), partial(optim.Adam, lr=3e-3)])
+def test_a_loss_without_a_lower_bound_is_found(loss, optimizer):
+    made = fit_of(optimizer, mlp(64, 50, 10), loss, steps=200)
+    assert np.nanmin(made.watch.losses) < -100  # some become NaN in the end
+    assert rules(made)[0] == "endless"
+
+
+def test_a_density_that_is_learned_is_no_such_loss():
+    """The negative logarithm of a density, summed over its dimensions, goes far below 0 and slows down."""
+    torch.manual_seed(0)
+    mean, logarithm = torch.zeros(64, requires_grad=True), torch.zeros(64, requires_grad=True)
+    made = optim.Adam([mean, logarithm], lr=0.1)
+    for _ in range(200):
+        points = 1e-3 * torch.randn(64, 64) + 0.3
+        made.zero_grad()
+        loss = -torch.distributions.Normal(mean, logarithm.exp()).log_prob(points).sum(1).mean()
+        made.watch.loss(loss)
+        loss.backward()
+        made.step()
+    assert made.watch.losses[-1] < -100
+    assert "endless" not in rules(made)

@@ -8,7 +8,7 @@ from functools import cache, partial
 import numpy as np
 import pytest
 import torch
-from tiny_runs import digits, mlp, on_digits, train
+from tiny_runs import digits, mlp, of_probabilities, on_digits, times, train
 from torch import nn
 from torch.nn import functional
 
@@ -199,6 +199,12 @@ WITH = {
         "momentum 1.1": lambda: on_digits(SMALL, partial(torch.optim.SGD, lr=1e-3, momentum=1.1), epochs=2),
     },
     "broadcast": {"a column of outputs, a row of targets": lambda: in_a_learner(lambda x: x.sum(1))},
+    "endless": {
+        "nll_loss of outputs": lambda: on_digits(SMALL, partial(Adam, lr=3e-3), loss=functional.nll_loss, epochs=9)
+    },
+    "unlike_validation": {
+        "pixels 255 times": lambda: on_digits(SMALL, partial(Adam, lr=1e-3), valid=times(255, digits()[1]))
+    },
     "loss_of_zero": {"a cross entropy over one output": lambda: over_one_output(functional.cross_entropy)},
     "left_out": {"a layer that was unfrozen late": lambda: in_a_learner(unfrozen=True)},
     "growing_activations": {
@@ -296,6 +302,8 @@ WITHOUT = {
         "columns of both": lambda: in_a_learner(),
         "one target for all": lambda: in_a_learner(lambda x: x.sum(1, keepdim=True)[:, :1], outputs=4),
     },
+    "endless": {"bounded by -1": lambda: on_digits(SMALL, partial(Adam, lr=3e-3), loss=of_probabilities)},
+    "unlike_validation": {"the same pixels": lambda: on_digits(SMALL, partial(Adam, lr=1e-3))},
     "loss_of_zero": {
         "two classes in one logit": lambda: over_one_output(functional.binary_cross_entropy_with_logits),
         "learned": lambda: in_a_learner(lambda x: 0 * x[:, :1]),

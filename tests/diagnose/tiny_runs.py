@@ -168,3 +168,13 @@ def on_digits(model, optimizer, *, epochs=6, seed=0, change=None, loss=functiona
     data, valid = digits(seed=seed)
     data = Changed(data, change) if change else data
     return train(model(), data, loss, optimizer, epochs, **{"valid": valid, **options})
+
+
+def times(factor, data):
+    """Inputs and targets with inputs that are multiplied."""
+    return factor * data[0], data[1]
+
+
+def of_probabilities(outputs, targets):
+    """nll_loss without its logarithm: bounded by -1."""
+    return functional.nll_loss(outputs.softmax(1), targets)

@@ -102,7 +102,7 @@ def test_a_flag_is_not_a_number():
     [
         ("rmsprop", "got the text 'rmsprop': write from ravine.optim import RMSprop; RMSprop\\(params, ...\\)"),
         (["sgd"], "write from ravine.optim import SGD"),
-        ("nothing", "got the text 'nothing': write pass the functions"),
+        ("nothing", "got the text 'nothing': write the functions themselves"),
         (RMSprop, "RMSprop is an optimizer: write RMSprop\\(params, ...\\)"),
         ([torch.optim.Adam], "Adam is an optimizer"),
     ],

@@ -1,5 +1,8 @@
 """What users of other libraries and books write is answered with what to write here."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 
@@ -7,6 +10,7 @@ import ravine.optim
 from ravine.errors import FormulaError, OptionError
 from ravine.formula import global_norm, minimum
 from ravine.optim import SGD, Adam, AdamW, Lion, Optimizer, RMSprop
+from ravine.optim._engine import slips
 
 
 @pytest.mark.parametrize(
@@ -206,3 +210,25 @@ def test_the_line_for_keras_rmsprop_steps_as_keras_does():
         m = 0.5 * m + 0.1 * gradient / torch.sqrt(v + 1e-3)
         expected -= m
     torch.testing.assert_close(p.detach(), expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", slips._OF_OTHERS)
+def test_an_attribute_of_another_librarys_optimizer_is_answered_with_a_line_that_runs(name):
+    model = torch.nn.Linear(2, 2)
+    optimizer = Adam(model.parameters(), lr=0.1)
+    assert not hasattr(optimizer, name)
+    with pytest.raises(AttributeError) as caught:
+        getattr(optimizer, name)
+    line = slips._OF_OTHERS[name]
+    assert str(caught.value) == f"Adam has no {name}; write: {line}"
+    exec(line, {"optimizer": optimizer, "model": model})
+
+
+def test_an_option_is_found_in_the_groups():
+    optimizer = Adam(torch.nn.Linear(2, 2).parameters())
+    with pytest.raises(AttributeError, match=r"^Adam has no betas; write: optimizer.param_groups\[0\]\['betas'\]$"):
+        _ = optimizer.betas
+    with pytest.raises(AttributeError, match="^Adam has no zzz$"):
+        _ = optimizer.zzz
+    assert copy.deepcopy(optimizer).defaults == optimizer.defaults
+    assert pickle.loads(pickle.dumps(optimizer)).defaults == optimizer.defaults

@@ -9,6 +9,7 @@ import torch
 from ravine.errors import DataError, FormulaError, OptionError
 from ravine.optim import Optimizer
 from ravine.optim import _optimizer_file as own
+from ravine.optim._spec import parse
 
 HEAD = """\
 import torch
@@ -207,3 +208,11 @@ def test_no_file_and_a_folder(tmp_path):
     (tmp_path / "folder.py").mkdir()
     with pytest.raises(DataError, match=r"folder\.py is a folder; name a Python file with an optimizer"):
         own.load(str(tmp_path / "folder.py"))
+
+
+@pytest.mark.parametrize(("text", "said"), [("my_rule:Mine", "my_rule.py:Mine"), ("my_rule", "my_rule.py:MyRule")])
+def test_a_file_without_its_ending_is_told_so(tmp_path, monkeypatch, text, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_rule.py").write_text("")
+    with pytest.raises(OptionError, match=f"no optimizer 'my_rule', but a file my_rule.py: .* -o {said}.$"):
+        parse(text)

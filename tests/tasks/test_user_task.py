@@ -153,3 +153,12 @@ def test_a_file_name_that_no_task_can_have_is_refused_unless_the_task_has_its_ow
 def test_ctrl_c_in_the_file_is_no_error_of_the_file(found):
     with pytest.raises(KeyboardInterrupt):
         found("raise KeyboardInterrupt\n")
+
+
+def test_files_that_are_no_task_are_told_what_one_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.csv").write_text("a,b\n")
+    with pytest.raises(OptionError, match="'my.csv'. It is a file, but no Python: .* returns a ravine.tasks.Task"):
+        tasks.find("my.csv")
+    with pytest.raises(OptionError, match="'my_task.py:other': a task is named by its file alone, my_task.py"):
+        tasks.find("my_task.py:other")

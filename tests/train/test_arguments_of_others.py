@@ -11,7 +11,7 @@ from ravine.comparison import compare
 from ravine.errors import OptionError
 from ravine.optim import Adam
 from ravine.tasks import Task
-from ravine.train import Batches, GradientAccumulation, GradientClipping, Learner
+from ravine.train import Batches, EarlyStopping, GradientAccumulation, GradientClipping, Learner
 
 X, Y = torch.zeros(8, 2), torch.zeros(8, dtype=torch.int64)
 
@@ -46,6 +46,13 @@ CALLS = [
     (lambda: Task(model=nn.Linear, batchsize=4), "Task has no batchsize; it is called batch_size here"),
     (lambda: compare("digits", n_points=2), "compare has no n_points; it is called points here"),
     (lambda: compare("digits", spaces={}), "compare has no spaces; it is called space here"),
+    (lambda: learner().fit(1, 0.1, validation_split=0.2), r"no validation_split; .*Learner\(model, \(train, valid\), loss\)"),
+    (lambda: learner().fit(1, 0.1, validation_data=DATA), "fit has no validation_data; data to validate on belong to the Learner"),
+    (lambda: learner().fit(1, 0.1, verbose=0), r"fit has no verbose; it is the Learner's: Learner\(..., quiet=True\)"),
+    (lambda: learner().fit(1, 0.1, class_weight={0: 1.0}), r"no class_weight; it is the loss's: torch.nn.CrossEntropyLoss\(weight="),
+    (lambda: learner().fit(1, 0.1, scheduler="cosine"), "fit has no scheduler; it is called schedule here"),
+    (lambda: EarlyStopping(3, restore_best_weights=True), r"a callback of its own: .*EarlyStopping\(patience=3\), BestCheckpoint\(\)"),
+    (lambda: Task(val=None), "Task has no val; it is called valid here"),
     (lambda: learner().fit_one_cycle(n_epoch=1, lr=0.1), "fit_one_cycle has no n_epoch; it is called epochs here"),
 ]  # fmt: skip
 

@@ -7,9 +7,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ravine import train
+from ravine.errors import OptionError
 from ravine.optim import RMSprop
 from ravine.train import Batches, Callback, Learner, MixedPrecision, StopOnNaN
 from ravine.train import _names_of_others as others
+from ravine.train._callback import HOOKS
 
 CASES = [
     (owner, line, [name for name, given in table.items() if given == line])
@@ -67,7 +70,7 @@ def test_the_line_that_the_error_gives_runs(trained, tmp_path, monkeypatch, owne
 def test_a_slip_is_answered_with_the_nearest_name(trained):
     with pytest.raises(AttributeError, match=r"^Learner has no recoder\. Did you mean 'recorder'\?$"):
         _ = trained["learn"].recoder
-    with pytest.raises(AttributeError, match="^Learner has no zzz$"):
+    with pytest.raises(AttributeError, match=r"^Learner has no zzz\. Known: callbacks, "):
         _ = trained["learn"].zzz
 
 
@@ -89,3 +92,27 @@ def test_copies_and_the_protocols_of_python_are_not_disturbed(trained):
 def test_a_search_is_not_unpacked(trained):
     with pytest.raises(TypeError, match=r"found\.lr is the one to use"):
         _low, _steep = trained["found"]
+
+
+@pytest.mark.parametrize("name", others.OF_PACKAGE)
+def test_a_name_of_another_package_is_answered(name):
+    if hasattr(train, name):
+        pytest.fail(f"ravine.train has {name}")
+    with pytest.raises(AttributeError) as caught:
+        getattr(train, name)
+    line = others.OF_PACKAGE[name]
+    assert str(caught.value) == f"module 'ravine.train' has no attribute {name!r}; write: {line}"
+    compile(
+        line.partition("  #")[0].replace("class MyCallback(Callback)", "class MyCallback(Callback): ..."), "", "exec"
+    )
+
+
+@pytest.mark.parametrize(("theirs", "ours"), others.OF_HOOKS.items())
+def test_a_hook_of_another_library_is_not_ignored(theirs, ours):
+    with pytest.raises(OptionError, match=rf"'{theirs}'.*Write def {ours}\(self, fit\)"):
+        type("Mine", (Callback,), {theirs: lambda self, *args: None})
+    assert ours in HOOKS
+
+
+def test_other_methods_and_values_are_the_users():
+    type("Mine", (Callback,), {"on_improvement": lambda self: None, "on_log": True, "setup": lambda self: None})

@@ -79,7 +79,7 @@ def find_role(
 
 
 def find_all(names: Sequence[str], columns: Mapping[str, str], where: str, what: str = "column") -> dict[str, str]:
-    """The name of each role.
+    """The name of each role; ``step`` may be missing, where a run has one value.
 
     Raises:
         DataError: one is missing, or several names may be meant.
@@ -87,13 +87,20 @@ def find_all(names: Sequence[str], columns: Mapping[str, str], where: str, what:
     found = {}
     for role in ALIASES:
         name = find_role(role, names, columns, where, what)
-        if name is None:
-            others = f" (or {', '.join(ALIASES[role][1:4])})"
-            raise DataError(
-                f"{where} has no {what} {role!r}{others}. It has {listed_names(names)}: say which it is, as in {_EXAMPLE}."
-            )
-        found[role] = name
+        if name is None and role != "step":
+            raise missing(role, names, where, what)
+        if name is not None:
+            found[role] = name
     return found
+
+
+def missing(role: str, names: Sequence[str], where: str, what: str = "column") -> DataError:
+    """The error where none of the names is the ``role``."""
+    others = f" (or {', '.join(ALIASES[role][1:4])})"
+    several = ", which a run with several values needs" * (role == "step")
+    return DataError(
+        f"{where} has no {what} {role!r}{others}{several}. It has {listed_names(names)}: say which it is, as in {_EXAMPLE}."
+    )
 
 
 def listed_names(names: Iterable[str], most: int = 12) -> str:

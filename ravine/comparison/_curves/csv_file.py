@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ravine.comparison._curves.cell_values import name_of, step_of, value_of
-from ravine.comparison._curves.column_names import find_all
+from ravine.comparison._curves.column_names import find_all, missing
 from ravine.comparison._curves.curves import CurveRows, Place
 from ravine.comparison._curves.text_file import text_of
 from ravine.errors import DataError
@@ -21,7 +21,7 @@ def read_csv(path: Path, columns: Mapping[str, str], rows: CurveRows) -> None:
         DataError: a column is missing, or a cell is not what it should be; the text names the line and the column.
     """
     lines = _lines(path)
-    place, heads = next(lines, (Place(str(path), 1), []))
+    place, heads = top, _ = next(lines, (Place(str(path), 1), []))
     if not heads:
         raise DataError(f"{place} is empty: write the names of the columns there, such as optimizer,run,step,value.")
     heads = [head.strip() for head in heads]
@@ -39,8 +39,11 @@ def read_csv(path: Path, columns: Mapping[str, str], rows: CurveRows) -> None:
                 "put quotes around text with a separator in it."
             )
         optimizer, run = (name_of(cells[at[role]], place, roles[role], role) for role in ("optimizer", "run"))
-        step = step_of(cells[at["step"]], place, roles["step"])
-        rows.add(optimizer, run, step, value_of(cells[at["value"]], place, roles["value"]), place)
+        step = step_of(cells[at["step"]], place, roles["step"]) if "step" in at else 0.0
+        value = value_of(cells[at["value"]], place, roles["value"])
+        if "step" not in at and rows.has(optimizer, run):
+            raise missing("step", heads, str(top))
+        rows.add(optimizer, run, step, value, place)
 
 
 def _lines(path: Path) -> Iterator[tuple[Place, list[str]]]:

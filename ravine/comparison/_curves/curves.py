@@ -105,6 +105,10 @@ class CurveRows:
         self._runs.setdefault((optimizer, run), {})
         self._seen.setdefault((optimizer, run), place)
 
+    def has(self, optimizer: str, run: str) -> bool:
+        """Whether there is such a run."""
+        return (optimizer, run) in self._runs
+
     def add(self, optimizer: str, run: str, step: float, value: float, place: Place) -> None:
         """Take a value; NaN or an infinity says that the run diverged there.
 

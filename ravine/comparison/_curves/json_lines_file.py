@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ravine.comparison._curves.cell_values import name_of, step_of, value_of
-from ravine.comparison._curves.column_names import find_all
+from ravine.comparison._curves.column_names import find_all, missing
 from ravine.comparison._curves.curves import CurveRows, Place
 from ravine.comparison._curves.text_file import text_of
 from ravine.errors import DataError, an
@@ -36,12 +36,14 @@ def read_json_lines(path: Path, columns: Mapping[str, str], rows: CurveRows) -> 
         if roles["value"] not in tree:
             continue
         for role in ("optimizer", "run", "step"):
-            if roles[role] not in tree:
+            if role in roles and roles[role] not in tree:
                 raise DataError(
                     f"{place} has {an(repr(roles['value']))} and no {roles[role]!r}: write the {role}, too."
                 )
         optimizer, run = (name_of(tree[roles[role]], place, roles[role], role) for role in ("optimizer", "run"))
-        step = step_of(tree[roles["step"]], place, roles["step"])
+        step = step_of(tree[roles["step"]], place, roles["step"]) if "step" in roles else 0.0
+        if "step" not in roles and rows.has(optimizer, run):
+            raise missing("step", names, str(path), "key")
         found = tree[roles["value"]]
         value = math.nan if found is None else value_of(found, place, roles["value"])
         rows.add(optimizer, run, step, value, place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -33,6 +33,52 @@ def as_group(group: Any) -> dict[str, Any]:
             f"param_group must be a dict, but got {an(kind_of(group))}: add_param_group({{'params': parameters, 'lr': 0.01}})"
         )
     return dict(group)
+
+
+_OF_OTHERS = {
+    name: line
+    for line, names in {
+        "optimizer.param_groups[0]['lr']": "lr learning_rate current_lr get_lr",
+        "for group in optimizer.param_groups: group['lr'] = 0.01": "set_lr set_hyper set_hypers assign",
+        "optimizer.step()  # after loss.backward()": "apply_gradients apply minimize apply_updates",
+        "optimizer.zero_grad()": "zero_grads clear_grad clear_grads",
+        "optimizer.watch.steps": "iterations n_steps step_count",
+        "optimizer.state_dict()": "get_config get_weights variables opt_state get_state",
+        "optimizer.load_state_dict(optimizer.state_dict())": "set_weights set_state",
+        "optimizer.param_groups[0]['params']": "params parameters all_params trainable_params",
+        "model.requires_grad_(False)  # or of a part of the model": "freeze freeze_to",
+        "print(optimizer.watch.last)  # norms of gradients, parameters and updates": "grad_norm get_grad_norm norms",
+    }.items()
+    for name in names.split()
+}
+"""What optimizers elsewhere have, and the line here."""
+
+
+class AnswersNames:
+    """Part of an optimizer: says what to write for attributes that it does not have, and for options set as such."""
+
+    defaults: dict[str, Any]
+
+    if not TYPE_CHECKING:  # for which there is no such attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Called for what is not found.
+
+            Raises:
+                AttributeError: always.
+            """
+            if hasattr(type(self), name):  # a property raised AttributeError itself: that one counts
+                return object.__getattribute__(self, name)
+            what = f"{type(self).__name__} has no {name}"
+            line = _OF_OTHERS.get(name)
+            if line is None and name in vars(self).get("defaults", ()):
+                line = f"optimizer.param_groups[0][{name!r}]"
+            raise AttributeError(f"{what}; write: {line}" if line else what, name=name, obj=self)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Warns where an option is set, which a step reads from the groups."""
+        warn_of_attribute(self, name, vars(self).get("defaults", {}))
+        super().__setattr__(name, value)
 
 
 def warn_of_attribute(optimizer: object, name: str, defaults: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from torch.optim import lr_scheduler
 from ravine.errors import OptionError, an, nearest
 from ravine.train._callback import Callback, argument_text, check_column
 from ravine.train._fit import Fit
+from ravine.train._metrics import lower_is_better
 from ravine.train._schedules import _ranges as ranges
 
 PATIENCE, FACTOR = 10, 0.1
@@ -118,8 +119,8 @@ class ReduceOnPlateau(Callback):
         factor: what the rate is multiplied by; 0.1, as in torch.
         monitor: what is watched. None: ``valid_loss``, and by steps ``train_loss``, the loss of the batch. After an epoch
             it may be any column of the table, and then as after a step ``smooth_loss`` (what the progress bar shows) or,
-            of an optimizer of ours, ``grad_norm``, ``param_norm`` or ``update_norm``, of all parameters together. Losses
-            and norms improve by falling, anything else by rising, unless ``mode`` says.
+            of an optimizer of ours, ``grad_norm``, ``param_norm`` or ``update_norm``, of all parameters together. Losses,
+            errors and norms improve by falling, anything else by rising, unless ``mode`` says.
         every: when it looks: after every ``"epoch"``, or after every ``"step"``.
         kwargs: other arguments of ``torch.optim.lr_scheduler.ReduceLROnPlateau``. A ``threshold`` in its mode ``rel`` is a
             share of the best value's magnitude, which for losses below 0 differs from torch: there standing still would
@@ -145,7 +146,7 @@ class ReduceOnPlateau(Callback):
             raise OptionError(
                 f"ReduceOnPlateau by steps cannot watch {self.monitor!r}. {nearest(self.monitor, _BY_STEP)}"
             )
-        kwargs.setdefault("mode", "min" if self.monitor.endswith(("loss", "norm")) else "max")
+        kwargs.setdefault("mode", "min" if lower_is_better(self.monitor) or self.monitor.endswith("norm") else "max")
         self.kwargs = {"patience": patience, "factor": factor, **kwargs}
         ranges.check("ReduceOnPlateau", lr_scheduler.ReduceLROnPlateau, (), self.kwargs)
         self.scheduler: Any = None
@@ -219,7 +220,9 @@ def make_scheduler(schedule: Callback, make: Callable[..., Any], fit: Fit, *args
     try:
         scheduler = make(fit.optimizer, *args, **kwargs)
     except (TypeError, ValueError, KeyError) as error:
-        raise OptionError(f"{schedule!r} cannot be made: {error}") from error
+        length = next((name for name in ("T_max", "total_steps") if name in str(error)), "")
+        hint = f". For the steps of the fit, TorchScheduler(..., length={length!r})" * bool(length)
+        raise OptionError(f"{schedule!r} cannot be made: {error}{hint}") from error
     if not isinstance(scheduler, lr_scheduler.LRScheduler):
         raise OptionError(f"{schedule!r} made {an(type(scheduler).__name__)}, which is not a scheduler of torch.")
     return scheduler
