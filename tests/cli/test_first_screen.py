@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import os
 import shutil
 import sys
 from types import SimpleNamespace
@@ -140,7 +141,7 @@ class Screen(io.StringIO):
 
 
 def test_lines_are_broken_between_words_on_a_terminal_only(monkeypatch):
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: SimpleNamespace(columns=30))
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((30, 24)))  # pytest asks too
     monkeypatch.setattr(sys, "stdout", Screen())
     say("Wrote curves.png, report-of-all.html to ravine-out/compare-a-long-name-of-a-study-that-is-a-word")
     say("Task  one, two, three, four, five, six", indent=6)

@@ -186,8 +186,8 @@ def over_one_output(loss):
 def learned(model):
     """Evidence of a Learner that has trained the model on digits for an epoch."""
     torch.manual_seed(0)
-    learn = Learner(model(), digits(), functional.cross_entropy, partial(RMSprop, lr=1e-3), quiet=True)
-    learn.valid = None
+    train, _ = digits()
+    learn = Learner(model(), (train, None), functional.cross_entropy, partial(RMSprop, lr=1e-3), quiet=True)
     learn.fit(1)
     return evidence_of(learn)
 
