@@ -47,4 +47,4 @@ def test_what_is_said_works() -> None:
 
 def test_a_loss_with_its_arguments_exchanged() -> None:
     with pytest.raises(TrainingError, match=r"loss\(outputs, targets\), and here the two seem to be exchanged"):
-        trained(torch.randn(12, 4), nn.Linear(4, 3), lambda targets, outputs: cross_entropy(outputs, targets))
+        trained(torch.randn(12, 4), nn.Linear(4, 3), lambda a, b: cross_entropy(b, a))
