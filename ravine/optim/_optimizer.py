@@ -278,9 +278,10 @@ class Optimizer(AnswersNames, torch.optim.Optimizer):
             check_closure(closure)
             with torch.enable_grad():
                 loss = closure()
-        # GradScaler sets these for the time of one step, and asks whether they are there.
-        found_inf: Tensor | None = getattr(self, "found_inf", None)
-        grad_scale: Tensor | None = getattr(self, "grad_scale", None)
+        # GradScaler sets these for the time of one step. Where they are not, an attribute costs an answer (AnswersNames).
+        given = self.__dict__
+        found_inf: Tensor | None = given.get("found_inf")
+        grad_scale: Tensor | None = given.get("grad_scale")
         if found_inf is not None and backends.on_host(found_inf.device) and float(found_inf):
             self._monitor.overflowed()
             return loss
