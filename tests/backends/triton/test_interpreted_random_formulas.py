@@ -22,5 +22,5 @@ def test_seventy_two_of_rows_and_columns() -> None:
 
 
 @pytest.mark.slow  # half a second for each seed in the interpreter
-def test_a_hundred_and_seventy_more() -> None:
-    check(range(100, 182, 5), ways=[True], steps=2)  # of every dtype, and with norms
+def test_four_hundred_and_eighty_more() -> None:
+    check(range(100, 148), ways=[True], steps=2)  # of every dtype, and with norms
