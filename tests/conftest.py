@@ -84,6 +84,11 @@ def pytest_collection() -> Iterator[object]:
         gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    """What was frozen is let go of with the rest: Triton says what of its own is still there at the end."""
+    gc.unfreeze()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With ``--quick``: no test that is marked slow, and of a test with parameters the first case.
 
