@@ -21,6 +21,7 @@ EVERYBODY = {
     "_randomness",
     "_one_thread",
     "_whole_numbers",
+    "_answered_names",
     "_line_of_user",
     "_written_alike",
     "_lazy",

@@ -20,7 +20,7 @@ from ravine.train._evaluation_weights import evaluation_weights
 from ravine.train._forward import ForwardPass
 from ravine.train._mean_weights import Weight
 from ravine.train._metrics import Measure
-from ravine.train._names_of_others import OF_FIT, NamesOfOthers
+from ravine.train._names_of_others import OF_FIT, AnswersNearest
 from ravine.train._recorder import Recorder
 
 
@@ -54,7 +54,7 @@ class FitState:
             setattr(self, field.name, state[field.name])
 
 
-class Fit(NamesOfOthers):
+class Fit(AnswersNearest):
     """What callbacks read, and what they may change.
 
     Attributes:

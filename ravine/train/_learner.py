@@ -31,7 +31,7 @@ from ravine.train._loop import Loop
 from ravine.train._lr_find.finder import find
 from ravine.train._lr_find.lr_find_result import LRFind
 from ravine.train._metrics import Measure, default_metrics, named
-from ravine.train._names_of_others import OF_LEARNER, NamesOfOthers
+from ravine.train._names_of_others import OF_LEARNER, AnswersNearest
 from ravine.train._predict import predict
 from ravine.train._recorder import METRICS, Recorder, epochs_text
 from ravine.train._schedules.by_text import as_callbacks
@@ -47,7 +47,7 @@ Schedule = Callback | str | None
 _PREDICTED_ROWS = 1024  # of a tensor at once, where no validation data says how many
 
 
-class Learner(NamesOfOthers):
+class Learner(AnswersNearest):
     """Trains a model and shows how it goes.
 
     Args:

@@ -5,17 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
-
+from ravine._answered_names import NamesOfOthers, by_name
 from ravine.errors import nearest
 
-
-def _by_name(lines: Mapping[str, str]) -> dict[str, str]:
-    return {name: line for line, names in lines.items() for name in names.split()}
-
-
-OF_LEARNER = _by_name({
+OF_LEARNER = by_name({
     "learn.optimizer": "opt create_opt optim",
     "learn.optimizer.param_groups[0]": "hypers set_hypers lr wd moms splitter",
     "learn.train, learn.valid": "dls data",
@@ -54,7 +47,7 @@ OF_LEARNER = _by_name({
 })  # fmt: skip
 """By the name that a learner, trainer or model elsewhere has, the line here."""
 
-OF_RECORDER = _by_name({
+OF_RECORDER = by_name({
     "learn.recorder.plot_schedule()": "plot_sched plot_lr plot_moms",
     "learn.recorder.hyper('lr')  # all that were recorded: learn.recorder.hyper_names": "hps lrs lr moms wd",
     "learn.recorder.plot_loss()": "plot_losses plot_metrics plot",
@@ -68,7 +61,7 @@ OF_RECORDER = _by_name({
 })  # fmt: skip
 """By the name that a recorder elsewhere has, the line here."""
 
-OF_LR_FIND = _by_name({
+OF_LR_FIND = by_name({
     "found.lr": "suggestion",
     "found.suggestions['valley'].lr": "valley",
     "found.suggestions['steepest'].lr": "steep lr_steep slide",
@@ -77,7 +70,7 @@ OF_LR_FIND = _by_name({
 })  # fmt: skip
 """By the name that the result of a rate finder elsewhere has, the line here."""
 
-OF_FIT = _by_name({
+OF_FIT = by_name({
     "fit.model, fit.optimizer, fit.loss, ...": "learn learner trainer",
     "fit.optimizer": "opt",
     "fit.inputs": "xb x",
@@ -98,7 +91,7 @@ OF_FIT = _by_name({
 """By the name that callbacks elsewhere read, the line in a hook here."""
 
 
-OF_HOOKS = _by_name({
+OF_HOOKS = by_name({
     "before_fit": "begin_fit after_create on_train_begin on_fit_start on_train_start on_init_end",
     "before_epoch": "begin_epoch before_train begin_train on_epoch_begin on_epoch_start on_train_epoch_start",
     "before_batch": "begin_batch on_batch_begin on_batch_start on_train_batch_begin on_train_batch_start on_step_begin",
@@ -114,7 +107,7 @@ OF_HOOKS = _by_name({
 })  # fmt: skip
 """By the name of a hook elsewhere, the hook here that is called nearest to that moment."""
 
-OF_PACKAGE = _by_name({
+OF_PACKAGE = by_name({
     "fit.stop('why it ends here')  # in a hook, which is given the fit; nothing is raised":
         "CancelFitException CancelEpochException CancelTrainException CancelBatchException CancelStepException",
     "metrics={'error_rate': lambda outputs, targets: 1 - accuracy(outputs, targets)}": "error_rate",
@@ -139,25 +132,11 @@ OF_PACKAGE = _by_name({
 """By the name that a package for training elsewhere has, the line here."""
 
 
-class NamesOfOthers:
-    """A class that answers an attribute of other libraries with the line to write here, in its AttributeError."""
+class AnswersNearest(NamesOfOthers):
+    """One that says the nearest name of its own where no line is known: a notebook shows only what the error says."""
 
-    _of_others: ClassVar[Mapping[str, str]]
-
-    if not TYPE_CHECKING:  # for which there is no such attribute
-
-        def __getattr__(self, name: str) -> Any:
-            """Called for what is not found.
-
-            Raises:
-                AttributeError: always.
-            """
-            if hasattr(type(self), name):  # a property raised AttributeError itself: that one counts
-                return object.__getattribute__(self, name)
-            what = f"{type(self).__name__} has no {name}"
-            if name in self._of_others:
-                raise AttributeError(f"{what}; write: {self._of_others[name]}")
-            if name.startswith("_"):  # protocols that Python and notebooks probe for
-                raise AttributeError(what)
-            known = [each for each in {*dir(type(self)), *vars(self)} if not each.startswith("_")]
-            raise AttributeError(f"{what}. {nearest(name, known)}".rstrip())
+    def _no_attribute(self, name: str, what: str) -> AttributeError:
+        if name.startswith("_"):  # protocols that Python and notebooks probe for
+            return AttributeError(what)
+        known = [each for each in {*dir(type(self)), *vars(self)} if not each.startswith("_")]
+        return AttributeError(f"{what}. {nearest(name, known)}".rstrip())

@@ -19,7 +19,7 @@ from ravine.train._display.notebook import html_table
 from ravine.train._hyper_plot import changed, columns, draw_hypers
 from ravine.train._loss_plot import LossCurve, draw_losses
 from ravine.train._lr_find.lr_find_result import LRFind
-from ravine.train._names_of_others import OF_RECORDER, NamesOfOthers
+from ravine.train._names_of_others import OF_RECORDER, AnswersNearest
 from ravine.watch._hyper_log import HyperLog, Value
 
 METRICS = "metrics.jsonl"
@@ -47,7 +47,7 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | None) else str(value)
 
 
-class Recorder(NamesOfOthers):
+class Recorder(AnswersNearest):
     """The numbers of a training, over all calls of ``fit``.
 
     A *step* here is one batch: row ``i`` of every array belongs to the ``i``-th batch that was trained on.

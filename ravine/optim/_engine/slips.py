@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from ravine._answered_names import NamesOfOthers, by_name
 from ravine.errors import an, kind_of
 from ravine.optim._engine.group_keys import level_of_user
 
@@ -35,9 +36,8 @@ def as_group(group: Any) -> dict[str, Any]:
     return dict(group)
 
 
-_OF_OTHERS = {
-    name: line
-    for line, names in {
+_OF_OTHERS = by_name(
+    {
         "optimizer.param_groups[0]['lr']": "lr learning_rate current_lr get_lr",
         "for group in optimizer.param_groups: group['lr'] = 0.01": "set_lr set_hyper set_hypers assign",
         "optimizer.step()  # after loss.backward()": "apply_gradients apply minimize apply_updates",
@@ -48,32 +48,20 @@ _OF_OTHERS = {
         "optimizer.param_groups[0]['params']": "params parameters all_params trainable_params",
         "model.requires_grad_(False)  # or of a part of the model": "freeze freeze_to",
         "print(optimizer.watch.last)  # norms of gradients, parameters and updates": "grad_norm get_grad_norm norms",
-    }.items()
-    for name in names.split()
-}
+    }
+)
 """What optimizers elsewhere have, and the line here."""
 
 
-class AnswersNames:
+class AnswersNames(NamesOfOthers):
     """Part of an optimizer: says what to write for attributes that it does not have, and for options set as such."""
 
     defaults: dict[str, Any]
+    _of_others = _OF_OTHERS
 
-    if not TYPE_CHECKING:  # for which there is no such attribute
-
-        def __getattr__(self, name: str) -> Any:
-            """Called for what is not found.
-
-            Raises:
-                AttributeError: always.
-            """
-            if hasattr(type(self), name):  # a property raised AttributeError itself: that one counts
-                return object.__getattribute__(self, name)
-            what = f"{type(self).__name__} has no {name}"
-            line = _OF_OTHERS.get(name)
-            if line is None and name in vars(self).get("defaults", ()):
-                line = f"optimizer.param_groups[0][{name!r}]"
-            raise AttributeError(f"{what}; write: {line}" if line else what, name=name, obj=self)
+    def _line_for(self, name: str) -> str | None:
+        of_option = f"optimizer.param_groups[0][{name!r}]" if name in vars(self).get("defaults", ()) else None
+        return super()._line_for(name) or of_option
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Warns where an option is set, which a step reads from the groups."""

@@ -16,10 +16,10 @@ import numpy as np
 from ravine import _files as files
 from ravine.errors import OptionError
 from ravine.train._lr_find.lr_rules import Suggestion, short, suggest
-from ravine.train._names_of_others import OF_LR_FIND, NamesOfOthers
+from ravine.train._names_of_others import OF_LR_FIND, AnswersNearest
 
 
-class LRFind(NamesOfOthers):
+class LRFind(AnswersNearest):
     """The result of a learning-rate search: the sweeps, and what each rule suggests. Printing it shows the suggestions.
 
     Args:
