@@ -62,13 +62,13 @@ def finish(process):
 
 
 #: What numba makes of a text is the same in every test; the machine code of it is made, kept and loaded each time.
-by_numba = functools.cache(compiler._llvm_text)
+by_numba = functools.cache(compiler._compile)
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A cache folder of this test alone, and kernels that are looked up in it anew."""
-    monkeypatch.setattr(compiler, "_llvm_text", by_numba)
+    monkeypatch.setattr(compiler, "_compile", by_numba)
     monkeypatch.setenv("RAVINE_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(batch, "compile_kernel", compiler.compile_kernel.__wrapped__)
     return tmp_path / "cache"
@@ -92,7 +92,7 @@ def test_a_kernel_is_kept_and_found_without_compiling(folder, monkeypatch):
     step()
     (kept,) = kernels(folder)
     written = kept.stat().st_mtime_ns
-    monkeypatch.setattr(compiler, "_llvm_text", None)
+    monkeypatch.setattr(compiler, "_compile", None)
     step()
     assert kept.stat().st_mtime_ns == written
     assert all(f.suffix == ".kernel" for f in (folder / "kernels").iterdir())

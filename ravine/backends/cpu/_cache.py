@@ -20,7 +20,6 @@ from ravine._files.private_folder import check_private
 from ravine._line_of_user import level_of_user
 
 _CHECKSUM = 32  # bytes of SHA-256 before the code
-_DECIDE = ("_intrinsics.py", "_compiler.py", "_cache.py", "../../_compat/numba.py")  # what a kernel is
 
 
 def load(key: str) -> bytes | None:
@@ -72,7 +71,7 @@ def key(source: str, processor: str) -> str:
         source,
         processor,
         # What a kernel calls, how it is compiled, and how it is kept.
-        *((here / name).read_text(encoding="utf-8") for name in _DECIDE),
+        *((here / name).read_text(encoding="utf-8") for name in ("_intrinsics.py", "_compiler.py", "_cache.py")),
         *(version(package) for package in ("numba", "llvmlite", "numpy")),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

@@ -100,9 +100,9 @@ def _kernel(source: str) -> Runner:
         if why := _why_no_compiler():
             raise ImportError(why)
         with _without_collector():
-            code = _machine_code(_llvm_text(source))
+            function = _compile(source)
+            code = _machine_code(function.inspect_llvm())
         if code is None:
-            function = _numba_function(source)
             return Runner(function.address, function)
         kept.save(key, code)
     llvm = _llvm()
@@ -124,46 +124,34 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _function(source: str) -> Any:
-    """The Python function of a kernel's text."""
+def _compile(source: str) -> Any:
+    """numba's compiled C function of a kernel's text."""
     import numba
+    from numba import types
 
     from ravine.backends.cpu import _intrinsics as intrinsics
 
     scope = {
         **{name: value for name, value in vars(intrinsics).items() if not name.startswith("_")},
+        "carray": numba.carray,
         "float32": numba.float32,
         "float64": numba.float64,
         **{name: getattr(math, name) for name in (*_SCALAR, *_CONSTANTS)},
     }
     exec(compile(source, "<kernel>", "exec"), scope)
-    return scope["kernel"]
-
-
-def _llvm_text(source: str) -> str:
-    """The optimised LLVM code of a kernel's text."""
-    from ravine._compat.numba import llvm_text
-
-    return llvm_text(_function(source), _FASTMATH)
-
-
-def _numba_function(source: str) -> Any:
-    """A C function of a kernel's text that numba keeps, where machine code needs more of numba than itself."""
-    import numba
-    from numba import types
-
-    return numba.cfunc(types.void(types.int64), fastmath=_FASTMATH, error_model="numpy")(_function(source))
+    # numpy's error model: a division by zero gives infinity, and the loop has no early exit that stops vectorising.
+    return numba.cfunc(types.void(types.int64), fastmath=_FASTMATH, error_model="numpy")(scope["kernel"])
 
 
 def _machine_code(text: str) -> bytes | None:
     """Machine code of numba's LLVM text with nothing in it but the kernel; None if it needs more than libm.
 
-    A function of numba's says whether it raised an exception. A kernel raises none, so it gets an entry that calls the
-    loop and returns.
+    numba's own entry reports exceptions to Python and needs numba loaded. A kernel raises none, so it gets an
+    entry that calls the loop and returns.
     """
     llvm = _llvm()
     names = [f.name for f in llvm.parse_assembly(text).functions if not f.is_declaration]
-    loops = [n for n in names if "kernel" in n]
+    loops = [n for n in names if "kernel" in n and not n.startswith("cfunc.")]
     if len(loops) != 1:
         return None
     entry = (

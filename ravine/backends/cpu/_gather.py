@@ -55,7 +55,7 @@ class _GatherTable(ctypes.Structure):
 # A DLTensor is 48 bytes: address, device, dimensions and dtype, shape, strides, offset.
 _SOURCE = """\
 def kernel(task):
-    table = at_int64(task)
+    table = carray(at_int64(task), {size})
 {fields}
     for i in range(params):
         if held[i] != 0:
@@ -66,15 +66,15 @@ def kernel(task):
         return
     for i in range(params):
         for which in range(buffers):
-            one = tensors_of[which * params + i]
+            one = tensors_of[which, i]
             if which == 1:
-                one = call_object(get, tensors_of[i], name)
+                one = call_object(get, tensors_of[0, i], name)
                 held[i] = one
-                address[params + i] = 0
+                address[1, i] = 0
                 if one == none:
                     table[0] += 1
                     continue
-                if one == 0 or at_int64(one)[1] != kind:
+                if one == 0 or carray(at_int64(one), 2)[1] != kind:
                     if one == 0:
                         call_void(clear, 0)
                     table[0] = {changed}
@@ -83,16 +83,14 @@ def kernel(task):
                 call_void(clear, 0)
                 table[0] = {changed}
                 return
-            same = view[1] == {cpu} and view[2] == expected[which * params + i] and view[5] == 0
+            same = view[1] == {cpu} and view[2] == expected[which, i] and view[5] == 0
             if which != 1:
-                same = same and view[0] == address[which * params + i]
+                same = same and view[0] == address[which, i]
             else:
                 same = same and (view[0] != 0 or numel[i] == 0)
             if same:
-                first = first_dim[i]
-                dims = first_dim[i + 1] - first
-                shape_now = at_int64(view[3])
-                stride_now = at_int64(view[4])
+                first, dims = first_dim[i], first_dim[i + 1] - first_dim[i]
+                shape_now, stride_now = carray(at_int64(view[3]), dims), carray(at_int64(view[4]), dims)
                 for d in range(dims):
                     n = shape[first + d]
                     if shape_now[d] != n or (stride_now[d] != stride[first + d] and n > 1 and numel[i] > 1):
@@ -100,19 +98,31 @@ def kernel(task):
             if not same:
                 table[0] = {changed}
                 return
-            address[which * params + i] = view[0]
+            address[which, i] = view[0]
 """
-_ARRAYS = ("tensors_of", "held", "view", "address", "expected", "first_dim", "shape", "stride", "numel")
+_ARRAYS = {
+    "tensors_of": "(buffers, params)",
+    "held": "params",
+    "view": "6",
+    "address": "(buffers, params)",
+    "expected": "(buffers, params)",
+    "first_dim": "params + 1",
+    "shape": "first_dim[params]",
+    "stride": "first_dim[params]",
+    "numel": "params",
+}
 
 
 def _source() -> str:
     names = [name for name, *_ in _GatherTable._fields_]
     lines = [
-        f"    {name} = {f'at_int64(table[{i}])' if name in _ARRAYS else f'table[{i}]'}"
+        f"    {name} = carray(at_int64(table[{i}]), {_ARRAYS[name]})" if name in _ARRAYS else f"    {name} = table[{i}]"
         for i, name in enumerate(names)
         if name != "missing"
     ]
-    return _SOURCE.format(fields="\n".join(lines), view=names.index("view"), changed=_CHANGED, cpu=_CPU)
+    return _SOURCE.format(
+        size=len(names), fields="\n".join(lines), view=names.index("view"), changed=_CHANGED, cpu=_CPU
+    )
 
 
 @cache

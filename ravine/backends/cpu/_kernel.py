@@ -41,11 +41,15 @@ class Launch(ctypes.Structure):
     )
 
 
-#: The fields that are addresses, and the type of what lies there. The last four are tables: rows of ``tensors``, ``rows``
-#: and ``chunks``. Pointers, and not arrays of numba's, which take a fifth of the time in which a kernel is compiled.
-ARRAYS: Mapping[str, str] = {
-    **dict.fromkeys(("tensor_of", "start", "count", "address"), "int64"),
-    **dict.fromkeys(("numbers", "sums", "watch"), "float64"),
+#: The fields that are addresses: the type of what lies there, and its shape.
+ARRAYS: Mapping[str, tuple[str, str]] = {
+    "tensor_of": ("int64", "chunks"),
+    "start": ("int64", "chunks"),
+    "count": ("int64", "chunks"),
+    "address": ("int64", "({buffers}, tensors)"),
+    "numbers": ("float64", "({numbers}, rows)"),
+    "sums": ("float64", "({sums}, chunks)"),
+    "watch": ("float64", "({statistics}, chunks)"),
 }
 
 #: Below this the squares of float32 begin to lose digits, and a chunk's sum of them is wrong in the last.
@@ -65,31 +69,26 @@ _TAKE = """\
 """
 _HEAD = f"""\
 def kernel(task):
-    launch = at_int64(task)
+    launch = carray(at_int64(task), {{size}})
 {{fields}}
 {_TAKE}\
         tensor = tensor_of[chunk]
-        if address[tensors + tensor] == 0:  # no gradient in this step
+        if address[1, tensor] == 0:  # no gradient in this step
             continue
         row = tensor if rows > 1 else 0
-        first = start[chunk]
-        n = count[chunk]"""
+        first, n = start[chunk], count[chunk]"""
 
 
-def head(table: type[ctypes.Structure], arrays: Mapping[str, str]) -> str:
+def head(table: type[ctypes.Structure], arrays: Mapping[str, tuple[str, str]], **sizes: int) -> str:
     """The first lines of a kernel: the fields of its table under their names, and the next chunk."""
     lines = []
     for i, (name, *_) in enumerate(table._fields_):
         if name in arrays:
-            lines.append(f"    {name} = at_{arrays[name]}(launch[{i}])")
+            kind, shape = arrays[name]
+            lines.append(f"    {name} = carray(at_{kind}(launch[{i}]), {shape.format(**sizes)})")
         elif name != "next_chunk":
             lines.append(f"    {name} = launch[{i}]")
-    return _HEAD.format(fields="\n".join(lines))
-
-
-def at(row: int, length: str, index: str) -> str:
-    """The index of an element of a table that lies row by row."""
-    return f"{row} * {length} + {index}" if row else index
+    return _HEAD.format(size=len(table._fields_), fields="\n".join(lines))
 
 
 def supported(dtype: torch.dtype) -> bool:
@@ -112,11 +111,12 @@ def kernel_source(
     reads = [*p.reads, *(b for b in ("param", "grad") if watch and b not in p.reads)]
     lines = []  # before the loop over a chunk's elements, in it, and after it
     for i, (symbol, name) in enumerate(zip(p.numbers, p.number_names, strict=True)):
-        text = f"numbers[{at(i, 'rows', 'row')}]"
+        text = f"numbers[{i}, row]"
         lines.append(f"{name} = {text} != 0.0" if symbol.truth else f"{name} = {real}({text})")
     for row, b in enumerate(program.buffers):
         if b in reads or b in p.writes:
-            lines.append(f"{code_name(b)}_array = {buffer(row, dtypes[b])}")
+            at = f"{POINTER[dtypes[b]]}(address[{row}, tensor] + {ITEMSIZE[dtypes[b]]} * first)"
+            lines.append(f"{code_name(b)}_array = carray({at}, n)")
     element = {b: load(dtypes[b], f"{code_name(b)}_array[i]") for b in reads}
     loop = [f"{code_name(b)} = {element[b]}" for b in reads]
     # Constants have the type that the loop computes in, so that nothing is widened.
@@ -142,7 +142,15 @@ def kernel_source(
         before, inside, after = _summing(real, summed, p.reductions, computed)
         lines += before
         loop += inside
-    result = [head(Launch, ARRAYS), *(f"        {line}" for line in lines), "        for i in range(n):"]
+    first = head(
+        Launch,
+        ARRAYS,
+        buffers=len(program.buffers),
+        numbers=max(1, len(p.numbers)),
+        sums=max(1, len(p.reductions)),
+        statistics=len(CHUNK_STATISTICS),
+    )
+    result = [first, *(f"        {line}" for line in lines), "        for i in range(n):"]
     result += [f"            {line}" for line in loop]
     result += [f"        {line}" for line in after]
     text = "\n".join(result) + "\n"
@@ -162,11 +170,6 @@ def _in_blocks(text: str, together: int) -> str:
         for chunk in range(block, min(block + {together}, chunks)):
 """
     return before + loop + "".join(f"    {line}\n" for line in body.splitlines())
-
-
-def buffer(row: int, dtype: torch.dtype) -> str:
-    """A pointer to a chunk's elements of the buffer that is a row of ``address``."""
-    return f"{POINTER[dtype]}(address[{at(row, 'tensors', 'tensor')}] + {ITEMSIZE[dtype]} * first)"
 
 
 def load(dtype: torch.dtype, stored: str) -> str:
@@ -194,10 +197,7 @@ def _summing(
         f"total{i} = {add[i]}(total{i}, {f'magnitude({real}({value}))' if top[i] else value})"
         for i, value in enumerate(values)
     ]
-    after = [
-        f"sums[{at(i, 'chunks', 'chunk')}] = {f'from_magnitude(total{i})' if top[i] else f'total{i}'}"
-        for i in range(len(values))
-    ]
+    after = [f"sums[{i}, chunk] = {f'from_magnitude(total{i})' if top[i] else f'total{i}'}" for i in range(len(values))]
     again = [i for i, r in enumerate(reductions) if real == "float32" and not r.guard and r.kind != "top"]
     if again:
         fine = [f"{f'{LEAST} < total{i} and ' * (reductions[i].kind == 'squares')}isfinite(total{i})" for i in again]
@@ -205,7 +205,7 @@ def _summing(
         after += [f"    wide{i} = 0.0" for i in again]
         after += ["    for i in range(n):", *(f"        {line}" for line in loop)]
         after += [f"        wide{i} = {add[i]}(wide{i}, float64({values[i]}))" for i in again]
-        after += [f"    sums[{at(i, 'chunks', 'chunk')}] = wide{i}" for i in again]
+        after += [f"    sums[{i}, chunk] = wide{i}" for i in again]
     return before, inside, after
 
 
@@ -228,8 +228,8 @@ def watching(real: str, moved: str, grad: str) -> tuple[list[str], list[str], li
             f"{name}_top = larger({name}_top, magnitude({value}))",
         ]
         after += [
-            f"watch[{at(row[f'{name}_square'], 'chunks', 'chunk')}] = {name}_square",
-            f"watch[{at(row[f'{name}_max'], 'chunks', 'chunk')}] = from_magnitude({name}_top)",
+            f"watch[{row[f'{name}_square']}, chunk] = {name}_square",
+            f"watch[{row[f'{name}_max']}, chunk] = from_magnitude({name}_top)",
         ]
     after += [
         "nonfinite = 0",
@@ -240,7 +240,7 @@ def watching(real: str, moved: str, grad: str) -> tuple[list[str], list[str], li
         f"        one = float64({grad})",
         "        nonfinite += 0 if isfinite(one) else 1",
         "        wide = add_square(wide, one)",
-        f"    watch[{at(row['grad_square'], 'chunks', 'chunk')}] = wide",
-        f"watch[{at(row['nonfinite'], 'chunks', 'chunk')}] = nonfinite",
+        f"    watch[{row['grad_square']}, chunk] = wide",
+        f"watch[{row['nonfinite']}, chunk] = nonfinite",
     ]
     return before, inside, after

@@ -15,10 +15,11 @@ from ravine.backends import compute_dtype
 from ravine.backends._jobs import Job
 from ravine.backends.cpu._kernel import (
     ARRAYS,
+    CHUNK_STATISTICS,
+    ITEMSIZE,
     LEAST,
+    POINTER,
     Launch,
-    at,
-    buffer,
     head,
     load,
     store,
@@ -48,8 +49,13 @@ class MatrixLaunch(ctypes.Structure):
     )
 
 
-_OF_CHUNKS = ("matrices", "lines", "matrix_at", "row_at", "column_at", "part_at")
-_MATRIX_ARRAYS = {**ARRAYS, **dict.fromkeys((*_OF_CHUNKS, "width", "vectors", "made"), "int64")}
+_MATRIX_ARRAYS = {
+    **ARRAYS,
+    **dict.fromkeys(("matrices", "lines", "matrix_at", "row_at", "column_at", "part_at"), ("int64", "chunks")),
+    "width": ("int64", "tensors"),
+    "vectors": ("int64", "{vectors}"),
+    "made": ("int64", "{made}"),
+}
 
 
 def matrix_source(program: Program, job: Job, dtypes: Mapping[str, torch.dtype], watch: bool = False) -> str:
@@ -75,20 +81,22 @@ class _JobPrinter:
         lines, names = [], dict(self.vectors)
         for i, symbol in job.numbers:
             names[symbol] = name = job.names.get(symbol) or f"n{i}"
-            value = f"numbers[{at(i, 'rows', 'row')}]"
+            value = f"numbers[{i}, row]"
             lines.append(f"{name} = {value} != 0.0" if symbol.truth else f"{name} = {real}({value})")
-        lines += ["columns = width[tensor]", "per = lines[chunk]", "many = matrices[chunk]"]
+        lines.append("columns, per, many = width[tensor], lines[chunk], matrices[chunk]")
         for row, b in enumerate(self.program.buffers):
             if b in self.reads or b in job.writes:
-                lines.append(f"{code_name(b)}_array = {buffer(row, self.dtypes[b])}")
-        place = {"m": "matrix_at", "r": "row_at", "c": "column_at"}
+                at = f"{POINTER[self.dtypes[b]]}(address[{row}, tensor] + {ITEMSIZE[self.dtypes[b]]} * first)"
+                lines.append(f"{code_name(b)}_array = carray({at}, n)")
+        place = {"m": ("matrix_at", "many"), "r": ("row_at", "many * per"), "c": ("column_at", "many * columns")}
         for i, name in enumerate(self.vectors.values()):
-            lines.append(f"{name}_all = at_{real}(vectors[{i}] + {size} * {place[name[0]]}[chunk])")
+            first, count = place[name[0]]
+            lines.append(f"{name}_all = carray(at_{real}(vectors[{i}] + {size} * {first}[chunk]), {count})")
         for i, symbol in enumerate(job.along):
-            first = "row_at" if ALONG[symbol.op] == -1 else "part_at"
-            lines.append(f"made{i} = at_{real}(made[{i}] + {size} * {first}[chunk])")
+            first, count = ("row_at", "many * per") if ALONG[symbol.op] == -1 else ("part_at", "many * columns")
+            lines.append(f"made{i} = carray(at_{real}(made[{i}] + {size} * {first}[chunk]), {count})")
             if ALONG[symbol.op] == -2:
-                lines += ["for j in range(many * columns):", f"    made{i}[j] = {real}(0)"]
+                lines += [f"for j in range({count}):", f"    made{i}[j] = {real}(0)"]
         buffers = {s: code_name(name) for s, name in job.names.items() if s.axes == FULL}
         inner = [f"{code_name(b)} = {self.element[b]}" for b in self.reads]
         wanted = [*[""] * (len(job.along) + len(job.reductions)), *(f"{code_name(b)}_new" for b in job.writes)]
@@ -122,7 +130,16 @@ class _JobPrinter:
                 first_lines, inside, last_lines = watching(real, moved, self.element["grad"])
                 before, inner, after = before + first_lines, inner + inside, after + last_lines
         lines += before
-        top = head(MatrixLaunch, _MATRIX_ARRAYS)
+        top = head(
+            MatrixLaunch,
+            _MATRIX_ARRAYS,
+            buffers=len(self.program.buffers),
+            numbers=max(1, len(job.numbers) and max(i for i, _ in job.numbers) + 1),
+            sums=max(1, *(row + 1 for row, _ in job.reductions), 1),
+            statistics=len(CHUNK_STATISTICS),
+            vectors=max(1, len(job.vectors)),
+            made=max(1, len(job.along)),
+        )
         lines += self._nest(inner, before_row, after_row) + after
         return "\n".join([top, *(f"        {line}" for line in lines)]) + "\n"
 
@@ -151,14 +168,14 @@ class _JobPrinter:
             if reduction.kind == "top":
                 before.append(f"total{k} = magnitude({self.real}(0))")
                 inner.append(f"total{k} = larger(total{k}, magnitude({self.real}({value})))")
-                after.append(f"sums[{at(row, 'chunks', 'chunk')}] = from_magnitude(total{k})")
+                after.append(f"sums[{row}, chunk] = from_magnitude(total{k})")
                 continue
             add = "add_square" if reduction.kind == "squares" else "add_value"
             before.append(f"total{k} = 0.0")
             before_row.append(f"part{k} = {self.real}(0)")
             inner.append(f"part{k} = {add}(part{k}, {value})")
             after_row.append(f"total{k} += part{k}")
-            after.append(f"sums[{at(row, 'chunks', 'chunk')}] = total{k}")
+            after.append(f"sums[{row}, chunk] = total{k}")
             if self.real == "float32" and not reduction.guard:
                 again.append((k, row, reduction, f"{add}(wide{k}, float64({value}))"))
         if again:
@@ -167,5 +184,5 @@ class _JobPrinter:
             after += [f"    wide{k} = 0.0" for k, *_ in again]
             wide = [*computed, *(f"wide{k} = {text}" for k, _, _, text in again)]
             after += [f"    {line}" for line in self._nest(wide)]
-            after += [f"    sums[{at(row, 'chunks', 'chunk')}] = wide{k}" for k, row, *_ in again]
+            after += [f"    sums[{row}, chunk] = wide{k}" for k, row, *_ in again]
         return before, after
