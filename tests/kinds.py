@@ -59,8 +59,8 @@ def each_with_another(names: Sequence[str], others: Sequence[T]) -> list[tuple[s
 def dtype_cases() -> list[tuple[str, torch.dtype]]:
     """Every optimizer in single precision, and all but the dialects in one other dtype.
 
-    How a dtype is read and written does not depend on the formula, and each is a kernel to compile, which takes a
-    third of a second. Tests that go through these cases share the kernels.
+    How a dtype is read and written does not depend on the formula, and each is a kernel to compile, which takes half a
+    second. Tests that go through these cases share the kernels.
     """
     others = each_with_another([n for n in NAMES if "-" not in n], [torch.float64, torch.bfloat16, torch.float16])
     return [(n, torch.float32) for n in NAMES] + others
