@@ -155,7 +155,7 @@ def loaded(statement: str) -> set[str]:
 
 
 def test_importing_the_optimizers_loads_nothing_heavy_beside_torch():
-    heavy = {"numba", "llvmlite", "sklearn", "matplotlib", "rich", "click", "pooch", "optuna", "plotly"}
+    heavy = {"llvmlite", "sklearn", "matplotlib", "rich", "click", "pooch", "optuna", "plotly"}
     assert "torch" not in loaded("import ravine")
     assert not heavy & loaded("import ravine.optim")
     assert not {"torch", *heavy} - {"click"} & loaded("import ravine.cli")

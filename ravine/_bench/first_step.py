@@ -62,8 +62,6 @@ def measure(configuration: Configuration) -> dict[str, float]:
 
 
 def _import_all() -> None:
-    import numba  # noqa: F401
-
     import ravine.backends._eager
     import ravine.backends.cpu  # noqa: F401
 

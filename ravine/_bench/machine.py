@@ -22,7 +22,7 @@ def facts() -> dict[str, str | int | None]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "numba": version("numba"),
+        "llvmlite": version("llvmlite"),
         "ravine": ravine.__version__,
     }
 

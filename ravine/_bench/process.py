@@ -28,9 +28,7 @@ def in_fresh_process(
     """
     environment: Mapping[str, str] = os.environ
     if cache is not None:
-        # numba would keep the compiled code in its own folder, if told to: the cache would not be empty.
-        kept = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
-        environment = {**kept, "RAVINE_CACHE_DIR": cache}
+        environment = {**os.environ, "RAVINE_CACHE_DIR": cache}
     asked = [module, configuration.name, dict(configuration.options), torch.get_num_threads(), more]
     done = subprocess.run(
         [sys.executable, "-c", "from ravine._bench.process import child; child()", json.dumps(asked)],

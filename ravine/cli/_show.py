@@ -30,7 +30,8 @@ rmsprop:centered=True,momentum=0.9.
 @click.command(help=_HELP)
 @click.argument("name")
 @click.option("--kernel", is_flag=True, help="Also print the code that is generated from the formula.")
-def command(name: str, kernel: bool) -> None:
+@click.option("--assembly", is_flag=True, help="Also print what LLVM makes of it on this processor.")
+def command(name: str, kernel: bool, assembly: bool) -> None:
     from ravine.optim import _registry as registry
     from ravine.optim._spec import parse
 
@@ -46,8 +47,8 @@ def command(name: str, kernel: bool) -> None:
     _print_formula(console, program)
     _print_hyperparameters(console, optimizer, program, "value" if spec.given else "default")
     _print_memory(console, program)
-    if kernel:
-        _print_kernels(console, program)
+    if kernel or assembly:
+        _print_kernels(console, program, assembly)
 
 
 def _build(spec: OptimizerSpec) -> Optimizer:
@@ -125,15 +126,20 @@ def _print_memory(console: Console, program: Program) -> None:
     )
 
 
-def _print_kernels(console: Console, program: Program) -> None:
+def _print_kernels(console: Console, program: Program, with_assembly: bool) -> None:
     import torch
 
     from ravine.backends.cpu import kernel_source
+    from ravine.backends.cpu._compiler import assembly
 
     dtypes = dict.fromkeys(program.buffers, torch.float32)
     for i in range(len(program.passes)):
         console.print("\n[bold]Numbers[/]  once a step, in double precision\n", soft_wrap=True)
         console.print(program.number_source(i), markup=False, soft_wrap=True)
-        heading = "compiled by numba; every thread takes chunks until none is left"
+        heading = "compiled to machine code; every thread takes chunks until none is left"
         console.print(f"\n[bold]Kernel[/]  {heading}\n", soft_wrap=True)
-        console.print(kernel_source(program, i, dtypes), markup=False, soft_wrap=True)
+        source = kernel_source(program, i, dtypes)
+        console.print(source, markup=False, soft_wrap=True)
+        if with_assembly:
+            console.print("\n[bold]Assembly[/]\n")
+            console.print(assembly(source), markup=False, soft_wrap=True)

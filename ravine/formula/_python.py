@@ -1,7 +1,7 @@
 """Prints expressions as Python statements: the one printer behind every backend.
 
 The same text is run with ``ravine.formula._functions`` on numbers and tensors (number stage, eager backend) and
-compiled by numba with scalar functions of the same names (kernel).
+compiled with scalar functions of the same names (kernel).
 """
 
 from __future__ import annotations

@@ -71,8 +71,11 @@ def key(source: str, processor: str) -> str:
         source,
         processor,
         # What a kernel calls, how it is compiled, and how it is kept.
-        *((here / name).read_text(encoding="utf-8") for name in ("_intrinsics.py", "_compiler.py", "_cache.py")),
-        *(version(package) for package in ("numba", "llvmlite", "numpy")),
+        *(
+            (here / name).read_text(encoding="utf-8")
+            for name in ("_llvm_text.py", "_llvm_functions.py", "_compiler.py", "_cache.py")
+        ),
+        version("llvmlite"),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 

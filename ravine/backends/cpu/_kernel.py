@@ -1,4 +1,4 @@
-"""Prints a pass of a program as a kernel: Python text that numba compiles to one loop over memory.
+"""Prints a pass of a program as a kernel: Python text that LLVM compiles to one loop over memory.
 
 A kernel is called once for all tensors of a batch, by every thread. Each call takes chunks of 16,384 elements
 from a shared counter until there are none left. What it works on stands in a ``Launch``, whose address is its only

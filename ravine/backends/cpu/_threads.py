@@ -1,6 +1,6 @@
 """Runs a compiled kernel on several threads: on torch's own, so that there is one pool and not two that compete.
 
-torch's operations run on an OpenMP pool. A second pool in the same process, such as numba's, has its threads
+torch's operations run on an OpenMP pool. A second pool in the same process, such as another library's, has its threads
 wait while torch's still spin; it also cannot be called from two threads at once, or after a fork. So a kernel is
 handed to the OpenMP runtime that torch has loaded. Where none can be found it runs on threads of Python's.
 """
