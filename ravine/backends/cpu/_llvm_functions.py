@@ -198,7 +198,8 @@ def from_bfloat16(block: Block, bits: Value) -> Value:
 
 @_function
 def to_bfloat16(block: Block, x: Value) -> Value:
-    """The bits of the nearest bfloat16, ties to even; NaN stays NaN."""
+    """The bits of the nearest bfloat16, ties to even; NaN stays NaN. A double becomes a float first."""
+    x = block.to("float", x)
     bits = block.add("i32", f"bitcast {x} to i32")
     odd = block.add("i32", f"and i32 {block.add('i32', f'lshr {bits}, 16').text}, 1")
     almost = block.add("i32", f"add {bits}, {0x7FFF}")
@@ -217,7 +218,8 @@ def from_float16(block: Block, bits: Value) -> Value:
 
 @_function
 def to_float16(block: Block, x: Value) -> Value:
-    """The bits of the nearest float16, ties to even."""
+    """The bits of the nearest float16, ties to even. A double becomes a float first."""
+    x = block.to("float", x)
     half = block.add("half", f"fptrunc {x} to half")
     return block.add("i16", f"bitcast {half} to i16")
 
