@@ -171,6 +171,11 @@ class Program:
     def _number_function(self, index: int, calls: Collection[str] = ()) -> Callable[..., tuple[Any, ...]]:
         return _compiled(self.number_source(index, calls))
 
+    @property
+    def new_kept_symbols(self) -> Sequence[Symbol]:
+        """The values of the kept numbers after a step, in the order of ``self.kept``."""
+        return self._new_kept
+
     def new_kept(self, step: Any, hypers: Sequence[Any], sums: Sequence[Any], kept: Sequence[Any]) -> tuple[Any, ...]:
         """What the kept numbers are after the step, in the order of ``self.kept``; arguments as of ``numbers``."""
         values = map(_double, (step, *hypers, *kept, *sums))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ravine._compat.torch import is_fake
+from ravine.backends import to_device
 from ravine.formula import Piece, exp, maximum, minimum, rms, scalar, tensor_function, tensor_state, where
 from ravine.optim import pieces
 from ravine.optim._common import Common
@@ -40,7 +41,8 @@ def factor(dim: int, largest: int) -> Callable[[tuple[int, ...]], tuple[int, ...
 def noise(like: Tensor, step: float | Tensor) -> Tensor:
     """Normal numbers that the step and the shape of a matrix decide, so that a run that goes on has the same."""
     generator = torch.Generator().manual_seed(0 if isinstance(step, Tensor) and is_fake(step) else int(step))
-    return torch.randn(like.shape[-2:], generator=generator, dtype=like.dtype).to(like.device).expand_as(like)
+    made = torch.randn(like.shape[-2:], generator=generator, dtype=like.dtype)
+    return to_device(made, like.device).expand_as(like)
 
 
 def times_left(factor: Tensor, x: Tensor) -> Tensor:
@@ -94,7 +96,10 @@ def whiten(
         return x, left, right
     if is_due(step == 1):
         left, right = (
-            torch.ones_like(f) if f.ndim < x.ndim else torch.eye(f.size(-1)).to(f).expand_as(f) for f in (left, right)
+            torch.ones_like(f)
+            if f.ndim < x.ndim
+            else torch.eye(f.size(-1), dtype=f.dtype, device=f.device).expand_as(f)
+            for f in (left, right)
         )
     if is_due(due):
         left, right = balanced(left, right, x.ndim)

@@ -63,7 +63,7 @@ def test_muon_makes_matrices_orthogonal(name, dtype):
     assert float(values.median() / values.max()) > 0.5
 
 
-@pytest.mark.parametrize("name", ["adafactor", "came", "adammini", "muon", "normuon"])
+@pytest.mark.parametrize("name", ["adafactor", "came", "adammini", "muon", "normuon", "psgdkron"])
 def test_no_step_waits_for_the_device(name):
     params = parameters(torch.float32, SHAPES[:4])
     optimizer = make(name, params)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -16,6 +15,7 @@ from ravine.backends import STATISTICS, Numbers, Staged, States, compute_dtype, 
 from ravine.backends._layout import real_dtype
 from ravine.backends.triton._chunk_tables import Tables, current_stream, span_for
 from ravine.backends.triton._device_gather import DeviceGather
+from ravine.backends.triton._host_numbers import HostNumbers
 from ravine.backends.triton._kernel_text import CHUNK_STATISTICS, address_rows
 from ravine.backends.triton._pass_text import blocks_for, pass_source
 from ravine.backends.triton._stage_text import STAGE_WIDTH, stage_source, sum_source
@@ -23,8 +23,6 @@ from ravine.backends.triton._temporaries import Temporaries
 from ravine.backends.triton._text_compiler import Kernel, Launch, kernel
 from ravine.errors import BackendError
 from ravine.formula import Program
-from ravine.formula._operations import REDUCTIONS
-from ravine.formula._symbols import Symbol, postorder
 
 _TOPS = statistic(reduce="max")
 #: With more chunks than this their figures are added up in every step: 200 KB of them are kept for each step before.
@@ -91,6 +89,7 @@ class DeviceBatch:
         figures = self._figures.expand(slots, -1, -1).unbind()
         self._slots = list(zip(figures, self._stepped.unbind(), strict=True))
         self._last: Numbers | Staged = ()
+        self._host = HostNumbers(program)
         try:
             self._compile()
         except Exception as error:  # no C compiler, a new GPU: known before anything is written
@@ -259,7 +258,7 @@ class DeviceBatch:
         if not isinstance(numbers, Staged):
             return list(numbers)
         hypers = dict(zip(self.program.hypers, numbers.hypers, strict=True))
-        on_host = self._on_host(index, numbers)
+        on_host = self._host.of_pass(index, numbers)
         given: list[Any] = []
         for i, (symbol, row) in enumerate(zip(self.program.passes[index].numbers, self._numbers, strict=False)):
             if symbol.op == "number" and symbol.name in hypers:
@@ -267,24 +266,8 @@ class DeviceBatch:
             elif i in on_host:  # a function that decides by it does not wait
                 given.append(on_host[i])
             else:
-                given.append(row[0] if _shared(symbol, numbers.together) else row)
+                given.append(row[0] if self._host.shared(index, i, numbers.together) else row)
         return given
-
-    def _on_host(self, index: int, numbers: Staged) -> dict[int, float]:
-        """The numbers of a pass, by their places, that follow from the number of the step and numbers on the host."""
-        if numbers.number is None:
-            return {}
-        program = self.program
-        known = {"step"} | {n for n, h in zip(program.hypers, numbers.hypers, strict=True) if not isinstance(h, Tensor)}
-        hypers = [math.nan if isinstance(h, Tensor) else h for h in numbers.hypers]
-        sums, kept = [math.nan] * len(program.known(index)), [math.nan] * len(program.kept)
-        values = program.numbers(index, float(numbers.number), hypers, sums, kept)
-        return {
-            i: value
-            for i, (symbol, value) in enumerate(zip(program.passes[index].numbers, values, strict=True))
-            if all(s.args or s.op == "constant" or (s.op == "number" and s.name in known) for s in postorder([symbol]))
-            and not any(s.op in REDUCTIONS for s in postorder([symbol]))
-        }
 
     def write(self, numbers: Numbers | Staged | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
         numbers = self._last = self._last if numbers is None else numbers
@@ -297,6 +280,7 @@ class DeviceBatch:
                 self._add_up(figures, self._combined[slot], 1, len(CHUNK_STATISTICS), _TOPS)
             self._temporaries.write(skip)
             self._written(stepped, skip is None and self.active is None)
+        self._host.written(numbers, skip is None and self.active is None and not self._recorded)
         active = self.active
         written = self.params if active is None else [p for p, a in zip(self.params, active, strict=True) if a]
         # What autograd saved of these tensors is no longer true; this lets it say so in backward.
@@ -311,15 +295,6 @@ class DeviceBatch:
                 self._add_up(self._figures, result, steps, len(CHUNK_STATISTICS), _TOPS)
             result[:, len(CHUNK_STATISTICS)] = self._stepped[:steps]
         return result
-
-
-def _shared(number: Symbol, together: bool) -> bool:
-    """Whether a number is the same for all tensors; ``together``: all have made as many steps."""
-    for s in postorder([number]):
-        of_one = s.op in REDUCTIONS and REDUCTIONS[s.op].over == "tensor"
-        if of_one or s.op in ("numel", "kept") or (s.op == "number" and s.name == "step" and not together):
-            return False
-    return True
 
 
 _HERE = nullcontext()
