@@ -128,10 +128,16 @@ def tile_kernels(
 
 @cache
 def _made(source: KernelText, target: str) -> tuple[int, int, Counter[str]]:
-    """Registers, spills and accesses of a kernel; optimizers of one formula share it."""
-    from ravine.backends.triton._text_compiler import compile_for
+    """Registers, spills and accesses of a kernel as a device gets it; optimizers of one formula share it."""
+    from ravine.backends.triton._text_compiler import ENOUGH, compile_for
 
-    built = compile_for(source, gpu(target))
+    registers, spilled, found = _read(compile_for(source, gpu(target)), target)
+    if target.isdigit() and spilled and registers < ENOUGH:  # as DeviceKernel does
+        return _read(compile_for(source, gpu(target), ENOUGH), target)
+    return registers, spilled, found
+
+
+def _read(built: Any, target: str) -> tuple[int, int, Counter[str]]:
     if target.isdigit():
         with tempfile.TemporaryDirectory() as folder:
             cubin = Path(folder, "kernel.cubin")

@@ -69,6 +69,12 @@ class DeviceKernel:
     def __init__(self, source: KernelText) -> None:
         self._compiled = compile_for(source, None)
         self._run = self._compiled.run  # loads it on the current device
+        if spills_needlessly(self._compiled):
+            with contextlib.suppress(Exception):  # the first one works, too
+                more = compile_for(source, None, ENOUGH)
+                run = more.run
+                if not getattr(more, "n_spills", 0):
+                    self._compiled, self._run = more, run
         self._function, self._metadata = self._compiled.function, self._compiled.packed_metadata
         self._native = native_launch(self._compiled, [kind for _, kind in source.signature])
 
@@ -99,12 +105,27 @@ def _addresses(arguments: Sequence[Any]) -> list[Any]:
 Kernel = InterpretedKernel | DeviceKernel
 
 
-def compile_for(source: KernelText, target: Any) -> Any:
-    """Triton's compiled kernel for a ``GPUTarget``; None is the current device."""
+#: Registers that no kernel here runs the slower for: a multiprocessor holds 32 warps that have as many.
+ENOUGH = 64
+
+
+def spills_needlessly(compiled: Any) -> bool:
+    """Whether NVIDIA's assembler spilled although there are registers: it then saved some for warps that do not come."""
+    of_nvidia = getattr(compiled.metadata.target, "backend", "") == "cuda"
+    return of_nvidia and getattr(compiled, "n_spills", 0) > 0 and 0 < getattr(compiled, "n_regs", 0) < ENOUGH
+
+
+def compile_for(source: KernelText, target: Any, registers: int = 0) -> Any:
+    """Triton's compiled kernel for a ``GPUTarget``; None is the current device.
+
+    With ``registers``, which NVIDIA's assembler knows, a thread may have so many, and gets them where it needs them.
+    """
     import triton
 
     target = target or triton.runtime.driver.active.get_current_target()
     options = {"num_warps": source.warps, "enable_fp_fusion": True}
+    if registers:
+        options["maxnreg"] = registers
     key = _short_key(source, target, options)
     # No argument is specialised: neither a count nor a rate compiles anything anew.
     made = triton.compiler.ASTSource(_function(source.text, target.backend == "hip"), dict(source.signature), {}, {})

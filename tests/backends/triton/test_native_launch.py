@@ -56,8 +56,35 @@ def compiled(**about: Any) -> Any:
 def kernel(monkeypatch: pytest.MonkeyPatch, made: Any) -> _text_compiler.DeviceKernel:
     if native() is None:
         pytest.skip("there is no C compiler here")
-    monkeypatch.setattr(_text_compiler, "compile_for", lambda source, target: made)
+    monkeypatch.setattr(_text_compiler, "compile_for", lambda source, target, registers=0: made)
     return _text_compiler.DeviceKernel(KernelText("", SIGNATURE))
+
+
+@pytest.mark.parametrize(
+    ("registers", "spilled", "backend", "again"),
+    [
+        (48, 2, "cuda", True),
+        (48, 0, "cuda", False),
+        (64, 2, "cuda", False),
+        (200, 2, "cuda", False),
+        (48, 2, "hip", False),
+    ],
+)
+def test_a_kernel_that_spills_although_there_are_registers_is_given_them(
+    monkeypatch, registers, spilled, backend, again
+):
+    asked = []
+
+    def compile_for(source, target, limit=0):
+        asked.append(limit)
+        made = compiled(target=SimpleNamespace(warp_size=32, backend=backend))
+        made.n_regs, made.n_spills, made.function = (64, 0, 2) if limit else (registers, spilled, 1)
+        return made
+
+    monkeypatch.setattr(_text_compiler, "compile_for", compile_for)
+    made = _text_compiler.DeviceKernel(KernelText("", SIGNATURE))
+    assert asked == [0, 64][: 1 + again]
+    assert made._function == 1 + again
 
 
 def test_the_driver_gets_the_grid_the_stream_and_every_argument(monkeypatch):
