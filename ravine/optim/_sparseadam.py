@@ -65,9 +65,9 @@ class SparseAdam(Optimizer):
     ) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, maximize=maximize, fused=fused, **common)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self, full: bool = False) -> dict[str, Any]:
         """As every optimizer's; torch's class counts steps in Python's whole numbers, and computes with them in double."""
-        saved = super().state_dict()
+        saved = super().state_dict(full)
         for states in saved.get("state", {}).values():
             if "step" in states:
                 states["step"] = int(states["step"])

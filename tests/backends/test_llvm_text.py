@@ -166,7 +166,7 @@ REFUSED = {
     "while k[0] > 0:\n    k[0] = 0": "may not have 'while",
     "k[0] = open(3)": "may not have 'open",
     "k[0] = missing": "has no missing",
-    "k[0] = x[1]": "takes a float for an i64",
+    "k[0] = x[1]": "has float where i64 is meant",
     "v = 1\nv = x[0]": "v of a kernel's text was i64 and becomes float",
     "k[0] = task[1]": "task of a kernel's text is no array",
     "k[0] = k[1] // 2": "only sums, differences and products of integers",

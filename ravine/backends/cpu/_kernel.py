@@ -16,6 +16,7 @@ from ravine.backends import STATISTICS, compute_dtype
 from ravine.formula import Program
 from ravine.formula._program import Reduction
 from ravine.formula._python import Statements, code_name
+from ravine.formula._symbols import Symbol
 
 #: Elements in a chunk: 64 KiB of float32, so that a few buffers of it fit in a core's cache.
 CHUNK = 16384
@@ -112,7 +113,7 @@ def kernel_source(
     lines = []  # before the loop over a chunk's elements, in it, and after it
     for i, (symbol, name) in enumerate(zip(p.numbers, p.number_names, strict=True)):
         text = f"numbers[{i}, row]"
-        lines.append(f"{name} = {text} != 0.0" if symbol.truth else f"{name} = {real}({text})")
+        lines.append(number_line(symbol, name, text, real))
     for row, b in enumerate(program.buffers):
         if b in reads or b in p.writes:
             at = f"{POINTER[dtypes[b]]}(address[{row}, tensor] + {ITEMSIZE[dtypes[b]]} * first)"
@@ -125,6 +126,7 @@ def kernel_source(
         p.leaves(),
         [*[""] * len(p.reductions), *(f"{code_name(b)}_new" for b in p.writes)],
         constant=lambda value: f"{real}({value!r})",
+        place="first + i",
     )
     loop += body.lines
     after: list[str] = []
@@ -170,6 +172,13 @@ def _in_blocks(text: str, together: int) -> str:
         for chunk in range(block, min(block + {together}, chunks)):
 """
     return before + loop + "".join(f"    {line}\n" for line in body.splitlines())
+
+
+def number_line(symbol: Symbol, name: str, text: str, real: str) -> str:
+    """The line that takes a number of a pass; the key of random bits has 32 of them, more than a float32 holds."""
+    if symbol.truth:
+        return f"{name} = {text} != 0.0"
+    return f"{name} = {text}" if symbol.op == "mixed" else f"{name} = {real}({text})"
 
 
 def load(dtype: torch.dtype, stored: str) -> str:

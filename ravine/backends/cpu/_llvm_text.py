@@ -14,7 +14,7 @@ import ast
 from collections.abc import Sequence
 from math import inf, nan
 
-from ravine.backends.cpu._llvm_functions import FUNCTIONS, Address, Array, Block, Value, constant, power
+from ravine.backends.cpu._llvm_functions import FUNCTIONS, Address, Array, LlvmLines, Value, constant, power
 
 _INTEGER = {ast.Add: "add nsw", ast.Sub: "sub nsw", ast.Mult: "mul nsw"}
 _FLOAT = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
@@ -39,7 +39,7 @@ def llvm_text(source: str, entry: str) -> str:
 class _Translator:
     def __init__(self, function: ast.FunctionDef) -> None:
         self._function = function
-        self._block = Block()
+        self._block = LlvmLines()
         self._variables: dict[str, Value] = {}  # their types, and where they are
         self._arrays: dict[str, Array] = {}
         self._loops: list[tuple[str, str]] = []  # where continue and break of the loops around go

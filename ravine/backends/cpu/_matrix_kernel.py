@@ -22,6 +22,7 @@ from ravine.backends.cpu._kernel import (
     Launch,
     head,
     load,
+    number_line,
     store,
     watching,
 )
@@ -82,7 +83,7 @@ class _JobPrinter:
         for i, symbol in job.numbers:
             names[symbol] = name = job.names.get(symbol) or f"n{i}"
             value = f"numbers[{i}, row]"
-            lines.append(f"{name} = {value} != 0.0" if symbol.truth else f"{name} = {real}({value})")
+            lines.append(number_line(symbol, name, value, real))
         lines.append("columns, per, many = width[tensor], lines[chunk], matrices[chunk]")
         for row, b in enumerate(self.program.buffers):
             if b in self.reads or b in job.writes:
@@ -101,7 +102,7 @@ class _JobPrinter:
         inner = [f"{code_name(b)} = {self.element[b]}" for b in self.reads]
         wanted = [*[""] * (len(job.along) + len(job.reductions)), *(f"{code_name(b)}_new" for b in job.writes)]
         constant = lambda value: f"{real}({value!r})"  # noqa: E731
-        body = Statements(job.roots, {**names, **buffers}, wanted, constant=constant)
+        body = Statements(job.roots, {**names, **buffers}, wanted, constant=constant, place="first + i")
         inner += body.lines
         computed = list(inner)
         along = body.results[: len(job.along)]

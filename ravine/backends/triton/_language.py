@@ -12,7 +12,10 @@ import triton
 import triton.language as tl
 from triton.language.extra import libdevice
 
+from ravine.formula._rounding import FIRST, GOLDEN, SECOND
+
 _INF = tl.constexpr(float("inf"))
+_FIRST, _SECOND, _GOLDEN = (tl.constexpr(x) for x in (FIRST, SECOND, GOLDEN))
 
 
 @triton.jit
@@ -106,6 +109,52 @@ def _maximum(a, b):  # type: ignore[no-untyped-def]
 @triton.jit
 def _where(condition, a, b):  # type: ignore[no-untyped-def]
     return tl.where(condition, a, b)
+
+
+# Rounding at random, with the bits of formula/_rounding.py; what is not finite stays.
+
+
+@triton.jit
+def _hashed(x):  # type: ignore[no-untyped-def]
+    """Of 64 bits below 2^32, in which no product reaches 2^63."""
+    x = ((x ^ (x >> 16)) * _FIRST) & 0xFFFFFFFF
+    x = ((x ^ (x >> 15)) * _SECOND) & 0xFFFFFFFF
+    return x ^ (x >> 15)
+
+
+@triton.jit
+def _mixed(key, more):  # type: ignore[no-untyped-def]
+    return _hashed((key.to(tl.int64) + ((more.to(tl.int64) * _GOLDEN) & 0xFFFFFFFF)) & 0xFFFFFFFF).to(tl.float64)
+
+
+@triton.jit
+def _random_bits(key, place):  # type: ignore[no-untyped-def]
+    x = place.to(tl.uint32) * _GOLDEN + key.to(tl.int64).to(tl.uint32)
+    x = (x ^ (x >> 16)) * _FIRST
+    x = (x ^ (x >> 15)) * _SECOND
+    return x ^ (x >> 15)
+
+
+@triton.jit
+def _bfloat16_at_random(x, key, place):  # type: ignore[no-untyped-def]
+    real = x.dtype
+    x = x.to(tl.float32)
+    total = x.to(tl.uint32, bitcast=True) + (_random_bits(key, place) & 0xFFFF)
+    return tl.where(tl.abs(x) < _INF, (total & 0xFFFF0000).to(tl.float32, bitcast=True), x).to(real)
+
+
+@triton.jit
+def _float16_at_random(x, key, place):  # type: ignore[no-untyped-def]
+    real = x.dtype
+    x = x.to(tl.float32)
+    random = _random_bits(key, place) & 0x1FFF
+    total = x.to(tl.uint32, bitcast=True) + random
+    made = (total & 0xFFFFE000).to(tl.float32, bitcast=True)
+    small = x * 16777216.0
+    below = tl.floor(small)
+    up = (random.to(tl.float32) < (small - below) * 8192.0).to(tl.float32)
+    made = tl.where(tl.abs(x) < 0.00006103515625, (below + up) * 0.000000059604644775390625, made)
+    return tl.where((tl.abs(x) < _INF) & (x != 0), made, x).to(real)
 
 
 @triton.jit

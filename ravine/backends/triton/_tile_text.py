@@ -27,6 +27,7 @@ from ravine.backends.triton._kernel_text import (
     constant_text,
     figure,
     kind_of,
+    number_line,
     temporaries_of,
     temporary_arguments,
 )
@@ -176,7 +177,7 @@ class _TilePrinter:
         for i, symbol in self.job.numbers:
             names[symbol] = name = self.job.names.get(symbol) or f"n{i}"
             text = f"tl.load(numbers + {i} * tensors + tensor)"
-            self.before.append(f"{name} = {text} != 0" if symbol.truth else f"{name} = {text}.to({self.real})")
+            self.before.append(number_line(symbol, name, text, self.real))
         for i, symbol in enumerate(self.job.vectors):
             of = "m" if symbol.axes == OF_MATRIX else "r" if symbol.axes == ROWS else "c"
             place = {"m": "first_b + b", "r": "line", "c": "column"}[of]
@@ -207,6 +208,7 @@ class _TilePrinter:
             [*[""] * (len(job.along) + len(job.reductions)), *(f"{code_name(b)}new" for b in job.writes)],
             constant=lambda value: constant_text(self.real, value),
             calls={"div", "pow", "cube_root"},
+            place="first + at",
         )
         self.inside += made.lines
         return made.results
