@@ -29,6 +29,7 @@ from ravine.optim._engine.formula import asks_ndim, check_names, check_read, for
 from ravine.optim._engine.group import GroupReader, Pieces, group_at, ndims_of, number_of, program_for
 from ravine.optim._engine.group_keys import complete, flag_scaling, leave_out, neutral_of, switches_of, twin_of
 from ravine.optim._engine.hooks import changed_by, with_hooks
+from ravine.optim._engine.in_backward import MayStepInBackward
 from ravine.optim._engine.kept_numbers import with_kept
 from ravine.optim._engine.kernels import refuse_recording, warn_captured
 from ravine.optim._engine.monitor import Monitor
@@ -46,14 +47,12 @@ from ravine.watch._watch import Watch
 Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 
 
-class Optimizer(AnswersNames, torch.optim.Optimizer):
+class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
     r"""Steps parameters by a formula: a list of pieces.
 
     Args:
-        params: parameters, ``(name, parameter)`` pairs or group dicts, as in torch. One that stands twice in a group
-            gets torch's warning and is stepped once; torch's own loops step it twice.
-        pieces: the formula (see ``ravine.formula``): a list of pieces, or one piece. A named optimizer has it as
-            ``formula``.
+        params: parameters, ``(name, parameter)`` pairs or group dicts, as in torch. One that stands twice is stepped once.
+        pieces: the formula (see ``ravine.formula``): a list of pieces, or one piece. A named optimizer has ``formula``.
         maximize: ascend instead of descending.
         fused: None takes the kernel for every tensor that it can take and torch's operations for the others; True
             insists on the kernel; False takes torch's operations.
@@ -184,13 +183,13 @@ class Optimizer(AnswersNames, torch.optim.Optimizer):
 
         Asking waits for a GPU. A scheduler that must not move on without a step steps only if this is what it was before.
         """
-        self._monitor.read(self._plan)
+        self._monitor.read(self._steps)
         return self._monitor.record.skipped + self._monitor.record.overflowed
 
     @property
     def watch(self) -> Watch:
         """What the steps did to every parameter: ``optimizer.watch.last``, ``.history``, ``.plot()``."""
-        return self._monitor.view(self.param_groups, self.defaults, lambda: self._monitor.read(self._plan))
+        return self._monitor.view(self.param_groups, self.defaults, lambda: self._monitor.read(self._steps))
 
     def name_parameters(self, named: torch.nn.Module | Iterable[tuple[str, Tensor]]) -> int:
         """Name parameters for ``watch`` and errors by the model, or pairs of name and parameter; groups and state dicts stay.
@@ -241,7 +240,6 @@ class Optimizer(AnswersNames, torch.optim.Optimizer):
             self._make_states(self.param_groups[-1:])
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop the gradients, or fill them with zeros."""
         without_compiler(super().zero_grad, set_to_none)
 
     def init_state(self) -> None:
@@ -275,6 +273,8 @@ class Optimizer(AnswersNames, torch.optim.Optimizer):
             NonFiniteError: with ``nonfinite="raise"``, before anything is written.
         """
         loss = None
+        if self._backward is not None:
+            return self._backward.asked(closure, "found_inf" in self.__dict__)
         if closure is not None:
             check_closure(closure)
             with torch.enable_grad():
@@ -316,7 +316,7 @@ class Optimizer(AnswersNames, torch.optim.Optimizer):
 
     def _reader(self, scaled: bool = False) -> GroupReader:
         """What reads the groups; ``scaled``: gradients come scaled by GradScaler."""
-        # No method of this object: a plan that kept one would keep the optimizer alive in a cycle.
+        # No method of this object, which a plan would keep alive in a cycle.
         formula, guarded = type(self).formula, self._monitor.guarded
         pieces_of = functools.partial(formula_of, self._pieces, formula, scaled=scaled)
         rest = asks_ndim(formula), guarded, self._check, self._told, self._storage.narrow
@@ -379,7 +379,7 @@ class Optimizer(AnswersNames, torch.optim.Optimizer):
         kept = super().__getstate__()
         # The live step counts are views of one tensor, and each would be kept with all of it.
         kept["state"] = states.own_steps(self.state)
-        self._monitor.read(self._plan)
+        self._monitor.read(self._steps)
         # A copy that is made inside ``averaged()`` has the averages as its parameters, and is not inside.
         mine = {n: getattr(self, n) for n in ("_pieces", "_switches", "_monitor", "_storage")}
         return {**kept, **mine, "_averaged": False}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -27,11 +27,13 @@ class StateStorage:
         every: the dtype of all states that have the shape of their parameter and are no copy of it; None: the parameter's.
         named: of the states that are named, the dtype, which goes before.
         rounding: to the nearest number, or to one of the two around it by chance.
+        first: what is added to the places of parameters, where they are stepped one by one.
     """
 
     every: torch.dtype | None = None
     named: tuple[tuple[str, torch.dtype], ...] = ()
     rounding: Rounding = "nearest"
+    first: int = field(default=0, compare=False)
 
     def dtype(self, name: str, initial: Any) -> torch.dtype | None:
         """The dtype of a state by its name and initial value; None: that which it has by itself."""
@@ -60,7 +62,9 @@ class StateStorage:
 
     def key(self, place: int) -> Tensor:
         """The key of random bits of a parameter, by its place among all: from torch's seed, so that a run can be repeated."""
-        return torch.tensor(float((torch.initial_seed() * 1_000_003 + place * 7_919) % (1 << 32)), dtype=torch.float64)
+        return torch.tensor(
+            float((torch.initial_seed() * 1_000_003 + (self.first + place) * 7_919) % (1 << 32)), dtype=torch.float64
+        )
 
 
 def places_of(groups: Iterable[Mapping[str, Any]]) -> dict[int, int]:
