@@ -47,6 +47,7 @@ CONTENTS = {
         "docs/formulas",
         "docs/train",
         "docs/watch",
+        "docs/memory",
         "docs/gpu",
         "docs/compare",
         "docs/evidence",
