@@ -37,11 +37,12 @@ def why_no_javascript(program: Program) -> str:
     """Why a program cannot be printed; empty if it can."""
     called = dict.fromkeys(call.of.title for each in program.passes for call in each.calls)
     if called:
-        return f"it calls {', '.join(called)}, a function of whole tensors: torch runs it, and JavaScript has no torch"
+        kind = "a function of whole tensors, which" if len(called) == 1 else "functions of whole tensors, which"
+        return f"it calls {', '.join(called)}, {kind} only torch can run"
     if program.along:
         used = {s.op for each in program.passes for s in postorder(each.results)} & ALONG.keys()
         of = "columns" if used and all(op.startswith("columns") for op in used) else "rows"
-        return f"it has a value for each of the {of} of a matrix, and this is for vectors"
+        return f"it keeps or computes values of the {of} of matrices, and a vector has none"
     return ""
 
 
