@@ -126,7 +126,7 @@
     if (surface) showSurface(surface); else { by("function").focus(); by("function").select(); }
   });
   by("function").addEventListener("input", typed);
-  by("step").addEventListener("input", () => { stop(); goTo(Number(by("step").value)); });
+  by("step").addEventListener("input", () => { const step = Number(by("step").value); stop(); goTo(step); });
   by("step").addEventListener("change", say);
   by("back").addEventListener("click", () => { stop(); goTo(state.step - 1); say(); });
   by("forth").addEventListener("click", () => { stop(); goTo(state.step + 1); say(); });

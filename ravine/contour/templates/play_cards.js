@@ -50,6 +50,7 @@
       if (hyper.symbol !== hyper.name) label.append(element("span", { className: "symbol", textContent: hyper.symbol }));
       const output = element("output", { htmlFor: id });
       const slider = element("input", { type: "range", id, min: 0, max: POSITIONS, step: 1, disabled: !hyper.scale });
+      if (!hyper.scale) slider.style.visibility = "hidden";
       slider.addEventListener("input", () => { change(one, i, valueAt(hyper, Number(slider.value))); });
       one.sliders.push({ i, hyper, slider, output });
       rows.append(i === one.player.rate ? element("span", { className: "tune" }, label, makeTune(one)) : label, slider, output);

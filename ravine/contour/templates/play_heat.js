@@ -6,7 +6,7 @@
     const [a, b] = [rgb(RAMP[i]), rgb(RAMP[i + 1])];
     return `rgb(${a.map((part, j) => Math.round(part + (b[j] - part) * (place - i))).join(" ")})`;
   }
-  const CELL = { width: 22, height: 17, left: 26, top: 4 };
+  const CELL = { width: 22, height: 17, left: 28, top: 4 };
 
   function drawHeat() {
     const tuned = visible().filter((one) => one.finals);
@@ -44,7 +44,8 @@
       if (wrong) write(wrong, x + CELL.width / 2, y + 12, { class: "mark", "text-anchor": "middle", "pointer-events": "none" });
     }));
     state.starts.forEach((_, start) => write(start + 1, CELL.left - 5, CELL.top + start * CELL.height + 12, { "text-anchor": "end" }));
-    write("start", 0, CELL.top + rows * CELL.height + 11, {});
+    const middle = CELL.top + (rows * CELL.height) / 2;
+    write("start", 9, middle, { "text-anchor": "middle", transform: `rotate(-90 9 ${middle})` });
     for (const rate of [0, 3, 6, 9, 12].filter((i) => i < columns)) write(Number(data.rates[rate].toPrecision(2)), CELL.left + (rate + 0.5) * CELL.width, CELL.top + rows * CELL.height + 11, { "text-anchor": "middle" });
     write("learning rate", CELL.left + (columns * CELL.width) / 2, height - 3, { "text-anchor": "middle" });
     const frame = (rate, dash) => {

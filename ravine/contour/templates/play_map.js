@@ -42,9 +42,7 @@
     for (let row = 0; row < along; row++) {
       for (let column = 0; column < across; column++) {
         const z = logs[row * columns + column];
-        let band = 0;
-        while (band < levels.length && z >= levels[band]) band++;
-        const share = levels.length ? band / levels.length : 0, place = 4 * (row * across + column);
+        const share = levels.length ? Math.min(Math.max((z - levels[0]) / (0.5 + levels[levels.length - 1] - levels[0]), 0), 1) : 0, place = 4 * (row * across + column);
         for (let part = 0; part < 3; part++) pixels.data[place + part] = low[part] + (high[part] - low[part]) * share;
         pixels.data[place + 3] = Number.isNaN(z) || z === Infinity ? 0 : 255; // where it has no value there is no surface
       }

@@ -9,7 +9,7 @@
 
   const brief = (value) => {
     if (!Number.isFinite(value)) return Number.isNaN(value) ? "NaN" : value > 0 ? "∞" : "−∞";
-    const text = value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e4) ? value.toExponential(2) : String(Number(value.toPrecision(3)));
+    const text = value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e4) ? Number(value.toPrecision(3)).toExponential() : String(Number(value.toPrecision(3)));
     return text.replaceAll("-", "−").replace("e+", "e");
   };
   const noiseNow = () => ({ share: state.share, normals: normals(state.seed, 2 * state.steps) });
