@@ -211,7 +211,9 @@ def _player(spec: OptimizerSpec) -> Player:
     if not isinstance(optimizer, Optimizer):
         ours = spec.name.removeprefix("torch-")
         instead = f" Ravine's own is -o {ours}." if ours in registry.names() else ""
-        raise OptionError(f"{spec.label} has no formula that a page could run: it is an optimizer of torch's kind.{instead}")
+        raise OptionError(
+            f"{spec.label} has no formula that a page could run: it is an optimizer of torch's kind.{instead}"
+        )
     try:
         program = optimizer.program()
         of_matrices = optimizer.program(ndim=2) if asks_ndim(type(optimizer).formula) else program
@@ -222,7 +224,9 @@ def _player(spec: OptimizerSpec) -> Player:
         reason = f"{matrices}. A single point it would step by another formula"
     if reason:
         raise OptionError(f"{spec.label} cannot run in a browser: {reason}.")
-    note = "Its formula for vectors. For matrices it keeps values of rows and columns in place of a full state." * bool(matrices)
+    note = "Its formula for vectors. For matrices it keeps values of rows and columns in place of a full state." * bool(
+        matrices
+    )
     values = {**optimizer._neutral, **optimizer.param_groups[0]}
     source = type(optimizer).reference if spec.code else _source(spec.name)
     return Player(spec.label, program, sliders(spec, optimizer, program, values), source or "", note)

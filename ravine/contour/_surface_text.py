@@ -143,8 +143,7 @@ def _infix(left: Any, sign: str, right: Any) -> Expression:
     if sign == "**":
         return Expression(f"{_bound(left, _ATOM)}**{_bound(right, _ATOM)}", binding)
     space = " " if binding == 1 else ""
-    tighter = binding if sign in "+*" else binding + 1  # a - (b - c); a sum of three keeps its order
-    first, second = _bound(left, binding), _bound(right, max(tighter, binding + 1))
+    first, second = _bound(left, binding), _bound(right, binding + 1)  # in the order in which it is computed
     return Expression(f"{first}{space}{sign}{space}{second}", binding)
 
 

@@ -182,7 +182,11 @@ def test_what_cannot_be_printed_says_why() -> None:
     def columns(param: Any, *, grad: Any) -> Any:
         return param - grad * sum_of(exp(grad), dim=-2)
 
-    for piece, text in ((whole, "it calls turned"), (factored, "values of the rows of matrices"), (columns, "values of the columns of matrices")):
+    for piece, text in (
+        (whole, "it calls turned"),
+        (factored, "values of the rows of matrices"),
+        (columns, "values of the columns of matrices"),
+    ):
         program = trace_formula([piece], {})
         assert text in why_no_javascript(program)
         with pytest.raises(FormulaError, match=text):

@@ -155,9 +155,10 @@
   by("closer").addEventListener("click", () => zoom(1 / 1.5));
   by("farther").addEventListener("click", () => zoom(1.5));
   by("window").addEventListener("click", () => { state.view = [...state.surface.window]; drawMap(); });
-  by("handle").addEventListener("pointerdown", (event) => { by("handle").setPointerCapture(event.pointerId); });
-  by("handle").addEventListener("pointermove", (event) => { if (by("handle").hasPointerCapture(event.pointerId)) dragged(event); });
-  by("handle").addEventListener("pointerup", say);
+  let dragging = false;
+  by("handle").addEventListener("pointerdown", (event) => { dragging = true; by("handle").setPointerCapture(event.pointerId); });
+  by("handle").addEventListener("pointermove", (event) => { if (dragging) dragged(event); });
+  for (const end of ["pointerup", "pointercancel"]) by("handle").addEventListener(end, () => { dragging = false; say(); });
   by("map").addEventListener("click", (event) => { dragged(event); say(); });
   by("handle").addEventListener("keydown", (event) => {
     const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
