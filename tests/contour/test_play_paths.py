@@ -10,6 +10,7 @@ from ravine.contour._playground import play
 from ravine.contour._trajectories import follow
 from ravine.formula._javascript import HELPERS, formula_javascript
 from ravine.optim._spec import parse
+from ravine.tasks import Surface
 from ravine.tasks._test_functions import SURFACES
 
 SHOWN = ["sgd", "momentum", "rmsprop:alpha=0.9", "adam", "nadam", "prodigy", "rprop", "adamwschedulefree", "adafactor"]
@@ -91,6 +92,20 @@ def test_a_path_that_diverges_ends_where_pythons_ends():
         ((wanted,),) = follow(parse(label), surface, (0.05,), (surface.start,), 100)
         assert (ended, length) == (wanted.diverged_at, len(wanted.points))
         assert ended
+
+
+def test_a_slope_that_is_not_finite_ends_a_path_before_its_step():
+    made = play("sqrt(x) + y", ["sgd"])
+    ended, length = in_page(
+        made,
+        """
+        const path = follow(data.players[0], valuesOf(data.players[0], 0.1), data.surfaces[0], [0, 1], 10, silent(10), false);
+        process.stdout.write(JSON.stringify([path.ended, path.x.length]));
+        """,
+    )
+    edge = Surface(lambda p: p[..., 0].sqrt() + p[..., 1], (0.0, 1.0), None, (-5.0, 5.0, -5.0, 5.0))
+    ((wanted,),) = follow(parse("sgd"), edge, (0.1,), (edge.start,), 10)
+    assert (ended, length) == (wanted.diverged_at, len(wanted.points)) == (1, 1)
 
 
 def test_noise_is_normal_and_of_its_seed():

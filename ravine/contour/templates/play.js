@@ -54,6 +54,11 @@
     state.step = Math.min(Math.max(step, 0), state.steps);
     drawStep();
   }
+  function setSteps(steps) {
+    by("steps").value = steps;
+    state.step = state.steps = steps;
+    retuneSoon.now();
+  }
   function stop() {
     if (state.playing !== null) cancelAnimationFrame(state.playing);
     state.playing = null;
@@ -132,12 +137,7 @@
   by("forth").addEventListener("click", () => { stop(); goTo(state.step + 1); say(); });
   by("reset").addEventListener("click", () => { stop(); goTo(0); say(); });
   by("play").addEventListener("click", () => { if (state.playing === null) play(); else { stop(); say(); } });
-  by("steps").addEventListener("change", () => {
-    stop();
-    state.steps = Number(by("steps").value);
-    state.step = state.steps;
-    retuneSoon.now();
-  });
+  by("steps").addEventListener("change", () => { stop(); setSteps(Number(by("steps").value)); });
   for (const id of ["start-x", "start-y"]) by(id).addEventListener("input", () => { if (by("start-x").value && by("start-y").value) moveStart(Number(by("start-x").value), Number(by("start-y").value)); });
   by("noise").addEventListener("input", () => { state.share = Number(by("noise").value) / 100; walkAll(); drawStep(); by("noise-text").textContent = `${by("noise").value} %`; retuneSoon(); });
   by("seed").addEventListener("input", () => { state.seed = Math.max(0, Math.round(Number(by("seed").value))); walkAll(); drawStep(); retuneSoon(); });
@@ -177,6 +177,9 @@
   data.players.slice(0, data.shown).forEach((player, i) => show(player, i));
   makeCards();
   showSurface(state.surface);
-  const wanted = Number(new URLSearchParams(location.hash.slice(1)).get("step") ?? NaN); // a link can name the step
-  if (Number.isFinite(wanted)) goTo(wanted);
+  // A link can name what is shown: play.html#steps=100&step=40&start=-3,2
+  const link = new URLSearchParams(location.hash.slice(1)), named = (name) => Number(link.get(name) ?? NaN);
+  if (Array.from(by("steps").options).some(({ text }) => text === link.get("steps"))) setSteps(Number(link.get("steps")));
+  if (link.has("start")) moveStart(...(link.get("start").match(/^([^,]+),([^,]+)$/) || []).slice(1).map(Number));
+  if (Number.isFinite(named("step"))) goTo(Math.round(named("step")));
   root.dataset.ready = "yes";
