@@ -35,6 +35,12 @@ set("steps", "1000", "change");
 await rest();
 seen.thousand = [by("step").max, by("step-text").textContent];
 seen.spoken = by("spoken").textContent;
+location.hash = "#steps=100&step=40&start=-3,2";
+await rest();
+seen.link = [by("steps").value, by("step-text").textContent, by("start-x").value, by("start-y").value];
+location.hash = "#steps=7&step=x&start=1;2";
+await rest();
+seen.wrong_link = [by("steps").value, by("step-text").textContent, by("start-x").value, by("start-y").value];
 """
 START = """
 const at = () => [Number(by("start-x").value), Number(by("start-y").value)];
@@ -155,6 +161,7 @@ def test_steps_are_played_paused_and_gone_to(page, tmp_path):
     assert 45 < found["paused"][1] < 120
     assert found["thousand"] == ["1000", "1000"]
     assert found["spoken"].startswith("After 1000 steps ")
+    assert found["link"] == found["wrong_link"] == ["100", "40", "-3", "2"]
 
 
 def test_the_start_moves_by_keys_by_a_click_and_by_dragging(page, tmp_path):

@@ -13,10 +13,13 @@
     drawLosses();
     drawCards();
   }
-  function drawAll() {
+  function drawSettings() {
     for (const [id, i] of [["start-x", 0], ["start-y", 1]]) if (document.activeElement !== by(id)) by(id).value = Number(state.start[i].toPrecision(6));
     by("noise-text").textContent = `${Math.round(state.share * 100)} %`;
     by("noise").setAttribute("aria-valuetext", `${Math.round(state.share * 100)} percent of its length at the start`);
+  }
+  function drawAll() {
+    drawSettings();
     drawStep();
     drawHeat();
   }
@@ -41,13 +44,15 @@
     one.values[one.player.rate] = data.rates[rate];
     one.tuned = rate === one.best;
     moveStart(...state.starts[start]);
+    drawHeat();
     say();
   }
   function moveStart(x, y) {
     if (!Number.isFinite(x) || !Number.isFinite(y)) return;
     state.start = [x, y];
     walkAll();
-    drawAll();
+    drawSettings();
+    drawStep();
   }
 
   function goTo(step) {
@@ -102,10 +107,7 @@
       setSurface(surface);
       by("surface").value = "";
       helped("");
-      retuneSoon();
-      tuneAll();
-      walkAll();
-      drawAll();
+      retuneSoon.now();
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error;
       helped(error.message);
@@ -178,8 +180,13 @@
   makeCards();
   showSurface(state.surface);
   // A link can name what is shown: play.html#steps=100&step=40&start=-3,2
-  const link = new URLSearchParams(location.hash.slice(1)), named = (name) => Number(link.get(name) ?? NaN);
-  if (Array.from(by("steps").options).some(({ text }) => text === link.get("steps"))) setSteps(Number(link.get("steps")));
-  if (link.has("start")) moveStart(...(link.get("start").match(/^([^,]+),([^,]+)$/) || []).slice(1).map(Number));
-  if (Number.isFinite(named("step"))) goTo(Math.round(named("step")));
+  function followLink() {
+    const link = new URLSearchParams(location.hash.slice(1)), step = Number(link.get("step") ?? NaN);
+    stop();
+    if (Array.from(by("steps").options).some(({ text }) => text === link.get("steps"))) setSteps(Number(link.get("steps")));
+    if (link.has("start")) moveStart(...(link.get("start").match(/^([^,]+),([^,]+)$/) || []).slice(1).map(Number));
+    if (Number.isFinite(step)) goTo(Math.round(step));
+  }
+  addEventListener("hashchange", followLink);
+  followLink();
   root.dataset.ready = "yes";
