@@ -16,7 +16,7 @@ import torch
 
 from ravine import _files as files
 from ravine.contour._exploration import DEFAULTS
-from ravine.contour._sliders import Slider, coded, sliders
+from ravine.contour._sliders import RATES, Slider, coded, number, sliders
 from ravine.contour._surface_text import FUNCTIONS, text_of, typed
 from ravine.contour._trajectories import learning_rates
 from ravine.errors import OptionError, RavineError, nearest
@@ -32,6 +32,7 @@ from ravine.optim._spec import OptimizerSpec, parse
 from ravine.optim._spec_objects import OptimizerLike, specs_of
 from ravine.plotting._html import rendered, script_style, strong
 from ravine.plotting._style import line
+from ravine.tasks import Surface
 from ravine.tasks import _surfaces as surfaces
 
 SURFACE = "ravine"
@@ -129,7 +130,7 @@ class Playground:
             "surfaces": [vars(surface) for surface in self.surfaces],
             "players": [_player_data(player) for player in self.players],
             "shown": self.shown,
-            "rates": learning_rates(1e-4, 1.0, 13),
+            "rates": learning_rates(*RATES, 13),
             "places": _places(),
             "palette": [{**script_style(one), "colour": strong(one.colour)} for one in palette],
         }
@@ -182,7 +183,7 @@ def _named(name: str) -> PlaySurface:
     return _of(*surfaces.find(name), name)
 
 
-def _of(name: str, surface: Any, called: str) -> PlaySurface:
+def _of(name: str, surface: Surface, called: str) -> PlaySurface:
     return PlaySurface(name, text_of(surface.value, called), surface.start, surface.minimum, surface.window)
 
 
@@ -243,10 +244,10 @@ def _player_data(player: Player) -> dict[str, Any]:
         "hypers": coded(player.sliders),
         "rate": next((i for i, s in enumerate(player.sliders) if s.name == "lr" and s.range), -1),
         "states": [
-            {"name": name, "initial": None if isinstance(initial, ParamCopy) else initial}
+            {"name": name, "initial": None if isinstance(initial, ParamCopy) else number(initial)}
             for name, initial in program.states.items()
         ],
-        "kept": [{"name": name, "initial": kept.initial} for name, kept in program.kept.items()],
+        "kept": [{"name": name, "initial": number(kept.initial)} for name, kept in program.kept.items()],
         "mathml": formula_mathml(program),
         "text": formula_lines(program),
         "source": player.source,

@@ -17,7 +17,8 @@ from ravine.optim._spec import OptimizerSpec
 from ravine.optim.search import Range, complement, linear, log
 
 _NEAREST_TO_ONE = 0.9999
-_RATES = (1e-4, 1.0)  # that a page tries; a slider of the learning rate has them all
+RATES = (1e-4, 1.0)
+"""From where to where a page tries learning rates; their slider has all of these."""
 
 
 @dataclass(frozen=True)
@@ -95,16 +96,21 @@ def _around(value: float, ends: Range) -> Range:
 
 
 def _with_rates(ends: Range) -> Range:
-    return replace(ends, low=min(ends.low, _RATES[0]), high=max(ends.high, _RATES[1]))
+    return replace(ends, low=min(ends.low, RATES[0]), high=max(ends.high, RATES[1]))
+
+
+def number(value: float) -> float | str:
+    """A number for the page's script: JSON has no infinity, so it is a text that JavaScript reads as one."""
+    return value if math.isfinite(value) else "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def coded(made: Sequence[Slider]) -> list[dict[str, Any]]:
-    """What the page's script reads; JSON has no infinity."""
+    """What the page's script reads."""
     return [
         {
             "name": each.name,
             "symbol": each.symbol,
-            "value": each.value if math.isfinite(each.value) else str(each.value).replace("inf", "Infinity"),
+            "value": number(each.value),
             "whole": each.whole,
             **({"low": each.range.low, "high": each.range.high, "scale": each.range.scale} if each.range else {}),
         }

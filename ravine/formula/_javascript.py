@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from ravine.errors import FormulaError
 from ravine.formula._operations import ALONG
 from ravine.formula._passes import Pass
+from ravine.formula._pieces import Reduced
 from ravine.formula._program import Program
 from ravine.formula._python import Statements, code_name
 from ravine.formula._symbols import postorder
@@ -40,9 +41,14 @@ def why_no_javascript(program: Program) -> str:
         kind = "a function of whole tensors, which" if len(called) == 1 else "functions of whole tensors, which"
         return f"it calls {', '.join(called)}, {kind} only torch can run"
     if program.along:
-        used = {s.op for each in program.passes for s in postorder(each.results)} & ALONG.keys()
-        of = "columns" if used and all(op.startswith("columns") for op in used) else "rows"
-        return f"it keeps or computes values of the {of} of matrices, and a vector has none"
+        used = {
+            op.partition("_")[0]
+            for each in program.passes
+            for op in (s.op for s in postorder(each.results))
+            if op in ALONG
+        }
+        used |= {"rows" if s.dim == -1 else "columns" for s in program.states.values() if isinstance(s, Reduced)}
+        return f"it keeps or computes values of the {' and '.join(sorted(used, reverse=True))} of matrices, and a vector has none"
     return ""
 
 

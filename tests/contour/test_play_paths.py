@@ -1,5 +1,8 @@
 """Paths, starts and the choice of rates in the page, run in node, against ``ravine contour``'s own."""
 
+import math
+from functools import partial
+
 import numpy as np
 import pytest
 from javascript_steps import decoded, run
@@ -8,7 +11,9 @@ from page_scripts import script
 from ravine.contour import explore
 from ravine.contour._playground import play
 from ravine.contour._trajectories import follow
+from ravine.formula import maximum, minimum, norm, scalar
 from ravine.formula._javascript import HELPERS, formula_javascript
+from ravine.optim import Optimizer
 from ravine.optim._spec import parse
 from ravine.tasks import Surface
 from ravine.tasks._test_functions import SURFACES
@@ -16,7 +21,7 @@ from ravine.tasks._test_functions import SURFACES
 SHOWN = ["sgd", "momentum", "rmsprop:alpha=0.9", "adam", "nadam", "prodigy", "rprop", "adamwschedulefree", "adafactor"]
 SETUP = """
 const data = given.data;
-data.players.forEach((player, i) => { player.step = PRINTED[i]; player.hypers.forEach((h) => { h.value = Number(h.value); }); });
+data.players.forEach((player, i) => ready(player, PRINTED[i]));
 data.surfaces.forEach((one) => { one.function = compiled(one.text); });
 const silent = (steps) => ({ share: 0, normals: new Float64Array(2 * steps) });
 const valuesOf = (player, rate) => player.hypers.map(({ value }, i) => (i === player.rate ? rate : value));
@@ -106,6 +111,24 @@ def test_a_slope_that_is_not_finite_ends_a_path_before_its_step():
     edge = Surface(lambda p: p[..., 0].sqrt() + p[..., 1], (0.0, 1.0), None, (-5.0, 5.0, -5.0, 5.0))
     ((wanted,),) = follow(parse("sgd"), edge, (0.1,), (edge.start,), 10)
     assert (ended, length) == (wanted.diverged_at, len(wanted.points)) == (1, 1)
+
+
+def test_states_and_numbers_may_begin_at_infinity():
+    def lowest(param, best=math.inf, seen=scalar(-math.inf), *, grad, lr):
+        best = minimum(best, grad)
+        return param - lr * best, best, maximum(seen, norm(grad))
+
+    made = play("ravine", partial(Optimizer, pieces=[lowest], lr=0.1))
+    (x, kept) = in_page(
+        made,
+        """
+        const path = follow(data.players[0], valuesOf(data.players[0], 0.1), data.surfaces[0], [-8, 1.5], 3, silent(3), true);
+        process.stdout.write(JSON.stringify([path.x, path.kept[0].map(String)]));
+        """,
+    )
+    assert x[1] == pytest.approx(-8 + 0.1 * 0.8)
+    assert kept[0] == "-Infinity"
+    assert float(kept[1]) == pytest.approx(np.hypot(0.8, 15))
 
 
 def test_noise_is_normal_and_of_its_seed():

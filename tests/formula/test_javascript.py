@@ -11,7 +11,22 @@ import torch
 from javascript_steps import Case, Stepped, numpy, stepped, values_of
 
 from ravine.errors import FormulaError
-from ravine.formula import exp, norm, reduced, tensor_function, trace_formula, where
+from ravine.formula import (
+    amax,
+    dot,
+    exp,
+    global_norm,
+    mean,
+    norm,
+    numel,
+    reduced,
+    resolution,
+    rms,
+    scalar,
+    tensor_function,
+    trace_formula,
+    where,
+)
 from ravine.formula import sum as sum_of
 from ravine.formula._javascript import formula_javascript, why_no_javascript
 from ravine.formula._operations import NORMS, OPERATIONS
@@ -149,6 +164,35 @@ def test_norms_of_special_elements() -> None:
     cases = [Case(program, np.zeros(len(row)), {}, [np.array(row)]) for row, _ in NORMS if row]
     for (row, wanted), (made,) in zip([n for n in NORMS if n[0]], stepped(cases), strict=True):
         assert same(made.param, np.full(len(row), wanted)).all()
+
+
+def test_sums_of_every_kind_are_of_the_only_parameter() -> None:
+    def sums(
+        param: Any,
+        a: Any = 0.0,
+        b: Any = 0.0,
+        c: Any = 0.0,
+        d: Any = 0.0,
+        e: Any = scalar(2.0),
+        *,
+        grad: Any,
+    ) -> Any:
+        highest = amax(param) + amax(grad, over="all") + amax(a + grad, over="group")
+        return (
+            param - 0.1 * grad / (global_norm(grad) + norm(param, over="group")),
+            grad * 0 + sum_of(grad) + sum_of(param * grad, over="all"),
+            mean(grad) + rms(param) - grad,
+            dot(grad, param + 1) * numel(grad) + grad * numel(param, over="all"),
+            highest * grad + 1e12 * resolution(param),
+            e * 0.5 + norm(b + grad) / norm(grad - mean(param)),
+        )
+
+    p = torch.nn.Parameter(torch.tensor([0.3, -2.0, 1.5], dtype=torch.float64))
+    optimizer = Optimizer([p], [sums], fused=False, watch=False)
+    random = np.random.default_rng(5)
+    case = Case(optimizer.program(), numpy(p), {}, list(random.standard_normal((20, 3))))
+    (steps,) = stepped([case])
+    check(case, optimizer, p, steps, "sums")
 
 
 def test_a_name_that_is_a_word_of_javascript_or_of_the_printer() -> None:

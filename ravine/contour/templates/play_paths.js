@@ -22,6 +22,13 @@
     return made;
   }
 
+  // An optimizer with its printed function; numbers that JSON does not have come as text
+  function ready(player, step) {
+    player.step = step;
+    for (const hyper of player.hypers) hyper.value = Number(hyper.value);
+    for (const one of [...player.states, ...player.kept]) if (one.initial !== null) one.initial = Number(one.initial);
+  }
+
   // One path: its points and values, and if they are asked for the states and kept numbers at each point. `ended` is the
   // number of the step at which it diverged, or 0. Noise is added to each gradient: `share` of the length of the start's.
   function follow(optimizer, values, surface, start, steps, noise, keep) {

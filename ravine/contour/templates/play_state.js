@@ -1,10 +1,7 @@
   // What is shown, and how it is computed anew: everything follows from the settings, so any step can be gone to.
   const STARTS = 5;
   data.surfaces.forEach((one) => { one.function = compiled(one.text); });
-  data.players.forEach((player, i) => {
-    player.step = PRINTED[i];
-    player.hypers.forEach((hyper) => { hyper.value = Number(hyper.value); }); // Infinity comes as text
-  });
+  data.players.forEach((player, i) => ready(player, PRINTED[i]));
   const state = { surface: data.surfaces[0], view: null, start: null, steps: 300, step: 300, playing: null, share: 0, seed: 0, shown: [] };
 
   const brief = (value) => {
