@@ -47,6 +47,8 @@ LEFT_OUT = {
     "tests/comparison/test_python_optimizers.py": "whole comparisons",
     "tests/contour/test_contour_figure.py": "draws every figure",
     "tests/contour/test_contour_page_in_chromium.py": "starts a browser",
+    "tests/contour/test_play_page_in_chromium.py": "starts a browser",
+    "tests/contour/test_play_paths.py": "follows paths of every optimizer",
     "tests/docs/": "runs the code of every page",
     "tests/examples/": "whole trainings",
     "tests/optim/test_life_in_torch.py": "torch.compile, and 10,000 steps",

@@ -33,7 +33,7 @@ PUBLIC = {
         load_study log
     """,
     "ravine.contour": """
-        Exploration explore
+        Exploration Playground explore play
     """,
     "ravine.diagnose": """
         Diagnosis Evidence FindNonFinite Finding NothingFound Symptom diagnose evidence_of find_nonfinite reproduce

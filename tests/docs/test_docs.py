@@ -49,6 +49,8 @@ def command(line, skip):
         if name == "compare":  # the same tables and files, after fewer and shorter trainings
             for option, value in (("--steps", "20"), ("--points", "4"), ("--seeds", "3")):
                 arguments += [] if option in arguments else [option, value]
+        if name == "play":  # and no browser
+            arguments.append("--no-open")
         result = CliRunner().invoke(found, arguments, catch_exceptions=False)
         assert result.exit_code == 0, f"{line}: {result.output}"
 
