@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import Forked
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: more threads would only wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
@@ -126,6 +127,13 @@ def numbers_in_double():
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_processes() -> Iterator[None]:
+    """The process that they are forked from ends with the tests."""
+    yield
+    Forked.end()
 
 
 @pytest.fixture(scope="session", autouse=True)
