@@ -113,8 +113,10 @@ class Forked:
     def kill(self):
         self.send_signal(signal.SIGKILL)
 
-    def communicate(self, timeout=None):
+    def communicate(self, said=None, timeout=None):
         if self.stdin is not None:
+            if said:
+                self.stdin.write(said)
             self.stdin.close()
         found = {}
         readers = [
@@ -147,7 +149,7 @@ class Forked:
 def run_forked(command, *, timeout=300, check=False, **options):
     """As ``subprocess.run(..., capture_output=True, text=True)``."""
     with Forked(command, **{"stdout": PIPE, "stderr": PIPE, "text": True, **options}) as process:
-        out, err = process.communicate(timeout)
+        out, err = process.communicate(timeout=timeout)
     if check and process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command, out, err)
     return subprocess.CompletedProcess(command, process.returncode, out, err)
@@ -222,7 +224,8 @@ def _run(words, cwd, env, session, parent):
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
-    sys.path[1:1] = [folder for folder in env.get("PYTHONPATH", "").split(os.pathsep) if folder not in ("", *sys.path)]
+    more = env.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[1:1] = [folder for folder in more if folder not in ("", *sys.path[1:])]
     torch.set_num_threads(int(env.get("OMP_NUM_THREADS", torch.get_num_threads())))
     numpy.random.seed()  # else all would draw the same numbers
     torch.seed()

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -451,15 +450,9 @@ def test_a_loss_that_breaks_ends_the_run_and_is_no_success(ravine, tmp_path):
 def test_two_processes_train_as_one_with_the_joined_batch(ravine, tmp_path):
     assert ravine("digits", "--epochs", "2", "--out", "one", "--threads", "1")[0] == 0
     port = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
-    start = [sys.executable, "-m", "torch.distributed.run", *port, "--nproc-per-node", "2", "-m", "ravine", "train"]
+    start = ["-m", "torch.distributed.run", *port, "--nproc-per-node", "2", "-m", "ravine", "train"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    both = subprocess.run(
-        [*start, "digits", "--epochs", "2", "--out", "two"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    both = run_forked([*start, "digits", "--epochs", "2", "--out", "two"], env=environment, timeout=120)
     assert both.returncode == 0, both.stderr
     assert len(both.stdout.splitlines()) == 13  # one process speaks
     one, two = Recorder.load("one"), Recorder.load("two")

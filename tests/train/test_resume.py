@@ -3,8 +3,6 @@
 import functools
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import interrupted_runs
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from forked import run_forked
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from interrupted_runs import (
@@ -182,8 +181,8 @@ class Strike(interrupted_runs.Clock):
 def test_a_process_that_the_system_killed_goes_on(share, tmp_path):
     name = "global random order, Adam"
     expected, moments = reference(name)
-    program = [sys.executable, interrupted_runs.__file__, name, tmp_path, str(max(1, int(moments * share)))]
-    assert subprocess.run(program, timeout=300).returncode == -signal.SIGKILL
+    program = [interrupted_runs.__file__, name, tmp_path, str(max(1, int(moments * share)))]
+    assert run_forked(program).returncode == -signal.SIGKILL
     done, learn = stopped(name, tmp_path, None, 2)
     assert done
     assert differences(expected, everything(learn)) == []
