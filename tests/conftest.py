@@ -3,6 +3,7 @@
 Also the quick lane, ``pytest --quick``: what is left out of it, and why.
 """
 
+import atexit
 import gc
 import os
 import signal
@@ -75,19 +76,16 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection() -> Iterator[object]:
     """Without a search for cycles among the objects of thousands of tests, which stay: it takes four of seventeen seconds.
 
-    Nor are they looked at later: then each ``gc.collect()`` of a test would take a second.
+    Nor are they looked at later: then each ``gc.collect()`` of a test would take a second, and so would pytest's at the
+    end. What was frozen is let go of after that, with the rest: Triton says what of its own is still there.
     """
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
+        atexit.register(gc.unfreeze)
         gc.enable()
-
-
-def pytest_unconfigure() -> None:
-    """What was frozen is let go of with the rest: Triton says what of its own is still there at the end."""
-    gc.unfreeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -80,7 +80,9 @@ def train(model, data, loss_func, optimizer, epochs, *, valid=None, each_step=No
 
 def figures(parameters, before):
     """What one step did to each parameter."""
-    grads = [torch.zeros_like(b) if p.grad is None else p.grad.double() for p, b in zip(parameters, before, strict=True)]
+    grads = [
+        torch.zeros_like(b) if p.grad is None else p.grad.double() for p, b in zip(parameters, before, strict=True)
+    ]
     updates = [p.detach().double() - b for p, b in zip(parameters, before, strict=True)]
     looked_at = [*grads, *before, *updates]
     norms, highest = (torch.stack(torch._foreach_norm(looked_at, order)).tolist() for order in (2, math.inf))
