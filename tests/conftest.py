@@ -128,6 +128,21 @@ def numbers_in_double():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def quick_surroundings() -> Iterator[None]:
+    """What takes time and decides nothing here.
+
+    Nobody cuts the power, so files need not be on the disk: each ``fsync`` waits for milliseconds. And for each kind of
+    device that is absent, ``torch.manual_seed`` keeps the seed for later, with all that is on Python's stack as text.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        for devices in (torch.cuda, torch.xpu, torch.mtia):
+            if not devices.is_available():
+                patch.setattr(devices, "manual_seed_all", lambda seed: None, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def forked_processes() -> Iterator[None]:
     """The process that they are forked from ends with the tests."""
     yield
