@@ -2,7 +2,8 @@
 
 A forked process is given its arguments, folder, environment and files as one that ``subprocess`` starts, and ends as it
 does, by itself, by an exception or by a signal. Before it runs what it is told, nothing of Ravine is imported, only other
-libraries. A test of what an import does, or of Python's own options, starts Python itself.
+libraries, which have read their environment variables. A test of what an import does, or of Python's own options, starts
+Python itself.
 """
 
 import gc
@@ -21,7 +22,7 @@ from pathlib import Path
 #: What a command imports to train a task, or to work for a comparison: see ``after``.
 TRAINS = ("sklearn.datasets", "sklearn.model_selection", "torch.utils.flop_counter", "matplotlib.backends.backend_agg")
 COMPARES = (*TRAINS, "torch._inductor", "scipy.stats", "jinja2", "optuna.storages.journal")
-PIPE, STDOUT, DEVNULL = subprocess.PIPE, subprocess.STDOUT, subprocess.DEVNULL
+PIPE, DEVNULL = subprocess.PIPE, subprocess.DEVNULL
 _SIZE = struct.Struct("q")
 
 
@@ -47,7 +48,7 @@ class Forked:
         theirs, self.stdin = self._end(0, stdin, text)
         files = [theirs]
         for number, given in ((1, stdout), (2, stderr)):
-            theirs, ours = (os.dup(files[1]), None) if given is STDOUT else self._end(number, given, text)
+            theirs, ours = self._end(number, given, text)
             files.append(theirs)
             setattr(self, ("stdout", "stderr")[number - 1], ours)
         server = self._serving()
@@ -65,7 +66,7 @@ class Forked:
             read, write = os.pipe()
             theirs, ours = (read, write) if number == 0 else (write, read)
             mode = "w" if number == 0 else "r"
-            return theirs, open(ours, mode if text else f"{mode}b", buffering=-1 if text or number else 0)
+            return theirs, open(ours, mode if text else f"{mode}b")
         if given is DEVNULL:
             return os.open(os.devnull, os.O_RDWR), None
         return os.dup(number if given is None else given if isinstance(given, int) else given.fileno()), None

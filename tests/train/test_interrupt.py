@@ -248,8 +248,7 @@ PROGRAM = """
 """
 
 
-# slow: three processes import torch before they are interrupted
-@pytest.mark.slow  # three processes
+@pytest.mark.slow  # three processes, one after the other
 def test_a_real_ctrl_c_at_random_moments(tmp_path):
     """One run, pressed at three moments, each in a process of its own."""
     name = "global random order, Adam"

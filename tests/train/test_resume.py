@@ -175,8 +175,7 @@ class Strike(interrupted_runs.Clock):
         return torch.zeros(())
 
 
-# slow: each process imports torch before it is killed
-@pytest.mark.slow  # a process for each moment
+@pytest.mark.slow  # a process for each moment, and a training that goes on
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.7])
 def test_a_process_that_the_system_killed_goes_on(share, tmp_path):
     name = "global random order, Adam"

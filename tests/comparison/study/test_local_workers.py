@@ -1,6 +1,6 @@
 """Worker processes on this machine: what ends them, and what is said of it.
 
-Tests that start real workers take seconds each: a process imports torch before it begins.
+Most workers are forked from a process that has torch. Two tests start them as Ravine does, which takes seconds each.
 """
 
 import signal
