@@ -174,41 +174,43 @@ def _exactly(connection, size):
 def _serve(connection):
     """Fork for each request until the tests are gone; return in each forked process what it was told to do."""
     waiting = {}
-
-    def reap(*_):
-        while waiting:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                return
-            os.write(waiting[pid], _SIZE.pack(os.waitstatus_to_exitcode(status)))
-            os.close(waiting.pop(pid))
-
-    signal.signal(signal.SIGCHLD, reap)
+    woken, wakes = os.pipe()  # a byte for each process that ends
+    os.set_blocking(wakes, False)
+    signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
     while True:
+        ready = select.select([connection, woken], [], [])[0]
+        if woken in ready:
+            os.read(woken, 4096)
+            for pid in list(waiting):
+                ended, status = os.waitpid(pid, os.WNOHANG)
+                if ended:
+                    os.write(waiting[pid], _SIZE.pack(os.waitstatus_to_exitcode(status)))
+                    os.close(waiting.pop(pid))
+        if connection not in ready:
+            continue
         head, files, *_ = socket.recv_fds(connection, _SIZE.size, 4)
         if not head:
-            for pid in list(waiting):
+            for pid in waiting:
                 os.kill(pid, signal.SIGKILL)
             os._exit(0)
         request = json.loads(_exactly(connection, *_SIZE.unpack(head)))
         for module in request.pop("after"):
             importlib.import_module(module)
         gc.freeze()  # forked processes leave these pages as they are
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])  # until it is known whose end is told
         pid = os.fork()
         if pid == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+            signal.set_wakeup_fd(-1)
             for number, file in enumerate(files[:3]):
                 os.dup2(file, number)
-            for file in (*files, connection.detach(), *waiting.values()):
+            for file in (*files, connection.detach(), woken, wakes, *waiting.values()):
                 os.close(file)
             return request
         waiting[pid] = files[3]
         for file in files[:3]:
             os.close(file)
         connection.sendall(_SIZE.pack(pid))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
 
 
 def _run(words, cwd, env, session, parent):
