@@ -25,6 +25,7 @@ from ravine.backends._sharded import layout
 from ravine.errors import OptionError, StateError, kind_of, nearest
 from ravine.formula import ParamCopy, Program
 from ravine.formula._plain_text import formula_lines
+from ravine.formula._rounding import KEY
 from ravine.optim._common import OF_GROUPS
 from ravine.optim._engine.group import program_for
 from ravine.optim._engine.group_keys import leave_out
@@ -305,7 +306,7 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
         saved = {"step": step, **saved}
     result: dict[str, Any] = {"step": counter(_count(saved["step"], receiver.describe(p)))}
     for name, value in saved.items():
-        if name == "step":
+        if name == "step" or (name == KEY and name not in numbers):  # saved where states were rounded at random
             continue
         if name in numbers:
             result[name] = _number(value, name, receiver.describe(p))
