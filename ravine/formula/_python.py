@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from ravine.formula._operations import INFIX, OPERATIONS
+from ravine.formula._operations import INFIX, OPERATIONS, ROUNDINGS
 from ravine.formula._symbols import Symbol, postorder
 
 _LONGEST = 88  # an expression that grows longer gets a line of its own
@@ -103,6 +103,6 @@ class Statements:
         arguments = [text for text, _ in parts]
         if symbol.op == "where" and symbol.element and not any(a.element or a.truth for a in symbol.args[1:]):
             arguments[1:] = map(self._element, arguments[1:])
-        if self._place and symbol.op.endswith("_at_random"):
+        if self._place and symbol.op in ROUNDINGS:
             arguments.append(self._place)
         return f"{symbol.op}({', '.join(arguments)})", _ATOM

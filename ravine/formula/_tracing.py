@@ -20,6 +20,7 @@ from ravine.formula._pieces import (
     PieceName,
     Reduced,
     Scalar,
+    Squares,
     TensorState,
     as_piece,
     check_initial,
@@ -55,7 +56,7 @@ def trace_formula(
     pieces: Sequence[Callable[..., Any] | Piece],
     hypers: Mapping[str, Any],
     guarded: bool = False,
-    narrow: Callable[[str, Any], str] | None = None,
+    narrow: Callable[[str, Any], tuple[str, bool]] | None = None,
 ) -> Program:
     """The program of a list of pieces.
 
@@ -64,7 +65,7 @@ def trace_formula(
         hypers: the hyperparameters that are given. Only their names count, and the length of a tuple such as
             ``betas``: a program serves every value.
         guarded: count the elements of the gradient that are not finite, before anything is written.
-        narrow: says of each state, by its name and initial value, to which dtype it is rounded at random; empty: it is not.
+        narrow: says of each state, by its name and initial value, how it is rounded; see ``_rounding.rounded``.
 
     Raises:
         FormulaError: a name that nobody provides, a wrong number of results, a Python ``if`` on a symbol, an
@@ -121,7 +122,7 @@ class _Tracer:
         ] = {}  # which piece that changes nothing else gave grad and update a value that nobody has read yet
 
     def run(
-        self, pieces: list[Piece], guarded: bool = False, narrow: Callable[[str, Any], str] | None = None
+        self, pieces: list[Piece], guarded: bool = False, narrow: Callable[[str, Any], tuple[str, bool]] | None = None
     ) -> Program:
         self.pieces = pieces
         for piece in pieces:
@@ -295,7 +296,7 @@ class _Tracer:
         if isinstance(initial, TensorState):
             self.tensors[name], self.now[name] = initial, whole(name)
             return self.now[name]
-        self.states[name] = initial if isinstance(initial, ParamCopy | Reduced) else float(initial)
+        self.states[name] = initial if isinstance(initial, ParamCopy | Reduced | Squares) else float(initial)
         self.now[name] = buffer(name, initial.axes) if isinstance(initial, Reduced) else buffer(name)
         return self.now[name]
 

@@ -36,11 +36,11 @@ class Common(TypedDict, total=False):
             ``"skip"`` leaves the step out and counts it; ``"raise"`` names the parameter and writes nothing. Looking
             for them costs one more read of the gradients.
         watch: keep statistics of what every step does to every parameter (``optimizer.watch``).
-        state_dtype: in which dtype states of the parameter's shape are kept: ``"float32"``, ``"bfloat16"`` or ``"float16"``, or a
-            dict of them by the name of a state; None: the parameter's. They are computed in float32 all the same. An average of
-            the parameters (``ema_decay``) is kept narrow only if the dict names it.
-        rounding: how a new value becomes one of 16 bits: ``"nearest"``, or ``"stochastic"``: one of the two numbers around it
-            by chance, so that it is right on average and small changes are not lost.
+        state_dtype: how states of the parameter's shape are kept: ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"8bit"``, or a
+            dict of them by the name of a state; None: in the parameter's dtype. They are computed in float32 all the same. An
+            average of the parameters (``ema_decay``) is kept narrow only if the dict names it.
+        rounding: how a new value becomes one of fewer bits: ``"nearest"``, or ``"stochastic"``: one of the two numbers around it
+            by chance, so that it is right on average and small changes are not lost. None: stochastic where 8 bits are asked for.
     """
 
     clip_norm: float | None
@@ -50,7 +50,7 @@ class Common(TypedDict, total=False):
     nonfinite: Nonfinite
     watch: bool
     state_dtype: StateDtype
-    rounding: Rounding
+    rounding: Rounding | None
 
 
 #: Those that may differ from group to group, and what they are where they are off.
@@ -60,7 +60,7 @@ _DEFAULTS: dict[str, Any] = {
     "nonfinite": "propagate",
     "watch": True,
     "state_dtype": None,
-    "rounding": "nearest",
+    "rounding": None,
 }
 
 

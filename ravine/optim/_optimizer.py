@@ -98,7 +98,7 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
         nonfinite: Nonfinite = "propagate",
         watch: bool = True,
         state_dtype: StateDtype = None,
-        rounding: Rounding = "nearest",
+        rounding: Rounding | None = None,
         **hyperparameters: Any,
     ) -> None:
         params = given_parameters.listed(params, type(self).__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Unpack
 
-from ravine.formula import sqrt
+from ravine.formula import sqrt, squares
 from ravine.optim import pieces
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
@@ -15,7 +15,7 @@ from ravine.optim.search import complement, log
 
 
 def adam_of_rows(
-    update: Value, exp_avg: Value = 0.0, exp_avg_sq: Value = 0.0, *, betas: Value, eps: Value, step: Value
+    update: Value, exp_avg: Value = 0.0, exp_avg_sq: Value = squares(0.0), *, betas: Value, eps: Value, step: Value
 ) -> tuple[Value, Value, Value]:
     """Adam with eps added to the root before that is corrected (the end of section 2): the last row is the rate."""
     beta1, beta2 = betas

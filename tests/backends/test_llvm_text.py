@@ -169,7 +169,7 @@ REFUSED = {
     "k[0] = x[1]": "has float where i64 is meant",
     "v = 1\nv = x[0]": "v of a kernel's text was i64 and becomes float",
     "k[0] = task[1]": "task of a kernel's text is no array",
-    "k[0] = k[1] // 2": "only sums, differences and products of integers",
+    "k[0] = k[1] // 2": "only sums, differences, products and shifts of integers",
     "k[0] = x": "x of a kernel's text is no number",
     "import os": "may not have 'import os",
 }

@@ -16,6 +16,7 @@ from ravine.optim._registry import classes
 
 SHAPES = ((300, 70), (5,), (), (0, 3))
 NARROW = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+ROUND = rounding.rounding_functions()
 
 
 def parameters(dtype=torch.float32, shapes=SHAPES):
@@ -42,11 +43,12 @@ def states_of(optimizer, params, name):
 # --- the rounding itself ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("lane", [0, 1])
 @pytest.mark.parametrize(("name", "dtype"), NARROW.items())
-def test_a_value_becomes_one_of_the_two_numbers_around_it(name, dtype):
+def test_a_value_becomes_one_of_the_two_numbers_around_it(name, dtype, lane):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(20_000, generator=generator) * 10.0 ** torch.randint(-9, 4, (20_000,), generator=generator)
-    made = getattr(rounding, f"{name}_at_random")(x, 12345.0)
+    made = ROUND[f"{name}_at_random{lane}"](x, 12345.0)
     assert torch.equal(made.to(dtype).float(), made)  # it is a number of that dtype
     nearest = x.to(dtype).float()
     other = torch.where(
@@ -59,24 +61,26 @@ def test_a_value_becomes_one_of_the_two_numbers_around_it(name, dtype):
     assert 0.1 < (made[~exact] != nearest[~exact]).float().mean() < 0.4  # a quarter of all are rounded away
 
 
-@pytest.mark.parametrize("name", NARROW)
-def test_it_is_right_on_average(name):
+@pytest.mark.parametrize("lane", [0, 1])
+@pytest.mark.parametrize("name", [*NARROW, "signed", "squares"])
+def test_it_is_right_on_average(name, lane):
     """Over 10,000 keys the mean is the value, within five standard errors of a draw between two neighbours."""
-    x = torch.tensor([1.001, -3.3e-5, 0.7, 1e-7 if name == "float16" else 1e-30, 123.456])
-    made = torch.stack(
-        [getattr(rounding, f"{name}_at_random")(x, rounding.mixed(7.0, float(k))) for k in range(10_000)]
-    )
+    x = torch.tensor([1.001, 3.3e-5, 0.7, 1e-7 if name == "float16" else 1e-30, 123.456])
+    x = x if name == "squares" else x * torch.tensor([1.0, -1.0, 1.0, 1.0, 1.0])
+    made = torch.stack([ROUND[f"{name}_at_random{lane}"](x, rounding.mixed(7.0, float(k))) for k in range(10_000)])
+    if name == "squares":  # the root is
+        x, made = x.sqrt(), made.sqrt()
     low, high = made.min(0).values.double(), made.max(0).values.double()
     share = (x.double() - low) / (high - low)
     error = (share * (1 - share)).sqrt() * (high - low) / 100
     assert ((made.double().mean(0) - x.double()).abs() < 5 * error + 1e-16 * high.abs()).all()
 
 
-@pytest.mark.parametrize("name", NARROW)
+@pytest.mark.parametrize("name", [name for name in ROUND if not name.startswith("squares")])
 def test_what_is_not_finite_and_what_is_exact_stays(name):
     x = torch.tensor([0.0, -0.0, 1.0, -2.0, torch.inf, -torch.inf, torch.nan, 0.5])
     for key in (0.0, 1.0, 4294967295.0):
-        made = getattr(rounding, f"{name}_at_random")(x, key)
+        made = ROUND[name](x, key)
         assert torch.equal(made.nan_to_num(7.0), x.nan_to_num(7.0))
         assert torch.equal(made.signbit(), x.signbit())
 
@@ -91,6 +95,8 @@ def test_a_key_of_numbers_arrays_and_tensors_is_the_same():
     )
     assert len(set(one)) == 4
     assert all(0 <= k < 2**32 for k in one)
+    assert rounding.mixed(-1.0, 5.0) == -1.0
+    assert rounding.mixed(np.array([-1.0]), 5.0).tolist() == [-1.0]
 
 
 # --- steps -----------------------------------------------------------------------------------------------------------
@@ -273,8 +279,9 @@ def test_a_formula_of_the_users_own_and_functions_of_whole_tensors():
 # --- wrong input -----------------------------------------------------------------------------------------------------
 
 WRONG = {
-    "int8": ({"state_dtype": "int8"}, "state_dtype='int8': it is one of 'float32', 'bfloat16', 'float16'"),
+    "int8": ({"state_dtype": "int8"}, "state_dtype='int8': it is one of 'float32', 'bfloat16', 'float16', '8bit'"),
     "float64": ({"state_dtype": torch.float64}, "state_dtype=torch.float64: it is one of"),
+    "int8 of torch": ({"state_dtype": torch.int8}, "state_dtype=torch.int8: it is one of"),
     "of one": ({"state_dtype": {"exp_avg": "half"}}, r"state_dtype\['exp_avg'\]='half': it is one of"),
     "rounding": ({"rounding": "random"}, "rounding='random': it is 'nearest' or 'stochastic'"),
 }
@@ -308,7 +315,7 @@ def test_complex_parameters_and_sparse_gradients_are_refused():
         Adam([p], state_dtype="bfloat16").step()
     table = torch.nn.Embedding(10, 3, sparse=True)
     table(torch.tensor([1, 2])).sum().backward()
-    with pytest.raises(ParameterError, match="rounding='stochastic' is for dense ones"):
+    with pytest.raises(ParameterError, match="are for dense ones"):
         Adagrad(table.parameters(), state_dtype="bfloat16", rounding="stochastic").step()
 
 

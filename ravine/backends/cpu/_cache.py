@@ -64,7 +64,14 @@ def _checksum(key: str, code: bytes) -> bytes:
     return hashlib.sha256(key.encode() + code).digest()
 
 
-_FILES = ("_llvm_text.py", "_llvm_functions.py", "_compiler.py", "_cache.py", "../../formula/_rounding.py")
+_FILES = (
+    "_llvm_text.py",
+    "_llvm_functions.py",
+    "_compiler.py",
+    "_cache.py",
+    "../../formula/_rounding.py",
+    "../../formula/_operations.py",
+)
 
 
 def key(source: str, processor: str) -> str:

@@ -33,6 +33,7 @@ from ravine.backends.triton._kernel_text import (
 )
 from ravine.formula import Program
 from ravine.formula._python import Statements, code_name
+from ravine.formula._rounding import as_stored
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,8 @@ class _PassPrinter:
         names = [*[""] * len(p.reductions), *(f"{self.at(b)}_new" for b in p.writes)]
         constant = lambda value: constant_text(self.real, value)  # noqa: E731
         calls = {"div", "pow", "cube_root"}
-        made = Statements(p.results, p.leaves(), names, constant=constant, calls=calls, place="first + at")
+        results = as_stored(p.results, p.writes, lambda b: self.dtypes[b].itemsize > 2)
+        made = Statements(results, p.leaves(), names, constant=constant, calls=calls, place="first + at")
         return made.lines, made.results
 
     def numbers(self) -> list[str]:

@@ -34,6 +34,7 @@ from ravine.backends.triton._kernel_text import (
 from ravine.formula import Program
 from ravine.formula._operations import ALONG, FULL, OF_MATRIX, ROWS
 from ravine.formula._python import Statements, code_name
+from ravine.formula._rounding import as_stored
 from ravine.formula._symbols import Symbol
 
 #: Elements that a program works on at a time, and how often it goes on to the rows below.
@@ -203,7 +204,7 @@ class _TilePrinter:
             self.inside.append(f"{code_name(b)} = widen({text}, {self.real})")
         buffers = {s: code_name(name) for s, name in job.names.items() if s.axes == FULL}
         made = Statements(
-            job.roots,
+            as_stored(job.roots, job.writes, lambda b: self.dtypes[b].itemsize > 2),
             {**names, **buffers},
             [*[""] * (len(job.along) + len(job.reductions)), *(f"{code_name(b)}new" for b in job.writes)],
             constant=lambda value: constant_text(self.real, value),

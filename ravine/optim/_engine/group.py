@@ -21,7 +21,7 @@ from ravine.optim._hyperparameters import WHOLE, Check, length_of, several
 
 Pieces = Sequence[Callable[..., Any] | Piece]
 #: Says which states are rounded at random; see ``trace_formula``.
-Narrow = Callable[[str, Any], str]
+Narrow = Callable[[str, Any], tuple[str, bool]]
 
 
 @lru_cache(maxsize=1024)

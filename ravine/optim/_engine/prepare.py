@@ -14,6 +14,7 @@ import torch
 
 from ravine import backends
 from ravine._compat.torch import is_fake
+from ravine.backends._eight_bits import SCALES, empty_scales, encode, is_code
 from ravine.backends._layout import misaligned
 from ravine.backends._sharded import layout, part
 from ravine.backends._sparse_rows import is_sparse, why_no_rows
@@ -64,11 +65,15 @@ def prepare(
     before = known.dtype if isinstance(known, TrackedStates) else None
     states = dict(known)
     make_states(p, states, program, storage, place)
+    for name, initial in program.states.items():
+        states = {n: v for n, v in {**states, **storage.fitted(name, initial, p, states)}.items() if v is not None}
     for name in (*program.states, *program.tensors):
         shape = shape_of(program, name, p) if of_own_shape(program, name) else None
         kind = wide if name in program.tensors else _as_it_is
         dtypes = None if before is None else (kind(before), kind(p.dtype))
-        if own := storage.dtype(name, program.states.get(name)):
+        if is_code(states[name].dtype):
+            continue
+        if own := storage.of(name, program.states.get(name), p):
             dtypes = (states[name].dtype, own)
         states[name] = _follow(p, name, states[name], describe, dtypes, shape)
     reason = _reason(part(p), {n: part(states[n]) for n in program.states}, program)
@@ -205,9 +210,13 @@ def _check_storage(
             f"{describe(p)} is complex, and state_dtype is for states of real numbers: use torch.view_as_real(p) as the "
             "parameter, or give it an optimizer of its own"
         )
+    if storage.codes and layout(p):
+        raise ParameterError(
+            f"{describe(p)} is {split(p)}, and states of 8 bits are kept whole: take state_dtype='bfloat16' for it"
+        )
     if p.grad is not None and is_sparse(p.grad) and KEY in program.kept:
         raise ParameterError(
-            f"{describe(p)} has a sparse gradient, and rounding='stochastic' is for dense ones: use rounding='nearest'"
+            f"{describe(p)} has a sparse gradient, and rounding='stochastic' and states of 8 bits are for dense ones: use rounding='nearest' with 16 bits"
         )
 
 
@@ -232,8 +241,8 @@ def make_states(
     """Make the states of a parameter that it does not have yet."""
     if "step" not in states:
         states["step"] = counter(0.0)
-    if KEY in program.kept and states.get(KEY) is None:
-        states[KEY] = storage.key(place)
+    if KEY in program.kept:
+        states[KEY] = storage.key(place, p, states.get(KEY))
     for name, one in program.kept.items():
         if one.per == "tensor" and states.get(name) is None:
             states[name] = starting(one)
@@ -251,12 +260,18 @@ def make_states(
                 states[name] = torch.full(shape, initial.initial, dtype=dtype, device=p.device)
                 continue
             if isinstance(initial, ParamCopy):
-                dtype = storage.dtype(name, initial) or (wide(p.dtype) if initial.wide else p.dtype)
+                dtype = storage.of(name, initial, p) or (wide(p.dtype) if initial.wide else p.dtype)
+                if is_code(dtype):
+                    dtype = torch.float32  # the values first; ``fitted`` makes codes of them
                 states[name] = p.detach().to(dtype, copy=True, memory_format=torch.preserve_format)
                 continue
-            dtype = storage.dtype(name, initial) or p.dtype
+            dtype = storage.of(name, initial, p) or p.dtype
             states[name] = torch.zeros_like(p.detach(), dtype=dtype, memory_format=torch.preserve_format)
-            if initial:
+            if is_code(dtype):
+                states[name + SCALES] = empty_scales(states[name])
+                if initial:
+                    encode(torch.full_like(p.detach(), initial), states[name], states[name + SCALES])
+            elif initial:
                 (torch.view_as_real(states[name]) if p.is_complex() else states[name]).fill_(initial)
 
 
@@ -302,7 +317,9 @@ def _reason(p: torch.Tensor, states: Mapping[str, Any], program: Program) -> str
     if grad is not None and why_not(torch.empty(0, dtype=grad.dtype, device=grad.device)):
         return f"its gradient's dtype is {grad.dtype}"
     for prefix, t in [("", p), *((f"state {n}: ", states[n]) for n in program.states)]:
-        if reason := why_not(t):
+        if is_code(t.dtype) and (program.along or not backends.on_host(t.device)):
+            return f"{prefix}it is codes of 8 bits, which kernels of the CPU read, and none of rows and columns"
+        if not is_code(t.dtype) and (reason := why_not(t)):
             return prefix + reason
         alike = (
             t.shape != p.shape or t.numel() <= 1 or t.stride() == p.stride()

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ravine.errors import OptionError, nearest
+from ravine.backends._eight_bits import SCALES, SIGNED, SQUARES, decode, empty_scales, encode, is_code
+from ravine.errors import OptionError, ParameterError, nearest
 from ravine.formula import ParamCopy, Program
-from ravine.formula._pieces import Reduced
-from ravine.formula._rounding import AT_RANDOM, KEY
+from ravine.formula._operations import ROUNDED_BITS
+from ravine.formula._pieces import Reduced, Squares
+from ravine.formula._rounding import KEY, NOT_ROUNDED
 from ravine.optim._common import Rounding
 
 #: What ``state_dtype`` may say.
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "8bit": SIGNED}
+#: Tensors with fewer elements keep float32 where 8 bits were asked for: their bytes are few.
+FEWEST = 4096
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,30 @@ class StateStorage:
             return own
         return self.every
 
-    def at_random(self, name: str, initial: Any) -> str:
-        """To which dtype a new value of a state is rounded at random; empty: to none."""
+    def of(self, name: str, initial: Any, p: Tensor) -> torch.dtype | None:
+        """The dtype of a state of a parameter: codes are for many elements, and of squares without a sign."""
         dtype = self.dtype(name, initial)
+        if dtype is None or not is_code(dtype):
+            return dtype
+        if p.numel() < FEWEST:
+            return torch.float32
+        return SQUARES if isinstance(initial, Squares) else SIGNED
+
+    def rounded_to(self, name: str, initial: Any) -> tuple[str, bool]:
+        """To what a new value of a state is rounded before it is stored (``formula/_rounding.py``), and whether at random.
+
+        Nothing, as an empty text, is rounded where the tensor that it is written to does so.
+        """
+        dtype, at_random = self.dtype(name, initial), self.rounding == "stochastic"
+        if dtype is SIGNED:
+            return ("squares" if isinstance(initial, Squares) else "signed"), at_random
         known = next((text for text, one in DTYPES.items() if one is dtype), "")
-        return known if self.rounding == "stochastic" and known in AT_RANDOM else ""
+        return (known if at_random and known in ROUNDED_BITS else ""), at_random
+
+    @property
+    def codes(self) -> bool:
+        """Whether any state is codes of 8 bits."""
+        return self.every is SIGNED or any(dtype is SIGNED for _, dtype in self.named)
 
     def check(self, programs: Iterable[Program]) -> None:
         """Raise OptionError for a state that is named, and that no formula has."""
@@ -56,15 +79,49 @@ class StateStorage:
                 raise OptionError(f"state_dtype names the state {name!r}. {nearest(name, sorted(states))}")
 
     @property
-    def narrow(self) -> Callable[[str, Any], str] | None:
-        """:meth:`at_random`, where anything is rounded so: part of what a program is made of."""
-        return self.at_random if self.rounding == "stochastic" else None
+    def narrow(self) -> Callable[[str, Any], tuple[str, bool]] | None:
+        """:meth:`rounded_to`, where anything is rounded so: part of what a program is made of."""
+        return self.rounded_to if self.rounding == "stochastic" or self.codes else None
 
-    def key(self, place: int) -> Tensor:
-        """The key of random bits of a parameter, by its place among all: from torch's seed, so that a run can be repeated."""
-        return torch.tensor(
-            float((torch.initial_seed() * 1_000_003 + (self.first + place) * 7_919) % (1 << 32)), dtype=torch.float64
-        )
+    def key(self, place: int, p: Tensor, known: Any) -> Any:
+        """The key of random bits of a parameter; ``known``: that which it has, or None.
+
+        From torch's seed and the parameter's place among all, so that a run can be repeated; or one that says not to round.
+        """
+        key = NOT_ROUNDED
+        if not (self.codes and p.numel() < FEWEST):
+            key = float((torch.initial_seed() * 1_000_003 + (self.first + place) * 7_919) % (1 << 32))
+        if known is not None and key >= 0 and float(known) >= 0:
+            return known
+        return torch.tensor(key, dtype=torch.float64)
+
+    @torch.no_grad()
+    def fitted(self, name: str, initial: Any, p: Tensor, states: Mapping[str, Any]) -> dict[str, Any]:
+        """What a state and its scales become, where it is to be codes, or is codes and is not to be."""
+        state, wanted = states[name], self.of(name, initial, p)
+        as_codes = wanted is not None and is_code(wanted)
+        if not is_code(state.dtype) and not as_codes:
+            return {}
+        laid_out = torch.empty_like(p.detach(), dtype=wanted or torch.float32)
+        if is_code(state.dtype):
+            scales = states.get(name + SCALES)
+            if scales is None or scales.shape != empty_scales(state).shape:
+                raise ParameterError(
+                    f"the state {name} is codes of 8 bits, and there are no scales that fit it under {name + SCALES!r}: load both"
+                )
+            if (
+                state.dtype is wanted
+                and state.stride() == laid_out.stride()
+                and state.device == p.device == scales.device
+            ):
+                return {}
+            state = decode(state, scales.to(state.device))
+        if not as_codes:
+            return {name: state.to(p.device), name + SCALES: None}
+        laid_out.zero_()
+        made = {name: laid_out, name + SCALES: empty_scales(laid_out)}
+        encode(state.to(p.device), *made.values())
+        return made
 
 
 def places_of(groups: Iterable[Mapping[str, Any]]) -> dict[int, int]:
@@ -78,7 +135,7 @@ def storage_of(state_dtype: object, rounding: object) -> StateStorage:
     Raises:
         OptionError: one has a value that it cannot have.
     """
-    if rounding not in ("nearest", "stochastic"):
+    if rounding not in ("nearest", "stochastic", None):
         raise OptionError(f"rounding={rounding!r}: it is 'nearest' or 'stochastic'")
     every: torch.dtype | None = None
     named: tuple[tuple[str, torch.dtype], ...] = ()
@@ -86,24 +143,35 @@ def storage_of(state_dtype: object, rounding: object) -> StateStorage:
         named = tuple(sorted((str(name), _dtype(one, f"state_dtype[{name!r}]")) for name, one in state_dtype.items()))
     elif state_dtype is not None:
         every = _dtype(state_dtype, "state_dtype")
-    return StateStorage(every, named, "stochastic" if rounding == "stochastic" else "nearest")
+    made = StateStorage(every, named, "stochastic")
+    return made if rounding == "stochastic" or (rounding is None and made.codes) else replace(made, rounding="nearest")
 
 
 def _dtype(value: object, what: str) -> torch.dtype:
-    if isinstance(value, torch.dtype) and value in DTYPES.values():
+    if isinstance(value, torch.dtype) and value in DTYPES.values() and not is_code(value):
         return value
     if isinstance(value, str) and value in DTYPES:
         return DTYPES[value]
     names = ", ".join(map(repr, DTYPES))
-    raise OptionError(f"{what}={value!r}: it is one of {names}, the same as torch's dtypes, or a dict of them by state")
+    raise OptionError(f"{what}={value!r}: it is one of {names}, torch.float32 and its like, or a dict of them by state")
 
 
 def widened(tree: dict[str, Any]) -> dict[str, Any]:
-    """A state dict whose states of 16 bits are float32, and without the keys of random bits."""
+    """A state dict whose states of 16 and 8 bits are float32, and without scales and the keys of random bits."""
 
-    def wide(value: Any) -> Any:
-        narrow = isinstance(value, Tensor) and value.dtype in (torch.bfloat16, torch.float16)
-        return value.float() if narrow else value
+    def wide(name: str, kept: Mapping[str, Any]) -> Any:
+        value = kept[name]
+        if not isinstance(value, Tensor):
+            return value
+        if is_code(value.dtype) and name + SCALES in kept:
+            return decode(value, kept[name + SCALES])
+        return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
 
-    state = {i: {n: wide(v) for n, v in kept.items() if n != KEY} for i, kept in tree["state"].items()}
+    def of_codes(name: str, kept: Mapping[str, Any]) -> bool:
+        base = kept.get(name.removesuffix(SCALES))
+        return name.endswith(SCALES) and isinstance(base, Tensor) and is_code(base.dtype)
+
+    state = {
+        i: {n: wide(n, kept) for n in kept if n != KEY and not of_codes(n, kept)} for i, kept in tree["state"].items()
+    }
     return {**tree, "state": state}
