@@ -67,6 +67,7 @@ def _checksum(key: str, code: bytes) -> bytes:
 _FILES = (
     "_llvm_text.py",
     "_llvm_functions.py",
+    "_llvm_rounding.py",
     "_compiler.py",
     "_cache.py",
     "../../formula/_rounding.py",

@@ -14,6 +14,7 @@ import ast
 from collections.abc import Sequence
 from math import inf, nan
 
+from ravine.backends.cpu import _llvm_rounding  # noqa: F401 - adds functions
 from ravine.backends.cpu._llvm_functions import FUNCTIONS, Address, Array, LlvmLines, Value, constant, power
 
 _INTEGER = {ast.Add: "add nsw", ast.Sub: "sub nsw", ast.Mult: "mul nsw", ast.RShift: "ashr", ast.LShift: "shl nsw"}
