@@ -17,8 +17,8 @@ from torch import Tensor
 BLOCK = 256
 #: The dtypes of codes: of states with a sign, and of squares.
 SIGNED, SQUARES = torch.int8, torch.uint8
-#: What is added to the name of a state for that of its scales.
-SCALES = "_scale"
+#: What is added to the name of a state for that of its scales: no formula has such a name.
+SCALES = ".scale"
 #: float32's bits of 2^-15, which a code of 0 would mean, and how many bits are behind those of a code.
 LEAST, CUT = 112 << 23, {SIGNED: 20, SQUARES: 19}
 

@@ -18,8 +18,8 @@ from ravine.formula._symbols import Symbol, kept, lift, number
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: The number that is kept for each parameter where states are rounded at random.
-KEY = "rounding_key"
+#: The number that is kept for each parameter where states are rounded: no name that a formula could have.
+KEY = "rounding.key"
 _BITS = 0xFFFFFFFF
 #: Of a hash in three rounds, found by a search for little bias (C. Wellons, hash-prospector); and the golden ratio's.
 FIRST, SECOND, GOLDEN = 0x21F0AAAD, 0x735A2D97, 0x9E3779B1
@@ -109,7 +109,8 @@ def _cut(x: Tensor, added: Tensor | int, lost: int) -> Tensor:
     """A float32 without its last bits, after so much was added to them; infinity and NaN stay what they are."""
     import torch
 
-    return ((x.view(torch.int32) + added) & -(1 << lost)).view(torch.float32)
+    made = ((x.view(torch.int32) + added) & -(1 << lost)).view(torch.float32)
+    return torch.where(x.isnan(), torch.nan, made)
 
 
 def _scaled(bits: Tensor, lost: int) -> Tensor:

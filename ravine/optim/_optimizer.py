@@ -239,9 +239,6 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
         if self.states_at_once:
             self._make_states(self.param_groups[-1:])
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        without_compiler(super().zero_grad, set_to_none)
-
     def init_state(self) -> None:
         """Make the states of every parameter now, as its first step would.
 
@@ -274,7 +271,7 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
         """
         loss = None
         if self._backward is not None:
-            return self._backward.asked(closure, "found_inf" in self.__dict__)
+            return self._backward.asked(closure)
         if closure is not None:
             check_closure(closure)
             with torch.enable_grad():
@@ -335,6 +332,8 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
 
     def _drop_plan(self) -> None:
         """Make the next step plan anew; what the plan knows of its steps is kept."""
+        if self._backward is not None:
+            self._backward.forget()
         self._monitor.flush(self._plan)
         if self._plan is not None and self._plan.recorded:  # a graph that is replayed writes to its memory
             self._captured.append(self._plan)

@@ -172,6 +172,9 @@ REFUSED = {
     "k[0] = k[1] // 2": "only sums, differences, products and shifts of integers",
     "k[0] = x": "x of a kernel's text is no number",
     "import os": "may not have 'import os",
+    "for i in range(0, 8, 2):\n    k[i] = 1": "may not have 'for i in range",
+    "for i in range(3):\n    k[i] = 1\nelse:\n    k[0] = 2": "may not have 'for i in range",
+    "k[0] = abs(x=k[1])": "may not have 'abs",
 }
 
 

@@ -273,7 +273,7 @@ def test_schedules_change_the_rate_that_was_used(ravine, tmp_path):
     ]
 
 
-STOPPED = ["digits", "--epochs", "20", "--checkpoint-every", "7", "--schedule", "step:100,0.9", "--threads", "1"]
+STOPPED = ["digits", "--epochs", "40", "--checkpoint-every", "7", "--schedule", "step:100,0.9", "--threads", "1"]
 
 
 @pytest.fixture(scope="module")

@@ -88,12 +88,12 @@ def test_kernels_make_the_codes_of_torchs_operations():
         kernels, eager = AdamW(ours, fused=True, **options), AdamW(others, fused=False, **options)
         run(kernels, ours, 0, 8)
         run(eager, others, 0, 8)
-        for name in ("exp_avg", "exp_avg_sq", "exp_avg_scale"):
+        for name in ("exp_avg", "exp_avg_sq", "exp_avg.scale"):
             a, b = kernels.state[ours[0]][name], eager.state[others[0]][name]
             assert a.dtype is b.dtype
             assert (a != b).float().mean() < 0.01
         assert kernels.state[ours[1]]["exp_avg"].dtype is torch.float32  # few elements
-        assert "exp_avg_scale" not in kernels.state[ours[1]]
+        assert "exp_avg.scale" not in kernels.state[ours[1]]
         torch.testing.assert_close(ours[1], others[1])
 
 
@@ -171,7 +171,7 @@ def test_codes_are_exchanged_with_wide_states():
     full = narrow.state_dict(full=True)
     assert full["state"][0].keys() == {"step", "exp_avg", "exp_avg_sq"}
     kept = narrow.state[params[0]]
-    assert torch.equal(full["state"][0]["exp_avg"], eight.decode(kept["exp_avg"], kept["exp_avg_scale"]))
+    assert torch.equal(full["state"][0]["exp_avg"], eight.decode(kept["exp_avg"], kept["exp_avg.scale"]))
     torch.optim.Adam(parameters(shapes=((100, 70), (9,)))).load_state_dict(full)
     for saved in (full, narrow.state_dict()):  # codes, too, into an optimizer that keeps none, and back
         others = parameters(shapes=((100, 70), (9,)))
@@ -179,7 +179,7 @@ def test_codes_are_exchanged_with_wide_states():
         wide.load_state_dict(saved)
         run(wide, others, 3, 4)
         assert wide.state[others[0]]["exp_avg"].dtype is torch.float32
-        assert "exp_avg_scale" not in wide.state[others[0]]
+        assert "exp_avg.scale" not in wide.state[others[0]]
         back = Adam(others, state_dtype="8bit")
         back.load_state_dict(wide.state_dict())
         run(back, others, 4, 5)
@@ -207,7 +207,7 @@ def test_scales_that_are_lost_are_named():
     (p,) = parameters(shapes=((100, 70),))
     optimizer = Adam([p], state_dtype="8bit")
     run(optimizer, [p], 0, 1)
-    del optimizer.state[p]["exp_avg_scale"]
+    del optimizer.state[p]["exp_avg.scale"]
     give([p], 1)
     with pytest.raises(ParameterError, match="exp_avg is codes of 8 bits, and there are no scales"):
         optimizer.step()

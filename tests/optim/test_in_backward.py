@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 import weakref
 
@@ -9,10 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from ravine.errors import NonFiniteError, OptionError
+from ravine.errors import NonFiniteError, OptionError, ParameterError
 from ravine.formula import minimum as smaller
 from ravine.formula import norm
 from ravine.optim import Adam, AdamW, Muon, Optimizer, Prodigy, RMSprop, pieces
+from ravine.train import Learner
 
 
 def model():
@@ -193,6 +195,157 @@ def test_gradients_that_are_not_finite():
         warnings.simplefilter("ignore")
         (skipping(rows(0)) * torch.inf).sum().backward()
     assert all(torch.equal(p, b) for p, b in zip(skipping.parameters(), before, strict=True))
+
+
+def same(ours, plain):
+    return all(torch.equal(p, q) for p, q in zip(ours.parameters(), plain.parameters(), strict=True))
+
+
+def test_groups_that_a_state_dict_brings_are_followed():
+    ours, plain = model(), model()
+    inside, after = AdamW(ours.parameters(), lr=1e-2), AdamW(plain.parameters(), lr=1e-2)
+    inside.in_backward()
+    losses(ours, inside, 2)
+    losses(plain, after, 2)
+    saved = after.state_dict()
+    saved["param_groups"][0]["lr"] = 0.3
+    inside.load_state_dict(saved)
+    after.load_state_dict(saved)
+    for step in range(2, 4):
+        losses(ours, inside, 1, step)
+        losses(plain, after, 1, step)
+        inside.param_groups[0]["lr"] = after.param_groups[0]["lr"] = 0.05
+    assert same(ours, plain)
+
+
+def test_parameters_that_join_or_thaw_later_are_stepped():
+    ours, plain = model(), model()
+    made = []
+    for net, optimizer in ((ours, None), (plain, None)):
+        net[0].requires_grad_(False)
+        optimizer = AdamW([*net[0].parameters(), *net[2].parameters()], lr=1e-2)
+        if net is ours:
+            optimizer.in_backward()
+        losses(net, optimizer, 1)
+        net[0].requires_grad_(True)
+        optimizer.add_param_group({"params": net[4].parameters(), "lr": 0.1})
+        optimizer.zero_grad()
+        net[4].zero_grad()
+        losses(net, optimizer, 3, 1)
+        made.append(optimizer)
+    assert same(ours, plain)
+
+
+def test_gradients_set_by_hand_are_stepped_by_step():
+    ours, plain = model(), model()
+    inside, after = AdamW(ours.parameters(), lr=1e-2), AdamW(plain.parameters(), lr=1e-2)
+    inside.in_backward()
+    for net, optimizer in ((ours, inside), (plain, after)):
+        for p in net.parameters():
+            p.grad = torch.ones_like(p)
+        optimizer.step()
+    assert same(ours, plain)
+
+
+def test_accumulation_counts_passes_and_keeps_gradients_from_zero_grad():
+    """A layer that takes no part in a pass stays in step; ``zero_grad()`` may stay in the loop."""
+    ours, plain = model(), model()
+    inside, after = AdamW(ours.parameters(), lr=1e-2), AdamW(plain.parameters(), lr=1e-2)
+    inside.in_backward(every=2)
+    for step in range(6):
+        for net, optimizer in ((ours, inside), (plain, after)):
+            part = net if step != 3 else net[0]
+            part(rows(step)).square().mean().backward()
+            if net is ours or step % 2:
+                optimizer.step()
+                optimizer.zero_grad()
+    assert same(ours, plain)
+
+
+def test_a_pass_that_breaks_is_forgotten():
+    ours, plain = model(), model()
+    inside, after = AdamW(ours.parameters(), lr=1e-2), AdamW(plain.parameters(), lr=1e-2)
+    inside.in_backward(every=2)
+
+    class Breaks(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        ours[4](ours[3](ours[2](Breaks.apply(ours[1](ours[0](rows(0))))))).sum().backward()
+    ours.zero_grad()
+    for step in range(2):
+        ours(rows(step)).square().mean().backward()
+    losses(plain, after, 2, accumulate=2)
+    assert same(ours, plain)
+
+
+def test_policies_that_change_later_hold():
+    net = model()
+    optimizer = AdamW(net.parameters())
+    optimizer.in_backward()
+    losses(net, optimizer, 1)
+    optimizer.nonfinite = "raise"
+    with pytest.raises(NonFiniteError, match="was not stepped; those whose gradients came before it"):
+        (net(rows(0)) * torch.inf).sum().backward()
+    net.zero_grad()
+    optimizer.nonfinite = "propagate"
+    optimizer.param_groups[0]["clip_norm"] = 0.1
+    with pytest.raises(OptionError, match="clip_norm is of all gradients"):
+        losses(net, optimizer, 1)
+    net.zero_grad()
+    del optimizer.param_groups[0]["clip_norm"]
+    losses(net, optimizer, 1)
+
+
+def test_a_pass_with_something_left_out_counts_once():
+    net = model()
+    optimizer = AdamW(net.parameters(), nonfinite="skip")
+    optimizer.in_backward()
+    with pytest.warns(UserWarning, match="nonfinite='skip'"):
+        (net(rows(0)) * torch.inf).sum().backward()
+    assert optimizer.skipped == 1
+
+
+def test_no_step_inside_averages():
+    net = model()
+    optimizer = AdamW(net.parameters(), ema_decay=0.9)
+    optimizer.in_backward()
+    losses(net, optimizer, 1)
+    with optimizer.averaged(), pytest.raises(ParameterError, match="the parameters are their averages"):
+        losses(net, optimizer, 1)
+
+
+def test_a_model_and_its_optimizer_can_be_let_go_of():
+    net = model()
+    optimizer = AdamW(net.parameters())
+    optimizer.in_backward()
+    losses(net, optimizer, 1)
+    seen = weakref.ref(net[0].weight), weakref.ref(optimizer)
+    del optimizer
+    gc.collect()
+    assert seen[1]() is None
+    net(rows(0)).sum().backward()
+    assert net[0].weight.grad is not None  # nobody steps it any more
+    del net
+    gc.collect()
+    assert seen[0]() is None
+
+
+def test_a_learner_refuses_it():
+    def made(params):
+        optimizer = AdamW(params)
+        optimizer.in_backward()
+        return optimizer
+
+    learn = Learner(model(), ([(rows(0), torch.zeros(5, 3))], None), nn.functional.mse_loss, made)
+    with pytest.raises(OptionError, match="makes its steps in backward"):
+        learn.fit(1, 0.1)
 
 
 def test_what_cannot_be_done():

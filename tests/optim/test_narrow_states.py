@@ -11,8 +11,9 @@ from torch.nn import Parameter
 
 from ravine.errors import OptionError, ParameterError
 from ravine.formula import _rounding as rounding
-from ravine.optim import SGD, Adagrad, Adam, AdamW, Lion, Muon, Optimizer, RMSprop, pieces
+from ravine.optim import SGD, SOAP, Adagrad, Adam, AdamW, Lion, Muon, Optimizer, PSGDKron, RMSprop, Shampoo, pieces
 from ravine.optim._registry import classes
+from ravine.optim._stacked_step import StackedStep
 
 SHAPES = ((300, 70), (5,), (), (0, 3))
 NARROW = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -133,10 +134,10 @@ def test_the_kernel_rounds_as_torchs_operations(cls, dtype, how):
 @pytest.mark.parametrize("dtype", [*NARROW, torch.bfloat16])
 def test_states_have_the_dtype_and_parameters_their_own(dtype):
     params = parameters()
-    optimizer = Adam(params, state_dtype=dtype)
+    optimizer = Lion(params, state_dtype=dtype)
     run(optimizer, params, 0, 2)
     for p in params:
-        assert {optimizer.state[p][n].dtype for n in ("exp_avg", "exp_avg_sq")} == {NARROW.get(dtype, dtype)}
+        assert optimizer.state[p]["exp_avg"].dtype is NARROW.get(dtype, dtype)
         assert p.dtype is torch.float32
 
 
@@ -198,7 +199,7 @@ def test_numbers_of_threads_and_other_parameters_change_no_bit():
     assert torch.equal(bits(1, shapes), bits(1, shapes[:1]))
 
 
-def test_parameters_have_their_own_bits_and_torchs_seed_decides_them():
+def test_parameters_have_their_own_bits_and_processes_the_same():
     def made(seed):
         torch.manual_seed(seed)
         params = [Parameter(torch.zeros(1000)) for _ in range(2)]
@@ -209,11 +210,79 @@ def test_parameters_have_their_own_bits_and_torchs_seed_decides_them():
         optimizer.step()
         return states_of(optimizer, params, "momentum_buffer")
 
-    (a, b), (c, d), (e, _) = made(0), made(0), made(1)
+    (a, b), (c, d) = made(0), made(1)  # a seed of its own in each process
     assert not torch.equal(a, b)
     assert torch.equal(a, c)
     assert torch.equal(b, d)
-    assert not torch.equal(a, e)
+
+
+@pytest.mark.parametrize("fused", [None, False])
+@pytest.mark.parametrize("bits", [0x7FC00000, 0x7FFFFFFF, 0x7F800001, -1])
+def test_nan_stays_nan_whatever_its_bits(bits, fused):
+    def keep(update, last=0.0):
+        return update, update
+
+    (p,) = parameters(shapes=((5000,),))
+    p.grad = torch.full((5000,), bits, dtype=torch.int32).view(torch.float32)
+    optimizer = Optimizer(
+        [p], [keep, pieces.descend], lr=0.0, state_dtype="bfloat16", rounding="stochastic", fused=fused
+    )
+    optimizer.step()
+    assert optimizer.state[p]["last"].isnan().all()
+
+
+def test_states_with_a_shape_of_their_own_stay_wide():
+    for cls, names in (
+        (Shampoo, ("left", "right")),
+        (SOAP, ("left_basis", "right_basis")),
+        (PSGDKron, ("left", "right")),
+    ):
+        for asked in ("bfloat16", "8bit"):
+            (p,) = parameters(shapes=((80, 70),))
+            optimizer = cls([p], state_dtype=asked)
+            run(optimizer, [p], 0, 2)
+            assert {optimizer.state[p][name].dtype for name in names} == {torch.float32}
+
+
+def test_trainings_of_a_comparison_keep_states_as_they_are_asked_to():
+    made = [Adam(parameters(shapes=((30, 20),)), state_dtype="bfloat16") for _ in range(2)]
+    for optimizer in made:
+        give(optimizer.param_groups[0]["params"], 0)
+    StackedStep(made)()
+    for optimizer in made:
+        assert optimizer.state[optimizer.param_groups[0]["params"][0]]["exp_avg"].dtype is torch.bfloat16
+
+
+def test_squares_are_not_kept_in_float16():
+    params = parameters()
+    optimizer = Adam(params, state_dtype="float16")
+    run(optimizer, params, 0, 2)
+    assert [optimizer.state[params[0]][n].dtype for n in ("exp_avg", "exp_avg_sq")] == [torch.float16, torch.float32]
+    optimizer = Adam(params, state_dtype={"exp_avg_sq": "float16"})
+    give(params, 0)
+    with pytest.raises(OptionError, match="exp_avg_sq is of squares, which are 0 in float16"):
+        optimizer.step()
+
+
+def test_formulas_may_call_their_states_as_they_like():
+    def rule(update, rounding_key=0.0, m=0.0, m_scale=0.0, *, alpha):
+        rounding_key, m, m_scale = (alpha * x + update for x in (rounding_key, m, m_scale))
+        return rounding_key + m + m_scale, rounding_key, m, m_scale
+
+    ours, others = parameters(shapes=((80, 70),)), parameters(shapes=((80, 70),))
+    for asked in ("bfloat16", "8bit"):
+        narrow, wide = (
+            Optimizer(params, [rule, pieces.descend], lr=1e-3, alpha=0.5, **options)
+            for params, options in ((ours, {"state_dtype": asked}), (others, {}))
+        )
+        run(narrow, ours, 0, 3)
+        run(wide, others, 0, 3)
+        torch.testing.assert_close(ours, others, rtol=0.01, atol=1e-2)
+
+
+def test_optimizers_of_one_kind_share_a_program():
+    first, second = (Adam(parameters(), state_dtype="8bit") for _ in range(2))
+    assert first.program() is second.program()
 
 
 @pytest.mark.parametrize("how", ["nearest", "stochastic"])
@@ -248,7 +317,7 @@ def test_full_states_are_exchanged_in_both_directions():
     kept = narrow.state[params[0]]["exp_avg"]
     assert full["state"][0]["exp_avg"].dtype is torch.float32
     assert torch.equal(full["state"][0]["exp_avg"], kept.float())
-    assert "rounding_key" not in full["state"][0]
+    assert "rounding.key" not in full["state"][0]
     plain = torch.optim.Adam(parameters())
     plain.load_state_dict(full)  # torch's own class takes it
     others = parameters()

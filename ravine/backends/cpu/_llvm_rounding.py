@@ -54,7 +54,8 @@ def _cut(block: LlvmLines, x: Value, added: Value, lost: int) -> Value:
     """A float without its last bits, after so much was added to them; infinity and NaN stay what they are."""
     bits = block.add("i32", f"bitcast {x} to i32")
     total = block.add("i32", f"add {bits}, {added.text}")
-    return block.add("float", f"bitcast {block.add('i32', f'and {total}, {-1 << lost}')} to float")
+    made = block.add("float", f"bitcast {block.add('i32', f'and {total}, {-1 << lost}')} to float")
+    return block.select(block.add("i1", f"fcmp uno {x}, {x.text}"), Value("float", "0x7FF8000000000000"), made)
 
 
 def _float16(block: LlvmLines, x: Value, bits: Value) -> Value:

@@ -5,7 +5,8 @@ The text is Python of a small kind: assignments, ``for`` over a range, ``while``
 into may be rounded once, as one instruction; everything else is exact.
 
 The innermost loops are made to become vector code: what one pass of such a loop writes, no other pass of it reads. That is true
-of all texts that are printed here, since tensors that share memory share it element by element.
+of all texts that are printed here as long as tensors that share memory share it element by element, and no gradient is its own
+parameter shifted.
 """
 
 from __future__ import annotations
@@ -101,9 +102,14 @@ class _Translator:
                 self._value(value)
             case ast.If(test=test, body=body, orelse=orelse):
                 return self._if(test, body, orelse)
-            case ast.While(test=ast.Constant(value=True), body=body):
+            case ast.While(test=ast.Constant(value=True), body=body, orelse=[]):
                 self._while(body)
-            case ast.For(target=ast.Name(id=name), iter=ast.Call(func=ast.Name(id="range"), args=bounds), body=body):
+            case ast.For(
+                target=ast.Name(id=name),
+                iter=ast.Call(func=ast.Name(id="range"), args=[_] | [_, _] as bounds, keywords=[]),
+                body=body,
+                orelse=[],
+            ):
                 self._for(name, bounds, body)
             case ast.Continue() | ast.Break():
                 self._jump(self._loops[-1][isinstance(node, ast.Break)])
@@ -251,7 +257,7 @@ class _Translator:
             case ast.Call(func=ast.Name(id="scratch"), args=[ast.Constant(value=int(count))]):
                 self._scratch.append(count)
                 return Array("float", f"%scratch.{len(self._scratch)}", (Value("i64", str(count)),))
-            case ast.Call(func=ast.Name(id=name), args=args) if name in FUNCTIONS:
+            case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in FUNCTIONS:
                 return FUNCTIONS[name](block, *map(self._number, args))
         raise TypeError(f"a kernel's text may not have {ast.unparse(node)!r}")
 

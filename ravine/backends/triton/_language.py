@@ -139,7 +139,7 @@ def _random_bits(key, place, lane: tl.constexpr, lost: tl.constexpr):  # type: i
 @triton.jit
 def _cut(x, added, lost: tl.constexpr):  # type: ignore[no-untyped-def]
     mask: tl.constexpr = 0xFFFFFFFF - (1 << lost) + 1
-    return ((x.to(tl.uint32, bitcast=True) + added) & mask).to(tl.float32, bitcast=True)
+    return tl.where(x != x, x, ((x.to(tl.uint32, bitcast=True) + added) & mask).to(tl.float32, bitcast=True))
 
 
 @triton.jit

@@ -218,6 +218,10 @@ class Monitor:
             raise NonFiniteError(
                 f"{what}. Nothing was written. ravine.diagnose.find_nonfinite finds where they come from"
             )
+        self.left_out(what)
+
+    def left_out(self, what: str) -> None:
+        """Count a step that was left out, and warn of the first."""
         self.record.skipped += 1
         if self.record.skipped == 1:
             _warn_skipped(what)

@@ -71,8 +71,8 @@ class Plan:
         state: TrackedState,
         version: Version,
         describe: Callable[[Tensor], str],
-        watch: bool = False,
-        storage: StateStorage = StateStorage(),  # noqa: B008 - it is frozen
+        watch: bool,
+        storage: StateStorage,
     ) -> None:
         self._reader, self._dicts, self._state, self._version = reader, list(groups), state, version
         self.extra = dict(extra)

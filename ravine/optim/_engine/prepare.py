@@ -49,8 +49,8 @@ def prepare(
     fused: bool | None,
     state: Mapping[torch.Tensor, dict[str, Any]],
     describe: Callable[[torch.Tensor], str],
-    storage: StateStorage = StateStorage(),  # noqa: B008 - it is frozen
-    place: int = 0,
+    storage: StateStorage,
+    place: int,
 ) -> PreparedParam:
     """A parameter with its states; ``place`` is its place among all of the optimizer's.
 
@@ -73,7 +73,7 @@ def prepare(
         dtypes = None if before is None else (kind(before), kind(p.dtype))
         if is_code(states[name].dtype):
             continue
-        if own := storage.of(name, program.states.get(name), p):
+        if name in program.states and (own := storage.of(name, program.states[name], p)):
             dtypes = (states[name].dtype, own)
         states[name] = _follow(p, name, states[name], describe, dtypes, shape)
     reason = _reason(part(p), {n: part(states[n]) for n in program.states}, program)
@@ -235,9 +235,7 @@ def split(tensor: torch.Tensor) -> str:
 
 
 @torch.no_grad()
-def make_states(
-    p: torch.Tensor, states: dict[str, Any], program: Program, storage: StateStorage, place: int = 0
-) -> None:
+def make_states(p: torch.Tensor, states: dict[str, Any], program: Program, storage: StateStorage, place: int) -> None:
     """Make the states of a parameter that it does not have yet."""
     if "step" not in states:
         states["step"] = counter(0.0)

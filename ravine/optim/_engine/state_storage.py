@@ -14,7 +14,7 @@ from ravine.errors import OptionError, ParameterError, nearest
 from ravine.formula import ParamCopy, Program
 from ravine.formula._operations import ROUNDED_BITS
 from ravine.formula._pieces import Reduced, Squares
-from ravine.formula._rounding import KEY, NOT_ROUNDED
+from ravine.formula._rounding import KEY, NOT_ROUNDED, mixed
 from ravine.optim._common import Rounding
 
 #: What ``state_dtype`` may say.
@@ -49,18 +49,22 @@ class StateStorage:
     def of(self, name: str, initial: Any, p: Tensor) -> torch.dtype | None:
         """The dtype of a state of a parameter: codes are for many elements, and of squares without a sign."""
         dtype = self.dtype(name, initial)
+        if dtype is torch.float16 and isinstance(initial, Squares):
+            return torch.float32  # those of small gradients are 0 in float16, and steps divide by their root
         if dtype is None or not is_code(dtype):
             return dtype
         if p.numel() < FEWEST:
             return torch.float32
         return SQUARES if isinstance(initial, Squares) else SIGNED
 
-    def rounded_to(self, name: str, initial: Any) -> tuple[str, bool]:
+    def __call__(self, name: str, initial: Any) -> tuple[str, bool]:
         """To what a new value of a state is rounded before it is stored (``formula/_rounding.py``), and whether at random.
 
         Nothing, as an empty text, is rounded where the tensor that it is written to does so.
         """
         dtype, at_random = self.dtype(name, initial), self.rounding == "stochastic"
+        if dtype is torch.float16 and isinstance(initial, Squares):
+            return "", False
         if dtype is SIGNED:
             return ("squares" if isinstance(initial, Squares) else "signed"), at_random
         known = next((text for text, one in DTYPES.items() if one is dtype), "")
@@ -73,24 +77,31 @@ class StateStorage:
 
     def check(self, programs: Iterable[Program]) -> None:
         """Raise OptionError for a state that is named, and that no formula has."""
+        programs = list(programs)
         states = {name for program in programs for name in program.states}
         for name, _ in self.named:
             if name not in states:
                 raise OptionError(f"state_dtype names the state {name!r}. {nearest(name, sorted(states))}")
+        for name, dtype in self.named:
+            if dtype is torch.float16 and any(isinstance(program.states.get(name), Squares) for program in programs):
+                raise OptionError(
+                    f"state_dtype={{{name!r}: 'float16'}}: {name} is of squares, which are 0 in float16 for gradients below 2e-4: take "
+                    "'bfloat16' or '8bit'"
+                )
 
     @property
     def narrow(self) -> Callable[[str, Any], tuple[str, bool]] | None:
-        """:meth:`rounded_to`, where anything is rounded so: part of what a program is made of."""
-        return self.rounded_to if self.rounding == "stochastic" or self.codes else None
+        """This, where anything is rounded as it says when it is called: part of what a program is made of."""
+        return self if self.rounding == "stochastic" or self.codes else None
 
     def key(self, place: int, p: Tensor, known: Any) -> Any:
         """The key of random bits of a parameter; ``known``: that which it has, or None.
 
-        From torch's seed and the parameter's place among all, so that a run can be repeated; or one that says not to round.
+        From the parameter's place among all: processes that train the same model round it alike. Or one that says not to round.
         """
         key = NOT_ROUNDED
         if not (self.codes and p.numel() < FEWEST):
-            key = float((torch.initial_seed() * 1_000_003 + (self.first + place) * 7_919) % (1 << 32))
+            key = mixed(0.0, float(self.first + place + 1))
         if known is not None and key >= 0 and float(known) >= 0:
             return known
         return torch.tensor(key, dtype=torch.float64)

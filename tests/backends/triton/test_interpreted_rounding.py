@@ -31,9 +31,10 @@ def test_states_have_the_bits_of_torchs_operations(cls: Any, dtype: str, interpr
     assert kernels_step(kernels)
     for p, q in zip(ours, others, strict=True):
         torch.testing.assert_close(p, q, rtol=1e-3, atol=1e-4)
-        for name in set(eager.state[q]) - {"step", "rounding_key"}:
+        for name in set(eager.state[q]) - {"step", "rounding.key"}:
             a, b = kernels.state[p][name], eager.state[q][name]
-            assert a.dtype is b.dtype is getattr(torch, dtype)
+            squares = dtype == "float16" and name.endswith(("_sq", "square_avg"))
+            assert a.dtype is b.dtype is (torch.float32 if squares else getattr(torch, dtype))
             assert (a != b).float().mean() < 0.01  # sums that differ in their last bit may fall on two sides
 
 
