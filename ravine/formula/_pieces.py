@@ -302,6 +302,9 @@ def start(piece: Callable[..., Any] | Piece, **values: Initial) -> Piece:
     """
     result = as_piece(piece)
     _check_arguments(result, tuple(values), only_changed=True)
+    of_squares = {n.argument for n in result.signature()[0] if isinstance(n.default, Squares)}
     for name, value in values.items():
         check_initial(f"start({result.title})", name, value)
+        if name in of_squares and isinstance(value, int | float):  # wherever it starts
+            values[name] = Squares(value)
     return replace(result, started=tuple(sorted({**dict(result.started), **values}.items(), key=lambda item: item[0])))

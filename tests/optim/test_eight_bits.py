@@ -200,6 +200,9 @@ def test_a_formula_says_which_of_its_states_are_squares():
     run(optimizer, [p], 0, 2)
     assert optimizer.state[p]["average"].dtype is eight.SIGNED
     assert optimizer.state[p]["square"].dtype is eight.SQUARES
+    rms = RMSprop([p], state_dtype="8bit")
+    run(rms, [p], 0, 1)
+    assert rms.state[p]["square_avg"].dtype is eight.SQUARES
     assert (rule(1.0, alpha=0.5)[2], squares(0.0)) == (1.0, 0.0)  # by hand it is a number
 
 
