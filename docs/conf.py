@@ -18,6 +18,7 @@ from sphinx.application import Sphinx
 from sphinx.ext.napoleon import GoogleDocstring
 
 import ravine
+from ravine.contour import play
 from ravine.optim import Optimizer
 from ravine.optim import _registry as registry
 from ravine.optim._hyperparameters import hypers_of
@@ -47,12 +48,14 @@ CONTENTS = {
         "docs/formulas",
         "docs/train",
         "docs/watch",
+        "docs/memory",
         "docs/gpu",
         "docs/compare",
         "docs/evidence",
         "docs/results-files",
         "docs/own",
         "docs/contours",
+        "docs/play",
         "docs/experiments",
         "docs/glossary",
     ],
@@ -143,6 +146,15 @@ def write_notebooks(app: Sphinx) -> None:
             page.write_text(text, encoding="utf-8")
 
 
+#: Where the page of `ravine play` lies on the site.
+PLAYGROUND = "play.html"
+
+
+def write_playground(app: Sphinx) -> None:
+    """The page of `ravine play`; before autodoc puts its own objects in the place of functions' defaults."""
+    play().write(Path(app.outdir) / PLAYGROUND)
+
+
 def menu() -> str:
     """The table of contents, which only the site has: GitHub shows the README's own list of links."""
     return "".join(
@@ -190,6 +202,10 @@ def complete(app: Sphinx, name: str, source: list[str]) -> None:
         marker = "<!-- the table of all optimizers -->"
         assert marker in source[0], f"docs/optimizers.md has lost the line {marker}"
         source[0] = source[0].replace(marker, optimizer_table())
+    if name == "docs/play":
+        marker = "<!-- the page itself -->"
+        assert marker in source[0], f"docs/play.md has lost the line {marker}"
+        source[0] = source[0].replace(marker, f'<p><a href="../{PLAYGROUND}"><b>Open the page</b></a></p>')
 
 
 #: What every optimizer declares of itself: documented once, in `Optimizer`.
@@ -246,6 +262,7 @@ def setup(app: Sphinx) -> None:
     app.connect("builder-inited", write_reference)
     app.connect("builder-inited", write_optimizers)
     app.connect("builder-inited", write_notebooks)
+    app.connect("builder-inited", write_playground)
     app.connect("source-read", complete)
     app.connect("autodoc-skip-member", hide_repeated)
     app.connect("autodoc-process-docstring", before_napoleon, priority=400)

@@ -3,6 +3,7 @@
 Also the quick lane, ``pytest --quick``: what is left out of it, and why.
 """
 
+import atexit
 import gc
 import os
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import Forked
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: more threads would only wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
@@ -47,6 +49,8 @@ LEFT_OUT = {
     "tests/comparison/test_python_optimizers.py": "whole comparisons",
     "tests/contour/test_contour_figure.py": "draws every figure",
     "tests/contour/test_contour_page_in_chromium.py": "starts a browser",
+    "tests/contour/test_play_page_in_chromium.py": "starts a browser",
+    "tests/contour/test_play_paths.py": "follows paths of every optimizer",
     "tests/docs/": "runs the code of every page",
     "tests/examples/": "whole trainings",
     "tests/optim/test_life_in_torch.py": "torch.compile, and 10,000 steps",
@@ -74,19 +78,16 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection() -> Iterator[object]:
     """Without a search for cycles among the objects of thousands of tests, which stay: it takes four of seventeen seconds.
 
-    Nor are they looked at later: then each ``gc.collect()`` of a test would take a second.
+    Nor are they looked at later: then each ``gc.collect()`` of a test would take a second, and so would pytest's at the
+    end. What was frozen is let go of after that, with the rest: Triton says what of its own is still there.
     """
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
+        atexit.register(gc.unfreeze)
         gc.enable()
-
-
-def pytest_unconfigure() -> None:
-    """What was frozen is let go of with the rest: Triton says what of its own is still there at the end."""
-    gc.unfreeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -126,6 +127,28 @@ def numbers_in_double():
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_surroundings() -> Iterator[None]:
+    """What takes time and decides nothing here.
+
+    Nobody cuts the power, so files need not be on the disk: each ``fsync`` waits for milliseconds. And for each kind of
+    device that is absent, ``torch.manual_seed`` keeps the seed for later, with all that is on Python's stack as text.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        for devices in (torch.cuda, torch.xpu, torch.mtia):
+            if not devices.is_available():
+                patch.setattr(devices, "manual_seed_all", lambda seed: None, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_processes() -> Iterator[None]:
+    """The process that they are forked from ends with the tests."""
+    yield
+    Forked.end()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -83,7 +83,8 @@ def union(a: Interval, b: Interval) -> Interval:
 
 
 def choose(condition: Array, a: Interval, b: Interval) -> Interval:
-    return Interval(*(np.where(condition, x, y) for x, y in zip(vars(a).values(), vars(b).values(), strict=True)))
+    low, high = np.where(condition, a.low, b.low), np.where(condition, a.high, b.high)
+    return Interval(low, high, np.where(condition, a.nan, b.nan))
 
 
 def anything(nan: Array | bool) -> Interval:
@@ -97,12 +98,16 @@ def _hull(corners: Sequence[Array], nan: Array) -> Interval:
     """Around all corners that are numbers."""
     stacked = np.stack(np.broadcast_arrays(*corners))
     missing = np.isnan(stacked)
+    if not missing.any():
+        return Interval(stacked.min(0), stacked.max(0), nan | missing[0])
     low, high = np.where(missing, INF, stacked).min(0), np.where(missing, -INF, stacked).max(0)
     return Interval(low, high, nan | missing.any(0))
 
 
 def _clip(x: Interval, p: Precision) -> Interval:
     """Beyond the largest number lies infinity."""
+    if max(np.abs(x.low).max(initial=0.0), np.abs(x.high).max(initial=0.0)) <= p.largest:
+        return x
     low = np.where(x.low < -p.largest, -INF, x.low)
     high = np.where(x.high > p.largest, INF, x.high)
     low = np.minimum(low, np.where(np.isinf(x.low), low, p.largest))
@@ -133,13 +138,16 @@ def _exactly(
     """The result on known values: correctly rounded, as hardware does it; a product may also go unrounded into a sum."""
 
     def known(p: Precision, otherwise: Interval, arguments: tuple[Interval, ...]) -> Interval:
+        points = _all(a.point for a in arguments)
+        if not points.any():
+            return otherwise
         wide = np.asarray(operation(*(a.value for a in arguments)), dtype=np.float64)
         result = exact(wide.astype(p.type))
         if fused:
             short = _all(a.value.astype(np.float32) == a.value for a in arguments)
             unrounded = exact(wide) if p is SINGLE else choose(short, exact(wide), _widen(exact(wide), p, 1.0))
             result = choose(np.isfinite(wide), union(result, unrounded), result)
-        return choose(_all(a.point for a in arguments), result, otherwise)
+        return choose(points, result, otherwise)
 
     return known
 
@@ -264,7 +272,8 @@ def operate(op: str, p: Precision, *arguments: Interval | Truth) -> Interval | T
         result = OPERATIONS[op](p, *arguments)
     assert isinstance(result, Interval | Truth)
     if isinstance(result, Interval) and op not in ("where", "pow"):
-        result = choose(_all(~a.empty for a in arguments if isinstance(a, Interval)), result, NOTHING)
+        numbers = _all(~a.empty for a in arguments if isinstance(a, Interval))
+        result = result if numbers.all() else choose(numbers, result, NOTHING)
     return result
 
 

@@ -33,7 +33,7 @@ PUBLIC = {
         load_study log
     """,
     "ravine.contour": """
-        Exploration explore
+        Exploration Playground explore play
     """,
     "ravine.diagnose": """
         Diagnosis Evidence FindNonFinite Finding NothingFound Symptom diagnose evidence_of find_nonfinite reproduce
@@ -44,7 +44,7 @@ PUBLIC = {
     """,
     "ravine.formula": """
         ParamCopy Piece Program amax dot exp floor global_norm isfinite isnan log logical_not maximum mean minimum norm numel
-        param_copy reduced rename resolution rms scalar sign sqrt start stats_and_steppers tanh tensor_function tensor_state
+        param_copy reduced rename resolution rms scalar sign sqrt squares start stats_and_steppers tanh tensor_function tensor_state
         trace_formula where
     """,
     # and the named optimizers, which the registry finds

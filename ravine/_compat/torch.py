@@ -132,6 +132,16 @@ def current_backward_node() -> Any:
     return torch._C._current_autograd_node()
 
 
+def current_backward_pass() -> int:
+    """A number of the backward pass that runs now in this thread; -1 outside of one."""
+    return int(torch._C._current_graph_task_id())
+
+
+def after_backward(function: Callable[[], None]) -> None:
+    """Call a function at the end of the backward pass that runs now."""
+    torch.autograd.Variable._execution_engine.queue_callback(function)
+
+
 _raw_stream = getattr(torch._C, "_cuda_getCurrentRawStream", None)
 
 

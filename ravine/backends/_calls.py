@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ravine._compat.torch import is_fake, version_of
 from ravine.backends import States
+from ravine.backends._eight_bits import SCALES, decode, is_code
 from ravine.errors import BackendError, an
 from ravine.formula import Program
 from ravine.formula._passes import Call
@@ -88,7 +89,10 @@ class Calls:
             grad = self._params[i].grad
             assert grad is not None  # only parameters that have one are stepped
             return grad
-        return self.made[i][name] if name in self.made[i] else self._states[i][name]
+        if name in self.made[i]:
+            return self.made[i][name]
+        state = self._states[i][name]
+        return decode(state, self._states[i][name + SCALES]) if is_code(state.dtype) else state
 
     def _call(self, call: Call, members: Sequence[int], given: Sequence[Sequence[Any]], dtype: torch.dtype) -> None:
         together = len(members) > 1

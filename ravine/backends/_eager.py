@@ -22,6 +22,7 @@ from ravine._compat.torch import is_fake
 from ravine._line_of_user import level_of_user
 from ravine.backends import STATISTICS, Numbers, States, Sums, compute_dtype
 from ravine.backends._calls import Calls
+from ravine.backends._eight_bits import SCALES, decode, encode, is_code
 from ravine.errors import an
 from ravine.formula import Program
 from ravine.formula import _functions as functions
@@ -131,11 +132,15 @@ class Eager:
         tensors: dict[str, Any] = {"param": self.params[i], "grad": self._grads[i]}
         tensors |= {name: self.states[i][name] for name in self.program.states}
         tensors |= self._calls.made[i]
-        read = {name: real(tensors[name].detach()).to(self._dtype(i)) for name in p.reads}
+        read = {name: self._value(i, name, tensors[name]).to(self._dtype(i)) for name in p.reads}
         results = _function(self.program, index)(*read.values(), *(self._number(n, i) for n in numbers))
         # `return update, old_param`: a result that is a tensor itself is taken before the first is written.
         live = [tensor for name, tensor in read.items() if name in p.writes]
         return tuple(r.clone() if any(r is tensor for tensor in live) else r for r in results)
+
+    def _value(self, i: int, name: str, tensor: Tensor) -> Tensor:
+        """The numbers that a tensor holds."""
+        return decode(tensor, self.states[i][name + SCALES]) if is_code(tensor.dtype) else real(tensor.detach())
 
     def _number(self, number: Any, i: int) -> Any:
         """The number of one parameter."""
@@ -200,6 +205,10 @@ class Eager:
         results = self._results(i, len(self.program.passes) - 1, self._numbers)
         for name, value in zip(last.writes, results, strict=True):
             target = real(param if name == "param" else self.states[i][name])
+            if is_code(target.dtype):
+                values = value if isinstance(value, Tensor) else torch.full(target.shape, value, device=target.device)
+                encode(values, target, self.states[i][name + SCALES], skip)
+                continue
             if skip is not None:
                 value = torch.where(skip, target, value.to(target.dtype) if isinstance(value, Tensor) else value)
             self._put(target, value)

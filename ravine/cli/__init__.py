@@ -33,6 +33,7 @@ COMMANDS = {
     "judge": "Say which optimizer is best from runs that any program logged.",
     "worker": "Run trials of a study, alone or together with other machines.",
     "contour": "Draw search paths on a function's contour lines.",
+    "play": "Run optimizers on a surface in the browser, with sliders.",
     "bench": "Time optimizer steps against torch and the memory limit.",
 }
 
@@ -43,6 +44,7 @@ _FIRST = {
     "compare": "Loading PyTorch; then a step of each optimizer is tried",
     "worker": "Loading PyTorch and the study",
     "contour": "Loading PyTorch",
+    "play": "Loading PyTorch",
     "bench": "Loading PyTorch",
 }
 _HELP = {"help_option_names": ["-h", "--help"]}

@@ -35,7 +35,7 @@ from ravine.formula._functions import (
 from ravine.formula._functions import (
     sum as sum,
 )
-from ravine.formula._pieces import ParamCopy, Piece, param_copy, reduced, rename, scalar, start, tensor_state
+from ravine.formula._pieces import ParamCopy, Piece, param_copy, reduced, rename, scalar, squares, start, tensor_state
 from ravine.formula._program import Program
 from ravine.formula._stats_and_steppers import stats_and_steppers
 from ravine.formula._tensor_functions import tensor_function
@@ -68,6 +68,7 @@ __all__ = [
     "scalar",
     "sign",
     "sqrt",
+    "squares",
     "start",
     "stats_and_steppers",
     "tanh",

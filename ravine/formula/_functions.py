@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ravine.errors import FormulaError
+from ravine.formula._rounding import mixed, rounding_functions  # noqa: F401 - programs call it
 from ravine.formula._sizes import along, numel_of, resolution_of, size_of
 from ravine.formula._symbols import Symbol, apply
 
@@ -328,3 +329,6 @@ def rows_amax(x: Value) -> Value:
 
 def columns_amax(x: Value) -> Value:
     return _along(abs(x), -2, "amax")
+
+
+globals().update(rounding_functions())

@@ -46,6 +46,18 @@ class ParamCopy:
 param_copy = ParamCopy()
 
 
+class Squares(float):
+    """The initial value of a state that is an average or sum of squares. Made by :func:`squares`."""
+
+
+def squares(initial: float) -> Squares:
+    """Default of a state that is an average or a sum of squares, and never negative: ``def rms(square_avg=squares(0.0), *, grad)``.
+
+    Computed with it is what a plain number says. With ``state_dtype="8bit"`` its root is kept, by a code without a sign.
+    """
+    return Squares(initial)
+
+
 @dataclass(frozen=True)
 class Scalar:
     """The initial value of a state that is one number. Made by :func:`scalar`."""
@@ -290,6 +302,9 @@ def start(piece: Callable[..., Any] | Piece, **values: Initial) -> Piece:
     """
     result = as_piece(piece)
     _check_arguments(result, tuple(values), only_changed=True)
+    of_squares = {n.argument for n in result.signature()[0] if isinstance(n.default, Squares)}
     for name, value in values.items():
         check_initial(f"start({result.title})", name, value)
+        if name in of_squares and isinstance(value, int | float):  # wherever it starts
+            values[name] = Squares(value)
     return replace(result, started=tuple(sorted({**dict(result.started), **values}.items(), key=lambda item: item[0])))

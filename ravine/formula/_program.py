@@ -18,10 +18,11 @@ import numpy as np
 
 from ravine.formula import _functions as functions
 from ravine.formula._latex import formula_latex
-from ravine.formula._operations import ALONG, FULL, REDUCTIONS
+from ravine.formula._operations import ALONG, FULL, REDUCTIONS, ROUNDINGS
 from ravine.formula._passes import SIZES, Argument, Call, Pass, Reduction
 from ravine.formula._pieces import Reduced, Scalar, TensorState
 from ravine.formula._python import Statements, code_name
+from ravine.formula._rounding import KEY
 from ravine.formula._symbols import Assignment, Symbol, apply, buffer, postorder
 from ravine.formula._tensor_functions import CallOf
 
@@ -223,10 +224,11 @@ class Program:
         text = [
             repr(sorted(self.states.items())),
             *final.writes,
-            *map(repr, self.kept.items()),
+            *(repr(one) for one in self.kept.items() if one[0] != KEY),
             *map(repr, self.tensors.items()),
         ]
-        results = self._all_new
+        # However states are rounded, it is the same formula.
+        results = [s.args[0] if s.op in ROUNDINGS else s for s in self._all_new if s.name != KEY]
         for symbol in postorder(results):
             index[id(symbol)] = len(index)
             args = [index[id(a)] for a in symbol.args]

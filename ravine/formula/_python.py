@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from ravine.formula._operations import INFIX, OPERATIONS
+from ravine.formula._operations import INFIX, OPERATIONS, ROUNDINGS
 from ravine.formula._symbols import Symbol, postorder
 
 _LONGEST = 88  # an expression that grows longer gets a line of its own
@@ -41,6 +41,7 @@ class Statements:
         calls: operations that are written as calls of a function of their name instead of with their sign; with
             ``cube_root`` among them a power of a third is a call of that.
         element: how a number is written that elements are chosen from, where nothing else says of what type they are.
+        place: where an element stands in its tensor, as rounding at random is told it; empty where that is a function of tensors.
 
     Attributes:
         lines: Python assignments in order; a value that is used more than once has a name of its own.
@@ -55,8 +56,10 @@ class Statements:
         constant: Callable[[float], str] = repr,
         calls: Collection[str] = (),
         element: Callable[[str], str] = lambda number: number,
+        place: str = "",
     ) -> None:
         self.lines: list[str] = []
+        self._place = place
         self._constant, self._calls, self._element = constant, calls, element
         # The text of every symbol, and how tightly it binds.
         self._texts = {id(symbol): (name, _ATOM) for symbol, name in leaves.items()}
@@ -100,4 +103,6 @@ class Statements:
         arguments = [text for text, _ in parts]
         if symbol.op == "where" and symbol.element and not any(a.element or a.truth for a in symbol.args[1:]):
             arguments[1:] = map(self._element, arguments[1:])
+        if self._place and symbol.op in ROUNDINGS:
+            arguments.append(self._place)
         return f"{symbol.op}({', '.join(arguments)})", _ATOM

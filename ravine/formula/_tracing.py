@@ -20,11 +20,13 @@ from ravine.formula._pieces import (
     PieceName,
     Reduced,
     Scalar,
+    Squares,
     TensorState,
     as_piece,
     check_initial,
 )
 from ravine.formula._program import Program
+from ravine.formula._rounding import rounded
 from ravine.formula._sizes import SHAPES
 from ravine.formula._symbols import Assignment, Symbol, buffer, kept, lift, number, postorder, whole
 
@@ -51,7 +53,10 @@ def hyper_defaults(pieces: Sequence[Callable[..., Any] | Piece]) -> dict[str, An
 
 
 def trace_formula(
-    pieces: Sequence[Callable[..., Any] | Piece], hypers: Mapping[str, Any], guarded: bool = False
+    pieces: Sequence[Callable[..., Any] | Piece],
+    hypers: Mapping[str, Any],
+    guarded: bool = False,
+    narrow: Callable[[str, Any], tuple[str, bool]] | None = None,
 ) -> Program:
     """The program of a list of pieces.
 
@@ -60,12 +65,13 @@ def trace_formula(
         hypers: the hyperparameters that are given. Only their names count, and the length of a tuple such as
             ``betas``: a program serves every value.
         guarded: count the elements of the gradient that are not finite, before anything is written.
+        narrow: says of each state, by its name and initial value, how it is rounded; see ``_rounding.rounded``.
 
     Raises:
         FormulaError: a name that nobody provides, a wrong number of results, a Python ``if`` on a symbol, an
             operation outside the language, a state that two pieces would share, a parameter that does not change.
     """
-    return _Tracer(hypers).run([as_piece(p) for p in pieces], guarded)
+    return _Tracer(hypers).run([as_piece(p) for p in pieces], guarded, narrow)
 
 
 def _remedy(error: Exception) -> str:
@@ -115,7 +121,9 @@ class _Tracer:
             str, Piece
         ] = {}  # which piece that changes nothing else gave grad and update a value that nobody has read yet
 
-    def run(self, pieces: list[Piece], guarded: bool = False) -> Program:
+    def run(
+        self, pieces: list[Piece], guarded: bool = False, narrow: Callable[[str, Any], tuple[str, bool]] | None = None
+    ) -> Program:
         self.pieces = pieces
         for piece in pieces:
             self.call(piece)
@@ -136,6 +144,8 @@ class _Tracer:
                 f"piece {piece.place} changes {name}, and no piece after it reads {name}, so that it would do nothing: put it before "
                 "the piece that it is for"
             )
+        if narrow is not None:
+            new = rounded(new, self.states, narrow, self.kept)
         return Program(new, self.states, self.assignments, guarded, self.kept, self.tensors)
 
     def meant_as_param(self) -> str:
@@ -286,7 +296,7 @@ class _Tracer:
         if isinstance(initial, TensorState):
             self.tensors[name], self.now[name] = initial, whole(name)
             return self.now[name]
-        self.states[name] = initial if isinstance(initial, ParamCopy | Reduced) else float(initial)
+        self.states[name] = initial if isinstance(initial, ParamCopy | Reduced | Squares) else float(initial)
         self.now[name] = buffer(name, initial.axes) if isinstance(initial, Reduced) else buffer(name)
         return self.now[name]
 

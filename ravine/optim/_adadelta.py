@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Unpack
 
-from ravine.formula import sqrt
+from ravine.formula import sqrt, squares
 from ravine.optim import pieces
 from ravine.optim._common import Common
 from ravine.optim._dialects import THEANO_BOOK
@@ -17,7 +17,7 @@ from ravine.optim.search import log
 
 
 def adadelta(
-    update: Value, square_avg: Value = 0.0, acc_delta: Value = 0.0, *, rho: Value, eps: Value
+    update: Value, square_avg: Value = squares(0.0), acc_delta: Value = squares(0.0), *, rho: Value, eps: Value
 ) -> tuple[Value, Value, Value]:
     """Give the update the size of recent updates: RMS of updates over RMS of gradients (Zeiler, 2012, eq. 14)."""
     square_avg = rho * square_avg + (1 - rho) * update**2

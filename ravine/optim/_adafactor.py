@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Unpack
 
-from ravine.formula import maximum, mean, minimum, reduced, resolution, rms, sqrt
+from ravine.formula import maximum, mean, minimum, reduced, resolution, rms, sqrt, squares
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
 from ravine.optim._hyperparameters import Hyper
@@ -44,7 +44,7 @@ def factored_by_dtype(
 
 
 def unfactored(
-    update: Value, variance: Value = 0.0, *, beta2_decay: Value, eps: Value, step: Value
+    update: Value, variance: Value = squares(0.0), *, beta2_decay: Value, eps: Value, step: Value
 ) -> tuple[Value, Value]:
     """The gradient over the root of its squares, for what has no rows and columns (algorithm 5)."""
     variance = variance + step**beta2_decay * (update**2 - variance)
@@ -52,7 +52,7 @@ def unfactored(
 
 
 def unfactored_by_dtype(
-    update: Value, variance: Value = 0.0, *, beta2_decay: Value, step: Value
+    update: Value, variance: Value = squares(0.0), *, beta2_decay: Value, step: Value
 ) -> tuple[Value, Value]:
     """``unfactored`` with the resolution of the parameter's dtype for the first eps."""
     return unfactored(update, variance, beta2_decay=beta2_decay, eps=(resolution(update),), step=step)

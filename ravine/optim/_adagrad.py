@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Unpack
 
-from ravine.formula import sqrt, start
+from ravine.formula import sqrt, squares, start
 from ravine.optim import pieces
 from ravine.optim._common import Common
 from ravine.optim._dialects import THEANO_BOOK
@@ -16,13 +16,13 @@ from ravine.optim.pieces import Value
 from ravine.optim.search import log
 
 
-def adagrad(update: Value, sum: Value = 0.0, *, eps: Value) -> tuple[Value, Value]:
+def adagrad(update: Value, sum: Value = squares(0.0), *, eps: Value) -> tuple[Value, Value]:
     """Divide by the root of the sum of all squared gradients (Duchi et al., 2011, eq. 1, diagonal)."""
     sum = sum + update**2
     return update / (sqrt(sum) + eps), sum
 
 
-def adagrad_eps_inside(update: Value, sum: Value = 0.0, *, eps: Value) -> tuple[Value, Value]:
+def adagrad_eps_inside(update: Value, sum: Value = squares(0.0), *, eps: Value) -> tuple[Value, Value]:
     """The same with eps inside the root."""
     sum = sum + update**2
     return update / sqrt(sum + eps), sum

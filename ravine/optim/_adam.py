@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Unpack
 
 from ravine.errors import OptionError
-from ravine.formula import maximum, sqrt
+from ravine.formula import maximum, sqrt, squares
 from ravine.optim import pieces
 from ravine.optim._common import Common
 from ravine.optim._dialects import THEANO_BOOK
@@ -18,7 +18,7 @@ from ravine.optim.search import complement, log
 
 
 def adam(
-    update: Value, exp_avg: Value = 0.0, exp_avg_sq: Value = 0.0, *, betas: Value, eps: Value, step: Value
+    update: Value, exp_avg: Value = 0.0, exp_avg_sq: Value = squares(0.0), *, betas: Value, eps: Value, step: Value
 ) -> tuple[Value, Value, Value]:
     """Average of gradients over the root of the average of their squares, both unbiased."""
     beta1, beta2 = betas
@@ -31,8 +31,8 @@ def adam(
 def adam_amsgrad(
     update: Value,
     exp_avg: Value = 0.0,
-    exp_avg_sq: Value = 0.0,
-    max_exp_avg_sq: Value = 0.0,
+    exp_avg_sq: Value = squares(0.0),
+    max_exp_avg_sq: Value = squares(0.0),
     *,
     betas: Value,
     eps: Value,
@@ -50,7 +50,7 @@ def adam_amsgrad(
 def adam_falling_beta1(
     update: Value,
     exp_avg: Value = 0.0,
-    exp_avg_sq: Value = 0.0,
+    exp_avg_sq: Value = squares(0.0),
     *,
     betas: Value,
     beta1_decay: Value,

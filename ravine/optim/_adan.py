@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Unpack
 
-from ravine.formula import sqrt, where
+from ravine.formula import sqrt, squares, where
 from ravine.optim import pieces
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
@@ -18,7 +18,7 @@ def adan(
     update: Value,
     exp_avg: Value = 0.0,
     exp_avg_diff: Value = 0.0,
-    exp_avg_sq: Value = 0.0,
+    exp_avg_sq: Value = squares(0.0),
     previous_grad: Value = 0.0,
     *,
     betas: Value,

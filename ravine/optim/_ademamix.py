@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Unpack
 
-from ravine.formula import exp, log, maximum, minimum, sqrt
+from ravine.formula import exp, log, maximum, minimum, sqrt, squares
 from ravine.optim import pieces
 from ravine.optim import search as ranges
 from ravine.optim._common import Common
@@ -18,7 +18,7 @@ def ademamix(
     update: Value,
     exp_avg: Value = 0.0,
     exp_avg_slow: Value = 0.0,
-    exp_avg_sq: Value = 0.0,
+    exp_avg_sq: Value = squares(0.0),
     *,
     betas: Value,
     alpha: Value,
@@ -38,7 +38,7 @@ def ademamix_warmup(
     update: Value,
     exp_avg: Value = 0.0,
     exp_avg_slow: Value = 0.0,
-    exp_avg_sq: Value = 0.0,
+    exp_avg_sq: Value = squares(0.0),
     *,
     betas: Value,
     alpha: Value,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Unpack
 
-from ravine.formula import maximum, mean, reduced, rms, sqrt
+from ravine.formula import maximum, mean, reduced, rms, sqrt, squares
 from ravine.optim import pieces
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
@@ -35,7 +35,7 @@ def factored(
     return over_root(update, exp_avg_sq_row, exp_avg_sq_col), exp_avg_sq_row, exp_avg_sq_col
 
 
-def unfactored(update: Value, exp_avg_sq: Value = 0.0, *, betas: Value, eps: Value) -> tuple[Value, Value]:
+def unfactored(update: Value, exp_avg_sq: Value = squares(0.0), *, betas: Value, eps: Value) -> tuple[Value, Value]:
     """The gradient over the root of its squares, for what has no rows and columns."""
     _, beta2, _ = betas
     exp_avg_sq = beta2 * exp_avg_sq + (1 - beta2) * (update**2 + eps[0])

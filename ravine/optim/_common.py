@@ -8,9 +8,14 @@ from functools import lru_cache
 from typing import Any, Literal, TypedDict
 
 import numpy as np
+import torch
 
 from ravine.errors import OptionError
 
+#: In which dtype states are kept: of all, or by the name of a state.
+StateDtype = str | torch.dtype | Mapping[str, str | torch.dtype] | None
+#: How a value becomes one of 16 bits.
+Rounding = Literal["nearest", "stochastic"]
 #: What happens where a gradient has a NaN or infinity.
 Nonfinite = Literal["propagate", "skip", "raise"]
 
@@ -31,6 +36,11 @@ class Common(TypedDict, total=False):
             ``"skip"`` leaves the step out and counts it; ``"raise"`` names the parameter and writes nothing. Looking
             for them costs one more read of the gradients.
         watch: keep statistics of what every step does to every parameter (``optimizer.watch``).
+        state_dtype: how states of the parameter's shape are kept: ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"8bit"``, or a
+            dict of them by the name of a state; None: in the parameter's dtype. They are computed in float32 all the same. An
+            average of the parameters (``ema_decay``) is kept narrow only if the dict names it.
+        rounding: how a new value becomes one of fewer bits: ``"nearest"``, or ``"stochastic"``: one of the two numbers around it
+            by chance, so that it is right on average and small changes are not lost. None: stochastic where 8 bits are asked for.
     """
 
     clip_norm: float | None
@@ -39,11 +49,19 @@ class Common(TypedDict, total=False):
     lookahead: tuple[int, float] | None
     nonfinite: Nonfinite
     watch: bool
+    state_dtype: StateDtype
+    rounding: Rounding | None
 
 
 #: Those that may differ from group to group, and what they are where they are off.
 OF_GROUPS: dict[str, Any] = {"clip_norm": None, "ema_decay": None, "cautious": False, "lookahead": None}
-_DEFAULTS: dict[str, Any] = {**OF_GROUPS, "nonfinite": "propagate", "watch": True}
+_DEFAULTS: dict[str, Any] = {
+    **OF_GROUPS,
+    "nonfinite": "propagate",
+    "watch": True,
+    "state_dtype": None,
+    "rounding": None,
+}
 
 
 def signature_of(function: Callable[..., Any]) -> inspect.Signature:

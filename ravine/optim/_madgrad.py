@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Unpack
 
-from ravine.formula import param_copy, sqrt
+from ravine.formula import param_copy, sqrt, squares
 from ravine.optim import pieces
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
@@ -18,7 +18,7 @@ def madgrad(
     param: Value,
     x0: Value = param_copy,
     s: Value = 0.0,
-    grad_sum_sq: Value = 0.0,
+    grad_sum_sq: Value = squares(0.0),
     *,
     update: Value,
     lr: Value,

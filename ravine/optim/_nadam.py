@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Unpack
 
-from ravine.formula import scalar, sqrt
+from ravine.formula import scalar, sqrt, squares
 from ravine.optim import pieces
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
@@ -17,7 +17,7 @@ from ravine.optim.search import complement, log
 def nadam(
     update: Value,
     exp_avg: Value = 0.0,
-    exp_avg_sq: Value = 0.0,
+    exp_avg_sq: Value = squares(0.0),
     mu_product: Value = scalar(1.0),
     *,
     betas: Value,

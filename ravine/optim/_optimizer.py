@@ -21,7 +21,7 @@ from ravine.formula import Piece, Program
 from ravine.formula._tracing import hyper_defaults
 from ravine.optim import _given_parameters as given_parameters
 from ravine.optim import _words_of_others as words_of_others
-from ravine.optim._common import OF_GROUPS, Nonfinite, check_policy, parameters_of, switches_in
+from ravine.optim._common import OF_GROUPS, Nonfinite, Rounding, StateDtype, check_policy, parameters_of, switches_in
 from ravine.optim._engine import state as states
 from ravine.optim._engine.average import NO_STEP, averaged_inside, pairs_of
 from ravine.optim._engine.describe import describe, optimizer_text
@@ -29,6 +29,7 @@ from ravine.optim._engine.formula import asks_ndim, check_names, check_read, for
 from ravine.optim._engine.group import GroupReader, Pieces, group_at, ndims_of, number_of, program_for
 from ravine.optim._engine.group_keys import complete, flag_scaling, leave_out, neutral_of, switches_of, twin_of
 from ravine.optim._engine.hooks import changed_by, with_hooks
+from ravine.optim._engine.in_backward import MayStepInBackward
 from ravine.optim._engine.kept_numbers import with_kept
 from ravine.optim._engine.kernels import refuse_recording, warn_captured
 from ravine.optim._engine.monitor import Monitor
@@ -36,6 +37,7 @@ from ravine.optim._engine.plan import Plan
 from ravine.optim._engine.prepare import check_param, make_states
 from ravine.optim._engine.slips import AnswersNames, as_group, check_closure
 from ravine.optim._engine.state_by_name import arranged
+from ravine.optim._engine.state_storage import StateStorage, places_of, storage_of, widened
 from ravine.optim._engine.version import TrackedState, Version
 from ravine.optim._hyperparameters import TORCH_ONLY, Hyper, as_python, checker, hypers_of
 from ravine.optim._variant import Variant
@@ -45,18 +47,16 @@ from ravine.watch._watch import Watch
 Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 
 
-class Optimizer(AnswersNames, torch.optim.Optimizer):
+class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
     r"""Steps parameters by a formula: a list of pieces.
 
     Args:
-        params: parameters, ``(name, parameter)`` pairs or group dicts, as in torch. One that stands twice in a group
-            gets torch's warning and is stepped once; torch's own loops step it twice.
-        pieces: the formula (see ``ravine.formula``): a list of pieces, or one piece. A named optimizer has it as
-            ``formula``.
+        params: parameters, ``(name, parameter)`` pairs or group dicts, as in torch. One that stands twice is stepped once.
+        pieces: the formula (see ``ravine.formula``): a list of pieces, or one piece. A named optimizer has ``formula``.
         maximize: ascend instead of descending.
         fused: None takes the kernel for every tensor that it can take and torch's operations for the others; True
             insists on the kernel; False takes torch's operations.
-        clip_norm, ema_decay, cautious, lookahead, nonfinite, watch: what every optimizer has; see ``ravine.optim.Common``.
+        clip_norm, ema_decay, cautious, lookahead, nonfinite, watch, state_dtype, rounding: see ``ravine.optim.Common``.
         hyperparameters: numbers, tuples of numbers or tensors of one element that the pieces read, such as ``lr``.
 
     Raises:
@@ -97,6 +97,8 @@ class Optimizer(AnswersNames, torch.optim.Optimizer):
         lookahead: tuple[int, float] | None = None,
         nonfinite: Nonfinite = "propagate",
         watch: bool = True,
+        state_dtype: StateDtype = None,
+        rounding: Rounding | None = None,
         **hyperparameters: Any,
     ) -> None:
         params = given_parameters.listed(params, type(self).__name__)
@@ -106,6 +108,7 @@ class Optimizer(AnswersNames, torch.optim.Optimizer):
         self._switches = switches_of(type(self), hyperparameters)
         hyperparameters = {k: as_python(v) for k, v in hyperparameters.items() if k not in TORCH_ONLY}
         self._monitor, self._version = Monitor(nonfinite, bool(watch)), Version()
+        self._storage = storage_of(state_dtype, rounding)
         self._plan: Plan | None = None
         self._captured, self._averaged = list[Plan](), False
         if self._pieces is None:
@@ -178,16 +181,15 @@ class Optimizer(AnswersNames, torch.optim.Optimizer):
     def skipped(self) -> int:
         """How many steps were left out: by ``nonfinite="skip"``, and by GradScaler after an overflow.
 
-        Steps on a GPU are counted there: asking waits for it, stepping does not. A scheduler that must not move on
-        without a step steps only if this is what it was before ``scaler.step(optimizer)``.
+        Asking waits for a GPU. A scheduler that must not move on without a step steps only if this is what it was before.
         """
-        self._monitor.read(self._plan)
+        self._monitor.read(self._steps)
         return self._monitor.record.skipped + self._monitor.record.overflowed
 
     @property
     def watch(self) -> Watch:
         """What the steps did to every parameter: ``optimizer.watch.last``, ``.history``, ``.plot()``."""
-        return self._monitor.view(self.param_groups, self.defaults, lambda: self._monitor.read(self._plan))
+        return self._monitor.view(self.param_groups, self.defaults, lambda: self._monitor.read(self._steps))
 
     def name_parameters(self, named: torch.nn.Module | Iterable[tuple[str, Tensor]]) -> int:
         """Name parameters for ``watch`` and errors by the model, or pairs of name and parameter; groups and state dicts stay.
@@ -197,9 +199,7 @@ class Optimizer(AnswersNames, torch.optim.Optimizer):
         return self._monitor.name(self.param_groups, named)
 
     def averaged(self) -> contextlib.AbstractContextManager[None]:
-        """Inside ``with optimizer.averaged():`` the parameters are their averages, to evaluate or save the model with.
-
-        Outside they are what they were before; what is written to them inside is lost.
+        """Inside ``with optimizer.averaged():`` the parameters are their averages; what is written to them there is lost.
 
         Raises OptionError if the formula keeps no average (``ema_decay=0.999``, or the piece ``ema``), ParameterError if a
         parameter no longer has the shape of its average.
@@ -237,25 +237,21 @@ class Optimizer(AnswersNames, torch.optim.Optimizer):
             raise
         self._drop_plan()
         if self.states_at_once:
-            self._make_states(len(self.param_groups) - 1)
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop the gradients; ``set_to_none=False`` fills them with zeros instead."""
-        without_compiler(super().zero_grad, set_to_none)
+            self._make_states(self.param_groups[-1:])
 
     def init_state(self) -> None:
         """Make the states of every parameter now, as its first step would.
 
-        ``torch.distributed.checkpoint`` makes the states that it loads into by a step with gradients of 0 and a
-        learning rate of 0, as with every optimizer of torch; that step counts. After this it makes none.
+        ``torch.distributed.checkpoint`` makes those it loads into by a step of zeros, which counts; after this it makes none.
         """
-        for i in range(len(self.param_groups)):
-            self._make_states(i)
+        self._make_states(self.param_groups)
 
-    def _make_states(self, group: int) -> None:
-        programs = self._programs(self.param_groups[group])
-        for p in self.param_groups[group]["params"]:
-            make_states(p, self.state[p], program_for(p, programs))
+    def _make_states(self, groups: list[dict[str, Any]]) -> None:
+        places = places_of(self.param_groups)
+        for group in groups:
+            programs = self._programs(group)
+            for p in group["params"]:
+                make_states(p, self.state[p], program_for(p, programs), self._storage, places[id(p)])
 
     # --- stepping ---------------------------------------------------------------------------------------------
 
@@ -274,6 +270,8 @@ class Optimizer(AnswersNames, torch.optim.Optimizer):
             NonFiniteError: with ``nonfinite="raise"``, before anything is written.
         """
         loss = None
+        if self._backward is not None:
+            return self._backward.asked(closure)
         if closure is not None:
             check_closure(closure)
             with torch.enable_grad():
@@ -315,18 +313,18 @@ class Optimizer(AnswersNames, torch.optim.Optimizer):
 
     def _reader(self, scaled: bool = False) -> GroupReader:
         """What reads the groups; ``scaled``: gradients come scaled by GradScaler."""
-        # No method of this object: a plan that kept one would keep the optimizer alive in a cycle.
+        # No method of this object, which a plan would keep alive in a cycle.
         formula, guarded = type(self).formula, self._monitor.guarded
         pieces_of = functools.partial(formula_of, self._pieces, formula, scaled=scaled)
-        keys, by_ndim = list(self.defaults), asks_ndim(formula)
-        return GroupReader(keys, self._neutral, pieces_of, by_ndim, guarded, self._check, self._told)
+        rest = asks_ndim(formula), guarded, self._check, self._told, self._storage.narrow
+        return GroupReader(list(self.defaults), self._neutral, pieces_of, *rest)
 
     def _make_plan(self, extra: dict[str, Any]) -> Plan:
         self._monitor.place(self.param_groups)
         if not isinstance(self.state, TrackedState):
             self.state = TrackedState(self.state, self._version)
         reader, watch = self._reader(bool(extra)), self._monitor.watch
-        plan = Plan(reader, self.param_groups, extra, self.state, self._version, self._describe, watch)
+        plan = Plan(reader, self.param_groups, extra, self.state, self._version, self._describe, watch, self._storage)
         if not plan.ready(self.param_groups, self.state, extra):
             raise BackendError("parameters or gradients changed while the step looked at them")
         self._monitor.count_on(None if plan.fake else plan.device)
@@ -334,6 +332,8 @@ class Optimizer(AnswersNames, torch.optim.Optimizer):
 
     def _drop_plan(self) -> None:
         """Make the next step plan anew; what the plan knows of its steps is kept."""
+        if self._backward is not None:
+            self._backward.forget()
         self._monitor.flush(self._plan)
         if self._plan is not None and self._plan.recorded:  # a graph that is replayed writes to its memory
             self._captured.append(self._plan)
@@ -342,10 +342,11 @@ class Optimizer(AnswersNames, torch.optim.Optimizer):
 
     # --- keeping ----------------------------------------------------------------------------------------------
 
-    def state_dict(self) -> dict[str, Any]:
-        """The state as torch's class of the same name gives it, and what formula it belongs to under ``"ravine"``."""
+    def state_dict(self, full: bool = False) -> dict[str, Any]:
+        """The state as torch's class gives it, and its formula under ``"ravine"``; ``full``: states of 16 bits in float32."""
         programs = [self._programs(group, f" (parameter group {i})") for i, group in enumerate(self.param_groups)]
-        return states.dump(without_compiler(super().state_dict), type(self).__name__, programs)
+        made = states.dump(without_compiler(super().state_dict), type(self).__name__, programs)
+        return widened(made) if full else made
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any], match: Literal["order", "name"] = "order") -> None:
@@ -377,9 +378,9 @@ class Optimizer(AnswersNames, torch.optim.Optimizer):
         kept = super().__getstate__()
         # The live step counts are views of one tensor, and each would be kept with all of it.
         kept["state"] = states.own_steps(self.state)
-        self._monitor.read(self._plan)
+        self._monitor.read(self._steps)
         # A copy that is made inside ``averaged()`` has the averages as its parameters, and is not inside.
-        mine = {"_pieces": self._pieces, "_switches": self._switches, "_monitor": self._monitor}
+        mine = {n: getattr(self, n) for n in ("_pieces", "_switches", "_monitor", "_storage")}
         return {**kept, **mine, "_averaged": False}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -394,4 +395,5 @@ class Optimizer(AnswersNames, torch.optim.Optimizer):
         self._check, self._told = checker(hypers_of(type(self)), self.defaults, parameters_of(type(self))), set()
         self._neutral = neutral_of(type(self), self.defaults)
         self._switches = getattr(self, "_switches", {})
+        self._storage = getattr(self, "_storage", StateStorage())
         flag_scaling(self)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ravine.errors import OptionError, ParameterError, nearest
-from ravine.formula import rename, sqrt
+from ravine.formula import rename, sqrt, squares
 from ravine.optim._hyperparameters import Hyper
 from ravine.optim._optimizer import Optimizer
 from ravine.optim.pieces import Value
@@ -18,7 +18,7 @@ OTHERS: Mapping[str, Any] = {"lr": None, "betas": (0.9, 0.95), "eps": 1e-8, "wei
 def others_adamw(
     param: Value,
     exp_avg: Value = 0.0,
-    exp_avg_sq: Value = 0.0,
+    exp_avg_sq: Value = squares(0.0),
     *,
     update: Value,
     lr: Value,

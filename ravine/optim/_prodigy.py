@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Unpack
 
 from torch import Tensor
 
-from ravine.formula import Piece, dot, maximum, minimum, param_copy, scalar, sqrt, sum, where
+from ravine.formula import Piece, dot, maximum, minimum, param_copy, scalar, sqrt, squares, sum, where
 from ravine.optim import pieces
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
@@ -26,7 +26,7 @@ def adam_of_distance(d0: float, beta3: float, corrected: bool, safeguarded: bool
     def prodigy(
         update: Value,
         exp_avg: Value = 0.0,
-        exp_avg_sq: Value = 0.0,
+        exp_avg_sq: Value = squares(0.0),
         s: Value = 0.0,
         p0: Value = param_copy,
         d: Value = scalar(d0, per="group"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Unpack
 
-from ravine.formula import sqrt
+from ravine.formula import sqrt, squares
 from ravine.optim import pieces
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
@@ -17,7 +17,7 @@ from ravine.optim.search import complement, linear, log
 def qhadam(
     update: Value,
     exp_avg: Value = 0.0,
-    exp_avg_sq: Value = 0.0,
+    exp_avg_sq: Value = squares(0.0),
     *,
     betas: Value,
     nus: Value,

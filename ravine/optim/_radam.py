@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Unpack
 
-from ravine.formula import sqrt, where
+from ravine.formula import sqrt, squares, where
 from ravine.optim import pieces
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
@@ -15,7 +15,7 @@ from ravine.optim.search import complement, log
 
 
 def radam(
-    update: Value, exp_avg: Value = 0.0, exp_avg_sq: Value = 0.0, *, betas: Value, eps: Value, step: Value
+    update: Value, exp_avg: Value = 0.0, exp_avg_sq: Value = squares(0.0), *, betas: Value, eps: Value, step: Value
 ) -> tuple[Value, Value, Value]:
     """Adam times the rectification; a plain momentum while that has no value (algorithm 2; from 5 steps, as in torch)."""
     beta1, beta2 = betas

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Self, Unpack
 
 from ravine.errors import OptionError, nearest
-from ravine.formula import isfinite, sqrt, start, where
+from ravine.formula import isfinite, sqrt, squares, start, where
 from ravine.optim import pieces
 from ravine.optim._common import Common
 from ravine.optim._dialects import DIALECTS
@@ -17,12 +17,12 @@ from ravine.optim.pieces import Value
 from ravine.optim.search import complement, log
 
 
-def average_square(square_avg: Value = 0.0, *, update: Value, alpha: Value) -> Value:
+def average_square(square_avg: Value = squares(0.0), *, update: Value, alpha: Value) -> Value:
     """Decaying average of the squared gradients: the second moment."""
     return alpha * square_avg + (1 - alpha) * update**2
 
 
-def sum_square(square_avg: Value = 0.0, *, update: Value, alpha: Value) -> Value:
+def sum_square(square_avg: Value = squares(0.0), *, update: Value, alpha: Value) -> Value:
     """Decaying sum of the squared gradients: ``1 / (1 - alpha)`` times the average."""
     return alpha * square_avg + update**2
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Unpack
 import torch
 from torch import Tensor
 
-from ravine.formula import maximum, minimum, param_copy, scalar, sqrt, where
+from ravine.formula import maximum, minimum, param_copy, scalar, sqrt, squares, where
 from ravine.optim import pieces
 from ravine.optim._common import Common
 from ravine.optim._engine.average import averaged_inside
@@ -71,7 +71,7 @@ def averaging_of_betas(
 
 
 def root_of_squares(
-    update: Value, exp_avg_sq: Value = 0.0, *, betas: Value, eps: Value, k: Value
+    update: Value, exp_avg_sq: Value = squares(0.0), *, betas: Value, eps: Value, k: Value
 ) -> tuple[Value, Value]:
     """The gradient over the root of the average of squares, unbiased."""
     exp_avg_sq = betas[1] * exp_avg_sq + (1 - betas[1]) * update**2

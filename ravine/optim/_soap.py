@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Unpack
 import torch
 from torch import Tensor
 
-from ravine.formula import Piece, maximum, sqrt, tensor_function, tensor_state, where
+from ravine.formula import Piece, maximum, sqrt, squares, tensor_function, tensor_state, where
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
 from ravine.optim._hyperparameters import Hyper
@@ -78,7 +78,7 @@ def adam_in_basis(largest: int) -> Piece:
     def soap(
         update: Value,
         exp_avg: Value = 0.0,
-        exp_avg_sq: Value = 0.0,
+        exp_avg_sq: Value = squares(0.0),
         left: Value = tensor_state(rows),
         right: Value = tensor_state(columns),
         left_basis: Value = tensor_state(rows),

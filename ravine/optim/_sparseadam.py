@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Unpack
 
-from ravine.formula import sqrt
+from ravine.formula import sqrt, squares
 from ravine.optim import pieces
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
@@ -15,7 +15,7 @@ from ravine.optim.search import complement, log
 
 
 def adam_of_rows(
-    update: Value, exp_avg: Value = 0.0, exp_avg_sq: Value = 0.0, *, betas: Value, eps: Value, step: Value
+    update: Value, exp_avg: Value = 0.0, exp_avg_sq: Value = squares(0.0), *, betas: Value, eps: Value, step: Value
 ) -> tuple[Value, Value, Value]:
     """Adam with eps added to the root before that is corrected (the end of section 2): the last row is the rate."""
     beta1, beta2 = betas
@@ -65,9 +65,9 @@ class SparseAdam(Optimizer):
     ) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, maximize=maximize, fused=fused, **common)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self, full: bool = False) -> dict[str, Any]:
         """As every optimizer's; torch's class counts steps in Python's whole numbers, and computes with them in double."""
-        saved = super().state_dict()
+        saved = super().state_dict(full)
         for states in saved.get("state", {}).values():
             if "step" in states:
                 states["step"] = int(states["step"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Unpack
 
-from ravine.formula import maximum, rms, sqrt
+from ravine.formula import maximum, rms, sqrt, squares
 from ravine.optim import pieces
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
@@ -15,7 +15,7 @@ from ravine.optim.search import complement, log
 
 
 def unbiased_adam(
-    update: Value, exp_avg: Value = 0.0, exp_avg_sq: Value = 0.0, *, betas: Value, eps: Value, step: Value
+    update: Value, exp_avg: Value = 0.0, exp_avg_sq: Value = squares(0.0), *, betas: Value, eps: Value, step: Value
 ) -> tuple[Value, Value, Value]:
     """Adam whose averages are kept without the bias of their start: the shares of new gradients begin at 1 (algorithm 2)."""
     share1, share2 = ((1 - beta) / (1 - beta**step) for beta in betas)

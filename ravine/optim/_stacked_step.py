@@ -132,7 +132,10 @@ def _member(index: int, optimizer: torch.optim.Optimizer) -> _Member | None:
     own_numbers = len(program.passes) > 1 or program.sizes or program.kept or program.along
     if own_numbers or any(isinstance(h, Tensor) for h in plan.hypers[program]) or not plan.snapshot.params:
         return None
-    prepared = [prepare(p, program, plan.fused, optimizer.state, optimizer._describe) for p in group["params"]]
+    storage = optimizer._storage
+    storage.check([program])
+    known = plan.fused, optimizer.state, optimizer._describe, storage
+    prepared = [prepare(p, program, *known, place) for place, p in enumerate(group["params"])]
     dtypes = {(p.dtype, p.is_contiguous(), None if p.grad is None else p.grad.dtype) for p in group["params"]}
     if len(dtypes) > 1 or any(each.reason or each.param.grad is None for each in prepared):
         return None

@@ -88,7 +88,16 @@ def zero_grad(optimizer: torch.optim.Optimizer) -> None:
 
 
 def step_of(callbacks: Sequence[Callback], fit: Fit) -> Step | None:
-    """The function of the one callback that makes the steps; None if there is none."""
+    """The function of the one callback that makes the steps; None if there is none.
+
+    Raises:
+        OptionError: there are two, or the optimizer makes its steps in backward.
+    """
+    if getattr(fit.optimizer, "_backward", None) is not None:
+        raise OptionError(
+            "the optimizer makes its steps in backward (in_backward()), before callbacks can clip or accumulate gradients: call its "
+            "remove(), or train in a loop of your own"
+        )
     steps = [(c, c.stepper(fit)) for c in callbacks if type(c).stepper is not Callback.stepper]
     steps = [(c, step) for c, step in steps if step is not None]
     if len(steps) > 1:

@@ -166,12 +166,15 @@ REFUSED = {
     "while k[0] > 0:\n    k[0] = 0": "may not have 'while",
     "k[0] = open(3)": "may not have 'open",
     "k[0] = missing": "has no missing",
-    "k[0] = x[1]": "takes a float for an i64",
+    "k[0] = x[1]": "has float where i64 is meant",
     "v = 1\nv = x[0]": "v of a kernel's text was i64 and becomes float",
     "k[0] = task[1]": "task of a kernel's text is no array",
-    "k[0] = k[1] // 2": "only sums, differences and products of integers",
+    "k[0] = k[1] // 2": "only sums, differences, products and shifts of integers",
     "k[0] = x": "x of a kernel's text is no number",
     "import os": "may not have 'import os",
+    "for i in range(0, 8, 2):\n    k[i] = 1": "may not have 'for i in range",
+    "for i in range(3):\n    k[i] = 1\nelse:\n    k[0] = 2": "may not have 'for i in range",
+    "k[0] = abs(x=k[1])": "may not have 'abs",
 }
 
 

@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import subprocess
 import sys
 import textwrap
 import threading
@@ -10,6 +9,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+from forked import run_forked
 from torch.nn import Parameter
 
 from ravine.backends.cpu import _batch as batch
@@ -148,13 +148,7 @@ def test_threads_that_compile_the_same_kernel_for_the_first_time(tmp_path, monke
 
 def script(text, timeout=60, **environment):
     """Run a program in a process of its own; a hang is a failure."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(text)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
+    done = run_forked(["-c", textwrap.dedent(text)], env={**os.environ, **environment}, timeout=timeout)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

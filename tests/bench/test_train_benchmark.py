@@ -1,14 +1,12 @@
 """benchmarks/train.py on a handful of pictures: it runs to its end and writes what it says it writes."""
 
 import json
-import os
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import TRAINS, run_forked
 
 SCRIPT = Path(__file__).parent.parent.parent / "benchmarks" / "train.py"
 
@@ -24,10 +22,7 @@ def test_the_three_loops_take_turns(tmp_path):
             head = struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape)
             (tmp_path / f"{kind}-{what}-ubyte").write_bytes(head + values.tobytes())
     arguments = ["--epochs", "2", "--threads", "1", "--data", str(tmp_path), "--json", str(tmp_path / "figures.json")]
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent.parent)}
-    ended = subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, timeout=120, env=environment
-    )
+    ended = run_forked([SCRIPT, *arguments], after=TRAINS, timeout=120)
     assert ended.returncode in (0, 1), ended.stderr  # 1: a target is missed, as so few pictures may
     assert "Traceback" not in ended.stderr
     (run,) = json.loads((tmp_path / "figures.json").read_text())["runs"]

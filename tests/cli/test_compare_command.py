@@ -2,12 +2,12 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 
 import pytest
 from click.testing import CliRunner
+from forked import COMPARES, PIPE, Forked
 
 from ravine.cli import _compare as compare
 from ravine.cli import main
@@ -133,14 +133,14 @@ def test_ctrl_c_says_how_to_go_on(simply, ravine, monkeypatch):
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_real_ctrl_c_while_it_trains(tmp_path, jobs):
     arguments = ["rosenbrock", "-o", "sgd", "-o", "adam", "--study", "mine", "--jobs", jobs, "--steps", "200"]
-    command = [sys.executable, "-m", "ravine", "compare", *arguments]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    journal = tmp_path / "ravine-out" / "mine" / "study.journal"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and (not journal.exists() or b"ravine result" not in journal.read_bytes()):
-        time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all processes in front
-    _, err = process.communicate(timeout=60)
+    command = ["-m", "ravine", "compare", *arguments]
+    with Forked(command, after=COMPARES, cwd=tmp_path, stderr=PIPE, text=True, session=True) as process:
+        journal = tmp_path / "ravine-out" / "mine" / "study.journal"
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and (not journal.exists() or b"ravine result" not in journal.read_bytes()):
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all processes in front
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "finished and saved. Resume: ravine compare rosenbrock" in err
     assert "Traceback" not in err

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from forked import PIPE, TRAINS, Forked, run_forked
 
 from ravine._files import checkpoint
 from ravine.cli import main
@@ -273,7 +273,7 @@ def test_schedules_change_the_rate_that_was_used(ravine, tmp_path):
     ]
 
 
-STOPPED = ["digits", "--epochs", "20", "--checkpoint-every", "7", "--schedule", "step:100,0.9", "--threads", "1"]
+STOPPED = ["digits", "--epochs", "40", "--checkpoint-every", "7", "--schedule", "step:100,0.9", "--threads", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -289,8 +289,9 @@ def whole(tmp_path_factory):
 @pytest.mark.slow  # a command, long enough to be stopped
 @pytest.mark.parametrize("how", ["kill", "interrupt"])
 def test_a_run_that_was_stopped_goes_on_to_the_same_end(ravine, whole, tmp_path, how):
-    command = [sys.executable, "-m", "ravine", "train", *STOPPED, "--out", "stopped"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+    with Forked(
+        ["-m", "ravine", "train", *STOPPED, "--out", "stopped"], after=TRAINS, stdout=PIPE, stderr=PIPE
+    ) as running:
         while not (tmp_path / "stopped" / "checkpoint.safetensors").exists():
             assert running.poll() is None
             time.sleep(0.01)
@@ -363,9 +364,8 @@ def test_what_cannot_be_shown_or_written_is_said_in_a_line(ravine, tmp_path):
     assert code == 2
     assert "cannot be written: File name too long" in err
     assert len(err.splitlines()) == 1
-    command = [sys.executable, "-m", "ravine", "train", "digits", "--epochs", "1"]
     with open("/dev/full", "w") as full:
-        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+        ended = run_forked(["-m", "ravine", "train", "digits", "--epochs", "1"], after=TRAINS, stdout=full, timeout=120)
     assert "Traceback" not in ended.stderr
     assert (tmp_path / "ravine-out" / "train-digits" / "loss.png").exists()
 
@@ -450,15 +450,9 @@ def test_a_loss_that_breaks_ends_the_run_and_is_no_success(ravine, tmp_path):
 def test_two_processes_train_as_one_with_the_joined_batch(ravine, tmp_path):
     assert ravine("digits", "--epochs", "2", "--out", "one", "--threads", "1")[0] == 0
     port = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
-    start = [sys.executable, "-m", "torch.distributed.run", *port, "--nproc-per-node", "2", "-m", "ravine", "train"]
+    start = ["-m", "torch.distributed.run", *port, "--nproc-per-node", "2", "-m", "ravine", "train"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    both = subprocess.run(
-        [*start, "digits", "--epochs", "2", "--out", "two"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    both = run_forked([*start, "digits", "--epochs", "2", "--out", "two"], env=environment, timeout=120)
     assert both.returncode == 0, both.stderr
     assert len(both.stdout.splitlines()) == 13  # one process speaks
     one, two = Recorder.load("one"), Recorder.load("two")

@@ -122,7 +122,7 @@ def test_a_task_made_here_takes_part_but_cannot_be_shared():
         ravine.compare(task, ["sgd"], **SMALL, out="here")
 
 
-def test_two_workers_give_what_one_gives(tmp_path):
+def test_two_workers_give_what_one_gives(forked_workers, tmp_path):
     range_of = "{ low = 0.01, high = 0.1 }"
     (tmp_path / "space.toml").write_text(f"[adam]\nlr = {range_of}\nbeta1 = {range_of}\neps = {range_of}\n")
     options = {**SMALL, "space": "space.toml"}

@@ -33,7 +33,7 @@ def halved(tmp_path_factory):
 
 
 @pytest.mark.slow  # trains, in two processes
-def test_several_workers_find_the_same(halved, tmp_path):
+def test_several_workers_find_the_same(halved, forked_workers, tmp_path):
     two = ravine.compare("breast-cancer", OPTIMIZERS, jobs=2, out=tmp_path, **SMALL)
     assert told(two) == told(halved)
     assert two.judgement.sentence == halved.judgement.sentence

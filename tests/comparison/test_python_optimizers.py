@@ -216,7 +216,7 @@ def test_an_optimizer_with_a_label_is_still_known_by_its_kind(finished):
 
 
 @pytest.mark.slow  # worker processes
-def test_other_processes_find_classes_partials_and_functions_again():
+def test_other_processes_find_classes_partials_and_functions_again(forked_workers):
     optimizers = {"class": Plain, "partial": partial(Plain, momentum=0.9), "function": plain, "ours": RMSprop}
     one = ravine.compare("breast-cancer", optimizers, **SMALL, jobs=1)
     two = ravine.compare("breast-cancer", optimizers, **SMALL, jobs=2)

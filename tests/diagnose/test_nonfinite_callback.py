@@ -2,11 +2,12 @@
 
 import copy
 import functools
-import subprocess
-import sys
+import os
+import socket
 
 import pytest
 import torch
+from forked import PIPE, Forked
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
@@ -319,14 +320,19 @@ parallel.leave()
 """
 
 
-# slow: torchrun starts two processes
-@pytest.mark.slow  # torchrun with two processes
+@pytest.mark.slow  # two processes, which wait for each other
 def test_all_processes_stop_where_one_has_a_fault(tmp_path):
     script = tmp_path / "train.py"
     script.write_text(PROCESSES)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    done = subprocess.run([*command, str(tmp_path / "run")], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    with socket.create_server(("localhost", 0)) as free:
+        port = free.getsockname()[1]
+    told = {"TORCHELASTIC_RUN_ID": "one", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    both = [
+        Forked([script, tmp_path / "run"], env={**os.environ, **told, "RANK": rank}, stderr=PIPE, text=True)
+        for rank in "01"
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors
     told = [(tmp_path / f"run-{rank}.txt").read_text() for rank in (0, 1)]
     assert all("module '1' (Log) gave NaN" in line and line.startswith("1 [") for line in told), told
     assert (tmp_path / "run" / "nan-1.safetensors").exists()

@@ -1,6 +1,7 @@
 """Small real trainings in a plain loop, and what is known about them, computed by torch in float64."""
 
 import math
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -45,7 +46,7 @@ def train(model, data, loss_func, optimizer, epochs, *, valid=None, each_step=No
             hypers.observe(len(losses), optimizer.param_groups, optimizer.defaults)
             before = [p.detach().double().clone() for p in named.values()]
             optimizer.step()
-            rows.append([figures(p, b) for p, b in zip(named.values(), before, strict=True)])
+            rows.append(figures(list(named.values()), before))
             losses.append(loss.item())
             for name, row in zip(named, rows[-1], strict=True):
                 if row["nonfinite"]:
@@ -77,14 +78,23 @@ def train(model, data, loss_func, optimizer, epochs, *, valid=None, each_step=No
     )
 
 
-def figures(parameter, before):
-    """What one step did to one parameter."""
-    after = parameter.detach().double()
-    grad = torch.zeros_like(before) if parameter.grad is None else parameter.grad.double()
-    found = {"steps": float(parameter.grad is not None), "nonfinite": float((~grad.isfinite()).sum())}
-    for name, values in (("grad", grad), ("param", before), ("update", after - before)):
-        found[f"{name}_norm"] = values.norm().item()
-        found[f"{name}_max"] = values.abs().max().item()
+def figures(parameters, before):
+    """What one step did to each parameter."""
+    grads = [
+        torch.zeros_like(b) if p.grad is None else p.grad.double() for p, b in zip(parameters, before, strict=True)
+    ]
+    updates = [p.detach().double() - b for p, b in zip(parameters, before, strict=True)]
+    looked_at = [*grads, *before, *updates]
+    norms, highest = (torch.stack(torch._foreach_norm(looked_at, order)).tolist() for order in (2, math.inf))
+    found = []
+    for i, (parameter, grad) in enumerate(zip(parameters, grads, strict=True)):
+        row = {"steps": float(parameter.grad is not None), "nonfinite": 0.0}
+        for place, name in enumerate(("grad", "param", "update")):
+            row[f"{name}_norm"] = norms[i + place * len(grads)]
+            row[f"{name}_max"] = highest[i + place * len(grads)]
+        if not math.isfinite(row["grad_max"]):
+            row["nonfinite"] = float((~grad.isfinite()).sum())
+        found.append(row)
     return found
 
 
@@ -137,11 +147,17 @@ def mlp(*widths, activation=nn.ReLU):
     return nn.Sequential(*layers[:-1])
 
 
-def digits(batch_size=64, seed=0, rows=None):
-    """scikit-learn's digits in batches to train on, and those to validate on."""
+@cache
+def read():
+    """scikit-learn's digits."""
     from sklearn.datasets import load_digits
 
-    inputs, targets = load_digits(return_X_y=True)
+    return load_digits(return_X_y=True)
+
+
+def digits(batch_size=64, seed=0, rows=None):
+    """The digits in batches to train on, and those to validate on."""
+    inputs, targets = read()
     inputs = torch.tensor((inputs - inputs.mean()) / inputs.std()).float()
     targets = torch.tensor(targets)
     order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))

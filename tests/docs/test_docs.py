@@ -12,6 +12,8 @@ import ravine.cli
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+#: What is given to a command that does not say it: the same tables and files, after fewer and shorter trainings or paths.
+LESS = {"compare": {"--steps": "20", "--points": "4", "--seeds": "3"}, "contour": {"--rates": "5", "--starts": "2"}}
 BLOCK = re.compile(r"(<!-- not run: [^>]+-->\n)?```(python|bash)\n(.*?)```", re.DOTALL)
 
 
@@ -46,9 +48,10 @@ def command(line, skip):
     found = ravine.cli._ravine.get_command(None, name)
     found.make_context(name, list(arguments))
     if not skip:
-        if name == "compare":  # the same tables and files, after fewer and shorter trainings
-            for option, value in (("--steps", "20"), ("--points", "4"), ("--seeds", "3")):
-                arguments += [] if option in arguments else [option, value]
+        if name == "play":  # and no browser
+            arguments.append("--no-open")
+        for option, value in LESS.get(name, {}).items():
+            arguments += [] if option in arguments else [option, value]
         result = CliRunner().invoke(found, arguments, catch_exceptions=False)
         assert result.exit_code == 0, f"{line}: {result.output}"
 

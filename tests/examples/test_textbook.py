@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forked import run_forked
 
 from ravine.errors import OptionError
 from ravine.optim import _spec as specs
@@ -138,6 +137,6 @@ def test_each_gets_down_the_ravine(textbook, name):
 
 
 def test_runs_as_a_program():
-    done = subprocess.run([sys.executable, str(PATH)], capture_output=True, text=True, timeout=120)
+    done = run_forked([PATH], timeout=120)
     assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in LINES)

@@ -22,6 +22,7 @@ PUBLIC = {
         "global_norm",
         "param_copy",
         "rename",
+        "squares",
         "start",
         "stats_and_steppers",
         "trace_formula",

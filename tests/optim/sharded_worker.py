@@ -10,6 +10,7 @@ import io
 import pickle
 import sys
 import traceback
+import warnings
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -342,4 +343,5 @@ def main(rank: int, world: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    warnings.simplefilter("ignore")
     main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

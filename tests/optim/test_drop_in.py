@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 import io
-import subprocess
-import sys
 import warnings
 from collections import UserList
 
 import numpy as np
 import pytest
 import torch
+from forked import run_forked
 from step_runs import PATHS
 from torch.nn import Parameter
 from torch_pairs import CLASSES, Gradients, assert_close, fit, make_params, theirs_of, twins
@@ -40,7 +39,7 @@ def test_every_public_name_of_torch_is_found():
             assert found is getattr(torch.optim, name), name
 
 
-@pytest.mark.slow  # a fresh process, which imports torch
+@pytest.mark.slow  # a process of its own
 def test_modules_of_torch_are_imported_by_name():
     code = (
         "import torch, ravine.optim.lr_scheduler as s; from ravine.optim.lr_scheduler import StepLR;"
@@ -48,7 +47,7 @@ def test_modules_of_torch_are_imported_by_name():
         "assert s is torch.optim.lr_scheduler and StepLR is s.StepLR and LBFGS is torch.optim.LBFGS;"
         "assert AveragedModel is torch.optim.swa_utils.AveragedModel"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    run_forked(["-c", code], check=True)
 
 
 @pytest.mark.parametrize(("wrong", "right"), [("RMSProp", "RMSprop"), ("rmsprop", "RMSprop"), ("LFBGS", "LBFGS")])

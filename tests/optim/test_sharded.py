@@ -6,7 +6,6 @@ Not: that torch splits models rightly, or GPUs. Two processes run ``sharded_work
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,19 +19,26 @@ if not torch.distributed.is_available() or sys.platform == "win32":
 
 import kinds
 import sharded_worker
+from forked import PIPE, Forked
 from sharded_cases import CASES, KEPT, STEPS, everything, load, model, save, train, watched
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
 
 from ravine.errors import StateError
 from ravine.optim import Adam, RMSprop
 
-#: Slow: every case starts two processes, which import everything.
+#: Slow: two processes, which wait for each other at every step.
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 #: The sums of a gradient over a batch have other roundings on two processes, and the steps carry them on: up to 2e-6 and
 #: 4e-15 of the largest element were seen. A shard forgotten or counted twice shows in the first digits.
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}
 SECONDS = 240
+IMPORTED = (
+    "pytest",
+    "torch.distributed.checkpoint.state_dict",
+    "torch.distributed.fsdp",
+    "torch.distributed.tensor.parallel",
+)
 
 
 def one_process(name: str) -> tuple[Any, Any]:
@@ -87,9 +93,8 @@ def two(folder: Path, one: dict[str, Any]) -> dict[str, Any]:
     # Signals of an outer launcher (torchrun) are not for these processes.
     env = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")}
     env["PYTHONPATH"] = os.pathsep.join([kinds.__file__.rpartition(os.sep)[0], *filter(None, [env.get("PYTHONPATH")])])
-    command = [sys.executable, "-W", "ignore", sharded_worker.__file__]
     processes = [
-        subprocess.Popen([*command, str(rank), "2", str(folder)], env=env, stderr=subprocess.PIPE, text=True)
+        Forked([sharded_worker.__file__, str(rank), "2", folder], after=IMPORTED, env=env, stderr=PIPE, text=True)
         for rank in range(2)
     ]
     try:

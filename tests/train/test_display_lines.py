@@ -1,11 +1,10 @@
 """Plain lines for files, pipes and logs: no escape characters, each line at once, and nothing that ends a training."""
 
 import io
-import os
-import subprocess
 import sys
 
 import pytest
+from forked import PIPE, Forked
 
 from ravine.plotting._progress_lines import ProgressLines
 from ravine.train._display import Display, bar, display_for
@@ -31,14 +30,7 @@ display.end()
 
 @pytest.mark.slow  # a process
 def test_a_pipe_gets_each_row_at_once_and_no_escapes():
-    with subprocess.Popen(
-        [sys.executable, "-c", SCRIPT],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
-    ) as child:
+    with Forked(["-c", SCRIPT], stdin=PIPE, stdout=PIPE, text=True) as child:
         assert child.stdin
         assert child.stdout
         header, first = child.stdout.readline(), child.stdout.readline()  # hangs if the row is not flushed

@@ -4,10 +4,10 @@ import io
 import os
 import re
 import signal
-import subprocess
 import sys
 
 import pytest
+from forked import Forked
 from rich.cells import cell_len
 
 from ravine.train._display import bar, display_for
@@ -263,7 +263,7 @@ def test_the_cursor_is_there_again_however_it_ends(how):
     import pty
 
     ours, theirs = pty.openpty()
-    child = subprocess.Popen([sys.executable, "-c", CHILD, how], stdin=theirs, stdout=theirs, stderr=theirs)
+    child = Forked(["-c", CHILD, how], stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     seen = b""
     try:

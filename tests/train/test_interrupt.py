@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import subprocess
 import sys
 import textwrap
 import threading
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from forked import PIPE, Forked
 from interrupted_runs import differences, everything, seed, stopped, whole
 from torch.nn.functional import cross_entropy
 
@@ -248,8 +248,7 @@ PROGRAM = """
 """
 
 
-# slow: three processes import torch before they are interrupted
-@pytest.mark.slow  # three processes
+@pytest.mark.slow  # three processes, one after the other
 def test_a_real_ctrl_c_at_random_moments(tmp_path):
     """One run, pressed at three moments, each in a process of its own."""
     name = "global random order, Adam"
@@ -259,8 +258,7 @@ def test_a_real_ctrl_c_at_random_moments(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     chance, pressed = random.Random(6), 0
     for _ in range(3):
-        program = [sys.executable, script, name, tmp_path / "run"]
-        with subprocess.Popen(program, stdout=subprocess.PIPE, env=environment, text=True) as process:
+        with Forked([script, name, tmp_path / "run"], stdout=PIPE, env=environment, text=True) as process:
             try:
                 assert process.stdout.readline() == "trains\n"
                 time.sleep(chance.uniform(0, 0.15))

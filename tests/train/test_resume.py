@@ -3,8 +3,6 @@
 import functools
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import interrupted_runs
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from forked import run_forked
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from interrupted_runs import (
@@ -176,14 +175,13 @@ class Strike(interrupted_runs.Clock):
         return torch.zeros(())
 
 
-# slow: each process imports torch before it is killed
-@pytest.mark.slow  # a process for each moment
+@pytest.mark.slow  # a process for each moment, and a training that goes on
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.7])
 def test_a_process_that_the_system_killed_goes_on(share, tmp_path):
     name = "global random order, Adam"
     expected, moments = reference(name)
-    program = [sys.executable, interrupted_runs.__file__, name, tmp_path, str(max(1, int(moments * share)))]
-    assert subprocess.run(program, timeout=300).returncode == -signal.SIGKILL
+    program = [interrupted_runs.__file__, name, tmp_path, str(max(1, int(moments * share)))]
+    assert run_forked(program).returncode == -signal.SIGKILL
     done, learn = stopped(name, tmp_path, None, 2)
     assert done
     assert differences(expected, everything(learn)) == []

@@ -1,7 +1,7 @@
 """The CPU backend: a program as one compiled loop over memory, for dense tensors on the CPU.
 
 _kernel.py      prints a pass of a program as a kernel
-_intrinsics.py  what a kernel calls
+_llvm_text.py   translates it to LLVM's language; _llvm_functions.py and _llvm_rounding.py have what it calls
 _compiler.py    compiles it; _cache.py keeps it between runs
 _threads.py     runs it on torch's threads
 _batch.py       the tables of addresses that it works on

@@ -17,10 +17,11 @@ from torch import Tensor
 from ravine._compat.torch import is_zero_tensor
 from ravine.backends import STATISTICS, Numbers, States, compute_dtype, statistic
 from ravine.backends._calls import Calls
+from ravine.backends._eight_bits import SCALES
 from ravine.backends._layout import real_dtype, unfit
 from ravine.backends.cpu._compiler import compile_kernel, has_float16
 from ravine.backends.cpu._gather import gather_loop
-from ravine.backends.cpu._kernel import CHUNK, CHUNK_STATISTICS, Launch, kernel_source, supported
+from ravine.backends.cpu._kernel import CHUNK, CHUNK_STATISTICS, Launch, coded, kernel_source, supported
 from ravine.backends.cpu._threads import Runner
 from ravine.formula import Program
 from ravine.formula._passes import Reduction
@@ -78,9 +79,12 @@ class Fused:
         cuts = self._cuts(sizes)
         self._chunks = len(cuts)
         self._tensor_of, self._start, self._count = np.array(cuts, dtype=np.int64).reshape(-1, 3).T.copy()
-        self._addresses = np.zeros((len(program.buffers), len(params)), dtype=np.int64)
+        in_codes = [name + SCALES for name in coded(program, dtypes)]
+        self._addresses = np.zeros((len(program.buffers) + len(in_codes), len(params)), dtype=np.int64)
         self._addresses[0] = [p.data_ptr() for p in params]
         for row, name in enumerate(names, start=2):
+            self._addresses[row] = [s[name].data_ptr() for s in states]
+        for row, name in enumerate(in_codes, start=len(program.buffers)):
             self._addresses[row] = [s[name].data_ptr() for s in states]
         self._kept = [[s[name] for name in names] for s in states]
         self._calls = Calls(program, params, states)

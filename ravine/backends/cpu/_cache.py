@@ -64,6 +64,17 @@ def _checksum(key: str, code: bytes) -> bytes:
     return hashlib.sha256(key.encode() + code).digest()
 
 
+_FILES = (
+    "_llvm_text.py",
+    "_llvm_functions.py",
+    "_llvm_rounding.py",
+    "_compiler.py",
+    "_cache.py",
+    "../../formula/_rounding.py",
+    "../../formula/_operations.py",
+)
+
+
 def key(source: str, processor: str) -> str:
     """A hash of all that compiled code depends on: the kernel, what it calls, the compilers, the processor."""
     here = Path(__file__).parent
@@ -71,10 +82,7 @@ def key(source: str, processor: str) -> str:
         source,
         processor,
         # What a kernel calls, how it is compiled, and how it is kept.
-        *(
-            (here / name).read_text(encoding="utf-8")
-            for name in ("_llvm_text.py", "_llvm_functions.py", "_compiler.py", "_cache.py")
-        ),
+        *((here / name).read_text(encoding="utf-8") for name in _FILES),
         version("llvmlite"),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

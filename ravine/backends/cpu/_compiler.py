@@ -10,6 +10,8 @@ from ravine.backends.cpu._threads import Runner
 from ravine.errors import BackendError
 
 _ENTRY = "ravine_kernel"
+#: Functions of the C library that machine code may call.
+_LIBM = tuple(f"{name}{kind}" for name in ("exp", "exp2", "log", "pow", "tanh", "floor", "sqrt") for kind in ("", "f"))
 
 
 def compiled() -> int:
@@ -79,6 +81,9 @@ def _kernel(source: str) -> Runner:
     if code is None:
         code = _machine_code(source)
         kept.save(key, code)
+    for name in _LIBM:  # what is not found would be called at address 0
+        if f"{name}\0".encode() in code and not llvm.address_of_symbol(name):
+            raise OSError(f"the C library has no {name}")
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()

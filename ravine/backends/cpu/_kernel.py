@@ -13,9 +13,12 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from ravine.backends import STATISTICS, compute_dtype
+from ravine.backends._eight_bits import BLOCK, SIGNED, SQUARES, is_code
 from ravine.formula import Program
 from ravine.formula._program import Reduction
 from ravine.formula._python import Statements, code_name
+from ravine.formula._rounding import as_stored
+from ravine.formula._symbols import Symbol
 
 #: Elements in a chunk: 64 KiB of float32, so that a few buffers of it fit in a core's cache.
 CHUNK = 16384
@@ -54,9 +57,9 @@ ARRAYS: Mapping[str, tuple[str, str]] = {
 
 #: Below this the squares of float32 begin to lose digits, and a chunk's sum of them is wrong in the last.
 _TINY, LEAST = 1e-15, 1e-33
-ITEMSIZE = {torch.float32: 4, torch.float64: 8, torch.bfloat16: 2, torch.float16: 2}
 POINTER = {
     torch.float32: "at_float32", torch.float64: "at_float64", torch.bfloat16: "at_uint16", torch.float16: "at_uint16",
+    SIGNED: "at_uint8", SQUARES: "at_uint8",
 }  # fmt: skip
 _LOAD = {torch.bfloat16: "from_bfloat16({})", torch.float16: "from_float16({})"}
 _STORE = {torch.bfloat16: "to_bfloat16({})", torch.float16: "to_float16({})"}
@@ -93,7 +96,15 @@ def head(table: type[ctypes.Structure], arrays: Mapping[str, tuple[str, str]], *
 
 def supported(dtype: torch.dtype) -> bool:
     """Whether a kernel can hold tensors of this (real) dtype."""
-    return dtype in ITEMSIZE
+    return dtype in POINTER and not is_code(dtype)
+
+
+def coded(program: Program, dtypes: Mapping[str, torch.dtype]) -> list[str]:
+    """The states that are codes of 8 bits; the addresses of their scales stand below those of all buffers."""
+    return [name for name in program.states if is_code(dtypes[name])]
+
+
+_CODE = {SIGNED: "signed", SQUARES: "squares"}
 
 
 def kernel_source(
@@ -112,27 +123,52 @@ def kernel_source(
     lines = []  # before the loop over a chunk's elements, in it, and after it
     for i, (symbol, name) in enumerate(zip(p.numbers, p.number_names, strict=True)):
         text = f"numbers[{i}, row]"
-        lines.append(f"{name} = {text} != 0.0" if symbol.truth else f"{name} = {real}({text})")
+        lines.append(number_line(symbol, name, text, real))
     for row, b in enumerate(program.buffers):
         if b in reads or b in p.writes:
-            at = f"{POINTER[dtypes[b]]}(address[{row}, tensor] + {ITEMSIZE[dtypes[b]]} * first)"
+            at = f"{POINTER[dtypes[b]]}(address[{row}, tensor] + {dtypes[b].itemsize} * first)"
             lines.append(f"{code_name(b)}_array = carray({at}, n)")
     element = {b: load(dtypes[b], f"{code_name(b)}_array[i]") for b in reads}
+    in_codes = [b for b in coded(program, dtypes) if b in reads or b in p.writes]
+    for b in in_codes:
+        row = len(program.buffers) + coded(program, dtypes).index(b)
+        lines.append(f"{code_name(b)}_scales = carray(at_float32(address[{row}, tensor]), n)")
+        # Only the pass that writes goes block by block.
+        scale = f"{code_name(b)}_scale" if p.writes else f"{code_name(b)}_scales[(first + i) >> 8]"
+        element[b] = f"from_{_CODE[dtypes[b]]}({code_name(b)}_array[i], {scale})"
     loop = [f"{code_name(b)} = {element[b]}" for b in reads]
     # Constants have the type that the loop computes in, so that nothing is widened.
+    results = as_stored(p.results, p.writes, lambda b: b in dtypes and dtypes[b] in (torch.float32, torch.float64))
     body = Statements(
-        p.results,
+        results,
         p.leaves(),
         [*[""] * len(p.reductions), *(f"{code_name(b)}_new" for b in p.writes)],
         constant=lambda value: f"{real}({value!r})",
+        place="random_at",
     )
     loop += body.lines
     after: list[str] = []
     summed, written = body.results[: len(p.reductions)], body.results[len(p.reductions) :]
     computed = list(loop)
+    stored: dict[str, str] = {}
     if p.writes:
-        stored = {b: store(dtypes[b], f"{real}({value})") for b, value in zip(p.writes, written, strict=True)}
-        loop += [f"{code_name(b)}_array[i] = {value}" for b, value in stored.items()]
+        values, made_of = (
+            dict(zip(p.writes, written, strict=True)),
+            dict(zip(p.writes, results[-len(p.writes) :], strict=True)),
+        )
+        for b in [b for b in values if b not in in_codes]:
+            exact = made_of[b].op.startswith("bfloat16_")  # it was rounded to that
+            value = f"upper_half({values[b]})" if exact else store(dtypes[b], f"{real}({values[b]})")
+            loop.append(f"{code_name(b)}_array[i] = {value}")
+            stored[b] = value
+        for b in [b for b in in_codes if b in values]:
+            if dtypes[b] is SQUARES:  # a code keeps the root
+                loop = [
+                    line.replace(f"{code_name(b)}_new = squares_", f"{code_name(b)}_new = root_of_squares_")
+                    for line in loop
+                ]
+            loop.append(f"{code_name(b)}_kept[j] = float32({values[b]})")
+            loop.append(f"{code_name(b)}_top = larger({code_name(b)}_top, magnitude(float32({values[b]})))")
         if watch:
             moved = f"{real}({load(dtypes['param'], stored['param'])}) - param"
             before, inside, after = watching(real, moved, element["grad"])
@@ -145,18 +181,52 @@ def kernel_source(
     first = head(
         Launch,
         ARRAYS,
-        buffers=len(program.buffers),
+        buffers=len(program.buffers) + len(coded(program, dtypes)),
         numbers=max(1, len(p.numbers)),
         sums=max(1, len(p.reductions)),
         statistics=len(CHUNK_STATISTICS),
     )
-    result = [first, *(f"        {line}" for line in lines), "        for i in range(n):"]
-    result += [f"            {line}" for line in loop]
-    result += [f"        {line}" for line in after]
+    at_random = any("random_at" in line for line in loop)
+    if at_random:
+        loop = [*loop, "random_at = next_random(random_at)"]
+        lines.append("random_at = first_random(first)")
+    whole = ["for i in range(n):", *(f"    {line}" for line in loop)]
+    if in_codes and p.writes:
+        whole = _by_blocks(
+            loop, at_random, {code_name(b): _CODE[dtypes[b]] for b in in_codes}, [code_name(b) for b in p.writes]
+        )
+    result = [first, *(f"        {line}" for line in [*lines, *whole, *after])]
     text = "\n".join(result) + "\n"
     if together == 1:
         return text
     return _in_blocks(text, together)
+
+
+def _by_blocks(loop: Sequence[str], at_random: bool, kinds: Mapping[str, str], written: Sequence[str]) -> list[str]:
+    """A loop over the elements of a chunk, block by block: the codes of a block are made when its scale is known."""
+    new = [b for b in kinds if b in written]
+    lines = [f"{b}_kept = scratch({BLOCK})" for b in new]
+    lines += [f"for block in range((n + {BLOCK - 1}) >> 8):", "    begin = block << 8"]
+    inner = [f"size, place = min({BLOCK}, n - begin), (first + begin) >> 8"]
+    inner += [f"{b}_scale = {b}_scales[place]" for b in kinds]
+    inner += [f"{b}_top = magnitude(float32(0))" for b in new]
+    inner += ["random_at = first_random(first + begin)"] * at_random
+    inner += ["for j in range(size):", "    i = begin + j", *(f"    {line}" for line in loop)]
+    for b in new:
+        inner += [
+            f"if {b}_top >= {0x7F800000}:  # something is not finite",
+            f"    {b}_top = magnitude(float32(0))",
+            "    for j in range(size):",
+            f"        {b}_kept[j] = finite_or_zero({b}_kept[j])",
+            f"        {b}_top = larger({b}_top, magnitude({b}_kept[j]))",
+            f"{b}_scale = scale_of({b}_top)",
+            f"{b}_scales[place] = {b}_scale",
+            f"{b}_inverse = inverse({b}_scale)",
+        ]
+    if new:
+        inner += ["for j in range(size):"]
+    inner += [f"    {b}_array[begin + j] = to_{kinds[b]}({b}_kept[j], {b}_inverse)" for b in new]
+    return lines + [f"    {line}" for line in inner]
 
 
 def _in_blocks(text: str, together: int) -> str:
@@ -170,6 +240,13 @@ def _in_blocks(text: str, together: int) -> str:
         for chunk in range(block, min(block + {together}, chunks)):
 """
     return before + loop + "".join(f"    {line}\n" for line in body.splitlines())
+
+
+def number_line(symbol: Symbol, name: str, text: str, real: str) -> str:
+    """The line that takes a number of a pass; the key of random bits has 32 of them, more than a float32 holds."""
+    if symbol.truth:
+        return f"{name} = {text} != 0.0"
+    return f"{name} = {text}" if symbol.op == "mixed" else f"{name} = {real}({text})"
 
 
 def load(dtype: torch.dtype, stored: str) -> str:

@@ -1,17 +1,19 @@
 """The functions that the text of a kernel may call, each with the LLVM instructions that compute it.
 
 Beside those of the formula language: tensors by address, 16-bit floats, a shared counter, tests of a float by its bits, and
-C functions by address. A function gets a :class:`Block` to write to and the values of its arguments.
+C functions by address. A function gets a :class:`LlvmLines` to write to and the values of its arguments.
 """
 
 from __future__ import annotations
 
+import ctypes
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 FLOATS = ("float", "double")
-_BITS = {"i1": 1, "i16": 16, "i32": 32, "i64": 64, "float": 32, "double": 64}
+_BITS = {"i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64, "float": 32, "double": 64}
 _INFINITY = {32: 0x7F800000, 64: 0x7FF0000000000000}  # the bits of infinity; those of NaN are larger
 
 
@@ -49,7 +51,7 @@ class Array:
 
 
 @dataclass
-class Block:
+class LlvmLines:
     """The lines of a function in LLVM's language, and what they need outside it."""
 
     lines: list[str] = field(default_factory=list)
@@ -87,9 +89,9 @@ class Block:
             else:
                 how = "uitofp" if value.type == "i1" else "sitofp"
         elif value.is_float:
-            raise TypeError(f"a kernel's text takes a {value.type} for an {type}")
+            raise TypeError(f"a kernel's text has {value.type} where {type} is meant")
         else:
-            how = "trunc" if after < before else "zext" if value.type in ("i1", "i16") else "sext"
+            how = "trunc" if after < before else "zext" if value.type in ("i1", "i8", "i16") else "sext"
         return self.add(type, f"{how} {value} to {type}")
 
     def same(self, *values: Value) -> list[Value]:
@@ -116,23 +118,24 @@ def constant(type: str, value: float) -> Value:
     """A number as a value."""
     if type in FLOATS:
         if type == "float":
-            value = struct.unpack("f", struct.pack("f", value))[0] if abs(value) < 3.5e38 else value
+            value = ctypes.c_float(value).value
         return Value(type, f"0x{struct.unpack('>Q', struct.pack('>d', value))[0]:016X}")
     return Value(type, str(int(value)))
 
 
-Function = Callable[..., "Value | Address"]
+Function = Callable[..., Any]  # a Value, or an Address
 FUNCTIONS: dict[str, Function] = {}
 """By the name in the kernel's text: called with the block and the arguments."""
 
 
-def _function(function: Function) -> Function:
+def function(function: Function) -> Function:
+    """Make a function one that the text of a kernel may call."""
     FUNCTIONS[function.__name__] = function
     return function
 
 
 def _pointer_to(type: str) -> Function:
-    def at(block: Block, address: Value) -> Address:
+    def at(block: LlvmLines, address: Value) -> Address:
         return Address(type, block.add("ptr", f"inttoptr {address} to ptr").text)
 
     return at
@@ -145,7 +148,7 @@ def _cast(type: str) -> Function:
 def _of_libm(name: str, intrinsic: bool = True) -> Function:
     """A function of one float: LLVM's own, which becomes an instruction or a call of libm, or one that only libm has."""
 
-    def call(block: Block, x: Value) -> Value:
+    def call(block: LlvmLines, x: Value) -> Value:
         narrow = x.type == "float"
         called = f"llvm.{name}.f{_BITS[x.type]}" if intrinsic else name + "f" * narrow
         return block.call(x.type, called, x)
@@ -156,48 +159,49 @@ def _of_libm(name: str, intrinsic: bool = True) -> Function:
 def _compare_with_infinity(how: str) -> Function:
     """A test of a float by its bits, so that the compiler cannot decide it by the rules of real numbers."""
 
-    def test(block: Block, x: Value) -> Value:
+    def test(block: LlvmLines, x: Value) -> Value:
         size = magnitude(block, x)
         return block.add("i1", f"icmp {how} {size}, {_INFINITY[_BITS[x.type]]}")
 
     return test
 
 
+isfinite, floor, absolute = _compare_with_infinity("slt"), _of_libm("floor"), _of_libm("fabs")
 FUNCTIONS |= {
     **{f"at_{name}": _pointer_to(type) for name, type in
-       {"float32": "float", "float64": "double", "uint16": "i16", "int64": "i64"}.items()},
+       {"float32": "float", "float64": "double", "uint8": "i8", "uint16": "i16", "int64": "i64"}.items()},
     "float32": _cast("float"),
     "float64": _cast("double"),
     **{name: _of_libm(name) for name in ("sqrt", "exp", "log", "floor")},
-    "abs": _of_libm("fabs"),
+    "abs": absolute,
     "tanh": _of_libm("tanh", intrinsic=False),
-    "isfinite": _compare_with_infinity("slt"),
+    "isfinite": isfinite,
     "isnan": _compare_with_infinity("sgt"),
 }  # fmt: skip
 
 
-def power(block: Block, x: Value, y: Value) -> Value:
+def power(block: LlvmLines, x: Value, y: Value) -> Value:
     """x to the power of y."""
     x, y = block.same(x, y)
     return block.call(x.type, f"llvm.pow.f{_BITS[x.type]}", x, y)
 
 
-@_function
-def take_next(block: Block, address: Value) -> Value:
+@function
+def take_next(block: LlvmLines, address: Value) -> Value:
     """The number at an address, and one more is there afterwards: threads that share it get each number once."""
     pointer = block.add("ptr", f"inttoptr {address} to ptr")
     return block.add("i64", f"atomicrmw add ptr {pointer.text}, i64 1 monotonic")
 
 
-@_function
-def from_bfloat16(block: Block, bits: Value) -> Value:
+@function
+def from_bfloat16(block: LlvmLines, bits: Value) -> Value:
     """The float32 of a bfloat16's bits: its upper half."""
     wide = block.add("i32", f"shl {block.to('i32', bits)}, 16")
     return block.add("float", f"bitcast {wide} to float")
 
 
-@_function
-def to_bfloat16(block: Block, x: Value) -> Value:
+@function
+def to_bfloat16(block: LlvmLines, x: Value) -> Value:
     """The bits of the nearest bfloat16, ties to even; NaN stays NaN. A double becomes a float first."""
     x = block.to("float", x)
     bits = block.add("i32", f"bitcast {x} to i32")
@@ -209,31 +213,31 @@ def to_bfloat16(block: Block, x: Value) -> Value:
     return block.to("i16", block.add("i32", f"lshr {kept}, 16"))
 
 
-@_function
-def from_float16(block: Block, bits: Value) -> Value:
+@function
+def from_float16(block: LlvmLines, bits: Value) -> Value:
     """The float32 of a float16's bits."""
     half = block.add("half", f"bitcast {bits} to half")
     return block.add("float", f"fpext {half} to float")
 
 
-@_function
-def to_float16(block: Block, x: Value) -> Value:
+@function
+def to_float16(block: LlvmLines, x: Value) -> Value:
     """The bits of the nearest float16, ties to even. A double becomes a float first."""
     x = block.to("float", x)
     half = block.add("half", f"fptrunc {x} to half")
     return block.add("i16", f"bitcast {half} to i16")
 
 
-@_function
-def magnitude(block: Block, x: Value) -> Value:
+@function
+def magnitude(block: LlvmLines, x: Value) -> Value:
     """The bits of abs(x) as an integer of its size: in the order of the magnitudes, with NaN above infinity."""
     width = _BITS[x.type]
     bits = block.add(f"i{width}", f"bitcast {x} to i{width}")
     return block.add(bits.type, f"and {bits}, {(1 << (width - 1)) - 1}")
 
 
-@_function
-def from_magnitude(block: Block, bits: Value) -> Value:
+@function
+def from_magnitude(block: LlvmLines, bits: Value) -> Value:
     """The float64 of the bits that ``magnitude`` gave."""
     narrow = bits.type == "i32"
     return block.to(
@@ -241,14 +245,14 @@ def from_magnitude(block: Block, bits: Value) -> Value:
     )
 
 
-@_function
-def larger(block: Block, a: Value, b: Value) -> Value:
+@function
+def larger(block: LlvmLines, a: Value, b: Value) -> Value:
     """The larger of two integers of one size."""
     return block.select(block.add("i1", f"icmp sgt {a}, {b.text}"), a, b)
 
 
-@_function
-def add_square(block: Block, total: Value, x: Value) -> Value:
+@function
+def add_square(block: LlvmLines, total: Value, x: Value) -> Value:
     """total + x * x; the compiler may reorder this sum, without which it would not become vector code.
 
     No other operation of a kernel may be reordered: ``(p + g) - p`` and infinity minus infinity would be folded.
@@ -258,14 +262,14 @@ def add_square(block: Block, total: Value, x: Value) -> Value:
     return block.add(total.type, f"fadd contract reassoc {total}, {square.text}")
 
 
-@_function
-def add_value(block: Block, total: Value, x: Value) -> Value:
+@function
+def add_value(block: LlvmLines, total: Value, x: Value) -> Value:
     """total + x; the compiler may reorder this sum, as that of ``add_square``."""
     return block.add(total.type, f"fadd reassoc {total}, {block.to(total.type, x).text}")
 
 
-@_function
-def sign(block: Block, x: Value) -> Value:
+@function
+def sign(block: LlvmLines, x: Value) -> Value:
     """-1, 0 or 1 if x is below, at or above 0; NaN of NaN."""
     zero, one, less = (constant(x.type, value) for value in (0.0, 1.0, -1.0))
     rest = block.select(block.add("i1", f"fcmp uno {x}, {x.text}"), x, zero)
@@ -273,8 +277,8 @@ def sign(block: Block, x: Value) -> Value:
     return block.select(block.add("i1", f"fcmp ogt {x}, {zero.text}"), one, rest)
 
 
-@_function
-def where(block: Block, condition: Value, a: Value, b: Value) -> Value:
+@function
+def where(block: LlvmLines, condition: Value, a: Value, b: Value) -> Value:
     """a where the condition is true, else b."""
     return block.select(condition, a, b)
 
@@ -282,7 +286,7 @@ def where(block: Block, condition: Value, a: Value, b: Value) -> Value:
 def _extremum(how: str) -> Function:
     """The smaller or larger of two numbers, NaN where one of them is."""
 
-    def chosen(block: Block, a: Value, b: Value) -> Value:
+    def chosen(block: LlvmLines, a: Value, b: Value) -> Value:
         a, b = block.same(a, b)
         if not a.is_float:
             return block.select(block.add("i1", f"icmp s{how} {a}, {b.text}"), a, b)
@@ -296,14 +300,14 @@ def _extremum(how: str) -> Function:
 FUNCTIONS |= {"minimum": _extremum("lt"), "maximum": _extremum("gt"), "min": _extremum("lt")}
 
 
-@_function
-def logical_not(block: Block, x: Value) -> Value:
+@function
+def logical_not(block: LlvmLines, x: Value) -> Value:
     """Whether x is false."""
     return block.add("i1", f"xor {block.to('i1', x)}, true")
 
 
 def _call_by_address(returned: str) -> Function:
-    def call(block: Block, function: Value, *arguments: Value) -> Value:
+    def call(block: LlvmLines, function: Value, *arguments: Value) -> Value:
         pointer = block.add("ptr", f"inttoptr {function} to ptr").text
         called = f"call {returned} {pointer}({', '.join(map(str, arguments))})"
         if returned != "void":

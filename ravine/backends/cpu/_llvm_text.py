@@ -1,11 +1,12 @@
 """Translates the text of a kernel to LLVM's language.
 
 The text is Python of a small kind: assignments, ``for`` over a range, ``while``, ``if``, numbers, and arrays at an address
-(``carray(at_float32(address), n)``). A variable has the type of what is assigned to it first. A product and the sum that it goes
+(``carray(at_float32(address), n)``) or of the thread alone (``scratch(n)``). A variable has the type of what is assigned to it first. A product and the sum that it goes
 into may be rounded once, as one instruction; everything else is exact.
 
 The innermost loops are made to become vector code: what one pass of such a loop writes, no other pass of it reads. That is true
-of all texts that are printed here, since tensors that share memory share it element by element.
+of all texts that are printed here as long as tensors that share memory share it element by element, and no gradient is its own
+parameter shifted.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import ast
 from collections.abc import Sequence
 from math import inf, nan
 
-from ravine.backends.cpu._llvm_functions import FUNCTIONS, Address, Array, Block, Value, constant, power
+from ravine.backends.cpu import _llvm_rounding  # noqa: F401 - adds functions
+from ravine.backends.cpu._llvm_functions import FUNCTIONS, Address, Array, LlvmLines, Value, constant, power
 
-_INTEGER = {ast.Add: "add nsw", ast.Sub: "sub nsw", ast.Mult: "mul nsw"}
+_INTEGER = {ast.Add: "add nsw", ast.Sub: "sub nsw", ast.Mult: "mul nsw", ast.RShift: "ashr", ast.LShift: "shl nsw"}
 _FLOAT = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
 _COMPARED = {
     ast.Lt: ("slt", "olt"), ast.LtE: ("sle", "ole"), ast.Gt: ("sgt", "ogt"), ast.GtE: ("sge", "oge"),
@@ -39,9 +41,10 @@ def llvm_text(source: str, entry: str) -> str:
 class _Translator:
     def __init__(self, function: ast.FunctionDef) -> None:
         self._function = function
-        self._block = Block()
+        self._block = LlvmLines()
         self._variables: dict[str, Value] = {}  # their types, and where they are
         self._arrays: dict[str, Array] = {}
+        self._scratch: list[int] = []  # floats of each array that is the thread's own
         self._loops: list[tuple[str, str]] = []  # where continue and break of the loops around go
         self._groups: list[str] = []  # of the memory accesses in an innermost loop: one of metadata
         self._in_group = False
@@ -53,8 +56,9 @@ class _Translator:
         self._jump("end")
         block = self._block
         variables = [f"  {v.text} = alloca {v.type}" for v in self._variables.values()]
+        variables += [f"  %scratch.{i} = alloca [{n} x float], align 64" for i, n in enumerate(self._scratch, start=1)]
         lines = [
-            f"define void @{entry}(i64 %task) {{", "entry:", *variables, *block.lines, "end:", "  ret void", "}",
+            f'define void @{entry}(i64 %task) "prefer-vector-width"="512" {{', "entry:", *variables, *block.lines, "end:", "  ret void", "}",
             *block.declared.values(), *self._metadata(),
         ]  # fmt: skip
         return "\n".join(lines) + "\n"
@@ -98,9 +102,14 @@ class _Translator:
                 self._value(value)
             case ast.If(test=test, body=body, orelse=orelse):
                 return self._if(test, body, orelse)
-            case ast.While(test=ast.Constant(value=True), body=body):
+            case ast.While(test=ast.Constant(value=True), body=body, orelse=[]):
                 self._while(body)
-            case ast.For(target=ast.Name(id=name), iter=ast.Call(func=ast.Name(id="range"), args=bounds), body=body):
+            case ast.For(
+                target=ast.Name(id=name),
+                iter=ast.Call(func=ast.Name(id="range"), args=[_] | [_, _] as bounds, keywords=[]),
+                body=body,
+                orelse=[],
+            ):
                 self._for(name, bounds, body)
             case ast.Continue() | ast.Break():
                 self._jump(self._loops[-1][isinstance(node, ast.Break)])
@@ -245,7 +254,10 @@ class _Translator:
                 return block.select(self._number(test), self._number(body), self._number(orelse))
             case ast.Call(func=ast.Name(id="carray"), args=[address, shape]):
                 return self._array(address, shape)
-            case ast.Call(func=ast.Name(id=name), args=args) if name in FUNCTIONS:
+            case ast.Call(func=ast.Name(id="scratch"), args=[ast.Constant(value=int(count))]):
+                self._scratch.append(count)
+                return Array("float", f"%scratch.{len(self._scratch)}", (Value("i64", str(count)),))
+            case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in FUNCTIONS:
                 return FUNCTIONS[name](block, *map(self._number, args))
         raise TypeError(f"a kernel's text may not have {ast.unparse(node)!r}")
 
@@ -277,7 +289,7 @@ class _Translator:
             return block.add(a.type, f"{_FLOAT[type(op)]} contract {a}, {b.text}")
         a, b = block.to("i64", a), block.to("i64", b)
         if type(op) not in _INTEGER:
-            raise TypeError("a kernel's text has only sums, differences and products of integers")
+            raise TypeError("a kernel's text has only sums, differences, products and shifts of integers")
         return block.add("i64", f"{_INTEGER[type(op)]} {a}, {b.text}")
 
     def _both_or_either(self, both: bool, values: Sequence[ast.expr]) -> Value:

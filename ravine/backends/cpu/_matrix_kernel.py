@@ -16,18 +16,19 @@ from ravine.backends._jobs import Job
 from ravine.backends.cpu._kernel import (
     ARRAYS,
     CHUNK_STATISTICS,
-    ITEMSIZE,
     LEAST,
     POINTER,
     Launch,
     head,
     load,
+    number_line,
     store,
     watching,
 )
 from ravine.formula import Program
 from ravine.formula._operations import ALONG, FULL, OF_MATRIX, ROWS
 from ravine.formula._python import Statements, code_name
+from ravine.formula._rounding import as_stored
 
 _I64 = ctypes.c_int64
 
@@ -82,11 +83,11 @@ class _JobPrinter:
         for i, symbol in job.numbers:
             names[symbol] = name = job.names.get(symbol) or f"n{i}"
             value = f"numbers[{i}, row]"
-            lines.append(f"{name} = {value} != 0.0" if symbol.truth else f"{name} = {real}({value})")
+            lines.append(number_line(symbol, name, value, real))
         lines.append("columns, per, many = width[tensor], lines[chunk], matrices[chunk]")
         for row, b in enumerate(self.program.buffers):
             if b in self.reads or b in job.writes:
-                at = f"{POINTER[self.dtypes[b]]}(address[{row}, tensor] + {ITEMSIZE[self.dtypes[b]]} * first)"
+                at = f"{POINTER[self.dtypes[b]]}(address[{row}, tensor] + {self.dtypes[b].itemsize} * first)"
                 lines.append(f"{code_name(b)}_array = carray({at}, n)")
         place = {"m": ("matrix_at", "many"), "r": ("row_at", "many * per"), "c": ("column_at", "many * columns")}
         for i, name in enumerate(self.vectors.values()):
@@ -101,7 +102,9 @@ class _JobPrinter:
         inner = [f"{code_name(b)} = {self.element[b]}" for b in self.reads]
         wanted = [*[""] * (len(job.along) + len(job.reductions)), *(f"{code_name(b)}_new" for b in job.writes)]
         constant = lambda value: f"{real}({value!r})"  # noqa: E731
-        body = Statements(job.roots, {**names, **buffers}, wanted, constant=constant)
+        wide = (torch.float32, torch.float64)
+        roots = as_stored(job.roots, job.writes, lambda b: self.dtypes[b] in wide)
+        body = Statements(roots, {**names, **buffers}, wanted, constant=constant, place="first + i")
         inner += body.lines
         computed = list(inner)
         along = body.results[: len(job.along)]

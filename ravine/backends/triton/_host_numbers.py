@@ -39,7 +39,8 @@ class HostNumbers:
         asked = any(
             "kept" in self._leaves[k].get(i, ()) for k, p in enumerate(program.passes) for i in given if p.calls
         )
-        self._keeps = asked and _leaves(program.new_kept_symbols) is not None
+        self._kept_leaves = _leaves(program.new_kept_symbols) if asked else None
+        self._keeps = self._kept_leaves is not None
         self._kept: tuple[float, ...] = ()
         self._before: int | None = None  # the number of the step before which the kept numbers are these
         self._seen: list[int] = []
@@ -51,9 +52,7 @@ class HostNumbers:
         kept = self._kept_before(numbers) if self._keeps else [math.nan] * len(self._program.kept)
         sums = [math.nan] * len(self._program.known(index))
         values = self._program.numbers(index, float(numbers.number), _on_host(numbers.hypers), sums, kept)
-        known = {"step"} | {
-            name for name, h in zip(self._program.hypers, numbers.hypers, strict=True) if not isinstance(h, Tensor)
-        }
+        known = self._known(numbers)
         if self._keeps and not any(map(math.isnan, kept)):
             known.add("kept")
         return {i: values[i] for i, leaves in self._leaves[index].items() if leaves <= known}
@@ -72,10 +71,18 @@ class HostNumbers:
         ):
             self._before = None
             return
+        if self._kept_leaves is None or not self._kept_leaves <= self._known(numbers) | {"kept"}:
+            self._before = None  # what a comparison makes of an unknown number looks like a known one
+            return
         sums = [math.nan] * len(self._program.known(len(self._program.passes) - 1))
         new = self._program.new_kept(float(numbers.number), _on_host(numbers.hypers), sums, self._kept)
         self._kept, self._before = tuple(map(float, new)), numbers.number + 1
         self._seen = [version_of(t) for t in numbers.kept]
+
+    def _known(self, numbers: Staged) -> set[str]:
+        """What the host knows of a step, by name."""
+        hypers = zip(self._program.hypers, numbers.hypers, strict=True)
+        return {"step", *(name for name, h in hypers if not isinstance(h, Tensor))}
 
     def _kept_before(self, numbers: Staged) -> tuple[float, ...]:
         """The kept numbers before this step. Waits for the device in the first step and after the user wrote to them."""

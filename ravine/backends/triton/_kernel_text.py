@@ -10,6 +10,7 @@ import torch
 from ravine.backends import STATISTICS
 from ravine.formula import Program
 from ravine.formula._operations import FULL, Kind
+from ravine.formula._symbols import Symbol
 
 #: The statistics that a kernel gives for each chunk; whether a tensor was stepped is known without it.
 CHUNK_STATISTICS = STATISTICS[:-1]
@@ -69,6 +70,13 @@ def kind_of(dtype: torch.dtype) -> str:
 def constant_text(real: str, value: float) -> str:
     text = repr(value)
     return f"tl.full([], {text if text[-1] not in 'fn' else f'float({text!r})'}, {real})"
+
+
+def number_line(symbol: Symbol, name: str, text: str, real: str) -> str:
+    """The line that takes a number of a pass; the key of random bits has 32 of them, more than a float32 holds."""
+    if symbol.truth:
+        return f"{name} = {text} != 0"
+    return f"{name} = {text}" if symbol.op == "mixed" else f"{name} = {text}.to({real})"
 
 
 def figure(value: str, kind: Kind) -> str:

@@ -12,7 +12,10 @@ import triton
 import triton.language as tl
 from triton.language.extra import libdevice
 
+from ravine.formula._rounding import FIRST, GOLDEN, SECOND
+
 _INF = tl.constexpr(float("inf"))
+_FIRST, _SECOND, _GOLDEN = (tl.constexpr(x) for x in (FIRST, SECOND, GOLDEN))
 
 
 @triton.jit
@@ -106,6 +109,74 @@ def _maximum(a, b):  # type: ignore[no-untyped-def]
 @triton.jit
 def _where(condition, a, b):  # type: ignore[no-untyped-def]
     return tl.where(condition, a, b)
+
+
+# Rounding at random, with the bits of formula/_rounding.py.
+
+
+@triton.jit
+def _hashed(x):  # type: ignore[no-untyped-def]
+    """Of 64 bits below 2^32, in which no product reaches 2^63."""
+    x = ((x ^ (x >> 16)) * _FIRST) & 0xFFFFFFFF
+    x = ((x ^ (x >> 15)) * _SECOND) & 0xFFFFFFFF
+    return x ^ (x >> 15)
+
+
+@triton.jit
+def _mixed(key, more):  # type: ignore[no-untyped-def]
+    made = _hashed((key.to(tl.int64) + ((more.to(tl.int64) * _GOLDEN) & 0xFFFFFFFF)) & 0xFFFFFFFF).to(tl.float64)
+    return tl.where(key < 0, key.to(tl.float64), made)
+
+
+@triton.jit
+def _random_bits(key, place, lane: tl.constexpr, lost: tl.constexpr):  # type: ignore[no-untyped-def]
+    x = place.to(tl.uint32) * _GOLDEN + key.to(tl.int64).to(tl.uint32)
+    x = (x ^ (x >> 16)) * _FIRST
+    x = ((x ^ (x >> 15)) >> (16 * lane)) & 0xFFFF
+    return x << (lost - 16) if lost >= 16 else x >> (16 - lost)
+
+
+@triton.jit
+def _cut(x, added, lost: tl.constexpr):  # type: ignore[no-untyped-def]
+    mask: tl.constexpr = 0xFFFFFFFF - (1 << lost) + 1
+    return tl.where(x != x, x, ((x.to(tl.uint32, bitcast=True) + added) & mask).to(tl.float32, bitcast=True))
+
+
+@triton.jit
+def _bfloat16_at(x, key, place, lane: tl.constexpr):  # type: ignore[no-untyped-def]
+    return _cut(x.to(tl.float32), _random_bits(key, place, lane, 16), 16).to(x.dtype)
+
+
+@triton.jit
+def _float16_at(x, key, place, lane: tl.constexpr):  # type: ignore[no-untyped-def]
+    real = x.dtype
+    x = x.to(tl.float32)
+    random = _random_bits(key, place, lane, 13)
+    small = x * 16777216.0
+    below = tl.floor(small)
+    up = (random.to(tl.float32) < (small - below) * 8192.0).to(tl.float32)
+    tiny = (below + up) * 0.000000059604644775390625
+    return tl.where(x == 0, x, tl.where(tl.abs(x) < 0.00006103515625, tiny, _cut(x, random, 13))).to(real)
+
+
+@triton.jit
+def _bfloat16_at_random0(x, key, place):  # type: ignore[no-untyped-def]
+    return _bfloat16_at(x, key, place, 0)
+
+
+@triton.jit
+def _bfloat16_at_random1(x, key, place):  # type: ignore[no-untyped-def]
+    return _bfloat16_at(x, key, place, 1)
+
+
+@triton.jit
+def _float16_at_random0(x, key, place):  # type: ignore[no-untyped-def]
+    return _float16_at(x, key, place, 0)
+
+
+@triton.jit
+def _float16_at_random1(x, key, place):  # type: ignore[no-untyped-def]
+    return _float16_at(x, key, place, 1)
 
 
 @triton.jit

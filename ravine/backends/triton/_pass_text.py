@@ -27,11 +27,13 @@ from ravine.backends.triton._kernel_text import (
     constant_text,
     figure,
     kind_of,
+    number_line,
     temporaries_of,
     temporary_arguments,
 )
 from ravine.formula import Program
 from ravine.formula._python import Statements, code_name
+from ravine.formula._rounding import as_stored
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,9 @@ class _PassPrinter:
         p = self.one_pass
         names = [*[""] * len(p.reductions), *(f"{self.at(b)}_new" for b in p.writes)]
         constant = lambda value: constant_text(self.real, value)  # noqa: E731
-        made = Statements(p.results, p.leaves(), names, constant=constant, calls={"div", "pow", "cube_root"})
+        calls = {"div", "pow", "cube_root"}
+        results = as_stored(p.results, p.writes, lambda b: self.dtypes[b].itemsize > 2)
+        made = Statements(results, p.leaves(), names, constant=constant, calls=calls, place="first + at")
         return made.lines, made.results
 
     def numbers(self) -> list[str]:
@@ -150,12 +154,13 @@ class _PassPrinter:
         lines = []
         for i, (symbol, name) in enumerate(zip(p.numbers, p.number_names, strict=True)):
             text = f"tl.load(numbers + {i} * tensors + tensor)"
-            lines.append(f"{name} = {text} != 0" if symbol.truth else f"{name} = {text}.to({self.real})")
+            lines.append(number_line(symbol, name, text, self.real))
         return lines
 
     def text(self) -> str:
         p = self.one_pass
-        given = ", ".join([*map(self.at, self.used), *p.number_names])
+        first = ["first"] if any(s.op == "mixed" for s in p.numbers) else []  # of what is rounded at random
+        given = ", ".join([*map(self.at, self.used), *p.number_names, *first])
         body = [line for b in self.used for line in self.load(b)]
         lines, results = self.elements()
         body += lines

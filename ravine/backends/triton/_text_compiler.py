@@ -151,6 +151,7 @@ def _short_key(source: KernelText, target: Any, options: dict[str, Any]) -> str:
     from triton._C import libtriton
 
     from ravine.backends.triton import _language
+    from ravine.formula import _rounding
 
     files = [Path(module.__file__ or "") for module in (libtriton, triton)]
     parts = [
@@ -164,7 +165,7 @@ def _short_key(source: KernelText, target: Any, options: dict[str, Any]) -> str:
                 [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files],
             ),
         ),
-        Path(_language.__file__).read_text(encoding="utf-8"),
+        *(Path(module.__file__ or "").read_text(encoding="utf-8") for module in (_language, _rounding)),
         *(f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(("TRITON_", "LLVM_"))),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -27,12 +27,14 @@ from ravine.backends.triton._kernel_text import (
     constant_text,
     figure,
     kind_of,
+    number_line,
     temporaries_of,
     temporary_arguments,
 )
 from ravine.formula import Program
 from ravine.formula._operations import ALONG, FULL, OF_MATRIX, ROWS
 from ravine.formula._python import Statements, code_name
+from ravine.formula._rounding import as_stored
 from ravine.formula._symbols import Symbol
 
 #: Elements that a program works on at a time, and how often it goes on to the rows below.
@@ -176,7 +178,7 @@ class _TilePrinter:
         for i, symbol in self.job.numbers:
             names[symbol] = name = self.job.names.get(symbol) or f"n{i}"
             text = f"tl.load(numbers + {i} * tensors + tensor)"
-            self.before.append(f"{name} = {text} != 0" if symbol.truth else f"{name} = {text}.to({self.real})")
+            self.before.append(number_line(symbol, name, text, self.real))
         for i, symbol in enumerate(self.job.vectors):
             of = "m" if symbol.axes == OF_MATRIX else "r" if symbol.axes == ROWS else "c"
             place = {"m": "first_b + b", "r": "line", "c": "column"}[of]
@@ -202,11 +204,12 @@ class _TilePrinter:
             self.inside.append(f"{code_name(b)} = widen({text}, {self.real})")
         buffers = {s: code_name(name) for s, name in job.names.items() if s.axes == FULL}
         made = Statements(
-            job.roots,
+            as_stored(job.roots, job.writes, lambda b: self.dtypes[b].itemsize > 2),
             {**names, **buffers},
             [*[""] * (len(job.along) + len(job.reductions)), *(f"{code_name(b)}new" for b in job.writes)],
             constant=lambda value: constant_text(self.real, value),
             calls={"div", "pow", "cube_root"},
+            place="first + at",
         )
         self.inside += made.lines
         return made.results

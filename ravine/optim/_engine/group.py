@@ -20,19 +20,25 @@ from ravine.optim._engine.group_keys import warn_misspelt
 from ravine.optim._hyperparameters import WHOLE, Check, length_of, several
 
 Pieces = Sequence[Callable[..., Any] | Piece]
+#: Says which states are rounded at random; see ``trace_formula``.
+Narrow = Callable[[str, Any], tuple[str, bool]]
 
 
 @lru_cache(maxsize=1024)
-def _program(pieces: tuple[Any, ...], shape: tuple[tuple[str, int], ...], guarded: bool) -> Program:
-    return trace_formula(pieces, {name: (0.0,) * length if length else 0.0 for name, length in shape}, guarded)
+def _program(
+    pieces: tuple[Any, ...], shape: tuple[tuple[str, int], ...], guarded: bool, narrow: Narrow | None
+) -> Program:
+    return trace_formula(pieces, {name: (0.0,) * length if length else 0.0 for name, length in shape}, guarded, narrow)
 
 
-def program_of(pieces: Pieces, hypers: Mapping[str, Any], guarded: bool = False) -> Program:
+def program_of(
+    pieces: Pieces, hypers: Mapping[str, Any], guarded: bool = False, narrow: Narrow | None = None
+) -> Program:
     """The program of a list of pieces; the same object for the same pieces."""
     # A flag is no number: it chooses pieces, where the list of them is made. None stands for a piece left out.
     shape = tuple((n, length_of(v)) for n, v in hypers.items() if v is not None and not isinstance(v, bool | np.bool_))
     try:
-        return _program(tuple(pieces), shape, guarded)
+        return _program(tuple(pieces), shape, guarded, narrow)
     except FormulaError:
         _refuse_switches(pieces, hypers)
         raise
@@ -138,6 +144,7 @@ class GroupReader:
         guarded: whether gradients are looked at for NaN and infinity before anything is written.
         check: raises OptionError for a value that an option cannot have.
         told: the keys of groups that were warned of.
+        narrow: says which states are rounded at random.
     """
 
     def __init__(
@@ -149,7 +156,9 @@ class GroupReader:
         guarded: bool,
         check: Check,
         told: set[str],
+        narrow: Narrow | None = None,
     ) -> None:
+        self._narrow = narrow
         self._keys, self._neutral, self._pieces_of, self.guarded = list(keys), neutral, pieces_of, guarded
         self._by_ndim = by_ndim
         self._needed = [name for name in keys if name not in neutral]
@@ -196,7 +205,7 @@ class GroupReader:
     def _program(self, group: Mapping[str, Any], hypers: Mapping[str, Any], ndim: int | None) -> Program:
         pieces = self._pieces_of({**self._neutral, **group}, ndim)
         try:
-            return program_of(pieces, hypers, self.guarded)
+            return program_of(pieces, hypers, self.guarded, self._narrow)
         except TypeError as error:  # something in the list that has no hash
             raise FormulaError(f"a formula is a list of functions: {error}") from error
 

@@ -7,7 +7,7 @@ import re
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -22,9 +22,19 @@ from ravine.watch._watch import Watch
 
 if TYPE_CHECKING:
     from ravine.optim._common import Nonfinite
-    from ravine.optim._engine.plan import Plan
 
 _WRAPPED = re.compile(r"^(module\.|_orig_mod\.)+")
+
+
+class Figures(Protocol):
+    """What has statistics of steps: a plan, or the plans of single parameters."""
+
+    @property
+    def buffer_index(self) -> int:
+        """Of how many steps."""
+
+    def drain(self, columns: Mapping[int, int], width: int) -> Tensor:
+        """Those statistics, which are forgotten there; see ``Plan.drain``."""
 
 
 class Monitor:
@@ -53,7 +63,7 @@ class Monitor:
         """Whether gradients are looked at before anything is written."""
         return self.nonfinite != "propagate"
 
-    def take_policies(self, groups: Sequence[dict[str, Any]], plan: Plan | None) -> None:
+    def take_policies(self, groups: Sequence[dict[str, Any]], plan: Figures | None) -> None:
         """Take the options of the whole optimizer that somebody wrote into a group, as skorch's ``set_params`` does.
 
         Raises:
@@ -119,14 +129,14 @@ class Monitor:
         self.columns = {id(p): i for i, p in enumerate(params)}
         self._params, self._shapes = [weakref.ref(p) for p in params], [p.shape for p in params]
 
-    def flush(self, plan: Plan | None) -> None:
+    def flush(self, plan: Figures | None) -> None:
         """Hand what the plan knows of its steps to the record; waits for no device."""
         if plan is not None and plan.buffer_index:
             # What an evaluation in inference mode asks for must stay usable outside of it.
             with torch.inference_mode(False), torch.no_grad():
                 self.record.add(plan.drain(self.columns, len(self._params)))
 
-    def read(self, plan: Plan | None) -> None:
+    def read(self, plan: Figures | None) -> None:
         """Flush, and bring the counts of skipped steps to the host."""
         self.flush(plan)
         for (name, _), count in self._skips.items():
@@ -208,6 +218,10 @@ class Monitor:
             raise NonFiniteError(
                 f"{what}. Nothing was written. ravine.diagnose.find_nonfinite finds where they come from"
             )
+        self.left_out(what)
+
+    def left_out(self, what: str) -> None:
+        """Count a step that was left out, and warn of the first."""
         self.record.skipped += 1
         if self.record.skipped == 1:
             _warn_skipped(what)

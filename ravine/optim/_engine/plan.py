@@ -30,6 +30,7 @@ from ravine.optim._engine.group import GroupPlan, GroupReader
 from ravine.optim._engine.kept_numbers import KeptNumbers
 from ravine.optim._engine.kernels import captured
 from ravine.optim._engine.prepare import PreparedParam, prepare, stepped
+from ravine.optim._engine.state_storage import StateStorage, places_of
 from ravine.optim._engine.step_counts import DeviceSteps, StagedSteps, Steps, host_steps
 from ravine.optim._engine.step_numbers import PlannedBatch, StepNumbers, any_of
 from ravine.optim._engine.version import TrackedState, TrackedStates, Version
@@ -51,6 +52,7 @@ class Plan:
         version: what tells this plan that it no longer holds.
         describe: names a parameter for errors.
         watch: whether statistics of the steps are kept.
+        storage: how states are kept.
 
     Attributes:
         recorded: whether a CUDA graph captured one of its steps, and needs its memory.
@@ -69,14 +71,20 @@ class Plan:
         state: TrackedState,
         version: Version,
         describe: Callable[[Tensor], str],
-        watch: bool = False,
+        watch: bool,
+        storage: StateStorage,
     ) -> None:
         self._reader, self._dicts, self._state, self._version = reader, list(groups), state, version
         self.extra = dict(extra)
         self.groups = [reader.plan(g, extra, _where(i)) for i, g in enumerate(groups)]
         # Everything is looked at before anything is kept.
+        places = places_of(groups)
+        storage.check(program for plan in self.groups for program in plan.programs.values())
         prepared = [
-            [prepare(p, plan.program_of(p), plan.fused, state, describe) for p in stepped(plan.snapshot.params, state)]
+            [
+                prepare(p, plan.program_of(p), plan.fused, state, describe, storage, places[id(p)])
+                for p in stepped(plan.snapshot.params, state)
+            ]
             for plan in self.groups
         ]
         for each in chain.from_iterable(prepared):

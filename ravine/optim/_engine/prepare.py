@@ -14,14 +14,17 @@ import torch
 
 from ravine import backends
 from ravine._compat.torch import is_fake
+from ravine.backends._eight_bits import SCALES, empty_scales, encode, is_code
 from ravine.backends._layout import misaligned
 from ravine.backends._sharded import layout, part
 from ravine.backends._sparse_rows import is_sparse, why_no_rows
 from ravine.errors import BackendError, ParameterError, an
 from ravine.formula import ParamCopy, Program
 from ravine.formula._pieces import Reduced
+from ravine.formula._rounding import KEY
 from ravine.optim._engine.kept_numbers import starting
 from ravine.optim._engine.kernels import why_not
+from ravine.optim._engine.state_storage import StateStorage
 from ravine.optim._engine.step_counts import counter
 from ravine.optim._engine.version import TrackedStates
 
@@ -46,8 +49,10 @@ def prepare(
     fused: bool | None,
     state: Mapping[torch.Tensor, dict[str, Any]],
     describe: Callable[[torch.Tensor], str],
+    storage: StateStorage,
+    place: int,
 ) -> PreparedParam:
-    """A parameter with its states.
+    """A parameter with its states; ``place`` is its place among all of the optimizer's.
 
     Raises:
         ParameterError: its gradient or a state does not fit it.
@@ -55,14 +60,21 @@ def prepare(
     """
     _check(p, program, describe)
     _check_shape(p, program, describe)
+    _check_storage(p, program, storage, describe)
     known = state.get(p, {})
     before = known.dtype if isinstance(known, TrackedStates) else None
     states = dict(known)
-    make_states(p, states, program)
+    make_states(p, states, program, storage, place)
+    for name, initial in program.states.items():
+        states = {n: v for n, v in {**states, **storage.fitted(name, initial, p, states)}.items() if v is not None}
     for name in (*program.states, *program.tensors):
         shape = shape_of(program, name, p) if of_own_shape(program, name) else None
         kind = wide if name in program.tensors else _as_it_is
         dtypes = None if before is None else (kind(before), kind(p.dtype))
+        if is_code(states[name].dtype):
+            continue
+        if name in program.states and (own := storage.of(name, program.states[name], p)):
+            dtypes = (states[name].dtype, own)
         states[name] = _follow(p, name, states[name], describe, dtypes, shape)
     reason = _reason(part(p), {n: part(states[n]) for n in program.states}, program)
     if reason and fused and not is_fake(p):  # a step of fake tensors computes nothing, whoever makes it
@@ -189,6 +201,25 @@ def _check_shape(p: torch.Tensor, program: Program, describe: Callable[[torch.Te
         )
 
 
+def _check_storage(
+    p: torch.Tensor, program: Program, storage: StateStorage, describe: Callable[[torch.Tensor], str]
+) -> None:
+    """Raise ParameterError where states cannot be kept as asked for."""
+    if p.is_complex() and any(storage.dtype(name, initial) for name, initial in program.states.items()):
+        raise ParameterError(
+            f"{describe(p)} is complex, and state_dtype is for states of real numbers: use torch.view_as_real(p) as the "
+            "parameter, or give it an optimizer of its own"
+        )
+    if storage.codes and layout(p):
+        raise ParameterError(
+            f"{describe(p)} is {split(p)}, and states of 8 bits are kept whole: take state_dtype='bfloat16' for it"
+        )
+    if p.grad is not None and is_sparse(p.grad) and KEY in program.kept:
+        raise ParameterError(
+            f"{describe(p)} has a sparse gradient, and rounding='stochastic' and states of 8 bits are for dense ones: use rounding='nearest' with 16 bits"
+        )
+
+
 def wide(dtype: torch.dtype) -> torch.dtype:
     """Single precision for 16 bits; any other dtype as it is."""
     return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
@@ -204,10 +235,12 @@ def split(tensor: torch.Tensor) -> str:
 
 
 @torch.no_grad()
-def make_states(p: torch.Tensor, states: dict[str, Any], program: Program) -> None:
+def make_states(p: torch.Tensor, states: dict[str, Any], program: Program, storage: StateStorage, place: int) -> None:
     """Make the states of a parameter that it does not have yet."""
     if "step" not in states:
         states["step"] = counter(0.0)
+    if KEY in program.kept:
+        states[KEY] = storage.key(place, p, states.get(KEY))
     for name, one in program.kept.items():
         if one.per == "tensor" and states.get(name) is None:
             states[name] = starting(one)
@@ -221,14 +254,22 @@ def make_states(p: torch.Tensor, states: dict[str, Any], program: Program) -> No
                 continue
             if isinstance(initial, Reduced):
                 shape = shape_of(program, name, p)
-                states[name] = torch.full(shape, initial.initial, dtype=p.dtype, device=p.device)
+                dtype = storage.dtype(name, initial) or p.dtype
+                states[name] = torch.full(shape, initial.initial, dtype=dtype, device=p.device)
                 continue
             if isinstance(initial, ParamCopy):
-                dtype = wide(p.dtype) if initial.wide else p.dtype
+                dtype = storage.of(name, initial, p) or (wide(p.dtype) if initial.wide else p.dtype)
+                if is_code(dtype):
+                    dtype = torch.float32  # the values first; ``fitted`` makes codes of them
                 states[name] = p.detach().to(dtype, copy=True, memory_format=torch.preserve_format)
                 continue
-            states[name] = torch.zeros_like(p.detach(), memory_format=torch.preserve_format)
-            if initial:
+            dtype = storage.of(name, initial, p) or p.dtype
+            states[name] = torch.zeros_like(p.detach(), dtype=dtype, memory_format=torch.preserve_format)
+            if is_code(dtype):
+                states[name + SCALES] = empty_scales(states[name])
+                if initial:
+                    encode(torch.full_like(p.detach(), initial), states[name], states[name + SCALES])
+            elif initial:
                 (torch.view_as_real(states[name]) if p.is_complex() else states[name]).fill_(initial)
 
 
@@ -274,7 +315,9 @@ def _reason(p: torch.Tensor, states: Mapping[str, Any], program: Program) -> str
     if grad is not None and why_not(torch.empty(0, dtype=grad.dtype, device=grad.device)):
         return f"its gradient's dtype is {grad.dtype}"
     for prefix, t in [("", p), *((f"state {n}: ", states[n]) for n in program.states)]:
-        if reason := why_not(t):
+        if is_code(t.dtype) and (program.along or not backends.on_host(t.device)):
+            return f"{prefix}it is codes of 8 bits, which kernels of the CPU read, and none of rows and columns"
+        if not is_code(t.dtype) and (reason := why_not(t)):
             return prefix + reason
         alike = (
             t.shape != p.shape or t.numel() <= 1 or t.stride() == p.stride()

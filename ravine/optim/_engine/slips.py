@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ravine._answered_names import NamesOfOthers, by_name
-from ravine.errors import an, kind_of
+from ravine.errors import OptionError, an, kind_of
 from ravine.optim._engine.group_keys import level_of_user
 
 
@@ -33,6 +33,11 @@ def as_group(group: Any) -> dict[str, Any]:
         raise TypeError(
             f"param_group must be a dict, but got {an(kind_of(group))}: add_param_group({{'params': parameters, 'lr': 0.01}})"
         )
+    for name in ("state_dtype", "rounding"):
+        if name in group:
+            raise OptionError(
+                f"{name} in a parameter group: it is one for the whole optimizer, Class(params, {name}=...)"
+            )
     return dict(group)
 
 

@@ -20,10 +20,12 @@ import torch
 
 from ravine._compat.torch import is_fake
 from ravine._line_of_user import level_of_user
+from ravine.backends._eight_bits import SCALES, is_code
 from ravine.backends._sharded import layout
 from ravine.errors import OptionError, StateError, kind_of, nearest
 from ravine.formula import ParamCopy, Program
 from ravine.formula._plain_text import formula_lines
+from ravine.formula._rounding import KEY
 from ravine.optim._common import OF_GROUPS
 from ravine.optim._engine.group import program_for
 from ravine.optim._engine.group_keys import leave_out
@@ -304,7 +306,7 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
         saved = {"step": step, **saved}
     result: dict[str, Any] = {"step": counter(_count(saved["step"], receiver.describe(p)))}
     for name, value in saved.items():
-        if name == "step":
+        if name == "step" or (name == KEY and name not in numbers):  # saved where states were rounded at random
             continue
         if name in numbers:
             result[name] = _number(value, name, receiver.describe(p))
@@ -318,6 +320,10 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
             result[name] = copy.deepcopy(value)
         elif name in program.states and receiver.own and not ours and value.dim() == 0:  # one number for all elements
             result[name] = torch.full_like(p.detach(), value.item())
+        elif (name.removesuffix(SCALES) in tensors and name not in tensors) or (
+            is_code(value.dtype) and value.shape == p.shape
+        ):
+            result[name] = value.detach().to(p.device, copy=True)
         elif name not in tensors and receiver.own and value.dim() == 0:
             result[name] = value.detach().clone()
         elif value.shape != (shape_of(program, name, p) if name in tensors else p.shape):

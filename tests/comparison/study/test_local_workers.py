@@ -1,14 +1,14 @@
 """Worker processes on this machine: what ends them, and what is said of it.
 
-Tests that start real workers take seconds each: a process imports torch before it begins.
+Most workers are forked from a process that has torch. Two tests start them as Ravine does, which takes seconds each.
 """
 
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
+from forked import COMPARES, PIPE, Forked, forked_worker
 
 from ravine.comparison._study.local_workers import run_workers
 from ravine.comparison._study.store import Store
@@ -58,7 +58,7 @@ def started():
 
     class Started(list):
         def __call__(self, *arguments, **options):
-            self.append(subprocess.Popen(*arguments, **options))
+            self.append(forked_worker(*arguments, **options))
             return self[-1]
 
     return Started()
@@ -124,12 +124,9 @@ def test_workers_end_when_the_process_they_work_for_is_killed(tmp_path):
         "store = Store('study', sys.argv[1])\n"
         "run_workers(store, store.spec(), 1, lambda now, results: print(len(results), flush=True))\n"
     )
-    command = [sys.executable, str(script), str(tmp_path / "study.journal")]
-    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    next(line for line in parent.stdout if int(line) > 0)
-    parent.kill()
-    parent.communicate()
+    with Forked([script, tmp_path / "study.journal"], after=COMPARES, stdout=PIPE, text=True) as parent:
+        next(line for line in parent.stdout if int(line) > 0)
+        parent.kill()
     store = Store("study", tmp_path / "study.journal")
     store.spec()
     counts = []

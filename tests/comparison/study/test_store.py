@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections import Counter
@@ -15,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from forked import COMPARES, PIPE, Forked, forked_worker
 
 from ravine.comparison._study.local_workers import run_workers
 from ravine.comparison._study.stages import stage
@@ -67,9 +67,7 @@ store.close()
 
 def worker(where):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(where)], stdout=subprocess.PIPE, text=True, env=environment
-    )
+    return Forked(["-c", WORKER, where], after=COMPARES, stdout=PIPE, text=True, env=environment)
 
 
 def test_a_stopped_study_goes_on_where_it_was(alone, tmp_path, monkeypatch):
@@ -213,7 +211,7 @@ def test_a_database_that_is_away_for_some_seconds_is_waited_for(alone, postgres,
             away[0].start()
 
     try:
-        last = run_workers(store, SPEC, 1, stop_and_start)
+        last = run_workers(store, SPEC, 1, stop_and_start, start=forked_worker)
     finally:
         for timer in away:
             timer.join()

@@ -1,0 +1,82 @@
+"""States of 8 bits: codes of a byte for blocks of 256 elements, each with a scale of its own in float32.
+
+A code is a small floating-point number relative to the scale: four bits of exponent and, of a signed one, a sign and three bits
+behind the first; of squares, whose root is kept, four bits. The scale is the power of two below the block's largest magnitude, so
+values that were rounded to so many bits (``formula/_rounding.py``) are kept exactly, whatever they were multiplied with, down to
+2^-15 of the scale. Below, a signed one becomes 0, and a root the least code, since steps divide by it. What is not finite becomes
+0: a block does not suffer from it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+BLOCK = 256
+#: The dtypes of codes: of states with a sign, and of squares.
+SIGNED, SQUARES = torch.int8, torch.uint8
+#: What is added to the name of a state for that of its scales: no formula has such a name.
+SCALES = ".scale"
+#: float32's bits of 2^-15, which a code of 0 would mean, and how many bits are behind those of a code.
+LEAST, CUT = 112 << 23, {SIGNED: 20, SQUARES: 19}
+
+
+def is_code(dtype: torch.dtype) -> bool:
+    """Whether a state of this dtype is codes."""
+    return dtype in CUT
+
+
+def empty_scales(codes: Tensor) -> Tensor:
+    """The scales of codes that are all 0."""
+    return torch.zeros(-(-codes.numel() // BLOCK), dtype=torch.float32, device=codes.device)
+
+
+def flat(tensor: Tensor) -> Tensor:
+    """The elements in the order in which they lie in memory; a view, of a tensor that fills its memory."""
+    return tensor.detach().as_strided((tensor.numel(),), (1,))
+
+
+def decode(codes: Tensor, scales: Tensor) -> Tensor:
+    """The values of codes, float32, laid out as they are."""
+    raw = flat(codes).view(torch.uint8).to(torch.int32)
+    if codes.dtype is SQUARES:
+        made = ((raw << CUT[SQUARES]) + LEAST).view(torch.float32)
+        made = torch.where(raw == 0, 0.0, made)
+    else:
+        size = raw & 127
+        made = ((size << CUT[SIGNED]) + LEAST).view(torch.float32)
+        made = torch.where(size == 0, 0.0, torch.where(raw > 127, -made, made))
+    made = made * scales.repeat_interleave(BLOCK)[: len(made)]
+    if codes.dtype is SQUARES:
+        made = made * made
+    result = torch.empty_like(codes, dtype=torch.float32)
+    flat(result).copy_(made)
+    return result
+
+
+@torch.no_grad()
+def encode(values: Tensor, codes: Tensor, scales: Tensor, skip: Any = None) -> None:
+    """Write the codes and scales of values that were rounded to what codes hold; where ``skip`` is true, nothing."""
+    laid_out = torch.empty_like(codes, dtype=torch.float32).copy_(values)
+    x = flat(laid_out)
+    x = torch.where(x.isfinite(), x, 0.0)
+    if codes.dtype is SQUARES:
+        x = x.sqrt()
+    padded = torch.nn.functional.pad(x.abs(), (0, len(scales) * BLOCK - len(x)))
+    tops = padded.view(-1, BLOCK).amax(1) if len(scales) else padded
+    new_scales = (tops.view(torch.int32) & 0x7F800000).view(torch.float32)
+    inverse = torch.where(new_scales > 0, 1 / new_scales, 0.0)
+    ratio = x * inverse.repeat_interleave(BLOCK)[: len(x)]
+    code = (ratio.abs().view(torch.int32) - LEAST) >> CUT[codes.dtype]
+    if codes.dtype is SQUARES:
+        code = torch.where(ratio > 0, code.clamp(min=1), 0)
+    else:
+        code = code.clamp(min=0) | torch.where(ratio.signbit(), 128, 0)
+    made = code.to(torch.uint8).view(codes.dtype)
+    if skip is not None:
+        made = torch.where(skip, flat(codes), made)
+        new_scales = torch.where(skip, scales, new_scales)
+    flat(codes).copy_(made)
+    scales.copy_(new_scales)
