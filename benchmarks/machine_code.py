@@ -129,11 +129,11 @@ def tile_kernels(
 @cache
 def _made(source: KernelText, target: str) -> tuple[int, int, Counter[str]]:
     """Registers, spills and accesses of a kernel as a device gets it; optimizers of one formula share it."""
-    from ravine.backends.triton._text_compiler import ENOUGH, compile_for
+    from ravine.backends.triton._text_compiler import compile_for, limit_above
 
     registers, spilled, found = _read(compile_for(source, gpu(target)), target)
-    if target.isdigit() and spilled and registers < ENOUGH:  # as DeviceKernel does
-        return _read(compile_for(source, gpu(target), ENOUGH), target)
+    if target.isdigit() and spilled and (limit := limit_above(registers)):  # as DeviceKernel does
+        return _read(compile_for(source, gpu(target), limit), target)
     return registers, spilled, found
 
 

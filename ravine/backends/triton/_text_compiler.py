@@ -69,9 +69,9 @@ class DeviceKernel:
     def __init__(self, source: KernelText) -> None:
         self._compiled = compile_for(source, None)
         self._run = self._compiled.run  # loads it on the current device
-        if spills_needlessly(self._compiled):
+        if limit := needed_registers(self._compiled):
             with contextlib.suppress(Exception):  # the first one works, too
-                more = compile_for(source, None, ENOUGH)
+                more = compile_for(source, None, limit)
                 run = more.run
                 if not getattr(more, "n_spills", 0):
                     self._compiled, self._run = more, run
@@ -105,14 +105,23 @@ def _addresses(arguments: Sequence[Any]) -> list[Any]:
 Kernel = InterpretedKernel | DeviceKernel
 
 
-#: Registers that no kernel here runs the slower for: a multiprocessor holds 32 warps that have as many.
-ENOUGH = 64
+#: Registers of a thread with which a multiprocessor holds 32 warps, and 16: no kernel here runs the slower for them.
+_LIMITS = (64, 128)
 
 
-def spills_needlessly(compiled: Any) -> bool:
-    """Whether NVIDIA's assembler spilled although there are registers: it then saved some for warps that do not come."""
-    of_nvidia = getattr(compiled.metadata.target, "backend", "") == "cuda"
-    return of_nvidia and getattr(compiled, "n_spills", 0) > 0 and 0 < getattr(compiled, "n_regs", 0) < ENOUGH
+def needed_registers(compiled: Any) -> int:
+    """How many a thread is to be given of a kernel that spilled although there are registers; 0: it did not, or there are none.
+
+    NVIDIA's assembler then saved some for warps that do not come.
+    """
+    if getattr(compiled.metadata.target, "backend", "") != "cuda" or not getattr(compiled, "n_spills", 0):
+        return 0
+    return limit_above(getattr(compiled, "n_regs", 0))
+
+
+def limit_above(registers: int) -> int:
+    """The next limit above a number of registers; 0: there is none."""
+    return next((limit for limit in _LIMITS if 0 < registers < limit), 0)
 
 
 def compile_for(source: KernelText, target: Any, registers: int = 0) -> Any:
