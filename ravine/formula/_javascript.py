@@ -15,6 +15,7 @@ from ravine.formula._passes import Pass
 from ravine.formula._pieces import Reduced
 from ravine.formula._program import Program
 from ravine.formula._python import Statements, code_name
+from ravine.formula._rounding import as_stored
 from ravine.formula._symbols import postorder
 
 #: What printed functions call; it stands once before them.
@@ -23,6 +24,7 @@ const { sqrt, abs, exp, log, tanh, floor } = Math, { isFinite: isfinite, isNaN: 
 const where = (condition, a, b) => (condition ? a : b), logical_not = (a) => !a, square = (x) => x * x;
 const minimum = (a, b) => (a < b || a !== a ? a : b), maximum = (a, b) => (a > b || a !== a ? a : b);
 const sign = (x) => (x > 0 ? 1 : x < 0 ? -1 : x === 0 ? 0 : x);
+const mixed = (key) => key; // states are doubles here, and nothing is rounded
 // in IEEE arithmetic 1 to any power is 1, and so is -1 to an infinite one
 const pow = (a, b) => (a === 1 || (a === -1 && abs(b) === Infinity) ? 1 : Math.pow(a, b));
 """
@@ -99,7 +101,8 @@ def _number_stage(program: Program, index: int) -> list[str]:
 
 def _element_stage(program: Program, each: Pass) -> list[str]:
     """The loop of a pass over the elements."""
-    body = Statements(each.results, each.leaves(), constant=_constant, calls=_CALLS)
+    results = as_stored(each.results, each.writes, lambda name: True)
+    body = Statements(results, each.leaves(), constant=_constant, calls=_CALLS)
     arrays = {"param": "params", "grad": "grads", **{name: f"states[{i}]" for i, name in enumerate(program.states)}}
     if not each.results:
         return []

@@ -101,7 +101,11 @@ class _Member:
     def __init__(self, index: int, optimizer: Optimizer, reader: GroupReader, plan: GroupPlan) -> None:
         self.index, self.optimizer, self._reader, self.plan = index, optimizer, reader, plan
         self.group = optimizer.param_groups[0]
-        kinds = tuple((p.dtype, p.is_contiguous()) for p in self.params)
+        # Kernels work on addresses: what they write must have the dtypes that they were made for.
+        kept = plan.programs[None].states
+        kinds = tuple(
+            (p.dtype, p.is_contiguous(), *(optimizer.state[p][name].dtype for name in kept)) for p in self.params
+        )
         self.key = (plan.programs[None], kinds[0] if len(set(kinds)) == 1 else kinds, optimizer._monitor.watch)
 
     @property
@@ -136,7 +140,15 @@ def _member(index: int, optimizer: torch.optim.Optimizer) -> _Member | None:
     storage.check([program])
     known = plan.fused, optimizer.state, optimizer._describe, storage
     prepared = [prepare(p, program, *known, place) for place, p in enumerate(group["params"])]
-    dtypes = {(p.dtype, p.is_contiguous(), None if p.grad is None else p.grad.dtype) for p in group["params"]}
+    dtypes = {
+        (
+            p.dtype,
+            p.is_contiguous(),
+            None if p.grad is None else p.grad.dtype,
+            *(e.states[n].dtype for n in program.states),
+        )
+        for p, e in zip(group["params"], prepared, strict=True)
+    }
     if len(dtypes) > 1 or any(each.reason or each.param.grad is None for each in prepared):
         return None
     for each in prepared:

@@ -36,6 +36,7 @@ from ravine.optim import _registry as registry
 
 STEPS = 150
 OPTIONS: list[tuple[str, dict[str, Any]]] = [
+    ("adam", {"state_dtype": "8bit"}),  # a point has few elements, whose states stay wide
     ("adam", {"weight_decay": 0.1, "decoupled_weight_decay": True, "amsgrad": True}),
     ("adam", {"clip_norm": 0.5}),
     ("adam", {"ema_decay": 0.9}),

@@ -253,6 +253,28 @@ def test_trainings_of_a_comparison_keep_states_as_they_are_asked_to():
         assert optimizer.state[optimizer.param_groups[0]["params"][0]]["exp_avg"].dtype is torch.bfloat16
 
 
+def test_trainings_with_other_states_share_no_kernel():
+    """A kernel for float32 states would write past the end of those of 16 bits."""
+    ways = [{}, {"state_dtype": "bfloat16"}, {}, {"state_dtype": "bfloat16"}]
+    together, alone = [], []
+    for options in ways:
+        for made in (together, alone):
+            made.append(Adam(parameters(shapes=((300, 20),)), lr=0.1, **options))
+    for step in range(5):
+        for optimizer in (*together, *alone):
+            give(optimizer.param_groups[0]["params"], step)
+        if step == 0:
+            shared = StackedStep(together)
+        shared()
+        for optimizer in alone:
+            optimizer.step()
+    assert repr(shared) == "StackedStep(4 together, 0 alone)"
+    for a, b in zip(together, alone, strict=True):
+        (p,), (q,) = a.param_groups[0]["params"], b.param_groups[0]["params"]
+        assert torch.equal(p, q)
+        assert a.state[p]["exp_avg"].dtype is b.state[q]["exp_avg"].dtype
+
+
 def test_squares_are_not_kept_in_float16():
     params = parameters()
     optimizer = Adam(params, state_dtype="float16")

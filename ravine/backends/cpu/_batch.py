@@ -70,6 +70,10 @@ class Fused:
 
         dtypes = {"param": real_dtype(params[0].dtype), "grad": real_dtype(grad_dtype)}
         dtypes |= {name: real_dtype(states[0][name].dtype) for name in names}
+        # A kernel works on addresses: it would write past the end of a narrower state.
+        assert all(s[name].dtype is states[0][name].dtype for s in states for name in names), (
+            "a batch has one dtype for a state"
+        )
         self._dtype = compute_dtype(list(dtypes.values()))
         dtypes |= dict.fromkeys(program.temporaries, self._dtype)
         self._kernels = self._compiled(dtypes, buffer_size > 0)

@@ -54,7 +54,7 @@ class StateStorage:
         if dtype is None or not is_code(dtype):
             return dtype
         if p.numel() < FEWEST:
-            return torch.float32
+            return torch.float32 if p.dtype in (torch.bfloat16, torch.float16) else None
         return SQUARES if isinstance(initial, Squares) else SIGNED
 
     def __call__(self, name: str, initial: Any) -> tuple[str, bool]:
