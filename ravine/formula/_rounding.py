@@ -137,17 +137,16 @@ def _to_kind(kind: str, x: Tensor, bits: Tensor | None) -> Tensor:
 
 
 def rounding_functions() -> dict[str, Callable[[Tensor, Any], Tensor]]:
-    """The operations that round, by their names, as functions of a tensor and a key; what they give is float32."""
+    """The operations that round, by their names, as functions of a tensor and a key."""
     import torch
 
     def made(name: str) -> Callable[[Tensor, Any], Tensor]:
         kind, _, how = name.partition("_")
 
         def call(x: Tensor, key: Any) -> Tensor:
-            x = x.float()
-            value = _to_kind(kind, x, None if how == "to_nearest" else _bits(x, key, int(how[-1])))
+            value = _to_kind(kind, x.float(), None if how == "to_nearest" else _bits(x, key, int(how[-1])))
             unrounded = torch.as_tensor(key, device=x.device) == NOT_ROUNDED
-            return torch.where(unrounded, x, value)
+            return torch.where(unrounded, x, value.to(x.dtype))
 
         return call
 
