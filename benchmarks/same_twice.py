@@ -5,6 +5,7 @@ factor. At most 5% of studies may say that one of them is not the best. Two opti
 same way, with other names: there, 95% should say so.
 
 Studies run side by side in a process and fill each other's blocks of trainings; a training's numbers do not depend on that.
+A training that several of them ask for (the first optimizer's is the same whatever the second's space is moved by) is run once.
 
 Run: ``python benchmarks/same_twice.py [--task breast-cancer] [-o sgd -o sgd:dampening=0] [--moved 1 1.5 3] [--studies 200]
 [--preset quick] [--halving] [--jobs 2] [--json FILE]``, or ``--all`` for all cells of ``CELLS``. A cell that stands in the JSON file
@@ -16,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -32,7 +33,7 @@ from ravine.comparison._study.declare import declare
 from ravine.comparison._study.stages import Stage, stage, stage_after
 from ravine.comparison._study.study_record import StudyRecord
 from ravine.comparison._study.study_spec import StudySpec
-from ravine.comparison._study.trial import Trial, TrialResult
+from ravine.comparison._study.trial import TrialResult
 from ravine.comparison._study.trial_runner import TrialRunner
 from ravine.optim._search_space import default_space
 from ravine.optim._spec import OptimizerSpec, parse
@@ -85,12 +86,17 @@ class Study:
 
     def __init__(self, spec: StudySpec) -> None:
         self.spec, self.results = spec, dict[str, TrialResult]()
-        self.now: Stage = stage(spec, {})
+        self._go_on(stage(spec, {}))
 
-    def keep(self, trials: Iterable[Trial], results: Iterable[TrialResult]) -> None:
-        """Take results, and go on to the next stage where the last ones are in."""
-        self.results |= {trial.key(self.spec): result for trial, result in zip(trials, results, strict=True)}
-        self.now = stage_after(self.spec, self.now, self.results)
+    def _go_on(self, now: Stage) -> None:
+        self.now: Stage = now
+        self.missing = {trial.key(self.spec): trial for trial in now.trials}
+
+    def take(self, known: Mapping[str, TrialResult]) -> None:
+        """Take what is known of the trials that it needs now, and go on to the next stages as long as all of one is."""
+        while found := self.missing.keys() & known.keys():
+            self.results |= {key: known[key] for key in found}
+            self._go_on(stage_after(self.spec, self.now, self.results))
 
     @property
     def losses(self) -> WithBest:
@@ -100,16 +106,24 @@ class Study:
         return found
 
 
-def verdicts(numbers: Sequence[int], cell: Cell) -> list[tuple[int, bool, int]]:
-    """The verdict of each of these studies, which run side by side."""
-    task, optimizers = find(cell.task), [parse(label) for label in cell.optimizers]
+def verdicts(numbers: Sequence[int], cells: Sequence[Cell]) -> list[list[tuple[int, bool, int]]]:
+    """The verdict of each of these studies, by cell; those of cells that differ in their spaces only run side by side."""
+    task, optimizers = find(cells[0].task), [parse(label) for label in cells[0].optimizers]
+    specs = [spec for cell in cells for spec in _specs(numbers, cell, task, optimizers)]
+    found = [study.losses for study in side_by_side(specs, task, optimizers)]
+    each = [(len(losses.top), losses.settled, losses.looks[-1]) for losses in found]
+    return [each[first : first + len(numbers)] for first in range(0, len(each), len(numbers))]
+
+
+def _specs(numbers: Sequence[int], cell: Cell, task: Task, optimizers: Sequence[OptimizerSpec]) -> list[StudySpec]:
+    """The studies of a cell."""
     space: dict[str, Any] = {}
     wide = default_space(optimizers[1])
     moved = cell.moved * (1 + _HAIR if cell.same else 1)
     if "lr" in wide and moved != 1:
         lr = replace(wide["lr"], low=wide["lr"].low * moved, high=wide["lr"].high * moved)
         space = {optimizers[1].label: {**wide, "lr": lr}}
-    specs = [
+    return [
         declare(
             task,
             cell.task,
@@ -121,43 +135,52 @@ def verdicts(numbers: Sequence[int], cell: Cell) -> list[tuple[int, bool, int]]:
         )
         for number in numbers
     ]
-    found = [study.losses for study in side_by_side(specs, task, optimizers)]
-    return [(len(losses.top), losses.settled, losses.looks[-1]) for losses in found]
 
 
 def side_by_side(specs: Sequence[StudySpec], task: Task, optimizers: Sequence[OptimizerSpec]) -> list[Study]:
-    """Studies that differ in their seed only, run to their end."""
+    """Studies that differ in their seeds and spaces only, run to their end."""
     studies = [Study(spec) for spec in specs]
     runner = TrialRunner(specs[0], task, {one.label: one.for_task(task.name) for one in optimizers})
-    while waiting := [(study, trial) for study in studies for trial in study.now.trials]:
-        # whole blocks as long as there are any: those of the studies that are behind come first
-        waiting.sort(key=lambda pair: len(pair[0].results))
-        chosen = runner.next_block([trial for _, trial in waiting])
-        made = dict(zip(map(id, chosen), runner.run(chosen), strict=True))
+    known = dict[str, TrialResult]()
+    # Whole blocks as long as there are any: those of the studies that are behind come first.
+    while waiting := {k: t for study in sorted(studies, key=_done_by) for k, t in study.missing.items()}:
+        keys = {id(trial): key for key, trial in waiting.items()}
+        chosen = runner.next_block(list(waiting.values()))
+        made = {keys[id(t)]: result for t, result in zip(chosen, runner.run(chosen), strict=True)}
+        known |= made
         for study in studies:
-            mine = [trial for trial in study.now.trials if id(trial) in made]
-            if mine:
-                study.keep(mine, [made[id(trial)] for trial in mine])
+            if not made.keys().isdisjoint(study.missing):
+                study.take(known)
     return studies
 
 
-def measure(cell: Cell, studies: int, jobs: int, pool: Executor) -> dict[str, Any]:
-    """What the studies of a cell end with."""
+def _done_by(study: Study) -> int:
+    return len(study.results)
+
+
+def measure(cells: Sequence[Cell], studies: int, jobs: int, pool: Executor) -> list[dict[str, Any]]:
+    """What the studies of each cell end with; the cells differ in their spaces only."""
     began = time.perf_counter()
     size = max(1, min(_SIDE_BY_SIDE, -(-studies // jobs)))
     parts = [range(first, min(first + size, studies)) for first in range(0, studies, size)]
-    found = [one for part in pool.map(partial(verdicts, cell=cell), parts) for one in part]
+    found = list(pool.map(partial(verdicts, cells=cells), parts))
+    seconds = (time.perf_counter() - began) / len(cells)
+    return [_row(cell, [one for part in found for one in part[i]], seconds) for i, cell in enumerate(cells)]
+
+
+def _row(cell: Cell, found: Sequence[tuple[int, bool, int]], seconds: float) -> dict[str, Any]:
+    """What is written of a cell; ``seconds`` is its share of the time."""
     different = sum(top == 1 for top, _, _ in found)
     ends = stats.binomtest(different, len(found)).proportion_ci(0.95)
     return {
         **cell.tree,
-        "studies": studies,
+        "studies": len(found),
         "different": different / len(found),
         "low": float(ends.low),
         "high": float(ends.high),
         "settled": sum(settled for _, settled, _ in found) / len(found),
         "seeds": sum(seeds for _, _, seeds in found) / len(found),
-        "seconds": round(time.perf_counter() - began, 1),
+        "seconds": round(seconds, 1),
     }
 
 
@@ -189,19 +212,30 @@ def main() -> None:
         ]
     print(f"{'called different':>16}{'95% interval':>16}{'settled':>9}{'seeds':>7}{'seconds':>9}")
     with ProcessPoolExecutor(options.jobs) as pool:
-        for cell in cells:
-            row = _done(options.json, cell, options.studies)
-            if row is None:
-                row = measure(cell, options.studies, options.jobs, pool)
+        for together in _groups(cells):
+            rows = {cell: _done(options.json, cell, options.studies) for cell in together}
+            if missing := [cell for cell, row in rows.items() if row is None]:
+                rows |= zip(missing, measure(missing, options.studies, options.jobs, pool), strict=True)
                 if options.json:
-                    rows = json.loads(options.json.read_text()) if options.json.exists() else []
-                    files.write(options.json, (json.dumps([*rows, row], indent=1) + "\n").encode())
-            interval = f"{row['low']:.3f} to {row['high']:.3f}"
-            print(
-                f"{row['different']:16.3f}{interval:>16}{row['settled']:9.2f}{row['seeds']:7.1f}{row['seconds']:9.1f}"
-                f"  {cell}",
-                flush=True,
-            )
+                    before = json.loads(options.json.read_text()) if options.json.exists() else []
+                    after = [*before, *(rows[cell] for cell in missing)]
+                    files.write(options.json, (json.dumps(after, indent=1) + "\n").encode())
+            for cell, row in rows.items():
+                assert row is not None
+                interval = f"{row['low']:.3f} to {row['high']:.3f}"
+                print(
+                    f"{row['different']:16.3f}{interval:>16}{row['settled']:9.2f}{row['seeds']:7.1f}{row['seconds']:9.1f}"
+                    f"  {cell}",
+                    flush=True,
+                )
+
+
+def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Cells that differ only in how far the space is moved, and so share trainings."""
+    groups: dict[Cell, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(replace(cell, moved=1.0), []).append(cell)
+    return list(groups.values())
 
 
 if __name__ == "__main__":
