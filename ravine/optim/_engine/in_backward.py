@@ -51,7 +51,7 @@ class StepsInBackward:
             _check(optimizer, group, f"of parameter group {i} ")
         self._optimizer, self._every = weakref.ref(optimizer), every
         self._plans: dict[int, _OnePlan] = {}
-        self._hooks: dict[int, Any] = {}
+        self._hooks: dict[int, tuple[weakref.ref[Tensor], Any]] = {}  # an id may be that of one that was freed
         self._passes, self._now = 0, -1  # how many are over, and torch's number of the one that runs
         self._bad: list[Tensor] = []  # whose gradients were not finite in this pass
         self._lock = threading.RLock()  # a model on several devices has a thread for each
@@ -70,7 +70,7 @@ class StepsInBackward:
 
     def remove(self) -> None:
         """From here ``optimizer.step()`` steps again."""
-        for hook in self._hooks.values():
+        for _, hook in self._hooks.values():
             hook.remove()
         self._hooks = {}
         optimizer = self._optimizer()
@@ -103,7 +103,7 @@ class StepsInBackward:
                 f"step({kind_of(closure)}) after in_backward(): the steps are made in backward, which a closure would run again: "
                 "call backward() and then step() without it, or leave in_backward() out"
             )
-        hooked = set(self._hooks)
+        hooked = {ref() for ref, _ in self._hooks.values()}
         self._hook_all()
         optimizer = self._optimizer()
         assert optimizer is not None
@@ -114,7 +114,7 @@ class StepsInBackward:
             )
         left = [p for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
         for p in left:
-            if not (self.waits and id(p) in hooked):
+            if not (self.waits and p in hooked):
                 self._step(p)
         self._tell()
 
@@ -131,8 +131,11 @@ class StepsInBackward:
                 steps._accumulated(p)
 
         for p in dict.fromkeys(p for group in optimizer.param_groups for p in group["params"]):
-            if p.requires_grad and id(p) not in self._hooks:
-                self._hooks[id(p)] = p.register_post_accumulate_grad_hook(accumulated)
+            if p.requires_grad and not self._hooked(p):
+                self._hooks[id(p)] = weakref.ref(p), p.register_post_accumulate_grad_hook(accumulated)
+
+    def _hooked(self, p: Tensor) -> bool:
+        return id(p) in self._hooks and self._hooks[id(p)][0]() is p
 
     def _accumulated(self, p: Tensor) -> None:
         """The gradient of a parameter is there."""
@@ -148,7 +151,8 @@ class StepsInBackward:
         assert optimizer is not None
         if optimizer._averaged:
             raise ParameterError(NO_STEP)
-        if not layout(p) and torch.distributed.is_available() and torch.distributed.is_initialized():
+        together = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if together and torch.distributed.get_world_size() > 1 and not layout(p):
             _warn_of_others()
         self._now = current_backward_pass()
         after_backward(self._end)
@@ -163,7 +167,7 @@ class StepsInBackward:
             self._passes += 1
             optimizer = self._optimizer()
             if optimizer is not None and not self.waits:
-                for p in [p for g in optimizer.param_groups for p in g["params"] if id(p) in self._hooks]:
+                for p in [p for g in optimizer.param_groups for p in g["params"] if self._hooked(p)]:
                     if p.grad is not None:
                         self._step(p)
             self._tell()
