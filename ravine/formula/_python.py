@@ -103,6 +103,6 @@ class Statements:
         arguments = [text for text, _ in parts]
         if symbol.op == "where" and symbol.element and not any(a.element or a.truth for a in symbol.args[1:]):
             arguments[1:] = map(self._element, arguments[1:])
-        if self._place and symbol.op in ROUNDINGS:
+        if self._place and symbol.op.removeprefix("root_of_") in ROUNDINGS:
             arguments.append(self._place)
         return f"{symbol.op}({', '.join(arguments)})", _ATOM

@@ -14,6 +14,7 @@ from torch.nn import Parameter
 from ravine.backends.cpu import _compiler as compiler
 from ravine.backends.cpu import kernel_source
 from ravine.backends.cpu._llvm_text import llvm_text
+from ravine.errors import BackendError
 from ravine.optim._registry import classes
 
 SIZE = 40
@@ -204,3 +205,12 @@ def test_numbers_are_rounded_to_what_a_float_holds():
     given, table = arrays()
     compiler.compile_kernel(text_of("\n".join(lines)))._alone(table.ctypes.data)
     assert given[0][:6].tolist() == [*np.array(values, dtype=np.float32).tolist(), math.inf]
+
+
+def test_a_function_that_the_c_library_lacks_is_said_and_not_called(monkeypatch, tmp_path):
+    monkeypatch.setenv("RAVINE_CACHE_DIR", str(tmp_path))
+    body = "for i in range(40):\n    x[i] = tanh(x[i])"
+    binding = compiler._llvm()
+    monkeypatch.setattr(binding, "address_of_symbol", lambda name: None if name == "tanhf" else 1)
+    with pytest.raises(BackendError, match="the C library has no tanhf"):
+        compiler.compile_kernel.__wrapped__(text_of(body))

@@ -307,12 +307,13 @@ def test_optimizers_of_one_kind_share_a_program():
     assert first.program() is second.program()
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "8bit"])
 @pytest.mark.parametrize("how", ["nearest", "stochastic"])
-def test_a_run_that_goes_on_is_the_same_run(how):
+def test_a_run_that_goes_on_is_the_same_run(how, dtype):
     def fresh():
         torch.manual_seed(5)
         params = parameters()
-        return params, AdamW(params, lr=1e-2, state_dtype="bfloat16", rounding=how)
+        return params, AdamW(params, lr=1e-2, state_dtype=dtype, rounding=how)
 
     params, optimizer = fresh()
     run(optimizer, params, 0, 6)
@@ -323,7 +324,7 @@ def test_a_run_that_goes_on_is_the_same_run(how):
     file.seek(0)
     torch.manual_seed(99)  # what it was begun with is in the state
     resumed = [Parameter(p.detach().clone()) for p in stopped]
-    second = AdamW(resumed, lr=1e-2, state_dtype="bfloat16", rounding=how)
+    second = AdamW(resumed, lr=1e-2, state_dtype=dtype, rounding=how)
     second.load_state_dict(torch.load(file, weights_only=True))
     run(second, resumed, 3, 6)
     for p, q in zip(params, resumed, strict=True):

@@ -130,17 +130,20 @@ def kernel_source(
             lines.append(f"{code_name(b)}_array = carray({at}, n)")
     element = {b: load(dtypes[b], f"{code_name(b)}_array[i]") for b in reads}
     in_codes = [b for b in coded(program, dtypes) if b in reads or b in p.writes]
+    by_blocks = any(b in p.writes for b in in_codes)  # codes are made when the scale of a block is known
     for b in in_codes:
         row = len(program.buffers) + coded(program, dtypes).index(b)
         lines.append(f"{code_name(b)}_scales = carray(at_float32(address[{row}, tensor]), n)")
-        # Only the pass that writes goes block by block.
-        scale = f"{code_name(b)}_scale" if p.writes else f"{code_name(b)}_scales[(first + i) >> 8]"
+        scale = f"{code_name(b)}_scale" if by_blocks else f"{code_name(b)}_scales[(first + i) >> 8]"
         element[b] = f"from_{_CODE[dtypes[b]]}({code_name(b)}_array[i], {scale})"
     loop = [f"{code_name(b)} = {element[b]}" for b in reads]
     # Constants have the type that the loop computes in, so that nothing is widened.
-    results = as_stored(p.results, p.writes, lambda b: b in dtypes and dtypes[b] in (torch.float32, torch.float64))
+    results = as_stored(p.results, p.writes, lambda b: dtypes[b] in (torch.float32, torch.float64))
+    made_of = dict(zip(p.writes, results[len(p.reductions) :], strict=True))
+    for b in [b for b in made_of if dtypes[b] is SQUARES]:  # a code keeps the root
+        made_of[b] = Symbol(f"root_of_{made_of[b].op}", made_of[b].args)
     body = Statements(
-        results,
+        [*results[: len(p.reductions)], *made_of.values()],
         p.leaves(),
         [*[""] * len(p.reductions), *(f"{code_name(b)}_new" for b in p.writes)],
         constant=lambda value: f"{real}({value!r})",
@@ -152,21 +155,13 @@ def kernel_source(
     computed = list(loop)
     stored: dict[str, str] = {}
     if p.writes:
-        values, made_of = (
-            dict(zip(p.writes, written, strict=True)),
-            dict(zip(p.writes, results[-len(p.writes) :], strict=True)),
-        )
+        values = dict(zip(p.writes, written, strict=True))
         for b in [b for b in values if b not in in_codes]:
             exact = made_of[b].op.startswith("bfloat16_")  # it was rounded to that
             value = f"upper_half({values[b]})" if exact else store(dtypes[b], f"{real}({values[b]})")
             loop.append(f"{code_name(b)}_array[i] = {value}")
             stored[b] = value
         for b in [b for b in in_codes if b in values]:
-            if dtypes[b] is SQUARES:  # a code keeps the root
-                loop = [
-                    line.replace(f"{code_name(b)}_new = squares_", f"{code_name(b)}_new = root_of_squares_")
-                    for line in loop
-                ]
             loop.append(f"{code_name(b)}_kept[j] = float32({values[b]})")
             loop.append(f"{code_name(b)}_top = larger({code_name(b)}_top, magnitude(float32({values[b]})))")
         if watch:
@@ -191,7 +186,7 @@ def kernel_source(
         loop = [*loop, "random_at = next_random(random_at)"]
         lines.append("random_at = first_random(first)")
     whole = ["for i in range(n):", *(f"    {line}" for line in loop)]
-    if in_codes and p.writes:
+    if by_blocks:
         whole = _by_blocks(
             loop, at_random, {code_name(b): _CODE[dtypes[b]] for b in in_codes}, [code_name(b) for b in p.writes]
         )
@@ -203,7 +198,7 @@ def kernel_source(
 
 
 def _by_blocks(loop: Sequence[str], at_random: bool, kinds: Mapping[str, str], written: Sequence[str]) -> list[str]:
-    """A loop over the elements of a chunk, block by block: the codes of a block are made when its scale is known."""
+    """A loop over the elements of a chunk, block by block, with the codes of each behind it."""
     new = [b for b in kinds if b in written]
     lines = [f"{b}_kept = scratch({BLOCK})" for b in new]
     lines += [f"for block in range((n + {BLOCK - 1}) >> 8):", "    begin = block << 8"]
@@ -223,8 +218,7 @@ def _by_blocks(loop: Sequence[str], at_random: bool, kinds: Mapping[str, str], w
             f"{b}_scales[place] = {b}_scale",
             f"{b}_inverse = inverse({b}_scale)",
         ]
-    if new:
-        inner += ["for j in range(size):"]
+    inner += ["for j in range(size):"]
     inner += [f"    {b}_array[begin + j] = to_{kinds[b]}({b}_kept[j], {b}_inverse)" for b in new]
     return lines + [f"    {line}" for line in inner]
 

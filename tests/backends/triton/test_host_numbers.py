@@ -73,3 +73,29 @@ def test_a_step_that_may_be_skipped_leaves_what_is_kept_to_the_device(interpreti
     for p, b in zip(params, before, strict=True):
         torch.testing.assert_close(b - p.detach(), torch.full((3, 2), 15.0, dtype=torch.float64))
     assert not any(kind is float for kind in seen[1:])
+
+
+def test_a_kept_number_that_follows_from_a_tensor_is_the_devices(interpreting: Context) -> None:
+    """On the host that hyperparameter is unknown, and a comparison with what is unknown looks like an answer."""
+    seen: list[type] = []
+
+    @tensor_function(batched=True)
+    def doubled(x: Any, due: Any) -> Any:
+        seen.append(type(due))
+        return 2 * x if due else 1 * x
+
+    def rule(update: Any, flag: Any = scalar(0.0), *, high: Any) -> Any:
+        return doubled(3 * update, flag), where(high > 0.5, 1, 0)
+
+    one, other = matrices(), matrices()
+    kernels, eager = (
+        Optimizer(params, [rule, pieces.descend], lr=0.1, high=torch.tensor(1.0), fused=fused)
+        for params, fused in ((one, None), (other, False))
+    )
+    for step in range(3):
+        give(one, step)
+        give(other, step)
+        with interpreting():
+            kernels.step()
+        eager.step()
+        close(kernels, eager, 1e-12)
