@@ -7,7 +7,8 @@ Each experiment is a study, or a few, that ``ravine compare`` makes with the sam
 - ``budget``: how much faster than AdamW, by how well AdamW is tuned; Wen et al., Fantastic pretraining optimizers and where to
   find them, 2025, https://arxiv.org/abs/2509.02046
 - ``horizon``: the order of optimizers by the length of the training;
-- ``dialects``: whether it matters which library's RMSProp it is.
+- ``dialects``: whether it matters which library's RMSProp it is;
+- ``states``: whether states in 16 and 8 bits cost anything (docs/memory.md), with rates that are the same for all.
 
 Run: ``python benchmarks/evidence.py [EXPERIMENT ...] [--json docs/results/evidence.json]``. A study that was stopped goes on;
 the file gets each experiment when it is done.
@@ -29,6 +30,12 @@ from ravine.comparison import Result
 GPT, CNN = "examples/small_gpt.py", "examples/digits_cnn.py"
 _SGD_AND_ADAM, _FULL = ("sgd", "momentum", "adam"), {"preset": "full"}
 _DIALECTS = tuple(f"rmsprop-{name}" for name in ("torch", "tensorflow", "keras", "lasagne"))
+#: The rate of each optimizer, and what else would be tuned, for each dtype of its states.
+_STATES = tuple(
+    f"{optimizer}{dtype}"
+    for optimizer in ("adamw:lr=0.002,weight_decay=0.01", "rmsprop:lr=0.001,alpha=0.99")
+    for dtype in ("", ",state_dtype='bfloat16'", ",state_dtype='8bit'")
+)
 #: By experiment and study: the task, the optimizers, and the other options of ``ravine compare``.
 EXPERIMENTS: Mapping[str, Mapping[str, tuple[str, tuple[str, ...], Mapping[str, Any]]]] = {
     "gap": {
@@ -40,6 +47,11 @@ EXPERIMENTS: Mapping[str, Mapping[str, tuple[str, tuple[str, ...], Mapping[str, 
     "horizon": {
         f"{steps} steps": ("digits", ("momentum", "adagrad", "rmsprop", "adam"), {"steps": steps})
         for steps in (30, 120, 480)
+    },
+    "states": {
+        "MLP": ("digits", _STATES, {"seeds": 40, "margin": "2%"}),
+        "CNN": ("fashion-mnist-cnn", _STATES, {"margin": "2%"}),
+        "GPT": ("text-gpt", _STATES, {"steps": 200, "margin": "1%"}),
     },
     "dialects": {"MLP": ("digits", _DIALECTS, {}), "GPT": (GPT, _DIALECTS, {})},
 }
