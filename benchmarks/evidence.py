@@ -33,7 +33,7 @@ _DIALECTS = tuple(f"rmsprop-{name}" for name in ("torch", "tensorflow", "keras",
 #: The rate of each optimizer, and what else would be tuned, for each dtype of its states.
 _STATES = tuple(
     f"{optimizer}{dtype}"
-    for optimizer in ("adamw:lr=0.002,weight_decay=0.01", "rmsprop:lr=0.001,alpha=0.99")
+    for optimizer in ("adamw:lr=0.002,betas=(0.9,0.999)", "rmsprop:lr=0.001,alpha=0.99")
     for dtype in ("", ",state_dtype='bfloat16'", ",state_dtype='8bit'")
 )
 #: By experiment and study: the task, the optimizers, and the other options of ``ravine compare``.
