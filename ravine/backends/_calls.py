@@ -92,7 +92,7 @@ class Calls:
         if name in self.made[i]:
             return self.made[i][name]
         state = self._states[i][name]
-        return decode(state, self._states[i][name + SCALES]) if is_code(state.dtype) else state
+        return decode(state, self._states[i][name + SCALES]) if is_code(state.dtype, name) else state
 
     def _call(self, call: Call, members: Sequence[int], given: Sequence[Sequence[Any]], dtype: torch.dtype) -> None:
         together = len(members) > 1

@@ -26,17 +26,20 @@ from ravine.backends._eight_bits import SCALES, decode, encode, is_code
 from ravine.errors import an
 from ravine.formula import Program
 from ravine.formula import _functions as functions
+from ravine.formula._compensation import REST, whole
 from ravine.formula._python import Statements, code_name
+from ravine.formula._rounding import KEY, as_stored
 
 
 @cache
-def _function(program: Program, index: int) -> Callable[..., tuple[Any, ...]]:
-    """The element stage of a pass as a Python function of tensors and numbers."""
+def _function(program: Program, index: int, wide: frozenset[str]) -> Callable[..., tuple[Any, ...]]:
+    """The element stage of a pass as a Python function of tensors and numbers; ``wide``: what is not kept in fewer bits."""
     p = program.passes[index]
     leaves = p.leaves()
     arguments = [*map(code_name, p.reads), *p.number_names]
+    results = as_stored(p.results, p.writes, wide.__contains__)
     body = Statements(
-        p.results, leaves, calls={"div", "pow"}, element=lambda number: f"element({number}, {arguments[0]})"
+        results, leaves, calls={"div", "pow"}, element=lambda number: f"element({number}, {arguments[0]})"
     )
     lines = [f"def elements({', '.join(arguments)}):", *(f"    {line}" for line in body.lines)]
     source = "\n".join([*lines, f"    return ({''.join(r + ', ' for r in body.results)})"])
@@ -133,14 +136,27 @@ class Eager:
         tensors |= {name: self.states[i][name] for name in self.program.states}
         tensors |= self._calls.made[i]
         read = {name: self._value(i, name, tensors[name]).to(self._dtype(i)) for name in p.reads}
-        results = _function(self.program, index)(*read.values(), *(self._number(n, i) for n in numbers))
+        results = _function(self.program, index, self._wide(i))(*read.values(), *(self._number(n, i) for n in numbers))
         # `return update, old_param`: a result that is a tensor itself is taken before the first is written.
         live = [tensor for name, tensor in read.items() if name in p.writes]
         return tuple(r.clone() if any(r is tensor for tensor in live) else r for r in results)
 
+    def _wide(self, i: int) -> frozenset[str]:
+        """The states of a parameter that are kept in single or double precision."""
+        if KEY not in self.program.kept:
+            return frozenset()
+        return frozenset(n for n in self.program.states if self.states[i][n].dtype in (torch.float32, torch.float64))
+
+    def _watched(self, i: int) -> Tensor:
+        """A copy of a parameter, with its compensation, in the dtype in which it is computed."""
+        param = real(self.params[i].detach())
+        if (rest := self.states[i].get(REST)) is not None and REST in self.program.states:
+            return whole(param, rest, 8 * rest.itemsize)
+        return param.to(self._dtype(i), copy=True)
+
     def _value(self, i: int, name: str, tensor: Tensor) -> Tensor:
         """The numbers that a tensor holds."""
-        return decode(tensor, self.states[i][name + SCALES]) if is_code(tensor.dtype) else real(tensor.detach())
+        return decode(tensor, self.states[i][name + SCALES]) if is_code(tensor.dtype, name) else real(tensor.detach())
 
     def _number(self, number: Any, i: int) -> Any:
         """The number of one parameter."""
@@ -201,11 +217,11 @@ class Eager:
         """New parameter and states of one tensor, and its statistics."""
         last = self.program.passes[-1]
         param = self.params[i].detach()
-        before = real(param).to(self._dtype(i), copy=True) if row is not None else None
+        before = self._watched(i) if row is not None else None
         results = self._results(i, len(self.program.passes) - 1, self._numbers)
         for name, value in zip(last.writes, results, strict=True):
             target = real(param if name == "param" else self.states[i][name])
-            if is_code(target.dtype):
+            if is_code(target.dtype, name):
                 values = value if isinstance(value, Tensor) else torch.full(target.shape, value, device=target.device)
                 encode(values, target, self.states[i][name + SCALES], skip)
                 continue
@@ -214,8 +230,7 @@ class Eager:
             self._put(target, value)
         if row is not None and before is not None:
             try:
-                after = real(param).to(before.dtype)
-                row.copy_(_statistics(real(grad.detach()).to(before.dtype), before, after - before))
+                row.copy_(_statistics(real(grad.detach()).to(before.dtype), before, self._watched(i) - before))
             except Exception:  # the step is made, and a caller who tries again would make it twice
                 row.copy_(torch.tensor([_UNKNOWN.get(s.name, math.nan) for s in STATISTICS]))
             if skip is not None:

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ravine.formula._compensation import REST
+
 BLOCK = 256
 #: The dtypes of codes: of states with a sign, and of squares.
 SIGNED, SQUARES = torch.int8, torch.uint8
@@ -23,9 +25,9 @@ SCALES = ".scale"
 LEAST, CUT = 112 << 23, {SIGNED: 20, SQUARES: 19}
 
 
-def is_code(dtype: torch.dtype) -> bool:
-    """Whether a state of this dtype is codes."""
-    return dtype in CUT
+def is_code(dtype: torch.dtype, name: str = "") -> bool:
+    """Whether a state of this dtype is codes; the compensation of a parameter is numbers of 8 bits."""
+    return dtype in CUT and name != REST
 
 
 def empty_scales(codes: Tensor) -> Tensor:

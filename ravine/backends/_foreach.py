@@ -22,22 +22,28 @@ from ravine.backends._eager import Eager, real
 from ravine.backends._tensor_lists import PerTensor, TensorList, scope
 from ravine.formula import Program
 from ravine.formula._python import Statements, code_name
+from ravine.formula._rounding import as_stored
 
 
 @cache
-def list_function(program: Program, index: int, in_place: bool) -> Callable[..., tuple[Any, ...]]:
+def list_function(program: Program, index: int, in_place: bool, wide: frozenset[str]) -> Callable[..., tuple[Any, ...]]:
     """The element stage of a pass as a Python function of lists and numbers.
 
     Args:
         program: the program.
         index: which pass.
         in_place: what it writes is written, as soon as its old value is not read any more.
+        wide: what is not kept in fewer bits.
     """
     p = program.passes[index]
     arguments = [*map(code_name, p.reads), *p.number_names]
     made = [f"new{i}" for i in range(len(p.results))]
     body = Statements(
-        p.results, p.leaves(), made, calls={"div", "pow"}, element=lambda n: f"element({n}, {arguments[0]})"
+        as_stored(p.results, p.writes, wide.__contains__),
+        p.leaves(),
+        made,
+        calls={"div", "pow"},
+        element=lambda n: f"element({n}, {arguments[0]})",
     )
     targets = dict(zip(made, map(code_name, p.writes), strict=True)) if p.writes else {}
     lines = []
@@ -61,10 +67,10 @@ class Foreach(Eager):
     in_graphs = False  # numbers come from the host
 
     def _groups(self) -> list[list[int]]:
-        """The parameters that are stepped, by the dtype that they are computed in."""
-        groups: dict[torch.dtype, list[int]] = defaultdict(list)
+        """The parameters that are stepped, by the dtype that they are computed in and what is kept narrow."""
+        groups: dict[Any, list[int]] = defaultdict(list)
         for i, _ in self._stepped():
-            groups[self._dtype(i)].append(i)
+            groups[self._dtype(i), self._wide(i)].append(i)
         return list(groups.values())
 
     def _read(self, chosen: Sequence[int], index: int) -> dict[str, TensorList]:
@@ -101,7 +107,9 @@ class Foreach(Eager):
         sums = torch.zeros(len(reductions), len(self.params), dtype=double, device=device)
         for chosen in self._groups():
             lists = self._read(chosen, index)
-            results = list_function(self.program, index, False)(*lists.values(), *self._numbers_of(chosen, numbers))
+            results = list_function(self.program, index, False, self._wide(chosen[0]))(
+                *lists.values(), *self._numbers_of(chosen, numbers)
+            )
             for row, (result, reduction) in enumerate(zip(results, reductions, strict=True)):
                 if reduction.kind == "squares":
                     found = _norms(result.tensors, 2, double) ** 2
@@ -123,14 +131,10 @@ class Foreach(Eager):
             figures = self._statistics[buffer_index].zero_()
         index = len(self.program.passes) - 1
         writes = self.program.passes[index].writes
-        function = list_function(self.program, index, skip is None)
         for chosen in self._groups():
+            function = list_function(self.program, index, skip is None, self._wide(chosen[0]))
             lists = self._read(chosen, index)
-            before = (
-                [t.clone() for t in self._targets(chosen, "param", self._dtype(chosen[0]))]
-                if figures is not None
-                else []
-            )
+            before = [self._watched(i) for i in chosen] if figures is not None else []
             results = function(*lists.values(), *self._numbers_of(chosen, self._numbers))
             for name, value in zip(writes, results, strict=True):
                 targets = self._targets(chosen, name)
@@ -156,7 +160,7 @@ class Foreach(Eager):
         """The statistics of a step."""
         dtype = before[0].dtype
         grads = [real(g.detach()).to(dtype) for i in chosen if (g := self._grads[i]) is not None]
-        update = torch._foreach_sub(self._targets(chosen, "param", dtype), before)
+        update = torch._foreach_sub([self._watched(i) for i in chosen], before)
         rows: list[Tensor] = []
         for s in STATISTICS:
             of, _, measure = s.name.rpartition("_")

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ravine.errors import FormulaError
+from ravine.formula._compensation import compensation_functions
 from ravine.formula._rounding import mixed, rounding_functions  # noqa: F401 - programs call it
 from ravine.formula._sizes import along, numel_of, resolution_of, size_of
 from ravine.formula._symbols import Symbol, apply
@@ -331,4 +332,4 @@ def columns_amax(x: Value) -> Value:
     return _along(abs(x), -2, "amax")
 
 
-globals().update(rounding_functions())
+globals().update(rounding_functions() | compensation_functions())

@@ -131,11 +131,13 @@ REDUCTIONS: Mapping[str, WholeNumber] = {
     f"{prefix}{name}": WholeNumber(over, kind) for kind, name in _KINDS for over, prefix in _OVER
 }
 
-#: To what values of states are rounded (``_rounding.py``): numbers of 16 bits, and those that codes of 8 bits hold
-#: (``backends/_eight_bits.py``); how many bits of a float32 that leaves out, of squares those of the root.
-ROUNDED_BITS: Mapping[str, int] = {"bfloat16": 16, "float16": 13, "signed": 20, "squares": 19}
-#: The operations that do it: by chance, with the lower or upper half of an element's random bits, or codes to the nearest.
+#: To what values are rounded (``_rounding.py``): numbers of 16 bits, those that codes of 8 bits hold
+#: (``backends/_eight_bits.py``), and those of 24 bits; how many bits of a float32 that leaves out, of squares those of the root.
+ROUNDED_BITS: Mapping[str, int] = {"bfloat16": 16, "float16": 13, "signed": 20, "squares": 19, "float24": 8}
+#: The operations that do it: by chance, with the lower or upper half of an element's random bits, or to the nearest.
 ROUNDINGS = (
     *(f"{kind}_at_random{lane}" for kind in ROUNDED_BITS for lane in (0, 1)),
-    *("signed_to_nearest", "squares_to_nearest"),
+    *("signed_to_nearest", "squares_to_nearest", "float24_to_nearest"),
 )
+#: The bits of compensation that a bfloat16 parameter may have, beside its own 16 (``_compensation.py``).
+COMPENSATIONS = (16, 8)

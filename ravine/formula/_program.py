@@ -45,7 +45,10 @@ class Program:
         assignments: the formula line by line, for those who print it.
         passes: the passes over memory, in order; the last one writes.
         guarded: whether the first pass also counts the elements of the gradient that are not finite.
+        of_bfloat16: the same formula for bfloat16 parameters, where those are kept otherwise (``_rounding.Narrow``).
     """
+
+    of_bfloat16: Program | None = None
 
     def __init__(
         self,

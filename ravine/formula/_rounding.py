@@ -8,7 +8,7 @@ same ones, whatever the number of threads, and a run that goes on has those of o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ravine.formula._operations import ROUNDED_BITS as CUT
 from ravine.formula._operations import ROUNDINGS
@@ -23,27 +23,42 @@ KEY = "rounding.key"
 _BITS = 0xFFFFFFFF
 #: Of a hash in three rounds, found by a search for little bias (C. Wellons, hash-prospector); and the golden ratio's.
 FIRST, SECOND, GOLDEN = 0x21F0AAAD, 0x735A2D97, 0x9E3779B1
-#: A key that is none: of tensors whose states are not rounded.
-NOT_ROUNDED = -1.0
+
+
+class Narrow(Protocol):
+    """Says what is kept in fewer bits than it is computed in.
+
+    Attributes:
+        param_bits: how bfloat16 parameters learn: ``"stochastic"``, or with compensation, of 24 or 32 bits in all; None: as others.
+        at_random: whether values are rounded to the numbers around them by chance.
+    """
+
+    @property
+    def param_bits(self) -> Literal["stochastic", 24, 32] | None: ...
+
+    @property
+    def at_random(self) -> bool: ...
+
+    def __hash__(self) -> int: ...
+
+    def __call__(self, name: str, initial: Any) -> tuple[str, bool]:
+        """To which of ``ROUNDED_BITS`` a state is rounded, or an empty text, and whether at random."""
 
 
 def rounded(
     new: Mapping[str, Any],
-    states: Mapping[str, Any],
-    narrow: Callable[[str, Any], tuple[str, bool]],
+    kinds: Mapping[str, tuple[str, bool]],
     kept_numbers: dict[str, Scalar],
 ) -> dict[str, Any]:
-    """New values, of which those of some states are rounded; the key joins the numbers that are kept.
+    """New values, of which some are rounded; the key joins the numbers that are kept.
 
     Args:
         new: by name.
-        states: the states, with their initial values.
-        narrow: gives for each to which of ``ROUNDED_BITS`` it is rounded, or an empty text, and whether at random.
+        kinds: of some to which of ``ROUNDED_BITS`` they are rounded, or an empty text, and whether at random.
         kept_numbers: those that the formula keeps.
     """
     result, drawn = dict(new), 0
-    for name, initial in states.items():
-        kind, at_random = narrow(name, initial)
+    for name, (kind, at_random) in kinds.items():
         if not kind or not lift(new[name]).element:
             continue
         # Two states share the 32 bits of an element.
@@ -64,24 +79,21 @@ def as_stored(results: Sequence[Symbol], writes: Sequence[str], wide: Callable[[
 
 
 def mixed(key: Any, more: Any) -> Any:
-    """A number of 32 bits, as a float, that is another for every pair of whole numbers; a negative key stays as it is.
-
-    Of numbers, arrays or tensors.
-    """
+    """A number of 32 bits, as a float, that is another for every pair of whole numbers. Of numbers, arrays or tensors."""
     import numpy as np
 
     if isinstance(key, float | int) and isinstance(more, float | int):
-        return key if key < 0 else float(_hash((int(key) + int(more) * GOLDEN) & _BITS))
+        return float(_hash((int(key) + int(more) * GOLDEN) & _BITS))
     if isinstance(key, np.ndarray | np.generic | float | int) and isinstance(
         more, np.ndarray | np.generic | float | int
     ):
         key, more = (np.asarray(x, dtype=np.int64) for x in (key, more))
-        return np.where(key < 0, key, _hash((key + (more * GOLDEN & _BITS)) & _BITS)).astype(np.float64)
+        return _hash((key + (more * GOLDEN & _BITS)) & _BITS).astype(np.float64)
     import torch
 
     like = key if isinstance(key, torch.Tensor) else more
     key, more = (torch.as_tensor(x, device=like.device).to(torch.int64) for x in (key, more))
-    return torch.where(key < 0, key, _hash((key + (more * GOLDEN & _BITS)) & _BITS)).to(like.dtype)
+    return _hash((key + (more * GOLDEN & _BITS)) & _BITS).to(like.dtype)
 
 
 def _hash(x: Any) -> Any:
@@ -138,15 +150,12 @@ def _to_kind(kind: str, x: Tensor, bits: Tensor | None) -> Tensor:
 
 def rounding_functions() -> dict[str, Callable[[Tensor, Any], Tensor]]:
     """The operations that round, by their names, as functions of a tensor and a key."""
-    import torch
 
     def made(name: str) -> Callable[[Tensor, Any], Tensor]:
         kind, _, how = name.partition("_")
 
         def call(x: Tensor, key: Any) -> Tensor:
-            value = _to_kind(kind, x.float(), None if how == "to_nearest" else _bits(x, key, int(how[-1])))
-            unrounded = torch.as_tensor(key, device=x.device) == NOT_ROUNDED
-            return torch.where(unrounded, x, value.to(x.dtype))
+            return _to_kind(kind, x.float(), None if how == "to_nearest" else _bits(x, key, int(how[-1]))).to(x.dtype)
 
         return call
 

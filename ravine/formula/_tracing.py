@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from ravine._written_alike import alike
 from ravine.errors import FormulaError, an, kind_of, nearest
+from ravine.formula._compensation import REST, parts_of, whole_param
 from ravine.formula._operations import FULL, REDUCTIONS
 from ravine.formula._outside import INSTEAD
 from ravine.formula._pieces import (
@@ -26,7 +27,7 @@ from ravine.formula._pieces import (
     check_initial,
 )
 from ravine.formula._program import Program
-from ravine.formula._rounding import rounded
+from ravine.formula._rounding import Narrow, rounded
 from ravine.formula._sizes import SHAPES
 from ravine.formula._symbols import Assignment, Symbol, buffer, kept, lift, number, postorder, whole
 
@@ -56,7 +57,7 @@ def trace_formula(
     pieces: Sequence[Callable[..., Any] | Piece],
     hypers: Mapping[str, Any],
     guarded: bool = False,
-    narrow: Callable[[str, Any], tuple[str, bool]] | None = None,
+    narrow: Narrow | None = None,
 ) -> Program:
     """The program of a list of pieces.
 
@@ -65,13 +66,17 @@ def trace_formula(
         hypers: the hyperparameters that are given. Only their names count, and the length of a tuple such as
             ``betas``: a program serves every value.
         guarded: count the elements of the gradient that are not finite, before anything is written.
-        narrow: says of each state, by its name and initial value, how it is rounded; see ``_rounding.rounded``.
+        narrow: says what is kept in fewer bits than it is computed in.
 
     Raises:
         FormulaError: a name that nobody provides, a wrong number of results, a Python ``if`` on a symbol, an
             operation outside the language, a state that two pieces would share, a parameter that does not change.
     """
-    return _Tracer(hypers).run([as_piece(p) for p in pieces], guarded, narrow)
+    known = [as_piece(p) for p in pieces]
+    program = _Tracer(hypers).run(known, guarded, narrow)
+    if narrow is not None and narrow.param_bits is not None:
+        program.of_bfloat16 = _Tracer(hypers, narrow.param_bits).run(known, guarded, narrow)
+    return program
 
 
 def _remedy(error: Exception) -> str:
@@ -102,12 +107,18 @@ def _moved_before(pieces: Sequence[Piece], moved: Piece, place: Piece) -> list[P
 
 
 class _Tracer:
-    """Calls the pieces of one formula in order, and keeps what each name stands for."""
+    """Calls the pieces of one formula in order, and keeps what each name stands for.
 
-    def __init__(self, hypers: Mapping[str, Any]) -> None:
-        self.hypers = hypers
-        gradient = buffer("grad")
-        self.now: dict[str, Any] = {"param": buffer("param"), "grad": gradient, "step": number("step")}
+    Args:
+        hypers: the hyperparameters that are given.
+        param_bits: of a formula for bfloat16 parameters that learn, how they do (``_rounding.Narrow``).
+    """
+
+    def __init__(self, hypers: Mapping[str, Any], param_bits: Literal["stochastic", 24, 32] | None = None) -> None:
+        self.hypers, self.param_bits = hypers, param_bits
+        self.rest_bits = param_bits - 16 if isinstance(param_bits, int) else 0
+        self.before = whole_param(self.rest_bits) if self.rest_bits else buffer("param")
+        self.now: dict[str, Any] = {"param": self.before, "grad": buffer("grad"), "step": number("step")}
         self.update: Symbol | None = None  # None: still the gradient
         self.states: dict[str, float | ParamCopy | Reduced] = {}
         self.tensors: dict[str, TensorState] = {}
@@ -121,9 +132,7 @@ class _Tracer:
             str, Piece
         ] = {}  # which piece that changes nothing else gave grad and update a value that nobody has read yet
 
-    def run(
-        self, pieces: list[Piece], guarded: bool = False, narrow: Callable[[str, Any], tuple[str, bool]] | None = None
-    ) -> Program:
+    def run(self, pieces: list[Piece], guarded: bool = False, narrow: Narrow | None = None) -> Program:
         self.pieces = pieces
         for piece in pieces:
             self.call(piece)
@@ -134,7 +143,7 @@ class _Tracer:
         for name, one in self.kept.items():
             if one.per == "group":
                 self.check_same_for_group(name, new[name])
-        if self.now["param"].op == "buffer" and self.now["param"].name == "param":
+        if self.now["param"] is self.before:
             raise FormulaError(
                 "no piece changes param, so the optimizer would do nothing: end the list with a piece such as "
                 f"`def descend(param, *, update, lr): return param - lr * update`{self.meant_as_param()}"
@@ -145,8 +154,21 @@ class _Tracer:
                 "the piece that it is for"
             )
         if narrow is not None:
-            new = rounded(new, self.states, narrow, self.kept)
+            new = self.stored(new, narrow)
         return Program(new, self.states, self.assignments, guarded, self.kept, self.tensors)
+
+    def stored(self, new: dict[str, Any], narrow: Narrow) -> dict[str, Any]:
+        """New values as they are stored, of those that are kept in fewer bits."""
+        kinds = {name: narrow(name, initial) for name, initial in self.states.items()}
+        if self.param_bits == "stochastic":
+            kinds["param"] = "bfloat16", True
+        elif self.param_bits == 24:
+            kinds["param"] = "float24", narrow.at_random
+        new = rounded(new, kinds, self.kept)
+        if self.rest_bits:
+            new |= parts_of(new["param"], self.rest_bits)
+            self.states[REST] = 0.0
+        return new
 
     def meant_as_param(self) -> str:
         """A sentence for a state that is called what other texts call the parameter; empty if there is none."""

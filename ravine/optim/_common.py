@@ -16,6 +16,8 @@ from ravine.errors import OptionError
 StateDtype = str | torch.dtype | Mapping[str, str | torch.dtype] | None
 #: How a value becomes one of 16 bits.
 Rounding = Literal["nearest", "stochastic"]
+#: How bfloat16 parameters learn.
+ParamBits = Literal["stochastic", "compensated", 24, 32]
 #: What happens where a gradient has a NaN or infinity.
 Nonfinite = Literal["propagate", "skip", "raise"]
 
@@ -40,7 +42,12 @@ class Common(TypedDict, total=False):
             dict of them by the name of a state; None: in the parameter's dtype. They are computed in float32 all the same. An
             average of the parameters (``ema_decay``) is kept narrow only if the dict names it.
         rounding: how a new value becomes one of fewer bits: ``"nearest"``, or ``"stochastic"``: one of the two numbers around it
-            by chance, so that it is right on average and small changes are not lost. None: stochastic where 8 bits are asked for.
+            by chance, so that it is right on average and small changes are not lost. None: stochastic with 8 bits and
+            ``param_bits="stochastic"``.
+        param_bits: how bfloat16 parameters learn from changes that are too small for their 8 bits of precision: ``"stochastic"``
+            rounds them by chance; 32 (or ``"compensated"``) keeps the 16 bits that are rounded off in a state beside them, so that
+            both together are a float32; 24 keeps 8 of them. With 24 and 32 states are float32 unless ``state_dtype`` says otherwise.
+            Other parameters stay as they are; None leaves all as they are.
     """
 
     clip_norm: float | None
@@ -51,6 +58,7 @@ class Common(TypedDict, total=False):
     watch: bool
     state_dtype: StateDtype
     rounding: Rounding | None
+    param_bits: ParamBits | None
 
 
 #: Those that may differ from group to group, and what they are where they are off.
@@ -61,6 +69,7 @@ _DEFAULTS: dict[str, Any] = {
     "watch": True,
     "state_dtype": None,
     "rounding": None,
+    "param_bits": None,
 }
 
 

@@ -21,12 +21,22 @@ from ravine.formula import Piece, Program
 from ravine.formula._tracing import hyper_defaults
 from ravine.optim import _given_parameters as given_parameters
 from ravine.optim import _words_of_others as words_of_others
-from ravine.optim._common import OF_GROUPS, Nonfinite, Rounding, StateDtype, check_policy, parameters_of, switches_in
+from ravine.optim._common import (
+    OF_GROUPS,
+    Nonfinite,
+    ParamBits,
+    Rounding,
+    StateDtype,
+    check_policy,
+    parameters_of,
+    switches_in,
+)
 from ravine.optim._engine import state as states
 from ravine.optim._engine.average import NO_STEP, averaged_inside, pairs_of
 from ravine.optim._engine.describe import describe, optimizer_text
 from ravine.optim._engine.formula import asks_ndim, check_names, check_read, formula_of, listed, refuse_cbs
-from ravine.optim._engine.group import GroupReader, Pieces, group_at, ndims_of, number_of, program_for
+from ravine.optim._engine.full_states import full_precision, set_params
+from ravine.optim._engine.group import GroupReader, Pieces, group_at, ndims_of, number_of
 from ravine.optim._engine.group_keys import complete, flag_scaling, leave_out, neutral_of, switches_of, twin_of
 from ravine.optim._engine.hooks import changed_by, with_hooks
 from ravine.optim._engine.in_backward import MayStepInBackward
@@ -34,10 +44,10 @@ from ravine.optim._engine.kept_numbers import with_kept
 from ravine.optim._engine.kernels import refuse_recording, warn_captured
 from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
-from ravine.optim._engine.prepare import check_param, make_states
+from ravine.optim._engine.prepare import check_added, make_all_states
 from ravine.optim._engine.slips import AnswersNames, as_group, check_closure
 from ravine.optim._engine.state_by_name import arranged
-from ravine.optim._engine.state_storage import StateStorage, places_of, storage_of, widened
+from ravine.optim._engine.state_storage import StateStorage, storage_of
 from ravine.optim._engine.version import TrackedState, Version
 from ravine.optim._hyperparameters import TORCH_ONLY, Hyper, as_python, checker, hypers_of
 from ravine.optim._variant import Variant
@@ -56,7 +66,7 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
         maximize: ascend instead of descending.
         fused: None takes the kernel for every tensor that it can take and torch's operations for the others; True
             insists on the kernel; False takes torch's operations.
-        clip_norm, ema_decay, cautious, lookahead, nonfinite, watch, state_dtype, rounding: see ``ravine.optim.Common``.
+        clip_norm, ema_decay, cautious, lookahead, nonfinite, watch, state_dtype, rounding, param_bits: see ``ravine.optim.Common``.
         hyperparameters: numbers, tuples of numbers or tensors of one element that the pieces read, such as ``lr``.
 
     Raises:
@@ -99,6 +109,7 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
         watch: bool = True,
         state_dtype: StateDtype = None,
         rounding: Rounding | None = None,
+        param_bits: ParamBits | None = None,
         **hyperparameters: Any,
     ) -> None:
         params = given_parameters.listed(params, type(self).__name__)
@@ -108,7 +119,7 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
         self._switches = switches_of(type(self), hyperparameters)
         hyperparameters = {k: as_python(v) for k, v in hyperparameters.items() if k not in TORCH_ONLY}
         self._monitor, self._version = Monitor(nonfinite, bool(watch)), Version()
-        self._storage = storage_of(state_dtype, rounding)
+        self._storage = storage_of(state_dtype, rounding, param_bits)
         self._plan: Plan | None = None
         self._captured, self._averaged = list[Plan](), False
         if self._pieces is None:
@@ -229,29 +240,17 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
         without_compiler(super().add_param_group, group)
         added = self.param_groups[-1]
         leave_out(added, self._neutral)
-        try:
-            for p in added["params"]:
-                check_param(p, self._describe)
-        except (TypeError, ValueError):
-            self.param_groups.pop()
-            raise
+        check_added(self.param_groups, self._describe)
         self._drop_plan()
         if self.states_at_once:
-            self._make_states(self.param_groups[-1:])
+            make_all_states([added], self.param_groups, self._programs, self.state, self._storage)
 
     def init_state(self) -> None:
         """Make the states of every parameter now, as its first step would.
 
         ``torch.distributed.checkpoint`` makes those it loads into by a step of zeros, which counts; after this it makes none.
         """
-        self._make_states(self.param_groups)
-
-    def _make_states(self, groups: list[dict[str, Any]]) -> None:
-        places = places_of(self.param_groups)
-        for group in groups:
-            programs = self._programs(group)
-            for p in group["params"]:
-                make_states(p, self.state[p], program_for(p, programs), self._storage, places[id(p)])
+        make_all_states(self.param_groups, self.param_groups, self._programs, self.state, self._storage)
 
     # --- stepping ---------------------------------------------------------------------------------------------
 
@@ -343,10 +342,10 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
     # --- keeping ----------------------------------------------------------------------------------------------
 
     def state_dict(self, full: bool = False) -> dict[str, Any]:
-        """The state as torch's class gives it, and its formula under ``"ravine"``; ``full``: states of 16 bits in float32."""
+        """The state as torch's class gives it, and its formula under ``"ravine"``; ``full``: narrow states and parameters in float32."""
         programs = [self._programs(group, f" (parameter group {i})") for i, group in enumerate(self.param_groups)]
         made = states.dump(without_compiler(super().state_dict), type(self).__name__, programs)
-        return widened(made) if full else made
+        return full_precision(made, self.param_groups) if full else made
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any], match: Literal["order", "name"] = "order") -> None:
@@ -364,7 +363,9 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
         receiver = states.Receiver(
             groups, self.defaults, self._neutral, self._check, self._programs, self._describe, rare, own
         )
-        self.__setstate__(states.load(receiver, arranged(receiver, self._monitor.name_of, state_dict, match)))
+        loaded, params = states.load(receiver, arranged(receiver, self._monitor.name_of, state_dict, match))
+        self.__setstate__(loaded)
+        set_params(params, self.state, self._storage.rest_bits)
         for post_hook in after:
             post_hook(self)
 

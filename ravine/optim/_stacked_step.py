@@ -130,7 +130,7 @@ def _member(index: int, optimizer: torch.optim.Optimizer) -> _Member | None:
         return None
     reader = optimizer._reader()
     plan = reader.plan(group, {}, "")
-    if None not in plan.programs:
+    if None not in plan.programs or plan.programs[None].of_bfloat16 is not None:
         return None
     program = plan.programs[None]
     own_numbers = len(program.passes) > 1 or program.sizes or program.kept or program.along

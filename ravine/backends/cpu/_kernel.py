@@ -15,6 +15,7 @@ import torch
 from ravine.backends import STATISTICS, compute_dtype
 from ravine.backends._eight_bits import BLOCK, SIGNED, SQUARES, is_code
 from ravine.formula import Program
+from ravine.formula._compensation import is_high, watched
 from ravine.formula._program import Reduction
 from ravine.formula._python import Statements, code_name
 from ravine.formula._rounding import as_stored
@@ -59,10 +60,17 @@ ARRAYS: Mapping[str, tuple[str, str]] = {
 _TINY, LEAST = 1e-15, 1e-33
 POINTER = {
     torch.float32: "at_float32", torch.float64: "at_float64", torch.bfloat16: "at_uint16", torch.float16: "at_uint16",
-    SIGNED: "at_uint8", SQUARES: "at_uint8",
+    SIGNED: "at_uint8", SQUARES: "at_uint8", torch.int16: "at_uint16",
 }  # fmt: skip
-_LOAD = {torch.bfloat16: "from_bfloat16({})", torch.float16: "from_float16({})"}
-_STORE = {torch.bfloat16: "to_bfloat16({})", torch.float16: "to_float16({})"}
+# Whole numbers are those of a parameter's compensation.
+_LOAD = {
+    torch.bfloat16: "from_bfloat16({})", torch.float16: "from_float16({})",
+    torch.int16: "float32({})", torch.int8: "float32({})",
+}  # fmt: skip
+_STORE = {
+    torch.bfloat16: "to_bfloat16({})", torch.float16: "to_float16({})",
+    torch.int16: "to_int16({})", torch.int8: "to_int8({})",
+}  # fmt: skip
 
 _TAKE = """\
     while True:
@@ -101,7 +109,7 @@ def supported(dtype: torch.dtype) -> bool:
 
 def coded(program: Program, dtypes: Mapping[str, torch.dtype]) -> list[str]:
     """The states that are codes of 8 bits; the addresses of their scales stand below those of all buffers."""
-    return [name for name in program.states if is_code(dtypes[name])]
+    return [name for name in program.states if is_code(dtypes[name], name)]
 
 
 _CODE = {SIGNED: "signed", SQUARES: "squares"}
@@ -142,22 +150,23 @@ def kernel_source(
     made_of = dict(zip(p.writes, results[len(p.reductions) :], strict=True))
     for b in [b for b in made_of if dtypes[b] is SQUARES]:  # a code keeps the root
         made_of[b] = Symbol(f"root_of_{made_of[b].op}", made_of[b].args)
+    seen = watched(list(made_of.values())) if watch else []
     body = Statements(
-        [*results[: len(p.reductions)], *made_of.values()],
+        [*results[: len(p.reductions)], *made_of.values(), *seen],
         p.leaves(),
-        [*[""] * len(p.reductions), *(f"{code_name(b)}_new" for b in p.writes)],
+        [*[""] * len(p.reductions), *(f"{code_name(b)}_new" for b in p.writes), *["whole_new", "whole"][: len(seen)]],
         constant=lambda value: f"{real}({value!r})",
         place="random_at",
     )
     loop += body.lines
     after: list[str] = []
-    summed, written = body.results[: len(p.reductions)], body.results[len(p.reductions) :]
+    summed, written = body.results[: len(p.reductions)], body.results[len(p.reductions) :][: len(p.writes)]
     computed = list(loop)
     stored: dict[str, str] = {}
     if p.writes:
         values = dict(zip(p.writes, written, strict=True))
         for b in [b for b in values if b not in in_codes]:
-            exact = made_of[b].op.startswith("bfloat16_")  # it was rounded to that
+            exact = made_of[b].op.startswith("bfloat16_") or is_high(made_of[b])  # it was rounded to that
             value = f"upper_half({values[b]})" if exact else store(dtypes[b], f"{real}({values[b]})")
             loop.append(f"{code_name(b)}_array[i] = {value}")
             stored[b] = value
@@ -165,8 +174,9 @@ def kernel_source(
             loop.append(f"{code_name(b)}_kept[j] = float32({values[b]})")
             loop.append(f"{code_name(b)}_top = larger({code_name(b)}_top, magnitude(float32({values[b]})))")
         if watch:
-            moved = f"{real}({load(dtypes['param'], stored['param'])}) - param"
-            before, inside, after = watching(real, moved, element["grad"])
+            before, inside, after = watching(
+                real, moved(dtypes, stored["param"], real, body.results[-2:] if seen else ()), element["grad"]
+            )
             lines += before
             loop += inside
     if p.reductions:
@@ -280,7 +290,15 @@ def _summing(
     return before, inside, after
 
 
-def watching(real: str, moved: str, grad: str) -> tuple[list[str], list[str], list[str]]:
+def moved(dtypes: Mapping[str, torch.dtype], stored: str, real: str, whole: Sequence[str]) -> tuple[str, str]:
+    """The parameter before a step, and what the step added; ``whole``: with its compensation, after and before it."""
+    if whole:
+        after, before = whole
+        return before, f"{after} - {before}"
+    return "param", f"{real}({load(dtypes['param'], stored)}) - param"
+
+
+def watching(real: str, param: tuple[str, str], grad: str) -> tuple[list[str], list[str], list[str]]:
     """The lines before, in and after the loop that give a chunk's statistics.
 
     Magnitudes are compared as integers, the bits of a float without its sign, of which NaN is the largest: comparing
@@ -288,10 +306,10 @@ def watching(real: str, moved: str, grad: str) -> tuple[list[str], list[str], li
     its elements are too small for float32, a second loop counts the elements that are not finite and sums in double
     precision.
     """
-    what = {"grad": f"{real}(grad)", "param": f"{real}(param)", "update": "moved"}
+    what = {"grad": f"{real}(grad)", "param": f"{real}({param[0]})", "update": "moved"}
     row = {s.name: i for i, s in enumerate(CHUNK_STATISTICS)}
     before, after = [], []
-    inside = [f"moved = {real}({moved})"]
+    inside = [f"moved = {real}({param[1]})"]
     for name, value in what.items():
         before += [f"{name}_square = {real}(0)", f"{name}_top = magnitude({real}(0))"]
         inside += [

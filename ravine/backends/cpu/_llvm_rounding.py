@@ -17,9 +17,13 @@ from ravine.backends.cpu._llvm_functions import (
     isfinite,
     larger,
 )
+from ravine.formula._operations import COMPENSATIONS, ROUNDINGS
 from ravine.formula._operations import ROUNDED_BITS as CUT
-from ravine.formula._operations import ROUNDINGS
 from ravine.formula._rounding import FIRST, GOLDEN
+
+
+def _of_bits(block: LlvmLines, bits: Value) -> Value:
+    return block.add("float", f"bitcast {bits} to float")
 
 
 @function
@@ -113,6 +117,45 @@ def upper_half(block: LlvmLines, x: Value) -> Value:
     return block.to("i16", block.add("i32", f"lshr {bits}, 16"))
 
 
+# A parameter with compensation, as formula/_compensation.py has it.
+
+
+def _whole_of(bits: int) -> Function:
+    def call(block: LlvmLines, high: Value, rest: Value) -> Value:
+        wide = block.add("i32", f"fptosi {block.to('float', rest)} to i32")
+        wide = block.add("i32", f"shl {wide}, {16 - bits}")
+        known = block.add("i32", f"bitcast {block.to('float', high)} to i32")
+        return _of_bits(block, block.add("i32", f"add {known}, {wide.text}"))
+
+    return call
+
+
+def _rest_of(bits: int) -> Function:
+    def call(block: LlvmLines, x: Value) -> Value:
+        x = block.to("float", x)
+        low = block.add("i32", f"shl {block.add('i32', f'bitcast {x} to i32')}, 16")
+        rest = block.to("float", block.add("i32", f"ashr {low}, {32 - bits}"))
+        return block.select(block.add("i1", f"fcmp uno {x}, {x.text}"), constant("float", 0.0), rest)
+
+    return call
+
+
+def _high_of(block: LlvmLines, x: Value) -> Value:
+    return _cut(block, block.to("float", x), Value("i32", str(0x8000)), 16)
+
+
+FUNCTIONS |= {f"whole_of_{bits}": _whole_of(bits) for bits in COMPENSATIONS}
+FUNCTIONS |= {f"rest_of_{bits}": _rest_of(bits) for bits in COMPENSATIONS}
+FUNCTIONS |= {f"high_of_{bits}": _high_of for bits in COMPENSATIONS}
+
+
+def _to_integer(type: str) -> Function:
+    return lambda block, x: block.add(type, f"fptosi {block.to('float', x)} to {type}")
+
+
+FUNCTIONS |= {"to_int16": _to_integer("i16"), "to_int8": _to_integer("i8")}
+
+
 # Codes of 8 bits, as backends/_eight_bits.py has them, of values that were rounded to what they hold; ``scale`` is a block's.
 
 
@@ -120,10 +163,6 @@ def upper_half(block: LlvmLines, x: Value) -> Value:
 def finite_or_zero(block: LlvmLines, x: Value) -> Value:
     """What is finite, else 0."""
     return block.select(isfinite(block, x), x, constant("float", 0.0))
-
-
-def _of_bits(block: LlvmLines, bits: Value) -> Value:
-    return block.add("float", f"bitcast {bits} to float")
 
 
 @function

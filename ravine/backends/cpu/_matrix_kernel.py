@@ -21,11 +21,13 @@ from ravine.backends.cpu._kernel import (
     Launch,
     head,
     load,
+    moved,
     number_line,
     store,
     watching,
 )
 from ravine.formula import Program
+from ravine.formula._compensation import watched
 from ravine.formula._operations import ALONG, FULL, OF_MATRIX, ROWS
 from ravine.formula._python import Statements, code_name
 from ravine.formula._rounding import as_stored
@@ -104,7 +106,10 @@ class _JobPrinter:
         constant = lambda value: f"{real}({value!r})"  # noqa: E731
         wide = (torch.float32, torch.float64)
         roots = as_stored(job.roots, job.writes, lambda b: self.dtypes[b] in wide)
-        body = Statements(roots, {**names, **buffers}, wanted, constant=constant, place="first + i")
+        seen = watched(roots) if self.watch else []
+        body = Statements(
+            [*roots, *seen], {**names, **buffers}, [*wanted, *[""] * len(seen)], constant=constant, place="first + i"
+        )
         inner += body.lines
         computed = list(inner)
         along = body.results[: len(job.along)]
@@ -123,14 +128,14 @@ class _JobPrinter:
                 inner.append(f"{there} += {value}" if total else f"{there} = maximum({there}, abs({value}))")
         before, after = self._sums(summed, inner, before_row, after_row, computed)
         if job.writes:
-            written = body.results[len(along) + len(summed) :]
+            written = body.results[len(along) + len(summed) : len(roots)]
             for b, value in zip(job.writes, written, strict=True):
                 stored = store(self.dtypes[b], f"{real}({value})")
                 inner.append(f"{code_name(b)}_array[i] = {stored}")
                 if self.watch and b == "param":
-                    moved = f"{real}({load(self.dtypes[b], stored)}) - param"
+                    seen_param = moved(self.dtypes, stored, real, body.results[-2:] if seen else ())
             if self.watch:
-                first_lines, inside, last_lines = watching(real, moved, self.element["grad"])
+                first_lines, inside, last_lines = watching(real, seen_param, self.element["grad"])
                 before, inner, after = before + first_lines, inner + inside, after + last_lines
         lines += before
         top = head(

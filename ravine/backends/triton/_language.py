@@ -124,8 +124,7 @@ def _hashed(x):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _mixed(key, more):  # type: ignore[no-untyped-def]
-    made = _hashed((key.to(tl.int64) + ((more.to(tl.int64) * _GOLDEN) & 0xFFFFFFFF)) & 0xFFFFFFFF).to(tl.float64)
-    return tl.where(key < 0, key.to(tl.float64), made)
+    return _hashed((key.to(tl.int64) + ((more.to(tl.int64) * _GOLDEN) & 0xFFFFFFFF)) & 0xFFFFFFFF).to(tl.float64)
 
 
 @triton.jit
@@ -157,6 +156,71 @@ def _float16_at(x, key, place, lane: tl.constexpr):  # type: ignore[no-untyped-d
     up = (random.to(tl.float32) < (small - below) * 8192.0).to(tl.float32)
     tiny = (below + up) * 0.000000059604644775390625
     return tl.where(x == 0, x, tl.where(tl.abs(x) < 0.00006103515625, tiny, _cut(x, random, 13))).to(real)
+
+
+@triton.jit
+def _float24_at_random0(x, key, place):  # type: ignore[no-untyped-def]
+    return _cut(x.to(tl.float32), _random_bits(key, place, 0, 8), 8).to(x.dtype)
+
+
+@triton.jit
+def _float24_at_random1(x, key, place):  # type: ignore[no-untyped-def]
+    return _cut(x.to(tl.float32), _random_bits(key, place, 1, 8), 8).to(x.dtype)
+
+
+@triton.jit
+def _float24_to_nearest(x, key, place):  # type: ignore[no-untyped-def]
+    return _cut(x.to(tl.float32), 128, 8).to(x.dtype)
+
+
+# A parameter with compensation, as formula/_compensation.py has it.
+
+
+@triton.jit
+def _whole_of(high, rest, lost: tl.constexpr):  # type: ignore[no-untyped-def]
+    bits = high.to(tl.float32).to(tl.int32, bitcast=True)
+    return (bits + (rest.to(tl.int32) << lost)).to(tl.float32, bitcast=True).to(high.dtype)
+
+
+@triton.jit
+def _rest_of(x, lost: tl.constexpr):  # type: ignore[no-untyped-def]
+    rest = ((x.to(tl.float32).to(tl.int32, bitcast=True) << 16) >> 16) >> lost
+    return tl.where(x == x, rest, 0).to(x.dtype)
+
+
+@triton.jit
+def _high_of(x):  # type: ignore[no-untyped-def]
+    return _cut(x.to(tl.float32), 0x8000, 16).to(x.dtype)
+
+
+@triton.jit
+def _whole_of_16(high, rest):  # type: ignore[no-untyped-def]
+    return _whole_of(high, rest, 0)
+
+
+@triton.jit
+def _whole_of_8(high, rest):  # type: ignore[no-untyped-def]
+    return _whole_of(high, rest, 8)
+
+
+@triton.jit
+def _rest_of_16(x):  # type: ignore[no-untyped-def]
+    return _rest_of(x, 0)
+
+
+@triton.jit
+def _rest_of_8(x):  # type: ignore[no-untyped-def]
+    return _rest_of(x, 8)
+
+
+@triton.jit
+def _high_of_16(x):  # type: ignore[no-untyped-def]
+    return _high_of(x)
+
+
+@triton.jit
+def _high_of_8(x):  # type: ignore[no-untyped-def]
+    return _high_of(x)
 
 
 @triton.jit

@@ -32,6 +32,7 @@ from ravine.backends.triton._kernel_text import (
     temporary_arguments,
 )
 from ravine.formula import Program
+from ravine.formula._compensation import watched
 from ravine.formula._python import Statements, code_name
 from ravine.formula._rounding import as_stored
 
@@ -146,8 +147,11 @@ class _PassPrinter:
         constant = lambda value: constant_text(self.real, value)  # noqa: E731
         calls = {"div", "pow", "cube_root"}
         results = as_stored(p.results, p.writes, lambda b: self.dtypes[b].itemsize > 2)
-        made = Statements(results, p.leaves(), names, constant=constant, calls=calls, place="first + at")
-        return made.lines, made.results
+        seen = watched(results) if self.watch else []
+        names += [""] * len(seen)
+        made = Statements([*results, *seen], p.leaves(), names, constant=constant, calls=calls, place="first + at")
+        self.seen = made.results[len(results) :]
+        return made.lines, made.results[: len(results)]
 
     def numbers(self) -> list[str]:
         p = self.one_pass
@@ -203,8 +207,9 @@ class _PassPrinter:
 
     def _watched(self, body: list[str]) -> tuple[list[str], list[str]]:
         """What squares are summed of, and what the largest magnitude is taken of."""
-        body.append(f"moved = tl.where(inside, widen({self.at('param')}_stored, {self.real}) - param, 0.0)")
-        values = ["grad", "param", "moved"]
+        after, before = self.seen or (f"widen({self.at('param')}_stored, {self.real})", "param")
+        body.append(f"moved = tl.where(inside, {after} - {before}, 0.0)")
+        values = ["grad", before, "moved"]
         return [f"{x} * {x}" for x in values], values
 
     def _again(self, body: list[str], results: list[str], given: str) -> tuple[str, list[str]]:

@@ -32,6 +32,7 @@ from ravine.backends.triton._kernel_text import (
     temporary_arguments,
 )
 from ravine.formula import Program
+from ravine.formula._compensation import watched
 from ravine.formula._operations import ALONG, FULL, OF_MATRIX, ROWS
 from ravine.formula._python import Statements, code_name
 from ravine.formula._rounding import as_stored
@@ -203,16 +204,23 @@ class _TilePrinter:
             text = f"tl.load({code_name(b)}at + at, mask=inside, other=0.0)"
             self.inside.append(f"{code_name(b)} = widen({text}, {self.real})")
         buffers = {s: code_name(name) for s, name in job.names.items() if s.axes == FULL}
+        roots = as_stored(job.roots, job.writes, lambda b: self.dtypes[b].itemsize > 2)
+        seen = watched(roots) if self.watch else []
         made = Statements(
-            as_stored(job.roots, job.writes, lambda b: self.dtypes[b].itemsize > 2),
+            [*roots, *seen],
             {**names, **buffers},
-            [*[""] * (len(job.along) + len(job.reductions)), *(f"{code_name(b)}new" for b in job.writes)],
+            [
+                *[""] * (len(job.along) + len(job.reductions)),
+                *(f"{code_name(b)}new" for b in job.writes),
+                *[""] * len(seen),
+            ],
             constant=lambda value: constant_text(self.real, value),
             calls={"div", "pow", "cube_root"},
             place="first + at",
         )
         self.inside += made.lines
-        return made.results
+        self.seen = made.results[len(roots) :]
+        return made.results[: len(roots)]
 
     def _store(self, values: list[str]) -> None:
         written = values[len(values) - len(self.job.writes) :] if self.job.writes else []
@@ -256,9 +264,10 @@ class _TilePrinter:
 
     def _watched(self) -> None:
         """The statistics of the tile, in the order of CHUNK_STATISTICS."""
-        self.inside.append(f"moved = tl.where(inside, widen(paramstored, {self.real}) - param, 0.0)")
+        after, before = self.seen or (f"widen(paramstored, {self.real})", "param")
+        self.inside.append(f"moved = tl.where(inside, {after} - {before}, 0.0)")
         row = {s.name: i for i, s in enumerate(CHUNK_STATISTICS)}
-        for name, value in (("grad", "grad"), ("param", "param"), ("update", "moved")):
+        for name, value in (("grad", "grad"), ("param", before), ("update", "moved")):
             self._total(f"{name}_square", f"{value} * {value}")
             self._total(f"{name}_top", f"magnitude({value})")
             self.after += [

@@ -83,7 +83,8 @@ def _refuse_parameters(piece: object) -> None:
 #: What a group holds that is no number of a formula, by name; clip_norm and ema_decay are numbers that a piece may read.
 _TAKEN = {
     **dict.fromkeys(
-        ("maximize", "fused", "nonfinite", "watch", "pieces", "state_dtype", "rounding"), "an option of every optimizer"
+        ("maximize", "fused", "nonfinite", "watch", "pieces", "state_dtype", "rounding", "param_bits"),
+        "an option of every optimizer",
     ),
     **dict.fromkeys(TORCH_ONLY, "an option of torch's optimizers"),
     **dict.fromkeys(("name", "param_names"), "what a parameter group is called"),

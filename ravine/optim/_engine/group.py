@@ -10,18 +10,18 @@ from operator import is_
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ravine import backends
 from ravine.errors import FormulaError, OptionError, ParameterError, shown
 from ravine.formula import Piece, Program, trace_formula
 from ravine.formula._pieces import as_piece
+from ravine.formula._rounding import Narrow
 from ravine.optim._engine.group_keys import warn_misspelt
 from ravine.optim._hyperparameters import WHOLE, Check, length_of, several
 
 Pieces = Sequence[Callable[..., Any] | Piece]
-#: Says which states are rounded at random; see ``trace_formula``.
-Narrow = Callable[[str, Any], tuple[str, bool]]
 
 
 @lru_cache(maxsize=1024)
@@ -130,7 +130,13 @@ class GroupPlan(NamedTuple):
 
 def program_for(p: Tensor, programs: Mapping[int | None, Program]) -> Program:
     """The program that steps a parameter, of those of its group."""
-    return programs[None] if None in programs else programs[p.ndim]
+    program = programs[None] if None in programs else programs[p.ndim]
+    return program.of_bfloat16 if program.of_bfloat16 is not None and p.dtype is torch.bfloat16 else program
+
+
+def all_of(programs: Mapping[int | None, Program]) -> list[Program]:
+    """The programs of a group, with those for bfloat16 parameters."""
+    return [each for program in programs.values() for each in (program, program.of_bfloat16) if each is not None]
 
 
 class GroupReader:
@@ -144,7 +150,7 @@ class GroupReader:
         guarded: whether gradients are looked at for NaN and infinity before anything is written.
         check: raises OptionError for a value that an option cannot have.
         told: the keys of groups that were warned of.
-        narrow: says which states are rounded at random.
+        narrow: says what is kept in fewer bits than it is computed in.
     """
 
     def __init__(
@@ -238,7 +244,7 @@ class GroupReader:
         programs = {ndim: self._program(group, hypers, ndim) for ndim in ndims_of(group, self._by_ndim)}
         if before is None or now.size != before.snapshot.size:
             self._warn_misspelt(group, programs, where)
-        numbers = {each: tuple(_value(values, name) for name in each.hypers) for each in programs.values()}
+        numbers = {each: tuple(_value(values, name) for name in each.hypers) for each in all_of(programs)}
         return GroupPlan(now, programs, numbers, values["fused"])
 
     def _warn_misspelt(self, group: dict[str, Any], programs: Mapping[int | None, Program], where: str) -> None:

@@ -26,7 +26,7 @@ from ravine.backends.cpu import CHUNK
 from ravine.errors import BackendError
 from ravine.formula import Program
 from ravine.optim._engine.batches import batches_of
-from ravine.optim._engine.group import GroupPlan, GroupReader
+from ravine.optim._engine.group import GroupPlan, GroupReader, all_of
 from ravine.optim._engine.kept_numbers import KeptNumbers
 from ravine.optim._engine.kernels import captured
 from ravine.optim._engine.prepare import PreparedParam, prepare, stepped
@@ -79,7 +79,7 @@ class Plan:
         self.groups = [reader.plan(g, extra, _where(i)) for i, g in enumerate(groups)]
         # Everything is looked at before anything is kept.
         places = places_of(groups)
-        storage.check(program for plan in self.groups for program in plan.programs.values())
+        storage.check(program for plan in self.groups for program in all_of(plan.programs))
         prepared = [
             [
                 prepare(p, plan.program_of(p), plan.fused, state, describe, storage, places[id(p)])
@@ -325,7 +325,7 @@ class Plan:
 
 def _by_program(plan: GroupPlan, prepared: Sequence[PreparedParam]) -> dict[Program, list[PreparedParam]]:
     """The parameters of a group by the program that steps them."""
-    some: dict[Program, list[PreparedParam]] = {program: [] for program in plan.programs.values()}
+    some: dict[Program, list[PreparedParam]] = {program: [] for program in all_of(plan.programs)}
     for each in prepared:
         some[plan.program_of(each.param)].append(each)
     return some

@@ -15,16 +15,18 @@ import torch
 from ravine import backends
 from ravine._compat.torch import is_fake
 from ravine.backends._eight_bits import SCALES, empty_scales, encode, is_code
-from ravine.backends._layout import misaligned
+from ravine.backends._layout import misaligned, unfit
 from ravine.backends._sharded import layout, part
 from ravine.backends._sparse_rows import is_sparse, why_no_rows
 from ravine.errors import BackendError, ParameterError, an
 from ravine.formula import ParamCopy, Program
+from ravine.formula._compensation import REST
 from ravine.formula._pieces import Reduced
 from ravine.formula._rounding import KEY
+from ravine.optim._engine.group import program_for
 from ravine.optim._engine.kept_numbers import starting
 from ravine.optim._engine.kernels import why_not
-from ravine.optim._engine.state_storage import StateStorage
+from ravine.optim._engine.state_storage import StateStorage, places_of
 from ravine.optim._engine.step_counts import counter
 from ravine.optim._engine.version import TrackedStates
 
@@ -64,6 +66,8 @@ def prepare(
     known = state.get(p, {})
     before = known.dtype if isinstance(known, TrackedStates) else None
     states = dict(known)
+    if REST not in program.states:  # of a parameter that was cast to single precision
+        states.pop(REST, None)
     make_states(p, states, program, storage, place)
     for name, initial in program.states.items():
         states = {n: v for n, v in {**states, **storage.fitted(name, initial, p, states)}.items() if v is not None}
@@ -71,7 +75,7 @@ def prepare(
         shape = shape_of(program, name, p) if of_own_shape(program, name) else None
         kind = wide if name in program.tensors else _as_it_is
         dtypes = None if before is None else (kind(before), kind(p.dtype))
-        if is_code(states[name].dtype):
+        if is_code(states[name].dtype, name):
             continue
         if name in program.states and (own := storage.of(name, program.states[name], p)):
             dtypes = (states[name].dtype, own)
@@ -96,7 +100,17 @@ def check_params(params: object, where: str = "") -> None:
         )
 
 
-def check_param(p: torch.Tensor, describe: Callable[[torch.Tensor], str]) -> None:
+def check_added(groups: list[dict[str, Any]], describe: Callable[[torch.Tensor], str]) -> None:
+    """Look at the parameters of the last group; where one cannot be stepped, the group is not there afterwards."""
+    try:
+        for p in groups[-1]["params"]:
+            _check_param(p, describe)
+    except (TypeError, ValueError):
+        groups.pop()
+        raise
+
+
+def _check_param(p: torch.Tensor, describe: Callable[[torch.Tensor], str]) -> None:
     """Look at a parameter that joins an optimizer.
 
     Raises:
@@ -214,9 +228,15 @@ def _check_storage(
         raise ParameterError(
             f"{describe(p)} is {split(p)}, and states of 8 bits are kept whole: take state_dtype='bfloat16' for it"
         )
-    if p.grad is not None and is_sparse(p.grad) and KEY in program.kept:
+    if p.grad is not None and is_sparse(p.grad) and (KEY in program.kept or REST in program.states):
         raise ParameterError(
-            f"{describe(p)} has a sparse gradient, and rounding='stochastic' and states of 8 bits are for dense ones: use rounding='nearest' with 16 bits"
+            f"{describe(p)} has a sparse gradient, and rounding='stochastic', states of 8 bits and param_bits are for dense ones: use "
+            "rounding='nearest' with 16 bits"
+        )
+    if storage.param_bits is not None and p.dtype is torch.float16:
+        raise ParameterError(
+            f"{describe(p)} is float16, and param_bits={storage.param_bits!r} is for bfloat16 parameters, which have the range of "
+            "float32: model.bfloat16()"
         )
 
 
@@ -234,13 +254,28 @@ def split(tensor: torch.Tensor) -> str:
     return "split over {} as {}".format(*layout(tensor)) if layout(tensor) else "not split over processes"
 
 
+def make_all_states(
+    groups: Sequence[Mapping[str, Any]],
+    all_groups: Sequence[Mapping[str, Any]],
+    programs_of: Callable[[Any], Mapping[int | None, Program]],
+    state: Any,
+    storage: StateStorage,
+) -> None:
+    """Make the states that parameters of some groups do not have yet; places are those in all groups."""
+    places = places_of(all_groups)
+    for group in groups:
+        programs = programs_of(group)
+        for p in group["params"]:
+            make_states(p, state[p], program_for(p, programs), storage, places[id(p)])
+
+
 @torch.no_grad()
 def make_states(p: torch.Tensor, states: dict[str, Any], program: Program, storage: StateStorage, place: int) -> None:
     """Make the states of a parameter that it does not have yet."""
     if "step" not in states:
         states["step"] = counter(0.0)
-    if KEY in program.kept:
-        states[KEY] = storage.key(place, p, states.get(KEY))
+    if KEY in program.kept and states.get(KEY) is None:
+        states[KEY] = storage.key(place)
     for name, one in program.kept.items():
         if one.per == "tensor" and states.get(name) is None:
             states[name] = starting(one)
@@ -259,13 +294,13 @@ def make_states(p: torch.Tensor, states: dict[str, Any], program: Program, stora
                 continue
             if isinstance(initial, ParamCopy):
                 dtype = storage.of(name, initial, p) or (wide(p.dtype) if initial.wide else p.dtype)
-                if is_code(dtype):
+                if is_code(dtype, name):
                     dtype = torch.float32  # the values first; ``fitted`` makes codes of them
                 states[name] = p.detach().to(dtype, copy=True, memory_format=torch.preserve_format)
                 continue
             dtype = storage.of(name, initial, p) or p.dtype
             states[name] = torch.zeros_like(p.detach(), dtype=dtype, memory_format=torch.preserve_format)
-            if is_code(dtype):
+            if is_code(dtype, name):
                 states[name + SCALES] = empty_scales(states[name])
                 if initial:
                     encode(torch.full_like(p.detach(), initial), states[name], states[name + SCALES])
@@ -300,7 +335,8 @@ def _follow(
         state = state.to(dtypes[1])
     if state.device != p.device:
         state = state.to(p.device)
-    if own_shape is None and not why_not(p) and not why_not(state) and state.stride() != p.stride() and p.numel() > 1:
+    fits = not (unfit(state) if name == REST else why_not(state))
+    if own_shape is None and not why_not(p) and fits and state.stride() != p.stride() and p.numel() > 1:
         state = torch.empty_like(p.detach(), dtype=state.dtype).copy_(state)
     return state
 
@@ -314,10 +350,11 @@ def _reason(p: torch.Tensor, states: Mapping[str, Any], program: Program) -> str
         return f"its gradient is {an(type(grad).__name__)}, a tensor subclass"
     if grad is not None and why_not(torch.empty(0, dtype=grad.dtype, device=grad.device)):
         return f"its gradient's dtype is {grad.dtype}"
-    for prefix, t in [("", p), *((f"state {n}: ", states[n]) for n in program.states)]:
-        if is_code(t.dtype) and (program.along or not backends.on_host(t.device)):
+    for name, t in [("", p), *((n, states[n]) for n in program.states)]:
+        prefix = f"state {name}: " if name else ""
+        if is_code(t.dtype, name) and (program.along or not backends.on_host(t.device)):
             return f"{prefix}it is codes of 8 bits, which kernels of the CPU read, and none of rows and columns"
-        if not is_code(t.dtype) and (reason := why_not(t)):
+        if not is_code(t.dtype, name) and name != REST and (reason := why_not(t)):
             return prefix + reason
         alike = (
             t.shape != p.shape or t.numel() <= 1 or t.stride() == p.stride()

@@ -24,9 +24,11 @@ from ravine.backends._eight_bits import SCALES, is_code
 from ravine.backends._sharded import layout
 from ravine.errors import OptionError, StateError, kind_of, nearest
 from ravine.formula import ParamCopy, Program
+from ravine.formula._compensation import REST
 from ravine.formula._plain_text import formula_lines
 from ravine.formula._rounding import KEY
 from ravine.optim._common import OF_GROUPS
+from ravine.optim._engine.full_states import PARAM, given_params
 from ravine.optim._engine.group import program_for
 from ravine.optim._engine.group_keys import leave_out
 from ravine.optim._engine.prepare import of_own_shape, shape_of, split
@@ -112,8 +114,10 @@ def _own(number: torch.Tensor) -> torch.Tensor:
     return number if shared(number) or number._base is None else number.clone()
 
 
-def load(receiver: Receiver, state_dict: dict[str, Any]) -> dict[str, Any]:
-    """The new ``state`` and ``param_groups`` of the optimizer; raises StateError where they do not fit."""
+def load(
+    receiver: Receiver, state_dict: dict[str, Any]
+) -> tuple[dict[str, Any], list[tuple[torch.Tensor, torch.Tensor]]]:
+    """The new ``state`` and ``param_groups`` of the optimizer, and the parameters that the dict holds; StateError if they do not fit."""
     check_form(own_dict(state_dict))  # what a hook returned
     about = state_dict.get("ravine")
     groups, saved = receiver.groups, copy.deepcopy(state_dict["param_groups"])
@@ -148,7 +152,8 @@ def load(receiver: Receiver, state_dict: dict[str, Any]) -> dict[str, Any]:
             continue
         p, i = params[key]
         state[p] = _states(receiver, p, value, program_for(p, programs[i]), ours=about is not None)
-    return {"state": state, "param_groups": new_groups}
+    given = given_params(state, groups)
+    return {"state": state, "param_groups": new_groups}, given
 
 
 def own_dict(state_dict: object) -> dict[str, Any]:
@@ -285,7 +290,7 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
         return {}
     for name in saved:
         number = not isinstance(saved[name], torch.Tensor) or (saved[name].dim() == 0 and p.dim() > 0)
-        if name not in known and not ours and not (receiver.own and number):
+        if name not in known and not ours and name != PARAM and not (receiver.own and number):
             raise StateError(
                 f"the state dict keeps {name!r} for {receiver.describe(p)}, and this formula keeps "
                 f"{', '.join(own) or 'no state'}: it is of another optimizer or has other options. "
@@ -294,7 +299,7 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
     for name in own:
         # Ours may have a state that its next step was to make; an average begins anew as the parameter.
         initial = program.states.get(name)
-        if name not in saved and not ours and not (isinstance(initial, ParamCopy) and initial.average):
+        if name not in saved and not ours and name != REST and not (isinstance(initial, ParamCopy) and initial.average):
             raise StateError(
                 f"the state dict keeps no {name!r} for {receiver.describe(p)}, and this formula needs it: it was saved "
                 "with other options, or by another optimizer"
@@ -306,7 +311,7 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
         saved = {"step": step, **saved}
     result: dict[str, Any] = {"step": counter(_count(saved["step"], receiver.describe(p)))}
     for name, value in saved.items():
-        if name == "step" or (name == KEY and name not in numbers):  # saved where states were rounded at random
+        if name == "step" or (name in (KEY, REST) and name not in own):  # saved where states were rounded at random
             continue
         if name in numbers:
             result[name] = _number(value, name, receiver.describe(p))
@@ -321,7 +326,7 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
         elif name in program.states and receiver.own and not ours and value.dim() == 0:  # one number for all elements
             result[name] = torch.full_like(p.detach(), value.item())
         elif (name.removesuffix(SCALES) in tensors and name not in tensors) or (
-            is_code(value.dtype) and value.shape == p.shape
+            is_code(value.dtype, name) and value.shape == p.shape
         ):
             result[name] = value.detach().to(p.device, copy=True)
         elif name not in tensors and receiver.own and value.dim() == 0:

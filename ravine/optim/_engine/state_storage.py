@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,13 +12,21 @@ from torch import Tensor
 from ravine.backends._eight_bits import SCALES, SIGNED, SQUARES, decode, empty_scales, encode, is_code
 from ravine.errors import OptionError, ParameterError, nearest
 from ravine.formula import ParamCopy, Program
+from ravine.formula._compensation import REST
 from ravine.formula._operations import ROUNDED_BITS
 from ravine.formula._pieces import Reduced, Squares
-from ravine.formula._rounding import KEY, NOT_ROUNDED, mixed
+from ravine.formula._rounding import Narrow, mixed
 from ravine.optim._common import Rounding
 
 #: What ``state_dtype`` may say.
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "8bit": SIGNED}
+#: What ``param_bits`` may say.
+_PARAM_BITS: Mapping[Any, Literal["stochastic", 24, 32]] = {
+    "stochastic": "stochastic",
+    "compensated": 32,
+    24: 24,
+    32: 32,
+}
 #: Tensors with fewer elements keep float32 where 8 bits were asked for: their bytes are few.
 FEWEST = 4096
 
@@ -31,16 +39,20 @@ class StateStorage:
         every: the dtype of all states that have the shape of their parameter and are no copy of it; None: the parameter's.
         named: of the states that are named, the dtype, which goes before.
         rounding: to the nearest number, or to one of the two around it by chance.
+        param_bits: how bfloat16 parameters learn; None: as the formula and rounding to nearest let them.
         first: what is added to the places of parameters, where they are stepped one by one.
     """
 
     every: torch.dtype | None = None
     named: tuple[tuple[str, torch.dtype], ...] = ()
     rounding: Rounding = "nearest"
+    param_bits: Literal["stochastic", 24, 32] | None = None
     first: int = field(default=0, compare=False)
 
     def dtype(self, name: str, initial: Any) -> torch.dtype | None:
         """The dtype of a state by its name and initial value; None: that which it has by itself."""
+        if name == REST:
+            return torch.int16 if self.rest_bits == 16 else torch.int8
         own = dict(self.named).get(name)
         if own is not None or isinstance(initial, ParamCopy | Reduced):
             return own
@@ -49,9 +61,13 @@ class StateStorage:
     def of(self, name: str, initial: Any, p: Tensor) -> torch.dtype | None:
         """The dtype of a state of a parameter: codes are for many elements, and of squares without a sign."""
         dtype = self.dtype(name, initial)
+        if dtype is None and self.rest_bits and p.dtype is torch.bfloat16:
+            return (
+                None if isinstance(initial, ParamCopy | Reduced) else torch.float32
+            )  # the formula's parameter has more bits
         if dtype is torch.float16 and isinstance(initial, Squares):
             return torch.float32  # those of small gradients are 0 in float16, and steps divide by their root
-        if dtype is None or not is_code(dtype):
+        if dtype is None or not is_code(dtype, name):
             return dtype
         if p.numel() < FEWEST:
             return torch.float32 if p.dtype in (torch.bfloat16, torch.float16) else None
@@ -62,13 +78,25 @@ class StateStorage:
 
         Nothing, as an empty text, is rounded where the tensor that it is written to does so.
         """
-        dtype, at_random = self.dtype(name, initial), self.rounding == "stochastic"
+        dtype, at_random = self.dtype(name, initial), self.at_random
         if dtype is torch.float16 and isinstance(initial, Squares):
             return "", False
         if dtype is SIGNED:
             return ("squares" if isinstance(initial, Squares) else "signed"), at_random
+        if dtype is None and self.param_bits == "stochastic" and not isinstance(initial, ParamCopy | Reduced):
+            dtype = torch.bfloat16  # that of the parameters that it is for
         known = next((text for text, one in DTYPES.items() if one is dtype), "")
         return (known if at_random and known in ROUNDED_BITS else ""), at_random
+
+    @property
+    def at_random(self) -> bool:
+        """Whether values are rounded by chance."""
+        return self.rounding == "stochastic"
+
+    @property
+    def rest_bits(self) -> int:
+        """How many bits of compensation bfloat16 parameters have."""
+        return self.param_bits - 16 if isinstance(self.param_bits, int) else 0
 
     @property
     def codes(self) -> bool:
@@ -90,25 +118,19 @@ class StateStorage:
                 )
 
     @property
-    def narrow(self) -> Callable[[str, Any], tuple[str, bool]] | None:
-        """This, where anything is rounded as it says when it is called: part of what a program is made of."""
-        return self if self.rounding == "stochastic" or self.codes else None
+    def narrow(self) -> Narrow | None:
+        """This, where a program has to do with it."""
+        return self if self.at_random or self.codes or self.param_bits is not None else None
 
-    def key(self, place: int, p: Tensor, known: Any) -> Any:
-        """The key of random bits of a parameter; ``known``: that which it has, or None.
-
-        From the parameter's place among all: processes that train the same model round it alike. Or one that says not to round.
-        """
-        key = NOT_ROUNDED
-        if not (self.codes and p.numel() < FEWEST):
-            key = mixed(0.0, float(self.first + place + 1))
-        if known is not None and key >= 0 and float(known) >= 0:
-            return known
-        return torch.tensor(key, dtype=torch.float64)
+    def key(self, place: int) -> Tensor:
+        """The key of random bits of a parameter, from its place among all: processes that train the same model round it alike."""
+        return torch.tensor(mixed(0.0, float(self.first + place + 1)), dtype=torch.float64)
 
     @torch.no_grad()
     def fitted(self, name: str, initial: Any, p: Tensor, states: Mapping[str, Any]) -> dict[str, Any]:
         """What a state and its scales become, where it is to be codes, or is codes and is not to be."""
+        if name == REST:
+            return {}
         state, wanted = states[name], self.of(name, initial, p)
         as_codes = wanted is not None and is_code(wanted)
         if not is_code(state.dtype) and not as_codes:
@@ -140,8 +162,8 @@ def places_of(groups: Iterable[Mapping[str, Any]]) -> dict[int, int]:
     return {id(p): i for i, p in enumerate(p for group in groups for p in group["params"])}
 
 
-def storage_of(state_dtype: object, rounding: object) -> StateStorage:
-    """The storage that two options ask for.
+def storage_of(state_dtype: object, rounding: object, param_bits: object) -> StateStorage:
+    """The storage that three options ask for.
 
     Raises:
         OptionError: one has a value that it cannot have.
@@ -154,8 +176,20 @@ def storage_of(state_dtype: object, rounding: object) -> StateStorage:
         named = tuple(sorted((str(name), _dtype(one, f"state_dtype[{name!r}]")) for name, one in state_dtype.items()))
     elif state_dtype is not None:
         every = _dtype(state_dtype, "state_dtype")
-    made = StateStorage(every, named, "stochastic")
-    return made if rounding == "stochastic" or (rounding is None and made.codes) else replace(made, rounding="nearest")
+    bits = _PARAM_BITS.get(param_bits) if isinstance(param_bits, str | int) else None
+    if param_bits is not None and (bits is None or isinstance(param_bits, bool)):
+        raise OptionError(
+            f"param_bits={param_bits!r}: it is 'stochastic' (bfloat16 parameters are rounded by chance), 24 or 32 (they have 8 or 16 bits "
+            "more beside them; 'compensated' is 32)"
+        )
+    made = StateStorage(every, named, "stochastic", bits)
+    if rounding == "stochastic" and state_dtype is None and bits is None:
+        raise OptionError(
+            "rounding='stochastic' needs something to round: state_dtype='bfloat16' (or '8bit'), or param_bits='stochastic' for "
+            "bfloat16 parameters"
+        )
+    by_chance = made.codes or bits == "stochastic"
+    return made if rounding == "stochastic" or (rounding is None and by_chance) else replace(made, rounding="nearest")
 
 
 def _dtype(value: object, what: str) -> torch.dtype:
@@ -165,24 +199,3 @@ def _dtype(value: object, what: str) -> torch.dtype:
         return DTYPES[value]
     names = ", ".join(map(repr, DTYPES))
     raise OptionError(f"{what}={value!r}: it is one of {names}, torch.float32 and its like, or a dict of them by state")
-
-
-def widened(tree: dict[str, Any]) -> dict[str, Any]:
-    """A state dict whose states of 16 and 8 bits are float32, and without scales and the keys of random bits."""
-
-    def wide(name: str, kept: Mapping[str, Any]) -> Any:
-        value = kept[name]
-        if not isinstance(value, Tensor):
-            return value
-        if is_code(value.dtype) and name + SCALES in kept:
-            return decode(value, kept[name + SCALES])
-        return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
-
-    def of_codes(name: str, kept: Mapping[str, Any]) -> bool:
-        base = kept.get(name.removesuffix(SCALES))
-        return name.endswith(SCALES) and isinstance(base, Tensor) and is_code(base.dtype)
-
-    state = {
-        i: {n: wide(n, kept) for n in kept if n != KEY and not of_codes(n, kept)} for i, kept in tree["state"].items()
-    }
-    return {**tree, "state": state}
