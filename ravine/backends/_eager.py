@@ -150,8 +150,8 @@ class Eager:
     def _watched(self, i: int) -> Tensor:
         """A copy of a parameter, with its compensation, in the dtype in which it is computed."""
         param = real(self.params[i].detach())
-        if (rest := self.states[i].get(REST)) is not None and REST in self.program.states:
-            return whole(param, rest, 8 * rest.itemsize)
+        if REST in self.program.states:
+            return whole(param, self.states[i])
         return param.to(self._dtype(i), copy=True)
 
     def _value(self, i: int, name: str, tensor: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ravine.formula._compensation import REST
+from ravine.formula._compensation import LOW, REST
 
 BLOCK = 256
 #: The dtypes of codes: of states with a sign, and of squares.
@@ -27,7 +27,7 @@ LEAST, CUT = 112 << 23, {SIGNED: 20, SQUARES: 19}
 
 def is_code(dtype: torch.dtype, name: str = "") -> bool:
     """Whether a state of this dtype is codes; the compensation of a parameter is numbers of 8 bits."""
-    return dtype in CUT and name != REST
+    return dtype in CUT and name not in (REST, LOW)
 
 
 def empty_scales(codes: Tensor) -> Tensor:

@@ -1,38 +1,42 @@
-"""Parameters in 16 bits that learn: bfloat16 for the model, and beside it what was rounded off, in 16 or 8 bits.
+"""Parameters in 16 bits that learn: bfloat16 for the model, and beside it what was rounded off, one byte or two.
 
-A float32 ``x`` is kept as the nearest bfloat16 (of two as near the one farther from 0), ``high``, and the bits of ``x`` less
-those of ``high``, as a whole number with a sign, ``rest``: of 16 bits, so that both together are ``x`` exactly; or of 8, for
-an ``x`` of 24 bits. A NaN has no rest. Whoever writes to the bfloat16 alone changes ``x`` by less than half of its last bit.
+A float32 ``x`` is kept as the nearest bfloat16 (of two as near the one farther from 0), ``high``, and the bits of ``x`` less those
+of ``high``, a whole number with a sign: its upper byte, ``rest``, and its lower one, ``low``. All together they are ``x`` exactly;
+without ``low`` they are an ``x`` of 24 bits. A NaN has no rest. Whoever writes to the bfloat16 alone changes ``x`` by less than half
+of its last bit. They are bytes, since processes can send each other no whole numbers of 16 bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ravine.formula._operations import COMPENSATIONS
 from ravine.formula._symbols import Symbol, buffer, postorder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: The state that holds what was rounded off a parameter: no formula has such a name.
-REST = "param.rest"
+#: The states that hold what was rounded off a parameter: no formula has such names.
+REST, LOW = "param.rest", "param.rest.low"
 
 
-def whole_param(bits: int) -> Symbol:
-    """The parameter as the formula sees it, with so many bits of compensation."""
-    return Symbol(f"whole_of_{bits}", (buffer("param"), buffer(REST)))
+def rests_of(param_bits: object) -> tuple[str, ...]:
+    """The states of a bfloat16 parameter that has so many bits in all."""
+    return {24: (REST,), 32: (REST, LOW)}.get(param_bits, ()) if isinstance(param_bits, int) else ()
 
 
-def parts_of(new: Symbol, bits: int) -> dict[str, Symbol]:
+def whole_param(rests: Sequence[str]) -> Symbol:
+    """The parameter as the formula sees it, with these states beside it."""
+    made = buffer("param")
+    for name in rests:
+        made = Symbol("with_rest" if name == REST else "with_low", (made, buffer(name)))
+    return made
+
+
+def parts_of(new: Symbol, rests: Sequence[str]) -> dict[str, Symbol]:
     """What is written for a new value of the parameter, by the names of the buffers."""
-    return {"param": Symbol(f"high_of_{bits}", (new,)), REST: Symbol(f"rest_of_{bits}", (new,))}
-
-
-def is_high(symbol: Symbol) -> bool:
-    """Whether a new value is the bfloat16 of a parameter that has compensation; its argument is the whole."""
-    return symbol.op.startswith("high_of_")
+    states = {name: Symbol("rest_of" if name == REST else "low_of", (new,)) for name in rests}
+    return {"param": Symbol("high_of", (new,)), **states}
 
 
 def watched(results: Sequence[Symbol]) -> list[Symbol]:
@@ -40,16 +44,23 @@ def watched(results: Sequence[Symbol]) -> list[Symbol]:
 
     What a step adds is mostly below the bfloat16, and a watch that looked at that alone would see jumps.
     """
-    after = [s.args[0] for s in results if is_high(s)]
-    before = [s for s in postorder(results) if s.op.startswith("whole_of_")]
-    return [*after, *before] if len(after) == len(before) == 1 else []
+    after = [s.args[0] for s in results if s.op == "high_of"]
+    before = [s for s in postorder(results) if s.op in ("with_rest", "with_low")]
+    return [after[0], before[-1]] if after and before else []
 
 
-def whole(high: Tensor, rest: Tensor, bits: int) -> Tensor:
-    """The float32 that two tensors hold together; each may be of any dtype that holds its values."""
+def with_rest(high: Tensor, rest: Tensor) -> Tensor:
+    """A float32 with its upper byte of compensation."""
     import torch
 
-    return (high.float().view(torch.int32) + (rest.to(torch.int32) << (16 - bits))).view(torch.float32)
+    return (high.float().view(torch.int32) + (rest.to(torch.int32) << 8)).view(torch.float32)
+
+
+def with_low(x: Tensor, low: Tensor) -> Tensor:
+    """That with its lower byte."""
+    import torch
+
+    return (x.float().view(torch.int32) + (low.to(torch.int32) & 255)).view(torch.float32)
 
 
 def high_of(x: Tensor) -> Tensor:
@@ -60,32 +71,44 @@ def high_of(x: Tensor) -> Tensor:
     return torch.where(x.isnan(), torch.nan, made)
 
 
-def rest_of(x: Tensor, bits: int) -> Tensor:
-    """What that leaves off, int32; of 8 bits: of values that have no more than 24."""
+def _byte(x: Tensor, place: int) -> Tensor:
+    """A byte of float32 with its sign, int32; the lowest is at 0."""
     import torch
 
-    rest = (x.float().view(torch.int32) << 16 >> 16) >> (16 - bits)
-    return torch.where(x.isnan(), 0, rest)
+    made = x.float().view(torch.int32) << (24 - 8 * place) >> 24
+    return torch.where(x.isnan(), 0, made)
 
 
-def split(x: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """The bfloat16 and the compensation of float32, as float32 and int32; what neither holds is rounded to the nearest."""
+def rest_of(x: Tensor) -> Tensor:
+    """The upper byte of what ``high_of`` leaves off."""
+    return _byte(x, 1)
+
+
+def low_of(x: Tensor) -> Tensor:
+    """The lower byte of it."""
+    return _byte(x, 0)
+
+
+def split(x: Tensor, rests: Sequence[str]) -> dict[str, Tensor]:
+    """The parts of float32 by their names, as float32 and int32; what they do not hold is rounded to the nearest."""
     import torch
 
-    if bits == 8:
+    if LOW not in rests:
         made = ((x.float().view(torch.int32) + 128) & -256).view(torch.float32)
         x = torch.where(x.isnan(), torch.nan, made)
-    return high_of(x), rest_of(x, bits)
+    return {"param": high_of(x), **{name: rest_of(x) if name == REST else low_of(x) for name in rests}}
+
+
+def whole(high: Tensor, states: Mapping[str, Tensor]) -> Tensor:
+    """The float32 that a parameter and its states are together."""
+    made = with_rest(high, states[REST])
+    return with_low(made, states[LOW]) if LOW in states else made
 
 
 def compensation_functions() -> dict[str, Callable[..., Any]]:
-    """The operations, by their names, as functions of tensors."""
+    """The operations, by their names, as functions of tensors of the dtype that is computed in."""
 
-    def made(bits: int) -> dict[str, Callable[..., Any]]:
-        return {
-            f"whole_of_{bits}": lambda high, rest: whole(high, rest, bits).to(high.dtype),
-            f"high_of_{bits}": lambda x: high_of(x).to(x.dtype),
-            f"rest_of_{bits}": lambda x: rest_of(x, bits).to(x.dtype),
-        }
+    def made(function: Callable[..., Tensor]) -> Callable[..., Any]:
+        return lambda x, *more: function(x, *more).to(x.dtype)
 
-    return {name: function for bits in COMPENSATIONS for name, function in made(bits).items()}
+    return {function.__name__: made(function) for function in (with_rest, with_low, high_of, rest_of, low_of)}

@@ -139,5 +139,3 @@ ROUNDINGS = (
     *(f"{kind}_at_random{lane}" for kind in ROUNDED_BITS for lane in (0, 1)),
     *("signed_to_nearest", "squares_to_nearest", "float24_to_nearest"),
 )
-#: The bits of compensation that a bfloat16 parameter may have, beside its own 16 (``_compensation.py``).
-COMPENSATIONS = (16, 8)

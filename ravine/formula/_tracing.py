@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ravine._written_alike import alike
 from ravine.errors import FormulaError, an, kind_of, nearest
-from ravine.formula._compensation import REST, parts_of, whole_param
+from ravine.formula._compensation import parts_of, rests_of, whole_param
 from ravine.formula._operations import FULL, REDUCTIONS
 from ravine.formula._outside import INSTEAD
 from ravine.formula._pieces import (
@@ -116,8 +116,8 @@ class _Tracer:
 
     def __init__(self, hypers: Mapping[str, Any], param_bits: Literal["stochastic", 24, 32] | None = None) -> None:
         self.hypers, self.param_bits = hypers, param_bits
-        self.rest_bits = param_bits - 16 if isinstance(param_bits, int) else 0
-        self.before = whole_param(self.rest_bits) if self.rest_bits else buffer("param")
+        self.rests = rests_of(param_bits)
+        self.before = whole_param(self.rests)
         self.now: dict[str, Any] = {"param": self.before, "grad": buffer("grad"), "step": number("step")}
         self.update: Symbol | None = None  # None: still the gradient
         self.states: dict[str, float | ParamCopy | Reduced] = {}
@@ -165,9 +165,9 @@ class _Tracer:
         elif self.param_bits == 24:
             kinds["param"] = "float24", narrow.at_random
         new = rounded(new, kinds, self.kept)
-        if self.rest_bits:
-            new |= parts_of(new["param"], self.rest_bits)
-            self.states[REST] = 0.0
+        if self.rests:
+            new |= parts_of(new["param"], self.rests)
+            self.states |= dict.fromkeys(self.rests, 0.0)
         return new
 
     def meant_as_param(self) -> str:

@@ -365,7 +365,7 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
         )
         loaded, params = states.load(receiver, arranged(receiver, self._monitor.name_of, state_dict, match))
         self.__setstate__(loaded)
-        set_params(params, self.state, self._storage.rest_bits)
+        set_params(params, self.state, self._storage.param_bits)
         for post_hook in after:
             post_hook(self)
 

@@ -15,7 +15,7 @@ from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_di
 from torch.distributed.tensor import DTensor
 
 from ravine.formula import dot, global_norm, maximum, mean, norm, param_copy, where
-from ravine.optim import Adam, Optimizer, RMSprop, pieces
+from ravine.optim import Adam, AdamW, Optimizer, RMSprop, pieces
 from ravine.optim import _registry as registry
 from ravine.watch._history import FIGURES
 
@@ -91,9 +91,14 @@ class Block(nn.Module):
 
 
 def model(name: str = "") -> Block:
-    """The model of a case: always the same weights, in double precision where its name says so."""
+    """The model of a case: always the same weights, in the precision that its name says."""
     torch.manual_seed(0)
-    return Block().to(torch.float64 if "float64" in name else torch.float32)
+    return Block().to(next((d for d in (torch.float64, torch.bfloat16) if str(d)[6:] in name), torch.float32))
+
+
+def compensated(params: Any) -> Optimizer:
+    """For a model in bfloat16."""
+    return AdamW(params, lr=0.01, param_bits=32)
 
 
 def train(made: nn.Module, optimizer: Optimizer, steps: range, rank: int = 0, world: int = 1) -> None:

@@ -18,7 +18,22 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from sharded_cases import BATCH, CASES, KEPT, STEPS, Block, clip, everything, load, model, save, train, trust, watched
+from sharded_cases import (
+    BATCH,
+    CASES,
+    KEPT,
+    STEPS,
+    Block,
+    clip,
+    compensated,
+    everything,
+    load,
+    model,
+    save,
+    train,
+    trust,
+    watched,
+)
 from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -40,6 +55,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ravine.errors import ParameterError, StateError
 from ravine.optim import Adam, Optimizer, RMSprop, pieces
 from ravine.optim._engine.formula import asks_ndim
+from ravine.optim._engine.full_states import in_full
 
 Tensors = dict[str, torch.Tensor]
 #: Cases whose figures are compared, those of the kernel and those of torch's operations.
@@ -113,6 +129,26 @@ def loaded_by_two(name: str, folder: Path) -> Tensors:
     optimizer = CASES[name](made.parameters())
     load(made, optimizer, folder / f"one {name}")
     return go(made, optimizer, range(STEPS // 2, STEPS))
+
+
+def compensation_goes_through_checkpoints(folder: Path) -> Tensors:
+    """What one process saved as it is here, and what two save for one; in full precision too."""
+    made = sharded("bfloat16")
+    optimizer = compensated(made.parameters())
+    load(made, optimizer, folder / "one compensated")
+    found = {f"loaded {name}": value for name, value in everything(made, optimizer).items()}
+    go(made, optimizer, range(2))
+    save(made, optimizer, folder / "two compensated")
+    saved = everything(made, optimizer)
+    full = optimizer.state_dict(full=True)["state"]
+    for i, (name, p) in enumerate(made.named_parameters()):
+        wanted = in_full(saved[name], {key: saved[f"{name} {key}"] for key in ("param.rest", "param.rest.low")})
+        assert full[i]["param"].placements == p.placements
+        assert torch.equal(full[i]["param"].full_tensor(), wanted)
+    optimizer.load_state_dict(optimizer.state_dict(full=True))
+    again = everything(made, optimizer)
+    assert all(torch.equal(again[name], value) for name, value in saved.items())
+    return found | {f"saved {name}": value for name, value in saved.items()}
 
 
 def states_lie_as_their_parameters() -> None:
@@ -329,6 +365,7 @@ def main(rank: int, world: int, folder: Path) -> None:
     tasks = {name: (case, name) for name in CASES}
     tasks |= {f"two {name}": (saved_by_two, name, folder) for name in KEPT}
     tasks |= {f"one {name}": (loaded_by_two, name, folder) for name in KEPT}
+    tasks["compensated"] = (compensation_goes_through_checkpoints, folder)
     tasks |= {name: (check,) for name, check in CHECKS.items()}
     tasks |= {f"watched {name}": (watched_by_two, name) for name in WATCHED}
     tasks["watched ddp"] = (watched_under_ddp,)

@@ -9,12 +9,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from kinds import one_of_each_kind
 from torch.nn import Parameter
 
-from ravine.backends.cpu import compiled
+from ravine.backends.cpu._compiler import compile_kernel
 from ravine.errors import OptionError, ParameterError, StateError
 from ravine.formula import _compensation as compensation
 from ravine.optim import SGD, AdamW, Muon, RMSprop
+from ravine.optim import _registry as registry
 from ravine.optim._registry import classes
 from ravine.optim._stacked_step import StackedStep
 
@@ -49,24 +51,29 @@ def wholes(optimizer, params):
 
 _EVERY = """\
 def kernel(task):
-    launch = carray(at_int64(task), 4)
+    launch = carray(at_int64(task), 5)
     bits = carray(at_float32(launch[0]), 65536)
     high_array = carray(at_uint16(launch[1]), 65536)
-    rest_array = carray(at_uint16(launch[2]), 65536)
-    again_array = carray(at_float32(launch[3]), 65536)
+    rest_array = carray(at_uint8(launch[2]), 65536)
+    low_array = carray(at_uint8(launch[3]), 65536)
+    again_array = carray(at_float32(launch[4]), 65536)
     for i in range(65536):
-        high_array[i] = upper_half(high_of_16(bits[i]))
-        rest_array[i] = to_int16(rest_of_16(bits[i]))
-        again_array[i] = whole_of_16(from_bfloat16(high_array[i]), float32(rest_array[i]))
+        high_array[i] = upper_half(high_of(bits[i]))
+        rest_array[i] = to_int8(rest_of(bits[i]))
+        low_array[i] = to_int8(low_of(bits[i]))
+        high = with_rest(from_bfloat16(high_array[i]), float32(rest_array[i]))
+        again_array[i] = with_low(high, float32(low_array[i]))
 """
 
 
 @pytest.mark.slow  # 2^32 values
-def test_high_and_rest_are_the_float32_exactly_for_every_one_of_the_2_to_the_32():
-    kernel = compiled(_EVERY)
+def test_the_parts_are_the_float32_exactly_for_every_one_of_the_2_to_the_32():
+    kernel = compile_kernel(_EVERY)._alone
     low = np.arange(65536, dtype=np.uint32)
-    bits, high, rest, again = (np.zeros(65536, dtype) for dtype in (np.uint32, np.uint16, np.int16, np.uint32))
-    launch = (ctypes.c_int64 * 4)(*(a.ctypes.data for a in (bits, high, rest, again)))
+    bits, high, rest, least, again = (
+        np.zeros(65536, dtype) for dtype in (np.uint32, np.uint16, np.int8, np.int8, np.uint32)
+    )
+    launch = (ctypes.c_int64 * 5)(*(a.ctypes.data for a in (bits, high, rest, least, again)))
     for upper in range(65536):
         np.bitwise_or(low, np.uint32(upper << 16), out=bits)
         kernel(ctypes.addressof(launch))
@@ -75,6 +82,7 @@ def test_high_and_rest_are_the_float32_exactly_for_every_one_of_the_2_to_the_32(
             assert np.array_equal(again[~nan], bits[~nan])
             assert np.all((high[nan] & 0x7FFF) > 0x7F80)
             assert not rest[nan].any()
+            assert not least[nan].any()
             assert np.all((again[nan] & 0x7FFFFFFF) > 0x7F800000)
         else:
             assert np.array_equal(again, bits)
@@ -88,23 +96,23 @@ def every_upper_half():
 
 def test_torch_operations_split_as_kernels_do():
     x = every_upper_half()
-    high, rest = OP["high_of_16"](x), OP["rest_of_16"](x)
+    high, rest, low = OP["high_of"](x), OP["rest_of"](x), OP["low_of"](x)
     nan = x.isnan()
     assert torch.equal(high.bfloat16().float()[~nan], high[~nan])  # a bfloat16 has it
     assert high[nan].isnan().all()
-    assert torch.equal(rest.to(torch.int16).float(), rest)
-    again = OP["whole_of_16"](high.bfloat16(), rest.to(torch.int16)) if False else OP["whole_of_16"](high, rest)
+    for byte in (rest, low):
+        assert torch.equal(byte.to(torch.int8).float(), byte)
+    again = OP["with_low"](OP["with_rest"](high, rest), low)
     assert torch.equal(again.view(torch.int32)[~nan], x.view(torch.int32)[~nan])
     near = (high - x).abs()
     finite = high.isfinite()
     assert (near[finite] <= (x.bfloat16().float() - x).abs()[finite]).all()  # no bfloat16 is nearer
 
 
-def test_8_bits_more_hold_the_nearest_number_of_24_bits():
+def test_one_byte_more_holds_the_nearest_number_of_24_bits():
     x = every_upper_half()
-    high, rest = compensation.split(x, 8)
-    assert torch.equal(rest.to(torch.int8).int(), rest)
-    again = compensation.whole(high, rest, 8)
+    parts = compensation.split(x, ("param.rest",))
+    again = compensation.whole(parts["param"], {"param.rest": parts["param.rest"].to(torch.int8)})
     wanted = ((x.view(torch.int32) + 128) & -256).view(torch.float32)
     nan = x.isnan()
     assert torch.equal(again[~nan], wanted[~nan])
@@ -137,14 +145,17 @@ def test_bfloat16_alone_stands_still_where_all_three_ways_learn():
         ends[bits] = full.get("param", p.detach().float()).double().mean().item()
     assert ends[None] == 1.0
     for bits in BITS:
-        assert ends[bits] == pytest.approx(0.99, abs=3e-4)
+        # To the nearest number of 24 bits every step is rounded alike.
+        assert ends[bits] == pytest.approx(0.99, abs=100 * 2**-17 if bits == 24 else 3e-4)
 
 
 @pytest.mark.parametrize("bits", BITS)
 def test_every_optimizer_stays_within_the_rounding_that_is_due(bits):
     due = {"stochastic": 2**-8, 24: 2**-16, 32: 0.0}[bits]  # of a value, in a step
-    for name, cls in sorted(classes().items()):
-        if name in ("SparseAdam",):
+    known = {registry.lookup(name).cls: name for name in one_of_each_kind(registry.names())}
+    for cls in classes():
+        name = cls.__name__
+        if name == "SparseAdam" or (bits != 32 and cls not in known):
             continue
         params, wide = (parameters(dtype, ((24, 40),)) for dtype in (torch.bfloat16, torch.float32))
         options = {"lr": 1e-3} if "lr" in cls(wide).defaults and name not in ("Prodigy",) else {}
@@ -173,7 +184,8 @@ def test_kernels_and_torch_operations_agree(bits, options):
     for a, b in zip(*made, strict=True):
         # A bit of difference in a state may send a rounding the other way.
         share = 1e-3 if bits == 32 and "state_dtype" not in options else 0.02
-        assert (~torch.isclose(a, b, rtol=2e-6 if bits != "stochastic" else 0, atol=1e-7)).float().mean() < share or not a.numel()
+        apart = ~torch.isclose(a, b, rtol=2e-6 if bits != "stochastic" else 0, atol=1e-7)
+        assert apart.sum() <= 1 + share * a.numel()
         assert torch.allclose(a, b, rtol=2**-7, atol=5e-3)
 
 
@@ -184,7 +196,9 @@ def test_stochastic_rounding_of_parameters_is_right_on_average():
     p.grad = torch.full_like(p, -change)
     optimizer.step()
     assert set(p.detach().unique().tolist()) == {1.0, 1.0 + 2**-7}
-    assert p.detach().double().mean().item() == pytest.approx(1 + change, abs=4 * 2**-7 * math.sqrt(0.25 * 0.75 / 10_000))
+    assert p.detach().double().mean().item() == pytest.approx(
+        1 + change, abs=4 * 2**-7 * math.sqrt(0.25 * 0.75 / 10_000)
+    )
 
 
 def test_small_parameters_have_other_random_bits_in_every_step_with_8_bit_states():
@@ -195,7 +209,6 @@ def test_small_parameters_have_other_random_bits_in_every_step_with_8_bit_states
         with torch.no_grad():
             p.fill_(1.0)
         p.grad = torch.full_like(p, -(2**-9))
-        optimizer.state.clear() if False else None
         optimizer.step()
         seen.append(p.detach() > 1.0)
     assert not torch.equal(*seen)
@@ -236,9 +249,9 @@ def test_the_watch_sees_the_parameter_with_its_compensation():
         optimizer = SGD([p], lr=1e-4, param_bits=32, fused=fused)
         p.grad = torch.ones_like(p)
         optimizer.step()
-        row = optimizer.watch.last
-        assert row.update_norm[0] == pytest.approx(1e-4 * math.sqrt(5000), rel=1e-3)
-        assert row.param_norm[0] == pytest.approx(math.sqrt(5000), rel=1e-6)
+        row = optimizer.watch.last["0"]
+        assert row.update_norm == pytest.approx(1e-4 * math.sqrt(5000), rel=1e-3)
+        assert row.param_norm == pytest.approx(math.sqrt(5000), rel=1e-6)
 
 
 def test_a_formula_that_calls_functions_of_whole_tensors_gets_the_whole_parameter():
@@ -296,7 +309,8 @@ def test_the_full_form_goes_to_float32_and_back(bits):
     narrow.load_state_dict(full)
     for p, q in zip(params, back, strict=True):
         assert torch.equal(p, q)
-        assert torch.equal(optimizer.state[p]["param.rest"], narrow.state[q]["param.rest"])
+        for name in compensation.rests_of(bits):
+            assert torch.equal(optimizer.state[p][name], narrow.state[q][name])
     run(optimizer, params, 5, 8)
     run(narrow, back, 5, 8)
     assert all(torch.equal(p, q) for p, q in zip(params, back, strict=True))
@@ -317,6 +331,20 @@ def test_a_dict_without_compensation_begins_with_none():
     assert "param.rest" not in without.state[without.param_groups[0]["params"][0]]
 
 
+def test_32_bits_become_24_and_back():
+    params = parameters()
+    optimizer = AdamW(params, lr=1e-4, param_bits=32)
+    run(optimizer, params, 0, 5)
+    less = AdamW([Parameter(p.detach().clone()) for p in params], lr=1e-4, param_bits=24)
+    less.load_state_dict(optimizer.state_dict())
+    run(less, less.param_groups[0]["params"], 5, 6)
+    assert "param.rest.low" not in less.state[less.param_groups[0]["params"][0]]
+    again = AdamW([Parameter(p.detach().clone()) for p in less.param_groups[0]["params"]], lr=1e-4, param_bits=32)
+    again.load_state_dict(less.state_dict())
+    for a, b in zip(*(one.state_dict(full=True)["state"].values() for one in (again, less)), strict=True):
+        assert torch.equal(a["param"], b["param"])
+
+
 def test_a_full_dict_of_another_model_changes_nothing():
     params = parameters(shapes=((3, 4),))
     optimizer = AdamW(params, param_bits=32)
@@ -324,7 +352,7 @@ def test_a_full_dict_of_another_model_changes_nothing():
     full = optimizer.state_dict(full=True)
     full["state"][0]["param"] = torch.zeros(5)
     before = params[0].detach().clone()
-    with pytest.raises(StateError, match=r"a parameter \(5,\) where this optimizer has one of shape \(3, 4\)"):
+    with pytest.raises(StateError, match=r"the state param .* has shape \(5,\)"):
         optimizer.load_state_dict(full)
     assert torch.equal(params[0], before)
 
@@ -338,19 +366,19 @@ def test_a_model_that_is_cast_to_float32_and_back_goes_on():
     assert "param.rest" not in optimizer.state[model.weight]
     model.bfloat16()
     run(optimizer, list(model.parameters()), 4, 6)
-    assert optimizer.state[model.weight]["param.rest"].dtype is torch.int16
+    assert optimizer.state[model.weight]["param.rest.low"].dtype is torch.int8
 
 
 def test_a_layout_that_changes_takes_the_compensation_along():
     p = parameters(shapes=((2, 8, 4, 4),))[0]
     optimizer = AdamW([p], lr=1e-4, param_bits=32)
     run(optimizer, [p], 0, 2)
-    before = compensation.whole(p.detach(), optimizer.state[p]["param.rest"], 16)
+    before = compensation.whole(p.detach(), optimizer.state[p])
     p.data = p.data.to(memory_format=torch.channels_last)
     give([p], 2)
     optimizer.init_state()
     optimizer.step()
-    after = compensation.whole(p.detach(), optimizer.state[p]["param.rest"], 16)
+    after = compensation.whole(p.detach(), optimizer.state[p])
     assert optimizer.state[p]["param.rest"].stride() == p.stride()
     assert torch.allclose(before, after, atol=1e-3)
 
@@ -398,6 +426,10 @@ def test_nan_and_infinity_stay_where_they_are():
 
 
 def test_several_seeds_do_not_share_a_step():
-    model = torch.nn.Linear(4, 3).bfloat16()
-    optimizers = [AdamW(model.parameters(), param_bits=32)]
-    assert StackedStep.of(optimizers) is None if hasattr(StackedStep, "of") else True
+    made = [parameters(shapes=((30, 4),)) for _ in range(3)]
+    optimizers = [AdamW(params, param_bits=32) for params in made]
+    for params in made:
+        give(params, 0)
+    step = StackedStep(optimizers)
+    step()
+    assert repr(step) == "StackedStep(0 together, 3 alone)"

@@ -15,7 +15,7 @@ import torch
 from ravine.backends import STATISTICS, compute_dtype
 from ravine.backends._eight_bits import BLOCK, SIGNED, SQUARES, is_code
 from ravine.formula import Program
-from ravine.formula._compensation import is_high, watched
+from ravine.formula._compensation import watched
 from ravine.formula._program import Reduction
 from ravine.formula._python import Statements, code_name
 from ravine.formula._rounding import as_stored
@@ -60,16 +60,16 @@ ARRAYS: Mapping[str, tuple[str, str]] = {
 _TINY, LEAST = 1e-15, 1e-33
 POINTER = {
     torch.float32: "at_float32", torch.float64: "at_float64", torch.bfloat16: "at_uint16", torch.float16: "at_uint16",
-    SIGNED: "at_uint8", SQUARES: "at_uint8", torch.int16: "at_uint16",
+    SIGNED: "at_uint8", SQUARES: "at_uint8",
 }  # fmt: skip
-# Whole numbers are those of a parameter's compensation.
+# Codes aside, bytes are those of a parameter's compensation.
 _LOAD = {
     torch.bfloat16: "from_bfloat16({})", torch.float16: "from_float16({})",
-    torch.int16: "float32({})", torch.int8: "float32({})",
+    torch.int8: "float32({})",
 }  # fmt: skip
 _STORE = {
     torch.bfloat16: "to_bfloat16({})", torch.float16: "to_float16({})",
-    torch.int16: "to_int16({})", torch.int8: "to_int8({})",
+    torch.int8: "to_int8({})",
 }  # fmt: skip
 
 _TAKE = """\
@@ -166,7 +166,7 @@ def kernel_source(
     if p.writes:
         values = dict(zip(p.writes, written, strict=True))
         for b in [b for b in values if b not in in_codes]:
-            exact = made_of[b].op.startswith("bfloat16_") or is_high(made_of[b])  # it was rounded to that
+            exact = made_of[b].op.startswith("bfloat16_") or made_of[b].op == "high_of"  # it was rounded to that
             value = f"upper_half({values[b]})" if exact else store(dtypes[b], f"{real}({values[b]})")
             loop.append(f"{code_name(b)}_array[i] = {value}")
             stored[b] = value

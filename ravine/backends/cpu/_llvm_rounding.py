@@ -17,8 +17,8 @@ from ravine.backends.cpu._llvm_functions import (
     isfinite,
     larger,
 )
-from ravine.formula._operations import COMPENSATIONS, ROUNDINGS
 from ravine.formula._operations import ROUNDED_BITS as CUT
+from ravine.formula._operations import ROUNDINGS
 from ravine.formula._rounding import FIRST, GOLDEN
 
 
@@ -120,40 +120,48 @@ def upper_half(block: LlvmLines, x: Value) -> Value:
 # A parameter with compensation, as formula/_compensation.py has it.
 
 
-def _whole_of(bits: int) -> Function:
-    def call(block: LlvmLines, high: Value, rest: Value) -> Value:
-        wide = block.add("i32", f"fptosi {block.to('float', rest)} to i32")
-        wide = block.add("i32", f"shl {wide}, {16 - bits}")
-        known = block.add("i32", f"bitcast {block.to('float', high)} to i32")
-        return _of_bits(block, block.add("i32", f"add {known}, {wide.text}"))
-
-    return call
+def _with(block: LlvmLines, x: Value, more: Value) -> Value:
+    known = block.add("i32", f"bitcast {block.to('float', x)} to i32")
+    return _of_bits(block, block.add("i32", f"add {known}, {more.text}"))
 
 
-def _rest_of(bits: int) -> Function:
-    def call(block: LlvmLines, x: Value) -> Value:
-        x = block.to("float", x)
-        low = block.add("i32", f"shl {block.add('i32', f'bitcast {x} to i32')}, 16")
-        rest = block.to("float", block.add("i32", f"ashr {low}, {32 - bits}"))
-        return block.select(block.add("i1", f"fcmp uno {x}, {x.text}"), constant("float", 0.0), rest)
-
-    return call
+@function
+def with_rest(block: LlvmLines, high: Value, rest: Value) -> Value:
+    """A float with its upper byte of compensation."""
+    wide = block.add("i32", f"fptosi {block.to('float', rest)} to i32")
+    return _with(block, high, block.add("i32", f"shl {wide}, 8"))
 
 
-def _high_of(block: LlvmLines, x: Value) -> Value:
+@function
+def with_low(block: LlvmLines, x: Value, low: Value) -> Value:
+    """That with its lower byte."""
+    wide = block.add("i32", f"fptosi {block.to('float', low)} to i32")
+    return _with(block, x, block.add("i32", f"and {wide}, 255"))
+
+
+@function
+def high_of(block: LlvmLines, x: Value) -> Value:
+    """What a model sees of a float, as a float."""
     return _cut(block, block.to("float", x), Value("i32", str(0x8000)), 16)
 
 
-FUNCTIONS |= {f"whole_of_{bits}": _whole_of(bits) for bits in COMPENSATIONS}
-FUNCTIONS |= {f"rest_of_{bits}": _rest_of(bits) for bits in COMPENSATIONS}
-FUNCTIONS |= {f"high_of_{bits}": _high_of for bits in COMPENSATIONS}
+def _byte(place: int) -> Function:
+    def call(block: LlvmLines, x: Value) -> Value:
+        x = block.to("float", x)
+        top = block.add("i32", f"shl {block.add('i32', f'bitcast {x} to i32')}, {24 - 8 * place}")
+        made = block.to("float", block.add("i32", f"ashr {top}, 24"))
+        return block.select(block.add("i1", f"fcmp uno {x}, {x.text}"), constant("float", 0.0), made)
+
+    return call
 
 
-def _to_integer(type: str) -> Function:
-    return lambda block, x: block.add(type, f"fptosi {block.to('float', x)} to {type}")
+FUNCTIONS |= {"rest_of": _byte(1), "low_of": _byte(0)}
 
 
-FUNCTIONS |= {"to_int16": _to_integer("i16"), "to_int8": _to_integer("i8")}
+@function
+def to_int8(block: LlvmLines, x: Value) -> Value:
+    """A whole number as a byte with a sign."""
+    return block.add("i8", f"fptosi {block.to('float', x)} to i8")
 
 
 # Codes of 8 bits, as backends/_eight_bits.py has them, of values that were rounded to what they hold; ``scale`` is a block's.

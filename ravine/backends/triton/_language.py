@@ -177,15 +177,15 @@ def _float24_to_nearest(x, key, place):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _whole_of(high, rest, lost: tl.constexpr):  # type: ignore[no-untyped-def]
+def _with_rest(high, rest):  # type: ignore[no-untyped-def]
     bits = high.to(tl.float32).to(tl.int32, bitcast=True)
-    return (bits + (rest.to(tl.int32) << lost)).to(tl.float32, bitcast=True).to(high.dtype)
+    return (bits + (rest.to(tl.int32) << 8)).to(tl.float32, bitcast=True).to(high.dtype)
 
 
 @triton.jit
-def _rest_of(x, lost: tl.constexpr):  # type: ignore[no-untyped-def]
-    rest = ((x.to(tl.float32).to(tl.int32, bitcast=True) << 16) >> 16) >> lost
-    return tl.where(x == x, rest, 0).to(x.dtype)
+def _with_low(x, low):  # type: ignore[no-untyped-def]
+    bits = x.to(tl.float32).to(tl.int32, bitcast=True)
+    return (bits + (low.to(tl.int32) & 255)).to(tl.float32, bitcast=True).to(x.dtype)
 
 
 @triton.jit
@@ -194,33 +194,15 @@ def _high_of(x):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _whole_of_16(high, rest):  # type: ignore[no-untyped-def]
-    return _whole_of(high, rest, 0)
+def _rest_of(x):  # type: ignore[no-untyped-def]
+    rest = (x.to(tl.float32).to(tl.int32, bitcast=True) << 16) >> 24
+    return tl.where(x == x, rest, 0).to(x.dtype)
 
 
 @triton.jit
-def _whole_of_8(high, rest):  # type: ignore[no-untyped-def]
-    return _whole_of(high, rest, 8)
-
-
-@triton.jit
-def _rest_of_16(x):  # type: ignore[no-untyped-def]
-    return _rest_of(x, 0)
-
-
-@triton.jit
-def _rest_of_8(x):  # type: ignore[no-untyped-def]
-    return _rest_of(x, 8)
-
-
-@triton.jit
-def _high_of_16(x):  # type: ignore[no-untyped-def]
-    return _high_of(x)
-
-
-@triton.jit
-def _high_of_8(x):  # type: ignore[no-untyped-def]
-    return _high_of(x)
+def _low_of(x):  # type: ignore[no-untyped-def]
+    low = (x.to(tl.float32).to(tl.int32, bitcast=True) << 24) >> 24
+    return tl.where(x == x, low, 0).to(x.dtype)
 
 
 @triton.jit

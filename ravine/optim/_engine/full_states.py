@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from ravine.backends._eight_bits import SCALES, decode, is_code
-from ravine.backends._sharded import layout, part
-from ravine.errors import StateError
-from ravine.formula._compensation import REST, split, whole
+from ravine.backends._sharded import part
+from ravine.formula._compensation import LOW, REST, rests_of, split, whole
 from ravine.formula._rounding import KEY
 
 #: The name of a parameter among its states.
@@ -37,7 +36,7 @@ def full_precision(tree: dict[str, Any], groups: Sequence[Mapping[str, Any]]) ->
 
 def _full(kept: Mapping[str, Any], p: Tensor | None) -> dict[str, Any]:
     codes = {n for n, value in kept.items() if n + SCALES in kept and is_code(value.dtype)}
-    left_out = {KEY, REST, *(n + SCALES for n in codes)}
+    left_out = {KEY, REST, LOW, *(n + SCALES for n in codes)}
     made = {
         n: decode(value, kept[n + SCALES])
         if n in codes
@@ -48,47 +47,38 @@ def _full(kept: Mapping[str, Any], p: Tensor | None) -> dict[str, Any]:
         if n not in left_out
     }
     if REST in kept and p is not None:
-        made[PARAM] = in_full(p, kept[REST])
+        made[PARAM] = in_full(p, kept)
     return made
 
 
 @torch.no_grad()
-def in_full(p: Tensor, rest: Tensor) -> Tensor:
+def in_full(p: Tensor, kept: Mapping[str, Any]) -> Tensor:
     """A parameter with its compensation, float32."""
     made = torch.empty_like(p.detach(), dtype=torch.float32)
-    part(made).copy_(whole(part(p).detach(), part(rest), 8 * rest.itemsize))
+    part(made).copy_(whole(part(p).detach(), {name: part(kept[name]) for name in (REST, LOW) if name in kept}))
     return made
 
 
 def given_params(state: Mapping[Any, Any], groups: Sequence[Mapping[str, Any]]) -> list[tuple[Tensor, Tensor]]:
-    """The parameters that a state to be loaded holds, each with what it is to become; they are taken out of it.
-
-    Raises:
-        StateError: one has another shape, or is split over processes otherwise.
-    """
+    """The parameters that a state to be loaded holds, each with what it is to become; they are taken out of it."""
     found = []
     for p in (p for group in groups for p in group["params"]):
         value = state[p].pop(PARAM, None) if isinstance(state.get(p), dict) else None
-        if value is None:
-            continue
-        if not isinstance(value, Tensor) or value.shape != p.shape or layout(value) != layout(p):
-            raise StateError(
-                f"the state dict has a parameter {tuple(getattr(value, 'shape', ()))} where this optimizer has one of shape "
-                f"{tuple(p.shape)}: parameters are in another order, or the model is another"
-            )
-        found.append((p, value))
+        if isinstance(value, Tensor):
+            found.append((p, value))
     return found
 
 
 @torch.no_grad()
-def set_params(given: Sequence[tuple[Tensor, Tensor]], state: Mapping[Any, Any], rest_bits: int) -> None:
-    """Give parameters their values; a bfloat16 one with so many bits of compensation gets that as well."""
+def set_params(given: Sequence[tuple[Tensor, Tensor]], state: Mapping[Any, Any], param_bits: object) -> None:
+    """Give parameters their values; bfloat16 ones that have compensation get that as well."""
     for p, value in given:
-        if rest_bits and p.dtype is torch.bfloat16:
-            high, rest = split(part(value).float(), rest_bits)
-            made = torch.empty_like(p.detach(), dtype=torch.int16 if rest_bits == 16 else torch.int8)
-            part(made).copy_(rest)
-            state[p][REST] = made
-            part(p).copy_(high)
-        else:
+        rests = rests_of(param_bits) if p.dtype is torch.bfloat16 else ()
+        if not rests:
             p.copy_(value)
+            continue
+        parts = split(part(value).float(), rests)
+        part(p).copy_(parts.pop("param"))
+        for name, rest in parts.items():
+            state[p][name] = torch.empty_like(p.detach(), dtype=torch.int8)
+            part(state[p][name]).copy_(rest)

@@ -20,7 +20,7 @@ from ravine.backends._sharded import layout, part
 from ravine.backends._sparse_rows import is_sparse, why_no_rows
 from ravine.errors import BackendError, ParameterError, an
 from ravine.formula import ParamCopy, Program
-from ravine.formula._compensation import REST
+from ravine.formula._compensation import LOW, REST
 from ravine.formula._pieces import Reduced
 from ravine.formula._rounding import KEY
 from ravine.optim._engine.group import program_for
@@ -66,8 +66,9 @@ def prepare(
     known = state.get(p, {})
     before = known.dtype if isinstance(known, TrackedStates) else None
     states = dict(known)
-    if REST not in program.states:  # of a parameter that was cast to single precision
-        states.pop(REST, None)
+    for name in (REST, LOW):
+        if name not in program.states:  # of a parameter that was cast to single precision
+            states.pop(name, None)
     make_states(p, states, program, storage, place)
     for name, initial in program.states.items():
         states = {n: v for n, v in {**states, **storage.fitted(name, initial, p, states)}.items() if v is not None}
@@ -289,7 +290,7 @@ def make_states(p: torch.Tensor, states: dict[str, Any], program: Program, stora
                 continue
             if isinstance(initial, Reduced):
                 shape = shape_of(program, name, p)
-                dtype = storage.dtype(name, initial) or p.dtype
+                dtype = storage.dtype(name, initial) or storage.of(name, initial, p) or p.dtype
                 states[name] = torch.full(shape, initial.initial, dtype=dtype, device=p.device)
                 continue
             if isinstance(initial, ParamCopy):
@@ -335,7 +336,7 @@ def _follow(
         state = state.to(dtypes[1])
     if state.device != p.device:
         state = state.to(p.device)
-    fits = not (unfit(state) if name == REST else why_not(state))
+    fits = not (unfit(state) if name in (REST, LOW) else why_not(state))
     if own_shape is None and not why_not(p) and fits and state.stride() != p.stride() and p.numel() > 1:
         state = torch.empty_like(p.detach(), dtype=state.dtype).copy_(state)
     return state
@@ -354,7 +355,7 @@ def _reason(p: torch.Tensor, states: Mapping[str, Any], program: Program) -> str
         prefix = f"state {name}: " if name else ""
         if is_code(t.dtype, name) and (program.along or not backends.on_host(t.device)):
             return f"{prefix}it is codes of 8 bits, which kernels of the CPU read, and none of rows and columns"
-        if not is_code(t.dtype, name) and name != REST and (reason := why_not(t)):
+        if not is_code(t.dtype, name) and name not in (REST, LOW) and (reason := why_not(t)):
             return prefix + reason
         alike = (
             t.shape != p.shape or t.numel() <= 1 or t.stride() == p.stride()

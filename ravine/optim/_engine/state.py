@@ -24,7 +24,7 @@ from ravine.backends._eight_bits import SCALES, is_code
 from ravine.backends._sharded import layout
 from ravine.errors import OptionError, StateError, kind_of, nearest
 from ravine.formula import ParamCopy, Program
-from ravine.formula._compensation import REST
+from ravine.formula._compensation import LOW, REST
 from ravine.formula._plain_text import formula_lines
 from ravine.formula._rounding import KEY
 from ravine.optim._common import OF_GROUPS
@@ -299,7 +299,12 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
     for name in own:
         # Ours may have a state that its next step was to make; an average begins anew as the parameter.
         initial = program.states.get(name)
-        if name not in saved and not ours and name != REST and not (isinstance(initial, ParamCopy) and initial.average):
+        if (
+            name not in saved
+            and not ours
+            and name not in (REST, LOW)
+            and not (isinstance(initial, ParamCopy) and initial.average)
+        ):
             raise StateError(
                 f"the state dict keeps no {name!r} for {receiver.describe(p)}, and this formula needs it: it was saved "
                 "with other options, or by another optimizer"
@@ -311,7 +316,9 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
         saved = {"step": step, **saved}
     result: dict[str, Any] = {"step": counter(_count(saved["step"], receiver.describe(p)))}
     for name, value in saved.items():
-        if name == "step" or (name in (KEY, REST) and name not in own):  # saved where states were rounded at random
+        if name == "step" or (
+            name in (KEY, REST, LOW) and name not in own
+        ):  # saved where states were rounded at random
             continue
         if name in numbers:
             result[name] = _number(value, name, receiver.describe(p))

@@ -12,7 +12,7 @@ from torch import Tensor
 from ravine.backends._eight_bits import SCALES, SIGNED, SQUARES, decode, empty_scales, encode, is_code
 from ravine.errors import OptionError, ParameterError, nearest
 from ravine.formula import ParamCopy, Program
-from ravine.formula._compensation import REST
+from ravine.formula._compensation import LOW, REST, rests_of
 from ravine.formula._operations import ROUNDED_BITS
 from ravine.formula._pieces import Reduced, Squares
 from ravine.formula._rounding import Narrow, mixed
@@ -51,8 +51,8 @@ class StateStorage:
 
     def dtype(self, name: str, initial: Any) -> torch.dtype | None:
         """The dtype of a state by its name and initial value; None: that which it has by itself."""
-        if name == REST:
-            return torch.int16 if self.rest_bits == 16 else torch.int8
+        if name in (REST, LOW):
+            return torch.int8
         own = dict(self.named).get(name)
         if own is not None or isinstance(initial, ParamCopy | Reduced):
             return own
@@ -61,10 +61,8 @@ class StateStorage:
     def of(self, name: str, initial: Any, p: Tensor) -> torch.dtype | None:
         """The dtype of a state of a parameter: codes are for many elements, and of squares without a sign."""
         dtype = self.dtype(name, initial)
-        if dtype is None and self.rest_bits and p.dtype is torch.bfloat16:
-            return (
-                None if isinstance(initial, ParamCopy | Reduced) else torch.float32
-            )  # the formula's parameter has more bits
+        if dtype is None and rests_of(self.param_bits) and p.dtype is torch.bfloat16:
+            return torch.float32  # the parameter has more bits for the formula
         if dtype is torch.float16 and isinstance(initial, Squares):
             return torch.float32  # those of small gradients are 0 in float16, and steps divide by their root
         if dtype is None or not is_code(dtype, name):
@@ -83,7 +81,7 @@ class StateStorage:
             return "", False
         if dtype is SIGNED:
             return ("squares" if isinstance(initial, Squares) else "signed"), at_random
-        if dtype is None and self.param_bits == "stochastic" and not isinstance(initial, ParamCopy | Reduced):
+        if dtype is None and self.param_bits == "stochastic" and not isinstance(initial, Reduced):
             dtype = torch.bfloat16  # that of the parameters that it is for
         known = next((text for text, one in DTYPES.items() if one is dtype), "")
         return (known if at_random and known in ROUNDED_BITS else ""), at_random
@@ -92,11 +90,6 @@ class StateStorage:
     def at_random(self) -> bool:
         """Whether values are rounded by chance."""
         return self.rounding == "stochastic"
-
-    @property
-    def rest_bits(self) -> int:
-        """How many bits of compensation bfloat16 parameters have."""
-        return self.param_bits - 16 if isinstance(self.param_bits, int) else 0
 
     @property
     def codes(self) -> bool:
@@ -129,7 +122,7 @@ class StateStorage:
     @torch.no_grad()
     def fitted(self, name: str, initial: Any, p: Tensor, states: Mapping[str, Any]) -> dict[str, Any]:
         """What a state and its scales become, where it is to be codes, or is codes and is not to be."""
-        if name == REST:
+        if name in (REST, LOW):
             return {}
         state, wanted = states[name], self.of(name, initial, p)
         as_codes = wanted is not None and is_code(wanted)
