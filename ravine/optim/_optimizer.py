@@ -173,7 +173,7 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
         return plan.bytes_moved()
 
     def __repr__(self) -> str:
-        return optimizer_text(type(self).__name__, self.param_groups, self._programs)
+        return optimizer_text(type(self).__name__, self.param_groups, self._programs, str(self._storage))
 
     # --- what it knows of its steps ---------------------------------------------------------------------------
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from ravine.errors import OptionError
+
+#: Words need no quotes, which shells take away, where an option is one of a few: ``state_dtype=8bit``.
+_WORD = re.compile(r"(?<![\w'\"])(state_dtype|rounding|param_bits|nonfinite)=(8bit|[a-z][a-z0-9]*)\b")
 
 
 def parse_options(text: str, where: str) -> dict[str, Any]:
@@ -23,7 +27,8 @@ def parse_options(text: str, where: str) -> dict[str, Any]:
         OptionError: the text is not of this form, or has a name twice.
     """
     try:
-        call = ast.parse(f"_({text})", mode="eval").body
+        quoted = _WORD.sub(r"\1='\2'", text)
+        call = ast.parse(f"_({quoted})", mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         detail = f" ({error.msg})" if isinstance(error, SyntaxError) else ""
         raise OptionError(f"{where}: {text!r} is not key=value,key=value{detail}.") from error

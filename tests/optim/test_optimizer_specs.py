@@ -55,6 +55,12 @@ def test_every_default_candidate_has_a_rate_for_every_task(name):
         assert specs.parse(spec, stub.name).options["lr"] > 0
 
 
+def test_words_of_a_few_options_need_no_quotes(task):
+    for text in ("state_dtype=8bit,param_bits=24,nonfinite=skip", "state_dtype='8bit',param_bits=24,nonfinite='skip'"):
+        options = specs.parse(f"adamw:{text}", task.name).options
+        assert [options[n] for n in ("state_dtype", "param_bits", "nonfinite")] == ["8bit", 24, "skip"]
+
+
 @pytest.mark.parametrize(
     ("spec", "text"),
     [
@@ -62,6 +68,7 @@ def test_every_default_candidate_has_a_rate_for_every_task(name):
         ("torch-rmsporp", "Did you mean 'torch-rmsprop'"),
         ("", "no optimizer ''"),
         ("rmsprop:alhpa=0.9", "rmsprop has no option 'alhpa'. Did you mean 'alpha'"),
+        ("adam:state_dtype=9bit", "state_dtype=9bit"),
         ("torch-adam:beta=0.9", "torch-adam has no option 'beta'. Did you mean 'betas'"),
         ("adam:beta1=0.8", r"adam has no option 'beta1': give both, betas=\(0.8, 0.999\)\.$"),
         ("torch-adam:lr=0.1,beta2=0.9", r"give both, betas=\(0.9, 0.9\)\.$"),

@@ -269,6 +269,30 @@ def test_bytes_of_a_step():
     assert optimizer.bytes_moved() == 12 * 128 * 64
 
 
+@pytest.mark.parametrize("bits", BITS)
+def test_steps_inside_backward_are_those_after_it(bits):
+    made = []
+    for inside in (False, True):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(12, 40), torch.nn.Tanh(), torch.nn.Linear(40, 5)).bfloat16()
+        optimizer = AdamW(model.parameters(), lr=1e-3, param_bits=bits)
+        if inside:
+            optimizer.in_backward()
+        for step in range(5):
+            x = torch.randn(8, 12, generator=torch.Generator().manual_seed(step)).bfloat16()
+            model(x).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        made.append([*(p.detach() for p in model.parameters()), *wholes_or_not(optimizer)])
+    for a, b in zip(*made, strict=True):
+        assert torch.equal(a, b)
+
+
+def wholes_or_not(optimizer):
+    full = sorted(optimizer.state_dict(full=True)["state"].items())  # states are made in the order of the steps
+    return [kept["param"] for _, kept in full if "param" in kept]
+
+
 # --- keeping ---------------------------------------------------------------------------------------------------------
 
 

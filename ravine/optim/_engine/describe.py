@@ -32,9 +32,12 @@ def describe(p: Tensor, groups: Sequence[dict[str, Any]], given: str | None) -> 
 
 
 def optimizer_text(
-    name: str, groups: Sequence[dict[str, Any]], programs: Callable[[dict[str, Any], str], Mapping[int | None, Program]]
+    name: str,
+    groups: Sequence[dict[str, Any]],
+    programs: Callable[[dict[str, Any], str], Mapping[int | None, Program]],
+    storage: str,
 ) -> str:
-    """An optimizer: the size, formula and options of each group."""
+    """An optimizer: the size, formula and options of each group, and how states are kept."""
     lines = [f"{name} ("]
     for i, group in enumerate(groups):
         size = sum(p.numel() for p in group["params"])
@@ -45,4 +48,5 @@ def optimizer_text(
             lines += [f"    {line}" for line in formula_lines(program)]
         shown = {k: v for k, v in sorted(group.items()) if k not in ("params", "param_names", *TORCH_ONLY)}
         lines.append("    " + ", ".join(f"{k}={v}" for k, v in shown.items()))
+    lines += [storage] if storage else []
     return printable("\n".join([*lines, ")"]))
