@@ -1,4 +1,7 @@
-"""States of 8 bits: codes of a byte for blocks of 256 elements, each with a scale of its own in float32.
+"""States of 8 bits: codes of a byte for blocks of up to 256 elements, each with a scale of its own in float32.
+
+A block is a part of a row (of what one index of the first dimension names), so that processes that share a tensor by its rows
+have whole blocks; scales have the shape (rows, blocks of a row). One dimension is blocks of 256, the last as long as it is.
 
 A code is a small floating-point number relative to the scale: four bits of exponent and, of a signed one, a sign and three bits
 behind the first; of squares, whose root is kept, four bits. The scale is the power of two below the block's largest magnitude, so
@@ -9,14 +12,17 @@ values that were rounded to so many bits (``formula/_rounding.py``) are kept exa
 
 from __future__ import annotations
 
+import math
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ravine.backends._sharded import layout, part
 from ravine.formula._compensation import LOW, REST
 
-BLOCK = 256
+BLOCK, _SHORTEST = 256, 16
 #: The dtypes of codes: of states with a sign, and of squares.
 SIGNED, SQUARES = torch.int8, torch.uint8
 #: What is added to the name of a state for that of its scales: no formula has such a name.
@@ -30,14 +36,42 @@ def is_code(dtype: torch.dtype, name: str = "") -> bool:
     return dtype in CUT and name not in (REST, LOW)
 
 
+@cache
+def block_size(shape: tuple[int, ...]) -> int:
+    """How long the blocks of a tensor are; 0: its rows are too short, or cannot be cut into equal blocks that are long enough."""
+    if len(shape) < 2:
+        return BLOCK
+    row = math.prod(shape[1:])
+    longest = next((size for size in range(BLOCK, _SHORTEST - 1, -1) if row and row % size == 0), 0)
+    return longest
+
+
+def scales_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of the scales of a tensor."""
+    size = block_size(shape)
+    return (shape[0], math.prod(shape[1:]) // size) if len(shape) > 1 else (-(-math.prod(shape) // size),)
+
+
 def empty_scales(codes: Tensor) -> Tensor:
-    """The scales of codes that are all 0."""
-    return torch.zeros(-(-codes.numel() // BLOCK), dtype=torch.float32, device=codes.device)
+    """The scales of codes that are all 0; split over processes as they are."""
+    shape = scales_shape(tuple(codes.shape))
+    if not layout(codes):
+        return torch.zeros(shape, dtype=torch.float32, device=codes.device)
+    from torch.distributed.tensor import DTensor
+
+    here = empty_scales(part(codes))
+    mesh, placements = layout(codes)
+    return DTensor.from_local(here, mesh, placements, run_check=False, shape=torch.Size(shape), stride=(shape[-1], 1))
 
 
 def flat(tensor: Tensor) -> Tensor:
     """The elements in the order in which they lie in memory; a view, of a tensor that fills its memory."""
     return tensor.detach().as_strided((tensor.numel(),), (1,))
+
+
+def _for_each(scales: Tensor, codes: Tensor) -> Tensor:
+    """What each block has, for each of its elements."""
+    return scales.reshape(-1).repeat_interleave(block_size(tuple(codes.shape)))[: codes.numel()]
 
 
 def decode(codes: Tensor, scales: Tensor) -> Tensor:
@@ -50,12 +84,22 @@ def decode(codes: Tensor, scales: Tensor) -> Tensor:
         size = raw & 127
         made = ((size << CUT[SIGNED]) + LEAST).view(torch.float32)
         made = torch.where(size == 0, 0.0, torch.where(raw > 127, -made, made))
-    made = made * scales.repeat_interleave(BLOCK)[: len(made)]
+    made = made * _for_each(scales, codes)
     if codes.dtype is SQUARES:
         made = made * made
     result = torch.empty_like(codes, dtype=torch.float32)
     flat(result).copy_(made)
     return result
+
+
+@torch.no_grad()
+def decoded(codes: Tensor, scales: Tensor) -> Tensor:
+    """The same of codes that may be split over processes."""
+    if not layout(codes):
+        return decode(codes, scales)
+    made = torch.empty_like(codes, dtype=torch.float32)
+    part(made).copy_(decode(part(codes), part(scales)))
+    return made
 
 
 @torch.no_grad()
@@ -66,11 +110,12 @@ def encode(values: Tensor, codes: Tensor, scales: Tensor, skip: Any = None) -> N
     x = torch.where(x.isfinite(), x, 0.0)
     if codes.dtype is SQUARES:
         x = x.sqrt()
-    padded = torch.nn.functional.pad(x.abs(), (0, len(scales) * BLOCK - len(x)))
-    tops = padded.view(-1, BLOCK).amax(1) if len(scales) else padded
+    size = block_size(tuple(codes.shape))
+    padded = torch.nn.functional.pad(x.abs(), (0, scales.numel() * size - len(x)))
+    tops = (padded.view(-1, size).amax(1) if len(padded) else padded).view(scales.shape)
     new_scales = (tops.view(torch.int32) & 0x7F800000).view(torch.float32)
     inverse = torch.where(new_scales > 0, 1 / new_scales, 0.0)
-    ratio = x * inverse.repeat_interleave(BLOCK)[: len(x)]
+    ratio = x * _for_each(inverse, codes)
     code = (ratio.abs().view(torch.int32) - LEAST) >> CUT[codes.dtype]
     if codes.dtype is SQUARES:
         code = torch.where(ratio > 0, code.clamp(min=1), 0)

@@ -17,11 +17,11 @@ from torch import Tensor
 from ravine._compat.torch import is_zero_tensor
 from ravine.backends import STATISTICS, Numbers, States, compute_dtype, statistic
 from ravine.backends._calls import Calls
-from ravine.backends._eight_bits import SCALES
+from ravine.backends._eight_bits import SCALES, block_size
 from ravine.backends._layout import real_dtype, unfit
 from ravine.backends.cpu._compiler import compile_kernel, has_float16
 from ravine.backends.cpu._gather import gather_loop
-from ravine.backends.cpu._kernel import CHUNK, CHUNK_STATISTICS, Launch, coded, kernel_source, supported
+from ravine.backends.cpu._kernel import CHUNK, CHUNK_STATISTICS, Launch, coded, kernel_source, supported, table_rows
 from ravine.backends.cpu._threads import Runner
 from ravine.formula import Program
 from ravine.formula._passes import Reduction
@@ -80,16 +80,19 @@ class Fused:
 
         sizes = [p.numel() * (2 if p.is_complex() else 1) for p in params]
         self.elements = sum(sizes)
-        cuts = self._cuts(sizes)
+        in_codes = coded(program, dtypes)
+        blocks = [block_size(tuple(s[in_codes[0]].shape)) if in_codes else 1 for s in states]
+        cuts = self._cuts(sizes, blocks)
         self._chunks = len(cuts)
         self._tensor_of, self._start, self._count = np.array(cuts, dtype=np.int64).reshape(-1, 3).T.copy()
-        in_codes = [name + SCALES for name in coded(program, dtypes)]
-        self._addresses = np.zeros((len(program.buffers) + len(in_codes), len(params)), dtype=np.int64)
+        self._addresses = np.zeros((table_rows(program, dtypes), len(params)), dtype=np.int64)
         self._addresses[0] = [p.data_ptr() for p in params]
         for row, name in enumerate(names, start=2):
             self._addresses[row] = [s[name].data_ptr() for s in states]
         for row, name in enumerate(in_codes, start=len(program.buffers)):
-            self._addresses[row] = [s[name].data_ptr() for s in states]
+            self._addresses[row] = [s[name + SCALES].data_ptr() for s in states]
+        if in_codes:
+            self._addresses[-1] = blocks
         self._kept = [[s[name] for name in names] for s in states]
         self._calls = Calls(program, params, states)
         self._calls.kept = frozenset(name for name in program.temporaries if not name.startswith("result."))
@@ -133,9 +136,10 @@ class Fused:
         passes = enumerate(self.program.passes)
         return [compile_kernel(kernel_source(self.program, i, dtypes, watch)) if p.results else None for i, p in passes]
 
-    def _cuts(self, sizes: Sequence[int]) -> list[tuple[int, int, int]]:
-        """The chunks: the tensor of each, its first element, and how many there are."""
-        return [(i, o, min(CHUNK, n - o)) for i, n in enumerate(sizes) for o in range(0, n, CHUNK)]
+    def _cuts(self, sizes: Sequence[int], blocks: Sequence[int]) -> list[tuple[int, int, int]]:
+        """The chunks, of whole blocks: the tensor of each, its first element, and how many there are."""
+        longest = [CHUNK // block * block for block in blocks]
+        return [(i, o, min(longest[i], n - o)) for i, n in enumerate(sizes) for o in range(0, n, longest[i])]
 
     def _table(self, **fields: int) -> ctypes.Structure:
         """What kernels work on."""

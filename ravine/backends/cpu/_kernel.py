@@ -8,7 +8,7 @@ argument.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -108,8 +108,17 @@ def supported(dtype: torch.dtype) -> bool:
 
 
 def coded(program: Program, dtypes: Mapping[str, torch.dtype]) -> list[str]:
-    """The states that are codes of 8 bits; the addresses of their scales stand below those of all buffers."""
+    """The states that are codes of 8 bits.
+
+    The addresses of their scales stand below those of all buffers, and below these how long the blocks of a tensor are.
+    """
     return [name for name in program.states if is_code(dtypes[name], name)]
+
+
+def table_rows(program: Program, dtypes: Mapping[str, torch.dtype]) -> int:
+    """How many rows the table of addresses has."""
+    codes = len(coded(program, dtypes))
+    return len(program.buffers) + codes + (codes > 0)
 
 
 _CODE = {SIGNED: "signed", SQUARES: "squares"}
@@ -138,12 +147,10 @@ def kernel_source(
             lines.append(f"{code_name(b)}_array = carray({at}, n)")
     element = {b: load(dtypes[b], f"{code_name(b)}_array[i]") for b in reads}
     in_codes = [b for b in coded(program, dtypes) if b in reads or b in p.writes]
-    by_blocks = any(b in p.writes for b in in_codes)  # codes are made when the scale of a block is known
     for b in in_codes:
         row = len(program.buffers) + coded(program, dtypes).index(b)
         lines.append(f"{code_name(b)}_scales = carray(at_float32(address[{row}, tensor]), n)")
-        scale = f"{code_name(b)}_scale" if by_blocks else f"{code_name(b)}_scales[(first + i) >> 8]"
-        element[b] = f"from_{_CODE[dtypes[b]]}({code_name(b)}_array[i], {scale})"
+        element[b] = f"from_{_CODE[dtypes[b]]}({code_name(b)}_array[i], {code_name(b)}_scale)"
     loop = [f"{code_name(b)} = {element[b]}" for b in reads]
     # Constants have the type that the loop computes in, so that nothing is widened.
     results = as_stored(p.results, p.writes, lambda b: dtypes[b] in (torch.float32, torch.float64))
@@ -180,13 +187,14 @@ def kernel_source(
             lines += before
             loop += inside
     if p.reductions:
-        before, inside, after = _summing(real, summed, p.reductions, computed)
+        codes = {code_name(b): _CODE[dtypes[b]] for b in in_codes}
+        before, inside, after = _summing(real, summed, p.reductions, lambda more: _loop([*computed, *more], codes))
         lines += before
         loop += inside
     first = head(
         Launch,
         ARRAYS,
-        buffers=len(program.buffers) + len(coded(program, dtypes)),
+        buffers=table_rows(program, dtypes),
         numbers=max(1, len(p.numbers)),
         sums=max(1, len(p.reductions)),
         statistics=len(CHUNK_STATISTICS),
@@ -195,11 +203,10 @@ def kernel_source(
     if at_random:
         loop = [*loop, "random_at = next_random(random_at)"]
         lines.append("random_at = first_random(first)")
-    whole = ["for i in range(n):", *(f"    {line}" for line in loop)]
-    if by_blocks:
-        whole = _by_blocks(
-            loop, at_random, {code_name(b): _CODE[dtypes[b]] for b in in_codes}, [code_name(b) for b in p.writes]
-        )
+    if in_codes:
+        lines.append(f"longest = address[{table_rows(program, dtypes) - 1}, tensor]  # of a block")
+    kinds, written_codes = {code_name(b): _CODE[dtypes[b]] for b in in_codes}, [code_name(b) for b in p.writes]
+    whole = _loop(loop, kinds, written_codes, at_random)
     result = [first, *(f"        {line}" for line in [*lines, *whole, *after])]
     text = "\n".join(result) + "\n"
     if together == 1:
@@ -207,12 +214,16 @@ def kernel_source(
     return _in_blocks(text, together)
 
 
-def _by_blocks(loop: Sequence[str], at_random: bool, kinds: Mapping[str, str], written: Sequence[str]) -> list[str]:
-    """A loop over the elements of a chunk, block by block, with the codes of each behind it."""
-    new = [b for b in kinds if b in written]
+def _loop(
+    loop: Sequence[str], kinds: Mapping[str, str], written: Sequence[str] = (), at_random: bool = False
+) -> list[str]:
+    """A loop over the elements of a chunk; where there are codes block by block, with the new ones of each behind it."""
+    if not kinds:
+        return ["for i in range(n):", *(f"    {line}" for line in loop)]
+    new = [b for b in kinds if b in written]  # they are made when the scale of a block is known
     lines = [f"{b}_kept = scratch({BLOCK})" for b in new]
-    lines += [f"for block in range((n + {BLOCK - 1}) >> 8):", "    begin = block << 8"]
-    inner = [f"size, place = min({BLOCK}, n - begin), (first + begin) >> 8"]
+    lines += ["for block in range((n + longest - 1) // longest):", "    begin = block * longest"]
+    inner = ["size, place = min(longest, n - begin), (first + begin) // longest"]
     inner += [f"{b}_scale = {b}_scales[place]" for b in kinds]
     inner += [f"{b}_top = magnitude(float32(0))" for b in new]
     inner += ["random_at = first_random(first + begin)"] * at_random
@@ -228,8 +239,9 @@ def _by_blocks(loop: Sequence[str], at_random: bool, kinds: Mapping[str, str], w
             f"{b}_scales[place] = {b}_scale",
             f"{b}_inverse = inverse({b}_scale)",
         ]
-    inner += ["for j in range(size):"]
-    inner += [f"    {b}_array[begin + j] = to_{kinds[b]}({b}_kept[j], {b}_inverse)" for b in new]
+    if new:
+        inner += ["for j in range(size):"]
+        inner += [f"    {b}_array[begin + j] = to_{kinds[b]}({b}_kept[j], {b}_inverse)" for b in new]
     return lines + [f"    {line}" for line in inner]
 
 
@@ -264,12 +276,12 @@ def store(dtype: torch.dtype, value: str) -> str:
 
 
 def _summing(
-    real: str, values: Sequence[str], reductions: Sequence[Reduction], loop: Sequence[str]
+    real: str, values: Sequence[str], reductions: Sequence[Reduction], again_over: Callable[[list[str]], list[str]]
 ) -> tuple[list[str], list[str], list[str]]:
     """The lines before, in and after the loop that sum values or their squares, or keep the largest magnitude.
 
     Sums that float32 cannot hold, because they or squares are too large or squares too small, are made once more in
-    double precision; ``loop`` computes the values.
+    double precision; ``again_over`` gives the loop that computes the values, with some more lines.
     """
     add = [{"squares": "add_square", "sum": "add_value", "top": "larger"}[reduction.kind] for reduction in reductions]
     top = [reduction.kind == "top" for reduction in reductions]
@@ -284,8 +296,8 @@ def _summing(
         fine = [f"{f'{LEAST} < total{i} and ' * (reductions[i].kind == 'squares')}isfinite(total{i})" for i in again]
         after.append(f"if not ({' and '.join(fine)}):")
         after += [f"    wide{i} = 0.0" for i in again]
-        after += ["    for i in range(n):", *(f"        {line}" for line in loop)]
-        after += [f"        wide{i} = {add[i]}(wide{i}, float64({values[i]}))" for i in again]
+        over = again_over([f"wide{i} = {add[i]}(wide{i}, float64({values[i]}))" for i in again])
+        after += [f"    {line}" for line in over]
         after += [f"    sums[{i}, chunk] = wide{i}" for i in again]
     return before, inside, after
 

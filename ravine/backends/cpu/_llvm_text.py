@@ -18,7 +18,14 @@ from math import inf, nan
 from ravine.backends.cpu import _llvm_rounding  # noqa: F401 - adds functions
 from ravine.backends.cpu._llvm_functions import FUNCTIONS, Address, Array, LlvmLines, Value, constant, power
 
-_INTEGER = {ast.Add: "add nsw", ast.Sub: "sub nsw", ast.Mult: "mul nsw", ast.RShift: "ashr", ast.LShift: "shl nsw"}
+_INTEGER = {
+    ast.Add: "add nsw",
+    ast.Sub: "sub nsw",
+    ast.Mult: "mul nsw",
+    ast.RShift: "ashr",
+    ast.LShift: "shl nsw",
+    ast.FloorDiv: "sdiv",
+}
 _FLOAT = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
 _COMPARED = {
     ast.Lt: ("slt", "olt"), ast.LtE: ("sle", "ole"), ast.Gt: ("sgt", "ogt"), ast.GtE: ("sge", "oge"),

@@ -29,7 +29,7 @@ class MatrixFused(Fused):
 
     # --- making it --------------------------------------------------------------------------------------------
 
-    def _cuts(self, sizes: Sequence[int]) -> list[tuple[int, int, int]]:
+    def _cuts(self, sizes: Sequence[int], blocks: Sequence[int]) -> list[tuple[int, int, int]]:
         """The chunks, and where their rows and columns are."""
         shapes = self._lines.shapes
         cuts, places = [], []

@@ -13,6 +13,7 @@ from torch.nn import Parameter
 from ravine import backends
 from ravine.backends import Batch, States
 from ravine.backends._eager import Eager
+from ravine.backends._eight_bits import SCALES
 from ravine.backends._foreach import Foreach
 from ravine.backends._sharded import Sharded, layout, part
 from ravine.backends._sparse_rows import is_sparse
@@ -45,11 +46,16 @@ def batches_of(
             yield Whole(program, params, states, make)
             return
         here = [
-            PreparedParam(part(each.param), {n: part(each.states[n]) for n in program.states}, each.reason)
+            PreparedParam(part(each.param), {n: part(each.states[n]) for n in _names(program, each)}, each.reason)
             for each in split
         ]
         parts = list(_by_backend(program, here, fused, buffer_size))
         yield Sharded(program, params, states, [each.param for each in here], parts)
+
+
+def _names(program: Program, prepared: PreparedParam) -> list[str]:
+    """The states of a parameter, and the scales of those that are codes."""
+    return [n for name in program.states for n in (name, name + SCALES) if n in prepared.states]
 
 
 def _by_backend(

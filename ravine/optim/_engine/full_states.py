@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ravine.backends._eight_bits import SCALES, decode, is_code
+from ravine.backends._eight_bits import SCALES, decoded, is_code
 from ravine.backends._sharded import part
 from ravine.formula._compensation import LOW, REST, rests_of, split, whole
 from ravine.formula._rounding import KEY
@@ -38,7 +38,7 @@ def _full(kept: Mapping[str, Any], p: Tensor | None) -> dict[str, Any]:
     codes = {n for n, value in kept.items() if n + SCALES in kept and is_code(value.dtype)}
     left_out = {KEY, REST, LOW, *(n + SCALES for n in codes)}
     made = {
-        n: decode(value, kept[n + SCALES])
+        n: decoded(value, kept[n + SCALES])
         if n in codes
         else value.float()
         if isinstance(value, Tensor) and value.dtype in (torch.bfloat16, torch.float16)

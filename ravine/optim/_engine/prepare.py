@@ -25,8 +25,8 @@ from ravine.formula._pieces import Reduced
 from ravine.formula._rounding import KEY
 from ravine.optim._engine.group import program_for
 from ravine.optim._engine.kept_numbers import starting
-from ravine.optim._engine.kernels import why_not
-from ravine.optim._engine.state_storage import StateStorage, places_of
+from ravine.optim._engine.kernels import needs_whole, why_not
+from ravine.optim._engine.state_storage import StateStorage, has_codes, places_of
 from ravine.optim._engine.step_counts import counter
 from ravine.optim._engine.version import TrackedStates
 
@@ -225,9 +225,10 @@ def _check_storage(
             f"{describe(p)} is complex, and state_dtype is for states of real numbers: use torch.view_as_real(p) as the "
             "parameter, or give it an optimizer of its own"
         )
-    if storage.codes and layout(p):
+    if storage.codes and layout(p) and has_codes(p) and (needs_whole(program) or not _by_rows(p)):
         raise ParameterError(
-            f"{describe(p)} is {split(p)}, and states of 8 bits are kept whole: take state_dtype='bfloat16' for it"
+            f"{describe(p)} is {split(p)}, and states of 8 bits are of whole rows, for formulas that work element by element: take "
+            "state_dtype='bfloat16' for it"
         )
     if p.grad is not None and is_sparse(p.grad) and (KEY in program.kept or REST in program.states):
         raise ParameterError(
@@ -239,6 +240,11 @@ def _check_storage(
             f"{describe(p)} is float16, and param_bits={storage.param_bits!r} is for bfloat16 parameters, which have the range of "
             "float32: model.bfloat16()"
         )
+
+
+def _by_rows(p: torch.Tensor) -> bool:
+    """Whether processes have whole rows of a tensor."""
+    return p.ndim > 1 and all(one.is_replicate() or one.is_shard(0) for one in layout(p)[1])
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
@@ -304,7 +310,7 @@ def make_states(p: torch.Tensor, states: dict[str, Any], program: Program, stora
             if is_code(dtype, name):
                 states[name + SCALES] = empty_scales(states[name])
                 if initial:
-                    encode(torch.full_like(p.detach(), initial), states[name], states[name + SCALES])
+                    encode(torch.full_like(part(p).detach(), initial), part(states[name]), part(states[name + SCALES]))
             elif initial:
                 (torch.view_as_real(states[name]) if p.is_complex() else states[name]).fill_(initial)
 

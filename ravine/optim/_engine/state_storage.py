@@ -9,7 +9,18 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ravine.backends._eight_bits import SCALES, SIGNED, SQUARES, decode, empty_scales, encode, is_code
+from ravine.backends._eight_bits import (
+    SCALES,
+    SIGNED,
+    SQUARES,
+    block_size,
+    decoded,
+    empty_scales,
+    encode,
+    is_code,
+    scales_shape,
+)
+from ravine.backends._sharded import part
 from ravine.errors import OptionError, ParameterError, nearest
 from ravine.formula import ParamCopy, Program
 from ravine.formula._compensation import LOW, REST, rests_of
@@ -27,8 +38,9 @@ _PARAM_BITS: Mapping[Any, Literal["stochastic", 24, 32]] = {
     24: 24,
     32: 32,
 }
-#: Tensors with fewer elements keep float32 where 8 bits were asked for: their bytes are few.
-FEWEST = 4096
+#: Tensors with fewer elements keep float32 where 8 bits were asked for: their bytes are few. Of one dimension it is more: blocks
+#: of those do not fit the parts that processes have, and they are small in models.
+FEWEST, FEWEST_OF_ONE_DIMENSION = 4096, 65536
 
 
 @dataclass(frozen=True)
@@ -79,7 +91,7 @@ class StateStorage:
             return torch.float32  # those of small gradients are 0 in float16, and steps divide by their root
         if dtype is None or not is_code(dtype, name):
             return dtype
-        if p.numel() < FEWEST:
+        if not has_codes(p):
             return torch.float32 if p.dtype in (torch.bfloat16, torch.float16) else None
         return SQUARES if isinstance(initial, Squares) else SIGNED
 
@@ -143,23 +155,28 @@ class StateStorage:
         laid_out = torch.empty_like(p.detach(), dtype=wanted or torch.float32)
         if is_code(state.dtype):
             scales = states.get(name + SCALES)
-            if scales is None or scales.shape != empty_scales(state).shape:
+            if scales is None or scales.shape != scales_shape(tuple(state.shape)):
                 raise ParameterError(
                     f"the state {name} is codes of 8 bits, and there are no scales that fit it under {name + SCALES!r}: load both"
                 )
             if (
                 state.dtype is wanted
-                and state.stride() == laid_out.stride()
+                and part(state).stride() == part(laid_out).stride()
                 and state.device == p.device == scales.device
             ):
                 return {}
-            state = decode(state, scales.to(state.device))
+            state = decoded(state, scales.to(state.device))
         if not as_codes:
             return {name: state.to(p.device), name + SCALES: None}
         laid_out.zero_()
         made = {name: laid_out, name + SCALES: empty_scales(laid_out)}
-        encode(state.to(p.device), *made.values())
+        encode(part(state.to(p.device)), *map(part, made.values()))
         return made
+
+
+def has_codes(p: Tensor) -> bool:
+    """Whether states of a parameter are kept in 8 bits where that is asked for."""
+    return p.numel() >= (FEWEST_OF_ONE_DIMENSION if p.ndim < 2 else FEWEST) and block_size(tuple(p.shape)) > 0
 
 
 def places_of(groups: Iterable[Mapping[str, Any]]) -> dict[int, int]:
