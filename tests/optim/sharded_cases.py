@@ -96,9 +96,24 @@ def model(name: str = "") -> Block:
     return Block().to(next((d for d in (torch.float64, torch.bfloat16) if str(d)[6:] in name), torch.float32))
 
 
-def compensated(params: Any) -> Optimizer:
-    """For a model in bfloat16."""
-    return AdamW(params, lr=0.01, param_bits=32)
+def rows(name: str) -> nn.Sequential:
+    """A model with enough elements for states of 8 bits, whose rows two processes cannot share equally."""
+    torch.manual_seed(0)
+    made = nn.Sequential(nn.Linear(5, 101), nn.Tanh(), nn.Linear(101, 67), nn.Tanh(), nn.Linear(67, 1))
+    return made.bfloat16() if "bfloat16" in name else made
+
+
+#: What goes through checkpoints to the last bit: options of AdamW, by the name of the model.
+NARROW = {
+    "bfloat16 compensated": {"param_bits": 32},
+    "codes": {"state_dtype": "8bit"},
+    "bfloat16 codes": {"param_bits": 24, "state_dtype": "8bit"},
+}
+
+
+def narrow(name: str, made: nn.Module) -> Optimizer:
+    """The optimizer of one of these."""
+    return AdamW(made.parameters(), lr=0.01, **NARROW[name])
 
 
 def train(made: nn.Module, optimizer: Optimizer, steps: range, rank: int = 0, world: int = 1) -> None:

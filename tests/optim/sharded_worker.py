@@ -22,13 +22,15 @@ from sharded_cases import (
     BATCH,
     CASES,
     KEPT,
+    NARROW,
     STEPS,
     Block,
     clip,
-    compensated,
     everything,
     load,
     model,
+    narrow,
+    rows,
     save,
     train,
     trust,
@@ -52,7 +54,9 @@ from torch.distributed.tensor.parallel import (
 )
 from torch.nn.parallel import DistributedDataParallel
 
+from ravine.backends._eight_bits import decode
 from ravine.errors import ParameterError, StateError
+from ravine.formula._compensation import rests_of
 from ravine.optim import Adam, Optimizer, RMSprop, pieces
 from ravine.optim._engine.formula import asks_ndim
 from ravine.optim._engine.full_states import in_full
@@ -131,24 +135,35 @@ def loaded_by_two(name: str, folder: Path) -> Tensors:
     return go(made, optimizer, range(STEPS // 2, STEPS))
 
 
-def compensation_goes_through_checkpoints(folder: Path) -> Tensors:
+def narrow_states_go_through_checkpoints(name: str, folder: Path) -> Tensors:
     """What one process saved as it is here, and what two save for one; in full precision too."""
-    made = sharded("bfloat16")
-    optimizer = compensated(made.parameters())
-    load(made, optimizer, folder / "one compensated")
-    found = {f"loaded {name}": value for name, value in everything(made, optimizer).items()}
+    made = rows(name)
+    for module in (made[0], made[2], made):
+        fully_shard(module, mesh=init_device_mesh("cpu", (dist.get_world_size(),)))
+    optimizer = narrow(name, made)
+    load(made, optimizer, folder / f"one {name}")
+    found = {f"loaded {key}": value for key, value in everything(made, optimizer).items()}
     go(made, optimizer, range(2))
-    save(made, optimizer, folder / "two compensated")
+    save(made, optimizer, folder / f"two {name}")
     saved = everything(made, optimizer)
     full = optimizer.state_dict(full=True)["state"]
-    for i, (name, p) in enumerate(made.named_parameters()):
-        wanted = in_full(saved[name], {key: saved[f"{name} {key}"] for key in ("param.rest", "param.rest.low")})
-        assert full[i]["param"].placements == p.placements
-        assert torch.equal(full[i]["param"].full_tensor(), wanted)
+    for i, (parameter, p) in enumerate(made.named_parameters()):
+        rests = {key: saved[f"{parameter} {key}"] for key in rests_of(NARROW[name].get("param_bits"))}
+        if rests:
+            assert full[i]["param"].placements == p.placements
+            assert torch.equal(full[i]["param"].full_tensor(), in_full(saved[parameter], rests))
+        if p.numel() > 4096 and "codes" in name:
+            codes, scales = (saved[f"{parameter} {key}"] for key in ("exp_avg", "exp_avg.scale"))
+            assert torch.equal(full[i]["exp_avg"].full_tensor(), decode(codes, scales))
     optimizer.load_state_dict(optimizer.state_dict(full=True))
+    optimizer.bytes_moved()  # asks for what the next step needs: codes
     again = everything(made, optimizer)
-    assert all(torch.equal(again[name], value) for name, value in saved.items())
-    return found | {f"saved {name}": value for name, value in saved.items()}
+    # -128 is the code of a 0 that was negative.
+    values = [{k: v.where(v != -128, 0) if v.dtype is torch.int8 else v for k, v in x.items()} for x in (saved, again)]
+    assert all(torch.equal(values[1][key], value) for key, value in values[0].items())
+    whole = get_optimizer_state_dict(made, optimizer, options=StateDictOptions(full_state_dict=True))
+    assert all(type(t) is torch.Tensor for states in whole["state"].values() for t in states.values())
+    return found | {f"saved {key}": value for key, value in saved.items()}
 
 
 def states_lie_as_their_parameters() -> None:
@@ -365,7 +380,7 @@ def main(rank: int, world: int, folder: Path) -> None:
     tasks = {name: (case, name) for name in CASES}
     tasks |= {f"two {name}": (saved_by_two, name, folder) for name in KEPT}
     tasks |= {f"one {name}": (loaded_by_two, name, folder) for name in KEPT}
-    tasks["compensated"] = (compensation_goes_through_checkpoints, folder)
+    tasks |= {name: (narrow_states_go_through_checkpoints, name, folder) for name in NARROW}
     tasks |= {name: (check,) for name, check in CHECKS.items()}
     tasks |= {f"watched {name}": (watched_by_two, name) for name in WATCHED}
     tasks["watched ddp"] = (watched_under_ddp,)

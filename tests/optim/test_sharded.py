@@ -20,7 +20,7 @@ if not torch.distributed.is_available() or sys.platform == "win32":
 import kinds
 import sharded_worker
 from forked import PIPE, Forked
-from sharded_cases import CASES, KEPT, STEPS, compensated, everything, load, model, save, train, watched
+from sharded_cases import CASES, KEPT, NARROW, STEPS, everything, load, model, narrow, rows, save, train, watched
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
 
 from ravine.errors import StateError
@@ -83,18 +83,21 @@ def one() -> dict[str, dict[str, torch.Tensor]]:
 
 
 @pytest.fixture(scope="module")
-def one_compensated(folder: Path) -> dict[str, torch.Tensor]:
-    """What one process saved of a model in bfloat16 with compensation."""
-    made = model("bfloat16")
-    optimizer = compensated(made.parameters())
-    train(made, optimizer, range(3))
-    with alone():
-        save(made, optimizer, folder / "one compensated")
-    return everything(made, optimizer)
+def one_narrow(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """What one process saved of narrow states and parameters, by name."""
+    found = {}
+    for name in NARROW:
+        made = rows(name)
+        optimizer = narrow(name, made)
+        train(made, optimizer, range(3))
+        with alone():
+            save(made, optimizer, folder / f"one {name}")
+        found[name] = everything(made, optimizer)
+    return found
 
 
 @pytest.fixture(scope="module")
-def two(folder: Path, one: dict[str, Any], one_compensated: dict[str, Any]) -> dict[str, Any]:
+def two(folder: Path, one: dict[str, Any], one_narrow: dict[str, Any]) -> dict[str, Any]:
     """What two processes found, by name, after one process has left its checkpoints, and its kernels in the cache."""
     for name in KEPT:
         made, optimizer = one_process(name)
@@ -157,17 +160,19 @@ def test_a_checkpoint_of_one_process_goes_on_in_two(name, two):
     assert_same(two[f"one {name}"], whole_run(name))
 
 
-def test_compensation_goes_to_two_processes_and_back_to_one(two, one_compensated, folder):
-    found = two["compensated"]
+@pytest.mark.parametrize("name", NARROW)
+def test_narrow_states_go_to_two_processes_and_back_to_one(name, two, one_narrow, folder):
+    found = two[name]
     assert isinstance(found, dict), found
-    assert all(torch.equal(found[f"loaded {name}"], value) for name, value in one_compensated.items())
-    made = model("bfloat16")
-    optimizer = compensated(made.parameters())
+    assert all(torch.equal(found[f"loaded {key}"], value) for key, value in one_narrow[name].items())
+    made = rows(name)
+    optimizer = narrow(name, made)
     with alone():
-        load(made, optimizer, folder / "two compensated")
+        load(made, optimizer, folder / f"two {name}")
     again = everything(made, optimizer)
-    assert any(value.any() for name, value in again.items() if name.endswith("param.rest"))
-    assert all(torch.equal(found[f"saved {name}"], value) for name, value in again.items())
+    kept = "param.rest" if "bfloat16" in name else "exp_avg.scale"
+    assert any(value.any() for key, value in again.items() if key.endswith(kept))
+    assert all(torch.equal(found[f"saved {key}"], value) for key, value in again.items())
 
 
 @pytest.mark.parametrize("name", [n for n, c in sharded_worker.CHECKS.items() if c.__annotations__["return"] == "None"])

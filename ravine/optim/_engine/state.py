@@ -283,6 +283,7 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
     tensors = (*program.states, *program.tensors)
     own = (*tensors, *numbers)
     known = ("step", *own)
+    narrow = (KEY, REST, LOW, PARAM, *(name + SCALES for name in tensors))
     saved = {
         name: value for name, value in saved.items() if value is not None and not (name in known and _is_empty(value))
     }
@@ -290,7 +291,7 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
         return {}
     for name in saved:
         number = not isinstance(saved[name], torch.Tensor) or (saved[name].dim() == 0 and p.dim() > 0)
-        if name not in known and not ours and name != PARAM and not (receiver.own and number):
+        if name not in known and name not in narrow and not ours and not (receiver.own and number):
             raise StateError(
                 f"the state dict keeps {name!r} for {receiver.describe(p)}, and this formula keeps "
                 f"{', '.join(own) or 'no state'}: it is of another optimizer or has other options. "
