@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 import ravine
 from ravine.comparison import Result
@@ -77,6 +78,8 @@ def main() -> None:
             result = ravine.compare(task, list(optimizers), out=out, jobs=chosen.jobs, **options)
             print(result)
             found[study] = figures(result) | ({"speed_up": speed_ups(result)} if name == "budget" else {})
+            if name == "states":
+                found[study]["against_float32"] = against_float32(result)
         if chosen.json is not None:
             before = json.loads(chosen.json.read_text()) if chosen.json.is_file() else {}
             chosen.json.write_text(json.dumps(before | {name: found}, indent=1) + "\n")
@@ -102,6 +105,19 @@ def figures(result: Result) -> dict[str, Any]:
         "target": None if judgement.target is None else judgement.target.loss,
         "steps_to_target": {name: taken.restricted_mean for name, taken in judgement.steps.items()},
     }
+
+
+def against_float32(result: Result) -> dict[str, list[float]]:
+    """By how much the loss of narrow states is above that of float32 ones of the same optimizer, as a share of that: the mean
+    over the seeds, which are the same, and its 95% interval by Student's t, widened for the number of pairs (Bonferroni)."""
+    losses = {runs.name: np.array([run.score for run in runs.runs]) for runs in result.record.runs}
+    pairs = {name: name.partition(",state_dtype")[0] for name in losses if "state_dtype" in name}
+    found = {}
+    for name, wide in pairs.items():
+        share = (losses[name] - losses[wide]) / losses[wide].mean()
+        half = stats.t.ppf(1 - 0.025 / len(pairs), len(share) - 1) * share.std(ddof=1) / np.sqrt(len(share))
+        found[name] = [float(share.mean()), float(share.mean() - half), float(share.mean() + half)]
+    return found
 
 
 def speed_ups(result: Result) -> list[dict[str, Any]]:
