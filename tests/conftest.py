@@ -18,8 +18,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: more thre
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
-#: Tests of which the quick lane runs every case: each is about another file, and takes no time.
-ALL_CASES = ("tests/test_architecture.py",)
 #: Files and folders that the quick lane leaves out, because of what they must do to test what they test.
 LEFT_OUT = {
     "tests/backends/test_kernel_cache.py": "fresh processes that compile with an empty cache",
@@ -115,8 +113,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept, seen = [], set()
     for item in items:
         function = item.nodeid.partition("[")[0]
-        first = function not in seen or function.startswith(ALL_CASES)
-        if first and item.get_closest_marker("slow") is None:
+        if function not in seen and item.get_closest_marker("slow") is None:
             kept.append(item)
             seen.add(function)
     chosen = set(kept)

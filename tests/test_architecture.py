@@ -1,14 +1,14 @@
 """The architecture stays true: who may know whom, what importing costs, and how long a file may be."""
 
 import ast
+import functools
 import graphlib
 import re
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-
-import pytest
+from typing import NamedTuple
 
 from ravine import _extensions
 from ravine.train import Callback
@@ -45,29 +45,49 @@ MAY_KNOW = rooms()
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def imports(path: Path) -> set[str]:
-    """The folders of ravine that a file imports from."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [a.name for a in node.names]
+class Read(NamedTuple):
+    """What is looked at in a file: parsing them all takes two seconds, and is done once."""
+
+    lines: int
+    docstring: str | None
+    docstrings: list[str]  # of it, its classes and functions
+    classes: list[str]
+    imports: list[tuple[str, list[str]]]  # the module after ``from``, else nothing, and the names
+
+
+@functools.cache
+def read(path: Path) -> Read:
+    text = path.read_text(encoding="utf-8")
+    module = ast.parse(text)
+    found = Read(len(text.splitlines()), ast.get_docstring(module), [], [], [])
+    for node in ast.walk(module):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            found.docstrings.append(ast.get_docstring(node) or "")
+        if isinstance(node, ast.ClassDef):
+            found.classes.append(node.name)
+        elif isinstance(node, ast.Import):
+            found.imports.append(("", [a.name for a in node.names]))
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{path}: relative import"
-            names = [f"{node.module}.{a.name}" for a in node.names]
-        found |= {n.split(".")[1] for n in names if n.startswith("ravine.")}
-    return found - EVERYBODY
+            found.imports.append((node.module, [a.name for a in node.names]))
+    return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_a_file_knows_only_what_lies_below_it(path):
+def imports(path: Path) -> set[str]:
+    """The folders of ravine that a file imports from."""
+    names = [f"{module}.{name}" if module else name for module, names in read(path).imports for name in names]
+    return {n.split(".")[1] for n in names if n.startswith("ravine.")} - EVERYBODY
+
+
+def may_know(path: Path) -> set[str]:
     folder = path.relative_to(PACKAGE).parts[0]
     if folder.endswith(".py"):
-        assert imports(path) <= {"__main__.py": {"cli"}, "__init__.py": set(MAY_KNOW) - {"_bench", "cli"}}.get(
-            folder, set()
-        )
-    else:
-        assert imports(path) <= MAY_KNOW[folder] | {folder}
+        return {"__main__.py": {"cli"}, "__init__.py": set(MAY_KNOW) - {"_bench", "cli"}}.get(folder, set())
+    return MAY_KNOW[folder] | {folder}
+
+
+def test_a_file_knows_only_what_lies_below_it():
+    assert {path: more for path in FILES if (more := imports(path) - may_know(path))} == {}
 
 
 def test_a_room_knows_all_that_the_table_says():
@@ -99,13 +119,11 @@ MODULES = {module_name(path) for path in FILES}
 def arrows(path: Path) -> set[str]:
     """The modules of ravine that a file imports, in functions and for types too."""
     targets = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            targets |= {a.name for a in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            targets |= {
-                f"{node.module}.{a.name}" if f"{node.module}.{a.name}" in MODULES else node.module for a in node.names
-            }
+    for module, names in read(path).imports:
+        if not module:
+            targets |= set(names)
+        else:
+            targets |= {f"{module}.{n}" if f"{module}.{n}" in MODULES else module for n in names}
     return (targets & MODULES) - {"ravine", module_name(path)}
 
 
@@ -125,27 +143,23 @@ def test_no_import_goes_round_not_even_one_for_types():
     assert circle(FILES) == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_a_file_says_what_it_is_for_and_stays_short(path):
-    text = path.read_text(encoding="utf-8")
-    assert ast.get_docstring(ast.parse(text)), "the first lines of a file tell its purpose"
-    assert len(text.splitlines()) <= 400
+def test_the_first_lines_of_a_file_tell_its_purpose():
+    assert [path for path in FILES if not read(path).docstring] == []
 
 
-@pytest.mark.parametrize("path", sorted(Path(__file__).parent.rglob("*.py")), ids=lambda p: p.name)
-def test_a_test_file_has_at_most_500_lines(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 500
+def test_a_file_stays_short():
+    assert {path: lines for path in FILES if (lines := read(path).lines) > 400} == {}
+
+
+def test_a_test_file_has_at_most_500_lines():
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in Path(__file__).parent.rglob("*.py")}
+    assert {path: n for path, n in lines.items() if n > 500} == {}
 
 
 def test_a_name_of_a_file_or_a_class_stands_once():
     """Whoever searches for it finds one place."""
     files = Counter(path.name for path in FILES if path.name != "__init__.py")
-    classes = Counter(
-        node.name
-        for path in FILES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.ClassDef)
-    )
+    classes = Counter(name for path in FILES for name in read(path).classes)
     assert [name for name, times in (files + classes).items() if times > 1] == []
 
 
@@ -171,11 +185,8 @@ def test_what_a_higher_floor_adds_is_loaded_when_it_is_asked_for():
 EXAMPLES = {"my_rule.py", "my_task.py", "mine.py", "file.py", "FILE.py"}
 
 
-@pytest.mark.parametrize("folder", sorted(MAY_KNOW))
-def test_files_that_a_docstring_names_exist(folder):
+def test_files_that_a_docstring_names_exist():
     have = {path.name for path in (*FILES, *(PACKAGE.parent / "tests").rglob("*.py"))}
-    for path in sorted((PACKAGE / folder).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-                named = re.findall(r"\b(\w+\.py)\b", ast.get_docstring(node) or "")
-                assert set(named) - EXAMPLES <= have, f"{path}: {named}"
+    for path in FILES:
+        named = {name for text in read(path).docstrings for name in re.findall(r"\b(\w+\.py)\b", text)}
+        assert named - EXAMPLES <= have, f"{path}: {named}"

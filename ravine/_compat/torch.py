@@ -185,9 +185,14 @@ def traced(
         function, examples: the function, and arguments.
         instead: by operation, a function that is called in its place, and gives NotImplemented to leave it as it is.
     """
+    from torch._guards import TracingContext, tracing
+    from torch._subclasses import FakeTensorMode
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    forward: Callable[..., Any] = make_fx(function, decomposition_table=dict(instead or {}))(*examples).forward
+    # torch notes of each value how large it is, by a tensor without memory. Of these it would make a kind for each one.
+    sizes = TracingContext(FakeTensorMode(allow_fallback_kernels=True))
+    with tracing(sizes):
+        forward: Callable[..., Any] = make_fx(function, decomposition_table=dict(instead or {}))(*examples).forward
     return forward
 
 

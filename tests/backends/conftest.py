@@ -10,10 +10,8 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any
 
 import pytest
 import torch
@@ -37,45 +35,16 @@ WHY_NOT = _why_not()
 if not WHY_NOT:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(_SWITCH, "1")
-        import triton.language as tl
-        from triton.runtime import interpreter as of_triton
-        from triton.runtime.interpreter import InterpretedFunction, InterpreterBuilder, TensorHandle
+        from quick_interpreter import quick
 
         from ravine.backends.triton import _language  # noqa: F401
-
-    _patched: set[int] = set()  # modules, since the kernel that runs now began
-    _SPLAT, _PATCH = InterpreterBuilder.create_splat, of_triton._patch_lang
-
-
-def _splat(builder: Any, *given: Any) -> Any:
-    """Triton's own makes a block of floats of a truth value that compares floats, and such blocks know no ``|``."""
-    result = _SPLAT(builder, *given)
-    if any(isinstance(x, TensorHandle) and x.data.dtype == bool for x in given):
-        result.data = result.data.astype(bool)
-    return result
-
-
-def _patch_lang(function: Any) -> Any:
-    """Triton patches the modules of its language where a kernel begins, and again at each function that it calls.
-
-    That takes a third of the time of a kernel: here each module is patched once.
-    """
-    modules = {id(value) for value in function.__globals__.values() if value is tl or value is tl.core}
-    if sys._getframe(1).f_code is not InterpretedFunction.__call__.__code__:
-        _patched.clear()
-    elif modules <= _patched:
-        return None
-    _patched.update(modules)
-    return _PATCH(function)
 
 
 @contextlib.contextmanager
 def _interpreting() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
+    with quick(), pytest.MonkeyPatch.context() as patch:
         patch.setenv(_SWITCH, "1")
         patch.setattr(backends, "on_host", lambda device: False)
-        patch.setattr(InterpreterBuilder, "create_splat", _splat)
-        patch.setattr(of_triton, "_patch_lang", _patch_lang)
         _device_check.missing.cache_clear()
         try:
             yield

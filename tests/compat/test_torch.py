@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import subprocess
 import sys
 import types
@@ -146,6 +147,17 @@ def test_a_traced_function_does_the_same_operations_without_vmap_around():
     assert torch.equal(none(w, x), gradients(w, x))
     ones = compat.traced(lambda t: t.exp(), w, instead={torch.ops.aten.exp.default: torch.ones_like})
     assert torch.equal(ones(w), torch.ones_like(w))
+
+
+def test_what_is_traced_makes_one_kind_of_tensors_without_memory(monkeypatch):
+    """Else torch makes one for each value, with all that is on Python's stack as text: half of the time."""
+    from torch._subclasses import FakeTensorMode
+
+    made, start = [], FakeTensorMode.__init__
+    monkeypatch.setattr(FakeTensorMode, "__init__", lambda self, *a, **k: (made.append(1), start(self, *a, **k))[1])
+    run = compat.traced(lambda x: (x.exp() + 1).sin().sum(), torch.ones(3))
+    assert len(made) == 1
+    assert run(torch.zeros(3)) == pytest.approx(3 * math.sin(2))
 
 
 def test_vmap_does_nothing_copy_by_copy_without_its_fallback():

@@ -101,16 +101,20 @@ def size(before, after):
     return before.abs() + after.abs() + (after - before).abs().max()
 
 
-def in_turn(cls, options, dtype):
-    """Whether a class with these options meets this dtype in a kernel, of which each takes half a second to compile.
+def in_turn(cls, options, dtype, fused):
+    """Whether a class with these options meets this dtype, of which a kernel takes half a second to compile.
 
-    A class without options meets all, and its row with the most switches one of them. Each row has a kernel in double
-    precision above: how tensors are read and rounded does not depend on the formula. torch's operations are tried with
-    all, and ``test_universal_laws.py`` compares kernels with them.
+    A class without options meets all. Of its other rows each meets one by torch's operations, and the one with the most
+    switches one in a kernel. Each row has both in double precision above: how tensors are read and rounded does not depend
+    on the formula, and ``test_universal_laws.py`` compares kernels with torch's operations.
     """
-    dtypes = list(UNITS_TO_EXACT)
-    most = max(OPTIONS[cls.__name__], key=lambda row: (sum(value is True for value in row.values()), len(row)))
-    return not options or (options is most and dtypes[len(str(options)) % len(dtypes)] is dtype)
+    if not options:
+        return True
+    dtypes, rows = list(UNITS_TO_EXACT), OPTIONS[cls.__name__]
+    if not fused:
+        return dtypes[rows.index(options) % len(dtypes)] is dtype
+    most = max(rows, key=lambda row: (sum(value is True for value in row.values()), len(row)))
+    return options is most and dtypes[len(str(options)) % len(dtypes)] is dtype
 
 
 LOWER = [
@@ -118,7 +122,7 @@ LOWER = [
     for case in cases()
     for d in UNITS_TO_EXACT
     for fused, path in ((False, "eager"), (True, "fused"))
-    if not fused or in_turn(*case.values, d)
+    if in_turn(*case.values, d, fused)
 ]
 
 

@@ -7,9 +7,10 @@ import tracemalloc
 import warnings
 import weakref
 
+import kinds
 import pytest
 import torch
-from step_runs import EVERY, PATHS, make, randn, take_steps
+from step_runs import PATHS, make, randn, take_steps
 from torch.nn import Parameter
 from torch.optim import lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
@@ -227,6 +228,13 @@ def test_a_compiled_training_step_breaks_its_graph_at_the_optimizer(fused):
 
 @pytest.mark.slow  # a C++ compiler runs for many seconds
 def test_a_training_step_compiled_by_the_default_backend():
+    from torch._inductor import config
+
+    with config.patch({"cpp.vec_isa_ok": False}):  # else it compiles ten programs to see which vectors there are
+        compiled_by_default()
+
+
+def compiled_by_default():
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -258,11 +266,13 @@ COPIES = {
 }
 
 
-@EVERY
-@PATHS
-@pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
-@pytest.mark.parametrize("steps", [0, 3])
-def test_a_copy_goes_the_same_way_alone(name, fused, duplicate, steps):
+#: Every optimizer in one of them, and one of each kind in all: no formula says how it is copied.
+WAYS = [(fused, duplicate, steps) for fused in (None, False) for duplicate in COPIES for steps in (0, 3)]
+
+
+@pytest.mark.parametrize(("name", "way"), kinds.each_with_another(kinds.NAMES, WAYS), ids=str)
+def test_a_copy_goes_the_same_way_alone(name, way):
+    fused, duplicate, steps = way[0], COPIES[way[1]], way[2]
     params = [Parameter(randn(5)), Parameter(randn(4, 3, seed=1))]
     optimizer = make(name, params, fused=fused)
     take_steps(optimizer, steps)

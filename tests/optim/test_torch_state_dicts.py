@@ -14,7 +14,11 @@ from ravine.optim import Adam, AdamW
 pytestmark = pytest.mark.usefixtures("one_thread", "numbers_in_double")
 
 SHAPES = [(4, 3), (5,), ()]
-each_way = pytest.mark.parametrize("through_file", [False, True], ids=["memory", "file"])
+#: Every class with each of its options on both paths and in both ways. What a file does to a state dict is the same for
+#: both paths: kernels go on from a file, torch's operations from memory.
+each_path_and_way = pytest.mark.parametrize(
+    ("fused", "through_file"), [(False, False), (True, True)], ids=["eager-memory", "fused-file"]
+)
 
 
 def passed_on(state_dict, through_file):
@@ -33,8 +37,7 @@ def run(gradients, steps, *sides):
             optimizer.step()
 
 
-@each_path
-@each_way
+@each_path_and_way
 @each_case
 @pytest.mark.parametrize("steps", [0, 5], ids=["new", "after5"])
 def test_from_torch(cls, options, steps, through_file, fused):
@@ -51,8 +54,7 @@ def test_from_torch(cls, options, steps, through_file, fused):
     assert_close(ours, theirs, params, others)
 
 
-@each_path
-@each_way
+@each_path_and_way
 @each_case
 @pytest.mark.parametrize("steps", [0, 5], ids=["new", "after5"])
 def test_to_torch(cls, options, steps, through_file, fused):
