@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ravine.backends import STATISTICS, Batch, Numbers, States, Sums, statistic
+from ravine.backends._rounding_figures import ROWS
 from ravine.formula import Program
 
 
@@ -135,6 +136,11 @@ class Sharded:
             part_of = batch.statistics(steps)
             result = result.to(part_of.device)
             result[:, :, indices] = part_of.to(result.dtype)
+        # Samples are of the parts that begin a tensor: what others have would be added to that.
+        for (mesh, split), indices in self._columns.items():
+            if any(mesh.get_local_rank(d) for d in split):
+                for row in ROWS:
+                    result[:, row, indices] = 0.0
         return result
 
     @torch.no_grad()
