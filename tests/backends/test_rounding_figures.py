@@ -162,6 +162,28 @@ def test_the_sample_is_what_begins_a_tensor():
     assert 0 < figures[0][0][0] < 1
 
 
+@pytest.mark.parametrize("fused", [None, False])
+def test_what_does_not_change_loses_nothing(fused):
+    params = parameters(torch.bfloat16)
+    optimizer = RMSprop(params, lr=1e-3, fused=fused)
+    for p in params:
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    assert last(optimizer)[[STATES, PARAM]].tolist() == [[0.0] * len(params)] * 2
+
+
+def test_small_gradients_have_the_figures_of_large_ones():
+    """Changes of their averages of squares are 1e-20, whose squares no float32 holds."""
+    found = []
+    for size in (2.0**-33, 1.0):
+        params = parameters()
+        optimizer = RMSprop(params, lr=1e-3, eps=0.0, state_dtype="bfloat16")
+        steps(optimizer, params, 0, 5, size)
+        found.append(last(optimizer)[STATES].tolist())
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
+    assert found[0][0] > 0
+
+
 def test_nothing_is_lost_where_nothing_is_narrow():
     params = parameters()
     optimizer = Adam(params)
