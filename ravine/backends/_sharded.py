@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from ravine.backends import STATISTICS, Batch, Numbers, States, Sums, statistic
-from ravine.backends._rounding_figures import ROWS
 from ravine.formula import Program
 
 
@@ -139,7 +138,7 @@ class Sharded:
         # Samples are of the parts that begin a tensor: what others have would be added to that.
         for (mesh, split), indices in self._columns.items():
             if any(mesh.get_local_rank(d) for d in split):
-                for row in ROWS:
+                for row in statistic("state_rounding_square", "param_rounding_square"):
                     result[:, row, indices] = 0.0
         return result
 
