@@ -26,6 +26,7 @@ _foreach.py   torch operations on lists of tensors (_tensor_lists.py), for devic
 _whole.py     the same where a formula needs them whole
 _sparse_rows.py  the rows that sparse gradients name
 _sharded.py   tensors split over processes, by the backends of their local parts
+_rounding_figures.py  what rounding to 16 or 8 bits costs
 _layout.py    which tensors kernels of any kind can work on
 cpu/          CPU: one compiled loop, all tensors of a batch in one call
 triton/       GPUs: one kernel, all tensors of a batch in one launch
@@ -104,12 +105,15 @@ class Statistic(NamedTuple):
 
 
 #: Of the gradient, of the parameter before the step, and of what the step added to it: the sum of squares and the
-#: largest magnitude. ``nonfinite`` counts the elements of the gradient that are NaN or infinite; ``steps`` is 1 if
+#: largest magnitude. ``state_rounding_square`` and ``param_rounding_square`` are squares of what rounding to 16 or 8 bits
+#: costs (``_rounding_figures.py``), of one sample of a tensor. ``nonfinite`` counts the elements of the gradient that are NaN or infinite; ``steps`` is 1 if
 #: the parameter was stepped, else 0.
 STATISTICS = (
     Statistic("grad_square", "sum"),
     Statistic("param_square", "sum"),
     Statistic("update_square", "sum"),
+    Statistic("state_rounding_square", "sum"),
+    Statistic("param_rounding_square", "sum"),
     Statistic("grad_max", "max"),
     Statistic("param_max", "max"),
     Statistic("update_max", "max"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -21,6 +21,7 @@ from ravine import backends
 from ravine._compat.torch import is_fake
 from ravine._line_of_user import level_of_user
 from ravine.backends import STATISTICS, Numbers, States, Sums, compute_dtype
+from ravine.backends import _rounding_figures as rounding
 from ravine.backends._calls import Calls
 from ravine.backends._eight_bits import SCALES, decode, encode, is_code
 from ravine.errors import an
@@ -28,16 +29,21 @@ from ravine.formula import Program
 from ravine.formula import _functions as functions
 from ravine.formula._compensation import REST, whole
 from ravine.formula._python import Statements, code_name
-from ravine.formula._rounding import KEY, as_stored
+from ravine.formula._rounding import KEY
 
 
 @cache
-def _function(program: Program, index: int, wide: frozenset[str]) -> Callable[..., tuple[Any, ...]]:
-    """The element stage of a pass as a Python function of tensors and numbers; ``wide``: what is not kept in fewer bits."""
+def _function(
+    program: Program, index: int, wide: frozenset[str], narrow: tuple[str, ...] = ()
+) -> Callable[..., tuple[Any, ...]]:
+    """The element stage of a pass as a Python function of tensors and numbers.
+
+    ``wide``: what is not kept in fewer bits; ``narrow``: of what it gives more, see ``rounding.extended``.
+    """
     p = program.passes[index]
     leaves = p.leaves()
     arguments = [*map(code_name, p.reads), *p.number_names]
-    results = as_stored(p.results, p.writes, wide.__contains__)
+    results = rounding.extended(program, index, wide, narrow).results
     body = Statements(
         results, leaves, calls={"div", "pow"}, element=lambda number: f"element({number}, {arguments[0]})"
     )
@@ -130,13 +136,14 @@ class Eager:
         tensors = [self.params[i], self._grads[i], *(self.states[i][name] for name in self.program.states)]
         return compute_dtype([t.dtype for t in tensors if t is not None])
 
-    def _results(self, i: int, index: int, numbers: Numbers) -> tuple[Any, ...]:
+    def _results(self, i: int, index: int, numbers: Numbers, narrow: tuple[str, ...] = ()) -> tuple[Any, ...]:
         p = self.program.passes[index]
         tensors: dict[str, Any] = {"param": self.params[i], "grad": self._grads[i]}
         tensors |= {name: self.states[i][name] for name in self.program.states}
         tensors |= self._calls.made[i]
         read = {name: self._value(i, name, tensors[name]).to(self._dtype(i)) for name in p.reads}
-        results = _function(self.program, index, self._wide(i))(*read.values(), *(self._number(n, i) for n in numbers))
+        function = _function(self.program, index, self._wide(i), narrow)
+        results = function(*read.values(), *(self._number(n, i) for n in numbers))
         # `return update, old_param`: a result that is a tensor itself is taken before the first is written.
         live = [tensor for name, tensor in read.items() if name in p.writes]
         return tuple(r.clone() if any(r is tensor for tensor in live) else r for r in results)
@@ -218,8 +225,10 @@ class Eager:
         last = self.program.passes[-1]
         param = self.params[i].detach()
         before = self._watched(i) if row is not None else None
-        results = self._results(i, len(self.program.passes) - 1, self._numbers)
-        for name, value in zip(last.writes, results, strict=True):
+        narrow = self._narrow(i) if row is not None else ()
+        results = self._results(i, len(self.program.passes) - 1, self._numbers, narrow)
+        cost = self._cost_of_rounding(i, narrow, results) if narrow else {}
+        for name, value in zip(last.writes, results, strict=False):
             target = real(param if name == "param" else self.states[i][name])
             if is_code(target.dtype, name):
                 values = value if isinstance(value, Tensor) else torch.full(target.shape, value, device=target.device)
@@ -230,11 +239,43 @@ class Eager:
             self._put(target, value)
         if row is not None and before is not None:
             try:
-                row.copy_(_statistics(real(grad.detach()).to(before.dtype), before, self._watched(i) - before))
+                row.copy_(_statistics(real(grad.detach()).to(before.dtype), before, self._watched(i) - before, cost))
             except Exception:  # the step is made, and a caller who tries again would make it twice
                 row.copy_(torch.tensor([_UNKNOWN.get(s.name, math.nan) for s in STATISTICS]))
             if skip is not None:
                 row.masked_fill_(skip, 0.0)
+
+    def _narrow(self, i: int) -> tuple[str, ...]:
+        """What a step writes of a parameter that has 16 or 8 bits."""
+        names = rounding.written_by(self.program)
+        return tuple(name for name in names if rounding.is_narrow(self._tensor(i, name).dtype))
+
+    def _tensor(self, i: int, name: str) -> Tensor:
+        """A parameter or a state of it."""
+        return self.params[i].detach() if name == "param" else self.states[i][name]
+
+    def _cost_of_rounding(self, i: int, narrow: tuple[str, ...], results: Sequence[Any]) -> dict[str, Tensor]:
+        """The statistics of what is narrow, before it is written; nothing where a subclass of tensors cannot say.
+
+        Args:
+            i: which parameter.
+            narrow: those tensors.
+            results: of the last pass, with what belongs to them.
+        """
+        places = rounding.extended(self.program, len(self.program.passes) - 1, self._wide(i), narrow).places
+        found = []
+        try:
+            for name, (exact, made, *whole) in places.items():
+                tensor = self._tensor(i, name)
+                if not rounding.is_narrow(tensor.dtype):  # that of another tensor of a list is
+                    continue
+                before = results[whole[0]] if whole else self._value(i, name, tensor)
+                holds = whole or is_code(tensor.dtype)
+                dtype = None if holds else tensor.dtype
+                found.append(rounding.NarrowTensor(name, results[exact], results[made], before, dtype))
+            return rounding.figures(found, real(self.params[i].detach()))
+        except Exception:  # the step goes on
+            return {}
 
     def _empty_statistics(self) -> Tensor:
         device = self.params[0].device
@@ -280,13 +321,14 @@ _MEASURES = {"square": _square, "max": _max}
 WHOLE = {"squares": _square, "sum": _sum, "top": _max}
 
 
-def _statistics(grad: Tensor, param: Tensor, update: Tensor) -> Tensor:
-    """STATISTICS of one tensor that was stepped, in their order."""
+def _statistics(grad: Tensor, param: Tensor, update: Tensor, cost: Mapping[str, Tensor] | None = None) -> Tensor:
+    """STATISTICS of one tensor that was stepped, in their order; ``cost``: those of rounding."""
     tensors = {"grad": grad, "param": param, "update": update}
-    counts = {"nonfinite": (~torch.isfinite(grad)).sum(), "steps": torch.ones((), device=grad.device)}
+    known = {"nonfinite": (~torch.isfinite(grad)).sum(), "steps": torch.ones((), device=grad.device)}
+    known |= dict.fromkeys(rounding.NAMES, torch.zeros((), device=grad.device)) | dict(cost or {})
 
     def value(name: str) -> Tensor:
         of, _, measure = name.rpartition("_")  # grad_square
-        return _MEASURES[measure](tensors[of]) if of else counts[name]
+        return known[name] if name in known else _MEASURES[measure](tensors[of])
 
     return torch.stack([value(s.name).to(backends.number_dtype(grad.device)) for s in STATISTICS])

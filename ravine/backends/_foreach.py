@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -18,15 +18,17 @@ from torch import Tensor
 
 from ravine import backends
 from ravine.backends import STATISTICS, Numbers, Sums
+from ravine.backends import _rounding_figures as rounding
 from ravine.backends._eager import Eager, real
 from ravine.backends._tensor_lists import PerTensor, TensorList, scope
 from ravine.formula import Program
 from ravine.formula._python import Statements, code_name
-from ravine.formula._rounding import as_stored
 
 
 @cache
-def list_function(program: Program, index: int, in_place: bool, wide: frozenset[str]) -> Callable[..., tuple[Any, ...]]:
+def list_function(
+    program: Program, index: int, in_place: bool, wide: frozenset[str], narrow: tuple[str, ...] = ()
+) -> Callable[..., tuple[Any, ...]]:
     """The element stage of a pass as a Python function of lists and numbers.
 
     Args:
@@ -34,18 +36,20 @@ def list_function(program: Program, index: int, in_place: bool, wide: frozenset[
         index: which pass.
         in_place: what it writes is written, as soon as its old value is not read any more.
         wide: what is not kept in fewer bits.
+        narrow: of what it gives more, see ``rounding.extended``.
     """
     p = program.passes[index]
     arguments = [*map(code_name, p.reads), *p.number_names]
-    made = [f"new{i}" for i in range(len(p.results))]
+    results = rounding.extended(program, index, wide, narrow).results
+    made = [f"new{i}" for i in range(len(results))]
     body = Statements(
-        as_stored(p.results, p.writes, wide.__contains__),
+        results,
         p.leaves(),
         made,
         calls={"div", "pow"},
         element=lambda n: f"element({n}, {arguments[0]})",
     )
-    targets = dict(zip(made, map(code_name, p.writes), strict=True)) if p.writes else {}
+    targets = dict(zip(made, map(code_name, p.writes), strict=False)) if p.writes else {}
     lines = []
     for i, line in enumerate(body.lines):
         name, _, text = line.partition(" = ")
@@ -132,11 +136,17 @@ class Foreach(Eager):
         index = len(self.program.passes) - 1
         writes = self.program.passes[index].writes
         for chosen in self._groups():
-            function = list_function(self.program, index, skip is None, self._wide(chosen[0]))
+            narrow = tuple(sorted({n for i in chosen for n in self._narrow(i)})) if figures is not None else ()
+            function = list_function(self.program, index, skip is None, self._wide(chosen[0]), narrow)
             lists = self._read(chosen, index)
             before = [self._watched(i) for i in chosen] if figures is not None else []
             results = function(*lists.values(), *self._numbers_of(chosen, self._numbers))
-            for name, value in zip(writes, results, strict=True):
+            costs = {
+                i: self._cost_of_rounding(i, narrow, [_of_list(x, place) for x in results])
+                for place, i in enumerate(chosen)
+                if narrow
+            }
+            for name, value in zip(writes, results, strict=False):
                 targets = self._targets(chosen, name)
                 if not isinstance(value, TensorList):  # in double precision: one too large for the target is infinite
                     value = TensorList(
@@ -148,7 +158,7 @@ class Foreach(Eager):
                 if any(t.data_ptr() != m.data_ptr() or t.dtype != m.dtype for t, m in zip(targets, made, strict=True)):
                     torch._foreach_copy_(targets, made)
             if figures is not None:
-                self._note(figures, chosen, before, skip)
+                self._note(figures, chosen, before, costs, skip)
             torch.autograd.graph.increment_version([self.params[i] for i in chosen])
         self.release()
 
@@ -156,7 +166,14 @@ class Foreach(Eager):
         tensors = [self.params[i].detach() if name == "param" else self.states[i][name] for i in chosen]
         return [real(t) if dtype is None else real(t).to(dtype) for t in tensors]
 
-    def _note(self, figures: Tensor, chosen: Sequence[int], before: list[Tensor], skip: Tensor | None) -> None:
+    def _note(
+        self,
+        figures: Tensor,
+        chosen: Sequence[int],
+        before: list[Tensor],
+        costs: Mapping[int, Mapping[str, Tensor]],
+        skip: Tensor | None,
+    ) -> None:
         """The statistics of a step."""
         dtype = before[0].dtype
         grads = [real(g.detach()).to(dtype) for i in chosen if (g := self._grads[i]) is not None]
@@ -165,7 +182,10 @@ class Foreach(Eager):
         for s in STATISTICS:
             of, _, measure = s.name.rpartition("_")
             tensors = {"grad": grads, "param": before, "update": update}.get(of, grads)
-            if not of:
+            if s.name in rounding.NAMES:
+                none = figures.new_zeros(())
+                rows.append(torch.stack([costs.get(i, {}).get(s.name, none) for i in chosen]))
+            elif not of:
                 counts = [(~torch.isfinite(g)).sum() if s.name == "nonfinite" else g.new_ones(()) for g in grads]
                 rows.append(torch.stack([c.to(figures.dtype) for c in counts]))
             elif measure == "square":
@@ -177,6 +197,11 @@ class Foreach(Eager):
             made.masked_fill_(skip, 0.0)
         for column, values in zip(chosen, made.unbind(1), strict=True):
             figures[:, column].copy_(values)
+
+
+def _of_list(value: Any, place: int) -> Any:
+    """The value of one tensor."""
+    return value.tensors[place] if isinstance(value, TensorList) else value
 
 
 def _norms(tensors: Sequence[Tensor], order: float, dtype: torch.dtype) -> Tensor:

@@ -135,6 +135,11 @@ class Sharded:
             part_of = batch.statistics(steps)
             result = result.to(part_of.device)
             result[:, :, indices] = part_of.to(result.dtype)
+        # Samples are of the parts that begin a tensor: what others have would be added to that.
+        for (mesh, split), indices in self._columns.items():
+            if any(mesh.get_local_rank(d) for d in split):
+                for row in statistic("state_rounding_square", "param_rounding_square"):
+                    result[:, row, indices] = 0.0
         return result
 
     @torch.no_grad()

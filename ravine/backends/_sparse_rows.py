@@ -17,6 +17,7 @@ from torch import Tensor
 from ravine import backends
 from ravine.backends import STATISTICS, Numbers, States, Sums
 from ravine.backends._eager import Eager
+from ravine.backends._rounding_figures import ROWS
 from ravine.formula import Program
 
 
@@ -153,6 +154,7 @@ class SparseRows:
                     as_rows(self.states[i][name], grad)[rows.places] = kept
             if len(self._statistics):
                 self._statistics[buffer_index][:, self._stepped] = eager.statistics(1)[0]
+                self._statistics[buffer_index][ROWS] = 0.0  # of some rows, others in every step
         torch.autograd.graph.increment_version([self.params[i] for i in self._stepped])
         self.release()
 

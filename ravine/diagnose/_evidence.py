@@ -33,6 +33,8 @@ class Evidence:
         dims: the number of dimensions of each parameter, in the order of ``history.names``.
         dtypes: the dtype of each, such as ``"float32"``.
         trained: whether each requires a gradient.
+        narrow: of each parameter by its name, what of it is kept in 16 or 8 bits: ``["param" or the name of a state, dtype,
+            "nearest" or "stochastic"]``.
         dead_units: by layer, in the order of the calls: how many input units it has, and how many of them were 0 for
             every row of a batch. The first layer's inputs are data, so it is left out.
         magnitudes: by layer, in the order of the calls: the mean magnitude of what came into it in the first batch that was
@@ -53,6 +55,7 @@ class Evidence:
     dims: tuple[int, ...] = ()
     dtypes: tuple[str, ...] = ()
     trained: tuple[bool, ...] = ()
+    narrow: dict[str, list[list[str]]] = field(default_factory=dict)
     dead_units: dict[str, tuple[int, int]] = field(default_factory=dict)
     magnitudes: dict[str, float] = field(default_factory=dict)
     skipped: int = 0

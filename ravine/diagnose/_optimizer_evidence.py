@@ -10,6 +10,7 @@ import ravine.optim
 from ravine.diagnose._evidence import Evidence
 from ravine.errors import OptionError
 from ravine.optim import Optimizer
+from ravine.optim._engine.narrow_tensors import narrow_tensors
 from ravine.watch._hyper_log import HyperLog
 
 
@@ -57,11 +58,19 @@ def watched(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     watch = optimizer.watch
     if not watch.on:
         return {"skipped": watch.skipped}
+    history = watch.history
     return {
         "skipped": watch.skipped,
-        "history": watch.history,
+        "history": history,
         "first_nonfinite": watch.first_nonfinite,
         "dims": tuple(p.ndim for p in watch.params),
         "dtypes": tuple(str(p.dtype).removeprefix("torch.") for p in watch.params),
         "trained": tuple(p.requires_grad for p in watch.params),
+        "narrow": _narrow(optimizer, dict(zip(history.names, watch.params, strict=True))),
     }
+
+
+def _narrow(optimizer: Optimizer, params: dict[str, torch.Tensor]) -> dict[str, list[list[str]]]:
+    """What is kept in 16 or 8 bits, by the parameter's name."""
+    kept = {name: narrow_tensors(p, optimizer.state.get(p, {}), optimizer._storage) for name, p in params.items()}
+    return {name: tensors for name, tensors in kept.items() if tensors}

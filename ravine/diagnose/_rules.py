@@ -9,6 +9,7 @@ from ravine.diagnose import _curve_rules as curve
 from ravine.diagnose import _data_rules as data
 from ravine.diagnose import _layer_rules as layer
 from ravine.diagnose import _rate_rules as rate
+from ravine.diagnose import _rounding_rules as rounding
 from ravine.diagnose._evidence import Evidence
 from ravine.train._broadcasting import ADVICE
 
@@ -165,6 +166,23 @@ RULES = (
         "Use a smaller eps, such as 1e-8, or do not scale the loss down: now gradients are divided by eps and not by their "
         "own size.",
         explains=("rate_too_low", "plateau"),
+    ),
+    Rule(
+        "param_rounding",
+        "Rounding takes most of what is added to the parameters",
+        rounding.param_rounding,
+        "A step adds less than half the distance between two numbers of 16 bits, and what is added is lost. param_bits='stochastic' "
+        "rounds parameters at random, which is right on average, param_bits=24 or 32 keeps what is lost, and float32 parameters "
+        "with autocast lose nothing.",
+        explains=("no_update", "rate_too_low", "plateau"),
+    ),
+    Rule(
+        "state_rounding",
+        "A state hardly moves, because it is rounded",
+        rounding.state_rounding,
+        "rounding='stochastic' rounds states at random, which is right on average. Or keep this one in float32, such as "
+        "state_dtype={'exp_avg_sq': 'float32'}, or let it move faster: an average of squares with a beta of 0.95 loses next to nothing in "
+        "bfloat16.",
     ),
     Rule(
         "unlike_validation",

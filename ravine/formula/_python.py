@@ -41,6 +41,7 @@ class Statements:
         calls: operations that are written as calls of a function of their name instead of with their sign; with
             ``cube_root`` among them a power of a third is a call of that.
         element: how a number is written that elements are chosen from, where nothing else says of what type they are.
+        temporary: what the names of values that are used more than once begin with.
         place: where an element stands in its tensor, as rounding at random is told it; empty where that is a function of tensors.
 
     Attributes:
@@ -57,9 +58,10 @@ class Statements:
         calls: Collection[str] = (),
         element: Callable[[str], str] = lambda number: number,
         place: str = "",
+        temporary: str = "v",
     ) -> None:
         self.lines: list[str] = []
-        self._place = place
+        self._place, self._temporary = place, temporary
         self._constant, self._calls, self._element = constant, calls, element
         # The text of every symbol, and how tightly it binds.
         self._texts = {id(symbol): (name, _ATOM) for symbol, name in leaves.items()}
@@ -80,7 +82,7 @@ class Statements:
 
     def _assign(self, text: str, name: str | None) -> str:
         if name is None:
-            name = f"v{self._temporaries}"
+            name = f"{self._temporary}{self._temporaries}"
             self._temporaries += 1
         self.lines.append(f"{name} = {text}")
         return name

@@ -14,7 +14,7 @@ from ravine.errors import OptionError, nearest
 from ravine.plotting._frames import frame
 
 #: The figures of a history that have a value for each row and parameter: of a sum of squares its root, the norm.
-FIGURES = tuple(s.name.replace("_square", "_norm") for s in STATISTICS)
+FIGURES = tuple(s.name.replace("rounding_square", "rounding").replace("_square", "_norm") for s in STATISTICS)
 NORMS = tuple(name for name in FIGURES if name.endswith("_norm"))
 
 
@@ -30,6 +30,10 @@ class History:
             gradient, of the parameter before the step and of the update, shape (rows, parameters); steps in which a
             norm is not finite are left out; NaN if there is no other. The update is that of the formula; for 16-bit
             parameters, what remains of it after rounding.
+        state_rounding, param_rounding: what rounding to 16 or 8 bits costs the states, and the parameter: the norm of what was
+            rounded away over the norm of the change, of a sample of 4,096 elements; of several states the largest. Root mean
+            square over the row's steps. 0 where nothing is kept in 16 or 8 bits, and where that is not looked at: see
+            ``docs/memory.md``.
         grad_max, param_max, update_max: the largest magnitude of an element in these steps; NaN or inf where one is.
         nonfinite: how many elements of gradients were NaN or infinite in all steps of the row.
         steps: in how many of these steps the parameter had a gradient.
@@ -42,6 +46,8 @@ class History:
     grad_norm: np.ndarray
     param_norm: np.ndarray
     update_norm: np.ndarray
+    state_rounding: np.ndarray
+    param_rounding: np.ndarray
     grad_max: np.ndarray
     param_max: np.ndarray
     update_max: np.ndarray
@@ -60,6 +66,12 @@ class History:
         """The norm of the update over that of the parameter, shape (rows, parameters); ``_usual_ratios.py`` has what is usual."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.update_norm / self.param_norm
+
+    @property
+    def rounding(self) -> np.ndarray:
+        """The larger of ``state_rounding`` and ``param_rounding``, shape (rows, parameters)."""
+        larger: np.ndarray = np.maximum(self.state_rounding, self.param_rounding)
+        return larger
 
     def total(self, figure: str) -> np.ndarray:
         """The norm of all parameters together in each row, shape (rows,); parameters without one are left out.
@@ -115,6 +127,8 @@ class History:
     @classmethod
     def of_tree(cls, tree: dict[str, Any]) -> History:
         """The history of :meth:`tree`."""
+        none = np.zeros_like(tree["update_norm"])  # version 0.1 has no figures of rounding
+        tree = {"state_rounding": none, "param_rounding": none, **tree}
         return cls(**{**tree, "names": tuple(tree["names"]), "sizes": tuple(tree["sizes"])})
 
     @classmethod

@@ -19,11 +19,12 @@ from ravine.watch._history import History
 from ravine.watch._losses import Losses
 
 ROWS = 256
-_OF = tuple(s.name.removesuffix("_max") for s in STATISTICS if s.reduce == "max")
-_SQUARES = statistic(*(f"{of}_square" for of in _OF))
-_MAXIMA = statistic(*(f"{of}_max" for of in _OF))
+_SQUARES = [i for i, s in enumerate(STATISTICS) if s.name.endswith("_square")]
+_MAXIMA = statistic(reduce="max")
 _NONFINITE, _STEPS = statistic("nonfinite", "steps")
-assert [*_SQUARES, *_MAXIMA] == list(range(2 * len(_OF))), "slices are quicker than lists of rows"
+_N, _M = len(_SQUARES), len(_MAXIMA)
+assert [*_SQUARES, *_MAXIMA] == list(range(_N + _M)), "slices are quicker than lists of rows"
+_ROUNDING = statistic("state_rounding_square", "param_rounding_square")
 _MAXIMA_TABLE = "tops"  # its name in checkpoints
 _NEVER = torch.iinfo(torch.int64).max
 
@@ -53,7 +54,7 @@ class Record:
         """Tables for so many parameters; what there is stays."""
         old, self._tables = self._tables, {}
         # Sums of squares, how many steps they are of, and the two counts.
-        for name, columns in {"sums": 2 * len(_OF) + 2, _MAXIMA_TABLE: len(_OF)}.items():
+        for name, columns in {"sums": 2 * _N + 2, _MAXIMA_TABLE: _M}.items():
             self._tables[name] = torch.zeros(ROWS, columns, width, dtype=like.dtype, device=like.device)
         self._tables["first"] = torch.full((width,), _NEVER, dtype=torch.int64, device=like.device)
         for name, table in old.items():
@@ -73,11 +74,11 @@ class Record:
             return
         self._note_first(figures)
         stepped = figures[:, _STEPS]
-        square_sums = figures[:, : len(_OF)]
+        square_sums = figures[:, :_N]
         counted = square_sums.isfinite() & (stepped > 0)[:, None]
         counts = figures[:, _NONFINITE:]
         parts = [torch.where(counted, square_sums, 0.0), counted.to(square_sums.dtype), counts]
-        sums, maxima = torch.cat(parts, 1), figures[:, len(_OF) : 2 * len(_OF)]
+        sums, maxima = torch.cat(parts, 1), figures[:, _N : _N + _M]
         for begin, end in self._spans(len(figures)):
             self._put(sums[begin:end], maxima[begin:end])
 
@@ -102,13 +103,13 @@ class Record:
             self._tables["sums"].numpy()[row : row + rows],
             self._tables[_MAXIMA_TABLE].numpy()[row : row + rows],
         )
-        square_sums = sums[:, : len(_OF)]
+        square_sums = sums[:, :_N]
         # NumPy adds along such an axis one after the other.
-        parts = np.concatenate([square_sums[:, None], each[:, :, : len(_OF)]], axis=1)
+        parts = np.concatenate([square_sums[:, None], each[:, :, :_N]], axis=1)
         np.add.reduce(parts, axis=1, out=square_sums)
-        sums[:, len(_OF) : 2 * len(_OF)] += n // rows
+        sums[:, _N : 2 * _N] += n // rows
         sums[:, -1] += n // rows
-        np.maximum(kept_maxima, each[:, :, len(_OF) : 2 * len(_OF)].max(1), out=kept_maxima)
+        np.maximum(kept_maxima, each[:, :, _N : _N + _M].max(1), out=kept_maxima)
         self.steps += n
 
     def _put(self, sums: Tensor, maxima: Tensor) -> None:
@@ -147,7 +148,7 @@ class Record:
             return History.empty(names, sizes)
         tables = {name: table[:rows] for name, table in self._tables.items()}
         sums = tables["sums"]
-        square_sums, counted, counts = sums.split([len(_OF), len(_OF), 2], 1)
+        square_sums, counted, counts = sums.split([_N, _N, 2], 1)
         # In the order of STATISTICS; NaN where no step has a sum.
         whole = torch.cat([square_sums / counted, tables[_MAXIMA_TABLE], counts], 1)
         figures = self._wide(join(whole), len(names))
@@ -193,15 +194,30 @@ class Record:
         self.steps, self.every = state["steps"], state["every"]
         self.skipped, self.overflowed = state["skipped"], state["overflowed"]
         self.losses.load_state_dict(state.get("losses"))  # version 0.1 has none
-        self.last = None if state["last"] is None else state["last"].clone()
+        self.last = None if state["last"] is None else _with_rounding(state["last"].clone(), 0, len(STATISTICS))
         self._tables = {name: table.clone() for name, table in state["tables"].items()}
+        if "sums" in self._tables:
+            self._tables["sums"] = _with_rounding(self._tables["sums"], 1, 2 * _N + 2)
+
+
+def _with_rounding(table: Tensor, axis: int, wanted: int) -> Tensor:
+    """A table with figures of rounding, which those of version 0.1 have not: zeros, in as many steps as there are updates."""
+    if table.shape[axis] == wanted:
+        return table
+    rows = list(table.unbind(axis))
+    missing = [torch.zeros_like(rows[0])] * len(_ROUNDING)
+    rows[_ROUNDING[0] : _ROUNDING[0]] = missing
+    if axis == 1:  # how many steps the sums are of
+        behind_updates = _N + _ROUNDING[0]
+        rows[behind_updates:behind_updates] = [rows[behind_updates - 1]] * len(_ROUNDING)
+    return torch.stack(rows, axis)
 
 
 def _plain(figures: np.ndarray) -> bool:
     """Whether every parameter was stepped every time, and every sum is finite."""
     if figures[:, _NONFINITE].any() or not figures[:, _STEPS].all():
         return False
-    return bool(np.isfinite(figures[:, : len(_OF)]).all())
+    return bool(np.isfinite(figures[:, :_N]).all())
 
 
 def columns(figures: np.ndarray) -> tuple[np.ndarray, ...]:

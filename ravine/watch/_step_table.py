@@ -12,7 +12,7 @@ from ravine.errors import OptionError, nearest
 from ravine.plotting._frames import frame
 from ravine.watch._history import FIGURES, NORMS, History
 
-_SHOWN = (*NORMS, "ratio", "grad_max", "nonfinite")
+_SHOWN = (*NORMS, "ratio", "rounding", "grad_max", "nonfinite")
 _CALL_BACKWARD = "no parameter had a gradient: call backward before step, and zero_grad not between the two"
 
 
@@ -25,6 +25,8 @@ class ParameterRow:
         grad_norm, param_norm, update_norm: Euclidean norms of the gradient, of the parameter before the step and of
             what the step added to it; NaN if the parameter was not updated.
         ratio: update_norm over param_norm.
+        state_rounding, param_rounding: what rounding to 16 or 8 bits costs the states, and the parameter: the norm of what was
+            rounded away over that of the change; 0 where nothing is rounded.
         grad_max, param_max, update_max: the largest magnitude of an element.
         nonfinite: how many elements of the gradient were NaN or infinite.
     """
@@ -34,10 +36,18 @@ class ParameterRow:
     param_norm: float
     update_norm: float
     ratio: float
+    state_rounding: float
+    param_rounding: float
     grad_max: float
     param_max: float
     update_max: float
     nonfinite: int
+
+    @property
+    def rounding(self) -> float:
+        """The larger of ``state_rounding`` and ``param_rounding``; NaN where one is."""
+        two = self.state_rounding, self.param_rounding
+        return math.nan if any(map(math.isnan, two)) else max(two)
 
 
 class StepTable:
@@ -142,14 +152,23 @@ class StepTable:
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self))}</pre>"
 
+    def _together(self, figure: str) -> float:
+        """A figure of all parameters: of norms that of all, else the largest."""
+        if figure in NORMS or figure == "ratio":
+            value: float = getattr(self, figure)
+            return value
+        known = (getattr(r, figure) for r in self.rows)
+        return max((value for value in known if value == value), default=math.nan)
+
     def _lines(self) -> list[str]:
-        cells: list[tuple[str, ...]] = [("parameter", *_SHOWN)]
+        rounds = any(r.rounding > 0 for r in self.rows)  # else nothing is kept in few bits
+        shown = [figure for figure in _SHOWN if figure != "rounding" or rounds]
+        cells: list[tuple[str, ...]] = [("parameter", *shown)]
         for r in self.rows:
-            cells.append((r.name, *(f"{getattr(r, figure):.3g}" for figure in _SHOWN[:-1]), f"{r.nonfinite:,}"))
+            cells.append((r.name, *(f"{getattr(r, figure):.3g}" for figure in shown[:-1]), f"{r.nonfinite:,}"))
         if len(self.rows) > 1:
-            totals = [getattr(self, figure) for figure in (*NORMS, "ratio")]
-            largest = max((r.grad_max for r in self.rows if r.grad_max == r.grad_max), default=math.nan)
-            cells.append(("all together", *(f"{value:.3g}" for value in (*totals, largest)), f"{self.nonfinite:,}"))
+            values = [self._together(figure) for figure in shown[:-1]]
+            cells.append(("all together", *(f"{value:.3g}" for value in values), f"{self.nonfinite:,}"))
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         return [
             "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))

@@ -89,6 +89,7 @@ def figures(parameters, before):
     found = []
     for i, (parameter, grad) in enumerate(zip(parameters, grads, strict=True)):
         row = {"steps": float(parameter.grad is not None), "nonfinite": 0.0}
+        row |= {"state_rounding": 0.0, "param_rounding": 0.0}
         for place, name in enumerate(("grad", "param", "update")):
             row[f"{name}_norm"] = norms[i + place * len(grads)]
             row[f"{name}_max"] = highest[i + place * len(grads)]

@@ -54,6 +54,7 @@ from torch.distributed.tensor.parallel import (
 )
 from torch.nn.parallel import DistributedDataParallel
 
+from ravine.backends import statistic
 from ravine.backends._eight_bits import decode
 from ravine.errors import ParameterError, StateError
 from ravine.formula._compensation import rests_of
@@ -116,6 +117,18 @@ def skipped_by_all() -> None:
     after = everything(made, optimizer)
     assert all(torch.equal(after[name], before[name]) for name in before)
     assert optimizer.watch.skipped == 1
+
+
+def rounding_is_that_of_the_first_part() -> None:
+    """A sample is what begins a tensor, and the figure of a whole tensor that of the process that has it."""
+    for options in ({}, {"fused": False}):
+        made = sharded()
+        optimizer = Adam(made.parameters(), lr=0.01, state_dtype="bfloat16", **options)
+        go(made, optimizer, range(3))
+        found = [row.state_rounding for row in optimizer.watch.last]
+        mine = optimizer._monitor.record.last[statistic("state_rounding_square")[0]]
+        assert all(0 < x < 1 for x in found)
+        assert mine.sqrt().tolist() == (found if dist.get_rank() == 0 else [0.0] * len(found))
 
 
 def saved_by_two(name: str, folder: Path) -> Tensors:
@@ -368,6 +381,7 @@ CHECKS = {
         tensor_parallel,
         data_parallel,
         skipped_by_all,
+        rounding_is_that_of_the_first_part,
     )
 }
 

@@ -28,6 +28,8 @@ def history(rows=5, names=("0.weight", "0.bias"), every=1, steps=None, **figures
     given = dict.fromkeys(("grad_norm", "param_norm", "grad_max", "param_max", "update_max"), norms)
     given |= {
         "update_norm": 1e-3 * norms[::-1],
+        "state_rounding": np.zeros(shape),
+        "param_rounding": np.zeros(shape),
         "nonfinite": np.zeros(shape, dtype=np.int64),
         "steps": np.full(shape, every),
     }

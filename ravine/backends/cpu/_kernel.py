@@ -14,6 +14,7 @@ import torch
 
 from ravine.backends import STATISTICS, compute_dtype
 from ravine.backends._eight_bits import BLOCK, SIGNED, SQUARES, is_code
+from ravine.backends.cpu._kernel_rounding import in_first_chunk, rounding_lines
 from ravine.formula import Program
 from ravine.formula._compensation import watched
 from ravine.formula._program import Reduction
@@ -155,6 +156,7 @@ def kernel_source(
     # Constants have the type that the loop computes in, so that nothing is widened.
     results = as_stored(p.results, p.writes, lambda b: dtypes[b] in (torch.float32, torch.float64))
     made_of = dict(zip(p.writes, results[len(p.reductions) :], strict=True))
+    written_symbols = dict(made_of)
     for b in [b for b in made_of if dtypes[b] is SQUARES]:  # a code keeps the root
         made_of[b] = Symbol(f"root_of_{made_of[b].op}", made_of[b].args)
     seen = watched(list(made_of.values())) if watch else []
@@ -207,7 +209,16 @@ def kernel_source(
         lines.append(f"longest = address[{table_rows(program, dtypes) - 1}, tensor]  # of a block")
     kinds, written_codes = {code_name(b): _CODE[dtypes[b]] for b in in_codes}, [code_name(b) for b in p.writes]
     whole = _loop(loop, kinds, written_codes, at_random)
-    result = [first, *(f"        {line}" for line in [*lines, *whole, *after])]
+    cost: list[str] = []
+    if watch and together == 1:  # rows of a sparse gradient are each a tensor to the kernel
+        elements = {b: load(dtypes[b], f"{code_name(b)}_array[i]") for b in [*reads, *p.writes]} | element
+
+        def held(b: str, value: str) -> str:
+            return load(dtypes[b], store(dtypes[b], value))
+
+        lines_of_cost = rounding_lines(written_symbols, p.leaves(), reads, elements, held, dtypes, real)
+        cost = in_first_chunk(lines_of_cost, lambda inside: _loop(inside, kinds, count="looked_at"))
+    result = [first, *(f"        {line}" for line in [*lines, *cost, *whole, *after])]
     text = "\n".join(result) + "\n"
     if together == 1:
         return text
@@ -215,15 +226,19 @@ def kernel_source(
 
 
 def _loop(
-    loop: Sequence[str], kinds: Mapping[str, str], written: Sequence[str] = (), at_random: bool = False
+    loop: Sequence[str],
+    kinds: Mapping[str, str],
+    written: Sequence[str] = (),
+    at_random: bool = False,
+    count: str = "n",
 ) -> list[str]:
-    """A loop over the elements of a chunk; where there are codes block by block, with the new ones of each behind it."""
+    """A loop over so many elements of a chunk; where there are codes block by block, with the new ones of each behind it."""
     if not kinds:
-        return ["for i in range(n):", *(f"    {line}" for line in loop)]
+        return [f"for i in range({count}):", *(f"    {line}" for line in loop)]
     new = [b for b in kinds if b in written]  # they are made when the scale of a block is known
     lines = [f"{b}_kept = scratch({BLOCK})" for b in new]
-    lines += ["for block in range((n + longest - 1) // longest):", "    begin = block * longest"]
-    inner = ["size, place = min(longest, n - begin), (first + begin) // longest"]
+    lines += [f"for block in range(({count} + longest - 1) // longest):", "    begin = block * longest"]
+    inner = [f"size, place = min(longest, {count} - begin), (first + begin) // longest"]
     inner += [f"{b}_scale = {b}_scales[place]" for b in kinds]
     inner += [f"{b}_top = magnitude(float32(0))" for b in new]
     inner += ["random_at = first_random(first + begin)"] * at_random

@@ -246,6 +246,13 @@ def from_magnitude(block: LlvmLines, bits: Value) -> Value:
 
 
 @function
+def quotient_or_zero(block: LlvmLines, a: Value, b: Value) -> Value:
+    """a / b, and 0 where b is 0."""
+    made = block.add(a.type, f"fdiv {a}, {b.text}")
+    return block.select(block.add("i1", f"fcmp oeq {b}, 0.0"), constant(a.type, 0.0), made)
+
+
+@function
 def larger(block: LlvmLines, a: Value, b: Value) -> Value:
     """The larger of two integers of one size."""
     return block.select(block.add("i1", f"icmp sgt {a}, {b.text}"), a, b)

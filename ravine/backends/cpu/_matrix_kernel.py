@@ -26,11 +26,13 @@ from ravine.backends.cpu._kernel import (
     store,
     watching,
 )
+from ravine.backends.cpu._kernel_rounding import first_chunk_only, rounding_lines
 from ravine.formula import Program
 from ravine.formula._compensation import watched
 from ravine.formula._operations import ALONG, FULL, OF_MATRIX, ROWS
 from ravine.formula._python import Statements, code_name
 from ravine.formula._rounding import as_stored
+from ravine.formula._symbols import Symbol
 
 _I64 = ctypes.c_int64
 
@@ -138,6 +140,7 @@ class _JobPrinter:
                 first_lines, inside, last_lines = watching(real, seen_param, self.element["grad"])
                 before, inner, after = before + first_lines, inner + inside, after + last_lines
         lines += before
+        lines += self._cost_of_rounding({**names, **buffers})
         top = head(
             MatrixLaunch,
             _MATRIX_ARRAYS,
@@ -150,6 +153,25 @@ class _JobPrinter:
         )
         lines += self._nest(inner, before_row, after_row) + after
         return "\n".join([top, *(f"        {line}" for line in lines)]) + "\n"
+
+    def _cost_of_rounding(self, leaves: Mapping[Symbol, str]) -> list[str]:
+        """The lines that say what rounding costs, for the chunk that begins a tensor."""
+        if not self.watch:
+            return []
+        job, dtypes = self.job, self.dtypes
+        count = len(job.roots) - len(job.writes)
+        written = dict(zip(job.writes, job.roots[count:], strict=True))
+        before, inside, after = rounding_lines(
+            written,
+            leaves,
+            self.reads,
+            {b: load(dtypes[b], f"{code_name(b)}_array[i]") for b in [*self.reads, *job.writes]},
+            lambda b, value: load(dtypes[b], store(dtypes[b], value)),
+            dtypes,
+            self.real,
+            whole=True,
+        )
+        return first_chunk_only([*before, *self._nest(inside), *after] if inside else [])
 
     def _nest(self, inner: Sequence[str], before_row: Sequence[str] = (), after_row: Sequence[str] = ()) -> list[str]:
         """Lines for every element of a chunk, with those before and after each row."""

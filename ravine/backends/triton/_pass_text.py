@@ -31,10 +31,12 @@ from ravine.backends.triton._kernel_text import (
     temporaries_of,
     temporary_arguments,
 )
+from ravine.backends.triton._rounding_text import rounding_text
 from ravine.formula import Program
 from ravine.formula._compensation import watched
 from ravine.formula._python import Statements, code_name
 from ravine.formula._rounding import as_stored
+from ravine.formula._symbols import Symbol
 
 
 @dataclass(frozen=True)
@@ -130,13 +132,18 @@ class _PassPrinter:
         code = code_name(buffer)
         return f"{code}at" if code.endswith("_") or code != buffer else f"{code}_at"
 
-    def load(self, buffer: str) -> list[str]:
-        """A buffer's elements at ``at``, from its address in the chunk."""
+    def written(self) -> dict[str, Symbol]:
+        """What the pass writes, by buffer."""
+        p = self.one_pass
+        return dict(zip(p.writes, p.results[len(p.reductions) :], strict=True))
+
+    def load(self, buffer: str, always: bool = False) -> list[str]:
+        """A buffer's elements at ``at``, from its address in the chunk; ``always``: of one that is only written, too."""
         pointer = f"{self.at(buffer)}.to(tl.pointer_type({kind_of(self.dtypes[buffer])}))"
         to = f"{self.at(buffer)}_here"
         align = 1 if buffer in self.blocks.loose else self.blocks.align
         lines = [f"{to} = tl.multiple_of({pointer}, {align}) + at"]
-        if buffer in self.reads:
+        if buffer in self.reads or always:
             lines.append(f"{code_name(buffer)} = widen(tl.load({to}, mask=inside, other=0.0), {self.real})")
         return lines
 
@@ -190,6 +197,10 @@ class _PassPrinter:
         before += [f"{self.at(b)} += {self.dtypes[b].itemsize} * first" for b in self.used]
         before += self.numbers() + [f"total{i} = {kinds[i]}{zeros}" for i in places]
         again, put = self._again(computed, results, given)
+        if self.watch:
+            read = [line for b in self.used for line in self.load(b, always=True)]
+            function, lines = rounding_text(self.written(), p.leaves(), read, self.dtypes, self.real, given)
+            again, before = f"{again}{function}", before + lines
         within = "within" if self.blocks.align == ALIGNED else "within_rows"
         return _PASS.format(
             arguments=", ".join(name for name, _ in _signature(self.program, self.index)),

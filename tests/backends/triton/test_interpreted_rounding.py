@@ -75,3 +75,45 @@ def test_bfloat16_parameters_have_the_bits_of_torchs_operations(cls: Any, bits: 
     with interpreting():
         seen = [kernels.watch.last[name].update_norm for name in ("0", "1")]
     assert seen == pytest.approx([eager.watch.last[name].update_norm for name in ("0", "1")], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "options"),
+    [
+        (torch.float32, {"state_dtype": "bfloat16"}),
+        (torch.float32, {"state_dtype": {"exp_avg": "float16"}, "rounding": "stochastic"}),
+        (torch.bfloat16, {}),
+        (torch.float16, {"state_dtype": "bfloat16", "rounding": "stochastic"}),
+        (torch.bfloat16, {"param_bits": "stochastic"}),
+        (torch.bfloat16, {"param_bits": 24}),
+        (torch.bfloat16, {"param_bits": 24, "state_dtype": "bfloat16", "rounding": "stochastic"}),
+    ],
+)
+def test_what_rounding_costs_is_that_of_torchs_operations(
+    dtype: torch.dtype, options: dict[str, Any], interpreting: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the sample alone, a chunk: two of these tensors are longer."""
+    monkeypatch.setattr("ravine.backends._rounding_figures.SAMPLE", 1024)
+
+    def made(**more: Any) -> tuple[list[Parameter], Optimizer]:
+        generator = torch.Generator().manual_seed(0)
+        shapes = ((70, 83), (20_001,), (5,), (), (0,))
+        params = [Parameter(torch.randn(shape, generator=generator).to(dtype)) for shape in shapes]
+        return params, Adam(params, lr=1e-2, **options, **more)
+
+    (ours, kernels), (others, eager) = made(), made(fused=False)
+    for step in range(3):
+        give(ours, step, missing=[2] if step == 2 else [])
+        give(others, step, missing=[2] if step == 2 else [])
+        with interpreting():
+            kernels.step()
+        eager.step()
+    assert kernels_step(kernels)
+    with interpreting():
+        found = kernels.watch.history
+    expected = eager.watch.history
+    for name in ("state_rounding", "param_rounding"):
+        a, b = getattr(found, name), getattr(expected, name)
+        assert a == pytest.approx(b, rel=0.02, nan_ok=True)
+        narrow = dtype is not torch.float32 if name == "param_rounding" else options != {"param_bits": 24}
+        assert (b[:, 0] > 0).all() == narrow
