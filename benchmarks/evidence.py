@@ -52,7 +52,7 @@ EXPERIMENTS: Mapping[str, Mapping[str, tuple[str, tuple[str, ...], Mapping[str, 
     "states": {
         "MLP": ("digits", _STATES, {"seeds": 40, "margin": "2%"}),
         "CNN": ("fashion-mnist-cnn", _STATES, {"steps": 1000, "margin": "2%"}),
-        "GPT": ("text-gpt", _STATES, {"steps": 100, "seeds": 8, "margin": "1%"}),
+        "GPT": (GPT, _STATES, {"seeds": 20, "margin": "1%"}),
     },
     "dialects": {"MLP": ("digits", _DIALECTS, {}), "GPT": (GPT, _DIALECTS, {})},
 }
