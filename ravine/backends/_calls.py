@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ravine._compat.torch import is_fake, version_of
 from ravine.backends import States
-from ravine.backends._eight_bits import SCALES, decode, is_code
+from ravine.backends._eight_bits import values_of
 from ravine.errors import BackendError, an
 from ravine.formula import Program
 from ravine.formula._passes import Call
@@ -91,8 +91,7 @@ class Calls:
             return grad
         if name in self.made[i]:
             return self.made[i][name]
-        state = self._states[i][name]
-        return decode(state, self._states[i][name + SCALES]) if is_code(state.dtype, name) else state
+        return values_of(self._states[i], name)
 
     def _call(self, call: Call, members: Sequence[int], given: Sequence[Sequence[Any]], dtype: torch.dtype) -> None:
         together = len(members) > 1

@@ -24,6 +24,7 @@ from ravine.backends import STATISTICS, Numbers, States, Sums, compute_dtype
 from ravine.backends import _rounding_figures as rounding
 from ravine.backends._calls import Calls
 from ravine.backends._eight_bits import SCALES, decode, encode, is_code
+from ravine.backends._layout import keeps_all
 from ravine.errors import an
 from ravine.formula import Program
 from ravine.formula import _functions as functions
@@ -152,7 +153,7 @@ class Eager:
         """The states of a parameter that are kept in single or double precision."""
         if KEY not in self.program.kept:
             return frozenset()
-        return frozenset(n for n in self.program.states if self.states[i][n].dtype in (torch.float32, torch.float64))
+        return frozenset(n for n in self.program.states if keeps_all(self.states[i][n].dtype))
 
     def _watched(self, i: int) -> Tensor:
         """A copy of a parameter, with its compensation, in the dtype in which it is computed."""

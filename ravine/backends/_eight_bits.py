@@ -1,7 +1,8 @@
 """States of 8 bits: codes of a byte for blocks of up to 256 elements, each with a scale of its own in float32.
 
-A block is a part of a row (of what one index of the first dimension names), so that processes that share a tensor by its rows
-have whole blocks; scales have the shape (rows, blocks of a row). One dimension is blocks of 256, the last as long as it is.
+Blocks follow the order of memory. Where that is the order of rows (of what one index of the first dimension names), a block is a part
+of one, so that processes that share a tensor by its rows have whole blocks; scales have the shape (rows, blocks of a row). One
+dimension is blocks of 256, the last as long as it is.
 
 A code is a small floating-point number relative to the scale: four bits of exponent and, of a signed one, a sign and three bits
 behind the first; of squares, whose root is kept, four bits. The scale is the power of two below the block's largest magnitude, so
@@ -13,6 +14,7 @@ values that were rounded to so many bits (``formula/_rounding.py``) are kept exa
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -20,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ravine.backends._sharded import layout, part
-from ravine.formula._compensation import LOW, REST
+from ravine.formula._compensation import is_rest
 
 BLOCK, _SHORTEST = 256, 16
 #: The dtypes of codes: of states with a sign, and of squares.
@@ -33,7 +35,7 @@ LEAST, CUT = 112 << 23, {SIGNED: 20, SQUARES: 19}
 
 def is_code(dtype: torch.dtype, name: str = "") -> bool:
     """Whether a state of this dtype is codes; the compensation of a parameter is numbers of 8 bits."""
-    return dtype in CUT and name not in (REST, LOW)
+    return dtype in CUT and not is_rest(name)
 
 
 @cache
@@ -49,6 +51,8 @@ def block_size(shape: tuple[int, ...]) -> int:
 def scales_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of the scales of a tensor."""
     size = block_size(shape)
+    if not size:
+        return ()
     return (shape[0], math.prod(shape[1:]) // size) if len(shape) > 1 else (-(-math.prod(shape) // size),)
 
 
@@ -100,6 +104,12 @@ def decoded(codes: Tensor, scales: Tensor) -> Tensor:
     made = torch.empty_like(codes, dtype=torch.float32)
     part(made).copy_(decode(part(codes), part(scales)))
     return made
+
+
+def values_of(states: Mapping[str, Tensor], name: str) -> Tensor:
+    """A state, or what its codes mean."""
+    state = states[name]
+    return decoded(state, states[name + SCALES]) if is_code(state.dtype, name) else state
 
 
 @torch.no_grad()

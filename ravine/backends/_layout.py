@@ -13,6 +13,11 @@ def real_dtype(dtype: torch.dtype) -> torch.dtype:
     return dtype.to_real() if dtype.is_complex else dtype
 
 
+def keeps_all(dtype: torch.dtype) -> bool:
+    """Whether a tensor keeps values as they are computed, in single or double precision."""
+    return real_dtype(dtype) in (torch.float32, torch.float64)
+
+
 def dense(tensor: Tensor) -> bool:
     """Whether the elements fill one stretch of memory, in any order of dimensions."""
     expected = 1

@@ -21,7 +21,7 @@ from ravine import backends
 from ravine.backends import statistic
 from ravine.backends._eight_bits import is_code
 from ravine.formula import Program
-from ravine.formula._compensation import LOW, REST, watched
+from ravine.formula._compensation import is_rest, watched
 from ravine.formula._operations import FULL, ROUNDINGS
 from ravine.formula._rounding import as_stored
 from ravine.formula._symbols import Symbol
@@ -56,7 +56,7 @@ def roundings(written: Mapping[str, Symbol], narrow: Collection[str]) -> dict[st
     """Of what a pass writes to narrow tensors, by buffer, how it is rounded; not of what loses nothing."""
     found = {}
     for name in written:
-        if name not in narrow or name in (REST, LOW):
+        if name not in narrow or is_rest(name):
             continue
         symbol = written[name]
         whole = symbol.args[0] if symbol.op == "high_of" else None

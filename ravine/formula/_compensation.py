@@ -2,8 +2,9 @@
 
 A float32 ``x`` is kept as the nearest bfloat16 (of two as near the one farther from 0), ``high``, and the bits of ``x`` less those
 of ``high``, a whole number with a sign: its upper byte, ``rest``, and its lower one, ``low``. All together they are ``x`` exactly;
-without ``low`` they are an ``x`` of 24 bits. A NaN has no rest. Whoever writes to the bfloat16 alone changes ``x`` by less than half
-of its last bit. They are bytes, since processes can send each other no whole numbers of 16 bits.
+without ``low`` they are an ``x`` of 24 bits. A NaN has no rest. Whoever writes to the bfloat16 alone leaves the rest as it is, less
+than half of its last bit; what no float32 has, a rest that would lead past 0 or infinity, counts as none. They are bytes, since
+processes can send each other no whole numbers of 16 bits.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ravine.formula._symbols import Symbol, buffer, postorder
+from ravine.formula._symbols import Symbol, buffer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,38 +34,46 @@ def whole_param(rests: Sequence[str]) -> Symbol:
     return made
 
 
+def is_rest(name: str) -> bool:
+    """Whether a state is one of those."""
+    return name in (REST, LOW)
+
+
 def parts_of(new: Symbol, rests: Sequence[str]) -> dict[str, Symbol]:
-    """What is written for a new value of the parameter, by the names of the buffers."""
+    """What is written for a new value of the parameter, by the names of the buffers.
+
+    The bfloat16 has the old value beside the new one, for those who watch a step: what that adds is mostly below the bfloat16,
+    and a watch that looked at that alone would see jumps.
+    """
     states = {name: Symbol("rest_of" if name == REST else "low_of", (new,)) for name in rests}
-    return {"param": Symbol("high_of", (new,)), **states}
+    return {"param": Symbol("high_of", (new, whole_param(rests))), **states}
 
 
 def watched(results: Sequence[Symbol]) -> list[Symbol]:
-    """Of a parameter with compensation the whole after a step and before it, among what a pass writes; else nothing.
-
-    What a step adds is mostly below the bfloat16, and a watch that looked at that alone would see jumps.
-    """
-    after = [s.args[0] for s in results if s.op == "high_of"]
-    before = [s for s in postorder(results) if s.op in ("with_rest", "with_low")]
-    return [after[0], before[-1]] if after and before else []
+    """Of a parameter with compensation the whole after a step and before it, among what a pass writes; else nothing."""
+    return next((list(s.args) for s in results if s.op == "high_of"), [])
 
 
 def with_rest(high: Tensor, rest: Tensor) -> Tensor:
     """A float32 with its upper byte of compensation."""
     import torch
 
-    return (high.float().view(torch.int32) + (rest.to(torch.int32) << 8)).view(torch.float32)
+    high = high.float()
+    stale = ((high == 0) & (rest < 0)) | (high.isinf() & (rest > 0))
+    rest = torch.where(stale, 0, rest.to(torch.int32))
+    return (high.view(torch.int32) + (rest << 8)).view(torch.float32)
 
 
 def with_low(x: Tensor, low: Tensor) -> Tensor:
     """That with its lower byte."""
     import torch
 
-    return (x.float().view(torch.int32) + (low.to(torch.int32) & 255)).view(torch.float32)
+    x = x.float()
+    return torch.where(x.isinf(), x, (x.view(torch.int32) + (low.to(torch.int32) & 255)).view(torch.float32))
 
 
-def high_of(x: Tensor) -> Tensor:
-    """What a model sees of float32, as float32."""
+def high_of(x: Tensor, old: Any = None) -> Tensor:
+    """What a model sees of float32, as float32; what the value was before does not count."""
     import torch
 
     made = ((x.float().view(torch.int32) + 0x8000) & -0x10000).view(torch.float32)

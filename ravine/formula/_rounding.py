@@ -41,8 +41,8 @@ class Narrow(Protocol):
 
     def __hash__(self) -> int: ...
 
-    def __call__(self, name: str, initial: Any) -> tuple[str, bool]:
-        """To which of ``ROUNDED_BITS`` a state is rounded, or an empty text, and whether at random."""
+    def __call__(self, name: str, initial: Any, of_bfloat16: bool = False) -> tuple[str, bool]:
+        """To which of ``ROUNDED_BITS`` a state is rounded, or an empty text, and whether at random; of parameters that learn so."""
 
 
 def rounded(

@@ -159,7 +159,7 @@ class _Tracer:
 
     def stored(self, new: dict[str, Any], narrow: Narrow) -> dict[str, Any]:
         """New values as they are stored, of those that are kept in fewer bits."""
-        kinds = {name: narrow(name, initial) for name, initial in self.states.items()}
+        kinds = {name: narrow(name, initial, self.param_bits is not None) for name, initial in self.states.items()}
         if self.param_bits == "stochastic":
             kinds["param"] = "bfloat16", True
         elif self.param_bits == 24:

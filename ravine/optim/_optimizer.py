@@ -90,7 +90,7 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
     variants: ClassVar[Mapping[str, Variant]] = {}
     #: Where torch's class of the same name keeps no such state: what it stands for in a state dict of torch.
     not_in_torch: ClassVar[Mapping[str, float]] = {}
-    #: Whether states exist before the first step, as in torch's class of the same name.
+    #: Whether states exist before the first step, as in torch's class.
     states_at_once: ClassVar[bool] = False
 
     def __init__(
@@ -345,14 +345,14 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
         """The state as torch's class gives it, and its formula under ``"ravine"``; ``full``: narrow states and parameters in float32."""
         programs = [self._programs(group, f" (parameter group {i})") for i, group in enumerate(self.param_groups)]
         made = states.dump(without_compiler(super().state_dict), type(self).__name__, programs)
-        return full_precision(made, self.param_groups) if full else made
+        return full_precision(made, self.param_groups, self._averaged) if full else made
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any], match: Literal["order", "name"] = "order") -> None:
         """Load a state dict of this class or of torch's class of the same name.
 
-        States keep the dtype they were saved in and share no memory with ``state_dict``. With ``match="name"`` parameters are
-        found by their names, in whatever order and groups they are; what has no partner is told in one warning.
+        States keep the dtype they were saved in and share no memory with ``state_dict``; parameters that it holds (``full=True``) are
+        set. With ``match="name"`` parameters are found by their names, in any order; one warning tells what has no partner.
 
         Raises:
             StateError: groups, names, shapes, states or the formula differ; nothing was loaded.
@@ -361,7 +361,7 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
         state_dict = changed_by(before, self, states.own_dict(state_dict))
         groups, rare, own = self.param_groups, type(self).not_in_torch, twin_of(type(self)) is None
         receiver = states.Receiver(
-            groups, self.defaults, self._neutral, self._check, self._programs, self._describe, rare, own
+            groups, self.defaults, self._neutral, self._check, self._programs, self._describe, rare, own, self._averaged
         )
         loaded, params = states.load(receiver, arranged(receiver, self._monitor.name_of, state_dict, match))
         self.__setstate__(loaded)

@@ -58,7 +58,7 @@ def kernel(task):
     low_array = carray(at_uint8(launch[3]), 65536)
     again_array = carray(at_float32(launch[4]), 65536)
     for i in range(65536):
-        high_array[i] = upper_half(high_of(bits[i]))
+        high_array[i] = upper_half(high_of(bits[i], bits[i]))
         rest_array[i] = to_int8(rest_of(bits[i]))
         low_array[i] = to_int8(low_of(bits[i]))
         high = with_rest(from_bfloat16(high_array[i]), float32(rest_array[i]))
@@ -234,7 +234,6 @@ def test_other_parameters_of_the_same_group_stay_as_they_are():
     alone = parameters(torch.float32, ((30, 4),))[0]
     optimizer, reference = RMSprop([half, whole], param_bits=32), RMSprop([alone])
     run(optimizer, [half, whole], 0, 5)
-    give([half, alone], 0)
     for step in range(5):
         give([half, alone], step)
         reference.step()

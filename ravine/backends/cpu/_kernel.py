@@ -14,6 +14,7 @@ import torch
 
 from ravine.backends import STATISTICS, compute_dtype
 from ravine.backends._eight_bits import BLOCK, SIGNED, SQUARES, is_code
+from ravine.backends._layout import keeps_all
 from ravine.backends.cpu._kernel_rounding import in_first_chunk, rounding_lines
 from ravine.formula import Program
 from ravine.formula._compensation import watched
@@ -154,7 +155,7 @@ def kernel_source(
         element[b] = f"from_{_CODE[dtypes[b]]}({code_name(b)}_array[i], {code_name(b)}_scale)"
     loop = [f"{code_name(b)} = {element[b]}" for b in reads]
     # Constants have the type that the loop computes in, so that nothing is widened.
-    results = as_stored(p.results, p.writes, lambda b: dtypes[b] in (torch.float32, torch.float64))
+    results = as_stored(p.results, p.writes, lambda b: keeps_all(dtypes[b]))
     made_of = dict(zip(p.writes, results[len(p.reductions) :], strict=True))
     written_symbols = dict(made_of)
     for b in [b for b in made_of if dtypes[b] is SQUARES]:  # a code keeps the root

@@ -128,19 +128,30 @@ def _with(block: LlvmLines, x: Value, more: Value) -> Value:
 @function
 def with_rest(block: LlvmLines, high: Value, rest: Value) -> Value:
     """A float with its upper byte of compensation."""
-    wide = block.add("i32", f"fptosi {block.to('float', rest)} to i32")
+    high, rest = block.to("float", high), block.to("float", rest)
+    past_zero = block.add("i1", f"and {block.add('i1', f'fcmp oeq {high}, 0.0')}, {_sign(block, rest, 'olt').text}")
+    infinite = block.add("i1", f"fcmp oeq {absolute(block, high)}, 0x7FF0000000000000")
+    past_infinity = block.add("i1", f"and {infinite}, {_sign(block, rest, 'ogt').text}")
+    stale = block.add("i1", f"or {past_zero}, {past_infinity.text}")
+    wide = block.add("i32", f"fptosi {block.select(stale, constant('float', 0.0), rest)} to i32")
     return _with(block, high, block.add("i32", f"shl {wide}, 8"))
+
+
+def _sign(block: LlvmLines, x: Value, how: str) -> Value:
+    return block.add("i1", f"fcmp {how} {x}, 0.0")
 
 
 @function
 def with_low(block: LlvmLines, x: Value, low: Value) -> Value:
     """That with its lower byte."""
+    x = block.to("float", x)
     wide = block.add("i32", f"fptosi {block.to('float', low)} to i32")
-    return _with(block, x, block.add("i32", f"and {wide}, 255"))
+    made = _with(block, x, block.add("i32", f"and {wide}, 255"))
+    return block.select(block.add("i1", f"fcmp oeq {absolute(block, x)}, 0x7FF0000000000000"), x, made)
 
 
 @function
-def high_of(block: LlvmLines, x: Value) -> Value:
+def high_of(block: LlvmLines, x: Value, old: Value) -> Value:
     """What a model sees of a float, as a float."""
     return _cut(block, block.to("float", x), Value("i32", str(0x8000)), 16)
 

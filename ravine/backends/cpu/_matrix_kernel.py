@@ -13,6 +13,7 @@ import torch
 
 from ravine.backends import compute_dtype
 from ravine.backends._jobs import Job
+from ravine.backends._layout import keeps_all
 from ravine.backends.cpu._kernel import (
     ARRAYS,
     CHUNK_STATISTICS,
@@ -106,8 +107,7 @@ class _JobPrinter:
         inner = [f"{code_name(b)} = {self.element[b]}" for b in self.reads]
         wanted = [*[""] * (len(job.along) + len(job.reductions)), *(f"{code_name(b)}_new" for b in job.writes)]
         constant = lambda value: f"{real}({value!r})"  # noqa: E731
-        wide = (torch.float32, torch.float64)
-        roots = as_stored(job.roots, job.writes, lambda b: self.dtypes[b] in wide)
+        roots = as_stored(job.roots, job.writes, lambda b: keeps_all(self.dtypes[b]))
         seen = watched(roots) if self.watch else []
         body = Statements(
             [*roots, *seen], {**names, **buffers}, [*wanted, *[""] * len(seen)], constant=constant, place="first + i"

@@ -178,18 +178,21 @@ def _float24_to_nearest(x, key, place):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _with_rest(high, rest):  # type: ignore[no-untyped-def]
-    bits = high.to(tl.float32).to(tl.int32, bitcast=True)
-    return (bits + (rest.to(tl.int32) << 8)).to(tl.float32, bitcast=True).to(high.dtype)
+    wide = high.to(tl.float32)
+    stale = ((wide == 0) & (rest < 0)) | ((tl.abs(wide) == _INF) & (rest > 0))
+    more = tl.where(stale, 0, rest.to(tl.int32) << 8)
+    return (wide.to(tl.int32, bitcast=True) + more).to(tl.float32, bitcast=True).to(high.dtype)
 
 
 @triton.jit
 def _with_low(x, low):  # type: ignore[no-untyped-def]
-    bits = x.to(tl.float32).to(tl.int32, bitcast=True)
-    return (bits + (low.to(tl.int32) & 255)).to(tl.float32, bitcast=True).to(x.dtype)
+    wide = x.to(tl.float32)
+    made = (wide.to(tl.int32, bitcast=True) + (low.to(tl.int32) & 255)).to(tl.float32, bitcast=True)
+    return tl.where(tl.abs(wide) == _INF, wide, made).to(x.dtype)
 
 
 @triton.jit
-def _high_of(x):  # type: ignore[no-untyped-def]
+def _high_of(x, old):  # type: ignore[no-untyped-def]
     return _cut(x.to(tl.float32), 0x8000, 16).to(x.dtype)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from ravine.backends import compute_dtype
+from ravine.backends._layout import keeps_all
 from ravine.backends.triton._kernel_text import (
     ALIGNED,
     BATCH_SIGNATURE,
@@ -153,7 +154,7 @@ class _PassPrinter:
         names = [*[""] * len(p.reductions), *(f"{self.at(b)}_new" for b in p.writes)]
         constant = lambda value: constant_text(self.real, value)  # noqa: E731
         calls = {"div", "pow", "cube_root"}
-        results = as_stored(p.results, p.writes, lambda b: self.dtypes[b].itemsize > 2)
+        results = as_stored(p.results, p.writes, lambda b: keeps_all(self.dtypes[b]))
         seen = watched(results) if self.watch else []
         names += [""] * len(seen)
         made = Statements([*results, *seen], p.leaves(), names, constant=constant, calls=calls, place="first + at")

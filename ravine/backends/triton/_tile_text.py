@@ -15,6 +15,7 @@ import torch
 
 from ravine.backends import compute_dtype
 from ravine.backends._jobs import Job
+from ravine.backends._layout import keeps_all
 from ravine.backends.triton._kernel_text import (
     ALIGNED,
     BATCH_SIGNATURE,
@@ -204,7 +205,7 @@ class _TilePrinter:
             text = f"tl.load({code_name(b)}at + at, mask=inside, other=0.0)"
             self.inside.append(f"{code_name(b)} = widen({text}, {self.real})")
         buffers = {s: code_name(name) for s, name in job.names.items() if s.axes == FULL}
-        roots = as_stored(job.roots, job.writes, lambda b: self.dtypes[b].itemsize > 2)
+        roots = as_stored(job.roots, job.writes, lambda b: keeps_all(self.dtypes[b]))
         seen = watched(roots) if self.watch else []
         made = Statements(
             [*roots, *seen],

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ravine.backends._eight_bits import values_of
 from ravine.errors import OptionError, ParameterError
 from ravine.formula import Program
 from ravine.optim._engine.formula import average_in
@@ -78,7 +79,9 @@ def pairs_of(
         )
     if averaged:
         raise OptionError("the parameters are already their averages here: leave out the inner optimizer.averaged()")
-    pairs = [(p, state[p][name]) for group, name in kept for p in group["params"] if name in state.get(p, {})]
+    pairs = [
+        (p, values_of(state[p], name)) for group, name in kept for p in group["params"] if name in state.get(p, {})
+    ]
     for p, average in pairs:
         if p.shape != average.shape:
             raise ParameterError(f"{describe(p)} has an average of shape {tuple(average.shape)}")

@@ -5,14 +5,15 @@ The parameter itself stands there as the state ``"param"``, which no formula kee
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ravine.backends._eight_bits import SCALES, decoded, is_code
+from ravine.backends._eight_bits import SCALES, decoded, is_code, scales_shape
 from ravine.backends._sharded import part
+from ravine.errors import ParameterError, StateError, an, kind_of
 from ravine.formula._compensation import LOW, REST, rests_of, split, whole
 from ravine.formula._rounding import KEY
 
@@ -20,13 +21,22 @@ from ravine.formula._rounding import KEY
 PARAM = "param"
 
 
-def full_precision(tree: dict[str, Any], groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def full_precision(tree: dict[str, Any], groups: Sequence[Mapping[str, Any]], averaged: bool) -> dict[str, Any]:
     """A state dict whose states of 16 and 8 bits are float32, and without what only narrow ones have.
 
     Args:
         tree: the state dict.
         groups: the optimizer's groups, whose parameters it is of.
+        averaged: whether these are their averages now.
+
+    Raises:
+        ParameterError: they are, and the dict would hold them.
     """
+    if averaged and any(REST in kept for kept in tree["state"].values()):
+        raise ParameterError(
+            "inside optimizer.averaged() the parameters are their averages, which are not what a state dict in full precision "
+            "holds: call state_dict(full=True) outside"
+        )
     params: dict[Any, Tensor] = {}
     for saved, group in zip(tree["param_groups"], groups, strict=True):
         params.update(zip(saved["params"], group["params"], strict=True))
@@ -46,7 +56,7 @@ def _full(kept: Mapping[str, Any], p: Tensor | None) -> dict[str, Any]:
         for n, value in kept.items()
         if n not in left_out
     }
-    if REST in kept and p is not None:
+    if REST in kept and p is not None and p.dtype is torch.bfloat16:
         made[PARAM] = in_full(p, kept)
     return made
 
@@ -59,13 +69,48 @@ def in_full(p: Tensor, kept: Mapping[str, Any]) -> Tensor:
     return made
 
 
-def given_params(state: Mapping[Any, Any], groups: Sequence[Mapping[str, Any]]) -> list[tuple[Tensor, Tensor]]:
-    """The parameters that a state to be loaded holds, each with what it is to become; they are taken out of it."""
+def check_saved(p: Tensor, saved: Mapping[str, Any], describe: Callable[[Tensor], str]) -> None:
+    """Look at what was saved for a parameter.
+
+    Raises:
+        StateError: the parameter in full precision is none, or there are codes without their scales.
+    """
+    value = saved.get(PARAM, p)
+    if (
+        not isinstance(value, Tensor)
+        or value.is_complex() != p.is_complex()
+        or not (value.is_complex() or value.is_floating_point())
+    ):
+        raise StateError(
+            f"the state dict has no values for {describe(p)} under {PARAM!r}, but {an(kind_of(value))}: it is damaged"
+        )
+    for name, value in saved.items():
+        if isinstance(value, Tensor) and is_code(value.dtype, name) and value.shape == p.shape:
+            scales = saved.get(name + SCALES)
+            if not isinstance(scales, Tensor) or scales.shape != scales_shape(tuple(p.shape)):
+                raise StateError(
+                    f"the state {name} of {describe(p)} is codes of 8 bits, and there are no scales that fit it under "
+                    f"{name + SCALES!r}: load both"
+                )
+
+
+def given_params(
+    state: Mapping[Any, Any], groups: Sequence[Mapping[str, Any]], averaged: bool
+) -> list[tuple[Tensor, Tensor]]:
+    """The parameters that a state to be loaded holds, each with what it is to become; they are taken out of it.
+
+    Raises:
+        StateError: ``averaged``: the parameters are their averages, and what is written to them will be lost.
+    """
     found = []
     for p in (p for group in groups for p in group["params"]):
         value = state[p].pop(PARAM, None) if isinstance(state.get(p), dict) else None
         if isinstance(value, Tensor):
             found.append((p, value))
+    if found and averaged:
+        raise StateError(
+            "the state dict holds parameters, and inside optimizer.averaged() those are lost: load it outside"
+        )
     return found
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ravine.backends._eight_bits import is_code
 from ravine.backends._rounding_figures import is_narrow
-from ravine.formula._compensation import LOW, REST, rests_of
+from ravine.formula._compensation import is_rest, rests_of
 from ravine.optim._engine.state_storage import StateStorage
 
 
@@ -26,7 +26,7 @@ def narrow_tensors(p: Tensor, states: Mapping[str, Any], storage: StateStorage) 
             found.append(["param", kept, "stochastic" if at_random else "nearest"])
     for name, state in states.items():
         narrow = isinstance(state, Tensor) and is_narrow(state.dtype) and state.shape == p.shape
-        if not narrow or name in (REST, LOW):
+        if not narrow or is_rest(name):
             continue
         # What the program does not round, the tensor that it is written to does.
         kind, at_random = storage(name, 0.0)

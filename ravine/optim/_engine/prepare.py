@@ -20,7 +20,7 @@ from ravine.backends._sharded import layout, part
 from ravine.backends._sparse_rows import is_sparse, why_no_rows
 from ravine.errors import BackendError, ParameterError, an
 from ravine.formula import ParamCopy, Program
-from ravine.formula._compensation import LOW, REST
+from ravine.formula._compensation import LOW, REST, is_rest
 from ravine.formula._pieces import Reduced
 from ravine.formula._rounding import KEY
 from ravine.optim._engine.group import program_for
@@ -70,8 +70,6 @@ def prepare(
         if name not in program.states:  # of a parameter that was cast to single precision
             states.pop(name, None)
     make_states(p, states, program, storage, place)
-    for name, initial in program.states.items():
-        states = {n: v for n, v in {**states, **storage.fitted(name, initial, p, states)}.items() if v is not None}
     for name in (*program.states, *program.tensors):
         shape = shape_of(program, name, p) if of_own_shape(program, name) else None
         kind = wide if name in program.tensors else _as_it_is
@@ -233,7 +231,7 @@ def _check_storage(
     if p.grad is not None and is_sparse(p.grad) and (KEY in program.kept or REST in program.states):
         raise ParameterError(
             f"{describe(p)} has a sparse gradient, and rounding='stochastic', states of 8 bits and param_bits are for dense ones: use "
-            "rounding='nearest' with 16 bits"
+            "rounding='nearest' with 16 bits, and an optimizer without param_bits"
         )
     if storage.param_bits is not None and p.dtype is torch.float16:
         raise ParameterError(
@@ -313,6 +311,9 @@ def make_states(p: torch.Tensor, states: dict[str, Any], program: Program, stora
                     encode(torch.full_like(part(p).detach(), initial), part(states[name]), part(states[name + SCALES]))
             elif initial:
                 (torch.view_as_real(states[name]) if p.is_complex() else states[name]).fill_(initial)
+    for name, initial in program.states.items():
+        for changed, value in storage.fitted(name, initial, p, states).items():
+            states.pop(changed) if value is None else states.update({changed: value})
 
 
 @torch.no_grad()
@@ -342,7 +343,7 @@ def _follow(
         state = state.to(dtypes[1])
     if state.device != p.device:
         state = state.to(p.device)
-    fits = not (unfit(state) if name in (REST, LOW) else why_not(state))
+    fits = not (unfit(state) if is_rest(name) else why_not(state))
     if own_shape is None and not why_not(p) and fits and state.stride() != p.stride() and p.numel() > 1:
         state = torch.empty_like(p.detach(), dtype=state.dtype).copy_(state)
     return state
@@ -361,7 +362,7 @@ def _reason(p: torch.Tensor, states: Mapping[str, Any], program: Program) -> str
         prefix = f"state {name}: " if name else ""
         if is_code(t.dtype, name) and (program.along or not backends.on_host(t.device)):
             return f"{prefix}it is codes of 8 bits, which kernels of the CPU read, and none of rows and columns"
-        if not is_code(t.dtype, name) and name not in (REST, LOW) and (reason := why_not(t)):
+        if not is_code(t.dtype, name) and not is_rest(name) and (reason := why_not(t)):
             return prefix + reason
         alike = (
             t.shape != p.shape or t.numel() <= 1 or t.stride() == p.stride()

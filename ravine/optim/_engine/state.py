@@ -24,11 +24,11 @@ from ravine.backends._eight_bits import SCALES, is_code
 from ravine.backends._sharded import layout
 from ravine.errors import OptionError, StateError, kind_of, nearest
 from ravine.formula import ParamCopy, Program
-from ravine.formula._compensation import LOW, REST
+from ravine.formula._compensation import LOW, REST, is_rest
 from ravine.formula._plain_text import formula_lines
 from ravine.formula._rounding import KEY
 from ravine.optim._common import OF_GROUPS
-from ravine.optim._engine.full_states import PARAM, given_params
+from ravine.optim._engine.full_states import PARAM, check_saved, given_params
 from ravine.optim._engine.group import program_for
 from ravine.optim._engine.group_keys import leave_out
 from ravine.optim._engine.prepare import of_own_shape, shape_of, split
@@ -55,6 +55,7 @@ class Receiver:
         not_in_torch: states that torch's class of the same name does not keep, and what they stand for there.
         own: the formula is the user's own, so that what else a dict of torch has tells less: options that are off, and
             numbers beside the states (``mu_product`` of NAdam), belong to formulas that can be written without.
+        averaged: whether its parameters are their averages now.
     """
 
     groups: Sequence[dict[str, Any]]
@@ -65,6 +66,7 @@ class Receiver:
     describe: Callable[[torch.Tensor], str]
     not_in_torch: Mapping[str, float]
     own: bool
+    averaged: bool = False
 
 
 def dump(state_dict: dict[str, Any], name: str, programs: Sequence[Mapping[Any, Program]]) -> dict[str, Any]:
@@ -152,7 +154,7 @@ def load(
             continue
         p, i = params[key]
         state[p] = _states(receiver, p, value, program_for(p, programs[i]), ours=about is not None)
-    given = given_params(state, groups)
+    given = given_params(state, groups, receiver.averaged)
     return {"state": state, "param_groups": new_groups}, given
 
 
@@ -289,6 +291,7 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
     }
     if not saved:
         return {}
+    check_saved(p, saved, receiver.describe)
     for name in saved:
         number = not isinstance(saved[name], torch.Tensor) or (saved[name].dim() == 0 and p.dim() > 0)
         if name not in known and name not in narrow and not ours and not (receiver.own and number):
@@ -303,7 +306,7 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
         if (
             name not in saved
             and not ours
-            and name not in (REST, LOW)
+            and not is_rest(name)
             and not (isinstance(initial, ParamCopy) and initial.average)
         ):
             raise StateError(
@@ -337,7 +340,7 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
             is_code(value.dtype, name) and value.shape == p.shape
         ):
             result[name] = value.detach().to(p.device, copy=True)
-        elif name not in tensors and receiver.own and value.dim() == 0:
+        elif name not in (*tensors, PARAM) and receiver.own and value.dim() == 0:
             result[name] = value.detach().clone()
         elif value.shape != (shape_of(program, name, p) if name in tensors else p.shape):
             raise StateError(

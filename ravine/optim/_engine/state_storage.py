@@ -23,7 +23,7 @@ from ravine.backends._eight_bits import (
 from ravine.backends._sharded import part
 from ravine.errors import OptionError, ParameterError, nearest
 from ravine.formula import ParamCopy, Program
-from ravine.formula._compensation import LOW, REST, rests_of
+from ravine.formula._compensation import is_rest, rests_of
 from ravine.formula._operations import ROUNDED_BITS
 from ravine.formula._pieces import Reduced, Squares
 from ravine.formula._rounding import Narrow, mixed
@@ -75,7 +75,7 @@ class StateStorage:
 
     def dtype(self, name: str, initial: Any) -> torch.dtype | None:
         """The dtype of a state by its name and initial value; None: that which it has by itself."""
-        if name in (REST, LOW):
+        if is_rest(name):
             return torch.int8
         own = dict(self.named).get(name)
         if own is not None or isinstance(initial, ParamCopy | Reduced):
@@ -95,9 +95,10 @@ class StateStorage:
             return torch.float32 if p.dtype in (torch.bfloat16, torch.float16) else None
         return SQUARES if isinstance(initial, Squares) else SIGNED
 
-    def __call__(self, name: str, initial: Any) -> tuple[str, bool]:
+    def __call__(self, name: str, initial: Any, of_bfloat16: bool = False) -> tuple[str, bool]:
         """To what a new value of a state is rounded before it is stored (``formula/_rounding.py``), and whether at random.
 
+        ``of_bfloat16``: of parameters that ``param_bits`` is for.
         Nothing, as an empty text, is rounded where the tensor that it is written to does so.
         """
         dtype, at_random = self.dtype(name, initial), self.at_random
@@ -105,7 +106,7 @@ class StateStorage:
             return "", False
         if dtype is SIGNED:
             return ("squares" if isinstance(initial, Squares) else "signed"), at_random
-        if dtype is None and self.param_bits == "stochastic" and not isinstance(initial, Reduced):
+        if dtype is None and of_bfloat16 and self.param_bits == "stochastic" and not isinstance(initial, Reduced):
             dtype = torch.bfloat16  # that of the parameters that it is for
         known = next((text for text, one in DTYPES.items() if one is dtype), "")
         return (known if at_random and known in ROUNDED_BITS else ""), at_random
@@ -146,7 +147,7 @@ class StateStorage:
     @torch.no_grad()
     def fitted(self, name: str, initial: Any, p: Tensor, states: Mapping[str, Any]) -> dict[str, Any]:
         """What a state and its scales become, where it is to be codes, or is codes and is not to be."""
-        if name in (REST, LOW):
+        if is_rest(name):
             return {}
         state, wanted = states[name], self.of(name, initial, p)
         as_codes = wanted is not None and is_code(wanted)
@@ -205,7 +206,7 @@ def storage_of(state_dtype: object, rounding: object, param_bits: object) -> Sta
             "more beside them; 'compensated' is 32)"
         )
     made = StateStorage(every, named, "stochastic", bits)
-    if rounding == "stochastic" and state_dtype is None and bits is None:
+    if rounding == "stochastic" and state_dtype is None and bits in (None, 32):
         raise OptionError(
             "rounding='stochastic' needs something to round: state_dtype='bfloat16' (or '8bit'), or param_bits='stochastic' for "
             "bfloat16 parameters"
