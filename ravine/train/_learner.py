@@ -25,6 +25,7 @@ from ravine.train._checkpointer import Checkpointer
 from ravine.train._data_order import DataOrder
 from ravine.train._display import Display, display_for
 from ravine.train._fit import Fit, FitState
+from ravine.train._fit_lines import announced
 from ravine.train._forward import ForwardPass
 from ravine.train._interrupt import deferred
 from ravine.train._loop import Loop
@@ -201,7 +202,7 @@ class Learner(AnswersNearest):
             self._try_validation(fit)
             if said:
                 fit.display.say(said)
-            with deferred(parallel.size() == 1) as interrupt:
+            with announced(fit), deferred(parallel.size() == 1) as interrupt:
                 fit.begin_table()
                 loop.run(interrupt)
                 if not interrupt.pressed:

@@ -57,6 +57,8 @@
     plot("curves", traces, { margin: { l: 55, r: 15, t: 32, b: 44 }, xaxis: across, yaxis: lossAxis() }, true);
   });
 
+  if (!by("curves")) charts.delete("curves");
+
   charts.set("budget", () => {
     const drawn = shown().filter((place) => data.budget[place]);
     const ticks = [...new Set(drawn.flatMap((place) => data.budget[place].points))];
