@@ -8,7 +8,11 @@ import click
 
 from ravine.cli._out_folder import OUT, refuse_missing
 from ravine.cli._screen import say
+from ravine.comparison._study.location import JOURNAL, Location
+from ravine.comparison._study.store import Store
+from ravine.comparison._study.stored_study import TASKS, stored_location
 from ravine.live._open_run import live_run
+from ravine.live._open_study import live_study
 from ravine.live._server import LivePage
 from ravine.live._serving import LOCAL, LiveServer, check_packages, is_local, open_browser
 
@@ -23,13 +27,18 @@ on.
 
 @click.command(name="live", help=_HELP)
 @click.argument("run", metavar="RUN")
+@click.option(
+    "--storage",
+    metavar="URL",
+    help="Where the study is stored, if it is shared: postgresql://..., or a journal file. RUN is then its name.",
+)
 @click.option("--host", default=LOCAL, show_default=True, help="Where to listen; 0.0.0.0 lets other machines in.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen at; default: any that is free.")
 @click.option("--control", is_flag=True, help="Let the page stop what runs.")
 @click.option("--no-open", is_flag=True, help="Print the address and do not open it in the browser.")
-def command(run: str, host: str, port: int, control: bool, no_open: bool) -> None:
+def command(run: str, storage: str | None, host: str, port: int, control: bool, no_open: bool) -> None:
     check_packages()
-    server = LiveServer(_page(run, control), host, port)
+    server = LiveServer(_page(run, storage, control), host, port)
     if not is_local(host):
         say(_warning(host, control), err=True)
     say(f"Live: {server.address}", wrap=False)
@@ -46,16 +55,41 @@ def _warning(host: str, control: bool) -> str:
     )
 
 
-def _page(run: str, control: bool) -> LivePage:
-    folder = _folder(run)
+def _page(run: str, storage: str | None, control: bool) -> LivePage:
+    folder = None if storage else _folder(run)
+    if folder is None or (folder / JOURNAL).is_file():
+        return live_study(_study(run, storage, folder))
     return live_run(folder)
 
 
-def _folder(run: str) -> Path:
-    """The folder that is meant: a path, or the name of one in ravine-out."""
+def _folder(run: str) -> Path | None:
+    """The folder that is meant: a path, or the name of one in ravine-out; None for the name of a study that is elsewhere.
+
+    Raises:
+        OptionError: there is no such run.
+    """
     named = [Path(run), OUT / run, OUT / f"train-{run}"]
     found = next((path for path in named if path.is_dir() and path.resolve() != OUT.resolve()), None)
     if found is None:
         refuse_missing(Path(run))
-        return Path(run)
     return found
+
+
+def _study(run: str, storage: str | None, folder: Path | None) -> Location:
+    """Where the study is.
+
+    Raises:
+        OptionError: the storage has no such study.
+        DataError: the storage cannot be read.
+    """
+    if folder is None:
+        return stored_location(run, storage, None)
+    journal = folder / JOURNAL
+    store = Store("any", str(journal))
+    try:
+        of_tasks = [kept["study"] for kept in store.attribute_of_all(TASKS).values()]
+        names = of_tasks or store.names()
+    finally:
+        store.close()
+    name = folder.name if folder.name in names or not names else names[0]
+    return Location(name, str(journal), folder)

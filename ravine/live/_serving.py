@@ -14,6 +14,7 @@ from threading import Thread
 from typing import Any
 
 from ravine.errors import OptionError, PackageError
+from ravine.live._page import page
 from ravine.live._server import LivePage, application
 
 LOCAL = "127.0.0.1"
@@ -88,6 +89,7 @@ class LiveServer:
     def run(self) -> None:
         """Serve until Ctrl-C, or :meth:`end`."""
         self._live.watcher.start()
+        page(self._live.kind, "", "{}", "", control=False)  # its parts are compiled before somebody waits for it
         try:
             self._server.run(sockets=[self._socket])
         finally:

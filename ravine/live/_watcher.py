@@ -10,6 +10,7 @@ from typing import Any
 Poll = Callable[[], Mapping[str, Any] | None]
 """Gives the parts of the page by name, plain values, or None if nothing has changed since the last call."""
 
+_FIRST = 1.0  # seconds that a page may wait for the first look
 _IDLE = 2.0  # seconds between two looks while nobody watches
 
 
@@ -29,12 +30,13 @@ class Watcher:
         self._watching = 0
         self._over = False
         self._listeners: list[Callable[[], None]] = []
+        self._looked = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ravine live", daemon=True)
 
     def start(self) -> None:
-        """Look once, and go on looking in the thread."""
-        self._look()
+        """Look in the thread; the first look is waited for, but not for long."""
         self._thread.start()
+        self._looked.wait(_FIRST)
 
     def stop(self) -> None:
         """Look no more, and let listeners know."""
@@ -74,12 +76,13 @@ class Watcher:
 
     def _run(self) -> None:
         while True:
+            self._look()
+            self._looked.set()
             with self._lock:
                 if not self._over:
                     self._lock.wait(self._period if self._listeners else max(self._period, _IDLE))
                 if self._over:
                     return
-            self._look()
 
     def _look(self) -> None:
         """Ask once."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from ravine.plotting._style import Line
@@ -24,16 +25,21 @@ def rendered(template: str, *folders: str, **values: Any) -> bytes:
         folders: where it and what it includes lie in the package; the shared templates are found from everywhere.
         values: what the template names; ``plotly``, the script, need not be given.
     """
+    given = {"plotly": plotly_script(), **values} if "plotly" not in values else values
+    return _environment(folders).get_template(template).render(**given).encode()
+
+
+@cache
+def _environment(folders: tuple[str, ...]) -> Any:
+    """What finds templates and keeps them compiled."""
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    return Environment(
         loader=ChoiceLoader([PackageLoader("ravine", path) for path in dict.fromkeys((*folders, _TEMPLATES))]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    given = {"plotly": plotly_script(), **values} if "plotly" not in values else values
-    return environment.get_template(template).render(**given).encode()
 
 
 def plotly_script() -> str:

@@ -24,6 +24,7 @@ from ravine.comparison._study.storage_errors import storage_errors, without_pass
 from ravine.comparison._study.study_journal import StudyJournal
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial import Trial, TrialResult
+from ravine.comparison._study.trial_log import LoggedTrial, logged
 from ravine.errors import DataError, OptionError
 
 T = TypeVar("T")
@@ -226,6 +227,10 @@ class Store:
     def _trials(self) -> list[Any]:
         trials: list[Any] = self._do(lambda: self._study.get_trials(deepcopy=False))
         return trials
+
+    def log(self) -> list[LoggedTrial]:
+        """Every trial that was begun, in the order in which they were."""
+        return [logged(t, t.user_attrs.get(_HEARTBEAT)) for t in self._trials()]
 
     def claim(self, trials: Iterable[Trial], spec: StudySpec) -> tuple[Trial, Claim] | None:
         """One of the trials that nobody works on, claimed; None if there is none."""

@@ -81,7 +81,7 @@
     ];
     const shapes = data.loss.lost === null ? [] : [{ type: "line", x0: data.loss.lost, x1: data.loss.lost, yref: "paper", y0: 0, y1: 1, line: { color: tone("bad"), width: 1.5, dash: "dot" } }];
     const annotations = data.loss.lost === null ? [] : [{ x: data.loss.lost, y: 1, yref: "paper", yanchor: "top", xanchor: data.loss.lost > x[x.length - 1] / 2 ? "right" : "left", showarrow: false, text: " not finite from here ", font: { color: tone("bad") } }];
-    plot("loss", traces, { margin: { l: 55, r: 15, t: 12, b: 44 }, xaxis: stepAxis(), yaxis: lossAxis({ title: { text: "loss" }, ...lossRange(low, high, mean, valid) }), shapes, annotations }, true);
+    plot("loss", traces, { margin: { l: 55, r: 15, t: 12, b: 44 }, xaxis: stepAxis(), yaxis: lossAxis({ title: { text: "loss" }, ...lossRange(low, high, mean, valid) }), shapes, annotations });
     by("loss-legend").replaceChildren(...[["training (mean of a fiftieth of the run; pale: least to greatest)", data.optimizers[0]], ...(valid.length ? [["validation", VALID]] : [])].map(([name, style]) => {
       const item = made("li"), svg = sample(style);
       svg.setAttribute("class", "key");
@@ -94,7 +94,10 @@
     const kept = finite([...mean, ...valid.map((v) => v[1])]), tops = finite(high);
     if (!kept.length) return {};
     const top = Math.min(greatest(tops), greatest(kept) * (greatest(kept) > 0 ? 1.5 : 0.5)), bottom = Math.min(least(finite(low)), least(kept));
-    if (by("log").checked) return { range: [Math.log10(Math.max(bottom, top * 1e-8)) - 0.05, Math.log10(top) + 0.05] };
+    if (by("log").checked) {
+      const ends = [Math.max(bottom, top * 1e-8), top];
+      return { range: [Math.log10(ends[0]) - 0.05, Math.log10(ends[1]) + 0.05], ...logTicks(...ends) };
+    }
     const room = (top - bottom) * 0.04 || 0.1;
     return { range: [bottom >= 0 ? Math.max(0, bottom - room) : bottom - room, top + room] };
   }
@@ -108,7 +111,7 @@
     }));
     const values = finite(drawn.flatMap((one) => data.hypers[one].y)).filter((v) => v > 0);
     const wide = values.length && greatest(values) / least(values) > 100;
-    plot("rate", traces, { margin: { l: 62, r: 15, t: 12, b: 44 }, xaxis: stepAxis(), yaxis: wide ? { type: "log", exponentformat: "power", automargin: true } : { rangemode: "tozero", exponentformat: "power", automargin: true } }, true);
+    plot("rate", traces, { margin: { l: 62, r: 15, t: 12, b: 44 }, xaxis: stepAxis(), yaxis: wide ? { type: "log", automargin: true, ...logTicks(least(values), greatest(values)) } : { rangemode: "tozero", exponentformat: "power", automargin: true } });
   });
 
   charts.set("norms", () => {
