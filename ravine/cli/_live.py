@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 
 import click
@@ -9,12 +11,14 @@ import click
 from ravine.cli._out_folder import OUT, refuse_missing
 from ravine.cli._screen import say
 from ravine.comparison._study.location import JOURNAL, Location
-from ravine.comparison._study.store import Store
-from ravine.comparison._study.stored_study import TASKS, stored_location
+from ravine.comparison._study.stored_study import stored_location
+from ravine.live._beside import TOKEN, end_after
 from ravine.live._open_run import live_run
 from ravine.live._open_study import live_study
 from ravine.live._server import LivePage
 from ravine.live._serving import LOCAL, LiveServer, check_packages, is_local, open_browser
+
+_NICE = 5
 
 _HELP = """Show what runs now on a page in the browser.
 
@@ -36,14 +40,35 @@ on.
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen at; default: any that is free.")
 @click.option("--control", is_flag=True, help="Let the page stop what runs.")
 @click.option("--no-open", is_flag=True, help="Print the address and do not open it in the browser.")
-def command(run: str, storage: str | None, host: str, port: int, control: bool, no_open: bool) -> None:
+@click.option(
+    "--beside", hidden=True, help="A socket, and the process that it stands beside: of train --live and compare --live."
+)
+def command(
+    run: str, storage: str | None, host: str, port: int, control: bool, no_open: bool, beside: str | None
+) -> None:
     check_packages()
+    os.nice(_NICE)  # what runs goes first
+    if beside is not None:
+        _serve_beside(run, storage, *map(int, beside.split(",")))
+        return
     server = LiveServer(_page(run, storage, control), host, port)
     if not is_local(host):
         say(_warning(host, control), err=True)
     say(f"Live: {server.address}", wrap=False)
     if not no_open:
         open_browser(server.address)
+    server.run()
+
+
+def _serve_beside(run: str, storage: str | None, place: int, parent: int) -> None:
+    """Serve what another command has just begun, or is about to begin, until it has ended."""
+    if storage is not None:
+        folder = OUT / run if len(Path(run).parts) == 1 else Path(run)
+        live = live_study(Location("" if folder == Path(run) else run, storage, folder))
+    else:
+        live = live_run(Path(run))
+    server = LiveServer(live, token=os.environ.pop(TOKEN), place=socket.socket(fileno=place))
+    end_after(parent, server.end)
     server.run()
 
 
@@ -57,9 +82,11 @@ def _warning(host: str, control: bool) -> str:
 
 def _page(run: str, storage: str | None, control: bool) -> LivePage:
     folder = None if storage else _folder(run)
-    if folder is None or (folder / JOURNAL).is_file():
-        return live_study(_study(run, storage, folder))
-    return live_run(folder)
+    if folder is None:
+        return live_study(stored_location(run, storage, None), control=control)
+    if (folder / JOURNAL).is_file():
+        return live_study(Location("", str(folder / JOURNAL), folder), control=control)
+    return live_run(folder, control=control)
 
 
 def _folder(run: str) -> Path | None:
@@ -73,23 +100,3 @@ def _folder(run: str) -> Path | None:
     if found is None:
         refuse_missing(Path(run))
     return found
-
-
-def _study(run: str, storage: str | None, folder: Path | None) -> Location:
-    """Where the study is.
-
-    Raises:
-        OptionError: the storage has no such study.
-        DataError: the storage cannot be read.
-    """
-    if folder is None:
-        return stored_location(run, storage, None)
-    journal = folder / JOURNAL
-    store = Store("any", str(journal))
-    try:
-        of_tasks = [kept["study"] for kept in store.attribute_of_all(TASKS).values()]
-        names = of_tasks or store.names()
-    finally:
-        store.close()
-    name = folder.name if folder.name in names or not names else names[0]
-    return Location(name, str(journal), folder)

@@ -66,8 +66,8 @@ def by_layer(history: History, most: int = MOST_LAYERS, columns: int = MOST_COLU
 
     bad = np.stack([(history.nonfinite[:, m] > 0).any(axis=1) for m in members]) if members else np.zeros((0, 0), bool)
     bad = np.logical_or.reduceat(bad, starts, axis=1) if bad.size else bad
-    of = (history.grad_norm, history.param_norm, history.update_norm)
-    return LayerHistory(names, edges, *(norms(values) for values in of), bad)
+    grad, param, update = map(norms, (history.grad_norm, history.param_norm, history.update_norm))
+    return LayerHistory(names, edges, grad, param, update, bad)
 
 
 def layers_of(names: Sequence[str], most: int = MOST_LAYERS) -> tuple[list[str], list[list[int]]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ravine.comparison._study.location import Location
+from ravine.live._control import study_actions
 from ravine.live._server import LivePage
 from ravine.live._study_parts import study_parts
 from ravine.live._study_reading import StudyReading
@@ -15,19 +16,22 @@ from ravine.live._watcher import Watcher
 _REPORT = ("report.html", "report.md", "results.json", "results.csv")
 
 
-def live_study(where: Location, actions: Mapping[str, Callable[[Mapping[str, Any]], str]] | None = None) -> LivePage:
-    """The page of a study, whether it runs, is complete or has not begun; nothing is written but by ``actions``."""
+def live_study(where: Location, *, control: bool = False) -> LivePage:
+    """The page of a study, whether it runs, is complete or has not begun; without ``control`` nothing is written.
+
+    Args:
+        where: the study; without a name it is the one that is in the storage.
+        control: whether the page can act.
+    """
     reading = StudyReading(where)
-    folders = [where.folder]
 
     def poll() -> Mapping[str, Any] | None:
         study = reading.poll()
-        if study is None:
-            return None
-        folders[:] = [study.where.folder]
-        return study_parts(study)
+        return None if study is None else study_parts(study)
 
     def files() -> dict[str, Path]:
-        return {name: folders[0] / name for name in _REPORT}
+        return {name: reading.place.folder / name for name in _REPORT}
 
-    return LivePage("study", where.study, Watcher(poll), files, actions)
+    return LivePage(
+        "study", where.study or str(where.folder), Watcher(poll), files, study_actions(reading) if control else {}
+    )

@@ -20,9 +20,7 @@ def page(kind: str, title: str, parts: str, nonce: str, *, control: bool) -> byt
         control: whether the buttons that act are there.
     """
     inside = parts.replace("<", "\\u003c")  # so that no text of a run ends the script that holds it
-    return rendered(
-        f"live_{kind}.html", *_FOLDERS, title=title, parts=inside, nonce=nonce, control=control, plotly=""
-    )
+    return rendered(f"live_{kind}.html", *_FOLDERS, title=title, parts=inside, nonce=nonce, control=control, plotly="")
 
 
 @cache

@@ -106,7 +106,9 @@ def best_epoch(epochs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
 
 def _where(facts: RunFacts, wanted: int | None) -> str:
     fit: Mapping[str, Any] = facts.fits[-1] if facts.fits else {"step": 0}
-    done = sum(1 for row in facts.epochs if row["step"] > fit["step"]) + max(fit.get("epoch", 0) - bool(fit.get("batch")), 0)
+    done = sum(1 for row in facts.epochs if row["step"] > fit["step"]) + max(
+        fit.get("epoch", 0) - bool(fit.get("batch")), 0
+    )
     at = min(done + 1, wanted) if wanted else done + 1
     return f"epoch {at:,} of {wanted:,}" if wanted else f"epoch {at:,}"
 

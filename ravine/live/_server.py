@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class LivePage:
     title: str
     watcher: Watcher
     files: Callable[[], Mapping[str, Path]] = dict
-    actions: Mapping[str, Callable[[Mapping[str, Any]], str]] | None = None
+    actions: Mapping[str, Callable[[Mapping[str, Any]], str]] = field(default_factory=dict)
 
 
 def application(live: LivePage, token: str) -> Any:
@@ -56,7 +56,9 @@ def application(live: LivePage, token: str) -> Any:
         nonce = secrets.token_urlsafe(16)
         control = bool(live.actions)
         body = await run_in_threadpool(page, live.kind, live.title, parts or "{}", nonce, control=control)
-        return Response(body, media_type="text/html; charset=utf-8", headers=_HEADERS | {"Content-Security-Policy": _policy(nonce)})
+        return Response(
+            body, media_type="text/html; charset=utf-8", headers=_HEADERS | {"Content-Security-Policy": _policy(nonce)}
+        )
 
     async def events(request: Request) -> Response:
         stream = _events(live.watcher)
@@ -74,9 +76,11 @@ def application(live: LivePage, token: str) -> Any:
         return FileResponse(path, headers=_HEADERS)
 
     async def act(request: Request) -> Response:
-        action = (live.actions or {}).get(request.path_params["name"])
+        action = live.actions.get(request.path_params["name"])
         if action is None:
-            return JSONResponse({"error": "This page only shows: start `ravine live` with --control."}, 403, headers=_HEADERS)
+            return JSONResponse(
+                {"error": "This page only shows: start `ravine live` with --control."}, 403, headers=_HEADERS
+            )
         try:
             given = await request.json()
             said = await run_in_threadpool(action, given if isinstance(given, dict) else {})
@@ -143,6 +147,7 @@ async def _events(watcher: Watcher) -> AsyncIterator[str]:
                 await asyncio.wait_for(changed.wait(), _PING)
             except TimeoutError:
                 yield ": still here\n\n"
+        yield "event: end\ndata: {}\n\n"
     finally:
         watcher.forget(wake)
 

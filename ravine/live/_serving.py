@@ -10,6 +10,7 @@ import sys
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from threading import Thread
 from typing import Any
 
@@ -28,11 +29,9 @@ def check_packages() -> None:
     Raises:
         PackageError: starlette or uvicorn is not installed.
     """
-    try:
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise PackageError(_MISSING, name=error.name or "uvicorn") from error
+    for name in ("starlette", "uvicorn"):
+        if find_spec(name) is None:
+            raise PackageError(_MISSING, name=name)
 
 
 def is_local(host: str) -> bool:
@@ -42,6 +41,32 @@ def is_local(host: str) -> bool:
     return host == "localhost"
 
 
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there; connections to it wait for a server.
+
+    Raises:
+        OptionError: nobody can listen there.
+    """
+    place = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        place.bind((host, port))
+        place.listen(64)
+    except (OSError, OverflowError) as error:
+        place.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OptionError(
+            f"The page cannot be served at {host}, port {port}: {reason}. Name others: --host, --port."
+        ) from error
+    return place
+
+
+def address_of(place: socket.socket, host: str, token: str) -> str:
+    """The address of the page that is served there."""
+    named = socket.gethostname() if host in ("0.0.0.0", "::") else host
+    return f"http://{f'[{named}]' if ':' in named else named}:{place.getsockname()[1]}/{token}/"
+
+
 class LiveServer:
     """A server of one page.
 
@@ -49,6 +74,7 @@ class LiveServer:
         live: what it serves.
         host, port: where; port 0 is any that is free.
         token: what every address begins with; by default a new one.
+        place: a socket that listens, instead of ``host`` and ``port``.
 
     Attributes:
         address: of the page, with the token.
@@ -58,24 +84,16 @@ class LiveServer:
         OptionError: nobody can listen there.
     """
 
-    def __init__(self, live: LivePage, host: str = LOCAL, port: int = 0, token: str = "") -> None:
+    def __init__(
+        self, live: LivePage, host: str = LOCAL, port: int = 0, token: str = "", place: socket.socket | None = None
+    ) -> None:
         check_packages()
         import uvicorn
 
         self._live = live
         token = token or secrets.token_urlsafe(24)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.socket(family)
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.bind((host, port))
-        except (OSError, OverflowError) as error:
-            self._socket.close()
-            reason = getattr(error, "strerror", None) or str(error)
-            raise OptionError(f"The page cannot be served at {host}, port {port}: {reason}. Name others: --host, --port.") from error
-        named = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)
-        place = f"[{named}]" if ":" in named else named
-        self.address = f"http://{place}:{self._socket.getsockname()[1]}/{token}/"
+        self._socket = listening(host, port) if place is None else place
+        self.address = address_of(self._socket, host, token)
         config = uvicorn.Config(
             application(live, token),
             log_level="critical",

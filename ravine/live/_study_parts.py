@@ -30,10 +30,11 @@ def study_parts(study: StudySnapshot) -> dict[str, Any]:
     labels = [config.label for config in record.spec.optimizers]
     charts = {} if report is None else chart_data(report)
     heads, rows = best_so_far(record.spec, study.stage, record.results)
+    kept = [i for i, _ in enumerate(heads) if any(row[i] for row in rows)]  # columns of what did not happen
     return {
         "head": _head(study),
         "optimizers": [optimizer_style(index, label) for index, label in enumerate(labels)],
-        "best": {"columns": heads, "rows": rows},
+        "best": {"columns": [heads[i] for i in kept], "rows": [[row[i] for i in kept] for row in rows]},
         "trials": _trials(study.log, labels),
         "latest": _latest(study),
         "warnings": [] if report is None else [[w.kind, w.sentence] for w in report.judgement.warnings],
@@ -48,7 +49,7 @@ def study_parts(study: StudySnapshot) -> dict[str, Any]:
 
 def _head(study: StudySnapshot) -> dict[str, Any]:
     record, stage = study.record, study.stage
-    head = {
+    head: dict[str, Any] = {
         "word": "waiting",
         "mood": "busy",
         "message": "Waiting for the study to begin",
@@ -82,7 +83,10 @@ def _message(study: StudySnapshot, record: StudyRecord) -> str:
     """The verdict, as far as there is one."""
     if study.report is not None:
         return study.report.judgement.sentence
-    first, have = count(record.seeds_to_judge if record.spec.seeds < 2 else record.spec.looks[0], "seed"), record.finished_seeds
+    first, have = (
+        count(record.seeds_to_judge if record.spec.seeds < 2 else record.spec.looks[0], "seed"),
+        record.finished_seeds,
+    )
     return f"No verdict before {first}; {have} {'is' if have == 1 else 'are'} finished"
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from ravine.comparison._report.report_data import ReportData, report_data
 from ravine.comparison._study.location import Location
 from ravine.comparison._study.stages import Stage, stage_after
 from ravine.comparison._study.store import STALE, Store
-from ravine.comparison._study.stored_study import stored_record, studies_of_tasks
+from ravine.comparison._study.stored_study import TASKS, stored_record, studies_of_tasks
 from ravine.comparison._study.study_record import StudyRecord
 from ravine.comparison._study.trial_log import LoggedTrial
 from ravine.errors import DataError, OptionError, RavineError
@@ -55,7 +56,7 @@ class StudyReading:
     """Follows a study in its storage. It writes nothing there.
 
     Args:
-        where: the study; of several tasks the name of all.
+        where: the study; of several tasks the name of all. Without a name it is the first in the storage.
         now: seconds since 1970.
         clock: seconds since some moment.
     """
@@ -94,15 +95,35 @@ class StudyReading:
         seen = (trouble or "", working, self._task, len(self._log), sum(t.state == "done" for t in self._log))
         judged = self._judge() if trouble is None or trouble == "" else False
         spent = self._clock() - began
-        self._read_from = began + max(0.0 if self._journal else _OF_DATABASE, min(10.0, spent / _SHARE if trouble == "" else 0.0))
+        self._read_from = began + max(
+            0.0 if self._journal else _OF_DATABASE, min(10.0, spent / _SHARE if trouble == "" else 0.0)
+        )
         if seen == self._seen and not judged:
             return None
         self._seen = seen
-        names = list(self._places)
-        place = self._places[names[self._task]] if names else self.where
         return StudySnapshot(
-            place, names, self._task, self._record, self._stage, self._report, list(self._log), working, self._left(), trouble or ""
+            self.place,
+            list(self._places),
+            self._task,
+            self._record,
+            self._stage,
+            self._report,
+            list(self._log),
+            working,
+            self._left(),
+            trouble or "",
         )
+
+    @property
+    def place(self) -> Location:
+        """Where the study is whose trials are shown: of several tasks, that of one."""
+        names = list(self._places)
+        return self._places[names[self._task]] if names else self.where
+
+    @property
+    def several(self) -> bool:
+        """Whether the study has several tasks."""
+        return bool(self._places)
 
     def close(self) -> None:
         """Close the connections."""
@@ -143,10 +164,10 @@ class StudyReading:
 
     def _opened(self) -> Store:
         if self._store is None:
+            if not self.where.study:
+                self.where = replace(self.where, study=_only(self.where.storage))
             self._places = studies_of_tasks(self.where)
-            names = list(self._places)
-            place = self._places[names[self._task]] if names else self.where
-            store = Store(place.study, place.storage)
+            store = Store(self.place.study, self.place.storage)
             try:
                 store.spec()
             except OptionError as error:
@@ -199,7 +220,7 @@ class StudyReading:
         if self._record is None or self._stage is None or self._stage.name == "done":
             return None
         ends = sorted(t.ended for t in self._log if t.ended is not None)[-_WINDOW:]
-        gaps = [later - earlier for earlier, later in zip(ends, ends[1:], strict=False)]
+        gaps = [later - earlier for earlier, later in pairwise(ends)]
         longest = max(60.0, 20 * sorted(gaps)[len(gaps) // 2]) if gaps else math.inf
         first = next((i + 1 for i in range(len(gaps) - 1, -1, -1) if gaps[i] > longest), 0)
         recent = ends[first:]
@@ -207,3 +228,20 @@ class StudyReading:
             return None
         progress = self._record.progress
         return (progress.total - progress.done) * (recent[-1] - recent[0]) / (len(recent) - 1)
+
+
+def _only(storage: str) -> str:
+    """The name of the study in a storage that has one; of several tasks' studies that of all.
+
+    Raises:
+        DataError: there is none yet.
+    """
+    store = Store("any", storage)
+    try:
+        of_tasks = [str(kept["study"]) for kept in store.attribute_of_all(TASKS).values()]
+        names = of_tasks or store.names()
+    finally:
+        store.close()
+    if not names:
+        raise DataError(f"There is no study in {storage} yet.")
+    return names[0]

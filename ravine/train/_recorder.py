@@ -67,7 +67,9 @@ class Recorder(AnswersNearest):
         """Become a recorder of nothing."""
         self.epochs: list[dict[str, Any]] = []
         self.notes: list[tuple[int, str]] = []
-        self.fits: list[dict[str, Any]] = []  # what fit_begins was told, and fit_ends; of a load without those before it
+        self.fits: list[
+            dict[str, Any]
+        ] = []  # what fit_begins was told, and fit_ends; of a load without those before it
         self.lr_find: LRFind | None = None
         self._loss, self._smooth = array("d"), array("d")
         self._rows = array("q")  # how many rows each batch had

@@ -23,7 +23,11 @@ class Browser:
         to_read, self._to = os.pipe()
         self._from, to_write = os.pipe()
         command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run"]
-        command += [f"--user-data-dir={folder}/user", "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1", "about:blank"]
+        command += [
+            f"--user-data-dir={folder}/user",
+            "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+            "about:blank",
+        ]
         self._process = subprocess.Popen(
             command,
             pass_fds=(3, 4),

@@ -43,15 +43,6 @@
     by(id).replaceChildren(heading, body);
   }
 
-  // Plain numbers at a logarithmic axis, about six of them: plotly's own digits between powers of ten are too small, and too many
-  function logTicks(low, high) {
-    const decades = Math.log10(high / low), from = Math.floor(Math.log10(low)), powers = Array.from({ length: Math.ceil(decades) + 2 }, (_, i) => from + i);
-    const fine = decades < 0.5 ? [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9] : decades < 2 ? [1, 2, 5] : [1];
-    const every = Math.ceil(decades / 6) || 1;
-    const tickvals = powers.filter((power) => decades < 2 || power % every === 0).flatMap((power) => fine.map((v) => Number(`${v}e${power}`)));
-    return { tickvals, ticktext: tickvals.map((v) => (v < 1e-3 || v >= 1e5 ? v.toExponential().replace("e+", "e") : String(v))) };
-  }
-
   // Only what is in sight is drawn, one chart at a time: a page in the background costs nothing
   const due = new Set(), inSight = new Set();
   let drawing_ = false;
@@ -98,9 +89,16 @@
     const source = new EventSource("events");
     source.onopen = () => { text("connection", "live"); by("lost").hidden = true; };
     source.onmessage = (event) => take(JSON.parse(event.data));
+    source.addEventListener("end", () => {
+      source.close();
+      text("connection", "ended");
+      text("lost", "What ran has ended, and this page with it: it stays as it is.");
+      by("lost").hidden = false;
+      for (const button of document.querySelectorAll("#controls button")) button.disabled = true;
+    });
     source.onerror = () => {
       text("connection", "not connected");
-      text("lost", "The connection is lost: `ravine live` has ended, or cannot be reached. The page shows what it said last, and goes on by itself once it is back.");
+      text("lost", "The connection is lost: the server has ended, or cannot be reached. The page shows what it said last, and goes on by itself once it is back.");
       by("lost").hidden = false;
     };
     for (const button of document.querySelectorAll("#controls button[data-act]")) button.addEventListener("click", () => act(button));
