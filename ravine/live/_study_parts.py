@@ -83,11 +83,9 @@ def _message(study: StudySnapshot, record: StudyRecord) -> str:
     """The verdict, as far as there is one."""
     if study.report is not None:
         return study.report.judgement.sentence
-    first, have = (
-        count(record.seeds_to_judge if record.spec.seeds < 2 else record.spec.looks[0], "seed"),
-        record.finished_seeds,
-    )
-    return f"No verdict before {first}; {have} {'is' if have == 1 else 'are'} finished"
+    first = record.seeds_to_judge if record.spec.seeds < 2 else record.spec.looks[0]
+    left = f", about {about(study.left)} left" if study.left is not None and study.working else ""
+    return f"No verdict yet: {record.finished_seeds} of {count(first, 'seed')} finished{left}"
 
 
 def _figures(study: StudySnapshot, record: StudyRecord) -> list[list[str]]:

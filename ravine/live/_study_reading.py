@@ -156,6 +156,7 @@ class StudyReading:
         self._log = log
         if self._stage is not None and self._stage.name == "done" and self._task + 1 < len(self._places):
             self._next_task()
+            return self._read()
         return True
 
     @staticmethod
@@ -194,7 +195,10 @@ class StudyReading:
         began, over = self._clock(), self._stage is not None and self._stage.name == "done"
         if not record.judgeable or (began < self._judge_from and not over):
             return False
-        self._report = report_data(record, record.judge())
+        try:
+            self._report = report_data(record, record.judge())
+        except RavineError:  # such as losses beyond what can be compared: the report says so at the end
+            self._report = None
         self._judged = len(record.results)
         now = self._clock()
         self._judge_from = now + (now - began) / _SHARE
@@ -210,7 +214,9 @@ class StudyReading:
                 continue
             before = self._beats.get(trial.number)
             if before is None or before[0] != trial.heartbeat:
-                self._beats[trial.number] = before = (trial.heartbeat, now)
+                # a file to which nobody has written for long has no heart that beats
+                old = before is None and self._journal is not None and self._now() - self._file[0] > STALE
+                self._beats[trial.number] = before = (trial.heartbeat, -math.inf if old else now)
             if now - before[1] <= STALE:
                 alive.add(trial.number)
         return frozenset(alive)

@@ -85,8 +85,13 @@ class Watcher:
                     return
 
     def _look(self) -> None:
-        """Ask once."""
-        parts = self._poll()
+        """Ask once. What goes wrong is shown on the page, which goes on."""
+        try:
+            parts = self._poll()
+            if parts is not None:
+                parts = {**parts, "trouble": ""}
+        except Exception as error:
+            parts = {"trouble": f"What is new could not be read: {type(error).__name__}: {error}"}
         if parts is not None:
             texts = {n: json.dumps(part, allow_nan=False, separators=(",", ":")) for n, part in parts.items()}
             with self._lock:

@@ -46,6 +46,7 @@ class Browser:
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.do(f"{domain}.enable")
         self.do("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
+        self.do("Emulation.setFocusEmulationEnabled", enabled=True)
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.do("Emulation.setEmulatedMedia", features=scheme)
 

@@ -30,6 +30,11 @@
     }
   });
 
+  painters.set("trouble", (trouble) => {
+    text("lost", trouble);
+    by("lost").hidden = !trouble;
+  });
+
   function filled(id, columns, rows, best, textual = []) {
     const head = made("tr"), body = made("tbody");
     columns.forEach((name, i) => { const cell = made("th", name, textual.includes(i) ? "text" : ""); cell.scope = "col"; head.append(cell); });
