@@ -15,6 +15,7 @@ from ravine.live._serving import LOCAL, address_of, check_packages, listening
 TOKEN = "RAVINE_LIVE_TOKEN"
 """The environment variable with the token: the arguments of a process can be read by all who use the machine."""
 
+_started: list[subprocess.Popen[bytes]] = []  # kept: Python warns of one that is forgotten while it runs
 _LAST = 1.5  # seconds that the page has to show the end
 
 
@@ -33,7 +34,7 @@ def start_beside(words: Sequence[str]) -> str:
     check_packages()
     place, token = listening(LOCAL, 0), secrets.token_urlsafe(24)
     with place:
-        subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "ravine", "live", *words, "--beside", f"{place.fileno()},{os.getpid()}"],
             env=os.environ | {TOKEN: token},
             pass_fds=[place.fileno()],
@@ -42,6 +43,7 @@ def start_beside(words: Sequence[str]) -> str:
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for what runs; the page shows what comes of it
         )
+        _started.append(process)
         return address_of(place, LOCAL, token)
 
 

@@ -21,6 +21,7 @@ from ravine.train._stop_request import request_stop
 Action = Callable[[Mapping[str, Any]], str]
 _STOPPED = "It was stopped from the live page."
 _MOST_SEEDS = 1000
+_started: list[subprocess.Popen[bytes]] = []  # kept: Python warns of one that is forgotten while it runs
 
 
 def run_actions(folder: Path) -> dict[str, Action]:
@@ -103,10 +104,11 @@ def _with_seeds(command: str, seeds: int, reading: StudyReading) -> list[str]:
 
 def _start(words: Sequence[str]) -> None:
     """Start a command of ravine that outlives the page."""
-    subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "ravine", *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    _started.append(process)

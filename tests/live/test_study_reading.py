@@ -114,7 +114,7 @@ def _next(reading):
 def test_running_trials_are_those_whose_workers_are_alive(folder):
     cut(folder, 2)
     now = [0.0]
-    store, trial, claim = claimed(folder)
+    _, trial, claim = claimed(folder)
     reading = StudyReading(place(folder), clock=lambda: now[0])
     with heartbeats([claim]):
         parts = study_parts(reading.poll())

@@ -83,6 +83,7 @@
     by("log")?.addEventListener("change", () => refresh());
     dark.addEventListener("change", () => refresh());
     document.addEventListener("visibilitychange", () => { if (!drawing_) drawDue(); });
+    data.head ??= { word: "reading", mood: "busy", message: "Reading what there is", detail: "", progress: null, title: document.title, folder: "", figures: [] };
     take({ ...data });
     // the words are painted first, then the script that draws is fetched
     requestAnimationFrame(() => setTimeout(() => {
