@@ -12,7 +12,7 @@ from ravine.cli._out_folder import OUT, refuse_missing
 from ravine.cli._screen import say
 from ravine.comparison._study.location import JOURNAL, Location
 from ravine.comparison._study.stored_study import stored_location
-from ravine.live._beside import TOKEN, end_after
+from ravine.live._beside import BESIDE, end_after
 from ravine.live._open_run import live_run
 from ravine.live._open_study import live_study
 from ravine.live._server import LivePage
@@ -40,16 +40,11 @@ on.
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen at; default: any that is free.")
 @click.option("--control", is_flag=True, help="Let the page stop what runs.")
 @click.option("--no-open", is_flag=True, help="Print the address and do not open it in the browser.")
-@click.option(
-    "--beside", hidden=True, help="A socket, and the process that it stands beside: of train --live and compare --live."
-)
-def command(
-    run: str, storage: str | None, host: str, port: int, control: bool, no_open: bool, beside: str | None
-) -> None:
+def command(run: str, storage: str | None, host: str, port: int, control: bool, no_open: bool) -> None:
     check_packages()
     os.nice(_NICE)  # what runs goes first
-    if beside is not None:
-        _serve_beside(run, storage, *map(int, beside.split(",")))
+    if BESIDE in os.environ:
+        _serve_beside(run, storage, *os.environ.pop(BESIDE).split(","))
         return
     server = LiveServer(_page(run, storage, control), host, port)
     if not is_local(host):
@@ -60,15 +55,15 @@ def command(
     server.run()
 
 
-def _serve_beside(run: str, storage: str | None, place: int, parent: int) -> None:
+def _serve_beside(run: str, storage: str | None, place: str, parent: str, token: str) -> None:
     """Serve what another command has just begun, or is about to begin, until it has ended."""
     if storage is not None:
         folder = OUT / run if len(Path(run).parts) == 1 else Path(run)
         live = live_study(Location("" if folder == Path(run) else run, storage, folder))
     else:
         live = live_run(Path(run))
-    server = LiveServer(live, token=os.environ.pop(TOKEN), place=socket.socket(fileno=place))
-    end_after(parent, server.end)
+    server = LiveServer(live, token=token, place=socket.socket(fileno=int(place)))
+    end_after(int(parent), server.end)
     server.run()
 
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 
 from ravine.live._serving import LOCAL, address_of, check_packages, listening
 
-TOKEN = "RAVINE_LIVE_TOKEN"
-"""The environment variable with the token: the arguments of a process can be read by all who use the machine."""
+BESIDE = "RAVINE_LIVE_BESIDE"
+"""The environment variable that tells a process of ``ravine live`` its socket, the process that it stands beside, and the token:
+arguments can be read by all who use the machine."""
 
 _started: list[subprocess.Popen[bytes]] = []  # kept: Python warns of one that is forgotten while it runs
 _LAST = 1.5  # seconds that the page has to show the end
@@ -35,8 +36,8 @@ def start_beside(words: Sequence[str]) -> str:
     place, token = listening(LOCAL, 0), secrets.token_urlsafe(24)
     with place:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ravine", "live", *words, "--beside", f"{place.fileno()},{os.getpid()}"],
-            env=os.environ | {TOKEN: token},
+            [sys.executable, "-m", "ravine", "live", *words],
+            env=os.environ | {BESIDE: f"{place.fileno()},{os.getpid()},{token}"},
             pass_fds=[place.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -83,6 +83,7 @@ class RunReading:
         self._diagnosis: Diagnosis | None = None
         self._diagnose_from, self._diagnosed = 0.0, (-1, (-1.0, -1))
         self._state: RunState | None = None
+        self._pace = 0.0  # seconds of a step
 
     def poll(self) -> RunSnapshot | None:
         """A snapshot, if something has changed since the last one."""
@@ -104,7 +105,7 @@ class RunReading:
             {name: list(known) for name, known in recorder.hyper_changes.items()},
             [dict(row) for row in recorder.epochs],
             list(recorder.notes),
-            self._seconds(),
+            self._pace,
             self._layers,
             self._diagnosis,
             int(recorder.fits[-1].get("processes", 1)) if recorder.fits else 1,
@@ -132,7 +133,7 @@ class RunReading:
             self._trouble = ("damaged", f"{self._tail.path} cannot be read: {error!r}.")
             return False
         if anew or records:
-            self._trouble = None
+            self._trouble, self._pace = None, self._seconds()
         return anew or bool(records)
 
     def _gone(self, there: bool) -> bool:
@@ -187,7 +188,7 @@ class RunReading:
             recorder.fits,
             recorder.epochs,
             len(recorder),
-            self._seconds(),
+            self._pace,
             self._tail.written,
             self._trouble,
         )

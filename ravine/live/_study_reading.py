@@ -18,7 +18,8 @@ from ravine.comparison._study.study_record import StudyRecord
 from ravine.comparison._study.trial_log import LoggedTrial
 from ravine.errors import DataError, OptionError, RavineError
 
-_SHARE = 0.02  # of the time that reading and judging may take
+_SHARE = 0.02  # of the time that judging may take
+_TIMES, _LONGEST = 10.0, 0.3  # a look rests for so many times as long as it took, and for so many seconds at most
 _OF_DATABASE = 1.0  # seconds between two questions to a database
 _WINDOW = 200  # trainings, whose pace tells how long the rest takes
 
@@ -93,11 +94,10 @@ class StudyReading:
                 self._store = None  # should it come back, it is another one
         working = self._working()
         seen = (trouble or "", working, self._task, len(self._log), sum(t.state == "done" for t in self._log))
+        read = self._clock()
         judged = self._judge() if trouble is None or trouble == "" else False
-        spent = self._clock() - began
-        self._read_from = began + max(
-            0.0 if self._journal else _OF_DATABASE, min(10.0, spent / _SHARE if trouble == "" else 0.0)
-        )
+        rest = 0.0 if self._journal else _OF_DATABASE
+        self._read_from = began + max(rest, min(_LONGEST, _TIMES * (read - began)))
         if seen == self._seen and not judged:
             return None
         self._seen = seen
