@@ -204,6 +204,7 @@ class Learner(AnswersNearest):
             if said:
                 fit.display.say(said)
             with announced(fit), deferred(parallel.size() == 1) as interrupt:
+                fit.interrupt = interrupt
                 fit.begin_table()
                 loop.run(interrupt)
                 if not interrupt.pressed:

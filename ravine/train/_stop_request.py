@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
@@ -55,7 +53,4 @@ class StopRequest(Callback):
         if not path.exists():
             return
         path.unlink(missing_ok=True)
-        if threading.current_thread() is threading.main_thread():
-            signal.raise_signal(signal.SIGINT)
-        else:
-            fit.stop(f"epoch {fit.state.epoch}: stopped from the live page")
+        fit.interrupt.pressed = True  # and no signal: what a shell starts in the background ignores it

@@ -1,5 +1,6 @@
 """A run's file tells how long each fit will be, and how it ended; and a run stops where its folder asks for that."""
 
+import signal
 import threading
 
 import pytest
@@ -105,13 +106,26 @@ def test_a_file_in_the_folder_stops_as_ctrl_c_does(tmp_path):
     assert learn.state.epoch < 10**6
 
 
-def test_in_another_thread_the_fit_ends_by_itself(tmp_path):
-    learn = learner(tmp_path)
-    options = {"callbacks": [At(3, lambda: request_stop(tmp_path))]}
-    thread = threading.Thread(target=learn.fit, args=(10**6, 0.01), kwargs=options)
+def test_it_does_so_where_signals_are_ignored_and_in_other_threads(tmp_path):
+    """As in what a shell started in the background."""
+    learn, ended = learner(tmp_path), []
+
+    def fit():
+        try:
+            learn.fit(10**6, 0.01, callbacks=[At(3, lambda: request_stop(tmp_path))])
+        except KeyboardInterrupt:
+            ended.append(learn.state.epoch)
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        fit()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    thread = threading.Thread(target=fit)
     thread.start()
     thread.join(60)
-    assert "stopped from the live page" in learn.state.stop_reason
+    assert len(ended) == 2
+    assert [one["end"]["how"] for one in Recorder.load(tmp_path).fits] == ["interrupted"] * 2
 
 
 def test_what_was_asked_of_an_earlier_fit_does_not_stop_this_one(tmp_path):
