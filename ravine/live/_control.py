@@ -55,7 +55,7 @@ def study_actions(reading: StudyReading, start: Callable[[Sequence[str]], None] 
             store.stop(number, _STOPPED)
         finally:
             store.close()
-        return f"Trial {number + 1} counts as failed; its worker goes on with the next once it notices."
+        return f"Trial {number + 1} counts as failed. What its worker still makes of it is not kept."
 
     def seeds(given: Mapping[str, Any]) -> str:
         more = _whole(given.get("seeds"), "seeds", 1, _MOST_SEEDS)

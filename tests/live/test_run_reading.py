@@ -107,6 +107,29 @@ def test_how_it_ended_is_said(how, text, word, message, detail, tmp_path):
     assert (state.word, state.message, state.detail) == (word, message, detail)
 
 
+def test_a_folder_of_an_older_version_is_done_when_it_has_its_epochs(tmp_path):
+    """Nothing in it says how long the fit was, nor that it ended."""
+    writer = Writer(tmp_path / "run")
+    writer.write(falling(100))
+    writer.end_epoch(train_loss=1.0, valid_loss=0.9)
+    path = tmp_path / "run" / "metrics.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
+    (tmp_path / "run" / "config.json").write_text('{"task": "digits", "epochs": 1, "steps_per_epoch": 100}')
+    assert reading(tmp_path / "run").poll().state.word == "done"
+    (tmp_path / "run" / "config.json").write_text('{"task": "digits", "epochs": 4, "steps_per_epoch": 100}')
+    state = reading(tmp_path / "run").poll().state
+    assert (state.word, state.progress) == ("running", 0.25)
+
+
+def test_evidence_that_an_earlier_run_left_is_not_of_this_one(trained, tmp_path):
+    folder, _ = trained
+    shutil.copytree(folder, tmp_path / "run")
+    (tmp_path / "run" / "metrics.jsonl").unlink()
+    os.utime(tmp_path / "run" / "watch.safetensors", (NOW, NOW))
+    Writer(tmp_path / "run", at=NOW + 100).write([2.0, 1.9])
+    assert reading(tmp_path / "run").poll().layers is None
+
+
 def test_before_the_first_step_it_waits(tmp_path):
     follower = reading(tmp_path / "later")
     assert follower.poll().state.word == "waiting"
