@@ -17,8 +17,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from live_runs import Events
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "live")]
@@ -145,10 +151,19 @@ def training(place: Path, kind: str, base: Path | None) -> float:
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
     if kind == "watched":
         with LiveServer(live_run(place / "run")).running() as address, Events(address) as events:
-            while process.poll() is None:
-                events.next()
+            threading.Thread(target=watch, args=[events], daemon=True).start()
+            process.wait()
     out, _ = process.communicate()
     return float(out)
+
+
+def watch(events: Events) -> None:
+    """Read events as a browser does, until the server ends."""
+    with suppress(
+        AttributeError, OSError, ValueError
+    ):  # which of them depends on where the connection is when it is closed
+        while events.next() is not None:
+            pass
 
 
 def written(folder: Path, steps: int) -> Path:
