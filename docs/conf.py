@@ -47,6 +47,7 @@ CONTENTS = {
         "docs/how-to-choose",
         "docs/formulas",
         "docs/train",
+        "docs/live",
         "docs/watch",
         "docs/memory",
         "docs/gpu",

@@ -113,23 +113,42 @@ def read(path: Path) -> list[dict[str, Any]]:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-    records: list[dict[str, Any]] = []
-    checked = False  # whether a line has had a checksum; all that follow must have one
-    for number, line in enumerate(content.split(b"\n")[:-1], 1):
+    reader = LineReader(path)
+    return [reader.read(line) for line in content.split(b"\n")[:-1]]
+
+
+class LineReader:
+    """Reads the lines of a journal one after the other.
+
+    Attributes:
+        number: how many lines were read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.number = path, 0
+        self._checked = False  # whether a line has had a checksum; all that follow must have one
+
+    def read(self, line: bytes) -> dict[str, Any]:
+        """The record in the next line, which is given without its end.
+
+        Raises:
+            DataError: it is damaged; the text names it.
+        """
+        self.number += 1
         try:
             body = _without_checksum(line)
-            if body is None and (checked or _LIKE_A_CHECKSUM.search(line)):
+            if body is None and (self._checked or _LIKE_A_CHECKSUM.search(line)):
                 raise ValueError("its checksum is missing or damaged")
-            checked = checked or body is not None
+            self._checked = self._checked or body is not None
             record = json.loads((line if body is None else body).decode(), parse_constant=_refuse)
             if not isinstance(record, dict):
                 raise ValueError("not an object")
-            records.append(_loose(record))
+            loose: dict[str, Any] = _loose(record)
+            return loose
         except (ValueError, RecursionError) as error:
             raise DataError(
-                f"{path}, line {number} is damaged ({error}). Remove that line to read the others."
+                f"{self.path}, line {self.number} is damaged ({error}). Remove that line to read the others."
             ) from error
-    return records
 
 
 def _with_checksum(line: bytes) -> bytes:
@@ -196,7 +215,8 @@ def _loose(value: Any) -> Any:
     if isinstance(value, str):
         return _NOT_FINITE.get(value, value)
     if isinstance(value, list):
-        return [_loose(item) for item in value]
+        # the quick way for a thousand steps
+        return value if set(map(type, value)) <= {float, int} else [_loose(item) for item in value]
     if isinstance(value, dict):
         return {key: _loose(item) for key, item in value.items()}
     return value

@@ -26,6 +26,7 @@ COMMANDS = {
     "show": "Print an optimizer's formula, state, bytes moved and kernel.",
     "train": "Train a task and see every epoch. You can stop and resume.",
     "lr-find": "Find a learning rate for a task.",
+    "live": "Show a training or a study in the browser while it runs.",
     "plot": "Draw the losses of one or more runs in one picture.",
     "diagnose": "Say what went wrong in a run, and what to try.",
     "compare": "Find out which optimizer is best on a task, with equal tuning and fresh seeds.",
@@ -41,6 +42,7 @@ COMMANDS = {
 _FIRST = {
     "train": "Loading PyTorch and the task",
     "lr-find": "Loading PyTorch and the task",
+    "live": "Loading PyTorch",
     "compare": "Loading PyTorch; then a step of each optimizer is tried",
     "worker": "Loading PyTorch and the study",
     "contour": "Loading PyTorch",

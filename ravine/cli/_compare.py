@@ -8,12 +8,17 @@ from typing import Any
 
 import click
 
+from ravine import _files as files
+from ravine.cli._live_beside import show_live
 from ravine.cli._options import DATA, WithTasks
+from ravine.cli._out_folder import OUT
 from ravine.cli._screen import say
 from ravine.cli._show_result import show_result
 from ravine.comparison._api import compare, estimate
 from ravine.comparison._study.declare import PRESETS, Preset
+from ravine.comparison._study.location import JOURNAL
 from ravine.comparison._study.schedules import schedules_from_words
+from ravine.live._serving import check_packages
 from ravine.optim import _spec as specs
 from ravine.train._schedules.by_text import usage as schedule_forms
 
@@ -100,6 +105,9 @@ def _seeds_text(preset: Preset) -> str:
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Report folder. If it already holds a study, the study resumes."
 )
+@click.option(
+    "--live", is_flag=True, help="Show the study on a page in the browser while it runs, as `ravine live` does."
+)
 @click.option("--dry-run", is_flag=True, help="Train nothing; say what the study will cost and what it can show.")
 def command(
     tasks: tuple[str, ...],
@@ -107,8 +115,11 @@ def command(
     until: str | None,
     schedule: tuple[str, ...],
     dry_run: bool,
+    live: bool,
     **given: Any,
 ) -> None:
+    if live:
+        check_packages()
     given["schedule"] = schedules_from_words(schedule)
     chosen = any(given[name] is not None for name in ("points", "seeds", "at_most", "study", "out"))
     if not tasks and not chosen and given["preset"] == _PRESET and len(optimizers) != 1:
@@ -120,6 +131,8 @@ def command(
         for task, cost in costs.items():
             say("\n".join([*([f"{task}:"] if len(costs) > 1 else []), *cost.lines]))
         return
+    if live:
+        _show_live(given)
     # as Ctrl-C: workers end, and the message says how to resume
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -127,3 +140,15 @@ def command(
         show_result(result)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _show_live(given: dict[str, Any]) -> None:
+    """Show the study that is about to begin; one without a name gets the name of its folder, as it would without the page."""
+    if given["out"] is None and given["study"] is None:
+        tasks = given["task"] if isinstance(given["task"], list) else [given["task"]]
+        wanted = "compare-" + "-".join(Path(task).stem if task.endswith(".py") else task for task in tasks)[:40]
+        given["study"] = wanted if given["storage"] else files.fresh(OUT / wanted).name
+    folder = given["out"] or OUT / given["study"]
+    storage = given["storage"] or str(folder / JOURNAL)
+    name = str(folder) if given["study"] is None else given["study"]
+    show_live([name, "--storage", storage])

@@ -20,6 +20,7 @@ from click.core import ParameterSource
 from ravine import _files as files
 from ravine._written_alike import alike
 from ravine.cli._diagnose import first_finding
+from ravine.cli._live_beside import show_live
 from ravine.cli._options import DATA, ONE_OPTIMIZER, OUT, SEED, WithTasks, one_optimizer
 from ravine.cli._out_folder import say_written
 from ravine.cli._screen import say
@@ -27,6 +28,7 @@ from ravine.cli._train_head import CONSTANT, INDENT, ONE_CYCLE, Setup
 from ravine.comparison._study.trial import validation_split
 from ravine.diagnose import diagnose
 from ravine.errors import OptionError, RavineError
+from ravine.live._serving import check_packages
 from ravine.optim import _spec as specs
 from ravine.tasks import Task, find
 from ravine.tasks._dry_run import dry_run, threads_for
@@ -38,7 +40,7 @@ from ravine.train._schedules.by_text import parse as parse_schedule
 from ravine.train._schedules.by_text import usage as schedule_forms
 from ravine.train._summary import test_line
 
-_NOT_STORED = {"out", "resume", "find_nonfinite"}
+_NOT_STORED = {"out", "resume", "find_nonfinite", "live"}
 
 _HELP = """Train TASK and show every epoch.
 
@@ -78,6 +80,9 @@ torchrun --nproc-per-node 2 -m ravine train TASK
     is_flag=True,
     help="Stop at a NaN or infinity in loss or gradients, and name the module that it came from.",
 )
+@click.option(
+    "--live", is_flag=True, help="Show the training on a page in the browser while it runs, as `ravine live` does."
+)
 @SEED
 @click.option(
     "--threads",
@@ -91,6 +96,8 @@ def command(context: click.Context, **given: Any) -> None:
     given["optimizer"] = one_optimizer(given.pop("specs"))
     if given["one_cycle"] and given["schedule"]:
         raise click.UsageError("--one-cycle and --schedule both change the rate; give one of them.")
+    if given["live"]:
+        check_packages()
     try:
         parallel.start()
         finite = _train(given, _named(context))
@@ -137,6 +144,8 @@ def _train(given: dict[str, Any], named: set[str]) -> bool:
             run_folder.write_config(folder, setup.config(config))
         with contextlib.suppress(OSError):  # a training goes on where it cannot be shown; the table of epochs warns
             say(setup.text(), indent=INDENT)
+        if given["live"]:
+            show_live([str(folder)])
     how = {
         "checkpoint_every": given["checkpoint_every"] or "epoch",
         "resume": given["resume"],

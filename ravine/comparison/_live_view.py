@@ -64,7 +64,7 @@ class LiveView:
         total, left = self._total_and_left(now, results, clock)
         head = Table.grid(padding=(0, 1))
         head.add_row(Text(f"{len(results)} of {total}"), ProgressBar(total, len(results), width=30), Text(left))
-        return Group(Text(self.title + doing(self.spec, now)), head, table(*_best(self.spec, now, results)))
+        return Group(Text(self.title + doing(self.spec, now)), head, table(*best_so_far(self.spec, now, results)))
 
     def line(self, now: Stage, results: Results, clock: float) -> str:
         """The same in a line, without what is best so far."""
@@ -113,7 +113,7 @@ def _minutes(seconds: float) -> str:
     return f"{hours}{minutes}:{whole % 60:02}"
 
 
-def _best(spec: StudySpec, now: Stage, results: Results) -> tuple[list[str], list[list[str]]]:
+def best_so_far(spec: StudySpec, now: Stage, results: Results) -> tuple[list[str], list[list[str]]]:
     """The heads and rows of the table of what is best so far, by single trials; the best optimizer first."""
     rows = []
     for tuning in now.tunings:
@@ -123,11 +123,12 @@ def _best(spec: StudySpec, now: Stage, results: Results) -> tuple[list[str], lis
         score, point = min(whole, key=lambda pair: pair[0], default=(math.inf, {}))
         failed = sum(bool(r.error) for r, _ in tried)
         diverged = sum(r.diverged and not r.error for r, _ in tried)
-        best = [f"{score:.4g}", _point(point)] if math.isfinite(score) else ["", ""]
+        best = [f"{score:.4g}", point_text(point)] if math.isfinite(score) else ["", ""]
         rows.append((score, [tuning.config.label, *best, str(len(tried)), str(diverged or ""), str(failed or "")]))
     rows.sort(key=lambda row: row[0])
     return ["optimizer", "best loss", "at", "trials", "diverged", "failed"], [cells for _, cells in rows]
 
 
-def _point(point: Mapping[str, float]) -> str:
+def point_text(point: Mapping[str, float]) -> str:
+    """``lr 0.01, alpha 0.9``."""
     return ", ".join(f"{name} {value:.3g}" for name, value in point.items())

@@ -6,6 +6,9 @@ reach it by Jinja2's escaping or as JSON without `<`. ``templates/page.*`` is wh
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from ravine.plotting._style import Line
@@ -14,24 +17,42 @@ _DASHES = {"-": "solid", (0, (6, 1.5)): "dash", (0, (6, 1.5, 1.5, 1.5)): "dashdo
 _TEMPLATES = "plotting/templates"
 
 
-def rendered(template: str, folder: str, **values: Any) -> bytes:
+def rendered(template: str, *folders: str, **values: Any) -> bytes:
     """A page in UTF-8.
 
     Args:
         template: the name of its file.
-        folder: where that lies in the package; the shared templates are found from everywhere.
-        values: what the template names.
+        folders: where it and what it includes lie in the package; the shared templates are found from everywhere.
+        values: what the template names; ``plotly``, the script, need not be given.
     """
-    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-    from plotly.offline import get_plotlyjs
+    given = {"plotly": plotly_script(), **values} if "plotly" not in values else values
+    return _environment(folders).get_template(template).render(**given).encode()
 
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader("ravine", path) for path in dict.fromkeys((folder, _TEMPLATES))]),
+
+@cache
+def _environment(folders: tuple[str, ...]) -> Any:
+    """What finds templates and keeps them compiled."""
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=ChoiceLoader([PackageLoader("ravine", path) for path in dict.fromkeys((*folders, _TEMPLATES))]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    return environment.get_template(template).render(**values, plotly=get_plotlyjs()).encode()
+
+
+def plotly_script() -> str:
+    """The script of plotly, as its package has it."""
+    from plotly.offline import get_plotlyjs
+
+    script: str = get_plotlyjs()
+    return script
+
+
+def numbers(values: Iterable[float]) -> list[float | None]:
+    """For JSON, which has no number for what is not finite; six digits are more than a picture shows."""
+    return [float(f"{value:.6g}") if math.isfinite(value) else None for value in values]
 
 
 def script_style(line: Line) -> dict[str, str]:

@@ -18,6 +18,7 @@ from ravine.train import _parallel as parallel
 from ravine.train._display.base import Display
 from ravine.train._evaluation_weights import evaluation_weights
 from ravine.train._forward import ForwardPass
+from ravine.train._interrupt import Interrupt
 from ravine.train._mean_weights import Weight
 from ravine.train._metrics import Measure
 from ravine.train._names_of_others import OF_FIT, AnswersNearest
@@ -75,6 +76,7 @@ class Fit(AnswersNearest):
         batches_per_step: how many batches ``GradientAccumulation`` makes one step of; None without it.
         loss_is_scaled: whether the loss is scaled for float16, so that gradients may overflow on purpose.
         quiet: whether the user has asked that nothing is shown.
+        interrupt: whether Ctrl-C was pressed, or the same was asked for otherwise: the fit ends after this batch, and can go on.
         broadcast: the shapes of outputs and targets of the first batch, if the loss broadcasts them against each other.
     """
 
@@ -111,6 +113,7 @@ class Fit(AnswersNearest):
         self.batches_per_step: int | None = None
         self.loss_is_scaled = False
         self.quiet = False
+        self.interrupt = Interrupt()
         self.broadcast: tuple[tuple[int, ...], ...] = ()
 
     def __repr__(self) -> str:

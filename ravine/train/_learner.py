@@ -25,6 +25,7 @@ from ravine.train._checkpointer import Checkpointer
 from ravine.train._data_order import DataOrder
 from ravine.train._display import Display, display_for
 from ravine.train._fit import Fit, FitState
+from ravine.train._fit_lines import announced
 from ravine.train._forward import ForwardPass
 from ravine.train._interrupt import deferred
 from ravine.train._loop import Loop
@@ -37,6 +38,7 @@ from ravine.train._recorder import METRICS, Recorder, epochs_text
 from ravine.train._schedules.by_text import as_callbacks
 from ravine.train._schedules.hyper_schedule import HyperSchedule
 from ravine.train._schedules.one_cycle import MOMS, OneCycle
+from ravine.train._stop_request import StopRequest
 from ravine.train._stream import Stream
 from ravine.train._summary import summary_of
 from ravine.train._training_state import TrainingState
@@ -111,7 +113,7 @@ class Learner(AnswersNearest):
         self.recorder = Recorder(self.folder / METRICS if self.folder is not None and parallel.is_main() else None)
         self.order = DataOrder()
         self.loop: Loop | None = None
-        self.observers: list[Callback] = [extensions.callback("evidence")]
+        self.observers: list[Callback] = [extensions.callback("evidence"), StopRequest()]
         self._training_model = parallel.data_parallel(model)
         self._optimizer: torch.optim.Optimizer | None = None
 
@@ -201,7 +203,8 @@ class Learner(AnswersNearest):
             self._try_validation(fit)
             if said:
                 fit.display.say(said)
-            with deferred(parallel.size() == 1) as interrupt:
+            with announced(fit), deferred(parallel.size() == 1) as interrupt:
+                fit.interrupt = interrupt
                 fit.begin_table()
                 loop.run(interrupt)
                 if not interrupt.pressed:

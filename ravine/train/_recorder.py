@@ -61,8 +61,15 @@ class Recorder(AnswersNearest):
 
     def __init__(self, path: Path | None = None) -> None:
         self.journal = Journal(path) if path is not None else None
+        self._forget()
+
+    def _forget(self) -> None:
+        """Become a recorder of nothing."""
         self.epochs: list[dict[str, Any]] = []
         self.notes: list[tuple[int, str]] = []
+        self.fits: list[
+            dict[str, Any]
+        ] = []  # what fit_begins was told, and fit_ends; of a load without those before it
         self.lr_find: LRFind | None = None
         self._loss, self._smooth = array("d"), array("d")
         self._rows = array("q")  # how many rows each batch had
@@ -72,8 +79,21 @@ class Recorder(AnswersNearest):
         self._pending: list[Tensor] = []
         self._written, self._wrote_at = 0, 0.0
         self._file_differs = False  # the file holds other steps than those that were loaded
+        self._begun: dict[str, Any] | None = None  # a fit without a step, of which the file knows nothing
 
     # --- writing --------------------------------------------------------------------------------------------
+
+    def fit_begins(self, **known: Any) -> None:
+        """Record that a fit begins, with what is known of it; the file is told with its first step."""
+        self.fits.append({"step": len(self), **known})
+        self._begun = self.fits[-1]
+
+    def fit_ends(self, how: str, text: str = "") -> None:
+        """Record how the fit ended: ``done``, ``stopped``, ``interrupted`` or ``failed``, and why. One without a step leaves nothing."""
+        self.write()
+        if self._begun is None:
+            self.fits[-1]["end"] = end = {"step": len(self), "how": how, "text": text}
+            self._append({"kind": "end", **end})
 
     def batch(self, loss: Tensor, moments: Sequence[float], rows: int = 1) -> None:
         """Record a batch: its loss, a tensor of one element, the five times that bound its four parts, and its rows."""
@@ -99,6 +119,9 @@ class Recorder(AnswersNearest):
             return
         losses = torch.stack(self._pending).double().tolist()
         self._pending.clear()
+        self._append_losses(losses)
+
+    def _append_losses(self, losses: Sequence[float]) -> None:
         average, count = self._average, len(self._loss)
         for loss in losses:
             count += 1
@@ -118,13 +141,18 @@ class Recorder(AnswersNearest):
                 self._file_differs = False
                 self._write_again()
                 return
+            self._write_begun()
             line = {"kind": "steps", "first": first, "loss": list(self._loss[first:last])}
             line["rows"] = list(self._rows[first:last])
             line |= {part: [round(s, 7) for s in values[first:last]] for part, values in self._seconds.items()}
             # a change that the next batch uses waits for it
             self.journal.append({**line, "hypers": [change for change in self._hypers.pending if change[0] < last]})
-        self._written = last
+        self._written, self._begun = last, None
         self._hypers.reported(last)
+
+    def _write_begun(self) -> None:
+        if self._begun is not None:
+            self._append({"kind": "fit", **self._begun})
 
     def _write_again(self) -> None:
         """Write everything, after a line that says so: what the file has so far is of another run."""
@@ -203,6 +231,11 @@ class Recorder(AnswersNearest):
         """The hyperparameters that were recorded; those of a second group end in ``/1``, of a third in ``/2``."""
         return list(self._hypers.changes)
 
+    @property
+    def hyper_changes(self) -> Mapping[str, Sequence[tuple[int, Value]]]:
+        """By name, from which step on, counted from 0, a hyperparameter had which value."""
+        return self._hypers.changes
+
     def hyper(self, name: str) -> np.ndarray:
         """The value of a hyperparameter that each step used, shape (steps,), or (steps, 2) for betas.
 
@@ -277,31 +310,42 @@ class Recorder(AnswersNearest):
         recorder = cls()
         for number, line in enumerate(read(path), 1):
             try:
-                kind = line.pop("kind")
-                if kind == "steps":
-                    recorder._add(line)
-                elif kind == "epoch":
-                    row = {**line, "step": int(line["step"])}
-                    if recorder.epochs and recorder.epochs[-1]["step"] == row["step"]:
-                        recorder.epochs.pop()  # it was amended
-                    recorder.epochs.append(row)
-                elif kind == "note":
-                    recorder.notes.append((line["step"], line["text"]))
-                elif kind == "start":
-                    recorder = cls()
-                else:
-                    raise ValueError(f"the kind {kind!r} is not known")
+                recorder.take(line)
             except (KeyError, TypeError, ValueError) as error:
                 raise DataError(f"{path}, line {number} is not a recorder's line: {error!r}.") from error
         return recorder
+
+    def take(self, line: Mapping[str, Any]) -> None:
+        """Take over the next line of a recorder's file.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not one.
+        """
+        kind, line = line["kind"], {name: value for name, value in line.items() if name != "kind"}
+        if kind == "steps":
+            self._add(line)
+        elif kind == "epoch":
+            row = {**line, "step": int(line["step"])}
+            if self.epochs and self.epochs[-1]["step"] == row["step"]:
+                self.epochs.pop()  # it was amended
+            self.epochs.append(row)
+        elif kind == "note":
+            self.notes.append((line["step"], line["text"]))
+        elif kind == "fit":
+            self.fits.append(line)
+        elif kind == "end":
+            self.fits[-1:] = [{**fit, "end": line} for fit in self.fits[-1:]]
+        elif kind == "start":
+            self._forget()
+        else:
+            raise ValueError(f"the kind {kind!r} is not known")
 
     def _add(self, line: dict[str, Any]) -> None:
         for part in PARTS:
             self._seconds[part].extend(line[part])
         self._rows.extend(line.get("rows") or [1] * len(line["loss"]))
         self._hypers.add(line["hypers"])
-        self._pending = [torch.tensor(loss, dtype=torch.float64) for loss in line["loss"]]
-        self.flush()
+        self._append_losses([float(loss) for loss in line["loss"]])
 
     # --- pictures ------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from ravine.diagnose import Evidence, evidence_of
+from ravine.diagnose._learner_evidence import EvidenceObserver
 from ravine.errors import DataError
 from ravine.optim import Adam, RMSprop
 from ravine.train import Batches, Callback, Learner
@@ -41,6 +42,30 @@ def test_a_fit_leaves_its_evidence_in_the_folder(tmp_path):
     assert (found.dims, found.dtypes, found.trained) == ((2, 1, 2, 1), ("float32",) * 4, (True,) * 4)
     for name, value in found.history.tree().items():
         assert np.array_equal(value, getattr(now.history, name)), name
+
+
+def test_evidence_is_written_within_a_long_epoch_for_a_small_part_of_the_time(tmp_path, monkeypatch):
+    """The clock says that each batch takes 0.1 seconds and that each writing takes 0.02."""
+    now, written = [0.0], []
+
+    def save(evidence, folder):
+        now[0] += 0.02
+        written.append((now[0], evidence.steps))
+
+    class Tick(Callback):
+        def before_batch(self, fit):
+            now[0] += 0.1
+
+    rows = Batches(torch.randn(2000, 6), torch.randint(0, 2, (2000,)), 2)
+    learn = Learner(nn.Linear(6, 2), (rows, None), cross_entropy, RMSprop, folder=tmp_path, quiet=True)
+    learn.observers = [EvidenceObserver(lambda: now[0])]
+    monkeypatch.setattr(Evidence, "save", save)
+    learn.fit(1, 1e-3, callbacks=[Tick()])
+    within = written[:-2]  # the last two are the epoch's and the fit's
+    assert len(within) > 10
+    assert within[0][0] == pytest.approx(2.0, abs=0.2)
+    assert 0.02 * len(within) < 0.005 * now[0]
+    assert [steps for _, steps in within] == sorted(steps for _, steps in within)
 
 
 def test_figures_are_those_of_the_steps():

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import urllib.request
 import warnings
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import ravine.cli
+from ravine.live._serving import LiveServer
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -27,6 +29,12 @@ def test_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # Comparisons train here: starting workers takes longer than all that they do.
     monkeypatch.setattr("ravine.comparison._run_study.processors", lambda: 1)
+    # A page is served until its text was read once, and beside a command not at all.
+    monkeypatch.setattr("ravine.cli._live.LiveServer.run", served_once)
+    monkeypatch.setattr("ravine.cli._live.open_browser", lambda address: False)
+    monkeypatch.setattr("ravine.cli._live.os.nice", lambda by: None)
+    monkeypatch.setattr("ravine.cli._live_beside.start_beside", lambda words: "http://127.0.0.1/")
+    monkeypatch.setattr("ravine.cli._live_beside.open_browser", lambda address: False)
     if page.name != "README.md":  # once is enough: the figures for papers take longer than the trainings
         monkeypatch.setattr("ravine.comparison._report.report_files.figure_pngs", lambda data: iter(()))
     scope = {"__name__": "__main__"}
@@ -37,6 +45,12 @@ def test_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
         elif not skip:
             with warnings.catch_warnings():
                 exec(compile(code, str(page), "exec"), scope)
+
+
+def served_once(server, run=LiveServer.run):
+    server.run = lambda: run(server)
+    with server.running() as address, urllib.request.urlopen(address, timeout=60) as answer:
+        assert b"<title>" in answer.read()
 
 
 def command(line, skip):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from ravine.comparison._report.difference_data import Differences
 from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.report_tables import chosen_text
-from ravine.plotting._html import script_style, strong
+from ravine.plotting._html import numbers, script_style, strong
 from ravine.plotting._style import line
 from ravine.plotting._usual_ratios import USUAL
 
@@ -33,7 +32,7 @@ def chart_data(data: ReportData) -> dict[str, Any]:
     """Everything, with a place for each optimizer in the order of the spec."""
     labels, judgement = data.labels, data.judgement
     return {
-        "optimizers": [_style(index, label) for index, label in enumerate(labels)],
+        "optimizers": [optimizer_style(index, label) for index, label in enumerate(labels)],
         "ranked": [labels.index(label) for label in data.ranked],
         "seconds": numbers(_seconds(data, label) for label in labels),
         "target": judgement.target.loss if judgement.target else None,
@@ -48,12 +47,7 @@ def chart_data(data: ReportData) -> dict[str, Any]:
     }
 
 
-def numbers(values: Iterable[float]) -> list[float | None]:
-    """For JSON, which has no number for what is not finite; six digits are more than a picture shows."""
-    return [float(f"{value:.6g}") if math.isfinite(value) else None for value in values]
-
-
-def _style(index: int, label: str) -> dict[str, str]:
+def optimizer_style(index: int, label: str) -> dict[str, str]:
     style = script_style(line(index, False))
     colour = strong(style["colour"])
     return {"label": label, **style, "colour": colour, "symbol": _SYMBOLS[index % len(_SYMBOLS)]}

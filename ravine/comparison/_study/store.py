@@ -10,11 +10,10 @@ written once is written again, and a trial that was claimed by a connection that
 from __future__ import annotations
 
 import os
-import threading
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +23,7 @@ from ravine.comparison._study.storage_errors import storage_errors, without_pass
 from ravine.comparison._study.study_journal import StudyJournal
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial import Trial, TrialResult
+from ravine.comparison._study.trial_log import LoggedTrial, logged
 from ravine.errors import DataError, OptionError
 
 T = TypeVar("T")
@@ -227,6 +227,22 @@ class Store:
         trials: list[Any] = self._do(lambda: self._study.get_trials(deepcopy=False))
         return trials
 
+    def log(self) -> list[LoggedTrial]:
+        """Every trial that was begun, in the order in which they were."""
+        return [logged(t, t.user_attrs.get(_HEARTBEAT)) for t in self._trials()]
+
+    def stop(self, number: int, reason: str) -> None:
+        """Let a trial that runs count as failed, with this reason; what its worker has of it is not kept.
+
+        Raises:
+            OptionError: no trial of that number runs.
+        """
+        running = {t.number for t in self._trials() if t.state.name == "RUNNING"}
+        if number not in running:
+            raise OptionError(f"There is no running trial {number + 1} in {self.name}: it may just have ended.")
+        id = self._do(lambda: self._storage.get_trial_id_from_study_id_trial_number(self._study_id(), number))
+        Claim(self, id).finish(TrialResult(error=reason))
+
     def claim(self, trials: Iterable[Trial], spec: StudySpec) -> tuple[Trial, Claim] | None:
         """One of the trials that nobody works on, claimed; None if there is none."""
         return next(iter(self.claim_block(trials, spec, lambda free: free[:1])), None)
@@ -362,25 +378,3 @@ class Claim:
 
         with suppress(Exception):
             self._storage.set_trial_state_values(self.id, optuna.trial.TrialState.PRUNED)
-
-
-@contextmanager
-def heartbeats(claims: Iterable[Claim]) -> Iterator[None]:
-    """Heartbeats of claims from a thread of their own while something runs."""
-    over, beating = threading.Event(), list(claims)
-
-    def keep_beating() -> None:
-        while not over.wait(beating[0].pause):
-            for claim in beating:
-                if over.is_set():
-                    return
-                with suppress(Exception):  # a storage that cannot be reached now may be so later
-                    claim.beat()
-
-    thread = threading.Thread(target=keep_beating, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from ravine.comparison._study.code_versions import load_optimizers
+from ravine.comparison._study.heartbeats import heartbeats
 from ravine.comparison._study.stages import Results, Stage, stage_after
-from ravine.comparison._study.store import Store, heartbeats
+from ravine.comparison._study.store import Store
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial_runner import TrialRunner
 from ravine.optim._spec import OptimizerSpec

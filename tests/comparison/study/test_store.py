@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 from forked import COMPARES, PIPE, Forked, forked_worker
 
+from ravine.comparison._study.heartbeats import heartbeats
 from ravine.comparison._study.local_workers import run_workers
 from ravine.comparison._study.stages import stage
 from ravine.comparison._study.storage_errors import without_password
-from ravine.comparison._study.store import Store, heartbeats
+from ravine.comparison._study.store import Store
 from ravine.comparison._study.study_record import StudyRecord
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
 from ravine.comparison._study.trial import Trial, TrialResult, run

@@ -8,6 +8,15 @@
     return { ...kind, automargin: true, title: { text: "validation loss" }, ...more };
   }
 
+  // Plain numbers at a logarithmic axis, about six of them: plotly's own digits between powers of ten are too small, and too many
+  function logTicks(low, high) {
+    const decades = Math.log10(high / low), from = Math.floor(Math.log10(low)), powers = Array.from({ length: Math.ceil(decades) + 2 }, (_, i) => from + i);
+    const fine = decades < 0.5 ? [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9] : decades < 2 ? [1, 2, 5] : [1];
+    const every = Math.ceil(decades / 6) || 1;
+    const tickvals = powers.filter((power) => decades < 2 || power % every === 0).flatMap((power) => fine.map((v) => Number(`${v}e${power}`)));
+    return { tickvals, ticktext: tickvals.map((v) => (v < 1e-3 || v >= 1e5 ? v.toExponential().replace("e+", "e") : String(v))) };
+  }
+
   function prepareLosses() {
     const losses = [
       ...data.curves.filter(Boolean).flatMap((c) => finite([...c.low, ...c.median])),
@@ -54,8 +63,12 @@
     }
     const across = { title: { text: timed ? "seconds of training on one thread" : "step" }, rangemode: "tozero" };
     if (drawn.length) across.range = [0, end * 1.01];
-    plot("curves", traces, { margin: { l: 55, r: 15, t: 32, b: 44 }, xaxis: across, yaxis: lossAxis() }, true);
+    const ends = finite(drawn.flatMap((place) => [...data.curves[place].low, ...data.curves[place].median, ...data.curves[place].high]));
+    const plain = by("log").checked && ends.length ? logTicks(least(ends), greatest(ends)) : {};
+    plot("curves", traces, { margin: { l: 55, r: 15, t: 32, b: 44 }, xaxis: across, yaxis: lossAxis(plain) }, true);
   });
+
+  if (!by("curves")) charts.delete("curves");
 
   charts.set("budget", () => {
     const drawn = shown().filter((place) => data.budget[place]);

@@ -1,0 +1,97 @@
+"""``ravine live``: a local page of a training or a study while it runs."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import click
+
+from ravine.cli._out_folder import OUT, refuse_missing
+from ravine.cli._screen import say
+from ravine.comparison._study.location import JOURNAL, Location
+from ravine.comparison._study.stored_study import stored_location
+from ravine.live._beside import BESIDE, end_after
+from ravine.live._open_run import live_run
+from ravine.live._open_study import live_study
+from ravine.live._server import LivePage
+from ravine.live._serving import LOCAL, LiveServer, check_packages, is_local, open_browser
+
+_NICE = 5
+
+_HELP = """Show what runs now on a page in the browser.
+
+RUN is the folder of a training, such as ravine-out/train-digits, or of a study, or a study's name. The page follows it until
+it ends, and shows the end afterwards. Any number of browsers may look. Only this machine can reach the page, only with the
+token in its address, and it only reads, unless --host or --control say otherwise. Press Ctrl-C to end the page; what runs goes
+on.
+"""
+
+
+@click.command(name="live", help=_HELP)
+@click.argument("run", metavar="RUN")
+@click.option(
+    "--storage",
+    metavar="URL",
+    help="Where the study is stored, if it is shared: postgresql://..., or a journal file. RUN is then its name.",
+)
+@click.option("--host", default=LOCAL, show_default=True, help="Where to listen; 0.0.0.0 lets other machines in.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen at; default: any that is free.")
+@click.option("--control", is_flag=True, help="Let the page stop what runs.")
+@click.option("--no-open", is_flag=True, help="Print the address and do not open it in the browser.")
+def command(run: str, storage: str | None, host: str, port: int, control: bool, no_open: bool) -> None:
+    check_packages()
+    os.nice(_NICE)  # what runs goes first
+    if BESIDE in os.environ:
+        _serve_beside(run, storage, *os.environ.pop(BESIDE).split(","))
+        return
+    server = LiveServer(_page(run, storage, control), host, port)
+    if not is_local(host):
+        say(_warning(host, control), err=True)
+    say(f"Live: {server.address}", wrap=False)
+    if not no_open:
+        open_browser(server.address)
+    server.run()
+
+
+def _serve_beside(run: str, storage: str | None, place: str, parent: str, token: str) -> None:
+    """Serve what another command has just begun, or is about to begin, until it has ended."""
+    if storage is not None:
+        folder = OUT / run if len(Path(run).parts) == 1 else Path(run)
+        live = live_study(Location("" if folder == Path(run) else run, storage, folder))
+    else:
+        live = live_run(Path(run))
+    server = LiveServer(live, token=token, place=socket.socket(fileno=int(place)))
+    end_after(int(parent), server.end)
+    server.run()
+
+
+def _warning(host: str, control: bool) -> str:
+    act = "read the page, and stop what runs" if control else "read the page"
+    return (
+        f"ravine: warning: with --host {host} everybody in the network who knows the address can {act}. It is not encrypted. "
+        "Over ssh, `ssh -L PORT:127.0.0.1:PORT MACHINE` shows the page without this."
+    )
+
+
+def _page(run: str, storage: str | None, control: bool) -> LivePage:
+    folder = None if storage else _folder(run)
+    if folder is None:
+        return live_study(stored_location(run, storage, None), control=control)
+    if (folder / JOURNAL).is_file():
+        return live_study(Location("", str(folder / JOURNAL), folder), control=control)
+    return live_run(folder, control=control)
+
+
+def _folder(run: str) -> Path | None:
+    """The folder that is meant: a path, or the name of one in ravine-out; None for the name of a study that is elsewhere.
+
+    Raises:
+        OptionError: there is no such run.
+    """
+    named = [Path(run), OUT / run, OUT / f"train-{run}"]
+    found = next((path for path in named if path.is_dir() and path.resolve() != OUT.resolve()), None)
+    if found is None:
+        refuse_missing(Path(run))
+    return found

@@ -1,0 +1,105 @@
+"""Folders of trainings as a process that runs leaves them, and servers of their pages."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+
+import numpy as np
+
+from ravine.live._open_run import live_run
+from ravine.live._serving import LiveServer
+from ravine.train._recorder import METRICS, PARTS, Recorder
+
+NOW = 1_700_000_000.0
+
+
+class Writer:
+    """Writes what a run writes, without a training."""
+
+    def __init__(self, folder, epochs=10, batches=100, at=None):
+        folder.mkdir(exist_ok=True)
+        self.journal = Recorder(folder / METRICS).journal
+        self.batches, self.steps, self.epoch = batches, 0, 0
+        began = time.time() if at is None else at
+        self.line(
+            kind="fit",
+            step=0,
+            epochs=epochs,
+            epoch=0,
+            batch=0,
+            batches=batches,
+            optimizer="RMSprop",
+            processes=1,
+            at=began,
+        )
+
+    def line(self, **line):
+        self.journal.append(line)
+
+    def write(self, losses):
+        """Some steps."""
+        losses = list(map(float, losses))
+        parts = {part: [0.001] * len(losses) for part in PARTS}
+        hypers = [[self.steps, "lr", 0.002]] if self.steps == 0 else []
+        self.line(kind="steps", first=self.steps, loss=losses, rows=[8] * len(losses), **parts, hypers=hypers)
+        self.steps += len(losses)
+
+    def end_epoch(self, **row):
+        self.epoch += 1
+        self.line(kind="epoch", epoch=self.epoch, **row, time=0.5, step=self.steps)
+
+    def end(self, how="done", text=""):
+        self.line(kind="end", step=self.steps, how=how, text=text)
+
+
+def falling(count, start=2.3, seed=0):
+    """Losses of a healthy training."""
+    noise = np.random.default_rng(seed).normal(0, 0.03, count)
+    return start * np.exp(-np.arange(count) / (count / 3)) + 0.2 + np.abs(noise)
+
+
+@contextmanager
+def served(folder, **options):
+    """The address of a folder's page, which is served meanwhile."""
+    with LiveServer(live_run(folder, **options)).running() as address:
+        yield address
+
+
+def ask(address, data=None, timeout=20):
+    """The status, the headers and the text that come back."""
+    body = None if data is None else json.dumps(data).encode()
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, body), timeout=timeout) as answer:
+            return answer.status, answer.headers, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read().decode()
+
+
+class Events:
+    """The events of a page, one after the other."""
+
+    def __init__(self, address):
+        self._stream = urllib.request.urlopen(f"{address}events", timeout=20)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._stream.close()
+
+    def next(self):
+        """The parts in the next event."""
+        while line := self._stream.readline().decode():
+            if line.startswith("data: "):
+                return json.loads(line.removeprefix("data: "))
+        return None
+
+    def until(self, wanted):
+        """The first event that is as wanted."""
+        while True:
+            parts = self.next()
+            assert parts is not None
+            if wanted(parts):
+                return parts
