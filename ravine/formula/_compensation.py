@@ -58,18 +58,22 @@ def with_rest(high: Tensor, rest: Tensor) -> Tensor:
     """A float32 with its upper byte of compensation."""
     import torch
 
-    high = high.float()
-    stale = ((high == 0) & (rest < 0)) | (high.isinf() & (rest > 0))
-    rest = torch.where(stale, 0, rest.to(torch.int32))
-    return (high.view(torch.int32) + (rest << 8)).view(torch.float32)
+    return _moved(high.float(), rest.to(torch.int32) << 8)
 
 
 def with_low(x: Tensor, low: Tensor) -> Tensor:
     """That with its lower byte."""
     import torch
 
-    x = x.float()
-    return torch.where(x.isinf(), x, (x.view(torch.int32) + (low.to(torch.int32) & 255)).view(torch.float32))
+    return _moved(x.float(), low.to(torch.int32) & 255)
+
+
+def _moved(x: Tensor, by: Tensor) -> Tensor:
+    """A float32 whose bits, as a whole number, are so many more; past 0 or infinity there are only NaN: then it stays."""
+    import torch
+
+    made = (x.view(torch.int32) + by).view(torch.float32)
+    return torch.where(made.isnan(), x, made)
 
 
 def high_of(x: Tensor, old: Any = None) -> Tensor:

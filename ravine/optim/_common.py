@@ -43,7 +43,7 @@ class Common(TypedDict, total=False):
             average of the parameters (``ema_decay``) is kept narrow only if the dict names it.
         rounding: how a new value becomes one of fewer bits: ``"nearest"``, or ``"stochastic"``: one of the two numbers around it
             by chance, so that it is right on average and small changes are not lost. None: stochastic with 8 bits and
-            ``param_bits="stochastic"``.
+            with ``param_bits``, but for 32, which loses nothing.
         param_bits: how bfloat16 parameters learn from changes that are too small for their 8 bits of precision: ``"stochastic"``
             rounds them by chance; 32 (or ``"compensated"``) keeps the 16 bits that are rounded off in a state beside them, so that
             both together are a float32; 24 keeps 8 of them. With 24 and 32 states are float32 unless ``state_dtype`` says otherwise.

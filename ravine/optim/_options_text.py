@@ -10,7 +10,7 @@ from typing import Any
 from ravine.errors import OptionError
 
 #: Words need no quotes, which shells take away, where an option is one of a few: ``state_dtype=8bit``.
-_WORD = re.compile(r"(?<![\w'\"])(state_dtype|rounding|param_bits|nonfinite)=(8bit|[a-z][a-z0-9]*)\b")
+_WORD = re.compile(r"(?<![\w'\"])(state_dtype|rounding|param_bits|nonfinite)=(\d+bit|[a-z][a-z0-9]*)\b")
 
 
 def parse_options(text: str, where: str) -> dict[str, Any]:

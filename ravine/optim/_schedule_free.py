@@ -9,10 +9,13 @@ from typing import Any, ClassVar, Unpack
 import torch
 from torch import Tensor
 
+from ravine.backends._eight_bits import values_of
 from ravine.formula import maximum, minimum, param_copy, scalar, sqrt, squares, where
+from ravine.formula._compensation import REST
 from ravine.optim import pieces
 from ravine.optim._common import Common
 from ravine.optim._engine.average import averaged_inside
+from ravine.optim._engine.full_states import in_full, set_params
 from ravine.optim._engine.group import Pieces
 from ravine.optim._hyperparameters import Hyper
 from ravine.optim._optimizer import Optimizer, Params
@@ -102,7 +105,11 @@ class _ScheduleFree(Optimizer):
                 momentum = self._momentum_of(group)
                 for p in self._started(group):
                     share = 1 - momentum if training else 1 - 1 / momentum
-                    p.lerp_(self.state[p]["z"].to(p.dtype), share)
+                    kept = self.state[p]
+                    whole = in_full(p, kept) if REST in kept else p
+                    whole.lerp_(values_of(kept, "z").to(whole.dtype), share)
+                    if whole is not p:
+                        set_params([(p, whole)], self.state, self._storage.param_bits)
         self._mark(training)
         self._averaged = not training
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Unpack
 
-from ravine.formula import sign, sqrt, start
+from ravine.formula import sign, sqrt, squares, start
 from ravine.optim import pieces
 from ravine.optim._common import Common
 from ravine.optim._engine.group import Pieces
@@ -15,7 +15,7 @@ from ravine.optim.search import complement, log
 
 
 def yogi(
-    update: Value, exp_avg: Value = 0.0, exp_avg_sq: Value = 1e-6, *, betas: Value, eps: Value
+    update: Value, exp_avg: Value = 0.0, exp_avg_sq: Value = squares(1e-6), *, betas: Value, eps: Value
 ) -> tuple[Value, Value, Value]:
     """Average of gradients over the root of squares that go towards the new one by a share of it (algorithm 2)."""
     beta1, beta2 = betas

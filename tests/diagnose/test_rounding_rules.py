@@ -146,8 +146,8 @@ def test_what_is_rounded_and_how():
     alike = [["exp_avg", "bfloat16", "nearest"], ["exp_avg_sq", "bfloat16", "nearest"]]
     assert known() == [param, *alike]
     assert known(param_bits="stochastic") == [[*each[:2], "stochastic"] for each in (param, *alike)]
-    assert known(param_bits=24) == [["param", "24 bits", "nearest"]]
-    assert known(param_bits=24, rounding="stochastic") == [["param", "24 bits", "stochastic"]]
+    assert known(param_bits=24, rounding="nearest") == [["param", "24 bits", "nearest"]]
+    assert known(param_bits=24) == [["param", "24 bits", "stochastic"]]
     assert known(param_bits=32) == []
     assert known(state_dtype="float32") == [param]
     chosen = {"state_dtype": {"exp_avg": "bfloat16", "exp_avg_sq": "float32"}, "rounding": "stochastic"}

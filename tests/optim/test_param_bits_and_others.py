@@ -9,8 +9,8 @@ import torch
 from test_param_bits import BITS, parameters, run, wholes
 from torch.nn import Parameter
 
-from ravine.errors import ParameterError, StateError
-from ravine.optim import SGD, AdamW, Optimizer
+from ravine.errors import OptionError, ParameterError, StateError
+from ravine.optim import SGD, AdamW, AdamWScheduleFree, Optimizer, SGDScheduleFree
 
 
 @pytest.mark.parametrize("bits", [24, 32])
@@ -48,7 +48,7 @@ def test_averages_with_compensation_and_of_codes():
     before = p.detach().clone()
     with narrow.averaged(), wide.averaged():
         assert torch.allclose(p.float(), q, rtol=0.15, atol=0.05)
-        with pytest.raises(ParameterError, match="in full precision"):
+        with pytest.raises(ParameterError, match="their averages now"):
             narrow.state_dict(full=True)
     assert torch.equal(p, before)
     full = narrow.state_dict(full=True)
@@ -127,3 +127,60 @@ def test_codes_without_scales_are_refused_when_they_are_loaded():
         saved["state"][0] = {**saved["state"][0], "exp_avg.scale": scales}
         with pytest.raises(StateError, match="codes of 8 bits, and there are no scales that fit it"):
             optimizer.load_state_dict(saved)
+
+
+def test_torchs_optimizers_do_not_bring_old_parameters_back():
+    p = parameters(shapes=((3, 4),))[0]
+    narrow = AdamW([p], param_bits=32)
+    run(narrow, [p], 0, 1)
+    q = Parameter(p.detach().float())
+    theirs = torch.optim.AdamW([q])
+    theirs.load_state_dict(narrow.state_dict(full=True))
+    run(theirs, [q], 1, 5)
+    before = q.detach().clone()
+    AdamW([q]).load_state_dict(theirs.state_dict())
+    assert torch.equal(q, before)
+
+
+@pytest.mark.parametrize(
+    "options", [{"state_dtype": "8bit"}, {"param_bits": 24}, {"param_bits": "stochastic"}], ids=str
+)
+def test_a_dict_of_torch_has_no_key_of_random_bits(options):
+    p = parameters(shapes=((64, 64),))[0]
+    theirs = torch.optim.AdamW([p])
+    run(theirs, [p], 0, 2)
+    ours = AdamW([p], **options)
+    ours.load_state_dict(theirs.state_dict())
+    run(ours, [p], 2, 3)
+    assert float(ours.state[p]["step"]) == 3
+
+
+@pytest.mark.parametrize("cls", [SGDScheduleFree, AdamWScheduleFree])
+def test_looking_at_the_averages_costs_no_precision(cls):
+    params, wide = parameters(shapes=((64, 64),)), parameters(torch.float32, ((64, 64),))
+    narrow, reference = cls(params, lr=1e-3, param_bits=32), cls(wide, lr=1e-3)
+    for optimizer, some in ((narrow, params), (reference, wide)):
+        for step in range(20):
+            run(optimizer, some, step, step + 1)
+            optimizer.eval()
+            optimizer.train()
+    moved = (wide[0] - parameters(torch.float32, ((64, 64),))[0]).norm()
+    assert (wholes(narrow, params)[0] - wide[0]).norm() < 1e-3 * moved
+
+
+def test_param_bits_of_a_group_are_refused():
+    p = parameters(shapes=((3, 4),))[0]
+    with pytest.raises(OptionError, match="param_bits in a parameter group"):
+        AdamW([{"params": [p], "param_bits": 32}])
+
+
+def test_one_byte_more_is_right_on_average():
+    ends = []
+    for bits in (24, 32):
+        p = Parameter(torch.ones(64, 64, dtype=torch.bfloat16))
+        optimizer = SGD([p], lr=1.0, param_bits=bits)
+        for _ in range(300):
+            p.grad = torch.full_like(p, 3e-6)
+            optimizer.step()
+        ends.append(wholes(optimizer, [p])[0].double().mean().item())
+    assert 1 - ends[0] == pytest.approx(1 - ends[1], rel=0.02)

@@ -120,34 +120,24 @@ def upper_half(block: LlvmLines, x: Value) -> Value:
 # A parameter with compensation, as formula/_compensation.py has it.
 
 
-def _with(block: LlvmLines, x: Value, more: Value) -> Value:
-    known = block.add("i32", f"bitcast {block.to('float', x)} to i32")
-    return _of_bits(block, block.add("i32", f"add {known}, {more.text}"))
+def _moved(block: LlvmLines, x: Value, by: Value) -> Value:
+    """A float whose bits, as a whole number, are so many more; past 0 or infinity there are only NaN: then it stays."""
+    made = _of_bits(block, block.add("i32", f"add {block.add('i32', f'bitcast {x} to i32')}, {by.text}"))
+    return block.select(block.add("i1", f"fcmp uno {made}, {made.text}"), x, made)
 
 
 @function
 def with_rest(block: LlvmLines, high: Value, rest: Value) -> Value:
     """A float with its upper byte of compensation."""
-    high, rest = block.to("float", high), block.to("float", rest)
-    past_zero = block.add("i1", f"and {block.add('i1', f'fcmp oeq {high}, 0.0')}, {_sign(block, rest, 'olt').text}")
-    infinite = block.add("i1", f"fcmp oeq {absolute(block, high)}, 0x7FF0000000000000")
-    past_infinity = block.add("i1", f"and {infinite}, {_sign(block, rest, 'ogt').text}")
-    stale = block.add("i1", f"or {past_zero}, {past_infinity.text}")
-    wide = block.add("i32", f"fptosi {block.select(stale, constant('float', 0.0), rest)} to i32")
-    return _with(block, high, block.add("i32", f"shl {wide}, 8"))
-
-
-def _sign(block: LlvmLines, x: Value, how: str) -> Value:
-    return block.add("i1", f"fcmp {how} {x}, 0.0")
+    wide = block.add("i32", f"fptosi {block.to('float', rest)} to i32")
+    return _moved(block, block.to("float", high), block.add("i32", f"shl {wide}, 8"))
 
 
 @function
 def with_low(block: LlvmLines, x: Value, low: Value) -> Value:
     """That with its lower byte."""
-    x = block.to("float", x)
     wide = block.add("i32", f"fptosi {block.to('float', low)} to i32")
-    made = _with(block, x, block.add("i32", f"and {wide}, 255"))
-    return block.select(block.add("i1", f"fcmp oeq {absolute(block, x)}, 0x7FF0000000000000"), x, made)
+    return _moved(block, block.to("float", x), block.add("i32", f"and {wide}, 255"))
 
 
 @function

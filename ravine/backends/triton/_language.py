@@ -177,18 +177,20 @@ def _float24_to_nearest(x, key, place):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
+def _moved(x, by):  # type: ignore[no-untyped-def]
+    """Past 0 or infinity there are only NaN: then it stays."""
+    made = (x.to(tl.int32, bitcast=True) + by).to(tl.float32, bitcast=True)
+    return tl.where(made != made, x, made)
+
+
+@triton.jit
 def _with_rest(high, rest):  # type: ignore[no-untyped-def]
-    wide = high.to(tl.float32)
-    stale = ((wide == 0) & (rest < 0)) | ((tl.abs(wide) == _INF) & (rest > 0))
-    more = tl.where(stale, 0, rest.to(tl.int32) << 8)
-    return (wide.to(tl.int32, bitcast=True) + more).to(tl.float32, bitcast=True).to(high.dtype)
+    return _moved(high.to(tl.float32), rest.to(tl.int32) << 8).to(high.dtype)
 
 
 @triton.jit
 def _with_low(x, low):  # type: ignore[no-untyped-def]
-    wide = x.to(tl.float32)
-    made = (wide.to(tl.int32, bitcast=True) + (low.to(tl.int32) & 255)).to(tl.float32, bitcast=True)
-    return tl.where(tl.abs(wide) == _INF, wide, made).to(x.dtype)
+    return _moved(x.to(tl.float32), low.to(tl.int32) & 255).to(x.dtype)
 
 
 @triton.jit

@@ -34,8 +34,8 @@ def full_precision(tree: dict[str, Any], groups: Sequence[Mapping[str, Any]], av
     """
     if averaged and any(REST in kept for kept in tree["state"].values()):
         raise ParameterError(
-            "inside optimizer.averaged() the parameters are their averages, which are not what a state dict in full precision "
-            "holds: call state_dict(full=True) outside"
+            "the parameters are their averages now, which are not what a state dict in full precision holds: call "
+            "state_dict(full=True) outside optimizer.averaged(), or after optimizer.train()"
         )
     params: dict[Any, Tensor] = {}
     for saved, group in zip(tree["param_groups"], groups, strict=True):
@@ -95,21 +95,28 @@ def check_saved(p: Tensor, saved: Mapping[str, Any], describe: Callable[[Tensor]
 
 
 def given_params(
-    state: Mapping[Any, Any], groups: Sequence[Mapping[str, Any]], averaged: bool
+    state: Mapping[Any, Any], groups: Sequence[Mapping[str, Any]], averaged: bool, ours: bool
 ) -> list[tuple[Tensor, Tensor]]:
     """The parameters that a state to be loaded holds, each with what it is to become; they are taken out of it.
 
+    Args:
+        state: the state.
+        groups: the optimizer's groups.
+        averaged: whether the parameters are their averages now.
+        ours: whether it was saved here. Torch's optimizers save what they were given, however old it is then.
+
     Raises:
-        StateError: ``averaged``: the parameters are their averages, and what is written to them will be lost.
+        StateError: ``averaged``, so that what is written to parameters would be lost.
     """
     found = []
     for p in (p for group in groups for p in group["params"]):
         value = state[p].pop(PARAM, None) if isinstance(state.get(p), dict) else None
-        if isinstance(value, Tensor):
+        if isinstance(value, Tensor) and ours:
             found.append((p, value))
     if found and averaged:
         raise StateError(
-            "the state dict holds parameters, and inside optimizer.averaged() those are lost: load it outside"
+            "the state dict holds parameters, which are lost while the parameters are their averages: load it outside "
+            "optimizer.averaged(), or after optimizer.train()"
         )
     return found
 

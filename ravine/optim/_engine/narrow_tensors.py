@@ -29,7 +29,7 @@ def narrow_tensors(p: Tensor, states: Mapping[str, Any], storage: StateStorage) 
         if not narrow or is_rest(name):
             continue
         # What the program does not round, the tensor that it is written to does.
-        kind, at_random = storage(name, 0.0)
+        kind, at_random = storage(name, 0.0, of_bfloat16=p.dtype is torch.bfloat16)
         by_program = is_code(state.dtype) or kind == _named(state.dtype)
         found.append([name, _named(state.dtype), "stochastic" if by_program and at_random else "nearest"])
     return found

@@ -33,7 +33,7 @@ def as_group(group: Any) -> dict[str, Any]:
         raise TypeError(
             f"param_group must be a dict, but got {an(kind_of(group))}: add_param_group({{'params': parameters, 'lr': 0.01}})"
         )
-    for name in ("state_dtype", "rounding"):
+    for name in ("state_dtype", "rounding", "param_bits"):
         if name in group:
             raise OptionError(
                 f"{name} in a parameter group: it is one for the whole optimizer, Class(params, {name}=...)"

@@ -154,7 +154,7 @@ def load(
             continue
         p, i = params[key]
         state[p] = _states(receiver, p, value, program_for(p, programs[i]), ours=about is not None)
-    given = given_params(state, groups, receiver.averaged)
+    given = given_params(state, groups, receiver.averaged, about is not None)
     return {"state": state, "param_groups": new_groups}, given
 
 
@@ -306,6 +306,7 @@ def _states(receiver: Receiver, p: torch.Tensor, saved: Any, program: Program, o
         if (
             name not in saved
             and not ours
+            and name != KEY
             and not is_rest(name)
             and not (isinstance(initial, ParamCopy) and initial.average)
         ):

@@ -67,7 +67,7 @@ class StateStorage:
         said: dict[str, Any] = {}
         if self.every is not None or self.named:
             said["state_dtype"] = texts[self.every] if self.every is not None else {n: texts[d] for n, d in self.named}
-        if self.at_random:
+        if self.at_random or self.codes or self.param_bits in ("stochastic", 24):
             said["rounding"] = self.rounding
         if self.param_bits is not None:
             said["param_bits"] = self.param_bits
@@ -211,7 +211,7 @@ def storage_of(state_dtype: object, rounding: object, param_bits: object) -> Sta
             "rounding='stochastic' needs something to round: state_dtype='bfloat16' (or '8bit'), or param_bits='stochastic' for "
             "bfloat16 parameters"
         )
-    by_chance = made.codes or bits == "stochastic"
+    by_chance = made.codes or bits in ("stochastic", 24)
     return made if rounding == "stochastic" or (rounding is None and by_chance) else replace(made, rounding="nearest")
 
 
