@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
 import textwrap
 
 import numpy as np
 import pytest
 import torch
+from forked import run_forked
 from torch.nn import Parameter
 
 from ravine.backends.cpu import _compiler as compiler
@@ -170,7 +172,7 @@ REFUSED = {
     "k[0] = x[1]": "has float where i64 is meant",
     "v = 1\nv = x[0]": "v of a kernel's text was i64 and becomes float",
     "k[0] = task[1]": "task of a kernel's text is no array",
-    "k[0] = k[1] // 2": "only sums, differences, products and shifts of integers",
+    "k[0] = k[1] % 2": "only sums, differences, products, quotients and shifts of integers",
     "k[0] = x": "x of a kernel's text is no number",
     "import os": "may not have 'import os",
     "for i in range(0, 8, 2):\n    k[i] = 1": "may not have 'for i in range",
@@ -214,3 +216,23 @@ def test_a_function_that_the_c_library_lacks_is_said_and_not_called(monkeypatch,
     monkeypatch.setattr(binding, "address_of_symbol", lambda name: None if name == "tanhf" else 1)
     with pytest.raises(BackendError, match="the C library has no tanhf"):
         compiler.compile_kernel.__wrapped__(text_of(body))
+
+
+def test_a_kernel_that_calls_the_c_library_may_be_the_first_of_a_process(tmp_path):
+    """Nothing of that library is known before LLVM has made something that runs."""
+    text = """
+        import torch
+        from ravine.formula import exp, tanh
+        from ravine.optim import Optimizer
+
+        def descend(param, *, grad, lr):
+            return param - lr * tanh(grad) * exp(-grad)
+
+        p = torch.nn.Parameter(torch.zeros(3))
+        p.grad = torch.ones(3)
+        Optimizer([p], [descend], lr=1.0, fused=True).step()
+        print(p[0].item())
+    """
+    done = run_forked(["-c", textwrap.dedent(text)], env={**os.environ, "RAVINE_CACHE_DIR": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == pytest.approx(-math.tanh(1) * math.exp(-1), rel=1e-6)

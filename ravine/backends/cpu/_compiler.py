@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from threading import Lock
 from typing import Any
 
 from ravine.backends.cpu import _cache as kept
@@ -52,6 +53,7 @@ def has_float16() -> bool:
     return "+f16c" in processor or "aarch64" in processor or "arm64" in processor
 
 
+_parsing = Lock()  # Python 3.11's ast counts how deep it is for all threads together, and fails where two parse
 _failed: dict[str, str] = {}  # texts that could not be compiled, and why: not tried again
 
 
@@ -81,10 +83,11 @@ def _kernel(source: str) -> Runner:
     if code is None:
         code = _machine_code(source)
         kept.save(key, code)
-    for name in _LIBM:  # what is not found would be called at address 0
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine())
+    # What is not found would be called at address 0. The first engine of a process makes the C library known.
+    for name in _LIBM:
         if f"{name}\0".encode() in code and not llvm.address_of_symbol(name):
             raise OSError(f"the C library has no {name}")
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     return Runner(engine.get_function_address(_ENTRY), engine)
@@ -94,7 +97,9 @@ def _machine_code(source: str) -> bytes:
     """The object file of a kernel's text."""
     from ravine.backends.cpu._llvm_text import llvm_text
 
-    module = optimized(llvm_text(source, _ENTRY))
+    with _parsing:
+        text = llvm_text(source, _ENTRY)
+    module = optimized(text)
     code: bytes = _target_machine().emit_object(module)
     return code
 

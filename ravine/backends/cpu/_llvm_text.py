@@ -300,7 +300,7 @@ class _Translator:
             return block.add(a.type, f"{_FLOAT[type(op)]} contract {a}, {b.text}")
         a, b = block.to("i64", a), block.to("i64", b)
         if type(op) not in _INTEGER:
-            raise TypeError("a kernel's text has only sums, differences, products and shifts of integers")
+            raise TypeError("a kernel's text has only sums, differences, products, quotients and shifts of integers")
         return block.add("i64", f"{_INTEGER[type(op)]} {a}, {b.text}")
 
     def _both_or_either(self, both: bool, values: Sequence[ast.expr]) -> Value:
