@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import itertools
 import pickle
 import tracemalloc
 import warnings
@@ -377,13 +378,16 @@ def test_memory_is_flat_over_thousands_of_steps_and_nothing_is_compiled(fused):
     tracemalloc.start()
     try:
         steps(500)
-        first = kept()
-        steps(1000)  # slow: every piece of memory is counted
-        grown = kept() - first
+        sizes = [kept()]
+        for _ in range(2):
+            steps(1000)  # slow: every piece of memory is counted
+            sizes.append(kept())
+        # Torch keeps some hundred small objects of the last steps, sometimes more and sometimes fewer; a leak grows both times.
+        grown = min(b - a for a, b in itertools.pairwise(sizes))
     finally:
         tracemalloc.stop()
-    more = 6500 if fused is None else 0  # torch's operations take ten times as long, and compile nothing
+    more = 5500 if fused is None else 0  # torch's operations take ten times as long, and compile nothing
     steps(more)
     assert grown < 10_000
     assert compiled() == before
-    assert optimizer.state[params[0]]["step"] == 2500 + more
+    assert optimizer.state[params[0]]["step"] == 3500 + more
