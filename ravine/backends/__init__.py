@@ -44,6 +44,7 @@ import torch
 from ravine.formula import Program
 
 __all__ = [
+    "ROUNDING_STATISTICS",
     "STATISTICS",
     "Batch",
     "Numbers",
@@ -104,16 +105,16 @@ class Statistic(NamedTuple):
     reduce: Literal["sum", "max"]
 
 
+#: Squares of what rounding to 16 or 8 bits costs (``_rounding_figures.py``), of one sample of a tensor.
+ROUNDING_STATISTICS = ("state_rounding_square", "param_rounding_square")
 #: Of the gradient, of the parameter before the step, and of what the step added to it: the sum of squares and the
-#: largest magnitude. ``state_rounding_square`` and ``param_rounding_square`` are squares of what rounding to 16 or 8 bits
-#: costs (``_rounding_figures.py``), of one sample of a tensor. ``nonfinite`` counts the elements of the gradient that are NaN or infinite; ``steps`` is 1 if
-#: the parameter was stepped, else 0.
+#: largest magnitude; what rounding costs. ``nonfinite`` counts the elements of the gradient that are NaN or infinite;
+#: ``steps`` is 1 if the parameter was stepped, else 0.
 STATISTICS = (
     Statistic("grad_square", "sum"),
     Statistic("param_square", "sum"),
     Statistic("update_square", "sum"),
-    Statistic("state_rounding_square", "sum"),
-    Statistic("param_rounding_square", "sum"),
+    *(Statistic(name, "sum") for name in ROUNDING_STATISTICS),
     Statistic("grad_max", "max"),
     Statistic("param_max", "max"),
     Statistic("update_max", "max"),

@@ -326,7 +326,7 @@ def _statistics(grad: Tensor, param: Tensor, update: Tensor, cost: Mapping[str, 
     """STATISTICS of one tensor that was stepped, in their order; ``cost``: those of rounding."""
     tensors = {"grad": grad, "param": param, "update": update}
     known = {"nonfinite": (~torch.isfinite(grad)).sum(), "steps": torch.ones((), device=grad.device)}
-    known |= dict.fromkeys(rounding.NAMES, torch.zeros((), device=grad.device)) | dict(cost or {})
+    known |= dict.fromkeys(backends.ROUNDING_STATISTICS, torch.zeros((), device=grad.device)) | dict(cost or {})
 
     def value(name: str) -> Tensor:
         of, _, measure = name.rpartition("_")  # grad_square

@@ -182,7 +182,7 @@ class Foreach(Eager):
         for s in STATISTICS:
             of, _, measure = s.name.rpartition("_")
             tensors = {"grad": grads, "param": before, "update": update}.get(of, grads)
-            if s.name in rounding.NAMES:
+            if s.name in backends.ROUNDING_STATISTICS:
                 none = figures.new_zeros(())
                 rows.append(torch.stack([costs.get(i, {}).get(s.name, none) for i in chosen]))
             elif not of:

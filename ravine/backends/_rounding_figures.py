@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ravine import backends
-from ravine.backends import statistic
+from ravine.backends import ROUNDING_STATISTICS, statistic
 from ravine.backends._eight_bits import is_code
 from ravine.formula import Program
 from ravine.formula._compensation import is_rest, watched
@@ -28,9 +28,8 @@ from ravine.formula._symbols import Symbol
 
 #: Elements of a tensor that are looked at. A norm of so many is known to some percent, and a large tensor pays next to nothing.
 SAMPLE = 4096
-#: The statistics that are 0 where nothing was looked at, and their rows.
-NAMES = ("state_rounding_square", "param_rounding_square")
-ROWS = statistic(*NAMES)
+#: The rows of the statistics that are 0 where nothing was looked at.
+ROWS = statistic(*ROUNDING_STATISTICS)
 
 
 def is_narrow(dtype: torch.dtype) -> bool:
@@ -67,6 +66,7 @@ def roundings(written: Mapping[str, Symbol], narrow: Collection[str]) -> dict[st
     return found
 
 
+@cache
 def written_by(program: Program) -> dict[str, Symbol]:
     """What the last pass computes of every buffer that it writes element by element."""
     last = program.passes[-1]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ravine.backends import STATISTICS, Batch, Numbers, States, Sums, statistic
+from ravine.backends import ROUNDING_STATISTICS, STATISTICS, Batch, Numbers, States, Sums, statistic
 from ravine.formula import Program
 
 
@@ -138,7 +138,7 @@ class Sharded:
         # Samples are of the parts that begin a tensor: what others have would be added to that.
         for (mesh, split), indices in self._columns.items():
             if any(mesh.get_local_rank(d) for d in split):
-                for row in statistic("state_rounding_square", "param_rounding_square"):
+                for row in statistic(*ROUNDING_STATISTICS):
                     result[:, row, indices] = 0.0
         return result
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ravine import backends
-from ravine.backends import STATISTICS, statistic
+from ravine.backends import ROUNDING_STATISTICS, STATISTICS, statistic
 from ravine.watch._history import History
 from ravine.watch._losses import Losses
 
@@ -24,7 +24,7 @@ _MAXIMA = statistic(reduce="max")
 _NONFINITE, _STEPS = statistic("nonfinite", "steps")
 _N, _M = len(_SQUARES), len(_MAXIMA)
 assert [*_SQUARES, *_MAXIMA] == list(range(_N + _M)), "slices are quicker than lists of rows"
-_ROUNDING = statistic("state_rounding_square", "param_rounding_square")
+_ROUNDING = statistic(*ROUNDING_STATISTICS)
 _MAXIMA_TABLE = "tops"  # its name in checkpoints
 _NEVER = torch.iinfo(torch.int64).max
 

@@ -103,3 +103,11 @@ class Events:
             assert parts is not None
             if wanted(parts):
                 return parts
+
+
+def write_long(folder):
+    """A training of 100,000 steps in 100 epochs."""
+    writer = Writer(folder, epochs=100, batches=1000)
+    for part in np.split(falling(100_000), 100):
+        writer.write(part)
+        writer.end_epoch(train_loss=1.0, valid_loss=1.0)

@@ -3,11 +3,10 @@
 import shutil
 import time
 
-import numpy as np
 import pytest
 from browser import Browser
 from chromium import HOSTILE
-from live_runs import Writer, falling, served
+from live_runs import Writer, falling, served, write_long
 
 import ravine
 from ravine.comparison._study.location import JOURNAL, Location
@@ -152,10 +151,7 @@ def test_when_the_server_ends_the_page_stays(tmp_path, writer):
 
 
 def test_a_hundred_thousand_steps_are_drawn_without_a_long_wait(tmp_path):
-    writer = Writer(tmp_path / "run", epochs=100, batches=1000)
-    for part in np.split(falling(100_000), 100):
-        writer.write(part)
-        writer.end_epoch(train_loss=1.0, valid_loss=1.0)
+    write_long(tmp_path / "run")
     with served(tmp_path / "run") as address, Browser(tmp_path) as browser:
         browser.open(address)
         browser.until(READY)

@@ -7,10 +7,9 @@ import threading
 import time
 import urllib.error
 
-import numpy as np
 import pytest
 from chromium import HOSTILE
-from live_runs import Events, Writer, ask, falling, served
+from live_runs import Events, Writer, ask, falling, served, write_long
 
 from ravine.errors import OptionError, PackageError
 from ravine.live import _serving as serving
@@ -107,10 +106,7 @@ def test_a_folder_may_go_and_a_run_may_begin_anew(tmp_path, writer):
 
 
 def test_a_long_run_is_sent_thinned(tmp_path):
-    writer = Writer(tmp_path / "run", epochs=100, batches=1000)
-    for part in np.split(falling(100_000), 100):
-        writer.write(part)
-        writer.end_epoch(train_loss=1.0, valid_loss=1.0)
+    write_long(tmp_path / "run")
     with served(tmp_path / "run") as address, Events(address) as events:
         parts = events.next()
         assert parts["loss"]["x"][-1] == 100_000

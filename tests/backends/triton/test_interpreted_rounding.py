@@ -12,14 +12,15 @@ from torch.nn import Parameter
 from ravine.optim import Adafactor, Adam, AdamW, Optimizer, RMSprop
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("cls", [Adam, RMSprop])
-def test_states_have_the_bits_of_torchs_operations(cls: Any, dtype: str, interpreting: Context) -> None:
-    def made(**options: Any) -> tuple[list[Parameter], Optimizer]:
-        torch.manual_seed(4)
+def stepped(
+    interpreting: Context, cls: Any, dtype: torch.dtype, shapes: tuple[tuple[int, ...], ...], **options: Any
+) -> tuple[list[Parameter], Optimizer, list[Parameter], Optimizer]:
+    """The same parameters, stepped by kernels and by torch's operations, each with its optimizer."""
+
+    def made(**more: Any) -> tuple[list[Parameter], Optimizer]:
         generator = torch.Generator().manual_seed(0)
-        params = [Parameter(torch.randn(n, generator=generator)) for n in ((70, 31), (5,), ())]
-        return params, cls(params, lr=1e-2, state_dtype=dtype, rounding="stochastic", **options)
+        params = [Parameter(torch.randn(shape, generator=generator).to(dtype)) for shape in shapes]
+        return params, cls(params, lr=1e-2, **options, **more)
 
     (ours, kernels), (others, eager) = made(), made(fused=False)
     for step in range(4):
@@ -29,6 +30,14 @@ def test_states_have_the_bits_of_torchs_operations(cls: Any, dtype: str, interpr
             kernels.step()
         eager.step()
     assert kernels_step(kernels)
+    return ours, kernels, others, eager
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("cls", [Adam, RMSprop])
+def test_states_have_the_bits_of_torchs_operations(cls: Any, dtype: str, interpreting: Context) -> None:
+    options = {"state_dtype": dtype, "rounding": "stochastic"}
+    ours, kernels, others, eager = stepped(interpreting, cls, torch.float32, ((70, 31), (5,), ()), **options)
     for p, q in zip(ours, others, strict=True):
         torch.testing.assert_close(p, q, rtol=1e-3, atol=1e-4)
         for name in set(eager.state[q]) - {"step", "rounding.key"}:
@@ -52,20 +61,7 @@ def test_rows_and_columns_with_states_at_random(interpreting: Context) -> None:
 @pytest.mark.parametrize("bits", ["stochastic", 24, 32])
 @pytest.mark.parametrize("cls", [AdamW, Adafactor])
 def test_bfloat16_parameters_have_the_bits_of_torchs_operations(cls: Any, bits: Any, interpreting: Context) -> None:
-    def made(**options: Any) -> tuple[list[Parameter], Optimizer]:
-        torch.manual_seed(4)
-        generator = torch.Generator().manual_seed(0)
-        params = [Parameter(torch.randn(n, generator=generator).bfloat16()) for n in ((70, 31), (5, 3))]
-        return params, cls(params, lr=1e-2, param_bits=bits, **options)
-
-    (ours, kernels), (others, eager) = made(), made(fused=False)
-    for step in range(3):
-        give(ours, step)
-        give(others, step)
-        with interpreting():
-            kernels.step()
-        eager.step()
-    assert kernels_step(kernels)
+    ours, kernels, others, eager = stepped(interpreting, cls, torch.bfloat16, ((70, 31), (5, 3)), param_bits=bits)
     mine, theirs = kernels.state_dict(full=True)["state"], eager.state_dict(full=True)["state"]
     for i, (p, q) in enumerate(zip(ours, others, strict=True)):
         a, b = (full[i].get("param", x.detach().float()) for full, x in ((mine, p), (theirs, q)))
