@@ -53,6 +53,7 @@ EXPERIMENTS: Mapping[str, Mapping[str, tuple[str, tuple[str, ...], Mapping[str, 
         "MLP": ("digits", _STATES, {"seeds": 40, "margin": "2%"}),
         "CNN": ("fashion-mnist-cnn", _STATES, {"steps": 1000, "margin": "2%"}),
         "GPT": (GPT, _STATES, {"seeds": 20, "margin": "1%"}),
+        "text-gpt": ("text-gpt", _STATES, {"steps": 60, "seeds": 5, "margin": "1%"}),
     },
     "dialects": {"MLP": ("digits", _DIALECTS, {}), "GPT": (GPT, _DIALECTS, {})},
 }
