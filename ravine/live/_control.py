@@ -31,8 +31,6 @@ def run_actions(folder: Path) -> dict[str, Action]:
         run = RunReading(folder).poll()
         if run is None or run.state.word not in ("running", "silent", "waiting"):
             raise OptionError("There is nothing to stop: the training has ended.")
-        if run.processes > 1:
-            raise OptionError(f"The training runs in {run.processes} processes: press Ctrl-C where torchrun runs.")
         request_stop(folder)
         return "It stops after the step that runs."
 
@@ -55,7 +53,7 @@ def study_actions(reading: StudyReading, start: Callable[[Sequence[str]], None] 
             store.stop(number, _STOPPED)
         finally:
             store.close()
-        return f"Trial {number + 1} counts as failed. What its worker still makes of it is not kept."
+        return f"Trial {number + 1} counts as failed. Its worker ends it, and goes on with the next."
 
     def seeds(given: Mapping[str, Any]) -> str:
         more = _whole(given.get("seeds"), "seeds", 1, _MOST_SEEDS)

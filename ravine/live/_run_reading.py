@@ -43,7 +43,6 @@ class RunSnapshot:
         seconds: of a step, the mean of the last ones.
         layers: what the steps did to each layer; None where that is not recorded.
         diagnosis: what the doctor says; None before the first steps.
-        processes: in how many the model is trained together.
     """
 
     folder: Path
@@ -57,7 +56,6 @@ class RunSnapshot:
     seconds: float
     layers: LayerHistory | None
     diagnosis: Diagnosis | None
-    processes: int = 1
 
 
 class RunReading:
@@ -108,7 +106,6 @@ class RunReading:
             self._pace,
             self._layers,
             self._diagnosis,
-            int(recorder.fits[-1].get("processes", 1)) if recorder.fits else 1,
         )
 
     # --- what is read --------------------------------------------------------------------------------------------

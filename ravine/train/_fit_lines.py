@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from ravine.train import _parallel as parallel
 from ravine.train._fit import Fit
 
 
@@ -23,7 +22,6 @@ def announced(fit: Fit) -> Iterator[None]:
         batch=state.batch,
         batches=fit.batches,
         optimizer=type(fit.optimizer).__name__,
-        processes=parallel.size(),
         at=round(time.time(), 3),
     )
     try:

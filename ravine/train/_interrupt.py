@@ -10,9 +10,15 @@ from types import FrameType
 
 
 class Interrupt:
-    """Whether Ctrl-C was pressed."""
+    """Whether Ctrl-C was pressed.
+
+    Attributes:
+        pressed: the fit ends after this batch.
+        asked: this process was asked to end the fit; of several that train together, all know it after the next batch.
+    """
 
     pressed = False
+    asked = False
 
 
 @contextmanager

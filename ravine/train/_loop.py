@@ -239,7 +239,10 @@ class Loop:
         loss = checked_loss(loss)
         fit.backward_loss, fit.loss = loss, loss.detach()
         if parallel.size() > 1:
-            fit.backward_loss, fit.loss = parallel.global_loss(loss, fit.outputs, row_count(fit.targets))
+            fit.backward_loss, fit.loss, asked = parallel.global_loss(
+                loss, fit.outputs, row_count(fit.targets), fit.interrupt.asked
+            )
+            fit.interrupt.pressed |= asked
         for hook in self._hooks.after_loss:
             hook(fit)
 

@@ -40,19 +40,21 @@ def sums(numbers: Sequence[Tensor | float], device: torch.device) -> list[float]
     return totals
 
 
-def global_loss(loss: Tensor, outputs: Tensor, rows: int) -> tuple[Tensor, Tensor]:
-    """The loss to call ``backward`` on in this process, and the mean loss over the rows of all processes.
+def global_loss(loss: Tensor, outputs: Tensor, rows: int, asked: bool = False) -> tuple[Tensor, Tensor, bool]:
+    """The loss to call ``backward`` on in this process, the mean loss over the rows of all processes, and whether one of
+    them was asked to end, which costs no message of its own.
 
     Gradients are averaged over processes, each with the same weight; the loss makes up for parts of
     different sizes, so that the average is the gradient of the whole batch.
     """
     mine = loss.detach().double() * rows if rows else torch.zeros((), dtype=torch.float64, device=loss.device)
-    totals = torch.stack([mine, torch.tensor(float(rows), dtype=torch.float64, device=loss.device)])
+    totals = torch.stack([mine, *torch.tensor([float(rows), float(asked)], dtype=torch.float64, device=loss.device)])
     dist.all_reduce(totals)
-    weight = rows * size() / float(totals[1])
+    all_rows, some_asked = totals[1:].tolist()
+    weight = rows * size() / all_rows
     # no rows here: the mean is undefined, but this process must still take part in the averaging
     backward_loss = loss * weight if rows else outputs.sum() * 0
-    return backward_loss, totals[0] / totals[1]
+    return backward_loss, totals[0] / all_rows, some_asked > 0
 
 
 def data_parallel(model: nn.Module) -> nn.Module:

@@ -40,7 +40,7 @@ class StopRequest(Callback):
         self._clock, self._due = clock, float("inf")
 
     def before_fit(self, fit: Fit) -> None:
-        if fit.folder is None or parallel.size() > 1:  # one of several processes would stop alone
+        if fit.folder is None or not parallel.is_main():
             return
         (fit.folder / STOP).unlink(missing_ok=True)  # asked of a fit that has ended
         self._due = self._clock()
@@ -53,4 +53,8 @@ class StopRequest(Callback):
         if not path.exists():
             return
         path.unlink(missing_ok=True)
-        fit.interrupt.pressed = True  # and no signal: what a shell starts in the background ignores it
+        # No signal: what a shell starts in the background ignores it. One of several processes must not stop alone.
+        if parallel.size() > 1:
+            fit.interrupt.asked = True
+        else:
+            fit.interrupt.pressed = True

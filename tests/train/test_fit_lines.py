@@ -1,10 +1,14 @@
 """A run's file tells how long each fit will be, and how it ended; and a run stops where its folder asks for that."""
 
+import ast
+import os
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 import torch
+from forked import PIPE, Forked
 from torch.nn.functional import cross_entropy
 
 from ravine._files.json_lines import read
@@ -47,7 +51,7 @@ def test_a_fit_says_how_long_it_is_and_that_it_is_done(tmp_path):
     learn.fit(1, 0.01)
     first, second = Recorder.load(tmp_path).fits
     assert (first["step"], first["epochs"], first["batches"], first["epoch"], first["batch"]) == (0, 2, 4, 0, 0)
-    assert (first["optimizer"], first["processes"]) == ("RMSprop", 1)
+    assert first["optimizer"] == "RMSprop"
     assert first["end"] == {"step": 8, "how": "done", "text": ""}
     assert (second["step"], second["epochs"], second["end"]["step"]) == (8, 1, 12)
     assert learn.recorder.fits == [first, second]
@@ -132,3 +136,40 @@ def test_what_was_asked_of_an_earlier_fit_does_not_stop_this_one(tmp_path):
     request_stop(tmp_path)
     learner(tmp_path).fit(1, 0.01)
     assert Recorder.load(tmp_path).fits[-1]["end"]["how"] == "done"
+
+
+ONE_OF_TWO = """
+import sys
+import torch.distributed as dist
+from test_fit_lines import At, learner, request_stop
+from ravine.train import _parallel as parallel
+
+rank, folder = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+learn = learner(folder)
+asks = [At(5, lambda: request_stop(learn.folder))] if rank == 0 else []
+try:
+    learn.fit(10**6, 0.01, callbacks=asks, checkpoint_every="epoch")
+except KeyboardInterrupt:
+    print(parallel.all_gather((learn.state.epoch, learn.state.batch)))
+dist.destroy_process_group()
+"""
+
+
+def test_of_two_processes_that_train_together_both_stop_after_the_same_batch(tmp_path):
+    env = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE")}
+    here = Path(__file__).parent
+    env["PYTHONPATH"] = os.pathsep.join([str(here), str(here.parent), *filter(None, [env.get("PYTHONPATH")])])
+    env["OMP_NUM_THREADS"] = "1"
+    both = [Forked(["-c", ONE_OF_TWO, str(rank), tmp_path], env=env, stdout=PIPE, text=True) for rank in range(2)]
+    try:
+        first, second = (process.communicate(timeout=60)[0] for process in both)
+    finally:
+        for process in both:
+            process.kill()
+            process.wait()
+    stopped = ast.literal_eval(first)
+    assert first == second
+    assert stopped[0] == stopped[1]
+    assert (tmp_path / "checkpoint.safetensors").exists()
+    assert Recorder.load(tmp_path).fits[-1]["end"]["how"] == "interrupted"

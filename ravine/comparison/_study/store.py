@@ -232,7 +232,7 @@ class Store:
         return [logged(t, t.user_attrs.get(_HEARTBEAT)) for t in self._trials()]
 
     def stop(self, number: int, reason: str) -> None:
-        """Let a trial that runs count as failed, with this reason; what its worker has of it is not kept.
+        """Let a trial that runs count as failed, with this reason; its worker ends it at its next heartbeat.
 
         Raises:
             OptionError: no trial of that number runs.
@@ -338,18 +338,29 @@ class Store:
 
 
 class Claim:
-    """A trial that this process works on; ``id`` is Optuna's."""
+    """A trial that this process works on.
+
+    Attributes:
+        id: Optuna's.
+        ended: whether somebody else has ended it, as far as the last heartbeat knows.
+    """
 
     def __init__(self, store: Store, id: int) -> None:
         self.id, self._store, self._storage, self._count = id, store, store._storage, 0
+        self.ended = False
 
     def __repr__(self) -> str:
         return f"Claim({self.id} of {self._store!r})"
 
     def beat(self) -> None:
-        """Show that this process is alive."""
+        """Show that this process is alive, and see whether the trial was ended."""
+        import optuna
+
         self._count += 1
-        self._storage.set_trial_user_attr(self.id, _HEARTBEAT, f"{os.getpid()}.{self._count}")
+        try:
+            self._storage.set_trial_user_attr(self.id, _HEARTBEAT, f"{os.getpid()}.{self._count}")
+        except optuna.exceptions.UpdateFinishedTrialError:
+            self.ended = True
 
     @property
     def pause(self) -> float:

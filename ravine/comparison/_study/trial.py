@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal
@@ -161,13 +161,23 @@ def split_rows(task: Task, seed: int) -> tuple[Tensor, Tensor]:
     return order[held_out:], order[:held_out]
 
 
-def run(spec: StudySpec, task: Task, trial: Trial, optimizer: OptimizerSpec) -> TrialResult:
-    """Train. ``task`` and ``optimizer`` are the spec's, made once for many trials.
+Ended = Callable[[Trial], bool]
+"""Whether somebody has ended a trial that runs."""
+
+
+def never(trial: Trial) -> bool:
+    """Nobody ends it."""
+    return False
+
+
+def run(spec: StudySpec, task: Task, trial: Trial, optimizer: OptimizerSpec, ended: Ended = never) -> TrialResult:
+    """Train. ``task`` and ``optimizer`` are the spec's, made once for many trials. A trial that is ``ended`` meanwhile gives
+    what it had until then.
 
     Whatever a task or an optimizer raises is raised here, and is the trial's failure.
     """
     training, valid = validation_split(task, trial.seed)
-    curve = _Curve(training.in_order(valid), spec, trial.steps(spec))
+    curve = _Curve(training.in_order(valid), spec, trial, ended)
     learn = training.learner(
         optimizer.at(trial.point).build,
         seed=trial.seed,
@@ -229,10 +239,11 @@ def is_measured(spec: StudySpec, step: int, last: int) -> bool:
 
 
 class _Curve(Callback):
-    """Measures the validation loss before the first step and now and then, and ends the fit after so many steps."""
+    """Measures the validation loss before the first step and now and then, and ends the fit after the trial's steps."""
 
-    def __init__(self, valid: Any, spec: StudySpec, last: int) -> None:
-        self.valid, self.spec, self.last = valid, spec, last
+    def __init__(self, valid: Any, spec: StudySpec, trial: Trial, ended: Ended) -> None:
+        self.valid, self.spec, self.trial, self.ended = valid, spec, trial, ended
+        self.last = trial.steps(spec)
         self.steps: list[int] = []
         self.losses: list[float] = []
 
@@ -249,3 +260,5 @@ class _Curve(Callback):
             self._measure(fit, step)
         if step == self.last:
             fit.stop("all steps are done")
+        elif self.ended(self.trial):
+            fit.stop("it was ended from outside")

@@ -18,10 +18,12 @@ from ravine.comparison._study.schedules import schedule_of_training
 from ravine.comparison._study.stacked_task import EVALUATED, WIDTH, StackedTask
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial import (
+    Ended,
     Trial,
     TrialResult,
     first_model,
     is_measured,
+    never,
     split_rows,
     update_ratios,
 )
@@ -34,7 +36,11 @@ from ravine.train._schedules.scheduled import Scheduled
 
 
 def run_block(
-    spec: StudySpec, stacked: StackedTask, trials: Sequence[Trial], optimizers: Mapping[str, OptimizerSpec]
+    spec: StudySpec,
+    stacked: StackedTask,
+    trials: Sequence[Trial],
+    optimizers: Mapping[str, OptimizerSpec],
+    ended: Ended = never,
 ) -> list[TrialResult]:
     """Train at most ``WIDTH`` trials of a spec, of any of its optimizers.
 
@@ -42,11 +48,12 @@ def run_block(
         spec, stacked: the study's, and its task.
         trials: which; all of them end after as many steps.
         optimizers: the spec's by label, made for the task.
+        ended: whether a trial makes no more steps, because somebody has ended it.
 
     Whatever the task or one of the optimizers raises is raised here.
     """
     with one_thread(), torch.random.fork_rng(devices=[]):
-        return _Block(spec, stacked, trials, optimizers).run()
+        return _Block(spec, stacked, trials, optimizers).run(ended)
 
 
 class _Copy:
@@ -98,7 +105,7 @@ class _Block:
         moved = None if schedule is None else Scheduled(schedule, made, self._stacked.model, epochs, self._batches)
         return _Copy(trial, made, moved)
 
-    def run(self) -> list[TrialResult]:
+    def run(self, ended: Ended) -> list[TrialResult]:
         began = time.perf_counter()
         self._measure(0)
         step = epoch = 0
@@ -107,6 +114,7 @@ class _Block:
             for batch in rows.split(self._task.batch_size, dim=1):
                 self._train(batch)
                 step += 1
+                self._leave_out(ended)
                 if is_measured(self._spec, step, self._last):
                     self._measure(step)
                 for copy in self._copies:
@@ -137,13 +145,23 @@ class _Block:
         losses, gradients = self._stacked.step(self._params, *self._stacked.rows(rows))
         finite = losses.isfinite()
         if not finite.all():
-            for place, (copy, is_finite) in enumerate(zip(self._copies, finite.tolist(), strict=False)):
-                if copy.alive and not is_finite:
-                    copy.alive = False
-                    self._step.stop(place)
+            for place, is_finite in enumerate(finite.tolist()[: len(self._copies)]):
+                if not is_finite:
+                    self._stop(place)
         for kept, new in zip(self._gradients, gradients, strict=True):
             kept.copy_(new)
         self._step()
+
+    def _leave_out(self, ended: Ended) -> None:
+        for place, copy in enumerate(self._copies):
+            if ended(copy.trial):
+                self._stop(place)
+
+    def _stop(self, place: int) -> None:
+        """A copy makes no more steps."""
+        if self._copies[place].alive:
+            self._copies[place].alive = False
+            self._step.stop(place)
 
     def _measure(self, step: int) -> None:
         """The validation loss of every copy that still trains."""

@@ -17,7 +17,7 @@ from ravine._one_thread import one_thread
 from ravine.comparison._study.schedules import schedule_of_training
 from ravine.comparison._study.stacked_task import WIDTH, StackedTask, stacked_task
 from ravine.comparison._study.study_spec import StudySpec
-from ravine.comparison._study.trial import Trial, TrialResult, first_model, run
+from ravine.comparison._study.trial import Ended, Trial, TrialResult, first_model, never, run
 from ravine.comparison._study.trial_block import run_block
 from ravine.optim import Optimizer
 from ravine.optim._spec import OptimizerSpec
@@ -60,17 +60,22 @@ class TrialRunner:
             )
         return self._shares[label]
 
-    def run(self, trials: Sequence[Trial]) -> list[TrialResult]:
-        """Train those of :meth:`next_block`; what a task or an optimizer raises is the failure of its trial."""
+    def run(self, trials: Sequence[Trial], ended: Ended = never) -> list[TrialResult]:
+        """Train those of :meth:`next_block`; what a task or an optimizer raises is the failure of its trial.
+
+        Args:
+            trials: which.
+            ended: whether a trial's training is to end early, asked after each step; what it then gives means nothing.
+        """
         try:
             if self._stacked is not None and self.together(trials[0].label):
-                return run_block(self._spec, self._stacked, trials, self._optimizers)
-            return [run(self._spec, self._task, trial, self._optimizers[trial.label]) for trial in trials]
+                return run_block(self._spec, self._stacked, trials, self._optimizers, ended)
+            return [run(self._spec, self._task, trial, self._optimizers[trial.label], ended) for trial in trials]
         except Exception:
             if len(trials) == 1:
                 return [TrialResult(error=traceback.format_exc())]
         half = len(trials) // 2  # whose failure it is
-        return [*self.run(trials[:half]), *self.run(trials[half:])]
+        return [*self.run(trials[:half], ended), *self.run(trials[half:], ended)]
 
     @cached_property
     def _stacked(self) -> StackedTask | None:

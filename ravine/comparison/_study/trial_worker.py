@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from ravine.comparison._study.code_versions import load_optimizers
 from ravine.comparison._study.heartbeats import heartbeats
 from ravine.comparison._study.stages import Results, Stage, stage_after
-from ravine.comparison._study.store import Store
+from ravine.comparison._study.store import Claim, Store
 from ravine.comparison._study.study_spec import StudySpec
+from ravine.comparison._study.trial import Trial
 from ravine.comparison._study.trial_runner import TrialRunner
 from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Task
@@ -103,7 +105,7 @@ def work(
         with heartbeats(claim for _, claim in claimed):
             try:
                 with stop.training():
-                    made = runner.run([trial for trial, _ in claimed])
+                    made = runner.run([trial for trial, _ in claimed], partial(_ended, list(claimed)))
                 while claimed:
                     claimed[0][1].finish(made.pop(0))
                     claimed.pop(0)
@@ -111,3 +113,8 @@ def work(
                 for _, claim in claimed:
                     claim.release()
                 raise
+
+
+def _ended(claimed: Sequence[tuple[Trial, Claim]], trial: Trial) -> bool:
+    """Whether somebody has ended a trial that is claimed."""
+    return any(claim.ended for mine, claim in claimed if mine is trial)

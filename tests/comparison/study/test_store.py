@@ -303,11 +303,11 @@ def test_a_trial_whose_task_raises_is_a_failure_with_its_traceback(tmp_path, mon
     spec = StudySpec("rosenbrock", ARMS[1:], steps=5, points=2, expansions=0, looks=(1,), evaluations=1)
     calls = []
 
-    def sometimes(spec, task, trial, optimizer):
+    def sometimes(spec, task, trial, optimizer, ended):
         calls.append(trial)
         if len(calls) == 1:
             raise ZeroDivisionError("planted")
-        return run(spec, task, trial, optimizer)
+        return run(spec, task, trial, optimizer, ended)
 
     monkeypatch.setattr("ravine.comparison._study.trial_runner.stacked_task", lambda task: None)
     monkeypatch.setattr("ravine.comparison._study.trial_runner.run", sometimes)
@@ -392,6 +392,32 @@ def test_heartbeats_come_from_a_thread_while_something_runs(tmp_path):
         assert beaten.wait(60)
     (trial,) = store._trials()
     assert trial.user_attrs["ravine heartbeat"].startswith(f"{os.getpid()}.")
+
+
+@pytest.mark.parametrize("task", ["rosenbrock", "breast-cancer"])
+def test_a_worker_ends_a_trial_that_somebody_stops(tmp_path, task):
+    arm = OptimizerConfig("sgd", {"lr": Range(1e-7, 1e-6)}, "sgd")  # none diverges
+    spec = StudySpec(task, (arm,), steps=300_000, points=1, extra_points=0, expansions=0, looks=(1,), evaluations=1)
+    store = Store("study", tmp_path / "journal.log", heartbeat=0.01)
+    store.create(spec)
+    over = threading.Event()
+
+    def stop_all():
+        other = Store("study", tmp_path / "journal.log")
+        other.spec()
+        while not over.wait(0.02):
+            for trial in other.log():
+                if trial.state == "running" and trial.heartbeat is not None:
+                    other.stop(trial.number, "planted")
+
+    thread = threading.Thread(target=stop_all)
+    thread.start()
+    try:
+        assert work(store, spec, find(task)).name == "done"
+    finally:
+        over.set()
+        thread.join()
+    assert {result.error for result in store.results().values()} == {"planted"}
 
 
 @pytest.mark.slow  # a database server

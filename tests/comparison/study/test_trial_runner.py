@@ -154,3 +154,14 @@ def test_only_losses_that_add_up_and_models_without_chance_are_trained_together(
     assert stacked(train=wide, model=lambda: nn.Linear(4096, 10)) is None, (
         "copies would read 12 million numbers at once"
     )
+
+
+@pytest.mark.parametrize("optimizers", [["sgd", "adam"], [Noisy]])
+def test_a_trial_that_is_ended_makes_no_more_steps_and_its_neighbours_do(optimizers):
+    runner, trials = runner_of(optimizers, steps=20)
+    first, second = trials[:2]
+    asked = []
+    results = runner.run([first, second], lambda trial: trial is first and (asked.append(trial) or len(asked) >= 7))
+    every = told(runner.run([second]))
+    assert 0 < results[0].steps[-1] < 8 <= results[1].steps[-1] == 20
+    assert told(results[1:]) == every
