@@ -3,15 +3,17 @@
     python benchmarks/live_page.py paint --repeats 9
     python benchmarks/live_page.py event --repeats 20
     python benchmarks/live_page.py long
+    python benchmarks/live_page.py trials [--storage postgresql://user@host/database]
     python benchmarks/live_page.py cost --repeats 5
 
-``paint``, ``event`` and ``long`` need Chromium. ``cost`` compares the CPU time of the same training with a page that somebody
+All but ``cost`` need Chromium. ``trials`` makes a study of 1,440 trials while somebody looks. ``cost`` compares the CPU time of the same training with a page that somebody
 watches and without one, in turn; with ``--base FOLDER`` also that of another checkout, such as one without the page.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "live")]
 
+STUDY = "compare ravine --steps 50 --seeds 60 -o sgd -o momentum -o rmsprop -o adam --study study --jobs 1"
 STEPS, EPOCHS = 1000, 12
 TRAINING = f"""
 import sys, time, torch
@@ -124,6 +127,53 @@ def long(repeats: int) -> None:
         say("busy for longer than 50 ms at a time, ms", busy)
 
 
+def trials(storage: str | None) -> None:
+    """1,440 trials as they come: the longest that the browser is busy, and at the end milliseconds to read and to draw them."""
+    from browser import Browser
+
+    from ravine.comparison._study.location import Location
+    from ravine.live._open_study import live_study
+    from ravine.live._serving import LiveServer
+    from ravine.live._study_parts import study_parts
+    from ravine.live._study_reading import StudyReading
+
+    with tempfile.TemporaryDirectory() as place:
+        out, kept = Path(place) / "study", storage or f"{place}/study/study.journal"
+        command = [sys.executable, "-m", "ravine", *STUDY.split(), "--out", str(out), "--storage", kept]
+        study = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        where = Location("study", kept, out)
+        with LiveServer(live_study(where)).running() as address, Browser(place) as browser:
+            browser.open(address)
+            browser.until("document.documentElement.dataset.ready === 'yes'")
+            browser.value(
+                "void (window.busy = [], new PerformanceObserver((l) => window.busy.push(...l.getEntries().map((e) => e.duration))).observe({ type: 'longtask' }))"
+            )
+            while study.poll() is None:
+                browser.value("1")
+                time.sleep(0.5)
+            time.sleep(1.0)
+            busy = browser.value("window.busy")
+            browser.picture(Path("trials.png"))
+        say("busy for longer than 50 ms at a time, ms", busy)
+        reading = StudyReading(where)
+        began = time.process_time()
+        snapshot = reading.poll()
+        first = time.process_time() - began
+        began = time.process_time()
+        parts = study_parts(snapshot)
+        made = time.process_time() - began
+        seen = []
+        for _ in range(9):
+            began = time.process_time()
+            reading.poll()
+            seen.append(1000 * (time.process_time() - began))
+        print(
+            f"{len(snapshot.log):,} trials: read at first in {1000 * first:.0f} ms of CPU time, parts in {1000 * made:.0f} ms"
+        )
+        print(f"parts: {len(json.dumps(parts)):,} bytes")
+        say("a look when nothing is new, ms of CPU time", seen)
+
+
 def cost(repeats: int, base: Path | None) -> None:
     """CPU seconds of a training without a page and with one that is watched, in turn."""
     kinds = ["without", "watched", *(["base"] if base else [])]
@@ -195,12 +245,15 @@ def say(what: str, values: list[float], digits: int = 0) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["paint", "event", "long", "cost"])
+    parser.add_argument("what", choices=["paint", "event", "long", "trials", "cost"])
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--base", type=Path)
+    parser.add_argument("--storage")
     given = parser.parse_args()
     if given.what == "cost":
         cost(given.repeats, given.base)
+    elif given.what == "trials":
+        trials(given.storage)
     else:
         {"paint": paint, "event": event, "long": long}[given.what](given.repeats)
 

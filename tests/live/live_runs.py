@@ -31,7 +31,6 @@ class Writer:
             batch=0,
             batches=batches,
             optimizer="RMSprop",
-            processes=1,
             at=began,
         )
 

@@ -142,7 +142,7 @@
   function decades() {
     const values = entries().filter((m) => !state.hidden.has(m.label)).flatMap((m) => trajectories(m).flatMap((r) => r.losses));
     if (!values.length) return {};
-    const span = Math.log10(values.reduce((a, b) => Math.max(a, b)) / values.reduce((a, b) => Math.min(a, b)));
+    const span = Math.log10(values.reduce((a, b) => Math.max(a, b))) - Math.log10(values.reduce((a, b) => Math.min(a, b)));
     return span > 2 ? { dtick: Math.ceil(span / 8) } : { dtick: null };
   }
   function drawPlots() {

@@ -57,8 +57,11 @@
     root.dataset.ready = window.Plotly && !next ? "yes" : "no";
     if (!drawing_) return;
     due.delete(next);
-    charts.get(next)();
-    requestAnimationFrame(() => setTimeout(drawDue));
+    try {
+      charts.get(next)();
+    } finally { // one that cannot be drawn does not keep the others from it
+      requestAnimationFrame(() => setTimeout(drawDue));
+    }
   }
   function refresh(ids = charts.keys()) {
     for (const id of ids) if (charts.has(id)) due.add(id);

@@ -58,7 +58,7 @@
     by("log").disabled = !positive;
     // what diverged, and what is far above all that is of use, stands at the top
     const sorted = [...known].sort((a, b) => a - b), low = sorted[0] ?? 1, high = Math.max(sorted[Math.floor(sorted.length * 0.95)] ?? 1, low);
-    const top = log ? high * (high / low) ** 0.08 : high + (high - low) * 0.08, height = (loss) => (loss === null || loss > top ? top : loss);
+    const up = 0.08 * (Math.log10(high) - Math.log10(low)), top = log ? Math.min(high * 10 ** up, Number.MAX_VALUE) : high + (high - low) * 0.08, height = (loss) => (loss === null || loss > top ? top : loss);
     const traces = [];
     for (const place of drawn) {
       const { x, y, fresh, text: words } = data.trials[place], symbol = data.optimizers[place].symbol;

@@ -5,10 +5,13 @@ import json
 import math
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
+from javascript_steps import run
 from studies import ORIGIN, changed, study
 
+import ravine
 from ravine.comparison._judge import judge
 from ravine.comparison._report import report_data as data_of
 from ravine.comparison._report import report_tables as tables
@@ -297,3 +300,16 @@ def test_what_is_not_finite_is_null_and_colours_are_strong_enough():
         parts = [int(strong(colour)[i : i + 2], 16) / 255 for i in (1, 3, 5)]
         linear = [p / 12.92 if p <= 0.04 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
         assert 1.05 / (sum(w * v for w, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True)) + 0.05) >= 3
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(0.1175, 0.1178), (0.21, 0.24), (0.3, 0.5), (0.02, 1.7), (1e-4, 3e3), (1e-300, 1e300), (5e-324, 1.7e308)],
+)
+def test_logarithmic_axes_have_a_few_numbers_of_any_size(low, high):
+    text = (Path(ravine.__file__).parent / "comparison/_report/templates/report_losses.js").read_text(encoding="utf-8")
+    function = text[text.index("function logTicks") : text.index("function prepareLosses")]
+    ticks = run(f"{function}\nprocess.stdout.write(JSON.stringify(logTicks(...given)));", [low, high])
+    inside = [value for value in ticks["tickvals"] if low <= value <= high]
+    assert 2 <= len(inside) <= 8
+    assert [float(t) for t in ticks["ticktext"]] == ticks["tickvals"]

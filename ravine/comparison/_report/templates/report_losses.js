@@ -10,11 +10,19 @@
 
   // Plain numbers at a logarithmic axis, about six of them: plotly's own digits between powers of ten are too small, and too many
   function logTicks(low, high) {
-    const decades = Math.log10(high / low), from = Math.floor(Math.log10(low)), powers = Array.from({ length: Math.ceil(decades) + 2 }, (_, i) => from + i);
+    const decades = Math.log10(high) - Math.log10(low), from = Math.floor(Math.log10(low)), powers = Array.from({ length: Math.ceil(decades) + 2 }, (_, i) => from + i);
     const fine = decades < 0.5 ? [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9] : decades < 2 ? [1, 2, 5] : [1];
     const every = Math.ceil(decades / 6) || 1;
-    const tickvals = powers.filter((power) => decades < 2 || power % every === 0).flatMap((power) => fine.map((v) => Number(`${v}e${power}`)));
+    const round = powers.filter((power) => decades < 2 || power % every === 0).flatMap((power) => fine.map((v) => Number(`${v}e${power}`)));
+    const tickvals = decades > 0 && decades < 0.2 ? evenTicks(low, high) : round;
     return { tickvals, ticktext: tickvals.map((v) => (v < 1e-3 || v >= 1e5 ? v.toExponential().replace("e+", "e") : String(v))) };
+  }
+
+  // Of a narrow range: equal steps of 1, 2 or 5 at some place
+  function evenTicks(low, high) {
+    const least = (high - low) / 4, place = 10 ** Math.floor(Math.log10(least)), step = [1, 2, 5, 10].find((k) => k * place >= least * 0.999) * place;
+    const first = Math.ceil(low / step);
+    return Array.from({ length: Math.floor(high / step) - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
   }
 
   function prepareLosses() {

@@ -58,13 +58,10 @@
     rows("differences", names, traces, { type: chosen.ratio ? "log" : "linear", title, ...(chosen.ratio ? ratioTicks(drawn) : {}) }, { margin: { l: 12, r: 12, t: 14, b: 66 }, shapes });
   });
   if (!by("differences")) charts.delete("differences");
-  // 1, 2, 5 and so on: plotly's own for a logarithm are too few or too many
   function ratioTicks(pairs) {
     const ends = finite(pairs.flatMap((p) => p.ends)), low = least([...ends, 1]), high = greatest([...ends, 1]);
-    const fine = high / low < 3 ? [1, 1.1, 1.2, 1.3, 1.5, 1.7, 2, 2.5, 3, 4, 5, 6, 7, 8, 9] : [1, 2, 3, 5];
-    const all = [-3, -2, -1, 0, 1, 2, 3].flatMap((power) => fine.map((v) => Number((v * 10 ** power).toPrecision(3))));
-    const kept = all.filter((v) => v >= low / 1.2 && v <= high * 1.2);
-    return { tickvals: kept, ticktext: kept.map((v) => `${v}×`), range: [Math.log10(low) - 0.05, Math.log10(high) + 0.05] };
+    const { tickvals, ticktext } = logTicks(low / 1.2, high * 1.2);
+    return { tickvals, ticktext: ticktext.map((v) => `${v}×`), range: [Math.log10(low) - 0.05, Math.log10(high) + 0.05] };
   }
 
   charts.set("watch", () => {
