@@ -7,6 +7,7 @@ import math
 import operator
 import os
 import shlex
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -20,6 +21,7 @@ from click.core import ParameterSource
 from ravine import _files as files
 from ravine._written_alike import alike
 from ravine.cli._diagnose import first_finding
+from ravine.cli._interrupted import say_interrupted
 from ravine.cli._live_beside import show_live
 from ravine.cli._options import DATA, ONE_OPTIMIZER, OUT, SEED, WithTasks, one_optimizer
 from ravine.cli._out_folder import say_written
@@ -35,6 +37,7 @@ from ravine.tasks._dry_run import dry_run, threads_for
 from ravine.train import BestCheckpoint, StopOnNaN
 from ravine.train import _parallel as parallel
 from ravine.train import _run_folder as run_folder
+from ravine.train._interrupt import StoppedTogether
 from ravine.train._learner import Learner
 from ravine.train._schedules.by_text import parse as parse_schedule
 from ravine.train._schedules.by_text import usage as schedule_forms
@@ -101,6 +104,11 @@ def command(context: click.Context, **given: Any) -> None:
     try:
         parallel.start()
         finite = _train(given, _named(context))
+    except StoppedTogether as stopped:
+        parallel.meet()  # as soon as one process has ended torchrun may end the others, and any code but 0 is a failure to it
+        if parallel.is_main():
+            say_interrupted(stopped, sys.argv[1:])
+        return
     finally:
         parallel.leave()
     if not finite:

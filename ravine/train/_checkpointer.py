@@ -18,6 +18,7 @@ from ravine.train._argument_checks import FitOptions
 from ravine.train._callback import Callback
 from ravine.train._data_content import NOT_THE_SAME, fingerprint
 from ravine.train._fit import Fit
+from ravine.train._interrupt import StoppedTogether
 from ravine.train._loop import Loop
 from ravine.train._training_state import TrainingState
 
@@ -151,7 +152,7 @@ class Checkpointer:
         """The last epoch is done, a callback stopped the fit, or Ctrl-C was pressed.
 
         Raises:
-            KeyboardInterrupt: it was.
+            KeyboardInterrupt: it was. StoppedTogether, which is one: with several processes.
         """
         fit, state = self.loop.fit, self.loop.fit.state
         self._say_reason()
@@ -164,7 +165,7 @@ class Checkpointer:
                 f"in epoch {state.epoch} after {state.batch} batches" if state.batch else f"after epoch {state.epoch}"
             )
             fit.display.say(f"Interrupted {when}.{where}")
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt if parallel.size() == 1 else StoppedTogether
 
 
 class PeriodicCheckpoint(Callback):

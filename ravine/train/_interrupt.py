@@ -21,6 +21,10 @@ class Interrupt:
     asked = False
 
 
+class StoppedTogether(KeyboardInterrupt):
+    """Processes that train one model have all ended after the same batch, as one of them was asked to."""
+
+
 @contextmanager
 def deferred(wanted: bool = True) -> Iterator[Interrupt]:
     """Note the first Ctrl-C instead of raising; a second one raises at once.

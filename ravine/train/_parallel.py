@@ -101,6 +101,12 @@ def start() -> bool:
     return True
 
 
+def meet() -> None:
+    """Wait until all processes are here."""
+    if size() > 1:
+        dist.barrier()
+
+
 def leave() -> None:
     """Disconnect from the other processes."""
     if dist.is_available() and dist.is_initialized():

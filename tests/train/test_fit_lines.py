@@ -143,6 +143,7 @@ import sys
 import torch.distributed as dist
 from test_fit_lines import At, learner, request_stop
 from ravine.train import _parallel as parallel
+from ravine.train._interrupt import StoppedTogether
 
 rank, folder = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
@@ -150,7 +151,7 @@ learn = learner(folder)
 asks = [At(5, lambda: request_stop(learn.folder))] if rank == 0 else []
 try:
     learn.fit(10**6, 0.01, callbacks=asks, checkpoint_every="epoch")
-except KeyboardInterrupt:
+except StoppedTogether:
     print(parallel.all_gather((learn.state.epoch, learn.state.batch)))
 dist.destroy_process_group()
 """
