@@ -1,13 +1,12 @@
 """Builds the documentation's site: the repository's pages as they stand, and a reference made from the docstrings.
 
 Sphinx reads from the root of the repository, so that a link that works on GitHub works on the site, and the other way
-round. The home page is the README. `scripts/docs` runs this.
+round. `scripts/docs` runs this.
 """
 
 import inspect
 import json
 import re
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -42,6 +41,13 @@ extensions = [
 
 #: The pages, in the order of the menu: its headings, and the pages below each.
 CONTENTS = {
+    "Start": [
+        "docs/start/train-a-model",
+        "docs/start/invent-an-optimizer",
+        "docs/start/choose-an-optimizer",
+        "docs/start/debug-a-run",
+        "docs/start/learn",
+    ],
     "Guide": [
         "docs/optimizers",
         "docs/how-to-choose",
@@ -58,14 +64,20 @@ CONTENTS = {
         "docs/contours",
         "docs/play",
         "docs/experiments",
-        "docs/glossary",
+        "docs/how-it-compares",
     ],
+    "Migrate": [
+        "docs/migrate/from-torch",
+        "docs/migrate/from-keras",
+        "docs/migrate/from-fastai",
+        "docs/migrate/from-optax",
+    ],
+    "Look up": ["docs/gallery", "docs/faq", "docs/glossary", "docs/reference/index"],
     "Notebooks": [f"docs/notebooks/{path.stem}" for path in sorted(Path(__file__).parent.glob("notebooks/*.ipynb"))],
-    "Reference": ["docs/reference/index"],
     "Project": ["benchmarks/README", "ARCHITECTURE", "CONTRIBUTING", "SECURITY", "CHANGELOG"],
 }
-root_doc = "README"
-include_patterns = [f"{page}.md" for pages in (["README"], *CONTENTS.values()) for page in pages]
+root_doc = "docs/index"
+include_patterns = [f"{page}.md" for pages in (["README", root_doc], *CONTENTS.values()) for page in pages]
 include_patterns += [
     "docs/optimizers/*.md",
     "docs/reference/*.md",
@@ -157,7 +169,7 @@ def write_playground(app: Sphinx) -> None:
 
 
 def menu() -> str:
-    """The table of contents, which only the site has: GitHub shows the README's own list of links."""
+    """The table of contents, which only the site has."""
     return "".join(
         f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(f"/{page}" for page in pages) + "\n```\n"
         for caption, pages in CONTENTS.items()
@@ -197,7 +209,7 @@ def complete(app: Sphinx, name: str, source: list[str]) -> None:
     """Put what is generated where a page asks for it."""
     if name == root_doc:
         source[0] += menu()
-    if name.startswith(("docs/results/", "docs/optimizers/")):  # reached by a link, not by the menu
+    if name.startswith(("README", "docs/results/", "docs/optimizers/")):  # reached by a link, not by the menu
         source[0] = f"---\norphan: true\n---\n\n{source[0]}"
     if name == "docs/optimizers":
         marker = "<!-- the table of all optimizers -->"
@@ -253,9 +265,12 @@ def after_napoleon(app: Sphinx, what: str, name: str, obj: Any, options: Any, li
 
 
 def home(app: Sphinx, error: Exception | None) -> None:
-    """The site opens with the README."""
+    """The site's address leads to its first page."""
     if error is None:
-        shutil.copyfile(Path(app.outdir) / f"{root_doc}.html", Path(app.outdir) / "index.html")
+        to = f'<meta charset="utf-8"><meta http-equiv="refresh" content="0; url={root_doc}.html">'
+        text = f'<!doctype html><html lang="en"><head>{to}<title>Ravine</title></head>'
+        text += f'<body><a href="{root_doc}.html">Ravine</a></body></html>\n'
+        Path(app.outdir, "index.html").write_text(text, encoding="utf-8")
 
 
 def setup(app: Sphinx) -> None:
