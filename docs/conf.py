@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
 from sphinx.ext.napoleon import GoogleDocstring
 
 import ravine
@@ -103,6 +104,7 @@ highlight_language = "none"
 html_theme = "furo"
 html_title = f"Ravine {release}"
 html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 
@@ -273,6 +275,27 @@ def home(app: Sphinx, error: Exception | None) -> None:
         Path(app.outdir, "index.html").write_text(text, encoding="utf-8")
 
 
+#: What a browser fetches when it opens a page; a link is fetched only when somebody follows it.
+FETCHED = re.compile(
+    r'<(?:script|img|iframe|source)\b[^>]*\bsrc="((?:https?:)?//[^"]+)|<link\b[^>]*\bhref="((?:https?:)?//[^"]+)'
+)
+
+
+def loads_nothing(app: Sphinx, error: Exception | None) -> None:
+    """No page fetches anything from elsewhere: neither a font nor a script nor a picture.
+
+    Raises:
+        ExtensionError: one does; the first ten are named.
+    """
+    if error is None:
+        pages = sorted(Path(app.outdir).rglob("*.html"))
+        found = [
+            f"{page.name}: {next(filter(None, m))}" for page in pages for m in FETCHED.findall(page.read_text("utf-8"))
+        ]
+        if found:
+            raise ExtensionError(f"These pages fetch something from elsewhere: {', '.join(found[:10])}")
+
+
 def setup(app: Sphinx) -> None:
     """Connect the functions above to Sphinx."""
     app.connect("builder-inited", write_reference)
@@ -284,3 +307,4 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", before_napoleon, priority=400)
     app.connect("autodoc-process-docstring", after_napoleon, priority=600)
     app.connect("build-finished", home)
+    app.connect("build-finished", loads_nothing)

@@ -190,7 +190,16 @@ def test_the_map_has_a_row_for_each_parameter_and_a_column_for_each_row_of_steps
     assert axes.get_ylim() == (4.5, -0.5)
     assert axes.get_xlim() == (0.5, 250.5)
     assert axes.get_xlabel() == "step (a column is 100 steps)"
-    assert bar.get_ylabel() == AXIS_TEXTS[figure] + (" (usual: 0.001 to 0.03)" if figure == "ratio" else "")
+    assert bar.get_ylabel() == AXIS_TEXTS[figure] + ("\n(usual: 0.001 to 0.03)" if figure == "ratio" else "")
+
+
+@pytest.mark.parametrize("figure", AXIS_TEXTS)
+def test_the_label_of_the_colours_fits_into_the_lowest_picture(figure):
+    picture = draw_heatmap(history(), figure)
+    png(picture)
+    label = picture.axes[1].yaxis.label.get_window_extent()
+    assert picture.bbox.y0 <= label.y0
+    assert label.y1 <= picture.bbox.y1
 
 
 @pytest.mark.parametrize("count", [40, 41, 60, 1000])
