@@ -56,15 +56,15 @@ def made_up(trial):
     return TrialResult(losses[-1], tuple(range(0, 101, 5)), losses, False, metrics, {}, 1e-3)
 
 
-def trainings_of(spec):
-    """How many trainings a study takes, and how many of them are tuning."""
+TUNING = len(SPEC.optimizers) * SPEC.seeds * SPEC.points  # trainings
+
+
+def all_trainings(spec=SPEC):
+    """How many trainings a study takes."""
     done = {}
     while (now := stage(spec, done)).name != "done":
         done |= {trial.key(spec): made_up(trial) for trial in now.trials}
-    return len(done), len(spec.optimizers) * spec.seeds * spec.points
-
-
-ALL, TUNING = trainings_of(SPEC)
+    return len(done)
 
 
 def fill(where, trainings, spec=SPEC, name="mine"):
@@ -116,12 +116,12 @@ def test_a_study_that_cannot_be_judged_yet(call, done):
 
 
 def test_a_study_that_still_runs_is_judged_by_what_is_finished(call):
-    fill("ravine-out/mine/study.journal", ALL - 3)
+    fill("ravine-out/mine/study.journal", all_trainings() - 3)
     finished = load_study("mine").record.finished_seeds
     assert 2 <= finished < 4
     code, out, err = call("mine")
     assert (code, err) == (0, "")
-    assert out.splitlines()[0].startswith(f"{ALL - 3} of about ")
+    assert out.splitlines()[0].startswith(f"{all_trainings() - 3} of about ")
     assert f"Judged by the first {finished} seeds." in out
     tree = json.loads(Path("ravine-out/mine/results.json").read_text())
     for one in tree["judgement"]["compared"]:
@@ -140,7 +140,7 @@ def test_a_study_that_still_runs_is_judged_by_what_is_finished(call):
 
 
 def test_a_study_in_a_database(call):
-    fill("sqlite:///studies.db", ALL)
+    fill("sqlite:///studies.db", all_trainings())
     code, out, _ = call("mine", "--storage", "sqlite:///studies.db")
     assert code == 0
     assert out.endswith("\nOpen ravine-out/mine/report.html\n")
@@ -183,7 +183,7 @@ def test_own_code_that_is_gone_costs_its_formula_and_no_number(call, tmp_path):
     arms = (*SPEC.optimizers[:1], OptimizerConfig("rule.py:Mine", {"lr": Range(1e-4, 1.0)}, "rule.py:Mine"))
     versions = {"torch": "0.0", "rule.py": "0123456789abcdef"}
     spec = StudySpec("digits", arms, steps=100, points=2, looks=(2,), expansions=0, versions=versions)
-    fill("ravine-out/mine/study.journal", trainings_of(spec)[0], spec)
+    fill("ravine-out/mine/study.journal", all_trainings(spec), spec)
     (tmp_path / "rule.py").write_text("raise SystemError('another file')")
     code, out, _ = call("mine")
     assert code == 0
