@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked import run_forked
 
 from ravine.backends.triton import _native, _text_compiler, _triton_folder
 from ravine.backends.triton._stage_text import sum_source
@@ -39,12 +38,10 @@ for word in sys.argv[1:]:
 
 @pytest.mark.slow  # compiles, in fresh processes
 def test_a_later_process_finds_a_kernel_and_a_damaged_note_is_passed_over(tmp_path):
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
+    def run(*words: str):
         env = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
         env["TRITON_CACHE_DIR"] = str(tmp_path)
-        return subprocess.run(
-            [sys.executable, "-c", _CODE, *words], env=env, capture_output=True, text=True, check=False
-        )
+        return run_forked(["-c", _CODE, *words], env=env)
 
     first = run("new")
     assert first.returncode == 0, first.stderr

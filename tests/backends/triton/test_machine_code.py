@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked import run_forked
 
 ROOT = Path(__file__).parents[3]
 #: The formula with the most states and numbers, in both dtypes, and one with a cube root, which AMD's library lacks.
@@ -37,8 +36,7 @@ def test_machine_code(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     path = os.pathsep.join(filter(None, [str(ROOT), str(ROOT / "benchmarks"), os.environ.get("PYTHONPATH")]))
     environment |= {"TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": path}
-    command = [sys.executable, "-c", PROGRAM, str(tmp_path), *map(" ".join, CASES)]
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=300)
+    run_forked(["-c", PROGRAM, str(tmp_path), *map(" ".join, CASES)], cwd=ROOT, env=environment, check=True)
     for name, _, target in CASES:
         codes = json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))
         assert {"write", "sum", "write, clipped", "add up"} <= {code["kernel"] for code in codes}
