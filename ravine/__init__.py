@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING
 from ravine._lazy import lazy
 
 if TYPE_CHECKING:
-    from ravine import backends, comparison, contour, diagnose, errors, formula, optim, tasks, train, watch
+    from ravine import (
+        backends,
+        comparison,
+        contour,
+        diagnose,
+        errors,
+        formula,
+        integrations,
+        optim,
+        tasks,
+        train,
+        watch,
+    )
     from ravine.comparison._api import compare
 
 __version__ = "0.1.0"
@@ -26,6 +38,7 @@ __all__ = [
     "diagnose",
     "errors",
     "formula",
+    "integrations",
     "optim",
     "tasks",
     "train",

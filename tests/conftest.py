@@ -56,6 +56,7 @@ LEFT_OUT = {
     "tests/contour/test_contour_page_in_chromium.py": "starts a browser",
     "tests/contour/test_play_page_in_chromium.py": "starts a browser",
     "tests/contour/test_play_paths.py": "follows paths of every optimizer",
+    "tests/integrations/": "inside other trainers, which are not here, and the rest trains",
     "tests/live/test_live_page_in_chromium.py": "starts a browser",
     "tests/live/test_study_reading.py": "whole comparisons",
     "tests/cli/test_live_command.py": "whole trainings, and processes that serve",

@@ -13,7 +13,7 @@ from ravine.optim import _registry as registry
 
 PUBLIC = {
     "ravine": """
-        __version__ backends compare comparison contour diagnose errors formula optim tasks train watch
+        __version__ backends compare comparison contour diagnose errors formula integrations optim tasks train watch
     """,
     "ravine.backends": """
         ROUNDING_STATISTICS STATISTICS Batch Numbers Staged States Statistic Sums compute_dtype number_dtype on_host only_device
@@ -46,6 +46,9 @@ PUBLIC = {
         ParamCopy Piece Program amax dot exp floor global_norm isfinite isnan log logical_not maximum mean minimum norm numel
         param_copy reduced rename resolution rms scalar sign sqrt squares start stats_and_steppers tanh tensor_function tensor_state
         trace_formula where
+    """,
+    "ravine.integrations": """
+        Follower fastai_callback figures lightning_callback name skorch_callback unwrap watch_accelerator watch_engine watch_trainer
     """,
     # and the named optimizers, which the registry finds
     "ravine.optim": """

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 
 from ravine.diagnose import Diagnosis
-from ravine.errors import OptionError
-from ravine.integrations._follower import Follower
+from ravine.integrations._follower import Follower, check_every
 from ravine.integrations._twice import clips, refuse_clipping
 
 
@@ -19,8 +18,7 @@ class AcceleratorWatch:
     def __init__(
         self, accelerator: Any, optimizer: Any, model: torch.nn.Module, *, every: int, parameters: bool
     ) -> None:
-        if not isinstance(every, int) or every < 1:
-            raise OptionError(f"watch_accelerator: every {every!r} is not a number of steps, at least 1.")
+        check_every("watch_accelerator", every)
         self._accelerator, self._every, self._steps = accelerator, every, 0
         self._follower = Follower(optimizer, model, parameters=parameters, main=accelerator.is_main_process)
         if clips(self._follower.optimizer) is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from fastai.callback.training import GradientClip
 from fastai.learner import Callback as FastaiCallback

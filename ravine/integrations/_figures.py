@@ -68,7 +68,7 @@ def watched(optimizer: Any) -> Optimizer:
         found = unwrap(optimizer)
     except OptionError as error:
         inside = optimizer
-        while isinstance(inner := getattr(inside, "_optimizer", getattr(inside, "optimizer", None)), torch.optim.Optimizer):
+        while (inner := _inner(inside)) is not None:
             inside = inner
         if not isinstance(inside, torch.optim.Optimizer):
             raise
@@ -82,3 +82,9 @@ def watched(optimizer: Any) -> Optimizer:
             f"this {type(found).__name__} was made with watch=False, so there is nothing to log: leave watch=False out"
         )
     return found
+
+
+def _inner(thing: Any) -> torch.optim.Optimizer | None:
+    """The optimizer of torch that a trainer or a wrapper holds."""
+    held = (getattr(thing, name, None) for name in ("_optimizer", "optimizer_", "optimizer", "opt"))
+    return next((one for one in held if isinstance(one, torch.optim.Optimizer) and one is not thing), None)

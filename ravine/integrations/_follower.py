@@ -12,11 +12,22 @@ from torch import Tensor
 from ravine._files import write
 from ravine._line_of_user import level_of_user
 from ravine.diagnose import Diagnosis, diagnose
+from ravine.errors import OptionError
 from ravine.integrations._figures import figures, watched
 
 #: What is said as soon as it is found; the rest at the end. These runs will not recover.
 SERIOUS = frozenset({"outside_range", "loss_of_zero", "nonfinite", "rate_too_high", "exploding"})
 _FIRST_LOOK = 16  # steps
+
+
+def check_every(function: str, every: int) -> None:
+    """Refuse what is no number of steps.
+
+    Raises:
+        OptionError: it is none.
+    """
+    if not isinstance(every, int) or every < 1:
+        raise OptionError(f"{function}: every {every!r} is not a number of steps, at least 1.")
 
 
 class Follower:

@@ -53,7 +53,7 @@ class HuggingFaceWatch(TrainerCallback):  # type: ignore[misc, unused-ignore]
         """The trainer tells losses only here: their mean since the last log stands for each of these steps."""
         if "loss" not in logs:
             return
-        for _ in range(state.global_step - self._logged):
+        for _step in range(state.global_step - self._logged):
             self._follower.loss(logs["loss"])
         self._logged = state.global_step
         found = self._follower.figures()

@@ -9,15 +9,14 @@ from ignite.distributed import get_rank
 from ignite.engine import Engine, Events
 
 from ravine.errors import OptionError
-from ravine.integrations._follower import Follower
+from ravine.integrations._follower import Follower, check_every
 
 
-def attach(
-    engine: Any, optimizer: Any, model: torch.nn.Module, *, every: int, parameters: bool, loss: Any
-) -> Follower:
+def attach(engine: Any, optimizer: Any, model: torch.nn.Module, *, every: int, parameters: bool, loss: Any) -> Follower:
     """Handlers that note losses, put figures into the engine's metrics, and leave the diagnosis in its state."""
     if not isinstance(engine, Engine):
         raise OptionError(f"watch_engine takes an ignite.engine.Engine, not {type(engine).__name__}")
+    check_every("watch_engine", every)
     follower = Follower(optimizer, model, parameters=parameters, main=get_rank() == 0)
 
     @engine.on(Events.ITERATION_COMPLETED)

@@ -105,7 +105,11 @@ def run_script(text, folder, *launcher):
     """Run a script in a process of its own, and give what it printed; ``launcher`` comes before its name."""
     script = Path(folder) / "script.py"
     script.write_text(text, encoding="utf-8")
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests/integrations")]), "OMP_NUM_THREADS": "1"}
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests/integrations")]),
+        "OMP_NUM_THREADS": "1",
+    }
     for name in [n for n in env if n.startswith(("PYTEST", "RANK", "WORLD", "LOCAL_", "MASTER_"))]:
         del env[name]
     done = subprocess.run(

@@ -1,6 +1,7 @@
 """Inside lightning.pytorch: the losses of torch.optim, figures in its loggers, findings, resume, two processes."""
 
 import json
+from pathlib import Path
 
 import lightning.pytorch as pl
 import pytest
@@ -83,7 +84,7 @@ def test_findings_are_said_while_it_trains_and_written(tmp_path):
     loggers = [TensorBoardLogger(tmp_path, "tb", 0)]
     with pytest.warns(UserWarning, match="Learning rate too high \\(step 1.*Try:"):
         trainer = fit(Digits(RMSprop, lr=30.0), tmp_path, epochs=4, logger=loggers, callbacks=[lightning_callback()])
-    assert "1. Learning rate too high" in open(f"{trainer.log_dir}/diagnosis.txt").read()
+    assert "1. Learning rate too high" in Path(trainer.log_dir, "diagnosis.txt").read_text()
     assert "diagnosis/text_summary" in texts(tmp_path / "tb")
 
 
@@ -107,7 +108,11 @@ def test_clipping_and_averages_do_not_run_twice(tmp_path):
     fit(Digits(RMSprop, lr=1e-3, clip_norm=1.0), tmp_path, 1, callbacks=[lightning_callback()])
     with pytest.raises(OptionError, match=r"gradient_clip_val=1\).*clip_norm=0.5\): leave gradient_clip_val out"):
         fit(
-            Digits(RMSprop, lr=1e-3, clip_norm=0.5), tmp_path, 1, callbacks=[lightning_callback()], gradient_clip_val=1.0
+            Digits(RMSprop, lr=1e-3, clip_norm=0.5),
+            tmp_path,
+            1,
+            callbacks=[lightning_callback()],
+            gradient_clip_val=1.0,
         )
     with pytest.raises(OptionError, match="averaged twice, by EMAWeightAveraging"):
         both = [lightning_callback(), EMAWeightAveraging()]
