@@ -40,6 +40,9 @@ extensions = [
     "sphinx_copybutton",
 ]
 
+#: The pages of docs/trainers, in the order of the menu.
+TRAINERS = ("lightning", "huggingface", "accelerate", "skorch", "fastai", "ignite", "keras")
+
 #: The pages, in the order of the menu: its headings, and the pages below each.
 CONTENTS = {
     "Start": [
@@ -56,6 +59,7 @@ CONTENTS = {
         "docs/train",
         "docs/live",
         "docs/watch",
+        *(f"docs/trainers/{name}" for name in ("index", *TRAINERS)),
         "docs/memory",
         "docs/gpu",
         "docs/compare",
