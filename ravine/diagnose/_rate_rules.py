@@ -109,6 +109,8 @@ have 0.5 at most."""
 THROWN_BACK = 3.0
 """Times the initial loss, in three of five consecutive steps. Healthy runs have less than 1.1, and 12 where RMSprop's
 first steps are ten times as long as the later ones."""
+STAYED = 16
+"""Steps from which on a second half that is not once near the start says enough, with an update as large as the weight."""
 THROWN_FAR = 100.0
 THROWN_AWAY = 1e4
 """Times the initial loss, in three of five consecutive steps: this is said whatever the loss came back to. A model whose units
@@ -192,11 +194,12 @@ def _lost(course: Curve, late: float, highest: float) -> str | None:
         return None
     if end >= HALF_LEARNED * first and jumped:
         return f"The loss rose from {number(first)} to {number(jump)} and ended at {number(end)}"
+    # thrown so far that the noise, too, is that of the height: not one step of the second half is near the start
+    stayed = len(course.losses) >= STAYED and course.losses[len(course.losses) // 2 :].min() >= THROWN_BACK * first
+    if highest >= WHOLE_RATIO and stayed:
+        return f"The loss rose from {number(first)} to {number(course.losses.max())} and ended at {number(end)}"
     if few:
         return None
-    # thrown so far that the noise, too, is that of the height: not one step of the second half is near the start
-    if highest >= WHOLE_RATIO and course.losses[len(course.losses) // 2 :].min() >= THROWN_BACK * first:
-        return f"The loss rose from {number(first)} to {number(course.losses.max())} and ended at {number(end)}"
     if jump >= THROWN_AWAY * first:
         return f"The loss jumped from {number(first)} to {number(jump)} and ended at {number(end)}"
     risen = end >= RISEN * first + BEYOND_NOISE * course.noise  # the first loss is that of a single batch

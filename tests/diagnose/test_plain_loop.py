@@ -1,6 +1,7 @@
 """``ravine.watch.diagnose(optimizer)`` in a loop without a Learner."""
 
 import copy
+import dataclasses
 import pickle
 import warnings
 from functools import partial
@@ -12,6 +13,7 @@ from tiny_runs import digits, mlp, on_digits
 from torch.nn import functional
 
 from ravine import diagnose, optim, watch
+from ravine.diagnose._optimizer_evidence import evidence_of_optimizer
 from ravine.errors import OptionError
 
 
@@ -262,6 +264,14 @@ def fit_of(optimizer, model, loss=functional.cross_entropy, scale=1.0, steps=80)
 def test_a_loss_that_is_thrown_up_and_stays_there_is_found_though_it_is_as_noisy_as_it_is_high():
     found = [rules(fit_of(partial(optim.SGD, lr=rate), mlp(64, 50, 10))) for rate in (30.0, 50.0, 80.0)]
     assert all(each[0] == "rate_too_high" for each in found), found
+
+
+def test_a_loss_that_never_comes_back_is_found_in_few_steps_too():
+    """As of a small GPT with RMSprop at a rate of 30."""
+    made = fit_of(partial(optim.RMSprop, lr=30.0), mlp(64, 50, 10), steps=40)
+    height = 1e6 * np.exp(np.random.default_rng(0).normal(0, 0.6, 39))
+    known = dataclasses.replace(evidence_of_optimizer(made), losses=np.array([3.5, *height]))
+    assert [symptom.rule for symptom in diagnose.diagnose(known)][:1] == ["rate_too_high"]
 
 
 def test_a_loss_that_is_thrown_away_is_found_though_it_ends_below_its_start():
