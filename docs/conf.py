@@ -59,7 +59,6 @@ CONTENTS = {
         "docs/train",
         "docs/live",
         "docs/watch",
-        *(f"docs/trainers/{name}" for name in ("index", *TRAINERS)),
         "docs/memory",
         "docs/gpu",
         "docs/compare",
@@ -71,6 +70,7 @@ CONTENTS = {
         "docs/experiments",
         "docs/how-it-compares",
     ],
+    "Other trainers": [f"docs/trainers/{name}" for name in ("index", *TRAINERS)],
     "Migrate": [
         "docs/migrate/from-torch",
         "docs/migrate/from-keras",
