@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -19,6 +18,7 @@ from ravine.comparison._tasks_report.tasks_data import TasksData, tasks_data
 from ravine.comparison._tasks_report.tasks_terminal import tasks_text
 from ravine.errors import ComparisonError, OptionError
 from ravine.plotting._frames import frame
+from ravine.plotting._notebook_html import output, paragraph
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,9 +46,9 @@ class TasksResult:
         return printable(tasks_text(self.report)) if self.judgeable else f"{self!r}\n{self.missing_text}"
 
     def _repr_html_(self) -> str:
-        text = str(self)
-        first, _, rest = text.partition("\n")
-        return f"<div><p><strong>{html.escape(first)}</strong></p><pre>{html.escape(rest)}</pre></div>"
+        from ravine.comparison._tasks_report.tasks_notebook import tasks_html
+
+        return tasks_html(self.report) if self.judgeable else output(repr(self), paragraph(self.missing_text))
 
     @property
     def progress(self) -> str:

@@ -14,6 +14,7 @@ from ravine.diagnose._evidence import Evidence
 from ravine.diagnose._readings import counted
 from ravine.diagnose._rules import RULES
 from ravine.errors import OptionError
+from ravine.plotting._notebook_html import output, paragraph
 
 _WIDTH = 100
 
@@ -83,7 +84,7 @@ class Diagnosis(Sequence[Symptom]):
             f"<li><b>{escape(s.title)}</b><br>{escape(s.evidence)}<br><i>Try: {escape(s.advice)}</i></li>" for s in self
         )
         listed = f"<ol>{items}</ol>" if items else ""
-        return f"<p>{escape(self.headline)}</p>{listed}<p><small>{escape(self.examined)}</small></p>"
+        return output(self.headline, listed, paragraph(self.examined))
 
 
 def diagnose(run: Any) -> Diagnosis:

@@ -10,7 +10,6 @@ import numpy as np
 
 from ravine.comparison._report.chart_data import optimizer_style
 from ravine.diagnose import Diagnosis
-from ravine.live._layers import LayerHistory
 from ravine.live._live_words import about, figure
 from ravine.live._run_reading import RunSnapshot
 from ravine.live._run_state import best_epoch
@@ -19,6 +18,7 @@ from ravine.plotting._html import numbers
 from ravine.plotting._usual_ratios import USUAL
 from ravine.train._display.cells import cell
 from ravine.train._metrics import lower_is_better
+from ravine.watch._layers import LayerHistory
 
 #: How a state looks: what is well, what asks for a look, what is wrong.
 _MOODS = {"running": "busy", "waiting": "busy", "done": "good", "failed": "bad", "damaged": "bad"}

@@ -14,11 +14,11 @@ from ravine._files.journal_tail import JournalTail
 from ravine.diagnose import Diagnosis, Evidence, diagnose
 from ravine.diagnose._evidence import FILE as EVIDENCE
 from ravine.errors import DataError, OptionError
-from ravine.live._layers import LayerHistory, by_layer
 from ravine.live._run_state import RunFacts, RunState, state_of
 from ravine.train import Recorder
 from ravine.train._recorder import METRICS
 from ravine.train._run_folder import read_config
+from ravine.watch._layers import LayerHistory, by_layer
 
 _SHARE = 0.005  # of the time that a diagnosis may take
 _LEAST = 2.0  # seconds between two

@@ -175,6 +175,11 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
     def __repr__(self) -> str:
         return optimizer_text(type(self).__name__, self.param_groups, self._programs, str(self._storage))
 
+    def _repr_html_(self) -> str:
+        from ravine.optim._engine.optimizer_html import optimizer_html  # which training does not need
+
+        return optimizer_html(type(self).__name__, self.param_groups, self._programs, str(self._storage))
+
     # --- what it knows of its steps ---------------------------------------------------------------------------
 
     @property

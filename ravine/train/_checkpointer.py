@@ -110,7 +110,7 @@ class Checkpointer:
         complete = fit.state.batch == 0 and bool(reason or fit.state.epoch >= fit.state.epochs)
         if complete:
             self._say_reason()
-            fit.display.say(f"The run in {self.options.folder} is complete: {reason or 'all epochs are done'}.")
+            fit.display.answer(f"The run in {self.options.folder} is complete: {reason or 'all epochs are done'}.")
         return complete
 
     def _check_fit(self, kept: Mapping[str, Any]) -> int:
@@ -164,7 +164,7 @@ class Checkpointer:
             when = (
                 f"in epoch {state.epoch} after {state.batch} batches" if state.batch else f"after epoch {state.epoch}"
             )
-            fit.display.say(f"Interrupted {when}.{where}")
+            fit.display.answer(f"Interrupted {when}.{where}")
             raise KeyboardInterrupt if parallel.size() == 1 else StoppedTogether
 
 

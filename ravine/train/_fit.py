@@ -201,6 +201,8 @@ class Fit(AnswersNearest):
     def begin_table(self) -> None:
         """Show the head of the table of epochs."""
         self._shown = self.columns
+        first = len(self.recorder)
+        self.display.follow(lambda start: self.recorder.losses_from(first + start), self.state.batch)
         self.display.begin(self._shown, self.state.epochs, self.state.epoch + (self.state.batch == 0))
 
     def show_row(self) -> None:

@@ -210,7 +210,7 @@ class Learner(AnswersNearest):
                 if not interrupt.pressed:
                     loop.say_if_lost()
                     if summary := summary_of(fit, active):
-                        fit.display.say(summary)
+                        fit.display.answer(summary)
                 checkpointer.ended(interrupt.pressed)
         finally:
             loop.finish()

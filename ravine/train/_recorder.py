@@ -14,8 +14,9 @@ from torch import Tensor
 
 from ravine._files.json_lines import Journal, read
 from ravine.errors import DataError, OptionError, nearest
+from ravine.plotting._notebook_html import beside, output
 from ravine.train._arguments_of_others import answers
-from ravine.train._display.notebook import html_table
+from ravine.train._display.epoch_output import best_epoch, epoch_table, loss_picture
 from ravine.train._hyper_plot import changed, columns, draw_hypers
 from ravine.train._loss_plot import LossCurve, draw_losses
 from ravine.train._lr_find.lr_find_result import LRFind
@@ -201,13 +202,33 @@ class Recorder(AnswersNearest):
 
     def _repr_html_(self) -> str:
         names = list(dict.fromkeys(name for row in self.epochs for name in row if name != "step"))
-        return html_table(names, [[row.get(name, math.nan) for name in names] for row in self.epochs])
+        curve = LossCurve.of_run("", self.losses, self.epochs, {})
+        valid = [(epoch, row["valid_loss"]) for epoch, row in enumerate(self.epochs, 1) if "valid_loss" in row]
+        head = f"{epochs_text(len(self.epochs))}, {len(self):,} steps"
+        best = best_epoch(self.epochs)
+        return output(
+            f"{head}: {best}" if best else head,
+            beside(
+                loss_picture(
+                    curve.epochs if self.epochs else np.arange(1.0, len(self) + 1),
+                    curve.train,
+                    valid,
+                    bool(self.epochs),
+                ),
+                epoch_table(names, [[row.get(name, math.nan) for name in names] for row in self.epochs]),
+            ),
+        )
 
     @property
     def losses(self) -> np.ndarray:
         """The loss of every batch, before its step, shape (steps,)."""
         self.flush()
         return np.array(self._loss)
+
+    def losses_from(self, step: int) -> list[float]:
+        """Those of ``losses`` from a batch on, counted from 0: cheap where only the last ones are new."""
+        self.flush()
+        return self._loss[step:].tolist()
 
     @property
     def smoothed(self) -> np.ndarray:

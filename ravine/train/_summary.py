@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor
 from ravine.train import _evaluate as evaluation
 from ravine.train._callback import Callback
 from ravine.train._display.cells import duration
+from ravine.train._display.epoch_output import best_epoch
 from ravine.train._fit import Fit
 from ravine.train._recorder import epochs_text
 from ravine.train._stopping import BestCheckpoint
@@ -28,7 +28,7 @@ def summary_of(fit: Fit, callbacks: Sequence[Callback]) -> str:
         lowest = "lowest" if kept.mode == "min" else "highest"
         best = f"{lowest} {kept.monitor} {kept.best:.5f} after epoch {kept.best_epoch}" if kept.best_epoch else ""
     else:
-        best = _best(rows)
+        best = best_epoch(rows)
     where = f", kept in {path}" if path is not None and path.exists() else ""
     return f"{epochs_text(len(rows))} in {duration(sum(row['time'] for row in rows))}" + (
         f"; {best}{where}" if best else ""
@@ -51,11 +51,3 @@ def test_line(measured: Mapping[str, float], targets: Any, epoch: int) -> str:
         elif name != evaluation.LOSS:
             parts.append(f"{name}: {value:.5g}")
     return f"Test set after epoch {epoch}: {', '.join(parts)}"
-
-
-def _best(rows: Sequence[Mapping[str, Any]]) -> str:
-    finite = [row for row in rows if math.isfinite(row.get(evaluation.LOSS, math.nan))]
-    if not finite:
-        return ""
-    best = min(finite, key=lambda row: row[evaluation.LOSS])
-    return f"lowest {evaluation.LOSS} {best[evaluation.LOSS]:.5f} after epoch {best['epoch']}"

@@ -72,7 +72,7 @@ def draw_lines(
         OptionError: an unknown figure, parameter or format, nothing to draw yet, or a path that cannot be written.
     """
     columns = _columns(history, figure, names)
-    values = _positive(getattr(history, figure))[:, columns]
+    values = positive(getattr(history, figure))[:, columns]
     labels = [shortened(history.names[column]) for column in columns]
     low, high, note = _limits(values, list(USUAL) if figure == "ratio" else [])
     places = (history.first + history.last) / 2
@@ -122,9 +122,9 @@ def draw_heatmap(history: Rows, figure: str = "ratio", *, path: Path | str | Non
         OptionError: an unknown figure or format, nothing to draw yet, or a path that cannot be written.
     """
     columns = _columns(history, figure, ())
-    values = _positive(getattr(history, figure)).T
+    values = positive(getattr(history, figure)).T
     bad = np.asarray(history.nonfinite).T > 0
-    low, high = _colour_limits(values)
+    low, high = colour_limits(values)
     picture = blank(9.5, 2.2 + 0.145 * min(max(len(columns), 12), _NAMED))
     from matplotlib.colors import ListedColormap, LogNorm  # which blank can import, whatever backend is named
 
@@ -172,7 +172,7 @@ def _columns(history: Rows, figure: str, names: Sequence[str]) -> list[int]:
     return [i for i, name in enumerate(history.names) if not wanted or name in wanted]
 
 
-def _positive(values: np.ndarray) -> np.ndarray:
+def positive(values: np.ndarray) -> np.ndarray:
     """What a logarithmic axis can show: 0 stays, and what is not finite becomes NaN."""
     numbers = np.asarray(values, dtype=np.float64)
     return np.where(np.isfinite(numbers), np.where(numbers > 0, numbers.clip(*_DRAWN), 0.0), np.nan)
@@ -193,7 +193,7 @@ def _limits(values: np.ndarray, include: list[float]) -> tuple[float, float, str
     return low, high, "Values that are 0 lie on the lower edge." if (values == 0).any() else ""
 
 
-def _colour_limits(values: np.ndarray) -> tuple[float, float]:
+def colour_limits(values: np.ndarray) -> tuple[float, float]:
     """All values but the outermost 1 % at each end: a bias that starts at 0 must not use up the colours."""
     logs = np.log10(values[values > 0])
     low, high = np.quantile(logs, [0.01, 0.99]).tolist() if len(logs) else (-1.0, 0.0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from html import escape
 from typing import Any
 
 from ravine.errors import OptionError, nearest
@@ -150,7 +149,9 @@ class StepTable:
         return "\n".join([f"step {self.step:,}", *self._lines()])
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+        from ravine.watch._watch_output import step_html
+
+        return step_html(self)
 
     def _together(self, figure: str) -> float:
         """A figure of all parameters: of norms that of all, else the largest."""
@@ -160,7 +161,8 @@ class StepTable:
         known = (getattr(r, figure) for r in self.rows)
         return max((value for value in known if value == value), default=math.nan)
 
-    def _lines(self) -> list[str]:
+    def cells(self) -> list[tuple[str, ...]]:
+        """The texts of the table: the heads, a row for each parameter, and where there are several one of all together."""
         rounds = any(r.rounding > 0 for r in self.rows)  # else nothing is kept in few bits
         shown = [figure for figure in _SHOWN if figure != "rounding" or rounds]
         cells: list[tuple[str, ...]] = [("parameter", *shown)]
@@ -169,6 +171,10 @@ class StepTable:
         if len(self.rows) > 1:
             values = [self._together(figure) for figure in shown[:-1]]
             cells.append(("all together", *(f"{value:.3g}" for value in values), f"{self.nonfinite:,}"))
+        return cells
+
+    def _lines(self) -> list[str]:
+        cells = self.cells()
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         return [
             "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))

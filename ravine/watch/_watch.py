@@ -153,4 +153,6 @@ class Watch:
         return f"{self.last}\n{self.history!r}" if self.on else repr(self)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+        from ravine.watch._watch_output import watch_html
+
+        return watch_html(self.history, self.last) if self.on else f"<pre>{escape(repr(self))}</pre>"

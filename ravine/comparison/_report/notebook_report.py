@@ -1,19 +1,77 @@
-"""A study in a notebook: the verdict, the table of results, and what speaks against the comparison."""
+"""A study in a notebook: the verdict, the table of results with a picture of the intervals, and what speaks against it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
+import numpy as np
+
+from ravine.comparison._judge import LOSS
+from ravine.comparison._report.difference_data import Difference, Differences
 from ravine.comparison._report.note_sentences import notes
 from ravine.comparison._report.report_data import ReportData
-from ravine.comparison._report.result_table import result_table
+from ravine.comparison._report.report_tables import Table
+from ravine.comparison._report.result_table import AGAINST, SORTED, result_table
+from ravine.plotting._notebook_html import FIRST, output, paragraph, scrolling
 
 
 def notebook_html(data: ReportData) -> str:
     """A part of a page of HTML; names are text, whatever stands in them."""
     heads, rows = result_table(data)
-    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
     items = "".join(f"<li>{escape(sentence)}</li>" for sentence in notes(data))
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f"<div><p><strong>{escape(data.judgement.sentence)}</strong></p>{table}<ul>{items}</ul></div>"
+    return output(
+        data.judgement.sentence,
+        table_with_intervals(heads, rows, data.differences.get(LOSS.name)),
+        paragraph(f"{SORTED}. {LEGEND if AGAINST in heads else ''}"),
+        f"<ul>{items}</ul>" if items else "",
+    )
+
+
+#: What the picture beside the intervals shows.
+LEGEND = "A bar is the interval; right of the line is worse, and filled dots may be the best."
+
+
+def table_with_intervals(heads: Sequence[str], rows: Sequence[Sequence[str]], one: Differences | None) -> str:
+    """A table whose column of intervals against the best of the others is drawn, too."""
+    head = "".join(f"<th>{_wrapped(name)}</th>" for name in heads)
+    body = []
+    for index, row in enumerate(rows):
+        cells = ""
+        for name, cell in zip(heads, row, strict=True):
+            drawn = _interval(one.row(row[0]), one) if one is not None and name == AGAINST else ""
+            cells += f"<td>{drawn}{escape(cell)}</td>"
+        best = ' class="best"' if index == 0 and len(rows) > 1 else ""
+        body.append(f"<tr{best}>{cells}</tr>")
+    return scrolling(f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>")
+
+
+def titled_table(table: Table, one: Differences | None = None) -> str:
+    """A table of a report with its caption below it."""
+    return table_with_intervals(table.columns, table.rows, one) + paragraph(table.caption)
+
+
+def _wrapped(head: str) -> str:
+    """A head of several words on two lines."""
+    words = head.split(" ")
+    if len(words) < 2:
+        return escape(head)
+    half = (len(words) + 1) // 2
+    return f"{escape(' '.join(words[:half]))}<br>{escape(' '.join(words[half:]))}"
+
+
+def _interval(row: Difference, one: Differences) -> str:
+    """A bar from low to high with a dot in the middle, on the axis that all rows share; the line is no difference."""
+    none = 1.0 if one.ratio else 0.0
+    start, end = min(one.limits[0], none), max(one.limits[1], none)
+    room = 0.05 * (end - start) or 1.0
+    places = (np.array([none, row.low, row.middle, row.high]) - (start - room)) / (end - start + 2 * room)
+    zero, low, middle, high = np.nan_to_num(100 * np.clip(places, 0, 1), nan=50.0).tolist()
+    fill = "none" if row.verdict == "not the best" else FIRST
+    return (
+        f'<svg role="img" aria-label="{escape(row.interval_text)}" viewBox="0 0 100 16" width="100" height="16" '
+        'style="vertical-align:middle;margin-right:.7em">'
+        f'<path d="M{zero:.1f} 0V16" stroke="currentColor" stroke-opacity=".6" stroke-dasharray="3 2"/>'
+        f'<path d="M{low:.1f} 8H{high:.1f}" stroke="{FIRST}" stroke-width="2"/>'
+        f'<circle cx="{middle:.1f}" cy="8" r="3.5" fill="{fill}" stroke="{FIRST}" stroke-width="1.5"/></svg>'
+    )

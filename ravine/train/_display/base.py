@@ -6,7 +6,7 @@ Knows no model, no file and no terminal; displays are given plain numbers and fi
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ravine._line_of_user import level_of_user
 
@@ -34,6 +34,14 @@ class Display:
             first: the number of the first epoch of this run, more than 1 where a run is resumed.
         """
 
+    def follow(self, losses: Callable[[int], Sequence[float]], done: int) -> None:
+        """Where the losses can be had, for a display with a curve; called before ``begin``.
+
+        Args:
+            losses: gives those of the steps of this run from a number on, counted from 0, as far as there are any.
+            done: how many batches of the first epoch were done before: more than 0 where a run is resumed in its middle.
+        """
+
     def count(self, title: str, total: int) -> None:
         """Instead of ``begin``: ``total`` batches without epochs or a table."""
 
@@ -58,6 +66,10 @@ class Display:
 
     def say(self, sentence: str) -> None:
         """Show a sentence below the rows so far."""
+
+    def answer(self, sentence: str) -> None:
+        """How the training ended, in a sentence, the most important one: where output can be redrawn it stands first."""
+        self.say(sentence)
 
     def end(self) -> None:
         """The training has ended: restore the cursor and the output."""

@@ -131,10 +131,11 @@ class LRFind(AnswersNearest):
         """
         raise TypeError("an LRFind is not several rates: found.lr is the one to use, found.suggestions has one by rule")
 
-    def _repr_png_(self) -> bytes:
-        from ravine.plotting._style import png
+    def _repr_html_(self) -> str:
+        from ravine.train._lr_find.lr_output import lr_find_html
 
-        return png(self.plot())
+        reasons = [*self._refusals().splitlines(), *(f"Note: {note}" for note in self.notes)]
+        return lr_find_html(self.rates, self.losses, list(self.suggestions.values()), self._recommended, reasons)
 
 
 def _json(value: Any) -> Any:

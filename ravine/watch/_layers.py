@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ravine.watch import History
+from ravine.watch._history import History
 
 MOST_LAYERS = 40
 """Rows of a heat map whose names can be read."""

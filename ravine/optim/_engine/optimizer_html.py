@@ -1,0 +1,83 @@
+"""An optimizer in a notebook: its formula as mathematics, and the numbers of each group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ravine.formula import Program
+from ravine.formula._mathml import formula_mathml
+from ravine.formula._plain_text import formula_lines
+from ravine.optim._hyperparameters import TORCH_ONLY
+from ravine.plotting._notebook_html import html_rows, output, paragraph, scrolling
+
+_GROUPS, _FORMULAS = 8, 4  # that are shown at most
+
+
+def optimizer_html(
+    name: str,
+    groups: Sequence[dict[str, Any]],
+    programs: Callable[[dict[str, Any], str], Mapping[int | None, Program]],
+    storage: str,
+) -> str:
+    """The size in words, each formula once with the groups that have it, and a column of numbers for each group.
+
+    Args: as of ``describe.optimizer_text``.
+    """
+    formulas: dict[str, tuple[Program, list[str]]] = {}
+    read: dict[str, None] = {}  # the names that some formula reads
+    for i, group in enumerate(groups):
+        for ndim, program in programs(group, f" (parameter group {i})").items():
+            where = f"group {i}" if ndim is None else f"group {i}, {ndim} dimension{'s' * (ndim != 1)}"
+            formulas.setdefault("\n".join(formula_lines(program)), (program, []))[1].append(where)
+            read |= dict.fromkeys(program.hypers)
+    shown = list(formulas.values())
+    parts = []
+    for program, places in shown[:_FORMULAS]:
+        if len(shown) > 1:
+            parts.append(paragraph(f"{', '.join(places[:_GROUPS])}{' …' * (len(places) > _GROUPS)}:", soft=False))
+        # without a math font small signs are hard to read at the size of text
+        parts.append(
+            f'<div style="overflow-x:auto;font-size:1.15em;margin:.5em 0">{_left(formula_mathml(program))}</div>'
+        )
+    if len(shown) > _FORMULAS:
+        parts.append(paragraph(f"… and {len(shown) - _FORMULAS} formulas more: print(optimizer) shows all."))
+    parts.append(_numbers(groups, read))
+    parts.append(paragraph(storage))
+    return output(_size_text(name, groups), *parts)
+
+
+def _size_text(name: str, groups: Sequence[dict[str, Any]]) -> str:
+    size = sum(p.numel() for group in groups for p in group["params"])
+    tensors = sum(len(group["params"]) for group in groups)
+    many = f" in {len(groups)} groups" if len(groups) > 1 else ""
+    return f"{name}: {size:,} numbers in {tensors:,} tensor{'s' * (tensors != 1)}{many}"
+
+
+def _numbers(groups: Sequence[dict[str, Any]], read: Mapping[str, None]) -> str:
+    """A row for each name that a formula reads, and for each option that differs between groups; the others in words."""
+    hidden = ("params", "param_names", *TORCH_ONLY)
+    names = list(dict.fromkeys(k for group in groups for k in group if k not in hidden))
+    different = [k for k in names if len({str(group.get(k)) for group in groups}) > 1]
+    # a formula reads the two numbers of betas as beta1 and beta2
+    told = [k for k in names if k in read or k in different or any(one.startswith(k.rstrip("s")) for one in read)]
+    few = groups[:_GROUPS]
+    heads = ["", *(f"group {i}" for i in range(len(few)))] if len(groups) > 1 else ["hyperparameter", "value"]
+    rows = [[k, *(_text(group.get(k)) for group in few)] for k in told]
+    if len(groups) > 1:
+        rows.append(["numbers", *(f"{sum(p.numel() for p in group['params']):,}" for group in few)])
+    rest = ", ".join(f"{k}={groups[0].get(k)}" for k in names if k not in told) if groups else ""
+    more = f"… and {len(groups) - _GROUPS} groups more." if len(groups) > _GROUPS else ""
+    table = scrolling(html_rows(heads, rows)) if rows else ""
+    return table + paragraph(more) + paragraph(f"As they are unless told otherwise: {rest}" if rest else "")
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _left(mathml: str) -> str:
+    """The formula at the left edge, where the texts begin, and not in the middle."""
+    return mathml.replace(
+        '<math display="block" style="', '<math display="block" style="text-align:left;margin-left:0;', 1
+    )

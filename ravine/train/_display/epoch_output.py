@@ -1,0 +1,102 @@
+"""A training as parts of a page: its table of epochs, its curve of losses, and its best epoch in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from ravine.plotting._html_curves import Axis, HtmlLine, curves_html, loss_axis
+from ravine.plotting._notebook_html import FIRST, SECOND, paragraph, scrolling
+from ravine.train._display.cells import cell
+
+VALID = "valid_loss"
+_MOST = 1000  # rows; who trains for longer reads the recorder
+
+
+def best_epoch(rows: Sequence[Mapping[str, Any]]) -> str:
+    """``lowest valid_loss 0.17963 after epoch 3``; empty where no row has one that is finite."""
+    finite = [row for row in rows if math.isfinite(row.get(VALID, math.nan))]
+    if not finite:
+        return ""
+    best = min(finite, key=lambda row: row[VALID])
+    return f"lowest {VALID} {best[VALID]:.5f} after epoch {best['epoch']}"
+
+
+def head_row(columns: Sequence[str]) -> str:
+    """The head of a table of epochs."""
+    return _tr("".join(f"<th>{escape(name)}</th>" for name in columns))
+
+
+def epoch_row(columns: Sequence[str], cells: Sequence[object]) -> str:
+    """An epoch's row, with the cells of the other displays."""
+    texts = [escape(cell(name, value)) for name, value in zip(columns, cells, strict=True)]
+    return _tr("".join(f"<td>{text}</td>" for text in texts))
+
+
+def said_row(sentence: str, columns: int) -> str:
+    """A sentence between the rows."""
+    return _tr(f'<td class="said" colspan="{columns or 1}">{escape(sentence)}</td>')
+
+
+def table_of(rows: Sequence[str], most: int = _MOST) -> str:
+    """Rows as a table that scrolls where it is long: the first is the head, and of the others the last ``most`` are shown."""
+    if not rows:
+        return ""
+    head, body = rows[0], rows[1:]
+    left_out = max(len(body) - most, 0)
+    earlier = paragraph(f"… {left_out:,} rows before these: learn.recorder.epochs has all." if left_out else "")
+    shown = "".join(body[left_out:])
+    return f"<div>{earlier}{scrolling(f'<table><thead>{head}</thead><tbody>{shown}</tbody></table>')}</div>"
+
+
+def epoch_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table of epochs."""
+    return table_of([head_row(columns), *(epoch_row(columns, cells) for cells in rows)]) if rows else ""
+
+
+def loss_picture(
+    places: Sequence[float] | np.ndarray | None,
+    losses: Sequence[float] | np.ndarray,
+    valid: Sequence[tuple[float, float]],
+    by_epoch: bool,
+    last: float = 0.0,
+    broken: int | None = None,
+    first: float = 0.0,
+) -> str:
+    """The curve of the training loss and of the validation loss; empty before the first loss.
+
+    Args:
+        places: where on the axis the losses lie.
+        losses: the training losses, or means of them.
+        valid: pairs of a place and the validation loss there.
+        by_epoch: whether places are epochs, else they are steps.
+        last: where the axis ends at the least, so that a curve grows into its room.
+        broken: how many losses were not finite; None: count them.
+        first: where the axis begins.
+    """
+    values = np.asarray(losses, dtype=np.float64)
+    if not len(values) and not valid:
+        return ""
+    at = np.asarray(places, dtype=np.float64)
+    points = np.asarray(valid, dtype=np.float64).reshape(-1, 2)
+    y = loss_axis([values, points[:, 1]], "loss")
+    end = max([last, *at[-1:].tolist(), *points[-1:, 0].tolist()])
+    x = Axis(first, end if end > first else first + 1, "epoch" if by_epoch else "step", whole=True)
+    lines = [HtmlLine("training", at, values, FIRST)]
+    if len(points):
+        lines.append(HtmlLine("validation", points[:, 0], points[:, 1], SECOND, dots=True))
+    count = int((~np.isfinite(values)).sum()) if broken is None else broken
+    known = np.isfinite(values).any() or np.isfinite(points[:, 1]).any()
+    note = f"{count:,} {'loss was' if count == 1 else 'losses were'} NaN or infinite: a gap." if count else ""
+    if not known:
+        note = "No loss was finite."
+    words = f"The training loss{' and the validation loss' * bool(len(points))} over {x.title}s"
+    return curves_html(lines, x, y, note=note, label=words)
+
+
+def _tr(cells: str) -> str:
+    return f"<tr>{cells}</tr>"

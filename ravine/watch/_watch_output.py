@@ -1,0 +1,82 @@
+"""What ``optimizer.watch`` is in a notebook: how large the updates are, a map of layers and steps, the table of the last step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ravine.plotting._html_map import heat_map
+from ravine.plotting._notebook_html import html_rows, output, paragraph, scrolling
+from ravine.plotting._usual_ratios import USUAL, USUAL_TEXT
+from ravine.watch._history import History
+from ravine.watch._history_plots import colour_limits, positive
+from ravine.watch._layers import by_layer
+from ravine.watch._step_table import StepTable
+
+
+def watch_html(history: History, last: StepTable) -> str:
+    """The output of a watch that is on."""
+    if not len(history) or not history.names:
+        return output(f"{last}".rstrip("."))
+    steps = int(history.last[-1])
+    answer, more = _ratio_text(last)
+    return output(answer, _wrong_text(history), paragraph(more), _map(history), table_of_step(last, f"Step {steps:,}"))
+
+
+def step_html(table: StepTable) -> str:
+    """The output of one step."""
+    if not table.rows:
+        return output(f"{table}".rstrip("."))
+    return output(f"{table}".partition("\n")[0].capitalize().rstrip("."), table_of_step(table, ""))
+
+
+def table_of_step(table: StepTable, head: str) -> str:
+    """Its rows, all parameters together first: of many rows it is the one that is read."""
+    heads, *rows = table.cells()
+    if not rows:
+        return ""
+    first = rows[-1:] if len(rows) > 1 else []
+    return paragraph(head, soft=False) + scrolling(
+        html_rows(heads, [*first, *rows[: len(rows) - len(first)]], 0 if first else None)
+    )
+
+
+def _ratio_text(last: StepTable) -> tuple[str, str]:
+    """How large the last update was, and how that compares with what is usual."""
+    ratio = last.ratio
+    if not math.isfinite(ratio):
+        return f"{last}".partition("\n")[0].capitalize().rstrip("."), ""
+    low, high = USUAL
+    placed = "as usual" if low <= ratio <= high else "less than usual" if ratio < low else "more than usual"
+    answer = f"Step {last.step:,}: the update was {ratio:.2g} of the parameters, {placed}"
+    return answer, f"Usual is {USUAL_TEXT}, and more at the start of a training."
+
+
+def _wrong_text(history: History) -> str:
+    """Where gradients were not finite, if they were."""
+    counts = np.asarray(history.nonfinite)
+    rows, columns = counts.nonzero()
+    if not len(rows):
+        return ""
+    first, count = int(history.first[rows[0]]), int(counts.sum())
+    what = "1 element of a gradient was" if count == 1 else f"{count:,} elements of gradients were"
+    return paragraph(
+        f"{what} NaN or infinite (red), first about step {first:,} in {history.names[columns[0]]}.", soft=False
+    )
+
+
+def _map(history: History) -> str:
+    layers = by_layer(history)
+    values, wrong = positive(layers.ratio), np.asarray(layers.nonfinite, dtype=bool)
+    low, high = colour_limits(values)
+    names = _named(layers.names)
+    first, end = int(history.first[0]), int(history.last[-1])
+    label = f"Update over parameter of {len(names)} layers, steps {first:,} to {end:,}"
+    ends = (f"step {first:,}", f"step {end:,}" if end > first else "")
+    return heat_map(np.maximum(values, low / 10), wrong, names, (low, high), ends, "update / parameter", label)
+
+
+def _named(names: Sequence[str]) -> list[str]:
+    return [name or "parameters" for name in names]
