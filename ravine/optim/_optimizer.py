@@ -33,7 +33,7 @@ from ravine.optim._common import (
 )
 from ravine.optim._engine import state as states
 from ravine.optim._engine.average import NO_STEP, averaged_inside, pairs_of
-from ravine.optim._engine.describe import describe, optimizer_text
+from ravine.optim._engine.describe import describe
 from ravine.optim._engine.formula import asks_ndim, check_names, check_read, formula_of, listed, refuse_cbs
 from ravine.optim._engine.full_states import full_precision, set_params
 from ravine.optim._engine.group import GroupReader, Pieces, group_at, ndims_of, number_of
@@ -45,6 +45,7 @@ from ravine.optim._engine.kernels import refuse_recording, warn_captured
 from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
 from ravine.optim._engine.prepare import check_added, make_all_states
+from ravine.optim._engine.shown import Shown
 from ravine.optim._engine.slips import AnswersNames, as_group, check_closure
 from ravine.optim._engine.state_by_name import arranged
 from ravine.optim._engine.state_storage import StateStorage, storage_of
@@ -57,7 +58,7 @@ from ravine.watch._watch import Watch
 Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 
 
-class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
+class Optimizer(Shown, MayStepInBackward, AnswersNames, torch.optim.Optimizer):
     r"""Steps parameters by a formula: a list of pieces.
 
     Args:
@@ -171,14 +172,6 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
         plan = self._planned({} if self._plan is None else self._plan.extra)
         plan.release()
         return plan.bytes_moved()
-
-    def __repr__(self) -> str:
-        return optimizer_text(type(self).__name__, self.param_groups, self._programs, str(self._storage))
-
-    def _repr_html_(self) -> str:
-        from ravine.optim._engine.optimizer_html import optimizer_html  # which training does not need
-
-        return optimizer_html(type(self).__name__, self.param_groups, self._programs, str(self._storage))
 
     # --- what it knows of its steps ---------------------------------------------------------------------------
 

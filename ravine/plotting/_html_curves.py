@@ -41,6 +41,9 @@ class Axis:
         if self.log:
             first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
             every = max(1, -(-(last - first) // 5))
+            if last - first < 2:
+                parts = [times * 10.0**power for power in range(first - 1, last + 1) for times in (1, 2, 5)]
+                return [(value, f"{value:.4g}") for value in parts if self.low <= value <= self.high]
             return [(10.0**power, f"{10.0**power:g}") for power in range(first, last + 1, every)]
         room = self.high - self.low
         if not room > 0 or not math.isfinite(room):
@@ -212,8 +215,11 @@ def thinned(
     return np.add.reduceat(across, starts) / sizes, means
 
 
-def loss_axis(values: Sequence[np.ndarray], title: str = "") -> Axis:
-    """An axis for losses that outliers do not stretch: from the lowest to the highest that is not far above most others."""
+def loss_axis(values: Sequence[np.ndarray], title: str = "", may_be_log: bool = False) -> Axis:
+    """An axis for losses that outliers do not stretch: from the lowest to the highest that is not far above most others.
+
+    With ``may_be_log`` it is logarithmic where all losses are positive and most of the fall would lie in the lowest tenth.
+    """
     known = [kept for kept in (line[np.isfinite(line)] for line in values) if len(kept)]
     if not known:
         return Axis(0.0, 1.0, title)
@@ -222,5 +228,7 @@ def loss_axis(values: Sequence[np.ndarray], title: str = "") -> Axis:
     middles = [float(np.quantile(line, 0.5, method="lower")) for line in known]
     fences = [middle + 6 * (middle - float(line.min())) for middle, line in zip(middles, known, strict=True)]
     high = min(high, max([*fences, *(float(line[0]) for line in known[:1])]))
+    if may_be_log and low > 0 and high > 10 * low and min(middles) < low + 0.2 * (high - low):
+        return Axis(max(low, 1e-12 * high) / 1.15, high * 1.15, f"{title}, logarithmic", log=True)
     room = 0.04 * (high - low) or 0.04 * abs(high) or 0.5
     return Axis(low - room, high + room, title)

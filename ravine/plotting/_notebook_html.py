@@ -1,7 +1,8 @@
 """What all outputs in a notebook share: one answer first, then tables and pictures that suit light and dark pages.
 
 An output has no theme of its own: texts have the page's colour, and the two colours of lines are far enough from white and from
-black (WCAG 1.4.11). Where a notebook that is not trusted loses its styles and pictures, words and tables remain.
+black (WCAG 1.4.11). Where a notebook that is not trusted loses its styles and pictures, words and tables remain. Notebooks have
+styles for tables of their own, which lay columns out one over the other where texts are long: what is needed is said here again.
 """
 
 from __future__ import annotations
@@ -15,20 +16,21 @@ FIRST, SECOND, WRONG = "#3d85c6", "#d9730d", "#d64545"
 MOST_ROWS = 400
 
 _STYLE = (
-    ".ravine{font-variant-numeric:tabular-nums;line-height:1.45;max-width:64em}"
+    ".ravine{font-variant-numeric:tabular-nums;line-height:1.45}"
+    ".ravine p,.ravine ul,.ravine ol{max-width:54em}"
     ".ravine p{margin:.2em 0 .5em}"
     ".ravine .soft{opacity:.78;font-size:.92em}"
     ".ravine .side{display:flex;flex-wrap:wrap;gap:.4em 2em;align-items:flex-start}"
     ".ravine .side>*{min-width:0;max-width:100%}"
     ".ravine .scroll{overflow:auto;max-height:24em}"
-    ".ravine table{border-collapse:collapse;margin:.2em 0;font-size:1em;display:table}"
+    ".ravine table{border-collapse:collapse;margin:.2em 0;font-size:1em;display:table;table-layout:auto;width:auto}"
     ".ravine th,.ravine td{padding:.15em .7em;text-align:right;white-space:nowrap;border:0;"
     "border-bottom:1px solid rgba(128,128,128,.35);background:none}"
     ".ravine thead th{font-weight:600;vertical-align:bottom}"
     ".ravine td:first-child,.ravine th:first-child{text-align:left;padding-left:0}"
+    ".ravine .epochs td:first-child,.ravine .epochs th:first-child{text-align:right}"
     ".ravine tr.best td{font-weight:600}"
-    ".ravine td.said{text-align:left;white-space:normal;font-style:italic}"
-    ".ravine td.wrap{white-space:normal;text-align:left}"
+    ".ravine .epochs td.said{text-align:left;white-space:normal;font-style:italic}"
     ".ravine ul,.ravine ol{margin:.4em 0;padding-left:1.4em}"
     ".ravine progress{width:14em;max-width:100%;vertical-align:middle}"
 )

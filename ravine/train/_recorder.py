@@ -14,9 +14,7 @@ from torch import Tensor
 
 from ravine._files.json_lines import Journal, read
 from ravine.errors import DataError, OptionError, nearest
-from ravine.plotting._notebook_html import beside, output
 from ravine.train._arguments_of_others import answers
-from ravine.train._display.epoch_output import best_epoch, epoch_table, loss_picture
 from ravine.train._hyper_plot import changed, columns, draw_hypers
 from ravine.train._loss_plot import LossCurve, draw_losses
 from ravine.train._lr_find.lr_find_result import LRFind
@@ -68,9 +66,8 @@ class Recorder(AnswersNearest):
         """Become a recorder of nothing."""
         self.epochs: list[dict[str, Any]] = []
         self.notes: list[tuple[int, str]] = []
-        self.fits: list[
-            dict[str, Any]
-        ] = []  # what fit_begins was told, and fit_ends; of a load without those before it
+        # what fit_begins was told, and fit_ends; of a load without those before it
+        self.fits: list[dict[str, Any]] = []
         self.lr_find: LRFind | None = None
         self._loss, self._smooth = array("d"), array("d")
         self._rows = array("q")  # how many rows each batch had
@@ -201,23 +198,9 @@ class Recorder(AnswersNearest):
         return f"Recorder({epochs_text(len(self.epochs))}, {len(self):,} steps{shown})"
 
     def _repr_html_(self) -> str:
-        names = list(dict.fromkeys(name for row in self.epochs for name in row if name != "step"))
-        curve = LossCurve.of_run("", self.losses, self.epochs, {})
-        valid = [(epoch, row["valid_loss"]) for epoch, row in enumerate(self.epochs, 1) if "valid_loss" in row]
-        head = f"{epochs_text(len(self.epochs))}, {len(self):,} steps"
-        best = best_epoch(self.epochs)
-        return output(
-            f"{head}: {best}" if best else head,
-            beside(
-                loss_picture(
-                    curve.epochs if self.epochs else np.arange(1.0, len(self) + 1),
-                    curve.train,
-                    valid,
-                    bool(self.epochs),
-                ),
-                epoch_table(names, [[row.get(name, math.nan) for name in names] for row in self.epochs]),
-            ),
-        )
+        from ravine.train._recorder_output import recorder_html
+
+        return recorder_html(f"{epochs_text(len(self.epochs))}, {len(self):,} steps", self.losses, self.epochs)
 
     @property
     def losses(self) -> np.ndarray:

@@ -149,9 +149,9 @@ class StepTable:
         return "\n".join([f"step {self.step:,}", *self._lines()])
 
     def _repr_html_(self) -> str:
-        from ravine.watch._watch_output import step_html
+        from ravine.watch._step_output import step_html
 
-        return step_html(self)
+        return step_html(str(self), self.cells() if self.rows else [()])
 
     def _together(self, figure: str) -> float:
         """A figure of all parameters: of norms that of all, else the largest."""

@@ -8,38 +8,22 @@ from collections.abc import Sequence
 import numpy as np
 
 from ravine.plotting._html_map import heat_map
-from ravine.plotting._notebook_html import html_rows, output, paragraph, scrolling
+from ravine.plotting._notebook_html import output, paragraph
 from ravine.plotting._usual_ratios import USUAL, USUAL_TEXT
 from ravine.watch._history import History
 from ravine.watch._history_plots import colour_limits, positive
 from ravine.watch._layers import by_layer
+from ravine.watch._step_output import headline, step_rows
 from ravine.watch._step_table import StepTable
 
 
 def watch_html(history: History, last: StepTable) -> str:
     """The output of a watch that is on."""
     if not len(history) or not history.names:
-        return output(f"{last}".rstrip("."))
-    steps = int(history.last[-1])
+        return output(headline(str(last)))
     answer, more = _ratio_text(last)
-    return output(answer, _wrong_text(history), paragraph(more), _map(history), table_of_step(last, f"Step {steps:,}"))
-
-
-def step_html(table: StepTable) -> str:
-    """The output of one step."""
-    if not table.rows:
-        return output(f"{table}".rstrip("."))
-    return output(f"{table}".partition("\n")[0].capitalize().rstrip("."), table_of_step(table, ""))
-
-
-def table_of_step(table: StepTable, head: str) -> str:
-    """Its rows, all parameters together first: of many rows it is the one that is read."""
-    heads, *rows = table.cells()
-    if not rows:
-        return ""
-    first = rows[-1:] if len(rows) > 1 else []
-    return paragraph(head, soft=False) + scrolling(
-        html_rows(heads, [*first, *rows[: len(rows) - len(first)]], 0 if first else None)
+    return output(
+        answer, _wrong_text(history), paragraph(more), _map(history), step_rows("The last step:", last.cells())
     )
 
 
@@ -47,7 +31,7 @@ def _ratio_text(last: StepTable) -> tuple[str, str]:
     """How large the last update was, and how that compares with what is usual."""
     ratio = last.ratio
     if not math.isfinite(ratio):
-        return f"{last}".partition("\n")[0].capitalize().rstrip("."), ""
+        return headline(str(last)), ""
     low, high = USUAL
     placed = "as usual" if low <= ratio <= high else "less than usual" if ratio < low else "more than usual"
     answer = f"Step {last.step:,}: the update was {ratio:.2g} of the parameters, {placed}"

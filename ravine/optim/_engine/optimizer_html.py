@@ -37,9 +37,7 @@ def optimizer_html(
         if len(shown) > 1:
             parts.append(paragraph(f"{', '.join(places[:_GROUPS])}{' …' * (len(places) > _GROUPS)}:", soft=False))
         # without a math font small signs are hard to read at the size of text
-        parts.append(
-            f'<div style="overflow-x:auto;font-size:1.15em;margin:.5em 0">{_left(formula_mathml(program))}</div>'
-        )
+        parts.append(f'<div style="overflow:auto hidden;font-size:1.15em;padding:.4em 0">{_inline(program)}</div>')
     if len(shown) > _FORMULAS:
         parts.append(paragraph(f"… and {len(shown) - _FORMULAS} formulas more: print(optimizer) shows all."))
     parts.append(_numbers(groups, read))
@@ -69,15 +67,13 @@ def _numbers(groups: Sequence[dict[str, Any]], read: Mapping[str, None]) -> str:
     rest = ", ".join(f"{k}={groups[0].get(k)}" for k in names if k not in told) if groups else ""
     more = f"… and {len(groups) - _GROUPS} groups more." if len(groups) > _GROUPS else ""
     table = scrolling(html_rows(heads, rows)) if rows else ""
-    return table + paragraph(more) + paragraph(f"As they are unless told otherwise: {rest}" if rest else "")
+    return table + paragraph(more) + paragraph(f"Not in the formula: {rest}" if rest else "")
 
 
 def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _left(mathml: str) -> str:
+def _inline(program: Program) -> str:
     """The formula at the left edge, where the texts begin, and not in the middle."""
-    return mathml.replace(
-        '<math display="block" style="', '<math display="block" style="text-align:left;margin-left:0;', 1
-    )
+    return formula_mathml(program).replace('<math display="block" ', "<math ", 1)

@@ -49,8 +49,8 @@ def table_of(rows: Sequence[str], most: int = _MOST) -> str:
     head, body = rows[0], rows[1:]
     left_out = max(len(body) - most, 0)
     earlier = paragraph(f"… {left_out:,} rows before these: learn.recorder.epochs has all." if left_out else "")
-    shown = "".join(body[left_out:])
-    return f"<div>{earlier}{scrolling(f'<table><thead>{head}</thead><tbody>{shown}</tbody></table>')}</div>"
+    table = f'<table class="epochs"><thead>{head}</thead><tbody>{"".join(body[left_out:])}</tbody></table>'
+    return f"<div>{earlier}{scrolling(table)}</div>"
 
 
 def epoch_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -83,7 +83,7 @@ def loss_picture(
         return ""
     at = np.asarray(places, dtype=np.float64)
     points = np.asarray(valid, dtype=np.float64).reshape(-1, 2)
-    y = loss_axis([values, points[:, 1]], "loss")
+    y = loss_axis([values, points[:, 1]], "loss", may_be_log=True)
     end = max([last, *at[-1:].tolist(), *points[-1:, 0].tolist()])
     x = Axis(first, end if end > first else first + 1, "epoch" if by_epoch else "step", whole=True)
     lines = [HtmlLine("training", at, values, FIRST)]

@@ -1,0 +1,24 @@
+"""A recorder in a notebook: how far it is and its best epoch, the curve, the table of epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ravine.plotting._notebook_html import beside, output
+from ravine.train._display.epoch_output import VALID, best_epoch, epoch_table, loss_picture
+from ravine.train._loss_plot import LossCurve
+
+
+def recorder_html(head: str, losses: np.ndarray, rows: Sequence[Mapping[str, Any]]) -> str:
+    """The output; ``head`` says how many epochs and steps there are, ``rows`` are those of the table of epochs."""
+    names = list(dict.fromkeys(name for row in rows for name in row if name != "step"))
+    curve = LossCurve.of_run("", losses, rows, {})
+    valid = [(epoch, row[VALID]) for epoch, row in enumerate(rows, 1) if VALID in row]
+    best = best_epoch(rows)
+    places = curve.epochs if rows else np.arange(1.0, len(losses) + 1)
+    table = epoch_table(names, [[row.get(name, math.nan) for name in names] for row in rows])
+    return output(f"{head}: {best}" if best else head, beside(loss_picture(places, losses, valid, bool(rows)), table))
