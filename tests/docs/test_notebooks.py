@@ -1,6 +1,7 @@
 """The notebooks run from top to bottom: their cells, one after the other, in one namespace."""
 
 import json
+import sys
 import warnings
 from pathlib import Path
 
@@ -18,10 +19,13 @@ def cells(path, kind):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_a_notebook_runs_from_top_to_bottom(path, tmp_path, monkeypatch, one_thread):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # as in a notebook, what lies beside it can be imported
     scope = {"__name__": "__main__"}
     for number, code in enumerate(cells(path, "code")):
         with warnings.catch_warnings():
             exec(compile(code, f"{path.name}, code cell {number}", "exec"), scope)
+    for name in ("my_rule", "my_task"):  # the next test may have others of these names
+        sys.modules.pop(name, None)
 
 
 def test_there_is_one_for_each_text():
@@ -31,6 +35,9 @@ def test_there_is_one_for_each_text():
         "tutorial-784-200-10",
         "hasty",
         "notes-plateau",
+        "textbook-rmsprop",
+        "your-own-optimizer",
+        "which-optimizer-for-my-task",
     }
 
 
