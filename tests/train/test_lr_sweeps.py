@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from ravine.errors import OptionError
 from ravine.train._lr_find import sweep as sweeps
 from ravine.train._lr_find.lr_find_result import LRFind
-from ravine.train._lr_find.lr_rules import RULES, suggest
+from ravine.train._lr_find.lr_rules import RULES, short, suggest
 
 RATES = sweeps.rates(1e-6, 100, 100)
 
@@ -375,4 +375,11 @@ def test_the_picture_is_made_and_written(tmp_path):
     refused = LRFind(RATES, np.full((2, 100), np.nan))
     (text,) = refused.plot().axes[0].texts
     assert "before any update" in text.get_text().replace("\n", " ")
-    assert found._repr_png_().startswith(b"\x89PNG")
+    assert found.plot()._repr_png_().startswith(b"\x89PNG")
+    page = found._repr_html_()
+    assert f"<strong>Learning rate {short(found.lr)}</strong>" in page
+    assert "<svg" in page
+    assert len(page) < 20_000
+    page = refused._repr_html_()
+    assert "<strong>There is no learning rate to suggest</strong>" in page
+    assert "before any update" in page

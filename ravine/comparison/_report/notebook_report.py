@@ -70,7 +70,7 @@ def _interval(row: Difference, one: Differences) -> str:
     fill = "none" if row.verdict == "not the best" else FIRST
     return (
         f'<svg role="img" aria-label="{escape(row.interval_text)}" viewBox="0 0 100 16" width="100" height="16" '
-        'style="vertical-align:middle;margin-right:.7em">'
+        'style="vertical-align:middle;margin-right:.7em;max-width:none">'
         f'<path d="M{zero:.1f} 0V16" stroke="currentColor" stroke-opacity=".6" stroke-dasharray="3 2"/>'
         f'<path d="M{low:.1f} 8H{high:.1f}" stroke="{FIRST}" stroke-width="2"/>'
         f'<circle cx="{middle:.1f}" cy="8" r="3.5" fill="{fill}" stroke="{FIRST}" stroke-width="1.5"/></svg>'

@@ -37,7 +37,7 @@ def optimizer_html(
         if len(shown) > 1:
             parts.append(paragraph(f"{', '.join(places[:_GROUPS])}{' …' * (len(places) > _GROUPS)}:", soft=False))
         # without a math font small signs are hard to read at the size of text
-        parts.append(f'<div style="overflow:auto hidden;font-size:1.15em;padding:.4em 0">{_inline(program)}</div>')
+        parts.append(f'<div style="overflow:auto hidden;font-size:1.05em;padding:.3em 0">{_inline(program)}</div>')
     if len(shown) > _FORMULAS:
         parts.append(paragraph(f"… and {len(shown) - _FORMULAS} formulas more: print(optimizer) shows all."))
     parts.append(_numbers(groups, read))

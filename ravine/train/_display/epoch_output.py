@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ravine.plotting._html_curves import Axis, HtmlLine, curves_html, loss_axis
+from ravine.plotting._html_curves import Axis, HtmlLine, curves_html, loss_axis, thinned
 from ravine.plotting._notebook_html import FIRST, SECOND, paragraph, scrolling
 from ravine.train._display.cells import cell
 
 VALID = "valid_loss"
+_POINTS = 120  # of the training's line: each is a mean, so that the noise of batches does not hide the fall
 _MOST = 1000  # rows; who trains for longer reads the recorder
 
 
@@ -82,11 +83,12 @@ def loss_picture(
     if not len(values) and not valid:
         return ""
     at = np.asarray(places, dtype=np.float64)
+    shown = thinned(at, values, _POINTS)
     points = np.asarray(valid, dtype=np.float64).reshape(-1, 2)
-    y = loss_axis([values, points[:, 1]], "loss", may_be_log=True)
+    y = loss_axis([shown[1], points[:, 1]], "loss", may_be_log=True)
     end = max([last, *at[-1:].tolist(), *points[-1:, 0].tolist()])
     x = Axis(first, end if end > first else first + 1, "epoch" if by_epoch else "step", whole=True)
-    lines = [HtmlLine("training", at, values, FIRST)]
+    lines = [HtmlLine("training", *shown, FIRST)]
     if len(points):
         lines.append(HtmlLine("validation", points[:, 0], points[:, 1], SECOND, dots=True))
     count = int((~np.isfinite(values)).sum()) if broken is None else broken

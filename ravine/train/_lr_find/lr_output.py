@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ravine.plotting._html_curves import Axis, HtmlBand, HtmlLine, HtmlMark, curves_html, loss_axis
-from ravine.plotting._notebook_html import FIRST, SECOND, beside, html_rows, output, paragraph
+from ravine.plotting._notebook_html import FIRST, SECOND, beside, html_rows, output, paragraph, scrolling
 from ravine.train._lr_find.lr_rules import Suggestion, short
 
 _SAYS = {
@@ -37,7 +37,7 @@ def lr_find_html(
     return output(
         answer,
         paragraph(why, soft=False),
-        beside(_picture(rates, losses, recommended), html_rows(heads, rows, best) if rows else ""),
+        beside(_picture(rates, losses, recommended), scrolling(html_rows(heads, rows, best)) if rows else ""),
         *(paragraph(reason) for reason in reasons),
     )
 

@@ -42,7 +42,7 @@ def test_the_first_line_is_the_answer(result):
     assert text.splitlines()[0] == result.aggregate.sentence
     assert text.startswith("Over 2 tasks: ")
     assert text == tasks_text(result.report)
-    assert result._repr_html_().startswith("<div><p><strong>Over 2 tasks: ")
+    assert "</style><p><strong>Over 2 tasks: " in result._repr_html_()
     assert "<img" not in result._repr_html_()
 
 
