@@ -57,6 +57,7 @@ CONTENTS = {
         "docs/how-to-choose",
         "docs/formulas",
         "docs/train",
+        "docs/in-notebooks",
         "docs/live",
         "docs/watch",
         "docs/memory",

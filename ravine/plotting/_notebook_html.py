@@ -32,7 +32,7 @@ _STYLE = (
     ".ravine tr.best td{font-weight:600}"
     ".ravine .epochs td.said{text-align:left;white-space:normal;font-style:italic}"
     ".ravine ul,.ravine ol{margin:.4em 0;padding-left:1.4em}"
-    ".ravine progress{width:14em;max-width:100%;vertical-align:middle}"
+    ".ravine progress{width:14em;max-width:100%;vertical-align:middle;accent-color:#3d85c6}"
 )
 
 

@@ -157,6 +157,10 @@ def test_a_loss_that_is_not_finite_is_a_gap_and_is_counted(kernel):
     page = kernel.outputs[1][-1]["text/html"]
     assert "No loss was finite." in page
     assert "Ended in epoch 1 of 2" in page
+    display = followed([math.nan] * 4)
+    display.row([1, math.nan, math.nan, 0.1])
+    display.answer("2 epochs in 25 ms")
+    assert "<strong>2 epochs in 25 ms; train_loss ended as nan</strong>" in kernel.outputs[2][-1]["text/html"]
 
 
 def test_a_resumed_run_begins_where_it_was_and_a_stream_counts_steps(kernel):

@@ -5,6 +5,7 @@ Needs only IPython, no widgets. All text is escaped.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from html import escape
@@ -96,7 +97,10 @@ class Notebook(Redrawn):
 
     def answer(self, sentence: str) -> None:
         self._text.append(sentence)
-        self._answer = sentence
+        lost = next(
+            (n for n in ("train_loss", VALID) if self._epochs and not math.isfinite(self._epochs[-1].get(n, 0.0))), ""
+        )
+        self._answer = f"{sentence}; {lost} ended as {float(self._epochs[-1][lost])}" if lost else sentence
         self._draw()
 
     def end(self) -> None:
