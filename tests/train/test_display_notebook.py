@@ -97,6 +97,19 @@ def test_a_thousand_short_epochs_are_no_flood_and_none_is_missing(kernel):
     assert len(pages) == 5  # the header, the first of each event, the end
 
 
+def test_short_epochs_are_drawn_five_times_a_second_in_all(kernel):
+    now = [0.0]
+    display = display_for(pace=Pace(clock=lambda: now[0]))
+    display.begin(["epoch", "loss"], 1000)
+    for epoch in range(1, 1001):
+        display.epoch_begins(epoch, 1)
+        display.validating()
+        display.row([epoch, 0.5])
+        now[0] += 0.01
+    display.end()
+    assert len(kernel.outputs[0]) <= 5 + 10 / 0.2
+
+
 def test_a_bar_alone_leaves_nothing(kernel):
     with bar("trying", 4) as done:
         done()

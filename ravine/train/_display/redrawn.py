@@ -125,7 +125,8 @@ class Redrawn(Display):
         self._progress = Progress(1, clock=self._pace.clock)
         self._due = float("inf")
         self._pause = self._pace.every
-        self._drawn: dict[str, float] = {}
+        self._seen_events: set[str] = set()
+        self._drawn_at = float("-inf")
 
     def begin(self, columns: Sequence[str], epochs: int, first: int = 1) -> None:
         self._progress = Progress(epochs, first, clock=self._pace.clock)
@@ -145,11 +146,8 @@ class Redrawn(Display):
 
     def progress(self, done: int, loss: float | None = None, lr: float | None = None) -> None:
         self._progress.update(done, loss, lr)
-        began = self._pace.clock()
-        self._draw()
-        now = self._pace.clock()
-        self._pause = self._pace.after(now - began)
-        self._due = now + self._pause
+        self._draw_timed()
+        self._due = self._drawn_at + self._pause
 
     def validating(self) -> None:
         self._progress.validating = True
@@ -162,11 +160,18 @@ class Redrawn(Display):
         self._due = float("inf")
 
     def _draw_for(self, event: str) -> None:
-        """Draw, unless the same event was drawn a moment ago: a thousand short epochs would flood the output."""
-        now = self._pace.clock()
-        if now - self._drawn.get(event, float("-inf")) >= self._pause:
-            self._drawn[event] = now
-            self._draw()
+        """Draw, unless something was drawn a moment ago, and this event before: a thousand short epochs would flood the output."""
+        if event in self._seen_events and self._pace.clock() - self._drawn_at < self._pause:
+            return
+        self._seen_events.add(event)
+        self._draw_timed()
+
+    def _draw_timed(self) -> None:
+        """Draw, and note how long the pause after it must be."""
+        began = self._pace.clock()
+        self._draw()
+        self._drawn_at = self._pace.clock()
+        self._pause = self._pace.after(self._drawn_at - began)
 
     def _draw(self) -> None:
         """Show the progress as it is now."""
