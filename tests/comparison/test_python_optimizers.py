@@ -337,7 +337,11 @@ def test_a_result_is_printed_as_its_table_with_the_verdict_first(monkeypatch, fi
     page = result._repr_html_()
     assert "&lt;b&gt;$x$" in page
     assert "<b>$x$" not in page
-    assert page.count("<tr>") == 3
+    assert page.count("<tr") == 3
+    for row in result.report.differences["validation loss"].rows:
+        assert f'aria-label="{row.interval_text}"' in page
+        assert f"</svg>{row.interval_text}</td>" in page
+    assert f"</style><p><strong>{html.escape(result.judgement.sentence)}</strong></p>" in page
     assert html.escape(result.judgement.target.sentence) in page
 
 
