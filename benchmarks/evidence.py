@@ -54,6 +54,11 @@ EXPERIMENTS: Mapping[str, Mapping[str, tuple[str, tuple[str, ...], Mapping[str, 
         "CNN": ("fashion-mnist-cnn", _STATES, {"steps": 1000, "margin": "2%"}),
         "GPT": (GPT, _STATES, {"seeds": 20, "margin": "1%"}),
         "text-gpt": ("text-gpt", _STATES, {"steps": 60, "seeds": 5, "margin": "1%"}),
+        "text-gpt, 150 steps": (
+            "text-gpt",
+            _STATES[:3],
+            {"steps": 150, "seeds": 5, "schedule": "cosine", "margin": "2%"},
+        ),
     },
     "dialects": {"MLP": ("digits", _DIALECTS, {}), "GPT": (GPT, _DIALECTS, {})},
 }
