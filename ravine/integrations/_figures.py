@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+import ravine.optim
 from ravine.errors import OptionError, ParameterError
 from ravine.optim import Optimizer, unwrap
 
@@ -72,16 +73,24 @@ def watched(optimizer: Any) -> Optimizer:
             inside = inner
         if not isinstance(inside, torch.optim.Optimizer):
             raise
-        cls = type(inside).__name__
-        raise OptionError(
-            f"torch's {cls} records nothing of its steps, so there is nothing to log. Write ravine.optim.{cls} for torch.optim.{cls}: "
-            "it takes the same arguments and makes the same steps (ravine.optim lists what there is)."
-        ) from error
+        raise OptionError(_no_record(type(inside))) from error
     if not found.watch.on:
         raise OptionError(
             f"this {type(found).__name__} was made with watch=False, so there is nothing to log: leave watch=False out"
         )
     return found
+
+
+def _no_record(cls: type) -> str:
+    """What to write for an optimizer that is not Ravine's."""
+    whose = "torch's " if cls.__module__.startswith("torch.") else ""
+    text = f"{whose}{cls.__name__} records nothing of its steps, so there is nothing to log."
+    if whose and cls.__name__ in ravine.optim.__all__:
+        return (
+            f"{text} Write ravine.optim.{cls.__name__} for torch.optim.{cls.__name__}: it takes the same arguments and makes the same "
+            "steps (ravine.optim lists what there is)."
+        )
+    return f"{text} Take an optimizer of ravine.optim."
 
 
 def _inner(thing: Any) -> torch.optim.Optimizer | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from ravine._line_of_user import level_of_user
 from ravine.diagnose import Diagnosis, diagnose
 from ravine.errors import OptionError
 from ravine.integrations._figures import figures, watched
+from ravine.optim import Optimizer
 
 #: What is said as soon as it is found; the rest at the end. These runs will not recover.
 SERIOUS = frozenset({"outside_range", "loss_of_zero", "nonfinite", "rate_too_high", "exploding"})
 _FIRST_LOOK = 16  # steps
+#: The newest follower of each optimizer. A callback that is attached twice would note every loss twice.
+_NEWEST: weakref.WeakKeyDictionary[Optimizer, weakref.ref[Follower]] = weakref.WeakKeyDictionary()
 
 
 def check_every(function: str, every: int) -> None:
@@ -45,6 +49,8 @@ class Follower:
                 log(follower.figures(), step)
         print(follower.end())
 
+    If an optimizer has several followers, only the newest notes losses and warns.
+
     Args:
         optimizer: one of ``ravine.optim``, also in a trainer or its wrapper.
         model: whose names the parameters get; None leaves the names they have.
@@ -53,7 +59,7 @@ class Follower:
         prefix: what the figures' names begin with.
 
     Raises:
-        OptionError: there is no Ravine optimizer, or it was made with ``watch=False``.
+        OptionError: there is no Ravine optimizer, or it was made with ``watch=False``; or the model is no module.
     """
 
     def __init__(
@@ -67,10 +73,17 @@ class Follower:
     ) -> None:
         self.optimizer = watched(optimizer)
         if model is not None:
+            if not isinstance(model, torch.nn.Module):
+                raise OptionError(f"the model is a torch.nn.Module, or None, not {type(model).__name__}")
             self.optimizer.name_parameters(model)
         self._parameters, self._main, self._prefix = parameters, main, prefix
         self._parts: list[Tensor] = []
         self._told, self._next_look = set[str](), _FIRST_LOOK
+        _NEWEST[self.optimizer] = weakref.ref(self)
+
+    @property
+    def _newest(self) -> bool:
+        return (newest := _NEWEST.get(self.optimizer)) is not None and newest() is self
 
     def part(self, loss: Tensor | float) -> None:
         """The loss of one of several batches whose gradients are added up; :meth:`loss` notes their mean."""
@@ -80,9 +93,9 @@ class Follower:
         """Note the loss of the next step, or the mean of the parts since the last step; it stays on its device."""
         if loss is not None:
             self.part(loss)
-        if self._parts:
+        if self._parts and self._newest:
             self.optimizer.watch.loss(sum(self._parts[1:], self._parts[0]) / len(self._parts))
-            self._parts = []
+        self._parts = []
 
     def figures(self) -> dict[str, float]:
         """As :func:`figures`. Now and then (after 16 steps, and each time they have doubled) it looks for serious problems.
@@ -113,7 +126,7 @@ class Follower:
         return found
 
     def _warn(self, text: str) -> None:
-        if self._main:
+        if self._main and self._newest:
             warnings.warn(text, stacklevel=level_of_user())
 
     def state_dict(self) -> dict[str, Any]:

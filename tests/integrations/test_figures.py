@@ -182,3 +182,30 @@ def test_importing_it_imports_no_trainer():
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     )
     assert not {"lightning", "transformers", "accelerate", "skorch", "fastai", "ignite", "keras"} & loaded
+
+
+class Homemade(torch.optim.Optimizer):
+    """Not Ravine's, and nothing of ravine.optim has its name."""
+
+    def __init__(self, params):
+        super().__init__(params, {})
+
+
+def test_what_ravine_does_not_have_is_not_recommended():
+    with pytest.raises(OptionError, match=r"^Homemade records nothing.*Take an optimizer of ravine\.optim\.$"):
+        Follower(Homemade(net().parameters()))
+    with pytest.raises(OptionError, match=r"the model is a torch\.nn\.Module, or None, not str"):
+        Follower(RMSprop(net().parameters()), "net")
+
+
+def test_the_newest_of_several_followers_notes_losses_and_warns():
+    model = net()
+    optimizer = RMSprop(model.parameters(), lr=30.0)
+    older, newer = Follower(optimizer, model), Follower(optimizer, model)
+    train(model, optimizer, newer)
+    older.loss(1.0)
+    assert len(optimizer.watch.losses) == 20
+    with pytest.warns(UserWarning, match="Learning rate too high") as told:
+        older.figures()
+        newer.figures()
+    assert len(told) == 1
