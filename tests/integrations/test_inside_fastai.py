@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import fastai.callback.schedule  # noqa: F401 - gives every Learner lr_find
 import pytest
 import torch
 from fastai.callback.progress import CSVLogger
@@ -9,6 +10,7 @@ from fastai.callback.training import GradientClip
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 from fastai.learner import Callback, Learner
+from fastai.optimizer import Adam as FastaisAdam
 from fastai.optimizer import OptimWrapper
 from inside import assert_alike, column, data, net, norm, pair, plain_losses
 from torch.nn.functional import cross_entropy
@@ -100,3 +102,53 @@ def test_gradients_are_not_clipped_twice(tmp_path):
 def test_an_optimizer_of_torch_is_refused(tmp_path):
     with pytest.raises(OptionError, match=r"torch's Adam records nothing.*Write ravine\.optim\.Adam for"):
         fit(learner(torch.optim.Adam, tmp_path, fastai_callback()))
+
+
+class InterruptedOnce(Callback):
+    """As by Ctrl-C, in the first fit alone."""
+
+    done = False
+
+    def after_batch(self):
+        if self.learn.training and not self.done:
+            self.done = True
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_fit_leaves_no_columns(tmp_path, recwarn):
+    watched = learner(RMSprop, tmp_path, fastai_callback(), InterruptedOnce())
+    with pytest.raises(KeyboardInterrupt):
+        fit(watched)
+    fit(watched)
+    assert list(watched.recorder.metric_names).count("watch/ratio") == 1
+    assert not watched.metrics
+    assert not [w for w in recwarn if "shadowing" in str(w.message)]
+
+
+def test_validation_is_as_without_it(tmp_path):
+    """Before a fit, when there is no optimizer, and after one; nothing is diagnosed."""
+    plain, watched = learner(RMSprop, tmp_path), learner(RMSprop, tmp_path, fastai_callback())
+    with watched.no_bar(), watched.no_logging(), plain.no_bar(), plain.no_logging():
+        assert list(watched.validate()) == list(plain.validate())
+        assert not hasattr(watched, "diagnosis")
+        fit(watched)
+        found = watched.diagnosis
+        assert len(watched.validate()) == 1
+        assert watched.diagnosis is found
+        assert len(watched.get_preds()) == 2
+
+
+def test_the_search_for_a_rate_is_no_part_of_the_history(tmp_path):
+    watched = fit(learner(RMSprop, tmp_path, fastai_callback()), 1)
+    with watched.no_bar(), watched.no_logging():
+        watched.lr_find(num_it=30, show_plot=False)
+    fit(watched, 1)
+    assert unwrap(watched).watch.steps == len(unwrap(watched).watch.losses) == 20
+    assert "No problem found in 20 steps" in watched.diagnosis.headline
+
+
+def test_fastais_own_optimizer_is_refused_with_what_to_write(tmp_path):
+    watched = learner(RMSprop, tmp_path, fastai_callback())
+    watched.opt_func = FastaisAdam
+    with pytest.raises(OptionError, match=r"write opt_func=partial\(OptimWrapper, opt=ravine\.optim\.RMSprop\)"):
+        fit(watched)
