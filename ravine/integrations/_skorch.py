@@ -19,31 +19,31 @@ class SkorchWatch(SkorchCallback):  # type: ignore[misc, unused-ignore]
         self.parameters = parameters
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """The optimizer exists now."""
-        self._follower = Follower(net, parameters=self.parameters)
-        self._follower.optimizer.name_parameters(_named(net))
+        """The optimizer exists now. To scikit-learn's ``clone``, what does not end in ``_`` would be a parameter."""
+        self.follower_ = Follower(net, parameters=self.parameters)
+        self.follower_.optimizer.name_parameters(_named(net))
         for _, callback in net.callbacks_:
             if isinstance(callback, GradientNormClipping) and callback.gradient_clip_value is not None:
                 trainers = f"GradientNormClipping({callback.gradient_clip_value:g})"
-                refuse_clipping(self._follower.optimizer, trainers, "leave that callback out")
+                refuse_clipping(self.follower_.optimizer, trainers, "leave that callback out")
 
     def on_batch_end(self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any) -> None:
         """The loss of the step that was made."""
         if training:
-            self._follower.loss(kwargs["loss"])
+            self.follower_.loss(kwargs["loss"])
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Where PrintLog, TensorBoard and the other loggers of skorch look."""
-        for figure, value in self._follower.figures().items():
+        for figure, value in self.follower_.figures().items():
             net.history.record(figure, value)
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Leave the diagnosis with the net."""
-        net.diagnosis_ = self._follower.end()
+        net.diagnosis_ = self.follower_.end()
 
     def __getstate__(self) -> dict[str, Any]:
         """Of a pickled net, the optimizer is pickled by the net itself."""
-        return {k: v for k, v in self.__dict__.items() if k != "_follower"}
+        return {k: v for k, v in self.__dict__.items() if k != "follower_"}
 
 
 def _named(net: Any) -> list[tuple[str, torch.Tensor]]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from inside import assert_alike, data, net, norm, pair, plain_losses, scalars
+from sklearn.base import clone
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback as SkorchsCallback
 from skorch.callbacks import Checkpoint, GradientNormClipping, LoadInitState, TensorBoard
@@ -103,3 +104,10 @@ def test_gradients_are_not_clipped_twice():
 def test_an_optimizer_of_torch_is_refused():
     with pytest.raises(OptionError, match=r"torch's Adam records nothing.*Write ravine\.optim\.Adam for"):
         fit(made(torch.optim.Adam, skorch_callback()))
+
+
+def test_a_fitted_net_can_be_cloned():
+    first = made(RMSprop, lr=1e-3).set_params(callbacks=[skorch_callback(parameters=True)])
+    again = fit(clone(fit(first)))
+    assert unwrap(again).watch.steps == 20
+    assert "watch/ratio/0.weight" in again.history[-1]
