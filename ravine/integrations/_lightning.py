@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,18 @@ class LightningWatch(LightningCallback):  # type: ignore[misc, unused-ignore]
             self._followers[0].loss()
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """At the steps at which Lightning logs."""
-        every, step = trainer.log_every_n_steps, trainer.global_step // max(len(self._followers), 1)
+        """At the steps at which Lightning logs: it counts batches where the module steps its optimizers itself."""
+        every = trainer.log_every_n_steps
+        step = trainer.global_step if pl_module.automatic_optimization else trainer.fit_loop.total_batch_idx + 1
         if every and step and step % every == 0:
             for follower in self._followers:
                 pl_module.log_dict(follower.figures(), on_step=True, on_epoch=False)
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """A run that dies is the one to be diagnosed. The other processes may be gone, so it is done for one alone."""
+        if trainer.world_size == 1:
+            with suppress(RuntimeError):  # of a GPU that can do nothing more: Lightning raises the exception itself
+                self.on_train_end(trainer, pl_module)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Write what is found beside the logs."""

@@ -133,6 +133,50 @@ def test_an_optimizer_without_a_watch_is_refused(tmp_path):
         fit(Digits(RMSprop, lr=1e-3, watch=False), tmp_path, callbacks=[lightning_callback()])
 
 
+class Adversaries(Digits):
+    """Two optimizers that the module steps itself, the second five times for each step of the first."""
+
+    def __init__(self):
+        super().__init__(RMSprop, lr=1e-3)
+        self.critic, self.automatic_optimization = net(), False
+
+    def on_before_optimizer_step(self, optimizer):
+        """Norms are of no interest here."""
+
+    def training_step(self, batch, index):
+        optimizers = self.optimizers()
+        for optimizer, model in zip(optimizers, (self.net, self.critic), strict=True):
+            if index % 5 == 0 or model is self.critic:
+                optimizer.zero_grad()
+                self.manual_backward(cross_entropy(model(batch[0]), batch[1]))
+                optimizer.step()
+
+    def configure_optimizers(self):
+        return [RMSprop(model.parameters(), lr=1e-3) for model in (self.net, self.critic)]
+
+
+def test_several_optimizers_are_logged_when_lightning_logs(tmp_path):
+    trainer = fit(
+        Adversaries(), tmp_path, logger=CSVLogger(tmp_path), callbacks=[lightning_callback()], log_every_n_steps=5
+    )
+    for i in range(2):
+        assert len(column(Path(trainer.log_dir, "metrics.csv"), f"watch/{i}/grad_norm")) == 4
+        assert "No problem found" in Path(trainer.log_dir, str(i), "diagnosis.txt").read_text()
+
+
+class Dies(Digits):
+    def training_step(self, batch, index):
+        if self.global_step == 7:
+            raise RuntimeError("out of memory")
+        return super().training_step(batch, index)
+
+
+def test_a_run_that_dies_is_diagnosed(tmp_path):
+    with pytest.raises(RuntimeError, match="out of memory"):
+        fit(Dies(RMSprop, lr=1e-3), tmp_path, callbacks=[lightning_callback()])
+    assert "No problem found in 7 steps" in (tmp_path / "diagnosis.txt").read_text()
+
+
 SCRIPT = """
 import json, sys, torch
 import lightning.pytorch as pl
