@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,13 @@ def put_before_loggers(trainer: Any, parameters: bool) -> HuggingFaceWatch:
             f"watch_trainer takes a transformers.Trainer, not {type(trainer).__name__}: trainer = Trainer(...), then "
             "watch_trainer(trainer), then trainer.train()"
         )
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, HuggingFaceWatch):  # a cell of a notebook that is run again
+            callback.parameters = parameters
+            return callback
     made = HuggingFaceWatch(trainer, parameters)
     trainer.callback_handler.callbacks.insert(0, made)
+    trainer.train = made.knows_the_checkpoint(trainer.train)
     return made
 
 
@@ -33,6 +40,17 @@ class HuggingFaceWatch(TrainerCallback):  # type: ignore[misc, unused-ignore]
     def __init__(self, trainer: Any, parameters: bool) -> None:
         self._trainer, self.parameters = trainer, parameters
         self._logged = 0  # the step of the last log
+        self._resumed: str | bool | None = None
+
+    def knows_the_checkpoint(self, train: Callable[..., Any]) -> Callable[..., Any]:
+        """Callbacks are not told where a run is resumed from."""
+
+        @wraps(train)
+        def noting(resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+            self._resumed = resume_from_checkpoint
+            return train(resume_from_checkpoint, *args, **kwargs)
+
+        return noting
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The optimizer exists now."""
@@ -45,9 +63,15 @@ class HuggingFaceWatch(TrainerCallback):  # type: ignore[misc, unused-ignore]
                 "write max_grad_norm=0",
             )
         self._logged = state.global_step
-        kept = Path(args.output_dir) / f"checkpoint-{state.global_step}" / _FILE
-        if state.global_step and kept.is_file():
-            self._follower.load_state_dict(checkpoint.load(kept))
+        if not state.global_step:
+            return
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        if not isinstance(self._resumed, bool | None):
+            folder = Path(self._resumed)
+        if (folder / _FILE).is_file():
+            kept = checkpoint.load(folder / _FILE)
+            self._logged = kept["logged"]  # steps since then get the mean of those that come before the next log
+            self._follower.load_state_dict(kept["watch"])
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
         """The trainer tells losses only here: their mean since the last log stands for each of these steps."""
@@ -62,7 +86,7 @@ class HuggingFaceWatch(TrainerCallback):  # type: ignore[misc, unused-ignore]
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The trainer has written the checkpoint's folder."""
-        kept = self._follower.state_dict()
+        kept = {"logged": self._logged, "watch": self._follower.state_dict()}
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         if state.is_world_process_zero and folder.is_dir():
             checkpoint.save(folder / _FILE, kept)

@@ -130,6 +130,26 @@ def test_what_is_no_trainer_and_an_optimizer_of_torch_are_refused(tmp_path):
         trainer_of(torch.optim.AdamW, tmp_path).train()
 
 
+def test_resume_goes_on_from_a_checkpoint_anywhere(tmp_path):
+    """In another folder, and of a step between two logs: each step has a loss."""
+    first = trainer_of(AdamW, tmp_path / "first", logging_steps=4, save_strategy="steps", save_steps=6)
+    first.train()
+    rest = trainer_of(AdamW, tmp_path / "rest", logging_steps=4)
+    rest.train(resume_from_checkpoint=str(tmp_path / "first/checkpoint-6"))
+    mine, other = (unwrap(t).watch for t in (rest, first))
+    assert mine.history.to_json() == other.history.to_json()
+    assert len(mine.losses) == 12
+    assert list(mine.losses)[8:] == list(other.losses)[8:]
+
+
+def test_a_trainer_is_watched_once(tmp_path):
+    trainer = trainer_of(RMSprop, tmp_path)
+    assert watch_trainer(trainer, parameters=True) is watch_trainer(trainer, parameters=True)
+    trainer.train()
+    assert len(unwrap(trainer).watch.losses) == 12
+    assert len(logged(trainer, "watch/ratio/transformer.wte.weight")) == 12
+
+
 SCRIPT = """
 import json, os
 from inside import pair
