@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 
 from ravine.diagnose import Diagnosis
+from ravine.errors import OptionError
 from ravine.integrations._follower import Follower, check_every
 from ravine.integrations._twice import clips, refuse_clipping
 
@@ -16,11 +18,14 @@ class AcceleratorWatch:
     """Logs figures to the accelerator's trackers, and says what is found; ``accelerator.register_for_checkpointing`` takes it."""
 
     def __init__(
-        self, accelerator: Any, optimizer: Any, model: torch.nn.Module, *, every: int, parameters: bool
+        self, accelerator: Any, optimizer: Any, model: torch.nn.Module, *, every: int, parameters: bool, prefix: str
     ) -> None:
+        if not isinstance(accelerator, Accelerator):
+            raise OptionError(f"watch_accelerator takes an accelerate.Accelerator, not {type(accelerator).__name__}")
         check_every("watch_accelerator", every)
         self._accelerator, self._every, self._steps = accelerator, every, 0
-        self._follower = Follower(optimizer, model, parameters=parameters, main=accelerator.is_main_process)
+        main = accelerator.is_main_process
+        self._follower = Follower(optimizer, model, parameters=parameters, main=main, prefix=prefix)
         if clips(self._follower.optimizer) is not None:
             accelerator.clip_grad_norm_ = self._refuse  # called at each step, and nothing else says so
 

@@ -60,7 +60,13 @@ def watch_trainer(trainer: Any, *, parameters: bool = False) -> Any:
 
 
 def watch_accelerator(
-    accelerator: Any, optimizer: Any, model: torch.nn.Module, *, every: int = 10, parameters: bool = False
+    accelerator: Any,
+    optimizer: Any,
+    model: torch.nn.Module,
+    *,
+    every: int = 10,
+    parameters: bool = False,
+    prefix: str = "watch/",
 ) -> Any:
     """Log figures and findings to the trackers of an ``accelerate.Accelerator``.
 
@@ -73,13 +79,14 @@ def watch_accelerator(
         model: whose names the parameters get, also as ``prepare`` gives it.
         every: steps between two points of a curve.
         parameters: log figures of each parameter, too.
+        prefix: what the figures' names begin with; another one for each of several optimizers.
 
     Raises:
         PackageError: Accelerate is not installed.
-        OptionError: the optimizer is not one of ``ravine.optim``; or, when ``accelerator.clip_grad_norm_`` is called: it clips itself.
+        OptionError: it is no accelerator; the optimizer is not one of ``ravine.optim``; or, when ``accelerator.clip_grad_norm_`` is called: it clips itself.
     """
     watch = _file("_accelerate", "accelerate", "accelerate").AcceleratorWatch
-    return watch(accelerator, optimizer, model, every=every, parameters=parameters)
+    return watch(accelerator, optimizer, model, every=every, parameters=parameters, prefix=prefix)
 
 
 def skorch_callback(*, parameters: bool = False) -> Any:
@@ -110,7 +117,14 @@ def fastai_callback() -> Any:
 
 
 def watch_engine(
-    engine: Any, optimizer: Any, model: torch.nn.Module, *, every: int = 10, parameters: bool = False, loss: Any = None
+    engine: Any,
+    optimizer: Any,
+    model: torch.nn.Module,
+    *,
+    every: int = 10,
+    parameters: bool = False,
+    loss: Any = None,
+    prefix: str = "watch/",
 ) -> Any:
     """Put figures into ``engine.state.metrics`` of an ignite Engine, where its loggers find them, and say findings in words.
 
@@ -124,10 +138,11 @@ def watch_engine(
         every: steps between two points of a curve.
         parameters: log figures of each parameter, too.
         loss: a function from the engine's output to the loss; None: the output is the loss.
+        prefix: what the figures' names begin with; another one for each of several optimizers.
 
     Raises:
         PackageError: ignite is not installed.
-        OptionError: the optimizer is not one of ``ravine.optim``.
+        OptionError: it is no engine; the optimizer is not one of ``ravine.optim``; or, when it runs: the output is no loss.
     """
     attach = _file("_ignite", "ignite", "pytorch-ignite").attach
-    return attach(engine, optimizer, model, every=every, parameters=parameters, loss=loss)
+    return attach(engine, optimizer, model, every=every, parameters=parameters, loss=loss, prefix=prefix)

@@ -112,6 +112,15 @@ def test_an_optimizer_of_torch_is_refused(tmp_path):
         Loop(Adam, tmp_path, every=0)
 
 
+def test_what_is_no_accelerator_is_refused():
+    model = net()
+    optimizer = RMSprop(model.parameters())
+    with pytest.raises(OptionError, match=r"watch_accelerator takes an accelerate\.Accelerator, not Linear"):
+        watch_accelerator(torch.nn.Linear(1, 1), optimizer, model)
+    with pytest.raises(OptionError, match=r"the model is a torch\.nn\.Module, or None, not str"):
+        watch_accelerator(Accelerator(cpu=True), optimizer, "model")
+
+
 SCRIPT = """
 import json, pathlib
 from inside import pair

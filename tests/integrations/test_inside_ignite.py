@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine, Events, create_supervised_trainer
 from ignite.handlers import Checkpoint, DiskSaver
 from ignite.handlers.tensorboard_logger import TensorboardLogger
 from inside import assert_alike, batches, net, norm, pair, plain_losses, scalars
@@ -88,3 +88,35 @@ def test_what_cannot_be_followed_is_refused():
         watch_engine(torch.nn.Linear(1, 1), run.optimizer, run.model)
     with pytest.raises(OptionError, match="every 0 is not a number of steps"):
         Run(Adam, every=0)
+
+
+def test_losses_of_batches_that_make_a_step_are_one():
+    model = net()
+    optimizer = RMSprop(model.parameters(), lr=1e-3)
+    losses = []
+    engine = create_supervised_trainer(model, optimizer, cross_entropy, gradient_accumulation_steps=2)
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: losses.append(engine.state.output))
+    watch_engine(engine, optimizer, model)
+    engine.run(batches(), max_epochs=2)
+    assert_alike(
+        list(optimizer.watch.losses), [(a + b) / 2 for a, b in zip(losses[::2], losses[1::2], strict=True)], 1e-6
+    )
+
+
+def test_two_optimizers_have_names_of_their_own():
+    run = Run(RMSprop, lr=1e-3)
+    other = Adam(net().parameters())
+    watch_engine(run.engine, other, None, prefix="other/")
+    watch_engine(run.engine, run.optimizer, run.model, every=5)  # again
+    run.fit()
+    assert_alike([run.engine.state.metrics["watch/grad_norm"]], run.norms[-1:])
+    assert len(run.optimizer.watch.losses) == 20
+
+
+def test_an_output_that_is_no_loss_is_refused_with_what_to_write():
+    run = Run(RMSprop, watched=False)
+    for output in ({"loss": 1.0}, (1.0, 2.0), torch.ones(2)):
+        engine = Engine(lambda engine, batch, output=output: output)
+        watch_engine(engine, run.optimizer, run.model)
+        with pytest.raises(OptionError, match=r"no loss but a.* Say where the loss is: loss=lambda output"):
+            engine.run(batches(), max_epochs=1)
