@@ -62,12 +62,12 @@ def _wrapped(head: str) -> str:
 
 def _interval(row: Difference, one: Differences) -> str:
     """A bar from low to high with a dot in the middle, on the axis that all rows share; the line is no difference."""
-    none = 1.0 if one.ratio else 0.0
-    start, end = min(one.limits[0], none), max(one.limits[1], none)
-    room = 0.05 * (end - start) or 1.0
-    places = (np.array([none, row.low, row.middle, row.high]) - (start - room)) / (end - start + 2 * room)
+    start, end = one.limits
+    room = 0.05 * (end - start)
+    values = np.array([one.no_difference, row.low, row.middle, row.high])
+    places = (values - (start - room)) / (end - start + 2 * room)
     zero, low, middle, high = np.nan_to_num(100 * np.clip(places, 0, 1), nan=50.0).tolist()
-    fill = "none" if row.verdict == "not the best" else FIRST
+    fill = "none" if row.verdict.startswith("not") else FIRST
     return (
         f'<svg role="img" aria-label="{escape(row.interval_text)}" viewBox="0 0 100 16" width="100" height="16" '
         'style="vertical-align:middle;margin-right:.7em;max-width:none">'
