@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ravine.formula._mathml import formula_mathml
-from ravine.optim import Adam, RMSprop
+from ravine.optim import SOAP, Adam, RMSprop
 
 
 def parameter(size=3):
@@ -20,6 +20,14 @@ def test_the_formula_that_it_runs_and_its_numbers():
     assert "<tr><td>momentum</td><td>0.9</td></tr>" in page
     assert "weight_decay=0" in page.partition("Not in the formula")[2]
     assert "Parameter Group 0" in repr(optimizer)  # a terminal has its text
+
+
+def test_an_option_is_no_number_of_the_formula_though_one_of_its_names_begins_like_it():
+    page = SOAP([torch.nn.Parameter(torch.zeros(3, 2)), parameter()])._repr_html_()
+    table, rest = page.split("Not in the formula: ")
+    for name in ("betas", "others_betas", "others_lr_ratio"):
+        assert f"<tr><td>{name}</td>" in table
+    assert "others=True" in rest
 
 
 def test_groups_have_a_column_each_and_formulas_stand_once():

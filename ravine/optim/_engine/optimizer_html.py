@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 from ravine.formula import Program
@@ -25,12 +25,12 @@ def optimizer_html(
     Args: as of ``describe.optimizer_text``.
     """
     formulas: dict[str, tuple[Program, list[str]]] = {}
-    read: dict[str, None] = {}  # the names that some formula reads
+    read: set[str] = set()  # the hyperparameters that some formula reads
     for i, group in enumerate(groups):
         for ndim, program in programs(group, f" (parameter group {i})").items():
             where = f"group {i}" if ndim is None else f"group {i}, {ndim} dimension{'s' * (ndim != 1)}"
             formulas.setdefault("\n".join(formula_lines(program)), (program, []))[1].append(where)
-            read |= dict.fromkeys(program.hypers)
+            read |= {hyper.partition("[")[0] for hyper in program.hypers}  # betas[0] is a number of betas
     shown = list(formulas.values())
     parts = []
     for program, places in shown[:_FORMULAS]:
@@ -52,13 +52,12 @@ def _size_text(name: str, groups: Sequence[dict[str, Any]]) -> str:
     return f"{name}: {size:,} numbers in {tensors:,} tensor{'s' * (tensors != 1)}{many}"
 
 
-def _numbers(groups: Sequence[dict[str, Any]], read: Mapping[str, None]) -> str:
+def _numbers(groups: Sequence[dict[str, Any]], read: Set[str]) -> str:
     """A row for each name that a formula reads, and for each option that differs between groups; the others in words."""
     hidden = ("params", "param_names", *TORCH_ONLY)
     names = list(dict.fromkeys(k for group in groups for k in group if k not in hidden))
     different = [k for k in names if len({str(group.get(k)) for group in groups}) > 1]
-    # a formula reads the two numbers of betas as beta1 and beta2
-    told = [k for k in names if k in read or k in different or any(one.startswith(k.rstrip("s")) for one in read)]
+    told = [k for k in names if k in read or k in different]
     few = groups[:_GROUPS]
     heads = ["", *(f"group {i}" for i in range(len(few)))] if len(groups) > 1 else ["hyperparameter", "value"]
     rows = [[k, *(_text(group.get(k)) for group in few)] for k in told]
