@@ -14,6 +14,7 @@ import numpy as np
 
 _SIZE = 1000.0  # of the picture's own coordinates
 _MOST = 300  # points of a line: more are not seen
+_LEGEND = "display:flex;flex-wrap:wrap;gap:0 1.2em;font-size:.92em"
 
 
 @dataclass(frozen=True)
@@ -127,13 +128,10 @@ def curves_html(
     title = f'<span style="{small};top:100%;margin-top:1.9em;right:0">{escape(x.title)}</span>' if x.title else ""
     widest = max([1, *(len(text) for _, text in y.ticks())])
     return (
-        f'<div style="flex:1 1 20em;max-width:34em;width:100%"><div style="{_legend_style}">{_legend(y.title, lines, bands)}</div>'
+        f'<div style="flex:1 1 20em;max-width:34em;width:100%"><div style="{_LEGEND}">{_legend(y.title, lines, bands)}</div>'
         f'<div style="position:relative;height:11em;margin:{1.5 if marks else 0.5}em .8em 3.2em {0.55 * widest + 0.9:.1f}em">'
         f"{svg}{left}{below}{tops}{title}</div>" + (f'<p class="soft">{escape(note)}</p>' if note else "") + "</div>"
     )
-
-
-_legend_style = "display:flex;flex-wrap:wrap;gap:0 1.2em;font-size:.92em"
 
 
 def _legend(title: str, lines: Sequence[HtmlLine], bands: Sequence[HtmlBand]) -> str:
@@ -208,9 +206,8 @@ def thinned(
     starts = np.arange(0, len(up), every)
     known = np.isfinite(up)
     counts = np.add.reduceat(known.astype(np.float64), starts)
-    sums = np.add.reduceat(np.where(known, up, 0.0), starts)
-    with np.errstate(invalid="ignore"):
-        means = sums / counts
+    with np.errstate(invalid="ignore", over="ignore"):
+        means = np.add.reduceat(np.where(known, up, 0.0), starts) / counts
     sizes = np.diff(np.append(starts, len(up)))
     return np.add.reduceat(across, starts) / sizes, means
 

@@ -32,3 +32,4 @@ def test_what_is_not_finite_is_in_no_mean():
     assert track.broken == 3
     _, means = track.points()
     np.testing.assert_allclose(means, [1.0, math.nan, 3.0])
+    LossTrack(points=2).add([1.7e308] * 4)  # their sum is no double

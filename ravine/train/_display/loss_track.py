@@ -54,6 +54,6 @@ class LossTrack:
     def _join(self) -> None:
         pairs = np.array(self._means).reshape(-1, 2)
         known = np.isfinite(pairs)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             joined = np.where(known, pairs, 0.0).sum(axis=1) / known.sum(axis=1)
         self._means, self._size = joined.tolist(), 2 * self._size
