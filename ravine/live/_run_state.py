@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ravine.live._live_words import about, figure
+from ravine.train._best_epoch import best_epoch
 from ravine.train._recorder import epochs_text
 
 StateWord = Literal["waiting", "running", "silent", "done", "stopped", "failed", "gone", "damaged"]
@@ -96,12 +97,6 @@ def _ended(facts: RunFacts, end: Mapping[str, Any]) -> RunState:
         resume = "Run the same command with --resume to go on." if facts.config.get("task") else ""
         return RunState("stopped", f"Stopped by hand after {facts.steps:,} steps{lowest}", resume, _progress(facts)[0])
     return RunState("failed", f"Failed after {facts.steps:,} steps", text, _progress(facts)[0])
-
-
-def best_epoch(epochs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The row with the lowest finite validation loss; None without any."""
-    finite = [row for row in epochs if math.isfinite(row.get("valid_loss", math.nan))]
-    return min(finite, key=lambda row: row["valid_loss"], default=None)
 
 
 def _where(facts: RunFacts, wanted: int | None) -> str:

@@ -28,9 +28,8 @@ def announced(fit: Fit) -> Iterator[None]:
         yield
     except BaseException as error:
         how, text = ("interrupted", "") if isinstance(error, KeyboardInterrupt) else ("failed", _said(error))
-        with suppress(
-            Exception
-        ):  # what ended the fit is what is raised; the loop's end writes once more, and says what fails then
+        # what ended the fit is what is raised; the loop's end writes once more, and says what fails then
+        with suppress(Exception):
             fit.recorder.fit_ends(how, text)
         raise
     fit.recorder.fit_ends("stopped" if state.stop_reason else "done", state.stop_reason)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ravine.plotting._notebook_html import beside, output
-from ravine.train._display.epoch_output import VALID, best_epoch, epoch_table, loss_picture
+from ravine.train._best_epoch import VALID, best_epoch_text
+from ravine.train._display.epoch_output import epoch_table, loss_picture
 from ravine.train._loss_plot import LossCurve
 
 
@@ -18,7 +19,7 @@ def recorder_html(head: str, losses: np.ndarray, rows: Sequence[Mapping[str, Any
     names = list(dict.fromkeys(name for row in rows for name in row if name != "step"))
     curve = LossCurve.of_run("", losses, rows, {})
     valid = [(epoch, row[VALID]) for epoch, row in enumerate(rows, 1) if VALID in row]
-    best = best_epoch(rows)
-    places = curve.epochs if rows else np.arange(1.0, len(losses) + 1)
+    best = best_epoch_text(rows)
+    places = np.arange(1.0, len(losses) + 1) if not rows or curve.epochs is None else curve.epochs
     table = epoch_table(names, [[row.get(name, math.nan) for name in names] for row in rows])
     return output(f"{head}: {best}" if best else head, beside(loss_picture(places, losses, valid, bool(rows)), table))

@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from ravine.train import _evaluate as evaluation
+from ravine.train._best_epoch import best_epoch_text
 from ravine.train._callback import Callback
 from ravine.train._display.cells import duration
-from ravine.train._display.epoch_output import best_epoch
 from ravine.train._fit import Fit
 from ravine.train._recorder import epochs_text
 from ravine.train._stopping import BestCheckpoint
@@ -28,7 +28,7 @@ def summary_of(fit: Fit, callbacks: Sequence[Callback]) -> str:
         lowest = "lowest" if kept.mode == "min" else "highest"
         best = f"{lowest} {kept.monitor} {kept.best:.5f} after epoch {kept.best_epoch}" if kept.best_epoch else ""
     else:
-        best = best_epoch(rows)
+        best = best_epoch_text(rows)
     where = f", kept in {path}" if path is not None and path.exists() else ""
     return f"{epochs_text(len(rows))} in {duration(sum(row['time'] for row in rows))}" + (
         f"; {best}{where}" if best else ""

@@ -145,9 +145,8 @@ def draw_heatmap(history: Rows, figure: str = "ratio", *, path: Path | str | Non
     below, above = bool((shown < low).any()), bool((shown > high).any())
     extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
     bar = picture.colorbar(cells, ax=axes, extend=extend, pad=0.015, aspect=30)
-    usual = (
-        f"\n(usual: {USUAL_TEXT})" if figure == "ratio" else ""
-    )  # a line of its own: few parameters make a low picture
+    # a line of its own: few parameters make a low picture
+    usual = f"\n(usual: {USUAL_TEXT})" if figure == "ratio" else ""
     bar.set_label(AXIS_TEXTS[figure] + usual)
     missing = (np.isnan(values) & ~bad).any()
     _head(axes, history, columns, [("Hatched: there is no value.", _GREY)] if missing else [], "red: ")

@@ -164,7 +164,7 @@ def test_a_loss_that_is_not_finite_is_a_gap_and_is_counted(kernel):
     display.progress(3, math.nan, 1e-3)
     page = kernel.outputs[0][-1]["text/html"]
     assert [kind for kind, *_ in path_of(page, FIRST)] == ["M", "L", "M", "L"]
-    assert "2 losses were NaN or infinite" in page
+    assert "2 losses were NaN or infinite, and are not drawn." in page
     display = followed([math.nan] * 4)
     display.end()
     page = kernel.outputs[1][-1]["text/html"]

@@ -1,11 +1,9 @@
-"""A training as parts of a page: its table of epochs, its curve of losses, and its best epoch in words."""
+"""A training as parts of a page: its table of epochs, its curve of losses."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 import numpy as np
 
@@ -13,18 +11,8 @@ from ravine.plotting._html_curves import Axis, HtmlLine, curves_html, loss_axis,
 from ravine.plotting._notebook_html import FIRST, SECOND, paragraph, scrolling
 from ravine.train._display.cells import cell
 
-VALID = "valid_loss"
 _POINTS = 120  # of the training's line: each is a mean, so that the noise of batches does not hide the fall
 _MOST = 1000  # rows; who trains for longer reads the recorder
-
-
-def best_epoch(rows: Sequence[Mapping[str, Any]]) -> str:
-    """``lowest valid_loss 0.17963 after epoch 3``; empty where no row has one that is finite."""
-    finite = [row for row in rows if math.isfinite(row.get(VALID, math.nan))]
-    if not finite:
-        return ""
-    best = min(finite, key=lambda row: row[VALID])
-    return f"lowest {VALID} {best[VALID]:.5f} after epoch {best['epoch']}"
 
 
 def head_row(columns: Sequence[str]) -> str:
@@ -60,7 +48,7 @@ def epoch_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str
 
 
 def loss_picture(
-    places: Sequence[float] | np.ndarray | None,
+    places: Sequence[float] | np.ndarray,
     losses: Sequence[float] | np.ndarray,
     valid: Sequence[tuple[float, float]],
     by_epoch: bool,
@@ -93,7 +81,11 @@ def loss_picture(
         lines.append(HtmlLine("validation", points[:, 0], points[:, 1], SECOND, dots=True))
     count = int((~np.isfinite(values)).sum()) if broken is None else broken
     known = np.isfinite(values).any() or np.isfinite(points[:, 1]).any()
-    note = f"{count:,} {'loss was' if count == 1 else 'losses were'} NaN or infinite: a gap." if count else ""
+    note = (
+        f"{count:,} {'loss was' if count == 1 else 'losses were'} NaN or infinite, and {'is' if count == 1 else 'are'} not drawn."
+        if count
+        else ""
+    )
     if not known:
         note = "No loss was finite."
     words = f"The training loss{' and the validation loss' * bool(len(points))} over {x.title}s"

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from ravine.plotting._notebook_html import beside, output, paragraph
+from ravine.train._best_epoch import VALID, best_epoch_text
 from ravine.train._display.cells import Layout, clock, duration, number, plain
 from ravine.train._display.epoch_output import (
-    VALID,
-    best_epoch,
     epoch_row,
     head_row,
     loss_picture,
@@ -27,9 +26,8 @@ from ravine.train._display.epoch_output import (
 from ravine.train._display.loss_track import LossTrack
 from ravine.train._display.redrawn import Pace, Redrawn
 
-_RUNNING = (
-    8  # rows that are shown while the training runs, so that a redraw costs the same in the last epoch as in the first
-)
+#: Rows that are shown while the training runs, so that a redraw costs the same in the last epoch as in the first.
+_RUNNING = 8
 
 
 def in_notebook() -> bool:
@@ -148,8 +146,7 @@ class Notebook(Redrawn):
         if progress.loss is not None:
             parts[0] += f": loss {number(progress.loss)}"
         left = progress.left
-        parts += [best_epoch(self._epochs)]
-        parts += [f"{clock(left + 0.5)} left" if left is not None else ""]
+        parts += [best_epoch_text(self._epochs), f"{clock(left + 0.5)} left" if left is not None else ""]
         return "; ".join(filter(None, parts))
 
     def _ended(self) -> str:
