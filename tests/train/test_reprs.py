@@ -98,6 +98,15 @@ def test_a_recorder_and_its_table(learn: Learner) -> None:
     assert len(cells) == 15
 
 
+def test_epochs_of_several_fits_are_counted_on_as_the_curve_does() -> None:
+    recorder = Recorder()
+    recorder.epochs = [
+        {"epoch": epoch, "step": step, "valid_loss": loss}
+        for epoch, step, loss in ((1, 3, 0.9), (2, 6, 0.8), (1, 9, 0.7))
+    ]
+    assert Cells(recorder._repr_html_()).cells[0].endswith("lowest valid_loss 0.70000 after epoch 3")
+
+
 def test_what_the_steps_did(learn: Learner) -> None:
     watch = learn.optimizer.watch  # type: ignore[attr-defined]
     assert repr(watch) == "Watch(6 steps of 2 parameters)"
