@@ -18,6 +18,7 @@ from ravine.cli import main
 from ravine.cli._train import command
 from ravine.tasks import find
 from ravine.train import Learner, Recorder
+from ravine.train._interrupt import StoppedTogether
 
 FILES = {"best.safetensors", "watch.safetensors", "metrics.jsonl", "config.json", "checkpoint.safetensors", "loss.png"}
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -471,3 +472,15 @@ def test_of_several_processes_the_first_says_what_is_wrong(ravine, monkeypatch):
         code, _, err = ravine("digitz")
         assert code != 0
         assert err.count("Did you mean 'digits'?") == count
+
+
+def test_processes_that_stop_together_are_no_failure_to_torchrun_and_one_says_how_to_go_on(ravine, monkeypatch):
+    def stopped(*_):
+        raise StoppedTogether
+
+    monkeypatch.setattr("ravine.cli._train._train", stopped)
+    for first in (True, False):
+        monkeypatch.setattr("ravine.train._parallel.is_main", lambda first=first: first)
+        code, out, err = ravine("digits")
+        assert code == 0
+        assert bool(out + err) == first
