@@ -83,9 +83,7 @@ class Store:
         return f"Store({self.name!r}, {without_password(self.where)!r})"
 
     def _open(self, lock: int) -> Any:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "IProgress not found")  # in a notebook, of bars that are never shown
-            import optuna
+        import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         if "://" in self.where:

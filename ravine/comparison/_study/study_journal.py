@@ -10,14 +10,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO
 
-from optuna.storages.journal import BaseJournalBackend, JournalFileSymlinkLock
-
 from ravine.errors import DataError
+
+with warnings.catch_warnings():  # this is where Optuna is first imported
+    warnings.filterwarnings("ignore", "IProgress not found")  # in a notebook, of bars that are never shown
+    from optuna.storages.journal import BaseJournalBackend, JournalFileSymlinkLock
 
 _BLOCK = 4096
 _HEAD = b'{"op_code":'  # what every line begins with

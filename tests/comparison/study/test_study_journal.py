@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import random
+import subprocess
+import sys
 import warnings
 
 import optuna
@@ -183,3 +185,23 @@ def test_a_study_of_an_older_version_is_refused_in_words(tmp_path):
     for read in (lambda: begun(path), lambda: Store("study", path).spec()):
         with pytest.raises(DataError, match=r"written by an older version of Ravine \(format 1; .* Start a new study"):
             read()
+
+
+def test_optuna_is_imported_without_the_warning_of_notebooks():
+    """In a notebook without ipywidgets tqdm warns of bars that nobody shows, above the verdict."""
+    program = """
+import sys, warnings
+
+class Warns:
+    def find_spec(self, name, path=None, target=None):
+        if name == "tqdm.auto":
+            warnings.warn("IProgress not found. Please update jupyter and ipywidgets.")
+
+sys.meta_path.insert(0, Warns())
+import ravine
+ravine.compare
+import ravine.comparison._study.store
+assert "tqdm.auto" in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "IProgress" not in done.stderr
