@@ -100,7 +100,10 @@ def curves_html(
     note: str = "",
     label: str = "",
 ) -> str:
-    """The picture, as wide as its room up to 34em; ``label`` says what it shows to those who do not see it."""
+    """The picture, as wide as its room up to 34em; ``label`` says what it shows to those who do not see it.
+
+    Like what ``drawn`` gives, it is hidden where the style sheet of the output is missing: axes without lines say nothing.
+    """
     grid = "".join(f'<path d="M0 {_y(y, v):.1f}H{_SIZE:g}"/>' for v, _ in y.ticks())
     shapes = "".join(_band(band, x, y) for band in bands)
     shapes += "".join(
@@ -128,7 +131,7 @@ def curves_html(
     title = f'<span style="{small};top:100%;margin-top:1.9em;right:0">{escape(x.title)}</span>' if x.title else ""
     widest = max([1, *(len(text) for _, text in y.ticks())])
     return (
-        f'<div style="flex:1 1 20em;max-width:34em;width:100%"><div style="{_LEGEND}">{_legend(y.title, lines, bands)}</div>'
+        f'<div class="drawn" style="display:none;flex:1 1 20em;max-width:34em;width:100%"><div style="{_LEGEND}">{_legend(y.title, lines, bands)}</div>'
         f'<div style="position:relative;height:11em;margin:{1.5 if marks else 0.5}em .8em 3.2em {0.55 * widest + 0.9:.1f}em">'
         f"{svg}{left}{below}{tops}{title}</div>" + (f'<p class="soft">{escape(note)}</p>' if note else "") + "</div>"
     )

@@ -1,8 +1,9 @@
 """What all outputs in a notebook share: one answer first, then tables and pictures that suit light and dark pages.
 
 An output has no theme of its own: texts have the page's colour, and the two colours of lines are far enough from white and from
-black (WCAG 1.4.11). Where a notebook that is not trusted loses its styles and pictures, words and tables remain. Notebooks have
-styles for tables of their own, which lay columns out one over the other where texts are long: what is needed is said here again.
+black (WCAG 1.4.11). Where a notebook that is not trusted loses its styles and pictures, words and tables remain: ``drawn``.
+Notebooks have styles for tables of their own, which lay columns out one over the other where texts are long: what is needed is
+said here again.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ _STYLE = (
     ".ravine .epochs td:first-child,.ravine .epochs th:first-child{text-align:right}"
     ".ravine tr.best td{font-weight:600}"
     ".ravine .epochs td.said{text-align:left;white-space:normal;font-style:italic}"
+    ".ravine .said div{width:0;min-width:100%}"  # a sentence is as wide as the table, and makes it no wider
+    ".ravine .drawn{display:block!important}.ravine .plain{display:none}"
     ".ravine ul,.ravine ol{margin:.4em 0;padding-left:1.4em}"
     ".ravine progress{width:14em;max-width:100%;vertical-align:middle;accent-color:#3d85c6}"
 )
@@ -49,6 +52,16 @@ def paragraph(text: str, soft: bool = True) -> str:
     """A sentence, set back unless it matters as much as the answer; nothing of an empty one."""
     kind = ' class="soft"' if soft else ""
     return f"<p{kind}>{escape(text)}</p>" if text else ""
+
+
+def drawn(part: str, instead: str = "") -> str:
+    """A part that is nothing without its styles, and a text in its place where a notebook takes the style sheet out.
+
+    A notebook that is not trusted keeps styles of single elements, and takes out sheets, SVG, and the elements of
+    mathematics, whose texts would run into each other.
+    """
+    text = f'<pre class="plain">{escape(instead)}</pre>' if instead else ""
+    return f'<div class="drawn" style="display:none">{part}</div>{text}'
 
 
 def beside(*parts: str) -> str:

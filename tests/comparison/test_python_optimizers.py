@@ -341,6 +341,8 @@ def test_a_result_is_printed_as_its_table_with_the_verdict_first(monkeypatch, fi
     for row in result.report.differences["validation loss"].rows:
         assert f'aria-label="{row.interval_text}"' in page
         assert f"</svg>{row.interval_text}</td>" in page
+    assert page.count('style="float:left') == 2  # all lines of no difference stand below each other
+    assert "right of the line is worse" in page
     assert f"</style><p><strong>{html.escape(result.judgement.sentence)}</strong></p>" in page
     assert html.escape(result.judgement.target.sentence) in page
 

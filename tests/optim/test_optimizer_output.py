@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ravine.formula._mathml import formula_mathml
+from ravine.formula._plain_text import formula_lines
 from ravine.optim import SOAP, Adam, RMSprop
 
 
@@ -16,9 +17,13 @@ def test_the_formula_that_it_runs_and_its_numbers():
     page = optimizer._repr_html_()
     assert "<strong>RMSprop: 3 numbers in 1 tensor</strong>" in page
     assert formula_mathml(optimizer.program()).replace(' display="block"', "") in page
+    untrusted = page.partition('<pre class="plain">')[2].partition("</pre>")[0]
+    assert untrusted == "\n".join(formula_lines(optimizer.program()))
+    assert '<div class="drawn" style="display:none"><div style="overflow' in page
+    assert ".ravine .drawn{display:block!important}" in page
     assert "<tr><td>lr</td><td>0.002</td></tr>" in page
     assert "<tr><td>momentum</td><td>0.9</td></tr>" in page
-    assert "weight_decay=0" in page.partition("Not in the formula")[2]
+    assert "weight_decay=0" in page.partition("Options that do not change from step to step")[2]
     assert "Parameter Group 0" in repr(optimizer)  # a terminal has its text
 
 

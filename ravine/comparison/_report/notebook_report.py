@@ -13,23 +13,27 @@ from ravine.comparison._report.note_sentences import notes
 from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.report_tables import Table
 from ravine.comparison._report.result_table import AGAINST, SORTED, result_table
-from ravine.plotting._notebook_html import FIRST, output, paragraph, scrolling
+from ravine.plotting._notebook_html import FIRST, drawn, output, paragraph, scrolling
 
 
 def notebook_html(data: ReportData) -> str:
     """A part of a page of HTML; names are text, whatever stands in them."""
     heads, rows = result_table(data)
+    losses = data.differences.get(LOSS.name)
     items = "".join(f"<li>{escape(sentence)}</li>" for sentence in notes(data))
     return output(
         data.judgement.sentence,
-        table_with_intervals(heads, rows, data.differences.get(LOSS.name)),
-        paragraph(f"{SORTED}. {LEGEND if AGAINST in heads else ''}"),
+        table_with_intervals(heads, rows, losses),
+        paragraph(f"{SORTED}."),
+        _legend(losses) if losses is not None and AGAINST in heads else "",
         f"<ul>{items}</ul>" if items else "",
     )
 
 
-#: What the picture beside the intervals shows.
-LEGEND = "A bar is the interval; right of the line is worse, and filled dots may be the best."
+def _legend(one: Differences) -> str:
+    """What the picture beside the intervals shows."""
+    worse = "left" if one.higher_is_better else "right"
+    return drawn(paragraph(f"A bar is the interval; {worse} of the line is worse, and filled dots may be the best."))
 
 
 def table_with_intervals(heads: Sequence[str], rows: Sequence[Sequence[str]], one: Differences | None) -> str:
@@ -47,8 +51,9 @@ def table_with_intervals(heads: Sequence[str], rows: Sequence[Sequence[str]], on
 
 
 def titled_table(table: Table, one: Differences | None = None) -> str:
-    """A table of a report with its caption below it."""
-    return table_with_intervals(table.columns, table.rows, one) + paragraph(table.caption)
+    """A table of a report with its caption below it, and what its picture of the intervals shows."""
+    legend = _legend(one) if one is not None else ""
+    return table_with_intervals(table.columns, table.rows, one) + paragraph(f"{table.caption.rstrip('.')}.") + legend
 
 
 def _wrapped(head: str) -> str:
@@ -61,16 +66,19 @@ def _wrapped(head: str) -> str:
 
 
 def _interval(row: Difference, one: Differences) -> str:
-    """A bar from low to high with a dot in the middle, on the axis that all rows share; the line is no difference."""
-    start, end = one.limits
-    room = 0.05 * (end - start)
-    values = np.array([one.no_difference, row.low, row.middle, row.high])
-    places = (values - (start - room)) / (end - start + 2 * room)
+    """A bar from low to high with a dot in the middle, on the axis that all rows share; the line is no difference.
+
+    It floats at the left of its cell: beside the text it would begin elsewhere in each row.
+    """
+    none = one.no_difference
+    start, end = min(one.limits[0], none), max(one.limits[1], none)
+    room = 0.05 * (end - start) or 1.0
+    places = (np.array([none, row.low, row.middle, row.high]) - (start - room)) / (end - start + 2 * room)
     zero, low, middle, high = np.nan_to_num(100 * np.clip(places, 0, 1), nan=50.0).tolist()
     fill = "none" if row.verdict.startswith("not") else FIRST
     return (
         f'<svg role="img" aria-label="{escape(row.interval_text)}" viewBox="0 0 100 16" width="100" height="16" '
-        'style="vertical-align:middle;margin-right:.7em;max-width:none">'
+        'style="float:left;margin:.15em .7em 0 0;max-width:none">'
         f'<path d="M{zero:.1f} 0V16" stroke="currentColor" stroke-opacity=".6" stroke-dasharray="3 2"/>'
         f'<path d="M{low:.1f} 8H{high:.1f}" stroke="{FIRST}" stroke-width="2"/>'
         f'<circle cx="{middle:.1f}" cy="8" r="3.5" fill="{fill}" stroke="{FIRST}" stroke-width="1.5"/></svg>'

@@ -9,7 +9,7 @@ from ravine.formula import Program
 from ravine.formula._mathml import formula_mathml
 from ravine.formula._plain_text import formula_lines
 from ravine.optim._hyperparameters import TORCH_ONLY
-from ravine.plotting._notebook_html import html_rows, output, paragraph, scrolling
+from ravine.plotting._notebook_html import drawn, html_rows, output, paragraph, scrolling
 
 _GROUPS, _FORMULAS = 8, 4  # that are shown at most
 
@@ -37,7 +37,8 @@ def optimizer_html(
         if len(shown) > 1:
             parts.append(paragraph(f"{', '.join(places[:_GROUPS])}{' …' * (len(places) > _GROUPS)}:", soft=False))
         # without a math font small signs are hard to read at the size of text
-        parts.append(f'<div style="overflow:auto hidden;font-size:1.05em;padding:.3em 0">{_inline(program)}</div>')
+        maths = f'<div style="overflow:auto hidden;font-size:1.05em;padding:.3em 0">{_inline(program)}</div>'
+        parts.append(drawn(maths, "\n".join(formula_lines(program))))
     if len(shown) > _FORMULAS:
         parts.append(paragraph(f"… and {len(shown) - _FORMULAS} formulas more: print(optimizer) shows all."))
     parts.append(_numbers(groups, read))
@@ -66,7 +67,7 @@ def _numbers(groups: Sequence[dict[str, Any]], read: Set[str]) -> str:
     rest = ", ".join(f"{k}={groups[0].get(k)}" for k in names if k not in told) if groups else ""
     more = f"… and {len(groups) - _GROUPS} groups more." if len(groups) > _GROUPS else ""
     table = scrolling(html_rows(heads, rows)) if rows else ""
-    return table + paragraph(more) + paragraph(f"Not in the formula: {rest}" if rest else "")
+    return table + paragraph(more) + paragraph(f"Options that do not change from step to step: {rest}" if rest else "")
 
 
 def _text(value: Any) -> str:

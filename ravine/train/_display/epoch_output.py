@@ -28,7 +28,7 @@ def epoch_row(columns: Sequence[str], cells: Sequence[object]) -> str:
 
 def said_row(sentence: str, columns: int) -> str:
     """A sentence between the rows."""
-    return _tr(f'<td class="said" colspan="{columns or 1}">{escape(sentence)}</td>')
+    return _tr(f'<td class="said" colspan="{columns or 1}"><div>{escape(sentence)}</div></td>')
 
 
 def table_of(rows: Sequence[str], most: int = _MOST) -> str:
@@ -56,7 +56,7 @@ def loss_picture(
     broken: int | None = None,
     first: float = 0.0,
 ) -> str:
-    """The curve of the training loss and of the validation loss; empty before the first loss.
+    """The curve of the training loss and of the validation loss; empty before the first loss, a sentence if none is finite.
 
     Args:
         places: where on the axis the losses lie.
@@ -70,9 +70,11 @@ def loss_picture(
     values = np.asarray(losses, dtype=np.float64)
     if not len(values) and not valid:
         return ""
+    points = np.asarray(valid, dtype=np.float64).reshape(-1, 2)
+    if not np.isfinite(values).any() and not np.isfinite(points[:, 1]).any():
+        return paragraph("No loss was finite.")
     at = np.asarray(places, dtype=np.float64)
     shown = thinned(at, values, _POINTS)
-    points = np.asarray(valid, dtype=np.float64).reshape(-1, 2)
     y = loss_axis([shown[1], points[:, 1]], "loss", may_be_log=True)
     end = max([last, *at[-1:].tolist(), *points[-1:, 0].tolist()])
     x = Axis(first, end if end > first else first + 1, "epoch" if by_epoch else "step", whole=True)
@@ -80,14 +82,11 @@ def loss_picture(
     if len(points):
         lines.append(HtmlLine("validation", points[:, 0], points[:, 1], SECOND, dots=True))
     count = int((~np.isfinite(values)).sum()) if broken is None else broken
-    known = np.isfinite(values).any() or np.isfinite(points[:, 1]).any()
     note = (
         f"{count:,} {'loss was' if count == 1 else 'losses were'} NaN or infinite, and {'is' if count == 1 else 'are'} not drawn."
         if count
         else ""
     )
-    if not known:
-        note = "No loss was finite."
     words = f"The training loss{' and the validation loss' * bool(len(points))} over {x.title}s"
     return curves_html(lines, x, y, note=note, label=words)
 

@@ -44,6 +44,7 @@ def test_the_first_line_is_the_answer(result):
     assert text == tasks_text(result.report)
     assert "</style><p><strong>Over 2 tasks: " in result._repr_html_()
     assert "<img" not in result._repr_html_()
+    assert "left of the line is worse" in result._repr_html_()  # of a score, more is better
 
 
 @pytest.mark.parametrize("width", [60, 100])
