@@ -75,7 +75,9 @@ def _head(study: StudySnapshot) -> dict[str, Any]:
     now = f"{doing(record.spec, stage)}."
     if study.working:
         return {**head, "word": "running", "mood": "busy", "detail": now}
-    resume = f" Go on: {record.origin.command}" if record.origin.command else ""
+    resume = f" Resume with: {record.origin.command}" if record.origin.command else ""
+    if not study.log:  # the processes that train need some seconds before the first trial
+        return {**head, "word": "starting", "mood": "busy", "detail": f"No training has begun yet. {now}{resume}"}
     return {**head, "word": "paused", "mood": "warn", "detail": f"Nobody works on it now. {now}{resume}"}
 
 

@@ -126,6 +126,16 @@ def test_running_trials_are_those_whose_workers_are_alive(folder):
     assert study_parts(reading.poll())["head"]["word"] == "paused"
 
 
+def test_before_the_first_trial_a_study_starts_and_is_not_paused(folder):
+    path = folder / JOURNAL
+    lines = path.read_bytes().splitlines(keepends=True)
+    first = next(i for i, line in enumerate(lines) if b'"op_code":4,' in line)  # a trial is made
+    path.write_bytes(b"".join(lines[:first]))
+    head = study_parts(StudyReading(place(folder)).poll())["head"]
+    assert head["word"] == "starting"
+    assert "Nobody works" not in head["detail"]
+
+
 def test_a_study_that_is_not_there_yet_is_waited_for_and_one_that_goes_stays_on_the_page(complete, tmp_path):
     folder = tmp_path / "later"
     clock = iter(range(10**6)).__next__
