@@ -15,12 +15,13 @@ import ravine.cli
 from ravine.live._serving import LiveServer
 
 ROOT = Path(__file__).parent.parent.parent
-#: Folders of docs/ whose pages are made from something else, which has tests of its own.
-MADE = {"notebooks", "optimizers", "reference", "results"}
+#: Folders of docs/ whose pages are made from something else, which has tests of its own; and that of other trainers, whose code
+#: runs where they are installed (tests/integrations).
+OTHERS = {"notebooks", "optimizers", "reference", "results", "trainers"}
 PAGES = [
     ROOT / "README.md",
     *sorted(
-        page for page in (ROOT / "docs").rglob("*.md") if page.parent.name not in MADE and "results" not in page.parts
+        page for page in (ROOT / "docs").rglob("*.md") if page.parent.name not in OTHERS and "results" not in page.parts
     ),
 ]
 #: What is given to a command that does not say it: the same tables and files, after fewer and shorter trainings or paths.
