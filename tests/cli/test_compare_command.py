@@ -101,9 +101,7 @@ def test_a_rerun_that_differs_says_so(simply, ravine, monkeypatch):
     record = StudyRecord(store.spec(), store.results())
     key = record.trials[0][0].key(record.spec)
     run = TrialRunner.run
-    monkeypatch.setattr(
-        TrialRunner, "run", lambda self, trials: [dataclasses.replace(r, score=1.5) for r in run(self, trials)]
-    )
+    monkeypatch.setattr(TrialRunner, "run", lambda *given: [dataclasses.replace(r, score=1.5) for r in run(*given)])
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     out = ravine("--study", "mine", "--storage", "ravine-out/mine/study.journal", "--rerun", key, command="worker")[1]
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers

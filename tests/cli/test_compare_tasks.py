@@ -122,7 +122,7 @@ def test_a_study_whose_name_begins_like_another_is_not_mixed_with_it(simply, cal
 
 
 def test_a_worker_finishes_what_was_stopped(simply, call, monkeypatch):
-    def interrupted(runner, trials):
+    def interrupted(runner, trials, ended):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as stopped:
