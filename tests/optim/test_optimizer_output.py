@@ -29,7 +29,7 @@ def test_the_formula_that_it_runs_and_its_numbers():
 
 def test_an_option_is_no_number_of_the_formula_though_one_of_its_names_begins_like_it():
     page = SOAP([torch.nn.Parameter(torch.zeros(3, 2)), parameter()])._repr_html_()
-    table, rest = page.split("Not in the formula: ")
+    table, rest = page.split("Options that do not change from step to step: ")
     for name in ("betas", "others_betas", "others_lr_ratio"):
         assert f"<tr><td>{name}</td>" in table
     assert "others=True" in rest
