@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -446,16 +447,31 @@ def test_a_loss_that_breaks_ends_the_run_and_is_no_success(ravine, tmp_path):
     assert len(Recorder.load(tmp_path / "ravine-out" / "train-mine")) < 100
 
 
-# slow: torchrun starts two processes, which then wait for each other at every step
-@pytest.mark.slow  # torchrun with two processes
+@pytest.mark.slow  # two processes, which wait for each other at every step
 def test_two_processes_train_as_one_with_the_joined_batch(ravine, tmp_path):
     assert ravine("digits", "--epochs", "2", "--out", "one", "--threads", "1")[0] == 0
-    port = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
-    start = ["-m", "torch.distributed.run", *port, "--nproc-per-node", "2", "-m", "ravine", "train"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    both = run_forked([*start, "digits", "--epochs", "2", "--out", "two"], env=environment, timeout=120)
-    assert both.returncode == 0, both.stderr
-    assert len(both.stdout.splitlines()) == 13  # one process speaks
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    # As torchrun starts them; it would import torch itself, and they again.
+    alike = {
+        **os.environ,
+        "TORCHELASTIC_RUN_ID": "none",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": "1",
+    }
+    both = [
+        Forked(
+            ["-m", "ravine", "train", "digits", "--epochs", "2", "--out", "two"],
+            after=TRAINS, env=alike | {"RANK": rank, "LOCAL_RANK": rank}, stdout=PIPE, stderr=PIPE, text=True,
+        )
+        for rank in ("0", "1")
+    ]  # fmt: skip
+    said = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert [len(out.splitlines()) for out, _ in said] == [13, 0]  # one process speaks
     one, two = Recorder.load("one"), Recorder.load("two")
     assert len(one) == len(two) == 36
     assert np.allclose(one.losses, two.losses, rtol=1e-4)
