@@ -454,14 +454,8 @@ def test_two_processes_train_as_one_with_the_joined_batch(ravine, tmp_path):
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     # As torchrun starts them; it would import torch itself, and they again.
-    alike = {
-        **os.environ,
-        "TORCHELASTIC_RUN_ID": "none",
-        "WORLD_SIZE": "2",
-        "MASTER_ADDR": "localhost",
-        "MASTER_PORT": str(port),
-        "OMP_NUM_THREADS": "1",
-    }
+    alike = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    alike = {**os.environ, **alike, "OMP_NUM_THREADS": "1"}
     both = [
         Forked(
             ["-m", "ravine", "train", "digits", "--epochs", "2", "--out", "two"],

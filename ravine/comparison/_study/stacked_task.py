@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ravine import _randomness as randomness
 from ravine._compat.torch import OperationCount, traced, without_vmap_fallback
@@ -116,7 +117,8 @@ class StackedTask:
         key = (training, inputs.shape, targets.shape)
         if key not in self._traced:
             self.model.train(training)
-            with without_vmap_fallback():
+            # The kernels of attention take no copies; its formula does.
+            with without_vmap_fallback(), sdpa_kernel(SDPBackend.MATH):
                 self._traced[key] = traced(self._function(list(params), training), *arguments, instead=_QUICKER)
         with torch.no_grad():
             made: Sequence[Tensor] = self._traced[key](*arguments)

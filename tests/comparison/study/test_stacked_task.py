@@ -8,6 +8,7 @@ from torch.nn import functional
 from ravine.comparison._study.stacked_task import WIDTH, stacked_task
 from ravine.comparison._study.trial import first_model
 from ravine.tasks import Data, Task, find
+from ravine.tasks._gpt import GPT
 
 SQUARES = (1, 8, 8)
 
@@ -76,6 +77,11 @@ STACKED = {
     "embedding": task_of(
         lambda: nn.Sequential(nn.Embedding(20, 8), nn.Flatten(), nn.Linear(64, 10)),
         inputs=torch.arange(1600).reshape(200, 8) % 20,
+    ),
+    "attention": task_of(
+        lambda: nn.Sequential(GPT(context=8, width=8, layers=1, heads=2), nn.Flatten(), nn.Linear(8 * 256, 10)),
+        inputs=torch.arange(1600).reshape(200, 8) % 20,
+        batch_size=4,
     ),
     "digits": find("digits"),
     "breast-cancer": find("breast-cancer"),
