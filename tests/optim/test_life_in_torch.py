@@ -372,6 +372,7 @@ def test_memory_is_flat_over_thousands_of_steps_and_nothing_is_compiled(fused):
             params[1].grad = None if k % 100 == 0 else params[0].grad[:3]
             optimizer.step()
 
+    counted = 1000 if fused is None else 500  # torch's operations take ten times as long, and compile nothing
     steps(1000)
     before = compiled()
     gc.collect()
@@ -380,14 +381,14 @@ def test_memory_is_flat_over_thousands_of_steps_and_nothing_is_compiled(fused):
         steps(500)
         sizes = [kept()]
         for _ in range(2):
-            steps(1000)  # slow: every piece of memory is counted
+            steps(counted)  # slow: every piece of memory is counted
             sizes.append(kept())
         # Torch keeps some hundred small objects of the last steps, sometimes more and sometimes fewer; a leak grows both times.
         grown = min(b - a for a, b in itertools.pairwise(sizes))
     finally:
         tracemalloc.stop()
-    more = 5500 if fused is None else 0  # torch's operations take ten times as long, and compile nothing
+    more = 5500 if fused is None else 0
     steps(more)
-    assert grown < 10_000
+    assert grown < 10 * counted
     assert compiled() == before
-    assert optimizer.state[params[0]]["step"] == 3500 + more
+    assert optimizer.state[params[0]]["step"] == 1500 + 2 * counted + more

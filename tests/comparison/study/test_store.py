@@ -208,7 +208,7 @@ def test_a_database_that_is_away_for_some_seconds_is_waited_for(alone, postgres,
     def stop_and_start(now, results):
         if len(results) >= 5 and not away:
             postgres.stop()
-            away.append(threading.Timer(4.0, postgres.start))
+            away.append(threading.Timer(2.0, postgres.start))
             away[0].start()
 
     try:
@@ -256,7 +256,7 @@ def test_claims_survive_a_restart(postgres, capsys):
     assert claimed is not None
     assert other.claim(trials, SPEC) is None
     postgres.stop()
-    timer = threading.Timer(2.0, postgres.start)
+    timer = threading.Timer(1.0, postgres.start)
     timer.start()
     now[0] = 60.0  # silent for longer than a worker may be
     try:
