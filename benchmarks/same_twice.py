@@ -20,7 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from functools import cache, partial
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,7 @@ from ravine.comparison._study.trial import TrialResult
 from ravine.comparison._study.trial_runner import TrialRunner
 from ravine.optim._search_space import default_space
 from ravine.optim._spec import OptimizerSpec, parse
-from ravine.tasks import Data, Task, find
-from ravine.tasks._gpt import GPT
+from ravine.tasks import Task, find
 
 _SIDE_BY_SIDE = 25  # studies of one process
 _HAIR = 1e-9  # a study refuses two that are the same to the last digit
@@ -70,7 +69,6 @@ class Cell:
 DIFFERENT = (
     Cell("digits", "quick", ("sgd", "sgd:lr=0.001"), 1.0, same=False),
     Cell("ravine", "quick", ("sgd", "rmsprop"), 1.0, same=False),
-    Cell("tiny-gpt", "quick", ("adam", "sgd"), 1.0, same=False),
 )
 CELLS = (
     *DIFFERENT,
@@ -81,22 +79,6 @@ CELLS = (
         )
     ),
 )
-
-
-@cache
-def task_of(name: str) -> Task:
-    """The task of a cell. ``tiny-gpt`` is ``text-gpt`` at a size of which copies train together: 8,000 parameters."""
-    if name != "tiny-gpt":
-        return find(name)
-    whole, places = find("text-gpt"), 16
-
-    def first(data: Data, rows: int) -> Data:
-        return Data(data.inputs[:rows, :places].contiguous(), data.targets[:rows, :places].contiguous())
-
-    return replace(
-        whole, name=name, train=first(whole.train, 480), test=first(whole.test, 256), batch_size=4, quick_epochs=3,
-        model=partial(GPT, context=places, width=16, layers=1, heads=2),
-    )  # fmt: skip
 
 
 class Study:
@@ -126,7 +108,7 @@ class Study:
 
 def verdicts(numbers: Sequence[int], cells: Sequence[Cell]) -> list[list[tuple[int, bool, int]]]:
     """The verdict of each of these studies, by cell; those of cells that differ in their spaces only run side by side."""
-    task, optimizers = task_of(cells[0].task), [parse(label) for label in cells[0].optimizers]
+    task, optimizers = find(cells[0].task), [parse(label) for label in cells[0].optimizers]
     specs = [spec for cell in cells for spec in _specs(numbers, cell, task, optimizers)]
     found = [study.losses for study in side_by_side(specs, task, optimizers)]
     each = [(len(losses.top), losses.settled, losses.looks[-1]) for losses in found]
