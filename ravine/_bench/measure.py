@@ -1,12 +1,14 @@
-"""How a time is taken: candidates alternate, A B C A B C, and each is judged by the median of its turns.
+"""How a time is taken: candidates take turns, A B C B A C, and each is judged by the median of its turns.
 
 A machine's speed wanders (clock, neighbours, temperature). What is timed in turns wanders together, so the
-ratios hold where the times do not.
+ratios hold where the times do not. Each round has an order of its own: who always comes behind the same one would
+always find the caches as that one has left them.
 """
 
 from __future__ import annotations
 
 import gc
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -71,7 +73,7 @@ def _steps_per_turn(step: Step, turn: float, clock: Clock) -> int:
 def alternate(
     candidates: Mapping[str, Step], rounds: int, *, turn: float = TURN, clock: Clock = time.perf_counter
 ) -> dict[str, Timing]:
-    """Let the candidates take turns for some rounds.
+    """Let the candidates take turns for some rounds, each in an order of its own.
 
     Args:
         candidates: what to time, warmed up; one call is one step.
@@ -80,13 +82,14 @@ def alternate(
         clock: gives seconds.
     """
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    order = random.Random(0)
     collecting = gc.isenabled()
     gc.disable()
     try:
         steps = {name: _steps_per_turn(step, turn, clock) for name, step in candidates.items()}
         for _ in range(rounds):
-            for name, step in candidates.items():
-                seconds[name].append(_turn(step, steps[name], clock) / steps[name])
+            for name in order.sample(list(candidates), len(candidates)):
+                seconds[name].append(_turn(candidates[name], steps[name], clock) / steps[name])
     finally:
         if collecting:
             gc.enable()

@@ -163,13 +163,15 @@ class Calls:
                 f".to(x.dtype) of its argument x"
             )
 
-    @torch.no_grad()
     def write(self, skip: Tensor | None = None) -> None:
         """Give the states with shapes of their own their new values, but where ``skip`` is true."""
-        for i, states in enumerate(self._replaced if self._any else ()):
-            for name, value in states.items():
-                target = self._states[i][name]
-                target.copy_(value if skip is None else torch.where(skip, target, value))
+        if not self._any:
+            return
+        with torch.no_grad():
+            for i, states in enumerate(self._replaced):
+                for name, value in states.items():
+                    target = self._states[i][name]
+                    target.copy_(value if skip is None else torch.where(skip, target, value))
         self.release()
 
     def release(self) -> None:

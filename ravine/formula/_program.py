@@ -28,6 +28,7 @@ from ravine.formula._tensor_functions import CallOf
 
 #: The name of the sum that counts the elements of a gradient that are not finite.
 _NONFINITE_COUNT = "nonfinite"
+_FLOATS = frozenset({float})
 
 
 class Program:
@@ -210,8 +211,10 @@ class Program:
             sums: values of what is :meth:`known`: ``numel`` if it is used, and the sums of the passes before.
             kept: the kept numbers before the step, in the order of ``self.kept``.
         """
-        values = [v if type(v) is float else _double(v) for v in (step, *hypers, *kept, *sums)]
-        if self._quick[index] and all(type(v) is float for v in values):
+        values: Sequence[Any] = (float(step) if type(step) is int else step, *hypers, *kept, *sums)
+        if not _FLOATS.issuperset(map(type, values)):
+            values = [_double(v) for v in values]
+        if self._quick[index] and _FLOATS.issuperset(map(type, values)):
             try:
                 return self._functions[index](*values)
             except (ZeroDivisionError, OverflowError):

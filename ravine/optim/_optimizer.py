@@ -289,8 +289,8 @@ class Optimizer(Shown, MayStepInBackward, AnswersNames, torch.optim.Optimizer):
             self._monitor.overflowed()
             return loss
         bad, nonfinite = plan.run(found_inf if plan.device else None, recorded)
-        if plan.full:
-            self._monitor.flush(plan)
+        if not bad:
+            self._monitor.stepped(plan)
         if plan.device and not plan.fake:
             self._monitor.skipped_on_device(found_inf, nonfinite, self.param_groups, self._describe)
         if bad:
@@ -325,6 +325,7 @@ class Optimizer(Shown, MayStepInBackward, AnswersNames, torch.optim.Optimizer):
         if not plan.ready(self.param_groups, self.state, extra):
             raise BackendError("parameters or gradients changed while the step looked at them")
         self._monitor.count_on(None if plan.fake else plan.device)
+        plan.add_to_rows(self._monitor.columns)
         return plan
 
     def _drop_plan(self) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ravine import backends
 from ravine.backends import ROUNDING_STATISTICS, STATISTICS, statistic
+from ravine.backends.cpu._record_rows import RecordRows
 from ravine.watch._history import History
 from ravine.watch._losses import Losses
 
@@ -59,6 +60,25 @@ class Record:
         self._tables["first"] = torch.full((width,), _NEVER, dtype=torch.int64, device=like.device)
         for name, table in old.items():
             self._tables[name][..., : table.shape[-1]] = table.to(like.device)
+
+    def count(self, rows: RecordRows) -> None:
+        """Take the figures of one step from where kernels have left them."""
+        if rows.tables is not self._tables or rows.last is not self.last:
+            self._open(rows)
+        if self.steps == ROWS * self.every:
+            self._combine_neighbours()
+        rows.add(self.steps // self.every, self.steps + 1)
+        self.steps += 1
+
+    def _open(self, rows: RecordRows) -> None:
+        """Let steps be added to the tables, which were made anew or are on a device."""
+        with torch.inference_mode(False):
+            here = torch.zeros(0, dtype=torch.float64, device="cpu")
+            first = self._tables.get("first", here)
+            if not self._tables or len(first) < rows.width or not backends.on_host(first.device):
+                self._make(max(rows.width, len(first)), here)
+            self.last = torch.zeros(len(STATISTICS), len(self._tables["first"]), dtype=torch.float64, device="cpu")
+        rows.into(self._tables, self.last)
 
     def add(self, figures: Tensor) -> None:
         """Take the figures of some steps, shape (steps, len(STATISTICS), parameters)."""
@@ -185,8 +205,8 @@ class Record:
             "skipped": self.skipped,
             "overflowed": self.overflowed,
             "losses": self.losses.state_dict(),
-            "last": self.last,
-            "tables": dict(self._tables),
+            "last": None if self.last is None else self.last.clone(),
+            "tables": {name: table.clone() for name, table in self._tables.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

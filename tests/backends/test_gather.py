@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from ravine._compat.tensor_words import tensor_words
 from ravine.backends.cpu import _batch, _gather
 from ravine.optim import SGD, Adam
 
@@ -81,6 +82,74 @@ def test_what_is_not_as_it_was_is_seen(change):
     look, _ = loop(params)
     assert look() == 0
     CHANGES[change](params)
+    assert look() == -1
+
+
+@needs_exchange
+@pytest.mark.skipif(tensor_words() is None, reason="this torch has other objects")
+def test_torch_is_asked_only_for_what_has_changed():
+    """As long as nothing has, an expectation that nothing meets is not held against it."""
+    params = some()
+    params.append(Parameter(torch.randn(1, 2, 1, 2, 1, 2)))  # sizes of so many dimensions are elsewhere
+    params[-1].grad = torch.randn_like(params[-1])
+    for i, p in enumerate(params):
+        look, _ = loop(params)
+        assert look() == 0
+        look._arrays["expected"][0, i] = 0
+        assert look() == (0 if p.ndim <= 5 else -1)
+        p.data = p.data.clone()
+        assert look() == -1
+
+
+STATE_CHANGES: dict[str, Callable[[Tensor], object]] = {
+    "moved": lambda t: setattr(t, "data", t.data.clone()),
+    "in another order": lambda t: setattr(t, "data", t.data.view(3, 4).t()),
+    "of another dtype": lambda t: setattr(t, "data", t.data.double()),
+    "from another place": lambda t: setattr(t, "data", torch.zeros(20).as_strided((4, 3), (3, 1), 2)),
+    "exchanged": lambda t: torch.utils.swap_tensors(t, torch.zeros(4, 3)),
+    "a storage that grows": lambda t: t.untyped_storage().resize_(1 << 20),
+}
+
+
+@needs_exchange
+@pytest.mark.parametrize("change", STATE_CHANGES)
+@pytest.mark.parametrize("which", ["parameter", "state"])
+def test_a_change_of_what_was_seen_before_is_seen(change, which):
+    p, state = Parameter(torch.randn(4, 3)), torch.zeros(4, 3)
+    p.grad = torch.randn(4, 3)
+    addresses = np.array([[p.data_ptr()], [0], [state.data_ptr()]])
+    look = _gather.GatherLoop([p], [[state]], addresses, torch.float32)
+    assert [look(), look()] == [0, 0]
+    changed = p if which == "parameter" else state
+    kept = changed.data  # its memory is not given to another
+    if change == "exchanged" and which == "parameter":
+        torch.utils.swap_tensors(p, Parameter(torch.zeros(4, 3)))
+        p.grad = torch.randn(4, 3)
+    else:
+        STATE_CHANGES[change](changed)
+    assert look() == -1
+    del kept
+
+
+IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {
+    "from another place": lambda memory: memory.as_strided((4, 3), (1, 5), 2),
+    "with other strides": lambda memory: memory.as_strided((4, 3), (1, 6), 0),
+    "of another shape": lambda memory: memory.as_strided((3, 4), (1, 5), 0),
+    "as other numbers": lambda memory: memory.view(torch.int32).as_strided((4, 3), (1, 5), 0),
+}
+
+
+@needs_exchange
+@pytest.mark.parametrize("change", IN_PLACE)
+def test_another_view_of_the_same_memory_is_seen(change):
+    memory = torch.zeros(40)
+    p, state = Parameter(torch.zeros(40).as_strided((4, 3), (1, 5))), memory.as_strided((4, 3), (1, 5))
+    p.grad = torch.zeros(40).as_strided((4, 3), (1, 5))
+    look = _gather.GatherLoop([p], [[state]], np.array([[p.data_ptr()], [0], [state.data_ptr()]]), torch.float32)
+    assert [look(), look()] == [0, 0]
+    state.data = memory.as_strided((4, 3), (1, 5))
+    assert look() == 0
+    state.data = IN_PLACE[change](memory)
     assert look() == -1
 
 

@@ -15,7 +15,7 @@ from torch.nn import Parameter
 from ravine.backends.cpu import _batch as batch
 from ravine.backends.cpu import _cache as cache
 from ravine.backends.cpu import _compiler as compiler
-from ravine.backends.cpu import _gather
+from ravine.backends.cpu import _gather, _record_rows
 from ravine.optim import SGD, Optimizer
 
 posix = pytest.mark.skipif(os.name != "posix", reason="folders have no such mode here")
@@ -80,9 +80,9 @@ def step():
 
 
 def kernels(folder):
-    """The kernels that are kept, without the loop over the parameters that every process needs once."""
-    loop = cache.key(_gather._source(), compiler._processor())
-    return sorted(f for f in (folder / "kernels").glob("*.kernel") if f.stem != loop)
+    """The kernels that are kept, without the loops over parameters and figures that every process needs once."""
+    loops = {cache.key(text, compiler._processor()) for text in (_gather._source(), _record_rows._SOURCE)}
+    return sorted(f for f in (folder / "kernels").glob("*.kernel") if f.stem not in loops)
 
 
 def test_a_kernel_is_kept_and_found_without_compiling(folder, monkeypatch):

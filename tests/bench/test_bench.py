@@ -68,8 +68,18 @@ def test_candidates_alternate_in_every_round():
     clock = Clock()
     result = alternate({"a": clock.candidate("a", 1.0), "b": clock.candidate("b", 2.0)}, 3, clock=clock)
     one_round = ["a", "a", "b", "b"]  # a step that is not timed, and one that is
-    assert clock.calls == one_round * (1 + 3)  # the first finds out how many steps make a turn
+    rounds = [clock.calls[i : i + 4] for i in range(0, len(clock.calls), 4)]
+    assert rounds[0] == one_round  # it finds out how many steps make a turn
+    assert [sorted(r) for r in rounds[1:]] == [one_round] * 3
     assert {name: t.median for name, t in result.items()} == {"a": 1.0, "b": 2.0}
+
+
+def test_no_candidate_comes_always_behind_the_same_one():
+    clock = Clock()
+    alternate({name: clock.candidate(name, 1.0) for name in "abc"}, 20, clock=clock)
+    turns = clock.calls[6::2]
+    pairs = set(itertools.pairwise(turns))
+    assert pairs >= {(one, other) for one in "abc" for other in "abc" if one != other}
 
 
 def test_a_turn_has_as_many_steps_as_fill_it():

@@ -7,6 +7,7 @@ _threads.py     runs it on torch's threads
 _batch.py       the tables of addresses that it works on
 _matrix_kernel.py, _matrix_batch.py  the same for formulas with values of rows and columns
 _sparse_batch.py  the kernel on the rows of sparse gradients
+_record_rows.py adds the figures of a step to a record, compiled
 _gather.py      looks at parameters and gradients, compiled
 """
 

@@ -85,6 +85,7 @@ class Fused:
         cuts = self._cuts(sizes, blocks)
         self._chunks = len(cuts)
         self._tensor_of, self._start, self._count = np.array(cuts, dtype=np.int64).reshape(-1, 3).T.copy()
+        self._chunk_of = np.searchsorted(self._tensor_of, np.arange(len(params) + 1)).astype(np.int64)
         self._addresses = np.zeros((table_rows(program, dtypes), len(params)), dtype=np.int64)
         self._addresses[0] = [p.data_ptr() for p in params]
         for row, name in enumerate(names, start=2):
@@ -248,7 +249,7 @@ class Fused:
         result = self._combined[:steps]
         kept = len(CHUNK_STATISTICS)
         result[:, kept] = 1.0  # they were stepped
-        if self._chunks == len(self.params) == len(self._full):  # a chunk each
+        if self.one_chunk_each:
             result[:, :kept] = self._statistics[:steps]
         else:
             # Chunks first: combining is then done for all steps and statistics at once.
@@ -260,6 +261,15 @@ class Fused:
             if active is not None:  # the chunks of others are of an older step
                 result[buffer_index][:, ~active] = 0.0
         return torch.from_numpy(result)
+
+    @property
+    def one_chunk_each(self) -> bool:
+        """Whether every tensor is one chunk."""
+        return self._chunks == len(self.params) == len(self._full)
+
+    def figures(self) -> dict[str, int]:
+        """For ``RecordRows``: the address of the first buffer, how many chunks it has, and the address of where each tensor's begin."""
+        return {"watch": self._first_buffer, "chunks": self._chunks, "chunk_of": self._chunk_of.ctypes.data}
 
     def write(self, numbers: Numbers | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
         assert skip is None, "on the host a step that is skipped is not written"

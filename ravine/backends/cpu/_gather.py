@@ -3,7 +3,8 @@
 torch gives the address, shape, strides, dtype and device of a tensor through a C function (DLPack's exchange API,
 torch 2.10 or newer). The loop reads ``.grad``, asks that function, and compares what it hears with what the batch
 was made for. It is compiled like a kernel. Where torch has no such function, ``gather_loop`` gives None and the
-batch looks at its tensors in Python.
+batch looks at its tensors in Python. Of parameters and states, which seldom change, it first compares the words in which
+torch keeps all of that (``_compat/tensor_words.py``), and asks only if one is another.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ravine._compat.tensor_words import TensorWords, tensor_words
 from ravine._compat.torch import fill_dltensor
 from ravine.backends.cpu._compiler import compile_kernel
 
 _I64 = ctypes.c_int64
 _CHANGED = -1
+_SEEN = 5  # words of each tensor
 _CPU = 1  # DLPack's number of the device, whose index is 0
 
 
@@ -40,6 +43,7 @@ class _GatherTable(ctypes.Structure):
         ("none", _I64),
         ("kind", _I64),  # the class of gradients
         ("buffers", _I64),  # how many each parameter has: itself, its gradient, its states
+        ("words", _I64),  # whether words of tensors are compared
         ("tensors_of", _I64),
         ("held", _I64),  # the gradients: kept alive until the kernel has read them
         ("view", _I64),  # a DLTensor
@@ -49,6 +53,7 @@ class _GatherTable(ctypes.Structure):
         ("shape", _I64),
         ("stride", _I64),
         ("numel", _I64),
+        ("seen", _I64),  # addresses of the C++ tensor and its storage, offset, dtype and device, address of the memory
     )
 
 
@@ -65,6 +70,7 @@ def kernel(task):
     if release != 0:
         return
     for i in range(params):
+        first, dims = first_dim[i], first_dim[i + 1] - first_dim[i]
         for which in range(buffers):
             one = tensors_of[which, i]
             if which == 1:
@@ -79,6 +85,19 @@ def kernel(task):
                         call_void(clear, 0)
                     table[0] = {changed}
                     return
+            elif words > 0:
+                tensor = carray(at_int64(one), {words.tensor} + 1)[{words.tensor}]
+                if tensor == seen[which, i, 0]:
+                    now = carray(at_int64(tensor), {words.dtype} + 1)
+                    same = now[{words.storage}] == seen[which, i, 1] and now[{words.dims}] == dims
+                    same = same and now[{words.offset}] == seen[which, i, 2] and now[{words.dtype}] == seen[which, i, 3]
+                    for d in range(dims):
+                        if now[{words.sizes} + d] != shape[first + d] or now[{words.strides} + d] != stride[first + d]:
+                            same = False
+                    if same:
+                        storage = carray(at_int64(now[{words.storage}]), {words.data} + 1)
+                        if storage[{words.data}] == seen[which, i, 4]:
+                            continue
             if call_int(fill, one, table[{view}]) != 0:
                 call_void(clear, 0)
                 table[0] = {changed}
@@ -89,7 +108,6 @@ def kernel(task):
             else:
                 same = same and (view[0] != 0 or numel[i] == 0)
             if same:
-                first, dims = first_dim[i], first_dim[i + 1] - first_dim[i]
                 shape_now, stride_now = carray(at_int64(view[3]), dims), carray(at_int64(view[4]), dims)
                 for d in range(dims):
                     n = shape[first + d]
@@ -99,6 +117,12 @@ def kernel(task):
                 table[0] = {changed}
                 return
             address[which, i] = view[0]
+            if which != 1 and words > 0 and dims <= {words.most_dims}:
+                tensor = carray(at_int64(one), {words.tensor} + 1)[{words.tensor}]
+                now = carray(at_int64(tensor), {words.dtype} + 1)
+                seen[which, i, 0], seen[which, i, 1] = tensor, now[{words.storage}]
+                seen[which, i, 2], seen[which, i, 3] = now[{words.offset}], now[{words.dtype}]
+                seen[which, i, 4] = carray(at_int64(now[{words.storage}]), {words.data} + 1)[{words.data}]
 """
 _ARRAYS = {
     "tensors_of": "(buffers, params)",
@@ -110,6 +134,7 @@ _ARRAYS = {
     "shape": "first_dim[params]",
     "stride": "first_dim[params]",
     "numel": "params",
+    "seen": f"(buffers, params, {_SEEN})",
 }
 
 
@@ -120,9 +145,9 @@ def _source() -> str:
         for i, name in enumerate(names)
         if name != "missing"
     ]
-    return _SOURCE.format(
-        size=len(names), fields="\n".join(lines), view=names.index("view"), changed=_CHANGED, cpu=_CPU
-    )
+    words = tensor_words() or TensorWords(*[0] * len(TensorWords._fields))
+    view = names.index("view")
+    return _SOURCE.format(size=len(names), fields="\n".join(lines), view=view, changed=_CHANGED, cpu=_CPU, words=words)
 
 
 @cache
@@ -175,10 +200,12 @@ class GatherLoop:
             "shape": np.array([n for p in params for n in p.shape] or [0], dtype=np.int64),
             "stride": np.array([n for p in params for n in p.stride()] or [0], dtype=np.int64),
             "numel": np.array([p.numel() for p in params], dtype=np.int64),
+            "seen": np.zeros((len(addresses), len(params), _SEEN), dtype=np.int64),
         }
         self._table = _GatherTable(
             params=len(params),
             buffers=len(addresses),
+            words=tensor_words() is not None,
             fill=_exchange(),
             get=_function("PyObject_GetAttr"),
             free=_function("Py_DecRef"),

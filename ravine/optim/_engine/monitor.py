@@ -22,6 +22,7 @@ from ravine.watch._watch import Watch
 
 if TYPE_CHECKING:
     from ravine.optim._common import Nonfinite
+    from ravine.optim._engine.plan import Plan
 
 _WRAPPED = re.compile(r"^(module\.|_orig_mod\.)+")
 
@@ -135,6 +136,13 @@ class Monitor:
             # What an evaluation in inference mode asks for must stay usable outside of it.
             with torch.inference_mode(False), torch.no_grad():
                 self.record.add(plan.drain(self.columns, len(self._params)))
+
+    def stepped(self, plan: Plan) -> None:
+        """Take what is known of a step that was made, or let it wait in the plan."""
+        if plan.rows is not None:
+            self.record.count(plan.rows)
+        elif plan.full:
+            self.flush(plan)
 
     def read(self, plan: Figures | None) -> None:
         """Flush, and bring the counts of skipped steps to the host."""

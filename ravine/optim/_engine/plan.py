@@ -22,7 +22,8 @@ from ravine._compat.torch import is_fake
 from ravine.backends import STATISTICS, Batch, compute_dtype, statistic, to_device
 from ravine.backends._foreach import Foreach
 from ravine.backends._jobs import traffic_of_jobs
-from ravine.backends.cpu import CHUNK
+from ravine.backends.cpu import CHUNK, Fused
+from ravine.backends.cpu._record_rows import RecordRows
 from ravine.errors import BackendError
 from ravine.formula import Program
 from ravine.optim._engine.batches import batches_of
@@ -56,6 +57,7 @@ class Plan:
 
     Attributes:
         recorded: whether a CUDA graph captured one of its steps, and needs its memory.
+        rows: what adds steps to a record, if ``add_to_rows`` was asked for that.
         fake: whether tensors have no values (``FakeTensorMode``): steps are made as on a device, and nothing is counted.
 
     Raises:
@@ -93,6 +95,8 @@ class Plan:
         self.fake = any(map(is_fake, params))
         self.buffer_size = _buffer_size(params) if watch and not self.fake else 0
         self.buffer_index = 0
+        self.rows: RecordRows | None = None
+        self._columns: list[list[int]] = []  # of each batch's parameters in the record, which stay as they are
         self._scales: list[float | Tensor] = [1.0] * self.buffer_size
         made = [
             (i, batch)
@@ -108,6 +112,8 @@ class Plan:
             PlannedBatch(i, batch, self._steps(batch, skips), self._kept(batch, self._dicts[i])) for i, batch in made
         ]
         self._numbers = StepNumbers(self._entries, self.groups, self.device)
+        simple = len(made) == 1 and not self._any_device and not self._numbers.whole_tensor
+        self._alone = self._entries[0] if simple and not self._entries[0].kept else None
         self._stale = True  # whether batches have yet to be given the hyperparameters
         self._read = True  # whether all groups were read with the same ``extra``
         taken = set(map(id, params))
@@ -223,44 +229,63 @@ class Plan:
             guarded; nothing was written if there are any. On a device: none, and the truth value there that a
             gradient was not finite, or None if nobody looked.
         """
-        steps = [e.steps.next(e.batch.active) for e in self._entries]
+        if self._alone is None:
+            bad, nonfinite = self._write(found_inf)
+            if bad:
+                self.release()
+                return bad, None
+        else:
+            bad, nonfinite = [], None
+            self._write_alone(self._alone)
+        self._stale = False
+        # Statistics of a graph's replays would not be counted: nothing of them comes here.
+        if self.buffer_size and not recorded and self.rows is None:
+            scale = self.extra.get("grad_scale", 1.0)
+            # GradScaler changes its scale in place.
+            self._scales[self.buffer_index] = scale.clone() if isinstance(scale, Tensor) else scale
+            self.buffer_index += 1
+        return bad, nonfinite
+
+    def _write_alone(self, entry: PlannedBatch) -> None:
+        """``_write`` of one batch whose numbers depend on no tensor: of a small model it is what a step costs."""
+        active = entry.batch.active
+        numbers = self._numbers.last(entry, entry.steps.next(active), None, self._stale)
+        entry.batch.write(numbers, self.buffer_index)
+        entry.steps.count(active, None)
+
+    def _write(self, found_inf: Tensor | None) -> tuple[list[tuple[Tensor, int]], Tensor | None]:
+        """``run`` without what is kept of the step."""
+        entries = self._entries
+        steps = [e.steps.next(e.batch.active) for e in entries]
         bad: list[tuple[Tensor, int]] = []
         guards: list[Tensor] = []
         overflowed = [] if found_inf is None else [found_inf.reshape(()) != 0]
-        try:
-            whole = self._numbers.whole_tensor
-            sums = self._numbers.before_writing(steps, bad, guards, overflowed) if whole else None
-        except BaseException:  # of a function of whole tensors
-            self.release()
-            raise
-        if bad:
-            self.release()
-            return bad, None
+        sums: Sequence[list[Any] | None] = [None] * len(entries)
+        if self._numbers.whole_tensor:
+            try:
+                sums = self._numbers.before_writing(steps, bad, guards, overflowed)
+            except BaseException:  # of a function of whole tensors
+                self.release()
+                raise
+            if bad:
+                return bad, None
         nonfinite, skip = any_of(guards), any_of([*guards, *overflowed])
         # All numbers first: what fails, fails before anything is written.
         given = [
-            self._numbers.last(e, step, sums[i] if sums else None, self._stale)
-            for i, (e, step) in enumerate(zip(self._entries, steps, strict=True))
+            self._numbers.last(e, step, known, self._stale) for e, step, known in zip(entries, steps, sums, strict=True)
         ]
         kept = [
-            (e, self._numbers.new_kept(e, step, sums[i] if sums else ()))
-            for i, (e, step) in enumerate(zip(self._entries, steps, strict=True))
+            (e, self._numbers.new_kept(e, step, known or ()))
+            for e, step, known in zip(entries, steps, sums, strict=True)
             if e.kept and not isinstance(e.steps, StagedSteps)
         ]
-        for entry, numbers in zip(self._entries, given, strict=True):
+        for entry, numbers in zip(entries, given, strict=True):
             here = None if skip is None else skip.to(entry.batch.on_device, non_blocking=True)
             entry.batch.write(numbers, self.buffer_index, here)
             entry.steps.count(entry.batch.active, here)
         for entry, values in kept:
             here = None if skip is None else skip.to(entry.batch.on_device, non_blocking=True)
             entry.kept.put(values, entry.batch.active, here)
-        self._stale = False
-        # Statistics of a graph's replays would not be counted: nothing of them comes here.
-        if self.buffer_size and not recorded:
-            scale = self.extra.get("grad_scale", 1.0)
-            # GradScaler changes its scale in place.
-            self._scales[self.buffer_index] = scale.clone() if isinstance(scale, Tensor) else scale
-            self.buffer_index += 1
         return bad, nonfinite
 
     def release(self) -> None:
@@ -269,6 +294,16 @@ class Plan:
             entry.batch.release()
 
     # --- what it knows ------------------------------------------------------------------------------------------
+
+    def add_to_rows(self, columns: Mapping[int, int]) -> None:
+        """From here steps are added to a record when they are made, and not kept for ``drain``, where kernels make all of them.
+
+        Args:
+            columns: where each parameter stands in the record, by its id.
+        """
+        batches = [e.batch for e in self._entries if isinstance(e.batch, Fused)]
+        if batches and self.buffer_size and len(batches) == len(self._entries) and not self.extra:
+            self.rows = RecordRows(batches, columns)
 
     @property
     def full(self) -> bool:
@@ -286,11 +321,12 @@ class Plan:
             float64, shape (steps, len(STATISTICS), width).
         """
         result: Tensor | None = None
-        for entry in self._entries if self.buffer_index else []:
+        if not self._columns:
+            self._columns = [[columns[id(p)] for p in entry.batch.params] for entry in self._entries]
+        for entry, chosen in zip(self._entries if self.buffer_index else (), self._columns, strict=False):
             part = entry.batch.statistics(self.buffer_index)
-            chosen = [columns[id(p)] for p in entry.batch.params]
             first, count = chosen[0], len(chosen)
-            together = chosen == list(range(first, first + count))
+            together = chosen[-1] - first == count - 1 and chosen == list(range(first, first + count))
             if result is None and together and count == width:
                 result = part.clone() if part.device.type != "cpu" else part
                 continue

@@ -20,6 +20,8 @@ from ravine.optim._engine.group import GroupPlan
 from ravine.optim._engine.kept_numbers import KeptNumbers
 from ravine.optim._engine.step_counts import StagedSteps, Steps
 
+_PLAIN = frozenset({float, int, bool})
+
 
 class PlannedBatch(NamedTuple):
     """A batch, the index of its group, and the step counts and kept numbers of its parameters."""
@@ -81,14 +83,17 @@ class StepNumbers:
 
         ``stale``: hyperparameters may be others than at the step before.
         """
-        if sums is None and not entry.program.uses_step and not entry.kept and not stale:
+        program = entry.batch.program
+        if sums is None and not program.uses_step and not entry.kept and not stale:
             return None
-        return self.of_pass(entry, len(entry.program.passes) - 1, step, sums or ())
+        return self.of_pass(entry, len(program.passes) - 1, step, sums or ())
 
     def _hypers(self, entry: PlannedBatch) -> tuple[Any, ...]:
         """The hyperparameters where the batch's numbers are."""
         hypers = self._groups[entry.group].hypers[entry.program]
         if self._device is None:
+            if _PLAIN.issuperset(map(type, hypers)):
+                return hypers
             return tuple(h.item() if isinstance(h, Tensor) else h for h in hypers)
         if not any(map(_is_tensor, hypers)):
             return hypers

@@ -1,0 +1,170 @@
+"""Adds what kernels have found out in a step to the rows of a record, in one compiled loop after them.
+
+Figures that wait until there are many of them are cold by then, and so is the code that adds them up: on small tensors that
+cost more than all else that watching does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ravine.backends import STATISTICS, statistic
+from ravine.backends.cpu._batch import Fused
+from ravine.backends.cpu._compiler import compile_kernel
+from ravine.backends.cpu._kernel import CHUNK_STATISTICS
+
+_SQUARES = sum(s.name.endswith("_square") for s in STATISTICS)
+_MAXIMA = statistic(reduce="max")
+_NONFINITE, _STEPS = statistic("nonfinite", "steps")
+_NEVER = torch.iinfo(torch.int64).max
+_FIELDS = (
+    "row", "step", "rows", "width", "tensors", "chunks",
+    "at",  # the column of the first tensor, if each tensor is one chunk and they stand in order; else -1
+    "ends",  # whether this batch is the last of the step
+    # addresses
+    "chunk_of", "column_of", "stepped", "watch", "sums", "tops", "first", "last",
+)  # fmt: skip
+
+
+class _RowTable(ctypes.Structure):
+    """What the loop works on, of one batch: one 64-bit integer for each field."""
+
+    _fields_ = tuple((name, ctypes.c_int64) for name in _FIELDS)
+
+
+_COMBINE = """\
+        for k in range({begin}, {end}):
+            for tensor in range(tensors):
+                value = 0.0
+                if stepped[tensor] != 0:
+                    for chunk in range(chunk_of[tensor], chunk_of[tensor + 1]):
+                        here = watch[k, chunk]
+                        value = {combined}
+                last[k, column_of[tensor]] = value
+"""
+
+
+def _larger(a: str, b: str) -> str:
+    """The larger of two numbers; NaN if one of them is."""
+    return f"{a} if {a} >= {b} else ({a} if {a} != {a} else {b})"
+
+
+# From chunks to tensors, in the columns of the record; and behind the last batch, as vector code, from there to the row.
+_SOURCE = f"""\
+def kernel(task):
+    table = carray(at_int64(task), {len(_FIELDS)})
+    row, step, rows, width, tensors, chunks = table[0], table[1], table[2], table[3], table[4], table[5]
+    at, ends = table[6], table[7]
+    chunk_of = carray(at_int64(table[8]), tensors + 1)
+    column_of = carray(at_int64(table[9]), tensors)
+    stepped = carray(at_int64(table[10]), tensors)
+    watch = carray(at_float64(table[11]), ({len(CHUNK_STATISTICS)}, chunks))
+    sums = carray(at_float64(table[12]), (rows, {2 * _SQUARES + 2}, width))
+    tops = carray(at_float64(table[13]), (rows, {len(_MAXIMA)}, width))
+    first = carray(at_int64(table[14]), width)
+    last = carray(at_float64(table[15]), ({len(STATISTICS)}, width))
+    for tensor in range(tensors):
+        last[{_STEPS}, column_of[tensor]] = 1.0 if stepped[tensor] != 0 else 0.0
+    if at >= 0:
+        for k in range({len(CHUNK_STATISTICS)}):
+            for i in range(tensors):
+                here = watch[k, i]
+                last[k, at + i] = here if stepped[i] != 0 else 0.0
+    else:
+{_COMBINE.format(begin=0, end=_SQUARES, combined="value + here")}\
+{_COMBINE.format(begin=_MAXIMA[0], end=_MAXIMA[-1] + 1, combined=_larger("value", "here"))}\
+{_COMBINE.format(begin=_NONFINITE, end=_NONFINITE + 1, combined="value + here")}\
+    if ends == 0:
+        return
+    for k in range({_SQUARES}):
+        for i in range(width):
+            total = last[k, i]
+            sums[row, k, i] = sums[row, k, i] + (total if isfinite(total) else 0.0)
+            counted = sums[row, k + {_SQUARES}, i]
+            sums[row, k + {_SQUARES}, i] = counted + (last[{_STEPS}, i] if isfinite(total) else 0.0)
+    for k in range({len(_MAXIMA)}):
+        for i in range(width):
+            kept, top = tops[row, k, i], last[k + {_MAXIMA[0]}, i]
+            tops[row, k, i] = {_larger("kept", "top")}
+    for i in range(width):
+        bad = last[{_NONFINITE}, i]
+        sums[row, {2 * _SQUARES}, i] = sums[row, {2 * _SQUARES}, i] + bad
+        sums[row, {2 * _SQUARES + 1}, i] = sums[row, {2 * _SQUARES + 1}, i] + last[{_STEPS}, i]
+        now = step if bad > 0.0 else {_NEVER}
+        first[i] = now if now < first[i] else first[i]
+"""
+
+
+class RecordRows:
+    """The loop over the figures of some batches.
+
+    Args:
+        batches: what has stepped.
+        columns: where each parameter stands in the record, by its id.
+
+    Attributes:
+        tables, last: those of the record, as :meth:`into` was given them.
+    """
+
+    def __init__(self, batches: Sequence[Fused], columns: Mapping[int, int]) -> None:
+        self._loop = compile_kernel(_SOURCE).with_gil
+        self.tables: Mapping[str, Tensor] | None = None
+        self.last: Tensor | None = None
+        self._batches = [_OfBatch(batch, columns) for batch in batches]
+        self._end = self._batches[-1].table
+        self._end.ends = 1
+        self.width = max(batch.width for batch in self._batches)
+
+    def into(self, tables: Mapping[str, Tensor], last: Tensor) -> None:
+        """Add to these from here.
+
+        Args:
+            tables: ``sums`` of shape (rows, 2 * squares + 2, width) has the sums of squares, of how many steps each of them is,
+                and the two counts; ``tops`` of shape (rows, maxima, width) the largest magnitudes; ``first`` of shape (width,)
+                the first step in which a gradient was not finite. float64 and int64, on the host.
+            last: shape (len(STATISTICS), width): the figures of the last step.
+        """
+        self.tables, self.last = tables, last
+        for batch in self._batches:
+            one = batch.table
+            one.rows, one.width = len(tables["sums"]), tables["sums"].shape[2]
+            one.sums, one.tops, one.first = (tables[name].data_ptr() for name in ("sums", "tops", "first"))
+            one.last = last.data_ptr()
+
+    def add(self, row: int, step: int) -> None:
+        """Add the step of that number, which the batches have made, to a row."""
+        self._end.row, self._end.step = row, step
+        for batch in self._batches:
+            if not (batch.all_stepped and batch.batch.active is None):
+                batch.mark()
+            self._loop(batch.at)
+
+
+class _OfBatch:
+    """One batch: its table, and what that has addresses of."""
+
+    def __init__(self, batch: Fused, columns: Mapping[int, int]) -> None:
+        self.batch = batch
+        self._columns = np.array([columns[id(p)] for p in batch.params], dtype=np.int64)
+        self._stepped = np.ones(len(batch.params), dtype=np.int64)
+        self.all_stepped = True
+        first, self.width = int(self._columns[0]), int(self._columns.max()) + 1
+        in_order = batch.one_chunk_each and (self._columns == np.arange(first, first + len(self._columns))).all()
+        self.table = _RowTable(
+            tensors=len(batch.params),
+            at=first if in_order else -1,
+            column_of=self._columns.ctypes.data,
+            stepped=self._stepped.ctypes.data,
+            **batch.figures(),
+        )
+        self.at = ctypes.addressof(self.table)
+
+    def mark(self) -> None:
+        """Note who is stepped: who has a gradient."""
+        self._stepped[:] = 1 if self.batch.active is None else self.batch.active
+        self.all_stepped = self.batch.active is None
