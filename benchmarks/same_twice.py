@@ -8,7 +8,8 @@ Studies run side by side in a process and fill each other's blocks of trainings;
 A training that several of them ask for (the first optimizer's is the same whatever the second's space is moved by) is run once.
 
 Run: ``python benchmarks/same_twice.py [--task breast-cancer] [-o sgd -o sgd:dampening=0] [--moved 1 1.5 3] [--studies 200]
-[--preset quick] [--halving] [--jobs 2] [--json FILE]``, or ``--all`` for all cells of ``CELLS``. A cell that stands in the JSON file
+[--preset quick] [--different] [--halving] [--jobs 2]
+[--json FILE]``, or ``--all`` for all cells of ``CELLS``. A cell that stands in the JSON file
 already is not run again, so what was stopped goes on.
 """
 
@@ -69,6 +70,7 @@ class Cell:
 DIFFERENT = (
     Cell("digits", "quick", ("sgd", "sgd:lr=0.001"), 1.0, same=False),
     Cell("ravine", "quick", ("sgd", "rmsprop"), 1.0, same=False),
+    Cell("examples/small_gpt.py", "quick", ("adam", "sgd"), 1.0, same=False),
 )
 CELLS = (
     *DIFFERENT,
@@ -161,7 +163,7 @@ def _done_by(study: Study) -> int:
 def measure(cells: Sequence[Cell], studies: int, jobs: int, pool: Executor) -> list[dict[str, Any]]:
     """What the studies of each cell end with; the cells differ in their spaces only."""
     began = time.perf_counter()
-    size = max(1, min(_SIDE_BY_SIDE, -(-studies // jobs)))
+    size = max(1, min(_SIDE_BY_SIDE, -(-studies // (4 * jobs))))  # parts end together, though some take longer
     parts = [range(first, min(first + size, studies)) for first in range(0, studies, size)]
     found = list(pool.map(partial(verdicts, cells=cells), parts))
     seconds = (time.perf_counter() - began) / len(cells)
@@ -199,6 +201,9 @@ def main() -> None:
     parser.add_argument("--moved", type=float, nargs="+", default=[1.0, 1.5, 3.0])
     parser.add_argument("--studies", type=int, default=200)
     parser.add_argument("--preset", default="quick")
+    parser.add_argument(
+        "--different", action="store_true", help="the two are different optimizers, and spaces are not moved"
+    )
     parser.add_argument("--halving", action="store_true", help="stop the worse half of the points early")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--json", type=Path)
@@ -207,8 +212,8 @@ def main() -> None:
     cells: Sequence[Cell] = CELLS
     if not options.all:
         cells = [
-            Cell(options.task, options.preset, (first, second), moved, same=True, halving=options.halving)
-            for moved in options.moved
+            Cell(options.task, options.preset, (first, second), moved, not options.different, options.halving)
+            for moved in ([1.0] if options.different else options.moved)
         ]
     print(f"{'called different':>16}{'95% interval':>16}{'settled':>9}{'seeds':>7}{'seconds':>9}")
     with ProcessPoolExecutor(options.jobs) as pool:
