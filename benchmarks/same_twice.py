@@ -7,10 +7,9 @@ same way, with other names: there, 95% should say so.
 Studies run side by side in a process and fill each other's blocks of trainings; a training's numbers do not depend on that.
 A training that several of them ask for (the first optimizer's is the same whatever the second's space is moved by) is run once.
 
-Run: ``python benchmarks/same_twice.py [--task breast-cancer] [-o sgd -o sgd:dampening=0] [--moved 1 1.5 3] [--studies 200]
-[--preset quick] [--different] [--halving] [--jobs 2]
-[--json FILE]``, or ``--all`` for all cells of ``CELLS``. A cell that stands in the JSON file
-already is not run again, so what was stopped goes on.
+Run: ``python benchmarks/same_twice.py [--task breast-cancer] [-o sgd -o sgd:dampening=0] [--moved 1 1.5 3 | --different]
+[--studies 200] [--preset quick] [--halving] [--jobs 2] [--json FILE]``, or ``--all`` for all cells of ``CELLS``. A cell that
+stands in the JSON file already is not run again, so what was stopped goes on.
 """
 
 from __future__ import annotations
@@ -41,6 +40,7 @@ from ravine.optim._spec import OptimizerSpec, parse
 from ravine.tasks import Task, find
 
 _SIDE_BY_SIDE = 25  # studies of one process
+_ROOT = Path(__file__).parents[1]
 _HAIR = 1e-9  # a study refuses two that are the same to the last digit
 
 SAME = (("sgd", "sgd:dampening=0"), ("momentum", "momentum:nesterov=False"), ("adam", "adam:eps=1e-8"))
@@ -110,11 +110,16 @@ class Study:
 
 def verdicts(numbers: Sequence[int], cells: Sequence[Cell]) -> list[list[tuple[int, bool, int]]]:
     """The verdict of each of these studies, by cell; those of cells that differ in their spaces only run side by side."""
-    task, optimizers = find(cells[0].task), [parse(label) for label in cells[0].optimizers]
+    task, optimizers = _task(cells[0].task), [parse(label) for label in cells[0].optimizers]
     specs = [spec for cell in cells for spec in _specs(numbers, cell, task, optimizers)]
     found = [study.losses for study in side_by_side(specs, task, optimizers)]
     each = [(len(losses.top), losses.settled, losses.looks[-1]) for losses in found]
     return [each[first : first + len(numbers)] for first in range(0, len(each), len(numbers))]
+
+
+def _task(name: str) -> Task:
+    """A task by its name, or by its file in this repository."""
+    return find(str(_ROOT / name) if name.endswith(".py") else name)
 
 
 def _specs(numbers: Sequence[int], cell: Cell, task: Task, optimizers: Sequence[OptimizerSpec]) -> list[StudySpec]:
@@ -202,7 +207,7 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=200)
     parser.add_argument("--preset", default="quick")
     parser.add_argument(
-        "--different", action="store_true", help="the two are different optimizers, and spaces are not moved"
+        "--different", action="store_true", help="the two are different optimizers, so no space is moved"
     )
     parser.add_argument("--halving", action="store_true", help="stop the worse half of the points early")
     parser.add_argument("--jobs", type=int, default=2)

@@ -1,8 +1,8 @@
 """How a time is taken: candidates take turns, A B C B A C, and each is judged by the median of its turns.
 
 A machine's speed wanders (clock, neighbours, temperature). What is timed in turns wanders together, so the
-ratios hold where the times do not. Each round has an order of its own: who always comes behind the same one would
-always find the caches as that one has left them.
+ratios hold where the times do not. Each round has an order of its own: a candidate that always follows the same one would
+find the caches as that one left them.
 """
 
 from __future__ import annotations

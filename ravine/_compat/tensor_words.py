@@ -17,15 +17,19 @@ import torch
 _SHAPE, _STRIDES, _OFFSET = (2, 3, 5, 7, 11), (20011, 5003, 701, 97, 7), 13
 #: How many words are looked at: an object of C++ has at least as many.
 _OF_OBJECT, _OF_TENSOR, _OF_STORAGE = 4, 22, 6
+DATA_WORDS = 3
 
 
 class TensorWords(NamedTuple):
     """Places, counted in words of 8 bytes.
 
     Attributes:
-        tensor: of the address of the C++ tensor, in the Python object.
-        storage: of the address of the storage, in the C++ tensor, as are those up to ``dtype``, which stands beside the device.
-        data: of the address of the memory, in the storage.
+        tensor: in the Python object, of the address of the C++ tensor.
+        storage: in the C++ tensor, of the address of the storage.
+        dims, sizes, strides, offset: in the C++ tensor.
+        dtype: in the C++ tensor; the device stands in the same word.
+        data: in the storage, the first of ``DATA_WORDS``: the address of the memory, and who frees it, which is another while a
+            lazy copy shares it.
         most_dims: tensors of more dimensions have their sizes elsewhere.
     """
 
@@ -54,10 +58,13 @@ def tensor_words() -> TensorWords | None:
     try:
         in_object, in_storage = _read(id(tensor), _OF_OBJECT).index(of_tensor), _read(of_storage, _OF_STORAGE)
         dims = _place_of(layout, words)
-        places = words.index(of_storage), dims, dims + 1, dims + 1 + most, dims + 1 + 2 * most, dims + len(layout)
-        return TensorWords(in_object, *places, in_storage.index(storage.data_ptr()))
+        dtype, other = dims + len(layout), _read(tensor.view(torch.int32)._cdata, _OF_TENSOR)
+        places = words.index(of_storage), dims, dims + 1, dims + 1 + most, dims + 1 + 2 * most, dtype
+        data = in_storage.index(storage.data_ptr())
     except ValueError:
         return None
+    known = dtype < _OF_TENSOR and words[dtype] != other[dtype] and data + DATA_WORDS <= _OF_STORAGE
+    return TensorWords(in_object, *places, data) if known else None
 
 
 def _read(address: int, count: int) -> list[int]:

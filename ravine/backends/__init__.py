@@ -18,7 +18,7 @@ GradScaler found, and whether the step is skipped. Nothing of a step then waits 
 the host when somebody asks. A batch that ``makes_numbers`` is given ``Staged`` in their place: what they are made
 of, so that its kernels make them where they are used.
 
-A batch that watches keeps ``STATISTICS`` of its step at ``buffer_index`` until they are asked for.
+A batch that watches keeps ``STATISTICS`` of its step at ``buffer_index`` until they are asked for, or added to a record.
 
 _calls.py     functions of whole tensors, between two passes
 _eager.py     torch operations: any device, dtype and tensor subclass; the meaning of a formula

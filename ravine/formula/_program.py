@@ -28,7 +28,7 @@ from ravine.formula._tensor_functions import CallOf
 
 #: The name of the sum that counts the elements of a gradient that are not finite.
 _NONFINITE_COUNT = "nonfinite"
-_FLOATS = frozenset({float})
+_FLOATS = frozenset({float})  # one call of C for all values: in every step of a small model a generator would show
 
 
 class Program:

@@ -1,13 +1,13 @@
 """Gathers the figures of steps into at most 256 rows, whatever the length of the run.
 
-Step t belongs to row (t - 1) // every. When the rows are full, neighbours are combined and ``every`` doubles. All of it
-is done by torch where the figures are, so that nothing waits for a device before somebody reads.
+Step t belongs to row (t - 1) // every. When the rows are full, neighbours are combined and ``every`` doubles. On a device
+torch does all of it, so that nothing waits before somebody reads; on the host a compiled loop adds each step, or NumPy some.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,9 +15,11 @@ from torch import Tensor
 
 from ravine import backends
 from ravine.backends import ROUNDING_STATISTICS, STATISTICS, statistic
-from ravine.backends.cpu._record_rows import RecordRows
 from ravine.watch._history import History
 from ravine.watch._losses import Losses
+
+if TYPE_CHECKING:
+    from ravine.backends.cpu._record_rows import RecordRows
 
 ROWS = 256
 _SQUARES = [i for i, s in enumerate(STATISTICS) if s.name.endswith("_square")]
@@ -61,9 +63,9 @@ class Record:
         for name, table in old.items():
             self._tables[name][..., : table.shape[-1]] = table.to(like.device)
 
-    def count(self, rows: RecordRows) -> None:
+    def add_step(self, rows: RecordRows) -> None:
         """Take the figures of one step from where kernels have left them."""
-        if rows.tables is not self._tables or rows.last is not self.last:
+        if rows.tables is not self._tables or rows.last is not self.last:  # ``add`` makes a new one
             self._open(rows)
         if self.steps == ROWS * self.every:
             self._combine_neighbours()
@@ -74,10 +76,17 @@ class Record:
         """Let steps be added to the tables, which were made anew or are on a device."""
         with torch.inference_mode(False):
             here = torch.zeros(0, dtype=torch.float64, device="cpu")
-            first = self._tables.get("first", here)
-            if not self._tables or len(first) < rows.width or not backends.on_host(first.device):
-                self._make(max(rows.width, len(first)), here)
-            self.last = torch.zeros(len(STATISTICS), len(self._tables["first"]), dtype=torch.float64, device="cpu")
+            width = max(rows.width, len(self._tables["first"]) if self._tables else 0)
+            # The loop writes to addresses: tables that were loaded may be of any kind.
+            shapes = {"sums": (ROWS, 2 * _N + 2, width), _MAXIMA_TABLE: (ROWS, _M, width), "first": (width,)}
+            fit = {
+                name: (table.shape == shapes.get(name), table.dtype, table.device.type, table.is_contiguous())
+                for name, table in self._tables.items()
+            }
+            fine = (True, here.dtype, "cpu", True)
+            if fit != {"sums": fine, _MAXIMA_TABLE: fine, "first": (True, torch.int64, "cpu", True)}:
+                self._make(width, here)
+            self.last = torch.zeros(len(STATISTICS), width, dtype=here.dtype, device="cpu")
         rows.into(self._tables, self.last)
 
     def add(self, figures: Tensor) -> None:
@@ -147,7 +156,7 @@ class Record:
         """The first step in which a gradient was not finite, by parameter."""
         bad = figures[:, _NONFINITE] > 0
         first = torch.where(bad.any(0), bad.to(torch.uint8).argmax(0) + self.steps + 1, _NEVER)
-        self._tables["first"] = torch.minimum(self._tables["first"], first)
+        self._tables["first"].copy_(torch.minimum(self._tables["first"], first))  # ``RecordRows`` has its address
 
     def _combine_neighbours(self) -> None:
         half = ROWS // 2

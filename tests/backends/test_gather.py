@@ -114,7 +114,10 @@ STATE_CHANGES: dict[str, Callable[[Tensor], object]] = {
 @needs_exchange
 @pytest.mark.parametrize("change", STATE_CHANGES)
 @pytest.mark.parametrize("which", ["parameter", "state"])
-def test_a_change_of_what_was_seen_before_is_seen(change, which):
+@pytest.mark.parametrize("words", [True, False])
+def test_a_change_of_what_was_seen_before_is_seen(change, which, words, monkeypatch):
+    if not words:
+        monkeypatch.setattr(_gather, "tensor_words", lambda: None)
     p, state = Parameter(torch.randn(4, 3)), torch.zeros(4, 3)
     p.grad = torch.randn(4, 3)
     addresses = np.array([[p.data_ptr()], [0], [state.data_ptr()]])
@@ -129,6 +132,25 @@ def test_a_change_of_what_was_seen_before_is_seen(change, which):
         STATE_CHANGES[change](changed)
     assert look() == -1
     del kept
+
+
+@pytest.mark.parametrize("words", [True, False])
+@pytest.mark.parametrize("which", ["parameter", "state"])
+def test_a_lazy_copy_keeps_its_values(which, words, monkeypatch):
+    """It shares the memory until somebody asks for that to be written to."""
+    if not words:
+        monkeypatch.setattr(_gather, "tensor_words", lambda: None)
+    p = Parameter(torch.ones(20))
+    optimizer = Adam([p], lr=0.1)
+    for _ in range(2):
+        p.grad = torch.ones(20)
+        optimizer.step()
+    kept = p.detach() if which == "parameter" else optimizer.state[p]["exp_avg"]
+    copy, values = torch._lazy_clone(kept), kept.clone()
+    p.grad = torch.ones(20)
+    optimizer.step()
+    assert torch.equal(copy, values)
+    assert not torch.equal(kept, values)
 
 
 IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {

@@ -109,7 +109,8 @@ class Fused:
         self._many = np.zeros((max(1, rows), len(params)))  # numbers of each tensor
         self._used: np.ndarray | None = None
         self._sums = np.zeros((max(len(p.reductions) for p in program.passes) or 1, len(cuts)))
-        # Of chunks, which are combined when asked for.
+        # Of chunks, which are combined when asked for, or by ``RecordRows``, which needs one buffer: memory of zeros that nobody
+        # writes to is none.
         self._statistics = np.zeros((max(1, buffer_size), len(CHUNK_STATISTICS), len(cuts)))
         # Of tensors: memory that is used again, since new memory costs more than what is written to it.
         self._combined = np.zeros((max(1, buffer_size), len(STATISTICS), len(params)))
@@ -267,7 +268,7 @@ class Fused:
         """Whether every tensor is one chunk."""
         return self._chunks == len(self.params) == len(self._full)
 
-    def figures(self) -> dict[str, int]:
+    def chunk_table(self) -> dict[str, int]:
         """For ``RecordRows``: the address of the first buffer, how many chunks it has, and the address of where each tensor's begin."""
         return {"watch": self._first_buffer, "chunks": self._chunks, "chunk_of": self._chunk_of.ctypes.data}
 

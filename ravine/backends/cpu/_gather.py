@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ravine._compat.tensor_words import TensorWords, tensor_words
+from ravine._compat.tensor_words import DATA_WORDS, TensorWords, tensor_words
 from ravine._compat.torch import fill_dltensor
 from ravine.backends.cpu._compiler import compile_kernel
 
 _I64 = ctypes.c_int64
 _CHANGED = -1
-_SEEN = 5  # words of each tensor
+_SEEN = 4 + DATA_WORDS  # words of each tensor
 _CPU = 1  # DLPack's number of the device, whose index is 0
 
 
@@ -53,7 +53,7 @@ class _GatherTable(ctypes.Structure):
         ("shape", _I64),
         ("stride", _I64),
         ("numel", _I64),
-        ("seen", _I64),  # addresses of the C++ tensor and its storage, offset, dtype and device, address of the memory
+        ("seen", _I64),  # addresses of the C++ tensor and its storage, offset, dtype and device, words of the storage
     )
 
 
@@ -95,8 +95,11 @@ def kernel(task):
                         if now[{words.sizes} + d] != shape[first + d] or now[{words.strides} + d] != stride[first + d]:
                             same = False
                     if same:
-                        storage = carray(at_int64(now[{words.storage}]), {words.data} + 1)
-                        if storage[{words.data}] == seen[which, i, 4]:
+                        storage = carray(at_int64(now[{words.storage}]), {words.data} + {data_words})
+                        for k in range({data_words}):
+                            if storage[{words.data} + k] != seen[which, i, 4 + k]:
+                                same = False
+                        if same:
                             continue
             if call_int(fill, one, table[{view}]) != 0:
                 call_void(clear, 0)
@@ -122,7 +125,9 @@ def kernel(task):
                 now = carray(at_int64(tensor), {words.dtype} + 1)
                 seen[which, i, 0], seen[which, i, 1] = tensor, now[{words.storage}]
                 seen[which, i, 2], seen[which, i, 3] = now[{words.offset}], now[{words.dtype}]
-                seen[which, i, 4] = carray(at_int64(now[{words.storage}]), {words.data} + 1)[{words.data}]
+                storage = carray(at_int64(now[{words.storage}]), {words.data} + {data_words})
+                for k in range({data_words}):
+                    seen[which, i, 4 + k] = storage[{words.data} + k]
 """
 _ARRAYS = {
     "tensors_of": "(buffers, params)",
@@ -147,7 +152,8 @@ def _source() -> str:
     ]
     words = tensor_words() or TensorWords(*[0] * len(TensorWords._fields))
     view = names.index("view")
-    return _SOURCE.format(size=len(names), fields="\n".join(lines), view=view, changed=_CHANGED, cpu=_CPU, words=words)
+    text = {"size": len(names), "fields": "\n".join(lines), "view": view, "changed": _CHANGED, "cpu": _CPU}
+    return _SOURCE.format(**text, words=words, data_words=DATA_WORDS)
 
 
 @cache

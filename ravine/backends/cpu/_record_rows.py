@@ -160,7 +160,7 @@ class _OfBatch:
             at=first if in_order else -1,
             column_of=self._columns.ctypes.data,
             stepped=self._stepped.ctypes.data,
-            **batch.figures(),
+            **batch.chunk_table(),
         )
         self.at = ctypes.addressof(self.table)
 

@@ -140,7 +140,7 @@ class Monitor:
     def stepped(self, plan: Plan) -> None:
         """Take what is known of a step that was made, or let it wait in the plan."""
         if plan.rows is not None:
-            self.record.count(plan.rows)
+            self.record.add_step(plan.rows)
         elif plan.full:
             self.flush(plan)
 

@@ -96,7 +96,6 @@ class Plan:
         self.buffer_size = _buffer_size(params) if watch and not self.fake else 0
         self.buffer_index = 0
         self.rows: RecordRows | None = None
-        self._columns: list[list[int]] = []  # of each batch's parameters in the record, which stay as they are
         self._scales: list[float | Tensor] = [1.0] * self.buffer_size
         made = [
             (i, batch)
@@ -321,12 +320,11 @@ class Plan:
             float64, shape (steps, len(STATISTICS), width).
         """
         result: Tensor | None = None
-        if not self._columns:
-            self._columns = [[columns[id(p)] for p in entry.batch.params] for entry in self._entries]
-        for entry, chosen in zip(self._entries if self.buffer_index else (), self._columns, strict=False):
+        for entry in self._entries if self.buffer_index else []:
             part = entry.batch.statistics(self.buffer_index)
+            chosen = [columns[id(p)] for p in entry.batch.params]
             first, count = chosen[0], len(chosen)
-            together = chosen[-1] - first == count - 1 and chosen == list(range(first, first + count))
+            together = chosen == list(range(first, first + count))
             if result is None and together and count == width:
                 result = part.clone() if part.device.type != "cpu" else part
                 continue

@@ -20,7 +20,7 @@ from ravine.optim._engine.group import GroupPlan
 from ravine.optim._engine.kept_numbers import KeptNumbers
 from ravine.optim._engine.step_counts import StagedSteps, Steps
 
-_PLAIN = frozenset({float, int, bool})
+_PLAIN = frozenset({float, int, bool})  # numbers that are no tensors
 
 
 class PlannedBatch(NamedTuple):
