@@ -47,8 +47,12 @@ class TensorWords(NamedTuple):
 @cache
 def tensor_words() -> TensorWords | None:
     """Where they are; None if they are not where they are looked for."""
-    tensor = torch.empty(60_000, device="cpu", dtype=torch.float32).as_strided(_SHAPE, _STRIDES, _OFFSET)
-    storage = tensor.untyped_storage()
+    try:
+        tensor = torch.empty(60_000, device="cpu", dtype=torch.float32).as_strided(_SHAPE, _STRIDES, _OFFSET)
+        storage = tensor.untyped_storage()
+        storage.data_ptr()
+    except RuntimeError:  # in a transform of torch's, whose tensors have no memory
+        return None
     of_tensor, of_storage = getattr(tensor, "_cdata", 0), getattr(storage, "_cdata", 0)
     if not (of_tensor and of_storage) or type(tensor).__basicsize__ < 8 * _OF_OBJECT:
         return None

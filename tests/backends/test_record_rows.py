@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import Parameter
 
-from ravine.optim import Adam, RMSprop
+from ravine.optim import SGD, Adam, RMSprop
 from ravine.optim._engine.plan import Plan
 from ravine.watch._history import FIGURES
 from ravine.watch._record import ROWS
@@ -164,6 +164,37 @@ def test_steps_that_wait_and_steps_that_do_not_follow_each_other():
             loss.backward()
             optimizer.step()
     assert optimizer.watch.history.grad_norm[:, 0].tolist() == pytest.approx([5**0.5] * 7)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_step_inside_functionalize_is_recorded(first):
+    """torch makes tensors without memory there."""
+    p = Parameter(torch.ones(4))
+    optimizer = SGD([p], lr=0.1)
+    grad = torch.ones(4)
+
+    def step(x: torch.Tensor) -> torch.Tensor:
+        p.grad = grad
+        optimizer.step()
+        return x * 2
+
+    if not first:
+        step(grad)
+    torch.func.functionalize(step)(torch.ones(3))
+    steps = 1 if first else 2
+    assert p.tolist() == pytest.approx([1 - 0.1 * steps] * 4)
+    assert optimizer.watch.history.grad_norm[:, 0].tolist() == pytest.approx([2.0] * steps)
+
+
+def test_parameters_that_are_not_stepped_have_columns():
+    params = [Parameter(torch.ones(4)), Parameter(torch.ones(3))]
+    optimizer = SGD(params, lr=0.1)
+    params[0].grad = torch.ones(4)
+    optimizer.step()
+    record = optimizer._monitor.record
+    assert record.last is not None
+    assert record.last.shape[1] == record._tables["sums"].shape[2] == 2
+    assert optimizer.watch.history.steps.tolist() == [[1, 0]]
 
 
 def test_what_is_asked_for_in_inference_mode_can_be_used_outside():

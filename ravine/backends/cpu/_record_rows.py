@@ -118,7 +118,7 @@ class RecordRows:
         self._batches = [_OfBatch(batch, columns) for batch in batches]
         self._end = self._batches[-1].table
         self._end.ends = 1
-        self.width = max(batch.width for batch in self._batches)
+        self.width = max(columns.values()) + 1  # those that are not stepped stand in the record, too
 
     def into(self, tables: Mapping[str, Tensor], last: Tensor) -> None:
         """Add to these from here.
@@ -153,7 +153,7 @@ class _OfBatch:
         self._columns = np.array([columns[id(p)] for p in batch.params], dtype=np.int64)
         self._stepped = np.ones(len(batch.params), dtype=np.int64)
         self.all_stepped = True
-        first, self.width = int(self._columns[0]), int(self._columns.max()) + 1
+        first = int(self._columns[0])
         in_order = batch.one_chunk_each and (self._columns == np.arange(first, first + len(self._columns))).all()
         self.table = _RowTable(
             tensors=len(batch.params),

@@ -301,7 +301,9 @@ class Plan:
             columns: where each parameter stands in the record, by its id.
         """
         batches = [e.batch for e in self._entries if isinstance(e.batch, Fused)]
-        if batches and self.buffer_size and len(batches) == len(self._entries) and not self.extra:
+        if not batches or len(batches) < len(self._entries) or not self.buffer_size or self.extra:
+            return
+        if torch.empty(1, device="cpu").data_ptr():  # in a transform such as functionalize new tensors have no memory
             self.rows = RecordRows(batches, columns)
 
     @property
