@@ -109,8 +109,8 @@ class Fused:
         self._many = np.zeros((max(1, rows), len(params)))  # numbers of each tensor
         self._used: np.ndarray | None = None
         self._sums = np.zeros((max(len(p.reductions) for p in program.passes) or 1, len(cuts)))
-        # Of chunks, which are combined when asked for, or by ``RecordRows``, which needs one buffer: memory of zeros that nobody
-        # writes to is none.
+        # Of chunks, which are combined when asked for, or by ``RecordRows``, which needs one buffer: the system gives no memory for
+        # zeros that nobody writes to.
         self._statistics = np.zeros((max(1, buffer_size), len(CHUNK_STATISTICS), len(cuts)))
         # Of tensors: memory that is used again, since new memory costs more than what is written to it.
         self._combined = np.zeros((max(1, buffer_size), len(STATISTICS), len(params)))

@@ -54,7 +54,7 @@ def _larger(a: str, b: str) -> str:
     return f"{a} if {a} >= {b} else ({a} if {a} != {a} else {b})"
 
 
-# From chunks to tensors, in the columns of the record; and behind the last batch, as vector code, from there to the row.
+# From chunks to tensors, in the columns of the record; and after the last batch, as vector code, from there to the row.
 _SOURCE = f"""\
 def kernel(task):
     table = carray(at_int64(task), {len(_FIELDS)})
