@@ -9,7 +9,7 @@ best is better than each that is not, and nothing else; the order inside a group
     tau-b      Kendall's, between the groups of two studies, where both claim something; equal groups are 1
     contained  the share of studies whose group of those that may be the best has the one whose mean is best over all studies
 
-Run: ``python benchmarks/repeated.py [TASK] [--preset standard] [--at-most 60] [--studies 60] [--jobs 2] [--json FILE]``.
+Run: ``python benchmarks/repeated.py [TASK] [--preset settle] [--at-most SEEDS] [--studies 60] [--jobs 2] [--json FILE]``.
 """
 
 from __future__ import annotations
@@ -83,10 +83,10 @@ def _settled(study: WithBest, one: str, other: str) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", nargs="?", default="digits")
-    parser.add_argument("--preset", default="standard")
+    parser.add_argument("--preset", default="settle")
     parser.add_argument("-o", dest="labels", action="append", help="others than the default optimizers")
     parser.add_argument(
-        "--at-most", type=int, help="seeds of a study, until it is settled; 60 where neither this nor a preset is given"
+        "--at-most", type=int, help="the largest number of seeds of a study, until it is settled; else the preset's looks"
     )
     parser.add_argument("--steps", type=int, help="of a training; else the preset's")
     parser.add_argument("--studies", type=int, default=60)
@@ -96,8 +96,7 @@ def main() -> None:
     size = max(1, min(_SIDE_BY_SIDE, -(-chosen.studies // chosen.jobs)))
     parts = [range(first, min(first + size, chosen.studies)) for first in range(0, chosen.studies, size)]
     with ProcessPoolExecutor(chosen.jobs) as pool:
-        at_most = 60 if chosen.preset == "standard" and chosen.at_most is None else chosen.at_most
-        options = {"preset": chosen.preset, "at_most": at_most, "steps": chosen.steps}
+        options = {"preset": chosen.preset, "at_most": chosen.at_most, "steps": chosen.steps}
         labels = chosen.labels or DEFAULTS
         each = pool.map(partial(found, name=chosen.task, labels=labels, options=options), parts)
         row = {"task": chosen.task, **options} | figures([one for part in each for one in part])

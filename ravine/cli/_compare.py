@@ -30,10 +30,8 @@ says which optimizers may be the best, which are not, which are equivalent, and 
 Writes report.html, report.md, pictures, results.json and results.csv to ravine-out/compare-TASK.
 
 TASK is one of those below, or a Python file with a function that returns a Task. Several tasks are judged one by one and
-together. Without TASK, digits is compared until all is settled, in one to two minutes. Without -o, these are compared: {", ".join(specs.DEFAULTS)}.
+together. Without TASK, digits is compared with the preset settle, in about a minute. Without -o, these are compared: {", ".join(specs.DEFAULTS)}.
 """
-
-_PRESET = "standard"
 
 
 def _seeds_text(preset: Preset) -> str:
@@ -54,12 +52,11 @@ def _seeds_text(preset: Preset) -> str:
 )
 @click.option(
     "--preset",
-    default=_PRESET,
-    show_default=True,
     metavar="|".join(PRESETS),
     help="Size of the study: "
     + "; ".join(f"{name}, {p.points} points and {_seeds_text(p)}" for name, p in PRESETS.items())
-    + ". Quick trainings are as short as the task allows.",
+    + ". The trainings of settle and quick are as short as the task allows; settle has the schedule "
+    + f"{PRESETS['settle'].schedule} if you name none. Default: standard; without TASK settle.",
 )
 @click.option("--points", type=int, help="Points of the search space that each tuning tries.")
 @click.option("--seeds", type=int, help="Number of seeds. To extend a finished study, name it again with more.")
@@ -68,7 +65,7 @@ def _seeds_text(preset: Preset) -> str:
     type=click.Choice(["settled"]),
     help="Judge the study after 8, 11, 14, ... seeds, and stop when all is settled. Repeated looks widen the intervals.",
 )
-@click.option("--at-most", type=int, help="Largest number of seeds with --until settled; default: 60.")
+@click.option("--at-most", type=int, help="Largest number of seeds with --until settled; default: 60, with settle 100.")
 @click.option("--steps", type=int, help="Steps of each training.")
 @click.option(
     "--schedule",
@@ -121,9 +118,8 @@ def command(
     if live:
         check_packages()
     given["schedule"] = schedules_from_words(schedule)
-    chosen = any(given[name] is not None for name in ("points", "seeds", "at_most", "study", "out"))
-    if not tasks and not chosen and given["preset"] == _PRESET and len(optimizers) != 1:
-        until = until or "settled"
+    if given["preset"] is None:  # one optimizer alone has nothing to settle
+        given["preset"] = "standard" if tasks or len(optimizers) == 1 else "settle"
     given["task"] = list(tasks) if len(tasks) > 1 else tasks[0] if tasks else "digits"
     if dry_run:
         declared = {name: value for name, value in given.items() if name not in ("study", "storage", "out")}

@@ -87,11 +87,11 @@ def compare(
             ``"my_rule.py:MyRule"``), a class of ravine, torch.optim or derived from them, a ``functools.partial`` of a
             class, or a function from the parameters to an optimizer. The keys of a dict are the labels. Options that
             are given stay fixed; the others are tuned in the search space.
-        preset: ``"quick"``, ``"standard"`` or ``"full"``: how many points and seeds, and how long.
+        preset: ``"settle"``, ``"quick"``, ``"standard"`` or ``"full"``: how many points and seeds, and how long.
         points: points from the search space that each tuning tries, instead of the preset's.
         seeds: how many seeds, instead of the preset's.
         until: ``"settled"``: judge the study after 8, 11, 14, ... seeds, and end it where everything is settled.
-        at_most: the largest number of seeds of a study that goes on until it is settled; 60 by default.
+        at_most: the largest number of seeds of a study that goes on until it is settled; 60 by default, with ``"settle"`` 100.
         steps: steps of each training, instead of the task's usual length.
         margin: the largest difference in the validation loss that does not matter, ``"0.01"`` or ``"1%"``; by default as
             much as the loss varies from one tuning to the next.

@@ -232,12 +232,14 @@ def test_help_names_the_tasks_and_presets():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "To the end, at 60 seeds"),
+        ((), "To the end, at 100 seeds"),
         (("digits",), "To the end, at 10 seeds"),
+        (("digits", "--preset", "settle"), "To the end, at 100 seeds"),
         (("--seeds", "3"), "To the end, at 3 seeds"),
+        (("--at-most", "30"), "To the end, at 30 seeds"),
         (("--preset", "quick"), "To the end, at 20 seeds"),
         (("-o", "adam"), "To the end, at 10 seeds"),
-        (("--study", "mine"), "To the end, at 10 seeds"),
+        (("--study", "mine"), "To the end, at 100 seeds"),
     ],
 )
 def test_without_a_task_it_goes_on_until_all_is_settled(ravine, arguments, said, monkeypatch):

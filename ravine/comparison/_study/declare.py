@@ -25,12 +25,13 @@ from ravine.tasks._task_data import row_number
 
 @dataclass(frozen=True)
 class Preset:
-    """How much is tried: points of each tuning, looks at so many seeds, and whether trainings have the task's shortest
-    length."""
+    """How much is tried: points of each tuning, looks at so many seeds, whether trainings have the task's shortest length,
+    and the schedule of those for which none is named."""
 
     points: int
     looks: tuple[int, ...]
     quick: bool = False
+    schedule: str = ""
 
 
 #: Looks of a study that goes on until it is settled: from 8 seeds on, since fewer can show hardly anything at the price of
@@ -38,8 +39,20 @@ class Preset:
 #: with a tenth fewer seeds than 5, 10 and 20 do (benchmarks/verdicts.py).
 _FIRST_LOOK, _APART, _AT_MOST = 8, 3, 60
 
+
+def _looks_up_to(most: int) -> tuple[int, ...]:
+    looks, n = [], _FIRST_LOOK
+    while n < most:
+        looks.append(n)
+        n = n + _APART if n < 20 else round(n * 4 / 3)
+    return (*looks, most)
+
+
 PRESETS: Mapping[str, Preset] = {
-    "quick": Preset(points=8, looks=(8, 11, 14, 17, 20), quick=True),
+    # At a constant rate the last loss of a run is still in motion, and one run in fifty ends at ten times the others': no number
+    # of seeds that fits into a minute settles anything then (docs/compare.md, benchmarks/repeated.py).
+    "settle": Preset(points=8, looks=_looks_up_to(100), quick=True, schedule="warmup-cosine:0.1"),
+    "quick": Preset(points=8, looks=_looks_up_to(20), quick=True),
     "standard": Preset(points=4, looks=(10,)),
     "full": Preset(points=8, looks=(20,)),
 }
@@ -71,9 +84,9 @@ def declare(
     Args:
         task, named: what is trained, and the name it was found by.
         optimizers: those that take part; an option that is given is not searched.
-        preset: one of ``PRESETS``; ``points``, ``seeds`` and ``steps`` change what it says.
+        preset: one of ``PRESETS``; ``points``, ``seeds``, ``steps`` and ``schedule`` change what it says.
         until, at_most: ``"settled"`` judges the study after 8, 11, 14, ... seeds and ends it where everything is settled,
-            or after ``at_most`` (60).
+            or after ``at_most`` (60, or as many as the preset has).
         margin: the largest difference in the loss that does not matter, ``"0.01"`` or ``"1%"``.
         schedule: how the rate changes, for all or by label; see ``ravine.train._schedules.by_text``.
         space: other search spaces: by label and hyperparameter, or a file.
@@ -116,7 +129,7 @@ def declare(
         raise OptionError(f"halving = {shown(halving)}: give True or False.")
     if margin != "":
         parse_margin(margin)
-    common, own = schedules_of(schedule, labels)
+    common, own = schedules_of(schedule or amount.schedule, labels)
     spaces = spaces_of(space, labels)
     searched = {one.label: spaces.get(one.label) or default_space(one) for one in optimizers}
     configs = tuple(
@@ -166,12 +179,7 @@ def _looks(amount: Preset, seeds: int | None, until: str, at_most: int | None) -
         raise OptionError(
             "seeds is how many there are, at_most how many there may be until all is settled: give one of them."
         )
-    most = at_most or _AT_MOST
-    looks, n = [], _FIRST_LOOK
-    while n < most:
-        looks.append(n)
-        n = n + _APART if n < 20 else round(n * 4 / 3)
-    return (*looks, most)
+    return _looks_up_to(at_most or max(_AT_MOST, amount.looks[-1]))
 
 
 def _check_halving(points: int, steps: int) -> None:

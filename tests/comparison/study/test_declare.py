@@ -82,6 +82,9 @@ def test_a_preset_and_what_changes_it():
         ({}, (10,)),
         ({"preset": "quick"}, (8, 11, 14, 17, 20)),
         ({"preset": "full"}, (20,)),
+        ({"preset": "settle"}, (8, 11, 14, 17, 20, 27, 36, 48, 64, 85, 100)),
+        ({"preset": "settle", "until": "settled"}, (8, 11, 14, 17, 20, 27, 36, 48, 64, 85, 100)),
+        ({"preset": "quick", "until": "settled"}, (8, 11, 14, 17, 20, 27, 36, 48, 60)),
         ({"preset": "quick", "seeds": 7}, (7,)),
         ({"until": "settled"}, (8, 11, 14, 17, 20, 27, 36, 48, 60)),
         ({"until": "settled", "preset": "full", "at_most": 40}, (8, 11, 14, 17, 20, 27, 36, 40)),
@@ -96,6 +99,23 @@ def test_a_preset_and_what_changes_it():
 def test_when_a_study_is_looked_at(options, looks):
     spec = declare(TASK, "breast-cancer", parse_all(["sgd", "adam"]), **options)
     assert (spec.looks, spec.seeds) == (looks, looks[-1])
+
+
+@pytest.mark.parametrize(
+    ("options", "common", "own"),
+    [
+        ({}, "", ""),
+        ({"preset": "quick"}, "", ""),
+        ({"preset": "settle"}, "warmup-cosine:0.1", ""),
+        ({"preset": "settle", "schedule": "linear"}, "linear", ""),
+        ({"preset": "settle", "schedule": "constant"}, "constant", ""),
+        ({"preset": "settle", "schedule": {"adam": "cosine"}}, "", "cosine"),
+    ],
+)
+def test_a_preset_has_a_schedule_where_none_is_named(options, common, own):
+    spec = declare(TASK, "breast-cancer", parse_all(["sgd", "adam"]), **options)
+    assert (spec.schedule, spec.optimizers[1].schedule) == (common, own)
+    assert spec.optimizers[0].schedule == ""
 
 
 @pytest.mark.parametrize(
