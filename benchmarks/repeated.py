@@ -86,7 +86,9 @@ def main() -> None:
     parser.add_argument("--preset", default="settle")
     parser.add_argument("-o", dest="labels", action="append", help="others than the default optimizers")
     parser.add_argument(
-        "--at-most", type=int, help="the largest number of seeds of a study, until it is settled; else the preset's looks"
+        "--at-most",
+        type=int,
+        help="the largest number of seeds of a study, until it is settled; else the preset's looks",
     )
     parser.add_argument("--steps", type=int, help="of a training; else the preset's")
     parser.add_argument("--studies", type=int, default=60)

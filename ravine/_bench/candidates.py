@@ -11,8 +11,11 @@ from torch import Tensor
 
 from ravine._bench.cases import Case, Configuration
 from ravine._bench.measure import Step
+from ravine.backends.cpu._batch import LARGE
 from ravine.optim import _registry as registry
 from ravine.optim._muon import COEFFICIENTS, orthogonalize
+from ravine.watch._record import APART, ROWS
+from ravine.watch._watch import Watch
 
 #: torch's own ways. Its default on a CPU is the for-loop, which is therefore not timed again.
 TORCH: dict[str, dict[str, Any]] = {"default": {}, "foreach": {"foreach": True}, "fused": {"fused": True}}
@@ -58,6 +61,20 @@ def ravine_optimizer(
         matrices, others = _apart(params, case)
         given = [{"params": matrices}, {"params": others, "orthogonalize": False}]
     return cls(given, **configuration.options)
+
+
+def as_in_a_long_run(optimizer: torch.optim.Optimizer) -> Step:
+    """The step of one of ours that has made one, as it is after thousands: large tensors are then looked at in full now and then."""
+    watch: Watch = optimizer.watch  # type: ignore[attr-defined]
+    if watch.on:
+        rows = {"steps": ROWS * APART, "every": APART}
+        watch.load_state_dict(watch.state_dict() | rows)
+    return optimizer.step
+
+
+def steps_of_turn(case: Case) -> int:
+    """How many steps a turn has at least: so many that the ones that are looked at in full have their share."""
+    return APART if case.elements >= LARGE else 1
 
 
 def _apart(params: Sequence[Tensor], case: Case | None) -> tuple[list[Tensor], list[Tensor]]:

@@ -63,22 +63,28 @@ def _turn(step: Step, steps: int, clock: Clock) -> float:
     return clock() - start
 
 
-def _steps_per_turn(step: Step, turn: float, clock: Clock) -> int:
-    steps = 1
+def _steps_per_turn(step: Step, turn: float, clock: Clock, least: int) -> int:
+    steps = least
     while _turn(step, steps, clock) < turn:
         steps *= 2
     return steps
 
 
 def alternate(
-    candidates: Mapping[str, Step], rounds: int, *, turn: float = TURN, clock: Clock = time.perf_counter
+    candidates: Mapping[str, Step],
+    rounds: int,
+    *,
+    turn: float = TURN,
+    least: int = 1,
+    clock: Clock = time.perf_counter,
 ) -> dict[str, Timing]:
     """Let the candidates take turns for some rounds, each in an order of its own.
 
     Args:
         candidates: what to time, warmed up; one call is one step.
         rounds: how often each has a turn.
-        turn: seconds that a turn lasts at least; it has one step or as many as that takes.
+        turn: seconds that a turn lasts at least; it has as many steps as that takes.
+        least: steps that a turn has at least, where they are not all alike.
         clock: gives seconds.
     """
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
@@ -86,7 +92,7 @@ def alternate(
     collecting = gc.isenabled()
     gc.disable()
     try:
-        steps = {name: _steps_per_turn(step, turn, clock) for name, step in candidates.items()}
+        steps = {name: _steps_per_turn(step, turn, clock, least) for name, step in candidates.items()}
         for _ in range(rounds):
             for name in order.sample(list(candidates), len(candidates)):
                 seconds[name].append(_turn(candidates[name], steps[name], clock) / steps[name])

@@ -58,7 +58,9 @@ def time_watching(case: Case, configuration: Configuration, *, rounds: int | Non
 
     def ours(**options: Any) -> Step:
         named = registry.lookup(configuration.name)
-        return named.cls(candidates.parameters(case, grads), **configuration.options, **options).step
+        optimizer = named.cls(candidates.parameters(case, grads), **configuration.options, **options)
+        optimizer.step()
+        return candidates.as_in_a_long_run(optimizer)
 
     steps: dict[str, Step] = {"on": ours(), "off": ours(watch=False), "clip": ours(clip_norm=CLIP)}
     for way in candidates.torch_ways(configuration):
@@ -67,7 +69,7 @@ def time_watching(case: Case, configuration: Configuration, *, rounds: int | Non
     for step in steps.values():
         for _ in range(_WARM_UP):
             step()
-    timings = alternate(steps, rounds or case.rounds)
+    timings = alternate(steps, rounds or case.rounds, least=candidates.steps_of_turn(case))
     theirs = [timings.pop(name) for name in list(timings) if name.startswith("torch ")]
     if theirs:
         timings["torch"] = min(theirs, key=lambda timing: timing.median)

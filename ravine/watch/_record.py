@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ravine.backends.cpu._record_rows import RecordRows
 
 ROWS = 256
+#: The most steps of which one is looked at in full, where looking costs time (``Fused.look``).
+APART = 8
 _SQUARES = [i for i, s in enumerate(STATISTICS) if s.name.endswith("_square")]
 _MAXIMA = statistic(reduce="max")
 _NONFINITE, _STEPS = statistic("nonfinite", "steps")
@@ -43,12 +45,13 @@ class Record:
         every: how many steps one row has.
         skipped: how many steps were left out because gradients were not finite.
         overflowed: how many a GradScaler left out.
+        looked: the number of the last step that was looked at in full; large batches on the CPU skip some.
         losses: those that a training loop has noted.
     """
 
     def __init__(self) -> None:
         self.steps, self.every = 0, 1
-        self.skipped = self.overflowed = 0
+        self.skipped = self.overflowed = self.looked = 0
         self.losses = Losses()
         self.last: Tensor | None = None  # the figures of the last step, shape (len(STATISTICS), parameters)
         self._tables: dict[str, Tensor] = {}
@@ -69,8 +72,26 @@ class Record:
             self._open(rows)
         if self.steps == ROWS * self.every:
             self._combine_neighbours()
-        rows.add(self.steps // self.every, self.steps + 1)
+        if rows.large:
+            self._add_sparingly(rows)
+        else:
+            rows.add(self.steps // self.every, self.steps + 1)
+            self.steps += 1
+            self.looked = self.steps
+
+    def _add_sparingly(self, rows: RecordRows) -> None:
+        """The same where looking at all of every step costs time. Every row has a step that is looked at in full.
+
+        Which ones these are depends on nothing but the number of the step: what was looked at without need, because a plan was
+        made anew, is not counted.
+        """
+        apart = min(self.every, APART)
+        in_full = self.steps % apart == 0 and not rows.brief
+        rows.add(self.steps // self.every, self.steps + 1, in_full)
         self.steps += 1
+        if not rows.brief:
+            self.looked = self.steps
+        rows.look(self.steps % apart == 0)
 
     def _open(self, rows: RecordRows) -> None:
         """Let steps be added to the tables, which were made anew or are on a device."""
@@ -96,7 +117,7 @@ class Record:
         if not self._tables or self._tables["first"].shape[0] < figures.shape[2]:
             self._make(figures.shape[2], figures)
         figures = figures.to(self._tables["sums"])
-        self.last = figures[-1].clone()
+        self.last, self.looked = figures[-1].clone(), self.steps + len(figures)
         if backends.on_host(figures.device) and _plain(figures.numpy()):
             for begin, end in self._spans(len(figures)):
                 self._put_plain(figures.numpy()[begin:end])
@@ -211,6 +232,7 @@ class Record:
         return {
             "steps": self.steps,
             "every": self.every,
+            "looked": self.looked,
             "skipped": self.skipped,
             "overflowed": self.overflowed,
             "losses": self.losses.state_dict(),
@@ -221,6 +243,7 @@ class Record:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Be the record that gave ``state``."""
         self.steps, self.every = state["steps"], state["every"]
+        self.looked = state.get("looked", self.steps)
         self.skipped, self.overflowed = state["skipped"], state["overflowed"]
         self.losses.load_state_dict(state.get("losses"))  # version 0.1 has none
         self.last = None if state["last"] is None else _with_rounding(state["last"].clone(), 0, len(STATISTICS))

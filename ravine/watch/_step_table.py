@@ -54,13 +54,16 @@ class StepTable:
 
     Attributes:
         step: the number of the step, from 1; 0 before the first.
+        step_in_full: the last step that was looked at in full. If it is an older one, large tensors have the figures of that
+            step, but for ``grad_norm`` and ``nonfinite``; see :attr:`Watch.history`.
         rows: a row for each parameter.
         skipped: how many steps were skipped so far.
     """
 
-    def __init__(self, history: History, skipped: int = 0) -> None:
+    def __init__(self, history: History, skipped: int = 0, step_in_full: int | None = None) -> None:
         self.skipped = skipped
         self.step = int(history.last[-1]) if len(history) else 0
+        self.step_in_full = self.step if step_in_full is None else step_in_full
         ratio = history.ratio
         figures = [figure for figure in FIGURES if figure != "steps"]
         self.rows = [
@@ -146,7 +149,8 @@ class StepTable:
             return f"{self._nothing[:1].upper()}{self._nothing[1:]}."
         if self._no_gradients:
             return f"Step {self.step:,}: {_CALL_BACKWARD}."
-        return "\n".join([f"step {self.step:,}", *self._lines()])
+        older = f"Of large tensors all but grad_norm and nonfinite is of step {self.step_in_full:,}."
+        return "\n".join([f"step {self.step:,}", *self._lines(), *[older] * (self.step_in_full < self.step)])
 
     def _repr_html_(self) -> str:
         from ravine.watch._step_output import step_html

@@ -40,7 +40,8 @@ def test_a_real_run(name):
 def test_candidates_are_what_their_names_say(monkeypatch):
     made = {}
 
-    def take(candidates, rounds):
+    def take(candidates, rounds, *, least):
+        assert least == 1, "of small tensors all steps are alike"
         made.update(candidates)
         return {name: timing(1.0) for name in candidates}
 
@@ -50,6 +51,7 @@ def test_candidates_are_what_their_names_say(monkeypatch):
     ours = {name: made[name].__self__ for name in ("on", "off", "clip")}
     assert [ours[n].watch.on for n in ("on", "off", "clip")] == [True, False, True]
     assert ours["clip"].param_groups[0]["clip_norm"] == 1.0
+    assert ours["on"].watch.steps > 2000, "as in a long run"
     assert {n for n in made if n.startswith("torch ")} == {"torch default", "torch foreach"}
 
 

@@ -28,6 +28,9 @@ from ravine.formula._passes import Reduction
 
 _GRAD = 1  # the row of the gradients in the table of addresses
 _MAXIMA = statistic(reduce="max")
+#: From so many elements on no cache holds a step's memory, and what is computed beside it costs time: not every step then
+#: needs all statistics (``Fused.look``).
+LARGE = 1 << 22
 
 
 def why_not(tensor: Tensor) -> str:
@@ -76,7 +79,11 @@ class Fused:
         )
         self._dtype = compute_dtype(list(dtypes.values()))
         dtypes |= dict.fromkeys(program.temporaries, self._dtype)
+        self._dtypes = dtypes
         self._kernels = self._compiled(dtypes, buffer_size > 0)
+        self._in_full = self._kernels[-1] if self._kernels else None
+        self._in_brief: Runner | None = None
+        self.brief = False  # whether a step has the statistics of gradients only
 
         sizes = [p.numel() * (2 if p.is_complex() else 1) for p in params]
         self.elements = sum(sizes)
@@ -137,6 +144,21 @@ class Fused:
         """The kernel of each pass; none for one that computes nothing, before a function of whole tensors."""
         passes = enumerate(self.program.passes)
         return [compile_kernel(kernel_source(self.program, i, dtypes, watch)) if p.results else None for i, p in passes]
+
+    @property
+    def may_be_brief(self) -> bool:
+        """Whether steps can have the statistics of gradients only, and gain time by that."""
+        writes = self.program.passes[-1].writes
+        return self._in_full is not None and "param" in writes and self.elements >= LARGE
+
+    def look(self, in_full: bool) -> None:
+        """Whether steps from here on have all statistics, or those of gradients only, if they ``may_be_brief``."""
+        self.brief = self.may_be_brief and not in_full
+        if self.brief and self._in_brief is None:
+            source = kernel_source(self.program, len(self._kernels) - 1, self._dtypes, watch=True, brief=True)
+            self._in_brief = compile_kernel(source)
+        if self._kernels:
+            self._kernels[-1] = self._in_brief if self.brief else self._in_full
 
     def _cuts(self, sizes: Sequence[int], blocks: Sequence[int]) -> list[tuple[int, int, int]]:
         """The chunks, of whole blocks: the tensor of each, its first element, and how many there are."""

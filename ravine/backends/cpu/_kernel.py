@@ -27,6 +27,7 @@ from ravine.formula._symbols import Symbol
 CHUNK = 16384
 #: The statistics that a kernel gives for each chunk; whether a tensor was stepped is known without it.
 CHUNK_STATISTICS = STATISTICS[:-1]
+_ROW = {s.name: i for i, s in enumerate(CHUNK_STATISTICS)}
 
 
 class Launch(ctypes.Structure):
@@ -127,12 +128,18 @@ _CODE = {SIGNED: "signed", SQUARES: "squares"}
 
 
 def kernel_source(
-    program: Program, index: int, dtypes: Mapping[str, torch.dtype], watch: bool = False, together: int = 1
+    program: Program,
+    index: int,
+    dtypes: Mapping[str, torch.dtype],
+    watch: bool = False,
+    together: int = 1,
+    brief: bool = False,
 ) -> str:
     """The text of the kernel of pass ``index``, for the given dtype of each buffer.
 
     ``together``: a thread takes so many chunks at a time; more than one where chunks are small.
-    With ``watch`` the pass that writes also gives the statistics of each chunk. A formula's names end with an
+    With ``watch`` the pass that writes also gives the statistics of each chunk; those of the gradients' sums of squares and of
+    what is not finite only, if it is ``brief``. A formula's names end with an
     underscore (``code_name``), so no other name here may; ``_array`` and ``_new`` are the endings of buffers.
     """
     p = program.passes[index]
@@ -160,7 +167,7 @@ def kernel_source(
     written_symbols = dict(made_of)
     for b in [b for b in made_of if dtypes[b] is SQUARES]:  # a code keeps the root
         made_of[b] = Symbol(f"root_of_{made_of[b].op}", made_of[b].args)
-    seen = watched(list(made_of.values())) if watch else []
+    seen = watched(list(made_of.values())) if watch and not brief else []
     body = Statements(
         [*results[: len(p.reductions)], *made_of.values(), *seen],
         p.leaves(),
@@ -183,10 +190,13 @@ def kernel_source(
         for b in [b for b in in_codes if b in values]:
             loop.append(f"{code_name(b)}_kept[j] = float32({values[b]})")
             loop.append(f"{code_name(b)}_top = larger({code_name(b)}_top, magnitude(float32({values[b]})))")
-        if watch:
+        if watch and brief:
+            before, inside, after = watching_gradients(real, element["grad"])
+        elif watch:
             before, inside, after = watching(
                 real, moved(dtypes, stored["param"], real, body.results[-2:] if seen else ()), element["grad"]
             )
+        if watch:
             lines += before
             loop += inside
     if p.reductions:
@@ -211,7 +221,7 @@ def kernel_source(
     kinds, written_codes = {code_name(b): _CODE[dtypes[b]] for b in in_codes}, [code_name(b) for b in p.writes]
     whole = _loop(loop, kinds, written_codes, at_random)
     cost: list[str] = []
-    if watch and together == 1:  # rows of a sparse gradient are each a tensor to the kernel
+    if watch and not brief and together == 1:  # rows of a sparse gradient are each a tensor to the kernel
         elements = {b: load(dtypes[b], f"{code_name(b)}_array[i]") for b in [*reads, *p.writes]} | element
 
         def held(b: str, value: str) -> str:
@@ -335,7 +345,6 @@ def watching(real: str, param: tuple[str, str], grad: str) -> tuple[list[str], l
     precision.
     """
     what = {"grad": f"{real}(grad)", "param": f"{real}({param[0]})", "update": "moved"}
-    row = {s.name: i for i, s in enumerate(CHUNK_STATISTICS)}
     before, after = [], []
     inside = [f"moved = {real}({param[1]})"]
     for name, value in what.items():
@@ -345,19 +354,34 @@ def watching(real: str, param: tuple[str, str], grad: str) -> tuple[list[str], l
             f"{name}_top = larger({name}_top, magnitude({value}))",
         ]
         after += [
-            f"watch[{row[f'{name}_square']}, chunk] = {name}_square",
-            f"watch[{row[f'{name}_max']}, chunk] = from_magnitude({name}_top)",
+            f"watch[{_ROW[f'{name}_square']}, chunk] = {name}_square",
+            f"watch[{_ROW[f'{name}_max']}, chunk] = from_magnitude({name}_top)",
         ]
-    after += [
+    after += ["top = from_magnitude(grad_top)", *_again(f"top < {_TINY} and top > 0.0", grad)]
+    return before, inside, after
+
+
+def watching_gradients(real: str, grad: str) -> tuple[list[str], list[str], list[str]]:
+    """The lines of ``watching`` that give the sum of squares of a chunk's gradients, and how many are not finite.
+
+    The largest element is not known: gradients may be too small for float32 where the sum is no more than that of a chunk of
+    the smallest that are not.
+    """
+    before, inside = [f"grad_square = {real}(0)"], [f"grad_square = add_square(grad_square, {real}(grad))"]
+    after = [f"watch[{_ROW['grad_square']}, chunk] = grad_square"]
+    return before, inside, after + _again(f"grad_square < {CHUNK * _TINY**2}", grad)
+
+
+def _again(small: str, grad: str) -> list[str]:
+    """The lines after the loop that look at a chunk's gradients once more, if they are ``small`` or not all finite."""
+    return [
         "nonfinite = 0",
-        "top = from_magnitude(grad_top)",
-        f"if not isfinite(grad_square) or (top < {_TINY} and top > 0.0):",
+        f"if not isfinite(grad_square) or ({small}):",
         "    wide = 0.0",
         "    for i in range(n):",
         f"        one = float64({grad})",
         "        nonfinite += 0 if isfinite(one) else 1",
         "        wide = add_square(wide, one)",
-        f"    watch[{row['grad_square']}, chunk] = wide",
-        f"watch[{row['nonfinite']}, chunk] = nonfinite",
+        f"    watch[{_ROW['grad_square']}, chunk] = wide",
+        f"watch[{_ROW['nonfinite']}, chunk] = nonfinite",
     ]
-    return before, inside, after

@@ -27,7 +27,7 @@ _FIELDS = (
     "at",  # the column of the first tensor, if each tensor is one chunk and they stand in order; else -1
     "ends",  # whether this batch is the last of the step
     # addresses
-    "chunk_of", "column_of", "stepped", "watch", "sums", "tops", "first", "last",
+    "chunk_of", "column_of", "stepped", "watch", "sums", "tops", "first", "last", "looked",
 )  # fmt: skip
 
 
@@ -68,6 +68,7 @@ def kernel(task):
     tops = carray(at_float64(table[13]), (rows, {len(_MAXIMA)}, width))
     first = carray(at_int64(table[14]), width)
     last = carray(at_float64(table[15]), ({len(STATISTICS)}, width))
+    looked = carray(at_int64(table[16]), width)
     for tensor in range(tensors):
         last[{_STEPS}, column_of[tensor]] = 1.0 if stepped[tensor] != 0 else 0.0
     if at >= 0:
@@ -84,12 +85,13 @@ def kernel(task):
     for k in range({_SQUARES}):
         for i in range(width):
             total = last[k, i]
-            sums[row, k, i] = sums[row, k, i] + (total if isfinite(total) else 0.0)
+            counts = isfinite(total) and (k == 0 or looked[i] != 0)
+            sums[row, k, i] = sums[row, k, i] + (total if counts else 0.0)
             counted = sums[row, k + {_SQUARES}, i]
-            sums[row, k + {_SQUARES}, i] = counted + (last[{_STEPS}, i] if isfinite(total) else 0.0)
+            sums[row, k + {_SQUARES}, i] = counted + (last[{_STEPS}, i] if counts else 0.0)
     for k in range({len(_MAXIMA)}):
         for i in range(width):
-            kept, top = tops[row, k, i], last[k + {_MAXIMA[0]}, i]
+            kept, top = tops[row, k, i], last[k + {_MAXIMA[0]}, i] if looked[i] != 0 else 0.0
             tops[row, k, i] = {_larger("kept", "top")}
     for i in range(width):
         bad = last[{_NONFINITE}, i]
@@ -119,6 +121,14 @@ class RecordRows:
         self._end = self._batches[-1].table
         self._end.ends = 1
         self.width = max(columns.values()) + 1  # those that are not stepped stand in the record, too
+        self.large = any(each.batch.may_be_brief for each in self._batches)
+        self.brief = False
+
+    def look(self, in_full: bool) -> None:
+        """Whether steps from here on are looked at in full; else only the gradients of large batches are (``Fused.look``)."""
+        for each in self._batches:
+            each.batch.look(in_full)
+        self.brief = any(each.batch.brief for each in self._batches)
 
     def into(self, tables: Mapping[str, Tensor], last: Tensor) -> None:
         """Add to these from here.
@@ -135,10 +145,17 @@ class RecordRows:
             one.rows, one.width = len(tables["sums"]), tables["sums"].shape[2]
             one.sums, one.tops, one.first = (tables[name].data_ptr() for name in ("sums", "tops", "first"))
             one.last = last.data_ptr()
+        self._looked = np.ones(last.shape[1], dtype=np.int64)
+        self._end.looked = self._looked.ctypes.data
+        self._look_at = True
 
-    def add(self, row: int, step: int) -> None:
-        """Add the step of that number, which the batches have made, to a row."""
+    def add(self, row: int, step: int, in_full: bool = True) -> None:
+        """Add the step of that number, which the batches have made, to a row: all of it, or of large batches the gradients only."""
         self._end.row, self._end.step = row, step
+        if in_full is not self._look_at:
+            self._look_at = in_full
+            for batch in self._batches:
+                batch.look_at(self._looked, in_full)
         for batch in self._batches:
             if not (batch.all_stepped and batch.batch.active is None):
                 batch.mark()
@@ -163,6 +180,10 @@ class _OfBatch:
             **batch.chunk_table(),
         )
         self.at = ctypes.addressof(self.table)
+
+    def look_at(self, looked: np.ndarray, in_full: bool) -> None:
+        """Note whose figures there are, by column."""
+        looked[self._columns] = in_full or not self.batch.may_be_brief
 
     def mark(self) -> None:
         """Note who is stepped: who has a gradient."""
