@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ROWS = 256
 #: The most steps of which one is looked at in full, where looking costs time (``Fused.look``).
-APART = 8
+APART = 16
 _SQUARES = [i for i, s in enumerate(STATISTICS) if s.name.endswith("_square")]
 _MAXIMA = statistic(reduce="max")
 _NONFINITE, _STEPS = statistic("nonfinite", "steps")
