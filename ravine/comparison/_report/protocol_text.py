@@ -24,7 +24,7 @@ def protocol_text(data: ReportData) -> str:
     )
     sentences += _margin(data)
     if len(spec.looks) > 1:
-        looks = listed([str(n) for n in spec.looks])
+        looks = f"{', '.join(map(str, spec.looks[:-1]))} and {spec.looks[-1]}"  # all of them, however many
         sentences.append(
             f"Seeds were added {count(spec.extended, 'time')} after a verdict, which was not planned: the study was judged after "
             f"{looks} seeds, and each time optimizers that were clearly not the best were dropped."

@@ -15,6 +15,7 @@ from ravine.comparison._report.figure_data import summary
 from ravine.comparison._report.markdown_report import markdown_report
 from ravine.comparison._report.note_sentences import warnings
 from ravine.comparison._report.protocol_text import protocol_text
+from ravine.comparison._study.declare import PRESETS
 from ravine.comparison._report.result_table import AGAINST, mean_and_spread, result_table
 from ravine.comparison._study.study_record import StudyOrigin
 from ravine.optim.search import Range
@@ -177,6 +178,8 @@ def test_a_study_with_several_looks_says_its_plan(found):
     said = protocol_text(replace(data, spec=replace(data.spec, looks=(5, 10, 20), margin="1%")))
     assert "judge after 5, 10 and 20 seeds" in said
     assert "(declared as 1%)" in said
+    many = protocol_text(replace(data, spec=replace(data.spec, looks=PRESETS["settle"].looks)))
+    assert "to judge after 8, 11, 14, 17, 20, 27, 36, 48, 64, 85 and 100 seeds" in many
     added = protocol_text(replace(data, spec=replace(data.spec, looks=(3, 5), extended=1)))
     assert "plan was" not in added
     assert (
