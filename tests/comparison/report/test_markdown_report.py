@@ -15,8 +15,8 @@ from ravine.comparison._report.figure_data import summary
 from ravine.comparison._report.markdown_report import markdown_report
 from ravine.comparison._report.note_sentences import warnings
 from ravine.comparison._report.protocol_text import protocol_text
-from ravine.comparison._study.declare import PRESETS
 from ravine.comparison._report.result_table import AGAINST, mean_and_spread, result_table
+from ravine.comparison._study.declare import PRESETS
 from ravine.comparison._study.study_record import StudyOrigin
 from ravine.optim.search import Range
 
