@@ -1,4 +1,4 @@
-"""The watch's figures and the doctor's findings in the loggers of other trainers, a function for each trainer.
+"""The watch's figures and the findings of the diagnosis in the loggers of other trainers, a function for each trainer.
 
 _figures.py      what is logged, as a flat dict; parameters' names
 _follower.py     follows an optimizer inside a trainer: figures, losses, findings, what a checkpoint needs

@@ -37,7 +37,7 @@ def run_parts(run: RunSnapshot) -> dict[str, Any]:
     """The parts by name; each is sent to the page when it has changed."""
     return {
         "head": _head(run),
-        "doctor": _doctor(run.diagnosis),
+        "diagnosis": _diagnosis(run.diagnosis),
         "loss": {**thinned_losses(run.losses), "valid": _validation(run)},
         "hypers": _hypers(run),
         "norms": None if run.layers is None else _norms(run.layers),
@@ -103,7 +103,7 @@ def _number(value: Any) -> float:
     return float(value) if isinstance(value, int | float) else math.nan
 
 
-def _doctor(diagnosis: Diagnosis | None) -> dict[str, Any] | None:
+def _diagnosis(diagnosis: Diagnosis | None) -> dict[str, Any] | None:
     if diagnosis is None:
         return None
     return {

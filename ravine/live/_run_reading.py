@@ -42,7 +42,7 @@ class RunSnapshot:
         notes: the sentences that were shown, with their steps.
         seconds: of a step, the mean of the last ones.
         layers: what the steps did to each layer; None where that is not recorded.
-        diagnosis: what the doctor says; None before the first steps.
+        diagnosis: what the diagnosis says; None before the first steps.
     """
 
     folder: Path
@@ -191,7 +191,7 @@ class RunReading:
         )
 
     def _diagnose(self, state: RunState) -> bool:
-        """Ask the doctor if there is something new and it is time, or the run has ended; whether that was done."""
+        """Diagnose if there is something new and it is time, or the run has ended; whether that was done."""
         seen = (len(self._recorder), self._evidence_read)
         began = self._clock()
         over = state.word not in ("running", "waiting")

@@ -32,15 +32,11 @@ class Lion(Optimizer):
     """
 
     reference: ClassVar = "Chen et al., 2023, Symbolic Discovery of Optimization Algorithms, algorithm 2"
-    advice: ClassVar = (
-        "For large models where state counts: one buffer in place of two. Every element moves by the rate, so "
-        "take one 3 to 10 times below AdamW's and a decay as much larger, as the paper does."
-    )
+    advice: ClassVar = "Where state counts: one buffer. A rate 3 to 10 times below AdamW's, as much more decay."
     hypers: ClassVar = {
         "lr": Hyper(low=0, search=log(1e-6, 1e-2)),
         "betas": Hyper(low=0, high=1, below=True, length=2, search=(complement(0.0, 0.99), None)),
     }
-
     rates: ClassVar = {"digits": 0.001, "breast-cancer": 0.005, "rosenbrock": 0.02, "beale": 0.02, "ravine": 0.05}
 
     def __init__(

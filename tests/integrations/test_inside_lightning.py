@@ -73,7 +73,7 @@ def test_figures_are_logged_where_lightning_logs(tmp_path):
     assert list(scalars(tmp_path / "tb", "watch/grad_norm")) == list(scalars(tmp_path / "tb", "loss")) == [4, 9, 14, 19]
 
 
-def test_the_doctor_knows_the_losses_of_the_steps(tmp_path):
+def test_the_diagnosis_knows_the_losses_of_the_steps(tmp_path):
     module = Digits(RMSprop, lr=1e-3)
     fit(module, tmp_path, callbacks=[lightning_callback()], accumulate_grad_batches=2)
     means = [sum(two) / 2 for two in zip(module.losses[::2], module.losses[1::2], strict=True)]

@@ -88,7 +88,7 @@ def test_it_is_painted_before_it_draws_and_follows_the_file(tmp_path, writer):
         }
 
 
-def test_the_words_of_the_doctor_are_above_the_fold(tmp_path, writer):
+def test_the_words_of_the_diagnosis_are_above_the_fold(tmp_path, writer):
     writer.write([float("nan")])
     with served(tmp_path / "run") as address, Browser(tmp_path) as browser:
         browser.open(address)

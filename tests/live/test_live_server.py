@@ -74,7 +74,7 @@ def test_the_page_may_load_nothing_from_elsewhere(tmp_path, writer):
 def test_an_event_comes_soon_after_its_line_to_every_browser(tmp_path, writer):
     with served(tmp_path / "run") as address, Events(address) as one, Events(address) as other:
         first = [events.next() for events in (one, other)]
-        assert first[0].keys() == first[1].keys() >= {"head", "loss", "hypers", "epochs", "doctor"}
+        assert first[0].keys() == first[1].keys() >= {"head", "loss", "hypers", "epochs", "diagnosis"}
         writer.write([7.5])
         for events in (one, other):
             parts = events.until(lambda parts: "loss" in parts)

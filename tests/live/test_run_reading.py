@@ -189,7 +189,7 @@ def test_a_damaged_file_says_so_and_keeps_what_was_read(tmp_path):
     assert run.losses.tolist() == [2.0]
 
 
-def test_the_doctor_sees_the_losses_of_this_moment(tmp_path):
+def test_the_diagnosis_sees_the_losses_of_this_moment(tmp_path):
     writer = Writer(tmp_path / "run")
     writer.write([2.0, 2.1, math.nan])
     run = reading(tmp_path / "run").poll()

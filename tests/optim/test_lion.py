@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -25,3 +27,8 @@ def test_steps_are_those_of_the_paper(fused, weight_decay):
         optimizer.step()
     np.testing.assert_allclose(p.detach().numpy(), theta, rtol=1e-12)
     np.testing.assert_allclose(optimizer.state[p]["exp_avg"].numpy(), m, rtol=1e-12)
+
+
+def test_an_optimizer_is_one_short_file():
+    """What CONTRIBUTING shows to those who add one: formula, options, ranges, search, rates and documentation."""
+    assert len(inspect.getsource(inspect.getmodule(Lion)).splitlines()) < 60

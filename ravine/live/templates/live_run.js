@@ -5,25 +5,25 @@
   drawers.set("watch", ["watch"]);
   const VALID = { colour: "#b35900", dash: "solid" };
 
-  painters.set("doctor", (doctor) => {
-    by("doctor").hidden = !doctor;
-    by("finding").hidden = !doctor;
-    if (!doctor) return;
-    const [first] = doctor.symptoms;
+  painters.set("diagnosis", (diagnosis) => {
+    by("diagnosis").hidden = !diagnosis;
+    by("finding").hidden = !diagnosis;
+    if (!diagnosis) return;
+    const [first] = diagnosis.symptoms;
     by("finding").classList.toggle("wrong", Boolean(first));
     text("finding-sign", first ? "⚠" : "✓");
     by("finding-sign").className = `sign ${first ? "bad" : "good"}`;
-    text("finding-title", first ? `${first[0]}.` : `${doctor.headline}.`);
+    text("finding-title", first ? `${first[0]}.` : `${diagnosis.headline}.`);
     by("finding-title").className = first ? "bad" : "";
     text("finding-text", first ? first[1] : "");
-    text("headline", `${doctor.headline}.`);
-    by("symptoms").replaceChildren(...doctor.symptoms.map(([title, evidence, advice]) => {
+    text("headline", `${diagnosis.headline}.`);
+    by("symptoms").replaceChildren(...diagnosis.symptoms.map(([title, evidence, advice]) => {
       const item = made("li"), tried = made("span");
       tried.append(made("strong", "Try: "), advice);
       item.append(made("b", title), made("br"), evidence, made("br"), tried);
       return item;
     }));
-    text("examined", doctor.examined);
+    text("examined", diagnosis.examined);
     const news = first ? first[0] : "";
     if (by("finding").dataset.said !== news) {
       by("finding").dataset.said = news;
