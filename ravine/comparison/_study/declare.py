@@ -49,8 +49,8 @@ def _looks_up_to(most: int) -> tuple[int, ...]:
 
 
 PRESETS: Mapping[str, Preset] = {
-    # At a constant rate the last loss of a run is still in motion, and one run in fifty ends at ten times the others': no number
-    # of seeds that fits into a minute settles anything then (docs/compare.md, benchmarks/repeated.py).
+    # At a constant rate the last loss of a run is still in motion, and one in a hundred ends far from the others: no number of
+    # seeds that fits into a minute settles anything then (docs/compare.md, benchmarks/repeated.py).
     "settle": Preset(points=8, looks=_looks_up_to(100), quick=True, schedule="warmup-cosine:0.1"),
     "quick": Preset(points=8, looks=_looks_up_to(20), quick=True),
     "standard": Preset(points=4, looks=(10,)),
