@@ -22,12 +22,23 @@ _SQUARES = sum(s.name.endswith("_square") for s in STATISTICS)
 _MAXIMA = statistic(reduce="max")
 _NONFINITE, _STEPS = statistic("nonfinite", "steps")
 _NEVER = torch.iinfo(torch.int64).max
+#: The fields that are addresses: the type of what lies there, and its shape.
+_ARRAYS = {
+    "chunk_of": ("int64", "tensors + 1"),
+    "column_of": ("int64", "tensors"),
+    "stepped": ("int64", "tensors"),
+    "watch": ("float64", f"({len(CHUNK_STATISTICS)}, chunks)"),
+    "sums": ("float64", f"(rows, {2 * _SQUARES + 2}, width)"),
+    "tops": ("float64", f"(rows, {len(_MAXIMA)}, width)"),
+    "first": ("int64", "width"),
+    "last": ("float64", f"({len(STATISTICS)}, width)"),
+    "looked": ("int64", "width"),  # whether figures of a column are of this step, but for those of gradients
+}
 _FIELDS = (
     "row", "step", "rows", "width", "tensors", "chunks",
     "at",  # the column of the first tensor, if each tensor is one chunk and they stand in order; else -1
     "ends",  # whether this batch is the last of the step
-    # addresses
-    "chunk_of", "column_of", "stepped", "watch", "sums", "tops", "first", "last", "looked",
+    *_ARRAYS,
 )  # fmt: skip
 
 
@@ -54,21 +65,20 @@ def _larger(a: str, b: str) -> str:
     return f"{a} if {a} >= {b} else ({a} if {a} != {a} else {b})"
 
 
+def _named(place: int, name: str) -> str:
+    """The line that gives a field its name."""
+    if name in _ARRAYS:
+        kind, shape = _ARRAYS[name]
+        return f"    {name} = carray(at_{kind}(table[{place}]), {shape})"
+    return f"    {name} = table[{place}]"
+
+
+_NAMES = "\n".join(_named(place, name) for place, name in enumerate(_FIELDS))
 # From chunks to tensors, in the columns of the record; and after the last batch, as vector code, from there to the row.
 _SOURCE = f"""\
 def kernel(task):
     table = carray(at_int64(task), {len(_FIELDS)})
-    row, step, rows, width, tensors, chunks = table[0], table[1], table[2], table[3], table[4], table[5]
-    at, ends = table[6], table[7]
-    chunk_of = carray(at_int64(table[8]), tensors + 1)
-    column_of = carray(at_int64(table[9]), tensors)
-    stepped = carray(at_int64(table[10]), tensors)
-    watch = carray(at_float64(table[11]), ({len(CHUNK_STATISTICS)}, chunks))
-    sums = carray(at_float64(table[12]), (rows, {2 * _SQUARES + 2}, width))
-    tops = carray(at_float64(table[13]), (rows, {len(_MAXIMA)}, width))
-    first = carray(at_int64(table[14]), width)
-    last = carray(at_float64(table[15]), ({len(STATISTICS)}, width))
-    looked = carray(at_int64(table[16]), width)
+{_NAMES}
     for tensor in range(tensors):
         last[{_STEPS}, column_of[tensor]] = 1.0 if stepped[tensor] != 0 else 0.0
     if at >= 0:
