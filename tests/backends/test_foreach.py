@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import ravine
 from ravine import backends
 from ravine.backends._eager import Eager
+from ravine.backends._eight_bits import is_code
 from ravine.backends._foreach import Foreach
 from ravine.errors import BackendError
 from ravine.formula import dot, mean, norm, numel, where
@@ -176,6 +177,35 @@ def test_it_takes_over_where_triton_cannot_compile(monkeypatch):
     assert isinstance(optimizer._plan._entries[0].batch, Foreach)
     with pytest.raises(BackendError, match="no C compiler"):
         Adam([p], lr=0.1, fused=True).step()
+
+
+@pytest.mark.parametrize("options", [{}, {"rounding": "nearest"}, {"clip_norm": 0.5, "nonfinite": "skip"}], ids=str)
+def test_states_of_8_bits_are_those_of_the_kernels_of_the_cpu(options, monkeypatch):
+    """Lists know nothing of the scales of codes: such tensors are stepped one by one, and others on lists."""
+    found = []
+    for on_device in (True, False):
+        if not on_device:
+            monkeypatch.undo()
+        generator = torch.Generator().manual_seed(0)
+        params = [Parameter(torch.randn(s, generator=generator)) for s in ((100, 70), (70,), (4096,))]
+        optimizer = Adam(params, lr=0.01, state_dtype="8bit", **options)
+        for _ in range(4):
+            for p in params:
+                p.grad = torch.randn(p.shape, generator=generator)
+            optimizer.step()
+        kinds = {type(e.batch) for e in optimizer._plan._entries}
+        assert not on_device or kinds == {Eager, Foreach}
+        found.append((params, optimizer))
+    (ours, device), (theirs, host) = found
+    for p, q in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-3, atol=1e-4)
+        for name, kept in host.state[q].items():
+            mine = device.state[p][name]
+            if is_code(kept.dtype):
+                assert mine.dtype is kept.dtype
+                assert (mine != kept).float().mean() < 0.01, name
+            else:
+                torch.testing.assert_close(mine, kept)
 
 
 def test_sums_of_formulas_are_those_of_the_eager_backend() -> None:

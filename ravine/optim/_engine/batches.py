@@ -13,7 +13,7 @@ from torch.nn import Parameter
 from ravine import backends
 from ravine.backends import Batch, States
 from ravine.backends._eager import Eager
-from ravine.backends._eight_bits import SCALES
+from ravine.backends._eight_bits import SCALES, is_code
 from ravine.backends._foreach import Foreach
 from ravine.backends._sharded import Sharded, layout, part
 from ravine.backends._sparse_rows import is_sparse
@@ -92,7 +92,9 @@ def _by_backend(
 
 
 def _listed(each: PreparedParam, program: Program) -> bool:
-    """Whether torch's operations on lists take a parameter: on a device, and plain."""
+    """Whether torch's operations on lists take a parameter: on a device, plain, and no state codes of 8 bits."""
+    if any(is_code(each.states[name].dtype, name) for name in program.states):
+        return False  # each has a scale for every block, which lists do not know
     tensors = [each.param, *(each.states[name] for name in program.states)]
     tensors += [each.param.grad] if each.param.grad is not None else []
     plain = all(type(t) in (Tensor, Parameter) and t.layout is torch.strided for t in tensors)
