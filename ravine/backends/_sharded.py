@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ravine.backends import ROUNDING_STATISTICS, STATISTICS, Batch, Numbers, States, Sums, statistic
+from ravine.backends import ROUNDING_STATISTICS, STATISTICS, Batch, Numbers, States, Sums, statistic, to_device
 from ravine.formula import Program
 
 
@@ -45,6 +45,42 @@ def _gradient(p: Tensor, here: Tensor) -> Tensor:
     return grad.to_local() if layout(grad) == layout(p) else torch.empty_like(here)
 
 
+class Columns:
+    """Some of the parameters, in tensors that have a column for each.
+
+    A list as an index would be copied to the tensor's device in every step, which waits for all that was asked of it before.
+
+    Args:
+        places: which they are.
+        device: where the tensors are; None: on the host.
+
+    Attributes:
+        index: the places, on that device.
+    """
+
+    def __init__(self, places: Sequence[int], device: torch.device | None) -> None:
+        self._places = list(places)
+        self.index = to_device(torch.tensor(self._places, device="cpu"), device or torch.device("cpu"))
+
+    def of(self, tensor: Tensor, dim: int = -1) -> Tensor:
+        """A copy of their columns."""
+        return tensor.index_select(dim, self.index)
+
+    def put(self, tensor: Tensor, values: Any, dim: int = -1) -> None:
+        """Write their columns."""
+        tensor.index_copy_(dim, self.index, torch.as_tensor(values).to(tensor))
+
+    def numbers(self, numbers: Numbers) -> Numbers:
+        """Their numbers among those of a pass."""
+
+        def own(number: Any) -> Any:
+            if isinstance(number, np.ndarray) and number.ndim:
+                return number[self._places]
+            return self.of(number) if isinstance(number, Tensor) and number.ndim else number
+
+        return tuple(map(own, numbers))
+
+
 class Sharded:
     """A batch of split parameters, over the batches of their parts; see ``ravine.backends.Batch``.
 
@@ -71,10 +107,10 @@ class Sharded:
     ) -> None:
         self.program, self.params, self.states = program, list(params), list(states)
         self.active: np.ndarray | None = None
-        self._parts, self._batches = list(parts), list(batches)
+        self.on_device = batches[0][1].on_device
+        self._parts, self._batches = list(parts), [(Columns(i, self.on_device), batch) for i, batch in batches]
         self._exchanged: list[tuple[Any, Tensor, Tensor]] = []
-        self._columns = _columns(params)
-        self.on_device = self._batches[0][1].on_device
+        self._columns = _columns(params, self.on_device)
         self.in_graphs = all(batch.in_graphs for _, batch in self._batches)
 
     @torch.no_grad()
@@ -111,18 +147,16 @@ class Sharded:
         self._exchange()
         shape = len(self.program.passes[index].reductions), len(self.params)
         sums = torch.zeros(shape, dtype=torch.float64, device=self.on_device or "cpu")
-        for indices, batch in self._batches:
-            sums[:, indices] = torch.as_tensor(batch.reduce(index, numbers_of(numbers, indices)), dtype=sums.dtype)
-        reductions = self.program.passes[index].reductions
-        tops = [i for i, r in enumerate(reductions) if r.kind == "top"]
-        added = list(range(len(reductions) - len(tops)))  # tops are the last
-        for (mesh, split), indices in self._columns.items():
-            for rows, largest in ((added, False), (tops, True)):
-                if rows:
-                    here = sums[rows[0] : rows[-1] + 1, indices]
+        for columns, batch in self._batches:
+            columns.put(sums, batch.reduce(index, columns.numbers(numbers)))
+        added = sum(r.kind != "top" for r in self.program.passes[index].reductions)  # tops are the last
+        for (mesh, split), columns in self._columns.items():
+            for rows, largest in ((sums[:added], False), (sums[added:], True)):
+                if len(rows):
+                    here = columns.of(rows)
                     # The largest of numbers is not defined where one is NaN: it is carried as infinity.
                     here = here.nan_to_num(torch.inf, torch.inf) if largest else here
-                    sums[rows[0] : rows[-1] + 1, indices] = _over(mesh, split, here, largest).to(sums.device)
+                    columns.put(rows, _over(mesh, split, here, largest))
         return sums if self.on_device else sums.numpy()
 
     def call(self, index: int, numbers: Numbers, bad: Tensor | None = None) -> None:
@@ -130,23 +164,22 @@ class Sharded:
 
     def statistics(self, steps: int) -> Tensor:
         """Of this process's parts: they are combined where somebody asks for them (``join_statistics``)."""
-        result = torch.zeros(steps, len(STATISTICS), len(self.params), dtype=torch.float64, device="cpu")
-        for indices, batch in self._batches:
-            part_of = batch.statistics(steps)
-            result = result.to(part_of.device)
-            result[:, :, indices] = part_of.to(result.dtype)
+        shape = steps, len(STATISTICS), len(self.params)
+        result = torch.zeros(shape, dtype=torch.float64, device=self.on_device or "cpu")
+        for columns, batch in self._batches:
+            columns.put(result, batch.statistics(steps))
         # Samples are of the parts that begin a tensor: what others have would be added to that.
-        for (mesh, split), indices in self._columns.items():
+        for (mesh, split), columns in self._columns.items():
             if any(mesh.get_local_rank(d) for d in split):
                 for row in statistic(*ROUNDING_STATISTICS):
-                    result[:, row, indices] = 0.0
+                    result[:, row].index_fill_(-1, columns.index, 0.0)
         return result
 
     @torch.no_grad()
     def write(self, numbers: Numbers | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
         self._exchange()
-        for indices, batch in self._batches:
-            batch.write(None if numbers is None else numbers_of(numbers, indices), buffer_index, skip)
+        for columns, batch in self._batches:
+            batch.write(None if numbers is None else columns.numbers(numbers), buffer_index, skip)
         torch.autograd.graph.increment_version([p for p in self.params if p.grad is not None])
         self.release()
 
@@ -158,16 +191,16 @@ class Sharded:
             here.grad = None
 
 
-def _columns(params: Sequence[Tensor]) -> dict[tuple[Any, ...], list[int]]:
-    """The indices of the parameters that are split, by mesh and the dimensions of it that they are split over."""
-    columns: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+def _columns(params: Sequence[Tensor], device: torch.device | None) -> dict[tuple[Any, ...], Columns]:
+    """The parameters that are split, by mesh and the dimensions of it that they are split over."""
+    places: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for i, p in enumerate(params):
         if layout(p):
             mesh, placements = layout(p)
             split = tuple(d for d, placement in enumerate(placements) if not placement.is_replicate())
             if split:
-                columns[mesh, split].append(i)
-    return columns
+                places[mesh, split].append(i)
+    return {key: Columns(some, device) for key, some in places.items()}
 
 
 def _over(mesh: Any, split: Sequence[int], mine: Tensor, largest: bool = False) -> Tensor:
@@ -185,18 +218,14 @@ def join_statistics(figures: Tensor, params: Sequence[Tensor]) -> Tensor:
     All processes must ask. In statistics of several steps sums may also be means.
     """
     # Whether a tensor was stepped is the same everywhere.
-    rows = {False: [i for i in statistic(reduce="sum") if STATISTICS[i].name != "steps"], True: statistic(reduce="max")}
-    for (mesh, split), indices in _columns(params).items():
-        for largest, chosen in rows.items():
-            here = figures[:, chosen][:, :, indices].contiguous()
+    sums = [i for i in statistic(reduce="sum") if STATISTICS[i].name != "steps"]
+    for (mesh, split), columns in _columns(params, figures.device).items():
+        for rows, largest in ((sums, False), (statistic(reduce="max"), True)):
+            chosen = Columns(rows, figures.device)
+            whole = chosen.of(figures, 1)
+            here = columns.of(whole)
             # The largest of numbers is not defined where one is NaN; infinity says as well that something is wrong.
             here = here.nan_to_num(torch.inf, torch.inf, -torch.inf) if largest else here
-            figures[:, torch.tensor(chosen)[:, None], torch.tensor(indices)] = _over(mesh, split, here, largest).to(
-                figures
-            )
+            columns.put(whole, _over(mesh, split, here, largest))
+            chosen.put(figures, whole, 1)
     return figures
-
-
-def numbers_of(numbers: Numbers, indices: list[int]) -> Numbers:
-    """The numbers of some of the parameters."""
-    return tuple(n[indices] if isinstance(n, np.ndarray | Tensor) and n.ndim else n for n in numbers)

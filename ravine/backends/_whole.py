@@ -6,6 +6,7 @@ part of parameters and states; states with shapes of their own are whole on ever
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ravine.backends import STATISTICS, Batch, Numbers, States, Sums, statistic
-from ravine.backends._sharded import layout, numbers_of
+from ravine.backends import STATISTICS, Batch, Numbers, States, Sums, statistic, to_device
+from ravine.backends._sharded import Columns, layout
 from ravine.errors import BackendError
 from ravine.formula import Program
 
@@ -50,12 +51,13 @@ class Whole:
             if p.grad is not None:  # what a batch asks for when it is made
                 copy.grad = torch.zeros_like(copy, dtype=p.grad.dtype)
         self._split = [[n for n, s in kept.items() if isinstance(s, Tensor) and layout(s)] for kept in states]
-        self._batches = list(make(self._copies, self._copied))
+        made = make(self._copies, self._copied)
         for kept, copies, split in zip(states, self._copied, self._split, strict=True):
             kept.update(
                 {name: value for name, value in copies.items() if name not in split}
             )  # views of what a batch keeps
-        self.on_device = self._batches[0][1].on_device
+        self.on_device = made[0][1].on_device
+        self._batches = [(Columns(indices, self.on_device), batch) for indices, batch in made]
         self._together = False
 
     @torch.no_grad()
@@ -96,20 +98,20 @@ class Whole:
         self._exchange()
         shape = len(self.program.passes[index].reductions), len(self.params)
         sums = torch.zeros(shape, dtype=torch.float64, device=self.on_device or "cpu")
-        for indices, batch in self._batches:
-            sums[:, indices] = torch.as_tensor(batch.reduce(index, numbers_of(numbers, indices)), dtype=sums.dtype)
+        for columns, batch in self._batches:
+            columns.put(sums, batch.reduce(index, columns.numbers(numbers)))
         return sums if self.on_device else sums.numpy()
 
     def call(self, index: int, numbers: Numbers, bad: Tensor | None = None) -> None:
         self._exchange()
-        for indices, batch in self._batches:
-            batch.call(index, numbers_of(numbers, indices), bad)
+        for columns, batch in self._batches:
+            batch.call(index, columns.numbers(numbers), bad)
 
     @torch.no_grad()
     def write(self, numbers: Numbers | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
         self._exchange()
-        for indices, batch in self._batches:
-            batch.write(None if numbers is None else numbers_of(numbers, indices), buffer_index, skip)
+        for columns, batch in self._batches:
+            batch.write(None if numbers is None else columns.numbers(numbers), buffer_index, skip)
         rows = zip(self.params, self.states, self._copies, self._copied, self._split, strict=True)
         for p, states, copy, copies, split in rows:
             if p.grad is None:
@@ -127,18 +129,18 @@ class Whole:
 
     def statistics(self, steps: int) -> Tensor:
         """A share of each sum, since those who ask add up over the processes (``join_statistics``)."""
-        result = torch.zeros(steps, len(STATISTICS), len(self.params), dtype=torch.float64, device="cpu")
-        for indices, batch in self._batches:
-            here = batch.statistics(steps)
-            result = result.to(here.device)
-            result[:, :, indices] = here.to(result.dtype)
+        shape = steps, len(STATISTICS), len(self.params)
+        result = torch.zeros(shape, dtype=torch.float64, device=self.on_device or "cpu")
+        for columns, batch in self._batches:
+            columns.put(result, batch.statistics(steps))
+        shares = np.ones(shape[1:])
         sums = [i for i in statistic(reduce="sum") if STATISTICS[i].name != "steps"]
         for i, p in enumerate(self.params):
             mesh, placements = layout(p)
-            for d, placement in enumerate(placements):
-                if not placement.is_replicate():
-                    result[:, sums, i] /= mesh.size(d)
-        return result
+            shares[sums, i] = math.prod(
+                mesh.size(d) for d, placement in enumerate(placements) if not placement.is_replicate()
+            )
+        return result.div_(to_device(torch.from_numpy(shares), result.device))
 
 
 def _take(split: Any, whole: Tensor) -> None:

@@ -36,6 +36,7 @@ from sharded_cases import (
     trust,
     watched,
 )
+from sharded_on_device import nothing_waits_for_a_device
 from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -382,6 +383,7 @@ CHECKS = {
         data_parallel,
         skipped_by_all,
         rounding_is_that_of_the_first_part,
+        nothing_waits_for_a_device,
     )
 }
 

@@ -5,50 +5,21 @@ Nothing in a step may wait for the device: no number is read on the host. And th
 
 from __future__ import annotations
 
-import contextlib
 import math
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
+from no_reading import no_reading
 from torch import Tensor
 from torch.nn import Parameter
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ravine import backends
 from ravine.errors import BackendError, OptionError, ParameterError
 from ravine.optim import Adam, Optimizer, RMSprop, pieces
 from ravine.optim import _registry as registry
 from ravine.optim._engine import prepare
-
-_READS = ("item", "tolist", "numpy", "cpu", "__float__", "__int__", "__bool__", "__array__", "__index__")
-
-
-class _NoReading(TorchDispatchMode):
-    """What reads a tensor's value below Python raises."""
-
-    def __torch_dispatch__(self, function: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function is torch.ops.aten._local_scalar_dense.default or "nonzero" in function.__name__:
-            raise AssertionError(f"{function} waits for the device")
-        return function(*args, **(kwargs or {}))
-
-
-@contextlib.contextmanager
-def no_reading(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A tensor that is read in here is an error."""
-
-    def read(name: str) -> Any:
-        def raises(self: Tensor, *_: Any, **__: Any) -> Any:
-            raise AssertionError(f"Tensor.{name} waits for the device")
-
-        return raises
-
-    with monkeypatch.context() as patch, _NoReading():
-        for name in _READS:
-            patch.setattr(Tensor, name, read(name))
-        yield
 
 
 @pytest.fixture
