@@ -1,45 +1,22 @@
-"""``ravine bench``: chooses what ``ravine._bench`` measures, and shows it."""
+"""``ravine bench``: what is measured, on which device.
+
+What needs more than torch, NumPy, click and rich is imported where it is used: a machine with a GPU may have no more, and Triton.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import click
-import torch
-from rich.console import Console
-from rich.measure import Measurement
-from rich.progress import Progress
-from rich.table import Table
 
-from ravine._bench import tables
-from ravine._bench.cases import CASES, find_cases, find_configurations, takes
-from ravine._bench.endurance import Endurance, endure
-from ravine._bench.first_step import FirstStep, time_first_step
-from ravine._bench.machine import facts
-from ravine._bench.step_times import Row, time_steps
-from ravine._bench.targets import TARGETS, THREADS, evaluate
-from ravine._bench.watching import Watching, time_fit, time_watching
-from ravine._bench.whole_step import time_whole_steps
+from ravine._bench.cases import CASES
 from ravine.cli._screen import say
-from ravine.comparison._judge.number_text import count
 from ravine.errors import OptionError
-from ravine.optim._spec import parse
-from ravine.plotting._progress_lines import ProgressLines
-from ravine.plotting._tables import table
-from ravine.tasks import find
-from ravine.tasks._dry_run import dry_run, threads_for
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
-
-_Thing = TypeVar("_Thing")
-_Result = TypeVar("_Result")
 
 
 @click.command()
@@ -112,7 +89,9 @@ def command(
             device=device != "cpu", elements=elements, case=cases, dtype=dtype, compile=with_compile,
             first_step=first_step, endurance=endurance, watch=watching, targets=targets,
         )  # fmt: skip
-        _of_task(task, optimizers, threads, rounds, json_file)
+        from ravine.cli import _cpu_bench
+
+        _cpu_bench.of_task(task, optimizers, threads, rounds, json_file)
         return
     if device == "cuda":
         _refuse_on_gpu(
@@ -123,94 +102,22 @@ def command(
         return
     if elements:
         raise OptionError("--elements is for --device cuda: leave it out here")
-    chosen = find_configurations(optimizers, every)
-    stepping = not (first_step or endurance or watching)
-    if targets and stepping:
-        first_step = endurance = watching = True
-    _refuse_unused(stepping, first_step, watching, case=cases, dtype=dtype, compile=with_compile, rounds=rounds)
-    if targets and dtype not in (None, "float32"):
-        raise OptionError(f"the targets are for float32, not {dtype}: leave out --targets or --dtype")
-    if (targets or watching) and not cases:
-        cases = tuple({target.case: None for target in TARGETS if target.case in CASES})
-    found = find_cases(cases, every)
-    dtype = dtype or "float32"
+    from ravine.cli import _cpu_bench
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(
-            width=100, highlight=False
-        )  # a file or a pipe has no width, and these tables need more than 80
-    rows: list[Row] = []
-    first: list[FirstStep] = []
-    long: list[Endurance] = []
-    watched: list[Watching] = []
-    with _threads(threads):
-        machine = facts()
-        console.print(f"{machine['cpu']}, {count(torch.get_num_threads(), 'thread')}, torch {machine['torch']}")
-        for case in found if stepping else []:
-            time_one = partial(time_steps, case, dtype=getattr(torch, dtype), rounds=rounds, with_compile=with_compile)
-            fitting = [one for one in chosen if takes(one, case)]
-            if not fitting:
-                console.print(f"{case.title}: none of these optimizers steps rows alone")
-                continue
-            timed = _each(fitting, time_one, f"{case.title}: {{}}")
-            rows += timed
-            _print(console, tables.step_table(timed))
-        if rows:
-            console.print(tables.STEP_LEGEND)
-        if first_step:
-            # Each round of these takes seconds: the rounds of step times are not theirs.
-            processes = 1 if stepping else rounds or 1
-            first = _each(chosen, partial(time_first_step, rounds=processes), "first step: {}")
-            _print(console, tables.first_step_table(first))
-        if endurance:
-            long = _each(chosen, endure, "endurance: {}")
-            _print(console, tables.endurance_table(long))
-        if watching:
-            for case in found:
-                watched += _each(chosen, partial(time_watching, case, rounds=rounds), f"watch, {case.title}: {{}}")
-            watched += _each([None], lambda _: time_fit(rounds=rounds), "watch, fit")
-            _print(console, tables.watching_table(watched))
-    verdicts = evaluate([*rows, *first, *long, *watched]) if targets else []
-    if targets:
-        _print(console, tables.target_table(verdicts))
-        if machine["threads"] != THREADS:
-            console.print(f"The targets are for {count(THREADS, 'thread')}; this was {machine['threads']}.")
-    if json_file:
-        figures = tables.as_json(machine, dtype, rows, first, long, watched, verdicts)
-        json_file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    if any(verdict.met is False for verdict in verdicts):
-        sys.exit(1)
-
-
-def _of_task(name: str, labels: Sequence[str], threads: int | None, rounds: int | None, json_file: Path | None) -> None:
-    """The optimizer's share of a training step."""
-    task = find(name)
-    specs = [parse(label, task.name) for label in labels or ("rmsprop",)]
-    console = Console(highlight=False)
-    found = []
-    for spec in specs:
-        operations = dry_run(task, spec)
-        with _threads(threads or threads_for(operations)):
-            found.append(time_whole_steps(task, spec, rounds=rounds))
-        say(found[-1].sentence)
-        _print(console, tables.whole_step_table(found[-1]))
-    if json_file:
-        rows = [asdict(one) | {"share": {who: one.share(who) for who in one.seconds}} for one in found]
-        json_file.write_text(json.dumps({"machine": facts(), "tasks": rows}, indent=1) + "\n", encoding="utf-8")
-
-
-def _print(console: Console, made: Table) -> None:
-    """A table; where the terminal is too narrow for it, with its cells broken between words, or below each other."""
-    needed = Measurement.get(console, console.options.update(max_width=1000), made).maximum
-    if needed <= console.width:
-        console.print(made)
-        return
-    rows = [[str(cell) for cell in cells] for cells in zip(*(column.cells for column in made.columns), strict=True)]
-    heads = [str(column.header) for column in made.columns]
-    console.print(table(heads, rows, str(made.title or ""), best_first=False))
-    if made.caption:
-        console.print(made.caption)
+    _cpu_bench.run(
+        cases,
+        optimizers,
+        every,
+        dtype,
+        threads,
+        rounds,
+        with_compile,
+        first_step,
+        endurance,
+        watching,
+        targets,
+        json_file,
+    )
 
 
 def _refuse_with_task(**options: object) -> None:
@@ -236,41 +143,3 @@ def _refuse_on_gpu(**options: object) -> None:
     for name, value in options.items():
         if value:
             raise OptionError(f"--{name.replace('_', '-')} is for --device cpu: leave it out here")
-
-
-def _each(chosen: Sequence[_Thing], measure: Callable[[_Thing], _Result], label: str) -> list[_Result]:
-    """Measure one after the other, with a progress bar on standard error, or now and then a line if that is no terminal."""
-    console = Console(stderr=True)
-    results: list[_Result] = []
-    lines = ProgressLines()
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=len(chosen))
-        for configuration in chosen:
-            title = label.format(getattr(configuration, "label", ""))
-            progress.update(task, description=title)
-            if not console.is_terminal and lines.due():
-                say(f"{title} ({len(results) + 1} of {len(chosen)})", err=True)
-                lines.written()
-            results.append(measure(configuration))
-            progress.advance(task)
-    return results
-
-
-def _refuse_unused(stepping: bool, first_step: bool, watching: bool, **options: object) -> None:
-    """Nothing that was asked for is ignored: first steps and endurance have one case, and all but steps one dtype."""
-    if stepping:
-        return
-    for name, value in options.items():
-        if value and not ((name == "rounds" and (first_step or watching)) or (name == "case" and watching)):
-            raise OptionError(f"--{name.replace('_', '-')} is for step times: leave it out here")
-
-
-@contextmanager
-def _threads(number: int | None) -> Iterator[None]:
-    """Let torch, and so everything that is timed, use this many threads."""
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(number or before)
-        yield
-    finally:
-        torch.set_num_threads(before)

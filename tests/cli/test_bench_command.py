@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -11,13 +14,13 @@ from rich.table import Table
 
 from ravine._bench.endurance import Endurance
 from ravine._bench.first_step import FirstStep
-from ravine.cli import _bench as bench
+from ravine.cli import _bench, _cpu_bench
 from ravine.errors import OptionError
 from ravine.plotting._progress_lines import ProgressLines
 
 
 def run(*arguments):
-    return CliRunner().invoke(bench.command, [str(a) for a in arguments], catch_exceptions=False)
+    return CliRunner().invoke(_bench.command, [str(a) for a in arguments], catch_exceptions=False)
 
 
 @pytest.fixture
@@ -25,9 +28,11 @@ def long_parts(monkeypatch):
     """First steps and endurance that take no time; a test may change what they find."""
     found = {"empty": 1.0, "warm": 0.1, "kernels": 0}
     monkeypatch.setattr(
-        bench, "time_first_step", lambda c, rounds: FirstStep(c.label, c.name, found["empty"], found["warm"])
+        _cpu_bench, "time_first_step", lambda c, rounds: FirstStep(c.label, c.name, found["empty"], found["warm"])
     )
-    monkeypatch.setattr(bench, "endure", lambda c: Endurance(c.label, c.name, 10_000, 4e-5, found["kernels"], 0, 0, 0))
+    monkeypatch.setattr(
+        _cpu_bench, "endure", lambda c: Endurance(c.label, c.name, 10_000, 4e-5, found["kernels"], 0, 0, 0)
+    )
     return found
 
 
@@ -67,8 +72,8 @@ def test_met_targets_exit_0_and_a_missed_one_1(long_parts):
 
 def test_rounds_of_step_times_are_not_those_of_first_steps(monkeypatch, long_parts):
     seen = []
-    make = bench.time_first_step
-    monkeypatch.setattr(bench, "time_first_step", lambda c, rounds: seen.append(rounds) or make(c, rounds=rounds))
+    make = _cpu_bench.time_first_step
+    monkeypatch.setattr(_cpu_bench, "time_first_step", lambda c, rounds: seen.append(rounds) or make(c, rounds=rounds))
     run("--first-step", "-o", "sgd", "--rounds", 3)
     run("--first-step", "-o", "sgd")
     run("--targets", "--case", "62x100", "-o", "sgd", "--rounds", 2)
@@ -82,7 +87,7 @@ def test_targets_alone_run_all_parts(long_parts, monkeypatch):
         seen.append(case.name)
         raise OptionError("far enough")
 
-    monkeypatch.setattr(bench, "time_steps", refuse)
+    monkeypatch.setattr(_cpu_bench, "time_steps", refuse)
     with pytest.raises(OptionError, match="far enough"):
         run("--targets", "-o", "adam")
     assert seen == ["20x1M"]
@@ -114,7 +119,7 @@ def test_a_table_fits_a_narrow_terminal_without_breaking_a_word():
         made.add_row(*row)
     for width in (100, 60, 30, 20):
         console = Console(file=io.StringIO(), width=width)
-        bench._print(console, made)
+        _cpu_bench._print(console, made)
         text = console.file.getvalue()
         assert max(map(len, text.splitlines())) <= width
         assert all(word in text for row in rows for cell in row for word in cell.split())
@@ -128,6 +133,34 @@ def test_without_a_terminal_there_is_a_line_now_and_then(capsys, monkeypatch):
         now += 6.0
         return configuration
 
-    monkeypatch.setattr(bench, "ProgressLines", lambda: ProgressLines(lambda: now))
-    assert bench._each(["a", "b", "c", "d"], measure, "step times: {}") == ["a", "b", "c", "d"]
+    monkeypatch.setattr(_cpu_bench, "ProgressLines", lambda: ProgressLines(lambda: now))
+    assert _cpu_bench._each(["a", "b", "c", "d"], measure, "step times: {}") == ["a", "b", "c", "d"]
     assert capsys.readouterr() == ("", "step times:  (3 of 4)\n")
+
+
+#: What a machine with a GPU may lack: it has torch, Triton, NumPy, click, rich and this project.
+_LACKING = [
+    "llvmlite",
+    "matplotlib",
+    "optuna",
+    "platformdirs",
+    "plotly",
+    "pooch",
+    "PIL",
+    "safetensors",
+    "scipy",
+    "sklearn",
+]
+
+
+def test_a_gpu_is_measured_without_what_the_cpu_needs():
+    """Here as far as the error that there is none."""
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({_LACKING}))
+sys.argv = ["ravine", "bench", "--device", "cuda"]
+import ravine.__main__
+"""
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    found = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert "--device cuda: torch sees no CUDA device here" in found.stderr, found.stderr

@@ -1,4 +1,7 @@
-"""Tests that need a CUDA device: ``pytest -m gpu tests/gpu``. They need torch, Triton, NumPy, pytest and this project."""
+"""Tests that need a CUDA device: ``pytest -o addopts= -m gpu tests/gpu``. They need torch, Triton, NumPy, pytest and this project.
+
+Without ``-o addopts=`` pytest-xdist is needed, too, which the project's own options ask for.
+"""
 
 from __future__ import annotations
 
