@@ -44,7 +44,7 @@ def test_a_kernel_steps_as_torchs_operations(name, dtype):
 
 @pytest.mark.parametrize("dtype", RTOL, ids=str)
 def test_addresses_that_are_no_multiple_of_sixteen(dtype):
-    """Parameters and gradients in flat buffers at any place: the numbers are those of aligned ones, bit for bit."""
+    """Parameters and gradients in flat buffers at any place: the numbers are those of aligned ones, to rounding."""
     sizes = [1, 5, 1000, 33, 20_000]
 
     def flat(values):

@@ -1,4 +1,4 @@
-"""What would wait for a device raises, where tensors on the CPU stand in for a device's."""
+"""Where tensors on the CPU stand in for a device's: what would wait for it raises, and what it could not read."""
 
 from __future__ import annotations
 
@@ -41,6 +41,13 @@ def _indexing(name: str) -> Any:
         return known(self, index, *value)
 
     return looks
+
+
+def between_addresses(tensor: Tensor) -> Tensor:
+    """A copy, of 4 bytes for each element, at an address that is no multiple of that."""
+    n = tensor.numel()
+    memory = bytearray(4 * n + 4)
+    return torch.frombuffer(memory, dtype=tensor.dtype, offset=1, count=n).view(tensor.shape).copy_(tensor)
 
 
 @contextlib.contextmanager

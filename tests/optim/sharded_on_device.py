@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from no_reading import no_reading
+from no_reading import between_addresses, no_reading
 from sharded_cases import everything, model, rows, watched
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, Shard
 
 from ravine import backends
+from ravine.errors import ParameterError
 from ravine.optim import Adafactor, AdamW, Muon, Optimizer
 from ravine.optim._engine import plan, prepare
 
@@ -67,3 +69,22 @@ def nothing_waits_for_a_device() -> None:
                 assert torch.allclose(found[key], value, equal_nan=True, **near), (name, key)
             else:  # codes: a last digit may decide
                 assert (found[key] != value).double().mean() < 0.01, (name, key)
+
+
+def parts_between_addresses_are_named() -> None:
+    """A GPU reads no element that begins in the middle of another."""
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backends, "on_host", lambda device: False)
+        for which in ("parameter 0", "the gradient of parameter 0", "state exp_avg of parameter 0"):
+            parts = [torch.ones(3, 2) for _ in range(2)]
+            here = 0 if which.startswith("parameter") else 1
+            parts[here] = between_addresses(parts[here])
+            p, other = (DTensor.from_local(one, mesh, [Shard(0)]) for one in parts)
+            p.requires_grad_().grad = torch.zeros_like(p) if "gradient" not in which else other
+            optimizer = AdamW([p])
+            if "state" in which:
+                optimizer.step()
+                optimizer.state[p]["exp_avg"] = other
+            with pytest.raises(ParameterError, match=f"^{which} .*middle of an element"):
+                optimizer.step()

@@ -36,7 +36,7 @@ from sharded_cases import (
     trust,
     watched,
 )
-from sharded_on_device import nothing_waits_for_a_device
+from sharded_on_device import nothing_waits_for_a_device, parts_between_addresses_are_named
 from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -384,6 +384,7 @@ CHECKS = {
         skipped_by_all,
         rounding_is_that_of_the_first_part,
         nothing_waits_for_a_device,
+        parts_between_addresses_are_named,
     )
 }
 

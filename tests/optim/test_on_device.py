@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from no_reading import no_reading
+from no_reading import between_addresses, no_reading
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -227,16 +227,23 @@ def test_a_rate_on_the_device_is_followed_where_it_is(on_device, monkeypatch):
 
 
 @pytest.mark.usefixtures("on_device")
-def test_an_address_in_the_middle_of_an_element_is_an_error_by_name():
-    def off(values: Tensor) -> Tensor:
-        return torch.frombuffer(bytearray(4 * len(values) + 4), dtype=torch.float32, offset=1, count=len(values)).copy_(
-            values
-        )
-
-    p = Parameter(off(torch.ones(5)))
-    p.grad = torch.ones(5)
-    with pytest.raises(ParameterError, match="parameter 0 of group 0 .*middle of an element.*clone"):
-        Adam([p]).step()
+@pytest.mark.parametrize("which", ["", "the gradient of ", "state exp_avg of ", "state exp_avg_sq.scale of "])
+def test_an_address_in_the_middle_of_an_element_is_an_error_by_name(which):
+    p = Parameter(torch.ones(100, 50))
+    if not which:
+        p = Parameter(between_addresses(p.detach()))
+    p.grad = torch.ones(100, 50)
+    optimizer = Adam([p], state_dtype={"exp_avg_sq": "8bit"})
+    if "gradient" in which:
+        p.grad = between_addresses(p.grad)
+    if "state" in which:
+        optimizer.step()
+        name = which.split()[1]
+        optimizer.state[p][name] = between_addresses(optimizer.state[p][name])
+    before = p.detach().clone()
+    with pytest.raises(ParameterError, match=f"^{which}parameter 0 of group 0 .*middle of an element.*clone"):
+        optimizer.step()
+    assert torch.equal(p, before)
 
 
 def test_raising_in_a_graph_is_refused_before_anything_is_written(on_device, monkeypatch):

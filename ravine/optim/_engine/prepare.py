@@ -79,6 +79,10 @@ def prepare(
         if name in program.states and (own := storage.of(name, program.states[name], p)):
             dtypes = (states[name].dtype, own)
         states[name] = _follow(p, name, states[name], describe, dtypes, shape)
+    for name in (*program.states, *program.tensors):
+        for kept in (name, name + SCALES):
+            if kept in states:
+                _check_address(states[kept], f"state {kept} of {describe(p)}")
     reason = _reason(part(p), {n: part(states[n]) for n in program.states}, program)
     if reason and fused and not is_fake(p):  # a step of fake tensors computes nothing, whoever makes it
         raise BackendError(
@@ -137,17 +141,11 @@ def _check(p: torch.Tensor, program: Program, describe: Callable[[torch.Tensor],
             f"{describe(p)} is on the meta device and has no data: call module.to_empty(device=...), "
             "initialise it, and make the optimizer from the module's new parameters"
         )
+    _check_address(p, describe(p))
     g = p.grad
-    for tensor, what in (
-        ((p, describe(p)), (g, f"the gradient of {describe(p)}")) if not backends.on_host(p.device) else ()
-    ):
-        if tensor is not None and type(tensor) in (torch.Tensor, torch.nn.Parameter) and misaligned(tensor):
-            raise ParameterError(
-                f"{what} begins in the middle of an element (address {tensor.data_ptr():#x}, {tensor.dtype}), which no GPU "
-                "reads: use a copy, tensor.clone()"
-            )
     if g is None:
         return
+    _check_address(g, f"the gradient of {describe(p)}")
     if g.device != p.device:
         raise ParameterError(
             f"{describe(p)} is on {p.device}, and its gradient on {g.device}: move the model before backward, or the "
@@ -169,6 +167,18 @@ def _check(p: torch.Tensor, program: Program, describe: Callable[[torch.Tensor],
         raise ParameterError(
             f"{describe(p)} is {split(p)}, and its gradient is {split(g)}: a gradient is split over the processes "
             "of its parameter, as backward makes it"
+        )
+
+
+def _check_address(tensor: torch.Tensor, what: str) -> None:
+    """Raise ParameterError if no GPU can read a tensor on a device, or this process's part of it, where it lies."""
+    if backends.on_host(tensor.device):
+        return
+    here = part(tensor.detach())
+    if type(here) is torch.Tensor and misaligned(here):
+        raise ParameterError(
+            f"{what} begins in the middle of an element (address {here.data_ptr():#x}, {here.dtype}), which no GPU reads: "
+            "use a copy, tensor.clone()"
         )
 
 
