@@ -324,3 +324,15 @@ def test_a_step_that_fails_where_it_is_written_is_not_counted(fused, monkeypatch
     assert float(optimizer.state[p]["step"]) == 1
     optimizer.step()
     assert float(optimizer.state[p]["step"]) == 2
+
+
+def test_a_gradient_on_another_device_is_an_error_by_name():
+    """As after a parameter was moved between backward and step: to a GPU torch lets that happen, to meta it does not."""
+
+    class Moved(Parameter):
+        grad = torch.zeros(3, device="meta")
+
+    p = Moved(torch.ones(3))
+    with pytest.raises(ParameterError, match=r"parameter 0 .*is on cpu, and its gradient on meta: .*p\.grad\.to"):
+        Adam([p]).step()
+    assert p.tolist() == [1, 1, 1]
