@@ -56,6 +56,9 @@ class Record:
         self.last: Tensor | None = None  # the figures of the last step, shape (len(STATISTICS), parameters)
         self._tables: dict[str, Tensor] = {}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({"looked": state["steps"]} | state)  # version 0.1 looked at all of every step
+
     def _make(self, width: int, like: Tensor) -> None:
         """Tables for so many parameters; what there is stays."""
         old, self._tables = self._tables, {}

@@ -10,8 +10,9 @@ import torch
 from torch.nn import Parameter
 
 from ravine.backends.cpu import _batch
+from ravine.errors import BackendError
 from ravine.optim import SGD, Adafactor, Adam, Lion, RMSprop
-from ravine.watch._record import ROWS
+from ravine.watch._record import ROWS, Record
 
 STEPS = 5 * ROWS  # a row then has eight of them
 BAD, UNDERFLOW = 4 * ROWS + 3, 4 * ROWS + 5  # both between two looks
@@ -167,3 +168,27 @@ def test_formulas_of_rows_and_columns_are_looked_at_in_full():
     for step in range(2 * ROWS + 2):
         make_step(optimizer, step)
     assert optimizer.watch.last.step_in_full == optimizer.watch.last.step
+
+
+def test_a_run_goes_on_where_the_other_kernel_cannot_be_compiled(monkeypatch):
+    def fails(source: str) -> None:
+        raise BackendError("no kernel can be had")
+
+    optimizer = made(SGD)
+    for step in range(ROWS):
+        make_step(optimizer, step)
+    monkeypatch.setattr(_batch, "compile_kernel", fails)
+    for step in range(ROWS, ROWS + 4):
+        make_step(optimizer, step)
+    assert optimizer.watch.last.step_in_full == optimizer.watch.last.step == ROWS + 4
+    assert (optimizer.watch.history.steps.sum(0) == ROWS + 4).all()
+
+
+def test_a_record_that_was_pickled_before_there_were_brief_looks():
+    optimizer = made(SGD)
+    make_step(optimizer, 0)
+    state = vars(optimizer._monitor.record).copy()
+    del state["looked"]
+    record = Record.__new__(Record)
+    record.__setstate__(state)
+    assert record.looked == 1

@@ -23,6 +23,7 @@ from ravine.backends.cpu._compiler import compile_kernel, has_float16
 from ravine.backends.cpu._gather import gather_loop
 from ravine.backends.cpu._kernel import CHUNK, CHUNK_STATISTICS, Launch, coded, kernel_source, supported, table_rows
 from ravine.backends.cpu._threads import Runner
+from ravine.errors import BackendError
 from ravine.formula import Program
 from ravine.formula._passes import Reduction
 
@@ -156,7 +157,10 @@ class Fused:
         self.brief = self.may_be_brief and not in_full
         if self.brief and self._in_brief is None:
             source = kernel_source(self.program, len(self._kernels) - 1, self._dtypes, watch=True, brief=True)
-            self._in_brief = compile_kernel(source)
+            try:
+                self._in_brief = compile_kernel(source)
+            except BackendError:  # a run that has come so far goes on as it was
+                self.brief = False
         if self._kernels:
             self._kernels[-1] = self._in_brief if self.brief else self._in_full
 
