@@ -50,15 +50,19 @@ def list_function(
         element=lambda n: f"element({n}, {arguments[0]})",
     )
     targets = dict(zip(made, map(code_name, p.writes), strict=False)) if p.writes else {}
-    lines = []
-    for i, line in enumerate(body.lines):
+    lines: list[str] = []
+    writes_later = False
+    for i, line in reversed(list(enumerate(body.lines))):
         name, _, text = line.partition(" = ")
         old = targets.get(name, "")
         read = any(re.search(rf"\b{old}\b", later) for later in (*body.lines[i + 1 :], *body.results))
-        here = in_place and old in arguments and not read
-        lines.append(f"{name} = put({old}, {text})" if here else f"{name} = kept({text})")
+        if in_place and old in arguments and not read:
+            lines.insert(0, f"{name} = put({old}, {text})")
+            writes_later = True
+        else:
+            lines.insert(0, f"{name} = {'apart' if writes_later else 'kept'}({text})")
     source = "\n".join([f"def elements({', '.join(arguments)}):", *(f"    {line}" for line in lines)])
-    source += f"\n    return ({''.join(f'kept({r}), ' for r in body.results)})"
+    source += f"\n    return ({''.join(f'{r}, ' for r in body.results)})"
     known = scope()
     exec(compile(source, "<elements of lists>", "exec"), known)
     result: Callable[..., tuple[Any, ...]] = known["elements"]
@@ -69,6 +73,10 @@ class Foreach(Eager):
     """A batch that runs on torch's operations on lists; see ``ravine.backends.Batch``. All parameters are on one device."""
 
     in_graphs = False  # numbers come from the host
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._rehearsed: set[tuple[Any, ...]] = set()
 
     def _groups(self) -> list[list[int]]:
         """The parameters that are stepped, by the dtype that they are computed in and what is kept narrow."""
@@ -140,19 +148,17 @@ class Foreach(Eager):
             function = list_function(self.program, index, skip is None, self._wide(chosen[0]), narrow)
             lists = self._read(chosen, index)
             before = [self._watched(i) for i in chosen] if figures is not None else []
-            results = function(*lists.values(), *self._numbers_of(chosen, self._numbers))
+            values = self._numbers_of(chosen, self._numbers)
+            self._rehearse(function, lists, values)
+            results = function(*lists.values(), *values)
             costs = {
                 i: self._cost_of_rounding(i, narrow, [_of_list(x, place) for x in results])
                 for place, i in enumerate(chosen)
                 if narrow
             }
-            for name, value in zip(writes, results, strict=False):
+            for name, value in zip(writes, _safe_from_writing(writes, lists, results), strict=True):
                 targets = self._targets(chosen, name)
-                if not isinstance(value, TensorList):  # in double precision: one too large for the target is infinite
-                    value = TensorList(
-                        [torch.full_like(t, value, dtype=backends.number_dtype(t.device)) for t in targets]
-                    )
-                made = value.tensors
+                made = value.tensors if isinstance(value, TensorList) else _filled(targets, value)
                 if skip is not None:
                     made = [torch.where(skip, t, m.to(t.dtype)) for t, m in zip(targets, made, strict=True)]
                 if any(t.data_ptr() != m.data_ptr() or t.dtype != m.dtype for t, m in zip(targets, made, strict=True)):
@@ -161,6 +167,15 @@ class Foreach(Eager):
                 self._note(figures, chosen, before, costs, skip)
             torch.autograd.graph.increment_version([self.params[i] for i in chosen])
         self.release()
+
+    def _rehearse(self, function: Callable[..., Any], lists: Mapping[str, TensorList], numbers: Sequence[Any]) -> None:
+        """Run a function on tensors of one element first, so that what it raises is raised before anything is written."""
+        kind = function, *map(type, numbers)
+        if kind in self._rehearsed:
+            return
+        small = [TensorList([t.new_ones((1,) * t.ndim) for t in each.tensors], False) for each in lists.values()]
+        function(*small, *numbers)
+        self._rehearsed.add(kind)
 
     def _targets(self, chosen: Sequence[int], name: str, dtype: torch.dtype | None = None) -> list[Tensor]:
         tensors = [self.params[i].detach() if name == "param" else self.states[i][name] for i in chosen]
@@ -197,6 +212,30 @@ class Foreach(Eager):
             made.masked_fill_(skip, 0.0)
         for column, values in zip(chosen, made.unbind(1), strict=True):
             figures[:, column].copy_(values)
+
+
+def _safe_from_writing(writes: Sequence[str], lists: Mapping[str, TensorList], results: Sequence[Any]) -> list[Any]:
+    """What each buffer becomes; of ``return update, old_param`` the second is copied, since the first is written before."""
+    owners = {id(lists[name].tensors[0]): name for name in writes if name in lists}
+    made, written = [], set()
+    for name, value in zip(writes, results, strict=False):
+        owner = owners.get(id(value.tensors[0])) if isinstance(value, TensorList) else None
+        made.append(TensorList([t.clone() for t in value.tensors]) if owner in written else value)
+        if owner != name:
+            written.add(name)
+    return made
+
+
+def _filled(targets: Sequence[Tensor], value: Any) -> list[Tensor]:
+    """A number for all elements of a tensor; in double precision, so that one too large for the target is infinite."""
+    values = value.values if isinstance(value, PerTensor) else [value] * len(targets)
+    made = []
+    for t, v in zip(targets, values, strict=True):
+        number = (
+            v if isinstance(v, Tensor) else torch.full((), v, dtype=backends.number_dtype(t.device), device=t.device)
+        )
+        made.append(number.expand_as(t))
+    return made
 
 
 def _of_list(value: Any, place: int) -> Any:

@@ -57,7 +57,7 @@ class _Value:
 
     __lt__, __le__, __gt__, __ge__ = map(_compared, ("lt", "le", "gt", "ge"))
     __eq__, __ne__ = map(_compared, ("eq", "ne"))
-    __and__, __or__ = map(_compared, ("and_", "or_"))
+    __and__, __or__ = __rand__, __ror__ = tuple(map(_compared, ("and_", "or_")))
     __truediv__ = lambda self, other: div(self, other)  # noqa: E731
     __rtruediv__ = lambda self, other: div(other, self)  # noqa: E731
 
@@ -124,7 +124,7 @@ class Sum(_Value):
             a, b = b, a  # the product is what is added
             if not isinstance(b, _Value):
                 return a.now().run("add", b)
-        if isinstance(b, Sum):
+        if isinstance(b, Sum | Extreme):
             b = b.now()
         if target is not None and (b is target or (isinstance(b, Product) and b.reads(target))):
             target = None
@@ -163,16 +163,25 @@ def kept(value: Any) -> Any:
     """A value that has a name: it is computed, and nobody writes over it."""
     if not isinstance(value, _Value):
         return value
-    made = value.now()
-    return TensorList(made.tensors, False)
+    return TensorList(value.now().tensors, False)
+
+
+def apart(value: Any) -> Any:
+    """As ``kept``, and not changed by what is written later: ``1.0 * x`` and ``where`` of a number are ``x`` itself."""
+    made = value.now() if isinstance(value, _Value) else value
+    if isinstance(made, TensorList) and not made.fresh:
+        made = TensorList([t.clone() for t in made.tensors])
+    return kept(made)
 
 
 def put(target: TensorList, value: Any) -> TensorList:
     """Write a value to where the target is, and that is the value from here on."""
     if isinstance(value, Sum) or (isinstance(value, Product | Extreme) and value.a is target):
         made = value.now(target)
+    elif isinstance(value, _Value):
+        made = value.now()
     else:
-        made = value.now() if isinstance(value, _Value) else each(lambda t: torch.full_like(t, value), target)
+        made = each(lambda t, v: functions.element(v, t).expand_as(t), target, value)
     if made.tensors is not target.tensors:
         torch._foreach_copy_(target.tensors, made.tensors)
     return target
@@ -186,7 +195,10 @@ def each(function: Callable[..., Any], *values: Any) -> TensorList:
     rows = list(zip(*columns, strict=True))
     made = [_as_large(function(*row), row) for row in rows]
     # ``where`` of a number gives one of its arguments as it is, which others may still read.
-    return TensorList(made, not any(m is x for m, row in zip(made, rows, strict=True) for x in row))
+    for value in lists:
+        if isinstance(value, TensorList) and all(m is x for m, x in zip(made, value.tensors, strict=True)):
+            return value
+    return TensorList([m.clone() if any(m is x for x in row) else m for m, row in zip(made, rows, strict=True)])
 
 
 def _as_large(value: Any, row: Sequence[Any]) -> Tensor:
@@ -231,4 +243,4 @@ def scope() -> dict[str, Any]:
     known = {n: _by_each(f) if callable(f) else f for n, f in vars(functions).items() if not n.startswith("_")}
     known |= {name: _unary(name) for name in ("sqrt", "abs", "exp", "log", "tanh")}
     known |= {name: _extreme(name) for name in ("minimum", "maximum")}
-    return {**known, "div": div, "kept": kept, "put": put}
+    return {**known, "div": div, "kept": kept, "apart": apart, "put": put}

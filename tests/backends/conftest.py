@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 import torch
+from on_lists import on_lists
 
 from ravine import backends
 from ravine.backends.triton import _device_check
@@ -64,6 +65,13 @@ def interpreting() -> Callable[[], AbstractContextManager[None]]:
 def interpreter(interpreting: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
     """The whole test in that context."""
     with interpreting():
+        yield
+
+
+@pytest.fixture
+def lists() -> Iterator[None]:
+    """The whole test on a device without kernels."""
+    with on_lists():
         yield
 
 

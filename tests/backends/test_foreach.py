@@ -21,7 +21,6 @@ from ravine.errors import BackendError
 from ravine.formula import dot, mean, norm, numel, where
 from ravine.optim import Adam, Optimizer, RMSprop
 from ravine.optim import _registry as registry
-from ravine.optim._engine import prepare
 from ravine.optim._engine.batches import needs_whole
 
 SHAPES = ((37, 41), (), (0,), (3,), (1024,), (4, 8, 2))
@@ -34,11 +33,7 @@ CASES += [(n, d, o) for n, (d, o) in each_with_another(registry.names(), OTHERS)
 FIGURES = ("grad_norm", "param_norm", "update_norm", "grad_max", "param_max", "update_max", "nonfinite")
 
 
-@pytest.fixture(autouse=True)
-def a_device_without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tensors of the CPU count as those of a device for which there are no kernels."""
-    monkeypatch.setattr(backends, "on_host", lambda device: False)
-    monkeypatch.setattr(prepare, "why_not", lambda tensor: "there are none")
+pytestmark = pytest.mark.usefixtures("lists")
 
 
 def stepped(
@@ -158,13 +153,12 @@ def test_what_gradscaler_found_is_waited_for_only_where_nothing_else_knows_of_it
 
 @pytest.mark.filterwarnings("ignore")
 def test_it_takes_over_where_triton_cannot_compile(monkeypatch):
-    monkeypatch.undo()
-    monkeypatch.setattr(backends, "on_host", lambda device: False)
-    from ravine.optim._engine import kernels
+    from ravine.optim._engine import kernels, prepare
 
     def cannot(*_: Any) -> Any:
         raise BackendError("Triton cannot compile a kernel for cpu: no C compiler")
 
+    monkeypatch.setattr(prepare, "why_not", kernels.why_not)  # which says again what is so
     monkeypatch.setattr(kernels.triton, "kernels_wanted", lambda device: True)
     monkeypatch.setattr(kernels.triton, "why_no_kernel", lambda tensor: "")
     monkeypatch.setattr(kernels.triton, "DeviceBatch", cannot)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
+from on_lists import on_lists
 from torch.nn import Parameter
 
 from ravine.errors import FormulaError, OptionError, ParameterError
@@ -245,9 +247,15 @@ def swap(param, a=1.0, b=2.0, *, grad, lr):
     return param - lr * grad, b, a
 
 
-@pytest.mark.parametrize("fused", [None, False])
+@pytest.fixture(params=["kernel", "eager", "lists"])
+def fused(request):
+    """The option for kernels, for torch's operations, and, on a device without kernels, for those on lists."""
+    with on_lists() if request.param == "lists" else nullcontext():
+        yield False if request.param == "eager" else None
+
+
 def test_a_state_that_is_given_an_old_value_gets_the_old_value(fused):
-    """R2: eager wrote one result after the other, and results were views of what it wrote."""
+    """R2: eager, and later lists, wrote one result after the other, and results were views of what they wrote."""
     (p,) = made = params()
     optimizer = Optimizer(made, [keep_old], lr=1.0, fused=fused)
     p.grad = torch.full((3,), 0.25)
@@ -258,7 +266,6 @@ def test_a_state_that_is_given_an_old_value_gets_the_old_value(fused):
     assert optimizer.state[p]["previous"].tolist() == [0.75] * 3
 
 
-@pytest.mark.parametrize("fused", [None, False])
 def test_states_that_change_places_keep_both_values(fused):
     (p,) = made = params()
     optimizer = Optimizer(made, [swap], lr=1.0, fused=fused)
