@@ -75,9 +75,9 @@ def lists() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(params=["kernel", "eager", "interpreter"])
-def fused(request: pytest.FixtureRequest) -> bool:
-    """Whether kernels step: those of the CPU, none, and those of a GPU in Triton's interpreter."""
-    if request.param == "interpreter":
-        request.getfixturevalue("interpreter")
-    return bool(request.param != "eager")
+@pytest.fixture(params=["kernel", "eager", "interpreter", "lists"])
+def fused(request: pytest.FixtureRequest) -> bool | None:
+    """An optimizer's option: for kernels of the CPU, none, those of a GPU in Triton's interpreter, and operations on lists."""
+    if request.param in ("interpreter", "lists"):
+        request.getfixturevalue(request.param)
+    return {"eager": False, "lists": None}.get(request.param, True)

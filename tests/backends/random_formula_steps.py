@@ -97,7 +97,7 @@ class Comparison:
 
 
 def step_and_compare(
-    seed: int, dtype: torch.dtype, fused: bool, result: Comparison, steps: int, rows: Shapes = ()
+    seed: int, dtype: torch.dtype, fused: bool | None, result: Comparison, steps: int, rows: Shapes = ()
 ) -> None:
     """So many steps, the last of special values; before each, all tensors are filled anew."""
     trees = formulas(seed, bool(rows))
@@ -135,10 +135,13 @@ def shape_of(state: str, p: torch.Tensor) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def check(seeds: Iterable[int], ways: Sequence[bool] = (True, False), steps: int = 3, rows: Shapes = ()) -> None:
-    """Every result of these formulas is one that rounding allows, by kernels (True) and by torch's operations (False).
+def check(seeds: Iterable[int], ways: Sequence[bool | None] = (True, False), steps: int = 3, rows: Shapes = ()) -> None:
+    """Every result of these formulas is one that rounding allows, by kernels and by torch's operations.
 
     Args:
+        seeds: of the formulas, ten each.
+        ways: the option ``fused`` of optimizers: True for kernels, False for torch's operations; None on lists, in their fixture.
+        steps: how many; the last is one of special values.
         rows: the formulas have values of rows and columns, of matrices of these shapes.
     """
     result = Comparison()

@@ -45,7 +45,7 @@ def same(value: float, wanted: float) -> bool:
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_as_elements(fused: bool, dtype: torch.dtype) -> None:
+def test_as_elements(fused: bool | None, dtype: torch.dtype) -> None:
     filled = [(*map(float, row[:-1]), 0.0, 0.0)[:3] for _, row in ROWS]
     first, second, third = (torch.tensor(column, dtype=dtype) for column in zip(*filled, strict=True))
     p = torch.nn.Parameter(first)
@@ -63,7 +63,7 @@ def test_as_elements(fused: bool, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["together", "alone"])
-def test_as_numbers(request: pytest.FixtureRequest, fused: bool, together: bool) -> None:
+def test_as_numbers(request: pytest.FixtureRequest, fused: bool | None, together: bool) -> None:
     """The numbers of one group, which the host computes in Python, and those of many groups, which are arrays."""
     alone = [[row] for row in ROWS]
     if request.node.callspec.params["fused"] == "interpreter":
@@ -92,7 +92,7 @@ def test_as_numbers(request: pytest.FixtureRequest, fused: bool, together: bool)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_norms(fused: bool, dtype: torch.dtype) -> None:
+def test_norms(fused: bool | None, dtype: torch.dtype) -> None:
     def sizes(param: Any, all_of_them: Any = 0.0, *, grad: Any) -> Any:
         return norm(grad) + 0 * param, global_norm(grad) + 0 * param
 

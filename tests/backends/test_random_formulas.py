@@ -1,4 +1,8 @@
-"""Random formulas, stepped by kernels and by torch's operations, against an evaluation in NumPy's doubles."""
+"""Random formulas, stepped by kernels and by torch's operations, against an evaluation in NumPy's doubles.
+
+Operations on lists may multiply in another order (``addcmul``), and then a product of some of the factors can overflow that
+otherwise would not. In none of these formulas does it, so the intervals are those of the other ways.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,11 @@ from random_formula_steps import MATRICES, check
 
 def test_eighty_random_formulas() -> None:
     check(range(1, 17, 2))
+
+
+@pytest.mark.usefixtures("lists")
+def test_four_hundred_and_eighty_random_formulas_on_lists() -> None:
+    check(range(48), ways=[None])  # of every dtype, and with norms
 
 
 @pytest.mark.slow  # a second for each kernel's compilation

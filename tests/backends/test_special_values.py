@@ -17,7 +17,7 @@ INF, NAN = math.inf, math.nan
 
 def step(
     piece: Callable[..., Any],
-    fused: bool,
+    fused: bool | None,
     grad: list[float],
     param: list[float] | None = None,
     dtype: torch.dtype = torch.float32,
@@ -35,7 +35,7 @@ def same(result: list[float], wanted: list[float]) -> bool:
     return result == pytest.approx(wanted, rel=1e-6, abs=0, nan_ok=True)
 
 
-def test_whether_a_computed_value_is_finite_is_seen(fused: bool) -> None:
+def test_whether_a_computed_value_is_finite_is_seen(fused: bool | None) -> None:
     def guard(param: Any, *, grad: Any, a: Any) -> Any:
         update = grad * a + grad
         return where(isfinite(update), update, -1.0)
@@ -64,7 +64,7 @@ def over_difference(param: Any, *, grad: Any, a: Any, step: Any) -> Any:
     return param + a / (1 - step) + 0 / (1 - step) * where(a > 5, 1, 0) + grad
 
 
-def test_a_number_divided_by_zero_has_the_value_of_ieee_arithmetic(fused: bool) -> None:
+def test_a_number_divided_by_zero_has_the_value_of_ieee_arithmetic(fused: bool | None) -> None:
     assert same(step(over_norm, fused, [0.0, 0.0]), [INF, INF])
     assert same(step(over_tensor_norm, fused, [0.0], a=2.0), [INF])
     assert same(step(over_tensor_norm, fused, [0.0], a=-2.0), [NAN])
@@ -73,7 +73,7 @@ def test_a_number_divided_by_zero_has_the_value_of_ieee_arithmetic(fused: bool) 
     assert same(step(over_difference, fused, [1.0], a=-3.0), [NAN])
 
 
-def test_a_step_that_divides_by_zero_is_counted_once_and_writes(fused: bool) -> None:
+def test_a_step_that_divides_by_zero_is_counted_once_and_writes(fused: bool | None) -> None:
     p = torch.nn.Parameter(torch.ones(2))
     p.grad = torch.zeros(2)
     optimizer = Optimizer([p], [over_norm], fused=fused)
@@ -82,14 +82,14 @@ def test_a_step_that_divides_by_zero_is_counted_once_and_writes(fused: bool) -> 
     assert torch.isinf(p).all()
 
 
-def test_a_division_by_the_constant_zero(fused: bool) -> None:
+def test_a_division_by_the_constant_zero(fused: bool | None) -> None:
     def over_zero(param: Any, *, grad: Any) -> Any:
         return grad / 0
 
     assert same(step(over_zero, fused, [2.0, -2.0, 0.0]), [INF, -INF, NAN])
 
 
-def test_numbers_too_large_for_a_power_are_infinite(fused: bool) -> None:
+def test_numbers_too_large_for_a_power_are_infinite(fused: bool | None) -> None:
     def power(param: Any, *, grad: Any, a: Any, b: Any) -> Any:
         return grad * a**b
 
@@ -100,7 +100,7 @@ def test_numbers_too_large_for_a_power_are_infinite(fused: bool) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
-def test_the_sign_of_infinity_is_one(fused: bool, dtype: torch.dtype) -> None:
+def test_the_sign_of_infinity_is_one(fused: bool | None, dtype: torch.dtype) -> None:
     def signs(param: Any, *, grad: Any) -> Any:
         return sign(grad)
 
@@ -113,7 +113,7 @@ def test_the_sign_of_infinity_is_one(fused: bool, dtype: torch.dtype) -> None:
     assert same(step(inverse, fused, [0.0, -0.0]), [INF, INF])  # a zero without a sign
 
 
-def test_a_choice_between_two_numbers_has_all_their_digits(fused: bool) -> None:
+def test_a_choice_between_two_numbers_has_all_their_digits(fused: bool | None) -> None:
     def choose(param: Any, *, grad: Any, a: Any, b: Any) -> Any:
         return where(grad > 0, 0.1, 0.2) + where(grad > 0, a, 1e-9) + where(grad > 0, where(grad > 2, b, 0.3), -b)
 
@@ -124,21 +124,21 @@ def test_a_choice_between_two_numbers_has_all_their_digits(fused: bool) -> None:
     assert result == [INF]
 
 
-def test_a_number_larger_than_a_tensors_largest_is_infinite(fused: bool) -> None:
+def test_a_number_larger_than_a_tensors_largest_is_infinite(fused: bool | None) -> None:
     def bounded(param: Any, *, grad: Any, a: Any) -> Any:
         return where(grad > 2, maximum(grad, a), minimum(grad, a)) + where(grad > 3, grad, -a)
 
     assert same(step(bounded, fused, [1.0, 3.0, 4.0], a=1e300), [-INF, NAN, INF])
 
 
-def test_a_choice_of_a_number_that_is_infinite(fused: bool) -> None:
+def test_a_choice_of_a_number_that_is_infinite(fused: bool | None) -> None:
     def choose(param: Any, *, grad: Any, a: Any) -> Any:
         return where(grad > 0, where(1 / a > 2, 1 / a, 2.0), grad) + where(1 / a > 2, grad, 0.0)
 
     assert same(step(choose, fused, [1.0, -1.0], a=0.0), [INF, -2.0])
 
 
-def test_infinity_and_nan_can_be_written_in_a_formula(fused: bool) -> None:
+def test_infinity_and_nan_can_be_written_in_a_formula(fused: bool | None) -> None:
     def guard(param: Any, *, grad: Any, a: Any) -> Any:
         bounded = where(isfinite(grad), grad, math.nan)
         return minimum(bounded, where(grad < a, -math.inf, math.inf)) + minimum(a, math.inf)  # in number stage, too
@@ -146,7 +146,7 @@ def test_infinity_and_nan_can_be_written_in_a_formula(fused: bool) -> None:
     assert same(step(guard, fused, [1.0, -1.0, INF], a=0.5), [1.5, -INF, NAN])
 
 
-def test_a_negative_number_to_a_fractional_power_is_nan(fused: bool) -> None:
+def test_a_negative_number_to_a_fractional_power_is_nan(fused: bool | None) -> None:
     def of_numbers(param: Any, *, grad: Any, a: Any, b: Any) -> Any:
         return param + grad * a**b
 
@@ -161,7 +161,7 @@ def test_a_negative_number_to_a_fractional_power_is_nan(fused: bool) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
-def test_a_cube_root_is_a_power(fused: bool, dtype: torch.dtype) -> None:
+def test_a_cube_root_is_a_power(fused: bool | None, dtype: torch.dtype) -> None:
     """Kernels of GPUs have a function for it: of -0 it gives -0, and of negative numbers something."""
 
     def root(param: Any, *, grad: Any) -> Any:
@@ -175,7 +175,7 @@ def test_a_cube_root_is_a_power(fused: bool, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_nothing_is_folded_that_has_another_value(fused: bool, dtype: torch.dtype) -> None:
+def test_nothing_is_folded_that_has_another_value(fused: bool | None, dtype: torch.dtype) -> None:
     """Of real numbers these are x**3, 0, x and x; of floats they are not."""
 
     def root_and_square(param: Any, *, grad: Any) -> Any:
@@ -196,7 +196,7 @@ def test_nothing_is_folded_that_has_another_value(fused: bool, dtype: torch.dtyp
 
 
 @pytest.mark.parametrize("watch", [True, False])
-def test_a_compensated_sum_can_be_written(fused: bool, watch: bool) -> None:
+def test_a_compensated_sum_can_be_written(fused: bool | None, watch: bool) -> None:
     """Kahan's sum: steps too small for float32 that arrive all the same."""
 
     def kahan(param: Any, lost: Any = 0.0, *, grad: Any) -> Any:
@@ -214,7 +214,7 @@ def test_a_compensated_sum_can_be_written(fused: bool, watch: bool) -> None:
 
 
 @pytest.mark.parametrize("size", [1e-40, 1e-36, 1e-25, 1e-12, 1.0, 1e15, 1e25])
-def test_norms_of_very_small_and_very_large_elements(fused: bool, size: float) -> None:
+def test_norms_of_very_small_and_very_large_elements(fused: bool | None, size: float) -> None:
     def size_of(param: Any, *, grad: Any) -> Any:
         return norm(grad) + where(global_norm(grad * 3) > 14 * size, 0 * grad, NAN)
 
@@ -228,7 +228,7 @@ def test_norms_of_very_small_and_very_large_elements(fused: bool, size: float) -
         assert same(step(unit, fused, grads)[:2], [0.6, -0.8])
 
 
-def test_norms_of_nan_infinity_and_nothing(fused: bool) -> None:
+def test_norms_of_nan_infinity_and_nothing(fused: bool | None) -> None:
     def size_of(param: Any, *, grad: Any) -> Any:
         return norm(grad) + 0 * param
 
@@ -237,7 +237,7 @@ def test_norms_of_nan_infinity_and_nothing(fused: bool) -> None:
     assert same(step(size_of, fused, [0.0, -0.0]), [0.0] * 2)
 
 
-def test_a_power_of_one_half_that_is_a_hyperparameter(fused: bool) -> None:
+def test_a_power_of_one_half_that_is_a_hyperparameter(fused: bool | None) -> None:
     def power(param: Any, *, grad: Any, a: Any) -> Any:
         return grad**a + 0 * param
 
@@ -245,7 +245,7 @@ def test_a_power_of_one_half_that_is_a_hyperparameter(fused: bool) -> None:
     assert same(step(power, fused, [-INF, 4.0, -4.0], a=-0.5), [0.0, 0.5, NAN])
 
 
-def test_a_number_over_a_tensor_is_one_division(fused: bool) -> None:
+def test_a_number_over_a_tensor_is_one_division(fused: bool | None) -> None:
     """torch's operator takes the reciprocal first, which is infinite here."""
 
     def over(param: Any, *, grad: Any, a: Any) -> Any:
@@ -255,7 +255,7 @@ def test_a_number_over_a_tensor_is_one_division(fused: bool) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "wanted"), [(torch.float32, 65505.0), (torch.float16, 65504.0)], ids=str)
-def test_a_tensor_can_be_set_to_a_number(fused: bool, dtype: torch.dtype, wanted: float) -> None:
+def test_a_tensor_can_be_set_to_a_number(fused: bool | None, dtype: torch.dtype, wanted: float) -> None:
     def reset(param: Any, *, grad: Any, a: Any) -> Any:
         return a + 1
 
