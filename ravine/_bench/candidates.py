@@ -23,6 +23,8 @@ COMPILE = "compile"
 
 #: Buffers that the stream goes through, in sizes of the parameters: parameter, gradient and one state.
 STREAM_BUFFERS = 3
+#: Rounds of turns that are long.
+_LONG_ROUNDS = 7
 
 
 def gradients(case: Case, dtype: torch.dtype) -> list[Tensor]:
@@ -72,9 +74,11 @@ def as_in_a_long_run(optimizer: torch.optim.Optimizer) -> Step:
     return optimizer.step
 
 
-def steps_of_turn(case: Case) -> int:
-    """How many steps a turn has at least: so many that the ones that are looked at in full have their share."""
-    return APART if case.elements >= LARGE else 1
+def turns(case: Case, rounds: int | None) -> tuple[int, int]:
+    """How many rounds there are, and how many steps a turn has at least: where some steps are looked at in full, so many that
+    these have their share, and fewer rounds."""
+    least = APART if case.elements >= LARGE else 1
+    return rounds or (case.rounds if least == 1 else _LONG_ROUNDS), least
 
 
 def _apart(params: Sequence[Tensor], case: Case | None) -> tuple[list[Tensor], list[Tensor]]:

@@ -84,7 +84,8 @@ def alternate(
         candidates: what to time, warmed up; one call is one step.
         rounds: how often each has a turn.
         turn: seconds that a turn lasts at least; it has as many steps as that takes.
-        least: steps that a turn has at least, where they are not all alike.
+        least: how many steps a turn has at least, where they are not all alike. It is the same for all: in a longer turn
+            more of what the first step has fetched is still in a cache.
         clock: gives seconds.
     """
     seconds: dict[str, list[float]] = {name: [] for name in candidates}

@@ -124,7 +124,8 @@ def time_steps(
         steps["stream"], stream_bytes = candidates.stream(case, dtype.itemsize)
         _warm(steps["stream"])
 
-    timings = alternate(steps, rounds or case.rounds, least=candidates.steps_of_turn(case))
+    rounds, least = candidates.turns(case, rounds)
+    timings = alternate(steps, rounds, least=least)
     beside = {name: timings.pop(name) for name in (PRODUCTS, DENSE) if name in timings}
     stream = timings.pop("stream", None)
     return Row(

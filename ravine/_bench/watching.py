@@ -69,7 +69,8 @@ def time_watching(case: Case, configuration: Configuration, *, rounds: int | Non
     for step in steps.values():
         for _ in range(_WARM_UP):
             step()
-    timings = alternate(steps, rounds or case.rounds, least=candidates.steps_of_turn(case))
+    rounds, least = candidates.turns(case, rounds)
+    timings = alternate(steps, rounds, least=least)
     theirs = [timings.pop(name) for name in list(timings) if name.startswith("torch ")]
     if theirs:
         timings["torch"] = min(theirs, key=lambda timing: timing.median)

@@ -6,10 +6,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from ravine._bench import watching
+from ravine._bench import candidates, watching
 from ravine._bench.cases import Case, find_configurations
 from ravine._bench.measure import Timing
 from ravine.cli import _bench as bench
+from ravine.watch._record import APART
 
 TINY = Case("tiny", "2 tensors of 5", ((5,), (5,)), 2, False)
 
@@ -41,7 +42,7 @@ def test_candidates_are_what_their_names_say(monkeypatch):
     made = {}
 
     def take(candidates, rounds, *, least):
-        assert least == 1, "of small tensors all steps are alike"
+        assert (rounds, least) == (TINY.rounds, 1), "of small tensors all steps are alike"
         made.update(candidates)
         return {name: timing(1.0) for name in candidates}
 
@@ -53,6 +54,12 @@ def test_candidates_are_what_their_names_say(monkeypatch):
     assert ours["clip"].param_groups[0]["clip_norm"] == 1.0
     assert ours["on"].watch.steps > 2000, "as in a long run"
     assert {n for n in made if n.startswith("torch ")} == {"torch default", "torch foreach"}
+
+
+def test_turns_of_large_tensors_have_a_step_that_is_looked_at_in_full():
+    large = Case("large", "one tensor", ((1 << 22,),), 15, True)
+    assert candidates.turns(large, None) == (7, APART)
+    assert candidates.turns(large, 3) == (3, APART)
 
 
 def test_a_fit_is_timed_by_the_batch(monkeypatch):
