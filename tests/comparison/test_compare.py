@@ -97,7 +97,7 @@ def test_the_command_of_a_study_declares_the_same_study():
         {k: given[k] for k in ("points", "seeds", "steps", "schedule", "margin", "study_seed")},
     )
     kept["schedule"] = schedules_from_words(kept["schedule"])
-    declared = declare(find("breast-cancer"), "breast-cancer", parse_all(optimizers), preset=given["preset"], **kept)
+    declared = declare(find("breast-cancer"), "breast-cancer", parse_all(optimizers), **kept)
     assert dataclasses.replace(declared, content=result.spec.content).hash == result.spec.hash
     assert given["study"] == "compare-breast-cancer"
 
