@@ -105,18 +105,18 @@ def command(
     from ravine.cli import _cpu_bench
 
     _cpu_bench.run(
-        cases,
-        optimizers,
-        every,
-        dtype,
-        threads,
-        rounds,
-        with_compile,
-        first_step,
-        endurance,
-        watching,
-        targets,
-        json_file,
+        cases=cases,
+        optimizers=optimizers,
+        every=every,
+        dtype=dtype,
+        threads=threads,
+        rounds=rounds,
+        with_compile=with_compile,
+        first_step=first_step,
+        endurance=endurance,
+        watching=watching,
+        targets=targets,
+        json_file=json_file,
     )
 
 
