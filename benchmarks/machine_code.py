@@ -29,7 +29,7 @@ import torch
 
 from ravine.backends._jobs import jobs_of
 from ravine.backends.triton._kernel_text import KernelText
-from ravine.backends.triton._pass_text import blocks_for, pass_source
+from ravine.backends.triton._pass_text import Watched, blocks_for, pass_source
 from ravine.backends.triton._stage_text import stage_source, sum_source
 from ravine.backends.triton._tile_text import TILES, joined_source, tile_source
 from ravine.formula import Program
@@ -102,7 +102,7 @@ def kernels(program: Program, dtype: torch.dtype, target: str) -> Iterator[tuple
         last = "param" in p.writes
         yield (
             "write" if last else "temporary" if p.writes else "sum",
-            pass_source(program, i, dtypes, True, blocks),
+            pass_source(program, i, dtypes, Watched.EVERYTHING, blocks),
             needed,
         )
         if (p.numbers or p.writes) and not program.kept:  # where numbers are kept, torch makes them

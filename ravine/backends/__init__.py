@@ -173,6 +173,8 @@ class Batch(Protocol):
         on_device: the device where numbers, sums and statistics stay; None: they are on the host.
         makes_numbers: whether it can be given ``Staged`` for numbers.
         in_graphs: whether a CUDA graph can capture its steps.
+        may_be_brief: whether steps can have the statistics of gradients only, and gain time by that.
+        brief: whether they have no more, from ``look`` on.
     """
 
     program: Program
@@ -182,6 +184,15 @@ class Batch(Protocol):
     on_device: torch.device | None
     makes_numbers: bool
     in_graphs: bool
+
+    @property
+    def may_be_brief(self) -> bool: ...
+
+    @property
+    def brief(self) -> bool: ...
+
+    def look(self, in_full: bool) -> None:
+        """Whether steps from here on have all statistics, or those of gradients only, if they ``may_be_brief``."""
 
     def gather(self) -> bool:
         """Take this step's gradients; False if tensors moved or changed, and the batch must be made anew."""

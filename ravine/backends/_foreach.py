@@ -19,6 +19,7 @@ from torch import Tensor
 from ravine import backends
 from ravine.backends import STATISTICS, Numbers, Sums
 from ravine.backends import _rounding_figures as rounding
+from ravine.backends._brief import LARGE, BriefSteps
 from ravine.backends._eager import Eager, real
 from ravine.backends._tensor_lists import PerTensor, TensorList, scope
 from ravine.formula import Program
@@ -77,6 +78,21 @@ class Foreach(Eager):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._rehearsed: set[tuple[Any, ...]] = set()
+        self._in_brief = BriefSteps(self._buffer_size)
+        elements = sum(p.numel() for p in self.params)
+        self._large = self._buffer_size > 0 and elements >= LARGE and "param" in self.program.passes[-1].writes
+        self._is_brief = False
+
+    @property
+    def may_be_brief(self) -> bool:
+        return self._large
+
+    @property
+    def brief(self) -> bool:
+        return self._is_brief
+
+    def look(self, in_full: bool) -> None:
+        self._is_brief = self._large and not in_full
 
     def _groups(self) -> list[list[int]]:
         """The parameters that are stepped, by the dtype that they are computed in and what is kept narrow."""
@@ -141,13 +157,15 @@ class Foreach(Eager):
             if self._statistics is None:
                 self._statistics = self._empty_statistics()
             figures = self._statistics[buffer_index].zero_()
+            self._in_brief.note(buffer_index, self._is_brief)
+        in_full = figures is not None and not self._is_brief
         index = len(self.program.passes) - 1
         writes = self.program.passes[index].writes
         for chosen in self._groups():
-            narrow = tuple(sorted({n for i in chosen for n in self._narrow(i)})) if figures is not None else ()
+            narrow = tuple(sorted({n for i in chosen for n in self._narrow(i)})) if in_full else ()
             function = list_function(self.program, index, skip is None, self._wide(chosen[0]), narrow)
             lists = self._read(chosen, index)
-            before = [self._watched(i) for i in chosen] if figures is not None else []
+            before = [self._watched(i) for i in chosen] if in_full else []
             values = self._numbers_of(chosen, self._numbers)
             self._rehearse(function, lists, values)
             results = function(*lists.values(), *values)
@@ -164,7 +182,8 @@ class Foreach(Eager):
                 if any(t.data_ptr() != m.data_ptr() or t.dtype != m.dtype for t, m in zip(targets, made, strict=True)):
                     torch._foreach_copy_(targets, made)
             if figures is not None:
-                self._note(figures, chosen, before, costs, skip)
+                made_of = self._in_full(chosen, before, costs) if in_full else self._of_gradients(chosen)
+                self._note(figures, chosen, made_of, skip)
             torch.autograd.graph.increment_version([self.params[i] for i in chosen])
         self.release()
 
@@ -181,37 +200,50 @@ class Foreach(Eager):
         tensors = [self.params[i].detach() if name == "param" else self.states[i][name] for i in chosen]
         return [real(t) if dtype is None else real(t).to(dtype) for t in tensors]
 
-    def _note(
-        self,
-        figures: Tensor,
-        chosen: Sequence[int],
-        before: list[Tensor],
-        costs: Mapping[int, Mapping[str, Tensor]],
-        skip: Tensor | None,
-    ) -> None:
+    def _gradients(self, chosen: Sequence[int]) -> list[Tensor]:
+        """Their gradients, in the dtype in which they are computed."""
+        return [real(g.detach()).to(self._dtype(i)) for i in chosen if (g := self._grads[i]) is not None]
+
+    def _of_gradients(self, chosen: Sequence[int]) -> dict[str, Tensor]:
+        """The statistics of a step that is looked at in brief, which has read no more than gradients; ``nonfinite`` is 1 for any."""
+        grads, dtype = self._gradients(chosen), backends.number_dtype(self.params[0].device)
+        squares = _norms(grads, 2, dtype) ** 2
+        # Squares of finite numbers can overflow where they are not added in a wider dtype; the largest magnitude cannot.
+        wider = dtype is torch.float64 and grads[0].dtype is not torch.float64
+        bad = ~torch.isfinite(squares if wider else _norms(grads, float("inf"), dtype))
+        return {"grad_square": squares, "nonfinite": bad.to(dtype)}
+
+    def _in_full(
+        self, chosen: Sequence[int], before: list[Tensor], costs: Mapping[int, Mapping[str, Tensor]]
+    ) -> dict[str, Tensor]:
         """The statistics of a step."""
-        dtype = before[0].dtype
-        grads = [real(g.detach()).to(dtype) for i in chosen if (g := self._grads[i]) is not None]
+        dtype = backends.number_dtype(self.params[0].device)
+        grads = self._gradients(chosen)
         update = torch._foreach_sub([self._watched(i) for i in chosen], before)
-        rows: list[Tensor] = []
-        for s in STATISTICS:
-            of, _, measure = s.name.rpartition("_")
-            tensors = {"grad": grads, "param": before, "update": update}.get(of, grads)
-            if s.name in backends.ROUNDING_STATISTICS:
-                none = figures.new_zeros(())
-                rows.append(torch.stack([costs.get(i, {}).get(s.name, none) for i in chosen]))
-            elif not of:
-                counts = [(~torch.isfinite(g)).sum() if s.name == "nonfinite" else g.new_ones(()) for g in grads]
-                rows.append(torch.stack([c.to(figures.dtype) for c in counts]))
-            elif measure == "square":
-                rows.append(_norms(tensors, 2, figures.dtype) ** 2)
-            else:
-                rows.append(_norms(tensors, float("inf"), figures.dtype))
-        made = torch.stack(rows)
+        found = {"nonfinite": torch.stack([(~torch.isfinite(g)).sum().to(dtype) for g in grads])}
+        for name, tensors in (("grad", grads), ("param", before), ("update", update)):
+            found[f"{name}_square"] = _norms(tensors, 2, dtype) ** 2
+            found[f"{name}_max"] = _norms(tensors, float("inf"), dtype)
+        if costs:
+            none = grads[0].new_zeros((), dtype=dtype)
+            for name in backends.ROUNDING_STATISTICS:
+                found[name] = torch.stack([costs.get(i, {}).get(name, none) for i in chosen])
+        return found
+
+    @staticmethod
+    def _note(figures: Tensor, chosen: Sequence[int], found: Mapping[str, Tensor], skip: Tensor | None) -> None:
+        """Put the statistics of some parameters in their columns."""
+        some = next(iter(found.values()))
+        rest = {"steps": torch.ones_like(some)}
+        made = torch.stack([{**rest, **found}.get(s.name, torch.zeros_like(some)) for s in STATISTICS])
         if skip is not None:
             made.masked_fill_(skip, 0.0)
         for column, values in zip(chosen, made.unbind(1), strict=True):
             figures[:, column].copy_(values)
+
+    @torch.no_grad()
+    def statistics(self, steps: int) -> Tensor:
+        return self._in_brief.mark(super().statistics(steps))
 
 
 def _safe_from_writing(writes: Sequence[str], lists: Mapping[str, TensorList], results: Sequence[Any]) -> list[Any]:

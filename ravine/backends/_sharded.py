@@ -159,6 +159,18 @@ class Sharded:
                     columns.put(rows, _over(mesh, split, here, largest))
         return sums if self.on_device else sums.numpy()
 
+    @property
+    def may_be_brief(self) -> bool:
+        return any(batch.may_be_brief for _, batch in self._batches)
+
+    @property
+    def brief(self) -> bool:
+        return any(batch.brief for _, batch in self._batches)
+
+    def look(self, in_full: bool) -> None:
+        for _, batch in self._batches:
+            batch.look(in_full)
+
     def call(self, index: int, numbers: Numbers, bad: Tensor | None = None) -> None:
         raise AssertionError("formulas that need whole tensors are stepped by Whole")
 

@@ -325,7 +325,7 @@ class Optimizer(Shown, MayStepInBackward, AnswersNames, torch.optim.Optimizer):
         if not plan.ready(self.param_groups, self.state, extra):
             raise BackendError("parameters or gradients changed while the step looked at them")
         self._monitor.count_on(None if plan.fake else plan.device)
-        plan.add_to_rows(self._monitor.columns)
+        self._monitor.begin(plan)
         return plan
 
     def _drop_plan(self) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ravine import backends
 from ravine.backends import ROUNDING_STATISTICS, STATISTICS, statistic
+from ravine.backends._brief import without_figures
 from ravine.watch._history import History
 from ravine.watch._losses import Losses
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ravine.backends.cpu._record_rows import RecordRows
 
 ROWS = 256
-#: The most steps of which one is looked at in full, where looking costs time (``Fused.look``).
+#: The most steps of which one is looked at in full, where looking costs time (``backends/_brief.py``).
 APART = 16
 _SQUARES = [i for i, s in enumerate(STATISTICS) if s.name.endswith("_square")]
 _MAXIMA = statistic(reduce="max")
@@ -45,7 +46,7 @@ class Record:
         every: how many steps one row has.
         skipped: how many steps were left out because gradients were not finite.
         overflowed: how many a GradScaler left out.
-        looked: the number of the last step that was looked at in full; large batches on the CPU skip some.
+        looked: the number of the last step that was looked at in full; of large batches not every one is.
         losses: those that a training loop has noted.
     """
 
@@ -82,6 +83,13 @@ class Record:
             self.steps += 1
             self.looked = self.steps
 
+    def in_full(self, ahead: int) -> bool:
+        """Whether the step that comes so many after those that are recorded is one that is looked at in full."""
+        number, every = self.steps + ahead, self.every
+        while number >= ROWS * every:
+            every *= 2
+        return number % min(every, APART) == 0
+
     def _add_sparingly(self, rows: RecordRows) -> None:
         """The same where looking at all of every step costs time. Every row has a step that is looked at in full.
 
@@ -113,14 +121,18 @@ class Record:
             self.last = torch.zeros(len(STATISTICS), width, dtype=here.dtype, device="cpu")
         rows.into(self._tables, self.last)
 
-    def add(self, figures: Tensor) -> None:
-        """Take the figures of some steps, shape (steps, len(STATISTICS), parameters)."""
+    def add(self, figures: Tensor, behind: int = 0) -> None:
+        """Take the figures of some steps, shape (steps, len(STATISTICS), parameters).
+
+        ``behind``: how many of them, or of those before, came after the last that was looked at in full.
+        """
         if not len(figures):
             return
         if not self._tables or self._tables["first"].shape[0] < figures.shape[2]:
             self._make(figures.shape[2], figures)
         figures = figures.to(self._tables["sums"])
-        self.last, self.looked = figures[-1].clone(), self.steps + len(figures)
+        self.last = self._last_of(figures) if behind else figures[-1].clone()
+        self.looked = self.steps + len(figures) - behind
         if backends.on_host(figures.device) and _plain(figures.numpy()):
             for begin, end in self._spans(len(figures)):
                 self._put_plain(figures.numpy()[begin:end])
@@ -134,6 +146,20 @@ class Record:
         sums, maxima = torch.cat(parts, 1), figures[:, _N : _N + _M]
         for begin, end in self._spans(len(figures)):
             self._put(sums[begin:end], maxima[begin:end])
+
+    def _last_of(self, figures: Tensor) -> Tensor:
+        """The figures of the last step, with those of an older one where a brief look has none."""
+        older = torch.zeros_like(figures[:1])
+        if self.last is not None:
+            older[0, :, : self.last.shape[1]] = self.last.to(older)
+        number = torch.arange(1, len(figures) + 1, device=figures.device)[:, None]
+        place = torch.where(without_figures(figures), 0, number).amax(
+            0
+        )  # of the last one in full, behind the older ones
+        made = torch.cat([older, figures]).gather(0, place.expand(1, figures.shape[1], -1))[0]
+        for row in (0, _NONFINITE, _STEPS):  # those that a brief look has
+            made[row] = figures[-1, row]
+        return made
 
     def _spans(self, steps: int) -> Iterator[tuple[int, int]]:
         """Parts of so many steps that end where rows do: sums are then the same however the steps came in."""

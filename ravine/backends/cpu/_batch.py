@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ravine._compat.torch import is_zero_tensor
 from ravine.backends import STATISTICS, Numbers, States, compute_dtype, statistic
+from ravine.backends._brief import LARGE
 from ravine.backends._calls import Calls
 from ravine.backends._eight_bits import SCALES, block_size
 from ravine.backends._layout import real_dtype, unfit
@@ -29,9 +30,6 @@ from ravine.formula._passes import Reduction
 
 _GRAD = 1  # the row of the gradients in the table of addresses
 _MAXIMA = statistic(reduce="max")
-#: From so many elements on no cache holds a step's memory, and what is computed beside it costs time: not every step then
-#: needs all statistics (``Fused.look``).
-LARGE = 1 << 22
 
 
 def why_not(tensor: Tensor) -> str:

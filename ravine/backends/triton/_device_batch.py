@@ -12,12 +12,13 @@ from torch import Tensor
 
 from ravine import backends
 from ravine.backends import STATISTICS, Numbers, Staged, States, compute_dtype, statistic, to_device
+from ravine.backends._brief import LARGE, BriefSteps
 from ravine.backends._layout import real_dtype
 from ravine.backends.triton._chunk_tables import Tables, current_stream, span_for
 from ravine.backends.triton._device_gather import DeviceGather
 from ravine.backends.triton._host_numbers import HostNumbers
 from ravine.backends.triton._kernel_text import CHUNK_STATISTICS, address_rows
-from ravine.backends.triton._pass_text import blocks_for, pass_source
+from ravine.backends.triton._pass_text import Watched, blocks_for, pass_source
 from ravine.backends.triton._stage_text import STAGE_WIDTH, stage_source, sum_source
 from ravine.backends.triton._temporaries import Temporaries
 from ravine.backends.triton._text_compiler import Kernel, Launch, kernel
@@ -82,7 +83,9 @@ class DeviceBatch:
             self._stepped = self._zeros(slots, n)
             self._no_skip = torch.zeros(1, dtype=torch.uint8, device=self._device)
         self._totals = [self._zeros(len(p.reductions), n) for p in program.passes]
-        self._kernels: dict[tuple[int, int], Kernel] = {}
+        self._in_brief = BriefSteps(slots)
+        self._is_brief = False
+        self._kernels: dict[tuple[int, int, Watched], Kernel] = {}
         self._stages: dict[tuple[Any, ...], Kernel] = {}
         self._launches: dict[tuple[Any, ...], Launch] = {}
         self._forgotten = 0  # what the tables had forgotten when these launches were made
@@ -112,11 +115,31 @@ class DeviceBatch:
         sizes = np.array(self._sizes, dtype=np.int64)
         return Tables(sizes, -(-sizes // self._span), self._gather.addresses, self._device)
 
+    @property
+    def may_be_brief(self) -> bool:
+        return self._watched and sum(self._sizes) >= LARGE and "param" in self.program.passes[-1].writes
+
+    @property
+    def brief(self) -> bool:
+        return self._is_brief
+
+    def look(self, in_full: bool) -> None:
+        brief = self.may_be_brief and not in_full
+        if brief and not self._is_brief:
+            last = len(self.program.passes) - 1
+            try:
+                for index, loose, _ in list(self._kernels):
+                    if index == last:
+                        self._kernel(index, loose, Watched.GRADIENTS)
+            except Exception:  # a run that has come so far goes on as it was
+                brief = False
+        self._is_brief = brief
+
     def _compile(self) -> None:
         """Compile the kernels that every step needs."""
         for index, one in enumerate(self.program.passes):
             if one.results:
-                self._kernel(index, 0)
+                self._kernel(index, 0, self._looked_at())
 
     def _zeros(self, *shape: int) -> Tensor:
         return torch.zeros(shape, dtype=torch.float64, device=self._device)
@@ -133,13 +156,19 @@ class DeviceBatch:
 
     # --- running ----------------------------------------------------------------------------------------------
 
-    def _kernel(self, index: int, loose: int) -> Kernel:
+    def _looked_at(self) -> Watched:
+        """What the last pass looks at."""
+        if not self._watched:
+            return Watched.NOTHING
+        return Watched.GRADIENTS if self._is_brief else Watched.EVERYTHING
+
+    def _kernel(self, index: int, loose: int, watch: Watched) -> Kernel:
         """That of a pass; printed and compiled once."""
-        made = self._kernels.get((index, loose))
+        made = self._kernels.get((index, loose, watch))
         if made is None:
             blocks = blocks_for(self._dtypes, loose, self._wide_waves)
-            text = pass_source(self.program, index, self._dtypes, self._watched, blocks)
-            made = self._kernels[index, loose] = kernel(text, self._device)
+            text = pass_source(self.program, index, self._dtypes, watch, blocks)
+            made = self._kernels[index, loose, watch] = kernel(text, self._device)
         return made
 
     def _stage_kernel(self, index: int, there: tuple[bool, ...], counts: torch.dtype) -> Kernel:
@@ -197,7 +226,7 @@ class DeviceBatch:
         for group in tables.launches:
             launch = self._launches.get(mine := (index, group, key))
             if launch is None:
-                launch = self._kernel(index, group.kind).bind(
+                launch = self._kernel(index, group.kind, self._looked_at()).bind(
                     (group.count, 1, 1),
                     *(group.place, tables.first_chunk, tables.size, address, self._numbers, figures, skip),
                     *(n, tables.chunks, self._span, *self._temporaries.offset),
@@ -275,7 +304,9 @@ class DeviceBatch:
         figures, stepped = self._slots[slot]
         mask = self._no_skip if skip is None else skip.detach().reshape(1).view(torch.uint8)
         with on_device(self._device):
-            self._run(len(self.program.passes) - 1, numbers, figures, mask, stepped, None if skip is not None else slot)
+            key = None if skip is not None else (slot, self._is_brief)
+            self._run(len(self.program.passes) - 1, numbers, figures, mask, stepped, key)
+            self._in_brief.note(slot, self._is_brief)
             if self._at_once and slot >= 0:
                 self._add_up(figures, self._combined[slot], 1, len(CHUNK_STATISTICS), _TOPS)
             self._temporaries.write(skip)
@@ -294,6 +325,7 @@ class DeviceBatch:
             if steps and not self._at_once:
                 self._add_up(self._figures, result, steps, len(CHUNK_STATISTICS), _TOPS)
             result[:, len(CHUNK_STATISTICS)] = self._stepped[:steps]
+            self._in_brief.mark(result)
         return result
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import torch
 
@@ -38,6 +39,14 @@ from ravine.formula._compensation import watched
 from ravine.formula._python import Statements, code_name
 from ravine.formula._rounding import as_stored
 from ravine.formula._symbols import Symbol
+
+
+class Watched(Enum):
+    """What the pass that writes looks at for the statistics: in brief, of the gradients, how large and whether finite."""
+
+    NOTHING = "nothing"
+    GRADIENTS = "gradients"
+    EVERYTHING = "everything"
 
 
 @dataclass(frozen=True)
@@ -117,17 +126,22 @@ class _PassPrinter:
     """What is printed of one pass."""
 
     def __init__(
-        self, program: Program, index: int, dtypes: Mapping[str, torch.dtype], watch: bool, blocks: Blocks
+        self, program: Program, index: int, dtypes: Mapping[str, torch.dtype], watch: Watched, blocks: Blocks
     ) -> None:
         self.program, self.index, self.dtypes, self.blocks = program, index, dtypes, blocks
         self.one_pass = p = program.passes[index]
-        self.watch = watch and "param" in p.writes
+        self.watch = watch is not Watched.NOTHING and "param" in p.writes
+        self.in_full = self.watch and watch is Watched.EVERYTHING
         self.real = kind_of(compute_dtype(list(dtypes.values())))
-        self.reads = [*p.reads, *(b for b in ("param", "grad") if self.watch and b not in p.reads)]
+        self.reads = [*p.reads, *(b for b in self._looked_at() if b not in p.reads)]
         self.used = [b for b in program.buffers if b in self.reads or b in p.writes]
         # How many elements of a block a thread holds side by side, or one in each of so many rows.
         rows = max(1, blocks.size // (32 * blocks.warps))
         self.together = 16 // min(dtypes[b].itemsize for b in self.used) if blocks.align == ALIGNED else rows
+
+    def _looked_at(self) -> tuple[str, ...]:
+        """The buffers that statistics are made of, beside what the pass writes."""
+        return ("param", "grad") if self.in_full else ("grad",) if self.watch else ()
 
     def at(self, buffer: str) -> str:
         code = code_name(buffer)
@@ -155,7 +169,7 @@ class _PassPrinter:
         constant = lambda value: constant_text(self.real, value)  # noqa: E731
         calls = {"div", "pow", "cube_root"}
         results = as_stored(p.results, p.writes, lambda b: keeps_all(self.dtypes[b]))
-        seen = watched(results) if self.watch else []
+        seen = watched(results) if self.in_full else []
         names += [""] * len(seen)
         made = Statements([*results, *seen], p.leaves(), names, constant=constant, calls=calls, place="first + at")
         self.seen = made.results[len(results) :]
@@ -198,7 +212,7 @@ class _PassPrinter:
         before += [f"{self.at(b)} += {self.dtypes[b].itemsize} * first" for b in self.used]
         before += self.numbers() + [f"total{i} = {kinds[i]}{zeros}" for i in places]
         again, put = self._again(computed, results, given)
-        if self.watch:
+        if self.in_full:
             read = [line for b in self.used for line in self.load(b, always=True)]
             function, lines = rounding_text(self.written(), p.leaves(), read, self.dtypes, self.real, given)
             again, before = f"{again}{function}", before + lines
@@ -219,6 +233,8 @@ class _PassPrinter:
 
     def _watched(self, body: list[str]) -> tuple[list[str], list[str]]:
         """What squares are summed of, and what the largest magnitude is taken of."""
+        if not self.in_full:
+            return ["grad * grad"], []
         after, before = self.seen or (f"widen({self.at('param')}_stored, {self.real})", "param")
         body.append(f"moved = tl.where(inside, {after} - {before}, 0.0)")
         values = ["grad", before, "moved"]
@@ -238,13 +254,16 @@ class _PassPrinter:
                 body=block(self.load("grad")),
                 figures=_tuple([f"tl.sum({wide} * {wide}, 0)", "tl.sum(isfinite(grad).to(tl.int32) ^ 1, 0)"]),
             )
-            names = ["grad", "param", "update"]
+            names = ["grad", "param", "update"] if self.in_full else ["grad"]
             lines = [put.format(row[f"{name}_square"], f"total{i}") for i, name in enumerate(names)]
-            lines += [put.format(row[f"{name}_max"], f"value(total{i + 3})") for i, name in enumerate(names)]
+            small = f"total0 < {TINY * TINY}"  # then so is every element; a sum of 0 may be one of zeros
+            if self.in_full:
+                lines += [put.format(row[f"{name}_max"], f"value(total{i + 3})") for i, name in enumerate(names)]
+                lines.append("top = value(total3)")
+                small = f"(top < {TINY}) & (top > 0.0)"
             lines += [
                 "nonfinite = tl.zeros([], tl.int32)",
-                "top = value(total3)",
-                f"if (isfinite(total0) == 0) | ((top < {TINY}) & (top > 0.0)):",
+                f"if (isfinite(total0) == 0) | ({small}):",
                 "    wide = tl.zeros([], tl.float64)",
                 loop.format(size),
                 f"        got = again({self.at('grad')}, low, n, {size})",
@@ -274,11 +293,11 @@ class _PassPrinter:
 
 
 def pass_source(
-    program: Program, index: int, dtypes: Mapping[str, torch.dtype], watch: bool, blocks: Blocks
+    program: Program, index: int, dtypes: Mapping[str, torch.dtype], watch: Watched, blocks: Blocks
 ) -> KernelText:
     """The kernel of pass ``index``, for the given dtype of each buffer.
 
-    With ``watch`` the pass that writes also gives the statistics of each chunk. A formula's names end with an underscore,
+    The pass that writes also gives the statistics of each chunk, those that ``watch`` says. A formula's names end with an underscore,
     or one and a number (``code_name``), so no other name in the text may.
     """
     text = _PassPrinter(program, index, dtypes, watch, blocks).text()

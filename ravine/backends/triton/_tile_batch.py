@@ -58,6 +58,10 @@ class DeviceLineValues(LineValues):
 class MatrixDeviceBatch(DeviceBatch):
     """A batch that runs on kernels of tiles; see ``ravine.backends.Batch``. Its tensors are contiguous."""
 
+    @property
+    def may_be_brief(self) -> bool:
+        return False
+
     # --- making it --------------------------------------------------------------------------------------------
 
     def _prepare(self) -> None:

@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from ravine import backends
-from ravine.backends import Batch, States
+from ravine.backends import Batch, States, compute_dtype
 from ravine.backends._eager import Eager
 from ravine.backends._eight_bits import SCALES, is_code
 from ravine.backends._foreach import Foreach
+from ravine.backends._jobs import traffic_of_jobs
 from ravine.backends._sharded import Sharded, layout, part
 from ravine.backends._sparse_rows import is_sparse
 from ravine.backends._whole import Whole
@@ -99,3 +100,15 @@ def _listed(each: PreparedParam, program: Program) -> bool:
     tensors += [each.param.grad] if each.param.grad is not None else []
     plain = all(type(t) in (Tensor, Parameter) and t.layout is torch.strided for t in tensors)
     return plain and not needs_whole(program) and not backends.on_host(each.param.device)
+
+
+def bytes_moved(batch: Batch) -> int:
+    """Bytes that a step of a batch reads and writes."""
+    moved, program = 0, batch.program
+    traffic = traffic_of_jobs if program.along else Program.traffic
+    for p, states in zip(batch.params, batch.states, strict=True):
+        sizes = {"param": p.element_size(), "grad": p.element_size()}
+        sizes |= {n: states[n].element_size() for n in program.states}
+        sizes |= dict.fromkeys(program.temporaries, compute_dtype([p.dtype]).itemsize)
+        moved += p.numel() * traffic(program, sizes)
+    return moved

@@ -204,6 +204,10 @@ class StepsInBackward:
         """Of how many steps there are figures."""
         return max((plan.made for plan in self._plans.values()), default=0)
 
+    @property
+    def behind(self) -> int:
+        return 0
+
     def drain(self, columns: Mapping[int, int], width: int) -> Tensor:
         """The figures of the steps since this was last asked; of a parameter with fewer, of the last ones."""
         steps = self.buffer_index

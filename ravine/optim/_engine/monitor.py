@@ -34,6 +34,10 @@ class Figures(Protocol):
     def buffer_index(self) -> int:
         """Of how many steps."""
 
+    @property
+    def behind(self) -> int:
+        """How many steps were made after the last that was looked at in full."""
+
     def drain(self, columns: Mapping[int, int], width: int) -> Tensor:
         """Those statistics, which are forgotten there; see ``Plan.drain``."""
 
@@ -135,14 +139,24 @@ class Monitor:
         if plan is not None and plan.buffer_index:
             # What an evaluation in inference mode asks for must stay usable outside of it.
             with torch.inference_mode(False), torch.no_grad():
-                self.record.add(plan.drain(self.columns, len(self._params)))
+                self.record.add(plan.drain(self.columns, len(self._params)), plan.behind)
+
+    def begin(self, plan: Plan) -> None:
+        """Get ready for the first step of a plan."""
+        plan.add_to_rows(self.columns)
+        if plan.may_be_brief:
+            plan.behind = self.record.steps - self.record.looked
+            plan.look(self.record.in_full(0))
 
     def stepped(self, plan: Plan) -> None:
         """Take what is known of a step that was made, or let it wait in the plan."""
         if plan.rows is not None:
             self.record.add_step(plan.rows)
-        elif plan.full:
+            return
+        if plan.full:
             self.flush(plan)
+        if plan.may_be_brief:
+            plan.look(self.record.in_full(plan.buffer_index))
 
     def read(self, plan: Figures | None) -> None:
         """Flush, and bring the counts of skipped steps to the host."""

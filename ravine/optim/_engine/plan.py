@@ -19,14 +19,13 @@ from torch.nn import Parameter
 
 from ravine import backends
 from ravine._compat.torch import is_fake
-from ravine.backends import STATISTICS, Batch, compute_dtype, statistic, to_device
+from ravine.backends import STATISTICS, Batch, statistic, to_device
 from ravine.backends._foreach import Foreach
-from ravine.backends._jobs import traffic_of_jobs
 from ravine.backends.cpu import CHUNK, Fused
 from ravine.backends.cpu._record_rows import RecordRows
 from ravine.errors import BackendError
 from ravine.formula import Program
-from ravine.optim._engine.batches import batches_of
+from ravine.optim._engine.batches import batches_of, bytes_moved
 from ravine.optim._engine.group import GroupPlan, GroupReader, all_of
 from ravine.optim._engine.kept_numbers import KeptNumbers
 from ravine.optim._engine.kernels import captured
@@ -57,6 +56,7 @@ class Plan:
 
     Attributes:
         recorded: whether a CUDA graph captured one of its steps, and needs its memory.
+        behind: how many steps it made after the last that was looked at in full.
         rows: what adds steps to a record, if ``add_to_rows`` was asked for that.
         fake: whether tensors have no values (``FakeTensorMode``): steps are made as on a device, and nothing is counted.
 
@@ -121,6 +121,9 @@ class Plan:
         values = chain.from_iterable(d.values() for d in state.values() if isinstance(d, dict))
         self._storages = [v.untyped_storage() for v in values if type(v) is Tensor]
         self.recorded = False
+        # Kernels of the CPU say it to the record by their rows.
+        self._large = [b for _, b in made if b.may_be_brief and b.on_device is not None]
+        self.behind, self._brief = 0, False
         self._graph_hypers: list[Any] = []
         self._made_at = version.number
 
@@ -243,6 +246,7 @@ class Plan:
             # GradScaler changes its scale in place.
             self._scales[self.buffer_index] = scale.clone() if isinstance(scale, Tensor) else scale
             self.buffer_index += 1
+            self.behind = self.behind + 1 if self._brief else 0
         return bad, nonfinite
 
     def _write_alone(self, entry: PlannedBatch) -> None:
@@ -307,6 +311,17 @@ class Plan:
             self.rows = RecordRows(batches, columns)
 
     @property
+    def may_be_brief(self) -> bool:
+        """Whether some steps need not be looked at in full, and gain time by that."""
+        return bool(self._large)
+
+    def look(self, in_full: bool) -> None:
+        """Whether steps from here on are looked at in full; else only the gradients of large batches are."""
+        for batch in self._large:
+            batch.look(in_full)
+        self._brief = any(batch.brief for batch in self._large)
+
+    @property
     def full(self) -> bool:
         """Whether there is no room for the statistics of another step."""
         return self.buffer_index == self.buffer_size > 0
@@ -356,7 +371,7 @@ class Plan:
 
     def bytes_moved(self) -> int:
         """Bytes that one step reads and writes over all parameters that have a state."""
-        return sum(_bytes(e.batch) for e in self._entries)
+        return sum(bytes_moved(e.batch) for e in self._entries)
 
 
 def _by_program(plan: GroupPlan, prepared: Sequence[PreparedParam]) -> dict[Program, list[PreparedParam]]:
@@ -365,17 +380,6 @@ def _by_program(plan: GroupPlan, prepared: Sequence[PreparedParam]) -> dict[Prog
     for each in prepared:
         some[plan.program_of(each.param)].append(each)
     return some
-
-
-def _bytes(batch: Batch) -> int:
-    moved, program = 0, batch.program
-    traffic = traffic_of_jobs if program.along else Program.traffic
-    for p, states in zip(batch.params, batch.states, strict=True):
-        sizes = {"param": p.element_size(), "grad": p.element_size()}
-        sizes |= {n: states[n].element_size() for n in program.states}
-        sizes |= dict.fromkeys(program.temporaries, compute_dtype([p.dtype]).itemsize)
-        moved += p.numel() * traffic(program, sizes)
-    return moved
 
 
 def _where(group: int) -> str:

@@ -1,0 +1,72 @@
+"""Looking at everything costs time where no cache holds a step's memory: most steps of large batches are looked at in brief.
+
+Such a step has the figures of gradients only: their norm, and what is not finite. Which steps these are, the record says
+(``Record.in_full``). On the host kernels leave the other figures out; on a device, where they wait in a buffer, what stands for
+them is no figure, and the record knows it.
+"""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from ravine.backends import STATISTICS, statistic
+
+#: From so many elements on no cache holds a step's memory.
+LARGE = 1 << 22
+#: The figures that a brief look has not: squares stand together, and so do largest magnitudes.
+_SQUARES = [i for i, s in enumerate(STATISTICS) if s.name.endswith("_square") and s.name != "grad_square"]
+_MAXIMA = statistic(reduce="max")
+#: What stands for a largest magnitude that nobody looked for; for a square, which the record leaves out if it is not finite, NaN.
+_NONE = -1.0
+
+
+class AlwaysInFull:
+    """Part of a batch that looks at all of every step."""
+
+    @property
+    def may_be_brief(self) -> bool:
+        return False
+
+    @property
+    def brief(self) -> bool:
+        return False
+
+    def look(self, in_full: bool) -> None:
+        """Whether steps from here on are to be looked at in full: they are."""
+
+
+class BriefSteps:
+    """Which steps in a buffer were looked at in brief.
+
+    Args:
+        slots: how many steps the buffer holds.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self._brief = [False] * slots
+
+    def note(self, slot: int, brief: bool) -> None:
+        self._brief[slot] = brief
+
+    def mark(self, figures: Tensor) -> Tensor:
+        """Put what is no figure where a brief look has none.
+
+        Args:
+            figures: of the first steps in the buffer, shape (steps, len(STATISTICS), parameters); it is changed.
+        """
+        first = 0
+        for slot in range(len(figures) + 1):  # some steps at a time: each takes two operations on a device
+            if slot < len(figures) and self._brief[slot]:
+                continue
+            if slot > first:
+                figures[first:slot, _SQUARES[0] : _SQUARES[-1] + 1] = math.nan
+                figures[first:slot, _MAXIMA[0] : _MAXIMA[-1] + 1] = _NONE
+            first = slot + 1
+        return figures
+
+
+def without_figures(figures: Tensor) -> Tensor:
+    """Where a step was looked at in brief: truth values of shape (steps, parameters)."""
+    return figures[:, _MAXIMA[0]] < 0
