@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ravine._bench.cases import Case, Configuration
 from ravine._bench.measure import Step
-from ravine.backends.cpu._batch import LARGE
+from ravine.backends._brief import LARGE
 from ravine.optim import _registry as registry
 from ravine.optim._muon import COEFFICIENTS, orthogonalize
 from ravine.watch._record import APART, ROWS

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
@@ -21,13 +21,14 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from ravine._bench.candidates import torch_step, torch_ways
+from ravine._bench.candidates import as_in_a_long_run, torch_step, torch_ways
 from ravine._bench.cases import Configuration
 from ravine._bench.measure import Step
 from ravine.backends._foreach import Foreach
 from ravine.errors import BackendError
 from ravine.optim import _registry as registry
 from ravine.optim._engine import batches
+from ravine.watch._record import APART
 
 #: Milliseconds that one turn lasts at least, and how many turns.
 _TURN, _ROUNDS = 10.0, 7
@@ -63,13 +64,18 @@ class GpuRow:
         return {"share of the stream": share, "ours, us": self.seconds["ravine"] * 1e6, **over}
 
 
-def on_device(steps: Mapping[str, Step]) -> dict[str, float]:
-    """Seconds that each step takes the device: they take turns, each of some milliseconds, between two events."""
+def on_device(steps: Mapping[str, Step], sparing: Collection[str] = ()) -> dict[str, float]:
+    """Seconds that each step takes the device: they take turns, each of some milliseconds, between two events.
+
+    ``sparing``: the candidates of which one step of ``APART`` is looked at in full: their turns have that share of them.
+    """
     counts: dict[str, int] = {}
     for name, step in steps.items():
         for _ in range(3):
             step()
         counts[name] = max(1, min(1000, round(_TURN / max(1e-3, _turn(step, 2)))))
+        if name in sparing:
+            counts[name] = -(-counts[name] // APART) * APART
     turns: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(_ROUNDS):
         for name, step in steps.items():
@@ -89,7 +95,13 @@ def _turn(step: Step, count: int) -> float:
     return before.elapsed_time(after) / count
 
 
-def on_host(steps: Mapping[str, Step], rounds: int = 300) -> dict[str, float]:
+def in_a_long_run(optimizer: torch.optim.Optimizer) -> Step:
+    """The step of one of ours, as it is after thousands."""
+    optimizer.step()
+    return as_in_a_long_run(optimizer)
+
+
+def on_host(steps: Mapping[str, Step], sparing: Collection[str] = (), rounds: int = 300) -> dict[str, float]:
     """Seconds until each step's call returns, with nothing waiting on the device."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     collecting = gc.isenabled()
@@ -131,13 +143,13 @@ def time_steps_on_gpu(
     configuration: Configuration,
     params: Sequence[torch.nn.Parameter],
     stream: float | None,
-    measure: Callable[[Mapping[str, Step]], dict[str, float]] = on_device,
+    measure: Callable[..., dict[str, float]] = on_device,
     **options: Any,
 ) -> GpuRow:
     """Ours against torch's ways of stepping the same."""
     named = registry.lookup(configuration.label)
     ours = named.cls(params, **{**configuration.options, **options})
-    steps: dict[str, Step] = {"ravine": ours.step}
+    steps: dict[str, Step] = {"ravine": in_a_long_run(ours)}
     failures: dict[str, str] = {}
     for way in torch_ways(configuration):
         if way == "default":
@@ -148,7 +160,7 @@ def time_steps_on_gpu(
             steps[way] = step
         except Exception as error:  # a dtype or an option that torch has no kernel for: said in the row
             failures[way] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-    seconds = measure(steps)
+    seconds = measure(steps, ["ravine"])
     moved = ours.bytes_moved()
     return GpuRow(
         case,
@@ -172,12 +184,12 @@ def time_matrices(
     apart = "orthogonalize" in inspect.signature(cls).parameters
     given: Any = [{"params": first}, {"params": rest, "orthogonalize": False}] if apart else params
     ours = cls(given, lr=1e-7)
-    steps: dict[str, Step] = {"ravine": ours.step}
+    steps: dict[str, Step] = {"ravine": in_a_long_run(ours)}
     if (theirs := getattr(torch.optim, cls.__name__, None)) is not None:
         made = [theirs(first if apart else params, lr=1e-7)]
         made += [torch.optim.AdamW(rest, lr=1e-7)] if apart else []
         steps["torch"] = lambda: [one.step() for one in made]
-    return GpuRow(case, label, cls.__name__, "float32", on_device(steps))
+    return GpuRow(case, label, cls.__name__, "float32", on_device(steps, ["ravine"]))
 
 
 def time_clipping(case: str, params: Sequence[torch.nn.Parameter]) -> GpuRow:
@@ -194,8 +206,8 @@ def time_clipping(case: str, params: Sequence[torch.nn.Parameter]) -> GpuRow:
 
         return step
 
-    steps = {"ravine": ours.step, "alone": alone.step, "clip + default": two_calls()}
-    seconds = on_device({**steps, "clip + fused": two_calls(fused=True)})
+    steps = {"ravine": in_a_long_run(ours), "alone": in_a_long_run(alone), "clip + default": two_calls()}
+    seconds = on_device({**steps, "clip + fused": two_calls(fused=True)}, ["ravine", "alone"])
     return GpuRow(case, "adamw", "AdamW", str(params[0].dtype)[6:], seconds)
 
 
@@ -210,17 +222,17 @@ def time_without_triton(case: str, name: str, params: Sequence[torch.nn.Paramete
     plain, watched = named.cls(params, watch=False, **options), named.cls(params, **options)
     with mock.patch.object(batches, "kernel_batch", listed):
         plain.step()
-        watched.step()
+        in_a_long_run(watched)
     theirs = torch_step(Configuration(name, named.cls.__name__, options), params, "foreach")
-    seconds = on_device({"ravine": plain.step, "watched": watched.step, "foreach": theirs})
+    seconds = on_device({"ravine": plain.step, "watched": watched.step, "foreach": theirs}, ["watched"])
     return GpuRow(case, name, named.cls.__name__, str(params[0].dtype)[6:], seconds)
 
 
 def time_watch(case: str, name: str, params: Sequence[torch.nn.Parameter]) -> GpuRow:
     """The watch on (``ravine``) and off."""
     cls = registry.lookup(name).cls
-    steps = {"ravine": cls(params, lr=1e-6).step, "off": cls(params, lr=1e-6, watch=False).step}
-    return GpuRow(case, name, cls.__name__, str(params[0].dtype)[6:], on_device(steps))
+    steps = {"ravine": in_a_long_run(cls(params, lr=1e-6)), "off": cls(params, lr=1e-6, watch=False).step}
+    return GpuRow(case, name, cls.__name__, str(params[0].dtype)[6:], on_device(steps, ["ravine"]))
 
 
 def time_graph(case: str, name: str, count: int, elements: int) -> GpuRow:
@@ -256,9 +268,10 @@ def time_addresses(case: str, name: str, elements: int, tensors: int) -> GpuRow:
         params = [torch.nn.Parameter(v) for v in flat(offset)]
         for p, g in zip(params, flat(offset), strict=True):
             p.grad = g.mul_(torch.rand_like(g) > 0.5) if zeros else g
-        return cls(params, lr=1e-6).step
+        return in_a_long_run(cls(params, lr=1e-6))
 
-    seconds = on_device({"ravine": made(0), "unaligned": made(1), "half zero": made(0, zeros=True)})
+    steps = {"ravine": made(0), "unaligned": made(1), "half zero": made(0, zeros=True)}
+    seconds = on_device(steps, list(steps))
     return GpuRow(case, name, cls.__name__, "float32", seconds)
 
 

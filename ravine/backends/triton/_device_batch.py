@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from ravine import backends
 from ravine.backends import STATISTICS, Numbers, Staged, States, compute_dtype, statistic, to_device
 from ravine.backends._brief import LARGE, BriefSteps
 from ravine.backends._layout import real_dtype
-from ravine.backends.triton._chunk_tables import Tables, current_stream, span_for
+from ravine.backends.triton._chunk_tables import ChunkGroup, Tables, current_stream, span_for
 from ravine.backends.triton._device_gather import DeviceGather
 from ravine.backends.triton._host_numbers import HostNumbers
 from ravine.backends.triton._kernel_text import CHUNK_STATISTICS, address_rows
@@ -30,6 +30,23 @@ _TOPS = statistic(reduce="max")
 _MANY_CHUNKS = 4096
 #: How many launches are kept ready: some of each step whose statistics are kept.
 _LAUNCHES = 1024
+
+
+class _StepBefore(NamedTuple):
+    """What an earlier step launched: one that is given the same numbers, at the same addresses, launches the same.
+
+    Attributes:
+        numbers: what it was given.
+        groups: the chunks of each launch.
+        stage, given: the launch of the number stage, and its arguments after the stream.
+        launches: those after it.
+    """
+
+    numbers: Any
+    groups: list[ChunkGroup]
+    stage: Launch
+    given: tuple[Any, ...]
+    launches: list[Launch]
 
 
 class DeviceBatch:
@@ -88,6 +105,7 @@ class DeviceBatch:
         self._kernels: dict[tuple[int, int, Watched], Kernel] = {}
         self._stages: dict[tuple[Any, ...], Kernel] = {}
         self._launches: dict[tuple[Any, ...], Launch] = {}
+        self._steps_before: dict[Any, _StepBefore] = {}  # by their places in the buffer
         self._forgotten = 0  # what the tables had forgotten when these launches were made
         figures = self._figures.expand(slots, -1, -1).unbind()
         self._slots = list(zip(figures, self._stepped.unbind(), strict=True))
@@ -181,13 +199,16 @@ class DeviceBatch:
 
     def _stage(
         self, index: int, numbers: Numbers | Staged, address: Tensor, skip: Tensor, stepped: Tensor, key: Any
-    ) -> None:
-        """Bring the numbers of a pass into their table; those of the last pass also raise the counts."""
+    ) -> tuple[Launch, tuple[Any, ...]] | None:
+        """Bring the numbers of a pass into their table; those of the last pass also raise the counts.
+
+        Returns what was launched for that, and what it was given.
+        """
         if not isinstance(numbers, Staged):
             self._write_down(index, numbers, skip, stepped)
-            return
+            return None
         if index + 1 < len(self.program.passes) and not self.program.passes[index].numbers:
-            return
+            return None
         counts, hypers, sums, _, kept, _ = numbers
         if self._device.type == "cpu":  # the interpreter makes float32 of a number
             hypers = tuple([torch.as_tensor(h, dtype=torch.float64) for h in hypers])
@@ -201,6 +222,7 @@ class DeviceBatch:
             if key[-1] is not None:
                 self._keep(key, launch)
         launch(current_stream(self._device), *hypers, *sums)
+        return launch, (*hypers, *sums)
 
     @torch.no_grad()
     def _write_down(self, index: int, numbers: Numbers, skip: Tensor, stepped: Tensor) -> None:
@@ -240,6 +262,7 @@ class DeviceBatch:
         """Keep a launch ready; all are let go of when there are too many, or the tables let go of their chunks."""
         if len(self._launches) >= _LAUNCHES or self._forgotten != self._tables.forgotten:
             self._launches.clear()
+            self._steps_before.clear()
             self._forgotten = self._tables.forgotten
         self._launches[key] = launch
 
@@ -257,10 +280,18 @@ class DeviceBatch:
         """A pass; ``key`` names it among those whose launches are kept."""
         key = None if self._recorded else key  # nothing of a graph's launches is kept
         address = self._address = self._tables.take(self._recorded)
-        # What has to be compiled is compiled before anything is written.
-        launches = self._bound(index, address, figures, skip, key) if self.program.passes[index].results else []
-        self._stage(index, numbers, address, skip, stepped, key)
-        memory, stream = self._temporaries.addresses(index), current_stream(self._device)
+        stream = current_stream(self._device)
+        before = self._steps_before.get(key) if key is not None else None
+        if before is not None and before.numbers is numbers and before.groups is self._tables.launches:
+            before.stage(stream, *before.given)
+            launches = before.launches
+        else:
+            # What has to be compiled is compiled before anything is written.
+            launches = self._bound(index, address, figures, skip, key) if self.program.passes[index].results else []
+            staged = self._stage(index, numbers, address, skip, stepped, key)
+            if staged and key is not None:
+                self._steps_before[key] = _StepBefore(numbers, self._tables.launches, *staged, launches)
+        memory = self._temporaries.addresses(index)
         for launch in launches:
             launch(stream, *memory)
 

@@ -1,7 +1,8 @@
 """Looks at every parameter, gradient and state in one C loop, in place of some ten calls of Python for each.
 
 torch gives the address, shape, strides, dtype and device of a tensor through a C function (DLPack's exchange API, torch
-2.10 or newer). Where that or the compiled loop is missing, ``native_gather`` gives None and the batch looks at its tensors in
+2.10 or newer). Parameters and states seldom change: it is asked about them if one of the words in which torch keeps all that
+is another (``_compat/tensor_words.py``). Where that or the compiled loop is missing, ``native_gather`` gives None and the batch looks at its tensors in
 Python.
 """
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ravine._compat.tensor_words import DATA_WORDS, tensor_words
 from ravine._compat.torch import fill_dltensor
 from ravine.backends.triton._native import native
 
@@ -63,9 +65,19 @@ class NativeGather:
             [n for p in params for n in p.stride()] or [0],
             [p.numel() for p in params],
         ]
-        self._arrays = [addresses, *(np.array(values, dtype=np.int64) for values in lists)]  # alive as their addresses
-        pointers = [array.ctypes.data for array in self._arrays]
+        words = tensor_words()
+        seen = np.zeros((len(addresses), len(params), 4 + DATA_WORDS), dtype=np.int64)
+        arrays = [
+            addresses,
+            *(np.array(values, dtype=np.int64) for values in lists),
+            seen,
+            np.array(words or 0, np.int64),
+        ]
+        self._arrays = arrays  # alive as their addresses
+        pointers = [array.ctypes.data for array in arrays]
         pointers[2] += 8  # the number of parameters stands before the first
+        if words is None:
+            pointers[-1] = 0
         self._look = look
         self._given = (
             tuple(t for row in rows for t in row),

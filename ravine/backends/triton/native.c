@@ -30,20 +30,47 @@ static int same(const View *view, int64_t device, int64_t kind, const int64_t *s
     return 1;
 }
 
-/* look(tensors, plain, fill, device, address, kind, first, shape, stride, count)
+/* Places in the objects of tensors, in words of 8 bytes; see _compat/tensor_words.py. */
+enum { TENSOR, STORAGE, DIMS, SIZES, STRIDES, OFFSET, DTYPE, DATA, MOST_DIMS };
+enum { DATA_WORDS = 3, SEEN = 4 + DATA_WORDS };
+
+/* Whether the words of a tensor are those that were noted: then it is what it was, and torch need not be asked. */
+static int unchanged(PyObject *one, const int64_t *words, const int64_t *seen, int dims, const int64_t *shape, const int64_t *stride)
+{
+    const int64_t *tensor = ((const int64_t **)one)[words[TENSOR]];
+    if (tensor == NULL || (int64_t)(intptr_t)tensor != seen[0]) return 0;
+    if (tensor[words[STORAGE]] != seen[1] || tensor[words[OFFSET]] != seen[2] || tensor[words[DTYPE]] != seen[3]) return 0;
+    if (tensor[words[DIMS]] != dims) return 0;
+    for (int d = 0; d < dims; d++)
+        if (tensor[words[SIZES] + d] != shape[d] || tensor[words[STRIDES] + d] != stride[d]) return 0;
+    const int64_t *storage = (const int64_t *)(intptr_t)seen[1];
+    return memcmp(storage + words[DATA], seen + 4, DATA_WORDS * sizeof(int64_t)) == 0;
+}
+
+static void note(PyObject *one, const int64_t *words, int64_t *seen)
+{
+    const int64_t *tensor = ((const int64_t **)one)[words[TENSOR]];
+    seen[0] = (int64_t)(intptr_t)tensor;
+    seen[1] = tensor[words[STORAGE]];
+    seen[2] = tensor[words[OFFSET]];
+    seen[3] = tensor[words[DTYPE]];
+    memcpy(seen + 4, (const int64_t *)(intptr_t)seen[1] + words[DATA], DATA_WORDS * sizeof(int64_t));
+}
+
+/* look(tensors, plain, fill, device, address, kind, first, shape, stride, count, seen, words)
  *
  * tensors: a tuple of the parameters, then the first state of each, and so on. plain: the class of gradients. All others
  * are addresses, of arrays of 64-bit integers: address and kind have a row for parameters, one for gradients, one for each
- * state. Gives 2 for every gradient that is None, and 1 more if the address of a gradient is new; -1 if anything else is.
+ * state. seen: what is noted of each tensor. words: where torch has that, or 0. Gives 2 for every gradient that is None, and 1 more if the address of a gradient is new; -1 if anything else is.
  */
 static PyObject *look(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
-    if (count != 10 || !PyTuple_Check(args[0])) {
-        PyErr_SetString(PyExc_TypeError, "look takes a tuple and nine more arguments");
+    if (count != 12 || !PyTuple_Check(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "look takes a tuple and eleven more arguments");
         return NULL;
     }
-    int64_t given[8];
-    for (int i = 0; i < 8; i++) {
+    int64_t given[10];
+    for (int i = 0; i < 10; i++) {
         given[i] = PyLong_AsLongLong(args[i + 2]);
         if (given[i] == -1 && PyErr_Occurred()) return NULL;
     }
@@ -52,6 +79,8 @@ static PyObject *look(PyObject *self, PyObject *const *args, Py_ssize_t count)
     const int64_t *kind = (const int64_t *)(intptr_t)given[3], *first = (const int64_t *)(intptr_t)given[4];
     const int64_t *shape = (const int64_t *)(intptr_t)given[5], *stride = (const int64_t *)(intptr_t)given[6];
     const int64_t *numel = (const int64_t *)(intptr_t)given[7];
+    int64_t *seen = (int64_t *)(intptr_t)given[8];
+    const int64_t *words = (const int64_t *)(intptr_t)given[9];
     PyObject *tensors = args[0];
     /* first ends with the number of dimensions of all parameters, and after that the number of parameters */
     Py_ssize_t n = (Py_ssize_t)first[-1], rows = PyTuple_GET_SIZE(tensors) / n + 1;
@@ -59,7 +88,8 @@ static PyObject *look(PyObject *self, PyObject *const *args, Py_ssize_t count)
     View view;
     for (Py_ssize_t row = 0; row < rows; row++) {
         for (Py_ssize_t i = 0; i < n; i++) {
-            int64_t *at = address + row * n + i;
+            int64_t *at = address + row * n + i, *known = seen + (row * n + i) * SEEN;
+            int dims = (int)(kind[row * n + i] & 0x7fffffff);
             PyObject *one;
             if (row == 1) {
                 one = PyObject_GetAttr(PyTuple_GET_ITEM(tensors, i), grad);
@@ -77,6 +107,7 @@ static PyObject *look(PyObject *self, PyObject *const *args, Py_ssize_t count)
                 }
             } else {
                 one = PyTuple_GET_ITEM(tensors, row > 1 ? (row - 1) * n + i : i);
+                if (words && unchanged(one, words, known, dims, shape + first[i], stride + first[i])) continue;
                 Py_INCREF(one);
             }
             int failed = fill(one, &view);
@@ -94,6 +125,8 @@ static PyObject *look(PyObject *self, PyObject *const *args, Py_ssize_t count)
                 *at = now;
             } else if (*at != now) {
                 return PyLong_FromLong(-1);
+            } else if (words && dims <= words[MOST_DIMS]) {
+                note(one, words, known);
             }
         }
     }

@@ -111,7 +111,8 @@ class Plan:
             PlannedBatch(i, batch, self._steps(batch, skips), self._kept(batch, self._dicts[i])) for i, batch in made
         ]
         self._numbers = StepNumbers(self._entries, self.groups, self.device)
-        simple = len(made) == 1 and not self._any_device and not self._numbers.whole_tensor
+        alone = len(made) == 1 and (not self._any_device or isinstance(self._entries[0].steps, StagedSteps))
+        simple = alone and not self._numbers.whole_tensor
         self._alone = self._entries[0] if simple and not self._entries[0].kept else None
         self._stale = True  # whether batches have yet to be given the hyperparameters
         self._read = True  # whether all groups were read with the same ``extra``
@@ -231,7 +232,7 @@ class Plan:
             guarded; nothing was written if there are any. On a device: none, and the truth value there that a
             gradient was not finite, or None if nobody looked.
         """
-        if self._alone is None:
+        if self._alone is None or found_inf is not None:
             bad, nonfinite = self._write(found_inf)
             if bad:
                 self.release()

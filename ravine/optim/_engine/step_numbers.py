@@ -84,9 +84,15 @@ class StepNumbers:
         ``stale``: hyperparameters may be others than at the step before.
         """
         program = entry.batch.program
-        if sums is None and not program.uses_step and not entry.kept and not stale:
+        if sums is None and not entry.kept and not stale and (not program.uses_step or self._repeats(entry)):
             return None
         return self.of_pass(entry, len(program.passes) - 1, step, sums or ())
+
+    def _repeats(self, entry: PlannedBatch) -> bool:
+        """Whether all that a device is given is what it was given for the step before; it counts steps itself."""
+        if not isinstance(entry.steps, StagedSteps) or entry.steps.number is not None:
+            return False
+        return not any(map(_is_tensor, self._groups[entry.group].hypers[entry.program]))
 
     def _hypers(self, entry: PlannedBatch) -> tuple[Any, ...]:
         """The hyperparameters where the batch's numbers are."""

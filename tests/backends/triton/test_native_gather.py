@@ -50,6 +50,9 @@ CHANGES: dict[str, Callable[[list[Parameter], list[list[torch.Tensor]]], object]
     "a parameter elsewhere": lambda ps, _: setattr(ps[0], "data", ps[0].data.clone()),
     "a parameter of another shape": lambda ps, _: setattr(ps[3], "data", ps[3].data.view(3, 2, 4)),
     "a parameter laid out otherwise": lambda ps, _: setattr(ps[3], "data", ps[3].data.as_strided((2, 3, 4), (1, 2, 6))),
+    "a parameter whose memory was given back": lambda ps, _: ps[0].untyped_storage().resize_(1 << 20),
+    "a parameter from its middle on": lambda ps, _: setattr(ps[2], "data", torch.ones(4)[1:]),
+    "a parameter of another dtype": lambda ps, _: setattr(ps[2], "data", ps[2].data.double()),
     "a state elsewhere": lambda _, states: setattr(states[1][1], "data", torch.ones(())),
     "a gradient laid out otherwise": lambda ps, _: setattr(ps[0], "grad", torch.ones(4, 5).t()),
     "a subclass": lambda ps, _: setattr(ps[0], "grad", Parameter(torch.ones(5, 4))),
@@ -57,12 +60,23 @@ CHANGES: dict[str, Callable[[list[Parameter], list[list[torch.Tensor]]], object]
 }
 
 
+@pytest.mark.parametrize("knows_words", [True, False])
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_is_not_as_it_was_is_left_to_python(change):
+def test_what_is_not_as_it_was_is_left_to_python(change, knows_words, monkeypatch):
+    if not knows_words:
+        monkeypatch.setattr(_native_gather, "tensor_words", lambda: None)
     params, states, _, loop = made()
-    assert loop() == 1
+    assert [loop(), loop()] == [1, 0]
     CHANGES[change](params, states)
     assert loop() == -1
+
+
+def test_a_tensor_that_only_looks_another_is_asked_about_again():
+    params, states, _, loop = made()
+    assert [loop(), loop()] == [1, 0]
+    params[3].data = params[3].data.view(-1).view(2, 3, 4)  # another object of torch's in the same memory
+    states[0][0].set_(states[0][0].detach().untyped_storage(), 0, (5, 4))
+    assert [loop(), loop()] == [0, 0]
 
 
 def test_nothing_is_held_and_nothing_is_lost():
