@@ -402,3 +402,23 @@ def test_a_capture_of_parameters_here_and_there_is_refused():
     with pytest.raises(BackendError, match="on the CPU"), torch.cuda.graph(torch.cuda.CUDAGraph()):
         optimizer.step()
     assert all(torch.equal(p, q) for p, q in zip(params, before, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_large_tensors_are_looked_at_in_full_now_and_then(dtype):
+    p = torch.nn.Parameter(torch.randn(5_000_003, device="cuda").to(dtype))
+    optimizer = make("adamw", [p])
+    p.grad = torch.randn_like(p)
+    for _ in range(257):
+        optimizer.step()
+    with no_waiting():  # the kernel of brief looks is compiled by now, and steps
+        optimizer.step()
+    last = optimizer.watch.last
+    assert (last.step, last.step_in_full, last.nonfinite) == (258, 257, 0)
+    assert last.grad_norm == pytest.approx(float(p.grad.double().norm()), rel=1e-6)
+    assert last.ratio > 0
+    optimizer.step()
+    p.grad[4_000_000:4_000_002] = float("nan")
+    optimizer.step()
+    assert optimizer.watch.last.nonfinite == 2
+    assert optimizer.watch.first_nonfinite == {"0": 260}

@@ -14,19 +14,19 @@ from ravine.backends.triton._kernel_text import ALIGNED, GRAD, PARAM, STATE
 from ravine.backends.triton._stage_text import POKED, poke_source
 from ravine.backends.triton._text_compiler import Launch, kernel
 
-#: Elements in a chunk, and in one of fewer elements than so many: an H100 measured .97 of its memory's rate and more for
-#: every dtype with 2048, up to a tenth less with 1024 or 8192. It is chosen by the number of elements alone, so that sums
-#: do not depend on the device.
-_SPAN, _SHORT, _FEW = 2048, 1024, 1 << 23
+#: Elements in a chunk, if some tensor has 16 bits, if none has, and where there are fewer elements than so many. An H200 measured
+#: .97 of its memory's rate and more with these, with all figures and without; with 2048 up to a twentieth less for 16 bits, and
+#: an H100 up to a tenth less with 8192. The number of elements and dtypes alone choose, so that sums do not depend on the device.
+_NARROW_SPAN, _SPAN, _SHORT, _FEW = 4096, 3072, 1024, 1 << 23
 #: Of so many tensors the gradients' addresses are arguments of a launch or two: a third of what a copy costs the host.
 _FEW_TENSORS = 2 * POKED
 #: For how many patterns of alignment the chunks are kept.
 _PATTERNS = 64
 
 
-def span_for(elements: int, least: int) -> int:
-    """Elements in a chunk, at least so many."""
-    return max(least, _SHORT if elements < _FEW else _SPAN)
+def span_for(elements: int, narrow: bool, least: int) -> int:
+    """Elements in a chunk, at least so many; ``narrow``: a tensor has 16 bits."""
+    return max(least, _SHORT if elements < _FEW else _NARROW_SPAN if narrow else _SPAN)
 
 
 def _off(addresses: np.ndarray) -> np.ndarray:

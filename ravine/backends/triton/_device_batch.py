@@ -26,6 +26,8 @@ from ravine.errors import BackendError
 from ravine.formula import Program
 
 _TOPS = statistic(reduce="max")
+#: The figures of chunks that a brief look has.
+_OF_GRADIENTS = statistic("grad_square", "nonfinite")
 #: With more chunks than this their figures are added up in every step: 200 KB of them are kept for each step before.
 _MANY_CHUNKS = 4096
 #: How many launches are kept ready: some of each step whose statistics are kept.
@@ -129,7 +131,8 @@ class DeviceBatch:
 
     def _cut(self) -> Tables:
         """The tables of the tensors cut into chunks."""
-        self._span = span_for(sum(self._sizes), blocks_for(self._dtypes, 0, self._wide_waves).size)
+        narrow = min(d.itemsize for d in self._dtypes.values()) <= 2
+        self._span = span_for(sum(self._sizes), narrow, blocks_for(self._dtypes, 0, self._wide_waves).size)
         sizes = np.array(self._sizes, dtype=np.int64)
         return Tables(sizes, -(-sizes // self._span), self._gather.addresses, self._device)
 
@@ -274,6 +277,14 @@ class DeviceBatch:
             *(figures.shape[-2], to.shape[-2]),
         )(current_stream(self._device))
 
+    def _add_up_now(self, figures: Tensor, to: Tensor) -> None:
+        """The figures of a step, of which there are many: no more than it has."""
+        if not self._is_brief:
+            self._add_up(figures, to, 1, len(CHUNK_STATISTICS), _TOPS)
+            return
+        for row in _OF_GRADIENTS:
+            self._add_up(figures[row:], to[row:], 1, 1)
+
     def _run(
         self, index: int, numbers: Numbers | Staged, figures: Tensor, skip: Tensor, stepped: Tensor, key: Any
     ) -> None:
@@ -339,7 +350,7 @@ class DeviceBatch:
             self._run(len(self.program.passes) - 1, numbers, figures, mask, stepped, key)
             self._in_brief.note(slot, self._is_brief)
             if self._at_once and slot >= 0:
-                self._add_up(figures, self._combined[slot], 1, len(CHUNK_STATISTICS), _TOPS)
+                self._add_up_now(figures, self._combined[slot])
             self._temporaries.write(skip)
             self._written(stepped, skip is None and self.active is None)
         self._host.written(numbers, skip is None and self.active is None and not self._recorded)
