@@ -16,6 +16,9 @@ from torch import Tensor
 
 from ravine.formula import _functions as functions
 
+#: The scale of a denominator goes into its quotient from here to the inverse of this.
+_SMALLEST = 2.0**-10
+
 
 class PerTensor:
     """A number for each tensor."""
@@ -138,6 +141,15 @@ class Sum(_Value):
         name = "addcdiv" if b.quotient else "addcmul"
         return base.run(name, b.a, b.b, target=target, value=sign * b.scale)
 
+    def divided(self) -> tuple[Sum, float] | None:
+        """Of ``c * x + e`` with numbers c and e: ``x + e / c``, and c, which a quotient takes into its own scale."""
+        a, e = self.a, self.b
+        if not (isinstance(a, Product) and a.b is None and a.plain and isinstance(e, int | float) and self.sign == 1.0):
+            return None
+        if not _SMALLEST <= abs(a.scale) <= 1 / _SMALLEST:  # far from where a quotient could overflow
+            return None
+        return Sum(a.a, e / a.scale, 1.0), a.scale
+
 
 class Extreme(_Value):
     """``minimum`` or ``maximum`` of a and b, not yet computed."""
@@ -211,6 +223,8 @@ def _as_large(value: Any, row: Sequence[Any]) -> Tensor:
 
 
 def div(a: Any, b: Any) -> Any:
+    if isinstance(a, _Value) and isinstance(b, Sum) and (divided := b.divided()):
+        return div(a, divided[0]) * (1 / divided[1])
     if isinstance(a, Product) and a.b is None and a.plain and isinstance(b, _Value):
         return Product(a.a, b.now(), a.scale, quotient=True)
     if isinstance(a, _Value) and isinstance(b, _Value):

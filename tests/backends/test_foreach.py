@@ -111,19 +111,19 @@ def operations(optimizer: torch.optim.Optimizer, params: Sequence[Parameter]) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "more"),
+    ("name", "options"),
     [
-        *[("RMSprop", {}, 0), ("SGD", {}, 0), ("SGD", {"momentum": 0.9}, 0), ("Adagrad", {}, 0), ("Adadelta", {}, 0)],
-        # torch's lerp is two operations here: it makes NaN of infinities.
-        *[("Adam", {}, 1), ("AdamW", {}, 1), ("Adam", {"amsgrad": True}, 1)],
+        *[("RMSprop", {}), ("SGD", {}), ("SGD", {"momentum": 0.9}), ("Adagrad", {}), ("Adadelta", {})],
+        # torch's lerp is two operations here: it makes NaN of infinities. The scale of the denominator is none.
+        *[("Adam", {}), ("AdamW", {}), ("Adam", {"amsgrad": True})],
     ],
     ids=str,
 )
-def test_there_are_as_many_operations_as_in_torchs_loops(name, options, more):
+def test_there_are_as_many_operations_as_in_torchs_loops(name, options):
     a, b = ([Parameter(torch.randn(10)) for _ in range(4)] for _ in range(2))
     ours = operations(getattr(ravine.optim, name)(a, lr=0.01, watch=False, **options), a)
     theirs = operations(getattr(torch.optim, name)(b, lr=0.01, foreach=True, **options), b)
-    assert len(ours) <= len(theirs) + more, (ours, theirs)
+    assert len(ours) <= len(theirs), (ours, theirs)
 
 
 def test_a_graph_is_refused_before_anything_is_written(monkeypatch):
