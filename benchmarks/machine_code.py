@@ -97,14 +97,15 @@ def kernels(program: Program, dtype: torch.dtype, target: str) -> Iterator[tuple
     for i, p in enumerate(program.passes):
         if not p.results:
             continue
-        reads = {*p.reads, "param", "grad"} if "param" in p.writes else {*p.reads}
-        needed = sum(blocks.size * dtypes[b].itemsize // (16 * threads) for b in (*reads, *p.writes))
         last = "param" in p.writes
-        yield (
-            "write" if last else "temporary" if p.writes else "sum",
-            pass_source(program, i, dtypes, Watched.EVERYTHING, blocks),
-            needed,
-        )
+        name = "write" if last else "temporary" if p.writes else "sum"
+        looks = {name: (Watched.EVERYTHING, ("param", "grad") if last else ())}
+        if last:
+            looks["write, in brief"] = Watched.GRADIENTS, ("grad",)
+        for kernel, (watch, looked_at) in looks.items():
+            used = (*{*p.reads, *looked_at}, *p.writes)
+            needed = sum(blocks.size * dtypes[b].itemsize // (16 * threads) for b in used)
+            yield kernel, pass_source(program, i, dtypes, watch, blocks), needed
         if (p.numbers or p.writes) and not program.kept:  # where numbers are kept, torch makes them
             yield f"numbers {i}", stage_source(program, i, [False] * len(program.hypers), torch.float32), 0
     yield "add up", sum_source(7, (3, 4, 5)), 0
@@ -166,7 +167,7 @@ def all_code(names: Sequence[str], dtypes: Sequence[str], targets: Sequence[str]
         for kernel, source, needed in chain.from_iterable(kernels(p, DTYPES[dtype], target) for p in programs):
             registers, spilled, found = _made(source, target)
             wide = sum(n for access, n in found.items() if ".128" in access or access.endswith(("x4", "b128")))
-            what = f"{kernel}, clipped" if clip and kernel == "write" else kernel
+            what = f"{kernel}, clipped" if clip and kernel.startswith("write") else kernel
             yield Code(name, dtype, target, what, registers, spilled, wide, needed, dict(found))
 
 
@@ -190,8 +191,8 @@ def _head() -> str:
     return f"""# Machine code of the GPU kernels
 
 Compiled by Triton {triton.__version__} without a GPU, by
-`python benchmarks/machine_code.py --markdown docs/results/triton-machine-code.md`. All kernels keep the watch's figures.
-Needed are as many 16-byte accesses as the loop has if none is narrower; where the compiler unrolls it there are more. A
+`python benchmarks/machine_code.py --markdown docs/results/triton-machine-code.md`. All kernels keep the watch's figures,
+those in brief of the gradients only. Needed are as many 16-byte accesses as the loop has if none is narrower; where the compiler unrolls it there are more. A
 row misses where it spills, where it has fewer than needed, or where a thread has more than {MOST_REGISTERS} registers on sm_80
 and sm_90.
 
