@@ -161,14 +161,19 @@ def _tool(tool: str, how: str, file: Path) -> str:
     return subprocess.run([path, how, file], capture_output=True, text=True, check=True).stdout
 
 
+def code_of(name: str, dtype: str, target: str, kernel: str, source: KernelText, needed: int) -> Code:
+    """What the compiler makes of a kernel of ``kernels``."""
+    registers, spilled, found = _made(source, target)
+    wide = sum(n for access, n in found.items() if ".128" in access or access.endswith(("x4", "b128")))
+    return Code(name, dtype, target, kernel, registers, spilled, wide, needed, dict(found))
+
+
 def all_code(names: Sequence[str], dtypes: Sequence[str], targets: Sequence[str]) -> Iterator[Code]:
     for name, clip, dtype, target in product(names, (None, 1.0), dtypes, targets):
         programs = programs_of(name, clip_norm=clip)
         for kernel, source, needed in chain.from_iterable(kernels(p, DTYPES[dtype], target) for p in programs):
-            registers, spilled, found = _made(source, target)
-            wide = sum(n for access, n in found.items() if ".128" in access or access.endswith(("x4", "b128")))
             what = f"{kernel}, clipped" if clip and kernel.startswith("write") else kernel
-            yield Code(name, dtype, target, what, registers, spilled, wide, needed, dict(found))
+            yield code_of(name, dtype, target, what, source, needed)
 
 
 def table(codes: Sequence[Code]) -> str:
