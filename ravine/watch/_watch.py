@@ -86,10 +86,10 @@ class Watch:
     def history(self) -> History:
         """The run so far in at most 256 rows; see ``History``.
 
-        Looking at everything costs time where parameters do not fit into a cache. On the CPU, of tensors that are stepped
-        together and have at least 4,194,304 elements, every second step is looked at in full once a row has two steps (after
-        256 steps), then every fourth, at last every sixteenth. Of the steps between them there are ``grad_norm`` and ``nonfinite``,
-        so no NaN is missed; the other figures of a row are of the steps that were looked at in full.
+        Looking at everything costs time where parameters do not fit into a cache. Of tensors that are stepped together and have at
+        least 4,194,304 elements, every second step is looked at in full once a row has two steps (after 256 steps), then every
+        fourth, at last every sixteenth. Of the steps between them there are ``grad_norm`` and ``nonfinite``, so no NaN is missed;
+        the other figures of a row are of the steps that were looked at in full.
 
         Raises:
             OptionError: the optimizer was made with ``watch=False``.

@@ -135,7 +135,7 @@ class RecordRows:
         self.brief = False
 
     def look(self, in_full: bool) -> None:
-        """Whether steps from here on are looked at in full; else only the gradients of large batches are (``Fused.look``)."""
+        """Whether steps from here on are looked at in full; else only the gradients of large batches are."""
         for each in self._batches:
             each.batch.look(in_full)
         self.brief = any(each.batch.brief for each in self._batches)
