@@ -135,7 +135,7 @@ class _OnDevice:
         old = self.tensor
         new = torch.as_tensor(value, dtype=old.dtype, device=old.device).expand_as(old)
         if active is not None:
-            new = torch.where(torch.from_numpy(active).to(old.device, non_blocking=True), new, old)
+            new = torch.where(backends.to_device(torch.from_numpy(active), old.device), new, old)
         old.copy_(new if skip is None else torch.where(skip, old, new))
 
 

@@ -120,7 +120,10 @@ class DeviceSteps:
         _show(states, self._tensor)
 
     def _active(self, active: np.ndarray | None) -> Tensor | int:
-        return 1 if active is None else torch.from_numpy(active).to(self._device, self._tensor.dtype, non_blocking=True)
+        if active is None:
+            return 1
+        # From memory that is not pinned a copy would wait.
+        return backends.to_device(torch.from_numpy(active), self._device).to(self._tensor.dtype)
 
     @torch.no_grad()
     def next(self, active: np.ndarray | None) -> Tensor:
