@@ -156,12 +156,12 @@ class Eager(AlwaysInFull):
             return frozenset()
         return frozenset(n for n in self.program.states if keeps_all(self.states[i][n].dtype))
 
-    def _watched(self, i: int) -> Tensor:
-        """A copy of a parameter, with its compensation, in the dtype in which it is computed."""
+    def _watched(self, i: int, copy: bool = True) -> Tensor:
+        """A parameter with its compensation, in the dtype in which it is computed; a copy, which a step does not change."""
         param = real(self.params[i].detach())
         if REST in self.program.states:
             return whole(param, self.states[i])
-        return param.to(self._dtype(i), copy=True)
+        return param.to(self._dtype(i), copy=copy)
 
     def _value(self, i: int, name: str, tensor: Tensor) -> Tensor:
         """The numbers that a tensor holds."""
@@ -241,7 +241,11 @@ class Eager(AlwaysInFull):
             self._put(target, value)
         if row is not None and before is not None:
             try:
-                row.copy_(_statistics(real(grad.detach()).to(before.dtype), before, self._watched(i) - before, cost))
+                row.copy_(
+                    _statistics(
+                        real(grad.detach()).to(before.dtype), before, self._watched(i, copy=False) - before, cost
+                    )
+                )
             except Exception:  # the step is made, and a caller who tries again would make it twice
                 row.copy_(torch.tensor([_UNKNOWN.get(s.name, math.nan) for s in STATISTICS]))
             if skip is not None:

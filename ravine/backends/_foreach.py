@@ -219,7 +219,7 @@ class Foreach(Eager):
         """The statistics of a step."""
         dtype = backends.number_dtype(self.params[0].device)
         grads = self._gradients(chosen)
-        update = torch._foreach_sub([self._watched(i) for i in chosen], before)
+        update = torch._foreach_sub([self._watched(i, copy=False) for i in chosen], before)
         found = {"nonfinite": torch.stack([(~torch.isfinite(g)).sum().to(dtype) for g in grads])}
         for name, tensors in (("grad", grads), ("param", before), ("update", update)):
             found[f"{name}_square"] = _norms(tensors, 2, dtype) ** 2
