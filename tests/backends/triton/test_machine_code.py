@@ -47,26 +47,28 @@ Path(folder, "writes.json").write_text(json.dumps(codes))
 """
 
 
-def compiled(code: str, folder: Path, cases: list[tuple[str, str, str]]) -> None:
+def compiled(code: str, folder: Path, cases: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
     """Run this in a process whose Triton interprets nothing."""
-    pytest.importorskip("triton")
+    triton = pytest.importorskip("triton")
+    if tuple(map(int, triton.__version__.split(".")[:2])) < (3, 5):  # compiling for AMD then needs ROCm's linker
+        cases = [case for case in cases if not case[-1].startswith("gfx")]
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     path = os.pathsep.join(filter(None, [str(ROOT), str(ROOT / "benchmarks"), os.environ.get("PYTHONPATH")]))
     environment |= {"TRITON_CACHE_DIR": str(folder), "PYTHONPATH": path}
     run_forked(["-c", code, str(folder), *map(" ".join, cases)], cwd=ROOT, env=environment, check=True)
+    return cases
 
 
 def check(codes: list[dict[str, Any]]) -> None:
     for code in codes:
         assert code["spilled"] == 0, code
-        assert code["wide"] >= code["needed"] > 0 or code["needed"] == 0, code
+        assert code["wide"] >= code["needed"], code
         assert code["target"].startswith("gfx") or code["registers"] <= 128, code
 
 
 @pytest.mark.slow  # compiles a dozen kernels
 def test_all_kernels_of_two_optimizers(tmp_path: Path) -> None:
-    compiled(OF_ALL, tmp_path, WHOLE)
-    for name, _, _ in WHOLE:
+    for name, *_ in compiled(OF_ALL, tmp_path, WHOLE):
         codes = json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))
         assert {"write", "write, in brief", "sum", "write, clipped", "add up"} <= {code["kernel"] for code in codes}
         check(codes)
@@ -76,7 +78,7 @@ def test_all_kernels_of_two_optimizers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("half", [0, 1])
 def test_every_optimizers_kernel_that_writes(half: int, tmp_path: Path) -> None:
     cases = [(name, *turn) for name, turn in TURNS[half::2]]
-    compiled(OF_WRITES, tmp_path, cases)
+    cases = compiled(OF_WRITES, tmp_path, cases)
     codes = json.loads((tmp_path / "writes.json").read_text(encoding="utf-8"))
     assert {name for name, *_ in cases} == {code["optimizer"] for code in codes}
     check(codes)
