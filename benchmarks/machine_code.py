@@ -197,9 +197,9 @@ def _head() -> str:
 
 Compiled by Triton {triton.__version__} without a GPU, by
 `python benchmarks/machine_code.py --markdown docs/results/triton-machine-code.md`. All kernels keep the watch's figures,
-those in brief of the gradients only. Needed are as many 16-byte accesses as the loop has if none is narrower; where the compiler unrolls it there are more. A
-row misses where it spills, where it has fewer than needed, or where a thread has more than {MOST_REGISTERS} registers on sm_80
-and sm_90.
+those in brief of the gradients only. Needed are as many 16-byte accesses as the loop has if none is narrower; where the
+compiler unrolls it there are more. A row misses where it spills, where it has fewer than needed, or where a thread has more
+than {MOST_REGISTERS} registers on sm_80 and sm_90.
 
 """
 
