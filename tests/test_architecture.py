@@ -6,9 +6,15 @@ import graphlib
 import re
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+from torch.optim.lr_scheduler import LRScheduler
 
 from ravine import _extensions
 from ravine.train import Callback
@@ -53,13 +59,19 @@ class Read(NamedTuple):
     docstrings: list[str]  # of it, its classes and functions
     classes: list[str]
     imports: list[tuple[str, list[str]]]  # the module after ``from``, else nothing, and the names
+    defined: set[str]  # the names that it gives to something of its own
+    private: set[str]  # the private names that it takes: attributes, and what it imports from other packages
 
 
 @functools.cache
 def read(path: Path) -> Read:
     text = path.read_text(encoding="utf-8")
+    return read_text(text, str(path))
+
+
+def read_text(text: str, path: str = "") -> Read:
     module = ast.parse(text)
-    found = Read(len(text.splitlines()), ast.get_docstring(module), [], [], [])
+    found = Read(len(text.splitlines()), ast.get_docstring(module), [], [], [], set(), set())
     for node in ast.walk(module):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             found.docstrings.append(ast.get_docstring(node) or "")
@@ -70,7 +82,44 @@ def read(path: Path) -> Read:
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{path}: relative import"
             found.imports.append((node.module, [a.name for a in node.names]))
+        found.defined.update(given_name(node))
+        found.private.update(name for name in taken_names(node) if is_private(name))
     return found
+
+
+def given_name(node: ast.AST) -> Iterator[str]:
+    match node:
+        case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.Name(id=name, ctx=ast.Store()):
+            yield name
+        case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name, ctx=ast.Store()):
+            yield name
+
+
+def taken_names(node: ast.AST) -> Iterator[str]:
+    match node:
+        case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name):
+            yield f"self.{name}"
+        case ast.Attribute(attr=name):
+            yield name
+        case ast.Call(
+            func=ast.Name(id="getattr" | "hasattr" | "setattr" | "delattr"), args=[_, ast.Constant(str(name)), *_]
+        ):
+            yield name
+        case ast.Import(names=names):
+            yield from (part for alias in names for part in parts_of_others(alias.name))
+        case ast.ImportFrom(module=str(module), names=names):
+            yield from (part for alias in names for part in parts_of_others(f"{module}.{alias.name}"))
+
+
+def parts_of_others(path: str) -> list[str]:
+    parts = path.split(".")
+    return [] if parts[0] in ("ravine", "__future__") else parts
+
+
+def is_private(name: str) -> bool:
+    """``_repr_html_`` and ``_fields_`` are protocols; torch's ``_foreach_add_`` works in place."""
+    name = name.removeprefix("self.")
+    return name.startswith("_") and (not name.endswith("_") or name.startswith("_foreach_"))
 
 
 def imports(path: Path) -> set[str]:
@@ -161,6 +210,52 @@ def test_a_name_of_a_file_or_a_class_stands_once():
     files = Counter(path.name for path in FILES if path.name != "__init__.py")
     classes = Counter(name for path in FILES for name in read(path).classes)
     assert [name for name, times in (files + classes).items() if times > 1] == []
+
+
+#: Private by their spelling alone: Python's documentation says what they do.
+DOCUMENTED = {"_fields", "_getframe", "_replace"}
+#: What torch's own objects have: on something other than ``self`` it is torch's, whatever in the room has the same name.
+TORCHS = {name for theirs in (Tensor, Module(), torch.optim.Optimizer, LRScheduler) for name in dir(theirs)}
+#: What stays where it is used: torch's operations on lists, and a file of Triton's that is only hashed.
+STAYS = {
+    "backends/_foreach.py": "_foreach_",
+    "backends/_tensor_lists.py": "_foreach_",
+    "backends/triton/_temporaries.py": "_foreach_",
+    "backends/triton/_text_compiler.py": "_C",
+}
+
+
+def test_private_names_of_others_are_used_in_compat_alone():
+    """A name is another's if nothing in the room (the folder in ``ravine``) defines it: rooms have no private names in common."""
+    own: dict[str, set[str]] = defaultdict(set)
+    for path in FILES:
+        defined = read(path).defined
+        own[path.relative_to(PACKAGE).parts[0]] |= (defined - TORCHS) | {f"self.{name}" for name in defined}
+    taken = {}
+    for path in FILES:
+        room, file = path.relative_to(PACKAGE).parts[0], path.relative_to(PACKAGE).as_posix()
+        names = {
+            name for name in read(path).private - own[room] - DOCUMENTED if not name.startswith(STAYS.get(file, " "))
+        }
+        if names and room != "_compat":
+            taken[file] = names
+    assert taken == {}
+
+
+def test_each_way_to_take_a_private_name_is_seen():
+    lines = {
+        "import torch._dynamo": {"_dynamo"},
+        "import torch.nn._reduction as reduction": {"_reduction"},
+        "from torch.utils import _pytree as pytree": {"_pytree"},
+        "from torch._C import _functions": {"_C", "_functions"},
+        "t._base": {"_base"},
+        "self._base": {"self._base"},
+        "getattr(t, '_version', 0)": {"_version"},
+        "torch._foreach_add_(a, b)": {"_foreach_add_"},
+        "from ravine._lazy import face": set(),
+        "figure._repr_png_ = t.__doc__": set(),
+    }
+    assert {line: read_text(line).private for line in lines} == lines
 
 
 def loaded(statement: str) -> set[str]:

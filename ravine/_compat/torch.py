@@ -119,7 +119,28 @@ def load_hooks(optimizer: torch.optim.Optimizer) -> tuple[list[Callable[..., Any
 def local_values(tensor: Tensor) -> Tensor:
     """The elements that this process holds: of a DTensor its part, of a sparse tensor its values."""
     tensor = tensor._local_tensor if hasattr(tensor, "_local_tensor") else tensor
-    return tensor._values() if tensor.is_sparse else tensor
+    return sparse_values(tensor) if tensor.is_sparse else tensor
+
+
+def sparse_values(tensor: Tensor) -> Tensor:
+    """The values of a sparse COO tensor, also of one that is not coalesced, which ``values()`` refuses."""
+    return tensor._values()
+
+
+def storage_identity(tensor: Tensor) -> int:
+    """A number that identifies the memory of a strided tensor as long as it lives, even if it is empty or has no address."""
+    identity: int = tensor.untyped_storage()._cdata
+    return identity
+
+
+def is_view(tensor: Tensor) -> bool:
+    """Whether a tensor is a view of another, whose memory it keeps alive."""
+    return tensor._base is not None
+
+
+def schema_of(operation: Any) -> Any:
+    """The declaration of an operation's arguments and results; None for higher-order operations, which take functions."""
+    return getattr(operation, "_schema", None)
 
 
 def largest_magnitudes(tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -132,6 +153,11 @@ def current_backward_node() -> Any:
     return torch._C._current_autograd_node()
 
 
+def sequence_number(node: Any) -> int:
+    """The number of a node of the graph: its place in the order in which the forward pass made them."""
+    return int(node._sequence_nr())
+
+
 def current_backward_pass() -> int:
     """A number of the backward pass that runs now in this thread; -1 outside of one."""
     return int(torch._C._current_graph_task_id())
@@ -141,6 +167,39 @@ def after_backward(function: Callable[[], None]) -> None:
     """Call a function at the end of the backward pass that runs now."""
     torch.autograd.Variable._execution_engine.queue_callback(function)
 
+
+def accumulation_hooks(leaf: Tensor) -> dict[Any, Any] | None:
+    """The hooks that are called where a gradient has been added up, by handle; None if there never was one.
+
+    torch can add one and remove it by its handle. To leave all of them out for a while, whoever added them, is not public.
+    """
+    return getattr(leaf, "_post_accumulate_grad_hooks", None)
+
+
+def compiled_from(model: torch.nn.Module) -> torch.nn.Module | None:
+    """The model that ``torch.compile(model)`` wraps; None if this is no such wrapper."""
+    inner = getattr(model, "_orig_mod", None)
+    return inner if isinstance(inner, torch.nn.Module) else None
+
+
+def is_compiled(module: torch.nn.Module) -> bool:
+    """Whether a module was compiled, by ``torch.compile(module)`` or ``module.compile()``."""
+    return compiled_from(module) is not None or getattr(module, "_compiled_call_impl", None) is not None
+
+
+def promise_to_unscale(optimizer: torch.optim.Optimizer) -> None:
+    """GradScaler then leaves gradients scaled and passes ``grad_scale`` and ``found_inf`` to the step."""
+    optimizer._step_supports_amp_scaling = True  # type: ignore[attr-defined]
+
+
+def count_as_stepped(optimizer: torch.optim.Optimizer) -> None:
+    """torch's schedulers then do not warn that they move before the optimizer: its steps are counted elsewhere."""
+    optimizer._opt_called = True  # type: ignore[attr-defined]
+
+
+#: What ``torch.log_softmax`` and its backward call; only these can be replaced in what is traced.
+LOG_SOFTMAX = torch.ops.aten._log_softmax.default
+LOG_SOFTMAX_BACKWARD = torch.ops.aten._log_softmax_backward_data.default
 
 _raw_stream = getattr(torch._C, "_cuda_getCurrentRawStream", None)
 

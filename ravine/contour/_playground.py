@@ -27,6 +27,7 @@ from ravine.formula._plain_text import formula_lines
 from ravine.optim import Optimizer
 from ravine.optim import _registry as registry
 from ravine.optim._engine.formula import asks_ndim
+from ravine.optim._engine.group_keys import neutral_of
 from ravine.optim._signature import option_parameters
 from ravine.optim._spec import OptimizerSpec, parse
 from ravine.optim._spec_objects import OptimizerLike, specs_of
@@ -228,7 +229,7 @@ def _player(spec: OptimizerSpec) -> Player:
     note = "Its formula for vectors. For matrices it keeps values of rows and columns in place of a full state." * bool(
         matrices
     )
-    values = {**optimizer._neutral, **optimizer.param_groups[0]}
+    values = {**neutral_of(type(optimizer), optimizer.defaults), **optimizer.param_groups[0]}
     source = type(optimizer).reference if spec.code else _source(spec.name)
     return Player(spec.label, program, sliders(spec, optimizer, program, values), source or "", note)
 

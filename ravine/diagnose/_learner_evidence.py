@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ravine import _randomness as randomness
+from ravine._compat.torch import is_compiled
 from ravine.diagnose._evidence import Evidence, traces_in
 from ravine.diagnose._optimizer_evidence import watched
 from ravine.train import _parallel as parallel
@@ -157,7 +158,7 @@ class _Magnitudes:
         self.end()
         kinds: tuple[type[nn.Module], ...] = tuple(_LAYERS)
         layers = [(name, m) for name, m in model.named_modules() if isinstance(m, kinds)]
-        if not any(hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) for m in model.modules()):
+        if not any(is_compiled(m) for m in model.modules()):
             self._hooks = [m.register_forward_pre_hook(lambda _, x, n=n: self._see(n, x)) for n, m in layers]
 
     def end(self) -> dict[str, float]:

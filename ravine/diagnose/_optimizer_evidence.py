@@ -72,5 +72,5 @@ def watched(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 
 def _narrow(optimizer: Optimizer, params: dict[str, torch.Tensor]) -> dict[str, list[list[str]]]:
     """What is kept in 16 or 8 bits, by the parameter's name."""
-    kept = {name: narrow_tensors(p, optimizer.state.get(p, {}), optimizer._storage) for name, p in params.items()}
+    kept = {name: narrow_tensors(optimizer, p) for name, p in params.items()}
     return {name: tensors for name, tensors in kept.items() if tensors}

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
+from ravine._compat import pytree
 from ravine.train import _parallel as parallel
 from ravine.train._forward import on_device, row_count
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
+from ravine._compat import pytree
+from ravine._compat.torch import compiled_from
 from ravine.errors import OptionError, TrainingError, an, kind_of
 from ravine.train import _batch_errors as batch_errors
 from ravine.train._rows import from_numpy
@@ -96,11 +97,11 @@ def call(model: nn.Module, inputs: Any, rows: int | None = None) -> Any:
 
 def _parameters(model: nn.Module) -> list[inspect.Parameter]:
     """Those of the model's ``forward``; of a model in a wrapper that hands on whatever it is given, the model's own."""
-    inner = getattr(model, "_orig_mod", None)
+    inner = compiled_from(model)
     if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
         inner = model.module
     try:
-        return list(inspect.signature((inner if isinstance(inner, nn.Module) else model).forward).parameters.values())
+        return list(inspect.signature((inner or model).forward).parameters.values())
     except (TypeError, ValueError):
         return [inspect.Parameter("inputs", inspect.Parameter.VAR_POSITIONAL)]
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
+from ravine._compat import pytree
 from ravine.errors import OptionError, an, kind_of
 
 #: What to do with targets that are texts, in a sentence after another.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ravine.errors import OptionError, an, kind_of
 from ravine.optim import Optimizer
+from ravine.optim._engine.in_backward import makes_steps_in_backward
 from ravine.train import _parallel as parallel
 from ravine.train import _rates as rates
 from ravine.train._callback import Callback
@@ -93,7 +94,7 @@ def step_of(callbacks: Sequence[Callback], fit: Fit) -> Step | None:
     Raises:
         OptionError: there are two, or the optimizer makes its steps in backward.
     """
-    if getattr(fit.optimizer, "_backward", None) is not None:
+    if makes_steps_in_backward(fit.optimizer):
         raise OptionError(
             "the optimizer makes its steps in backward (in_backward()), before callbacks can clip or accumulate gradients: call its "
             "remove(), or train in a loop of your own"

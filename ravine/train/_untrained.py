@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
+from ravine._compat import pytree
 from ravine._line_of_user import level_of_user
 
 _MOST_NAMES = 6

@@ -97,6 +97,103 @@ def test_local_values_of_plain_and_sparse_tensors():
     assert compat.local_values(torch.tensor([0.0, 2.0]).to_sparse()).tolist() == [2.0]
 
 
+def test_sparse_values_are_given_before_they_are_coalesced():
+    t = torch.sparse_coo_tensor(torch.tensor([[0, 0]]), torch.tensor([1.0, 2.0]), (3,), check_invariants=True)
+    assert compat.sparse_values(t).tolist() == [1.0, 2.0]
+
+
+def test_memory_has_a_number_of_its_own_even_without_an_address():
+    t, empty = torch.zeros(4), [torch.zeros(0), torch.zeros(0)]
+    assert compat.storage_identity(t) == compat.storage_identity(t[2:].view(1, 2))
+    assert compat.storage_identity(empty[0]) != compat.storage_identity(empty[1])
+
+
+def test_a_view_is_known():
+    t = torch.zeros(4)
+    assert compat.is_view(t[1])
+    assert not compat.is_view(t)
+    assert not compat.is_view(t[1].clone())
+
+
+def test_operations_say_what_they_write_and_higher_ones_say_nothing():
+    assert compat.schema_of(torch.ops.aten.add_.Tensor).is_mutable
+    assert not compat.schema_of(torch.ops.aten.add.Tensor).is_mutable
+    assert compat.schema_of(torch.ops.higher_order.cond) is None
+
+
+def test_nodes_are_numbered_in_the_order_of_the_forward_pass():
+    x = torch.ones(1, requires_grad=True)
+    before = compat.next_sequence_number()
+    first = x * 2
+    second = first * 3
+    numbers = [compat.sequence_number(t.grad_fn) for t in (first, second)]
+    assert before <= numbers[0] < numbers[1]
+
+
+def test_hooks_of_accumulation_are_left_out_by_clearing_them():
+    p, called = Parameter(torch.ones(1)), []
+    assert not compat.accumulation_hooks(p)
+    p.register_post_accumulate_grad_hook(lambda _: called.append(1))
+    hooks = compat.accumulation_hooks(p)
+    assert hooks is not None
+    kept = dict(hooks)
+    hooks.clear()
+    (p * 2).backward()
+    assert called == []
+    hooks.update(kept)
+    (p * 2).backward()
+    assert called == [1]
+
+
+def test_compiled_modules_are_known():
+    model, in_place = nn.Linear(2, 2), nn.Linear(2, 2)
+    assert compat.compiled_from(model) is None
+    assert not compat.is_compiled(model)
+    wrapped = torch.compile(model, backend="eager")
+    assert compat.compiled_from(wrapped) is model
+    assert compat.is_compiled(wrapped)
+    in_place.compile(backend="eager")
+    assert compat.is_compiled(in_place)
+
+
+def test_gradscaler_hands_unscaling_to_an_optimizer_that_promises_it():
+    class Seeing(torch.optim.SGD):
+        def step(self, closure=None):
+            scales.append(getattr(self, "grad_scale", None))
+
+    scales, p = [], Parameter(torch.ones(1))
+    optimizer, scaler = Seeing([p]), torch.amp.GradScaler("cpu", init_scale=8.0)
+    for _ in range(2):
+        scaler.scale((p * 2).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        compat.promise_to_unscale(optimizer)
+    assert scales[0] is None
+    assert scales[1].item() == 8.0
+
+
+def test_a_scheduler_may_move_before_an_optimizer_that_counts_as_stepped():
+    optimizer = torch.optim.SGD([Parameter(torch.ones(1))])
+    scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer)
+    compat.count_as_stepped(optimizer)
+    scheduler.step()  # a warning is an error
+    with pytest.warns(UserWarning, match="before"):
+        torch.optim.lr_scheduler.ConstantLR(torch.optim.SGD([Parameter(torch.ones(1))])).step()
+
+
+def test_log_softmax_and_its_backward_are_these_operations():
+    seen = []
+
+    class Seeing(compat.TorchDispatchMode):
+        def __torch_dispatch__(self, function, kinds, args=(), kwargs=None):
+            seen.append(function)
+            return function(*args, **(kwargs or {}))
+
+    with Seeing():
+        torch.ones(2, 3, requires_grad=True).log_softmax(1).sum().backward()
+    assert {compat.LOG_SOFTMAX, compat.LOG_SOFTMAX_BACKWARD} <= set(seen)
+
+
 def test_the_node_whose_backward_runs_is_known():
     seen = []
 

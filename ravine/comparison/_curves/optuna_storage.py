@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from ravine._compat.optuna import study_id
 from ravine.comparison._curves.cell_values import name_of
 from ravine.comparison._curves.column_names import find_role
 from ravine.comparison._curves.curves import CurveRows, Place
@@ -74,7 +75,7 @@ def _studies(where: str) -> list[tuple[str, Mapping[str, Any], list[Any]]]:
             raise DataError(f"The storage {without_password(where)} cannot be read: {error}") from error
         try:
             return [
-                (s.study_name, s.user_attrs, storage.get_all_trials(s._study_id)) for s in storage.get_all_studies()
+                (s.study_name, s.user_attrs, storage.get_all_trials(study_id(s))) for s in storage.get_all_studies()
             ]
         finally:
             storage.remove_session()

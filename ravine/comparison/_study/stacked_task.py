@@ -17,7 +17,7 @@ from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ravine import _randomness as randomness
-from ravine._compat.torch import OperationCount, traced, without_vmap_fallback
+from ravine._compat.torch import LOG_SOFTMAX, LOG_SOFTMAX_BACKWARD, OperationCount, traced, without_vmap_fallback
 from ravine._one_thread import one_thread
 from ravine.comparison._study.trial import first_model
 from ravine.errors import TrainingError
@@ -45,19 +45,19 @@ def _log_softmax(x: Tensor, dim: int, half_to_float: bool) -> Tensor:
     if x.ndim < 2 or dim % x.ndim != x.ndim - 1:
         return NotImplemented
     turned = x.transpose(-1, -2).contiguous()
-    return torch.ops.aten._log_softmax.default(turned, x.ndim - 2, half_to_float).transpose(-1, -2)
+    return LOG_SOFTMAX(turned, x.ndim - 2, half_to_float).transpose(-1, -2)
 
 
 def _log_softmax_backward(grad: Tensor, output: Tensor, dim: int, dtype: torch.dtype) -> Tensor:
     if output.ndim < 2 or dim % output.ndim != output.ndim - 1:
         return NotImplemented
     turned = [x.transpose(-1, -2).contiguous() for x in (grad, output)]
-    return torch.ops.aten._log_softmax_backward_data.default(*turned, output.ndim - 2, dtype).transpose(-1, -2)
+    return LOG_SOFTMAX_BACKWARD(*turned, output.ndim - 2, dtype).transpose(-1, -2)
 
 
 _QUICKER: dict[Any, Callable[..., Any]] = {
-    torch.ops.aten._log_softmax.default: _log_softmax,
-    torch.ops.aten._log_softmax_backward_data.default: _log_softmax_backward,
+    LOG_SOFTMAX: _log_softmax,
+    LOG_SOFTMAX_BACKWARD: _log_softmax_backward,
 }
 
 Stack = dict[str, Tensor]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ravine import _files as files
+from ravine._compat.optuna import study_id
 from ravine.comparison._study.patience import LIMIT, Patience
 from ravine.comparison._study.storage_errors import storage_errors, without_password
 from ravine.comparison._study.study_journal import StudyJournal
@@ -158,14 +159,14 @@ class Store:
     def names(self) -> list[str]:
         """The names of all studies in the storage, in the order in which they were made."""
         studies = self._do(lambda: self._storage.get_all_studies())
-        return [study.study_name for study in sorted(studies, key=lambda study: study._study_id)]
+        return [study.study_name for study in sorted(studies, key=study_id)]
 
     def attribute_of_all(self, name: str) -> dict[str, Any]:
         """What was kept under that name, by the names of the studies in the storage that have it, oldest first."""
         studies = self._do(lambda: self._storage.get_all_studies())
         return {
             study.study_name: study.user_attrs[f"ravine {name}"]
-            for study in sorted(studies, key=lambda study: study._study_id)
+            for study in sorted(studies, key=study_id)
             if f"ravine {name}" in study.user_attrs
         }
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
+from ravine._compat import pytree
 from ravine.diagnose._nonfinite.finding import Finding, NothingFound
 from ravine.diagnose._nonfinite.isolation import device_of, isolated_run
 from ravine.diagnose._nonfinite.origins import Frame, Origin, Recording, join
@@ -133,11 +133,12 @@ def register_state(recording: Recording, model: nn.Module, replaced: Mapping[str
     """Name its parameters and buffers, or those that replace them in the run."""
     for name, module in model.named_modules():
         frame = Frame(join(recording.root.name, name), type(module).__name__)
-        for where, state in (("parameter", module._parameters), ("buffer", module._buffers)):
-            for own, tensor in state.items():
+        parameters = module.named_parameters(recurse=False, remove_duplicate=False)
+        buffers = module.named_buffers(recurse=False, remove_duplicate=False)
+        for where, state in (("parameter", parameters), ("buffer", buffers)):
+            for own, tensor in state:
                 tensor = tensor if replaced is None else replaced.get(join(name, own), tensor)
-                if tensor is not None:
-                    recording.known(tensor, where, own, frame)
+                recording.known(tensor, where, own, frame)
 
 
 def _run(

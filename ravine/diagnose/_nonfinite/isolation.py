@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ravine import _randomness as randomness
+from ravine._compat.torch import accumulation_hooks
 from ravine.diagnose._nonfinite.value_range import tensors
 
 
@@ -21,8 +22,7 @@ class Buffers:
         self._kept = [
             (module, name, buffer, buffer.detach().clone())
             for module in model.modules()
-            for name, buffer in module._buffers.items()
-            if buffer is not None
+            for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False)
         ]
 
     def restore(self) -> None:
@@ -30,7 +30,7 @@ class Buffers:
         with torch.no_grad():
             for module, name, buffer, values in self._kept:
                 buffer.copy_(values)
-                module._buffers[name] = buffer
+                setattr(module, name, buffer)
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def isolated_run(model: nn.Module, *trees: Any) -> Iterator[None]:
     """
     leaves = [t for t in [*model.parameters(), *tensors(trees)] if t.is_leaf and t.requires_grad]
     gradients = [leaf.grad for leaf in leaves]
-    hooks: list[dict[Any, Any]] = [h for leaf in leaves if (h := getattr(leaf, "_post_accumulate_grad_hooks", None))]
+    hooks = [h for leaf in leaves if (h := accumulation_hooks(leaf))]
     kept_hooks = [dict(h) for h in hooks]
     buffers = Buffers(model)
     try:

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
+from ravine._compat import pytree
+from ravine._compat.torch import schema_of, sparse_values, storage_identity
 from ravine.diagnose._nonfinite.value_range import numbers, tensors
 
 _OVERWRITES = {"copy_", "fill_", "zero_"}
@@ -17,11 +18,10 @@ _OVERWRITES = {"copy_", "fill_", "zero_"}
 
 def storage(tensor: Tensor) -> int:
     """A number that identifies its memory as long as it lives."""
-    values = tensor._values() if tensor.layout is torch.sparse_coo else tensor
+    values = sparse_values(tensor) if tensor.layout is torch.sparse_coo else tensor
     if values.layout is not torch.strided or numbers(values) is None:
         return id(tensor)
-    address: int = values.untyped_storage()._cdata
-    return address
+    return storage_identity(values)
 
 
 def name_of(func: Any) -> str:
@@ -32,7 +32,7 @@ def name_of(func: Any) -> str:
 
 def arguments(func: Any) -> list[Any]:
     """The declarations of its arguments; none for higher-order operations, which take functions."""
-    schema = getattr(func, "_schema", None)
+    schema = schema_of(func)
     return [] if schema is None else list(schema.arguments)
 
 
@@ -55,7 +55,7 @@ def written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
 
 def is_view(func: Any) -> bool:
     """Whether its result may share the memory of an argument."""
-    return not arguments(func) or any(r.alias_info is not None for r in func._schema.returns)
+    return not arguments(func) or any(r.alias_info is not None for r in schema_of(func).returns)
 
 
 def infinite_constant(args: Any, kwargs: Any) -> bool:

@@ -19,7 +19,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ravine._compat.torch import TorchDispatchMode, current_backward_node, next_sequence_number
+from ravine._compat.torch import (
+    TorchDispatchMode,
+    current_backward_node,
+    next_sequence_number,
+    schema_of,
+    sequence_number,
+)
 from ravine.diagnose._nonfinite.operations import arguments, infinite_constant, is_view, name_of, read, storage, written
 from ravine.diagnose._nonfinite.value_range import ValueRange, all_finite, finite, first_bad, tensors, value_range
 
@@ -201,7 +207,7 @@ class Recording(TorchDispatchMode):
         bad = [t for t in reads if not finite(t)]
         sources = [self._source(t) for t in bad]
         had_nan = any(value_range(t).nan for t in bad)
-        changes = bool(arguments(func)) and func._schema.is_mutable
+        changes = bool(arguments(func)) and schema_of(func).is_mutable
         operands = tuple(map(value_range, reads)) if changes else ()
         outputs = func(*args, **kwargs)
         self._order += 1
@@ -243,7 +249,7 @@ class Recording(TorchDispatchMode):
         node, frame = current_backward_node(), self._stack[-1]
         backward = node is not None and not frame.recomputed
         if backward:
-            frame = self._frames[bisect_right(self._begun, node._sequence_nr()) - 1]
+            frame = self._frames[bisect_right(self._begun, sequence_number(node)) - 1]
             operation = node.name().split("::")[-1].rstrip("0123456789").removesuffix("Backward") or operation
         while climb and not backward and not frame.finite_input and frame.parent is not None:
             frame = frame.parent

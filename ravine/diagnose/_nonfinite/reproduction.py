@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from ravine import _files as files
 from ravine import _randomness as randomness
+from ravine._compat import pytree
 from ravine._files import checkpoint
 from ravine.diagnose._nonfinite.finding import Finding
 from ravine.diagnose._nonfinite.value_range import tensors

@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
+
+from ravine._compat import pytree
+from ravine._compat.torch import sparse_values
 
 _PLAIN = (Tensor, torch.nn.Parameter, getattr(torch.nn, "Buffer", torch.nn.Parameter))
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -102,7 +104,7 @@ def numbers(tensor: Tensor) -> Tensor | None:
         return None
     tensor = tensor.detach()
     if tensor.layout is torch.sparse_coo:
-        tensor = tensor._values()
+        tensor = sparse_values(tensor)
     elif tensor.layout is not torch.strided:
         tensor = tensor.values() if tensor.layout in (torch.sparse_csr, torch.sparse_csc) else tensor.to_dense()
     if tensor.is_complex():

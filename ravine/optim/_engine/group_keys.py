@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from ravine._compat.torch import defaults_in_torch
+from ravine._compat.torch import defaults_in_torch, promise_to_unscale
 from ravine._line_of_user import level_of_user
 from ravine.optim._common import OF_GROUPS, parameters_of
 from ravine.optim._hyperparameters import (
@@ -109,7 +109,7 @@ def flag_scaling(optimizer: torch.optim.Optimizer) -> None:
     Trainers that clip between the two, as Lightning does, refuse an optimizer that says that it unscales.
     """
     if optimizer.defaults["fused"]:
-        optimizer._step_supports_amp_scaling = True  # type: ignore[attr-defined]
+        promise_to_unscale(optimizer)
 
 
 # --- keys that were meant to be another --------------------------------------------------------------------------

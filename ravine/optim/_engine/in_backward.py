@@ -219,6 +219,11 @@ class StepsInBackward:
         return result
 
 
+def makes_steps_in_backward(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether :meth:`in_backward` of that optimizer, if it has any, is in effect."""
+    return getattr(optimizer, "_backward", None) is not None
+
+
 class MayStepInBackward:
     """Part of an optimizer: what turns that on."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,9 +13,10 @@ from ravine.formula._compensation import is_rest, rests_of
 from ravine.optim._engine.state_storage import StateStorage
 
 
-def narrow_tensors(p: Tensor, states: Mapping[str, Any], storage: StateStorage) -> list[list[str]]:
+def narrow_tensors(optimizer: Any, p: Tensor) -> list[list[str]]:
     """Of each its name (``"param"`` or that of a state), its dtype, and ``"nearest"`` or ``"stochastic"``."""
     found = []
+    storage: StateStorage = optimizer._storage
     if is_narrow(p.dtype):
         bits = storage.param_bits if p.dtype is torch.bfloat16 else None
         kept, at_random = _named(p.dtype), bits == "stochastic"
@@ -24,7 +24,7 @@ def narrow_tensors(p: Tensor, states: Mapping[str, Any], storage: StateStorage) 
             kept, at_random = f"{bits} bits", storage.at_random
         if bits != 32:  # which lose nothing
             found.append(["param", kept, "stochastic" if at_random else "nearest"])
-    for name, state in states.items():
+    for name, state in optimizer.state.get(p, {}).items():
         narrow = isinstance(state, Tensor) and is_narrow(state.dtype) and state.shape == p.shape
         if not narrow or is_rest(name):
             continue

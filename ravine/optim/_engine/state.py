@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from ravine._compat.torch import is_fake
+from ravine._compat.torch import is_fake, is_view
 from ravine._line_of_user import level_of_user
 from ravine.backends._eight_bits import SCALES, is_code
 from ravine.backends._sharded import layout
@@ -113,7 +113,7 @@ def own_steps(state: Mapping[Any, Any]) -> defaultdict[Any, Any]:
 
 
 def _own(number: torch.Tensor) -> torch.Tensor:
-    return number if shared(number) or number._base is None else number.clone()
+    return number if shared(number) or not is_view(number) else number.clone()
 
 
 def load(

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from ravine._compat.torch import count_as_stepped
 from ravine.train._callback import Callback
 from ravine.train._display.base import Display
 from ravine.train._fit import Fit
@@ -32,7 +33,7 @@ class Scheduled:
         self._fit.state.epoch = 1
         self._schedule.before_fit(self._fit)
         # torch warns of a scheduler that moves before the optimizer; here steps are made around optimizer.step
-        optimizer._opt_called = True
+        count_as_stepped(optimizer)
 
     def __repr__(self) -> str:
         return f"Scheduled({self._schedule!r}, {self._fit!r})"

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from torch.optim import lr_scheduler
 
+from ravine._compat.torch import count_as_stepped
 from ravine.errors import OptionError, an, nearest
 from ravine.train._callback import Callback, argument_text, check_column
 from ravine.train._fit import Fit
@@ -232,4 +233,4 @@ def load_scheduler(scheduler: Any, state: dict[str, Any]) -> None:
     """Let the scheduler continue from its state dict."""
     scheduler.load_state_dict(state)
     # torch warns of a scheduler that moves before the optimizer; here the steps were made before the run stopped
-    scheduler.optimizer._opt_called = True
+    count_as_stepped(scheduler.optimizer)
