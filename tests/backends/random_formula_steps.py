@@ -22,6 +22,7 @@ from ravine.optim import Optimizer
 
 SPECIAL = [math.nan, math.inf, -math.inf, 0.0, -0.0, 1.0, -1.0, 2.0, -3.0, 0.5, 1e30, -1e-30, 1e-12, 300.0]
 Shapes = Sequence[tuple[int, ...]]
+Known = dict[int, list[Tensor]]
 STATES = tuple(f"s{i}" for i in range(9))
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 HYPERS = ({"a": 0.7, "b": -1.5}, {"a": 2.0, "b": 0.0})
@@ -96,10 +97,24 @@ class Comparison:
             self.wrong.append(f"{what} is {values[i]}, not within {low[i]} and {high[i]} (nan: {nan[i]}) at {at}")
 
 
+def evaluated_together(trees: dict[str, Tree], rows: Shapes) -> list[list[int]]:
+    """The numbers of parameters that NumPy evaluates at once: of a group, where each element is by itself."""
+    alone = rows or any("norm" in text(tree) for tree in trees.values())
+    return [[i] for i in range(len(rows or SIZES))] if alone else [[0, 1], [2, 3]]
+
+
+def joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """One array with all elements; one alone keeps its shape."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate([a.reshape(-1) for a in arrays])
+
+
 def step_and_compare(
-    seed: int, dtype: torch.dtype, fused: bool | None, result: Comparison, steps: int, rows: Shapes = ()
+    seed: int, dtype: torch.dtype, fused: bool | None, result: Comparison, steps: int, rows: Shapes, known: Known
 ) -> None:
-    """So many steps, the last of special values; before each, all tensors are filled anew."""
+    """So many steps, the last of special values; before each, all tensors are filled anew.
+
+    ``known`` keeps what NumPy has evaluated, by the number of the step, for the next way to step the same values.
+    """
     trees = formulas(seed, bool(rows))
     states_of = [name for name in trees if name != "param"]
     params = [torch.nn.Parameter(torch.zeros(size, dtype=dtype)) for size in rows or SIZES]
@@ -107,24 +122,31 @@ def step_and_compare(
     optimizer = Optimizer(groups, [piece(trees)], fused=fused, watch=False, **HYPERS[0])
     random = np.random.default_rng(seed)
     precision = exact.DOUBLE if dtype is torch.float64 else exact.SINGLE
+    together = evaluated_together(trees, rows)
     for step in range(1, steps + 1):
-        tensors: list[Tensor] = []
-        for i, p in enumerate(params):
+        values = []
+        for p in params:
             p.grad = torch.empty_like(p)
             states = {s: optimizer.state[p][s] for s in states_of if s in optimizer.state[p]}
             with torch.no_grad():
                 fill([p, p.grad, *states.values()], random, special=step == steps)
             start = {s: np.full(shape_of(s, p), 0.25) for s in states_of}
-            elements = {**start, **{n: numpy(t) for n, t in {"param": p, "grad": p.grad, **states}.items()}}
-            tensors.append(Tensor(elements, {**HYPERS[i // 2], "step": float(step)}, precision, tensors))
+            values.append({**start, **{n: numpy(t) for n, t in {"param": p, "grad": p.grad, **states}.items()}})
+        tensors: list[Tensor] = []
+        for members in together:
+            elements = {name: joined([values[i][name] for i in members]) for name in values[0]}
+            tensors.append(Tensor(elements, {**HYPERS[members[0] // 2], "step": float(step)}, precision, tensors))
+        tensors = known.setdefault(step, tensors)
         optimizer.step()
-        for p, tensor in zip(params, tensors, strict=True):
+        for members, tensor in zip(together, tensors, strict=True):
+            same = (np.array_equal(tensor.elements[n], joined([values[i][n] for i in members]), True) for n in values[0])
+            assert all(same), "each way is given the same values"
             for name, tree in trees.items():
                 wanted = tensor.of(tree, as_element=True)
                 assert isinstance(wanted, exact.Interval)
                 what = f"seed {seed}, {dtype}, fused={fused}, step {step}: {name} = {text(tree)}"
-                new = p if name == "param" else optimizer.state[p][name]
-                result.add(what, numpy(new), wanted, new.dtype, tensor)
+                new = [params[i] if name == "param" else optimizer.state[params[i]][name] for i in members]
+                result.add(what, joined([numpy(t) for t in new]), wanted, new[0].dtype, tensor)
 
 
 def shape_of(state: str, p: torch.Tensor) -> tuple[int, ...]:
@@ -146,7 +168,8 @@ def check(seeds: Iterable[int], ways: Sequence[bool | None] = (True, False), ste
     """
     result = Comparison()
     for seed in seeds:
+        known: Known = {}
         for fused in ways:
-            step_and_compare(seed, DTYPES[seed // 4 % 4], fused, result, steps, rows)
+            step_and_compare(seed, DTYPES[seed // 4 % 4], fused, result, steps, rows, known)
     assert not result.wrong, "\n".join(result.wrong)
     assert result.open < 0.1 * result.results  # else the comparison would say little
