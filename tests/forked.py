@@ -22,6 +22,8 @@ from pathlib import Path
 #: What a command imports to train a task, or to work for a comparison: see ``after``.
 TRAINS = ("sklearn.datasets", "sklearn.model_selection", "torch.utils.flop_counter", "matplotlib.backends.backend_agg")
 COMPARES = (*TRAINS, "torch._inductor", "scipy.stats", "jinja2", "optuna.storages.journal")
+#: What ``DistributedDataParallel`` imports when one is made, in two seconds.
+TRAINS_TOGETHER = (*TRAINS, "torch._dynamo")
 PIPE, DEVNULL = subprocess.PIPE, subprocess.DEVNULL
 _SIZE = struct.Struct("q")
 

@@ -139,7 +139,9 @@ def step_and_compare(
         tensors = known.setdefault(step, tensors)
         optimizer.step()
         for members, tensor in zip(together, tensors, strict=True):
-            same = (np.array_equal(tensor.elements[n], joined([values[i][n] for i in members]), True) for n in values[0])
+            same = (
+                np.array_equal(tensor.elements[n], joined([values[i][n] for i in members]), True) for n in values[0]
+            )
             assert all(same), "each way is given the same values"
             for name, tree in trees.items():
                 wanted = tensor.of(tree, as_element=True)

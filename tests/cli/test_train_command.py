@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from forked import PIPE, TRAINS, Forked, run_forked
+from forked import PIPE, TRAINS, TRAINS_TOGETHER, Forked, run_forked
 
 from ravine._files import checkpoint
 from ravine.cli import main
@@ -459,7 +459,7 @@ def test_two_processes_train_as_one_with_the_joined_batch(ravine, tmp_path):
     both = [
         Forked(
             ["-m", "ravine", "train", "digits", "--epochs", "2", "--out", "two"],
-            after=TRAINS, env=alike | {"RANK": rank, "LOCAL_RANK": rank}, stdout=PIPE, stderr=PIPE, text=True,
+            after=TRAINS_TOGETHER, env=alike | {"RANK": rank, "LOCAL_RANK": rank}, stdout=PIPE, stderr=PIPE, text=True,
         )
         for rank in ("0", "1")
     ]  # fmt: skip

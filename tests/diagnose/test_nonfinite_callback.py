@@ -7,7 +7,7 @@ import socket
 
 import pytest
 import torch
-from forked import PIPE, Forked
+from forked import PIPE, TRAINS_TOGETHER, Forked
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
@@ -328,7 +328,13 @@ def test_all_processes_stop_where_one_has_a_fault(tmp_path):
         port = free.getsockname()[1]
     told = {"TORCHELASTIC_RUN_ID": "one", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
     both = [
-        Forked([script, tmp_path / "run"], env={**os.environ, **told, "RANK": rank}, stderr=PIPE, text=True)
+        Forked(
+            [script, tmp_path / "run"],
+            after=TRAINS_TOGETHER,
+            env={**os.environ, **told, "RANK": rank},
+            stderr=PIPE,
+            text=True,
+        )
         for rank in "01"
     ]
     errors = [process.communicate(timeout=120)[1] for process in both]

@@ -19,7 +19,7 @@ from ravine.optim import Adam, AdamW, Optimizer, RMSprop, pieces
 from ravine.optim import _registry as registry
 from ravine.watch._history import FIGURES
 
-STEPS = 6
+STEPS = 4
 BATCH = 6
 KINDS = one_of_each_kind(name for name in registry.names() if name != "rmsprop-centered")
 #: What goes through checkpoints: states that start at 0, at 1 and as a copy, and sums over whole tensors.

@@ -28,7 +28,7 @@ KINDS: dict[str, tuple[type[Optimizer], dict[str, Any]]] = {
     "rows and columns": (Adafactor, {"clip_norm": 0.1}),
     "functions of matrices": (Muon, {}),
 }
-STEPS = 11
+STEPS = 7
 
 
 def run(name: str, on_device: bool) -> dict[str, torch.Tensor]:

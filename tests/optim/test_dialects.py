@@ -281,6 +281,8 @@ STEPS |= {(torch.float32, 0.99): 2000, (torch.float64, 0.99): 4000, (torch.bfloa
 @pytest.mark.parametrize("inside", [False, True], ids=["eps-outside", "eps-inside"])
 @pytest.mark.parametrize(("dtype", "alpha"), STEPS, ids=str)
 def test_centered_is_never_nan(dtype, alpha, inside, fused):
+    if not fused and (dtype, alpha) == (torch.float64, 0.99):
+        pytest.skip("4000 steps take seconds by torch's operations, and the variance does the same at an alpha of 0.9")
     path = run_constant(RMSprop, dtype, MANY, STEPS[dtype, alpha], alpha=alpha, fused=fused, eps_inside_root=inside)
     assert torch.isfinite(path).all()
 

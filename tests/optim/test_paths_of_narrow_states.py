@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from torch.nn import Parameter
@@ -20,14 +22,21 @@ NAMES = {registry.lookup(name).cls: name for name in registry.names()}
 CASES = [name for cls, name in NAMES.items() if cls.__name__ not in ("SparseAdam", "Prodigy")]
 
 
-def moved(name, dtype):
-    """Where 200 steps lead; gradients of a column are a ten-thousandth of those of another."""
+@functools.cache
+def gradients():
+    """Those of every step; in a column they are a ten-thousandth of those in another."""
     sizes = 10.0 ** torch.linspace(-2, 2, COLUMNS)
+    made = [torch.randn(ROWS, COLUMNS, generator=torch.Generator().manual_seed(step)) for step in range(STEPS)]
+    return [(gradient + 0.5) * sizes for gradient in made]
+
+
+def moved(name, dtype):
+    """Where 200 steps lead."""
     p = Parameter(torch.randn(ROWS, COLUMNS, generator=torch.Generator().manual_seed(1)))
     before = p.detach().clone()
     optimizer = registry.lookup(name).cls([p], state_dtype=dtype)
-    for step in range(STEPS):
-        p.grad = (torch.randn(ROWS, COLUMNS, generator=torch.Generator().manual_seed(step)) + 0.5) * sizes
+    for gradient in gradients():
+        p.grad = gradient
         optimizer.step()
     return p.detach() - before
 

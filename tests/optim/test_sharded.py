@@ -38,6 +38,7 @@ IMPORTED = (
     "torch.distributed.checkpoint.state_dict",
     "torch.distributed.fsdp",
     "torch.distributed.tensor.parallel",
+    "torch._dynamo",
 )
 
 

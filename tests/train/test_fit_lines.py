@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from forked import PIPE, Forked
+from forked import PIPE, TRAINS_TOGETHER, Forked
 from torch.nn.functional import cross_entropy
 
 from ravine._files.json_lines import read
@@ -162,7 +162,10 @@ def test_of_two_processes_that_train_together_both_stop_after_the_same_batch(tmp
     here = Path(__file__).parent
     env["PYTHONPATH"] = os.pathsep.join([str(here), str(here.parent), *filter(None, [env.get("PYTHONPATH")])])
     env["OMP_NUM_THREADS"] = "1"
-    both = [Forked(["-c", ONE_OF_TWO, str(rank), tmp_path], env=env, stdout=PIPE, text=True) for rank in range(2)]
+    both = [
+        Forked(["-c", ONE_OF_TWO, str(rank), tmp_path], after=TRAINS_TOGETHER, env=env, stdout=PIPE, text=True)
+        for rank in range(2)
+    ]
     try:
         first, second = (process.communicate(timeout=60)[0] for process in both)
     finally:
