@@ -2,7 +2,7 @@
 
 The Learner keeps the evidence that a diagnosis is made from, and ``fit(..., find_nonfinite=True)`` looks for the module that
 a NaN comes from. Both are callbacks of ``ravine.diagnose``, which stands above ``ravine.train`` and imports it;
-``ravine.watch.diagnose`` is its function. These tables are the one place where lower floors get them, so that they need not
+``ravine.watch.diagnose`` is its function. What a ``History`` is in a notebook is drawn by modules that take one. These tables are the one place where lower floors get them, so that they need not
 know them.
 """
 
@@ -17,7 +17,10 @@ CALLBACKS = {
 }
 """By the name that ``train`` uses: the module and the class of the callback."""
 
-FUNCTIONS = {"diagnose": ("ravine.diagnose._diagnosis", "diagnose")}
+FUNCTIONS = {
+    "diagnose": ("ravine.diagnose._diagnosis", "diagnose"),
+    "history_html": ("ravine.watch._watch_output", "history_html"),
+}
 """By the name that ``watch`` uses: the module and the function."""
 
 

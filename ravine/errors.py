@@ -18,6 +18,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 __all__ = [
     "BackendError",
@@ -38,8 +39,17 @@ def __dir__() -> list[str]:
     return __all__
 
 
+Error = TypeVar("Error", bound="RavineError")
+
+
 class RavineError(Exception):
-    """Base of every error that this library raises on purpose."""
+    """Base of every error that this library raises on purpose.
+
+    Attributes:
+        on_command_line: what the command ``ravine`` prints instead, where it has other words for what to write; else empty.
+    """
+
+    on_command_line: str = ""
 
 
 class FormulaError(RavineError, ValueError):
@@ -80,6 +90,15 @@ class PackageError(RavineError, ImportError):
 
 class DataError(RavineError, RuntimeError):
     """A data set, a checkpoint or a journal is missing, incomplete or damaged."""
+
+
+_Error = TypeVar("_Error", bound=RavineError)
+
+
+def for_both(error: _Error, on_command_line: str) -> _Error:
+    """The error, whose text is for Python, with the words of the command line for the same."""
+    error.on_command_line = on_command_line
+    return error
 
 
 #: Words of other libraries for what is called something else here.

@@ -109,7 +109,7 @@ def main() -> None:
     except click.Abort:  # Ctrl-C before a command was looked up
         sys.exit(INTERRUPTED)
     except RavineError as error:
-        _fail(str(error), getattr(error, "__notes__", []))
+        _fail(error.on_command_line or str(error), getattr(error, "__notes__", []))
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

@@ -23,7 +23,8 @@ from ravine.errors import OptionError, nearest
 from ravine.optim._signature import option_names
 from ravine.optim._spec import OptimizerSpec
 from ravine.optim._spec_objects import OptimizerLike, specs_of
-from ravine.plotting._style import png
+from ravine.plotting._notebook_html import html_rows, output, picture
+from ravine.plotting._style import png, small_png
 from ravine.tasks import _surfaces as surfaces
 from ravine.tasks._starts import starts as starts_of
 
@@ -94,6 +95,14 @@ class Exploration:
 
     def __repr__(self) -> str:
         return repr(self.record).replace("SearchRecord", "Exploration")
+
+    def _repr_html_(self) -> str:
+        heads, rows = self.table()
+        label, rate, final, *_ = rows[0]
+        ends = "every path diverged" if final == "diverged" else f"{label} ends lowest, at {final} with lr {rate}"
+        tried = repr(self).removeprefix("Exploration(").removesuffix(")")
+        drawing = picture(small_png(self.plot()), f"Search paths: {tried}")
+        return output(f"{self.record.name}: {ends}", html_rows(heads, rows), drawing)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

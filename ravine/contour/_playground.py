@@ -19,7 +19,7 @@ from ravine.contour._exploration import DEFAULTS
 from ravine.contour._sliders import RATES, Slider, coded, number, sliders
 from ravine.contour._surface_text import FUNCTIONS, text_of, typed
 from ravine.contour._trajectories import learning_rates
-from ravine.errors import OptionError, RavineError, nearest
+from ravine.errors import OptionError, RavineError, for_both, nearest
 from ravine.formula import ParamCopy, Program
 from ravine.formula._javascript import HELPERS, formula_javascript, why_no_javascript
 from ravine.formula._mathml import formula_mathml
@@ -212,10 +212,11 @@ def _player(spec: OptimizerSpec) -> Player:
     optimizer = spec.build([torch.nn.Parameter(torch.zeros(2, dtype=torch.float64))])
     if not isinstance(optimizer, Optimizer):
         ours = spec.name.removeprefix("torch-")
-        instead = f" Ravine's own is -o {ours}." if ours in registry.names() else ""
-        raise OptionError(
-            f"{spec.label} has no formula that a page could run: it is an optimizer of torch's kind.{instead}"
-        )
+        wrong = f"{spec.label} has no formula that a page could run: it is an optimizer of torch's kind."
+        if ours not in registry.names():
+            raise OptionError(wrong)
+        own = "Ravine's own is"
+        raise for_both(OptionError(f"{wrong} {own} {ours!r}."), f"{wrong} {own} -o {ours}.")
     try:
         program = optimizer.program()
         of_matrices = optimizer.program(ndim=2) if asks_ndim(type(optimizer).formula) else program

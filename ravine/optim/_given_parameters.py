@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ParamSpec
 
 import torch
 from torch import Tensor
@@ -13,8 +14,25 @@ from ravine._line_of_user import level_of_user
 from ravine.errors import OptionError, an, kind_of, shown
 from ravine.optim._engine.prepare import check_params
 
+_Given = ParamSpec("_Given")
 _LISTED = "model.parameters() or, with their names, model.named_parameters()"
 _OTHER_KEYS = ("param", "parameters", "parameter", "weights", "variables", "tensors", "p")
+
+
+def named_once(init: Callable[_Given, None]) -> Callable[_Given, None]:
+    """``Optimizer.__init__``, which says so where a hyperparameter has the name of one of its arguments."""
+
+    @functools.wraps(init)
+    def checked(*args: _Given.args, **options: _Given.kwargs) -> None:
+        for name in ("params", "pieces")[: len(args) - 1]:  # after self
+            if name in options:
+                raise OptionError(
+                    f"{name} is given twice, by its place and as {name}={shown(options[name])}: it is an argument of every optimizer. A "
+                    "hyperparameter of a piece needs another name."
+                )
+        init(*args, **options)
+
+    return checked
 
 
 def listed(params: Any, optimizer: str) -> Any:

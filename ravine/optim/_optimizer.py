@@ -94,6 +94,7 @@ class Optimizer(Shown, MayStepInBackward, AnswersNames, torch.optim.Optimizer):
     #: Whether states exist before the first step, as in torch's class.
     states_at_once: ClassVar[bool] = False
 
+    @given_parameters.named_once
     def __init__(
         self,
         /,

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ravine._files import code
-from ravine.errors import OptionError, RavineError, nearest
+from ravine.errors import OptionError, RavineError, for_both, nearest
 from ravine.optim import _optimizer_file as optimizer_file
 from ravine.optim import _optimizer_module as optimizer_module
 from ravine.optim import _registry as registry
@@ -237,13 +237,13 @@ def parse(
     else:
         several = name.split(",")
         if len(several) > 1 and all(one.strip().lower() in names() for one in several):
-            each = " ".join(f"-o {one.strip()}" for one in several)
-            raise OptionError(f"{text!r} are {len(several)} optimizers: give each by itself, {each}.")
+            each = [one.strip() for one in several]
+            wrong = f"{text!r} are {len(several)} optimizers: give each by itself,"
+            raise for_both(OptionError(f"{wrong} {each}."), f"{wrong} {' '.join(f'-o {one}' for one in each)}.")
         if Path(f"{name}.py").is_file():
-            raise OptionError(
-                f"There is no optimizer {name!r}, but a file {name}.py: one of your own is named with its .py, "
-                f"-o {name}.py{text[len(name) :] or ':MyRule'}."
-            )
+            wrong = f"There is no optimizer {name!r}, but a file {name}.py: one of your own is named with its .py,"
+            right = f"{name}.py{text[len(name) :] or ':MyRule'}"
+            raise for_both(OptionError(f"{wrong} {right!r}."), f"{wrong} -o {right}.")
         raise OptionError(f"There is no optimizer {name.lower()!r}. {nearest(name.lower(), names())}")
     given = parse_options(written, text) if written.strip() else {}
     check_given(text, name, factory, given)

@@ -8,6 +8,7 @@ said here again.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from html import escape
 
@@ -69,9 +70,21 @@ def beside(*parts: str) -> str:
     return f'<div class="side">{"".join(parts)}</div>' if any(parts) else ""
 
 
+def picture(png: bytes, label: str) -> str:
+    """A picture as wide as its room; ``label`` says what it shows to those who do not see it."""
+    data = base64.b64encode(png).decode()
+    return f'<img src="data:image/png;base64,{data}" alt="{escape(label)}" style="max-width:100%;height:auto">'
+
+
 def scrolling(part: str) -> str:
     """A part that scrolls in a box of its own, where it is wide or long."""
     return f'<div class="scroll">{part}</div>'
+
+
+def html_facts(facts: Sequence[tuple[str, str]]) -> str:
+    """A table of names and texts about one thing."""
+    rows = "".join(f'<tr><td>{escape(n)}</td><td style="text-align:left">{escape(text)}</td></tr>' for n, text in facts)
+    return f"<table><tbody>{rows}</tbody></table>"
 
 
 def html_rows(heads: Sequence[str], rows: Sequence[Sequence[str]], best: int | None = None) -> str:

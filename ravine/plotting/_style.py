@@ -119,6 +119,16 @@ def png(figure: Any) -> bytes:
     return encoded(figure, "png")
 
 
+def small_png(figure: Any) -> bytes:
+    """The same with fewer dots and 256 colours, a fifth of the bytes: an output stays in its notebook for good."""
+    from PIL import Image
+
+    full, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(full, format="png", dpi=90)
+    Image.open(full).convert("RGB").quantize(256).save(small, "png", optimize=True)
+    return small.getvalue()
+
+
 def encoded(figure: Any, kind: str) -> bytes:
     """A matplotlib figure as the bytes of a file of that kind: ``"png"``, ``"pdf"`` or ``"svg"``."""
     content = io.BytesIO()

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ravine.errors import OptionError, nearest
+from ravine.errors import OptionError, for_both, nearest
 
 if TYPE_CHECKING:
     from ravine.tasks._task import Task
@@ -138,8 +138,10 @@ def find(name: str, data: Path | None = None) -> "Task":
                 "that reads the data and returns a ravine.tasks.Task."
             )
         if _is_optimizer(name):
-            raise OptionError(
-                f"There is no task {name!r}; it is an optimizer, and each has an -o of its own: -o {name}."
+            wrong = f"There is no task {name!r}; it is an optimizer,"
+            raise for_both(
+                OptionError(f"{wrong} and these come after the task: compare('digits', [{name!r}])."),
+                f"{wrong} and each has an -o of its own: -o {name}.",
             )
         raise OptionError(
             f"There is no task {name!r}. {nearest(name, names())} A task of your own is a file that ends in .py."

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ravine._whole_numbers import whole
 from ravine.errors import OptionError, an
 from ravine.optim import RMSprop
+from ravine.plotting._notebook_html import html_facts, output
 from ravine.tasks._new_weights import check_new
 from ravine.tasks._task_data import (
     Data,
@@ -29,6 +30,8 @@ from ravine.tasks._task_data import (
 )
 from ravine.train import Learner
 from ravine.train._arguments_of_others import answers
+from ravine.train._callback import argument_text
+from ravine.train._learner_output import data_text
 from ravine.train._metrics import Measure, named, refuse_swapped
 from ravine.train._untrained import own_parameters
 
@@ -147,6 +150,19 @@ class Task:
     def __repr__(self) -> str:
         rows = f"{row_number(self.train):,} rows to train on, {row_number(self.test):,} to test on"
         return f"Task({self.name}: {rows}, batches of {self.batch_size}, {self.epochs} epochs)"
+
+    def _repr_html_(self) -> str:
+        facts = [
+            ("trains on", data_text(self.train)),
+            ("validates on", "rows held out of those" if self.valid is None else data_text(self.valid)),
+            ("tests on", data_text(self.test)),
+            ("loss", argument_text(self.loss)),
+            ("metrics", ", ".join(self.metrics) or "none"),
+        ]
+        if self.surface is not None:
+            facts = [("function", repr(self.surface))]
+        long = f"batches of {self.batch_size}, {self.epochs} epochs of {self.steps_per_epoch:,} steps"
+        return output(f"Task {self.name}: {long}", html_facts(facts))
 
     @property
     def steps_per_epoch(self) -> int:

@@ -20,7 +20,7 @@ from ravine.train import _rates as rates
 from ravine.train import _stepping as stepping
 from ravine.train._arguments_of_others import answers
 from ravine.train._batches import Batches
-from ravine.train._callback import Callback, argument_text, forward_contexts
+from ravine.train._callback import Callback, forward_contexts
 from ravine.train._checkpointer import Checkpointer
 from ravine.train._data_order import DataOrder
 from ravine.train._display import Display, display_for
@@ -28,13 +28,14 @@ from ravine.train._fit import Fit, FitState
 from ravine.train._fit_lines import announced
 from ravine.train._forward import ForwardPass
 from ravine.train._interrupt import deferred
+from ravine.train._learner_output import learner_html, learner_text
 from ravine.train._loop import Loop
 from ravine.train._lr_find.finder import find
 from ravine.train._lr_find.lr_find_result import LRFind
 from ravine.train._metrics import Measure, default_metrics, named
 from ravine.train._names_of_others import OF_LEARNER, AnswersNearest
 from ravine.train._predict import predict
-from ravine.train._recorder import METRICS, Recorder, epochs_text
+from ravine.train._recorder import METRICS, Recorder
 from ravine.train._schedules.by_text import as_callbacks
 from ravine.train._schedules.hyper_schedule import HyperSchedule
 from ravine.train._schedules.one_cycle import MOMS, OneCycle
@@ -118,10 +119,11 @@ class Learner(AnswersNearest):
         self._optimizer: torch.optim.Optimizer | None = None
 
     def __repr__(self) -> str:
-        count = sum(p.numel() for p in self.model.parameters() if not isinstance(p, nn.UninitializedParameter))
-        made = argument_text(self.opt_func) if self._optimizer is None else type(self._optimizer).__name__
-        trained = f"{epochs_text(len(self.recorder.epochs))} trained"
-        return f"Learner({type(self.model).__name__} of {count:,} parameters, {made}, {trained})"
+        return f"Learner({learner_text(self.model, self._optimizer, self.opt_func, self.recorder)})"
+
+    def _repr_html_(self) -> str:
+        text = learner_text(self.model, self._optimizer, self.opt_func, self.recorder)
+        return learner_html(text, self.train, self.valid, self.loss_func, self.metrics, self.recorder)
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:

@@ -59,6 +59,9 @@ class Loop:
         self._untrained: set[str] = set()
         self._step: stepping.Step = fit.optimizer.step
 
+    def __repr__(self) -> str:
+        return f"Loop({self.fit!r}{', running' if self.running else ''})"
+
     def begin(self) -> None:
         """Let callbacks prepare, and find out who makes the steps."""
         self.running = True

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ravine import _extensions as extensions
 from ravine.backends import STATISTICS
 from ravine.errors import OptionError, nearest
 from ravine.plotting._frames import frame
@@ -60,6 +61,10 @@ class History:
     def __repr__(self) -> str:
         covered = f"steps {self.first[0]:,} to {self.last[-1]:,} in {len(self)} rows" if len(self) else "no steps"
         return f"History({len(self.names)} parameters, {covered})"
+
+    def _repr_html_(self) -> str:
+        page: str = extensions.function("history_html")(self)
+        return page
 
     @property
     def ratio(self) -> np.ndarray:

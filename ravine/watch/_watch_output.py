@@ -1,4 +1,4 @@
-"""What ``optimizer.watch`` is in a notebook: how large the updates are, a map of layers and steps, the table of the last step."""
+"""What ``optimizer.watch`` and its history are in a notebook: how large the updates are, a map of layers and steps, the table of the last step."""
 
 from __future__ import annotations
 
@@ -25,6 +25,14 @@ def watch_html(history: History, last: StepTable) -> str:
     return output(
         answer, _wrong_text(history), paragraph(more), _map(history), step_rows("The last step:", last.cells())
     )
+
+
+def history_html(history: History) -> str:
+    """The output of a history: what it covers, and its map."""
+    text = repr(history).removeprefix("History(").removesuffix(")")
+    if not len(history) or not history.names:
+        return output(text)
+    return output(text, _wrong_text(history), _map(history))
 
 
 def _ratio_text(last: StepTable) -> tuple[str, str]:

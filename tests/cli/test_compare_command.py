@@ -148,6 +148,8 @@ def test_a_real_ctrl_c_while_it_trains(tmp_path, jobs):
     ("arguments", "text"),
     [
         (["diggits"], "Did you mean 'digits'?"),
+        (["ravine", "-o", "adam,sgd"], "give each by itself, -o adam -o sgd."),
+        (["adam"], "it is an optimizer, and each has an -o of its own: -o adam."),
         (["ravine", "-o", "rmsporp"], "Did you mean 'rmsprop'?"),
         (["ravine", "-o", "rmsprop:alhpa=0.9"], "Did you mean 'alpha'?"),
         (["ravine", "-o", "torch-rmsprop:alpha=-1"], "torch-rmsprop:alpha=-1: Invalid alpha value"),

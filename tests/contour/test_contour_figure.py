@@ -1,9 +1,13 @@
 """The picture of search paths: heat maps of the final values in one range of colours, and nothing hidden."""
 
+import base64
+import re
+
 import numpy as np
 from plots import RATES, entry, plotted
 
 from ravine.contour import _contour_figure as contour_figure
+from ravine.contour import explore
 from ravine.plotting import _style as style
 
 
@@ -58,3 +62,18 @@ def test_a_plot_in_which_nothing_moved_or_all_diverged_still_has_a_picture():
     gone.finals[:] = np.inf
     assert style.png(contour_figure.draw(plotted(still))).startswith(b"\x89PNG")
     assert style.png(contour_figure.draw(plotted(gone))).startswith(b"\x89PNG")
+
+
+def test_in_a_notebook_the_best_is_said_before_the_table_and_the_picture():
+    explored = explore("beale", ["sgd", "adam"], rates=3, starts=2, steps=10)
+    heads, rows = explored.table()
+    page = explored._repr_html_()
+    assert f"<strong>beale: {rows[0][0]} ends lowest, at {rows[0][2]} with lr {rows[0][1]}</strong>" in page
+    places = [page.index(f"<th>{heads[0]}</th>"), *(page.index(f"<td>{row[0]}</td>") for row in rows)]
+    assert places == sorted(places)
+    (data,) = re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="Search paths: beale: sgd, adam;', page)
+    assert base64.b64decode(data).startswith(b"\x89PNG")
+    assert repr(explored) == "Exploration(beale: sgd, adam; 3 rates, 2 starts)"
+    assert len(page) < 200_000
+    lost = explore("beale", ["sgd"], rates=2, lowest=0.5, highest=1.0, starts=1, steps=30)
+    assert "<strong>beale: every path diverged</strong>" in lost._repr_html_()

@@ -38,6 +38,12 @@ def test_no_formula_is_said_so():
         Optimizer(params(), 7, lr=1.0)
 
 
+@pytest.mark.parametrize("name", ["params", "pieces"])
+def test_a_hyperparameter_with_the_name_of_an_argument_is_told_so(name):
+    with pytest.raises(OptionError, match=f"{name} is given twice, .* {name}=0.1: .* needs another name"):
+        Optimizer(params(), [descend], lr=1.0, **{name: 0.1})
+
+
 def test_a_lone_function_is_a_piece():
     (p,) = made = params()
     optimizer = Optimizer(made, descend, lr=0.5)

@@ -214,5 +214,5 @@ def test_no_file_and_a_folder(tmp_path):
 def test_a_file_without_its_ending_is_told_so(tmp_path, monkeypatch, text, said):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_rule.py").write_text("")
-    with pytest.raises(OptionError, match=f"no optimizer 'my_rule', but a file my_rule.py: .* -o {said}.$"):
+    with pytest.raises(OptionError, match=f"no optimizer 'my_rule', but a file my_rule.py: .* '{said}'.$"):
         parse(text)

@@ -71,7 +71,7 @@ def test_words_of_a_few_options_need_no_quotes(task):
         ("torch-adam:beta=0.9", "torch-adam has no option 'beta'. Did you mean 'betas'"),
         ("adam:beta1=0.8", r"adam has no option 'beta1': give both, betas=\(0.8, 0.999\)\.$"),
         ("torch-adam:lr=0.1,beta2=0.9", r"give both, betas=\(0.9, 0.9\)\.$"),
-        ("adam,sgd", "'adam,sgd' are 2 optimizers: give each by itself, -o adam -o sgd"),
+        ("adam,sgd", "'adam,sgd' are 2 optimizers: give each by itself, \\['adam', 'sgd'\\]"),
         ("sgd:params=1", "no option 'params'"),
         ("rmsprop:0.9", "'0.9' is not key=value"),
         ("rmsprop:alpha", "'alpha' is not key=value"),

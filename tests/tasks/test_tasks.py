@@ -30,8 +30,11 @@ def test_what_is_no_task_is_named_as_what_it_is(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text("")
     with pytest.raises(OptionError, match="no task 'mine', but a file mine.py"):
         tasks.find("mine")
-    with pytest.raises(OptionError, match=r"no task 'sgd'; it is an optimizer.* -o sgd\.$"):
+    with pytest.raises(
+        OptionError, match=r"no task 'sgd'; it is an optimizer.*compare\('digits', \['sgd'\]\)\.$"
+    ) as caught:
         tasks.find("sgd")
+    assert caught.value.on_command_line.endswith("it is an optimizer, and each has an -o of its own: -o sgd.")
 
 
 def test_a_data_folder_for_a_task_without_files_is_refused(tmp_path):

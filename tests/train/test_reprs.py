@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 from torch.optim.lr_scheduler import StepLR
+from torch.utils.data import DataLoader, TensorDataset
 
 from ravine import train
 from ravine.diagnose import Diagnosis, Evidence, FindNonFinite, Symptom, diagnose, evidence_of, find_nonfinite
@@ -73,6 +74,7 @@ def test_a_learner_and_what_it_is_made_of(learn: Learner) -> None:
     assert repr(in_order) == "Batches(inputs (3, 1) float32, targets (3, 1) float32, 2 of 2 rows, in order)"
     assert learn.loop is not None
     assert repr(learn.loop.fit) == "Fit(epoch 2 of 2, 0 batches, step 6)"
+    assert repr(learn.loop) == "Loop(Fit(epoch 2 of 2, 0 batches, step 6))"
     assert repr(learn.state).startswith("FitState(epochs=2, epoch=2, batch=0, step=6")
     one = Learner(nn.Linear(4, 2), (learn.train, None), cross_entropy, quiet=True)
     one.fit(1)
@@ -80,6 +82,21 @@ def test_a_learner_and_what_it_is_made_of(learn: Learner) -> None:
     assert repr(one.recorder).startswith("Recorder(1 epoch, 3 steps")
     lazy = Learner(nn.LazyLinear(2), (in_order, None), mse_loss, quiet=True)
     assert repr(lazy) == "Learner(LazyLinear of 0 parameters, RMSprop, 0 epochs trained)"
+
+
+def test_a_learner_in_a_notebook(learn: Learner) -> None:
+    page = learn._repr_html_()
+    data = "Batches(inputs (24, 4) float32, targets (24,) int64, 3 of 8 rows, seed=0)"
+    cells = Cells(page).cells
+    assert cells[0] == "Linear of 10 parameters, RMSprop, 2 epochs trained"
+    assert cells[1:7] == ["trains on", data, "validates on", data, "loss", "cross_entropy"]
+    assert page.endswith(learn.recorder._repr_html_())
+    loader = DataLoader(TensorDataset(torch.zeros(4, 1), torch.zeros(4, 1)), 2)
+    fresh = Learner(nn.Linear(1, 1), (loader, None), mse_loss, metrics={"<b>": mse_loss}, quiet=True)
+    assert Cells(fresh._repr_html_()).cells == [
+        *("Linear of 2 parameters, RMSprop, 0 epochs trained", "trains on", "DataLoader of 2 batches", "validates on"),
+        *("nothing", "loss", "mse_loss", "metrics", "<b>"),
+    ]
 
 
 def test_a_recorder_and_its_table(learn: Learner) -> None:
@@ -119,6 +136,12 @@ def test_what_the_steps_did(learn: Learner) -> None:
         assert cells[row + 1 : row + 5] == [
             f"{value:.3g}" for value in (last.grad_norm, last.param_norm, last.update_norm, last.ratio)
         ]
+    history = watch.history._repr_html_()
+    assert Cells(history).cells[:3] == ["2 parameters, steps 1 to 6 in 6 rows", "weight", "bias"]
+    assert "<img" in history
+    assert Cells(RMSprop([torch.zeros(1, requires_grad=True)]).watch.history._repr_html_()).cells == [
+        "1 parameters, no steps"
+    ]
     assert f"the update was {watch.last.ratio:.2g} of the parameters" in watch._repr_html_()
     assert repr(RMSprop([torch.zeros(1, requires_grad=True)], watch=False).watch) == "Watch(off)"
 
@@ -157,6 +180,13 @@ def test_every_callback_is_tested() -> None:
 def test_a_task_and_its_data() -> None:
     task = find("digits")
     assert repr(task) == "Task(digits: 1,437 rows to train on, 360 to test on, batches of 64, 20 epochs)"
+    assert Cells(task._repr_html_()).cells == [
+        *("Task digits: batches of 64, 20 epochs of 23 steps", "trains on", repr(task.train)),
+        *("validates on", "rows held out of those", "tests on", repr(task.test)),
+        *("loss", "cross_entropy", "metrics", "accuracy"),
+    ]
+    surface = find("ravine")
+    assert Cells(surface._repr_html_()).cells[1:] == ["function", repr(surface.surface)]
     assert repr(task.test) == "Data(inputs (360, 64) float32, targets (360,) int64)"
     assert repr(find("ravine").surface) == (
         "Surface(ravine, start=(-8.0, 1.5), minimum=(0.0, 0.0), window=(-10.0, 4.0, -2.5, 2.5))"
