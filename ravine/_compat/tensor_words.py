@@ -28,6 +28,8 @@ class TensorWords(NamedTuple):
         storage: in the C++ tensor, of the address of the storage.
         dims, sizes, strides, offset: in the C++ tensor.
         dtype: in the C++ tensor; the device stands in the same word.
+        keys: in the C++ tensor, of the set that says how operations reach it, and so whether its elements are negated.
+        negated: the bit of ``keys`` that says that.
         data: in the storage, the first of ``DATA_WORDS``: the address of the memory, and who frees it, which is another while a
             lazy copy shares it.
         most_dims: tensors of more dimensions have their sizes elsewhere.
@@ -40,6 +42,8 @@ class TensorWords(NamedTuple):
     strides: int
     offset: int
     dtype: int
+    keys: int
+    negated: int
     data: int
     most_dims: int = len(_SHAPE)
 
@@ -63,11 +67,20 @@ def tensor_words() -> TensorWords | None:
         in_object, in_storage = _read(id(tensor), _OF_OBJECT).index(of_tensor), _read(of_storage, _OF_STORAGE)
         dims = _place_of(layout, words)
         dtype, other = dims + len(layout), _read(tensor.view(torch.int32)._cdata, _OF_TENSOR)
-        places = words.index(of_storage), dims, dims + 1, dims + 1 + most, dims + 1 + 2 * most, dtype
+        keys = dtype + 1
+        set_there = _read(of_tensor, keys + 1)[keys] ^ _read(torch._neg_view(tensor)._cdata, keys + 1)[keys]
+        negated = set_there.bit_length() - 1
+        places = words.index(of_storage), dims, dims + 1, dims + 1 + most, dims + 1 + 2 * most, dtype, keys, negated
         data = in_storage.index(storage.data_ptr())
     except ValueError:
         return None
-    known = dtype < _OF_TENSOR and words[dtype] != other[dtype] and data + DATA_WORDS <= _OF_STORAGE
+    known = (
+        set_there > 0
+        and set_there == 1 << negated
+        and dtype < _OF_TENSOR
+        and words[dtype] != other[dtype]
+        and data + DATA_WORDS <= _OF_STORAGE
+    )
     return TensorWords(in_object, *places, data) if known else None
 
 

@@ -135,6 +135,34 @@ def test_a_change_of_what_was_seen_before_is_seen(change, which, words, monkeypa
 
 
 @pytest.mark.parametrize("words", [True, False])
+@pytest.mark.parametrize("which", ["parameter", "gradient", "state"])
+@pytest.mark.parametrize("shape", [(), (3, 2)])
+def test_what_is_negated_in_place_between_steps_is_read_with_its_sign(which, words, shape, monkeypatch):
+    """Its memory, shape and strides are what they were. A state is looked at where the words say it has changed."""
+    if not words:
+        if which == "state":
+            pytest.skip("torch is not asked about the sign of states")
+        monkeypatch.setattr(_gather, "tensor_words", lambda: None)
+    ends = []
+    for fused in (None, False):
+        p = Parameter(torch.ones(shape))
+        optimizer = SGD([p], lr=0.1, momentum=0.9, fused=fused)
+        for step in range(4):
+            p.grad = torch.full(shape, step + 1.0)
+            if step == 2:
+                state = optimizer.state[p]
+                if which == "parameter":
+                    p.data = torch._neg_view(p.data)
+                elif which == "gradient":
+                    p.grad = torch._neg_view(p.grad)
+                else:
+                    state["momentum_buffer"].data = torch._neg_view(state["momentum_buffer"].data)
+            optimizer.step()
+        ends.append(p.detach().clone())
+    torch.testing.assert_close(*ends)
+
+
+@pytest.mark.parametrize("words", [True, False])
 @pytest.mark.parametrize("which", ["parameter", "state"])
 def test_a_lazy_copy_keeps_its_values(which, words, monkeypatch):
     """It shares the memory until somebody asks for that to be written to."""

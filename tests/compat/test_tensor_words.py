@@ -67,6 +67,14 @@ def test_whatever_changes_the_memory_changes_a_word(change):
     assert seen(tensor) != before
 
 
+def test_the_bit_of_negated_elements_is_known():
+    assert AT is not None
+    tensor = torch.zeros(4, 4)
+    for kind, negated in ((tensor, 0), (Parameter(tensor), 0), (torch._neg_view(tensor), 1), (tensor.t(), 0)):
+        keys = read(read(id(kind), AT.tensor + 1)[AT.tensor], AT.keys + 1)[AT.keys]
+        assert keys >> AT.negated & 1 == negated
+
+
 def test_steps_change_none():
     tensor = Parameter(torch.zeros(4, 4))
     before = seen(tensor)

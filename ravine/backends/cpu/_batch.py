@@ -21,7 +21,7 @@ from ravine.backends._calls import Calls
 from ravine.backends._eight_bits import SCALES, block_size
 from ravine.backends._layout import real_dtype, unfit
 from ravine.backends.cpu._compiler import compile_kernel, has_float16
-from ravine.backends.cpu._gather import gather_loop
+from ravine.backends.cpu._gather import gather_loop, sees_signs
 from ravine.backends.cpu._kernel import CHUNK, CHUNK_STATISTICS, Launch, coded, kernel_source, supported, table_rows
 from ravine.backends.cpu._threads import Runner
 from ravine.errors import BackendError
@@ -40,6 +40,11 @@ def why_not(tensor: Tensor) -> str:
     if not supported(dtype) or (dtype is torch.float16 and not has_float16()):
         return f"its dtype is {tensor.dtype}"
     return unfit(tensor)
+
+
+def _layout(p: Tensor) -> tuple[object, ...]:
+    """Which memory a parameter is, and how its elements lie and are read there."""
+    return p.data_ptr(), p.shape, p.stride(), p.dtype, p.is_neg()
 
 
 class Fused:
@@ -64,9 +69,9 @@ class Fused:
         self.program, self.params, self.states = program, list(params), list(states)
         self.active: np.ndarray | None = None
         names = list(program.states)
-        self._layouts = [(p.data_ptr(), p.shape, p.stride(), p.dtype) for p in params]
+        self._layouts = [_layout(p) for p in params]
         # A lazily negated real tensor is the imaginary part of a conjugate; with one element it counts as contiguous.
-        self._single = [p for p in params if p.numel() == 1]
+        self._unsure = [] if sees_signs() else self.params
         self._grad_dtype = grad_dtype
         self._grads: list[Tensor | None] = []
 
@@ -176,17 +181,17 @@ class Fused:
     def gather(self) -> bool:
         if self._gather_loop is not None:
             missing = self._gather_loop()
-            if missing >= 0 and not any(p.grad is not None and p.grad.is_neg() for p in self._single):
+            if missing >= 0 and not any(p.is_neg() or (p.grad is not None and p.grad.is_neg()) for p in self._unsure):
                 self.active = self._gather_loop.present() if missing else None
                 return True
         return self._gather_each([p.grad for p in self.params])
 
     def _gather_each(self, grads: list[Tensor | None]) -> bool:
         """In Python: any gradient may be missing, strided otherwise, or lazily conjugated."""
-        if [(p.data_ptr(), p.shape, p.stride(), p.dtype) for p in self.params] != self._layouts:
+        if [_layout(p) for p in self.params] != self._layouts:
             return False
         if any(
-            [t.data_ptr() for t in kept] != a
+            [t.data_ptr() for t in kept] != a or any(t.is_neg() for t in kept)
             for kept, a in zip(self._kept, self._addresses[2 : 2 + len(self.program.states)].T.tolist(), strict=True)
         ):
             return False

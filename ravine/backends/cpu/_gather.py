@@ -85,8 +85,14 @@ def kernel(task):
                         call_void(clear, 0)
                     table[0] = {changed}
                     return
-            elif words > 0:
+            tensor = 0
+            if words > 0:
                 tensor = carray(at_int64(one), {words.tensor} + 1)[{words.tensor}]
+                keys = carray(at_int64(tensor), {words.keys} + 1)[{words.keys}]
+                if (keys >> {words.negated}) - ((keys >> {words.negated} + 1) << 1) != 0:
+                    table[0] = {changed}
+                    return
+            if which != 1 and words > 0:
                 if tensor == seen[which, i, 0]:
                     now = carray(at_int64(tensor), {words.dtype} + 1)
                     same = now[{words.storage}] == seen[which, i, 1] and now[{words.dims}] == dims
@@ -121,7 +127,6 @@ def kernel(task):
                 return
             address[which, i] = view[0]
             if which != 1 and words > 0 and dims <= {words.most_dims}:
-                tensor = carray(at_int64(one), {words.tensor} + 1)[{words.tensor}]
                 now = carray(at_int64(tensor), {words.dtype} + 1)
                 seen[which, i, 0], seen[which, i, 1] = tensor, now[{words.storage}]
                 seen[which, i, 2], seen[which, i, 3] = now[{words.offset}], now[{words.dtype}]
@@ -163,6 +168,11 @@ def _exchange() -> int:
     if platform.python_implementation() != "CPython" or object.__basicsize__ != 16:
         return 0
     return fill_dltensor()
+
+
+def sees_signs() -> bool:
+    """Whether the loop sees that elements are to be read with the other sign, which torch's function does not say."""
+    return tensor_words() is not None
 
 
 def _function(name: str) -> int:
