@@ -99,10 +99,25 @@ def torch_ways(configuration: Configuration) -> list[str]:
     return [way for way, options in TORCH.items() if all(option in known for option in options)]
 
 
+def _takes_matrices_only(configuration: Configuration, cls: type[torch.optim.Optimizer]) -> bool:
+    try:
+        cls([torch.zeros(1, requires_grad=True)], **configuration.options)
+    except ValueError:
+        return True
+    return False
+
+
+def orthogonalizes(configuration: Configuration) -> bool:
+    """Whether what our optimizer does with matrices is Newton and Schulz's iteration, which is then timed alone, too."""
+    cls = registry.lookup(configuration.name).cls
+    program = cls([torch.zeros(2, 2, requires_grad=True)], **configuration.options).program(ndim=2)
+    return any(call.of.function is orthogonalize.function for each in program.passes for call in each.calls)
+
+
 def torch_step(configuration: Configuration, params: Sequence[Tensor], way: str, case: Case | None = None) -> Step:
-    """The step of torch's optimizer, in one of the ``TORCH`` ways; of two, where its Muon takes matrices only."""
+    """The step of torch's optimizer, in one of the ``TORCH`` ways; of two, where it takes matrices only."""
     cls: type[torch.optim.Optimizer] = getattr(torch.optim, configuration.name)
-    if configuration.name == "Muon":
+    if _takes_matrices_only(configuration, cls):
         matrices, others = _apart(params, case)
         made = [cls(matrices, **configuration.options, **TORCH[way])] if matrices else []
         made += [torch.optim.AdamW(others, lr=1e-3)] if others else []

@@ -113,7 +113,7 @@ def time_steps(
         else:
             steps[way] = step
 
-    if configuration.name == "Muon" and any(p.ndim == 2 for p in mine):
+    if any(p.ndim == 2 for p in mine) and candidates.orthogonalizes(configuration):
         steps[PRODUCTS] = candidates.matrix_products(case, mine)
     if case.touched:  # the same step on a whole gradient
         whole = [torch.zeros(shape, dtype=dtype) for shape in case.shapes]

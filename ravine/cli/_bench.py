@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ravine._bench.cases import CASES
+from ravine.cli._bench_options import BenchOptions
 from ravine.cli._screen import say
 from ravine.errors import OptionError
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
+
+
+_WITHOUT_TASK = "does not go with a task: leave one of them out"
 
 
 @click.command()
@@ -56,23 +60,7 @@ DTYPES = ("float32", "float64", "bfloat16", "float16")
 @click.option("--watch", "watching", is_flag=True, help="Time the cost of watching and clipping instead.")
 @click.option("--targets", is_flag=True, help="Compare the figures with the targets; exit with 1 if one is missed.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here.")
-def command(
-    task: str | None,
-    device: str,
-    elements: int | None,
-    cases: tuple[str, ...],
-    optimizers: tuple[str, ...],
-    every: bool,
-    dtype: str | None,
-    threads: int | None,
-    rounds: int | None,
-    with_compile: bool,
-    first_step: bool,
-    endurance: bool,
-    watching: bool,
-    targets: bool,
-    json_file: Path | None,
-) -> None:
+def command(task: str | None, device: str, elements: int | None, **chosen: Any) -> None:
     """Time optimizer steps against torch and the memory limit.
 
     With a TASK (a name, or a file of your own), time whole training steps instead: the optimizer's share of a step on this
@@ -82,64 +70,39 @@ def command(
     limit (``mul_`` in place). With --targets and nothing else chosen, step times, first steps and endurance
     all run.
     """
-    if json_file and not json_file.parent.is_dir():
-        raise OptionError(f"--json {json_file}: there is no folder {json_file.parent}")
+    options = BenchOptions(**chosen)
+    if options.json_file and not options.json_file.parent.is_dir():
+        raise OptionError(f"--json {options.json_file}: there is no folder {options.json_file.parent}")
     if task:
-        _refuse_with_task(
-            device=device != "cpu", elements=elements, case=cases, dtype=dtype, compile=with_compile,
-            first_step=first_step, endurance=endurance, watch=watching, targets=targets,
-        )  # fmt: skip
+        for name, given in (("device", device != "cpu"), ("elements", elements)):
+            if given:
+                raise OptionError(f"--{name} {_WITHOUT_TASK}")
+        measured = "cases", "dtype", "with_compile", "first_step", "endurance", "watching", "targets"
+        options.refuse(*measured, why=_WITHOUT_TASK)
         from ravine.cli import _cpu_bench
 
-        _cpu_bench.of_task(task, optimizers, threads, rounds, json_file)
+        _cpu_bench.of_task(task, options)
         return
     if device == "cuda":
-        _refuse_on_gpu(
-            case=cases, dtype=dtype, threads=threads, rounds=rounds, compile=with_compile, first_step=first_step,
-            endurance=endurance, watch=watching,
-        )  # fmt: skip
-        _on_gpu(optimizers, elements, targets, json_file)
+        of_cpu = "cases", "dtype", "threads", "rounds", "with_compile", "first_step", "endurance", "watching"
+        options.refuse(*of_cpu, why="is for --device cpu: leave it out here")
+        _on_gpu(elements, options)
         return
     if elements:
         raise OptionError("--elements is for --device cuda: leave it out here")
     from ravine.cli import _cpu_bench
 
-    _cpu_bench.run(
-        cases=cases,
-        optimizers=optimizers,
-        every=every,
-        dtype=dtype,
-        threads=threads,
-        rounds=rounds,
-        with_compile=with_compile,
-        first_step=first_step,
-        endurance=endurance,
-        watching=watching,
-        targets=targets,
-        json_file=json_file,
-    )
+    _cpu_bench.run(options)
 
 
-def _refuse_with_task(**options: object) -> None:
-    for name, value in options.items():
-        if value:
-            raise OptionError(f"--{name.replace('_', '-')} does not go with a task: leave one of them out")
-
-
-def _on_gpu(names: Sequence[str], elements: int | None, targets: bool, json_file: Path | None) -> None:
+def _on_gpu(elements: int | None, options: BenchOptions) -> None:
     """All cases of a GPU, line by line."""
     from ravine._bench import gpu_bench
 
-    rows, verdicts = gpu_bench.run(names, elements, lambda text: say(text))
+    rows, verdicts = gpu_bench.run(options.optimizers, elements, lambda text: say(text))
     for text in gpu_bench.verdict_lines(verdicts):
         say(text)
-    if json_file:
-        json_file.write_text(json.dumps(gpu_bench.as_json(rows, verdicts), indent=1) + "\n", encoding="utf-8")
-    if targets and any(verdict.met is False for verdict in verdicts):
+    if options.json_file:
+        options.json_file.write_text(json.dumps(gpu_bench.as_json(rows, verdicts), indent=1) + "\n", encoding="utf-8")
+    if options.targets and any(verdict.met is False for verdict in verdicts):
         sys.exit(1)
-
-
-def _refuse_on_gpu(**options: object) -> None:
-    for name, value in options.items():
-        if value:
-            raise OptionError(f"--{name.replace('_', '-')} is for --device cpu: leave it out here")

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -26,6 +25,7 @@ from ravine._bench.step_times import Row, time_steps
 from ravine._bench.targets import TARGETS, THREADS, evaluate
 from ravine._bench.watching import Watching, time_fit, time_watching
 from ravine._bench.whole_step import time_whole_steps
+from ravine.cli._bench_options import BenchOptions
 from ravine.cli._screen import say
 from ravine.comparison._judge.number_text import count
 from ravine.errors import OptionError
@@ -39,32 +39,24 @@ _Thing = TypeVar("_Thing")
 _Result = TypeVar("_Result")
 
 
-def run(
-    cases: Sequence[str],
-    optimizers: Sequence[str],
-    every: bool,
-    dtype: str | None,
-    threads: int | None,
-    rounds: int | None,
-    with_compile: bool,
-    first_step: bool,
-    endurance: bool,
-    watching: bool,
-    targets: bool,
-    json_file: Path | None,
-) -> None:
-    """What the options of ``ravine bench`` of these names ask for."""
-    chosen = find_configurations(optimizers, every)
+def run(options: BenchOptions) -> None:
+    """What the options ask for."""
+    chosen = find_configurations(options.optimizers, options.every)
+    first_step, endurance, watching = options.first_step, options.endurance, options.watching
     stepping = not (first_step or endurance or watching)
-    if targets and stepping:
+    if not stepping:  # first steps and endurance have one case, and all but steps one dtype
+        unused = ["dtype", "with_compile"]
+        unused += ([] if watching else ["cases"]) + ([] if first_step or watching else ["rounds"])
+        options.refuse(*unused, why="is for step times: leave it out here")
+    if options.targets and stepping:
         first_step = endurance = watching = True
-    _refuse_unused(stepping, first_step, watching, case=cases, dtype=dtype, compile=with_compile, rounds=rounds)
-    if targets and dtype not in (None, "float32"):
-        raise OptionError(f"the targets are for float32, not {dtype}: leave out --targets or --dtype")
-    if (targets or watching) and not cases:
+    if options.targets and options.dtype not in (None, "float32"):
+        raise OptionError(f"the targets are for float32, not {options.dtype}: leave out --targets or --dtype")
+    cases = options.cases
+    if (options.targets or watching) and not cases:
         cases = tuple({target.case: None for target in TARGETS if target.case in CASES})
-    found = find_cases(cases, every)
-    dtype = dtype or "float32"
+    found = find_cases(cases, options.every)
+    dtype, rounds = options.dtype or "float32", options.rounds
 
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -75,11 +67,12 @@ def run(
     first: list[FirstStep] = []
     long: list[Endurance] = []
     watched: list[Watching] = []
-    with _threads(threads):
+    with _threads(options.threads):
         machine = facts()
         console.print(f"{machine['cpu']}, {count(torch.get_num_threads(), 'thread')}, torch {machine['torch']}")
         for case in found if stepping else []:
-            time_one = partial(time_steps, case, dtype=getattr(torch, dtype), rounds=rounds, with_compile=with_compile)
+            how = {"dtype": getattr(torch, dtype), "rounds": rounds, "with_compile": options.with_compile}
+            time_one = partial(time_steps, case, **how)
             fitting = [one for one in chosen if takes(one, case)]
             if not fitting:
                 console.print(f"{case.title}: none of these optimizers steps rows alone")
@@ -102,33 +95,33 @@ def run(
                 watched += _each(chosen, partial(time_watching, case, rounds=rounds), f"watch, {case.title}: {{}}")
             watched += _each([None], lambda _: time_fit(rounds=rounds), "watch, fit")
             _print(console, tables.watching_table(watched))
-    verdicts = evaluate([*rows, *first, *long, *watched]) if targets else []
-    if targets:
+    verdicts = evaluate([*rows, *first, *long, *watched]) if options.targets else []
+    if options.targets:
         _print(console, tables.target_table(verdicts))
         if machine["threads"] != THREADS:
             console.print(f"The targets are for {count(THREADS, 'thread')}; this was {machine['threads']}.")
-    if json_file:
+    if options.json_file:
         figures = tables.as_json(machine, dtype, rows, first, long, watched, verdicts)
-        json_file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        options.json_file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     if any(verdict.met is False for verdict in verdicts):
         sys.exit(1)
 
 
-def of_task(name: str, labels: Sequence[str], threads: int | None, rounds: int | None, json_file: Path | None) -> None:
+def of_task(name: str, options: BenchOptions) -> None:
     """The optimizer's share of a training step."""
     task = find(name)
-    specs = [parse(label, task.name) for label in labels or ("rmsprop",)]
+    specs = [parse(label, task.name) for label in options.optimizers or ("rmsprop",)]
     console = Console(highlight=False)
     found = []
     for spec in specs:
         operations = dry_run(task, spec)
-        with _threads(threads or threads_for(operations)):
-            found.append(time_whole_steps(task, spec, rounds=rounds))
+        with _threads(options.threads or threads_for(operations)):
+            found.append(time_whole_steps(task, spec, rounds=options.rounds))
         say(found[-1].sentence)
         _print(console, tables.whole_step_table(found[-1]))
-    if json_file:
+    if options.json_file:
         rows = [asdict(one) | {"share": {who: one.share(who) for who in one.seconds}} for one in found]
-        json_file.write_text(json.dumps({"machine": facts(), "tasks": rows}, indent=1) + "\n", encoding="utf-8")
+        options.json_file.write_text(json.dumps({"machine": facts(), "tasks": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 def _print(console: Console, made: Table) -> None:
@@ -160,15 +153,6 @@ def _each(chosen: Sequence[_Thing], measure: Callable[[_Thing], _Result], label:
             results.append(measure(configuration))
             progress.advance(task)
     return results
-
-
-def _refuse_unused(stepping: bool, first_step: bool, watching: bool, **options: object) -> None:
-    """Nothing that was asked for is ignored: first steps and endurance have one case, and all but steps one dtype."""
-    if stepping:
-        return
-    for name, value in options.items():
-        if value and not ((name == "rounds" and (first_step or watching)) or (name == "case" and watching)):
-            raise OptionError(f"--{name.replace('_', '-')} is for step times: leave it out here")
 
 
 @contextmanager
