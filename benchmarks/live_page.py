@@ -96,8 +96,8 @@ def long(repeats: int) -> None:
     from browser import Browser
     from live_runs import Writer, ask, served
 
-    from ravine.live._run_parts import run_parts
-    from ravine.live._run_reading import RunReading
+    from ravine._live.run_parts import run_parts
+    from ravine._live.run_reading import RunReading
 
     with tempfile.TemporaryDirectory() as place:
         folder = written(Path(place) / "run", 100_000)
@@ -131,11 +131,11 @@ def trials(storage: str | None) -> None:
     """1,440 trials as they come: the longest that the browser is busy, and at the end milliseconds to read and to draw them."""
     from browser import Browser
 
+    from ravine._live.open_study import live_study
+    from ravine._live.serving import LiveServer
+    from ravine._live.study_parts import study_parts
+    from ravine._live.study_reading import StudyReading
     from ravine.comparison._study.location import Location
-    from ravine.live._open_study import live_study
-    from ravine.live._serving import LiveServer
-    from ravine.live._study_parts import study_parts
-    from ravine.live._study_reading import StudyReading
 
     with tempfile.TemporaryDirectory() as place:
         out, kept = Path(place) / "study", storage or f"{place}/study/study.journal"
@@ -193,8 +193,8 @@ def training(place: Path, kind: str, base: Path | None) -> float:
     """The CPU time of one."""
     from live_runs import Events
 
-    from ravine.live._open_run import live_run
-    from ravine.live._serving import LiveServer
+    from ravine._live.open_run import live_run
+    from ravine._live.serving import LiveServer
 
     env = os.environ | ({"PYTHONPATH": str(base)} if kind == "base" else {})
     command = [sys.executable, "-c", TRAINING, str(place / "run")]

@@ -35,8 +35,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
+from ravine._plotting import terminal_tables as tables
 from ravine.optim import RMSprop
-from ravine.plotting import _tables as tables
 from ravine.tasks import find
 from ravine.train import Batches, Learner
 

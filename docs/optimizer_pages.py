@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from ravine._plotting.style import blank, png, tidy
 from ravine.contour._contour_panel import NamedTrajectory, panel
 from ravine.contour._plot_data import SurfaceGrid
 from ravine.contour._search_record import grid
@@ -22,7 +23,6 @@ from ravine.formula._pieces import Reduced
 from ravine.optim import Optimizer
 from ravine.optim import _registry as registry
 from ravine.optim._spec import parse
-from ravine.plotting._style import blank, png, tidy
 from ravine.tasks import Surface, find
 
 #: Steps of a path, and the rate of an optimizer that declares none for the ravine.

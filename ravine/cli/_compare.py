@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ravine import _files as files
+from ravine._live.serving import check_packages
 from ravine.cli._live_beside import show_live
 from ravine.cli._options import DATA, WithTasks
 from ravine.cli._out_folder import OUT
@@ -18,7 +19,6 @@ from ravine.comparison._api import compare, estimate
 from ravine.comparison._study.declare import PRESETS, Preset
 from ravine.comparison._study.location import JOURNAL
 from ravine.comparison._study.schedules import schedules_from_words
-from ravine.live._serving import check_packages
 from ravine.optim import _spec as specs
 from ravine.train._schedules.by_text import usage as schedule_forms
 

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ravine import _files as files
+from ravine._plotting import terminal_tables as tables
+from ravine._plotting.progress_lines import ProgressLines
 from ravine.cli._options import OUT
 from ravine.cli._out_folder import say_written
 from ravine.cli._screen import say
@@ -19,8 +21,6 @@ from ravine.comparison._judge.number_text import count
 from ravine.contour._exploration import DEFAULTS, Exploration, ExplorationPlan, plan
 from ravine.contour._trajectories import DECADES
 from ravine.errors import OptionError
-from ravine.plotting import _tables as tables
-from ravine.plotting._progress_lines import ProgressLines
 from ravine.tasks import _surfaces as surfaces
 
 _OR_ELSE = ", or add --force to replace earlier pictures in it"

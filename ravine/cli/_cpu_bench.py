@@ -25,13 +25,13 @@ from ravine._bench.step_times import Row, time_steps
 from ravine._bench.targets import TARGETS, THREADS, evaluate
 from ravine._bench.watching import Watching, time_fit, time_watching
 from ravine._bench.whole_step import time_whole_steps
+from ravine._plotting.progress_lines import ProgressLines
+from ravine._plotting.terminal_tables import table
 from ravine.cli._bench_options import BenchOptions
 from ravine.cli._screen import say
 from ravine.comparison._judge.number_text import count
 from ravine.errors import OptionError
 from ravine.optim._spec import parse
-from ravine.plotting._progress_lines import ProgressLines
-from ravine.plotting._tables import table
 from ravine.tasks import find
 from ravine.tasks._dry_run import dry_run, threads_for
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import click
 
+from ravine._live.beside import BESIDE, end_after
+from ravine._live.open_run import live_run
+from ravine._live.open_study import live_study
+from ravine._live.server import LivePage
+from ravine._live.serving import LOCAL, LiveServer, check_packages, is_local, open_browser
 from ravine.cli._out_folder import OUT, refuse_missing
 from ravine.cli._screen import say
 from ravine.comparison._study.location import JOURNAL, Location
 from ravine.comparison._study.stored_study import stored_location
-from ravine.live._beside import BESIDE, end_after
-from ravine.live._open_run import live_run
-from ravine.live._open_study import live_study
-from ravine.live._server import LivePage
-from ravine.live._serving import LOCAL, LiveServer, check_packages, is_local, open_browser
 
 _NICE = 5
 

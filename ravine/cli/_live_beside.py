@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ravine._live.beside import start_beside
+from ravine._live.serving import open_browser
 from ravine.cli._screen import say
-from ravine.live._beside import start_beside
-from ravine.live._serving import open_browser
 
 
 def show_live(words: Sequence[str]) -> None:

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import click
 
 from ravine import _files as files
+from ravine._plotting.style import png
 from ravine.cli._out_folder import OUT, refuse_missing, refuse_study
 from ravine.cli._screen import say
 from ravine.errors import DataError, OptionError
-from ravine.plotting._style import png
 from ravine.train import Recorder
 from ravine.train import _run_folder as run_folder
 

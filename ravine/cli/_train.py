@@ -19,6 +19,7 @@ import torch
 from click.core import ParameterSource
 
 from ravine import _files as files
+from ravine._live.serving import check_packages
 from ravine._written_alike import alike
 from ravine.cli._diagnose import first_finding
 from ravine.cli._interrupted import say_interrupted
@@ -30,7 +31,6 @@ from ravine.cli._train_head import CONSTANT, INDENT, ONE_CYCLE, Setup
 from ravine.comparison._study.trial import validation_split
 from ravine.diagnose import diagnose
 from ravine.errors import OptionError, RavineError
-from ravine.live._serving import check_packages
 from ravine.optim import _spec as specs
 from ravine.tasks import Task, find
 from ravine.tasks._dry_run import dry_run, threads_for

@@ -14,13 +14,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ravine._plotting.progress_lines import ProgressLines
+from ravine._plotting.terminal_tables import table
 from ravine.comparison._judge.number_text import count
 from ravine.comparison._study.stages import Stage
 from ravine.comparison._study.study_progress import progress_of
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.tuning import Results
-from ravine.plotting._progress_lines import ProgressLines
-from ravine.plotting._tables import table
 
 
 class LiveView:

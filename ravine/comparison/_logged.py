@@ -13,6 +13,8 @@ import numpy as np
 from rich.console import Console
 
 from ravine._fallback_characters import printable
+from ravine._plotting.frames import frame
+from ravine._plotting.terminal_tables import FittedTable, table
 from ravine.comparison._curves import Curves, RunCurve, parse_columns, read_curves
 from ravine.comparison._judge import (
     Metric,
@@ -28,8 +30,6 @@ from ravine.comparison._judge.number_text import count, listed, number
 from ravine.comparison._judge.verdict_text import verdict_text
 from ravine.comparison._judge.with_best import check_alpha, with_best_unpaired
 from ravine.errors import ComparisonError, OptionError
-from ravine.plotting._frames import frame
-from ravine.plotting._tables import FittedTable, table
 
 
 @dataclass(frozen=True, eq=False, repr=False)

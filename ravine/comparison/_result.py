@@ -12,6 +12,7 @@ from typing import Any
 
 from ravine import _files as files
 from ravine._fallback_characters import printable
+from ravine._plotting.frames import frame
 from ravine.comparison._judge import Judgement
 from ravine.comparison._report import terminal_report
 from ravine.comparison._report.notebook_report import notebook_html
@@ -21,7 +22,6 @@ from ravine.comparison._study.study_record import StudyOrigin, StudyRecord
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial import TrialResult
 from ravine.errors import OptionError
-from ravine.plotting._frames import frame
 
 
 @dataclass(frozen=True, eq=False, repr=False)

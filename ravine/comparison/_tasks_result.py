@@ -11,14 +11,14 @@ from typing import Any
 
 from ravine import _files as files
 from ravine._fallback_characters import printable
+from ravine._plotting.frames import frame
+from ravine._plotting.notebook_html import output, paragraph
 from ravine.comparison._across import Aggregate, TaskScores, aggregate, task_scores
 from ravine.comparison._judge.number_text import count
 from ravine.comparison._result import Result
 from ravine.comparison._tasks_report.tasks_data import TasksData, tasks_data
 from ravine.comparison._tasks_report.tasks_terminal import tasks_text
 from ravine.errors import ComparisonError, OptionError
-from ravine.plotting._frames import frame
-from ravine.plotting._notebook_html import output, paragraph
 
 
 @dataclass(frozen=True, eq=False, repr=False)

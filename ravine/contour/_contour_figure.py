@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ravine._plotting.curve_lines import shortened
+from ravine._plotting.style import Line, blank, line, tidy
 from ravine.contour._contour_panel import NamedTrajectory, panel
 from ravine.contour._plot_data import PlotData, PlotEntry
-from ravine.plotting._curves import shortened
-from ravine.plotting._style import Line, blank, line, tidy
 
 _ROW = 4  # heat maps beside each other
 _MARKS = 24  # of a reference's line

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from ravine._plotting.html import rendered, script_style
 from ravine.contour._contour_figure import styles
 from ravine.contour._contour_panel import exits, outside
 from ravine.contour._plot_data import PlotData, PlotEntry
 from ravine.contour._trajectories import Trajectory
-from ravine.plotting._html import rendered, script_style
 
 _BUDGET = 1_100_000  # bytes of numbers: with plotly.js the page stays below 6 MB
 _GRID = 101  # places along each edge; more are only drawn slower

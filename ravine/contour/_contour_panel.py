@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ravine._plotting.style import Line, line
 from ravine.contour._plot_data import SurfaceGrid
-from ravine.plotting._style import Line, line
 
 _FAR = 1e3  # windows; matplotlib draws badly what lies further out
 _REFERENCE_POINTS = 60

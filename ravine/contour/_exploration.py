@@ -12,6 +12,8 @@ import numpy as np
 
 from ravine import _files as files
 from ravine._one_thread import one_thread
+from ravine._plotting.notebook_html import html_rows, output, picture
+from ravine._plotting.style import png, small_png
 from ravine.contour._contour_figure import draw
 from ravine.contour._contour_page import page
 from ravine.contour._contour_panel import outside
@@ -23,8 +25,6 @@ from ravine.errors import OptionError, nearest
 from ravine.optim._signature import option_names
 from ravine.optim._spec import OptimizerSpec
 from ravine.optim._spec_objects import OptimizerLike, specs_of
-from ravine.plotting._notebook_html import html_rows, output, picture
-from ravine.plotting._style import png, small_png
 from ravine.tasks import _surfaces as surfaces
 from ravine.tasks._starts import starts as starts_of
 

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 
 from ravine import _files as files
+from ravine._plotting.html import rendered, script_style, strong
+from ravine._plotting.style import line
 from ravine.contour._exploration import DEFAULTS
 from ravine.contour._sliders import RATES, Slider, coded, number, sliders
 from ravine.contour._surface_text import FUNCTIONS, text_of, typed
@@ -31,8 +33,6 @@ from ravine.optim._engine.group_keys import neutral_of
 from ravine.optim._signature import option_parameters
 from ravine.optim._spec import OptimizerSpec, parse
 from ravine.optim._spec_objects import OptimizerLike, specs_of
-from ravine.plotting._html import rendered, script_style, strong
-from ravine.plotting._style import line
 from ravine.tasks import Surface
 from ravine.tasks import _surfaces as surfaces
 

@@ -10,11 +10,11 @@ from html import escape
 from pathlib import Path
 from typing import Any, overload
 
+from ravine._plotting.notebook_html import output, paragraph
 from ravine.diagnose._evidence import Evidence
 from ravine.diagnose._readings import counted
 from ravine.diagnose._rules import RULES
 from ravine.errors import OptionError
-from ravine.plotting._notebook_html import output, paragraph
 
 _WIDTH = 100
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ravine._plotting.usual_ratios import USUAL_TEXT
 from ravine.diagnose._evidence import Evidence
 from ravine.diagnose._readings import (
     FEWEST_STEPS,
@@ -21,7 +22,6 @@ from ravine.diagnose._readings import (
     step_range,
     was_trained,
 )
-from ravine.plotting._usual_ratios import USUAL_TEXT
 
 # --- gradients that are not finite ----------------------------------------------------------------------------------
 

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ravine._plotting.notebook_html import html_facts, output
 from ravine._whole_numbers import whole
 from ravine.errors import OptionError, an
 from ravine.optim import RMSprop
-from ravine.plotting._notebook_html import html_facts, output
 from ravine.tasks._new_weights import check_new
 from ravine.tasks._task_data import (
     Data,

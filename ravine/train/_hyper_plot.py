@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ravine import _files as files
-from ravine.plotting._style import blank, centred_text, line, png, tidy
+from ravine._plotting.style import blank, centred_text, line, png, tidy
 
 _MOST = 1e100  # matplotlib has no room above
 _STEPS = {"color": line(0, False).colour, "linewidth": 1.8, "drawstyle": "steps-post", "solid_joinstyle": "miter"}

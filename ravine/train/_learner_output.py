@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ravine.plotting._notebook_html import html_facts, output
+from ravine._plotting.notebook_html import html_facts, output
 from ravine.train._callback import argument_text
 from ravine.train._recorder import Recorder, epochs_text
 

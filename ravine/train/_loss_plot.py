@@ -14,9 +14,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ravine import _files as files
+from ravine._plotting.curve_lines import name_lines, smoothed
+from ravine._plotting.style import Line, blank, centred_text, line, plain_ticks, png, tidy
 from ravine.errors import OptionError
-from ravine.plotting._curves import name_lines, smoothed
-from ravine.plotting._style import Line, blank, centred_text, line, plain_ticks, png, tidy
 
 _LEAST, _MOST = 1e-16, 1e100  # a logarithm needs more than 0, and matplotlib room above
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ravine.plotting._notebook_html import beside, output
+from ravine._plotting.notebook_html import beside, output
 from ravine.train._best_epoch import VALID, best_epoch_text
 from ravine.train._display.epoch_output import epoch_table, loss_picture
 from ravine.train._loss_plot import LossCurve

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ravine import _extensions as extensions
+from ravine._plotting.frames import frame
 from ravine.backends import STATISTICS
 from ravine.errors import OptionError, nearest
-from ravine.plotting._frames import frame
 
 #: The figures of a history that have a value for each row and parameter: of a sum of squares its root, the norm.
 FIGURES = tuple(s.name.replace("rounding_square", "rounding").replace("_square", "_norm") for s in STATISTICS)
@@ -68,7 +68,7 @@ class History:
 
     @property
     def ratio(self) -> np.ndarray:
-        """The norm of the update over that of the parameter, shape (rows, parameters); ``_usual_ratios.py`` has what is usual."""
+        """The norm of the update over that of the parameter, shape (rows, parameters); ``usual_ratios.py`` has what is usual."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.update_norm / self.param_norm
 

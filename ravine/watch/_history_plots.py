@@ -10,10 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from ravine import _files as files
+from ravine._plotting.curve_lines import name_lines, shortened
+from ravine._plotting.style import Line, blank, centred_text, encoded, line, tidy
+from ravine._plotting.usual_ratios import USUAL, USUAL_TEXT
 from ravine.errors import OptionError, nearest
-from ravine.plotting._curves import name_lines, shortened
-from ravine.plotting._style import Line, blank, centred_text, encoded, line, tidy
-from ravine.plotting._usual_ratios import USUAL, USUAL_TEXT
 from ravine.watch._history import NORMS
 
 _WORDS = {"grad": "gradient", "param": "parameter", "update": "update"}

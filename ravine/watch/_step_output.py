@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ravine.plotting._notebook_html import html_rows, output, paragraph, scrolling
+from ravine._plotting.notebook_html import html_rows, output, paragraph, scrolling
 
 
 def step_html(text: str, cells: Sequence[Sequence[str]]) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ravine._plotting.frames import frame
 from ravine.errors import OptionError, nearest
-from ravine.plotting._frames import frame
 from ravine.watch._history import FIGURES, NORMS, History
 
 _SHOWN = (*NORMS, "ratio", "rounding", "grad_max", "nonfinite")

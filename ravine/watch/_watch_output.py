@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ravine.plotting._html_map import heat_map
-from ravine.plotting._notebook_html import output, paragraph
-from ravine.plotting._usual_ratios import USUAL, USUAL_TEXT
+from ravine._plotting.html_map import heat_map
+from ravine._plotting.notebook_html import output, paragraph
+from ravine._plotting.usual_ratios import USUAL, USUAL_TEXT
 from ravine.watch._history import History
 from ravine.watch._history_plots import colour_limits, positive
 from ravine.watch._layers import by_layer

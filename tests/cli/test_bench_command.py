@@ -14,9 +14,9 @@ from rich.table import Table
 
 from ravine._bench.endurance import Endurance
 from ravine._bench.first_step import FirstStep
+from ravine._plotting.progress_lines import ProgressLines
 from ravine.cli import _bench, _cpu_bench
 from ravine.errors import OptionError
-from ravine.plotting._progress_lines import ProgressLines
 
 
 def run(*arguments):

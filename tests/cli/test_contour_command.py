@@ -8,9 +8,9 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from ravine._plotting.progress_lines import ProgressLines
 from ravine.cli import _contour as contour
 from ravine.cli import main
-from ravine.plotting._progress_lines import ProgressLines
 
 SHORT = ("--rates", "3", "--starts", "2", "--steps", "20")
 BOWL = "def f(point):\n    x, y = point.unbind(-1)\n    return x**2 + 3 * y**2\n"

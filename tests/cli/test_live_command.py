@@ -14,10 +14,10 @@ import pytest
 from click.testing import CliRunner
 from forked import COMPARES, DEVNULL, PIPE, Forked, run_forked
 
+from ravine._live import serving
+from ravine._live.serving import LiveServer
 from ravine.cli import main
 from ravine.cli._live import command
-from ravine.live import _serving as serving
-from ravine.live._serving import LiveServer
 from ravine.train._fit_lines import announced  # noqa: F401  # torch is loaded once for all of these
 
 LIMIT = 60

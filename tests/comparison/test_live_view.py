@@ -5,12 +5,12 @@ from dataclasses import replace
 
 from rich.console import Console
 
+from ravine._plotting.progress_lines import ProgressLines
 from ravine.comparison._live_view import LiveView, doing
 from ravine.comparison._study.stages import stage
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
 from ravine.comparison._study.trial import TrialResult
 from ravine.optim.search import Range
-from ravine.plotting._progress_lines import ProgressLines
 
 SPEC = StudySpec(
     "digits",

@@ -6,9 +6,9 @@ import re
 import numpy as np
 from plots import RATES, entry, plotted
 
+from ravine._plotting import style
 from ravine.contour import _contour_figure as contour_figure
 from ravine.contour import explore
-from ravine.plotting import _style as style
 
 
 def axes_of(figure, kind):

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from ravine._plotting import style
 from ravine.contour import _contour_panel as contour
 from ravine.contour._contour_panel import NamedTrajectory
 from ravine.contour._plot_data import SurfaceGrid
-from ravine.plotting import _style as style
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import ravine.cli
-from ravine.live._serving import LiveServer
+from ravine._live.serving import LiveServer
 
 ROOT = Path(__file__).parent.parent.parent
 #: Folders of docs/ whose pages are made from something else, which has tests of its own; and that of other trainers, whose code

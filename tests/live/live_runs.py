@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ravine.live._open_run import live_run
-from ravine.live._serving import LiveServer
+from ravine._live.open_run import live_run
+from ravine._live.serving import LiveServer
 from ravine.train._recorder import METRICS, PARTS, Recorder
 
 NOW = 1_700_000_000.0

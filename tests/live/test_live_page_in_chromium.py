@@ -9,9 +9,9 @@ from chromium import HOSTILE
 from live_runs import Writer, falling, served, write_long
 
 import ravine
+from ravine._live.open_study import live_study
+from ravine._live.serving import LiveServer
 from ravine.comparison._study.location import JOURNAL, Location
-from ravine.live._open_study import live_study
-from ravine.live._serving import LiveServer
 
 pytestmark = pytest.mark.slow  # starts a browser for each test
 

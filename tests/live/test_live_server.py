@@ -11,9 +11,9 @@ import pytest
 from chromium import HOSTILE
 from live_runs import Events, Writer, ask, falling, served, write_long
 
+from ravine._live import serving
+from ravine._live.watcher import Watcher
 from ravine.errors import OptionError, PackageError
-from ravine.live import _serving as serving
-from ravine.live._watcher import Watcher
 from ravine.train._stop_request import STOP
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from live_runs import NOW, Writer, falling
 
+from ravine._live.run_parts import run_parts
+from ravine._live.run_reading import RunReading
+from ravine._live.series import MOST, changes_drawn, thinned_losses
 from ravine.diagnose import diagnose
-from ravine.live._run_parts import run_parts
-from ravine.live._run_reading import RunReading
-from ravine.live._series import MOST, changes_drawn, thinned_losses
 from ravine.tasks import find
 
 

@@ -7,17 +7,17 @@ import pytest
 from live_runs import Events, ask
 
 import ravine
+from ravine._live.control import study_actions
+from ravine._live.open_study import live_study
+from ravine._live.serving import LiveServer
+from ravine._live.study_parts import study_parts
+from ravine._live.study_reading import StudyReading
 from ravine.comparison import load_study
 from ravine.comparison._study.heartbeats import heartbeats
 from ravine.comparison._study.location import JOURNAL, Location
 from ravine.comparison._study.stages import stage
 from ravine.comparison._study.store import Store
 from ravine.errors import OptionError
-from ravine.live._control import study_actions
-from ravine.live._open_study import live_study
-from ravine.live._serving import LiveServer
-from ravine.live._study_parts import study_parts
-from ravine.live._study_reading import StudyReading
 
 LABELS = ["sgd", "rmsprop"]
 

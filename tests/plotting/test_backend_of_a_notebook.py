@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-DRAW = "from ravine.plotting._style import blank, png; assert png(blank(2, 2))[:4] == bytes([137, 80, 78, 71])"
+DRAW = "from ravine._plotting.style import blank, png; assert png(blank(2, 2))[:4] == bytes([137, 80, 78, 71])"
 
 
 @pytest.mark.parametrize("backend", ["inline", "module://matplotlib_inline.backend_inline_that_is_not_here"])

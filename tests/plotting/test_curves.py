@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ravine.plotting import _curves as curves
-from ravine.plotting import _style as style
+from ravine._plotting import curve_lines as curves
+from ravine._plotting import style
 
 
 def test_smoothing_is_the_mean_of_the_last_steps():

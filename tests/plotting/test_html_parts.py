@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from ravine.plotting._html import _luminance
-from ravine.plotting._html_curves import Axis, HtmlLine, HtmlMark, curves_html, loss_axis, thinned
-from ravine.plotting._notebook_html import FIRST, MOST_ROWS, SECOND, WRONG, html_rows, output
+from ravine._plotting.html import _luminance
+from ravine._plotting.html_curves import Axis, HtmlLine, HtmlMark, curves_html, loss_axis, thinned
+from ravine._plotting.notebook_html import FIRST, MOST_ROWS, SECOND, WRONG, html_rows, output
 
 
 @pytest.mark.parametrize("colour", [FIRST, SECOND, WRONG])

@@ -1,6 +1,6 @@
 """Lines of progress in a log: none for what is quick, and never thousands."""
 
-from ravine.plotting._progress_lines import ProgressLines
+from ravine._plotting.progress_lines import ProgressLines
 
 
 def lines_in(seconds):

@@ -6,7 +6,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from ravine.plotting import _tables as tables
+from ravine._plotting import terminal_tables as tables
 
 
 def shown(width, heads, rows, title=""):

@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 import ravine
+from ravine._plotting.usual_ratios import USUAL, USUAL_TEXT
 from ravine.comparison._report.explanations import EXPLAINED
-from ravine.plotting._usual_ratios import USUAL, USUAL_TEXT
 
 PACKAGE = Path(ravine.__file__).parent
-SOURCE = PACKAGE / "plotting" / "_usual_ratios.py"
+SOURCE = PACKAGE / "_plotting" / "usual_ratios.py"
 
 
 def test_the_words_are_those_of_the_numbers():

@@ -6,7 +6,7 @@ import sys
 import pytest
 from forked import PIPE, Forked
 
-from ravine.plotting._progress_lines import ProgressLines
+from ravine._plotting.progress_lines import ProgressLines
 from ravine.train._display import Display, bar, display_for
 from ravine.train._display.lines import Lines
 

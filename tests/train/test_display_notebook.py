@@ -8,7 +8,7 @@ import types
 import pytest
 import torch
 
-from ravine.plotting._notebook_html import FIRST, SECOND
+from ravine._plotting.notebook_html import FIRST, SECOND
 from ravine.train import Batches, Learner
 from ravine.train._display import bar, display_for
 from ravine.train._display.cells import number

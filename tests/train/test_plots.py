@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from ravine._plotting.style import png
 from ravine.errors import OptionError
-from ravine.plotting._style import png
 from ravine.train._hyper_plot import draw_hypers
 from ravine.train._loss_plot import LossCurve, draw_losses
 from ravine.train._lr_find.lr_plot import draw_lr_find

@@ -8,9 +8,9 @@ from matplotlib import colormaps
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_rgb, to_rgba
 
+from ravine._plotting import style
+from ravine._plotting.style import png
 from ravine.errors import OptionError
-from ravine.plotting import _style
-from ravine.plotting._style import png
 from ravine.watch._history import History
 from ravine.watch._history_plots import AXIS_TEXTS, draw_heatmap, draw_lines
 
@@ -97,7 +97,7 @@ def test_up_to_8_lines_are_named_at_their_ends_and_more_by_a_bar_of_their_colour
     (axes,) = draw_lines(history(names=many(8))).axes
     assert set(texts(axes)) == set(many(8))
     assert [one.get_color() for one in drawn(axes)] == [
-        _style.line(index, False).colour for index in range(8)
+        style.line(index, False).colour for index in range(8)
     ]  # no order
     axes, bar = draw_lines(history(names=many(30))).axes
     assert texts(axes) == []

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from ravine._plotting.notebook_html import WRONG
 from ravine.optim import SGD
-from ravine.plotting._notebook_html import WRONG
 from ravine.watch._history import FIGURES, History
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from ravine._plotting.html import numbers, script_style, strong
+from ravine._plotting.style import line
+from ravine._plotting.usual_ratios import USUAL
 from ravine.comparison._report.difference_data import Differences
 from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.report_tables import chosen_text
-from ravine.plotting._html import numbers, script_style, strong
-from ravine.plotting._style import line
-from ravine.plotting._usual_ratios import USUAL
 
 #: None of them is a cross: that marks what diverged or missed.
 _SYMBOLS = (

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ravine.plotting._usual_ratios import USUAL_TEXT
+from ravine._plotting.usual_ratios import USUAL_TEXT
 
 EXPLAINED: Mapping[str, str] = {
     "results": "One row per optimizer: mean ± standard deviation over its fresh runs. 'Against the best of the others' is the "

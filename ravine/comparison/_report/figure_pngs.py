@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from ravine._plotting.style import png
 from ravine.comparison._report import forest_plots, line_figures
 from ravine.comparison._report.report_data import ReportData
-from ravine.plotting._style import png
 
 #: What draws each figure, by its name.
 DRAWERS: Mapping[str, Callable[[ReportData], Any]] = {

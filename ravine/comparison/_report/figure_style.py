@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ravine._plotting.style import Line, line, plain_ticks
 from ravine.comparison._judge.number_text import number
-from ravine.plotting._style import Line, line, plain_ticks
 
 _MARKERS = "osD^vPp*hd"
 _LARGER = {"*": 1.6, "^": 1.15, "v": 1.15, "P": 1.15, "p": 1.15, "h": 1.15, "d": 1.15}  # they have less of a surface

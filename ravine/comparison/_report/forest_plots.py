@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ravine._plotting.curve_lines import shortened
+from ravine._plotting.style import blank, tidy
 from ravine.comparison._judge import LOSS
 from ravine.comparison._report.difference_data import Differences
 from ravine.comparison._report.figure_style import MarkerStyle, brief, head, marker_styles
 from ravine.comparison._report.report_data import ReportData
-from ravine.plotting._curves import shortened
-from ravine.plotting._style import blank, tidy
 
 _WIDTH, _ROW, _REST = 9.5, 0.42, 1.3  # inches: of the picture, of a row, of axis and notes
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ravine._plotting.curve_lines import name_lines, shortened
+from ravine._plotting.style import blank, tidy
 from ravine.comparison._report.figure_data import Mark
 from ravine.comparison._report.figure_style import MarkerStyle, brief, drawn, head, loss_axis, marker_styles
 from ravine.comparison._report.report_data import ReportData
-from ravine.plotting._curves import name_lines, shortened
-from ravine.plotting._style import blank, tidy
 
 SIZE = 9.5, 5.6  # inches
 

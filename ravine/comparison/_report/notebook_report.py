@@ -7,13 +7,13 @@ from html import escape
 
 import numpy as np
 
+from ravine._plotting.notebook_html import FIRST, drawn, output, paragraph, scrolling
 from ravine.comparison._judge import LOSS
 from ravine.comparison._report.difference_data import Difference, Differences
 from ravine.comparison._report.note_sentences import notes
 from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.report_tables import Table
 from ravine.comparison._report.result_table import AGAINST, SORTED, result_table
-from ravine.plotting._notebook_html import FIRST, drawn, output, paragraph, scrolling
 
 
 def notebook_html(data: ReportData) -> str:

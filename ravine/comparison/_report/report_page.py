@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ravine._plotting.html import rendered
 from ravine.comparison._judge.number_text import count
 from ravine.comparison._report import report_tables as tables
 from ravine.comparison._report.chart_data import chart_data
@@ -11,7 +12,6 @@ from ravine.comparison._report.note_sentences import warnings
 from ravine.comparison._report.protocol_text import protocol_text
 from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.trial_table import failures, trial_table
-from ravine.plotting._html import rendered
 
 
 def report_page(data: ReportData) -> bytes:

@@ -6,11 +6,11 @@ import io
 
 from rich.console import Console
 
+from ravine._plotting.terminal_tables import FittedTable, table
 from ravine.comparison._judge.number_text import count, listed
 from ravine.comparison._report.note_sentences import notes
 from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.result_table import AGAINST, missing_last, result_table
-from ravine.plotting._tables import FittedTable, table
 
 #: A terminal is narrow: these stand in the report only.
 _LEFT_OUT = ("typical point", "median steps", "test loss", "ms per step", "diverged in tuning")

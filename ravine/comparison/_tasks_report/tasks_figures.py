@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from ravine._plotting.curve_lines import name_lines
+from ravine._plotting.style import blank, png, tidy
 from ravine.comparison._across.profiles import MOST
 from ravine.comparison._report.figure_style import head, marker_styles
 from ravine.comparison._report.forest_plots import forest, name_rows
 from ravine.comparison._tasks_report.tasks_data import TasksData
-from ravine.plotting._curves import name_lines
-from ravine.plotting._style import blank, png, tidy
 
 _SIZE = 9.5, 4.6  # inches
 _WIDTH, _ROW, _REST = 9.5, 0.42, 1.6

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
+from ravine._plotting.notebook_html import output, paragraph
 from ravine.comparison._report.notebook_report import titled_table
 from ravine.comparison._tasks_report import tasks_data as tables
 from ravine.comparison._tasks_report.tasks_data import TasksData
-from ravine.plotting._notebook_html import output, paragraph
 
 
 def tasks_html(data: TasksData) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 
+from ravine._plotting.html import rendered
 from ravine.comparison._tasks_report import tasks_data as tables
 from ravine.comparison._tasks_report.tasks_data import NORMALIZED, TasksData
-from ravine.plotting._html import rendered
 
 
 def tasks_page(data: TasksData, pictures: Mapping[str, bytes]) -> bytes:

@@ -6,9 +6,9 @@ import io
 
 from rich.console import Console
 
+from ravine._plotting.terminal_tables import table
 from ravine.comparison._tasks_report import tasks_data as tables
 from ravine.comparison._tasks_report.tasks_data import TasksData
-from ravine.plotting._tables import table
 
 
 def show_tasks(data: TasksData, console: Console) -> None:

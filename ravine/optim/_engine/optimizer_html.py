@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
+from ravine._plotting.notebook_html import drawn, html_rows, output, paragraph, scrolling
 from ravine.formula import Program
 from ravine.formula._mathml import formula_mathml
 from ravine.formula._plain_text import formula_lines
 from ravine.optim._hyperparameters import TORCH_ONLY
-from ravine.plotting._notebook_html import drawn, html_rows, output, paragraph, scrolling
 
 _GROUPS, _FORMULAS = 8, 4  # that are shown at most
 

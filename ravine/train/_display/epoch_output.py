@@ -7,8 +7,8 @@ from html import escape
 
 import numpy as np
 
-from ravine.plotting._html_curves import Axis, HtmlLine, curves_html, loss_axis, thinned
-from ravine.plotting._notebook_html import FIRST, SECOND, paragraph, scrolling
+from ravine._plotting.html_curves import Axis, HtmlLine, curves_html, loss_axis, thinned
+from ravine._plotting.notebook_html import FIRST, SECOND, paragraph, scrolling
 from ravine.train._display.cells import cell
 
 _POINTS = 120  # of the training's line: each is a mean, so that the noise of batches does not hide the fall

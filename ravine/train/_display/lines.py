@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TextIO
 
-from ravine.plotting._progress_lines import ProgressLines
+from ravine._plotting.progress_lines import ProgressLines
 from ravine.train._display.base import Display, warn_failed
 from ravine.train._display.cells import Layout, plain
 from ravine.train._display.redrawn import Progress

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ravine.plotting._notebook_html import beside, output, paragraph
+from ravine._plotting.notebook_html import beside, output, paragraph
 from ravine.train._best_epoch import VALID, best_epoch_text
 from ravine.train._display.cells import Layout, clock, duration, number, plain
 from ravine.train._display.epoch_output import (

@@ -67,7 +67,7 @@ class LRFind(AnswersNearest):
 
     def plot(self, path: str | Path | None = None, title: str = "learning-rate finder") -> Any:
         """A matplotlib figure of the sweeps and the suggestions; with ``path`` also written there as PNG."""
-        from ravine.plotting._style import png
+        from ravine._plotting.style import png
         from ravine.train._lr_find.lr_plot import draw_lr_find
 
         figure = draw_lr_find(

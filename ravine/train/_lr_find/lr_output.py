@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ravine.plotting._html_curves import Axis, HtmlBand, HtmlLine, HtmlMark, curves_html, loss_axis
-from ravine.plotting._notebook_html import FIRST, SECOND, beside, html_rows, output, paragraph, scrolling
+from ravine._plotting.html_curves import Axis, HtmlBand, HtmlLine, HtmlMark, curves_html, loss_axis
+from ravine._plotting.notebook_html import FIRST, SECOND, beside, html_rows, output, paragraph, scrolling
 from ravine.train._lr_find.lr_rules import Suggestion, short
 
 _SAYS = {

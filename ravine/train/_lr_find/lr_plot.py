@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ravine.plotting._style import blank, line, tidy
+from ravine._plotting.style import blank, line, tidy
 
 _MOST = 1e100
 _MARKERS = "oDs^vP"

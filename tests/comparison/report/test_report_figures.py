@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from studies import changed, study
 
+from ravine._plotting.curve_lines import shortened
 from ravine.comparison._report import difference_data, forest_plots
 from ravine.comparison._report.chart_data import chart_data
 from ravine.comparison._report.figure_pngs import DRAWERS, figure_pngs
 from ravine.comparison._report.figure_style import marker_styles
 from ravine.comparison._report.report_data import report_data
-from ravine.plotting._curves import shortened
 
 LONG = "momentum:momentum=0.9,nesterov=False,dampening=0.1"
 HOSTILE = "<b>$x_1$|`", "two\nlines " + "long" * 20, r"$\frac{", "_hidden"

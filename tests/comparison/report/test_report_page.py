@@ -12,6 +12,7 @@ from javascript_steps import run
 from studies import ORIGIN, changed, study
 
 import ravine
+from ravine._plotting.html import strong
 from ravine.comparison._judge import judge
 from ravine.comparison._report import report_data as data_of
 from ravine.comparison._report import report_tables as tables
@@ -22,7 +23,6 @@ from ravine.comparison._report.optimizer_formulas import Formula
 from ravine.comparison._report.report_page import report_page
 from ravine.comparison._study.study_record import StudyOrigin
 from ravine.optim.search import Range
-from ravine.plotting._html import strong
 
 HOSTILE = "</script><img src=x onerror=alert(1)>{{ 7*7 }}<!--'\""
 FLOORS = {"sgd": 0.5, "rmsprop:alpha=0.9": 0.3, "adam": 0.31}

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ravine._live.run_reading import RunReading
+from ravine._live.study_reading import StudyReading
 from ravine.comparison._judge.number_text import count
 from ravine.comparison._study.stages import stage
 from ravine.comparison._study.store import Store
 from ravine.comparison._study.stored_study import stored_record
 from ravine.errors import OptionError
-from ravine.live._run_reading import RunReading
-from ravine.live._study_reading import StudyReading
 from ravine.train._stop_request import request_stop
 
 Action = Callable[[Mapping[str, Any]], str]

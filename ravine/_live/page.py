@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 
-from ravine.plotting._html import plotly_script, rendered
+from ravine._plotting.html import plotly_script, rendered
 
-_FOLDERS = ("live/templates", "comparison/_report/templates")
+_FOLDERS = ("_live/templates", "comparison/_report/templates")
 
 
 def page(kind: str, title: str, parts: str, nonce: str, *, control: bool) -> bytes:

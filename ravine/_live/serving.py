@@ -14,9 +14,9 @@ from importlib.util import find_spec
 from threading import Thread
 from typing import Any
 
+from ravine._live.page import page
+from ravine._live.server import LivePage, application
 from ravine.errors import OptionError, PackageError
-from ravine.live._page import page
-from ravine.live._server import LivePage, application
 
 LOCAL = "127.0.0.1"
 _MISSING = "The live page needs starlette and uvicorn: pip install 'ravine[live]'"

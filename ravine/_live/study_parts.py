@@ -6,14 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ravine._live.live_words import about, figure
+from ravine._live.study_reading import StudySnapshot
+from ravine._plotting.html import numbers
 from ravine.comparison._judge.number_text import count
 from ravine.comparison._live_view import best_so_far, doing, point_text
 from ravine.comparison._report.chart_data import chart_data, optimizer_style
 from ravine.comparison._study.study_record import StudyRecord
 from ravine.comparison._study.trial_log import LoggedTrial
-from ravine.live._live_words import about, figure
-from ravine.live._study_reading import StudySnapshot
-from ravine.plotting._html import numbers
 
 _LATEST = 12  # trials in the table of the last ones
 _MOST = 2000  # trials of a chart

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from ravine._live.live_words import about, figure
+from ravine._live.run_reading import RunSnapshot
+from ravine._live.series import changes_drawn, thinned_losses
+from ravine._plotting.html import numbers
+from ravine._plotting.usual_ratios import USUAL
 from ravine.comparison._report.chart_data import optimizer_style
 from ravine.diagnose import Diagnosis
-from ravine.live._live_words import about, figure
-from ravine.live._run_reading import RunSnapshot
-from ravine.live._series import changes_drawn, thinned_losses
-from ravine.plotting._html import numbers
-from ravine.plotting._usual_ratios import USUAL
 from ravine.train._best_epoch import best_epoch
 from ravine.train._display.cells import cell
 from ravine.train._metrics import lower_is_better

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ravine.plotting._style import Line
+from ravine._plotting.style import Line
 
 _LONGEST = 40  # characters of a name
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ravine.plotting._curves import smoothed
-from ravine.plotting._html import numbers
+from ravine._plotting.curve_lines import smoothed
+from ravine._plotting.html import numbers
 
 MOST = 600
 """Points of a line: more than a window has room for is not seen."""

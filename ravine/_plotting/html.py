@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from ravine.plotting._style import Line
+from ravine._plotting.style import Line
 
 _DASHES = {"-": "solid", (0, (6, 1.5)): "dash", (0, (6, 1.5, 1.5, 1.5)): "dashdot", (0, (1, 3)): "dot"}
-_TEMPLATES = "plotting/templates"
+_TEMPLATES = "_plotting/templates"
 
 
 def rendered(template: str, *folders: str, **values: Any) -> bytes:

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 
 from ravine._files.journal_tail import JournalTail
+from ravine._live.run_state import RunFacts, RunState, state_of
 from ravine.diagnose import Diagnosis, Evidence, diagnose
 from ravine.diagnose._evidence import FILE as EVIDENCE
 from ravine.errors import DataError, OptionError
-from ravine.live._run_state import RunFacts, RunState, state_of
 from ravine.train import Recorder
 from ravine.train._recorder import METRICS
 from ravine.train._run_folder import read_config

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ravine._live.page import page, plotly
+from ravine._live.watcher import Watcher
 from ravine.errors import RavineError
-from ravine.live._page import page, plotly
-from ravine.live._watcher import Watcher
 
 _PING = 15.0  # seconds after which a silent connection gets a comment, so that neither side takes it for dead
 _REFUSED = "This address is not complete: open the one that `ravine live` printed, with its token.\n"

@@ -10,7 +10,7 @@ from html import escape
 
 import numpy as np
 
-from ravine.plotting._notebook_html import WRONG
+from ravine._plotting.notebook_html import WRONG
 
 # from low to high: matplotlib's viridis at every eighth, so that pictures and outputs agree; no red, which is for what is wrong
 _SCALE = ("#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39", "#fde725")

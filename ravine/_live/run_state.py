@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ravine.live._live_words import about, figure
+from ravine._live.live_words import about, figure
 from ravine.train._best_epoch import best_epoch
 from ravine.train._recorder import epochs_text
 

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from ravine.live._serving import LOCAL, address_of, check_packages, listening
+from ravine._live.serving import LOCAL, address_of, check_packages, listening
 
 BESIDE = "RAVINE_LIVE_BESIDE"
 """The environment variable that tells a process of ``ravine live`` its socket, the process that it stands beside, and the token:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ravine._live.control import study_actions
+from ravine._live.server import LivePage
+from ravine._live.study_parts import study_parts
+from ravine._live.study_reading import StudyReading
+from ravine._live.watcher import Watcher
 from ravine.comparison._study.location import Location
-from ravine.live._control import study_actions
-from ravine.live._server import LivePage
-from ravine.live._study_parts import study_parts
-from ravine.live._study_reading import StudyReading
-from ravine.live._watcher import Watcher
 
 _REPORT = ("report.html", "report.md", "results.json", "results.csv")
 

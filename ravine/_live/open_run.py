@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ravine.live._control import run_actions
-from ravine.live._run_parts import run_parts
-from ravine.live._run_reading import RunReading
-from ravine.live._server import LivePage
-from ravine.live._watcher import Watcher
+from ravine._live.control import run_actions
+from ravine._live.run_parts import run_parts
+from ravine._live.run_reading import RunReading
+from ravine._live.server import LivePage
+from ravine._live.watcher import Watcher
 
 
 def live_run(folder: Path, *, control: bool = False) -> LivePage:
