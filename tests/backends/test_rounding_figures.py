@@ -106,9 +106,12 @@ def test_they_are_those_of_adam_by_hand(dtype, options, fused):
     assert seen
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("state_dtype", ["bfloat16", "8bit"])
-@pytest.mark.parametrize("name", one_of_each_kind(NAMES))
+#: Each kind in two ways, which have both dtypes of states and of parameters between them; its neighbours have the other two.
+WAYS = [("bfloat16", torch.float32), ("8bit", torch.float32), ("bfloat16", torch.bfloat16), ("8bit", torch.bfloat16)]
+IN_TURN = [(n, *WAYS[way]) for i, n in enumerate(one_of_each_kind(NAMES)) for way in ((0, 3), (1, 2))[i % 2]]
+
+
+@pytest.mark.parametrize(("name", "state_dtype", "dtype"), IN_TURN)
 def test_kernels_have_those_of_torchs_operations(name, state_dtype, dtype):
     """A sum that differs in its last bit may be rounded to the other side."""
     cls = lookup(name).cls
