@@ -30,9 +30,16 @@ static int same(const View *view, int64_t device, int64_t kind, const int64_t *s
     return 1;
 }
 
-/* Places in the objects of tensors, in words of 8 bytes; see _compat/tensor_words.py. */
-enum { TENSOR, STORAGE, DIMS, SIZES, STRIDES, OFFSET, DTYPE, DATA, MOST_DIMS };
+/* Places in the objects of tensors, in words of 8 bytes, in the order of TensorWords (_compat/tensor_words.py). */
+enum { TENSOR, STORAGE, DIMS, SIZES, STRIDES, OFFSET, DTYPE, KEYS, NEGATED, DATA, MOST_DIMS };
 enum { DATA_WORDS = 3, SEEN = 4 + DATA_WORDS };
+
+/* Whether the elements of a tensor are to be read with the other sign, which torch's function does not say. */
+static int negated(PyObject *one, const int64_t *words)
+{
+    const uint64_t *tensor = ((const uint64_t **)one)[words[TENSOR]];
+    return tensor != NULL && tensor[words[KEYS]] >> words[NEGATED] & 1;
+}
 
 /* Whether the words of a tensor are those that were noted: then it is what it was, and torch need not be asked. */
 static int unchanged(PyObject *one, const int64_t *words, const int64_t *seen, int dims, const int64_t *shape, const int64_t *stride)
@@ -40,7 +47,7 @@ static int unchanged(PyObject *one, const int64_t *words, const int64_t *seen, i
     const int64_t *tensor = ((const int64_t **)one)[words[TENSOR]];
     if (tensor == NULL || (int64_t)(intptr_t)tensor != seen[0]) return 0;
     if (tensor[words[STORAGE]] != seen[1] || tensor[words[OFFSET]] != seen[2] || tensor[words[DTYPE]] != seen[3]) return 0;
-    if (tensor[words[DIMS]] != dims) return 0;
+    if (tensor[words[DIMS]] != dims || negated(one, words)) return 0;
     for (int d = 0; d < dims; d++)
         if (tensor[words[SIZES] + d] != shape[d] || tensor[words[STRIDES] + d] != stride[d]) return 0;
     const int64_t *storage = (const int64_t *)(intptr_t)seen[1];
@@ -109,6 +116,10 @@ static PyObject *look(PyObject *self, PyObject *const *args, Py_ssize_t count)
                 one = PyTuple_GET_ITEM(tensors, row > 1 ? (row - 1) * n + i : i);
                 if (words && unchanged(one, words, known, dims, shape + first[i], stride + first[i])) continue;
                 Py_INCREF(one);
+            }
+            if (words && negated(one, words)) {
+                Py_DECREF(one);
+                return PyLong_FromLong(-1);
             }
             int failed = fill(one, &view);
             Py_DECREF(one); /* its parameter, or the tuple, holds it */
