@@ -142,11 +142,12 @@ class Sum(_Value):
         return base.run(name, b.a, b.b, target=target, value=sign * b.scale)
 
     def divided(self) -> tuple[Sum, float] | None:
-        """Of ``c * x + e`` with numbers c and e: ``x + e / c``, and c, which a quotient takes into its own scale."""
+        """Of ``c * x + e`` with numbers c > 0 and e: ``x + e / c``, and c, which a quotient takes into its own scale."""
         a, e = self.a, self.b
         if not (isinstance(a, Product) and a.b is None and a.plain and isinstance(e, int | float) and self.sign == 1.0):
             return None
-        if not _SMALLEST <= abs(a.scale) <= 1 / _SMALLEST:  # far from where a quotient could overflow
+        # Far from where a quotient could overflow. With a negative c a sum of 0 would be a 0 of the other sign.
+        if not _SMALLEST <= a.scale <= 1 / _SMALLEST:
             return None
         return Sum(a.a, e / a.scale, 1.0), a.scale
 

@@ -126,6 +126,19 @@ def test_there_are_as_many_operations_as_in_torchs_loops(name, options):
     assert len(ours) <= len(theirs), (ours, theirs)
 
 
+def test_a_denominator_of_zero_has_the_sign_of_the_formula():
+    def quotient(param, *, grad, lr, scale, eps):
+        return param - lr * (grad / (eps - scale * param))
+
+    found = []
+    for fused in (None, False):
+        p = Parameter(torch.zeros(3))
+        p.grad = torch.tensor([1.0, -1.0, 2.0])
+        ravine.optim.Optimizer([p], quotient, lr=1.0, scale=2.0, eps=0.0, fused=fused).step()
+        found.append(p.detach())
+    assert found[0].tolist() == found[1].tolist() == [-math.inf, math.inf, -math.inf]
+
+
 def test_a_graph_is_refused_before_anything_is_written(monkeypatch):
     p = Parameter(torch.ones(5))
     p.grad = torch.ones(5)
