@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from ravine.backends import STATISTICS, statistic
@@ -61,10 +62,21 @@ class BriefSteps:
             if slot < len(figures) and self._brief[slot]:
                 continue
             if slot > first:
-                figures[first:slot, _SQUARES[0] : _SQUARES[-1] + 1] = math.nan
-                figures[first:slot, _MAXIMA[0] : _MAXIMA[-1] + 1] = _NONE
+                _erase(figures[first:slot])
             first = slot + 1
         return figures
+
+
+def _erase(figures: Tensor) -> None:
+    figures[:, _SQUARES[0] : _SQUARES[-1] + 1] = math.nan
+    figures[:, _MAXIMA[0] : _MAXIMA[-1] + 1] = _NONE
+
+
+def no_figures(like: Tensor) -> Tensor:
+    """What stands for figures where nobody ever looked, in that shape: (steps, len(STATISTICS), parameters)."""
+    made = torch.zeros_like(like)
+    _erase(made)
+    return made
 
 
 def without_figures(figures: Tensor) -> Tensor:

@@ -35,7 +35,8 @@ class History:
             rounded away over the norm of the change, of a sample of 4,096 elements; of several states the largest. Root mean
             square over the row's steps. 0 where nothing is kept in 16 or 8 bits, and where that is not looked at: see
             ``docs/memory.md``.
-        grad_max, param_max, update_max: the largest magnitude of an element in these steps; NaN or inf where one is.
+        grad_max, param_max, update_max: the largest magnitude of an element in these steps; NaN or inf where one is, and NaN
+            where none of the steps was looked at in full.
         nonfinite: how many elements of gradients were NaN or infinite in all steps of the row.
         steps: in how many of these steps the parameter had a gradient.
     """

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ravine import backends
 from ravine.backends import ROUNDING_STATISTICS, STATISTICS, statistic
-from ravine.backends._brief import without_figures
+from ravine.backends._brief import no_figures, without_figures
 from ravine.watch._history import History
 from ravine.watch._losses import Losses
 
@@ -28,6 +28,7 @@ APART = 16
 _SQUARES = [i for i, s in enumerate(STATISTICS) if s.name.endswith("_square")]
 _MAXIMA = statistic(reduce="max")
 _NONFINITE, _STEPS = statistic("nonfinite", "steps")
+_UPDATE_SQUARE, _UPDATE_MAX = statistic("update_square", "update_max")
 _N, _M = len(_SQUARES), len(_MAXIMA)
 assert [*_SQUARES, *_MAXIMA] == list(range(_N + _M)), "slices are quicker than lists of rows"
 _ROUNDING = statistic(*ROUNDING_STATISTICS)
@@ -121,18 +122,19 @@ class Record:
             self.last = torch.zeros(len(STATISTICS), width, dtype=here.dtype, device="cpu")
         rows.into(self._tables, self.last)
 
-    def add(self, figures: Tensor, behind: int = 0) -> None:
+    def add(self, figures: Tensor, in_full: int | None = None) -> None:
         """Take the figures of some steps, shape (steps, len(STATISTICS), parameters).
 
-        ``behind``: how many of them, or of those before, came after the last that was looked at in full.
+        ``in_full``: the number among them, from 1, of the last that was looked at in full; 0: none was; None: all were.
         """
         if not len(figures):
             return
         if not self._tables or self._tables["first"].shape[0] < figures.shape[2]:
             self._make(figures.shape[2], figures)
         figures = figures.to(self._tables["sums"])
-        self.last = self._last_of(figures) if behind else figures[-1].clone()
-        self.looked = self.steps + len(figures) - behind
+        self.last = self._last_of(figures)
+        if in_full != 0:
+            self.looked = self.steps + (len(figures) if in_full is None else in_full)
         if backends.on_host(figures.device) and _plain(figures.numpy()):
             for begin, end in self._spans(len(figures)):
                 self._put_plain(figures.numpy()[begin:end])
@@ -148,14 +150,13 @@ class Record:
             self._put(sums[begin:end], maxima[begin:end])
 
     def _last_of(self, figures: Tensor) -> Tensor:
-        """The figures of the last step, with those of an older one where a brief look has none."""
-        older = torch.zeros_like(figures[:1])
+        """The figures of the last step, with those of an older one where a brief look has none, if there is one."""
+        older = no_figures(figures[:1])
         if self.last is not None:
             older[0, :, : self.last.shape[1]] = self.last.to(older)
         number = torch.arange(1, len(figures) + 1, device=figures.device)[:, None]
-        place = torch.where(without_figures(figures), 0, number).amax(
-            0
-        )  # of the last one in full, behind the older ones
+        nothing = without_figures(figures) | (figures[:, _STEPS] == 0)
+        place = torch.where(nothing, 0, number).amax(0)  # of the last that has all figures, behind the older ones
         made = torch.cat([older, figures]).gather(0, place.expand(1, figures.shape[1], -1))[0]
         for row in (0, _NONFINITE, _STEPS):  # those that a brief look has
             made[row] = figures[-1, row]
@@ -306,6 +307,8 @@ def columns(figures: np.ndarray) -> tuple[np.ndarray, ...]:
     assert figures.shape[1] == len(STATISTICS)
     stepped = figures[:, _STEPS] > 0
     norms = [np.sqrt(np.where(stepped, figures[:, i], np.nan)) for i in _SQUARES]
-    maxima = [np.where(stepped, figures[:, i], np.nan) for i in _MAXIMA]
+    # Where squares are NaN and the largest magnitude is none, nobody looked; where somebody did, it is NaN or infinite, too.
+    looked = ~(np.isnan(figures[:, _UPDATE_SQUARE]) & (figures[:, _UPDATE_MAX] <= 0))
+    maxima = [np.where(stepped & looked, figures[:, i], np.nan) for i in _MAXIMA]
     counts = [figures[:, i].astype(np.int64) for i in (_NONFINITE, _STEPS)]
     return (*norms, *maxima, *counts)

@@ -198,6 +198,59 @@ def test_a_step_that_is_skipped_and_a_gradient_that_is_missing(device: str) -> N
     assert np.isfinite(optimizer.watch.history.param_norm).all()
 
 
+@pytest.mark.filterwarnings("ignore:nonfinite")
+@pytest.mark.parametrize("skipped", [True, False], ids=["skipped", "missing"])
+def test_a_look_at_a_step_that_was_not_made_gives_no_figures(skipped: bool, device: str) -> None:
+    optimizer = made(Adam, device, nonfinite="skip" if skipped else "propagate")
+    make_steps(optimizer, range(5 * ROWS))
+    assert looked_at(5 * ROWS)
+    older = optimizer.watch.last["0"]
+    if device == "interpreter":  # of the last step that was looked at
+        assert optimizer.watch.last.step_in_full == 4 * ROWS + 1
+    first = params_of(optimizer)[0]
+    if skipped:
+        assert first.grad is not None
+        first.grad[0, 0] = math.nan
+    else:
+        first.grad = None
+    optimizer.step()
+    assert math.isnan(optimizer.watch.last["0"].param_norm)
+    make_steps(optimizer, range(5 * ROWS + 1, 5 * ROWS + 3))
+    last = optimizer.watch.last["0"]
+    assert (last.param_norm, last.update_max) == (older.param_norm, older.update_max)
+    assert last.grad_norm != older.grad_norm
+    history = optimizer.watch.history
+    assert history.steps[-1, 0] == 2
+    assert history.grad_norm[-1, 0] > 0
+    for name in ("param_norm", "update_norm", "grad_max", "param_max", "update_max"):
+        assert math.isnan(getattr(history, name)[-1, 0]), name
+
+
+def test_tensors_at_which_nobody_has_looked_have_no_figures(device: str) -> None:
+    optimizer = made(SGD, device)
+    make_steps(optimizer, range(BAD))
+    optimizer.add_param_group({"params": [Parameter(torch.randn(20, 30))]})
+    for p in (*params_of(optimizer), (new := optimizer.param_groups[1]["params"][0])):
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    last = optimizer.watch.last.rows[3]
+    assert last.grad_norm == pytest.approx(float(new.grad.norm()))
+    assert math.isnan(last.param_norm)
+    assert math.isnan(last.update_max)
+    assert math.isnan(optimizer.watch.history.param_max[-1, 3])
+
+
+def test_a_record_that_a_running_optimizer_loads_says_when_it_was_looked_at(device: str) -> None:
+    other, optimizer = made(SGD, device), made(SGD, device)
+    make_steps(other, range(4 * ROWS + 3))
+    make_steps(optimizer, range(2 * ROWS + 2))
+    optimizer.watch.load_state_dict(other.watch.state_dict())
+    assert optimizer.watch.last.step_in_full == other.watch.last.step_in_full == 4 * ROWS + 1
+    make_steps(optimizer, range(2))
+    assert not looked_at(4 * ROWS + 4)
+    assert optimizer.watch.last.step_in_full == 4 * ROWS + 1
+
+
 def test_formulas_of_rows_and_columns_are_looked_at_in_full(device: str) -> None:
     if device == "lists":
         return  # operations on lists look in brief at these, too
@@ -214,11 +267,11 @@ def test_a_run_goes_on_where_the_other_kernel_cannot_be_compiled(device: str, mo
     make_steps(optimizer, range(ROWS))
     monkeypatch.setattr(_device_batch, "kernel", fails)
     monkeypatch.setattr(optimizer._monitor, "flush", lambda plan: None)  # adding up is a kernel, too
-    make_steps(optimizer, range(ROWS, ROWS + 2))
+    make_steps(optimizer, range(ROWS, ROWS + 4))
     monkeypatch.undo()
     last = optimizer.watch.last
-    assert last.step == ROWS + 2
-    assert last.step_in_full == (last.step if device == "interpreter" else ROWS + 1)
+    assert last.step == ROWS + 4
+    assert last.step_in_full == (last.step if device == "interpreter" else ROWS + 3)
 
 
 def test_marks_stand_where_a_brief_look_has_no_figure() -> None:

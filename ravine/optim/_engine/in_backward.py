@@ -205,8 +205,9 @@ class StepsInBackward:
         return max((plan.made for plan in self._plans.values()), default=0)
 
     @property
-    def behind(self) -> int:
-        return 0
+    def in_full(self) -> int:
+        """The number of the last that was looked at in full: all are."""
+        return self.buffer_index
 
     def drain(self, columns: Mapping[int, int], width: int) -> Tensor:
         """The figures of the steps since this was last asked; of a parameter with fewer, of the last ones."""

@@ -35,8 +35,8 @@ class Figures(Protocol):
         """Of how many steps."""
 
     @property
-    def behind(self) -> int:
-        """How many steps were made after the last that was looked at in full."""
+    def in_full(self) -> int:
+        """The number among them, from 1, of the last that was looked at in full; 0: none was."""
 
     def drain(self, columns: Mapping[int, int], width: int) -> Tensor:
         """Those statistics, which are forgotten there; see ``Plan.drain``."""
@@ -139,13 +139,13 @@ class Monitor:
         if plan is not None and plan.buffer_index:
             # What an evaluation in inference mode asks for must stay usable outside of it.
             with torch.inference_mode(False), torch.no_grad():
-                self.record.add(plan.drain(self.columns, len(self._params)), plan.behind)
+                in_full = plan.in_full  # of the steps that are forgotten in the next line
+                self.record.add(plan.drain(self.columns, len(self._params)), in_full)
 
     def begin(self, plan: Plan) -> None:
         """Get ready for the first step of a plan."""
         plan.add_to_rows(self.columns)
         if plan.may_be_brief:
-            plan.behind = self.record.steps - self.record.looked
             plan.look(self.record.in_full(0))
 
     def stepped(self, plan: Plan) -> None:

@@ -56,7 +56,7 @@ class Plan:
 
     Attributes:
         recorded: whether a CUDA graph captured one of its steps, and needs its memory.
-        behind: how many steps it made after the last that was looked at in full.
+        in_full: the number, from 1, of the last of the steps that wait here that was looked at in full; 0: none was.
         rows: what adds steps to a record, if ``add_to_rows`` was asked for that.
         fake: whether tensors have no values (``FakeTensorMode``): steps are made as on a device, and nothing is counted.
 
@@ -124,7 +124,7 @@ class Plan:
         self.recorded = False
         # Kernels of the CPU say it to the record by their rows.
         self._large = [b for _, b in made if b.may_be_brief and b.on_device is not None]
-        self.behind, self._brief = 0, False
+        self.in_full, self._brief = 0, False
         self._graph_hypers: list[Any] = []
         self._made_at = version.number
 
@@ -247,7 +247,8 @@ class Plan:
             # GradScaler changes its scale in place.
             self._scales[self.buffer_index] = scale.clone() if isinstance(scale, Tensor) else scale
             self.buffer_index += 1
-            self.behind = self.behind + 1 if self._brief else 0
+            if not self._brief:
+                self.in_full = self.buffer_index
         return bad, nonfinite
 
     def _write_alone(self, entry: PlannedBatch) -> None:
@@ -356,7 +357,7 @@ class Plan:
         if result is None:
             result = torch.zeros(self.buffer_index, len(STATISTICS), width, dtype=torch.float64, device="cpu")
         self._unscale(result)
-        self.buffer_index = 0
+        self.buffer_index = self.in_full = 0
         return result
 
     def _unscale(self, result: Tensor) -> None:
