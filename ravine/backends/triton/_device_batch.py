@@ -103,6 +103,7 @@ class DeviceBatch:
             self._no_skip = torch.zeros(1, dtype=torch.uint8, device=self._device)
         self._totals = [self._zeros(len(p.reductions), n) for p in program.passes]
         self._in_brief = BriefSteps(slots)
+        self._large = self._watched and sum(self._sizes) >= LARGE and "param" in program.passes[-1].writes
         self._is_brief = False
         self._kernels: dict[tuple[int, int, Watched], Kernel] = {}
         self._stages: dict[tuple[Any, ...], Kernel] = {}
@@ -138,7 +139,7 @@ class DeviceBatch:
 
     @property
     def may_be_brief(self) -> bool:
-        return self._watched and sum(self._sizes) >= LARGE and "param" in self.program.passes[-1].writes
+        return self._large
 
     @property
     def brief(self) -> bool:
@@ -152,8 +153,8 @@ class DeviceBatch:
                 for index, loose, _ in list(self._kernels):
                     if index == last:
                         self._kernel(index, loose, Watched.GRADIENTS)
-            except Exception:  # a run that has come so far goes on as it was
-                brief = False
+            except Exception:  # a run that has come so far goes on as it was, and does not try in every step
+                self._large = brief = False
         self._is_brief = brief
 
     def _compile(self) -> None:
