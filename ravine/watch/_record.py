@@ -97,13 +97,12 @@ class Record:
         Which ones these are depends on nothing but the number of the step: what was looked at without need, because a plan was
         made anew, is not counted.
         """
-        apart = min(self.every, APART)
-        in_full = self.steps % apart == 0 and not rows.brief
+        in_full = self.in_full(0) and not rows.brief
         rows.add(self.steps // self.every, self.steps + 1, in_full)
         self.steps += 1
         if not rows.brief:
             self.looked = self.steps
-        rows.look(self.steps % apart == 0)
+        rows.look(self.in_full(0))
 
     def _open(self, rows: RecordRows) -> None:
         """Let steps be added to the tables, which were made anew or are on a device."""

@@ -55,7 +55,8 @@ class StepTable:
     Attributes:
         step: the number of the step, from 1; 0 before the first.
         step_in_full: the last step that was looked at in full. If it is an older one, large tensors have the figures of that
-            step, but for ``grad_norm`` and ``nonfinite``; see :attr:`Watch.history`.
+            step, but for ``grad_norm`` and ``nonfinite``; of a step before it where that one did not change them, and NaN
+            where there is none. See :attr:`Watch.history`.
         rows: a row for each parameter.
         skipped: how many steps were skipped so far.
     """

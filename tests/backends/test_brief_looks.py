@@ -252,10 +252,9 @@ def test_a_record_that_a_running_optimizer_loads_says_when_it_was_looked_at(devi
 
 
 def test_formulas_of_rows_and_columns_are_looked_at_in_full(device: str) -> None:
-    if device == "lists":
-        return  # operations on lists look in brief at these, too
     optimizer = made(Adafactor, device)
     make_steps(optimizer, range(ROWS + 2))
+    assert not looked_at(ROWS + 1)
     assert optimizer.watch.last.step_in_full == optimizer.watch.last.step
 
 

@@ -1,9 +1,9 @@
 """Looks at every parameter, gradient and state in one C loop, in place of some ten calls of Python for each.
 
 torch gives the address, shape, strides, dtype and device of a tensor through a C function (DLPack's exchange API, torch
-2.10 or newer). Parameters and states seldom change: it is asked about them if one of the words in which torch keeps all that
-is another (``_compat/tensor_words.py``). Where that or the compiled loop is missing, ``native_gather`` gives None and the batch looks at its tensors in
-Python.
+2.10 or newer). Parameters and states seldom change: torch is asked about one of them only if a word of its object has
+changed (``_compat/tensor_words.py``), or always if these words cannot be found. Where the C function or the compiled loop is
+missing, ``native_gather`` gives None and the batch looks at its tensors in Python.
 """
 
 from __future__ import annotations
@@ -67,12 +67,8 @@ class NativeGather:
         ]
         words = tensor_words()
         seen = np.zeros((len(addresses), len(params), 4 + DATA_WORDS), dtype=np.int64)
-        arrays = [
-            addresses,
-            *(np.array(values, dtype=np.int64) for values in lists),
-            seen,
-            np.array(words or 0, np.int64),
-        ]
+        known = np.array(words or 0, dtype=np.int64)
+        arrays = [addresses, *(np.array(values, dtype=np.int64) for values in lists), seen, known]
         self._arrays = arrays  # alive as their addresses
         pointers = [array.ctypes.data for array in arrays]
         pointers[2] += 8  # the number of parameters stands before the first

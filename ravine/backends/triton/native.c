@@ -41,8 +41,12 @@ static int negated(PyObject *one, const int64_t *words)
     return tensor != NULL && tensor[words[KEYS]] >> words[NEGATED] & 1;
 }
 
-/* Whether the words of a tensor are those that were noted: then it is what it was, and torch need not be asked. */
-static int unchanged(PyObject *one, const int64_t *words, const int64_t *seen, int dims, const int64_t *shape, const int64_t *stride)
+/* Whether the words of a tensor are those that were noted: then it is what it was, and torch need not be asked.
+ *
+ * Nothing is read at an address that was noted, unless the live tensor has it: what was noted may have been freed.
+ */
+static int unchanged(
+    PyObject *one, const int64_t *words, const int64_t *seen, int dims, const int64_t *shape, const int64_t *stride)
 {
     const int64_t *tensor = ((const int64_t **)one)[words[TENSOR]];
     if (tensor == NULL || (int64_t)(intptr_t)tensor != seen[0]) return 0;
@@ -54,6 +58,7 @@ static int unchanged(PyObject *one, const int64_t *words, const int64_t *seen, i
     return memcmp(storage + words[DATA], seen + 4, DATA_WORDS * sizeof(int64_t)) == 0;
 }
 
+/* Note the words of a tensor that torch was asked about. */
 static void note(PyObject *one, const int64_t *words, int64_t *seen)
 {
     const int64_t *tensor = ((const int64_t **)one)[words[TENSOR]];
@@ -68,7 +73,9 @@ static void note(PyObject *one, const int64_t *words, int64_t *seen)
  *
  * tensors: a tuple of the parameters, then the first state of each, and so on. plain: the class of gradients. All others
  * are addresses, of arrays of 64-bit integers: address and kind have a row for parameters, one for gradients, one for each
- * state. seen: what is noted of each tensor. words: where torch has that, or 0. Gives 2 for every gradient that is None, and 1 more if the address of a gradient is new; -1 if anything else is.
+ * state. seen: what is noted of each tensor. words: where torch has that, or 0.
+ *
+ * Gives 2 for every gradient that is None, and 1 more if the address of a gradient is new; -1 if anything else is.
  */
 static PyObject *look(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
