@@ -44,6 +44,9 @@ class NativeGather:
         states: the states of each, in the order of the rows of ``addresses``.
         addresses: int64, a row each for parameters, gradients and states. Those of the gradients are written.
         grad_dtype: the dtype that gradients must have.
+
+    Attributes:
+        knows_signs: whether it sees tensors whose elements are lazily negated.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class NativeGather:
             [p.numel() for p in params],
         ]
         words = tensor_words()
+        self.knows_signs = words is not None
         seen = np.zeros((len(addresses), len(params), 4 + DATA_WORDS), dtype=np.int64)
         known = np.array(words or 0, dtype=np.int64)
         arrays = [addresses, *(np.array(values, dtype=np.int64) for values in lists), seen, known]

@@ -99,6 +99,7 @@ def _listed(each: PreparedParam, program: Program) -> bool:
     tensors = [each.param, *(each.states[name] for name in program.states)]
     tensors += [each.param.grad] if each.param.grad is not None else []
     plain = all(type(t) in (Tensor, Parameter) and t.layout is torch.strided for t in tensors)
+    plain = plain and not any(t.is_neg() or t.is_conj() for t in tensors)  # torch does not write to lists of such
     return plain and not needs_whole(program) and not backends.on_host(each.param.device)
 
 

@@ -9,9 +9,9 @@ import torch
 from interpreted_steps import DTYPES, Context, close, exact_step, give, kernels_step, make, parameters, same_watch
 from torch.nn import Parameter
 
-from ravine.backends.triton import _device_check, missing
+from ravine.backends.triton import _device_check, _device_gather, _native_gather, missing
 from ravine.formula import norm
-from ravine.optim import Adam, AdamW, Optimizer, RMSprop
+from ravine.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 
 def test_groups_with_rates_and_a_gradient_that_is_missing(interpreting: Context) -> None:
@@ -29,6 +29,35 @@ def test_groups_with_rates_and_a_gradient_that_is_missing(interpreting: Context)
         eager.step()
         assert kernels_step(ours)
     close(ours, eager, 1e-12)
+
+
+@pytest.mark.parametrize("look", ["words", "no words", "no compiler"])
+@pytest.mark.parametrize("which", ["parameter", "gradient", "state"])
+@pytest.mark.parametrize("shape", [(), (3, 2)], ids=str)
+def test_what_is_negated_in_place_is_read_with_its_sign(
+    shape: tuple[int, ...], which: str, look: str, interpreting: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its memory, shape and strides are what they were."""
+    if look == "no words":
+        monkeypatch.setattr(_native_gather, "tensor_words", lambda: None)
+    if look == "no compiler":
+        monkeypatch.setattr(_device_gather, "native_gather", lambda *given: None)
+    ends = []
+    for fused in (None, False):
+        p = Parameter(torch.ones(shape))
+        optimizer = SGD([p], lr=0.1, momentum=0.9, weight_decay=0.1, fused=fused)
+        for step in range(4):
+            p.grad = torch.full(shape, step + 1.0)
+            kept = optimizer.state[p].get("momentum_buffer")
+            if step == 2 and which == "gradient":
+                p.grad = torch._neg_view(p.grad)
+            elif step == 2:
+                chosen = p if which == "parameter" else kept
+                chosen.data = torch._neg_view(chosen.data)
+            with interpreting():
+                optimizer.step()
+        ends.append(p.detach().clone())
+    torch.testing.assert_close(*ends)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
