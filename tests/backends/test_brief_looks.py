@@ -19,7 +19,7 @@ from ravine.errors import BackendError
 from ravine.optim import SGD, Adafactor, Adam, Optimizer, RMSprop
 from ravine.watch import _record
 
-ROWS, STEPS = 8, 40  # few rows: the interpreter takes its time
+ROWS, STEPS = 4, 24  # few rows: the interpreter takes its time
 BAD = 4 * ROWS + 3  # between two looks
 NAMES = ("grad_norm", "param_norm", "update_norm", "grad_max", "param_max", "update_max")
 
@@ -202,8 +202,8 @@ def test_a_step_that_is_skipped_and_a_gradient_that_is_missing(device: str) -> N
 @pytest.mark.parametrize("skipped", [True, False], ids=["skipped", "missing"])
 def test_a_look_at_a_step_that_was_not_made_gives_no_figures(skipped: bool, device: str) -> None:
     optimizer = made(Adam, device, nonfinite="skip" if skipped else "propagate")
-    make_steps(optimizer, range(5 * ROWS))
-    assert looked_at(5 * ROWS)
+    make_steps(optimizer, range(6 * ROWS))
+    assert looked_at(6 * ROWS)
     older = optimizer.watch.last["0"]
     if device == "interpreter":  # of the last step that was looked at
         assert optimizer.watch.last.step_in_full == 4 * ROWS + 1
@@ -215,7 +215,7 @@ def test_a_look_at_a_step_that_was_not_made_gives_no_figures(skipped: bool, devi
         first.grad = None
     optimizer.step()
     assert math.isnan(optimizer.watch.last["0"].param_norm)
-    make_steps(optimizer, range(5 * ROWS + 1, 5 * ROWS + 3))
+    make_steps(optimizer, range(6 * ROWS + 1, 6 * ROWS + 3))
     last = optimizer.watch.last["0"]
     assert (last.param_norm, last.update_max) == (older.param_norm, older.update_max)
     assert last.grad_norm != older.grad_norm

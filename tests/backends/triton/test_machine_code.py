@@ -14,10 +14,11 @@ from forked import run_forked
 from ravine.optim import _registry as registry
 
 ROOT = Path(__file__).parents[3]
-#: All kernels of the formula with the most states and numbers, and of one with a cube root, which AMD's library lacks.
-WHOLE = [("adam-amsgrad", "bfloat16", "90"), ("madgrad", "float32", "gfx942")]
+#: All kernels of the formula with the most states and numbers.
+WHOLE = [("adam-amsgrad", "bfloat16", "90")]
 #: The kernel that writes, of every named optimizer; each for one dtype and target in turn. ``benchmarks/machine_code.py`` has all.
 TURNS = list(zip(registry.names(), cycle(product(("float32", "bfloat16"), ("80", "90", "gfx942"))), strict=False))
+TURNS.append(("madgrad", ("float32", "gfx942")))  # a cube root, which AMD's library lacks
 
 OF_ALL = """
 import sys
@@ -67,7 +68,7 @@ def check(codes: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.slow  # compiles a dozen kernels
-def test_all_kernels_of_two_optimizers(tmp_path: Path) -> None:
+def test_all_kernels_of_an_optimizer(tmp_path: Path) -> None:
     for name, *_ in compiled(OF_ALL, tmp_path, WHOLE):
         codes = json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))
         assert {"write", "write, in brief", "sum", "write, clipped", "add up"} <= {code["kernel"] for code in codes}
