@@ -8,11 +8,13 @@ them is no figure, and the record knows it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from ravine.backends import STATISTICS, statistic
+from ravine.formula import Program
 
 #: From so many elements on no cache holds a step's memory.
 LARGE = 1 << 22
@@ -23,19 +25,23 @@ _MAXIMA = statistic(reduce="max")
 _NONE = -1.0
 
 
-class AlwaysInFull:
-    """Part of a batch that looks at all of every step."""
+class Looks:
+    """Part of a batch: whether it looks at all of a step. One that never says ``_is_large`` always does."""
+
+    _large = False
+    brief = False
+
+    def _is_large(self, program: Program, params: Sequence[Tensor], watched: bool) -> bool:
+        """Whether looking at all of every step of these would cost time."""
+        elements = sum(p.numel() * (2 if p.is_complex() else 1) for p in params)
+        return watched and elements >= LARGE and "param" in program.passes[-1].writes
 
     @property
     def may_be_brief(self) -> bool:
-        return False
-
-    @property
-    def brief(self) -> bool:
-        return False
+        return self._large
 
     def look(self, in_full: bool) -> None:
-        """Whether steps from here on are to be looked at in full: they are."""
+        self.brief = self.may_be_brief and not in_full
 
 
 class BriefSteps:

@@ -22,7 +22,7 @@ from ravine._compat.torch import is_fake
 from ravine._line_of_user import level_of_user
 from ravine.backends import STATISTICS, Numbers, States, Sums, compute_dtype
 from ravine.backends import _rounding_figures as rounding
-from ravine.backends._brief import AlwaysInFull
+from ravine.backends._brief import Looks
 from ravine.backends._calls import Calls
 from ravine.backends._eight_bits import SCALES, decode, encode, is_code
 from ravine.backends._layout import keeps_all
@@ -70,7 +70,7 @@ def _fits(grad: Tensor, param: Tensor) -> bool:
     return grad.shape == param.shape and grad.layout is torch.strided and grad.device == param.device
 
 
-class Eager(AlwaysInFull):
+class Eager(Looks):
     """A batch that runs on torch operations; see ``ravine.backends.Batch``. All parameters are on one device."""
 
     makes_numbers = False

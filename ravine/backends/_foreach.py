@@ -19,7 +19,7 @@ from torch import Tensor
 from ravine import backends
 from ravine.backends import STATISTICS, Numbers, Sums
 from ravine.backends import _rounding_figures as rounding
-from ravine.backends._brief import LARGE, BriefSteps
+from ravine.backends._brief import BriefSteps
 from ravine.backends._eager import Eager, real
 from ravine.backends._tensor_lists import PerTensor, TensorList, scope
 from ravine.formula import Program
@@ -79,20 +79,7 @@ class Foreach(Eager):
         super().__init__(*args, **kwargs)
         self._rehearsed: set[tuple[Any, ...]] = set()
         self._in_brief = BriefSteps(self._buffer_size)
-        elements = sum(p.numel() for p in self.params)
-        self._large = self._buffer_size > 0 and elements >= LARGE and "param" in self.program.passes[-1].writes
-        self._is_brief = False
-
-    @property
-    def may_be_brief(self) -> bool:
-        return self._large
-
-    @property
-    def brief(self) -> bool:
-        return self._is_brief
-
-    def look(self, in_full: bool) -> None:
-        self._is_brief = self._large and not in_full
+        self._large = self._is_large(self.program, self.params, self._buffer_size > 0)
 
     def _groups(self) -> list[list[int]]:
         """The parameters that are stepped, by the dtype that they are computed in and what is kept narrow."""
@@ -157,8 +144,8 @@ class Foreach(Eager):
             if self._statistics is None:
                 self._statistics = self._empty_statistics()
             figures = self._statistics[buffer_index].zero_()
-            self._in_brief.note(buffer_index, self._is_brief)
-        in_full = figures is not None and not self._is_brief
+            self._in_brief.note(buffer_index, self.brief)
+        in_full = figures is not None and not self.brief
         index = len(self.program.passes) - 1
         writes = self.program.passes[index].writes
         for chosen in self._groups():

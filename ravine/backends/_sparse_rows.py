@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ravine import backends
 from ravine.backends import STATISTICS, Numbers, States, Sums
-from ravine.backends._brief import AlwaysInFull
+from ravine.backends._brief import Looks
 from ravine.backends._eager import Eager
 from ravine.backends._rounding_figures import ROWS
 from ravine.formula import Program
@@ -76,7 +76,7 @@ def fits(grad: Tensor, param: Tensor) -> bool:
     return is_sparse(grad) and grad.shape == param.shape and grad.device == param.device and grad.sparse_dim() > 0
 
 
-class SparseRows(AlwaysInFull):
+class SparseRows(Looks):
     """A batch of parameters with sparse gradients; see ``ravine.backends.Batch``. All are on one device."""
 
     makes_numbers = in_graphs = False

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ravine.backends import STATISTICS, Batch, Numbers, States, Sums, statistic, to_device
-from ravine.backends._brief import AlwaysInFull
+from ravine.backends._brief import Looks
 from ravine.backends._sharded import Columns, layout
 from ravine.errors import BackendError
 from ravine.formula import Program
@@ -24,7 +24,7 @@ from ravine.formula import Program
 Make = Callable[[Sequence[Tensor], Sequence[States]], Sequence[tuple[list[int], Batch]]]
 
 
-class Whole(AlwaysInFull):
+class Whole(Looks):
     """A batch of split parameters, over batches of whole copies; see ``ravine.backends.Batch``.
 
     Args:

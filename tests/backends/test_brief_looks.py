@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from large_steps import looked_at, make_steps, params_of
 from numpy.testing import assert_allclose, assert_array_equal
 from torch.nn import Parameter
 
-from ravine.backends import STATISTICS, _foreach, statistic
+from ravine.backends import STATISTICS, _brief, statistic
 from ravine.backends._brief import BriefSteps
 from ravine.backends.triton import _device_batch
 from ravine.errors import BackendError
@@ -29,16 +30,10 @@ Stepped = Callable[..., None]
 @pytest.fixture(autouse=True, params=["interpreter", "lists"])
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Tensors are stepped as on a device, by kernels or by operations on lists; 500 elements are many."""
-    for module in (_device_batch, _foreach):
-        monkeypatch.setattr(module, "LARGE", 500)
+    monkeypatch.setattr(_brief, "LARGE", 500)
     monkeypatch.setattr(_record, "ROWS", ROWS)
     request.getfixturevalue(request.param)
     return str(request.param)
-
-
-def looked_at(step: int) -> bool:
-    """Whether a step, from 0, is looked at in full: what docs/watch.md says, of fewer rows."""
-    return step % (1 if step < ROWS else 2 if step < 2 * ROWS else 4 if step < 4 * ROWS else 8) == 0
 
 
 def made(cls: type[Optimizer], device: str, dtype: torch.dtype = torch.float32, **options: Any) -> Optimizer:
@@ -48,18 +43,6 @@ def made(cls: type[Optimizer], device: str, dtype: torch.dtype = torch.float32, 
     other = torch.float32 if dtype is torch.float64 else torch.float64
     chosen = {"fused": True if device == "interpreter" else None} | options
     return cls([*params, Parameter(torch.randn(5, dtype=other))], lr=1e-3, **chosen)  # type: ignore[arg-type]
-
-
-def params_of(optimizer: Optimizer) -> list[Parameter]:
-    return list(optimizer.param_groups[0]["params"])
-
-
-def make_steps(optimizer: Optimizer, steps: Sequence[int]) -> None:
-    for step in steps:
-        generator = torch.Generator().manual_seed(step)
-        for p in params_of(optimizer):
-            p.grad = torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p.dtype)
-        optimizer.step()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +73,7 @@ def test_figures_are_of_the_steps_that_were_looked_at(
     grad, param, update, *tops = np.array(each).reshape(-1, every, 3, 6).transpose(3, 0, 1, 2)
     # Of the small batch every step is; lists take all parameters together.
     small = np.array([False, False, device == "interpreter"])
-    full = np.array([looked_at(step) for step in range(STEPS)]).reshape(-1, every, 1) | small
+    full = np.array([looked_at(step, ROWS) for step in range(STEPS)]).reshape(-1, every, 1) | small
     found = ours.watch.history
     assert len(found) == STEPS / every
 
@@ -112,7 +95,7 @@ def test_figures_are_of_the_steps_that_were_looked_at(
 def test_no_nan_is_missed(device: str) -> None:
     optimizer = made(SGD, device)
     make_steps(optimizer, range(BAD))
-    assert not looked_at(BAD)
+    assert not looked_at(BAD, ROWS)
     first = params_of(optimizer)[0]
     assert first.grad is not None
     first.grad[3, 4], first.grad[5, 6] = math.inf, math.nan
@@ -203,7 +186,7 @@ def test_a_step_that_is_skipped_and_a_gradient_that_is_missing(device: str) -> N
 def test_a_look_at_a_step_that_was_not_made_gives_no_figures(skipped: bool, device: str) -> None:
     optimizer = made(Adam, device, nonfinite="skip" if skipped else "propagate")
     make_steps(optimizer, range(6 * ROWS))
-    assert looked_at(6 * ROWS)
+    assert looked_at(6 * ROWS, ROWS)
     older = optimizer.watch.last["0"]
     if device == "interpreter":  # of the last step that was looked at
         assert optimizer.watch.last.step_in_full == 4 * ROWS + 1
@@ -247,14 +230,14 @@ def test_a_record_that_a_running_optimizer_loads_says_when_it_was_looked_at(devi
     optimizer.watch.load_state_dict(other.watch.state_dict())
     assert optimizer.watch.last.step_in_full == other.watch.last.step_in_full == 4 * ROWS + 1
     make_steps(optimizer, range(2))
-    assert not looked_at(4 * ROWS + 4)
+    assert not looked_at(4 * ROWS + 4, ROWS)
     assert optimizer.watch.last.step_in_full == 4 * ROWS + 1
 
 
 def test_formulas_of_rows_and_columns_are_looked_at_in_full(device: str) -> None:
     optimizer = made(Adafactor, device)
     make_steps(optimizer, range(ROWS + 2))
-    assert not looked_at(ROWS + 1)
+    assert not looked_at(ROWS + 1, ROWS)
     assert optimizer.watch.last.step_in_full == optimizer.watch.last.step
 
 

@@ -7,8 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from large_steps import looked_at, make_steps, params_of
 from torch.nn import Parameter
 
+from ravine.backends import _brief
 from ravine.backends.cpu import _batch
 from ravine.errors import BackendError
 from ravine.optim import SGD, Adafactor, Adam, Lion, RMSprop
@@ -20,12 +22,7 @@ BAD, UNDERFLOW = 4 * ROWS + 3, 4 * ROWS + 5  # both between two looks
 
 @pytest.fixture(autouse=True)
 def large(monkeypatch):
-    monkeypatch.setattr(_batch, "LARGE", 500)
-
-
-def looked_at(step: int) -> bool:
-    """Whether a step, from 0, is looked at in full: what docs/watch.md says."""
-    return step % (1 if step < ROWS else 2 if step < 2 * ROWS else 4 if step < 4 * ROWS else 8) == 0
+    monkeypatch.setattr(_brief, "LARGE", 500)
 
 
 def made(cls, dtype=torch.float32, **options):
@@ -34,17 +31,6 @@ def made(cls, dtype=torch.float32, **options):
     params = [Parameter(torch.randn(90, 30).to(dtype)), Parameter(torch.randn(7).to(dtype))]
     other = torch.float32 if dtype is torch.float64 else torch.float64
     return cls([*params, Parameter(torch.randn(5, dtype=other))], lr=1e-3, **options)
-
-
-def params_of(optimizer):
-    return optimizer.param_groups[0]["params"]
-
-
-def make_step(optimizer, step: int) -> None:
-    generator = torch.Generator().manual_seed(step)
-    for p in params_of(optimizer):
-        p.grad = torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p.dtype)
-    optimizer.step()
 
 
 @pytest.mark.parametrize(
@@ -60,17 +46,18 @@ def make_step(optimizer, step: int) -> None:
 def test_figures_are_of_the_steps_that_were_looked_at(cls, dtype, options, monkeypatch):
     ours = made(cls, dtype, **options)
     with monkeypatch.context() as patch:
-        patch.setattr(_batch, "LARGE", math.inf)
+        patch.setattr(_brief, "LARGE", math.inf)
         other, steps = made(cls, dtype, **options), []
         for step in range(STEPS):
-            make_step(other, step)
+            make_steps(other, [step])
             steps.append([[r.grad_norm, r.param_norm, r.update_norm, r.grad_max] for r in other.watch.last])
-    for step in range(STEPS):
-        make_step(ours, step)
+    make_steps(ours, range(STEPS))
     assert all(map(torch.equal, params_of(ours), params_of(other))), "watching less changes no parameter"
     every = 8
     grad, param, update, top = np.array(steps).reshape(-1, every, 3, 4).transpose(3, 0, 1, 2)
-    full = np.array([looked_at(step) for step in range(STEPS)]).reshape(-1, every, 1) | np.array([False, False, True])
+    full = np.array([looked_at(step, ROWS) for step in range(STEPS)]).reshape(-1, every, 1) | np.array(
+        [False, False, True]
+    )
     found = ours.watch.history
     assert len(found) == STEPS / every
 
@@ -89,9 +76,8 @@ def test_figures_are_of_the_steps_that_were_looked_at(cls, dtype, options, monke
 def test_no_nan_is_missed_and_no_small_gradient(cls):
     optimizer = made(cls)
     first = params_of(optimizer)[0]
-    for step in range(BAD):
-        make_step(optimizer, step)
-    assert not looked_at(BAD)
+    make_steps(optimizer, range(BAD))
+    assert not looked_at(BAD, ROWS)
     first.grad[3, 4] = math.inf
     first.grad[5, 6] = math.nan
     optimizer.step()
@@ -104,9 +90,8 @@ def test_no_nan_is_missed_and_no_small_gradient(cls):
 @pytest.mark.parametrize("size", [1e-30, 1e-14, 1e-12])
 def test_squares_that_float32_cannot_hold(size):
     optimizer = made(SGD)
-    for step in range(UNDERFLOW):
-        make_step(optimizer, step)
-    assert not looked_at(UNDERFLOW)
+    make_steps(optimizer, range(UNDERFLOW))
+    assert not looked_at(UNDERFLOW, ROWS)
     params_of(optimizer)[0].grad.fill_(size)
     optimizer.step()
     assert optimizer.watch.last["0"].grad_norm == pytest.approx(size * 2700**0.5, rel=1e-6, abs=0.0)
@@ -114,14 +99,12 @@ def test_squares_that_float32_cannot_hold(size):
 
 def test_the_last_step_says_what_is_older():
     optimizer = made(SGD)
-    for step in range(STEPS - 3):
-        make_step(optimizer, step)
-    before, last = optimizer.watch.last, None
+    make_steps(optimizer, range(STEPS - 3))
+    before = optimizer.watch.last
     assert (before.step, before.step_in_full) == (STEPS - 3, STEPS - 7)
     assert "Of large tensors all but grad_norm and nonfinite is of step 1,273." in str(before)
-    for step in range(STEPS - 3, STEPS + 1):
-        make_step(optimizer, step)
-        last = optimizer.watch.last
+    make_steps(optimizer, range(STEPS - 3, STEPS + 1))
+    last = optimizer.watch.last
     assert (last.step, last.step_in_full) == (STEPS + 1, STEPS + 1)
     assert "Of large tensors" not in str(last)
     assert last["0"].update_norm == pytest.approx(1e-3 * last["0"].grad_norm, rel=1e-4)
@@ -130,18 +113,15 @@ def test_the_last_step_says_what_is_older():
 @pytest.mark.parametrize("stop", [700, 4 * ROWS, BAD])
 def test_a_run_that_resumes_has_the_same_history(stop):
     whole = made(Adam)
-    for step in range(STEPS):
-        make_step(whole, step)
+    make_steps(whole, range(STEPS))
     begun = made(Adam)
-    for step in range(stop):
-        make_step(begun, step)
+    make_steps(begun, range(stop))
     resumed = made(Adam)
     resumed.load_state_dict(begun.state_dict())
     resumed.watch.load_state_dict(begun.watch.state_dict())
     for mine, theirs in zip(params_of(resumed), params_of(begun), strict=True):
         mine.data.copy_(theirs.data)
-    for step in range(stop, STEPS):
-        make_step(resumed, step)
+    make_steps(resumed, range(stop, STEPS))
     found, wanted = resumed.watch.history, whole.watch.history
     for name in ("grad_norm", "param_norm", "update_norm", "grad_max", "nonfinite", "steps"):
         # One step more may be looked at in full, which gives its sum of gradients in another order.
@@ -151,22 +131,20 @@ def test_a_run_that_resumes_has_the_same_history(stop):
 
 def test_a_gradient_that_is_missing_between_two_looks():
     optimizer = made(Adam)
-    for step in range(UNDERFLOW):
-        make_step(optimizer, step)
+    make_steps(optimizer, range(UNDERFLOW))
     params_of(optimizer)[0].grad = None
     optimizer.step()
     row = optimizer.watch.last["0"]
     assert math.isnan(row.grad_norm)
     assert math.isnan(row.param_norm)
-    make_step(optimizer, UNDERFLOW + 1)
+    make_steps(optimizer, [UNDERFLOW + 1])
     assert optimizer.watch.last["0"].grad_norm > 0
     assert optimizer.watch.history.steps.sum(0).tolist() == [UNDERFLOW + 1, UNDERFLOW + 2, UNDERFLOW + 2]
 
 
 def test_formulas_of_rows_and_columns_are_looked_at_in_full():
     optimizer = made(Adafactor)
-    for step in range(2 * ROWS + 2):
-        make_step(optimizer, step)
+    make_steps(optimizer, range(2 * ROWS + 2))
     assert optimizer.watch.last.step_in_full == optimizer.watch.last.step
 
 
@@ -175,18 +153,16 @@ def test_a_run_goes_on_where_the_other_kernel_cannot_be_compiled(monkeypatch):
         raise BackendError("no kernel can be had")
 
     optimizer = made(SGD)
-    for step in range(ROWS):
-        make_step(optimizer, step)
+    make_steps(optimizer, range(ROWS))
     monkeypatch.setattr(_batch, "compile_kernel", fails)
-    for step in range(ROWS, ROWS + 4):
-        make_step(optimizer, step)
+    make_steps(optimizer, range(ROWS, ROWS + 4))
     assert optimizer.watch.last.step_in_full == optimizer.watch.last.step == ROWS + 4
     assert (optimizer.watch.history.steps.sum(0) == ROWS + 4).all()
 
 
 def test_a_record_that_was_pickled_before_there_were_brief_looks():
     optimizer = made(SGD)
-    make_step(optimizer, 0)
+    make_steps(optimizer, [0])
     state = vars(optimizer._monitor.record).copy()
     del state["looked"]
     record = Record.__new__(Record)

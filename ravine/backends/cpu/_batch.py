@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ravine._compat.torch import is_zero_tensor
 from ravine.backends import STATISTICS, Numbers, States, compute_dtype, statistic
-from ravine.backends._brief import LARGE
+from ravine.backends._brief import Looks
 from ravine.backends._calls import Calls
 from ravine.backends._eight_bits import SCALES, block_size
 from ravine.backends._layout import real_dtype, unfit
@@ -47,7 +47,7 @@ def _layout(p: Tensor) -> tuple[object, ...]:
     return p.data_ptr(), p.shape, p.stride(), p.dtype, p.is_neg()
 
 
-class Fused:
+class Fused(Looks):
     """A batch that runs on a kernel; see ``ravine.backends.Batch``.
 
     All tensors have what ``why_not`` asks for, all of one buffer the same dtype, and the states of a parameter
@@ -87,7 +87,7 @@ class Fused:
         self._kernels = self._compiled(dtypes, buffer_size > 0)
         self._in_full = self._kernels[-1] if self._kernels else None
         self._in_brief: Runner | None = None
-        self.brief = False  # whether a step has the statistics of gradients only
+        self._large = self._in_full is not None and self._is_large(program, params, buffer_size > 0)
 
         sizes = [p.numel() * (2 if p.is_complex() else 1) for p in params]
         self.elements = sum(sizes)
@@ -149,21 +149,14 @@ class Fused:
         passes = enumerate(self.program.passes)
         return [compile_kernel(kernel_source(self.program, i, dtypes, watch)) if p.results else None for i, p in passes]
 
-    @property
-    def may_be_brief(self) -> bool:
-        """Whether steps can have the statistics of gradients only, and gain time by that."""
-        writes = self.program.passes[-1].writes
-        return self._in_full is not None and "param" in writes and self.elements >= LARGE
-
     def look(self, in_full: bool) -> None:
-        """Whether steps from here on have all statistics, or those of gradients only, if they ``may_be_brief``."""
-        self.brief = self.may_be_brief and not in_full
+        super().look(in_full)
         if self.brief and self._in_brief is None:
             source = kernel_source(self.program, len(self._kernels) - 1, self._dtypes, watch=True, brief=True)
             try:
                 self._in_brief = compile_kernel(source)
-            except BackendError:  # a run that has come so far goes on as it was
-                self.brief = False
+            except BackendError:  # a run that has come so far goes on as it was, and does not try in every step
+                self._large = self.brief = False
         if self._kernels:
             self._kernels[-1] = self._in_brief if self.brief else self._in_full
 

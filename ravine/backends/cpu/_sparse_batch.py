@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ravine.backends import STATISTICS, Numbers, States, compute_dtype, statistic
-from ravine.backends._brief import AlwaysInFull
+from ravine.backends._brief import Looks
 from ravine.backends._layout import real_dtype
 from ravine.backends._sparse_rows import fits, rows_of
 from ravine.backends.cpu._compiler import compile_kernel
@@ -28,7 +28,7 @@ _ADDED = [i for i in range(len(CHUNK_STATISTICS)) if i not in _MAXIMA]
 _TOGETHER = 64
 
 
-class SparseFused(AlwaysInFull):
+class SparseFused(Looks):
     """A batch of parameters with sparse gradients; see ``ravine.backends.Batch``. Its tensors are real and contiguous."""
 
     on_device: torch.device | None = None

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ravine import backends
 from ravine.backends import STATISTICS, Numbers, Staged, States, compute_dtype, statistic, to_device
-from ravine.backends._brief import LARGE, BriefSteps
+from ravine.backends._brief import BriefSteps, Looks
 from ravine.backends._layout import real_dtype
 from ravine.backends.triton._chunk_tables import ChunkGroup, Tables, current_stream, span_for
 from ravine.backends.triton._device_gather import DeviceGather
@@ -51,7 +51,7 @@ class _StepBefore(NamedTuple):
     launches: list[Launch]
 
 
-class DeviceBatch:
+class DeviceBatch(Looks):
     """A batch that runs on Triton's kernels; see ``ravine.backends.Batch``.
 
     All tensors have what ``why_no_kernel`` asks for and are on one device, all of one buffer have the same dtype, and the states
@@ -103,8 +103,7 @@ class DeviceBatch:
             self._no_skip = torch.zeros(1, dtype=torch.uint8, device=self._device)
         self._totals = [self._zeros(len(p.reductions), n) for p in program.passes]
         self._in_brief = BriefSteps(slots)
-        self._large = self._watched and sum(self._sizes) >= LARGE and "param" in program.passes[-1].writes
-        self._is_brief = False
+        self._large = self._is_large(program, params, self._watched)
         self._kernels: dict[tuple[int, int, Watched], Kernel] = {}
         self._stages: dict[tuple[Any, ...], Kernel] = {}
         self._launches: dict[tuple[Any, ...], Launch] = {}
@@ -137,25 +136,17 @@ class DeviceBatch:
         sizes = np.array(self._sizes, dtype=np.int64)
         return Tables(sizes, -(-sizes // self._span), self._gather.addresses, self._device)
 
-    @property
-    def may_be_brief(self) -> bool:
-        return self._large
-
-    @property
-    def brief(self) -> bool:
-        return self._is_brief
-
     def look(self, in_full: bool) -> None:
-        brief = self.may_be_brief and not in_full
-        if brief and not self._is_brief:
+        was_brief = self.brief
+        super().look(in_full)
+        if self.brief and not was_brief:
             last = len(self.program.passes) - 1
             try:
                 for index, loose, _ in list(self._kernels):
                     if index == last:
                         self._kernel(index, loose, Watched.GRADIENTS)
             except Exception:  # a run that has come so far goes on as it was, and does not try in every step
-                self._large = brief = False
-        self._is_brief = brief
+                self._large = self.brief = False
 
     def _compile(self) -> None:
         """Compile the kernels that every step needs."""
@@ -182,7 +173,7 @@ class DeviceBatch:
         """What the last pass looks at."""
         if not self._watched:
             return Watched.NOTHING
-        return Watched.GRADIENTS if self._is_brief else Watched.EVERYTHING
+        return Watched.GRADIENTS if self.brief else Watched.EVERYTHING
 
     def _kernel(self, index: int, loose: int, watch: Watched) -> Kernel:
         """That of a pass; printed and compiled once."""
@@ -280,7 +271,7 @@ class DeviceBatch:
 
     def _add_up_now(self, figures: Tensor, to: Tensor) -> None:
         """The figures of a step, of which there are many: no more than it has."""
-        if not self._is_brief:
+        if not self.brief:
             self._add_up(figures, to, 1, len(CHUNK_STATISTICS), _TOPS)
             return
         for row in _OF_GRADIENTS:
@@ -347,9 +338,9 @@ class DeviceBatch:
         figures, stepped = self._slots[slot]
         mask = self._no_skip if skip is None else skip.detach().reshape(1).view(torch.uint8)
         with on_device(self._device):
-            key = None if skip is not None else (slot, self._is_brief)
+            key = None if skip is not None else (slot, self.brief)
             self._run(len(self.program.passes) - 1, numbers, figures, mask, stepped, key)
-            self._in_brief.note(slot, self._is_brief)
+            self._in_brief.note(slot, self.brief)
             if self._at_once and slot >= 0:
                 self._add_up_now(figures, self._combined[slot])
             self._temporaries.write(skip)
