@@ -16,8 +16,8 @@ PUBLIC = {
         __version__ backends compare comparison contour diagnose errors formula integrations optim tasks train watch
     """,
     "ravine.backends": """
-        ROUNDING_STATISTICS STATISTICS Batch Numbers Staged States Statistic Sums compute_dtype number_dtype on_host only_device
-        recording statistic to_device
+        ROUNDING_STATISTICS STATISTICS Batch ChunkStatistics Numbers Staged States Statistic Sums compute_dtype number_dtype on_host
+        only_device recording statistic to_device
     """,
     "ravine.backends.cpu": """
         CHUNK Fused MatrixFused SparseFused compiled kernel_source why_not

@@ -47,6 +47,7 @@ __all__ = [
     "ROUNDING_STATISTICS",
     "STATISTICS",
     "Batch",
+    "ChunkStatistics",
     "Numbers",
     "Staged",
     "States",
@@ -129,6 +130,18 @@ def statistic(*names: str, reduce: str = "") -> list[int]:
     return [known.index(n) for n in names] + [i for i, s in enumerate(STATISTICS) if s.reduce == reduce]
 
 
+class ChunkStatistics(NamedTuple):
+    """The statistics of a step by chunks, in the host's memory.
+
+    Attributes:
+        values: ``STATISTICS`` but ``steps``, float64, shape (statistics, chunks): those of the first place in the buffer.
+        first: where the chunks of each parameter begin, and where the last ones end, int64, shape (parameters + 1,).
+    """
+
+    values: np.ndarray
+    first: np.ndarray
+
+
 def on_host(device: torch.device) -> bool:
     """Whether numbers can be read where such tensors are; elsewhere reading one waits for everything before it."""
     return device.type == "cpu"
@@ -172,9 +185,11 @@ class Batch(Protocol):
         active: after ``gather``, None if every parameter has a gradient, else one truth value for each.
         on_device: the device where numbers, sums and statistics stay; None: they are on the host.
         makes_numbers: whether it can be given ``Staged`` for numbers.
+        takes_host_numbers: whether numbers and step counts of the host serve it better, though its tensors are on a device.
         in_graphs: whether a CUDA graph can capture its steps.
         may_be_brief: whether steps can have the statistics of gradients only, and gain time by that.
         brief: whether they have no more, from ``look`` on.
+        by_chunks: where its kernels leave statistics for whoever adds them up, if that is in the host's memory.
     """
 
     program: Program
@@ -183,6 +198,7 @@ class Batch(Protocol):
     active: np.ndarray | None
     on_device: torch.device | None
     makes_numbers: bool
+    takes_host_numbers: bool
     in_graphs: bool
 
     @property
@@ -190,6 +206,9 @@ class Batch(Protocol):
 
     @property
     def brief(self) -> bool: ...
+
+    @property
+    def by_chunks(self) -> ChunkStatistics | None: ...
 
     def look(self, in_full: bool) -> None:
         """Whether steps from here on have all statistics, or those of gradients only, if they ``may_be_brief``."""

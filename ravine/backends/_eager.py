@@ -73,8 +73,9 @@ def _fits(grad: Tensor, param: Tensor) -> bool:
 class Eager(Looks):
     """A batch that runs on torch operations; see ``ravine.backends.Batch``. All parameters are on one device."""
 
-    makes_numbers = False
+    makes_numbers = takes_host_numbers = False
     in_graphs = True
+    by_chunks = None
 
     def __init__(
         self, program: Program, params: Sequence[Tensor], states: Sequence[States], buffer_size: int = 0

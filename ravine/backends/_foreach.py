@@ -73,7 +73,8 @@ def list_function(
 class Foreach(Eager):
     """A batch that runs on torch's operations on lists; see ``ravine.backends.Batch``. All parameters are on one device."""
 
-    in_graphs = False  # numbers come from the host
+    takes_host_numbers = True  # an operation on a list takes a number as an argument
+    in_graphs = False  # since they come from the host
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -95,7 +95,8 @@ class Sharded:
         batches: the batches of the parts, each with the indices of its parameters.
     """
 
-    makes_numbers = False
+    makes_numbers = takes_host_numbers = False
+    by_chunks = None
 
     def __init__(
         self,

@@ -79,7 +79,8 @@ def fits(grad: Tensor, param: Tensor) -> bool:
 class SparseRows(Looks):
     """A batch of parameters with sparse gradients; see ``ravine.backends.Batch``. All are on one device."""
 
-    makes_numbers = in_graphs = False
+    makes_numbers = takes_host_numbers = in_graphs = False
+    by_chunks = None
 
     def __init__(
         self, program: Program, params: Sequence[Tensor], states: Sequence[States], buffer_size: int = 0

@@ -34,7 +34,8 @@ class Whole(Looks):
         make: makes the batches of the copies.
     """
 
-    makes_numbers = in_graphs = False
+    makes_numbers = takes_host_numbers = in_graphs = False
+    by_chunks = None
 
     def __init__(self, program: Program, params: Sequence[Tensor], states: Sequence[States], make: Make) -> None:
         self.program, self.params, self.states = program, list(params), list(states)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ravine._compat.torch import is_zero_tensor
-from ravine.backends import STATISTICS, Numbers, States, compute_dtype, statistic
+from ravine.backends import STATISTICS, ChunkStatistics, Numbers, States, compute_dtype, statistic
 from ravine.backends._brief import Looks
 from ravine.backends._calls import Calls
 from ravine.backends._eight_bits import SCALES, block_size
@@ -55,8 +55,7 @@ class Fused(Looks):
     """
 
     on_device: torch.device | None = None
-    makes_numbers = False
-    in_graphs = False
+    makes_numbers = takes_host_numbers = in_graphs = False
 
     def __init__(
         self,
@@ -272,7 +271,7 @@ class Fused(Looks):
         result = self._combined[:steps]
         kept = len(CHUNK_STATISTICS)
         result[:, kept] = 1.0  # they were stepped
-        if self.one_chunk_each:
+        if self._chunks == len(self.params) == len(self._full):  # every tensor is one chunk
             result[:, :kept] = self._statistics[:steps]
         else:
             # Chunks first: combining is then done for all steps and statistics at once.
@@ -286,13 +285,8 @@ class Fused(Looks):
         return torch.from_numpy(result)
 
     @property
-    def one_chunk_each(self) -> bool:
-        """Whether every tensor is one chunk."""
-        return self._chunks == len(self.params) == len(self._full)
-
-    def chunk_table(self) -> dict[str, int]:
-        """For ``RecordRows``: the address of the first buffer, how many chunks it has, and the address of where each tensor's begin."""
-        return {"watch": self._first_buffer, "chunks": self._chunks, "chunk_of": self._chunk_of.ctypes.data}
+    def by_chunks(self) -> ChunkStatistics:
+        return ChunkStatistics(self._statistics[0], self._chunk_of)
 
     def write(self, numbers: Numbers | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
         assert skip is None, "on the host a step that is skipped is not written"

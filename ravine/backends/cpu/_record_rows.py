@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ravine.backends import STATISTICS, statistic
-from ravine.backends.cpu._batch import Fused
+from ravine.backends import STATISTICS, Batch, statistic
 from ravine.backends.cpu._compiler import compile_kernel
 from ravine.backends.cpu._kernel import CHUNK_STATISTICS
 
@@ -116,14 +115,14 @@ class RecordRows:
     """The loop over the figures of some batches.
 
     Args:
-        batches: what has stepped.
+        batches: what has stepped, each with statistics ``by_chunks``.
         columns: where each parameter stands in the record, by its id.
 
     Attributes:
         tables, last: those of the record, as :meth:`into` was given them.
     """
 
-    def __init__(self, batches: Sequence[Fused], columns: Mapping[int, int]) -> None:
+    def __init__(self, batches: Sequence[Batch], columns: Mapping[int, int]) -> None:
         self._loop = compile_kernel(_SOURCE).with_gil
         self.tables: Mapping[str, Tensor] | None = None
         self.last: Tensor | None = None
@@ -175,19 +174,24 @@ class RecordRows:
 class _OfBatch:
     """One batch: its table, and what that has addresses of."""
 
-    def __init__(self, batch: Fused, columns: Mapping[int, int]) -> None:
-        self.batch = batch
+    def __init__(self, batch: Batch, columns: Mapping[int, int]) -> None:
+        chunks = batch.by_chunks
+        assert chunks is not None, "a record's rows are made of chunks"
+        self.batch, self._chunks = batch, chunks
         self._columns = np.array([columns[id(p)] for p in batch.params], dtype=np.int64)
         self._stepped = np.ones(len(batch.params), dtype=np.int64)
         self.all_stepped = True
         first = int(self._columns[0])
-        in_order = batch.one_chunk_each and (self._columns == np.arange(first, first + len(self._columns))).all()
+        one_each = bool((np.diff(chunks.first) == 1).all())
+        in_order = one_each and (self._columns == np.arange(first, first + len(self._columns))).all()
         self.table = _RowTable(
             tensors=len(batch.params),
             at=first if in_order else -1,
             column_of=self._columns.ctypes.data,
             stepped=self._stepped.ctypes.data,
-            **batch.chunk_table(),
+            watch=chunks.values.ctypes.data,
+            chunks=chunks.values.shape[1],
+            chunk_of=chunks.first.ctypes.data,
         )
         self.at = ctypes.addressof(self.table)
 

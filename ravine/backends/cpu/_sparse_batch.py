@@ -32,7 +32,8 @@ class SparseFused(Looks):
     """A batch of parameters with sparse gradients; see ``ravine.backends.Batch``. Its tensors are real and contiguous."""
 
     on_device: torch.device | None = None
-    makes_numbers = in_graphs = False
+    makes_numbers = takes_host_numbers = in_graphs = False
+    by_chunks = None
 
     def __init__(
         self,

@@ -59,6 +59,8 @@ class DeviceBatch(Looks):
     """
 
     makes_numbers = in_graphs = True
+    takes_host_numbers = False
+    by_chunks = None
 
     def __init__(
         self,

@@ -20,8 +20,7 @@ from torch.nn import Parameter
 from ravine import backends
 from ravine._compat.torch import is_fake
 from ravine.backends import STATISTICS, Batch, statistic, to_device
-from ravine.backends._foreach import Foreach
-from ravine.backends.cpu import CHUNK, Fused
+from ravine.backends.cpu import CHUNK
 from ravine.backends.cpu._record_rows import RecordRows
 from ravine.errors import BackendError
 from ravine.formula import Program
@@ -132,8 +131,8 @@ class Plan:
         """The step counts of a batch: on its device, where only that knows whether a step was skipped."""
         program = batch.program
         on_device = program.kept or program.sizes or len(program.passes) > 1  # other numbers are tensors there
-        lists = isinstance(batch, Foreach) and not skips and not on_device
-        if self.device is None or batch.on_device is None or lists:
+        from_host = batch.takes_host_numbers and not skips and not on_device
+        if self.device is None or batch.on_device is None or from_host:
             return host_steps(batch.states)
         if not batch.makes_numbers or any(one.per == "group" for one in program.kept.values()):
             return DeviceSteps(batch.states, batch.on_device)
@@ -306,7 +305,7 @@ class Plan:
         Args:
             columns: where each parameter stands in the record, by its id.
         """
-        batches = [e.batch for e in self._entries if isinstance(e.batch, Fused)]
+        batches = [e.batch for e in self._entries if e.batch.by_chunks is not None]
         if not batches or len(batches) < len(self._entries) or not self.buffer_size or self.extra:
             return
         if torch.empty(1, device="cpu").data_ptr():  # in a transform such as functionalize new tensors have no memory
