@@ -47,16 +47,16 @@ def _table(title: str, *headers: str, words: int = 1, caption: str | None = None
     return table
 
 
-def whole_step_table(found: WholeStep) -> Table:
+def whole_step_table(times: WholeStep) -> Table:
     """A training step in its parts: who steps, a line each."""
-    parts = list(next(iter(found.seconds.values())))
-    threads = f"{found.threads} thread{'s' * (found.threads != 1)}"
-    title = f"a batch of {found.task}: {found.parameters:,} parameters in {found.tensors} tensors, {threads}"
+    parts = list(next(iter(times.seconds.values())))
+    threads = f"{times.threads} thread{'s' * (times.threads != 1)}"
+    title = f"a batch of {times.task}: {times.parameters:,} parameters in {times.tensors} tensors, {threads}"
     table = _table(title, "", *parts, "whole", "gain")
-    for who, seconds in found.seconds.items():
+    for who, seconds in times.seconds.items():
         name = who if who == "ravine" else f"torch, {who}"
-        gain = "" if who == "ravine" else _times(found.gain(who))
-        table.add_row(name, *(duration(seconds[part]) for part in parts), duration(found.whole(who)), gain)
+        gain = "" if who == "ravine" else _times(times.gain(who))
+        table.add_row(name, *(duration(seconds[part]) for part in parts), duration(times.whole(who)), gain)
     return table
 
 

@@ -270,7 +270,7 @@ class Eager(Looks):
             results: of the last pass, with what belongs to them.
         """
         places = rounding.extended(self.program, len(self.program.passes) - 1, self._wide(i), narrow).places
-        found = []
+        tensors = []
         try:
             for name, (exact, made, *whole) in places.items():
                 tensor = self._tensor(i, name)
@@ -279,8 +279,8 @@ class Eager(Looks):
                 before = results[whole[0]] if whole else self._value(i, name, tensor)
                 holds = whole or is_code(tensor.dtype)
                 dtype = None if holds else tensor.dtype
-                found.append(rounding.NarrowTensor(name, results[exact], results[made], before, dtype))
-            return rounding.figures(found, real(self.params[i].detach()))
+                tensors.append(rounding.NarrowTensor(name, results[exact], results[made], before, dtype))
+            return rounding.figures(tensors, real(self.params[i].detach()))
         except Exception:  # the step goes on
             return {}
 

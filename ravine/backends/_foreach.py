@@ -128,12 +128,12 @@ class Foreach(Eager):
             )
             for row, (result, reduction) in enumerate(zip(results, reductions, strict=True)):
                 if reduction.kind == "squares":
-                    found = _norms(result.tensors, 2, double) ** 2
+                    totals = _norms(result.tensors, 2, double) ** 2
                 elif reduction.kind == "top":
-                    found = _norms(result.tensors, float("inf"), double)
+                    totals = _norms(result.tensors, float("inf"), double)
                 else:
-                    found = torch.stack([t.to(double).sum() for t in result.tensors])
-                for column, value in zip(chosen, (found.round() if reduction.guard else found).unbind(), strict=True):
+                    totals = torch.stack([t.to(double).sum() for t in result.tensors])
+                for column, value in zip(chosen, (totals.round() if reduction.guard else totals).unbind(), strict=True):
                     sums[row, column] = value
         return sums if self.on_device else sums.numpy()
 
@@ -208,22 +208,22 @@ class Foreach(Eager):
         dtype = backends.number_dtype(self.params[0].device)
         grads = self._gradients(chosen)
         update = torch._foreach_sub([self._watched(i, copy=False) for i in chosen], before)
-        found = {"nonfinite": torch.stack([(~torch.isfinite(g)).sum().to(dtype) for g in grads])}
+        figures = {"nonfinite": torch.stack([(~torch.isfinite(g)).sum().to(dtype) for g in grads])}
         for name, tensors in (("grad", grads), ("param", before), ("update", update)):
-            found[f"{name}_square"] = _norms(tensors, 2, dtype) ** 2
-            found[f"{name}_max"] = _norms(tensors, float("inf"), dtype)
+            figures[f"{name}_square"] = _norms(tensors, 2, dtype) ** 2
+            figures[f"{name}_max"] = _norms(tensors, float("inf"), dtype)
         if costs:
             none = grads[0].new_zeros((), dtype=dtype)
             for name in backends.ROUNDING_STATISTICS:
-                found[name] = torch.stack([costs.get(i, {}).get(name, none) for i in chosen])
-        return found
+                figures[name] = torch.stack([costs.get(i, {}).get(name, none) for i in chosen])
+        return figures
 
     @staticmethod
-    def _note(figures: Tensor, chosen: Sequence[int], found: Mapping[str, Tensor], skip: Tensor | None) -> None:
+    def _note(figures: Tensor, chosen: Sequence[int], known: Mapping[str, Tensor], skip: Tensor | None) -> None:
         """Put the statistics of some parameters in their columns."""
-        some = next(iter(found.values()))
+        some = next(iter(known.values()))
         rest = {"steps": torch.ones_like(some)}
-        made = torch.stack([{**rest, **found}.get(s.name, torch.zeros_like(some)) for s in STATISTICS])
+        made = torch.stack([{**rest, **known}.get(s.name, torch.zeros_like(some)) for s in STATISTICS])
         if skip is not None:
             made.masked_fill_(skip, 0.0)
         for column, values in zip(chosen, made.unbind(1), strict=True):

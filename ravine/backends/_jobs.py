@@ -44,8 +44,8 @@ class Job(NamedTuple):
 
     def reads(self, watch: bool = False) -> list[str]:
         """The buffers that it reads, with those that the watch looks at."""
-        found = postorder(self.roots, into=_of_elements)
-        names = [self.names[s] for s in found if s in self.names and s.axes == FULL]
+        symbols = postorder(self.roots, into=_of_elements)
+        names = [self.names[s] for s in symbols if s in self.names and s.axes == FULL]
         return list(dict.fromkeys([*names, *(("param", "grad") if watch else ())]))
 
 

@@ -63,9 +63,9 @@ class LineValues:
         index = torch.arange(len(of_matrix), device="cpu")
         matrix_of = {OF_MATRIX: index, ROWS: index.repeat_interleave(rows[of_matrix])}
         matrix_of[COLUMNS] = index.repeat_interleave(columns[of_matrix])
-        self.counts = {axes: len(found) for axes, found in matrix_of.items()}
-        self._matrix_of = {axes: found.to(self.device) for axes, found in matrix_of.items()}
-        self._tensor_of = {axes: of_matrix[found].to(self.device) for axes, found in matrix_of.items()}
+        self.counts = {axes: len(places) for axes, places in matrix_of.items()}
+        self._matrix_of = {axes: places.to(self.device) for axes, places in matrix_of.items()}
+        self._tensor_of = {axes: of_matrix[places].to(self.device) for axes, places in matrix_of.items()}
         self._states: dict[str, Tensor] = {}
         with torch.inference_mode(False), torch.no_grad():
             for name, initial in program.states.items():

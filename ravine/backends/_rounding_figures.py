@@ -53,17 +53,17 @@ class Rounding(NamedTuple):
 
 def roundings(written: Mapping[str, Symbol], narrow: Collection[str]) -> dict[str, Rounding]:
     """Of what a pass writes to narrow tensors, by buffer, how it is rounded; not of what loses nothing."""
-    found = {}
+    by_name = {}
     for name in written:
         if name not in narrow or is_rest(name):
             continue
         symbol = written[name]
         whole = symbol.args[0] if symbol.op == "high_of" else None
         if whole is None:
-            found[name] = Rounding(symbol.args[0] if symbol.op in ROUNDINGS else symbol, symbol, None)
+            by_name[name] = Rounding(symbol.args[0] if symbol.op in ROUNDINGS else symbol, symbol, None)
         elif whole.op in ROUNDINGS:
-            found[name] = Rounding(whole.args[0], whole, watched(list(written.values()))[1])
-    return found
+            by_name[name] = Rounding(whole.args[0], whole, watched(list(written.values()))[1])
+    return by_name
 
 
 @cache

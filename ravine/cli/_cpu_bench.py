@@ -55,7 +55,7 @@ def run(options: BenchOptions) -> None:
     cases = options.cases
     if (options.targets or watching) and not cases:
         cases = tuple({target.case: None for target in TARGETS if target.case in CASES})
-    found = find_cases(cases, options.every)
+    to_time = find_cases(cases, options.every)
     dtype, rounds = options.dtype or "float32", options.rounds
 
     console = Console(highlight=False)
@@ -70,7 +70,7 @@ def run(options: BenchOptions) -> None:
     with _threads(options.threads):
         machine = facts()
         console.print(f"{machine['cpu']}, {count(torch.get_num_threads(), 'thread')}, torch {machine['torch']}")
-        for case in found if stepping else []:
+        for case in to_time if stepping else []:
             how = {"dtype": getattr(torch, dtype), "rounds": rounds, "with_compile": options.with_compile}
             time_one = partial(time_steps, case, **how)
             fitting = [one for one in chosen if takes(one, case)]
@@ -91,7 +91,7 @@ def run(options: BenchOptions) -> None:
             long = _each(chosen, endure, "endurance: {}")
             _print(console, tables.endurance_table(long))
         if watching:
-            for case in found:
+            for case in to_time:
                 watched += _each(chosen, partial(time_watching, case, rounds=rounds), f"watch, {case.title}: {{}}")
             watched += _each([None], lambda _: time_fit(rounds=rounds), "watch, fit")
             _print(console, tables.watching_table(watched))
@@ -112,15 +112,15 @@ def of_task(name: str, options: BenchOptions) -> None:
     task = find(name)
     specs = [parse(label, task.name) for label in options.optimizers or ("rmsprop",)]
     console = Console(highlight=False)
-    found = []
+    results = []
     for spec in specs:
         operations = dry_run(task, spec)
         with _threads(options.threads or threads_for(operations)):
-            found.append(time_whole_steps(task, spec, rounds=options.rounds))
-        say(found[-1].sentence)
-        _print(console, tables.whole_step_table(found[-1]))
+            results.append(time_whole_steps(task, spec, rounds=options.rounds))
+        say(results[-1].sentence)
+        _print(console, tables.whole_step_table(results[-1]))
     if options.json_file:
-        rows = [asdict(one) | {"share": {who: one.share(who) for who in one.seconds}} for one in found]
+        rows = [asdict(one) | {"share": {who: one.share(who) for who in one.seconds}} for one in results]
         options.json_file.write_text(json.dumps({"machine": facts(), "tasks": rows}, indent=1) + "\n", encoding="utf-8")
 
 

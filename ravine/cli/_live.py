@@ -91,7 +91,7 @@ def _folder(run: str) -> Path | None:
         OptionError: there is no such run.
     """
     named = [Path(run), OUT / run, OUT / f"train-{run}"]
-    found = next((path for path in named if path.is_dir() and path.resolve() != OUT.resolve()), None)
-    if found is None:
+    folder = next((path for path in named if path.is_dir() and path.resolve() != OUT.resolve()), None)
+    if folder is None:
         refuse_missing(Path(run))
-    return found
+    return folder

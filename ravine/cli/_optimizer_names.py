@@ -16,7 +16,7 @@ _FOLDER = Path(ravine.__file__).parent / "optim"
 
 def families() -> dict[str, list[str]]:
     """For each optimizer class its name, and those of its special cases, in the order of ``ravine.optim``."""
-    found = {}
+    by_name = {}
     for module, names in _imported(_parsed("__init__")).items():
         tree = _parsed(module)
         for node in tree.body:
@@ -24,8 +24,8 @@ def families() -> dict[str, list[str]]:
                 continue
             values = _assigned(node)
             if "reference" in values:  # only optimizers name a paper
-                found[node.name.lower()] = list(_keys(values.get("variants"), tree))
-    return found
+                by_name[node.name.lower()] = list(_keys(values.get("variants"), tree))
+    return by_name
 
 
 def _parsed(module: str) -> ast.Module:

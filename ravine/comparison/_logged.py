@@ -145,7 +145,7 @@ def judge_files(
     parsed, share = parse_margin(margin) if margin else (0.0, False)
     width = parsed * abs(min(float(v.mean()) for v in values.values())) if share else parsed
     judged = with_best if paired else with_best_unpaired
-    found = judged(values, margin=width, alpha=alpha)
+    judgement = judged(values, margin=width, alpha=alpha)
     metric = Metric("value at the end", higher_is_better)
     notes += _ends(by_name)
     diverged = {name: sum(c.diverged for c in runs) for name, runs in by_name.items()}
@@ -164,8 +164,8 @@ def judge_files(
             notes.append(f"Note: every run meets the target of {target:g} at its first value, so it tells nothing.")
     # how many more of which optimizer would settle it is not told of independent runs
     lost = [name for name, runs in by_name.items() if all(curve.diverged for curve in runs)]
-    sentence = verdict_text(found, metric, lost, more=paired)
-    return LoggedResult(sentence, found, metric, paired, steps, notes, curves)
+    sentence = verdict_text(judgement, metric, lost, more=paired)
+    return LoggedResult(sentence, judgement, metric, paired, steps, notes, curves)
 
 
 _HIGHER = [

@@ -136,8 +136,8 @@ def traces_in(folder: Path | None) -> tuple[str, ...]:
     """The files of a folder that reproduce what was not finite (``FindNonFinite`` writes them), the newest first."""
     if folder is None:
         return ()
-    found = sorted(folder.glob("nan-*.safetensors"), key=lambda path: (-path.stat().st_mtime, path.name))
-    return tuple(str(path) for path in found)
+    paths = sorted(folder.glob("nan-*.safetensors"), key=lambda path: (-path.stat().st_mtime, path.name))
+    return tuple(str(path) for path in paths)
 
 
 def _array(value: Any, what: str) -> np.ndarray:

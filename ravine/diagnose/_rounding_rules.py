@@ -29,28 +29,28 @@ FEWEST_STEPS = 40
 
 def state_rounding(evidence: Evidence) -> str | None:
     """States of weights that are rounded to nearest, and keep less than half of what is added to them."""
-    found = _held_back(evidence, evidence.history.state_rounding, states=True)
-    if not found:
+    lost = _held_back(evidence, evidence.history.state_rounding, states=True)
+    if not lost:
         return None
-    names = [name for name, _ in found]
+    names = [name for name, _ in lost]
     tensors = _tensors(evidence, names[0], states=True)
     whose = (
         f"the state {tensors[0][0]}" if len(tensors) == 1 else f"one of the states {listed([t[0] for t in tensors])}"
     )
     return (
-        f"In {whose} ({_dtypes(tensors)}, rounded to nearest) of {listed(names)} {_how_much(evidence, found)}: an average that "
+        f"In {whose} ({_dtypes(tensors)}, rounded to nearest) of {listed(names)} {_how_much(evidence, lost)}: an average that "
         "changes by less than half of its last digit stays where it is."
     )
 
 
 def param_rounding(evidence: Evidence) -> str | None:
     """Weights of 16 bits that are rounded to nearest, and keep less than half of what is added to them."""
-    found = _held_back(evidence, evidence.history.param_rounding, states=False)
-    if not found:
+    lost = _held_back(evidence, evidence.history.param_rounding, states=False)
+    if not lost:
         return None
-    names = [name for name, _ in found]
+    names = [name for name, _ in lost]
     dtypes = _dtypes(_tensors(evidence, names[0], states=False))
-    return f"In {listed(names)} ({dtypes}) {_how_much(evidence, found)}."
+    return f"In {listed(names)} ({dtypes}) {_how_much(evidence, lost)}."
 
 
 def _tensors(evidence: Evidence, name: str, states: bool) -> list[list[str]]:
@@ -70,19 +70,19 @@ def _held_back(evidence: Evidence, figures: np.ndarray, states: bool) -> list[tu
     """The weights that lose too much, with the median of what they lose."""
     if evidence.steps < FEWEST_STEPS or not len(evidence.history):
         return []
-    found = []
+    held_back = []
     for column in weights(evidence):
         name = evidence.history.names[column]
         tensors = _tensors(evidence, name, states)
         lost = median_of(figures[_recent(evidence), column])
         if tensors and all(how == "nearest" for *_, how in tensors) and lost > TOO_MUCH:
-            found.append((name, lost))
-    return found
+            held_back.append((name, lost))
+    return held_back
 
 
-def _how_much(evidence: Evidence, found: list[tuple[str, float]]) -> str:
+def _how_much(evidence: Evidence, lost: list[tuple[str, float]]) -> str:
     first, last = evidence.history.first[_recent(evidence)][0], evidence.history.last[-1]
     return (
-        f"{number(float(np.median([lost for _, lost in found])))} of the norm of what a step adds is rounded away (median over the last "
+        f"{number(float(np.median([share for _, share in lost])))} of the norm of what a step adds is rounded away (median over the last "
         f"{counted(int(last - first + 1), 'step')}; 1 is a standstill)"
     )

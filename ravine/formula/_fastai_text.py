@@ -67,16 +67,16 @@ def defaults_of(function: Callable[..., Any]) -> dict[str, Any]:
 
 def line_of(error: BaseException, function: Callable[..., Any]) -> str:
     """Which line of the function's file raised an error, as it stands there; empty where that cannot be said."""
-    code, found = code_of(function), 0
+    code, line = code_of(function), 0
     trace = error.__traceback__
     while code is not None and trace is not None:
         if trace.tb_frame.f_code.co_filename == code.co_filename:
-            found = trace.tb_lineno
+            line = trace.tb_lineno
         trace = trace.tb_next
-    if code is None or not found:
+    if code is None or not line:
         return ""
-    text = linecache.getline(code.co_filename, found).strip()
-    return f" in line {found} of {Path(code.co_filename).name}{f', {text},' if text else ''}"
+    text = linecache.getline(code.co_filename, line).strip()
+    return f" in line {line} of {Path(code.co_filename).name}{f', {text},' if text else ''}"
 
 
 def written_out(function: Callable[..., Any], kept: Collection[str] = ()) -> str:

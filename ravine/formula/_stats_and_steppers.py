@@ -251,9 +251,9 @@ def _read(function: Callable[..., Any], earlier: Set[str], switches: Mapping[str
     starts = {name: float(defaults[name]) if _is_number(defaults.get(name)) else 0.0 for name in names}
     # A copy is of the parameter as it is before the step, and an earlier one may have changed it.
     candidates = [start for start in dict.fromkeys(made) if not (isinstance(start, ParamCopy) and "param" in earlier)]
-    found = _starts(function, none, values, given, candidates, first)
-    begun = () if found is not None else tuple(none)
-    states = [(name, {**starts, **(found or {})}[name]) for name in names]
+    absent_starts = _starts(function, none, values, given, candidates, first)
+    begun = () if absent_starts is not None else tuple(none)
+    states = [(name, {**starts, **(absent_starts or {})}[name]) for name in names]
     if begun:
         values.setdefault(_COUNTED, number(_COUNTED))
     returned = _stepped(function, values, given, begun)

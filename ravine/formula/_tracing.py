@@ -266,15 +266,15 @@ class _Tracer:
                 continue
             of_tensor = symbol.op in REDUCTIONS and REDUCTIONS[symbol.op].over == "tensor"
             if symbol.op == "number" and symbol.name == "step":
-                found, instead = "step", "count in the formula, k=scalar(0, per='group') and k = k + 1"
+                given, instead = "step", "count in the formula, k=scalar(0, per='group') and k = k + 1"
             elif symbol.op == "numel" or of_tensor:
-                found, instead = "a number of one tensor", "write over='group', as in norm(grad, over='group')"
+                given, instead = "a number of one tensor", "write over='group', as in norm(grad, over='group')"
             elif symbol.op == "kept" and self.kept[symbol.name].per == "tensor":
-                found, instead = f"{symbol.name}, which each parameter has", "keep it with scalar(..., per='group') too"
+                given, instead = f"{symbol.name}, which each parameter has", "keep it with scalar(..., per='group') too"
             else:
                 continue
             raise FormulaError(
-                f"piece {self.owner[name].place}: {name} is one number for the group, and its new value depends on {found}: "
+                f"piece {self.owner[name].place}: {name} is one number for the group, and its new value depends on {given}: "
                 f"{instead}; or leave out per='group'"
             )
 

@@ -46,11 +46,11 @@ class AcceleratorWatch:
 
     def end(self, folder: Path | str | None = None) -> Diagnosis:
         """The diagnosis of the run, also as ``diagnosis.txt`` in the folder and as a text in TensorBoard."""
-        found = self._follower.end(folder)
+        diagnosis = self._follower.end(folder)
         for tracker in self._accelerator.trackers:
             if callable(add_text := getattr(tracker.tracker, "add_text", None)):
-                add_text("diagnosis", f"```\n{found}\n```")
-        return found
+                add_text("diagnosis", f"```\n{diagnosis}\n```")
+        return diagnosis
 
     def state_dict(self) -> dict[str, Any]:
         """The history, and the number of steps."""

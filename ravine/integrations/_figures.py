@@ -34,14 +34,14 @@ def figures(optimizer: Any, *, parameters: bool = False, prefix: str = "watch/")
     last = watched(optimizer).watch.last
     if not last.rows:
         return {}
-    found = {figure: getattr(last, figure) for figure in _TOTALS}
-    found |= {"nonfinite": float(last.nonfinite), "skipped": float(last.skipped)}
+    by_name = {figure: getattr(last, figure) for figure in _TOTALS}
+    by_name |= {"nonfinite": float(last.nonfinite), "skipped": float(last.skipped)}
     rounding = [row.rounding for row in last if row.rounding > 0]
     if rounding:
-        found["rounding"] = max(rounding)
+        by_name["rounding"] = max(rounding)
     if parameters:
-        found |= {f"{figure}/{row.name}": getattr(row, figure) for figure in ("grad_norm", "ratio") for row in last}
-    return {f"{prefix}{figure}": value for figure, value in found.items()}
+        by_name |= {f"{figure}/{row.name}": getattr(row, figure) for figure in ("grad_norm", "ratio") for row in last}
+    return {f"{prefix}{figure}": value for figure, value in by_name.items()}
 
 
 def name(optimizer: Any, model: torch.nn.Module) -> Optimizer:
@@ -51,12 +51,12 @@ def name(optimizer: Any, model: torch.nn.Module) -> Optimizer:
         OptionError: there is no Ravine optimizer.
         ParameterError: none of its parameters is one of the model.
     """
-    found = watched(optimizer)
-    if not found.name_parameters(model):
+    ours = watched(optimizer)
+    if not ours.name_parameters(model):
         raise ParameterError(
-            f"none of the parameters of this {type(found).__name__} is one of this {type(model).__name__}: give the model that it trains"
+            f"none of the parameters of this {type(ours).__name__} is one of this {type(model).__name__}: give the model that it trains"
         )
-    return found
+    return ours
 
 
 def watched(optimizer: Any) -> Optimizer:
@@ -66,7 +66,7 @@ def watched(optimizer: Any) -> Optimizer:
         OptionError: there is none, or it was made with ``watch=False``.
     """
     try:
-        found = unwrap(optimizer)
+        ours = unwrap(optimizer)
     except OptionError as error:
         inside = optimizer
         while (inner := _inner(inside)) is not None:
@@ -74,11 +74,11 @@ def watched(optimizer: Any) -> Optimizer:
         if not isinstance(inside, torch.optim.Optimizer):
             raise
         raise OptionError(_no_record(type(inside))) from error
-    if not found.watch.on:
+    if not ours.watch.on:
         raise OptionError(
-            f"this {type(found).__name__} was made with watch=False, so there is nothing to log: leave watch=False out"
+            f"this {type(ours).__name__} was made with watch=False, so there is nothing to log: leave watch=False out"
         )
-    return found
+    return ours
 
 
 def _no_record(cls: type) -> str:

@@ -78,7 +78,7 @@ class Follower:
             self.optimizer.name_parameters(model)
         self._parameters, self._main, self._prefix = parameters, main, prefix
         self._parts: list[Tensor] = []
-        self._told, self._next_look = set[str](), _FIRST_LOOK
+        self._warned, self._next_look = set[str](), _FIRST_LOOK
         _NEWEST[self.optimizer] = weakref.ref(self)
 
     @property
@@ -102,28 +102,28 @@ class Follower:
 
         Each is a warning, once.
         """
-        found = figures(self.optimizer, parameters=self._parameters, prefix=self._prefix)
+        latest = figures(self.optimizer, parameters=self._parameters, prefix=self._prefix)
         steps = self.optimizer.watch.steps
         if steps >= self._next_look:
             self._next_look = 2 * steps
             for symptom in diagnose(self.optimizer):
-                if symptom.rule in SERIOUS and symptom.rule not in self._told:
-                    self._told.add(symptom.rule)
+                if symptom.rule in SERIOUS and symptom.rule not in self._warned:
+                    self._warned.add(symptom.rule)
                     self._warn(f"{symptom.title} (step {steps:,}). {symptom.evidence} Try: {symptom.advice}")
-        return found
+        return latest
 
     def end(self, folder: Path | str | None = None) -> Diagnosis:
         """The diagnosis of the whole run: written to ``diagnosis.txt`` in the folder, and a warning if there are problems."""
-        found = diagnose(self.optimizer)
+        diagnosis = diagnose(self.optimizer)
         place = ""
-        if folder is not None and self._main and found.steps:
+        if folder is not None and self._main and diagnosis.steps:
             Path(folder).mkdir(parents=True, exist_ok=True)
-            write(Path(folder) / "diagnosis.txt", f"{found}\n".encode())
+            write(Path(folder) / "diagnosis.txt", f"{diagnosis}\n".encode())
             place = f" All of it is in {Path(folder) / 'diagnosis.txt'}."
-        if found:
-            titles = "; ".join(symptom.title for symptom in found)
-            self._warn(f"{found.headline}: {titles}.{place}" if place else str(found))
-        return found
+        if diagnosis:
+            titles = "; ".join(symptom.title for symptom in diagnosis)
+            self._warn(f"{diagnosis.headline}: {titles}.{place}" if place else str(diagnosis))
+        return diagnosis
 
     def _warn(self, text: str) -> None:
         if self._main and self._newest:

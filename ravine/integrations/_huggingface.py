@@ -80,9 +80,9 @@ class HuggingFaceWatch(TrainerCallback):  # type: ignore[misc, unused-ignore]
         for _step in range(state.global_step - self._logged):
             self._follower.loss(logs["loss"])
         self._logged = state.global_step
-        found = self._follower.figures()
-        logs.update(found)
-        state.log_history[-1].update(found)
+        figures = self._follower.figures()
+        logs.update(figures)
+        state.log_history[-1].update(figures)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The trainer has written the checkpoint's folder."""
@@ -93,7 +93,7 @@ class HuggingFaceWatch(TrainerCallback):  # type: ignore[misc, unused-ignore]
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Before TensorBoard's callback closes its writer."""
-        found = self._follower.end(args.output_dir)
+        diagnosis = self._follower.end(args.output_dir)
         for callback in self._trainer.callback_handler.callbacks:
             if (writer := getattr(callback, "tb_writer", None)) is not None:
-                writer.add_text("diagnosis", f"```\n{found}\n```")
+                writer.add_text("diagnosis", f"```\n{diagnosis}\n```")

@@ -72,10 +72,10 @@ class LightningWatch(LightningCallback):  # type: ignore[misc, unused-ignore]
         """Write what is found beside the logs."""
         folder = Path(trainer.log_dir or trainer.default_root_dir)
         for i, follower in enumerate(self._followers):
-            found = follower.end(folder / str(i) if len(self._followers) > 1 else folder)
+            diagnosis = follower.end(folder / str(i) if len(self._followers) > 1 else folder)
             for logger in trainer.loggers:
                 if callable(add_text := getattr(logger.experiment, "add_text", None)) and trainer.is_global_zero:
-                    add_text(f"diagnosis/{i}" if len(self._followers) > 1 else "diagnosis", f"```\n{found}\n```")
+                    add_text(f"diagnosis/{i}" if len(self._followers) > 1 else "diagnosis", f"```\n{diagnosis}\n```")
 
     def state_dict(self) -> dict[str, Any]:
         """The history of each optimizer."""

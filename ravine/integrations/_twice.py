@@ -8,14 +8,14 @@ from ravine.optim import Optimizer
 
 def clips(optimizer: Optimizer) -> float | None:
     """The norm that the optimizer clips to itself; None where it does not."""
-    found = (group.get("clip_norm") for group in optimizer.param_groups)
-    return next((norm for norm in found if norm is not None), None)
+    norms = (group.get("clip_norm") for group in optimizer.param_groups)
+    return next((norm for norm in norms if norm is not None), None)
 
 
 def averages(optimizer: Optimizer) -> float | None:
     """The decay of the average that the optimizer keeps itself; None where it keeps none."""
-    found = (group.get("ema_decay") for group in optimizer.param_groups)
-    return next((decay for decay in found if decay is not None), None)
+    decays = (group.get("ema_decay") for group in optimizer.param_groups)
+    return next((decay for decay in decays if decay is not None), None)
 
 
 def refuse_clipping(optimizer: Optimizer, trainers: str, write: str) -> None:

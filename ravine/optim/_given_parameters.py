@@ -85,9 +85,9 @@ def check_group(group: dict[str, Any], where: str) -> None:
     if "params" not in group:
         other = next((k for k in group if str(k).lower() in ("params", *_OTHER_KEYS)), None)
         keys = ", ".join(map(repr, group)) or "nothing"
-        found = f"{other!r}; write 'params'" if other is not None else keys
+        instead = f"{other!r}; write 'params'" if other is not None else keys
         raise OptionError(
-            f"a parameter group has no 'params'{where}, but {found}: {{'params': parameters, 'lr': 0.01}}"
+            f"a parameter group has no 'params'{where}, but {instead}: {{'params': parameters, 'lr': 0.01}}"
         )
     given = group["params"]
     check_params(given, where)

@@ -20,10 +20,10 @@ def meant_by(value: object) -> Meant | None:
         if text == "inf":
             return math.inf, "math.inf"
         try:
-            found = ast.literal_eval(text)
+            meant = ast.literal_eval(text)
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             return None
-        return found, text if isinstance(found, int | float) else repr(found)
+        return meant, text if isinstance(meant, int | float) else repr(meant)
     if isinstance(value, int) and abs(value) > sys.float_info.max:
         return None  # Python writes no whole number of many thousand digits
     if isinstance(value, int | float) or value is None:

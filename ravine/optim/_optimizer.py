@@ -136,7 +136,7 @@ class Optimizer(Shown, MayStepInBackward, AnswersNames, torch.optim.Optimizer):
         common = {n: v for n, v in given.items() if not any(v is o for o in off) or n not in hyperparameters}
         defaults = {**hyperparameters, "maximize": as_python(maximize), "fused": as_python(fused), **common}
         self._check = checker(hypers_of(type(self)), {**defaults, **switches_in(type(self))}, parameters_of(type(self)))
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._neutral = neutral_of(type(self), defaults)
         super().__init__(params, defaults)
         flag_scaling(self)
@@ -233,7 +233,7 @@ class Optimizer(Shown, MayStepInBackward, AnswersNames, torch.optim.Optimizer):
         """
         group, where = as_group(param_group), f" (parameter group {len(self.param_groups)})"
         given_parameters.check_group(group, where)
-        complete(group, self.defaults, self._switches, self._check, self._told, where)
+        complete(group, self.defaults, self._switches, self._check, self._warned, where)
         check_names(self.pieces(group))
         group = with_kept(group, self._programs(group))  # finds mistakes of the formula before the first step
         without_compiler(super().add_param_group, group)
@@ -314,7 +314,7 @@ class Optimizer(Shown, MayStepInBackward, AnswersNames, torch.optim.Optimizer):
         # No method of this object, which a plan would keep alive in a cycle.
         formula, guarded = type(self).formula, self._monitor.guarded
         pieces_of = functools.partial(formula_of, self._pieces, formula, scaled=scaled)
-        rest = asks_ndim(formula), guarded, self._check, self._told, self._storage.narrow
+        rest = asks_ndim(formula), guarded, self._check, self._warned, self._storage.narrow
         return GroupReader(list(self.defaults), self._neutral, pieces_of, *rest)
 
     def _make_plan(self, extra: dict[str, Any]) -> Plan:
@@ -393,7 +393,7 @@ class Optimizer(Shown, MayStepInBackward, AnswersNames, torch.optim.Optimizer):
         self._captured = getattr(self, "_captured", [])
         self._plan, self._version = None, Version()
         self.state = TrackedState(self.state, self._version)
-        self._check, self._told = checker(hypers_of(type(self)), self.defaults, parameters_of(type(self))), set()
+        self._check, self._warned = checker(hypers_of(type(self)), self.defaults, parameters_of(type(self))), set()
         self._neutral = neutral_of(type(self), self.defaults)
         self._switches = getattr(self, "_switches", {})
         self._storage = getattr(self, "_storage", StateStorage())

@@ -39,8 +39,8 @@ def find(name: str, ours: Sequence[str]) -> Any:
 def _all(ours: Sequence[str], theirs: Sequence[str]) -> str:
     """The optimizers that there are."""
     module = import_module("ravine.optim")
-    found = {name: getattr(module, name) for name in {*ours, *theirs}}
+    exported = {name: getattr(module, name) for name in {*ours, *theirs}}
     names = sorted(
-        (n for n, v in found.items() if isinstance(v, type) and issubclass(v, torch.optim.Optimizer)), key=str.lower
+        (n for n, v in exported.items() if isinstance(v, type) and issubclass(v, torch.optim.Optimizer)), key=str.lower
     )
     return f"Known: {', '.join(names)}."

@@ -31,12 +31,12 @@ def unwrap(optimizer: Any) -> Optimizer:
         unwrap(optimizer).name_parameters(model)
         print(unwrap(optimizer).watch.last)
     """
-    found = {id(o): o for o in _inside(optimizer, _DEEPEST)}
-    if len(found) == 1:
-        return next(iter(found.values()))
+    optimizers = {id(o): o for o in _inside(optimizer, _DEEPEST)}
+    if len(optimizers) == 1:
+        return next(iter(optimizers.values()))
     what = type(optimizer).__name__
-    if found:
-        raise OptionError(f"there are {len(found)} Ravine optimizers in this {what}: unwrap one of them")
+    if optimizers:
+        raise OptionError(f"there are {len(optimizers)} Ravine optimizers in this {what}: unwrap one of them")
     raise OptionError(
         f"there is no Ravine optimizer in this {what}: looked at {', '.join(f'.{name}' for name in _PLACES)}, and what is in them"
     )

@@ -129,11 +129,11 @@ def check_options(cls: type, given: Mapping[str, Any], base: type) -> None:
     try:
         formula.check_options(cls, given, base)
     except TypeError as error:
-        found = parameters_of(cls)
-        defaults = {name: p.default for name, p in found.items() if p.default is not p.empty}
-        settled = formula.settled_by(cls, base) - {*found}
+        parameters = parameters_of(cls)
+        defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
+        settled = formula.settled_by(cls, base) - {*parameters}
         given = {name: value for name, value in given.items() if name not in settled}
-        line = line_here(cls.__name__, [name for name in found if name != "params"], defaults, given)
+        line = line_here(cls.__name__, [name for name in parameters if name != "params"], defaults, given)
         if not line:
             raise
         raise TypeError(f"{error} {line}") from None

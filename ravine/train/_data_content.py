@@ -46,7 +46,7 @@ def nonfinite(data: Any) -> str:
 
     Rows that were held out of other data, or are in a ``Subset`` of it, are named by their numbers there.
     """
-    found, named = [], _row_numbers(data)
+    parts, named = [], _row_numbers(data)
     for name, tensor in _tensors(data, probe=False):
         if not (tensor.is_floating_point() or tensor.is_complex()) or not tensor.numel():
             continue
@@ -58,9 +58,9 @@ def nonfinite(data: Any) -> str:
             numbers = (places if named is None else named[places.cpu()].sort().values).tolist()
             shown = ", ".join(map(str, numbers[:_MOST_NAMES])) + ", ..." * (len(numbers) > _MOST_NAMES)
             plural = "s" * (len(numbers) > 1)
-            found.append(f"{name} of row{plural} {shown} ({len(numbers)} of {len(bad)} rows)")
-    more = f" and {len(found) - _MOST_NAMES} more" if len(found) > _MOST_NAMES else ""
-    return " and ".join(found[:_MOST_NAMES]) + more
+            parts.append(f"{name} of row{plural} {shown} ({len(numbers)} of {len(bad)} rows)")
+    more = f" and {len(parts) - _MOST_NAMES} more" if len(parts) > _MOST_NAMES else ""
+    return " and ".join(parts[:_MOST_NAMES]) + more
 
 
 def _row_numbers(data: Any) -> Tensor | None:
@@ -73,11 +73,11 @@ def _row_numbers(data: Any) -> Tensor | None:
 
 def nonfinite_rows(data: Any) -> list[int]:
     """The numbers of the rows that have NaN or infinity."""
-    found: set[int] = set()
+    numbers: set[int] = set()
     for _, tensor in _tensors(data, probe=False):
         if tensor.ndim and tensor.numel():
-            found |= set((~torch.isfinite(tensor)).reshape(len(tensor), -1).any(1).nonzero().flatten().tolist())
-    return sorted(found)
+            numbers |= set((~torch.isfinite(tensor)).reshape(len(tensor), -1).any(1).nonzero().flatten().tolist())
+    return sorted(numbers)
 
 
 def nonfinite_in_batch(inputs: Any, targets: Any, data: Any) -> str:

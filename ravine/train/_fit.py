@@ -167,9 +167,9 @@ class Fit(AnswersNearest):
         An accuracy that nobody asked for is a metric no longer once it cannot be had.
         """
         with evaluation_weights(self.optimizer):
-            found = evaluation.evaluate(self.forward, {evaluation.LOSS: self.loss_func, **self.metrics}, data)
-        self.metrics = {name: metric for name, metric in self.metrics.items() if name in found}
-        return found
+            results = evaluation.evaluate(self.forward, {evaluation.LOSS: self.loss_func, **self.metrics}, data)
+        self.metrics = {name: metric for name, metric in self.metrics.items() if name in results}
+        return results
 
     def stop(self, reason: str) -> None:
         """End the fit after this batch, or this epoch if its batches are done; the reason is shown and recorded."""

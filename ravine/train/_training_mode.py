@@ -24,13 +24,13 @@ class TrainingMode:
 
 
 def _frozen(model: nn.Module) -> list[nn.Module]:
-    found: dict[nn.Module, None] = {}
+    frozen: dict[nn.Module, None] = {}
     for module in model.modules():
         if not module.training and (
             getattr(module, "running_mean", None) is not None or _has_only_frozen_parameters(module)
         ):
-            found |= dict.fromkeys(inner for inner in module.modules() if not inner.training)
-    return list(found)
+            frozen |= dict.fromkeys(inner for inner in module.modules() if not inner.training)
+    return list(frozen)
 
 
 def _has_only_frozen_parameters(module: nn.Module) -> bool:

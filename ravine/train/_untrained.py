@@ -65,13 +65,13 @@ def _listed(names: Sequence[str]) -> str:
 
 def _leaves(loss: Tensor) -> list[Tensor]:
     """The tensors that ``backward`` would give a gradient, by the graph of the loss."""
-    found, seen, waiting = [], set(), [loss.grad_fn]
+    leaves, seen, waiting = [], set(), [loss.grad_fn]
     while waiting:
         node: Any = waiting.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
         if type(node).__name__ == "AccumulateGrad":
-            found.append(node.variable)
+            leaves.append(node.variable)
         waiting += [inner for inner, _ in node.next_functions]
-    return found
+    return leaves

@@ -31,5 +31,5 @@ def diagnose(run: Any) -> Sequence[Any]:
         OptionError: ``run`` is something else, or the optimizer was made with ``watch=False``.
         DataError: the folder has no evidence of a run, or it is damaged.
     """
-    found: Sequence[Any] = extensions.function("diagnose")(run)
-    return found
+    diagnosis: Sequence[Any] = extensions.function("diagnose")(run)
+    return diagnosis

@@ -73,19 +73,19 @@ def by_layer(history: History, most: int = MOST_LAYERS, columns: int = MOST_COLU
 def layers_of(names: Sequence[str], most: int = MOST_LAYERS) -> tuple[list[str], list[list[int]]]:
     """The layers' names, in the order of their first parameters, and the places of the parameters of each."""
     deepest = max((name.count(".") for name in names), default=0)
-    found: dict[str, list[int]] = {}
+    places: dict[str, list[int]] = {}
     for depth in range(deepest, 0, -1):
-        found = {}
+        places = {}
         for place, name in enumerate(names):
             parts = name.split(".")
-            found.setdefault(".".join(parts[: min(depth, len(parts) - 1)]) or name, []).append(place)
-        if len(found) <= most:
-            return list(found), list(found.values())
-    found = found or {name: [place] for place, name in enumerate(names)}
-    if len(found) <= most:
-        return list(found), list(found.values())
-    groups = np.array_split(np.arange(len(found)), most)  # neighbours together, named by the first and the last
-    layers, members = list(found), list(found.values())
+            places.setdefault(".".join(parts[: min(depth, len(parts) - 1)]) or name, []).append(place)
+        if len(places) <= most:
+            return list(places), list(places.values())
+    places = places or {name: [place] for place, name in enumerate(names)}
+    if len(places) <= most:
+        return list(places), list(places.values())
+    groups = np.array_split(np.arange(len(places)), most)  # neighbours together, named by the first and the last
+    layers, members = list(places), list(places.values())
     return (
         [layers[g[0]] if len(g) == 1 else f"{layers[g[0]]} to {layers[g[-1]]}" for g in groups],
         [[place for one in g for place in members[one]] for g in groups],

@@ -246,13 +246,13 @@ class Record:
     @staticmethod
     def _wide(figures: Tensor, width: int) -> np.ndarray:
         """On the host, with columns for parameters that were added since."""
-        found = figures.cpu().double().numpy()
-        return np.pad(found, ((0, 0), (0, 0), (0, width - found.shape[2])))
+        array = figures.cpu().double().numpy()
+        return np.pad(array, ((0, 0), (0, 0), (0, width - array.shape[2])))
 
     def first_nonfinite(self, names: Sequence[str]) -> dict[str, int]:
         """The first step in which a gradient of this process was not finite, by name."""
-        found = self._tables["first"].tolist() if self._tables else []
-        return {name: step for name, step in zip(names, found, strict=False) if step != _NEVER}
+        first = self._tables["first"].tolist() if self._tables else []
+        return {name: step for name, step in zip(names, first, strict=False) if step != _NEVER}
 
     # --- keeping -------------------------------------------------------------------------------------------------
 

@@ -105,8 +105,8 @@ class Tables:
 
     def forms(self) -> list[int]:
         """The kinds of kernel that tensors need, but for where gradients are."""
-        found: list[int] = np.unique(self._fixed).tolist()
-        return found
+        result: list[int] = np.unique(self._fixed).tolist()
+        return result
 
     def take(self, recorded: bool) -> Tensor:
         """The table of addresses with the gradients as they are now; they are copied only if they are new.

@@ -28,11 +28,11 @@ def missing(device: torch.device) -> str:
     if importlib.util.find_spec("triton") is None:
         return "Triton is not installed: it comes with torch's CUDA and ROCm builds, or pip install triton"
     try:
-        found = version("triton")
+        installed = version("triton")
     except PackageNotFoundError:  # of another name, as pytorch-triton-rocm
-        found = getattr(importlib.import_module("triton"), "__version__", "0")
-    if tuple(int(part) for part in found.split(".")[:2]) < _OLDEST:
-        return f"Triton {found} is too old: install 3.3 or newer (torch 2.7 or newer comes with it)"
+        installed = getattr(importlib.import_module("triton"), "__version__", "0")
+    if tuple(int(part) for part in installed.split(".")[:2]) < _OLDEST:
+        return f"Triton {installed} is too old: install 3.3 or newer (torch 2.7 or newer comes with it)"
     if torch.version.hip is None and torch.cuda.get_device_capability(device) < (8, 0):
         return f"{torch.cuda.get_device_name(device)} is older than Triton's kernels need (compute capability 8.0)"
     return ""

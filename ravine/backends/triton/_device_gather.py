@@ -66,11 +66,11 @@ class DeviceGather:
         if self._others and list(map(Tensor.data_ptr, self._others)) != self._other_at:
             return False
         if self._native is not None:
-            found = self._native()
-            if found >= 0 and (self._native.knows_signs or not self._negated()):
-                if found & 1 and self._misplaced():
+            answer = self._native()
+            if answer >= 0 and (self._native.knows_signs or not self._negated()):
+                if answer & 1 and self._misplaced():
                     return False
-                self.active = self._grads != 0 if found > 1 else None
+                self.active = self._grads != 0 if answer > 1 else None
                 return True
         grads = list(map(_grad, self._params))
         if not self._stays():

@@ -139,13 +139,13 @@ def compile_for(source: KernelText, target: Any, registers: int = 0) -> Any:
     # No argument is specialised: neither a count nor a rate compiles anything anew.
     made = triton.compiler.ASTSource(_function(source.text, target.backend == "hip"), dict(source.signature), {}, {})
     private = kept_privately()
-    found = _kept(key, made) if private else None
-    if found is None:
-        found = triton.compile(made, target=target, options=options)
+    compiled = _kept(key, made) if private else None
+    if compiled is None:
+        compiled = triton.compile(made, target=target, options=options)
         if private:
             with contextlib.suppress(OSError):
-                triton.runtime.cache.get_cache_manager(key).put(found.hash, _KEPT_AS, binary=False)
-    return found
+                triton.runtime.cache.get_cache_manager(key).put(compiled.hash, _KEPT_AS, binary=False)
+    return compiled
 
 
 # To find a kernel that it has kept, Triton reads all of itself, some hundred megabytes: 0.3 to 1 s of a first step.

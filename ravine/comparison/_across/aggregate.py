@@ -78,7 +78,7 @@ def aggregate(tasks: Sequence[TaskScores], *, notes: Sequence[str] = (), alpha: 
     names, margin = [task.task for task in tasks], float(np.mean([task.margin for task in tasks]))
     negative = [{name: -values for name, values in task.items()} for task in scores]
     looks = max((task.looks for task in tasks), key=len)
-    found = with_best_over_tasks(negative, looks=looks, margin=margin, alpha=alpha)
+    judgement = with_best_over_tasks(negative, looks=looks, margin=margin, alpha=alpha)
     resampling = Resampling([[len(values) for values in task.values()] for task in scores])
     budgets = sorted(set(tasks[0].budget).intersection(*(task.budget for task in tasks)))
     few = few_points_of(names, {k: [task.budget[k] for task in tasks] for k in budgets}, margin, alpha, looks=looks)
@@ -88,11 +88,11 @@ def aggregate(tasks: Sequence[TaskScores], *, notes: Sequence[str] = (), alpha: 
     means = {name: np.array([task[name].mean() for task in negative]) for name in sorted(negative[0])}
     like_these = with_best(means, alpha=alpha) if len(tasks) >= _FEWEST_TASKS else None
     return Aggregate(
-        sentence=_sentence(found, few, len(tasks)),
-        unseen=_unseen(found, like_these, few, len(tasks)),
+        sentence=_sentence(judgement, few, len(tasks)),
+        unseen=_unseen(judgement, like_these, few, len(tasks)),
         tasks=tasks,
-        with_best=found,
-        ranks=ranks_of(found),
+        with_best=judgement,
+        ranks=ranks_of(judgement),
         interquartile=interquartile_means(scores, resampling, alpha),
         improvement={(a, b): improvement_of(scores, a, b, alpha) for a, b in permutations(scores[0], 2)},
         profiles=profiles_of(with_target, alpha),
@@ -102,8 +102,8 @@ def aggregate(tasks: Sequence[TaskScores], *, notes: Sequence[str] = (), alpha: 
     )
 
 
-def _sentence(found: WithBest, few: Mapping[int, FewPoints], tasks: int) -> str:
-    verdict = verdict_text(found, SCORE)
+def _sentence(judgement: WithBest, few: Mapping[int, FewPoints], tasks: int) -> str:
+    verdict = verdict_text(judgement, SCORE)
     return " ".join([f"Over {count(tasks, 'task')}: {verdict}", *([_advice(few)] if few else [])])
 
 
@@ -128,13 +128,13 @@ def _or(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} ({listed(names[1:])} may be as good)"
 
 
-def _unseen(found: WithBest, like_these: WithBest | None, few: Mapping[int, FewPoints], tasks: int) -> str:
+def _unseen(judgement: WithBest, like_these: WithBest | None, few: Mapping[int, FewPoints], tasks: int) -> str:
     """What these tasks say of others; nothing that they do not say of themselves."""
     if tasks == 1:
         return "One task says nothing about others."
-    worse = [name for name in found.others if like_these is not None and name in like_these.others]
-    if like_these is not None and len(like_these.top) == 1 and like_these.top == found.top:
-        text = f"If other tasks are like these {tasks}, {found.top[0]} is the best on average over them, too."
+    worse = [name for name in judgement.others if like_these is not None and name in like_these.others]
+    if like_these is not None and len(like_these.top) == 1 and like_these.top == judgement.top:
+        text = f"If other tasks are like these {tasks}, {judgement.top[0]} is the best on average over them, too."
     elif worse:
         verb = "is" if len(worse) == 1 else "are"
         text = f"If other tasks are like these {tasks}, {listed(worse)} {verb} not the best on average over them."

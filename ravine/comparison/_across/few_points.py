@@ -58,15 +58,15 @@ def few_points_of(
         alpha: the chance that anything said of one number of points is wrong.
         looks: after how many runs each task was looked at, as planned.
     """
-    found = {}
+    choices = {}
     for points, tasks in sorted(by_points.items()):
         negative = [{name: -scores for name, scores in task.items()} for task in tasks]
         judged = with_best_over_tasks(negative, looks=looks, margin=margin, alpha=alpha)
         lost = _lost(names, tasks)
-        told = any(score > max(margin, error) for score, error in lost.values())
+        loses = any(score > max(margin, error) for score, error in lost.values())
         scores = {task: score for task, (score, _) in lost.items()}
-        found[points] = FewPoints(points, _highest(_means(tasks)), judged, scores, told)
-    return found
+        choices[points] = FewPoints(points, _highest(_means(tasks)), judged, scores, loses)
+    return choices
 
 
 def _lost(names: Sequence[str], tasks: Sequence[Mapping[str, Array]]) -> dict[str, tuple[float, float]]:

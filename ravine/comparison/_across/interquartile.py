@@ -58,7 +58,7 @@ def interquartile_means(
     Every task weighs the same, also where it has fewer runs. With equally many runs, whose number is a multiple of 4, it is
     ``scipy.stats.trim_mean(scores, 0.25)``; otherwise it takes parts of the runs at the ends instead of leaving out more.
     """
-    found = {}
+    means = {}
     for name in tasks[0]:
         scores = np.concatenate([task[name] for task in tasks])
         weights = np.concatenate([resampling.weights(m, len(t[name])) for m, t in enumerate(tasks)], axis=1) / len(
@@ -68,5 +68,5 @@ def interquartile_means(
         upto = np.cumsum(weights[:, order], axis=1)
         middle = np.clip(upto, 0.25, 0.75)
         parts = np.diff(middle, axis=1, prepend=0.25)
-        found[name] = resampling.estimate(2 * parts @ scores[order], alpha)
-    return found
+        means[name] = resampling.estimate(2 * parts @ scores[order], alpha)
+    return means

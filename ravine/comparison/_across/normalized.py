@@ -71,10 +71,10 @@ def task_scores(
     starts = np.array([run.start for each in optimizers for run in each.runs])
     start = float(np.median(starts[np.isfinite(starts)])) if np.isfinite(starts).any() else np.nan
     medians = [float(np.median(each.tuned[:tunings])) for each in optimizers if each.trials]
-    found = [m for m in medians if np.isfinite(m)]
+    finite = [m for m in medians if np.isfinite(m)]
     scaled = (lambda loss: float(np.log(max(loss, LEAST)))) if ratio else float
     start = scaled(start)
-    best = scaled(min(found)) if found else min(float(each.mean()) for each in values.values())
+    best = scaled(min(finite)) if finite else min(float(each.mean()) for each in values.values())
     if not start > best:
         raise ComparisonError(
             f"On {task} no optimizer ends below the loss that it begins with, so there is nothing to put on a scale."

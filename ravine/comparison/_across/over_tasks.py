@@ -67,13 +67,13 @@ def with_best_over_tasks(
     # the fewest of all pairs: each is only estimated, and one that came out high would make its interval too narrow
     freedom = np.full_like(freedom, np.clip(freedom[total > 0].min(initial=_MOST_FREEDOM), 1.0, _MOST_FREEDOM))
     critical = _critical(len(names), float(freedom[0, 0]), tuple(looks), alpha)
-    found = with_best_of_pairs(names, means, most, middle, error, t, freedom, critical, margin=margin, alpha=alpha)
-    if found.settled:
-        return found
-    left = [names.index(name) for name in found.top]
+    judgement = with_best_of_pairs(names, means, most, middle, error, t, freedom, critical, margin=margin, alpha=alpha)
+    if judgement.settled:
+        return judgement
+    left = [names.index(name) for name in judgement.top]
     at = np.ix_(range(len(tasks)), left, left)
     return replace(
-        found,
+        judgement,
         more=_more(difference[at], (square * runs)[at], runs[at], margin, float(scipy.stats.norm.sf(critical[-1]))),
     )
 
@@ -112,17 +112,17 @@ def _more(difference: Array, variance: Array, runs: Array, margin: float, level:
     return int(settles.argmax()) + 1 if settles.any() else None
 
 
-def ranks_of(found: WithBest) -> dict[str, tuple[int, int]]:
+def ranks_of(judgement: WithBest) -> dict[str, tuple[int, int]]:
     """The best and the worst rank that each optimizer may have, all ranks together at the confidence of the intervals.
 
     One that is surely worse than three others is at best fourth (Mogstad, Romano, Shaikh and Wilhelm, 2024,
     https://doi.org/10.1093/restud/rdad006). 1 is the best.
     """
-    names = [standing.name for standing in found.standings]
+    names = [standing.name for standing in judgement.standings]
     ranks = {}
     for name in names:
-        ends = [found.pairs[name, other][1:] for other in names if other != name]
+        ends = [judgement.pairs[name, other][1:] for other in names if other != name]
         worse, better = sum(low > 0 for low, _ in ends), sum(high < 0 for _, high in ends)
-        first = 1 + worse if name in found.top else max(2, 1 + worse)
+        first = 1 + worse if name in judgement.top else max(2, 1 + worse)
         ranks[name] = (first, max(first, len(names) - better))
     return ranks

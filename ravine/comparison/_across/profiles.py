@@ -66,7 +66,7 @@ def profiles_of(tasks: Sequence[Mapping[str, Array]], alpha: float = 0.05) -> di
         fastest = steps.min(0)
         with np.errstate(invalid="ignore", divide="ignore"):
             ratios.append(np.where(np.isfinite(steps), np.where(steps == fastest, 1.0, steps / fastest), np.inf))
-    found = {}
+    profiles = {}
     for index, name in enumerate(names):
         of_tasks = [each[index] for each in ratios]
         own = np.concatenate(of_tasks)
@@ -77,8 +77,8 @@ def profiles_of(tasks: Sequence[Mapping[str, Array]], alpha: float = 0.05) -> di
             mean_share([count(each) for each in of_tasks], alpha)
             for count in (lambda r: (r == 1).astype(float), lambda r: np.isfinite(r).astype(float), _part)
         )
-        found[name] = Profile(name, rises, shares, fastest, ever, area)
-    return found
+        profiles[name] = Profile(name, rises, shares, fastest, ever, area)
+    return profiles
 
 
 def _part(ratios: Array) -> Array:

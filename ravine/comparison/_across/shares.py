@@ -32,15 +32,15 @@ def mean_share(tasks: Sequence[Array], alpha: float = 0.05) -> Estimate:
 
     Of shares, whose runs have 0 or 1, the interval on one task is Wilson's. Other numbers vary less, so theirs is too wide.
     """
-    found = []
+    estimates = []
     for values in tasks:
         n = len(values)
 
         def variance(p: float, n: int = n) -> float:
             return p * (1 - p) / n
 
-        found.append(_score_interval(float(values.mean()), variance, alpha))
-    return _mean_of(found)
+        estimates.append(_score_interval(float(values.mean()), variance, alpha))
+    return _mean_of(estimates)
 
 
 def improvement_of(tasks: Sequence[Mapping[str, Array]], one: str, other: str, alpha: float = 0.05) -> Estimate:
@@ -49,7 +49,7 @@ def improvement_of(tasks: Sequence[Mapping[str, Array]], one: str, other: str, a
     Any two runs, not pairs of a seed; equal scores count half (Agarwal et al., 2021, arXiv:2108.13264). On each task it is
     the statistic of Mann and Whitney (1947), divided by the number of pairs.
     """
-    found = []
+    estimates = []
     for task in tasks:
         mine, theirs = task[one], task[other]
         share = float(np.mean(np.sign(mine[:, None] - theirs) / 2 + 0.5))
@@ -58,8 +58,8 @@ def improvement_of(tasks: Sequence[Mapping[str, Array]], one: str, other: str, a
         def variance(p: float, pairs: int = pairs, n: float = n) -> float:
             return p * (1 - p) * (1 + (n - 1) * ((1 - p) / (2 - p) + p / (1 + p))) / pairs
 
-        found.append(_score_interval(share, variance, alpha))
-    return _mean_of(found)
+        estimates.append(_score_interval(share, variance, alpha))
+    return _mean_of(estimates)
 
 
 def _score_interval(value: float, variance: Callable[[float], float], alpha: float) -> Estimate:
@@ -76,8 +76,8 @@ def _score_interval(value: float, variance: Callable[[float], float], alpha: flo
     return Estimate(value, low, high)
 
 
-def _mean_of(found: Sequence[Estimate]) -> Estimate:
-    value = float(np.mean([each.value for each in found]))
-    below = float(np.sqrt(sum((each.value - each.low) ** 2 for each in found))) / len(found)
-    above = float(np.sqrt(sum((each.high - each.value) ** 2 for each in found))) / len(found)
+def _mean_of(estimates: Sequence[Estimate]) -> Estimate:
+    value = float(np.mean([each.value for each in estimates]))
+    below = float(np.sqrt(sum((each.value - each.low) ** 2 for each in estimates))) / len(estimates)
+    above = float(np.sqrt(sum((each.high - each.value) ** 2 for each in estimates))) / len(estimates)
     return Estimate(value, max(0.0, value - below), min(1.0, value + above))

@@ -65,17 +65,17 @@ def find_role(
         wanted = columns[role]
         if wanted in names:
             return wanted
-        found = [name for name in names if _plain(name) == _plain(wanted)]
-        if len(found) != 1:
+        matches = [name for name in names if _plain(name) == _plain(wanted)]
+        if len(matches) != 1:
             raise DataError(f"{where} has no {what} {wanted!r} for the {role}. {nearest(wanted, names)}")
-        return found[0]
+        return matches[0]
     taken = {_plain(name) for other, name in columns.items() if other != role}
-    found = [name for name in names if _plain(name) in ALIASES[role] and _plain(name) not in taken]
-    first = [name for name in found if _plain(name) == ALIASES[role][0]]
-    if len(found) > 1 and len(first) != 1:
-        listed = " and ".join(map(repr, found))
-        raise DataError(f"{where}: {listed} may each be the {role}: say which, --columns {role}={found[0]}.")
-    return (first or found)[0] if found else None
+    matches = [name for name in names if _plain(name) in ALIASES[role] and _plain(name) not in taken]
+    first = [name for name in matches if _plain(name) == ALIASES[role][0]]
+    if len(matches) > 1 and len(first) != 1:
+        listed = " and ".join(map(repr, matches))
+        raise DataError(f"{where}: {listed} may each be the {role}: say which, --columns {role}={matches[0]}.")
+    return (first or matches)[0] if matches else None
 
 
 def find_all(names: Sequence[str], columns: Mapping[str, str], where: str, what: str = "column") -> dict[str, str]:
@@ -84,14 +84,14 @@ def find_all(names: Sequence[str], columns: Mapping[str, str], where: str, what:
     Raises:
         DataError: one is missing, or several names may be meant.
     """
-    found = {}
+    by_role = {}
     for role in ALIASES:
         name = find_role(role, names, columns, where, what)
         if name is None and role != "step":
             raise missing(role, names, where, what)
         if name is not None:
-            found[role] = name
-    return found
+            by_role[role] = name
+    return by_role
 
 
 def missing(role: str, names: Sequence[str], where: str, what: str = "column") -> DataError:

@@ -44,8 +44,8 @@ def read_json_lines(path: Path, columns: Mapping[str, str], rows: CurveRows) -> 
         step = step_of(tree[roles["step"]], place, roles["step"]) if "step" in roles else 0.0
         if "step" not in roles and rows.has(optimizer, run):
             raise missing("step", names, str(path), "key")
-        found = tree[roles["value"]]
-        value = math.nan if found is None else value_of(found, place, roles["value"])
+        raw = tree[roles["value"]]
+        value = math.nan if raw is None else value_of(raw, place, roles["value"])
         rows.add(optimizer, run, step, value, place)
 
 

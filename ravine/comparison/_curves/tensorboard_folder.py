@@ -32,19 +32,19 @@ def read_tensorboard(folder: Path, tag: str | None, rows: CurveRows) -> None:
         PackageError: TensorBoard is not installed.
         DataError: an event file cannot be read, a run lacks the tag, or it is not clear which tag is meant.
     """
-    scalars = {run: found for run in _run_folders(folder) if (found := _scalars(run))}
-    tags = list(dict.fromkeys(name for found in scalars.values() for name in found))
+    scalars = {run: of_run for run in _run_folders(folder) if (of_run := _scalars(run))}
+    tags = list(dict.fromkeys(name for of_run in scalars.values() for name in of_run))
     wanted = _tag(tag, tags, folder)
-    for run, found in scalars.items():
+    for run, of_run in scalars.items():
         place = Place(str(run))
-        if wanted not in found:
+        if wanted not in of_run:
             raise DataError(
-                f"{run} has no scalar {wanted!r}; it has {listed_names(found)}. Name one with --tag, or leave "
+                f"{run} has no scalar {wanted!r}; it has {listed_names(of_run)}. Name one with --tag, or leave "
                 "the folder out."
             )
         optimizer, name = _names(folder, run)
         rows.declare(optimizer, name, place)
-        for step, value in found[wanted]:
+        for step, value in of_run[wanted]:
             rows.add(optimizer, name, step, value, place)
 
 
@@ -70,12 +70,12 @@ def _tag(tag: str | None, tags: list[str], folder: Path) -> str:
     if len(tags) == 1:
         return tags[0]
     try:
-        found = find_role("value", tags, {}, str(folder), "scalar")
+        name = find_role("value", tags, {}, str(folder), "scalar")
     except DataError:
-        found = None
-    if found is None:
+        name = None
+    if name is None:
         raise DataError(f"{folder} has the scalars {listed_names(tags)}: say which is compared, --tag NAME.")
-    return found
+    return name
 
 
 def _scalars(folder: Path) -> dict[str, list[tuple[float, float]]]:
@@ -89,10 +89,10 @@ def _scalars(folder: Path) -> dict[str, list[tuple[float, float]]]:
     try:
         events.Reload()
         names = events.Tags()
-        found = {tag: [(float(e.step), float(e.value)) for e in events.Scalars(tag)] for tag in names["scalars"]}
+        scalars = {tag: [(float(e.step), float(e.value)) for e in events.Scalars(tag)] for tag in names["scalars"]}
         for tag in names["tensors"]:  # as TensorFlow 2 writes scalars
             if events.SummaryMetadata(tag).plugin_data.plugin_name == "scalars":
-                found[tag] = [(float(e.step), float(make_ndarray(e.tensor_proto))) for e in events.Tensors(tag)]
+                scalars[tag] = [(float(e.step), float(make_ndarray(e.tensor_proto))) for e in events.Tensors(tag)]
     except Exception as error:
         raise DataError(f"The event files in {folder} cannot be read: {type(error).__name__}: {error}.") from error
-    return found
+    return scalars

@@ -49,19 +49,19 @@ def steps_tree(steps: Mapping[str, StepsToTarget]) -> list[dict[str, Any]]:
 
 def compared_tree(one: Compared) -> dict[str, Any]:
     """One metric: every optimizer against the best, and all pairs; where more is better, of the negative values."""
-    found = one.with_best
+    judgement = one.with_best
     return {
         "metric": one.metric.name,
         "higher_is_better": one.metric.higher_is_better,
         "logarithm": one.metric.ratio,
-        "margin": found.margin,
-        "alpha": found.alpha,
-        "looks": list(found.looks),
-        "settled": found.settled,
-        "more_seeds": found.more,
-        "standings": [asdict(standing) for standing in found.standings],
+        "margin": judgement.margin,
+        "alpha": judgement.alpha,
+        "looks": list(judgement.looks),
+        "settled": judgement.settled,
+        "more_seeds": judgement.more,
+        "standings": [asdict(standing) for standing in judgement.standings],
         "pairs": [
             {"first": first, "second": second, "difference": middle, "low": low, "high": high}
-            for (first, second), (middle, low, high) in found.pairs.items()
+            for (first, second), (middle, low, high) in judgement.pairs.items()
         ],
     }

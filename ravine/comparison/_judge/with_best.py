@@ -139,12 +139,12 @@ def with_best(
         if len(candidates) == 1 or _highest(high, candidates)[candidates].max() <= margin:
             break
     means = [float(arrays[name][:n].mean()) for name, n in zip(names, runs, strict=True)]
-    found = _read_off(names, means, runs, (low, middle, high), candidates, margin, plan[:done], alpha)
-    if found.settled:
-        return found
+    judgement = _read_off(names, means, runs, (low, middle, high), candidates, margin, plan[:done], alpha)
+    if judgement.settled:
+        return judgement
     same = min(runs[i] for i in candidates)
     left = np.stack([arrays[names[i]][:same] for i in candidates], 1)
-    return replace(found, more=_more(left, margin, critical[len(names), done - 1]))
+    return replace(judgement, more=_more(left, margin, critical[len(names), done - 1]))
 
 
 def with_best_unpaired(values: Mapping[str, Array], *, margin: float = 0.0, alpha: float = 0.05) -> WithBest:

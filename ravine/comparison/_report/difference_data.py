@@ -78,20 +78,20 @@ def differences(compared: Mapping[str, Compared]) -> dict[str, Differences]:
 
 
 def _differences(compared: Compared) -> Differences:
-    metric, found = compared.metric, compared.with_best
+    metric, judgement = compared.metric, compared.with_best
     sign = -1.0 if metric.higher_is_better else 1.0
 
     def read(value: float) -> float:
         return float(np.exp(value)) if metric.ratio else sign * value
 
     rows = []
-    for s in found.standings:
+    for s in judgement.standings:
         low, high = sorted((read(s.low), read(s.high)))
         verdict = s.verdict
         words = f"{verdict}, but within the margin" if verdict == "not the best" and s.equivalent else verdict
         rows.append(Difference(s.name, read(s.difference), low, high, words, metric.ratio))
-    ends = [(s.low, s.high) for s in found.standings]
-    limits, margin = sorted(map(read, _limits(ends))), sorted((read(-found.margin), read(found.margin)))
+    ends = [(s.low, s.high) for s in judgement.standings]
+    limits, margin = sorted(map(read, _limits(ends))), sorted((read(-judgement.margin), read(judgement.margin)))
     return Differences(rows, metric.ratio, metric.higher_is_better, (limits[0], limits[1]), (margin[0], margin[1]))
 
 

@@ -58,14 +58,14 @@ def _halton(dimensions: int, count: int, first: int) -> NDArray[np.float64]:
 
 def edges(space: Space, tried: list[Point], best: Point) -> list[tuple[str, Literal["low", "high"]]]:
     """The hyperparameters whose best value is the least or the largest that was tried, and which of these."""
-    found: list[tuple[str, Literal["low", "high"]]] = []
+    at_edge: list[tuple[str, Literal["low", "high"]]] = []
     for name in space:
         values = [point[name] for point in tried]
         if len(set(values)) > 1 and best[name] in (min(values), max(values)):
             side: Literal["low", "high"] = "low" if best[name] == min(values) else "high"
             if space[name].open(side):
-                found.append((name, side))
-    return found
+                at_edge.append((name, side))
+    return at_edge
 
 
 SpacesLike = str | Path | Mapping[str, Mapping[str, Range]] | None

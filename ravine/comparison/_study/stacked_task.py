@@ -225,10 +225,10 @@ def _alone(task: Task, model: nn.Module, rows: Tensor) -> list[Tensor] | None:
         loss.backward()
     gradients = [p.grad for p in model.parameters()]
     model.zero_grad()
-    found = [g for g in gradients if g is not None]
-    if count.total > _MOST_OPERATIONS or len(found) < len(gradients):
+    present = [g for g in gradients if g is not None]
+    if count.total > _MOST_OPERATIONS or len(present) < len(gradients):
         return None
-    return [loss.detach().reshape(()), *found]
+    return [loss.detach().reshape(()), *present]
 
 
 def _agree(
@@ -248,11 +248,11 @@ def _agree(
         for place, i in enumerate(order):
             if place in spoilt:
                 continue
-            found = [losses[place], evaluated[place], *(g[place] for g in gradients)]
-            if not all(map(torch.equal, found, expected.setdefault(i, found))):
+            results = [losses[place], evaluated[place], *(g[place] for g in gradients)]
+            if not all(map(torch.equal, results, expected.setdefault(i, results))):
                 return False
-    for i, found in expected.items():
-        loss, _, *gradients = found
+    for i, results in expected.items():
+        loss, _, *gradients = results
         if not all(_close(a, b) for a, b in zip([loss, *gradients], alone[i] or [], strict=True)):
             return False
     return True

@@ -111,8 +111,8 @@ def _left(spec: StudySpec, tunings: Sequence[Tuning], results: Results, seeds: i
     runs = measured_runs(spec, tunings, results, seeds)
     if all(run.diverged for each in runs for run in each.runs):
         return ()  # no run has a loss, and more seeds would have none either
-    found = compare_losses(runs, looks=spec.looks, margin=spec.margin, ratio=spec.ratio)
-    return () if found.settled else tuple(t.config.label for t in tunings if t.config.label in found.top)
+    judgement = compare_losses(runs, looks=spec.looks, margin=spec.margin, ratio=spec.ratio)
+    return () if judgement.settled else tuple(t.config.label for t in tunings if t.config.label in judgement.top)
 
 
 def _declared(spec: StudySpec, config: OptimizerConfig) -> Tuning:

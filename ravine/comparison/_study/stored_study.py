@@ -111,11 +111,11 @@ def stored_record(store: Store) -> StudyRecord:
 
 def _formulas_at_hand(spec: StudySpec) -> dict[str, OptimizerSpec]:
     """The optimizers whose code is here as it was: of the others a report shows no formula, and all their numbers."""
-    found: dict[str, OptimizerSpec] = {}
+    loaded: dict[str, OptimizerSpec] = {}
     for config in spec.optimizers:
         own = {
             n: v for n, v in spec.versions.items() if n not in installed() and f"{config.source}:".startswith(f"{n}:")
         }
         with suppress(RavineError):
-            found |= load_optimizers(replace(spec, optimizers=(config,), versions=own))
-    return found
+            loaded |= load_optimizers(replace(spec, optimizers=(config,), versions=own))
+    return loaded

@@ -36,10 +36,10 @@ def in_place_of(pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterator[None]:
 @contextlib.contextmanager
 def averaged_inside(optimizer: Any, pairs: Callable[[], Iterable[tuple[Tensor, Tensor]]]) -> Iterator[None]:
     """``in_place_of`` for the parameters of an optimizer, which makes no step meanwhile (``_averaged``)."""
-    found = pairs()
+    averages = pairs()
     optimizer._averaged = True
     try:
-        with in_place_of(found):
+        with in_place_of(averages):
             yield
     finally:
         optimizer._averaged = False

@@ -108,17 +108,17 @@ def given_params(
     Raises:
         StateError: ``averaged``, so that what is written to parameters would be lost.
     """
-    found = []
+    given = []
     for p in (p for group in groups for p in group["params"]):
         value = state[p].pop(PARAM, None) if isinstance(state.get(p), dict) else None
         if isinstance(value, Tensor) and ours:
-            found.append((p, value))
-    if found and averaged:
+            given.append((p, value))
+    if given and averaged:
         raise StateError(
             "the state dict holds parameters, which are lost while the parameters are their averages: load it outside "
             "optimizer.averaged(), or after optimizer.train()"
         )
-    return found
+    return given
 
 
 @torch.no_grad()

@@ -149,7 +149,7 @@ class GroupReader:
         by_ndim: whether it asks for that.
         guarded: whether gradients are looked at for NaN and infinity before anything is written.
         check: raises OptionError for a value that an option cannot have.
-        told: the keys of groups that were warned of.
+        warned: the keys of groups that were warned of.
         narrow: says what is kept in fewer bits than it is computed in.
     """
 
@@ -161,14 +161,14 @@ class GroupReader:
         by_ndim: bool,
         guarded: bool,
         check: Check,
-        told: set[str],
+        warned: set[str],
         narrow: Narrow | None = None,
     ) -> None:
         self._narrow = narrow
         self._keys, self._neutral, self._pieces_of, self.guarded = list(keys), neutral, pieces_of, guarded
         self._by_ndim = by_ndim
         self._needed = [name for name in keys if name not in neutral]
-        self._check, self._told = check, told
+        self._check, self._warned = check, warned
 
     def snapshot(self, group: dict[str, Any], where: str) -> Snapshot:
         check_listed(group, where)
@@ -249,7 +249,7 @@ class GroupReader:
 
     def _warn_misspelt(self, group: dict[str, Any], programs: Mapping[int | None, Program], where: str) -> None:
         kept = [name for program in programs.values() for name in program.kept]
-        warn_misspelt(group, [*self._keys, *kept], where, self._told)
+        warn_misspelt(group, [*self._keys, *kept], where, self._warned)
 
 
 def ndims_of(group: Mapping[str, Any], by_ndim: bool) -> list[int | None]:
@@ -259,8 +259,8 @@ def ndims_of(group: Mapping[str, Any], by_ndim: bool) -> list[int | None]:
     params = [
         p[1] if isinstance(p, tuple) else p for p in group["params"]
     ]  # with their names, before torch takes them apart
-    found: list[int | None] = [*sorted({p.ndim for p in params if isinstance(p, Tensor)}, reverse=True)]
-    return found or [2]
+    ndims: list[int | None] = [*sorted({p.ndim for p in params if isinstance(p, Tensor)}, reverse=True)]
+    return ndims or [2]
 
 
 @lru_cache(maxsize=256)

@@ -81,7 +81,7 @@ def complete(
     defaults: Mapping[str, Any],
     switches: Mapping[str, Any],
     check: Check,
-    told: set[str],
+    warned: set[str],
     where: str,
 ) -> None:
     """Give a new group the options that it does not have, and look at those that it has.
@@ -93,7 +93,7 @@ def complete(
     for name, value in {**defaults, **switches}.items():
         group[name] = as_python(group.get(name, value))
     check_group(group, defaults, check, where)
-    warn_misspelt(group, defaults, where, told)
+    warn_misspelt(group, defaults, where, warned)
 
 
 def leave_out(group: dict[str, Any], neutral: Mapping[str, Any]) -> None:
@@ -121,21 +121,21 @@ _WORDS_OF_OTHERS = {
 }  # fmt: skip
 
 
-def warn_misspelt(group: Mapping[str, Any], options: Iterable[str], where: str, told: set[str]) -> None:
+def warn_misspelt(group: Mapping[str, Any], options: Iterable[str], where: str, warned: set[str]) -> None:
     """Warn once of each key that is one typing mistake away from an option, or another library's word for it.
 
     Args:
         group: the group.
         options: what may stand in it.
         where: names the group.
-        told: the keys that were warned of before.
+        warned: the keys that were warned of before.
     """
     for key in group:
-        if key in options or key in GROUP_NOTES or key in TORCH_ONLY or key in told or not isinstance(key, str):
+        if key in options or key in GROUP_NOTES or key in TORCH_ONLY or key in warned or not isinstance(key, str):
             continue
         meant = next((name for name in options if one_mistake(key, name)), _WORDS_OF_OTHERS.get(key, ""))
         if meant in options:
-            told.add(key)
+            warned.add(key)
             warnings.warn(
                 f"the key {key!r}{where} is not an option of this optimizer, so it changes nothing. Did you mean {meant!r}?",
                 stacklevel=level_of_user(),

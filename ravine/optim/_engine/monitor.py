@@ -87,10 +87,10 @@ class Monitor:
         self.place(groups)
         pairs = named.named_parameters() if isinstance(named, torch.nn.Module) else named
         here = {id(p) for group in groups for p in group["params"]}
-        found = {self.columns[id(p)]: name for name, p in pairs if id(p) in here}
+        by_column = {self.columns[id(p)]: name for name, p in pairs if id(p) in here}
         # What DistributedDataParallel and torch.compile put around a model is no part of a parameter's name.
-        self.names |= {column: _WRAPPED.sub("", name) for column, name in found.items()}
-        return len(found)
+        self.names |= {column: _WRAPPED.sub("", name) for column, name in by_column.items()}
+        return len(by_column)
 
     def name_of(self, p: Tensor) -> str | None:
         """The name that a parameter was given since it was passed."""

@@ -15,7 +15,7 @@ from ravine.optim._engine.state_storage import StateStorage
 
 def narrow_tensors(optimizer: Any, p: Tensor) -> list[list[str]]:
     """Of each its name (``"param"`` or that of a state), its dtype, and ``"nearest"`` or ``"stochastic"``."""
-    found = []
+    rows = []
     storage: StateStorage = optimizer._storage
     if is_narrow(p.dtype):
         bits = storage.param_bits if p.dtype is torch.bfloat16 else None
@@ -23,7 +23,7 @@ def narrow_tensors(optimizer: Any, p: Tensor) -> list[list[str]]:
         if rests_of(bits):
             kept, at_random = f"{bits} bits", storage.at_random
         if bits != 32:  # which lose nothing
-            found.append(["param", kept, "stochastic" if at_random else "nearest"])
+            rows.append(["param", kept, "stochastic" if at_random else "nearest"])
     for name, state in optimizer.state.get(p, {}).items():
         narrow = isinstance(state, Tensor) and is_narrow(state.dtype) and state.shape == p.shape
         if not narrow or is_rest(name):
@@ -31,8 +31,8 @@ def narrow_tensors(optimizer: Any, p: Tensor) -> list[list[str]]:
         # What the program does not round, the tensor that it is written to does.
         kind, at_random = storage(name, 0.0, of_bfloat16=p.dtype is torch.bfloat16)
         by_program = is_code(state.dtype) or kind == _named(state.dtype)
-        found.append([name, _named(state.dtype), "stochastic" if by_program and at_random else "nearest"])
-    return found
+        rows.append([name, _named(state.dtype), "stochastic" if by_program and at_random else "nearest"])
+    return rows
 
 
 def _named(dtype: torch.dtype) -> str:

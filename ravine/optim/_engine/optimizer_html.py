@@ -58,13 +58,13 @@ def _numbers(groups: Sequence[dict[str, Any]], read: Set[str]) -> str:
     hidden = ("params", "param_names", *TORCH_ONLY)
     names = list(dict.fromkeys(k for group in groups for k in group if k not in hidden))
     different = [k for k in names if len({str(group.get(k)) for group in groups}) > 1]
-    told = [k for k in names if k in read or k in different]
+    listed = [k for k in names if k in read or k in different]
     few = groups[:_GROUPS]
     heads = ["", *(f"group {i}" for i in range(len(few)))] if len(groups) > 1 else ["hyperparameter", "value"]
-    rows = [[k, *(_text(group.get(k)) for group in few)] for k in told]
+    rows = [[k, *(_text(group.get(k)) for group in few)] for k in listed]
     if len(groups) > 1:
         rows.append(["numbers", *(f"{sum(p.numel() for p in group['params']):,}" for group in few)])
-    rest = ", ".join(f"{k}={groups[0].get(k)}" for k in names if k not in told) if groups else ""
+    rest = ", ".join(f"{k}={groups[0].get(k)}" for k in names if k not in listed) if groups else ""
     more = f"… and {len(groups) - _GROUPS} groups more." if len(groups) > _GROUPS else ""
     table = scrolling(html_rows(heads, rows)) if rows else ""
     return table + paragraph(more) + paragraph(f"Options that do not change from step to step: {rest}" if rest else "")

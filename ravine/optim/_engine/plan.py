@@ -195,19 +195,19 @@ class Plan:
             return False
         batches = [e.batch for e in self._entries]
         try:
-            found = captured(batches, raises)
+            capturing = captured(batches, raises)
         except BackendError:
             self.release()
             raise
         counted = [e for e in self._entries if e.batch.active is not None and not isinstance(e.steps, StagedSteps)]
-        if found and counted:
+        if capturing and counted:
             self.release()
             raise BackendError(
                 "a CUDA graph cannot capture a step in which parameters have no gradient, if torch's operations make it or the "
                 "formula keeps a number for a group: the host says which parameters are counted. Give those without a gradient "
                 "an optimizer of their own, or zeros as gradients"
             )
-        if found:  # it is replayed on this memory, whatever becomes of the tensors
+        if capturing:  # it is replayed on this memory, whatever becomes of the tensors
             self.recorded = True
             for entry in self._entries:
                 if isinstance(entry.steps, StagedSteps):
@@ -215,7 +215,7 @@ class Plan:
             params = chain.from_iterable(batch.params for batch in batches)
             self._storages += [p.untyped_storage() for p in params if type(p) in (Tensor, Parameter)]
             self._graph_hypers += [plan.hypers for plan in self.groups]
-        return found
+        return capturing
 
     def run(
         self, found_inf: Tensor | None = None, recorded: bool = False

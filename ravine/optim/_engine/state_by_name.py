@@ -68,8 +68,8 @@ def by_name(receiver: Receiver, names: list[list[str]], state_dict: Mapping[str,
     made: dict[str, Any] = {**state_dict, "state": {}, "param_groups": []}
     formulas, index = [], 0
     for group, own in zip(receiver.groups, names, strict=True):
-        found = [there[name] for name in own if name in there]
-        source = Counter(i for _, i in found).most_common(1)[0][0] if found else None
+        partners = [there[name] for name in own if name in there]
+        source = Counter(i for _, i in partners).most_common(1)[0][0] if partners else None
         options = group if source is None else saved[source]
         keys = list(range(index, index + len(own)))
         kept = {k: v for k, v in options.items() if k not in ("params", "param_names")}

@@ -135,8 +135,8 @@ class StepNumbers:
                     called.append((entry, numbers))
                 if not one.results:
                     continue
-                found = self._at_home(entry.batch.reduce(level, numbers))
-                for reduction, row in zip(one.reductions, found, strict=True):
+                reduced = self._at_home(entry.batch.reduce(level, numbers))
+                for reduction, row in zip(one.reductions, reduced, strict=True):
                     if not reduction.guard:
                         rows[i].append((row, _joined(reduction, entry.group), reduction.kind == "top"))
                     elif isinstance(row, Tensor):
@@ -175,10 +175,10 @@ class StepNumbers:
 
 def any_of(truths: Sequence[Tensor]) -> Tensor | None:
     """Whether any of these truth values on devices is true, on the first one's; None if there are none."""
-    found: Tensor | None = None
+    result: Tensor | None = None
     for truth in truths:
-        found = truth if found is None else found | truth.to(found.device, non_blocking=True)
-    return found
+        result = truth if result is None else result | truth.to(result.device, non_blocking=True)
+    return result
 
 
 def _size(p: Tensor, name: str) -> float:

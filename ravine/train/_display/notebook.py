@@ -127,11 +127,11 @@ class Notebook(Redrawn):
         if self._alone:
             return output("", _bar(self._progress.fraction, self._facts())) if self._running else ""
         facts = self._progress.facts()
-        told = "  ".join(filter(None, (facts["count"], facts["rate"], facts["lr"])))
+        line = "  ".join(filter(None, (facts["count"], facts["rate"], facts["lr"])))
         shown = self._html if not self._running else [*self._html[:1], *self._html[1:][-_RUNNING:]]
         return output(
             self._answer or (self._now() if self._running else self._ended()),
-            _bar(self._progress.fraction, told) if self._running else "",
+            _bar(self._progress.fraction, line) if self._running else "",
             *(paragraph(sentence) for sentence in self._before),
             beside(self._curve(), table_of(shown)),
         )
@@ -188,5 +188,5 @@ class Notebook(Redrawn):
 
 def _bar(fraction: float | None, facts: str) -> str:
     value = "" if fraction is None else f' value="{fraction:.4f}"'
-    told = f'<span class="soft" style="white-space: pre-wrap">{escape(facts)}</span>'
-    return f'<div><progress max="1"{value}></progress> {told}</div>'
+    text = f'<span class="soft" style="white-space: pre-wrap">{escape(facts)}</span>'
+    return f'<div><progress max="1"{value}></progress> {text}</div>'
