@@ -325,7 +325,7 @@ def _max(x: Tensor) -> Tensor:
 
 _MEASURES = {"square": _square, "max": _max}
 #: Whole-tensor numbers, by the kind of a reduction.
-WHOLE = {"squares": _square, "sum": _sum, "top": _max}
+WHOLE = {"squares": _square, "sum": _sum, "amax": _max}
 
 
 def _statistics(grad: Tensor, param: Tensor, update: Tensor, cost: Mapping[str, Tensor] | None = None) -> Tensor:

@@ -129,7 +129,7 @@ class Foreach(Eager):
             for row, (result, reduction) in enumerate(zip(results, reductions, strict=True)):
                 if reduction.kind == "squares":
                     totals = _norms(result.tensors, 2, double) ** 2
-                elif reduction.kind == "top":
+                elif reduction.kind == "amax":
                     totals = _norms(result.tensors, float("inf"), double)
                 else:
                     totals = torch.stack([t.to(double).sum() for t in result.tensors])

@@ -126,7 +126,7 @@ class LineValues:
         """
         values = self.flat(symbol).double()
         values = values * values if kind == "squares" else values
-        made = self._total(values, symbol.axes, self._tensor_of[symbol.axes], len(self.shapes), kind == "top")
+        made = self._total(values, symbol.axes, self._tensor_of[symbol.axes], len(self.shapes), kind == "amax")
         return made if active is None else torch.where(active, made, 0.0)
 
     def _of_matrices(self, values: Tensor, axes: int, top: bool) -> Tensor:

@@ -150,7 +150,7 @@ class Sharded:
         sums = torch.zeros(shape, dtype=torch.float64, device=self.on_device or "cpu")
         for columns, batch in self._batches:
             columns.put(sums, batch.reduce(index, columns.numbers(numbers)))
-        added = sum(r.kind != "top" for r in self.program.passes[index].reductions)  # tops are the last
+        added = sum(r.kind != "amax" for r in self.program.passes[index].reductions)  # maxima are the last
         for (mesh, split), columns in self._columns.items():
             for rows, largest in ((sums[:added], False), (sums[added:], True)):
                 if len(rows):

@@ -31,7 +31,7 @@ const pow = (a, b) => (a === 1 || (a === -1 && abs(b) === Infinity) ? 1 : Math.p
 
 _CALLS = {"pow"}
 #: How a sum takes one element more.
-_JOINED = {"squares": "{0} += square({1})", "sum": "{0} += {1}", "top": "{0} = maximum({0}, abs({1}))"}
+_JOINED = {"squares": "{0} += square({1})", "sum": "{0} += {1}", "amax": "{0} = maximum({0}, abs({1}))"}
 #: Of a vector of doubles. It has no rows and no columns.
 _SIZES = {"numel": "params.length", "resolution": "2.220446049250313e-16", "rows": "NaN", "columns": "NaN"}
 

@@ -152,7 +152,7 @@ class Notation(ABC):
     def function(self, symbol: Symbol) -> Rendered:
         """A root, a norm, an absolute value, cases, or a name with arguments."""
         op, first = symbol.op, symbol.args[0]
-        if op in REDUCTIONS and REDUCTIONS[op].kind == "top":
+        if op in REDUCTIONS and REDUCTIONS[op].kind == "amax":
             return self.norm(self.rendered(first)[0], _OVER[REDUCTIONS[op].over], "∞"), ATOM
         if op in REDUCTIONS:
             return self.total(self.rendered(first)[0], _OVER[REDUCTIONS[op].over]), ATOM

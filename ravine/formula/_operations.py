@@ -96,7 +96,7 @@ FUNCTIONS = {name: operation.arity for name, operation in OPERATIONS.items() if 
 
 
 #: What a whole-tensor number is of the elements: their sum, that of their squares, or the largest magnitude.
-Kind = Literal["sum", "squares", "top"]
+Kind = Literal["sum", "squares", "amax"]
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ _OVER: tuple[tuple[Literal["tensor", "group", "all"], str], ...] = (
     ("group", "group_"),
     ("all", "global_"),
 )
-_KINDS: tuple[tuple[Kind, str], ...] = (("squares", "sum_of_squares"), ("sum", "sum"), ("top", "amax"))
+_KINDS: tuple[tuple[Kind, str], ...] = (("squares", "sum_of_squares"), ("sum", "sum"), ("amax", "amax"))
 #: Whole-tensor numbers: each level of them costs a pass over memory before the pass that writes.
 REDUCTIONS: Mapping[str, WholeNumber] = {
     f"{prefix}{name}": WholeNumber(over, kind) for kind, name in _KINDS for over, prefix in _OVER

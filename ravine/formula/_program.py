@@ -90,7 +90,7 @@ class Program:
         passes = []
         for level in range(1, max((s.level for s in (*self._reductions, *called)), default=0) + 1):
             here = [s for s in self._reductions if s.level == level]
-            here.sort(key=lambda s: self._reductions[s].kind == "top")  # so that backends find them side by side
+            here.sort(key=lambda s: self._reductions[s].kind == "amax")  # so that backends find them side by side
             calls = [s for s in called if s.level == level]
             made = {given_to[a]: a for s in calls for a in s.args if a in given_to}
             numbers = [a for s in calls for a in s.args if not (a.element or a.op in ("tensor", "constant"))]

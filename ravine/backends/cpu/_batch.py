@@ -243,9 +243,9 @@ class Fused(Looks):
         result = np.zeros((rows, len(self.params)))
         if self._full:
             sums: np.ndarray = np.add.reduceat(self._sums[:rows], self._first_chunk, axis=1)
-            if reductions and reductions[-1].kind == "top":  # they are the last
-                tops = [i for i, r in enumerate(reductions) if r.kind == "top"]
-                sums[tops] = np.maximum.reduceat(self._sums[tops], self._first_chunk, axis=1)
+            if reductions and reductions[-1].kind == "amax":  # they are the last
+                maxima = [i for i, r in enumerate(reductions) if r.kind == "amax"]
+                sums[maxima] = np.maximum.reduceat(self._sums[maxima], self._first_chunk, axis=1)
             if len(self._full) == len(self.params):
                 return sums
             result[:, self._full] = sums

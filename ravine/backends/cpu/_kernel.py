@@ -309,15 +309,15 @@ def _summing(
     Sums that float32 cannot hold, because they or squares are too large or squares too small, are made once more in
     double precision; ``again_over`` gives the loop that computes the values, with some more lines.
     """
-    add = [{"squares": "add_square", "sum": "add_value", "top": "larger"}[reduction.kind] for reduction in reductions]
-    top = [reduction.kind == "top" for reduction in reductions]
+    add = [{"squares": "add_square", "sum": "add_value", "amax": "larger"}[reduction.kind] for reduction in reductions]
+    top = [reduction.kind == "amax" for reduction in reductions]
     before = [f"total{i} = {f'magnitude({real}(0))' if top[i] else f'{real}(0)'}" for i in range(len(values))]
     inside = [
         f"total{i} = {add[i]}(total{i}, {f'magnitude({real}({value}))' if top[i] else value})"
         for i, value in enumerate(values)
     ]
     after = [f"sums[{i}, chunk] = {f'from_magnitude(total{i})' if top[i] else f'total{i}'}" for i in range(len(values))]
-    again = [i for i, r in enumerate(reductions) if real == "float32" and not r.guard and r.kind != "top"]
+    again = [i for i, r in enumerate(reductions) if real == "float32" and not r.guard and r.kind != "amax"]
     if again:
         fine = [f"{f'{LEAST} < total{i} and ' * (reductions[i].kind == 'squares')}isfinite(total{i})" for i in again]
         after.append(f"if not ({' and '.join(fine)}):")

@@ -195,7 +195,7 @@ class _JobPrinter:
         """
         before, after, again = [], [], []
         for k, ((row, reduction), value) in enumerate(zip(self.job.reductions, values, strict=True)):
-            if reduction.kind == "top":
+            if reduction.kind == "amax":
                 before.append(f"total{k} = magnitude({self.real}(0))")
                 inner.append(f"total{k} = larger(total{k}, magnitude({self.real}({value})))")
                 after.append(f"sums[{row}, chunk] = from_magnitude(total{k})")

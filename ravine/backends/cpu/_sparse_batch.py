@@ -159,7 +159,7 @@ class SparseFused(Looks):
         sums, _ = self._run(index, numbers, len(reductions))
         result = self._of_params(sums, top=False)
         for row, reduction in enumerate(reductions):
-            if reduction.kind == "top":
+            if reduction.kind == "amax":
                 result[row] = self._of_params(sums[row : row + 1], top=True)[0]
         return result
 

@@ -263,9 +263,9 @@ class DeviceBatch(Looks):
             self._forgotten = self._tables.forgotten
         self._launches[key] = launch
 
-    def _add_up(self, figures: Tensor, to: Tensor, slots: int, rows: int, tops: Sequence[int] = ()) -> None:
+    def _add_up(self, figures: Tensor, to: Tensor, slots: int, rows: int, maxima: Sequence[int] = ()) -> None:
         """The figures of tensors from those of their chunks."""
-        kernel(sum_source(rows, tuple(tops)), self._device).bind(
+        kernel(sum_source(rows, tuple(maxima)), self._device).bind(
             (len(self.params), slots, 1),
             *(figures, self._tables.first_chunk, to, self._tables.chunks, len(self.params)),
             *(figures.shape[-2], to.shape[-2]),
@@ -306,8 +306,8 @@ class DeviceBatch(Looks):
             self._temporaries.make(index)
             self._run(index, numbers, self._sums, self._no_skip, self._stepped[-1], "sums")
             if len(result):
-                tops = [i for i, r in enumerate(self.program.passes[index].reductions) if r.kind == "top"]
-                self._add_up(self._sums, result, 1, len(result), tops)
+                maxima = [i for i, r in enumerate(self.program.passes[index].reductions) if r.kind == "amax"]
+                self._add_up(self._sums, result, 1, len(result), maxima)
         return result
 
     def call(self, index: int, numbers: Numbers | Staged, bad: Tensor | None = None) -> None:

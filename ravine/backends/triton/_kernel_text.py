@@ -83,4 +83,4 @@ def figure(value: str, kind: Kind) -> str:
     """What is added up, or compared, of a value."""
     of = f"({value}) * ({value})" if kind == "squares" else value
     inside = f"tl.where(inside, {of}, 0.0)"
-    return f"magnitude({inside})" if kind == "top" else inside
+    return f"magnitude({inside})" if kind == "amax" else inside

@@ -196,9 +196,9 @@ class _PassPrinter:
             body.append(f"tl.store({self.at(b)}_here, {self.at(b)}_stored, mask=inside)")
         figures = [figure(x, r.kind) for x, r in zip(results, p.reductions, strict=False)]
         if self.watch:
-            sums, tops = self._watched(body)
+            sums, maxima = self._watched(body)
             # In the order of CHUNK_STATISTICS.
-            figures = [*sums, *(f"magnitude({x})" for x in tops)]
+            figures = [*sums, *(f"magnitude({x})" for x in maxima)]
         kinds = ["magnitude" if f.startswith("magnitude") else "" for f in figures]
         places = range(len(figures))
         zeros = f"(tl.zeros([{self.blocks.size} // {self.together}], {self.real}))"
@@ -275,10 +275,10 @@ class _PassPrinter:
             return again, lines
         reductions = self.one_pass.reductions
         lines = [
-            put.format(i, f"value(total{i})" if r.kind == "top" else f"total{i}") for i, r in enumerate(reductions)
+            put.format(i, f"value(total{i})" if r.kind == "amax" else f"total{i}") for i, r in enumerate(reductions)
         ]
         narrow = self.real == "tl.float32"
-        chosen = [i for i, r in enumerate(reductions) if narrow and not r.guard and r.kind != "top"]
+        chosen = [i for i, r in enumerate(reductions) if narrow and not r.guard and r.kind != "amax"]
         if not chosen:
             return "", lines
         sums = [f"tl.sum({figure(f'({results[i]}).to(tl.float64)', reductions[i].kind)}, 0)" for i in chosen]

@@ -111,15 +111,15 @@ def kernel(figures, first_chunk, totals, chunks, tensors, figure_rows, total_row
 
 
 @cache
-def sum_source(rows: int, tops: Sequence[int] = ()) -> KernelText:
+def sum_source(rows: int, maxima: Sequence[int] = ()) -> KernelText:
     """The kernel that adds up so many figures over the chunks of each tensor, always in the same order.
 
     Args:
         rows: how many figures.
-        tops: which of them are largest magnitudes.
+        maxima: which of them are largest magnitudes.
     """
     padded = 1 << (rows - 1).bit_length()
-    first, last = (min(tops), max(tops) + 1) if tops else (0, 0)
+    first, last = (min(maxima), max(maxima) + 1) if maxima else (0, 0)
     text = _SUM.format(rows=padded, used=rows, width=SUM_WIDTH // padded, first_top=first, last_top=last)
     counts = [(name, "i32") for name in ("chunks", "tensors", "figure_rows", "total_rows")]
     return KernelText(text, (("figures", "*fp64"), ("first_chunk", "*i64"), ("totals", "*fp64"), *counts), 8)

@@ -233,7 +233,7 @@ class _TilePrinter:
         """The tile's part of sums of rows and columns, to their places."""
         t = self.tile
         for i, (symbol, value) in enumerate(zip(self.job.along, values, strict=True)):
-            total = figure(value, "sum" if symbol.op.endswith("sum") else "top")
+            total = figure(value, "sum" if symbol.op.endswith("sum") else "amax")
             put = "tl.store(made{} + {}, tl.expand_dims(value({}), {}), mask={})"
             if ALONG[symbol.op] == -1:
                 parts = f"tile_across.to(tl.int64) * every * rows + tl.load(size + {SizeRow.ROW_PARTS.value} * tensors + tensor)"
@@ -286,7 +286,7 @@ class _TilePrinter:
         """The tile's part of sums of whole tensors; those that float32 cannot hold are made again."""
         for k, ((row, reduction), value) in enumerate(zip(self.job.reductions, values, strict=True)):
             self._total(f"total{k}", figure(value, reduction.kind))
-            if reduction.kind == "top":
+            if reduction.kind == "amax":
                 self.after.append(_put(row, f"value(total{k})"))
                 continue
             self.after.append(_put(row, f"total{k}"))

@@ -138,7 +138,7 @@ class StepNumbers:
                 reduced = self._at_home(entry.batch.reduce(level, numbers))
                 for reduction, row in zip(one.reductions, reduced, strict=True):
                     if not reduction.guard:
-                        rows[i].append((row, _joined(reduction, entry.group), reduction.kind == "top"))
+                        rows[i].append((row, _joined(reduction, entry.group), reduction.kind == "amax"))
                     elif isinstance(row, Tensor):
                         guards.append((row != 0).any())
                     else:
