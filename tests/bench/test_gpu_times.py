@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from ravine._bench import gpu_times
+from ravine._bench import gpu_bench, gpu_times
 from ravine._bench.cases import Configuration
 
 
@@ -32,3 +32,23 @@ def test_a_way_of_torch_that_fails_in_its_step_is_said_and_not_timed(monkeypatch
     row = gpu_times.time_steps_on_gpu("large", Configuration("adagrad", "Adagrad", {"lr": 0.1}), [p], None, measure)
     assert timed == ["ravine", "foreach"]
     assert row.failures == {"fused": "RuntimeError: `fused=True` requires other tensors"}
+
+
+def test_which_optimizers_are_timed_on_matrices_is_asked_of_their_formulas() -> None:
+    labels = ["adafactor", "adamw", "came", "muon", "normuon", "rmsprop-centered", "soap", "sparseadam", "stableadamw"]
+    assert gpu_bench.by_case(labels) == {
+        "large": ["adamw", "rmsprop-centered", "sparseadam", "stableadamw"],
+        "matrices": ["adafactor", "came"],
+        "gpt": ["adafactor", "muon", "normuon"],
+    }
+
+
+def test_a_target_without_names_holds_for_those_that_have_the_figure() -> None:
+    rows = [
+        gpu_times.GpuRow("large", "adamw", "AdamW", "float32", {"ravine": 1.0, "fused": 0.5, "foreach": 2.0}),
+        gpu_times.GpuRow("large", "lion", "Lion", "float32", {"ravine": 1.0}),
+    ]
+    target = next(t for t in gpu_bench.GPU_TARGETS if (t.case, t.figure) == ("large", "fused / ours"))
+    assert [(v.optimizer, v.met) for v in gpu_bench.evaluate([*map(gpu_bench._Named, rows)], [target])] == [
+        ("adamw float32", False)
+    ]
