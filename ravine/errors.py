@@ -92,13 +92,16 @@ class DataError(RavineError, RuntimeError):
     """A data set, a checkpoint or a journal is missing, incomplete or damaged."""
 
 
-_Error = TypeVar("_Error", bound=RavineError)
-
-
-def for_both(error: _Error, on_command_line: str) -> _Error:
+def for_both(error: Error, on_command_line: str) -> Error:
     """The error, whose text is for Python, with the words of the command line for the same."""
     error.on_command_line = on_command_line
     return error
+
+
+def advised(kind: type[Error], problem: str, advice: str) -> Error:
+    """An error that ends with advice, in which options of the command line (``--out``) are arguments (``out=``) from Python."""
+    in_python = re.sub("--([a-z]+)", r"\1=", advice)
+    return for_both(kind(f"{problem} {in_python}"), f"{problem} {advice}")
 
 
 #: Words of other libraries for what is called something else here.

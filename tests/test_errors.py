@@ -1,4 +1,4 @@
-"""Texts of errors: the article before a name."""
+"""Texts of errors: the article before a name, and the words of Python and of the command line."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import ravine
-from ravine.errors import an
+from ravine.errors import DataError, advised, an
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,9 @@ def test_no_text_puts_a_fixed_article_before_a_name_that_it_does_not_know():
         if pattern.search(line)
     ]
     assert not found
+
+
+def test_advice_names_arguments_in_python_and_options_on_the_command_line():
+    error = advised(DataError, "There is no a--b.", "Name it (--out), or leave --data out.")
+    assert (type(error), str(error)) == (DataError, "There is no a--b. Name it (out=), or leave data= out.")
+    assert error.on_command_line == "There is no a--b. Name it (--out), or leave --data out."

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from ravine.errors import OptionError
+from ravine.errors import OptionError, advised, for_both
 
 _MOST_SIBLINGS = 10_000
 _STALE = 3600.0  # seconds: no writer goes this long without touching the file it writes
@@ -47,14 +47,13 @@ def fresh(wanted: Path) -> Path:
             folder.mkdir(parents=True)
         except FileExistsError:
             if not wanted.parent.is_dir():  # the parent is a file: no number helps
-                raise OptionError(_unwritable(wanted, f"{wanted.parent} is not a folder")) from None
+                raise _unwritable(wanted, f"{wanted.parent} is not a folder") from None
             continue
         except OSError as error:
-            raise OptionError(_unwritable(folder, error.strerror)) from error
+            raise _unwritable(folder, error.strerror) from error
         return folder
-    raise OptionError(
-        f"{wanted} and {_MOST_SIBLINGS - 2} numbered siblings exist; remove some, or name another folder (--out)."
-    )
+    problem = f"{wanted} and {_MOST_SIBLINGS - 2} numbered siblings exist;"
+    raise advised(OptionError, problem, "remove some, or name another folder (--out).")
 
 
 def fresh_file(wanted: Path) -> Path:
@@ -92,7 +91,7 @@ def claim(folder: Path, force: bool, or_else: str = "") -> Path:
             pass
     except OSError as error:
         reason = "it is not a folder" if os.path.exists(folder) and not folder.is_dir() else error.strerror
-        raise OptionError(_unwritable(folder, reason)) from error
+        raise _unwritable(folder, reason) from error
     if occupied and not force:
         raise OptionError(f"The folder {folder} is not empty. Name another (--out){or_else}.")
     return folder
@@ -107,7 +106,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OptionError(_unwritable(folder, error.strerror)) from error
+        raise _unwritable(folder, error.strerror) from error
 
 
 def write(path: Path, content: bytes | Iterable[bytes | memoryview]) -> None:
@@ -171,5 +170,6 @@ def _umask() -> int:
     return mask
 
 
-def _unwritable(folder: Path, reason: str | None) -> str:
-    return f"The folder {folder} cannot be written: {reason}. Name another (--out on the command line)."
+def _unwritable(folder: Path, reason: str | None) -> OptionError:
+    advice = f"The folder {folder} cannot be written: {reason}. Name another"
+    return for_both(OptionError(f"{advice}."), f"{advice} (--out).")

@@ -29,7 +29,7 @@ from ravine.comparison._judge.measurements import FreshRun, OptimizerRuns
 from ravine.comparison._judge.number_text import count, listed, number
 from ravine.comparison._judge.verdict_text import verdict_text
 from ravine.comparison._judge.with_best import check_alpha, with_best_unpaired
-from ravine.errors import ComparisonError, OptionError
+from ravine.errors import ComparisonError, OptionError, for_both
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -200,10 +200,8 @@ def _refuse_higher(columns: Mapping[str, str] | str | None, tag: str | None) -> 
     named = parse_columns(columns) if isinstance(columns, str) else dict(columns or {})
     for name in filter(None, (named.get("value"), tag)):
         if any(word in _HIGHER for word in re.split("[^a-z0-9]+", str(name).replace("_", " ").lower())):
-            raise OptionError(
-                f"{name!r} is better if it is higher, and the lowest value would be called the best: say so by --higher "
-                "(higher_is_better=True)."
-            )
+            wrong = f"{name!r} is better if it is higher, and the lowest value would be called the best: say so by"
+            raise for_both(OptionError(f"{wrong} higher_is_better=True."), f"{wrong} --higher.")
 
 
 def _sorted(runs: Sequence[RunCurve]) -> list[RunCurve]:

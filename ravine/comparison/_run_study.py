@@ -26,7 +26,7 @@ from ravine.comparison._study.study_record import StudyOrigin, StudyRecord
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial import validation_split
 from ravine.comparison._study.trial_worker import work
-from ravine.errors import OptionError, RavineError, TrainingError, shown
+from ravine.errors import OptionError, RavineError, TrainingError, advised, shown
 from ravine.optim._spec import OptimizerSpec
 from ravine.optim._spec_objects import OptimizerLike, specs_of
 from ravine.tasks import Task
@@ -263,6 +263,5 @@ def _check(result: Result) -> None:
         raise TrainingError(
             f"{len(errors)} of {len(results)} trainings failed, and no optimizer is left to judge: {last}"
         )
-    raise TrainingError(
-        "Every optimizer diverged with all fresh seeds, so there is nothing to judge. Search lower rates (--space)."
-    )
+    problem = "Every optimizer diverged with all fresh seeds, so there is nothing to judge."
+    raise advised(TrainingError, problem, "Search lower rates (--space).")

@@ -3,7 +3,7 @@
 import textwrap
 from pathlib import Path
 
-from ravine.errors import DataError
+from ravine.errors import DataError, advised
 
 
 def cache(name: str) -> Path:
@@ -26,4 +26,4 @@ def fetch(url: str, md5: str, folder: Path, how_to_get: str) -> Path:
         return Path(pooch.retrieve(url, f"md5:{md5}", fname=name, path=folder))
     except (OSError, ValueError) as error:  # no network or no disk; a wrong checksum
         reason = textwrap.shorten(str(error), 160)  # the network library nests its own errors
-        raise DataError(f"{name} could not be downloaded: {reason}. {how_to_get}") from error
+        raise advised(DataError, f"{name} could not be downloaded: {reason}.", how_to_get) from error

@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import nn
 from torch.nn import functional
 
-from ravine.errors import DataError
+from ravine.errors import DataError, advised
 from ravine.tasks import _download as download
 from ravine.tasks import _image_folder as pictures
 from ravine.tasks._resnet import resnet
@@ -37,7 +37,7 @@ def task(name: str, layers: Sequence[int], data: Path | None = None) -> Task:
     """
     if data is not None and not data.is_dir():
         reason = "is not a folder" if data.exists() else "does not exist"
-        raise DataError(f"The data folder {data} {reason}. {_BY_HAND}")
+        raise advised(DataError, f"The data folder {data} {reason}.", _BY_HAND)
     train, test, classes = pictures.read(_downloaded() if data is None else data)
 
     def model() -> nn.Module:
@@ -73,5 +73,5 @@ def _downloaded() -> Path:
     except (OSError, EOFError, tarfile.TarError) as error:
         if folder.is_dir():  # another process was faster
             return folder
-        raise DataError(f"{archive} cannot be unpacked: {error}. {_BY_HAND}") from error
+        raise advised(DataError, f"{archive} cannot be unpacked: {error}.", _BY_HAND) from error
     return folder

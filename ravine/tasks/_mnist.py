@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ravine.errors import DataError
+from ravine.errors import DataError, advised
 from ravine.tasks import _download as download
 from ravine.tasks import _idx as idx
 from ravine.tasks._resnet import resnet
@@ -129,14 +129,14 @@ def _in_folder(folder: Path, name: str, source: Source) -> dict[str, Path]:
     """The four files in that folder; a plain file is preferred to its .gz."""
     if not folder.is_dir():
         reason = "is not a folder" if folder.exists() else "does not exist"
-        raise DataError(f"The data folder {folder} {reason}. {_how_to_get(name, source)}")
+        raise advised(DataError, f"The data folder {folder} {reason}.", _how_to_get(name, source))
     paths = {}
     for file in _FILES:
         forms = [folder / file, folder / f"{file}.gz"]
         paths[file] = next((form for form in forms if form.is_file()), None)
     missing = [file for file, path in paths.items() if path is None]
     if missing:
-        raise DataError(f"{folder} has no {', '.join(missing)} (plain or .gz). {_how_to_get(name, source)}")
+        raise advised(DataError, f"{folder} has no {', '.join(missing)} (plain or .gz).", _how_to_get(name, source))
     return {file: path for file, path in paths.items() if path is not None}
 
 

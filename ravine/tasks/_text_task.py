@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ravine.errors import DataError
+from ravine.errors import DataError, advised
 from ravine.tasks._gpt import GPT
 from ravine.tasks._task import Data, Task
 
@@ -76,7 +76,8 @@ def byte_accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
 def _read(path: Path) -> bytes:
     if not path.is_file():
         reason = "is a folder; name a file" if path.is_dir() else "does not exist"
-        raise DataError(f"The text {path} {reason}. Give any file of UTF-8 text with --data, or leave --data out.")
+        advice = "Give any file of UTF-8 text with --data, or leave --data out."
+        raise advised(DataError, f"The text {path} {reason}.", advice)
     try:
         text = path.read_bytes()
         text.decode()
@@ -98,7 +99,8 @@ def _bible() -> bytes | None:
     try:
         printed = subprocess.run(command, capture_output=True, check=True, timeout=_BIBLE_SECONDS).stdout
     except (OSError, subprocess.SubprocessError) as error:
-        raise DataError(f"{' '.join(command)} did not give the text: {error}. Name a text with --data.") from error
+        problem = f"{' '.join(command)} did not give the text: {error}."
+        raise advised(DataError, problem, "Name a text with --data.") from error
     return _REFERENCE.sub(b"", printed)
 
 

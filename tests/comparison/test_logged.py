@@ -156,6 +156,7 @@ def test_runs_of_several_values_do(tmp_path, ends, name):
 @pytest.mark.parametrize("column", ["accuracy", "val_acc", "test/F1"])
 def test_the_lowest_accuracy_is_not_called_the_best(tmp_path, ends, column):
     path = written(tmp_path / "a.csv", ends, column=column)
-    with pytest.raises(OptionError, match="is better if it is higher, .*--higher"):
+    with pytest.raises(OptionError, match="is better if it is higher, .*higher_is_better=True") as raised:
         judge_files(path, columns=f"value={column}")
+    assert raised.value.on_command_line.endswith("say so by --higher.")
     assert judge_files(path, columns={"value": column}, higher_is_better=True).sentence.startswith("sgd is the best")

@@ -102,7 +102,7 @@ def test_a_damaged_picture_is_refused_by_name(folder, damage):
 
 
 def test_folders_that_do_not_fit_are_refused(folder, tmp_path):
-    with pytest.raises(DataError, match=r"absent does not exist.*imagenette2-160\.tgz.*--data"):
+    with pytest.raises(DataError, match=r"absent does not exist.*imagenette2-160\.tgz.*data="):
         tasks.find("imagenette-resnet18", folder / "absent")
     with pytest.raises(DataError, match=r"x\.jpeg is not a folder"):
         tasks.find("imagenette-resnet18", folder / "val" / "tench" / "x.jpeg")
@@ -171,5 +171,5 @@ def test_a_failed_download_says_how_to_get_it(monkeypatch, tmp_path):
 
     monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path))
     monkeypatch.setattr(pooch, "retrieve", retrieve)
-    with pytest.raises(DataError, match=r"imagenette2-160\.tgz could not be downloaded: no network.*--data"):
+    with pytest.raises(DataError, match=r"imagenette2-160\.tgz could not be downloaded: no network.*data="):
         tasks.find("imagenette-resnet34")

@@ -89,8 +89,9 @@ def test_blank_images_are_zeros_and_not_nan(folder):
 def test_a_folder_that_is_not_there_says_how_to_get_the_data(tmp_path, folder):
     with pytest.raises(DataError, match=r"does not exist.*train-images-idx3-ubyte\.gz.*apt install"):
         tasks.find("fashion-mnist", tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"is not a folder.*https://.*--data"):
+    with pytest.raises(DataError, match=r"is not a folder.*https://.*with data=, or leave data= out") as raised:
         tasks.find("mnist", folder / "t10k-images-idx3-ubyte")
+    assert "with --data, or leave --data out" in raised.value.on_command_line
 
 
 def test_a_folder_without_one_file_names_it(folder):
@@ -138,7 +139,7 @@ def test_a_failed_download_says_how_to_get_the_data_by_hand(monkeypatch, failure
         raise failure
 
     monkeypatch.setattr(pooch, "retrieve", retrieve)
-    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz could not be downloaded: .*https://.*--data"):
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz could not be downloaded: .*https://.*data="):
         tasks.find("mnist")
 
 

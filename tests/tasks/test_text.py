@@ -129,7 +129,7 @@ def test_a_program_for_the_bible_is_asked_for_all_of_it(monkeypatch, tmp_path):
     read = bytes(task.train.inputs.flatten().tolist())
     assert read.startswith(b"And it was 3:1 so.\nAnd it was 3:1 so.\n")
     program.write_text("#!/bin/sh\nexit 3\n")
-    with pytest.raises(DataError, match=r"bible -f .*exit status 3.*--data"):
+    with pytest.raises(DataError, match=r"bible -f .*exit status 3.*data="):
         tasks.find("text-gpt")
 
 

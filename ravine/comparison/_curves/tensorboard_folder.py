@@ -7,7 +7,7 @@ from typing import Any
 
 from ravine.comparison._curves.column_names import find_role, listed_names
 from ravine.comparison._curves.curves import CurveRows, Place
-from ravine.errors import DataError, PackageError, nearest
+from ravine.errors import DataError, PackageError, advised, for_both, nearest
 
 _EVENTS = "*tfevents*"
 
@@ -38,10 +38,8 @@ def read_tensorboard(folder: Path, tag: str | None, rows: CurveRows) -> None:
     for run, of_run in scalars.items():
         place = Place(str(run))
         if wanted not in of_run:
-            raise DataError(
-                f"{run} has no scalar {wanted!r}; it has {listed_names(of_run)}. Name one with --tag, or leave "
-                "the folder out."
-            )
+            problem = f"{run} has no scalar {wanted!r}; it has {listed_names(of_run)}."
+            raise advised(DataError, problem, "Name one with --tag, or leave the folder out.")
         optimizer, name = _names(folder, run)
         rows.declare(optimizer, name, place)
         for step, value in of_run[wanted]:
@@ -65,7 +63,7 @@ def _tag(tag: str | None, tags: list[str], folder: Path) -> str:
         raise DataError(f"The event files in {folder} have no scalars.")
     if tag is not None:
         if tag not in tags:
-            raise DataError(f"No run in {folder} has a scalar {tag!r} (--tag). {nearest(tag, tags)}")
+            raise DataError(f"No run in {folder} has a scalar {tag!r}. {nearest(tag, tags)}")
         return tag
     if len(tags) == 1:
         return tags[0]
@@ -74,7 +72,10 @@ def _tag(tag: str | None, tags: list[str], folder: Path) -> str:
     except DataError:
         name = None
     if name is None:
-        raise DataError(f"{folder} has the scalars {listed_names(tags)}: say which is compared, --tag NAME.")
+        problem = f"{folder} has the scalars {listed_names(tags)}:"
+        raise for_both(
+            DataError(f"{problem} say which is compared, tag='NAME'."), f"{problem} say which is compared, --tag NAME."
+        )
     return name
 
 

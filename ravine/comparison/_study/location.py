@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ravine import _files as files
-from ravine.errors import OptionError
+from ravine.errors import OptionError, advised
 
 JOURNAL = "study.journal"
 _OUT = Path("ravine-out")
@@ -67,8 +67,7 @@ def choose_location(
             "has. Name another folder."
         )
     if out is not None and not resumes and folder.is_dir() and any(folder.iterdir()):
-        raise OptionError(
-            f"The folder {folder} is not empty, and has no {JOURNAL} to resume. Name another folder (--out)."
-        )
+        problem = f"The folder {folder} is not empty, and has no {JOURNAL} to resume."
+        raise advised(OptionError, problem, "Name another folder (--out).")
     files.claim(folder, force=True)
     return Location(name, storage or str(journal), folder)

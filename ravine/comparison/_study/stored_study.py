@@ -16,7 +16,7 @@ from ravine.comparison._study.storage_errors import check_storage, without_passw
 from ravine.comparison._study.store import Store
 from ravine.comparison._study.study_record import StudyOrigin, StudyRecord
 from ravine.comparison._study.study_spec import StudySpec
-from ravine.errors import DataError, OptionError, RavineError, nearest
+from ravine.errors import DataError, OptionError, RavineError, advised, for_both, nearest
 from ravine.optim._spec import OptimizerSpec
 
 #: What a storage keeps of a study beside its trials: seconds of a step with their machine, and the command.
@@ -45,26 +45,25 @@ def stored_location(study: str, storage: str | None, out: Path | None) -> Locati
     """
     if len(Path(study).parts) > 1 and Path(study).is_dir():
         name = Path(study).resolve().name
-        raise OptionError(
-            f"{study!r} is a folder, not the name of a study: give the name {name!r} and the folder as --out."
+        problem = f"{study!r} is a folder, not the name of a study:"
+        raise for_both(
+            OptionError(f"{problem} load_study({name!r}, out={study!r})."),
+            f"{problem} give the name {name!r} and the folder as --out.",
         )
     own = default_folder(files.run_name(study))
     if storage is not None:
         check_storage(storage)
         file = Path(storage.removeprefix("sqlite:///"))
         if ("://" not in storage or storage.startswith("sqlite:///")) and not file.is_file():
-            raise DataError(
-                f"There is no file {file}, so it has no studies: --storage names where `ravine compare` ran."
-            )
+            problem = f"There is no file {file}, so it has no studies:"
+            raise advised(DataError, problem, "--storage names where the study was run.")
         return Location(study, storage, out or own)
     if out is not None and (out / JOURNAL).is_file():
         return Location(study, str(out / JOURNAL), out)
     if not (own / JOURNAL).is_file():
         known = [journal.parent.name for journal in own.parent.glob(f"*/{JOURNAL}")]
-        raise OptionError(
-            f"There is no study {study!r} in the folder {own.parent}. {nearest(study, known)} "
-            "If it is elsewhere, name its storage (--storage) or its folder (--out)."
-        )
+        problem = f"There is no study {study!r} in the folder {own.parent}. {nearest(study, known)}"
+        raise advised(OptionError, problem, "If it is elsewhere, name its storage (--storage) or its folder (--out).")
     return Location(study, str(own / JOURNAL), out or own)
 
 

@@ -170,7 +170,7 @@ class StudyRecord:
         times = count(self.spec.extended, "time")
         text = (
             f"Seeds were added {times} after the study had been judged, so a wrong verdict is more likely than 5%: about 7% "
-            "after one extension, 10% after four. --until settled keeps the 5%."
+            "after one extension, 10% after four. A study that is run until it is settled keeps the 5%."
         )
         return [WarningNote("extended", "", text)]
 

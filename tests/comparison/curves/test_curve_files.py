@@ -84,13 +84,14 @@ def test_more_columns_than_are_needed_and_names_of_ones_own():
         text, columns="optimizer=name,run=n,value=perplexty"
     )
     both = "optimizer,run,step,loss,val_loss\nadam,1,10,3,7\n"
-    assert "'loss' and 'val_loss' may each be the value: say which, --columns value=loss." in error_of(both)
+    assert "'loss' and 'val_loss' may each be the value: say which, columns='value=loss'." in error_of(both)
     assert plain(read_curves(["a.csv"], columns={"value": "val_loss"}))["adam", "1"][1] == [7.0]
     with pytest.raises(OptionError, match=r"no 'metric' .*Known: optimizer, run, step, value"):
         read_curves(["a.csv"], columns={"metric": "loss"})
     for wrong in ("optimizer", "=a", "value="):
-        with pytest.raises(OptionError, match="names no column: write --columns optimizer=method"):
+        with pytest.raises(OptionError, match="names no column: write columns='optimizer=method") as raised:
             parse_columns(wrong)
+        assert "write --columns optimizer=method,value=val_loss." in raised.value.on_command_line
     with pytest.raises(OptionError, match="value is given twice, as 'a' and as 'b'"):
         parse_columns("value=a,value=b")
 

@@ -61,9 +61,9 @@ def test_scalars_as_tensorflow_writes_them():
 
 def test_which_tag():
     log("logs/adam/1", epoch__val={0: 1.0}, epoch__train={0: 2.0})
-    with pytest.raises(DataError, match=r"logs has the scalars 'epoch/.*: say which is compared, --tag NAME"):
+    with pytest.raises(DataError, match=r"logs has the scalars 'epoch/.*: say which is compared, tag='NAME'"):
         read_curves(["logs"])
-    with pytest.raises(DataError, match=r"has a scalar 'epoch/vla' \(--tag\). Did you mean 'epoch/val'"):
+    with pytest.raises(DataError, match=r"has a scalar 'epoch/vla'\. Did you mean 'epoch/val'"):
         read_curves(["logs"], tag="epoch/vla")
     assert plain(read_curves(["logs"], tag="epoch/val"))["adam", "1"] == ([0], [1], None)
     log("logs/sgd/1", epoch__train={0: 2.0})
