@@ -47,7 +47,10 @@ def _tuning(data: ReportData, tuned: set[int]) -> list[str]:
     most = count(runs[-1], "seed")
     seeds = most if len(runs) == 1 else f"{runs[0]} to {most}"
     if not tuned:
-        return [f"Nothing was tuned: all hyperparameters were fixed, and each optimizer was trained with {seeds}."]
+        return [
+            f"Nothing was tuned: all hyperparameters were fixed. With each of {seeds}, each optimizer was trained once to find the "
+            "margin and the target, and once more as a fresh run, with a seed of its own."
+        ]
     often = f"each of {seeds}" if len(runs) == 1 else f"every seed ({seeds})"
     points = f"{min(tuned)} to {max(tuned)} points" if len(tuned) > 1 else count(max(tuned), "point")
     sentences = [
@@ -63,7 +66,10 @@ def _tuning(data: ReportData, tuned: set[int]) -> list[str]:
     fixed = [entry.label for entry in data.optimizers if not entry.searched]
     if fixed:
         verb = "has" if len(fixed) == 1 else "have"
-        sentences.append(f"{listed(fixed)} {verb} nothing to tune, so there are only fresh runs.")
+        sentences.append(
+            f"{listed(fixed)} {verb} nothing to tune: in place of a tuning there is one training, which counts for the margin and "
+            "the target."
+        )
     return sentences
 
 

@@ -36,6 +36,8 @@ def points(space: Space, count: int, *, first: int = 0, seed: int = 0) -> list[P
 
 @lru_cache(10_000)  # whoever asks how far a study is asks for all of them
 def _points(space: tuple[tuple[str, Range], ...], count: int, first: int, seed: int) -> tuple[Point, ...]:
+    # With nothing to search a tuning is one training all the same: the margin, the target and the scale of several tasks are
+    # made of what tunings scored, so that no run that is judged decides them.
     if not space:
         return ({},) if first == 0 else ()
     shift = np.random.default_rng(seed).random(len(space))

@@ -169,7 +169,9 @@ def test_a_widened_space_says_what_was_declared(found):
 def test_what_is_fixed_has_nothing_to_tune(found):
     data = found[0].report
     fixed = [replace(entry, searched=()) for entry in data.optimizers]
-    assert "rmsprop has nothing to tune" in protocol_text(replace(data, optimizers=[data.optimizers[0], fixed[1]]))
+    assert "rmsprop has nothing to tune: in place of a tuning there is one training" in protocol_text(
+        replace(data, optimizers=[data.optimizers[0], fixed[1]])
+    )
     assert protocol_text(replace(data, optimizers=fixed)).startswith("Nothing was tuned")
 
 
