@@ -20,7 +20,7 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -124,7 +124,7 @@ def ravine(inputs: Tensor, targets: Tensor, folder: Path) -> Callable[[], float]
 
 
 @contextlib.contextmanager
-def own_terminal():
+def own_terminal() -> Iterator[None]:
     """Standard output on a terminal of its own, so that the progress bar is drawn wherever this script runs."""
     import pty
     import threading

@@ -5,6 +5,8 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,7 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 HOSTILE = "</script><img src=x onerror=document.title='broken'>"
 
 
-def act(page, script, folder, *options):
+def act(page: bytes, script: str, folder: Path, *options: str) -> tuple[dict[str, Any], list[str]]:
     """What ``script`` left in ``seen`` after it acted on the page, and the lines of the console.
 
     The script is the body of an async function; requests can go nowhere but to the page's own file.
@@ -47,7 +49,7 @@ document.documentElement.dataset.seen = JSON.stringify(seen);
         timeout=300,
         check=True,
     )
-    found = re.search(r'data-seen="([^"]*)"', done.stdout)
+    seen = re.search(r'data-seen="([^"]*)"', done.stdout)
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    assert found, console
-    return json.loads(html.unescape(found[1])), console
+    assert seen, console
+    return json.loads(html.unescape(seen[1])), console

@@ -126,7 +126,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session", autouse=True)
-def kernel_cache(tmp_path_factory):
+def kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A kernel cache of this run's own, unless the caller chose one; shared by the workers of pytest-xdist."""
     if "RAVINE_CACHE_DIR" not in os.environ:
         base = tmp_path_factory.getbasetemp()
@@ -134,7 +134,7 @@ def kernel_cache(tmp_path_factory):
 
 
 @pytest.fixture
-def numbers_in_double():
+def numbers_in_double() -> Iterator[None]:
     """torch keeps the numbers of a parameter (``mu_product``, ``eta``) in the default dtype, and Ravine in double precision."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
@@ -165,14 +165,14 @@ def forked_processes() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def ctrl_c():
+def ctrl_c() -> None:
     """Ctrl-C as a program has it by default: a shell starts what runs in the background without it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
-def one_thread():
+def one_thread() -> Iterator[None]:
     """Small tensors on one thread: waking others costs up to thirty times the work where cores are busy."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

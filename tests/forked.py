@@ -17,7 +17,9 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO, Any, Self
 
 #: What a command imports to train a task, or to work for a comparison: see ``after``.
 TRAINS = ("sklearn.datasets", "sklearn.model_selection", "torch.utils.flop_counter", "matplotlib.backends.backend_agg")
@@ -25,6 +27,7 @@ COMPARES = (*TRAINS, "torch._inductor", "scipy.stats", "jinja2", "optuna.storage
 #: What ``DistributedDataParallel`` imports when one is made, in two seconds.
 TRAINS_TOGETHER = (*TRAINS, "torch._dynamo")
 PIPE, DEVNULL = subprocess.PIPE, subprocess.DEVNULL
+File = int | IO[Any] | None
 _SIZE = struct.Struct("q")
 
 
@@ -38,11 +41,23 @@ class Forked:
         the others: as for ``subprocess``.
     """
 
-    _server: tuple[subprocess.Popen, socket.socket] | None = None
+    stdout: IO[Any] | None
+    stderr: IO[Any] | None
+    _server: tuple[subprocess.Popen[bytes], socket.socket] | None = None
 
     def __init__(
-        self, command, *, after=(), cwd=None, env=None, stdin=None, stdout=None, stderr=None, text=False, session=False
-    ):
+        self,
+        command: Sequence[str | Path],
+        *,
+        after: Sequence[str] = (),
+        cwd: str | Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: File = None,
+        stdout: File = None,
+        stderr: File = None,
+        text: bool = False,
+        session: bool = False,
+    ) -> None:
         words, cwd = [os.fspath(word) for word in command], os.fspath(cwd or os.getcwd())
         request = {"words": words, "cwd": cwd, "env": dict(env or os.environ), "session": session}
         payload = json.dumps({**request, "parent": os.getpid(), "after": after}).encode()
@@ -59,10 +74,11 @@ class Forked:
         for file in (*files, told):
             os.close(file)
         (self.pid,) = _SIZE.unpack(_exactly(server, _SIZE.size))
-        self._status, self.returncode = status, None
+        self._status = status
+        self.returncode: int | None = None
 
     @staticmethod
-    def _end(number, given, text):
+    def _end(number: int, given: File, text: bool) -> tuple[int, IO[Any] | None]:
         """The file of the process, and what the test has of it."""
         if given is PIPE:
             read, write = os.pipe()
@@ -74,7 +90,7 @@ class Forked:
         return os.dup(number if given is None else given if isinstance(given, int) else given.fileno()), None
 
     @classmethod
-    def _serving(cls):
+    def _serving(cls) -> socket.socket:
         if cls._server is None:
             ours, its = socket.socketpair()
             with its:
@@ -84,7 +100,7 @@ class Forked:
         return cls._server[1]
 
     @classmethod
-    def end(cls):
+    def end(cls) -> None:
         """Once no test needs it: the process that imported torch ends, and with it all that it forked."""
         if cls._server is not None:
             server, ours = cls._server
@@ -92,38 +108,39 @@ class Forked:
             server.wait(60)
             cls._server = None
 
-    def wait(self, timeout=None):
+    def wait(self, timeout: float | None = None) -> int:
         if self.returncode is None:
             if not select.select([self._status], [], [], timeout)[0]:
-                raise subprocess.TimeoutExpired("forked", timeout)
-            (self.returncode,) = _SIZE.unpack(os.read(self._status, _SIZE.size))
+                raise subprocess.TimeoutExpired("forked", timeout or 0)
+            (status,) = _SIZE.unpack(os.read(self._status, _SIZE.size))
+            self.returncode = int(status)
             os.close(self._status)
         return self.returncode
 
-    def poll(self):
+    def poll(self) -> int | None:
         try:
             return self.wait(0)
         except subprocess.TimeoutExpired:
             return None
 
-    def send_signal(self, number):
+    def send_signal(self, number: int) -> None:
         if self.poll() is None:
             os.kill(self.pid, number)
 
-    def terminate(self):
+    def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
 
-    def kill(self):
+    def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
-    def communicate(self, said=None, timeout=None):
+    def communicate(self, said: Any = None, timeout: float | None = None) -> tuple[Any, Any]:
         if self.stdin is not None:
             if said:
                 self.stdin.write(said)
             self.stdin.close()
-        found = {}
+        read: dict[Any, Any] = {}
         readers = [
-            threading.Thread(target=lambda file=file: found.__setitem__(file, file.read()), daemon=True)
+            threading.Thread(target=lambda file=file: read.__setitem__(file, file.read()), daemon=True)
             for file in (self.stdout, self.stderr)
             if file is not None and not file.closed
         ]
@@ -133,49 +150,51 @@ class Forked:
         for reader in readers:
             reader.join(timeout)
         self._close()
-        return found.get(self.stdout), found.get(self.stderr)
+        return read.get(self.stdout), read.get(self.stderr)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind, *_):
+    def __exit__(self, kind: object, *_: object) -> None:
         if kind is not None:
             self.kill()
         self.wait()
         self._close()
 
-    def _close(self):
+    def _close(self) -> None:
         for file in filter(None, (self.stdin, self.stdout, self.stderr)):
             file.close()
 
 
-def run_forked(command, *, timeout=300, check=False, **options):
+def run_forked(
+    command: Sequence[str | Path], *, timeout: float = 300, check: bool = False, **options: Any
+) -> subprocess.CompletedProcess[Any]:
     """As ``subprocess.run(..., capture_output=True, text=True)``."""
     with Forked(command, **{"stdout": PIPE, "stderr": PIPE, "text": True, **options}) as process:
         out, err = process.communicate(timeout=timeout)
     if check and process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command, out, err)
-    return subprocess.CompletedProcess(command, process.returncode, out, err)
+    return subprocess.CompletedProcess(command, process.wait(), out, err)
 
 
-def forked_worker(command, **options):
+def forked_worker(command: Sequence[str], **options: Any) -> Forked:
     """In place of ``subprocess.Popen``, where a comparison starts its workers."""
     assert command[0] == sys.executable
     return Forked(command[1:], after=COMPARES, **options)
 
 
-def _exactly(connection, size):
-    found = b""
-    while len(found) < size:
-        if not (more := connection.recv(size - len(found))):
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    received = b""
+    while len(received) < size:
+        if not (more := connection.recv(size - len(received))):
             raise EOFError("the other end is gone")
-        found += more
-    return found
+        received += more
+    return received
 
 
-def _serve(connection):
+def _serve(connection: socket.socket) -> dict[str, Any]:
     """Fork for each request until the tests are gone; return in each forked process what it was told to do."""
-    waiting = {}
+    waiting: dict[int, int] = {}
     woken, wakes = os.pipe()  # a byte for each process that ends
     os.set_blocking(wakes, False)
     signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
@@ -215,7 +234,7 @@ def _serve(connection):
         connection.sendall(_SIZE.pack(pid))
 
 
-def _run(words, cwd, env, session, parent):
+def _run(words: list[str], cwd: str, env: dict[str, str], session: bool, parent: int) -> None:
     """Be the program that these words start."""
     import runpy
     import types

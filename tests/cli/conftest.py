@@ -4,7 +4,7 @@ import pytest
 
 
 @pytest.fixture
-def simply(monkeypatch):
+def simply(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainings one by one, no seconds of a step, no figures for papers, where none of these is the subject."""
     monkeypatch.setattr("ravine.comparison._study.trial_runner.stacked_task", lambda task: None)
     monkeypatch.setattr("ravine.comparison._run_study.measure_seconds", lambda *_: {})

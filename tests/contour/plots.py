@@ -1,6 +1,7 @@
 """What is plotted in the tests of the picture and the page."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from ravine.contour._trajectories import Trajectory
 RATES, STARTS = (0.01, 0.1, 1.0), ((-1.5, 0.5), (2.0, -0.5))
 
 
-def entry(label, best=1, scale=1.0, **more):
+def entry(label: str, best: int = 1, scale: float = 1.0, **more: Any) -> PlotEntry:
     """Trajectories that shrink by 1 - rate each step; at the highest rate the first start diverges out of the window."""
     trajectories = []
     for rate in RATES:
@@ -27,7 +28,7 @@ def entry(label, best=1, scale=1.0, **more):
     return PlotEntry(label, trajectories, finals, best, **more)
 
 
-def plotted(*entries, name="bowl", **more):
+def plotted(*entries: PlotEntry, name: str = "bowl", **more: Any) -> PlotData:
     xs, ys = np.linspace(-2, 3, 201), np.linspace(-1, 1, 201)
     surface = SurfaceGrid(xs, ys, xs[None, :] ** 2 + 9 * ys[:, None] ** 2, STARTS[0], (0.0, 0.0), STARTS[1:])
     options = {"lowest": 0.0, "floor": 6e-10, "highest": 6.25, **more}

@@ -1,12 +1,14 @@
 """Small real trainings in a plain loop, and what is known about them, computed by torch in float64."""
 
 import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ravine.diagnose._evidence import Evidence
@@ -14,10 +16,22 @@ from ravine.train import Batches
 from ravine.watch._history import FIGURES, History
 from ravine.watch._hyper_log import HyperLog
 
+#: Inputs and targets.
+Rows = tuple[Tensor, Tensor]
 MOST_ROWS = 64
 
 
-def train(model, data, loss_func, optimizer, epochs, *, valid=None, each_step=None, limit=None):
+def train(
+    model: nn.Module,
+    data: Iterable[Rows],
+    loss_func: Callable[[Tensor, Tensor], Tensor],
+    optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
+    epochs: int,
+    *,
+    valid: Rows | None = None,
+    each_step: Callable[[torch.optim.Optimizer, int], None] | None = None,
+    limit: int | None = None,
+) -> Evidence:
     """Train, and give the Evidence of it.
 
     Args:
@@ -28,9 +42,10 @@ def train(model, data, loss_func, optimizer, epochs, *, valid=None, each_step=No
         limit: stop after so many steps.
     """
     named = dict(model.named_parameters())
-    optimizer = optimizer([p for p in named.values() if p.requires_grad])
-    hypers, losses, rows, epoch_rows = HyperLog(), [], [], []
-    first_nonfinite = {}
+    made = optimizer([p for p in named.values() if p.requires_grad])
+    hypers, epoch_rows = HyperLog(), list[dict[str, float]]()
+    losses, rows = list[float](), list[list[dict[str, float]]]()
+    first_nonfinite: dict[str, int] = {}
     units = Units(model)
     for epoch in range(epochs):
         began = len(losses)
@@ -38,14 +53,14 @@ def train(model, data, loss_func, optimizer, epochs, *, valid=None, each_step=No
         for inputs, targets in data:
             if len(losses) == limit:
                 break
-            optimizer.zero_grad()
+            made.zero_grad()
             loss = loss_func(model(inputs), targets)
             loss.backward()
             if each_step:
-                each_step(optimizer, len(losses))
-            hypers.observe(len(losses), optimizer.param_groups, optimizer.defaults)
+                each_step(made, len(losses))
+            hypers.observe(len(losses), made.param_groups, made.defaults)
             before = [p.detach().double().clone() for p in named.values()]
-            optimizer.step()
+            made.step()
             rows.append(figures(list(named.values()), before))
             losses.append(loss.item())
             for name, row in zip(named, rows[-1], strict=True):
@@ -65,7 +80,7 @@ def train(model, data, loss_func, optimizer, epochs, *, valid=None, each_step=No
         if len(losses) == limit:
             break
     return Evidence(
-        optimizer=type(optimizer).__name__,
+        optimizer=type(made).__name__,
         losses=np.array(losses),
         epochs=epoch_rows,
         hypers={name: hypers.values(name, len(losses)) for name in hypers.changes},
@@ -78,7 +93,7 @@ def train(model, data, loss_func, optimizer, epochs, *, valid=None, each_step=No
     )
 
 
-def figures(parameters, before):
+def figures(parameters: Sequence[nn.Parameter], before: Sequence[Tensor]) -> list[dict[str, float]]:
     """What one step did to each parameter."""
     grads = [
         torch.zeros_like(b) if p.grad is None else p.grad.double() for p, b in zip(parameters, before, strict=True)
@@ -86,7 +101,7 @@ def figures(parameters, before):
     updates = [p.detach().double() - b for p, b in zip(parameters, before, strict=True)]
     looked_at = [*grads, *before, *updates]
     norms, highest = (torch.stack(torch._foreach_norm(looked_at, order)).tolist() for order in (2, math.inf))
-    found = []
+    made = []
     for i, (parameter, grad) in enumerate(zip(parameters, grads, strict=True)):
         row = {"steps": float(parameter.grad is not None), "nonfinite": 0.0}
         row |= {"state_rounding": 0.0, "param_rounding": 0.0}
@@ -95,14 +110,14 @@ def figures(parameters, before):
             row[f"{name}_max"] = highest[i + place * len(grads)]
         if not math.isfinite(row["grad_max"]):
             row["nonfinite"] = float((~grad.isfinite()).sum())
-        found.append(row)
-    return found
+        made.append(row)
+    return made
 
 
-def gathered(named, steps):
+def gathered(named: Mapping[str, nn.Parameter], steps: Sequence[list[dict[str, float]]]) -> History:
     """The history of these steps, in at most MOST_ROWS rows."""
     each = math.ceil(len(steps) / MOST_ROWS)
-    found = {name: [] for name in FIGURES}
+    by_name: dict[str, list[np.ndarray]] = {name: [] for name in FIGURES}
     first = np.arange(0, len(steps), each)
     for start in first:
         part = steps[start : start + each]
@@ -111,10 +126,10 @@ def gathered(named, steps):
             if name.endswith("_norm"):
                 good = np.where(np.isfinite(values), values, np.nan) ** 2
                 count = np.isfinite(good).sum(0)
-                found[name].append(np.sqrt(np.where(count, np.nansum(good, 0) / np.maximum(count, 1), np.nan)))
+                by_name[name].append(np.sqrt(np.where(count, np.nansum(good, 0) / np.maximum(count, 1), np.nan)))
             else:
-                found[name].append(values.max(0) if name.endswith("_max") else values.sum(0))
-    arrays = {name: np.array(values) for name, values in found.items()}
+                by_name[name].append(values.max(0) if name.endswith("_max") else values.sum(0))
+    arrays = {name: np.array(values) for name, values in by_name.items()}
     last = np.minimum(first + each, len(steps))
     return History(tuple(named), tuple(p.numel() for p in named.values()), first + 1, last, **arrays)
 
@@ -124,43 +139,44 @@ class Units:
 
     BATCHES = 4
 
-    def __init__(self, model):
-        self.seen = {}
+    def __init__(self, model: nn.Module) -> None:
+        self.seen: dict[str, list[Tensor]] = {}
         for name, layer in model.named_modules():
             if isinstance(layer, nn.Linear | nn.Conv2d):
                 layer.register_forward_pre_hook(lambda layer, inputs, name=name: self.see(layer, name, inputs[0]))
 
-    def see(self, layer, name, inputs):
+    def see(self, layer: nn.Module, name: str, inputs: Tensor) -> None:
         if layer.training:
             axis = 1 if isinstance(layer, nn.Conv2d) else -1
             moved = inputs.detach().movedim(axis, -1).flatten(0, -2)
             self.seen[name] = [*self.seen.get(name, []), (moved != 0).any(0)][-self.BATCHES :]
 
-    def take(self):
+    def take(self) -> dict[str, tuple[int, int]]:
         layers = {name: torch.stack(parts).any(0) for name, parts in list(self.seen.items())[1:]}
         return {name: (alive.numel(), int((~alive).sum())) for name, alive in layers.items()}
 
 
-def mlp(*widths, activation=nn.ReLU):
-    layers = []
+def mlp(*widths: int, activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
+    layers: list[nn.Module] = []
     for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), activation()]
     return nn.Sequential(*layers[:-1])
 
 
 @cache
-def read():
+def read() -> tuple[np.ndarray, np.ndarray]:
     """scikit-learn's digits."""
     from sklearn.datasets import load_digits
 
-    return load_digits(return_X_y=True)
+    inputs, targets = load_digits(return_X_y=True)
+    return inputs, targets
 
 
-def digits(batch_size=64, seed=0, rows=None):
+def digits(batch_size: int = 64, seed: int = 0, rows: int | None = None) -> tuple[Batches, Rows]:
     """The digits in batches to train on, and those to validate on."""
-    inputs, targets = read()
-    inputs = torch.tensor((inputs - inputs.mean()) / inputs.std()).float()
-    targets = torch.tensor(targets)
+    pixels, numbers = read()
+    inputs = torch.tensor((pixels - pixels.mean()) / pixels.std()).float()
+    targets = torch.tensor(numbers)
     order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))
     kept, valid = order[360:], order[:360]
     kept = kept[:rows]
@@ -170,28 +186,37 @@ def digits(batch_size=64, seed=0, rows=None):
 class Changed:
     """The batches of ``data``, each made into another by ``change(inputs, number of the batch)``."""
 
-    def __init__(self, data, change):
+    def __init__(self, data: Iterable[Rows], change: Callable[[Tensor, int], Tensor]) -> None:
         self.data, self.change, self.count = data, change, 0
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Rows]:
         for inputs, targets in self.data:
             yield self.change(inputs, self.count), targets
             self.count += 1
 
 
-def on_digits(model, optimizer, *, epochs=6, seed=0, change=None, loss=functional.cross_entropy, **options):
+def on_digits(
+    model: Callable[[], nn.Module],
+    optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
+    *,
+    epochs: int = 6,
+    seed: int = 0,
+    change: Callable[[Tensor, int], Tensor] | None = None,
+    loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy,
+    **options: Any,
+) -> Evidence:
     """Train a classifier of digits that ``model()`` makes from this seed."""
     torch.manual_seed(seed)
-    data, valid = digits(seed=seed)
-    data = Changed(data, change) if change else data
+    batches, valid = digits(seed=seed)
+    data = Changed(batches, change) if change else batches
     return train(model(), data, loss, optimizer, epochs, **{"valid": valid, **options})
 
 
-def times(factor, data):
+def times(factor: float, data: Rows) -> Rows:
     """Inputs and targets with inputs that are multiplied."""
     return factor * data[0], data[1]
 
 
-def of_probabilities(outputs, targets):
+def of_probabilities(outputs: Tensor, targets: Tensor) -> Tensor:
     """nll_loss without its logarithm: bounded by -1."""
     return functional.nll_loss(outputs.softmax(1), targets)

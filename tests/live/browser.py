@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import time
+from pathlib import Path
+from typing import Any, Self
 
 import pytest
 from chromium import BROWSER
@@ -17,7 +19,9 @@ class Browser:
     Requests can go nowhere but to this machine; those to anywhere else are in ``foreign``.
     """
 
-    def __init__(self, folder, width=1280, height=800, dark=False, mobile=False):
+    def __init__(
+        self, folder: Path, width: int = 1280, height: int = 800, dark: bool = False, mobile: bool = False
+    ) -> None:
         if BROWSER is None:
             pytest.skip("no Chromium found: install it (apt-get install chromium) to test the page in a browser")
         to_read, self._to = os.pipe()
@@ -37,9 +41,9 @@ class Browser:
         )
         os.close(to_read)
         os.close(to_write)
-        self._number, self._rest, self._answers = 0, b"", {}
-        self.console, self.foreign, self.requests = [], [], []
-        self._session = None
+        self._number, self._rest, self._answers = 0, b"", dict[int, dict[str, Any]]()
+        self.console, self.foreign, self.requests = list[str](), list[str](), list[str]()
+        self._session: str | None = None
         targets = self.do("Target.getTargets")["targetInfos"]
         page = next(one for one in targets if one["type"] == "page")["targetId"]
         self._session = self.do("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
@@ -50,19 +54,19 @@ class Browser:
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.do("Emulation.setEmulatedMedia", features=scheme)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.wait()
         os.close(self._to)
         os.close(self._from)
 
-    def do(self, method, **params):
+    def do(self, method: str, **params: Any) -> Any:
         """What the browser answers to a command."""
         self._number += 1
-        message = {"id": self._number, "method": method, "params": params}
+        message: dict[str, Any] = {"id": self._number, "method": method, "params": params}
         if self._session:
             message["sessionId"] = self._session
         os.write(self._to, json.dumps(message).encode() + b"\0")
@@ -74,7 +78,7 @@ class Browser:
         assert "error" not in answer, answer
         return answer["result"]
 
-    def _receive(self):
+    def _receive(self) -> None:
         data = os.read(self._from, 1 << 16)
         assert data, "the browser has ended"
         *messages, self._rest = (self._rest + data).split(b"\0")
@@ -92,30 +96,30 @@ class Browser:
                 if not url.startswith(("http://127.0.0.1:", "data:", "blob:", "about:")):
                     self.foreign.append(url)
 
-    def open(self, url):
+    def open(self, url: str) -> None:
         """Go to a page."""
         self.do("Page.navigate", url=url)
         self.until("document.body !== null")
 
-    def value(self, expression):
+    def value(self, expression: str) -> Any:
         """What a JavaScript expression is; a promise is waited for."""
-        found = self.do("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in found, found
-        return found["result"].get("value")
+        answer = self.do("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
 
-    def until(self, expression, limit=LIMIT):
+    def until(self, expression: str, limit: float = LIMIT) -> Any:
         """Wait until an expression is true; returns what it is then."""
         end = time.monotonic() + limit
-        while not (found := self.value(f"(() => {{ try {{ return {expression} }} catch {{ return null }} }})()")):
-            assert time.monotonic() < end, f"{expression} is {found}; console: {self.console}"
+        while not (value := self.value(f"(() => {{ try {{ return {expression} }} catch {{ return null }} }})()")):
+            assert time.monotonic() < end, f"{expression} is {value}; console: {self.console}"
             time.sleep(0.02)
-        return found
+        return value
 
-    def picture(self, path, whole=False):
+    def picture(self, path: Path, whole: bool = False) -> None:
         """Write what is seen, or the whole page, to a PNG file."""
         import base64
 
-        options = {"captureBeyondViewport": whole}
+        options: dict[str, Any] = {"captureBeyondViewport": whole}
         if whole:
             size = self.do("Page.getLayoutMetrics")["cssContentSize"]
             options["clip"] = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}

@@ -17,6 +17,7 @@ from torch.distributed.tensor import DTensor
 from ravine.formula import dot, global_norm, maximum, mean, norm, param_copy, where
 from ravine.optim import Adam, AdamW, Optimizer, RMSprop, pieces
 from ravine.optim import _registry as registry
+from ravine.optim.pieces import Value
 from ravine.watch._history import FIGURES
 
 STEPS = 4
@@ -26,23 +27,23 @@ KINDS = one_of_each_kind(name for name in registry.names() if name != "rmsprop-c
 KEPT = ("rmsprop-timm", "amsgrad", "param_copy", "global_norm")
 
 
-def clip(update, *, limit):
+def clip(update: Value, *, limit: Value) -> Value:
     """A whole-tensor number over all tensors."""
     return update / maximum(global_norm(update) / limit, 1.0)
 
 
-def trust(update, *, param):
+def trust(update: Value, *, param: Value) -> Value:
     """A whole-tensor number of each tensor, of its parameter and of its update."""
     size, length = norm(param), norm(update)
     return update * where(size > 0, where(length > 0, size / length, 1.0), 1.0)
 
 
-def agree(update, *, grad, param):
+def agree(update: Value, *, grad: Value, param: Value) -> Value:
     """Sums of each tensor, of a group and of all."""
     return update * mean(where(update * grad > 0, 1, 0)) / (1 + abs(dot(param, grad, "group")) + norm(param, "all"))
 
 
-def pull_to_start(param, anchor=param_copy, *, pull):
+def pull_to_start(param: Value, anchor: Value = param_copy, *, pull: Value) -> tuple[Value, Value]:
     """A state that starts as a copy of its parameter."""
     return param - pull * (param - anchor), anchor
 

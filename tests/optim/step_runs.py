@@ -1,11 +1,16 @@
 """What the tests of an optimizer's life share: optimizers by name, steps, and all that a step may write."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from kinds import dtype_cases, one_of_each_kind
+from torch import Tensor
 from torch.nn import Parameter
 
 import ravine.optim
+from ravine.optim import Optimizer
 from ravine.optim import _registry as registry
 
 PATHS = pytest.mark.parametrize("fused", [None, False])
@@ -17,34 +22,34 @@ KERNEL_OF_EACH_KIND = pytest.mark.parametrize(
 )
 
 
-def every_dtype(*dtypes):
+def every_dtype(*dtypes: torch.dtype) -> pytest.MarkDecorator:
     """All in these dtypes by torch's operations, and by kernels as ``dtype_cases`` has them."""
-    eager = [(n, False, d) for d in dtypes for n in registry.names()]
-    kernels = [(n, None, d) for n, d in dtype_cases() if d in dtypes]
+    eager: list[tuple[str, bool | None, torch.dtype]] = [(n, False, d) for d in dtypes for n in registry.names()]
+    kernels: list[tuple[str, bool | None, torch.dtype]] = [(n, None, d) for n, d in dtype_cases() if d in dtypes]
     kernels += [(n, None, d) for n in one_of_each_kind(registry.names()) for d in dtypes if d.is_complex]
     return pytest.mark.parametrize(("name", "fused", "dtype"), eager + kernels, ids=str)
 
 
-def randn(*shape, dtype=torch.float32, seed=0):
+def randn(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
-def make(name, params, **kw):
+def make(name: str, params: Any, **kw: Any) -> Optimizer:
     named = registry.lookup(name)
     return named.cls(params, **{"lr": 0.1, **named.options, **kw})
 
 
-def snapshot(optimizer):
+def snapshot(optimizer: torch.optim.Optimizer) -> list[tuple[list[int], dict[str, list[int]]]]:
     """Everything that a step may write, bit for bit."""
 
-    def bits(t):
+    def bits(t: Tensor) -> list[int]:
         return t.detach().clone().contiguous().reshape(-1).view(torch.uint8).tolist() if t.numel() else []
 
     params = [p for g in optimizer.param_groups for p in g["params"]]
     return [(bits(p), {n: bits(v) for n, v in optimizer.state.get(p, {}).items()}) for p in params]
 
 
-def take_steps(optimizer, steps, first=0):
+def take_steps(optimizer: torch.optim.Optimizer, steps: int, first: int = 0) -> None:
     """Steps along gradients that depend on the parameters alone."""
     for k in range(first, first + steps):
         for group in optimizer.param_groups:
@@ -53,7 +58,9 @@ def take_steps(optimizer, steps, first=0):
         optimizer.step()
 
 
-def beside_torch(change, fused, cls="SGD", **kw):
+def beside_torch(
+    change: Callable[[Any, list[Parameter]], None], fused: bool | None, cls: str = "SGD", **kw: Any
+) -> list[tuple[list[Tensor], list[dict[str, Any]]]]:
     """The same three parameters in torch's class and ours: step, ``change(optimizer, parameters)``, step twice."""
     results = []
     for library in (torch.optim, None):

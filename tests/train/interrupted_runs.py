@@ -9,11 +9,14 @@ import os
 import random
 import signal
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, WeightedRandomSampler
@@ -24,6 +27,7 @@ from ravine.train import (
     BestCheckpoint,
     Callback,
     EarlyStopping,
+    Fit,
     GradientAccumulation,
     GradientClipping,
     HyperSchedule,
@@ -47,10 +51,10 @@ class Clock(Callback):
 
     order = 1000  # after a checkpoint is written; what lies before it is seen from the model
 
-    def __init__(self, strike=None, how=None):
+    def __init__(self, strike: int | None = None, how: Callable[[], None] | None = None) -> None:
         self.now, self.strike, self.how = 0, strike, how
 
-    def tick(self, *_):
+    def tick(self, *_: object) -> None:
         self.now += 1
         if self.now == self.strike:
             if self.how is not None:
@@ -59,7 +63,7 @@ class Clock(Callback):
 
     before_fit = before_epoch = before_batch = after_loss = before_step = after_step = after_batch = after_epoch = tick
 
-    def metric(self, outputs, targets):
+    def metric(self, outputs: Tensor, targets: Tensor) -> Tensor:
         self.tick()
         return torch.zeros(())
 
@@ -67,7 +71,7 @@ class Clock(Callback):
 class Stopper(Callback):
     """Ends a fit in the middle of its second epoch."""
 
-    def after_batch(self, fit):
+    def after_batch(self, fit: Fit) -> None:
         if fit.state.step == 9:
             fit.stop("that is enough")
 
@@ -75,10 +79,10 @@ class Stopper(Callback):
 class Rows(Dataset):
     """Rows that are different each time, by all three sources of randomness."""
 
-    def __len__(self):
+    def __len__(self) -> int:
         return ROWS
 
-    def __getitem__(self, i):
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
         noise = torch.randn(6) + random.random() + float(np.random.rand())
         return rows()[0][i] + 0.1 * noise, rows()[1][i]
 
@@ -86,65 +90,65 @@ class Rows(Dataset):
 class Stream(IterableDataset):
     """Rows whose number is known to nobody before the end."""
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         yield from TensorDataset(*rows())
 
 
-def rows():
+def rows() -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(5)
     return torch.randn(ROWS, 6, generator=generator), torch.randint(0, 3, (ROWS,), generator=generator)
 
 
-def seed(number):
+def seed(number: int) -> None:
     torch.manual_seed(number)
     np.random.seed(number)
     random.seed(number)
 
 
-def model():
+def model() -> torch.nn.Sequential:
     return torch.nn.Sequential(
         torch.nn.Linear(6, 12), torch.nn.BatchNorm1d(12), torch.nn.ReLU(), torch.nn.Dropout(0.3), torch.nn.Linear(12, 3)
     )
 
 
-def batches():
+def batches() -> Batches:
     return Batches(*rows(), BATCH)
 
 
-def loader(data=None, **options):
+def loader(data: Any = None, **options: Any) -> DataLoader[Any]:
     return DataLoader(data or TensorDataset(*rows()), BATCH, **options)
 
 
-def own_generator():
+def own_generator() -> torch.Generator:
     return torch.Generator().manual_seed(11)
 
 
-def with_replacement():
+def with_replacement() -> WeightedRandomSampler:
     return WeightedRandomSampler([1.0] * ROWS, ROWS, generator=own_generator())
 
 
-def two_groups(parameters):
+def two_groups(parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
     first, *rest = parameters
     return torch.optim.SGD([{"params": [first], "lr": 0.3}, {"params": rest}], lr=0.1, momentum=0.9)
 
 
-def halving(step):
+def halving(step: int) -> float:
     return 0.5**step
 
 
-def in_sequence(optimizer):
+def in_sequence(optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
     parts = [lr_scheduler.ConstantLR(optimizer, 0.1, 4), lr_scheduler.ExponentialLR(optimizer, 0.8)]
     return lr_scheduler.SequentialLR(optimizer, parts, milestones=[4])
 
 
-def chained(optimizer):
+def chained(optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
     return lr_scheduler.ChainedScheduler(
         [lr_scheduler.ConstantLR(optimizer, 0.1, 4), lr_scheduler.ExponentialLR(optimizer, 0.8)]
     )
 
 
 # name: training data, opt_func, schedule, callbacks
-SCENARIOS = {
+SCENARIOS: dict[str, tuple[Any, ...]] = {
     "Batches, RMSprop": (batches, RMSprop, lambda: "step:4,0.5", list),
     "global random order, Adam": (
         lambda: loader(shuffle=True),
@@ -188,7 +192,7 @@ SCENARIOS = {
     "stopped by a callback, rows validated in any order": (batches, RMSprop, lambda: None, lambda: [Stopper()]),
 }
 
-SCHEDULES = {
+SCHEDULES: dict[str, Callable[[], Any]] = {
     "multi-step": lambda: TorchScheduler(lr_scheduler.MultiStepLR, milestones=[3, 9]),
     "lambda": lambda: TorchScheduler(lr_scheduler.LambdaLR, halving),
     "one cycle of torch": lambda: TorchScheduler(lr_scheduler.OneCycleLR, max_lr=0.1, length="total_steps"),
@@ -199,16 +203,18 @@ SCHEDULES = {
     "chained": lambda: TorchScheduler(chained),
     "exponential": lambda: "exponential:0.5",
 }
-SCHEDULED = {
+SCHEDULED: dict[str, tuple[Any, ...]] = {
     name: (batches, partial(torch.optim.SGD, momentum=0.9), schedule, list) for name, schedule in SCHEDULES.items()
 }
 
 
-def learner(name, clock=None, folder=None, *, train=None):
+def learner(
+    name: str, clock: Clock | None = None, folder: str | Path | None = None, *, train: Any = None
+) -> tuple[Learner, Callable[..., Any]]:
     """A new Learner and how it fits, both as a program that is started again would make them."""
     data, opt_func, schedule, callbacks = (SCENARIOS | SCHEDULED)[name]
     clock = clock or Clock()
-    valid = Batches(*rows(), 20, shuffle=False)
+    valid: Any = Batches(*rows(), 20, shuffle=False)
     if "validated in any order" in name:
         valid = loader(shuffle=True, generator=own_generator())
     learn = Learner(
@@ -226,7 +232,7 @@ def learner(name, clock=None, folder=None, *, train=None):
     return learn, partial(learn.fit, EPOCHS, rate, schedule())
 
 
-def whole(name, **options):
+def whole(name: str, **options: Any) -> tuple[dict[str, Any], int]:
     """The run that is never stopped and keeps nothing; and how many moments it has."""
     seed(0)
     clock = Clock()
@@ -235,7 +241,14 @@ def whole(name, **options):
     return everything(learn), clock.now
 
 
-def stopped(name, folder, moment, every, how=None, **options):
+def stopped(
+    name: str,
+    folder: str | Path,
+    moment: int | None,
+    every: int,
+    how: Callable[[], None] | None = None,
+    **options: Any,
+) -> tuple[bool, Learner]:
     """Begin or go on with a run until a moment, or its end; whether it got there, and the Learner."""
     # a program that begins sets its seeds; one that goes on must not need them
     seed(0 if not (Path(folder) / "checkpoint.safetensors").exists() else 1234 + (moment or 0))
@@ -247,10 +260,10 @@ def stopped(name, folder, moment, every, how=None, **options):
     return True, learn
 
 
-def everything(learn):
+def everything(learn: Learner) -> dict[str, Any]:
     """All that training has changed or measured, except times."""
     recorder = learn.recorder
-    found = {
+    state = {
         "model": dict(learn.model.state_dict()),
         "training": [m.training for m in learn.model.modules()],
         "optimizer": learn.optimizer.state_dict(),
@@ -278,10 +291,10 @@ def everything(learn):
             if g is not None
         ],
     }
-    return copy.deepcopy(found)  # of now, whatever is trained later
+    return copy.deepcopy(state)  # of now, whatever is trained later
 
 
-def differences(a, b, place=""):
+def differences(a: Any, b: Any, place: str = "") -> list[str]:
     """Where two trees differ in a bit."""
     if isinstance(a, dict) and isinstance(b, dict):
         if set(a) != set(b):  # a group that is loaded has its keys in another order

@@ -1,5 +1,8 @@
 """Optimizers made of numbers, for the tests of the judgement."""
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,10 +10,10 @@ from ravine.comparison._judge import FreshRun, OptimizerRuns, TuningTrial
 
 
 @pytest.fixture
-def make_run():
+def make_run() -> Callable[..., FreshRun]:
     """A run with these losses at steps 0, 100, 200, ...; the score is the last one unless given."""
 
-    def make(seed, losses, score=None, **rest):
+    def make(seed: int, losses: Sequence[float], score: float | None = None, **rest: Any) -> FreshRun:
         steps = 100 * np.arange(len(losses))
         return FreshRun(seed, steps, losses, losses[-1] if score is None else score, **rest)
 
@@ -18,10 +21,19 @@ def make_run():
 
 
 @pytest.fixture
-def make_optimizer(make_run):
+def make_optimizer(make_run: Callable[..., FreshRun]) -> Callable[..., OptimizerRuns]:
     """An optimizer from a curve, or a final loss, for each seed, and the scores of each tuning; None diverged."""
 
-    def make(name, curves=(), tunings=(), *, start=2.0, metrics=None, points=None, **rest):
+    def make(
+        name: str,
+        curves: Iterable[Any] = (),
+        tunings: Iterable[Any] = (),
+        *,
+        start: float = 2.0,
+        metrics: Mapping[str, Sequence[float]] | None = None,
+        points: Sequence[Mapping[str, Any]] | None = None,
+        **rest: Any,
+    ) -> OptimizerRuns:
         runs = []
         for seed, curve in enumerate(curves):
             point = {} if points is None else points[seed]
