@@ -20,8 +20,8 @@ from ravine.optim import _registry as registry
 from ravine.train import Batches, Learner, Recorder
 
 CLIP = 1.0
-#: Batches of one epoch of a fit that is timed, and of how many rows; the tutorials' epoch is longer.
-_BATCHES, _ROWS = 100, 64
+#: The rows of a batch of the fit that is timed.
+_ROWS = 64
 _ROUNDS_OF_FIT = 61
 _WARM_UP = 5
 
@@ -90,10 +90,13 @@ class _Deaf(Recorder):
     def hypers(self, optimizer: torch.optim.Optimizer) -> None: ...
 
 
-def time_fit(*, rounds: int | None = None) -> Watching:
-    """Time whole epochs of ``learn.fit`` on the MLP with RMSprop: watch and recorder on against both off."""
+def time_fit(*, rounds: int | None = None, batches: int = 100) -> Watching:
+    """Time whole epochs of ``learn.fit`` on the MLP with RMSprop: watch and recorder on against both off.
+
+    An epoch has so many ``batches``; that of the tutorials is longer.
+    """
     generator = torch.Generator().manual_seed(0)
-    inputs = torch.randn(_BATCHES * _ROWS, 784, generator=generator)
+    inputs = torch.randn(batches * _ROWS, 784, generator=generator)
     targets = torch.randint(10, (len(inputs),), generator=generator)
 
     def learner(on: bool) -> Step:
@@ -107,7 +110,6 @@ def time_fit(*, rounds: int | None = None) -> Watching:
 
     timings = alternate({"on": learner(True), "off": learner(False)}, rounds or _ROUNDS_OF_FIT)
     one = {
-        k: Timing(t.median / _BATCHES, t.low / _BATCHES, t.high / _BATCHES, t.steps, t.rounds)
-        for k, t in timings.items()
+        k: Timing(t.median / batches, t.low / batches, t.high / batches, t.steps, t.rounds) for k, t in timings.items()
     }
     return Watching("fit", "rmsprop", "RMSprop", one)

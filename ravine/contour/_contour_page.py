@@ -27,9 +27,10 @@ _LOSSES = 400
 _NOTHING = 65535  # the code of what is no number
 
 
-def page(data: PlotData) -> bytes:
-    """The page in UTF-8."""
-    return rendered("contour.html", "contour/templates", shown=data, data=_script_data(data), number=number)
+def page(data: PlotData, budget: int = _BUDGET) -> bytes:
+    """The page in UTF-8; trajectories are coarser where their numbers would take more bytes than ``budget``."""
+    script = _script_data(data, budget)
+    return rendered("contour.html", "contour/templates", shown=data, data=script, number=number)
 
 
 def number(value: float) -> str:
@@ -37,7 +38,7 @@ def number(value: float) -> str:
     return f"{value:.3g}" if np.isfinite(value) else "diverged"
 
 
-def _script_data(shown: PlotData) -> dict[str, Any]:
+def _script_data(shown: PlotData, budget: int) -> dict[str, Any]:
     """What the page's script reads; numbers by the thousand are base64 of little-endian arrays."""
     losses = [t.values for entry in shown.entries for row in entry.trajectories for t in row]
     finite = np.concatenate([*losses, shown.surface.values[np.isfinite(shown.surface.values)]])
@@ -65,7 +66,7 @@ def _script_data(shown: PlotData) -> dict[str, Any]:
             _entry(shown, entry, style, scale, tolerance, most)
             for entry, style in zip(shown.entries, _family_styles(shown.entries), strict=True)
         ]
-        if tolerance >= _COARSEST or len(json.dumps(entries)) <= _BUDGET:
+        if tolerance >= _COARSEST or len(json.dumps(entries)) <= budget:
             return {**data, "entries": entries, "moves": round(1 / tolerance)}
         tolerance, most = tolerance * 2, max(100, most // 2)
 

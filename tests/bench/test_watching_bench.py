@@ -62,15 +62,13 @@ def test_turns_of_large_tensors_have_a_step_that_is_looked_at_in_full():
     assert candidates.turns(large, 3) == (3, APART)
 
 
-def test_a_fit_is_timed_by_the_batch(monkeypatch):
-    monkeypatch.setattr(watching, "_BATCHES", 4)
-    found = watching.time_fit(rounds=1)
+def test_a_fit_is_timed_by_the_batch():
+    found = watching.time_fit(rounds=1, batches=4)
     assert (found.case, set(found.timings)) == ("fit", {"on", "off"})
     assert 0 < found.timings["on"].median < 1
 
 
-def test_the_command(monkeypatch, tmp_path):
-    monkeypatch.setattr(watching, "_BATCHES", 4)
+def test_the_command(tmp_path):
     file = tmp_path / "watch.json"
     arguments = ["--watch", "--case", "62x100", "-o", "sgd", "--rounds", "2", "--threads", "1", "--json", str(file)]
     threads = torch.get_num_threads()

@@ -31,8 +31,8 @@ class Reader(HTMLParser):
 
 @pytest.fixture
 def read():
-    def make(*entries, **more):
-        text = contour_page.page(plotted(*entries, **more)).decode()
+    def make(*entries, budget=contour_page._BUDGET, **more):
+        text = contour_page.page(plotted(*entries, **more), budget).decode()
         reader = Reader(text)
         return text, reader, json.loads(reader.texts["data"][0])
 
@@ -115,9 +115,8 @@ def test_thinning_hides_nothing_that_could_be_seen():
     assert np.array_equal(out[before], out)
 
 
-def test_where_there_is_too_much_the_best_rate_stays_fine_and_the_page_says_so(monkeypatch, read):
-    monkeypatch.setattr(contour_page, "_BUDGET", 1)
-    text, _, data = read(entry("one", scale=0.05))
+def test_where_there_is_too_much_the_best_rate_stays_fine_and_the_page_says_so(read):
+    text, _, data = read(entry("one", scale=0.05), budget=1)
     counts = [len(floats(rows[0]["p"])) for rows in data["entries"][0]["trajectories"]]
     assert counts[1] == 21
     assert counts[0] < 21
