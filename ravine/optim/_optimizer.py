@@ -33,7 +33,7 @@ from ravine.optim._common import (
 )
 from ravine.optim._engine import state as states
 from ravine.optim._engine.average import NO_STEP, averaged_inside, pairs_of
-from ravine.optim._engine.describe import describe
+from ravine.optim._engine.describe import describe, optimizer_in_notebook, optimizer_text
 from ravine.optim._engine.formula import asks_ndim, check_names, check_read, formula_of, listed, refuse_cbs
 from ravine.optim._engine.full_states import full_precision, set_params
 from ravine.optim._engine.group import GroupReader, Pieces, group_at, ndims_of, number_of
@@ -45,8 +45,7 @@ from ravine.optim._engine.kernels import refuse_recording, warn_captured
 from ravine.optim._engine.monitor import Monitor
 from ravine.optim._engine.plan import Plan
 from ravine.optim._engine.prepare import check_added, make_all_states
-from ravine.optim._engine.shown import Shown
-from ravine.optim._engine.slips import AnswersNames, as_group, check_closure
+from ravine.optim._engine.slips import AnswersNames, as_group, loss_of
 from ravine.optim._engine.state_by_name import arranged
 from ravine.optim._engine.state_storage import StateStorage, storage_of
 from ravine.optim._engine.version import TrackedState, Version
@@ -58,7 +57,7 @@ from ravine.watch._watch import Watch
 Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 
 
-class Optimizer(Shown, MayStepInBackward, AnswersNames, torch.optim.Optimizer):
+class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
     r"""Steps parameters by a formula: a list of pieces.
 
     Args:
@@ -221,6 +220,8 @@ class Optimizer(Shown, MayStepInBackward, AnswersNames, torch.optim.Optimizer):
     def _describe(self, p: Tensor) -> str:
         return describe(p, self.param_groups, self._monitor.name_of(p))
 
+    __repr__, _repr_html_ = optimizer_text, optimizer_in_notebook
+
     # --- groups -----------------------------------------------------------------------------------------------
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -267,13 +268,9 @@ class Optimizer(Shown, MayStepInBackward, AnswersNames, torch.optim.Optimizer):
             ParameterError, BackendError, OptionError: before anything is written.
             NonFiniteError: with ``nonfinite="raise"``, before anything is written.
         """
-        loss = None
         if self._backward is not None:
             return self._backward.asked(closure)
-        if closure is not None:
-            check_closure(closure)
-            with torch.enable_grad():
-                loss = closure()
+        loss = None if closure is None else loss_of(closure)
         # GradScaler sets these for the time of one step. Where they are not, an attribute costs an answer (AnswersNames).
         given = self.__dict__
         found_inf: Tensor | None = given.get("found_inf")

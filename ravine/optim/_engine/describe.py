@@ -1,14 +1,13 @@
-"""An optimizer and its parameters in words: for errors, and for ``print(optimizer)``."""
+"""An optimizer and its parameters in words: for errors, for ``print(optimizer)`` and for notebooks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
 from ravine._fallback_characters import printable
-from ravine.formula import Program
 from ravine.formula._plain_text import formula_lines
 from ravine.optim._hyperparameters import TORCH_ONLY
 
@@ -31,22 +30,24 @@ def describe(p: Tensor, groups: Sequence[dict[str, Any]], given: str | None) -> 
     return f"a parameter of shape {tuple(p.shape)}"
 
 
-def optimizer_text(
-    name: str,
-    groups: Sequence[dict[str, Any]],
-    programs: Callable[[dict[str, Any], str], Mapping[int | None, Program]],
-    storage: str,
-) -> str:
+def optimizer_text(optimizer: Any) -> str:
     """An optimizer: the size, formula and options of each group, and how states are kept."""
-    lines = [f"{name} ("]
-    for i, group in enumerate(groups):
+    lines = [f"{type(optimizer).__name__} ("]
+    for i, group in enumerate(optimizer.param_groups):
         size = sum(p.numel() for p in group["params"])
         lines.append(f"Parameter Group {i}: {size:,} numbers in {len(group['params'])} tensors")
-        for ndim, program in (some := programs(group, f" (parameter group {i})")).items():
+        for ndim, program in (some := optimizer._programs(group, f" (parameter group {i})")).items():
             if len(some) > 1:
                 lines.append(f"  Parameters of {ndim} dimension{'s' * (ndim != 1)}:")
             lines += [f"    {line}" for line in formula_lines(program)]
         shown = {k: v for k, v in sorted(group.items()) if k not in ("params", "param_names", *TORCH_ONLY)}
         lines.append("    " + ", ".join(f"{k}={v}" for k, v in shown.items()))
-    lines += [storage] if storage else []
-    return printable("\n".join([*lines, ")"]))
+    storage = str(optimizer._storage)
+    return printable("\n".join([*lines, *([storage] if storage else []), ")"]))
+
+
+def optimizer_in_notebook(optimizer: Any) -> str:
+    """The same as HTML, with its formula as mathematics."""
+    from ravine.optim._engine.optimizer_html import optimizer_html  # which training does not need
+
+    return optimizer_html(optimizer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from typing import Any
 
 from ravine._plotting.notebook_html import drawn, html_rows, output, paragraph, scrolling
@@ -14,20 +14,13 @@ from ravine.optim._hyperparameters import TORCH_ONLY
 _GROUPS, _FORMULAS = 8, 4  # that are shown at most
 
 
-def optimizer_html(
-    name: str,
-    groups: Sequence[dict[str, Any]],
-    programs: Callable[[dict[str, Any], str], Mapping[int | None, Program]],
-    storage: str,
-) -> str:
-    """The size in words, each formula once with the groups that have it, and a column of numbers for each group.
-
-    Args: as of ``describe.optimizer_text``.
-    """
+def optimizer_html(optimizer: Any) -> str:
+    """The size in words, each formula once with the groups that have it, and a column of numbers for each group."""
+    groups = optimizer.param_groups
     formulas: dict[str, tuple[Program, list[str]]] = {}
     read: set[str] = set()  # the hyperparameters that some formula reads
     for i, group in enumerate(groups):
-        for ndim, program in programs(group, f" (parameter group {i})").items():
+        for ndim, program in optimizer._programs(group, f" (parameter group {i})").items():
             where = f"group {i}" if ndim is None else f"group {i}, {ndim} dimension{'s' * (ndim != 1)}"
             formulas.setdefault("\n".join(formula_lines(program)), (program, []))[1].append(where)
             read |= {hyper.partition("[")[0] for hyper in program.hypers}  # betas[0] is a number of betas
@@ -42,8 +35,8 @@ def optimizer_html(
     if len(shown) > _FORMULAS:
         parts.append(paragraph(f"… and {len(shown) - _FORMULAS} formulas more: print(optimizer) shows all."))
     parts.append(_numbers(groups, read))
-    parts.append(paragraph(storage))
-    return output(_size_text(name, groups), *parts)
+    parts.append(paragraph(str(optimizer._storage)))
+    return output(_size_text(type(optimizer).__name__, groups), *parts)
 
 
 def _size_text(name: str, groups: Sequence[dict[str, Any]]) -> str:

@@ -13,10 +13,15 @@ from ravine.errors import OptionError, an, kind_of
 from ravine.optim._engine.group_keys import level_of_user
 
 
-def check_closure(closure: object) -> None:
-    """Raise TypeError for something else than a function where ``step`` takes one, such as a loss."""
+def loss_of(closure: Any) -> Any:
+    """What the closure of a step returns, which is called with gradients on.
+
+    Raises:
+        TypeError: it is something else than a function, such as a loss.
+    """
     if callable(closure):
-        return
+        with torch.enable_grad():
+            return closure()
     loss = "call loss.backward() and then step() without it" if isinstance(closure, torch.Tensor) else "call step()"
     raise TypeError(
         f"step takes nothing, or a function that computes the loss again, and was given {an(kind_of(closure))}: {loss}"
