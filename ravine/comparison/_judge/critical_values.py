@@ -5,8 +5,8 @@ t-statistic, over all others, exceeds the critical value: the quantile of
 
     T(I) = the largest t(i, j) for i in I, j any other optimizer
 
-where all optimizers are equal. Found by simulating normal runs of equal spread, from a fixed seed, so that the same
-question has the same answer everywhere. The values fall with I, which is what makes a step-down test (Romano and
+where all optimizers are equal. Found by simulating normal runs of equal spread, of which next to none is far out, from a
+fixed seed, so that the same question has the same answer everywhere. The values fall with I, which is what makes a step-down test (Romano and
 Wolf, 2005, https://doi.org/10.1198/016214504000000539): the chance that any of the truly best is ever removed stays
 below alpha.
 
@@ -41,16 +41,15 @@ def paired_t(values: Array) -> tuple[Array, Array, Array]:
     variance = np.diagonal(product, axis1=-2, axis2=-1)
     of_difference = variance[..., :, None] + variance[..., None, :] - 2 * product
     rounding = 1e-12 * (variance[..., :, None] + variance[..., None, :])
-    return t_statistics(mean, np.where(of_difference > rounding, of_difference, 0.0) / runs)
+    square = np.where(of_difference > rounding, of_difference, 0.0) / runs
+    return t_statistics(mean[..., :, None] - mean[..., None, :], square, mean[..., :, None])
 
 
-def t_statistics(mean: Array, square: Array) -> tuple[Array, Array, Array]:
-    """Differences of means, their errors and t, from the means and the squares of the errors of all pairs.
+def t_statistics(difference: Array, square: Array, size: Array) -> tuple[Array, Array, Array]:
+    """Differences, their errors and t of all pairs, from the differences, the squares of the errors, and how large values are.
 
     What rounding leaves of equal numbers is neither noise nor a difference.
     """
-    size = mean[..., :, None]
-    difference = size - mean[..., None, :]
     difference = np.where(np.abs(difference) > 1e-14 * np.abs(size), difference, 0.0)
     error = np.sqrt(np.where(square > 1e-28 * size**2, square, 0.0))
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -1,8 +1,9 @@
 """Multiple comparisons with the best: who may be the best, who is not, who is as good within a margin.
 
 For every optimizer one interval, of its value minus the best of the others' (lower is better; Hsu, 1984,
-https://doi.org/10.1214/aos/1176346732), here from paired differences of unequal spread. The verdict is read off the
-intervals and is nowhere decided again, so the two cannot disagree:
+https://doi.org/10.1214/aos/1176346732), here from paired differences of unequal spread, of which none counts for more than
+four usual ones (``limited_differences.py``). The verdict is read off the intervals and is nowhere decided again, so the
+two cannot disagree:
 
     wholly above 0               not the best
     the only one that is not     the best
@@ -21,7 +22,8 @@ from typing import Literal
 import numpy as np
 import scipy
 
-from ravine.comparison._judge.critical_values import critical_values, critical_values_of_many, paired_t, t_statistics
+from ravine.comparison._judge.critical_values import critical_values, critical_values_of_many, t_statistics
+from ravine.comparison._judge.limited_differences import limited_t
 from ravine.comparison._judge.measurements import Array
 from ravine.errors import ComparisonError, OptionError
 
@@ -37,11 +39,13 @@ class Standing:
 
     Attributes:
         name: the optimizer.
-        mean: of its runs.
-        difference, low, high: its value minus the best of the others', and the interval of that.
+        mean: of its runs, whatever they are.
+        difference, low, high: its value minus the best of the others', and the interval of that; of pairs, as the mean of
+            limited differences, so it need not be the difference of the means.
         verdict: what follows from it.
         equivalent: whether it is as good as the best, within the margin.
         runs: how many runs it had when it was last looked at.
+        far_out: how many of these are so far out that they count as less far.
     """
 
     name: str
@@ -52,6 +56,7 @@ class Standing:
     verdict: Verdict
     equivalent: bool
     runs: int
+    far_out: int = 0
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,7 +64,7 @@ class WithBest:
     """What a study says of all its optimizers, in one quantity.
 
     Attributes:
-        standings: of each optimizer, those that may be the best first, by mean.
+        standings: of each optimizer, those that may be the best first, by their difference to the best of the others.
         margin: the largest difference that does not matter.
         looks: how many runs there were at each look so far.
         alpha: the chance that any interval, or any verdict, is wrong.
@@ -83,12 +88,12 @@ class WithBest:
 
     @property
     def top(self) -> list[str]:
-        """Those that may be the best, by mean."""
+        """Those that may be the best, by their difference to the best of the others."""
         return [s.name for s in self.standings if s.verdict != "not the best"]
 
     @property
     def others(self) -> list[str]:
-        """Those that are not the best, by mean."""
+        """Those that are not the best, in the same order."""
         return [s.name for s in self.standings if s.verdict == "not the best"]
 
     def standing(self, name: str) -> Standing:
@@ -123,23 +128,23 @@ def with_best(
     critical = critical_values(len(names), plan, alpha)
     low = np.full((len(names), len(names)), -np.inf)  # of row minus column
     middle, high = np.zeros_like(low), np.full_like(low, np.inf)
-    candidates, runs, done = list(range(len(names))), [0] * len(names), 0
+    candidates, runs, outlying, done = list(range(len(names))), [0] * len(names), [0] * len(names), 0
     for look, n in enumerate(plan):
         taking_part = [i for i in candidates if len(arrays[names[i]]) >= n]
         if len(taking_part) < 2:
             break
         done, absent = look + 1, [i for i in candidates if i not in taking_part]
-        difference, error, t = paired_t(np.stack([arrays[names[i]][:n] for i in taking_part], axis=1))
+        difference, error, t, outside = limited_t(np.stack([arrays[names[i]][:n] for i in taking_part], axis=1))
         at = np.ix_(taking_part, taking_part)
         reach = np.where(error > 0, critical[len(names), look] * error, 0.0)
         low[at], middle[at], high[at] = difference - reach, difference, difference + reach
         candidates = sorted([*_step_down(taking_part, t, critical[:, look], len(absent)), *absent])
-        for i in taking_part:
-            runs[i] = n
+        for i, far_out in zip(taking_part, outside, strict=True):
+            runs[i], outlying[i] = n, int(far_out)
         if len(candidates) == 1 or _highest(high, candidates)[candidates].max() <= margin:
             break
     means = [float(arrays[name][:n].mean()) for name, n in zip(names, runs, strict=True)]
-    judgement = _read_off(names, means, runs, (low, middle, high), candidates, margin, plan[:done], alpha)
+    judgement = _read_off(names, means, runs, (low, middle, high), candidates, margin, plan[:done], alpha, outlying)
     if judgement.settled:
         return judgement
     same = min(runs[i] for i in candidates)
@@ -166,7 +171,7 @@ def with_best_unpaired(values: Mapping[str, Array], *, margin: float = 0.0, alph
     weight = parts**2 / (np.array(runs) - 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         freedom = np.where(square > 0, square**2 / (weight[:, None] + weight), 1.0)
-    of_pairs = (*t_statistics(means, square), freedom)
+    of_pairs = (*t_statistics(means[:, None] - means, square, means[:, None]), freedom)
     critical = critical_values_of_many(len(names), alpha)
     return with_best_of_pairs(names, means.tolist(), runs, *of_pairs, critical, margin=margin, alpha=alpha)
 
@@ -205,6 +210,7 @@ def _read_off(
     margin: float,
     looks: tuple[int, ...],
     alpha: float,
+    outlying: Sequence[int] = (),
 ) -> WithBest:
     """The verdict of the lower ends, differences and upper ends of all pairs, and of those that may be the best."""
     low, middle, high = bounds
@@ -216,8 +222,11 @@ def _read_off(
         # Found by stepping down, where its own interval still touches 0: it begins there.
         least = max(float(lows[i]), 0.0) if out else float(lows[i])
         most = min(float(highs[i]), 0.0) if verdict == "best" else float(highs[i])
-        standings.append(Standing(name, means[i], float(middles[i]), least, most, verdict, most <= margin, runs[i]))
-    standings.sort(key=lambda s: (s.verdict == "not the best", s.mean, s.name))
+        outside = outlying[i] if outlying else 0
+        standings.append(
+            Standing(name, means[i], float(middles[i]), least, most, verdict, most <= margin, runs[i], outside)
+        )
+    standings.sort(key=lambda s: (s.verdict == "not the best", s.difference, s.name))
     settled = len(candidates) == 1 or bool(highs[candidates].max() <= margin)
     pairs = {
         (a, b): (float(middle[i, j]), float(low[i, j]), float(high[i, j]))
@@ -286,8 +295,8 @@ def _more(values: Array, margin: float, critical: float) -> int | None:
     The critical value of other numbers of runs is that of a t-test at the level that this one has now.
     """
     now = len(values)
-    difference, error, _ = paired_t(values)
-    best = int(values.mean(0).argmin())
+    difference, error, _, _ = limited_t(values)
+    best = int(_bound(difference).argmin())
     others = [j for j in range(values.shape[1]) if j != best]
     gap, spread = np.abs(difference[best, others]), error[best, others] * np.sqrt(now)
     reach = np.outer(_reach_of_more(critical, now), spread)

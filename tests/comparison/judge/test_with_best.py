@@ -168,8 +168,8 @@ class TestOneStatement:
             assert (s.verdict == "best") == (study.top == [s.name])
             assert s.equivalent == (s.high <= margin)
         assert study.top
-        assert [s.mean for s in study.standings if s.name in study.top] == sorted(
-            s.mean for s in study.standings if s.name in study.top
+        assert [s.difference for s in study.standings if s.name in study.top] == sorted(
+            s.difference for s in study.standings if s.name in study.top
         )
 
     def test_the_order_of_the_optimizers_changes_nothing(self) -> None:

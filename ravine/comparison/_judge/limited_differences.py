@@ -1,0 +1,53 @@
+"""Differences of paired runs, of which none counts for more than four usual ones.
+
+One run far out (one that diverged, say) makes the standard error of a mean difference so large that no other run can
+speak: with n runs and one of them far out, t is about 1, however large and clear the other n - 1 differences are. So
+each difference is limited in size, and the paired t-statistic is that of the limited ones. The usual size is the
+median of the sizes, of those that are not 0: runs that tie, as two that diverged do, say nothing of it.
+
+What an interval holds is thereby the mean of the limited differences: the usual difference, in which runs far out count
+as such, but not by how far. It is the mean difference itself where none is limited, as of normal runs next to none
+is, and wherever differences are symmetric about 0. The limits lie symmetrically about no difference, and depend on
+sizes only. So where optimizers are equal, and the sign of each difference is a fair coin, it still is one afterwards:
+that is when a t-test keeps about its level, whatever the sizes are (Efron, 1969,
+https://doi.org/10.1080/01621459.1969.10501056). Limits about the median of the differences would not keep it: .08 to
+.10 in simulated studies of 5 normal runs, and two to three times as much as without limits where runs are skewed and
+of unequal spread.
+
+To limit what is far out, instead of leaving it out or believing it, is Winsorising (Tukey and McLaughlin, 1963,
+https://www.jstor.org/stable/25049278), here not of the outermost few but at a size, as Huber's function does (1964,
+https://doi.org/10.1214/aoms/1177703732), once, and about a known centre. How many times the usual size is a choice between power and level. A difference of 1.2
+standard deviations between two optimizers that both diverge in a twentieth of 20 runs is found in .76, .69, .53 and
+.41 of simulated studies with three, four, five and six times (by a plain t-test in .21); the largest level of all
+cells where runs diverge, in a fifth, is .063, .058, .055 and .053 (of a plain t-test .056, where three fifths do).
+"""
+
+import numpy as np
+
+from ravine.comparison._judge.critical_values import t_statistics
+from ravine.comparison._judge.measurements import Array
+
+#: How many times the usual size a difference may count for.
+MOST = 4.0
+
+
+def limited_t(values: Array) -> tuple[Array, Array, Array, Array]:
+    """The mean limited difference, its standard error and the t-statistic of every pair of columns, and who is far out.
+
+    Args:
+        values: (runs, optimizers), at least two runs; the rows are paired.
+
+    Returns:
+        Three arrays (optimizers, optimizers), row minus column, where without any noise t is 0 or infinite; and how many
+        runs of each column are far out: of two runs whose difference is limited, the one farther from its column's median.
+    """
+    one, other = values[:, :, None], values[:, None, :]
+    difference, size = one - other, np.maximum(np.abs(one), np.abs(other))
+    # what rounding leaves of equal numbers is no difference
+    difference[np.abs(difference) <= 1e-14 * size] = 0.0
+    usual = np.ma.median(np.ma.masked_equal(np.abs(difference), 0.0), axis=0)
+    limit = MOST * np.ma.filled(usual, np.inf)
+    limited = np.clip(difference, -limit, limit)
+    away = np.abs(values - np.median(values, axis=0))
+    far_out = ((limited != difference) & (away[:, :, None] >= away[:, None, :])).any(2).sum(0)
+    return *t_statistics(limited.mean(0), limited.var(0, ddof=1) / len(values), size.max(0)), far_out
