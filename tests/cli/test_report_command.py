@@ -93,7 +93,7 @@ def test_a_report_is_drawn_again_to_the_last_byte(call, monkeypatch):
     assert lines[1] == first.judgement.sentence, "the verdict comes first"
     title = " ".join(out.split("breast-cancer: ")[1].split())  # it may be two lines
     assert title.startswith("2 optimizers, ")
-    assert "2 seeds, 8 steps; sorted by validation loss" in title
+    assert "2 seeds, 8 steps; sorted by the difference to the best of the others" in title
     assert {path.name: path.read_bytes() for path in Path("ravine-out/mine").iterdir() if path.name in before} == before
     assert call("mine", "--out", "elsewhere")[0] == 0
     assert Path("elsewhere/results.json").read_bytes() == before["results.json"]

@@ -39,7 +39,8 @@ def limited_t(values: Array) -> tuple[Array, Array, Array, Array]:
 
     Returns:
         Three arrays (optimizers, optimizers), row minus column, where without any noise t is 0 or infinite; and how many
-        runs of each column are far out: of two runs whose difference is limited, the one farther from its column's median.
+        runs of each column are far out: their difference to the best of the other columns is limited, and they are farther
+        from their column's median than that one's run is from its own.
     """
     one, other = values[:, :, None], values[:, None, :]
     difference, size = one - other, np.maximum(np.abs(one), np.abs(other))
@@ -48,6 +49,9 @@ def limited_t(values: Array) -> tuple[Array, Array, Array, Array]:
     usual = np.ma.median(np.ma.masked_equal(np.abs(difference), 0.0), axis=0)
     limit = MOST * np.ma.filled(usual, np.inf)
     limited = np.clip(difference, -limit, limit)
+    mean = limited.mean(0)
+    itself = np.arange(len(mean))
+    best = np.where(np.eye(len(mean), dtype=bool), -np.inf, mean).argmax(1)  # of the others
     away = np.abs(values - np.median(values, axis=0))
-    far_out = ((limited != difference) & (away[:, :, None] >= away[:, None, :])).any(2).sum(0)
-    return *t_statistics(limited.mean(0), limited.var(0, ddof=1) / len(values), size.max(0)), far_out
+    far_out = ((limited != difference)[:, itself, best] & (away >= away[:, best])).sum(0)
+    return *t_statistics(mean, limited.var(0, ddof=1) / len(values), size.max(0)), far_out

@@ -39,6 +39,15 @@ def verdict_text(losses: WithBest, metric: Metric, lost: Sequence[str] = (), *, 
     return " ".join(sentences)
 
 
+def far_out_text(losses: WithBest) -> str:
+    """Which runs the verdict counts as less far out than they are, without a full stop; empty if there are none."""
+    outside = sorted((s for s in losses.standings if s.far_out), key=lambda s: (-s.far_out, s.name))
+    if not outside:
+        return ""
+    runs = [f"{s.far_out} of {count(s.runs, 'run')} of {s.name}" for s in outside]
+    return f"Far out, and counted as four times the usual difference: {listed(runs)}"
+
+
 def _best(losses: WithBest, metric: Metric) -> str:
     best = losses.standing(losses.top[0])
     return f"{best.name} is the best: its {metric.name} is {_gap(-best.high, -best.low, metric)} the next best."

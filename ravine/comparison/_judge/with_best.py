@@ -45,7 +45,7 @@ class Standing:
         verdict: what follows from it.
         equivalent: whether it is as good as the best, within the margin.
         runs: how many runs it had when it was last looked at.
-        far_out: how many of these are so far out that they count as less far.
+        far_out: how many of these are so far from the best of the others that they count as less far.
     """
 
     name: str

@@ -11,8 +11,8 @@ from ravine.comparison._report.markdown_syntax import code, fenced, prose, table
 from ravine.comparison._report.note_sentences import warnings
 from ravine.comparison._report.protocol_text import protocol_text
 from ravine.comparison._report.report_data import ReportData
-from ravine.comparison._report.report_tables import DIVERGED
-from ravine.comparison._report.result_table import SORTED, result_table
+from ravine.comparison._report.report_tables import caption
+from ravine.comparison._report.result_table import result_table
 from ravine.comparison._report.trial_table import last_line
 
 _CAPTIONS = {
@@ -40,7 +40,7 @@ def markdown_report(data: ReportData) -> str:
         *([prose(judgement.target.sentence, labels)] if judgement.target else []),
         "## Results",
         table([prose(head) for head in heads], [[code(line[0]), *line[1:]] for line in lines]),
-        f"{SORTED}.{f' {DIVERGED}.' if any(row.diverged for row in data.results) else ''}",
+        prose(f"{caption(data)}.", labels),
         prose(EXPLAINED["results"]),
         *_differences(data),
         "## Figures",

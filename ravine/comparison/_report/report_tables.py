@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ravine.comparison._judge import Judgement
 from ravine.comparison._judge.number_text import count, number
 from ravine.comparison._report.report_data import ReportData
-from ravine.comparison._report.result_table import SORTED, result_table
+from ravine.comparison._report.result_table import SORTED, far_out, result_table
 
 #: What a mean says of diverged runs.
 DIVERGED = (
@@ -36,8 +36,13 @@ def short(value: float, digits: int = 3) -> str:
 def results(data: ReportData) -> Table:
     """What every optimizer reached, the best first."""
     heads, rows = result_table(data, left_out=("median steps",))  # the page has a table of the target
+    return Table(caption(data), heads, rows)
+
+
+def caption(data: ReportData) -> str:
+    """How the table of results is sorted, and which runs count as other than they are; without the last full stop."""
     lost = any(row.diverged for row in data.results)
-    return Table(SORTED + (f". {DIVERGED}" if lost else ""), heads, rows)
+    return ". ".join([SORTED, *[DIVERGED] * lost, *filter(None, [far_out(data)])])
 
 
 def curves(data: ReportData) -> Table:

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 
 from ravine.comparison._judge import LOSS
 from ravine.comparison._judge.number_text import number
+from ravine.comparison._judge.verdict_text import far_out_text
 from ravine.comparison._report.difference_data import Difference
 from ravine.comparison._report.figure_data import Summary
 from ravine.comparison._report.report_data import ReportData, ResultRow
 
 NOTHING = "–"
 #: How the rows are sorted; the verdict sorts by the same.
-SORTED = "Sorted by validation loss, which the verdict is about; those that miss the target in most runs come last"
+SORTED_BY = "sorted by the difference to the best of the others"
+SORTED = f"{SORTED_BY.capitalize()} in validation loss, which the verdict is about; those that miss the target in most runs come last"
 #: The head of the column with the interval that the verdict is read off.
 AGAINST = "against the best of the others"
 _LEAST, _MOST = 1e-6, 1e7  # numbers beyond are written with powers of ten
@@ -41,6 +43,12 @@ def missing_last(data: ReportData) -> bool:
     """Whether an optimizer stands behind others for the target that it misses, though its loss is lower."""
     losses = data.judgement.losses
     return losses is not None and [one.name for one in losses.standings] != list(data.judgement.ranked)
+
+
+def far_out(data: ReportData) -> str:
+    """Which runs the verdict counts as less far out than they are, without a full stop; empty if there are none."""
+    losses = data.judgement.losses
+    return "" if losses is None else far_out_text(losses)
 
 
 def _cells(row: ResultRow, metrics: Sequence[str], against: Difference | None) -> dict[str, str]:

@@ -10,7 +10,7 @@ from ravine._plotting.terminal_tables import FittedTable, table
 from ravine.comparison._judge.number_text import count, listed
 from ravine.comparison._report.note_sentences import notes
 from ravine.comparison._report.report_data import ReportData
-from ravine.comparison._report.result_table import AGAINST, missing_last, result_table
+from ravine.comparison._report.result_table import AGAINST, SORTED_BY, far_out, missing_last, result_table
 
 #: A terminal is narrow: these stand in the report only.
 _LEFT_OUT = ("typical point", "median steps", "test loss", "ms per step", "diverged in tuning")
@@ -24,7 +24,7 @@ def show(data: ReportData, console: Console) -> None:
     console.print()
     _say(_title(data), console)
     console.print(results(data))
-    for sentence in [*_elsewhere(data), *notes(data)]:
+    for sentence in [*_far_out(data), *_elsewhere(data), *notes(data)]:
         _say(sentence, console)
 
 
@@ -50,8 +50,13 @@ def _title(data: ReportData) -> str:
     more = f" and {points - spec.points} more at the edge" * (points > spec.points)
     return (
         f"{spec.task}: {count(len(spec.optimizers), 'optimizer')}, {count(spec.points, 'point') + more + ', ' if tuned else ''}{seeds}, "
-        f"{count(spec.steps, 'step')}; sorted by validation loss{_MISSING_LAST * missing_last(data)}"
+        f"{count(spec.steps, 'step')}; {SORTED_BY}{_MISSING_LAST * missing_last(data)}"
     )
+
+
+def _far_out(data: ReportData) -> list[str]:
+    outside = far_out(data)
+    return [f"{outside}."] if outside else []
 
 
 def _elsewhere(data: ReportData) -> list[str]:

@@ -42,7 +42,7 @@ def test_the_verdict_comes_first_and_everything_is_there(found):
         "A tuning tries 8 points",
         "The target is a validation loss of",
         "## Results",
-        "Sorted by validation loss, which the verdict is about",
+        "Sorted by the difference to the best of the others in validation loss, which the verdict is about",
         "## Each against the best of the others",
         "## Figures",
         "## Search spaces",

@@ -5,7 +5,10 @@ from dataclasses import replace
 import pytest
 from studies import study
 
+from ravine.comparison._report import report_tables
+from ravine.comparison._report.markdown_report import markdown_report
 from ravine.comparison._report.note_sentences import notes
+from ravine.comparison._report.notebook_report import notebook_html
 from ravine.comparison._report.terminal_report import text
 
 EIGHT = ("sgd", "momentum", "nesterov", "rmsprop", "adagrad", "adadelta", "adam", "torch-rmsprop:alpha=0.9")
@@ -24,7 +27,10 @@ def shown(result, columns, monkeypatch):
 def test_the_verdict_is_the_first_line_and_the_notes_are_the_last(eight, monkeypatch):
     lines = shown(eight, 100, monkeypatch)
     assert lines[:2] == [eight.judgement.sentence, ""]
-    assert lines[2] == "digits: 8 optimizers, 4 points, 5 seeds, 100 steps; sorted by validation loss"
+    assert (
+        lines[2]
+        == "digits: 8 optimizers, 4 points, 5 seeds, 100 steps; sorted by the difference to the best of the others"
+    )
     said = notes(eight.report)
     assert lines[-len(said) :] == said
     assert lines[-len(said) - 1] == (
@@ -32,10 +38,25 @@ def test_the_verdict_is_the_first_line_and_the_notes_are_the_last(eight, monkeyp
     )
 
 
+def test_runs_far_out_are_said_in_the_same_words_everywhere(eight, monkeypatch):
+    """One of adagrad raised and counts as the loss that it began with."""
+    wanted = "Far out, and counted as four times the usual difference: 1 of 5 runs of adagrad"
+    assert {s.name: s.far_out for s in eight.judgement.losses.standings if s.far_out} == {"adagrad": 1}
+    assert f"{wanted}." in shown(eight, 100, monkeypatch)
+    assert report_tables.results(eight.report).caption.endswith(wanted)
+    assert f"{wanted}." in markdown_report(eight.report).replace("`adagrad`", "adagrad")
+    assert f"{wanted}." in notebook_html(eight.report)
+    whole = study({"sgd": 0.3, "adam": 0.33}, points=4)
+    for said in (str(whole), markdown_report(whole.report), notebook_html(whole.report)):
+        assert "Far out" not in said
+
+
 def test_an_optimizer_behind_others_with_higher_losses_is_explained(eight, monkeypatch):
     first, *others = eight.judgement.ranked
     moved = replace(eight.report, judgement=replace(eight.judgement, ranked=[*others, first]))
-    assert "sorted by validation loss, those that miss the target in most runs last" in text(moved)
+    assert "sorted by the difference to the best of the others, those that miss the target in most runs last" in text(
+        moved
+    )
 
 
 @pytest.mark.parametrize("columns", [60, 80, 100])
