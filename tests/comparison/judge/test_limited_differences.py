@@ -39,6 +39,15 @@ class TestThePairs:
         assert t[0, 1] == pytest.approx(stats.ttest_1samp(wanted, 0.0).statistic)
         assert far_out.tolist() == [2, 0]
 
+    def test_far_out_is_far_from_the_best_of_the_others(self) -> None:
+        """A run 6 above the best, where 2 is usual, is not; though it is 5 above another, where 1 is usual."""
+        noise = 0.01 * np.random.default_rng(2).standard_normal((9, 3))
+        values = noise + np.array([0.0, 1.0, 2.0])
+        values[3, 2] = 6.0
+        assert limited_t(values)[3].tolist() == [0, 0, 0]
+        values[3, 2] = 9.0
+        assert limited_t(values)[3].tolist() == [0, 0, 1]
+
     def test_ties_say_nothing_of_the_usual_size(self) -> None:
         """As where both diverge, or all tunings choose the same point."""
         first = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 100.0])
@@ -105,6 +114,15 @@ class TestTheVerdict:
         assert not study.settled
         assert study.more == _study(values).more
         assert study.more is not None
+
+    def test_more_runs_tell_the_others_from_the_best_though_its_mean_is_the_highest(self) -> None:
+        values = np.random.default_rng(6).standard_normal((12, 3)) + np.array([0.0, 0.8, 0.8])
+        values[0] = 100.0, 0.8, 0.8
+        study = _study(values)
+        assert len(study.top) > 1
+        assert study.standings[0].name == "o0"
+        assert study.more is not None
+        assert study.more < 200
 
     @pytest.mark.parametrize("share", [0.05, 0.2, 0.6])
     @pytest.mark.parametrize(("optimizers", "looks"), [(2, (10,)), (5, (8, 14, 20))])
