@@ -147,7 +147,7 @@ def judge_files(
     judged = with_best if paired else with_best_unpaired
     judgement = judged(values, margin=width, alpha=alpha)
     metric = Metric("value at the end", higher_is_better)
-    notes += [*([f"{outside}."] if (outside := far_out_text(found)) else []), *_ends(by_name)]
+    notes += [*([f"{outside}."] if (outside := far_out_text(judgement)) else []), *_ends(by_name)]
     diverged = {name: sum(c.diverged for c in runs) for name, runs in by_name.items()}
     notes += [
         f"Note: {name} diverged in {n} of {count(len(by_name[name]), 'run')}, which count as the value they began with."

@@ -74,6 +74,14 @@ def test_steps_to_a_target_and_runs_that_diverge(tmp_path):
     assert result.with_best.standing("b").mean == pytest.approx((1 + 1 + 3) / 3)
 
 
+def test_runs_far_out_of_pairs_are_said(tmp_path):
+    values = {"a": 1 + 0.01 * np.arange(8.0), "b": 1.1 + 0.01 * np.arange(8.0)[::-1]}
+    assert "Far out" not in " ".join(judge_files(written(tmp_path / "a.csv", values)).notes)
+    values["b"][3] = 9.0
+    result = judge_files(written(tmp_path / "b.csv", values))
+    assert "Far out, and counted as four times the usual difference: 1 of 8 runs of b." in result.notes
+
+
 def test_unpaired_intervals_hold_together():
     """Groups of unequal size and spread, all equal in truth."""
     rng, studies = np.random.default_rng(1), 400
