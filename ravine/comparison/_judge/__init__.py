@@ -3,7 +3,8 @@
 :func:`judge` does it all. Its parts can be used alone:
 
 measurements.py      what was measured; values.py makes one number of each run
-with_best.py         every optimizer against the best: intervals, and the verdict read off them; critical_values.py
+with_best.py         every optimizer against the best: intervals, and the verdict read off them; from
+                     limited_differences.py, where no run counts for too much, and critical_values.py
 margin.py            the largest difference that does not matter
 target.py            the target, and the steps to it
 budget.py            what few points bring; selection_bias.py how much of a tuning score is luck
