@@ -1,4 +1,4 @@
-"""Differences of paired runs, of which none counts for more than four usual ones.
+"""Differences of paired runs, of which none counts for more than five usual ones.
 
 One run far out (one that diverged, say) makes the standard error of a mean difference so large that no other run can
 speak: with n runs and one of them far out, t is about 1, however large and clear the other n - 1 differences are. So
@@ -30,7 +30,7 @@ from ravine.comparison._judge.critical_values import t_statistics
 from ravine.comparison._judge.measurements import Array
 
 #: How many times the usual size a difference may count for.
-MOST = 4.0
+MOST = 5.0
 
 
 def limited_t(values: Array) -> tuple[Array, Array, Array, Array]:

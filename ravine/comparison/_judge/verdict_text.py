@@ -45,7 +45,7 @@ def far_out_text(losses: WithBest) -> str:
     if not outside:
         return ""
     runs = [f"{s.far_out} of {count(s.runs, 'run')} of {s.name}" for s in outside]
-    return f"Far out, and counted as four times the usual difference: {listed(runs)}"
+    return f"Far out, and counted as five times the usual difference: {listed(runs)}"
 
 
 def _best(losses: WithBest, metric: Metric) -> str:

@@ -2,7 +2,7 @@
 
 For every optimizer one interval, of its value minus the best of the others' (lower is better; Hsu, 1984,
 https://doi.org/10.1214/aos/1176346732), here from paired differences of unequal spread, of which none counts for more than
-four usual ones (``limited_differences.py``). The verdict is read off the intervals and is nowhere decided again, so the
+five usual ones (``limited_differences.py``). The verdict is read off the intervals and is nowhere decided again, so the
 two cannot disagree:
 
     wholly above 0               not the best
