@@ -18,7 +18,7 @@ The first table, each number a share of the studies:
     best       the planted best is found as the only best: by us, by Holm
     loser      the planted loser is found not to be the best: by us, by Holm
 
-A limited difference is the mean of differences none of which counts for more than four times the median size
+A limited difference is the mean of differences none of which counts for more than five times the median size
 (``limited_differences.py``); the true one is that of 40,000 runs. Of runs of which some diverge it is the mean of a
 mixture, and hardly anybody sees the rare part of a mixture in five runs: where a fifth diverge, five runs have none of them
 a third of the time. No interval can hold it then; that is why a verdict says how many runs diverged, with an interval of
@@ -46,7 +46,7 @@ import numpy as np
 from scipy import stats
 
 from ravine.comparison._judge.critical_values import paired_t
-from ravine.comparison._judge.limited_differences import MOST, limited_t
+from ravine.comparison._judge.limited_differences import MOST, limited_t, usual_size
 from ravine.comparison._judge.with_best import WithBest, with_best
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -186,8 +186,7 @@ def to_best(differences: Array) -> Array:
 
 def seen_differences(values: Array, noisy: Array) -> Array:
     """The mean of limited differences of every pair of columns, by the limits of the same runs with their noise."""
-    sizes = np.abs(noisy[:, :, None] - noisy[:, None, :])
-    limits = MOST * np.ma.median(np.ma.masked_equal(sizes, 0.0), axis=0).filled(0.0)
+    limits = MOST * usual_size(noisy[:, :, None] - noisy[:, None, :])
     return np.clip(values[:, :, None] - values[:, None, :], -limits, limits).mean(0)
 
 

@@ -79,7 +79,7 @@ def test_runs_far_out_of_pairs_are_said(tmp_path):
     assert "Far out" not in " ".join(judge_files(written(tmp_path / "a.csv", values)).notes)
     values["b"][3] = 9.0
     result = judge_files(written(tmp_path / "b.csv", values))
-    assert "Far out, and counted as four times the usual difference: 1 of 8 runs of b." in result.notes
+    assert "Far out, and counted as 5 times the usual difference: 1 of 8 runs of b." in result.notes
 
 
 def test_unpaired_intervals_hold_together():

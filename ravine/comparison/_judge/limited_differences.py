@@ -10,18 +10,18 @@ as such, but not by how far. It is the mean difference itself where none is limi
 is, and wherever differences are symmetric about 0. The limits lie symmetrically about no difference, and depend on
 sizes only. So where optimizers are equal, and the sign of each difference is a fair coin, it still is one afterwards:
 that is when a t-test keeps about its level, whatever the sizes are (Efron, 1969, Student's t-test under symmetry
-conditions, JASA 64, 1278-1302). Limits about the median of the differences would not keep it: .08 to .10 in simulated
-studies of 5 normal runs, and two to three times as much as without limits where runs are skewed and of unequal spread.
+conditions, JASA 64, 1278-1302). Limits about the median of the differences would not keep it: few runs lie nearer to
+their own median than to the true one, and what they take for far out may be noise.
 
 To limit what is far out, instead of leaving it out or believing it, is Winsorising (Tukey and McLaughlin, 1963,
 https://www.jstor.org/stable/25049278), here not of the outermost few but at a size, as Huber's function does (1964,
 https://doi.org/10.1214/aoms/1177703732), once, and about a known centre.
 
-How many times the usual size is a choice between power and level. Of two optimizers that differ by 1.2 standard
-deviations and both diverge in a twentieth of 20 runs, far away, the worse is found in .76, .69, .53 and .41 of simulated
-studies with three, four, five and six times (by a plain t-test in .21). Of two equal ones that diverge in a fifth of
-their runs one is called worse in at most .063, .058, .055 and .053, whatever the number of runs. A plain t-test does so
-in .056 where three fifths diverge.
+How many times the usual size is a choice between power and level (``benchmarks/limits.py``). Of two optimizers that differ
+by 1.2 standard deviations and both diverge in a twentieth of 20 runs, far away, the worse is found in .76, .68, .52 and
+.41 of simulated studies with three, four, five and six times, and in .21 without a limit. Of two equal ones, some of whose
+runs diverge, one is called worse in at most .062, .059, .057 and .055 of the studies, whatever the number of runs, and in
+at most .054 without a limit. Five times is the least of these at which that is nearly so.
 """
 
 import numpy as np
@@ -31,6 +31,12 @@ from ravine.comparison._judge.measurements import Array
 
 #: How many times the usual size a difference may count for.
 MOST = 5.0
+
+
+def usual_size(differences: Array) -> Array:
+    """The median size of those that are not 0, over the first axis; infinite if all are."""
+    usual: Array = np.ma.median(np.ma.masked_equal(np.abs(differences), 0.0), axis=0)
+    return np.ma.filled(usual, np.inf)
 
 
 def limited_t(values: Array) -> tuple[Array, Array, Array, Array]:
@@ -48,8 +54,7 @@ def limited_t(values: Array) -> tuple[Array, Array, Array, Array]:
     difference, size = one - other, np.maximum(np.abs(one), np.abs(other))
     # what rounding leaves of equal numbers is no difference
     difference[np.abs(difference) <= 1e-14 * size] = 0.0
-    usual = np.ma.median(np.ma.masked_equal(np.abs(difference), 0.0), axis=0)
-    limit = MOST * np.ma.filled(usual, np.inf)
+    limit = MOST * usual_size(difference)
     limited = np.clip(difference, -limit, limit)
     mean = limited.mean(0)
     itself = np.arange(len(mean))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ravine.comparison._judge.limited_differences import MOST
 from ravine.comparison._judge.measurements import Metric
 from ravine.comparison._judge.number_text import count, listed, number, ratio_text
 from ravine.comparison._judge.with_best import WithBest
@@ -45,7 +46,7 @@ def far_out_text(losses: WithBest) -> str:
     if not outside:
         return ""
     runs = [f"{s.far_out} of {count(s.runs, 'run')} of {s.name}" for s in outside]
-    return f"Far out, and counted as five times the usual difference: {listed(runs)}"
+    return f"Far out, and counted as {MOST:g} times the usual difference: {listed(runs)}"
 
 
 def _best(losses: WithBest, metric: Metric) -> str:

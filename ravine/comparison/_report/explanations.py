@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 
 from ravine._plotting.usual_ratios import USUAL_TEXT
+from ravine.comparison._judge.limited_differences import MOST
 
 EXPLAINED: Mapping[str, str] = {
     "results": "One row per optimizer: mean ± standard deviation over its fresh runs. 'Against the best of the others' is the "
-    "interval of its validation loss minus that of the best other optimizer, over the same seeds. A "
-    "difference that is more than four times the usual one (the median size) counts as four times that, so that a single run "
-    "far out cannot hide what all others show. If the interval lies entirely on the worse side of no difference, the "
-    "optimizer is not the best. The typical point is the one chosen by the tuning with "
-    "the median learning rate.",
+    "interval of its validation loss minus that of the best other optimizer, over the same seeds. "
+    f"A difference that is more than {MOST:g} times the usual one (the median size) counts as {MOST:g} times that, so that a single "
+    "run far out cannot hide what all others show. If the interval lies entirely on the worse side of no difference, the "
+    "optimizer is not the best. The typical point is the one chosen by the tuning with the median learning rate.",
     "curves": "Each line is the median validation loss of an optimizer's fresh runs (lower is better); the band spans its "
     "best and its worst run.",
     "sensitivity": "Each mark is one training of a tuning: the value it tried and the validation loss at its end. A wide valley "

@@ -1,4 +1,4 @@
-"""Paired differences of which none counts for more than four usual ones: against NumPy and scipy, and against known truth."""
+"""Paired differences of which none counts for more than five usual ones: against NumPy and scipy, and against known truth."""
 
 from __future__ import annotations
 
@@ -28,11 +28,10 @@ class TestThePairs:
             assert difference[i, j] + stats.t.ppf(0.95, 19) * error[i, j] == pytest.approx(interval.high)
         assert far_out.tolist() == [0, 0, 0]
 
-    def test_far_out_differences_count_as_four_times_the_median_size(self) -> None:
+    def test_far_out_differences_count_as_five_times_the_median_size(self) -> None:
         """scipy's t-test of the numbers that remain, written out."""
-        wanted = np.array([1.0, -2.0, 3.0, 4.0, -20.0, 20.0])  # sizes 1, 2, 3, 4, 50, 90: the median is 3.5
-        wanted[4:] = -14.0, 14.0
-        first = np.array([1.0, -2.0, 3.0, 4.0, -50.0, 90.0])
+        first = np.array([1.0, -2.0, 3.0, 4.0, -50.0, 90.0])  # sizes 1, 2, 3, 4, 50, 90: the median is 3.5
+        wanted = np.array([1.0, -2.0, 3.0, 4.0, -17.5, 17.5])
         difference, error, t, far_out = limited_t(np.stack([first, np.zeros(6)], axis=1))
         assert difference[0, 1] == pytest.approx(wanted.mean())
         assert error[0, 1] == pytest.approx(stats.sem(wanted))
@@ -40,19 +39,19 @@ class TestThePairs:
         assert far_out.tolist() == [2, 0]
 
     def test_far_out_is_far_from_the_best_of_the_others(self) -> None:
-        """A run 6 above the best, where 2 is usual, is not; though it is 5 above another, where 1 is usual."""
+        """A run 7 above the best, where 2 is usual, is not; though it is 6 above another, where 1 is usual."""
         noise = 0.01 * np.random.default_rng(2).standard_normal((9, 3))
         values = noise + np.array([0.0, 1.0, 2.0])
-        values[3, 2] = 6.0
+        values[3, 2] = 7.0
         assert limited_t(values)[3].tolist() == [0, 0, 0]
-        values[3, 2] = 9.0
+        values[3, 2] = 11.0
         assert limited_t(values)[3].tolist() == [0, 0, 1]
 
     def test_ties_say_nothing_of_the_usual_size(self) -> None:
         """As where both diverge, or all tunings choose the same point."""
         first = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 100.0])
         difference, _, _, far_out = limited_t(np.stack([first + 7, np.full(8, 7.0)], axis=1))
-        assert difference[0, 1] == pytest.approx((1 + 2 + 8) / 8)
+        assert difference[0, 1] == pytest.approx((1 + 2 + 10) / 8)
         assert far_out.tolist() == [1, 0]
 
     def test_what_rounding_leaves_of_equal_numbers_is_no_usual_size(self) -> None:
@@ -108,7 +107,7 @@ class TestTheVerdict:
         """It stands on the limited differences: as if the run were that far away, and no farther."""
         values = np.stack([np.zeros(12), np.random.default_rng(4).standard_normal(12) + 0.5], axis=1)
         values[2, 1] = 1e6
-        limit = 4 * np.median(np.abs(values[:, 1]))
+        limit = 5 * np.median(np.abs(values[:, 1]))
         study = _study(values)
         values[2, 1] = limit
         assert not study.settled
@@ -116,13 +115,13 @@ class TestTheVerdict:
         assert study.more is not None
 
     def test_more_runs_tell_the_others_from_the_best_though_its_mean_is_the_highest(self) -> None:
-        values = np.random.default_rng(6).standard_normal((12, 3)) + np.array([0.0, 0.8, 0.8])
-        values[0] = 100.0, 0.8, 0.8
+        values = np.random.default_rng(6).standard_normal((12, 3)) + np.array([0.0, 1.2, 1.2])
+        values[0] = 100.0, 1.2, 1.2
         study = _study(values)
         assert len(study.top) > 1
         assert study.standings[0].name == "o0"
         assert study.more is not None
-        assert study.more < 200
+        assert study.more < 250
 
     @pytest.mark.parametrize("share", [0.05, 0.2, 0.6])
     @pytest.mark.parametrize(("optimizers", "looks"), [(2, (10,)), (5, (8, 14, 20))])
@@ -138,14 +137,14 @@ class TestTheVerdict:
         assert false / STUDIES <= 0.05 + 0.028  # what 400 studies leave open
 
     def test_a_difference_is_found_though_a_run_in_twenty_diverges(self) -> None:
-        """Of 1.2 spreads of the difference: in two thirds of studies, where a t-test finds it in a fifth."""
+        """Of 1.2 spreads of the difference: in half of the studies, where a t-test finds it in a fifth."""
         rng, here, t_test = np.random.default_rng(5), 0, 0
         for _ in range(STUDIES):
             values = rng.standard_normal((20, 2)) + np.array([0.0, 1.2 * np.sqrt(2)])
             values = np.where(rng.random((20, 2)) < 0.05, 40.0, values)
             here += _study(values).top == ["o0"]
             t_test += stats.ttest_rel(values[:, 1], values[:, 0], alternative="greater").pvalue < 0.025
-        assert here / STUDIES > 0.6
+        assert here / STUDIES > 0.44  # .52 but for what 400 studies leave open
         assert t_test / STUDIES < 0.3
 
     def test_normal_runs_are_found_as_often_as_by_a_t_test(self) -> None:

@@ -40,7 +40,7 @@ def test_the_verdict_is_the_first_line_and_the_notes_are_the_last(eight, monkeyp
 
 def test_runs_far_out_are_said_in_the_same_words_everywhere(eight, monkeypatch):
     """One of adagrad raised and counts as the loss that it began with."""
-    wanted = "Far out, and counted as four times the usual difference: 1 of 5 runs of adagrad"
+    wanted = "Far out, and counted as 5 times the usual difference: 1 of 5 runs of adagrad"
     assert {s.name: s.far_out for s in eight.judgement.losses.standings if s.far_out} == {"adagrad": 1}
     assert f"{wanted}." in shown(eight, 100, monkeypatch)
     assert report_tables.results(eight.report).caption.endswith(wanted)
