@@ -47,6 +47,14 @@ class TestThePairs:
         values[3, 2] = 11.0
         assert limited_t(values)[3].tolist() == [0, 0, 1]
 
+    def test_of_a_pair_the_run_farther_from_its_own_median_is_far_out(self) -> None:
+        """However far another of the same optimizer moves its mean, and whatever is usual for the other."""
+        values = np.stack([10 + 0.1 * np.arange(7.0), 0.01 * np.arange(7.0)], axis=1)
+        values[1:3, 0], values[1, 1] = 110.0, -90.0
+        assert limited_t(values)[3].tolist() == [2, 0]
+        values = np.stack([10 + 0.1 * np.arange(7.0), np.append(100.0, 0.01 * np.arange(6.0))], axis=1)
+        assert limited_t(values)[3].tolist() == [0, 1]
+
     def test_ties_say_nothing_of_the_usual_size(self) -> None:
         """As where both diverge, or all tunings choose the same point."""
         first = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 100.0])
@@ -68,6 +76,8 @@ class TestThePairs:
         difference, error, t, _ = limited_t(np.stack([column, column, column + 1], axis=1))
         assert t[0, 1] == difference[0, 1] == error[0, 1] == 0
         assert t[2, 0] == np.inf
+        third = np.where(np.arange(10) % 2, 0.1 + 0.2, 0.3)  # the same but for rounding
+        assert limited_t(np.stack([np.zeros(10), third], axis=1))[2].tolist() == [[0, -np.inf], [np.inf, 0]]
 
     def test_is_the_same_in_any_unit_and_whoever_comes_first(self) -> None:
         values = np.random.default_rng(1).standard_t(1, (15, 4))
@@ -102,6 +112,7 @@ class TestTheVerdict:
         assert [s.name for s in study.standings] == ["o0", "o2", "o1"]
         assert study.standings[0].difference < 0 < study.standings[1].difference
         assert study.standings[0].mean > max(s.mean for s in study.standings[1:])
+        assert [s.far_out for s in study.standings] == [1, 0, 0]
 
     def test_how_many_more_runs_settle_it_is_not_decided_by_a_run_far_out(self) -> None:
         """It stands on the limited differences: as if the run were that far away, and no farther."""
@@ -115,8 +126,11 @@ class TestTheVerdict:
         assert study.more is not None
 
     def test_more_runs_tell_the_others_from_the_best_though_its_mean_is_the_highest(self) -> None:
-        values = np.random.default_rng(6).standard_normal((12, 3)) + np.array([0.0, 1.2, 1.2])
-        values[0] = 100.0, 1.2, 1.2
+        """Those two are alike: no number of runs would tell one of them from the other."""
+        values = np.random.default_rng(6).standard_normal((12, 3)) + 1.2
+        values[:, 0] -= 1.2
+        values[0, :2] = 100.0, 1.2
+        values[:, 2] = values[:, 1] + 0.01 * (-1.0) ** np.arange(12)
         study = _study(values)
         assert len(study.top) > 1
         assert study.standings[0].name == "o0"
