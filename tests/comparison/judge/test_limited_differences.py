@@ -52,7 +52,7 @@ class TestThePairs:
         values = np.stack([10 + 0.1 * np.arange(7.0), 0.01 * np.arange(7.0)], axis=1)
         values[1:3, 0], values[1, 1] = 110.0, -90.0
         assert limited_t(values)[3].tolist() == [2, 0]
-        values = np.stack([10 + 0.1 * np.arange(7.0), np.append(100.0, 0.01 * np.arange(6.0))], axis=1)
+        values = np.stack([10 + 0.1 * np.arange(7.0), np.append(1.0, 9 + 0.01 * np.arange(6.0))], axis=1)
         assert limited_t(values)[3].tolist() == [0, 1]
 
     def test_ties_say_nothing_of_the_usual_size(self) -> None:
