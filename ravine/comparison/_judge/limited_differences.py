@@ -17,7 +17,7 @@ To limit what is far out, instead of leaving it out or believing it, is Winsoris
 https://www.jstor.org/stable/25049278), here not of the outermost few but at a size, as Huber's function does (1964,
 https://doi.org/10.1214/aoms/1177703732), once, and about a known centre.
 
-How many times the usual size is a choice between power and level (``benchmarks/limits.py``). Of two optimizers that differ
+How many times the usual size is a choice between power and level (docs/results/limits.json). Of two optimizers that differ
 by 1.2 standard deviations and both diverge in a twentieth of 20 runs, far away, the worse is found in .76, .68, .52 and
 .41 of simulated studies with three, four, five and six times, and in .21 without a limit. Of two equal ones, some of whose
 runs diverge, one is called worse in at most .062, .059, .057 and .055 of the studies, whatever the number of runs, and in
