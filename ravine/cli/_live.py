@@ -42,7 +42,6 @@ on.
 @click.option("--no-open", is_flag=True, help="Print the address and do not open it in the browser.")
 def command(run: str, storage: str | None, host: str, port: int, control: bool, no_open: bool) -> None:
     check_packages()
-    os.nice(_NICE)  # what runs goes first
     if BESIDE in os.environ:
         _serve_beside(run, storage, *os.environ.pop(BESIDE).split(","))
         return
@@ -52,7 +51,7 @@ def command(run: str, storage: str | None, host: str, port: int, control: bool, 
     say(f"Live: {server.address}", wrap=False)
     if not no_open:
         open_browser(server.address)
-    server.run()
+    _run(server)
 
 
 def _serve_beside(run: str, storage: str | None, place: str, parent: str, token: str) -> None:
@@ -64,6 +63,11 @@ def _serve_beside(run: str, storage: str | None, place: str, parent: str, token:
         live = live_run(Path(run))
     server = LiveServer(live, token=token, place=socket.socket(fileno=int(place)))
     end_after(int(parent), server.end)
+    _run(server)
+
+
+def _run(server: LiveServer) -> None:
+    os.nice(_NICE)  # what runs goes first
     server.run()
 
 
