@@ -107,8 +107,11 @@ def test_other_machines_are_let_in_with_a_warning(place, shown, monkeypatch):
 def test_a_run_that_is_not_there_is_an_error_with_what_is_meant(place, capsys, monkeypatch):
     monkeypatch.chdir(place)
     monkeypatch.setattr(sys, "argv", ["ravine", "live", "train-digit"])
+    lowered = []
+    monkeypatch.setattr("ravine.cli._live.os.nice", lowered.append)
     with pytest.raises(SystemExit, match="2"):
         main()
+    assert not lowered  # a process that serves nothing keeps its priority
     assert "Did you mean ravine-out/train-digits?" in capsys.readouterr().err
 
 
