@@ -13,6 +13,7 @@ import ravine
 from ravine._bench import gpu_times as times
 from ravine._bench.candidates import orthogonalizes
 from ravine._bench.cases import Configuration
+from ravine._bench.gpu_host_times import time_host
 from ravine._bench.gpu_times import GpuRow
 from ravine._bench.targets import SpeedTarget, Verdict, evaluate
 from ravine.errors import OptionError
@@ -153,7 +154,7 @@ def _rows(names: Sequence[str], count: int, stream: float) -> Iterator[GpuRow]:
         yield times.time_steps_on_gpu("300 small", _configuration(label, lr=1e-6), small, None)
     for tensors in (62, 500):
         for label in ("rmsprop", "adamw"):
-            yield times.time_host(f"host {tensors}", label, tensors, 100)
+            yield time_host(f"host {tensors}", label, tensors, 100)
     for label in ("rmsprop", "adamw"):
         yield times.time_graph("graph 62", label, 62, 100)
     for label in ("adamw", "rmsprop"):

@@ -1,18 +1,16 @@
-"""Times on a GPU: events around steps on the device, and what a step costs the host, which does not wait.
+"""Times on a GPU: events around steps on the device. What a step costs the host stands in ``gpu_host_times``.
 
 Candidates of one row step the same parameters and gradients, so that a thousand million elements fit; they take turns.
 """
 
 from __future__ import annotations
 
-import gc
 import inspect
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -99,26 +97,6 @@ def in_a_long_run(optimizer: torch.optim.Optimizer) -> Step:
     """The step of one of ours, as it is after thousands."""
     optimizer.step()
     return as_in_a_long_run(optimizer)
-
-
-def on_host(steps: Mapping[str, Step], sparing: Collection[str] = (), rounds: int = 300) -> dict[str, float]:
-    """Seconds until each step's call returns, with nothing waiting on the device."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        for turn in range(rounds + 20):
-            for name, step in steps.items():
-                torch.cuda.synchronize()
-                start = time.perf_counter()
-                step()
-                times[name].append(time.perf_counter() - start)
-                if turn < 20:
-                    times[name].clear()
-    finally:
-        if collecting:
-            gc.enable()
-    return {name: statistics.median(taken) for name, taken in times.items()}
 
 
 def stream_rate(elements: int) -> float:
@@ -272,31 +250,6 @@ def time_addresses(case: str, name: str, elements: int, tensors: int) -> GpuRow:
 
     steps = {"ravine": made(0), "unaligned": made(1), "half zero": made(0, zeros=True)}
     seconds = on_device(steps, list(steps))
-    return GpuRow(case, name, cls.__name__, "float32", seconds)
-
-
-def time_host(case: str, name: str, count: int, elements: int) -> GpuRow:
-    """What a step costs the host: addresses that stay, addresses that are new, and torch's ways."""
-    cls = registry.lookup(name).cls
-    params = parameters([(elements,)] * count, torch.float32)
-    grads: list[Any] = [p.grad for p in params]
-    both = [grads, [g.clone() for g in grads]]
-    stay, move = cls(params, lr=1e-6), cls(params, lr=1e-6)
-    steps: dict[str, Step] = {"ravine": stay.step}
-    configuration = Configuration(name, cls.__name__, {"lr": 1e-6})
-    for way in torch_ways(configuration):
-        if way != "default":
-            steps[way] = torch_step(configuration, params, way)
-    seconds = on_host(steps)
-    times = []
-    for number in range(120):
-        for p, g in zip(params, both[number % 2], strict=True):
-            p.grad = g
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        move.step()
-        times.append(time.perf_counter() - start)
-    seconds["upload"] = statistics.median(times[20:])
     return GpuRow(case, name, cls.__name__, "float32", seconds)
 
 
