@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from ravine._bench import gpu_bench, gpu_times
+from ravine._bench import gpu_bench, gpu_host_times, gpu_times
 from ravine._bench.cases import Configuration
 
 
@@ -52,3 +52,24 @@ def test_a_target_without_names_holds_for_those_that_have_the_figure() -> None:
     assert [(v.optimizer, v.met) for v in gpu_bench.evaluate([*map(gpu_bench._Named, rows)], [target])] == [
         ("adamw float32", False)
     ]
+
+
+def test_on_the_host_contenders_take_turns_and_what_they_prepare_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that only steps and preparations move."""
+    clock, order = 0.0, list[str]()
+
+    def act(name: str, seconds: float) -> None:
+        nonlocal clock
+        clock += seconds
+        order.append(name)
+
+    monkeypatch.setattr(gpu_host_times.time, "perf_counter", lambda: clock)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: order.append("waited"))
+    turns = gpu_host_times.on_host(
+        {"a": lambda: act("a", 1.0), "b": lambda: act("b", 2.0)}, {"b": lambda: act("moved", 8.0)}
+    )
+    of_a, of_b = ["waited", "a"] * gpu_host_times._STEPS, ["moved", "waited", "b"] * gpu_host_times._STEPS
+    assert order == (of_a + of_b) * (gpu_host_times._TURNS + gpu_host_times._UNCOUNTED)
+    shape = gpu_host_times._TURNS, gpu_host_times._STEPS
+    assert torch.equal(torch.tensor(turns["a"]), torch.full(shape, 1.0))
+    assert torch.equal(torch.tensor(turns["b"]), torch.full(shape, 2.0))
