@@ -112,7 +112,9 @@ class Foreach(Eager):
         for number in numbers:
             several = isinstance(number, np.ndarray | Tensor) and number.ndim
             own = [self._number(number, i) for i in chosen]
-            values.append(PerTensor(own) if several else own[0])
+            # One number for all, as those of the steps are in most trainings, can be part of another operation.
+            alike = all(isinstance(n, bool | int | float) and n == own[0] for n in own)
+            values.append(PerTensor(own) if several and not alike else own[0])
         return values
 
     @torch.no_grad()
@@ -127,12 +129,13 @@ class Foreach(Eager):
                 *lists.values(), *self._numbers_of(chosen, numbers)
             )
             for row, (result, reduction) in enumerate(zip(results, reductions, strict=True)):
+                tensors = _tensors_of(result, [self.params[i] for i in chosen])
                 if reduction.kind == "squares":
-                    totals = _norms(result.tensors, 2, double) ** 2
+                    totals = _norms(tensors, 2, double) ** 2
                 elif reduction.kind == "amax":
-                    totals = _norms(result.tensors, float("inf"), double)
+                    totals = _norms(tensors, float("inf"), double)
                 else:
-                    totals = torch.stack([t.to(double).sum() for t in result.tensors])
+                    totals = torch.stack([t.to(double).sum() for t in tensors])
                 for column, value in zip(chosen, (totals.round() if reduction.guard else totals).unbind(), strict=True):
                     sums[row, column] = value
         return sums if self.on_device else sums.numpy()
@@ -164,7 +167,7 @@ class Foreach(Eager):
             }
             for name, value in zip(writes, _safe_from_writing(writes, lists, results), strict=True):
                 targets = self._targets(chosen, name)
-                made = value.tensors if isinstance(value, TensorList) else _filled(targets, value)
+                made = _tensors_of(value, targets)
                 if skip is not None:
                     made = [torch.where(skip, t, m.to(t.dtype)) for t, m in zip(targets, made, strict=True)]
                 if any(t.data_ptr() != m.data_ptr() or t.dtype != m.dtype for t, m in zip(targets, made, strict=True)):
@@ -246,11 +249,13 @@ def _safe_from_writing(writes: Sequence[str], lists: Mapping[str, TensorList], r
     return made
 
 
-def _filled(targets: Sequence[Tensor], value: Any) -> list[Tensor]:
-    """A number for all elements of a tensor; in double precision, so that one too large for the target is infinite."""
-    values = value.values if isinstance(value, PerTensor) else [value] * len(targets)
+def _tensors_of(value: Any, like: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors of a list; of a number, tensors full of it, in double precision, so that one too large for a target is infinite."""
+    if isinstance(value, TensorList):
+        return value.tensors
+    values = value.values if isinstance(value, PerTensor) else [value] * len(like)
     made = []
-    for t, v in zip(targets, values, strict=True):
+    for t, v in zip(like, values, strict=True):
         number = (
             v if isinstance(v, Tensor) else torch.full((), v, dtype=backends.number_dtype(t.device), device=t.device)
         )

@@ -37,6 +37,8 @@ class _Value:
         raise NotImplementedError
 
     def __mul__(self, other: Any) -> _Value:
+        if isinstance(other, Inverse):
+            return other * self
         return Product(self.now(), other.now(), 1.0) if isinstance(other, _Value) else Product(self.now(), None, other)
 
     __rmul__ = __mul__
@@ -113,6 +115,27 @@ class Product(_Value):
         return made if self.plain and self.scale == 1.0 else made.run("mul", self.scale, target=target)
 
 
+class Inverse(_Value):
+    """``scale / b`` with a number, not yet computed: what it is multiplied by is divided by b instead."""
+
+    def __init__(self, b: TensorList, scale: float) -> None:
+        self.b, self.scale = b, scale
+
+    def __mul__(self, other: Any) -> _Value:
+        if isinstance(other, int | float):
+            return Inverse(self.b, self.scale * other)
+        if isinstance(other, Product) and other.b is None and other.plain:
+            return Product(other.a, self.b, other.scale * self.scale, quotient=True)
+        return (
+            Product(other.now(), self.b, self.scale, quotient=True) if isinstance(other, _Value) else self.now() * other
+        )
+
+    __rmul__ = __mul__
+
+    def now(self) -> TensorList:
+        return each(functions.div, self.scale, self.b)
+
+
 class Sum(_Value):
     """``a + sign * b``, not yet computed."""
 
@@ -127,7 +150,7 @@ class Sum(_Value):
             a, b = b, a  # the product is what is added
             if not isinstance(b, _Value):
                 return a.now().run("add", b)
-        if isinstance(b, Sum | Extreme):
+        if isinstance(b, Sum | Extreme | Inverse):
             b = b.now()
         if target is not None and (b is target or (isinstance(b, Product) and b.reads(target))):
             target = None
@@ -155,11 +178,14 @@ class Sum(_Value):
 class Extreme(_Value):
     """``minimum`` or ``maximum`` of a and b, not yet computed."""
 
-    def __init__(self, a: TensorList, b: TensorList, name: str) -> None:
+    def __init__(self, a: _Value, b: TensorList, name: str) -> None:
         self.a, self.b, self.name = a, b, name
 
     def now(self, target: TensorList | None = None) -> TensorList:
-        return self.a.run(self.name, self.b, target=target)
+        a = self.a
+        if isinstance(a, Product) and a.a is target and not any(x is target for x in (a.b, self.b)):
+            return a.now(target).run(self.name, self.b, target=target)
+        return a.now().run(self.name, self.b, target=target)
 
 
 def _product(value: Any) -> bool:
@@ -189,7 +215,7 @@ def apart(value: Any) -> Any:
 
 def put(target: TensorList, value: Any) -> TensorList:
     """Write a value to where the target is, and that is the value from here on."""
-    if isinstance(value, Sum) or (isinstance(value, Product | Extreme) and value.a is target):
+    if isinstance(value, Sum | Extreme) or (isinstance(value, Product) and value.a is target):
         made = value.now(target)
     elif isinstance(value, _Value):
         made = value.now()
@@ -232,11 +258,12 @@ def div(a: Any, b: Any) -> Any:
         return Product(a.now(), b.now(), 1.0, quotient=True)
     if isinstance(a, _Value):
         return a.now().run("div", b)
-    return each(functions.div, a, b)
+    return Inverse(b.now(), a) if isinstance(a, int | float) else each(functions.div, a, b)
 
 
 def _unary(name: str) -> Callable[[Any], Any]:
-    return lambda x: x.now().run(name)
+    of_number: Any = abs if name == "abs" else getattr(functions, name)
+    return lambda x: x.now().run(name) if isinstance(x, _Value) else of_number(x)
 
 
 def _extreme(name: str) -> Callable[[Any, Any], Any]:
@@ -244,9 +271,16 @@ def _extreme(name: str) -> Callable[[Any, Any], Any]:
 
     def call(a: Any, b: Any) -> Any:
         together = isinstance(a, _Value) and isinstance(b, _Value)
-        return Extreme(a.now(), b.now(), name) if together else each(both, a, b)
+        return Extreme(a, b.now(), name) if together else each(both, a, b)
 
     return call
+
+
+def _where(condition: Any, a: Any, b: Any) -> Any:
+    """Of a number on the host: what is not chosen is not computed, and a number that is chosen stays one."""
+    if isinstance(condition, bool | int | float):
+        return a if condition else b
+    return _by_each(functions.where)(condition, a, b)
 
 
 def _by_each(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -258,4 +292,4 @@ def scope() -> dict[str, Any]:
     known = {n: _by_each(f) if callable(f) else f for n, f in vars(functions).items() if not n.startswith("_")}
     known |= {name: _unary(name) for name in ("sqrt", "abs", "exp", "log", "tanh")}
     known |= {name: _extreme(name) for name in ("minimum", "maximum")}
-    return {**known, "div": div, "kept": kept, "apart": apart, "put": put}
+    return {**known, "div": div, "where": _where, "kept": kept, "apart": apart, "put": put}

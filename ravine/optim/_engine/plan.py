@@ -106,9 +106,7 @@ class Plan:
         self._any_device = any(device is not None for device in devices)
         self.device = devices[0] if devices and None not in devices else None
         skips = bool(extra) or reader.guarded
-        self._entries = [
-            PlannedBatch(i, batch, self._steps(batch, skips), self._kept(batch, self._dicts[i])) for i, batch in made
-        ]
+        self._entries = [PlannedBatch(i, batch, *self._counts(batch, self._dicts[i], skips)) for i, batch in made]
         self._numbers = StepNumbers(self._entries, self.groups, self.device)
         alone = len(made) == 1 and (not self._any_device or isinstance(self._entries[0].steps, StagedSteps))
         simple = alone and not self._numbers.whole_tensor
@@ -127,23 +125,22 @@ class Plan:
         self._graph_hypers: list[Any] = []
         self._made_at = version.number
 
-    def _steps(self, batch: Batch, skips: bool) -> Steps:
-        """The step counts of a batch: on its device, where only that knows whether a step was skipped."""
+    def _counts(self, batch: Batch, group: dict[str, Any], skips: bool) -> tuple[Steps, KeptNumbers]:
+        """The step counts and kept numbers of a batch: on its device, where only that knows whether a step was skipped."""
         program = batch.program
-        on_device = program.kept or program.sizes or len(program.passes) > 1  # other numbers are tensors there
+        of_group = any(one.per == "group" for one in program.kept.values())
+        on_device = of_group or program.sizes or len(program.passes) > 1  # other numbers are tensors there
         from_host = batch.takes_host_numbers and not skips and not on_device
-        if self.device is None or batch.on_device is None or from_host:
-            return host_steps(batch.states)
-        if not batch.makes_numbers or any(one.per == "group" for one in program.kept.values()):
-            return DeviceSteps(batch.states, batch.on_device)
-        staged = StagedSteps(batch.states, batch.on_device)
+        device = None if self.device is None or from_host else batch.on_device
+        numbers = KeptNumbers(program, batch.states, group, device)
+        if device is None:
+            return host_steps(batch.states), numbers
+        if not batch.makes_numbers or of_group:
+            return DeviceSteps(batch.states, device), numbers
+        staged = StagedSteps(batch.states, device)
         if any(one.calls for one in program.passes):  # functions that are given a number of all get tensors together
             staged.compare()
-        return staged
-
-    def _kept(self, batch: Batch, group: dict[str, Any]) -> KeptNumbers:
-        """The kept numbers of a batch, where the plan's numbers are."""
-        return KeptNumbers(batch.program, batch.states, group, None if self.device is None else batch.on_device)
+        return staged, numbers
 
     # --- does it hold? ------------------------------------------------------------------------------------------
 
