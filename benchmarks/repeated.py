@@ -6,7 +6,7 @@ best is better than each that is not, and nothing else; the order inside a group
     claims     the share of pairs of optimizers of which a study claims something
     settled    the share of pairs that are settled: one is clearly worse, or they are equivalent within the margin
     agreement  of the pairs that two studies both make a claim of: those with the same one minus those with the opposite one
-    tau-b      Kendall's, between the groups of two studies, where both claim something; equal groups are 1
+    tau-b      Kendall's, between the groups of two studies, where both claim something; equal groups are 1; with its interval
     contained  the share of studies whose group of those that may be the best has the one whose mean is best over all studies
 
 Run: ``python benchmarks/repeated.py [TASK] [--preset settle] [--at-most SEEDS] [--studies 60] [--jobs 2] [--json FILE]``.
@@ -34,6 +34,7 @@ from ravine.optim._spec import DEFAULTS, parse
 from ravine.tasks import find
 
 _SIDE_BY_SIDE = 6  # studies of one process
+_RESAMPLES = 2000
 
 
 def found(numbers: Sequence[int], name: str, labels: Sequence[str], options: Mapping[str, Any]) -> list[WithBest]:
@@ -52,11 +53,7 @@ def figures(studies: Sequence[WithBest]) -> dict[str, Any]:
     pairs = list(combinations(range(len(labels)), 2))
     claims = np.array([[int(row[j]) - int(row[i]) for i, j in pairs] for row in out])
     both = [(a, b) for a, b in combinations(claims, 2) if (a * b).any()]
-    taus = [
-        1.0 if (a == b).all() else stats.kendalltau(a, b).statistic
-        for a, b in combinations(out.astype(int), 2)
-        if a.any() and b.any()
-    ]
+    taus = _taus(out)
     settled = [[_settled(study, labels[i], labels[j]) for i, j in pairs] for study in studies]
     contained = int((~out[:, best]).sum())
     return {
@@ -65,13 +62,34 @@ def figures(studies: Sequence[WithBest]) -> dict[str, Any]:
         "claims": float((claims != 0).mean()),
         "settled": float(np.mean(settled)),
         "agreement": float(np.mean([(a * b).sum() / np.abs(a * b).sum() for a, b in both])) if both else None,
-        "tau_b": float(np.mean(taus)) if taus else None,
+        "tau_b": None if np.isnan(taus).all() else float(np.nanmean(taus)),
+        "tau_b_interval": None if np.isnan(taus).all() else _interval(taus),
         "best": labels[best],
         "contained": contained / len(studies),
         "contained_interval": list(stats.binomtest(contained, len(studies)).proportion_ci(0.95)),
         "not_the_best": dict(zip(labels, out.mean(0).round(3).tolist(), strict=True)),
         "median_loss": dict(zip(labels, np.median(means, axis=0).round(5).tolist(), strict=True)),
     }
+
+
+def _taus(out: np.ndarray) -> np.ndarray:
+    """Kendall's tau-b between the groups of every two studies; NaN where one of them claims nothing, and of a study with itself."""
+    taus = np.full((len(out), len(out)), np.nan)
+    for i, j in combinations(range(len(out)), 2):
+        a, b = out[i].astype(int), out[j].astype(int)
+        if a.any() and b.any():
+            taus[i, j] = taus[j, i] = 1.0 if (a == b).all() else stats.kendalltau(a, b).statistic
+    return taus
+
+
+def _interval(taus: np.ndarray) -> list[float]:
+    """The 95% interval of the mean tau, by bootstrap samples of the studies."""
+    random, means = np.random.default_rng(0), []
+    for _ in range(_RESAMPLES):
+        chosen = random.integers(len(taus), size=len(taus))
+        some = taus[np.ix_(chosen, chosen)]
+        means.append(np.nan if np.isnan(some).all() else np.nanmean(some))
+    return np.nanquantile(means, [0.025, 0.975]).tolist()
 
 
 def _settled(study: WithBest, one: str, other: str) -> bool:

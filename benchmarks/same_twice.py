@@ -4,6 +4,9 @@ The same optimizer takes part under two names (``sgd`` and ``sgd:dampening=0``),
 factor. At most 5% of studies may say that one of them is not the best. Two optimizers that do differ are told apart the
 same way, with other names: there, 95% should say so.
 
+How many of them call the second one worse is counted apart: with a moved range it may be. Where a study is judged once, a coin then
+decides for every seed which of the two has which run, and how often these are told apart is ``by chance``: there is no difference.
+
 Studies run side by side in a process and fill each other's blocks of trainings; a training's numbers do not depend on that.
 A training that several of them ask for (the first optimizer's is the same whatever the second's space is moved by) is run once.
 
@@ -23,12 +26,14 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from scipy import stats
 
 from ravine import _files as files
-from ravine.comparison._judge.with_best import WithBest
+from ravine.comparison._judge.values import paired, values_of
+from ravine.comparison._judge.with_best import WithBest, with_best
 from ravine.comparison._study.declare import declare
 from ravine.comparison._study.stages import Stage, stage, stage_after
 from ravine.comparison._study.study_record import StudyRecord
@@ -41,6 +46,7 @@ from ravine.tasks import Task, find
 
 _SIDE_BY_SIDE = 25  # studies of one process
 _ROOT = Path(__file__).parents[1]
+_SWAPS = 50
 _HAIR = 1e-9  # a study refuses two that are the same to the last digit
 
 SAME = (("sgd", "sgd:dampening=0"), ("momentum", "momentum:nesterov=False"), ("adam", "adam:eps=1e-8"))
@@ -83,6 +89,23 @@ CELLS = (
 )
 
 
+class Found(NamedTuple):
+    """What is counted of a study.
+
+    Attributes:
+        different: whether one of the two is called not the best.
+        second_worse: whether that is the second.
+        settled, seeds: whether more runs could change nothing, and how many there were.
+        by_chance: see ``Study``.
+    """
+
+    different: bool
+    second_worse: bool
+    settled: bool
+    seeds: int
+    by_chance: float | None
+
+
 class Study:
     """One study while it runs."""
 
@@ -107,13 +130,31 @@ class Study:
         assert found is not None
         return found
 
+    @property
+    def found(self) -> Found:
+        """What is counted of it."""
+        losses, second = self.losses, self.spec.optimizers[1].label
+        different = len(losses.top) == 1
+        return Found(
+            different, different and losses.top != [second], losses.settled, losses.looks[-1], self._by_chance()
+        )
 
-def verdicts(numbers: Sequence[int], cells: Sequence[Cell]) -> list[list[tuple[int, bool, int]]]:
+    def _by_chance(self) -> float | None:
+        """How often two of which a coin decides who has which run are told apart; None where more looks would need more runs."""
+        if len(self.spec.looks) > 1:
+            return None
+        values, _ = paired(values_of(StudyRecord(self.spec, self.results).judged_runs))
+        both = np.stack(list(values.values()))
+        coins = np.random.default_rng(self.spec.seed).integers(2, size=(_SWAPS, both.shape[1]), dtype=bool)
+        swapped = (np.where(coin, both[::-1], both) for coin in coins)
+        return sum(len(with_best(dict(zip(values, each, strict=True))).top) == 1 for each in swapped) / _SWAPS
+
+
+def verdicts(numbers: Sequence[int], cells: Sequence[Cell]) -> list[list[Found]]:
     """The verdict of each of these studies, by cell; those of cells that differ in their spaces only run side by side."""
     task, optimizers = _task(cells[0].task), [parse(label) for label in cells[0].optimizers]
     specs = [spec for cell in cells for spec in _specs(numbers, cell, task, optimizers)]
-    found = [study.losses for study in side_by_side(specs, task, optimizers)]
-    each = [(len(losses.top), losses.settled, losses.looks[-1]) for losses in found]
+    each = [study.found for study in side_by_side(specs, task, optimizers)]
     return [each[first : first + len(numbers)] for first in range(0, len(each), len(numbers))]
 
 
@@ -175,9 +216,10 @@ def measure(cells: Sequence[Cell], studies: int, jobs: int, pool: Executor) -> l
     return [_row(cell, [one for part in found for one in part[i]], seconds) for i, cell in enumerate(cells)]
 
 
-def _row(cell: Cell, found: Sequence[tuple[int, bool, int]], seconds: float) -> dict[str, Any]:
+def _row(cell: Cell, found: Sequence[Found], seconds: float) -> dict[str, Any]:
     """What is written of a cell; ``seconds`` is its share of the time."""
-    different = sum(top == 1 for top, _, _ in found)
+    different = sum(one.different for one in found)
+    by_chance = [one.by_chance for one in found if one.by_chance is not None]
     ends = stats.binomtest(different, len(found)).proportion_ci(0.95)
     return {
         **cell.tree,
@@ -185,8 +227,10 @@ def _row(cell: Cell, found: Sequence[tuple[int, bool, int]], seconds: float) -> 
         "different": different / len(found),
         "low": float(ends.low),
         "high": float(ends.high),
-        "settled": sum(settled for _, settled, _ in found) / len(found),
-        "seeds": sum(seeds for _, _, seeds in found) / len(found),
+        "second_worse": sum(one.second_worse for one in found) / len(found),
+        "by_chance": float(np.mean(by_chance)) if by_chance else None,
+        "settled": sum(one.settled for one in found) / len(found),
+        "seeds": sum(one.seeds for one in found) / len(found),
         "seconds": round(seconds, 1),
     }
 
@@ -220,7 +264,8 @@ def main() -> None:
             Cell(options.task, options.preset, (first, second), moved, not options.different, options.halving)
             for moved in ([1.0] if options.different else options.moved)
         ]
-    print(f"{'called different':>16}{'95% interval':>16}{'settled':>9}{'seeds':>7}{'seconds':>9}")
+    heads = f"{'called different':>16}{'95% interval':>16}{'second worse':>14}{'by chance':>11}"
+    print(f"{heads}{'settled':>9}{'seeds':>7}{'seconds':>9}")
     with ProcessPoolExecutor(options.jobs) as pool:
         for together in _groups(cells):
             rows = {cell: _done(options.json, cell, options.studies) for cell in together}
@@ -233,9 +278,11 @@ def main() -> None:
             for cell, row in rows.items():
                 assert row is not None
                 interval = f"{row['low']:.3f} to {row['high']:.3f}"
+                second, chance = (row.get(name) for name in ("second_worse", "by_chance"))  # older rows have neither
+                apart = "".join(f"{'-' if v is None else f'{v:.3f}':>{w}}" for v, w in ((second, 14), (chance, 11)))
                 print(
-                    f"{row['different']:16.3f}{interval:>16}{row['settled']:9.2f}{row['seeds']:7.1f}{row['seconds']:9.1f}"
-                    f"  {cell}",
+                    f"{row['different']:16.3f}{interval:>16}{apart}{row['settled']:9.2f}{row['seeds']:7.1f}"
+                    f"{row['seconds']:9.1f}  {cell}",
                     flush=True,
                 )
 
