@@ -129,7 +129,7 @@ class Foreach(Eager):
                 *lists.values(), *self._numbers_of(chosen, numbers)
             )
             for row, (result, reduction) in enumerate(zip(results, reductions, strict=True)):
-                tensors = _tensors_of(result, [self.params[i] for i in chosen])
+                tensors = _tensors_of(result, [real(self.params[i].detach()) for i in chosen])
                 if reduction.kind == "squares":
                     totals = _norms(tensors, 2, double) ** 2
                 elif reduction.kind == "amax":

@@ -21,7 +21,7 @@ from ravine.backends._eight_bits import is_code
 from ravine.backends._foreach import Foreach
 from ravine.errors import BackendError
 from ravine.formula import dot, maximum, mean, minimum, norm, numel, where
-from ravine.optim import Adam, Optimizer, RMSprop
+from ravine.optim import Adam, NAdam, Optimizer, RMSprop
 from ravine.optim import _registry as registry
 from ravine.optim._engine.batches import needs_whole
 
@@ -275,6 +275,43 @@ def test_what_gradscaler_found_is_waited_for_only_where_nothing_else_knows_of_it
         del optimizer.found_inf
     assert float(optimizer.state[p]["step"]) == 2
     assert optimizer.skipped == 1
+
+
+@pytest.mark.parametrize("scale", [None, 2.0])
+def test_kept_numbers_go_to_the_device_and_back_when_a_gradscaler_comes_and_goes(scale):
+    found = []
+    for fused in (None, False):
+        p = Parameter(torch.ones(5))
+        optimizer = NAdam([p], lr=0.1, fused=fused)
+        for bad in (None, 0.0, 1.0, 0.0, None):
+            p.grad = torch.ones(5)
+            given = {} if bad is None else {"found_inf": torch.tensor(bad)}
+            given |= {} if bad is None or scale is None else {"grad_scale": torch.tensor(scale)}
+            for name, value in given.items():
+                setattr(optimizer, name, value)
+            optimizer.step()
+            for name in given:
+                delattr(optimizer, name)
+        state = optimizer.state[p]
+        found.append([p.detach(), *(state[n].double().cpu() for n in ("mu_product", "exp_avg", "exp_avg_sq", "step"))])
+    assert float(found[0][-1]) == 4
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_number_that_is_chosen_is_summed_over_all_elements():
+    def counted(param, *, grad, lr, step):
+        return param - lr * mean(where(step == 1, 2.0, grad * grad)) * grad
+
+    found = []
+    for fused in (None, False):
+        p = Parameter(torch.ones(3, dtype=torch.complex64))
+        optimizer = Optimizer([p], counted, lr=0.25, fused=fused)
+        for _ in range(2):
+            p.grad = torch.full((3,), 1 + 3j)
+            optimizer.step()
+        found.append(p.detach())
+    torch.testing.assert_close(*found)
 
 
 @pytest.mark.filterwarnings("ignore")
