@@ -102,7 +102,7 @@ def figures(result: Result) -> dict[str, Any]:
         "optimizers": {
             runs.name: {
                 "seeds": len(runs.runs),
-                "mean_loss": float(np.mean([run.score for run in runs.runs])),
+                "mean_loss": float(np.mean([run.score for run in runs.runs if not run.diverged])),
                 "diverged": sum(run.diverged for run in runs.runs),
                 "against_the_best": [standings[runs.name].low, standings[runs.name].high],
             }
