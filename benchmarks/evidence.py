@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,7 @@ def figures(result: Result) -> dict[str, Any]:
         "optimizers": {
             runs.name: {
                 "seeds": len(runs.runs),
-                "mean_loss": float(np.mean([run.score for run in runs.runs if not run.diverged])),
+                "mean_loss": _mean([run.score for run in runs.runs if not run.diverged]),
                 "diverged": sum(run.diverged for run in runs.runs),
                 "against_the_best": [standings[runs.name].low, standings[runs.name].high],
             }
@@ -111,6 +111,10 @@ def figures(result: Result) -> dict[str, Any]:
         "target": None if judgement.target is None else judgement.target.loss,
         "steps_to_target": {name: taken.restricted_mean for name, taken in judgement.steps.items()},
     }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
 
 
 def against_float32(result: Result) -> dict[str, list[float]]:

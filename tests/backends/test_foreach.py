@@ -20,7 +20,7 @@ from ravine.backends._eager import Eager
 from ravine.backends._eight_bits import is_code
 from ravine.backends._foreach import Foreach
 from ravine.errors import BackendError
-from ravine.formula import dot, maximum, mean, minimum, norm, numel, where
+from ravine.formula import dot, maximum, mean, minimum, norm, numel, scalar, where
 from ravine.optim import Adam, NAdam, Optimizer, RMSprop
 from ravine.optim import _registry as registry
 from ravine.optim._engine.batches import needs_whole
@@ -299,15 +299,31 @@ def test_kept_numbers_go_to_the_device_and_back_when_a_gradscaler_comes_and_goes
         torch.testing.assert_close(a, b)
 
 
+def test_a_number_that_is_kept_for_a_group_stays_when_a_step_is_skipped():
+    def growing(param, speed=scalar(1.0, per="group"), *, grad, lr):
+        return param - lr * speed * grad, 2 * speed
+
+    p = Parameter(torch.zeros(2))
+    optimizer = Optimizer([p], growing, lr=1.0)
+    for bad in (0.0, 1.0, 0.0):
+        p.grad = torch.ones(2)
+        optimizer.found_inf = torch.tensor(bad)
+        optimizer.step()
+        del optimizer.found_inf
+    assert p.tolist() == [-3.0, -3.0]
+    assert float(optimizer.param_groups[0]["speed"]) == 4
+
+
 def test_a_number_that_is_chosen_is_summed_over_all_elements():
-    def counted(param, *, grad, lr, step):
-        return param - lr * mean(where(step == 1, 2.0, grad * grad)) * grad
+    def counted(param, *, grad, lr, share):
+        return param - lr * mean(where(share > 0, share, grad * grad)) * grad
 
     found = []
     for fused in (None, False):
         p = Parameter(torch.ones(3, dtype=torch.complex64))
-        optimizer = Optimizer([p], counted, lr=0.25, fused=fused)
-        for _ in range(2):
+        optimizer = Optimizer([p], counted, lr=0.25, share=2.0, fused=fused)
+        for share in (2.0, 0.0):
+            optimizer.param_groups[0]["share"] = share
             p.grad = torch.full((3,), 1 + 3j)
             optimizer.step()
         found.append(p.detach())
