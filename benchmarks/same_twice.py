@@ -11,8 +11,8 @@ Studies run side by side in a process and fill each other's blocks of trainings;
 A training that several of them ask for (the first optimizer's is the same whatever the second's space is moved by) is run once.
 
 Run: ``python benchmarks/same_twice.py [--task breast-cancer] [-o sgd -o sgd:dampening=0] [--moved 1 1.5 3 | --different]
-[--studies 200] [--preset quick] [--halving] [--jobs 2] [--json FILE]``, or ``--all`` for all cells of ``CELLS``. A cell that
-stands in the JSON file already is not run again, so what was stopped goes on.
+[--studies 200] [--preset quick] [--halving] [--jobs 2] [--json FILE]``, or ``--all`` for all cells of ``CELLS``. Of a cell that
+stands in the JSON file already only the studies that are missing are made and added, so ``--studies 400`` goes on where 200 stopped.
 """
 
 from __future__ import annotations
@@ -206,11 +206,11 @@ def _done_by(study: Study) -> int:
     return len(study.results)
 
 
-def measure(cells: Sequence[Cell], studies: int, jobs: int, pool: Executor) -> list[dict[str, Any]]:
-    """What the studies of each cell end with; the cells differ in their spaces only."""
+def measure(cells: Sequence[Cell], numbers: range, jobs: int, pool: Executor) -> list[dict[str, Any]]:
+    """What these studies of each cell end with; the cells differ in their spaces only."""
     began = time.perf_counter()
-    size = max(1, min(_SIDE_BY_SIDE, -(-studies // (4 * jobs))))  # parts end together, though some take longer
-    parts = [range(first, min(first + size, studies)) for first in range(0, studies, size)]
+    size = max(1, min(_SIDE_BY_SIDE, -(-len(numbers) // (4 * jobs))))  # parts end together, though some take longer
+    parts = [numbers[first : first + size] for first in range(0, len(numbers), size)]
     found = list(pool.map(partial(verdicts, cells=cells), parts))
     seconds = (time.perf_counter() - began) / len(cells)
     return [_row(cell, [one for part in found for one in part[i]], seconds) for i, cell in enumerate(cells)]
@@ -218,28 +218,44 @@ def measure(cells: Sequence[Cell], studies: int, jobs: int, pool: Executor) -> l
 
 def _row(cell: Cell, found: Sequence[Found], seconds: float) -> dict[str, Any]:
     """What is written of a cell; ``seconds`` is its share of the time."""
-    different = sum(one.different for one in found)
     by_chance = [one.by_chance for one in found if one.by_chance is not None]
-    ends = stats.binomtest(different, len(found)).proportion_ci(0.95)
-    return {
-        **cell.tree,
-        "studies": len(found),
-        "different": different / len(found),
-        "low": float(ends.low),
-        "high": float(ends.high),
-        "second_worse": sum(one.second_worse for one in found) / len(found),
+    shares = {
+        "different": float(np.mean([one.different for one in found])),
+        "second_worse": float(np.mean([one.second_worse for one in found])),
         "by_chance": float(np.mean(by_chance)) if by_chance else None,
-        "settled": sum(one.settled for one in found) / len(found),
-        "seeds": sum(one.seeds for one in found) / len(found),
-        "seconds": round(seconds, 1),
+        "settled": float(np.mean([one.settled for one in found])),
+        "seeds": float(np.mean([one.seeds for one in found])),
     }
+    return _with_interval({**cell.tree, "studies": len(found), **shares, "seconds": round(seconds, 1)})
 
 
-def _done(path: Path | None, cell: Cell, studies: int) -> dict[str, Any] | None:
-    """The row of a cell that was measured before."""
-    wanted = json.loads(json.dumps({**cell.tree, "studies": studies}))
-    rows = json.loads(path.read_text()) if path is not None and path.exists() else []
-    return next((row for row in rows if wanted.items() <= row.items()), None)
+def _with_interval(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with the 95% interval of the share of studies that call the two different."""
+    studies = row["studies"]
+    ends = stats.binomtest(round(row["different"] * studies), studies).proportion_ci(0.95)
+    return row | {"low": float(ends.low), "high": float(ends.high)}
+
+
+def _together(before: dict[str, Any] | None, more: dict[str, Any]) -> dict[str, Any]:
+    """Of two rows of other studies of one cell, that of all of them."""
+    if before is None:
+        return more
+    a, b = before["studies"], more["studies"]
+    joined = before | {"studies": a + b, "seconds": round(before["seconds"] + more["seconds"], 1)}
+    for name in ("different", "second_worse", "by_chance", "settled", "seeds"):
+        if before[name] is not None:
+            joined[name] = (a * before[name] + b * more[name]) / (a + b)
+    return _with_interval(joined)
+
+
+def _rows(path: Path | None) -> list[dict[str, Any]]:
+    """The rows of cells that were measured before."""
+    return json.loads(path.read_text()) if path is not None and path.exists() else []
+
+
+def _row_of(cell: Cell, rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    wanted = json.loads(json.dumps(asdict(cell)))
+    return next((row for row in rows if wanted.items() <= ({"halving": False} | row).items()), None)
 
 
 def main() -> None:
@@ -266,33 +282,35 @@ def main() -> None:
         ]
     heads = f"{'called different':>16}{'95% interval':>16}{'second worse':>14}{'by chance':>11}"
     print(f"{heads}{'settled':>9}{'seeds':>7}{'seconds':>9}")
+    rows = _rows(options.json)
     with ProcessPoolExecutor(options.jobs) as pool:
-        for together in _groups(cells):
-            rows = {cell: _done(options.json, cell, options.studies) for cell in together}
-            if missing := [cell for cell, row in rows.items() if row is None]:
-                rows |= zip(missing, measure(missing, options.studies, options.jobs, pool), strict=True)
+        for together, done in _groups(cells, rows):
+            if done < options.studies:
+                made = measure(together, range(done, options.studies), options.jobs, pool)
+                for cell, more in zip(together, made, strict=True):
+                    before = _row_of(cell, rows)
+                    rows = [*(row for row in rows if row is not before), _together(before, more)]
                 if options.json:
-                    before = json.loads(options.json.read_text()) if options.json.exists() else []
-                    after = [*before, *(rows[cell] for cell in missing)]
-                    files.write(options.json, (json.dumps(after, indent=1) + "\n").encode())
-            for cell, row in rows.items():
+                    files.write(options.json, (json.dumps(rows, indent=1) + "\n").encode())
+            for cell in together:
+                row = _row_of(cell, rows)
                 assert row is not None
                 interval = f"{row['low']:.3f} to {row['high']:.3f}"
-                second, chance = (row.get(name) for name in ("second_worse", "by_chance"))  # older rows have neither
-                apart = "".join(f"{'-' if v is None else f'{v:.3f}':>{w}}" for v, w in ((second, 14), (chance, 11)))
+                chance = "-" if row["by_chance"] is None else f"{row['by_chance']:.3f}"
                 print(
-                    f"{row['different']:16.3f}{interval:>16}{apart}{row['settled']:9.2f}{row['seeds']:7.1f}"
-                    f"{row['seconds']:9.1f}  {cell}",
+                    f"{row['different']:16.3f}{interval:>16}{row['second_worse']:14.3f}{chance:>11}{row['settled']:9.2f}"
+                    f"{row['seeds']:7.1f}{row['seconds']:9.1f}  {cell}",
                     flush=True,
                 )
 
 
-def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """Cells that differ only in how far the space is moved, and so share trainings."""
-    groups: dict[Cell, list[Cell]] = {}
+def _groups(cells: Sequence[Cell], rows: Sequence[dict[str, Any]]) -> list[tuple[list[Cell], int]]:
+    """Cells that differ only in how far the space is moved, and so share trainings, with how many studies they have already."""
+    groups: dict[tuple[Cell, int], list[Cell]] = {}
     for cell in cells:
-        groups.setdefault(replace(cell, moved=1.0), []).append(cell)
-    return list(groups.values())
+        row = _row_of(cell, rows)
+        groups.setdefault((replace(cell, moved=1.0), 0 if row is None else row["studies"]), []).append(cell)
+    return [(together, done) for (_, done), together in groups.items()]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ _OF_NUMPY = re.compile(r"\b(?:np|numpy)\.\w+\(([^()]*)\)")
 def alike(a: Any, b: Any) -> bool:
     """Whether two values are the same: numbers by their value, tuples and lists by their items, texts by what they say."""
     if isinstance(a, str) and isinstance(b, str):
-        return a == b or _said(a) == _said(b)
+        return a == b or _normalized(a) == _normalized(b)
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return a.keys() == b.keys() and all(alike(a[key], b[key]) for key in a)
     if isinstance(a, tuple | list) and isinstance(b, tuple | list):
@@ -24,7 +24,7 @@ def alike(a: Any, b: Any) -> bool:
         return False
 
 
-def _said(text: str) -> str:
+def _normalized(text: str) -> str:
     """A text without what its writing adds: spaces, quotes' kind, how a number or a list is written."""
     text = _OF_NUMPY.sub(r"\1", text)
     text = _NUMBER.sub(lambda found: repr(float(found[0])), text)

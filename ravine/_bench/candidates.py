@@ -54,15 +54,15 @@ def parameters(case: Case, grads: Sequence[Tensor]) -> list[torch.nn.Parameter]:
 
 
 def ravine_optimizer(
-    configuration: Configuration, params: Sequence[Tensor], case: Case | None = None
+    configuration: Configuration, params: Sequence[Tensor], case: Case | None = None, **options: Any
 ) -> torch.optim.Optimizer:
-    """Our optimizer as a user gets it: nothing said about kernels."""
+    """Our optimizer as a user gets it, with further ``options``: nothing said about kernels."""
     cls = registry.lookup(configuration.name).cls
     given: Any = params
     if case is not None and case.others and "orthogonalize" in inspect.signature(cls).parameters:
         matrices, others = _apart(params, case)
         given = [{"params": matrices}, {"params": others, "orthogonalize": False}]
-    return cls(given, **configuration.options)
+    return cls(given, **configuration.options, **options)
 
 
 def as_in_a_long_run(optimizer: torch.optim.Optimizer) -> Step:

@@ -115,11 +115,11 @@ def _torch_ways(ours: torch.optim.Optimizer) -> dict[str, Callable[..., torch.op
         return {}
     known = inspect.signature(cls).parameters
     usual = {name: p.default for name, p in parameters_of(type(ours)).items()}
-    said = {name: value for name, value in ours.defaults.items() if name != "fused" and value != usual.get(name)}
-    if not all(name in known for name in said):
+    changed = {name: value for name, value in ours.defaults.items() if name != "fused" and value != usual.get(name)}
+    if not all(name in known for name in changed):
         return {}
     return {
-        way: partial(cls, **(said | options))
+        way: partial(cls, **(changed | options))
         for way, options in TORCH.items()
         if all(option in known for option in options)
     }

@@ -83,12 +83,12 @@ def application(live: LivePage, token: str) -> Any:
             )
         try:
             given = await request.json()
-            said = await run_in_threadpool(action, given if isinstance(given, dict) else {})
+            answer = await run_in_threadpool(action, given if isinstance(given, dict) else {})
         except RavineError as error:
             return JSONResponse({"error": str(error)}, 409, headers=_HEADERS)
         except ValueError:
             return JSONResponse({"error": "That is not JSON."}, 400, headers=_HEADERS)
-        return JSONResponse({"said": said}, headers=_HEADERS)
+        return JSONResponse({"answer": answer}, headers=_HEADERS)
 
     inner = [
         Route("/", show),

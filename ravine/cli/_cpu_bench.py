@@ -92,7 +92,8 @@ def run(options: BenchOptions) -> None:
             _print(console, tables.endurance_table(long))
         if watching:
             for case in to_time:
-                watched += _each(chosen, partial(time_watching, case, rounds=rounds), f"watch, {case.title}: {{}}")
+                fitting = [one for one in chosen if takes(one, case)]
+                watched += _each(fitting, partial(time_watching, case, rounds=rounds), f"watch, {case.title}: {{}}")
             watched += _each([None], lambda _: time_fit(rounds=rounds), "watch, fit")
             _print(console, tables.watching_table(watched))
     verdicts = evaluate([*rows, *first, *long, *watched]) if options.targets else []

@@ -82,8 +82,8 @@ def foreign(what: str, name: str) -> NoReturn:
     if instead is None and base in PUBLIC:
         instead = "write Python's own abs(x)" if base == "abs" else f"write {base} with {base} from ravine.formula"
     if name != base:
-        said = f": {instead}" if instead else ""
-        instead = f"a piece changes nothing in place; it returns the new values{said}"
+        hint = f": {instead}" if instead else ""
+        instead = f"a piece changes nothing in place; it returns the new values{hint}"
     if instead is None:
         instead = f"use abs or a function of ravine.formula. {nearest(name, PUBLIC)}"
     raise FormulaError(f"{what} is not in the language of formulas; {instead}")

@@ -139,7 +139,7 @@ class StandIn:
         if method is None or name.startswith("__"):
             if name.startswith("__"):
                 raise AttributeError(name)
-            raise FormulaError(f"it uses .{name}{_said(name)}")
+            raise FormulaError(f"it uses .{name}{_advice(name)}")
 
         def call(*given: Value, **options: Value) -> StandIn:
             value = method(self.value, *map(plain, given), **{key: plain(o) for key, o in options.items()})
@@ -161,7 +161,7 @@ class StandIn:
         if name == "where":
             return cls(where(*map(plain, args)), made)
         if name.removesuffix("_") not in _METHODS:
-            raise FormulaError(f"it uses torch.{name}{_said(name)}")
+            raise FormulaError(f"it uses torch.{name}{_advice(name)}")
         first = args[0] if isinstance(args[0], cls) else cls(args[0], made)
         result: StandIn = getattr(first, name)(*args[1:], **(kwargs or {}))
         return result
@@ -282,6 +282,6 @@ def plain(x: Value) -> Value:
     return x.value if isinstance(x, StandIn) else x
 
 
-def _said(name: str) -> str:
-    said = _NOT_HAD.get(name) or INSTEAD.get(name.removesuffix("_"), "")
-    return f"; {said}" if said else ""
+def _advice(name: str) -> str:
+    advice = _NOT_HAD.get(name) or INSTEAD.get(name.removesuffix("_"), "")
+    return f"; {advice}" if advice else ""

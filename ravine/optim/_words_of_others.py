@@ -91,7 +91,7 @@ def line_here(optimizer: str, known: Iterable[str], defaults: Mapping[str, Any],
     """
     known, translated = set(known), {"lr"}
     options: dict[str, Any] = {}
-    said = [_NOT_HAD[name] for name in given if name in _NOT_HAD]
+    remarks = [_NOT_HAD[name] for name in given if name in _NOT_HAD]
     numbers = list(defaults.get("betas", ())) if "betas" in known else []
     for name, value in given.items():
         meant = next((word for word in _SAME.get(name, ()) if word in known), None)
@@ -109,7 +109,7 @@ def line_here(optimizer: str, known: Iterable[str], defaults: Mapping[str, Any],
             options[meant] = value
             translated.add(meant)
         else:
-            return " ".join(said)
+            return " ".join(remarks)
     if optimizer == "RMSprop" and "rho" in given and not any(given.get(name) for name in _OF_DIALECTS):
         same = {
             n: v
@@ -117,11 +117,11 @@ def line_here(optimizer: str, known: Iterable[str], defaults: Mapping[str, Any],
             if isinstance(v, bool) and v and n != "decoupled_weight_decay"
         }
         options |= same
-        said.append("With the last two it steps as Keras's does.")
+        remarks.append("With the last two it steps as Keras's does.")
     # Of others nothing says whether they were given: a constructor hands on its defaults, too.
     options = {n: v for n, v in options.items() if n in translated or n not in defaults or v != defaults[n]}
     written = ", ".join(["params", *(f"{name}={value!r}" for name, value in options.items())])
-    return " ".join([f"Write {optimizer}({written}).", *said])
+    return " ".join([f"Write {optimizer}({written}).", *remarks])
 
 
 def check_options(cls: type, given: Mapping[str, Any], base: type) -> None:

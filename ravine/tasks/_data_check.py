@@ -49,10 +49,10 @@ def check_numbers(task: Task) -> None:
         DataError: some rows do; they are named.
     """
     for name, part in (("training", task.train), ("test", task.test), ("validation", task.valid)):
-        said = "" if part is None else nonfinite(part)
-        if said and not math.isfinite(loss := _loss_on(task, part)):
+        places = "" if part is None else nonfinite(part)
+        if places and not math.isfinite(loss := _loss_on(task, part)):
             raise DataError(
-                f"The {name} data of {task.name} have NaN or infinity in the {said}, and the loss there is {loss} with any "
+                f"The {name} data of {task.name} have NaN or infinity in the {places}, and the loss there is {loss} with any "
                 "weights. Fill or remove them: no optimizer is at fault."
             )
 

@@ -36,35 +36,35 @@ def of_model(error: Exception, model: nn.Module, inputs: Any) -> TrainingError |
     """Why the model could not take the inputs; None where torch's own words are as good."""
     if isinstance(error, TrainingError):
         return None
-    said = str(error)
-    if isinstance(error, TypeError) and "forward() " in said and "argument" in said:
+    message = str(error)
+    if isinstance(error, TypeError) and "forward() " in message and "argument" in message:
         return TrainingError(
-            f"The inputs of a batch, {an(kind_of(inputs))}, do not fit the arguments of {type(model).__name__}: {said}. A tuple "
+            f"The inputs of a batch, {an(kind_of(inputs))}, do not fit the arguments of {type(model).__name__}: {message}. A tuple "
             "of inputs becomes the model's arguments, a dict its named arguments; a list that is one argument is the "
             "only element of a tuple: ([picture, picture],)."
         )
-    if ONE_ROW in said:
+    if ONE_ROW in message:
         return one_row(error)
-    if "for argument #1 'indices'" in said:
+    if "for argument #1 'indices'" in message:
         return TrainingError(
-            f"The rows that an Embedding is asked for are int64: give it inputs.long(). torch says: {said}"
+            f"The rows that an Embedding is asked for are int64: give it inputs.long(). torch says: {message}"
         )
-    if "index out of range in self" in said:
+    if "index out of range in self" in message:
         return TrainingError(
             f"The inputs of a batch are {_shapes(inputs)}, and the model's Embedding has fewer rows than they ask for: count from 0, "
-            f"or give it more, num_embeddings=largest + 1. torch says: {said}"
+            f"or give it more, num_embeddings=largest + 1. torch says: {message}"
         )
-    if any(words in said for words in _OF_SHAPES):
+    if any(words in message for words in _OF_SHAPES):
         return TrainingError(
-            f"The inputs of a batch are {_shapes(inputs)}, and {_layer(error, model, inputs)}. torch says: {said}"
+            f"The inputs of a batch are {_shapes(inputs)}, and {_layer(error, model, inputs)}. torch says: {message}"
         )
-    if any(words in said for words in _OF_DTYPES):
+    if any(words in message for words in _OF_DTYPES):
         wanted = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
         others = _others(inputs, wanted)
         if others:
             return TrainingError(
                 f"The inputs are {others}, and the parameters of {type(model).__name__} {_name(wanted)}: give "
-                f"{_name(wanted)} inputs, inputs{method(wanted)}. torch says: {said}"
+                f"{_name(wanted)} inputs, inputs{method(wanted)}. torch says: {message}"
             )
     return None
 
@@ -74,10 +74,10 @@ def one_row(error: Exception | None = None) -> TrainingError:
     what = "The last batch of an epoch has 1 row left over" if error is None else "A batch has 1 row"
     where = "" if error is None else "If it is 1 row left over at the end of an epoch: "
     leave = "Leave" if error is None else "leave"
-    said = "" if error is None else f" torch says: {error}"
+    message = "" if error is None else f" torch says: {error}"
     return TrainingError(
         f"{what}, and batch normalization cannot train on a batch of one row. {where}{leave} it out, Batches(..., drop_last=True), "
-        f"Task(..., drop_last=True) or DataLoader(..., drop_last=True), or choose another batch_size.{said}"
+        f"Task(..., drop_last=True) or DataLoader(..., drop_last=True), or choose another batch_size.{message}"
     )
 
 

@@ -85,9 +85,9 @@ def nonfinite_in_batch(inputs: Any, targets: Any, data: Any) -> str:
 
     Where the data that it is of are in memory, their rows are named, too: a shuffled batch has other numbers.
     """
-    said = nonfinite((inputs, targets)).replace(" of row ", ", row ").replace(" of rows ", ", rows ")
-    everywhere = nonfinite(data) if said and type(data) is not list else ""
-    return f"{said}; in all training data the {everywhere}" if everywhere else said
+    places = nonfinite((inputs, targets)).replace(" of row ", ", row ").replace(" of rows ", ", rows ")
+    everywhere = nonfinite(data) if places and type(data) is not list else ""
+    return f"{places}; in all training data the {everywhere}" if everywhere else places
 
 
 def _tensors(data: Any, *, probe: bool = True) -> Iterator[tuple[str, Tensor]]:

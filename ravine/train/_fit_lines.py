@@ -27,7 +27,7 @@ def announced(fit: Fit) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        how, text = ("interrupted", "") if isinstance(error, KeyboardInterrupt) else ("failed", _said(error))
+        how, text = ("interrupted", "") if isinstance(error, KeyboardInterrupt) else ("failed", _first_line(error))
         # what ended the fit is what is raised; the loop's end writes once more, and says what fails then
         with suppress(Exception):
             fit.recorder.fit_ends(how, text)
@@ -35,5 +35,5 @@ def announced(fit: Fit) -> Iterator[None]:
     fit.recorder.fit_ends("stopped" if state.stop_reason else "done", state.stop_reason)
 
 
-def _said(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".partition("\n")[0]

@@ -194,7 +194,7 @@ class Learner(AnswersNearest):
         ]
         self.loop = loop = self._new_loop(epochs, active, display_for(quiet=self.quiet))
         scheduled = any(isinstance(one, HyperSchedule) and "lr" in one.functions for one in schedules)
-        said = rates.begin_with(options.lr, self.optimizer, self.opt_func, scheduled, len(self.recorder) > 0)
+        remark = rates.begin_with(options.lr, self.optimizer, self.opt_func, scheduled, len(self.recorder) > 0)
         checkpointer.attach(loop)
         fit = loop.fit
         fit.quiet = self.quiet
@@ -203,8 +203,8 @@ class Learner(AnswersNearest):
             if resume and checkpointer.resume():
                 return
             self._try_validation(fit)
-            if said:
-                fit.display.say(said)
+            if remark:
+                fit.display.say(remark)
             with announced(fit), deferred(parallel.size() == 1) as interrupt:
                 fit.interrupt = interrupt
                 fit.begin_table()

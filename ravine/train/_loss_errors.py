@@ -49,22 +49,22 @@ def of_loss(error: Exception, loss: Any, outputs: Any, targets: Any) -> Training
         return None
     if not isinstance(outputs, Tensor):
         return _of_outputs(error, loss, outputs)
-    said = str(error)
-    if isinstance(error, TypeError) and "positional argument" in said:
+    message = str(error)
+    if isinstance(error, TypeError) and "positional argument" in message:
         return TrainingError(
-            f"{_the(loss)} raised TypeError: {said}. A loss is called with two arguments, loss(outputs, targets); one that takes "
+            f"{_the(loss)} raised TypeError: {message}. A loss is called with two arguments, loss(outputs, targets); one that takes "
             "others is wrapped in a function of these two."
         )
     if not isinstance(targets, Tensor):
         texts = isinstance(targets, tuple | list) and any(isinstance(one, str) for one in targets)
-        said = f"{_the(loss)} cannot take targets that are texts, {shown(targets)}.{NAMES_OF_CLASSES}"
-        return TrainingError(said) if texts else None
-    advice = _advice(said, outputs, targets)
+        message = f"{_the(loss)} cannot take targets that are texts, {shown(targets)}.{NAMES_OF_CLASSES}"
+        return TrainingError(message) if texts else None
+    advice = _advice(message, outputs, targets)
     if not advice:
         return None
     return TrainingError(
         f"{_the(loss)} cannot take targets that are {_kind(targets)} for outputs that are {_kind(outputs)}: {advice}. "
-        f"torch says: {said}"
+        f"torch says: {message}"
     )
 
 
@@ -81,27 +81,27 @@ def _of_outputs(error: Exception, loss: Any, outputs: Any) -> TrainingError | No
     )
 
 
-def _advice(said: str, outputs: Tensor, targets: Tensor) -> str:
+def _advice(message: str, outputs: Tensor, targets: Tensor) -> str:
     """What to write; empty where that is not known."""
-    if "argument 'weight'" in said:
+    if "argument 'weight'" in message:
         return "its weights are no tensor, as the targets are: weight=torch.tensor([1.0, 3.0]), a number for each class"
-    if "out of bounds" in said:
+    if "out of bounds" in message:
         return _of_bounds(outputs, targets)
-    if "elements of input should be between 0 and 1" in said:
+    if "elements of input should be between 0 and 1" in message:
         return (
             "binary_cross_entropy takes probabilities. Use binary_cross_entropy_with_logits (BCEWithLogitsLoss), or end the model "
             "with torch.nn.Sigmoid()"
         )
-    if "elements of target should be between 0 and 1" in said:
+    if "elements of target should be between 0 and 1" in message:
         low, high = _range(targets)
         return f"the targets of a binary cross entropy are 0 to 1, and these {low} to {high}"
-    if "softmax" in said and "Long" in said and outputs.is_floating_point():
+    if "softmax" in message and "Long" in message and outputs.is_floating_point():
         return "a loss is called with the outputs first, loss(outputs, targets), and here the two seem to be exchanged"
-    if any(words in said for words in _WANTS_CLASSES):
+    if any(words in message for words in _WANTS_CLASSES):
         return _of_classes(outputs, targets)
-    if any(words in said for words in _SIZES_DIFFER):
+    if any(words in message for words in _SIZES_DIFFER):
         return _of_sizes(outputs, targets)
-    if any(words in said for words in _DTYPES_DIFFER) and targets.dtype != outputs.dtype:
+    if any(words in message for words in _DTYPES_DIFFER) and targets.dtype != outputs.dtype:
         return _of_dtypes(outputs, targets)
     return ""
 

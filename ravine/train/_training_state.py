@@ -65,13 +65,13 @@ class TrainingState:
         """
         tree = checkpoint.load(path)
         if not isinstance(tree, dict) or not {"model", "optimizer", "random", "recorder"} <= tree.keys():
-            said = f"{path} is not a Learner's checkpoint; learn.save writes those."
+            message = f"{path} is not a Learner's checkpoint; learn.save writes those."
             if isinstance(tree, dict) and "model" in tree:
-                said += (
+                message += (
                     " It has weights alone, which are loaded by model.load_state_dict({name[7:-2]: tensor for name, tensor in "
                     f"safetensors.torch.load_file({str(path)!r}).items() if name.startswith('model[')}})."
                 )
-            raise StateError(said)
+            raise StateError(message)
         _check_model(self.model.state_dict(), tree["model"], path)
         if self._trains_loss():
             _check_model(self.loss.state_dict(), tree.get("loss", {}), path, "loss")

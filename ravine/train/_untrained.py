@@ -23,14 +23,14 @@ def own_parameters(loss: Any, model: nn.Module) -> list[tuple[str, nn.Parameter]
     return [(f"loss.{name}", p) for name, p in loss.named_parameters() if p.requires_grad and id(p) not in known]
 
 
-def warn_of_parameters(model: nn.Module, loss: Any, optimizer: torch.optim.Optimizer, said: set[str]) -> None:
+def warn_of_parameters(model: nn.Module, loss: Any, optimizer: torch.optim.Optimizer, reported: set[str]) -> None:
     """Warn of parameters that require a gradient and are in no group of the optimizer, unless all of them were ``said``."""
     stepped = _stepped(optimizer)
     named = [*model.named_parameters(), *own_parameters(loss, model)]
     names = [name for name, p in named if p.requires_grad and id(p) not in stepped]
-    if said >= set(names):
+    if reported >= set(names):
         return
-    said.update(names)
+    reported.update(names)
     warnings.warn(
         f"{_listed(names)} {'is' if len(names) == 1 else 'are'} trainable, but in no parameter group of the optimizer, so the "
         "training leaves them as they are. Add them, optimizer.add_param_group({'params': ...}), or freeze them, "

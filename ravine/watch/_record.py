@@ -32,7 +32,7 @@ _UPDATE_SQUARE, _UPDATE_MAX = statistic("update_square", "update_max")
 _N, _M = len(_SQUARES), len(_MAXIMA)
 assert [*_SQUARES, *_MAXIMA] == list(range(_N + _M)), "slices are quicker than lists of rows"
 _ROUNDING = statistic(*ROUNDING_STATISTICS)
-_MAXIMA_TABLE = "tops"  # its name in checkpoints
+_NOW = {"tops": "maxima"}  # what version 0.1 wrote, and its name now
 _NEVER = torch.iinfo(torch.int64).max
 
 #: Makes figures of whole tensors of those of this process's parts.
@@ -60,12 +60,13 @@ class Record:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update({"looked": state["steps"]} | state)  # version 0.1 looked at all of every step
+        self._tables = {_NOW.get(name, name): table for name, table in self._tables.items()}
 
     def _make(self, width: int, like: Tensor) -> None:
         """Tables for so many parameters; what there is stays."""
         old, self._tables = self._tables, {}
         # Sums of squares, how many steps they are of, and the two counts.
-        for name, columns in {"sums": 2 * _N + 2, _MAXIMA_TABLE: _M}.items():
+        for name, columns in {"sums": 2 * _N + 2, "maxima": _M}.items():
             self._tables[name] = torch.zeros(ROWS, columns, width, dtype=like.dtype, device=like.device)
         self._tables["first"] = torch.full((width,), _NEVER, dtype=torch.int64, device=like.device)
         for name, table in old.items():
@@ -110,13 +111,13 @@ class Record:
             here = torch.zeros(0, dtype=torch.float64, device="cpu")
             width = max(rows.width, len(self._tables["first"]) if self._tables else 0)
             # The loop writes to addresses: tables that were loaded may be of any kind.
-            shapes = {"sums": (ROWS, 2 * _N + 2, width), _MAXIMA_TABLE: (ROWS, _M, width), "first": (width,)}
+            shapes = {"sums": (ROWS, 2 * _N + 2, width), "maxima": (ROWS, _M, width), "first": (width,)}
             fit = {
                 name: (table.shape == shapes.get(name), table.dtype, table.device.type, table.is_contiguous())
                 for name, table in self._tables.items()
             }
             fine = (True, here.dtype, "cpu", True)
-            if fit != {"sums": fine, _MAXIMA_TABLE: fine, "first": (True, torch.int64, "cpu", True)}:
+            if fit != {"sums": fine, "maxima": fine, "first": (True, torch.int64, "cpu", True)}:
                 self._make(width, here)
             self.last = torch.zeros(len(STATISTICS), width, dtype=here.dtype, device="cpu")
         rows.into(self._tables, self.last)
@@ -180,7 +181,7 @@ class Record:
         each = figures.reshape(rows, n // rows, *figures.shape[1:])
         sums, kept_maxima = (
             self._tables["sums"].numpy()[row : row + rows],
-            self._tables[_MAXIMA_TABLE].numpy()[row : row + rows],
+            self._tables["maxima"].numpy()[row : row + rows],
         )
         square_sums = sums[:, :_N]
         # NumPy adds along such an axis one after the other.
@@ -196,7 +197,7 @@ class Record:
         row, n = self.steps // self.every, len(sums)
         rows = max(1, n // self.every)
         sums, maxima = (x.view(rows, n // rows, *x.shape[1:]) for x in (sums, maxima))
-        there, kept_maxima = self._tables["sums"][row : row + rows], self._tables[_MAXIMA_TABLE][row : row + rows]
+        there, kept_maxima = self._tables["sums"][row : row + rows], self._tables["maxima"][row : row + rows]
         # One after the other, as a sum over a dimension is not.
         there.copy_(torch.cat([there[:, None], sums], 1).cumsum(1)[:, -1])
         kept_maxima.copy_(torch.maximum(kept_maxima, maxima.amax(1)))
@@ -213,7 +214,7 @@ class Record:
         for name, table in self._tables.items():
             if name != "first":
                 even, odd = table[0::2], table[1::2]
-                combined = torch.maximum(even, odd) if name == _MAXIMA_TABLE else even + odd
+                combined = torch.maximum(even, odd) if name == "maxima" else even + odd
                 table[:half] = combined
                 table[half:] = 0.0
         self.every *= 2
@@ -229,7 +230,7 @@ class Record:
         sums = tables["sums"]
         square_sums, counted, counts = sums.split([_N, _N, 2], 1)
         # In the order of STATISTICS; NaN where no step has a sum.
-        whole = torch.cat([square_sums / counted, tables[_MAXIMA_TABLE], counts], 1)
+        whole = torch.cat([square_sums / counted, tables["maxima"], counts], 1)
         figures = self._wide(join(whole), len(names))
         first = np.arange(rows, dtype=np.int64) * self.every + 1
         last = np.minimum(first + self.every - 1, self.steps)
@@ -276,7 +277,7 @@ class Record:
         self.skipped, self.overflowed = state["skipped"], state["overflowed"]
         self.losses.load_state_dict(state.get("losses"))  # version 0.1 has none
         self.last = None if state["last"] is None else _with_rounding(state["last"].clone(), 0, len(STATISTICS))
-        self._tables = {name: table.clone() for name, table in state["tables"].items()}
+        self._tables = {_NOW.get(name, name): table.clone() for name, table in state["tables"].items()}
         if "sums" in self._tables:
             self._tables["sums"] = _with_rounding(self._tables["sums"], 1, 2 * _N + 2)
 

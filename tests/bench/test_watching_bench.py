@@ -38,6 +38,17 @@ def test_a_real_run(name):
     assert all(t.median > 0 for t in found.timings.values())
 
 
+def test_an_optimizer_that_torch_steps_only_on_rows_has_no_time_for_torch():
+    [configuration] = find_configurations(["sparseadam"])
+    assert set(watching.time_watching(TINY, configuration).timings) == {"on", "off", "clip"}
+
+
+def test_what_an_optimizer_of_matrices_leaves_to_adamw_is_watched_and_clipped_too():
+    mixed = Case("mixed", "an embedding and a matrix", ((7, 4), (3, 4)), 2, False, frozenset({0}))
+    [configuration] = find_configurations(["muon"])
+    assert set(watching.time_watching(mixed, configuration).timings) == {"on", "off", "clip", "torch"}
+
+
 def test_candidates_are_what_their_names_say(monkeypatch):
     made = {}
 

@@ -130,7 +130,7 @@ def test_with_control_a_training_is_asked_to_stop(tmp_path, writer):
         assert "Stop the training" in ask(address)[2]
         assert ask(f"{address}act/stop")[0] == 405  # looking at an address does nothing
         status, _, text = ask(f"{address}act/stop", {})
-        assert (status, json.loads(text)) == (200, {"said": "It stops after the step that runs."})
+        assert (status, json.loads(text)) == (200, {"answer": "It stops after the step that runs."})
         assert (tmp_path / "run" / STOP).exists()
         assert ask(f"{address}act/explode", {})[0] == 403
         (tmp_path / "run" / STOP).unlink()

@@ -124,12 +124,13 @@ def test_history_as_records_json_and_pandas():
 
 
 def test_a_record_of_version_0_1_goes_on():
-    """It has no figures of rounding: those of its steps are 0."""
+    """It has no figures of rounding: those of its steps are 0. Its maxima had another name."""
     figures = figures_of(6, 2)
     record, old = Record(), Record()
     record.add(figures[:3])
     state = record.state_dict()
     keep = [0, 1, 2, *range(5, len(STATISTICS))]
+    state["tables"]["tops"] = state["tables"].pop("maxima")
     state["last"] = state["last"][keep]
     state["tables"]["sums"] = state["tables"]["sums"][:, [0, 1, 2, 5, 6, 7, 10, 11]]
     old.load_state_dict(state)

@@ -119,9 +119,9 @@
     for (const field of document.querySelectorAll(`[data-for="${button.dataset.act}"]`)) given[field.name] = field.value;
     button.disabled = true;
     try {
-      const answer = await fetch(`act/${button.dataset.act}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(given) });
-      const said = await answer.json();
-      text("acted", said.said ?? said.error);
+      const reply = await fetch(`act/${button.dataset.act}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(given) });
+      const content = await reply.json();
+      text("acted", content.answer ?? content.error);
     } catch {
       text("acted", "The server could not be reached.");
     }

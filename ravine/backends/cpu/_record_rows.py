@@ -28,7 +28,7 @@ _ARRAYS = {
     "stepped": ("int64", "tensors"),
     "watch": ("float64", f"({len(CHUNK_STATISTICS)}, chunks)"),
     "sums": ("float64", f"(rows, {2 * _SQUARES + 2}, width)"),
-    "tops": ("float64", f"(rows, {len(_MAXIMA)}, width)"),
+    "maxima": ("float64", f"(rows, {len(_MAXIMA)}, width)"),
     "first": ("int64", "width"),
     "last": ("float64", f"({len(STATISTICS)}, width)"),
     "looked": ("int64", "width"),  # whether figures of a column are of this step, but for those of gradients
@@ -100,8 +100,8 @@ def kernel(task):
             sums[row, k + {_SQUARES}, i] = counted + (last[{_STEPS}, i] if counts else 0.0)
     for k in range({len(_MAXIMA)}):
         for i in range(width):
-            kept, top = tops[row, k, i], last[k + {_MAXIMA[0]}, i] if looked[i] != 0 else 0.0
-            tops[row, k, i] = {_larger("kept", "top")}
+            kept, top = maxima[row, k, i], last[k + {_MAXIMA[0]}, i] if looked[i] != 0 else 0.0
+            maxima[row, k, i] = {_larger("kept", "top")}
     for i in range(width):
         bad = last[{_NONFINITE}, i]
         sums[row, {2 * _SQUARES}, i] = sums[row, {2 * _SQUARES}, i] + bad
@@ -144,7 +144,7 @@ class RecordRows:
 
         Args:
             tables: ``sums`` of shape (rows, 2 * squares + 2, width) has the sums of squares, of how many steps each of them is,
-                and the two counts; ``tops`` of shape (rows, maxima, width) the largest magnitudes; ``first`` of shape (width,)
+                and the two counts; ``maxima`` of shape (rows, maxima, width) the largest magnitudes; ``first`` of shape (width,)
                 the first step in which a gradient was not finite. float64 and int64, on the host.
             last: shape (len(STATISTICS), width): the figures of the last step.
         """
@@ -152,7 +152,7 @@ class RecordRows:
         for batch in self._batches:
             one = batch.table
             one.rows, one.width = len(tables["sums"]), tables["sums"].shape[2]
-            one.sums, one.tops, one.first = (tables[name].data_ptr() for name in ("sums", "tops", "first"))
+            one.sums, one.maxima, one.first = (tables[name].data_ptr() for name in ("sums", "maxima", "first"))
             one.last = last.data_ptr()
         self._looked = np.ones(last.shape[1], dtype=np.int64)
         self._end.looked = self._looked.ctypes.data

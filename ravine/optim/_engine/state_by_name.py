@@ -99,10 +99,10 @@ def _formula(
     pairs = list(zip(own, group["params"], strict=True))
     programs = receiver.programs_of(group)
     loaded = {None, *(p.ndim for name, p in pairs if name in there)} if any(name in there for name in own) else set()
-    said = formulas_of([{ndim: program for ndim, program in programs.items() if ndim not in loaded}])
+    formulas = formulas_of([{ndim: program for ndim, program in programs.items() if ndim not in loaded}])
     if about is not None:
-        said += [about["formulas"][i] for i in dict.fromkeys(there[name][1] for name in own if name in there)]
-    return {what: mark.join(s[what] for s in said if s[what]) for what, mark in (("hash", "+"), ("text", " | "))}
+        formulas += [about["formulas"][i] for i in dict.fromkeys(there[name][1] for name in own if name in there)]
+    return {what: mark.join(s[what] for s in formulas if s[what]) for what, mark in (("hash", "+"), ("text", " | "))}
 
 
 def _check_unique(names: list[str], where: str) -> None:

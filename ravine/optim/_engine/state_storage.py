@@ -64,14 +64,16 @@ class StateStorage:
     def __str__(self) -> str:
         """The options that say so; empty where states are kept as they come."""
         texts = {dtype: text for text, dtype in DTYPES.items()}
-        said: dict[str, Any] = {}
+        options: dict[str, Any] = {}
         if self.every is not None or self.named:
-            said["state_dtype"] = texts[self.every] if self.every is not None else {n: texts[d] for n, d in self.named}
+            options["state_dtype"] = (
+                texts[self.every] if self.every is not None else {n: texts[d] for n, d in self.named}
+            )
         if self.at_random or self.codes or self.param_bits in ("stochastic", 24):
-            said["rounding"] = self.rounding
+            options["rounding"] = self.rounding
         if self.param_bits is not None:
-            said["param_bits"] = self.param_bits
-        return ", ".join(f"{name}={value!r}" for name, value in said.items())
+            options["param_bits"] = self.param_bits
+        return ", ".join(f"{name}={value!r}" for name, value in options.items())
 
     def dtype(self, name: str, initial: Any) -> torch.dtype | None:
         """The dtype of a state by its name and initial value; None: that which it has by itself."""

@@ -135,8 +135,8 @@ def parse(text: str) -> Callback:
         except ValueError:
             what = "a whole number" if kind is int else "a number"
             raise OptionError(f"schedule {text!r}: {argument} is {part!r}, not {what}; write {form}.") from None
-        if said := _impossible(name, argument, values[argument]):
-            raise OptionError(f"schedule {text!r}: {argument} is {part}; {said}.")
+        if reason := _impossible(name, argument, values[argument]):
+            raise OptionError(f"schedule {text!r}: {argument} is {part}; {reason}.")
     try:
         return make(**values, **settings)
     except TypeError:
