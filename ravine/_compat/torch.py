@@ -200,6 +200,7 @@ def count_as_stepped(optimizer: torch.optim.Optimizer) -> None:
 #: What ``torch.log_softmax`` and its backward call; only these can be replaced in what is traced.
 LOG_SOFTMAX = torch.ops.aten._log_softmax.default
 LOG_SOFTMAX_BACKWARD = torch.ops.aten._log_softmax_backward_data.default
+BMM, BADDBMM = torch.ops.aten.bmm.default, torch.ops.aten.baddbmm.default
 
 _raw_stream = getattr(torch._C, "_cuda_getCurrentRawStream", None)
 

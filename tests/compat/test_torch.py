@@ -181,7 +181,7 @@ def test_a_scheduler_may_move_before_an_optimizer_that_counts_as_stepped():
         torch.optim.lr_scheduler.ConstantLR(torch.optim.SGD([Parameter(torch.ones(1))])).step()
 
 
-def test_log_softmax_and_its_backward_are_these_operations():
+def test_log_softmax_and_products_of_matrices_are_these_operations():
     seen = []
 
     class Seeing(compat.TorchDispatchMode):
@@ -191,7 +191,8 @@ def test_log_softmax_and_its_backward_are_these_operations():
 
     with Seeing():
         torch.ones(2, 3, requires_grad=True).log_softmax(1).sum().backward()
-    assert {compat.LOG_SOFTMAX, compat.LOG_SOFTMAX_BACKWARD} <= set(seen)
+        torch.baddbmm(torch.bmm(x := torch.ones(2, 3, 3), x), x, x)
+    assert {compat.LOG_SOFTMAX, compat.LOG_SOFTMAX_BACKWARD, compat.BMM, compat.BADDBMM} <= set(seen)
 
 
 def test_the_node_whose_backward_runs_is_known():

@@ -17,7 +17,15 @@ from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ravine import _randomness as randomness
-from ravine._compat.torch import LOG_SOFTMAX, LOG_SOFTMAX_BACKWARD, OperationCount, traced, without_vmap_fallback
+from ravine._compat.torch import (
+    BADDBMM,
+    BMM,
+    LOG_SOFTMAX,
+    LOG_SOFTMAX_BACKWARD,
+    OperationCount,
+    traced,
+    without_vmap_fallback,
+)
 from ravine._one_thread import one_thread
 from ravine.comparison._study.trial import first_model
 from ravine.errors import TrainingError
@@ -37,6 +45,7 @@ EVALUATED = 96
 _MOST_READ = 8_000_000
 _TRIED = 4  # different models and batches
 _CLOSE = 1e-3  # relative: the same numbers in another order of adding up
+_LINE = 16  # numbers of a line of memory, where matrices are aligned
 _LOOKED_AT, _SAME = 1024, 1e-4  # rows whose losses are added up, and how near the mean of their parts must be
 
 
@@ -55,10 +64,25 @@ def _log_softmax_backward(grad: Tensor, output: Tensor, dim: int, dtype: torch.d
     return LOG_SOFTMAX_BACKWARD(*turned, output.ndim - 2, dtype).transpose(-1, -2)
 
 
+def _bmm(x: Tensor, y: Tensor) -> Tensor:
+    """The matrices of all copies begin at whole lines of memory: on some processors MKL rounds others differently."""
+    m, k, n = *x.shape[-2:], y.shape[-1]
+    more_k, more_n = (-k % _LINE if m * k % _LINE else 0), -n % _LINE
+    if not more_k and not more_n:
+        return NotImplemented
+    product = torch.bmm(nn.functional.pad(x, (0, more_k)), nn.functional.pad(y, (0, more_n, 0, more_k)))
+    return product[..., :n].contiguous()
+
+
+def _baddbmm(bias: Tensor, x: Tensor, y: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    return NotImplemented if (beta, alpha) != (1, 1) else bias + torch.bmm(x, y)
+
+
 _QUICKER: dict[Any, Callable[..., Any]] = {
     LOG_SOFTMAX: _log_softmax,
     LOG_SOFTMAX_BACKWARD: _log_softmax_backward,
 }
+_ALIGNED: dict[Any, Callable[..., Any]] = {**_QUICKER, BMM: _bmm, BADDBMM: _baddbmm}
 
 Stack = dict[str, Tensor]
 """Tensors of all copies, by the name of the parameter: shape (WIDTH, ...)."""
@@ -70,13 +94,15 @@ class StackedTask:
     Args:
         task: the task.
         model: one of its models, that nobody else uses.
+        aligned: whether the matrices of each copy are aligned, which takes longer.
 
     Attributes:
         model: that model; whatever its parameters are, the functions here use those that they are given.
     """
 
-    def __init__(self, task: Task, model: nn.Module) -> None:
+    def __init__(self, task: Task, model: nn.Module, aligned: bool = False) -> None:
         self.task, self.model = task, model
+        self._instead = _ALIGNED if aligned else _QUICKER
         self._traced: dict[Any, Callable[..., Any]] = {}
 
     def __repr__(self) -> str:
@@ -119,7 +145,7 @@ class StackedTask:
             self.model.train(training)
             # The kernels of attention take no copies; its formula does.
             with without_vmap_fallback(), sdpa_kernel(SDPBackend.MATH):
-                self._traced[key] = traced(self._function(list(params), training), *arguments, instead=_QUICKER)
+                self._traced[key] = traced(self._function(list(params), training), *arguments, instead=self._instead)
         with torch.no_grad():
             made: Sequence[Tensor] = self._traced[key](*arguments)
         return made
@@ -172,16 +198,21 @@ def _tried(task: Task) -> StackedTask | None:
         return None
     if not _is_small(task) or not _adds_up(task, model):
         return None
-    stacked, models = StackedTask(task, model), [first_model(task, seed) for seed in range(_TRIED)]
+    models, tries = [first_model(task, seed) for seed in range(_TRIED)], []
     for size in {min(task.batch_size, len(task.train)), 1}:
         rows = [torch.arange(seed, seed + size) % len(task.train) for seed in range(_TRIED)]
         drawn = random.getstate(), repr(np.random.get_state())
         alone = [_alone(task, model, chosen) for model, chosen in zip(models, rows, strict=True)]
         if drawn != (random.getstate(), repr(np.random.get_state())):
             return None  # a traced model would draw no more
-        if None in alone or not _agree(stacked, models, rows, alone):
+        if None in alone:
             return None
-    return stacked
+        tries.append((rows, alone))
+    for aligned in (False, True):
+        stacked = StackedTask(task, model, aligned)
+        if all(_agree(stacked, models, rows, alone) for rows, alone in tries):
+            return stacked
+    return None
 
 
 def _is_small(task: Task) -> bool:

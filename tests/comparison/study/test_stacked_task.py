@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ravine.comparison._study.stacked_task import WIDTH, stacked_task
+from ravine.comparison._study import stacked_task as module
+from ravine.comparison._study.stacked_task import WIDTH, StackedTask, stacked_task
 from ravine.comparison._study.trial import first_model
 from ravine.tasks import Data, Task, find
 from ravine.tasks._gpt import GPT
@@ -106,10 +107,11 @@ def test_what_cannot_be_trained_in_copies_is_not(name):
     assert stacked_task(ALONE[name]) is None
 
 
+@pytest.mark.parametrize("aligned", [False, True])
 @pytest.mark.parametrize("name", STACKED)
-def test_losses_and_gradients_are_those_of_each_model(name):
+def test_losses_and_gradients_are_those_of_each_model(name, aligned):
     task = STACKED[name]
-    stacked = stacked_task(task)
+    stacked = StackedTask(task, first_model(task, 0), aligned=True) if aligned else stacked_task(task)
     assert stacked is not None
     models = [first_model(task, seed) for seed in range(WIDTH - 3)]
     size = min(task.batch_size, len(task.train))
@@ -126,6 +128,36 @@ def test_losses_and_gradients_are_those_of_each_model(name):
         for gradient, p in zip(gradients, model.parameters(), strict=True):
             scale = float(p.grad.abs().max())
             torch.testing.assert_close(gradient[i], p.grad, rtol=1e-4, atol=1e-5 * max(scale, 1e-3))
+
+
+def by_place(x, y):
+    """A product that is rounded by where in memory its matrix is, as MKL does on some processors."""
+    m, n = x.shape[-2], y.shape[-1]
+    product = module.BMM(x, y)
+    return product if m * n % 16 == 0 else product * (1 + 1e-7 * (torch.arange(len(x)) % 2))[:, None, None]
+
+
+def test_where_a_product_depends_on_its_place_matrices_are_aligned(monkeypatch):
+    monkeypatch.setattr(module, "_QUICKER", module._QUICKER | {module.BMM: once(by_place)})
+    assert stacked_task(STACKED["breast-cancer"])._instead is module._ALIGNED
+    monkeypatch.setattr(module, "_ALIGNED", module._QUICKER)
+    assert stacked_task(STACKED["breast-cancer"]) is None
+
+
+def once(function):
+    """In the place of an operation that it does itself."""
+    inside = []
+
+    def instead(*arguments):
+        if inside:
+            return NotImplemented
+        inside.append(True)
+        try:
+            return function(*arguments)
+        finally:
+            inside.clear()
+
+    return instead
 
 
 def test_random_states_and_the_model_are_left_as_they_are():
