@@ -70,7 +70,8 @@ class Cell:
     @property
     def tree(self) -> dict[str, Any]:
         """For JSON; without halving as it was written before there was any."""
-        return {name: value for name, value in asdict(self).items() if name != "halving" or value}
+        pairs = {name: value for name, value in asdict(self).items() if name != "halving" or value}
+        return pairs | {"optimizers": list(self.optimizers)}
 
 
 DIFFERENT = (
@@ -254,7 +255,7 @@ def _rows(path: Path | None) -> list[dict[str, Any]]:
 
 
 def _row_of(cell: Cell, rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    wanted = json.loads(json.dumps(asdict(cell)))
+    wanted = {"halving": False} | cell.tree
     return next((row for row in rows if wanted.items() <= ({"halving": False} | row).items()), None)
 
 
