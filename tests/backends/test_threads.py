@@ -74,6 +74,25 @@ def test_any_number_of_threads_gives_the_same_bits(name, dtype, fused, thread_co
     assert all(r == results[0] for r in results)
 
 
+@pytest.mark.parametrize("name", MAKERS)
+def test_several_chunks_at_a_time_give_the_bits_of_one_at_a_time(name, thread_count):
+    sizes = [16384 * 50 + 3, 7, 0, 100_001, *[1] * 20, 16384 * 20]
+    results, at_once = [], []
+    for n in (1, 2, 4, 8):
+        thread_count(n)
+        at_once.append(threads.chunks_at_once(sum(sizes) // 16384))
+        results.append(run(MAKERS[name], sizes=sizes, steps=2))
+    assert at_once == [4, 2, 1, 1]
+    assert all(r == results[-1] for r in results)
+
+
+def test_all_threads_have_a_share_of_the_chunks(thread_count):
+    thread_count(2)
+    assert [threads.chunks_at_once(n) for n in (0, 1, 31, 32, 320, 1240, 10**6)] == [1, 1, 1, 1, 10, 32, 32]
+    thread_count(64)
+    assert threads.chunks_at_once(1240) == 1
+
+
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 @pytest.mark.parametrize("without", ["a runtime", "threads after a fork", "threads of its own"])
 def test_other_ways_to_run_a_kernel_give_the_same_bits(make, without, monkeypatch, thread_count):

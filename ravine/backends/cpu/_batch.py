@@ -23,13 +23,14 @@ from ravine.backends._layout import real_dtype, unfit
 from ravine.backends.cpu._compiler import compile_kernel, has_float16
 from ravine.backends.cpu._gather import gather_loop, sees_signs
 from ravine.backends.cpu._kernel import CHUNK, CHUNK_STATISTICS, Launch, coded, kernel_source, supported, table_rows
-from ravine.backends.cpu._threads import Runner
+from ravine.backends.cpu._threads import Runner, chunks_at_once
 from ravine.errors import BackendError
 from ravine.formula import Program
 from ravine.formula._passes import Reduction
 
 _GRAD = 1  # the row of the gradients in the table of addresses
 _MAXIMA = statistic(reduce="max")
+_SEVERAL = 32 * CHUNK  # elements from which on a thread may take several chunks at a time
 
 
 def why_not(tensor: Tensor) -> str:
@@ -130,6 +131,7 @@ class Fused(Looks):
         self._first_chunk = np.flatnonzero(self._start == 0)  # of each of these
         self._launch = self._table(
             chunks=len(cuts),
+            together=1,
             tensors=len(params),
             tensor_of=self._tensor_of.ctypes.data,
             start=self._start.ctypes.data,
@@ -227,9 +229,15 @@ class Fused(Looks):
 
     def _run(self, index: int, numbers: Numbers | None) -> None:
         self._set_numbers(numbers)
-        self._launch.next_chunk = 0
         if kernel := self._kernels[index]:
+            self._start_over()
             kernel(self._task, self.elements, self._chunks)
+
+    def _start_over(self) -> None:
+        """Let the threads begin with the first chunk."""
+        self._launch.next_chunk = 0
+        if self.elements >= _SEVERAL:
+            self._launch.together = chunks_at_once(self.elements // CHUNK)
 
     def reduce(self, index: int, numbers: Numbers) -> np.ndarray:
         if self.active is not None:

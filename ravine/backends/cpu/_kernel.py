@@ -36,6 +36,7 @@ class Launch(ctypes.Structure):
     _fields_ = (
         ("next_chunk", ctypes.c_int64),
         ("chunks", ctypes.c_int64),
+        ("together", ctypes.c_int64),  # so many chunks a thread takes at a time
         ("tensors", ctypes.c_int64),
         ("rows", ctypes.c_int64),  # of numbers: 1, or one for each tensor
         ("tensor_of", ctypes.c_int64),
@@ -75,26 +76,27 @@ _STORE = {
     torch.int8: "to_int8({})",
 }  # fmt: skip
 
-_TAKE = """\
-    while True:
-        chunk = take_next(task)
-        if chunk >= chunks:
-            break
-"""
-_HEAD = f"""\
+_HEAD = """\
 def kernel(task):
-    launch = carray(at_int64(task), {{size}})
-{{fields}}
-{_TAKE}\
-        tensor = tensor_of[chunk]
-        if address[1, tensor] == 0:  # no gradient in this step
-            continue
-        row = tensor if rows > 1 else 0
-        first, n = start[chunk], count[chunk]"""
+    launch = carray(at_int64(task), {size})
+{fields}
+    while True:
+        block = take_next(task) * together
+        if block >= chunks:
+            break
+        for chunk in range(block, min(block + together, chunks)):
+            tensor = tensor_of[chunk]
+            if address[1, tensor] == 0:  # no gradient in this step
+                continue
+            row = tensor if rows > 1 else 0
+            first, n = start[chunk], count[chunk]
+"""
 
 
-def head(table: type[ctypes.Structure], arrays: Mapping[str, tuple[str, str]], **sizes: int) -> str:
-    """The first lines of a kernel: the fields of its table under their names, and the next chunk."""
+def kernel_text(
+    table: type[ctypes.Structure], arrays: Mapping[str, tuple[str, str]], body: Sequence[str], **sizes: int
+) -> str:
+    """A kernel: the fields of its table under their names, and the lines that it does for each chunk."""
     lines = []
     for i, (name, *_) in enumerate(table._fields_):
         if name in arrays:
@@ -102,7 +104,8 @@ def head(table: type[ctypes.Structure], arrays: Mapping[str, tuple[str, str]], *
             lines.append(f"    {name} = carray(at_{kind}(launch[{i}]), {shape.format(**sizes)})")
         elif name != "next_chunk":
             lines.append(f"    {name} = launch[{i}]")
-    return _HEAD.format(size=len(table._fields_), fields="\n".join(lines))
+    head = _HEAD.format(size=len(table._fields_), fields="\n".join(lines))
+    return head + "".join(f"            {line}\n" for line in body)
 
 
 def supported(dtype: torch.dtype) -> bool:
@@ -132,15 +135,15 @@ def kernel_source(
     index: int,
     dtypes: Mapping[str, torch.dtype],
     watch: bool = False,
-    together: int = 1,
     brief: bool = False,
+    of_rows: bool = False,
 ) -> str:
     """The text of the kernel of pass ``index``, for the given dtype of each buffer.
 
-    ``together``: a thread takes so many chunks at a time; more than one where chunks are small.
     With ``watch`` the pass that writes also gives the statistics of each chunk; those of the gradients' sums of squares and of
-    what is not finite only, if it is ``brief``. A formula's names end with an
-    underscore (``code_name``), so no other name here may; ``_array`` and ``_new`` are the endings of buffers.
+    what is not finite only, if it is ``brief``, and none of rounding, if its tensors are ``of_rows`` of a sparse gradient.
+    A formula's names end with an underscore (``code_name``), so no other name here may; ``_array`` and ``_new`` are the endings
+    of buffers.
     """
     p = program.passes[index]
     watch = watch and "param" in p.writes
@@ -204,14 +207,6 @@ def kernel_source(
         before, inside, after = _summing(real, summed, p.reductions, lambda more: _loop([*computed, *more], codes))
         lines += before
         loop += inside
-    first = head(
-        Launch,
-        ARRAYS,
-        buffers=table_rows(program, dtypes),
-        numbers=max(1, len(p.numbers)),
-        sums=max(1, len(p.reductions)),
-        statistics=len(CHUNK_STATISTICS),
-    )
     at_random = any("random_at" in line for line in loop)
     if at_random:
         loop = [*loop, "random_at = next_random(random_at)"]
@@ -221,7 +216,7 @@ def kernel_source(
     kinds, written_codes = {code_name(b): _CODE[dtypes[b]] for b in in_codes}, [code_name(b) for b in p.writes]
     whole = _loop(loop, kinds, written_codes, at_random)
     cost: list[str] = []
-    if watch and not brief and together == 1:  # rows of a sparse gradient are each a tensor to the kernel
+    if watch and not brief and not of_rows:
         elements = {b: load(dtypes[b], f"{code_name(b)}_array[i]") for b in [*reads, *p.writes]} | element
 
         def held(b: str, value: str) -> str:
@@ -229,11 +224,15 @@ def kernel_source(
 
         lines_of_cost = rounding_lines(written_symbols, p.leaves(), reads, elements, held, dtypes, real)
         cost = in_first_chunk(lines_of_cost, lambda inside: _loop(inside, kinds, count="looked_at"))
-    result = [first, *(f"        {line}" for line in [*lines, *cost, *whole, *after])]
-    text = "\n".join(result) + "\n"
-    if together == 1:
-        return text
-    return _in_blocks(text, together)
+    return kernel_text(
+        Launch,
+        ARRAYS,
+        [*lines, *cost, *whole, *after],
+        buffers=table_rows(program, dtypes),
+        numbers=max(1, len(p.numbers)),
+        sums=max(1, len(p.reductions)),
+        statistics=len(CHUNK_STATISTICS),
+    )
 
 
 def _loop(
@@ -269,19 +268,6 @@ def _loop(
         inner += ["for j in range(size):"]
         inner += [f"    {b}_array[begin + j] = to_{kinds[b]}({b}_kept[j], {b}_inverse)" for b in new]
     return lines + [f"    {line}" for line in inner]
-
-
-def _in_blocks(text: str, together: int) -> str:
-    """A kernel whose threads take several chunks at a time: they share a counter, and cache lines of what they write."""
-    before, _, body = text.partition(_TAKE)
-    loop = f"""\
-    while True:
-        block = take_next(task) * {together}
-        if block >= chunks:
-            break
-        for chunk in range(block, min(block + {together}, chunks)):
-"""
-    return before + loop + "".join(f"    {line}\n" for line in body.splitlines())
 
 
 def number_line(symbol: Symbol, name: str, text: str, real: str) -> str:

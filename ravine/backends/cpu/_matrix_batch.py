@@ -119,7 +119,7 @@ class MatrixFused(Fused):
                 for s in job.along
             ]
             self._made[: len(made)] = [t.data_ptr() for t in made]
-            self._launch.next_chunk = 0
+            self._start_over()
             kernel(self._task, self.elements, self._chunks)
             for symbol, values in zip(job.along, made, strict=True):
                 joined = values if ALONG[symbol.op] == -1 else self._joined(values, symbol.op.endswith("sum"))

@@ -20,7 +20,7 @@ from ravine.backends.cpu._kernel import (
     LEAST,
     POINTER,
     Launch,
-    head,
+    kernel_text,
     load,
     moved,
     number_line,
@@ -141,9 +141,11 @@ class _JobPrinter:
                 before, inner, after = before + first_lines, inner + inside, after + last_lines
         lines += before
         lines += self._cost_of_rounding({**names, **buffers})
-        top = head(
+        lines += self._nest(inner, before_row, after_row) + after
+        return kernel_text(
             MatrixLaunch,
             _MATRIX_ARRAYS,
+            lines,
             buffers=len(self.program.buffers),
             numbers=max(1, len(job.numbers) and max(i for i, _ in job.numbers) + 1),
             sums=max(1, *(row + 1 for row, _ in job.reductions), 1),
@@ -151,8 +153,6 @@ class _JobPrinter:
             vectors=max(1, len(job.vectors)),
             made=max(1, len(job.along)),
         )
-        lines += self._nest(inner, before_row, after_row) + after
-        return "\n".join([top, *(f"        {line}" for line in lines)]) + "\n"
 
     def _cost_of_rounding(self, leaves: Mapping[Symbol, str]) -> list[str]:
         """The lines that say what rounding costs, for the chunk that begins a tensor."""

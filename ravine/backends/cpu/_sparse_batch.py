@@ -52,7 +52,7 @@ class SparseFused(Looks):
         self._sizes = [d.itemsize for d in dtypes.values() if d is not None]
         self._real = compute_dtype([real_dtype(d) for d in dtypes.values()])
         watch, passes = buffer_size > 0, range(len(program.passes))
-        sources = [kernel_source(program, i, dtypes, watch, _TOGETHER) for i in passes]
+        sources = [kernel_source(program, i, dtypes, watch, of_rows=True) for i in passes]
         self._kernels = [compile_kernel(source) for source in sources]
         self._combined = np.zeros((max(1, buffer_size), len(STATISTICS), len(params)))
         self._watched = buffer_size > 0
@@ -130,6 +130,7 @@ class SparseFused(Looks):
             table[row] = value[self._param_of_row] if isinstance(value, np.ndarray) and value.ndim else value
         launch = Launch(
             chunks=chunks,
+            together=_TOGETHER,
             tensors=self._total,
             rows=table.shape[1],
             tensor_of=self._tensor_of.ctypes.data,

@@ -20,6 +20,8 @@ _Kernel = ctypes.CFUNCTYPE(None, ctypes.c_int64)
 _WithGil = ctypes.PYFUNCTYPE(None, ctypes.c_int64)
 _forked = False  # in a child of fork the pool's threads do not exist: run alone
 _LARGE = 1 << 20  # elements from which it pays to wake a thread of Python's
+#: How many chunks a thread takes at a time at most, and how many times each takes some, so that all end at about the same time.
+_MOST_AT_ONCE, _TIMES = 32, 16
 
 
 def _after_fork() -> None:
@@ -49,6 +51,11 @@ def _openmp() -> Any:
         call.restype = None
         return call
     return None
+
+
+def chunks_at_once(whole: int) -> int:
+    """How many neighbouring chunks a thread takes at a time, of so many whole ones: a processor reads ahead where reading goes on."""
+    return min(_MOST_AT_ONCE, max(1, whole // (_TIMES * torch.get_num_threads())))
 
 
 @cache
