@@ -2,8 +2,8 @@
 
 The Learner keeps the evidence that a diagnosis is made from, and ``fit(..., find_nonfinite=True)`` looks for the module that
 a NaN comes from. Both are callbacks of ``ravine.diagnose``, which stands above ``ravine.train`` and imports it;
-``ravine.watch.diagnose`` is its function. What a ``History`` is in a notebook is drawn by modules that take one. These tables are the one place where lower floors get them, so that they need not
-know them.
+``ravine.watch.diagnose`` is its function. What a ``History`` is in a notebook is drawn by modules that take one. These tables
+are the one place where lower floors get them, so that they need not know them.
 """
 
 from __future__ import annotations

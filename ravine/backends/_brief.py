@@ -48,14 +48,14 @@ class BriefSteps:
     """Which steps in a buffer were looked at in brief.
 
     Args:
-        slots: how many steps the buffer holds.
+        steps: how many the buffer holds.
     """
 
-    def __init__(self, slots: int) -> None:
-        self._brief = [False] * slots
+    def __init__(self, steps: int) -> None:
+        self._brief = [False] * steps
 
-    def note(self, slot: int, brief: bool) -> None:
-        self._brief[slot] = brief
+    def note(self, index: int, brief: bool) -> None:
+        self._brief[index] = brief
 
     def mark(self, figures: Tensor) -> Tensor:
         """Put what is no figure where a brief look has none.
@@ -64,12 +64,12 @@ class BriefSteps:
             figures: of the first steps in the buffer, shape (steps, len(STATISTICS), parameters); it is changed.
         """
         first = 0
-        for slot in range(len(figures) + 1):  # some steps at a time: each takes two operations on a device
-            if slot < len(figures) and self._brief[slot]:
+        for index in range(len(figures) + 1):  # some steps at a time: each takes two operations on a device
+            if index < len(figures) and self._brief[index]:
                 continue
-            if slot > first:
-                _erase(figures[first:slot])
-            first = slot + 1
+            if index > first:
+                _erase(figures[first:index])
+            first = index + 1
         return figures
 
 

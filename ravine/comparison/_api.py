@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -265,7 +266,9 @@ def load_study(study: str, *, storage: str | None = None, out: str | Path | None
         OptionError: there is no such study.
         DataError: the storage cannot be read, or is damaged.
     """
-    where = stored_location(study, storage, None if out is None else Path(out))
+    if not isinstance(study, str | os.PathLike):
+        raise OptionError(f"study {shown(study)}: give the name of a study, load_study('mine').")
+    where = stored_location(str(study), storage, None if out is None else Path(out))
     tasks = studies_of_tasks(where)
     if not tasks:
         return _loaded(where)[0]

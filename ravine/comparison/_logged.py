@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from ravine.comparison._judge.measurements import FreshRun, OptimizerRuns
 from ravine.comparison._judge.number_text import count, listed, number
 from ravine.comparison._judge.verdict_text import far_out_text, verdict_text
 from ravine.comparison._judge.with_best import check_alpha, with_best_unpaired
-from ravine.errors import ComparisonError, OptionError, for_both
+from ravine.errors import ComparisonError, OptionError, for_both, shown
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -110,7 +111,7 @@ def judge_files(
         tag: the scalar of TensorBoard.
         higher_is_better: whether more is better, as of an accuracy.
         margin: the largest difference that does not matter, ``"0.01"``, or ``"1%"`` of the best mean; empty: none.
-        target: a value to be reached; then the steps to it are told.
+        target: a value to be reached; then the steps to it are counted, too.
         alpha: the chance of any wrong statement.
 
     Raises:
@@ -122,7 +123,10 @@ def judge_files(
         raise OptionError(f"target = {target}: a value to be reached, a finite number.")
     if not higher_is_better:
         _refuse_higher(columns, tag)
-    paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    paths = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, str | bytes) else [paths]
+    for path in paths:
+        if not isinstance(path, str | os.PathLike):
+            raise OptionError(f"paths {shown(path)}: give the path of a file of logged runs, or a list of such paths.")
     curves = read_curves(paths, columns=columns, tag=tag)
     by_name = {name: curves.of(name) for name in curves.optimizers}
     notes, single = [], [name for name, runs in by_name.items() if len(runs) < 2]
@@ -162,7 +166,7 @@ def judge_files(
             steps = steps_to(Target(sign * target), _as_runs(by_name, sign))
         except ComparisonError:
             notes.append(f"Note: every run meets the target of {target:g} at its first value, so it tells nothing.")
-    # how many more of which optimizer would settle it is not told of independent runs
+    # how many more of which optimizer would settle it is not said of independent runs
     lost = [name for name, runs in by_name.items() if all(curve.diverged for curve in runs)]
     sentence = verdict_text(judgement, metric, lost, more=paired)
     return LoggedResult(sentence, judgement, metric, paired, steps, notes, curves)

@@ -21,7 +21,7 @@ from ravine.contour._paths_json import to_json
 from ravine.contour._plot_data import PlotData, plot_data
 from ravine.contour._search_record import Entry, SearchRecord
 from ravine.contour._trajectories import dry_run, follow, learning_rates
-from ravine.errors import OptionError, nearest
+from ravine.errors import OptionError, nearest, shown
 from ravine.optim._signature import option_names
 from ravine.optim._spec import OptimizerSpec
 from ravine.optim._spec_objects import OptimizerLike, specs_of
@@ -225,11 +225,16 @@ def _swept(sweep: Mapping[str, Sequence[Any]]) -> tuple[str | None, list[Any]]:
     """The hyperparameter that is swept, and its values."""
     if not sweep:
         return None, []
+    example = "sweep={'alpha': [0.5, 0.9, 0.99]}"
+    if not isinstance(sweep, Mapping):
+        raise OptionError(f"sweep {shown(sweep)}: give a hyperparameter with its values, {example}.")
     if len(sweep) > 1:
         raise OptionError(f"One hyperparameter can be swept at a time, not {', '.join(sweep)}.")
     ((key, values),) = sweep.items()
     if key == "lr":
         raise OptionError("A sweep is for a hyperparameter other than lr; the number of rates sets the learning rates.")
+    if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
+        raise OptionError(f"The sweep of {key} is {shown(values)}: give a list of values, {example}.")
     if not len(values):
         raise OptionError(f"The sweep of {key} has no values.")
     if len(set(map(repr, values))) < len(values):

@@ -16,7 +16,9 @@ import torch
 
 from ravine import _files as files
 from ravine._plotting.html import rendered, script_style, strong
+from ravine._plotting.notebook_html import html_facts, output, paragraph
 from ravine._plotting.style import line
+from ravine._whole_numbers import count
 from ravine.contour._exploration import DEFAULTS
 from ravine.contour._sliders import RATES, Slider, coded, number, sliders
 from ravine.contour._surface_text import FUNCTIONS, text_of, typed
@@ -101,6 +103,17 @@ class Playground:
     def __repr__(self) -> str:
         labels = ", ".join(player.label for player in self.players[: self.shown])
         return f"Playground({self.surfaces[0].name or self.surfaces[0].text}: {labels})"
+
+    def _repr_html_(self) -> str:
+        shown = [
+            (player.label, ", ".join(slider.name for slider in player.sliders)) for player in self.players[: self.shown]
+        ]
+        what = self.surfaces[0].name or self.surfaces[0].text
+        return output(
+            f"{what}: {count(self.shown, 'optimizer')} on a page that runs them in the browser",
+            html_facts(shown),
+            paragraph('write("play.html") writes the page: open that file in a browser.'),
+        )
 
     @cached_property
     def page(self) -> bytes:

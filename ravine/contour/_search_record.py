@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from ravine._whole_numbers import count
 from ravine.contour._trajectories import Trajectory
 from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Surface
@@ -47,7 +48,9 @@ class Entry:
         )
 
     def __repr__(self) -> str:
-        return f"Entry({self.spec.label!r}, {self.finals.shape[0]} rates, {self.finals.shape[1]} starts)"
+        return (
+            f"Entry({self.spec.label!r}, {count(self.finals.shape[0], 'rate')}, {count(self.finals.shape[1], 'start')})"
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -77,7 +80,9 @@ class SearchRecord:
 
     def __repr__(self) -> str:
         labels = ", ".join(entry.spec.label for entry in self.entries)
-        return f"SearchRecord({self.name}: {labels}; {len(self.rates)} rates, {len(self.starts)} starts)"
+        return (
+            f"SearchRecord({self.name}: {labels}; {count(len(self.rates), 'rate')}, {count(len(self.starts), 'start')})"
+        )
 
     @cached_property
     def lowest(self) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ravine._whole_numbers import count
 from ravine.errors import OptionError
 from ravine.optim._spec import FAILURES, OptimizerSpec
 from ravine.tasks import Surface
@@ -39,7 +40,7 @@ class Trajectory:
 
     def __repr__(self) -> str:
         end = f"diverged at step {self.diverged_at}" if self.diverged_at else f"ends at {self.values[-1]:.4g}"
-        return f"Trajectory({len(self.points) - 1} steps, {end})"
+        return f"Trajectory({count(len(self.points) - 1, 'step')}, {end})"
 
 
 def learning_rates(lowest: float, highest: float, count: int) -> tuple[float, ...]:

@@ -15,6 +15,7 @@ from ravine import _randomness as randomness
 from ravine._compat.torch import is_compiled
 from ravine.diagnose._evidence import Evidence, traces_in
 from ravine.diagnose._optimizer_evidence import watched
+from ravine.errors import OptionError, shown
 from ravine.train import _parallel as parallel
 from ravine.train._batches import Batches
 from ravine.train._callback import Callback
@@ -123,7 +124,15 @@ class EvidenceObserver(Callback):
 
 
 def evidence_of(learn: Learner) -> Evidence:
-    """The evidence of a Learner as it is now; where parameters are split over processes, all must ask."""
+    """The evidence of a Learner as it is now; where parameters are split over processes, all must ask.
+
+    Raises:
+        OptionError: it is no Learner.
+    """
+    if not isinstance(learn, Learner):
+        raise OptionError(
+            f"evidence_of({shown(learn)}): give a ravine.train.Learner. diagnose(run) also takes an optimizer or a folder."
+        )
     observer = next((c for c in learn.observers if isinstance(c, EvidenceObserver)), EvidenceObserver())
     return _evidence(learn.recorder, learn.optimizer, observer, learn.folder)
 

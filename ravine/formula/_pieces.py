@@ -49,6 +49,9 @@ param_copy = ParamCopy()
 class Squares(float):
     """The initial value of a state that is an average or sum of squares. Made by :func:`squares`."""
 
+    def __repr__(self) -> str:
+        return f"squares({float(self)!r})"
+
 
 def squares(initial: float) -> Squares:
     """Default of a state that is an average or a sum of squares, and never negative: ``def rms(square_avg=squares(0.0), *, grad)``.

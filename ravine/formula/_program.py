@@ -227,8 +227,10 @@ class Program:
         """A hash of what the program computes: the same for the same formula, however its functions are called."""
         final = self.passes[-1]
         index: dict[int, int] = {}
+        # An average of squares is computed as any state that starts with that number.
+        starts = {name: float(one) if isinstance(one, float) else one for name, one in self.states.items()}
         text = [
-            repr(sorted(self.states.items())),
+            repr(sorted(starts.items())),
             *final.writes,
             *(repr(one) for one in self.kept.items() if one[0] != KEY),
             *map(repr, self.tensors.items()),

@@ -42,7 +42,7 @@ class Statements:
             ``cube_root`` among them a power of a third is a call of that.
         element: how a number is written that elements are chosen from, where nothing else says of what type they are.
         temporary: what the names of values that are used more than once begin with.
-        place: where an element stands in its tensor, as rounding at random is told it; empty where that is a function of tensors.
+        place: where an element stands in its tensor, which rounding at random reads; empty where that is a function of tensors.
 
     Attributes:
         lines: Python assignments in order; a value that is used more than once has a name of its own.

@@ -47,6 +47,9 @@ class TensorFunction:
         self.title: str = getattr(function, "__name__", "function")
         functools.update_wrapper(self, function)
 
+    def __repr__(self) -> str:
+        return f"tensor_function({self.title})"
+
     def __call__(self, *args: Any, **options: Any) -> Any:
         symbols = {name: value for name, value in options.items() if isinstance(value, Symbol)}
         if not symbols and not any(isinstance(a, Symbol) for a in args):

@@ -81,6 +81,9 @@ class Follower:
         self._warned, self._next_look = set[str](), _FIRST_LOOK
         _NEWEST[self.optimizer] = weakref.ref(self)
 
+    def __repr__(self) -> str:
+        return f"Follower({type(self.optimizer).__name__})"
+
     @property
     def _newest(self) -> bool:
         return (newest := _NEWEST.get(self.optimizer)) is not None and newest() is self

@@ -151,6 +151,7 @@ def fit_options(
     lr: Any,
     checkpoint_every: int | str | None,
     resume: bool,
+    find_nonfinite: bool,
     folder: Path | None,
 ) -> FitOptions:
     """The arguments of a fit, checked."""
@@ -165,6 +166,9 @@ def fit_options(
         raise OptionError(
             f"checkpoint_every {shown(checkpoint_every)}: give a number of steps, at least 1, or 'epoch' for every epoch."
         )
+    for name, switch in (("resume", resume), ("find_nonfinite", find_nonfinite)):
+        if not isinstance(switch, bool | np.bool_):
+            raise OptionError(f"{name} {shown(switch)}: give True or False.")
     if (checkpoint_every or resume) and folder is None:
         what = "resume" if resume else "checkpoint_every"
         raise OptionError(f"{what} needs a folder for the checkpoint: Learner(..., folder='runs/first').")

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ravine._line_of_user import level_of_user
+from ravine._whole_numbers import count
 from ravine.errors import OptionError
 from ravine.train import _evaluate as evaluation
 from ravine.train import _parallel as parallel
@@ -118,7 +119,9 @@ class Fit(AnswersNearest):
 
     def __repr__(self) -> str:
         state = self.state
-        return f"Fit(epoch {state.epoch} of {state.epochs}, {state.batch} batches, step {state.step})"
+        return (
+            f"Fit(epoch {state.epoch} of {state.epochs}, {count(state.batch, 'batch', 'batches')}, step {state.step})"
+        )
 
     @property
     def model(self) -> nn.Module:

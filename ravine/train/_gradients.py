@@ -118,6 +118,7 @@ class GradientClipping(Callback):
 
     @property
     def norms(self) -> list[float]:
+        """The norm before clipping at every step so far; reading it waits for a GPU."""
         return [float(norm) for norm in self._norms]
 
     def before_fit(self, fit: Fit) -> None:

@@ -178,7 +178,7 @@ class Learner(AnswersNearest):
             TrainingError: the loss or a metric cannot be used; what was trained until then stays in the model.
             KeyboardInterrupt: Ctrl-C was pressed; the step was finished and what was measured is kept.
         """
-        options = check.fit_options(epochs, lr, checkpoint_every, resume, self.folder)
+        options = check.fit_options(epochs, lr, checkpoint_every, resume, find_nonfinite, self.folder)
         epochs = options.epochs
         check.trainable(self.model)
         schedules = list(as_callbacks(schedule, lr))

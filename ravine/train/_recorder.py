@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ravine._files.json_lines import Journal, read
+from ravine._whole_numbers import count
 from ravine.errors import DataError, OptionError, nearest
 from ravine.train._arguments_of_others import answers
 from ravine.train._hyper_plot import changed, columns, draw_hypers
@@ -82,7 +83,7 @@ class Recorder(AnswersNearest):
     # --- writing --------------------------------------------------------------------------------------------
 
     def fit_begins(self, **known: Any) -> None:
-        """Record that a fit begins, with what is known of it; the file is told with its first step."""
+        """Record that a fit begins, with what is known of it; the file has it with its first step."""
         self.fits.append({"step": len(self), **known})
         self._begun = self.fits[-1]
 
@@ -195,12 +196,12 @@ class Recorder(AnswersNearest):
     def __repr__(self) -> str:
         last = self.epochs[-1] if self.epochs else {}
         shown = "".join(f", {name} {last[name]:.5g}" for name in ("train_loss", "valid_loss") if name in last)
-        return f"Recorder({epochs_text(len(self.epochs))}, {len(self):,} steps{shown})"
+        return f"Recorder({epochs_text(len(self.epochs))}, {count(len(self), 'step')}{shown})"
 
     def _repr_html_(self) -> str:
         from ravine.train._recorder_output import recorder_html
 
-        return recorder_html(f"{epochs_text(len(self.epochs))}, {len(self):,} steps", self.losses, self.epochs)
+        return recorder_html(f"{epochs_text(len(self.epochs))}, {count(len(self), 'step')}", self.losses, self.epochs)
 
     @property
     def losses(self) -> np.ndarray:

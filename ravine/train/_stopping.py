@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ravine._files import checkpoint
 from ravine._whole_numbers import whole
-from ravine.errors import OptionError
+from ravine.errors import OptionError, shown
 from ravine.train._arguments_of_others import answers
 from ravine.train._callback import Callback, check_column
 from ravine.train._data_content import nonfinite, nonfinite_in_batch
@@ -24,6 +24,10 @@ class _BestValue(Callback):
     def __init__(self, monitor: str, mode: str | None) -> None:
         if mode not in (None, "min", "max"):
             raise OptionError(f"{type(self).__name__}: mode {mode!r} is neither 'min' nor 'max'.")
+        if not isinstance(monitor, str):
+            raise OptionError(
+                f"{type(self).__name__}: monitor {shown(monitor)} is not the name of a column of the table, such as 'valid_loss'."
+            )
         self.monitor = monitor
         self.mode = mode or ("min" if lower_is_better(monitor) else "max")
         self._start()

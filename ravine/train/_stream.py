@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ravine._whole_numbers import whole
+from ravine._whole_numbers import count, whole
 from ravine.errors import OptionError, an, kind_of, shown
 
 
@@ -44,7 +44,7 @@ class Stream:
         self._served = 0  # since the first batch of the first epoch
 
     def __repr__(self) -> str:
-        return f"Stream({type(self.data).__name__}, {self.steps_per_epoch} batches in an epoch)"
+        return f"Stream({type(self.data).__name__}, {count(self.steps_per_epoch, 'batch', 'batches')} in an epoch)"
 
     def __len__(self) -> int:
         """Batches in an epoch."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from ravine import _extensions as extensions
 from ravine._plotting.frames import frame
+from ravine._whole_numbers import count
 from ravine.backends import STATISTICS
 from ravine.errors import OptionError, nearest
 
@@ -60,8 +61,10 @@ class History:
         return len(self.first)
 
     def __repr__(self) -> str:
-        covered = f"steps {self.first[0]:,} to {self.last[-1]:,} in {len(self)} rows" if len(self) else "no steps"
-        return f"History({len(self.names)} parameters, {covered})"
+        covered = (
+            f"steps {self.first[0]:,} to {self.last[-1]:,} in {count(len(self), 'row')}" if len(self) else "no steps"
+        )
+        return f"History({count(len(self.names), 'parameter')}, {covered})"
 
     def _repr_html_(self) -> str:
         page: str = extensions.function("history_html")(self)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ravine._plotting.frames import frame
+from ravine._whole_numbers import count
 from ravine.errors import OptionError, nearest
 from ravine.watch._history import FIGURES, NORMS, History
 
@@ -143,7 +144,7 @@ class StepTable:
             return f"StepTable({self._nothing})"
         if self._no_gradients:
             return f"StepTable(step {self.step:,}: {_CALL_BACKWARD})"
-        return f"StepTable(step {self.step:,}, {len(self.rows)} parameters, grad_norm {self.grad_norm:.3g})"
+        return f"StepTable(step {self.step:,}, {count(len(self.rows), 'parameter')}, grad_norm {self.grad_norm:.3g})"
 
     def __str__(self) -> str:
         if not self.rows:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ravine._whole_numbers import count
 from ravine.errors import OptionError
 from ravine.watch._history import History
 from ravine.watch._record import Join, Record
@@ -55,11 +56,13 @@ class Watch:
 
     @property
     def skipped(self) -> int:
+        """How many steps were left out because gradients were not finite."""
         self._flush()
         return self._record.skipped
 
     @property
     def overflowed(self) -> int:
+        """How many steps a GradScaler left out because scaled gradients were not finite."""
         self._flush()
         return self._record.overflowed
 
@@ -154,7 +157,7 @@ class Watch:
     def __repr__(self) -> str:
         if not self.on:
             return "Watch(off)"
-        return f"Watch({self.steps:,} steps of {len(self._names)} parameters)"
+        return f"Watch({count(self.steps, 'step')} of {count(len(self._names), 'parameter')})"
 
     def __str__(self) -> str:
         return f"{self.last}\n{self.history!r}" if self.on else repr(self)

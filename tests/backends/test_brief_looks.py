@@ -263,8 +263,8 @@ def test_a_run_goes_on_where_the_other_kernel_cannot_be_compiled(device: str, mo
 def test_marks_stand_where_a_brief_look_has_no_figure() -> None:
     brief = [True, False, True, True, False]
     steps, figures = BriefSteps(6), torch.ones(5, len(STATISTICS), 2, dtype=torch.float64)
-    for slot, each in enumerate(brief):
-        steps.note(slot, each)
+    for index, each in enumerate(brief):
+        steps.note(index, each)
     assert steps.mark(figures) is figures
     kept = statistic("grad_square", "nonfinite", "steps")
     for step, is_brief in zip(figures, brief, strict=True):

@@ -24,7 +24,7 @@ def test_forty_more() -> None:
     check((21, 35, 40, 62))  # of every dtype, and with norms
 
 
-def test_sixteen_formulas_of_rows_and_columns() -> None:
+def test_twenty_formulas_of_rows_and_columns() -> None:
     check((3, 8), rows=MATRICES)
 
 
@@ -34,5 +34,5 @@ def test_truth_values_of_numbers_and_of_rows() -> None:
 
 
 @pytest.mark.slow  # seconds for each formula: a kernel for each level of sums of rows and columns
-def test_thirty_two_of_rows_and_columns() -> None:
+def test_forty_of_rows_and_columns() -> None:
     check((23, 37, 44, 58), rows=MATRICES)  # of every dtype, and with norms

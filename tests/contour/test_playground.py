@@ -52,6 +52,15 @@ def test_every_script_on_it_is_javascript(tmp_path):
         assert done.returncode == 0, done.stderr
 
 
+def test_in_a_notebook_it_says_how_the_page_is_written():
+    page = play("beale", {HOSTILE: "sgd", "adam": "adam"})._repr_html_()
+    assert "<strong>beale: 2 optimizers on a page that runs them in the browser</strong>" in page
+    assert "write(&quot;play.html&quot;)" in page
+    assert "<td>adam</td>" in page
+    assert HOSTILE not in page
+    assert "<strong>x**2 + y**2: 1 optimizer on" in play("x**2 + y**2", ["sgd"])._repr_html_()
+
+
 def test_names_from_outside_stay_text(tmp_path):
     file = tmp_path / "x.py"
     file.write_text("def f(point):\n    x, y = point.unbind(-1)\n    return x**2 + y**2\n")

@@ -140,10 +140,27 @@ def test_what_the_steps_did(learn: Learner) -> None:
     assert Cells(history).cells[:3] == ["2 parameters, steps 1 to 6 in 6 rows", "weight", "bias"]
     assert "<img" in history
     assert Cells(RMSprop([torch.zeros(1, requires_grad=True)]).watch.history._repr_html_()).cells == [
-        "1 parameters, no steps"
+        "1 parameter, no steps"
     ]
     assert f"the update was {watch.last.ratio:.2g} of the parameters" in watch._repr_html_()
     assert repr(RMSprop([torch.zeros(1, requires_grad=True)], watch=False).watch) == "Watch(off)"
+
+
+def test_one_of_a_thing_is_singular() -> None:
+    weight = torch.ones(1, requires_grad=True)
+    optimizer = RMSprop([weight])
+    weight.grad = torch.ones(1)
+    optimizer.step()
+    assert repr(optimizer.watch) == "Watch(1 step of 1 parameter)"
+    assert repr(optimizer.watch.last) == "StepTable(step 1, 1 parameter, grad_norm 1)"
+    assert repr(optimizer.watch.history) == "History(1 parameter, steps 1 to 1 in 1 row)"
+    assert "1 number in 1 tensor\n" in repr(optimizer)
+    assert repr(train.Stream([weight], 1)) == "Stream(list, 1 batch in an epoch)"
+    assert repr(train.Stream([weight], 2)) == "Stream(list, 2 batches in an epoch)"
+    data = [(torch.ones(1, 1), torch.ones(1, 1))]
+    learn = Learner(nn.Linear(1, 1), (data, None), mse_loss, RMSprop, quiet=True)
+    learn.fit(1, lr=1e-3)
+    assert repr(learn.recorder).startswith("Recorder(1 epoch, 1 step,")
 
 
 def test_a_diagnosis_and_a_finding(learn: Learner) -> None:

@@ -66,7 +66,7 @@ def kernel(task):
         if held[i] != 0:
             call_void(free, held[i])
             held[i] = 0
-    table[0] = 0
+    table[{missing}] = 0
     if release != 0:
         return
     for i in range(params):
@@ -78,19 +78,19 @@ def kernel(task):
                 held[i] = one
                 address[1, i] = 0
                 if one == none:
-                    table[0] += 1
+                    table[{missing}] += 1
                     continue
                 if one == 0 or carray(at_int64(one), 2)[1] != kind:
                     if one == 0:
                         call_void(clear, 0)
-                    table[0] = {changed}
+                    table[{missing}] = {changed}
                     return
             tensor = 0
             if words > 0:
                 tensor = carray(at_int64(one), {words.tensor} + 1)[{words.tensor}]
                 keys = carray(at_int64(tensor), {words.keys} + 1)[{words.keys}]
                 if (keys >> {words.negated}) - ((keys >> {words.negated} + 1) << 1) != 0:
-                    table[0] = {changed}
+                    table[{missing}] = {changed}
                     return
             if which != 1 and words > 0:
                 if tensor == seen[which, i, 0]:
@@ -109,7 +109,7 @@ def kernel(task):
                             continue
             if call_int(fill, one, table[{view}]) != 0:
                 call_void(clear, 0)
-                table[0] = {changed}
+                table[{missing}] = {changed}
                 return
             same = view[1] == {cpu} and view[2] == expected[which, i] and view[5] == 0
             if which != 1:
@@ -123,7 +123,7 @@ def kernel(task):
                     if shape_now[d] != n or (stride_now[d] != stride[first + d] and n > 1 and numel[i] > 1):
                         same = False
             if not same:
-                table[0] = {changed}
+                table[{missing}] = {changed}
                 return
             address[which, i] = view[0]
             if which != 1 and words > 0 and dims <= {words.most_dims}:
@@ -156,9 +156,9 @@ def _source() -> str:
         if name != "missing"
     ]
     words = tensor_words() or TensorWords(*[0] * len(TensorWords._fields))
-    view = names.index("view")
-    text = {"size": len(names), "fields": "\n".join(lines), "view": view, "changed": _CHANGED, "cpu": _CPU}
-    return _SOURCE.format(**text, words=words, data_words=DATA_WORDS)
+    places = {name: names.index(name) for name in ("missing", "view")}
+    text = {"size": len(names), "fields": "\n".join(lines), "changed": _CHANGED, "cpu": _CPU}
+    return _SOURCE.format(**text, **places, words=words, data_words=DATA_WORDS)
 
 
 @cache

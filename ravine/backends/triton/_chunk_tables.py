@@ -54,7 +54,7 @@ class Tables:
     """Where the tensors of a batch are, cut into chunks.
 
     Args:
-        sizes: what kernels are told of each tensor's size: its elements, or several rows of numbers.
+        sizes: what kernels are given of each tensor's size: its elements, or several rows of numbers.
         counts: chunks of each tensor.
         addresses: of every buffer of every tensor, shape (buffers, tensors); row 1 is the gradients'.
         device: where the tables are.

@@ -97,22 +97,22 @@ class DeviceBatch(Looks):
             self._sums = self._zeros(max(len(p.reductions) for p in program.passes) or 1, chunks)
             # The last place is that of steps whose statistics nobody asks for. Where there are many chunks, only one
             # step's figures of them are kept, and added up at once: a launch is nothing there, and memory is not.
-            slots = (buffer_size if self._watched else 0) + 1
+            steps = (buffer_size if self._watched else 0) + 1
             self._at_once = self._watched and chunks > _MANY_CHUNKS
-            self._figures = self._zeros(1 if self._at_once else slots, len(CHUNK_STATISTICS), chunks)
-            self._combined = self._zeros(slots if self._at_once else 0, len(STATISTICS), n)
-            self._stepped = self._zeros(slots, n)
+            self._figures = self._zeros(1 if self._at_once else steps, len(CHUNK_STATISTICS), chunks)
+            self._combined = self._zeros(steps if self._at_once else 0, len(STATISTICS), n)
+            self._stepped = self._zeros(steps, n)
             self._no_skip = torch.zeros(1, dtype=torch.uint8, device=self._device)
         self._totals = [self._zeros(len(p.reductions), n) for p in program.passes]
-        self._in_brief = BriefSteps(slots)
+        self._in_brief = BriefSteps(steps)
         self._large = self._is_large(program, params, self._watched)
         self._kernels: dict[tuple[int, int, Watched], Kernel] = {}
         self._stages: dict[tuple[Any, ...], Kernel] = {}
         self._launches: dict[tuple[Any, ...], Launch] = {}
         self._steps_before: dict[Any, _StepBefore] = {}  # by their places in the buffer
         self._forgotten = 0  # what the tables had forgotten when these launches were made
-        figures = self._figures.expand(slots, -1, -1).unbind()
-        self._slots = list(zip(figures, self._stepped.unbind(), strict=True))
+        figures = self._figures.expand(steps, -1, -1).unbind()
+        self._buffer = list(zip(figures, self._stepped.unbind(), strict=True))
         self._last: Numbers | Staged = ()
         self._host = HostNumbers(program)
         try:
@@ -263,10 +263,10 @@ class DeviceBatch(Looks):
             self._forgotten = self._tables.forgotten
         self._launches[key] = launch
 
-    def _add_up(self, figures: Tensor, to: Tensor, slots: int, rows: int, maxima: Sequence[int] = ()) -> None:
+    def _add_up(self, figures: Tensor, to: Tensor, steps: int, rows: int, maxima: Sequence[int] = ()) -> None:
         """The figures of tensors from those of their chunks."""
         kernel(sum_source(rows, tuple(maxima)), self._device).bind(
-            (len(self.params), slots, 1),
+            (len(self.params), steps, 1),
             *(figures, self._tables.first_chunk, to, self._tables.chunks, len(self.params)),
             *(figures.shape[-2], to.shape[-2]),
         )(current_stream(self._device))
@@ -336,15 +336,15 @@ class DeviceBatch(Looks):
 
     def write(self, numbers: Numbers | Staged | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
         numbers = self._last = self._last if numbers is None else numbers
-        slot = buffer_index if self._watched and not self._recorded else -1
-        figures, stepped = self._slots[slot]
+        index = buffer_index if self._watched and not self._recorded else -1
+        figures, stepped = self._buffer[index]
         mask = self._no_skip if skip is None else skip.detach().reshape(1).view(torch.uint8)
         with on_device(self._device):
-            key = None if skip is not None else (slot, self.brief)
+            key = None if skip is not None else (index, self.brief)
             self._run(len(self.program.passes) - 1, numbers, figures, mask, stepped, key)
-            self._in_brief.note(slot, self.brief)
-            if self._at_once and slot >= 0:
-                self._add_up_now(figures, self._combined[slot])
+            self._in_brief.note(index, self.brief)
+            if self._at_once and index >= 0:
+                self._add_up_now(figures, self._combined[index])
             self._temporaries.write(skip)
             self._written(stepped, skip is None and self.active is None)
         self._host.written(numbers, skip is None and self.active is None and not self._recorded)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ravine._whole_numbers import count as count
+
 
 def number(value: float, digits: int = 2) -> str:
     """A number with so many significant digits: 0.031, 4.5, 12,000; in powers of ten only where it would be very long."""
@@ -18,11 +20,6 @@ def number(value: float, digits: int = 2) -> str:
 def ratio_text(ratio: float) -> str:
     """How many times: with two digits, or as many as it takes to tell it from once."""
     return next((text for digits in (2, 3) if (text := number(ratio, digits)) != "1"), number(ratio, 4))
-
-
-def count(n: int, what: str) -> str:
-    """``1 seed``, ``12 seeds``, ``1,200 seeds``."""
-    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
 
 _MANY = 10  # names, of which a sentence has only the first

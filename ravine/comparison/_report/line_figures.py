@@ -103,8 +103,14 @@ def sensitivity(data: ReportData) -> Any:
     axes.set_xlabel("learning rate" if name == "lr" else name, parse_math=False)
     axes.set_ylabel("validation loss in tuning")
     tidy(axes)
-    look = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "frameon": False, "fontsize": 9, "handlelength": 3.2}
-    legend = axes.legend(handles, ["-"] * len(handles), **look)
+    of_legend = {
+        "loc": "upper left",
+        "bbox_to_anchor": (1.01, 1.0),
+        "frameon": False,
+        "fontsize": 9,
+        "handlelength": 3.2,
+    }
+    legend = axes.legend(handles, ["-"] * len(handles), **of_legend)
     for text, label in zip(legend.texts, by_label, strict=True):
         text.set_parse_math(False)
         text.set_text(shortened(label))  # as a legend's label it would be hidden if it began with _

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ravine.errors import OptionError, nearest
+from ravine.errors import OptionError, nearest, shown
 from ravine.optim._search_space import checked
 from ravine.optim.search import Range
 
@@ -101,6 +102,11 @@ def spaces_of(given: SpacesLike, labels: Sequence[str]) -> dict[str, dict[str, R
                 f"space={{{labels[0]!r}: {{{rows}}}}}, and so for each optimizer."
             )
         return {label: _checked_dict(label, rows, labels) for label, rows in given.items()}
+    if not isinstance(given, str | os.PathLike):
+        raise OptionError(
+            f"space {shown(given)}: give search spaces by label, space={{{labels[0]!r}: {{'lr': log(1e-5, 0.1)}}}}, or the path "
+            "of a TOML file with them."
+        )
     return _read(Path(given), labels)
 
 

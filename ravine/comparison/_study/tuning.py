@@ -99,7 +99,7 @@ class Tuning:
         return all(trial.key(spec) in results for trial in self.trials(spec, number, results))
 
     def tried(self, spec: StudySpec, number: int, results: Results) -> list[TriedPoint]:
-        """The points of a tuning that is complete, as they are told when all of them take part.
+        """The points of a tuning that is complete, as they are shown when all of them take part.
 
         One that was trained in full only because it is in the better half of the first few is one that was stopped.
         """

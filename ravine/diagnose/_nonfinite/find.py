@@ -21,7 +21,7 @@ from ravine.diagnose._nonfinite.isolation import device_of, isolated_run
 from ravine.diagnose._nonfinite.origins import Frame, Origin, Recording, join
 from ravine.diagnose._nonfinite.reproduction import Reproduction, Taken, write
 from ravine.diagnose._nonfinite.value_range import finite, value_range
-from ravine.errors import OptionError, RavineError, an
+from ravine.errors import OptionError, RavineError, an, shown
 from ravine.train._forward import call, row_count
 
 Loss = Callable[[Any, Any], Any]
@@ -48,9 +48,13 @@ def find_nonfinite(
         finite, a ``NothingFound``, which is false.
 
     Raises:
-        OptionError: the batch is not a pair, the loss is not one number, or the file cannot be written.
+        OptionError: the model is no module, the batch is not a pair, the loss is not one number, or the file cannot be written.
         StateError: the inputs of the module cannot be stored in a file.
     """
+    if not isinstance(model, nn.Module):
+        raise OptionError(
+            f"The model is {shown(model)}; the module comes first, and then the batch: find_nonfinite(model, batch, loss)."
+        )
     inputs, targets = _parts(model, batch, loss)
     device = device_of(model)
     inputs, targets = pytree.tree_map_only(Tensor, lambda t: t.to(device), (inputs, targets))

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ravine._fallback_characters import printable
+from ravine._whole_numbers import count
 from ravine.formula._plain_text import formula_lines
 from ravine.optim._hyperparameters import TORCH_ONLY
 
@@ -35,7 +36,7 @@ def optimizer_text(optimizer: Any) -> str:
     lines = [f"{type(optimizer).__name__} ("]
     for i, group in enumerate(optimizer.param_groups):
         size = sum(p.numel() for p in group["params"])
-        lines.append(f"Parameter Group {i}: {size:,} numbers in {len(group['params'])} tensors")
+        lines.append(f"Parameter Group {i}: {count(size, 'number')} in {count(len(group['params']), 'tensor')}")
         for ndim, program in (some := optimizer._programs(group, f" (parameter group {i})")).items():
             if len(some) > 1:
                 lines.append(f"  Parameters of {ndim} dimension{'s' * (ndim != 1)}:")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ravine._line_of_user import level_of_user
 from ravine.backends._sharded import join_statistics
-from ravine.errors import NonFiniteError
+from ravine.errors import NonFiniteError, OptionError, shown
 from ravine.optim._common import check_policy
 from ravine.optim._hyperparameters import WHOLE
 from ravine.watch._record import Record
@@ -83,7 +83,15 @@ class Monitor:
                 del group[name]
 
     def name(self, groups: Sequence[dict[str, Any]], named: torch.nn.Module | Iterable[tuple[str, Tensor]]) -> int:
-        """Name parameters; how many of the groups' have a name by that."""
+        """Name parameters; how many of the groups' have a name by that.
+
+        Raises:
+            OptionError: they are neither a module's nor pairs.
+        """
+        if not isinstance(named, torch.nn.Module | Iterable):
+            raise OptionError(
+                f"name_parameters({shown(named)}): give the model, or pairs of name and parameter, model.named_parameters()."
+            )
         self.place(groups)
         pairs = named.named_parameters() if isinstance(named, torch.nn.Module) else named
         here = {id(p) for group in groups for p in group["params"]}

@@ -1,4 +1,4 @@
-"""A state dict laid out for an optimizer whose parameters are others, by their names: what is found goes over, the rest is told."""
+"""A state dict laid out for an optimizer whose parameters are others, by their names: what is found goes over, the rest is reported."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from ravine.errors import OptionError, nearest
+from ravine.errors import OptionError, nearest, shown
 from ravine.train._callback import Callback, argument_text
 from ravine.train._fit import Fit
 
@@ -34,6 +34,10 @@ class HyperSchedule(Callback):
     over_the_run: ClassVar[bool] = True
 
     def __init__(self, functions: Mapping[str, Callable[[float], Any]] | None = None, **more: Any) -> None:
+        if functions is not None and not isinstance(functions, Mapping):
+            raise OptionError(
+                f"HyperSchedule({shown(functions)}): give functions by name, HyperSchedule(lr=lambda progress: 0.1 * (1 - progress))."
+            )
         self.functions = {**(functions or {}), **more}
         if not self.functions:
             raise OptionError(
