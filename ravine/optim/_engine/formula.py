@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +15,7 @@ from ravine.formula import ParamCopy, Piece, Program
 from ravine.formula._fastai_text import call_of, is_of_fastai, named_arguments, title_of
 from ravine.formula._pieces import RESERVED, as_piece, pieces_in
 from ravine.formula._stats_and_steppers import answer_to
-from ravine.optim._common import OF_GROUPS, parameters_of, signature_of
+from ravine.optim._common import OF_GROUPS, parameters_of
 from ravine.optim._engine.group import Pieces
 from ravine.optim._hyperparameters import TORCH_ONLY
 from ravine.optim.pieces import ascend, cautious, clip_global_norm, ema, lookahead, unscale
@@ -280,21 +282,27 @@ def _deciding(cls: type) -> tuple[str, ...]:
             f"the formula of {cls.__name__} is {an(type(formula).__name__)}: write a function that gives the pieces, "
             "`@staticmethod`, `def formula(): return [piece, ...]`"
         )
-    parameters = signature_of(formula).parameters
-    named = [str(p) for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    rest = ", ".join(p for p in named if p not in ("self", "cls"))
+    return _arguments(formula, cls.__name__)
+
+
+@functools.cache  # reading a signature takes longer than the rest of making a small optimizer
+def _arguments(formula: Callable[..., Any], name: str) -> tuple[str, ...]:
+    """The arguments of the formula of a class of that name."""
+    parameters = inspect.signature(formula).parameters
+    named = [p.name for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    rest = ", ".join(argument for argument in named if argument not in ("self", "cls"))
     if next(iter(parameters), "") in ("self", "cls"):
         raise FormulaError(
-            f"the formula of {cls.__name__} takes options, not {next(iter(parameters))}: write `@staticmethod`, `def formula({rest})`"
+            f"the formula of {name} takes options, not {next(iter(parameters))}: write `@staticmethod`, `def formula({rest})`"
         )
-    if reserved := [name for name in parameters if name in RESERVED]:
+    if reserved := [argument for argument in parameters if argument in RESERVED]:
         raise FormulaError(
-            f"the formula of {cls.__name__} takes options, not {reserved[0]}, as if it were a piece: write a function that gives "
+            f"the formula of {name} takes options, not {reserved[0]}, as if it were a piece: write a function that gives "
             f"the pieces, `@staticmethod`, `def formula(): return [{getattr(formula, '__name__', 'piece')}]`"
         )
     if len(named) < len(parameters):
         raise FormulaError(
-            f"the formula of {cls.__name__} takes options by their names, not {signature_of(formula)}: write `@staticmethod`, "
+            f"the formula of {name} takes options by their names, not {inspect.signature(formula)}: write `@staticmethod`, "
             f"`def formula({rest or 'momentum'})`"
         )
     return tuple(parameters)
