@@ -123,6 +123,10 @@ class Hyper:
         return inside and (self.zero or value != 0)
 
 
+#: What is said of an option that nobody declares.
+_ANY = Hyper()
+
+
 def hypers_of(cls: type) -> dict[str, Hyper]:
     """What a class and those it derives from declare of their hyperparameters.
 
@@ -178,7 +182,7 @@ def checker(
 
     def _written(name: str, value: Any) -> str:
         """What to write for a value that would do in another form; empty if there is none."""
-        hyper, usual = hypers.get(name, Hyper()), parameters[name].default if name in parameters else None
+        hyper, usual = hypers.get(name, _ANY), parameters[name].default if name in parameters else None
         usual = None if usual is inspect.Parameter.empty else usual
         length = 0 if hyper.choices else hyper.length or length_of(usual)
         meant, form = meant_by(value), form_of(value)
@@ -199,7 +203,7 @@ def checker(
         return f"{form}: {name}={meant[1]}"
 
     def look(name: str, value: Any, where: str) -> None:
-        hyper, default = hypers.get(name, Hyper()), defaults.get(name)
+        hyper, default = hypers.get(name, _ANY), defaults.get(name)
         if name == "fused":
             if value not in (None, True, False):
                 raise OptionError(f"fused={value!r}{where}: it is None (the kernel where it can), True or False")
