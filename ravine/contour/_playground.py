@@ -232,7 +232,7 @@ def _player(spec: OptimizerSpec) -> Player:
         raise for_both(OptionError(f"{wrong} {own} {ours!r}."), f"{wrong} {own} -o {ours}.")
     try:
         program = optimizer.program()
-        of_matrices = optimizer.program(ndim=2) if asks_ndim(type(optimizer).formula) else program
+        of_matrices = optimizer.program(ndim=2) if asks_ndim(type(optimizer)) else program
     except RavineError as error:
         raise OptionError(f"{spec.label}: {error}") from error
     reason, matrices = why_no_javascript(program), why_no_javascript(of_matrices)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from ravine.errors import FormulaError, an
+from ravine.errors import FormulaError, an, shown
 from ravine.formula._outside import PUBLIC, WHOLE
 from ravine.formula._python import Statements
 from ravine.formula._symbols import Symbol
@@ -18,10 +18,21 @@ from ravine.formula._symbols import Symbol
 _TENSORS = ("data", "grad")  # what such functions read of their parameter
 
 
+def arguments_of(function: Callable[..., Any], what: str = "a piece") -> list[inspect.Parameter]:
+    """The arguments of a function that is to be ``what``.
+
+    Raises:
+        FormulaError: it is no function, or one of Python's own without a signature.
+    """
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        raise FormulaError(f"{what} is a Python function with a readable signature; got {shown(function)}") from None
+
+
 def named_arguments(function: Callable[..., Any]) -> list[inspect.Parameter]:
     """The arguments after the first, without ``**kwargs``."""
-    parameters = list(inspect.signature(function).parameters.values())
-    return [p for p in parameters[1:] if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    return [p for p in arguments_of(function)[1:] if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
 def code_of(function: Callable[..., Any]) -> CodeType | None:
@@ -33,7 +44,7 @@ def code_of(function: Callable[..., Any]) -> CodeType | None:
 
 def is_of_fastai(function: Callable[..., Any]) -> bool:
     """Whether it looks like a stat or a stepper: ``def step(p, lr, **kwargs)``."""
-    parameters = list(inspect.signature(getattr(function, "func", function)).parameters.values())
+    parameters = arguments_of(getattr(function, "func", function))
     if not parameters or any(p.kind is p.KEYWORD_ONLY for p in parameters):
         return False
     code = code_of(function)

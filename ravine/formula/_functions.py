@@ -294,8 +294,8 @@ def mean(x: Value, over: Over = "tensor", dim: Dim | None = None) -> Value:
 
 def resolution(x: Value) -> Value:
     """The distance from 1 to the next number of the parameter's dtype, as ``torch.finfo(dtype).eps``: one number, no pass."""
-    if _traced(x):
-        return resolution_of(x)
+    if _traced(x) or not hasattr(x, "dtype"):
+        return resolution_of(x)  # and its errors
     import torch
 
     return torch.finfo(x.dtype).eps if isinstance(x, torch.Tensor) else float(np.finfo(x.dtype).eps)

@@ -12,10 +12,10 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
-from ravine.errors import FormulaError, an, nearest
-from ravine.formula._fastai_text import is_of_fastai, written_out
+from ravine.errors import FormulaError, an, nearest, shown
+from ravine.formula._fastai_text import arguments_of, is_of_fastai, written_out
 from ravine.formula._operations import COLUMNS, ROWS
 
 RESERVED = ("param", "grad", "update", "step")
@@ -46,6 +46,13 @@ class ParamCopy:
 param_copy = ParamCopy()
 
 
+def is_plain_number(value: object) -> TypeGuard[int | float]:
+    """Whether it is a number of Python's that a double holds, and no truth value."""
+    if isinstance(value, int) and abs(value) > 2**1023:
+        return False
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 class Squares(float):
     """The initial value of a state that is an average or sum of squares. Made by :func:`squares`."""
 
@@ -57,7 +64,12 @@ def squares(initial: float) -> Squares:
     """Default of a state that is an average or a sum of squares, and never negative: ``def rms(square_avg=squares(0.0), *, grad)``.
 
     Computed with it is what a plain number says. With ``state_dtype="8bit"`` its root is kept, by a code without a sign.
+
+    Raises:
+        FormulaError: ``initial`` is no number.
     """
+    if not is_plain_number(initial):
+        raise FormulaError(f"squares({shown(initial)}): a state starts as a number, such as squares(0.0)")
     return Squares(initial)
 
 
@@ -86,8 +98,8 @@ def scalar(initial: float, per: Literal["tensor", "group"] = "tensor") -> Scalar
     Raises:
         FormulaError: ``initial`` is no number, or ``per`` is another word.
     """
-    if not isinstance(initial, int | float) or isinstance(initial, bool):
-        raise FormulaError(f"scalar({initial!r}): a kept number starts as a number, such as scalar(1.0)")
+    if not is_plain_number(initial):
+        raise FormulaError(f"scalar({shown(initial)}): a kept number starts as a number, such as scalar(1.0)")
     if per not in ("tensor", "group"):
         raise FormulaError(f"scalar({initial!r}, per={per!r}): it is 'tensor' (one for each parameter) or 'group'")
     return Scalar(float(initial), per)
@@ -124,9 +136,9 @@ def reduced(initial: float, dim: Literal[-1, -2]) -> Reduced:
     Raises:
         FormulaError: ``initial`` is no number, or ``dim`` is another number.
     """
-    if not isinstance(initial, int | float) or isinstance(initial, bool):
+    if not is_plain_number(initial):
         raise FormulaError(
-            f"reduced({initial!r}, dim={dim!r}): a state starts as a number, such as reduced(0.0, dim=-1)"
+            f"reduced({shown(initial)}, dim={dim!r}): a state starts as a number, such as reduced(0.0, dim=-1)"
         )
     if dim not in (-1, -2) or isinstance(dim, bool):
         raise FormulaError(
@@ -163,8 +175,8 @@ def tensor_state(shape: Callable[[tuple[int, ...]], Sequence[int]], initial: flo
         raise FormulaError(
             f"tensor_state({shape!r}): it takes a function of the parameter's shape, such as lambda shape: (shape[0], shape[0])"
         )
-    if not isinstance(initial, int | float) or isinstance(initial, bool):
-        raise FormulaError(f"tensor_state(..., initial={initial!r}): a state starts as a number")
+    if not is_plain_number(initial):
+        raise FormulaError(f"tensor_state(..., initial={shown(initial)}): a state starts as a number")
     return TensorState(shape, float(initial))
 
 
@@ -211,12 +223,7 @@ class Piece:
 
     def signature(self) -> tuple[list[PieceName], list[PieceName]]:
         """What the piece changes and what it reads, in order."""
-        try:
-            parameters = inspect.signature(self.function).parameters.values()
-        except (TypeError, ValueError):
-            raise FormulaError(
-                f"a piece is a Python function with a readable signature; got {self.function!r}"
-            ) from None
+        parameters = arguments_of(self.function)
         if inspect.iscoroutinefunction(self.function) or inspect.isgeneratorfunction(self.function):
             raise FormulaError(f"piece {self.place}: a piece returns its results; it cannot be async, and has no yield")
         renamed, started = dict(self.renamed), dict(self.started)
@@ -248,15 +255,26 @@ def as_piece(piece: Callable[..., Any] | Piece) -> Piece:
     return Piece(piece)
 
 
+def pieces_in(formula: object) -> tuple[Callable[..., Any] | Piece, ...]:
+    """The pieces of a formula, which is a list of them or one alone.
+
+    Raises:
+        FormulaError: it is something else.
+    """
+    if callable(formula) or isinstance(formula, Piece):
+        return (formula,)
+    try:
+        pieces = iter(formula)  # type: ignore[call-overload]
+    except TypeError:
+        raise FormulaError(f"a formula is a list of pieces (functions); got {shown(formula)}") from None
+    return tuple(pieces)
+
+
 def check_initial(where: str, state: str, value: object) -> None:
     """Raise FormulaError if a state cannot start as a value."""
     if isinstance(value, ParamCopy | Scalar | Reduced | TensorState):
         return
-    if (
-        not isinstance(value, int | float)
-        or isinstance(value, bool)
-        or (isinstance(value, int) and abs(value) > 2**1023)
-    ):
+    if not is_plain_number(value):
         own = ", or tensor_state(lambda shape: ...) for one with a shape of its own" * hasattr(value, "shape")
         raise FormulaError(
             f"{where}: the state {state!r} cannot start as {reprlib.repr(value)}: write a number, param_copy, or scalar(1.0) for one number{own}"

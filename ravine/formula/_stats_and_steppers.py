@@ -15,6 +15,7 @@ from ravine.errors import FormulaError, an, kind_of
 from ravine.formula._branches import Made, all_ways, chosen, same
 from ravine.formula._fastai_text import (
     PieceText,
+    arguments_of,
     call_of,
     code_of,
     defaults_of,
@@ -26,7 +27,7 @@ from ravine.formula._fastai_text import (
     written_out,
 )
 from ravine.formula._own_math import with_own_math
-from ravine.formula._pieces import ParamCopy, Piece
+from ravine.formula._pieces import ParamCopy, Piece, is_plain_number
 from ravine.formula._program import Unique
 from ravine.formula._stand_in import StandIn, plain
 from ravine.formula._symbols import buffer, lift, number, postorder
@@ -62,6 +63,7 @@ def stats_and_steppers(*functions: Callable[..., Any], **switches: Any) -> list[
             f"stats_and_steppers takes functions, not {an(kind_of(functions[0]))}: stats_and_steppers({names})"
         )
     for function in functions:
+        arguments_of(function, "a stat or stepper")
         try:
             read = _read(function, earlier, switches)
         except Exception as error:
@@ -229,7 +231,7 @@ def _read(function: Callable[..., Any], earlier: Set[str], switches: Mapping[str
             continue
         if a.name in kept or (a.name == _COUNTED and a.name not in defaults):
             values[a.name] = number(_COUNTED) if a.name == _COUNTED else buffer(a.name)
-        elif a.name in defaults and not _is_number(default):
+        elif a.name in defaults and not is_plain_number(default):
             given[a.name] = default
             absent += [a.name] if default is None else []
         elif a.name == _COUNTED:
@@ -248,7 +250,7 @@ def _read(function: Callable[..., Any], earlier: Set[str], switches: Mapping[str
     none = [name for name in names if name in absent]
     given = {name: value for name, value in given.items() if name not in none}
     values |= {name: buffer(name) for name in names if name in values or name in none}
-    starts = {name: float(defaults[name]) if _is_number(defaults.get(name)) else 0.0 for name in names}
+    starts = {name: float(defaults[name]) if is_plain_number(defaults.get(name)) else 0.0 for name in names}
     # A copy is of the parameter as it is before the step, and an earlier one may have changed it.
     candidates = [start for start in dict.fromkeys(made) if not (isinstance(start, ParamCopy) and "param" in earlier)]
     absent_starts = _starts(function, none, values, given, candidates, first)
@@ -263,11 +265,13 @@ def _read(function: Callable[..., Any], earlier: Set[str], switches: Mapping[str
             raise FormulaError("it changes nothing: neither p.data nor what it returns as a dict")
         own = ("param",)  # it is switched off, and its numbers may be given all the same
     used = {symbol.name for symbol in postorder([lift(returned[name]) for name in (*own, *names)])}
-    reads = [(name, inspect.Parameter.empty) for name in _OWN if name not in own and name in used]
+    reads: list[tuple[str, Any]] = [
+        (name, inspect.Parameter.empty) for name in _OWN if name not in own and name in used
+    ]
     for name in (a.name for a in arguments if a.name in values and a.name not in names):
         is_hyper = name not in kept and name != _COUNTED
         default = defaults.get(name, inspect.Parameter.empty)
-        reads.append((name, default if is_hyper and _is_number(default) else inspect.Parameter.empty))
+        reads.append((name, default if is_hyper and is_plain_number(default) else inspect.Parameter.empty))
     if begun and _COUNTED not in dict(reads):
         reads.append((_COUNTED, inspect.Parameter.empty))
     return StatOrStepper(function, own, tuple(states), tuple(reads), tuple(given.items()), begun, counts)
@@ -291,7 +295,3 @@ def _starts(
         if first.keys() == returned.keys() and all(same(lift(returned[name]), lift(first[name])) for name in first):
             return dict(zip(names, starts, strict=True))
     return None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, overload
 
-from ravine.errors import FormulaError
+from ravine.errors import FormulaError, shown
 from ravine.formula._symbols import Symbol, lift
 
 
@@ -43,6 +43,10 @@ class TensorFunction:
     """A function marked by :func:`tensor_function`; called by hand it is the function."""
 
     def __init__(self, function: Callable[..., Any], returns: int, batched: bool) -> None:
+        if not callable(function):
+            raise FormulaError(
+                f"tensor_function({shown(function)}): it marks a function; options are named, @tensor_function(returns=2)"
+            )
         self.function, self.returns, self.batched = function, returns, batched
         self.title: str = getattr(function, "__name__", "function")
         functools.update_wrapper(self, function)
@@ -108,7 +112,7 @@ def tensor_function(
         batched: it may be called once for several parameters of one shape, stacked along a new first dimension.
 
     Raises:
-        FormulaError: where it is called with numbers only; at a step, where it gives something else.
+        FormulaError: ``function`` is none; where it is called with numbers only; at a step, where it gives something else.
     """
     if function is None:
         return lambda f: TensorFunction(f, returns, batched)

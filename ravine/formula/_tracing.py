@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from ravine._written_alike import alike
-from ravine.errors import FormulaError, an, kind_of, nearest
+from ravine.errors import FormulaError, an, kind_of, nearest, shown
 from ravine.formula._compensation import parts_of, rests_of, whole_param
 from ravine.formula._operations import FULL, REDUCTIONS
 from ravine.formula._outside import INSTEAD
@@ -25,6 +25,7 @@ from ravine.formula._pieces import (
     TensorState,
     as_piece,
     check_initial,
+    pieces_in,
 )
 from ravine.formula._program import Program
 from ravine.formula._rounding import Narrow, rounded
@@ -54,7 +55,7 @@ def hyper_defaults(pieces: Sequence[Callable[..., Any] | Piece]) -> dict[str, An
 
 
 def trace_formula(
-    pieces: Sequence[Callable[..., Any] | Piece],
+    pieces: Sequence[Callable[..., Any] | Piece] | Callable[..., Any] | Piece,
     hypers: Mapping[str, Any],
     guarded: bool = False,
     narrow: Narrow | None = None,
@@ -62,17 +63,19 @@ def trace_formula(
     """The program of a list of pieces.
 
     Args:
-        pieces: the formula, in order.
+        pieces: the formula, in order; a lone piece is one.
         hypers: the hyperparameters that are given. Only their names count, and the length of a tuple such as
             ``betas``: a program serves every value.
         guarded: count the elements of the gradient that are not finite, before anything is written.
         narrow: says what is kept in fewer bits than it is computed in.
 
     Raises:
-        FormulaError: a name that nobody provides, a wrong number of results, a Python ``if`` on a symbol, an
+        FormulaError: ``pieces`` is no list of pieces, ``hypers`` no dict, a name that nobody provides, a wrong number of results, a Python ``if`` on a symbol, an
             operation outside the language, a state that two pieces would share, a parameter that does not change.
     """
-    known = [as_piece(p) for p in pieces]
+    known = [as_piece(p) for p in pieces_in(pieces)]
+    if not isinstance(hypers, Mapping):
+        raise FormulaError(f"hypers is a dict of hyperparameters by name, such as {{'lr': 0.1}}; got {shown(hypers)}")
     program = _Tracer(hypers).run(known, guarded, narrow)
     if narrow is not None and narrow.param_bits is not None:
         program.of_bfloat16 = _Tracer(hypers, narrow.param_bits).run(known, guarded, narrow)

@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ravine.errors import OptionError, nearest
+from ravine._whole_numbers import whole
+from ravine.errors import OptionError, nearest, shown
+from ravine.formula._pieces import is_plain_number
+from ravine.optim._declared_kinds import refuse_no_switch, refuse_no_texts
 from ravine.optim._number_forms import form_of, meant_by
 from ravine.optim.search import Range
 
@@ -55,6 +58,9 @@ class Hyper:
         default: what it is, of one that the constructor takes under another name.
         choices: it is one of these texts, and not a number.
         search: the range of a comparison; of several numbers, one for each, or None.
+
+    Raises:
+        OptionError: one of these is of another kind, or no number is allowed.
     """
 
     low: float = -math.inf
@@ -67,6 +73,33 @@ class Hyper:
     choices: tuple[str, ...] = ()
     default: Any = None
     search: Range | tuple[Range | None, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            if not is_plain_number(value := getattr(self, name)):
+                raise OptionError(f"Hyper({name}={shown(value)}): it is a number, such as {name}=1")
+        for name in ("below", "optional", "zero", "infinite"):
+            refuse_no_switch("Hyper", name, getattr(self, name))
+        if not (self.low < self.high or (self.low == self.high and not self.below)):
+            raise OptionError(
+                f"Hyper(low={self.low!r}, high={self.high!r}): no number lies between, so low must be below high"
+            )
+        if whole(self.length) is None or self.length < 0:
+            raise OptionError(
+                f"Hyper(length={shown(self.length)}): it is how many numbers, such as 2 for betas; 0: one number"
+            )
+        refuse_no_texts("Hyper", "choices", self.choices)
+        ranges = self.search if isinstance(self.search, tuple) else (self.search,)
+        if not all(one is None or isinstance(one, Range) for one in ranges):
+            raise OptionError(
+                f"Hyper(search={shown(self.search)}): it is a range, such as log(1e-5, 0.1) of ravine.optim.search, or of several "
+                "numbers a tuple of one or None for each"
+            )
+        if isinstance(self.search, tuple) and self.length and len(ranges) != self.length:
+            raise OptionError(
+                f"Hyper(length={self.length}, search={shown(self.search)}): {self.length} numbers need {self.length} ranges, "
+                f"not {len(ranges)}; None where one is not searched"
+            )
 
     @property
     def wanted(self) -> str:
@@ -88,6 +121,10 @@ class Hyper:
             return False  # Python's whole numbers go beyond what a double holds
         inside = self.low <= value < self.high if self.below else self.low <= value <= self.high
         return inside and (self.zero or value != 0)
+
+
+#: What is said of an option that nobody declares.
+_ANY = Hyper()
 
 
 def hypers_of(cls: type) -> dict[str, Hyper]:
@@ -145,7 +182,7 @@ def checker(
 
     def _written(name: str, value: Any) -> str:
         """What to write for a value that would do in another form; empty if there is none."""
-        hyper, usual = hypers.get(name, Hyper()), parameters[name].default if name in parameters else None
+        hyper, usual = hypers.get(name, _ANY), parameters[name].default if name in parameters else None
         usual = None if usual is inspect.Parameter.empty else usual
         length = 0 if hyper.choices else hyper.length or length_of(usual)
         meant, form = meant_by(value), form_of(value)
@@ -166,7 +203,7 @@ def checker(
         return f"{form}: {name}={meant[1]}"
 
     def look(name: str, value: Any, where: str) -> None:
-        hyper, default = hypers.get(name, Hyper()), defaults.get(name)
+        hyper, default = hypers.get(name, _ANY), defaults.get(name)
         if name == "fused":
             if value not in (None, True, False):
                 raise OptionError(f"fused={value!r}{where}: it is None (the kernel where it can), True or False")

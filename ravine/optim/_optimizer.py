@@ -70,8 +70,8 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
         hyperparameters: numbers, tuples of numbers or tensors of one element that the pieces read, such as ``lr``.
 
     Raises:
-        FormulaError: the pieces are not a formula.
-        OptionError: a hyperparameter is missing, not known, or has an impossible value.
+        FormulaError: the pieces are not a formula, or a hyperparameter that one reads is missing.
+        OptionError: a hyperparameter is not known, or has an impossible value.
 
     Example: ``Optimizer(model.parameters(), [pieces.momentum, pieces.descend], lr=1e-2, momentum=0.9)``.
     """
@@ -151,8 +151,8 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
         ``ndim``: for parameters of so many dimensions, where that changes the formula; the most that are in the group.
         """
         if ndim is None:
-            ndim = ndims_of(group, asks_ndim(type(self).formula))[0]
-        return formula_of(self._pieces, type(self).formula, {**self._neutral, **group}, ndim=ndim)
+            ndim = ndims_of(group, asks_ndim(type(self)))[0]
+        return formula_of(self._pieces, type(self), {**self._neutral, **group}, ndim=ndim)
 
     def program(self, group: int = 0, ndim: int | None = None) -> Program:
         """The program of a group's formula, by the group's number; ``ndim`` as for :meth:`pieces`.
@@ -309,9 +309,8 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
     def _reader(self, scaled: bool = False) -> GroupReader:
         """What reads the groups; ``scaled``: gradients come scaled by GradScaler."""
         # No method of this object, which a plan would keep alive in a cycle.
-        formula, guarded = type(self).formula, self._monitor.guarded
-        pieces_of = functools.partial(formula_of, self._pieces, formula, scaled=scaled)
-        rest = asks_ndim(formula), guarded, self._check, self._warned, self._storage.narrow
+        pieces_of = functools.partial(formula_of, self._pieces, type(self), scaled=scaled)
+        rest = asks_ndim(type(self)), self._monitor.guarded, self._check, self._warned, self._storage.narrow
         return GroupReader(list(self.defaults), self._neutral, pieces_of, *rest)
 
     def _make_plan(self, extra: dict[str, Any]) -> Plan:

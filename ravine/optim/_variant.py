@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ravine.errors import OptionError, shown
+from ravine.formula._pieces import is_plain_number
+from ravine.optim._declared_kinds import refuse_no_switch, refuse_no_texts
 from ravine.optim.search import Range
 
 
@@ -20,6 +23,9 @@ class Variant:
         rates: learning rates by task where they are not the class's own.
         becomes: names of optimizers that it becomes at some setting, beside the class's own.
         timed: ``ravine bench`` times it unless told otherwise.
+
+    Raises:
+        OptionError: one of these is of another kind.
     """
 
     options: Mapping[str, Any]
@@ -28,3 +34,18 @@ class Variant:
     rates: Mapping[str, float] = field(default_factory=dict)
     becomes: tuple[str, ...] = ()
     timed: bool = False
+
+    def __post_init__(self) -> None:
+        self._refuse_other("options", {"momentum": 0.9}, lambda value: True)
+        if not isinstance(self.source, str):
+            raise OptionError(f"Variant(source={shown(self.source)}): it is a text, where the formula comes from")
+        self._refuse_other("search", "{'lr': log(1e-5, 0.1)}", lambda value: isinstance(value, Range))
+        self._refuse_other("rates", {"digits": 0.01}, is_plain_number)
+        refuse_no_texts("Variant", "becomes", self.becomes)
+        refuse_no_switch("Variant", "timed", self.timed)
+
+    def _refuse_other(self, name: str, example: object, allows: Callable[[object], bool]) -> None:
+        """Raise OptionError for a field that is no dict of such values by names."""
+        given = getattr(self, name)
+        if not isinstance(given, Mapping) or not all(isinstance(key, str) and allows(given[key]) for key in given):
+            raise OptionError(f"Variant({name}={shown(given)}): it is a dict by name, such as {example}")

@@ -449,3 +449,11 @@ def test_a_parameter_under_another_name_is_a_state():
 
     with pytest.raises(FormulaError, match="theta is a state here, which starts at 0; the parameter is called param"):
         trace_formula([step], HYPERS)
+
+
+def test_a_formula_is_a_list_and_hyperparameters_are_a_dict():
+    with pytest.raises(FormulaError, match=r"a formula is a list of pieces \(functions\); got 3"):
+        trace_formula(3, HYPERS)
+    with pytest.raises(FormulaError, match=r"hypers is a dict of hyperparameters by name, .*; got 3"):
+        trace_formula([descend], 3)
+    assert trace_formula(descend, HYPERS).fingerprint == trace_formula([descend], HYPERS).fingerprint

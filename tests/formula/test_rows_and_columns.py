@@ -23,6 +23,7 @@ from ravine.formula import (
     rms,
     scalar,
     sqrt,
+    squares,
     sum,
     tensor_function,
     tensor_state,
@@ -372,6 +373,21 @@ def test_starts_that_cannot_be():
         (lambda: scalar(1.0, per="all"), "'tensor' .* or 'group'"),
         (lambda: reduced(0.0, dim=0), "dim is -1"),
         (lambda: tensor_state((2, 2)), "it takes a function of the parameter's shape"),
+        (lambda: squares("a"), r"squares\('a'\): a state starts as a number, such as squares\(0.0\)"),
+        (lambda: squares(None), r"squares\(None\)"),
+        (lambda: squares(True), r"squares\(True\)"),
+        *((lambda make=make: make(10**5000), "an int") for make in (squares, scalar)),
+    ):
+        with pytest.raises(FormulaError, match=match):
+            make()
+
+
+def test_what_is_no_function_or_tensor_is_said_where_it_is_given():
+    for make, match in (
+        (lambda: tensor_function(3), r"tensor_function\(3\): it marks a function; .* @tensor_function\(returns=2\)"),
+        (lambda: tensor_function(returns=2)(None), r"tensor_function\(None\)"),
+        (lambda: resolution("a"), r"it uses 'a' \(a str\)"),
+        (lambda: resolution(1.0), "resolution takes a tensor"),
     ):
         with pytest.raises(FormulaError, match=match):
             make()

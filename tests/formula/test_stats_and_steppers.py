@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+import re
 from functools import partial
 
 import pytest
@@ -247,3 +248,10 @@ def test_a_list_of_stats_and_steppers_is_answered_with_the_call():
             stats_and_steppers(given)
         call = str(raised.value).partition(": ")[2]
         assert [piece.title for piece in eval(call)] == ["average_sqr_grad", "rms_prop_step"]
+
+
+@pytest.mark.parametrize("wrong", [3, None, dict, max])
+def test_what_has_no_signature_is_no_stepper(wrong):
+    shown = re.escape(repr(wrong))
+    with pytest.raises(FormulaError, match=f"a stat or stepper is a Python function .*; got {shown}"):
+        stats_and_steppers(wrong, step_stat)

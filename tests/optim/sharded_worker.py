@@ -79,7 +79,7 @@ def sharded(name: str = "", mesh: Any = None) -> Block:
 def go(made: nn.Module, optimizer: Optimizer, steps: range = range(STEPS)) -> Tensors:
     # The eigenvectors and the small mean squares of a gradient are decided by its rounding: where formulas have such, all
     # processes have the whole batch, and so the gradient of one process.
-    share = (0, 1) if asks_ndim(type(optimizer).formula) else (dist.get_rank(), dist.get_world_size())
+    share = (0, 1) if asks_ndim(type(optimizer)) else (dist.get_rank(), dist.get_world_size())
     train(made, optimizer, steps, *share)
     return everything(made, optimizer)
 

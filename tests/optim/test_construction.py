@@ -327,6 +327,11 @@ def test_pieces_that_took_the_place_of_the_parameters_are_told_their_name(given)
 def test_a_piece_that_is_no_function_is_shown():
     with pytest.raises(FormulaError, match="one of them is 7"):
         Optimizer(params(), [descend, 7], lr=0.1)
+    for builtin in (dict, int, type, max):
+        with pytest.raises(
+            FormulaError, match=f"a piece is a Python function with a readable signature; got <.*{builtin.__name__}"
+        ):
+            Optimizer(params(), [builtin], lr=0.1)
 
 
 def test_a_truth_value_that_a_piece_reads_is_told_how_to_be_written():

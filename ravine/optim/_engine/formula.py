@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 import ravine
-from ravine.errors import FormulaError, OptionError, nearest, shown
+from ravine.errors import FormulaError, OptionError, an, nearest, shown
 from ravine.formula import ParamCopy, Piece, Program
 from ravine.formula._fastai_text import call_of, is_of_fastai, named_arguments, title_of
-from ravine.formula._pieces import as_piece
+from ravine.formula._pieces import RESERVED, as_piece, pieces_in
 from ravine.formula._stats_and_steppers import answer_to
 from ravine.optim._common import OF_GROUPS, parameters_of
 from ravine.optim._engine.group import Pieces
@@ -31,10 +31,7 @@ def listed(pieces: Any) -> tuple[Callable[..., Any] | Piece, ...] | None:
             "a formula is a list of pieces (functions); got a dict of defaults, as torch's optimizers take: an optimizer "
             "with a step of its own is to derive from torch.optim.Optimizer"
         )
-    try:
-        many = (pieces,) if callable(pieces) or isinstance(pieces, Piece) else tuple(pieces)
-    except TypeError:
-        raise FormulaError(f"a formula is a list of pieces (functions); got {pieces!r}") from None
+    many = pieces_in(pieces)
     for piece in many:
         _refuse_optimizer(piece)
         _refuse_parameters(piece)
@@ -173,8 +170,8 @@ def check_options(cls: type, given: Mapping[str, Any], base: type) -> None:
     """
     if cls.formula is None:  # type: ignore[attr-defined]
         raise FormulaError("Optimizer needs a formula: Optimizer(params, [piece, ...], lr=...)")
-    if cls.__init__ is base.__init__ and not _arguments(cls.formula):  # type: ignore[misc, attr-defined]
-        check_read(cls.formula(), given)  # type: ignore[attr-defined]  # without a constructor it has what is read
+    if cls.__init__ is base.__init__ and not _deciding(cls):  # type: ignore[misc]
+        check_read(_declared(cls, {}, None), given)  # without a constructor it has what is read
         return
     known = parameters_of(cls)
     if any(p.kind is p.VAR_KEYWORD for p in known.values()):
@@ -195,7 +192,7 @@ def settled_by(cls: type, base: type) -> set[str]:
 
 def formula_of(
     pieces: Pieces | None,
-    formula: Callable[..., Pieces] | None,
+    cls: type,
     group: Mapping[str, Any],
     ndim: int | None = None,
     *,
@@ -204,15 +201,17 @@ def formula_of(
     """The pieces of a group as they are run.
 
     Args:
-        pieces: the optimizer's; None: those that ``formula`` gives.
-        formula: gives the pieces, from those of the group's options that are named as its arguments.
+        pieces: the optimizer's; None: those that the formula of its class gives.
+        cls: the optimizer's class.
         group: the group.
         scaled: gradients come scaled by GradScaler.
         ndim: how many dimensions the parameters have, for a formula that has it as an argument.
+
+    Raises:
+        FormulaError: the formula of the class takes what is no option, or gives no pieces.
     """
     if pieces is None:
-        assert formula is not None
-        pieces = formula(**{name: ndim if name == "ndim" else group[name] for name in _arguments(formula)})
+        pieces = _declared(cls, group, ndim)
     first: list[Any] = [unscale] if scaled else []
     first += [ascend] if group["maximize"] else []
     first += [clip_global_norm] if group["clip_norm"] is not None and not _reads(pieces, "clip_norm") else []
@@ -221,9 +220,31 @@ def formula_of(
     return [*first, *(_made_cautious(pieces) if group["cautious"] is True else pieces), *last]
 
 
-def asks_ndim(formula: Callable[..., Pieces] | None) -> bool:
-    """Whether a formula is another for parameters with another number of dimensions."""
-    return formula is not None and "ndim" in _arguments(formula)
+def asks_ndim(cls: type) -> bool:
+    """Whether the formula of a class is another for parameters with another number of dimensions."""
+    return cls.formula is not None and "ndim" in _deciding(cls)  # type: ignore[attr-defined]
+
+
+def _declared(cls: type, group: Mapping[str, Any], ndim: int | None) -> tuple[Callable[..., Any] | Piece, ...]:
+    """The pieces that the formula of a class gives, from those of a group's options that are named as its arguments.
+
+    Raises:
+        FormulaError: one of these is no option, or it gives no pieces.
+    """
+    names = _deciding(cls)
+    for name in names:
+        if name != "ndim" and name not in group:
+            known = [option for option in group if option not in ("params", "param_names")]
+            raise FormulaError(
+                f"the formula of {cls.__name__} takes {name!r}, and it has no option of that name. {nearest(name, ['ndim', *known])}"
+            )
+    given = cls.formula(**{name: ndim if name == "ndim" else group[name] for name in names})  # type: ignore[attr-defined]
+    if given is None:
+        raise FormulaError(f"the formula of {cls.__name__} gives nothing: end it with `return [piece, ...]`")
+    try:
+        return pieces_in(given)
+    except FormulaError as error:
+        raise FormulaError(f"the formula of {cls.__name__}: {error}") from None
 
 
 def _made_cautious(pieces: Pieces) -> list[Callable[..., Any] | Piece]:
@@ -249,7 +270,39 @@ def _reads(pieces: Pieces, name: str) -> bool:
     return any(n.name == name for piece in pieces for n in as_piece(piece).signature()[1])
 
 
-@functools.cache
-def _arguments(formula: Callable[..., Any]) -> tuple[str, ...]:
-    """The options of a group that decide its formula."""
-    return tuple(inspect.signature(formula).parameters)
+def _deciding(cls: type) -> tuple[str, ...]:
+    """The options of a group that decide the formula of a class: the arguments of its ``formula``.
+
+    Raises:
+        FormulaError: it is no function of options.
+    """
+    formula = cls.formula  # type: ignore[attr-defined]
+    if not callable(formula):
+        raise FormulaError(
+            f"the formula of {cls.__name__} is {an(type(formula).__name__)}: write a function that gives the pieces, "
+            "`@staticmethod`, `def formula(): return [piece, ...]`"
+        )
+    return _arguments(formula, cls.__name__)
+
+
+@functools.cache  # reading a signature takes longer than the rest of making a small optimizer
+def _arguments(formula: Callable[..., Any], name: str) -> tuple[str, ...]:
+    """The arguments of the formula of a class of that name."""
+    parameters = inspect.signature(formula).parameters
+    named = [p.name for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    rest = ", ".join(argument for argument in named if argument not in ("self", "cls"))
+    if next(iter(parameters), "") in ("self", "cls"):
+        raise FormulaError(
+            f"the formula of {name} takes options, not {next(iter(parameters))}: write `@staticmethod`, `def formula({rest})`"
+        )
+    if reserved := [argument for argument in parameters if argument in RESERVED]:
+        raise FormulaError(
+            f"the formula of {name} takes options, not {reserved[0]}, as if it were a piece: write a function that gives "
+            f"the pieces, `@staticmethod`, `def formula(): return [{getattr(formula, '__name__', 'piece')}]`"
+        )
+    if len(named) < len(parameters):
+        raise FormulaError(
+            f"the formula of {name} takes options by their names, not {inspect.signature(formula)}: write `@staticmethod`, "
+            f"`def formula({rest or 'momentum'})`"
+        )
+    return tuple(parameters)
