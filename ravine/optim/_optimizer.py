@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -39,7 +39,7 @@ from ravine.optim._engine.full_states import full_precision, set_params
 from ravine.optim._engine.group import GroupReader, Pieces, group_at, ndims_of, number_of
 from ravine.optim._engine.group_keys import complete, flag_scaling, leave_out, neutral_of, switches_of, twin_of
 from ravine.optim._engine.hooks import changed_by, with_hooks
-from ravine.optim._engine.in_backward import MayStepInBackward
+from ravine.optim._engine.in_backward import StepsInBackward
 from ravine.optim._engine.kept_numbers import with_kept
 from ravine.optim._engine.kernels import refuse_recording, warn_captured
 from ravine.optim._engine.monitor import Monitor
@@ -49,15 +49,14 @@ from ravine.optim._engine.slips import AnswersNames, as_group, loss_of
 from ravine.optim._engine.state_by_name import arranged
 from ravine.optim._engine.state_storage import StateStorage, storage_of
 from ravine.optim._engine.version import TrackedState, Version
-from ravine.optim._hyperparameters import TORCH_ONLY, Hyper, as_python, checker, hypers_of
-from ravine.optim._variant import Variant
-from ravine.optim.pieces import HYPERS
+from ravine.optim._hyperparameters import TORCH_ONLY, as_python, checker, hypers_of
+from ravine.optim._named_optimizer import NamedOptimizer
 from ravine.watch._watch import Watch
 
 Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 
 
-class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
+class Optimizer(NamedOptimizer, AnswersNames, torch.optim.Optimizer):
     r"""Steps parameters by a formula: a list of pieces.
 
     Args:
@@ -76,22 +75,7 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
     Example: ``Optimizer(model.parameters(), [pieces.momentum, pieces.descend], lr=1e-2, momentum=0.9)``.
     """
 
-    #: The paper, with its year and equation.
-    reference: ClassVar[str] = ""
-    #: When to take it, and why its defaults are what they are.
-    advice: ClassVar[str] = ""
-    #: What each hyperparameter may be, and where a comparison searches it.
-    hypers: ClassVar[Mapping[str, Hyper]] = HYPERS
-    #: For a first look at each task, of a grid of 1, 2, 5 times powers of ten: of the best two or three the smallest.
-    rates: ClassVar[Mapping[str, float]] = {}
-    #: The names of optimizers that it becomes at some setting (Choi et al., 2019): tuned, it must not lose to them.
-    becomes: ClassVar[tuple[str, ...]] = ()
-    #: Settings that have a name of their own.
-    variants: ClassVar[Mapping[str, Variant]] = {}
-    #: Where torch's class of the same name keeps no such state: what it stands for in a state dict of torch.
-    not_in_torch: ClassVar[Mapping[str, float]] = {}
-    #: Whether states exist before the first step, as in torch's class.
-    states_at_once: ClassVar[bool] = False
+    _backward: StepsInBackward | None = None
 
     @given_parameters.named_once
     def __init__(
@@ -128,20 +112,16 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
         else:
             check_read(self._pieces, hyperparameters)
             hyperparameters = {**hyper_defaults(self._pieces), **hyperparameters}
-        slow = as_python(lookahead)
-        given = {"clip_norm": clip_norm, "ema_decay": ema_decay, "cautious": cautious, "lookahead": slow}
+        common = {"clip_norm": clip_norm, "ema_decay": ema_decay, "cautious": cautious}
+        common |= {"lookahead": as_python(lookahead)}
+        defaults = {**hyperparameters, "maximize": as_python(maximize), "fused": as_python(fused)}
         # A piece of the user's own may have a default for the same name.
-        off = (None, False)
-        common = {n: v for n, v in given.items() if not any(v is o for o in off) or n not in hyperparameters}
-        defaults = {**hyperparameters, "maximize": as_python(maximize), "fused": as_python(fused), **common}
+        defaults |= {n: v for n, v in common.items() if not (v is None or v is False) or n not in hyperparameters}
         self._check = checker(hypers_of(type(self)), {**defaults, **switches_in(type(self))}, parameters_of(type(self)))
         self._warned: set[str] = set()
         self._neutral = neutral_of(type(self), defaults)
         super().__init__(params, defaults)
         flag_scaling(self)
-
-    #: The pieces of a named optimizer, from those of a group's options that are named as arguments.
-    formula: ClassVar[Callable[..., Pieces] | None] = None
 
     # --- the formula ------------------------------------------------------------------------------------------
 
@@ -192,13 +172,15 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
 
         Asking waits for a GPU. A scheduler that must not move on without a step steps only if this is what it was before.
         """
-        self._monitor.read(self._steps)
+        self._monitor.read(self._backward or self._plan)
         return self._monitor.record.skipped + self._monitor.record.overflowed
 
     @property
     def watch(self) -> Watch:
         """What the steps did to every parameter: ``optimizer.watch.last``, ``.history``, ``.plot()``."""
-        return self._monitor.view(self.param_groups, self.defaults, lambda: self._monitor.read(self._steps))
+        return self._monitor.view(
+            self.param_groups, self.defaults, lambda: self._monitor.read(self._backward or self._plan)
+        )
 
     def name_parameters(self, named: torch.nn.Module | Iterable[tuple[str, Tensor]]) -> int:
         """Name parameters for ``watch`` and errors by the model, or pairs of name and parameter; groups and state dicts stay.
@@ -295,6 +277,26 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
             self._monitor.bad_gradients(bad, self._describe)
         return loss
 
+    def in_backward(self, every: int = 1) -> StepsInBackward:
+        """Step each parameter inside ``backward``, as soon as its gradient is there, and let go of the gradient.
+
+        ``step()`` and ``zero_grad()`` then have nothing left to do, and may stay in the loop. ``every``: in every so many backward
+        passes; the gradients of those between are accumulated. Returns what ends it, also a context manager.
+
+        Raises OptionError if the formula takes norms or sums of all parameters (``clip_norm``), or keeps a number for a group.
+        """
+        made = StepsInBackward(self, every)
+        if self._backward is not None:
+            self._backward.remove()
+        self._drop_plan()
+        self._backward = made
+        return made
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients; ``set_to_none=False`` fills them with zeros instead. Those that ``in_backward`` accumulates stay."""
+        if self._backward is None or not self._backward.waits:
+            without_compiler(super().zero_grad, set_to_none)
+
     def _planned(self, extra: dict[str, Any]) -> Plan:
         """A plan that holds for this step."""
         plan = self._plan
@@ -375,7 +377,7 @@ class Optimizer(MayStepInBackward, AnswersNames, torch.optim.Optimizer):
         kept = super().__getstate__()
         # The live step counts are views of one tensor, and each would be kept with all of it.
         kept["state"] = states.own_steps(self.state)
-        self._monitor.read(self._steps)
+        self._monitor.read(self._backward or self._plan)
         # A copy that is made inside ``averaged()`` has the averages as its parameters, and is not inside.
         mine = {n: getattr(self, n) for n in ("_pieces", "_switches", "_monitor", "_storage")}
         return {**kept, **mine, "_averaged": False}

@@ -17,13 +17,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from ravine._compat.torch import after_backward, current_backward_pass, without_compiler
+from ravine._compat.torch import after_backward, current_backward_pass
 from ravine._line_of_user import level_of_user
 from ravine.backends import STATISTICS
 from ravine.backends._sharded import layout
 from ravine.errors import NonFiniteError, OptionError, ParameterError, kind_of
 from ravine.optim._engine.average import NO_STEP
-from ravine.optim._engine.monitor import Figures
 from ravine.optim._engine.plan import Plan
 from ravine.optim._engine.version import TrackedState, TrackedStates, Version
 
@@ -223,42 +222,6 @@ class StepsInBackward:
 def makes_steps_in_backward(optimizer: torch.optim.Optimizer) -> bool:
     """Whether :meth:`in_backward` of that optimizer, if it has any, is in effect."""
     return getattr(optimizer, "_backward", None) is not None
-
-
-class MayStepInBackward:
-    """Part of an optimizer: what turns that on."""
-
-    _backward: StepsInBackward | None = None
-    _plan: Plan | None
-
-    def in_backward(self, every: int = 1) -> StepsInBackward:
-        """Step each parameter inside ``backward``, as soon as its gradient is there, and let go of the gradient.
-
-        ``step()`` and ``zero_grad()`` then have nothing left to do, and may stay in the loop. ``every``: in every so many backward
-        passes; the gradients of those between are accumulated. Returns what ends it, also a context manager.
-
-        Raises:
-            OptionError: the formula takes norms or sums of all parameters (``clip_norm``), or keeps a number for a group.
-        """
-        made = StepsInBackward(self, every)
-        if self._backward is not None:
-            self._backward.remove()
-        self._drop_plan()
-        self._backward = made
-        return made
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop the gradients; ``set_to_none=False`` fills them with zeros instead. Those that ``in_backward`` accumulates stay."""
-        if self._backward is None or not self._backward.waits:
-            without_compiler(super().zero_grad, set_to_none)  # type: ignore[misc]
-
-    @property
-    def _steps(self) -> Figures | None:
-        """What has statistics of steps that nobody asked for yet."""
-        return self._backward or self._plan
-
-    def _drop_plan(self) -> None:
-        raise NotImplementedError
 
 
 class _OnePlan:
