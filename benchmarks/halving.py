@@ -236,7 +236,7 @@ def main() -> None:
     with ThreadPoolExecutor(1) as pool:
         for cell in SAME if options.same else ():
             for halving in (False, True):
-                row = measure(replace(cell, halving=halving), options.same, 1, pool)
+                [row] = measure([replace(cell, halving=halving)], range(options.same), 1, pool)
                 found["same twice"].append({"halving": halving} | {k: v for k, v in row.items() if k != "seconds"})
                 print(
                     f"{replace(cell, halving=halving)}: called different {row['different']:.3f} "

@@ -250,8 +250,9 @@ def _together(before: dict[str, Any] | None, more: dict[str, Any]) -> dict[str, 
 
 
 def _rows(path: Path | None) -> list[dict[str, Any]]:
-    """The rows of cells that were measured before."""
-    return json.loads(path.read_text()) if path is not None and path.exists() else []
+    """The rows of cells that were measured before. Those of studies that were judged without the limit have no share by chance."""
+    rows = json.loads(path.read_text()) if path is not None and path.exists() else []
+    return [row for row in rows if "by_chance" in row]
 
 
 def _row_of(cell: Cell, rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:

@@ -63,3 +63,10 @@ def fitted(**options: Any) -> None:
 def test_a_wrong_argument_is_named_with_what_to_write(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         call()
+
+
+@pytest.mark.parametrize("named", [[1, 2], {"weight": 1}, [torch.zeros(1)], [("weight",)]])
+def test_what_is_no_pair_of_name_and_parameter_is_no_name(named: Any) -> None:
+    optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    with pytest.raises(OptionError, match=r"pairs of name and parameter, model.named_parameters\(\)"):
+        optimizer.name_parameters(named)

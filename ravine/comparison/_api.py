@@ -247,7 +247,9 @@ def estimate(
     }
 
 
-def load_study(study: str, *, storage: str | None = None, out: str | Path | None = None) -> Result | TasksResult:
+def load_study(
+    study: str | os.PathLike[str], *, storage: str | None = None, out: str | Path | None = None
+) -> Result | TasksResult:
     """What a study has found so far, from its storage: nothing is trained, and the task's data are not needed.
 
     A study that still runs is judged at the last look that is complete, and a warning says so. Before the first look there

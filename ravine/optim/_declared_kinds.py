@@ -12,7 +12,7 @@ def refuse_no_switch(declared: str, name: str, value: object) -> None:
 
 
 def refuse_no_texts(declared: str, name: str, value: object) -> None:
-    """Raise OptionError for a field that is no tuple of texts."""
-    if not isinstance(value, tuple) or not all(isinstance(one, str) for one in value):
+    """Raise OptionError for a field that is no tuple or list of texts."""
+    if not isinstance(value, tuple | list) or not all(isinstance(one, str) for one in value):
         instead = repr((value,)) if isinstance(value, str) else "('one', 'another')"
         raise OptionError(f"{declared}({name}={shown(value)}): it is a tuple of texts, {name}={instead}")

@@ -283,7 +283,8 @@ class Optimizer(NamedOptimizer, AnswersNames, torch.optim.Optimizer):
         ``step()`` and ``zero_grad()`` then have nothing left to do, and may stay in the loop. ``every``: in every so many backward
         passes; the gradients of those between are accumulated. Returns what ends it, also a context manager.
 
-        Raises OptionError if the formula takes norms or sums of all parameters (``clip_norm``), or keeps a number for a group.
+        Raises:
+            OptionError: the formula takes norms or sums of all parameters (``clip_norm``), or keeps a number for a group.
         """
         made = StepsInBackward(self, every)
         if self._backward is not None:

@@ -24,7 +24,7 @@ def own_parameters(loss: Any, model: nn.Module) -> list[tuple[str, nn.Parameter]
 
 
 def warn_of_parameters(model: nn.Module, loss: Any, optimizer: torch.optim.Optimizer, reported: set[str]) -> None:
-    """Warn of parameters that require a gradient and are in no group of the optimizer, unless all of them were ``said``."""
+    """Warn of parameters that require a gradient and are in no group of the optimizer, unless all of them are ``reported``."""
     stepped = _stepped(optimizer)
     named = [*model.named_parameters(), *own_parameters(loss, model)]
     names = [name for name, p in named if p.requires_grad and id(p) not in stepped]

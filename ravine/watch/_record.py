@@ -60,7 +60,6 @@ class Record:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update({"looked": state["steps"]} | state)  # version 0.1 looked at all of every step
-        self._tables = {_NOW.get(name, name): table for name, table in self._tables.items()}
 
     def _make(self, width: int, like: Tensor) -> None:
         """Tables for so many parameters; what there is stays."""

@@ -5,6 +5,7 @@ import pickle
 import sys
 import textwrap
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from ravine.backends.cpu import _batch as batch
 from ravine.backends.cpu import _compiler as compiler
 from ravine.backends.cpu import _threads as threads
 from ravine.formula import global_norm, minimum, norm
-from ravine.optim import Adam, Optimizer, RMSprop
+from ravine.optim import Adafactor, Adam, Optimizer, RMSprop
 
 RAGGED = [16384 * 5 + 17, 5, 0, 100_001, 1, 16384, 16383, 16385]
 
@@ -74,16 +75,33 @@ def test_any_number_of_threads_gives_the_same_bits(name, dtype, fused, thread_co
     assert all(r == results[0] for r in results)
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", [*MAKERS, "codes"])
 def test_several_chunks_at_a_time_give_the_bits_of_one_at_a_time(name, thread_count):
+    make = partial(Adam, lr=0.1, state_dtype="8bit") if name == "codes" else MAKERS[name]
     sizes = [16384 * 50 + 3, 7, 0, 100_001, *[1] * 20, 16384 * 20]
     results, at_once = [], []
     for n in (1, 2, 4, 8):
         thread_count(n)
         at_once.append(threads.chunks_at_once(sum(sizes) // 16384))
-        results.append(run(MAKERS[name], sizes=sizes, steps=2))
+        results.append(run(make, sizes=sizes, steps=2))
     assert at_once == [4, 2, 1, 1]
     assert all(r == results[-1] for r in results)
+
+
+def test_rows_and_columns_of_several_chunks_at_a_time_are_those_of_one_at_a_time(thread_count):
+    """Matrices have kernels of their own."""
+    results = []
+    for n in (1, 2, 8):
+        thread_count(n)
+        torch.manual_seed(0)
+        params = [Parameter(torch.randn(700, 800)), Parameter(torch.randn(40, 30)), Parameter(torch.randn(900, 300))]
+        optimizer = Adafactor(params, lr=0.1)
+        for p in params:
+            p.grad = p.detach().cos()
+        optimizer.step()
+        tensors = [t for p in params for t in (p.detach(), *optimizer.state[p].values())]
+        results.append(b"".join(t.numpy().tobytes() for t in tensors))
+    assert results[0] == results[1] == results[2]
 
 
 def test_all_threads_have_a_share_of_the_chunks(thread_count):

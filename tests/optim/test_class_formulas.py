@@ -32,7 +32,7 @@ def made(formula, **options):
     [
         (lambda self: [descend], r"takes options, not self: write `@staticmethod`, `def formula\(\)`"),
         (staticmethod(lambda self, clip: [descend]), r"not self: write `@staticmethod`, `def formula\(clip\)`"),
-        (lambda momentun: [descend], r"takes 'momentun', .* no option of that name. Did you mean 'momentum'\?"),
+        (lambda momentun: [descend], r"takes 'momentun', and the class has no such option. Did you mean 'momentum'\?"),
         (lambda **kw: [descend], r"by their names, not \(\*\*kw\): write `@staticmethod`, `def formula\(momentum\)`"),
         (lambda *a: [descend], r"by their names, not \(\*a\)"),
         (lambda lr, /: [descend], r"by their names, not \(lr, /\)"),
@@ -40,6 +40,7 @@ def made(formula, **options):
         ([descend], r"is a list: write a function .* `def formula\(\): return \[piece, ...\]`"),
         (property(lambda self: [descend]), "is a property: write a function"),
         (rename(descend, lr="rate"), "is a Piece: write a function"),
+        (max, r"is a Python function with a readable signature; got <built-in function max>"),
         (lambda: None, r"gives nothing: end it with `return \[piece, ...\]`"),
         (lambda: 3, r"a formula is a list of pieces \(functions\); got 3"),
     ],

@@ -55,4 +55,4 @@ def test_what_is_of_another_kind_is_refused_where_it_is_declared(cls, given, say
 def test_what_may_be_declared():
     Hyper(low=1, high=1, length=2, search=(None, complement(0.5, 0.9)))
     Hyper(search=(log(0.1, 1.0), None))  # its length is said by the class that it derives from
-    Variant({}, search={"lr": log(0.1, 1.0)}, rates={"digits": 1}, becomes=("sgd",), timed=True)
+    Variant({}, search={"lr": log(0.1, 1.0)}, rates={"digits": 1}, becomes=["sgd"], timed=True)

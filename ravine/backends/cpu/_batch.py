@@ -23,14 +23,13 @@ from ravine.backends._layout import real_dtype, unfit
 from ravine.backends.cpu._compiler import compile_kernel, has_float16
 from ravine.backends.cpu._gather import gather_loop, sees_signs
 from ravine.backends.cpu._kernel import CHUNK, CHUNK_STATISTICS, Launch, coded, kernel_source, supported, table_rows
-from ravine.backends.cpu._threads import Runner, chunks_at_once
+from ravine.backends.cpu._threads import SEVERAL, Runner, chunks_at_once
 from ravine.errors import BackendError
 from ravine.formula import Program
 from ravine.formula._passes import Reduction
 
 _GRAD = 1  # the row of the gradients in the table of addresses
 _MAXIMA = statistic(reduce="max")
-_SEVERAL = 32 * CHUNK  # elements from which on a thread may take several chunks at a time
 
 
 def why_not(tensor: Tensor) -> str:
@@ -236,7 +235,7 @@ class Fused(Looks):
     def _start_over(self) -> None:
         """Let the threads begin with the first chunk."""
         self._launch.next_chunk = 0
-        if self.elements >= _SEVERAL:
+        if self.elements >= SEVERAL * CHUNK:
             self._launch.together = chunks_at_once(self.elements // CHUNK)
 
     def reduce(self, index: int, numbers: Numbers) -> np.ndarray:

@@ -81,10 +81,10 @@ def kernel(task):
     launch = carray(at_int64(task), {size})
 {fields}
     while True:
-        block = take_next(task) * together
-        if block >= chunks:
+        taken = take_next(task) * together
+        if taken >= chunks:
             break
-        for chunk in range(block, min(block + together, chunks)):
+        for chunk in range(taken, min(taken + together, chunks)):
             tensor = tensor_of[chunk]
             if address[1, tensor] == 0:  # no gradient in this step
                 continue

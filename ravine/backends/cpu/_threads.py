@@ -22,6 +22,8 @@ _forked = False  # in a child of fork the pool's threads do not exist: run alone
 _LARGE = 1 << 20  # elements from which it pays to wake a thread of Python's
 #: How many chunks a thread takes at a time at most, and how many times each takes some, so that all end at about the same time.
 _MOST_AT_ONCE, _TIMES = 32, 16
+#: From so many whole chunks on a thread takes several at a time, where it is alone.
+SEVERAL = 2 * _TIMES
 
 
 def _after_fork() -> None:

@@ -12,7 +12,7 @@ import torch
 import ravine
 from ravine.errors import FormulaError, OptionError, an, nearest, shown
 from ravine.formula import ParamCopy, Piece, Program
-from ravine.formula._fastai_text import call_of, is_of_fastai, named_arguments, title_of
+from ravine.formula._fastai_text import arguments_of, call_of, is_of_fastai, named_arguments, title_of
 from ravine.formula._pieces import RESERVED, as_piece, pieces_in
 from ravine.formula._stats_and_steppers import answer_to
 from ravine.optim._common import OF_GROUPS, parameters_of
@@ -236,7 +236,7 @@ def _declared(cls: type, group: Mapping[str, Any], ndim: int | None) -> tuple[Ca
         if name != "ndim" and name not in group:
             known = [option for option in group if option not in ("params", "param_names")]
             raise FormulaError(
-                f"the formula of {cls.__name__} takes {name!r}, and it has no option of that name. {nearest(name, ['ndim', *known])}"
+                f"the formula of {cls.__name__} takes {name!r}, and the class has no such option. {nearest(name, ['ndim', *known])}"
             )
     given = cls.formula(**{name: ndim if name == "ndim" else group[name] for name in names})  # type: ignore[attr-defined]
     if given is None:
@@ -288,7 +288,7 @@ def _deciding(cls: type) -> tuple[str, ...]:
 @functools.cache  # reading a signature takes longer than the rest of making a small optimizer
 def _arguments(formula: Callable[..., Any], name: str) -> tuple[str, ...]:
     """The arguments of the formula of a class of that name."""
-    parameters = inspect.signature(formula).parameters
+    parameters = {p.name: p for p in arguments_of(formula, f"the formula of {name}")}
     named = [p.name for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     rest = ", ".join(argument for argument in named if argument not in ("self", "cls"))
     if next(iter(parameters), "") in ("self", "cls"):

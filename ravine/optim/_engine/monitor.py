@@ -88,12 +88,14 @@ class Monitor:
         Raises:
             OptionError: they are neither a module's nor pairs.
         """
-        if not isinstance(named, torch.nn.Module | Iterable):
-            raise OptionError(
-                f"name_parameters({shown(named)}): give the model, or pairs of name and parameter, model.named_parameters()."
-            )
+        given = named.named_parameters() if isinstance(named, torch.nn.Module) else named
+        pairs = list(given) if isinstance(given, Iterable) else [given]
+        for pair in pairs:
+            if not (isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str)):
+                raise OptionError(
+                    f"name_parameters({shown(named)}): give the model, or pairs of name and parameter, model.named_parameters()."
+                )
         self.place(groups)
-        pairs = named.named_parameters() if isinstance(named, torch.nn.Module) else named
         here = {id(p) for group in groups for p in group["params"]}
         by_column = {self.columns[id(p)]: name for name, p in pairs if id(p) in here}
         # What DistributedDataParallel and torch.compile put around a model is no part of a parameter's name.
