@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ravine._whole_numbers import count
 from ravine.diagnose._evidence import Evidence
 from ravine.diagnose._readings import (
     FEWEST_STEPS,
-    counted,
     curve,
     median_of,
     number,
@@ -104,7 +104,7 @@ def overshooting(evidence: Evidence) -> str | None:
     period = float(np.mean(np.diff(tops)))
     height = max(smooth[top] - smooth[bottom] for top, bottom in zip(tops, bottoms, strict=True))
     return (
-        f"The loss rose again {counted(len(tops), 'time')} after it had fallen, about every {period:.0f} steps, by up to "
+        f"The loss rose again {count(len(tops), 'time')} after it had fallen, about every {period:.0f} steps, by up to "
         f"{number(height)} ({step_range(bottoms[0] + 1, tops[-1] + 1)}). {name} is {number(momentum)}."
     )
 
@@ -169,7 +169,7 @@ def endless(evidence: Evidence) -> str | None:
         return None
     return (
         f"The loss fell from {number(first)} to {number(last)}, and {(before - last) / (first - last):.0%} of its fall was in the last "
-        f"fifth of {counted(len(losses), 'step')}: it falls ever faster."
+        f"fifth of {count(len(losses), 'step')}: it falls ever faster."
     )
 
 
@@ -183,7 +183,7 @@ def unlike_validation(evidence: Evidence) -> str | None:
         return None
     return (
         f"The training loss fell from {number(course.first)} to {number(course.end)}, but the validation loss was {number(min(losses))} at "
-        f"its best, in {counted(len(losses), 'epoch')}: worse than before the first step."
+        f"its best, in {count(len(losses), 'epoch')}: worse than before the first step."
     )
 
 
@@ -192,13 +192,13 @@ def plateau(evidence: Evidence) -> str | None:
     course = curve(evidence, FEWEST_STEPS)
     if course is None or not course.whole or course.end < NEAR_START * course.first:
         return None
-    count = len(course.levels)
-    before, after = course.levels[count // 4 : count // 2].mean(), course.levels[count // 2 :].mean()
+    blocks = len(course.levels)
+    before, after = course.levels[blocks // 4 : blocks // 2].mean(), course.levels[blocks // 2 :].mean()
     if before - after >= STANDSTILL * course.first:
         return None
     return (
         f"The loss was {number(course.first)} before the first step, {number(before)} on average in the second quarter "
-        f"of the run and {number(after)} in its second half of {counted(len(course.losses) // 2, 'step')}."
+        f"of the run and {number(after)} in its second half of {count(len(course.losses) // 2, 'step')}."
     )
 
 

@@ -5,8 +5,9 @@ Each is a function from the evidence to a sentence, or None.
 
 from __future__ import annotations
 
+from ravine._whole_numbers import count
 from ravine.diagnose._evidence import Evidence
-from ravine.diagnose._readings import counted, listed
+from ravine.diagnose._readings import listed
 from ravine.train import _broadcasting as broadcasting
 
 _FEW_STEPS = 5
@@ -27,7 +28,7 @@ def loss_of_zero(evidence: Evidence) -> str | None:
     losses = evidence.losses
     if len(losses) < _FEW_STEPS or losses.any():
         return None
-    return f"The training loss was 0 in each of {counted(len(losses), 'step')}, from the first on."
+    return f"The training loss was 0 in each of {count(len(losses), 'step')}, from the first on."
 
 
 def left_out(evidence: Evidence) -> str | None:
@@ -37,5 +38,5 @@ def left_out(evidence: Evidence) -> str | None:
     return (
         f"{listed(evidence.left_out)} {'requires' if len(evidence.left_out) == 1 else 'require'} a gradient and "
         f"{'is' if len(evidence.left_out) == 1 else 'are'} in no group of the optimizer: "
-        f"{counted(len(evidence.left_out), 'parameter')}."
+        f"{count(len(evidence.left_out), 'parameter')}."
     )

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, overload
 
 from ravine._plotting.notebook_html import output, paragraph
+from ravine._whole_numbers import count
 from ravine.diagnose._evidence import Evidence
-from ravine.diagnose._readings import counted
 from ravine.diagnose._rules import RULES
 from ravine.errors import OptionError
 
@@ -60,12 +60,12 @@ class Diagnosis(Sequence[Symptom]):
         if not self.symptoms and not self.steps:
             return "Nothing to diagnose yet: no step was made"
         if not self.symptoms:
-            return f"No problem found in {counted(self.steps, 'step')}"
+            return f"No problem found in {count(self.steps, 'step')}"
         many = ", the most serious first" if len(self) > 1 else ""
-        return f"{counted(len(self), 'problem')} found in {counted(self.steps, 'step')}{many}"
+        return f"{count(len(self), 'problem')} found in {count(self.steps, 'step')}{many}"
 
     def __repr__(self) -> str:
-        return f"Diagnosis({', '.join(s.rule for s in self) or 'no problem'} in {counted(self.steps, 'step')})"
+        return f"Diagnosis({', '.join(s.rule for s in self) or 'no problem'} in {count(self.steps, 'step')})"
 
     def __str__(self) -> str:
         parts = [self.headline]
@@ -145,16 +145,16 @@ def _examined(evidence: Evidence) -> str:
     history = evidence.history
     validated = sum("valid_loss" in row for row in evidence.epochs)
     parts = {
-        f"the loss of {counted(len(evidence.losses), 'step')}": len(evidence.losses),
-        f"the history of {counted(len(history.names), 'parameter')}": len(history),
-        f"the units of {counted(len(evidence.dead_units), 'layer')}": len(evidence.dead_units),
-        f"the validation of {counted(validated, 'epoch')}": validated,
+        f"the loss of {count(len(evidence.losses), 'step')}": len(evidence.losses),
+        f"the history of {count(len(history.names), 'parameter')}": len(history),
+        f"the units of {count(len(evidence.dead_units), 'layer')}": len(evidence.dead_units),
+        f"the validation of {count(validated, 'epoch')}": validated,
     }
-    known = [text for text, count in parts.items() if count]
+    known = [text for text, size in parts.items() if size]
     missing = [
         text
-        for text, count in zip(("losses", "a history", "units", "validation"), parts.values(), strict=True)
-        if not count
+        for text, size in zip(("losses", "a history", "units", "validation"), parts.values(), strict=True)
+        if not size
     ]
     text = f"Examined: {', '.join(known) or 'nothing'}"
     text += f" ({evidence.optimizer})." if evidence.optimizer else "."

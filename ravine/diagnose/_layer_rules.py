@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ravine._whole_numbers import count
 from ravine.diagnose._evidence import Evidence
 from ravine.diagnose._readings import (
-    counted,
     curve,
     element_gradients,
     listed,
@@ -116,14 +116,14 @@ def no_gradient(evidence: Evidence) -> str | None:
         if not len(history) or not requires.any():
             return None
         return (
-            f"No parameter had a gradient in any of {counted(evidence.steps, 'step')}: call backward() before step(), "
+            f"No parameter had a gradient in any of {count(evidence.steps, 'step')}: call backward() before step(), "
             "and zero_grad() not between the two."
         )
     names = [history.names[i] for i in np.flatnonzero(requires & ~trained)]
     if not names:
         return None
     steps = int(history.last[-1] - history.first[0] + 1)
-    return f"{listed(names)} had no gradient in any of {counted(steps, 'step')}, while others had."
+    return f"{listed(names)} had no gradient in any of {count(steps, 'step')}, while others had."
 
 
 def zero_gradient(evidence: Evidence) -> str | None:
@@ -140,7 +140,7 @@ def zero_gradient(evidence: Evidence) -> str | None:
     every = bool(zero.sum() == trained.sum())
     whom = "every parameter" if every else listed(names)
     cleared = " Is zero_grad() called between backward() and step()?" * every
-    return f"The gradient of {whom} was exactly 0 in all of {counted(int(steps[zero].max()), 'step')}.{cleared}"
+    return f"The gradient of {whom} was exactly 0 in all of {count(int(steps[zero].max()), 'step')}.{cleared}"
 
 
 def zero_weights(evidence: Evidence) -> str | None:

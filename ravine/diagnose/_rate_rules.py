@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from ravine._plotting.usual_ratios import USUAL_TEXT
+from ravine._whole_numbers import count
 from ravine.diagnose._evidence import Evidence
 from ravine.diagnose._readings import (
     FEWEST_STEPS,
     Curve,
-    counted,
     curve,
     listed,
     median_of,
@@ -50,14 +50,14 @@ def nonfinite(evidence: Evidence) -> str | None:
     if first:
         names = [name for name, step in first.items() if step == began]
         others = len(first) - len(names)
-        more = f", later those of {counted(others, 'more parameter')}" if others else ""
+        more = f", later those of {count(others, 'more parameter')}" if others else ""
         clauses.append(f"gradients were NaN or infinite, first of {listed(names)} at step {began:,}{more}")
     if len(bad_losses):
         clauses.append(
-            f"the loss was not finite in {counted(len(bad_losses), 'step')}, first at step {bad_losses[0] + 1:,}"
+            f"the loss was not finite in {count(len(bad_losses), 'step')}, first at step {bad_losses[0] + 1:,}"
         )
     if skipped:
-        clauses.append(f"{counted(skipped, 'step')} of {evidence.steps:,} were skipped")
+        clauses.append(f"{count(skipped, 'step')} of {evidence.steps:,} were skipped")
     if evidence.traces:
         clauses.append(
             f"{evidence.traces[0]} has the module that it came from: ravine.diagnose.reproduce runs it again"
@@ -91,7 +91,7 @@ def nonfinite_validation(evidence: Evidence) -> str | None:
     if not bad:
         return None
     return (
-        f"The validation loss was NaN or infinite in {counted(len(bad), 'epoch')} of {len(rows)}, first in epoch {bad[0]}, "
+        f"The validation loss was NaN or infinite in {count(len(bad), 'epoch')} of {len(rows)}, first in epoch {bad[0]}, "
         f"while every training loss was finite."
     )
 
@@ -245,7 +245,7 @@ def no_update(evidence: Evidence) -> str | None:
     if not (np.nan_to_num(updates) == 0).all() or not (np.nan_to_num(gradients) > 0).any():
         return None
     return (
-        f"Every update of every parameter was 0 in {counted(evidence.steps, 'step')}, though there were gradients. "
+        f"Every update of every parameter was 0 in {count(evidence.steps, 'step')}, though there were gradients. "
         f"{_used(evidence, 'lr', 'The learning rate')}."
     )
 
@@ -262,7 +262,7 @@ def rate_vanished(evidence: Evidence) -> str | None:
     if high <= 0 or last < max(FEWEST_VANISHED, VANISHED_SHARE * len(rate)):
         return None
     return (
-        f"The learning rate fell from {number(high)} to {number(float(rate[-1]))}. In the last {counted(last, 'step')} of "
+        f"The learning rate fell from {number(high)} to {number(float(rate[-1]))}. In the last {count(last, 'step')} of "
         f"{len(rate):,} it was less than a hundred-thousandth of what it had been: they changed nothing."
     )
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ravine._whole_numbers import count
 from ravine.diagnose._evidence import Evidence
-from ravine.diagnose._readings import counted, listed, median_of, number, weights
+from ravine.diagnose._readings import listed, median_of, number, weights
 
 TOO_MUCH = 0.5
 """What is rounded away, over what is added; rounded to nearest, nothing has more than 1.
@@ -84,5 +85,5 @@ def _how_much(evidence: Evidence, lost: list[tuple[str, float]]) -> str:
     first, last = evidence.history.first[_recent(evidence)][0], evidence.history.last[-1]
     return (
         f"{number(float(np.median([share for _, share in lost])))} of the norm of what a step adds is rounded away (median over the last "
-        f"{counted(int(last - first + 1), 'step')}; 1 is a standstill)"
+        f"{count(int(last - first + 1), 'step')}; 1 is a standstill)"
     )

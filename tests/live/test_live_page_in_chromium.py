@@ -63,6 +63,19 @@ def scrolled(browser):
         browser.until(READY)
 
 
+def test_a_button_says_what_came_of_it(tmp_path, writer):
+    with served(tmp_path / "run", control=True) as address, Browser(tmp_path) as browser:
+        browser.open(address)
+        browser.until(READY)
+        press = "document.querySelector('[data-act=stop]').click()"
+        browser.value(f"(window.confirm = () => true, {press})")
+        acted = "document.getElementById('acted').textContent"
+        assert browser.until(acted) == "It stops after the step that runs."
+        writer.end()
+        browser.value(press)
+        browser.until(f"{acted}.includes('has ended')")
+
+
 def test_it_is_painted_before_it_draws_and_follows_the_file(tmp_path, writer):
     with served(tmp_path / "run") as address, Browser(tmp_path) as browser:
         browser.open(address)
