@@ -133,7 +133,7 @@ def test_without_the_packages_one_line_says_what_to_install(words, place, capsys
     ("words", "title"),
     [
         ("train digits -o rmsprop --lr 2e-3 --epochs 100000", "digits, rmsprop"),
-        ("compare breast-cancer -o sgd -o rmsprop --points 2 --seeds 30 --jobs 1", "breast-cancer: sgd, rmsprop"),
+        ("compare breast-cancer -o sgd -o rmsprop --points 2 --seeds 300 --jobs 1", "breast-cancer: sgd, rmsprop"),
     ],
 )
 def test_the_page_beside_a_command_follows_it_and_ends_with_it(words, title, tmp_path):

@@ -5,18 +5,15 @@ import os
 import signal
 import socket
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from forked import PIPE, TRAINS, TRAINS_TOGETHER, Forked, run_forked
 
 from ravine._files import checkpoint
 from ravine.cli import main
-from ravine.cli._train import command
 from ravine.tasks import find
 from ravine.train import Learner, Recorder
 from ravine.train._interrupt import StoppedTogether
@@ -275,38 +272,48 @@ def test_schedules_change_the_rate_that_was_used(ravine, tmp_path):
     ]
 
 
-STOPPED = ["digits", "--epochs", "100", "--checkpoint-every", "7", "--schedule", "step:100,0.9", "--threads", "1"]
+SENDS_ITSELF_A_SIGNAL = """
+import os, signal, torch
+from ravine.tasks import Data, Task
+
+class Model(torch.nn.Sequential):
+    passes = 0
+
+    def forward(self, x):
+        Model.passes += self.training
+        if Model.passes == int(os.environ.get("SIGNAL_IN_PASS", -1)):
+            os.kill(os.getpid(), getattr(signal, os.environ["SIGNAL"]))
+        return super().forward(x)
+
+def task():
+    x = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
+    y = x.prod(1, keepdim=True)
+    model = lambda: Model(torch.nn.Linear(4, 8), torch.nn.Dropout(0.2), torch.nn.Linear(8, 1))
+    return Task(model=model, train=Data(x[:150], y[:150]), test=Data(x[150:], y[150:]),
+                loss=torch.nn.functional.mse_loss, batch_size=10)
+"""
+STOPPED = ["itself.py", "--epochs", "8", "--checkpoint-every", "7", "--schedule", "step:30,0.9", "--threads", "1"]
+STEPS = 8 * 12  # a fifth of the training rows is held out
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """The folder of a run that was not stopped."""
-    folder = tmp_path_factory.mktemp("runs") / "whole"
-    result = CliRunner().invoke(command, [*STOPPED, "--out", str(folder)], catch_exceptions=False)
-    assert result.exit_code == 0
-    return folder
-
-
-# slow: a process of its own has to start and to be stopped by a signal, once for each
-@pytest.mark.slow  # a command, long enough to be stopped
-@pytest.mark.parametrize("how", ["kill", "interrupt"])
-def test_a_run_that_was_stopped_goes_on_to_the_same_end(ravine, whole, tmp_path, how):
-    with Forked(
-        ["-m", "ravine", "train", *STOPPED, "--out", "stopped"], after=TRAINS, stdout=PIPE, stderr=PIPE
-    ) as running:
-        while not (tmp_path / "stopped" / "checkpoint.safetensors").exists():
-            assert running.poll() is None
-            time.sleep(0.01)
-        running.send_signal(signal.SIGKILL if how == "kill" else signal.SIGINT)
-        out, err = running.communicate(timeout=60)
-    assert running.returncode == (-signal.SIGKILL if how == "kill" else 130), err.decode()
-    if how == "interrupt":
-        assert "Interrupted in epoch" in out.decode()
-        assert (tmp_path / "stopped" / "loss.png").exists()
-    assert len(Recorder.load("stopped")) < 50 * 18
-    code, _, err = ravine("digits", "--resume", "--out", "stopped")
-    assert (code, err) == (0, "")
-    same_runs(whole, tmp_path / "stopped")
+# slow: a process of its own has to start and to be ended by a signal, once for each
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGINT"])
+def test_a_run_that_was_stopped_goes_on_to_the_same_end(ravine, tmp_path, how):
+    (tmp_path / "itself.py").write_text(SENDS_ITSELF_A_SIGNAL)
+    assert ravine(*STOPPED, "--out", "whole")[0] == 0
+    assert len(Recorder.load("whole")) == STEPS
+    ended = run_forked(
+        ["-m", "ravine", "train", *STOPPED, "--out", "stopped"], after=TRAINS,
+        env={**os.environ, "SIGNAL": how, "SIGNAL_IN_PASS": str(STEPS // 2)}, timeout=60,
+    )  # fmt: skip
+    assert ended.returncode == (-signal.SIGKILL if how == "SIGKILL" else 130), ended.stderr
+    if how == "SIGINT":
+        assert "Interrupted in epoch" in ended.stdout
+        assert Path("stopped/loss.png").exists()
+    assert 0.3 * STEPS < len(Recorder.load("stopped")) < 0.6 * STEPS
+    assert ravine("itself.py", "--resume", "--out", "stopped")[::2] == (0, "")
+    same_runs(tmp_path / "whole", tmp_path / "stopped")
 
 
 def test_going_on_knows_what_the_run_was_told(ravine):
