@@ -256,12 +256,12 @@ def test_a_real_ctrl_c_at_random_moments(tmp_path):
     script = tmp_path / "program.py"
     script.write_text(textwrap.dedent(PROGRAM))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    chance, pressed = random.Random(6), 0
+    chance, pressed = random.Random(1), 0  # whose first moment is early, before the end of the run on any machine
     for _ in range(3):
         with Forked([script, name, tmp_path / "run"], stdout=PIPE, env=environment, text=True) as process:
             try:
                 assert process.stdout.readline() == "trains\n"
-                time.sleep(chance.uniform(0, 0.15))
+                time.sleep(chance.uniform(0, 0.1))
                 process.send_signal(signal.SIGINT)
                 process.communicate(timeout=300)
             finally:
