@@ -34,7 +34,11 @@ compare`: which optimizers may be the best, and which are not.
 @click.option("--tag", help="Scalar of TensorBoard to read; default: the only one, or the validation loss.")
 @click.option("--higher", "higher_is_better", is_flag=True, help="Higher is better, as for an accuracy.")
 @click.option(
-    "--margin", default="", metavar="0.01|1%", help="The largest difference that does not matter; default: 0."
+    "--margin",
+    default="",
+    metavar="0.01|1%",
+    help="The largest difference that does not matter; default: the spread from one run to the next, and 0 with fewer "
+    "than 5 runs.",
 )
 @click.option(
     "--target", type=float, help="A value to reach: also say how many runs reach it, and after how many steps."

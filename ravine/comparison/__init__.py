@@ -11,7 +11,7 @@ _judge/       says what they show: plain numbers in, verdicts and intervals out
 _report/      shows it: page, text, pictures and terminal
 _across/      what several tasks say together; _tasks_report/ shows it
 _curves/      reads curves that other programs have logged
-_logged.py    judges them
+_logged/      judges them
 _export/      writes it for other programs: results.json and results.csv
 """
 

@@ -74,6 +74,66 @@ def test_steps_to_a_target_and_runs_that_diverge(tmp_path):
     assert result.with_best.standing("b").mean == pytest.approx((1 + 1 + 3) / 3)
 
 
+def verdicts(result):
+    return {row[0]: row[4] for row in result.table().rows}
+
+
+def test_the_best_is_not_said_to_be_within_the_margin_and_who_is_near_is(tmp_path, ends):
+    result = judge_files(written(tmp_path / "a.csv", {**ends, "late": ends["adam"] + 7}), margin="3")
+    assert verdicts(result) == {
+        "adam": "best",
+        "sgd": "not the best, but within the margin",
+        "late": "not the best",
+    }
+    assert verdicts(judge_files(tmp_path / "a.csv", margin="0.05"))["adam"] == "best"
+
+
+def test_a_best_that_is_ahead_by_less_than_the_margin_is_not_called_the_best(tmp_path, ends):
+    near = {"adam": ends["adam"], "sgd": ends["adam"] + 3e-6}
+    result = judge_files(written(tmp_path / "a.csv", near))
+    spread = np.std(ends["adam"], ddof=1)
+    assert result.with_best.margin == pytest.approx(spread)
+    assert result.sentence.startswith(
+        f"adam and sgd are equivalent: their values at the end are within {spread:.2g} of each other; that of adam is "
+    )
+    assert f"{spread:.2g} (the spread from one run to the next), are too small to matter" in " ".join(result.notes)
+    assert judge_files(tmp_path / "a.csv", margin="0").sentence.startswith("adam is the best")
+
+
+def test_the_margin_is_the_median_spread_of_the_better_half_and_diverged_runs_have_no_part_in_it(tmp_path):
+    rng = np.random.default_rng(3)
+    values = {name: level + rng.normal(0, 0.1 * (level + 1), 6) for level, name in enumerate("abcd")}
+    file = written(tmp_path / "a.csv", values)
+    wanted = np.median([np.std(values[name], ddof=1) for name in "ab"])
+    assert judge_files(file).with_best.margin == pytest.approx(wanted)
+    lines = file.read_text().splitlines()
+    last = max(i for i, line in enumerate(lines) if line.startswith("a,5,"))
+    file.write_text("\n".join([*lines[:last], "a,5,20,nan", *lines[last + 1 :]]))
+    wanted = np.median([np.std(values["a"][:5], ddof=1), np.std(values["b"], ddof=1)])
+    assert judge_files(file).with_best.margin == pytest.approx(wanted)
+
+
+def test_few_runs_are_said_to_show_little(tmp_path, ends):
+    result = judge_files(written(tmp_path / "a.csv", {"a": [0.1, 0.3], "b": [0.2, 0.4]}))
+    assert result.sentence.startswith("a is the best")
+    assert result.with_best.margin == 0
+    assert "Note: 2 runs of a and 2 runs of b hardly show how much runs vary" in result.notes[0]
+    assert "it takes 5 runs to estimate a margin" in result.notes[1]
+    assert not any("hardly" in note for note in judge_files(written(tmp_path / "b.csv", ends)).notes)
+
+
+def test_independent_runs_far_out_are_said(tmp_path):
+    rng = np.random.default_rng(0)
+    values = {"a": rng.normal(1, 0.01, 20), "b": rng.normal(1.1, 0.01, 20)}
+    file = written(tmp_path / "a.csv", values, lambda optimizer, i: f"{optimizer}{i}")
+    assert not any("far out" in note for note in judge_files(file).notes)
+    values["b"][3] = 9.0
+    result = judge_files(written(tmp_path / "a.csv", values, lambda optimizer, i: f"{optimizer}{i}"))
+    assert result.sentence == "Either a or b may be the best."
+    assert "far out from the other runs of the same optimizer: b3 of b. This widens" in result.notes[-1]
+    assert judge_files(written(tmp_path / "b.csv", values)).sentence.startswith("a is the best")
+
+
 def test_runs_far_out_of_pairs_are_said(tmp_path):
     values = {"a": 1 + 0.01 * np.arange(8.0), "b": 1.1 + 0.01 * np.arange(8.0)[::-1]}
     assert "Far out" not in " ".join(judge_files(written(tmp_path / "a.csv", values)).notes)

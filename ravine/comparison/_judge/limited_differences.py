@@ -25,6 +25,7 @@ at most .054 without a limit. Five is the least of them with nearly the level of
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ravine.comparison._judge.critical_values import t_statistics
 from ravine.comparison._judge.measurements import Array
@@ -37,6 +38,17 @@ def usual_size(differences: Array) -> Array:
     """The median size of those that are not 0, over the first axis; infinite if all are."""
     usual: Array = np.ma.median(np.ma.masked_equal(np.abs(differences), 0.0), axis=0)
     return np.ma.filled(usual, np.inf)
+
+
+def far_from_others(values: Array) -> NDArray[np.bool_]:
+    """Which runs of one optimizer lie farther from their median than five times the usual difference between two of them.
+
+    For runs that are no pairs, of which none is limited: it is only said. Of 4 runs or fewer none can be told to be far out.
+    """
+    one, other = np.triu_indices(len(values), 1)
+    usual = usual_size(values[one] - values[other])
+    away: NDArray[np.bool_] = np.abs(values - np.median(values)) > MOST * usual
+    return away
 
 
 def limited_t(values: Array) -> tuple[Array, Array, Array, Array]:

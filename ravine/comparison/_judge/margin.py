@@ -50,7 +50,18 @@ def margin_of(optimizers: Sequence[OptimizerRuns], metric: Metric, text: str = "
         if metric.ratio:
             return float(np.log1p(value))
         return value * _scale(optimizers, scores) if share else value
-    better = [float(s.std(ddof=1)) for s in scores[: (len(scores) + 1) // 2] if s.size > 1]
+    return usual_spread(scores)
+
+
+def usual_spread(scores: Sequence[Array], least: int = 2) -> float:
+    """The median standard deviation over the better half of the optimizers, by the median of their scores.
+
+    Args:
+        scores: of each optimizer; lower is better.
+        least: how many an optimizer needs to be counted; 0 is the spread where none has them.
+    """
+    ordered = sorted((s for s in scores if s.size), key=lambda s: float(np.median(s)))
+    better = [float(s.std(ddof=1)) for s in ordered[: (len(ordered) + 1) // 2] if s.size >= least]
     return float(np.median(better)) if better else 0.0
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from ravine.comparison._judge.limited_differences import MOST
 from ravine.comparison._judge.measurements import Metric
 from ravine.comparison._judge.number_text import count, listed, number, ratio_text
-from ravine.comparison._judge.with_best import WithBest
+from ravine.comparison._judge.with_best import Standing, WithBest
 
 
 def verdict_text(losses: WithBest, metric: Metric, lost: Sequence[str] = (), *, more: bool = True) -> str:
@@ -25,7 +25,11 @@ def verdict_text(losses: WithBest, metric: Metric, lost: Sequence[str] = (), *, 
     far = [name for name in others if name not in near]
     if len(losses.top) == 1 and not others and lost:
         return f"{losses.top[0]} is the best: {listed(lost)} diverged in every run."
-    if len(losses.top) == 1:
+    if len(losses.top) == 1 and near:
+        # told apart, and too near for that to matter: to call one of them the best would be the lesser half of it
+        sentences = [_almost_best(losses, metric, near), *([f"{_are(far)} worse."] if far else [])]
+        near = []
+    elif len(losses.top) == 1:
         sentences = [_best(losses, metric)]
     elif losses.settled:
         sentences = [_equivalent(losses, metric), *([f"{_are(far)} worse."] if far else [])]
@@ -49,16 +53,35 @@ def far_out_text(losses: WithBest) -> str:
     return f"Far out, and counted as {MOST:g} times the usual difference: {listed(runs)}"
 
 
+def margin_text(losses: WithBest, metric: Metric, why: str) -> str:
+    """How large the margin is, and where it comes from."""
+    return f"Differences in {metric.name} up to the margin, {_margin(losses, metric)} ({why}), are too small to matter."
+
+
 def _best(losses: WithBest, metric: Metric) -> str:
     best = losses.standing(losses.top[0])
-    return f"{best.name} is the best: its {metric.name} is {_gap(-best.high, -best.low, metric)} the next best."
+    return f"{best.name} is the best: its {metric.name} is {_ahead(best, metric)}."
+
+
+def _almost_best(losses: WithBest, metric: Metric, near: Sequence[str]) -> str:
+    best = losses.standing(losses.top[0])
+    same = _within(losses, metric, [best.name, *near])
+    return f"{same}; that of {best.name} is {_ahead(best, metric)}."
+
+
+def _ahead(best: Standing, metric: Metric) -> str:
+    return f"{_gap(-best.high, -best.low, metric)} the next best"
 
 
 def _equivalent(losses: WithBest, metric: Metric) -> str:
     if not losses.margin:
         return f"{listed(losses.top)} are equal: their {_plural(metric)} are the same in every run."
+    return f"{_within(losses, metric, losses.top)}."
+
+
+def _within(losses: WithBest, metric: Metric, names: Sequence[str]) -> str:
     margin = _margin(losses, metric)
-    return f"{listed(losses.top)} are equivalent: their {_plural(metric)} are within {margin} of each other."
+    return f"{listed(names)} are equivalent: their {_plural(metric)} are within {margin} of each other"
 
 
 def _more(losses: WithBest) -> str:
@@ -93,4 +116,6 @@ def _are(names: Sequence[str]) -> str:
 
 
 def _plural(metric: Metric) -> str:
+    if metric.name.startswith("value "):
+        return metric.name.replace("value", "values", 1)
     return f"{metric.name}es" if metric.name.endswith("loss") else f"values of {metric.name}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
-from ravine.comparison._judge.number_text import count, listed, number
+from ravine.comparison._judge import LOSS
+from ravine.comparison._judge.number_text import count, listed
+from ravine.comparison._judge.verdict_text import margin_text
 from ravine.comparison._report.report_data import ReportData
 
 
@@ -77,10 +77,7 @@ def _margin(data: ReportData) -> list[str]:
     losses = data.judgement.losses
     if losses is None or not losses.margin:
         return []
-    size = number(losses.margin)
-    if data.spec.ratio:
-        size = f"a factor of {number(math.exp(losses.margin), 3)}"
     why = (
         f"declared as {data.spec.margin}" if data.spec.margin else "the spread of the loss from one tuning to the next"
     )
-    return [f"Differences in validation loss up to the margin, {size} ({why}), are too small to matter."]
+    return [margin_text(losses, data.judgement.compared[LOSS.name].metric, why)]

@@ -72,8 +72,11 @@ def test_equivalent_within_the_margin():
 
 def test_worse_by_less_than_the_margin():
     assert _said(adam=0.5 + 0.001 * ONE, sgd=0.51 + 0.001 * TWO, margin=0.05) == (
-        "adam is the best: its validation loss is 0.0089 to 0.011 lower than the next best. "
-        "sgd is worse, but within the margin of 0.05."
+        "adam and sgd are equivalent: their validation losses are within 0.05 of each other; "
+        "that of adam is 0.0089 to 0.011 lower than the next best."
+    )
+    assert _said(adam=0.5 + 0.001 * ONE, sgd=0.51 + 0.001 * TWO, late=0.9 + 0.001 * ONE, margin=0.05).endswith(
+        "lower than the next best. late is worse."
     )
     three = {"adam": 0.5 + 0.001 * ONE, "adamw": 0.5 + 0.001 * TWO, "sgd": 0.51 + 0.001 * ONE}
     assert _said(**three, margin=0.05) == (

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from ravine.comparison._judge.limited_differences import limited_t
+from ravine.comparison._judge.limited_differences import far_from_others, limited_t
 from ravine.comparison._judge.with_best import WithBest, with_best
 
 STUDIES = 400
@@ -168,3 +170,19 @@ class TestTheVerdict:
             here += _study(values).top == ["o0"]
             t_test += stats.ttest_rel(values[:, 1], values[:, 0], alternative="greater").pvalue < 0.025
         assert here >= t_test > 0.3 * STUDIES
+
+
+def test_a_run_alone_is_far_out_beyond_five_usual_differences_between_runs():
+    rng = np.random.default_rng(0)
+    for runs in (2, 3, 4, 5, 8, 20):
+        studies = rng.standard_normal((1000, runs))
+        found = np.array([far_from_others(one) for one in studies])
+        assert found.any(axis=1).mean() <= 0.02, "normal runs are not far out"
+        if runs >= 5:
+            assert np.mean([far_from_others(np.append(one[1:], 20.0))[-1] for one in studies]) >= 0.95
+    usual = np.median([abs(a - b) for a, b in itertools.combinations([0.0, 1.0, 2.0, 3.0, 4.0, 5.0], 2)])
+    for away, out in ((4.99, False), (5.01, True)):
+        values = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0] * 9 + [3 + away * usual])  # 3 is the median of all
+        assert abs(np.median([abs(a - b) for a, b in itertools.combinations(values, 2) if a != b]) - usual) < 1e-12
+        assert far_from_others(values)[-1] == out
+    assert not far_from_others(np.array([1.0, 1.0, 1.0])).any()

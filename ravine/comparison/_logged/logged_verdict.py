@@ -2,91 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from rich.console import Console
 
-from ravine._fallback_characters import printable
-from ravine._plotting.frames import frame
-from ravine._plotting.terminal_tables import FittedTable, table
-from ravine.comparison._curves import Curves, RunCurve, parse_columns, read_curves
-from ravine.comparison._judge import (
-    Metric,
-    StepsToTarget,
-    Target,
-    WithBest,
-    parse_margin,
-    steps_to,
-    with_best,
-)
-from ravine.comparison._judge.measurements import FreshRun, OptimizerRuns
-from ravine.comparison._judge.number_text import count, listed, number
-from ravine.comparison._judge.verdict_text import far_out_text, verdict_text
+from ravine.comparison._curves import RunCurve, parse_columns, read_curves
+from ravine.comparison._judge import Metric, StepsToTarget, Target, parse_margin, steps_to, with_best
+from ravine.comparison._judge.margin import usual_spread
+from ravine.comparison._judge.measurements import Array, FreshRun, OptimizerRuns
+from ravine.comparison._judge.number_text import count, listed
+from ravine.comparison._judge.verdict_text import far_out_text, margin_text, verdict_text
 from ravine.comparison._judge.with_best import check_alpha, with_best_unpaired
+from ravine.comparison._logged import logged_notes
+from ravine.comparison._logged.logged_result import LoggedResult
 from ravine.errors import ComparisonError, OptionError, for_both, shown
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class LoggedResult:
-    """What logged runs show.
-
-    Attributes:
-        sentence: the verdict: who may be the best, who is not.
-        with_best: every optimizer against the best of the others, in the value at the end of each run; of values where
-            more is better, in their negatives.
-        metric: what was compared.
-        paired: whether runs of the same name are pairs; else differences are judged as those of independent runs.
-        steps: the steps to the target, by optimizer; empty without a target.
-        notes: what a reader has to know.
-        curves: what was read.
-    """
-
-    sentence: str
-    with_best: WithBest
-    metric: Metric
-    paired: bool
-    steps: Mapping[str, StepsToTarget]
-    notes: Sequence[str]
-    curves: Curves
-
-    def __repr__(self) -> str:
-        return f"LoggedResult({len(self.with_best.standings)} optimizers, {len(self.curves)} runs)"
-
-    def __str__(self) -> str:
-        console = Console(file=io.StringIO(), color_system=None)
-        console.print(self.table())
-        lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-        return printable("\n".join([self.sentence, "", *(line.rstrip() for line in lines), *self.notes]))
-
-    def table(self) -> FittedTable:
-        """A row for each optimizer, best first, for ``console.print``."""
-        sign = -1.0 if self.metric.higher_is_better else 1.0
-        heads = ["optimizer", "runs", self.metric.name, "against the best of the others", "verdict"]
-        heads += ["reached target", "restricted mean"] if self.steps else []
-        rows = []
-        for s in self.with_best.standings:
-            low, high = sorted((sign * s.low, sign * s.high))
-            verdict = f"{s.verdict}, within the margin" if s.equivalent and self.with_best.margin else s.verdict
-            row = [s.name, str(s.runs), number(sign * s.mean, 4), f"{number(low)} to {number(high)}", verdict]
-            if self.steps:
-                row += [self.steps[s.name].reached_text, number(self.steps[s.name].restricted_mean, 3)]
-            rows.append(row)
-        return table(heads, rows)
-
-    def standings(self) -> Any:
-        """The same as a pandas DataFrame; of values where more is better, of their negatives.
-
-        Raises:
-            PackageError: pandas is not installed.
-        """
-        return frame([vars(standing) for standing in self.with_best.standings])
 
 
 def judge_files(
@@ -110,7 +42,8 @@ def judge_files(
         columns: which column is what, where the names are none of the usual ones: ``"optimizer=method,value=val_loss"``.
         tag: the scalar of TensorBoard.
         higher_is_better: whether more is better, as of an accuracy.
-        margin: the largest difference that does not matter, ``"0.01"``, or ``"1%"`` of the best mean; empty: none.
+        margin: the largest difference that does not matter, ``"0.01"``, or ``"1%"`` of the best mean; empty: the spread from
+            one run to the next, the median over the better half of the optimizers, where they have at least 5 runs, else 0.
         target: a value to be reached; then the steps to it are counted, too.
         alpha: the chance of any wrong statement.
 
@@ -138,6 +71,7 @@ def judge_files(
         )
     if single:
         notes.append(f"Note: with one run only, and so left out: {listed(single)}.")
+    by_name = {name: sorted(runs, key=lambda curve: curve.run) for name, runs in by_name.items()}
     sign = -1.0 if higher_is_better else 1.0
     names = [{curve.run for curve in runs} for runs in by_name.values()]
     paired = all(each == names[0] for each in names)
@@ -145,21 +79,16 @@ def judge_files(
     if not first:
         raise ComparisonError("No run has a value that is a number.")
     worst = max(first)
-    values = {name: np.array([_end(c, sign, worst) for c in _sorted(runs)]) for name, runs in by_name.items()}
-    parsed, share = parse_margin(margin) if margin else (0.0, False)
-    width = parsed * abs(min(float(v.mean()) for v in values.values())) if share else parsed
+    values = {name: np.array([_end(c, sign, worst) for c in runs]) for name, runs in by_name.items()}
+    width, why = _margin(margin, by_name, values)
     judged = with_best if paired else with_best_unpaired
     judgement = judged(values, margin=width, alpha=alpha)
     metric = Metric("value at the end", higher_is_better)
-    notes += [*([f"{outside}."] if (outside := far_out_text(judgement)) else []), *_ends(by_name)]
-    diverged = {name: sum(c.diverged for c in runs) for name, runs in by_name.items()}
-    notes += [
-        f"Note: {name} diverged in {n} of {count(len(by_name[name]), 'run')}, which count as the value they began with."
-        for name, n in diverged.items()
-        if n
-    ]
-    if not paired:
-        notes.append("Runs have other names in other optimizers, so they are judged as independent, not as pairs.")
+    notes += logged_notes.few_runs(values)
+    notes += [margin_text(judgement, metric, why)] if width else [] if margin else logged_notes.no_margin(values)
+    notes += [f"{outside}."] if (outside := far_out_text(judgement)) else []
+    notes += [*logged_notes.ends(by_name), *logged_notes.diverged(by_name)]
+    notes += [] if paired else logged_notes.independent(by_name, values)
     steps: Mapping[str, StepsToTarget] = {}
     if target is not None:
         try:
@@ -208,8 +137,21 @@ def _refuse_higher(columns: Mapping[str, str] | str | None, tag: str | None) -> 
             raise for_both(OptionError(f"{wrong} higher_is_better=True."), f"{wrong} --higher.")
 
 
-def _sorted(runs: Sequence[RunCurve]) -> list[RunCurve]:
-    return sorted(runs, key=lambda curve: curve.run)
+def _margin(text: str, by_name: Mapping[str, Sequence[RunCurve]], values: Mapping[str, Array]) -> tuple[float, str]:
+    """The margin and where it comes from; 0 where none was declared and no optimizer has enough runs.
+
+    Taken from the runs themselves it still makes no statement less certain: intervals hold whatever it is, and that all
+    differences are within so many is read off them.
+    """
+    if text:
+        parsed, share = parse_margin(text)
+        best = abs(min(float(v.mean()) for v in values.values()))
+        return (parsed * best if share else parsed), f"declared as {text}"
+    finished = [
+        np.array([value for value, run in zip(values[name], runs, strict=True) if not run.diverged])
+        for name, runs in by_name.items()
+    ]
+    return usual_spread(finished, logged_notes.ENOUGH), "the spread from one run to the next"
 
 
 def _end(curve: RunCurve, sign: float, worst: float) -> float:
@@ -219,14 +161,6 @@ def _end(curve: RunCurve, sign: float, worst: float) -> float:
     return sign * float(curve.values[0]) if curve.values.size else worst
 
 
-def _ends(by_name: Mapping[str, Sequence[RunCurve]]) -> list[str]:
-    """That runs end at different steps, so that not the same is compared."""
-    last = {float(c.steps[-1]) for runs in by_name.values() for c in runs if not c.diverged}
-    if len(last) < 2:
-        return []
-    return [f"Note: runs end at different steps, from {number(min(last), 4)} to {number(max(last), 4)}."]
-
-
 def _as_runs(by_name: Mapping[str, Sequence[RunCurve]], sign: float) -> list[OptimizerRuns]:
     """The runs as the target needs them, lower is better; the same name of a run is the same seed everywhere."""
     seeds = {name: i for i, name in enumerate(sorted({c.run for runs in by_name.values() for c in runs}))}
@@ -234,8 +168,7 @@ def _as_runs(by_name: Mapping[str, Sequence[RunCurve]], sign: float) -> list[Opt
         OptimizerRuns(
             name,
             runs=[
-                FreshRun(seeds[c.run], c.steps, sign * c.values, _end(c, sign, np.inf), {}, c.diverged)
-                for c in _sorted(runs)
+                FreshRun(seeds[c.run], c.steps, sign * c.values, _end(c, sign, np.inf), {}, c.diverged) for c in runs
             ],
         )
         for name, runs in by_name.items()

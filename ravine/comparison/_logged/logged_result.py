@@ -1,0 +1,84 @@
+"""``LoggedResult``: what ``ravine.comparison.judge_files`` returns."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from ravine._fallback_characters import printable
+from ravine._plotting.frames import frame
+from ravine._plotting.terminal_tables import FittedTable, table
+from ravine.comparison._curves import Curves
+from ravine.comparison._judge import Compared, Metric, StepsToTarget, WithBest
+from ravine.comparison._judge.number_text import number
+from ravine.comparison._report.difference_data import Differences, differences
+from ravine.comparison._report.result_table import AGAINST
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LoggedResult:
+    """What logged runs show.
+
+    Attributes:
+        sentence: the verdict: who may be the best, who is not.
+        with_best: every optimizer against the best of the others, in the value at the end of each run; of values where
+            more is better, in their negatives.
+        metric: what was compared.
+        paired: whether runs of the same name are pairs; else differences are judged as those of independent runs.
+        steps: the steps to the target, by optimizer; empty without a target.
+        notes: what a reader has to know.
+        curves: what was read.
+    """
+
+    sentence: str
+    with_best: WithBest
+    metric: Metric
+    paired: bool
+    steps: Mapping[str, StepsToTarget]
+    notes: Sequence[str]
+    curves: Curves
+
+    def __repr__(self) -> str:
+        return f"LoggedResult({len(self.with_best.standings)} optimizers, {len(self.curves)} runs)"
+
+    def __str__(self) -> str:
+        console = Console(file=io.StringIO(), color_system=None)
+        console.print(self.table())
+        lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+        return printable("\n".join([self.sentence, "", *(line.rstrip() for line in lines), *self.notes]))
+
+    @property
+    def compared(self) -> Compared:
+        """What was compared, and what came out."""
+        return Compared(self.metric, self.with_best)
+
+    @property
+    def differences(self) -> Differences:
+        """Every optimizer against the best of the others, as it is shown."""
+        return differences({self.metric.name: self.compared})[self.metric.name]
+
+    def table(self) -> FittedTable:
+        """A row for each optimizer, best first, for ``console.print``."""
+        sign = -1.0 if self.metric.higher_is_better else 1.0
+        heads = ["optimizer", "runs", self.metric.name, AGAINST, "verdict"]
+        heads += ["reached target", "restricted mean"] if self.steps else []
+        rows = []
+        for one in self.differences.rows:
+            s = self.with_best.standing(one.label)
+            row = [one.label, str(s.runs), number(sign * s.mean, 4), one.interval_text, one.verdict]
+            if self.steps:
+                row += [self.steps[one.label].reached_text, number(self.steps[one.label].restricted_mean, 3)]
+            rows.append(row)
+        return table(heads, rows)
+
+    def standings(self) -> Any:
+        """The same as a pandas DataFrame; of values where more is better, of their negatives.
+
+        Raises:
+            PackageError: pandas is not installed.
+        """
+        return frame([vars(standing) for standing in self.with_best.standings])
