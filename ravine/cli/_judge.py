@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +13,9 @@ import click
 from rich.console import Console
 
 from ravine import _files as files
+from ravine.cli._out_folder import say_written
 from ravine.cli._screen import say
-from ravine.comparison._export.judgement_tree import compared_tree, steps_tree
-from ravine.comparison._export.strict import strict
-from ravine.comparison._judge import Compared
+from ravine.comparison._export.logged_json import KIND, logged_json
 from ravine.comparison._logged import judge_files
 
 _HELP = """Say which optimizer is best from runs that any program logged.
@@ -43,8 +45,16 @@ compare`: which optimizers may be the best, and which are not.
 @click.option(
     "--target", type=float, help="A value to reach: also say how many runs reach it, and after how many steps."
 )
-@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the verdict here.")
-def command(paths: tuple[str, ...], json_file: Path | None, **given: Any) -> None:
+@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write results.json here.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Write a report here: report.html, report.md, pictures and results.json.",
+)
+def command(paths: tuple[str, ...], json_file: Path | None, out: Path | None, **given: Any) -> None:
+    if out is not None:
+        _claim(out)
     result = judge_files(paths, **given)
     console = Console()
     console.print(result.sentence, markup=False, highlight=False, soft_wrap=not console.is_terminal)
@@ -52,8 +62,30 @@ def command(paths: tuple[str, ...], json_file: Path | None, **given: Any) -> Non
     for note in result.notes:
         console.print(note, markup=False, highlight=False, soft_wrap=not console.is_terminal)
     if json_file is not None:
-        tree = {"format": 1, "sentence": result.sentence, "paired": result.paired, "notes": list(result.notes)}
-        tree["compared"] = compared_tree(Compared(result.metric, result.with_best))
-        tree["steps_to_target"] = steps_tree(result.steps)
-        files.write(json_file, (json.dumps(strict(tree), indent=1) + "\n").encode())
+        files.write(json_file, logged_json(result))
         say(f"Wrote {json_file}")
+    if out is not None:
+        written = result.write(out, _command(result.files, given, out))
+        say_written([path.name for path in written], out, "report.html")
+
+
+def _claim(folder: Path) -> None:
+    """Refuse a folder with other things than a report on logged runs, which is written again.
+
+    Raises:
+        OptionError: it has them, or cannot be written.
+    """
+    ours = False
+    with suppress(OSError, ValueError, AttributeError):
+        ours = json.loads((folder / "results.json").read_bytes()).get("kind") == KIND
+    files.claim(folder, force=ours)
+
+
+def _command(paths: Sequence[str], given: Mapping[str, Any], out: Path) -> str:
+    """The command line that makes the report."""
+    words = ["ravine", "judge", *paths]
+    for name in ("columns", "tag", "margin", "target"):
+        if given[name] not in (None, ""):
+            words += [f"--{name}", str(given[name])]
+    words += ["--higher"] if given["higher_is_better"] else []
+    return shlex.join([*words, "--out", str(out)])

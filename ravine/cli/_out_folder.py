@@ -128,6 +128,8 @@ def _study(folder: Path) -> Kept:
         trainings = len(_COMPLETE.findall(journal.read_bytes()))
         return Kept(folder, f"{_count(trainings, 'training')}, no report of them yet", _report_command(folder))
     tree = _json(results)
+    if tree.get("kind") == "logged runs":
+        return Kept(folder, "done", f"logged runs: {', '.join(tree['files'])}")
     parts = tree.get("tasks", [tree])
     done, total = (sum(part["progress"][name] for part in parts) for name in ("done", "total"))
     complete = all(part["progress"]["stage"] == "done" for part in parts)

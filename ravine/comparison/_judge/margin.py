@@ -53,15 +53,13 @@ def margin_of(optimizers: Sequence[OptimizerRuns], metric: Metric, text: str = "
     return usual_spread(scores)
 
 
-def usual_spread(scores: Sequence[Array], least: int = 2) -> float:
-    """The median standard deviation over the better half of the optimizers, by the median of their scores.
+def usual_spread(scores: Sequence[Array]) -> float:
+    """The median standard deviation over the better half of the optimizers, by the median of their scores; 0 without any.
 
-    Args:
-        scores: of each optimizer; lower is better.
-        least: how many an optimizer needs to be counted; 0 is the spread where none has them.
+    Of scores lower is better; an optimizer with one of them has no spread.
     """
     ordered = sorted((s for s in scores if s.size), key=lambda s: float(np.median(s)))
-    better = [float(s.std(ddof=1)) for s in ordered[: (len(ordered) + 1) // 2] if s.size >= least]
+    better = [float(s.std(ddof=1)) for s in ordered[: (len(ordered) + 1) // 2] if s.size > 1]
     return float(np.median(better)) if better else 0.0
 
 

@@ -3,6 +3,7 @@
 logged_verdict.py  `judge_files`: reads, compares, and collects what a reader has to know
 logged_result.py   `LoggedResult`, what it returns
 logged_notes.py    the sentences beside the verdict
+logged_data.py     what a report shows; logged_report.py makes its files
 """
 
 from ravine.comparison._logged.logged_result import LoggedResult

@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from ravine import _files as files
 from ravine._fallback_characters import printable
 from ravine._plotting.frames import frame
 from ravine._plotting.terminal_tables import FittedTable, table
-from ravine.comparison._curves import Curves
+from ravine.comparison._curves import Curves, RunCurve
 from ravine.comparison._judge import Compared, Metric, StepsToTarget, WithBest
 from ravine.comparison._judge.number_text import number
 from ravine.comparison._report.difference_data import Differences, differences
@@ -32,6 +35,9 @@ class LoggedResult:
         steps: the steps to the target, by optimizer; empty without a target.
         notes: what a reader has to know.
         curves: what was read.
+        judged: the runs that were compared, by optimizer.
+        target: the value to be reached; None without.
+        files: where the runs were read.
     """
 
     sentence: str
@@ -41,6 +47,9 @@ class LoggedResult:
     steps: Mapping[str, StepsToTarget]
     notes: Sequence[str]
     curves: Curves
+    judged: Mapping[str, Sequence[RunCurve]]
+    target: float | None
+    files: Sequence[str]
 
     def __repr__(self) -> str:
         return f"LoggedResult({len(self.with_best.standings)} optimizers, {len(self.curves)} runs)"
@@ -82,3 +91,24 @@ class LoggedResult:
             PackageError: pandas is not installed.
         """
         return frame([vars(standing) for standing in self.with_best.standings])
+
+    def write(self, folder: Path | str, command: str = "") -> list[Path]:
+        """Write the report: ``results.json`` for programs, ``report.md``, pictures, and ``report.html``.
+
+        Args:
+            folder: where it goes; it is made.
+            command: what makes the report again, for its last lines.
+
+        Raises:
+            OptionError: the folder cannot be written.
+        """
+        # neither pictures nor page are needed by those who only ask for the verdict
+        from ravine.comparison._export.logged_json import logged_json
+        from ravine.comparison._logged.logged_report import logged_contents
+
+        place, written = Path(folder), []
+        files.make_folder(place)
+        for name, content in chain([("results.json", logged_json(self))], logged_contents(self, command)):
+            files.write(place / name, content)
+            written.append(place / name)
+        return written

@@ -11,6 +11,7 @@ import numpy as np
 
 from ravine.comparison._curves import RunCurve, parse_columns, read_curves
 from ravine.comparison._judge import Metric, StepsToTarget, Target, parse_margin, steps_to, with_best
+from ravine.comparison._judge.limited_differences import far_from_others
 from ravine.comparison._judge.margin import usual_spread
 from ravine.comparison._judge.measurements import Array, FreshRun, OptimizerRuns
 from ravine.comparison._judge.number_text import count, listed
@@ -18,6 +19,7 @@ from ravine.comparison._judge.verdict_text import far_out_text, margin_text, ver
 from ravine.comparison._judge.with_best import check_alpha, with_best_unpaired
 from ravine.comparison._logged import logged_notes
 from ravine.comparison._logged.logged_result import LoggedResult
+from ravine.comparison._study.storage_errors import without_password
 from ravine.errors import ComparisonError, OptionError, for_both, shown
 
 
@@ -43,7 +45,7 @@ def judge_files(
         tag: the scalar of TensorBoard.
         higher_is_better: whether more is better, as of an accuracy.
         margin: the largest difference that does not matter, ``"0.01"``, or ``"1%"`` of the best mean; empty: the spread from
-            one run to the next, the median over the better half of the optimizers, where they have at least 5 runs, else 0.
+            one run to the next, the median over the better half of the optimizers with at least 5 runs, or else 0.
         target: a value to be reached; then the steps to it are counted, too.
         alpha: the chance of any wrong statement.
 
@@ -98,7 +100,8 @@ def judge_files(
     # how many more of which optimizer would settle it is not said of independent runs
     lost = [name for name, runs in by_name.items() if all(curve.diverged for curve in runs)]
     sentence = verdict_text(judgement, metric, lost, more=paired)
-    return LoggedResult(sentence, judgement, metric, paired, steps, notes, curves)
+    read = [without_password(str(path)) for path in paths]
+    return LoggedResult(sentence, judgement, metric, paired, steps, notes, curves, by_name, target, read)
 
 
 _HIGHER = [
@@ -151,7 +154,9 @@ def _margin(text: str, by_name: Mapping[str, Sequence[RunCurve]], values: Mappin
         np.array([value for value, run in zip(values[name], runs, strict=True) if not run.diverged])
         for name, runs in by_name.items()
     ]
-    return usual_spread(finished, logged_notes.ENOUGH), "the spread from one run to the next"
+    # a run far out would make a margin in which all are equivalent
+    usual = [ends[~far_from_others(ends)] for ends in finished if ends.size >= logged_notes.ENOUGH]
+    return usual_spread(usual), "the spread from one run to the next"
 
 
 def _end(curve: RunCurve, sign: float, worst: float) -> float:

@@ -19,7 +19,7 @@ EXPLAINED: Mapping[str, str] = {
     "number of points that you can afford. Points that were added at the edge of a search space are not counted.",
     "target": "Each mark is one fresh run: the number of steps it took to reach the target loss (fewer is better). Runs that "
     "missed the target are marked at the right.",
-    "differences": "Each line is one optimizer minus the best of the others, over the same seeds, with its interval. An optimizer "
+    "differences": "Each line is one optimizer minus the best of the others, with its interval. An optimizer "
     "whose interval is entirely on the worse side of the dashed line (no difference) is not the best. If only one is left, it is "
     "the best; otherwise each of those left may be. Differences inside the grey band, the margin, are too small to matter. All "
     "intervals hold jointly with 95% confidence.",

@@ -57,8 +57,8 @@ def brief(value: float, digits: int = 3) -> str:
     return number(value, digits) if not value or 1e-5 <= abs(value) < 1e7 else f"{value:.{digits}g}"
 
 
-def loss_axis(axes: Any, values: Iterable[float], most: float = math.inf) -> None:
-    """Scale and limits for these losses: logarithmic if none is negative, with ticks that are plain numbers."""
+def loss_axis(axes: Any, values: Iterable[float], most: float = math.inf, *, logarithmic: bool = True) -> None:
+    """Scale and limits for these losses: logarithmic if it may be and none is negative, with ticks that are plain numbers."""
     from matplotlib.ticker import NullFormatter
 
     losses = np.array([v for v in values if math.isfinite(v)])
@@ -66,8 +66,8 @@ def loss_axis(axes: Any, values: Iterable[float], most: float = math.inf) -> Non
         losses = np.array([0.1, 1.0])
     low, high = float(losses.min()), float(losses.max())
     high = max(low, min(high, most))
-    if low < 0:
-        room = 0.04 * (high - low) or 0.1 * abs(low)
+    if low < 0 or not logarithmic:
+        room = 0.04 * (high - low) or 0.1 * abs(low) or 0.1
         axes.set_ylim(low - room, high + room)
         return
     low, high = max(low, _LEAST), max(high, _LEAST)

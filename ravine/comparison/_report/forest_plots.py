@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ravine._plotting.curve_lines import shortened
 from ravine._plotting.style import blank, tidy
-from ravine.comparison._judge import LOSS
+from ravine.comparison._judge import LOSS, StepsToTarget
 from ravine.comparison._report.difference_data import Differences
 from ravine.comparison._report.figure_style import MarkerStyle, brief, head, marker_styles
 from ravine.comparison._report.report_data import ReportData
@@ -19,16 +19,32 @@ _WIDTH, _ROW, _REST = 9.5, 0.42, 1.3  # inches: of the picture, of a row, of axi
 
 
 def target(data: ReportData) -> Any:
-    """A mark for each run at its steps to the target; those that never got there at the right."""
-    labels, judgement, styles = data.ranked, data.judgement, marker_styles(data.labels)
-    loss = judgement.target.loss if judgement.target else math.nan
+    """The steps of the fresh runs to the target."""
+    goal = data.judgement.target
+    what = f"a validation loss of {brief(goal.loss if goal else math.nan)}"
+    return target_figure(data.judgement.steps, data.labels, data.ranked, data.spec.task, what)
+
+
+def target_figure(
+    steps_to_target: Mapping[str, StepsToTarget], every: Sequence[str], labels: Sequence[str], title: str, goal: str
+) -> Any:
+    """A mark for each run at its steps to the target; those that never got there at the right.
+
+    Args:
+        steps_to_target: by optimizer.
+        every: all optimizers, in the order that gives them their styles.
+        labels: the optimizers from the top.
+        title: what the runs are of.
+        goal: the target in words.
+    """
+    styles = marker_styles(every)
     figure = blank(_WIDTH, _REST + _ROW * len(labels))
     axes = figure.add_subplot()
-    horizon = data.horizon
-    missing = any(taken.missed for taken in judgement.steps.values())
+    horizon = max(taken.horizon for taken in steps_to_target.values())
+    missing = any(taken.missed for taken in steps_to_target.values())
     never = 1.07 * horizon
     for row, label in enumerate(labels):
-        taken, style = judgement.steps[label], styles[label]
+        taken, style = steps_to_target[label], styles[label]
         places = row + _heights(len(taken.steps))
         steps = np.array([taken.steps[seed] for seed in sorted(taken.steps)])
         lost = np.isnan(steps)
@@ -46,30 +62,47 @@ def target(data: ReportData) -> Any:
         axes.axvline(1.02 * horizon, color="0.6", linewidth=0.8, linestyle=(0, (2, 2)))
         axes.text(never, 1.0, "missed", ha="center", **above)
         axes.set_xticks([tick for tick in axes.get_xticks() if tick <= horizon])
-    axes.set_xlabel(f"steps to a validation loss of {brief(loss)}")
+    axes.set_xlabel(f"steps to {goal}", parse_math=False)
     head(
         figure,
-        f"{data.spec.task}: steps to the target",
+        f"{title}: steps to the target",
         "Each mark is one run; the bar is the median of all runs, missing where half of them missed the target.",
     )
     return figure
 
 
 def differences(data: ReportData) -> Any:
-    """Each optimizer against the best of the others in the validation loss, with intervals that hold together."""
-    labels, styles = data.ranked, marker_styles(data.labels)
-    one = data.differences[LOSS.name]
+    """Each optimizer against the best of the others in the validation loss."""
+    return differences_figure(data.differences[LOSS.name], LOSS.name, data.labels, data.ranked, data.spec.task)
+
+
+def differences_figure(
+    one: Differences, metric: str, every: Sequence[str], labels: Sequence[str], title: str, confidence: str = "95%"
+) -> Any:
+    """Each optimizer against the best of the others in one metric, with intervals that hold together.
+
+    Args:
+        one: the differences.
+        metric: what they are of.
+        every: all optimizers, in the order that gives them their styles.
+        labels: the optimizers from the top.
+        title: what the runs are of.
+        confidence: with which the intervals hold.
+    """
     figure = blank(_WIDTH, _REST + 0.25 + _ROW * len(labels))
     axes = figure.add_subplot()
-    forest(axes, one, labels, styles)
-    how = "relative to" if one.ratio else "minus"
-    axes.set_xlabel(f"{LOSS.name} {how} the best of the others' (right of the dashed line: worse)")
+    forest(axes, one, labels, marker_styles(every))
+    how, worse = "relative to" if one.ratio else "minus", "left" if one.higher_is_better else "right"
+    axes.set_xlabel(f"{metric} {how} the best of the others' ({worse} of the dashed line: worse)", parse_math=False)
     name_rows(axes, labels)
     wide = any(row.low < one.limits[0] or row.high > one.limits[1] for row in one.rows)
     arrow = " Arrow: the interval extends beyond the picture." if wide else ""
     about = "Filled: may be the best; hollow: not the best. Grey band: too small to matter."
-    title = f"{data.spec.task}: {LOSS.name} against the best of the others"
-    head(figure, title, f"{about} All intervals hold jointly (95%).{arrow}")
+    head(
+        figure,
+        f"{title}: {metric} against the best of the others",
+        f"{about} All intervals hold jointly ({confidence}).{arrow}",
+    )
     return figure
 
 

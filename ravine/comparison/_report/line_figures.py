@@ -10,7 +10,8 @@ import numpy as np
 
 from ravine._plotting.curve_lines import name_lines, shortened
 from ravine._plotting.style import blank, tidy
-from ravine.comparison._report.figure_data import Mark
+from ravine.comparison._judge import LOSS
+from ravine.comparison._report.figure_data import Band, Mark
 from ravine.comparison._report.figure_style import MarkerStyle, brief, drawn, head, loss_axis, marker_styles
 from ravine.comparison._report.report_data import ReportData
 
@@ -18,13 +19,43 @@ SIZE = 9.5, 5.6  # inches
 
 
 def curves(data: ReportData) -> Any:
-    """The median loss of each optimizer's fresh runs on the way, the band from best to worst, and the target."""
-    bands, judgement, styles = data.curves, data.judgement, marker_styles(data.labels)
+    """The validation losses of the fresh runs on the way."""
+    rows = [data.result(label) for label in data.labels]
+    lost = [f"{shortened(row.label)} {row.diverged} of {row.runs}" for row in rows if row.diverged]
+    goal = data.judgement.target.loss if data.judgement.target else None
+    title = f"{data.spec.task}: {LOSS.name}, median and range of fresh runs"
+    return curves_figure(data.curves, LOSS.name, data.labels, title, lost, goal, data.curves_ceiling)
+
+
+def curves_figure(
+    bands: Mapping[str, Band],
+    metric: str,
+    every: Sequence[str],
+    title: str,
+    lost: Sequence[str],
+    goal: float | None,
+    most: float = math.inf,
+    *,
+    logarithmic: bool = True,
+) -> Any:
+    """The median of each optimizer's runs on the way, the band from best to worst, and the target.
+
+    Args:
+        bands: by optimizer.
+        metric: what they are of.
+        every: all optimizers, in the order that gives them their styles.
+        title: what the runs are of.
+        lost: how many runs of which optimizer diverged.
+        goal: the target; None without.
+        most: where the picture ends.
+        logarithmic: whether the axis may be, of values that are not negative.
+    """
+    styles = marker_styles(every)
     figure = blank(*SIZE)
     axes = figure.add_subplot()
     values = [v for band in bands.values() for v in (*band.low, *band.median, *(() if band.diverged else band.high))]
-    values += [judgement.target.loss] if judgement.target else []
-    loss_axis(axes, values, data.curves_ceiling)
+    values += [] if goal is None else [goal]
+    loss_axis(axes, values, most, logarithmic=logarithmic)
     bottom, top = axes.get_ylim()
     ends = []
     for label, band in bands.items():
@@ -38,16 +69,12 @@ def curves(data: ReportData) -> Any:
         ends.append((label, _end(median, top), style.line))
     axes.set_xlim(0, max((band.steps[-1] for band in bands.values()), default=1))
     axes.set_xlabel("step")
-    axes.set_ylabel("validation loss")
+    axes.set_ylabel(metric, parse_math=False)
     tidy(axes)
-    if judgement.target:
-        _mark_target(axes, judgement.target.loss)
-    rows = [data.result(label) for label in data.labels]
-    lost = [f"{shortened(row.label)} {row.diverged} of {row.runs}" for row in rows if row.diverged]
-    about = (
-        f"Diverged runs: {'; '.join(lost)}. Of these bands only the lower edge is drawn, as a thin line: the best run."
-    )
-    head(figure, f"{data.spec.task}: validation loss, median and range of fresh runs", about if lost else "")
+    if goal is not None:
+        _mark_target(axes, goal)
+    about = f"Diverged runs: {'; '.join(lost)}. Of these bands only the edge of the best run is drawn, as a thin line."
+    head(figure, title, about if lost else "")
     name_lines(axes, ends)
     return figure
 

@@ -6,6 +6,8 @@ import re
 import unicodedata
 from collections.abc import Collection, Sequence
 
+from ravine.comparison._report.report_tables import Table
+
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&!$@])")
 
 
@@ -45,6 +47,13 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[
     rule = [":" + "-" * (w - 1) if i in left else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
     padded = [[_pad(c, w, i in left) for i, (c, w) in enumerate(zip(row, widths, strict=True))] for row in cells]
     return "\n".join(f"| {' | '.join(row)} |" for row in (padded[0], rule, *padded[1:]))
+
+
+def captioned(shown: Table) -> list[str]:
+    """A table of optimizers, and its caption below it."""
+    of_optimizers = set(shown.columns) - {"optimizer"} <= {row[0] for row in shown.rows}
+    heads = [shown.columns[0], *((code if of_optimizers else prose)(head) for head in shown.columns[1:])]
+    return [table(heads, [[code(row[0]), *row[1:]] for row in shown.rows]), prose(f"{shown.caption}.")]
 
 
 def _pad(cell: str, width: int, left: bool) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ravine.comparison._judge import Judgement
+from ravine.comparison._judge import Judgement, StepsToTarget
 from ravine.comparison._judge.number_text import count, number
+from ravine.comparison._report.difference_data import Differences
 from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.result_table import SORTED, far_out, result_table
 
@@ -108,11 +109,16 @@ def budget(data: ReportData) -> Table:
 
 
 def target(data: ReportData) -> Table:
-    """How many runs reached the target, and after how many steps; in the order of the results."""
-    rows, first = [], data.ranked[0]
-    best = data.judgement.steps.get(first)
-    for label in data.ranked if best else ():
-        taken = data.judgement.steps[label]
+    """How many fresh runs reached the target, and after how many steps; in the order of the results."""
+    return target_table(data.judgement.steps, data.ranked)
+
+
+def target_table(steps_to_target: Mapping[str, StepsToTarget], ranked: Sequence[str], paired: bool = True) -> Table:
+    """How many runs reached the target, and after how many steps; the optimizers in the given order, the best first."""
+    rows, first = [], ranked[0]
+    best = steps_to_target.get(first)
+    for label in ranked if best else ():
+        taken = steps_to_target[label]
         fastest_first = taken.reached
         ends = f"{short(fastest_first[0])} to {short(fastest_first[-1])}" if fastest_first else "–"
         median = short(taken.median) if math.isfinite(taken.median) else "not reached"
@@ -120,13 +126,23 @@ def target(data: ReportData) -> Table:
         rank = "–" if best is None or taken is best else _chance(taken.rank_p(best))
         reached = f"{taken.reached_text} ({low:.0%} to {high:.0%})"
         rows.append([label, reached, short(taken.restricted_mean), median, ends, str(len(taken.diverged)), rank])
-    return Table(
+    caption = (
         "Steps to the target; in brackets the 95% interval of the share of runs that reach it. A run that missed it counts as "
-        f"all its steps in the restricted mean, and comes last in the median. p: Wilcoxon's signed-rank test against {first}, not "
-        "corrected for the number of optimizers",
-        ("optimizer", "runs that reached it", "restricted mean", "median steps", "fastest to slowest", "diverged", "p"),
-        rows,
+        "all its steps in the restricted mean, and comes last in the median"
     )
+    test = f"p: Wilcoxon's signed-rank test against {first}, not corrected for the number of optimizers"
+    heads = [
+        "optimizer",
+        "runs that reached it",
+        "restricted mean",
+        "median steps",
+        "fastest to slowest",
+        "diverged",
+        "p",
+    ]
+    if paired:
+        return Table(f"{caption}. {test}", heads, rows)
+    return Table(caption, heads[:-1], [row[:-1] for row in rows])
 
 
 def runs(judgement: Judgement) -> Table:
@@ -145,11 +161,15 @@ def runs(judgement: Judgement) -> Table:
 
 def differences(data: ReportData, name: str) -> Table:
     """Every optimizer against the best of the others in one measure."""
-    one = data.differences[name]
+    return differences_table(data.differences[name], name)
+
+
+def differences_table(one: Differences, name: str, confidence: str = "95%") -> Table:
+    """The differences in the measure of that name, whose intervals hold with that confidence."""
     rows = [[row.label, row.text(row.middle, 3), row.interval_text, row.verdict] for row in one.rows]
     how = "relative to" if one.ratio else "minus"
     return Table(
-        f"{name} {how} the best of the others'; all intervals hold jointly with 95% confidence",
+        f"{name} {how} the best of the others'; all intervals hold jointly with {confidence} confidence",
         ("optimizer", "ratio" if one.ratio else "difference", "interval", "verdict"),
         rows,
     )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ravine.comparison._report.markdown_syntax import code, fenced, prose, table
-from ravine.comparison._report.report_tables import Table
+from ravine.comparison._report.markdown_syntax import captioned, code, fenced, prose
 from ravine.comparison._tasks_report import tasks_data as tables
 from ravine.comparison._tasks_report.tasks_data import NORMALIZED, TasksData
 from ravine.comparison._tasks_report.tasks_figures import tasks_figures
@@ -26,25 +25,19 @@ def tasks_markdown(data: TasksData) -> str:
         *(["\n".join(f"- Note: {prose(note, labels)}" for note in together.notes)] if together.notes else []),
         "## Over the tasks",
         prose(NORMALIZED),
-        *_table(tables.results(data)),
+        *captioned(tables.results(data)),
         "## Each task",
         "\n".join(
             f"- [{code(task)}]({task}/report.md): {prose(one.sentence, labels)}"
             for task, one in data.judgements.items()
         ),
-        *_table(tables.by_task(data)),
-        *(["## With few points to tune", *_table(few)] if together.few_points else []),
+        *captioned(tables.by_task(data)),
+        *(["## With few points to tune", *captioned(few)] if together.few_points else []),
         "## Probability of improvement",
-        *_table(tables.improvement(data)),
-        *(["## Performance profiles", *_table(tables.profiles(data))] if together.profiles else []),
+        *captioned(tables.improvement(data)),
+        *(["## Performance profiles", *captioned(tables.profiles(data))] if together.profiles else []),
         "## Figures",
         *(f"![{_CAPTIONS[name]}]({name}.png)" for name in tasks_figures(data)),
         *(["## How to repeat it", fenced(data.command, "sh")] if data.command else []),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _table(shown: Table) -> list[str]:
-    of_optimizers = set(shown.columns) - {"optimizer"} <= {row[0] for row in shown.rows}
-    heads = [shown.columns[0], *((code if of_optimizers else prose)(head) for head in shown.columns[1:])]
-    return [table(heads, [[code(row[0]), *row[1:]] for row in shown.rows]), prose(f"{shown.caption}.")]
