@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from ravine.comparison._export.judgement_tree import compared_tree, steps_tree
 from ravine.comparison._export.strict import strict
-
-if TYPE_CHECKING:
-    from ravine.comparison._logged import LoggedResult
+from ravine.comparison._logged.judged_runs import JudgedRuns
 
 #: It rises with changes that break or mislead a program that reads the file.
 LOGGED_FORMAT = 1
@@ -17,7 +14,7 @@ LOGGED_FORMAT = 1
 KIND = "logged runs"
 
 
-def logged_json(result: LoggedResult) -> bytes:
+def logged_json(result: JudgedRuns) -> bytes:
     """The file as UTF-8, one line for each entry of a list."""
     tree = {
         "format": LOGGED_FORMAT,

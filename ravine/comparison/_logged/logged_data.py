@@ -11,7 +11,7 @@ import numpy as np
 from ravine.comparison._curves import RunCurve
 from ravine.comparison._judge.measurements import FreshRun, OptimizerRuns
 from ravine.comparison._judge.number_text import count, number
-from ravine.comparison._logged.logged_result import LoggedResult
+from ravine.comparison._logged.judged_runs import JudgedRuns
 from ravine.comparison._report.explanations import EXPLAINED
 from ravine.comparison._report.figure_data import Band, bands, summary
 from ravine.comparison._report.report_tables import Table, differences_table, short, target_table
@@ -25,7 +25,7 @@ LOGGED_CAPTIONS: Mapping[str, str] = {
 }
 
 
-def explained(result: LoggedResult) -> dict[str, str]:
+def explained(result: JudgedRuns) -> dict[str, str]:
     """The sentence that explains each figure."""
     return {
         "differences": EXPLAINED["differences"].replace("95%", confidence(result)),
@@ -36,17 +36,17 @@ def explained(result: LoggedResult) -> dict[str, str]:
     }
 
 
-def confidence(result: LoggedResult) -> str:
+def confidence(result: JudgedRuns) -> str:
     """With which the intervals hold: ``95%``."""
     return f"{100 * (1 - result.with_best.alpha):.6g}%"
 
 
-def title(result: LoggedResult) -> str:
+def title(result: JudgedRuns) -> str:
     """What was compared."""
     return f"{count(len(result.judged), 'optimizer')} compared in {count(sum(map(len, result.judged.values())), 'logged run')}"
 
 
-def results(result: LoggedResult) -> Table:
+def results(result: JudgedRuns) -> Table:
     """What every optimizer reached, the best first."""
     rows = []
     for one in result.differences.rows:
@@ -59,18 +59,18 @@ def results(result: LoggedResult) -> Table:
     return Table(caption, ("optimizer", "runs", result.metric.name, AGAINST, "verdict"), rows)
 
 
-def against_the_best(result: LoggedResult) -> Table:
+def against_the_best(result: JudgedRuns) -> Table:
     """Every optimizer against the best of the others."""
     return differences_table(result.differences, result.metric.name, confidence(result))
 
 
-def target(result: LoggedResult) -> Table | None:
+def target(result: JudgedRuns) -> Table | None:
     """How many runs reached the target, and after how many steps; None without a target."""
     ranked = [one.label for one in result.differences.rows]
     return target_table(result.steps, ranked, result.paired) if result.steps else None
 
 
-def curve_ends(result: LoggedResult) -> Table | None:
+def curve_ends(result: JudgedRuns) -> Table | None:
     """The last point of each curve; None if no optimizer has one."""
     by_name, rows = logged_bands(result), []
     for name, runs in result.judged.items():
@@ -85,7 +85,7 @@ def curve_ends(result: LoggedResult) -> Table | None:
     return Table("At the last step that all runs of the optimizer have logged", heads, rows) if by_name else None
 
 
-def logged_bands(result: LoggedResult) -> dict[str, Band]:
+def logged_bands(result: JudgedRuns) -> dict[str, Band]:
     """The curves of the optimizers whose runs were logged at two steps or more that all of them have."""
     sign = -1.0 if result.metric.higher_is_better else 1.0
     found = bands([OptimizerRuns(name, runs=_common(runs, sign)) for name, runs in result.judged.items()])
@@ -94,7 +94,7 @@ def logged_bands(result: LoggedResult) -> dict[str, Band]:
     return {n: replace(b, median=-b.median, low=-b.low, high=-b.high) for n, b in found.items()}
 
 
-def logged_figures(result: LoggedResult) -> list[str]:
+def logged_figures(result: JudgedRuns) -> list[str]:
     """The names of the figures that there are numbers for."""
     there = {"differences": True, "curves": bool(logged_bands(result)), "target": bool(result.steps)}
     return [name for name, wanted in there.items() if wanted]

@@ -10,8 +10,8 @@ from typing import Any
 from ravine._plotting.html import rendered
 from ravine._plotting.style import png
 from ravine.comparison._logged import logged_data as shown
+from ravine.comparison._logged.judged_runs import JudgedRuns
 from ravine.comparison._logged.logged_data import LOGGED_CAPTIONS
-from ravine.comparison._logged.logged_result import LoggedResult
 from ravine.comparison._report.figure_data import curves_ceiling
 from ravine.comparison._report.figure_style import brief
 from ravine.comparison._report.forest_plots import differences_figure, target_figure
@@ -21,7 +21,7 @@ from ravine.comparison._report.markdown_syntax import captioned, code, fenced, p
 _TITLE = "logged runs"
 
 
-def logged_contents(result: LoggedResult, command: str = "") -> Iterator[tuple[str, bytes]]:
+def logged_contents(result: JudgedRuns, command: str = "") -> Iterator[tuple[str, bytes]]:
     """Name and content of report.md, the pictures, and report.html with the pictures in it.
 
     Args:
@@ -35,7 +35,7 @@ def logged_contents(result: LoggedResult, command: str = "") -> Iterator[tuple[s
     yield "report.html", logged_page(result, pictures, command)
 
 
-def logged_markdown(result: LoggedResult, command: str = "") -> str:
+def logged_markdown(result: JudgedRuns, command: str = "") -> str:
     """All of report.md; the pictures are expected beside it."""
     explained = shown.explained(result)
     labels, tables = list(result.judged), (shown.curve_ends(result), shown.target(result))
@@ -65,7 +65,7 @@ def logged_markdown(result: LoggedResult, command: str = "") -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def logged_page(result: LoggedResult, pictures: Mapping[str, bytes], command: str = "") -> bytes:
+def logged_page(result: JudgedRuns, pictures: Mapping[str, bytes], command: str = "") -> bytes:
     """The page in UTF-8.
 
     Args:
@@ -89,13 +89,13 @@ def logged_page(result: LoggedResult, pictures: Mapping[str, bytes], command: st
     )
 
 
-def _differences(result: LoggedResult) -> Any:
+def _differences(result: JudgedRuns) -> Any:
     one, metric = result.differences, result.metric.name
     ranked = [row.label for row in one.rows]
     return differences_figure(one, metric, list(result.judged), ranked, _TITLE, shown.confidence(result))
 
 
-def _curves(result: LoggedResult) -> Any:
+def _curves(result: JudgedRuns) -> Any:
     bands, higher = shown.logged_bands(result), result.metric.higher_is_better
     lost = [
         f"{name} {n} of {len(runs)}" for name, runs in result.judged.items() if (n := sum(r.diverged for r in runs))
@@ -106,13 +106,13 @@ def _curves(result: LoggedResult) -> Any:
     return curves_figure(bands, "value", every, title, lost, goal, most, logarithmic=not higher)
 
 
-def _target(result: LoggedResult) -> Any:
+def _target(result: JudgedRuns) -> Any:
     ranked = [row.label for row in result.differences.rows]
     return target_figure(result.steps, list(result.judged), ranked, _TITLE, f"a value of {brief(result.target or 0.0)}")
 
 
 #: What draws each figure, by its name.
-LOGGED_DRAWERS: Mapping[str, Callable[[LoggedResult], Any]] = {
+LOGGED_DRAWERS: Mapping[str, Callable[[JudgedRuns], Any]] = {
     "differences": _differences,
     "curves": _curves,
     "target": _target,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,15 +13,12 @@ from ravine import _files as files
 from ravine._fallback_characters import printable
 from ravine._plotting.frames import frame
 from ravine._plotting.terminal_tables import FittedTable, table
-from ravine.comparison._curves import Curves, RunCurve
-from ravine.comparison._judge import Compared, Metric, StepsToTarget, WithBest
 from ravine.comparison._judge.number_text import number
-from ravine.comparison._report.difference_data import Differences, differences
+from ravine.comparison._logged.judged_runs import JudgedRuns
 from ravine.comparison._report.result_table import AGAINST
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class LoggedResult:
+class LoggedResult(JudgedRuns):
     """What logged runs show.
 
     Attributes:
@@ -40,35 +35,11 @@ class LoggedResult:
         files: where the runs were read.
     """
 
-    sentence: str
-    with_best: WithBest
-    metric: Metric
-    paired: bool
-    steps: Mapping[str, StepsToTarget]
-    notes: Sequence[str]
-    curves: Curves
-    judged: Mapping[str, Sequence[RunCurve]]
-    target: float | None
-    files: Sequence[str]
-
-    def __repr__(self) -> str:
-        return f"LoggedResult({len(self.with_best.standings)} optimizers, {len(self.curves)} runs)"
-
     def __str__(self) -> str:
         console = Console(file=io.StringIO(), color_system=None)
         console.print(self.table())
         lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
         return printable("\n".join([self.sentence, "", *(line.rstrip() for line in lines), *self.notes]))
-
-    @property
-    def compared(self) -> Compared:
-        """What was compared, and what came out."""
-        return Compared(self.metric, self.with_best)
-
-    @property
-    def differences(self) -> Differences:
-        """Every optimizer against the best of the others, as it is shown."""
-        return differences({self.metric.name: self.compared})[self.metric.name]
 
     def table(self) -> FittedTable:
         """A row for each optimizer, best first, for ``console.print``."""
