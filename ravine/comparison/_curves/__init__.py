@@ -3,11 +3,12 @@
 read.py               `read_curves`: finds the reader for each path
 curves.py             `Curves`, what every reader gives, and the checks that they share
 csv_file.py           tables with a line for each value
+exported_csv.py       tables downloaded from Weights & Biases and TensorBoard; run_names.py finds the optimizer in the name
 json_lines_file.py    the same, an object in each line
 tensorboard_folder.py folders of TensorBoard's event files
 optuna_storage.py     Optuna's studies: databases and journal files
 column_names.py       which column is which: names as others write them
-cells.py              cells as numbers and names
+cell_values.py        cells as numbers and names
 
 Knows neither the judgement nor studies of ``ravine compare``. A reader refuses what it would have to guess; its error says
 file, line and column, what stands there, and what to write.
@@ -16,5 +17,6 @@ file, line and column, what stands there, and what to write.
 from ravine.comparison._curves.column_names import parse_columns
 from ravine.comparison._curves.curves import Curves, RunCurve
 from ravine.comparison._curves.read import read_curves
+from ravine.comparison._curves.run_names import groups_text
 
-__all__ = ["Curves", "RunCurve", "parse_columns", "read_curves"]
+__all__ = ["Curves", "RunCurve", "groups_text", "parse_columns", "read_curves"]

@@ -27,7 +27,7 @@ def parse_columns(text: str) -> dict[str, str]:
     for part in filter(None, (part.strip() for part in text.split(","))):
         role, equals, name = (word.strip() for word in part.partition("="))
         if not (role and equals and name):
-            raise _with_columns(OptionError, f"{part!r} names no column: write", _EXAMPLE)
+            raise with_columns(OptionError, f"{part!r} names no column: write", _EXAMPLE)
         if role in columns:
             raise OptionError(f"{role} is given twice, as {columns[role]!r} and as {name!r}.")
         columns[role] = name
@@ -74,7 +74,7 @@ def find_role(
     first = [name for name in matches if _plain(name) == ALIASES[role][0]]
     if len(matches) > 1 and len(first) != 1:
         listed = " and ".join(map(repr, matches))
-        raise _with_columns(DataError, f"{where}: {listed} may each be the {role}: say which,", f"{role}={matches[0]}")
+        raise with_columns(DataError, f"{where}: {listed} may each be the {role}: say which,", f"{role}={matches[0]}")
     return (first or matches)[0] if matches else None
 
 
@@ -99,10 +99,10 @@ def missing(role: str, names: Sequence[str], where: str, what: str = "column") -
     others = f" (or {', '.join(ALIASES[role][1:4])})"
     several = ", which a run with several values needs" * (role == "step")
     problem = f"{where} has no {what} {role!r}{others}{several}. It has {listed_names(names)}: say which it is, as in"
-    return _with_columns(DataError, problem, _EXAMPLE)
+    return with_columns(DataError, problem, _EXAMPLE)
 
 
-def _with_columns(kind: type[Error], problem: str, columns: str) -> Error:
+def with_columns(kind: type[Error], problem: str, columns: str) -> Error:
     """An error that ends with what to write."""
     return for_both(kind(f"{problem} columns={columns!r}."), f"{problem} --columns {columns}.")
 

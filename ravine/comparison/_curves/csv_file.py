@@ -10,12 +10,13 @@ from pathlib import Path
 from ravine.comparison._curves.cell_values import name_of, step_of, value_of
 from ravine.comparison._curves.column_names import find_all, missing
 from ravine.comparison._curves.curves import CurveRows, Place
+from ravine.comparison._curves.exported_csv import of_tensorboard, of_wandb, read_tensorboard_csv, read_wandb
 from ravine.comparison._curves.text_file import text_of
 from ravine.errors import DataError
 
 
-def read_csv(path: Path, columns: Mapping[str, str], rows: CurveRows) -> None:
-    """Take the values of a table.
+def read_csv(path: Path, columns: Mapping[str, str], tag: str | None, rows: CurveRows) -> None:
+    """Take the values of a table; ``tag`` is the scalar, where it was downloaded from TensorBoard.
 
     Raises:
         DataError: a column is missing, or a cell is not what it should be; the text names the line and the column.
@@ -25,6 +26,10 @@ def read_csv(path: Path, columns: Mapping[str, str], rows: CurveRows) -> None:
     if not heads:
         raise DataError(f"{place} is empty: write the names of the columns there, such as optimizer,run,step,value.")
     heads = [head.strip() for head in heads]
+    if of_wandb(heads):
+        return read_wandb(place, heads, lines, columns, rows)
+    if of_tensorboard(heads) and "optimizer" not in columns:
+        return read_tensorboard_csv(path, heads, lines, tag, rows)
     roles = find_all(heads, columns, str(place))
     for role, name in roles.items():
         if heads.count(name) > 1:

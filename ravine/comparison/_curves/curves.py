@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -70,9 +70,17 @@ class RunCurve:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Curves:
-    """The curves of several optimizers, in the order in which they were read; no two of the same optimizer and run."""
+    """The curves of several optimizers, in the order in which they were read; no two of the same optimizer and run.
+
+    Attributes:
+        curves: of all runs.
+        metrics: what the values are called, where the file says so and not the user.
+        grouped: the runs by optimizer, of those for which the names of the runs say the optimizer.
+    """
 
     curves: tuple[RunCurve, ...]
+    metrics: Sequence[str] = ()
+    grouped: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Curves({len(self.optimizers)} optimizers, {len(self.curves)} runs)"
@@ -99,6 +107,18 @@ class CurveRows:
     def __init__(self) -> None:
         self._runs: dict[tuple[str, str], dict[float, tuple[float, Place]]] = {}
         self._seen: dict[tuple[str, str], Place] = {}
+        self._metrics: dict[str, None] = {}
+        self._grouped: dict[str, list[str]] = {}
+
+    def metric(self, name: str) -> None:
+        """Say what values are called that nobody has named."""
+        self._metrics[name] = None
+
+    def named(self, optimizer: str, run: str, place: Place) -> tuple[str, str]:
+        """Declare a run whose name said the optimizer, and return both."""
+        self.declare(optimizer, run, place)
+        self._grouped.setdefault(optimizer, []).append(run)
+        return optimizer, run
 
     def declare(self, optimizer: str, run: str, place: Place) -> None:
         """Say that there is such a run: one that gets no values is an error."""
@@ -133,7 +153,8 @@ class CurveRows:
         Raises:
             DataError: a run has no values.
         """
-        return Curves(tuple(self._curve(optimizer, run) for optimizer, run in self._runs))
+        curves = tuple(self._curve(optimizer, run) for optimizer, run in self._runs)
+        return Curves(curves, tuple(self._metrics), self._grouped)
 
     def _curve(self, optimizer: str, run: str) -> RunCurve:
         points = sorted((step, value) for step, (value, _) in self._runs[optimizer, run].items())

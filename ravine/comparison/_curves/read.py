@@ -10,6 +10,7 @@ from ravine.comparison._curves.csv_file import read_csv
 from ravine.comparison._curves.curves import CurveRows, Curves, Place
 from ravine.comparison._curves.json_lines_file import read_json_lines
 from ravine.comparison._curves.optuna_storage import read_optuna
+from ravine.comparison._curves.run_names import check_groups
 from ravine.comparison._curves.tensorboard_folder import has_events, read_tensorboard
 from ravine.errors import DataError, OptionError
 
@@ -23,7 +24,8 @@ def read_curves(
     """The curves in files, folders and storages, together.
 
     Args:
-        paths: each a table (CSV with commas, semicolons or tabs), a file of JSON lines, a folder with TensorBoard's event
+        paths: each a table (CSV with commas, semicolons or tabs), as written or as downloaded from a chart of Weights & Biases
+            or a scalar of TensorBoard, a file of JSON lines, a folder with TensorBoard's event
             files, or an Optuna storage: the URL of a database, an SQLite file or a journal file. What a file is, its
             content says, not its name.
         columns: what a column, a key or an attribute of Optuna's is, to its name, where that is none of the usual ones:
@@ -50,6 +52,7 @@ def read_curves(
     curves = rows.curves()
     if not len(curves):
         raise DataError(f"There are no values in {', '.join(map(str, paths))}.")
+    check_groups(curves.grouped)
     return curves
 
 
@@ -74,8 +77,9 @@ def _read(path: str | Path, columns: Mapping[str, str], tag: str | None, rows: C
         raise DataError(
             f"{Place(str(file), 1)} is empty: write a table with the columns optimizer, run, step and value."
         )
-    read = read_json_lines if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"{", b"[")) else read_csv
-    return read(file, columns, rows)
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"{", b"[")):
+        return read_json_lines(file, columns, rows)
+    return read_csv(file, columns, tag, rows)
 
 
 def _head(file: Path) -> bytes:

@@ -35,6 +35,8 @@ def read_tensorboard(folder: Path, tag: str | None, rows: CurveRows) -> None:
     scalars = {run: of_run for run in _run_folders(folder) if (of_run := _scalars(run))}
     tags = list(dict.fromkeys(name for of_run in scalars.values() for name in of_run))
     wanted = _tag(tag, tags, folder)
+    if tag is None:
+        rows.metric(wanted)
     for run, of_run in scalars.items():
         place = Place(str(run))
         if wanted not in of_run:

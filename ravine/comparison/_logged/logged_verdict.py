@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ravine.comparison._curves import RunCurve, parse_columns, read_curves
+from ravine.comparison._curves import RunCurve, groups_text, parse_columns, read_curves
 from ravine.comparison._judge import Metric, StepsToTarget, Target, parse_margin, steps_to, with_best
 from ravine.comparison._judge.limited_differences import far_from_others
 from ravine.comparison._judge.margin import usual_spread
@@ -57,14 +57,20 @@ def judge_files(
     if target is not None and not np.isfinite(target):
         raise OptionError(f"target = {target}: a value to be reached, a finite number.")
     if not higher_is_better:
-        _refuse_higher(columns, tag)
+        named = parse_columns(columns) if isinstance(columns, str) else dict(columns or {})
+        _refuse_higher([named.get("value"), tag])
     paths = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, str | bytes) else [paths]
     for path in paths:
         if not isinstance(path, str | os.PathLike):
             raise OptionError(f"paths {shown(path)}: give the path of a file of logged runs, or a list of such paths.")
     curves = read_curves(paths, columns=columns, tag=tag)
+    if not higher_is_better:
+        _refuse_higher(curves.metrics)
     by_name = {name: curves.of(name) for name in curves.optimizers}
-    notes, single = [], [name for name, runs in by_name.items() if len(runs) < 2]
+    notes, single = (
+        [groups_text(curves.grouped)] if curves.grouped else [],
+        [name for name, runs in by_name.items() if len(runs) < 2],
+    )
     by_name = {name: runs for name, runs in by_name.items() if len(runs) > 1}
     if len(by_name) < 2:
         raise ComparisonError(
@@ -127,14 +133,13 @@ _HIGHER = [
 ]
 
 
-def _refuse_higher(columns: Mapping[str, str] | str | None, tag: str | None) -> None:
+def _refuse_higher(names: Iterable[str | None]) -> None:
     """Refuse to look for the lowest accuracy.
 
     Raises:
         OptionError: by its name, the value is better if it is higher.
     """
-    named = parse_columns(columns) if isinstance(columns, str) else dict(columns or {})
-    for name in filter(None, (named.get("value"), tag)):
+    for name in filter(None, names):
         if any(word in _HIGHER for word in re.split("[^a-z0-9]+", str(name).replace("_", " ").lower())):
             wrong = f"{name!r} is better if it is higher, and the lowest value would be called the best: say so by"
             raise for_both(OptionError(f"{wrong} higher_is_better=True."), f"{wrong} --higher.")
