@@ -20,9 +20,9 @@ from ravine.comparison._logged import judge_files
 
 _HELP = """Say which optimizer is best from runs that any program logged.
 
-FILE is a table (CSV, or JSON lines) with a row for each optimizer, run and step, a folder with TensorBoard's event files, or
-an Optuna storage; several are read together. The last value of each run is compared. The verdict is that of `ravine
-compare`: which optimizers may be the best, and which are not.
+FILE is a table (CSV, or JSON lines) with a row for each optimizer, run and step, a chart of Weights & Biases or a scalar of
+TensorBoard as downloaded, a folder with TensorBoard's event files, or an Optuna storage; several are read together. The
+last value of each run is compared. The verdict is that of `ravine compare`: which optimizers may be the best, and which are not.
 """
 
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from ravine.cli import main
+from ravine.cli._out_folder import kept
 from ravine.comparison import judge_files
 from ravine.comparison._logged.logged_data import against_the_best, curve_ends, logged_bands, results, target
+from ravine.comparison._logged.logged_report import LOGGED_DRAWERS
 from ravine.comparison._report.markdown_syntax import prose
 
 
@@ -111,12 +113,15 @@ def test_the_confidence_is_the_one_that_was_asked_for(table):
     text = (table.parent / "out" / "report.md").read_text()
     assert "99% confidence" in text
     assert "95%" not in text
+    title = LOGGED_DRAWERS["differences"](judge_files(table, alpha=0.01)).get_suptitle()
+    assert title.replace("\n", " ").endswith("All intervals hold jointly (99%).")
 
 
 def test_a_report_is_written_again_and_nothing_else_is_written_over(table, monkeypatch, capsys):
     folder = table.parent / "report"
     for _ in range(2):
         assert ravine(monkeypatch, "judge", table, "--out", folder) == 0
+    assert [(one.path, one.state) for one in kept(table.parent)] == [(folder, "done")]
     (table.parent / "mine").mkdir()
     (table.parent / "mine" / "results.json").write_text("[]")
     assert ravine(monkeypatch, "judge", table, "--out", table.parent / "mine") == 2
