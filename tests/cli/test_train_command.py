@@ -275,16 +275,13 @@ def test_schedules_change_the_rate_that_was_used(ravine, tmp_path):
 SENDS_ITSELF_A_SIGNAL = """
 import os, signal, torch
 from ravine.tasks import Data, Task
-
 class Model(torch.nn.Sequential):
     passes = 0
-
     def forward(self, x):
         Model.passes += self.training
         if Model.passes == int(os.environ.get("SIGNAL_IN_PASS", -1)):
             os.kill(os.getpid(), getattr(signal, os.environ["SIGNAL"]))
         return super().forward(x)
-
 def task():
     x = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
     y = x.prod(1, keepdim=True)
