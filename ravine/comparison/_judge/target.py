@@ -58,6 +58,11 @@ class StepsToTarget:
         return frozenset(seed for seed, steps in self.steps.items() if np.isnan(steps))
 
     @property
+    def missed_by_most(self) -> bool:
+        """Whether more than half of the runs missed it."""
+        return 2 * len(self.missed) > len(self.steps)
+
+    @property
     def reached(self) -> list[float]:
         """The steps of the runs that reached the target, fewest first."""
         return sorted(steps for steps in self.steps.values() if not np.isnan(steps))

@@ -34,8 +34,8 @@ class Judgement:
         sentence: the verdict in words: who may be the best, who is not, and what it takes to know more.
         compared: by the name of the metric, every optimizer against the best, the validation loss first; empty with
             one optimizer. The verdict is that of the validation loss.
-        ranked: the optimizers, best first, as the verdict has them; those that missed the target in most runs, though
-            others reached it, stand below these.
+        ranked: the optimizers, best first: in the order of the standings of the loss, in which one that missed the target in
+            most runs is below those that reached it, unless it alone is the best.
         target, steps: the target and the steps to it; None and empty where there is no target (a warning says why).
         budget: the loss by number of tuning points.
         selection_bias: how much of the tuning scores was luck.
@@ -125,7 +125,9 @@ def judge(
     values = values_of(optimizers, loss)
     compared: dict[str, Compared] = {}
     if len(optimizers) > 1:
-        losses = compare_losses(optimizers, looks=looks, margin=margin, ratio=ratio, alpha=alpha)
+        missing = [name for name, taken in steps.items() if taken.missed_by_most]
+        losses = compare_losses(optimizers, looks=looks, margin=margin, ratio=ratio, alpha=alpha).with_last(missing)
+        ranked = [s.name for s in losses.standings]
         compared[loss.name] = Compared(loss, losses)
         for metric in metrics:
             sign = -1.0 if metric.higher_is_better else 1.0
@@ -140,7 +142,7 @@ def judge(
         notes += [] if spread is None else [spread]
         lost = [each.name for each in optimizers if all(run.diverged for run in each.runs)]
         sentence = verdict_text(losses, loss, lost)
-        ranked = _ranked([s.name for s in losses.standings], steps)
+        notes += _missing_best(losses, steps, missing)
     else:
         ranked = [optimizers[0].name]
         sentence = f"Only {ranked[0]} took part: there is nothing to compare it with."
@@ -150,7 +152,11 @@ def judge(
     return Judgement(sentence, compared, ranked, goal, steps, budget_of(optimizers, loss), biases, [*notes, *warnings])
 
 
-def _ranked(names: Sequence[str], steps: Mapping[str, StepsToTarget]) -> list[str]:
-    """The same order, but those that missed the target in most runs go behind those that did not."""
-    missing = {name for name, taken in steps.items() if 2 * len(taken.missed) > len(taken.steps)}
-    return sorted(names, key=lambda name: name in missing)
+def _missing_best(losses: WithBest, steps: Mapping[str, StepsToTarget], missing: Sequence[str]) -> list[WarningNote]:
+    """That the best one misses the target which others reach: its runs end lowest, but never were as low as theirs."""
+    best = losses.top[0]
+    if losses.top != [best] or best not in missing or len(missing) == len(steps):
+        return []
+    taken = steps[best]
+    text = f"{best} is the best by its loss at the end, but missed the target in {len(taken.missed)} of {count(len(taken.steps), 'run')}."
+    return [WarningNote("target", best, text)]

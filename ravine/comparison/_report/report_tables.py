@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ravine.comparison._judge import Judgement
 from ravine.comparison._judge.number_text import count, number
 from ravine.comparison._report.report_data import ReportData
-from ravine.comparison._report.result_table import SORTED, far_out, result_table
+from ravine.comparison._report.result_table import far_out, result_table, sorted_text
 
 #: What a mean says of diverged runs.
 DIVERGED = (
@@ -42,7 +42,7 @@ def results(data: ReportData) -> Table:
 def caption(data: ReportData) -> str:
     """How the table of results is sorted, and which runs count as other than they are; without the last full stop."""
     lost = any(row.diverged for row in data.results)
-    return ". ".join([SORTED, *[DIVERGED] * lost, *filter(None, [far_out(data)])])
+    return ". ".join([sorted_text(data), *[DIVERGED] * lost, *filter(None, [far_out(data)])])
 
 
 def curves(data: ReportData) -> Table:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from ravine.comparison._judge import Judgement, Metric, OptimizerRuns, WarningNote, judge
+from ravine.comparison._judge import Judgement, Metric, OptimizerRuns, WarningNote, WithBest, judge
 from ravine.comparison._judge.number_text import count
 from ravine.comparison._study.measured import measured_runs
 from ravine.comparison._study.stages import Stage, final_trials, stage
@@ -151,12 +151,13 @@ class StudyRecord:
             },
         )
         before = self.finished_seeds < self.spec.looks[0]
-        sentence = self._no_verdict(judgement.ranked[0]) if before and len(runs) > 1 else judgement.sentence
+        sentence = judgement.sentence if not before or judgement.losses is None else self._no_verdict(judgement.losses)
         seen = [WarningNote("broadcast", "", self.broadcast)] if self.broadcast else []
         warnings = [*seen, *self._unfinished(), *self._extended(), *notes, *self._failures(), *judgement.warnings]
         return replace(judgement, sentence=sentence, warnings=warnings)
 
-    def _no_verdict(self, lowest: str) -> str:
+    def _no_verdict(self, losses: WithBest) -> str:
+        lowest = min(losses.standings, key=lambda s: s.difference).name
         first, have = count(self.spec.looks[0], "seed"), count(self.finished_seeds, "seed")
         return (
             f"There is no verdict before {first}; {have} {'is' if self.finished_seeds == 1 else 'are'} finished, and so far "
