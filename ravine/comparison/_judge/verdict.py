@@ -13,7 +13,7 @@ from ravine.comparison._judge.selection_bias import SelectionBias, selection_bia
 from ravine.comparison._judge.target import StepsToTarget, Target, steps_to, target_of
 from ravine.comparison._judge.values import paired, values_of
 from ravine.comparison._judge.verdict_text import verdict_text
-from ravine.comparison._judge.warnings import Range, WarningNote, unequal_spread, warnings_of
+from ravine.comparison._judge.warnings import Range, SpecialCases, WarningNote, unequal_spread, warnings_of
 from ravine.comparison._judge.with_best import WithBest, check_alpha, with_best
 from ravine.errors import ComparisonError, OptionError
 
@@ -88,7 +88,7 @@ def judge(
     target: float | None = None,
     metrics: Sequence[Metric] = (),
     spaces: Mapping[str, Mapping[str, Range]] | None = None,
-    special_cases: Mapping[str, Sequence[str]] | None = None,
+    special_cases: SpecialCases | None = None,
     alpha: float = 0.05,
 ) -> Judgement:
     """Judge a comparison by the protocol.
@@ -102,7 +102,7 @@ def judge(
         target: the loss to be reached; None takes it from the tunings.
         metrics: the numbers of the test set to compare, each with its direction.
         spaces: optimizer to hyperparameter to the range it was looked for in.
-        special_cases: optimizer to those it can become; see :func:`~ravine.comparison._judge.under_tuned`.
+        special_cases: optimizer to those it can become, and how; see :func:`~ravine.comparison._judge.under_tuned`.
         alpha: the chance that anything that is said of a metric is wrong.
 
     Raises:
