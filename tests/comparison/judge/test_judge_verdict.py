@@ -4,8 +4,10 @@ from itertools import combinations, permutations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from ravine.comparison._judge import LOSS, FreshRun, Metric, OptimizerRuns, TuningTrial, compare_losses, judge
+from ravine.comparison._judge.critical_values import critical_values
 from ravine.errors import ComparisonError
 
 ACCURACY = Metric("accuracy", higher_is_better=True)
@@ -155,6 +157,39 @@ def test_what_was_planned_is_paid_for_and_one_that_is_out_needs_no_more_runs(mak
     one_look = compare_losses([make_optimizer("a", a), make_optimizer("b", b)])
     two_looks = compare_losses([make_optimizer("a", a), make_optimizer("b", b)], looks=(5, 10))
     assert two_looks.pairs["a", "b"][1] < one_look.pairs["a", "b"][1]
+
+
+def test_tunings_after_the_first_look_move_neither_margin_nor_target(make_optimizer):
+    """Else a later look would ask another question than the first."""
+    rng = np.random.default_rng(8)
+    first = {name: 0.5 + 0.1 * rng.standard_normal(2) for name in "ab"}
+
+    def found(later):
+        optimizers = [
+            make_optimizer(name, [*rng.normal(0.5, 0.3, 2), *later], [*scores, *later])
+            for name, scores in first.items()
+        ]
+        return judge(optimizers, looks=(2, 4))
+
+    wanted = max(float(np.median(scores)) for scores in first.values())  # the middle one of two is the higher
+    better = min(first.values(), key=np.median)
+    for later in ([0.1, 0.9], [0.4, 0.4]):
+        judged = found(later)
+        assert judged.target.loss == pytest.approx(wanted)
+        assert judged.losses.margin == pytest.approx(np.std(better, ddof=1))
+
+
+def test_a_metric_is_judged_at_the_looks_and_level_of_the_losses(make_optimizer):
+    rng = np.random.default_rng(9)
+    a, b = rng.normal(0.9, 0.01, 10), rng.normal(0.9, 0.01, 10)
+    optimizers = [
+        make_optimizer(name, 1 - each, metrics={"accuracy": each}) for name, each in zip("ab", (a, b), strict=True)
+    ]
+    found = judge(optimizers, metrics=[ACCURACY], looks=(5, 10), alpha=0.01, target=0.1)
+    accuracy = found.compared["accuracy"].with_best
+    assert (accuracy.looks, accuracy.alpha) == ((5, 10), 0.01) == (found.losses.looks, found.losses.alpha)
+    _, low, high = accuracy.pairs["a", "b"]
+    assert (high - low) / 2 == pytest.approx(critical_values(2, (5, 10), 0.01)[2, 1] * stats.sem(a - b))
 
 
 def test_a_constant_difference_of_nothing_is_not_better_by_more_than_matters(make_optimizer):

@@ -196,6 +196,37 @@ class TestOneStatement:
         assert study.standing("c").low > 3
         assert study.looks == (5, 10)
 
+    def test_intervals_stay_as_wide_as_all_optimizers_make_them_though_some_are_out(self) -> None:
+        """They hold together: those of the two that are left, and that of the one that is out."""
+        values = np.random.default_rng(9).standard_normal((10, 3)) * 0.1 + np.array([0, 0.01, 5])
+        study = with_best({"a": values[:, 0], "b": values[:, 1], "c": values[:5, 2]}, looks=(5, 10))
+        assert study.others == ["c"]
+        critical = critical_values(3, (5, 10))
+        for pair, look, n in ((("a", "b"), 1, 10), (("a", "c"), 0, 5)):
+            i, j = ("abc".index(name) for name in pair)
+            _, low, high = study.pairs[pair]
+            wanted = critical[3, look] * stats.sem(values[:n, i] - values[:n, j])
+            assert (high - low) / 2 == pytest.approx(wanted)
+
+    def test_one_without_runs_for_a_look_is_still_one_of_those_that_may_be_the_best(self) -> None:
+        """A difference that two alone would show is not shown among three of which one has no part in the look."""
+        critical = critical_values(3, (5, 10))
+        zigzag = np.array([-1.0, 1.0] * 5)
+        gap = (critical[2, 1] + critical[3, 1]) / 2 * stats.sem(zigzag)
+        runs = {"a": np.zeros(10), "b": gap + zigzag}
+        assert with_best(runs | {"c": 100 * zigzag[:5]}, looks=(5, 10)).others == []
+        clear = {"a": np.zeros(10), "b": gap * critical[3, 1] / critical[2, 1] + zigzag}
+        assert with_best(clear | {"c": 100 * zigzag[:5]}, looks=(5, 10)).others == ["b"]
+
+    def test_more_runs_show_that_equal_ones_are_equivalent(self) -> None:
+        """Of a difference of 0, against the numbers of runs whose interval, and .84 errors more, fit into the margin."""
+        zigzag = np.array([-1.0, 1.0] * 3)
+        study = with_best({"a": np.zeros(6), "b": zigzag}, margin=0.5)
+        spread = zigzag.std(ddof=1)
+        wanted = next(n for n in range(6, 99) if (stats.t.ppf(0.975, n - 1) + 0.84) * spread / np.sqrt(n) <= 0.5)
+        assert study.more == wanted - 6
+        assert with_best({"a": np.zeros(6), "b": zigzag}).more is None
+
     def test_more_runs_are_about_as_many_as_it_takes(self) -> None:
         """Of a difference of .8 spreads of the difference, against the power of the t-test."""
         values = np.random.default_rng(2).standard_normal((6, 1)) * np.array([[0.0, 1.0]])
