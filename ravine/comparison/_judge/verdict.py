@@ -9,6 +9,7 @@ from ravine.comparison._judge.budget import BudgetCurve, budget_of
 from ravine.comparison._judge.margin import margin_of
 from ravine.comparison._judge.measurements import LOSS, Metric, OptimizerRuns, by_name
 from ravine.comparison._judge.number_text import count
+from ravine.comparison._judge.of_finished_runs import with_best_of_finished
 from ravine.comparison._judge.selection_bias import SelectionBias, selection_bias_of
 from ravine.comparison._judge.target import StepsToTarget, Target, steps_to, target_of
 from ravine.comparison._judge.values import paired, values_of
@@ -133,7 +134,9 @@ def judge(
             sign = -1.0 if metric.higher_is_better else 1.0
             arrays, _ = paired(values_of(optimizers, metric))
             signed = {name: sign * array for name, array in arrays.items()}
-            compared[metric.name] = Compared(metric, with_best(signed, looks=looks, alpha=alpha))
+            among = with_best_of_finished(signed, looks=looks, alpha=alpha)
+            if among is not None:
+                compared[metric.name] = Compared(metric, among)
         left_out = paired(values)[1]
         if left_out:
             text = f"Only seeds that every optimizer has are compared: {count(left_out, 'run')} left out."

@@ -14,7 +14,7 @@ from ravine.comparison._report.result_table import far_out, result_table, sorted
 #: What a mean says of diverged runs.
 DIVERGED = (
     "Means leave out diverged runs and say how many runs are left; the verdict counts a diverged run as the loss that it "
-    "started with"
+    "started with, and other metrics are compared over the seeds where neither of two optimizers diverged"
 )
 
 
