@@ -108,6 +108,19 @@ class StepsToTarget:
         return what + (f"; {diverged} of the {'others' if missed < n else 'runs'} diverged." if diverged else ".")
 
 
+def rank_tests(steps: Mapping[str, StepsToTarget], first: str) -> dict[str, float]:
+    """The p-value of the rank test of every optimizer against the first, corrected for their number (Holm, 1979).
+
+    The chance that any of those below .05 is wrong is at most .05.
+    """
+    against = {name: taken.rank_p(steps[first]) for name, taken in steps.items() if name != first}
+    corrected, least = dict[str, float](), 0.0
+    for place, name in enumerate(sorted(against, key=lambda name: against[name])):
+        least = max(least, min(1.0, (len(against) - place) * against[name]))
+        corrected[name] = least
+    return corrected
+
+
 def target_of(optimizers: Sequence[OptimizerRuns], tunings: int | None = None) -> Target:
     """The middle one of the optimizers' median best tuning scores.
 

@@ -12,6 +12,7 @@ from ravine.comparison._report.note_sentences import warnings
 from ravine.comparison._report.protocol_text import protocol_text
 from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.report_tables import caption
+from ravine.comparison._report.report_tables import target as target_table
 from ravine.comparison._report.result_table import result_table
 from ravine.comparison._report.trial_table import last_line
 
@@ -43,6 +44,7 @@ def markdown_report(data: ReportData) -> str:
         prose(f"{caption(data)}.", labels),
         prose(EXPLAINED["results"]),
         *_differences(data),
+        *_target(data),
         "## Figures",
         *(f"![{_CAPTIONS[name]}]({name}.png)\n\n{prose(EXPLAINED[name])}" for name in data.figures),
         *_spaces(data),
@@ -65,6 +67,18 @@ def _differences(data: ReportData) -> list[str]:
         ]
     intro = "The verdict is read off these intervals. All intervals of a table hold jointly with 95% confidence."
     return ["## Each against the best of the others", intro, *parts] if parts else []
+
+
+def _target(data: ReportData) -> list[str]:
+    if not data.judgement.steps:
+        return []
+    steps = target_table(data)
+    rows = [[code(row[0]), *row[1:]] for row in steps.rows]
+    return [
+        "## Steps to the target",
+        table([prose(head) for head in steps.columns], rows),
+        f"{prose(steps.caption, data.labels)}.",
+    ]
 
 
 def _spaces(data: ReportData) -> list[str]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ravine.comparison._judge import Judgement
+from ravine.comparison._judge import Judgement, rank_tests
 from ravine.comparison._judge.number_text import count, number
 from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.result_table import far_out, result_table, sorted_text
@@ -110,20 +110,21 @@ def budget(data: ReportData) -> Table:
 def target(data: ReportData) -> Table:
     """How many runs reached the target, and after how many steps; in the order of the results."""
     rows, first = [], data.ranked[0]
-    best = data.judgement.steps.get(first)
-    for label in data.ranked if best else ():
-        taken = data.judgement.steps[label]
+    steps = data.judgement.steps
+    p = rank_tests(steps, first) if steps else {}
+    for label in data.ranked if steps else ():
+        taken = steps[label]
         fastest_first = taken.reached
         ends = f"{short(fastest_first[0])} to {short(fastest_first[-1])}" if fastest_first else "–"
         median = short(taken.median) if math.isfinite(taken.median) else "not reached"
         low, high = taken.share_interval
-        rank = "–" if best is None or taken is best else _chance(taken.rank_p(best))
+        rank = _chance(p[label]) if label in p else "–"
         reached = f"{taken.reached_text} ({low:.0%} to {high:.0%})"
         rows.append([label, reached, short(taken.restricted_mean), median, ends, str(len(taken.diverged)), rank])
     return Table(
         "Steps to the target; in brackets the 95% interval of the share of runs that reach it. A run that missed it counts as "
-        f"all its steps in the restricted mean, and comes last in the median. p: Wilcoxon's signed-rank test against {first}, not "
-        "corrected for the number of optimizers",
+        f"all its steps in the restricted mean, and comes last in the median. p: Wilcoxon's signed-rank test against {first}, "
+        "corrected for the number of optimizers (Holm)",
         ("optimizer", "runs that reached it", "restricted mean", "median steps", "fastest to slowest", "diverged", "p"),
         rows,
     )

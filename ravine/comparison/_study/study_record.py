@@ -14,7 +14,7 @@ from ravine.comparison._judge.number_text import count
 from ravine.comparison._study.measured import measured_runs
 from ravine.comparison._study.stages import Stage, final_trials, stage
 from ravine.comparison._study.step_seconds import StepSeconds
-from ravine.comparison._study.study_progress import StudyProgress, progress_of
+from ravine.comparison._study.study_progress import SettledEarly, StudyProgress, progress_of, settled_early
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial import Trial, TrialResult
 from ravine.comparison._study.tuning import short_trial, tuning_trial
@@ -80,6 +80,11 @@ class StudyRecord:
     def progress(self) -> StudyProgress:
         """How many of its trainings are done."""
         return progress_of(self.spec, self.stage, self.results)
+
+    @property
+    def settled_early(self) -> SettledEarly | None:
+        """What it saved by ending before its last look; None if it did not."""
+        return settled_early(self.spec, self.stage, {each.name: len(each.runs) for each in self.runs})
 
     @cached_property
     def trials(self) -> list[tuple[Trial, TrialResult]]:

@@ -1,9 +1,13 @@
 """A study's record: what its judgement is told of the plan. Outcomes are made up."""
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from ravine.comparison._export.results_json import results_json
 from ravine.comparison._judge.critical_values import critical_values
 from ravine.comparison._study.stages import stage
 from ravine.comparison._study.study_record import StudyRecord
@@ -56,3 +60,18 @@ def test_a_study_is_judged_at_all_looks_that_it_had(between):
     gaps = gaps_of(between)
     assert difference == pytest.approx(np.mean(gaps))
     assert (high - low) / 2 == pytest.approx(critical_values(2, LOOKS)[2, 1] * stats.sem(gaps))
+
+
+def test_what_a_study_that_settles_early_has_saved():
+    """Against the number of trainings of the same study to its last look."""
+    early, _ = played(gaps_of(100.0))
+    whole, _ = played(gaps_of(0.0))
+    saved = early.settled_early
+    assert (saved.seeds, saved.planned) == LOOKS
+    assert saved.saved == pytest.approx(1 - len(early.results) / len(whole.results), abs=0.05)
+    share = f"{saved.saved:.0%}"
+    assert saved.sentence == f"Settled after 3 of 6 seeds, which saved about {share} of the trainings."
+    assert json.loads(results_json(early, early.judge()))["settled_early"] == asdict(saved)
+    assert whole.settled_early is None
+    assert json.loads(results_json(whole, whole.judge()))["settled_early"] is None
+    assert StudyRecord(early.spec, {}).settled_early is None, "it has not begun"
