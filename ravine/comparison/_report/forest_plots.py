@@ -69,7 +69,8 @@ def differences(data: ReportData) -> Any:
     arrow = " Arrow: the interval extends beyond the picture." if wide else ""
     about = "Filled: may be the best; hollow: not the best. Grey band: too small to matter."
     title = f"{data.spec.task}: {LOSS.name} against the best of the others"
-    head(figure, title, f"{about} All intervals hold jointly (95%).{arrow}")
+    joint = "" if any(row.diverged for row in data.results) else " All intervals hold jointly (95%)."
+    head(figure, title, f"{about}{joint}{arrow}")
     return figure
 
 

@@ -8,7 +8,7 @@ from ravine.comparison._judge.number_text import count
 from ravine.comparison._report.declaration import space_rows
 from ravine.comparison._report.explanations import EXPLAINED
 from ravine.comparison._report.markdown_syntax import code, fenced, prose, table
-from ravine.comparison._report.note_sentences import warnings
+from ravine.comparison._report.note_sentences import confidence_text, warnings
 from ravine.comparison._report.protocol_text import protocol_text
 from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.report_tables import caption
@@ -65,7 +65,7 @@ def _differences(data: ReportData) -> list[str]:
             f"**{prose(name[:1].upper() + name[1:])}**, {how} the best of the others':",
             table(heads, lines, left=(0, 3)),
         ]
-    intro = "The verdict is read off these intervals. All intervals of a table hold jointly with 95% confidence."
+    intro = f"The verdict is read off these intervals. {confidence_text(data)}."
     return ["## Each against the best of the others", intro, *parts] if parts else []
 
 

@@ -17,6 +17,14 @@ def notes(data: ReportData) -> list[str]:
     ]
 
 
+def confidence_text(data: ReportData) -> str:
+    """How surely the intervals of a table hold, without a full stop."""
+    text = "All intervals hold jointly with 95% confidence"
+    if any(row.diverged for row in data.results):
+        return f"{text}, or less, since runs diverged: an interval knows only of the share that did"
+    return text
+
+
 def seeds_text(data: ReportData) -> list[str]:
     """That a study was settled early; or how to ask for what it leaves open. At most one sentence."""
     if data.settled_early is not None:

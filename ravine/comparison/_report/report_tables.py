@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ravine.comparison._judge import Judgement, rank_tests
 from ravine.comparison._judge.number_text import count, number
+from ravine.comparison._report.note_sentences import confidence_text
 from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.result_table import far_out, result_table, sorted_text
 
@@ -150,7 +151,7 @@ def differences(data: ReportData, name: str) -> Table:
     rows = [[row.label, row.text(row.middle, 3), row.interval_text, row.verdict] for row in one.rows]
     how = "relative to" if one.ratio else "minus"
     return Table(
-        f"{name} {how} the best of the others'; all intervals hold jointly with 95% confidence",
+        f"{name} {how} the best of the others'. {confidence_text(data)}",
         ("optimizer", "ratio" if one.ratio else "difference", "interval", "verdict"),
         rows,
     )

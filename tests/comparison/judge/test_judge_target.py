@@ -161,22 +161,21 @@ class TestCensored:
 
     def test_ranks_against_the_first_are_corrected_as_holm_does(self):
         """Below a level are those that his step-down test rejects at it: the smallest at a third, the next at a half, ..."""
-        rng = np.random.default_rng(1)
-        steps = {
-            name: _taken(rng.uniform(100, 200, 9) + shift) for name, shift in zip("abcd", (0, 5, 40, 60), strict=True)
-        }
-        plain = {name: steps[name].rank_p(steps["a"]) for name in "bcd"}
-        corrected = rank_tests(steps, "a")
-        assert corrected.keys() == plain.keys()
-        seen = set()
-        for level in np.geomspace(0.001, 1, 200):
-            rejected = set()
-            for place, name in enumerate(sorted(plain, key=plain.get)):
-                if plain[name] > level / (3 - place):
-                    break
-                rejected.add(name)
-            seen.add(len(rejected))
-            assert {name for name, p in corrected.items() if p <= level} == rejected
+        rng, seen = np.random.default_rng(1), set()
+        for _ in range(20):
+            shifts = zip("abcd", (0, 5, 40, 45), strict=True)
+            steps = {name: _taken(rng.uniform(100, 200, 9) + shift) for name, shift in shifts}
+            plain = {name: steps[name].rank_p(steps["a"]) for name in "bcd"}
+            corrected = rank_tests(steps, "a")
+            assert corrected.keys() == plain.keys()
+            for level in np.geomspace(0.001, 0.999, 50):
+                rejected = set()
+                for place, name in enumerate(sorted(plain, key=plain.get)):
+                    if plain[name] > level / (3 - place):
+                        break
+                    rejected.add(name)
+                seen.add(len(rejected))
+                assert {name for name, p in corrected.items() if p <= level} == rejected
         assert seen == {0, 1, 2, 3}
 
     def test_the_level_is_held_at_any_share_of_misses(self):

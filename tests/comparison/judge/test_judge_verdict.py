@@ -201,6 +201,29 @@ def test_a_constant_difference_of_nothing_is_not_better_by_more_than_matters(mak
     assert found.sentence.endswith("b is worse, but within the margin of 0.001.")
 
 
+@pytest.mark.parametrize(
+    ("runs", "lost", "equivalent"), [(7, 4, False), (7, 3, True), (8, 5, True), (5, 3, False), (5, 0, True)]
+)
+def test_few_runs_of_which_most_diverged_are_not_called_equivalent(make_optimizer, runs, lost, equivalent):
+    losses = np.random.default_rng(10).normal(0.5, 0.001, runs)
+    a = make_optimizer("a", [*[None] * lost, *losses[lost:]])
+    b = make_optimizer("b", [*[None] * lost, *losses[::-1][lost:]])
+    found = compare_losses([a, b], margin="0.5")
+    assert found.settled == equivalent
+    assert any(s.equivalent for s in found.standings) == equivalent
+    assert found.margin == (0.5 if equivalent else 0.0)
+    said = [w.sentence for w in judge([a, b], margin="0.5", target=0.1).warnings]
+    assert any("Nobody is called equivalent" in sentence for sentence in said) != equivalent
+
+
+def test_one_that_always_diverges_takes_nothing_from_those_that_are_equivalent(make_optimizer):
+    losses = np.random.default_rng(11).normal(0.5, 0.001, (2, 5))
+    optimizers = [make_optimizer(name, each) for name, each in zip("ab", losses, strict=True)]
+    found = compare_losses([*optimizers, make_optimizer("lost", [None] * 5)], margin="0.1")
+    assert found.settled
+    assert {s.name for s in found.standings if s.equivalent} == {"a", "b"}
+
+
 def test_the_same_runs_have_no_difference_at_all(make_optimizer):
     one, other = (make_optimizer(name, [0.5, 0.6, 0.7]) for name in "ab")
     found = judge([one, other], target=0.55)

@@ -15,6 +15,7 @@ from ravine.comparison._report.figure_data import summary
 from ravine.comparison._report.markdown_report import markdown_report
 from ravine.comparison._report.note_sentences import warnings
 from ravine.comparison._report.protocol_text import protocol_text
+from ravine.comparison._report.report_tables import differences as differences_table
 from ravine.comparison._report.report_tables import target as target_table
 from ravine.comparison._report.result_table import AGAINST, mean_and_spread, result_table
 from ravine.comparison._study.declare import PRESETS
@@ -87,6 +88,15 @@ def test_the_steps_to_the_target_are_the_table_of_the_page(found):
         ] == row
     alone = replace(result.report, judgement=replace(result.judgement, steps={}, target=None))
     assert "## Steps to the target" not in markdown_report(alone)
+
+
+def test_how_surely_intervals_hold_depends_on_whether_runs_diverged(found):
+    less = "or less, since runs diverged"
+    assert less in found[2]
+    assert less in differences_table(found[0].report, "validation loss").caption
+    whole = study({"sgd": 0.3, "rmsprop": 0.33}).report
+    assert "All intervals hold jointly with 95% confidence." in markdown_report(whole)
+    assert less not in markdown_report(whole)
 
 
 def test_what_was_saved_or_is_left_open_is_one_quiet_line_everywhere(found):
