@@ -16,7 +16,7 @@ _NOT_YET = 1  # apart from 2, a mistake: a script can wait while it gets this
 _HELP = """Redraw the report of a study from its storage. Nothing is trained.
 
 STUDY is the name of a study: what `ravine compare --study` was given, or else the name of its folder in ravine-out. A
-study that is still running is judged by the seeds that every optimizer has finished. The first line shows its progress.
+study that is still running is judged by the seeds that every optimizer has finished, and the first line shows its progress.
 If nothing can be judged yet, only results.json and results.csv are written, and the exit code is 1.
 """
 
@@ -34,7 +34,8 @@ If nothing can be judged yet, only results.json and results.csv are written, and
 def command(context: click.Context, study: str, storage: str | None, out: Path | None) -> None:
     result = load_study(study, storage=storage, out=out)
     if isinstance(result, TasksResult):
-        say(result.progress)
+        if any(each.record.stage.name != "done" for each in result.tasks.values()):
+            say(result.progress)
         if result.judgeable:
             show_result(result)
             return
@@ -42,7 +43,8 @@ def command(context: click.Context, study: str, storage: str | None, out: Path |
         say(f"ravine: {result.missing_text}", err=True)
         context.exit(_NOT_YET)
     record = result.record
-    say(record.progress.sentence)
+    if record.stage.name != "done":
+        say(record.progress.sentence)
     if record.judgeable:
         show_result(result)
         return

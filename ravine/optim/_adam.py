@@ -107,7 +107,7 @@ class Adam(Optimizer):
         "beale": 0.1,
         "ravine": 0.2,
     }
-    becomes: ClassVar[tuple[str, ...]] = ("rmsprop",)
+    becomes: ClassVar = {"rmsprop": {"beta1": 0.0}}
     variants: ClassVar = {
         "adam-amsgrad": Variant({"amsgrad": True}, timed=True),
         "adam-theano-book": Variant({"eps": 1e-6, "beta1_decay": 1 - 1e-8}, source=THEANO_BOOK),
@@ -168,7 +168,7 @@ class AdamW(Adam):
         "Adam wherever weights are decayed, above all for transformers: the decay does not depend on the size "
         "of gradients. A schedule of the rate is one of the decay too."
     )
-    becomes: ClassVar[tuple[str, ...]] = ("adam", "rmsprop")
+    becomes: ClassVar = {"adam": {"weight_decay": 0.0}, "rmsprop": {"beta1": 0.0, "weight_decay": 0.0}}
     variants: ClassVar = {}
 
     def __init__(

@@ -22,8 +22,9 @@ class NamedOptimizer:
     hypers: ClassVar[Mapping[str, Hyper]] = HYPERS
     #: For a first look at each task, of a grid of 1, 2, 5 times powers of ten: of the best two or three the smallest.
     rates: ClassVar[Mapping[str, float]] = {}
-    #: The names of optimizers that it becomes at some setting (Choi et al., 2019): tuned, it must not lose to them.
-    becomes: ClassVar[tuple[str, ...]] = ()
+    #: The names of optimizers that it becomes, each with the hyperparameters that lead there, as a comparison names them, and
+    #: their values (Choi et al., 2019): where these were searched, it must not lose to them.
+    becomes: ClassVar[Mapping[str, Mapping[str, float]]] = {}
     #: Settings that have a name of their own.
     variants: ClassVar[Mapping[str, Variant]] = {}
     #: Where torch's class of the same name keeps no such state: what it stands for in a state dict of torch.

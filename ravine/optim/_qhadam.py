@@ -61,7 +61,7 @@ class QHAdam(Optimizer):
         "nus": Hyper(low=0, high=1, length=2, search=(linear(0.0, 1.0), None)),
     }
     rates: ClassVar = {"digits": 0.02, "breast-cancer": 0.02, "rosenbrock": 1, "beale": 0.5, "ravine": 2}
-    becomes: ClassVar[tuple[str, ...]] = ("adam", "rmsprop")
+    becomes: ClassVar = {"adam": {"nu1": 1.0}, "rmsprop": {"nu1": 0.0}}
 
     def __init__(
         self,

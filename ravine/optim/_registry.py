@@ -31,7 +31,7 @@ class Named:
         options: what makes it what the name says.
         search: what a comparison searches.
         rates: a learning rate for a first look, by task.
-        becomes: the names of optimizers that it becomes at some setting.
+        becomes: optimizers that it becomes, each with the setting that leads there.
         timed: ``ravine bench`` times it unless told otherwise.
     """
 
@@ -41,7 +41,7 @@ class Named:
     options: Mapping[str, Any] = field(default_factory=dict)
     search: Mapping[str, Range] = field(default_factory=dict)
     rates: Mapping[str, float] = field(default_factory=dict)
-    becomes: tuple[str, ...] = ()
+    becomes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     timed: bool = True
 
     def rate(self, task: str) -> float | None:
@@ -70,7 +70,7 @@ def _all() -> dict[str, Named]:
         by_name[name] = Named(name, cls, cls.reference, {}, search, cls.rates, cls.becomes)
         variants: Mapping[str, Variant] = vars(cls).get("variants", {})
         for name, v in variants.items():
-            rates, becomes = {**cls.rates, **v.rates}, (*cls.becomes, *v.becomes)
+            rates, becomes = {**cls.rates, **v.rates}, {**cls.becomes, **v.becomes}
             source, ranges = v.source or cls.reference, {**search, **v.search}
             by_name[name] = Named(name, cls, source, v.options, ranges, rates, becomes, v.timed)
     return by_name

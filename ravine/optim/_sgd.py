@@ -95,14 +95,14 @@ class SGD(Optimizer):
             {"momentum": 0.9},
             search={"momentum": complement(0.0, 0.99)},
             rates=_MOMENTUM_RATES,
-            becomes=("sgd",),
+            becomes={"sgd": {"momentum": 0.0}},
             timed=True,
         ),
         "nesterov": Variant(
             {"momentum": 0.9, "nesterov": True},
             search={"momentum": complement(0.0, 0.99)},
             rates=_NESTEROV_RATES,
-            becomes=("sgd",),
+            becomes={"sgd": {"momentum": 0.0}},
         ),
         "momentum-theano-book": Variant(
             {"momentum": 0.9, "lr_in_momentum": True}, source=THEANO_BOOK, rates=_MOMENTUM_RATES

@@ -39,7 +39,7 @@ class SGDW(Optimizer):
         "momentum": Hyper(low=0, search=complement(0.0, 0.99)),
     }
     rates: ClassVar = {"digits": 0.1, "breast-cancer": 0.2, "rosenbrock": 0.001, "beale": 0.002, "ravine": 0.05}
-    becomes: ClassVar[tuple[str, ...]] = ("momentum", "sgd")
+    becomes: ClassVar = {"momentum": {"weight_decay": 0.0}, "sgd": {"momentum": 0.0, "weight_decay": 0.0}}
 
     def __init__(
         self,

@@ -175,8 +175,8 @@ def canonical_name(factory: Factory) -> str:
     )
 
 
-def special_cases() -> dict[str, tuple[str, ...]]:
-    """Optimizers, and those that they become at some setting."""
+def special_cases() -> dict[str, Mapping[str, Mapping[str, float]]]:
+    """Optimizers, and those that they become, each with the setting that leads there."""
     becomes = {name: registry.lookup(name).becomes for name in registry.names()}
     return {name: special for name, special in becomes.items() if special}
 

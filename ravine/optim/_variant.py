@@ -8,7 +8,7 @@ from typing import Any
 
 from ravine.errors import OptionError, shown
 from ravine.formula._pieces import is_plain_number
-from ravine.optim._declared_kinds import refuse_no_switch, refuse_no_texts
+from ravine.optim._declared_kinds import refuse_no_switch
 from ravine.optim.search import Range
 
 
@@ -21,7 +21,7 @@ class Variant:
         source: where its formula comes from; empty: the class's ``reference``.
         search: ranges of a comparison beside the class's own.
         rates: learning rates by task where they are not the class's own.
-        becomes: names of optimizers that it becomes at some setting, beside the class's own.
+        becomes: optimizers that it becomes, each with the setting that leads there, beside the class's own.
         timed: ``ravine bench`` times it unless told otherwise.
 
     Raises:
@@ -32,7 +32,7 @@ class Variant:
     source: str = ""
     search: Mapping[str, Range] = field(default_factory=dict)
     rates: Mapping[str, float] = field(default_factory=dict)
-    becomes: tuple[str, ...] = ()
+    becomes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     timed: bool = False
 
     def __post_init__(self) -> None:
@@ -41,7 +41,7 @@ class Variant:
             raise OptionError(f"Variant(source={shown(self.source)}): it is a text, where the formula comes from")
         self._refuse_other("search", "{'lr': log(1e-5, 0.1)}", lambda value: isinstance(value, Range))
         self._refuse_other("rates", {"digits": 0.01}, is_plain_number)
-        refuse_no_texts("Variant", "becomes", self.becomes)
+        self._refuse_other("becomes", {"sgd": {"momentum": 0.0}}, _is_setting)
         refuse_no_switch("Variant", "timed", self.timed)
 
     def _refuse_other(self, name: str, example: object, allows: Callable[[object], bool]) -> None:
@@ -49,3 +49,7 @@ class Variant:
         given = getattr(self, name)
         if not isinstance(given, Mapping) or not all(isinstance(key, str) and allows(given[key]) for key in given):
             raise OptionError(f"Variant({name}={shown(given)}): it is a dict by name, such as {example}")
+
+
+def _is_setting(value: object) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(n, str) and is_plain_number(v) for n, v in value.items())

@@ -43,7 +43,12 @@ from ravine.optim.search import complement, log
             {"rates": {"digits": "0.1"}},
             "Variant(rates={'digits': '0.1'}): it is a dict by name, such as {'digits'",
         ),
-        (Variant, {"becomes": "sgd"}, "Variant(becomes='sgd'): it is a tuple of texts, becomes=('sgd',)"),
+        (
+            Variant,
+            {"becomes": ("sgd",)},
+            "Variant(becomes=('sgd',)): it is a dict by name, such as {'sgd': {'momentum': 0.0}}",
+        ),
+        (Variant, {"becomes": {"sgd": 0.0}}, "Variant(becomes={'sgd': 0.0})"),
         (Variant, {"timed": 1}, "Variant(timed=1): it is a switch"),
     ],
 )
@@ -55,4 +60,4 @@ def test_what_is_of_another_kind_is_refused_where_it_is_declared(cls, given, say
 def test_what_may_be_declared():
     Hyper(low=1, high=1, length=2, search=(None, complement(0.5, 0.9)))
     Hyper(search=(log(0.1, 1.0), None))  # its length is said by the class that it derives from
-    Variant({}, search={"lr": log(0.1, 1.0)}, rates={"digits": 1}, becomes=["sgd"], timed=True)
+    Variant({}, search={"lr": log(0.1, 1.0)}, rates={"digits": 1}, becomes={"sgd": {"momentum": 0}}, timed=True)

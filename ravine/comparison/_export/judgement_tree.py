@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ravine.comparison._judge import Compared, Judgement, StepsToTarget
+from ravine.comparison._judge import Compared, Judgement, StepsToTarget, rank_tests
 
 
 def judgement_tree(judgement: Judgement) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def judgement_tree(judgement: Judgement) -> dict[str, Any]:
         "ranked": list(judgement.ranked),
         "compared": [compared_tree(one) for one in judgement.compared.values()],
         "target": None if target is None else target.loss,
-        "steps_to_target": steps_tree(judgement.steps),
+        "steps_to_target": steps_tree(judgement.steps, judgement.ranked[0]),
         "budget": [
             {
                 "optimizer": label,
@@ -31,14 +31,18 @@ def judgement_tree(judgement: Judgement) -> dict[str, Any]:
     }
 
 
-def steps_tree(steps: Mapping[str, StepsToTarget]) -> list[dict[str, Any]]:
-    """The steps to the target of each optimizer; empty without a target."""
+def steps_tree(steps: Mapping[str, StepsToTarget], first: str = "") -> list[dict[str, Any]]:
+    """The steps to the target of each optimizer, with rank tests against the first; empty without a target."""
+    p = rank_tests(steps, first) if first in steps else {}
     return [
         {
             "optimizer": label,
             "reached": len(taken.reached),
+            "share_low": taken.share_interval[0],
+            "share_high": taken.share_interval[1],
             "restricted_mean": taken.restricted_mean,
             "median": taken.median,
+            "rank_p": p.get(label),
             "seeds": list(taken.steps),
             "steps": list(taken.steps.values()),
             "diverged_seeds": sorted(taken.diverged),

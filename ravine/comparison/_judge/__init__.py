@@ -5,6 +5,7 @@
 measurements.py      what was measured; values.py makes one number of each run
 with_best.py         every optimizer against the best: intervals, and the verdict read off them; from
                      limited_differences.py, where no run counts for too much, and critical_values.py
+of_finished_runs.py  the same of metrics that runs which diverged do not have
 margin.py            the largest difference that does not matter
 target.py            the target, and the steps to it
 budget.py            what few points bring; selection_bias.py how much of a tuning score is luck
@@ -16,7 +17,7 @@ from ravine.comparison._judge.budget import BudgetCurve, budget_of
 from ravine.comparison._judge.margin import margin_of, parse_margin
 from ravine.comparison._judge.measurements import LOSS, FreshRun, Metric, OptimizerRuns, TuningTrial
 from ravine.comparison._judge.selection_bias import SelectionBias, selection_bias_of
-from ravine.comparison._judge.target import StepsToTarget, Target, steps_to, target_of
+from ravine.comparison._judge.target import StepsToTarget, Target, rank_tests, steps_to, target_of
 from ravine.comparison._judge.values import Values, values_of
 from ravine.comparison._judge.verdict import Compared, Judgement, compare_losses, judge
 from ravine.comparison._judge.warnings import Edge, Range, WarningNote, edges, under_tuned, warnings_of
@@ -46,6 +47,7 @@ __all__ = [
     "judge",
     "margin_of",
     "parse_margin",
+    "rank_tests",
     "selection_bias_of",
     "steps_to",
     "target_of",

@@ -58,6 +58,11 @@ class StepsToTarget:
         return frozenset(seed for seed, steps in self.steps.items() if np.isnan(steps))
 
     @property
+    def missed_by_most(self) -> bool:
+        """Whether more than half of the runs missed it."""
+        return 2 * len(self.missed) > len(self.steps)
+
+    @property
     def reached(self) -> list[float]:
         """The steps of the runs that reached the target, fewest first."""
         return sorted(steps for steps in self.steps.values() if not np.isnan(steps))
@@ -101,6 +106,19 @@ class StepsToTarget:
         if missed < n and np.isfinite(self.median):
             what += f", in a median of {number(self.median, 3)} steps"
         return what + (f"; {diverged} of the {'others' if missed < n else 'runs'} diverged." if diverged else ".")
+
+
+def rank_tests(steps: Mapping[str, StepsToTarget], first: str) -> dict[str, float]:
+    """The p-value of the rank test of every optimizer against the first, corrected for their number (Holm, 1979).
+
+    The chance that any of those below .05 is wrong is at most .05.
+    """
+    against = {name: taken.rank_p(steps[first]) for name, taken in steps.items() if name != first}
+    corrected, least = dict[str, float](), 0.0
+    for place, name in enumerate(sorted(against, key=lambda name: against[name])):
+        least = max(least, min(1.0, (len(against) - place) * against[name]))
+        corrected[name] = least
+    return corrected
 
 
 def target_of(optimizers: Sequence[OptimizerRuns], tunings: int | None = None) -> Target:

@@ -2,7 +2,8 @@
 
 A run that diverged has no loss. Leaving it out would flatter the optimizer; counting it as the worst of all runs would
 make the verdict on two optimizers depend on a third. So it counts as the loss that it began with: as if nothing had been
-trained. A run that ends above where it began has not trained anything either, and counts as that, too.
+trained. A run that ends above where it began has not trained anything either, and counts as that, too. Its metrics of the test
+set are not known at all: they are NaN.
 
 Runs are paired by seed: run i of one optimizer and run i of another are compared, so they must be of the same seed.
 """
@@ -56,7 +57,10 @@ def values_of(optimizers: Sequence[OptimizerRuns], metric: Metric = LOSS) -> dic
             raise ComparisonError(f"{optimizer.name} has no fresh runs to judge.")
     if all(run.diverged for optimizer in optimizers for run in optimizer.runs):
         raise ComparisonError(f"No run of {', '.join(by_name(optimizers))} has {an(metric.name)}: every one diverged.")
-    read = _losses(optimizers) if metric.name == LOSS.name else _metric(optimizers, metric)
+    if metric.name == LOSS.name:
+        read = _losses(optimizers)
+    else:
+        read = [[_metric(run, metric, each.name) for run in each.runs] for each in optimizers]
     return {
         optimizer.name: Values(
             {run.seed: _scaled(value, metric) for run, value in zip(optimizer.runs, numbers, strict=True)},
@@ -104,17 +108,10 @@ def paired(values: Mapping[str, Values]) -> tuple[dict[str, Array], int]:
     return arrays, sum(map(len, seeds)) - len(common) * len(seeds)
 
 
-def _metric(optimizers: Sequence[OptimizerRuns], metric: Metric) -> list[list[float]]:
-    """Of the test set; a run that diverged counts as the worst that any optimizer shows, since none is known before training."""
-    sign = -1.0 if metric.higher_is_better else 1.0
-    by_run = [[_of_run(run, metric, each.name) for run in each.runs] for each in optimizers]
-    worst = sign * max(sign * v for values in by_run for v in values if v is not None)
-    return [[worst if v is None else v for v in values] for values in by_run]
-
-
-def _of_run(run: FreshRun, metric: Metric, name: str) -> float | None:
+def _metric(run: FreshRun, metric: Metric, name: str) -> float:
+    """Of the test set; NaN of a run that diverged."""
     if run.diverged:
-        return None
+        return np.nan
     value = run.metrics.get(metric.name, np.nan)
     if not np.isfinite(value):
         raise ComparisonError(f"The run of {name} with seed {run.seed} has no {metric.name}: {value}.")

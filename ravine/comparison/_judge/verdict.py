@@ -9,13 +9,18 @@ from ravine.comparison._judge.budget import BudgetCurve, budget_of
 from ravine.comparison._judge.margin import margin_of
 from ravine.comparison._judge.measurements import LOSS, Metric, OptimizerRuns, by_name
 from ravine.comparison._judge.number_text import count
+from ravine.comparison._judge.of_finished_runs import with_best_of_finished
 from ravine.comparison._judge.selection_bias import SelectionBias, selection_bias_of
 from ravine.comparison._judge.target import StepsToTarget, Target, steps_to, target_of
 from ravine.comparison._judge.values import paired, values_of
 from ravine.comparison._judge.verdict_text import verdict_text
-from ravine.comparison._judge.warnings import Range, WarningNote, unequal_spread, warnings_of
+from ravine.comparison._judge.warnings import Range, SpecialCases, WarningNote, unequal_spread, warnings_of
 from ravine.comparison._judge.with_best import WithBest, check_alpha, with_best
 from ravine.errors import ComparisonError, OptionError
+
+#: With fewer runs, of which more than half diverged, the others say too little to call anybody equivalent: that was wrong in up to
+#: .107 of simulated studies (docs/results/verdicts.json).
+_FEW = 8
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,8 @@ class Judgement:
         sentence: the verdict in words: who may be the best, who is not, and what it takes to know more.
         compared: by the name of the metric, every optimizer against the best, the validation loss first; empty with
             one optimizer. The verdict is that of the validation loss.
-        ranked: the optimizers, best first, as the verdict has them; those that missed the target in most runs, though
-            others reached it, stand below these.
+        ranked: the optimizers, best first: in the order of the standings of the loss, in which one that missed the target in
+            most runs is below those that reached it, unless it alone is the best.
         target, steps: the target and the steps to it; None and empty where there is no target (a warning says why).
         budget: the loss by number of tuning points.
         selection_bias: how much of the tuning scores was luck.
@@ -70,13 +75,20 @@ def compare_losses(
 ) -> WithBest:
     """The comparison that the verdict is read off, as a study asks for it at each look.
 
+    There is no margin, and so nobody is equivalent, where one would be of whose few runs more than half diverged.
+
     Raises:
         ComparisonError: fewer than two optimizers or runs, or no run has a loss.
     """
     metric = Metric(LOSS.name, ratio=ratio)
-    values, _ = paired(values_of(optimizers, metric))
+    read = values_of(optimizers, metric)
+    values, _ = paired(read)
     first = looks[0] if looks else None
-    return with_best(values, looks=looks, margin=margin_of(optimizers, metric, margin, first), alpha=alpha)
+    found = with_best(values, looks=looks, margin=margin_of(optimizers, metric, margin, first), alpha=alpha)
+    doubtful = {name for name, each in read.items() if 2 * len(each.bounded) > len(each.numbers)}
+    if any(s.equivalent and s.verdict != "best" and s.runs < _FEW and s.name in doubtful for s in found.standings):
+        return with_best(values, looks=looks, alpha=alpha)
+    return found
 
 
 def judge(
@@ -88,7 +100,7 @@ def judge(
     target: float | None = None,
     metrics: Sequence[Metric] = (),
     spaces: Mapping[str, Mapping[str, Range]] | None = None,
-    special_cases: Mapping[str, Sequence[str]] | None = None,
+    special_cases: SpecialCases | None = None,
     alpha: float = 0.05,
 ) -> Judgement:
     """Judge a comparison by the protocol.
@@ -102,7 +114,7 @@ def judge(
         target: the loss to be reached; None takes it from the tunings.
         metrics: the numbers of the test set to compare, each with its direction.
         spaces: optimizer to hyperparameter to the range it was looked for in.
-        special_cases: optimizer to those it can become; see :func:`~ravine.comparison._judge.under_tuned`.
+        special_cases: optimizer to those it can become, and how; see :func:`~ravine.comparison._judge.under_tuned`.
         alpha: the chance that anything that is said of a metric is wrong.
 
     Raises:
@@ -125,13 +137,17 @@ def judge(
     values = values_of(optimizers, loss)
     compared: dict[str, Compared] = {}
     if len(optimizers) > 1:
-        losses = compare_losses(optimizers, looks=looks, margin=margin, ratio=ratio, alpha=alpha)
+        missing = [name for name, taken in steps.items() if taken.missed_by_most]
+        losses = compare_losses(optimizers, looks=looks, margin=margin, ratio=ratio, alpha=alpha).with_last(missing)
+        ranked = [s.name for s in losses.standings]
         compared[loss.name] = Compared(loss, losses)
         for metric in metrics:
             sign = -1.0 if metric.higher_is_better else 1.0
             arrays, _ = paired(values_of(optimizers, metric))
             signed = {name: sign * array for name, array in arrays.items()}
-            compared[metric.name] = Compared(metric, with_best(signed, looks=looks, alpha=alpha))
+            among = with_best_of_finished(signed, looks=looks, alpha=alpha)
+            if among is not None:
+                compared[metric.name] = Compared(metric, among)
         left_out = paired(values)[1]
         if left_out:
             text = f"Only seeds that every optimizer has are compared: {count(left_out, 'run')} left out."
@@ -140,7 +156,10 @@ def judge(
         notes += [] if spread is None else [spread]
         lost = [each.name for each in optimizers if all(run.diverged for run in each.runs)]
         sentence = verdict_text(losses, loss, lost)
-        ranked = _ranked([s.name for s in losses.standings], steps)
+        notes += _missing_best(losses, steps, missing)
+        if losses.margin < margin_of(optimizers, loss, margin, first):
+            text = f"Nobody is called equivalent: with fewer than {_FEW} seeds, and most runs diverged, that would often be wrong."
+            notes.append(WarningNote("seeds", "", text))
     else:
         ranked = [optimizers[0].name]
         sentence = f"Only {ranked[0]} took part: there is nothing to compare it with."
@@ -150,7 +169,11 @@ def judge(
     return Judgement(sentence, compared, ranked, goal, steps, budget_of(optimizers, loss), biases, [*notes, *warnings])
 
 
-def _ranked(names: Sequence[str], steps: Mapping[str, StepsToTarget]) -> list[str]:
-    """The same order, but those that missed the target in most runs go behind those that did not."""
-    missing = {name for name, taken in steps.items() if 2 * len(taken.missed) > len(taken.steps)}
-    return sorted(names, key=lambda name: name in missing)
+def _missing_best(losses: WithBest, steps: Mapping[str, StepsToTarget], missing: Sequence[str]) -> list[WarningNote]:
+    """That the best one misses the target which others reach: its runs end lowest, but never were as low as theirs."""
+    best = losses.top[0]
+    if losses.top != [best] or best not in missing or len(missing) == len(steps):
+        return []
+    taken = steps[best]
+    text = f"{best} is the best by its loss at the end, but missed the target in {len(taken.missed)} of {count(len(taken.steps), 'run')}."
+    return [WarningNote("target", best, text)]

@@ -87,7 +87,7 @@ def _within(losses: WithBest, metric: Metric, names: Sequence[str]) -> str:
 def _more(losses: WithBest) -> str:
     if losses.more is None:
         return "It would take more than 1,000 more seeds to settle it."
-    return f"About {count(losses.more, 'more seed')} would settle it."
+    return f"About {count(losses.more, 'more seed')} would settle it with a chance of 0.8."
 
 
 def _gap(least: float, most: float, metric: Metric) -> str:

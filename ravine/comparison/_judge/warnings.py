@@ -14,7 +14,9 @@ from ravine.comparison._judge.values import Values
 from ravine.comparison._judge.with_best import WithBest
 from ravine.optim.search import Range
 
-_NONE: Mapping[str, Sequence[str]] = {}
+#: By optimizer those that it becomes, each with the values of the hyperparameters that lead there.
+SpecialCases = Mapping[str, Mapping[str, Mapping[str, float]]]
+_NONE: SpecialCases = {}
 
 
 @dataclass(frozen=True)
@@ -76,26 +78,24 @@ def edges(optimizer: OptimizerRuns, space: Mapping[str, Range], *, near: float =
 def under_tuned(
     optimizers: Sequence[OptimizerRuns],
     losses: WithBest | None,
-    special_cases: Mapping[str, Sequence[str]] = _NONE,
+    special_cases: SpecialCases = _NONE,
     spaces: Mapping[str, Mapping[str, Range]] | None = None,
     *,
     ratio: bool = False,
 ) -> list[WarningNote]:
     """Optimizers that lose, beyond noise and by more than the margin may be, to an optimizer that they could have become.
 
-    ``special_cases`` has for an optimizer those that it becomes at some setting (Choi et al., 2019,
-    https://arxiv.org/abs/1910.05446), by name or by family: ``torch-adam:eps=1e-6`` is an ``adam``. One of which nothing
-    but the learning rate was searched could not become anything. The intervals are those of the verdict.
+    ``special_cases`` has for an optimizer those that it becomes, and at which setting (Choi et al., 2019,
+    https://arxiv.org/abs/1910.05446), by name or by family: ``torch-adam:eps=1e-6`` is an ``adam``. It could become only
+    those whose setting lies in its space. The intervals are those of the verdict.
     """
     if losses is None:
         return []
     notes = []
     for general in optimizers:
-        space = (spaces or {}).get(general.name, {})
-        if spaces is not None and not set(space) - {"lr"}:
-            continue
+        space = None if spaces is None else spaces.get(general.name, {})
         for special in optimizers:
-            if general is special or not is_special_case(special, general, special_cases):
+            if general is special or not could_become(general, special, special_cases, space):
                 continue
             difference, low, high = losses.pairs[general.name, special.name]
             if low > 0 and high > losses.margin:
@@ -133,10 +133,22 @@ def unequal_spread(values: Mapping[str, Values], alpha: float = 0.05) -> Warning
     return WarningNote("spread", wild, f"The runs of {wild} vary {times} times as much as those of {steady}.")
 
 
-def is_special_case(special: OptimizerRuns, general: OptimizerRuns, special_cases: Mapping[str, Sequence[str]]) -> bool:
-    """Whether the general optimizer becomes the other at some setting, by name or by family."""
-    wanted = {name for key in (general.name, _family(general)) for name in special_cases.get(key, ())}
-    return bool(wanted & {special.name, _family(special)})
+def could_become(
+    general: OptimizerRuns,
+    special: OptimizerRuns,
+    special_cases: SpecialCases,
+    space: Mapping[str, Range] | None = None,
+) -> bool:
+    """Whether an optimizer becomes the other, by name or by family, at a setting that lies in its space; None: anywhere."""
+    names = {special.name, _family(special)}
+    cases = [special_cases.get(key, {}) for key in (general.name, _family(general))]
+    settings = [setting for case in cases for name, setting in case.items() if name in names]
+    if space is None:
+        return bool(settings)
+    return any(
+        all(name in space and space[name].low <= value <= space[name].high for name, value in setting.items())
+        for setting in settings
+    )
 
 
 def diverged(optimizer: OptimizerRuns) -> WarningNote | None:
@@ -159,7 +171,7 @@ def warnings_of(
     optimizers: Sequence[OptimizerRuns],
     losses: WithBest | None,
     spaces: Mapping[str, Mapping[str, Range]] | None = None,
-    special_cases: Mapping[str, Sequence[str]] = _NONE,
+    special_cases: SpecialCases = _NONE,
     *,
     ratio: bool = False,
 ) -> list[WarningNote]:

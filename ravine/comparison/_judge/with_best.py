@@ -13,7 +13,7 @@ two cannot disagree:
 All intervals of a study hold together with a chance of 1 - alpha, over all looks at it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -64,7 +64,8 @@ class WithBest:
     """What a study says of all its optimizers, in one quantity.
 
     Attributes:
-        standings: of each optimizer, those that may be the best first, by their difference to the best of the others.
+        standings: of each optimizer, best first: those that may be the best, by their difference to the best of the others,
+            then the others; but see :meth:`with_last`.
         margin: the largest difference that does not matter.
         looks: how many runs there were at each look so far.
         alpha: the chance that any interval, or any verdict, is wrong.
@@ -88,7 +89,7 @@ class WithBest:
 
     @property
     def top(self) -> list[str]:
-        """Those that may be the best, by their difference to the best of the others."""
+        """Those that may be the best, in the order of the standings."""
         return [s.name for s in self.standings if s.verdict != "not the best"]
 
     @property
@@ -99,6 +100,17 @@ class WithBest:
     def standing(self, name: str) -> Standing:
         """Where the optimizer of that name stands."""
         return next(s for s in self.standings if s.name == name)
+
+    def with_last(self, names: Collection[str]) -> "WithBest":
+        """The same, but with these optimizers behind the others, except one that alone is the best: that is the answer."""
+        return replace(
+            self, standings=sorted(self.standings, key=lambda s: (s.verdict != "best" and s.name in names, _order(s)))
+        )
+
+    @property
+    def by_difference(self) -> bool:
+        """Whether the standings are sorted by their differences, none of them moved behind others."""
+        return list(self.standings) == sorted(self.standings, key=_order)
 
 
 def with_best(
@@ -226,7 +238,7 @@ def _read_off(
         standings.append(
             Standing(name, means[i], float(middles[i]), least, most, verdict, most <= margin, runs[i], outside)
         )
-    standings.sort(key=lambda s: (s.verdict == "not the best", s.difference, s.name))
+    standings.sort(key=_order)
     settled = len(candidates) == 1 or bool(highs[candidates].max() <= margin)
     pairs = {
         (a, b): (float(middle[i, j]), float(low[i, j]), float(high[i, j]))
@@ -235,6 +247,10 @@ def _read_off(
         if i != j
     }
     return WithBest(standings, margin, looks, alpha, settled, 0 if settled else None, pairs)
+
+
+def _order(s: Standing) -> tuple[bool, float, str]:
+    return s.verdict == "not the best", s.difference, s.name
 
 
 def check_alpha(alpha: float) -> None:

@@ -61,7 +61,8 @@ def results(result: JudgedRuns) -> Table:
 
 def against_the_best(result: JudgedRuns) -> Table:
     """Every optimizer against the best of the others."""
-    return differences_table(result.differences, result.metric.name, confidence(result))
+    how_sure = f"All intervals hold jointly with {confidence(result)} confidence"
+    return differences_table(result.differences, result.metric.name, how_sure)
 
 
 def target(result: JudgedRuns) -> Table | None:

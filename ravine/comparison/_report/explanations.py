@@ -22,7 +22,7 @@ EXPLAINED: Mapping[str, str] = {
     "differences": "Each line is one optimizer minus the best of the others, with its interval. An optimizer "
     "whose interval is entirely on the worse side of the dashed line (no difference) is not the best. If only one is left, it is "
     "the best; otherwise each of those left may be. Differences inside the grey band, the margin, are too small to matter. All "
-    "intervals hold jointly with 95% confidence.",
+    "intervals hold jointly with 95% confidence if no run diverged, else perhaps less often.",
     "watch": "How far one step moves a parameter, relative to the size of the parameter (the median over the run). "
     f"{USUAL_TEXT} is usual; parameters with very different values learn at different speeds.",
     "seconds": "Time of one step on one thread, with nothing else running: the whole step, and the optimizer's part of it.",

@@ -73,11 +73,13 @@ def target_figure(
 
 def differences(data: ReportData) -> Any:
     """Each optimizer against the best of the others in the validation loss."""
-    return differences_figure(data.differences[LOSS.name], LOSS.name, data.labels, data.ranked, data.spec.task)
+    confidence = "" if any(row.diverged for row in data.results) else "95%"
+    one = data.differences[LOSS.name]
+    return differences_figure(one, LOSS.name, data.labels, data.ranked, data.spec.task, confidence)
 
 
 def differences_figure(
-    one: Differences, metric: str, every: Sequence[str], labels: Sequence[str], title: str, confidence: str = "95%"
+    one: Differences, metric: str, every: Sequence[str], labels: Sequence[str], title: str, confidence: str
 ) -> Any:
     """Each optimizer against the best of the others in one metric, with intervals that hold together.
 
@@ -87,7 +89,7 @@ def differences_figure(
         every: all optimizers, in the order that gives them their styles.
         labels: the optimizers from the top.
         title: what the runs are of.
-        confidence: with which the intervals hold.
+        confidence: with which all intervals hold, such as ``95%``; empty to say nothing of it.
     """
     figure = blank(_WIDTH, _REST + 0.25 + _ROW * len(labels))
     axes = figure.add_subplot()
@@ -98,11 +100,8 @@ def differences_figure(
     wide = any(row.low < one.limits[0] or row.high > one.limits[1] for row in one.rows)
     arrow = " Arrow: the interval extends beyond the picture." if wide else ""
     about = "Filled: may be the best; hollow: not the best. Grey band: too small to matter."
-    head(
-        figure,
-        f"{title}: {metric} against the best of the others",
-        f"{about} All intervals hold jointly ({confidence}).{arrow}",
-    )
+    joint = f" All intervals hold jointly ({confidence})." if confidence else ""
+    head(figure, f"{title}: {metric} against the best of the others", f"{about}{joint}{arrow}")
     return figure
 
 

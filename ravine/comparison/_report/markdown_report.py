@@ -8,10 +8,11 @@ from ravine.comparison._judge.number_text import count
 from ravine.comparison._report.declaration import space_rows
 from ravine.comparison._report.explanations import EXPLAINED
 from ravine.comparison._report.markdown_syntax import code, fenced, prose, table
-from ravine.comparison._report.note_sentences import warnings
+from ravine.comparison._report.note_sentences import confidence_text, warnings
 from ravine.comparison._report.protocol_text import protocol_text
 from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.report_tables import caption
+from ravine.comparison._report.report_tables import target as target_table
 from ravine.comparison._report.result_table import result_table
 from ravine.comparison._report.trial_table import last_line
 
@@ -43,6 +44,7 @@ def markdown_report(data: ReportData) -> str:
         prose(f"{caption(data)}.", labels),
         prose(EXPLAINED["results"]),
         *_differences(data),
+        *_target(data),
         "## Figures",
         *(f"![{_CAPTIONS[name]}]({name}.png)\n\n{prose(EXPLAINED[name])}" for name in data.figures),
         *_spaces(data),
@@ -63,8 +65,20 @@ def _differences(data: ReportData) -> list[str]:
             f"**{prose(name[:1].upper() + name[1:])}**, {how} the best of the others':",
             table(heads, lines, left=(0, 3)),
         ]
-    intro = "The verdict is read off these intervals. All intervals of a table hold jointly with 95% confidence."
+    intro = f"The verdict is read off these intervals. {confidence_text(data)}."
     return ["## Each against the best of the others", intro, *parts] if parts else []
+
+
+def _target(data: ReportData) -> list[str]:
+    if not data.judgement.steps:
+        return []
+    steps = target_table(data)
+    rows = [[code(row[0]), *row[1:]] for row in steps.rows]
+    return [
+        "## Steps to the target",
+        table([prose(head) for head in steps.columns], rows),
+        f"{prose(steps.caption, data.labels)}.",
+    ]
 
 
 def _spaces(data: ReportData) -> list[str]:

@@ -1,4 +1,4 @@
-"""The sentences beside a verdict: the target, and what speaks against the comparison."""
+"""The sentences beside a verdict: the target, what was saved or is still needed, and what speaks against the comparison."""
 
 from __future__ import annotations
 
@@ -8,9 +8,35 @@ from ravine.comparison._report.report_data import ReportData
 
 
 def notes(data: ReportData) -> list[str]:
-    """One for the target, if there is one, and one for each warning."""
+    """One for the target, if there is one, those of :func:`seeds_text`, and one for each warning."""
     target = data.judgement.target
-    return [*([] if target is None else [target.sentence]), *(f"Note: {one.sentence}" for one in warnings(data))]
+    return [
+        *([] if target is None else [target.sentence]),
+        *seeds_text(data),
+        *(f"Note: {one.sentence}" for one in warnings(data)),
+    ]
+
+
+def confidence_text(data: ReportData) -> str:
+    """How surely the intervals of a table hold, without a full stop."""
+    text = "All intervals hold jointly with 95% confidence"
+    if any(row.diverged for row in data.results):
+        return f"{text}, or less, since runs diverged: an interval knows only of the share that did"
+    return text
+
+
+def seeds_text(data: ReportData) -> list[str]:
+    """That a study was settled early; or how to ask for what it leaves open. At most one sentence."""
+    if data.settled_early is not None:
+        return [data.settled_early.sentence]
+    losses = data.judgement.losses
+    if losses is None or losses.settled or losses.more is None or losses.looks[-1] != data.spec.seeds:
+        return []
+    most = data.spec.seeds + losses.more
+    return [
+        "Seeds added to a study that was judged make a wrong verdict more likely; a new one with --until settled "
+        f"--at-most {most} --study-seed {data.spec.seed + 1} keeps the 5%."
+    ]
 
 
 def warnings(data: ReportData) -> list[WarningNote]:

@@ -13,7 +13,7 @@ from ravine.comparison._report.difference_data import Difference, Differences
 from ravine.comparison._report.note_sentences import notes
 from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.report_tables import Table
-from ravine.comparison._report.result_table import AGAINST, SORTED, far_out, result_table
+from ravine.comparison._report.result_table import AGAINST, far_out, result_table, sorted_text
 
 
 def notebook_html(data: ReportData) -> str:
@@ -24,7 +24,7 @@ def notebook_html(data: ReportData) -> str:
     return output(
         data.judgement.sentence,
         table_with_intervals(heads, rows, losses),
-        paragraph(". ".join([SORTED, *filter(None, [far_out(data)])]) + "."),
+        paragraph(". ".join([sorted_text(data), *filter(None, [far_out(data)])]) + "."),
         _legend(losses) if losses is not None and AGAINST in heads else "",
         f"<ul>{items}</ul>" if items else "",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ravine.comparison._judge import LOSS
 from ravine.comparison._judge.number_text import count, listed
 from ravine.comparison._judge.verdict_text import margin_text
+from ravine.comparison._report.note_sentences import seeds_text
 from ravine.comparison._report.report_data import ReportData
 
 
@@ -39,7 +40,7 @@ def protocol_text(data: ReportData) -> str:
     sentences.append(
         f"Every training{' that was not stopped' * spec.halving} ran for {count(spec.steps, 'step')} {schedule} and was evaluated every {count(every, 'step')}."
     )
-    return " ".join(sentences)
+    return " ".join([*sentences, *seeds_text(data)])
 
 
 def _tuning(data: ReportData, tuned: set[int]) -> list[str]:

@@ -26,6 +26,7 @@ from ravine.comparison._report.figure_data import (
 )
 from ravine.comparison._report.optimizer_formulas import Formula, formulas
 from ravine.comparison._study.step_seconds import StepSeconds
+from ravine.comparison._study.study_progress import SettledEarly
 from ravine.comparison._study.study_record import StudyOrigin, StudyRecord
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial import Trial, TrialResult
@@ -117,6 +118,7 @@ class ReportData:
     Attributes:
         spec, origin: what was declared, and where the study comes from.
         judgement: what the study shows.
+        settled_early: what it saved by ending before its last look; None if it did not.
         results: a row for each optimizer, by validation loss as the verdict has them.
         curves: the losses of the fresh runs on the way, by optimizer; one whose runs all diverged is left out.
         sensitivity: the scores of tuning by hyperparameter, the learning rate first.
@@ -136,6 +138,7 @@ class ReportData:
     spec: StudySpec
     origin: StudyOrigin
     judgement: Judgement
+    settled_early: SettledEarly | None
     results: Sequence[ResultRow]
     curves: Mapping[str, Band]
     sensitivity: Mapping[str, Sensitivity]
@@ -184,6 +187,7 @@ def report_data(record: StudyRecord, judgement: Judgement) -> ReportData:
         spec=record.spec,
         origin=record.origin,
         judgement=judgement,
+        settled_early=record.settled_early,
         results=[_result(runs[label], judgement, record.seconds.get(label)) for label in judgement.ranked],
         curves=curves,
         sensitivity=by_hyper,

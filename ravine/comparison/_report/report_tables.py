@@ -6,16 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ravine.comparison._judge import Judgement, StepsToTarget
+from ravine.comparison._judge import Judgement, StepsToTarget, rank_tests
 from ravine.comparison._judge.number_text import count, number
 from ravine.comparison._report.difference_data import Differences
+from ravine.comparison._report.note_sentences import confidence_text
 from ravine.comparison._report.report_data import ReportData
-from ravine.comparison._report.result_table import SORTED, far_out, result_table
+from ravine.comparison._report.result_table import far_out, result_table, sorted_text
 
 #: What a mean says of diverged runs.
 DIVERGED = (
     "Means leave out diverged runs and say how many runs are left; the verdict counts a diverged run as the loss that it "
-    "started with"
+    "started with, and other metrics are compared over the seeds where neither of two optimizers diverged"
 )
 
 
@@ -43,7 +44,7 @@ def results(data: ReportData) -> Table:
 def caption(data: ReportData) -> str:
     """How the table of results is sorted, and which runs count as other than they are; without the last full stop."""
     lost = any(row.diverged for row in data.results)
-    return ". ".join([SORTED, *[DIVERGED] * lost, *filter(None, [far_out(data)])])
+    return ". ".join([sorted_text(data), *[DIVERGED] * lost, *filter(None, [far_out(data)])])
 
 
 def curves(data: ReportData) -> Table:
@@ -116,21 +117,21 @@ def target(data: ReportData) -> Table:
 def target_table(steps_to_target: Mapping[str, StepsToTarget], ranked: Sequence[str], paired: bool = True) -> Table:
     """How many runs reached the target, and after how many steps; the optimizers in the given order, the best first."""
     rows, first = [], ranked[0]
-    best = steps_to_target.get(first)
-    for label in ranked if best else ():
+    p = rank_tests(steps_to_target, first) if steps_to_target and paired else {}
+    for label in ranked if steps_to_target else ():
         taken = steps_to_target[label]
         fastest_first = taken.reached
         ends = f"{short(fastest_first[0])} to {short(fastest_first[-1])}" if fastest_first else "–"
         median = short(taken.median) if math.isfinite(taken.median) else "not reached"
         low, high = taken.share_interval
-        rank = "–" if best is None or taken is best else _chance(taken.rank_p(best))
+        rank = _chance(p[label]) if label in p else "–"
         reached = f"{taken.reached_text} ({low:.0%} to {high:.0%})"
         rows.append([label, reached, short(taken.restricted_mean), median, ends, str(len(taken.diverged)), rank])
     caption = (
         "Steps to the target; in brackets the 95% interval of the share of runs that reach it. A run that missed it counts as "
         "all its steps in the restricted mean, and comes last in the median"
     )
-    test = f"p: Wilcoxon's signed-rank test against {first}, not corrected for the number of optimizers"
+    test = f"p: Wilcoxon's signed-rank test against {first}, corrected for the number of optimizers (Holm)"
     heads = [
         "optimizer",
         "runs that reached it",
@@ -161,15 +162,15 @@ def runs(judgement: Judgement) -> Table:
 
 def differences(data: ReportData, name: str) -> Table:
     """Every optimizer against the best of the others in one measure."""
-    return differences_table(data.differences[name], name)
+    return differences_table(data.differences[name], name, confidence_text(data))
 
 
-def differences_table(one: Differences, name: str, confidence: str = "95%") -> Table:
-    """The differences in the measure of that name, whose intervals hold with that confidence."""
+def differences_table(one: Differences, name: str, confidence: str) -> Table:
+    """The differences in the measure of that name; and how surely their intervals hold, without a full stop."""
     rows = [[row.label, row.text(row.middle, 3), row.interval_text, row.verdict] for row in one.rows]
     how = "relative to" if one.ratio else "minus"
     return Table(
-        f"{name} {how} the best of the others'; all intervals hold jointly with {confidence} confidence",
+        f"{name} {how} the best of the others'. {confidence}",
         ("optimizer", "ratio" if one.ratio else "difference", "interval", "verdict"),
         rows,
     )

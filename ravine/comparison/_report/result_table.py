@@ -15,7 +15,8 @@ from ravine.comparison._report.report_data import ReportData, ResultRow
 NOTHING = "–"
 #: How the rows are sorted; the verdict sorts by the same.
 SORTED_BY = "sorted by the difference to the best of the others"
-SORTED = f"{SORTED_BY.capitalize()} in validation loss, which the verdict is about; those that miss the target in most runs come last"
+#: More of it, where an optimizer stands behind others though its loss is lower.
+MISSING_LAST = ", those that miss the target in most runs last"
 #: The head of the column with the interval that the verdict is read off.
 AGAINST = "against the best of the others"
 _LEAST, _MOST = 1e-6, 1e7  # numbers beyond are written with powers of ten
@@ -39,10 +40,15 @@ def result_table(data: ReportData, left_out: Sequence[str] = ()) -> tuple[list[s
     return heads, [[cells[head] for head in heads] for cells in columns]
 
 
-def missing_last(data: ReportData) -> bool:
-    """Whether an optimizer stands behind others for the target that it misses, though its loss is lower."""
+def missing_last(data: ReportData) -> str:
+    """That an optimizer stands behind others for the target that it misses; empty if none does."""
     losses = data.judgement.losses
-    return losses is not None and [one.name for one in losses.standings] != list(data.judgement.ranked)
+    return "" if losses is None or losses.by_difference else MISSING_LAST
+
+
+def sorted_text(data: ReportData) -> str:
+    """How the rows are sorted, without a full stop."""
+    return f"{SORTED_BY.capitalize()} in validation loss, which the verdict is about{missing_last(data)}"
 
 
 def far_out(data: ReportData) -> str:

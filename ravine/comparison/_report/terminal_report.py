@@ -14,7 +14,6 @@ from ravine.comparison._report.result_table import AGAINST, SORTED_BY, far_out, 
 
 #: A terminal is narrow: these stand in the report only.
 _LEFT_OUT = ("typical point", "median steps", "test loss", "ms per step", "diverged in tuning")
-_MISSING_LAST = ", those that miss the target in most runs last"
 _LINES = {AGAINST: "against the\nbest of the\nothers"}  # of a head
 
 
@@ -50,7 +49,7 @@ def _title(data: ReportData) -> str:
     more = f" and {points - spec.points} more at the edge" * (points > spec.points)
     return (
         f"{spec.task}: {count(len(spec.optimizers), 'optimizer')}, {count(spec.points, 'point') + more + ', ' if tuned else ''}{seeds}, "
-        f"{count(spec.steps, 'step')}; {SORTED_BY}{_MISSING_LAST * missing_last(data)}"
+        f"{count(spec.steps, 'step')}; {SORTED_BY}{missing_last(data)}"
     )
 
 

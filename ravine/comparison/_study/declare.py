@@ -56,7 +56,8 @@ PRESETS: Mapping[str, Preset] = {
     "standard": Preset(points=4, looks=(10,)),
     "full": Preset(points=8, looks=(20,)),
 }
-_FEWEST_EVALUATIONS, _MOST_EVALUATIONS = 5, 20
+#: Beside the one before the first step: at half of the steps, and at their end.
+_FEWEST_EVALUATIONS, _MOST_EVALUATIONS = 2, 20
 _MOST_STUDIES = 1_000_000
 _MOST = {"points": 1_000, "seeds": 1_000, "at_most": 1_000, "steps": 10**9}
 

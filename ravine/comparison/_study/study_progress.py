@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -30,6 +31,39 @@ class StudyProgress:
         verb = "is" if self.total == 1 else "are"
         about = "" if self.stage == "done" else "about "
         return f"{self.done:,} of {about}{self.total:,} training{'s' * (self.total != 1)} {verb} done."
+
+
+@dataclass(frozen=True)
+class SettledEarly:
+    """A study that was settled before the last look that was planned.
+
+    Attributes:
+        seeds, planned: after how many seeds it was settled, and how many there were to be.
+        saved: about what share of the trainings that takes, from 0 to 1.
+    """
+
+    seeds: int
+    planned: int
+    saved: float
+
+    @property
+    def sentence(self) -> str:
+        """``Settled after 8 of 20 seeds, which saved about 60% of the trainings.``"""
+        return (
+            f"Settled after {self.seeds} of {self.planned} seeds, which saved about {self.saved:.0%} of the trainings."
+        )
+
+
+def settled_early(spec: StudySpec, now: Stage, seeds: Mapping[str, int]) -> SettledEarly | None:
+    """What a study in this stage has saved; None if it is not done, or went on to its last look.
+
+    ``seeds`` is how many each optimizer has: those that dropped out have fewer.
+    """
+    if now.name != "done" or now.seeds == spec.seeds:
+        return None
+    of_seed = {tuning.config.label: trainings_of_seed(spec, tuning) for tuning in now.tunings}
+    share = sum(of_seed[label] * n for label, n in seeds.items()) / (spec.seeds * sum(of_seed.values()))
+    return SettledEarly(now.seeds, spec.seeds, 1 - share)
 
 
 def progress_of(spec: StudySpec, now: Stage, results: Results) -> StudyProgress:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from ravine.comparison._judge import Judgement, Metric, OptimizerRuns, WarningNote, judge
+from ravine.comparison._judge import Judgement, Metric, OptimizerRuns, WarningNote, WithBest, judge
 from ravine.comparison._judge.number_text import count
 from ravine.comparison._study.measured import measured_runs
 from ravine.comparison._study.stages import Stage, final_trials, stage
 from ravine.comparison._study.step_seconds import StepSeconds
-from ravine.comparison._study.study_progress import StudyProgress, progress_of
+from ravine.comparison._study.study_progress import SettledEarly, StudyProgress, progress_of, settled_early
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial import Trial, TrialResult
 from ravine.comparison._study.tuning import short_trial, tuning_trial
@@ -80,6 +80,11 @@ class StudyRecord:
     def progress(self) -> StudyProgress:
         """How many of its trainings are done."""
         return progress_of(self.spec, self.stage, self.results)
+
+    @property
+    def settled_early(self) -> SettledEarly | None:
+        """What it saved by ending before its last look; None if it did not."""
+        return settled_early(self.spec, self.stage, {each.name: len(each.runs) for each in self.runs})
 
     @cached_property
     def trials(self) -> list[tuple[Trial, TrialResult]]:
@@ -151,12 +156,13 @@ class StudyRecord:
             },
         )
         before = self.finished_seeds < self.spec.looks[0]
-        sentence = self._no_verdict(judgement.ranked[0]) if before and len(runs) > 1 else judgement.sentence
+        sentence = judgement.sentence if not before or judgement.losses is None else self._no_verdict(judgement.losses)
         seen = [WarningNote("broadcast", "", self.broadcast)] if self.broadcast else []
         warnings = [*seen, *self._unfinished(), *self._extended(), *notes, *self._failures(), *judgement.warnings]
         return replace(judgement, sentence=sentence, warnings=warnings)
 
-    def _no_verdict(self, lowest: str) -> str:
+    def _no_verdict(self, losses: WithBest) -> str:
+        lowest = min(losses.standings, key=lambda s: s.difference).name
         first, have = count(self.spec.looks[0], "seed"), count(self.finished_seeds, "seed")
         return (
             f"There is no verdict before {first}; {have} {'is' if self.finished_seeds == 1 else 'are'} finished, and so far "

@@ -33,6 +33,14 @@ def test_the_scale_is_that_of_the_tunings():
     assert first.best == 0.9
 
 
+def test_the_margin_is_on_the_same_scale():
+    """From 2 to .5 is a score of 1: a loss of .3 is a fifth of it; of ratios on the logarithm."""
+    arms = [optimizer("a", [1.0, 0.5], [0.5, 0.5]), optimizer("b", [1.5, 1.0], [1.0, 1.0])]
+    assert task_scores("t", arms, judge(arms, margin="0.3")).margin == pytest.approx(0.2)
+    found = task_scores("t", arms, judge(arms, margin="100%", ratio=True), ratio=True)
+    assert found.margin == pytest.approx(0.5), "of a factor of 4 a factor of 2"
+
+
 def test_a_test_function_has_a_scale_of_ratios():
     arms = [optimizer("a", [2e-4, 2e-2], [2e-4, 2e-4]), optimizer("b", [0.2, 0.2], [0.2, 0.2])]
     found = task_scores("t", arms, judge(arms, looks=(2,), ratio=True), ratio=True)

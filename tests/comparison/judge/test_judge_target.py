@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ravine.comparison._judge import FreshRun, OptimizerRuns, StepsToTarget, Target, steps_to, target_of
+from ravine.comparison._judge import FreshRun, OptimizerRuns, StepsToTarget, Target, rank_tests, steps_to, target_of
 from ravine.errors import ComparisonError
 
 NEVER = float("nan")
@@ -158,6 +158,25 @@ class TestCensored:
     def test_only_seeds_that_both_have_count(self):
         one, other = _taken([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), _taken([9.0] * 5)
         assert one.rank_p(other) == pytest.approx(2 / 2**5)
+
+    def test_ranks_against_the_first_are_corrected_as_holm_does(self):
+        """Below a level are those that his step-down test rejects at it: the smallest at a third, the next at a half, ..."""
+        rng, seen = np.random.default_rng(1), set()
+        for _ in range(20):
+            shifts = zip("abcd", (0, 5, 40, 45), strict=True)
+            steps = {name: _taken(rng.uniform(100, 200, 9) + shift) for name, shift in shifts}
+            plain = {name: steps[name].rank_p(steps["a"]) for name in "bcd"}
+            corrected = rank_tests(steps, "a")
+            assert corrected.keys() == plain.keys()
+            for level in np.geomspace(0.001, 0.999, 50):
+                rejected = set()
+                for place, name in enumerate(sorted(plain, key=plain.get)):
+                    if plain[name] > level / (3 - place):
+                        break
+                    rejected.add(name)
+                seen.add(len(rejected))
+                assert {name for name, p in corrected.items() if p <= level} == rejected
+        assert seen == {0, 1, 2, 3}
 
     def test_the_level_is_held_at_any_share_of_misses(self):
         rng = np.random.default_rng(0)

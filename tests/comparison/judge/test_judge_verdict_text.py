@@ -47,7 +47,10 @@ def test_several_that_are_not_told_apart():
     near = {"adam": 0.5 + 0.01 * ONE, "adamw": 0.502 + 0.01 * TWO}
     far = {"sgd": 0.6 + 0.01 * ONE, "adagrad": 0.7 + 0.01 * TWO}
     more = with_best(near).more
-    assert _said(**near) == f"Either adam or adamw may be the best. About {more} more seeds would settle it."
+    assert (
+        _said(**near)
+        == f"Either adam or adamw may be the best. About {more} more seeds would settle it with a chance of 0.8."
+    )
     assert _said(**near, sgd=far["sgd"]).startswith("Either adam or adamw may be the best; sgd is not. About ")
     assert _said(**near, **far).startswith("Either adam or adamw may be the best; sgd and adagrad are not. About ")
     assert _said(**near, nadam=0.501 + 0.01 * ONE[::-1]).startswith("Any of adam, nadam and adamw may be the best. ")

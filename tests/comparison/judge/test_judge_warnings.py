@@ -1,5 +1,7 @@
 """The warnings: each is shown where it is planted, and stays silent where it is not."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -15,11 +17,13 @@ from ravine.comparison._judge import (
     warnings_of,
 )
 from ravine.comparison._judge.warnings import diverged, unequal_spread
+from ravine.comparison._study.spaces import spaces_of
+from ravine.optim._spec import parse, special_cases
 
 #: Optimizers, and those that they become at some setting.
-SPECIAL = {"momentum": ("sgd",), "adam": ("rmsprop",), "adamw": ("adam", "rmsprop")}
+SPECIAL = special_cases()
 RATE = Range(1e-4, 1.0)
-TWO = {"lr": RATE, "beta2": Range(0.5, 0.99, "complement")}
+TWO = {"lr": RATE, "beta1": Range(0.0, 0.99, "complement")}
 
 
 @pytest.fixture
@@ -54,13 +58,39 @@ class TestUnderTuned:
         assert under_tuned(*losing(0.1, rng, ("torch-adam:eps=1e-6", "rmsprop-keras:alpha=0.9")), SPECIAL)
         assert not under_tuned(*losing(0.1, rng, ("rmsprop", "adam")), SPECIAL)
         assert not under_tuned(*losing(0.1, rng, ("adam", "adam:eps=1e-6")), SPECIAL)
-        assert under_tuned(*losing(0.1, rng, ("mine", "other")), {"mine": ["other"]})
+        assert under_tuned(*losing(0.1, rng, ("mine", "other")), {"mine": {"other": {"decay": 0.0}}})
 
-    def test_one_whose_other_hyperparameters_were_fixed_could_not_become_anything(self, losing):
+    def test_only_what_leads_to_the_special_case_counts_as_searched(self, losing):
         pair = losing(0.1, np.random.default_rng(0))
         assert not under_tuned(*pair, SPECIAL, {"adam": {"lr": RATE}, "rmsprop": TWO})
         assert not under_tuned(*pair, SPECIAL, {})
         assert under_tuned(*pair, SPECIAL, {"adam": TWO})
+        never_0 = {"lr": RATE, "beta1": Range(0.5, 0.99, "complement")}
+        assert not under_tuned(*pair, SPECIAL, {"adam": never_0})
+        heavy = losing(0.1, np.random.default_rng(0), ("momentum", "sgd"))
+        assert under_tuned(*heavy, SPECIAL, {"momentum": {"lr": RATE, "momentum": Range(0.0, 0.99, "complement")}})
+        assert not under_tuned(*heavy, SPECIAL, {"momentum": {"lr": RATE, "dampening": Range(0.0, 0.9, "linear")}})
+        both = losing(0.1, np.random.default_rng(0), ("adamw", "rmsprop"))
+        assert not under_tuned(*both, SPECIAL, {"adamw": TWO})
+        assert under_tuned(*both, SPECIAL, {"adamw": {**TWO, "weight_decay": Range(0.0, 0.1, "linear")}})
+
+    def test_the_space_file_of_the_documentation_accuses_nobody(self, losing, tmp_path):
+        """It searches beta2 of adam, and leaves beta1 at .9."""
+        page = (Path(__file__).parents[3] / "docs" / "compare.md").read_text(encoding="utf-8")
+        (tmp_path / "space.toml").write_text(page.split('write_text("""')[1].split('"""')[0])
+        spaces = spaces_of(tmp_path / "space.toml", ["rmsprop", "adam"])
+        assert set(spaces["adam"]) == {"lr", "beta2"}
+        assert not under_tuned(*losing(0.1, np.random.default_rng(0)), SPECIAL, spaces)
+
+    def test_what_leads_to_a_special_case_is_a_hyperparameter(self):
+        for name, cases in SPECIAL.items():
+            takes = parse(name).all_options
+            parts = {
+                f"{key.removesuffix('s')}{i + 1}" for key in ("betas", "nus") for i in range(len(takes.get(key, ())))
+            }
+            for special, setting in cases.items():
+                assert parse(special).name == special
+                assert setting.keys() <= takes.keys() | parts
 
     def test_a_difference_that_does_not_matter_is_none(self, losing):
         rng = np.random.default_rng(0)
@@ -165,7 +195,7 @@ class TestDiverged:
 def test_all_warnings_come_together(make_optimizer):
     rng = np.random.default_rng(0)
     lucky = rng.uniform(0.4, 0.41, (10, 4))
-    adam = make_optimizer("adam", rng.normal(0.6, 0.01, 10), lucky, points=[{"lr": 1e-4, "beta2": 0.9}] * 10)
+    adam = make_optimizer("adam", rng.normal(0.6, 0.01, 10), lucky, points=[{"lr": 1e-4, "beta1": 0.9}] * 10)
     rms = make_optimizer("rmsprop", rng.normal(0.4, 0.01, 10), [[0.4, None]])
     found = warnings_of([adam, rms], compare_losses([adam, rms]), {"adam": TWO}, SPECIAL)
     assert {(w.kind, w.optimizer) for w in found} == {

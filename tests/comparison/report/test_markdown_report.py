@@ -9,14 +9,17 @@ from markdown_it import MarkdownIt
 from studies import changed, study
 
 from ravine.comparison._judge.number_text import number
-from ravine.comparison._report import report_files
+from ravine.comparison._report import report_files, terminal_report
 from ravine.comparison._report.explanations import EXPLAINED
 from ravine.comparison._report.figure_data import summary
 from ravine.comparison._report.markdown_report import markdown_report
 from ravine.comparison._report.note_sentences import warnings
 from ravine.comparison._report.protocol_text import protocol_text
+from ravine.comparison._report.report_tables import differences as differences_table
+from ravine.comparison._report.report_tables import target as target_table
 from ravine.comparison._report.result_table import AGAINST, mean_and_spread, result_table
 from ravine.comparison._study.declare import PRESETS
+from ravine.comparison._study.study_progress import SettledEarly
 from ravine.comparison._study.study_record import StudyOrigin
 from ravine.optim.search import Range
 
@@ -44,6 +47,7 @@ def test_the_verdict_comes_first_and_everything_is_there(found):
         "## Results",
         "Sorted by the difference to the best of the others in validation loss, which the verdict is about",
         "## Each against the best of the others",
+        "## Steps to the target",
         "## Figures",
         "## Search spaces",
         "## Failures",
@@ -72,6 +76,48 @@ def test_every_interval_and_every_warning_is_said(found):
     assert len(judgement.warnings) == 3
     for warning in judgement.warnings:
         assert warning.sentence in plain
+
+
+def test_the_steps_to_the_target_are_the_table_of_the_page(found):
+    result, _, report = found
+    section = report.split("## Steps to the target")[1].split("##")[0]
+    for row in target_table(result.report).rows:
+        assert [
+            cell.strip(" `")
+            for cell in next(line for line in section.splitlines() if f"`{row[0]}`" in line).split("|")[1:-1]
+        ] == row
+    alone = replace(result.report, judgement=replace(result.judgement, steps={}, target=None))
+    assert "## Steps to the target" not in markdown_report(alone)
+
+
+def test_how_surely_intervals_hold_depends_on_whether_runs_diverged(found):
+    less = "or less, since runs diverged"
+    assert less in found[2]
+    assert less in differences_table(found[0].report, "validation loss").caption
+    whole = study({"sgd": 0.3, "rmsprop": 0.33}).report
+    assert "All intervals hold jointly with 95% confidence." in markdown_report(whole)
+    assert less not in markdown_report(whole)
+
+
+def test_what_was_saved_or_is_left_open_is_one_quiet_line_everywhere(found):
+    data = found[0].report
+    saved = replace(data, settled_early=SettledEarly(8, 20, 0.6))
+    said = "Settled after 8 of 20 seeds, which saved about 60% of the trainings."
+    losses = replace(data.judgement.losses, more=7, settled=False)
+    compared = {
+        **data.judgement.compared,
+        "validation loss": replace(data.judgement.compared["validation loss"], with_best=losses),
+    }
+    opened = replace(data, judgement=replace(data.judgement, compared=compared))
+    again = (
+        "Seeds added to a study that was judged make a wrong verdict more likely; a new one with --until settled --at-most 12 "
+        "--study-seed 1 keeps the 5%."
+    )
+    for one, wanted, other in ((saved, said, again), (opened, again, said)):
+        for text in (terminal_report.text(one), protocol_text(one), markdown_report(one).replace("\\", "")):
+            assert text.count(wanted) == 1
+            assert not text.startswith(wanted)
+            assert other not in text
 
 
 def test_points_that_diverged_in_tuning_only_are_one_note(found):
@@ -141,7 +187,7 @@ def test_hostile_labels_are_only_names():
     assert not kinds & {"html_block", "html_inline", "link_open"}
     assert sum(token.type == "image" for token in tokens) == 5
     rows = [token.type for token in tokens if token.type in ("tr_open", "td_open", "th_open")]
-    assert rows.count("tr_open") == 5 * 6  # results, three metrics, and search spaces
+    assert rows.count("tr_open") == 6 * 6  # results, three metrics, steps to the target, and search spaces
     cells = [token.children[0].content for token in tokens if token.type == "inline" and token.level == 4]
     shown = ["a|b", "`tick`", *HOSTILE[2:4], r"two\nlines"]
     assert [cell for cell in cells if cell in shown][-5:] == shown  # the search spaces, in the order of the spec

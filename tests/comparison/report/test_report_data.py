@@ -1,14 +1,26 @@
 """A report's data: everything is computed once, however often and in however many ways it is drawn."""
 
 import ast
+import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from studies import study
 
 import ravine.comparison
-from ravine.comparison._report import difference_data, figure_data, optimizer_formulas, report_data
+from ravine.comparison._export.results_json import results_json
+from ravine.comparison._report import (
+    difference_data,
+    figure_data,
+    forest_plots,
+    optimizer_formulas,
+    report_data,
+    report_tables,
+    terminal_report,
+)
+from ravine.comparison._report.markdown_report import markdown_report
 from ravine.comparison._study import study_record
 
 #: What computes, by the module that calls it: of each one call for a whole report.
@@ -87,3 +99,42 @@ def test_what_draws_computes_nothing():
                 known = {*(alias.name for alias in node.names)}
                 assert not known & {*COMPUTING[report_data], *SEVERAL, "StudyRecord", "Result", "judge", "stage"}, name
                 assert "study_record" not in node.module, name
+
+
+@pytest.mark.parametrize(
+    ("floor", "noise", "ranked", "answer"),
+    [
+        (0.4, 0.01, ["sgd", "adam", "adagrad"], "sgd is the best: "),
+        (0.302, 0.1, ["adam", "sgd", "adagrad"], "adam and sgd are equivalent: "),
+    ],
+)
+def test_one_order_is_that_of_the_answer_everywhere(floor, noise, ranked, answer):
+    """sgd ends lower and never reaches the target, which adam was below for a moment; adagrad reaches nothing."""
+    result = study({"adagrad": 0.9, "adam": floor, "sgd": 0.3}, noise=noise, points=4)
+    done = dict(result.record.results)
+    for trial, training in result.record.trials:
+        if trial.kind == "final" and trial.label == "adam":
+            dipped = (*training.losses[:5], 0.01, *training.losses[6:])
+            done[trial.key(result.spec)] = replace(training, losses=dipped)
+    record = replace(result.record, results=done)
+    judgement = record.judge(target=0.02)
+    data = report_data.report_data(record, judgement)
+    assert judgement.sentence.startswith(answer)
+    assert data.ranked == [s.name for s in judgement.losses.standings] == ranked
+    assert [row.label for row in data.differences["validation loss"].rows] == ranked
+    assert [row[0] for row in report_tables.results(data).rows] == ranked
+    assert [row[0] for row in report_tables.differences(data, "validation loss").rows] == ranked
+    rows = forest_plots.differences(data).axes[0].get_yticklabels()
+    assert [label.get_text() for label in rows] == ranked
+    tree = json.loads(results_json(record, judgement))["judgement"]
+    assert tree["ranked"] == ranked == [s["name"] for s in tree["compared"][0]["standings"]]
+    terminal, markdown = terminal_report.text(data), markdown_report(data)
+    lines = [line.split()[0] for line in terminal.splitlines() if line.strip()]
+    assert [name for name in lines if name in ranked][-3:] == ranked
+    first = [line for line in markdown.split("**Accuracy**")[0].splitlines() if line.startswith("| `")]
+    assert [line.split("`")[1] for line in first] == ranked * 2
+    missed = "sgd is the best by its loss at the end, but missed the target in 5 of 5 runs."
+    moved = "those that miss the target in most runs last"
+    for said in (terminal, markdown.replace("`", "")):
+        assert (missed in said) == (ranked[0] == "sgd")
+        assert (moved in said) == (ranked[0] == "adam")

@@ -13,7 +13,7 @@ from studies import ORIGIN, changed, study
 
 import ravine
 from ravine._plotting.html import strong
-from ravine.comparison._judge import judge
+from ravine.comparison._judge import judge, rank_tests
 from ravine.comparison._report import report_data as data_of
 from ravine.comparison._report import report_tables as tables
 from ravine.comparison._report.chart_data import chart_data, numbers
@@ -157,13 +157,13 @@ def test_the_script_gets_the_numbers_of_the_figures(whole):
 
 def test_the_tables_have_the_numbers_too(whole):
     result, judgement, _, reader, _ = whole
+    adjusted = rank_tests(judgement.steps, result.report.ranked[0])
     for row, label in zip(tables.target(result.report).rows, result.report.ranked, strict=True):
         found = judgement.steps[label]
         low, high = found.share_interval
         assert row[:2] == [label, f"{5 - len(found.missed)} of 5 ({low:.0%} to {high:.0%})"]
         assert row[2] == tables.short(found.restricted_mean)
-        best = judgement.steps[result.report.ranked[0]]
-        assert row[-1] == ("–" if found is best else tables.short(found.rank_p(best), 2))
+        assert row[-1] == ("–" if label == result.report.ranked[0] else tables.short(adjusted[label], 2))
     assert tables.runs(judgement).rows[0][3] == "diverged"
     assert tables.curves(result.report).rows[0][3:] == ["infinite", "1 of 5"]
     assert tables.seconds(result.report).rows[1] == ["rmsprop:alpha=0.9", "3", "0.3", "10%"]

@@ -102,6 +102,10 @@ def test_json_has_the_judgement(whole):
         assert read == pytest.approx(dict(taken.steps), nan_ok=True, rel=0)
         assert entry["restricted_mean"] == taken.restricted_mean
         assert entry["reached"] == 5 - len(taken.missed)
+        assert (entry["share_low"], entry["share_high"]) == taken.share_interval
+        first = judgement.ranked[0]
+        wanted = None if entry["optimizer"] == first else taken.rank_p(judgement.steps[first])
+        assert entry["rank_p"] == wanted, "of two optimizers there is nothing to correct"
         assert entry["median"] == (taken.median if math.isfinite(taken.median) else None)
         assert entry["diverged_seeds"] == sorted(taken.diverged)
 

@@ -1,7 +1,5 @@
 """A study on a terminal: the verdict first, one table of whatever width, and what the report has beside it."""
 
-from dataclasses import replace
-
 import pytest
 from studies import study
 
@@ -9,7 +7,6 @@ from ravine.comparison._report import report_tables
 from ravine.comparison._report.markdown_report import markdown_report
 from ravine.comparison._report.note_sentences import notes
 from ravine.comparison._report.notebook_report import notebook_html
-from ravine.comparison._report.terminal_report import text
 
 EIGHT = ("sgd", "momentum", "nesterov", "rmsprop", "adagrad", "adadelta", "adam", "torch-rmsprop:alpha=0.9")
 
@@ -49,14 +46,6 @@ def test_runs_far_out_are_said_in_the_same_words_everywhere(eight, monkeypatch):
     whole = study({"sgd": 0.3, "adam": 0.33}, points=4)
     for said in (str(whole), markdown_report(whole.report), notebook_html(whole.report)):
         assert "Far out" not in said
-
-
-def test_an_optimizer_behind_others_with_higher_losses_is_explained(eight, monkeypatch):
-    first, *others = eight.judgement.ranked
-    moved = replace(eight.report, judgement=replace(eight.judgement, ranked=[*others, first]))
-    assert "sorted by the difference to the best of the others, those that miss the target in most runs last" in text(
-        moved
-    )
 
 
 @pytest.mark.parametrize("columns", [60, 80, 100])

@@ -128,13 +128,13 @@ def test_the_best_of_the_first_1_2_4_points_and_of_all_is_trained_afresh(points,
 @pytest.mark.parametrize("rows", [100, 1000])
 @pytest.mark.parametrize("steps", [20, 50, 100, 1000, 10_000])
 def test_evaluations_take_about_a_fifth_of_the_time(rows, steps):
-    """Forward and backward together take about three times what forward takes. At least 5 there are, for a curve."""
+    """Forward and backward together take about three times what forward takes. Never fewer than at half and at the end."""
     data = Data(torch.zeros(rows, 1), torch.zeros(rows, 1))
     task = Task("mine", lambda: nn.Linear(1, 1), data, data, nn.functional.mse_loss, batch_size=8)
     spec = declare(task, "mine", parse_all(["sgd"]), steps=steps)
     evaluated, trained = spec.evaluations * 0.2 * rows, 3 * 8 * steps
-    assert 5 <= spec.evaluations <= 20
-    assert spec.evaluations == 5 or evaluated / (trained + evaluated) <= 0.2
+    assert 2 <= spec.evaluations <= 20
+    assert spec.evaluations == 2 or evaluated / (trained + evaluated) <= 0.2
     assert spec.evaluations == 20 or (evaluated + 0.2 * rows) / trained > 0.2, "and no fewer than that allows"
 
 
