@@ -9,6 +9,7 @@ from scipy import stats
 from slow_model import Slow
 from torch import nn
 
+from ravine.comparison._study import cost
 from ravine.comparison._study.cost import (
     Cost,
     TrainingSeconds,
@@ -138,9 +139,29 @@ def test_trainings_that_run_together_are_timed_together(monkeypatch):
     assert cost_of(spec, random, OPTIMIZERS, 1).seconds[1] > 1e5, "trained one by one"
 
 
-def test_the_share_of_a_training():
+def test_the_share_of_a_training(monkeypatch):
+    """A clock that only trainings move: 3 seconds to begin, 2 for a step, 5 for an evaluation; and a cold first one."""
+    clock, blocks = [0.0], []
+
+    def block(spec, stacked, trials, optimizers):
+        blocks.append((spec.steps, len(trials)))
+        evaluations = 1 + sum(evaluated(spec, step) for step in range(1, spec.steps + 1))
+        clock[0] += len(trials) * (3 + 2 * spec.steps + 5 * evaluations) + 1000 * (len(blocks) == 1)
+
+    monkeypatch.setattr(cost, "run_block", block)
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: clock[0])
     shared = measured_share(stacked_task(TASK), parse("adam:lr=0.1"))
-    assert shared.begin >= 0
-    assert shared.step >= 0
-    assert shared.evaluation >= 0
+    assert (shared.begin, shared.step, shared.evaluation) == pytest.approx((3, 2, 5))
+    assert len(blocks) == 4
+    assert len({trials for _, trials in blocks}) == 1
+
+
+def evaluated(spec, step):
+    """Whether a training is evaluated after that step: as often as is declared, and at its end."""
+    return step % math.ceil(spec.steps / spec.evaluations) == 0 or step == spec.steps
+
+
+def test_real_trainings_that_share_take_their_time():
+    shared = measured_share(stacked_task(TASK), parse("adam:lr=0.1"))
+    assert min(shared.begin, shared.step, shared.evaluation) >= 0
     assert shared.begin + shared.step + shared.evaluation > 0
