@@ -48,6 +48,14 @@ EXPERIMENTS: Mapping[str, Mapping[str, tuple[str, tuple[str, ...], Mapping[str, 
     "horizon": {
         f"{steps} steps": ("digits", ("momentum", "adagrad", "rmsprop", "adam"), {"steps": steps})
         for steps in (30, 120, 480)
+    }
+    | {
+        f"rosenbrock, {steps} steps": (
+            "rosenbrock",
+            ("adagrad", "adam"),
+            {"steps": steps, "seeds": 100, "study_seed": 1},
+        )
+        for steps in (20, 500)
     },
     "states": {
         "MLP": ("digits", _STATES, {"seeds": 40, "margin": "2%"}),

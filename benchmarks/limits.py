@@ -1,17 +1,17 @@
 """How often a limited paired difference is wrongly called one, and how often found: simulated, by how far away the limit is.
 
-Run: ``python benchmarks/limits.py [--studies 200000] [--json FILE]``. It takes half a minute on one thread.
+Run: ``python benchmarks/limits.py [--studies 200000] [--json FILE]``. It takes a minute on one thread.
 
 A study has paired runs of two optimizers. Its differences are limited to so many times their usual size
 (``limited_differences.py``), or not at all ("none"), and judged as ``ravine compare`` judges a study of two optimizers at
 one look: by the critical value of a paired t-test at 5%.
 
-The first table is the level, the share of studies of two equal optimizers that call one of them worse. Noise has three
-shapes, and a share of all runs diverges: these count as the loss that they began with, ten spreads above, the same for
-both runs of a pair. The last row is the power, the share of studies that find the worse of two optimizers which differ
+The first table is the level, the share of studies of two equal optimizers that call one of them worse. Noise has five
+shapes, and a share of all runs diverges: these count as the loss that they began with, ten spreads above (of
+the wider one), the same for both runs of a pair. The last row is the power, the share of studies that find the worse of two optimizers which differ
 by 1.2 standard deviations of a paired difference, and of which both diverge in a twentieth of 20 runs, forty spreads above.
 
-A share of 200,000 studies is known to .0005, and the worst of 105 lies about 2.5 of these off.
+A share of 200,000 studies is known to .0005, and the worst of 175 lies about 2.5 of these off.
 """
 
 import argparse
@@ -33,7 +33,10 @@ SHAPES: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
     "normal": lambda rng, size: rng.standard_normal(size),
     "skewed": lambda rng, size: rng.exponential(1.0, size) - 1,
     "outliers": lambda rng, size: np.where(rng.random(size) < 0.05, 8.0, 1.0) * rng.standard_normal(size),
+    "t3": lambda rng, size: rng.standard_t(3, size) / np.sqrt(3),
+    "spread 1:10": lambda rng, size: rng.standard_normal(size) * np.array([1.0, 10.0])[:, None, None],
 }
+_LARGEST_SPREAD = {"spread 1:10": 10.0}
 POWER = {"runs": 20, "shape": "normal", "diverged": 0.05, "start": 40.0, "difference": 1.2}
 _START = 10.0  # spreads above
 
@@ -63,7 +66,8 @@ def statistics(differences: Array) -> dict[str, Array]:
 def level(studies: int, runs: int, shape: str, diverged: float) -> dict[str, Any]:
     """How often equal optimizers are called different, by the limit."""
     rng = np.random.default_rng([runs, list(SHAPES).index(shape), round(100 * diverged)])
-    found = statistics(differences(rng, studies, runs, shape, diverged, _START, 0.0))
+    start = _START * _LARGEST_SPREAD.get(shape, 1.0)
+    found = statistics(differences(rng, studies, runs, shape, diverged, start, 0.0))
     critical = critical_values(2, (runs,))[2, 0]
     shares = {name: float((np.abs(t) > critical).mean()) for name, t in found.items()}
     return {"runs": runs, "shape": shape, "diverged": diverged} | shares
@@ -78,7 +82,7 @@ def main() -> None:
     print(f"{options.studies} studies of each kind\n\n{'equal: one is worse':32}" + "".join(f"{x:>8}" for x in LIMITS))
     levels = [level(options.studies, n, s, d) for s in SHAPES for d in DIVERGED for n in RUNS]
     for row in levels:
-        print(f"{row['runs']:>4} runs, {row['shape']:9}{row['diverged']:>5.0%} diverge  " + _shares(row))
+        print(f"{row['runs']:>4} runs, {row['shape']:11}{row['diverged']:>5.0%} diverge  " + _shares(row))
     worst = {name: max(levels, key=lambda row, name=name: row[name]) for name in LIMITS}
     for name, row in worst.items():
         print(f"worst, {name:4}: {row[name]:.4f} at {row['runs']} runs, {row['shape']}, {row['diverged']:.0%} diverge")

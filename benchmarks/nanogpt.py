@@ -4,10 +4,14 @@ The runs are those of the optimization track of KellerJordan/modded-nanogpt (rec
 figures of its records stand in its README. A CSV file with the columns optimizer, run, step and val_loss has to be there;
 it is no part of this project.
 
-Run: ``python benchmarks/nanogpt.py FILE.csv``. It prints
+Run: ``python benchmarks/nanogpt.py FILE.csv [--json FILE]``. It prints
 
 - the pooled standard deviation of the final loss, over the configurations with at least so many runs to one step;
 - how many of the track's records beat the record before them, by the page's own rule for pairs;
+- the records, each against the one before, by ``with_best_unpaired``: its mean loss minus the other's, as if both had taken as
+  many steps (by what the page says a step is worth), with an interval; all intervals hold together with 95% (Bonferroni).
+  Where the runs of one of them are not in the file, or it has only one, the spread is the pooled one, and a mean that is not
+  there is the page's;
 - how often intervals from 8 of the runs of a large configuration hold the mean of all of them: of the difference to the same
   runs with a known number added, by ``with_best``. Drawn without replacement, 8 of n have (1 - 8/n) of the variance of 8 of
   many, so intervals are narrowed by the root of that;
@@ -19,14 +23,18 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
-from ravine.comparison._judge.with_best import with_best
+from ravine.comparison._judge.critical_values import critical_values_of_many, t_statistics
+from ravine.comparison._judge.with_best import with_best, with_best_of_pairs, with_best_unpaired
 
 #: The page's records: number, steps, mean loss, runs, and the folder of its runs.
 RECORDS = (
@@ -52,6 +60,7 @@ RECORDS = (
     (46, 2690, 3.2783, 8, "20260619_cwd_rowfloor_tailema"),
 )
 _LOSS_OF_A_STEP, _NEEDED = 0.0045 / 100, 0.004  # the page's
+_ROUNDING = 0.0001  # of the page's means
 
 Curves = dict[str, dict[int, dict[int, float]]]
 
@@ -96,6 +105,86 @@ def beaten(curves: Curves | None = None) -> list[tuple[int, float]]:
     return strengths
 
 
+@dataclass(frozen=True)
+class Record:
+    """A record, and its loss minus that of the one before, as if it had taken as many steps; the first has none before it."""
+
+    number: int
+    name: str
+    steps: int
+    runs: int
+    mean: float
+    in_file: bool  # whether its runs are there; else the figures are the page's
+    difference: float | None = None
+    joint: tuple[float, float] | None = None  # the interval that holds together with those of all records
+    single: tuple[float, float] | None = None  # the one that holds by itself
+    page: bool | None = None  # whether it beats the one before by the page's rule
+    verdict: str | None = None  # of the joint interval
+
+
+def compared(curves: Curves) -> list[Record]:
+    """Every record against the one before."""
+    page = {number: bool(strength >= _NEEDED) for number, strength in beaten()}
+    found: list[Record] = []
+    before = np.empty(0)
+    for number, steps, mean, n, folder in RECORDS:
+        runs = runs_of(curves, folder, steps)
+        in_file = len(runs) == n and abs(float(runs.mean()) - mean) < _ROUNDING
+        losses = runs if in_file else np.full(n, mean)
+        record = Record(number, folder.partition("_")[2], steps, n, float(losses.mean()), in_file)
+        if found:
+            values = {"new": losses - (found[-1].steps - steps) * _LOSS_OF_A_STEP, "old": before}
+            joint, single = (
+                tuple(round(x, 6) for x in against(values, curves, alpha))
+                for alpha in (0.05 / (len(RECORDS) - 1), 0.05)
+            )
+            verdict = "better" if joint[2] < 0 else "worse" if joint[1] > 0 else "not known"
+            record = replace(
+                record, difference=joint[0], joint=joint[1:], single=single[1:], page=page[number], verdict=verdict
+            )
+        found.append(replace(record, mean=round(record.mean, 6)))
+        before = losses
+    return found
+
+
+def runs_of(curves: Curves, folder: str, steps: int) -> np.ndarray:
+    """The losses of a record's runs at its steps: of those of its folder that were planned to take equally many."""
+    of_folder = [c for name, runs in curves.items() if folder and name.startswith(folder) for c in runs.values()]
+    ends = [max(curve) for curve in of_folder]
+    return np.array([c[steps] for c in of_folder if max(c) == max(set(ends), key=ends.count) and steps in c])
+
+
+def against(values: Mapping[str, np.ndarray], curves: Curves, alpha: float) -> tuple[float, float, float]:
+    """New minus old, and the interval: of the runs, or where one side has a mean alone, by the spread of all configurations."""
+    if all(np.ptp(v) > 0 for v in values.values()):
+        return with_best_unpaired(values, alpha=alpha).pairs["new", "old"]
+    losses = final(curves, 2)
+    freedom = np.full((2, 2), float(sum(len(v) - 1 for v in losses.values())))
+    means = np.array([v.mean() for v in values.values()])
+    square = np.full((2, 2), pooled(losses) ** 2 * sum(1 / len(v) for v in values.values()))
+    of_pairs = (*t_statistics(means[:, None] - means, square, means[:, None]), freedom)
+    sizes, critical = [len(v) for v in values.values()], critical_values_of_many(2, alpha)
+    study = with_best_of_pairs(list(values), means.tolist(), sizes, *of_pairs, critical, margin=0.0, alpha=alpha)
+    return study.pairs["new", "old"]
+
+
+def table(records: Sequence[Record]) -> str:
+    """The records in Markdown, differences in thousandths of the loss; those whose runs are not in the file are marked."""
+    lines = [
+        "| record | steps | runs | mean loss | minus the one before, in 0.001 | the page | here |",
+        "|---" * 7 + "|",
+    ]
+    for r in records:
+        name = f"{r.number}{' ' if r.name else ''}{r.name}{'' if r.in_file else ' *'}"
+        last = "– | – | –"
+        if r.difference is not None and r.joint is not None:
+            low, high = r.joint
+            page = "better" if r.page else "not known"
+            last = f"{1e3 * r.difference:.1f} ({1e3 * low:.1f} to {1e3 * high:.1f}) | {page} | {r.verdict}"
+        lines.append(f"| {name} | {r.steps} | {r.runs} | {r.mean:.4f} | {last} |")
+    return "\n".join(lines)
+
+
 def coverage(losses: np.ndarray, draws: int, size: int = 8) -> float:
     """How often the interval of ``size`` runs holds the mean of all."""
     rng, held = np.random.default_rng(0), 0
@@ -115,6 +204,7 @@ def main() -> None:
     parser.add_argument("file", type=Path, help="optimizer, run, step, val_loss")
     parser.add_argument("--draws", type=int, default=4000, help="subsamples of each large configuration")
     parser.add_argument("--large", type=int, default=20, help="how many runs make a configuration large")
+    parser.add_argument("--json", type=Path, help="where the figures of the records are written")
     options = parser.parse_args()
     curves = read(options.file)
     print(f"{sum(map(len, curves.values()))} runs of {len(curves)} configurations\n")
@@ -127,6 +217,15 @@ def main() -> None:
     for source, strengths in (("its page", beaten()), ("the runs, where they are there", beaten(curves))):
         better = [number for number, strength in strengths if strength >= _NEEDED]
         print(f"\nby the figures of {source}, {len(better)} of {len(strengths)} records beat the one before: {better}")
+
+    records = compared(curves)
+    print(f"\n{table(records)}")
+    for kind in ("joint", "single"):
+        better = [r.number for r in records if (interval := getattr(r, kind)) is not None and interval[1] < 0]
+        print(f"by {kind} intervals {len(better)} of {len(records) - 1} beat the one before: {better}")
+    if options.json:
+        rows = ",\n".join(json.dumps(asdict(r)) for r in records)
+        options.json.write_text(f"[\n{rows}\n]\n")
 
     print(f"\nintervals from 8 runs, {options.draws} draws, hold the mean of all")
     large = {name: v for name, v in final(curves, options.large).items() if np.ptp(v) > 0}

@@ -8,7 +8,7 @@ all equal; the first and the last tied, the others worse; one better than all ot
 much better or worse is chosen such that Holm's correction of paired t-tests finds it in about half of the studies, where
 any difference can be found so often. What runs of a seed have in common cancels in every difference, so there is none of it.
 
-The first table, each number a share of the studies:
+The table, each number a share of the studies; looks.py has studies that are looked at more than once:
 
     covered    every interval of the study holds the true limited difference to the best of the others: all equal; not
                all equal; of these, the one that is true of as many diverged runs as there were ("seen"); and the
@@ -23,11 +23,6 @@ A limited difference is the mean of differences none of which counts for more th
 mixture, and hardly anybody sees the rare part of a mixture in five runs: where a fifth diverge, five runs have none of them
 a third of the time. No interval can hold it then; that is why a verdict says how many runs diverged, with an interval of
 its own, and why "seen" is a column.
-
-The second table: one optimizer is better than all others by so many standard deviations of a paired difference, and the
-study looks at 8, 11, 14, 17 and 20 runs instead of once at 20. ``found`` is the share of studies that name it the only best (with
-no difference: that call anybody worse, which is the level), ``runs`` the mean number of runs of an optimizer, ``saved``
-the share of the fixed twenty.
 
 The last lines are the worst cell of each target. A share of N studies is known to about 2 sqrt(share (1 - share) / N), and
 the worst of many is the least lucky: beside it stands how many cells miss the target by more than three such errors.
@@ -52,8 +47,6 @@ from ravine.comparison._judge.with_best import WithBest, with_best
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 OPTIMIZERS, RUNS, DIVERGED = (2, 4, 8), (5, 10, 20), (0.0, 0.2, 0.6)
-LOOKS = (8, 11, 14, 17, 20)
-DIFFERENCES = (0.0, 0.5, 1.0, 1.5, 2.0)
 _OUTLIER, _START = 8.0, 10.0
 _LARGEST = 30.0  # difference, in spreads, that is tried
 _MANY = 40_000  # runs, for what is true
@@ -66,7 +59,6 @@ SHAPES: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
     "spread 1:10": lambda rng, size: rng.standard_normal(size) * np.geomspace(1, 10, size[-1]),
 }
 _LARGEST_SPREAD = {"spread 1:10": 10.0}
-_SD = {"outliers": np.sqrt(0.95 + 0.05 * _OUTLIER**2)}
 
 
 @dataclass(frozen=True)
@@ -132,21 +124,21 @@ def found_half(cell: Cell, sign: float, found: Callable[[Array], Array], count: 
     low, high = 0.0, _LARGEST * _LARGEST_SPREAD.get(cell.shape, 1.0)
     for _ in range(14):
         middle = (low + high) / 2
-        share = found(cell.studies(_only_first(cell, sign * middle), count, 9)[0]).mean()
+        share = found(cell.studies(only_first(cell, sign * middle), count, 9)[0]).mean()
         low, high = (middle, high) if share < 0.5 else (low, middle)
     return high
 
 
 def measure(cell: Cell, count: int) -> dict[str, float]:
-    """All columns of the first table."""
+    """All columns of the table."""
     lead, lag = found_half(cell, -1, holm_best), found_half(cell, 1, holm_loser)
     tied = np.full(cell.optimizers, lag)
     tied[[0, -1]] = 0.0
     truths = {
         "equal": np.zeros(cell.optimizers),
         "tied": tied,
-        "best": _only_first(cell, -lead),
-        "loser": _only_first(cell, lag),
+        "best": only_first(cell, -lead),
+        "loser": only_first(cell, lag),
     }
     if cell.optimizers == 2:
         del truths["tied"]  # nobody is left
@@ -157,14 +149,14 @@ def measure(cell: Cell, count: int) -> dict[str, float]:
         limited = to_best(replace(cell, runs=_MANY).true_differences(truth))
         margin = float(limited[1:].min()) * (1 - 1e-9) if name == "best" else 0.0
         studies = [judged(each, margin=margin) for each in values]
-        row[f"covered_{name}"] = np.mean([_covers(study, limited) for study in studies])
+        row[f"covered_{name}"] = np.mean([covers(study, limited) for study in studies])
         row[f"seen_{name}"] = np.mean(
             [
-                _covers(study, to_best(seen_differences(some, noisy)))
+                covers(study, to_best(seen_differences(some, noisy)))
                 for study, some, noisy in zip(studies, seen, values, strict=True)
             ]
         )
-        row[f"mean_{name}"] = np.mean([_covers(study, to_best(means[:, None] - means)) for study in studies])
+        row[f"mean_{name}"] = np.mean([covers(study, to_best(means[:, None] - means)) for study in studies])
         truly_best = set(np.flatnonzero(means <= means.min()).tolist())
         row[f"worse_{name}"] = np.mean([bool(truly_best & set(map(int, study.others))) for study in studies])
         if name == "best":
@@ -190,38 +182,18 @@ def seen_differences(values: Array, noisy: Array) -> Array:
     return np.clip(values[:, :, None] - values[:, None, :], -limits, limits).mean(0)
 
 
-def measure_looks(cell: Cell, difference: float, count: int, looks: tuple[int, ...]) -> dict[str, float]:
-    """A row of the second table: these looks beside one at the last of them."""
-    spread = np.sqrt(2) * _SD.get(cell.shape, 1.0)
-    if cell.shape in _LARGEST_SPREAD:  # of the pair that is hardest to tell apart
-        spread = np.hypot(1.0, _LARGEST_SPREAD[cell.shape])
-    values = cell.studies(_only_first(cell, -difference * spread), count, 20)[0]
-    sequential, fixed = ([judged(each, looks=plan) for each in values] for plan in (looks, ()))
-
-    def found(studies: list[WithBest]) -> float:
-        return float(np.mean([study.top == ["0"] if difference else bool(study.others) for study in studies]))
-
-    runs = np.mean([s.runs for study in sequential for s in study.standings])
-    return {
-        "found": found(sequential),
-        "found_fixed": found(fixed),
-        "runs": float(runs),
-        "saved": float(1 - runs / cell.runs),
-    }
-
-
 def judged(values: Array, **options: Any) -> WithBest:
     """The study of these (runs, optimizers), named by their column."""
     return with_best({str(i): column for i, column in enumerate(values.T)}, **options)
 
 
-def _only_first(cell: Cell, difference: float) -> Array:
+def only_first(cell: Cell, difference: float) -> Array:
     truth = np.zeros(cell.optimizers)
     truth[0] = difference
     return truth
 
 
-def _covers(study: WithBest, difference: Array) -> bool:
+def covers(study: WithBest, difference: Array) -> bool:
     slack = 1e-9 * (1 + np.abs(difference))
     return all(
         s.low - e <= d <= s.high + e
@@ -241,23 +213,25 @@ class TargetLine:
     cells: int
 
 
-def targets(cells: list[dict[str, Any]], looks: list[dict[str, Any]], count: int) -> list[TargetLine]:
+def worst_row(
+    target: str, rows: list[dict[str, Any]], value: Callable[[dict[str, Any]], float], limit: float, error: float
+) -> TargetLine:
+    """The worst of these rows, and how many miss the target: their value is below the limit by more than three errors."""
+    worst = min(rows, key=value)
+    missed = sum(value(row) < limit - 3 * error for row in rows)
+    keys = [key for key in ("optimizers", "runs", "shape", "diverged", "truth", "difference") if key in worst]
+    if "difference" in worst:
+        keys.remove("runs")  # the mean number, no kind
+    where = ", ".join(f"{key} {worst[key]}" for key in keys)
+    return TargetLine(target, round(-value(worst) if limit < 0 else value(worst), 4), where, missed, len(rows))
+
+
+def targets(cells: list[dict[str, Any]], count: int) -> list[TargetLine]:
     """Every target: its worst cell, and how many miss it by more than three standard errors."""
     lines = []
 
-    def line(
-        target: str, rows: list[dict[str, Any]], value: Callable[[dict[str, Any]], float], limit: float, error: float
-    ) -> None:
-        """Values below the limit miss it."""
-        worst = min(rows, key=value)
-        missed = sum(value(row) < limit - 3 * error for row in rows)
-        keys = ("optimizers", "runs", "shape", "diverged", "truth", "difference")
-        where = ", ".join(
-            f"{key} {worst[key]}" for key in keys if key in worst and not ("difference" in worst and key == "runs")
-        )
-        lines.append(
-            TargetLine(target, round(-value(worst) if limit < 0 else value(worst), 4), where, missed, len(rows))
-        )
+    def line(*of_target: Any) -> None:
+        lines.append(worst_row(*of_target))
 
     def of_share(share: float) -> float:
         return float(np.sqrt(share * (1 - share) / count))
@@ -288,17 +262,11 @@ def targets(cells: list[dict[str, Any]], looks: list[dict[str, Any]], count: int
     line("false 'equivalent', some diverged: at most .05", lost, lambda r: -r["equivalent"], -0.05, of_share(0.05))
     line("power, only best, minus Holm's: at least 0", cells, lambda r: r["best"] - r["best_holm"], 0.0, of_share(0.02))
     line("power, loser, minus Holm's: at least 0", cells, lambda r: r["loser"] - r["loser_holm"], 0.0, of_share(0.02))
-    none = [row for row in looks if row["difference"] == 0]
-    clear = [row for row in looks if row["difference"] >= 1]
-    line("looks, false 'not the best': at most .05", none, lambda r: -r["found"], -0.05, of_share(0.05))
-    for count_of in OPTIMIZERS:
-        rows = [row for row in clear if row["optimizers"] == count_of]
-        line(f"runs saved at 1 sd and more, {count_of} optimizers: .3", rows, lambda r: r["saved"], 0.3, 0.0)
     return lines
 
 
 def shown(row: dict[str, float]) -> list[float]:
-    """A row of the first table; of the truths that are not all equal the mean."""
+    """A row of the table; of the truths that are not all equal the mean."""
 
     def unequal(kind: str) -> float:
         return float(np.mean([row[key] for key in row if key.startswith(f"{kind}_") and not key.endswith("_equal")]))
@@ -312,7 +280,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=1000, help="of each truth, in each cell")
     parser.add_argument("--json", type=Path, help="where all figures are written")
-    parser.add_argument("--looks", type=int, nargs="+", default=LOOKS, help="of the second table: 8 11 14 17 20")
     options = parser.parse_args()
     count = options.studies
 
@@ -330,35 +297,16 @@ def main() -> None:
             flush=True,
         )
 
-    print(f"\n{'optimizers':>10}  {'shape':11}{'difference':>11}{'found':>8}{'at once':>8}{'runs':>7}{'saved':>7}")
-    sequential: list[dict[str, Any]] = []
-    for cell in (Cell(k, options.looks[-1], s, 0.0) for k in OPTIMIZERS for s in SHAPES):
-        for difference in DIFFERENCES:
-            row = measure_looks(cell, difference, count, tuple(options.looks))
-            kept = {"optimizers": cell.optimizers, "shape": cell.shape, "difference": difference}
-            sequential.append(kept | {key: round(value, 4) for key, value in row.items()})
-            print(
-                f"{cell.optimizers:>10}  {cell.shape:11}{difference:>8.1f} sd{row['found']:8.3f}"
-                f"{row['found_fixed']:8.3f}{row['runs']:7.1f}{row['saved']:7.0%}",
-                flush=True,
-            )
-
     print(f"\n{'target':56}{'worst':>8}{'missed':>11}  worst cell")
-    lines = targets(cells, sequential, count)
+    lines = targets(cells, count)
     for each in lines:
         print(f"{each.target:56}{each.worst:8.3f}{f'{each.missed} of {each.cells}':>11}  {each.cell}")
     if options.json:
-        written = {
-            "studies": count,
-            "targets": [asdict(each) for each in lines],
-            "looks": list(options.looks),
-            "cells": cells,
-            "sequential": sequential,
-        }
-        options.json.write_text(_rows_on_lines(written))
+        written = {"studies": count, "targets": [asdict(each) for each in lines], "cells": cells}
+        options.json.write_text(rows_on_lines(written))
 
 
-def _rows_on_lines(written: dict[str, Any]) -> str:
+def rows_on_lines(written: dict[str, Any]) -> str:
     """JSON with a row a line, so that two files can be compared."""
     parts = []
     for key, value in written.items():
