@@ -20,8 +20,8 @@ https://doi.org/10.1214/aoms/1177703732), once, and about a known centre.
 How many times the usual size is a choice between power and level (docs/results/limits.json). Of two optimizers that differ
 by 1.2 standard deviations and both diverge in a twentieth of 20 runs, far away, the worse is found in .76, .68, .52 and
 .41 of simulated studies with three, four, five and six times, and in .21 without a limit. Of two equal ones, some of whose
-runs diverge, one is called worse in at most .062, .059, .057 and .055 of the studies, whatever the number of runs, and in
-at most .054 without a limit. Five is the least of them with nearly the level of a t-test.
+runs diverge, one is called worse in at most .063, .059, .057 and .055 of the studies, whatever the number of runs, and in
+at most .055 without a limit. Five is the least of them with nearly the level of a t-test.
 """
 
 import numpy as np

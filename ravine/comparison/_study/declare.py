@@ -36,7 +36,7 @@ class Preset:
 
 #: Looks of a study that goes on until it is settled: from 8 seeds on, since fewer can show hardly anything at the price of
 #: several looks; then every 3, and from 20 on a third more each time. Close ones find a difference of one standard deviation
-#: with a tenth fewer seeds than 5, 10 and 20 do (benchmarks/verdicts.py).
+#: with a tenth fewer seeds than 5, 10 and 20 do (benchmarks/looks.py).
 _FIRST_LOOK, _APART, _AT_MOST = 8, 3, 60
 
 
