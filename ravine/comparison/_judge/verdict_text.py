@@ -20,6 +20,8 @@ def verdict_text(losses: WithBest, metric: Metric, lost: Sequence[str] = (), *, 
         more: whether to say what more runs would do.
     """
     top = [name for name in losses.top if name not in lost]
+    if not top:  # a run that diverged counts as it began, and that may be lower than where others end
+        return f"Nobody can be called the best: {listed(lost)} diverged in every run."
     others = [name for name in losses.others if name not in lost]
     near = [name for name in others if losses.standing(name).equivalent]
     far = [name for name in others if name not in near]

@@ -101,6 +101,13 @@ def test_one_that_diverged_in_every_run():
     assert _said(lost=["gone"], **wild).startswith("adam may be the best. gone diverged in every run. ")
 
 
+def test_nobody_is_the_best_where_those_that_would_be_diverged_in_every_run():
+    low, high = 0.3 + 0.01 * ONE, 0.5 + 0.01 * TWO
+    assert _said(lost=["gone"], gone=low, sgd=high) == "Nobody can be called the best: gone diverged in every run."
+    both = _said(lost=["gone", "too"], gone=low, too=0.3 + 0.01 * TWO, sgd=high)
+    assert both == "Nobody can be called the best: gone and too diverged in every run."
+
+
 def test_ratios():
     said = _said(RATIO, adam=np.log(1e-6) + 0.1 * ONE, sgd=np.log(1e-5) + 0.1 * TWO, margin=np.log(1.2))
     assert said == "adam is the best: its validation loss is 0.089 to 0.11 times that of the next best."
