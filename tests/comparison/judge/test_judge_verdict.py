@@ -198,7 +198,7 @@ def test_a_constant_difference_of_nothing_is_not_better_by_more_than_matters(mak
     found = judge([a, b], margin="0.001", target=0.5)
     assert found.losses.top == ["a"]
     assert found.losses.standing("b").equivalent
-    assert found.sentence.endswith("b is worse, but within the margin of 0.001.")
+    assert found.sentence.startswith("a and b are equivalent: their validation losses are within 0.001 of each other; ")
 
 
 @pytest.mark.parametrize(
