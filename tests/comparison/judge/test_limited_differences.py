@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ravine.comparison._judge.limited_differences import far_from_others, limited_t
+from ravine.comparison._judge.limited_differences import far_from_others, limited_t, usual_size
 from ravine.comparison._judge.with_best import WithBest, with_best
 
 STUDIES = 400
@@ -63,6 +63,14 @@ class TestThePairs:
         difference, _, _, far_out = limited_t(np.stack([first + 7, np.full(8, 7.0)], axis=1))
         assert difference[0, 1] == pytest.approx((1 + 2 + 10) / 8)
         assert far_out.tolist() == [1, 0]
+
+    @pytest.mark.parametrize("runs", [1, 2, 5, 6, 21])
+    def test_the_usual_size_is_numpys_median_of_what_is_not_0(self, runs: int) -> None:
+        rng = np.random.default_rng(runs)
+        differences = np.where(rng.random((runs, 6, 5)) < np.linspace(0, 1, 5), 0.0, rng.standard_normal((runs, 6, 5)))
+        wanted = np.ma.median(np.ma.masked_equal(np.abs(differences), 0.0), axis=0).filled(np.inf)
+        assert np.array_equal(usual_size(differences), wanted)
+        assert np.isinf(wanted[:, -1]).all()
 
     def test_what_rounding_leaves_of_equal_numbers_is_no_usual_size(self) -> None:
         column = np.random.default_rng(0).uniform(1, 2, 9)
