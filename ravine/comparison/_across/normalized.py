@@ -2,8 +2,9 @@
 
 The normalized score of a loss is (start - loss) / (start - best): 0 where nothing was learned, 1 at the best that tuning
 found. ``start`` is the median loss before the first step. ``best`` is the lowest, over the optimizers, of the median of
-their best tuning scores; so no run that is judged decides the scale, and a run may have more than 1. A run that diverged
-has 0. On a test function all three are logarithms, as its losses are compared by ratios.
+their best tuning scores; so no run that is judged decides the scale, and a run may have more than 1. A run that diverged, or
+ended above its own start, counts as that, which is near 0. On a test function all three are logarithms, as its losses are
+compared by ratios.
 """
 
 from collections.abc import Mapping, Sequence

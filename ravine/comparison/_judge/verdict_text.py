@@ -62,13 +62,13 @@ def margin_text(losses: WithBest, metric: Metric, why: str) -> str:
 
 def _best(losses: WithBest, metric: Metric) -> str:
     best = losses.standing(losses.top[0])
-    return f"{best.name} is the best: its {metric.name} is {_ahead(best, metric)}."
+    return f"{best.name} is the best: its {metric.name} is {_typically(losses.standings)}{_ahead(best, metric)}."
 
 
 def _almost_best(losses: WithBest, metric: Metric, near: Sequence[str]) -> str:
     best = losses.standing(losses.top[0])
     same = _within(losses, metric, [best.name, *near])
-    return f"{same}; that of {best.name} is {_ahead(best, metric)}."
+    return f"{same}; that of {best.name} is {_typically(losses.standings)}{_ahead(best, metric)}."
 
 
 def _ahead(best: Standing, metric: Metric) -> str:
@@ -82,8 +82,14 @@ def _equivalent(losses: WithBest, metric: Metric) -> str:
 
 
 def _within(losses: WithBest, metric: Metric, names: Sequence[str]) -> str:
+    typically = _typically([losses.standing(name) for name in names])
     margin = _margin(losses, metric)
-    return f"{listed(names)} are equivalent: their {_plural(metric)} are within {margin} of each other"
+    return f"{listed(names)} are equivalent: their {_plural(metric)} are {typically}within {margin} of each other"
+
+
+def _typically(standings: Sequence[Standing]) -> str:
+    """What differences are limited, so that those of the means may be larger."""
+    return "typically " if any(s.far_out for s in standings) else ""
 
 
 def _more(losses: WithBest) -> str:

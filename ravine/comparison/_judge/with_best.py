@@ -5,8 +5,8 @@ https://doi.org/10.1214/aos/1176346732), here from paired differences of unequal
 five usual ones (``limited_differences.py``). The verdict is read off the intervals and is nowhere decided again, so the
 two cannot disagree:
 
-    wholly above 0               not the best
-    the only one that is not     the best
+    nowhere below 0              not the best (found by stepping down; its interval begins at 0 or above)
+    the only one that is         the best
     otherwise                    may be the best
     wholly below the margin      as good as the best, within the margin
 

@@ -17,8 +17,9 @@ from ravine.comparison._report.report_tables import Table
 
 #: What a normalized score is, for those who have never seen one.
 NORMALIZED = (
-    "A normalized score puts losses of different tasks on one scale: 0 is the loss before the first step, 1 the best that "
-    "tuning found on that task (the lowest median, over optimizers, of the best loss of a tuning). A run that diverged has 0."
+    "A normalized score puts losses of different tasks on one scale: 0 is the median loss before the first step, 1 the best that "
+    "tuning found on that task (the lowest median, over optimizers, of the best loss of a tuning). A run that diverged, or ended "
+    "above its own start, counts as that start: about 0."
 )
 AGAINST = "against the best of the others"
 

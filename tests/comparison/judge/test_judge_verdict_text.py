@@ -62,6 +62,16 @@ def test_more_seeds_than_anybody_has():
     )
 
 
+def test_differences_of_which_some_are_limited_are_typical_ones():
+    """Those of the means are larger: one run of sgd is far out."""
+    adam, sgd = 0.5 + 0.01 * ONE, 0.6 + 0.02 * TWO
+    sgd[3] = 20.0
+    assert sgd.mean() - adam.mean() > 2.0
+    assert _said(adam=adam, sgd=sgd).startswith("adam is the best: its validation loss is typically 0.0")
+    both = _said(adam=0.5 + 0.01 * ONE, sgd=np.where(np.arange(10) == 3, 20.0, 0.5 + 0.01 * TWO), margin=0.1)
+    assert both == "adam and sgd are equivalent: their validation losses are typically within 0.1 of each other."
+
+
 def test_equivalent_within_the_margin():
     near = {"adam": 0.5 + 0.01 * ONE, "adamw": 0.502 + 0.01 * TWO}
     assert _said(**near, margin=0.05) == (
