@@ -15,6 +15,7 @@ from ravine._plotting.frames import frame
 from ravine._plotting.notebook_html import output, paragraph
 from ravine.comparison._across import Aggregate, TaskScores, aggregate, task_scores
 from ravine.comparison._judge.number_text import count
+from ravine.comparison._judge.verdict_text import far_out_runs
 from ravine.comparison._result import Result
 from ravine.comparison._tasks_report.tasks_data import TasksData, tasks_data
 from ravine.comparison._tasks_report.tasks_terminal import tasks_text
@@ -107,6 +108,8 @@ class TasksResult:
                 scores.append(
                     task_scores(task, runs, judged, ratio=spec.ratio, tunings=spec.looks[0], looks=spec.looks)
                 )
+                if judged.losses is not None and (outside := far_out_runs(judged.losses)):
+                    notes.append(f"On {task}, runs are far out, and count here as they are: {outside}.")
             except ComparisonError as error:
                 notes.append(f"{error} It is left out.")
         return scores, notes

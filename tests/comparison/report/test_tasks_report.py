@@ -151,6 +151,19 @@ def test_a_task_without_a_verdict_is_left_out(result, tmp_path):
     assert json.loads((tmp_path / "results.json").read_text())["aggregate"] is None
 
 
+def test_runs_far_out_count_as_they_are_and_a_note_says_which(result):
+    assert result.aggregate.notes == []
+    record = result.tasks["hard"].record
+    trials = result.tasks["hard"].trials()
+    key = trials[trials.judged & (trials.optimizer == "lion")].key.iloc[0]
+    far = replace(record.results[key], score=3.0)
+    results = {**record.results, key: far}
+    some = TasksResult({**result.tasks, "hard": Result(replace(record, results=results))}, "mine")
+    note = "On hard, runs are far out, and count here as they are: 1 of 5 runs of lion."
+    assert some.aggregate.notes == [note]
+    assert f"Note: {note}" in " ".join(str(some).split())
+
+
 def test_where_nobody_learns_on_any_task_the_reason_is_given(result, tmp_path):
     record = result.tasks["hard"].record
     risen = {key: replace(one, losses=(0.0, *one.losses[1:])) for key, one in record.results.items()}
