@@ -74,6 +74,24 @@ def test_steps_to_a_target_and_runs_that_diverge(tmp_path):
     assert result.with_best.standing("b").mean == pytest.approx((1 + 1 + 3) / 3)
 
 
+def test_what_a_run_without_a_number_counts_as_and_rows_without_a_value_are_said(tmp_path):
+    rows = [f"{o},{r},{s},{v}" for o in "ab" for r in range(3) for s, v in ((0, 3 + r), (5, 2), (9, 1.0))]
+    rows[:3] = ["a,0,0,nan", "a,0,5,nan", "a,0,9,nan"]
+    rows[-1] = "b,2,9,"
+    (tmp_path / "a.csv").write_text("\n".join(["optimizer,run,step,value", *rows]) + "\n")
+    result = judge_files(tmp_path / "a.csv")
+    assert result.with_best.standing("a").mean == pytest.approx((5 + 1 + 1) / 3)
+    assert result.with_best.standing("b").mean == pytest.approx((1 + 1 + 2) / 3)
+    assert (
+        "Note: 0 of a diverged before the first number, and so counts as the worst first value of all runs."
+        in result.notes
+    )
+    assert (
+        "Note: 2 of b has rows after the last value that are empty or null, which is not measured. Write nan there if the run diverged."
+        in result.notes
+    )
+
+
 def verdicts(result):
     return {row[0]: row[4] for row in result.table().rows}
 

@@ -7,10 +7,10 @@ import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ravine.comparison._curves.cell_values import name_of, step_of, value_of
 from ravine.comparison._curves.column_names import find_all, missing
 from ravine.comparison._curves.curves import CurveRows, Place
 from ravine.comparison._curves.exported_csv import of_tensorboard, of_wandb, read_tensorboard_csv, read_wandb
+from ravine.comparison._curves.table_rows import take_row
 from ravine.comparison._curves.text_file import text_of
 from ravine.errors import DataError
 
@@ -43,12 +43,8 @@ def read_csv(path: Path, columns: Mapping[str, str], tag: str | None, rows: Curv
                 f"{place} has {len(cells)} cells, and the first line has {len(heads)}: write a cell for each column, and "
                 "put quotes around text with a separator in it."
             )
-        optimizer, run = (name_of(cells[at[role]], place, roles[role], role) for role in ("optimizer", "run"))
-        step = step_of(cells[at["step"]], place, roles["step"]) if "step" in at else 0.0
-        value = value_of(cells[at["value"]], place, roles["value"])
-        if "step" not in at and rows.has(optimizer, run):
+        if not take_row({role: cells[i] for role, i in at.items()}, roles, place, rows):
             raise missing("step", heads, str(top))
-        rows.add(optimizer, run, step, value, place)
 
 
 def _lines(path: Path) -> Iterator[tuple[Place, list[str]]]:

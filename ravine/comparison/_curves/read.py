@@ -33,7 +33,8 @@ def read_curves(
         tag: the scalar of TensorBoard; None takes the only one, or the only one with a name like ``val_loss``.
 
     Returns:
-        The curves in the order of the paths and of what is in them. A value of NaN or infinity ends a run as diverged.
+        The curves in the order of the paths and of what is in them. A value of NaN or infinity ends a run as diverged;
+        an empty cell or ``null`` was not measured.
 
     Raises:
         OptionError: an argument is impossible.
