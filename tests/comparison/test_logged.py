@@ -92,6 +92,29 @@ def test_what_a_run_without_a_number_counts_as_and_rows_without_a_value_are_said
     )
 
 
+def with_diverged_runs(path, runs, lost):
+    """``a`` ends at 1; ``b`` began there, and all but a few of its runs diverged."""
+    spread = 0.001 * np.random.default_rng(10).normal(size=(2, runs))
+    lines = ["optimizer,run,step,value"]
+    for run in range(runs):
+        lines += [f"a,{run},0,2", f"a,{run},9,{1 + spread[0, run]}", f"b,{run},0,{1 + spread[1, run]}"]
+        lines += [f"b,{run},9,{'nan' if run < lost else 1 + spread[1, run]}"]
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.mark.parametrize(("runs", "lost", "equivalent"), [(7, 4, False), (7, 3, True), (8, 5, True), (5, 3, False)])
+def test_few_runs_of_which_most_diverged_are_not_called_equivalent(tmp_path, runs, lost, equivalent):
+    result = judge_files(with_diverged_runs(tmp_path / "a.csv", runs, lost), margin="0.5")
+    assert any(s.equivalent for s in result.with_best.standings) == equivalent
+    said = (
+        "Note: Nobody is called equivalent: with fewer than 8 runs, and most runs diverged, that would often be wrong."
+    )
+    assert (said in result.notes) != equivalent
+    assert any("too small to matter" in note for note in result.notes) == equivalent
+    assert ("But b diverged in " in result.sentence) == (2 * lost > runs)
+
+
 def verdicts(result):
     return {row[0]: row[4] for row in result.table().rows}
 
