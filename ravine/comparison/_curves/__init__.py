@@ -7,6 +7,7 @@ exported_csv.py       tables downloaded from Weights & Biases and TensorBoard; r
 json_lines_file.py    the same, an object in each line; table_rows.py takes the rows of both
 tensorboard_folder.py folders of TensorBoard's event files
 optuna_storage.py     Optuna's studies: databases and journal files
+text_file.py          a file or a pipe of text
 column_names.py       which column is which: names as others write them
 cell_values.py        cells as numbers and names
 

@@ -8,29 +8,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ravine.comparison._curves.column_names import find_all, missing
 from ravine.comparison._curves.curves import CurveRows, Place
 from ravine.comparison._curves.table_rows import take_row
-from ravine.comparison._curves.text_file import text_of
+from ravine.comparison._curves.text_file import TextFile
 from ravine.errors import DataError, an
 
 
-def read_json_lines(path: Path, columns: Mapping[str, str], rows: CurveRows) -> None:
+def read_json_lines(file: TextFile, columns: Mapping[str, str], rows: CurveRows) -> None:
     """Take the values of a file of JSON lines.
 
     Raises:
         DataError: a line is no object, or a member is missing or not what it should be; the text names line and key.
     """
+    path = str(file.path)
     objects = [
         (place, _object(line, place))
-        for number, line in enumerate(text_of(path).split("\n"), 1)
-        if line.strip() and (place := Place(str(path), number))
+        for number, line in enumerate(file.text().split("\n"), 1)
+        if line.strip() and (place := Place(path, number))
     ]
     names = list(dict.fromkeys(key for _, tree in objects for key in tree))
-    roles = find_all(names, columns, str(path), "key")
+    roles = find_all(names, columns, path, "key")
     for place, tree in objects:
         if roles["value"] not in tree:
             continue
@@ -40,7 +40,7 @@ def read_json_lines(path: Path, columns: Mapping[str, str], rows: CurveRows) -> 
                     f"{place} has {an(repr(roles['value']))} and no {roles[role]!r}: write the {role}, too."
                 )
         if not take_row({role: tree[name] for role, name in roles.items()}, roles, place, rows):
-            raise missing("step", names, str(path), "key")
+            raise missing("step", names, path, "key")
 
 
 def _object(line: str, place: Place) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Curves from tables and JSON lines: what is read, and what the errors say of what cannot be."""
 
+import contextlib
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -183,6 +185,52 @@ def test_what_pandas_writes_of_what_was_not_measured(name):
 )
 def test_a_row_without_a_value_is_no_second_value(text):
     assert plain(read_curves([write("log.txt", text)])) == {("a", "1"): ([0], [2], None)}
+
+
+@pytest.fixture
+def from_pipe(monkeypatch):
+    """Makes content standard input, which cannot be read twice, and returns its number."""
+    with contextlib.ExitStack() as opened:
+
+        def piped(content):
+            read, write_end = os.pipe()
+            with open(write_end, "wb") as file:
+                file.write(content)
+            monkeypatch.setattr("sys.stdin", opened.enter_context(open(read, encoding="utf-8")))
+            return read
+
+        yield piped
+
+
+@pytest.mark.parametrize(
+    "text", [LOG, LOG.replace(",", ";"), '{"opt":"adam","run":1,"step":0,"loss":10.5}', "\ufeff" + LOG]
+)
+def test_a_table_from_a_pipe_is_that_of_a_file(text, from_pipe):
+    told = plain(read_curves([write("log.txt", text)]))
+    from_pipe(text.encode())
+    assert plain(read_curves(["-"])) == told
+    assert plain(read_curves([f"/dev/fd/{from_pipe(text.encode())}"])) == told
+
+
+def test_pipes_that_are_no_curves(from_pipe, monkeypatch):
+    for content, message in (
+        (b"", "standard input, line 1 is empty: write a table"),
+        (b"SQLite format 3\0", "standard input has an Optuna storage, which cannot be read from a pipe: name its file"),
+        (LOG.encode("utf-16"), "standard input is not text in UTF-8"),
+        (b"optimizer,run,step,value\nadam,1,2,x", "standard input, line 2, column 'value': found 'x'"),
+        (
+            b"Wall time,Step,Value\n1,2,3",
+            "standard input: the name of the run 'standard input' does not end in its number",
+        ),
+    ):
+        from_pipe(content)
+        with pytest.raises(DataError, match=message):
+            read_curves(["-"])
+    with pytest.raises(DataError, match="/dev/zero is not text"):
+        read_curves(["/dev/zero"])
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(DataError, match="There is no standard input to read: name a file"):
+        read_curves(["-"])
 
 
 # --- JSON lines -------------------------------------------------------------------------------------------------------
