@@ -59,7 +59,7 @@ def test_more_may_be_better(tmp_path, ends):
     result = judge_files(file, columns="value=accuracy", higher_is_better=True)
     assert result.sentence.startswith("sgd is the best")
     row = next(row for row in result.table().rows if row[0] == "sgd")
-    assert float(row[2]) == pytest.approx(ends["sgd"].mean(), rel=1e-3)
+    assert row[2] == f"{ends['sgd'].mean():.2f} ± {ends['sgd'].std(ddof=1):.2f}"
 
 
 def test_steps_to_a_target_and_runs_that_diverge(tmp_path):
@@ -70,7 +70,7 @@ def test_steps_to_a_target_and_runs_that_diverge(tmp_path):
     result = judge_files(tmp_path / "a.csv", target=1.55)
     assert [result.steps[name].reached_text for name in "ab"] == ["3 of 3", "2 of 3"]
     assert result.steps["a"].restricted_mean == pytest.approx((5 + 9 + 9) / 3)
-    assert "b diverged in 1 of 3 runs, which count as the value they began with" in " ".join(result.notes)
+    assert "b diverged in 1 of 3 runs, which the verdict counts as the value they began with" in " ".join(result.notes)
     assert result.with_best.standing("b").mean == pytest.approx((1 + 1 + 3) / 3)
 
 

@@ -79,6 +79,8 @@ def test_the_tables_are_those_of_the_runs(table):
         ["a", "3", "1.10 ± 0.10"],
         ["b", "3", "2.050 ± 0.071 (2 of 3 runs)"],
     ]
+    assert [row[:5] for row in result.table().rows] == results(result).rows, "on the screen, too"
+    assert "2.050 ± 0.071 (2 of 3 runs)" in str(result)
     assert [row[3] for row in against_the_best(result).rows] == [s.verdict for s in result.with_best.standings]
     assert target(result).rows[0][:3] == ["a", "2 of 3 (9% to 99%)", "10"]
     assert target(judge_files(table)) is None

@@ -71,10 +71,10 @@ def ends(by_name: Mapping[str, Sequence[RunCurve]]) -> list[str]:
 
 
 def diverged(by_name: Mapping[str, Sequence[RunCurve]]) -> list[str]:
-    """How many runs diverged, and what they count as."""
+    """How many runs diverged, and what they count as; the means that are shown leave them out."""
     lost = {name: sum(c.diverged for c in runs) for name, runs in by_name.items()}
     notes = [
-        f"Note: {name} diverged in {n} of {count(len(by_name[name]), 'run')}, which count as the value they began with."
+        f"Note: {name} diverged in {n} of {count(len(by_name[name]), 'run')}, which the verdict counts as the value they began with."
         for name, n in lost.items()
         if n
     ]
