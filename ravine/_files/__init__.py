@@ -120,8 +120,9 @@ def write(path: Path, content: bytes | Iterable[bytes | memoryview]) -> None:
         content: all of it, or its parts in order, which are not concatenated in memory.
 
     Raises:
-        OptionError: the disk is full or the folder cannot be written; an older file is still there.
+        OptionError: the disk is full, the folder cannot be written, or there is a device or a pipe; an older file is still there.
     """
+    check_file(path)
     temporary = None
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", suffix=".tmp", dir=path.parent)
@@ -142,6 +143,19 @@ def write(path: Path, content: bytes | Iterable[bytes | memoryview]) -> None:
             Path(temporary).unlink(missing_ok=True)
     sync_folder(path.parent)
     _remove_stale(path, now)
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is no file, and so would be lost by being replaced: a device, a pipe, or a name of one that is open.
+
+    Raises:
+        OptionError: it is one.
+    """
+    # /dev/stdout is a link to an open file, even where that is a regular one
+    leads_to = [os.path.realpath(path.parent), *([os.readlink(path)] if path.is_symlink() else [])]
+    special = path.exists() and not (path.is_file() or path.is_dir())
+    if special or any(place.startswith("/proc/") for place in leads_to):
+        raise OptionError(f"{path} is a device or a pipe, which cannot be replaced. Name a file.")
 
 
 def sync_folder(folder: Path) -> None:

@@ -15,13 +15,15 @@ from rich.console import Console
 from ravine import _files as files
 from ravine.cli._out_folder import say_written
 from ravine.cli._screen import say
+from ravine.comparison._curves.text_file import STDIN
 from ravine.comparison._export.logged_json import KIND, logged_json
 from ravine.comparison._logged import judge_files
+from ravine.errors import OptionError
 
 _HELP = """Say which optimizer is best from runs that any program logged.
 
 FILE is a table (CSV, or JSON lines) with a row for each optimizer, run and step, a chart of Weights & Biases or a scalar of
-TensorBoard as downloaded, a folder with TensorBoard's event files, or an Optuna storage; several are read together. The
+TensorBoard as downloaded, a folder with TensorBoard's event files, or an Optuna storage; - is a table on standard input. Several are read together. The
 last value of each run is compared. The verdict is that of `ravine compare`: which optimizers may be the best, and which are not.
 """
 
@@ -53,6 +55,9 @@ last value of each run is compared. The verdict is that of `ravine compare`: whi
     help="Write a report here: report.html, report.md, pictures and results.json.",
 )
 def command(paths: tuple[str, ...], json_file: Path | None, out: Path | None, **given: Any) -> None:
+    if json_file is not None:
+        files.check_file(json_file)
+        _check_inputs_stay(json_file, paths)
     if out is not None:
         _claim(out)
     result = judge_files(paths, **given)
@@ -67,6 +72,22 @@ def command(paths: tuple[str, ...], json_file: Path | None, out: Path | None, **
     if out is not None:
         written = result.write(out, _command(result.files, given, out))
         say_written([path.name for path in written], out, "report.html")
+
+
+def _check_inputs_stay(json_file: Path, paths: Sequence[str]) -> None:
+    """Refuse to write over what is read, by whatever name.
+
+    Raises:
+        OptionError: it is the same file.
+    """
+    if not json_file.exists():
+        return
+    for path in paths:
+        place = Path("/dev/stdin" if path == STDIN else path.removeprefix("sqlite:///"))
+        for read in [place, *place.rglob("*")] if place.is_dir() else [place]:
+            with suppress(OSError):
+                if read.samefile(json_file):
+                    raise OptionError(f"--json {json_file} would write over what is read, {path}. Name another file.")
 
 
 def _claim(folder: Path) -> None:

@@ -59,7 +59,7 @@ def test_more_may_be_better(tmp_path, ends):
     result = judge_files(file, columns="value=accuracy", higher_is_better=True)
     assert result.sentence.startswith("sgd is the best")
     row = next(row for row in result.table().rows if row[0] == "sgd")
-    assert float(row[2]) == pytest.approx(ends["sgd"].mean(), rel=1e-3)
+    assert row[2] == f"{ends['sgd'].mean():.2f} ± {ends['sgd'].std(ddof=1):.2f}"
 
 
 def test_steps_to_a_target_and_runs_that_diverge(tmp_path):
@@ -70,8 +70,49 @@ def test_steps_to_a_target_and_runs_that_diverge(tmp_path):
     result = judge_files(tmp_path / "a.csv", target=1.55)
     assert [result.steps[name].reached_text for name in "ab"] == ["3 of 3", "2 of 3"]
     assert result.steps["a"].restricted_mean == pytest.approx((5 + 9 + 9) / 3)
-    assert "b diverged in 1 of 3 runs, which count as the value they began with" in " ".join(result.notes)
+    assert "b diverged in 1 of 3 runs, which the verdict counts as the value they began with" in " ".join(result.notes)
     assert result.with_best.standing("b").mean == pytest.approx((1 + 1 + 3) / 3)
+
+
+def test_what_a_run_without_a_number_counts_as_and_rows_without_a_value_are_said(tmp_path):
+    rows = [f"{o},{r},{s},{v}" for o in "ab" for r in range(3) for s, v in ((0, 3 + r), (5, 2), (9, 1.0))]
+    rows[:3] = ["a,0,0,nan", "a,0,5,nan", "a,0,9,nan"]
+    rows[-1] = "b,2,9,"
+    (tmp_path / "a.csv").write_text("\n".join(["optimizer,run,step,value", *rows]) + "\n")
+    result = judge_files(tmp_path / "a.csv")
+    assert result.with_best.standing("a").mean == pytest.approx((5 + 1 + 1) / 3)
+    assert result.with_best.standing("b").mean == pytest.approx((1 + 1 + 2) / 3)
+    assert (
+        "Note: 0 of a diverged before the first number, and so counts as the worst first value of all runs."
+        in result.notes
+    )
+    assert (
+        "Note: 2 of b has rows after the last value that are empty or null, which is not measured. Write nan there if the run diverged."
+        in result.notes
+    )
+
+
+def with_diverged_runs(path, runs, lost):
+    """``a`` ends at 1; ``b`` began there, and all but a few of its runs diverged."""
+    spread = 0.001 * np.random.default_rng(10).normal(size=(2, runs))
+    lines = ["optimizer,run,step,value"]
+    for run in range(runs):
+        lines += [f"a,{run},0,2", f"a,{run},9,{1 + spread[0, run]}", f"b,{run},0,{1 + spread[1, run]}"]
+        lines += [f"b,{run},9,{'nan' if run < lost else 1 + spread[1, run]}"]
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.mark.parametrize(("runs", "lost", "equivalent"), [(7, 4, False), (7, 3, True), (8, 5, True), (5, 3, False)])
+def test_few_runs_of_which_most_diverged_are_not_called_equivalent(tmp_path, runs, lost, equivalent):
+    result = judge_files(with_diverged_runs(tmp_path / "a.csv", runs, lost), margin="0.5")
+    assert any(s.equivalent for s in result.with_best.standings) == equivalent
+    said = (
+        "Note: Nobody is called equivalent: with fewer than 8 runs, and most runs diverged, that would often be wrong."
+    )
+    assert (said in result.notes) != equivalent
+    assert any("too small to matter" in note for note in result.notes) == equivalent
+    assert ("But b diverged in " in result.sentence) == (2 * lost > runs)
 
 
 def verdicts(result):

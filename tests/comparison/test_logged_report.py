@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -77,6 +79,8 @@ def test_the_tables_are_those_of_the_runs(table):
         ["a", "3", "1.10 ± 0.10"],
         ["b", "3", "2.050 ± 0.071 (2 of 3 runs)"],
     ]
+    assert [row[:5] for row in result.table().rows] == results(result).rows, "on the screen, too"
+    assert "2.050 ± 0.071 (2 of 3 runs)" in str(result)
     assert [row[3] for row in against_the_best(result).rows] == [s.verdict for s in result.with_best.standings]
     assert target(result).rows[0][:3] == ["a", "2 of 3 (9% to 99%)", "10"]
     assert target(judge_files(table)) is None
@@ -127,3 +131,42 @@ def test_a_report_is_written_again_and_nothing_else_is_written_over(table, monke
     assert ravine(monkeypatch, "judge", table, "--out", table.parent / "mine") == 2
     assert "is not empty" in capsys.readouterr().err
     assert [path.name for path in (table.parent / "mine").iterdir()] == ["results.json"]
+
+
+@pytest.mark.parametrize("kind", ["same", "symlink", "hard link", "in a folder", "device"])
+def test_json_does_not_write_over_what_is_read(table, monkeypatch, capsys, kind):
+    before, other, read = table.read_bytes(), table.with_name("other"), table
+    if kind == "symlink":
+        other.symlink_to(table)
+    elif kind == "hard link":
+        other.hardlink_to(table)
+    elif kind == "in a folder":
+        (table.parent / "runs").mkdir()
+        read, other = table.parent / "runs", table.rename(table.parent / "runs" / "tfevents.1")
+    elif kind == "device":
+        os.mkfifo(other)
+    else:
+        other = table
+    assert ravine(monkeypatch, "judge", read, "--json", other) == 2
+    told = (
+        "is a device or a pipe" if kind == "device" else f"--json {other} would write over what is read, {read}. Name"
+    )
+    assert told in capsys.readouterr().err
+    assert other.is_fifo() if kind == "device" else other.read_bytes() == before
+
+
+def test_what_is_read_from_standard_input_is_not_written_over(table):
+    with open(table, "rb") as opened:
+        words = ["judge", "-", "--json", table]
+        done = subprocess.run(
+            [sys.executable, "-m", "ravine", *map(str, words)],
+            stdin=opened,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert f"--json {table} would write over what is read, -." in done.stderr
+    done = subprocess.run(
+        f"cat {table} | {sys.executable} -m ravine judge -", shell=True, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("Either a or b may be the best.")

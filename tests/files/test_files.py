@@ -3,6 +3,7 @@
 import errno
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -189,3 +190,16 @@ def test_a_fresh_file_is_a_new_one(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OptionError, match="cannot be written"):
         files.fresh_file(tmp_path / "file" / "plot.png")
+
+
+def test_a_device_or_a_pipe_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/proc/self/fd/1")
+    for path in (tmp_path / "pipe", tmp_path / "link", Path("/dev/fd/1")):
+        with pytest.raises(OptionError, match=r"is a device or a pipe, which cannot be replaced\. Name a file\."):
+            files.check_file(path)
+    with pytest.raises(OptionError, match="is a device or a pipe"):
+        files.write(tmp_path / "pipe", b"lost")
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "to").symlink_to("new")
+    files.write(tmp_path / "to", b"a link to a file is as good as one")

@@ -25,8 +25,8 @@ def step_of(cell: Any, place: Place, column: str) -> float:
     return number
 
 
-def value_of(cell: Any, place: Place, column: str) -> float:
-    """A value; NaN or an infinity where the run diverged.
+def value_of(cell: Any, place: Place, column: str) -> float | None:
+    """A value; NaN or an infinity where the run diverged, None where nothing was measured: an empty cell, or ``null``.
 
     Raises:
         DataError: it is no number.
@@ -34,14 +34,13 @@ def value_of(cell: Any, place: Place, column: str) -> float:
     number = _number(cell)
     if number is not None:
         return number
-    if isinstance(cell, str) and not cell.strip():
-        raise DataError(
-            f"{place}, column {column!r}: found nothing; write nan if the run diverged there, or leave the line out if "
-            "nothing was measured."
-        )
+    if cell is None or (isinstance(cell, str) and not cell.strip()):
+        return None
     comma = isinstance(cell, str) and _number(cell.replace(",", ".")) is not None
     wanted = (
-        f"write {str(cell).strip().replace(',', '.')}" if comma else "write a number, or nan where the run diverged"
+        f"write {str(cell).strip().replace(',', '.')}"
+        if comma
+        else "write a number, nan where the run diverged, or nothing where it was not measured"
     )
     raise DataError(f"{place}, column {column!r}: found {_shown(cell)}; {wanted}.")
 

@@ -5,31 +5,30 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
-from ravine.comparison._curves.cell_values import name_of, step_of, value_of
 from ravine.comparison._curves.column_names import find_all, missing
 from ravine.comparison._curves.curves import CurveRows, Place
 from ravine.comparison._curves.exported_csv import of_tensorboard, of_wandb, read_tensorboard_csv, read_wandb
-from ravine.comparison._curves.text_file import text_of
+from ravine.comparison._curves.table_rows import take_row
+from ravine.comparison._curves.text_file import TextFile
 from ravine.errors import DataError
 
 
-def read_csv(path: Path, columns: Mapping[str, str], tag: str | None, rows: CurveRows) -> None:
+def read_csv(file: TextFile, columns: Mapping[str, str], tag: str | None, rows: CurveRows) -> None:
     """Take the values of a table; ``tag`` is the scalar, where it was downloaded from TensorBoard.
 
     Raises:
         DataError: a column is missing, or a cell is not what it should be; the text names the line and the column.
     """
-    lines = _lines(path)
-    place, heads = top, _ = next(lines, (Place(str(path), 1), []))
+    lines = _lines(file)
+    place, heads = top, _ = next(lines, (Place(str(file.path), 1), []))
     if not heads:
         raise DataError(f"{place} is empty: write the names of the columns there, such as optimizer,run,step,value.")
     heads = [head.strip() for head in heads]
     if of_wandb(heads):
         return read_wandb(place, heads, lines, columns, rows)
     if of_tensorboard(heads) and "optimizer" not in columns:
-        return read_tensorboard_csv(path, heads, lines, tag, rows)
+        return read_tensorboard_csv(file.path, heads, lines, tag, rows)
     roles = find_all(heads, columns, str(place))
     for role, name in roles.items():
         if heads.count(name) > 1:
@@ -43,17 +42,13 @@ def read_csv(path: Path, columns: Mapping[str, str], tag: str | None, rows: Curv
                 f"{place} has {len(cells)} cells, and the first line has {len(heads)}: write a cell for each column, and "
                 "put quotes around text with a separator in it."
             )
-        optimizer, run = (name_of(cells[at[role]], place, roles[role], role) for role in ("optimizer", "run"))
-        step = step_of(cells[at["step"]], place, roles["step"]) if "step" in at else 0.0
-        value = value_of(cells[at["value"]], place, roles["value"])
-        if "step" not in at and rows.has(optimizer, run):
+        if not take_row({role: cells[i] for role, i in at.items()}, roles, place, rows):
             raise missing("step", heads, str(top))
-        rows.add(optimizer, run, step, value, place)
 
 
-def _lines(path: Path) -> Iterator[tuple[Place, list[str]]]:
+def _lines(file: TextFile) -> Iterator[tuple[Place, list[str]]]:
     """The lines that are not blank, as cells, with their numbers."""
-    text = text_of(path)
+    text, path = file.text(), str(file.path)
     head = text.lstrip().partition("\n")[0]
     separator = max(",;\t", key=head.count)  # of equally many the first
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
@@ -62,8 +57,8 @@ def _lines(path: Path) -> Iterator[tuple[Place, list[str]]]:
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            raise DataError(f"{Place(str(path), before + 1)} is not a line of a table: {error}.") from error
+            raise DataError(f"{Place(path, before + 1)} is not a line of a table: {error}.") from error
         if cells is None:
             return
         if any(cell.strip() for cell in cells):
-            yield Place(str(path), before + 1), cells
+            yield Place(path, before + 1), cells

@@ -34,6 +34,7 @@ class RunCurve:
         steps: where it was measured, at least 0, rising.
         values: what was measured there; all finite.
         diverged_at: the step of the first value that was NaN or infinite; what followed it is left out. None: there is none.
+        blank_from: the first step after the last value for which there is a row without a value; None: there is none.
 
     Raises:
         ComparisonError: steps and values do not fit together.
@@ -44,6 +45,7 @@ class RunCurve:
     steps: Array
     values: Array
     diverged_at: float | None = None
+    blank_from: float | None = None
 
     def __post_init__(self) -> None:
         where = f"Run {self.run!r} of {self.optimizer!r}"
@@ -107,6 +109,7 @@ class CurveRows:
     def __init__(self) -> None:
         self._runs: dict[tuple[str, str], dict[float, tuple[float, Place]]] = {}
         self._seen: dict[tuple[str, str], Place] = {}
+        self._blank: dict[tuple[str, str], list[float]] = {}
         self._metrics: dict[str, None] = {}
         self._grouped: dict[str, list[str]] = {}
 
@@ -125,9 +128,14 @@ class CurveRows:
         self._runs.setdefault((optimizer, run), {})
         self._seen.setdefault((optimizer, run), place)
 
-    def has(self, optimizer: str, run: str) -> bool:
-        """Whether there is such a run."""
-        return (optimizer, run) in self._runs
+    def has_value(self, optimizer: str, run: str) -> bool:
+        """Whether such a run has a value."""
+        return bool(self._runs.get((optimizer, run)))
+
+    def blank(self, optimizer: str, run: str, step: float, place: Place) -> None:
+        """Say that there is a row of a run in which nothing was measured."""
+        self.declare(optimizer, run, place)
+        self._blank.setdefault((optimizer, run), []).append(step)
 
     def add(self, optimizer: str, run: str, step: float, value: float, place: Place) -> None:
         """Take a value; NaN or an infinity says that the run diverged there.
@@ -159,7 +167,14 @@ class CurveRows:
     def _curve(self, optimizer: str, run: str) -> RunCurve:
         points = sorted((step, value) for step, (value, _) in self._runs[optimizer, run].items())
         if not points:
-            raise DataError(f"{self._seen[optimizer, run]}: run {run!r} of {optimizer!r} has no values.")
+            problem = f"{self._seen[optimizer, run]}: run {run!r} of {optimizer!r} has no values"
+            if (optimizer, run) not in self._blank:
+                raise DataError(f"{problem}.")
+            raise DataError(
+                f"{problem}: all of them are empty or null, which is not measured. Leave the run out, or write nan where it "
+                "diverged."
+            )
         end = next((i for i, (_, value) in enumerate(points) if not math.isfinite(value)), len(points))
         steps, values = (np.array([point[i] for point in points[:end]], dtype=np.float64) for i in (0, 1))
-        return RunCurve(optimizer, run, steps, values, points[end][0] if end < len(points) else None)
+        blank = min((step for step in self._blank.get((optimizer, run), ()) if step > points[-1][0]), default=None)
+        return RunCurve(optimizer, run, steps, values, points[end][0] if end < len(points) else None, blank)

@@ -53,9 +53,9 @@ def read_wandb(top: Place, heads: Sequence[str], lines: Lines, columns: Mapping[
     curves = {i: rows.named(*split_name(run, top), top) for i, run in at.items()}
     for place, cells in lines:
         for i, (optimizer, run) in curves.items():
-            if i < len(cells) and cells[i].strip():
-                step = step_of(cells[0], place, heads[0])
-                rows.add(optimizer, run, step, value_of(cells[i], place, heads[i]), place)
+            # a cell without a value says nothing: there is one wherever another run has logged a step
+            if i < len(cells) and (value := value_of(cells[i], place, heads[i])) is not None:
+                rows.add(optimizer, run, step_of(cells[0], place, heads[0]), value, place)
 
 
 def read_tensorboard_csv(path: Path, heads: Sequence[str], lines: Lines, tag: str | None, rows: CurveRows) -> None:
@@ -74,7 +74,11 @@ def read_tensorboard_csv(path: Path, heads: Sequence[str], lines: Lines, tag: st
     for place, cells in lines:
         if len(cells) != len(heads):
             raise DataError(f"{place} has {len(cells)} cells, and the first line has {len(heads)}.")
-        rows.add(optimizer, number, step_of(cells[1], place, heads[1]), value_of(cells[2], place, heads[2]), place)
+        step, value = step_of(cells[1], place, heads[1]), value_of(cells[2], place, heads[2])
+        if value is None:
+            rows.blank(optimizer, number, step, place)
+        else:
+            rows.add(optimizer, number, step, value, place)
 
 
 def _metric(metrics: Sequence[str], columns: Mapping[str, str], top: Place) -> str:

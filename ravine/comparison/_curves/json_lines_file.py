@@ -1,37 +1,36 @@
 """An object in each line: ``{"optimizer": "adam", "run": 1, "step": 100, "value": 3.2}``.
 
-``null`` is a value that JSON has no number for: the run diverged there. A line without the value's key is left out: logs
-have lines about other things.
+A value of ``null`` was not measured; a run that diverged has NaN, as Python writes it, or "nan". A line without the value's key is
+left out: logs have lines about other things.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from ravine.comparison._curves.cell_values import name_of, step_of, value_of
 from ravine.comparison._curves.column_names import find_all, missing
 from ravine.comparison._curves.curves import CurveRows, Place
-from ravine.comparison._curves.text_file import text_of
+from ravine.comparison._curves.table_rows import take_row
+from ravine.comparison._curves.text_file import TextFile
 from ravine.errors import DataError, an
 
 
-def read_json_lines(path: Path, columns: Mapping[str, str], rows: CurveRows) -> None:
+def read_json_lines(file: TextFile, columns: Mapping[str, str], rows: CurveRows) -> None:
     """Take the values of a file of JSON lines.
 
     Raises:
         DataError: a line is no object, or a member is missing or not what it should be; the text names line and key.
     """
+    path = str(file.path)
     objects = [
         (place, _object(line, place))
-        for number, line in enumerate(text_of(path).split("\n"), 1)
-        if line.strip() and (place := Place(str(path), number))
+        for number, line in enumerate(file.text().split("\n"), 1)
+        if line.strip() and (place := Place(path, number))
     ]
     names = list(dict.fromkeys(key for _, tree in objects for key in tree))
-    roles = find_all(names, columns, str(path), "key")
+    roles = find_all(names, columns, path, "key")
     for place, tree in objects:
         if roles["value"] not in tree:
             continue
@@ -40,13 +39,8 @@ def read_json_lines(path: Path, columns: Mapping[str, str], rows: CurveRows) -> 
                 raise DataError(
                     f"{place} has {an(repr(roles['value']))} and no {roles[role]!r}: write the {role}, too."
                 )
-        optimizer, run = (name_of(tree[roles[role]], place, roles[role], role) for role in ("optimizer", "run"))
-        step = step_of(tree[roles["step"]], place, roles["step"]) if "step" in roles else 0.0
-        if "step" not in roles and rows.has(optimizer, run):
-            raise missing("step", names, str(path), "key")
-        raw = tree[roles["value"]]
-        value = math.nan if raw is None else value_of(raw, place, roles["value"])
-        rows.add(optimizer, run, step, value, place)
+        if not take_row({role: tree[name] for role, name in roles.items()}, roles, place, rows):
+            raise missing("step", names, path, "key")
 
 
 def _object(line: str, place: Place) -> dict[str, Any]:

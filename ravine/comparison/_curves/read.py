@@ -12,10 +12,10 @@ from ravine.comparison._curves.json_lines_file import read_json_lines
 from ravine.comparison._curves.optuna_storage import read_optuna
 from ravine.comparison._curves.run_names import check_groups
 from ravine.comparison._curves.tensorboard_folder import has_events, read_tensorboard
+from ravine.comparison._curves.text_file import TextFile
 from ravine.errors import DataError, OptionError
 
-_SQLITE = b"SQLite format 3\0"
-_HEAD = 4096  # bytes that tell what a file is
+_SQLITE, _JOURNAL = b"SQLite format 3\0", b'{"op_code":'
 
 
 def read_curves(
@@ -26,14 +26,15 @@ def read_curves(
     Args:
         paths: each a table (CSV with commas, semicolons or tabs), as written or as downloaded from a chart of Weights & Biases
             or a scalar of TensorBoard, a file of JSON lines, a folder with TensorBoard's event
-            files, or an Optuna storage: the URL of a database, an SQLite file or a journal file. What a file is, its
-            content says, not its name.
+            files, or an Optuna storage: the URL of a database, an SQLite file or a journal file. A table may also come from a
+            pipe, ``"-"`` being standard input. What a file is, its content says, not its name.
         columns: what a column, a key or an attribute of Optuna's is, to its name, where that is none of the usual ones:
             ``{"optimizer": "method", "value": "val_loss"}``, or as text, ``"optimizer=method,value=val_loss"``.
         tag: the scalar of TensorBoard; None takes the only one, or the only one with a name like ``val_loss``.
 
     Returns:
-        The curves in the order of the paths and of what is in them. A value of NaN or infinity ends a run as diverged.
+        The curves in the order of the paths and of what is in them. A value of NaN or infinity ends a run as diverged;
+        an empty cell or ``null`` was not measured.
 
     Raises:
         OptionError: an argument is impossible.
@@ -66,11 +67,12 @@ def _read(path: str | Path, columns: Mapping[str, str], tag: str | None, rows: C
         return read_tensorboard(file, tag, rows)
     if "tfevents" in file.name:
         raise DataError(f"{file} is an event file of TensorBoard: name its folder, {file.parent}.")
-    head = _head(file)
-    if head.startswith(_SQLITE):
-        return read_optuna(f"sqlite:///{file}", columns, rows)
-    if head.startswith(b'{"op_code":'):
-        return read_optuna(str(file), columns, rows)
+    text = TextFile(path)
+    file, head = text.path, text.head
+    if head.startswith((_SQLITE, _JOURNAL)):
+        if text.piped:
+            raise DataError(f"{file} has an Optuna storage, which cannot be read from a pipe: name its file.")
+        return read_optuna(f"sqlite:///{file}" if head.startswith(_SQLITE) else str(file), columns, rows)
     if b"\0" in head:
         raise DataError(f"{file} is not text in UTF-8: write the curves as CSV or as JSON lines.")
     if not head.strip():
@@ -78,13 +80,5 @@ def _read(path: str | Path, columns: Mapping[str, str], tag: str | None, rows: C
             f"{Place(str(file), 1)} is empty: write a table with the columns optimizer, run, step and value."
         )
     if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"{", b"[")):
-        return read_json_lines(file, columns, rows)
-    return read_csv(file, columns, tag, rows)
-
-
-def _head(file: Path) -> bytes:
-    try:
-        with open(file, "rb") as opened:
-            return opened.read(_HEAD)
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}.") from error
+        return read_json_lines(text, columns, rows)
+    return read_csv(text, columns, tag, rows)

@@ -5,6 +5,7 @@
 measurements.py      what was measured; values.py makes one number of each run
 with_best.py         every optimizer against the best: intervals, and the verdict read off them; from
                      limited_differences.py, where no run counts for too much, and critical_values.py
+few_finished.py      what is not said where most of a few runs diverged
 of_finished_runs.py  the same of metrics that runs which diverged do not have
 margin.py            the largest difference that does not matter
 target.py            the target, and the steps to it

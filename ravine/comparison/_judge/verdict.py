@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ravine.comparison._judge.budget import BudgetCurve, budget_of
+from ravine.comparison._judge.few_finished import no_equivalence_text, without_doubtful_margin
 from ravine.comparison._judge.margin import margin_of
 from ravine.comparison._judge.measurements import LOSS, Metric, OptimizerRuns, by_name
 from ravine.comparison._judge.number_text import count
@@ -17,10 +18,6 @@ from ravine.comparison._judge.verdict_text import verdict_text
 from ravine.comparison._judge.warnings import Range, SpecialCases, WarningNote, unequal_spread, warnings_of
 from ravine.comparison._judge.with_best import WithBest, check_alpha, with_best
 from ravine.errors import ComparisonError, OptionError
-
-#: With fewer runs, of which more than half diverged, the others say too little to call anybody equivalent: that was wrong in up to
-#: .107 of simulated studies (docs/results/verdicts.json).
-_FEW = 8
 
 
 @dataclass(frozen=True)
@@ -85,10 +82,8 @@ def compare_losses(
     values, _ = paired(read)
     first = looks[0] if looks else None
     found = with_best(values, looks=looks, margin=margin_of(optimizers, metric, margin, first), alpha=alpha)
-    doubtful = {name for name, each in read.items() if 2 * len(each.bounded) > len(each.numbers)}
-    if any(s.equivalent and s.verdict != "best" and s.runs < _FEW and s.name in doubtful for s in found.standings):
-        return with_best(values, looks=looks, alpha=alpha)
-    return found
+    diverged = {name: [seed in each.bounded for seed in each.numbers] for name, each in read.items()}
+    return without_doubtful_margin(found, diverged, lambda: with_best(values, looks=looks, alpha=alpha))
 
 
 def judge(
@@ -154,12 +149,10 @@ def judge(
             notes.append(WarningNote("seeds", "", text))
         spread = unequal_spread(values)
         notes += [] if spread is None else [spread]
-        lost = [each.name for each in optimizers if all(run.diverged for run in each.runs)]
-        sentence = verdict_text(losses, loss, lost)
+        sentence = verdict_text(losses, loss, {each.name: [run.diverged for run in each.runs] for each in optimizers})
         notes += _missing_best(losses, steps, missing)
         if losses.margin < margin_of(optimizers, loss, margin, first):
-            text = f"Nobody is called equivalent: with fewer than {_FEW} seeds, and most runs diverged, that would often be wrong."
-            notes.append(WarningNote("seeds", "", text))
+            notes.append(WarningNote("seeds", "", no_equivalence_text("seeds")))
     else:
         ranked = [optimizers[0].name]
         sentence = f"Only {ranked[0]} took part: there is nothing to compare it with."

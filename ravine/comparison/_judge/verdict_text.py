@@ -1,32 +1,40 @@
 """The first line of everything: who may be the best, who is not, what is equivalent, and what it takes to know more."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ravine.comparison._judge.few_finished import most_diverged
 from ravine.comparison._judge.limited_differences import MOST
 from ravine.comparison._judge.measurements import Metric
 from ravine.comparison._judge.number_text import count, listed, number, ratio_text
 from ravine.comparison._judge.with_best import Standing, WithBest
 
 
-def verdict_text(losses: WithBest, metric: Metric, lost: Sequence[str] = (), *, more: bool = True) -> str:
-    """The verdict in one to four sentences.
+def verdict_text(
+    losses: WithBest, metric: Metric, diverged: Mapping[str, Sequence[bool]] | None = None, *, more: bool = True
+) -> str:
+    """The verdict in one to five sentences.
 
     Args:
         losses: the comparison with the best.
         metric: what was compared.
-        lost: optimizers of which every run diverged.
+        diverged: of each optimizer whether each of its runs diverged; None: no run did.
         more: whether to say what more runs would do.
     """
+    diverged = diverged or {}
+    lost = [name for name, runs in diverged.items() if all(runs)]
     top = [name for name in losses.top if name not in lost]
     if not top:  # a run that diverged counts as it began, and that may be lower than where others end
         return f"Nobody can be called the best: {listed(lost)} diverged in every run."
     others = [name for name in losses.others if name not in lost]
     near = [name for name in others if losses.standing(name).equivalent]
     far = [name for name in others if name not in near]
+    most = most_diverged(diverged)
+    doubtful = [f"{name} diverged in {most[name]}" for name in [*top, *near] if name in most]
+    doubt = [f"But {listed(doubtful)}."] if doubtful else []
     if len(losses.top) == 1 and not others and lost:
-        return f"{losses.top[0]} is the best: {listed(lost)} diverged in every run."
+        return " ".join([f"{losses.top[0]} is the best: {listed(lost)} diverged in every run.", *doubt])
     if len(losses.top) == 1 and near:
         # told apart, and too near for that to matter: to call one of them the best would be the lesser half of it
         sentences = [_almost_best(losses, metric, near), *([f"{_are(far)} worse."] if far else [])]
@@ -41,6 +49,7 @@ def verdict_text(losses: WithBest, metric: Metric, lost: Sequence[str] = (), *, 
         sentences.append(f"{_are(near)} worse, but within the margin of {_margin(losses, metric)}.")
     if lost:
         sentences.append(f"{listed(lost)} diverged in every run.")
+    sentences += doubt
     if more and not losses.settled:
         sentences.append(_more(losses))
     return " ".join(sentences)

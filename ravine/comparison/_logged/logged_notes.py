@@ -54,17 +54,34 @@ def independent(runs: Mapping[str, Sequence[RunCurve]], values: Mapping[str, Arr
 
 def ends(by_name: Mapping[str, Sequence[RunCurve]]) -> list[str]:
     """That runs end at different steps, so that not the same is compared."""
-    last = {float(c.steps[-1]) for runs in by_name.values() for c in runs if not c.diverged}
+    finished = [c for runs in by_name.values() for c in runs if not c.diverged]
+    last = {float(c.steps[-1]) for c in finished}
     if len(last) < 2:
         return []
-    return [f"Note: runs end at different steps, from {number(min(last), 4)} to {number(max(last), 4)}."]
+    notes = [f"Note: runs end at different steps, from {number(min(last), 4)} to {number(max(last), 4)}."]
+    # what pandas writes of a run that diverged
+    blank = [c for c in finished if c.blank_from is not None and c.steps[-1] < max(last)]
+    if blank:
+        named = listed([f"{c.run} of {c.optimizer}" for c in blank])
+        notes.append(
+            f"Note: {named} {'has' if len(blank) == 1 else 'have'} rows after the last value that are empty or null, which is not "
+            "measured. Write nan there if the run diverged."
+        )
+    return notes
 
 
 def diverged(by_name: Mapping[str, Sequence[RunCurve]]) -> list[str]:
-    """How many runs diverged, and what they count as."""
+    """How many runs diverged, and what they count as; the means that are shown leave them out."""
     lost = {name: sum(c.diverged for c in runs) for name, runs in by_name.items()}
-    return [
-        f"Note: {name} diverged in {n} of {count(len(by_name[name]), 'run')}, which count as the value they began with."
+    notes = [
+        f"Note: {name} diverged in {n} of {count(len(by_name[name]), 'run')}, which the verdict counts as the value they began with."
         for name, n in lost.items()
         if n
     ]
+    empty = [f"{c.run} of {c.optimizer}" for runs in by_name.values() for c in runs if not c.values.size]
+    if empty:
+        notes.append(
+            f"Note: {listed(empty)} diverged before the first number, and so count{'s' * (len(empty) == 1)} as the worst first "
+            "value of all runs."
+        )
+    return notes

@@ -15,7 +15,7 @@ from ravine._plotting.frames import frame
 from ravine._plotting.terminal_tables import FittedTable, table
 from ravine.comparison._judge.number_text import number
 from ravine.comparison._logged.judged_runs import JudgedRuns
-from ravine.comparison._report.result_table import AGAINST
+from ravine.comparison._logged.logged_data import results
 
 
 class LoggedResult(JudgedRuns):
@@ -43,16 +43,13 @@ class LoggedResult(JudgedRuns):
 
     def table(self) -> FittedTable:
         """A row for each optimizer, best first, for ``console.print``."""
-        sign = -1.0 if self.metric.higher_is_better else 1.0
-        heads = ["optimizer", "runs", self.metric.name, AGAINST, "verdict"]
-        heads += ["reached target", "restricted mean"] if self.steps else []
-        rows = []
-        for one in self.differences.rows:
-            s = self.with_best.standing(one.label)
-            row = [one.label, str(s.runs), number(sign * s.mean, 4), one.interval_text, one.verdict]
-            if self.steps:
-                row += [self.steps[one.label].reached_text, number(self.steps[one.label].restricted_mean, 3)]
-            rows.append(row)
+        shown = results(self)
+        heads, rows = list(shown.columns), [list(row) for row in shown.rows]
+        if self.steps:
+            heads += ["reached target", "restricted mean"]
+            for row in rows:
+                taken = self.steps[row[0]]
+                row += [taken.reached_text, number(taken.restricted_mean, 3)]
         return table(heads, rows)
 
     def standings(self) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ravine.comparison._curves import RunCurve, groups_text, parse_columns, read_curves
 from ravine.comparison._judge import Metric, StepsToTarget, Target, parse_margin, steps_to, with_best
+from ravine.comparison._judge.few_finished import no_equivalence_text, without_doubtful_margin
 from ravine.comparison._judge.limited_differences import far_from_others
 from ravine.comparison._judge.margin import usual_spread
 from ravine.comparison._judge.measurements import Array, FreshRun, OptimizerRuns
@@ -90,10 +91,20 @@ def judge_files(
     values = {name: np.array([_end(c, sign, worst) for c in runs]) for name, runs in by_name.items()}
     width, why = _margin(margin, by_name, values)
     judged = with_best if paired else with_best_unpaired
-    judgement = judged(values, margin=width, alpha=alpha)
+    diverged = {name: [curve.diverged for curve in runs] for name, runs in by_name.items()}
+    judgement = without_doubtful_margin(
+        judged(values, margin=width, alpha=alpha),
+        diverged,
+        lambda: judged(values, alpha=alpha),
+    )
     metric = Metric("value at the end", higher_is_better)
     notes += logged_notes.few_runs(values)
-    notes += [margin_text(judgement, metric, why)] if width else [] if margin else logged_notes.no_margin(values)
+    if judgement.margin < width:
+        notes.append(f"Note: {no_equivalence_text('runs')}")
+    elif width:
+        notes.append(margin_text(judgement, metric, why))
+    elif not margin:
+        notes += logged_notes.no_margin(values)
     notes += [f"{outside}."] if (outside := far_out_text(judgement)) else []
     notes += [*logged_notes.ends(by_name), *logged_notes.diverged(by_name)]
     notes += [] if paired else logged_notes.independent(by_name, values)
@@ -104,8 +115,7 @@ def judge_files(
         except ComparisonError:
             notes.append(f"Note: every run meets the target of {target:g} at its first value, so it tells nothing.")
     # how many more of which optimizer would settle it is not said of independent runs
-    lost = [name for name, runs in by_name.items() if all(curve.diverged for curve in runs)]
-    sentence = verdict_text(judgement, metric, lost, more=paired)
+    sentence = verdict_text(judgement, metric, diverged, more=paired)
     read = [without_password(str(path)) for path in paths]
     return LoggedResult(sentence, judgement, metric, paired, steps, notes, curves, by_name, target, read)
 

@@ -1,7 +1,9 @@
 """Curves from tables and JSON lines: what is read, and what the errors say of what cannot be."""
 
+import contextlib
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -115,11 +117,11 @@ def test_lines_in_any_order_and_in_several_files():
         ("optimizer,step,value\nadam,1,2\n", "a.csv, line 1 has no column 'run' (or seed, trial, replicate)"),
         (
             "optimizer,run,step,value\nadam,1,2,x\n",
-            "a.csv, line 2, column 'value': found 'x'; write a number, or nan where",
+            "a.csv, line 2, column 'value': found 'x'; write a number, nan where the run diverged, or nothing",
         ),
         (
-            "optimizer,run,step,value\nadam,1,2,\n",
-            "line 2, column 'value': found nothing; write nan if the run diverged",
+            "optimizer,run,step,value\nadam,1,2,\nadam,1,3,\nadam,2,1,1\n",
+            "a.csv, line 2: run '1' of 'adam' has no values: all of them are empty or null, which is not measured. Leave",
         ),
         ("optimizer,run,step,value\nadam,1,2,1_0\n", "found '1_0'"),
         ("optimizer;run;step;value\nadam;1;2;3,28\n", "line 2, column 'value': found '3,28'; write 3.28."),
@@ -162,6 +164,75 @@ def test_paths_that_are_no_curves(tmp_path):
         read_curves(["https://host/log.csv"])
 
 
+@pytest.mark.parametrize("name", ["log.csv", "log.jsonl"])
+def test_what_pandas_writes_of_what_was_not_measured(name):
+    """The first step has no validation, as of most logs, and one run diverged, which pandas cannot say."""
+    pandas = pytest.importorskip("pandas")
+    rows = [("adam", 0, math.nan), ("adam", 5, 1.0), ("adam", 9, 0.5), ("sgd", 0, math.nan), ("sgd", 5, 2.0)]
+    rows += [("sgd", 9, math.nan), ("sgd", 12, math.nan)]
+    frame = pandas.DataFrame([(o, 1, s, v) for o, s, v in rows], columns=["optimizer", "run", "step", "value"])
+    if name == "log.csv":
+        frame.to_csv(name, index=False)
+    else:
+        frame.to_json(name, orient="records", lines=True)
+    curves = read_curves([name])
+    assert plain(curves) == {("adam", "1"): ([5, 9], [1.0, 0.5], None), ("sgd", "1"): ([5], [2.0], None)}
+    assert [curve.blank_from for curve in curves] == [None, 9]
+
+
+@pytest.mark.parametrize(
+    "text", ["optimizer,run,value\na,1,\na,1,2\n", '{"opt":"a","run":1,"value":null}\n{"opt":"a","run":1,"value":2}']
+)
+def test_a_row_without_a_value_is_no_second_value(text):
+    assert plain(read_curves([write("log.txt", text)])) == {("a", "1"): ([0], [2], None)}
+
+
+@pytest.fixture
+def from_pipe(monkeypatch):
+    """Makes content standard input, which cannot be read twice, and returns its number."""
+    with contextlib.ExitStack() as opened:
+
+        def piped(content):
+            read, write_end = os.pipe()
+            with open(write_end, "wb") as file:
+                file.write(content)
+            monkeypatch.setattr("sys.stdin", opened.enter_context(open(read, encoding="utf-8")))
+            return read
+
+        yield piped
+
+
+@pytest.mark.parametrize(
+    "text", [LOG, LOG.replace(",", ";"), '{"opt":"adam","run":1,"step":0,"loss":10.5}', "\ufeff" + LOG]
+)
+def test_a_table_from_a_pipe_is_that_of_a_file(text, from_pipe):
+    told = plain(read_curves([write("log.txt", text)]))
+    from_pipe(text.encode())
+    assert plain(read_curves(["-"])) == told
+    assert plain(read_curves([f"/dev/fd/{from_pipe(text.encode())}"])) == told
+
+
+def test_pipes_that_are_no_curves(from_pipe, monkeypatch):
+    for content, message in (
+        (b"", "standard input, line 1 is empty: write a table"),
+        (b"SQLite format 3\0", "standard input has an Optuna storage, which cannot be read from a pipe: name its file"),
+        (LOG.encode("utf-16"), "standard input is not text in UTF-8"),
+        (b"optimizer,run,step,value\nadam,1,2,x", "standard input, line 2, column 'value': found 'x'"),
+        (
+            b"Wall time,Step,Value\n1,2,3",
+            "standard input: the name of the run 'standard input' does not end in its number",
+        ),
+    ):
+        from_pipe(content)
+        with pytest.raises(DataError, match=message):
+            read_curves(["-"])
+    with pytest.raises(DataError, match="/dev/zero is not text"):
+        read_curves(["/dev/zero"])
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(DataError, match="There is no standard input to read: name a file"):
+        read_curves(["-"])
+
+
 # --- JSON lines -------------------------------------------------------------------------------------------------------
 
 
@@ -175,7 +246,6 @@ def test_json_lines():
         {"method": "adam", "seed": 2, "step": "0", "val_loss": "10.25"},
     ]
     text = "\n\n".join(map(json.dumps, lines))
-    assert plain(read_curves([write("log.jsonl", text)])) == TOLD
     assert plain(read_curves([write("log.jsonl", text.replace("null", "NaN"))])) == TOLD
     assert plain(read_curves([write("log.jsonl", text.replace("null", '"-inf"'))])) == TOLD
     assert plain(read_curves([write("log.jsonl", text)], columns="value=train_loss"))["adam", "1"][1] == [10.0, 5.5]
@@ -205,6 +275,11 @@ def test_json_lines():
 def test_json_lines_that_cannot_be_read(line, told):
     first = '{"optimizer": "a", "run": 0, "step": 0, "value": 1}\n'
     assert told in error_of(first + line, "a.jsonl")
+
+
+def test_a_run_of_which_every_value_is_null():
+    line = '{"optimizer": "a", "run": 0, "step": 0, "value": null}'
+    assert "a.jsonl, line 1: run '0' of 'a' has no values: all of them are empty or null" in error_of(line, "a.jsonl")
 
 
 def test_json_lines_without_what_is_needed():

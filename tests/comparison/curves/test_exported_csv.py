@@ -73,6 +73,13 @@ def test_a_run_of_wandb_that_diverged(tmp_path, runs):
     assert curve.diverged_at == 102
 
 
+def test_a_cell_of_tensorboard_without_a_value(tmp_path):
+    for run in (1, 2):
+        (tmp_path / f"adam-{run}.csv").write_text("Wall time,Step,Value\n1,0,\n2,5,3\n3,9,\n")
+    curves = read_curves([tmp_path / f"adam-{run}.csv" for run in (1, 2)])
+    assert [(c.steps.tolist(), c.values.tolist(), c.blank_from) for c in curves] == [([5], [3], 9)] * 2
+
+
 def test_a_metric_of_several_is_named(tmp_path, runs):
     file = wandb_file(tmp_path / "a.csv", runs, ("train/gap", "test/gap"))
     with pytest.raises(

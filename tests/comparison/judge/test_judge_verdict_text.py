@@ -13,9 +13,11 @@ RATIO = Metric("validation loss", ratio=True)
 ONE = np.array([-1.5, -1.0, -0.5, -0.5, 0.0, 0.0, 0.5, 0.5, 1.0, 1.5]) / 0.9428
 TWO = np.array([0.5, 1.0, 0.0, -0.5, -1.5, 1.5, 0.5, -1.0, -0.5, 0.0]) / 0.9428
 
+GONE = {"gone": [True, True], "adam": [True, False]}
 
-def _said(metric=LOSS, lost=(), margin=0.0, **values):
-    return verdict_text(with_best({k: np.array(v) for k, v in values.items()}, margin=margin), metric, lost)
+
+def _said(metric=LOSS, diverged=None, margin=0.0, **values):
+    return verdict_text(with_best({k: np.array(v) for k, v in values.items()}, margin=margin), metric, diverged)
 
 
 def test_one_best():
@@ -100,22 +102,41 @@ def test_worse_by_less_than_the_margin():
 
 def test_one_that_diverged_in_every_run():
     gone = {"gone": np.full(10, 2.3)}
-    assert _said(lost=["gone"], adam=0.5 + 0.01 * ONE, **gone) == ("adam is the best: gone diverged in every run.")
-    assert _said(lost=["gone"], adam=[0.5, 0.6], sgd=[0.6, 0.7], gone=[2.3, 2.3]) == (
+    assert _said(diverged=GONE, adam=0.5 + 0.01 * ONE, **gone) == ("adam is the best: gone diverged in every run.")
+    assert _said(diverged=GONE, adam=[0.5, 0.6], sgd=[0.6, 0.7], gone=[2.3, 2.3]) == (
         "adam is the best: its validation loss is up to 0.1 lower than the next best. gone diverged in every run."
     )
     near = {"adam": 0.5 + 0.01 * ONE, "adamw": 0.502 + 0.01 * TWO}
-    said = _said(lost=["gone"], **near, **gone)
+    said = _said(diverged=GONE, **near, **gone)
     assert said.startswith("Either adam or adamw may be the best. gone diverged in every run. About ")
     wild = {"adam": np.array([0.5, 2.3, 2.3]), "gone": np.array([2.3, 2.3, 2.3])}
-    assert _said(lost=["gone"], **wild).startswith("adam may be the best. gone diverged in every run. ")
+    assert _said(diverged=GONE, **wild).startswith("adam may be the best. gone diverged in every run. ")
 
 
 def test_nobody_is_the_best_where_those_that_would_be_diverged_in_every_run():
     low, high = 0.3 + 0.01 * ONE, 0.5 + 0.01 * TWO
-    assert _said(lost=["gone"], gone=low, sgd=high) == "Nobody can be called the best: gone diverged in every run."
-    both = _said(lost=["gone", "too"], gone=low, too=0.3 + 0.01 * TWO, sgd=high)
+    assert _said(diverged=GONE, gone=low, sgd=high) == "Nobody can be called the best: gone diverged in every run."
+    both = _said(diverged={"gone": [True], "too": [True]}, gone=low, too=0.3 + 0.01 * TWO, sgd=high)
     assert both == "Nobody can be called the best: gone and too diverged in every run."
+
+
+def test_one_of_which_most_runs_diverged_is_doubted_where_it_is_called_good():
+    adam, sgd = 0.5 + 0.01 * ONE, 0.6 + 0.02 * TWO
+    six = [True] * 6 + [False] * 4
+    said = _said(diverged={"adam": six, "sgd": six}, adam=adam, sgd=sgd)
+    assert said == (
+        "adam is the best: its validation loss is 0.083 to 0.12 lower than the next best. But adam diverged in 6 of 10 runs."
+    )
+    assert _said(diverged={"adam": six[1:], "sgd": six}, adam=adam, sgd=sgd) == (
+        "adam is the best: its validation loss is 0.083 to 0.12 lower than the next best. But adam diverged in 5 of 9 runs."
+    )
+    assert "But" not in _said(diverged={"adam": [*six[1:], False], "sgd": six}, adam=adam, sgd=sgd)
+    near = _said(diverged={"adam": six, "adamw": six}, adam=adam, adamw=0.502 + 0.01 * TWO, margin=0.05)
+    assert near.endswith(" of each other. But adam diverged in 6 of 10 runs and adamw diverged in 6 of 10 runs.")
+    gone = {**GONE, "adam": [True, True, False]}
+    assert _said(diverged=gone, adam=adam, gone=np.full(10, 2.3)) == (
+        "adam is the best: gone diverged in every run. But adam diverged in 2 of 3 runs."
+    )
 
 
 def test_ratios():
