@@ -14,7 +14,8 @@ The table, each number a share of the studies; looks.py has studies that are loo
                all equal; of these, the one that is true of as many diverged runs as there were ("seen"); and the
                difference of the means ("mean"), which is not what is judged
     worse      somebody who is the best, or tied with it, is called "not the best": all equal, not all equal
-    equiv      somebody who is worse by just the margin is called equivalent to the best
+    equiv      somebody who is worse by just the margin is called equivalent to the best; not where a study says it of nobody,
+               as too few of its runs ended (``few_finished.py``)
     best       the planted best is found as the only best: by us, by Holm
     loser      the planted loser is found not to be the best: by us, by Holm
 
@@ -38,9 +39,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from ravine.comparison._judge.critical_values import paired_t
+from ravine.comparison._judge.few_finished import without_doubtful_margin
 from ravine.comparison._judge.limited_differences import MOST, limited_t, usual_size
 from ravine.comparison._judge.with_best import WithBest, with_best
 
@@ -163,7 +166,10 @@ def measure(cell: Cell, count: int) -> dict[str, float]:
             row["best"] = np.mean([study.top == ["0"] for study in studies])
             row["best_holm"] = holm_best(values).mean()
             row["equivalent"] = np.mean(
-                [any(s.equivalent for s in study.standings if s.name != "0") for study in studies]
+                [
+                    any(s.equivalent for s in _said(study, each == some).standings if s.name != "0")
+                    for study, each, some in zip(studies, values, seen, strict=True)
+                ]
             )
         if name == "loser":
             row["loser"] = np.mean(["0" in study.others for study in studies])
@@ -185,6 +191,13 @@ def seen_differences(values: Array, noisy: Array) -> Array:
 def judged(values: Array, **options: Any) -> WithBest:
     """The study of these (runs, optimizers), named by their column."""
     return with_best({str(i): column for i, column in enumerate(values.T)}, **options)
+
+
+def _said(study: WithBest, diverged: NDArray[np.bool_]) -> WithBest:
+    """The study as it is reported, where these of its runs (rows) of each optimizer (column) diverged."""
+    of_each = {str(i): column.tolist() for i, column in enumerate(diverged.T)}
+    nobody = [replace(s, equivalent=False) for s in study.standings]
+    return without_doubtful_margin(study, of_each, lambda: replace(study, standings=nobody))
 
 
 def only_first(cell: Cell, difference: float) -> Array:

@@ -1,6 +1,6 @@
 """What is not said of few runs, of which most diverged: the others tell too little to call anybody equivalent.
 
-That was wrong in up to .107 of simulated studies (docs/results/verdicts.json).
+That was wrong in up to .087 of the studies that benchmarks/verdicts.py simulates.
 """
 
 from collections.abc import Callable, Mapping, Sequence
