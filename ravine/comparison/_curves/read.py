@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from ravine.comparison._curves.column_names import check_columns, parse_columns
@@ -11,7 +11,7 @@ from ravine.comparison._curves.curves import CurveRows, Curves, Place
 from ravine.comparison._curves.json_lines_file import read_json_lines
 from ravine.comparison._curves.optuna_storage import read_optuna
 from ravine.comparison._curves.run_names import check_groups
-from ravine.comparison._curves.tensorboard_folder import has_events, read_tensorboard
+from ravine.comparison._curves.tensorboard_folder import flat_folders, has_events, read_tensorboard
 from ravine.comparison._curves.text_file import TextFile
 from ravine.errors import DataError, OptionError
 
@@ -48,8 +48,9 @@ def read_curves(
     names = parse_columns(columns) if isinstance(columns, str) else dict(columns or {})
     check_columns(names)
     rows = CurveRows()
+    flat = flat_folders(Path(path) for path in paths if "://" not in str(path) and Path(path).is_dir())
     for path in paths:
-        _read(path, names, tag, rows)
+        _read(path, names, tag, rows, flat)
     curves = rows.curves()
     if not len(curves):
         raise DataError(f"There are no values in {', '.join(map(str, paths))}.")
@@ -57,14 +58,16 @@ def read_curves(
     return curves
 
 
-def _read(path: str | Path, columns: Mapping[str, str], tag: str | None, rows: CurveRows) -> None:
+def _read(
+    path: str | Path, columns: Mapping[str, str], tag: str | None, rows: CurveRows, flat: Collection[Path]
+) -> None:
     if "://" in str(path):
         return read_optuna(str(path), columns, rows)
     file = Path(path)
     if file.is_dir():
         if not has_events(file):
             raise DataError(f"The folder {file} has no event files of TensorBoard: name a file, or a folder with some.")
-        return read_tensorboard(file, tag, rows)
+        return read_tensorboard(file, tag, rows, flat)
     if "tfevents" in file.name:
         raise DataError(f"{file} is an event file of TensorBoard: name its folder, {file.parent}.")
     text = TextFile(path)
