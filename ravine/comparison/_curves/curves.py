@@ -115,6 +115,7 @@ class CurveRows:
         self._metrics: dict[str, None] = {}
         self._grouped: dict[str, list[str]] = {}
         self._numbered: dict[str, None] = {}
+        self.tagged = False  # whether a scalar was read that a tag names
 
     def metric(self, name: str) -> None:
         """Say what values are called that nobody has named."""

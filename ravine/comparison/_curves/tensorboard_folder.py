@@ -61,6 +61,7 @@ def read_tensorboard(folder: Path, tag: str | None, rows: CurveRows, flat: Colle
     scalars = {run: of_run for run in _run_folders(folder) if (of_run := _scalars(run))}
     tags = list(dict.fromkeys(name for of_run in scalars.values() for name in of_run))
     wanted = _tag(tag, tags, folder)
+    rows.tagged = True
     if tag is None:
         rows.metric(wanted)
     at_top = _runs_at_top(folder)
