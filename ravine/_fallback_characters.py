@@ -21,8 +21,14 @@ _INSTEAD = {
 }  # fmt: skip
 
 
+def visible(text: str) -> str:
+    """A name in one line, without what would move a cursor or change a color: an escape character is written ``\\x1b``."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def printable(text: str) -> str:
-    """The text in characters that standard output has; where it has all of them, or there is none, as it is."""
+    """The text in characters that standard output has, each line as :func:`visible` has it."""
+    text = "\n".join(map(visible, text.split("\n")))
     encoding = getattr(sys.stdout, "encoding", None)
     try:
         return text.encode(encoding, FALLBACK).decode(encoding) if encoding else text

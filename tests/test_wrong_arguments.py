@@ -33,6 +33,25 @@ def fitted(**options: Any) -> None:
         (lambda: load_study(3), r"study 3: give the name of a study, load_study\('mine'\)"),  # type: ignore[arg-type]
         (lambda: judge_files(3), "paths 3: give the path of a file of logged runs, or a list"),  # type: ignore[arg-type]
         (lambda: judge_files(["a", 3]), "paths 3: give the path of a file"),  # type: ignore[list-item]
+        *(
+            (lambda given=given: judge_files("a.csv", **given), message)
+            for given, message in (
+                ({"target": "x"}, "target = 'x': a value to be reached, a finite number"),
+                ({"target": True}, "target = True: a value to be reached, a finite number"),
+                (
+                    {"columns": 3},
+                    r"columns = 3: write what each column is called, columns='optimizer=method,value=val_loss'",
+                ),
+                ({"columns": ["value=x"]}, r"columns = \['value=x'\]: write what each column is called"),
+                ({"columns": {"value": 3}}, r"columns = {'value': 3}: write what each column is called"),
+                ({"margin": -1}, "margin = -1: write a difference as text, such as '0.01', or a share, such as '1%'"),
+                ({"margin": 0}, "margin = 0: write a difference as text, such as '0', or a share, such as '1%'"),
+                ({"margin": None}, "margin = None: write a difference as text, such as '0.01'"),
+                ({"tag": 3}, "tag = 3: write the name of a scalar of TensorBoard, tag='val_loss'"),
+                ({"alpha": "x"}, "alpha = 'x': the chance of a wrong statement, above 0 and below 0.5"),
+                ({"higher_is_better": "no"}, "higher_is_better = 'no': give True or False"),
+            )
+        ),
         (lambda: evidence_of(3), r"evidence_of\(3\): give a ravine.train.Learner"),  # type: ignore[arg-type]
         (
             lambda: find_nonfinite(3, 3),  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ravine._fallback_characters import visible
 from ravine._plotting.style import Line
 
 _LONGEST = 40  # characters of a name
@@ -56,7 +57,7 @@ def _scaled(axes: Any, value: float) -> Any:
 
 def shortened(label: str) -> str:
     """A name in one line that leaves room for the picture: the middle of a long one is left out."""
-    label = "".join(c if c.isprintable() else repr(c)[1:-1] for c in label)
+    label = visible(label)
     return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 13]}…{label[-12:]}"
 
 

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from ravine import _files as files
+from ravine._fallback_characters import visible
 from ravine.cli._out_folder import say_written
 from ravine.cli._screen import say
 from ravine.comparison._curves.text_file import STDIN
@@ -61,11 +62,10 @@ def command(paths: tuple[str, ...], json_file: Path | None, out: Path | None, **
     if out is not None:
         _claim(out)
     result = judge_files(paths, **given)
-    console = Console()
-    console.print(result.sentence, markup=False, highlight=False, soft_wrap=not console.is_terminal)
-    console.print(result.table())
+    say(visible(result.sentence))
+    Console().print(result.table())
     for note in result.notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=not console.is_terminal)
+        say(visible(note))
     if json_file is not None:
         files.write(json_file, logged_json(result))
         say(f"Wrote {json_file}")

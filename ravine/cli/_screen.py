@@ -11,7 +11,7 @@ import textwrap
 from contextlib import suppress
 from typing import TextIO
 
-from ravine._fallback_characters import FALLBACK
+from ravine._fallback_characters import FALLBACK, visible
 
 
 def fit_encoding() -> None:
@@ -25,6 +25,8 @@ def fit_encoding() -> None:
 def say(text: str, *, err: bool = False, wrap: bool = True, indent: int = 0) -> None:
     """Write lines to standard output, or to standard error.
 
+    Characters that would move the cursor, which names in files may have, are escaped.
+
     Args:
         text: what to say; on a terminal its lines are broken between words.
         err: to standard error.
@@ -34,6 +36,7 @@ def say(text: str, *, err: bool = False, wrap: bool = True, indent: int = 0) -> 
     stream = sys.stderr if err else sys.stdout
     if stream is None:  # a program without a console
         return
+    text = "\n".join(map(visible, text.split("\n")))
     if wrap and is_terminal(stream):
         rest = " " * indent
         width = shutil.get_terminal_size().columns

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from ravine._fallback_characters import visible
 from ravine.formula._operations import ALONG, OPERATIONS, REDUCTIONS
 from ravine.formula._symbols import Assignment, Symbol, postorder
 
@@ -64,7 +65,7 @@ def display_name(name: str) -> str:
     base, bracket, index = name.partition("[")
     if bracket and index[:-1].isdecimal():
         return display_name(base) + str(int(index[:-1]) + 1).translate(_SUBSCRIPTS)
-    return _GREEK.get(name) or "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
+    return _GREEK.get(name) or visible(name)
 
 
 class Notation(ABC):

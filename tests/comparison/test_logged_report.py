@@ -79,8 +79,8 @@ def test_the_tables_are_those_of_the_runs(table):
         ["a", "3", "1.10 ± 0.10"],
         ["b", "3", "2.050 ± 0.071 (2 of 3 runs)"],
     ]
-    assert [row[:5] for row in result.table().rows] == results(result).rows, "on the screen, too"
-    assert "2.050 ± 0.071 (2 of 3 runs)" in str(result)
+    on_screen = [[cell.replace("\n", " ") for cell in row[:5]] for row in result.table().rows]
+    assert on_screen == results(result).rows
     assert [row[3] for row in against_the_best(result).rows] == [s.verdict for s in result.with_best.standings]
     assert target(result).rows[0][:3] == ["a", "2 of 3 (9% to 99%)", "10"]
     assert target(judge_files(table)) is None
@@ -170,3 +170,17 @@ def test_what_is_read_from_standard_input_is_not_written_over(table):
         f"cat {table} | {sys.executable} -m ravine judge -", shell=True, capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("Either a or b may be the best.")
+
+
+def test_a_name_moves_no_cursor(table, monkeypatch, capsys):
+    table.write_text(table.read_text().replace("a,", '"\x1b[31ma\nb\x9b",'))
+    assert ravine(monkeypatch, "judge", table) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(r"Either \x1b[31ma\nb\x9b or b may be the best.")
+    assert said.count(r"\x1b[31ma\nb\x9b") >= 3, "in the table and the notes, too"
+    for text in (said, str(judge_files(table))):
+        assert all(c.isprintable() or c == "\n" for c in text)
+    only = table.with_name("only.csv")
+    only.write_text('optimizer,run,step,value\n"\x1b[31ma",1,2,3\n')
+    assert ravine(monkeypatch, "judge", only) == 2
+    assert "\x1b" not in capsys.readouterr().err

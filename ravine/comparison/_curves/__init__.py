@@ -15,9 +15,9 @@ Knows neither the judgement nor studies of ``ravine compare``. A reader refuses 
 file, line and column, what stands there, and what to write.
 """
 
-from ravine.comparison._curves.column_names import parse_columns
+from ravine.comparison._curves.column_names import columns_of
 from ravine.comparison._curves.curves import Curves, RunCurve
 from ravine.comparison._curves.read import read_curves
 from ravine.comparison._curves.run_names import groups_text
 
-__all__ = ["Curves", "RunCurve", "groups_text", "parse_columns", "read_curves"]
+__all__ = ["Curves", "RunCurve", "columns_of", "groups_text", "read_curves"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from ravine.errors import DataError, Error, OptionError, for_both, nearest
+from ravine.errors import DataError, Error, OptionError, for_both, nearest, shown
 
 #: What a curve needs, and the names it goes by, compared without case, spaces and punctuation. The first wins over others.
 ALIASES: Mapping[str, Sequence[str]] = {
@@ -31,19 +31,40 @@ def parse_columns(text: str) -> dict[str, str]:
         if role in columns:
             raise OptionError(f"{role} is given twice, as {columns[role]!r} and as {name!r}.")
         columns[role] = name
-    check_columns(columns)
+    _check_columns(columns)
     return columns
 
 
-def check_columns(columns: Mapping[str, str]) -> None:
-    """Refuse what is no column of a curve.
+def columns_of(columns: object) -> dict[str, str]:
+    """The names of columns by what they are, of whatever an argument ``columns`` may be: None, a text or a dict.
 
     Raises:
-        OptionError: a key is none of optimizer, run, step and value.
+        OptionError: it is none of these, or names something else than optimizer, run, step and value.
     """
-    for role in columns:
+    if columns is None:
+        return {}
+    if isinstance(columns, str):
+        return parse_columns(columns)
+    if not isinstance(columns, Mapping) or not all(isinstance(name, str) for name in columns.values()):
+        raise OptionError(f"columns = {shown(columns)}: write what each column is called, columns={_EXAMPLE!r}.")
+    _check_columns(columns)
+    return dict(columns)
+
+
+def _check_columns(columns: Mapping[str, str]) -> None:
+    """Refuse what is no column of a curve, or is two at once.
+
+    Raises:
+        OptionError: a key is none of optimizer, run, step and value, or two have one name.
+    """
+    for role, name in columns.items():
         if role not in ALIASES:
             raise OptionError(f"A curve has no {role!r} to name a column for. {nearest(role, ALIASES)}")
+        first = next(other for other in columns if columns[other] == name)
+        if first != role:
+            raise OptionError(
+                f"columns: {name!r} is named for the {first} and for the {role}; a column is one of them."
+            )
 
 
 def find_role(
@@ -70,7 +91,7 @@ def find_role(
             raise DataError(f"{where} has no {what} {wanted!r} for the {role}. {nearest(wanted, names)}")
         return matches[0]
     taken = {_plain(name) for other, name in columns.items() if other != role}
-    matches = [name for name in names if _plain(name) in ALIASES[role] and _plain(name) not in taken]
+    matches = [name for name in dict.fromkeys(names) if _plain(name) in ALIASES[role] and _plain(name) not in taken]
     first = [name for name in matches if _plain(name) == ALIASES[role][0]]
     if len(matches) > 1 and len(first) != 1:
         listed = " and ".join(map(repr, matches))
@@ -88,14 +109,21 @@ def find_all(names: Sequence[str], columns: Mapping[str, str], where: str, what:
     for role in ALIASES:
         name = find_role(role, names, columns, where, what)
         if name is None and role != "step":
-            raise missing(role, names, where, what)
+            raise missing(role, names, where, what, columns)
         if name is not None:
             by_role[role] = name
     return by_role
 
 
-def missing(role: str, names: Sequence[str], where: str, what: str = "column") -> DataError:
-    """The error where none of the names is the ``role``."""
+def missing(
+    role: str, names: Sequence[str], where: str, what: str = "column", columns: Mapping[str, str] | None = None
+) -> DataError:
+    """The error where none of the names is the ``role``, or the user has named the one that is for another in ``columns``."""
+    for other, name in (columns or {}).items():
+        if name in names and _plain(name) in ALIASES[role]:
+            problem = f"{where}: the {what} {name!r} was named for the {other}, so there is none for the {role}. Of"
+            problem += f" {listed_names(names)} say which is which, as in"
+            return with_columns(DataError, problem, _EXAMPLE)
     others = f" (or {', '.join(ALIASES[role][1:4])})"
     several = ", which a run with several values needs" * (role == "step")
     problem = f"{where} has no {what} {role!r}{others}{several}. It has {listed_names(names)}: say which it is, as in"

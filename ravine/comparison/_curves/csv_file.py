@@ -43,7 +43,7 @@ def read_csv(file: TextFile, columns: Mapping[str, str], tag: str | None, rows: 
                 "put quotes around text with a separator in it."
             )
         if not take_row({role: cells[i] for role, i in at.items()}, roles, place, rows):
-            raise missing("step", heads, str(top))
+            raise missing("step", heads, str(top), columns=columns)
 
 
 def _lines(file: TextFile) -> Iterator[tuple[Place, list[str]]]:

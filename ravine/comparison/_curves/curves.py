@@ -78,11 +78,13 @@ class Curves:
         curves: of all runs.
         metrics: what the values are called, where the file says so and not the user.
         grouped: the runs by optimizer, of those for which the names of the runs say the optimizer.
+        numbered: the optimizers with runs that have no name, and so go by the number of their trial.
     """
 
     curves: tuple[RunCurve, ...]
     metrics: Sequence[str] = ()
     grouped: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    numbered: Sequence[str] = ()
 
     def __repr__(self) -> str:
         return f"Curves({len(self.optimizers)} optimizers, {len(self.curves)} runs)"
@@ -112,6 +114,8 @@ class CurveRows:
         self._blank: dict[tuple[str, str], list[float]] = {}
         self._metrics: dict[str, None] = {}
         self._grouped: dict[str, list[str]] = {}
+        self._numbered: dict[str, None] = {}
+        self.tagged = False  # whether a scalar was read that a tag names
 
     def metric(self, name: str) -> None:
         """Say what values are called that nobody has named."""
@@ -122,6 +126,10 @@ class CurveRows:
         self.declare(optimizer, run, place)
         self._grouped.setdefault(optimizer, []).append(run)
         return optimizer, run
+
+    def number(self, optimizer: str) -> None:
+        """Say that a run of this optimizer goes by the number of its trial."""
+        self._numbered[optimizer] = None
 
     def declare(self, optimizer: str, run: str, place: Place) -> None:
         """Say that there is such a run: one that gets no values is an error."""
@@ -162,7 +170,7 @@ class CurveRows:
             DataError: a run has no values.
         """
         curves = tuple(self._curve(optimizer, run) for optimizer, run in self._runs)
-        return Curves(curves, tuple(self._metrics), self._grouped)
+        return Curves(curves, tuple(self._metrics), self._grouped, tuple(self._numbered))
 
     def _curve(self, optimizer: str, run: str) -> RunCurve:
         points = sorted((step, value) for step, (value, _) in self._runs[optimizer, run].items())

@@ -67,6 +67,7 @@ def read_tensorboard_csv(path: Path, heads: Sequence[str], lines: Lines, tag: st
     run, of_file = _DOWNLOADED.fullmatch(path.stem).groups()  # type: ignore[union-attr]
     if tag is not None and of_file is not None and _plain(tag) != _plain(of_file):
         raise DataError(f"{path} has the scalar {of_file!r}, and not {tag!r}: leave it out.")
+    rows.tagged = True
     if of_file is not None:
         rows.metric(of_file)
     place = Place(str(path))

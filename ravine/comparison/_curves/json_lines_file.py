@@ -40,7 +40,7 @@ def read_json_lines(file: TextFile, columns: Mapping[str, str], rows: CurveRows)
                     f"{place} has {an(repr(roles['value']))} and no {roles[role]!r}: write the {role}, too."
                 )
         if not take_row({role: tree[name] for role, name in roles.items()}, roles, place, rows):
-            raise missing("step", names, path, "key")
+            raise missing("step", names, path, "key", columns)
 
 
 def _object(line: str, place: Place) -> dict[str, Any]:

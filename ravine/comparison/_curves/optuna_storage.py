@@ -110,7 +110,10 @@ def _take(trial: Any, study: str, place: Place, columns: Mapping[str, str], rows
             f"{place} was pruned, so how it would have ended is not known: leave it out, or run it to its end."
         )
     optimizer = _name("optimizer", trial, columns, place) or study
-    run = _name("run", trial, columns, place) or str(trial.number)
+    run = _name("run", trial, columns, place)
+    if not run:
+        rows.number(optimizer)
+        run = str(trial.number)
     rows.declare(optimizer, run, place)
     if state == "COMPLETE" and not values:
         if len(trial.values) != 1:

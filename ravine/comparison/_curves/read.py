@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from ravine.comparison._curves.column_names import check_columns, parse_columns
+from ravine.comparison._curves.column_names import columns_of, listed_names, with_columns
 from ravine.comparison._curves.csv_file import read_csv
 from ravine.comparison._curves.curves import CurveRows, Curves, Place
 from ravine.comparison._curves.json_lines_file import read_json_lines
 from ravine.comparison._curves.optuna_storage import read_optuna
 from ravine.comparison._curves.run_names import check_groups
-from ravine.comparison._curves.tensorboard_folder import has_events, read_tensorboard
+from ravine.comparison._curves.tensorboard_folder import flat_folders, has_events, read_tensorboard
 from ravine.comparison._curves.text_file import TextFile
-from ravine.errors import DataError, OptionError
+from ravine.errors import DataError, OptionError, shown
 
 _SQLITE, _JOURNAL = b"SQLite format 3\0", b'{"op_code":'
 
@@ -45,26 +45,33 @@ def read_curves(
         paths = [paths]
     if not paths:
         raise OptionError("There is nothing to read: name at least one file.")
-    names = parse_columns(columns) if isinstance(columns, str) else dict(columns or {})
-    check_columns(names)
+    if not isinstance(tag, str | None):
+        raise OptionError(f"tag = {shown(tag)}: write the name of a scalar of TensorBoard, tag='val_loss'.")
+    names = columns_of(columns)
     rows = CurveRows()
+    flat = flat_folders(Path(path) for path in paths if "://" not in str(path) and Path(path).is_dir())
     for path in paths:
-        _read(path, names, tag, rows)
+        _read(path, names, tag, rows, flat)
     curves = rows.curves()
+    if tag is not None and not rows.tagged:
+        problem = f"The tag {tag!r} is for a scalar of TensorBoard, and {listed_names(map(str, paths))} has none: name the column,"
+        raise with_columns(OptionError, problem, f"value={tag}")
     if not len(curves):
         raise DataError(f"There are no values in {', '.join(map(str, paths))}.")
     check_groups(curves.grouped)
     return curves
 
 
-def _read(path: str | Path, columns: Mapping[str, str], tag: str | None, rows: CurveRows) -> None:
+def _read(
+    path: str | Path, columns: Mapping[str, str], tag: str | None, rows: CurveRows, flat: Collection[Path]
+) -> None:
     if "://" in str(path):
         return read_optuna(str(path), columns, rows)
     file = Path(path)
     if file.is_dir():
         if not has_events(file):
             raise DataError(f"The folder {file} has no event files of TensorBoard: name a file, or a folder with some.")
-        return read_tensorboard(file, tag, rows)
+        return read_tensorboard(file, tag, rows, flat)
     if "tfevents" in file.name:
         raise DataError(f"{file} is an event file of TensorBoard: name its folder, {file.parent}.")
     text = TextFile(path)

@@ -19,13 +19,19 @@ def split_name(name: str, place: Place) -> tuple[str, str]:
     Raises:
         DataError: the name does not end in a number.
     """
-    found = _NAME.fullmatch(name.strip())
+    found = split_if_named(name)
     if found is None:
         raise DataError(
             f"{place}: the name of the run {name!r} does not end in its number, as adam-1 and adam_seed2 do, so its optimizer "
             f"is not known. {_as_table(name)}"
         )
-    return found[1], found[2]
+    return found
+
+
+def split_if_named(name: str) -> tuple[str, str] | None:
+    """The optimizer, and the number of the run; None if the name does not end in a number."""
+    found = _NAME.fullmatch(name.strip())
+    return None if found is None else (found[1], found[2])
 
 
 def check_groups(groups: Mapping[str, Sequence[str]]) -> None:

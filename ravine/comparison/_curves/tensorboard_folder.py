@@ -1,12 +1,15 @@
-"""Folders of TensorBoard's event files, named ``OPTIMIZER/RUN``. Needs the package ``tensorboard``."""
+"""Folders of TensorBoard's event files, named ``OPTIMIZER/RUN`` or ``OPTIMIZER-RUN``. Needs the package ``tensorboard``."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 from ravine.comparison._curves.column_names import find_role, listed_names
 from ravine.comparison._curves.curves import CurveRows, Place
+from ravine.comparison._curves.run_names import split_if_named, split_name
 from ravine.errors import DataError, PackageError, advised, for_both, nearest
 
 _EVENTS = "*tfevents*"
@@ -17,7 +20,29 @@ def has_events(folder: Path) -> bool:
     return any(path.is_file() for path in folder.rglob(_EVENTS))
 
 
-def read_tensorboard(folder: Path, tag: str | None, rows: CurveRows) -> None:
+def flat_folders(folders: Iterable[Path]) -> set[Path]:
+    """Those that have runs of several optimizers side by side, ``adam-1`` and ``sgd-1``: their names say the optimizer.
+
+    One optimizer alone is none of these: in ``adam`` with ``seed-1`` and ``seed-2`` the folder is the optimizer, and so it is where
+    no name stands for two runs, as eager-sun-5 and brave-fog-6.
+
+    Args:
+        folders: all that are read; they may also be the folders of single runs.
+    """
+    names: dict[Path, set[str]] = {}
+    for folder in folders:
+        for run in map(Path.resolve, _runs_at_top(folder)):
+            names.setdefault(run.parent, set()).add(run.name)
+    return {folder for folder, found in names.items() if _several_optimizers(found)}
+
+
+def _several_optimizers(names: Collection[str]) -> bool:
+    split = [split_if_named(name) for name in names]
+    runs = Counter(found[0] for found in split if found is not None)
+    return None not in split and len(runs) > 1 and max(runs.values()) > 1
+
+
+def read_tensorboard(folder: Path, tag: str | None, rows: CurveRows, flat: Collection[Path] = ()) -> None:
     """Take the values of a tag, of all runs in a folder.
 
     The folder of a run is named ``OPTIMIZER/RUN``: ``folder`` may be what has the folders of several optimizers, that of
@@ -25,6 +50,7 @@ def read_tensorboard(folder: Path, tag: str | None, rows: CurveRows) -> None:
 
     Args:
         folder: where to look.
+        flat: the folders in which a run is named ``OPTIMIZER-RUN``.
         tag: which scalar; None takes the only one with a name like ``val_loss``.
         rows: takes the values.
 
@@ -35,21 +61,31 @@ def read_tensorboard(folder: Path, tag: str | None, rows: CurveRows) -> None:
     scalars = {run: of_run for run in _run_folders(folder) if (of_run := _scalars(run))}
     tags = list(dict.fromkeys(name for of_run in scalars.values() for name in of_run))
     wanted = _tag(tag, tags, folder)
+    rows.tagged = True
     if tag is None:
         rows.metric(wanted)
+    at_top = _runs_at_top(folder)
     for run, of_run in scalars.items():
         place = Place(str(run))
         if wanted not in of_run:
             problem = f"{run} has no scalar {wanted!r}; it has {listed_names(of_run)}."
             raise advised(DataError, problem, "Name one with --tag, or leave the folder out.")
-        optimizer, name = _names(folder, run)
-        rows.declare(optimizer, name, place)
+        if run in at_top and run.resolve().parent in flat:
+            optimizer, name = rows.named(*split_name(run.resolve().name, place), place)
+        else:
+            optimizer, name = _names(folder, run)
+            rows.declare(optimizer, name, place)
         for step, value in of_run[wanted]:
             rows.add(optimizer, name, step, value, place)
 
 
 def _run_folders(folder: Path) -> list[Path]:
     return sorted({path.parent for path in folder.rglob(_EVENTS) if path.is_file()})
+
+
+def _runs_at_top(folder: Path) -> list[Path]:
+    """The folders of runs that are a folder or directly in it."""
+    return [run for run in _run_folders(folder) if len(run.relative_to(folder).parts) < 2]
 
 
 def _names(folder: Path, run: Path) -> tuple[str, str]:

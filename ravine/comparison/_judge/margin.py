@@ -5,6 +5,7 @@ from one tuning of an optimizer to the next: whoever trains once cannot notice l
 """
 
 from collections.abc import Sequence
+from numbers import Real
 
 import numpy as np
 
@@ -13,14 +14,18 @@ from ravine.comparison._judge.values import LEAST
 from ravine.errors import OptionError, shown
 
 
-def parse_margin(text: str) -> tuple[float, bool]:
+def parse_margin(text: object) -> tuple[float, bool]:
     """A margin as written: ``0.01``, or ``1%``; and whether it is a share.
 
     Raises:
         OptionError: it is neither.
     """
     if not isinstance(text, str):
-        raise OptionError(f"margin = {shown(text)}: write it as text, '{text}', or as a share, '1%'.")
+        given = isinstance(text, Real) and not isinstance(text, bool) and 0 <= float(text) < np.inf
+        example = str(text) if given else "0.01"
+        raise OptionError(
+            f"margin = {shown(text)}: write a difference as text, such as '{example}', or a share, such as '1%'."
+        )
     try:
         share = text.strip().endswith("%")
         value = float(text.strip().removesuffix("%")) / (100 if share else 1)

@@ -12,13 +12,14 @@ every number.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import scipy
 
 from ravine.comparison._judge.measurements import Array, FreshRun, OptimizerRuns
 from ravine.comparison._judge.number_text import count, number
-from ravine.errors import ComparisonError
+from ravine.errors import ComparisonError, OptionError, shown
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,17 @@ def rank_tests(steps: Mapping[str, StepsToTarget], first: str) -> dict[str, floa
         least = max(least, min(1.0, (len(against) - place) * against[name]))
         corrected[name] = least
     return corrected
+
+
+def check_target(target: object, what: str) -> None:
+    """Refuse what is no ``what`` to be reached; None is no target.
+
+    Raises:
+        OptionError: it is no finite number.
+    """
+    number_given = isinstance(target, Real) and not isinstance(target, bool)
+    if target is not None and not (number_given and np.isfinite(float(target))):  # type: ignore[arg-type]
+        raise OptionError(f"target = {shown(target)}: a {what} to be reached, a finite number.")
 
 
 def target_of(optimizers: Sequence[OptimizerRuns], tunings: int | None = None) -> Target:

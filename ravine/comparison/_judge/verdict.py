@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ravine.comparison._judge.budget import BudgetCurve, budget_of
 from ravine.comparison._judge.few_finished import no_equivalence_text, without_doubtful_margin
 from ravine.comparison._judge.margin import margin_of
@@ -12,12 +10,12 @@ from ravine.comparison._judge.measurements import LOSS, Metric, OptimizerRuns, b
 from ravine.comparison._judge.number_text import count
 from ravine.comparison._judge.of_finished_runs import with_best_of_finished
 from ravine.comparison._judge.selection_bias import SelectionBias, selection_bias_of
-from ravine.comparison._judge.target import StepsToTarget, Target, steps_to, target_of
+from ravine.comparison._judge.target import StepsToTarget, Target, check_target, steps_to, target_of
 from ravine.comparison._judge.values import paired, values_of
 from ravine.comparison._judge.verdict_text import verdict_text
 from ravine.comparison._judge.warnings import Range, SpecialCases, WarningNote, unequal_spread, warnings_of
 from ravine.comparison._judge.with_best import WithBest, check_alpha, with_best
-from ravine.errors import ComparisonError, OptionError
+from ravine.errors import ComparisonError
 
 
 @dataclass(frozen=True)
@@ -117,8 +115,7 @@ def judge(
     """
     by_name(optimizers)
     check_alpha(alpha)
-    if target is not None and not np.isfinite(target):
-        raise OptionError(f"target = {target}: a loss to be reached, a finite number.")
+    check_target(target, "loss")
     first = looks[0] if looks else None
     notes: list[WarningNote] = []
     goal, steps = None, dict[str, StepsToTarget]()

@@ -17,6 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
+from numbers import Real
 from typing import Literal
 
 import numpy as np
@@ -25,7 +26,7 @@ import scipy
 from ravine.comparison._judge.critical_values import critical_values, critical_values_of_many, t_statistics
 from ravine.comparison._judge.limited_differences import limited_t
 from ravine.comparison._judge.measurements import Array
-from ravine.errors import ComparisonError, OptionError
+from ravine.errors import ComparisonError, OptionError, shown
 
 Verdict = Literal["best", "may be the best", "not the best"]
 _LEAST_SIZE, _MOST_SIZE = 1e-140, 1e140
@@ -253,14 +254,16 @@ def _order(s: Standing) -> tuple[bool, float, str]:
     return s.verdict == "not the best", s.difference, s.name
 
 
-def check_alpha(alpha: float) -> None:
+def check_alpha(alpha: object) -> None:
     """Refuse what is no chance of an error.
 
     Raises:
         OptionError: it is not between 0 and .5.
     """
-    if not 0 < alpha < 0.5:
-        raise OptionError(f"alpha = {alpha}: the chance of a wrong statement, above 0 and below 0.5, such as 0.05.")
+    if not isinstance(alpha, Real) or not 0 < float(alpha) < 0.5:
+        raise OptionError(
+            f"alpha = {shown(alpha)}: the chance of a wrong statement, above 0 and below 0.5, such as 0.05."
+        )
 
 
 def _step_down(names: list[int], t: Array, critical: Array, others: int = 0) -> list[int]:

@@ -13,6 +13,14 @@ from ravine.comparison._judge.number_text import count, listed, number
 ENOUGH = 5
 
 
+def numbered(optimizers: Sequence[str]) -> str:
+    """What the runs of these optimizers are, of which an Optuna storage has only the number."""
+    return (
+        f"Each trial of {listed(optimizers)} is a run that goes by its number, and the same number stands for the same seed. If it does "
+        "not, give trials a user attribute run with a name of their own."
+    )
+
+
 def few_runs(values: Mapping[str, Array]) -> list[str]:
     """That an optimizer has so few runs that chance may have made the verdict."""
     few = [f"{count(len(v), 'run')} of {name}" for name, v in values.items() if len(v) < ENOUGH]

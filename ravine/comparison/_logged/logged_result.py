@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from ravine import _files as files
-from ravine._fallback_characters import printable
+from ravine._fallback_characters import printable, visible
 from ravine._plotting.frames import frame
 from ravine._plotting.terminal_tables import FittedTable, table
 from ravine.comparison._judge.number_text import number
@@ -39,18 +39,22 @@ class LoggedResult(JudgedRuns):
         console = Console(file=io.StringIO(), color_system=None)
         console.print(self.table())
         lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-        return printable("\n".join([self.sentence, "", *(line.rstrip() for line in lines), *self.notes]))
+        return printable(
+            "\n".join([visible(self.sentence), "", *(line.rstrip() for line in lines), *map(visible, self.notes)])
+        )
 
     def table(self) -> FittedTable:
         """A row for each optimizer, best first, for ``console.print``."""
         shown = results(self)
-        heads, rows = list(shown.columns), [list(row) for row in shown.rows]
+        # what a mean is over stands in a line of its own
+        rows = [[row[0], *(cell.replace(" (", "\n(") for cell in row[1:])] for row in shown.rows]
+        heads = list(shown.columns)
         if self.steps:
             heads += ["reached target", "restricted mean"]
             for row in rows:
                 taken = self.steps[row[0]]
                 row += [taken.reached_text, number(taken.restricted_mean, 3)]
-        return table(heads, rows)
+        return table(heads, [[visible(row[0]), *row[1:]] for row in rows])
 
     def standings(self) -> Any:
         """The same as a pandas DataFrame; of values where more is better, of their negatives.

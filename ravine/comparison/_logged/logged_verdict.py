@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ravine.comparison._curves import RunCurve, groups_text, parse_columns, read_curves
+from ravine.comparison._curves import RunCurve, columns_of, groups_text, read_curves
 from ravine.comparison._judge import Metric, StepsToTarget, Target, parse_margin, steps_to, with_best
 from ravine.comparison._judge.few_finished import no_equivalence_text, without_doubtful_margin
 from ravine.comparison._judge.limited_differences import far_from_others
 from ravine.comparison._judge.margin import usual_spread
 from ravine.comparison._judge.measurements import Array, FreshRun, OptimizerRuns
 from ravine.comparison._judge.number_text import count, listed
+from ravine.comparison._judge.target import check_target
 from ravine.comparison._judge.verdict_text import far_out_text, margin_text, verdict_text
 from ravine.comparison._judge.with_best import check_alpha, with_best_unpaired
 from ravine.comparison._logged import logged_notes
@@ -55,21 +56,27 @@ def judge_files(
         ComparisonError: fewer than two optimizers have two runs.
     """
     check_alpha(alpha)
-    if target is not None and not np.isfinite(target):
-        raise OptionError(f"target = {target}: a value to be reached, a finite number.")
+    check_target(target, "value")
+    if margin != "":
+        parse_margin(margin)
+    if not isinstance(higher_is_better, bool | np.bool_):
+        raise OptionError(f"higher_is_better = {shown(higher_is_better)}: give True or False.")
+    named = columns_of(columns)
     if not higher_is_better:
-        named = parse_columns(columns) if isinstance(columns, str) else dict(columns or {})
         _refuse_higher([named.get("value"), tag])
     paths = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, str | bytes) else [paths]
     for path in paths:
         if not isinstance(path, str | os.PathLike):
             raise OptionError(f"paths {shown(path)}: give the path of a file of logged runs, or a list of such paths.")
-    curves = read_curves(paths, columns=columns, tag=tag)
+    curves = read_curves(paths, columns=named, tag=tag)
     if not higher_is_better:
         _refuse_higher(curves.metrics)
     by_name = {name: curves.of(name) for name in curves.optimizers}
     notes, single = (
-        [groups_text(curves.grouped)] if curves.grouped else [],
+        [
+            *([groups_text(curves.grouped)] if curves.grouped else []),
+            *([logged_notes.numbered(curves.numbered)] if curves.numbered else []),
+        ],
         [name for name, runs in by_name.items() if len(runs) < 2],
     )
     by_name = {name: runs for name, runs in by_name.items() if len(runs) > 1}

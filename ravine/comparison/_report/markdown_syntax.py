@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Sequence
 
+from ravine._fallback_characters import visible
 from ravine.comparison._report.report_tables import Table
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&!$@])")
@@ -13,7 +14,7 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&!$@])")
 
 def code(name: str) -> str:
     """A name as a code span: nothing in it is markup, a link or a mention."""
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in name) or " "
+    shown = visible(name) or " "
     fence = "`" * (_longest_run(shown) + 1)
     pad = " " if shown.startswith("`") or shown.endswith("`") or shown[0] == shown[-1] == " " else ""
     return f"{fence}{pad}{shown}{pad}{fence}"

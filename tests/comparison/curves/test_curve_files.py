@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ravine.comparison._curves import RunCurve, parse_columns, read_curves
+from ravine.comparison._curves import RunCurve, columns_of, read_curves
 from ravine.comparison._curves.curves import CurveRows, Place
 from ravine.errors import ComparisonError, DataError, OptionError
 
@@ -81,7 +81,7 @@ def test_more_columns_than_are_needed_and_names_of_ones_own():
     columns = "optimizer=name, run = n, value=perplexity, step=epoch"
     expected = {("adam", "1"): ([1.0], [7.0], None)}
     assert plain(read_curves(["a.csv"], columns=columns)) == expected
-    assert plain(read_curves(["a.csv"], columns=parse_columns(columns))) == expected
+    assert plain(read_curves(["a.csv"], columns=columns_of(columns))) == expected
     assert "has no column 'perplexty' for the value. Did you mean 'perplexity'?" in error_of(
         text, columns="optimizer=name,run=n,value=perplexty"
     )
@@ -92,10 +92,33 @@ def test_more_columns_than_are_needed_and_names_of_ones_own():
         read_curves(["a.csv"], columns={"metric": "loss"})
     for wrong in ("optimizer", "=a", "value="):
         with pytest.raises(OptionError, match="names no column: write columns='optimizer=method") as raised:
-            parse_columns(wrong)
+            columns_of(wrong)
         assert "write --columns optimizer=method,value=val_loss." in raised.value.on_command_line
     with pytest.raises(OptionError, match="value is given twice, as 'a' and as 'b'"):
-        parse_columns("value=a,value=b")
+        columns_of("value=a,value=b")
+
+
+def test_a_column_is_one_of_what_a_curve_needs():
+    for columns in ("value=step,step=step", {"value": "step", "step": "step"}):
+        with pytest.raises(
+            OptionError, match="'step' is named for the (value|step) and for the (step|value); a column is"
+        ):
+            read_curves([write("a.csv", LOG)], columns=columns)
+    for name, text in (("a.csv", LOG), ("a.jsonl", '{"opt":"a","run":1,"step":2}\n{"opt":"a","run":1,"step":3}')):
+        told = error_of(text, name, columns="value=step")
+        assert " 'step' was named for the value, so there is none for the step. Of 'opt" in told
+    assert error_of(LOG, columns="run=step").startswith("a.csv, line 1: the column 'step' was named for the run, so")
+
+
+def test_a_tag_is_of_tensorboard():
+    with pytest.raises(
+        OptionError, match="The tag 'val_loss' is for a scalar of TensorBoard, and 'a.csv' has none"
+    ) as raised:
+        read_curves([write("a.csv", LOG)], tag="val_loss")
+    assert raised.value.on_command_line.endswith("name the column, --columns value=val_loss.")
+    for run in (1, 2):
+        write(f"rms-{run}.csv", "Wall time,Step,Value\n1,2,3\n")
+    assert len(read_curves(["a.csv", "rms-1.csv", "rms-2.csv"], tag="val_loss")) == 5
 
 
 def test_lines_in_any_order_and_in_several_files():
@@ -135,7 +158,10 @@ def test_lines_in_any_order_and_in_several_files():
         ("optimizer,seed,step,value\nadam, ,2,3\n", "line 2, column 'seed': found nothing; write the name of the run"),
         ("optimizer,run,step,value\nadam,1,2\n", "a.csv, line 2 has 3 cells, and the first line has 4"),
         ("optimizer,run,step,value\nadam,1,2,3,4\n", "a.csv, line 2 has 5 cells"),
-        ("optimizer,run,step,value,value\nadam,1,2,3,4\n", "may each be the value"),
+        (
+            "optimizer,run,step,value,value\nadam,1,2,3,4\n",
+            "there are 2 columns 'value', so which is the value? Rename",
+        ),
         ('optimizer,run,step,value\n\n"adam\n,1,2,3\n', "a.csv, line 3 is not a line of a table"),
         ('optimizer,run,step,value\n"a\nb",1,2,3\nadam,1,2,x\n', "a.csv, line 4, column 'value'"),
         ("optimizer,run,step,value\nadam\u2028,1,2,x\n", "a.csv, line 2, column 'value'"),

@@ -7,6 +7,7 @@ import warnings
 import optuna
 import pytest
 
+from ravine.comparison import judge_files
 from ravine.comparison._curves import read_curves
 from ravine.comparison._study.store import Store
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
@@ -124,3 +125,20 @@ def test_a_study_of_a_comparison_has_a_report_of_its_own():
         DataError, match=r"The study 'mine' in study.journal was made by ravine compare: ravine report mine"
     ):
         read_curves(["study.journal"])
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_trials_of_two_studies_are_runs_and_their_numbers_are_said_to_make_pairs(named):
+    for name, level in (("adam", 1.0), ("sgd", 2.0)):
+
+        def objective(trial, level=level):
+            if named:
+                trial.set_user_attr("run", 7 - trial.number)
+            return level + trial.number / 10
+
+        study("sqlite:///a.db", name).optimize(objective, n_trials=5)
+    result = judge_files("a.db")
+    assert result.paired
+    assert result.curves.numbered == (() if named else ("adam", "sgd"))
+    first = "Each trial of adam and sgd is a run that goes by its number, and the same number stands for the same seed."
+    assert result.notes[0].startswith(first) != named

@@ -1,6 +1,7 @@
 """Curves from TensorBoard's event files, as torch and TensorFlow 2 write them."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,30 @@ def test_folders_of_optimizers_and_runs():
     assert plain(read_curves(["logs/adam/1"])) == {("adam", "1"): told["adam", "1"]}
     log("deep/task/adam/1", val_loss={0: 1.0})
     assert list(plain(read_curves(["deep"]))) == [("task/adam", "1")]
+
+
+def test_runs_of_several_optimizers_side_by_side():
+    told = {}
+    for name, run in (("adam", 1), ("adam", 2), ("adam_w", 1), ("sgd:lr=1e-3", 2)):
+        log(f"logs/{name}-{run}", val_loss={0: 4.0, 10: float(run)})
+        told[name, str(run)] = ([0, 10], [4, run], None)
+    curves = read_curves(["logs"])
+    assert plain(curves) == told
+    assert curves.grouped == {"adam": ["1", "2"], "adam_w": ["1"], "sgd:lr=1e-3": ["2"]}
+    assert plain(read_curves(sorted(Path("logs").iterdir()))) == told, "named one by one"
+
+
+def test_the_folder_is_the_optimizer_where_names_of_runs_are_of_none():
+    for optimizer in ("adam", "sgd"):
+        for run in ("seed-1", "seed-2"):
+            log(f"logs/{optimizer}/{run}", loss={0: 1.0})
+        for run in ("eager-sun-5", "brave-fog-6"):
+            log(f"named/{optimizer}/{run}", loss={0: 1.0})
+    for folders in (["logs"], ["logs/adam", "logs/sgd"], sorted(Path("logs").glob("*/*"))):
+        assert list(plain(read_curves(folders))) == [(o, r) for o in ("adam", "sgd") for r in ("seed-1", "seed-2")]
+    curves = read_curves(["named/adam", "named/sgd"])
+    assert list(plain(curves)) == [(o, r) for o in ("adam", "sgd") for r in ("brave-fog-6", "eager-sun-5")]
+    assert not curves.grouped
 
 
 def test_more_values_than_tensorboard_keeps_by_itself():
