@@ -207,6 +207,16 @@ def test_differences_are_those_of_the_judgement(two):
     assert (band.x0, band.x1) == pytest.approx((-judgement.losses.margin, judgement.losses.margin))
 
 
+@pytest.mark.parametrize(("ratio", "ends"), [(False, (-3, 3)), (True, (1 / 4, 4))])
+def test_a_margin_wider_than_all_intervals_leaves_white_on_both_sides(ratio, ends):
+    result = study({"rmsprop": 0.3, "adam": 0.31}, ratio=ratio, margin="3")
+    (axes,) = drawn(result)["differences"].axes
+    band = axes.patches[0].get_extents().transformed(axes.transData.inverted())
+    assert (band.x0, band.x1) == pytest.approx(ends)
+    low, high = axes.get_xlim()
+    assert low < ends[0] < ends[1] < high
+
+
 def test_differences_of_a_ratio_are_how_many_times_one_is_the_other():
     result = study({"rmsprop": 0.3, "adam": 0.5}, ratio=True)
     (axes,) = drawn(result)["differences"].axes

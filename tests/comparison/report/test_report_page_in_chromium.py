@@ -259,3 +259,17 @@ def test_losses_below_zero_and_seconds_that_are_missing_close_what_needs_them(tm
     assert console == []
     assert found["log"] == [True, "linear"]
     assert found["seconds"] == [True, "Time per step was not measured."]
+
+
+@pytest.mark.parametrize("ratio", [False, True])
+def test_a_margin_wider_than_all_intervals_leaves_white_on_both_sides(tmp_path, ratio):
+    script = """
+    const { xaxis, shapes } = (await drawn("differences")).layout;
+    const ends = [shapes[0].x0, shapes[0].x1];
+    seen.places = [...ends.map((end) => (xaxis.type === "log" ? Math.log10(end) : end)), ...xaxis.range];
+    """
+    result = study({"sgd": 0.3, "adam": 0.31}, ratio=ratio, margin="3")
+    found, console = act(report_page(result.report), WAYS + script, tmp_path)
+    assert console == []
+    margin_low, margin_high, low, high = found["places"]
+    assert low < margin_low < margin_high < high

@@ -55,13 +55,19 @@
     const title = { text: `${name} ${chosen.ratio ? "relative to" : "minus"} the best of the others'<br>(${side})`, font: { size: 13, color: tint.ink } };
     const [from, to] = chosen.margin;
     const shapes = from < to ? [{ type: "rect", layer: "below", xref: "x", yref: "paper", x0: from, x1: to, y0: 0, y1: 1, fillcolor: tint.edge, opacity: 0.35, line: { width: 0 } }] : [];
-    rows("differences", names, traces, { type: chosen.ratio ? "log" : "linear", title, ...(chosen.ratio ? ratioTicks(drawn) : {}) }, { margin: { l: 12, r: 12, t: 14, b: 66 }, shapes });
+    const ends = [chosen.ratio ? 1 : 0, ...finite([...chosen.margin, ...drawn.flatMap((r) => r.ends)])];
+    const across = chosen.ratio ? ratioAxis(least(ends), greatest(ends)) : linearAxis(least(ends), greatest(ends));
+    rows("differences", names, traces, { title, ...across }, { margin: { l: 12, r: 12, t: 14, b: 66 }, shapes });
   });
   if (!by("differences")) charts.delete("differences");
-  function ratioTicks(pairs) {
-    const ends = finite(pairs.flatMap((p) => p.ends)), low = least([...ends, 1]), high = greatest([...ends, 1]);
-    const { tickvals, ticktext } = logTicks(low / 1.2, high * 1.2);
-    return { tickvals, ticktext: ticktext.map((v) => `${v}×`), range: [Math.log10(low) - 0.05, Math.log10(high) + 0.05] };
+  // Both reach past the margin, or the picture would be grey from end to end
+  function linearAxis(low, high) {
+    const room = 0.06 * (high - low) || 0.1;
+    return { type: "linear", range: [low - room, high + room] };
+  }
+  function ratioAxis(low, high) {
+    const { tickvals, ticktext } = logTicks(low / 1.2, high * 1.2), [from, to] = [low, high].map(Math.log10), room = 0.06 * (to - from) || 0.05;
+    return { type: "log", tickvals, ticktext: ticktext.map((v) => `${v}×`), range: [from - room, to + room] };
   }
 
   charts.set("watch", () => {
