@@ -74,6 +74,15 @@ def test_steps_to_a_target_and_runs_that_diverge(tmp_path):
     assert result.with_best.standing("b").mean == pytest.approx((1 + 1 + 3) / 3)
 
 
+def test_the_verdict_on_one_that_diverged_in_every_run_says_so(tmp_path):
+    rows = ["optimizer,run,step,value", *(f"sgd,{r},{s},{v + r / 10}" for r in range(3) for s, v in ((0, 9), (9, 1.0)))]
+    rows += [f"gone,{r},{s},{v}" for r in range(3) for s, v in ((0, 0.5), (9, "nan"))]
+    (tmp_path / "a.csv").write_text("\n".join(rows) + "\n")
+    result = judge_files(tmp_path / "a.csv")
+    assert result.sentence == "Nobody can be called the best: gone diverged in every run."
+    assert verdicts(result) == {"sgd": "not the best", "gone": "diverged in every run"}
+
+
 def verdicts(result):
     return {row[0]: row[4] for row in result.table().rows}
 

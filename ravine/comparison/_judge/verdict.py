@@ -138,7 +138,9 @@ def judge(
     compared: dict[str, Compared] = {}
     if len(optimizers) > 1:
         missing = [name for name, taken in steps.items() if taken.missed_by_most]
-        losses = compare_losses(optimizers, looks=looks, margin=margin, ratio=ratio, alpha=alpha).with_last(missing)
+        lost = [each.name for each in optimizers if all(run.diverged for run in each.runs)]
+        losses = compare_losses(optimizers, looks=looks, margin=margin, ratio=ratio, alpha=alpha)
+        losses = losses.with_diverged(lost).with_last(missing)
         ranked = [s.name for s in losses.standings]
         compared[loss.name] = Compared(loss, losses)
         for metric in metrics:
@@ -154,8 +156,7 @@ def judge(
             notes.append(WarningNote("seeds", "", text))
         spread = unequal_spread(values)
         notes += [] if spread is None else [spread]
-        lost = [each.name for each in optimizers if all(run.diverged for run in each.runs)]
-        sentence = verdict_text(losses, loss, lost)
+        sentence = verdict_text(losses, loss)
         notes += _missing_best(losses, steps, missing)
         if losses.margin < margin_of(optimizers, loss, margin, first):
             text = f"Nobody is called equivalent: with fewer than {_FEW} seeds, and most runs diverged, that would often be wrong."
@@ -171,8 +172,8 @@ def judge(
 
 def _missing_best(losses: WithBest, steps: Mapping[str, StepsToTarget], missing: Sequence[str]) -> list[WarningNote]:
     """That the best one misses the target which others reach: its runs end lowest, but never were as low as theirs."""
-    best = losses.top[0]
-    if losses.top != [best] or best not in missing or len(missing) == len(steps):
+    best = losses.best
+    if best is None or best not in missing or len(missing) == len(steps):
         return []
     taken = steps[best]
     text = f"{best} is the best by its loss at the end, but missed the target in {len(taken.missed)} of {count(len(taken.steps), 'run')}."

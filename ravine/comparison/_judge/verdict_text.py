@@ -10,30 +10,28 @@ from ravine.comparison._judge.number_text import count, listed, number, ratio_te
 from ravine.comparison._judge.with_best import Standing, WithBest
 
 
-def verdict_text(losses: WithBest, metric: Metric, lost: Sequence[str] = (), *, more: bool = True) -> str:
+def verdict_text(losses: WithBest, metric: Metric, *, more: bool = True) -> str:
     """The verdict in one to four sentences.
 
     Args:
         losses: the comparison with the best.
         metric: what was compared.
-        lost: optimizers of which every run diverged.
         more: whether to say what more runs would do.
     """
-    top = [name for name in losses.top if name not in lost]
-    if not top:  # a run that diverged counts as it began, and that may be lower than where others end
+    best, top, others, lost = losses.best, losses.top, losses.others, losses.diverged
+    if not top:
         return f"Nobody can be called the best: {listed(lost)} diverged in every run."
-    others = [name for name in losses.others if name not in lost]
     near = [name for name in others if losses.standing(name).equivalent]
     far = [name for name in others if name not in near]
-    if len(losses.top) == 1 and not others and lost:
-        return f"{losses.top[0]} is the best: {listed(lost)} diverged in every run."
-    if len(losses.top) == 1 and near:
+    if best and not others and lost:
+        return f"{best} is the best: {listed(lost)} diverged in every run."
+    if best and near:
         # told apart, and too near for that to matter: to call one of them the best would be the lesser half of it
         sentences = [_almost_best(losses, metric, near), *([f"{_are(far)} worse."] if far else [])]
         near = []
-    elif len(losses.top) == 1:
+    elif best:
         sentences = [_best(losses, metric)]
-    elif losses.settled:
+    elif losses.settled and len(top) > 1:
         sentences = [_equivalent(losses, metric), *([f"{_are(far)} worse."] if far else [])]
     else:
         sentences = [f"{_either(top)} may be the best{f'; {_are(far)} not' if far else ''}."]

@@ -90,7 +90,8 @@ def judge_files(
     values = {name: np.array([_end(c, sign, worst) for c in runs]) for name, runs in by_name.items()}
     width, why = _margin(margin, by_name, values)
     judged = with_best if paired else with_best_unpaired
-    judgement = judged(values, margin=width, alpha=alpha)
+    lost = [name for name, runs in by_name.items() if all(curve.diverged for curve in runs)]
+    judgement = judged(values, margin=width, alpha=alpha).with_diverged(lost)
     metric = Metric("value at the end", higher_is_better)
     notes += logged_notes.few_runs(values)
     notes += [margin_text(judgement, metric, why)] if width else [] if margin else logged_notes.no_margin(values)
@@ -104,8 +105,7 @@ def judge_files(
         except ComparisonError:
             notes.append(f"Note: every run meets the target of {target:g} at its first value, so it tells nothing.")
     # how many more of which optimizer would settle it is not said of independent runs
-    lost = [name for name, runs in by_name.items() if all(curve.diverged for curve in runs)]
-    sentence = verdict_text(judgement, metric, lost, more=paired)
+    sentence = verdict_text(judgement, metric, more=paired)
     read = [without_password(str(path)) for path in paths]
     return LoggedResult(sentence, judgement, metric, paired, steps, notes, curves, by_name, target, read)
 

@@ -32,6 +32,11 @@ class Difference:
     verdict: str
     ratio: bool = False
 
+    @property
+    def may_be_best(self) -> bool:
+        """Whether it is the best or may be: drawn filled, and all others hollow."""
+        return self.verdict in ("best", "may be the best")
+
     def text(self, value: float, digits: int = 2) -> str:
         """A value of it: ``0.012``, or ``1.2×``."""
         return number(value, digits) + "×" * self.ratio

@@ -78,7 +78,7 @@ def _interval(row: Difference, one: Differences) -> str:
     room = 0.05 * (end - start) or 1.0
     places = (np.array([none, row.low, row.middle, row.high, *one.margin]) - (start - room)) / (end - start + 2 * room)
     zero, low, middle, high, left, right = np.nan_to_num(100 * np.clip(places, 0, 1), nan=50.0).tolist()
-    fill = "none" if row.verdict.startswith("not") else FIRST
+    fill = FIRST if row.may_be_best else "none"
     return (
         f'<svg role="img" aria-label="{escape(row.interval_text)}" viewBox="0 0 100 16" width="100" height="16" '
         'style="float:left;margin:.15em .7em 0 0;max-width:none">'

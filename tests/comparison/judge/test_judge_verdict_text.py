@@ -15,7 +15,8 @@ TWO = np.array([0.5, 1.0, 0.0, -0.5, -1.5, 1.5, 0.5, -1.0, -0.5, 0.0]) / 0.9428
 
 
 def _said(metric=LOSS, lost=(), margin=0.0, **values):
-    return verdict_text(with_best({k: np.array(v) for k, v in values.items()}, margin=margin), metric, lost)
+    found = with_best({k: np.array(v) for k, v in values.items()}, margin=margin).with_diverged(lost)
+    return verdict_text(found, metric)
 
 
 def test_one_best():

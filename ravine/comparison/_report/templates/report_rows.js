@@ -43,7 +43,7 @@
     const names = drawn.map((r) => `${nameOf(r.optimizer)}: ${r.verdict}`), tint = theme();
     const traces = [upright(chosen.ratio ? 1 : 0, names, { dash: "dash" })];
     drawn.forEach((one, row) => {
-      const [middle, low, high] = one.ends, open = one.verdict.startsWith("not") ? "-open" : "";
+      const [middle, low, high] = one.ends, open = one.filled ? "" : "-open";
       traces.push({
         mode: "lines+markers", x: [low, middle, high], y: [row, row, row].map((y) => y + 0.08), line: stroke(one.optimizer, { width: 3, dash: "solid" }),
         marker: mark(one.optimizer, { symbol: ["line-ns", data.optimizers[one.optimizer].symbol + open, "line-ns"], size: [10, 11, 10], line: { color: colour(data.optimizers[one.optimizer]), width: 2 } }),
