@@ -1,5 +1,7 @@
 """The report's page in a browser without a window: it draws, its controls work, and it says nothing on the console."""
 
+from dataclasses import replace
+
 import pytest
 from chromium import HOSTILE, act
 from studies import changed, study
@@ -259,6 +261,32 @@ def test_losses_below_zero_and_seconds_that_are_missing_close_what_needs_them(tm
     assert console == []
     assert found["log"] == [True, "linear"]
     assert found["seconds"] == [True, "Time per step was not measured."]
+
+
+def test_beyond_the_scale_too_only_the_best_of_a_tuning_are_filled(tmp_path):
+    result = study({"sgd": 0.3, "adam": 0.31})
+    tried = sorted(
+        (found.score, trial.key(result.spec))
+        for trial, found in result.record.trials
+        if trial.kind == "tune" and trial.label == "sgd" and not found.diverged
+    )
+    done = dict(result.trial_results)  # the best of all stays the best, and is filled at the bottom
+    for (_, key), score in ((tried[0], 1e-9), (tried[-1], 1e9)):
+        done[key] = replace(done[key], score=score)
+    script = """
+    const { marker, customdata } = (await drawn("sensitivity-0")).data[0];
+    seen.marks = marker.symbol.map((symbol, i) => [symbol, customdata[i][1].endsWith(", chosen")]);
+    """
+    found, console = act(report_page(changed(result, results=done).report), WAYS + script, tmp_path)
+    assert console == []
+    assert {symbol for symbol, _ in found["marks"]} == {
+        "x",
+        "circle",
+        "circle-open",
+        "triangle-up-open",
+        "triangle-down",
+    }
+    assert all(symbol.endswith("-open") != best for symbol, best in found["marks"] if symbol != "x")
 
 
 @pytest.mark.parametrize("ratio", [False, True])
