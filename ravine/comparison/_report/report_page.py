@@ -29,6 +29,7 @@ def report_page(data: ReportData) -> bytes:
         protocol=protocol_text(data),
         results=tables.results(data),
         curves=tables.curves(data),
+        lost=[f"{row.label} {row.diverged_text}" for row in data.results if row.diverged],
         sensitivity={name: tables.sensitivity(data, name) for name in data.sensitivity},
         budget=tables.budget(data),
         target=tables.target(data),

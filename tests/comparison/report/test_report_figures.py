@@ -97,12 +97,22 @@ def test_curves_are_the_medians_with_names_and_a_target(two):
 def test_a_diverged_run_has_no_band_and_is_counted(eight):
     figure = drawn(eight[0])["curves"]
     (axes,) = figure.axes
-    said = figure.get_suptitle().replace("\n", " ")
-    assert "Diverged runs: sgd 1 of 5; rmsprop 5 of 5; _hidden 1 of 5." in said
+    assert "Thin line: the best run where others diverged" in figure.get_suptitle().replace("\n", " ")
     assert len(axes.collections) == 5
     names = [t.get_text() for t in axes.texts]
-    assert "rmsprop" not in names
+    counts = {"sgd": 1, "rmsprop": 5, "_hidden": 1}
+    assert {name for name in names if "diverged" in name} == {
+        f"{label} (diverged in {n} of 5 runs)" for label, n in counts.items()
+    }
     assert axes.get_ylim()[1] < 5
+
+
+def test_no_thin_line_is_spoken_of_where_none_is_seen():
+    gone = study({"sgd": 0.3, "gone": 0.3}, failing=[("gone", 2 * i + 1) for i in range(5)])
+    figure = drawn(gone)["curves"]
+    assert "gone (diverged in 5 of 5 runs)" in [t.get_text() for t in figure.axes[0].texts]
+    assert "Thin" not in figure.get_suptitle()
+    assert "Thin" not in drawn(study({"sgd": 0.3, "adam": 0.31}))["curves"].get_suptitle()
 
 
 def test_scores_that_failed_stand_in_a_strip_and_do_not_stretch_the_picture(two):

@@ -191,6 +191,11 @@ def test_the_table_of_trials_has_every_training_with_its_key_once_and_the_comman
         assert state in reader.texts["table"]
 
 
+def test_below_the_curves_it_is_said_how_many_runs_diverged(whole):
+    assert "sgd diverged in 1 of 5 runs. A run that diverged counts as infinite" in whole[3].texts["losses"]
+    assert "counts as infinite, so" not in read(study({"sgd": 0.3, "adam": 0.31}))[1].texts["losses"]
+
+
 def test_failures_are_shown_once_with_all_trainings_that_had_them():
     result = study(FLOORS, failing={("sgd", 5), ("sgd", 7), ("adam", 3)})
     reader = read(result)[1]
