@@ -12,7 +12,15 @@ from ravine._plotting.curve_lines import name_lines, shortened
 from ravine._plotting.style import blank, tidy
 from ravine.comparison._judge import LOSS
 from ravine.comparison._report.figure_data import Band, Mark
-from ravine.comparison._report.figure_style import MarkerStyle, brief, drawn, head, loss_axis, marker_styles
+from ravine.comparison._report.figure_style import (
+    MarkerStyle,
+    brief,
+    drawn,
+    head,
+    loss_axis,
+    marker_styles,
+    points_axis,
+)
 from ravine.comparison._report.report_data import ReportData
 
 SIZE = 9.5, 5.6  # inches
@@ -180,8 +188,6 @@ def _failures(
 
 def budget(data: ReportData) -> Any:
     """The loss of fresh runs at the best of so many points, with the interval of the mean."""
-    from matplotlib.ticker import NullFormatter, NullLocator
-
     budgets, styles = data.judgement.budget, marker_styles(data.labels)
     figure = blank(*SIZE)
     axes = figure.add_subplot()
@@ -198,15 +204,7 @@ def budget(data: ReportData) -> Any:
         options = {**style.line.options(), **style.marks(), "linestyle": style.line.dashes}
         axes.plot(curve.points, expected, **options)
         ends.append((label, _end(expected, top), style.line))
-    ticks = data.budget_points
-    axes.set_xscale("log", base=2)
-    # the last number is all the points: its neighbour below may be too near to be named
-    shown = [k for k, after in zip(ticks, [*ticks[1:], math.inf], strict=True) if after / k > 1.25]
-    axes.set_xticks(shown, [f"{k:,}" for k in shown])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlim(ticks[0], max(ticks[-1], 2))
-    axes.set_xlabel("points tried per tuning")
+    points_axis(axes, data.budget_points)
     axes.set_ylabel("validation loss of fresh runs")
     tidy(axes)
     head(

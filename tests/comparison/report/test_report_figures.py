@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from cut_marks import cut_marks
 from studies import changed, study
 
 from ravine._plotting.curve_lines import shortened
@@ -165,6 +166,12 @@ def test_the_budget_is_that_of_the_judgement(two):
     (axes,) = drawn(result)["budget"].axes
     assert np.allclose(axes.lines[0].get_ydata(), judgement.budget["rmsprop"].expected)
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "4", "8"]
+
+
+@pytest.mark.parametrize("which", ["two", "eight"])
+@pytest.mark.parametrize("name", ["budget", "differences", "sensitivity", "target"])
+def test_no_mark_is_cut_off_at_the_end_of_an_axis(which, name, request):
+    assert cut_marks(drawn(request.getfixturevalue(which)[0])[name]) == []
 
 
 def test_the_intervals_of_few_runs_do_not_stretch_the_budget_below_any_loss(two):

@@ -9,13 +9,14 @@ from html.parser import HTMLParser
 
 import pytest
 from chromium import act
+from cut_marks import cut_marks
 from rich.console import Console
 from studies import study
 
 from ravine.comparison import TasksResult
 from ravine.comparison._result import Result
 from ravine.comparison._tasks_report import tasks_data as tables
-from ravine.comparison._tasks_report.tasks_figures import tasks_pngs
+from ravine.comparison._tasks_report.tasks_figures import TASKS_DRAWERS, tasks_pngs
 from ravine.comparison._tasks_report.tasks_markdown import tasks_markdown
 from ravine.comparison._tasks_report.tasks_page import tasks_page
 from ravine.comparison._tasks_report.tasks_terminal import show_tasks, tasks_text
@@ -64,6 +65,11 @@ def test_tables_have_all_optimizers_best_first(result):
         assert [row[0] for row in shown.rows] == ranked, shown.caption
         assert {len(row) for row in shown.rows} == {len(shown.columns)}
     assert tables.results(result.report).rows[0][3] == result.aggregate.with_best.standing("adam").verdict
+
+
+@pytest.mark.parametrize("name", ["few-points", "over-tasks"])
+def test_no_mark_is_cut_off_at_the_end_of_an_axis(result, name):
+    assert cut_marks(TASKS_DRAWERS[name](result.report)) == []
 
 
 class Texts(HTMLParser):
