@@ -78,6 +78,8 @@ def logged_page(result: JudgedRuns, pictures: Mapping[str, bytes], command: str 
         "logged.html",
         "comparison/_report/templates",
         title=shown.title(result),
+        sentence=result.sentence,
+        notes=result.notes,
         labels=list(result.judged),
         result=result,
         explained=shown.explained(result),

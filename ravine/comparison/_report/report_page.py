@@ -21,6 +21,7 @@ def report_page(data: ReportData) -> bytes:
         "report.html",
         "comparison/_report/templates",
         title=f"{data.spec.task}: {count(len(labels), 'optimizer')} compared",
+        sentence=judgement.sentence,
         labels=labels,
         data=chart_data(data),
         explained=EXPLAINED,
