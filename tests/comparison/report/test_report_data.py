@@ -109,7 +109,7 @@ def test_one_that_diverged_in_every_run_has_that_verdict_everywhere():
     words = "diverged in every run"
     tables = report_tables.results(data), report_tables.differences(data, "validation loss")
     assert [table.rows[-1][0] for table in tables] == ["gone", "gone"]
-    assert tables[1].rows[-1][-1] == words
+    assert tables[1].rows[-1][1] == words
     assert [row["verdict"] for row in chart_data(data)["differences"]["validation loss"]["rows"]][-1] == words
     assert [row["filled"] for row in chart_data(data)["differences"]["validation loss"]["rows"]] == [True, True, False]
     assert f"| {words} |" in markdown_report(data)

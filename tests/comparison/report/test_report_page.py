@@ -170,7 +170,7 @@ def test_the_tables_have_the_numbers_too(whole):
     for name, compared in judgement.compared.items():
         standings = compared.with_best.standings
         for row, standing in zip(tables.differences(result.report, name).rows, standings, strict=True):
-            assert (row[0], row[-1]) == (standing.name, standing.verdict)
+            assert row[:2] == [standing.name, standing.verdict]
     assert [row[0] for row in tables.selection_bias(judgement).rows] == list(judgement.selection_bias)
     for bias in judgement.selection_bias.values():
         assert tables.short(bias.tuning) in reader.texts["luck"]
