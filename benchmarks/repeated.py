@@ -49,7 +49,7 @@ def found(numbers: Sequence[int], name: str, labels: Sequence[str], options: Map
 def figures(studies: Sequence[WithBest]) -> dict[str, Any]:
     """The figures of the first lines."""
     labels = sorted(s.name for s in studies[0].standings)
-    out = np.array([[study.standing(label).verdict == "not the best" for label in labels] for study in studies])
+    out = np.array([[label not in study.top for label in labels] for study in studies])
     means = np.array([[study.standing(label).mean for label in labels] for study in studies])
     best = int(means.mean(0).argmin())
     pairs = list(combinations(range(len(labels)), 2))

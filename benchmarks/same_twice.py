@@ -135,9 +135,9 @@ class Study:
     def found(self) -> Found:
         """What is counted of it."""
         losses, second = self.losses, self.spec.optimizers[1].label
-        different = len(losses.top) == 1
+        different = losses.best is not None
         return Found(
-            different, different and losses.top != [second], losses.settled, losses.looks[-1], self._by_chance()
+            different, different and losses.best != second, losses.settled, losses.looks[-1], self._by_chance()
         )
 
     def _by_chance(self) -> float | None:

@@ -1,7 +1,7 @@
 """What pictures of several lines share: smoothing, and names at the ends of the lines."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,11 +29,12 @@ def smoothed(losses: Sequence[float] | np.ndarray, window: int) -> np.ndarray:
     return sums / counts
 
 
-def name_lines(axes: Any, ends: Sequence[tuple[str, float, Line]]) -> None:
+def name_lines(axes: Any, ends: Sequence[tuple[str, float, Line]], said: Mapping[str, str] | None = None) -> None:
     """Name every line at its right end, spread so that names do not overlap, with a sample of the line.
 
-    ``ends`` has the label, the last value (NaN where there is none) and the look of each. The axes' limits and
-    scale must be set. Done in shares of the axes' height, 0 at the bottom, because the scale may be logarithmic.
+    ``ends`` has the label, the last value (NaN where there is none) and the look of each, ``said`` what stands after a label
+    in brackets. The axes' limits and scale must be set. Done in shares of the axes' height, 0 at the bottom, because the
+    scale may be logarithmic.
     """
     wanted = [
         0.0 if math.isnan(value) else min(max(axes.transLimits.transform(_scaled(axes, value))[1], 0.0), 1.0)
@@ -46,19 +47,19 @@ def name_lines(axes: Any, ends: Sequence[tuple[str, float, Line]]) -> None:
         axes.plot([1.0, 1.025], [end, place], **{**options, "linestyle": "-", "linewidth": 0.6})
         axes.plot([1.025, 1.075], [place, place], **options)
         size = 9 * min(1.0, gap / 0.04)  # at the picture's height a line of 9 points needs 0.04 of it
-        axes.text(
-            1.085, place, shortened(label), transform=axes.transAxes, va="center", fontsize=size, parse_math=False
-        )
+        more = said.get(label, "") if said else ""
+        text = f"{shortened(label, _LONGEST - 12)} ({more})" if more else shortened(label)
+        axes.text(1.085, place, text, transform=axes.transAxes, va="center", fontsize=size, parse_math=False)
 
 
 def _scaled(axes: Any, value: float) -> Any:
     return axes.transScale.transform((axes.get_xlim()[0], value))
 
 
-def shortened(label: str) -> str:
+def shortened(label: str, longest: int = _LONGEST) -> str:
     """A name in one line that leaves room for the picture: the middle of a long one is left out."""
     label = visible(label)
-    return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 13]}…{label[-12:]}"
+    return label if len(label) <= longest else f"{label[: longest - 13]}…{label[-12:]}"
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:

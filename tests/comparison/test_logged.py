@@ -115,8 +115,17 @@ def test_few_runs_of_which_most_diverged_are_not_called_equivalent(tmp_path, run
     assert ("But b diverged in " in result.sentence) == (2 * lost > runs)
 
 
+def test_the_verdict_on_one_that_diverged_in_every_run_says_so(tmp_path):
+    rows = ["optimizer,run,step,value", *(f"sgd,{r},{s},{v + r / 10}" for r in range(3) for s, v in ((0, 9), (9, 1.0)))]
+    rows += [f"gone,{r},{s},{v}" for r in range(3) for s, v in ((0, 0.5), (9, "nan"))]
+    (tmp_path / "a.csv").write_text("\n".join(rows) + "\n")
+    result = judge_files(tmp_path / "a.csv")
+    assert result.sentence == "Nobody can be called the best: gone diverged in every run."
+    assert verdicts(result) == {"sgd": "not the best", "gone": "diverged in every run"}
+
+
 def verdicts(result):
-    return {row[0]: row[4] for row in result.table().rows}
+    return {row[0]: row[1] for row in result.table().rows}
 
 
 def test_the_best_is_not_said_to_be_within_the_margin_and_who_is_near_is(tmp_path, ends):

@@ -51,3 +51,4 @@ def test_looks_differ_for_as_many_optimizers_as_there_are():
 def test_names_are_shortened_to_one_line():
     assert curves.shortened("two\nlines\x00") == r"two\nlines\x00"
     assert curves.shortened("long." * 30) == f"{('long.' * 30)[:27]}…g.long.long."
+    assert curves.shortened("long." * 30, 28) == f"{('long.' * 30)[:15]}…g.long.long."

@@ -30,3 +30,8 @@ def listed(names: Sequence[str]) -> str:
     if len(names) > _MANY:
         return f"{', '.join(names[: _MANY // 2])} and {len(names) - _MANY // 2} more"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def diverged_text(diverged: int, runs: int) -> str:
+    """``diverged in 4 of 5 runs``."""
+    return f"diverged in {diverged} of {count(runs, 'run')}"

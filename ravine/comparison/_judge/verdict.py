@@ -130,7 +130,10 @@ def judge(
     compared: dict[str, Compared] = {}
     if len(optimizers) > 1:
         missing = [name for name, taken in steps.items() if taken.missed_by_most]
-        losses = compare_losses(optimizers, looks=looks, margin=margin, ratio=ratio, alpha=alpha).with_last(missing)
+        diverged = {each.name: [run.diverged for run in each.runs] for each in optimizers}
+        lost = [name for name, runs in diverged.items() if all(runs)]
+        losses = compare_losses(optimizers, looks=looks, margin=margin, ratio=ratio, alpha=alpha)
+        losses = losses.with_diverged(lost).with_last(missing)
         ranked = [s.name for s in losses.standings]
         compared[loss.name] = Compared(loss, losses)
         for metric in metrics:
@@ -146,7 +149,7 @@ def judge(
             notes.append(WarningNote("seeds", "", text))
         spread = unequal_spread(values)
         notes += [] if spread is None else [spread]
-        sentence = verdict_text(losses, loss, {each.name: [run.diverged for run in each.runs] for each in optimizers})
+        sentence = verdict_text(losses, loss, diverged)
         notes += _missing_best(losses, steps, missing)
         if losses.margin < margin_of(optimizers, loss, margin, first):
             notes.append(WarningNote("seeds", "", no_equivalence_text("seeds")))
@@ -161,8 +164,8 @@ def judge(
 
 def _missing_best(losses: WithBest, steps: Mapping[str, StepsToTarget], missing: Sequence[str]) -> list[WarningNote]:
     """That the best one misses the target which others reach: its runs end lowest, but never were as low as theirs."""
-    best = losses.top[0]
-    if losses.top != [best] or best not in missing or len(missing) == len(steps):
+    best = losses.best
+    if best is None or best not in missing or len(missing) == len(steps):
         return []
     taken = steps[best]
     text = f"{best} is the best by its loss at the end, but missed the target in {len(taken.missed)} of {count(len(taken.steps), 'run')}."

@@ -22,26 +22,23 @@ def verdict_text(
         diverged: of each optimizer whether each of its runs diverged; None: no run did.
         more: whether to say what more runs would do.
     """
-    diverged = diverged or {}
-    lost = [name for name, runs in diverged.items() if all(runs)]
-    top = [name for name in losses.top if name not in lost]
-    if not top:  # a run that diverged counts as it began, and that may be lower than where others end
+    best, top, others, lost = losses.best, losses.top, losses.others, losses.diverged
+    if not top:
         return f"Nobody can be called the best: {listed(lost)} diverged in every run."
-    others = [name for name in losses.others if name not in lost]
     near = [name for name in others if losses.standing(name).equivalent]
     far = [name for name in others if name not in near]
-    most = most_diverged(diverged)
+    most = most_diverged(diverged or {})
     doubtful = [f"{name} diverged in {most[name]}" for name in [*top, *near] if name in most]
     doubt = [f"But {listed(doubtful)}."] if doubtful else []
-    if len(losses.top) == 1 and not others and lost:
-        return " ".join([f"{losses.top[0]} is the best: {listed(lost)} diverged in every run.", *doubt])
-    if len(losses.top) == 1 and near:
+    if best and not others and lost:
+        return " ".join([f"{best} is the best: {listed(lost)} diverged in every run.", *doubt])
+    if best and near:
         # told apart, and too near for that to matter: to call one of them the best would be the lesser half of it
         sentences = [_almost_best(losses, metric, near), *([f"{_are(far)} worse."] if far else [])]
         near = []
-    elif len(losses.top) == 1:
+    elif best:
         sentences = [_best(losses, metric)]
-    elif losses.settled:
+    elif losses.settled and len(top) > 1:
         sentences = [_equivalent(losses, metric), *([f"{_are(far)} worse."] if far else [])]
     else:
         sentences = [f"{_either(top)} may be the best{f'; {_are(far)} not' if far else ''}."]

@@ -3,12 +3,13 @@
 For every optimizer one interval, of its value minus the best of the others' (lower is better; Hsu, 1984,
 https://doi.org/10.1214/aos/1176346732), here from paired differences of unequal spread, of which none counts for more than
 five usual ones (``limited_differences.py``). The verdict is read off the intervals and is nowhere decided again, so the
-two cannot disagree:
+two cannot disagree. Only what the numbers do not know is told by :meth:`WithBest.with_diverged`:
 
     nowhere below 0              not the best (found by stepping down; its interval begins at 0 or above)
     the only one that is         the best
     otherwise                    may be the best
     wholly below the margin      as good as the best, within the margin
+    none of its runs ended       diverged in every run
 
 All intervals of a study hold together with a chance of 1 - alpha, over all looks at it.
 """
@@ -28,7 +29,8 @@ from ravine.comparison._judge.limited_differences import limited_t
 from ravine.comparison._judge.measurements import Array
 from ravine.errors import ComparisonError, OptionError, shown
 
-Verdict = Literal["best", "may be the best", "not the best"]
+Verdict = Literal["best", "may be the best", "not the best", "diverged in every run"]
+_TOP = ("best", "may be the best")
 _LEAST_SIZE, _MOST_SIZE = 1e-140, 1e140
 _MOST_MORE = 1000  # runs that are worth talking about
 _GOOD_CHANCE = 0.84  # normal quantile: a chance of .8
@@ -66,7 +68,7 @@ class WithBest:
 
     Attributes:
         standings: of each optimizer, best first: those that may be the best, by their difference to the best of the others,
-            then the others; but see :meth:`with_last`.
+            then the others, those that diverged in every run last; but see :meth:`with_last`.
         margin: the largest difference that does not matter.
         looks: how many runs there were at each look so far.
         alpha: the chance that any interval, or any verdict, is wrong.
@@ -90,17 +92,36 @@ class WithBest:
 
     @property
     def top(self) -> list[str]:
-        """Those that may be the best, in the order of the standings."""
-        return [s.name for s in self.standings if s.verdict != "not the best"]
+        """Those that may be the best, in the order of the standings; empty where all that might be diverged in every run."""
+        return [s.name for s in self.standings if s.verdict in _TOP]
+
+    @property
+    def best(self) -> str | None:
+        """The one that is the best; None where several may be, or nobody."""
+        return next((s.name for s in self.standings if s.verdict == "best"), None)
 
     @property
     def others(self) -> list[str]:
         """Those that are not the best, in the same order."""
         return [s.name for s in self.standings if s.verdict == "not the best"]
 
+    @property
+    def diverged(self) -> list[str]:
+        """Those that diverged in every run, in the same order."""
+        return [s.name for s in self.standings if s.verdict == "diverged in every run"]
+
     def standing(self, name: str) -> Standing:
         """Where the optimizer of that name stands."""
         return next(s for s in self.standings if s.name == name)
+
+    def with_diverged(self, names: Collection[str]) -> "WithBest":
+        """The same where these optimizers diverged in every run: that is their verdict, whatever their intervals are.
+
+        A run that diverged counts as the loss that it began with, which may be lower than where the runs of others end.
+        """
+        gone: Verdict = "diverged in every run"
+        told = [replace(s, verdict=gone, equivalent=False) if s.name in names else s for s in self.standings]
+        return replace(self, standings=sorted(told, key=_order))
 
     def with_last(self, names: Collection[str]) -> "WithBest":
         """The same, but with these optimizers behind the others, except one that alone is the best: that is the answer."""
@@ -250,8 +271,9 @@ def _read_off(
     return WithBest(standings, margin, looks, alpha, settled, 0 if settled else None, pairs)
 
 
-def _order(s: Standing) -> tuple[bool, float, str]:
-    return s.verdict == "not the best", s.difference, s.name
+def _order(s: Standing) -> tuple[int, float, str]:
+    place = 0 if s.verdict in _TOP else 1 if s.verdict == "not the best" else 2
+    return place, s.difference, s.name
 
 
 def check_alpha(alpha: object) -> None:

@@ -54,9 +54,9 @@ def results(result: JudgedRuns) -> Table:
         finished = [float(run.values[-1]) for run in runs if not run.diverged]
         value = mean_and_spread(summary(finished)) if finished else "diverged"
         of_all = f" ({len(finished)} of {len(runs)} runs)" if 0 < len(finished) < len(runs) else ""
-        rows.append([one.label, str(len(runs)), value + of_all, one.interval_text, one.verdict])
+        rows.append([one.label, one.verdict, value + of_all, one.interval_text, str(len(runs))])
     caption = f"{SORTED_BY.capitalize()}; mean ± standard deviation over the runs that did not diverge"
-    return Table(caption, ("optimizer", "runs", result.metric.name, AGAINST, "verdict"), rows)
+    return Table(caption, ("optimizer", "verdict", result.metric.name, AGAINST, "runs"), rows)
 
 
 def against_the_best(result: JudgedRuns) -> Table:

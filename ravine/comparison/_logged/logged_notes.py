@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from ravine.comparison._curves import RunCurve
 from ravine.comparison._judge.limited_differences import far_from_others
 from ravine.comparison._judge.measurements import Array
-from ravine.comparison._judge.number_text import count, listed, number
+from ravine.comparison._judge.number_text import count, diverged_text, listed, number
 
 #: Runs of an optimizer that say something of how much runs differ.
 ENOUGH = 5
@@ -82,7 +82,7 @@ def diverged(by_name: Mapping[str, Sequence[RunCurve]]) -> list[str]:
     """How many runs diverged, and what they count as; the means that are shown leave them out."""
     lost = {name: sum(c.diverged for c in runs) for name, runs in by_name.items()}
     notes = [
-        f"Note: {name} diverged in {n} of {count(len(by_name[name]), 'run')}, which the verdict counts as the value they began with."
+        f"Note: {name} {diverged_text(n, len(by_name[name]))}, which the verdict counts as the value they began with."
         for name, n in lost.items()
         if n
     ]

@@ -9,6 +9,7 @@ from typing import Any
 
 from ravine._plotting.html import rendered
 from ravine._plotting.style import png
+from ravine.comparison._judge.number_text import diverged_text
 from ravine.comparison._logged import logged_data as shown
 from ravine.comparison._logged.judged_runs import JudgedRuns
 from ravine.comparison._logged.logged_data import LOGGED_CAPTIONS
@@ -77,6 +78,8 @@ def logged_page(result: JudgedRuns, pictures: Mapping[str, bytes], command: str 
         "logged.html",
         "comparison/_report/templates",
         title=shown.title(result),
+        sentence=result.sentence,
+        notes=result.notes,
         labels=list(result.judged),
         result=result,
         explained=shown.explained(result),
@@ -97,9 +100,11 @@ def _differences(result: JudgedRuns) -> Any:
 
 def _curves(result: JudgedRuns) -> Any:
     bands, higher = shown.logged_bands(result), result.metric.higher_is_better
-    lost = [
-        f"{name} {n} of {len(runs)}" for name, runs in result.judged.items() if (n := sum(r.diverged for r in runs))
-    ]
+    lost = {
+        name: diverged_text(n, len(runs))
+        for name, runs in result.judged.items()
+        if (n := sum(run.diverged for run in runs))
+    }
     most = math.inf if higher else curves_ceiling(bands)
     title = f"{_TITLE}: median and range"
     every, goal = list(result.judged), result.target if result.steps else None

@@ -100,10 +100,8 @@ def judge_files(
     judged = with_best if paired else with_best_unpaired
     diverged = {name: [curve.diverged for curve in runs] for name, runs in by_name.items()}
     judgement = without_doubtful_margin(
-        judged(values, margin=width, alpha=alpha),
-        diverged,
-        lambda: judged(values, alpha=alpha),
-    )
+        judged(values, margin=width, alpha=alpha), diverged, lambda: judged(values, alpha=alpha)
+    ).with_diverged([name for name, lost in diverged.items() if all(lost)])
     metric = Metric("value at the end", higher_is_better)
     notes += logged_notes.few_runs(values)
     if judgement.margin < width:

@@ -131,6 +131,7 @@ def _differences(one: Differences, labels: list[str]) -> dict[str, Any]:
                 "optimizer": labels.index(row.label),
                 "ends": numbers((row.middle, row.low, row.high)),
                 "verdict": row.verdict,
+                "filled": row.may_be_best,
             }
             for row in one.rows
         ],

@@ -32,6 +32,11 @@ class Difference:
     verdict: str
     ratio: bool = False
 
+    @property
+    def may_be_best(self) -> bool:
+        """Whether it is the best or may be: drawn filled, and all others hollow."""
+        return self.verdict in ("best", "may be the best")
+
     def text(self, value: float, digits: int = 2) -> str:
         """A value of it: ``0.012``, or ``1.2×``."""
         return number(value, digits) + "×" * self.ratio
@@ -49,7 +54,7 @@ class Differences:
     Attributes:
         rows: the optimizers, best first.
         ratio, higher_is_better: of the metric.
-        limits: from where to where a picture reaches: over all intervals but those far wider than usual.
+        limits: from where to where a picture reaches: over the margin and all intervals but those far wider than usual.
         margin: the largest difference that does not matter, on both sides of none.
     """
 
@@ -91,17 +96,18 @@ def _differences(compared: Compared) -> Differences:
         words = f"{verdict}, but within the margin" if verdict == "not the best" and s.equivalent else verdict
         rows.append(Difference(s.name, read(s.difference), low, high, words, metric.ratio))
     ends = [(s.low, s.high) for s in judgement.standings]
-    limits, margin = sorted(map(read, _limits(ends))), sorted((read(-judgement.margin), read(judgement.margin)))
+    limits = sorted(map(read, _limits(ends, judgement.margin)))
+    margin = sorted((read(-judgement.margin), read(judgement.margin)))
     return Differences(rows, metric.ratio, metric.higher_is_better, (limits[0], limits[1]), (margin[0], margin[1]))
 
 
-def _limits(intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Room for all intervals but those far wider than usual; 0 is always inside."""
+def _limits(intervals: Sequence[tuple[float, float]], margin: float) -> tuple[float, float]:
+    """Room for the margin on both sides of 0, so that its ends are seen, and for all intervals but those far wider than usual."""
     ends = np.array([ends for ends in intervals if math.isfinite(ends[0]) and math.isfinite(ends[1])]).reshape(-1, 2)
     if not len(ends):
-        return -1.0, 1.0
+        return -1.0 - margin, 1.0 + margin
     reach = np.abs(ends).max(axis=1)
     within = ends[reach <= _BEYOND * np.median(reach)]
-    low, high = min(0.0, float(within.min())), max(0.0, float(within.max()))
+    low, high = min(-margin, float(within.min())), max(margin, float(within.max()))
     room = 0.06 * (high - low) or 0.1
     return low - room, high + room

@@ -17,6 +17,7 @@ _MARKERS = "osD^vPp*hd"
 _LARGER = {"*": 1.6, "^": 1.15, "v": 1.15, "P": 1.15, "p": 1.15, "h": 1.15, "d": 1.15}  # they have less of a surface
 _LEAST = 1e-16  # a logarithm needs more than 0
 _NOTE = 125  # characters of a line of notes
+_HALF_A_MARK = 0.014  # of the width of the axes
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,22 @@ def loss_axis(axes: Any, values: Iterable[float], most: float = math.inf, *, log
     axes.set_ylim(low / room, high * room)
     plain_ticks(axes)
     axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def points_axis(axes: Any, points: Sequence[int]) -> None:
+    """The numbers of points that tunings tried, in rising order, on a logarithmic axis with room for whole marks at its ends."""
+    from matplotlib.ticker import NullFormatter, NullLocator
+
+    axes.set_xscale("log", base=2)
+    # the last number is all the points: its neighbour below may be too near to be named
+    named = [k for k, after in zip(points, [*points[1:], math.inf], strict=True) if after / k > 1.25]
+    axes.set_xticks(named, [f"{k:,}" for k in named])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    low, high = points[0], max(points[-1], 2)
+    room = (high / low) ** _HALF_A_MARK
+    axes.set_xlim(low / room, high * room)
+    axes.set_xlabel("points tried per tuning")
 
 
 def head(figure: Any, title: str, note: str = "") -> None:

@@ -114,7 +114,7 @@ def forest(axes: Any, one: Differences, labels: Sequence[str], styles: dict[str,
         colour, middle = style.line.colour, difference.middle
         ends = [min(max(end, low), high) for end in (difference.low, difference.high)]
         axes.plot(ends, [row, row], color=colour, linewidth=2.2, solid_capstyle="butt", zorder=3)
-        face = "white" if difference.verdict.startswith("not") else colour
+        face = colour if difference.may_be_best else "white"
         mark = {**style.marks(8), "markerfacecolor": face, "markeredgecolor": colour, "markeredgewidth": 1.6}
         if low <= middle <= high:
             axes.plot(middle, row, **{**mark, "zorder": 5})

@@ -12,7 +12,15 @@ from ravine._plotting.curve_lines import name_lines, shortened
 from ravine._plotting.style import blank, tidy
 from ravine.comparison._judge import LOSS
 from ravine.comparison._report.figure_data import Band, Mark
-from ravine.comparison._report.figure_style import MarkerStyle, brief, drawn, head, loss_axis, marker_styles
+from ravine.comparison._report.figure_style import (
+    MarkerStyle,
+    brief,
+    drawn,
+    head,
+    loss_axis,
+    marker_styles,
+    points_axis,
+)
 from ravine.comparison._report.report_data import ReportData
 
 SIZE = 9.5, 5.6  # inches
@@ -20,8 +28,7 @@ SIZE = 9.5, 5.6  # inches
 
 def curves(data: ReportData) -> Any:
     """The validation losses of the fresh runs on the way."""
-    rows = [data.result(label) for label in data.labels]
-    lost = [f"{shortened(row.label)} {row.diverged} of {row.runs}" for row in rows if row.diverged]
+    lost = {label: said for label in data.labels if (said := data.result(label).diverged_text)}
     goal = data.judgement.target.loss if data.judgement.target else None
     title = f"{data.spec.task}: {LOSS.name}, median and range of fresh runs"
     return curves_figure(data.curves, LOSS.name, data.labels, title, lost, goal, data.curves_ceiling)
@@ -32,7 +39,7 @@ def curves_figure(
     metric: str,
     every: Sequence[str],
     title: str,
-    lost: Sequence[str],
+    lost: Mapping[str, str],
     goal: float | None,
     most: float = math.inf,
     *,
@@ -45,7 +52,7 @@ def curves_figure(
         metric: what they are of.
         every: all optimizers, in the order that gives them their styles.
         title: what the runs are of.
-        lost: how many runs of which optimizer diverged.
+        lost: of the optimizers of which runs diverged, how many did, in words.
         goal: the target; None without.
         most: where the picture ends.
         logarithmic: whether the axis may be, of values that are not negative.
@@ -57,25 +64,27 @@ def curves_figure(
     values += [] if goal is None else [goal]
     loss_axis(axes, values, most, logarithmic=logarithmic)
     bottom, top = axes.get_ylim()
-    ends = []
+    ends, thin = [], False
     for label, band in bands.items():
         style = styles[label]
         if band.diverged:  # a band to infinity would cover all others: its lower edge says as much
             axes.plot(band.steps, drawn(band.low), color=style.line.colour, linewidth=0.8, alpha=0.7, zorder=2)
+            thin = thin or bool(((band.low >= bottom) & (band.low <= top)).any())
         else:
             axes.fill_between(band.steps, band.low, band.high, color=style.line.colour, alpha=_band(bands), linewidth=0)
         median = np.maximum(drawn(band.median), bottom)
         axes.plot(band.steps, median, **style.line.options(), marker="o" if len(median) == 1 else "")
         ends.append((label, _end(median, top), style.line))
+    ends += [(label, top, styles[label].line) for label in lost if label not in bands]
     axes.set_xlim(0, max((band.steps[-1] for band in bands.values()), default=1))
     axes.set_xlabel("step")
     axes.set_ylabel(metric, parse_math=False)
     tidy(axes)
     if goal is not None:
         _mark_target(axes, goal)
-    about = f"Diverged runs: {'; '.join(lost)}. Of these bands only the edge of the best run is drawn, as a thin line."
-    head(figure, title, about if lost else "")
-    name_lines(axes, ends)
+    about = "Thin line: the best run where others diverged; a band up to them would cover everything."
+    head(figure, title, about if thin else "")
+    name_lines(axes, ends, lost)
     return figure
 
 
@@ -179,8 +188,6 @@ def _failures(
 
 def budget(data: ReportData) -> Any:
     """The loss of fresh runs at the best of so many points, with the interval of the mean."""
-    from matplotlib.ticker import NullFormatter, NullLocator
-
     budgets, styles = data.judgement.budget, marker_styles(data.labels)
     figure = blank(*SIZE)
     axes = figure.add_subplot()
@@ -197,15 +204,7 @@ def budget(data: ReportData) -> Any:
         options = {**style.line.options(), **style.marks(), "linestyle": style.line.dashes}
         axes.plot(curve.points, expected, **options)
         ends.append((label, _end(expected, top), style.line))
-    ticks = data.budget_points
-    axes.set_xscale("log", base=2)
-    # the last number is all the points: its neighbour below may be too near to be named
-    shown = [k for k, after in zip(ticks, [*ticks[1:], math.inf], strict=True) if after / k > 1.25]
-    axes.set_xticks(shown, [f"{k:,}" for k in shown])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlim(ticks[0], max(ticks[-1], 2))
-    axes.set_xlabel("points tried per tuning")
+    points_axis(axes, data.budget_points)
     axes.set_ylabel("validation loss of fresh runs")
     tidy(axes)
     head(

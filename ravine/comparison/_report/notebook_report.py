@@ -33,7 +33,10 @@ def notebook_html(data: ReportData) -> str:
 def _legend(one: Differences) -> str:
     """What the picture beside the intervals shows."""
     worse = "left" if one.higher_is_better else "right"
-    return drawn(paragraph(f"A bar is the interval; {worse} of the line is worse, and filled dots may be the best."))
+    grey = " Grey: too small to matter." if one.margin[0] < one.margin[1] else ""
+    return drawn(
+        paragraph(f"A bar is the interval; {worse} of the line is worse, and filled dots may be the best.{grey}")
+    )
 
 
 def table_with_intervals(heads: Sequence[str], rows: Sequence[Sequence[str]], one: Differences | None) -> str:
@@ -73,12 +76,13 @@ def _interval(row: Difference, one: Differences) -> str:
     none = one.no_difference
     start, end = min(one.limits[0], none), max(one.limits[1], none)
     room = 0.05 * (end - start) or 1.0
-    places = (np.array([none, row.low, row.middle, row.high]) - (start - room)) / (end - start + 2 * room)
-    zero, low, middle, high = np.nan_to_num(100 * np.clip(places, 0, 1), nan=50.0).tolist()
-    fill = "none" if row.verdict.startswith("not") else FIRST
+    places = (np.array([none, row.low, row.middle, row.high, *one.margin]) - (start - room)) / (end - start + 2 * room)
+    zero, low, middle, high, left, right = np.nan_to_num(100 * np.clip(places, 0, 1), nan=50.0).tolist()
+    fill = FIRST if row.may_be_best else "none"
     return (
         f'<svg role="img" aria-label="{escape(row.interval_text)}" viewBox="0 0 100 16" width="100" height="16" '
         'style="float:left;margin:.15em .7em 0 0;max-width:none">'
+        f'<rect x="{left:.1f}" width="{right - left:.1f}" height="16" fill="currentColor" fill-opacity=".12"/>'
         f'<path d="M{zero:.1f} 0V16" stroke="currentColor" stroke-opacity=".6" stroke-dasharray="3 2"/>'
         f'<path d="M{low:.1f} 8H{high:.1f}" stroke="{FIRST}" stroke-width="2"/>'
         f'<circle cx="{middle:.1f}" cy="8" r="3.5" fill="{fill}" stroke="{FIRST}" stroke-width="1.5"/></svg>'

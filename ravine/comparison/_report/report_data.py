@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ravine.comparison._judge import Judgement, OptimizerRuns, StepsToTarget
+from ravine.comparison._judge.number_text import diverged_text
 from ravine.comparison._report.difference_data import Differences, differences
 from ravine.comparison._report.figure_data import (
     Band,
@@ -60,6 +61,11 @@ class ResultRow:
 
     def __repr__(self) -> str:
         return f"ResultRow({self.label!r} at {dict(self.point)}, {self.runs} runs)"
+
+    @property
+    def diverged_text(self) -> str:
+        """``diverged in 4 of 5 runs``; empty if none did."""
+        return diverged_text(self.diverged, self.runs) if self.diverged else ""
 
 
 @dataclass(frozen=True)

@@ -167,11 +167,11 @@ def differences(data: ReportData, name: str) -> Table:
 
 def differences_table(one: Differences, name: str, confidence: str) -> Table:
     """The differences in the measure of that name; and how surely their intervals hold, without a full stop."""
-    rows = [[row.label, row.text(row.middle, 3), row.interval_text, row.verdict] for row in one.rows]
+    rows = [[row.label, row.verdict, row.text(row.middle, 3), row.interval_text] for row in one.rows]
     how = "relative to" if one.ratio else "minus"
     return Table(
         f"{name} {how} the best of the others'. {confidence}",
-        ("optimizer", "ratio" if one.ratio else "difference", "interval", "verdict"),
+        ("optimizer", "verdict", "ratio" if one.ratio else "difference", "interval"),
         rows,
     )
 

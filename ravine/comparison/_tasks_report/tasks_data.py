@@ -67,12 +67,12 @@ def results(data: TasksData) -> Table:
         score = -together.with_best.standing(row.label).mean
         middle = estimate_text(together.interquartile[row.label])
         rows.append(
-            [row.label, number(score, 3), row.interval_text, row.verdict, rank_text(together.ranks[row.label]), middle]
+            [row.label, row.verdict, number(score, 3), row.interval_text, rank_text(together.ranks[row.label]), middle]
         )
     return Table(
         "Sorted by the mean normalized score, which the verdict is about. Intervals against the best of the others, and ranks, "
         "hold jointly with 95% confidence, for these tasks and other seeds; in brackets a 95% interval by itself",
-        ("optimizer", "normalized score", AGAINST, "verdict", "rank", "interquartile mean"),
+        ("optimizer", "verdict", "normalized score", AGAINST, "rank", "interquartile mean"),
         rows,
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 from ravine._plotting.curve_lines import name_lines
 from ravine._plotting.style import blank, png, tidy
 from ravine.comparison._across.profiles import MOST
-from ravine.comparison._report.figure_style import head, marker_styles
+from ravine.comparison._report.figure_style import head, marker_styles, points_axis
 from ravine.comparison._report.forest_plots import forest, name_rows
 from ravine.comparison._tasks_report.tasks_data import TasksData
 
@@ -62,8 +62,6 @@ def profiles(data: TasksData) -> Any:
 
 def few_points(data: TasksData) -> Any:
     """The mean score after tuning with so many points."""
-    from matplotlib.ticker import NullFormatter, NullLocator
-
     styles, few, ends = marker_styles(data.labels), data.together.few_points, []
     figure = blank(*_SIZE)
     axes = figure.add_subplot()
@@ -71,12 +69,7 @@ def few_points(data: TasksData) -> Any:
         style, scores = styles[name], [one.score(name) for one in few.values()]
         axes.plot(list(few), scores, **{**style.line.options(), **style.marks(), "linestyle": style.line.dashes})
         ends.append((name, scores[-1], style.line))
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(list(few), [f"{k:,}" for k in few])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlim(min(few), max(*few, 2))
-    axes.set_xlabel("points tried per tuning")
+    points_axis(axes, list(few))
     axes.set_ylabel("mean normalized score")
     tidy(axes)
     head(

@@ -20,6 +20,9 @@ def tasks_page(data: TasksData, pictures: Mapping[str, bytes]) -> bytes:
     return rendered(
         "tasks.html",
         "comparison/_report/templates",
+        title=data.title,
+        sentence=data.together.sentence,
+        notes=data.together.notes,
         data=data,
         together=data.together,
         normalized=NORMALIZED,

@@ -224,6 +224,28 @@ def test_one_that_always_diverges_takes_nothing_from_those_that_are_equivalent(m
     assert {s.name for s in found.standings if s.equivalent} == {"a", "b"}
 
 
+@pytest.mark.parametrize(
+    ("start", "margin", "other", "sentence"),
+    [
+        (0.3, "0", "not the best", "Nobody can be called the best: gone diverged in every run."),
+        (0.5, "0.1", "may be the best", "sgd may be the best. gone diverged in every run."),
+    ],
+)
+def test_one_none_of_whose_runs_ended_is_neither_the_best_nor_equivalent(
+    make_optimizer, start, margin, other, sentence
+):
+    """It counts as it began, which may be as low as where others end, or lower."""
+    losses = np.random.default_rng(12).normal(0.5005, 0.001, 8)
+    optimizers = make_optimizer("gone", [None] * 8, start=start), make_optimizer("sgd", losses)
+    found = judge(optimizers, margin=margin, target=0.1)
+    gone, sgd = found.losses.standing("gone"), found.losses.standing("sgd")
+    assert gone.difference < 0 < sgd.difference
+    assert (gone.verdict, gone.equivalent, sgd.verdict) == ("diverged in every run", False, other)
+    assert found.ranked == ["sgd", "gone"]
+    assert (found.losses.best, found.losses.diverged) == (None, ["gone"])
+    assert found.sentence == sentence
+
+
 def test_the_same_runs_have_no_difference_at_all(make_optimizer):
     one, other = (make_optimizer(name, [0.5, 0.6, 0.7]) for name in "ab")
     found = judge([one, other], target=0.55)

@@ -17,7 +17,9 @@ GONE = {"gone": [True, True], "adam": [True, False]}
 
 
 def _said(metric=LOSS, diverged=None, margin=0.0, **values):
-    return verdict_text(with_best({k: np.array(v) for k, v in values.items()}, margin=margin), metric, diverged)
+    found = with_best({k: np.array(v) for k, v in values.items()}, margin=margin)
+    lost = [name for name, runs in (diverged or {}).items() if all(runs)]
+    return verdict_text(found.with_diverged(lost), metric, diverged)
 
 
 def test_one_best():

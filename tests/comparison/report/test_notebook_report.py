@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from ravine.comparison._report.difference_data import Difference, Differences
 from ravine.comparison._report.notebook_report import table_with_intervals
 from ravine.comparison._report.result_table import AGAINST
@@ -33,3 +35,14 @@ def test_no_difference_of_a_ratio_is_one():
     ((line, low, high, middle, _),) = drawn(Differences(rows, True, False, (0.5, 1.5), (0.9, 1.1)))
     assert line == middle == 50.0
     assert line - low == high - line
+
+
+def test_the_margin_lies_behind_each_bar_around_no_difference():
+    rows = [Difference("a", 0.0, -0.05, 0.05, "may be the best")]
+    shown = Differences(rows, False, False, (-0.4, 0.4), (-0.2, 0.2))
+    page = table_with_intervals(["optimizer", AGAINST], [["a", rows[0].interval_text]], shown)
+    left, width = map(float, re.search(r'<rect x="([\d.]+)" width="([\d.]+)"', page).groups())
+    assert left == pytest.approx(50 - width / 2, abs=0.1)
+    assert width == pytest.approx(
+        100 * 0.4 / 0.88, abs=0.1
+    )  # of limits that are 0.8 apart, and a twentieth of that on each side

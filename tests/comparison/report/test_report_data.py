@@ -20,6 +20,7 @@ from ravine.comparison._report import (
     report_tables,
     terminal_report,
 )
+from ravine.comparison._report.chart_data import chart_data
 from ravine.comparison._report.markdown_report import markdown_report
 from ravine.comparison._study import study_record
 
@@ -99,6 +100,21 @@ def test_what_draws_computes_nothing():
                 known = {*(alias.name for alias in node.names)}
                 assert not known & {*COMPUTING[report_data], *SEVERAL, "StudyRecord", "Result", "judge", "stage"}, name
                 assert "study_record" not in node.module, name
+
+
+def test_one_that_diverged_in_every_run_has_that_verdict_everywhere():
+    result = study({"sgd": 0.3, "adam": 0.31, "gone": 0.3}, failing=[("gone", 2 * i + 1) for i in range(5)])
+    data = result.report
+    assert "gone diverged in every run." in str(result)
+    words = "diverged in every run"
+    tables = report_tables.results(data), report_tables.differences(data, "validation loss")
+    assert [table.rows[-1][0] for table in tables] == ["gone", "gone"]
+    assert tables[1].rows[-1][1] == words
+    assert [row["verdict"] for row in chart_data(data)["differences"]["validation loss"]["rows"]][-1] == words
+    assert [row["filled"] for row in chart_data(data)["differences"]["validation loss"]["rows"]] == [True, True, False]
+    assert f"| {words} |" in markdown_report(data)
+    judgement = json.loads(results_json(result.record, result.judgement))["judgement"]
+    assert [s["verdict"] for s in judgement["compared"][0]["standings"]][-1] == words
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from cut_marks import cut_marks
 from studies import changed, study
 
 from ravine._plotting.curve_lines import shortened
@@ -97,12 +98,22 @@ def test_curves_are_the_medians_with_names_and_a_target(two):
 def test_a_diverged_run_has_no_band_and_is_counted(eight):
     figure = drawn(eight[0])["curves"]
     (axes,) = figure.axes
-    said = figure.get_suptitle().replace("\n", " ")
-    assert "Diverged runs: sgd 1 of 5; rmsprop 5 of 5; _hidden 1 of 5." in said
+    assert "Thin line: the best run where others diverged" in figure.get_suptitle().replace("\n", " ")
     assert len(axes.collections) == 5
     names = [t.get_text() for t in axes.texts]
-    assert "rmsprop" not in names
+    counts = {"sgd": 1, "rmsprop": 5, "_hidden": 1}
+    assert {name for name in names if "diverged" in name} == {
+        f"{label} (diverged in {n} of 5 runs)" for label, n in counts.items()
+    }
     assert axes.get_ylim()[1] < 5
+
+
+def test_no_thin_line_is_spoken_of_where_none_is_seen():
+    gone = study({"sgd": 0.3, "gone": 0.3}, failing=[("gone", 2 * i + 1) for i in range(5)])
+    figure = drawn(gone)["curves"]
+    assert "gone (diverged in 5 of 5 runs)" in [t.get_text() for t in figure.axes[0].texts]
+    assert "Thin" not in figure.get_suptitle()
+    assert "Thin" not in drawn(study({"sgd": 0.3, "adam": 0.31}))["curves"].get_suptitle()
 
 
 def test_scores_that_failed_stand_in_a_strip_and_do_not_stretch_the_picture(two):
@@ -157,6 +168,12 @@ def test_the_budget_is_that_of_the_judgement(two):
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "4", "8"]
 
 
+@pytest.mark.parametrize("which", ["two", "eight"])
+@pytest.mark.parametrize("name", ["budget", "differences", "sensitivity", "target"])
+def test_no_mark_is_cut_off_at_the_end_of_an_axis(which, name, request):
+    assert cut_marks(drawn(request.getfixturevalue(which)[0])[name]) == []
+
+
 def test_the_intervals_of_few_runs_do_not_stretch_the_budget_below_any_loss(two):
     result, judgement = two
     wide = {
@@ -205,6 +222,16 @@ def test_differences_are_those_of_the_judgement(two):
     assert low < 0 < high
     band = axes.patches[0].get_extents().transformed(axes.transData.inverted())
     assert (band.x0, band.x1) == pytest.approx((-judgement.losses.margin, judgement.losses.margin))
+
+
+@pytest.mark.parametrize(("ratio", "ends"), [(False, (-3, 3)), (True, (1 / 4, 4))])
+def test_a_margin_wider_than_all_intervals_leaves_white_on_both_sides(ratio, ends):
+    result = study({"rmsprop": 0.3, "adam": 0.31}, ratio=ratio, margin="3")
+    (axes,) = drawn(result)["differences"].axes
+    band = axes.patches[0].get_extents().transformed(axes.transData.inverted())
+    assert (band.x0, band.x1) == pytest.approx(ends)
+    low, high = axes.get_xlim()
+    assert low < ends[0] < ends[1] < high
 
 
 def test_differences_of_a_ratio_are_how_many_times_one_is_the_other():

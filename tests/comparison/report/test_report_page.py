@@ -170,7 +170,7 @@ def test_the_tables_have_the_numbers_too(whole):
     for name, compared in judgement.compared.items():
         standings = compared.with_best.standings
         for row, standing in zip(tables.differences(result.report, name).rows, standings, strict=True):
-            assert (row[0], row[-1]) == (standing.name, standing.verdict)
+            assert row[:2] == [standing.name, standing.verdict]
     assert [row[0] for row in tables.selection_bias(judgement).rows] == list(judgement.selection_bias)
     for bias in judgement.selection_bias.values():
         assert tables.short(bias.tuning) in reader.texts["luck"]
@@ -189,6 +189,11 @@ def test_the_table_of_trials_has_every_training_with_its_key_once_and_the_comman
     assert values[-1] == 9, "the last fresh run's seed"
     for state in ("finished", "diverged", "failed"):
         assert state in reader.texts["table"]
+
+
+def test_below_the_curves_it_is_said_how_many_runs_diverged(whole):
+    assert "sgd diverged in 1 of 5 runs. A run that diverged counts as infinite" in whole[3].texts["losses"]
+    assert "counts as infinite, so" not in read(study({"sgd": 0.3, "adam": 0.31}))[1].texts["losses"]
 
 
 def test_failures_are_shown_once_with_all_trainings_that_had_them():

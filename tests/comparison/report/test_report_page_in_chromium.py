@@ -1,5 +1,7 @@
 """The report's page in a browser without a window: it draws, its controls work, and it says nothing on the console."""
 
+from dataclasses import replace
+
 import pytest
 from chromium import HOSTILE, act
 from studies import changed, study
@@ -259,3 +261,91 @@ def test_losses_below_zero_and_seconds_that_are_missing_close_what_needs_them(tm
     assert console == []
     assert found["log"] == [True, "linear"]
     assert found["seconds"] == [True, "Time per step was not measured."]
+
+
+def test_beyond_the_scale_too_only_the_best_of_a_tuning_are_filled(tmp_path):
+    result = study({"sgd": 0.3, "adam": 0.31})
+    tried = sorted(
+        (found.score, trial.key(result.spec))
+        for trial, found in result.record.trials
+        if trial.kind == "tune" and trial.label == "sgd" and not found.diverged
+    )
+    done = dict(result.trial_results)  # the best of all stays the best, and is filled at the bottom
+    for (_, key), score in ((tried[0], 1e-9), (tried[-1], 1e9)):
+        done[key] = replace(done[key], score=score)
+    script = """
+    const { marker, customdata } = (await drawn("sensitivity-0")).data[0];
+    seen.marks = marker.symbol.map((symbol, i) => [symbol, customdata[i][1].endsWith(", chosen")]);
+    """
+    found, console = act(report_page(changed(result, results=done).report), WAYS + script, tmp_path)
+    assert console == []
+    assert {symbol for symbol, _ in found["marks"]} == {
+        "x",
+        "circle",
+        "circle-open",
+        "triangle-up-open",
+        "triangle-down",
+    }
+    assert all(symbol.endswith("-open") != best for symbol, best in found["marks"] if symbol != "x")
+
+
+@pytest.mark.parametrize("ratio", [False, True])
+def test_a_margin_wider_than_all_intervals_leaves_white_on_both_sides(tmp_path, ratio):
+    script = """
+    const { xaxis, shapes } = (await drawn("differences")).layout;
+    const ends = [shapes[0].x0, shapes[0].x1];
+    seen.places = [...ends.map((end) => (xaxis.type === "log" ? Math.log10(end) : end)), ...xaxis.range];
+    """
+    result = study({"sgd": 0.3, "adam": 0.31}, ratio=ratio, margin="3")
+    found, console = act(report_page(result.report), WAYS + script, tmp_path)
+    assert console == []
+    margin_low, margin_high, low, high = found["places"]
+    assert low < margin_low < margin_high < high
+
+
+THREE = {"lr": Range(1e-4, 1.0), "beta1": Range(0.8, 0.999, "complement"), "weight_decay": Range(1e-4, 0.1)}
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """Long names, three hyperparameters, and many runs that miss the target."""
+    return study({"momentum:momentum=0.9,nesterov=False": 0.5, "adam": 0.31}, space=THREE, points=3, seeds=12)
+
+
+def test_at_1280_pixels_the_table_of_results_is_seen_whole(tmp_path, wide):
+    script = """
+    const table = document.querySelector("#results .scroll");
+    seen.cut = table.scrollWidth - table.clientWidth;
+    seen.numbers = Array.from(document.querySelectorAll("#results .whole"), (part) => part.getClientRects().length);
+    """
+    found, _ = act(report_page(wide.report), WAYS + script, tmp_path, "--window-size=1280,900")
+    assert found["cut"] <= 0
+    assert set(found["numbers"]) == {1}, "no number is broken"
+
+
+def test_on_a_phone_no_label_covers_a_mark_and_the_verdict_is_seen(tmp_path, wide):
+    script = """
+    await settled();
+    Object.assign(document.body.style, { width: "390px", margin: "0" });  // a window cannot be so narrow
+    dispatchEvent(new Event("resize"));
+    await until(() => by("times").clientWidth <= 390 && by("times").querySelector(".main-svg").clientWidth <= 390);
+    by("all").click();  // drawn anew
+    await settled();
+    const between = (id, what) => Array.from(by(id).querySelectorAll(what), (each) => { const box = each.getBoundingClientRect(); return [box.top, box.bottom]; });
+    const texts = data.ranked.map((place) => data.optimizers[place].label);
+    for (const id of ["times", "watch"]) seen[id] = [between(id, ".annotation .bg").slice(0, id === "times" ? texts.length : undefined), between(id, ".points path, .point")];
+    const labels = Array.from(by("differences").querySelectorAll(".annotation"));
+    seen.labels = labels.map((label) => [label.textContent, label.getBoundingClientRect().right]);
+    seen.verdicts = Array.from(document.querySelectorAll("#pairs [data-metric]:not([hidden]) tbody td:nth-child(2)"), (cell) => [cell.textContent.trim(), cell.getBoundingClientRect().right]);
+    """
+    found, console = act(report_page(wide.report), WAYS + script, tmp_path, "--window-size=390,844")
+    assert console == []
+    for labels, marks in (found["times"], found["watch"]):
+        assert labels
+        assert len(marks) >= 8
+        for top, bottom in labels:
+            assert not [mark for mark in marks if mark[0] < bottom - 0.5 and mark[1] > top + 0.5]
+    standings = wide.judgement.losses.standings
+    assert [text for text, _ in found["verdicts"]] == [s.verdict for s in standings]
+    assert [text.split(": ")[-1] for text, _ in found["labels"]] == [s.verdict for s in standings]
+    assert max(right for _, right in [*found["labels"], *found["verdicts"]]) <= 390

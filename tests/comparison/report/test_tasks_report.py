@@ -9,13 +9,14 @@ from html.parser import HTMLParser
 
 import pytest
 from chromium import act
+from cut_marks import cut_marks
 from rich.console import Console
 from studies import study
 
 from ravine.comparison import TasksResult
 from ravine.comparison._result import Result
 from ravine.comparison._tasks_report import tasks_data as tables
-from ravine.comparison._tasks_report.tasks_figures import tasks_pngs
+from ravine.comparison._tasks_report.tasks_figures import TASKS_DRAWERS, tasks_pngs
 from ravine.comparison._tasks_report.tasks_markdown import tasks_markdown
 from ravine.comparison._tasks_report.tasks_page import tasks_page
 from ravine.comparison._tasks_report.tasks_terminal import show_tasks, tasks_text
@@ -63,7 +64,12 @@ def test_tables_have_all_optimizers_best_first(result):
         shown = table(result.report)
         assert [row[0] for row in shown.rows] == ranked, shown.caption
         assert {len(row) for row in shown.rows} == {len(shown.columns)}
-    assert tables.results(result.report).rows[0][3] == result.aggregate.with_best.standing("adam").verdict
+    assert tables.results(result.report).rows[0][1] == result.aggregate.with_best.standing("adam").verdict
+
+
+@pytest.mark.parametrize("name", ["few-points", "over-tasks"])
+def test_no_mark_is_cut_off_at_the_end_of_an_axis(result, name):
+    assert cut_marks(TASKS_DRAWERS[name](result.report)) == []
 
 
 class Texts(HTMLParser):
@@ -99,6 +105,26 @@ def test_the_page_in_a_browser(result, tmp_path):
     seen, errors = act(page, script, tmp_path)
     assert seen["loaded"] == [True] * 3
     assert errors == []
+
+
+def test_on_a_phone_pictures_can_be_read_and_the_verdict_is_seen(result, tmp_path):
+    page = tasks_page(result.report, dict(tasks_pngs(result.report)))
+    script = """
+    Object.assign(document.body.style, { width: "390px", margin: "0" });  // a window cannot be so narrow
+    seen.wider = document.body.scrollWidth - document.body.clientWidth;
+    // of a picture's 9.5 inches, whose smallest texts but the signature have 8.5 of 72 points an inch
+    seen.texts = Array.from(document.images, (image) => image.getBoundingClientRect().width / 9.5 / 72 * 8.5);
+    seen.scrolls = Array.from(document.images, (image) => image.closest(".scroll").clientWidth <= 390);
+    seen.verdict = document.querySelector("#results tbody td").textContent.trim();
+    seen.right = Math.max(...Array.from(document.querySelectorAll("#results tbody td:nth-child(2)"), (cell) => cell.getBoundingClientRect().right));
+    """
+    seen, errors = act(page, script, tmp_path, "--window-size=390,844")
+    assert errors == []
+    assert seen["wider"] == 0
+    assert min(seen["texts"]) > 9
+    assert all(seen["scrolls"])
+    assert seen["verdict"] == result.aggregate.with_best.standings[0].verdict
+    assert seen["right"] <= 390
 
 
 def test_the_markdown_names_everything_as_code(result):

@@ -3,7 +3,7 @@
   const state = { shown: new Set(everyone), hyperparameter: by("hyperparameter")?.value, metric: by("metric")?.value };
   const shown = () => everyone.filter((place) => state.shown.has(place));
   const nameOf = (place) => escaped(shortened(data.optimizers[place].label));
-  const shortened = (text) => (text.length > 44 ? `${text.slice(0, 28)}…${text.slice(-14)}` : text);
+  const shortened = (text, most = 44) => (text.length > most ? `${text.slice(0, Math.ceil(most * 0.65) - 1)}…${text.slice(-Math.floor(most * 0.35))}` : text);
   const finite = (values) => values.filter((value) => value !== null);
   const greatest = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
   const least = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);

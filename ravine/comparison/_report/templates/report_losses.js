@@ -122,7 +122,8 @@
     const under = (m) => !over(m) && m[1] < tried.bottom;
     const height = (m) => (over(m) ? axes.above : Math.max(m[1], tried.bottom));
     const says = (m) => `${m[1] === null ? "diverged" : Number(m[1].toPrecision(4))}, seed ${m[2]}${m[3] ? ", chosen" : ""}`;
-    const symbol = (m) => (m[1] === null ? "x" : over(m) ? "triangle-up" : under(m) ? "triangle-down" : m[3] ? data.optimizers[place].symbol : `${data.optimizers[place].symbol}-open`);
+    const shapeOf = (m) => (over(m) ? "triangle-up" : under(m) ? "triangle-down" : data.optimizers[place].symbol);
+    const symbol = (m) => (m[1] === null ? "x" : m[3] ? shapeOf(m) : `${shapeOf(m)}-open`);
     const traces = [{
       mode: "markers", x: marks.map(axes.value), y: marks.map(height), customdata: marks.map((m) => [m[0], says(m)]),
       marker: mark(place, { symbol: marks.map(symbol), size: marks.map((m) => (over(m) ? 9 : full(place) - 1)), line: { width: marks.map((m) => (m[3] && !over(m) ? 0.7 : 1)), color: marks.map((m) => (m[3] && !over(m) ? theme().paper : colour(data.optimizers[place]))) } }),
