@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from ravine import _files as files
 from ravine.cli._out_folder import say_written
 from ravine.cli._screen import say
 from ravine.comparison._report import terminal_report
@@ -23,6 +24,8 @@ def show_result(result: Result | TasksResult) -> None:
 
 def write_report(result: Result | TasksResult) -> None:
     """Write the report, or of a study that cannot be judged yet what there is of it."""
+    if result.folder is not None:  # before pictures are drawn that cannot be written
+        files.claim(result.folder, force=True)
     written = [path.name for path in result.write()]
     if isinstance(result, TasksResult) and result.folder is not None:
         say(f"The report of each task is in {', '.join(str(result.folder / task) for task in result.tasks)}")

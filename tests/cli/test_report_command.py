@@ -1,8 +1,10 @@
 """``ravine report``: a study drawn again from its storage, complete or not, on results that are made up."""
 
+import errno
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import ravine
 from ravine.cli import main
 from ravine.comparison import load_study
 from ravine.comparison._report import report_files
+from ravine.comparison._study import study_journal
 from ravine.comparison._study.stages import stage
 from ravine.comparison._study.store import Store
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
@@ -176,6 +179,43 @@ def test_a_damaged_journal_is_told_with_its_line(call):
     assert (code, out) == (2, "")
     assert f"study.journal, line {at + 1}, is damaged: its checksum" in err
     assert "Traceback" not in err
+
+
+def test_a_journal_that_can_only_be_read_is_enough(call, monkeypatch):
+    journal = Path("ravine-out/mine/study.journal")
+    fill(journal, all_trainings())
+    before = journal.read_bytes()
+
+    def only_to_read(path, mode="r", **options):
+        if mode != "rb":
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return open(path, mode, **options)
+
+    def makes_nothing(target, path):
+        raise OSError(errno.EROFS, "Read-only file system", path)
+
+    monkeypatch.setattr(study_journal, "open", only_to_read, raising=False)
+    monkeypatch.setattr(study_journal.os, "symlink", makes_nothing)  # the lock
+    code, _, err = call("mine", "--out", "elsewhere")
+    assert (code, err) == (0, "")
+    assert Path("elsewhere/report.html").is_file()
+    assert {path.name for path in journal.parent.iterdir()} == {"study.journal"}
+    assert journal.read_bytes() == before
+    with pytest.raises(DataError, match=r"study\.journal cannot be used: Read-only file system"):
+        Store("mine", journal).create(replace(SPEC, looks=(5,)))
+
+
+def test_a_report_that_cannot_be_written_says_how_to_put_it_elsewhere(call, monkeypatch):
+    fill("ravine-out/mine/study.journal", all_trainings())
+
+    def makes_nothing(**options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("ravine._files.tempfile.TemporaryFile", makes_nothing)
+    code, out, err = call("mine")
+    assert code == 2
+    assert "best" in out.splitlines()[0], "what it shows is said all the same"
+    assert "The folder ravine-out/mine cannot be written: Read-only file system. Name another (--out)." in err
 
 
 def test_own_code_that_is_gone_costs_its_formula_and_no_number(call, tmp_path):

@@ -46,8 +46,9 @@ class StudyJournal(BaseJournalBackend):
         self.path, self.line = path, 0
         self._lock = JournalFileSymlinkLock(path, grace_period=grace)
         self._offsets = [0]  # where each line begins that was read, and behind them the next
-        with open(path, "ab"):
-            pass
+        if not os.path.exists(path):  # one that is there may be read only, as on a disk of others
+            with open(path, "ab"):
+                pass
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         """The lines from that number, from 0; a last one that is not finished yet is left for later.
