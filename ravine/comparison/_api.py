@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, overload
 
-from ravine.comparison._judge.number_text import listed
+from ravine.comparison._earlier_study import earlier_tasks
 from ravine.comparison._result import Result
 from ravine.comparison._run_study import OpenStudy, PlannedStudy, open_study, plan_study, resume_command, run_study
 from ravine.comparison._study.cost import Cost, cost_of
@@ -21,7 +21,6 @@ from ravine.comparison._study.store import Store
 from ravine.comparison._study.stored_study import (
     TASKS,
     TASKS_COMMAND,
-    kept_tasks,
     stored_location,
     stored_record,
     studies_of_tasks,
@@ -139,26 +138,23 @@ def compare(
     place = choose_location(
         [plan.task.name for plan in plans], study, storage, None if out is None else Path(out), may_resume=not own
     )
-    earlier = _earlier([plan.task.name for plan in plans], place) if several else []
+    earlier = earlier_tasks(plans, place, several=several)
     with ExitStack() as stack:
-        by_name: dict[str, OpenStudy] = {}
-        # all of them before any is trained: workers on other machines find them. First those that are there, so that none is
-        # added that was declared differently
-        for plan in sorted(plans, key=lambda plan: plan.task.name not in earlier):
+        opened: list[OpenStudy] = []
+        for plan in plans:  # all of them before any is trained: workers on other machines find them
             where = place.of_task(plan.task.name) if several else place
-            by_name[plan.task.name] = one = open_study(plan, where, space, jobs)
-            stack.callback(one.store.close)
-        opened = [by_name[plan.task.name] for plan in plans]
+            opened.append(open_study(plan, where, space, jobs))
+            stack.callback(opened[-1].store.close)
         if not several:
             return run_study(opened[0], jobs, quiet=quiet)
+        by_name = {one.plan.task.name: one for one in opened}
         tasks = [*earlier, *(name for name in by_name if name not in earlier)]
         first = by_name[tasks[0]].store
         first.set_attribute(TASKS, {"study": place.study, "tasks": tasks})
         command = _command_of_tasks(opened, place, space, jobs, preset, steps)
         first.set_attribute(TASKS_COMMAND, command)
         results = {}
-        for index, one in enumerate(opened):
-            name = one.plan.task.name
+        for index, (name, one) in enumerate(by_name.items()):
             title = f"{name}, task {index + 1} of {len(opened)}"
             results[name] = run_study(one, jobs, quiet=quiet, resume=command, title=title)
     return TasksResult(results, place.study, place.folder, command)
@@ -194,22 +190,6 @@ def _plans(
     if plans[0].spec.seeds < 2:
         raise OptionError("seeds = 1: over several tasks optimizers are compared on at least 2 seeds.")
     return plans
-
-
-def _earlier(names: Sequence[str], place: Location) -> list[str]:
-    """The tasks that the study has already. All must be named: so each is known to be declared as the others are.
-
-    Raises:
-        OptionError: one is not named.
-    """
-    earlier = kept_tasks(place)
-    missing = [name for name in earlier if name not in names]
-    if missing:
-        every = [*earlier, *(name for name in names if name not in earlier)]
-        raise OptionError(
-            f"The study {place.study!r} has {listed(missing)}, too: name all of its tasks, {' '.join(every)}, or another study."
-        )
-    return earlier
 
 
 def _command_of_tasks(

@@ -228,3 +228,20 @@ def test_own_code_that_is_gone_costs_its_formula_and_no_number(call, tmp_path):
     assert code == 0
     assert "rule.py:Mine" in out
     assert set(load_study("mine").record.optimizers) == {"sgd"}
+
+
+def test_a_report_is_not_written_over_that_of_another_study(call):
+    for name, trainings in (("mine", all_trainings()), ("yours", 5)):
+        fill(f"ravine-out/{name}/study.journal", trainings, name=name)
+        call(name)
+    fill("other.journal", all_trainings())
+    before = Path("ravine-out/mine/results.json").read_bytes()
+    for words in (
+        ("yours", "--out", "ravine-out/mine", "--storage", "ravine-out/yours/study.journal"),
+        ("mine", "--storage", "other.journal"),
+    ):
+        code, _, err = call(*words)
+        assert code == 2
+        assert "ravine-out/mine has a study of its own, in study.journal" in err
+        assert "(--out)" in err
+    assert Path("ravine-out/mine/results.json").read_bytes() == before
