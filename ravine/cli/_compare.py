@@ -59,7 +59,11 @@ def _seeds_text(preset: Preset) -> str:
     + f"{PRESETS['settle'].schedule} if you name none. Default: standard; without TASK settle.",
 )
 @click.option("--points", type=int, help="Points of the search space that each tuning tries.")
-@click.option("--seeds", type=int, help="Number of seeds. To extend a finished study, name it again with more.")
+@click.option(
+    "--seeds",
+    type=int,
+    help="Number of seeds. To extend a finished study that is not settled, name it again with more.",
+)
 @click.option(
     "--until",
     type=click.Choice(["settled"]),

@@ -8,7 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, overload
 
-from ravine.comparison._earlier_study import earlier_tasks
+from rich.console import Console
+
+from ravine.comparison._earlier_study import earlier_study
 from ravine.comparison._result import Result
 from ravine.comparison._run_study import OpenStudy, PlannedStudy, open_study, plan_study, resume_command, run_study
 from ravine.comparison._study.cost import Cost, cost_of
@@ -138,17 +140,19 @@ def compare(
     place = choose_location(
         [plan.task.name for plan in plans], study, storage, None if out is None else Path(out), may_resume=not own
     )
-    earlier = earlier_tasks(plans, place, several=several)
+    earlier = earlier_study(plans, place, several=several)
+    for note in () if quiet else earlier.notes:
+        Console(stderr=True).print(note, markup=False, highlight=False, soft_wrap=True)
     with ExitStack() as stack:
         opened: list[OpenStudy] = []
-        for plan in plans:  # all of them before any is trained: workers on other machines find them
+        for plan in earlier.plans:  # all of them before any is trained: workers on other machines find them
             where = place.of_task(plan.task.name) if several else place
             opened.append(open_study(plan, where, space, jobs))
             stack.callback(opened[-1].store.close)
         if not several:
             return run_study(opened[0], jobs, quiet=quiet)
         by_name = {one.plan.task.name: one for one in opened}
-        tasks = [*earlier, *(name for name in by_name if name not in earlier)]
+        tasks = [*earlier.tasks, *(name for name in by_name if name not in earlier.tasks)]
         first = by_name[tasks[0]].store
         first.set_attribute(TASKS, {"study": place.study, "tasks": tasks})
         command = _command_of_tasks(opened, place, space, jobs, preset, steps)
@@ -195,12 +199,13 @@ def _plans(
 def _command_of_tasks(
     opened: Sequence[OpenStudy], place: Location, space: SpacesLike, jobs: int | None, preset: str, steps: int | None
 ) -> str:
-    """The command line that resumes all tasks; empty where there is none."""
+    """The command line that resumes all tasks, with the seeds of the one that has most; empty where there is none."""
     if any(not one.command for one in opened):
         return ""
     tasks = [one.plan.spec.task for one in opened]
     length = ["--preset", preset] if steps is None else ["--steps", str(steps)]
-    return resume_command(opened[0].plan.spec, place, space, jobs, tasks=tasks, length=length)
+    spec = max((one.plan.spec for one in opened), key=lambda spec: spec.seeds)
+    return resume_command(spec, place, space, jobs, tasks=tasks, length=length)
 
 
 def estimate(

@@ -186,7 +186,7 @@ def resume_command(
     """The command line that makes the study of this spec, or resumes it; without a password.
 
     Empty where a command line cannot say it: labels or spaces that Python has given. With several ``tasks`` the spec is that
-    of the first, and ``length`` says how long trainings are.
+    of one, and ``length`` says how long trainings are.
     """
     if isinstance(space, Mapping) or any(config.label != config.source for config in spec.optimizers):
         return ""

@@ -127,9 +127,9 @@ class Store:
             self._extend(joined)
             stored = self._do(lambda: self._created(spec))
 
-    def would_be(self, spec: StudySpec) -> StudySpec:
-        """What :meth:`create` would return, or raise; nothing is written."""
-        return self._joined(spec, self.spec()) if self.name in self.names() else spec
+    def joined(self, spec: StudySpec) -> StudySpec:
+        """What :meth:`create` returns of a study that is there, or raises; nothing is written."""
+        return self._joined(spec, self.spec())
 
     def _joined(self, spec: StudySpec, before: StudySpec) -> StudySpec:
         joined = spec.joined_to(before)
