@@ -134,9 +134,10 @@ class Store:
     def _joined(self, spec: StudySpec, before: StudySpec) -> StudySpec:
         joined = spec.joined_to(before)
         if joined is None:
+            differences = "; ".join(spec.differences(before)).removesuffix(".")
             raise OptionError(
-                f"The study {self.name!r} was declared differently: {'; '.join(spec.differences(before))}. Name another "
-                "study, or repeat the original options."
+                f"The study {self.name!r} was declared differently: {differences}. Name another study, or repeat the "
+                "original options."
             )
         return joined
 
