@@ -97,7 +97,7 @@ class Store:
 
     def _errors(self) -> Any:
         """What the storage raises as an error of ours, with the line of a journal that led to it."""
-        return storage_errors(self.where, lambda: "" if self._journal is None else f", line {self._journal.line},")
+        return storage_errors(self.where, lambda: self._journal)
 
     def _do(self, operation: Callable[[], T]) -> T:
         """Do what needs the storage, waiting for a database that is away."""
