@@ -3,6 +3,7 @@
 import errno
 import json
 import math
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -115,6 +116,26 @@ def test_a_study_that_cannot_be_judged_yet(call, done):
     assert tree["progress"]["done"] == len(tree["trainings"]) == done
     with pytest.raises(OptionError, match="Nothing can be judged yet"):
         load_study("mine").judgement  # noqa: B018
+
+
+@pytest.mark.parametrize(("out", "storage"), [("moved", []), ("redrawn", ["--storage", "moved/study.journal"])])
+def test_the_line_that_resumes_a_study_leads_to_where_it_is_now(call, capsys, monkeypatch, out, storage):
+    small = {"preset": "quick", "points": 2, "seeds": 2, "steps": 4, "jobs": 1, "quiet": True}
+    ravine.compare("breast-cancer", ["sgd", "adam"], **small, study="mine")
+    Path("ravine-out/mine").rename("moved")
+    lines = Path("moved/study.journal").read_bytes().splitlines(keepends=True)
+    begun = [number for number, line in enumerate(lines) if b'"op_code":4' in line][2]
+    Path("moved/study.journal").write_bytes(b"".join(lines[:begun]))  # as if it had been stopped there
+    code, _, err = call("mine", "--out", out, *storage)
+    assert code == 1
+    words = shlex.split(err.split("resume it: ")[1])
+    assert words[:2] == ["ravine", "compare"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code, capsys.readouterr().err
+    assert Path(out, "report.html").is_file()
+    assert not Path("ravine-out/mine").exists(), "no other study was begun"
 
 
 def test_a_study_that_still_runs_is_judged_by_what_is_finished(call):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,25 @@ class Location:
 def default_folder(study: str) -> Path:
     """The folder of a study that was given none."""
     return _OUT / study
+
+
+def place_words(place: Location) -> list[str]:
+    """The words of a command line that lead to a study: its name, and folder and storage where they are not by default."""
+    words = ["--study", place.study]
+    words += ["--out", str(place.folder)] if place.folder != default_folder(place.study) else []
+    return words + (["--storage", place.storage] if place.storage != str(place.folder / JOURNAL) else [])
+
+
+def moved(command: str, place: Location) -> str:
+    """A command line of a study, when the study or its report is at another place than where it was made."""
+    words, kept = shlex.split(command), list[str]()
+    while words:
+        word = words.pop(0)
+        if word in ("--study", "--out", "--storage"):
+            words.pop(0)
+        else:
+            kept.append(word)
+    return shlex.join([*kept, *place_words(place)])
 
 
 def choose_location(
