@@ -126,8 +126,7 @@ def command(
         given["preset"] = "standard" if tasks or len(optimizers) == 1 else "settle"
     given["task"] = list(tasks) if len(tasks) > 1 else tasks[0] if tasks else "digits"
     if dry_run:
-        declared = {name: value for name, value in given.items() if name not in ("study", "storage", "out")}
-        costs = estimate(optimizers=optimizers or specs.DEFAULTS, until=until or "", **declared)
+        costs = estimate(optimizers=optimizers or specs.DEFAULTS, until=until or "", **given)
         for task, cost in costs.items():
             say("\n".join([*([f"{task}:"] if len(costs) > 1 else []), *cost.lines]))
         return

@@ -10,7 +10,7 @@ from typing import Any, overload
 
 from rich.console import Console
 
-from ravine.comparison._earlier_study import earlier_study
+from ravine.comparison._earlier_study import EarlierStudy, earlier_study
 from ravine.comparison._result import Result
 from ravine.comparison._run_study import OpenStudy, PlannedStudy, open_study, plan_study, resume_command, run_study
 from ravine.comparison._study.cost import Cost, cost_of
@@ -124,25 +124,15 @@ def compare(
         TrainingError: the task fails with these optimizers.
         KeyboardInterrupt: Ctrl-C. Finished trials are kept, as after any error, and the error's note says how to resume.
     """
-    if storage is not None:
-        check_storage(storage)
     several = isinstance(task, list | tuple)
     declared = {
         "preset": preset, "points": points, "seeds": seeds, "until": until, "at_most": at_most, "steps": steps,
         "margin": margin, "schedule": schedule, "space": space, "halving": halving,
         "study_seed": study_seed,
     }  # fmt: skip
-    plans = _plans(task, optimizers, jobs, data, declared)
-    own = next((plan.only_here for plan in plans if plan.only_here), "")
-    if own and ((jobs or 1) > 1 or study or storage):
-        what = f"with jobs={jobs}" if (jobs or 1) > 1 else "in a study that is shared or resumed"
-        raise OptionError(f"{own} Until then it cannot run {what}.")
-    place = choose_location(
-        [plan.task.name for plan in plans], study, storage, None if out is None else Path(out), may_resume=not own
-    )
-    earlier = earlier_study(plans, place, several=several)
+    place, earlier = _prepared(task, optimizers, jobs, data, study, storage, out, declared)
     for note in () if quiet else earlier.notes:
-        Console(stderr=True).print(note, markup=False, highlight=False, soft_wrap=True)
+        _say(note)
     with ExitStack() as stack:
         opened: list[OpenStudy] = []
         for plan in earlier.plans:  # all of them before any is trained: workers on other machines find them
@@ -162,6 +152,35 @@ def compare(
             title = f"{name}, task {index + 1} of {len(opened)}"
             results[name] = run_study(one, jobs, quiet=quiet, resume=command, title=title)
     return TasksResult(results, place.study, place.folder, command)
+
+
+def _say(note: str) -> None:
+    Console(stderr=True).print(note, markup=False, highlight=False, soft_wrap=True)
+
+
+def _prepared(
+    task: TaskLike | Tasks,
+    optimizers: OptimizerLike,
+    jobs: int | None,
+    data: str | Path | None,
+    study: str | None,
+    storage: str | None,
+    out: str | Path | None,
+    declared: dict[str, Any],
+    *,
+    make: bool = True,
+) -> tuple[Location, EarlierStudy]:
+    """Where a comparison goes, and what is there of it; without ``make`` no folder is made. Everything is refused here."""
+    if storage is not None:
+        check_storage(storage)
+    plans = _plans(task, optimizers, jobs, data, declared)
+    own = next((plan.only_here for plan in plans if plan.only_here), "")
+    if own and ((jobs or 1) > 1 or study or storage):
+        what = f"with jobs={jobs}" if (jobs or 1) > 1 else "in a study that is shared or resumed"
+        raise OptionError(f"{own} Until then it cannot run {what}.")
+    names, folder = [plan.task.name for plan in plans], None if out is None else Path(out)
+    place = choose_location(names, study, storage, folder, may_resume=not own, make=make)
+    return place, earlier_study(plans, place, several=isinstance(task, list | tuple))
 
 
 def _plans(
@@ -214,21 +233,27 @@ def estimate(
     *,
     jobs: int | None = None,
     data: str | Path | None = None,
+    study: str | None = None,
+    storage: str | None = None,
+    out: str | Path | None = None,
     **declaration: Any,
 ) -> dict[str, Cost]:
     """What a comparison will cost on this machine, by task: trainings, hours, and the smallest difference it can show.
 
-    A few steps of each optimizer are timed; nothing is kept. ``declaration`` are the arguments of :func:`compare` from
-    ``preset`` to ``study_seed``.
+    A few steps of each optimizer are timed; nothing is kept. The arguments are those of :func:`compare`, ``declaration`` those
+    from ``preset`` to ``study_seed``.
 
     Raises:
-        OptionError: an argument is impossible.
-        DataError: data cannot be used.
+        OptionError: an argument is impossible, or the study was made with another spec.
+        DataError: data or storage cannot be used.
         TrainingError: the task fails with these optimizers.
     """
-    plans = _plans(task, optimizers, jobs, data, declaration)
+    _, earlier = _prepared(task, optimizers, jobs, data, study, storage, out, declaration, make=False)
+    for note in earlier.notes:
+        _say(note)
     return {
-        p.task.name: cost_of(p.spec, p.task, p.optimizers, 1 if p.only_here else jobs or processors()) for p in plans
+        p.task.name: cost_of(p.spec, p.task, p.optimizers, 1 if p.only_here else jobs or processors())
+        for p in earlier.plans
     }
 
 

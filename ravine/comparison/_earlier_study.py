@@ -15,7 +15,7 @@ from ravine.comparison._study.stages import settled, stage
 from ravine.comparison._study.store import Store
 from ravine.comparison._study.stored_study import kept_tasks
 from ravine.comparison._study.study_spec import StudySpec
-from ravine.errors import OptionError, advised
+from ravine.errors import DataError, OptionError, advised
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ def earlier_study(plans: Sequence[PlannedStudy], place: Location, *, several: bo
                     spec, note = _joined(plans[i].spec, store)
                 found.plans[i] = replace(plans[i], spec=spec)
                 found.notes.extend([note] if note else [])
+    elif place.storage != str(place.folder / JOURNAL) and not Path(file).parent.is_dir():
+        raise DataError(f"The storage {place.storage} cannot be used: there is no folder {Path(file).parent}.")
     if several:
         check_folder(place)
     for each, plan in zip(places, found.plans, strict=True):

@@ -53,9 +53,14 @@ def moved(command: str, place: Location) -> str:
 
 
 def choose_location(
-    tasks: Sequence[str], study: str | None, storage: str | None, out: Path | None, may_resume: bool = True
+    tasks: Sequence[str],
+    study: str | None,
+    storage: str | None,
+    out: Path | None,
+    may_resume: bool = True,
+    make: bool = True,
 ) -> Location:
-    """The location of a study, whose folder is made.
+    """The location of a study.
 
     A study that is named, by itself or by its folder, is resumed if it is there; without a name it is a new one.
 
@@ -65,6 +70,7 @@ def choose_location(
         storage: a URL, or the path of a journal file; else the file ``study.journal`` in the folder.
         out: the folder, instead.
         may_resume: whether the study may be there already.
+        make: whether its folder is made.
 
     Raises:
         OptionError: the folder has other things in it, or a study that may not be resumed, or cannot be written.
@@ -77,7 +83,7 @@ def choose_location(
     elif study is not None or storage is not None:
         folder = default_folder(name)
     else:
-        folder = files.fresh(default_folder(name))
+        folder = files.fresh(default_folder(name), make=make)
         name = folder.name
     journal = folder / JOURNAL
     resumes = storage is not None or journal.is_file()
@@ -89,5 +95,6 @@ def choose_location(
     if out is not None and not resumes and folder.is_dir() and any(folder.iterdir()):
         problem = f"The folder {folder} is not empty, and has no {JOURNAL} to resume."
         raise advised(OptionError, problem, "Name another folder (--out).")
-    files.claim(folder, force=True)
+    if make or folder.exists():
+        files.claim(folder, force=True)
     return Location(name, storage or str(journal), folder)
