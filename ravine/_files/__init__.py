@@ -33,10 +33,10 @@ def run_name(text: str) -> str:
     )
 
 
-def fresh(wanted: Path) -> Path:
+def fresh(wanted: Path, *, make: bool = True) -> Path:
     """Make the folder ``wanted``, or if it is there ``wanted-2``, ``wanted-3`` and so on, and return it.
 
-    The folder is always a new one: two runs started at once get two folders.
+    The folder is always a new one: two runs started at once get two folders. Without ``make`` it is only named.
 
     Raises:
         OptionError: no folder can be made there.
@@ -44,7 +44,10 @@ def fresh(wanted: Path) -> Path:
     for number in range(1, _MOST_SIBLINGS):
         folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
         try:
-            folder.mkdir(parents=True)
+            if make:
+                folder.mkdir(parents=True)
+            elif folder.exists():
+                raise FileExistsError
         except FileExistsError:
             if not wanted.parent.is_dir():  # the parent is a file: no number helps
                 raise _unwritable(wanted, f"{wanted.parent} is not a folder") from None

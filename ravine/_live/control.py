@@ -12,7 +12,7 @@ from typing import Any
 from ravine._live.run_reading import RunReading
 from ravine._live.study_reading import StudyReading
 from ravine.comparison._judge.number_text import count
-from ravine.comparison._study.stages import stage
+from ravine.comparison._study.stages import settled, stage
 from ravine.comparison._study.store import Store
 from ravine.comparison._study.stored_study import stored_record
 from ravine.errors import OptionError
@@ -68,6 +68,8 @@ def study_actions(reading: StudyReading, start: Callable[[Sequence[str]], None] 
             raise OptionError(
                 "Seeds can be added once the study is complete: its workers know those that it began with."
             )
+        if settled(record.spec, record.results):
+            raise OptionError("The study is settled: more seeds would change no verdict.")
         if not record.origin.command:
             raise OptionError("This study was made in Python: make the same call with more seeds.")
         total = record.spec.seeds + more

@@ -59,7 +59,11 @@ def _seeds_text(preset: Preset) -> str:
     + f"{PRESETS['settle'].schedule} if you name none. Default: standard; without TASK settle.",
 )
 @click.option("--points", type=int, help="Points of the search space that each tuning tries.")
-@click.option("--seeds", type=int, help="Number of seeds. To extend a finished study, name it again with more.")
+@click.option(
+    "--seeds",
+    type=int,
+    help="Number of seeds. To extend a finished study that is not settled, name it again with more.",
+)
 @click.option(
     "--until",
     type=click.Choice(["settled"]),
@@ -122,8 +126,7 @@ def command(
         given["preset"] = "standard" if tasks or len(optimizers) == 1 else "settle"
     given["task"] = list(tasks) if len(tasks) > 1 else tasks[0] if tasks else "digits"
     if dry_run:
-        declared = {name: value for name, value in given.items() if name not in ("study", "storage", "out")}
-        costs = estimate(optimizers=optimizers or specs.DEFAULTS, until=until or "", **declared)
+        costs = estimate(optimizers=optimizers or specs.DEFAULTS, until=until or "", **given)
         for task, cost in costs.items():
             say("\n".join([*([f"{task}:"] if len(costs) > 1 else []), *cost.lines]))
         return

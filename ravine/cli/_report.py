@@ -9,6 +9,7 @@ import click
 from ravine.cli._screen import say
 from ravine.cli._show_result import show_result, write_report
 from ravine.comparison._api import load_study
+from ravine.comparison._study.location import Location, moved
 from ravine.comparison._tasks_result import TasksResult
 
 _NOT_YET = 1  # apart from 2, a mistake: a script can wait while it gets this
@@ -49,6 +50,8 @@ def command(context: click.Context, study: str, storage: str | None, out: Path |
         show_result(result)
         return
     write_report(result)
-    resume = f" If nothing trains it now, resume it: {record.origin.command}" if record.origin.command else ""
-    say(f"ravine: Nothing can be judged yet. {record.missing_text}{resume}", err=True)
+    say(f"ravine: Nothing can be judged yet. {record.missing_text}", err=True)
+    if record.origin.command and result.folder is not None:  # which may be another folder than when the study was made
+        place = Location(record.origin.study, record.origin.storage, result.folder)
+        say(f"If nothing trains it now, resume it: {moved(record.origin.command, place)}", err=True, wrap=False)
     context.exit(_NOT_YET)

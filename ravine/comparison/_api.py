@@ -8,7 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, overload
 
-from ravine.comparison._judge.number_text import listed
+from rich.console import Console
+
+from ravine.comparison._earlier_study import EarlierStudy, earlier_study
 from ravine.comparison._result import Result
 from ravine.comparison._run_study import OpenStudy, PlannedStudy, open_study, plan_study, resume_command, run_study
 from ravine.comparison._study.cost import Cost, cost_of
@@ -21,7 +23,6 @@ from ravine.comparison._study.store import Store
 from ravine.comparison._study.stored_study import (
     TASKS,
     TASKS_COMMAND,
-    kept_tasks,
     stored_location,
     stored_record,
     studies_of_tasks,
@@ -123,45 +124,63 @@ def compare(
         TrainingError: the task fails with these optimizers.
         KeyboardInterrupt: Ctrl-C. Finished trials are kept, as after any error, and the error's note says how to resume.
     """
-    if storage is not None:
-        check_storage(storage)
     several = isinstance(task, list | tuple)
     declared = {
         "preset": preset, "points": points, "seeds": seeds, "until": until, "at_most": at_most, "steps": steps,
         "margin": margin, "schedule": schedule, "space": space, "halving": halving,
         "study_seed": study_seed,
     }  # fmt: skip
-    plans = _plans(task, optimizers, jobs, data, declared)
-    own = next((plan.only_here for plan in plans if plan.only_here), "")
-    if own and ((jobs or 1) > 1 or study or storage):
-        what = f"with jobs={jobs}" if (jobs or 1) > 1 else "in a study that is shared or resumed"
-        raise OptionError(f"{own} Until then it cannot run {what}.")
-    place = choose_location(
-        [plan.task.name for plan in plans], study, storage, None if out is None else Path(out), may_resume=not own
-    )
-    earlier = _earlier([plan.task.name for plan in plans], place) if several else []
+    place, earlier = _prepared(task, optimizers, jobs, data, study, storage, out, declared)
+    for note in () if quiet else earlier.notes:
+        _say(note)
     with ExitStack() as stack:
-        by_name: dict[str, OpenStudy] = {}
-        # all of them before any is trained: workers on other machines find them. First those that are there, so that none is
-        # added that was declared differently
-        for plan in sorted(plans, key=lambda plan: plan.task.name not in earlier):
+        opened: list[OpenStudy] = []
+        for plan in earlier.plans:  # all of them before any is trained: workers on other machines find them
             where = place.of_task(plan.task.name) if several else place
-            by_name[plan.task.name] = one = open_study(plan, where, space, jobs)
-            stack.callback(one.store.close)
-        opened = [by_name[plan.task.name] for plan in plans]
+            opened.append(open_study(plan, where, space, jobs))
+            stack.callback(opened[-1].store.close)
         if not several:
             return run_study(opened[0], jobs, quiet=quiet)
-        tasks = [*earlier, *(name for name in by_name if name not in earlier)]
+        by_name = {one.plan.task.name: one for one in opened}
+        tasks = [*earlier.tasks, *(name for name in by_name if name not in earlier.tasks)]
         first = by_name[tasks[0]].store
         first.set_attribute(TASKS, {"study": place.study, "tasks": tasks})
         command = _command_of_tasks(opened, place, space, jobs, preset, steps)
         first.set_attribute(TASKS_COMMAND, command)
         results = {}
-        for index, one in enumerate(opened):
-            name = one.plan.task.name
+        for index, (name, one) in enumerate(by_name.items()):
             title = f"{name}, task {index + 1} of {len(opened)}"
             results[name] = run_study(one, jobs, quiet=quiet, resume=command, title=title)
     return TasksResult(results, place.study, place.folder, command)
+
+
+def _say(note: str) -> None:
+    Console(stderr=True).print(note, markup=False, highlight=False, soft_wrap=True)
+
+
+def _prepared(
+    task: TaskLike | Tasks,
+    optimizers: OptimizerLike,
+    jobs: int | None,
+    data: str | Path | None,
+    study: str | None,
+    storage: str | None,
+    out: str | Path | None,
+    declared: dict[str, Any],
+    *,
+    make: bool = True,
+) -> tuple[Location, EarlierStudy]:
+    """Where a comparison goes, and what is there of it; without ``make`` no folder is made. Everything is refused here."""
+    if storage is not None:
+        check_storage(storage)
+    plans = _plans(task, optimizers, jobs, data, declared)
+    own = next((plan.only_here for plan in plans if plan.only_here), "")
+    if own and ((jobs or 1) > 1 or study or storage):
+        what = f"with jobs={jobs}" if (jobs or 1) > 1 else "in a study that is shared or resumed"
+        raise OptionError(f"{own} Until then it cannot run {what}.")
+    names, folder = [plan.task.name for plan in plans], None if out is None else Path(out)
+    place = choose_location(names, study, storage, folder, may_resume=not own, make=make)
+    return place, earlier_study(plans, place, several=isinstance(task, list | tuple))
 
 
 def _plans(
@@ -196,31 +215,16 @@ def _plans(
     return plans
 
 
-def _earlier(names: Sequence[str], place: Location) -> list[str]:
-    """The tasks that the study has already. All must be named: so each is known to be declared as the others are.
-
-    Raises:
-        OptionError: one is not named.
-    """
-    earlier = kept_tasks(place)
-    missing = [name for name in earlier if name not in names]
-    if missing:
-        every = [*earlier, *(name for name in names if name not in earlier)]
-        raise OptionError(
-            f"The study {place.study!r} has {listed(missing)}, too: name all of its tasks, {' '.join(every)}, or another study."
-        )
-    return earlier
-
-
 def _command_of_tasks(
     opened: Sequence[OpenStudy], place: Location, space: SpacesLike, jobs: int | None, preset: str, steps: int | None
 ) -> str:
-    """The command line that resumes all tasks; empty where there is none."""
+    """The command line that resumes all tasks, with the seeds of the one that has most; empty where there is none."""
     if any(not one.command for one in opened):
         return ""
     tasks = [one.plan.spec.task for one in opened]
     length = ["--preset", preset] if steps is None else ["--steps", str(steps)]
-    return resume_command(opened[0].plan.spec, place, space, jobs, tasks=tasks, length=length)
+    spec = max((one.plan.spec for one in opened), key=lambda spec: spec.seeds)
+    return resume_command(spec, place, space, jobs, tasks=tasks, length=length)
 
 
 def estimate(
@@ -229,21 +233,27 @@ def estimate(
     *,
     jobs: int | None = None,
     data: str | Path | None = None,
+    study: str | None = None,
+    storage: str | None = None,
+    out: str | Path | None = None,
     **declaration: Any,
 ) -> dict[str, Cost]:
     """What a comparison will cost on this machine, by task: trainings, hours, and the smallest difference it can show.
 
-    A few steps of each optimizer are timed; nothing is kept. ``declaration`` are the arguments of :func:`compare` from
-    ``preset`` to ``study_seed``.
+    A few steps of each optimizer are timed; nothing is kept. The arguments are those of :func:`compare`, ``declaration`` those
+    from ``preset`` to ``study_seed``.
 
     Raises:
-        OptionError: an argument is impossible.
-        DataError: data cannot be used.
+        OptionError: an argument is impossible, or the study was made with another spec.
+        DataError: data or storage cannot be used.
         TrainingError: the task fails with these optimizers.
     """
-    plans = _plans(task, optimizers, jobs, data, declaration)
+    _, earlier = _prepared(task, optimizers, jobs, data, study, storage, out, declaration, make=False)
+    for note in earlier.notes:
+        _say(note)
     return {
-        p.task.name: cost_of(p.spec, p.task, p.optimizers, 1 if p.only_here else jobs or processors()) for p in plans
+        p.task.name: cost_of(p.spec, p.task, p.optimizers, 1 if p.only_here else jobs or processors())
+        for p in earlier.plans
     }
 
 

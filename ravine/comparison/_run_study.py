@@ -16,7 +16,7 @@ from ravine.comparison._live_view import LiveView
 from ravine.comparison._result import Result
 from ravine.comparison._study.declare import declare
 from ravine.comparison._study.local_workers import processors, run_workers
-from ravine.comparison._study.location import JOURNAL, Location, default_folder
+from ravine.comparison._study.location import Location, place_words
 from ravine.comparison._study.spaces import SpacesLike
 from ravine.comparison._study.step_seconds import StepSeconds, measure_seconds
 from ravine.comparison._study.storage_errors import without_password
@@ -186,7 +186,7 @@ def resume_command(
     """The command line that makes the study of this spec, or resumes it; without a password.
 
     Empty where a command line cannot say it: labels or spaces that Python has given. With several ``tasks`` the spec is that
-    of the first, and ``length`` says how long trainings are.
+    of one, and ``length`` says how long trainings are.
     """
     if isinstance(space, Mapping) or any(config.label != config.source for config in spec.optimizers):
         return ""
@@ -208,11 +208,9 @@ def resume_command(
         "data": spec.data,
         "space": space,
         "jobs": jobs,
-        "study": where.study,
-        "out": where.folder if where.folder != default_folder(where.study) else "",
-        "storage": without_password(where.storage) if where.storage != str(where.folder / JOURNAL) else "",
     }
-    return shlex.join([*words, *(word for name, value in given.items() if value for word in (f"--{name}", str(value)))])
+    words += [word for name, value in given.items() if value for word in (f"--{name}", str(value))]
+    return shlex.join([*words, *place_words(replace(where, storage=without_password(where.storage)))])
 
 
 def _seeds_words(spec: StudySpec) -> list[str]:

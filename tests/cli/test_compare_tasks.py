@@ -173,9 +173,8 @@ def test_what_cannot_be_put_together(tasks, options, message, tmp_path, monkeypa
     assert not Path("ravine-out").exists()
 
 
-def test_a_study_of_one_task_may_have_the_same_name(simply, call):
+def test_a_study_of_several_tasks_does_not_take_the_name_of_one(simply, call):
     ravine.compare("beale", ["sgd", "adam"], **SMALL, study="mine")
-    ravine.compare(TASKS, ["sgd", "adam"], **SMALL, study="mine")
-    assert not isinstance(load_study("mine"), TasksResult), "what has just that name"
-    store = Store("mine", "ravine-out/mine/study.journal")
-    assert store.names() == ["mine", "mine.breast-cancer", "mine.rosenbrock"]
+    with pytest.raises(OptionError, match="'mine' has one task: name another study for several"):
+        ravine.compare(TASKS, ["sgd", "adam"], **SMALL, study="mine")
+    assert Store("mine", "ravine-out/mine/study.journal").names() == ["mine"]

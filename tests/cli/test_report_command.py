@@ -1,8 +1,11 @@
 """``ravine report``: a study drawn again from its storage, complete or not, on results that are made up."""
 
+import errno
 import json
 import math
+import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ import ravine
 from ravine.cli import main
 from ravine.comparison import load_study
 from ravine.comparison._report import report_files
+from ravine.comparison._study import study_journal
 from ravine.comparison._study.stages import stage
 from ravine.comparison._study.store import Store
 from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
@@ -114,6 +118,26 @@ def test_a_study_that_cannot_be_judged_yet(call, done):
         load_study("mine").judgement  # noqa: B018
 
 
+@pytest.mark.parametrize(("out", "storage"), [("moved", []), ("redrawn", ["--storage", "moved/study.journal"])])
+def test_the_line_that_resumes_a_study_leads_to_where_it_is_now(call, capsys, monkeypatch, out, storage):
+    small = {"preset": "quick", "points": 2, "seeds": 2, "steps": 4, "jobs": 1, "quiet": True}
+    ravine.compare("breast-cancer", ["sgd", "adam"], **small, study="mine")
+    Path("ravine-out/mine").rename("moved")
+    lines = Path("moved/study.journal").read_bytes().splitlines(keepends=True)
+    begun = [number for number, line in enumerate(lines) if b'"op_code":4' in line][2]
+    Path("moved/study.journal").write_bytes(b"".join(lines[:begun]))  # as if it had been stopped there
+    code, _, err = call("mine", "--out", out, *storage)
+    assert code == 1
+    words = shlex.split(err.split("resume it: ")[1])
+    assert words[:2] == ["ravine", "compare"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code, capsys.readouterr().err
+    assert Path(out, "report.html").is_file()
+    assert not Path("ravine-out/mine").exists(), "no other study was begun"
+
+
 def test_a_study_that_still_runs_is_judged_by_what_is_finished(call):
     fill("ravine-out/mine/study.journal", all_trainings() - 3)
     finished = load_study("mine").record.finished_seeds
@@ -178,6 +202,43 @@ def test_a_damaged_journal_is_told_with_its_line(call):
     assert "Traceback" not in err
 
 
+def test_a_journal_that_can_only_be_read_is_enough(call, monkeypatch):
+    journal = Path("ravine-out/mine/study.journal")
+    fill(journal, all_trainings())
+    before = journal.read_bytes()
+
+    def only_to_read(path, mode="r", **options):
+        if mode != "rb":
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return open(path, mode, **options)
+
+    def makes_nothing(target, path):
+        raise OSError(errno.EROFS, "Read-only file system", path)
+
+    monkeypatch.setattr(study_journal, "open", only_to_read, raising=False)
+    monkeypatch.setattr(study_journal.os, "symlink", makes_nothing)  # the lock
+    code, _, err = call("mine", "--out", "elsewhere")
+    assert (code, err) == (0, "")
+    assert Path("elsewhere/report.html").is_file()
+    assert {path.name for path in journal.parent.iterdir()} == {"study.journal"}
+    assert journal.read_bytes() == before
+    with pytest.raises(DataError, match=r"study\.journal cannot be used: Read-only file system"):
+        Store("mine", journal).create(replace(SPEC, looks=(5,)))
+
+
+def test_a_report_that_cannot_be_written_says_how_to_put_it_elsewhere(call, monkeypatch):
+    fill("ravine-out/mine/study.journal", all_trainings())
+
+    def makes_nothing(**options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("ravine._files.tempfile.TemporaryFile", makes_nothing)
+    code, out, err = call("mine")
+    assert code == 2
+    assert "best" in out.splitlines()[0], "what it shows is said all the same"
+    assert "The folder ravine-out/mine cannot be written: Read-only file system. Name another (--out)." in err
+
+
 def test_own_code_that_is_gone_costs_its_formula_and_no_number(call, tmp_path):
     arms = (*SPEC.optimizers[:1], OptimizerConfig("rule.py:Mine", {"lr": Range(1e-4, 1.0)}, "rule.py:Mine"))
     versions = {"torch": "0.0", "rule.py": "0123456789abcdef"}
@@ -188,3 +249,20 @@ def test_own_code_that_is_gone_costs_its_formula_and_no_number(call, tmp_path):
     assert code == 0
     assert "rule.py:Mine" in out
     assert set(load_study("mine").record.optimizers) == {"sgd"}
+
+
+def test_a_report_is_not_written_over_that_of_another_study(call):
+    for name, trainings in (("mine", all_trainings()), ("yours", 5)):
+        fill(f"ravine-out/{name}/study.journal", trainings, name=name)
+        call(name)
+    fill("other.journal", all_trainings())
+    before = Path("ravine-out/mine/results.json").read_bytes()
+    for words in (
+        ("yours", "--out", "ravine-out/mine", "--storage", "ravine-out/yours/study.journal"),
+        ("mine", "--storage", "other.journal"),
+    ):
+        code, _, err = call(*words)
+        assert code == 2
+        assert "ravine-out/mine has a study of its own, in study.journal" in err
+        assert "(--out)" in err
+    assert Path("ravine-out/mine/results.json").read_bytes() == before

@@ -222,3 +222,11 @@ def test_seeds_of_a_study_that_runs_are_refused(folder):
         study_actions(reading)["seeds"]({"seeds": 2})
     with pytest.raises(OptionError, match="not between 1 and 1000"):
         study_actions(reading)["seeds"]({"seeds": 0})
+
+
+def test_seeds_of_a_study_that_is_settled_are_refused(folder, monkeypatch):
+    reading = StudyReading(place(folder))
+    reading.poll()
+    monkeypatch.setattr("ravine._live.control.settled", lambda spec, results: True)
+    with pytest.raises(OptionError, match="The study is settled: more seeds would change no verdict"):
+        study_actions(reading, [].append)["seeds"]({"seeds": 2})

@@ -60,7 +60,7 @@ def _studies(where: str) -> list[tuple[str, Mapping[str, Any], list[Any]]]:
     import optuna
 
     journal: StudyJournal | None = None
-    with storage_errors(where, lambda: "" if journal is None else f", line {journal.line},"):
+    with storage_errors(where, lambda: journal):
         try:
             if "://" in where:
                 storage: Any = optuna.storages.RDBStorage(where.replace("postgresql://", "postgresql+psycopg://", 1))

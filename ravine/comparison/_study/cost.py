@@ -78,6 +78,7 @@ class Cost:
         """What it says."""
         first, last = self.looks
         jobs = f"with {count(self.jobs, 'job')}"
+        jobs += f" on {count(processors(), 'processor')}" if self.jobs > processors() else ""
         more = f"; at most {count(self.at_most, 'training')}, if search spaces have to be expanded"
         more = more if self.at_most > self.trainings[1] else ""
         lines = []
@@ -231,5 +232,5 @@ def _most_of_seed(spec: StudySpec, *, searched: bool) -> int:
 
 def _hours(seconds: float) -> str:
     if seconds < 90:
-        return f"{seconds:.0f} seconds"
+        return count(round(seconds), "second") if seconds >= 1 else "less than a second"
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from ravine.comparison._study.store import Claim
+from ravine.comparison._study.trial_claim import Claim
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +33,34 @@ def default_folder(study: str) -> Path:
     return _OUT / study
 
 
+def place_words(place: Location) -> list[str]:
+    """The words of a command line that lead to a study: its name, and folder and storage where they are not by default."""
+    words = ["--study", place.study]
+    words += ["--out", str(place.folder)] if place.folder != default_folder(place.study) else []
+    return words + (["--storage", place.storage] if place.storage != str(place.folder / JOURNAL) else [])
+
+
+def moved(command: str, place: Location) -> str:
+    """A command line of a study, when the study or its report is at another place than where it was made."""
+    words, kept = shlex.split(command), list[str]()
+    while words:
+        word = words.pop(0)
+        if word in ("--study", "--out", "--storage"):
+            words.pop(0)
+        else:
+            kept.append(word)
+    return shlex.join([*kept, *place_words(place)])
+
+
 def choose_location(
-    tasks: Sequence[str], study: str | None, storage: str | None, out: Path | None, may_resume: bool = True
+    tasks: Sequence[str],
+    study: str | None,
+    storage: str | None,
+    out: Path | None,
+    may_resume: bool = True,
+    make: bool = True,
 ) -> Location:
-    """The location of a study, whose folder is made.
+    """The location of a study.
 
     A study that is named, by itself or by its folder, is resumed if it is there; without a name it is a new one.
 
@@ -45,6 +70,7 @@ def choose_location(
         storage: a URL, or the path of a journal file; else the file ``study.journal`` in the folder.
         out: the folder, instead.
         may_resume: whether the study may be there already.
+        make: whether its folder is made.
 
     Raises:
         OptionError: the folder has other things in it, or a study that may not be resumed, or cannot be written.
@@ -57,7 +83,7 @@ def choose_location(
     elif study is not None or storage is not None:
         folder = default_folder(name)
     else:
-        folder = files.fresh(default_folder(name))
+        folder = files.fresh(default_folder(name), make=make)
         name = folder.name
     journal = folder / JOURNAL
     resumes = storage is not None or journal.is_file()
@@ -69,5 +95,6 @@ def choose_location(
     if out is not None and not resumes and folder.is_dir() and any(folder.iterdir()):
         problem = f"The folder {folder} is not empty, and has no {JOURNAL} to resume."
         raise advised(OptionError, problem, "Name another folder (--out).")
-    files.claim(folder, force=True)
+    if make or folder.exists():
+        files.claim(folder, force=True)
     return Location(name, storage or str(journal), folder)

@@ -90,6 +90,12 @@ def stage_after(spec: StudySpec, before: Stage | None, results: Results) -> Stag
     return stage(spec, results)
 
 
+def settled(spec: StudySpec, results: Results) -> bool:
+    """Whether a study is done, and more seeds would change no verdict."""
+    now = stage(spec, results)
+    return now.name == "done" and not _left(spec, now.tunings, results, now.seeds)
+
+
 def final_trials(spec: StudySpec, tunings: Iterable[Tuning], seeds: int, results: Results) -> list[Trial]:
     """The fresh runs of so many seeds: at the best of the first 1, 2, 4, ... points of each tuning, and of all."""
     return [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ravine.comparison._study.study_journal import StudyJournal
 from ravine.errors import DataError, OptionError
 
 _DATABASES = ("postgresql://", "sqlite:///", "mysql://")
@@ -37,8 +38,8 @@ def reason(error: BaseException) -> str:
 
 
 @contextmanager
-def storage_errors(where: str, line: Callable[[], str] = lambda: "") -> Iterator[None]:
-    """What a storage raises as an error of ours; ``line`` says where in a journal file it was read last."""
+def storage_errors(where: str, journal: Callable[[], StudyJournal | None] = lambda: None) -> Iterator[None]:
+    """What a storage raises as an error of ours; ``journal`` is asked for the line of its file that was read last."""
     try:
         yield
     except (OptionError, DataError):
@@ -50,9 +51,10 @@ def storage_errors(where: str, line: Callable[[], str] = lambda: "") -> Iterator
         ) from error
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
         # what Optuna's reader raises for lines that it can read, but not obey
+        file = journal()
+        at, advice = (without_password(where), "Name another.") if file is None else (file.where, file.advice)
         raise DataError(
-            f"The storage {without_password(where)}{line()} is not a journal of trials, or it is damaged: "
-            f"{type(error).__name__}: {error}. Name another."
+            f"The storage {at} is not a journal of trials, or it is damaged: {type(error).__name__}: {error}. {advice}"
         ) from error
     except OSError as error:
         raise DataError(f"The storage {without_password(where)} cannot be used: {error.strerror or error}.") from error

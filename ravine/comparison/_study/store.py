@@ -9,7 +9,6 @@ written once is written again, and a trial that was claimed by a connection that
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -24,12 +23,13 @@ from ravine.comparison._study.storage_errors import storage_errors, without_pass
 from ravine.comparison._study.study_journal import StudyJournal
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial import Trial, TrialResult
+from ravine.comparison._study.trial_claim import RESULT, SIGN_OF_LIFE, Claim
 from ravine.comparison._study.trial_log import LoggedTrial, logged
 from ravine.errors import DataError, OptionError
 
 T = TypeVar("T")
 
-_SPEC, _KEY, _RESULT, _HEARTBEAT = "ravine spec", "ravine key", "ravine result", "ravine heartbeat"
+_SPEC, _KEY = "ravine spec", "ravine key"
 #: Seconds between two heartbeats of a worker, and after how many without one its trial is taken up by another.
 HEARTBEAT, STALE = 3.0, 15.0
 #: Seconds after which the lock of a journal file is taken from whoever holds it; writing a line takes milliseconds.
@@ -97,7 +97,7 @@ class Store:
 
     def _errors(self) -> Any:
         """What the storage raises as an error of ours, with the line of a journal that led to it."""
-        return storage_errors(self.where, lambda: "" if self._journal is None else f", line {self._journal.line},")
+        return storage_errors(self.where, lambda: self._journal)
 
     def _do(self, operation: Callable[[], T]) -> T:
         """Do what needs the storage, waiting for a database that is away."""
@@ -121,16 +121,25 @@ class Store:
             return spec
         while True:  # until nobody has extended it meanwhile
             before = StudySpec.from_json(stored)
-            joined = spec.joined_to(before)
-            if joined is None:
-                raise OptionError(
-                    f"The study {self.name!r} was declared differently: {'; '.join(spec.differences(before))}. Name another "
-                    "study, or repeat the original options."
-                )
+            joined = self._joined(spec, before)
             if joined == before:
                 return before
             self._extend(joined)
             stored = self._do(lambda: self._created(spec))
+
+    def joined(self, spec: StudySpec) -> StudySpec:
+        """What :meth:`create` returns of a study that is there, or raises; nothing is written."""
+        return self._joined(spec, self.spec())
+
+    def _joined(self, spec: StudySpec, before: StudySpec) -> StudySpec:
+        joined = spec.joined_to(before)
+        if joined is None:
+            differences = "; ".join(spec.differences(before)).removesuffix(".")
+            raise OptionError(
+                f"The study {self.name!r} was declared differently: {differences}. Name another study, or repeat the "
+                "original options."
+            )
+        return joined
 
     def _extend(self, spec: StudySpec) -> None:
         self._do(lambda: self._study.set_user_attr(_SPEC, spec.to_json()))
@@ -217,10 +226,10 @@ class Store:
 
     def _result(self, trial: Any) -> tuple[str, TrialResult] | None:
         attributes = trial.user_attrs
-        if _KEY not in attributes or _RESULT not in attributes:
+        if _KEY not in attributes or RESULT not in attributes:
             return None
         try:
-            return attributes[_KEY], TrialResult.from_tree(attributes[_RESULT])
+            return attributes[_KEY], TrialResult.from_tree(attributes[RESULT])
         except DataError as error:
             raise DataError(f"{without_password(self.where)}, trial {trial.number}: {error}") from error
 
@@ -230,7 +239,7 @@ class Store:
 
     def log(self) -> list[LoggedTrial]:
         """Every trial that was begun, in the order in which they were."""
-        return [logged(t, t.user_attrs.get(_HEARTBEAT)) for t in self._trials()]
+        return [logged(t, t.user_attrs.get(SIGN_OF_LIFE)) for t in self._trials()]
 
     def stop(self, number: int, reason: str) -> None:
         """Let a trial that runs count as failed, with this reason; its worker ends it at its next heartbeat.
@@ -242,7 +251,7 @@ class Store:
         if number not in running:
             raise OptionError(f"There is no running trial {number + 1} in {self.name}: it may just have ended.")
         id = self._do(lambda: self._storage.get_trial_id_from_study_id_trial_number(self._study_id(), number))
-        Claim(self, id).finish(TrialResult(error=reason))
+        self._claim_of(id).finish(TrialResult(error=reason))
 
     def claim(self, trials: Iterable[Trial], spec: StudySpec) -> tuple[Trial, Claim] | None:
         """One of the trials that nobody works on, claimed; None if there is none."""
@@ -286,7 +295,10 @@ class Store:
         return mine
 
     def _claim(self, trial: Trial, spec: StudySpec) -> Claim:
-        return Claim(self, self._do(lambda: self._started(trial.key(spec), trial, spec)))
+        return self._claim_of(self._do(lambda: self._started(trial.key(spec), trial, spec)))
+
+    def _claim_of(self, id: int) -> Claim:
+        return Claim(id, self._storage, self._do, self.heartbeat)
 
     def _started(self, key: str, trial: Trial, spec: StudySpec) -> int:
         """Optuna's id of a new running trial, made in one write; its point stands where Optuna and its dashboard look."""
@@ -317,13 +329,13 @@ class Store:
         first: dict[str, int] = {}
         for t in self._trials():
             key = t.user_attrs.get(_KEY)
-            if key in keys and (_RESULT in t.user_attrs or (t.state.name == "RUNNING" and not self._stale(t))):
+            if key in keys and (RESULT in t.user_attrs or (t.state.name == "RUNNING" and not self._stale(t))):
                 first[key] = min(first.get(key, t.number), t.number)
         return first
 
     def _stale(self, trial: Any) -> bool:
         """Whether a trial's worker has been silent for long, by this process's own clock."""
-        beat, now = trial.user_attrs.get(_HEARTBEAT), self._clock()
+        beat, now = trial.user_attrs.get(SIGN_OF_LIFE), self._clock()
         before = self._beats.get(trial.number)
         if before is None or before[0] != beat:
             self._beats[trial.number] = (beat, now)
@@ -336,57 +348,3 @@ class Store:
         with suppress(Exception):  # another worker may have done so already
             number = self._storage.get_trial_id_from_study_id_trial_number(self._study_id(), trial.number)
             self._storage.set_trial_state_values(number, optuna.trial.TrialState.FAIL)
-
-
-class Claim:
-    """A trial that this process works on.
-
-    Attributes:
-        id: Optuna's.
-        ended: whether somebody else has ended it, as far as the last heartbeat knows.
-    """
-
-    def __init__(self, store: Store, id: int) -> None:
-        self.id, self._store, self._storage, self._count = id, store, store._storage, 0
-        self.ended = False
-
-    def __repr__(self) -> str:
-        return f"Claim({self.id} of {self._store!r})"
-
-    def beat(self) -> None:
-        """Show that this process is alive, and see whether the trial was ended."""
-        import optuna
-
-        self._count += 1
-        try:
-            self._storage.set_trial_user_attr(self.id, _HEARTBEAT, f"{os.getpid()}.{self._count}")
-        except optuna.exceptions.UpdateFinishedTrialError:
-            self.ended = True
-
-    @property
-    def pause(self) -> float:
-        """Seconds between two heartbeats."""
-        return self._store.heartbeat
-
-    def finish(self, result: TrialResult) -> None:
-        """Keep what the trial gave."""
-        self._store._do(lambda: self._keep(result))
-
-    def _keep(self, result: TrialResult) -> None:
-        import optuna
-
-        states = optuna.trial.TrialState
-        # Kept already, when the connection broke; or given up as dead, and done by somebody else.
-        with suppress(optuna.exceptions.UpdateFinishedTrialError):
-            self._storage.set_trial_user_attr(self.id, _RESULT, result.to_tree())
-            if result.error:
-                self._storage.set_trial_state_values(self.id, states.FAIL)
-            else:
-                self._storage.set_trial_state_values(self.id, states.COMPLETE, [result.score])
-
-    def release(self) -> None:
-        """Give the trial back: it is free for others."""
-        import optuna
-
-        with suppress(Exception):
-            self._storage.set_trial_state_values(self.id, optuna.trial.TrialState.PRUNED)

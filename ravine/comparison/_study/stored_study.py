@@ -71,22 +71,16 @@ def studies_of_tasks(where: Location) -> dict[str, Location]:
     """The studies of each task, if that is a study of several; empty if there is a study of that very name, or none."""
     store = Store(where.study, where.storage)
     try:
-        return {} if where.study in store.names() else {task: where.of_task(task) for task in _kept(store)}
+        return {} if where.study in store.names() else {task: where.of_task(task) for task in kept_tasks(store)}
     finally:
         store.close()
 
 
-def kept_tasks(where: Location) -> list[str]:
-    """The names of a study's tasks, in the order in which they were added; empty if it has none yet."""
-    store = Store(where.study, where.storage)
-    try:
-        return _kept(store)
-    finally:
-        store.close()
+def kept_tasks(store: Store) -> list[str]:
+    """The names of a study's tasks, in the order in which they were added; empty if it is not of several, or has none yet.
 
-
-def _kept(store: Store) -> list[str]:
-    """A list, as names do not tell: the study ``exp.v2.digits`` is of ``exp.v2``, and not of ``exp``."""
+    They are kept as a list, as names do not tell: the study ``exp.v2.digits`` is of ``exp.v2``, and not of ``exp``.
+    """
     for kept in store.attribute_of_all(TASKS).values():
         if kept["study"] == store.name:
             return list(kept["tasks"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ with warnings.catch_warnings():  # this is where Optuna is first imported
     from optuna.storages.journal import BaseJournalBackend, JournalFileSymlinkLock
 
 _BLOCK = 4096
+_FIRST_TRIAL = 3  # the line; those before it make the study, and say what it is
 _HEAD = b'{"op_code":'  # what every line begins with
 _CHECKSUM = re.compile(rb',"checksum":"crc32:([0-9a-f]{8})"\}\n')
 _TRACES = b'"checksum"', b'"crc32:'  # of a checksum: damage in one place leaves one of them
@@ -46,8 +48,9 @@ class StudyJournal(BaseJournalBackend):
         self.path, self.line = path, 0
         self._lock = JournalFileSymlinkLock(path, grace_period=grace)
         self._offsets = [0]  # where each line begins that was read, and behind them the next
-        with open(path, "ab"):
-            pass
+        if not os.path.exists(path):  # one that is there may be read only, as on a disk of others
+            with open(path, "ab"):
+                pass
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         """The lines from that number, from 0; a last one that is not finished yet is left for later.
@@ -78,19 +81,34 @@ class StudyJournal(BaseJournalBackend):
         if any(trace in line for trace in _TRACES):
             match = _CHECKSUM.search(line)
             if match is None or match.end() != len(line) or checksum(line[: match.start()]) != match[1]:
-                raise DataError(f"{self.where} is damaged: its checksum is not that of its content.")
+                raise DataError(f"{self.where} is damaged: its checksum is not that of its content. {self.advice}")
         try:
             tree = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{self.where} is not a line of a journal of trials, or it is damaged: {error}.") from error
+        except ValueError:  # what a parser says of a damaged line leads nowhere
+            tree = None
         if not isinstance(tree, dict) or not isinstance(tree.get("op_code"), int):
-            raise DataError(f"{self.where} is not a line of a journal of trials, or it is damaged: it has no op_code.")
+            raise DataError(f"{self.where} is not a line of a journal of trials, or it is damaged. {self.advice}")
         return tree
 
     @property
     def where(self) -> str:
         """The file, and the line that was read last."""
         return f"{self.path}, line {self.line},"
+
+    @property
+    def advice(self) -> str:
+        """What to do if that line is damaged.
+
+        It must not be taken out alone: trials are counted by the lines that begin them, and all results that follow would go
+        to others.
+        """
+        if self.line < _FIRST_TRIAL:
+            return "Name another file."
+        path, whole, damaged = map(shlex.quote, (self.path, f"{self.path}.whole", f"{self.path}.damaged"))
+        return (
+            f"What stands before it can be kept: stop all workers, cut the file off there (head -n {self.line - 1} {path} > {whole} "
+            f"&& mv {path} {damaged} && mv {whole} {path}), and resume the study. What was finished later is trained again."
+        )
 
     def append_logs(self, logs: Sequence[dict[str, Any]]) -> None:
         """Write lines behind the last whole one, all or none of them."""

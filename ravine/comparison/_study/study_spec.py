@@ -204,27 +204,29 @@ class StudySpec:
         return replace(stored, looks=(*stored.looks, *more), extended=stored.extended + 1)
 
     def differences(self, other: StudySpec) -> list[str]:
-        """What is not the same in another spec, a line for each."""
+        """What keeps this from being joined to another spec, the stored one: a line for each, with both values.
+
+        More seeds do not, and what follows from something else that is said is not said again.
+        """
         mine, theirs = json.loads(self.to_json()), json.loads(other.to_json())
         configs, others = ({o["label"]: o for o in tree.pop("optimizers")} for tree in (mine, theirs))
         versions, other_versions = mine.pop("versions"), theirs.pop("versions")
-        mine_at, theirs_at = mine.pop("looks"), theirs.pop("looks")
-        looks, planned = (" to ".join(map(str, sorted({tree[0], tree[-1]}))) for tree in (mine_at, theirs_at))
-        if looks == planned and mine_at != theirs_at:
-            looks, planned = (", ".join(map(str, tree)) for tree in (mine_at, theirs_at))
-        here, there = (tree.pop("content", "") for tree in (mine, theirs))
+        looks, planned = (" to ".join(map(str, sorted({e.looks[0], e.seeds}))) for e in (self, other))
+        content, other_content = (tree.pop("content", "") for tree in (mine, theirs))
         for tree in (mine, theirs):
-            tree.pop("extended")
+            del tree["extended"], tree["looks"]
             tree.setdefault("halving", False)
-        lines = [f"seeds: {planned} in the study, {looks} now"] if looks != planned else []
+        lines = [f"seeds: {planned} in the study, {looks} now"] if self.seeds < other.seeds else []
+        tasks = [] if self.task == other.task else [self.task, other.task]
+        decided = _BY_THE_TASK if tasks else _BY_THE_STEPS if self.steps != other.steps else ()
         lines += [
-            f"{name}: {theirs[name]!r} in the study, {mine[name]!r} now"
+            f"{_CALLED.get(name, name)}: {_said(name, theirs[name])} in the study, {_said(name, mine[name])} now"
             for name in mine
-            if not _same_value(name, mine[name], theirs[name])
+            if name not in decided and not _same_value(name, mine[name], theirs[name])
         ]
-        if there and here != there:
-            lines.append(f"the content of the data: {there} in the study, {here or 'not known'} now. {NOT_THE_SAME}")
         for name in dict.fromkeys([*versions, *other_versions]):
+            if any(f"{task}:".startswith(f"{name}:") for task in tasks):
+                continue
             here, there = versions.get(name, "none"), other_versions.get(name, "none")
             lines += [f"{name}: {there} in the study, {here} now"] if here != there else []
         only, left = (
@@ -238,10 +240,38 @@ class StudySpec:
         lines += [f"{label} takes part only now" for label in only]
         lines += [f"{label} takes part only in the study" for label in left]
         for label in configs:
-            for name in ("source", "space", "schedule") if label in others else ():
-                there, here = (config[label].get(name, "that of all") for config in (others, configs))
+            if label not in others:
+                continue
+            for name in ("source", "schedule"):
+                there, here = (config[label].get(name) or "that of all" for config in (others, configs))
                 lines += [] if alike(here, there) else [f"{label}, {name}: {there} in the study, {here} now"]
+            spaces, other_spaces = self.config(label).space, other.config(label).space
+            for name in dict.fromkeys([*spaces, *other_spaces]):
+                ranges = other_spaces.get(name), spaces.get(name)
+                there, here = map(_range_text, ranges)
+                if there == here:  # but for where they end when they are expanded
+                    there, here = (str(each and asdict(each)) for each in ranges)
+                lines += [f"{label}, {name}: {there} in the study, {here} now"] if ranges[0] != ranges[1] else []
+        if not tasks and other_content and content != other_content:
+            lines.append(
+                f"the content of the data: {other_content} in the study, {content or 'not known'} now. {NOT_THE_SAME}"
+            )
         return lines
+
+
+#: What a spec has without being told: it follows from the task, or from the steps.
+_BY_THE_TASK, _BY_THE_STEPS = ("evaluations", "ratio"), ("evaluations",)
+_CALLED = {"seed": "study seed"}
+_UNNAMED = {"margin": "the default", "schedule": "constant", "data": "none"}
+
+
+def _said(name: str, value: Any) -> str:
+    return _UNNAMED[name] if name in _UNNAMED and not value else str(value)
+
+
+def _range_text(values: Range | None) -> str:
+    """``log(1e-05, 0.1)``, as it is written."""
+    return "not tuned" if values is None else f"{values.scale}({values.low:g}, {values.high:g})"
 
 
 def _same_value(name: str, mine: Any, theirs: Any) -> bool:

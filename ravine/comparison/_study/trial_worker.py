@@ -12,9 +12,10 @@ from functools import partial
 from ravine.comparison._study.code_versions import load_optimizers
 from ravine.comparison._study.heartbeats import heartbeats
 from ravine.comparison._study.stages import Results, Stage, stage_after
-from ravine.comparison._study.store import Claim, Store
+from ravine.comparison._study.store import Store
 from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial import Trial
+from ravine.comparison._study.trial_claim import Claim
 from ravine.comparison._study.trial_runner import TrialRunner
 from ravine.optim._spec import OptimizerSpec
 from ravine.tasks import Task

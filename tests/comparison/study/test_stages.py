@@ -15,9 +15,8 @@ from ravine.comparison._study.measured import measured_runs
 from ravine.comparison._study.stages import stage, stage_after
 from ravine.comparison._study.study_progress import progress_of
 from ravine.comparison._study.study_record import StudyRecord
-from ravine.comparison._study.study_spec import FORMAT, OptimizerConfig, StudySpec
+from ravine.comparison._study.study_spec import OptimizerConfig, StudySpec
 from ravine.comparison._study.trial import TrialResult
-from ravine.errors import DataError
 from ravine.optim.search import Range
 
 SGD, ADAM = OptimizerConfig("sgd", {"lr": Range(1e-3, 10.0)}), OptimizerConfig("adam", {"lr": Range(1e-5, 0.1)})
@@ -393,44 +392,6 @@ def test_a_finished_study_goes_on_with_more_seeds_and_keeps_all_its_trainings():
     assert replace(SPEC, looks=(5, 10, 20)).joined_to(longer).looks == (3, 8, 10, 20)
 
 
-def test_fewer_seeds_or_another_study_are_not_joined_and_what_differs_is_said():
-    few = replace(SPEC, looks=(2,))
-    assert few.joined_to(SPEC) is None
-    assert few.differences(SPEC) == ["seeds: 3 in the study, 2 now"]
-    assert replace(SPEC, looks=(2, 4)).joined_to(replace(SPEC, looks=(5, 10))) is None
-    assert replace(SPEC, looks=(2, 4)).differences(replace(SPEC, looks=(5, 10))) == [
-        "seeds: 5 to 10 in the study, 2 to 4 now"
-    ]
-    other = replace(SPEC, looks=(9,), seed=1)
-    assert other.joined_to(SPEC) is None
-    assert other.differences(SPEC) == ["seeds: 3 in the study, 9 now", "seed: 0 in the study, 1 now"]
-    turned = replace(SPEC, optimizers=(ADAM, SGD))
-    assert turned.joined_to(SPEC) == SPEC, "the order of the optimizers is none of a study"
-    assert turned.differences(SPEC) == []
-
-
-def test_a_spec_survives_being_written():
-    again = StudySpec.from_json(SPEC.to_json())
-    assert again == SPEC
-    assert (again.hash, again.training_hash) == (SPEC.hash, SPEC.training_hash)
-    assert [t.key(SPEC) for t in stage(SPEC, {}).trials] == [t.key(again) for t in stage(again, {}).trials]
-    with pytest.raises(DataError, match="written by an older version of Ravine"):
-        StudySpec.from_json(SPEC.to_json().replace(f'"format":{FORMAT}', f'"format":{FORMAT - 1}'))
-
-
-def test_what_differs_between_specs_is_said():
-    other = replace(
-        SPEC, steps=11, optimizers=(OptimizerConfig("sgd", {"lr": Range(1e-3, 1.0)}), replace(THIRD, label="rmsprop"))
-    )
-    assert other.hash != SPEC.hash
-    text = "; ".join(SPEC.differences(other))
-    assert "steps: 11 in the study, 10 now" in text
-    assert "adam takes part only now" in text
-    assert "rmsprop takes part only in the study" in text
-    assert "sgd, space" in text
-    assert SPEC.differences(SPEC) == []
-
-
 # --- how far it is -----------------------------------------------------------------------------------------------
 
 
@@ -456,31 +417,3 @@ def test_those_that_are_out_are_no_longer_counted():
     now = stage(spec, at_first)
     assert progress_of(spec, now, at_first).total == len(at_first) + 2 * 15 * 6
     assert progress_of(spec, now, at_first).total == pytest.approx(len(done), rel=0.05)
-
-
-def test_what_is_only_written_otherwise_is_no_difference():
-    """Numbers as text, whole numbers for others, spaces: it is the study that there is."""
-    one = replace(
-        SPEC,
-        margin="0.010",
-        schedule="step:5, 0.5",
-        optimizers=(OptimizerConfig("a", {"lr": Range(1.0, 10.0)}, "sgd:lr=1e-3"), ADAM),
-    )
-    other = replace(
-        one,
-        margin="1e-2",
-        schedule="step:5,.5",
-        optimizers=(OptimizerConfig("a", {"lr": Range(1, 10)}, "sgd:lr=0.001"), ADAM),
-    )
-    assert other.joined_to(one) == one
-    assert other.differences(one) == []
-    exact = replace(one, versions={"torch": "2.10"}, task="v1.0/task.py")
-    for name, value in (("versions", {"torch": "2.1"}), ("task", "v1/task.py")):
-        assert replace(exact, **{name: value}).joined_to(exact) is None
-        assert len(replace(exact, **{name: value}).differences(exact)) == 1
-    looked = replace(SPEC, looks=(2, 4, 5))
-    assert looked.differences(replace(SPEC, looks=(2, 3, 5))) == ["seeds: 2, 3, 5 in the study, 2, 4, 5 now"]
-    sgd = [
-        replace(SPEC, optimizers=(OptimizerConfig(label, SGD.space), ADAM)) for label in ("sgd:lr=1e-3", "sgd:lr=0.001")
-    ]
-    assert sgd[1].differences(sgd[0]) == ["sgd:lr=1e-3 in the study is written sgd:lr=0.001 now: write sgd:lr=1e-3"]

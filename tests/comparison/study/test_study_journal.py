@@ -4,9 +4,11 @@ import errno
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import optuna
 import pytest
@@ -18,6 +20,7 @@ from ravine.comparison._study.stages import stage
 from ravine.comparison._study.store import Store
 from ravine.comparison._study.study_spec import FORMAT, OptimizerConfig, StudySpec
 from ravine.comparison._study.trial import TrialResult
+from ravine.comparison._study.trial_claim import RESULT
 from ravine.errors import DataError
 from ravine.optim.search import Range
 
@@ -104,6 +107,45 @@ def test_any_byte_that_was_changed_is_told_with_its_line_and_never_read(tmp_path
         line = sum(end < at for end in ends) + 1
         with pytest.raises(DataError, match=rf"study\.journal, line {line}, is damaged"):
             begun(path).results()
+
+
+@pytest.mark.parametrize("damage", [b"\x00rubbish\n", b'{"op_code":5,"worker_id"\n', None])
+def test_a_journal_with_a_damaged_line_is_mended_by_what_the_error_says(tmp_path, damage):
+    path = tmp_path / "my studies" / "study.journal"
+    path.parent.mkdir()
+    add(begun(path), 3)
+    lines = path.read_bytes().splitlines(keepends=True)
+    at = [number for number, line in enumerate(lines) if RESULT.encode() in line][1]
+    lines[at] = lines[at].replace(b"0.5", b"0.6") if damage is None else damage
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(DataError, match=rf"line {at + 1}, is .*damaged") as error:
+        begun(path)
+    command = re.search(r"\((head .*)\), and resume", str(error.value))[1]
+    subprocess.run(command, shell=True, check=True)
+    assert path.read_bytes() == b"".join(lines[:at])
+    assert Path(f"{path}.damaged").read_bytes() == b"".join(lines)
+    store = begun(path)
+    assert len(store.results()) == 1
+    add(store)
+    assert len(begun(path).results()) == 2
+
+
+def test_a_line_taken_out_of_a_journal_gives_results_to_other_trials(tmp_path):
+    """Why the error does not advise it."""
+    path = tmp_path / "study.journal"
+    add(begun(path), 3)
+    before = {trial: result.score for trial, result in begun(path).results().items()}
+    lines = path.read_bytes().splitlines(keepends=True)
+    first = next(number for number, line in enumerate(lines) if b'"op_code":4' in line)
+    path.write_bytes(b"".join(lines[:first] + lines[first + 1 :]))
+    assert begun(path).results().keys() != before.keys()
+
+
+def test_a_file_that_begins_with_rubbish_has_nothing_to_keep(tmp_path):
+    path = tmp_path / "study.journal"
+    path.write_bytes(b"not a journal\n")
+    with pytest.raises(DataError, match=r"line 1, is not a line of .* or it is damaged\. Name another file\.$"):
+        begun(path)
 
 
 def unsigned(line):
