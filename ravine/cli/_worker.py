@@ -11,13 +11,16 @@ import click
 
 from ravine.cli._options import DATA
 from ravine.cli._screen import say
+from ravine.comparison._live_view import doing
 from ravine.comparison._study.code_versions import check_content, load_optimizers
 from ravine.comparison._study.location import Location
 from ravine.comparison._study.stages import Results, Stage
 from ravine.comparison._study.storage_errors import check_storage, without_password
 from ravine.comparison._study.store import Store
 from ravine.comparison._study.stored_study import studies_of_tasks
+from ravine.comparison._study.study_progress import progress_of
 from ravine.comparison._study.study_record import StudyRecord
+from ravine.comparison._study.study_spec import StudySpec
 from ravine.comparison._study.trial_runner import TrialRunner
 from ravine.comparison._study.trial_worker import PARENT, StopSignal, work
 from ravine.errors import DataError, OptionError
@@ -75,7 +78,7 @@ def _work_on(study: str, storage: str, rerun: str | None, data: Path | None, qui
         if rerun is not None:
             say(_rerun(StudyRecord(spec, store.results(), optimizers=optimizers), task, rerun))
             return
-        work(store, spec, task, _ProgressLines(quiet), stop, optimizers)
+        work(store, spec, task, _ProgressLines(spec, quiet), stop, optimizers)
     except KeyboardInterrupt as interrupt:
         words = ["ravine", "worker", "--study", study, "--storage", without_password(storage)]
         words += [] if data is None else ["--data", str(data)]
@@ -90,13 +93,14 @@ def _work_on(study: str, storage: str, rerun: str | None, data: Path | None, qui
 
 
 class _ProgressLines:
-    """A line where something has changed."""
+    """A line where something has changed: how far the study is, in the words of its report, and what it does."""
 
-    def __init__(self, quiet: bool) -> None:
-        self.quiet, self.last = quiet, ""
+    def __init__(self, spec: StudySpec, quiet: bool) -> None:
+        self.spec, self.quiet, self.last = spec, quiet, ""
 
     def __call__(self, now: Stage, results: Results) -> None:
-        line = f"{now.name}: {now.total - len(now.trials)} of {now.total}"
+        line = progress_of(self.spec, now, results).sentence
+        line += f" {doing(self.spec, now)}." if now.name != "done" else ""
         if not self.quiet and line != self.last:
             say(line)
         self.last = line

@@ -245,6 +245,13 @@ def parse(
             right = f"{name}.py{text[len(name) :] or ':MyRule'}"
             raise for_both(OptionError(f"{wrong} {right!r}."), f"{wrong} -o {right}.")
         raise OptionError(f"There is no optimizer {name.lower()!r}. {nearest(name.lower(), names())}")
+    if text.endswith(":"):
+        wrong = f"{text!r} has a colon and no option behind it:"
+        without, with_one = text[:-1], f"{text}lr=0.01"
+        raise for_both(
+            OptionError(f"{wrong} write {without!r}, or {with_one!r}."),
+            f"{wrong} write -o {without}, or -o {with_one}.",
+        )
     given = parse_options(written, text) if written.strip() else {}
     check_given(text, name, factory, given)
     spec = OptimizerSpec(label, name, factory, given, supplied, {}, text, source, version, path)

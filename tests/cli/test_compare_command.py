@@ -87,7 +87,12 @@ def test_ctrl_c_of_a_worker_says_how_to_go_on(simply, ravine, monkeypatch):
         code, out, err = ravine(*arguments, command="worker")
     assert (code, out) == (130, "")
     assert err == f"ravine: Interrupted.\nFinished trials are saved. Go on: ravine worker {' '.join(arguments)}\n"
-    assert "is complete" in ravine(*arguments, command="worker")[1]
+    from ravine.comparison import load_study
+
+    progress = load_study("mine").record.progress
+    said = ravine(*arguments, command="worker")[1].splitlines()
+    assert said[0] == progress.sentence, "the count of the report, not that of a stage"
+    assert said[1].endswith("is complete.")
 
 
 def test_a_rerun_that_differs_says_so(simply, ravine, monkeypatch):

@@ -202,7 +202,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch):
         (("digits", ["sgd", "sgd"]), {}, "given twice"),
         (("digits", ["sgd"]), {"jobs": 0}, "jobs = 0"),
         (("digits", ["sgd"]), {"points": 0}, "points = 0"),
-        (("digits", ["sgd"]), {"points": 10**20}, "at most 1,000"),
+        (("digits", ["sgd"]), {"points": 10**20}, "from 1 to 1,000"),
         (("digits", ["sgd"]), {"storage": ""}, "'' is not a storage"),
         (("digits", ["sgd"]), {"storage": "http://here"}, "'http://here' is not a storage: give postgresql://"),
         (("digits", ["sgd"]), {"steps": 0}, "steps = 0"),

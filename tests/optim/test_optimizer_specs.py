@@ -73,6 +73,7 @@ def test_words_of_a_few_options_need_no_quotes(task):
         ("torch-adam:lr=0.1,beta2=0.9", r"give both, betas=\(0.9, 0.9\)\.$"),
         ("adam,sgd", "'adam,sgd' are 2 optimizers: give each by itself, \\['adam', 'sgd'\\]"),
         ("sgd:params=1", "no option 'params'"),
+        ("adam:", "'adam:' has a colon and no option behind it: write 'adam', or 'adam:lr=0.01'"),
         ("rmsprop:0.9", "'0.9' is not key=value"),
         ("rmsprop:alpha", "'alpha' is not key=value"),
         ("rmsprop:alpha=", "is not key=value"),

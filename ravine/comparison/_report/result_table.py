@@ -47,7 +47,9 @@ def missing_last(data: ReportData) -> str:
 
 
 def sorted_text(data: ReportData) -> str:
-    """How the rows are sorted, without a full stop."""
+    """How the rows are sorted, or of a single one what its numbers are; without a full stop."""
+    if len(data.results) < 2:
+        return "Mean ± standard deviation over the fresh runs"
     return f"{SORTED_BY.capitalize()} in validation loss, which the verdict is about{missing_last(data)}"
 
 

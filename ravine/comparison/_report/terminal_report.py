@@ -46,10 +46,11 @@ def _title(data: ReportData) -> str:
     """What was compared, in one line."""
     spec, points = data.spec, max(entry.points for entry in data.optimizers)
     seeds, tuned = count(max(row.runs for row in data.results), "seed"), any(e.searched for e in data.optimizers)
+    order = f"; {SORTED_BY}{missing_last(data)}" if len(spec.optimizers) > 1 else ""
     more = f" and {points - spec.points} more at the edge" * (points > spec.points)
     return (
         f"{spec.task}: {count(len(spec.optimizers), 'optimizer')}, {count(spec.points, 'point') + more + ', ' if tuned else ''}{seeds}, "
-        f"{count(spec.steps, 'step')}; {SORTED_BY}{missing_last(data)}"
+        f"{count(spec.steps, 'step')}{order}"
     )
 
 

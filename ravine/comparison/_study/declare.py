@@ -111,17 +111,16 @@ def declare(
             continue
         if whole(value) is None:
             raise OptionError(f"{name} = {shown(value)}: give a whole number.")
-        if not 1 <= value <= _MOST[name]:
-            raise OptionError(f"{name} = {value}: a comparison needs at least 1 and at most {_MOST[name]:,}.")
+        least = 2 if name in ("seeds", "at_most") and len(optimizers) > 1 else 1
+        if value < least == 2:
+            raise OptionError(
+                f"{name} = {value}: optimizers are compared on at least 2 seeds; one seed cannot show the noise between seeds."
+            )
+        if not least <= value <= _MOST[name]:
+            raise OptionError(f"{name} = {value}: give a whole number from {least} to {_MOST[name]:,}.")
     points, seeds, at_most, steps = map(whole, (points, seeds, at_most, steps))
     if not optimizers:
         raise OptionError("There is nothing to compare: name at least one optimizer.")
-    if len(optimizers) > 1 and seeds == 1:
-        raise OptionError(
-            "seeds = 1: optimizers are compared on at least 2 seeds; one seed cannot show the noise between seeds."
-        )
-    if len(optimizers) > 1 and at_most == 1:
-        raise OptionError("at_most = 1: optimizers are compared on at least 2 seeds.")
     labels = [one.label for one in optimizers]
     seed = whole(study_seed)
     if seed is None or not 0 <= seed <= _MOST_STUDIES:

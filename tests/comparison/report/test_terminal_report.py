@@ -68,3 +68,12 @@ def test_one_optimizer_has_nobody_to_stand_against(monkeypatch):
     said = "\n".join(shown(study({"sgd": 0.3}, points=2, seeds=2), 100, monkeypatch))
     assert said.startswith("Only sgd took part")
     assert "against" not in said
+
+
+def test_of_one_optimizer_no_order_is_said(monkeypatch):
+    alone = study({"sgd": 0.3}, points=4)
+    text = "\n".join(shown(alone, 100, monkeypatch))
+    for said in (text, markdown_report(alone.report), notebook_html(alone.report), report_tables.caption(alone.report)):
+        assert "sorted by" not in said.lower()
+    assert "digits: 1 optimizer, 4 points, 5 seeds, 100 steps\n" in text
+    assert report_tables.caption(alone.report) == "Mean ± standard deviation over the fresh runs"

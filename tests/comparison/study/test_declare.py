@@ -182,7 +182,9 @@ def test_a_space_file_takes_the_place_of_the_usual_one(tmp_path):
     [
         ({"preset": "quik"}, "Did you mean 'quick'"),
         ({"points": 0}, "points = 0"),
-        ({"seeds": -1}, "seeds = -1"),
+        ({"seeds": -1}, "seeds = -1: optimizers are compared on at least 2 seeds"),
+        ({"seeds": 0}, "seeds = 0: optimizers are compared on at least 2 seeds"),
+        ({"seeds": 1001}, "seeds = 1001: give a whole number from 2 to 1,000"),
         ({"steps": 0}, "steps = 0"),
         ({"seeds": 1}, "seeds = 1: optimizers are compared on at least 2 seeds"),
         ({"at_most": 1}, "at_most = 1: optimizers are compared on at least 2 seeds"),
@@ -198,6 +200,8 @@ def test_a_space_file_takes_the_place_of_the_usual_one(tmp_path):
 def test_what_cannot_be_declared(options, text):
     with pytest.raises(OptionError, match=text):
         declare(TASK, "breast-cancer", parse_all(["sgd", "adam"]), **options)
+    with pytest.raises(OptionError, match="seeds = 0: give a whole number from 1 to"):
+        declare(TASK, "breast-cancer", parse_all(["sgd"]), seeds=0)
     with pytest.raises(OptionError, match="Did you mean 'adam'"):
         declare(TASK, "breast-cancer", parse_all(["adm"]))
 
