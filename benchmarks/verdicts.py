@@ -15,7 +15,7 @@ The table, each number a share of the studies; looks.py has studies that are loo
                difference of the means ("mean"), which is not what is judged
     worse      somebody who is the best, or tied with it, is called "not the best": all equal, not all equal
     equiv      somebody who is worse by just the margin is called equivalent to the best; not where a study says it of nobody,
-               as too few of its runs ended (``few_finished.py``)
+               as too few of its runs ended (``few_finished.py``); in the file also how often it would be ("equivalent_anyway")
     best       the planted best is found as the only best: by us, by Holm
     loser      the planted loser is found not to be the best: by us, by Holm
 
@@ -165,12 +165,9 @@ def measure(cell: Cell, count: int) -> dict[str, float]:
         if name == "best":
             row["best"] = np.mean([study.top == ["0"] for study in studies])
             row["best_holm"] = holm_best(values).mean()
-            row["equivalent"] = np.mean(
-                [
-                    any(s.equivalent for s in _said(study, each == some).standings if s.name != "0")
-                    for study, each, some in zip(studies, values, seen, strict=True)
-                ]
-            )
+            said = [_said(study, each == some) for study, each, some in zip(studies, values, seen, strict=True)]
+            for key, kind in (("equivalent", said), ("equivalent_anyway", studies)):
+                row[key] = np.mean([any(s.equivalent for s in study.standings if s.name != "0") for study in kind])
         if name == "loser":
             row["loser"] = np.mean(["0" in study.others for study in studies])
             row["loser_holm"] = holm_loser(values).mean()

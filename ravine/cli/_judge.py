@@ -24,8 +24,9 @@ from ravine.errors import OptionError
 _HELP = """Say which optimizer is best from runs that any program logged.
 
 FILE is a table (CSV, or JSON lines) with a row for each optimizer, run and step, a chart of Weights & Biases or a scalar of
-TensorBoard as downloaded, a folder with TensorBoard's event files, or an Optuna storage; - is a table on standard input. Several are read together. The
-last value of each run is compared. The verdict is that of `ravine compare`: which optimizers may be the best, and which are not.
+TensorBoard as downloaded, a folder with TensorBoard's event files, or an Optuna storage; - is a table on standard input. Several are
+read together. The last value of each run is compared. The verdict is that of `ravine compare`: which optimizers may be the best,
+and which are not.
 """
 
 

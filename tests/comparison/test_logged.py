@@ -12,7 +12,9 @@ from scipy import stats
 from ravine.cli import main
 from ravine.comparison import judge_files
 from ravine.comparison._judge.critical_values import critical_values, critical_values_of_many
+from ravine.comparison._judge.number_text import count
 from ravine.comparison._judge.with_best import with_best_unpaired
+from ravine.comparison._logged.logged_data import results
 from ravine.errors import ComparisonError, DataError, OptionError
 
 
@@ -78,6 +80,7 @@ def test_what_a_run_without_a_number_counts_as_and_rows_without_a_value_are_said
     rows = [f"{o},{r},{s},{v}" for o in "ab" for r in range(3) for s, v in ((0, 3 + r), (5, 2), (9, 1.0))]
     rows[:3] = ["a,0,0,nan", "a,0,5,nan", "a,0,9,nan"]
     rows[-1] = "b,2,9,"
+    rows += ["a,1,10,", "a,1,11,1.0", "b,1,10,1.0", "b,1,12,1.0", "b,1,13,"]  # in the middle, and after the last of all
     (tmp_path / "a.csv").write_text("\n".join(["optimizer,run,step,value", *rows]) + "\n")
     result = judge_files(tmp_path / "a.csv")
     assert result.with_best.standing("a").mean == pytest.approx((5 + 1 + 1) / 3)
@@ -92,36 +95,54 @@ def test_what_a_run_without_a_number_counts_as_and_rows_without_a_value_are_said
     )
 
 
-def with_diverged_runs(path, runs, lost):
-    """``a`` ends at 1; ``b`` began there, and all but a few of its runs diverged."""
+def with_diverged_runs(path, runs, lost, at=1.0, pairs=True):
+    """``a`` ends at 1; ``b`` began ``at``, and all but a few of its runs diverged. Runs of other names are no pairs."""
     spread = 0.001 * np.random.default_rng(10).normal(size=(2, runs))
     lines = ["optimizer,run,step,value"]
     for run in range(runs):
-        lines += [f"a,{run},0,2", f"a,{run},9,{1 + spread[0, run]}", f"b,{run},0,{1 + spread[1, run]}"]
-        lines += [f"b,{run},9,{'nan' if run < lost else 1 + spread[1, run]}"]
+        other = run if pairs else run + 100
+        lines += [f"a,{run},0,2", f"a,{run},9,{1 + spread[0, run]}", f"b,{other},0,{at + spread[1, run]}"]
+        lines += [f"b,{other},9,{'nan' if run < lost else at + spread[1, run]}"]
     path.write_text("\n".join(lines))
     return path
 
 
-@pytest.mark.parametrize(("runs", "lost", "equivalent"), [(7, 4, False), (7, 3, True), (8, 5, True), (5, 3, False)])
-def test_few_runs_of_which_most_diverged_are_not_called_equivalent(tmp_path, runs, lost, equivalent):
-    result = judge_files(with_diverged_runs(tmp_path / "a.csv", runs, lost), margin="0.5")
-    assert any(s.equivalent for s in result.with_best.standings) == equivalent
+@pytest.mark.parametrize(
+    ("runs", "lost", "equivalent"), [(7, 4, False), (7, 3, True), (6, 3, True), (8, 5, True), (5, 3, False)]
+)
+@pytest.mark.parametrize("at", [1.0, 0.9, 1.1])
+@pytest.mark.parametrize("pairs", [True, False])
+def test_few_runs_of_which_most_diverged_are_not_called_equivalent(tmp_path, runs, lost, equivalent, at, pairs):
+    """Whether they are as low as the others, or lower (and so the best), or higher."""
+    result = judge_files(with_diverged_runs(tmp_path / "a.csv", runs, lost, at, pairs), margin="0.5")
+    assert result.paired == pairs
+    more = f"About {count(8 - runs, 'more seed')} would settle it"
+    assert (more in result.sentence) == (pairs and not equivalent and at == 1.0)
+    assert any(s.equivalent and s.verdict != "best" for s in result.with_best.standings) == equivalent
     said = (
         "Note: Nobody is called equivalent: with fewer than 8 runs, and most runs diverged, that would often be wrong."
     )
     assert (said in result.notes) != equivalent
     assert any("too small to matter" in note for note in result.notes) == equivalent
-    assert ("But b diverged in " in result.sentence) == (2 * lost > runs)
+    if not (pairs or equivalent):
+        ends = {o: [c.values[-1] for c in result.curves.of(o)] for o in "ab"}
+        assert result.with_best.pairs == with_best_unpaired({o: np.array(v) for o, v in ends.items()}).pairs
+    called_good = "b" in result.with_best.top or equivalent
+    assert ("But b diverged in " in result.sentence) == (called_good and 2 * lost > runs)
 
 
 def test_the_verdict_on_one_that_diverged_in_every_run_says_so(tmp_path):
-    rows = ["optimizer,run,step,value", *(f"sgd,{r},{s},{v + r / 10}" for r in range(3) for s, v in ((0, 9), (9, 1.0)))]
-    rows += [f"gone,{r},{s},{v}" for r in range(3) for s, v in ((0, 0.5), (9, "nan"))]
+    rows = ["optimizer,run,step,value", *(f"sgd,{r},{s},{v + r / 10}" for r in range(8) for s, v in ((0, 9), (9, 1.0)))]
+    rows += [f"gone,{r},{s},{v}" for r in range(8) for s, v in ((0, 0.5), (9, "nan"))]
     (tmp_path / "a.csv").write_text("\n".join(rows) + "\n")
     result = judge_files(tmp_path / "a.csv")
     assert result.sentence == "Nobody can be called the best: gone diverged in every run."
     assert verdicts(result) == {"sgd": "not the best", "gone": "diverged in every run"}
+    assert [s.name for s in result.with_best.standings] == ["sgd", "gone"]
+    assert "those that diverged in every run last" in results(result).caption
+    near = judge_files(tmp_path / "a.csv", margin="9")
+    assert not any(s.equivalent for s in near.with_best.standings), "as good as a best that is none"
+    assert "seed" not in near.sentence
 
 
 def verdicts(result):

@@ -48,7 +48,7 @@ def test_a_writer_killed_at_any_moment_leaves_the_previous_or_the_new_checkpoint
 
     write(0)
     last, torn, seen = 0, 0, set()
-    for moment in np.linspace(1, moments(lambda: write(0)) - 3, 80, dtype=int).tolist():
+    for moment in np.linspace(1, moments(lambda: write(0)) - 3, 160, dtype=int).tolist():
         assert killed_at(moment, lambda n=last + 1: write(n))
         found = load(path)
         assert found["n"] in (last, last + 1)

@@ -133,7 +133,7 @@ def _unseen(judgement: WithBest, like_these: WithBest | None, few: Mapping[int, 
     if tasks == 1:
         return "One task says nothing about others."
     worse = [name for name in judgement.others if like_these is not None and name in like_these.others]
-    if like_these is not None and len(like_these.top) == 1 and like_these.top == judgement.top:
+    if like_these is not None and like_these.best is not None and like_these.best == judgement.best:
         text = f"If other tasks are like these {tasks}, {judgement.top[0]} is the best on average over them, too."
     elif worse:
         verb = "is" if len(worse) == 1 else "are"

@@ -4,6 +4,7 @@ Its size is never taken from the runs that are judged. Without a declaration it 
 from one tuning of an optimizer to the next: whoever trains once cannot notice less.
 """
 
+import sys
 from collections.abc import Sequence
 from numbers import Real
 
@@ -21,7 +22,7 @@ def parse_margin(text: object) -> tuple[float, bool]:
         OptionError: it is neither.
     """
     if not isinstance(text, str):
-        given = isinstance(text, Real) and not isinstance(text, bool) and 0 <= float(text) < np.inf
+        given = isinstance(text, Real) and not isinstance(text, bool) and 0 <= text <= sys.float_info.max
         example = str(text) if given else "0.01"
         raise OptionError(
             f"margin = {shown(text)}: write a difference as text, such as '{example}', or a share, such as '1%'."

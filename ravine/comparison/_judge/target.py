@@ -10,6 +10,7 @@ horizon; Royston and Parmar, 2013, https://doi.org/10.1186/1471-2288-13-152), an
 every number.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -129,7 +130,7 @@ def check_target(target: object, what: str) -> None:
         OptionError: it is no finite number.
     """
     number_given = isinstance(target, Real) and not isinstance(target, bool)
-    if target is not None and not (number_given and np.isfinite(float(target))):  # type: ignore[arg-type]
+    if target is not None and not (number_given and abs(target) <= sys.float_info.max):  # type: ignore[operator]
         raise OptionError(f"target = {shown(target)}: a {what} to be reached, a finite number.")
 
 

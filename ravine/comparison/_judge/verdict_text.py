@@ -28,7 +28,7 @@ def verdict_text(
     near = [name for name in others if losses.standing(name).equivalent]
     far = [name for name in others if name not in near]
     most = most_diverged(diverged or {})
-    doubtful = [f"{name} diverged in {most[name]}" for name in [*top, *near] if name in most]
+    doubtful = [f"{name} {most[name]}" for name in [*top, *near] if name in most]
     doubt = [f"But {listed(doubtful)}."] if doubtful else []
     if best and not others and lost:
         return " ".join([f"{best} is the best: {listed(lost)} diverged in every run.", *doubt])

@@ -30,7 +30,7 @@ from ravine.comparison._judge.measurements import Array
 from ravine.errors import ComparisonError, OptionError, shown
 
 Verdict = Literal["best", "may be the best", "not the best", "diverged in every run"]
-_TOP = ("best", "may be the best")
+TOP = ("best", "may be the best")
 _LEAST_SIZE, _MOST_SIZE = 1e-140, 1e140
 _MOST_MORE = 1000  # runs that are worth talking about
 _GOOD_CHANCE = 0.84  # normal quantile: a chance of .8
@@ -45,7 +45,7 @@ class Standing:
         mean: of its runs, whatever they are.
         difference, low, high: its value minus the best of the others', and the interval of that; of pairs, as the mean of
             limited differences, so it need not be the difference of the means.
-        verdict: what follows from it.
+        verdict: what follows from it, unless no run ended.
         equivalent: whether it is as good as the best, within the margin.
         runs: how many runs it had when it was last looked at.
         far_out: how many of these are so far from the best of the others that they count as less far.
@@ -93,7 +93,7 @@ class WithBest:
     @property
     def top(self) -> list[str]:
         """Those that may be the best, in the order of the standings; empty where all that might be diverged in every run."""
-        return [s.name for s in self.standings if s.verdict in _TOP]
+        return [s.name for s in self.standings if s.verdict in TOP]
 
     @property
     def best(self) -> str | None:
@@ -121,7 +121,11 @@ class WithBest:
         """
         gone: Verdict = "diverged in every run"
         told = [replace(s, verdict=gone, equivalent=False) if s.name in names else s for s in self.standings]
-        return replace(self, standings=sorted(told, key=_order))
+        left = sum(s.verdict in TOP for s in told)
+        if not left:  # nobody is as good as a best that is none
+            told = [replace(s, equivalent=False) for s in told]
+        found = replace(self, standings=sorted(told, key=_order))
+        return found if left > 1 else replace(found, settled=True, more=0)  # there are no two to be told apart
 
     def with_last(self, names: Collection[str]) -> "WithBest":
         """The same, but with these optimizers behind the others, except one that alone is the best: that is the answer."""
@@ -272,7 +276,7 @@ def _read_off(
 
 
 def _order(s: Standing) -> tuple[int, float, str]:
-    place = 0 if s.verdict in _TOP else 1 if s.verdict == "not the best" else 2
+    place = 0 if s.verdict in TOP else 1 if s.verdict == "not the best" else 2
     return place, s.difference, s.name
 
 

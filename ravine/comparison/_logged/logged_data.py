@@ -15,7 +15,7 @@ from ravine.comparison._logged.judged_runs import JudgedRuns
 from ravine.comparison._report.explanations import EXPLAINED
 from ravine.comparison._report.figure_data import Band, bands, summary
 from ravine.comparison._report.report_tables import Table, differences_table, short, target_table
-from ravine.comparison._report.result_table import AGAINST, NOTHING, SORTED_BY, mean_and_spread
+from ravine.comparison._report.result_table import AGAINST, NOTHING, SORTED_BY, diverged_last, mean_and_spread
 
 #: What a picture shows, in a few words.
 LOGGED_CAPTIONS: Mapping[str, str] = {
@@ -55,7 +55,7 @@ def results(result: JudgedRuns) -> Table:
         value = mean_and_spread(summary(finished)) if finished else "diverged"
         of_all = f" ({len(finished)} of {len(runs)} runs)" if 0 < len(finished) < len(runs) else ""
         rows.append([one.label, one.verdict, value + of_all, one.interval_text, str(len(runs))])
-    caption = f"{SORTED_BY.capitalize()}; mean ± standard deviation over the runs that did not diverge"
+    caption = f"{SORTED_BY.capitalize()}{diverged_last(result.with_best)}; mean ± standard deviation over the runs that did not diverge"
     return Table(caption, ("optimizer", "verdict", result.metric.name, AGAINST, "runs"), rows)
 
 

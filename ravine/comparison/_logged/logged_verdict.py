@@ -72,13 +72,9 @@ def judge_files(
     if not higher_is_better:
         _refuse_higher(curves.metrics)
     by_name = {name: curves.of(name) for name in curves.optimizers}
-    notes, single = (
-        [
-            *([groups_text(curves.grouped)] if curves.grouped else []),
-            *([logged_notes.numbered(curves.numbered)] if curves.numbered else []),
-        ],
-        [name for name, runs in by_name.items() if len(runs) < 2],
-    )
+    notes = [groups_text(curves.grouped)] if curves.grouped else []
+    notes += [logged_notes.numbered(curves.numbered)] if curves.numbered else []
+    single = [name for name, runs in by_name.items() if len(runs) < 2]
     by_name = {name: runs for name, runs in by_name.items() if len(runs) > 1}
     if len(by_name) < 2:
         raise ComparisonError(

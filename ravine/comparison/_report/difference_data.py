@@ -10,6 +10,7 @@ import numpy as np
 
 from ravine.comparison._judge import Compared
 from ravine.comparison._judge.number_text import number
+from ravine.comparison._judge.with_best import TOP
 
 _BEYOND = 8.0  # times the usual reach of an interval: a wider one ends in an arrow
 
@@ -21,7 +22,7 @@ class Difference:
     Attributes:
         label: the optimizer.
         middle, low, high: the difference and its interval; of a metric where more is better, less is worse.
-        verdict: what follows from the interval, in words.
+        verdict: that of the standing, in words.
         ratio: whether it is how many times the best of the others' it is.
     """
 
@@ -35,7 +36,7 @@ class Difference:
     @property
     def may_be_best(self) -> bool:
         """Whether it is the best or may be: drawn filled, and all others hollow."""
-        return self.verdict in ("best", "may be the best")
+        return self.verdict in TOP
 
     def text(self, value: float, digits: int = 2) -> str:
         """A value of it: ``0.012``, or ``1.2×``."""

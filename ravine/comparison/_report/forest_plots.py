@@ -99,7 +99,7 @@ def differences_figure(
     name_rows(axes, labels)
     wide = any(row.low < one.limits[0] or row.high > one.limits[1] for row in one.rows)
     arrow = " Arrow: the interval extends beyond the picture." if wide else ""
-    about = "Filled: may be the best; hollow: not the best. Grey band: too small to matter."
+    about = "Filled: may be the best; hollow: cannot be. Grey band: too small to matter."
     joint = f" All intervals hold jointly ({confidence})." if confidence else ""
     head(figure, f"{title}: {metric} against the best of the others", f"{about}{joint}{arrow}")
     return figure

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ravine.comparison._judge import LOSS
 from ravine.comparison._judge.number_text import number
 from ravine.comparison._judge.verdict_text import far_out_text
+from ravine.comparison._judge.with_best import WithBest
 from ravine.comparison._report.difference_data import Difference
 from ravine.comparison._report.figure_data import Summary
 from ravine.comparison._report.report_data import ReportData, ResultRow
@@ -43,7 +44,14 @@ def result_table(data: ReportData, left_out: Sequence[str] = ()) -> tuple[list[s
 def missing_last(data: ReportData) -> str:
     """That an optimizer stands behind others for the target that it misses; empty if none does."""
     losses = data.judgement.losses
-    return "" if losses is None or losses.by_difference else MISSING_LAST
+    if losses is None:
+        return ""
+    return MISSING_LAST * (not losses.by_difference) + diverged_last(losses)
+
+
+def diverged_last(losses: WithBest) -> str:
+    """That those that diverged in every run stand last, whatever they count as; empty if there are none."""
+    return ", those that diverged in every run last" if losses.diverged else ""
 
 
 def sorted_text(data: ReportData) -> str:

@@ -74,6 +74,11 @@ def test_differences_of_which_some_are_limited_are_typical_ones():
     assert _said(adam=adam, sgd=sgd).startswith("adam is the best: its validation loss is typically 0.0")
     both = _said(adam=0.5 + 0.01 * ONE, sgd=np.where(np.arange(10) == 3, 20.0, 0.5 + 0.01 * TWO), margin=0.1)
     assert both == "adam and sgd are equivalent: their validation losses are typically within 0.1 of each other."
+    wild = np.where(np.arange(10) == 3, 90.0, 3 + 0.01 * TWO)
+    third = _said(adam=0.5 + 0.01 * ONE, adamw=0.5 + 0.01 * TWO, wild=wild, margin=0.1)
+    assert (
+        third == "adam and adamw are equivalent: their validation losses are within 0.1 of each other. wild is worse."
+    )
 
 
 def test_equivalent_within_the_margin():
@@ -112,7 +117,7 @@ def test_one_that_diverged_in_every_run():
     said = _said(diverged=GONE, **near, **gone)
     assert said.startswith("Either adam or adamw may be the best. gone diverged in every run. About ")
     wild = {"adam": np.array([0.5, 2.3, 2.3]), "gone": np.array([2.3, 2.3, 2.3])}
-    assert _said(diverged=GONE, **wild).startswith("adam may be the best. gone diverged in every run. ")
+    assert _said(diverged=GONE, **wild) == "adam may be the best. gone diverged in every run.", "nothing is left to settle"
 
 
 def test_nobody_is_the_best_where_those_that_would_be_diverged_in_every_run():
@@ -135,6 +140,8 @@ def test_one_of_which_most_runs_diverged_is_doubted_where_it_is_called_good():
     assert "But" not in _said(diverged={"adam": [*six[1:], False], "sgd": six}, adam=adam, sgd=sgd)
     near = _said(diverged={"adam": six, "adamw": six}, adam=adam, adamw=0.502 + 0.01 * TWO, margin=0.05)
     assert near.endswith(" of each other. But adam diverged in 6 of 10 runs and adamw diverged in 6 of 10 runs.")
+    worse = _said(diverged={"sgd": six}, adam=0.5 + 0.01 * ONE, sgd=0.51 + 0.01 * ONE, margin=0.05)
+    assert worse.endswith(" lower than the next best. But sgd diverged in 6 of 10 runs."), "it is called as good"
     gone = {**GONE, "adam": [True, True, False]}
     assert _said(diverged=gone, adam=adam, gone=np.full(10, 2.3)) == (
         "adam is the best: gone diverged in every run. But adam diverged in 2 of 3 runs."
