@@ -38,6 +38,8 @@ def fitted(**options: Any) -> None:
             for given, message in (
                 ({"target": "x"}, "target = 'x': a value to be reached, a finite number"),
                 ({"target": True}, "target = True: a value to be reached, a finite number"),
+                ({"target": 10**400}, "a value to be reached, a finite number"),
+                ({"margin": 10**400}, "write a difference as text, such as '0.01'"),
                 (
                     {"columns": 3},
                     r"columns = 3: write what each column is called, columns='optimizer=method,value=val_loss'",

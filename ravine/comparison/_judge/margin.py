@@ -4,13 +4,11 @@ Its size is never taken from the runs that are judged. Without a declaration it 
 from one tuning of an optimizer to the next: whoever trains once cannot notice less.
 """
 
-import sys
 from collections.abc import Sequence
-from numbers import Real
 
 import numpy as np
 
-from ravine.comparison._judge.measurements import Array, Metric, OptimizerRuns
+from ravine.comparison._judge.measurements import Array, Metric, OptimizerRuns, finite_number
 from ravine.comparison._judge.values import LEAST
 from ravine.errors import OptionError, shown
 
@@ -22,8 +20,7 @@ def parse_margin(text: object) -> tuple[float, bool]:
         OptionError: it is neither.
     """
     if not isinstance(text, str):
-        given = isinstance(text, Real) and not isinstance(text, bool) and 0 <= text <= sys.float_info.max
-        example = str(text) if given else "0.01"
+        example = str(text) if finite_number(text) and not str(text).startswith("-") else "0.01"
         raise OptionError(
             f"margin = {shown(text)}: write a difference as text, such as '{example}', or a share, such as '1%'."
         )

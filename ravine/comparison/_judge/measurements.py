@@ -6,6 +6,7 @@ Everything is checked here, once: what comes after may rely on it. Losses are lo
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -171,3 +172,11 @@ def by_name(optimizers: Sequence[OptimizerRuns]) -> dict[str, OptimizerRuns]:
             f"Two optimizers have the same name: {', '.join(sorted(optimizer.name for optimizer in optimizers))}."
         )
     return named
+
+
+def finite_number(value: object) -> bool:
+    """Whether it is a number that a float holds; a bool is none."""
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(float(value)))
+    except OverflowError:  # a Python int of hundreds of digits
+        return False

@@ -10,15 +10,13 @@ horizon; Royston and Parmar, 2013, https://doi.org/10.1186/1471-2288-13-152), an
 every number.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 
 import numpy as np
 import scipy
 
-from ravine.comparison._judge.measurements import Array, FreshRun, OptimizerRuns
+from ravine.comparison._judge.measurements import Array, FreshRun, OptimizerRuns, finite_number
 from ravine.comparison._judge.number_text import count, number
 from ravine.errors import ComparisonError, OptionError, shown
 
@@ -129,8 +127,7 @@ def check_target(target: object, what: str) -> None:
     Raises:
         OptionError: it is no finite number.
     """
-    number_given = isinstance(target, Real) and not isinstance(target, bool)
-    if target is not None and not (number_given and abs(target) <= sys.float_info.max):  # type: ignore[operator]
+    if target is not None and not finite_number(target):
         raise OptionError(f"target = {shown(target)}: a {what} to be reached, a finite number.")
 
 

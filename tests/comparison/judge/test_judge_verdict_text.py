@@ -117,7 +117,9 @@ def test_one_that_diverged_in_every_run():
     said = _said(diverged=GONE, **near, **gone)
     assert said.startswith("Either adam or adamw may be the best. gone diverged in every run. About ")
     wild = {"adam": np.array([0.5, 2.3, 2.3]), "gone": np.array([2.3, 2.3, 2.3])}
-    assert _said(diverged=GONE, **wild) == "adam may be the best. gone diverged in every run.", "nothing is left to settle"
+    assert _said(diverged=GONE, **wild) == "adam may be the best. gone diverged in every run.", (
+        "nothing is left to settle"
+    )
 
 
 def test_nobody_is_the_best_where_those_that_would_be_diverged_in_every_run():
